@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* How a record begins, grows and leaves; every step is counted. */
+#ifndef KWITNESS_EMIT_BPF_H
+#define KWITNESS_EMIT_BPF_H
+
+#include "maps.bpf.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+/* Set by user space before load, in the initial pid namespace's numbers. */
+const volatile u32 self_tgid __weak = 0;
+const volatile u32 page_bytes __weak = 4096;
+
+static __always_inline struct ledger *ledger(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&ledgers, &zero);
+}
+
+/* Counters are per CPU, but a program can be interrupted by another one: hence the atomic add (uncontended, a few ns). */
+static __always_inline void count(u64 *counter)
+{
+	__sync_fetch_and_add(counter, 1);
+}
+
+static __always_inline void count_seen(u32 kind)
+{
+	struct ledger *l = ledger();
+
+	if (l && kind < EVENT_KIND_COUNT)
+		count(&l->seen[kind]);
+}
+
+static __always_inline void count_filtered(u32 kind, u32 reason)
+{
+	struct ledger *l = ledger();
+
+	if (l && kind < EVENT_KIND_COUNT && reason < FILTER_REASON_COUNT)
+		count(&l->filtered[kind][reason]);
+}
+
+static __always_inline void count_lost(u32 kind, u32 reason)
+{
+	struct ledger *l = ledger();
+
+	if (l && kind < EVENT_KIND_COUNT && reason < LOSS_REASON_COUNT)
+		count(&l->lost[kind][reason]);
+}
+
+static __always_inline void count_submitted(u32 kind)
+{
+	struct ledger *l = ledger();
+
+	if (l && kind < EVENT_KIND_COUNT)
+		count(&l->submitted[kind]);
+}
+
+static __always_inline struct process_key key_of(struct task_struct *task)
+{
+	struct process_key key = {};
+
+	key.tgid = BPF_CORE_READ(task, tgid);
+	key.start_boottime_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+	return key;
+}
+
+static __always_inline struct process_key parent_of(struct task_struct *task)
+{
+	return key_of(BPF_CORE_READ(task, parent));
+}
+
+/* Zero unless somebody traces the task. */
+static __always_inline struct process_key hidden_parent_of(struct task_struct *task)
+{
+	struct process_key none = {};
+	struct task_struct *real = BPF_CORE_READ(task, real_parent);
+
+	return real == BPF_CORE_READ(task, parent) ? none : key_of(real);
+}
+
+static __always_inline bool is_self(u32 tgid)
+{
+	return self_tgid && tgid == self_tgid;
+}
+
+/* The one helper that zeroes: ring memory and scratch memory both hold stale bytes. */
+static __always_inline void stamp(struct event_header *header, u32 bytes, u16 kind)
+{
+	struct ledger *l = ledger();
+
+	__builtin_memset(header, 0, bytes);
+	header->time_boottime_ns = bpf_ktime_get_boot_ns();
+	header->sequence = l ? __sync_fetch_and_add(&l->sequence, 1) : 0;
+	header->cpu = bpf_get_smp_processor_id();
+	header->kind = kind;
+	header->size_bytes = bytes;
+}
+
+static __always_inline struct scratch *scratch_of(u32 slot)
+{
+	return bpf_map_lookup_elem(&scratches, &slot);
+}
+
+/* Begins a record with text in a scratch slot. */
+#define begin_record(scratch, type, kind)                                                                                      \
+	({                                                                                                                     \
+		type *__e = (void *)(scratch)->record;                                                                         \
+		stamp(&__e->header, sizeof(type), kind);                                                                       \
+		(scratch)->used = sizeof(type);                                                                                \
+		__e;                                                                                                           \
+	})
+
+/* Where the next text goes, or NULL. The bound leaves room for one whole TEXT_BYTES, which proves every later write. */
+static __always_inline u8 *text_room(struct scratch *s)
+{
+	u32 used = s->used;
+
+	if (used > RECORD_BYTES - TEXT_BYTES)
+		return NULL;
+	return s->record + used;
+}
+
+static __always_inline u16 append_kernel(struct scratch *s, const void *from, u32 bytes)
+{
+	u8 *room = text_room(s);
+
+	if (!room || !bytes)
+		return 0;
+	if (bytes > TEXT_BYTES)
+		bytes = TEXT_BYTES;
+	if (bpf_probe_read_kernel(room, bytes, from))
+		return 0;
+	s->used += bytes;
+	return bytes;
+}
+
+/* A C string of the current task's memory, without its NUL. */
+static __always_inline u16 append_user_string(struct scratch *s, const void *from, u32 limit)
+{
+	u8 *room = text_room(s);
+	long bytes;
+
+	if (!room)
+		return 0;
+	bytes = bpf_probe_read_user_str(room, limit, from);
+	if (bytes <= 1)
+		return 0;
+	s->used += bytes - 1;
+	return bytes - 1;
+}
+
+/* Hands the record over. `urgent` wakes the reader at once; all else waits for its timer. */
+static __always_inline void submit_record(struct scratch *s, void *ring, u16 kind, bool urgent)
+{
+	struct event_header *header = (void *)s->record;
+	u32 bytes = s->used;
+
+	header->size_bytes = bytes;
+	if (bytes > RECORD_BYTES) /* never: proves the size to the verifier */
+		return;
+	if (bpf_ringbuf_output(ring, s->record, bytes, urgent ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP))
+		count_lost(kind, LOSS_RING_FULL);
+	else
+		count_submitted(kind);
+}
+
+#endif

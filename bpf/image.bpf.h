@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What an executable image is: shared by exec and by the iterator over processes that lived before us. */
+#ifndef KWITNESS_IMAGE_BPF_H
+#define KWITNESS_IMAGE_BPF_H
+
+#include "path.bpf.h"
+
+#define ENV_STEPS 1024 /* variables, or pieces of ENV_BYTES, looked at per exec; the rest is reported as cut */
+#define SECRET_WORDS 10
+#define SECRET_WORD_BYTES 8
+
+/* A name holding one of these never passes, not even below an allowed prefix. */
+static const char secret_words[SECRET_WORDS][SECRET_WORD_BYTES] = {
+	"PASS", "PWD", "SECRET", "TOKEN", "KEY", "CRED", "AUTH", "PRIVATE", "COOKIE", "CONN",
+};
+
+_Static_assert(sizeof(struct event_exec) == sizeof(struct event_existing), "one filler serves both");
+_Static_assert(__builtin_offsetof(struct event_exec, environ) == __builtin_offsetof(struct event_existing, environ), "same");
+
+struct env_walk {
+	struct scratch *scratch;
+	struct task_struct *task; /* NULL: the current one */
+	u64 at;
+	u64 end;
+	u16 kept_bytes;
+	u16 flags;
+	u32 inside; /* the piece at hand continues a variable longer than ENV_BYTES */
+	u32 secret;
+	u32 kind;
+};
+
+static long on_secret_step(u32 index, struct env_walk *walk)
+{
+	struct scratch *s = walk->scratch;
+	u32 word, i;
+
+	if (index >= ENV_RULE_BYTES || s->variable[index] == '=' || !s->variable[index])
+		return 1;
+	for (word = 0; word < SECRET_WORDS; word++) {
+		for (i = 0; i < SECRET_WORD_BYTES; i++) {
+			char expected = secret_words[word][i];
+
+			if (!expected) {
+				walk->secret = 1;
+				return 1;
+			}
+			if ((s->variable[index + i] & ~0x20) != expected)
+				break;
+		}
+		if (i == SECRET_WORD_BYTES) {
+			walk->secret = 1;
+			return 1;
+		}
+	}
+	return 0;
+}
+
+static long on_rule_step(u32 index, struct env_walk *walk)
+{
+	struct env_rule_entry *entry = bpf_map_lookup_elem(&env_rule_list, &index);
+	u32 i;
+
+	if (!entry || !entry->kind)
+		return 1;
+	for (i = 0; i < ENV_RULE_BYTES; i++) {
+		if (i * 8 >= entry->rule.prefix_bits) {
+			walk->kind = entry->kind;
+			return 1;
+		}
+		if (entry->rule.name[i] != walk->scratch->variable[i])
+			return 0;
+	}
+	return 0;
+}
+
+static __always_inline u32 rule_kind(struct env_walk *walk, const bool sleepable)
+{
+	struct scratch *s = walk->scratch;
+	u32 *kind;
+
+	if (sleepable) {
+		walk->kind = 0;
+		bpf_loop(256, on_rule_step, walk, 0);
+		return walk->kind;
+	}
+	s->rule.prefix_bits = ENV_RULE_BYTES * 8;
+	kind = bpf_map_lookup_elem(&env_rules, &s->rule);
+	return kind ? *kind : 0;
+}
+
+static __always_inline bool is_allowed(struct env_walk *walk, const bool sleepable)
+{
+	u32 kind = rule_kind(walk, sleepable);
+
+	if (kind != ENV_PREFIX)
+		return kind == ENV_EXACT;
+	walk->secret = 0;
+	bpf_loop(ENV_RULE_BYTES, on_secret_step, walk, 0);
+	return !walk->secret;
+}
+
+/* One variable (or one piece of a long one) is in scratch->variable, `bytes` with its NUL. */
+static __always_inline long take_variable(struct env_walk *walk, long bytes, const bool sleepable)
+{
+	struct scratch *s = walk->scratch;
+	bool whole = bytes < ENV_BYTES;
+	u16 added;
+
+	if (bytes <= 0) {
+		walk->flags |= IMAGE_ENVIRON_UNREADABLE;
+		return 1;
+	}
+	walk->at += whole ? bytes : bytes - 1;
+	if (walk->inside) {
+		walk->inside = !whole;
+		return 0;
+	}
+	walk->inside = !whole;
+	if (!is_allowed(walk, sleepable))
+		return 0;
+	if (!whole)
+		walk->flags |= IMAGE_ENVIRON_CUT;
+	if (walk->kept_bytes + bytes > TEXT_BYTES) {
+		walk->flags |= IMAGE_ENVIRON_CUT;
+		return 1;
+	}
+	added = append_kernel(s, s->variable, bytes & (2 * ENV_BYTES - 1));
+	walk->kept_bytes += added;
+	return 0;
+}
+
+static long on_own_variable(u32 index, struct env_walk *walk)
+{
+	if (walk->at >= walk->end)
+		return 1;
+	return take_variable(walk, bpf_probe_read_user_str(walk->scratch->variable, ENV_BYTES, (void *)walk->at), false);
+}
+
+static __always_inline void append_environ(struct scratch *s, struct mm_struct *mm, u16 *length, u16 *flags)
+{
+	struct env_walk walk = {};
+
+	walk.scratch = s;
+	walk.at = BPF_CORE_READ(mm, env_start);
+	walk.end = BPF_CORE_READ(mm, env_end);
+	bpf_loop(ENV_STEPS, on_own_variable, &walk, 0);
+	if (walk.at < walk.end && !(walk.flags & IMAGE_ENVIRON_UNREADABLE))
+		walk.flags |= IMAGE_ENVIRON_CUT;
+	*length = walk.kept_bytes;
+	*flags |= walk.flags;
+}
+
+static __always_inline u16 stdio_kind_of(struct task_struct *task, u32 descriptor, u64 *inode_number)
+{
+	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
+	struct file **slot = BPF_CORE_READ(fdt, fd);
+	struct file *file = NULL;
+	struct inode *inode;
+
+	if (!slot)
+		return STDIO_CLOSED;
+	bpf_probe_read_kernel(&file, sizeof(file), slot + descriptor);
+	if (!file)
+		return STDIO_CLOSED;
+	inode = BPF_CORE_READ(file, f_inode);
+	*inode_number = BPF_CORE_READ(inode, i_ino);
+	switch (BPF_CORE_READ(inode, i_mode) & S_IFMT) {
+	case S_IFREG:
+		return STDIO_FILE;
+	case S_IFIFO:
+		return STDIO_PIPE;
+	case S_IFSOCK:
+		return STDIO_SOCKET;
+	case S_IFCHR:
+	case S_IFBLK:
+		return STDIO_DEVICE;
+	}
+	return STDIO_OTHER;
+}
+
+/* The number the process has in its own pid namespace. */
+static __always_inline u32 own_pid(struct task_struct *task, u32 *namespace_inode)
+{
+	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
+	u32 level = BPF_CORE_READ(pid, level);
+	struct upid upid;
+
+	/* numbers[] ends in a flexible array: step by the kernel's size of one entry */
+	bpf_probe_read_kernel(&upid, sizeof(upid), (void *)pid + bpf_core_field_offset(struct pid, numbers) + level * sizeof(upid));
+	if (namespace_inode)
+		*namespace_inode = BPF_CORE_READ(upid.ns, ns.inum);
+	return upid.nr;
+}
+
+static __always_inline struct cgroup_subsys_state *memory_css(struct task_struct *task)
+{
+	struct css_set *set = BPF_CORE_READ(task, cgroups);
+	struct cgroup_subsys_state *css = NULL;
+	u32 index;
+
+	if (!bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
+		return NULL;
+	index = bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id);
+	bpf_probe_read_kernel(&css, sizeof(css), (void *)set + bpf_core_field_offset(struct css_set, subsys) + index * sizeof(css));
+	return css;
+}
+
+/* Everything but argv and environ, whose way into memory differs. */
+static __always_inline void fill_image(struct scratch *s, struct event_exec *e, struct task_struct *task)
+{
+	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+	struct file *executable = BPF_CORE_READ(mm, exe_file);
+	struct dentry *dentry = BPF_CORE_READ(executable, f_path.dentry);
+	struct cgroup *memory_cgroup = BPF_CORE_READ(memory_css(task), cgroup);
+	bool cut = false;
+
+	e->process = key_of(task);
+	e->parent = parent_of(task);
+	e->real_parent = hidden_parent_of(task);
+	e->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	e->memory_cgroup_id = BPF_CORE_READ(memory_cgroup, kn, id);
+	e->uid = BPF_CORE_READ(task, cred, uid.val);
+	e->gid = BPF_CORE_READ(task, cred, gid.val);
+	e->pid_namespace_pid = own_pid(task, &e->pid_namespace_inode);
+	e->mount_namespace_inode = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+	e->network_namespace_inode = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+	e->stdin_kind = stdio_kind_of(task, 0, &e->stdin_inode);
+	e->stdout_kind = stdio_kind_of(task, 1, &e->stdout_inode);
+	e->stderr_kind = stdio_kind_of(task, 2, &e->stderr_inode);
+	BPF_CORE_READ_STR_INTO(&e->comm, task, comm);
+
+	if (is_deleted(dentry))
+		e->image_flags |= IMAGE_EXECUTABLE_DELETED;
+	e->executable = append_path(s, BPF_CORE_READ(executable, f_path.mnt), dentry, &cut);
+	e->working_directory =
+		append_path(s, BPF_CORE_READ(task, fs, pwd.mnt), BPF_CORE_READ(task, fs, pwd.dentry), &cut);
+	e->memory_cgroup = append_cgroup(s, memory_cgroup);
+	if (cut)
+		e->image_flags |= IMAGE_PATH_CUT;
+}
+
+#endif

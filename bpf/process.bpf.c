@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The life of processes: fork, exec, title, exit. All on scheduler tracepoints, which cost other work nothing. */
+#include "image.bpf.h"
+#include "openfiles.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* In the parent's context, before the child first runs: so a fork is always older than anything the child does. */
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
+{
+	struct task_struct *real_parent;
+	struct event_fork *e;
+
+	count_seen(EVENT_FORK);
+	if (child->tgid == parent->tgid) {
+		count_filtered(EVENT_FORK, FILTER_THREAD);
+		return 0;
+	}
+	if (child->flags & PF_KTHREAD) {
+		count_filtered(EVENT_FORK, FILTER_UNINTERESTING);
+		return 0;
+	}
+	e = bpf_ringbuf_reserve(&lifecycle_ring, sizeof(*e), 0);
+	if (!e) {
+		count_lost(EVENT_FORK, LOSS_RING_FULL);
+		return 0;
+	}
+	stamp(&e->header, sizeof(*e), EVENT_FORK);
+	e->process = key_of(child);
+	e->parent = key_of(parent);
+	real_parent = BPF_CORE_READ(child, real_parent, group_leader);
+	if (BPF_CORE_READ(real_parent, tgid) != parent->tgid)
+		e->real_parent = key_of(real_parent);
+	e->cgroup_id = BPF_CORE_READ(child, cgroups, dfl_cgrp, kn, id);
+	e->uid = BPF_CORE_READ(child, cred, uid.val);
+	e->pid_namespace_pid = own_pid(child, NULL);
+	BPF_CORE_READ_STR_INTO(&e->comm, child, comm);
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	count_submitted(EVENT_FORK);
+	return 0;
+}
+
+/* After the point of no return: the new mm holds the new argv and environment, and its first page was just written, so it is
+ * resident. A thread that execs has already taken the leader's identity (de_thread). */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
+{
+	struct scratch *s = scratch_of(SLOT_EXEC);
+	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+	struct event_exec *e;
+	u64 start, bytes;
+	u8 *room;
+
+	count_seen(EVENT_EXEC);
+	if (!s || is_self(task->tgid)) {
+		count_filtered(EVENT_EXEC, FILTER_SELF);
+		return 0;
+	}
+	e = begin_record(s, struct event_exec, EVENT_EXEC);
+	fill_image(s, e, task);
+	e->argc = bprm->argc;
+
+	start = BPF_CORE_READ(mm, arg_start);
+	bytes = BPF_CORE_READ(mm, arg_end) - start;
+	if (bytes > TEXT_BYTES) {
+		bytes = TEXT_BYTES;
+		e->image_flags |= IMAGE_ARGV_CUT;
+	}
+	room = text_room(s);
+	if (room && bytes && !bpf_probe_read_user(room, bytes, (void *)start)) {
+		e->argv = bytes;
+		s->used += bytes;
+	} else if (bytes) {
+		e->image_flags |= IMAGE_ARGV_UNREADABLE;
+	}
+	append_environ(s, mm, &e->environ, &e->image_flags);
+	submit_record(s, &lifecycle_ring, EVENT_EXEC, false);
+	return 0;
+}
+
+/* prctl(PR_SET_NAME), which setproctitle calls after it has written the title over argv. */
+SEC("tp_btf/task_rename")
+int BPF_PROG(on_title, struct task_struct *task, const char *comm)
+{
+	struct scratch *s = scratch_of(SLOT_TITLE);
+	struct task_struct *current = bpf_get_current_task_btf();
+	u64 start = BPF_CORE_READ(task, mm, arg_start);
+	struct event_title *e;
+
+	count_seen(EVENT_TITLE);
+	if (!s || is_self(task->tgid)) {
+		count_filtered(EVENT_TITLE, FILTER_SELF);
+		return 0;
+	}
+	if (task->pid != task->tgid) {
+		count_filtered(EVENT_TITLE, FILTER_THREAD);
+		return 0;
+	}
+	/* exec renames too, before it has set up the new mm's arguments: its own record follows */
+	if (!start) {
+		count_filtered(EVENT_TITLE, FILTER_UNINTERESTING);
+		return 0;
+	}
+	e = begin_record(s, struct event_title, EVENT_TITLE);
+	e->process = key_of(task);
+	bpf_probe_read_kernel_str(e->comm, sizeof(e->comm), comm);
+	if (task == current)
+		e->title = append_user_string(s, (void *)start, 512);
+	submit_record(s, &lifecycle_ring, EVENT_TITLE, false);
+	return 0;
+}
+
+/* What wait(2) will say (kernel/exit.c, wait_task_zombie): the leader's own code, unless the group was told to exit. */
+static __always_inline u32 wait_status(struct task_struct *leader)
+{
+	if (BPF_CORE_READ(leader, signal, flags) & SIGNAL_GROUP_EXIT)
+		return BPF_CORE_READ(leader, signal, group_exit_code);
+	return BPF_CORE_READ(leader, exit_code);
+}
+
+/* signal->* holds what threads that are already reaped left; this thread and the leader are not among them yet. */
+#define group_sum(task, leader, group, own)                                                                                    \
+	(BPF_CORE_READ(task, signal, group) + BPF_CORE_READ(task, own) + ((leader) == (task) ? 0 : BPF_CORE_READ(leader, own)))
+
+static __always_inline void note_dead_thread(struct task_struct *task)
+{
+	struct process_key key = key_of(task);
+	u64 delay = BPF_CORE_READ(task, sched_info.run_delay);
+	u64 *sum = bpf_map_lookup_elem(&dead_thread_delay, &key);
+
+	if (sum)
+		__sync_fetch_and_add(sum, delay);
+	else
+		bpf_map_update_elem(&dead_thread_delay, &key, &delay, BPF_ANY);
+}
+
+static __always_inline int process_exit(struct task_struct *task, bool group_dead)
+{
+	struct scratch *s = scratch_of(SLOT_EXIT);
+	struct task_struct *leader;
+	struct mm_struct *mm;
+	struct event_exit *e;
+	u64 *delay, pages;
+	u32 status;
+
+	count_seen(EVENT_EXIT);
+	if (task->flags & PF_KTHREAD) {
+		count_filtered(EVENT_EXIT, FILTER_UNINTERESTING);
+		return 0;
+	}
+	if (!group_dead) {
+		note_dead_thread(task);
+		count_filtered(EVENT_EXIT, FILTER_THREAD);
+		return 0;
+	}
+	if (!s || is_self(task->tgid)) {
+		count_filtered(EVENT_EXIT, FILTER_SELF);
+		return 0;
+	}
+	leader = BPF_CORE_READ(task, group_leader);
+	status = wait_status(leader);
+	/* before the exit record and in the other ring: whoever reads the exit first finds the files waiting */
+	if (status)
+		report_open_files(task, SLOT_EXIT_FILES, FILE_AT_DEATH, status & 0x7f);
+
+	e = begin_record(s, struct event_exit, EVENT_EXIT);
+	e->process = key_of(task);
+	e->real_parent = key_of(BPF_CORE_READ(leader, real_parent));
+	e->wait_status = status;
+	e->uid = BPF_CORE_READ(task, cred, uid.val);
+	e->user_cpu_ns = group_sum(task, leader, utime, utime);
+	e->system_cpu_ns = group_sum(task, leader, stime, stime);
+	e->cpu_runtime_ns = group_sum(task, leader, sum_sched_runtime, se.sum_exec_runtime);
+	e->read_bytes = group_sum(task, leader, ioac.read_bytes, ioac.read_bytes);
+	e->written_bytes = group_sum(task, leader, ioac.write_bytes, ioac.write_bytes);
+	e->read_call_bytes = group_sum(task, leader, ioac.rchar, ioac.rchar);
+	e->write_call_bytes = group_sum(task, leader, ioac.wchar, ioac.wchar);
+	e->run_delay_ns = BPF_CORE_READ(task, sched_info.run_delay);
+	delay = bpf_map_lookup_elem(&dead_thread_delay, &e->process);
+	if (delay) {
+		e->run_delay_ns += *delay;
+		bpf_map_delete_elem(&dead_thread_delay, &e->process);
+	}
+	BPF_CORE_READ_STR_INTO(&e->comm, leader, comm);
+
+	/* Since 6.14 the hook comes before exit_mm: the image's own peak and the final title are there. Else the process's
+	 * peak over all its images, which the kernel has just brought up to date. */
+	mm = BPF_CORE_READ(task, mm);
+	if (mm) {
+		pages = rss_pages(mm, RSS_FILE) + rss_pages(mm, RSS_ANON) + rss_pages(mm, RSS_SHMEM);
+		if (BPF_CORE_READ(mm, hiwater_rss) > pages)
+			pages = BPF_CORE_READ(mm, hiwater_rss);
+		e->title = append_user_string(s, (void *)BPF_CORE_READ(mm, arg_start), 512);
+	} else {
+		pages = BPF_CORE_READ(task, signal, maxrss);
+	}
+	e->peak_rss_bytes = pages * page_bytes;
+	submit_record(s, &lifecycle_ring, EVENT_EXIT, status != 0);
+	return 0;
+}
+
+/* Linux 6.14+ (0aa53d9b2aed, "exit: add group_dead to sched_process_exit"): the kernel says whether it was the last thread. */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(on_exit, struct task_struct *task, bool group_dead)
+{
+	return process_exit(task, group_dead);
+}
+
+/* Before: the count of live threads has been taken down already. Two last threads at once can both see zero; user space
+ * keeps the first. The loader picks one of the two programs by the tracepoint's BTF. */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(on_exit_legacy, struct task_struct *task)
+{
+	return process_exit(task, BPF_CORE_READ(task, signal, live.counter) == 0);
+}

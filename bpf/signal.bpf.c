@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Who sent what to whom, and what the target was writing when it heard. */
+#include "openfiles.bpf.h"
+
+#define SIGHUP 1
+#define SIGINT 2
+#define SIGQUIT 3
+#define SIGTERM 15
+#define SIGCHLD 17
+#define SIGCONT 18
+#define SIGSTOP 19
+#define SIGTTOU 22
+#define SIGURG 23
+#define SIGWINCH 28
+#define SI_USER 0
+#define SI_KERNEL 128
+#define SIG_DFL ((void *)0)
+#define TRACE_SIGNAL_DELIVERED 0
+#define TRACE_SIGNAL_ALREADY_PENDING 2
+
+/* Default action neither ignores nor stops nor continues: without a handler the process dies (signal(7)). */
+static __always_inline bool kills_by_default(int signal)
+{
+	return signal != SIGCHLD && signal != SIGURG && signal != SIGWINCH && (signal < SIGCONT || signal > SIGTTOU);
+}
+
+static __always_inline int code_of(struct kernel_siginfo *info)
+{
+	/* SEND_SIG_NOINFO and SEND_SIG_PRIV, include/linux/sched/signal.h */
+	if ((u64)info == 0)
+		return SI_USER;
+	if ((u64)info == 1)
+		return SI_KERNEL;
+	return BPF_CORE_READ(info, si_code);
+}
+
+static __always_inline void *handler_of(struct task_struct *target, int signal)
+{
+	void *handler = NULL;
+	u32 index = signal - 1;
+
+	if (index >= 64)
+		return NULL;
+	bpf_probe_read_kernel(&handler, sizeof(handler),
+			      (void *)BPF_CORE_READ(target, sighand) + bpf_core_field_offset(struct sighand_struct, action) +
+				      index * bpf_core_type_size(struct k_sigaction) +
+				      bpf_core_field_offset(struct k_sigaction, sa.sa_handler));
+	return handler;
+}
+
+/* Kept: what will kill, and what somebody else sends to a handler. Runtimes signal themselves all the time (the JVM's
+ * SIGSEGV and SIGUSR2, Go's SIGURG, profiling timers): handled signals of one's own are chatter. A fault that does kill
+ * resets its handler first (force_sig), so it counts as unhandled here. */
+static __always_inline bool matters(int signal, int code, bool handled, bool own)
+{
+	if (!handled)
+		return kills_by_default(signal);
+	if (code <= 0)
+		return !own;
+	return code == SI_KERNEL && (signal <= SIGQUIT || signal == SIGTERM);
+}
+
+SEC("tp_btf/signal_generate")
+int BPF_PROG(on_signal, int signal, struct kernel_siginfo *info, struct task_struct *target, int group, int result)
+{
+	struct task_struct *sender = bpf_get_current_task_btf();
+	int code = code_of(info);
+	bool handled = handler_of(target, signal) != SIG_DFL;
+	struct event_signal *e;
+
+	count_seen(EVENT_SIGNAL);
+	if (result != TRACE_SIGNAL_DELIVERED && result != TRACE_SIGNAL_ALREADY_PENDING) {
+		count_filtered(EVENT_SIGNAL, FILTER_UNINTERESTING);
+		return 0;
+	}
+	if (!matters(signal, code, handled, sender->tgid == target->tgid)) {
+		count_filtered(EVENT_SIGNAL, FILTER_UNINTERESTING);
+		return 0;
+	}
+	if (is_self(target->tgid)) {
+		count_filtered(EVENT_SIGNAL, FILTER_SELF);
+		return 0;
+	}
+	e = bpf_ringbuf_reserve(&lifecycle_ring, sizeof(*e), 0);
+	if (!e) {
+		count_lost(EVENT_SIGNAL, LOSS_RING_FULL);
+		return 0;
+	}
+	stamp(&e->header, sizeof(*e), EVENT_SIGNAL);
+	e->sender = key_of(sender);
+	e->target = key_of(target);
+	e->signal = signal;
+	e->code = code;
+	e->handled = handled;
+	e->sender_uid = BPF_CORE_READ(sender, cred, uid.val);
+	BPF_CORE_READ_STR_INTO(&e->sender_comm, sender, comm);
+	BPF_CORE_READ_STR_INTO(&e->target_comm, target, comm);
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	count_submitted(EVENT_SIGNAL);
+	return 0;
+}
+
+/* In the target's context, as it takes the signal: the last moment at which a shutdown handler has not yet touched its
+ * files. Without a handler the death itself reports them. */
+SEC("tp_btf/signal_deliver")
+int BPF_PROG(on_signal_delivery, int signal, struct kernel_siginfo *info, struct k_sigaction *action)
+{
+	struct task_struct *task;
+
+	if (signal != SIGTERM && signal != SIGINT && signal != SIGHUP)
+		return 0;
+	task = bpf_get_current_task_btf();
+	if (BPF_CORE_READ(action, sa.sa_handler) == SIG_DFL || is_self(task->tgid))
+		return 0;
+	report_open_files(task, SLOT_SIGNAL_FILES, FILE_AT_SIGNAL, signal);
+	return 0;
+}

@@ -1,0 +1,1 @@
+"""Layer 1, extraction: what happened? Everything that touches the kernel lives here, and only here."""

@@ -1,0 +1,45 @@
+"""Kernel time (CLOCK_BOOTTIME, ns) and its distance to wall time. The only module that reads a clock for events."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from receiver.errors import UnavailableError
+
+
+def boottime_ns() -> int:
+    """CLOCK_BOOTTIME: what bpf_ktime_get_boot_ns stamps on every record; goes on during suspend."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def wall_offset_ns() -> int:
+    """Unix time minus boot time, the tightest of a few readings."""
+    best, offset = 1 << 62, 0
+    for _ in range(5):
+        before = boottime_ns()
+        wall = time.time_ns()
+        after = boottime_ns()
+        if after - before < best:
+            best, offset = after - before, wall - (before + after) // 2
+    return offset
+
+
+def refuse_time_namespace() -> None:
+    """In a time namespace our CLOCK_BOOTTIME is shifted against the kernel's stamps (measured: by the whole offset)."""
+    try:
+        with open("/proc/self/timens_offsets", encoding="ascii") as offsets:
+            shifted = any(line.split()[0] == "boottime" and line.split()[1:] != ["0", "0"] for line in offsets)
+    except OSError:
+        return
+    if shifted:
+        raise UnavailableError("this is a time namespace with a shifted boot clock: start kwitness in the host's")
+
+
+def boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as source:
+        return source.read().strip()
+
+
+def host_name() -> str:
+    return os.uname().nodename

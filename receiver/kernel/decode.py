@@ -1,0 +1,57 @@
+"""Bytes to events. Total: any input gives a value or a DecodeError with a reason from a closed set; nothing else leaves."""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from receiver.errors import DecodeError
+from receiver.events import DECODERS, Event, encode
+from receiver.redact import Redactor
+
+_HEADER = Struct("<QQIHH")  # struct event_header
+REASONS = ("short", "size", "unknown_kind", "layout")
+
+
+def decode(raw: bytes, redactor: Redactor) -> Event:
+    """One whole record. Reasons: short (no header), size (not as long as it says), unknown_kind, layout."""
+    if len(raw) < _HEADER.size:
+        raise DecodeError("short")
+    size, kind = int.from_bytes(raw[16:20], "little"), int.from_bytes(raw[22:24], "little")
+    if size != len(raw):
+        raise DecodeError("size")
+    decoder = DECODERS.get(kind)
+    if decoder is None:
+        raise DecodeError("unknown_kind")
+    try:
+        return decoder(raw, redactor)
+    except Exception:  # struct.error, ValueError: a record that is not what it says
+        raise DecodeError("layout") from None
+
+
+def split(records: bytes) -> list[bytes]:
+    """Records that stand back to back; what cannot be a record comes out as the last element, for `decode` to refuse."""
+    out: list[bytes] = []
+    at = 0
+    while at < len(records):
+        size = int.from_bytes(records[at + 16 : at + 20], "little")
+        if size < _HEADER.size:
+            size = len(records) - at
+        out.append(records[at : at + size])
+        at += size
+    return out
+
+
+def order(raw: bytes) -> tuple[int, int, int]:
+    """The sort key of a record: time, CPU, sequence."""
+    time, sequence, _, cpu, _ = _HEADER.unpack_from(raw) if len(raw) >= _HEADER.size else (0, 0, 0, 0, 0)
+    return time, cpu, sequence
+
+
+def scrub(raw: bytes, redactor: Redactor) -> bytes:
+    """The record as it may be stored: the very bytes, unless a secret had to be taken out of them."""
+    before = redactor.counts.total()
+    try:
+        event = decode(raw, redactor)
+    except DecodeError:
+        return raw[: _HEADER.size]  # stays a counted decode error on replay, and carries nothing
+    return raw if redactor.counts.total() == before else encode(event)

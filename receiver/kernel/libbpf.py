@@ -1,0 +1,242 @@
+"""The part of libbpf's C interface that we use, over ctypes. No other module sees a pointer.
+
+Source: libbpf 1.1 `bpf/libbpf.h`, `bpf/bpf.h`, `bpf/btf.h`. Functions here raise OSError with the errno libbpf gave.
+"""
+
+from __future__ import annotations
+
+import ctypes as c
+import errno
+import os
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from receiver.errors import UnavailableError
+
+_PRINT = c.CFUNCTYPE(c.c_int, c.c_int, c.c_char_p, c.c_void_p)
+_SAMPLE = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p, c.c_size_t)
+_LOG_LINES = 400
+_STOP = -errno.ENOBUFS
+
+_FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "libbpf_set_print": (c.c_void_p, (_PRINT,)),
+    "libbpf_num_possible_cpus": (c.c_int, ()),
+    "bpf_object__open_file": (c.c_void_p, (c.c_char_p, c.c_void_p)),
+    "bpf_object__load": (c.c_int, (c.c_void_p,)),
+    "bpf_object__close": (None, (c.c_void_p,)),
+    "bpf_object__btf": (c.c_void_p, (c.c_void_p,)),
+    "bpf_object__find_program_by_name": (c.c_void_p, (c.c_void_p, c.c_char_p)),
+    "bpf_object__find_map_by_name": (c.c_void_p, (c.c_void_p, c.c_char_p)),
+    "bpf_object__next_map": (c.c_void_p, (c.c_void_p, c.c_void_p)),
+    "bpf_program__set_autoload": (c.c_int, (c.c_void_p, c.c_bool)),
+    "bpf_program__attach": (c.c_void_p, (c.c_void_p,)),
+    "bpf_program__attach_iter": (c.c_void_p, (c.c_void_p, c.c_void_p)),
+    "bpf_program__fd": (c.c_int, (c.c_void_p,)),
+    "bpf_link__destroy": (c.c_int, (c.c_void_p,)),
+    "bpf_link__fd": (c.c_int, (c.c_void_p,)),
+    "bpf_iter_create": (c.c_int, (c.c_int,)),
+    "bpf_map__fd": (c.c_int, (c.c_void_p,)),
+    "bpf_map__name": (c.c_char_p, (c.c_void_p,)),
+    "bpf_map__set_max_entries": (c.c_int, (c.c_void_p, c.c_uint32)),
+    "bpf_map__initial_value": (c.c_void_p, (c.c_void_p, c.POINTER(c.c_size_t))),
+    "bpf_map_update_elem": (c.c_int, (c.c_int, c.c_char_p, c.c_char_p, c.c_uint64)),
+    "bpf_map_lookup_elem": (c.c_int, (c.c_int, c.c_char_p, c.c_void_p)),
+    "ring_buffer__new": (c.c_void_p, (c.c_int, _SAMPLE, c.c_void_p, c.c_void_p)),
+    "ring_buffer__consume": (c.c_int, (c.c_void_p,)),
+    "ring_buffer__epoll_fd": (c.c_int, (c.c_void_p,)),
+    "ring_buffer__free": (None, (c.c_void_p,)),
+    "btf__load_vmlinux_btf": (c.c_void_p, ()),
+    "btf__free": (None, (c.c_void_p,)),
+    "btf__find_by_name_kind": (c.c_int, (c.c_void_p, c.c_char_p, c.c_uint32)),
+    "btf__type_by_id": (c.c_void_p, (c.c_void_p, c.c_uint32)),
+    "btf__name_by_offset": (c.c_char_p, (c.c_void_p, c.c_uint32)),
+}
+_BTF_TYPEDEF, _BTF_DATASEC = 8, 15
+
+
+class _BtfType(c.Structure):
+    """struct btf_type, include/uapi/linux/btf.h."""
+
+    _fields_ = [("name_off", c.c_uint32), ("info", c.c_uint32), ("size_or_type", c.c_uint32)]
+
+
+class _VarSecinfo(c.Structure):
+    _fields_ = [("type", c.c_uint32), ("offset", c.c_uint32), ("size", c.c_uint32)]
+
+
+class Library:
+    """libbpf.so.1, loaded once, with its log kept for error messages instead of printed."""
+
+    def __init__(self) -> None:
+        try:
+            self._so = c.CDLL("libbpf.so.1", use_errno=True)
+        except OSError:
+            raise UnavailableError("libbpf.so.1 is missing: install libbpf 1.x (Debian: apt-get install libbpf1)") from None
+        self._libc = c.CDLL(None)
+        for name, (result, arguments) in _FUNCTIONS.items():
+            function = getattr(self._so, name)
+            function.restype, function.argtypes = result, list(arguments)
+        self.log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._print = _PRINT(self._keep)  # referenced for as long as libbpf may call it
+        self._so.libbpf_set_print(self._print)
+
+    def _keep(self, level: int, form: bytes, arguments: int) -> int:
+        if level < 2:  # LIBBPF_WARN, LIBBPF_INFO; debug is chatter
+            line = c.create_string_buffer(4096)
+            self._libc.vsnprintf(line, c.c_size_t(4096), c.c_char_p(form), c.c_void_p(arguments))
+            self.log.extend(line.value.decode("utf-8", "replace").splitlines())
+        return 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._so, name)
+
+    def check(self, result: int, what: str) -> int:
+        """libbpf's "negative is -errno" as an OSError."""
+        if result < 0:
+            raise OSError(-result, f"{what}: {os.strerror(-result)}")
+        return result
+
+    def pointer(self, result: int | None, what: str) -> int:
+        """libbpf's "NULL and errno" as an OSError."""
+        if not result:
+            code = c.get_errno() or errno.EINVAL
+            raise OSError(code, f"{what}: {os.strerror(code)}")
+        return result
+
+    def possible_cpus(self) -> int:
+        return self.check(self.libbpf_num_possible_cpus(), "counting possible CPUs")
+
+    def tracepoint_arguments(self, name: str) -> int | None:
+        """How many arguments the running kernel's raw tracepoint has; None when there is no such tracepoint."""
+        btf = self.pointer(self.btf__load_vmlinux_btf(), "reading the kernel's BTF")
+        try:
+            found = self.btf__find_by_name_kind(btf, f"btf_trace_{name}".encode(), _BTF_TYPEDEF)
+            if found < 0:
+                return None
+            typedef = _BtfType.from_address(self.btf__type_by_id(btf, found))
+            pointer = _BtfType.from_address(self.btf__type_by_id(btf, typedef.size_or_type))
+            prototype = _BtfType.from_address(self.btf__type_by_id(btf, pointer.size_or_type))
+            return int(prototype.info & 0xFFFF) - 1  # the first one is the program's private data
+        finally:
+            self.btf__free(btf)
+
+
+class Object:
+    """A BPF object from open to close. Order of calls: constants, sizes, autoload → load → maps → attach."""
+
+    def __init__(self, library: Library, path: Path) -> None:
+        self._lib = library
+        self._links: list[int] = []
+        self._object = library.pointer(library.bpf_object__open_file(str(path).encode(), None), f"opening {path}")
+
+    def set_constant(self, name: str, value: int) -> None:
+        """A `const volatile u32`, before load."""
+        btf = self._lib.bpf_object__btf(self._object)
+        section = self._lib.check(self._lib.btf__find_by_name_kind(btf, b".rodata", _BTF_DATASEC), ".rodata")
+        address = self._lib.btf__type_by_id(btf, section)
+        count = _BtfType.from_address(address).info & 0xFFFF
+        for index in range(count):
+            entry = _VarSecinfo.from_address(address + c.sizeof(_BtfType) + index * c.sizeof(_VarSecinfo))
+            variable = _BtfType.from_address(self._lib.btf__type_by_id(btf, entry.type))
+            if self._lib.btf__name_by_offset(btf, variable.name_off) == name.encode():
+                c.c_uint32.from_address(self._rodata() + entry.offset).value = value
+                return
+        raise KeyError(name)
+
+    def _rodata(self) -> int:
+        found = None
+        while found := self._lib.bpf_object__next_map(self._object, found):
+            if self._lib.bpf_map__name(found).endswith(b".rodata"):
+                size = c.c_size_t()
+                return self._lib.pointer(self._lib.bpf_map__initial_value(found, c.byref(size)), ".rodata")
+        raise KeyError(".rodata")
+
+    def set_size(self, name: str, entries: int) -> None:
+        self._lib.check(self._lib.bpf_map__set_max_entries(self._map(name), entries), f"sizing {name}")
+
+    def skip(self, program: str) -> None:
+        self._lib.check(self._lib.bpf_program__set_autoload(self._program(program), False), program)
+
+    def load(self) -> None:
+        self._lib.check(self._lib.bpf_object__load(self._object), "loading the BPF object")
+
+    def attach(self, program: str) -> None:
+        link = self._lib.bpf_program__attach(self._program(program))
+        self._links.append(self._lib.pointer(link, f"attaching {program}"))
+
+    def iterate(self, program: str) -> bytes:
+        """Runs a BPF iterator to its end and gives all it wrote."""
+        link = self._lib.pointer(self._lib.bpf_program__attach_iter(self._program(program), None), program)
+        try:
+            fd = self._lib.check(self._lib.bpf_iter_create(self._lib.bpf_link__fd(link)), program)
+            with os.fdopen(fd, "rb", buffering=0) as stream:
+                parts: list[bytes] = []
+                while part := stream.read(1 << 16):
+                    parts.append(part)
+                return b"".join(parts)
+        finally:
+            self._lib.bpf_link__destroy(link)
+
+    def update(self, name: str, key: bytes, value: bytes) -> None:
+        self._lib.check(self._lib.bpf_map_update_elem(self.map_fd(name), key, value, 0), f"updating {name}")
+
+    def lookup(self, name: str, key: bytes, size: int) -> bytes:
+        """`size` bytes: for a per-CPU map, the value rounded up to 8, times the possible CPUs."""
+        value = c.create_string_buffer(size)
+        self._lib.check(self._lib.bpf_map_lookup_elem(self.map_fd(name), key, value), f"reading {name}")
+        return value.raw
+
+    def map_fd(self, name: str) -> int:
+        return self._lib.check(self._lib.bpf_map__fd(self._map(name)), name)
+
+    def program_fd(self, name: str) -> int:
+        return self._lib.check(self._lib.bpf_program__fd(self._program(name)), name)
+
+    def _program(self, name: str) -> int:
+        return self._lib.pointer(self._lib.bpf_object__find_program_by_name(self._object, name.encode()), name)
+
+    def _map(self, name: str) -> int:
+        return self._lib.pointer(self._lib.bpf_object__find_map_by_name(self._object, name.encode()), name)
+
+    def detach(self) -> None:
+        while self._links:
+            self._lib.bpf_link__destroy(self._links.pop())
+
+    def close(self) -> None:
+        self.detach()
+        if self._object:
+            self._lib.bpf_object__close(self._object)
+            self._object = 0
+
+
+class Ring:
+    """One BPF ring buffer. `drain` copies records out; it never runs for longer than `limit` records take."""
+
+    def __init__(self, library: Library, map_fd: int) -> None:
+        self._lib = library
+        self._sink: Callable[[bytes], None] = lambda _: None
+        self._left = 0
+        self._callback = _SAMPLE(self._take)
+        self._ring = library.pointer(library.ring_buffer__new(map_fd, self._callback, None, None), "mapping a ring")
+        self.epoll_fd: int = library.ring_buffer__epoll_fd(self._ring)
+
+    def _take(self, _: int, data: int, size: int) -> int:
+        # an exception here would lose the record: copy, hand over, return
+        self._sink(c.string_at(data, size))
+        self._left -= 1
+        return 0 if self._left > 0 else _STOP
+
+    def drain(self, sink: Callable[[bytes], None], limit: int) -> bool:
+        """Hands at most `limit` records to `sink`; True when there may be more."""
+        self._sink, self._left = sink, limit
+        result = self._lib.ring_buffer__consume(self._ring)
+        if result < 0 and result != _STOP:
+            self._lib.check(result, "draining a ring")
+        return bool(self._left <= 0)
+
+    def close(self) -> None:
+        if self._ring:
+            self._lib.ring_buffer__free(self._ring)
+            self._ring = 0

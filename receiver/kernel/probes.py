@@ -1,0 +1,202 @@
+"""Which programs we want, what each of them is for, and what became of them: the coverage report."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from receiver.errors import PrivilegeError, UnavailableError
+from receiver.kernel.libbpf import Library, Object
+
+OBJECT = Path(__file__).with_name("kwitness.bpf.o")
+BTF = Path("/sys/kernel/btf/vmlinux")
+LOCKDOWN = Path("/sys/kernel/security/lockdown")
+CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
+ENV_RULE_BYTES = 64  # as in bpf/events.h
+_EXACT, _PREFIX = 1, 2
+
+
+class Hook(msgspec.Struct, frozen=True):
+    """One program: the tracepoint it wants, with how many arguments, and what nobody sees without it."""
+
+    program: str
+    tracepoint: str
+    arguments: int
+    blind: str
+    required: bool = False
+    iterator: bool = False
+
+
+HOOKS = (
+    Hook("on_fork", "sched_process_fork", 2, "which process started which", required=True),
+    Hook("on_exec", "sched_process_exec", 3, "what runs, and whose it is", required=True),
+    Hook("on_exit", "sched_process_exit", 2, "how processes end"),
+    Hook("on_exit_legacy", "sched_process_exit", 1, "how processes end"),
+    Hook("on_title", "task_rename", 2, "titles that workers give themselves"),
+    Hook("on_signal", "signal_generate", 5, "who killed whom"),
+    Hook("on_signal_delivery", "signal_deliver", 3, "what a process was writing when it was told to stop"),
+    Hook("on_oom_kill", "mark_victim", 2, "the OOM killer's choice, with limit and usage"),
+    Hook("on_existing", "", 0, "processes that lived before kwitness attached", iterator=True),
+)
+_ALTERNATIVES = {"on_exit": "on_exit_legacy", "on_exit_legacy": "on_exit"}
+
+# Identifiers of runs and tasks. A name that ends in `_` allows everything below it, save names that look like a secret.
+ENVIRONMENT = tuple(
+    """
+    AIRFLOW_CTX_ TRACEPARENT TRACESTATE OTEL_SERVICE_NAME OTEL_RESOURCE_ATTRIBUTES
+    OPENLINEAGE_NAMESPACE OPENLINEAGE_PARENT_ID OPENLINEAGE_ROOT_PARENT_ID
+    PREFECT__FLOW_RUN_ID PREFECT__FLOW_ID PREFECT_FLOW_RUN_ID PREFECT_DEPLOYMENT_ID PREFECT_WORK_POOL_NAME
+    DAGSTER_RUN_ID DAGSTER_RUN_JOB_NAME DAGSTER_RUN_STEP_KEY DAGSTER_CODE_LOCATION_NAME
+    DBT_CLOUD_PROJECT_ID DBT_CLOUD_JOB_ID DBT_CLOUD_RUN_ID DBT_CLOUD_RUN_REASON_CATEGORY DBT_CLOUD_ENVIRONMENT_ID DBT_INVOCATION_ID
+    SPARK_APPLICATION_ID SPARK_EXECUTOR_ID SPARK_EXECUTOR_POD_NAME SPARK_DRIVER_POD_NAME
+    SLURM_JOB_ID SLURM_JOBID SLURM_JOB_NAME SLURM_ARRAY_JOB_ID SLURM_ARRAY_TASK_ID SLURM_STEP_ID SLURM_PROCID SLURM_CLUSTER_NAME
+    NXF_TASK_WORKDIR SNAKEMAKE_PROFILE LUIGI_TASK_ID PAPERMILL_EXECUTION_ID ARGO_WORKFLOW_NAME ARGO_NODE_ID
+    AWS_BATCH_JOB_ID AWS_BATCH_JOB_ATTEMPT KUBERNETES_NAMESPACE HOSTNAME POD_NAME POD_NAMESPACE POD_UID CONTAINER_NAME
+    """.split()
+)
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """What became of one hook. `why` is empty when it is attached."""
+
+    program: str
+    hook: str
+    attached: bool
+    why: str
+    blind: str
+
+
+def preflight() -> None:
+    """What makes the kernel refuse us, found before libbpf's less helpful words for it."""
+    if not OBJECT.exists():
+        raise UnavailableError(f"{OBJECT.name} is not built: run `make bpf` (needs clang and bpftool)")
+    if not BTF.exists():
+        raise UnavailableError("this kernel has no BTF (/sys/kernel/btf/vmlinux): it must be built with CONFIG_DEBUG_INFO_BTF=y")
+    if "[confidentiality]" in _read(LOCKDOWN):
+        raise UnavailableError("kernel lockdown is in confidentiality mode, which forbids eBPF to read: boot with lockdown=integrity")
+    missing = missing_capabilities(_read(Path("/proc/self/status")))
+    if missing:
+        raise PrivilegeError(f"{' and '.join(missing)} missing: run as root, or grant with `setpriv --ambient-caps +bpf,+perfmon`")
+
+
+def missing_capabilities(status: str) -> list[str]:
+    """Names of what is lacking in the effective set of a /proc/PID/status text; CAP_SYS_ADMIN stands for both."""
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.M)
+    effective = int(found[1], 16) if found else 0
+    if effective >> CAP_SYS_ADMIN & 1:
+        return []
+    return [name for name, bit in (("CAP_BPF", CAP_BPF), ("CAP_PERFMON", CAP_PERFMON)) if not effective >> bit & 1]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+class Probes:
+    """The loaded object, its links, and the report on both."""
+
+    def __init__(self, *, lifecycle_bytes: int, bulk_bytes: int, environment: Iterable[str] = ENVIRONMENT) -> None:
+        preflight()
+        self.library = Library()
+        self._refused: dict[str, str] = {}
+        for hook in HOOKS:
+            if why := self._mismatch(hook):
+                self._refused[hook.program] = why
+        self.object = self._load(lifecycle_bytes, bulk_bytes)
+        self._allow(environment)
+        self._attached: set[str] = set()
+
+    def _mismatch(self, hook: Hook) -> str:
+        if hook.iterator:
+            return ""
+        count = self.library.tracepoint_arguments(hook.tracepoint)
+        if count is None:
+            return f"this kernel has no tracepoint {hook.tracepoint}"
+        if count != hook.arguments:
+            return f"{hook.tracepoint} has {count} arguments here, not {hook.arguments}"
+        return ""
+
+    def _load(self, lifecycle_bytes: int, bulk_bytes: int) -> Object:
+        """Loads all that the verifier accepts: a refused program is named in the log, switched off, and the rest tried again."""
+        for _ in HOOKS:
+            candidate = Object(self.library, OBJECT)
+            candidate.set_constant("self_tgid", os.getpid())
+            candidate.set_constant("page_bytes", os.sysconf("SC_PAGE_SIZE"))
+            candidate.set_size("lifecycle_ring", lifecycle_bytes)
+            candidate.set_size("bulk_ring", bulk_bytes)
+            for program in self._refused:
+                candidate.skip(program)
+            self.library.log.clear()
+            try:
+                candidate.load()
+            except OSError as failure:
+                candidate.close()
+                self._note_refusal(failure)
+                continue
+            return candidate
+        raise UnavailableError("the kernel refuses every program: " + "; ".join(self._refused.values()))
+
+    def _note_refusal(self, failure: OSError) -> None:
+        log = list(self.library.log)
+        names = re.findall(r"prog '(\w+)': (?:failed|BPF program load failed|-- BEGIN)", "\n".join(log))
+        if not names or names[-1] in self._refused:
+            raise UnavailableError(f"the kernel refuses the BPF object: {failure.strerror}; {log[-1] if log else 'no log'}")
+        detail = [line for line in log if line and not line.startswith(("libbpf:", "processed", "--"))]
+        self._refused[names[-1]] = f"the verifier refuses it: {detail[-1] if detail else failure.strerror}"[:200]
+        hook = next(h for h in HOOKS if h.program == names[-1])
+        if hook.required:
+            raise UnavailableError(f"{hook.program} ({hook.tracepoint}): {self._refused[names[-1]]}")
+
+    def _allow(self, environment: Iterable[str]) -> None:
+        """Fills the allow list, before anything can run."""
+        for index, name in enumerate(environment):
+            raw = name.encode() if name.endswith("_") else name.encode() + b"="
+            key = struct.pack(f"<I{ENV_RULE_BYTES}s", len(raw) * 8, raw)
+            kind = struct.pack("<I", _PREFIX if name.endswith("_") else _EXACT)
+            self.object.update("env_rules", key, kind)
+            self.object.update("env_rule_list", struct.pack("<I", index), key + kind)
+
+    def attach(self) -> None:
+        for hook in HOOKS:
+            if hook.program in self._refused:
+                continue
+            if hook.iterator:
+                self._attached.add(hook.program)
+                continue
+            try:
+                self.object.attach(hook.program)
+            except OSError as failure:
+                self._refused[hook.program] = failure.strerror or "refused"
+                if hook.required:
+                    raise UnavailableError(f"cannot attach {hook.program} to {hook.tracepoint}: {failure.strerror}") from failure
+            else:
+                self._attached.add(hook.program)
+        if not self._attached & _ALTERNATIVES.keys():
+            raise UnavailableError(f"cannot attach to sched_process_exit: {self._refused['on_exit']}")
+
+    def coverage(self) -> list[Coverage]:
+        report = []
+        for hook in HOOKS:
+            if _ALTERNATIVES.get(hook.program) in self._attached:
+                continue
+            name = "iter.s/task" if hook.iterator else f"tp_btf/{hook.tracepoint}"
+            attached = hook.program in self._attached
+            report.append(Coverage(hook.program, name, attached, self._refused.get(hook.program, ""), hook.blind))
+        return report
+
+    def existing(self) -> bytes:
+        """EVENT_EXISTING records of all processes that are alive now, back to back."""
+        if "on_existing" not in self._attached:
+            return b""
+        return self.object.iterate("on_existing")
+
+    def close(self) -> None:
+        self.object.close()

@@ -1,0 +1,113 @@
+"""The live source: rings to batches of bytes, and the kernel's side of the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable
+
+import msgspec
+
+from receiver.events import KINDS, Ledger, decode_ledger
+from receiver.events import _LEDGER as LEDGER_LAYOUT
+from receiver.kernel.clock import boottime_ns
+from receiver.kernel.decode import order, split
+from receiver.kernel.libbpf import Ring
+from receiver.kernel.probes import Coverage, Probes
+
+
+class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ring sizes are powers of two, in bytes; the interval is how long an event may wait in its ring, in seconds."""
+
+    lifecycle_ring_bytes: int = 4 << 20
+    bulk_ring_bytes: int = 1 << 20
+    drain_interval_seconds: float = 0.1
+    batch_records: int = 2048
+
+
+Batch = list[bytes]
+Deliver = Callable[[Batch, int], None]  # records in order, and when they were read (boot time, ns)
+
+
+class LiveSource:
+    """Attaches on construction. Single-threaded: everything runs on the event loop, in slices of at most one batch."""
+
+    def __init__(self, config: SourceConfig) -> None:
+        self.config = config
+        self._probes = Probes(lifecycle_bytes=config.lifecycle_ring_bytes, bulk_bytes=config.bulk_ring_bytes)
+        library = self._probes.library
+        self._cpus = library.possible_cpus()
+        self._rings: list[Ring] = []
+        try:
+            self._rings = [Ring(library, self._probes.object.map_fd(name)) for name in ("lifecycle_ring", "bulk_ring")]
+            self._probes.attach()
+        except BaseException:
+            self.close()
+            raise
+        self.attached_at_ns = boottime_ns()
+
+    def coverage(self) -> list[Coverage]:
+        return self._probes.coverage()
+
+    def existing(self) -> Batch:
+        """Processes that live now. Read after attaching: a process that starts meanwhile comes twice, never not at all."""
+        return split(self._probes.existing())
+
+    def ledger(self) -> Ledger:
+        raw = self._probes.object.lookup("ledgers", struct.pack("<I", 0), self._cpus * LEDGER_LAYOUT.size)
+        return decode_ledger(raw)
+
+    def drain(self) -> tuple[Batch, bool]:
+        """One batch, in order of time; True when more is waiting.
+
+        The lifecycle ring goes first: a file record that was submitted before an exit is then surely found behind it.
+        """
+        batch: Batch = []
+        limit = self.config.batch_records
+        more = self._rings[0].drain(batch.append, limit)
+        more |= self._rings[1].drain(batch.append, limit)
+        batch.sort(key=order)
+        return batch, more
+
+    async def pump(self, deliver: Deliver, stop: asyncio.Event) -> None:
+        """Delivers until `stop` is set, then what is left. Wakes on the interval, and at once for urgent kinds."""
+        loop = asyncio.get_running_loop()
+        wake = asyncio.Event()
+        for ring in self._rings:
+            loop.add_reader(ring.epoll_fd, wake.set)
+        watcher = asyncio.ensure_future(stop.wait())
+        watcher.add_done_callback(lambda _: wake.set())
+        try:
+            while True:
+                stopping = stop.is_set()
+                wake.clear()
+                batch, more = self.drain()
+                if batch:
+                    deliver(batch, boottime_ns())
+                if more:
+                    await asyncio.sleep(0)  # others get their turn between batches
+                    continue
+                if stopping:
+                    return
+                try:
+                    async with asyncio.timeout(self.config.drain_interval_seconds):
+                        await wake.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            watcher.cancel()
+            for ring in self._rings:
+                loop.remove_reader(ring.epoll_fd)
+
+    def detach(self) -> None:
+        """No new events; the rings can still be drained."""
+        self._probes.object.detach()
+
+    def close(self) -> None:
+        for ring in self._rings:
+            ring.close()
+        self._rings = []
+        self._probes.close()
+
+
+__all__ = ["KINDS", "Batch", "Deliver", "LiveSource", "SourceConfig"]
