@@ -93,8 +93,8 @@ static __always_inline void stamp(struct event_header *header, u32 bytes, u16 ki
 	header->time_boottime_ns = bpf_ktime_get_boot_ns();
 	header->sequence = l ? __sync_fetch_and_add(&l->sequence, 1) : 0;
 	header->cpu = bpf_get_smp_processor_id();
-	header->kind = kind;
-	header->size_bytes = bytes;
+	header->record_kind = kind;
+	header->record_bytes = bytes;
 }
 
 static __always_inline struct scratch *scratch_of(u32 slot)
@@ -103,12 +103,12 @@ static __always_inline struct scratch *scratch_of(u32 slot)
 }
 
 /* Begins a record with text in a scratch slot. */
-#define begin_record(scratch, type, kind)                                                                                      \
-	({                                                                                                                     \
-		type *__e = (void *)(scratch)->record;                                                                         \
-		stamp(&__e->header, sizeof(type), kind);                                                                       \
-		(scratch)->used = sizeof(type);                                                                                \
-		__e;                                                                                                           \
+#define begin_record(scratch, type, kind)                \
+	({                                               \
+		type *__e = (void *)(scratch)->record;   \
+		stamp(&__e->header, sizeof(type), kind); \
+		(scratch)->used = sizeof(type);          \
+		__e;                                     \
 	})
 
 /* Where the next text goes, or NULL. The bound leaves room for one whole TEXT_BYTES, which proves every later write. */
@@ -156,7 +156,7 @@ static __always_inline void submit_record(struct scratch *s, void *ring, u16 kin
 	struct event_header *header = (void *)s->record;
 	u32 bytes = s->used;
 
-	header->size_bytes = bytes;
+	header->record_bytes = bytes;
 	if (bytes > RECORD_BYTES) /* never: proves the size to the verifier */
 		return;
 	if (bpf_ringbuf_output(ring, s->record, bytes, urgent ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP))

@@ -74,9 +74,9 @@ enum file_reason {
 
 /* image_flags */
 enum image_flag {
-	IMAGE_ARGV_CUT = 1,	  /* argv longer than TEXT_BYTES */
+	IMAGE_ARGV_CUT = 1, /* argv longer than TEXT_BYTES */
 	IMAGE_ARGV_UNREADABLE = 2,
-	IMAGE_ENVIRON_CUT = 4,	  /* allow-listed variables did not fit, or one was longer than ENV_BYTES */
+	IMAGE_ENVIRON_CUT = 4, /* allow-listed variables did not fit, or one was longer than ENV_BYTES */
 	IMAGE_ENVIRON_UNREADABLE = 8,
 	IMAGE_PATH_CUT = 16,
 	IMAGE_EXECUTABLE_DELETED = 32,
@@ -84,10 +84,10 @@ enum image_flag {
 
 /* file_flags */
 enum file_flag {
-	FILE_DELETED = 1,	   /* no name leads to it any more */
-	FILE_INHERITED_STDIO = 2,  /* the parent holds the same open file as its own stdout or stderr */
+	FILE_DELETED = 1,	  /* no name leads to it any more */
+	FILE_INHERITED_STDIO = 2, /* the parent holds the same open file as its own stdout or stderr */
 	FILE_PATH_CUT = 4,
-	FILE_SHARES_STDERR = 8,	   /* descriptor 2 is the same open file */
+	FILE_SHARES_STDERR = 8, /* descriptor 2 is the same open file */
 };
 
 struct process_key {
@@ -99,15 +99,15 @@ struct process_key {
 struct event_header {
 	__u64 time_boottime_ns;
 	__u64 sequence; /* per CPU, counts every record that was tried, so that a hole shows */
-	__u32 size_bytes;
+	__u32 record_bytes;
 	__u16 cpu;
-	__u16 kind;
+	__u16 record_kind;
 };
 
 struct event_fork {
 	struct event_header header;
 	struct process_key process;
-	struct process_key parent; /* who called fork */
+	struct process_key parent;	/* who called fork */
 	struct process_key real_parent; /* set when it is not `parent` (CLONE_PARENT) */
 	__u64 cgroup_id;
 	__u32 uid;
@@ -118,10 +118,10 @@ struct event_fork {
 struct event_exec {
 	struct event_header header;
 	struct process_key process;
-	struct process_key parent; /* who gets SIGCHLD: a tracer while one is attached */
+	struct process_key parent;	/* who gets SIGCHLD: a tracer while one is attached */
 	struct process_key real_parent; /* set when it is not `parent` */
-	__u64 cgroup_id;	/* of the default (v2) hierarchy */
-	__u64 memory_cgroup_id; /* of the hierarchy that the memory controller lives in */
+	__u64 cgroup_id;		/* of the default (v2) hierarchy */
+	__u64 memory_cgroup_id;		/* of the hierarchy that the memory controller lives in */
 	__u64 stdin_inode;
 	__u64 stdout_inode;
 	__u64 stderr_inode;
@@ -193,11 +193,11 @@ struct event_exit {
 	__u64 cpu_runtime_ns; /* exact */
 	__u64 run_delay_ns;   /* waited on a run queue, all threads */
 	__u64 peak_rss_bytes;
-	__u64 read_bytes;    /* from storage */
-	__u64 written_bytes; /* to storage */
+	__u64 read_bytes;	/* from storage */
+	__u64 written_bytes;	/* to storage */
 	__u64 read_call_bytes;	/* by read(2) and friends */
 	__u64 write_call_bytes; /* by write(2) and friends */
-	__u32 wait_status;   /* as wait(2) gives it: exit code << 8 | core dump 0x80 | signal */
+	__u32 wait_status;	/* as wait(2) gives it: exit code << 8 | core dump 0x80 | signal */
 	__u32 uid;
 	char comm[COMM_BYTES];
 	line_len title; /* C string at mm->arg_start at the end; argv[0] when nobody wrote there */
@@ -245,7 +245,7 @@ struct event_open_file {
 	__u64 inode;
 	__u64 position_bytes;
 	__u64 size_bytes;
-	__u32 device; /* st_dev, kernel encoding: major << 20 | minor */
+	__u32 device;	  /* st_dev, kernel encoding: major << 20 | minor */
 	__u32 open_flags; /* open(2) */
 	__u32 descriptor;
 	__u16 reason;

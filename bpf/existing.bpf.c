@@ -65,7 +65,7 @@ int on_existing(struct bpf_iter__task *context)
 	used = s->used;
 	if (used > RECORD_BYTES)
 		return 0;
-	e->header.size_bytes = used;
+	e->header.record_bytes = used;
 	bpf_seq_write(context->meta->seq, s->record, used);
 	return 0;
 }

@@ -118,7 +118,7 @@ def enum_source(name: str, found: Type) -> str:
 def event_source(kind: str, fields: list[Field]) -> str:
     """The class, its layout, and the two functions that go between bytes and values."""
     name = camel(kind)
-    values = [f for f in fields if f.name and f.name not in ("size_bytes", "kind")]
+    values = [f for f in fields if f.name and f.name not in ("record_bytes", "record_kind")]
     lines = [f"class {name}(msgspec.Struct, frozen=True, gc=False):"]
     lines += [f"    {f.name}: {f.kind}" for f in values]
     layout = f"_{kind.upper()}"
@@ -135,10 +135,10 @@ def event_source(kind: str, fields: list[Field]) -> str:
             made.append(f"ProcessKey({f.name}_tgid, {f.name}_start)")
             packed += [f"event.{f.name}.start_boottime_ns", f"event.{f.name}.tgid"]
             continue
-        targets.append("_" if f.name in ("size_bytes", "kind") else f.name)
-        if f.name == "size_bytes":
+        targets.append("_" if f.name in ("record_bytes", "record_kind") else f.name)
+        if f.name == "record_bytes":
             packed.append(f"{layout}.size + len(tail)" if tails else f"{layout}.size")
-        elif f.name == "kind":
+        elif f.name == "record_kind":
             packed.append(f"EventKind.{kind.upper()}")
         elif f.texts:
             made.append(TEXTS[f.texts][1].format(f"raw[at_{f.name} : at_{f.name} + {f.name}]"))
@@ -194,9 +194,15 @@ def main() -> None:
     print("".join(f"    EventKind.{kind.upper()}: _decode_{kind},\n" for kind in kinds) + "}")
     print("_ENCODERS: dict[type, Callable[..., bytes]] = {")
     print("".join(f"    {camel(kind)}: _encode_{kind},\n" for kind in kinds) + "}\n\n")
-    print('def encode(event: Event) -> bytes:\n    """The wire bytes of a value: what recordings and test builders write."""\n    return _ENCODERS[type(event)](event)\n\n')
-    print("class Ledger(msgspec.Struct, frozen=True):\n    \"\"\"The kernel's counters, summed over CPUs: seen = submitted + filtered + lost, per kind.\"\"\"\n")
-    print("    seen: tuple[int, ...]\n    submitted: tuple[int, ...]\n    filtered: tuple[tuple[int, ...], ...]\n    lost: tuple[tuple[int, ...], ...]\n\n")
+    print(
+        'def encode(event: Event) -> bytes:\n    """The wire bytes of a value: what recordings and test builders write."""\n    return _ENCODERS[type(event)](event)\n\n'
+    )
+    print(
+        'class Ledger(msgspec.Struct, frozen=True):\n    """The kernel\'s counters, summed over CPUs: seen = submitted + filtered + lost, per kind."""\n'
+    )
+    print(
+        "    seen: tuple[int, ...]\n    submitted: tuple[int, ...]\n    filtered: tuple[tuple[int, ...], ...]\n    lost: tuple[tuple[int, ...], ...]\n\n"
+    )
     count = max(kinds.values()) + 1
     filters = len(btf.enums["filter_reason"]["values"]) - 1
     losses = len(btf.enums["loss_reason"]["values"]) - 1

@@ -11,7 +11,7 @@
 
 /* A name holding one of these never passes, not even below an allowed prefix. */
 static const char secret_words[SECRET_WORDS][SECRET_WORD_BYTES] = {
-	"PASS", "PWD", "SECRET", "TOKEN", "KEY", "CRED", "AUTH", "PRIVATE", "COOKIE", "CONN",
+    "PASS", "PWD", "SECRET", "TOKEN", "KEY", "CRED", "AUTH", "PRIVATE", "COOKIE", "CONN",
 };
 
 _Static_assert(sizeof(struct event_exec) == sizeof(struct event_existing), "one filler serves both");
@@ -232,8 +232,7 @@ static __always_inline void fill_image(struct scratch *s, struct event_exec *e, 
 	if (is_deleted(dentry))
 		e->image_flags |= IMAGE_EXECUTABLE_DELETED;
 	e->executable = append_path(s, BPF_CORE_READ(executable, f_path.mnt), dentry, &cut);
-	e->working_directory =
-		append_path(s, BPF_CORE_READ(task, fs, pwd.mnt), BPF_CORE_READ(task, fs, pwd.dentry), &cut);
+	e->working_directory = append_path(s, BPF_CORE_READ(task, fs, pwd.mnt), BPF_CORE_READ(task, fs, pwd.dentry), &cut);
 	e->memory_cgroup = append_cgroup(s, memory_cgroup);
 	if (cut)
 		e->image_flags |= IMAGE_PATH_CUT;

@@ -304,9 +304,9 @@ struct bpf_iter__task {
 
 #pragma clang attribute pop
 
-#define PF_KTHREAD 0x00200000	  /* include/linux/sched.h */
+#define PF_KTHREAD 0x00200000	     /* include/linux/sched.h */
 #define SIGNAL_GROUP_EXIT 0x00000004 /* include/linux/sched/signal.h */
-#define FMODE_WRITE 0x2		  /* include/linux/fs.h */
+#define FMODE_WRITE 0x2		     /* include/linux/fs.h */
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define S_IFREG 0100000

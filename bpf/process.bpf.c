@@ -120,7 +120,7 @@ static __always_inline u32 wait_status(struct task_struct *leader)
 }
 
 /* signal->* holds what threads that are already reaped left; this thread and the leader are not among them yet. */
-#define group_sum(task, leader, group, own)                                                                                    \
+#define group_sum(task, leader, group, own) \
 	(BPF_CORE_READ(task, signal, group) + BPF_CORE_READ(task, own) + ((leader) == (task) ? 0 : BPF_CORE_READ(leader, own)))
 
 static __always_inline void note_dead_thread(struct task_struct *task)

@@ -43,8 +43,8 @@ static __always_inline void *handler_of(struct task_struct *target, int signal)
 		return NULL;
 	bpf_probe_read_kernel(&handler, sizeof(handler),
 			      (void *)BPF_CORE_READ(target, sighand) + bpf_core_field_offset(struct sighand_struct, action) +
-				      index * bpf_core_type_size(struct k_sigaction) +
-				      bpf_core_field_offset(struct k_sigaction, sa.sa_handler));
+				  index * bpf_core_type_size(struct k_sigaction) +
+				  bpf_core_field_offset(struct k_sigaction, sa.sa_handler));
 	return handler;
 }
 

@@ -11,9 +11,10 @@ import msgspec
 from receiver.redact import Redactor
 from receiver.text import joined, text, texts
 
-WIRE = "50cc51d9369a"  # changes with any struct: a recording made with another one is refused
+WIRE = "384451fe22bb"  # changes with any struct: a recording made with another one is refused
 NUL = b"\0"
 LENGTH = "the text lengths do not add up to the record"
+
 
 class EventKind(IntEnum):
     FORK = 1
@@ -94,14 +95,57 @@ _FORK = Layout("<QQIHHQI4xQI4xQI4xQII16s")
 
 
 def _decode_fork(raw: bytes, redactor: Redactor) -> Fork:
-    time_boottime_ns, sequence, _, cpu, _, process_start, process_tgid, parent_start, parent_tgid, real_parent_start, real_parent_tgid, cgroup_id, uid, pid_namespace_pid, comm = _FORK.unpack_from(raw)
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        parent_start,
+        parent_tgid,
+        real_parent_start,
+        real_parent_tgid,
+        cgroup_id,
+        uid,
+        pid_namespace_pid,
+        comm,
+    ) = _FORK.unpack_from(raw)
     if _FORK.size != len(raw):
         raise ValueError(LENGTH)
-    return Fork(time_boottime_ns, sequence, cpu, ProcessKey(process_tgid, process_start), ProcessKey(parent_tgid, parent_start), ProcessKey(real_parent_tgid, real_parent_start), cgroup_id, uid, pid_namespace_pid, text(comm.partition(NUL)[0]))
+    return Fork(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        ProcessKey(parent_tgid, parent_start),
+        ProcessKey(real_parent_tgid, real_parent_start),
+        cgroup_id,
+        uid,
+        pid_namespace_pid,
+        text(comm.partition(NUL)[0]),
+    )
 
 
 def _encode_fork(event: Fork) -> bytes:
-    return _FORK.pack(event.time_boottime_ns, event.sequence, _FORK.size, event.cpu, EventKind.FORK, event.process.start_boottime_ns, event.process.tgid, event.parent.start_boottime_ns, event.parent.tgid, event.real_parent.start_boottime_ns, event.real_parent.tgid, event.cgroup_id, event.uid, event.pid_namespace_pid, event.comm.encode())
+    return _FORK.pack(
+        event.time_boottime_ns,
+        event.sequence,
+        _FORK.size,
+        event.cpu,
+        EventKind.FORK,
+        event.process.start_boottime_ns,
+        event.process.tgid,
+        event.parent.start_boottime_ns,
+        event.parent.tgid,
+        event.real_parent.start_boottime_ns,
+        event.real_parent.tgid,
+        event.cgroup_id,
+        event.uid,
+        event.pid_namespace_pid,
+        event.comm.encode(),
+    )
 
 
 class Exec(msgspec.Struct, frozen=True, gc=False):
@@ -139,7 +183,41 @@ _EXEC = Layout("<QQIHHQI4xQI4xQI4xQQQQQIIIIIIIHHHH16sHHHHH2x")
 
 
 def _decode_exec(raw: bytes, redactor: Redactor) -> Exec:
-    time_boottime_ns, sequence, _, cpu, _, process_start, process_tgid, parent_start, parent_tgid, real_parent_start, real_parent_tgid, cgroup_id, memory_cgroup_id, stdin_inode, stdout_inode, stderr_inode, uid, gid, argc, pid_namespace_pid, pid_namespace_inode, mount_namespace_inode, network_namespace_inode, stdin_kind, stdout_kind, stderr_kind, image_flags, comm, executable, working_directory, memory_cgroup, argv, environ = _EXEC.unpack_from(raw)
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        parent_start,
+        parent_tgid,
+        real_parent_start,
+        real_parent_tgid,
+        cgroup_id,
+        memory_cgroup_id,
+        stdin_inode,
+        stdout_inode,
+        stderr_inode,
+        uid,
+        gid,
+        argc,
+        pid_namespace_pid,
+        pid_namespace_inode,
+        mount_namespace_inode,
+        network_namespace_inode,
+        stdin_kind,
+        stdout_kind,
+        stderr_kind,
+        image_flags,
+        comm,
+        executable,
+        working_directory,
+        memory_cgroup,
+        argv,
+        environ,
+    ) = _EXEC.unpack_from(raw)
     at_executable = _EXEC.size
     at_working_directory = at_executable + executable
     at_memory_cgroup = at_working_directory + working_directory
@@ -147,7 +225,36 @@ def _decode_exec(raw: bytes, redactor: Redactor) -> Exec:
     at_environ = at_argv + argv
     if at_environ + environ != len(raw):
         raise ValueError(LENGTH)
-    return Exec(time_boottime_ns, sequence, cpu, ProcessKey(process_tgid, process_start), ProcessKey(parent_tgid, parent_start), ProcessKey(real_parent_tgid, real_parent_start), cgroup_id, memory_cgroup_id, stdin_inode, stdout_inode, stderr_inode, uid, gid, argc, pid_namespace_pid, pid_namespace_inode, mount_namespace_inode, network_namespace_inode, stdin_kind, stdout_kind, stderr_kind, image_flags, text(comm.partition(NUL)[0]), text(raw[at_executable : at_executable + executable]), text(raw[at_working_directory : at_working_directory + working_directory]), text(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]), redactor.argv(raw[at_argv : at_argv + argv]), texts(raw[at_environ : at_environ + environ]))
+    return Exec(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        ProcessKey(parent_tgid, parent_start),
+        ProcessKey(real_parent_tgid, real_parent_start),
+        cgroup_id,
+        memory_cgroup_id,
+        stdin_inode,
+        stdout_inode,
+        stderr_inode,
+        uid,
+        gid,
+        argc,
+        pid_namespace_pid,
+        pid_namespace_inode,
+        mount_namespace_inode,
+        network_namespace_inode,
+        stdin_kind,
+        stdout_kind,
+        stderr_kind,
+        image_flags,
+        text(comm.partition(NUL)[0]),
+        text(raw[at_executable : at_executable + executable]),
+        text(raw[at_working_directory : at_working_directory + working_directory]),
+        text(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]),
+        redactor.argv(raw[at_argv : at_argv + argv]),
+        texts(raw[at_environ : at_environ + environ]),
+    )
 
 
 def _encode_exec(event: Exec) -> bytes:
@@ -157,7 +264,44 @@ def _encode_exec(event: Exec) -> bytes:
     argv = joined(event.argv)
     environ = joined(event.environ)
     tail = executable + working_directory + memory_cgroup + argv + environ
-    return _EXEC.pack(event.time_boottime_ns, event.sequence, _EXEC.size + len(tail), event.cpu, EventKind.EXEC, event.process.start_boottime_ns, event.process.tgid, event.parent.start_boottime_ns, event.parent.tgid, event.real_parent.start_boottime_ns, event.real_parent.tgid, event.cgroup_id, event.memory_cgroup_id, event.stdin_inode, event.stdout_inode, event.stderr_inode, event.uid, event.gid, event.argc, event.pid_namespace_pid, event.pid_namespace_inode, event.mount_namespace_inode, event.network_namespace_inode, event.stdin_kind, event.stdout_kind, event.stderr_kind, event.image_flags, event.comm.encode(), len(executable), len(working_directory), len(memory_cgroup), len(argv), len(environ)) + tail
+    return (
+        _EXEC.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _EXEC.size + len(tail),
+            event.cpu,
+            EventKind.EXEC,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.parent.start_boottime_ns,
+            event.parent.tgid,
+            event.real_parent.start_boottime_ns,
+            event.real_parent.tgid,
+            event.cgroup_id,
+            event.memory_cgroup_id,
+            event.stdin_inode,
+            event.stdout_inode,
+            event.stderr_inode,
+            event.uid,
+            event.gid,
+            event.argc,
+            event.pid_namespace_pid,
+            event.pid_namespace_inode,
+            event.mount_namespace_inode,
+            event.network_namespace_inode,
+            event.stdin_kind,
+            event.stdout_kind,
+            event.stderr_kind,
+            event.image_flags,
+            event.comm.encode(),
+            len(executable),
+            len(working_directory),
+            len(memory_cgroup),
+            len(argv),
+            len(environ),
+        )
+        + tail
+    )
 
 
 class Title(msgspec.Struct, frozen=True, gc=False):
@@ -177,13 +321,33 @@ def _decode_title(raw: bytes, redactor: Redactor) -> Title:
     at_title = _TITLE.size
     if at_title + title != len(raw):
         raise ValueError(LENGTH)
-    return Title(time_boottime_ns, sequence, cpu, ProcessKey(process_tgid, process_start), text(comm.partition(NUL)[0]), redactor.line(raw[at_title : at_title + title]))
+    return Title(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        text(comm.partition(NUL)[0]),
+        redactor.line(raw[at_title : at_title + title]),
+    )
 
 
 def _encode_title(event: Title) -> bytes:
     title = event.title.encode()
     tail = title
-    return _TITLE.pack(event.time_boottime_ns, event.sequence, _TITLE.size + len(tail), event.cpu, EventKind.TITLE, event.process.start_boottime_ns, event.process.tgid, event.comm.encode(), len(title)) + tail
+    return (
+        _TITLE.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _TITLE.size + len(tail),
+            event.cpu,
+            EventKind.TITLE,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.comm.encode(),
+            len(title),
+        )
+        + tail
+    )
 
 
 class Exit(msgspec.Struct, frozen=True, gc=False):
@@ -211,17 +375,85 @@ _EXIT = Layout("<QQIHHQI4xQI4xQQQQQQQQQII16sH6x")
 
 
 def _decode_exit(raw: bytes, redactor: Redactor) -> Exit:
-    time_boottime_ns, sequence, _, cpu, _, process_start, process_tgid, real_parent_start, real_parent_tgid, user_cpu_ns, system_cpu_ns, cpu_runtime_ns, run_delay_ns, peak_rss_bytes, read_bytes, written_bytes, read_call_bytes, write_call_bytes, wait_status, uid, comm, title = _EXIT.unpack_from(raw)
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        real_parent_start,
+        real_parent_tgid,
+        user_cpu_ns,
+        system_cpu_ns,
+        cpu_runtime_ns,
+        run_delay_ns,
+        peak_rss_bytes,
+        read_bytes,
+        written_bytes,
+        read_call_bytes,
+        write_call_bytes,
+        wait_status,
+        uid,
+        comm,
+        title,
+    ) = _EXIT.unpack_from(raw)
     at_title = _EXIT.size
     if at_title + title != len(raw):
         raise ValueError(LENGTH)
-    return Exit(time_boottime_ns, sequence, cpu, ProcessKey(process_tgid, process_start), ProcessKey(real_parent_tgid, real_parent_start), user_cpu_ns, system_cpu_ns, cpu_runtime_ns, run_delay_ns, peak_rss_bytes, read_bytes, written_bytes, read_call_bytes, write_call_bytes, wait_status, uid, text(comm.partition(NUL)[0]), redactor.line(raw[at_title : at_title + title]))
+    return Exit(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        ProcessKey(real_parent_tgid, real_parent_start),
+        user_cpu_ns,
+        system_cpu_ns,
+        cpu_runtime_ns,
+        run_delay_ns,
+        peak_rss_bytes,
+        read_bytes,
+        written_bytes,
+        read_call_bytes,
+        write_call_bytes,
+        wait_status,
+        uid,
+        text(comm.partition(NUL)[0]),
+        redactor.line(raw[at_title : at_title + title]),
+    )
 
 
 def _encode_exit(event: Exit) -> bytes:
     title = event.title.encode()
     tail = title
-    return _EXIT.pack(event.time_boottime_ns, event.sequence, _EXIT.size + len(tail), event.cpu, EventKind.EXIT, event.process.start_boottime_ns, event.process.tgid, event.real_parent.start_boottime_ns, event.real_parent.tgid, event.user_cpu_ns, event.system_cpu_ns, event.cpu_runtime_ns, event.run_delay_ns, event.peak_rss_bytes, event.read_bytes, event.written_bytes, event.read_call_bytes, event.write_call_bytes, event.wait_status, event.uid, event.comm.encode(), len(title)) + tail
+    return (
+        _EXIT.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _EXIT.size + len(tail),
+            event.cpu,
+            EventKind.EXIT,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.real_parent.start_boottime_ns,
+            event.real_parent.tgid,
+            event.user_cpu_ns,
+            event.system_cpu_ns,
+            event.cpu_runtime_ns,
+            event.run_delay_ns,
+            event.peak_rss_bytes,
+            event.read_bytes,
+            event.written_bytes,
+            event.read_call_bytes,
+            event.write_call_bytes,
+            event.wait_status,
+            event.uid,
+            event.comm.encode(),
+            len(title),
+        )
+        + tail
+    )
 
 
 class Signal(msgspec.Struct, frozen=True, gc=False):
@@ -242,14 +474,58 @@ _SIGNAL = Layout("<QQIHHQI4xQI4xIiII16s16s")
 
 
 def _decode_signal(raw: bytes, redactor: Redactor) -> Signal:
-    time_boottime_ns, sequence, _, cpu, _, sender_start, sender_tgid, target_start, target_tgid, signal, code, sender_uid, handled, sender_comm, target_comm = _SIGNAL.unpack_from(raw)
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        sender_start,
+        sender_tgid,
+        target_start,
+        target_tgid,
+        signal,
+        code,
+        sender_uid,
+        handled,
+        sender_comm,
+        target_comm,
+    ) = _SIGNAL.unpack_from(raw)
     if _SIGNAL.size != len(raw):
         raise ValueError(LENGTH)
-    return Signal(time_boottime_ns, sequence, cpu, ProcessKey(sender_tgid, sender_start), ProcessKey(target_tgid, target_start), signal, code, sender_uid, handled, text(sender_comm.partition(NUL)[0]), text(target_comm.partition(NUL)[0]))
+    return Signal(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(sender_tgid, sender_start),
+        ProcessKey(target_tgid, target_start),
+        signal,
+        code,
+        sender_uid,
+        handled,
+        text(sender_comm.partition(NUL)[0]),
+        text(target_comm.partition(NUL)[0]),
+    )
 
 
 def _encode_signal(event: Signal) -> bytes:
-    return _SIGNAL.pack(event.time_boottime_ns, event.sequence, _SIGNAL.size, event.cpu, EventKind.SIGNAL, event.sender.start_boottime_ns, event.sender.tgid, event.target.start_boottime_ns, event.target.tgid, event.signal, event.code, event.sender_uid, event.handled, event.sender_comm.encode(), event.target_comm.encode())
+    return _SIGNAL.pack(
+        event.time_boottime_ns,
+        event.sequence,
+        _SIGNAL.size,
+        event.cpu,
+        EventKind.SIGNAL,
+        event.sender.start_boottime_ns,
+        event.sender.tgid,
+        event.target.start_boottime_ns,
+        event.target.tgid,
+        event.signal,
+        event.code,
+        event.sender_uid,
+        event.handled,
+        event.sender_comm.encode(),
+        event.target_comm.encode(),
+    )
 
 
 class OomKill(msgspec.Struct, frozen=True, gc=False):
@@ -278,19 +554,90 @@ _OOM_KILL = Layout("<QQIHHQI4xQI4xQQQQQQQQIi16s16sHH4x")
 
 
 def _decode_oom_kill(raw: bytes, redactor: Redactor) -> OomKill:
-    time_boottime_ns, sequence, _, cpu, _, victim_start, victim_tgid, trigger_start, trigger_tgid, anon_rss_bytes, file_rss_bytes, shmem_rss_bytes, limit_bytes, usage_bytes, host_total_bytes, host_free_bytes, memory_cgroup_id, scope, oom_score_adj, victim_comm, trigger_comm, memory_cgroup, victim_cgroup = _OOM_KILL.unpack_from(raw)
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        victim_start,
+        victim_tgid,
+        trigger_start,
+        trigger_tgid,
+        anon_rss_bytes,
+        file_rss_bytes,
+        shmem_rss_bytes,
+        limit_bytes,
+        usage_bytes,
+        host_total_bytes,
+        host_free_bytes,
+        memory_cgroup_id,
+        scope,
+        oom_score_adj,
+        victim_comm,
+        trigger_comm,
+        memory_cgroup,
+        victim_cgroup,
+    ) = _OOM_KILL.unpack_from(raw)
     at_memory_cgroup = _OOM_KILL.size
     at_victim_cgroup = at_memory_cgroup + memory_cgroup
     if at_victim_cgroup + victim_cgroup != len(raw):
         raise ValueError(LENGTH)
-    return OomKill(time_boottime_ns, sequence, cpu, ProcessKey(victim_tgid, victim_start), ProcessKey(trigger_tgid, trigger_start), anon_rss_bytes, file_rss_bytes, shmem_rss_bytes, limit_bytes, usage_bytes, host_total_bytes, host_free_bytes, memory_cgroup_id, scope, oom_score_adj, text(victim_comm.partition(NUL)[0]), text(trigger_comm.partition(NUL)[0]), text(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]), text(raw[at_victim_cgroup : at_victim_cgroup + victim_cgroup]))
+    return OomKill(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(victim_tgid, victim_start),
+        ProcessKey(trigger_tgid, trigger_start),
+        anon_rss_bytes,
+        file_rss_bytes,
+        shmem_rss_bytes,
+        limit_bytes,
+        usage_bytes,
+        host_total_bytes,
+        host_free_bytes,
+        memory_cgroup_id,
+        scope,
+        oom_score_adj,
+        text(victim_comm.partition(NUL)[0]),
+        text(trigger_comm.partition(NUL)[0]),
+        text(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]),
+        text(raw[at_victim_cgroup : at_victim_cgroup + victim_cgroup]),
+    )
 
 
 def _encode_oom_kill(event: OomKill) -> bytes:
     memory_cgroup = event.memory_cgroup.encode()
     victim_cgroup = event.victim_cgroup.encode()
     tail = memory_cgroup + victim_cgroup
-    return _OOM_KILL.pack(event.time_boottime_ns, event.sequence, _OOM_KILL.size + len(tail), event.cpu, EventKind.OOM_KILL, event.victim.start_boottime_ns, event.victim.tgid, event.trigger.start_boottime_ns, event.trigger.tgid, event.anon_rss_bytes, event.file_rss_bytes, event.shmem_rss_bytes, event.limit_bytes, event.usage_bytes, event.host_total_bytes, event.host_free_bytes, event.memory_cgroup_id, event.scope, event.oom_score_adj, event.victim_comm.encode(), event.trigger_comm.encode(), len(memory_cgroup), len(victim_cgroup)) + tail
+    return (
+        _OOM_KILL.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _OOM_KILL.size + len(tail),
+            event.cpu,
+            EventKind.OOM_KILL,
+            event.victim.start_boottime_ns,
+            event.victim.tgid,
+            event.trigger.start_boottime_ns,
+            event.trigger.tgid,
+            event.anon_rss_bytes,
+            event.file_rss_bytes,
+            event.shmem_rss_bytes,
+            event.limit_bytes,
+            event.usage_bytes,
+            event.host_total_bytes,
+            event.host_free_bytes,
+            event.memory_cgroup_id,
+            event.scope,
+            event.oom_score_adj,
+            event.victim_comm.encode(),
+            event.trigger_comm.encode(),
+            len(memory_cgroup),
+            len(victim_cgroup),
+        )
+        + tail
+    )
 
 
 class OpenFile(msgspec.Struct, frozen=True, gc=False):
@@ -300,6 +647,7 @@ class OpenFile(msgspec.Struct, frozen=True, gc=False):
     process: ProcessKey
     inode: int
     position_bytes: int
+    size_bytes: int
     device: int
     open_flags: int
     descriptor: int
@@ -313,17 +661,71 @@ _OPEN_FILE = Layout("<QQIHHQI4xQQQIIIHHIH2x")
 
 
 def _decode_open_file(raw: bytes, redactor: Redactor) -> OpenFile:
-    time_boottime_ns, sequence, _, cpu, _, process_start, process_tgid, inode, position_bytes, _, device, open_flags, descriptor, reason, signal, file_flags, path = _OPEN_FILE.unpack_from(raw)
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        inode,
+        position_bytes,
+        size_bytes,
+        device,
+        open_flags,
+        descriptor,
+        reason,
+        signal,
+        file_flags,
+        path,
+    ) = _OPEN_FILE.unpack_from(raw)
     at_path = _OPEN_FILE.size
     if at_path + path != len(raw):
         raise ValueError(LENGTH)
-    return OpenFile(time_boottime_ns, sequence, cpu, ProcessKey(process_tgid, process_start), inode, position_bytes, device, open_flags, descriptor, reason, signal, file_flags, text(raw[at_path : at_path + path]))
+    return OpenFile(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        inode,
+        position_bytes,
+        size_bytes,
+        device,
+        open_flags,
+        descriptor,
+        reason,
+        signal,
+        file_flags,
+        text(raw[at_path : at_path + path]),
+    )
 
 
 def _encode_open_file(event: OpenFile) -> bytes:
     path = event.path.encode()
     tail = path
-    return _OPEN_FILE.pack(event.time_boottime_ns, event.sequence, _OPEN_FILE.size + len(tail), event.cpu, EventKind.OPEN_FILE, event.process.start_boottime_ns, event.process.tgid, event.inode, event.position_bytes, _OPEN_FILE.size + len(tail), event.device, event.open_flags, event.descriptor, event.reason, event.signal, event.file_flags, len(path)) + tail
+    return (
+        _OPEN_FILE.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _OPEN_FILE.size + len(tail),
+            event.cpu,
+            EventKind.OPEN_FILE,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.inode,
+            event.position_bytes,
+            event.size_bytes,
+            event.device,
+            event.open_flags,
+            event.descriptor,
+            event.reason,
+            event.signal,
+            event.file_flags,
+            len(path),
+        )
+        + tail
+    )
 
 
 class Existing(msgspec.Struct, frozen=True, gc=False):
@@ -361,7 +763,41 @@ _EXISTING = Layout("<QQIHHQI4xQI4xQI4xQQQQQIIIIIIIHHHH16sHHHHH2x")
 
 
 def _decode_existing(raw: bytes, redactor: Redactor) -> Existing:
-    time_boottime_ns, sequence, _, cpu, _, process_start, process_tgid, parent_start, parent_tgid, real_parent_start, real_parent_tgid, cgroup_id, memory_cgroup_id, stdin_inode, stdout_inode, stderr_inode, uid, gid, argc, pid_namespace_pid, pid_namespace_inode, mount_namespace_inode, network_namespace_inode, stdin_kind, stdout_kind, stderr_kind, image_flags, comm, executable, working_directory, memory_cgroup, argv, environ = _EXISTING.unpack_from(raw)
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        parent_start,
+        parent_tgid,
+        real_parent_start,
+        real_parent_tgid,
+        cgroup_id,
+        memory_cgroup_id,
+        stdin_inode,
+        stdout_inode,
+        stderr_inode,
+        uid,
+        gid,
+        argc,
+        pid_namespace_pid,
+        pid_namespace_inode,
+        mount_namespace_inode,
+        network_namespace_inode,
+        stdin_kind,
+        stdout_kind,
+        stderr_kind,
+        image_flags,
+        comm,
+        executable,
+        working_directory,
+        memory_cgroup,
+        argv,
+        environ,
+    ) = _EXISTING.unpack_from(raw)
     at_executable = _EXISTING.size
     at_working_directory = at_executable + executable
     at_memory_cgroup = at_working_directory + working_directory
@@ -369,7 +805,36 @@ def _decode_existing(raw: bytes, redactor: Redactor) -> Existing:
     at_environ = at_argv + argv
     if at_environ + environ != len(raw):
         raise ValueError(LENGTH)
-    return Existing(time_boottime_ns, sequence, cpu, ProcessKey(process_tgid, process_start), ProcessKey(parent_tgid, parent_start), ProcessKey(real_parent_tgid, real_parent_start), cgroup_id, memory_cgroup_id, stdin_inode, stdout_inode, stderr_inode, uid, gid, argc, pid_namespace_pid, pid_namespace_inode, mount_namespace_inode, network_namespace_inode, stdin_kind, stdout_kind, stderr_kind, image_flags, text(comm.partition(NUL)[0]), text(raw[at_executable : at_executable + executable]), text(raw[at_working_directory : at_working_directory + working_directory]), text(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]), redactor.argv(raw[at_argv : at_argv + argv]), texts(raw[at_environ : at_environ + environ]))
+    return Existing(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        ProcessKey(parent_tgid, parent_start),
+        ProcessKey(real_parent_tgid, real_parent_start),
+        cgroup_id,
+        memory_cgroup_id,
+        stdin_inode,
+        stdout_inode,
+        stderr_inode,
+        uid,
+        gid,
+        argc,
+        pid_namespace_pid,
+        pid_namespace_inode,
+        mount_namespace_inode,
+        network_namespace_inode,
+        stdin_kind,
+        stdout_kind,
+        stderr_kind,
+        image_flags,
+        text(comm.partition(NUL)[0]),
+        text(raw[at_executable : at_executable + executable]),
+        text(raw[at_working_directory : at_working_directory + working_directory]),
+        text(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]),
+        redactor.argv(raw[at_argv : at_argv + argv]),
+        texts(raw[at_environ : at_environ + environ]),
+    )
 
 
 def _encode_existing(event: Existing) -> bytes:
@@ -379,7 +844,44 @@ def _encode_existing(event: Existing) -> bytes:
     argv = joined(event.argv)
     environ = joined(event.environ)
     tail = executable + working_directory + memory_cgroup + argv + environ
-    return _EXISTING.pack(event.time_boottime_ns, event.sequence, _EXISTING.size + len(tail), event.cpu, EventKind.EXISTING, event.process.start_boottime_ns, event.process.tgid, event.parent.start_boottime_ns, event.parent.tgid, event.real_parent.start_boottime_ns, event.real_parent.tgid, event.cgroup_id, event.memory_cgroup_id, event.stdin_inode, event.stdout_inode, event.stderr_inode, event.uid, event.gid, event.argc, event.pid_namespace_pid, event.pid_namespace_inode, event.mount_namespace_inode, event.network_namespace_inode, event.stdin_kind, event.stdout_kind, event.stderr_kind, event.image_flags, event.comm.encode(), len(executable), len(working_directory), len(memory_cgroup), len(argv), len(environ)) + tail
+    return (
+        _EXISTING.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _EXISTING.size + len(tail),
+            event.cpu,
+            EventKind.EXISTING,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.parent.start_boottime_ns,
+            event.parent.tgid,
+            event.real_parent.start_boottime_ns,
+            event.real_parent.tgid,
+            event.cgroup_id,
+            event.memory_cgroup_id,
+            event.stdin_inode,
+            event.stdout_inode,
+            event.stderr_inode,
+            event.uid,
+            event.gid,
+            event.argc,
+            event.pid_namespace_pid,
+            event.pid_namespace_inode,
+            event.mount_namespace_inode,
+            event.network_namespace_inode,
+            event.stdin_kind,
+            event.stdout_kind,
+            event.stderr_kind,
+            event.image_flags,
+            event.comm.encode(),
+            len(executable),
+            len(working_directory),
+            len(memory_cgroup),
+            len(argv),
+            len(environ),
+        )
+        + tail
+    )
 
 
 Event = Fork | Exec | Title | Exit | Signal | OomKill | OpenFile | Existing

@@ -111,7 +111,12 @@ METRIC_PIPELINE_RUN_DURATION: Final = ("pipeline.run.duration", "histogram", "s"
 METRIC_PIPELINE_TASK_DURATION: Final = ("pipeline.task.duration", "histogram", "s", "Duration of task attempts.")
 METRIC_PIPELINE_TASK_ACTIVE: Final = ("pipeline.task.active", "updowncounter", "{task}", "Task attempts that run now.")
 METRIC_PIPELINE_TASK_CPU_TIME: Final = ("pipeline.task.cpu.time", "counter", "s", "CPU time of ended processes.")
-METRIC_PIPELINE_TASK_DISK_IO: Final = ("pipeline.task.disk.io", "counter", "By", "Bytes that ended processes moved from and to storage.")
+METRIC_PIPELINE_TASK_DISK_IO: Final = (
+    "pipeline.task.disk.io",
+    "counter",
+    "By",
+    "Bytes that ended processes moved from and to storage.",
+)
 METRIC_PIPELINE_TASK_PROCESS_COUNT: Final = ("pipeline.task.process.count", "updowncounter", "{process}", "Processes that run now.")
 METRIC_PIPELINE_TASK_OOM_KILLS: Final = ("pipeline.task.oom_kills", "counter", "{kill}", "Processes killed by the OOM killer.")
 METRIC_PIPELINE_TASK_SIGNALS: Final = ("pipeline.task.signals", "counter", "{signal}", "Processes ended by a signal.")
@@ -119,10 +124,40 @@ METRIC_PIPELINE_FILE_PARTIAL_WRITES: Final = ("pipeline.file.partial_writes", "c
 METRIC_PIPELINE_OBSERVER_EVENTS: Final = ("pipeline.observer.events", "counter", "{event}", "Kernel events decoded.")
 METRIC_PIPELINE_OBSERVER_EVENTS_LOST: Final = ("pipeline.observer.events_lost", "counter", "{event}", "Kernel events lost.")
 METRIC_PIPELINE_OBSERVER_LAG: Final = ("pipeline.observer.lag", "histogram", "s", "Time from the kernel's stamp to our reading.")
-METRIC_PIPELINE_OBSERVER_QUEUE_DROPPED: Final = ("pipeline.observer.queue.dropped", "counter", "{item}", "Signals dropped from our queue.")
-METRIC_OTEL_SDK_EXPORTER_LOG_EXPORTED: Final = ("otel.sdk.exporter.log.exported", "counter", "{log_record}", "See semantic-conventions.")
-METRIC_OTEL_SDK_EXPORTER_SPAN_EXPORTED: Final = ("otel.sdk.exporter.span.exported", "counter", "{span}", "See semantic-conventions.")
-METRIC_OTEL_SDK_EXPORTER_METRIC_DATA_POINT_EXPORTED: Final = ("otel.sdk.exporter.metric_data_point.exported", "counter", "{data_point}", "See semantic-conventions.")
-METRIC_OTEL_SDK_PROCESSOR_LOG_QUEUE_SIZE: Final = ("otel.sdk.processor.log.queue.size", "updowncounter", "{log_record}", "See semantic-conventions.")
-METRIC_OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE: Final = ("otel.sdk.processor.span.queue.size", "updowncounter", "{span}", "See semantic-conventions.")
+METRIC_PIPELINE_OBSERVER_QUEUE_DROPPED: Final = (
+    "pipeline.observer.queue.dropped",
+    "counter",
+    "{item}",
+    "Signals dropped from our queue.",
+)
+METRIC_OTEL_SDK_EXPORTER_LOG_EXPORTED: Final = (
+    "otel.sdk.exporter.log.exported",
+    "counter",
+    "{log_record}",
+    "See semantic-conventions.",
+)
+METRIC_OTEL_SDK_EXPORTER_SPAN_EXPORTED: Final = (
+    "otel.sdk.exporter.span.exported",
+    "counter",
+    "{span}",
+    "See semantic-conventions.",
+)
+METRIC_OTEL_SDK_EXPORTER_METRIC_DATA_POINT_EXPORTED: Final = (
+    "otel.sdk.exporter.metric_data_point.exported",
+    "counter",
+    "{data_point}",
+    "See semantic-conventions.",
+)
+METRIC_OTEL_SDK_PROCESSOR_LOG_QUEUE_SIZE: Final = (
+    "otel.sdk.processor.log.queue.size",
+    "updowncounter",
+    "{log_record}",
+    "See semantic-conventions.",
+)
+METRIC_OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE: Final = (
+    "otel.sdk.processor.span.queue.size",
+    "updowncounter",
+    "{span}",
+    "See semantic-conventions.",
+)
 METRIC_PROCESS_SIGNALS_PENDING: Final = ("process.signals_pending", "updowncounter", "{signal}", "See semantic-conventions.")

@@ -68,7 +68,12 @@ def document(registry: Registry) -> str:
     for name, span in registry.spans.items():
         lines += [f"### `{name}`", "", f"{span.raw['brief']} Kind {span.raw['kind']}, name `{span.raw['name']['note']}`.", ""]
         lines += _rows(registry, span)
-    lines += ["## Events", "", "Log records; `event_name` is the name, and so is the attribute `event.name` (Loki drops the field).", ""]
+    lines += [
+        "## Events",
+        "",
+        "Log records; `event_name` is the name, and so is the attribute `event.name` (Loki drops the field).",
+        "",
+    ]
     for name, event in registry.events.items():
         severity = event.raw["annotations"]["severity"]
         shown = " or ".join(severity) if isinstance(severity, list) else severity

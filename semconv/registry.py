@@ -63,7 +63,9 @@ class Registry:
 
     def violations(self, signal: Signal, values: dict[str, Any]) -> list[str]:
         """What is wrong with attributes as they were sent, against what the registry says of this signal."""
-        found = [f"{signal.name}: {n} is required" for n, level in signal.attributes.items() if level == "required" and n not in values]
+        found = [
+            f"{signal.name}: {n} is required" for n, level in signal.attributes.items() if level == "required" and n not in values
+        ]
         for name, value in values.items():
             kind = self.type_of(name)
             if kind is None or name not in signal.attributes:
@@ -112,7 +114,9 @@ def load(root: Path = ROOT) -> Registry:
     if faults:
         raise ValueError("\n".join(faults))
     url = manifest["schema_url"]
-    return Registry(url, url.rpartition("/")[2], attributes, upstream["attributes"], **resolved, upstream_metrics=upstream["metrics"])
+    return Registry(
+        url, url.rpartition("/")[2], attributes, upstream["attributes"], **resolved, upstream_metrics=upstream["metrics"]
+    )
 
 
 def _check_shapes(merged: dict[str, list[Raw]]) -> list[str]:

@@ -6,6 +6,7 @@ import os
 import time
 
 from receiver.errors import UnavailableError
+from receiver.events import ProcessKey
 
 
 def boottime_ns() -> int:
@@ -34,6 +35,23 @@ def refuse_time_namespace() -> None:
         return
     if shifted:
         raise UnavailableError("this is a time namespace with a shifted boot clock: start kwitness in the host's")
+
+
+def gone(keys: list[ProcessKey]) -> list[ProcessKey]:
+    """Those of the processes that are not there any more, by /proc/PID/stat: same pid, same start in clock ticks."""
+    tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    out = []
+    for key in keys:
+        try:
+            with open(f"/proc/{key.tgid}/stat", "rb") as stat:
+                fields = stat.read().rpartition(b")")[2].split()
+        except OSError:
+            out.append(key)
+            continue
+        # fields 3 (state) and 22 (starttime), proc(5); a zombie has ended
+        if fields[0] == b"Z" or int(fields[19]) != key.start_boottime_ns // tick_ns:
+            out.append(key)
+    return out
 
 
 def boot_id() -> str:

@@ -105,6 +105,10 @@ class Library:
             raise OSError(code, f"{what}: {os.strerror(code)}")
         return result
 
+    def rename_self(self, name: bytes) -> None:
+        """prctl(PR_SET_NAME) on the calling thread."""
+        self._libc.prctl(15, c.c_char_p(name), 0, 0, 0)
+
     def possible_cpus(self) -> int:
         return self.check(self.libbpf_num_possible_cpus(), "counting possible CPUs")
 

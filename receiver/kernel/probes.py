@@ -16,6 +16,7 @@ from receiver.kernel.libbpf import Library, Object
 OBJECT = Path(__file__).with_name("kwitness.bpf.o")
 BTF = Path("/sys/kernel/btf/vmlinux")
 LOCKDOWN = Path("/sys/kernel/security/lockdown")
+PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h: the initial one on every kernel
 CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
 ENV_RULE_BYTES = 64  # as in bpf/events.h
 _EXACT, _PREFIX = 1, 2
@@ -46,19 +47,17 @@ HOOKS = (
 _ALTERNATIVES = {"on_exit": "on_exit_legacy", "on_exit_legacy": "on_exit"}
 
 # Identifiers of runs and tasks. A name that ends in `_` allows everything below it, save names that look like a secret.
-ENVIRONMENT = tuple(
-    """
-    AIRFLOW_CTX_ TRACEPARENT TRACESTATE OTEL_SERVICE_NAME OTEL_RESOURCE_ATTRIBUTES
-    OPENLINEAGE_NAMESPACE OPENLINEAGE_PARENT_ID OPENLINEAGE_ROOT_PARENT_ID
-    PREFECT__FLOW_RUN_ID PREFECT__FLOW_ID PREFECT_FLOW_RUN_ID PREFECT_DEPLOYMENT_ID PREFECT_WORK_POOL_NAME
-    DAGSTER_RUN_ID DAGSTER_RUN_JOB_NAME DAGSTER_RUN_STEP_KEY DAGSTER_CODE_LOCATION_NAME
-    DBT_CLOUD_PROJECT_ID DBT_CLOUD_JOB_ID DBT_CLOUD_RUN_ID DBT_CLOUD_RUN_REASON_CATEGORY DBT_CLOUD_ENVIRONMENT_ID DBT_INVOCATION_ID
-    SPARK_APPLICATION_ID SPARK_EXECUTOR_ID SPARK_EXECUTOR_POD_NAME SPARK_DRIVER_POD_NAME
-    SLURM_JOB_ID SLURM_JOBID SLURM_JOB_NAME SLURM_ARRAY_JOB_ID SLURM_ARRAY_TASK_ID SLURM_STEP_ID SLURM_PROCID SLURM_CLUSTER_NAME
-    NXF_TASK_WORKDIR SNAKEMAKE_PROFILE LUIGI_TASK_ID PAPERMILL_EXECUTION_ID ARGO_WORKFLOW_NAME ARGO_NODE_ID
-    AWS_BATCH_JOB_ID AWS_BATCH_JOB_ATTEMPT KUBERNETES_NAMESPACE HOSTNAME POD_NAME POD_NAMESPACE POD_UID CONTAINER_NAME
-    """.split()
-)
+ENVIRONMENT = (
+    "AIRFLOW_CTX_", "TRACEPARENT", "TRACESTATE", "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OPENLINEAGE_NAMESPACE",
+    "OPENLINEAGE_PARENT_ID", "OPENLINEAGE_ROOT_PARENT_ID", "PREFECT__FLOW_RUN_ID", "PREFECT__FLOW_ID", "PREFECT_FLOW_RUN_ID",
+    "PREFECT_DEPLOYMENT_ID", "PREFECT_WORK_POOL_NAME", "DAGSTER_RUN_ID", "DAGSTER_RUN_JOB_NAME", "DAGSTER_RUN_STEP_KEY",
+    "DAGSTER_CODE_LOCATION_NAME", "DBT_CLOUD_PROJECT_ID", "DBT_CLOUD_JOB_ID", "DBT_CLOUD_RUN_ID",
+    "DBT_CLOUD_RUN_REASON_CATEGORY", "DBT_CLOUD_ENVIRONMENT_ID", "DBT_INVOCATION_ID", "SPARK_APPLICATION_ID",
+    "SPARK_EXECUTOR_ID", "SPARK_EXECUTOR_POD_NAME", "SPARK_DRIVER_POD_NAME", "SLURM_JOB_ID", "SLURM_JOBID", "SLURM_JOB_NAME",
+    "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_STEP_ID", "SLURM_PROCID", "SLURM_CLUSTER_NAME", "NXF_TASK_WORKDIR",
+    "SNAKEMAKE_PROFILE", "LUIGI_TASK_ID", "PAPERMILL_EXECUTION_ID", "ARGO_WORKFLOW_NAME", "ARGO_NODE_ID", "AWS_BATCH_JOB_ID",
+    "AWS_BATCH_JOB_ATTEMPT", "KUBERNETES_NAMESPACE", "HOSTNAME", "POD_NAME", "POD_NAMESPACE", "POD_UID",
+)  # fmt: skip
 
 
 class Coverage(msgspec.Struct, frozen=True):
@@ -78,7 +77,11 @@ def preflight() -> None:
     if not BTF.exists():
         raise UnavailableError("this kernel has no BTF (/sys/kernel/btf/vmlinux): it must be built with CONFIG_DEBUG_INFO_BTF=y")
     if "[confidentiality]" in _read(LOCKDOWN):
-        raise UnavailableError("kernel lockdown is in confidentiality mode, which forbids eBPF to read: boot with lockdown=integrity")
+        raise UnavailableError(
+            "kernel lockdown is in confidentiality mode, which forbids eBPF to read: boot with lockdown=integrity"
+        )
+    if Path("/proc/self/ns/pid").exists() and os.stat("/proc/self/ns/pid").st_ino != PID_NAMESPACE:
+        raise UnavailableError("this is not the host's pid namespace, so pids would not match: start the container with --pid=host")
     missing = missing_capabilities(_read(Path("/proc/self/status")))
     if missing:
         raise PrivilegeError(f"{' and '.join(missing)} missing: run as root, or grant with `setpriv --ambient-caps +bpf,+perfmon`")

@@ -1,0 +1,79 @@
+# Everything starts here. `make demo` and `make test` install what is missing, say so first, and are quick the second time.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OBJECT := receiver/kernel/kwitness.bpf.o
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help setup bpf generate demo test test-unit test-live test-e2e bench lint format wheel collector clean
+
+help:
+	@echo "make demo      a small real pipeline under kwitness: what its log says, what the kernel saw (root)"
+	@echo "make test      all tests; what cannot run here is skipped with its reason"
+	@echo "make lint      formatters, linters, types, import layers, generated files"
+	@echo "make bench     measures, and writes docs/performance.md (root)"
+	@echo "make collector builds the OpenTelemetry Collector that the e2e tests use (Go)"
+	@echo "make wheel     dist/*.whl with the BPF object inside"
+
+setup: $(VENV)/.installed bpf
+
+$(VENV)/.installed: pyproject.toml tools/setup.sh
+	@tools/setup.sh $(PYTHON) $(VENV)
+	@touch $@
+
+bpf: $(OBJECT)
+
+$(OBJECT): $(wildcard bpf/*.c bpf/*.h) bpf/Makefile | $(VENV)/.installed
+	@tools/need.sh clang bpftool
+	@$(MAKE) --no-print-directory -s -C bpf
+
+generate: setup
+	@$(MAKE) --no-print-directory -s -C bpf generate PYTHON=$(CURDIR)/$(BIN)/python
+	@$(BIN)/python semconv/generate.py
+	@$(BIN)/ruff format -q receiver/events.py receiver/semconv.py
+
+demo: setup
+	@tools/need.sh root btf
+	@$(BIN)/python demo/demo.py
+
+test: setup
+	@$(MAKE) --no-print-directory -s collector || echo "make test: no Collector could be built, the e2e tests will be skipped"
+	$(PYTEST) -m "not bench"
+
+test-unit: setup
+	$(PYTEST) -m "not bench and not live and not e2e"
+
+test-live: setup
+	KWITNESS_TEST_REQUIRE=live $(PYTEST) -m live
+
+test-e2e: setup collector
+	KWITNESS_TEST_REQUIRE=live,e2e $(PYTEST) -m e2e
+
+bench: setup
+	@tools/need.sh root btf
+	$(BIN)/python -m tests.bench
+
+collector:
+	@tools/collector.sh
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	clang-format --dry-run --Werror bpf/*.c bpf/*.h
+	@tools/check-generated.sh
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	clang-format -i bpf/*.c bpf/*.h
+
+wheel: setup
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@$(BIN)/python -m zipfile -l dist/kwitness-*.whl | grep -q kwitness.bpf.o && ls dist
+
+clean:
+	rm -rf $(VENV) dist
+	$(MAKE) -C bpf clean

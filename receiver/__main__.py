@@ -1,0 +1,93 @@
+"""The `kwitness` command."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+
+from receiver.errors import KwitnessError
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="kwitness", description="The kernel's witness statement for data pipelines.")
+    top.add_argument("--version", action="store_true", help="print the version and leave")
+    sub = top.add_subparsers(dest="name_of_command", metavar="COMMAND")
+
+    add = sub.add_parser("check", help="what works on this host, what does not, and why")
+    add.add_argument("--json", action="store_true")
+
+    add = sub.add_parser("run", help="run a command as one observed task")
+    _observed(add)
+    add.add_argument("--report", metavar="FILE", help="write the facts as JSON")
+    add.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …")
+
+    add = sub.add_parser("record", help="store the kernel's events for replay")
+    add.add_argument("-o", "--output", metavar="FILE", required=True)
+    _observed(add)
+    add.add_argument("command", nargs=argparse.REMAINDER, metavar="[-- CMD …]")
+
+    add = sub.add_parser("replay", help="run the same core over a recording, anywhere, without root")
+    add.add_argument("file")
+    add.add_argument("--dump", action="store_true", help="print the events instead")
+    add.add_argument("--json", action="store_true")
+    add.add_argument("--otlp-json", metavar="FILE", help="write OTLP/JSON lines")
+
+    add = sub.add_parser("serve", help="the service: observe, export, until SIGTERM")
+    add.add_argument("-c", "--config", metavar="FILE", help="kwitness.toml")
+
+    add = sub.add_parser("events", help="follow decoded events")
+    add.add_argument("--json", action="store_true")
+    return top
+
+
+def _observed(add: argparse.ArgumentParser) -> None:
+    add.add_argument("--name", help="the task's name; default: the command's")
+    add.add_argument("--json", action="store_true", help="print the facts as one line of JSON on stdout")
+    add.add_argument("--quiet", action="store_true", help="print no summary")
+    add.add_argument("--otlp-json", metavar="FILE", help="write OTLP/JSON lines")
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    level = _LEVELS.get(os.environ.get("OTEL_LOG_LEVEL", "info").lower(), logging.INFO)
+    logging.basicConfig(level=level, format="kwitness: %(levelname)s: %(message)s", stream=sys.stderr)
+    # after the arguments are known: `--help` needs none of it
+    from receiver import commands
+
+    if args.version:
+        print(f"kwitness {commands.VERSION}")
+        return 0
+    try:
+        match args.name_of_command:
+            case "check":
+                return commands.check(args)
+            case "run":
+                args.command = commands.need_command(args.command)
+                return asyncio.run(commands.run(args))
+            case "record":
+                args.command = args.command[1:] if args.command[:1] == ["--"] else args.command
+                return asyncio.run(commands.record(args))
+            case "replay":
+                return asyncio.run(commands.replay_file(args))
+            case "serve":
+                return asyncio.run(commands.serve(args))
+            case "events":
+                return asyncio.run(commands.events(args))
+            case _:
+                parser().print_help()
+                return 64
+    except KwitnessError as error:
+        print(f"kwitness: {error}", file=sys.stderr)
+        return error.status
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""The composition root: source, session, core and exporters, and the loops that keep them going."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from typing import BinaryIO
+
+from receiver.core import Core, CoreOptions
+from receiver.events import WIRE, EventKind, Ledger, LossReason
+from receiver.export.hub import Hub
+from receiver.kernel.clock import boot_id, boottime_ns, gone, host_name, refuse_time_namespace, wall_offset_ns
+from receiver.kernel.source import Batch, LiveSource, SourceConfig
+from receiver.model import Host
+from receiver.recording import Header, Recorder
+from receiver.session import Session
+from receiver.signals import Metric, MetricSnapshot
+
+log = logging.getLogger("kwitness")
+TICK_SECONDS = 1.0
+CLOCK_SECONDS = 10.0
+CANARY_SECONDS = 10.0
+STEP_NS = 50_000_000  # wall clock moved by more than this: a step, not slew
+
+
+def this_host() -> Host:
+    """The session id is of this attachment: event ids start again with every one."""
+    boot = boot_id()
+    session = hashlib.sha256(f"{boot} {boottime_ns()}".encode()).hexdigest()[:12]
+    return Host(boot, host_name(), session)
+
+
+def losses_of(ledger: Ledger) -> dict[tuple[str, str], int]:
+    """Cumulative losses by (kind, reason), without the zeros."""
+    return {
+        (EventKind(kind).name.lower(), LossReason(reason).name.lower()): count
+        for kind, reasons in enumerate(ledger.lost)
+        for reason, count in enumerate(reasons)
+        if count and kind
+    }
+
+
+class Observer:
+    """A live observation. `start` attaches; `run` goes on until `stop`; `finish` ends what is open and flushes."""
+
+    def __init__(self, source: SourceConfig, core: CoreOptions, hub: Hub | None, record_to: BinaryIO | None = None) -> None:
+        refuse_time_namespace()
+        self.host = this_host()
+        self.core = Core(self.host, core)
+        self.hub = hub
+        self.stop = asyncio.Event()
+        self.on_batch: Callable[[Batch], None] = lambda _: None
+        self.canary_at = 0.0
+        self.overruns = 0
+        self._metric_interval = hub.settings.metric_interval_seconds if hub else 60.0
+        self._started_ns = 0
+        self._wall_offset = wall_offset_ns()
+        self.source = LiveSource(source)
+        recorder = Recorder(record_to, Header(WIRE, self.host, self._wall_offset)) if record_to else None
+        self.session = Session(self.core, recorder)
+        self._recorder = recorder
+
+    def start(self) -> None:
+        """Learns what lives already. Attached since construction, so nothing falls between."""
+        self._started_ns = boottime_ns()
+        self.session.wall_offset(self._wall_offset, self._started_ns)
+        self.session.batch(self.source.existing(), boottime_ns())
+        for hook in self.source.coverage():
+            if not hook.attached:
+                log.warning("%s is not attached (%s): %s is invisible", hook.hook, hook.why, hook.blind)
+        self._check_canary()
+        if self.hub:
+            self.hub.start()
+        self._flush()
+
+    async def run(self) -> None:
+        """Until `stop` is set; then the rings are drained once more. Any loop that dies takes the others with it."""
+        pump = asyncio.create_task(self.source.pump(self._deliver, self.stop), name="pump")
+        ticker = asyncio.create_task(self._tick_forever(), name="ticker")
+        exporters = self.hub.tasks if self.hub else []
+        done, _ = await asyncio.wait({pump, ticker, *exporters}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (ticker, pump):
+            task.cancel()
+        await asyncio.gather(ticker, pump, return_exceptions=True)
+        for task in done:
+            task.result()  # raises what it died of
+            if task is not pump:
+                raise RuntimeError(f"{task.get_name()} ended before its time")
+
+    def _deliver(self, batch: Batch, read_at_ns: int) -> None:
+        self.session.batch(batch, read_at_ns)
+        self.on_batch(batch)
+        self._flush()
+
+    async def _tick_forever(self) -> None:
+        next_clock = next_metrics = time.monotonic()
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            now = time.monotonic()
+            self.tick()
+            if now >= next_clock:
+                next_clock = now + CLOCK_SECONDS
+                self._check_clock()
+                self._check_canary()
+            if now >= next_metrics:
+                next_metrics = now + self._metric_interval
+                self.export_metrics()
+
+    def tick(self) -> None:
+        now = boottime_ns()
+        losses = losses_of(self.source.ledger())
+        if losses != self.core.losses:
+            self.session.losses(losses, now)
+            self.session.vanished(gone(self.core.living()), now)
+        self.session.tick(now)
+        self._flush()
+
+    def _check_clock(self) -> None:
+        offset = wall_offset_ns()
+        if abs(offset - self._wall_offset) > STEP_NS:
+            log.warning("the wall clock moved by %.3f s", (offset - self._wall_offset) / 1e9)
+        if offset != self._wall_offset:
+            self._wall_offset = offset
+            self.session.wall_offset(offset, boottime_ns())
+
+    def _check_canary(self) -> None:
+        if self.source.canary():
+            self.canary_at = time.monotonic()
+
+    def ready(self) -> str:
+        """ "ready", or why not: blind when our own canary event was not seen for two intervals."""
+        if not self.canary_at or time.monotonic() - self.canary_at > 2 * CANARY_SECONDS:
+            return "blind"
+        return "ready"
+
+    def metrics(self) -> tuple[Metric, ...]:
+        return self.core.metrics() + (self.hub.metrics() if self.hub else ())
+
+    def export_metrics(self) -> None:
+        if self.hub:
+            resource = self.core.records.resource("kwitness")
+            start, now = self.core.records.wall(self._started_ns), self.core.records.wall(boottime_ns())
+            self.hub.put_metrics(MetricSnapshot(resource, start, now, self.metrics()))
+
+    def _flush(self) -> None:
+        signals = self.core.take()
+        if self.hub and signals:
+            self.hub.put(signals)
+
+    def end(self) -> None:
+        """After `run`: no new events, the last ones out of the rings, and every open execution is over."""
+        self.source.detach()
+        more = True
+        while more:
+            batch, more = self.source.drain()
+            if batch:
+                self._deliver(batch, boottime_ns())
+        self.tick()
+        self.session.finish(boottime_ns())
+        self._flush()
+        self.export_metrics()
+
+    async def close(self, flush_seconds: float) -> None:
+        if self.hub:
+            await self.hub.shutdown(flush_seconds)
+        if self._recorder:
+            self._recorder.close()
+        self.source.close()

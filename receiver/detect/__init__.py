@@ -1,0 +1,12 @@
+"""Findings: small detectors, each turning kernel facts about one process into statements that cite event ids.
+
+One death gives one finding: an OOM kill is never also "killed by".
+"""
+
+from __future__ import annotations
+
+from receiver.detect.deaths import ending, killed, oom_killed
+from receiver.detect.masked import masked_failures
+from receiver.detect.writes import partial_writes
+
+__all__ = ["ending", "killed", "masked_failures", "oom_killed", "partial_writes"]

@@ -1,0 +1,203 @@
+"""How a process ended, and who ended it."""
+
+from __future__ import annotations
+
+import signal as signals
+from typing import Literal
+
+import msgspec
+
+from receiver import semconv as sc
+from receiver.attribution.tree import Process, ancestors
+from receiver.events import Event, OomKill, OomScope, Signal
+from receiver.model import NOBODY, Finding
+from receiver.signals import Severity
+from receiver.text import printable
+
+SI_USER, SI_QUEUE, SI_TIMER, SI_TKILL, SI_KERNEL = 0, -1, -2, -6, 128  # sigaction(2)
+_POLITE = {signals.SIGTERM, signals.SIGINT, signals.SIGHUP}
+# A pipe whose reader left ends its writer this way in every healthy `producer | head`.
+_ORDINARY = {signals.SIGPIPE}
+_KILL_COMMANDS = {"kill", "pkill", "killall", "skill", "slay", "htop", "top", "bash", "dash", "sh", "zsh", "fish", "ksh", "fuser"}
+SenderKind = Literal["self", "parent", "sibling", "orchestrator", "supervisor", "operator", "kernel", "unknown"]
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """A wait status taken apart. `code` is the shell's: 128 + signal for a process that a signal killed."""
+
+    code: int
+    cause: Literal["exited", "signaled", "oom_killed"]
+    signal: int
+    core_dumped: bool
+
+    @property
+    def failed(self) -> bool:
+        return self.code != 0
+
+    @property
+    def error(self) -> str:
+        """error.type: empty, oom_killed, a signal's name, or exit_N."""
+        if self.cause == "oom_killed":
+            return "oom_killed"
+        if self.signal:
+            return signal_name(self.signal)
+        return f"exit_{self.code}" if self.code else ""
+
+
+def ending(process: Process) -> Ending:
+    """Of a process whose exit was seen."""
+    status = process.exit.wait_status if process.exit else 0
+    signal = status & 0x7F
+    if process.oom is not None and signal:
+        return Ending(128 + signal, "oom_killed", signal, bool(status & 0x80))
+    if signal:
+        return Ending(128 + signal, "signaled", signal, bool(status & 0x80))
+    return Ending(status >> 8 & 0xFF, "exited", 0, False)
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"SIGRT{number}" if number >= 32 else f"SIG{number}"
+
+
+def event_id(event: Event) -> str:
+    """Unique within one attachment; the host's session makes it unique everywhere."""
+    return f"{event.cpu}-{event.sequence}"
+
+
+def oom_killed(process: Process, event: OomKill) -> Finding:
+    """Stated at the kill, before the exit."""
+    in_cgroup = event.scope == OomScope.CGROUP
+    rss = event.anon_rss_bytes + event.file_rss_bytes + event.shmem_rss_bytes
+    facts: list[tuple[str, str | int | float | bool]] = [
+        (sc.PROCESS_OOM_KILLED, True),
+        (sc.PROCESS_OOM_SCOPE, "cgroup" if in_cgroup else "host"),
+        (sc.PROCESS_OOM_MEMORY_ANON, event.anon_rss_bytes),
+        (sc.PROCESS_OOM_MEMORY_FILE, event.file_rss_bytes),
+        (sc.PROCESS_OOM_MEMORY_SHMEM, event.shmem_rss_bytes),
+        (sc.PROCESS_OOM_HOST_TOTAL, event.host_total_bytes),
+        (sc.PROCESS_OOM_HOST_FREE, event.host_free_bytes),
+        (sc.PROCESS_OOM_SCORE_ADJ, event.oom_score_adj),
+        (sc.PROCESS_OOM_TRIGGER_PID, event.trigger.tgid),
+        (sc.PROCESS_OOM_TRIGGER_EXECUTABLE_NAME, event.trigger_comm),
+    ]
+    if in_cgroup:
+        facts += [
+            (sc.PROCESS_OOM_CGROUP, event.memory_cgroup),
+            (sc.PROCESS_OOM_MEMORY_LIMIT, event.limit_bytes),
+            (sc.PROCESS_OOM_MEMORY_USAGE, event.usage_bytes),
+        ]
+        where = f"memory cgroup {event.memory_cgroup} was at {mib(event.usage_bytes)} of {mib(event.limit_bytes)}"
+    else:
+        where = f"the host had {mib(event.host_free_bytes)} of {mib(event.host_total_bytes)} left"
+    trigger = (
+        "" if event.trigger == event.victim else f"; the allocation that failed was {event.trigger_comm}'s ({event.trigger.tgid})"
+    )
+    sentence = f"The kernel's OOM killer killed {process.name} ({event.victim.tgid}), which held {mib(rss)}: {where}{trigger}."
+    return Finding(
+        sc.EVENT_PROCESS_OOM_KILLED,
+        process.key,
+        event.time_boottime_ns,
+        printable(sentence),
+        tuple(facts),
+        Severity.FATAL,
+        (event_id(event),),
+    )
+
+
+def fatal_signal(process: Process, end: Ending) -> Signal | None:
+    """The signal event behind an end: the last one of the number that killed, or that `128 + n` names."""
+    number = end.signal or (end.code - 128 if 128 < end.code <= 192 else 0)
+    for event in reversed(process.signals):
+        if event.signal == number:
+            return event
+    return None
+
+
+def killed(process: Process, end: Ending) -> Finding | None:
+    """A death by a signal, or an exit with 128 + n after signal n came from somebody else."""
+    if process.exit is None or end.cause == "oom_killed" or end.signal in _ORDINARY:
+        return None
+    event = fatal_signal(process, end)
+    if not end.signal and (event is None or (event.sender == process.key and event.code != SI_KERNEL)):
+        return None
+    number = end.signal or (event.signal if event else 0)
+    kind = sender_kind(process, event)
+    facts: list[tuple[str, str | int | float | bool]] = [
+        (sc.PROCESS_SIGNAL_NUMBER, number),
+        (sc.PROCESS_SIGNAL_NAME, signal_name(number)),
+        (sc.PROCESS_SIGNAL_SENDER_KIND, kind),
+        (sc.PROCESS_EXIT_CODE, end.code),
+        (sc.ERROR_TYPE, signal_name(number)),
+    ]
+    by = "nobody seen"
+    if event is not None:
+        facts.append((sc.PROCESS_SIGNAL_CODE, code_name(event.code)))
+        by = "the kernel"
+        if kind != "kernel":
+            facts += [
+                (sc.PROCESS_SIGNAL_SENDER_PID, event.sender.tgid),
+                (sc.PROCESS_SIGNAL_SENDER_USER_ID, event.sender_uid),
+                (sc.PROCESS_SIGNAL_SENDER_EXECUTABLE_NAME, event.sender_comm),
+            ]
+            by = "itself" if kind == "self" else f"{event.sender_comm} ({event.sender.tgid}), {_ROLES[kind]}"
+    polite = number in _POLITE and kind in ("parent", "sibling", "orchestrator", "supervisor")
+    what = "was killed by" if end.signal else f"left with {end.code} after"
+    sentence = f"{process.name} ({process.key.tgid}) {what} {signal_name(number)} from {by}."
+    evidence = (event_id(process.exit),) if event is None else (event_id(event), event_id(process.exit))
+    return Finding(
+        sc.EVENT_PROCESS_KILLED,
+        process.key,
+        process.exit.time_boottime_ns,
+        printable(sentence),
+        tuple(facts),
+        Severity.WARN if polite else Severity.ERROR,
+        evidence,
+    )
+
+
+_ROLES = {
+    "parent": "its parent",
+    "sibling": "of the same execution",
+    "orchestrator": "which started the execution",
+    "supervisor": "an ancestor",
+    "operator": "from outside the execution",
+    "unknown": "whose role is not known",
+}
+
+
+def code_name(code: int) -> str:
+    if code > 0:
+        return "kernel"
+    return {SI_USER: "user", SI_QUEUE: "queue", SI_TIMER: "timer", SI_TKILL: "tkill"}.get(code, "user")
+
+
+def sender_kind(process: Process, event: Signal | None) -> SenderKind:
+    """What the sender is to the process, as far as the tree shows it."""
+    if event is None or event.sender == NOBODY:
+        return "unknown"
+    if event.code > 0 or event.code == SI_TIMER:
+        return "kernel"
+    if event.sender == process.key:
+        return "self"
+    execution = process.execution
+    for distance, ancestor in enumerate(ancestors(process)):
+        if ancestor.key != event.sender:
+            continue
+        if execution is not None and ancestor.execution is not execution and (distance == 0 or _is_root(execution.root, ancestor)):
+            return "orchestrator"
+        return "parent" if distance == 0 else "supervisor"
+    if event.sender in process.sibling_senders:
+        return "sibling"
+    return "operator" if event.sender_comm in _KILL_COMMANDS else "unknown"
+
+
+def _is_root(root: Process, ancestor: Process) -> bool:
+    return root.parent is ancestor
+
+
+def mib(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / (1 << 20):.1f} MiB"

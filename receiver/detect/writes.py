@@ -1,0 +1,69 @@
+"""Files that a writer left half written."""
+
+from __future__ import annotations
+
+import os
+import signal as signals
+
+from receiver import semconv as sc
+from receiver.attribution.tree import Process
+from receiver.detect.deaths import Ending, event_id
+from receiver.events import FileFlag, FileReason, OpenFile
+from receiver.model import Finding
+from receiver.signals import Severity
+from receiver.text import printable
+
+_HIDDEN = FileFlag.DELETED | FileFlag.INHERITED_STDIO | FileFlag.SHARES_STDERR
+_BOOKKEEPING = (".lock", ".pid", ".lck")
+
+
+def partial_writes(process: Process, end: Ending) -> list[Finding]:
+    """One finding per file that was open for writing when the process was killed, or when it was told to end and then failed.
+
+    Not taken for outputs: append-mode files and files shared with stderr (logs), the parent's own stdout (the script's log),
+    files without a name, lock files, and databases (opened read-write and written by offset, so the position stays 0).
+    """
+    told = any(f.reason == FileReason.SIGNAL for f in process.open_files) or any(
+        s.signal in (signals.SIGTERM, signals.SIGINT, signals.SIGHUP) for s in process.signals
+    )
+    if process.exit is None or end.signal == signals.SIGPIPE or not (end.signal or (end.failed and told)):
+        return []
+    cause = "oom_killed" if end.cause == "oom_killed" else "killed" if end.signal else "terminated"
+    latest: dict[tuple[int, int], OpenFile] = {}
+    for event in process.open_files:  # at the signal, then at death: the later reading counts
+        latest[(event.device, event.inode)] = event
+    return [_finding(process, f, cause) for f in latest.values() if _is_output(f)]
+
+
+def _is_output(event: OpenFile) -> bool:
+    if event.file_flags & _HIDDEN or event.open_flags & os.O_APPEND or event.path.endswith(_BOOKKEEPING):
+        return False
+    return not (event.open_flags & os.O_ACCMODE == os.O_RDWR and event.position_bytes == 0)
+
+
+def _finding(process: Process, event: OpenFile, cause: str) -> Finding:
+    assert process.exit is not None
+    still = "was still writing" if event.reason == FileReason.DEATH else "was writing, when it was told to end,"
+    how = {"oom_killed": "OOM-killed", "killed": "killed", "terminated": "terminated"}[cause]
+    sentence = (
+        f"{process.name} ({process.key.tgid}) was {how} while it {still} {event.path}: "
+        f"{event.size_bytes} bytes are there, it stood at {event.position_bytes}."
+    )
+    facts = (
+        (sc.FILE_PARTIAL_WRITE, True),
+        (sc.FILE_PATH, event.path),
+        (sc.FILE_INODE, str(event.inode)),
+        (sc.FILE_SIZE, event.size_bytes),
+        (sc.FILE_WRITE_BYTES, event.position_bytes),
+        (sc.FILE_WRITE_CAUSE, cause),
+    )
+    return Finding(
+        sc.EVENT_FILE_PARTIAL_WRITE,
+        process.key,
+        process.exit.time_boottime_ns,
+        printable(sentence),
+        facts,
+        Severity.ERROR,
+        (event_id(event), event_id(process.exit)),
+        "kernel" if event.reason == FileReason.DEATH else "inferred",
+    )

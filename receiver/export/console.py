@@ -1,0 +1,45 @@
+"""Transports that end on this machine: a file of OTLP/JSON lines, and a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import BinaryIO
+
+from receiver.errors import ConfigError
+from receiver.export.otlp_json import to_json
+from receiver.export.outcome import Accepted, Outcome, Permanent
+from receiver.export.settings import SignalName
+
+
+def open_output(path: str) -> BinaryIO:
+    """A new or emptied file of mode 0600; not through a symbolic link."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+    return os.fdopen(fd, "wb")
+
+
+class JsonLines:
+    """One Export*ServiceRequest a line: what the Collector's file exporter writes and its otlpjsonfile receiver reads."""
+
+    def __init__(self, signal: SignalName, output: BinaryIO) -> None:
+        self._signal = signal
+        self._output = output
+
+    async def send(self, body: bytes) -> Outcome:
+        try:
+            self._output.write(to_json(self._signal, body) + b"\n")
+            self._output.flush()
+        except OSError as error:
+            return Permanent("file", error.strerror or "write failed")
+        return Accepted()
+
+    async def close(self) -> None:
+        """The output belongs to whoever opened it: three signals may share it."""
+
+
+class Console(JsonLines):
+    def __init__(self, signal: SignalName) -> None:
+        super().__init__(signal, sys.stdout.buffer)

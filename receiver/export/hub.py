@@ -1,0 +1,174 @@
+"""All ways out together: signals are encoded once and put on every pipeline of their kind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import BinaryIO
+
+from receiver import semconv as sc
+from receiver.export import encode
+from receiver.export.console import Console, JsonLines
+from receiver.export.encode import Envelope
+from receiver.export.outcome import Outcome
+from receiver.export.pipeline import Pipeline, Transport
+from receiver.export.settings import SIGNALS, BatchSettings, ExportSettings, OtlpSettings, SignalName
+from receiver.signals import Histogram, Importance, LogRecord, Metric, MetricSnapshot, Point, Span
+
+_ITEM_METRICS = {
+    "traces": sc.METRIC_OTEL_SDK_EXPORTER_SPAN_EXPORTED,
+    "logs": sc.METRIC_OTEL_SDK_EXPORTER_LOG_EXPORTED,
+    "metrics": sc.METRIC_OTEL_SDK_EXPORTER_METRIC_DATA_POINT_EXPORTED,
+}
+_QUEUE_METRICS = {"traces": sc.METRIC_OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE, "logs": sc.METRIC_OTEL_SDK_PROCESSOR_LOG_QUEUE_SIZE}
+
+
+def _otlp(settings: OtlpSettings, user_agent: str) -> Transport:
+    # grpcio and aiohttp cost 20 MB each: only the one that is needed is imported
+    if settings.protocol == "grpc":
+        from receiver.export.otlp_grpc import GrpcTransport
+
+        return GrpcTransport(settings, user_agent)
+    from receiver.export.otlp_http import HttpTransport
+
+    return HttpTransport(settings, user_agent)
+
+
+class Hub:
+    """`put` is synchronous and never blocks; delivery happens in the pipelines' tasks."""
+
+    def __init__(self, settings: ExportSettings, version: str, json_lines: BinaryIO | None = None, *, otlp: bool = True) -> None:
+        self.settings = settings
+        self.pipelines: list[Pipeline] = []
+        self._by_signal: dict[SignalName, list[Pipeline]] = {signal: [] for signal in SIGNALS}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._envelope = Envelope("receiver", version, sc.SCHEMA_URL)
+        self._delta = _Delta() if settings.delta else None
+        agent = f"kwitness/{version} OTel-OTLP-Exporter-Python/{version}"
+        for signal in SIGNALS:
+            if json_lines is not None:
+                self._add(signal, JsonLines(signal, json_lines), BatchSettings(), "otlp_json_file_exporter")
+            if settings.disabled:
+                continue
+            for name in settings.exporters[signal]:
+                if name == "console":
+                    self._add(signal, Console(signal), settings.batches[signal], "console_exporter")
+                elif otlp:
+                    chosen = settings.otlp[signal]
+                    kind = "otlp_grpc_exporter" if chosen.protocol == "grpc" else "otlp_http_exporter"
+                    self._add(signal, _otlp(chosen, agent), settings.batches[signal], kind)
+
+    def _add(self, signal: SignalName, transport: Transport, batch: BatchSettings, kind: str) -> None:
+        pipeline = Pipeline(signal, transport, batch, self._envelope, kind)
+        self.pipelines.append(pipeline)
+        self._by_signal[signal].append(pipeline)
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(p.run(), name=f"export {p.signal} {p.kind}") for p in self.pipelines]
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        return self._tasks
+
+    def put(self, signals: Iterable[Span | LogRecord]) -> None:
+        traces, logs = self._by_signal["traces"], self._by_signal["logs"]
+        for signal in signals:
+            if isinstance(signal, LogRecord):
+                if logs:
+                    encoded = encode.log_record(signal)
+                    for pipeline in logs:
+                        pipeline.put(signal.resource, encoded, signal.importance)
+            elif traces:
+                encoded = encode.span(signal)
+                for pipeline in traces:
+                    pipeline.put(signal.resource, encoded, signal.importance)
+
+    def put_metrics(self, snapshot: MetricSnapshot) -> None:
+        if self._delta is not None:
+            snapshot = self._delta.since_last(snapshot)
+        for resource, encoded in encode.snapshot_items(snapshot):
+            for pipeline in self._by_signal["metrics"]:
+                pipeline.put(resource, encoded, Importance.NORMAL)
+
+    async def shutdown(self, timeout_seconds: float) -> None:
+        """Flushes within the timeout; what is left then is counted as failed."""
+        for pipeline in self.pipelines:
+            await pipeline.shutdown(timeout_seconds)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout_seconds + 0.5)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for pipeline in self.pipelines:
+            if pipeline.in_flight:
+                pipeline.failed["shutdown"] += pipeline.in_flight
+                pipeline.in_flight = 0
+            await pipeline.close()
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Our own health, under upstream's otel.sdk.* names."""
+        out: list[Metric] = []
+        dropped: list[Point] = []
+        for signal, pipelines in self._by_signal.items():
+            exported: list[Point] = []
+            sizes: list[Point] = []
+            for pipeline in pipelines:
+                base = ((sc.OTEL_COMPONENT_TYPE, pipeline.kind), (sc.OTEL_COMPONENT_NAME, f"{pipeline.kind}/{signal}"))
+                exported.append(Point(base, pipeline.exported))
+                if pipeline.rejected:
+                    exported.append(Point((*base, (sc.ERROR_TYPE, "rejected")), pipeline.rejected))
+                exported += [Point((*base, (sc.ERROR_TYPE, reason)), n) for reason, n in pipeline.failed.items()]
+                sizes.append(Point(base, len(pipeline.queue) + pipeline.in_flight))
+                for level, count in pipeline.queue.dropped.items():
+                    labels = ((sc.OTEL_COMPONENT_TYPE, pipeline.kind), (sc.PIPELINE_OBSERVER_LOSS_REASON, f"queue_full_{level}"))
+                    dropped.append(Point(labels, count))
+            out.append(Metric(*_ITEM_METRICS[signal], tuple(exported)))
+            if signal in _QUEUE_METRICS:
+                out.append(Metric(*_QUEUE_METRICS[signal], tuple(sizes)))
+        out.append(Metric(*sc.METRIC_PIPELINE_OBSERVER_QUEUE_DROPPED, tuple(_merged(dropped))))
+        return tuple(m for m in out if m.points)
+
+
+def _merged(points: list[Point]) -> list[Point]:
+    sums: dict[tuple[tuple[str, object], ...], int] = {}
+    for point in points:
+        assert isinstance(point.value, int)
+        sums[point.attributes] = sums.get(point.attributes, 0) + point.value
+    return [Point(attributes, value) for attributes, value in sums.items()]  # type: ignore[arg-type]
+
+
+class _Delta:
+    """OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta: counters and histograms as differences, the rest cumulative."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, object], int | float | Histogram] = {}
+        self._since = 0
+
+    def since_last(self, snapshot: MetricSnapshot) -> MetricSnapshot:
+        metrics = []
+        for metric in snapshot.metrics:
+            if metric.instrument not in ("counter", "histogram"):
+                metrics.append(metric)
+                continue
+            points = []
+            for point in metric.points:
+                key = (metric.name, point.attributes)
+                points.append(Point(point.attributes, _difference(point.value, self._last.get(key))))
+                self._last[key] = point.value
+            metrics.append(Metric(metric.name, f"delta_{metric.instrument}", metric.unit, metric.description, tuple(points)))
+        start, self._since = self._since or snapshot.start_ns, snapshot.time_ns
+        return MetricSnapshot(snapshot.resource, start, snapshot.time_ns, tuple(metrics))
+
+
+def _difference(now: int | float | Histogram, before: int | float | Histogram | None) -> int | float | Histogram:
+    if before is None:
+        return now
+    if isinstance(now, Histogram):
+        assert isinstance(before, Histogram)
+        buckets = tuple(a - b for a, b in zip(now.buckets, before.buckets, strict=True))
+        return Histogram(now.count - before.count, now.sum - before.sum, now.minimum, now.maximum, now.bounds, buckets)
+    assert not isinstance(before, Histogram)
+    return now - before
+
+
+__all__ = ["Hub", "Outcome"]

@@ -1,0 +1,76 @@
+"""OTLP over gRPC: ready bytes through a generic unary call, no generated stubs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+
+from receiver.errors import ConfigError
+from receiver.export.outcome import Outcome, grpc_outcome, partial_success
+from receiver.export.settings import OtlpSettings
+
+_METHODS = {
+    "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+}
+_REBUILD_AFTER = 5  # failures in a row: grpcio has had versions that never reconnect (grpc/grpc#38290)
+
+
+class GrpcTransport:
+    """One channel, opened with the first request and replaced when it seems stuck."""
+
+    def __init__(self, settings: OtlpSettings, user_agent: str) -> None:
+        self._settings = settings
+        self._user_agent = user_agent
+        self._credentials = _credentials(settings) if settings.tls else None
+        self._channel: grpc.aio.Channel | None = None
+        self._failures = 0
+
+    def _open(self) -> grpc.aio.Channel:
+        options = [
+            ("grpc.primary_user_agent", self._user_agent),
+            ("grpc.initial_reconnect_backoff_ms", 500),
+            ("grpc.max_reconnect_backoff_ms", 5000),
+            ("grpc.keepalive_time_ms", 300_000),  # grpc-go disconnects clients that ping more often
+            ("grpc.max_receive_message_length", 4 << 20),
+            ("grpc.enable_http_proxy", 0),
+        ]
+        compression = grpc.Compression.Gzip if self._settings.gzip else grpc.Compression.NoCompression
+        if self._credentials is not None:
+            return grpc.aio.secure_channel(self._settings.endpoint, self._credentials, options=options, compression=compression)
+        return grpc.aio.insecure_channel(self._settings.endpoint, options=options, compression=compression)
+
+    async def send(self, body: bytes) -> Outcome:
+        if self._channel is None:
+            self._channel = self._open()
+        export: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(_METHODS[self._settings.signal])
+        try:
+            answer: bytes = await export(body, timeout=self._settings.timeout_seconds or None, metadata=self._settings.headers)
+        except grpc.aio.AioRpcError as error:
+            self._failures += 1
+            if self._failures % _REBUILD_AFTER == 0:
+                await self.close()
+            trailers = error.trailing_metadata()
+            details = trailers.get("grpc-status-details-bin", b"") if trailers is not None else b""
+            return grpc_outcome(error.code().name, error.details() or "", details if isinstance(details, bytes) else b"")
+        self._failures = 0
+        return partial_success(answer)
+
+    async def close(self) -> None:
+        if self._channel is not None:
+            channel, self._channel = self._channel, None
+            await channel.close()
+
+
+def _credentials(settings: OtlpSettings) -> grpc.ChannelCredentials:
+    def read(path: str) -> bytes | None:
+        return Path(path).read_bytes() if path else None
+
+    try:
+        return grpc.ssl_channel_credentials(
+            read(settings.certificate), read(settings.client_key), read(settings.client_certificate)
+        )
+    except OSError as error:
+        raise ConfigError(f"OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE or _CLIENT_KEY: {error}") from None

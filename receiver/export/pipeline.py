@@ -1,0 +1,148 @@
+"""One signal's way out: queue, batches, sending with retry, and the account of every item.
+
+The account: enqueued = exported + rejected + failed + dropped + (in the queue and in flight). An item that was accepted once
+is never sent again; a batch is encoded once, whatever happens to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from typing import Protocol
+
+from receiver.export.encode import Envelope
+from receiver.export.outcome import Accepted, Backoff, Outcome, Permanent, Retryable, TooLarge
+from receiver.export.queue import ImportanceQueue, Item
+from receiver.export.settings import BatchSettings, SignalName
+from receiver.signals import Block, Importance
+from receiver.text import printable
+
+log = logging.getLogger("kwitness.export")
+_QUIET_SECONDS = 60.0  # one line per kind of trouble a minute; the counters are exact
+
+
+class Transport(Protocol):
+    """Sends one encoded request. `send` does not raise for anything a server or a network does."""
+
+    async def send(self, body: bytes) -> Outcome: ...
+
+    async def close(self) -> None: ...
+
+
+class Pipeline:
+    """Start with `run()` in a task; end with `shutdown()`."""
+
+    def __init__(self, signal: SignalName, transport: Transport, settings: BatchSettings, envelope: Envelope, kind: str) -> None:
+        self.signal = signal
+        self.kind = kind  # otel.component.type
+        self.settings = settings
+        self.queue = ImportanceQueue(settings.queue_items, settings.queue_bytes)
+        self.exported = 0
+        self.rejected = 0
+        self.failed: Counter[str] = Counter()
+        self.retries: Counter[str] = Counter()
+        self.in_flight = 0
+        self.last_success = 0.0  # monotonic; 0: never
+        self.trouble = ""
+        self._transport = transport
+        self._envelope = envelope
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._deadline = float("inf")
+        self._said: dict[str, float] = {}
+
+    def put(self, resource: Block, encoded: bytes, importance: Importance) -> None:
+        self.queue.put((resource, encoded, importance))
+        if importance is Importance.FINDING or len(self.queue) >= self.settings.batch_items:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Until shutdown, and then until the queue is empty or the deadline is over."""
+        while True:
+            if not self._stopping.is_set() and len(self.queue) < self.settings.batch_items:
+                await self._pause(self.settings.delay_seconds, self._wake)
+            self._wake.clear()
+            while batch := self.queue.take(self.settings.batch_items, self.settings.batch_bytes):
+                self.in_flight = len(batch)
+                await self._deliver(batch, Backoff())
+                self.in_flight = 0
+                if time.monotonic() >= self._deadline:
+                    break
+            if self._stopping.is_set():
+                leftover = self.queue.take(1 << 62, 1 << 62)
+                if leftover:
+                    self._fail("shutdown", len(leftover), "")
+                return
+
+    async def shutdown(self, timeout_seconds: float) -> None:
+        """Lets `run` flush until the timeout, then end. What could not be sent is counted as failed: shutdown."""
+        self._deadline = time.monotonic() + timeout_seconds
+        self._stopping.set()
+        self._wake.set()
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def _pause(self, seconds: float, *events: asyncio.Event) -> None:
+        """Sleeps, or less if one of the events is set."""
+        waiters = [asyncio.ensure_future(event.wait()) for event in events]
+        try:
+            await asyncio.wait(waiters, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiter in waiters:
+                waiter.cancel()
+
+    async def _deliver(self, batch: list[Item], backoff: Backoff) -> None:
+        """Until it is accepted, refused for good, or the shutdown deadline is over."""
+        body = self._envelope.request((resource, encoded) for resource, encoded, _ in batch)
+        while True:
+            outcome = await self._transport.send(body)
+            if isinstance(outcome, Accepted):
+                rejected = min(max(outcome.rejected, 0), len(batch))
+                self.exported += len(batch) - rejected
+                self.rejected += rejected
+                self.last_success = time.monotonic()
+                self.trouble = ""
+                if rejected or outcome.message:
+                    self._say("partial_success", f"the server kept {len(batch) - rejected} of {len(batch)}: {outcome.message}")
+                return
+            if isinstance(outcome, Permanent):
+                self._fail(outcome.reason, len(batch), outcome.message)
+                return
+            if isinstance(outcome, TooLarge):
+                if len(batch) == 1:
+                    self._fail("too_large", 1, "")
+                    return
+                middle = len(batch) // 2
+                await self._deliver(batch[:middle], backoff)
+                await self._deliver(batch[middle:], backoff)
+                return
+            if not await self._wait(outcome, backoff):
+                self._fail("shutdown", len(batch), outcome.reason)
+                return
+
+    async def _wait(self, outcome: Retryable, backoff: Backoff) -> bool:
+        """False when the deadline leaves no time for another attempt."""
+        self.retries[outcome.reason] += 1
+        self.trouble = outcome.reason
+        self._say(outcome.reason, "will be tried again")
+        seconds = backoff.wait_seconds(outcome.after_seconds)
+        if self._stopping.is_set():
+            seconds = min(seconds, 1.0)  # a flush has no time for a long backoff
+            await asyncio.sleep(max(0.0, min(seconds, self._deadline - time.monotonic())))
+        else:
+            await self._pause(seconds, self._stopping)
+        return time.monotonic() < self._deadline
+
+    def _fail(self, reason: str, count: int, message: str) -> None:
+        self.failed[reason] += count
+        self.trouble = reason
+        self._say(reason, f"{count} items are lost: {message}")
+
+    def _say(self, reason: str, detail: str) -> None:
+        now = time.monotonic()
+        if now - self._said.get(reason, -_QUIET_SECONDS) >= _QUIET_SECONDS:
+            self._said[reason] = now
+            log.warning("export of %s: %s; %s", self.signal, reason, printable(detail)[:300])

@@ -1,0 +1,216 @@
+"""The standard OTEL_* variables, with the semantics of the OpenTelemetry specification 1.60.
+
+Sources: specification `configuration/sdk-environment-variables.md` and `protocol/exporter.md`. Empty means unset; a number or
+a boolean that is none is warned about and replaced by the default; a per-signal variable beats the general one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from receiver.errors import ConfigError
+
+log = logging.getLogger("kwitness.export")
+
+SignalName = Literal["traces", "metrics", "logs"]
+SIGNALS: tuple[SignalName, ...] = ("traces", "metrics", "logs")
+PROTOCOLS = ("http/protobuf", "http/json", "grpc")
+EXPORTERS = ("otlp", "console", "none")
+_PREFIX = "OTEL_EXPORTER_OTLP_"
+_HTTP_DEFAULT, _GRPC_DEFAULT = "http://localhost:4318", "http://localhost:4317"
+
+
+class OtlpSettings(msgspec.Struct, frozen=True):
+    """Where and how one signal goes. `timeout_seconds` is per attempt; 0 is no limit."""
+
+    signal: SignalName
+    protocol: str
+    endpoint: str  # HTTP: the whole URL; gRPC: host:port
+    tls: bool
+    headers: tuple[tuple[str, str], ...] = ()
+    timeout_seconds: float = 10.0
+    gzip: bool = False
+    certificate: str = ""
+    client_key: str = ""
+    client_certificate: str = ""
+
+
+class BatchSettings(msgspec.Struct, frozen=True):
+    """When a batch leaves, and how much may wait. Unset queue and batch sizes are ours, not the SDK's 2048 and 512: a storm of
+    processes fills those in half a second."""
+
+    delay_seconds: float = 1.0
+    flush_seconds: float = 10.0
+    queue_items: int = 65_536
+    queue_bytes: int = 16 << 20
+    batch_items: int = 2048
+    batch_bytes: int = 1 << 20
+
+
+class ExportSettings(msgspec.Struct, frozen=True):
+    """What was asked for, per signal."""
+
+    exporters: dict[str, tuple[str, ...]]
+    otlp: dict[str, OtlpSettings]
+    batches: dict[str, BatchSettings]
+    metric_interval_seconds: float = 60.0
+    delta: bool = False
+    service_name: str = ""
+    resource_attributes: tuple[tuple[str, str], ...] = ()
+    value_length_limit: int = 0  # characters; 0 is none
+    disabled: bool = False
+
+
+class Environment:
+    """Reads variables the way the specification says."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+
+    def text(self, name: str, default: str = "") -> str:
+        return self._variables.get(name, "").strip() or default
+
+    def flag(self, name: str) -> bool:
+        value = self.text(name).lower()
+        if value not in ("", "true", "false"):
+            log.warning("%s=%s is not a boolean: taken as false", name, value)
+        return value == "true"
+
+    def number(self, name: str, default: float) -> float:
+        value = self.text(name)
+        if not value:
+            return default
+        if value.isascii() and value.isdigit():
+            return float(value)
+        log.warning("%s is not a number of 0 or more: using %g", name, default)
+        return default
+
+    def otlp(self, signal: SignalName, name: str, default: str = "") -> tuple[str, bool]:
+        """The value, and whether it was the per-signal variable's."""
+        own = self.text(f"{_PREFIX}{signal.upper()}_{name}")
+        return (own, True) if own else (self.text(_PREFIX + name, default), False)
+
+
+def asks_for_export(variables: Mapping[str, str]) -> bool:
+    """Whether an endpoint is set: then `run` exports instead of only printing."""
+    return any(v.strip() for k, v in variables.items() if k.startswith(_PREFIX) and k.endswith("ENDPOINT"))
+
+
+def from_environment(variables: Mapping[str, str]) -> ExportSettings:
+    """All of it, checked. Raises ConfigError for what cannot be meant: an unknown protocol, exporter or scheme."""
+    env = Environment(variables)
+    service, attributes = _resource(env)
+    preference = env.text(f"{_PREFIX}METRICS_TEMPORALITY_PREFERENCE", "cumulative").lower()
+    if preference not in ("cumulative", "delta", "lowmemory"):
+        log.warning("%sMETRICS_TEMPORALITY_PREFERENCE=%s is unknown: using cumulative", _PREFIX, preference)
+    if env.text(f"{_PREFIX}METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram") != "explicit_bucket_histogram":
+        log.warning("%sMETRICS_DEFAULT_HISTOGRAM_AGGREGATION: only explicit_bucket_histogram is implemented", _PREFIX)
+    return ExportSettings(
+        exporters={signal: _exporters(env, signal) for signal in SIGNALS},
+        otlp={signal: otlp_settings(env, signal) for signal in SIGNALS},
+        batches={"traces": _batch(env, "OTEL_BSP_", 5000), "logs": _batch(env, "OTEL_BLRP_", 1000), "metrics": BatchSettings()},
+        metric_interval_seconds=env.number("OTEL_METRIC_EXPORT_INTERVAL", 60_000) / 1000,
+        delta=preference in ("delta", "lowmemory"),
+        service_name=service,
+        resource_attributes=attributes,
+        value_length_limit=int(env.number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0)),
+        disabled=env.flag("OTEL_SDK_DISABLED"),
+    )
+
+
+def otlp_settings(env: Environment, signal: SignalName) -> OtlpSettings:
+    protocol, _ = env.otlp(signal, "PROTOCOL", "http/protobuf")
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"{_PREFIX}PROTOCOL={protocol}: must be one of {', '.join(PROTOCOLS)}")
+    compression, _ = env.otlp(signal, "COMPRESSION", "none")
+    if compression not in ("gzip", "none"):
+        raise ConfigError(f"{_PREFIX}COMPRESSION={compression}: must be gzip or none")
+    endpoint, own = env.otlp(signal, "ENDPOINT", _GRPC_DEFAULT if protocol == "grpc" else _HTTP_DEFAULT)
+    target, tls = _grpc_target(env, signal, endpoint) if protocol == "grpc" else _http_url(signal, endpoint, own)
+    timeout = env.number(f"{_PREFIX}{signal.upper()}_TIMEOUT", env.number(f"{_PREFIX}TIMEOUT", 10_000))
+    return OtlpSettings(
+        signal,
+        protocol,
+        target,
+        tls,
+        headers=_headers(env.otlp(signal, "HEADERS")[0], lower=protocol == "grpc"),
+        timeout_seconds=timeout / 1000,
+        gzip=compression == "gzip",
+        certificate=env.otlp(signal, "CERTIFICATE")[0],
+        client_key=env.otlp(signal, "CLIENT_KEY")[0],
+        client_certificate=env.otlp(signal, "CLIENT_CERTIFICATE")[0],
+    )
+
+
+def _http_url(signal: SignalName, endpoint: str, own: bool) -> tuple[str, bool]:
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ConfigError(f"{_PREFIX}ENDPOINT={endpoint}: must be a URL such as {_HTTP_DEFAULT}")
+    if own:  # as it is; without a path the root is used
+        return endpoint if parts.path else endpoint + "/", parts.scheme == "https"
+    return f"{endpoint.rstrip('/')}/v1/{signal}", parts.scheme == "https"
+
+
+def _grpc_target(env: Environment, signal: SignalName, endpoint: str) -> tuple[str, bool]:
+    parts = urlsplit(endpoint)
+    if "://" in endpoint:
+        if parts.scheme not in ("http", "https"):
+            raise ConfigError(f"{_PREFIX}ENDPOINT={endpoint}: the scheme must be http or https")
+        return parts.netloc, parts.scheme == "https"
+    own = env.text(f"{_PREFIX}{signal.upper()}_INSECURE")
+    insecure = env.flag(f"{_PREFIX}{signal.upper()}_INSECURE") if own else env.flag(f"{_PREFIX}INSECURE")
+    return endpoint, not insecure
+
+
+def _headers(value: str, *, lower: bool) -> tuple[tuple[str, str], ...]:
+    out = []
+    for pair in value.split(","):
+        if not pair.strip():
+            continue
+        name, equals, content = pair.partition("=")
+        name = unquote(name.strip())
+        if not equals or not name or not name.isascii() or any(c.isspace() for c in name):
+            log.warning("%sHEADERS: an entry without a valid name is left out", _PREFIX)
+            continue
+        out.append((name.lower() if lower else name, unquote(content.strip())))
+    return tuple(out)
+
+
+def _exporters(env: Environment, signal: SignalName) -> tuple[str, ...]:
+    name = f"OTEL_{signal.upper()}_EXPORTER"
+    chosen = tuple(part.strip() for part in env.text(name, "otlp").split(",") if part.strip())
+    for part in chosen:
+        if part not in EXPORTERS:
+            raise ConfigError(f"{name}={part}: must be one of {', '.join(EXPORTERS)}")
+    return () if "none" in chosen else chosen
+
+
+def _batch(env: Environment, prefix: str, delay: int) -> BatchSettings:
+    ours = BatchSettings()
+    return BatchSettings(
+        delay_seconds=env.number(prefix + "SCHEDULE_DELAY", delay) / 1000,
+        flush_seconds=min(ours.flush_seconds, env.number(prefix + "EXPORT_TIMEOUT", 30_000) / 1000),
+        queue_items=int(env.number(prefix + "MAX_QUEUE_SIZE", ours.queue_items)) or ours.queue_items,
+        batch_items=int(env.number(prefix + "MAX_EXPORT_BATCH_SIZE", ours.batch_items)) or ours.batch_items,
+    )
+
+
+def _resource(env: Environment) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """OTEL_SERVICE_NAME beats service.name; any error in OTEL_RESOURCE_ATTRIBUTES discards all of it."""
+    attributes: dict[str, str] = {}
+    value = env.text("OTEL_RESOURCE_ATTRIBUTES")
+    for pair in filter(None, (p.strip() for p in value.split(","))):
+        name, equals, content = pair.partition("=")
+        if not equals or not name.strip():
+            log.warning("OTEL_RESOURCE_ATTRIBUTES is not k=v,k2=v2: all of it is ignored")
+            attributes = {}
+            break
+        attributes[unquote(name.strip())] = unquote(content.strip())
+    service = env.text("OTEL_SERVICE_NAME") or attributes.get("service.name", "")
+    attributes.pop("service.name", None)
+    return service, tuple(attributes.items())

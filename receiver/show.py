@@ -1,0 +1,234 @@
+"""What people see on a terminal: event lines, the process tree of a run, findings. Everything passes `printable`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from receiver.attribution.tree import Process
+from receiver.detect.deaths import ending, mib, signal_name
+from receiver.events import Event, Exec, Existing, Exit, Fork, OomKill, OomScope, OpenFile, ProcessKey, Signal, Title
+from receiver.model import Finding
+from receiver.text import printable
+from receiver.timeline.executions import Execution
+
+KEPT_ROWS = 2000
+COMMAND_WIDTH = 64
+DULL_SECONDS = 0.05
+_RED, _YELLOW, _GREEN, _DIM, _BOLD, _RESET = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One ended process, as the tree shows it. Seconds and bytes."""
+
+    pid: int
+    parent: ProcessKey | None
+    key: ProcessKey
+    command: str
+    started: float
+    seconds: float
+    end: str
+    failed: bool
+    cpu_seconds: float
+    peak_bytes: int
+    read_bytes: int
+    written_bytes: int
+    findings: tuple[str, ...]
+
+
+class Views:
+    """One RunView per execution. Bounded by the executions that are kept: `pop` them as they close."""
+
+    def __init__(self) -> None:
+        self._views: dict[int, RunView] = {}
+
+    def ended(self, process: Process) -> None:
+        self._views.setdefault(id(process.execution), RunView()).ended(process)
+
+    def pop(self, execution: Execution) -> RunView:
+        return self._views.pop(id(execution), None) or RunView()
+
+
+class RunView:
+    """Collects the rows of one execution. Bounded: past the limit, unremarkable rows are counted instead."""
+
+    def __init__(self) -> None:
+        self.rows: dict[ProcessKey, Row] = {}
+        self.left_out = 0
+
+    def ended(self, process: Process) -> None:
+        end = ending(process)
+        remarkable = end.failed or bool(process.findings) or (process.execution is not None and process is process.execution.root)
+        if len(self.rows) >= KEPT_ROWS and not remarkable:
+            self.left_out += 1
+            return
+        event = process.exit
+        last = event.time_boottime_ns if event else process.key.start_boottime_ns
+        self.rows[process.key] = Row(
+            process.key.tgid,
+            process.parent.key if process.parent else None,
+            process.key,
+            process.command if process.execs else f"({process.name})",
+            process.key.start_boottime_ns / 1e9,
+            (last - process.key.start_boottime_ns) / 1e9,
+            "still running" if event is None else describe_end(end.cause, end.code, end.signal),
+            end.failed,
+            event.cpu_runtime_ns / 1e9 if event else 0.0,
+            event.peak_rss_bytes if event else 0,
+            event.read_call_bytes if event else 0,
+            event.write_call_bytes if event else 0,
+            process.findings,
+        )
+
+
+def describe_end(cause: str, code: int, signal: int) -> str:
+    if cause == "oom_killed":
+        return "OOM-killed"
+    return signal_name(signal) if signal else f"exit {code}"
+
+
+class Painter:
+    def __init__(self, colour: bool) -> None:
+        self.colour = colour
+
+    def __call__(self, text: str, style: str) -> str:
+        return f"{style}{text}{_RESET}" if self.colour else text
+
+
+def summary(execution: Execution, view: RunView, losses: dict[tuple[str, str], int], *, colour: bool) -> str:
+    """The tree, the findings, and what could not be seen."""
+    paint = Painter(colour)
+    good = execution.result == "success"
+    head = f"{execution.identity.task}: {execution.result}"
+    if execution.masked and not execution.root_failed:
+        head += " (it reported success)"
+    seconds = (execution.end_ns - execution.start_ns) / 1e9
+    lines = [
+        "",
+        paint(f"kwitness  {printable(head)}", _BOLD + (_GREEN if good else _RED))
+        + f"  {seconds:.2f} s, {execution.totals.processes} processes, {execution.totals.cpu_ns / 1e9:.2f} s of CPU",
+        "",
+        paint(
+            f"  {'process':<{COMMAND_WIDTH}} {'time':>9}  {'end':<13} {'cpu':>8} {'peak':>10} {'read':>10} {'written':>10}", _DIM
+        ),
+    ]
+    lines += _tree(view, execution.root.key, paint)
+    if view.left_out:
+        lines.append(f"  … and {view.left_out} more that ended well")
+    lines += ["", *_findings(execution.findings, execution.start_ns, paint)]
+    if execution.findings_dropped:
+        lines.append(f"  … and {execution.findings_dropped} more findings")
+    for (kind, reason), count in losses.items():
+        lines.append(paint(f"  not seen: {count} {kind} events were lost ({reason})", _YELLOW))
+    return "\n".join(lines)
+
+
+def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
+    """Subtrees in which all was well and short are one word on their parent's line."""
+    children: dict[ProcessKey, list[Row]] = {}
+    for row in view.rows.values():
+        if row.key != root:
+            parent = row.parent if row.parent in view.rows else root
+            assert parent is not None
+            children.setdefault(parent, []).append(row)
+    lines: list[str] = []
+
+    def dull(row: Row) -> bool:
+        return (
+            row.seconds < DULL_SECONDS and not row.findings and "SIG" not in row.end and all(map(dull, children.get(row.key, ())))
+        )
+
+    def size(row: Row) -> int:
+        return 1 + sum(map(size, children.get(row.key, ())))
+
+    def walk(row: Row, prefix: str, branch: str) -> None:
+        every = sorted(children.get(row.key, ()), key=lambda r: r.started)
+        below = [child for child in every if not dull(child)]
+        short = sum(size(child) for child in every if dull(child))
+        more = f" (+{short} short)" if short else ""
+        label = prefix + branch + printable(row.command)
+        room = COMMAND_WIDTH - len(more)
+        label = (label if len(label) <= room else label[: room - 1] + "…") + more
+        style = _RED if row.failed else ""
+        text = (
+            f"  {label:<{COMMAND_WIDTH}} {row.seconds:8.2f}s  {row.end:<13} {row.cpu_seconds:7.2f}s {mib(row.peak_bytes):>10} "
+            f"{mib(row.read_bytes):>10} {mib(row.written_bytes):>10}"
+        )
+        lines.append(paint(text, style) if style else text)
+        deeper = prefix + ("" if not branch else "   " if branch.startswith("└") else "│  ")
+        for index, child in enumerate(below):
+            if len(prefix) > COMMAND_WIDTH:
+                return  # too deep to show; the findings name what matters
+            walk(child, deeper, "└─ " if index == len(below) - 1 else "├─ ")
+
+    if root in view.rows:
+        walk(view.rows[root], "", "")
+    return lines
+
+
+def _findings(findings: Iterable[Finding], start_ns: int, paint: Painter) -> list[str]:
+    out = [
+        f"  {paint('✗', _RED)} {(f.time_boottime_ns - start_ns) / 1e9:7.2f}s  {paint(f.kind, _BOLD)}  {f.sentence}  "
+        + paint(f"[{' '.join(f.evidence)}]", _DIM)
+        for f in findings
+    ]
+    return out or ["  no findings"]
+
+
+def as_json(execution: Execution, view: RunView, losses: dict[tuple[str, str], int]) -> dict[str, Any]:
+    """The same facts for programs."""
+    identity = execution.identity
+    return {
+        "schema": "kwitness.run/1",
+        "execution": {
+            "system": identity.system, "pipeline": identity.pipeline, "run_id": identity.run_id, "task": identity.task,
+            "outcome": execution.result, "reported_outcome": None if execution.incomplete else execution.reported,
+            "seconds": (execution.end_ns - execution.start_ns) / 1e9, "processes": execution.totals.processes,
+            "trace_id": execution.run.trace_id.hex(),
+        },
+        "processes": [
+            {
+                "pid": r.pid, "parent_pid": r.parent.tgid if r.parent else None, "command": r.command, "seconds": r.seconds,
+                "end": r.end, "failed": r.failed, "cpu_seconds": r.cpu_seconds, "peak_rss_bytes": r.peak_bytes,
+                "read_bytes": r.read_bytes, "written_bytes": r.written_bytes, "findings": list(r.findings),
+            }
+            for r in view.rows.values()
+        ],
+        "findings": [
+            {"kind": f.kind, "pid": f.process.tgid, "seconds": (f.time_boottime_ns - execution.start_ns) / 1e9,
+             "sentence": f.sentence, "facts": dict(f.facts), "evidence": list(f.evidence)}
+            for f in execution.findings
+        ],
+        "completeness": {
+            "lost": [{"kind": k, "reason": r, "count": n} for (k, r), n in losses.items()],
+            "rows_left_out": view.left_out,
+        },
+    }  # fmt: skip
+
+
+def event_line(event: Event, wall: str) -> str:
+    """One decoded event for people."""
+    match event:
+        case Fork():
+            what = f"fork    {event.process.tgid} by {event.parent.tgid} ({event.comm})"
+        case Exec() | Existing():
+            word = "exec   " if isinstance(event, Exec) else "exists "
+            what = f"{word} {event.process.tgid} {' '.join(event.argv) or event.comm}"
+        case Title():
+            what = f"title   {event.process.tgid} {event.title or event.comm}"
+        case Exit():
+            status = event.wait_status
+            end = describe_end("exited", status >> 8 & 0xFF, status & 0x7F)
+            what = f"exit    {event.process.tgid} ({event.comm}) {end}, peak {mib(event.peak_rss_bytes)}"
+        case Signal():
+            sender, target = f"{event.sender.tgid} ({event.sender_comm})", f"{event.target.tgid} ({event.target_comm})"
+            what = f"signal  {signal_name(event.signal)} from {sender} to {target}"
+        case OomKill():
+            where = event.memory_cgroup if event.scope == OomScope.CGROUP else "the host"
+            full = f"{mib(event.usage_bytes)} of {mib(event.limit_bytes)}"
+            what = f"oom     {event.victim.tgid} ({event.victim_comm}) in {where}, {full}"
+        case OpenFile():
+            what = f"open    {event.process.tgid} is writing {event.path} at {event.position_bytes} of {event.size_bytes}"
+    return f"{wall} {printable(what)}"

@@ -1,0 +1,127 @@
+"""What leaves us, before any wire format: spans, log records and metric points as frozen values. Times are Unix ns."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import msgspec
+
+Value = str | int | float | bool | tuple[str, ...]
+Attributes = tuple[tuple[str, Value], ...]
+
+
+class Block:
+    """Attributes that many records share (a process, a task, a resource). Compared by identity; `wire` belongs to the encoder,
+    which keeps the encoded form there so that a shared block is encoded once."""
+
+    __slots__ = ("items", "wire")
+
+    def __init__(self, items: Attributes) -> None:
+        self.items = items
+        self.wire: dict[str, bytes] = {}
+
+
+class Severity(IntEnum):
+    """SeverityNumber of the OTel log data model: the smallest of each range."""
+
+    DEBUG = 5
+    INFO = 9
+    WARN = 13
+    ERROR = 17
+    FATAL = 21
+
+
+class Importance(IntEnum):
+    """What goes first when a queue is full: the lowest."""
+
+    ROUTINE = 0  # heartbeats, spans of processes that succeeded
+    NORMAL = 1  # starts, ends, spans of tasks and failures
+    FINDING = 2
+
+
+class SpanKind(IntEnum):
+    """SpanKind of opentelemetry/proto/trace/v1."""
+
+    INTERNAL = 1
+    SERVER = 2
+
+
+class SpanEvent(msgspec.Struct, frozen=True):
+    time_ns: int
+    name: str
+    attributes: Attributes
+
+
+class Link(msgspec.Struct, frozen=True):
+    trace_id: bytes
+    span_id: bytes
+    attributes: Attributes
+
+
+class Span(msgspec.Struct, frozen=True):
+    resource: Block
+    trace_id: bytes
+    span_id: bytes
+    parent_id: bytes
+    name: str
+    kind: SpanKind
+    start_ns: int
+    end_ns: int
+    blocks: tuple[Block, ...]
+    attributes: Attributes
+    events: tuple[SpanEvent, ...] = ()
+    links: tuple[Link, ...] = ()
+    error: str = ""  # status description; non-empty makes the status Error
+    remote_parent: bool = False
+    trace_state: str = ""
+    importance: Importance = Importance.NORMAL
+
+
+class LogRecord(msgspec.Struct, frozen=True):
+    resource: Block
+    time_ns: int
+    observed_ns: int
+    severity: Severity
+    event_name: str
+    body: str
+    trace_id: bytes
+    span_id: bytes
+    blocks: tuple[Block, ...]
+    attributes: Attributes
+    importance: Importance = Importance.NORMAL
+
+
+class Histogram(msgspec.Struct, frozen=True):
+    count: int
+    sum: float
+    minimum: float
+    maximum: float
+    bounds: tuple[float, ...]
+    buckets: tuple[int, ...]
+
+
+class Point(msgspec.Struct, frozen=True):
+    attributes: Attributes
+    value: int | float | Histogram
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """Cumulative. `instrument` is counter, updowncounter, gauge or histogram."""
+
+    name: str
+    instrument: str
+    unit: str
+    description: str
+    points: tuple[Point, ...]
+
+
+class MetricSnapshot(msgspec.Struct, frozen=True):
+    resource: Block
+    start_ns: int
+    time_ns: int
+    metrics: tuple[Metric, ...]
+    importance: Importance = Importance.ROUTINE
+
+
+Signal = Span | LogRecord
+EMPTY = Block(())
