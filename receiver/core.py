@@ -216,7 +216,8 @@ class Core:
                 type="command", source="command", confidence=1.0, evidence="started by kwitness",
             )  # fmt: skip
             process.context = watch.context
-            self._watched[event.process.tgid] = self._enter(process, identity, event.time_boottime_ns)
+            execution = self._watched[event.process.tgid] = self._enter(process, identity, event.time_boottime_ns)
+            execution.started_by = event.parent
         else:
             self._inherit(process)
             self._note_unattributed(process)

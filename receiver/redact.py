@@ -23,7 +23,8 @@ _NAME = rf"[\w.\-]{{0,64}}(?:{_WORDS})[\w.\-]{{0,32}}"
 _FLAG = re.compile(rf"(?i)^--?{_NAME}$")
 _ASSIGNED = re.compile(rf"(?i)^((?:--?)?{_NAME})([=:])(?=.)")
 _INNER = re.compile(rf"(?i)([?&;,\s\"']{_NAME}\s?[=:]\s?)([^&;,\s\"']+)")
-_USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.\-]{1,30}://)([^/\s:@]{0,256}):([^/\s@]{1,1024})@")
+_USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.\-]{1,30}://)([^/\s:@]{0,256}):([^\s@]{1,1024})@")
+_CUT_USERINFO = re.compile(r"(?i)^([a-z][a-z0-9+.\-]{1,30}://[^/\s:@]{0,256}:)(?!\d{1,5}(?:/|$))[^\s@]{1,4096}$")
 _SHAPES = re.compile(
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,255}|\bgithub_pat_\w{20,255}|\bxox[abeoprs]-[A-Za-z0-9\-]{8,255}"
     r"|\beyJ[\w\-]{8,4096}\.[\w\-]{4,4096}\.[\w\-]{0,4096}|-----BEGIN[ A-Z]{0,40}KEY-----[^\x00]*|\bsk-[A-Za-z0-9_\-]{20,255}"
@@ -35,7 +36,7 @@ _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w+/=.\-~]{6,}")
 _SHORT = {"mysql": "-p", "mysqldump": "-p", "mariadb": "-p", "sshpass": "-p", "curl": "-u", "redis-cli": "-a", "ldapsearch": "-w"}
 # Cheap test first: most command lines hold none of these and cost less than a microsecond.
 _HINTS = tuple(
-    b"pass pwd secret token key auth cred sas cookie dsn signature @ akia asia ghp_ gho_ ghu_ ghs_ ghr_ github_pat xox eyj "
+    b"pass pwd secret token key auth cred sas cookie dsn signature :// akia asia ghp_ gho_ ghu_ ghs_ ghr_ github_pat xox eyj "
     b"-----begin sk- dapi aiza bearer basic".split()
 )
 
@@ -87,7 +88,7 @@ class Redactor:
                 if not (rule == "flag" and argument.startswith("-")):
                     out.append(self._mark(rule))
                     continue
-            if index and short and argument.startswith(short):
+            if index and short and argument.startswith(short) and "[redacted:" not in argument:
                 if argument == short:
                     pending = "short"
                     out.append(argument)
@@ -109,6 +110,7 @@ class Redactor:
         if found := _ASSIGNED.match(argument):
             return found[1] + found[2] + self._mark("value")
         argument = _USERINFO.sub(lambda m: f"{m[1]}{m[2]}:{self._mark('url')}@", argument)
+        argument = _CUT_USERINFO.sub(lambda m: m[1] + self._mark("url"), argument)
         argument = _SHAPES.sub(lambda _: self._mark("shape"), argument)
         argument = _BEARER.sub(lambda m: f"{m[1]} {self._mark('bearer')}", argument)
         return _INNER.sub(lambda m: m[1] + self._mark("value") if "[redacted:" not in m[2] else m[0], argument)

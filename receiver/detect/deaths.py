@@ -183,6 +183,8 @@ def sender_kind(process: Process, event: Signal | None) -> SenderKind:
     if event.sender == process.key:
         return "self"
     execution = process.execution
+    if execution is not None and event.sender == execution.started_by:
+        return "orchestrator"
     for distance, ancestor in enumerate(ancestors(process)):
         if ancestor.key != event.sender:
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from receiver.attribution.tree import Process
+from receiver.events import ProcessKey
 from receiver.model import Finding, Identity, RemoteContext
 
 REMEMBERED_ENDED = 4096  # attempts whose span is out: a late process of theirs must not open a second one
@@ -59,6 +60,7 @@ class Execution:
         self.masked = False
         self.oom_killed = False
         self.partial_write = False
+        self.started_by: ProcessKey | None = None  # who forked its first process, when that was seen
         self.closed = False
         self.incomplete = False
         self.findings: list[Finding] = []

@@ -1,0 +1,158 @@
+"""Stories of processes, told as the kernel would: every step is wire bytes, so that the whole core is under test."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from receiver.core import Core, CoreOptions, Watch
+from receiver.events import (
+    Event,
+    Exec,
+    Exit,
+    FileReason,
+    Fork,
+    OomKill,
+    OomScope,
+    OpenFile,
+    ProcessKey,
+    Signal,
+    Title,
+    encode,
+)
+from receiver.model import NOBODY, Finding, Host
+from receiver.signals import LogRecord, Span, Value
+
+HOST = Host("00000000-0000-4000-8000-000000000001", "testhost", "5e55104e5e55")
+WALL_OFFSET_NS = 1_700_000_000_000_000_000
+MS = 1_000_000
+SELF = ProcessKey(7, 1)
+
+
+class Story:
+    """A clock that moves 1 ms a step, pids that count up, and a core that listens."""
+
+    def __init__(self, options: CoreOptions | None = None) -> None:
+        self.core = Core(HOST, options)
+        self.core.set_wall_offset(WALL_OFFSET_NS)
+        self.now = 1_000 * MS
+        self.sequence = 0
+        self.next_pid = 1000
+        self.records: list[bytes] = []
+        self.findings: list[Finding] = []
+        self._signals: list[Span | LogRecord] = []
+
+    def step(self, ms: float = 1) -> None:
+        self.now += int(ms * MS)
+
+    def say(self, kind: type[Event], **fields: Any) -> None:
+        """One record, fed at once."""
+        self.step()
+        self.sequence += 1
+        event = kind(time_boottime_ns=self.now, sequence=self.sequence, cpu=0, **fields)
+        raw = encode(event)
+        self.records.append(raw)
+        self.core.feed([raw], self.now + MS)
+        self._signals += self.core.take()
+
+    def fork(self, parent: ProcessKey, *, comm: str = "python3", pid: int = 0) -> ProcessKey:
+        self.next_pid += 1
+        key = ProcessKey(pid or self.next_pid, self.now + MS)
+        self.say(Fork, process=key, parent=parent, real_parent=NOBODY, cgroup_id=1, uid=1000, pid_namespace_pid=key.tgid, comm=comm)
+        return key
+
+    def exec(self, key: ProcessKey, *argv: str, parent: ProcessKey = NOBODY, environ: tuple[str, ...] = (), **other: Any) -> None:
+        values: dict[str, Any] = {
+            "process": key, "parent": parent, "real_parent": NOBODY, "cgroup_id": 1, "memory_cgroup_id": 2, "stdin_inode": 0,
+            "stdout_inode": 0, "stderr_inode": 0, "uid": 1000, "gid": 1000, "argc": len(argv), "pid_namespace_pid": key.tgid,
+            "pid_namespace_inode": 1, "mount_namespace_inode": 2, "network_namespace_inode": 3, "stdin_kind": 0, "stdout_kind": 1,
+            "stderr_kind": 1, "image_flags": 0, "comm": argv[0].rpartition("/")[2][:15], "executable": f"/usr/bin/{argv[0]}",
+            "working_directory": "/work", "memory_cgroup": "/jobs/one", "argv": argv, "environ": environ,
+        }  # fmt: skip
+        self.say(Exec, **(values | other))
+
+    def spawn(self, parent: ProcessKey, *argv: str, environ: tuple[str, ...] = ()) -> ProcessKey:
+        key = self.fork(parent)
+        self.exec(key, *argv, parent=parent, environ=environ)
+        return key
+
+    def exit(self, key: ProcessKey, code: int = 0, *, signal: int = 0, after_ms: float = 50, **other: Any) -> None:
+        self.step(after_ms)
+        values: dict[str, Any] = {
+            "process": key, "real_parent": NOBODY, "user_cpu_ns": 30 * MS, "system_cpu_ns": 10 * MS, "cpu_runtime_ns": 20 * MS,
+            "run_delay_ns": MS, "peak_rss_bytes": 5 << 20, "read_bytes": 4096, "written_bytes": 8192, "read_call_bytes": 100,
+            "write_call_bytes": 200, "wait_status": signal or code << 8, "uid": 1000, "comm": "x", "title": "",
+        }  # fmt: skip
+        self.say(Exit, **(values | other))
+
+    def signal(self, sender: ProcessKey, target: ProcessKey, number: int, *, code: int = 0, comm: str = "bash", handled: int = 0) -> None:
+        self.say(
+            Signal, sender=sender, target=target, signal=number, code=code, sender_uid=0, handled=handled, sender_comm=comm, target_comm="x"
+        )
+
+    def oom(self, victim: ProcessKey, *, trigger: ProcessKey | None = None, scope: OomScope = OomScope.CGROUP) -> None:
+        self.say(
+            OomKill, victim=victim, trigger=trigger or victim, anon_rss_bytes=60 << 20, file_rss_bytes=1 << 20, shmem_rss_bytes=0,
+            limit_bytes=64 << 20 if scope else 0, usage_bytes=64 << 20 if scope else 0, host_total_bytes=8 << 30, host_free_bytes=1 << 30,
+            memory_cgroup_id=2, scope=scope, oom_score_adj=0, victim_comm="python3", trigger_comm="java",
+            memory_cgroup="/jobs" if scope else "", victim_cgroup="/jobs/one",
+        )  # fmt: skip
+
+    def open_file(self, key: ProcessKey, path: str, **other: Any) -> None:
+        values: dict[str, Any] = {
+            "process": key, "inode": 42, "position_bytes": 4096, "size_bytes": 4096, "device": 1, "open_flags": os.O_WRONLY,
+            "descriptor": 3, "reason": FileReason.DEATH, "signal": 0, "file_flags": 0, "path": path,
+        }  # fmt: skip
+        self.say(OpenFile, **(values | other))
+
+    def title(self, key: ProcessKey, title: str) -> None:
+        self.say(Title, process=key, comm=title[:15], title=title)
+
+    def command(self, *argv: str, name: str = "job") -> ProcessKey:
+        """Starts a command as `kwitness run` would; SELF is us."""
+        self.next_pid += 1
+        self.core.watch(Watch(self.next_pid + 1, SELF.tgid, name))
+        return self.spawn(SELF, *argv)
+
+    def tick(self, seconds: float = 1.0) -> None:
+        self.step(seconds * 1000)
+        self.core.tick(self.now)
+        self._signals += self.core.take()
+
+    def finish(self) -> None:
+        self.core.finish(self.now)
+        self._signals += self.core.take()
+
+    @property
+    def signals(self) -> list[Span | LogRecord]:
+        return self._signals
+
+    @property
+    def spans(self) -> list[Span]:
+        return [s for s in self._signals if isinstance(s, Span)]
+
+    @property
+    def logs(self) -> list[LogRecord]:
+        return [s for s in self._signals if isinstance(s, LogRecord)]
+
+    def events(self, name: str) -> list[LogRecord]:
+        return [r for r in self.logs if r.event_name == name]
+
+    def span(self, name: str) -> Span:
+        found = [s for s in self.spans if s.name == name]
+        assert len(found) == 1, f"{len(found)} spans named {name}"
+        return found[0]
+
+
+def attributes(record: Span | LogRecord) -> dict[str, Value]:
+    """All of them, the shared blocks' too."""
+    out: dict[str, Value] = {}
+    for block in record.blocks:
+        out |= dict(block.items)
+    return out | dict(record.attributes)
+
+
+def airflow(task: str = "load", *, dag: str = "etl", run: str = "r1", attempt: int = 1, **other: str) -> tuple[str, ...]:
+    """The environment of a subprocess of an Airflow task."""
+    values = {"DAG_ID": dag, "TASK_ID": task, "DAG_RUN_ID": run, "TRY_NUMBER": str(attempt)} | other
+    return tuple(f"AIRFLOW_CTX_{k}={v}" for k, v in values.items())

@@ -1,0 +1,89 @@
+"""A live source whose events tests compare with what they did themselves. Only the test's own processes are looked at."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from receiver.events import Event, Fork, ProcessKey
+from receiver.kernel.decode import decode
+from receiver.kernel.source import LiveSource, SourceConfig
+from receiver.redact import Redactor
+
+E = TypeVar("E", bound=Event)
+V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+
+
+class Witness:
+    """Drains on demand; `of` gives the events of one process and what it forked."""
+
+    def __init__(self, config: SourceConfig | None = None) -> None:
+        self.source = LiveSource(config or SourceConfig())
+        self.events: list[Event] = []
+
+    def drain(self) -> list[Event]:
+        more = True
+        while more:
+            batch, more = self.source.drain()
+            self.events += [decode(raw, Redactor("off")) for raw in batch]
+        return self.events
+
+    def all(self, kind: type[E]) -> list[E]:
+        return [e for e in self.drain() if isinstance(e, kind)]
+
+    def of(self, pid: int, kind: type[E]) -> list[E]:
+        """By pid: for one process, or one process and a signal's or an OOM kill's victim."""
+        names = ("process", "target", "victim")
+        return [e for e in self.all(kind) if any(getattr(e, n, ProcessKey(-1, 0)).tgid == pid for n in names)]
+
+    def one(self, pid: int, kind: type[E]) -> E:
+        found = self.of(pid, kind)
+        assert len(found) == 1, f"{len(found)} {kind.__name__} of {pid}"
+        return found[0]
+
+    def descendants(self, pid: int) -> set[int]:
+        found = {pid}
+        for fork in self.all(Fork):
+            if fork.parent.tgid in found:
+                found.add(fork.process.tgid)
+        return found - {pid}
+
+
+@pytest.fixture
+def witness(live: None) -> Iterator[Witness]:
+    found = Witness()
+    yield found
+    found.source.close()
+
+
+@pytest.fixture
+def memory_cgroup(live: None) -> Iterator[Path]:
+    """A memory cgroup of the test's own, 48 MiB, on v1 or v2."""
+    v1 = (V1 / "memory.limit_in_bytes").exists()
+    group = (V1 if v1 else V2) / f"kwitness-test-{os.getpid()}"
+    if not v1 and "memory" not in (V2 / "cgroup.controllers").read_text().split():
+        pytest.skip("no memory controller in this cgroup hierarchy")
+    if not v1:
+        (V2 / "cgroup.subtree_control").write_text("+memory")
+    group.mkdir()
+    (group / ("memory.limit_in_bytes" if v1 else "memory.max")).write_text(str(48 << 20))
+    yield group
+    for _ in range(100):  # the kernel empties it a moment after the last exit
+        try:
+            group.rmdir()
+            return
+        except OSError:
+            time.sleep(0.02)
+    group.rmdir()
+
+
+def python(code: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
+    """A Python child that starts fast and is the test's own."""
+    return subprocess.Popen([sys.executable, "-I", "-S", "-c", code, *arguments], text=True, **options)  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,148 @@
+"""Wire bytes and values: round trips, and a decoder that nothing gets out of but values and counted errors."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from receiver.errors import DecodeError
+from receiver.events import DECODERS, Event, EventKind, Exec, Fork, OpenFile, ProcessKey, encode
+from receiver.kernel.decode import REASONS, decode, order, scrub, split
+from receiver.redact import Redactor
+from tests.builders import Story, airflow
+
+PLAIN = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=40)
+KEYS = st.builds(ProcessKey, st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1))
+SIZES = {"B": 8, "H": 16, "I": 32, "Q": 64}
+
+
+def values(kind: type) -> st.SearchStrategy[Event]:
+    """Any value of an event class: small numbers fit every field."""
+    fields: dict[str, st.SearchStrategy[object]] = {}
+    for field in msgspec.structs.fields(kind):
+        if field.type is ProcessKey:
+            fields[field.name] = KEYS
+        elif field.type is int:
+            fields[field.name] = st.integers(0, 2**15)
+        elif field.type is str:
+            short = field.name.endswith("comm")
+            fields[field.name] = st.text(st.characters(max_codepoint=126, min_codepoint=33), max_size=15) if short else PLAIN
+        else:
+            fields[field.name] = st.lists(PLAIN, max_size=6).map(tuple)
+    return st.builds(kind, **fields)
+
+
+@pytest.mark.parametrize("kind", Event.__args__, ids=lambda k: k.__name__)
+def test_every_kind_survives_the_round_trip(kind: type) -> None:
+    @settings(max_examples=60, deadline=None)
+    @given(values(kind))
+    def check(event: Event) -> None:
+        assert decode(encode(event), Redactor("off")) == event
+
+    check()
+
+
+def test_every_kind_has_a_decoder() -> None:
+    assert set(DECODERS) == set(EventKind)
+
+
+def _real_records() -> list[bytes]:
+    story = Story()
+    root = story.command("bash", "-c", "x")
+    worker = story.spawn(root, "python3", environ=airflow())
+    story.signal(root, worker, 15)
+    story.open_file(worker, "/data/x")
+    story.title(worker, "worker: idle")
+    story.oom(worker)
+    story.exit(worker, signal=9)
+    return story.records
+
+
+RECORDS = _real_records()
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.sampled_from(RECORDS), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=8), st.integers(0, 40))
+def test_mutated_records_give_a_value_or_a_decode_error(raw: bytes, edits: list[tuple[int, int]], cut: int) -> None:
+    mutated = bytearray(raw[: len(raw) - cut])
+    for at, value in edits:
+        if mutated:
+            mutated[at % len(mutated)] = value
+    _decode_or_counted(bytes(mutated))
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.binary(max_size=600))
+def test_garbage_gives_a_value_or_a_decode_error(raw: bytes) -> None:
+    _decode_or_counted(raw)
+    for part in split(raw):
+        _decode_or_counted(part)
+        order(part)
+        scrub(part, Redactor())
+
+
+def _decode_or_counted(raw: bytes) -> None:
+    try:
+        event = decode(raw, Redactor())
+    except DecodeError as error:
+        assert error.reason in REASONS
+    else:
+        msgspec.json.encode(event)  # text is valid Unicode, whatever the bytes were
+
+
+def test_split_is_the_inverse_of_joining() -> None:
+    assert split(b"".join(RECORDS)) == RECORDS
+
+
+def test_hostile_names_become_valid_text() -> None:
+    raw = bytearray(encode(Fork(1, 1, 0, ProcessKey(1, 1), ProcessKey(2, 2), ProcessKey(0, 0), 0, 0, 0, "x" * 15)))
+    at = raw.index(b"x" * 15)
+    raw[at : at + 15] = b"\x1b]0;x\x07\xff\xfe\n\x80abc".ljust(15, b"z")
+    event = decode(bytes(raw), Redactor())
+    assert isinstance(event, Fork)
+    assert event.comm.encode().decode() == event.comm
+    assert "\ufffd" in event.comm
+
+
+def test_scrub_keeps_the_bytes_of_records_without_secrets() -> None:
+    for raw in RECORDS:
+        assert scrub(raw, Redactor()) == raw
+
+
+def test_scrub_takes_the_secret_out_and_nothing_else() -> None:
+    story = Story()
+    story.command("psql", "--password=hunter2", "--host=db")
+    raw = next(r for r in story.records if b"hunter2" in r)
+    clean = scrub(raw, Redactor())
+    assert b"hunter2" not in clean
+    event, original = decode(clean, Redactor("off")), decode(raw, Redactor("off"))
+    assert isinstance(event, Exec)
+    assert isinstance(original, Exec)
+    assert event.argv == ("psql", "--password=[redacted:value]", "--host=db")
+    assert msgspec.structs.replace(event, argv=original.argv) == original
+
+
+def test_the_header_of_records_is_the_same_for_all_kinds() -> None:
+    for raw in RECORDS:
+        assert int.from_bytes(raw[16:20], "little") == len(raw)
+
+
+def test_the_wire_header_names_units() -> None:
+    """Numbers that measure something say in what: bpf/events.h, struct members."""
+    header = (Path(__file__).parent.parent / "bpf" / "events.h").read_text()
+    for name in re.findall(r"__[us](?:32|64) (\w*(?:time|delay|rss|limit|usage|size|position)\w*);", header):
+        assert re.search(r"_(ns|bytes|pages|kind|inode|code)$", name), name
+
+
+def test_an_open_file_keeps_its_whole_path() -> None:
+    path = "/" + "d" * 4000
+    story = Story()
+    story.open_file(ProcessKey(9, 9), path)
+    event = decode(story.records[-1], Redactor())
+    assert isinstance(event, OpenFile)
+    assert event.path == path
