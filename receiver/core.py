@@ -321,14 +321,17 @@ class Core:
         context = process.context
         run = self.executions.runs.get((identity.system, identity.pipeline, identity.run_id))
         if run is None:
-            joined = context is not None and context.sampled
-            trace = context.trace_id if context is not None and joined else run_trace_id(identity)
-            run = Run(identity, trace, run_span_id(identity), start_ns)
-            run.context = context if joined else None
-            if not joined:
-                self._out.append(self.records.run_event(sc.EVENT_PIPELINE_RUN_START, run, start_ns, self._read_at_ns))
+            run = Run(identity, run_trace_id(identity), run_span_id(identity), start_ns)
         execution = Execution(identity, run, task_span_id(identity, identity.attempt), process, start_ns)
         execution.context = context
+        previous = self.executions.ended(msgspec.structs.replace(identity, attempt=identity.attempt - 1).key)
+        if previous is not None:
+            execution.previous_trace_id = previous.trace_id
+        if context is not None and context.sampled:
+            execution.trace_id = context.trace_id
+        elif not run.announced:
+            run.announced = True
+            self._out.append(self.records.run_event(sc.EVENT_PIPELINE_RUN_START, run, start_ns, self._read_at_ns))
         self.executions.opened(execution)
         self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, self._task_labels(execution), 1)
         self._out.append(self.records.task_event(sc.EVENT_PIPELINE_TASK_START, execution, start_ns, self._read_at_ns))
@@ -407,8 +410,8 @@ class Core:
             self._close_run(execution.run, now_ns)
 
     def _close_run(self, run: Run, now_ns: int) -> None:
-        if self.executions.runs.pop(run.key, None) is None or run.context is not None:
-            return  # the application has a span of its own for it
+        if self.executions.runs.pop(run.key, None) is None or not run.announced:
+            return  # the application has spans of its own for it
         labels = (
             (sc.PIPELINE_SYSTEM_NAME, run.identity.system),
             (sc.PIPELINE_NAME, dict(self.book.task(run.identity))[sc.PIPELINE_NAME]),

@@ -186,7 +186,7 @@ def as_json(execution: Execution, view: RunView, losses: dict[tuple[str, str], i
             "system": identity.system, "pipeline": identity.pipeline, "run_id": identity.run_id, "task": identity.task,
             "outcome": execution.result, "reported_outcome": None if execution.incomplete else execution.reported,
             "seconds": (execution.end_ns - execution.start_ns) / 1e9, "processes": execution.totals.processes,
-            "trace_id": execution.run.trace_id.hex(),
+            "trace_id": execution.trace_id.hex(),
         },
         "processes": [
             {

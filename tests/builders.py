@@ -85,15 +85,26 @@ class Story:
         }  # fmt: skip
         self.say(Exit, **(values | other))
 
-    def signal(self, sender: ProcessKey, target: ProcessKey, number: int, *, code: int = 0, comm: str = "bash", handled: int = 0) -> None:
+    def signal(
+        self, sender: ProcessKey, target: ProcessKey, number: int, *, code: int = 0, comm: str = "bash", handled: int = 0
+    ) -> None:
         self.say(
-            Signal, sender=sender, target=target, signal=number, code=code, sender_uid=0, handled=handled, sender_comm=comm, target_comm="x"
+            Signal,
+            sender=sender,
+            target=target,
+            signal=number,
+            code=code,
+            sender_uid=0,
+            handled=handled,
+            sender_comm=comm,
+            target_comm="x",
         )
 
     def oom(self, victim: ProcessKey, *, trigger: ProcessKey | None = None, scope: OomScope = OomScope.CGROUP) -> None:
         self.say(
             OomKill, victim=victim, trigger=trigger or victim, anon_rss_bytes=60 << 20, file_rss_bytes=1 << 20, shmem_rss_bytes=0,
-            limit_bytes=64 << 20 if scope else 0, usage_bytes=64 << 20 if scope else 0, host_total_bytes=8 << 30, host_free_bytes=1 << 30,
+            limit_bytes=64 << 20 if scope else 0, usage_bytes=64 << 20 if scope else 0,
+            host_total_bytes=8 << 30, host_free_bytes=1 << 30,
             memory_cgroup_id=2, scope=scope, oom_score_adj=0, victim_comm="python3", trigger_comm="java",
             memory_cgroup="/jobs" if scope else "", victim_cgroup="/jobs/one",
         )  # fmt: skip

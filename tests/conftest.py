@@ -37,9 +37,24 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
     arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in names}
-    with asyncio.Runner(debug=True, loop_factory=LOOPS[pyfuncitem.callspec.params["loop_name"]]) as runner:
+    with asyncio.Runner(debug=True, loop_factory=LOOPS[str(pyfuncitem.callspec.params["loop_name"])]) as runner:
         runner.run(pyfuncitem.obj(**arguments))
     return True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def process_wide_descriptors() -> None:
+    """libuv and grpc keep a few for the life of the process: opened here, before anybody counts."""
+    import grpc
+
+    async def once() -> None:
+        asyncio.get_running_loop().add_signal_handler(10, lambda: None)
+        asyncio.get_running_loop().remove_signal_handler(10)
+        await grpc.aio.insecure_channel("localhost:1").close()
+
+    for factory in LOOPS.values():
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(once())
 
 
 def open_descriptors() -> dict[str, str]:
@@ -53,14 +68,38 @@ def open_descriptors() -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def no_leaked_descriptors(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test that leaves a descriptor open fails. grpc keeps one event descriptor for the process: not a leak of the test's."""
+def no_leaked_descriptors() -> Iterator[None]:
+    """A test that leaves a descriptor open fails."""
     before = open_descriptors()
     yield
     gc.collect()
     leaked = {fd: name for fd, name in open_descriptors().items() if before.get(fd) != name}
-    leaked = {fd: name for fd, name in leaked.items() if "grpc" not in request.node.nodeid or "eventfd" not in name and "eventpoll" not in name}
     assert not leaked, f"descriptors left open: {leaked}"
+
+
+@pytest.fixture(autouse=True)
+def live_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Everything that any exporter of this process sends in a test must be what the registry says."""
+    from receiver.export.pipeline import Pipeline
+    from tests.livecheck import check_bytes
+
+    sent: list[tuple[Any, bytes]] = []
+    original = Pipeline.__init__
+
+    def wrapped(self: Pipeline, signal: Any, transport: Any, *rest: Any) -> None:
+        send = transport.send
+
+        async def noted(body: bytes) -> Any:
+            sent.append((signal, body))
+            return await send(body)
+
+        transport.send = noted
+        original(self, signal, transport, *rest)
+
+    monkeypatch.setattr(Pipeline, "__init__", wrapped)
+    yield
+    violations = [v for signal, body in sent for v in check_bytes(signal, body)]
+    assert not violations, violations[:10]
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_an_oom_kill_is_one_finding_and_never_also_killed_by() -> None:
     story.exit(worker, signal=9)
     story.exit(root, 137)
     assert len(story.events("process.oom_killed")) == 1
-    assert [attributes(e)["process.exit.cause"] for e in story.events("process.exit")][0] == "oom_killed"
+    assert attributes(story.events("process.exit")[0])["process.exit.cause"] == "oom_killed"
     assert not [e for e in story.events("process.killed") if attributes(e)["process.pid"] == worker.tgid]
     facts = attributes(story.events("process.oom_killed")[0])
     assert facts["process.oom.cgroup"] == "/jobs"
@@ -113,7 +113,14 @@ def test_a_neighbours_oom_kill_is_reported_as_unattributed_warning() -> None:
 
 @pytest.mark.parametrize(
     ("who", "kind"),
-    [("parent", "parent"), ("self", "self"), ("sibling", "sibling"), ("outside", "operator"), ("daemon", "unknown"), ("us", "orchestrator")],
+    [
+        ("parent", "parent"),
+        ("self", "self"),
+        ("sibling", "sibling"),
+        ("outside", "operator"),
+        ("daemon", "unknown"),
+        ("us", "orchestrator"),
+    ],
 )
 def test_the_sender_of_a_kill_has_a_kind(who: str, kind: str) -> None:
     story = Story()
@@ -354,6 +361,20 @@ def test_traceparent_in_the_environment_joins_the_applications_trace() -> None:
     assert not [s for s in story.spans if s.name.startswith("run ")]
 
 
+def test_a_joined_task_leaves_the_rest_of_its_run_alone() -> None:
+    story = Story()
+    plain = story.spawn(INIT, "bash", environ=airflow("plain"))
+    joined = story.spawn(INIT, "bash", environ=(*airflow("joined"), "TRACEPARENT=00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"))
+    for key in (joined, plain):
+        story.exit(key)
+    story.tick(6)
+    story.tick(61)
+    assert story.span("task joined").trace_id == b"\xab" * 16
+    assert story.span("task plain").trace_id == story.span("run etl").trace_id != b"\xab" * 16
+    ends = {attributes(e)["pipeline.task.name"]: e.trace_id for e in story.events("pipeline.task.end")}
+    assert ends == {"joined": b"\xab" * 16, "plain": story.span("run etl").trace_id}
+
+
 def test_a_childs_own_traceparent_wins_for_the_child() -> None:
     story = Story()
     bash = story.spawn(INIT, "bash", environ=airflow())
@@ -373,7 +394,9 @@ def test_an_unsampled_traceparent_is_a_link_only() -> None:
     assert task.links[0].trace_id == b"\xab" * 16
 
 
-@pytest.mark.parametrize("value", ["", "junk", "ff-" + "a" * 32 + "-" + "b" * 16 + "-01", "00-" + "0" * 32 + "-" + "b" * 16 + "-01"])
+@pytest.mark.parametrize(
+    "value", ["", "junk", "ff-" + "a" * 32 + "-" + "b" * 16 + "-01", "00-" + "0" * 32 + "-" + "b" * 16 + "-01"]
+)
 def test_a_broken_traceparent_is_ignored(value: str) -> None:
     story = Story()
     bash = story.spawn(INIT, "bash", environ=(*airflow(), f"TRACEPARENT={value}"))

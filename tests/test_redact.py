@@ -17,7 +17,8 @@ FORMS = ("--{w}={s}", "--{w}|{s}", "-{w}={s}", "{W}={s}", "--conf|spark.hadoop.{
 SHAPES = (
     "mysql|-p{s}", "mysql|-u|root|-p{s}", "sshpass|-p|{s}|ssh|h", "curl|-u|user:{s}|http://h", "redis-cli|-a|{s}",
     "curl|-H|Authorization: Bearer {s}", "curl|-H|X-Api-Key: {s}", "psql|postgresql://user:{s}@db:5432/x",
-    "git|clone|https://x-access-token:{s}@host/r.git", "sh|-c|PGPASSWORD={s} psql -h db", "java|-Djavax.net.ssl.keyStorePassword={s}",
+    "git|clone|https://x-access-token:{s}@host/r.git", "sh|-c|PGPASSWORD={s} psql -h db",
+    "java|-Djavax.net.ssl.keyStorePassword={s}",
     "tool|--header=authorization: basic {s}", "aws|--secret-access-key|{s}",
 )  # fmt: skip
 WELL_KNOWN = (

@@ -16,7 +16,7 @@ from receiver.kernel.decode import REASONS, decode, order, scrub, split
 from receiver.redact import Redactor
 from tests.builders import Story, airflow
 
-PLAIN = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=40)
+PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 KEYS = st.builds(ProcessKey, st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1))
 SIZES = {"B": 8, "H": 16, "I": 32, "Q": 64}
 

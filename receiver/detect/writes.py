@@ -43,10 +43,10 @@ def _is_output(event: OpenFile) -> bool:
 
 def _finding(process: Process, event: OpenFile, cause: str) -> Finding:
     assert process.exit is not None
-    still = "was still writing" if event.reason == FileReason.DEATH else "was writing, when it was told to end,"
-    how = {"oom_killed": "OOM-killed", "killed": "killed", "terminated": "terminated"}[cause]
+    how = {"oom_killed": "was OOM-killed", "killed": "was killed", "terminated": "was told to end"}[cause]
+    failed = " and then failed" if cause == "terminated" else ""
     sentence = (
-        f"{process.name} ({process.key.tgid}) was {how} while it {still} {event.path}: "
+        f"{process.name} ({process.key.tgid}) {how} while it was writing {event.path}{failed}: "
         f"{event.size_bytes} bytes are there, it stood at {event.position_bytes}."
     )
     facts = (

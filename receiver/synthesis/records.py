@@ -141,7 +141,7 @@ class Records:
             return b"", b""
         if process.context is not None and process.context.sampled and process.context != execution.context:
             return process.context.trace_id, span_id
-        return execution.run.trace_id, span_id
+        return execution.trace_id, span_id
 
     def process_span(self, process: Process, folded: int, now_ns: int = 0) -> Span:
         """Of a process that has ended, or (without an exit) of one that we stop watching."""
@@ -223,14 +223,14 @@ class Records:
         links = []
         if identity.attempt > 1:
             previous = task_span_id(identity, identity.attempt - 1)
-            links.append(Link(execution.run.trace_id, previous, ((sc.PIPELINE_LINK_TYPE, "retry_of"),)))
+            links.append(Link(execution.previous_trace_id, previous, ((sc.PIPELINE_LINK_TYPE, "retry_of"),)))
         context = execution.context
         joined = context is not None and context.sampled
         if context is not None and not joined:
             links.append(Link(context.trace_id, context.span_id, ((sc.PIPELINE_LINK_TYPE, "application"),)))
         return Span(
             self.resource(identity.system),
-            execution.run.trace_id,
+            execution.trace_id,
             execution.span_id,
             context.span_id if context is not None and joined else execution.run.span_id,
             f"task {identity.task}",
@@ -311,7 +311,7 @@ class Records:
             sentence = f"{who}, ended: {execution.result}."
         return self._event(
             name, severity, sentence, at_ns, observed_ns, (self.task_block(execution),), items,
-            execution.run.trace_id, execution.span_id, "", "kernel",
+            execution.trace_id, execution.span_id, "", "kernel",
             Importance.ROUTINE if verb == "heartbeat" else Importance.NORMAL, self.resource(execution.identity.system), False,
         )  # fmt: skip
 

@@ -36,7 +36,7 @@ class Run:
         self.end_ns = start_ns
         self.active = 0
         self.failed: dict[tuple[str, int], bool] = {}  # last result of each task
-        self.context: RemoteContext | None = None  # the application's own trace, when it has one
+        self.announced = False  # some attempt is not in an application's own trace, so the run has a span
         self.incomplete = False
 
     @property
@@ -67,7 +67,9 @@ class Execution:
         self.findings_dropped = 0
         self.totals = Totals()
         self.heartbeat_ns = start_ns
-        self.context: RemoteContext | None = None
+        self.context: RemoteContext | None = None  # what the application handed to its first process
+        self.trace_id = run.trace_id  # or the application's
+        self.previous_trace_id = run.trace_id  # of the attempt before
         self.block: object = None  # synthesis keeps the shared attributes here
 
     @property

@@ -91,7 +91,8 @@ def test_a_crash_is_a_signal_of_the_kernel(witness: Witness) -> None:
 def test_open_files_at_a_kill(witness: Witness, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     more = """
-os.open(sys.argv[1] + ".log", os.O_CREAT | os.O_WRONLY | os.O_APPEND); os.open("/dev/null", os.O_WRONLY); os.open(sys.argv[1], os.O_RDONLY)
+os.open(sys.argv[1] + ".log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+os.open("/dev/null", os.O_WRONLY); os.open(sys.argv[1], os.O_RDONLY)
 gone = os.open(sys.argv[1] + ".gone", os.O_CREAT | os.O_WRONLY); os.unlink(sys.argv[1] + ".gone")
 """
     child = python(WRITE.format(more=more), str(out), stdout=subprocess.PIPE)
@@ -149,7 +150,7 @@ def test_many_open_files_are_capped_and_counted(witness: Witness, tmp_path: Path
     ready(child)
     child.kill()
     finish(child)
-    ours = [e for e in witness.of(child.pid, OpenFile)]
+    ours = witness.of(child.pid, OpenFile)
     assert len(ours) == 64
     assert witness.source.ledger().lost[7][1] >= 100 - 64
 

@@ -89,7 +89,8 @@ def test_long_command_lines_are_cut_and_say_so(witness: Witness) -> None:
 def test_only_allow_listed_variables_leave_the_kernel(witness: Witness) -> None:
     given = {
         "AIRFLOW_CTX_DAG_ID": "etl", "AIRFLOW_CTX_TASK_ID": "load", "AIRFLOW_CTX_API_TOKEN": "no", "AIRFLOW_CTX_db_Password": "no",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "no", "TRACEPARENT": "00-x", "TRACEPARENTS": "no", "TRACE": "no", "DBT_PASSWORD": "no",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "no", "TRACEPARENT": "00-x",
+        "TRACEPARENTS": "no", "TRACE": "no", "DBT_PASSWORD": "no",
         "DBT_CLOUD_RUN_ID": "7", "SPARK_SECRET": "no", "PATH": "/bin", "LONG": "x" * 5000, "POD_NAME": "p" * 3000,
     }  # fmt: skip
     child = subprocess.Popen(["/bin/true"], env=given)
@@ -102,7 +103,9 @@ def test_only_allow_listed_variables_leave_the_kernel(witness: Witness) -> None:
     assert "no" not in {entry.partition("=")[2] for entry in event.environ}
 
 
-@pytest.mark.parametrize(("code", "status"), [("raise SystemExit(0)", 0), ("raise SystemExit(7)", 7 << 8), ("import os; os._exit(255)", 255 << 8)])
+@pytest.mark.parametrize(
+    ("code", "status"), [("raise SystemExit(0)", 0), ("raise SystemExit(7)", 7 << 8), ("import os; os._exit(255)", 255 << 8)]
+)
 def test_exit_status(witness: Witness, code: str, status: int) -> None:
     child = python(code)
     child.wait()
@@ -208,7 +211,9 @@ def test_threads_make_no_fork_records(witness: Witness) -> None:
 
 
 def test_a_thread_that_execs_becomes_the_process(witness: Witness) -> None:
-    child = python("import os, threading, time\nthreading.Thread(target=os.execv, args=('/bin/true', ['true', 'x'])).start()\ntime.sleep(30)")
+    child = python(
+        "import os, threading, time\nthreading.Thread(target=os.execv, args=('/bin/true', ['true', 'x'])).start()\ntime.sleep(30)"
+    )
     child.wait()
     events = witness.of(child.pid, Exec)
     assert [e.argv for e in events][-1] == ("true", "x")
@@ -236,7 +241,15 @@ libc.prctl(15, title[:15], 0, 0, 0)
 
 
 def test_double_fork_keeps_the_creator(witness: Witness) -> None:
-    code = "import os, sys\nr, w = os.pipe()\nif not os.fork():\n p = os.fork()\n if not p:\n  os.setsid(); os.close(w); os._exit(0)\n print(p, flush=True); os._exit(0)\nos.wait()"
+    code = """
+import os
+if not os.fork():
+    daemon = os.fork()
+    if not daemon:
+        os.setsid(); os._exit(0)
+    print(daemon, flush=True); os._exit(0)
+os.wait()
+"""
     child = python(code, stdout=subprocess.PIPE)
     out, _ = child.communicate()
     time.sleep(0.05)

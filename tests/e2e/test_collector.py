@@ -1,0 +1,216 @@
+"""From the running kernel to a real Collector's files: what it stored, against what the test did."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.collector import Collector, free_port
+
+pytestmark = [pytest.mark.live, pytest.mark.e2e]
+ROOT = Path(__file__).parent.parent.parent
+KWITNESS = [sys.executable, "-m", "receiver"]
+
+
+def otlp(collector: Collector, protocol: str) -> dict[str, str]:
+    endpoint = f"http://127.0.0.1:{collector.grpc if protocol == 'grpc' else collector.http}"
+    return {
+        **os.environ,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+    }
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf", "http/json"])
+def test_a_run_arrives_whole(collector: Collector, protocol: str, tmp_path: Path) -> None:
+    code = "import os, signal; f = open('out.csv', 'w'); f.write('x' * 9000); f.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+    script = f'{sys.executable} -I -S -c "{code}"; sleep 0.05; exit 0'
+    done = subprocess.run(
+        [*KWITNESS, "run", "--quiet", "--name", "nightly", "--", "bash", "-c", script],
+        env=otlp(collector, protocol), cwd=tmp_path, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    collector.stop()
+    assert collector.violations() == []
+    spans = {s["name"]: s for s in collector.spans()}
+    run, task, bash = spans["run nightly"], spans["task nightly"], spans["bash"]
+    writer = next(s for s in collector.spans() if s["name"].startswith("python"))
+    assert {s["traceId"] for s in collector.spans()} == {run["traceId"]}
+    assert (task["parentSpanId"], bash["parentSpanId"], writer["parentSpanId"]) == (run["spanId"], task["spanId"], bash["spanId"])
+    assert writer["values"]["process.exit.code"] == 137
+    assert task["values"]["pipeline.task.run.result"] == "failure"
+    assert task["values"]["pipeline.task.run.reported_result"] == "success"
+    by_name = {r["eventName"]: r for r in collector.logs()}
+    assert {"process.killed", "file.partial_write", "pipeline.task.result_mismatch", "pipeline.task.end"} <= by_name.keys()
+    torn = by_name["file.partial_write"]
+    assert torn["values"]["file.path"] == str(tmp_path / "out.csv")
+    assert (torn["values"]["file.size"], torn["values"]["file.write.bytes"]) == (9000, 9000)
+    assert (torn["traceId"], torn["spanId"]) == (writer["traceId"], writer["spanId"])
+    assert by_name["process.killed"]["values"]["process.signal.sender.kind"] == "self"
+    assert int(torn["timeUnixNano"]) == pytest.approx(time.time_ns(), abs=120e9)
+    assert int(torn["observedTimeUnixNano"]) >= int(torn["timeUnixNano"])
+    points = collector.metrics()["pipeline.file.partial_writes"]["sum"]["dataPoints"]
+    assert [int(p["asInt"]) for p in points] == [1]
+
+
+def serve(tmp_path: Path, collector: Collector, **options: str) -> tuple[subprocess.Popen[str], int]:
+    port = free_port()
+    config = tmp_path / "kwitness.toml"
+    config.write_text(f"[admin]\nport = {port}\n[core]\ntask_grace_seconds = 1\nrun_grace_seconds = 1\n")
+    service = subprocess.Popen(
+        [*KWITNESS, "serve", "-c", str(config)], env=otlp(collector, "grpc") | options, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer:
+                assert answer.read() == b"ready\n"
+                return service, port
+        except OSError:
+            if service.poll() is not None or time.monotonic() > deadline:
+                service.kill()
+                raise AssertionError(service.communicate()[1]) from None
+            time.sleep(0.05)
+
+
+def stop(service: subprocess.Popen[str]) -> str:
+    service.terminate()
+    _, log = service.communicate(timeout=30)
+    assert service.returncode == 0, log
+    return log
+
+
+def airflow(task: str, attempt: int = 1) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"], "AIRFLOW_CTX_DAG_ID": "etl", "AIRFLOW_CTX_TASK_ID": task, "AIRFLOW_CTX_DAG_RUN_ID": "manual_1",
+        "AIRFLOW_CTX_TRY_NUMBER": str(attempt), "AIRFLOW_CTX_API_TOKEN": "sesame", "DB_PASSWORD": "sesame",
+    }  # fmt: skip
+
+
+def test_the_service_watches_unprivileged_and_flushes_on_sigterm(collector: Collector, tmp_path: Path) -> None:
+    service, port = serve(tmp_path, collector)
+    status = Path(f"/proc/{service.pid}/status").read_text()
+    assert "CapEff:\t0000000000000000" in status
+    assert "CapPrm:\t0000000000000000" in status
+    assert "NoNewPrivs:\t1" in status
+    assert "Uid:\t0" not in status
+    subprocess.run(["bash", "-c", "sleep 0.05; exit 4"], env=airflow("load"), check=False)
+    subprocess.run(["bash", "-c", "sleep 0.05; true"], env=airflow("load", 2), check=False)
+    traced = airflow("traced") | {"TRACEPARENT": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    subprocess.run(["bash", "-c", "sleep 0.05; true"], env=traced, check=False)
+    time.sleep(0.3)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    assert 'pipeline_task_active{pipeline_system_name="airflow",pipeline_name="etl",pipeline_task_name="load"}' in text
+    log = stop(service)
+    collector.stop()
+    assert "items exported, 0 not" in log
+    assert collector.violations() == []
+    tasks = [s for s in collector.spans() if s["name"] == "task load"]
+    assert [s["values"]["pipeline.task.run.result"] for s in tasks] == ["failure", "success"]
+    assert tasks[1]["links"][0]["spanId"] == tasks[0]["spanId"]
+    assert tasks[0]["traceId"] == tasks[1]["traceId"]
+    joined = next(s for s in collector.spans() if s["name"] == "task traced")
+    assert (joined["traceId"], joined["parentSpanId"]) == ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+    everything = "".join((collector.output / f"{n}.jsonl").read_text() for n in ("traces", "logs", "metrics"))
+    assert "sesame" not in everything
+
+
+def test_a_collector_that_restarts_in_the_middle_misses_nothing(collector: Collector, tmp_path: Path) -> None:
+    service, _ = serve(tmp_path, collector, OTEL_BSP_SCHEDULE_DELAY="100", OTEL_BLRP_SCHEDULE_DELAY="100")
+    expected = []
+    for phase in range(3):
+        for number in range(10):
+            task = f"step_{phase}_{number}"
+            expected.append(task)
+            subprocess.run(["bash", "-c", "sleep 0.02; exit 3"], env=airflow(task), check=False)
+        if phase == 0:
+            time.sleep(0.5)
+            collector.stop()
+        elif phase == 1:
+            time.sleep(1.5)
+            collector.start()
+    log = stop(service)
+    collector.stop()
+    assert "items exported, 0 not" in log
+    names = [s["name"].removeprefix("task ") for s in collector.spans() if s["name"].startswith("task ")]
+    assert sorted(names) == sorted(expected)
+    failed = [
+        r["values"]["pipeline.task.name"]
+        for r in collector.logs()
+        if r["eventName"] == "process.exit" and "bash" in r["body"]["stringValue"]
+    ]
+    assert sorted(failed) == sorted(expected)
+    uids = [r["values"]["log.record.uid"] for r in collector.logs()]
+    assert len(uids) == len(set(uids))
+
+
+def test_a_config_error_is_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "kwitness.toml"
+    config.write_text("[core]\nredactoin = 'off'\n")
+    done = subprocess.run([*KWITNESS, "serve", "-c", str(config)], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 78
+    assert len(done.stderr.splitlines()) == 1
+    assert "line 2: unknown key redactoin" in done.stderr
+
+
+def test_prometheus_scrapes_the_same_numbers_from_the_collector(collector: Collector, tmp_path: Path) -> None:
+    subprocess.run(
+        [*KWITNESS, "run", "--quiet", "--name", "counted", "--", "bash", "-c", "for i in 1 2 3; do sh -c 'kill -9 $$'; done; true"],
+        env=otlp(collector, "grpc"), check=False, capture_output=True, cwd=ROOT,
+    )  # fmt: skip
+    with urllib.request.urlopen(f"http://127.0.0.1:{collector.prometheus}/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    value = next(
+        line for line in lines if line.startswith("pipeline_task_signals_total") and 'process_signal_name="SIGKILL"' in line
+    )
+    assert value.endswith(" 3")
+
+
+def test_signals_from_replay_and_from_life_are_the_same_bytes(live: None, tmp_path: Path) -> None:
+    script = f"{sys.executable} -I -S -c 'import os; os.abort()'; sh -c 'kill -TERM $$'; true"
+    first, second, tape = tmp_path / "live.jsonl", tmp_path / "replay.jsonl", tmp_path / "tape.kw"
+    subprocess.run(
+        [*KWITNESS, "record", "-o", str(tape), "--quiet", "--otlp-json", str(first), "--", "bash", "-c", script],
+        check=True, cwd=ROOT, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    subprocess.run([*KWITNESS, "replay", str(tape), "--otlp-json", str(second)], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    assert items(first) == items(second)
+    assert len(items(first)) > 8
+
+
+def items(path: Path) -> list[str]:
+    """Spans and log records as JSON, in order of each signal; metrics count our own work and differ."""
+    found: dict[str, list[str]] = {"spans": [], "logRecords": []}
+    for line in path.read_text().splitlines():
+        for name, scope, item in (("resourceSpans", "scopeSpans", "spans"), ("resourceLogs", "scopeLogs", "logRecords")):
+            for resource in json.loads(line).get(name, []):
+                found[item] += [json.dumps([resource["resource"], i]) for s in resource[scope] for i in s[item]]
+    return found["spans"] + sorted(found["logRecords"])
+
+
+def test_ctrl_c_reaches_the_command_and_its_status_comes_back(live: None, tmp_path: Path) -> None:
+    code = "import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: sys.exit(42)); "
+    code += "print('ready', flush=True); time.sleep(60)"
+    observer = subprocess.Popen(
+        [*KWITNESS, "run", "--json", "--", sys.executable, "-I", "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    assert observer.stdout
+    assert observer.stdout.readline() == "ready\n"
+    os.killpg(observer.pid, signal.SIGINT)  # as a terminal does
+    out, _ = observer.communicate(timeout=30)
+    assert observer.returncode == 42
+    assert json.loads(out)["execution"]["outcome"] == "failure"
