@@ -33,7 +33,7 @@ from receiver.signals import Signal as Output
 from receiver.synthesis.ids import run_span_id, run_trace_id, task_span_id
 from receiver.synthesis.metrics import DURATION_BOUNDS, LAG_BOUNDS, Book, folded_error
 from receiver.synthesis.records import Records, run_result, scaled_cpu, task_error
-from receiver.timeline.executions import Execution, Executions, Run
+from receiver.timeline.executions import Execution, Executions, Run, Totals
 
 SECOND = 1_000_000_000
 SHORT_NS = 10_000_000  # a shorter process without a fact is a count on its parent
@@ -43,7 +43,7 @@ class CoreOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds and choices. Times in seconds."""
 
     process_limit: int = 65_536
-    linger_seconds: float = 5.0  # how long an ended process stays known for late events
+    linger_seconds: float = 1.0  # how long an ended process stays known for late events
     task_grace_seconds: float = 5.0  # without a living process, an attempt is over after this
     run_grace_seconds: float = 60.0
     heartbeat_seconds: float = 60.0
@@ -92,6 +92,7 @@ class Core:
         self._watched: dict[int, Execution] = {}
         self.losses: dict[tuple[str, str], int] = {}
         self._hole = False
+        self._unbooked: dict[int, Execution] = {}  # their sums have moved since the metrics were last read
         self._read_at_ns = 0
         self._events_in_book: Counter[str] = Counter()
 
@@ -204,6 +205,7 @@ class Core:
             if grown:
                 self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS, ((sc.PIPELINE_OBSERVER_EVENT_KIND, kind.lower()),), grown)
                 self._events_in_book[kind] = count
+        self._book_totals()
         return self.book.metrics()
 
     def _fork(self, event: Fork) -> None:
@@ -305,6 +307,7 @@ class Core:
         self._account(execution, event)
         self._close_or_fold(process, end)
         self.on_end(process)
+        process.block = None  # the dead stay known for a while, lightly
         self._leave(process, execution, event.time_boottime_ns, end)
 
     def _enter(self, process: Process, identity: Identity, start_ns: int) -> Execution:
@@ -351,28 +354,41 @@ class Core:
         process.execution = execution
         execution.live += 1
         execution.totals.processes += 1
-        self.book.add(sc.METRIC_PIPELINE_TASK_PROCESS_COUNT, self._task_labels(execution), 1)
+        self._unbooked[id(execution)] = execution
 
     def _leave(self, process: Process, execution: Execution, at_ns: int, end: Ending | None = None) -> None:
         execution.live -= 1
         execution.end_ns = max(execution.end_ns, at_ns)
-        self.book.add(sc.METRIC_PIPELINE_TASK_PROCESS_COUNT, self._task_labels(execution), -1)
+        self._unbooked[id(execution)] = execution
         if end is not None and (process is execution.root or process.parent is None or process.parent.execution is not execution):
             execution.root_failed, execution.error = end.failed, end.error
         if execution.identity.type == "command" and process is execution.root and not execution.closed and execution.live == 0:
             self._close(execution, at_ns)
 
     def _account(self, execution: Execution, event: Exit) -> None:
-        labels = self._task_labels(execution)
         user, system = scaled_cpu(event.user_cpu_ns, event.system_cpu_ns, event.cpu_runtime_ns)
-        for mode, amount in (("user", user), ("system", system)):
-            if amount:
-                self.book.add(sc.METRIC_PIPELINE_TASK_CPU_TIME, (*labels, (sc.CPU_MODE, mode)), amount / 1e9)
-        for direction, amount in (("read", event.read_bytes), ("write", event.written_bytes)):
-            if amount:
-                self.book.add(sc.METRIC_PIPELINE_TASK_DISK_IO, (*labels, (sc.DISK_IO_DIRECTION, direction)), amount)
-        execution.totals.cpu_ns += user + system
-        execution.totals.disk_bytes += event.read_bytes + event.written_bytes
+        totals = execution.totals
+        totals.user_ns += user
+        totals.system_ns += system
+        totals.read_bytes += event.read_bytes
+        totals.written_bytes += event.written_bytes
+
+    def _book_totals(self) -> None:
+        """Moves the sums of executions into the metrics: once per reading of these, not once per process."""
+        for execution in self._unbooked.values():
+            labels, now, before = self._task_labels(execution), execution.totals, execution.booked
+            for mode, amount in (("user", now.user_ns - before.user_ns), ("system", now.system_ns - before.system_ns)):
+                if amount:
+                    self.book.add(sc.METRIC_PIPELINE_TASK_CPU_TIME, (*labels, (sc.CPU_MODE, mode)), amount / 1e9)
+            reads, writes = now.read_bytes - before.read_bytes, now.written_bytes - before.written_bytes
+            for direction, amount in (("read", reads), ("write", writes)):
+                if amount:
+                    self.book.add(sc.METRIC_PIPELINE_TASK_DISK_IO, (*labels, (sc.DISK_IO_DIRECTION, direction)), amount)
+            self.book.add(sc.METRIC_PIPELINE_TASK_PROCESS_COUNT, labels, execution.live - execution.booked_live)
+            execution.booked_live = execution.live
+            for name in Totals.__slots__:
+                setattr(before, name, getattr(now, name))
+        self._unbooked.clear()
 
     def _close_or_fold(self, process: Process, end: Ending) -> None:
         """A span of its own, or a count on the parent (conventions, span rules)."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Literal
+from typing import Literal, TypeVar
 
 from receiver.text import text, texts
 
 Mode = Literal["scrub", "strip", "off"]
+_REMEMBERED = 4096
 MAX_ARGUMENTS = 64  # reported; the count of all of them travels beside (argc)
 
 _WORDS = (
@@ -34,11 +35,27 @@ _HEADER = re.compile(r"(?i)^((?:proxy-)?authorization|x-[\w\-]*(?:key|token|auth
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w+/=.\-~]{6,}")
 # `-p secret` and `-u user:secret` mean a secret for these only
 _SHORT = {"mysql": "-p", "mysqldump": "-p", "mariadb": "-p", "sshpass": "-p", "curl": "-u", "redis-cli": "-a", "ldapsearch": "-w"}
-# Cheap test first: most command lines hold none of these and cost less than a microsecond.
+# Cheap test first: a command line without any of these holds nothing to redact.
 _HINTS = tuple(
     b"pass pwd secret token key auth cred sas cookie dsn signature :// akia asia ghp_ gho_ ghu_ ghs_ ghr_ github_pat xox eyj "
     b"-----begin sk- dapi aiza bearer basic".split()
 )
+
+
+T = TypeVar("T")
+
+
+def _hinted(raw: bytes) -> bool:
+    lowered = raw.lower()
+    return any(hint in lowered for hint in _HINTS)
+
+
+def _remember(cache: dict[bytes, T], raw: bytes, value: T) -> T:
+    """Bounded: a full cache starts again."""
+    if len(cache) >= _REMEMBERED:
+        cache.clear()
+    cache[raw] = value
+    return value
 
 
 class Redactor:
@@ -47,9 +64,14 @@ class Redactor:
     def __init__(self, mode: Mode = "scrub") -> None:
         self.mode = mode
         self.counts: Counter[str] = Counter()
+        self._clean: dict[bytes, tuple[str, ...]] = {}  # lines known to hold no secret: pipelines run the same ones again
+        self._clean_lines: dict[bytes, str] = {}
 
     def argv(self, raw: bytes) -> tuple[str, ...]:
         """NUL-terminated arguments, at most 64 of them."""
+        known = self._clean.get(raw)
+        if known is not None:
+            return known
         arguments = texts(raw)
         if len(arguments) > MAX_ARGUMENTS:
             arguments = arguments[:MAX_ARGUMENTS]
@@ -57,18 +79,19 @@ class Redactor:
             return arguments
         if self.mode == "strip":
             return (arguments[0], *(self._mark("strip") for _ in arguments[1:]))
-        lowered = raw.lower()
-        if not any(hint in lowered for hint in _HINTS) and arguments[0].rpartition("/")[2] not in _SHORT:
-            return arguments
+        if not _hinted(raw) and arguments[0].rpartition("/")[2] not in _SHORT:
+            return _remember(self._clean, raw, arguments)
         return tuple(self._scrub(arguments))
 
     def line(self, raw: bytes) -> str:
         """A title or another line that may quote a command."""
+        known = self._clean_lines.get(raw)
+        if known is not None:
+            return known
         if self.mode == "off":
             return text(raw)
-        lowered = raw.lower()
-        if not any(hint in lowered for hint in _HINTS):
-            return text(raw)
+        if not _hinted(raw):
+            return _remember(self._clean_lines, raw, text(raw))
         return " ".join(self._scrub(tuple(text(raw).split(" "))))
 
     def _mark(self, rule: str) -> str:

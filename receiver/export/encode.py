@@ -23,6 +23,7 @@ _REMOTE_KNOWN, _REMOTE = 0x100, 0x200
 _DELTA, _CUMULATIVE = 1, 2  # AggregationTemporality
 _KEYS: dict[str, tuple[bytes, int]] = {}
 _KEYS_LIMIT = 1024
+_UINT64 = 0xFFFFFFFFFFFFFFFF
 _SMALL = tuple(bytes((n,)) for n in range(128))  # one-byte varints
 
 
@@ -56,11 +57,11 @@ def _value(value: Value) -> bytes:
     if kind is bool:
         return b"\x10\x01" if value else b"\x10\x00"
     if kind is int:
-        return b"\x18" + varint(value & 0xFFFFFFFFFFFFFFFF)  # type: ignore[operator]
+        return b"\x18" + varint(value & _UINT64)  # type: ignore[operator]
     if kind is float:
         return b"\x21" + _DOUBLE(value)
     if isinstance(value, int):  # enums
-        return b"\x18" + varint(int(value) & 0xFFFFFFFFFFFFFFFF)
+        return b"\x18" + varint(int(value) & _UINT64)
     assert isinstance(value, tuple)
     return _field(5, b"".join(_field(1, _value(v)) for v in value))
 
@@ -91,8 +92,13 @@ def key_values(items: Attributes, number: int) -> bytes:
                 pair = key_size + size + 4
                 add((tag, small[pair] if pair < 128 else varint(pair), key, b"\x12", small[size + 2], b"\x0a", small[size], raw))
                 continue
-        raw = _value(value)
-        add((tag, varint(key_size + 1 + len(varint(len(raw))) + len(raw)), key, b"\x12", varint(len(raw)), raw))
+        raw = b"\x18" + varint(value & _UINT64) if type(value) is int else _value(value)
+        size = len(raw)
+        if size < 128:
+            pair = key_size + size + 2
+            add((tag, small[pair] if pair < 128 else varint(pair), key, b"\x12", small[size], raw))
+        else:
+            add((tag, varint(key_size + 1 + len(varint(size)) + size), key, b"\x12", varint(size), raw))
     return b"".join(out)
 
 

@@ -10,11 +10,11 @@ from hashlib import sha256
 from receiver.events import ProcessKey
 from receiver.model import Identity
 
-_VERSION = b"v1"
+_VERSION = "v1"
 
 
 def _digest(parts: tuple[str, ...], size: int) -> bytes:
-    data = b"\0".join((_VERSION, *(p.encode() for p in parts)))
+    data = "\0".join((_VERSION, *parts)).encode("utf-8", "replace")
     while True:
         out = sha256(data).digest()[:size]
         if any(out):  # all-zero ids are invalid
@@ -36,4 +36,4 @@ def task_span_id(identity: Identity, attempt: int) -> bytes:
 
 
 def process_span_id(boot_id: str, key: ProcessKey) -> bytes:
-    return _digest(("process", boot_id, str(key.tgid), str(key.start_boottime_ns)), 8)
+    return _digest(("process", boot_id, f"{key.tgid}\0{key.start_boottime_ns}"), 8)

@@ -41,13 +41,17 @@ class Records:
             ((sc.PIPELINE_SYSTEM_NAME, "unknown"), (sc.PIPELINE_MAPPING_SOURCE, "none"), (sc.PIPELINE_MAPPING_CONFIDENCE, 0.0))
         )
         self._made = 0
+        self._second = (-1, "")  # the last second that was formatted
 
     def wall(self, boottime_ns: int) -> int:
         return boottime_ns + self.wall_offset_ns
 
     def iso(self, boottime_ns: int) -> str:
         """ISO 8601 UTC with microseconds, as process.creation.time wants it."""
-        return datetime.fromtimestamp(self.wall(boottime_ns) / 1e9, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        seconds, nanos = divmod(self.wall(boottime_ns), 1_000_000_000)
+        if seconds != self._second[0]:
+            self._second = (seconds, datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
+        return f"{self._second[1]}.{nanos // 1000:06}Z"
 
     def resource(self, system: str) -> Block:
         """The observed workload, not us: service.name is the pipeline system unless the user named one."""

@@ -17,12 +17,18 @@ RunKey = tuple[str, str, str]
 class Totals:
     """Sums over the processes of an execution that have ended."""
 
-    __slots__ = ("cpu_ns", "disk_bytes", "processes")
+    __slots__ = ("processes", "read_bytes", "system_ns", "user_ns", "written_bytes")
 
     def __init__(self) -> None:
-        self.cpu_ns = 0
-        self.disk_bytes = 0
+        self.user_ns = 0
+        self.system_ns = 0
+        self.read_bytes = 0
+        self.written_bytes = 0
         self.processes = 0
+
+    @property
+    def cpu_ns(self) -> int:
+        return self.user_ns + self.system_ns
 
 
 class Run:
@@ -66,6 +72,8 @@ class Execution:
         self.findings: list[Finding] = []
         self.findings_dropped = 0
         self.totals = Totals()
+        self.booked = Totals()  # what of them is in the metrics already
+        self.booked_live = 0
         self.heartbeat_ns = start_ns
         self.context: RemoteContext | None = None  # what the application handed to its first process
         self.trace_id = run.trace_id  # or the application's

@@ -6,6 +6,8 @@ Only what a process is given at its exec counts; titles and the attempt's log fi
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from receiver.attribution.tree import Process
 from receiver.model import Identity
 
@@ -15,8 +17,13 @@ _VALUE_LIMIT = 250  # the columns dag_id, task_id and run_id of Airflow's metada
 
 def recognise(process: Process) -> Identity | None:
     """Needs dag, task and run; a missing try number means the first."""
+    return _identity(process.environ)
+
+
+@lru_cache(maxsize=512)  # every child of a task brings the same environment
+def _identity(environ: tuple[str, ...]) -> Identity | None:
     values: dict[str, str] = {}
-    for entry in process.environ:
+    for entry in environ:
         if entry.startswith(_PREFIX):
             name, _, value = entry[len(_PREFIX) :].partition("=")
             values[name] = value[:_VALUE_LIMIT]
