@@ -48,7 +48,9 @@ static __always_inline u64 rss_pages(struct mm_struct *mm, const enum rss_member
 	struct mm_struct___old *older = (void *)mm;
 	s64 pages;
 
-	if (bpf_core_type_exists(struct mm_rss_stat___old)) {
+	/* By a member of a struct that every kernel has: for a type that is missing libbpf goes on to search the modules' BTF,
+	 * which needs CAP_SYS_ADMIN. */
+	if (bpf_core_field_exists(older->rss_stat.count)) {
 		switch (member) {
 		case RSS_FILE:
 			pages = BPF_CORE_READ(older, rss_stat.count[0].counter);

@@ -238,6 +238,7 @@ async def events(args: argparse.Namespace) -> int:
     observer.on_batch = show
     observer.start()
     _stop_on_signals(observer.stop.set)
+    print("kwitness: following events; Ctrl-C ends it", file=sys.stderr)
     await observer.run()
     observer.end()
     await observer.close(0)

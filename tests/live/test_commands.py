@@ -1,0 +1,221 @@
+"""The command line on the real kernel: exit statuses, one-line errors, least privilege, and what is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.live
+ROOT = Path(__file__).parent.parent.parent
+KWITNESS = [sys.executable, "-m", "receiver"]
+NO_CAPS = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+TWO_CAPS = ["setpriv", "--bounding-set=-all,+bpf,+perfmon", "--inh-caps=-all"]
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+
+
+def run(*arguments: str, before: tuple[str, ...] | list[str] = (), **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*before, *KWITNESS, *arguments], capture_output=True, text=True, check=False, cwd=ROOT, env=CLEAN | env, timeout=60
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        (["true"], 0),
+        (["sh", "-c", "exit 7"], 7),
+        (["sh", "-c", "kill -9 $$"], 137),
+        (["/nonexistent"], 127),
+        (["/etc/passwd"], 126),
+    ],
+)
+def test_run_gives_the_commands_own_status(live: None, command: list[str], status: int) -> None:
+    assert run("run", "--quiet", "--", *command).returncode == status
+
+
+def test_run_leaves_the_commands_output_alone(live: None) -> None:
+    done = run("run", "--", "sh", "-c", "echo out; echo err >&2")
+    assert done.stdout == "out\n"
+    assert done.stderr.startswith("err\n")
+    assert "sh -c echo out" in done.stderr
+    assert "\x1b[" not in done.stderr
+
+
+def test_run_as_json_and_as_report(live: None, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    done = run("run", "--json", "--name", "n", "--report", str(report), "--", "sh", "-c", "sh -c 'sleep 0.05; kill -9 $$'; exit 0")
+    facts = json.loads(done.stdout)
+    assert facts == json.loads(report.read_text())
+    assert (facts["execution"]["outcome"], facts["execution"]["reported_outcome"]) == ("failure", "success") or facts["findings"]
+    killed = next(f for f in facts["findings"] if f["kind"] == "process.killed")
+    assert killed["facts"]["process.signal.name"] == "SIGKILL"
+    assert killed["evidence"]
+    assert {p["command"] for p in facts["processes"]} >= {"sh -c sh -c 'sleep 0.05; kill -9 $$'; exit 0", "sleep 0.05"}
+    assert facts["completeness"]["lost"] == []
+
+
+def test_secrets_and_terminal_codes_of_command_lines_are_not_printed(live: None) -> None:
+    done = run("run", "--", "sh", "-c", "sleep 0.06; exit 3", "--password=hunter2", "\x1b]0;title\x07")
+    assert "hunter2" not in done.stderr
+    assert "\x1b" not in done.stderr
+    assert "\x07" not in done.stderr
+
+
+def test_the_live_line_is_drawn_on_a_terminal_and_wiped(live: None) -> None:
+    main, side = pty.openpty()
+    child = subprocess.Popen(
+        [*KWITNESS, "run", "--", "sleep", "0.8"], stdout=side, stderr=side, cwd=ROOT, env=CLEAN | {"TERM": "xterm"}
+    )
+    os.close(side)
+    seen = b""
+    while True:
+        if not select.select([main], [], [], 20)[0]:
+            break
+        try:
+            part = os.read(main, 4096)
+        except OSError:  # the other side is closed
+            break
+        if not part:
+            break
+        seen += part
+    os.close(main)
+    assert child.wait() == 0
+    assert re.search(rb"kwitness +\d\.\d s  1 processes  \d+ events  0 findings", seen)
+    assert b"\x1b[32m" in seen
+    assert seen.rindex(b"\r\x1b[K") < seen.rindex(b"kwitness  sleep: success")
+
+
+def test_a_sigterm_to_the_observer_reaches_the_command(live: None) -> None:
+    code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(9)); print('ready', flush=True); time.sleep(60)"
+    child = subprocess.Popen(
+        [*KWITNESS, "run", "--json", "--", sys.executable, "-I", "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert child.stdout
+    assert child.stdout.readline() == "ready\n"
+    child.terminate()
+    out, _ = child.communicate(timeout=30)
+    assert child.returncode == 9
+    assert json.loads(out)["processes"][-1]["end"] == "exit 9"
+
+
+def test_check_says_ready(live: None) -> None:
+    done = run("check")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "ready")
+    assert json.loads(run("check", "--json").stdout)["status"] == "ready"
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv (util-linux)")
+def test_without_capabilities_it_says_which(live: None) -> None:
+    done = run("check", before=NO_CAPS)
+    assert done.returncode == 2
+    assert "CAP_BPF and CAP_PERFMON missing" in done.stdout
+    done = run("run", "--", "true", before=NO_CAPS)
+    assert done.returncode == 77
+    assert len(done.stderr.splitlines()) == 1
+    assert "run as root, or grant" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv (util-linux)")
+def test_two_capabilities_are_enough(live: None) -> None:
+    done = run("run", "--json", "--", "sh", "-c", "exit 4", before=TWO_CAPS)
+    assert done.returncode == 4, done.stderr
+    assert json.loads(done.stdout)["processes"][0]["end"] == "exit 4"
+
+
+@pytest.mark.parametrize(
+    ("namespace", "message"),
+    [
+        ("unshare -m sh -c 'mount -t tmpfs none /sys/kernel/btf && exec \"$@\"' sh", "this kernel has no BTF"),
+        ("unshare -T --boottime 86400 --fork", "time namespace with a shifted boot clock"),
+        ("unshare -p --fork --mount-proc", "not the host's pid namespace"),
+    ],
+)
+def test_where_it_cannot_work_it_says_so_in_one_line(live: None, namespace: str, message: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec {namespace} "$@"', "sh", *KWITNESS, "run", "--", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (69, 1), done.stderr
+    assert message in done.stderr
+
+
+def test_usage_errors() -> None:
+    assert run("run").returncode == 64
+    assert "no command given" in run("run", "--").stderr
+    assert run("replay", "/nonexistent").returncode == 65
+    assert run().returncode == 64
+    assert run("--version").stdout.startswith("kwitness 0.")
+
+
+def test_a_bad_otel_variable_is_refused_before_anything_runs(live: None, tmp_path: Path) -> None:
+    done = run("run", "--", "touch", str(tmp_path / "ran"), OTEL_EXPORTER_OTLP_ENDPOINT="ftp://x")
+    assert done.returncode == 78
+    assert not (tmp_path / "ran").exists()
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in done.stderr
+
+
+def test_events_are_followed_until_interrupted(live: None) -> None:
+    follower = subprocess.Popen([*KWITNESS, "events", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert follower.stdout
+    assert follower.stderr
+    assert "following" in follower.stderr.readline()
+    child = subprocess.Popen(["/bin/sh", "-c", "exit 5"])
+    child.wait()
+    mine = []
+    for line in follower.stdout:
+        event = json.loads(line)
+        if event.get("process", {}).get("tgid") == child.pid:
+            mine.append(event["kind"])
+            if event["kind"] == "Exit":
+                break
+    follower.send_signal(signal.SIGINT)
+    follower.communicate(timeout=20)
+    assert follower.returncode == 0
+    assert [kind for kind in mine if kind != "OpenFile"] == ["Fork", "Exec", "Exit"]
+
+
+def test_record_without_a_command_and_its_dump(live: None, tmp_path: Path) -> None:
+    tape = tmp_path / "tape.kw"
+    recorder = subprocess.Popen([*KWITNESS, "record", "-o", str(tape)], stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert recorder.stderr
+    assert "recording" in recorder.stderr.readline()
+    child = subprocess.Popen(["/bin/sh", "-c", "sleep 0.01; exit 5", "--token=sesame"])
+    child.wait()
+    time.sleep(0.2)
+    recorder.terminate()
+    recorder.communicate(timeout=20)
+    assert recorder.returncode == 0
+    assert b"sesame" not in tape.read_bytes()
+    assert tape.stat().st_mode & 0o777 == 0o600
+    lines = [line for line in run("replay", "--dump", str(tape)).stdout.splitlines() if f" {child.pid} " in line]
+    assert [line.split()[1] for line in lines][-1] == "exit"
+    assert any("--token=[redacted:value]" in line for line in lines)
+    assert "(sh) exit 5" in lines[-1]
+
+
+def test_console_exporter(live: None) -> None:
+    done = run(
+        "run", "--quiet", "--", "true", OTEL_LOGS_EXPORTER="console", OTEL_TRACES_EXPORTER="none", OTEL_METRICS_EXPORTER="none"
+    )
+    names = [
+        r["eventName"]
+        for line in done.stdout.splitlines()
+        for x in json.loads(line)["resourceLogs"]
+        for y in x["scopeLogs"]
+        for r in y["logRecords"]
+    ]
+    assert names == ["pipeline.run.start", "pipeline.task.start", "pipeline.task.end", "pipeline.run.end"]
