@@ -169,7 +169,9 @@ def test_a_bad_otel_variable_is_refused_before_anything_runs(live: None, tmp_pat
 
 
 def test_events_are_followed_until_interrupted(live: None) -> None:
-    follower = subprocess.Popen([*KWITNESS, "events", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    follower = subprocess.Popen(
+        [*KWITNESS, "events", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
     assert follower.stdout
     assert follower.stderr
     assert "following" in follower.stderr.readline()
