@@ -57,27 +57,27 @@ def main(argv: list[str] | None = None) -> int:
     level = _LEVELS.get(os.environ.get("OTEL_LOG_LEVEL", "info").lower(), logging.INFO)
     logging.basicConfig(level=level, format="kwitness: %(levelname)s: %(message)s", stream=sys.stderr)
     # after the arguments are known: `--help` needs none of it
-    from receiver import commands
+    from receiver.commands import common, observe, replay, serve
 
     if args.version:
-        print(f"kwitness {commands.VERSION}")
+        print(f"kwitness {common.VERSION}")
         return 0
     try:
         match args.name_of_command:
             case "check":
-                return commands.check(args)
+                return serve.check(args)
             case "run":
-                args.command = commands.need_command(args.command)
-                return asyncio.run(commands.run(args))
+                args.command = common.need_command(args.command)
+                return asyncio.run(observe.run(args))
             case "record":
                 args.command = args.command[1:] if args.command[:1] == ["--"] else args.command
-                return asyncio.run(commands.record(args))
+                return asyncio.run(observe.record(args))
             case "replay":
-                return asyncio.run(commands.replay_file(args))
+                return asyncio.run(replay.replay_file(args))
             case "serve":
-                return asyncio.run(commands.serve(args))
+                return asyncio.run(serve.serve(args))
             case "events":
-                return asyncio.run(commands.events(args))
+                return asyncio.run(observe.events(args))
             case _:
                 parser().print_help()
                 return 64

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO
 
-from receiver.core import Core, CoreOptions
+from receiver.core import Core
 from receiver.events import WIRE, EventKind, Ledger, LossReason
 from receiver.export.hub import Hub
 from receiver.kernel.clock import boot_id, boottime_ns, gone, host_name, refuse_time_namespace, wall_offset_ns
 from receiver.kernel.source import Batch, LiveSource, SourceConfig
-from receiver.model import Host
+from receiver.model import CoreOptions, Host
 from receiver.recording import Header, Recorder
 from receiver.session import Session
 from receiver.signals import Metric, MetricSnapshot
@@ -145,8 +145,8 @@ class Observer:
 
     def export_metrics(self) -> None:
         if self.hub:
-            resource = self.core.records.resource("kwitness")
-            start, now = self.core.records.wall(self._started_ns), self.core.records.wall(boottime_ns())
+            resource = self.core.blocks.resource("kwitness")
+            start, now = self.core.blocks.wall(self._started_ns), self.core.blocks.wall(boottime_ns())
             self.hub.put_metrics(MetricSnapshot(resource, start, now, self.metrics()))
 
     def _flush(self) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from receiver.core import CoreOptions
 from receiver.errors import ConfigError
 from receiver.kernel.source import SourceConfig
+from receiver.model import CoreOptions
 
 SIZE_LIMIT = 1 << 20
 

@@ -14,54 +14,29 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
-
 from receiver import semconv as sc
+from receiver.attempts import Attempts
 from receiver.attribution.context import remote_context
 from receiver.attribution.frameworks import Recognisers
 from receiver.attribution.tree import KEPT_FAILED_CHILDREN, KEPT_FILES, KEPT_SIGNALS, Process, ProcessTree
 from receiver.detect import ending, killed, masked_failures, oom_killed, partial_writes
 from receiver.detect.deaths import Ending, signal_name
-from receiver.detect.masked import note_child_end
+from receiver.detect.masked import grade, note_child_end
 from receiver.errors import DecodeError
 from receiver.events import Event, Exec, Existing, Exit, Fork, OomKill, OpenFile, ProcessKey, Signal, Title
 from receiver.kernel.decode import decode
-from receiver.model import Finding, Host, Identity, RemoteContext
-from receiver.redact import Mode, Redactor
-from receiver.signals import Attributes, Metric
+from receiver.model import CoreOptions, Finding, Host, Identity, Watch
+from receiver.redact import Redactor
+from receiver.signals import Metric
 from receiver.signals import Signal as Output
-from receiver.synthesis.ids import run_span_id, run_trace_id, task_span_id
-from receiver.synthesis.metrics import DURATION_BOUNDS, LAG_BOUNDS, Book, folded_error
-from receiver.synthesis.records import Records, run_result, scaled_cpu, task_error
-from receiver.timeline.executions import Execution, Executions, Run, Totals
+from receiver.synthesis.blocks import Blocks
+from receiver.synthesis.logs import Logs
+from receiver.synthesis.metrics import LAG_BOUNDS, Book
+from receiver.synthesis.spans import Spans
+from receiver.timeline.executions import Execution, Executions
 
 SECOND = 1_000_000_000
 SHORT_NS = 10_000_000  # a shorter process without a fact is a count on its parent
-
-
-class CoreOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Bounds and choices. Times in seconds."""
-
-    process_limit: int = 65_536
-    linger_seconds: float = 1.0  # how long an ended process stays known for late events
-    task_grace_seconds: float = 5.0  # without a living process, an attempt is over after this
-    run_grace_seconds: float = 60.0
-    heartbeat_seconds: float = 60.0
-    redaction: Mode = "scrub"
-    include_argv: bool = False  # process.command_args on spans and logs
-    exit_events: bool = False  # process.exit for every end, not only for failures
-    resource_attributes: Attributes = ()
-    service_name: str = ""
-    value_length_limit: int = 0  # OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, characters; 0 is none
-
-
-class Watch(msgspec.Struct, frozen=True):
-    """A command that kwitness itself starts: its first fork is recognised by both pids."""
-
-    pid: int
-    parent_pid: int
-    name: str
-    context: RemoteContext | None = None
 
 
 class Core:
@@ -73,32 +48,32 @@ class Core:
         self.redactor = Redactor(options.redaction)
         self.tree = ProcessTree(options.process_limit, int(options.linger_seconds * SECOND))
         self.executions = Executions(int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND))
+        self._out: list[Output] = []
         self.recognisers = Recognisers()
-        self.records = Records(
+        self.blocks = Blocks(
             host,
             include_argv=options.include_argv,
             resource_attributes=options.resource_attributes,
             service_name=options.service_name,
             value_length_limit=options.value_length_limit,
         )
+        self._spans, self._logs = Spans(self.blocks), Logs(self.blocks)
         self.book = Book()
+        self.attempts = Attempts(self.executions, self._spans, self._logs, self.book, lambda signal: self._out.append(signal))
         self.counts: Counter[str] = Counter()  # decoded, by kind
         self.decode_errors: Counter[str] = Counter()
         self.policy_drops: Counter[str] = Counter()  # events that led to no signal, by reason
         self.on_end: Callable[[Process], None] = _ignore  # told of every attributed process as it ends
-        self.on_close: Callable[[Execution], None] = _ignore  # told of every execution as it closes
-        self._out: list[Output] = []
         self._watches: dict[int, Watch] = {}
         self._watched: dict[int, Execution] = {}
         self.losses: dict[tuple[str, str], int] = {}
         self._hole = False
-        self._unbooked: dict[int, Execution] = {}  # their sums have moved since the metrics were last read
         self._read_at_ns = 0
         self._events_in_book: Counter[str] = Counter()
 
     def feed(self, batch: Iterable[bytes], read_at_ns: int) -> None:
         """Applies records in order. Never raises on what they hold."""
-        self._read_at_ns = read_at_ns
+        self._read_at_ns = self.attempts.read_at_ns = read_at_ns
         existing: list[Existing] = []
         oldest = 0
         for raw in batch:
@@ -121,15 +96,7 @@ class Core:
 
     def tick(self, now_ns: int) -> None:
         """Call about once a second."""
-        for execution in self.executions.due(now_ns):
-            self._close(execution, now_ns)
-        for run in self.executions.due_runs(now_ns):
-            self._close_run(run, now_ns)
-        beat = int(self.options.heartbeat_seconds * SECOND)
-        for execution in self.executions.open.values():
-            if now_ns - execution.heartbeat_ns >= beat:
-                execution.heartbeat_ns = now_ns
-                self._out.append(self.records.task_event(sc.EVENT_PIPELINE_TASK_HEARTBEAT, execution, now_ns, now_ns))
+        self.attempts.tick(now_ns, int(self.options.heartbeat_seconds * SECOND))
         self.tree.sweep(now_ns)
         forgotten, self.tree.forgotten = self.tree.forgotten, []
         for process in forgotten:
@@ -138,17 +105,12 @@ class Core:
     def finish(self, now_ns: int) -> None:
         """Ends what is open; nothing may be fed afterwards."""
         for execution in self.executions.due(1 << 62):
-            self._close(execution, now_ns)
+            self.attempts.close(execution, now_ns)
         for process in self.tree.processes():
             if process.exit is None and process.execution is not None and not process.execution.closed and process.execs:
                 self._emit_process(process, now_ns)
                 self.on_end(process)
-        for execution in list(self.executions.open.values()):
-            if execution.identity.type != "command" or execution.root.exit is None:
-                execution.incomplete, execution.end_ns = True, now_ns
-            self._close(execution, now_ns)
-        for run in list(self.executions.runs.values()):
-            self._close_run(run, now_ns)
+        self.attempts.finish(now_ns)
 
     def take(self) -> list[Output]:
         out, self._out = self._out, []
@@ -156,7 +118,7 @@ class Core:
 
     def set_wall_offset(self, offset_ns: int) -> None:
         """Unix time minus boot time; later signals use it."""
-        self.records.wall_offset_ns = offset_ns
+        self.blocks.wall_offset_ns = offset_ns
 
     def watch(self, watch: Watch) -> None:
         """Expect the fork of a command. Its event must not have been fed yet."""
@@ -174,7 +136,7 @@ class Core:
                 continue
             self.losses[key] = total
             self._hole = True
-            self._out.append(self.records.lost_event(*key, grown, now_ns))
+            self._out.append(self._logs.lost_event(*key, grown, now_ns))
             labels = ((sc.PIPELINE_OBSERVER_EVENT_KIND, key[0]), (sc.PIPELINE_OBSERVER_LOSS_REASON, key[1]))
             self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS_LOST, labels, grown)
 
@@ -197,7 +159,7 @@ class Core:
             self._emit_process(process, now_ns)
         if process is execution.root:
             execution.incomplete = True
-        self._leave(process, execution, now_ns)
+        self.attempts.leave(process, execution, now_ns)
 
     def metrics(self) -> tuple[Metric, ...]:
         for kind, count in self.counts.items():
@@ -205,7 +167,7 @@ class Core:
             if grown:
                 self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS, ((sc.PIPELINE_OBSERVER_EVENT_KIND, kind.lower()),), grown)
                 self._events_in_book[kind] = count
-        self._book_totals()
+        self.attempts.book_totals()
         return self.book.metrics()
 
     def _fork(self, event: Fork) -> None:
@@ -218,7 +180,7 @@ class Core:
                 type="command", source="command", confidence=1.0, evidence="started by kwitness",
             )  # fmt: skip
             process.context = watch.context
-            execution = self._watched[event.process.tgid] = self._enter(process, identity, event.time_boottime_ns)
+            execution = self._watched[event.process.tgid] = self.attempts.enter(process, identity, event.time_boottime_ns)
             execution.started_by = event.parent
         else:
             self._inherit(process)
@@ -233,8 +195,8 @@ class Core:
             if identity is not None and (process.execution is None or process.execution.identity.key != identity.key):
                 start = process.key.start_boottime_ns if type(event) is Existing else event.time_boottime_ns
                 if process.execution is not None:
-                    self._leave(process, process.execution, event.time_boottime_ns)
-                self._enter(process, identity, start)
+                    self.attempts.leave(process, process.execution, event.time_boottime_ns)
+                self.attempts.enter(process, identity, start)
         self._note_unattributed(process)
 
     def _settle(self, events: list[Existing]) -> None:
@@ -271,7 +233,7 @@ class Core:
         if victim.execution is not None:
             victim.execution.oom_killed = True
         self._report(victim, oom_killed(victim, event))
-        self.book.add(sc.METRIC_PIPELINE_TASK_OOM_KILLS, self._task_labels(victim.execution))
+        self.book.add(sc.METRIC_PIPELINE_TASK_OOM_KILLS, self.attempts.labels(victim.execution))
 
     def _exit(self, event: Exit) -> None:
         process = self.tree.exited(event)
@@ -288,107 +250,38 @@ class Core:
         if death is not None:
             self._report(process, death)
         if end.signal and end.cause != "oom_killed":
-            labels = (*self._task_labels(execution), (sc.PROCESS_SIGNAL_NAME, signal_name(end.signal)))
+            labels = (*self.attempts.labels(execution), (sc.PROCESS_SIGNAL_NAME, signal_name(end.signal)))
             self.book.add(sc.METRIC_PIPELINE_TASK_SIGNALS, labels)
         for torn in partial_writes(process, end):
             execution.partial_write = True
             self._report(process, torn)
             cause = dict(torn.facts)[sc.FILE_WRITE_CAUSE]
-            self.book.add(sc.METRIC_PIPELINE_FILE_PARTIAL_WRITES, (*self._task_labels(execution), (sc.FILE_WRITE_CAUSE, cause)))
+            self.book.add(sc.METRIC_PIPELINE_FILE_PARTIAL_WRITES, (*self.attempts.labels(execution), (sc.FILE_WRITE_CAUSE, cause)))
         if not end.failed and process.failed_children:
-            for finding, strong in masked_failures(process):
-                execution.masked |= strong
-                self._report(self.tree.get(finding.process) or process, finding)
+            for finding, culprit, lost_work in masked_failures(process):
+                execution.masked |= lost_work
+                self._report(culprit, finding)
         if end.failed or self.options.exit_events:
-            self._out.append(self.records.exit_event(process, end, f"{event.cpu}-{event.sequence}", self._read_at_ns, self._hole))
+            self._out.append(self._logs.exit_event(process, end, f"{event.cpu}-{event.sequence}", self._read_at_ns, self._hole))
+        process.grade = grade(process)
         parent = process.parent
         if parent is not None and parent.execution is execution:
-            note_child_end(parent, process, end.failed, KEPT_FAILED_CHILDREN)
-        self._account(execution, event)
+            note_child_end(parent, process, KEPT_FAILED_CHILDREN)
+        self.attempts.account(execution, event)
         self._close_or_fold(process, end)
         self.on_end(process)
         process.block = None  # the dead stay known for a while, lightly
-        self._leave(process, execution, event.time_boottime_ns, end)
-
-    def _enter(self, process: Process, identity: Identity, start_ns: int) -> Execution:
-        """The process is (or joins) an attempt of its own identity."""
-        execution = self.executions.open.get(identity.key) or self.executions.ended(identity.key)
-        if execution is None:
-            execution = self._open(process, identity, start_ns)
-        elif execution.closed:
-            self.policy_drops["late_process"] += 1  # its span is out; the process still gets its own
-        self._join(process, execution)
-        return execution
-
-    def _open(self, process: Process, identity: Identity, start_ns: int) -> Execution:
-        context = process.context
-        run = self.executions.runs.get((identity.system, identity.pipeline, identity.run_id))
-        if run is None:
-            run = Run(identity, run_trace_id(identity), run_span_id(identity), start_ns)
-        execution = Execution(identity, run, task_span_id(identity, identity.attempt), process, start_ns)
-        execution.context = context
-        previous = self.executions.ended(msgspec.structs.replace(identity, attempt=identity.attempt - 1).key)
-        if previous is not None:
-            execution.previous_trace_id = previous.trace_id
-        if context is not None and context.sampled:
-            execution.trace_id = context.trace_id
-        elif not run.announced:
-            run.announced = True
-            self._out.append(self.records.run_event(sc.EVENT_PIPELINE_RUN_START, run, start_ns, self._read_at_ns))
-        self.executions.opened(execution)
-        self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, self._task_labels(execution), 1)
-        self._out.append(self.records.task_event(sc.EVENT_PIPELINE_TASK_START, execution, start_ns, self._read_at_ns))
-        return execution
+        self.attempts.leave(process, execution, event.time_boottime_ns, end)
 
     def _inherit(self, process: Process) -> None:
         """A child does its parent's work, until it is shown to do other work."""
         parent = process.parent
         if process.execution is None and parent is not None and parent.execution is not None:
-            self._join(process, parent.execution)
+            self.attempts.join(process, parent.execution)
 
     def _note_unattributed(self, process: Process) -> None:
         if process.execution is None:
             self.policy_drops["unattributed"] += 1
-
-    def _join(self, process: Process, execution: Execution) -> None:
-        process.execution = execution
-        execution.live += 1
-        execution.totals.processes += 1
-        self._unbooked[id(execution)] = execution
-
-    def _leave(self, process: Process, execution: Execution, at_ns: int, end: Ending | None = None) -> None:
-        execution.live -= 1
-        execution.end_ns = max(execution.end_ns, at_ns)
-        self._unbooked[id(execution)] = execution
-        if end is not None and (process is execution.root or process.parent is None or process.parent.execution is not execution):
-            execution.root_failed, execution.error = end.failed, end.error
-        if execution.identity.type == "command" and process is execution.root and not execution.closed and execution.live == 0:
-            self._close(execution, at_ns)
-
-    def _account(self, execution: Execution, event: Exit) -> None:
-        user, system = scaled_cpu(event.user_cpu_ns, event.system_cpu_ns, event.cpu_runtime_ns)
-        totals = execution.totals
-        totals.user_ns += user
-        totals.system_ns += system
-        totals.read_bytes += event.read_bytes
-        totals.written_bytes += event.written_bytes
-
-    def _book_totals(self) -> None:
-        """Moves the sums of executions into the metrics: once per reading of these, not once per process."""
-        for execution in self._unbooked.values():
-            labels, now, before = self._task_labels(execution), execution.totals, execution.booked
-            for mode, amount in (("user", now.user_ns - before.user_ns), ("system", now.system_ns - before.system_ns)):
-                if amount:
-                    self.book.add(sc.METRIC_PIPELINE_TASK_CPU_TIME, (*labels, (sc.CPU_MODE, mode)), amount / 1e9)
-            reads, writes = now.read_bytes - before.read_bytes, now.written_bytes - before.written_bytes
-            for direction, amount in (("read", reads), ("write", writes)):
-                if amount:
-                    self.book.add(sc.METRIC_PIPELINE_TASK_DISK_IO, (*labels, (sc.DISK_IO_DIRECTION, direction)), amount)
-            self.book.add(sc.METRIC_PIPELINE_TASK_PROCESS_COUNT, labels, execution.live - execution.booked_live)
-            execution.booked_live = execution.live
-            for name in Totals.__slots__:
-                setattr(before, name, getattr(now, name))
-        self._unbooked.clear()
 
     def _close_or_fold(self, process: Process, end: Ending) -> None:
         """A span of its own, or a count on the parent (conventions, span rules)."""
@@ -404,47 +297,13 @@ class Core:
 
     def _emit_process(self, process: Process, now_ns: int = 0) -> None:
         process.spanned = True
-        self._out.append(self.records.process_span(process, process.folded, now_ns))
-
-    def _close(self, execution: Execution, now_ns: int) -> None:
-        if execution.closed:
-            return
-        self.executions.close(execution)
-        self.on_close(execution)
-        labels = self._task_labels(execution)
-        result: Attributes = ((sc.PIPELINE_TASK_RUN_RESULT, execution.result),)
-        error = task_error(execution)
-        if error:
-            result = (*result, (sc.ERROR_TYPE, folded_error(error)))
-        seconds = max(0, execution.end_ns - execution.start_ns) / SECOND
-        self.book.record(sc.METRIC_PIPELINE_TASK_DURATION, (*labels, *result), seconds, DURATION_BOUNDS)
-        self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, labels, -1)
-        self._out.append(self.records.task_event(sc.EVENT_PIPELINE_TASK_END, execution, execution.end_ns, now_ns))
-        self._out.append(self.records.task_span(execution))
-        execution.run.incomplete |= execution.incomplete
-        if execution.identity.type == "command":
-            self._close_run(execution.run, now_ns)
-
-    def _close_run(self, run: Run, now_ns: int) -> None:
-        if self.executions.runs.pop(run.key, None) is None or not run.announced:
-            return  # the application has spans of its own for it
-        labels = (
-            (sc.PIPELINE_SYSTEM_NAME, run.identity.system),
-            (sc.PIPELINE_NAME, dict(self.book.task(run.identity))[sc.PIPELINE_NAME]),
-            (sc.PIPELINE_RUN_RESULT, run_result(run)),
-        )
-        self.book.record(sc.METRIC_PIPELINE_RUN_DURATION, labels, max(0, run.end_ns - run.start_ns) / SECOND, DURATION_BOUNDS)
-        self._out.append(self.records.run_event(sc.EVENT_PIPELINE_RUN_END, run, run.end_ns, now_ns))
-        self._out.append(self.records.run_span(run))
+        self._out.append(self._spans.process_span(process, process.folded, now_ns))
 
     def _report(self, process: Process, finding: Finding) -> None:
         process.findings = (*process.findings, finding.kind)
         if process.execution is not None:
             process.execution.add(finding)
-        self._out.append(self.records.finding(finding, process, self._read_at_ns, self._hole))
-
-    def _task_labels(self, execution: Execution | None) -> Attributes:
-        return self.book.task(execution.identity if execution else None)
+        self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._hole))
 
 
 def _ignore(_: object) -> None:

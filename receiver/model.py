@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from receiver.events import ProcessKey
+from receiver.redact import Mode
+from receiver.signals import Attributes
 
 NOBODY = ProcessKey(0, 0)
 
@@ -57,3 +59,28 @@ class Finding(msgspec.Struct, frozen=True):
     severity: int
     evidence: tuple[str, ...]  # event ids
     origin: str = "kernel"
+
+
+class CoreOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bounds and choices. Times in seconds."""
+
+    process_limit: int = 65_536
+    linger_seconds: float = 1.0  # how long an ended process stays known for late events
+    task_grace_seconds: float = 5.0  # without a living process, an attempt is over after this
+    run_grace_seconds: float = 60.0
+    heartbeat_seconds: float = 60.0
+    redaction: Mode = "scrub"
+    include_argv: bool = False  # process.command_args on spans and logs
+    exit_events: bool = False  # process.exit for every end, not only for failures
+    resource_attributes: Attributes = ()
+    service_name: str = ""
+    value_length_limit: int = 0  # OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, characters; 0 is none
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """A command that kwitness itself starts: its first fork is recognised by both pids."""
+
+    pid: int
+    parent_pid: int
+    name: str
+    context: RemoteContext | None = None

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from receiver.core import Core, Watch
+from receiver.core import Core
 from receiver.errors import DataError
 from receiver.events import ProcessKey
 from receiver.kernel.decode import split
+from receiver.model import Watch
 from receiver.recording import Frame, FrameKind, Recorder, Recording
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from receiver.core import Core, CoreOptions, Watch
+from receiver.core import Core
 from receiver.events import (
     Event,
     Exec,
@@ -20,7 +20,7 @@ from receiver.events import (
     Title,
     encode,
 )
-from receiver.model import NOBODY, Finding, Host
+from receiver.model import NOBODY, CoreOptions, Finding, Host, Watch
 from receiver.signals import LogRecord, Span, Value
 
 HOST = Host("00000000-0000-4000-8000-000000000001", "testhost", "5e55104e5e55")

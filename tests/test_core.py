@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.core import Core, CoreOptions
+from receiver.core import Core
 from receiver.events import Exit, FileFlag, FileReason, OomScope, ProcessKey, encode
-from receiver.model import NOBODY
+from receiver.model import NOBODY, CoreOptions
 from receiver.signals import Severity, SpanKind
 from tests.builders import HOST, MS, SELF, WALL_OFFSET_NS, Story, airflow, attributes
 
@@ -71,7 +71,7 @@ def test_every_span_is_sent_once() -> None:
     story.finish()
     ids = [s.span_id for s in story.spans]
     assert len(ids) == len(set(ids))
-    assert story.core.policy_drops["late_process"] == 1
+    assert story.core.attempts.drops["late_process"] == 1
 
 
 def test_an_oom_kill_is_one_finding_and_never_also_killed_by() -> None:
@@ -258,6 +258,26 @@ def test_the_culprit_below_a_failing_wrapper_is_named() -> None:
     mismatches = story.events("pipeline.task.result_mismatch")
     assert [attributes(m)["process.pid"] for m in mismatches] == [writer.tgid]
     assert f"below timeout ({timeout.tgid})" in mismatches[0].body
+
+
+def test_the_culprit_is_named_however_long_the_script_goes_on() -> None:
+    story = Story()
+    root = story.command("bash")
+    timeout = story.spawn(root, "timeout", "1", "python3")
+    writer = story.spawn(timeout, "python3")
+    story.signal(timeout, writer, signal.SIGTERM, comm="timeout")
+    story.open_file(writer, "/data/out.csv")
+    story.exit(writer, signal=15)
+    story.exit(timeout, 124)
+    helper = story.spawn(root, "tail")
+    story.signal(root, helper, signal.SIGTERM)
+    story.exit(helper, signal=15)
+    for _ in range(30):
+        story.tick(60)
+    story.exit(root, 0)
+    facts = [attributes(m) for m in story.events("pipeline.task.result_mismatch")]
+    assert [(f["process.pid"], f["process.exit.code"]) for f in facts] == [(writer.tgid, 143)]
+    assert attributes(story.span("task job"))["pipeline.task.run.result"] == "failure"
 
 
 def test_a_failure_that_the_parent_passes_on_is_not_masked() -> None:
@@ -588,7 +608,7 @@ def test_how_records_are_batched_changes_nothing(cuts: list[int]) -> None:
     story = _long_story()
     core = Core(HOST)
     core.set_wall_offset(WALL_OFFSET_NS)
-    from receiver.core import Watch
+    from receiver.model import Watch
 
     core.watch(Watch(1002, SELF.tgid, "job"))
     at = 0

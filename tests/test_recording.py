@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.core import Core, Watch
+from receiver.core import Core
 from receiver.errors import DataError
 from receiver.events import WIRE
+from receiver.model import Watch
 from receiver.recording import MAGIC, FrameKind, Header, Recorder, Recording
 from receiver.session import Session, replay
 from receiver.signals import LogRecord, Span

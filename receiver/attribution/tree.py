@@ -34,12 +34,14 @@ class Process:
         "failed_children",
         "findings",
         "folded",
+        "grade",
         "image_flags",
         "key",
         "memory_cgroup",
         "oom",
         "open_files",
         "parent",
+        "parent_pid",
         "sibling_senders",
         "signals",
         "spanned",
@@ -55,6 +57,7 @@ class Process:
     def __init__(self, key: ProcessKey, parent: Process | None, comm: str, uid: int) -> None:
         self.key = key
         self.parent = parent
+        self.parent_pid = parent.key.tgid if parent else 0  # stays when the parent is forgotten
         self.comm = comm
         self.uid = uid
         self.executable: str = parent.executable if parent else ""
@@ -78,7 +81,8 @@ class Process:
         self.signals: tuple[Signal, ...] = ()
         self.sibling_senders: tuple[ProcessKey, ...] = ()  # senders that were of the same execution
         self.open_files: tuple[OpenFile, ...] = ()
-        self.failed_children: tuple[Process, ...] = ()
+        self.failed_children: tuple[Process, ...] = ()  # outlives them in the tree: the parent may go on for hours
+        self.grade = 0  # detect.masked.Grade, once it has ended
         self.findings: tuple[str, ...] = ()
         self.folded = 0  # children without a span of their own
         self.spanned = False  # a span names it as its parent, or is its own
@@ -126,6 +130,7 @@ class ProcessTree:
         elif parent is not None:
             known.parent, known.context = parent, known.context or parent.context
         known.stub = False
+        known.parent_pid = event.parent.tgid
         known.cgroup_id = event.cgroup_id
         known.vpid = event.pid_namespace_pid
         return known
@@ -140,6 +145,7 @@ class ProcessTree:
             return process  # live events know better
         process.stub = False
         process.execs += 1
+        process.parent_pid = process.parent_pid or (event.real_parent.tgid or event.parent.tgid)
         process.comm, process.uid = event.comm, event.uid
         process.executable = event.executable.rstrip("/")
         process.argv = event.argv
@@ -214,7 +220,6 @@ class ProcessTree:
 
     def _forget(self, process: Process) -> None:
         self._processes.pop(process.key, None)
-        process.failed_children = ()
         process.open_files = ()
         process.signals = ()
         process.parent = None  # or a chain of short generations would never be freed

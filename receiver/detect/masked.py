@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 from receiver import semconv as sc
 from receiver.attribution.tree import Process
 from receiver.detect.deaths import ending, event_id, fatal_signal, sender_kind
@@ -30,54 +32,61 @@ _PREDICATES = {
 _NO_TIME_NS = 10_000_000
 
 
-def masked_failures(parent: Process) -> list[tuple[Finding, bool]]:
-    """Called when `parent` has exited with 0. Each finding comes with whether it is strong: the work was certainly not done.
+class Grade(IntEnum):
+    """What an end means to the parent that saw it. Set as the process ends, while its signals and files are still known."""
 
-    Strong: the failed one, or whoever made it fail, was OOM-killed, killed from outside its execution, crashed, or left a
-    torn file. Weak: it left with a status other than 0, nobody repeated it with success, and the status is not an answer.
+    SUCCESS = 0
+    ANSWER = 1  # status 1 as an answer
+    STOPPED = 2  # a script that stops its own helper, or a writer whose reader had enough
+    FAILED = 3  # left with another status
+    LOST_WORK = 4  # OOM-killed, crashed, killed from outside its execution, or left a torn file: the work was not done
+
+
+def grade(process: Process) -> Grade:
+    """Call after the process's own findings are made."""
+    end = ending(process)
+    if not end.failed:
+        return Grade.SUCCESS
+    if end.cause == "oom_killed" or sc.EVENT_FILE_PARTIAL_WRITE in process.findings:
+        return Grade.LOST_WORK
+    if sc.EVENT_PROCESS_KILLED in process.findings:
+        own = sender_kind(process, fatal_signal(process, end)) in ("parent", "sibling")
+        return Grade.STOPPED if own else Grade.LOST_WORK
+    if end.signal:
+        return Grade.STOPPED
+    return Grade.ANSWER if _is_answer(process, end.code) else Grade.FAILED
+
+
+def _is_answer(process: Process, code: int) -> bool:
+    if process.exit is None or code != 1:
+        return False
+    lived_ns = process.exit.time_boottime_ns - process.key.start_boottime_ns
+    return process.name in _PREDICATES or lived_ns < _NO_TIME_NS
+
+
+def masked_failures(parent: Process) -> list[tuple[Finding, Process, bool]]:
+    """Called when `parent` has exited with 0. Each finding comes with its culprit, and whether work was certainly lost.
+
+    A failure that was repeated with success, that was an answer, or that was an ordinary stop is none.
     """
     assert parent.exit is not None
     found = []
     for child in parent.failed_children:
         culprit = _deepest(child)
-        strong = _is_strong(culprit)
-        if not strong and (_is_answer(culprit) or _is_ordinary_stop(culprit)):
-            continue
-        found.append((_finding(parent, child, culprit), strong))
+        if culprit.grade >= Grade.FAILED:
+            found.append((_finding(parent, child, culprit), culprit, culprit.grade == Grade.LOST_WORK))
     return found
 
 
 def _deepest(child: Process) -> Process:
-    """Follows failures down to where they began, preferring a strong one at each step."""
+    """Follows failures down to where they began; lost work leads at each step."""
     at = child
     for _ in range(32):
-        below = [c for c in at.failed_children if not (not c.findings and _is_answer(c))]
+        below = [c for c in at.failed_children if c.grade > Grade.ANSWER]
         if not below:
             return at
-        at = next((c for c in below if _is_strong(c)), below[-1])
+        at = max(reversed(below), key=lambda c: c.grade == Grade.LOST_WORK)
     return at
-
-
-def _is_strong(process: Process) -> bool:
-    end = ending(process)
-    if end.cause == "oom_killed" or sc.EVENT_FILE_PARTIAL_WRITE in process.findings:
-        return True
-    if sc.EVENT_PROCESS_KILLED not in process.findings:
-        return False
-    return sender_kind(process, fatal_signal(process, end)) not in ("parent", "sibling")
-
-
-def _is_ordinary_stop(process: Process) -> bool:
-    """A script that stops its own helper, or a writer whose reader had enough."""
-    end = ending(process)
-    return bool(end.signal) or sc.EVENT_PROCESS_KILLED in process.findings
-
-
-def _is_answer(process: Process) -> bool:
-    if process.exit is None or ending(process).code != 1:
-        return False
-    lived_ns = process.exit.time_boottime_ns - process.key.start_boottime_ns
-    return process.name in _PREDICATES or lived_ns < _NO_TIME_NS
 
 
 def _finding(parent: Process, child: Process, culprit: Process) -> Finding:
@@ -102,10 +111,10 @@ def _finding(parent: Process, child: Process, culprit: Process) -> Finding:
     )
 
 
-def note_child_end(parent: Process, child: Process, failed: bool, limit: int) -> None:
+def note_child_end(parent: Process, child: Process, limit: int) -> None:
     """Keeps what `masked_failures` will ask for. A success takes back earlier failures of the same command: it was a retry."""
-    if failed:
+    if child.grade:
         if len(parent.failed_children) < limit:
             parent.failed_children = (*parent.failed_children, child)
     elif parent.failed_children:
-        parent.failed_children = tuple(c for c in parent.failed_children if c.argv != child.argv or _is_strong(c))
+        parent.failed_children = tuple(c for c in parent.failed_children if c.argv != child.argv or c.grade == Grade.LOST_WORK)

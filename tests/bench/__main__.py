@@ -14,10 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from receiver.app import this_host
-from receiver.core import Core, CoreOptions
+from receiver.core import Core
 from receiver.export import encode
 from receiver.export.encode import Envelope, log_record
 from receiver.kernel.source import LiveSource, SourceConfig
+from receiver.model import CoreOptions
 from receiver.semconv import SCHEMA_URL
 from receiver.signals import EMPTY, Block, LogRecord, Severity
 

@@ -9,9 +9,9 @@ import resource
 import sys
 
 from receiver.app import Observer, losses_of
-from receiver.core import CoreOptions, Watch
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.source import SourceConfig
+from receiver.model import CoreOptions, Watch
 from tests.bench.sink import sink_hub
 
 

@@ -15,7 +15,8 @@ from receiver.events import Exit, FileFlag, FileReason, OomKill, OomScope, OpenF
 from tests.live.conftest import Witness, python
 
 pytestmark = pytest.mark.live
-SLEEP = "import time; print('ready', flush=True); time.sleep(60)"
+# signals that the test run itself may have been told to ignore (nohup) are made fatal again
+SLEEP = "import signal as s, time; s.signal(s.SIGHUP, s.SIG_DFL); print('ready', flush=True); time.sleep(60)"
 WRITE = """
 import os, signal, sys, time
 fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from receiver.core import Watch
 from receiver.errors import DecodeError
 from receiver.events import Fork, ProcessKey
 from receiver.kernel.decode import decode, split
+from receiver.model import Watch
 from receiver.recording import FrameKind, Header, Recorder, Recording
 from receiver.redact import Redactor
 from tests.builders import HOST

@@ -1,0 +1,156 @@
+"""`kwitness run`, `record` and `events`: watching from the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from receiver.app import Observer
+from receiver.attribution.context import remote_context
+from receiver.commands.common import FLUSH_SECONDS, colour_wanted, core_options, make_hub, print_event, stop_on_signals
+from receiver.errors import DecodeError
+from receiver.export.console import open_output
+from receiver.export.settings import from_environment
+from receiver.kernel.clock import boottime_ns
+from receiver.kernel.decode import decode
+from receiver.kernel.source import SourceConfig
+from receiver.model import CoreOptions, Watch
+from receiver.redact import Redactor
+from receiver.show import Views, as_json, summary
+
+PROGRESS_SECONDS = 0.25
+
+
+async def run(args: argparse.Namespace) -> int:
+    """`kwitness run` and `kwitness record -- CMD`."""
+    export = from_environment(os.environ)
+    hub, output = make_hub(export, args.otlp_json)
+    record_to = open_output(args.output) if getattr(args, "output", None) else None
+    report = open_output(args.report) if getattr(args, "report", None) else None
+    observer = Observer(SourceConfig(drain_interval_seconds=0.05), core_options(export), hub, record_to)
+    views = Views()
+    observer.core.on_end = views.ended
+    observer.start()
+    try:
+        status, pid = await _run_child(observer, args.command, args.name)
+    finally:
+        observer.end()
+        await observer.close(FLUSH_SECONDS)
+        if output:
+            output.close()
+    execution = observer.core.watched(pid) if pid else None
+    if execution is None:
+        if pid:
+            print("kwitness: the start of the command was not seen: its events were lost", file=sys.stderr)
+        return status
+    view = views.pop(execution)
+    facts = json.dumps(as_json(execution, view, observer.core.losses))
+    if report:
+        with report:
+            report.write(facts.encode() + b"\n")
+    if args.json:
+        print(facts)
+    elif not args.quiet:
+        print(summary(execution, view, observer.core.losses, colour=colour_wanted(sys.stderr.isatty())), file=sys.stderr)
+    return status
+
+
+async def _run_child(observer: Observer, command: list[str], name: str | None) -> tuple[int, int]:
+    """Runs the command under observation. Gives its exit status as a shell would, and its pid (0 if it never started)."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # the terminal sends it to the command too; we wait for its answer
+    try:
+        child = await asyncio.create_subprocess_exec(*command)
+    except FileNotFoundError:
+        print(f"kwitness: {command[0]}: command not found", file=sys.stderr)
+        return 127, 0
+    except PermissionError:
+        print(f"kwitness: {command[0]}: permission denied", file=sys.stderr)
+        return 126, 0
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, _forward, child, number)
+    context = remote_context(tuple(f"{k}={os.environ[k]}" for k in ("TRACEPARENT", "TRACESTATE") if k in os.environ))
+    observer.session.watch(Watch(child.pid, os.getpid(), name or Path(command[0]).name, context), boottime_ns())
+    pump = asyncio.create_task(observer.run())
+    progress = asyncio.create_task(_progress(observer)) if sys.stderr.isatty() else None
+    waiter = asyncio.create_task(child.wait())
+    try:
+        await asyncio.wait({pump, waiter}, return_when=asyncio.FIRST_COMPLETED)
+        status = await waiter
+    finally:
+        if progress:
+            progress.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await progress
+        observer.stop.set()
+    await pump
+    return status if status >= 0 else 128 - status, child.pid
+
+
+def _forward(child: asyncio.subprocess.Process, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        child.send_signal(number)
+
+
+async def _progress(observer: Observer) -> None:
+    """One line that is written over; gone before anything else is printed."""
+    start = boottime_ns()
+    try:
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            open_now = list(observer.core.executions.open.values())
+            live, found = sum(e.live for e in open_now), sum(len(e.findings) for e in open_now)
+            seconds = (boottime_ns() - start) / 1e9
+            sys.stderr.write(
+                f"\r\x1b[Kkwitness  {seconds:6.1f} s  {live} processes  {observer.core.counts.total()} events  {found} findings"
+            )
+            sys.stderr.flush()
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
+async def record(args: argparse.Namespace) -> int:
+    """With a command as `run`; without one, until Ctrl-C or SIGTERM."""
+    if args.command:
+        return await run(args)
+    record_to = open_output(args.output)
+    observer = Observer(SourceConfig(), CoreOptions(), None, record_to)
+    observer.start()
+    stop_on_signals(observer.stop.set)
+    print("kwitness: recording; Ctrl-C ends it", file=sys.stderr)
+    await observer.run()
+    observer.end()
+    await observer.close(0)
+    print(f"kwitness: {observer.core.counts.total()} events in {args.output}", file=sys.stderr)
+    return 0
+
+
+async def events(args: argparse.Namespace) -> int:
+    """Follows decoded events until Ctrl-C."""
+    observer = Observer(SourceConfig(drain_interval_seconds=0.05), CoreOptions(), None)
+    redactor = Redactor()
+
+    def show(batch: list[bytes]) -> None:
+        for raw in batch:
+            with contextlib.suppress(DecodeError):  # counted by the core
+                print_event(decode(raw, redactor), observer.core.blocks.wall_offset_ns, args.json)
+        sys.stdout.flush()
+
+    observer.on_batch = show
+    observer.start()
+    stop_on_signals(observer.stop.set)
+    print("kwitness: following events; Ctrl-C ends it", file=sys.stderr)
+    await observer.run()
+    observer.end()
+    await observer.close(0)
+    return 0

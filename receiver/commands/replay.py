@@ -1,0 +1,66 @@
+"""`kwitness replay`: the same core over a recording."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from receiver.commands.common import FLUSH_SECONDS, colour_wanted, core_options, make_hub, print_event
+from receiver.core import Core
+from receiver.errors import DecodeError
+from receiver.export.settings import from_environment
+from receiver.kernel.decode import decode, split
+from receiver.recording import FrameKind, Recording
+from receiver.redact import Redactor
+from receiver.session import Session, replay
+from receiver.show import Views, as_json, summary
+from receiver.timeline.executions import Execution
+
+
+async def replay_file(args: argparse.Namespace) -> int:
+    """The same core over a recording: its findings, trees and signals."""
+    recording = Recording(Path(args.file))
+    if args.dump:
+        return _dump(recording, args.json)
+    export = from_environment(os.environ)
+    core = Core(recording.header.host, core_options(export))
+    hub, output = make_hub(export, args.otlp_json)
+    views = Views()
+
+    def show(execution: Execution) -> None:
+        if args.json:
+            print(json.dumps(as_json(execution, views.pop(execution), core.losses)))
+        else:
+            print(summary(execution, views.pop(execution), core.losses, colour=colour_wanted(sys.stdout.isatty())))
+
+    core.on_end, core.attempts.on_close = views.ended, show
+    if hub:
+        hub.start()
+    replay(Session(core), recording, (lambda: hub.put(core.take())) if hub else None)
+    if hub:
+        await hub.shutdown(FLUSH_SECONDS)
+    if output:
+        output.close()
+    if recording.truncated:
+        print("kwitness: the recording was cut short; what it holds is shown", file=sys.stderr)
+    if core.decode_errors:
+        print(f"kwitness: {core.decode_errors.total()} records could not be read: {dict(core.decode_errors)}", file=sys.stderr)
+    return 0
+
+
+def _dump(recording: Recording, as_lines: bool) -> int:
+    redactor, bad = Redactor(), 0
+    for frame in recording:
+        if frame.kind != FrameKind.BATCH:
+            continue
+        for raw in split(frame.payload):
+            try:
+                print_event(decode(raw, redactor), recording.header.wall_offset_ns, as_lines)
+            except DecodeError:
+                bad += 1
+    if bad:
+        print(f"kwitness: {bad} records could not be read", file=sys.stderr)
+    return 0

@@ -1,0 +1,80 @@
+"""`kwitness serve` and `kwitness check`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+from pathlib import Path
+
+import msgspec
+
+from receiver import config as configuration
+from receiver.app import Observer
+from receiver.commands.common import VERSION, core_options, stop_on_signals
+from receiver.errors import KwitnessError
+from receiver.export.hub import Hub
+from receiver.export.settings import ExportSettings, from_environment
+
+log = logging.getLogger("kwitness")
+
+
+async def serve(args: argparse.Namespace) -> int:
+    """The service: attach, drop privileges, observe until SIGTERM, flush."""
+    from receiver.admin import Admin
+    from receiver.kernel.privileges import drop
+
+    chosen = configuration.load(Path(args.config) if args.config else None)
+    export = from_environment(os.environ)
+    hub = Hub(export, VERSION)
+    observer = Observer(chosen.kernel, core_options(export, chosen.core), hub)
+    observer.start()
+    if chosen.privileges.drop:
+        drop(chosen.privileges.user)
+    stop_on_signals(observer.stop.set)
+    admin = None
+    if chosen.admin.port:
+        admin = Admin(chosen.admin.host, chosen.admin.port, observer.ready, observer.metrics)
+        await admin.start()
+    log.info("attached to %d hooks; exporting to %s", sum(h.attached for h in observer.source.coverage()), _targets(hub, export))
+    try:
+        await observer.run()
+    finally:
+        observer.end()
+        await observer.close(chosen.shutdown_seconds)
+        if admin:
+            await admin.close()
+    failed = sum(p.failed.total() for p in hub.pipelines)
+    log.info("stopped: %d items exported, %d not", sum(p.exported for p in hub.pipelines), failed)
+    return 0
+
+
+def _targets(hub: Hub, export: ExportSettings) -> str:
+    names = sorted({export.otlp[p.signal].endpoint if p.kind.startswith("otlp_") else p.kind for p in hub.pipelines})
+    return ", ".join(names) or "nowhere"
+
+
+def check(args: argparse.Namespace) -> int:
+    """0 ready, 1 degraded, 2 cannot run."""
+    from receiver.kernel.probes import Probes
+
+    try:
+        probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16)
+        try:
+            probes.attach()
+            coverage = probes.coverage()
+        finally:
+            probes.close()
+    except KwitnessError as error:
+        print(json.dumps({"status": "cannot run", "why": str(error)}) if args.json else f"cannot run: {error}")
+        return 2
+    missing = [hook for hook in coverage if not hook.attached]
+    if args.json:
+        print(json.dumps({"status": "degraded" if missing else "ready", "hooks": msgspec.to_builtins(coverage)}))
+    else:
+        for hook in coverage:
+            state = "attached" if hook.attached else f"MISSING ({hook.why})"
+            print(f"  {hook.hook:<28} {state:<10} {hook.blind}")
+        print(f"degraded: without {', '.join(h.hook for h in missing)}" if missing else "ready")
+    return 1 if missing else 0

@@ -1,0 +1,150 @@
+"""Attributes that many signals share, and the ids that bind signals together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from receiver import semconv as sc
+from receiver.attribution.tree import Process
+from receiver.detect.deaths import Ending, signal_name
+from receiver.model import Host, Identity
+from receiver.signals import Attributes, Block, Value
+from receiver.synthesis.ids import process_span_id
+from receiver.timeline.executions import Execution
+
+_CONTAINER = re.compile(r"(?:^|[/\-:])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
+_RESOURCES = 1024
+
+
+class Blocks:
+    """Attribute blocks and ids of processes, executions and resources. Only the wall clock's offset changes."""
+
+    def __init__(
+        self, host: Host, *, include_argv: bool, resource_attributes: Attributes, service_name: str, value_length_limit: int = 0
+    ) -> None:
+        self.host = host
+        self.wall_offset_ns = 0
+        self.include_argv = include_argv
+        self._service_name = service_name
+        self._limit = value_length_limit
+        self._resource_attributes = resource_attributes
+        self._resources: dict[str, Block] = {}
+        self.unattributed = Block(
+            ((sc.PIPELINE_SYSTEM_NAME, "unknown"), (sc.PIPELINE_MAPPING_SOURCE, "none"), (sc.PIPELINE_MAPPING_CONFIDENCE, 0.0))
+        )
+        self._second = (-1, "")  # the last second that was formatted
+
+    def wall(self, boottime_ns: int) -> int:
+        return boottime_ns + self.wall_offset_ns
+
+    def iso(self, boottime_ns: int) -> str:
+        """ISO 8601 UTC with microseconds, as process.creation.time wants it."""
+        seconds, nanos = divmod(self.wall(boottime_ns), 1_000_000_000)
+        if seconds != self._second[0]:
+            self._second = (seconds, datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
+        return f"{self._second[1]}.{nanos // 1000:06}Z"
+
+    def resource(self, system: str) -> Block:
+        """The observed workload, not us: service.name is the pipeline system unless the user named one."""
+        block = self._resources.get(system)
+        if block is None:
+            if len(self._resources) >= _RESOURCES:
+                return self._resources[next(iter(self._resources))]
+            base: dict[str, Value] = {
+                sc.SERVICE_NAME: self._service_name or system,
+                sc.HOST_NAME: self.host.name,
+                sc.OS_TYPE: "linux",
+                sc.SERVICE_INSTANCE_ID: self.host.name,
+            }
+            base |= dict(self._resource_attributes)
+            block = self._resources[system] = Block(tuple(base.items()))
+        return block
+
+    def task_block(self, execution: Execution) -> Block:
+        if isinstance(execution.block, Block):
+            return execution.block
+        identity = execution.identity
+        items: list[tuple[str, Value]] = [
+            *identity_items(identity),
+            (sc.PIPELINE_TASK_NAME, identity.task),
+            (sc.PIPELINE_TASK_TYPE, identity.type),
+        ]
+        items += [(sc.PIPELINE_TASK_ATTEMPT, identity.attempt), (sc.PIPELINE_MAPPING_SOURCE, identity.source)]
+        if identity.map_index >= 0:
+            items.append((sc.PIPELINE_TASK_MAP_INDEX, identity.map_index))
+        items.append((sc.PIPELINE_MAPPING_CONFIDENCE, identity.confidence))
+        execution.block = Block(self.cut(items))
+        return execution.block
+
+    def process_block(self, process: Process) -> Block:
+        """What is true of the process for as long as its image stays."""
+        if isinstance(process.block, Block):
+            return process.block
+        items: list[tuple[str, Value]] = [
+            (sc.PROCESS_PID, process.key.tgid),
+            (sc.PROCESS_EXECUTABLE_NAME, process.name),
+            (sc.PROCESS_CREATION_TIME, self.iso(process.key.start_boottime_ns)),
+            (sc.PROCESS_USER_ID, process.uid),
+        ]
+        if process.executable:
+            items.append((sc.PROCESS_EXECUTABLE_PATH, process.executable))
+        if process.parent_pid:
+            items.append((sc.PROCESS_PARENT_PID, process.parent_pid))
+        if process.vpid and process.vpid != process.key.tgid:
+            items.append((sc.PROCESS_VPID, process.vpid))
+        if process.memory_cgroup:
+            items.append((sc.PROCESS_LINUX_CGROUP, process.memory_cgroup))
+            if found := _CONTAINER.search(process.memory_cgroup):
+                items.append((sc.CONTAINER_ID, found[1]))
+        if process.argc:
+            items.append((sc.PROCESS_ARGS_COUNT, process.argc))
+        if process.title:
+            items.append((sc.PROCESS_TITLE, process.title))
+        if self.include_argv:
+            items += [(sc.PROCESS_COMMAND_ARGS, process.argv), (sc.PROCESS_WORKING_DIRECTORY, process.working_directory)]
+        process.block = Block(self.cut(items))
+        return process.block
+
+    def exit_items(self, process: Process, end: Ending) -> Attributes:
+        items: list[tuple[str, Value]] = [(sc.PROCESS_EXIT_CODE, end.code), (sc.PROCESS_EXIT_CAUSE, end.cause)]
+        if process.exit is not None:
+            items.append((sc.PROCESS_EXIT_TIME, self.iso(process.exit.time_boottime_ns)))
+        if end.signal:
+            items += [(sc.PROCESS_SIGNAL_NUMBER, end.signal), (sc.PROCESS_SIGNAL_NAME, signal_name(end.signal))]
+        if end.core_dumped:
+            items.append((sc.PROCESS_CORE_DUMPED, True))
+        if end.cause == "oom_killed":
+            items.append((sc.PROCESS_OOM_KILLED, True))
+        if end.failed:
+            items.append((sc.ERROR_TYPE, end.error))
+        return tuple(items)
+
+    def cut(self, items: Iterable[tuple[str, Value]]) -> Attributes:
+        """OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, where one is set."""
+        limit = self._limit
+        if not limit:
+            return tuple(items)
+        return tuple(
+            (k, v[:limit] if isinstance(v, str) else tuple(s[:limit] for s in v) if isinstance(v, tuple) else v) for k, v in items
+        )
+
+    def process_context(self, process: Process) -> tuple[bytes, bytes]:
+        """Trace id and span id of the process's span."""
+        span_id = process_span_id(self.host.boot_id, process.key)
+        execution = process.execution
+        if execution is None:
+            return b"", b""
+        if process.context is not None and process.context.sampled and process.context != execution.context:
+            return process.context.trace_id, span_id
+        return execution.trace_id, span_id
+
+
+def identity_items(identity: Identity) -> Attributes:
+    """System, pipeline and run."""
+    return (
+        (sc.PIPELINE_SYSTEM_NAME, identity.system),
+        (sc.PIPELINE_NAME, identity.pipeline),
+        (sc.PIPELINE_RUN_ID, identity.run_id),
+    )

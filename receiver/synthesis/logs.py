@@ -1,0 +1,117 @@
+"""Findings, starts, heartbeats and ends as event records: the synthetic logs."""
+
+from __future__ import annotations
+
+from receiver import semconv as sc
+from receiver.attribution.tree import Process
+from receiver.detect.deaths import Ending, ending
+from receiver.model import Finding
+from receiver.signals import EMPTY, Attributes, Block, Importance, LogRecord, Severity, Value
+from receiver.synthesis.blocks import Blocks, identity_items
+from receiver.synthesis.outcomes import run_result, task_error
+from receiver.timeline.executions import Execution, Run
+
+
+class Logs:
+    """Builds log records; every one has a uid of its own."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self._made = 0
+
+    def finding(self, finding: Finding, process: Process, observed_ns: int, incomplete: bool) -> LogRecord:
+        trace_id, span_id = self._blocks.process_context(process)
+        execution = process.execution
+        severity = Severity(finding.severity)
+        if finding.kind == sc.EVENT_PROCESS_OOM_KILLED and execution is None:
+            severity = Severity.WARN  # a neighbour, not a task of ours
+        items: Attributes = finding.facts
+        if finding.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH:
+            items = (*items, *self._blocks.exit_items(process, ending(process)))
+        return self._event(
+            finding.kind, severity, finding.sentence, finding.time_boottime_ns, observed_ns,
+            (self._blocks.task_block(execution) if execution else self._blocks.unattributed, self._blocks.process_block(process)),
+            items, trace_id, span_id, finding.evidence[-1], finding.origin, Importance.FINDING,
+            self._blocks.resource(execution.identity.system if execution else "unknown"), incomplete,
+        )  # fmt: skip
+
+    def exit_event(self, process: Process, end: Ending, event: str, observed_ns: int, incomplete: bool) -> LogRecord:
+        assert process.exit is not None and process.execution is not None
+        trace_id, span_id = self._blocks.process_context(process)
+        how = f"{process.name} ({process.key.tgid}) ended with {end.error or 'status 0'}."
+        return self._event(
+            sc.EVENT_PROCESS_EXIT, Severity.ERROR if end.failed else Severity.INFO, how, process.exit.time_boottime_ns, observed_ns,
+            (self._blocks.task_block(process.execution), self._blocks.process_block(process)),
+            self._blocks.exit_items(process, end), trace_id, span_id,
+            event, "kernel", Importance.NORMAL if end.failed else Importance.ROUTINE,
+            self._blocks.resource(process.execution.identity.system), incomplete,
+        )  # fmt: skip
+
+    def task_event(self, name: str, execution: Execution, at_ns: int, observed_ns: int) -> LogRecord:
+        """pipeline.task.start, .heartbeat, .end: with the ids that the span will have."""
+        verb = name.rpartition(".")[2]
+        items: Attributes = ()
+        severity = Severity.DEBUG if verb == "heartbeat" else Severity.INFO
+        who = f"Task {execution.identity.task} ({execution.identity.system}), attempt {execution.identity.attempt}"
+        sentence = f"{who}: {verb}."
+        if verb == "end":
+            items = ((sc.PIPELINE_TASK_RUN_RESULT, execution.result),)
+            if not execution.incomplete:
+                items = (*items, (sc.PIPELINE_TASK_RUN_REPORTED_RESULT, execution.reported))
+            if error := task_error(execution):
+                items = (*items, (sc.ERROR_TYPE, error))
+                severity = Severity.ERROR
+            sentence = f"{who}, ended: {execution.result}."
+        return self._event(
+            name, severity, sentence, at_ns, observed_ns, (self._blocks.task_block(execution),), items,
+            execution.trace_id, execution.span_id, "", "kernel",
+            Importance.ROUTINE if verb == "heartbeat" else Importance.NORMAL,
+            self._blocks.resource(execution.identity.system), False,
+        )  # fmt: skip
+
+    def run_event(self, name: str, run: Run, at_ns: int, observed_ns: int) -> LogRecord:
+        verb = name.rpartition(".")[2]
+        items = identity_items(run.identity)
+        severity = Severity.INFO
+        sentence = f"Run {run.identity.run_id} of {run.identity.pipeline} ({run.identity.system}): {verb}."
+        if verb == "end":
+            result = run_result(run)
+            items = (*items, (sc.PIPELINE_RUN_RESULT, result))
+            if result == "failure":
+                severity = Severity.ERROR
+                items = (*items, (sc.ERROR_TYPE, "task_failed"))
+            sentence = f"Run {run.identity.run_id} of {run.identity.pipeline} ({run.identity.system}) ended: {result}."
+        return self._event(
+            name, severity, sentence, at_ns, observed_ns, (), items, run.trace_id, run.span_id, "", "inferred", Importance.NORMAL,
+            self._blocks.resource(run.identity.system), False,
+        )  # fmt: skip
+
+    def lost_event(self, kind: str, reason: str, count: int, at_ns: int) -> LogRecord:
+        sentence = f"{count} {kind} events were lost before they could be read ({reason})."
+        items: Attributes = (
+            (sc.PIPELINE_OBSERVER_EVENTS_LOST, count),
+            (sc.PIPELINE_OBSERVER_EVENT_KIND, kind),
+            (sc.PIPELINE_OBSERVER_LOSS_REASON, reason),
+        )
+        return self._event(
+            sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST, Severity.WARN, sentence, at_ns, at_ns, (EMPTY,), items, b"", b"",
+            "", "kernel", Importance.FINDING, self._blocks.resource("unknown"), False,
+        )  # fmt: skip
+
+    def _event(
+        self, name: str, severity: Severity, body: str, at_ns: int, observed_ns: int, blocks: tuple[Block, ...], items: Attributes,
+        trace_id: bytes, span_id: bytes, event: str, origin: str, importance: Importance, resource: Block, incomplete: bool,
+    ) -> LogRecord:  # fmt: skip
+        self._made += 1
+        extra: list[tuple[str, Value]] = [
+            (sc.EVENT_NAME, name),
+            (sc.LOG_RECORD_UID, f"{self._blocks.host.session}-{event or 't'}-{self._made}"),
+            (sc.PIPELINE_LOG_ORIGIN, origin),
+        ]
+        if incomplete:
+            extra.append((sc.PIPELINE_OBSERVER_INCOMPLETE, True))
+        return LogRecord(
+            resource, self._blocks.wall(at_ns), self._blocks.wall(observed_ns), severity, name, body,
+            trace_id, span_id if trace_id else b"",
+            blocks, self._blocks.cut((*items, *extra)), importance,
+        )  # fmt: skip

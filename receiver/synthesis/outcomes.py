@@ -1,0 +1,28 @@
+"""What runs and attempts came to, in the words of the conventions."""
+
+from __future__ import annotations
+
+from receiver.timeline.executions import Execution, Run
+
+
+def task_error(execution: Execution) -> str:
+    """error.type of an attempt: its root's, or masked_failure when the root said success."""
+    if execution.incomplete or execution.result == "success":
+        return ""
+    return execution.error if execution.root_failed else "masked_failure"
+
+
+def run_result(run: Run) -> str:
+    if run.incomplete:
+        return "unknown"
+    return "failure" if any(run.failed.values()) else "success"
+
+
+def scaled_cpu(user_ns: int, system_ns: int, runtime_ns: int) -> tuple[int, int]:
+    """Exact run time, shared out as the ticks fell: what getrusage(2) reports (kernel/sched/cputime.c, cputime_adjust)."""
+    if system_ns == 0:
+        return runtime_ns, 0
+    if user_ns == 0:
+        return 0, runtime_ns
+    system = runtime_ns * system_ns // (user_ns + system_ns)
+    return runtime_ns - system, system

@@ -1,0 +1,157 @@
+"""Processes, attempts and runs as spans. Each is made once, when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from receiver import semconv as sc
+from receiver.attribution.tree import Process
+from receiver.detect.deaths import ending
+from receiver.model import Finding
+from receiver.signals import Importance, Link, Span, SpanEvent, SpanKind, Value
+from receiver.synthesis.blocks import Blocks, identity_items
+from receiver.synthesis.ids import process_span_id, task_span_id
+from receiver.synthesis.outcomes import run_result, scaled_cpu, task_error
+from receiver.timeline.executions import Execution, Run
+
+_KEY_FACTS = {
+    sc.EVENT_PROCESS_OOM_KILLED,
+    sc.EVENT_PROCESS_KILLED,
+    sc.EVENT_FILE_PARTIAL_WRITE,
+    sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH,
+}
+
+
+class Spans:
+    """Builds spans from what the timeline knows."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+
+    def process_span(self, process: Process, folded: int, now_ns: int = 0) -> Span:
+        """Of a process that has ended, or (without an exit) of one that we stop watching."""
+        assert process.execution is not None
+        execution = process.execution
+        trace_id, span_id = self._blocks.process_context(process)
+        end = ending(process)
+        ended = process.exit
+        items: list[tuple[str, Value]] = []
+        if ended is None:
+            items += [(sc.PROCESS_EXIT_CAUSE, "unknown"), (sc.PIPELINE_OBSERVER_INCOMPLETE, True)]
+        else:
+            items += self._blocks.exit_items(process, end)
+            user, system = scaled_cpu(ended.user_cpu_ns, ended.system_cpu_ns, ended.cpu_runtime_ns)
+            items += [
+                (sc.PROCESS_USAGE_CPU_USER, user / 1e9),
+                (sc.PROCESS_USAGE_CPU_SYSTEM, system / 1e9),
+                (sc.PROCESS_USAGE_RUN_DELAY, ended.run_delay_ns / 1e9),
+                (sc.PROCESS_USAGE_MEMORY_PEAK, ended.peak_rss_bytes),
+                (sc.PROCESS_USAGE_DISK_READ, ended.read_bytes),
+                (sc.PROCESS_USAGE_DISK_WRITE, ended.written_bytes),
+                (sc.PROCESS_USAGE_IO_READ, ended.read_call_bytes),
+                (sc.PROCESS_USAGE_IO_WRITE, ended.write_call_bytes),
+            ]
+        if folded:
+            items.append((sc.PROCESS_CHILDREN_FOLDED, folded))
+        parent_id, remote, state = self._parent_of(process, trace_id)
+        own = [f for f in execution.findings if f.process == process.key]
+        return Span(
+            self._blocks.resource(execution.identity.system),
+            trace_id,
+            span_id,
+            parent_id,
+            process.name,
+            SpanKind.INTERNAL,
+            self._blocks.wall(process.key.start_boottime_ns),
+            self._blocks.wall(ended.time_boottime_ns if ended else max(now_ns, process.key.start_boottime_ns)),
+            (self._blocks.task_block(execution), self._blocks.process_block(process)),
+            self._blocks.cut(items),
+            events=self.span_events(own),
+            error=end.error if end.failed else "",
+            remote_parent=remote,
+            trace_state=state,
+            importance=Importance.NORMAL if end.failed or own else Importance.ROUTINE,
+        )
+
+    def _parent_of(self, process: Process, trace_id: bytes) -> tuple[bytes, bool, str]:
+        """The nearest ancestor with a span in the same trace, else the application's span, else the task."""
+        assert process.execution is not None
+        at = process.parent
+        for _ in range(64):
+            if at is None or at.execution is not process.execution:
+                break
+            if at.context == process.context and (at.spanned or (at.execs and at.exit is None)):
+                at.spanned = True
+                return process_span_id(self._blocks.host.boot_id, at.key), False, ""
+            at = at.parent
+        if process.context is not None and process.context.trace_id == trace_id and process.context != process.execution.context:
+            return process.context.span_id, True, process.context.trace_state
+        return process.execution.span_id, False, ""
+
+    def span_events(self, findings: Iterable[Finding]) -> tuple[SpanEvent, ...]:
+        return tuple(
+            SpanEvent(self._blocks.wall(f.time_boottime_ns), f.kind, self._blocks.cut(f.facts))
+            for f in findings
+            if f.kind in _KEY_FACTS
+        )
+
+    def task_span(self, execution: Execution) -> Span:
+        identity = execution.identity
+        items: list[tuple[str, Value]] = [(sc.PIPELINE_TASK_RUN_RESULT, execution.result)]
+        if execution.incomplete:
+            items.append((sc.PIPELINE_OBSERVER_INCOMPLETE, True))
+        else:
+            items.append((sc.PIPELINE_TASK_RUN_REPORTED_RESULT, execution.reported))
+        if execution.oom_killed:
+            items.append((sc.PROCESS_OOM_KILLED, True))
+        if execution.partial_write:
+            items.append((sc.FILE_PARTIAL_WRITE, True))
+        error = task_error(execution)
+        if error:
+            items.append((sc.ERROR_TYPE, error))
+        links = []
+        if identity.attempt > 1:
+            previous = task_span_id(identity, identity.attempt - 1)
+            links.append(Link(execution.previous_trace_id, previous, ((sc.PIPELINE_LINK_TYPE, "retry_of"),)))
+        context = execution.context
+        joined = context is not None and context.sampled
+        if context is not None and not joined:
+            links.append(Link(context.trace_id, context.span_id, ((sc.PIPELINE_LINK_TYPE, "application"),)))
+        return Span(
+            self._blocks.resource(identity.system),
+            execution.trace_id,
+            execution.span_id,
+            context.span_id if context is not None and joined else execution.run.span_id,
+            f"task {identity.task}",
+            SpanKind.INTERNAL,
+            self._blocks.wall(execution.start_ns),
+            self._blocks.wall(max(execution.end_ns, execution.start_ns)),
+            (self._blocks.task_block(execution),),
+            self._blocks.cut(items),
+            events=self.span_events(execution.findings),
+            links=tuple(links),
+            error=error,
+            remote_parent=joined,
+            trace_state=context.trace_state if context is not None and joined else "",
+        )
+
+    def run_span(self, run: Run) -> Span:
+        result = run_result(run)
+        items: list[tuple[str, Value]] = [*identity_items(run.identity), (sc.PIPELINE_RUN_RESULT, result)]
+        if run.incomplete:
+            items.append((sc.PIPELINE_OBSERVER_INCOMPLETE, True))
+        if result == "failure":
+            items.append((sc.ERROR_TYPE, "task_failed"))
+        return Span(
+            self._blocks.resource(run.identity.system),
+            run.trace_id,
+            run.span_id,
+            b"",
+            f"run {run.identity.pipeline}",
+            SpanKind.SERVER,
+            self._blocks.wall(run.start_ns),
+            self._blocks.wall(max(run.end_ns, run.start_ns)),
+            (),
+            self._blocks.cut(items),
+            error="task_failed" if result == "failure" else "",
+        )
