@@ -170,7 +170,7 @@ def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
 
 def _findings(findings: Iterable[Finding], start_ns: int, paint: Painter) -> list[str]:
     out = [
-        f"  {paint('✗', _RED)} {(f.time_boottime_ns - start_ns) / 1e9:7.2f}s  {paint(f.kind, _BOLD)}  {f.sentence}  "
+        f"  {paint('✗', _RED)} {(f.time_boottime_ns - start_ns) / 1e9:7.2f}s  {paint(f.kind, _BOLD)}  {printable(f.sentence)}  "
         + paint(f"[{' '.join(f.evidence)}]", _DIM)
         for f in findings
     ]
@@ -198,7 +198,7 @@ def as_json(execution: Execution, view: RunView, losses: dict[tuple[str, str], i
         ],
         "findings": [
             {"kind": f.kind, "pid": f.process.tgid, "seconds": (f.time_boottime_ns - execution.start_ns) / 1e9,
-             "sentence": f.sentence, "facts": dict(f.facts), "evidence": list(f.evidence)}
+             "sentence": printable(f.sentence), "facts": dict(f.facts), "evidence": list(f.evidence)}
             for f in execution.findings
         ],
         "completeness": {

@@ -541,6 +541,16 @@ def test_a_title_shows_and_a_piece_of_argv_is_none() -> None:
     assert attributes(story.span("worker"))["process.title"] == "worker: task 7"
 
 
+def test_hostile_names_are_escaped_in_sentences_and_whole_in_attributes() -> None:
+    story = Story()
+    root = story.command("evil\x1b]0;x\x07\u202e")
+    story.open_file(root, "/data/\x1b[2Jout")
+    story.exit(root, signal=9)
+    for record in story.logs:
+        assert not any(ord(c) < 32 or c == "\u202e" for c in record.body)
+    assert attributes(story.events("file.partial_write")[0])["file.path"] == "/data/\x1b[2Jout"
+
+
 def test_argv_is_sent_only_when_asked_for_and_then_redacted() -> None:
     story = Story(CoreOptions(include_argv=True))
     root = story.command("psql", "--password=hunter2", "db")

@@ -73,9 +73,6 @@ async def _run_child(observer: Observer, command: list[str], name: str | None) -
     except PermissionError:
         print(f"kwitness: {command[0]}: permission denied", file=sys.stderr)
         return 126, 0
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-    loop.add_signal_handler(signal.SIGINT, lambda: None)
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, _forward, child, number)
     context = remote_context(tuple(f"{k}={os.environ[k]}" for k in ("TRACEPARENT", "TRACESTATE") if k in os.environ))

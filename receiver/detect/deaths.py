@@ -12,7 +12,6 @@ from receiver.attribution.tree import Process, ancestors
 from receiver.events import Event, OomKill, OomScope, Signal
 from receiver.model import NOBODY, Finding
 from receiver.signals import Severity
-from receiver.text import printable
 
 SI_USER, SI_QUEUE, SI_TIMER, SI_TKILL, SI_KERNEL = 0, -1, -2, -6, 128  # sigaction(2)
 _POLITE = {signals.SIGTERM, signals.SIGINT, signals.SIGHUP}
@@ -100,7 +99,7 @@ def oom_killed(process: Process, event: OomKill) -> Finding:
         sc.EVENT_PROCESS_OOM_KILLED,
         process.key,
         event.time_boottime_ns,
-        printable(sentence),
+        sentence,
         tuple(facts),
         Severity.FATAL,
         (event_id(event),),
@@ -151,7 +150,7 @@ def killed(process: Process, end: Ending) -> Finding | None:
         sc.EVENT_PROCESS_KILLED,
         process.key,
         process.exit.time_boottime_ns,
-        printable(sentence),
+        sentence,
         tuple(facts),
         Severity.WARN if polite else Severity.ERROR,
         evidence,

@@ -9,7 +9,6 @@ from receiver.attribution.tree import Process
 from receiver.detect.deaths import ending, event_id, fatal_signal, sender_kind
 from receiver.model import Finding
 from receiver.signals import Severity
-from receiver.text import printable
 
 # Status 1 is an answer, not a failure, from these, and from whatever was done in no time (`readlink`, `test -f`, `which`:
 # a version manager's shim alone runs five of them per command).
@@ -103,7 +102,7 @@ def _finding(parent: Process, child: Process, culprit: Process) -> Finding:
         sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH,
         culprit.key,
         parent.exit.time_boottime_ns,
-        printable(sentence),
+        sentence,
         ((sc.PIPELINE_TASK_RUN_RESULT, "failure"), (sc.PIPELINE_TASK_RUN_REPORTED_RESULT, "success")),
         Severity.WARN,
         (event_id(culprit.exit), event_id(parent.exit)),

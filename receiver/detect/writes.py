@@ -11,7 +11,6 @@ from receiver.detect.deaths import Ending, event_id
 from receiver.events import FileFlag, FileReason, OpenFile
 from receiver.model import Finding
 from receiver.signals import Severity
-from receiver.text import printable
 
 _HIDDEN = FileFlag.DELETED | FileFlag.INHERITED_STDIO | FileFlag.SHARES_STDERR
 _BOOKKEEPING = (".lock", ".pid", ".lck")
@@ -61,7 +60,7 @@ def _finding(process: Process, event: OpenFile, cause: str) -> Finding:
         sc.EVENT_FILE_PARTIAL_WRITE,
         process.key,
         process.exit.time_boottime_ns,
-        printable(sentence),
+        sentence,
         facts,
         Severity.ERROR,
         (event_id(event), event_id(process.exit)),

@@ -9,6 +9,7 @@ from receiver.model import Finding
 from receiver.signals import EMPTY, Attributes, Block, Importance, LogRecord, Severity, Value
 from receiver.synthesis.blocks import Blocks, identity_items
 from receiver.synthesis.outcomes import run_result, task_error
+from receiver.text import printable
 from receiver.timeline.executions import Execution, Run
 
 
@@ -111,7 +112,7 @@ class Logs:
         if incomplete:
             extra.append((sc.PIPELINE_OBSERVER_INCOMPLETE, True))
         return LogRecord(
-            resource, self._blocks.wall(at_ns), self._blocks.wall(observed_ns), severity, name, body,
+            resource, self._blocks.wall(at_ns), self._blocks.wall(observed_ns), severity, name, printable(body),
             trace_id, span_id if trace_id else b"",
             blocks, self._blocks.cut((*items, *extra)), importance,
         )  # fmt: skip

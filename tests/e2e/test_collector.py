@@ -69,12 +69,17 @@ def serve(tmp_path: Path, collector: Collector, **options: str) -> tuple[subproc
     service = subprocess.Popen(
         [*KWITNESS, "serve", "-c", str(config)], env=otlp(collector, "grpc") | options, stderr=subprocess.PIPE, text=True, cwd=ROOT
     )
+    wait_ready(service, port)
+    return service, port
+
+
+def wait_ready(service: subprocess.Popen[str], port: int) -> None:
     deadline = time.monotonic() + 20
     while True:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer:
                 assert answer.read() == b"ready\n"
-                return service, port
+                return
         except OSError:
             if service.poll() is not None or time.monotonic() > deadline:
                 service.kill()
@@ -152,6 +157,21 @@ def test_a_collector_that_restarts_in_the_middle_misses_nothing(collector: Colle
     assert sorted(failed) == sorted(expected)
     uids = [r["values"]["log.record.uid"] for r in collector.logs()]
     assert len(uids) == len(set(uids))
+
+
+def test_without_a_collector_the_service_still_watches_and_still_stops(live: None, tmp_path: Path) -> None:
+    """Ready though nobody takes its signals; SIGTERM ends it within its own flush limit, and says what was not sent."""
+    config = tmp_path / "kwitness.toml"
+    port = free_port()
+    config.write_text(f"shutdown_seconds = 1.0\n[admin]\nport = {port}\n")
+    env = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
+    service = subprocess.Popen([*KWITNESS, "serve", "-c", str(config)], env=env, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    wait_ready(service, port)
+    subprocess.run(["bash", "-c", "sleep 0.02; exit 3"], env=airflow("lonely"), check=False)
+    log = stop(service)
+    assert "export of" in log
+    assert "0 items exported" in log
+    assert "connection" in log
 
 
 def test_a_config_error_is_one_line(tmp_path: Path) -> None:

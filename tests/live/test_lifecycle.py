@@ -263,6 +263,44 @@ os.wait()
     assert witness.one(middle, Fork).parent.tgid == child.pid
 
 
+def test_a_traced_process_tells_tracer_and_real_parent(witness: Witness) -> None:
+    child = python("import os, sys; sys.stdin.read(); os.execv('/bin/true', ['true'])", stdin=subprocess.PIPE)
+    seize = "import ctypes, sys\nassert ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), 0, 0) == 0\n"
+    seize += "print('seized', flush=True); sys.stdin.read()"
+    tracer = python(seize, str(child.pid), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert tracer.stdout
+    assert tracer.stdout.readline() == "seized\n"
+    assert child.stdin
+    child.stdin.close()
+    while not [e for e in witness.of(child.pid, Exec) if e.argv == ("true",)]:
+        os.sched_yield()
+    tracer.communicate("")
+    child.wait()
+    event = witness.of(child.pid, Exec)[-1]
+    assert (event.parent.tgid, event.real_parent.tgid) == (tracer.pid, os.getpid())
+
+
+def test_a_hook_that_cannot_attach_is_reported_and_the_rest_works(live: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from receiver.kernel import probes
+    from receiver.kernel.probes import Hook
+
+    bogus = {"on_title": "no_such_tracepoint", "on_oom_kill": "sched_switch"}
+    hooks = tuple(
+        Hook(h.program, bogus.get(h.program, h.tracepoint), h.arguments, h.blind, h.required, h.iterator) for h in probes.HOOKS
+    )
+    monkeypatch.setattr(probes, "HOOKS", hooks)
+    witness = Witness()
+    coverage = {c.program: c for c in witness.source.coverage()}
+    child = subprocess.Popen(["/bin/true"])
+    child.wait()
+    assert witness.one(child.pid, Exit).wait_status == 0
+    witness.source.close()
+    assert (coverage["on_title"].attached, coverage["on_title"].why) == (False, "this kernel has no tracepoint no_such_tracepoint")
+    assert "arguments here, not 2" in coverage["on_oom_kill"].why
+    assert coverage["on_title"].blind == "titles that workers give themselves"
+    assert coverage["on_exec"].attached
+
+
 def test_a_reused_pid_has_another_key(witness: Witness) -> None:
     """Through ns_last_pid, which makes the kernel hand out a number again."""
     last = Path("/proc/sys/kernel/ns_last_pid")
