@@ -231,8 +231,8 @@ static __always_inline void fill_image(struct scratch *s, struct event_exec *e, 
 
 	if (is_deleted(dentry))
 		e->image_flags |= IMAGE_EXECUTABLE_DELETED;
-	e->executable = append_path(s, BPF_CORE_READ(executable, f_path.mnt), dentry, &cut);
-	e->working_directory = append_path(s, BPF_CORE_READ(task, fs, pwd.mnt), BPF_CORE_READ(task, fs, pwd.dentry), &cut);
+	e->executable = append_path(s, task, BPF_CORE_READ(executable, f_path.mnt), dentry, &cut);
+	e->working_directory = append_path(s, task, BPF_CORE_READ(task, fs, pwd.mnt), BPF_CORE_READ(task, fs, pwd.dentry), &cut);
 	e->memory_cgroup = append_cgroup(s, memory_cgroup);
 	if (cut)
 		e->image_flags |= IMAGE_PATH_CUT;

@@ -69,7 +69,7 @@ static long on_descriptor(u32 descriptor, struct file_walk *walk)
 		e->file_flags |= FILE_INHERITED_STDIO;
 	if (file == walk->stderr_file)
 		e->file_flags |= FILE_SHARES_STDERR;
-	e->path = append_path(walk->scratch, BPF_CORE_READ(file, f_path.mnt), dentry, &cut);
+	e->path = append_path(walk->scratch, walk->task, BPF_CORE_READ(file, f_path.mnt), dentry, &cut);
 	if (cut)
 		e->file_flags |= FILE_PATH_CUT;
 	submit_record(walk->scratch, &bulk_ring, EVENT_OPEN_FILE, false);

@@ -12,6 +12,8 @@ struct path_walk {
 	struct scratch *scratch;
 	struct dentry *dentry;
 	struct mount *mount;
+	struct dentry *root_dentry; /* where the process's own view begins: chroot(2), pivot_root(2) */
+	struct mount *root_mount;
 	u32 position; /* of the first byte in scratch->path; TEXT_BYTES when empty */
 	u32 done;
 };
@@ -43,6 +45,10 @@ static long on_path_step(u32 index, struct path_walk *walk)
 	const void *name;
 	u32 length;
 
+	if (dentry == walk->root_dentry && mount == walk->root_mount) {
+		walk->done = 1;
+		return 1;
+	}
 	if (dentry == BPF_CORE_READ(mount, mnt.mnt_root)) {
 		above = BPF_CORE_READ(mount, mnt_parent);
 		if (above == mount) {
@@ -78,14 +84,22 @@ static __always_inline u16 append_path_text(struct scratch *s, u32 position)
 	return append_kernel(s, &s->path[position], length);
 }
 
-/* Appends the path as the mount tree has it; *cut is set when its front did not fit. */
-static __always_inline u16 append_path(struct scratch *s, struct vfsmount *mnt, struct dentry *dentry, bool *cut)
+static __always_inline struct mount *mount_of(struct vfsmount *mnt)
+{
+	return (void *)mnt - bpf_core_field_offset(struct mount, mnt);
+}
+
+/* Appends the path as the task sees it, from its own root; *cut is set when its front did not fit. */
+static __always_inline u16 append_path(struct scratch *s, struct task_struct *task, struct vfsmount *mnt, struct dentry *dentry,
+				       bool *cut)
 {
 	struct path_walk walk = {};
 
 	walk.scratch = s;
 	walk.dentry = dentry;
-	walk.mount = (void *)mnt - bpf_core_field_offset(struct mount, mnt);
+	walk.mount = mount_of(mnt);
+	walk.root_dentry = BPF_CORE_READ(task, fs, root.dentry);
+	walk.root_mount = mount_of(BPF_CORE_READ(task, fs, root.mnt));
 	walk.position = TEXT_BYTES;
 	bpf_loop(PATH_DEPTH, on_path_step, &walk, 0);
 	if (!walk.done)

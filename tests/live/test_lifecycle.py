@@ -37,6 +37,15 @@ def test_exec_tells_argv_paths_ids_and_parent(witness: Witness, tmp_path: Path) 
     assert event.image_flags == 0
 
 
+def test_paths_are_those_that_the_process_sees(witness: Witness, tmp_path: Path) -> None:
+    """In a root directory of its own, as in a container."""
+    code = f"import os; os.chroot({str(tmp_path)!r}); os.chdir('/in'); os.open('/in/out', os.O_CREAT | os.O_WRONLY); os.abort()"
+    (tmp_path / "in").mkdir()
+    child = python(code)
+    child.wait()
+    assert "/in/out" in {e.path for e in witness.of(child.pid, OpenFile)}
+
+
 def test_the_key_is_pid_and_start_time_of_proc(witness: Witness) -> None:
     child = python("import time; time.sleep(30)")
     try:
