@@ -24,7 +24,8 @@ log = logging.getLogger("kwitness")
 TICK_SECONDS = 1.0
 CLOCK_SECONDS = 10.0
 CANARY_SECONDS = 10.0
-STEP_NS = 50_000_000  # wall clock moved by more than this: a step, not slew
+STEP_NS = 50_000_000  # the wall clock moved by more than this: a step, not slew
+SLEW_NS = 500_000  # by less: the noise of measuring
 
 
 def this_host() -> Host:
@@ -126,7 +127,7 @@ class Observer:
         offset = wall_offset_ns()
         if abs(offset - self._wall_offset) > STEP_NS:
             log.warning("the wall clock moved by %.3f s", (offset - self._wall_offset) / 1e9)
-        if offset != self._wall_offset:
+        if abs(offset - self._wall_offset) > SLEW_NS:
             self._wall_offset = offset
             self.session.wall_offset(offset, boottime_ns())
 

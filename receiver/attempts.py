@@ -55,9 +55,12 @@ class Attempts:
         for run in list(self.executions.runs.values()):
             self.close_run(run, now_ns)
 
-    def enter(self, process: Process, identity: Identity, start_ns: int) -> Execution:
-        """The process is (or joins) an attempt of its own identity."""
+    def enter(self, process: Process, identity: Identity, start_ns: int) -> Execution | None:
+        """The process is (or joins) an attempt of its own identity. None, and counted, when too many are open."""
         execution = self.executions.open.get(identity.key) or self.executions.ended(identity.key)
+        if execution is None and self.executions.full:
+            self.drops["too_many_executions"] += 1
+            return None
         if execution is None:
             execution = self._open(process, identity, start_ns)
         elif execution.closed:
@@ -141,6 +144,8 @@ class Attempts:
         self._emit(self._logs.task_event(sc.EVENT_PIPELINE_TASK_END, execution, execution.end_ns, now_ns))
         self._emit(self._spans.task_span(execution))
         execution.run.incomplete |= execution.incomplete
+        if execution.identity.type != "command":  # a command's are still to be shown
+            execution.findings = []
         if execution.identity.type == "command":
             self.close_run(execution.run, now_ns)
 

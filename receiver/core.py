@@ -180,8 +180,10 @@ class Core:
                 type="command", source="command", confidence=1.0, evidence="started by kwitness",
             )  # fmt: skip
             process.context = watch.context
-            execution = self._watched[event.process.tgid] = self.attempts.enter(process, identity, event.time_boottime_ns)
-            execution.started_by = event.parent
+            execution = self.attempts.enter(process, identity, event.time_boottime_ns)
+            if execution is not None:
+                execution.started_by = event.parent
+                self._watched[event.process.tgid] = execution
         else:
             self._inherit(process)
             self._note_unattributed(process)

@@ -558,6 +558,29 @@ def test_argv_is_sent_only_when_asked_for_and_then_redacted() -> None:
     assert attributes(story.span("psql"))["process.command_args"] == ("psql", "--password=[redacted:value]", "db")
 
 
+def test_creation_time_stays_though_the_clock_is_set() -> None:
+    story = Story()
+    root = story.command("bash")
+    story.core.set_wall_offset(WALL_OFFSET_NS + 7 * MS)
+    story.exec(root, "python3")
+    story.core.set_wall_offset(WALL_OFFSET_NS)
+    story.oom(root)
+    story.core.set_wall_offset(WALL_OFFSET_NS + 9 * MS)
+    story.title(root, "worker: busy")
+    story.exit(root, signal=9)
+    times = {attributes(s)["process.creation.time"] for s in story.signals if "process.pid" in attributes(s)}
+    assert len(times) == 1
+
+
+def test_a_flood_of_forged_identities_is_bounded_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.timeline.executions.OPEN_LIMIT", 50)
+    story = Story()
+    for index in range(80):
+        story.spawn(INIT, "bash", environ=airflow(run=f"forged_{index}"))
+    assert len(story.core.executions.open) == 50
+    assert story.core.attempts.drops["too_many_executions"] == 30
+
+
 def test_the_tree_is_bounded_and_counts_what_it_forgets() -> None:
     story = Story(CoreOptions(process_limit=100))
     for _ in range(150):

@@ -26,6 +26,7 @@ class Process:
         "cgroup_id",
         "comm",
         "context",
+        "created",
         "environ",
         "execs",
         "executable",
@@ -86,6 +87,7 @@ class Process:
         self.findings: tuple[str, ...] = ()
         self.folded = 0  # children without a span of their own
         self.spanned = False  # a span names it as its parent, or is its own
+        self.created = ""  # process.creation.time as first stated: part of the identity, so a clock that slews must not move it
         self.block: object = None  # synthesis keeps the encoded attributes here
 
     @property

@@ -82,10 +82,11 @@ class Blocks:
         """What is true of the process for as long as its image stays."""
         if isinstance(process.block, Block):
             return process.block
+        process.created = process.created or self.iso(process.key.start_boottime_ns)
         items: list[tuple[str, Value]] = [
             (sc.PROCESS_PID, process.key.tgid),
             (sc.PROCESS_EXECUTABLE_NAME, process.name),
-            (sc.PROCESS_CREATION_TIME, self.iso(process.key.start_boottime_ns)),
+            (sc.PROCESS_CREATION_TIME, process.created),
             (sc.PROCESS_USER_ID, process.uid),
         ]
         if process.executable:

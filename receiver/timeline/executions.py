@@ -10,6 +10,7 @@ from receiver.model import Finding, Identity, RemoteContext
 
 REMEMBERED_ENDED = 4096  # attempts whose span is out: a late process of theirs must not open a second one
 KEPT_FINDINGS = 256
+OPEN_LIMIT = 10_000  # attempts, and runs, at a time: an environment can name any number of them
 
 RunKey = tuple[str, str, str]
 
@@ -109,6 +110,10 @@ class Executions:
 
     def ended(self, key: object) -> Execution | None:
         return self._ended.get(key)
+
+    @property
+    def full(self) -> bool:
+        return len(self.open) >= OPEN_LIMIT or len(self.runs) >= OPEN_LIMIT
 
     def opened(self, execution: Execution) -> None:
         self.open[execution.identity.key] = execution
