@@ -10,15 +10,16 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO
 
+from receiver import semconv as sc
 from receiver.core import Core
-from receiver.events import WIRE, EventKind, Ledger, LossReason
+from receiver.events import WIRE, EventKind, FilterReason, Ledger, LossReason
 from receiver.export.hub import Hub
 from receiver.kernel.clock import boot_id, boottime_ns, gone, host_name, refuse_time_namespace, wall_offset_ns
 from receiver.kernel.source import Batch, LiveSource, SourceConfig
 from receiver.model import CoreOptions, Host
 from receiver.recording import Header, Recorder
 from receiver.session import Session
-from receiver.signals import Metric, MetricSnapshot
+from receiver.signals import Metric, MetricSnapshot, Point
 
 log = logging.getLogger("kwitness")
 TICK_SECONDS = 1.0
@@ -142,7 +143,20 @@ class Observer:
         return "ready"
 
     def metrics(self) -> tuple[Metric, ...]:
-        return self.core.metrics() + (self.hub.metrics() if self.hub else ())
+        skipped = tuple(
+            Point(
+                (
+                    (sc.PIPELINE_OBSERVER_EVENT_KIND, EventKind(kind).name.lower()),
+                    (sc.PIPELINE_OBSERVER_LOSS_REASON, reason.name.lower()),
+                ),
+                n,
+            )
+            for kind, counts in enumerate(self.source.ledger().filtered)
+            for reason, n in zip(FilterReason, counts, strict=True)
+            if n and kind
+        )
+        own = (Metric(*sc.METRIC_PIPELINE_OBSERVER_SKIPPED, skipped),)
+        return self.core.metrics() + own + (self.hub.metrics() if self.hub else ())
 
     def export_metrics(self) -> None:
         if self.hub:

@@ -27,7 +27,7 @@ from receiver.events import Event, Exec, Existing, Exit, Fork, OomKill, OpenFile
 from receiver.kernel.decode import decode
 from receiver.model import CoreOptions, Finding, Host, Identity, Watch
 from receiver.redact import Redactor
-from receiver.signals import Metric
+from receiver.signals import Metric, Point
 from receiver.signals import Signal as Output
 from receiver.synthesis.blocks import Blocks
 from receiver.synthesis.logs import Logs
@@ -36,6 +36,7 @@ from receiver.synthesis.spans import Spans
 from receiver.timeline.executions import Execution, Executions
 
 SECOND = 1_000_000_000
+HOLE_NS = 60 * SECOND  # how long after a loss records are marked incomplete
 SHORT_NS = 10_000_000  # a shorter process without a fact is a count on its parent
 
 
@@ -67,7 +68,7 @@ class Core:
         self._watches: dict[int, Watch] = {}
         self._watched: dict[int, Execution] = {}
         self.losses: dict[tuple[str, str], int] = {}
-        self._hole = False
+        self._hole_until_ns = 0
         self._read_at_ns = 0
         self._events_in_book: Counter[str] = Counter()
 
@@ -81,12 +82,13 @@ class Core:
                 event = decode(raw, self.redactor)
             except DecodeError as error:
                 self.decode_errors[error.reason] += 1
+                self._count_lost("unknown", f"decode_{error.reason}", 1)
                 continue
             if not oldest:
                 oldest = event.time_boottime_ns
-            name = type(event).__name__
+            name, handle = _HANDLERS[type(event)]
             self.counts[name] += 1
-            _HANDLERS[type(event)](self, event)
+            handle(self, event)
             if type(event) is Existing:
                 existing.append(event)
         if existing:
@@ -135,10 +137,18 @@ class Core:
             if grown <= 0:
                 continue
             self.losses[key] = total
-            self._hole = True
+            self._hole_until_ns = now_ns + HOLE_NS
             self._out.append(self._logs.lost_event(*key, grown, now_ns))
-            labels = ((sc.PIPELINE_OBSERVER_EVENT_KIND, key[0]), (sc.PIPELINE_OBSERVER_LOSS_REASON, key[1]))
-            self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS_LOST, labels, grown)
+            self._count_lost(*key, grown)
+
+    def _count_lost(self, kind: str, reason: str, count: int) -> None:
+        labels = ((sc.PIPELINE_OBSERVER_EVENT_KIND, kind), (sc.PIPELINE_OBSERVER_LOSS_REASON, reason))
+        self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS_LOST, labels, count)
+
+    @property
+    def _hole(self) -> bool:
+        """Whether events were lost shortly before the batch at hand: what is said now may lack a fact."""
+        return self._read_at_ns < self._hole_until_ns
 
     def living(self) -> list[ProcessKey]:
         """Processes whose exit was not seen. After a loss, ask the host which of them are gone, and call `vanished`."""
@@ -165,10 +175,12 @@ class Core:
         for kind, count in self.counts.items():
             grown = count - self._events_in_book[kind]
             if grown:
-                self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS, ((sc.PIPELINE_OBSERVER_EVENT_KIND, kind.lower()),), grown)
+                self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS, ((sc.PIPELINE_OBSERVER_EVENT_KIND, kind),), grown)
                 self._events_in_book[kind] = count
         self.attempts.book_totals()
-        return self.book.metrics()
+        drops = self.policy_drops + self.tree.drops + self.attempts.drops
+        points = tuple(Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), count) for reason, count in drops.items())
+        return (*self.book.metrics(), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, points))
 
     def _fork(self, event: Fork) -> None:
         process = self.tree.fork(event)
@@ -312,14 +324,14 @@ def _ignore(_: object) -> None:
     """Nobody listens."""
 
 
-_HANDLERS: dict[type, Callable[[Core, Any], None]] = {
-    Fork: Core._fork,
-    Exec: Core._exec,
-    Existing: Core._exec,
-    Title: Core._title,
-    Exit: Core._exit,
-    Signal: Core._signal,
-    OomKill: Core._oom_kill,
-    OpenFile: Core._open_file,
+_HANDLERS: dict[type, tuple[str, Callable[[Core, Any], None]]] = {
+    Fork: ("fork", Core._fork),
+    Exec: ("exec", Core._exec),
+    Existing: ("existing", Core._exec),
+    Title: ("title", Core._title),
+    Exit: ("exit", Core._exit),
+    Signal: ("signal", Core._signal),
+    OomKill: ("oom_kill", Core._oom_kill),
+    OpenFile: ("open_file", Core._open_file),
 }
 __all__ = ["Core", "CoreOptions", "Event", "ProcessKey", "Watch"]

@@ -123,6 +123,18 @@ METRIC_PIPELINE_TASK_SIGNALS: Final = ("pipeline.task.signals", "counter", "{sig
 METRIC_PIPELINE_FILE_PARTIAL_WRITES: Final = ("pipeline.file.partial_writes", "counter", "{write}", "Files left half written.")
 METRIC_PIPELINE_OBSERVER_EVENTS: Final = ("pipeline.observer.events", "counter", "{event}", "Kernel events decoded.")
 METRIC_PIPELINE_OBSERVER_EVENTS_LOST: Final = ("pipeline.observer.events_lost", "counter", "{event}", "Kernel events lost.")
+METRIC_PIPELINE_OBSERVER_SKIPPED: Final = (
+    "pipeline.observer.skipped",
+    "counter",
+    "{event}",
+    "Kernel events that the hooks saw and left alone on purpose.",
+)
+METRIC_PIPELINE_OBSERVER_DROPS: Final = (
+    "pipeline.observer.drops",
+    "counter",
+    "{event}",
+    "Events that led to no signal and state that had to be forgotten.",
+)
 METRIC_PIPELINE_OBSERVER_LAG: Final = ("pipeline.observer.lag", "histogram", "s", "Time from the kernel's stamp to our reading.")
 METRIC_PIPELINE_OBSERVER_QUEUE_DROPPED: Final = (
     "pipeline.observer.queue.dropped",

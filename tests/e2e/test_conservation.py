@@ -78,8 +78,7 @@ def close_ledger(observer: Observer) -> None:
         if kind is EventKind.EXISTING:
             continue
         assert ledger.seen[kind] == ledger.submitted[kind] + sum(ledger.filtered[kind]) + sum(ledger.lost[kind]), kind
-        name = "".join(part.capitalize() for part in kind.name.split("_"))
-        assert ledger.submitted[kind] == observer.core.counts[name], kind
+        assert ledger.submitted[kind] == observer.core.counts[kind.name.lower()], kind
     assert not observer.core.decode_errors
 
 

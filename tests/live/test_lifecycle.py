@@ -153,10 +153,11 @@ for _ in range(40): hashlib.sha256(bytes(1 << 20)).digest()
 fd = os.open({str(tmp_path / "out")!r}, os.O_CREAT | os.O_WRONLY)
 os.write(fd, b"x" * 123456); os.fsync(fd)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+print(next(line.split()[1] for line in open("/proc/self/io") if line.startswith("write_bytes")))
 """
     child = python(code, stdout=subprocess.PIPE)
     assert child.stdout
-    peak_kib = int(child.stdout.read())
+    peak_kib, written = map(int, child.stdout.read().split())
     child.stdout.close()
     _, _, usage = os.wait4(child.pid, 0)
     child.returncode = 0
@@ -165,7 +166,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
     assert event.peak_rss_bytes == pytest.approx(peak_kib * 1024, abs=2 << 20)
     assert event.cpu_runtime_ns / 1e9 == pytest.approx(usage.ru_utime + usage.ru_stime, rel=0.1, abs=0.02)
     assert event.write_call_bytes == pytest.approx(123456, abs=128)
-    assert event.written_bytes >= 122880  # whole pages that fsync pushed out
+    assert event.written_bytes == written
     assert event.run_delay_ns < 60 * 10**9
 
 
@@ -251,7 +252,9 @@ libc.prctl(15, title[:15], 0, 0, 0)
     event = witness.of(child.pid, Title)[-1]
     assert event.title == title
     assert event.comm == title[:15]
-    assert witness.one(child.pid, Exit).title == title
+    # before 6.14 the exit hook comes after the memory is gone: only the rename tells the title there
+    late = any(c.program == "on_exit_legacy" and c.attached for c in witness.source.coverage())
+    assert witness.one(child.pid, Exit).title == ("" if late else title)
 
 
 def test_double_fork_keeps_the_creator(witness: Witness) -> None:
