@@ -55,11 +55,13 @@ int on_existing(struct bpf_iter__task *context)
 	}
 
 	walk.scratch = s;
+	s->environ_bytes = 0;
+	s->inside_variable = 0;
 	walk.task = task;
 	walk.at = BPF_CORE_READ(mm, env_start);
 	walk.end = BPF_CORE_READ(mm, env_end);
 	bpf_loop(ENV_STEPS, on_others_variable, &walk, 0);
-	e->environ = walk.kept_bytes;
+	e->environ = s->environ_bytes;
 	e->image_flags |= walk.flags;
 
 	used = s->used;

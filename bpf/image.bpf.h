@@ -22,9 +22,7 @@ struct env_walk {
 	struct task_struct *task; /* NULL: the current one */
 	u64 at;
 	u64 end;
-	u16 kept_bytes;
 	u16 flags;
-	u32 inside; /* the piece at hand continues a variable longer than ENV_BYTES */
 	u32 secret;
 	u32 kind;
 };
@@ -111,21 +109,21 @@ static __always_inline long take_variable(struct env_walk *walk, long bytes, con
 		return 1;
 	}
 	walk->at += whole ? bytes : bytes - 1;
-	if (walk->inside) {
-		walk->inside = !whole;
+	if (s->inside_variable) {
+		s->inside_variable = !whole;
 		return 0;
 	}
-	walk->inside = !whole;
+	s->inside_variable = !whole;
 	if (!is_allowed(walk, sleepable))
 		return 0;
 	if (!whole)
 		walk->flags |= IMAGE_ENVIRON_CUT;
-	if (walk->kept_bytes + bytes > TEXT_BYTES) {
+	if (s->environ_bytes + bytes > TEXT_BYTES) {
 		walk->flags |= IMAGE_ENVIRON_CUT;
 		return 1;
 	}
 	added = append_kernel(s, s->variable, bytes & (2 * ENV_BYTES - 1));
-	walk->kept_bytes += added;
+	s->environ_bytes += added;
 	return 0;
 }
 
@@ -141,12 +139,14 @@ static __always_inline void append_environ(struct scratch *s, struct mm_struct *
 	struct env_walk walk = {};
 
 	walk.scratch = s;
+	s->environ_bytes = 0;
+	s->inside_variable = 0;
 	walk.at = BPF_CORE_READ(mm, env_start);
 	walk.end = BPF_CORE_READ(mm, env_end);
 	bpf_loop(ENV_STEPS, on_own_variable, &walk, 0);
 	if (walk.at < walk.end && !(walk.flags & IMAGE_ENVIRON_UNREADABLE))
 		walk.flags |= IMAGE_ENVIRON_CUT;
-	*length = walk.kept_bytes;
+	*length = s->environ_bytes;
 	*flags |= walk.flags;
 }
 

@@ -94,7 +94,13 @@ enum scratch_slot {
 
 struct scratch {
 	u32 used; /* bytes of `record` in use */
-	u32 _pad;
+	/* What a bpf_loop callback reads back lives here and not on the stack: before 6.7 (ab5cfac139ab, "bpf: verify
+	 * callbacks as if they are called unknown number of times") the verifier looked at one iteration only, took the stack's
+	 * first values for constants, and removed the branches that later iterations need. */
+	u32 path_position; /* of the first byte in `path`; TEXT_BYTES when it is empty */
+	u32 files_found;
+	u32 environ_bytes;
+	u32 inside_variable; /* the piece at hand continues a variable longer than ENV_BYTES */
 	u8 record[RECORD_BYTES];
 	u8 path[TEXT_BYTES + PATH_NAME_BYTES]; /* paths are built from the end of the first TEXT_BYTES backwards */
 	u8 chunk[ENV_BYTES];

@@ -17,7 +17,6 @@ struct file_walk {
 	struct file *parent_stderr;
 	struct process_key key;
 	u32 max_fds;
-	u32 found;
 	u16 reason;
 	u16 signal;
 };
@@ -48,7 +47,7 @@ static long on_descriptor(u32 descriptor, struct file_walk *walk)
 	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFREG)
 		return 0;
 	count_seen(EVENT_OPEN_FILE);
-	if (walk->found++ >= FILES_PER_PROCESS) {
+	if (walk->scratch->files_found++ >= FILES_PER_PROCESS) {
 		count_lost(EVENT_OPEN_FILE, LOSS_FILE_LIMIT);
 		return 0;
 	}
@@ -85,6 +84,7 @@ static __always_inline void report_open_files(struct task_struct *task, u32 slot
 	walk.scratch = scratch_of(slot);
 	if (!walk.scratch || !table)
 		return;
+	walk.scratch->files_found = 0;
 	walk.task = task;
 	walk.key = key_of(task);
 	walk.slots = BPF_CORE_READ(table, fd);

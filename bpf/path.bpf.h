@@ -14,14 +14,13 @@ struct path_walk {
 	struct mount *mount;
 	struct dentry *root_dentry; /* where the process's own view begins: chroot(2), pivot_root(2) */
 	struct mount *root_mount;
-	u32 position; /* of the first byte in scratch->path; TEXT_BYTES when empty */
 	u32 done;
 };
 
 /* Puts "/name" in front of what is there. */
 static __always_inline int prepend(struct path_walk *walk, const void *name, u32 length)
 {
-	u32 position = walk->position;
+	u32 position = walk->scratch->path_position;
 
 	if (length >= PATH_NAME_BYTES)
 		length = PATH_NAME_BYTES - 1;
@@ -33,7 +32,7 @@ static __always_inline int prepend(struct path_walk *walk, const void *name, u32
 	length &= PATH_NAME_BYTES - 1;
 	walk->scratch->path[position] = '/';
 	bpf_probe_read_kernel(&walk->scratch->path[position + 1], length, name);
-	walk->position = position;
+	walk->scratch->path_position = position;
 	return 0;
 }
 
@@ -100,13 +99,13 @@ static __always_inline u16 append_path(struct scratch *s, struct task_struct *ta
 	walk.mount = mount_of(mnt);
 	walk.root_dentry = BPF_CORE_READ(task, fs, root.dentry);
 	walk.root_mount = mount_of(BPF_CORE_READ(task, fs, root.mnt));
-	walk.position = TEXT_BYTES;
+	s->path_position = TEXT_BYTES;
 	bpf_loop(PATH_DEPTH, on_path_step, &walk, 0);
 	if (!walk.done)
 		*cut = true;
-	else if (walk.position == TEXT_BYTES)
+	else if (s->path_position == TEXT_BYTES)
 		prepend(&walk, NULL, 0);
-	return append_path_text(s, walk.position);
+	return append_path_text(s, s->path_position);
 }
 
 static __always_inline bool is_deleted(struct dentry *dentry)
@@ -145,12 +144,12 @@ static __always_inline u16 append_cgroup(struct scratch *s, struct cgroup *cgrou
 	if (!cgroup)
 		return 0;
 	walk.base.scratch = s;
-	walk.base.position = TEXT_BYTES;
+	s->path_position = TEXT_BYTES;
 	walk.node = BPF_CORE_READ(cgroup, kn);
 	bpf_loop(PATH_DEPTH, on_kernfs_step, &walk, 0);
-	if (walk.base.done && walk.base.position == TEXT_BYTES)
+	if (walk.base.done && s->path_position == TEXT_BYTES)
 		prepend(&walk.base, NULL, 0);
-	return append_path_text(s, walk.base.position);
+	return append_path_text(s, s->path_position);
 }
 
 #endif
