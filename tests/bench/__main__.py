@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from receiver.app import this_host
@@ -139,44 +140,61 @@ def drain_rate() -> dict[str, float]:
 
 
 def sustained(every_exit: bool, per_second: int = 5000, seconds: int = 20) -> dict[str, float]:
-    """The whole service in its own process under `per_second` attributed lifecycles: losses, and our CPU per event."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.sustained", str(storm_binary()), str(per_second), str(seconds), str(int(every_exit))],
-        check=True, capture_output=True, text=True, cwd=ROOT,
-    )  # fmt: skip
-    return {k: float(v) for k, v in json.loads(done.stdout.splitlines()[-1]).items()}
+    """The whole service in its own process under `per_second` attributed lifecycles: our CPU per event, the better of two
+    runs, and the losses of both."""
+    command = [
+        sys.executable,
+        "-m",
+        "tests.bench.sustained",
+        str(storm_binary()),
+        str(per_second),
+        str(seconds),
+        str(int(every_exit)),
+    ]
+    runs: list[dict[str, float]] = []
+    for _ in range(2):
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+        runs.append({k: float(v) for k, v in json.loads(done.stdout.splitlines()[-1]).items()})
+    best_run = min(runs, key=lambda r: r["our_cpu_us_per_event"])
+    return best_run | {"lost": sum(r["lost"] for r in runs)}
 
 
-def slowdown(rounds: int = 9) -> dict[str, float]:
-    """Storms with a service attached and without, in turns; the ratio of medians. Everything else on the machine hits both."""
-    kinds = {"fork": ("fork", "5000"), "exec": ("exec", "800"), "open_close": ("open", "200000", "/bin/true")}
-    times: dict[str, tuple[list[int], list[int]]] = {k: ([], []) for k in kinds}
-    for _ in range(rounds):
-        for on in (False, True):
-            service = subprocess.Popen([*KWITNESS, "events", "--json"], stdout=subprocess.DEVNULL, cwd=ROOT) if on else None
-            if service:
-                time.sleep(1.0)
-            for kind, arguments in kinds.items():
-                times[kind][on].append(storm(*arguments)[-1])
-            if service:
-                service.terminate()
-                service.wait()
-    hooks = hooks_only(kinds, rounds)
-    out = {f"{kind}_ratio_with_service": statistics.median(on) / statistics.median(off) for kind, (off, on) in times.items()}
-    return out | {f"{kind}_ratio_hooks_only": ratio for kind, ratio in hooks.items()}
+KINDS = {"fork": ("fork", "2500"), "exec": ("exec", "400"), "open_close": ("open", "100000", "/bin/true")}
 
 
-def hooks_only(kinds: dict[str, tuple[str, ...]], rounds: int) -> dict[str, float]:
-    """The same with the programs attached and a large ring that nobody reads meanwhile: the kernel's share alone."""
-    times: dict[str, tuple[list[int], list[int]]] = {k: ([], []) for k in kinds}
-    for _ in range(rounds):
-        for on in (False, True):
-            source = LiveSource(SourceConfig(lifecycle_ring_bytes=64 << 20)) if on else None
-            for kind, arguments in kinds.items():
-                times[kind][on].append(storm(*arguments)[-1])
-            if source:
-                source.close()
-    return {kind: statistics.median(on) / statistics.median(off) for kind, (off, on) in times.items()}
+@contextmanager
+def service() -> Iterator[None]:
+    """`kwitness events --json`: everything decoded and printed, on the same cores."""
+    child = subprocess.Popen([*KWITNESS, "events", "--json"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT)
+    assert child.stderr
+    child.stderr.readline()  # it says when it follows
+    yield
+    child.terminate()
+    child.communicate()
+
+
+@contextmanager
+def hooks() -> Iterator[None]:
+    """The programs attached and a large ring that nobody reads meanwhile: the kernel's share alone."""
+    source = LiveSource(SourceConfig(lifecycle_ring_bytes=64 << 20))
+    yield
+    source.close()
+
+
+def slowdown(rounds: int = 12) -> dict[str, float]:
+    """Storms with and without, next to each other and in changing order: the median of the pairs' ratios."""
+    out: dict[str, float] = {}
+    for label, watching in (("hooks_only", hooks), ("with_service", service)):
+        ratios: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        for number in range(rounds):
+            times: dict[bool, dict[str, int]] = {}
+            for on in (number % 2 == 0, number % 2 == 1):
+                with watching() if on else nullcontext():
+                    times[on] = {kind: storm(*arguments)[-1] for kind, arguments in KINDS.items()}
+            for kind in KINDS:
+                ratios[kind].append(times[True][kind] / times[False][kind])
+        out |= {f"{kind}_ratio_{label}": statistics.median(found) for kind, found in ratios.items()}
+    return out
 
 
 def startup() -> dict[str, float]:

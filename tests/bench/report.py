@@ -69,7 +69,7 @@ def write(path: Path, results: Results, machine: str) -> None:
         "",
         "## What observing costs the observed",
         "",
-        "A storm that does nothing else, in turns with kwitness on and off, median time on / median time off. *Hooks only*: programs",
+        "A storm that does nothing else, with and without kwitness next to each other, the median of twelve pairs' ratios. *Hooks only*: programs",
         "attached, a ring nobody reads. *With service*: `kwitness events --json` decodes and prints every event of the machine on the",
         "same two cores, so it also competes for them.",
         "",
@@ -78,7 +78,8 @@ def write(path: Path, results: Results, machine: str) -> None:
         *(f"| {a} | {b} | {c} |" for a, b, c in slow),
         "",
         "How each figure is made stands in `tests/bench/`: `sustained` runs the whole service in a process of its own against a",
-        "storm at a fixed rate and divides its user and system time by the events it read; *default policy* folds processes shorter",
+        "storm at a fixed rate, twice, and divides its user and system time by the events it read (the better run; losses are of both);",
+        "*default policy* folds processes shorter",
         "than 10 ms into their parent's span, as the service does unless told otherwise.",
         "",
     ]
