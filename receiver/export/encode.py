@@ -23,6 +23,10 @@ _REMOTE_KNOWN, _REMOTE = 0x100, 0x200
 _DELTA, _CUMULATIVE = 1, 2  # AggregationTemporality
 _KEYS: dict[str, tuple[bytes, int]] = {}
 _KEYS_LIMIT = 1024
+# Whole pairs of short strings, by field number: most are words of an enum. A full one starts again.
+_PAIRS: dict[int, dict[tuple[str, Value], bytes]] = {}
+_PAIRS_LIMIT = 2048
+_PAIR_BYTES = 32
 _UINT64 = 0xFFFFFFFFFFFFFFFF
 _SMALL = tuple(bytes((n,)) for n in range(128))  # one-byte varints
 
@@ -83,14 +87,27 @@ def key_values(items: Attributes, number: int) -> bytes:
     tag = _SMALL[number << 3 | 2]
     add = out.extend
     small, keys = _SMALL, _KEYS  # locals: this is the hottest loop of the exporter
-    for name, value in items:
+    pairs = _PAIRS.setdefault(number, {})
+    for item in items:
+        name, value = item
+        if type(value) is str:
+            known = pairs.get(item)
+            if known is not None:
+                out.append(known)
+                continue
         key, key_size = keys.get(name) or _key(name)
         if type(value) is str:
             raw = value.encode("utf-8", "replace")
             size = len(raw)
             if size < 120:  # AnyValue of size + 2 bytes: every length but the pair's fits one byte
                 pair = key_size + size + 4
-                add((tag, small[pair] if pair < 128 else varint(pair), key, b"\x12", small[size + 2], b"\x0a", small[size], raw))
+                head = small[pair] if pair < 128 else varint(pair)
+                encoded = b"".join((tag, head, key, b"\x12", small[size + 2], b"\x0a", small[size], raw))
+                if size < _PAIR_BYTES:
+                    if len(pairs) >= _PAIRS_LIMIT:
+                        pairs.clear()
+                    pairs[item] = encoded
+                out.append(encoded)
                 continue
         raw = b"\x18" + varint(value & _UINT64) if type(value) is int else _value(value)
         size = len(raw)
