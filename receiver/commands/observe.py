@@ -122,12 +122,7 @@ async def record(args: argparse.Namespace) -> int:
         return await run(args)
     record_to = open_output(args.output)
     observer = Observer(SourceConfig(), CoreOptions(), None, record_to)
-    observer.start()
-    stop_on_signals(observer.stop.set)
-    print("kwitness: recording; Ctrl-C ends it", file=sys.stderr)
-    await observer.run()
-    observer.end()
-    await observer.close(0)
+    await _until_stopped(observer, "recording")
     print(f"kwitness: {observer.core.counts.total()} events in {args.output}", file=sys.stderr)
     return 0
 
@@ -144,10 +139,15 @@ async def events(args: argparse.Namespace) -> int:
         sys.stdout.flush()
 
     observer.on_batch = show
+    await _until_stopped(observer, "following events")
+    return 0
+
+
+async def _until_stopped(observer: Observer, what: str) -> None:
+    """Observes until Ctrl-C or SIGTERM."""
     observer.start()
     stop_on_signals(observer.stop.set)
-    print("kwitness: following events; Ctrl-C ends it", file=sys.stderr)
+    print(f"kwitness: {what}; Ctrl-C ends it", file=sys.stderr)
     await observer.run()
     observer.end()
     await observer.close(0)
-    return 0

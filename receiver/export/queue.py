@@ -29,7 +29,8 @@ class ImportanceQueue:
         self.enqueued += 1
         size = len(item[1])
         while len(self) >= self.max_items or self.bytes + size > self.max_bytes:
-            if not self._drop_below(item[2]):
+            # what is larger than the whole queue must not empty it first
+            if size > self.max_bytes or not self._drop_below(item[2]):
                 self.dropped[item[2].name.lower()] += 1
                 return
         self._queues[item[2]].append(item)
