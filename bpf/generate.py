@@ -181,10 +181,11 @@ def main() -> None:
         sys.exit(f"no struct for {', '.join(sorted(missing))}: is it kept in layout.bpf.c?")
     ordered = [bodies[kind] for kind in kinds]
     enums = [enum_source(name, found) for name, found in btf.enums.items() if name not in ("scratch_slot",)]
-    wire = hashlib.sha256("".join(ordered + enums).encode()).hexdigest()[:12]
+    wires = {kind: hashlib.sha256(bodies[kind].encode()).hexdigest()[:8] for kind in kinds}
     ledger = sum((btf.size(btf.resolve(m["type_id"])[0]) for m in btf.structs["ledger"]["members"]), 0)
     print(HEADER)
-    print(f'WIRE = "{wire}"  # changes with any struct: a recording made with another one is refused')
+    print("# Per kind: a recording is refused only when a kind that it holds has changed.")
+    print(f"WIRES = {wires}")
     print('NUL = b"\\0"\nLENGTH = "the text lengths do not add up to the record"\n')
     print("\n\n".join(enums))
     print("\nclass ProcessKey(msgspec.Struct, frozen=True, gc=False):\n    tgid: int\n    start_boottime_ns: int\n\n")

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from receiver import semconv as sc
 from receiver.core import Core
-from receiver.events import WIRE, EventKind, FilterReason, Ledger, LossReason
+from receiver.events import WIRES, EventKind, FilterReason, Ledger, LossReason
 from receiver.export.hub import Hub
 from receiver.kernel.clock import boot_id, boottime_ns, gone, host_name, refuse_time_namespace, wall_offset_ns
 from receiver.kernel.source import Batch, LiveSource, SourceConfig
@@ -62,7 +62,7 @@ class Observer:
         self._started_ns = 0
         self._wall_offset = wall_offset_ns()
         self.source = LiveSource(source)
-        recorder = Recorder(record_to, Header(WIRE, self.host, self._wall_offset)) if record_to else None
+        recorder = Recorder(record_to, Header(WIRES, self.host, self._wall_offset)) if record_to else None
         self.session = Session(self.core, recorder)
         self._recorder = recorder
 

@@ -11,7 +11,17 @@ import msgspec
 from receiver.redact import Redactor
 from receiver.text import joined, text, texts
 
-WIRE = "384451fe22bb"  # changes with any struct: a recording made with another one is refused
+# Per kind: a recording is refused only when a kind that it holds has changed.
+WIRES = {
+    "fork": "d6436e8b",
+    "exec": "2dbf09e2",
+    "title": "9e6d34ac",
+    "exit": "425e1bab",
+    "signal": "b87966df",
+    "oom_kill": "cb26858d",
+    "open_file": "93aaa7b6",
+    "existing": "0529770b",
+}
 NUL = b"\0"
 LENGTH = "the text lengths do not add up to the record"
 

@@ -1,7 +1,7 @@
 """A recording: everything the core was told, in order, so that replaying it makes the same signals, bit by bit.
 
-    kwitness-recording 1\\n
-    {"wire": …, "host": {…}, "wall_offset_ns": …}\\n          JSON, one line
+    kwitness-recording 2\\n
+    {"wires": {kind: hash}, "host": {…}, "wall_offset_ns": …}\\n          JSON, one line
     frame*          u8 kind, u32 length, i64 time (boot ns), payload
 
 Command lines are redacted as they are written. Reading refuses another version or wire layout; a cut last frame is dropped
@@ -19,12 +19,12 @@ from typing import BinaryIO
 import msgspec
 
 from receiver.errors import DataError
-from receiver.events import WIRE
+from receiver.events import WIRES
 from receiver.kernel.decode import scrub
 from receiver.model import Host
 from receiver.redact import Redactor
 
-MAGIC = b"kwitness-recording 1\n"
+MAGIC = b"kwitness-recording 2\n"
 _FRAME = Struct("<BIq")
 _LENGTH_LIMIT = 64 << 20
 
@@ -42,7 +42,9 @@ class FrameKind(IntEnum):
 
 
 class Header(msgspec.Struct, frozen=True):
-    wire: str
+    """`wires` names every kind the writer knew, with the hash of its layout: kinds that came later do no harm."""
+
+    wires: dict[str, str]
     host: Host
     wall_offset_ns: int
 
@@ -88,15 +90,14 @@ class Recording:
 
     def _read_header(self, path: Path) -> Header:
         if self._file.readline(64) != MAGIC:
-            raise DataError(f"{path} is not a kwitness recording of version 1")
+            raise DataError(f"{path} is not a kwitness recording of version 2")
         try:
             header = msgspec.json.decode(self._file.readline(1 << 16), type=Header)
         except (ValueError, RecursionError):
             raise DataError(f"{path}: its header is damaged") from None
-        if header.wire != WIRE:
-            raise DataError(
-                f"{path} was made by another version (wire {header.wire}, this one reads {WIRE}): replay it with that one"
-            )
+        foreign = sorted(kind for kind, wire in header.wires.items() if WIRES.get(kind) != wire)
+        if foreign:
+            raise DataError(f"{path} was made by another version, whose {', '.join(foreign)} records differ: replay it with that one")
         return header
 
     def __iter__(self) -> Iterator[Frame]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from receiver.core import Core
 from receiver.errors import DataError
-from receiver.events import WIRE
+from receiver.events import WIRES
 from receiver.model import Watch
 from receiver.recording import MAGIC, FrameKind, Header, Recorder, Recording
 from receiver.session import Session, replay
@@ -27,7 +27,7 @@ def record(path: Path) -> list[LogRecord | Span]:
     story.exit(child, signal=9)
     story.exit(root, 0)
     core = Core(HOST)
-    session = Session(core, Recorder(path.open("wb"), Header(WIRE, HOST, WALL_OFFSET_NS)))
+    session = Session(core, Recorder(path.open("wb"), Header(WIRES, HOST, WALL_OFFSET_NS)))
     core.set_wall_offset(WALL_OFFSET_NS)
     session.watch(Watch(root.tgid, SELF.tgid, "job"), 1)
     session.batch(story.records[:5], 2_000_000_000)
@@ -78,9 +78,14 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes, message
 
 
 def test_another_wire_layout_is_refused_by_name(tmp_path: Path) -> None:
-    Recorder((tmp_path / "x").open("wb"), Header("000000000000", HOST, 0)).close()
-    with pytest.raises(DataError, match="another version"):
+    Recorder((tmp_path / "x").open("wb"), Header(WIRES | {"exec": "00000000"}, HOST, 0)).close()
+    with pytest.raises(DataError, match="another version, whose exec records differ"):
         Recording(tmp_path / "x")
+
+
+def test_a_recording_outlives_kinds_that_came_later(tmp_path: Path) -> None:
+    Recorder((tmp_path / "x").open("wb"), Header({"fork": WIRES["fork"]}, HOST, 0)).close()
+    assert list(Recording(tmp_path / "x")) == []
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:

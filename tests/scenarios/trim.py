@@ -23,7 +23,7 @@ def main(source: Path, target: Path) -> None:
     recording = Recording(source)
     frames = list(recording)
     pids = {msgspec.json.decode(f.payload, type=Watch).pid for f in frames if f.kind == FrameKind.WATCH}
-    recorder = Recorder(target.open("wb"), Header(recording.header.wire, HOST, recording.header.wall_offset_ns))
+    recorder = Recorder(target.open("wb"), Header(recording.header.wires, HOST, recording.header.wall_offset_ns))
     for frame in frames:
         if frame.kind != FrameKind.BATCH:
             recorder.write(FrameKind(frame.kind), frame.time_ns, frame.payload)
