@@ -27,7 +27,47 @@ struct mm_struct___old {
 	struct mm_rss_stat___old rss_stat;
 };
 
+/* Since 6.9, a69ce85ec9af ("filelock: split common fields into struct file_lock_core"). */
+struct file_lock_core {
+	struct list_head flc_list;
+	int flc_pid;
+};
+
+struct file_lock___new {
+	struct file_lock_core c;
+};
+
+struct file_lock___old {
+	struct list_head fl_list;
+	unsigned int fl_pid;
+};
+
 #pragma clang attribute pop
+
+#define LOCKS_LOOKED_AT 8
+
+/* The first other process in a list of locks (flc_posix, flc_flock), in the initial pid namespace's numbers; 0: none. */
+static __always_inline u32 other_lock_owner(struct list_head *head, u32 self)
+{
+	struct list_head *entry = BPF_CORE_READ(head, next);
+	struct file_lock___new *newer;
+	struct file_lock___old *older;
+	u32 i, owner;
+
+	for (i = 0; i < LOCKS_LOOKED_AT && entry && entry != head; i++) {
+		newer = (void *)entry - bpf_core_field_offset(struct file_lock___new, c.flc_list);
+		if (bpf_core_field_exists(newer->c.flc_pid)) {
+			owner = BPF_CORE_READ(newer, c.flc_pid);
+		} else {
+			older = (void *)entry - bpf_core_field_offset(struct file_lock___old, fl_list);
+			owner = BPF_CORE_READ(older, fl_pid);
+		}
+		if (owner != self)
+			return owner;
+		entry = BPF_CORE_READ(entry, next);
+	}
+	return 0;
+}
 
 static __always_inline struct kernfs_node *kernfs_parent(struct kernfs_node *node)
 {
@@ -58,6 +98,9 @@ static __always_inline u64 rss_pages(struct mm_struct *mm, const enum rss_member
 		case RSS_ANON:
 			pages = BPF_CORE_READ(older, rss_stat.count[1].counter);
 			break;
+		case RSS_SWAP:
+			pages = BPF_CORE_READ(older, rss_stat.count[2].counter);
+			break;
 		default:
 			pages = BPF_CORE_READ(older, rss_stat.count[3].counter);
 		}
@@ -68,6 +111,9 @@ static __always_inline u64 rss_pages(struct mm_struct *mm, const enum rss_member
 			break;
 		case RSS_ANON:
 			pages = BPF_CORE_READ(mm, rss_stat[1].count);
+			break;
+		case RSS_SWAP:
+			pages = BPF_CORE_READ(mm, rss_stat[2].count);
 			break;
 		default:
 			pages = BPF_CORE_READ(mm, rss_stat[3].count);

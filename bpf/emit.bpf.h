@@ -165,4 +165,13 @@ static __always_inline void submit_record(struct scratch *s, void *ring, u16 kin
 		count_submitted(kind);
 }
 
+/* Out of an iterator. A record that did not fit is shown again in the next buffer, so only what was taken counts. */
+static __always_inline void write_record(struct seq_file *seq, void *record, u32 bytes, u16 kind)
+{
+	if (bpf_seq_write(seq, record, bytes))
+		return;
+	count_seen(kind);
+	count_submitted(kind);
+}
+
 #endif

@@ -35,14 +35,26 @@ enum event_kind {
 	EVENT_OOM_KILL = 6,
 	EVENT_OPEN_FILE = 7,
 	EVENT_EXISTING = 8,
-	EVENT_KIND_COUNT = 9,
+	EVENT_FILE_OPENED = 9,
+	EVENT_FILE_CLOSED = 10,
+	EVENT_FILE_CHANGED = 11,
+	EVENT_FILE_TOTALS = 12,
+	EVENT_CALL_FAILED = 13,
+	EVENT_CONNECTION = 14,
+	EVENT_NAME_QUERY = 15,
+	EVENT_UNIX_CONNECTED = 16,
+	EVENT_PROCESS_SAMPLE = 17,
+	EVENT_THREAD_WAIT = 18,
+	EVENT_NEIGHBOUR = 19,
+	EVENT_KIND_COUNT = 20,
 };
 
 /* Why a record never reached a ring. */
 enum loss_reason {
 	LOSS_RING_FULL = 0,
 	LOSS_FILE_LIMIT = 1, /* more files open for writing than FILES_PER_PROCESS */
-	LOSS_REASON_COUNT = 2,
+	LOSS_TABLE_FULL = 2, /* a map had no room for the file, the process or the socket */
+	LOSS_REASON_COUNT = 3,
 };
 
 /* Why a hook that fired made no record, on purpose. */
@@ -50,7 +62,10 @@ enum filter_reason {
 	FILTER_SELF = 0,	  /* it was us */
 	FILTER_THREAD = 1,	  /* a thread, not a process */
 	FILTER_UNINTERESTING = 2, /* signal chatter, kernel threads, exec's own rename */
-	FILTER_REASON_COUNT = 3,
+	FILTER_NOISE = 3,	  /* a file of the interpreter, the system or a pseudo file system: in the process's totals */
+	FILTER_LIMIT = 4,	  /* past what is reported by name for one process: in its totals */
+	FILTER_FOREIGN_CALL = 5,  /* a 32-bit system call, whose numbers mean other calls */
+	FILTER_REASON_COUNT = 6,
 };
 
 enum stdio_kind {
@@ -88,6 +103,92 @@ enum file_flag {
 	FILE_INHERITED_STDIO = 2, /* the parent holds the same open file as its own stdout or stderr */
 	FILE_PATH_CUT = 4,
 	FILE_SHARES_STDERR = 8, /* descriptor 2 is the same open file */
+};
+
+/* opened_flags */
+enum opened_flag {
+	OPENED_INHERITED = 1, /* it was open before the process was watched, or came with a fork: seen at its first use */
+	OPENED_DELETED = 2,
+	OPENED_PATH_CUT = 4,
+};
+
+/* closed_flags */
+enum closed_flag {
+	CLOSED_BY_DEATH = 1,   /* the process ended with it open */
+	CLOSED_UNSEEN = 2,     /* by O_CLOEXEC, close_range(2), dup2(2) or io_uring: found gone */
+	CLOSED_SHARED = 4,     /* another descriptor of the process still leads to it */
+	CLOSED_SYNCED = 8,     /* fsync, fdatasync, msync or sync_file_range after the last write */
+	CLOSED_TRUNCATED = 16, /* cut to a size while open */
+	CLOSED_MAPPED = 32,    /* mapped: bytes read through it are not counted */
+	CLOSED_MAPPED_WRITABLE = 64,
+	CLOSED_SHORT_WRITE = 128, /* a write took less than it was given */
+	CLOSED_DELETED = 256,	  /* no name leads to it any more */
+	CLOSED_SIZE_UNKNOWN = 512,
+};
+
+enum file_operation {
+	OPERATION_RENAME = 1,
+	OPERATION_UNLINK = 2,
+	OPERATION_RMDIR = 3,
+	OPERATION_TRUNCATE = 4,
+	OPERATION_LINK = 5,
+	OPERATION_SYMLINK = 6,
+	OPERATION_MKDIR = 7,
+	OPERATION_CHMOD = 8,
+	OPERATION_CHOWN = 9,
+};
+
+/* Why a connection is told of. */
+enum connection_stage {
+	STAGE_CONNECTED = 1,
+	STAGE_CLOSED = 2,
+	STAGE_FAILED = 3,    /* it was never made */
+	STAGE_SAMPLED = 4,   /* it lives */
+	STAGE_LISTENING = 5, /* a listener, with its accept queue in queued and backlog */
+};
+
+/* connection_flags */
+enum connection_flag {
+	CONNECTION_ACCEPTED = 1, /* the owner listened; else it connected */
+	CONNECTION_RESET_BY_PEER = 2,
+	CONNECTION_RESET_SENT = 4,
+	CONNECTION_LISTENER = 8,
+};
+
+/* wait_object */
+enum wait_object {
+	WAIT_NOTHING = 0,
+	WAIT_PIPE = 1,
+	WAIT_SOCKET = 2,
+	WAIT_FILE = 3,
+	WAIT_OTHER = 4,
+};
+
+/* What a call that failed was about. */
+enum subject_kind {
+	SUBJECT_NONE = 0,
+	SUBJECT_PATH_ASKED = 1, /* the string that the call was given: the only word there is of a path that does not exist */
+	SUBJECT_FILE = 2,	/* the path of an open file */
+	SUBJECT_ENDPOINT = 3,	/* address:port */
+	SUBJECT_LOCK = 4,	/* a file that another process holds a lock on */
+};
+
+/* Which calls are alike, whatever their number. */
+enum call_kind {
+	CALL_OTHER = 0,
+	CALL_OPEN = 1,
+	CALL_READ = 2,
+	CALL_WRITE = 3,
+	CALL_SYNC = 4,
+	CALL_CHANGE = 5, /* rename, unlink, truncate, link, mkdir, chmod, chown */
+	CALL_EXEC = 6,
+	CALL_CLONE = 7,
+	CALL_LOCK = 8,
+	CALL_CONNECT = 9,
+	CALL_ACCEPT = 10,
+	CALL_BIND = 11,
+	CALL_MEMORY = 12,     /* mmap, mremap, brk */
+	CALL_DESCRIPTOR = 13, /* pipe, socket, dup, epoll_create */
 };
 
 struct process_key {
@@ -253,6 +354,222 @@ struct event_open_file {
 	__u32 file_flags;
 	text_len path;
 	__u16 _pad[1];
+};
+
+/* A file that a watched process opened, or first used when it was open already. */
+struct event_file_opened {
+	struct event_header header;
+	struct process_key process;
+	__u64 open_id; /* with the process: this opening, until its close */
+	__u64 inode;
+	__u64 size_bytes;
+	__u32 device;
+	__u32 generation; /* of the inode number, where the file system keeps one */
+	__u32 open_flags; /* open(2) */
+	__u32 descriptor;
+	__u32 opened_flags;
+	text_len path;
+	__u16 _pad[1];
+};
+
+struct event_file_closed {
+	struct event_header header;
+	struct process_key process;
+	__u64 open_id;
+	__u64 inode;
+	__u64 size_bytes;
+	__u64 read_bytes;
+	__u64 read_calls;
+	__u64 written_bytes;
+	__u64 write_calls;
+	__u64 last_use_boottime_ns; /* 0: never read or written; to the tick */
+	__u32 device;
+	__u32 open_flags;
+	__u32 closed_flags;
+	__u32 write_error; /* errno of the last write or sync that failed */
+};
+
+/* What a watched process did to a name. Relative paths are to their directory. */
+struct event_file_changed {
+	struct event_header header;
+	struct process_key process;
+	__u64 inode;	  /* of an open file (ftruncate, fchmod); else 0 */
+	__u64 size_bytes; /* truncate: to which size; chmod: the mode */
+	__u32 device;
+	__u16 operation;
+	text_len directory;
+	text_len path;
+	text_len new_directory;
+	text_len new_path;
+	__u16 _pad[1];
+};
+
+/* Of one watched process, at its end: every file it opened is in here once, and all bytes. */
+struct event_file_totals {
+	struct event_header header;
+	struct process_key process;
+	__u64 opened_files;   /* regular ones */
+	__u64 reported_files; /* by name */
+	__u64 noise_files;    /* interpreter, libraries, system */
+	__u64 noise_read_bytes;
+	__u64 unnamed_files; /* past the limit of names per process */
+	__u64 unnamed_read_bytes;
+	__u64 unnamed_written_bytes;
+	__u64 unnamed_changes;
+	__u64 io_uring_calls;	      /* what io_uring reads and writes is not in any sum */
+	__u64 failed_calls_elsewhere; /* failures that had no slot left */
+};
+
+/* A system call that failed in a way that matters: once when it first happens, and again with the count at powers of 16 and
+ * at the end of the process. */
+struct event_call_failed {
+	struct event_header header;
+	struct process_key process;
+	struct process_key holder; /* of the lock; its start time is not known */
+	__u64 failures;
+	__u64 first_boottime_ns;
+	__u64 last_boottime_ns;
+	__u64 address_high; /* of the peer, network order; IPv4 stands in the low 32 bits of address_low */
+	__u64 address_low;
+	__u32 call_number; /* of the architecture's 64-bit table */
+	__u32 error;	   /* errno */
+	__u16 call;
+	__u16 subject;
+	__u16 family; /* AF_INET, AF_INET6; 0: no endpoint */
+	__u16 port;
+	text_len directory;
+	text_len path;
+	__u16 _pad[2];
+};
+
+/* One TCP connection of a watched process. Addresses stay in network order, IPv4 in the low 32 bits of the low half. */
+struct event_connection {
+	struct event_header header;
+	struct process_key process;
+	__u64 connection_id;	       /* when it began, boot ns: with the process, its name */
+	__u64 established_boottime_ns; /* 0: never */
+	__u64 local_high;
+	__u64 local_low;
+	__u64 peer_high;
+	__u64 peer_low;
+	__u64 sent_bytes; /* each once, however often it went out */
+	__u64 received_bytes;
+	__u64 unacknowledged_bytes;  /* written by the process, not acknowledged yet */
+	__u64 unread_bytes;	     /* received, not read by the process yet */
+	__u64 last_send_boottime_ns; /* to the tick; 0: never */
+	__u64 last_receive_boottime_ns;
+	__u32 rtt_us; /* smoothed */
+	__u32 retransmits;
+	__u32 network_namespace_inode;
+	__u32 error; /* errno; 0: closed in order, or given up by the process */
+	__u32 connection_flags;
+	__u32 queued;
+	__u32 backlog;
+	__u16 stage;
+	__u16 state; /* TCP_*, include/net/tcp_states.h */
+	__u16 family;
+	__u16 local_port;
+	__u16 peer_port;
+	__u16 _pad[1];
+};
+
+/* A question to a name server over UDP port 53, or its answer. */
+struct event_name_query {
+	struct event_header header;
+	struct process_key process;
+	__u64 server_high;
+	__u64 server_low;
+	__u64 first_high; /* the first two addresses of an answer */
+	__u64 first_low;
+	__u64 second_high;
+	__u64 second_low;
+	__u16 family; /* of the server's address */
+	__u16 query_id;
+	__u16 query_flags; /* RFC 1035, 4.1.1; bit 15: an answer; the low four bits: its code */
+	__u16 question_type;
+	__u16 addresses;
+	__u16 port;
+	text_len labels; /* the question's name as it travels: length bytes instead of dots */
+	__u16 _pad[1];
+};
+
+struct event_unix_connected {
+	struct event_header header;
+	struct process_key process;
+	__u32 peer_tgid; /* who listens */
+	text_len path;
+	__u16 _pad[1];
+};
+
+/* What a watched process is and has used by now. */
+struct event_process_sample {
+	struct event_header header;
+	struct process_key process;
+	__u64 anon_bytes;
+	__u64 file_bytes;
+	__u64 shmem_bytes;
+	__u64 swap_bytes;
+	__u64 peak_rss_bytes;
+	__u64 major_faults;
+	__u64 cpu_runtime_ns; /* these sums are over all threads, living and dead */
+	__u64 run_delay_ns;   /* living threads only */
+	__u64 voluntary_switches;
+	__u64 involuntary_switches;
+	__u64 read_bytes; /* from storage */
+	__u64 written_bytes;
+	__u64 read_call_bytes;
+	__u64 write_call_bytes;
+	__u64 memory_cgroup_id;
+	__u64 memory_usage_bytes; /* of the cgroup above it that has the lowest limit */
+	__u64 memory_limit_bytes; /* 0: none */
+	__u64 memory_failures;	  /* how often that limit was hit */
+	__u64 throttled_ns;	  /* of its CPU cgroup */
+	__u64 cpu_stall_ns;	  /* pressure (PSI "some") of its cgroup in the default hierarchy; 0: not kept */
+	__u64 memory_stall_ns;
+	__u64 io_stall_ns;
+	__u32 throttled_periods;
+	__u32 cpu_periods;
+	__u32 threads;
+	__u32 running_threads;
+	__u32 disk_threads; /* uninterruptible */
+	__u32 open_descriptors;
+	__u32 descriptor_max;
+	__u32 _pad2;
+};
+
+/* What one thread of a watched process that does nothing waits for. */
+struct event_thread_wait {
+	struct event_header header;
+	struct process_key process;
+	__u64 inode;	    /* of the pipe, socket or file */
+	__u64 address_high; /* of a socket's peer */
+	__u64 address_low;
+	__u64 idle_ns; /* of the whole process, so far */
+	__u32 thread;
+	__u32 call_number;  /* ~0: none */
+	__u32 thread_state; /* 1 interruptible, 2 uninterruptible */
+	__u32 lock_holder;
+	__u32 child; /* any that lives */
+	__u16 waits_on;
+	__u16 timed; /* the call was given a timeout */
+	__u16 family;
+	__u16 port;
+	__u16 _pad[2];
+	char comm[COMM_BYTES];
+};
+
+/* A process that is not watched and that takes what a watched one needs. */
+struct event_neighbour {
+	struct event_header header;
+	struct process_key process;
+	__u64 rss_bytes;
+	__u64 rss_growth_bytes; /* since the last look, modulo 2^64 */
+	__u64 cpu_ns;		/* since the last look */
+	__u64 interval_ns;
+	__u64 memory_cgroup_id;
+	__u32 shares_memory_cgroup;
+	__u32 uid;
+	char comm[COMM_BYTES];
 };
 
 #endif

@@ -78,13 +78,26 @@ struct hlist_bl_node {
 
 struct super_block {
 	u32 s_dev;
+	unsigned long s_magic;
+};
+
+struct list_head {
+	struct list_head *next;
+};
+
+struct file_lock_context {
+	struct list_head flc_flock;
+	struct list_head flc_posix;
 };
 
 struct inode {
 	unsigned short i_mode;
 	unsigned long i_ino;
+	unsigned int i_nlink;
+	u32 i_generation;
 	s64 i_size;
 	struct super_block *i_sb;
+	struct file_lock_context *i_flctx;
 };
 
 struct dentry {
@@ -114,10 +127,12 @@ struct file {
 	struct inode *f_inode;
 	struct path f_path;
 	s64 f_pos;
+	void *private_data;
 };
 
 struct fdtable {
 	unsigned int max_fds;
+	unsigned long *open_fds;
 	struct file **fd;
 };
 
@@ -151,8 +166,18 @@ struct task_io_accounting {
 	u64 write_bytes;
 };
 
+struct rlimit {
+	unsigned long rlim_cur;
+};
+
 struct signal_struct {
 	atomic_t live;
+	struct list_head thread_head;
+	int nr_threads;
+	unsigned long nvcsw;
+	unsigned long nivcsw;
+	unsigned long maj_flt;
+	struct rlimit rlim[16];
 	int group_exit_code;
 	unsigned int flags;
 	u64 utime;
@@ -188,7 +213,12 @@ struct cgroup_root {
 	int hierarchy_id;
 };
 
+struct psi_group {
+	u64 total[12];
+};
+
 struct cgroup {
+	struct psi_group *psi;
 	struct kernfs_node *kn;
 	struct cgroup_root *root;
 };
@@ -209,6 +239,7 @@ struct css_set {
 
 struct page_counter {
 	atomic_long_t usage;
+	unsigned long failcnt;
 	unsigned long max;
 };
 
@@ -261,7 +292,36 @@ struct sched_info {
 	unsigned long long run_delay;
 };
 
+struct thread_info {
+	unsigned int status;
+};
+
+struct pt_regs {
+#if defined(__TARGET_ARCH_x86)
+	unsigned long di;
+	unsigned long si;
+	unsigned long dx;
+	unsigned long r10;
+	unsigned long r8;
+	unsigned long r9;
+	unsigned long orig_ax;
+#else
+	u64 regs[31];
+	u64 orig_x0;
+	s32 syscallno;
+#endif
+};
+
 struct task_struct {
+	struct thread_info thread_info;
+	unsigned int __state;
+	struct task_group *sched_task_group;
+	struct list_head thread_node;
+	struct list_head children;
+	struct list_head sibling;
+	unsigned long nvcsw;
+	unsigned long nivcsw;
+	unsigned long maj_flt;
 	unsigned int flags;
 	pid_t pid;
 	pid_t tgid;
@@ -285,6 +345,16 @@ struct task_struct {
 	struct sighand_struct *sighand;
 	struct css_set *cgroups;
 	struct mm_struct *mm;
+};
+
+struct cfs_bandwidth {
+	int nr_periods;
+	int nr_throttled;
+	u64 throttled_time;
+};
+
+struct task_group {
+	struct cfs_bandwidth cfs_bandwidth;
 };
 
 struct linux_binprm {

@@ -47,7 +47,8 @@ struct env_rule {
 
 enum env_rule_kind {
 	ENV_EXACT = 1,
-	ENV_PREFIX = 2, /* names below it that look like a secret are refused */
+	ENV_PREFIX = 2,	 /* names below it that look like a secret are refused */
+	ENV_BINDS = 256, /* added to either: a process that has it does the work of a task, and is watched */
 };
 
 struct {
@@ -79,6 +80,198 @@ struct {
 	__type(value, u64);
 } dead_thread_delay __weak SEC(".maps");
 
+/* Watched processes: one byte per pid, so that the question costs one inlined look-up. Written by fork, by exec (when the
+ * environment names a task), and by user space through a mapping of it; cleared at exit. Sized by pid_max before load: a pid
+ * beyond it is not watched. */
+#define MARKS_PER_ENTRY 64
+
+struct marks {
+	u8 of[MARKS_PER_ENTRY];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 4194304 / MARKS_PER_ENTRY);
+	__type(key, u32);
+	__type(value, struct marks);
+} watch_marks __weak SEC(".maps");
+
+/* What is summed up for one watched process until its end. */
+#define FAILURE_SLOTS 16
+
+struct failure {
+	u32 number;
+	u32 error;
+	u64 failures;
+	u64 first_ns;
+	u64 last_ns;
+};
+
+struct watched {
+	u64 start_boottime_ns;
+	u64 last_open_id;
+	u32 files_tracked; /* entries of this process in tracked_files */
+	u32 highest_descriptor;
+	u32 reads_reported;
+	u32 writes_reported;
+	u32 changes_reported;
+	u64 last_runtime_ns; /* at the last sample */
+	u64 last_call_bytes;
+	u64 idle_since_ns; /* no CPU and no bytes since this sample; 0: it works */
+	u32 idle_looks;
+	u32 report_threads;
+	u32 threads_told;   /* at this look */
+	u32 peers_reported; /* unix sockets */
+	u32 queries_reported;
+	u32 _reserved;
+	u32 lock_holder; /* of the last lock that was refused or waited for */
+	u64 opened_files;
+	u64 reported_files;
+	u64 noise_files;
+	u64 noise_read_bytes;
+	u64 unnamed_files;
+	u64 unnamed_read_bytes;
+	u64 unnamed_written_bytes;
+	u64 unnamed_changes;
+	u64 io_uring_calls;
+	u64 failed_calls_elsewhere;
+	struct failure failures[FAILURE_SLOTS];
+};
+
+/* Full: that process's files and failures are not seen, and counted as lost. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, u32);
+	__type(value, struct watched);
+} watched_processes __weak SEC(".maps");
+
+enum track_state {
+	TRACK_REPORTED = 1,
+	TRACK_NOISE = 2,
+	TRACK_UNNAMED = 3,
+	TRACK_OTHER = 4,    /* no regular file: only remembered so that it is not looked at again */
+	TRACK_DATAGRAM = 5, /* a UDP socket: it may yet talk to a name server */
+};
+
+struct file_key {
+	u32 tgid;
+	u32 descriptor;
+};
+
+struct tracked_file {
+	u64 file;  /* struct file *: another one behind the same descriptor is another opening */
+	u64 inode; /* struct inode * */
+	u64 inode_number;
+	u64 open_id;
+	u64 read_bytes;
+	u64 read_calls;
+	u64 written_bytes;
+	u64 write_calls;
+	u64 last_use_tick;
+	u64 last_use_ns; /* when the tick of the last use began to be used */
+	u32 device;
+	u32 open_flags;
+	u32 closed_flags;
+	u32 write_error;
+	u32 state;
+	u32 shared; /* a descriptor was duplicated: look for others before calling it closed */
+};
+
+/* Full: the file is not followed, and counted as lost. Entries leave at close and at the end of their process. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct file_key);
+	__type(value, struct tracked_file);
+} tracked_files __weak SEC(".maps");
+
+/* What is known of a socket of a watched process; the kernel frees it with the socket. A listener's is copied to what it
+ * accepts: there the running task is the peer's. */
+struct connection {
+	struct process_key owner;
+	u64 began_ns;
+	u64 established_ns;
+	u32 flags;
+	u32 done; /* its end was told */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct connection);
+} connections __weak SEC(".maps");
+
+/* Memory cgroups that watched processes live in, and their parents: who else is in there is a neighbour. Full: the oldest
+ * goes, and its next sample brings it back. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, u64);
+	__type(value, u64);
+} watched_cgroups __weak SEC(".maps");
+
+/* The last look at processes that are not watched. Full: the oldest goes; it is new again at its next look. */
+struct neighbour {
+	u64 start_boottime_ns;
+	u64 at_ns;
+	u64 rss_pages;
+	u64 cpu_ns;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, u32);
+	__type(value, struct neighbour);
+} neighbours __weak SEC(".maps");
+
+/* Names that mark a file that is only read as the interpreter's or the system's. Filled by user space. */
+#define NOISE_SUFFIX_BYTES 16
+#define NOISE_PREFIX_BYTES 64
+
+struct noise_suffix {
+	char of[NOISE_SUFFIX_BYTES]; /* from the last dot on, NUL-padded */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 128);
+	__type(key, struct noise_suffix);
+	__type(value, u32);
+} noise_suffixes __weak SEC(".maps");
+
+/* Directories whose contents are somebody's code. */
+#define NOISE_COMPONENT_BYTES 16
+
+struct noise_component {
+	char of[NOISE_COMPONENT_BYTES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 128);
+	__type(key, struct noise_component);
+	__type(value, u32);
+} noise_components __weak SEC(".maps");
+
+struct noise_prefix {
+	u32 prefix_bits;
+	char path[NOISE_PREFIX_BYTES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 128);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct noise_prefix);
+	__type(value, u32);
+} noise_prefixes __weak SEC(".maps");
+
 /* Room to build a record in. One slot per program: a program never runs twice at a time on one CPU (the kernel refuses and
  * counts that as recursion_misses), but two programs may. */
 enum scratch_slot {
@@ -89,6 +282,10 @@ enum scratch_slot {
 	SLOT_SIGNAL_FILES,
 	SLOT_OOM,
 	SLOT_EXISTING,
+	SLOT_CALL,
+	SLOT_SOCKETS,
+	SLOT_SAMPLE,
+	SLOT_THREAD,
 	SLOT_COUNT,
 };
 
@@ -99,6 +296,11 @@ struct scratch {
 	 * first values for constants, and removed the branches that later iterations need. */
 	u32 path_position; /* of the first byte in `path`; TEXT_BYTES when it is empty */
 	u32 files_found;
+	u32 look_for_noise; /* compare the components of the path at hand */
+	u32 in_noise;
+	struct noise_component component;
+	struct noise_prefix prefix;
+	struct tracked_file fresh;
 	u32 environ_bytes;
 	u32 inside_variable; /* the piece at hand continues a variable longer than ENV_BYTES */
 	u8 record[RECORD_BYTES];

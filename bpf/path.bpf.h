@@ -17,6 +17,17 @@ struct path_walk {
 	u32 done;
 };
 
+static __always_inline bool same_bytes(const void *a, const char *b, const u32 bytes)
+{
+	const char *left = a;
+	u32 i;
+
+	for (i = 0; i < bytes; i++)
+		if (left[i] != b[i])
+			return false;
+	return true;
+}
+
 /* Puts "/name" in front of what is there. */
 static __always_inline int prepend(struct path_walk *walk, const void *name, u32 length)
 {
@@ -34,6 +45,14 @@ static __always_inline int prepend(struct path_walk *walk, const void *name, u32
 	bpf_probe_read_kernel(&walk->scratch->path[position + 1], length, name);
 	walk->scratch->path_position = position;
 	return 0;
+}
+
+static __always_inline void compare_component(struct scratch *s, const void *name, u32 length)
+{
+	__builtin_memset(&s->component, 0, sizeof(s->component));
+	bpf_probe_read_kernel(&s->component, length & (NOISE_COMPONENT_BYTES - 1), name);
+	if (bpf_map_lookup_elem(&noise_components, &s->component))
+		s->in_noise = 1;
 }
 
 static long on_path_step(u32 index, struct path_walk *walk)
@@ -67,6 +86,8 @@ static long on_path_step(u32 index, struct path_walk *walk)
 	name = BPF_CORE_READ(dentry, d_name.name);
 	if (prepend(walk, name, length))
 		return 1;
+	if (walk->scratch->look_for_noise && length < NOISE_COMPONENT_BYTES)
+		compare_component(walk->scratch, name, length);
 	walk->dentry = parent;
 	return 0;
 }

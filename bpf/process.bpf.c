@@ -2,6 +2,7 @@
 /* The life of processes: fork, exec, title, exit. All on scheduler tracepoints, which cost other work nothing. */
 #include "image.bpf.h"
 #include "openfiles.bpf.h"
+#include "watch.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -21,6 +22,8 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 		count_filtered(EVENT_FORK, FILTER_UNINTERESTING);
 		return 0;
 	}
+	if (is_watched(parent->tgid))
+		watch(child->tgid);
 	e = bpf_ringbuf_reserve(&lifecycle_ring, sizeof(*e), 0);
 	if (!e) {
 		count_lost(EVENT_FORK, LOSS_RING_FULL);
@@ -74,7 +77,8 @@ int BPF_PROG(on_exec, struct task_struct *task, pid_t old_pid, struct linux_binp
 	} else if (bytes) {
 		e->image_flags |= IMAGE_ARGV_UNREADABLE;
 	}
-	append_environ(s, mm, &e->environ, &e->image_flags);
+	if (append_environ(s, mm, &e->environ, &e->image_flags))
+		watch(task->tgid); /* at once, not when user space has read of it: its first files count too */
 	submit_record(s, &lifecycle_ring, EVENT_EXEC, false);
 	return 0;
 }

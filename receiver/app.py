@@ -8,12 +8,11 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from receiver import semconv as sc
 from receiver.core import Core
 from receiver.events import WIRES, EventKind, FilterReason, Ledger, LossReason
-from receiver.export.hub import Hub
 from receiver.kernel.clock import boot_id, boottime_ns, gone, host_name, refuse_time_namespace, wall_offset_ns
 from receiver.kernel.source import Batch, LiveSource, SourceConfig
 from receiver.model import CoreOptions, Host
@@ -21,10 +20,14 @@ from receiver.recording import Header, Recorder
 from receiver.session import Session
 from receiver.signals import Metric, MetricSnapshot, Point
 
+if TYPE_CHECKING:
+    from receiver.export.hub import Hub
+
 log = logging.getLogger("kwitness")
 TICK_SECONDS = 1.0
 CLOCK_SECONDS = 10.0
 CANARY_SECONDS = 10.0
+IDLE_SECONDS = 60.0  # without an open execution system calls are left alone after this
 STEP_NS = 50_000_000  # the wall clock moved by more than this: a step, not slew
 SLEW_NS = 500_000  # by less: the noise of measuring
 
@@ -49,7 +52,10 @@ def losses_of(ledger: Ledger) -> dict[tuple[str, str], int]:
 class Observer:
     """A live observation. `start` attaches; `run` goes on until `stop`; `finish` ends what is open and flushes."""
 
-    def __init__(self, source: SourceConfig, core: CoreOptions, hub: Hub | None, record_to: BinaryIO | None = None) -> None:
+    def __init__(
+        self, source: SourceConfig, core: CoreOptions, hub: Hub | None, record_to: BinaryIO | None = None, *, drops: bool = False
+    ) -> None:
+        """`drops`: this process will give its privileges up, so somebody else must attach later."""
         refuse_time_namespace()
         self.host = this_host()
         self.core = Core(self.host, core)
@@ -57,11 +63,11 @@ class Observer:
         self.stop = asyncio.Event()
         self.on_batch: Callable[[Batch], None] = lambda _: None
         self.canary_at = 0.0
-        self.overruns = 0
+        self._idle_since = 0.0
         self._metric_interval = hub.settings.metric_interval_seconds if hub else 60.0
         self._started_ns = 0
         self._wall_offset = wall_offset_ns()
-        self.source = LiveSource(source)
+        self.source = LiveSource(source, drops=drops)
         recorder = Recorder(record_to, Header(WIRES, self.host, self._wall_offset)) if record_to else None
         self.session = Session(self.core, recorder)
         self._recorder = recorder
@@ -74,6 +80,7 @@ class Observer:
         self._started_ns = boottime_ns()
         self.session.wall_offset(self._wall_offset, self._started_ns)
         self.session.batch(self.source.existing(), boottime_ns())
+        self._follow()
         for hook in self.source.coverage():
             if not hook.attached:
                 log.warning("%s is not attached (%s): %s is invisible", hook.hook, hook.why, hook.blind)
@@ -98,8 +105,22 @@ class Observer:
 
     def _deliver(self, batch: Batch, read_at_ns: int) -> None:
         self.session.batch(batch, read_at_ns)
+        self._follow()
         self.on_batch(batch)
         self._flush()
+
+    def _follow(self) -> None:
+        """System calls of what has joined an execution; of nobody when there is none for a while."""
+        if pids := self.core.attempts.to_watch():
+            self._idle_since = 0.0
+            self.source.watch(pids)
+        elif self.core.executions.open:
+            self._idle_since = 0.0
+        elif self.source.following:
+            now = time.monotonic()
+            self._idle_since = self._idle_since or now
+            if now - self._idle_since > IDLE_SECONDS:
+                self.source.unwatch()
 
     async def _tick_forever(self) -> None:
         next_clock = next_metrics = time.monotonic()
@@ -121,7 +142,10 @@ class Observer:
         if losses != self.core.losses:
             self.session.losses(losses, now)
             self.session.vanished(gone(self.core.living()), now)
+        if samples := self.source.sample():
+            self._deliver(samples, boottime_ns())
         self.session.tick(now)
+        self._follow()
         self._flush()
 
     def _check_clock(self) -> None:

@@ -32,6 +32,7 @@ class Attempts:
         self.drops: Counter[str] = Counter()
         self.read_at_ns = 0
         self.on_close: Callable[[Execution], None] = lambda _: None  # told of every execution as it closes
+        self._to_watch: list[Process] = []
         self._spans, self._logs, self._emit = spans, logs, emit
         self._unbooked: dict[int, Execution] = {}  # their sums have moved since the metrics were last read
 
@@ -90,9 +91,20 @@ class Attempts:
 
     def join(self, process: Process, execution: Execution) -> None:
         process.execution = execution
+        parent = process.parent
+        if parent is not None and 0 < parent.watched_ns < process.key.start_boottime_ns:
+            process.watched_ns = parent.watched_ns  # the kernel half handed it down with the fork
+        else:
+            process.watched_ns = self.read_at_ns
+            self._to_watch.append(process)
         execution.live += 1
         execution.totals.processes += 1
         self._unbooked[id(execution)] = execution
+
+    def to_watch(self) -> list[int]:
+        """Pids of living processes that joined since the last call and that the kernel half may not follow yet."""
+        joined, self._to_watch = self._to_watch, []
+        return [p.key.tgid for p in joined if p.exit is None]
 
     def leave(self, process: Process, execution: Execution, at_ns: int, end: Ending | None = None) -> None:
         execution.live -= 1

@@ -94,7 +94,7 @@ def _check(config: ServeConfig, path: Path) -> None:
         raise ConfigError(f"{path}: kernel.batch_records must be from 1 to 65536")
     if config.core.process_limit < 1024:
         raise ConfigError(f"{path}: core.process_limit must be at least 1024")
-    for name in ("linger_seconds", "task_grace_seconds", "run_grace_seconds", "heartbeat_seconds"):
+    for name in ("linger_seconds", "task_grace_seconds", "run_grace_seconds", "heartbeat_seconds", "stall_seconds", "hang_seconds"):
         if not 0 <= getattr(config.core, name) <= 86_400:
             raise ConfigError(f"{path}: core.{name} must be from 0 to 86400")
     if not 0 <= config.admin.port <= 65_535:

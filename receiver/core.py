@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from receiver import semconv as sc
+from receiver.activity import HANDLERS, Activity
 from receiver.attempts import Attempts
 from receiver.attribution.context import remote_context
 from receiver.attribution.frameworks import Recognisers
@@ -61,10 +62,14 @@ class Core:
         self._spans, self._logs = Spans(self.blocks), Logs(self.blocks)
         self.book = Book()
         self.attempts = Attempts(self.executions, self._spans, self._logs, self.book, lambda signal: self._out.append(signal))
+        self.activity = Activity(
+            self.tree, self.attempts, self._report, stall_seconds=options.stall_seconds, hang_seconds=options.hang_seconds
+        )
         self.counts: Counter[str] = Counter()  # decoded, by kind
         self.decode_errors: Counter[str] = Counter()
         self.policy_drops: Counter[str] = Counter()  # events that led to no signal, by reason
         self.on_end: Callable[[Process], None] = _ignore  # told of every attributed process as it ends
+        self.on_event: Callable[[Event], None] | None = None  # told of every event, when it has been applied
         self._watches: dict[int, Watch] = {}
         self._watched: dict[int, Execution] = {}
         self.losses: dict[tuple[str, str], int] = {}
@@ -89,6 +94,8 @@ class Core:
             name, handle = _HANDLERS[type(event)]
             self.counts[name] += 1
             handle(self, event)
+            if self.on_event is not None:
+                self.on_event(event)
             if type(event) is Existing:
                 existing.append(event)
         if existing:
@@ -98,6 +105,7 @@ class Core:
 
     def tick(self, now_ns: int) -> None:
         """Call about once a second."""
+        self.activity.tick(now_ns)
         self.attempts.tick(now_ns, int(self.options.heartbeat_seconds * SECOND))
         self.tree.sweep(now_ns)
         forgotten, self.tree.forgotten = self.tree.forgotten, []
@@ -178,7 +186,7 @@ class Core:
                 self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS, ((sc.PIPELINE_OBSERVER_EVENT_KIND, kind),), grown)
                 self._events_in_book[kind] = count
         self.attempts.book_totals()
-        drops = self.policy_drops + self.tree.drops + self.attempts.drops
+        drops = self.policy_drops + self.tree.drops + self.attempts.drops + self.activity.drops()
         points = tuple(Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), count) for reason, count in drops.items())
         return (*self.book.metrics(), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, points))
 
@@ -247,6 +255,7 @@ class Core:
         if victim.execution is not None:
             victim.execution.oom_killed = True
         self._report(victim, oom_killed(victim, event))
+        self.activity.oom_killed(victim, event)
         self.book.add(sc.METRIC_PIPELINE_TASK_OOM_KILLS, self.attempts.labels(victim.execution))
 
     def _exit(self, event: Exit) -> None:
@@ -277,6 +286,7 @@ class Core:
                 self._report(culprit, finding)
         if end.failed or self.options.exit_events:
             self._out.append(self._logs.exit_event(process, end, f"{event.cpu}-{event.sequence}", self._read_at_ns, self._hole))
+        self.activity.ended(process, end)
         process.grade = grade(process)
         parent = process.parent
         if parent is not None and parent.execution is execution:
@@ -324,7 +334,11 @@ def _ignore(_: object) -> None:
     """Nobody listens."""
 
 
-_HANDLERS: dict[type, tuple[str, Callable[[Core, Any], None]]] = {
+def _of_activity(handle: Callable[[Activity, Any], object]) -> Callable[[Core, Any], object]:
+    return lambda core, event: handle(core.activity, event)
+
+
+_HANDLERS: dict[type, tuple[str, Callable[[Core, Any], object]]] = {
     Fork: ("fork", Core._fork),
     Exec: ("exec", Core._exec),
     Existing: ("existing", Core._exec),
@@ -333,5 +347,6 @@ _HANDLERS: dict[type, tuple[str, Callable[[Core, Any], None]]] = {
     Signal: ("signal", Core._signal),
     OomKill: ("oom_kill", Core._oom_kill),
     OpenFile: ("open_file", Core._open_file),
+    **{kind: (name, _of_activity(handle)) for kind, (name, handle) in HANDLERS.items()},
 }
 __all__ = ["Core", "CoreOptions", "Event", "ProcessKey", "Watch"]

@@ -21,6 +21,17 @@ WIRES = {
     "oom_kill": "cb26858d",
     "open_file": "93aaa7b6",
     "existing": "0529770b",
+    "file_opened": "0fd6264f",
+    "file_closed": "ccf9a299",
+    "file_changed": "a2b93d9a",
+    "file_totals": "1354d043",
+    "call_failed": "0c38e62f",
+    "connection": "4da3d1fd",
+    "name_query": "c3d3775d",
+    "unix_connected": "25ae2d76",
+    "process_sample": "34b6b4ed",
+    "thread_wait": "7736b96e",
+    "neighbour": "b0882088",
 }
 NUL = b"\0"
 LENGTH = "the text lengths do not add up to the record"
@@ -35,17 +46,32 @@ class EventKind(IntEnum):
     OOM_KILL = 6
     OPEN_FILE = 7
     EXISTING = 8
+    FILE_OPENED = 9
+    FILE_CLOSED = 10
+    FILE_CHANGED = 11
+    FILE_TOTALS = 12
+    CALL_FAILED = 13
+    CONNECTION = 14
+    NAME_QUERY = 15
+    UNIX_CONNECTED = 16
+    PROCESS_SAMPLE = 17
+    THREAD_WAIT = 18
+    NEIGHBOUR = 19
 
 
 class LossReason(IntEnum):
     RING_FULL = 0
     FILE_LIMIT = 1
+    TABLE_FULL = 2
 
 
 class FilterReason(IntEnum):
     SELF = 0
     THREAD = 1
     UNINTERESTING = 2
+    NOISE = 3
+    LIMIT = 4
+    FOREIGN_CALL = 5
 
 
 class StdioKind(IntEnum):
@@ -81,6 +107,85 @@ class FileFlag(IntFlag):
     INHERITED_STDIO = 2
     PATH_CUT = 4
     SHARES_STDERR = 8
+
+
+class OpenedFlag(IntFlag):
+    INHERITED = 1
+    DELETED = 2
+    PATH_CUT = 4
+
+
+class ClosedFlag(IntFlag):
+    BY_DEATH = 1
+    UNSEEN = 2
+    SHARED = 4
+    SYNCED = 8
+    TRUNCATED = 16
+    MAPPED = 32
+    MAPPED_WRITABLE = 64
+    SHORT_WRITE = 128
+    DELETED = 256
+    SIZE_UNKNOWN = 512
+
+
+class FileOperation(IntEnum):
+    RENAME = 1
+    UNLINK = 2
+    RMDIR = 3
+    TRUNCATE = 4
+    LINK = 5
+    SYMLINK = 6
+    MKDIR = 7
+    CHMOD = 8
+    CHOWN = 9
+
+
+class SubjectKind(IntEnum):
+    NONE = 0
+    PATH_ASKED = 1
+    FILE = 2
+    ENDPOINT = 3
+    LOCK = 4
+
+
+class CallKind(IntEnum):
+    OTHER = 0
+    OPEN = 1
+    READ = 2
+    WRITE = 3
+    SYNC = 4
+    CHANGE = 5
+    EXEC = 6
+    CLONE = 7
+    LOCK = 8
+    CONNECT = 9
+    ACCEPT = 10
+    BIND = 11
+    MEMORY = 12
+    DESCRIPTOR = 13
+
+
+class ConnectionStage(IntEnum):
+    CONNECTED = 1
+    CLOSED = 2
+    FAILED = 3
+    SAMPLED = 4
+    LISTENING = 5
+
+
+class ConnectionFlag(IntFlag):
+    ACCEPTED = 1
+    RESET_BY_PEER = 2
+    RESET_SENT = 4
+    LISTENER = 8
+
+
+class WaitObject(IntEnum):
+    NOTHING = 0
+    PIPE = 1
+    SOCKET = 2
+    FILE = 3
+    OTHER = 4
 
 
 class ProcessKey(msgspec.Struct, frozen=True, gc=False):
@@ -894,7 +999,1086 @@ def _encode_existing(event: Existing) -> bytes:
     )
 
 
-Event = Fork | Exec | Title | Exit | Signal | OomKill | OpenFile | Existing
+class FileOpened(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    open_id: int
+    inode: int
+    size_bytes: int
+    device: int
+    generation: int
+    open_flags: int
+    descriptor: int
+    opened_flags: int
+    path: str
+
+
+_FILE_OPENED = Layout("<QQIHHQI4xQQQIIIIIH2x")
+
+
+def _decode_file_opened(raw: bytes, redactor: Redactor) -> FileOpened:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        open_id,
+        inode,
+        size_bytes,
+        device,
+        generation,
+        open_flags,
+        descriptor,
+        opened_flags,
+        path,
+    ) = _FILE_OPENED.unpack_from(raw)
+    at_path = _FILE_OPENED.size
+    if at_path + path != len(raw):
+        raise ValueError(LENGTH)
+    return FileOpened(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        open_id,
+        inode,
+        size_bytes,
+        device,
+        generation,
+        open_flags,
+        descriptor,
+        opened_flags,
+        text(raw[at_path : at_path + path]),
+    )
+
+
+def _encode_file_opened(event: FileOpened) -> bytes:
+    path = event.path.encode()
+    tail = path
+    return (
+        _FILE_OPENED.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _FILE_OPENED.size + len(tail),
+            event.cpu,
+            EventKind.FILE_OPENED,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.open_id,
+            event.inode,
+            event.size_bytes,
+            event.device,
+            event.generation,
+            event.open_flags,
+            event.descriptor,
+            event.opened_flags,
+            len(path),
+        )
+        + tail
+    )
+
+
+class FileClosed(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    open_id: int
+    inode: int
+    size_bytes: int
+    read_bytes: int
+    read_calls: int
+    written_bytes: int
+    write_calls: int
+    last_use_boottime_ns: int
+    device: int
+    open_flags: int
+    closed_flags: int
+    write_error: int
+
+
+_FILE_CLOSED = Layout("<QQIHHQI4xQQQQQQQQIIII")
+
+
+def _decode_file_closed(raw: bytes, redactor: Redactor) -> FileClosed:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        open_id,
+        inode,
+        size_bytes,
+        read_bytes,
+        read_calls,
+        written_bytes,
+        write_calls,
+        last_use_boottime_ns,
+        device,
+        open_flags,
+        closed_flags,
+        write_error,
+    ) = _FILE_CLOSED.unpack_from(raw)
+    if _FILE_CLOSED.size != len(raw):
+        raise ValueError(LENGTH)
+    return FileClosed(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        open_id,
+        inode,
+        size_bytes,
+        read_bytes,
+        read_calls,
+        written_bytes,
+        write_calls,
+        last_use_boottime_ns,
+        device,
+        open_flags,
+        closed_flags,
+        write_error,
+    )
+
+
+def _encode_file_closed(event: FileClosed) -> bytes:
+    return _FILE_CLOSED.pack(
+        event.time_boottime_ns,
+        event.sequence,
+        _FILE_CLOSED.size,
+        event.cpu,
+        EventKind.FILE_CLOSED,
+        event.process.start_boottime_ns,
+        event.process.tgid,
+        event.open_id,
+        event.inode,
+        event.size_bytes,
+        event.read_bytes,
+        event.read_calls,
+        event.written_bytes,
+        event.write_calls,
+        event.last_use_boottime_ns,
+        event.device,
+        event.open_flags,
+        event.closed_flags,
+        event.write_error,
+    )
+
+
+class FileChanged(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    inode: int
+    size_bytes: int
+    device: int
+    operation: int
+    directory: str
+    path: str
+    new_directory: str
+    new_path: str
+
+
+_FILE_CHANGED = Layout("<QQIHHQI4xQQIHHHHH2x")
+
+
+def _decode_file_changed(raw: bytes, redactor: Redactor) -> FileChanged:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        inode,
+        size_bytes,
+        device,
+        operation,
+        directory,
+        path,
+        new_directory,
+        new_path,
+    ) = _FILE_CHANGED.unpack_from(raw)
+    at_directory = _FILE_CHANGED.size
+    at_path = at_directory + directory
+    at_new_directory = at_path + path
+    at_new_path = at_new_directory + new_directory
+    if at_new_path + new_path != len(raw):
+        raise ValueError(LENGTH)
+    return FileChanged(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        inode,
+        size_bytes,
+        device,
+        operation,
+        text(raw[at_directory : at_directory + directory]),
+        text(raw[at_path : at_path + path]),
+        text(raw[at_new_directory : at_new_directory + new_directory]),
+        text(raw[at_new_path : at_new_path + new_path]),
+    )
+
+
+def _encode_file_changed(event: FileChanged) -> bytes:
+    directory = event.directory.encode()
+    path = event.path.encode()
+    new_directory = event.new_directory.encode()
+    new_path = event.new_path.encode()
+    tail = directory + path + new_directory + new_path
+    return (
+        _FILE_CHANGED.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _FILE_CHANGED.size + len(tail),
+            event.cpu,
+            EventKind.FILE_CHANGED,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.inode,
+            event.size_bytes,
+            event.device,
+            event.operation,
+            len(directory),
+            len(path),
+            len(new_directory),
+            len(new_path),
+        )
+        + tail
+    )
+
+
+class FileTotals(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    opened_files: int
+    reported_files: int
+    noise_files: int
+    noise_read_bytes: int
+    unnamed_files: int
+    unnamed_read_bytes: int
+    unnamed_written_bytes: int
+    unnamed_changes: int
+    io_uring_calls: int
+    failed_calls_elsewhere: int
+
+
+_FILE_TOTALS = Layout("<QQIHHQI4xQQQQQQQQQQ")
+
+
+def _decode_file_totals(raw: bytes, redactor: Redactor) -> FileTotals:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        opened_files,
+        reported_files,
+        noise_files,
+        noise_read_bytes,
+        unnamed_files,
+        unnamed_read_bytes,
+        unnamed_written_bytes,
+        unnamed_changes,
+        io_uring_calls,
+        failed_calls_elsewhere,
+    ) = _FILE_TOTALS.unpack_from(raw)
+    if _FILE_TOTALS.size != len(raw):
+        raise ValueError(LENGTH)
+    return FileTotals(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        opened_files,
+        reported_files,
+        noise_files,
+        noise_read_bytes,
+        unnamed_files,
+        unnamed_read_bytes,
+        unnamed_written_bytes,
+        unnamed_changes,
+        io_uring_calls,
+        failed_calls_elsewhere,
+    )
+
+
+def _encode_file_totals(event: FileTotals) -> bytes:
+    return _FILE_TOTALS.pack(
+        event.time_boottime_ns,
+        event.sequence,
+        _FILE_TOTALS.size,
+        event.cpu,
+        EventKind.FILE_TOTALS,
+        event.process.start_boottime_ns,
+        event.process.tgid,
+        event.opened_files,
+        event.reported_files,
+        event.noise_files,
+        event.noise_read_bytes,
+        event.unnamed_files,
+        event.unnamed_read_bytes,
+        event.unnamed_written_bytes,
+        event.unnamed_changes,
+        event.io_uring_calls,
+        event.failed_calls_elsewhere,
+    )
+
+
+class CallFailed(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    holder: ProcessKey
+    failures: int
+    first_boottime_ns: int
+    last_boottime_ns: int
+    address_high: int
+    address_low: int
+    call_number: int
+    error: int
+    call: int
+    subject: int
+    family: int
+    port: int
+    directory: str
+    path: str
+
+
+_CALL_FAILED = Layout("<QQIHHQI4xQI4xQQQQQIIHHHHHH4x")
+
+
+def _decode_call_failed(raw: bytes, redactor: Redactor) -> CallFailed:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        holder_start,
+        holder_tgid,
+        failures,
+        first_boottime_ns,
+        last_boottime_ns,
+        address_high,
+        address_low,
+        call_number,
+        error,
+        call,
+        subject,
+        family,
+        port,
+        directory,
+        path,
+    ) = _CALL_FAILED.unpack_from(raw)
+    at_directory = _CALL_FAILED.size
+    at_path = at_directory + directory
+    if at_path + path != len(raw):
+        raise ValueError(LENGTH)
+    return CallFailed(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        ProcessKey(holder_tgid, holder_start),
+        failures,
+        first_boottime_ns,
+        last_boottime_ns,
+        address_high,
+        address_low,
+        call_number,
+        error,
+        call,
+        subject,
+        family,
+        port,
+        text(raw[at_directory : at_directory + directory]),
+        text(raw[at_path : at_path + path]),
+    )
+
+
+def _encode_call_failed(event: CallFailed) -> bytes:
+    directory = event.directory.encode()
+    path = event.path.encode()
+    tail = directory + path
+    return (
+        _CALL_FAILED.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _CALL_FAILED.size + len(tail),
+            event.cpu,
+            EventKind.CALL_FAILED,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.holder.start_boottime_ns,
+            event.holder.tgid,
+            event.failures,
+            event.first_boottime_ns,
+            event.last_boottime_ns,
+            event.address_high,
+            event.address_low,
+            event.call_number,
+            event.error,
+            event.call,
+            event.subject,
+            event.family,
+            event.port,
+            len(directory),
+            len(path),
+        )
+        + tail
+    )
+
+
+class Connection(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    connection_id: int
+    established_boottime_ns: int
+    local_high: int
+    local_low: int
+    peer_high: int
+    peer_low: int
+    sent_bytes: int
+    received_bytes: int
+    unacknowledged_bytes: int
+    unread_bytes: int
+    last_send_boottime_ns: int
+    last_receive_boottime_ns: int
+    rtt_us: int
+    retransmits: int
+    network_namespace_inode: int
+    error: int
+    connection_flags: int
+    queued: int
+    backlog: int
+    stage: int
+    state: int
+    family: int
+    local_port: int
+    peer_port: int
+
+
+_CONNECTION = Layout("<QQIHHQI4xQQQQQQQQQQQQIIIIIIIHHHHH2x")
+
+
+def _decode_connection(raw: bytes, redactor: Redactor) -> Connection:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        connection_id,
+        established_boottime_ns,
+        local_high,
+        local_low,
+        peer_high,
+        peer_low,
+        sent_bytes,
+        received_bytes,
+        unacknowledged_bytes,
+        unread_bytes,
+        last_send_boottime_ns,
+        last_receive_boottime_ns,
+        rtt_us,
+        retransmits,
+        network_namespace_inode,
+        error,
+        connection_flags,
+        queued,
+        backlog,
+        stage,
+        state,
+        family,
+        local_port,
+        peer_port,
+    ) = _CONNECTION.unpack_from(raw)
+    if _CONNECTION.size != len(raw):
+        raise ValueError(LENGTH)
+    return Connection(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        connection_id,
+        established_boottime_ns,
+        local_high,
+        local_low,
+        peer_high,
+        peer_low,
+        sent_bytes,
+        received_bytes,
+        unacknowledged_bytes,
+        unread_bytes,
+        last_send_boottime_ns,
+        last_receive_boottime_ns,
+        rtt_us,
+        retransmits,
+        network_namespace_inode,
+        error,
+        connection_flags,
+        queued,
+        backlog,
+        stage,
+        state,
+        family,
+        local_port,
+        peer_port,
+    )
+
+
+def _encode_connection(event: Connection) -> bytes:
+    return _CONNECTION.pack(
+        event.time_boottime_ns,
+        event.sequence,
+        _CONNECTION.size,
+        event.cpu,
+        EventKind.CONNECTION,
+        event.process.start_boottime_ns,
+        event.process.tgid,
+        event.connection_id,
+        event.established_boottime_ns,
+        event.local_high,
+        event.local_low,
+        event.peer_high,
+        event.peer_low,
+        event.sent_bytes,
+        event.received_bytes,
+        event.unacknowledged_bytes,
+        event.unread_bytes,
+        event.last_send_boottime_ns,
+        event.last_receive_boottime_ns,
+        event.rtt_us,
+        event.retransmits,
+        event.network_namespace_inode,
+        event.error,
+        event.connection_flags,
+        event.queued,
+        event.backlog,
+        event.stage,
+        event.state,
+        event.family,
+        event.local_port,
+        event.peer_port,
+    )
+
+
+class NameQuery(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    server_high: int
+    server_low: int
+    first_high: int
+    first_low: int
+    second_high: int
+    second_low: int
+    family: int
+    query_id: int
+    query_flags: int
+    question_type: int
+    addresses: int
+    port: int
+    labels: str
+
+
+_NAME_QUERY = Layout("<QQIHHQI4xQQQQQQHHHHHHH2x")
+
+
+def _decode_name_query(raw: bytes, redactor: Redactor) -> NameQuery:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        server_high,
+        server_low,
+        first_high,
+        first_low,
+        second_high,
+        second_low,
+        family,
+        query_id,
+        query_flags,
+        question_type,
+        addresses,
+        port,
+        labels,
+    ) = _NAME_QUERY.unpack_from(raw)
+    at_labels = _NAME_QUERY.size
+    if at_labels + labels != len(raw):
+        raise ValueError(LENGTH)
+    return NameQuery(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        server_high,
+        server_low,
+        first_high,
+        first_low,
+        second_high,
+        second_low,
+        family,
+        query_id,
+        query_flags,
+        question_type,
+        addresses,
+        port,
+        text(raw[at_labels : at_labels + labels]),
+    )
+
+
+def _encode_name_query(event: NameQuery) -> bytes:
+    labels = event.labels.encode()
+    tail = labels
+    return (
+        _NAME_QUERY.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _NAME_QUERY.size + len(tail),
+            event.cpu,
+            EventKind.NAME_QUERY,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.server_high,
+            event.server_low,
+            event.first_high,
+            event.first_low,
+            event.second_high,
+            event.second_low,
+            event.family,
+            event.query_id,
+            event.query_flags,
+            event.question_type,
+            event.addresses,
+            event.port,
+            len(labels),
+        )
+        + tail
+    )
+
+
+class UnixConnected(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    peer_tgid: int
+    path: str
+
+
+_UNIX_CONNECTED = Layout("<QQIHHQI4xIH2x")
+
+
+def _decode_unix_connected(raw: bytes, redactor: Redactor) -> UnixConnected:
+    time_boottime_ns, sequence, _, cpu, _, process_start, process_tgid, peer_tgid, path = _UNIX_CONNECTED.unpack_from(raw)
+    at_path = _UNIX_CONNECTED.size
+    if at_path + path != len(raw):
+        raise ValueError(LENGTH)
+    return UnixConnected(
+        time_boottime_ns, sequence, cpu, ProcessKey(process_tgid, process_start), peer_tgid, text(raw[at_path : at_path + path])
+    )
+
+
+def _encode_unix_connected(event: UnixConnected) -> bytes:
+    path = event.path.encode()
+    tail = path
+    return (
+        _UNIX_CONNECTED.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _UNIX_CONNECTED.size + len(tail),
+            event.cpu,
+            EventKind.UNIX_CONNECTED,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.peer_tgid,
+            len(path),
+        )
+        + tail
+    )
+
+
+class ProcessSample(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    anon_bytes: int
+    file_bytes: int
+    shmem_bytes: int
+    swap_bytes: int
+    peak_rss_bytes: int
+    major_faults: int
+    cpu_runtime_ns: int
+    run_delay_ns: int
+    voluntary_switches: int
+    involuntary_switches: int
+    read_bytes: int
+    written_bytes: int
+    read_call_bytes: int
+    write_call_bytes: int
+    memory_cgroup_id: int
+    memory_usage_bytes: int
+    memory_limit_bytes: int
+    memory_failures: int
+    throttled_ns: int
+    cpu_stall_ns: int
+    memory_stall_ns: int
+    io_stall_ns: int
+    throttled_periods: int
+    cpu_periods: int
+    threads: int
+    running_threads: int
+    disk_threads: int
+    open_descriptors: int
+    descriptor_max: int
+
+
+_PROCESS_SAMPLE = Layout("<QQIHHQI4xQQQQQQQQQQQQQQQQQQQQQQIIIIIII4x")
+
+
+def _decode_process_sample(raw: bytes, redactor: Redactor) -> ProcessSample:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        anon_bytes,
+        file_bytes,
+        shmem_bytes,
+        swap_bytes,
+        peak_rss_bytes,
+        major_faults,
+        cpu_runtime_ns,
+        run_delay_ns,
+        voluntary_switches,
+        involuntary_switches,
+        read_bytes,
+        written_bytes,
+        read_call_bytes,
+        write_call_bytes,
+        memory_cgroup_id,
+        memory_usage_bytes,
+        memory_limit_bytes,
+        memory_failures,
+        throttled_ns,
+        cpu_stall_ns,
+        memory_stall_ns,
+        io_stall_ns,
+        throttled_periods,
+        cpu_periods,
+        threads,
+        running_threads,
+        disk_threads,
+        open_descriptors,
+        descriptor_max,
+    ) = _PROCESS_SAMPLE.unpack_from(raw)
+    if _PROCESS_SAMPLE.size != len(raw):
+        raise ValueError(LENGTH)
+    return ProcessSample(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        anon_bytes,
+        file_bytes,
+        shmem_bytes,
+        swap_bytes,
+        peak_rss_bytes,
+        major_faults,
+        cpu_runtime_ns,
+        run_delay_ns,
+        voluntary_switches,
+        involuntary_switches,
+        read_bytes,
+        written_bytes,
+        read_call_bytes,
+        write_call_bytes,
+        memory_cgroup_id,
+        memory_usage_bytes,
+        memory_limit_bytes,
+        memory_failures,
+        throttled_ns,
+        cpu_stall_ns,
+        memory_stall_ns,
+        io_stall_ns,
+        throttled_periods,
+        cpu_periods,
+        threads,
+        running_threads,
+        disk_threads,
+        open_descriptors,
+        descriptor_max,
+    )
+
+
+def _encode_process_sample(event: ProcessSample) -> bytes:
+    return _PROCESS_SAMPLE.pack(
+        event.time_boottime_ns,
+        event.sequence,
+        _PROCESS_SAMPLE.size,
+        event.cpu,
+        EventKind.PROCESS_SAMPLE,
+        event.process.start_boottime_ns,
+        event.process.tgid,
+        event.anon_bytes,
+        event.file_bytes,
+        event.shmem_bytes,
+        event.swap_bytes,
+        event.peak_rss_bytes,
+        event.major_faults,
+        event.cpu_runtime_ns,
+        event.run_delay_ns,
+        event.voluntary_switches,
+        event.involuntary_switches,
+        event.read_bytes,
+        event.written_bytes,
+        event.read_call_bytes,
+        event.write_call_bytes,
+        event.memory_cgroup_id,
+        event.memory_usage_bytes,
+        event.memory_limit_bytes,
+        event.memory_failures,
+        event.throttled_ns,
+        event.cpu_stall_ns,
+        event.memory_stall_ns,
+        event.io_stall_ns,
+        event.throttled_periods,
+        event.cpu_periods,
+        event.threads,
+        event.running_threads,
+        event.disk_threads,
+        event.open_descriptors,
+        event.descriptor_max,
+    )
+
+
+class ThreadWait(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    inode: int
+    address_high: int
+    address_low: int
+    idle_ns: int
+    thread: int
+    call_number: int
+    thread_state: int
+    lock_holder: int
+    child: int
+    waits_on: int
+    timed: int
+    family: int
+    port: int
+    comm: str
+
+
+_THREAD_WAIT = Layout("<QQIHHQI4xQQQQIIIIIHHHH4x16s")
+
+
+def _decode_thread_wait(raw: bytes, redactor: Redactor) -> ThreadWait:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        inode,
+        address_high,
+        address_low,
+        idle_ns,
+        thread,
+        call_number,
+        thread_state,
+        lock_holder,
+        child,
+        waits_on,
+        timed,
+        family,
+        port,
+        comm,
+    ) = _THREAD_WAIT.unpack_from(raw)
+    if _THREAD_WAIT.size != len(raw):
+        raise ValueError(LENGTH)
+    return ThreadWait(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        inode,
+        address_high,
+        address_low,
+        idle_ns,
+        thread,
+        call_number,
+        thread_state,
+        lock_holder,
+        child,
+        waits_on,
+        timed,
+        family,
+        port,
+        text(comm.partition(NUL)[0]),
+    )
+
+
+def _encode_thread_wait(event: ThreadWait) -> bytes:
+    return _THREAD_WAIT.pack(
+        event.time_boottime_ns,
+        event.sequence,
+        _THREAD_WAIT.size,
+        event.cpu,
+        EventKind.THREAD_WAIT,
+        event.process.start_boottime_ns,
+        event.process.tgid,
+        event.inode,
+        event.address_high,
+        event.address_low,
+        event.idle_ns,
+        event.thread,
+        event.call_number,
+        event.thread_state,
+        event.lock_holder,
+        event.child,
+        event.waits_on,
+        event.timed,
+        event.family,
+        event.port,
+        event.comm.encode(),
+    )
+
+
+class Neighbour(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    rss_bytes: int
+    rss_growth_bytes: int
+    cpu_ns: int
+    interval_ns: int
+    memory_cgroup_id: int
+    shares_memory_cgroup: int
+    uid: int
+    comm: str
+
+
+_NEIGHBOUR = Layout("<QQIHHQI4xQQQQQII16s")
+
+
+def _decode_neighbour(raw: bytes, redactor: Redactor) -> Neighbour:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        rss_bytes,
+        rss_growth_bytes,
+        cpu_ns,
+        interval_ns,
+        memory_cgroup_id,
+        shares_memory_cgroup,
+        uid,
+        comm,
+    ) = _NEIGHBOUR.unpack_from(raw)
+    if _NEIGHBOUR.size != len(raw):
+        raise ValueError(LENGTH)
+    return Neighbour(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        rss_bytes,
+        rss_growth_bytes,
+        cpu_ns,
+        interval_ns,
+        memory_cgroup_id,
+        shares_memory_cgroup,
+        uid,
+        text(comm.partition(NUL)[0]),
+    )
+
+
+def _encode_neighbour(event: Neighbour) -> bytes:
+    return _NEIGHBOUR.pack(
+        event.time_boottime_ns,
+        event.sequence,
+        _NEIGHBOUR.size,
+        event.cpu,
+        EventKind.NEIGHBOUR,
+        event.process.start_boottime_ns,
+        event.process.tgid,
+        event.rss_bytes,
+        event.rss_growth_bytes,
+        event.cpu_ns,
+        event.interval_ns,
+        event.memory_cgroup_id,
+        event.shares_memory_cgroup,
+        event.uid,
+        event.comm.encode(),
+    )
+
+
+Event = (
+    Fork
+    | Exec
+    | Title
+    | Exit
+    | Signal
+    | OomKill
+    | OpenFile
+    | Existing
+    | FileOpened
+    | FileClosed
+    | FileChanged
+    | FileTotals
+    | CallFailed
+    | Connection
+    | NameQuery
+    | UnixConnected
+    | ProcessSample
+    | ThreadWait
+    | Neighbour
+)
 
 DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {
     EventKind.FORK: _decode_fork,
@@ -905,6 +2089,17 @@ DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {
     EventKind.OOM_KILL: _decode_oom_kill,
     EventKind.OPEN_FILE: _decode_open_file,
     EventKind.EXISTING: _decode_existing,
+    EventKind.FILE_OPENED: _decode_file_opened,
+    EventKind.FILE_CLOSED: _decode_file_closed,
+    EventKind.FILE_CHANGED: _decode_file_changed,
+    EventKind.FILE_TOTALS: _decode_file_totals,
+    EventKind.CALL_FAILED: _decode_call_failed,
+    EventKind.CONNECTION: _decode_connection,
+    EventKind.NAME_QUERY: _decode_name_query,
+    EventKind.UNIX_CONNECTED: _decode_unix_connected,
+    EventKind.PROCESS_SAMPLE: _decode_process_sample,
+    EventKind.THREAD_WAIT: _decode_thread_wait,
+    EventKind.NEIGHBOUR: _decode_neighbour,
 }
 _ENCODERS: dict[type, Callable[..., bytes]] = {
     Fork: _encode_fork,
@@ -915,6 +2110,17 @@ _ENCODERS: dict[type, Callable[..., bytes]] = {
     OomKill: _encode_oom_kill,
     OpenFile: _encode_open_file,
     Existing: _encode_existing,
+    FileOpened: _encode_file_opened,
+    FileClosed: _encode_file_closed,
+    FileChanged: _encode_file_changed,
+    FileTotals: _encode_file_totals,
+    CallFailed: _encode_call_failed,
+    Connection: _encode_connection,
+    NameQuery: _encode_name_query,
+    UnixConnected: _encode_unix_connected,
+    ProcessSample: _encode_process_sample,
+    ThreadWait: _encode_thread_wait,
+    Neighbour: _encode_neighbour,
 }
 
 
@@ -932,12 +2138,12 @@ class Ledger(msgspec.Struct, frozen=True):
     lost: tuple[tuple[int, ...], ...]
 
 
-KINDS, FILTERS, LOSSES = 9, 3, 2
-_LEDGER = Layout("<64Q")
+KINDS, FILTERS, LOSSES = 20, 6, 3
+_LEDGER = Layout("<221Q")
 
 
 def decode_ledger(per_cpu: bytes) -> Ledger:
-    """Sums the per-CPU values of the `ledgers` map; `per_cpu` is 512 bytes per possible CPU."""
+    """Sums the per-CPU values of the `ledgers` map; `per_cpu` is 1768 bytes per possible CPU."""
     words = [sum(column) for column in zip(*_LEDGER.iter_unpack(per_cpu), strict=True)]
     at = 1 + 2 * KINDS
     filtered = tuple(tuple(words[at + k * FILTERS : at + (k + 1) * FILTERS]) for k in range(KINDS))

@@ -69,6 +69,8 @@ class CoreOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     task_grace_seconds: float = 5.0  # without a living process, an attempt is over after this
     run_grace_seconds: float = 60.0
     heartbeat_seconds: float = 60.0
+    stall_seconds: float = 10.0  # a peer that owes an answer for so long is a finding
+    hang_seconds: float = 60.0  # a task in which nothing moves for so long is a finding
     redaction: Mode = "scrub"
     include_argv: bool = False  # process.command_args on spans and logs
     exit_events: bool = False  # process.exit for every end, not only for failures

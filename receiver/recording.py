@@ -97,7 +97,8 @@ class Recording:
             raise DataError(f"{path}: its header is damaged") from None
         foreign = sorted(kind for kind, wire in header.wires.items() if WIRES.get(kind) != wire)
         if foreign:
-            raise DataError(f"{path} was made by another version, whose {', '.join(foreign)} records differ: replay it with that one")
+            differ = ", ".join(foreign)
+            raise DataError(f"{path} was made by another version, whose {differ} records differ: replay it with that one")
         return header
 
     def __iter__(self) -> Iterator[Frame]:

@@ -9,12 +9,20 @@ SCHEMA_URL: Final = "https://kwitness.dev/schemas/0.1.0"
 CONTAINER_ID: Final = "container.id"
 CPU_MODE: Final = "cpu.mode"
 DISK_IO_DIRECTION: Final = "disk.io.direction"
+DNS_QUESTION_NAME: Final = "dns.question.name"
 ERROR_TYPE: Final = "error.type"
 EVENT_NAME: Final = "event.name"
+FILE_CONFLICT_KIND: Final = "file.conflict.kind"
+FILE_CONFLICT_PID: Final = "file.conflict.pid"
 FILE_INODE: Final = "file.inode"
 FILE_PARTIAL_WRITE: Final = "file.partial_write"
 FILE_PATH: Final = "file.path"
 FILE_SIZE: Final = "file.size"
+FILE_TAINT_AGE: Final = "file.taint.age"
+FILE_TAINT_KIND: Final = "file.taint.kind"
+FILE_TAINT_TRACE_ID: Final = "file.taint.trace_id"
+FILE_TAINT_WRITER_PID: Final = "file.taint.writer.pid"
+FILE_TAINT_WRITER_TASK_NAME: Final = "file.taint.writer.task.name"
 FILE_WRITE_BYTES: Final = "file.write.bytes"
 FILE_WRITE_CAUSE: Final = "file.write.cause"
 HOST_ID: Final = "host.id"
@@ -22,9 +30,27 @@ HOST_NAME: Final = "host.name"
 K8S_NAMESPACE_NAME: Final = "k8s.namespace.name"
 K8S_POD_NAME: Final = "k8s.pod.name"
 LOG_RECORD_UID: Final = "log.record.uid"
+NETWORK_CONNECT_DURATION: Final = "network.connect.duration"
+NETWORK_EXHAUSTION_DURATION: Final = "network.exhaustion.duration"
+NETWORK_EXHAUSTION_LIMIT: Final = "network.exhaustion.limit"
+NETWORK_EXHAUSTION_RESOURCE: Final = "network.exhaustion.resource"
+NETWORK_EXHAUSTION_USED: Final = "network.exhaustion.used"
+NETWORK_IO_DIRECTION: Final = "network.io.direction"
+NETWORK_PEER_ADDRESS: Final = "network.peer.address"
+NETWORK_PEER_PORT: Final = "network.peer.port"
+NETWORK_STALL_BYTES: Final = "network.stall.bytes"
+NETWORK_STALL_DURATION: Final = "network.stall.duration"
+NETWORK_TCP_RETRANSMITS: Final = "network.tcp.retransmits"
+NETWORK_TCP_RTT: Final = "network.tcp.rtt"
+NETWORK_TRANSPORT: Final = "network.transport"
+NETWORK_TYPE: Final = "network.type"
 OS_TYPE: Final = "os.type"
 OTEL_COMPONENT_NAME: Final = "otel.component.name"
 OTEL_COMPONENT_TYPE: Final = "otel.component.type"
+PIPELINE_CONTENTION_NEIGHBOR_NAME: Final = "pipeline.contention.neighbor.name"
+PIPELINE_CONTENTION_NEIGHBOR_PID: Final = "pipeline.contention.neighbor.pid"
+PIPELINE_CONTENTION_PRESSURE: Final = "pipeline.contention.pressure"
+PIPELINE_CONTENTION_RESOURCE: Final = "pipeline.contention.resource"
 PIPELINE_LINK_TYPE: Final = "pipeline.link.type"
 PIPELINE_LOG_ORIGIN: Final = "pipeline.log.origin"
 PIPELINE_MAPPING_CONFIDENCE: Final = "pipeline.mapping.confidence"
@@ -38,12 +64,18 @@ PIPELINE_RUN_ID: Final = "pipeline.run.id"
 PIPELINE_RUN_RESULT: Final = "pipeline.run.result"
 PIPELINE_SYSTEM_NAME: Final = "pipeline.system.name"
 PIPELINE_TASK_ATTEMPT: Final = "pipeline.task.attempt"
+PIPELINE_TASK_INPUTS: Final = "pipeline.task.inputs"
 PIPELINE_TASK_MAP_INDEX: Final = "pipeline.task.map_index"
 PIPELINE_TASK_NAME: Final = "pipeline.task.name"
+PIPELINE_TASK_OUTPUTS: Final = "pipeline.task.outputs"
 PIPELINE_TASK_RUN_REPORTED_RESULT: Final = "pipeline.task.run.reported_result"
 PIPELINE_TASK_RUN_RESULT: Final = "pipeline.task.run.result"
 PIPELINE_TASK_TYPE: Final = "pipeline.task.type"
 PROCESS_ARGS_COUNT: Final = "process.args_count"
+PROCESS_CALL_FAILURES: Final = "process.call.failures"
+PROCESS_CALL_LOCK_HOLDER_PID: Final = "process.call.lock.holder.pid"
+PROCESS_CALL_NAME: Final = "process.call.name"
+PROCESS_CALL_OBJECT: Final = "process.call.object"
 PROCESS_CHILDREN_FOLDED: Final = "process.children.folded"
 PROCESS_COMMAND_ARGS: Final = "process.command_args"
 PROCESS_CORE_DUMPED: Final = "process.core_dumped"
@@ -53,7 +85,15 @@ PROCESS_EXECUTABLE_PATH: Final = "process.executable.path"
 PROCESS_EXIT_CAUSE: Final = "process.exit.cause"
 PROCESS_EXIT_CODE: Final = "process.exit.code"
 PROCESS_EXIT_TIME: Final = "process.exit.time"
+PROCESS_HANG_DURATION: Final = "process.hang.duration"
+PROCESS_HANG_OBJECT: Final = "process.hang.object"
+PROCESS_HANG_WAIT: Final = "process.hang.wait"
 PROCESS_LINUX_CGROUP: Final = "process.linux.cgroup"
+PROCESS_MEMORY_GROWTH_END: Final = "process.memory.growth.end"
+PROCESS_MEMORY_GROWTH_LIMIT: Final = "process.memory.growth.limit"
+PROCESS_MEMORY_GROWTH_LIMIT_IN: Final = "process.memory.growth.limit_in"
+PROCESS_MEMORY_GROWTH_RATE: Final = "process.memory.growth.rate"
+PROCESS_MEMORY_GROWTH_START: Final = "process.memory.growth.start"
 PROCESS_OOM_CGROUP: Final = "process.oom.cgroup"
 PROCESS_OOM_HOST_FREE: Final = "process.oom.host.free"
 PROCESS_OOM_HOST_TOTAL: Final = "process.oom.host.total"
@@ -77,10 +117,13 @@ PROCESS_SIGNAL_SENDER_KIND: Final = "process.signal.sender.kind"
 PROCESS_SIGNAL_SENDER_PID: Final = "process.signal.sender.pid"
 PROCESS_SIGNAL_SENDER_USER_ID: Final = "process.signal.sender.user.id"
 PROCESS_TITLE: Final = "process.title"
+PROCESS_USAGE_CONNECTIONS: Final = "process.usage.connections"
 PROCESS_USAGE_CPU_SYSTEM: Final = "process.usage.cpu.system"
 PROCESS_USAGE_CPU_USER: Final = "process.usage.cpu.user"
 PROCESS_USAGE_DISK_READ: Final = "process.usage.disk.read"
 PROCESS_USAGE_DISK_WRITE: Final = "process.usage.disk.write"
+PROCESS_USAGE_FILES_OPENED: Final = "process.usage.files.opened"
+PROCESS_USAGE_FILES_WRITTEN: Final = "process.usage.files.written"
 PROCESS_USAGE_IO_READ: Final = "process.usage.io.read"
 PROCESS_USAGE_IO_WRITE: Final = "process.usage.io.write"
 PROCESS_USAGE_MEMORY_PEAK: Final = "process.usage.memory.peak"
@@ -88,6 +131,8 @@ PROCESS_USAGE_RUN_DELAY: Final = "process.usage.run_delay"
 PROCESS_USER_ID: Final = "process.user.id"
 PROCESS_VPID: Final = "process.vpid"
 PROCESS_WORKING_DIRECTORY: Final = "process.working_directory"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
 SERVICE_INSTANCE_ID: Final = "service.instance.id"
 SERVICE_NAME: Final = "service.name"
 SERVICE_NAMESPACE: Final = "service.namespace"
@@ -104,6 +149,15 @@ EVENT_PROCESS_EXIT: Final = "process.exit"
 EVENT_PROCESS_OOM_KILLED: Final = "process.oom_killed"
 EVENT_PROCESS_KILLED: Final = "process.killed"
 EVENT_FILE_PARTIAL_WRITE: Final = "file.partial_write"
+EVENT_FILE_TAINTED_READ: Final = "file.tainted_read"
+EVENT_FILE_CONFLICT: Final = "file.conflict"
+EVENT_PROCESS_CALL_FAILED: Final = "process.call_failed"
+EVENT_NETWORK_CONNECTION_FAILED: Final = "network.connection.failed"
+EVENT_NETWORK_CONNECTION_STALLED: Final = "network.connection.stalled"
+EVENT_NETWORK_CONNECTION_EXHAUSTED: Final = "network.connection.exhausted"
+EVENT_PROCESS_MEMORY_GROWTH: Final = "process.memory.growth"
+EVENT_PROCESS_HANG: Final = "process.hang"
+EVENT_PIPELINE_TASK_CONTENTION: Final = "pipeline.task.contention"
 EVENT_PIPELINE_OBSERVER_EVENTS_LOST: Final = "pipeline.observer.events_lost"
 
 # metrics: name, instrument, unit, description
@@ -121,6 +175,44 @@ METRIC_PIPELINE_TASK_PROCESS_COUNT: Final = ("pipeline.task.process.count", "upd
 METRIC_PIPELINE_TASK_OOM_KILLS: Final = ("pipeline.task.oom_kills", "counter", "{kill}", "Processes killed by the OOM killer.")
 METRIC_PIPELINE_TASK_SIGNALS: Final = ("pipeline.task.signals", "counter", "{signal}", "Processes ended by a signal.")
 METRIC_PIPELINE_FILE_PARTIAL_WRITES: Final = ("pipeline.file.partial_writes", "counter", "{write}", "Files left half written.")
+METRIC_PIPELINE_FILE_TAINTED_READS: Final = (
+    "pipeline.file.tainted_reads",
+    "counter",
+    "{read}",
+    "Reads of files that no finished writer of this run left.",
+)
+METRIC_PIPELINE_NETWORK_STALLS: Final = (
+    "pipeline.network.stalls",
+    "counter",
+    "{stall}",
+    "Connections whose peer did not answer for a long time.",
+)
+METRIC_PIPELINE_NETWORK_STALL_TIME: Final = ("pipeline.network.stall_time", "histogram", "s", "How long peers did not answer.")
+METRIC_PIPELINE_NETWORK_FAILURES: Final = (
+    "pipeline.network.failures",
+    "counter",
+    "{connection}",
+    "Connections that could not be made or were broken.",
+)
+METRIC_PIPELINE_TASK_NETWORK_IO: Final = ("pipeline.task.network.io", "counter", "By", "Bytes over closed connections.")
+METRIC_PIPELINE_TASK_FAILED_CALLS: Final = (
+    "pipeline.task.failed_calls",
+    "counter",
+    "{call}",
+    "System calls that failed in a way that matters.",
+)
+METRIC_PIPELINE_TASK_MEMORY_USAGE: Final = (
+    "pipeline.task.memory.usage",
+    "updowncounter",
+    "By",
+    "Resident memory of the task's processes at the last sample.",
+)
+METRIC_PIPELINE_TASK_MEMORY_LIMIT: Final = (
+    "pipeline.task.memory.limit",
+    "updowncounter",
+    "By",
+    "Lowest memory limit of the task's cgroups at the last sample.",
+)
 METRIC_PIPELINE_OBSERVER_EVENTS: Final = ("pipeline.observer.events", "counter", "{event}", "Kernel events decoded.")
 METRIC_PIPELINE_OBSERVER_EVENTS_LOST: Final = ("pipeline.observer.events_lost", "counter", "{event}", "Kernel events lost.")
 METRIC_PIPELINE_OBSERVER_SKIPPED: Final = (

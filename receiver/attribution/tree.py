@@ -5,11 +5,27 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from receiver.events import Exec, Existing, Exit, Fork, ImageFlag, OomKill, OpenFile, ProcessKey, Signal, Title
+from receiver.events import (
+    CallFailed,
+    Exec,
+    Existing,
+    Exit,
+    FileTotals,
+    Fork,
+    ImageFlag,
+    OomKill,
+    OpenFile,
+    ProcessKey,
+    Signal,
+    Title,
+)
 from receiver.model import NOBODY, RemoteContext
 
 if TYPE_CHECKING:
+    from receiver.timeline.connections import Peer
     from receiver.timeline.executions import Execution
+    from receiver.timeline.files import Use
+    from receiver.timeline.usage import Usage
 
 KEPT_SIGNALS = 8
 KEPT_FILES = 64
@@ -28,11 +44,15 @@ class Process:
         "context",
         "created",
         "environ",
+        "exec_ns",
         "execs",
         "executable",
         "execution",
         "exit",
+        "failed_calls",
         "failed_children",
+        "file_totals",
+        "files",
         "findings",
         "folded",
         "grade",
@@ -43,6 +63,7 @@ class Process:
         "open_files",
         "parent",
         "parent_pid",
+        "peers",
         "sibling_senders",
         "signals",
         "spanned",
@@ -51,7 +72,10 @@ class Process:
         "stub",
         "title",
         "uid",
+        "unix_peers",
+        "usage",
         "vpid",
+        "watched_ns",
         "working_directory",
     )  # fmt: skip
 
@@ -70,8 +94,10 @@ class Process:
         self.context: RemoteContext | None = parent.context if parent else None
         self.cgroup_id = 0
         self.vpid = 0
+        self.watched_ns = 0  # since when its system calls are followed; 0: they are not
         self.image_flags = 0
         self.execs = 0
+        self.exec_ns = 0  # when its last image began
         self.title = ""
         self.stdin_inode = 0
         self.stdout_inode = 0
@@ -83,6 +109,12 @@ class Process:
         self.sibling_senders: tuple[ProcessKey, ...] = ()  # senders that were of the same execution
         self.open_files: tuple[OpenFile, ...] = ()
         self.failed_children: tuple[Process, ...] = ()  # outlives them in the tree: the parent may go on for hours
+        self.files: dict[tuple[int, int], Use] = {}  # by (device, inode)
+        self.file_totals: FileTotals | None = None
+        self.peers: dict[tuple[str, int], Peer] = {}  # by (address, port)
+        self.unix_peers: dict[tuple[int, str], None] = {}  # (pid, path)
+        self.usage: Usage | None = None
+        self.failed_calls: dict[tuple[int, int], CallFailed] = {}  # by (call, errno), the latest word
         self.grade = 0  # detect.masked.Grade, once it has ended
         self.findings: tuple[str, ...] = ()
         self.folded = 0  # children without a span of their own
@@ -147,6 +179,7 @@ class ProcessTree:
             return process  # live events know better
         process.stub = False
         process.execs += 1
+        process.exec_ns = event.time_boottime_ns if type(event) is Exec else 0
         process.parent_pid = process.parent_pid or (event.real_parent.tgid or event.parent.tgid)
         process.comm, process.uid = event.comm, event.uid
         process.executable = event.executable.rstrip("/")
@@ -224,6 +257,10 @@ class ProcessTree:
         self._processes.pop(process.key, None)
         process.open_files = ()
         process.signals = ()
+        process.files = {}
+        process.failed_calls = {}
+        process.peers = {}
+        process.usage = None
         process.parent = None  # or a chain of short generations would never be freed
 
     def vanished(self, key: ProcessKey) -> Process | None:

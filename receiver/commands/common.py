@@ -9,17 +9,19 @@ import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 from receiver.errors import UsageError
 from receiver.events import Event
 from receiver.export.console import open_output
-from receiver.export.hub import Hub
 from receiver.export.settings import ExportSettings, asks_for_export
 from receiver.model import CoreOptions
 from receiver.show import event_line
+
+if TYPE_CHECKING:
+    from receiver.export.hub import Hub
 
 VERSION = version("kwitness")
 FLUSH_SECONDS = 8.0
@@ -42,6 +44,8 @@ def make_hub(export: ExportSettings, json_lines: str | None) -> tuple[Hub | None
     otlp = asks_for_export(os.environ)
     if output is None and not otlp and not any("console" in names for names in export.exporters.values()):
         return None, None
+    from receiver.export.hub import Hub  # grpc and protobuf take 0.3 s to import: only who exports waits for them
+
     return Hub(export, VERSION, output, otlp=otlp), output
 
 

@@ -22,7 +22,7 @@ from receiver.kernel.decode import decode
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.redact import Redactor
-from receiver.show import Views, as_json, summary
+from receiver.show import Timeline, Views, as_json, summary
 
 PROGRESS_SECONDS = 0.25
 
@@ -36,6 +36,9 @@ async def run(args: argparse.Namespace) -> int:
     observer = Observer(SourceConfig(drain_interval_seconds=0.05), core_options(export), hub, record_to)
     views = Views()
     observer.core.on_end = views.ended
+    timeline = Timeline(observer.core.tree) if getattr(args, "timeline", False) else None
+    if timeline:
+        observer.core.on_event = timeline.note
     observer.start()
     try:
         status, pid = await _run_child(observer, args.command, args.name)
@@ -54,6 +57,8 @@ async def run(args: argparse.Namespace) -> int:
     if report:
         with report:
             report.write(facts.encode() + b"\n")
+    if timeline:
+        print(timeline.text(execution), file=sys.stderr)
     if args.json:
         print(facts)
     elif not args.quiet:
@@ -66,7 +71,9 @@ async def _run_child(observer: Observer, command: list[str], name: str | None) -
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # the terminal sends it to the command too; we wait for its answer
     try:
-        child = await asyncio.create_subprocess_exec(*command)
+        # what a watched process forks is watched from its first call on; we are, for as long as it takes to fork
+        with observer.source.watching_self():
+            child = await asyncio.create_subprocess_exec(*command)
     except FileNotFoundError:
         print(f"kwitness: {command[0]}: command not found", file=sys.stderr)
         return 127, 0

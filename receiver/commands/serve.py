@@ -28,7 +28,7 @@ async def serve(args: argparse.Namespace) -> int:
     chosen = configuration.load(Path(args.config) if args.config else None)
     export = from_environment(os.environ)
     hub = Hub(export, VERSION)
-    observer = Observer(chosen.kernel, core_options(export, chosen.core), hub)
+    observer = Observer(chosen.kernel, core_options(export, chosen.core), hub, drops=chosen.privileges.drop)
     observer.start()
     if chosen.privileges.drop:
         drop(chosen.privileges.user)

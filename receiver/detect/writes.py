@@ -28,10 +28,17 @@ def partial_writes(process: Process, end: Ending) -> list[Finding]:
     if process.exit is None or end.signal == signals.SIGPIPE or not (end.signal or (end.failed and told)):
         return []
     cause = "oom_killed" if end.cause == "oom_killed" else "killed" if end.signal else "terminated"
+    return [_finding(process, f, cause) for f in unfinished_outputs(process, end)]
+
+
+def unfinished_outputs(process: Process, end: Ending) -> list[OpenFile]:
+    """Outputs that a process which failed still had open for writing, whether or not somebody told it to stop."""
+    if process.exit is None or end.signal == signals.SIGPIPE or not end.failed:
+        return []
     latest: dict[tuple[int, int], OpenFile] = {}
     for event in process.open_files:  # at the signal, then at death: the later reading counts
         latest[(event.device, event.inode)] = event
-    return [_finding(process, f, cause) for f in latest.values() if _is_output(f)]
+    return [f for f in latest.values() if _is_output(f)]
 
 
 def _is_output(event: OpenFile) -> bool:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ctypes as c
 import errno
+import mmap
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from receiver.errors import UnavailableError
 _PRINT = c.CFUNCTYPE(c.c_int, c.c_int, c.c_char_p, c.c_void_p)
 _SAMPLE = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p, c.c_size_t)
 _LOG_LINES = 400
+_MESSAGE_BYTES = 4 << 20
 _STOP = -errno.ENOBUFS
 
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
@@ -39,6 +41,8 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_iter_create": (c.c_int, (c.c_int,)),
     "bpf_map__fd": (c.c_int, (c.c_void_p,)),
     "bpf_map__name": (c.c_char_p, (c.c_void_p,)),
+    "bpf_map__max_entries": (c.c_uint32, (c.c_void_p,)),
+    "bpf_map__value_size": (c.c_uint32, (c.c_void_p,)),
     "bpf_map__set_max_entries": (c.c_int, (c.c_void_p, c.c_uint32)),
     "bpf_map__initial_value": (c.c_void_p, (c.c_void_p, c.POINTER(c.c_size_t))),
     "bpf_map_update_elem": (c.c_int, (c.c_int, c.c_char_p, c.c_char_p, c.c_uint64)),
@@ -54,6 +58,12 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "btf__name_by_offset": (c.c_char_p, (c.c_void_p, c.c_uint32)),
 }
 _BTF_TYPEDEF, _BTF_DATASEC = 8, 15
+
+
+class _IterAttachOpts(c.Structure):
+    """struct bpf_iter_attach_opts, libbpf.h; the link info is a map's descriptor, include/uapi/linux/bpf.h."""
+
+    _fields_ = [("sz", c.c_size_t), ("link_info", c.c_void_p), ("link_info_len", c.c_uint32)]
 
 
 class _BtfType(c.Structure):
@@ -84,8 +94,9 @@ class Library:
 
     def _keep(self, level: int, form: bytes, arguments: int) -> int:
         if level < 2:  # LIBBPF_WARN, LIBBPF_INFO; debug is chatter
-            line = c.create_string_buffer(4096)
-            self._libc.vsnprintf(line, c.c_size_t(4096), c.c_char_p(form), c.c_void_p(arguments))
+            # the verifier's whole log comes as one message, and the reason stands at its end
+            line = c.create_string_buffer(_MESSAGE_BYTES)
+            self._libc.vsnprintf(line, c.c_size_t(_MESSAGE_BYTES), c.c_char_p(form), c.c_void_p(arguments))
             self.log.extend(line.value.decode("utf-8", "replace").splitlines())
         return 0
 
@@ -112,19 +123,20 @@ class Library:
     def possible_cpus(self) -> int:
         return self.check(self.libbpf_num_possible_cpus(), "counting possible CPUs")
 
-    def tracepoint_arguments(self, name: str) -> int | None:
-        """How many arguments the running kernel's raw tracepoint has; None when there is no such tracepoint."""
-        btf = self.pointer(self.btf__load_vmlinux_btf(), "reading the kernel's BTF")
+    def tracepoint_arguments(self, names: Iterable[str]) -> dict[str, int]:
+        """How many arguments the running kernel's raw tracepoints have; those that it does not have are left out."""
+        btf = self.pointer(self.btf__load_vmlinux_btf(), "reading the kernel's BTF")  # some 15 ms: once for all
         try:
-            found = self.btf__find_by_name_kind(btf, f"btf_trace_{name}".encode(), _BTF_TYPEDEF)
-            if found < 0:
-                return None
-            typedef = _BtfType.from_address(self.btf__type_by_id(btf, found))
-            pointer = _BtfType.from_address(self.btf__type_by_id(btf, typedef.size_or_type))
-            prototype = _BtfType.from_address(self.btf__type_by_id(btf, pointer.size_or_type))
-            return int(prototype.info & 0xFFFF) - 1  # the first one is the program's private data
+            found = {name: self.btf__find_by_name_kind(btf, f"btf_trace_{name}".encode(), _BTF_TYPEDEF) for name in names}
+            return {name: self._arguments(btf, typedef) for name, typedef in found.items() if typedef >= 0}
         finally:
             self.btf__free(btf)
+
+    def _arguments(self, btf: int, typedef_id: int) -> int:
+        typedef = _BtfType.from_address(self.btf__type_by_id(btf, typedef_id))
+        pointer = _BtfType.from_address(self.btf__type_by_id(btf, typedef.size_or_type))
+        prototype = _BtfType.from_address(self.btf__type_by_id(btf, pointer.size_or_type))
+        return int(prototype.info & 0xFFFF) - 1  # the first one is the program's private data
 
 
 class Object:
@@ -132,7 +144,7 @@ class Object:
 
     def __init__(self, library: Library, path: Path) -> None:
         self._lib = library
-        self._links: list[int] = []
+        self._links: dict[str, int] = {}
         self._object = library.pointer(library.bpf_object__open_file(str(path).encode(), None), f"opening {path}")
 
     def set_constant(self, name: str, value: int) -> None:
@@ -168,20 +180,26 @@ class Object:
 
     def attach(self, program: str) -> None:
         link = self._lib.bpf_program__attach(self._program(program))
-        self._links.append(self._lib.pointer(link, f"attaching {program}"))
+        self._links[program] = self._lib.pointer(link, f"attaching {program}")
+
+    def open_iterator(self, program: str, over: str | None = None) -> None:
+        """Makes the link of a BPF iterator, over a map's entries when one is named. From then on `iterate` needs no privilege."""
+        options = None
+        if over:
+            info = c.c_uint32(self.map_fd(over))
+            chosen = _IterAttachOpts(c.sizeof(_IterAttachOpts), c.addressof(info), c.sizeof(info))
+            options = c.addressof(chosen)
+        link = self._lib.bpf_program__attach_iter(self._program(program), options)
+        self._links[program] = self._lib.pointer(link, program)
 
     def iterate(self, program: str) -> bytes:
         """Runs a BPF iterator to its end and gives all it wrote."""
-        link = self._lib.pointer(self._lib.bpf_program__attach_iter(self._program(program), None), program)
-        try:
-            fd = self._lib.check(self._lib.bpf_iter_create(self._lib.bpf_link__fd(link)), program)
-            with os.fdopen(fd, "rb", buffering=0) as stream:
-                parts: list[bytes] = []
-                while part := stream.read(1 << 16):
-                    parts.append(part)
-                return b"".join(parts)
-        finally:
-            self._lib.bpf_link__destroy(link)
+        fd = self._lib.check(self._lib.bpf_iter_create(self._lib.bpf_link__fd(self._links[program])), program)
+        with os.fdopen(fd, "rb", buffering=0) as stream:
+            parts: list[bytes] = []
+            while part := stream.read(1 << 16):
+                parts.append(part)
+            return b"".join(parts)
 
     def update(self, name: str, key: bytes, value: bytes) -> None:
         self._lib.check(self._lib.bpf_map_update_elem(self.map_fd(name), key, value, 0), f"updating {name}")
@@ -204,9 +222,17 @@ class Object:
     def _map(self, name: str) -> int:
         return self._lib.pointer(self._lib.bpf_object__find_map_by_name(self._object, name.encode()), name)
 
-    def detach(self) -> None:
-        while self._links:
-            self._lib.bpf_link__destroy(self._links.pop())
+    def memory(self, name: str) -> mmap.mmap:
+        """An array map made with BPF_F_MMAPABLE, as memory that both sides see. The caller closes it."""
+        pointer = self._map(name)
+        size = self._lib.bpf_map__max_entries(pointer) * self._lib.bpf_map__value_size(pointer)
+        return mmap.mmap(self.map_fd(name), size + -size % mmap.PAGESIZE)
+
+    def detach(self, program: str | None = None) -> None:
+        """One program, or all of them."""
+        for name in [program] if program else list(self._links):
+            if link := self._links.pop(name, 0):
+                self._lib.bpf_link__destroy(link)
 
     def close(self) -> None:
         self.detach()

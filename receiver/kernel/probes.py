@@ -19,11 +19,14 @@ LOCKDOWN = Path("/sys/kernel/security/lockdown")
 PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h: the initial one on every kernel
 CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
 ENV_RULE_BYTES = 64  # as in bpf/events.h
-_EXACT, _PREFIX = 1, 2
+_EXACT, _PREFIX, _BINDS = 1, 2, 256
+NOISE_SUFFIX_BYTES, NOISE_PREFIX_BYTES = 16, 64
+MARKS_PER_ENTRY = 64
+PID_MAX_LIMIT = 4_194_304
 
 
 class Hook(msgspec.Struct, frozen=True):
-    """One program: the tracepoint it wants, with how many arguments, and what nobody sees without it."""
+    """One program: the tracepoint it wants, with how many arguments (0: any), and what nobody sees without it."""
 
     program: str
     tracepoint: str
@@ -31,17 +34,29 @@ class Hook(msgspec.Struct, frozen=True):
     blind: str
     required: bool = False
     iterator: bool = False
+    over: str = ""  # an iterator's map; without one it goes over tasks
+    on_demand: bool = False  # attached only while something is watched
 
 
 HOOKS = (
     Hook("on_fork", "sched_process_fork", 2, "which process started which", required=True),
     Hook("on_exec", "sched_process_exec", 3, "what runs, and whose it is", required=True),
+    # before on_exit: what a watched process did is said before its end
+    Hook("on_watched_exit", "sched_process_exit", 0, "sums of what a watched process did"),
     Hook("on_exit", "sched_process_exit", 2, "how processes end"),
     Hook("on_exit_legacy", "sched_process_exit", 1, "how processes end"),
     Hook("on_title", "task_rename", 2, "titles that workers give themselves"),
     Hook("on_signal", "signal_generate", 5, "who killed whom"),
     Hook("on_signal_delivery", "signal_deliver", 3, "what a process was writing when it was told to stop"),
     Hook("on_oom_kill", "mark_victim", 2, "the OOM killer's choice, with limit and usage"),
+    Hook("on_call", "sys_exit", 2, "files, failing calls", on_demand=True),
+    Hook("on_posix_lock", "posix_lock_inode", 3, "who holds a lock that was refused", on_demand=True),
+    Hook("on_flock", "flock_lock_inode", 3, "who holds a lock that was refused", on_demand=True),
+    Hook("on_socket_state", "inet_sock_set_state", 3, "TCP connections"),
+    Hook("on_reset_received", "tcp_receive_reset", 1, "which peer broke a connection"),
+    Hook("on_reset_sent", "tcp_send_reset", 0, "which connection we broke"),
+    Hook("on_sockets", "", 0, "living connections, once a second", iterator=True, over="connections"),
+    Hook("on_tasks", "", 0, "memory, CPU and waiting, once a second", iterator=True),
     Hook("on_existing", "", 0, "processes that lived before kwitness attached", iterator=True),
 )
 _ALTERNATIVES = {"on_exit": "on_exit_legacy", "on_exit_legacy": "on_exit"}
@@ -58,6 +73,35 @@ ENVIRONMENT = (
     "SNAKEMAKE_PROFILE", "LUIGI_TASK_ID", "PAPERMILL_EXECUTION_ID", "ARGO_WORKFLOW_NAME", "ARGO_NODE_ID", "AWS_BATCH_JOB_ID",
     "AWS_BATCH_JOB_ATTEMPT", "KUBERNETES_NAMESPACE", "HOSTNAME", "POD_NAME", "POD_NAMESPACE", "POD_UID",
 )  # fmt: skip
+
+# Of these, the ones that say whose work a process does: its system calls are watched from its exec on.
+BINDING = ("AIRFLOW_CTX_TASK_ID",)
+
+# Files that are only read, below these or with these suffixes, are counted and not named. A prefix that starts with `!` is
+# noise when it is written, too.
+NOISE_PREFIXES = (
+    "/usr/", "/lib/", "/lib32/", "/lib64/", "/bin/", "/sbin/", "/etc/", "/dev/", "/boot/", "/nix/store/", "/snap/",
+    "/var/lib/dpkg/", "/var/cache/", "!/tmp/hsperfdata_", "/opt/java/", "/opt/conda/", "/opt/spark/jars/",
+)  # fmt: skip
+NOISE_SUFFIXES = (
+    ".py", ".pyc", ".pyi", ".pyd", ".pth", ".so", ".jar", ".class", ".jmod", ".rb", ".pm", ".pl", ".mo", ".typed",
+)  # fmt: skip
+
+
+NOISE_COMPONENTS = (
+    "site-packages", "dist-packages", "node_modules", "libexec", ".pyenv", ".rbenv", ".nvm", ".cargo", ".ivy2", ".m2", ".git",
+    ".venv",
+)  # fmt: skip
+
+
+class KernelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the kernel half reports by name, per process, and what it only counts."""
+
+    files_per_process: int = 256
+    changes_per_process: int = 256
+    noise_prefixes: tuple[str, ...] = NOISE_PREFIXES
+    noise_suffixes: tuple[str, ...] = NOISE_SUFFIXES
+    noise_components: tuple[str, ...] = NOISE_COMPONENTS  # names of directories, at most 15 bytes long
 
 
 class Coverage(msgspec.Struct, frozen=True):
@@ -103,29 +147,45 @@ def _read(path: Path) -> str:
         return ""
 
 
+def _mismatch(hook: Hook, arguments: int | None) -> str:
+    if hook.iterator:
+        return ""
+    if arguments is None:
+        return f"this kernel has no tracepoint {hook.tracepoint}"
+    if hook.arguments and arguments != hook.arguments:
+        return f"{hook.tracepoint} has {arguments} arguments here, not {hook.arguments}"
+    return ""
+
+
+def _pid_max() -> int:
+    """As it is now; a pid beyond it (somebody raised the limit) is not watched."""
+    return min(int(_read(Path("/proc/sys/kernel/pid_max")) or PID_MAX_LIMIT), PID_MAX_LIMIT)
+
+
 class Probes:
     """The loaded object, its links, and the report on both."""
 
-    def __init__(self, *, lifecycle_bytes: int, bulk_bytes: int, environment: Iterable[str] = ENVIRONMENT) -> None:
+    def __init__(
+        self,
+        *,
+        lifecycle_bytes: int,
+        bulk_bytes: int,
+        environment: Iterable[str] = ENVIRONMENT,
+        limits: KernelLimits | None = None,
+    ) -> None:
         preflight()
+        self.limits = limits or KernelLimits()
         self.library = Library()
         self._refused: dict[str, str] = {}
+        arguments = self.library.tracepoint_arguments({hook.tracepoint for hook in HOOKS if hook.tracepoint})
         for hook in HOOKS:
-            if why := self._mismatch(hook):
+            if why := _mismatch(hook, arguments.get(hook.tracepoint)):
                 self._refused[hook.program] = why
         self.object = self._load(lifecycle_bytes, bulk_bytes)
         self._allow(environment)
+        self._name_noise()
         self._attached: set[str] = set()
-
-    def _mismatch(self, hook: Hook) -> str:
-        if hook.iterator:
-            return ""
-        count = self.library.tracepoint_arguments(hook.tracepoint)
-        if count is None:
-            return f"this kernel has no tracepoint {hook.tracepoint}"
-        if count != hook.arguments:
-            return f"{hook.tracepoint} has {count} arguments here, not {hook.arguments}"
-        return ""
+        self.calls_attached = False
 
     def _load(self, lifecycle_bytes: int, bulk_bytes: int) -> Object:
         """Loads all that the verifier accepts: a refused program is named in the log, switched off, and the rest tried again."""
@@ -133,6 +193,9 @@ class Probes:
             candidate = Object(self.library, OBJECT)
             candidate.set_constant("self_tgid", os.getpid())
             candidate.set_constant("page_bytes", os.sysconf("SC_PAGE_SIZE"))
+            candidate.set_constant("files_per_process", self.limits.files_per_process)
+            candidate.set_constant("changes_per_process", self.limits.changes_per_process)
+            candidate.set_size("watch_marks", _pid_max() // MARKS_PER_ENTRY + 1)
             candidate.set_size("lifecycle_ring", lifecycle_bytes)
             candidate.set_size("bulk_ring", bulk_bytes)
             for program in self._refused:
@@ -160,40 +223,73 @@ class Probes:
 
     def _allow(self, environment: Iterable[str]) -> None:
         """Fills the allow list, before anything can run."""
-        for index, name in enumerate(environment):
+        # the longest match wins in the trie, and the first one in the list: binding names go first
+        for index, name in enumerate((*BINDING, *environment)):
             raw = name.encode() if name.endswith("_") else name.encode() + b"="
             key = struct.pack(f"<I{ENV_RULE_BYTES}s", len(raw) * 8, raw)
-            kind = struct.pack("<I", _PREFIX if name.endswith("_") else _EXACT)
+            kind = struct.pack("<I", (_PREFIX if name.endswith("_") else _EXACT) | (_BINDS if name in BINDING else 0))
             self.object.update("env_rules", key, kind)
             self.object.update("env_rule_list", struct.pack("<I", index), key + kind)
 
+    def _name_noise(self) -> None:
+        for suffix in self.limits.noise_suffixes:
+            self.object.update("noise_suffixes", suffix.encode().ljust(NOISE_SUFFIX_BYTES, b"\0"), struct.pack("<I", 1))
+        for component in self.limits.noise_components:
+            self.object.update("noise_components", component.encode().ljust(NOISE_SUFFIX_BYTES, b"\0"), struct.pack("<I", 1))
+        for prefix in self.limits.noise_prefixes:
+            raw = prefix.removeprefix("!").encode()
+            key = struct.pack(f"<I{NOISE_PREFIX_BYTES}s", len(raw) * 8, raw)
+            self.object.update("noise_prefixes", key, struct.pack("<I", 3 if prefix.startswith("!") else 1))
+
     def attach(self) -> None:
         for hook in HOOKS:
-            if hook.program in self._refused:
+            if hook.program in self._refused or hook.on_demand:
                 continue
-            if hook.iterator:
-                self._attached.add(hook.program)
-                continue
-            try:
-                self.object.attach(hook.program)
-            except OSError as failure:
-                self._refused[hook.program] = failure.strerror or "refused"
-                if hook.required:
-                    raise UnavailableError(f"cannot attach {hook.program} to {hook.tracepoint}: {failure.strerror}") from failure
-            else:
-                self._attached.add(hook.program)
+            self._attach(hook)
         if not self._attached & _ALTERNATIVES.keys():
             raise UnavailableError(f"cannot attach to sched_process_exit: {self._refused['on_exit']}")
 
+    def _attach(self, hook: Hook) -> None:
+        try:
+            if hook.iterator:
+                self.object.open_iterator(hook.program, hook.over or None)
+            else:
+                self.object.attach(hook.program)
+        except OSError as failure:
+            self._refused[hook.program] = failure.strerror or "refused"
+            if hook.required:
+                raise UnavailableError(f"cannot attach {hook.program} to {hook.tracepoint}: {failure.strerror}") from failure
+        else:
+            self._attached.add(hook.program)
+
+    def attach_calls(self) -> None:
+        """Opens the front door for system calls: from now on every one of the host passes our program."""
+        for hook in HOOKS:
+            if hook.on_demand and hook.program not in self._refused and hook.program not in self._attached:
+                self._attach(hook)
+        self.calls_attached = "on_call" in self._attached
+
+    def detach_calls(self) -> None:
+        for hook in HOOKS:
+            if hook.on_demand and hook.program in self._attached:
+                self.object.detach(hook.program)
+                self._attached.discard(hook.program)
+        self.calls_attached = False
+
     def coverage(self) -> list[Coverage]:
+        """A hook that is attached on demand counts as attached: it is there when it is needed."""
         report = []
         for hook in HOOKS:
             if _ALTERNATIVES.get(hook.program) in self._attached:
                 continue
-            name = "iter.s/task" if hook.iterator else f"tp_btf/{hook.tracepoint}"
-            attached = hook.program in self._attached
+            name = f"iter/{hook.over or 'task'}" if hook.iterator else f"tp_btf/{hook.tracepoint}"
+            attached = hook.program in self._attached or (hook.on_demand and hook.program not in self._refused)
             report.append(Coverage(hook.program, name, attached, self._refused.get(hook.program, ""), hook.blind))
         return report
+
+    def sample(self) -> bytes:
+        """Records of all watched processes, their sockets, and their neighbours as they are now, back to back."""
+        return b"".join(self.object.iterate(name) for name in ("on_tasks", "on_sockets") if name in self._attached)
 
     def existing(self) -> bytes:
         """EVENT_EXISTING records of all processes that are alive now, back to back."""

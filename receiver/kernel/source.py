@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -12,8 +15,9 @@ from receiver.events import _LEDGER as LEDGER_LAYOUT
 from receiver.events import EventKind, FilterReason, Ledger, decode_ledger
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import order, split
+from receiver.kernel.helper import Helper
 from receiver.kernel.libbpf import Ring
-from receiver.kernel.probes import Coverage, Probes
+from receiver.kernel.probes import Coverage, KernelLimits, Probes
 
 
 class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,6 +27,7 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bulk_ring_bytes: int = 1 << 20
     drain_interval_seconds: float = 0.1
     batch_records: int = 2048
+    limits: KernelLimits = KernelLimits()
 
 
 Batch = list[bytes]
@@ -32,19 +37,61 @@ Deliver = Callable[[Batch, int], None]  # records in order, and when they were r
 class LiveSource:
     """Attaches on construction. Single-threaded: everything runs on the event loop, in slices of at most one batch."""
 
-    def __init__(self, config: SourceConfig) -> None:
+    def __init__(self, config: SourceConfig, *, drops: bool = False) -> None:
+        """`drops`: we shall have no privileges later, so a helper that keeps two of them is started now."""
         self.config = config
-        self._probes = Probes(lifecycle_bytes=config.lifecycle_ring_bytes, bulk_bytes=config.bulk_ring_bytes)
+        self._helper: Helper | None = None
+        self._probes = Probes(lifecycle_bytes=config.lifecycle_ring_bytes, bulk_bytes=config.bulk_ring_bytes, limits=config.limits)
         library = self._probes.library
         self._cpus = library.possible_cpus()
         self._rings: list[Ring] = []
+        self._marks: Any = None  # one byte per pid, shared with the kernel
         try:
             self._rings = [Ring(library, self._probes.object.map_fd(name)) for name in ("lifecycle_ring", "bulk_ring")]
+            self._marks = self._probes.object.memory("watch_marks")
             self._probes.attach()
+            if drops:
+                self._helper = Helper(self._probes)
         except BaseException:
             self.close()
             raise
         self.attached_at_ns = boottime_ns()
+
+    @property
+    def following(self) -> bool:
+        """Whether system calls are hooked now."""
+        return self._probes.calls_attached
+
+    def watch(self, pids: Iterable[int]) -> None:
+        """From now on the system calls of these processes, and of what they fork, are followed. Attaches when it is the first."""
+        for pid in pids:
+            if pid < len(self._marks):
+                self._marks[pid] = 1
+        if not self._probes.calls_attached:
+            self._switch(True)
+
+    def unwatch(self) -> None:
+        """Nothing is watched any more: every system call of the host is its own business again."""
+        if self._probes.calls_attached:
+            self._switch(False)
+
+    def _switch(self, on: bool) -> None:
+        if self._helper is not None:
+            self._probes.calls_attached = self._helper.switch(on)
+        elif on:
+            self._probes.attach_calls()
+        else:
+            self._probes.detach_calls()
+
+    @contextlib.contextmanager
+    def watching_self(self) -> Iterator[None]:
+        """Children that we fork inside are watched from their first instruction."""
+        own = os.getpid()
+        self.watch([own])
+        try:
+            yield
+        finally:
+            self._marks[own] = 0
 
     def coverage(self) -> list[Coverage]:
         return self._probes.coverage()
@@ -52,6 +99,12 @@ class LiveSource:
     def existing(self) -> Batch:
         """Processes that live now. Read after attaching: a process that starts meanwhile comes twice, never not at all."""
         return split(self._probes.existing())
+
+    def sample(self) -> Batch:
+        """What watched processes are at this moment, in order of time; nothing when none is watched."""
+        if not self.following:
+            return []
+        return sorted(split(self._probes.sample()), key=order)
 
     def canary(self) -> bool:
         """Renames our own thread, which a living hook must see: its count of skipped own events grows."""
@@ -107,12 +160,20 @@ class LiveSource:
 
     def detach(self) -> None:
         """No new events; the rings can still be drained."""
+        self.unwatch()
+        if self._helper is not None:  # it holds every link, too
+            self._helper.close()
+            self._helper = None
         self._probes.object.detach()
 
     def close(self) -> None:
         for ring in self._rings:
             ring.close()
         self._rings = []
+        if self._helper is not None:
+            self._helper.close()
+        if self._marks is not None:
+            self._marks.close()
         self._probes.close()
 
 

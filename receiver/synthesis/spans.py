@@ -14,10 +14,20 @@ from receiver.synthesis.ids import process_span_id, task_span_id
 from receiver.synthesis.outcomes import run_result, scaled_cpu, task_error
 from receiver.timeline.executions import Execution, Run
 
+SHOWN_PATHS = 32
 _KEY_FACTS = {
     sc.EVENT_PROCESS_OOM_KILLED,
     sc.EVENT_PROCESS_KILLED,
     sc.EVENT_FILE_PARTIAL_WRITE,
+    sc.EVENT_FILE_TAINTED_READ,
+    sc.EVENT_FILE_CONFLICT,
+    sc.EVENT_NETWORK_CONNECTION_FAILED,
+    sc.EVENT_NETWORK_CONNECTION_STALLED,
+    sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
+    sc.EVENT_PROCESS_MEMORY_GROWTH,
+    sc.EVENT_PROCESS_HANG,
+    sc.EVENT_PROCESS_CALL_FAILED,
+    sc.EVENT_PIPELINE_TASK_CONTENTION,
     sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH,
 }
 
@@ -51,6 +61,12 @@ class Spans:
                 (sc.PROCESS_USAGE_IO_READ, ended.read_call_bytes),
                 (sc.PROCESS_USAGE_IO_WRITE, ended.write_call_bytes),
             ]
+        totals = process.file_totals
+        if totals is not None:
+            written = sum(1 for use in process.files.values() if use.written_bytes)
+            items += [(sc.PROCESS_USAGE_FILES_OPENED, totals.opened_files), (sc.PROCESS_USAGE_FILES_WRITTEN, written)]
+        if process.peers:
+            items.append((sc.PROCESS_USAGE_CONNECTIONS, sum(p.made for p in process.peers.values())))
         if folded:
             items.append((sc.PROCESS_CHILDREN_FOLDED, folded))
         parent_id, remote, state = self._parent_of(process, trace_id)
@@ -106,10 +122,14 @@ class Spans:
             items.append((sc.PROCESS_OOM_KILLED, True))
         if execution.partial_write:
             items.append((sc.FILE_PARTIAL_WRITE, True))
+        if execution.inputs:
+            items.append((sc.PIPELINE_TASK_INPUTS, tuple(list(execution.inputs)[:SHOWN_PATHS])))
+        if outputs := execution.outputs:
+            items.append((sc.PIPELINE_TASK_OUTPUTS, tuple(v.path for v in outputs[:SHOWN_PATHS])))
         error = task_error(execution)
         if error:
             items.append((sc.ERROR_TYPE, error))
-        links = []
+        links = [Link(trace, span, ((sc.PIPELINE_LINK_TYPE, "reads_from"),)) for trace, span in execution.reads_from]
         if identity.attempt > 1:
             previous = task_span_id(identity, identity.attempt - 1)
             links.append(Link(execution.previous_trace_id, previous, ((sc.PIPELINE_LINK_TYPE, "retry_of"),)))

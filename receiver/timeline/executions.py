@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from receiver.attribution.tree import Process
 from receiver.events import ProcessKey
 from receiver.model import Finding, Identity, RemoteContext
 
+if TYPE_CHECKING:
+    from receiver.timeline.files import Version
+
 REMEMBERED_ENDED = 4096  # attempts whose span is out: a late process of theirs must not open a second one
 KEPT_FINDINGS = 256
+KEPT_LINKS = 64  # tasks that one attempt read from
+KEPT_PATHS = 256  # inputs, and outputs, that one attempt is told to have
 OPEN_LIMIT = 10_000  # attempts, and runs, at a time: an environment can name any number of them
 
 RunKey = tuple[str, str, str]
@@ -80,6 +86,29 @@ class Execution:
         self.trace_id = run.trace_id  # or the application's
         self.previous_trace_id = run.trace_id  # of the attempt before
         self.block: object = None  # synthesis keeps the shared attributes here
+        self.reads_from: dict[tuple[bytes, bytes], None] = {}  # (trace id, span id) of the tasks that wrote what it read
+        self.inputs: dict[str, None] = {}  # in order of first use
+        self.written: dict[int, Version] = {}
+        self.paths_dropped = 0
+        self.hang_told = False
+
+    def read(self, path: str) -> None:
+        """A file that it read and did not write."""
+        if len(self.inputs) < KEPT_PATHS:
+            self.inputs[path] = None
+        elif path not in self.inputs:
+            self.paths_dropped += 1
+
+    def wrote(self, version: Version) -> None:
+        if len(self.written) < KEPT_PATHS:
+            self.written[id(version)] = version
+        elif id(version) not in self.written:
+            self.paths_dropped += 1
+
+    @property
+    def outputs(self) -> list[Version]:
+        """What it wrote and left behind; by the names that the files have now."""
+        return [v for v in self.written.values() if not v.deleted]
 
     @property
     def reported(self) -> str:

@@ -87,3 +87,25 @@ def memory_cgroup(live: None) -> Iterator[Path]:
 def python(code: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
     """A Python child that starts fast and is the test's own."""
     return subprocess.Popen([sys.executable, "-I", "-S", "-c", code, *arguments], text=True, **options)  # type: ignore[call-overload, no-any-return]
+
+
+class Watched:
+    """A witness, and a way to run Python under its eyes: from the first call of the child on."""
+
+    def __init__(self, witness: Witness) -> None:
+        self.witness = witness
+
+    def start(self, code: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
+        with self.witness.source.watching_self():
+            return python(code, *arguments, **options)
+
+    def run(self, code: str, *arguments: str, status: int = 0, **options: object) -> int:
+        """The pid of a child that has ended with `status`."""
+        child = self.start(code, *arguments, **options)
+        assert child.wait(timeout=60) == status
+        return child.pid
+
+
+@pytest.fixture
+def watched(witness: Witness) -> Watched:
+    return Watched(witness)

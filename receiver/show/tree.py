@@ -1,4 +1,4 @@
-"""What people see on a terminal: event lines, the process tree of a run, findings. Everything passes `printable`."""
+"""The process tree of a run, with what each process did, and the findings. Everything passes `printable`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 
 from receiver.attribution.tree import Process
-from receiver.detect.deaths import ending, mib, signal_name
-from receiver.events import Event, Exec, Existing, Exit, Fork, OomKill, OomScope, OpenFile, ProcessKey, Signal, Title
+from receiver.detect.deaths import ending, mib
+from receiver.detect.usage import peak
+from receiver.events import ProcessKey
 from receiver.model import Finding
+from receiver.show.details import Details, describe_end, details_of
 from receiver.text import printable
 from receiver.timeline.executions import Execution
 
@@ -36,6 +38,7 @@ class Row(msgspec.Struct, frozen=True):
     read_bytes: int
     written_bytes: int
     findings: tuple[str, ...]
+    details: Details
 
 
 class Views:
@@ -76,17 +79,12 @@ class RunView:
             "still running" if event is None else describe_end(end.cause, end.code, end.signal),
             end.failed,
             event.cpu_runtime_ns / 1e9 if event else 0.0,
-            event.peak_rss_bytes if event else 0,
+            peak(process),
             event.read_call_bytes if event else 0,
             event.write_call_bytes if event else 0,
             process.findings,
+            details_of(process),
         )
-
-
-def describe_end(cause: str, code: int, signal: int) -> str:
-    if cause == "oom_killed":
-        return "OOM-killed"
-    return signal_name(signal) if signal else f"exit {code}"
 
 
 class Painter:
@@ -137,7 +135,11 @@ def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
 
     def dull(row: Row) -> bool:
         return (
-            row.seconds < DULL_SECONDS and not row.findings and "SIG" not in row.end and all(map(dull, children.get(row.key, ())))
+            row.seconds < DULL_SECONDS
+            and not row.findings
+            and "SIG" not in row.end
+            and not row.details.lines()
+            and all(map(dull, children.get(row.key, ())))
         )
 
     def size(row: Row) -> int:
@@ -157,6 +159,8 @@ def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
             f"{mib(row.read_bytes):>10} {mib(row.written_bytes):>10}"
         )
         lines.append(paint(text, style) if style else text)
+        margin = prefix + ("" if not branch else "   " if branch.startswith("└") else "│  ") + ("│  " if below else "   ")
+        lines.extend(paint(f"  {margin}{printable(detail)}", _DIM) for detail in row.details.lines())
         deeper = prefix + ("" if not branch else "   " if branch.startswith("└") else "│  ")
         for index, child in enumerate(below):
             if len(prefix) > COMMAND_WIDTH:
@@ -186,13 +190,17 @@ def as_json(execution: Execution, view: RunView, losses: dict[tuple[str, str], i
             "system": identity.system, "pipeline": identity.pipeline, "run_id": identity.run_id, "task": identity.task,
             "outcome": execution.result, "reported_outcome": None if execution.incomplete else execution.reported,
             "seconds": (execution.end_ns - execution.start_ns) / 1e9, "processes": execution.totals.processes,
-            "trace_id": execution.trace_id.hex(),
+            "trace_id": execution.trace_id.hex(), "inputs": list(execution.inputs),
+            "outputs": [
+                {"path": v.path, "state": v.state.value, "bytes": v.size_bytes, "commit": v.commit} for v in execution.outputs
+            ],
         },
         "processes": [
             {
                 "pid": r.pid, "parent_pid": r.parent.tgid if r.parent else None, "command": r.command, "seconds": r.seconds,
                 "end": r.end, "failed": r.failed, "cpu_seconds": r.cpu_seconds, "peak_rss_bytes": r.peak_bytes,
                 "read_bytes": r.read_bytes, "written_bytes": r.written_bytes, "findings": list(r.findings),
+                **msgspec.to_builtins(r.details),
             }
             for r in view.rows.values()
         ],
@@ -206,29 +214,3 @@ def as_json(execution: Execution, view: RunView, losses: dict[tuple[str, str], i
             "rows_left_out": view.left_out,
         },
     }  # fmt: skip
-
-
-def event_line(event: Event, wall: str) -> str:
-    """One decoded event for people."""
-    match event:
-        case Fork():
-            what = f"fork    {event.process.tgid} by {event.parent.tgid} ({event.comm})"
-        case Exec() | Existing():
-            word = "exec   " if isinstance(event, Exec) else "exists "
-            what = f"{word} {event.process.tgid} {' '.join(event.argv) or event.comm}"
-        case Title():
-            what = f"title   {event.process.tgid} {event.title or event.comm}"
-        case Exit():
-            status = event.wait_status
-            end = describe_end("exited", status >> 8 & 0xFF, status & 0x7F)
-            what = f"exit    {event.process.tgid} ({event.comm}) {end}, peak {mib(event.peak_rss_bytes)}"
-        case Signal():
-            sender, target = f"{event.sender.tgid} ({event.sender_comm})", f"{event.target.tgid} ({event.target_comm})"
-            what = f"signal  {signal_name(event.signal)} from {sender} to {target}"
-        case OomKill():
-            where = event.memory_cgroup if event.scope == OomScope.CGROUP else "the host"
-            full = f"{mib(event.usage_bytes)} of {mib(event.limit_bytes)}"
-            what = f"oom     {event.victim.tgid} ({event.victim_comm}) in {where}, {full}"
-        case OpenFile():
-            what = f"open    {event.process.tgid} is writing {event.path} at {event.position_bytes} of {event.size_bytes}"
-    return f"{wall} {printable(what)}"

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The front door for system calls: attached only while something is watched.
+ *
+ * One program on raw sys_exit and not one per call: measured (docs/performance.md), any syscall tracepoint puts every call
+ * of the host on the slow path, after which one typed program costs less per hooked call than a tracepoint of its own, needs
+ * no tracefs, sees every failing call, and comes and goes in one step. At the exit the descriptor is looked up in the
+ * kernel's own table, so no string of the caller's has to be believed for a file that was opened. */
+#include "errors.bpf.h"
+#include "socket.bpf.h"
+
+static __always_inline void on_file_call(struct pt_regs *regs, struct task_struct *task, u32 tgid, u32 handler, long result)
+{
+	u64 peer;
+
+	switch (handler) {
+	case ON_OPEN:
+	case ON_OPENAT:
+		track(result, 0);
+		break;
+	case ON_CLOSE:
+		close_descriptor(ARG1(regs), 0);
+		break;
+	case ON_SENDFILE:
+		note_write(task, tgid, ARG1(regs), result, 0);
+		note_read(task, tgid, ARG2(regs), result);
+		break;
+	case ON_COPY_RANGE:
+		note_read(task, tgid, ARG1(regs), result);
+		note_write(task, tgid, ARG3(regs), result, 0);
+		break;
+	case ON_SYNC:
+		mark_file(task, tgid, ARG1(regs), CLOSED_SYNCED);
+		break;
+	case ON_MMAP:
+		if ((int)ARG5(regs) < 0)
+			break;
+		mark_file(task, tgid, ARG5(regs),
+			  CLOSED_MAPPED | ((ARG3(regs) & PROT_WRITE) && (ARG4(regs) & MAP_SHARED) ? CLOSED_MAPPED_WRITABLE : 0));
+		break;
+	case ON_DUP:
+		duplicated(task, tgid, ARG1(regs), result);
+		break;
+	case ON_FCNTL:
+		if (ARG2(regs) == F_DUPFD || ARG2(regs) == F_DUPFD_CLOEXEC)
+			duplicated(task, tgid, ARG1(regs), result);
+		break;
+	case ON_CLOSE_RANGE:
+		if (!(ARG3(regs) & CLOSE_RANGE_CLOEXEC))
+			close_old_descriptors(task, tgid, false);
+		break;
+	case ON_CONNECT:
+		on_connected(tgid, ARG1(regs));
+		break;
+	case ON_SEND:
+	case ON_RECEIVE:
+		peer = name_server(task, tgid, ARG1(regs));
+		if (peer)
+			on_datagrams(NUMBER(regs), ARG2(regs), result, peer);
+		break;
+	case ON_IO_URING:
+		note_io_uring(task, tgid, result);
+		break;
+	case ON_EXEC:
+	case ON_EXECAT:
+		close_old_descriptors(task, tgid, false);
+		forget_exec_failures(tgid);
+		break;
+	}
+}
+
+#define DIRECTORIES(first, second) ((u64)(u32)(first) << 32 | (u32)(second))
+#define HERE DIRECTORIES(AT_FDCWD, AT_FDCWD)
+
+static __always_inline void on_name_call(struct pt_regs *regs, struct task_struct *task, u32 tgid, u32 handler)
+{
+	switch (handler) {
+	case ON_RENAME:
+		change_names(OPERATION_RENAME, ARG1(regs), ARG2(regs), HERE);
+		break;
+	case ON_RENAMEAT:
+		change_names(OPERATION_RENAME, ARG2(regs), ARG4(regs), DIRECTORIES(ARG1(regs), ARG3(regs)));
+		break;
+	case ON_UNLINK:
+		change_names(OPERATION_UNLINK, ARG1(regs), 0, HERE);
+		break;
+	case ON_UNLINKAT:
+		change_names(ARG3(regs) ? OPERATION_RMDIR : OPERATION_UNLINK, ARG2(regs), 0, DIRECTORIES(ARG1(regs), 0));
+		break;
+	case ON_RMDIR:
+		change_names(OPERATION_RMDIR, ARG1(regs), 0, HERE);
+		break;
+	case ON_LINK:
+		change_names(OPERATION_LINK, ARG1(regs), ARG2(regs), HERE);
+		break;
+	case ON_LINKAT:
+		change_names(OPERATION_LINK, ARG2(regs), ARG4(regs), DIRECTORIES(ARG1(regs), ARG3(regs)));
+		break;
+	case ON_SYMLINK:
+		change_names(OPERATION_SYMLINK, ARG1(regs), ARG2(regs), HERE);
+		break;
+	case ON_SYMLINKAT:
+		change_names(OPERATION_SYMLINK, ARG1(regs), ARG3(regs), DIRECTORIES(AT_FDCWD, ARG2(regs)));
+		break;
+	case ON_MKDIR:
+		change_names(OPERATION_MKDIR, ARG1(regs), 0, HERE);
+		break;
+	case ON_MKDIRAT:
+		change_names(OPERATION_MKDIR, ARG2(regs), 0, DIRECTORIES(ARG1(regs), 0));
+		break;
+	case ON_TRUNCATE:
+		change_value(OPERATION_TRUNCATE, AT_FDCWD, ARG1(regs), ARG2(regs));
+		break;
+	case ON_CHMOD:
+		change_value(OPERATION_CHMOD, AT_FDCWD, ARG1(regs), ARG2(regs));
+		break;
+	case ON_FCHMODAT:
+		change_value(OPERATION_CHMOD, ARG1(regs), ARG2(regs), ARG3(regs));
+		break;
+	case ON_CHOWN:
+		change_value(OPERATION_CHOWN, AT_FDCWD, ARG1(regs), ARG2(regs));
+		break;
+	case ON_FCHOWNAT:
+		change_value(OPERATION_CHOWN, ARG1(regs), ARG2(regs), ARG3(regs));
+		break;
+	case ON_FTRUNCATE:
+		mark_file(task, tgid, ARG1(regs), CLOSED_TRUNCATED);
+		change_open_file(OPERATION_TRUNCATE, ARG1(regs), ARG2(regs));
+		break;
+	case ON_FCHMOD:
+		change_open_file(OPERATION_CHMOD, ARG1(regs), ARG2(regs));
+		break;
+	case ON_FCHOWN:
+		change_open_file(OPERATION_CHOWN, ARG1(regs), ARG2(regs));
+		break;
+	}
+}
+
+static __always_inline void on_failed_call(struct pt_regs *regs, struct task_struct *task, u32 tgid, u32 number, u32 handler,
+					   u32 error)
+{
+	/* the failures that are everyday answers leave here: ENOENT of an open, EAGAIN of a read, EINTR */
+	if (error == ENOENT && handler != ON_EXEC && handler != ON_EXECAT)
+		return;
+	if (error == EAGAIN && handler != ON_CLONE && handler != ON_FCNTL && handler != ON_LOCK)
+		return;
+	if (handler == ON_FCNTL && ARG2(regs) != F_SETLK && ARG2(regs) != F_OFD_SETLK && ARG2(regs) != F_DUPFD &&
+	    ARG2(regs) != F_DUPFD_CLOEXEC)
+		return;
+	if (handler == ON_WRITE || handler == ON_WRITE_VECTOR || handler == ON_SYNC)
+		note_write_error(task, tgid, ARG1(regs), error);
+	on_failure(number << 8 | handler, error, ARG1(regs), ARG2(regs));
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(on_call, struct pt_regs *regs, long result)
+{
+	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct task_struct *task;
+	u32 number, handler;
+
+	if (!is_watched(tgid) || is_self(tgid))
+		return 0;
+	number = NUMBER(regs);
+	if (number >= CALL_NUMBERS)
+		return 0;
+	handler = handlers[number];
+	if (result < 0 && result >= -LAST_ERRNO) {
+		task = bpf_get_current_task_btf();
+		if (!is_foreign(task))
+			on_failed_call(regs, task, tgid, number, handler, -result);
+		return 0;
+	}
+	if (handler == ON_NOTHING)
+		return 0;
+	task = bpf_get_current_task_btf();
+	if (is_foreign(task)) {
+		count_filtered(EVENT_FILE_OPENED, FILTER_FOREIGN_CALL);
+		return 0;
+	}
+	if (handler == ON_READ || handler == ON_READ_VECTOR)
+		note_read(task, tgid, ARG1(regs), result);
+	else if (handler == ON_WRITE)
+		note_write(task, tgid, ARG1(regs), result, ARG3(regs));
+	else if (handler == ON_WRITE_VECTOR)
+		note_write(task, tgid, ARG1(regs), result, 0);
+	else if (handler >= ON_RENAME && handler <= ON_FCHOWNAT)
+		on_name_call(regs, task, tgid, handler);
+	else
+		on_file_call(regs, task, tgid, handler, result);
+	return 0;
+}
+
+#define FILE_LOCK_DEFERRED 1 /* include/linux/filelock.h: somebody holds it, the caller waits */
+
+static __always_inline void note_lock_holder(struct inode *inode, int result, bool posix)
+{
+	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct file_lock_context *locks;
+	struct watched *sums;
+
+	if ((result != -EAGAIN && result != FILE_LOCK_DEFERRED) || !is_watched(tgid))
+		return;
+	sums = sums_of(tgid, bpf_get_current_task_btf(), EVENT_CALL_FAILED);
+	locks = BPF_CORE_READ(inode, i_flctx);
+	if (!sums || !locks)
+		return;
+	if (posix)
+		sums->lock_holder =
+		    other_lock_owner((void *)locks + bpf_core_field_offset(struct file_lock_context, flc_posix), tgid);
+	else
+		sums->lock_holder =
+		    other_lock_owner((void *)locks + bpf_core_field_offset(struct file_lock_context, flc_flock), tgid);
+}
+
+SEC("tp_btf/posix_lock_inode")
+int BPF_PROG(on_posix_lock, struct inode *inode, void *lock, int result)
+{
+	note_lock_holder(inode, result, true);
+	return 0;
+}
+
+SEC("tp_btf/flock_lock_inode")
+int BPF_PROG(on_flock, struct inode *inode, void *lock, int result)
+{
+	note_lock_holder(inode, result, false);
+	return 0;
+}
+
+static __always_inline void report_totals(struct task_struct *task, u32 tgid, struct watched *sums)
+{
+	struct event_file_totals *e;
+
+	if (!sums->opened_files && !sums->unnamed_changes && !sums->io_uring_calls && !sums->failed_calls_elsewhere)
+		return;
+	count_seen(EVENT_FILE_TOTALS);
+	e = bpf_ringbuf_reserve(&bulk_ring, sizeof(*e), 0);
+	if (!e) {
+		count_lost(EVENT_FILE_TOTALS, LOSS_RING_FULL);
+		return;
+	}
+	stamp(&e->header, sizeof(*e), EVENT_FILE_TOTALS);
+	e->process.tgid = tgid;
+	e->process.start_boottime_ns = sums->start_boottime_ns;
+	e->opened_files = sums->opened_files;
+	e->reported_files = sums->reported_files;
+	e->noise_files = sums->noise_files;
+	e->noise_read_bytes = sums->noise_read_bytes;
+	e->unnamed_files = sums->unnamed_files;
+	e->unnamed_read_bytes = sums->unnamed_read_bytes;
+	e->unnamed_written_bytes = sums->unnamed_written_bytes;
+	e->unnamed_changes = sums->unnamed_changes;
+	e->io_uring_calls = sums->io_uring_calls;
+	e->failed_calls_elsewhere = sums->failed_calls_elsewhere;
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	count_submitted(EVENT_FILE_TOTALS);
+}
+
+static long on_last_failure(u32 index, struct failure_search *search)
+{
+	struct event_call_failed *e;
+	struct failure *f;
+
+	if (index >= FAILURE_SLOTS)
+		return 1;
+	f = &search->sums->failures[index];
+	if (!f->failures)
+		return 1;
+	if (is_milestone(f->failures))
+		return 0; /* said already */
+	count_seen(EVENT_CALL_FAILED);
+	e = bpf_ringbuf_reserve(&bulk_ring, sizeof(*e), 0);
+	if (!e) {
+		count_lost(EVENT_CALL_FAILED, LOSS_RING_FULL);
+		return 0;
+	}
+	stamp(&e->header, sizeof(*e), EVENT_CALL_FAILED);
+	fill_failure(e, search->sums, f, search->number);
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	count_submitted(EVENT_CALL_FAILED);
+	return 0;
+}
+
+/* What was summed up for a watched process leaves with it. Attached before on_exit, so that it is said before the exit.
+ * Of two last threads that both see no other, the second finds nothing left. */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(on_watched_exit, struct task_struct *task)
+{
+	u32 tgid = task->tgid;
+	struct failure_search search = {};
+	struct watched *sums;
+
+	if (!is_watched(tgid) || BPF_CORE_READ(task, signal, live.counter))
+		return 0;
+	sums = bpf_map_lookup_elem(&watched_processes, &tgid);
+	if (sums) {
+		close_old_descriptors(task, tgid, true);
+		report_totals(task, tgid, sums);
+		search.sums = sums;
+		search.number = tgid;
+		bpf_loop(FAILURE_SLOTS, on_last_failure, &search, 0);
+	}
+	forget(tgid);
+	return 0;
+}

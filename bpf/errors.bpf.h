@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* System calls that fail in a way that matters: call, errno, object, how often. */
+#ifndef KWITNESS_ERRORS_BPF_H
+#define KWITNESS_ERRORS_BPF_H
+
+#include "calls.bpf.h"
+#include "kernel_net.h"
+
+/* include/uapi/asm-generic/errno*.h */
+#define EPERM 1
+#define ENOENT 2
+#define EIO 5
+#define E2BIG 7
+#define ENOEXEC 8
+#define EAGAIN 11
+#define ENOMEM 12
+#define EACCES 13
+#define EBUSY 16
+#define ENFILE 23
+#define EMFILE 24
+#define ETXTBSY 26
+#define EFBIG 27
+#define ENOSPC 28
+#define EROFS 30
+#define EPIPE 32
+#define EADDRINUSE 98
+#define EADDRNOTAVAIL 99
+#define ENETUNREACH 101
+#define ECONNRESET 104
+#define ENOBUFS 105
+#define ETIMEDOUT 110
+#define ECONNREFUSED 111
+#define EHOSTUNREACH 113
+#define EDQUOT 122
+#define LAST_ERRNO 4095
+
+static __always_inline u16 kind_of(u32 handler)
+{
+	switch (handler) {
+	case ON_OPEN:
+	case ON_OPENAT:
+		return CALL_OPEN;
+	case ON_READ:
+	case ON_READ_VECTOR:
+	case ON_RECEIVE:
+		return CALL_READ;
+	case ON_WRITE:
+	case ON_WRITE_VECTOR:
+	case ON_SENDFILE:
+	case ON_COPY_RANGE:
+	case ON_SEND:
+		return CALL_WRITE;
+	case ON_SYNC:
+	case ON_CLOSE: /* a delayed write error: close(2), NFS */
+		return CALL_SYNC;
+	case ON_EXEC:
+	case ON_EXECAT:
+		return CALL_EXEC;
+	case ON_CLONE:
+		return CALL_CLONE;
+	case ON_LOCK:
+	case ON_FCNTL:
+		return CALL_LOCK;
+	case ON_CONNECT:
+		return CALL_CONNECT;
+	case ON_ACCEPT:
+		return CALL_ACCEPT;
+	case ON_BIND:
+		return CALL_BIND;
+	case ON_MMAP:
+	case ON_MEMORY:
+		return CALL_MEMORY;
+	case ON_DUP:
+	case ON_DESCRIPTOR:
+		return CALL_DESCRIPTOR;
+	case ON_NOTHING:
+	case ON_IO_URING:
+	case ON_CLOSE_RANGE:
+		return CALL_OTHER;
+	}
+	return CALL_CHANGE;
+}
+
+/* Which failures are facts about the world, and not the ordinary way of asking a question. */
+static __always_inline bool failure_matters(u16 call, u32 error)
+{
+	switch (error) {
+	case ENOSPC:
+	case EDQUOT:
+	case EIO:
+	case EROFS:
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+		return true;
+	case ENOMEM:
+		return call != CALL_OTHER;
+	case EACCES:
+	case EPERM:
+		return call == CALL_OPEN || call == CALL_CHANGE || call == CALL_EXEC || call == CALL_WRITE || call == CALL_BIND ||
+		       call == CALL_CONNECT;
+	case ENOENT:
+	case ENOEXEC:
+	case E2BIG:
+		return call == CALL_EXEC;
+	case ETXTBSY:
+	case EFBIG:
+		return call == CALL_OPEN || call == CALL_WRITE || call == CALL_CHANGE;
+	case EBUSY:
+		return call == CALL_CHANGE;
+	case EAGAIN:
+		return call == CALL_CLONE || call == CALL_LOCK;
+	case EADDRNOTAVAIL:
+	case EADDRINUSE:
+	case ENETUNREACH:
+	case EHOSTUNREACH:
+		return call == CALL_CONNECT || call == CALL_BIND || call == CALL_WRITE;
+	case ECONNREFUSED:
+	case ECONNRESET:
+	case ETIMEDOUT:
+		return call == CALL_CONNECT || call == CALL_READ || call == CALL_WRITE;
+	case EPIPE:
+		return call == CALL_WRITE;
+	}
+	return false;
+}
+
+/* The path of an open file, or the peer of a socket. */
+static __always_inline void fill_descriptor(struct scratch *s, struct event_call_failed *e, struct task_struct *task,
+					    u32 descriptor)
+{
+	struct file *file = file_of(task, descriptor);
+	bool cut = false;
+	u16 kind;
+
+	if (!file)
+		return;
+	kind = BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT;
+	if (kind == S_IFREG) {
+		e->subject = SUBJECT_FILE;
+		e->path = append_path(s, task, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), &cut);
+	} else if (kind == S_IFSOCK) {
+		struct socket *socket = BPF_CORE_READ(file, private_data);
+
+		fill_peer(BPF_CORE_READ(socket, sk), &e->family, &e->port, &e->address_high, &e->address_low);
+		if (e->family)
+			e->subject = SUBJECT_ENDPOINT;
+	}
+}
+
+/* What connect(2) and bind(2) were asked for. */
+static __always_inline void fill_address(struct event_call_failed *e, const void *address)
+{
+	struct {
+		u16 family;
+		u16 port;
+		u32 flow_or_v4;
+		u64 v6[2];
+	} asked = {};
+
+	if (bpf_probe_read_user(&asked, sizeof(asked), address) && bpf_probe_read_user(&asked, 8, address))
+		return;
+	if (asked.family != AF_INET && asked.family != AF_INET6)
+		return;
+	e->subject = SUBJECT_ENDPOINT;
+	e->family = asked.family;
+	e->port = bpf_ntohs(asked.port);
+	if (asked.family == AF_INET) {
+		e->address_low = asked.flow_or_v4;
+	} else {
+		e->address_high = asked.v6[0];
+		e->address_low = asked.v6[1];
+	}
+}
+
+static __always_inline void fill_object(struct scratch *s, struct event_call_failed *e, struct task_struct *task, u32 handler,
+					u64 first, u64 second)
+{
+	int directory = AT_FDCWD;
+	u64 path = first;
+
+	switch (handler) {
+	case ON_OPENAT:
+	case ON_EXECAT:
+	case ON_RENAMEAT:
+	case ON_UNLINKAT:
+	case ON_LINKAT:
+	case ON_MKDIRAT:
+	case ON_FCHMODAT:
+	case ON_FCHOWNAT:
+		directory = (int)first;
+		path = second;
+		break;
+	case ON_OPEN:
+	case ON_EXEC:
+	case ON_RENAME:
+	case ON_UNLINK:
+	case ON_RMDIR:
+	case ON_TRUNCATE:
+	case ON_LINK:
+	case ON_SYMLINK:
+	case ON_SYMLINKAT:
+	case ON_MKDIR:
+	case ON_CHMOD:
+	case ON_CHOWN:
+		break;
+	case ON_CONNECT:
+	case ON_BIND:
+		fill_address(e, (void *)second);
+		return;
+	case ON_CLONE:
+	case ON_DESCRIPTOR:
+	case ON_MEMORY:
+	case ON_MMAP:
+	case ON_NOTHING:
+	case ON_CLOSE:
+		return;
+	default:
+		fill_descriptor(s, e, task, first);
+		return;
+	}
+	e->subject = SUBJECT_PATH_ASKED;
+	e->directory = append_directory(s, task, directory, (void *)path);
+	e->path = append_user_string(s, (void *)path, TEXT_BYTES);
+}
+
+static __always_inline void fill_failure(struct event_call_failed *e, struct watched *sums, struct failure *f, u32 tgid)
+{
+	e->process.tgid = tgid;
+	e->process.start_boottime_ns = sums->start_boottime_ns;
+	e->call_number = f->number;
+	e->error = f->error;
+	if (f->number < CALL_NUMBERS)
+		e->call = kind_of(handlers[f->number]);
+	e->failures = f->failures;
+	e->first_boottime_ns = f->first_ns;
+	e->last_boottime_ns = f->last_ns;
+}
+
+struct failure_search {
+	struct watched *sums;
+	u32 number;
+	u32 error;
+	u32 found;
+};
+
+static long on_failure_slot(u32 index, struct failure_search *search)
+{
+	struct failure *f;
+
+	if (index >= FAILURE_SLOTS)
+		return 1;
+	f = &search->sums->failures[index];
+	if (f->failures && (f->number != search->number || f->error != search->error))
+		return 0;
+	search->found = index;
+	return 1;
+}
+
+/* 1, 16, 256, …: few records for a call that fails a million times. */
+static __always_inline bool is_milestone(u64 count)
+{
+	return count == 1 || count == 16 || count == 256 || count == 4096 || count == 65536 || count == 1 << 20;
+}
+
+static long on_exec_failure(u32 index, struct failure_search *search)
+{
+	struct failure *f;
+
+	if (index >= FAILURE_SLOTS)
+		return 1;
+	f = &search->sums->failures[index];
+	if (f->failures && (f->number == __NR_execve || f->number == __NR_execveat) && !is_milestone(f->failures))
+		f->failures = 1; /* its first one is said; the others were steps of the same search along PATH */
+	return 0;
+}
+
+/* An exec that worked: what failed before it was a search. */
+__noinline int forget_exec_failures(u32 tgid)
+{
+	struct failure_search search = {};
+
+	search.sums = bpf_map_lookup_elem(&watched_processes, &tgid);
+	if (search.sums)
+		bpf_loop(FAILURE_SLOTS, on_exec_failure, &search, 0);
+	return 0;
+}
+
+__noinline int on_failure(u32 number_and_handler, u32 error, u64 first, u64 second)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	u32 number = number_and_handler >> 8, handler = number_and_handler & 0xff, tgid = task->tgid;
+	u16 call = kind_of(handler);
+	struct failure_search search = {};
+	struct event_call_failed *e;
+	struct watched *sums;
+	struct failure *f;
+	struct scratch *s;
+	u32 slot;
+
+	if (!failure_matters(call, error))
+		return 0;
+	count_seen(EVENT_CALL_FAILED);
+	sums = sums_of(tgid, task, EVENT_CALL_FAILED);
+	s = scratch_of(SLOT_CALL);
+	if (!sums || !s)
+		return 0;
+	search.sums = sums;
+	search.number = number;
+	search.error = error;
+	search.found = FAILURE_SLOTS;
+	bpf_loop(FAILURE_SLOTS, on_failure_slot, &search, 0);
+	slot = search.found;
+	if (slot >= FAILURE_SLOTS) {
+		__sync_fetch_and_add(&sums->failed_calls_elsewhere, 1);
+		count_filtered(EVENT_CALL_FAILED, FILTER_LIMIT);
+		return 0;
+	}
+	f = &sums->failures[slot];
+	f->number = number;
+	f->error = error;
+	f->last_ns = bpf_ktime_get_boot_ns();
+	if (__sync_fetch_and_add(&f->failures, 1) == 0)
+		f->first_ns = f->last_ns;
+	if (!is_milestone(f->failures)) {
+		count_filtered(EVENT_CALL_FAILED, FILTER_UNINTERESTING);
+		return 0;
+	}
+	e = begin_record(s, struct event_call_failed, EVENT_CALL_FAILED);
+	fill_failure(e, sums, f, tgid);
+	fill_object(s, e, task, handler, first, second);
+	if (call == CALL_LOCK) {
+		e->subject = SUBJECT_LOCK;
+		e->holder.tgid = sums->lock_holder;
+	}
+	submit_record(s, &bulk_ring, EVENT_CALL_FAILED, false);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,578 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Files of watched processes: opened, read, written, closed, renamed. Sums are kept per open file and leave as one record at
+ * the close; interpreter and system files are only counted. */
+#ifndef KWITNESS_FILE_BPF_H
+#define KWITNESS_FILE_BPF_H
+
+#include "calls.bpf.h"
+#include "kernel_net.h"
+
+/* Set by user space before load. */
+const volatile u32 files_per_process __weak = 256;   /* reported by name, reads and writes apart */
+const volatile u32 changes_per_process __weak = 256; /* renames, unlinks, … */
+
+#define DESCRIPTOR_LIMIT (1 << 20)
+
+/* include/uapi/linux/magic.h: file systems that hold no data of anybody's */
+static __always_inline bool is_pseudo(unsigned long magic)
+{
+	switch (magic) {
+	case 0x9fa0:	 /* proc */
+	case 0x62656572: /* sysfs */
+	case 0x27e0eb:	 /* cgroup */
+	case 0x63677270: /* cgroup2 */
+	case 0x1cd1:	 /* devpts */
+	case 0x64626720: /* debugfs */
+	case 0x74726163: /* tracefs */
+	case 0xcafe4a11: /* bpf */
+	case 0x50495045: /* pipefs */
+	case 0x534f434b: /* sockfs */
+	case 0x09041934: /* anon_inodefs */
+	case 0x73636673: /* securityfs */
+	case 0xde5e81e4: /* efivarfs */
+	case 0x6e736673: /* nsfs */
+		return true;
+	}
+	return false;
+}
+
+/* The last 16 bytes of a name are in scratch->chunk, NULs after them: is its suffix one of the noise? */
+static __always_inline bool has_noise_suffix(struct scratch *s, u32 bytes)
+{
+	struct noise_suffix key = {};
+	u32 dot = NOISE_SUFFIX_BYTES, i;
+
+	for (i = 0; i < NOISE_SUFFIX_BYTES; i++) {
+		if (s->chunk[i] != '.')
+			continue;
+		dot = i;
+		if (same_bytes(&s->chunk[i], ".so.", 4)) /* libx.so.1.0 */
+			return true;
+	}
+	if (dot >= NOISE_SUFFIX_BYTES)
+		return false;
+	bpf_probe_read_kernel(&key, sizeof(key), &s->chunk[dot & (NOISE_SUFFIX_BYTES - 1)]);
+	return bpf_map_lookup_elem(&noise_suffixes, &key);
+}
+
+static __always_inline bool is_noise_name(struct scratch *s, struct dentry *dentry)
+{
+	const unsigned char *name = BPF_CORE_READ(dentry, d_name.name);
+	u32 length = BPF_CORE_READ(dentry, d_name.len);
+
+	__builtin_memset(s->chunk, 0, 2 * NOISE_SUFFIX_BYTES);
+	if (length > NOISE_SUFFIX_BYTES) {
+		name += length - NOISE_SUFFIX_BYTES;
+		length = NOISE_SUFFIX_BYTES;
+	}
+	bpf_probe_read_kernel(s->chunk, length, name);
+	return has_noise_suffix(s, length);
+}
+
+/* Compiled Python, whatever its temporary name is. */
+static __always_inline bool in_pycache(struct dentry *dentry)
+{
+	struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+	char name[12] = {};
+
+	if (BPF_CORE_READ(parent, d_name.len) != 11)
+		return false;
+	bpf_probe_read_kernel(name, 11, BPF_CORE_READ(parent, d_name.name));
+	return same_bytes(name, "__pycache__", 11);
+}
+
+enum { NOISE_READS = 1, NOISE_ALL = 3 }; /* values of noise_prefixes */
+
+/* The path is in scratch->path, from path_position on. */
+static __always_inline u32 prefix_noise(struct scratch *s)
+{
+	u32 position = s->path_position, *found;
+
+	if (position >= TEXT_BYTES)
+		return 0;
+	/* what follows the path's end is the room for one more name: never longer than the buffer */
+	bpf_probe_read_kernel(s->prefix.path, NOISE_PREFIX_BYTES, &s->path[position & (TEXT_BYTES - 1)]);
+	s->prefix.prefix_bits = NOISE_PREFIX_BYTES * 8;
+	found = bpf_map_lookup_elem(&noise_prefixes, &s->prefix);
+	return found ? *found : 0;
+}
+
+static __always_inline void read_size(struct tracked_file *t, u64 *size, u32 *flags)
+{
+	struct inode *inode = (void *)t->inode;
+
+	/* a close that was the last one may have freed the file; the inode stays cached, and its number proves it */
+	if (BPF_CORE_READ(inode, i_ino) != t->inode_number) {
+		*flags |= CLOSED_SIZE_UNKNOWN;
+		return;
+	}
+	*size = BPF_CORE_READ(inode, i_size);
+	if (!BPF_CORE_READ(inode, i_nlink))
+		*flags |= CLOSED_DELETED;
+}
+
+/* The end of one opening: its record if it has a name, else its bytes into the process's sums. The entry goes. */
+static __noinline void finish_file(struct file_key *key, struct tracked_file *t, struct watched *sums, u32 flags)
+{
+	struct event_file_closed *e;
+
+	if (!t || !sums || !key)
+		return;
+	__sync_fetch_and_sub(&sums->files_tracked, 1);
+	if (t->state == TRACK_NOISE) {
+		__sync_fetch_and_add(&sums->noise_read_bytes, t->read_bytes);
+	} else if (t->state == TRACK_UNNAMED) {
+		__sync_fetch_and_add(&sums->unnamed_read_bytes, t->read_bytes);
+		__sync_fetch_and_add(&sums->unnamed_written_bytes, t->written_bytes);
+	} else if (t->state == TRACK_REPORTED && !((flags & CLOSED_SHARED) && !t->last_use_tick)) {
+		/* (a shell's redirection closes the descriptor it has just duplicated: nothing was done through it) */
+		count_seen(EVENT_FILE_CLOSED);
+		e = bpf_ringbuf_reserve(&bulk_ring, sizeof(*e), 0);
+		if (e) {
+			stamp(&e->header, sizeof(*e), EVENT_FILE_CLOSED);
+			e->process.tgid = key->tgid;
+			e->process.start_boottime_ns = sums->start_boottime_ns;
+			e->open_id = t->open_id;
+			e->inode = t->inode_number;
+			e->device = t->device;
+			e->open_flags = t->open_flags;
+			e->read_bytes = t->read_bytes;
+			e->read_calls = t->read_calls;
+			e->written_bytes = t->written_bytes;
+			e->write_calls = t->write_calls;
+			e->last_use_boottime_ns = t->last_use_ns;
+			e->write_error = t->write_error;
+			flags |= t->closed_flags;
+			read_size(t, &e->size_bytes, &flags);
+			e->closed_flags = flags;
+			bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+			count_submitted(EVENT_FILE_CLOSED);
+		} else {
+			count_lost(EVENT_FILE_CLOSED, LOSS_RING_FULL);
+		}
+	}
+	bpf_map_delete_elem(&tracked_files, key);
+}
+
+/* Whether it is reported by name; its path is then behind the record. */
+static __always_inline u32 classify(struct scratch *s, struct task_struct *task, struct file *file, struct watched *sums,
+				    struct event_file_opened *e, bool writing)
+{
+	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
+	u32 noise, limit = files_per_process;
+	bool cut = false;
+
+	if (in_pycache(dentry) || (!writing && is_noise_name(s, dentry)))
+		return TRACK_NOISE;
+	if ((writing ? sums->writes_reported : sums->reads_reported) >= limit)
+		return TRACK_UNNAMED; /* before the walk: a flood must be cheap */
+	s->in_noise = 0;
+	s->look_for_noise = !writing;
+	e->path = append_path(s, task, BPF_CORE_READ(file, f_path.mnt), dentry, &cut);
+	s->look_for_noise = 0;
+	noise = prefix_noise(s);
+	if (noise == NOISE_ALL || (!writing && (noise || s->in_noise)))
+		return TRACK_NOISE;
+	if (cut)
+		e->opened_flags |= OPENED_PATH_CUT;
+	if (is_deleted(dentry))
+		e->opened_flags |= OPENED_DELETED;
+	return TRACK_REPORTED;
+}
+
+static __always_inline bool is_datagram(struct file *file)
+{
+	struct socket *socket = BPF_CORE_READ(file, private_data);
+
+	return BPF_CORE_READ(socket, sk, sk_protocol) == IPPROTO_UDP;
+}
+
+/* Functions with numbers for arguments are global, so that the verifier looks at each of them once and not from every
+ * place that calls it: that halves the time to load. */
+
+/* Begins to follow what a descriptor of the current task leads to. */
+__noinline int track(u32 descriptor, u32 opened_flags)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct file *file = file_of(task, descriptor);
+	struct scratch *s = scratch_of(SLOT_CALL);
+	struct event_file_opened *e;
+	struct file_key key = {};
+	struct tracked_file *t;
+	struct watched *sums;
+	struct inode *inode;
+	bool writing;
+	u16 kind;
+
+	if (!s || !file)
+		return 0;
+	key.tgid = task->tgid;
+	key.descriptor = descriptor;
+	sums = sums_of(key.tgid, task, EVENT_FILE_OPENED);
+	if (!sums)
+		return 0;
+	t = bpf_map_lookup_elem(&tracked_files, &key);
+	if (t)
+		finish_file(&key, t, sums, CLOSED_UNSEEN);
+
+	inode = BPF_CORE_READ(file, f_inode);
+	t = &s->fresh;
+	__builtin_memset(t, 0, sizeof(*t));
+	t->file = (u64)file;
+	t->inode = (u64)inode;
+	t->inode_number = BPF_CORE_READ(inode, i_ino);
+	t->device = BPF_CORE_READ(inode, i_sb, s_dev);
+	t->open_flags = BPF_CORE_READ(file, f_flags);
+	t->open_id = __sync_fetch_and_add(&sums->last_open_id, 1) + 1;
+	kind = BPF_CORE_READ(inode, i_mode) & S_IFMT;
+	if (kind == S_IFSOCK) {
+		t->state = is_datagram(file) ? TRACK_DATAGRAM : TRACK_OTHER;
+	} else if (kind != S_IFREG || is_pseudo(BPF_CORE_READ(inode, i_sb, s_magic))) {
+		t->state = TRACK_OTHER;
+	} else {
+		count_seen(EVENT_FILE_OPENED);
+		__sync_fetch_and_add(&sums->opened_files, 1);
+		writing = BPF_CORE_READ(file, f_mode) & FMODE_WRITE;
+		e = begin_record(s, struct event_file_opened, EVENT_FILE_OPENED);
+		e->process.tgid = key.tgid;
+		e->process.start_boottime_ns = sums->start_boottime_ns;
+		e->open_id = t->open_id;
+		e->inode = t->inode_number;
+		e->size_bytes = BPF_CORE_READ(inode, i_size);
+		e->device = t->device;
+		e->generation = BPF_CORE_READ(inode, i_generation);
+		e->open_flags = t->open_flags;
+		e->descriptor = descriptor;
+		e->opened_flags = opened_flags;
+		t->state = classify(s, task, file, sums, e, writing);
+		if (t->state == TRACK_REPORTED) {
+			__sync_fetch_and_add(writing ? &sums->writes_reported : &sums->reads_reported, 1);
+			__sync_fetch_and_add(&sums->reported_files, 1);
+			submit_record(s, &bulk_ring, EVENT_FILE_OPENED, false);
+		} else if (t->state == TRACK_NOISE) {
+			__sync_fetch_and_add(&sums->noise_files, 1);
+			count_filtered(EVENT_FILE_OPENED, FILTER_NOISE);
+		} else {
+			__sync_fetch_and_add(&sums->unnamed_files, 1);
+			count_filtered(EVENT_FILE_OPENED, FILTER_LIMIT);
+		}
+	}
+	if (bpf_map_update_elem(&tracked_files, &key, t, BPF_ANY)) {
+		if (t->state < TRACK_OTHER)
+			count_lost(EVENT_FILE_CLOSED, LOSS_TABLE_FULL);
+		return 0;
+	}
+	__sync_fetch_and_add(&sums->files_tracked, 1);
+	if (descriptor > sums->highest_descriptor)
+		sums->highest_descriptor = descriptor;
+	return 0;
+}
+
+/* The entry of a descriptor, begun now if the process had it before it was watched. */
+static __always_inline struct tracked_file *tracked(struct task_struct *task, u32 tgid, u32 descriptor)
+{
+	struct file_key key = {tgid, descriptor};
+	struct tracked_file *t = bpf_map_lookup_elem(&tracked_files, &key);
+	struct file *file = file_of(task, descriptor);
+
+	if (t && t->file == (u64)file)
+		return t;
+	track(descriptor, OPENED_INHERITED);
+	return bpf_map_lookup_elem(&tracked_files, &key);
+}
+
+/* The clock is read once a tick: reading it at every call would cost more than all else here. */
+static __always_inline void note_use(struct tracked_file *t)
+{
+	u64 tick = bpf_jiffies64();
+
+	if (t->last_use_tick != tick) {
+		t->last_use_tick = tick;
+		t->last_use_ns = bpf_ktime_get_boot_ns();
+	}
+}
+
+static __always_inline void note_read(struct task_struct *task, u32 tgid, u32 descriptor, long bytes)
+{
+	struct tracked_file *t = tracked(task, tgid, descriptor);
+
+	if (!t || t->state >= TRACK_OTHER)
+		return;
+	__sync_fetch_and_add(&t->read_bytes, bytes);
+	__sync_fetch_and_add(&t->read_calls, 1);
+	note_use(t);
+}
+
+static __always_inline void note_write(struct task_struct *task, u32 tgid, u32 descriptor, long bytes, u64 asked)
+{
+	struct tracked_file *t = tracked(task, tgid, descriptor);
+
+	if (!t || t->state >= TRACK_OTHER)
+		return;
+	__sync_fetch_and_add(&t->written_bytes, bytes);
+	__sync_fetch_and_add(&t->write_calls, 1);
+	note_use(t);
+	if (asked && bytes < asked)
+		t->closed_flags |= CLOSED_SHORT_WRITE;
+	t->closed_flags &= ~CLOSED_SYNCED;
+}
+
+static __always_inline void note_write_error(struct task_struct *task, u32 tgid, u32 descriptor, u32 error)
+{
+	struct file_key key = {tgid, descriptor};
+	struct tracked_file *t = bpf_map_lookup_elem(&tracked_files, &key);
+
+	if (t && t->state < TRACK_OTHER)
+		t->write_error = error;
+}
+
+struct descriptor_walk {
+	struct task_struct *task;
+	struct watched *sums;
+	struct file **slots;
+	u64 wanted; /* struct file *: is any other descriptor leading to it? */
+	u32 max_fds;
+	u32 tgid;
+	u32 skip;
+	u32 flags;
+	u32 everything;
+};
+
+static long on_same_file(u32 descriptor, struct descriptor_walk *walk)
+{
+	struct file *file = NULL;
+
+	if (descriptor >= walk->max_fds)
+		return 1;
+	if (descriptor == walk->skip)
+		return 0;
+	bpf_probe_read_kernel(&file, sizeof(file), walk->slots + descriptor);
+	if ((u64)file != walk->wanted)
+		return 0;
+	walk->flags = CLOSED_SHARED;
+	return 1;
+}
+
+static __always_inline void begin_walk(struct descriptor_walk *walk, struct task_struct *task, struct watched *sums, u32 tgid)
+{
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+
+	walk->task = task;
+	walk->sums = sums;
+	walk->tgid = tgid;
+	walk->slots = BPF_CORE_READ(table, fd);
+	walk->max_fds = BPF_CORE_READ(table, max_fds);
+}
+
+__noinline int close_descriptor(u32 descriptor, u32 flags)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	u32 tgid = task->tgid;
+	struct file_key key = {tgid, descriptor};
+	struct tracked_file *t = bpf_map_lookup_elem(&tracked_files, &key);
+	struct watched *sums = bpf_map_lookup_elem(&watched_processes, &tgid);
+	struct descriptor_walk walk = {};
+
+	if (!t || !sums)
+		return 0;
+	if (t->shared) {
+		begin_walk(&walk, task, sums, tgid);
+		walk.wanted = t->file;
+		walk.skip = descriptor;
+		bpf_loop(DESCRIPTOR_LIMIT, on_same_file, &walk, 0);
+		flags |= walk.flags;
+	}
+	finish_file(&key, t, sums, flags);
+	return 0;
+}
+
+static long on_old_descriptor(u32 descriptor, struct descriptor_walk *walk)
+{
+	struct file_key key = {};
+	struct tracked_file *t;
+	struct file *file = NULL;
+
+	if (!walk->sums->files_tracked || descriptor > walk->sums->highest_descriptor)
+		return 1;
+	key.tgid = walk->tgid;
+	key.descriptor = descriptor;
+	t = bpf_map_lookup_elem(&tracked_files, &key);
+	if (!t)
+		return 0;
+	if (descriptor < walk->max_fds)
+		bpf_probe_read_kernel(&file, sizeof(file), walk->slots + descriptor);
+	if ((u64)file != t->file)
+		finish_file(&key, t, walk->sums, CLOSED_UNSEEN);
+	else if (walk->everything)
+		finish_file(&key, t, walk->sums, CLOSED_BY_DEATH);
+	return 0;
+}
+
+/* Ends the entries of descriptors that are gone, or of all of them when the process ends. */
+static __always_inline void close_old_descriptors(struct task_struct *task, u32 tgid, bool everything)
+{
+	struct watched *sums = bpf_map_lookup_elem(&watched_processes, &tgid);
+	struct descriptor_walk walk = {};
+
+	if (!sums || !sums->files_tracked)
+		return;
+	begin_walk(&walk, task, sums, tgid);
+	walk.everything = everything;
+	bpf_loop(DESCRIPTOR_LIMIT, on_old_descriptor, &walk, 0);
+}
+
+static __always_inline void duplicated(struct task_struct *task, u32 tgid, u32 from, u32 to)
+{
+	struct file_key old = {tgid, from}, new = {tgid, to};
+	struct watched *sums = bpf_map_lookup_elem(&watched_processes, &tgid);
+	struct scratch *s = scratch_of(SLOT_CALL);
+	struct tracked_file *t;
+
+	if (!s || !sums || from == to)
+		return;
+	t = bpf_map_lookup_elem(&tracked_files, &new);
+	if (t)
+		finish_file(&new, t, sums, CLOSED_UNSEEN);
+	t = bpf_map_lookup_elem(&tracked_files, &old);
+	if (!t)
+		return;
+	t->shared = 1;
+	__builtin_memcpy(&s->fresh, t, sizeof(*t));
+	s->fresh.read_bytes = s->fresh.read_calls = s->fresh.written_bytes = s->fresh.write_calls = 0;
+	s->fresh.last_use_tick = s->fresh.last_use_ns = 0;
+	if (bpf_map_update_elem(&tracked_files, &new, &s->fresh, BPF_ANY))
+		return; /* it will be begun again at its first use, or is lost there */
+	__sync_fetch_and_add(&sums->files_tracked, 1);
+	if (to > sums->highest_descriptor)
+		sums->highest_descriptor = to;
+}
+
+static __always_inline void mark_file(struct task_struct *task, u32 tgid, u32 descriptor, u32 flags)
+{
+	struct tracked_file *t = tracked(task, tgid, descriptor);
+
+	if (t)
+		t->closed_flags |= flags;
+}
+
+/* io_uring moves bytes without a call for each: how often it was used is all that is seen here. */
+static __always_inline void note_io_uring(struct task_struct *task, u32 tgid, long submitted)
+{
+	struct watched *sums = sums_of(tgid, task, EVENT_FILE_TOTALS);
+
+	if (sums)
+		__sync_fetch_and_add(&sums->io_uring_calls, submitted);
+}
+
+/* Room for one more named change, or a count. */
+static __always_inline struct scratch *change_room(struct task_struct *task, u32 tgid, struct watched **found)
+{
+	struct watched *sums = sums_of(tgid, task, EVENT_FILE_CHANGED);
+
+	count_seen(EVENT_FILE_CHANGED);
+	if (!sums)
+		return NULL;
+	if (sums->changes_reported >= changes_per_process) {
+		__sync_fetch_and_add(&sums->unnamed_changes, 1);
+		count_filtered(EVENT_FILE_CHANGED, FILTER_LIMIT);
+		return NULL;
+	}
+	*found = sums;
+	return scratch_of(SLOT_CALL);
+}
+
+/* Whether the text that was appended last ends in a noise suffix. */
+static __always_inline bool ends_in_noise(struct scratch *s, u32 length)
+{
+	u32 used = s->used;
+
+	if (length < NOISE_SUFFIX_BYTES || used < NOISE_SUFFIX_BYTES || used > RECORD_BYTES - TEXT_BYTES)
+		return false;
+	__builtin_memset(s->chunk, 0, 2 * NOISE_SUFFIX_BYTES);
+	bpf_probe_read_kernel(s->chunk, NOISE_SUFFIX_BYTES, s->record + used - NOISE_SUFFIX_BYTES);
+	return has_noise_suffix(s, NOISE_SUFFIX_BYTES);
+}
+
+__noinline int change_names(u32 operation, u64 path, u64 new_path, u64 directories)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	int directory = (int)(directories >> 32), new_directory = (int)directories;
+	struct event_file_changed *e;
+	u32 tgid = task->tgid;
+	struct watched *sums = NULL;
+	struct scratch *s = change_room(task, tgid, &sums);
+
+	if (!s || !sums)
+		return 0;
+	e = begin_record(s, struct event_file_changed, EVENT_FILE_CHANGED);
+	e->process.tgid = tgid;
+	e->process.start_boottime_ns = sums->start_boottime_ns;
+	e->operation = operation;
+	e->directory = append_directory(s, task, directory, (void *)path);
+	e->path = append_user_string(s, (void *)path, TEXT_BYTES);
+	if (new_path) {
+		e->new_directory = append_directory(s, task, new_directory, (void *)new_path);
+		e->new_path = append_user_string(s, (void *)new_path, TEXT_BYTES);
+	}
+	if (ends_in_noise(s, e->new_path ? e->new_path : e->path)) {
+		count_filtered(EVENT_FILE_CHANGED, FILTER_NOISE);
+		return 0;
+	}
+	__sync_fetch_and_add(&sums->changes_reported, 1);
+	submit_record(s, &bulk_ring, EVENT_FILE_CHANGED, false);
+	return 0;
+}
+
+/* truncate(2), chmod(2): one path and a number. */
+__noinline int change_value(u32 operation, int directory, u64 path, u64 value)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct event_file_changed *e;
+	u32 tgid = task->tgid;
+	struct watched *sums = NULL;
+	struct scratch *s = change_room(task, tgid, &sums);
+
+	if (!s || !sums)
+		return 0;
+	e = begin_record(s, struct event_file_changed, EVENT_FILE_CHANGED);
+	e->process.tgid = tgid;
+	e->process.start_boottime_ns = sums->start_boottime_ns;
+	e->operation = operation;
+	e->size_bytes = value;
+	e->directory = append_directory(s, task, directory, (void *)path);
+	e->path = append_user_string(s, (void *)path, TEXT_BYTES);
+	__sync_fetch_and_add(&sums->changes_reported, 1);
+	submit_record(s, &bulk_ring, EVENT_FILE_CHANGED, false);
+	return 0;
+}
+
+/* ftruncate(2), fchmod(2): an open file and a number. */
+__noinline int change_open_file(u32 operation, u32 descriptor, u64 value)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct file *file = file_of(task, descriptor);
+	struct event_file_changed *e;
+	u32 tgid = task->tgid;
+	struct watched *sums = NULL;
+	struct scratch *s;
+	bool cut = false;
+
+	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFREG)
+		return 0;
+	s = change_room(task, tgid, &sums);
+	if (!s || !sums)
+		return 0;
+	e = begin_record(s, struct event_file_changed, EVENT_FILE_CHANGED);
+	e->process.tgid = tgid;
+	e->process.start_boottime_ns = sums->start_boottime_ns;
+	e->operation = operation;
+	e->size_bytes = value;
+	e->inode = BPF_CORE_READ(file, f_inode, i_ino);
+	e->device = BPF_CORE_READ(file, f_inode, i_sb, s_dev);
+	e->path = append_path(s, task, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), &cut);
+	__sync_fetch_and_add(&sums->changes_reported, 1);
+	submit_record(s, &bulk_ring, EVENT_FILE_CHANGED, false);
+	return 0;
+}
+
+#endif

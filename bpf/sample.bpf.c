@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* State over time, from an iterator over all tasks once a second: the cost is per look, not per event. */
+#include "calls.bpf.h"
+#include "image.bpf.h"
+#include "kernel_net.h"
+
+#define THREADS_PER_PROCESS 4096
+#define DESCRIPTOR_WORDS 16384 /* of 64 descriptors */
+#define RLIMIT_NOFILE 7
+#define CGROUP_DEPTH 32
+#define STATE_RUNNING 0
+#define STATE_UNINTERRUPTIBLE 2
+#define WORKING_NS 2000000	   /* CPU per look that is more than a poll's */
+#define NEIGHBOUR_PAGES 4096	   /* growth that is told: 16 MiB at 4 KiB */
+#define NEIGHBOUR_SHARED_PAGES 256 /* inside a watched process's memory cgroup: 1 MiB */
+#define NEIGHBOUR_CPU_SHIFT 2	   /* a quarter of one CPU */
+#define UNLIMITED_PAGES (1ULL << 50)
+
+struct thread_walk {
+	struct event_process_sample *e;
+	struct list_head *head;
+	struct list_head *node;
+};
+
+static long on_thread(u32 index, struct thread_walk *walk)
+{
+	struct list_head *node = walk->node;
+	struct task_struct *thread;
+	u32 state;
+
+	if (!node || node == walk->head)
+		return 1;
+	thread = (void *)node - bpf_core_field_offset(struct task_struct, thread_node);
+	walk->e->cpu_runtime_ns += BPF_CORE_READ(thread, se.sum_exec_runtime);
+	walk->e->run_delay_ns += BPF_CORE_READ(thread, sched_info.run_delay);
+	walk->e->voluntary_switches += BPF_CORE_READ(thread, nvcsw);
+	walk->e->involuntary_switches += BPF_CORE_READ(thread, nivcsw);
+	walk->e->major_faults += BPF_CORE_READ(thread, maj_flt);
+	walk->e->read_bytes += BPF_CORE_READ(thread, ioac.read_bytes);
+	walk->e->written_bytes += BPF_CORE_READ(thread, ioac.write_bytes);
+	walk->e->read_call_bytes += BPF_CORE_READ(thread, ioac.rchar);
+	walk->e->write_call_bytes += BPF_CORE_READ(thread, ioac.wchar);
+	walk->e->threads++;
+	state = BPF_CORE_READ(thread, __state);
+	if (state == STATE_RUNNING)
+		walk->e->running_threads++;
+	else if (state & STATE_UNINTERRUPTIBLE)
+		walk->e->disk_threads++;
+	walk->node = BPF_CORE_READ(node, next);
+	return 0;
+}
+
+struct descriptor_count {
+	unsigned long *words;
+	u32 limit;
+	u32 found;
+};
+
+static long on_descriptor_word(u32 index, struct descriptor_count *count)
+{
+	unsigned long word = 0;
+
+	if (index * 64 >= count->limit)
+		return 1;
+	bpf_probe_read_kernel(&word, sizeof(word), count->words + index);
+	/* population count without an instruction for it */
+	word = word - ((word >> 1) & 0x5555555555555555UL);
+	word = (word & 0x3333333333333333UL) + ((word >> 2) & 0x3333333333333333UL);
+	count->found += (((word + (word >> 4)) & 0x0f0f0f0f0f0f0f0fUL) * 0x0101010101010101UL) >> 56;
+	return 0;
+}
+
+struct limit_walk {
+	struct mem_cgroup *memcg;
+	struct mem_cgroup *tightest;
+	u64 limit_pages;
+};
+
+static long on_limit_step(u32 index, struct limit_walk *walk)
+{
+	struct mem_cgroup *memcg = walk->memcg;
+	struct cgroup_subsys_state *parent;
+	u64 limit = BPF_CORE_READ(memcg, memory.max);
+
+	if (limit < walk->limit_pages) {
+		walk->limit_pages = limit;
+		walk->tightest = memcg;
+	}
+	parent = BPF_CORE_READ(memcg, css.parent);
+	if (!parent)
+		return 1;
+	walk->memcg = (void *)parent - bpf_core_field_offset(struct mem_cgroup, css);
+	return 0;
+}
+
+static __always_inline u64 css_id(struct cgroup_subsys_state *css)
+{
+	return BPF_CORE_READ(css, cgroup, kn, id);
+}
+
+static __always_inline void fill_cgroups(struct event_process_sample *e, struct task_struct *task)
+{
+	struct cgroup_subsys_state *css = memory_css(task);
+	struct psi_group *pressure = BPF_CORE_READ(task, cgroups, dfl_cgrp, psi);
+	struct mem_cgroup *tightest;
+	struct limit_walk walk = {};
+	u64 id, now = e->header.time_boottime_ns;
+
+	e->cpu_periods = BPF_CORE_READ(task, sched_task_group, cfs_bandwidth.nr_periods);
+	e->throttled_periods = BPF_CORE_READ(task, sched_task_group, cfs_bandwidth.nr_throttled);
+	e->throttled_ns = BPF_CORE_READ(task, sched_task_group, cfs_bandwidth.throttled_time);
+	if (pressure) { /* total[PSI_AVGS][…], include/linux/psi_types.h */
+		e->io_stall_ns = BPF_CORE_READ(pressure, total[0]);
+		e->memory_stall_ns = BPF_CORE_READ(pressure, total[2]);
+		e->cpu_stall_ns = BPF_CORE_READ(pressure, total[4]);
+	}
+	if (!css)
+		return;
+	e->memory_cgroup_id = id = css_id(css);
+	walk.memcg = (void *)css - bpf_core_field_offset(struct mem_cgroup, css);
+	walk.limit_pages = UNLIMITED_PAGES;
+	bpf_loop(CGROUP_DEPTH, on_limit_step, &walk, 0);
+	tightest = walk.tightest;
+	if (!tightest)
+		return;
+	e->memory_limit_bytes = walk.limit_pages * page_bytes;
+	e->memory_usage_bytes = BPF_CORE_READ(tightest, memory.usage.counter) * page_bytes;
+	if (bpf_core_field_exists(tightest->memory.failcnt))
+		e->memory_failures = BPF_CORE_READ(tightest, memory.failcnt);
+	/* only where there is a limit is sharing it of interest: everybody shares the root */
+	bpf_map_update_elem(&watched_cgroups, &id, &now, BPF_ANY);
+	id = css_id((void *)tightest + bpf_core_field_offset(struct mem_cgroup, css));
+	bpf_map_update_elem(&watched_cgroups, &id, &now, BPF_ANY);
+}
+
+/* Whether it did anything since the last look; if not for a while, its threads are told of one by one. */
+static __always_inline void note_idleness(struct event_process_sample *e, struct watched *sums)
+{
+	u64 bytes = e->read_call_bytes + e->write_call_bytes;
+	bool works = e->cpu_runtime_ns - sums->last_runtime_ns > WORKING_NS || bytes != sums->last_call_bytes || e->running_threads;
+
+	sums->report_threads = sums->threads_told = 0;
+	if (works) {
+		sums->idle_since_ns = 0;
+		sums->idle_looks = 0;
+	} else {
+		if (!sums->idle_since_ns)
+			sums->idle_since_ns = e->header.time_boottime_ns;
+		/* after 2 looks, and every 8th from then on: what it waits for does not change while it does nothing */
+		sums->report_threads = (sums->idle_looks++ & 7) == 2;
+	}
+	sums->last_runtime_ns = e->cpu_runtime_ns;
+	sums->last_call_bytes = bytes;
+}
+
+static __always_inline void sample_process(struct bpf_iter__task *context, struct task_struct *task)
+{
+	struct scratch *s = scratch_of(SLOT_SAMPLE);
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+	struct event_process_sample *e;
+	struct descriptor_count descriptors = {};
+	struct thread_walk threads = {};
+	struct list_head *head;
+	struct watched *sums;
+	u64 peak;
+
+	if (!s || !mm) /* it is ending: its exit says all */
+		return;
+	sums = sums_of(task->tgid, task, EVENT_PROCESS_SAMPLE);
+	if (!sums)
+		return;
+	e = begin_record(s, struct event_process_sample, EVENT_PROCESS_SAMPLE);
+	e->process = key_of(task);
+	e->anon_bytes = rss_pages(mm, RSS_ANON) * page_bytes;
+	e->file_bytes = rss_pages(mm, RSS_FILE) * page_bytes;
+	e->shmem_bytes = rss_pages(mm, RSS_SHMEM) * page_bytes;
+	e->swap_bytes = rss_pages(mm, RSS_SWAP) * page_bytes;
+	peak = BPF_CORE_READ(mm, hiwater_rss) * page_bytes;
+	e->peak_rss_bytes = e->anon_bytes + e->file_bytes + e->shmem_bytes;
+	if (peak > e->peak_rss_bytes)
+		e->peak_rss_bytes = peak;
+
+	e->cpu_runtime_ns = BPF_CORE_READ(task, signal, sum_sched_runtime);
+	e->voluntary_switches = BPF_CORE_READ(task, signal, nvcsw);
+	e->involuntary_switches = BPF_CORE_READ(task, signal, nivcsw);
+	e->major_faults = BPF_CORE_READ(task, signal, maj_flt);
+	e->read_bytes = BPF_CORE_READ(task, signal, ioac.read_bytes);
+	e->written_bytes = BPF_CORE_READ(task, signal, ioac.write_bytes);
+	e->read_call_bytes = BPF_CORE_READ(task, signal, ioac.rchar);
+	e->write_call_bytes = BPF_CORE_READ(task, signal, ioac.wchar);
+	threads.e = e;
+	head = (void *)BPF_CORE_READ(task, signal) + bpf_core_field_offset(struct signal_struct, thread_head);
+	threads.head = head;
+	threads.node = BPF_CORE_READ(head, next);
+	bpf_loop(THREADS_PER_PROCESS, on_thread, &threads, 0);
+
+	descriptors.words = BPF_CORE_READ(table, open_fds);
+	descriptors.limit = BPF_CORE_READ(table, max_fds);
+	bpf_loop(DESCRIPTOR_WORDS, on_descriptor_word, &descriptors, 0);
+	e->open_descriptors = descriptors.found;
+	e->descriptor_max = BPF_CORE_READ(task, signal, rlim[RLIMIT_NOFILE].rlim_cur);
+	fill_cgroups(e, task);
+	note_idleness(e, sums);
+	write_record(context->meta->seq, e, sizeof(*e), EVENT_PROCESS_SAMPLE);
+}
+
+static __always_inline void look_at_neighbour(struct bpf_iter__task *context, struct task_struct *task)
+{
+	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+	struct cgroup_subsys_state *css = memory_css(task), *parent;
+	struct scratch *s = scratch_of(SLOT_SAMPLE);
+	u64 growth, cpu_ns, interval_ns, id;
+	struct event_neighbour *e;
+	struct neighbour now = {}, *last;
+	u32 tgid = task->tgid;
+	bool shares;
+
+	if (!mm || !s)
+		return;
+	now.at_ns = bpf_ktime_get_boot_ns();
+	now.start_boottime_ns = BPF_CORE_READ(task, start_boottime);
+	now.rss_pages = rss_pages(mm, RSS_ANON) + rss_pages(mm, RSS_SHMEM);
+	now.cpu_ns = BPF_CORE_READ(task, signal, sum_sched_runtime) + BPF_CORE_READ(task, se.sum_exec_runtime);
+	last = bpf_map_lookup_elem(&neighbours, &tgid);
+	if (!last || last->start_boottime_ns != now.start_boottime_ns) {
+		bpf_map_update_elem(&neighbours, &tgid, &now, BPF_ANY);
+		return;
+	}
+	growth = now.rss_pages - last->rss_pages;
+	cpu_ns = now.cpu_ns - last->cpu_ns;
+	interval_ns = now.at_ns - last->at_ns;
+	id = css ? css_id(css) : 0;
+	shares = id && bpf_map_lookup_elem(&watched_cgroups, &id);
+	if (!shares && css) {
+		parent = BPF_CORE_READ(css, parent);
+		id = parent ? css_id(parent) : 0;
+		shares = id && bpf_map_lookup_elem(&watched_cgroups, &id);
+	}
+	if ((s64)growth < (s64)(shares ? NEIGHBOUR_SHARED_PAGES : NEIGHBOUR_PAGES) && cpu_ns < interval_ns >> NEIGHBOUR_CPU_SHIFT) {
+		/* small steps add up: the growth is measured from the last time it was told */
+		last->cpu_ns = now.cpu_ns;
+		last->at_ns = now.at_ns;
+		if ((s64)growth < 0)
+			last->rss_pages = now.rss_pages;
+		return;
+	}
+	bpf_map_update_elem(&neighbours, &tgid, &now, BPF_ANY);
+	e = begin_record(s, struct event_neighbour, EVENT_NEIGHBOUR);
+	e->process = key_of(task);
+	e->rss_bytes = now.rss_pages * page_bytes;
+	e->rss_growth_bytes = growth * page_bytes;
+	e->cpu_ns = cpu_ns;
+	e->interval_ns = interval_ns;
+	e->memory_cgroup_id = css ? css_id(css) : 0;
+	e->shares_memory_cgroup = shares;
+	e->uid = BPF_CORE_READ(task, cred, uid.val);
+	BPF_CORE_READ_STR_INTO(&e->comm, task, comm);
+	write_record(context->meta->seq, e, sizeof(*e), EVENT_NEIGHBOUR);
+}
+
+static __always_inline void fill_waited_file(struct event_thread_wait *e, struct task_struct *task, u32 descriptor)
+{
+	struct file *file = file_of(task, descriptor);
+	struct socket *socket;
+	struct inode *inode;
+
+	if (!file)
+		return;
+	inode = BPF_CORE_READ(file, f_inode);
+	e->inode = BPF_CORE_READ(inode, i_ino);
+	switch (BPF_CORE_READ(inode, i_mode) & S_IFMT) {
+	case S_IFIFO:
+		e->waits_on = WAIT_PIPE;
+		break;
+	case S_IFSOCK:
+		e->waits_on = WAIT_SOCKET;
+		socket = BPF_CORE_READ(file, private_data);
+		fill_peer(BPF_CORE_READ(socket, sk), &e->family, &e->port, &e->address_high, &e->address_low);
+		break;
+	case S_IFREG:
+		e->waits_on = WAIT_FILE;
+		break;
+	default:
+		e->waits_on = WAIT_OTHER;
+	}
+}
+
+/* The timeout of the call that the thread is in: 0 when it waits for ever. */
+static __always_inline bool is_timed(struct pt_regs *regs, u32 number)
+{
+	switch (number) {
+	case __NR_futex:
+		return ARG4(regs) != 0;
+	case __NR_ppoll:
+	case __NR_rt_sigtimedwait:
+		return ARG3(regs) != 0;
+	case __NR_pselect6:
+		return ARG5(regs) != 0;
+	case __NR_epoll_pwait:
+		return (int)ARG4(regs) >= 0;
+#if defined(__NR_poll)
+	case __NR_poll:
+		return (int)ARG3(regs) >= 0;
+	case __NR_select:
+		return ARG5(regs) != 0;
+	case __NR_epoll_wait:
+		return (int)ARG4(regs) >= 0;
+#endif
+	case __NR_nanosleep:
+	case __NR_clock_nanosleep:
+		return true;
+	}
+	return false;
+}
+
+static __always_inline void sample_thread(struct bpf_iter__task *context, struct task_struct *task)
+{
+	struct scratch *s = scratch_of(SLOT_THREAD);
+	u32 tgid = task->tgid, state = task->__state;
+	struct watched *sums = bpf_map_lookup_elem(&watched_processes, &tgid);
+	struct list_head *children, *first;
+	struct event_thread_wait *e;
+	struct pt_regs *regs;
+	u32 handler;
+
+	if (!s || !sums || !sums->report_threads || state == STATE_RUNNING)
+		return;
+	if (++sums->threads_told > 64)
+		return; /* one idle pool looks like the next */
+	e = begin_record(s, struct event_thread_wait, EVENT_THREAD_WAIT);
+	e->process = key_of(task);
+	e->thread = task->pid;
+	e->thread_state = state;
+	e->idle_ns = e->header.time_boottime_ns - sums->idle_since_ns;
+	e->call_number = ~0;
+	BPF_CORE_READ_STR_INTO(&e->comm, task, comm);
+	regs = (void *)bpf_task_pt_regs(task);
+	if (regs) {
+		e->call_number = NUMBER(regs);
+		e->timed = is_timed(regs, e->call_number);
+		handler = e->call_number < CALL_NUMBERS ? handlers[e->call_number] : ON_NOTHING;
+		if ((handler >= ON_READ && handler <= ON_SYNC) || handler == ON_SEND || handler == ON_RECEIVE ||
+		    handler == ON_CONNECT || handler == ON_ACCEPT || handler == ON_LOCK || handler == ON_FCNTL)
+			fill_waited_file(e, task, ARG1(regs));
+		if (handler == ON_LOCK || handler == ON_FCNTL)
+			e->lock_holder = sums->lock_holder;
+		if (e->call_number == __NR_wait4 || e->call_number == __NR_waitid) {
+			children = (void *)task + bpf_core_field_offset(struct task_struct, children);
+			first = BPF_CORE_READ(children, next);
+			if (first != children)
+				e->child = BPF_CORE_READ(
+				    (struct task_struct *)((void *)first - bpf_core_field_offset(struct task_struct, sibling)),
+				    tgid);
+		}
+	}
+	write_record(context->meta->seq, e, sizeof(*e), EVENT_THREAD_WAIT);
+}
+
+SEC("iter/task")
+int on_tasks(struct bpf_iter__task *context)
+{
+	struct task_struct *task = context->task;
+
+	if (!task || (task->flags & PF_KTHREAD) || is_self(task->tgid))
+		return 0;
+	if (!is_watched(task->tgid)) {
+		if (task->pid == task->tgid)
+			look_at_neighbour(context, task);
+		return 0;
+	}
+	if (task->pid == task->tgid)
+		sample_process(context, task);
+	sample_thread(context, task);
+	return 0;
+}

@@ -1,0 +1,163 @@
+"""Connections, name queries and unix sockets: to the table, and to findings where they matter."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from receiver import semconv as sc
+from receiver.activity.files import Report
+from receiver.attempts import Attempts
+from receiver.attribution.tree import Process, ProcessTree
+from receiver.detect.deaths import event_id
+from receiver.detect.network import connection_failed, exhausted_by_call, name_failed, queue_full, slots_exhausted, stalled
+from receiver.events import CallFailed, Connection, ConnectionStage, NameQuery, UnixConnected
+from receiver.synthesis.metrics import STALL_BOUNDS
+from receiver.timeline.connections import ConnectionTable, Link, Peer, address_of
+
+SECOND = 1_000_000_000
+NAME_NS = 5 * SECOND  # the resolver's own patience (resolv.conf(5), timeout)
+FULL_NS = 5 * SECOND
+NEXT_USE_NS = SECOND
+KEPT_UNIX_PEERS = 16
+
+
+class NetworkActivity:
+    """Owns the connection table."""
+
+    def __init__(self, tree: ProcessTree, attempts: Attempts, report: Report, stall_ns: int) -> None:
+        self.tree = tree
+        self.attempts = attempts
+        self.table = ConnectionTable()
+        self.drops: Counter[str] = Counter()
+        self._report = report
+        self._stall_ns = stall_ns
+        self._full_queues: set[tuple[int, int]] = set()
+
+    def connection(self, fact: Connection) -> None:
+        process = self.tree.ensure(fact.process, "")
+        if fact.stage == ConnectionStage.LISTENING:
+            self._listening(process, fact)
+            return
+        link = self.table.note(process, fact)
+        peer = process.peers.get(link.peer)
+        match fact.stage:
+            case ConnectionStage.SAMPLED:
+                self._look(link, fact)
+            case ConnectionStage.CONNECTED:
+                if peer is not None:
+                    self._used_again(process, peer, fact)
+            case _:
+                self._ended(process, link, peer, fact)
+
+    def _listening(self, process: Process, fact: Connection) -> None:
+        link = Link(process, fact.connection_id, ("", 0), fact.family, True, fact)
+        key = (process.key.tgid, fact.local_port)
+        finding = queue_full(link, fact)
+        if finding is None:
+            self._full_queues.discard(key)
+        elif key not in self._full_queues and len(self._full_queues) < 1024:
+            self._full_queues.add(key)
+            self._report(process, finding)
+
+    def _look(self, link: Link, fact: Connection) -> None:
+        """Once a second: who owes whom, and for how long."""
+        now, process = fact.time_boottime_ns, link.process
+        owed = link.owed_since_ns
+        if owed:
+            link.longest_gap_ns = max(link.longest_gap_ns, now - owed)
+        elif link.stall_told:
+            self._stall_over(link)
+        if owed and not link.stall_told:
+            finding = stalled(link, self.table.name_of(link.peer[0]), now, self._stall_ns)
+            if finding is not None:
+                link.stall_told = True
+                self._report(process, finding)
+                self.attempts.book.add(sc.METRIC_PIPELINE_NETWORK_STALLS, self.attempts.labels(process.execution))
+
+    def _stall_over(self, link: Link) -> None:
+        link.stall_told = False
+        labels = self.attempts.labels(link.process.execution)
+        self.attempts.book.record(sc.METRIC_PIPELINE_NETWORK_STALL_TIME, labels, link.longest_gap_ns / SECOND, STALL_BOUNDS)
+
+    def _ended(self, process: Process, link: Link, peer: Peer | None, fact: Connection) -> None:
+        name = self.table.name_of(link.peer[0])
+        labels = self.attempts.labels(process.execution)
+        if link.stall_told:
+            self._stall_over(link)
+        for direction, count in (("transmit", fact.sent_bytes), ("receive", fact.received_bytes)):
+            if count:
+                self.attempts.book.add(sc.METRIC_PIPELINE_TASK_NETWORK_IO, (*labels, (sc.NETWORK_IO_DIRECTION, direction)), count)
+        finding = connection_failed(link, name, fact)
+        if finding is not None:
+            error = str(dict(finding.facts)[sc.ERROR_TYPE])
+            self.attempts.book.add(sc.METRIC_PIPELINE_NETWORK_FAILURES, (*labels, (sc.ERROR_TYPE, error)))
+            # the same failure of the same endpoint is told once, and counted
+            if peer is None or not peer.failed[error]:
+                self._report(process, finding)
+            if peer is not None:
+                peer.failed[error] += 1
+        if peer is not None and peer.full_since_ns and fact.stage == ConnectionStage.CLOSED:
+            peer.released_ns = fact.time_boottime_ns
+            peer.released_after_ns = fact.time_boottime_ns - peer.full_since_ns
+            peer.release_event = event_id(fact)
+            peer.full_since_ns = 0
+
+    def _used_again(self, process: Process, peer: Peer, fact: Connection) -> None:
+        """A connection made right after one of a full set was given up: somebody had waited for the slot."""
+        waited = 0 < fact.connection_id - peer.released_ns < NEXT_USE_NS if peer.released_ns else False
+        if waited and peer.released_after_ns >= FULL_NS and not peer.told:
+            peer.told = True
+            self._report(process, slots_exhausted(process, peer, fact))
+
+    def tick(self, now_ns: int) -> None:
+        """After the second's samples: which endpoints have all their connections waiting, and which names were not told."""
+        busy: dict[tuple[int, tuple[str, int]], int] = {}
+        owners: dict[tuple[int, tuple[str, int]], Process] = {}
+        for link in self.table.open.values():
+            if link.owed_since_ns and link.last.established_boottime_ns:
+                key = (id(link.process), link.peer)
+                busy[key] = busy.get(key, 0) + 1
+                owners[key] = link.process
+        for process in {id(o): o for o in owners.values()}.values():
+            for peer in process.peers.values():
+                count = busy.get((id(process), peer.endpoint), 0)
+                if peer.most >= 2 and count == peer.most == peer.open:
+                    peer.full_since_ns = peer.full_since_ns or now_ns
+                else:
+                    peer.full_since_ns = 0
+        for query in self.table.unanswered(now_ns, NAME_NS):
+            self._name(self.tree.ensure(query.process, ""), query, None)
+
+    def name_query(self, event: NameQuery) -> None:
+        process = self.tree.ensure(event.process, "")
+        _, question = self.table.asked(event)
+        if question is not None:
+            self._name(process, question, event)
+
+    def _name(self, process: Process, query: NameQuery, answer: NameQuery | None) -> None:
+        finding = name_failed(process, query, answer)
+        if finding is None:
+            return
+        labels = (*self.attempts.labels(process.execution), (sc.ERROR_TYPE, str(dict(finding.facts)[sc.ERROR_TYPE])))
+        self.attempts.book.add(sc.METRIC_PIPELINE_NETWORK_FAILURES, labels)
+        self._report(process, finding)
+
+    def unix_connected(self, event: UnixConnected) -> None:
+        process = self.tree.ensure(event.process, "")
+        if len(process.unix_peers) < KEPT_UNIX_PEERS:
+            process.unix_peers[(event.peer_tgid, event.path)] = None
+        else:
+            self.drops["too_many_unix_peers"] += 1
+
+    def call_failed(self, process: Process, event: CallFailed) -> None:
+        """Failures that say that something had run out."""
+        in_use = 0
+        if event.port:
+            endpoint = (address_of(event.family, event.address_high, event.address_low), event.port)
+            found = process.peers.get(endpoint)
+            in_use = found.open if found is not None else 0
+        if event.failures == 1 and (finding := exhausted_by_call(process, event, in_use)):
+            self._report(process, finding)
+
+    def ended(self, process: Process) -> None:
+        self.table.forget_process(process)

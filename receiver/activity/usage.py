@@ -1,0 +1,133 @@
+"""Samples of processes, their waits and their neighbours: to curves, and to findings where they matter."""
+
+from __future__ import annotations
+
+from receiver import semconv as sc
+from receiver.activity.files import Report
+from receiver.attempts import Attempts
+from receiver.attribution.tree import Process, ProcessTree
+from receiver.detect.usage import contention, growing, hanging, memory_taken
+from receiver.events import Neighbour, OomKill, ProcessSample, ThreadWait, WaitObject
+from receiver.signals import Attributes
+from receiver.timeline.executions import Execution
+from receiver.timeline.usage import KEPT_WAITS, Neighbours, Taker, Usage, main_wait, resident, wait_of
+
+_TAKEN_SHARE = 0.1  # of the limit: what a neighbour must have taken to be named at an OOM kill
+
+
+class UsageActivity:
+    """Owns the table of neighbours; a process's own usage stands on the process."""
+
+    def __init__(self, tree: ProcessTree, attempts: Attempts, report: Report, hang_ns: int) -> None:
+        self.tree = tree
+        self.attempts = attempts
+        self.neighbours = Neighbours()
+        self._report = report
+        self._hang_ns = hang_ns
+        self._memory: dict[Attributes, int] = {}  # what of it is in the metrics
+        self._limits: dict[Attributes, int] = {}
+
+    def process_sample(self, sample: ProcessSample) -> None:
+        process = self.tree.get(sample.process)
+        if process is None or process.exit is not None:
+            return
+        usage = process.usage
+        if usage is None:
+            usage = process.usage = Usage()
+        usage.add(sample)
+        if finding := growing(process, usage, sample):
+            self._report(process, finding)
+        for resource, pressure in usage.pressed():
+            taker = self._taker(resource, sample)
+            self._report(process, contention(process, resource, pressure, sample, taker))
+
+    def _taker(self, resource: str, sample: ProcessSample) -> Taker | None:
+        now = sample.time_boottime_ns
+        if resource == "cpu":
+            found = self.neighbours.top(now, by_cpu=True)
+            return found if found is not None and found.cpu_ns else None
+        if resource == "memory":
+            return self.neighbours.top(now, memory_cgroup_id=sample.memory_cgroup_id if sample.memory_limit_bytes else 0)
+        return None
+
+    def thread_wait(self, wait: ThreadWait) -> None:
+        process = self.tree.get(wait.process)
+        if process is None or process.usage is None:
+            return
+        if len(process.usage.waits) < KEPT_WAITS or wait.thread in process.usage.waits:
+            process.usage.waits[wait.thread] = wait
+
+    def neighbour(self, look: Neighbour) -> None:
+        self.neighbours.add(look)
+
+    def oom_killed(self, victim: Process, event: OomKill) -> None:
+        """Who else took the memory that was missing: a process that is not watched, or one of another task."""
+        own = victim.usage.last if victim.usage is not None else None
+        taker = self.neighbours.top(event.time_boottime_ns, memory_cgroup_id=own.memory_cgroup_id if own is not None else 1)
+        for process in self.tree.processes():
+            usage = process.usage
+            if process is victim or usage is None or usage.last is None or own is None or process.execution is victim.execution:
+                continue
+            if usage.last.memory_cgroup_id == own.memory_cgroup_id and usage.recent:
+                grown = usage.recent[-1][1] - usage.recent[0][1]
+                if taker is None or grown > taker.growth_bytes:
+                    taker = Taker(process.key.tgid, process.name, grown, 0)
+        if taker is not None and event.limit_bytes and taker.growth_bytes >= event.limit_bytes * _TAKEN_SHARE:
+            self._report(victim, memory_taken(victim, event, taker))
+
+    def tick(self, now_ns: int) -> None:
+        """After the second's samples: executions in which nothing moves, and memory by task."""
+        members: dict[int, list[Process]] = {}
+        for process in self.tree.processes():
+            if process.usage is not None and process.exit is None and process.execution is not None:
+                members.setdefault(id(process.execution), []).append(process)
+        memory: dict[Attributes, int] = {}
+        limits: dict[Attributes, int] = {}
+        for processes in members.values():
+            execution = processes[0].execution
+            if execution is None:
+                continue
+            self._note_hang(execution, processes, now_ns)
+            labels = self.attempts.labels(execution)
+            samples = [p.usage.last for p in processes if p.usage is not None and p.usage.last is not None]
+            memory[labels] = memory.get(labels, 0) + sum(resident(s) for s in samples)
+            bounds = [s.memory_limit_bytes for s in samples if s.memory_limit_bytes]
+            if bounds:
+                limits[labels] = min(bounds)
+        self._book(sc.METRIC_PIPELINE_TASK_MEMORY_USAGE, self._memory, memory)
+        self._book(sc.METRIC_PIPELINE_TASK_MEMORY_LIMIT, self._limits, limits)
+        self._memory, self._limits = memory, limits
+
+    def _book(self, metric: tuple[str, str, str, str], before: dict[Attributes, int], now: dict[Attributes, int]) -> None:
+        for labels in before.keys() | now.keys():
+            change = now.get(labels, 0) - before.get(labels, 0)
+            if change:
+                self.attempts.book.add(metric, labels, change)
+
+    def _note_hang(self, execution: Execution, processes: list[Process], now_ns: int) -> None:
+        """All of its processes do nothing for long enough, and the one that all wait for waits without a timeout."""
+        idle = [p.usage.idle_since_ns for p in processes if p.usage is not None]
+        if not all(idle) or len(processes) < execution.live:
+            execution.hang_told = False
+            return
+        since = max(idle)
+        if execution.hang_told or now_ns - since < self._hang_ns:
+            return
+        for process in sorted(processes, key=lambda p: p.key.start_boottime_ns, reverse=True):
+            wait = main_wait(process)
+            if wait is None or wait.timed or wait_of(wait) == "child":
+                continue
+            execution.hang_told = True
+            self._report(process, hanging(process, wait, now_ns - since, self._other_end(process, wait)))
+            return
+
+    def _other_end(self, process: Process, wait: ThreadWait) -> str:
+        """Of a pipe: the process that has its other end as standard input or output, as far as that was seen at its exec."""
+        if wait.waits_on != WaitObject.PIPE:
+            return ""
+        for other in self.tree.processes():
+            if other is process or other.exit is not None:
+                continue
+            if wait.inode in (other.stdin_inode, other.stdout_inode):
+                return f"pipe held by {other.name} ({other.key.tgid})"
+        return "pipe"

@@ -1,0 +1,87 @@
+"""Findings about system calls that failed: at once when the failure speaks for itself, else when its process fails, too."""
+
+from __future__ import annotations
+
+import errno
+
+from receiver import semconv as sc
+from receiver.attribution.tree import Process
+from receiver.calls import call_name
+from receiver.detect.deaths import event_id
+from receiver.events import CallFailed, CallKind, SubjectKind
+from receiver.model import Finding
+from receiver.signals import Severity
+from receiver.timeline.connections import address_of
+from receiver.timeline.files import resolve
+
+_AT_ONCE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
+_LOCK_WAITS = 16  # so many refusals of a lock are a conflict, fewer are how locks are asked for
+_BLAMED = 4  # failures told of a process that failed, the latest ones
+
+
+def error_name(number: int) -> str:
+    return errno.errorcode.get(number, f"E{number}")
+
+
+def subject_of(event: CallFailed) -> str:
+    """What the call was about, for people; empty when the kernel half could not tell."""
+    if event.subject == SubjectKind.ENDPOINT:
+        return f"{address_of(event.family, event.address_high, event.address_low)}:{event.port}"
+    if not event.path:
+        return ""
+    return resolve(event.directory, event.path) if event.directory or not event.path.startswith("/") else event.path
+
+
+def speaks_for_itself(event: CallFailed) -> bool:
+    """Whether it is worth a record whatever becomes of the process."""
+    if event.error in _AT_ONCE:
+        return True
+    if event.call == CallKind.CLONE:
+        return event.error in (errno.EAGAIN, errno.ENOMEM)
+    return event.call == CallKind.LOCK and event.failures == _LOCK_WAITS
+
+
+def call_failed(process: Process, event: CallFailed) -> Finding:
+    name, error, what = call_name(event.call_number), error_name(event.error), subject_of(event)
+    times = "" if event.failures == 1 else f", {event.failures} times"
+    about = f" on {what}" if what else ""
+    facts: list[tuple[str, str | int | float | bool]] = [
+        (sc.PROCESS_CALL_NAME, name),
+        (sc.PROCESS_CALL_FAILURES, event.failures),
+        (sc.ERROR_TYPE, error),
+    ]
+    if what:
+        facts.append((sc.PROCESS_CALL_OBJECT, what))
+    holder = ""
+    if event.holder.tgid:
+        facts.append((sc.PROCESS_CALL_LOCK_HOLDER_PID, event.holder.tgid))
+        holder = f"; process {event.holder.tgid} holds the lock"
+    return Finding(
+        sc.EVENT_PROCESS_CALL_FAILED,
+        process.key,
+        event.last_boottime_ns,
+        f"{process.name} ({process.key.tgid}): {name}{about} failed with {error}{times}{holder}.",
+        tuple(facts),
+        Severity.ERROR if event.error in _AT_ONCE else Severity.WARN,
+        (event_id(event),),
+    )
+
+
+def blamed_calls(process: Process) -> list[Finding]:
+    """Of a process that failed: the last failures that were not told yet. An exec that failed is told by its path."""
+    if process.exit is None:
+        return []
+    waiting = [e for e in process.failed_calls.values() if not speaks_for_itself(e) and not _is_told_elsewhere(e)]
+    waiting = [e for e in waiting if not is_search(process, e)]
+    waiting.sort(key=lambda e: e.last_boottime_ns)
+    return [call_failed(process, event) for event in waiting[-_BLAMED:]]
+
+
+def is_search(process: Process, event: CallFailed) -> bool:
+    """A failed exec that a later one made good: a step along PATH."""
+    return event.call == CallKind.EXEC and event.last_boottime_ns <= process.exec_ns
+
+
+def _is_told_elsewhere(event: CallFailed) -> bool:
+    """Connections have findings of their own; a broken pipe is how a reader says that it has enough."""
+    return event.error == errno.EPIPE or (event.subject == SubjectKind.ENDPOINT and event.error != errno.EADDRINUSE)

@@ -1,0 +1,162 @@
+"""Findings about what one process reads from another: torn, unfinished, stale or vanished inputs, and double writers."""
+
+from __future__ import annotations
+
+from receiver import semconv as sc
+from receiver.attribution.tree import Process, ancestors
+from receiver.detect.deaths import event_id
+from receiver.events import FileChanged, FileClosed, FileOpened
+from receiver.model import Finding
+from receiver.signals import Severity
+from receiver.timeline.executions import Execution
+from receiver.timeline.files import State, Use, Version
+
+_LOGS = (".log", ".out", ".err", ".lock", ".pid", ".wal", "-journal", "-wal", "-shm")
+_FAILED_WRITES = {5: "eio", 28: "enospc", 122: "edquot", 27: "efbig"}
+
+
+def tainted_read(process: Process, use: Use, version: Version, event: FileOpened) -> Finding | None:
+    """What the reader gets is not what a finished writer left there. Call as it opens the file."""
+    kind = _taint(process, use, version)
+    if not kind:
+        return None
+    what = {
+        "partial": f"which {_who(version)} left half written ({version.cause})",
+        "in_progress": f"which {_who(version)} is still writing",
+        "stale": f"which is {_who(version)}'s of an older run: this run's own output is another file or was never written",
+    }[kind]
+    age = max(0, event.time_boottime_ns - (version.changed_ns or version.began_ns)) / 1e9
+    facts: list[tuple[str, str | int | float | bool]] = [
+        (sc.FILE_PATH, use.path),
+        (sc.FILE_INODE, str(use.key[1])),
+        (sc.FILE_SIZE, event.size_bytes),
+        (sc.FILE_TAINT_KIND, kind),
+        (sc.FILE_TAINT_WRITER_PID, version.writer.key.tgid),
+        (sc.FILE_TAINT_AGE, age),
+    ]
+    if version.execution is not None:
+        facts += [
+            (sc.FILE_TAINT_WRITER_TASK_NAME, version.execution.identity.task),
+            (sc.FILE_TAINT_TRACE_ID, version.execution.trace_id.hex()),
+        ]
+    return Finding(
+        sc.EVENT_FILE_TAINTED_READ,
+        process.key,
+        event.time_boottime_ns,
+        f"{process.name} ({process.key.tgid}) reads {use.path}, {what}.",
+        tuple(facts),
+        Severity.ERROR if kind == "partial" else Severity.WARN,
+        (version.evidence, event_id(event)),
+        "inferred" if kind == "stale" else "kernel",
+    )
+
+
+def _taint(process: Process, use: Use, version: Version) -> str:
+    """One of partial, in_progress, stale; empty when the content is what it should be."""
+    if version.state is State.PARTIAL and not use.writing:
+        return "partial"
+    foreign = version.execution is not None and version.execution is not process.execution
+    if not foreign or use.writing or use.append or use.path.endswith(_LOGS):
+        return ""
+    if version.state is State.IN_PROGRESS and version.writers and version.writer not in ancestors(process):
+        return "in_progress"
+    return "stale" if _is_stale(process.execution, version) else ""
+
+
+def _is_stale(reader: Execution | None, version: Version) -> bool:
+    """The writing task has run in the reader's run too, ended well there, and wrote this file in another run only."""
+    if reader is None or version.execution is None or version.state is not State.COMPLETE:
+        return False
+    writer = version.execution.identity
+    if writer.pipeline != reader.identity.pipeline or writer.run_id == reader.identity.run_id:
+        return False
+    return reader.run.failed.get((writer.task, writer.map_index)) is False
+
+
+def _who(version: Version) -> str:
+    task = f" of task {version.execution.identity.task}" if version.execution is not None else ""
+    return f"{version.writer.name} ({version.writer.key.tgid}){task}"
+
+
+def two_writers(process: Process, version: Version, event: FileOpened) -> Finding | None:
+    """Two tasks have one file open for writing at the same time. Appending to a shared log is no such thing."""
+    other = version.writer
+    if other is process or not version.writers - {(process.key, event.open_id)}:
+        return None
+    if version.execution is None or version.execution is process.execution or event.path.endswith(_LOGS):
+        return None
+    return _conflict(process, version, event, "concurrent_writers", "opens for writing", "has open for writing, too")
+
+
+def pulled_away(process: Process, version: Version, event: FileChanged, what: str) -> Finding | None:
+    """Deleted or replaced while a process of another task has it open for reading."""
+    readers = [p for p in version.readers.values() if p.execution is not None and p.execution is not process.execution]
+    if not readers:
+        return None
+    reader = readers[0]
+    sentence = (
+        f"{process.name} ({process.key.tgid}) {what} {version.path} while {reader.name} ({reader.key.tgid})"
+        f" of task {reader.execution.identity.task if reader.execution else '?'} had it open for reading."
+    )
+    facts = (
+        (sc.FILE_PATH, version.path),
+        (sc.FILE_INODE, str(version.key[1])),
+        (sc.FILE_CONFLICT_KIND, what),
+        (sc.FILE_CONFLICT_PID, reader.key.tgid),
+    )
+    return Finding(
+        sc.EVENT_FILE_CONFLICT,
+        process.key,
+        event.time_boottime_ns,
+        sentence,
+        facts,
+        Severity.WARN,
+        (version.evidence, event_id(event)),
+    )
+
+
+def _conflict(process: Process, version: Version, event: FileOpened, kind: str, does: str, holds: str) -> Finding:
+    sentence = f"{process.name} ({process.key.tgid}) {does} {event.path}, which {_who(version)} {holds}."
+    facts = (
+        (sc.FILE_PATH, event.path),
+        (sc.FILE_INODE, str(event.inode)),
+        (sc.FILE_CONFLICT_KIND, kind),
+        (sc.FILE_CONFLICT_PID, version.writer.key.tgid),
+    )
+    return Finding(
+        sc.EVENT_FILE_CONFLICT,
+        process.key,
+        event.time_boottime_ns,
+        sentence,
+        facts,
+        Severity.WARN,
+        (version.evidence, event_id(event)),
+    )
+
+
+def failed_write(process: Process, use: Use, event: FileClosed) -> Finding | None:
+    """A write or sync on it failed for lack of room or by an I/O error: what was written is not all that should be there."""
+    cause = _FAILED_WRITES.get(event.write_error)
+    if cause is None:
+        return None
+    sentence = (
+        f"{process.name} ({process.key.tgid}) could not write all of {use.path} ({cause.upper()}): "
+        f"{event.size_bytes} bytes are there, {event.written_bytes} were taken."
+    )
+    facts = (
+        (sc.FILE_PARTIAL_WRITE, True),
+        (sc.FILE_PATH, use.path),
+        (sc.FILE_INODE, str(event.inode)),
+        (sc.FILE_SIZE, event.size_bytes),
+        (sc.FILE_WRITE_BYTES, event.written_bytes),
+        (sc.FILE_WRITE_CAUSE, cause),
+    )
+    return Finding(
+        sc.EVENT_FILE_PARTIAL_WRITE,
+        process.key,
+        event.time_boottime_ns,
+        sentence,
+        facts,
+        Severity.ERROR,
+        (event_id(event),),
+    )

@@ -1,0 +1,209 @@
+"""Findings about connections: not made, broken, silent, or too few of them."""
+
+from __future__ import annotations
+
+import errno
+
+from receiver import semconv as sc
+from receiver.attribution.tree import Process
+from receiver.detect.deaths import event_id
+from receiver.events import CallFailed, Connection, ConnectionFlag, ConnectionStage, NameQuery
+from receiver.model import Finding
+from receiver.signals import Severity
+from receiver.timeline.connections import AF_INET, Link, Peer, address_of, name_in
+
+SECOND = 1_000_000_000
+_WORDS = {
+    errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.ETIMEDOUT: "timeout", errno.EHOSTUNREACH: "unreachable",
+    errno.ENETUNREACH: "unreachable", errno.EPIPE: "reset",
+}  # fmt: skip
+_RCODES = {2: "dns_server_failure", 5: "dns_refused"}
+_ABANDONED_NS = SECOND  # a connect given up before that was one of several at once
+Facts = tuple[tuple[str, str | int | float | bool], ...]
+
+
+def connection_facts(link: Link, name: str) -> Facts:
+    fact = link.last
+    facts: list[tuple[str, str | int | float | bool]] = [
+        (sc.NETWORK_PEER_ADDRESS, link.peer[0]),
+        (sc.NETWORK_PEER_PORT, fact.peer_port),
+        (sc.NETWORK_TRANSPORT, "tcp"),
+        (sc.NETWORK_TYPE, "ipv4" if link.family == AF_INET else "ipv6"),
+        (sc.NETWORK_TCP_RETRANSMITS, fact.retransmits),
+        (sc.NETWORK_TCP_RTT, fact.rtt_us / 1e6),
+    ]
+    if name:
+        facts.append((sc.SERVER_ADDRESS, name))
+    return tuple(facts)
+
+
+def _target(link: Link, name: str) -> str:
+    host = f"[{link.peer[0]}]" if ":" in link.peer[0] else link.peer[0]
+    return f"{host}:{link.last.peer_port}" + (f" ({name})" if name else "")
+
+
+def connection_failed(link: Link, name: str, fact: Connection) -> Finding | None:
+    """It was never made, or an error or a reset ended it while an answer was owed."""
+    process = link.process
+    if fact.stage == ConnectionStage.FAILED:
+        lasted = fact.time_boottime_ns - fact.connection_id
+        if not fact.error and lasted < _ABANDONED_NS:
+            return None
+        error = _WORDS.get(fact.error, f"errno_{fact.error}") if fact.error else "abandoned"
+        what = {"abandoned": "gave up connecting to", "timeout": "could not reach", "refused": "was refused by"}
+        sentence = (
+            f"{process.name} ({process.key.tgid}) {what.get(error, f'could not connect ({error}) to')} {_target(link, name)} "
+            f"after {lasted / 1e9:.3f} s and {fact.retransmits} SYN retransmits."
+        )
+        more: Facts = ((sc.ERROR_TYPE, error), (sc.NETWORK_CONNECT_DURATION, lasted / 1e9))
+    else:
+        reset = fact.error in (errno.ECONNRESET, errno.EPIPE) or (
+            fact.connection_flags & ConnectionFlag.RESET_BY_PEER and (link.owed_since_ns or fact.unread_bytes)
+        )
+        if not reset and fact.error != errno.ETIMEDOUT:
+            return None
+        error = "reset" if reset else "timeout"
+        how = "was reset by" if reset else "timed out towards"
+        sentence = (
+            f"A connection of {process.name} ({process.key.tgid}) {how} {_target(link, name)} after {fact.sent_bytes} bytes out "
+            f"and {fact.received_bytes} in."
+        )
+        more = ((sc.ERROR_TYPE, error),)
+    return Finding(
+        sc.EVENT_NETWORK_CONNECTION_FAILED,
+        process.key,
+        fact.time_boottime_ns,
+        sentence,
+        (*connection_facts(link, name), *more),
+        Severity.ERROR if fact.stage == ConnectionStage.FAILED else Severity.WARN,
+        (event_id(fact),),
+    )
+
+
+def stalled(link: Link, name: str, now_ns: int, after_ns: int) -> Finding | None:
+    """The peer owes an answer for that long."""
+    since = link.owed_since_ns
+    if not since or now_ns - since < after_ns:
+        return None
+    fact, process = link.last, link.process
+    owed = fact.unacknowledged_bytes
+    if not fact.established_boottime_ns:
+        what = f"gets no answer to its SYN ({fact.retransmits} retransmits)"
+    elif owed:
+        what = f"has {owed} bytes unacknowledged ({fact.retransmits} retransmits)"
+    else:
+        what = "has sent a request that was acknowledged and not answered"
+    return Finding(
+        sc.EVENT_NETWORK_CONNECTION_STALLED,
+        process.key,
+        now_ns,
+        f"{process.name} ({process.key.tgid}) {what} by {_target(link, name)} for {(now_ns - since) / 1e9:.1f} s.",
+        (
+            *connection_facts(link, name),
+            (sc.NETWORK_STALL_DURATION, (now_ns - since) / 1e9),
+            (sc.NETWORK_STALL_BYTES, owed or fact.sent_bytes),
+        ),
+        Severity.WARN,
+        (event_id(fact),),
+    )
+
+
+def slots_exhausted(process: Process, peer: Peer, fact: Connection) -> Finding:
+    """All connections to one endpoint were waiting for answers, and the next use followed the first release at once."""
+    lasted = peer.released_after_ns / 1e9
+    address, port = peer.endpoint
+    return Finding(
+        sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
+        process.key,
+        fact.time_boottime_ns,
+        f"{process.name} ({process.key.tgid}) held all {peer.most} of its connections to {address}:{port} for {lasted:.1f} s, "
+        f"and used the next one {(fact.time_boottime_ns - peer.released_ns) / 1e6:.0f} ms after one was free.",
+        (
+            (sc.NETWORK_EXHAUSTION_RESOURCE, "connection_slots"),
+            (sc.NETWORK_EXHAUSTION_LIMIT, peer.most),
+            (sc.NETWORK_EXHAUSTION_USED, peer.most),
+            (sc.NETWORK_EXHAUSTION_DURATION, lasted),
+            (sc.NETWORK_PEER_ADDRESS, address),
+            (sc.NETWORK_PEER_PORT, port),
+        ),
+        Severity.WARN,
+        (peer.release_event, event_id(fact)),
+        "inferred",
+    )
+
+
+def queue_full(link: Link, fact: Connection) -> Finding | None:
+    """A listener does not take its connections: the kernel drops new ones (tcp_v4_syn_recv_sock, sk_acceptq_is_full)."""
+    if fact.queued <= fact.backlog:
+        return None
+    process = link.process
+    return Finding(
+        sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
+        process.key,
+        fact.time_boottime_ns,
+        f"{process.name} ({process.key.tgid}) has {fact.queued} connections waiting on port {fact.local_port} "
+        f"that it does not accept; its backlog is {fact.backlog}.",
+        (
+            (sc.NETWORK_EXHAUSTION_RESOURCE, "accept_queue"),
+            (sc.NETWORK_EXHAUSTION_LIMIT, fact.backlog),
+            (sc.NETWORK_EXHAUSTION_USED, fact.queued),
+        ),
+        Severity.ERROR,
+        (event_id(fact),),
+    )
+
+
+def exhausted_by_call(process: Process, event: CallFailed, in_use: int) -> Finding | None:
+    """EMFILE: the descriptors of the process; EADDRNOTAVAIL of a connect: the local ports towards one endpoint."""
+    facts: list[tuple[str, str | int | float | bool]]
+    if event.error == errno.EMFILE:
+        limit = process.usage.last.descriptor_max if process.usage is not None and process.usage.last is not None else 0
+        facts = [(sc.NETWORK_EXHAUSTION_RESOURCE, "file_descriptors"), (sc.NETWORK_EXHAUSTION_USED, limit or in_use)]
+        if limit:
+            facts.append((sc.NETWORK_EXHAUSTION_LIMIT, limit))
+        what = "has no file descriptor left" + (f" of {limit}" if limit else "")
+    elif event.error == errno.EADDRNOTAVAIL and event.port:
+        address = address_of(event.family, event.address_high, event.address_low)
+        facts = [
+            (sc.NETWORK_EXHAUSTION_RESOURCE, "ephemeral_ports"),
+            (sc.NETWORK_EXHAUSTION_USED, in_use),
+            (sc.NETWORK_PEER_ADDRESS, address),
+            (sc.NETWORK_PEER_PORT, event.port),
+        ]
+        what = f"has no local port left towards {address}:{event.port}, with {in_use} connections of its own there"
+    else:
+        return None
+    return Finding(
+        sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
+        process.key,
+        event.last_boottime_ns,
+        f"{process.name} ({process.key.tgid}) {what}.",
+        tuple(facts),
+        Severity.ERROR,
+        (event_id(event),),
+    )
+
+
+def name_failed(process: Process, query: NameQuery, answer: NameQuery | None) -> Finding | None:
+    """The name server failed, or did not answer at all. "No such name" is an answer."""
+    error = "dns_timeout" if answer is None else _RCODES.get(answer.query_flags & 0xF, "")
+    if not error:
+        return None
+    name, server = name_in(query.labels), address_of(query.family, query.server_high, query.server_low)
+    what = "got no answer" if answer is None else f"got {error.removeprefix('dns_')}"
+    return Finding(
+        sc.EVENT_NETWORK_CONNECTION_FAILED,
+        process.key,
+        (answer or query).time_boottime_ns,
+        f"{process.name} ({process.key.tgid}) asked {server} for {name} and {what}.",
+        (
+            (sc.NETWORK_PEER_ADDRESS, server),
+            (sc.NETWORK_PEER_PORT, query.port),
+            (sc.NETWORK_TRANSPORT, "udp"),
+            (sc.NETWORK_TYPE, "ipv4" if query.family == AF_INET else "ipv6"),
+            (sc.DNS_QUESTION_NAME, name),
+            (sc.ERROR_TYPE, error),
+        ),
+        Severity.WARN,
+        (event_id(answer or query),),
+    )

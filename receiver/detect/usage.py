@@ -1,0 +1,136 @@
+"""Findings about what a process takes or does not get: growth towards a limit, contention, and doing nothing at all."""
+
+from __future__ import annotations
+
+from receiver import semconv as sc
+from receiver.attribution.tree import Process
+from receiver.calls import call_name
+from receiver.detect.deaths import event_id, mib
+from receiver.events import OomKill, ProcessSample, ThreadWait
+from receiver.model import Finding
+from receiver.signals import Severity
+from receiver.timeline.connections import address_of
+from receiver.timeline.usage import LOOKS, Taker, Usage, resident, wait_of
+
+_NEAR_SECONDS = 30.0  # the limit is this near at the present rate
+_FULL_SHARE = 0.5  # and this much of it is used
+_GROWN_SHARE = 0.1  # by growth of this much in the looks that count
+
+
+def growing(process: Process, usage: Usage, sample: ProcessSample) -> Finding | None:
+    """Told once: at this rate the limit of its memory cgroup is reached soon."""
+    if usage.growth_told or not sample.memory_limit_bytes or len(usage.recent) < LOOKS:
+        return None
+    (start_ns, start), (end_ns, end) = usage.recent[-LOOKS], usage.recent[-1]
+    grown, seconds = end - start, (end_ns - start_ns) / 1e9
+    if seconds <= 0 or grown < sample.memory_limit_bytes * _GROWN_SHARE:
+        return None
+    rate = grown / seconds
+    left = sample.memory_limit_bytes - sample.memory_usage_bytes
+    if sample.memory_usage_bytes < sample.memory_limit_bytes * _FULL_SHARE or left / rate > _NEAR_SECONDS:
+        return None
+    usage.growth_told = True
+    return Finding(
+        sc.EVENT_PROCESS_MEMORY_GROWTH,
+        process.key,
+        sample.time_boottime_ns,
+        f"{process.name} ({process.key.tgid}) grew from {mib(start)} to {mib(end)} in {seconds:.1f} s; its cgroup has "
+        f"{mib(sample.memory_usage_bytes)} of {mib(sample.memory_limit_bytes)} in use.",
+        (
+            (sc.PROCESS_MEMORY_GROWTH_START, start),
+            (sc.PROCESS_MEMORY_GROWTH_END, end),
+            (sc.PROCESS_MEMORY_GROWTH_RATE, rate),
+            (sc.PROCESS_MEMORY_GROWTH_LIMIT, sample.memory_limit_bytes),
+            (sc.PROCESS_MEMORY_GROWTH_LIMIT_IN, max(0.0, left / rate)),
+        ),
+        Severity.WARN,
+        (event_id(sample),),
+    )
+
+
+def contention(process: Process, resource: str, pressure: float, sample: ProcessSample, taker: Taker | None) -> Finding:
+    """`resource` is cpu, quota, memory or disk; a quota is nobody's taking but the cgroup's own limit."""
+    facts: list[tuple[str, str | int | float | bool]] = [
+        (sc.PIPELINE_CONTENTION_RESOURCE, "cpu" if resource == "quota" else resource),
+        (sc.PIPELINE_CONTENTION_PRESSURE, pressure),
+    ]
+    what = {
+        "cpu": f"waited for a CPU {pressure:.0%} of its running time",
+        "quota": f"was stopped by its CPU quota in {pressure:.0%} of the periods",
+        "memory": f"stood still for memory {pressure:.0%} of the time",
+        "disk": f"stood still for storage {pressure:.0%} of the time",
+    }[resource]
+    by = ""
+    if taker is not None and resource in ("cpu", "memory"):
+        facts += [(sc.PIPELINE_CONTENTION_NEIGHBOR_NAME, taker.name), (sc.PIPELINE_CONTENTION_NEIGHBOR_PID, taker.pid)]
+        took = f"{taker.cpu_ns / 1e9:.1f} s of CPU" if resource == "cpu" else mib(taker.growth_bytes)
+        by = f"; {taker.name} ({taker.pid}) took {took} in the last minute"
+    return Finding(
+        sc.EVENT_PIPELINE_TASK_CONTENTION,
+        process.key,
+        sample.time_boottime_ns,
+        f"{process.name} ({process.key.tgid}) {what}{by}.",
+        tuple(facts),
+        Severity.WARN,
+        (event_id(sample),),
+    )
+
+
+def memory_taken(process: Process, event: OomKill, taker: Taker) -> Finding:
+    """Somebody else in the victim's cgroup took a good part of it in the minute before."""
+    share = taker.growth_bytes / event.limit_bytes if event.limit_bytes else 0.0
+    return Finding(
+        sc.EVENT_PIPELINE_TASK_CONTENTION,
+        process.key,
+        event.time_boottime_ns,
+        f"{taker.name} ({taker.pid}), in the same memory cgroup as {process.name} ({process.key.tgid}), took "
+        f"{mib(taker.growth_bytes)} of its {mib(event.limit_bytes)} in the minute before.",
+        (
+            (sc.PIPELINE_CONTENTION_RESOURCE, "memory"),
+            (sc.PIPELINE_CONTENTION_PRESSURE, min(1.0, share)),
+            (sc.PIPELINE_CONTENTION_NEIGHBOR_NAME, taker.name),
+            (sc.PIPELINE_CONTENTION_NEIGHBOR_PID, taker.pid),
+        ),
+        Severity.WARN,
+        (event_id(event),),
+    )
+
+
+def hanging(process: Process, wait: ThreadWait, idle_ns: int, other_end: str) -> Finding:
+    """Neither CPU nor a byte in all of the execution, and a wait without a timeout."""
+    kind = wait_of(wait)
+    call = call_name(wait.call_number) if wait.call_number < 1 << 16 else "no call"
+    subject = other_end
+    if not subject and wait.family:
+        subject = f"{address_of(wait.family, wait.address_high, wait.address_low)}:{wait.port}"
+    if not subject and wait.lock_holder and kind == "lock":
+        subject = f"held by process {wait.lock_holder}"
+    if not subject and wait.child and kind == "child":
+        subject = f"process {wait.child}"
+    facts: list[tuple[str, str | int | float | bool]] = [
+        (sc.PROCESS_HANG_WAIT, kind),
+        (sc.PROCESS_HANG_DURATION, idle_ns / 1e9),
+    ]
+    if subject:
+        facts.append((sc.PROCESS_HANG_OBJECT, subject))
+    about = f" ({subject})" if subject else ""
+    return Finding(
+        sc.EVENT_PROCESS_HANG,
+        process.key,
+        wait.time_boottime_ns,
+        f"{process.name} ({process.key.tgid}) has done nothing for {idle_ns / 1e9:.0f} s: thread {wait.thread} waits in {call}"
+        f" for {kind}{about}.",
+        tuple(facts),
+        Severity.WARN,
+        (event_id(wait),),
+        "inferred",
+    )
+
+
+def peak(process: Process) -> int:
+    """Resident bytes at most, by samples and by the kernel's own mark."""
+    usage = process.usage
+    known = usage.curve.peak if usage is not None else 0
+    if usage is not None and usage.last is not None:
+        known = max(known, resident(usage.last))
+    return max(known, process.exit.peak_rss_bytes if process.exit is not None else 0)

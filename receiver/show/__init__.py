@@ -1,0 +1,9 @@
+"""What people see on a terminal."""
+
+from __future__ import annotations
+
+from receiver.show.events import event_line
+from receiver.show.timeline import Timeline
+from receiver.show.tree import RunView, Views, as_json, summary
+
+__all__ = ["RunView", "Timeline", "Views", "as_json", "event_line", "summary"]

@@ -1,0 +1,102 @@
+"""One decoded event as one line for people."""
+
+from __future__ import annotations
+
+import os
+
+from receiver.calls import call_name
+from receiver.detect.calls import error_name, subject_of
+from receiver.detect.deaths import mib, signal_name
+from receiver.events import (
+    CallFailed,
+    Connection,
+    ConnectionStage,
+    Event,
+    Exec,
+    Existing,
+    Exit,
+    FileChanged,
+    FileClosed,
+    FileOpened,
+    FileOperation,
+    FileTotals,
+    Fork,
+    NameQuery,
+    Neighbour,
+    OomKill,
+    OomScope,
+    OpenFile,
+    ProcessSample,
+    Signal,
+    ThreadWait,
+    Title,
+    UnixConnected,
+)  # fmt: skip
+from receiver.show.details import describe_end
+from receiver.text import printable
+from receiver.timeline.connections import address_of, name_in
+from receiver.timeline.files import resolve
+from receiver.timeline.usage import wait_of
+
+
+def mode_of(flags: int) -> str:
+    """open(2) flags in a word."""
+    word = {os.O_RDONLY: "read", os.O_WRONLY: "write", os.O_RDWR: "read and write"}.get(flags & os.O_ACCMODE, "path")
+    return word + (", append" if flags & os.O_APPEND else "")
+
+
+def event_line(event: Event, wall: str) -> str:
+    """One decoded event for people."""
+    match event:
+        case Fork():
+            what = f"fork    {event.process.tgid} by {event.parent.tgid} ({event.comm})"
+        case Exec() | Existing():
+            word = "exec   " if isinstance(event, Exec) else "exists "
+            what = f"{word} {event.process.tgid} {' '.join(event.argv) or event.comm}"
+        case Title():
+            what = f"title   {event.process.tgid} {event.title or event.comm}"
+        case Exit():
+            status = event.wait_status
+            end = describe_end("exited", status >> 8 & 0xFF, status & 0x7F)
+            what = f"exit    {event.process.tgid} ({event.comm}) {end}, peak {mib(event.peak_rss_bytes)}"
+        case Signal():
+            sender, target = f"{event.sender.tgid} ({event.sender_comm})", f"{event.target.tgid} ({event.target_comm})"
+            what = f"signal  {signal_name(event.signal)} from {sender} to {target}"
+        case OomKill():
+            where = event.memory_cgroup if event.scope == OomScope.CGROUP else "the host"
+            full = f"{mib(event.usage_bytes)} of {mib(event.limit_bytes)}"
+            what = f"oom     {event.victim.tgid} ({event.victim_comm}) in {where}, {full}"
+        case FileOpened():
+            what = f"opens   {event.process.tgid} {event.path} ({mode_of(event.open_flags)})"
+        case FileClosed():
+            did = f"read {event.read_bytes}, wrote {event.written_bytes} of {event.size_bytes} bytes"
+            what = f"closes  {event.process.tgid} file {event.device}:{event.inode}: {did}"
+        case FileChanged():
+            new = f" to {resolve(event.new_directory, event.new_path)}" if event.new_path else ""
+            verb = FileOperation(event.operation).name.lower()
+            what = f"{verb:<7} {event.process.tgid} {resolve(event.directory, event.path)}{new}"
+        case FileTotals():
+            what = f"files   {event.process.tgid} opened {event.opened_files}, {event.noise_files} of them code"
+        case CallFailed():
+            error, about = error_name(event.error), subject_of(event)
+            what = f"fails   {event.process.tgid} {call_name(event.call_number)} {about} {error} ({event.failures}x)"
+        case Connection():
+            peer = f"{address_of(event.family, event.peer_high, event.peer_low)}:{event.peer_port}"
+            stage = ConnectionStage(event.stage).name.lower()
+            what = f"tcp     {event.process.tgid} {stage} {peer}, {event.sent_bytes} out, {event.received_bytes} in"
+        case NameQuery():
+            word = "answer" if event.query_flags & 0x8000 else "asks"
+            what = f"dns     {event.process.tgid} {word} {name_in(event.labels)}"
+        case UnixConnected():
+            what = f"unix    {event.process.tgid} connects to {event.path or '(unnamed)'} of {event.peer_tgid}"
+        case ProcessSample():
+            rss = event.anon_bytes + event.file_bytes + event.shmem_bytes
+            what = f"sample  {event.process.tgid} {mib(rss)}, {event.cpu_runtime_ns / 1e9:.2f} s of CPU, {event.threads} threads"
+        case ThreadWait():
+            call = call_name(event.call_number) if event.call_number < 1 << 16 else "-"
+            what = f"waits   {event.process.tgid} thread {event.thread} ({event.comm}) in {call} for {wait_of(event)}"
+        case Neighbour():
+            what = f"nearby  {event.process.tgid} ({event.comm}) {mib(event.rss_bytes)}, {event.cpu_ns / 1e9:.2f} s of CPU"
+        case OpenFile():
+            what = f"open    {event.process.tgid} is writing {event.path} at {event.position_bytes} of {event.size_bytes}"
+    return f"{wall} {printable(what)}"
