@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import msgspec
+
 from receiver.core import Core
 from receiver.events import (
     Event,
     Exec,
     Exit,
+    FileChanged,
+    FileClosed,
+    FileOpened,
+    FileOperation,
     FileReason,
     Fork,
     OomKill,
@@ -40,6 +46,8 @@ class Story:
         self.next_pid = 1000
         self.records: list[bytes] = []
         self.findings: list[Finding] = []
+        self.next_open = 0
+        self.opened: dict[tuple[int, int], dict[str, Any]] = {}
         self._signals: list[Span | LogRecord] = []
 
     def step(self, ms: float = 1) -> None:
@@ -124,6 +132,46 @@ class Story:
         self.next_pid += 1
         self.core.watch(Watch(self.next_pid + 1, SELF.tgid, name))
         return self.spawn(SELF, *argv)
+
+    def fact(self, kind: type[Event], key: ProcessKey, **fields: Any) -> None:
+        """One record of any kind; what is not named is zero or empty."""
+        blank: dict[str, Any] = {}
+        for field in msgspec.structs.fields(kind):
+            blank[field.name] = {int: 0, str: "", ProcessKey: NOBODY}.get(field.type, ())
+        for name in ("time_boottime_ns", "sequence", "cpu"):
+            del blank[name]
+        self.say(kind, **(blank | {"process": key} | fields))
+
+    def opens(self, key: ProcessKey, path: str, mode: int = os.O_RDONLY, *, inode: int = 7, size: int = 0, **other: Any) -> int:
+        """Gives the open id."""
+        self.next_open += 1
+        values = {"open_id": self.next_open, "inode": inode, "device": 1, "open_flags": mode, "size_bytes": size, "path": path}
+        self.fact(FileOpened, key, **(values | other))
+        self.opened[(key.tgid, self.next_open)] = values
+        return self.next_open
+
+    def closes(self, key: ProcessKey, open_id: int, *, read: int = 0, written: int = 0, size: int = 0, **other: Any) -> None:
+        values = self.opened[(key.tgid, open_id)]
+        sums = {
+            "open_id": open_id, "inode": values["inode"], "device": 1, "open_flags": values["open_flags"], "read_bytes": read,
+            "read_calls": bool(read), "written_bytes": written, "write_calls": bool(written), "size_bytes": size or written,
+            "last_use_boottime_ns": self.now,
+        }  # fmt: skip
+        self.fact(FileClosed, key, **(sums | other))
+
+    def writes(self, key: ProcessKey, path: str, *, inode: int = 7, size: int = 100) -> None:
+        """A whole output: opened, written, closed."""
+        self.closes(key, self.opens(key, path, os.O_WRONLY | os.O_CREAT, inode=inode), written=size)
+
+    def reads(self, key: ProcessKey, path: str, *, inode: int = 7, size: int = 100) -> None:
+        self.closes(key, self.opens(key, path, inode=inode, size=size), read=size, size=size)
+
+    def renames(self, key: ProcessKey, old: str, new: str) -> None:
+        self.fact(FileChanged, key, operation=FileOperation.RENAME, path=old, new_path=new)
+
+    def task(self, name: str, *, run: str = "r1", parent: ProcessKey = NOBODY) -> ProcessKey:
+        """A process of an Airflow task."""
+        return self.spawn(parent, name, environ=airflow(name, run=run))
 
     def tick(self, seconds: float = 1.0) -> None:
         self.step(seconds * 1000)

@@ -79,7 +79,7 @@ def blamed_calls(process: Process) -> list[Finding]:
 
 def is_search(process: Process, event: CallFailed) -> bool:
     """A failed exec that a later one made good: a step along PATH."""
-    return event.call == CallKind.EXEC and event.last_boottime_ns <= process.exec_ns
+    return event.call == CallKind.EXEC and event.last_boottime_ns < process.exec_ns
 
 
 def _is_told_elsewhere(event: CallFailed) -> bool:

@@ -82,6 +82,7 @@ class ConnectionTable:
     def __init__(self) -> None:
         self.drops: Counter[str] = Counter()
         self.open: OrderedDict[tuple[ProcessKey, int], Link] = OrderedDict()
+        self._of: dict[ProcessKey, set[int]] = {}  # ids of the open ones, by process
         self._names: OrderedDict[str, str] = OrderedDict()
         self._questions: OrderedDict[tuple[ProcessKey, int, str], NameQuery] = OrderedDict()
 
@@ -104,7 +105,7 @@ class ConnectionTable:
         link.last = fact
         peer_of = self.peer(process, link.peer)
         if fact.stage in (ConnectionStage.CLOSED, ConnectionStage.FAILED):
-            was_open = self.open.pop(key, None) is not None
+            was_open = self._remove(key) is not None
             if peer_of is not None:
                 self._settle(peer_of, link, was_open)
         elif peer_of is not None:
@@ -115,17 +116,27 @@ class ConnectionTable:
 
     def _add(self, key: tuple[ProcessKey, int], link: Link) -> None:
         self.open[key] = link
+        self._of.setdefault(key[0], set()).add(key[1])
         peer = self.peer(link.process, link.peer)
         if peer is not None:
             peer.made += 1
             peer.open += 1
             peer.most = max(peer.most, peer.open)
         if len(self.open) > CONNECTIONS:
-            _, oldest = self.open.popitem(last=False)
+            oldest = self._remove(next(iter(self.open)))
             self.drops["forgotten_connection"] += 1
-            left = oldest.process.peers.get(oldest.peer)
+            left = oldest.process.peers.get(oldest.peer) if oldest is not None else None
             if left is not None:
                 left.open = max(0, left.open - 1)
+
+    def _remove(self, key: tuple[ProcessKey, int]) -> Link | None:
+        link = self.open.pop(key, None)
+        if link is not None:
+            own = self._of[key[0]]
+            own.discard(key[1])
+            if not own:
+                del self._of[key[0]]
+        return link
 
     def _settle(self, peer: Peer, link: Link, was_open: bool) -> None:
         fact = link.last
@@ -182,10 +193,10 @@ class ConnectionTable:
 
     def forget_process(self, process: Process) -> None:
         """Its sockets may outlive it a little; nobody asks for them any more."""
-        for key in [k for k in self.open if k[0] == process.key] if any(p.open for p in process.peers.values()) else []:
-            link = self.open.pop(key)
-            peer = process.peers.get(link.peer)
-            if peer is not None:
+        for number in list(self._of.get(process.key, ())):
+            link = self._remove((process.key, number))
+            peer = process.peers.get(link.peer) if link is not None else None
+            if link is not None and peer is not None:
                 self._settle(peer, link, True)
 
 

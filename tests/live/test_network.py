@@ -140,10 +140,10 @@ def inside(namespace: str, code: str) -> str:
 
 def test_a_black_hole_shows_syn_retransmits(watched: Watched, namespace: str) -> None:
     for command in (
-        ("link", "add", "hole", "type", "veth", "peer", "name", "end"), ("link", "set", "end", "up"), ("addr", "add", "10.9.0.1/24", "dev", "hole"), ("link", "set", "hole", "up"),
-        ("neigh", "add", "10.9.0.2", "lladdr", "02:00:00:00:00:01", "dev", "hole"),
+        "link add hole type veth peer name end", "link set end up", "addr add 10.9.0.1/24 dev hole", "link set hole up",
+        "neigh add 10.9.0.2 lladdr 02:00:00:00:00:01 dev hole",
     ):  # fmt: skip
-        subprocess.run(["ip", "-n", namespace, *command], check=True)
+        subprocess.run(["ip", "-n", namespace, *command.split()], check=True)
     child = watched.start(
         inside(namespace, "import socket\ntry: socket.create_connection(('10.9.0.2', 9), 2.5)\nexcept TimeoutError: pass")
     )

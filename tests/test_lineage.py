@@ -1,0 +1,283 @@
+"""Which file is whole, and who reads what somebody left half done: stories that fire, and near misses that must not."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from receiver import semconv as sc
+from receiver.events import CallFailed, CallKind, ClosedFlag, FileChanged, FileOperation, ProcessKey, SubjectKind
+from receiver.timeline import files
+from receiver.timeline.files import State, idiom, is_uncommitted, resolve
+from tests.builders import Story, attributes
+
+OUT = os.O_WRONLY | os.O_CREAT
+
+
+def taints(story: Story) -> list[tuple[object, object]]:
+    return [(attributes(r)[sc.FILE_TAINT_KIND], attributes(r)[sc.FILE_PATH]) for r in story.events(sc.EVENT_FILE_TAINTED_READ)]
+
+
+def state(story: Story, inode: int = 7) -> State:
+    version = story.core.activity.files.table.version((1, inode))
+    assert version is not None
+    return version.state
+
+
+def killed_mid_write(story: Story, task: ProcessKey, path: str = "/data/out") -> None:
+    opened = story.opens(task, path, OUT)
+    story.open_file(task, path, inode=7, device=1, signal=9)
+    story.closes(task, opened, written=4096, closed_flags=ClosedFlag.BY_DEATH)
+    story.exit(task, signal=9)
+
+
+def test_a_reader_of_a_torn_file_is_told_with_its_writer() -> None:
+    story = Story()
+    writer = story.task("transform")
+    killed_mid_write(story, writer)
+    assert state(story) is State.PARTIAL
+    reader = story.task("check")
+    story.reads(reader, "/data/out", size=4096)
+    (record,) = story.events(sc.EVENT_FILE_TAINTED_READ)
+    found = attributes(record)
+    assert found[sc.FILE_TAINT_KIND] == "partial"
+    assert found[sc.FILE_TAINT_WRITER_PID] == writer.tgid
+    assert found[sc.FILE_TAINT_WRITER_TASK_NAME] == "transform"
+    assert record.severity == 17
+
+
+def test_reading_from_another_task_links_to_it() -> None:
+    story = Story()
+    writer = story.task("extract")
+    story.writes(writer, "/data/out")
+    story.exit(writer)
+    reader = story.task("load")
+    story.reads(reader, "/data/out")
+    story.writes(reader, "/data/final", inode=8)
+    story.exit(reader)
+    story.tick(10)
+    source, target = story.span("task extract"), story.span("task load")
+    assert [(link.span_id, link.attributes) for link in target.links] == [
+        (source.span_id, ((sc.PIPELINE_LINK_TYPE, "reads_from"),))
+    ]
+    assert attributes(target)[sc.PIPELINE_TASK_INPUTS] == ("/data/out",)
+    assert attributes(target)[sc.PIPELINE_TASK_OUTPUTS] == ("/data/final",)
+    assert taints(story) == []
+
+
+def test_reading_what_another_task_is_still_writing() -> None:
+    story = Story()
+    writer, reader = story.task("extract"), story.task("load")
+    story.opens(writer, "/data/out", OUT)
+    story.reads(reader, "/data/out")
+    assert taints(story) == [("in_progress", "/data/out")]
+
+
+@pytest.mark.parametrize("path", ["/data/task.log", "/data/db.wal"])
+def test_following_a_log_is_no_taint(path: str) -> None:
+    story = Story()
+    writer, reader = story.task("extract"), story.task("load")
+    story.opens(writer, path, OUT)
+    story.reads(reader, path)
+    assert taints(story) == []
+
+
+def test_a_task_may_read_its_own_unfinished_file() -> None:
+    story = Story()
+    writer = story.task("extract")
+    story.opens(writer, "/data/out", OUT)
+    child = story.spawn(writer, "tail")
+    story.reads(child, "/data/out")
+    assert taints(story) == []
+
+
+def test_writing_anew_heals_a_torn_file() -> None:
+    story = Story()
+    killed_mid_write(story, story.task("transform"))
+    again = story.task("transform", run="r2")
+    story.writes(again, "/data/out")
+    story.exit(again)
+    story.reads(story.task("check", run="r2"), "/data/out")
+    assert taints(story) == []
+    assert state(story) is State.COMPLETE
+
+
+def test_an_older_runs_output_is_stale_when_this_run_wrote_elsewhere() -> None:
+    story = Story()
+    first = story.task("extract")
+    story.writes(first, "/data/latest")
+    story.exit(first)
+    second = story.task("extract", run="r2")
+    story.writes(second, "/data/other", inode=8)
+    story.exit(second)
+    story.tick(6)
+    story.reads(story.task("load", run="r2"), "/data/latest")
+    assert taints(story) == [("stale", "/data/latest")]
+
+
+def test_an_older_runs_output_is_ordinary_while_its_task_has_not_run_again() -> None:
+    story = Story()
+    first = story.task("extract")
+    story.writes(first, "/data/latest")
+    story.exit(first)
+    story.reads(story.task("load", run="r2"), "/data/latest")
+    assert taints(story) == []
+
+
+def test_a_rename_is_the_commit() -> None:
+    story = Story()
+    writer = story.task("extract")
+    story.writes(writer, "/data/out.tmp")
+    story.renames(writer, "/data/out.tmp", "/data/out")
+    story.exit(writer)
+    version = story.core.activity.files.table.at("/data/out")
+    assert version is not None and (version.commit, version.state) == ("rename", State.COMPLETE)
+    story.tick(10)
+    assert attributes(story.span("task extract"))[sc.PIPELINE_TASK_OUTPUTS] == ("/data/out",)
+
+
+def test_a_directory_takes_its_files_along() -> None:
+    story = Story()
+    writer = story.task("write")
+    story.writes(writer, "/out/_temporary/0/task_1/part-0.parquet")
+    story.renames(writer, "/out/_temporary/0/task_1", "/out/date=1")
+    version = story.core.activity.files.table.at("/out/date=1/part-0.parquet")
+    assert version is not None and version.commit == "spark"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "how"),
+    [
+        ("/o/_temporary/0/x", "/o/x", "spark"),
+        ("/o/tmp_dev.duckdb", "/o/dev.duckdb", "duckdb"),
+        ("/o/out-luigi-tmp-123", "/o/out", "luigi"),
+        ("/o/a", "/o/b", "rename"),
+    ],
+)
+def test_idioms(old: str, new: str, how: str) -> None:
+    assert idiom(old, new) == how
+    assert is_uncommitted(old) == (how != "rename")
+
+
+def test_relative_names_are_joined() -> None:
+    assert resolve("/a/b", "../c") == "/a/c"
+    assert resolve("/a/b", "/x") == "/x"
+
+
+def test_two_tasks_that_write_one_file() -> None:
+    story = Story()
+    first, second = story.task("left"), story.task("right")
+    story.opens(first, "/data/out", OUT)
+    story.opens(second, "/data/out", OUT, size=10)
+    (record,) = story.events(sc.EVENT_FILE_CONFLICT)
+    assert attributes(record)[sc.FILE_CONFLICT_KIND] == "concurrent_writers"
+    assert attributes(record)[sc.FILE_CONFLICT_PID] == first.tgid
+
+
+def test_one_after_the_other_is_no_conflict() -> None:
+    story = Story()
+    first, second = story.task("left"), story.task("right")
+    story.writes(first, "/data/out")
+    story.writes(second, "/data/out")
+    assert story.events(sc.EVENT_FILE_CONFLICT) == []
+
+
+@pytest.mark.parametrize("what", ["deletes", "replaces"])
+def test_a_file_pulled_away_from_its_reader(what: str) -> None:
+    story = Story()
+    writer = story.task("extract")
+    story.writes(writer, "/data/out")
+    story.exit(writer)
+    reader, cleaner = story.task("load"), story.task("clean")
+    story.opens(reader, "/data/out", size=100)
+    if what == "deletes":
+        story.fact(FileChanged, cleaner, operation=FileOperation.UNLINK, path="/data/out")
+    else:
+        story.writes(cleaner, "/data/new", inode=9)
+        story.renames(cleaner, "/data/new", "/data/out")
+    (record,) = story.events(sc.EVENT_FILE_CONFLICT)
+    assert attributes(record)[sc.FILE_CONFLICT_KIND] == what
+    assert attributes(record)[sc.FILE_CONFLICT_PID] == reader.tgid
+
+
+def test_a_write_without_room_is_a_partial_write() -> None:
+    story = Story()
+    writer = story.task("extract")
+    opened = story.opens(writer, "/data/out", OUT)
+    story.closes(writer, opened, written=100, write_error=errno.ENOSPC)
+    (record,) = story.events(sc.EVENT_FILE_PARTIAL_WRITE)
+    assert attributes(record)[sc.FILE_WRITE_CAUSE] == "enospc"
+    assert state(story) is State.PARTIAL
+
+
+def test_a_file_closed_before_its_writer_died_is_whole() -> None:
+    story = Story()
+    writer = story.task("extract")
+    story.writes(writer, "/data/out")
+    story.exit(writer, signal=9)
+    assert state(story) is State.COMPLETE
+    story.reads(story.task("load"), "/data/out")
+    assert taints(story) == []
+
+
+def failing(story: Story, key: ProcessKey, error: int, call: CallKind, failures: int = 1, **other: object) -> None:
+    story.fact(
+        CallFailed, key, error=error, call=call, failures=failures, call_number=257, last_boottime_ns=story.now,
+        first_boottime_ns=story.now, **other,
+    )  # fmt: skip
+
+
+def test_a_full_disk_is_told_at_once() -> None:
+    story = Story()
+    writer = story.task("extract")
+    failing(story, writer, errno.ENOSPC, CallKind.WRITE, subject=SubjectKind.FILE, path="/data/out")
+    (record,) = story.events(sc.EVENT_PROCESS_CALL_FAILED)
+    found = attributes(record)
+    assert (found[sc.ERROR_TYPE], found[sc.PROCESS_CALL_OBJECT], found[sc.PROCESS_CALL_NAME]) == ("ENOSPC", "/data/out", "openat")
+
+
+def test_a_denied_file_is_told_when_its_process_fails() -> None:
+    story = Story()
+    for code in (0, 1):
+        worker = story.task("extract", run=f"r{code}")
+        failing(story, worker, errno.EACCES, CallKind.OPEN, subject=SubjectKind.PATH_ASKED, directory="/data", path="secret")
+        failing(story, worker, errno.EACCES, CallKind.OPEN, 40)
+        assert story.events(sc.EVENT_PROCESS_CALL_FAILED) == []
+        story.exit(worker, code)
+    (record,) = story.events(sc.EVENT_PROCESS_CALL_FAILED)
+    found = attributes(record)
+    assert (found[sc.PROCESS_CALL_OBJECT], found[sc.PROCESS_CALL_FAILURES]) == ("/data/secret", 40)
+
+
+def test_a_search_along_the_path_is_no_failure() -> None:
+    story = Story()
+    worker = story.task("extract")
+    failing(story, worker, errno.ENOENT, CallKind.EXEC, subject=SubjectKind.PATH_ASKED, path="/usr/local/bin/dbt")
+    story.exec(worker, "dbt")
+    story.exit(worker, 1)
+    assert story.events(sc.EVENT_PROCESS_CALL_FAILED) == []
+
+
+def test_a_command_that_is_not_there_is_told_by_its_path() -> None:
+    story = Story()
+    worker = story.task("extract")
+    failing(story, worker, errno.ENOENT, CallKind.EXEC, subject=SubjectKind.PATH_ASKED, path="/opt/dbt")
+    story.exit(worker, 127)
+    (record,) = story.events(sc.EVENT_PROCESS_CALL_FAILED)
+    assert attributes(record)[sc.PROCESS_CALL_OBJECT] == "/opt/dbt"
+
+
+def test_the_table_of_files_is_bounded_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "VERSIONS", 50)
+    story = Story()
+    for batch in range(20):
+        worker = story.task("extract", run=f"r{batch}")
+        for number in range(20):
+            story.writes(worker, f"/data/{batch}-{number}", inode=100 + batch * 20 + number)
+        story.exit(worker)
+    table = story.core.activity.files.table
+    assert len(table) == 50 and len(table._by_path) == 50
+    assert table.drops["forgotten_file"] == 350
+    assert story.core.activity.drops()["forgotten_file"] == 350
