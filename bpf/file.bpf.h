@@ -154,25 +154,49 @@ static __noinline void finish_file(struct file_key *key, struct tracked_file *t,
 	bpf_map_delete_elem(&tracked_files, key);
 }
 
-/* Whether it is reported by name; its path is then behind the record. */
-static __always_inline u32 classify(struct scratch *s, struct task_struct *task, struct file *file, struct watched *sums,
-				    struct event_file_opened *e, bool writing)
+/* Whether it is reported by name; the record then stands in the scratch, its path behind it. */
+static __always_inline u32 describe(struct scratch *s, struct task_struct *task, u32 descriptor, u32 opened_flags,
+				    struct file *file, struct inode *inode, struct watched *sums, bool writing)
 {
 	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
-	u32 noise, limit = files_per_process;
+	struct tracked_file *t = &s->fresh;
+	struct file_identity identity = {};
+	struct event_file_opened *e;
 	bool cut = false;
+	u8 yes = 1;
+	u32 noise;
 
+	identity.inode = t->inode_number;
+	identity.device = t->device;
+	identity.generation = BPF_CORE_READ(inode, i_generation);
+	if (!writing && bpf_map_lookup_elem(&noise_files, &identity))
+		return TRACK_NOISE;
 	if (in_pycache(dentry) || (!writing && is_noise_name(s, dentry)))
 		return TRACK_NOISE;
-	if ((writing ? sums->writes_reported : sums->reads_reported) >= limit)
-		return TRACK_UNNAMED; /* before the walk: a flood must be cheap */
+	if (!writing && sums->reads_reported >= files_per_process)
+		return TRACK_UNNAMED;
+	e = begin_record(s, struct event_file_opened, EVENT_FILE_OPENED);
 	s->in_noise = 0;
 	s->look_for_noise = !writing;
 	e->path = append_path(s, task, BPF_CORE_READ(file, f_path.mnt), dentry, &cut);
 	s->look_for_noise = 0;
 	noise = prefix_noise(s);
-	if (noise == NOISE_ALL || (!writing && (noise || s->in_noise)))
+	if (!writing && (noise || s->in_noise)) {
+		bpf_map_update_elem(&noise_files, &identity, &yes, BPF_ANY);
 		return TRACK_NOISE;
+	}
+	if (noise == NOISE_ALL)
+		return TRACK_NOISE;
+	e->process.tgid = task->tgid;
+	e->process.start_boottime_ns = sums->start_boottime_ns;
+	e->open_id = t->open_id;
+	e->inode = t->inode_number;
+	e->size_bytes = BPF_CORE_READ(inode, i_size);
+	e->device = t->device;
+	e->generation = identity.generation;
+	e->open_flags = t->open_flags;
+	e->descriptor = descriptor;
+	e->opened_flags = opened_flags;
 	if (cut)
 		e->opened_flags |= OPENED_PATH_CUT;
 	if (is_deleted(dentry))
@@ -196,7 +220,6 @@ __noinline int track(u32 descriptor, u32 opened_flags)
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct file *file = file_of(task, descriptor);
 	struct scratch *s = scratch_of(SLOT_CALL);
-	struct event_file_opened *e;
 	struct file_key key = {};
 	struct tracked_file *t;
 	struct watched *sums;
@@ -233,18 +256,10 @@ __noinline int track(u32 descriptor, u32 opened_flags)
 		count_seen(EVENT_FILE_OPENED);
 		__sync_fetch_and_add(&sums->opened_files, 1);
 		writing = BPF_CORE_READ(file, f_mode) & FMODE_WRITE;
-		e = begin_record(s, struct event_file_opened, EVENT_FILE_OPENED);
-		e->process.tgid = key.tgid;
-		e->process.start_boottime_ns = sums->start_boottime_ns;
-		e->open_id = t->open_id;
-		e->inode = t->inode_number;
-		e->size_bytes = BPF_CORE_READ(inode, i_size);
-		e->device = t->device;
-		e->generation = BPF_CORE_READ(inode, i_generation);
-		e->open_flags = t->open_flags;
-		e->descriptor = descriptor;
-		e->opened_flags = opened_flags;
-		t->state = classify(s, task, file, sums, e, writing);
+		if (writing && sums->writes_reported >= files_per_process)
+			t->state = TRACK_UNNAMED; /* before all that a name costs: a flood must be cheap */
+		else
+			t->state = describe(s, task, descriptor, opened_flags, file, inode, sums, writing);
 		if (t->state == TRACK_REPORTED) {
 			__sync_fetch_and_add(writing ? &sums->writes_reported : &sums->reads_reported, 1);
 			__sync_fetch_and_add(&sums->reported_files, 1);

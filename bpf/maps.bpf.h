@@ -184,7 +184,6 @@ struct tracked_file {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct file_key);
 	__type(value, struct tracked_file);
 } tracked_files __weak SEC(".maps");
@@ -244,6 +243,21 @@ struct {
 	__type(key, struct noise_suffix);
 	__type(value, u32);
 } noise_suffixes __weak SEC(".maps");
+
+/* Files that were found to be noise when they were last opened for reading: libraries are opened by every program, and the walk
+ * over their paths need not be repeated. The generation keeps a number that is used again apart. */
+struct file_identity {
+	u64 inode;
+	u32 device;
+	u32 generation;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct file_identity);
+	__type(value, u8);
+} noise_files __weak SEC(".maps");
 
 /* Directories whose contents are somebody's code. */
 #define NOISE_COMPONENT_BYTES 16

@@ -80,7 +80,7 @@ BINDING = ("AIRFLOW_CTX_TASK_ID",)
 # Files that are only read, below these or with these suffixes, are counted and not named. A prefix that starts with `!` is
 # noise when it is written, too.
 NOISE_PREFIXES = (
-    "/usr/", "/lib/", "/lib32/", "/lib64/", "/bin/", "/sbin/", "/etc/", "/dev/", "/boot/", "/nix/store/", "/snap/",
+    "/usr/", "/lib/", "/lib32/", "/lib64/", "/bin/", "/sbin/", "/etc/", "/boot/", "/nix/store/", "/snap/",
     "/var/lib/dpkg/", "/var/cache/", "!/tmp/hsperfdata_", "/opt/java/", "/opt/conda/", "/opt/spark/jars/",
 )  # fmt: skip
 NOISE_SUFFIXES = (

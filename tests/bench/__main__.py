@@ -24,6 +24,7 @@ from receiver.kernel.source import LiveSource, SourceConfig
 from receiver.model import CoreOptions
 from receiver.semconv import SCHEMA_URL
 from receiver.signals import EMPTY, Block, LogRecord, Severity
+from tests.bench.overhead import overhead
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -226,7 +227,7 @@ BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "encoding": encoding, "core_cost": core_cost, "drain_rate": drain_rate, "sustained": lambda: sustained(False),
     "sustained_every_exit": lambda: sustained(True), "slowdown": slowdown,
     "startup": startup, "memory": lambda: memory(False),
-    "memory_collector_away": lambda: memory(True),
+    "memory_collector_away": lambda: memory(True), "overhead": lambda: overhead(storm_binary()),
 }  # fmt: skip
 
 

@@ -1,0 +1,220 @@
+"""What /proc and the cgroup file systems say, for the source that has nothing better. Every read may find nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from receiver.events import ProcessKey
+from receiver.kernel.probes import ENVIRONMENT
+
+NOBODY = ProcessKey(0, 0)
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_TEXT_BYTES = 4096
+_SECRET = re.compile(r"PASS|PWD|SECRET|TOKEN|KEY|CRED|AUTH|PRIVATE|COOKIE|CONN")
+_EXACT = frozenset(n for n in ENVIRONMENT if not n.endswith("_"))
+_PREFIXES = tuple(n for n in ENVIRONMENT if n.endswith("_"))
+_SOCKET = re.compile(r"socket:\[(\d+)\]")
+V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+_UNLIMITED = 1 << 60
+
+
+class Image(msgspec.Struct, frozen=True):
+    parent_pid: int
+    uid: int
+    gid: int
+    namespace_pid: int
+    comm: str
+    executable: str
+    working_directory: str
+    memory_cgroup: str
+    argv: tuple[str, ...]
+    environ: tuple[str, ...]  # allow-listed only, like the kernel half's
+    stdio: tuple[int, int, int]
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read(1 << 16).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def allowed(entry: str) -> bool:
+    """Whether NAME=value may be read: the same rules as bpf/image.bpf.h applies in the kernel."""
+    name = entry.partition("=")[0]
+    return name in _EXACT or (name.startswith(_PREFIXES) and not _SECRET.search(name.upper()))
+
+
+class ProcFs:
+    """Reads one process at a time."""
+
+    def pids(self) -> list[int]:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+    def key(self, pid: int) -> ProcessKey | None:
+        """Start time to the clock tick: the kernel half's has nanoseconds, so keys of the two sources differ."""
+        fields = self._stat(pid)
+        return ProcessKey(pid, int(fields[19]) * _TICK_NS) if fields else None
+
+    def _stat(self, pid: int) -> list[str]:
+        return _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+
+    def comm(self, pid: int) -> str:
+        return _text(f"/proc/{pid}/comm").rstrip("\n")
+
+    def uid(self, pid: int) -> int:
+        try:
+            return os.stat(f"/proc/{pid}").st_uid
+        except OSError:
+            return 0
+
+    def title(self, pid: int) -> str:
+        return _text(f"/proc/{pid}/cmdline").partition("\0")[0]
+
+    def image(self, pid: int) -> Image | None:
+        """None for what is gone, and for kernel threads, which have no executable."""
+        executable = _link(f"/proc/{pid}/exe")
+        status = dict(line.split(":\t", 1) for line in _text(f"/proc/{pid}/status").splitlines() if ":\t" in line)
+        if not executable or "PPid" not in status:
+            return None
+        argv = _text(f"/proc/{pid}/cmdline")[:_TEXT_BYTES].rstrip("\0")
+        entries = _text(f"/proc/{pid}/environ").split("\0")
+        return Image(
+            int(status["PPid"]), int(status["Uid"].split()[0]), int(status["Gid"].split()[0]),
+            int(status.get("NSpid", str(pid)).split()[-1]), status["Name"], executable.removesuffix(" (deleted)"),
+            _link(f"/proc/{pid}/cwd"), self.memory_cgroup(pid), tuple(argv.split("\0")) if argv else (),
+            tuple(e for e in entries if allowed(e)), (self._inode(pid, 0), self._inode(pid, 1), self._inode(pid, 2)),
+        )  # fmt: skip
+
+    def _inode(self, pid: int, descriptor: int) -> int:
+        try:
+            return os.stat(f"/proc/{pid}/fd/{descriptor}").st_ino
+        except OSError:
+            return 0
+
+    def memory_cgroup(self, pid: int) -> str:
+        """Path below the root of the hierarchy that the memory controller lives in."""
+        unified = ""
+        for line in _text(f"/proc/{pid}/cgroup").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if "memory" in controllers.split(","):
+                return path
+            if not controllers:
+                unified = path
+        return unified
+
+    def socket_inodes(self, pid: int) -> list[int]:
+        found = []
+        try:
+            names = os.listdir(f"/proc/{pid}/fd")
+        except OSError:
+            return []
+        for name in names:
+            if match := _SOCKET.fullmatch(_link(f"/proc/{pid}/fd/{name}")):
+                found.append(int(match[1]))
+        return found
+
+    def sample(self, pid: int) -> dict[str, Any] | None:
+        """Fields of a ProcessSample that /proc knows."""
+        fields = self._stat(pid)
+        status = dict(line.split(":\t", 1) for line in _text(f"/proc/{pid}/status").splitlines() if ":\t" in line)
+        if not fields or "RssAnon" not in status:
+            return None
+        io = dict(line.split(": ") for line in _text(f"/proc/{pid}/io").splitlines() if ": " in line)
+        sched = _text(f"/proc/{pid}/schedstat").split() or ["0", "0", "0"]
+        memory = cgroup_memory(self.memory_cgroup(pid))
+        usage, limit = memory[:2] if memory is not None else (0, 0)
+
+        def kib(name: str) -> int:
+            return int(status[name].split()[0]) << 10 if name in status else 0
+
+        return {
+            "anon_bytes": kib("RssAnon"), "file_bytes": kib("RssFile"), "shmem_bytes": kib("RssShmem"), "swap_bytes": kib("VmSwap"),
+            "peak_rss_bytes": kib("VmHWM"), "major_faults": int(fields[9]),
+            "cpu_runtime_ns": (int(fields[11]) + int(fields[12])) * _TICK_NS, "run_delay_ns": int(sched[1]),
+            "voluntary_switches": int(status.get("voluntary_ctxt_switches", "0")),
+            "involuntary_switches": int(status.get("nonvoluntary_ctxt_switches", "0")),
+            "read_bytes": int(io.get("read_bytes", 0)), "written_bytes": int(io.get("write_bytes", 0)),
+            "read_call_bytes": int(io.get("rchar", 0)), "write_call_bytes": int(io.get("wchar", 0)),
+            "threads": int(status["Threads"]), "running_threads": int(fields[0] == "R"), "disk_threads": int(fields[0] == "D"),
+            "open_descriptors": _count(f"/proc/{pid}/fd"), "memory_usage_bytes": usage, "memory_limit_bytes": limit,
+        }  # fmt: skip
+
+
+def _count(directory: str) -> int:
+    try:
+        return len(os.listdir(directory))
+    except OSError:
+        return 0
+
+
+def cgroup_memory(group: str) -> tuple[int, int, int] | None:
+    """Usage and limit in bytes (0: none) and OOM kills of a memory cgroup, v1 or v2; None where there is no such file."""
+    if not group:
+        return None
+    below = group.lstrip("/")
+    v1 = V1 / below
+    if (v1 / "memory.oom_control").exists():
+        counts = dict(line.split() for line in _text(str(v1 / "memory.oom_control")).splitlines())
+        limit = int(_text(str(v1 / "memory.limit_in_bytes")) or 0)
+        return (
+            int(_text(str(v1 / "memory.usage_in_bytes")) or 0),
+            limit if limit < _UNLIMITED else 0,
+            int(counts.get("oom_kill", 0)),
+        )
+    v2 = V2 / below
+    if (v2 / "memory.events").exists():
+        counts = dict(line.split() for line in _text(str(v2 / "memory.events")).splitlines())
+        limit_text = _text(str(v2 / "memory.max")).strip()
+        limit = int(limit_text) if limit_text.isdigit() else 0
+        return int(_text(str(v2 / "memory.current")) or 0), limit, int(counts.get("oom_kill", 0))
+    return None
+
+
+# struct taskstats, include/uapi/linux/taskstats.h: append-only, so offsets hold for every version from 12 (5.18) on
+_PID, _UTIME, _HIWATER, _READ_CHAR, _READ_BYTES, _TGID = 128, 152, 200, 216, 248, 368
+_CPU_DELAY, _CPU_RUN = 24, 72
+
+
+def accounting(data: bytes, at: int, aggregate: int, stats: int) -> tuple[int, tuple[int, ...]] | None:
+    """The tgid and (user, system, runtime, run delay in ns; peak RSS; bytes read from and written to storage; bytes by read
+    and write calls) of a thread that ended. None for any other message."""
+    while at + 4 <= len(data):
+        length, kind = struct.unpack_from("<HH", data, at)
+        if kind & 0x3FFF == aggregate:
+            inner, end = at + 4, at + length
+            while inner + 4 <= end:
+                size, what = struct.unpack_from("<HH", data, inner)
+                # the struct wants eight-byte alignment, which a pad attribute before it gives (nla_align_64bit)
+                if what & 0x3FFF == stats and size - 4 > _TGID + 4:
+                    return _values(data, inner + 4)
+                inner += max(4, size + -size % 4)
+        at += max(4, length + -length % 4)
+    return None
+
+
+def _values(data: bytes, at: int) -> tuple[int, tuple[int, ...]]:
+    def field(offset: int) -> int:
+        return int.from_bytes(data[at + offset : at + offset + 8], "little")
+
+    (tgid,) = struct.unpack_from("<I", data, at + _TGID)
+    user, system = field(_UTIME) * 1000, field(_UTIME + 8) * 1000
+    return tgid, (
+        user, system, user + system, field(_CPU_DELAY), field(_HIWATER) << 10, field(_READ_BYTES), field(_READ_BYTES + 8),
+        field(_READ_CHAR), field(_READ_CHAR + 8),
+    )  # fmt: skip
