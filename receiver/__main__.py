@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
 def _observed(add: argparse.ArgumentParser) -> None:
     add.add_argument("--name", help="the task's name; default: the command's")
     add.add_argument("--json", action="store_true", help="print the facts as one line of JSON on stdout")
+    add.add_argument("--source", choices=("auto", "ebpf", "netlink"), default="auto", help="where the kernel's facts come from")
     add.add_argument("--timeline", action="store_true", help="print the whole ordered story, too")
     add.add_argument("--quiet", action="store_true", help="print no summary")
     add.add_argument("--otlp-json", metavar="FILE", help="write OTLP/JSON lines")

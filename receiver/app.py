@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, BinaryIO
 from receiver import semconv as sc
 from receiver.core import Core
 from receiver.events import WIRES, EventKind, FilterReason, Ledger, LossReason
+from receiver.kernel.choose import open_source
 from receiver.kernel.clock import boot_id, boottime_ns, gone, host_name, refuse_time_namespace, wall_offset_ns
-from receiver.kernel.source import Batch, LiveSource, SourceConfig
+from receiver.kernel.source import Batch, SourceConfig
 from receiver.model import CoreOptions, Host
 from receiver.recording import Header, Recorder
 from receiver.session import Session
@@ -32,11 +33,11 @@ STEP_NS = 50_000_000  # the wall clock moved by more than this: a step, not slew
 SLEW_NS = 500_000  # by less: the noise of measuring
 
 
-def this_host() -> Host:
+def this_host(source: str = "ebpf") -> Host:
     """The session id is of this attachment: event ids start again with every one."""
     boot = boot_id()
     session = hashlib.sha256(f"{boot} {boottime_ns()}".encode()).hexdigest()[:12]
-    return Host(boot, host_name(), session)
+    return Host(boot, host_name(), session, source=source)
 
 
 def losses_of(ledger: Ledger) -> dict[tuple[str, str], int]:
@@ -57,7 +58,8 @@ class Observer:
     ) -> None:
         """`drops`: this process will give its privileges up, so somebody else must attach later."""
         refuse_time_namespace()
-        self.host = this_host()
+        self.source = open_source(source, drops=drops)
+        self.host = this_host(self.source.name)
         self.core = Core(self.host, core)
         self.hub = hub
         self.stop = asyncio.Event()
@@ -67,7 +69,6 @@ class Observer:
         self._metric_interval = hub.settings.metric_interval_seconds if hub else 60.0
         self._started_ns = 0
         self._wall_offset = wall_offset_ns()
-        self.source = LiveSource(source, drops=drops)
         recorder = Recorder(record_to, Header(WIRES, self.host, self._wall_offset)) if record_to else None
         self.session = Session(self.core, recorder)
         self._recorder = recorder
@@ -159,6 +160,10 @@ class Observer:
     def _check_canary(self) -> None:
         if self.source.canary():
             self.canary_at = time.monotonic()
+
+    def blind(self) -> list[str]:
+        """What cannot be seen on this host, for reports: nothing is concluded from its absence."""
+        return [f"{hook.blind} ({hook.why})" for hook in self.source.coverage() if not hook.attached]
 
     def ready(self) -> str:
         """ "ready", or why not: blind when our own canary event was not seen for two intervals."""

@@ -18,6 +18,7 @@ class Host(msgspec.Struct, frozen=True):
     name: str
     session: str  # of this attachment: makes event ids unique within a boot
     page_bytes: int = 4096
+    source: str = "ebpf"  # or netlink: what the facts come from
 
 
 class Identity(msgspec.Struct, frozen=True):

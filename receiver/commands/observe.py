@@ -33,13 +33,15 @@ async def run(args: argparse.Namespace) -> int:
     hub, output = make_hub(export, args.otlp_json)
     record_to = open_output(args.output) if getattr(args, "output", None) else None
     report = open_output(args.report) if getattr(args, "report", None) else None
-    observer = Observer(SourceConfig(drain_interval_seconds=0.05), core_options(export), hub, record_to)
+    config = SourceConfig(drain_interval_seconds=0.05, source=args.source)
+    observer = Observer(config, core_options(export), hub, record_to)
     views = Views()
     observer.core.on_end = views.ended
     timeline = Timeline(observer.core.tree) if getattr(args, "timeline", False) else None
     if timeline:
         observer.core.on_event = timeline.note
     observer.start()
+    blind = observer.blind()
     try:
         status, pid = await _run_child(observer, args.command, args.name)
     finally:
@@ -53,7 +55,7 @@ async def run(args: argparse.Namespace) -> int:
             print("kwitness: the start of the command was not seen: its events were lost", file=sys.stderr)
         return status
     view = views.pop(execution)
-    facts = json.dumps(as_json(execution, view, observer.core.losses))
+    facts = json.dumps(as_json(execution, view, observer.core.losses, blind))
     if report:
         with report:
             report.write(facts.encode() + b"\n")
@@ -62,7 +64,7 @@ async def run(args: argparse.Namespace) -> int:
     if args.json:
         print(facts)
     elif not args.quiet:
-        print(summary(execution, view, observer.core.losses, colour=colour_wanted(sys.stderr.isatty())), file=sys.stderr)
+        print(summary(execution, view, observer.core.losses, blind, colour=colour_wanted(sys.stderr.isatty())), file=sys.stderr)
     return status
 
 

@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from receiver.errors import PrivilegeError, UnavailableError
 from receiver.events import (
     KINDS,
@@ -70,6 +72,8 @@ _BLIND = (
 
 class NetlinkSource:
     """As `LiveSource`, by other means. Single-threaded; everything runs on the event loop."""
+
+    name = "netlink"
 
     def __init__(self, config: SourceConfig) -> None:
         self.config = config
@@ -273,7 +277,7 @@ class NetlinkSource:
                     usage_bytes=used,
                     limit_bytes=limit,
                     anon_rss_bytes=peak,
-                )  # fmt: skip
+                )
             )
         out.append(
             self._fact(
@@ -291,7 +295,7 @@ class NetlinkSource:
                 written_bytes=written,
                 read_call_bytes=read_calls,
                 write_call_bytes=write_calls,
-            )  # fmt: skip
+            )
         )
         return out
 
@@ -328,10 +332,11 @@ class NetlinkSource:
             stdout_inode=image.stdio[1], stderr_inode=image.stdio[2],
         )  # fmt: skip
 
-    def _fact(self, kind: type[Any], now: int, cpu: int, **fields: Any) -> Any:
+    def _fact(self, kind: type[Any], now: int, cpu: int, **fields: Any) -> Event:
+        """A record; what is not named is zero or empty: not known by this source."""
         self._sequence += 1
-        blank: dict[str, Any] = {name: _BLANK[kind][name] for name in _BLANK[kind]}
-        return kind(**(blank | {"time_boottime_ns": now, "sequence": self._sequence, "cpu": cpu} | fields))
+        found: Event = kind(**(_BLANK[kind] | {"time_boottime_ns": now, "sequence": self._sequence, "cpu": cpu} | fields))
+        return found
 
     # -- taskstats
 
@@ -392,7 +397,7 @@ class NetlinkSource:
                             local_port=entry["idiag_sport"],
                             unacknowledged_bytes=entry["idiag_wqueue"],
                             unread_bytes=entry["idiag_rqueue"],
-                        )  # fmt: skip
+                        )
                     )
         return out
 
@@ -465,8 +470,6 @@ def _taskstats() -> socket.socket | None:
 
 
 def _blank(kind: type[Any]) -> dict[str, Any]:
-    import msgspec
-
     defaults: dict[Any, Any] = {int: 0, str: "", ProcessKey: NOBODY}
     return {field.name: defaults.get(field.type, ()) for field in msgspec.structs.fields(kind)}
 

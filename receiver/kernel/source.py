@@ -7,7 +7,7 @@ import contextlib
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -27,6 +27,7 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bulk_ring_bytes: int = 1 << 20
     drain_interval_seconds: float = 0.1
     batch_records: int = 2048
+    source: Literal["auto", "ebpf", "netlink"] = "auto"  # auto: netlink where eBPF is refused
     limits: KernelLimits = KernelLimits()
 
 
@@ -36,6 +37,8 @@ Deliver = Callable[[Batch, int], None]  # records in order, and when they were r
 
 class LiveSource:
     """Attaches on construction. Single-threaded: everything runs on the event loop, in slices of at most one batch."""
+
+    name = "ebpf"
 
     def __init__(self, config: SourceConfig, *, drops: bool = False) -> None:
         """`drops`: we shall have no privileges later, so a helper that keeps two of them is started now."""

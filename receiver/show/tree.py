@@ -95,7 +95,9 @@ class Painter:
         return f"{style}{text}{_RESET}" if self.colour else text
 
 
-def summary(execution: Execution, view: RunView, losses: dict[tuple[str, str], int], *, colour: bool) -> str:
+def summary(
+    execution: Execution, view: RunView, losses: dict[tuple[str, str], int], blind: Iterable[str] = (), *, colour: bool
+) -> str:
     """The tree, the findings, and what could not be seen."""
     paint = Painter(colour)
     good = execution.result == "success"
@@ -120,6 +122,7 @@ def summary(execution: Execution, view: RunView, losses: dict[tuple[str, str], i
         lines.append(f"  … and {execution.findings_dropped} more findings")
     for (kind, reason), count in losses.items():
         lines.append(paint(f"  not seen: {count} {kind} events were lost ({reason})", _YELLOW))
+    lines += [paint(f"  not visible here: {printable(what)}", _YELLOW) for what in blind]
     return "\n".join(lines)
 
 
@@ -181,7 +184,7 @@ def _findings(findings: Iterable[Finding], start_ns: int, paint: Painter) -> lis
     return out or ["  no findings"]
 
 
-def as_json(execution: Execution, view: RunView, losses: dict[tuple[str, str], int]) -> dict[str, Any]:
+def as_json(execution: Execution, view: RunView, losses: dict[tuple[str, str], int], blind: Iterable[str] = ()) -> dict[str, Any]:
     """The same facts for programs."""
     identity = execution.identity
     return {
@@ -211,6 +214,7 @@ def as_json(execution: Execution, view: RunView, losses: dict[tuple[str, str], i
         ],
         "completeness": {
             "lost": [{"kind": k, "reason": r, "count": n} for (k, r), n in losses.items()],
+            "blind": list(blind),
             "rows_left_out": view.left_out,
         },
     }  # fmt: skip

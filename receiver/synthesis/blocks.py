@@ -58,6 +58,8 @@ class Blocks:
                 sc.OS_TYPE: "linux",
                 sc.SERVICE_INSTANCE_ID: self.host.name,
             }
+            if self.host.source != "ebpf":
+                base[sc.PIPELINE_OBSERVER_SOURCE] = self.host.source
             base |= dict(self._resource_attributes)
             block = self._resources[system] = Block(tuple(base.items()))
         return block

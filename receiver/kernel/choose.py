@@ -1,0 +1,30 @@
+"""Which source: eBPF where the kernel lets us, else netlink where we may listen to it, said aloud."""
+
+from __future__ import annotations
+
+import logging
+
+from receiver.errors import KwitnessError, PrivilegeError, UnavailableError
+from receiver.kernel.netlink import NetlinkSource
+from receiver.kernel.source import LiveSource, SourceConfig
+
+log = logging.getLogger("kwitness")
+Source = LiveSource | NetlinkSource
+
+
+def open_source(config: SourceConfig, *, drops: bool = False) -> Source:
+    """`config.source` is auto, ebpf or netlink. With auto the reason why eBPF is refused is what is raised when netlink is
+    refused, too: it is the one to mend."""
+    if config.source == "netlink":
+        return NetlinkSource(config)
+    try:
+        return LiveSource(config, drops=drops)
+    except (PrivilegeError, UnavailableError) as refused:
+        if config.source == "ebpf":
+            raise
+        try:
+            fallback = NetlinkSource(config)
+        except (KwitnessError, OSError):
+            raise refused from None
+        log.warning("eBPF is not to be had (%s): the process connector is used, and much stays invisible", refused)
+        return fallback

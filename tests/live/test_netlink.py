@@ -1,0 +1,208 @@
+"""The fallback source over the same workload as the BPF half, and the choice between the two."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from receiver.errors import PrivilegeError
+from receiver.events import Connection, EventKind, Exec, Existing, Exit, Fork, LossReason, OomKill, ProcessSample
+from receiver.kernel import choose
+from receiver.kernel.choose import open_source
+from receiver.kernel.decode import decode
+from receiver.kernel.netlink import NetlinkSource
+from receiver.kernel.proc import allowed
+from receiver.kernel.source import LiveSource, SourceConfig
+from receiver.redact import Redactor
+from tests.live.conftest import Witness, python
+from tests.live.test_commands import run
+
+pytestmark = pytest.mark.live
+
+
+class Listener(Witness):
+    """The same, without BPF."""
+
+    def __init__(self) -> None:
+        self.source = NetlinkSource(SourceConfig())  # type: ignore[assignment]
+        self.events = []
+
+
+@pytest.fixture(params=["ebpf", "netlink"])
+def either(request: pytest.FixtureRequest, live: None) -> Iterator[Witness]:
+    found = Witness() if request.param == "ebpf" else Listener()
+    yield found
+    found.source.close()
+
+
+def settle(witness: Witness, pid: int) -> Exit:
+    for _ in range(100):
+        if exits := witness.of(pid, Exit):
+            return exits[0]
+        time.sleep(0.01)
+    raise AssertionError("no exit")
+
+
+def test_the_same_workload_gives_the_same_lifecycle(either: Witness) -> None:
+    child = subprocess.Popen(
+        ["/bin/sh", "-c", "sleep 0.2; sh -c 'sleep 0.2; exit 3'; sh -c 'kill -9 $$'; true"],
+        env={"AIRFLOW_CTX_DAG_ID": "etl", "AIRFLOW_CTX_API_TOKEN": "hush", "SECRET": "hush"},
+    )
+    time.sleep(0.1)
+    either.drain()  # as a service would, while they live
+    for _ in range(6):
+        time.sleep(0.1)
+        either.drain()
+    child.wait()
+    end = settle(either, child.pid)
+    below = either.descendants(child.pid)
+    statuses = sorted(e.wait_status for e in either.all(Exit) if e.process.tgid in below)
+    assert end.wait_status == 0
+    assert statuses == [0, 0, 9, 3 << 8]
+    commands = {e.argv for e in either.all(Exec) if e.process.tgid in below}
+    assert ("sleep", "0.2") in commands and ("sh", "-c", "sleep 0.2; exit 3") in commands
+    first = either.of(child.pid, Exec)[0]
+    assert first.environ == ("AIRFLOW_CTX_DAG_ID=etl",)
+    assert first.executable.endswith(("/dash", "/sh", "/bash"))
+    assert all(f.process.start_boottime_ns <= f.time_boottime_ns + 20_000_000 for f in either.all(Fork))
+
+
+def test_what_a_process_had_used(either: Witness, tmp_path: Path) -> None:
+    child = python(
+        """
+import os, sys, threading, time
+d = bytearray(40 << 20); d[::4096] = b"x" * len(d[::4096])
+def burn():
+    while time.thread_time() < 0.2: pass
+t = threading.Thread(target=burn); t.start(); burn(); t.join()
+f = os.open(sys.argv[1], 65)
+os.write(f, b"x" * 50_000)
+""",
+        str(tmp_path / "o"),
+    )
+    child.wait()
+    end = settle(either, child.pid)
+    assert 0.38 < end.cpu_runtime_ns / 1e9 < 2
+    assert 40 << 20 < end.peak_rss_bytes < 80 << 20
+    assert 50_000 - 1024 <= end.write_call_bytes < 60_000  # taskstats counts in whole KiB
+
+
+def test_an_oom_kill_is_told_by_its_cgroup(either: Witness, memory_cgroup: Path) -> None:
+    child = python("input(); d = bytearray(200 << 20); d[::4096] = b'x' * len(d[::4096])", stdin=subprocess.PIPE)
+    (memory_cgroup / "cgroup.procs").write_text(str(child.pid))
+    either.drain()
+    if isinstance(either, Listener):
+        either.source._remember_group(child.pid, "/" + memory_cgroup.name)  # type: ignore[attr-defined]
+    child.communicate("\n")
+    settle(either, child.pid)
+    kill = either.one(child.pid, OomKill)
+    assert kill.memory_cgroup == "/" + memory_cgroup.name
+    assert kill.limit_bytes == 48 << 20
+
+
+def test_a_plain_kill_is_no_oom_kill(either: Witness, memory_cgroup: Path) -> None:
+    child = python("input()", stdin=subprocess.PIPE)
+    (memory_cgroup / "cgroup.procs").write_text(str(child.pid))
+    either.drain()
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert settle(either, child.pid).wait_status == 9
+    assert either.of(child.pid, OomKill) == []
+
+
+def test_samples_of_both_agree_with_proc(either: Witness) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with either.source.watching_self():
+            child = python(
+                "import socket, sys; c = socket.create_connection(('127.0.0.1', int(sys.argv[1])));"
+                "d = bytearray(30 << 20); d[::4096] = b'x' * len(d[::4096]); print('up', flush=True); input()",
+                str(server.getsockname()[1]), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            )  # fmt: skip
+            assert child.stdout is not None and child.stdout.readline() == "up\n"
+            either.drain()
+        there, _ = server.accept()
+        found = [decode(raw, Redactor("off")) for raw in either.source.sample()]
+        own = [e for e in found if isinstance(e, ProcessSample) and e.process.tgid == child.pid]
+        links = [e for e in found if isinstance(e, Connection) and e.process.tgid == child.pid]
+        assert len(own) == 1 and 30 << 20 < own[0].anon_bytes < 60 << 20 and own[0].threads == 1
+        assert [e.peer_port for e in links] == [server.getsockname()[1]]
+        child.communicate("\n")
+        there.close()
+
+
+def test_what_lives_already_is_listed_once(either: Witness) -> None:
+    child = python("input()", stdin=subprocess.PIPE)
+    time.sleep(0.1)
+    own = [
+        e for raw in either.source.existing() if isinstance(e := decode(raw, Redactor()), Existing) and e.process.tgid == child.pid
+    ]
+    child.communicate("\n")
+    assert len(own) == 1 and own[0].argv[-1] == "input()" and own[0].parent.tgid == os.getpid()
+
+
+def test_the_ledger_of_the_fallback_closes(live: None) -> None:
+    listener = Listener()
+    python("pass").wait()
+    time.sleep(0.05)
+    events = listener.drain()
+    ledger = listener.source.ledger()
+    for kind in (EventKind.FORK, EventKind.EXEC, EventKind.EXIT):
+        decoded = sum(type(e).__name__.upper() == kind.name for e in events)
+        assert ledger.submitted[kind] == decoded
+        assert ledger.seen[kind] == decoded + sum(ledger.filtered[kind]) + sum(ledger.lost[kind])
+    listener.source.close()
+
+
+def test_an_overflow_is_counted_as_a_loss(live: None) -> None:
+    listener = Listener()
+    listener.source._connector.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # type: ignore[attr-defined]
+    for _ in range(200):
+        subprocess.run(["/bin/true"], check=True)
+    listener.drain()
+    assert listener.source.ledger().lost[EventKind.FORK][LossReason.RING_FULL] > 0
+    listener.source.close()
+
+
+def test_auto_falls_back_and_says_so(live: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def refused(*_: object, **__: object) -> LiveSource:
+        raise PrivilegeError("CAP_BPF missing")
+
+    monkeypatch.setattr(choose, "LiveSource", refused)
+    with caplog.at_level("WARNING", "kwitness"):
+        source = open_source(SourceConfig())
+    assert isinstance(source, NetlinkSource) and "CAP_BPF missing" in caplog.text
+    source.close()
+    with pytest.raises(PrivilegeError):
+        open_source(SourceConfig(source="ebpf"))
+
+
+def test_a_run_without_ebpf_says_what_it_cannot_see(live: None) -> None:
+    done = run("run", "--source", "netlink", "--json", "--", "sh", "-c", "sleep 0.1; exit 4")
+    facts = json.loads(done.stdout)
+    assert done.returncode == 4 and facts["execution"]["outcome"] == "failure"
+    assert any("who killed whom" in what for what in facts["completeness"]["blind"])
+
+
+def test_net_admin_alone_is_enough_for_the_fallback(live: None) -> None:
+    caps = ["setpriv", "--bounding-set=-all,+net_admin", "--inh-caps=-all"]
+    done = subprocess.run(
+        [*caps, *KWITNESS, "run", "--json", "--", "sh", "-c", "exit 4"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 4, done.stderr
+    assert "CAP_BPF" in done.stderr and json.loads(done.stdout)["completeness"]["blind"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "passes"),
+    [("AIRFLOW_CTX_DAG_ID=x", True), ("AIRFLOW_CTX_MY_TOKEN=x", False), ("TRACEPARENT=x", True), ("PATH=x", False), ("X", False)],
+)
+def test_the_allow_list_is_the_kernel_halfs(entry: str, passes: bool) -> None:
+    assert allowed(entry) is passes
