@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The front door for system calls: attached only while something is watched.
+/* The front doors for system calls, attached only while something is watched; one of the two is chosen at load.
  *
- * One program on raw sys_exit and not one per call: measured (docs/performance.md), any syscall tracepoint puts every call
- * of the host on the slow path, after which one typed program costs less per hooked call than a tracepoint of its own, needs
- * no tracefs, sees every failing call, and comes and goes in one step. At the exit the descriptor is looked up in the
- * kernel's own table, so no string of the caller's has to be believed for a file that was opened. */
+ * sys_exit: one program on the raw tracepoint and not one per call. Measured (docs/performance.md), any syscall tracepoint
+ * puts every call of the host on the slow path, after which one typed program costs less per hooked call than a tracepoint of
+ * its own, needs no tracefs, sees every failing call, and comes and goes in one step.
+ *
+ * fexit: where the kernel has trampolines on functions, one program for each call that we handle. All other calls, and other
+ * processes' all other work, pay nothing; failures of calls that are not in the list stay unseen.
+ *
+ * Either way the handler runs at the call's end: the descriptor is looked up in the kernel's own table, so no string of the
+ * caller's has to be believed for a file that was opened. */
 #include "errors.bpf.h"
 #include "socket.bpf.h"
 
@@ -151,17 +156,13 @@ static __always_inline void on_failed_call(struct pt_regs *regs, struct task_str
 	on_failure(number << 8 | handler, error, ARG1(regs), ARG2(regs));
 }
 
-SEC("tp_btf/sys_exit")
-int BPF_PROG(on_call, struct pt_regs *regs, long result)
+static __always_inline int on_call_end(struct pt_regs *regs, u32 number, long result)
 {
 	u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	struct task_struct *task;
-	u32 number, handler;
+	u32 handler;
 
-	if (!is_watched(tgid) || is_self(tgid))
-		return 0;
-	number = NUMBER(regs);
-	if (number >= CALL_NUMBERS)
+	if (!is_watched(tgid) || is_self(tgid) || number >= CALL_NUMBERS)
 		return 0;
 	handler = handlers[number];
 	if (result < 0 && result >= -LAST_ERRNO) {
@@ -189,6 +190,98 @@ int BPF_PROG(on_call, struct pt_regs *regs, long result)
 		on_file_call(regs, task, tgid, handler, result);
 	return 0;
 }
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(on_call, struct pt_regs *regs, long result)
+{
+	return on_call_end(regs, NUMBER(regs), result);
+}
+
+#define __NR_sendfile64 __NR_sendfile /* what the kernel calls the function */
+
+/* The number is a constant here: the compiler drops what other calls' handlers would do. */
+#if defined(__TARGET_ARCH_x86)
+#define DOOR(name)                                                   \
+	SEC("fexit/__x64_sys_" #name)                                \
+	int BPF_PROG(door_##name, struct pt_regs *regs, long result) \
+	{                                                            \
+		return on_call_end(regs, __NR_##name, result);       \
+	}
+#else
+#define DOOR(name)                                                   \
+	SEC("fexit/__arm64_sys_" #name)                              \
+	int BPF_PROG(door_##name, struct pt_regs *regs, long result) \
+	{                                                            \
+		return on_call_end(regs, __NR_##name, result);       \
+	}
+#endif
+
+#if defined(__NR_open)
+DOOR(open)
+DOOR(creat)
+DOOR(rename)
+DOOR(unlink)
+DOOR(rmdir)
+DOOR(link)
+DOOR(symlink)
+DOOR(mkdir)
+DOOR(chmod)
+DOOR(chown)
+DOOR(lchown)
+DOOR(dup2)
+#endif
+DOOR(openat)
+DOOR(openat2)
+DOOR(close)
+DOOR(read)
+DOOR(pread64)
+DOOR(readv)
+DOOR(preadv)
+DOOR(preadv2)
+DOOR(write)
+DOOR(pwrite64)
+DOOR(writev)
+DOOR(pwritev)
+DOOR(pwritev2)
+DOOR(sendfile64)
+DOOR(copy_file_range)
+DOOR(splice)
+DOOR(fsync)
+DOOR(fdatasync)
+DOOR(renameat)
+DOOR(renameat2)
+DOOR(unlinkat)
+DOOR(truncate)
+DOOR(ftruncate)
+DOOR(linkat)
+DOOR(symlinkat)
+DOOR(mkdirat)
+DOOR(fchmod)
+DOOR(fchmodat)
+DOOR(fchown)
+DOOR(fchownat)
+DOOR(mmap)
+DOOR(dup)
+DOOR(dup3)
+DOOR(fcntl)
+DOOR(close_range)
+DOOR(execve)
+DOOR(clone)
+DOOR(clone3)
+DOOR(flock)
+DOOR(connect)
+DOOR(accept)
+DOOR(accept4)
+DOOR(bind)
+DOOR(sendto)
+DOOR(sendmsg)
+DOOR(sendmmsg)
+DOOR(recvfrom)
+DOOR(recvmsg)
+DOOR(recvmmsg)
+DOOR(socket)
+DOOR(pipe2)
+DOOR(io_uring_enter)
 
 #define FILE_LOCK_DEFERRED 1 /* include/linux/filelock.h: somebody holds it, the caller waits */
 

@@ -63,6 +63,7 @@ def check(args: argparse.Namespace) -> int:
         probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16)
         try:
             probes.attach()
+            probes.attach_calls()  # as for a task: what is refused should show here
             coverage = probes.coverage()
         finally:
             probes.close()

@@ -38,6 +38,8 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_program__fd": (c.c_int, (c.c_void_p,)),
     "bpf_link__destroy": (c.c_int, (c.c_void_p,)),
     "bpf_link__fd": (c.c_int, (c.c_void_p,)),
+    "bpf_prog_load": (c.c_int, (c.c_int, c.c_char_p, c.c_char_p, c.c_char_p, c.c_size_t, c.c_void_p)),
+    "bpf_raw_tracepoint_open": (c.c_int, (c.c_char_p, c.c_int)),
     "bpf_iter_create": (c.c_int, (c.c_int,)),
     "bpf_map__fd": (c.c_int, (c.c_void_p,)),
     "bpf_map__name": (c.c_char_p, (c.c_void_p,)),
@@ -57,7 +59,19 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "btf__type_by_id": (c.c_void_p, (c.c_void_p, c.c_uint32)),
     "btf__name_by_offset": (c.c_char_p, (c.c_void_p, c.c_uint32)),
 }
-_BTF_TYPEDEF, _BTF_DATASEC = 8, 15
+_BPF_PROG_TYPE_TRACING, _BPF_TRACE_FEXIT = 26, 25  # include/uapi/linux/bpf.h
+_RETURN_ZERO = bytes.fromhex("b7000000000000009500000000000000")  # r0 = 0; exit
+_BTF_TYPEDEF, _BTF_FUNC, _BTF_DATASEC = 8, 12, 15
+
+
+class _ProgLoadOpts(c.Structure):
+    """The beginning of struct bpf_prog_load_opts, bpf.h; `sz` tells libbpf where ours ends."""
+
+    _fields_ = [
+        ("sz", c.c_size_t), ("attempts", c.c_int), ("expected_attach_type", c.c_int), ("prog_btf_fd", c.c_uint32),
+        ("prog_flags", c.c_uint32), ("prog_ifindex", c.c_uint32), ("kern_version", c.c_uint32), ("attach_btf_id", c.c_uint32),
+        ("attach_prog_fd", c.c_uint32), ("attach_btf_obj_fd", c.c_uint32),
+    ]  # fmt: skip
 
 
 class _IterAttachOpts(c.Structure):
@@ -131,6 +145,27 @@ class Library:
             return {name: self._arguments(btf, typedef) for name, typedef in found.items() if typedef >= 0}
         finally:
             self.btf__free(btf)
+
+    def takes_fexit(self, function: str) -> bool:
+        """Whether this kernel loads and attaches a program on a function: it is tried with one that does nothing. Having
+        the symbols says little: it may be compiled in and still be refused."""
+        btf = self.pointer(self.btf__load_vmlinux_btf(), "reading the kernel's BTF")
+        try:
+            target = self.btf__find_by_name_kind(btf, function.encode(), _BTF_FUNC)
+        finally:
+            self.btf__free(btf)
+        if target < 0:
+            return False
+        options = _ProgLoadOpts(c.sizeof(_ProgLoadOpts), 0, _BPF_TRACE_FEXIT, 0, 0, 0, 0, target)
+        program = self.bpf_prog_load(_BPF_PROG_TYPE_TRACING, b"probe", b"GPL", _RETURN_ZERO, 2, c.addressof(options))
+        if program < 0:
+            return False
+        link = self.bpf_raw_tracepoint_open(None, program)
+        os.close(program)
+        if link < 0:
+            return False
+        os.close(link)
+        return True
 
     def _arguments(self, btf: int, typedef_id: int) -> int:
         typedef = _BtfType.from_address(self.btf__type_by_id(btf, typedef_id))

@@ -193,9 +193,7 @@ def test_a_run_without_ebpf_says_what_it_cannot_see(live: None) -> None:
 
 def test_net_admin_alone_is_enough_for_the_fallback(live: None) -> None:
     caps = ["setpriv", "--bounding-set=-all,+net_admin", "--inh-caps=-all"]
-    done = subprocess.run(
-        [*caps, *KWITNESS, "run", "--json", "--", "sh", "-c", "exit 4"], capture_output=True, text=True, check=False
-    )
+    done = run("run", "--json", "--", "sh", "-c", "exit 4", before=caps)
     assert done.returncode == 4, done.stderr
     assert "CAP_BPF" in done.stderr and json.loads(done.stdout)["completeness"]["blind"]
 
