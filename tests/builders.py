@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -33,6 +34,13 @@ HOST = Host("00000000-0000-4000-8000-000000000001", "testhost", "5e55104e5e55")
 WALL_OFFSET_NS = 1_700_000_000_000_000_000
 MS = 1_000_000
 SELF = ProcessKey(7, 1)
+
+
+@cache
+def _blank(kind: type[Event]) -> dict[str, Any]:
+    """Zero or nothing for every field but those that `say` fills."""
+    found = {f.name: {int: 0, str: "", ProcessKey: NOBODY}.get(f.type, ()) for f in msgspec.structs.fields(kind)}
+    return {name: value for name, value in found.items() if name not in ("time_boottime_ns", "sequence", "cpu")}
 
 
 class Story:
@@ -135,12 +143,7 @@ class Story:
 
     def fact(self, kind: type[Event], key: ProcessKey, **fields: Any) -> None:
         """One record of any kind; what is not named is zero or empty."""
-        blank: dict[str, Any] = {}
-        for field in msgspec.structs.fields(kind):
-            blank[field.name] = {int: 0, str: "", ProcessKey: NOBODY}.get(field.type, ())
-        for name in ("time_boottime_ns", "sequence", "cpu"):
-            del blank[name]
-        self.say(kind, **(blank | {"process": key} | fields))
+        self.say(kind, **(_blank(kind) | {"process": key} | fields))
 
     def opens(self, key: ProcessKey, path: str, mode: int = os.O_RDONLY, *, inode: int = 7, size: int = 0, **other: Any) -> int:
         """Gives the open id."""

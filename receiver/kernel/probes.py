@@ -191,15 +191,15 @@ class Probes:
         bulk_bytes: int,
         environment: Iterable[str] = ENVIRONMENT,
         limits: KernelLimits | None = None,
-        door: str = "",
+        door: str = "auto",
     ) -> None:
-        """`door`: fexit or sys_exit; without a word the cheaper one that this kernel has."""
+        """`door`: fexit or sys_exit; auto: the cheaper one that this kernel has."""
         preflight()
         self.limits = limits or KernelLimits()
         self.library = Library()
         self._refused: dict[str, str] = {}
         arguments = self.library.tracepoint_arguments({hook.tracepoint for hook in HOOKS if hook.tracepoint and not hook.iterator})
-        self.door = door or ("fexit" if self.library.takes_fexit("__x64_sys_socket") else "sys_exit")
+        self.door = door if door != "auto" else ("fexit" if self.library.takes_fexit("__x64_sys_socket") else "sys_exit")
         for hook in HOOKS:
             if hook.door and hook.door != self.door:
                 self._refused[hook.program] = f"the {self.door} door is used"

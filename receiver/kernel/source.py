@@ -28,6 +28,7 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain_interval_seconds: float = 0.1
     batch_records: int = 2048
     source: Literal["auto", "ebpf", "netlink"] = "auto"  # auto: netlink where eBPF is refused
+    door: Literal["auto", "fexit", "sys_exit"] = "auto"  # how system calls are seen; auto: the cheaper one that there is
     limits: KernelLimits = KernelLimits()
 
 
@@ -44,7 +45,9 @@ class LiveSource:
         """`drops`: we shall have no privileges later, so a helper that keeps two of them is started now."""
         self.config = config
         self._helper: Helper | None = None
-        self._probes = Probes(lifecycle_bytes=config.lifecycle_ring_bytes, bulk_bytes=config.bulk_ring_bytes, limits=config.limits)
+        self._probes = Probes(
+            lifecycle_bytes=config.lifecycle_ring_bytes, bulk_bytes=config.bulk_ring_bytes, limits=config.limits, door=config.door
+        )
         library = self._probes.library
         self._cpus = library.possible_cpus()
         self._rings: list[Ring] = []

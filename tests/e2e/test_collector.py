@@ -234,3 +234,35 @@ def test_ctrl_c_reaches_the_command_and_its_status_comes_back(live: None, tmp_pa
     out, _ = observer.communicate(timeout=30)
     assert observer.returncode == 42
     assert json.loads(out)["execution"]["outcome"] == "failure"
+
+
+def test_a_torn_file_is_followed_from_its_writer_to_its_reader(collector: Collector, tmp_path: Path) -> None:
+    """The service has no privileges any more when the first task starts: its helper opens the door for system calls."""
+    service, _ = serve(tmp_path, collector)
+    warm = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(1.5)"], env=airflow("warm"))
+    time.sleep(0.7)  # by now a living task has the calls followed
+    write = (
+        "import os, signal, sys; f = open(sys.argv[1], 'w'); f.write('x' * 9000); f.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    out = tmp_path / "users.csv"
+    assert subprocess.run([sys.executable, "-I", "-S", "-c", write, out], env=airflow("transform"), check=False).returncode == -9
+    read = "import sys; print(len(open(sys.argv[1]).read()))"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", read, out], env=airflow("check"), check=False, capture_output=True, text=True
+    )
+    assert done.stdout == "9000\n"
+    warm.wait()
+    time.sleep(2.5)
+    stop(service)
+    collector.stop()
+    assert collector.violations() == []
+    tasks = {s["name"]: s for s in collector.spans() if s["name"].startswith("task ")}
+    link = [k for k in tasks["task check"]["links"] if k["spanId"] == tasks["task transform"]["spanId"]]
+    assert len(link) == 1 and link[0]["attributes"][0]["value"]["stringValue"] == "reads_from"
+    (torn,) = [r for r in collector.logs() if r["eventName"] == "file.partial_write"]
+    (tainted,) = [r for r in collector.logs() if r["eventName"] == "file.tainted_read"]
+    assert torn["values"]["file.path"] == tainted["values"]["file.path"] == str(out)
+    assert tainted["values"]["file.taint.writer.task.name"] == "transform"
+    assert tainted["values"]["file.taint.trace_id"] == tasks["task transform"]["traceId"]
+    points = collector.metrics()["pipeline.file.tainted_reads"]["sum"]["dataPoints"]
+    assert [int(p["asInt"]) for p in points] == [1]

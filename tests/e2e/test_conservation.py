@@ -129,3 +129,67 @@ async def test_what_a_full_ring_loses_is_counted_to_the_record(collector: Collec
     points = collector.metrics()["pipeline.observer.events_lost"]["sum"]["dataPoints"]
     assert sum(int(p["asInt"]) for p in points) == sum(losses.values())
     assert collector.violations() == []
+
+
+FILES, CONNECTIONS, DENIED = 40, 30, 25
+ACTIVITY = f"""
+import os, socket, sys
+os.chdir(sys.argv[1])
+for n in range({FILES}):
+    with open(f"{{n}}.tmp", "w") as f: f.write("x" * n)
+    os.rename(f"{{n}}.tmp", f"{{n}}")
+    open(f"{{n}}").read()
+server = socket.create_server(("127.0.0.1", 0))
+for _ in range({CONNECTIONS}):
+    client = socket.create_connection(server.getsockname())
+    there, _ = server.accept()
+    client.sendall(b"q"); there.recv(1); there.sendall(b"a"); client.recv(1)
+    client.close(); there.recv(1); there.close()
+os.setresuid(65534, 65534, 65534)
+for _ in range({DENIED}):
+    try: os.open("/proc/1/environ", os.O_RDONLY)
+    except PermissionError: pass
+if os.fork() == 0: os._exit(0)
+os.wait()
+"""
+
+
+async def test_the_ledger_closes_for_what_processes_do(collector: Collector, tmp_path: Path) -> None:
+    """Files, changes of names, connections, failing calls and samples: kernel, core, queue and Collector agree."""
+    hub = Hub(from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.http}"}), "test")
+    observer = Observer(SourceConfig(drain_interval_seconds=0.02), CoreOptions(), hub)
+    observer.start()
+    with observer.source.watching_self():
+        oracle = await asyncio.create_subprocess_exec(sys.executable, "-I", "-S", "-c", ACTIVITY, str(tmp_path))
+    observer.session.watch(Watch(oracle.pid, os.getpid(), "oracle"), boottime_ns())
+    running = asyncio.create_task(observer.run())
+    observer.tick()
+    assert await oracle.wait() == 0
+    await asyncio.sleep(0.05)
+    observer.tick()
+    observer.stop.set()
+    await running
+    observer.end()
+    close_ledger(observer)
+    assert losses_of(observer.source.ledger()) == {}
+    counts = observer.core.counts
+    assert counts["file_opened"] == counts["file_closed"] >= 2 * FILES
+    assert counts["file_changed"] == FILES
+    assert counts["call_failed"] == 3  # at 1, at 16, and the last word: 25
+    assert counts["connection"] >= 4 * CONNECTIONS  # both ends, made and closed
+    execution = observer.core.watched(oracle.pid)
+    assert execution is not None
+    assert {v.path for v in execution.outputs} == {str(tmp_path / str(n)) for n in range(1, FILES)}
+    await observer.close(10)
+    assert observer.hub
+    collector.stop()
+    received = {"traces": len(collector.spans()), "logs": len(collector.logs())}
+    for pipeline in observer.hub.pipelines:
+        assert pipeline.queue.enqueued == pipeline.exported
+        if pipeline.signal in received:
+            assert received[pipeline.signal] == pipeline.exported
+    sent = collector.metrics()["pipeline.task.network.io"]["sum"]["dataPoints"]
+    assert sum(int(p["asInt"]) for p in sent) == 4 * CONNECTIONS  # a byte each way, told by both ends
+    failed = collector.metrics()["pipeline.task.failed_calls"]["sum"]["dataPoints"]
+    assert sum(int(p["asInt"]) for p in failed) == DENIED
+    assert collector.violations() == []

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import pytest
 
 from receiver.events import Event, Fork, ProcessKey
@@ -18,6 +19,7 @@ from receiver.kernel.source import LiveSource, SourceConfig
 from receiver.redact import Redactor
 
 E = TypeVar("E", bound=Event)
+DOOR = os.environ.get("KWITNESS_DOOR", "auto")  # tools/kernels.sh tries both
 V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 
 
@@ -25,7 +27,7 @@ class Witness:
     """Drains on demand; `of` gives the events of one process and what it forked."""
 
     def __init__(self, config: SourceConfig | None = None) -> None:
-        self.source = LiveSource(config or SourceConfig())
+        self.source = LiveSource(msgspec.structs.replace(config or SourceConfig(), door=DOOR))
         self.events: list[Event] = []
 
     def drain(self) -> list[Event]:
