@@ -4,14 +4,15 @@ Four layers, one direction, imports downwards only (`make lint` checks it):
 
     kernel/        what happened?   eBPF programs' records as bytes, their decoding, the clock
     attribution/   whose was it?    the process tree, identities held by its subtrees
-    timeline/      in what order?   runs and task attempts
+    timeline/      in what order?   runs and task attempts, files and their versions, connections, usage over time
     detect/        what went wrong? findings that cite kernel events
     synthesis/     what would the silent component have told us? spans, log records, metrics
+    activity/      what watched processes do between start and end: facts to tables, and to findings where they matter
     core           all of it as one plain synchronous object: feed, tick, finish, take
     export/        signals to OTLP: encoding, queue, retry, transports; knows nothing of the core
     session        the one door to the core, for life and for replays; recording keeps what goes through it
     app            puts source, session and exporters together, and keeps them going
     commands       what `kwitness check | run | record | replay | serve | events` do
 
-Asyncio lives in app, commands, admin, export and kernel/source only; ctypes in kernel/ only.
+Asyncio lives in app, commands, admin, export and kernel/{source,netlink} only; ctypes in kernel/ only.
 """

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from receiver.errors import ConfigError
+from receiver.kernel.probes import KernelLimits
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions
 
@@ -92,6 +93,7 @@ def _check(config: ServeConfig, path: Path) -> None:
         raise ConfigError(f"{path}: kernel.drain_interval_seconds must be from 0.005 to 5")
     if not 1 <= config.kernel.batch_records <= 65_536:
         raise ConfigError(f"{path}: kernel.batch_records must be from 1 to 65536")
+    _check_limits(config.kernel.limits, path)
     if config.core.process_limit < 1024:
         raise ConfigError(f"{path}: core.process_limit must be at least 1024")
     for name in ("linger_seconds", "task_grace_seconds", "run_grace_seconds", "heartbeat_seconds", "stall_seconds", "hang_seconds"):
@@ -101,3 +103,19 @@ def _check(config: ServeConfig, path: Path) -> None:
         raise ConfigError(f"{path}: admin.port must be from 0 to 65535")
     if config.admin.port and config.admin.host not in ("127.0.0.1", "::1", "localhost"):
         raise ConfigError(f"{path}: admin.host = {config.admin.host!r}: only loopback addresses are served")
+
+
+def _check_limits(limits: KernelLimits, path: Path) -> None:
+    """What fits the kernel half's tables (bpf/maps.bpf.h)."""
+    for name in ("files_per_process", "changes_per_process"):
+        if not 0 <= getattr(limits, name) <= 65_536:
+            raise ConfigError(f"{path}: kernel.limits.{name} must be from 0 to 65536")
+    for name, most in (("noise_prefixes", 63), ("noise_suffixes", 15), ("noise_components", 15)):
+        entries = getattr(limits, name)
+        if len(entries) > 128:
+            raise ConfigError(f"{path}: kernel.limits.{name} has {len(entries)} entries, there is room for 128")
+        for entry in entries:
+            if not 0 < len(entry.removeprefix("!").encode()) <= most:
+                raise ConfigError(f"{path}: kernel.limits.{name}: {entry!r} must have 1 to {most} bytes")
+    if bad := [s for s in limits.noise_suffixes if not s.startswith(".") or "." in s[1:]]:
+        raise ConfigError(f"{path}: kernel.limits.noise_suffixes: {bad[0]!r} must be a dot and what follows the last one")

@@ -14,7 +14,7 @@ MIB = 1 << 20
 
 
 def test_100_000_files_50_000_connections_10_000_processes() -> None:
-    """All alive at once, all of one task. The figure is Python's own memory for the core's tables, twice what was measured (177 MiB)."""
+    """All alive at once, all of one task. The figure is Python's own memory; the bound is twice what was measured (177 MiB)."""
     story = Story(CoreOptions(process_limit=20_000))
     root = story.command("bash", "-c", "x")
     gc.collect()

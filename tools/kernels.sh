@@ -10,7 +10,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/kwitness/kernels
 mkdir -p "$cache"
 patterns=("$@")
 [ ${#patterns[@]} -gt 0 ] || patterns=(6.1 6.12)
-tests=${KWITNESS_KERNEL_TESTS:-tests/live/test_lifecycle.py tests/live/test_deaths.py tests/live/test_files.py tests/live/test_network.py tests/live/test_samples.py}
+tests=${KWITNESS_KERNEL_TESTS:-tests/live/test_files.py tests/live/test_network.py tests/live/test_samples.py tests/live/test_deaths.py tests/live/test_lifecycle.py}
 doors=${KWITNESS_KERNEL_DOORS:-fexit sys_exit}
 failed=0
 
@@ -68,7 +68,7 @@ for pattern in "${patterns[@]}"; do
 	initramfs "$cache/$package"
 	for door in $doors; do
 		echo "== $package, door $door"
-		command="cd $PWD && HOME=/tmp HYPOTHESIS_STORAGE_DIRECTORY=/tmp/h PYTHONDONTWRITEBYTECODE=1 KWITNESS_DOOR=$door KWITNESS_TEST_REQUIRE=live \
+		command="cd $PWD && HOME=/tmp HYPOTHESIS_STORAGE_DIRECTORY=/tmp/h PYTHONDONTWRITEBYTECODE=1 KWITNESS_DOOR=$door KWITNESS_SHARED_SOURCE=1 KWITNESS_TEST_REQUIRE=live \
 timeout 900 .venv/bin/python -m pytest -q -p no:cacheprovider --basetemp=/tmp/pytest $tests"
 		log="$cache/$package-$door.log"
 		timeout 1200 qemu-system-x86_64 -M q35 -cpu max -m 3G -smp 2 -net none -display none -serial stdio -no-reboot \

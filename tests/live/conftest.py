@@ -26,8 +26,8 @@ V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 class Witness:
     """Drains on demand; `of` gives the events of one process and what it forked."""
 
-    def __init__(self, config: SourceConfig | None = None) -> None:
-        self.source = LiveSource(msgspec.structs.replace(config or SourceConfig(), door=DOOR))
+    def __init__(self, config: SourceConfig | None = None, source: LiveSource | None = None) -> None:
+        self.source = source or LiveSource(msgspec.structs.replace(config or SourceConfig(), door=DOOR))
         self.events: list[Event] = []
 
     def drain(self) -> list[Event]:
@@ -58,11 +58,28 @@ class Witness:
         return found - {pid}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_source() -> Iterator[LiveSource | None]:
+    """One attachment for all tests where loading takes long (an emulated machine); opened before descriptors are counted."""
+    if not os.environ.get("KWITNESS_SHARED_SOURCE"):
+        yield None
+        return
+    source = LiveSource(SourceConfig(door=DOOR))
+    source.watch([])
+    yield source
+    source.close()
+
+
 @pytest.fixture
-def witness(live: None) -> Iterator[Witness]:
-    found = Witness()
-    yield found
-    found.source.close()
+def witness(live: None, shared_source: LiveSource | None) -> Iterator[Witness]:
+    found = Witness(source=shared_source)
+    if shared_source is None:
+        yield found
+        found.source.close()
+    else:
+        found.drain()
+        found.events.clear()
+        yield found
 
 
 @pytest.fixture
