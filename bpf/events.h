@@ -547,7 +547,7 @@ struct event_thread_wait {
 	__u64 idle_ns; /* of the whole process, so far */
 	__u32 thread;
 	__u32 call_number;  /* ~0: none */
-	__u32 thread_state; /* 1 interruptible, 2 uninterruptible */
+	__u32 thread_state; /* bits of task->__state: 1 interruptible, 2 uninterruptible */
 	__u32 lock_holder;
 	__u32 child; /* any that lives */
 	__u16 waits_on;

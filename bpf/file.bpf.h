@@ -65,7 +65,8 @@ static __always_inline bool is_noise_name(struct scratch *s, struct dentry *dent
 		name += length - NOISE_SUFFIX_BYTES;
 		length = NOISE_SUFFIX_BYTES;
 	}
-	bpf_probe_read_kernel(s->chunk, length, name);
+	barrier_var(length); /* or the compiler drops the mask, which older verifiers need */
+	bpf_probe_read_kernel(s->chunk, length & (2 * NOISE_SUFFIX_BYTES - 1), name);
 	return has_noise_suffix(s, length);
 }
 

@@ -50,6 +50,7 @@ static __always_inline int prepend(struct path_walk *walk, const void *name, u32
 static __always_inline void compare_component(struct scratch *s, const void *name, u32 length)
 {
 	__builtin_memset(&s->component, 0, sizeof(s->component));
+	barrier_var(length); /* or the compiler drops the mask, which older verifiers need */
 	bpf_probe_read_kernel(&s->component, length & (NOISE_COMPONENT_BYTES - 1), name);
 	if (bpf_map_lookup_elem(&noise_components, &s->component))
 		s->in_noise = 1;

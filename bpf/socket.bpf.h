@@ -179,6 +179,7 @@ static __always_inline u16 append_unix_path(struct scratch *s, struct unix_addre
 
 	if (!room || length == 0 || length > 108)
 		return 0;
+	barrier_var(length); /* or the compiler drops the mask, which older verifiers need */
 	bpf_probe_read_kernel(room, length & 127, path);
 	if (room[0])
 		length = bpf_probe_read_kernel_str(room, 109, path) - 1;

@@ -68,6 +68,9 @@ class Observer:
         self._idle_since = 0.0
         self._metric_interval = hub.settings.metric_interval_seconds if hub else 60.0
         self._started_ns = 0
+        self._sample_interval = source.sample_interval_seconds
+        self._next_sample = 0.0
+        self._sample_seconds = 0.0
         self._wall_offset = wall_offset_ns()
         recorder = Recorder(record_to, Header(WIRES, self.host, self._wall_offset)) if record_to else None
         self.session = Session(self.core, recorder)
@@ -143,11 +146,21 @@ class Observer:
         if losses != self.core.losses:
             self.session.losses(losses, now)
             self.session.vanished(gone(self.core.living()), now)
-        if samples := self.source.sample():
-            self._deliver(samples, boottime_ns())
+        self._sample()
         self.session.tick(now)
         self._follow()
         self._flush()
+
+    def _sample(self) -> None:
+        """A look at what is watched, as often as was asked for; its own cost is a metric."""
+        start = time.monotonic()
+        if start < self._next_sample:
+            return
+        self._next_sample = start + self._sample_interval - TICK_SECONDS / 2  # ticks come a little late, not early
+        samples = self.source.sample()
+        self._sample_seconds += time.monotonic() - start
+        if samples:
+            self._deliver(samples, boottime_ns())
 
     def _check_clock(self) -> None:
         offset = wall_offset_ns()
@@ -184,7 +197,9 @@ class Observer:
             for reason, n in zip(FilterReason, counts, strict=True)
             if n and kind
         )
-        own = (Metric(*sc.METRIC_PIPELINE_OBSERVER_SKIPPED, skipped),)
+        own: tuple[Metric, ...] = (Metric(*sc.METRIC_PIPELINE_OBSERVER_SKIPPED, skipped),)
+        if self._sample_seconds:
+            own += (Metric(*sc.METRIC_PIPELINE_OBSERVER_SAMPLE_TIME, (Point((), self._sample_seconds),)),)
         return self.core.metrics() + own + (self.hub.metrics() if self.hub else ())
 
     def export_metrics(self) -> None:

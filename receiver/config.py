@@ -91,6 +91,8 @@ def _check(config: ServeConfig, path: Path) -> None:
             raise ConfigError(f"{path}: kernel.{name} = {size} must be a power of two from 4096 to 1073741824")
     if not 0.005 <= config.kernel.drain_interval_seconds <= 5:
         raise ConfigError(f"{path}: kernel.drain_interval_seconds must be from 0.005 to 5")
+    if not 1 <= config.kernel.sample_interval_seconds <= 3600:
+        raise ConfigError(f"{path}: kernel.sample_interval_seconds must be from 1 to 3600")
     if not 1 <= config.kernel.batch_records <= 65_536:
         raise ConfigError(f"{path}: kernel.batch_records must be from 1 to 65536")
     _check_limits(config.kernel.limits, path)

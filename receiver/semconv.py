@@ -228,6 +228,12 @@ METRIC_PIPELINE_OBSERVER_DROPS: Final = (
     "{event}",
     "Events that led to no signal and state that had to be forgotten.",
 )
+METRIC_PIPELINE_OBSERVER_SAMPLE_TIME: Final = (
+    "pipeline.observer.sample.time",
+    "counter",
+    "s",
+    "Time spent on looking at watched processes and their neighbours.",
+)
 METRIC_PIPELINE_OBSERVER_LAG: Final = ("pipeline.observer.lag", "histogram", "s", "Time from the kernel's stamp to our reading.")
 METRIC_PIPELINE_OBSERVER_QUEUE_DROPPED: Final = (
     "pipeline.observer.queue.dropped",

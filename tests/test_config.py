@@ -30,6 +30,7 @@ BAD = [
     ("[kernel]\nlifecycle_ring_bytes = 5000", "power of two"),
     ("[kernel]\nbulk_ring_bytes = 0", "power of two"),
     ("[kernel]\ndrain_interval_seconds = 0", "drain_interval_seconds must be"),
+    ("[kernel]\nsample_interval_seconds = 0", "sample_interval_seconds must be"),
     ("[kernel]\nbatch_records = 0", "batch_records must be"),
     ("[kernel]\nsource = 'bcc'", "line 2"),
     ("[kernel.limits]\nfiles_per_process = -1", "files_per_process must be from 0 to 65536"),

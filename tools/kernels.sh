@@ -70,6 +70,7 @@ for pattern in "${patterns[@]}"; do
 		echo "== $package, door $door"
 		command="cd $PWD && HOME=/tmp HYPOTHESIS_STORAGE_DIRECTORY=/tmp/h PYTHONDONTWRITEBYTECODE=1 KWITNESS_DOOR=$door KWITNESS_SHARED_SOURCE=1 KWITNESS_TEST_REQUIRE=live \
 timeout 900 .venv/bin/python -m pytest -q -p no:cacheprovider --basetemp=/tmp/pytest $tests"
+		[ -z "${KWITNESS_KERNEL_COMMAND:-}" ] || command="cd $PWD && HOME=/tmp KWITNESS_DOOR=$door $KWITNESS_KERNEL_COMMAND"
 		log="$cache/$package-$door.log"
 		timeout 1200 qemu-system-x86_64 -M q35 -cpu max -m 3G -smp 2 -net none -display none -serial stdio -no-reboot \
 			-kernel "$(find "$cache/$package/tree/boot" -name 'vmlinuz-*' | head -1)" -initrd "$cache/$package/initramfs.gz" \

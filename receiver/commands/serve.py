@@ -57,7 +57,7 @@ def _targets(hub: Hub, export: ExportSettings) -> str:
 
 def check(args: argparse.Namespace) -> int:
     """0 ready, 1 degraded, 2 cannot run."""
-    from receiver.kernel.probes import Probes
+    from receiver.kernel.probes import BLIND_SPOTS, Probes
 
     try:
         probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16)
@@ -72,10 +72,16 @@ def check(args: argparse.Namespace) -> int:
         return 2
     missing = [hook for hook in coverage if not hook.attached]
     if args.json:
-        print(json.dumps({"status": "degraded" if missing else "ready", "hooks": msgspec.to_builtins(coverage)}))
+        print(
+            json.dumps(
+                {"status": "degraded" if missing else "ready", "hooks": msgspec.to_builtins(coverage), "blind_spots": BLIND_SPOTS}
+            )
+        )
     else:
         for hook in coverage:
             state = "attached" if hook.attached else f"MISSING ({hook.why})"
             print(f"  {hook.hook:<28} {state:<10} {hook.blind}")
+        for what in BLIND_SPOTS:
+            print(f"  not visible anywhere: {what}")
         print(f"degraded: without {', '.join(h.hook for h in missing)}" if missing else "ready")
     return 1 if missing else 0

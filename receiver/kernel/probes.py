@@ -80,6 +80,13 @@ HOOKS = (
 )
 _ALTERNATIVES = {"on_exit": "on_exit_legacy", "on_exit_legacy": "on_exit"}
 
+# What no hook of ours sees on any kernel; a report says it of the processes and files that it concerns.
+BLIND_SPOTS = (
+    "bytes read or written through a mapping (the file is marked as mapped)",
+    "what io_uring reads and writes (its use is counted per process)",
+    "system calls by the 32-bit entry (counted)",
+)
+
 # Identifiers of runs and tasks. A name that ends in `_` allows everything below it, save names that look like a secret.
 ENVIRONMENT = (
     "AIRFLOW_CTX_", "TRACEPARENT", "TRACESTATE", "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OPENLINEAGE_NAMESPACE",

@@ -26,6 +26,7 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lifecycle_ring_bytes: int = 4 << 20
     bulk_ring_bytes: int = 1 << 20
     drain_interval_seconds: float = 0.1
+    sample_interval_seconds: float = 1.0
     batch_records: int = 2048
     source: Literal["auto", "ebpf", "netlink"] = "auto"  # auto: netlink where eBPF is refused
     door: Literal["auto", "fexit", "sys_exit"] = "auto"  # how system calls are seen; auto: the cheaper one that there is

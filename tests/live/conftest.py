@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 import pytest
@@ -19,7 +19,8 @@ from receiver.kernel.source import LiveSource, SourceConfig
 from receiver.redact import Redactor
 
 E = TypeVar("E", bound=Event)
-DOOR = os.environ.get("KWITNESS_DOOR", "auto")  # tools/kernels.sh tries both
+Door = Literal["auto", "fexit", "sys_exit"]
+DOOR = msgspec.convert(os.environ.get("KWITNESS_DOOR", "auto"), Door)  # tools/kernels.sh tries both
 V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 
 

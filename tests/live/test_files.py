@@ -383,3 +383,36 @@ def test_a_refused_lock_names_its_holder(watched: Watched, tmp_path: Path, how: 
     (failure,) = failures(watched, pid)
     assert (failure.call, failure.subject, failure.path) == (CallKind.LOCK, SubjectKind.LOCK, str(database))
     assert failure.holder.tgid == holder.pid
+
+
+def test_a_process_limit(watched: Watched) -> None:
+    group = Path(f"/sys/fs/cgroup/pids/kwitness-test-{os.getpid()}")
+    if not (group.parent / "cgroup.procs").exists():
+        pytest.skip("no pids controller of cgroup v1 here")
+    group.mkdir()
+    try:
+        (group / "pids.max").write_text("2")
+        child = watched.start(
+            """
+import os
+input()
+held = []
+try:
+    while True:
+        held.append(os.fork())
+        if not held[-1]: input()
+except BlockingIOError: pass
+for pid in held: os.kill(pid, 9); os.wait()
+""",
+            stdin=subprocess.PIPE,
+        )
+        (group / "cgroup.procs").write_text(str(child.pid))
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert child.wait() == 0
+        child.stdin.close()
+        (failure,) = failures(watched, child.pid)
+        assert (failure.call, failure.error) == (CallKind.CLONE, 11)
+    finally:
+        group.rmdir()

@@ -232,3 +232,34 @@ def test_a_neighbour_in_the_same_memory(watched: Watched, memory_cgroup: Path) -
     assert event.comm.startswith("python")
     victim.communicate("\n")
     neighbour.communicate("\n")
+
+
+def test_a_frozen_disk(watched: Watched, tmp_path: Path) -> None:
+    """A stalled storage, as NFS has them: the writer is in an uninterruptible wait."""
+    image, mount = tmp_path / "image", tmp_path / "disk"
+    mount.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(16 << 20)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, mount], check=True)
+    try:
+        child = watched.start(
+            "import os, sys; print('up', flush=True); input(); f = os.open(sys.argv[1], 65); os.write(f, b'x'); os.fsync(f)",
+            str(mount / "o"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        ready(child)
+        subprocess.run(["fsfreeze", "-f", mount], check=True)
+        try:
+            assert child.stdin is not None
+            child.stdin.write("\n")
+            child.stdin.flush()
+            time.sleep(0.2)
+            (sample,) = look(watched, child.pid, ProcessSample)
+            assert sample.disk_threads == 1
+            (wait,) = idle_looks(watched, child.pid)
+            assert wait_of(wait) == "disk" and wait.thread_state & 2
+        finally:
+            subprocess.run(["fsfreeze", "-u", mount], check=True)
+        child.communicate()
+    finally:
+        subprocess.run(["umount", mount], check=True)
