@@ -40,6 +40,7 @@ static __always_inline int prepend(struct path_walk *walk, const void *name, u32
 	position -= length + 1;
 	/* position < TEXT_BYTES and length < PATH_NAME_BYTES, so the write ends inside path[] */
 	position &= TEXT_BYTES - 1;
+	barrier_var(length); /* or the compiler drops the mask, which older verifiers need */
 	length &= PATH_NAME_BYTES - 1;
 	walk->scratch->path[position] = '/';
 	bpf_probe_read_kernel(&walk->scratch->path[position + 1], length, name);

@@ -31,7 +31,8 @@ initramfs() { # directory
 	version=$(ls "$1/tree/lib/modules" 2>/dev/null || ls "$1/tree/usr/lib/modules")
 	rm -rf "$work" && mkdir -p "$work"/{bin,modules,proc,sys,dev,root}
 	cp "$(command -v busybox)" "$work/bin/busybox"
-	for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci netfs fscache 9pnet 9pnet_virtio 9p; do
+	for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci netfs fscache 9pnet 9pnet_virtio 9p \
+		veth loop crc16 crc32c_generic libcrc32c mbcache jbd2 ext4; do
 		file=$(find "$1/tree" -name "$module.ko*" | head -1)
 		[ -n "$file" ] || continue
 		case $file in
@@ -42,13 +43,14 @@ initramfs() { # directory
 	done
 	cat > "$work/init" <<'INIT'
 #!/bin/busybox sh
-export PATH=/bin
+export PATH=/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 /bin/busybox --install -s /bin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 for pass in 1 2 3; do for m in /modules/*.ko; do insmod $m 2>/dev/null; done; done
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,ro,cache=loose host /root || { echo KWITNESS-STATUS 99; poweroff -f; }
 for d in proc sys dev; do mount --bind /$d /root/$d; done
-mount -t tmpfs tmpfs /root/tmp; mount -t tmpfs tmpfs /root/run; mount -t tmpfs tmpfs /root/dev/shm 2>/dev/null
+mkdir -p /root/dev/shm
+for d in tmp run dev/shm; do mount -t tmpfs tmpfs /root/$d; done
 mount -t tracefs tracefs /root/sys/kernel/tracing 2>/dev/null
 mount -t cgroup2 cgroup2 /root/sys/fs/cgroup; echo '+memory +cpu' > /root/sys/fs/cgroup/cgroup.subtree_control
 ip link set lo up

@@ -57,6 +57,8 @@ def connection_failed(link: Link, name: str, fact: Connection) -> Finding | None
         )
         more: Facts = ((sc.ERROR_TYPE, error), (sc.NETWORK_CONNECT_DURATION, lasted / 1e9))
     else:
+        if link.accepted:
+            return None  # clients leave as they like
         reset = fact.error in (errno.ECONNRESET, errno.EPIPE) or (
             fact.connection_flags & ConnectionFlag.RESET_BY_PEER and (link.owed_since_ns or fact.unread_bytes)
         )

@@ -68,7 +68,8 @@ class RunView:
             self.left_out += 1
             return
         event = process.exit
-        last = event.time_boottime_ns if event else process.key.start_boottime_ns
+        still = process.execution.end_ns if process.execution is not None else 0
+        last = event.time_boottime_ns if event else max(still, process.key.start_boottime_ns)
         self.rows[process.key] = Row(
             process.key.tgid,
             process.parent.key if process.parent else None,

@@ -263,3 +263,22 @@ def test_a_frozen_disk(watched: Watched, tmp_path: Path) -> None:
         child.communicate()
     finally:
         subprocess.run(["umount", mount], check=True)
+
+
+def test_a_neighbours_cpu_is_that_of_all_its_threads(watched: Watched) -> None:
+    watched.run("pass")
+    neighbour = python(
+        """
+import threading, time
+def burn():
+    while time.thread_time() < 1.5: pass
+threading.Thread(target=burn).start(); time.sleep(9)
+"""
+    )
+    time.sleep(0.2)
+    look(watched, neighbour.pid, Neighbour)
+    time.sleep(0.8)
+    (event,) = look(watched, neighbour.pid, Neighbour)
+    assert event.cpu_ns > event.interval_ns // 4
+    neighbour.kill()
+    neighbour.wait()
