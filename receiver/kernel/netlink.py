@@ -17,12 +17,10 @@ import socket
 import struct
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from receiver.errors import PrivilegeError, UnavailableError
 from receiver.events import (
     KINDS,
     Connection,
@@ -43,23 +41,14 @@ from receiver.events import (
     Title,
     encode,
 )
+from receiver.kernel import netlink_wire as wire
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import order
 from receiver.kernel.probes import Coverage
 from receiver.kernel.proc import NOBODY, Image, ProcFs, accounting, cgroup_memory
 from receiver.kernel.source import Batch, Deliver, SourceConfig
 
-_NETLINK_CONNECTOR, _NETLINK_GENERIC = 11, 16
-_CN_IDX_PROC = 1
-_NLMSG = struct.Struct("<IHHII")  # nlmsghdr
-_CN = struct.Struct("<IIIIHH")  # cn_msg
-_EVENT = struct.Struct("<IIQ")  # proc_event: what, cpu, timestamp (monotonic ns)
-_FORK, _EXEC, _COMM, _EXIT = 1, 2, 0x200, 0x80000000
-_RECEIVE_BYTES = 8 << 20
 _READ_BYTES = 1 << 16
-_GENL_ID_CTRL, _CTRL_GETFAMILY, _CTRL_FAMILY_ID, _CTRL_FAMILY_NAME = 16, 3, 1, 2
-_TASKSTATS_GET, _REGISTER_CPUMASK = 1, 3
-_TYPE_STATS, _TYPE_AGGR_PID = 3, 4
 _USAGE_LIMIT = 65_536
 _BLIND = (
     ("signal_generate", "who killed whom"),
@@ -89,9 +78,9 @@ class NetlinkSource:
         self._filtered_self = 0
         # the connector stamps with the monotonic clock
         self._offset_ns = boottime_ns() - time.monotonic_ns()
-        self._connector = _connector()
+        self._connector = wire.connector()
         try:
-            self._stats = _taskstats()
+            self._stats = wire.taskstats()
         except OSError:
             self._stats = None
         self.attached_at_ns = boottime_ns()
@@ -206,7 +195,7 @@ class NetlinkSource:
     def detach(self) -> None:
         """No new events after what is waiting."""
         with contextlib.suppress(OSError):
-            self._connector.send(_listen(2))
+            self._connector.send(wire.listen(2))
 
     def close(self) -> None:
         self._connector.close()
@@ -216,26 +205,26 @@ class NetlinkSource:
     # -- the connector
 
     def _event(self, data: bytes) -> list[Event]:
-        at = _NLMSG.size + _CN.size
-        if len(data) < at + _EVENT.size + 8:
+        at = wire.NLMSG.size + wire.CN.size
+        if len(data) < at + wire.PROC_EVENT.size + 8:
             return []
-        what, cpu, stamp = _EVENT.unpack_from(data, at)
-        body = data[at + _EVENT.size :]
+        what, cpu, stamp = wire.PROC_EVENT.unpack_from(data, at)
+        body = data[at + wire.PROC_EVENT.size :]
         now = stamp + self._offset_ns
-        if what == _FORK and len(body) >= 16:
+        if what == wire.FORK and len(body) >= 16:
             _, parent, thread, child = struct.unpack_from("<IIII", body)
             return [self._forked(parent, child, now, cpu)] if thread == child else []
         thread, pid = struct.unpack_from("<II", body)
         if pid == os.getpid():
             self._filtered_self += 1
             return []
-        if what == _EXEC:
+        if what == wire.EXEC:
             return self._executed(pid, now, cpu)
-        if what == _COMM and thread == pid and pid in self._keys:
+        if what == wire.COMM and thread == pid and pid in self._keys:
             title = self._proc.title(pid)
             comm = body[8:24].partition(b"\0")[0].decode("utf-8", "replace")
             return [self._fact(Title, now, cpu, process=self._keys[pid], comm=comm, title=title)]
-        if what == _EXIT and thread == pid and len(body) >= 16:
+        if what == wire.EXIT and thread == pid and len(body) >= 16:
             return self._exited(pid, struct.unpack_from("<I", body, 8)[0], now, cpu)
         return []
 
@@ -350,7 +339,7 @@ class NetlinkSource:
                 if error.errno != errno.ENOBUFS:
                     raise
                 continue
-            found = accounting(data, _NLMSG.size + 4, _TYPE_AGGR_PID, _TYPE_STATS)
+            found = accounting(data, wire.NLMSG.size + 4, wire.TYPE_AGGR_PID, wire.TYPE_STATS)
             if found is None or len(self._used) >= _USAGE_LIMIT:
                 continue
             tgid, values = found
@@ -407,66 +396,6 @@ def _address(text: str) -> tuple[int, int]:
         raw = socket.inet_pton(socket.AF_INET6, text)
         return int.from_bytes(raw[:8], "little"), int.from_bytes(raw[8:], "little")
     return 0, int.from_bytes(socket.inet_aton(text), "little")
-
-
-def _listen(action: int) -> bytes:
-    """proc_cn_mcast_op: 1 listen, 2 ignore."""
-    body = _CN.pack(_CN_IDX_PROC, 1, 0, 0, 4, 0) + struct.pack("<I", action)
-    return _NLMSG.pack(_NLMSG.size + len(body), 3, 0, 0, 0) + body  # NLMSG_DONE
-
-
-def _connector() -> socket.socket:
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, _NETLINK_CONNECTOR)
-    try:
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, 33, _RECEIVE_BYTES)  # SO_RCVBUFFORCE
-        sock.bind((0, _CN_IDX_PROC))
-        sock.send(_listen(1))
-    except PermissionError:
-        sock.close()
-        raise PrivilegeError("the process connector needs CAP_NET_ADMIN") from None
-    except OSError as error:
-        sock.close()
-        raise UnavailableError(f"this kernel has no process connector (CONFIG_PROC_EVENTS): {error.strerror}") from None
-    return sock
-
-
-def _attribute(kind: int, data: bytes) -> bytes:
-    raw = struct.pack("<HH", 4 + len(data), kind) + data
-    return raw + b"\0" * (-len(raw) % 4)
-
-
-def _taskstats() -> socket.socket | None:
-    """A generic netlink socket that gets the accounting of every thread as it ends."""
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_GENERIC)
-    try:
-        sock.bind((0, 0))
-        sock.settimeout(1.0)
-        body = struct.pack("<BBH", _CTRL_GETFAMILY, 1, 0) + _attribute(_CTRL_FAMILY_NAME, b"TASKSTATS\0")
-        sock.send(_NLMSG.pack(_NLMSG.size + len(body), _GENL_ID_CTRL, 1, 1, 0) + body)
-        answer = sock.recv(4096)
-        at, family = _NLMSG.size + 4, 0
-        while at + 4 <= len(answer):
-            length, kind = struct.unpack_from("<HH", answer, at)
-            if kind == _CTRL_FAMILY_ID:
-                (family,) = struct.unpack_from("<H", answer, at + 4)
-            at += max(4, length + -length % 4)
-        if not family:
-            sock.close()
-            return None
-        cpus = Path("/sys/devices/system/cpu/possible").read_text().strip().encode() + b"\0"
-        body = struct.pack("<BBH", _TASKSTATS_GET, 1, 0) + _attribute(_REGISTER_CPUMASK, cpus)
-        sock.send(_NLMSG.pack(_NLMSG.size + len(body), family, 5, 2, 0) + body)  # NLM_F_REQUEST | NLM_F_ACK
-        (code,) = struct.unpack_from("<i", sock.recv(4096), _NLMSG.size)
-        if code:
-            raise OSError(-code, os.strerror(-code))
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, 33, _RECEIVE_BYTES)
-    except BaseException:
-        sock.close()
-        raise
-    sock.setblocking(False)
-    return sock
 
 
 def _blank(kind: type[Any]) -> dict[str, Any]:
