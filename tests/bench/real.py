@@ -52,7 +52,7 @@ def run(steps: list[list[str]], work: Path) -> tuple[float, float]:
     return os.times().elapsed - start, cpu
 
 
-def real(rounds: int = 5) -> dict[str, float]:
+def real(rounds: int = 3) -> dict[str, float]:
     """Fastest over fastest, by CPU and by wall time; every round runs both ways, in changing order."""
     venv = Path(os.environ.get("KWITNESS_BENCH_VENV", ""))
     if not (venv / "bin" / "dbt").exists():
