@@ -31,6 +31,10 @@ class UnavailableError(KwitnessError):
     status = 69
 
 
+class NamespaceError(UnavailableError):
+    """We are not where the kernel's pids are ours: no source can mend that."""
+
+
 class PrivilegeError(KwitnessError):
     status = 77
 

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
-from receiver.errors import KwitnessError, PrivilegeError, UnavailableError
+from receiver.errors import KwitnessError, NamespaceError, PrivilegeError, UnavailableError
 from receiver.kernel.netlink import NetlinkSource
+from receiver.kernel.probes import effective_capabilities
 from receiver.kernel.source import LiveSource, SourceConfig
 
 log = logging.getLogger("kwitness")
 Source = LiveSource | NetlinkSource
+
+
+CAP_NET_ADMIN = 12
+
+
+def _may_listen() -> bool:
+    """Since 6.6 anybody may listen to the process connector, but without privileges most of /proc is shut: that would be half
+    a witness, and nobody asked for it."""
+    return bool(effective_capabilities(Path("/proc/self/status").read_text()) >> CAP_NET_ADMIN & 1)
 
 
 def open_source(config: SourceConfig, *, drops: bool = False) -> Source:
@@ -20,7 +31,7 @@ def open_source(config: SourceConfig, *, drops: bool = False) -> Source:
     try:
         return LiveSource(config, drops=drops)
     except (PrivilegeError, UnavailableError) as refused:
-        if config.source == "ebpf":
+        if config.source == "ebpf" or isinstance(refused, NamespaceError) or not _may_listen():
             raise
         try:
             fallback = NetlinkSource(config)

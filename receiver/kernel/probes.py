@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from receiver.errors import PrivilegeError, UnavailableError
+from receiver.errors import NamespaceError, PrivilegeError, UnavailableError
 from receiver.kernel.libbpf import Library, Object
 
 OBJECT = Path(__file__).with_name("kwitness.bpf.o")
@@ -144,23 +144,28 @@ def preflight() -> None:
     """What makes the kernel refuse us, found before libbpf's less helpful words for it."""
     if not OBJECT.exists():
         raise UnavailableError(f"{OBJECT.name} is not built: run `make bpf` (needs clang and bpftool)")
+    if Path("/proc/self/ns/pid").exists() and os.stat("/proc/self/ns/pid").st_ino != PID_NAMESPACE:
+        raise NamespaceError("this is not the host's pid namespace, so pids would not match: start the container with --pid=host")
     if not BTF.exists():
         raise UnavailableError("this kernel has no BTF (/sys/kernel/btf/vmlinux): it must be built with CONFIG_DEBUG_INFO_BTF=y")
     if "[confidentiality]" in _read(LOCKDOWN):
         raise UnavailableError(
             "kernel lockdown is in confidentiality mode, which forbids eBPF to read: boot with lockdown=integrity"
         )
-    if Path("/proc/self/ns/pid").exists() and os.stat("/proc/self/ns/pid").st_ino != PID_NAMESPACE:
-        raise UnavailableError("this is not the host's pid namespace, so pids would not match: start the container with --pid=host")
     missing = missing_capabilities(_read(Path("/proc/self/status")))
     if missing:
         raise PrivilegeError(f"{' and '.join(missing)} missing: run as root, or grant with `setpriv --ambient-caps +bpf,+perfmon`")
 
 
-def missing_capabilities(status: str) -> list[str]:
-    """Names of what is lacking in the effective set of a /proc/PID/status text; CAP_SYS_ADMIN stands for both."""
+def effective_capabilities(status: str) -> int:
+    """The effective set of a /proc/PID/status text, as bits."""
     found = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.M)
-    effective = int(found[1], 16) if found else 0
+    return int(found[1], 16) if found else 0
+
+
+def missing_capabilities(status: str) -> list[str]:
+    """Names of what is lacking for eBPF; CAP_SYS_ADMIN stands for both."""
+    effective = effective_capabilities(status)
     if effective >> CAP_SYS_ADMIN & 1:
         return []
     return [name for name, bit in (("CAP_BPF", CAP_BPF), ("CAP_PERFMON", CAP_PERFMON)) if not effective >> bit & 1]

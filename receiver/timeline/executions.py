@@ -107,8 +107,9 @@ class Execution:
 
     @property
     def outputs(self) -> list[Version]:
-        """What it wrote and left behind; by the names that the files have now."""
-        return [v for v in self.written.values() if not v.deleted]
+        """What it wrote and left behind, each file once, by the names that they have now."""
+        left = {v.path: v for v in self.written.values() if not v.deleted}
+        return list(left.values())
 
     @property
     def reported(self) -> str:

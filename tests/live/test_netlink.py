@@ -204,3 +204,10 @@ def test_net_admin_alone_is_enough_for_the_fallback(live: None) -> None:
 )
 def test_the_allow_list_is_the_kernel_halfs(entry: str, passes: bool) -> None:
     assert allowed(entry) is passes
+
+
+def test_without_btf_it_goes_on_without_ebpf(live: None) -> None:
+    hidden = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$@"', "sh"]
+    done = run("run", "--json", "--", "sh", "-c", "sleep 0.1; exit 5", before=hidden)
+    assert done.returncode == 5 and "no BTF" in done.stderr
+    assert json.loads(done.stdout)["execution"]["outcome"] == "failure"

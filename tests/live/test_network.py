@@ -145,12 +145,17 @@ def test_a_black_hole_shows_syn_retransmits(watched: Watched, namespace: str) ->
     ):  # fmt: skip
         subprocess.run(["ip", "-n", namespace, *command.split()], check=True)
     child = watched.start(
-        inside(namespace, "import socket\ntry: socket.create_connection(('10.9.0.2', 9), 2.5)\nexcept TimeoutError: pass")
+        inside(
+            namespace,
+            "import socket\nprint('up', flush=True)\ntry: socket.create_connection(('10.9.0.2', 9), 2.5)\nexcept TimeoutError: pass",
+        ),
+        stdout=subprocess.PIPE,
     )
+    assert child.stdout is not None and child.stdout.readline() == "up\n"
     time.sleep(2.0)
     (live,) = sample(watched, child.pid)
     assert live.state == 2 and live.established_boottime_ns == 0 and live.retransmits >= 1
-    assert child.wait() == 0
+    child.communicate()
     (event,) = watched.witness.of(child.pid, Connection)
     assert (event.stage, event.error) == (ConnectionStage.FAILED, 0)  # given up by the process
     assert event.retransmits >= 2

@@ -60,7 +60,7 @@ print("up", flush=True); time.sleep(60)
     names = dict(line.split(":\t") for line in status.splitlines() if ":\t" in line)
     anon, shmem = int(names["RssAnon"].split()[0]) << 10, int(names["RssShmem"].split()[0]) << 10
     assert abs(sample.anon_bytes - anon) < 2 << 20 and anon > 80 << 20
-    assert abs(sample.shmem_bytes - shmem) < 2 << 20 and shmem >= 20 << 20
+    assert abs(sample.shmem_bytes - shmem) < 2 << 20 and shmem > 19 << 20  # before 6.2 threads keep some pages uncounted
     assert sample.peak_rss_bytes >= sample.anon_bytes + sample.shmem_bytes
     assert sample.threads == int(names["Threads"]) == 6
     assert sample.open_descriptors == len(os.listdir(f"/proc/{child.pid}/fd"))
