@@ -45,8 +45,8 @@ def mode_of(flags: int) -> str:
     return word + (", append" if flags & os.O_APPEND else "")
 
 
-def event_line(event: Event, wall: str) -> str:
-    """One decoded event for people."""
+def event_line(event: Event, wall: str, path: str = "") -> str:
+    """One decoded event for people. `path`: of the file that is closed, where the caller knows it."""
     match event:
         case Fork():
             what = f"fork    {event.process.tgid} by {event.parent.tgid} ({event.comm})"
@@ -70,7 +70,7 @@ def event_line(event: Event, wall: str) -> str:
             what = f"opens   {event.process.tgid} {event.path} ({mode_of(event.open_flags)})"
         case FileClosed():
             did = f"read {event.read_bytes}, wrote {event.written_bytes} of {event.size_bytes} bytes"
-            what = f"closes  {event.process.tgid} file {event.device}:{event.inode}: {did}"
+            what = f"closes  {event.process.tgid} {path or f'file {event.device}:{event.inode}'}: {did}"
         case FileChanged():
             new = f" to {resolve(event.new_directory, event.new_path)}" if event.new_path else ""
             verb = FileOperation(event.operation).name.lower()

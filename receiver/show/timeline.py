@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from receiver.attribution.tree import ProcessTree
-from receiver.events import Event, Neighbour, OomKill, ProcessSample, Signal
+from receiver.attribution.tree import ProcessTree, ancestors
+from receiver.events import Event, FileClosed, Neighbour, OomKill, ProcessSample, Signal
 from receiver.show.events import event_line
 from receiver.timeline.executions import Execution
 
@@ -32,11 +32,17 @@ class Timeline:
             if rss <= self._told.get(key.tgid, 0) * 1.1:
                 return
             self._told[key.tgid] = rss
-        lines = self._lines.setdefault(id(process.execution), [])
-        if len(lines) >= KEPT_LINES:
-            self.left_out += 1
-            return
-        lines.append((event.time_boottime_ns, event_line(event, "").lstrip()))
+        path = ""
+        if isinstance(event, FileClosed) and (use := process.files.get((event.device, event.inode))) is not None:
+            path = use.path
+        line = event_line(event, "", path).lstrip()
+        # a task that runs below a command is part of the command's story, too
+        for execution in {id(p.execution): p.execution for p in (process, *ancestors(process)) if p.execution is not None}:
+            lines = self._lines.setdefault(execution, [])
+            if len(lines) < KEPT_LINES:
+                lines.append((event.time_boottime_ns, line))
+            else:
+                self.left_out += 1
 
     def text(self, execution: Execution) -> str:
         """Seconds since the start of the execution, and what happened."""

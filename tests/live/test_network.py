@@ -147,7 +147,12 @@ def test_a_black_hole_shows_syn_retransmits(watched: Watched, namespace: str) ->
     child = watched.start(
         inside(
             namespace,
-            "import socket\nprint('up', flush=True)\ntry: socket.create_connection(('10.9.0.2', 9), 2.5)\nexcept TimeoutError: pass",
+            """
+import socket
+print("up", flush=True)
+try: socket.create_connection(("10.9.0.2", 9), 2.5)
+except TimeoutError: pass
+""",
         ),
         stdout=subprocess.PIPE,
     )
