@@ -10,6 +10,8 @@
 #define CGROUP_DEPTH 32
 #define STATE_RUNNING 0
 #define STATE_UNINTERRUPTIBLE 2
+#define IDLE_LOOKS 3
+#define LOOKS_PER_MINUTE 60
 #define WORKING_NS 2000000	   /* CPU per look that is more than a poll's */
 #define NEIGHBOUR_PAGES 4096	   /* growth that is told: 16 MiB at 4 KiB */
 #define NEIGHBOUR_SHARED_PAGES 256 /* inside a watched process's memory cgroup: 1 MiB */
@@ -133,24 +135,26 @@ static __always_inline void fill_cgroups(struct event_process_sample *e, struct 
 	bpf_map_update_elem(&watched_cgroups, &id, &now, BPF_ANY);
 }
 
-/* Whether it did anything since the last look; if not for a while, its threads are told of one by one. */
-static __always_inline void note_idleness(struct event_process_sample *e, struct watched *sums)
+/* Whether this look is worth a record: a process that goes on doing nothing is told of three times and then once a minute. At
+ * its third idle look, and once a minute, its threads are told of one by one. */
+static __always_inline bool note_idleness(struct event_process_sample *e, struct watched *sums)
 {
 	u64 bytes = e->read_call_bytes + e->write_call_bytes;
 	bool works = e->cpu_runtime_ns - sums->last_runtime_ns > WORKING_NS || bytes != sums->last_call_bytes || e->running_threads;
 
 	sums->report_threads = sums->threads_told = 0;
+	sums->last_runtime_ns = e->cpu_runtime_ns;
+	sums->last_call_bytes = bytes;
 	if (works) {
 		sums->idle_since_ns = 0;
 		sums->idle_looks = 0;
-	} else {
-		if (!sums->idle_since_ns)
-			sums->idle_since_ns = e->header.time_boottime_ns;
-		/* after 2 looks, and every 8th from then on: what it waits for does not change while it does nothing */
-		sums->report_threads = (sums->idle_looks++ & 7) == 2;
+		return true;
 	}
-	sums->last_runtime_ns = e->cpu_runtime_ns;
-	sums->last_call_bytes = bytes;
+	if (!sums->idle_since_ns)
+		sums->idle_since_ns = e->header.time_boottime_ns;
+	sums->idle_looks++;
+	sums->report_threads = sums->idle_looks == IDLE_LOOKS || sums->idle_looks % LOOKS_PER_MINUTE == 0;
+	return sums->idle_looks <= IDLE_LOOKS || sums->report_threads;
 }
 
 static __always_inline void sample_process(struct bpf_iter__task *context, struct task_struct *task)
@@ -201,7 +205,8 @@ static __always_inline void sample_process(struct bpf_iter__task *context, struc
 	e->open_descriptors = descriptors.found;
 	e->descriptor_max = BPF_CORE_READ(task, signal, rlim[RLIMIT_NOFILE].rlim_cur);
 	fill_cgroups(e, task);
-	note_idleness(e, sums);
+	if (!note_idleness(e, sums))
+		return;
 	write_record(context->meta->seq, e, sizeof(*e), EVENT_PROCESS_SAMPLE);
 }
 

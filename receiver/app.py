@@ -71,6 +71,7 @@ class Observer:
         self._sample_interval = source.sample_interval_seconds
         self._next_sample = 0.0
         self._sample_seconds = 0.0
+        self._said_blind = False
         self._wall_offset = wall_offset_ns()
         recorder = Recorder(record_to, Header(WIRES, self.host, self._wall_offset)) if record_to else None
         self.session = Session(self.core, recorder)
@@ -118,6 +119,9 @@ class Observer:
         if pids := self.core.attempts.to_watch():
             self._idle_since = 0.0
             self.source.watch(pids)
+            if not self.source.following and not self._said_blind:
+                self._said_blind = True
+                log.warning("system calls cannot be followed any more: files and failing calls are invisible")
         elif self.core.executions.open:
             self._idle_since = 0.0
         elif self.source.following:

@@ -356,11 +356,15 @@ def test_a_pipe_names_who_holds_its_other_end() -> None:
 def test_the_curve_is_bounded_and_its_peak_exact() -> None:
     curve = Curve()
     for step in range(100_000):
-        curve.add(step, 5_000_000 if step == 77_777 else step)
+        curve.add(step, 5 << 30 if step == 77_777 else step * 4096)
     assert len(curve.points) <= CURVE_POINTS
-    assert curve.peak == 5_000_000
+    assert curve.peak == 5 << 30
     times = [t for t, _ in curve.points]
     assert times == sorted(times) and times[0] < 5_000 and times[-1] > 90_000
+    flat = Curve()
+    for step in range(10_000):
+        flat.add(step, 100 * MIB + step)
+    assert len(flat.points) == 1  # nothing that would show
 
 
 def test_neighbours_are_bounded_and_counted() -> None:

@@ -11,6 +11,7 @@ from receiver.calls import call_name
 from receiver.events import Neighbour, ProcessKey, ProcessSample, ThreadWait, WaitObject
 
 CURVE_POINTS = 64
+STEP_BYTES = 16 << 20
 NEIGHBOURS = 512
 WINDOW_NS = 60_000_000_000
 LOOKS = 5  # a condition must hold at so many looks in a row
@@ -32,6 +33,8 @@ class Curve:
 
     def add(self, at_ns: int, value: int) -> None:
         self.peak = max(self.peak, value)
+        if self.points and abs(value - self.points[-1][1]) * 64 < max(value, STEP_BYTES):
+            return  # nothing that would show on a curve
         self._skip += 1
         if self._skip < self._step:
             return
@@ -45,17 +48,16 @@ class Curve:
 class Usage:
     """Of one watched process, from its samples."""
 
-    __slots__ = ("busy_looks", "curve", "growth_told", "idle_since_ns", "last", "pressure", "recent", "told", "waits")
+    __slots__ = ("curve", "growth_told", "idle_since_ns", "last", "pressure", "recent", "told", "waits")
 
     def __init__(self) -> None:
         self.curve = Curve()
         self.last: ProcessSample | None = None
-        self.recent: deque[tuple[int, int]] = deque(maxlen=2 * LOOKS)  # (boot ns, resident bytes)
+        self.recent: tuple[tuple[int, int], ...] = ()  # (boot ns, resident bytes) at the last LOOKS looks
         self.pressure: dict[str, tuple[int, float]] = {}  # resource → (looks in a row, share of the last one)
-        self.told: set[str] = set()
+        self.told: tuple[str, ...] = ()
         self.growth_told = False
         self.idle_since_ns = 0  # neither CPU nor bytes since then
-        self.busy_looks = 0
         self.waits: dict[int, ThreadWait] = {}  # by thread, the latest
 
     def add(self, sample: ProcessSample) -> None:
@@ -63,7 +65,7 @@ class Usage:
         rss = resident(sample)
         self.curve.add(sample.time_boottime_ns, rss)
         self.curve.peak = max(self.curve.peak, sample.peak_rss_bytes)
-        self.recent.append((sample.time_boottime_ns, rss))
+        self.recent = (*self.recent[1 - LOOKS :], (sample.time_boottime_ns, rss))
         last, self.last = self.last, sample
         if last is None:
             return
@@ -73,7 +75,7 @@ class Usage:
         worked = sample.cpu_runtime_ns - last.cpu_runtime_ns > interval // 500 or moved(sample) != moved(last)
         if worked:
             self.idle_since_ns = 0
-            self.waits.clear()
+            self.waits = {}
         elif not self.idle_since_ns:
             self.idle_since_ns = last.time_boottime_ns
         self._press("cpu", _share(sample.run_delay_ns - last.run_delay_ns, interval * max(1, sample.running_threads)), 0.3)
@@ -83,13 +85,15 @@ class Usage:
         self._press("disk", max(_share(sample.io_stall_ns - last.io_stall_ns, interval), 1.0 if sample.disk_threads else 0.0), 0.2)
 
     def _press(self, resource: str, share: float, limit: float) -> None:
-        looks, _ = self.pressure.get(resource, (0, 0.0))
-        self.pressure[resource] = (looks + 1 if share >= limit else 0, share)
+        if share < limit:
+            self.pressure.pop(resource, None)
+        else:
+            self.pressure[resource] = (self.pressure.get(resource, (0, 0.0))[0] + 1, share)
 
     def pressed(self) -> list[tuple[str, float]]:
         """Resources that were short at the last LOOKS looks, each told once."""
         short = [(r, min(1.0, share)) for r, (looks, share) in self.pressure.items() if looks >= LOOKS and r not in self.told]
-        self.told.update(r for r, _ in short)
+        self.told += tuple(r for r, _ in short)
         return short
 
 
