@@ -47,8 +47,10 @@ class Activity:
 
     def ended(self, process: Process, end: Ending) -> None:
         """Call when the findings about its death and its torn files are made."""
-        self.files.ended(process, end)
-        self.network.ended(process)
+        if process.files or process.failed_calls or process.open_files:  # most short processes have none of these
+            self.files.ended(process, end)
+        if process.peers:
+            self.network.ended(process)
 
     def tick(self, now_ns: int) -> None:
         self.network.tick(now_ns)

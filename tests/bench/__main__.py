@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -166,44 +164,6 @@ def sustained(every_exit: bool, per_second: int = 5000, seconds: int = 20) -> di
     return best_run | {"lost": sum(r["lost"] for r in runs)}
 
 
-KINDS = {"fork": ("fork", "2500"), "exec": ("exec", "400"), "open_close": ("open", "100000", "/bin/true")}
-
-
-@contextmanager
-def service() -> Iterator[None]:
-    """`kwitness events --json`: everything decoded and printed, on the same cores."""
-    child = subprocess.Popen([*KWITNESS, "events", "--json"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT)
-    assert child.stderr
-    child.stderr.readline()  # it says when it follows
-    yield
-    child.terminate()
-    child.communicate()
-
-
-@contextmanager
-def hooks() -> Iterator[None]:
-    """The programs attached and a large ring that nobody reads meanwhile: the kernel's share alone."""
-    source = LiveSource(SourceConfig(lifecycle_ring_bytes=64 << 20))
-    yield
-    source.close()
-
-
-def slowdown(rounds: int = 12) -> dict[str, float]:
-    """Storms with and without, next to each other and in changing order: the median of the pairs' ratios."""
-    out: dict[str, float] = {}
-    for label, watching in (("hooks_only", hooks), ("with_service", service)):
-        ratios: dict[str, list[float]] = {kind: [] for kind in KINDS}
-        for number in range(rounds):
-            times: dict[bool, dict[str, int]] = {}
-            for on in (number % 2 == 0, number % 2 == 1):
-                with watching() if on else nullcontext():
-                    times[on] = {kind: storm(*arguments)[-1] for kind, arguments in KINDS.items()}
-            for kind in KINDS:
-                ratios[kind].append(times[True][kind] / times[False][kind])
-        out |= {f"{kind}_ratio_{label}": statistics.median(found) for kind, found in ratios.items()}
-    return out
-
-
 def startup() -> dict[str, float]:
     """Start to attached, and what `kwitness run -- true` adds to `true`."""
     attach = []
@@ -226,8 +186,7 @@ def memory(away: bool) -> dict[str, float]:
 
 BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "encoding": encoding, "core_cost": core_cost, "drain_rate": drain_rate, "sustained": lambda: sustained(False),
-    "sustained_every_exit": lambda: sustained(True), "slowdown": slowdown,
-    "startup": startup, "memory": lambda: memory(False),
+    "sustained_every_exit": lambda: sustained(True), "startup": startup, "memory": lambda: memory(False),
     "memory_collector_away": lambda: memory(True), "overhead": lambda: overhead(storm_binary()), "real": real,
 }  # fmt: skip
 

@@ -51,11 +51,6 @@ def write(path: Path, results: Results, machine: str) -> None:
             "",
         ),
     ]
-    s = r["slowdown"]
-    slow = [
-        (name, f"{s[f'{key}_ratio_hooks_only']:.2f}", f"{s[f'{key}_ratio_with_service']:.2f}")
-        for name, key in (("fork + exit", "fork"), ("fork + exec + exit", "exec"), ("open + close", "open_close"))
-    ]
     lines = [
         "# Performance",
         "",
@@ -66,16 +61,6 @@ def write(path: Path, results: Results, machine: str) -> None:
         "| what | measured | to reach |",
         "|---|---|---|",
         *(f"| {a} | {b} | {c} |" for a, b, c in rows),
-        "",
-        "## What observing costs the observed",
-        "",
-        "A storm that does nothing else, with and without kwitness next to each other, the median of twelve pairs' ratios. *Hooks only*: programs",
-        "attached, a ring nobody reads. *With service*: `kwitness events --json` decodes and prints every event of the machine on the",
-        "same two cores, so it also competes for them.",
-        "",
-        "| storm | hooks only | with service |",
-        "|---|---|---|",
-        *(f"| {a} | {b} | {c} |" for a, b, c in slow),
         "",
         *overhead_lines(r["overhead"]),
         *real_lines(r["real"]),
