@@ -29,7 +29,6 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 LIVE_HOST = this_host()
 AIRFLOW = {"AIRFLOW_CTX_DAG_ID": "bench", "AIRFLOW_CTX_TASK_ID": "storm", "AIRFLOW_CTX_DAG_RUN_ID": "r", "PATH": os.environ["PATH"]}
-KWITNESS = [sys.executable, "-m", "receiver"]
 
 
 def best(function: Callable[[], object], number: int, repeat: int = 7) -> float:
