@@ -10,6 +10,7 @@
  *
  * Either way the handler runs at the call's end: the descriptor is looked up in the kernel's own table, so no string of the
  * caller's has to be believed for a file that was opened. */
+#include "change.bpf.h"
 #include "errors.bpf.h"
 #include "socket.bpf.h"
 
