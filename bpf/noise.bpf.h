@@ -29,7 +29,7 @@ static __always_inline bool is_pseudo(unsigned long magic)
 }
 
 /* The last 16 bytes of a name are in scratch->chunk, NULs after them: is its suffix one of the noise? */
-static __always_inline bool has_noise_suffix(struct scratch *s, u32 bytes)
+static __always_inline bool has_noise_suffix(struct scratch *s)
 {
 	struct noise_suffix key = {};
 	u32 dot = NOISE_SUFFIX_BYTES, i;
@@ -59,7 +59,7 @@ static __always_inline bool is_noise_name(struct scratch *s, struct dentry *dent
 	}
 	barrier_var(length); /* or the compiler drops the mask, which older verifiers need */
 	bpf_probe_read_kernel(s->chunk, length & (2 * NOISE_SUFFIX_BYTES - 1), name);
-	return has_noise_suffix(s, length);
+	return has_noise_suffix(s);
 }
 
 /* Compiled Python, whatever its temporary name is. */

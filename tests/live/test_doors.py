@@ -1,0 +1,84 @@
+"""The door for system calls: open only while something is watched, and opened by a helper when we have no privileges left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from receiver.events import FileOpened
+from receiver.kernel.source import LiveSource, SourceConfig
+from tests.live.conftest import DOOR, Watched, Witness
+
+pytestmark = pytest.mark.live
+OPEN = "import os, sys; os.close(os.open(sys.argv[1], 65))"
+
+
+def following(source: LiveSource) -> bool:
+    return source.following  # asked anew: it changes under the type checker's eyes
+
+
+def opened(witness: Witness, path: Path) -> int:
+    return sum(e.path == str(path) for e in witness.all(FileOpened))
+
+
+def test_it_is_shut_until_something_is_watched_and_again_afterwards(live: None, tmp_path: Path) -> None:
+    witness = Witness()
+    source = witness.source
+    assert not following(source)
+    watched = Watched(witness)
+    watched.run(OPEN, str(tmp_path / "one"))
+    assert following(source) and opened(witness, tmp_path / "one") == 1
+    source.unwatch()
+    assert not following(source)
+    source._marks[os.getpid()] = 1  # children are marked, and no program runs at their calls
+    subprocess.run(["/bin/sh", "-c", f"echo x > {tmp_path}/two"], check=True)
+    source._marks[os.getpid()] = 0
+    assert opened(witness, tmp_path / "two") == 0
+    watched.run(OPEN, str(tmp_path / "three"))
+    assert opened(witness, tmp_path / "three") == 1
+    source.close()
+
+
+def test_the_helper_holds_two_capabilities_and_ends_with_us(live: None, tmp_path: Path) -> None:
+    witness = Witness(source=LiveSource(SourceConfig(door=DOOR), drops=True))
+    helper = witness.source._helper
+    assert helper is not None
+    witness.source.watch([])  # its answer says that it has dropped all else
+    assert following(witness.source)
+    status = Path(f"/proc/{helper.pid}/status").read_text()
+    assert "CapEff:\t000000c000000000" in status and "CapPrm:\t000000c000000000" in status
+    assert "NoNewPrivs:\t1" in status and "Uid:\t65534" in status
+    Watched(witness).run(OPEN, str(tmp_path / "one"))
+    assert opened(witness, tmp_path / "one") == 1
+    witness.source.unwatch()
+    assert not following(witness.source)
+    witness.source.close()
+    assert not Path(f"/proc/{helper.pid}").exists()
+
+
+def test_a_helper_that_is_gone_is_said(live: None) -> None:
+    source = LiveSource(SourceConfig(door=DOOR), drops=True)
+    helper = source._helper
+    assert helper is not None
+    os.kill(helper.pid, 9)
+    source.watch([])
+    assert not following(source)
+    source.close()
+
+
+@pytest.mark.parametrize("door", ["sys_exit", "fexit"])
+def test_either_door_or_the_other_but_never_half(live: None, door: str) -> None:
+    """Where the kernel refuses one, the other is open, and coverage names it."""
+    from receiver.kernel.probes import Probes
+
+    probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16, door=door)
+    probes.attach()
+    probes.attach_calls()
+    told = [c.hook for c in probes.coverage() if "failing calls" in c.blind]
+    assert probes.calls_attached and len(told) == 1
+    assert told[0].startswith("fexit/" if probes.door == "fexit" else "tp_btf/sys_exit")
+    assert door == "fexit" or probes.door == "sys_exit"
+    probes.close()
