@@ -24,7 +24,8 @@ def story() -> tuple[Story, Views, Timeline, dict[int, Details]]:
 
     found.core.on_end, found.core.on_event = ended, timeline.note
     root = found.command("bash", "-c", "x")
-    worker = found.spawn(root, "python3", "clean.py")
+    worker = found.spawn(root, "python3", "-u", "/work/clean.py", "/data/raw\x1b[31m.csv", "/data/clean.csv")
+    found.reads(worker, "/work/clean.py", inode=2)
     found.reads(worker, "/data/raw\x1b[31m.csv", inode=3, size=20_000)
     found.writes(worker, "/data/clean.tmp", inode=4, size=5)
     found.renames(worker, "/data/clean.tmp", "/data/clean.csv")
@@ -75,7 +76,7 @@ def test_the_story_is_in_order_and_escaped() -> None:
     assert execution is not None
     text = timeline.text(execution)
     words = [line.split()[1] for line in text.splitlines()]
-    assert " ".join(words) == "fork exec fork exec opens closes opens closes rename opens closes tcp fails exit exit"
+    assert " ".join(words) == "fork exec fork exec opens closes opens closes opens closes rename opens closes tcp fails exit exit"
     assert "\x1b" not in text and "closes" in text and "/data/clean.tmp: read 0, wrote 5" in text
 
 

@@ -178,5 +178,5 @@ def _gather(execution: Execution, process: Process) -> None:
             execution.wrote(use.version)
         elif use.reading and not use.writing and (use.read_bytes or use.closed_flags & ClosedFlag.MAPPED):
             own = use.source is not None and use.source.execution is execution
-            if not own and use.path not in process.argv:
+            if not own and not process.is_program(use.path):
                 execution.read(use.path)

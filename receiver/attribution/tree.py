@@ -127,6 +127,11 @@ class Process:
         """Base name of the executable; the comm where there is no such file (memfd) or nothing was seen of it."""
         return self.executable.rpartition("/")[2] or self.comm
 
+    def is_program(self, path: str) -> bool:
+        """Its executable, or the script that an interpreter was started with: read, but no input."""
+        script = next((a for a in self.argv[1:] if not a.startswith("-")), "")
+        return path in (self.executable, script)
+
     @property
     def command(self) -> str:
         """For people: what was asked for, redacted."""

@@ -106,7 +106,7 @@ def details_of(process: Process) -> Details:
     """Written files first, then read ones, each kind by bytes. Its own script is no input."""
     files = []
     for use in process.files.values():
-        if use.path in process.argv or use.path == process.executable:
+        if not use.writing and process.is_program(use.path):
             continue
         mode = "in+out" if use.read_bytes and use.written_bytes else "out" if use.writing else "in"
         path = use.version.path if use.version is not None and not use.version.deleted else use.path
