@@ -85,7 +85,10 @@ def two_writers(process: Process, version: Version, event: FileOpened) -> Findin
         return None
     if version.execution is None or version.execution is process.execution or event.path.endswith(_LOGS):
         return None
-    return _conflict(process, version, event, "concurrent_writers", "opens for writing", "has open for writing, too")
+    sentence = (
+        f"{process.name} ({process.key.tgid}) opens for writing {event.path}, which {_who(version)} has open for writing, too."
+    )
+    return _conflict(process, version, event, "concurrent_writers", event.path, other, sentence)
 
 
 def pulled_away(process: Process, version: Version, event: FileChanged, what: str) -> Finding | None:
@@ -98,40 +101,20 @@ def pulled_away(process: Process, version: Version, event: FileChanged, what: st
         f"{process.name} ({process.key.tgid}) {what} {version.path} while {reader.name} ({reader.key.tgid})"
         f" of task {reader.execution.identity.task if reader.execution else '?'} had it open for reading."
     )
+    return _conflict(process, version, event, what, version.path, reader, sentence)
+
+
+def _conflict(
+    process: Process, version: Version, event: FileOpened | FileChanged, kind: str, path: str, other: Process, sentence: str
+) -> Finding:
     facts = (
-        (sc.FILE_PATH, version.path),
+        (sc.FILE_PATH, path),
         (sc.FILE_INODE, str(version.key[1])),
-        (sc.FILE_CONFLICT_KIND, what),
-        (sc.FILE_CONFLICT_PID, reader.key.tgid),
-    )
-    return Finding(
-        sc.EVENT_FILE_CONFLICT,
-        process.key,
-        event.time_boottime_ns,
-        sentence,
-        facts,
-        Severity.WARN,
-        (version.evidence, event_id(event)),
-    )
-
-
-def _conflict(process: Process, version: Version, event: FileOpened, kind: str, does: str, holds: str) -> Finding:
-    sentence = f"{process.name} ({process.key.tgid}) {does} {event.path}, which {_who(version)} {holds}."
-    facts = (
-        (sc.FILE_PATH, event.path),
-        (sc.FILE_INODE, str(event.inode)),
         (sc.FILE_CONFLICT_KIND, kind),
-        (sc.FILE_CONFLICT_PID, version.writer.key.tgid),
+        (sc.FILE_CONFLICT_PID, other.key.tgid),
     )
-    return Finding(
-        sc.EVENT_FILE_CONFLICT,
-        process.key,
-        event.time_boottime_ns,
-        sentence,
-        facts,
-        Severity.WARN,
-        (version.evidence, event_id(event)),
-    )
+    evidence = (version.evidence, event_id(event))
+    return Finding(sc.EVENT_FILE_CONFLICT, process.key, event.time_boottime_ns, sentence, facts, Severity.WARN, evidence)
 
 
 def failed_write(process: Process, use: Use, event: FileClosed) -> Finding | None:
