@@ -368,8 +368,9 @@ struct event_file_opened {
 	__u32 open_flags; /* open(2) */
 	__u32 descriptor;
 	__u32 opened_flags;
+	__u32 thread; /* who opened it: threads of one process can do the work of several tasks */
 	text_len path;
-	__u16 _pad[1];
+	__u16 _pad[3];
 };
 
 struct event_file_closed {

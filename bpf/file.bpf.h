@@ -77,25 +77,26 @@ static __always_inline u32 describe(struct scratch *s, struct task_struct *task,
 	struct tracked_file *t = &s->fresh;
 	struct file_identity identity = {};
 	struct event_file_opened *e;
-	bool cut = false;
+	bool cut = false, telling;
 	u8 yes = 1;
 	u32 noise;
 
 	identity.inode = t->inode_number;
 	identity.device = t->device;
 	identity.generation = BPF_CORE_READ(inode, i_generation);
-	if (!writing && bpf_map_lookup_elem(&noise_files, &identity))
+	telling = !writing && is_telling(dentry);
+	if (!telling && !writing && bpf_map_lookup_elem(&noise_files, &identity))
 		return TRACK_NOISE;
-	if (in_pycache(dentry) || (!writing && is_noise_name(s, dentry)))
+	if (!telling && (in_pycache(dentry) || (!writing && is_noise_name(s, dentry))))
 		return TRACK_NOISE;
 	if (!writing && sums->reads_reported >= files_per_process)
 		return TRACK_UNNAMED;
 	e = begin_record(s, struct event_file_opened, EVENT_FILE_OPENED);
 	s->in_noise = 0;
-	s->look_for_noise = !writing;
+	s->look_for_noise = !writing && !telling;
 	e->path = append_path(s, task, BPF_CORE_READ(file, f_path.mnt), dentry, &cut);
 	s->look_for_noise = 0;
-	noise = prefix_noise(s);
+	noise = telling ? 0 : prefix_noise(s);
 	if (!writing && (noise || s->in_noise)) {
 		bpf_map_update_elem(&noise_files, &identity, &yes, BPF_ANY);
 		return TRACK_NOISE;
@@ -112,6 +113,7 @@ static __always_inline u32 describe(struct scratch *s, struct task_struct *task,
 	e->open_flags = t->open_flags;
 	e->descriptor = descriptor;
 	e->opened_flags = opened_flags;
+	e->thread = task->pid;
 	if (cut)
 		e->opened_flags |= OPENED_PATH_CUT;
 	if (is_deleted(dentry))

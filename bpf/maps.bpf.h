@@ -273,6 +273,19 @@ struct {
 	__type(value, u32);
 } noise_components __weak SEC(".maps");
 
+#define TELLING_PACKAGE_BYTES 32
+
+struct telling_package {
+	char of[TELLING_PACKAGE_BYTES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16);
+	__type(key, struct telling_package);
+	__type(value, u32);
+} telling_packages __weak SEC(".maps");
+
 struct noise_prefix {
 	u32 prefix_bits;
 	char path[NOISE_PREFIX_BYTES];

@@ -74,6 +74,29 @@ static __always_inline bool in_pycache(struct dentry *dentry)
 	return same_bytes(name, "__pycache__", 11);
 }
 
+/* The `__init__` of a package whose import says what a process is: told, though it is code. Compiled or not. */
+static __always_inline bool is_telling(struct dentry *dentry)
+{
+	struct dentry *package = BPF_CORE_READ(dentry, d_parent);
+	struct telling_package key = {};
+	char first[9] = {};
+	u32 length;
+
+	if (BPF_CORE_READ(dentry, d_name.len) < sizeof(first))
+		return false;
+	bpf_probe_read_kernel(first, 9, BPF_CORE_READ(dentry, d_name.name));
+	if (!same_bytes(first, "__init__.", 9))
+		return false;
+	if (in_pycache(dentry))
+		package = BPF_CORE_READ(package, d_parent);
+	length = BPF_CORE_READ(package, d_name.len);
+	if (length >= TELLING_PACKAGE_BYTES)
+		return false;
+	barrier_var(length); /* or the compiler drops the mask, which older verifiers need */
+	bpf_probe_read_kernel(&key, length & (TELLING_PACKAGE_BYTES - 1), BPF_CORE_READ(package, d_name.name));
+	return bpf_map_lookup_elem(&telling_packages, &key);
+}
+
 enum { NOISE_READS = 1, NOISE_ALL = 3 }; /* values of noise_prefixes */
 
 /* The path is in scratch->path, from path_position on. */

@@ -21,7 +21,7 @@ WIRES = {
     "oom_kill": "cb26858d",
     "open_file": "93aaa7b6",
     "existing": "0529770b",
-    "file_opened": "0fd6264f",
+    "file_opened": "2ce20ad8",
     "file_closed": "ccf9a299",
     "file_changed": "a2b93d9a",
     "file_totals": "1354d043",
@@ -1012,10 +1012,11 @@ class FileOpened(msgspec.Struct, frozen=True, gc=False):
     open_flags: int
     descriptor: int
     opened_flags: int
+    thread: int
     path: str
 
 
-_FILE_OPENED = Layout("<QQIHHQI4xQQQIIIIIH2x")
+_FILE_OPENED = Layout("<QQIHHQI4xQQQIIIIIIH6x")
 
 
 def _decode_file_opened(raw: bytes, redactor: Redactor) -> FileOpened:
@@ -1035,6 +1036,7 @@ def _decode_file_opened(raw: bytes, redactor: Redactor) -> FileOpened:
         open_flags,
         descriptor,
         opened_flags,
+        thread,
         path,
     ) = _FILE_OPENED.unpack_from(raw)
     at_path = _FILE_OPENED.size
@@ -1053,6 +1055,7 @@ def _decode_file_opened(raw: bytes, redactor: Redactor) -> FileOpened:
         open_flags,
         descriptor,
         opened_flags,
+        thread,
         text(raw[at_path : at_path + path]),
     )
 
@@ -1077,6 +1080,7 @@ def _encode_file_opened(event: FileOpened) -> bytes:
             event.open_flags,
             event.descriptor,
             event.opened_flags,
+            event.thread,
             len(path),
         )
         + tail

@@ -20,7 +20,7 @@ PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h: the in
 CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
 ENV_RULE_BYTES = 64  # as in bpf/events.h
 _EXACT, _PREFIX, _BINDS = 1, 2, 256
-NOISE_SUFFIX_BYTES, NOISE_PREFIX_BYTES = 16, 64
+NOISE_SUFFIX_BYTES, NOISE_PREFIX_BYTES, TELLING_PACKAGE_BYTES = 16, 64, 32
 MARKS_PER_ENTRY = 64
 PID_MAX_LIMIT = 4_194_304
 
@@ -90,7 +90,8 @@ BLIND_SPOTS = (
 # Identifiers of runs and tasks. A name that ends in `_` allows everything below it, save names that look like a secret.
 ENVIRONMENT = (
     "AIRFLOW_CTX_", "TRACEPARENT", "TRACESTATE", "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OPENLINEAGE_NAMESPACE",
-    "OPENLINEAGE_PARENT_ID", "OPENLINEAGE_ROOT_PARENT_ID", "PREFECT__FLOW_RUN_ID", "PREFECT__FLOW_ID", "PREFECT_FLOW_RUN_ID",
+    "OPENLINEAGE_PARENT_ID", "OPENLINEAGE_ROOT_PARENT_ID", "PREFECT__FLOW_RUN_ID", "PREFECT__FLOW_ID", "PREFECT__FLOW_NAME", "PREFECT__DEPLOYMENT_NAME", "PREFECT__WORKER_NAME",
+    "PREFECT_FLOW_RUN_ID", "MAKELEVEL",
     "PREFECT_DEPLOYMENT_ID", "PREFECT_WORK_POOL_NAME", "DAGSTER_RUN_ID", "DAGSTER_RUN_JOB_NAME", "DAGSTER_RUN_STEP_KEY",
     "DAGSTER_CODE_LOCATION_NAME", "DBT_CLOUD_PROJECT_ID", "DBT_CLOUD_JOB_ID", "DBT_CLOUD_RUN_ID",
     "DBT_CLOUD_RUN_REASON_CATEGORY", "DBT_CLOUD_ENVIRONMENT_ID", "DBT_INVOCATION_ID", "SPARK_APPLICATION_ID",
@@ -101,7 +102,7 @@ ENVIRONMENT = (
 )  # fmt: skip
 
 # Of these, the ones that say whose work a process does: its system calls are watched from its exec on.
-BINDING = ("AIRFLOW_CTX_TASK_ID",)
+BINDING = ("AIRFLOW_CTX_TASK_ID", "PREFECT__FLOW_RUN_ID")
 
 # Files that are only read, below these or with these suffixes, are counted and not named. A prefix that starts with `!` is
 # noise when it is written, too.
@@ -118,6 +119,10 @@ NOISE_COMPONENTS = (
     "site-packages", "dist-packages", "node_modules", "libexec", ".pyenv", ".rbenv", ".nvm", ".cargo", ".ivy2", ".m2", ".git",
     ".venv",
 )  # fmt: skip
+
+
+# Packages whose import says what a process is: the first of their files is named, though it is code.
+TELLING_PACKAGES = ("great_expectations",)
 
 
 class KernelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -276,6 +281,8 @@ class Probes:
             self.object.update("noise_suffixes", suffix.encode().ljust(NOISE_SUFFIX_BYTES, b"\0"), struct.pack("<I", 1))
         for component in self.limits.noise_components:
             self.object.update("noise_components", component.encode().ljust(NOISE_SUFFIX_BYTES, b"\0"), struct.pack("<I", 1))
+        for package in TELLING_PACKAGES:
+            self.object.update("telling_packages", package.encode().ljust(TELLING_PACKAGE_BYTES, b"\0"), struct.pack("<I", 1))
         for prefix in self.limits.noise_prefixes:
             raw = prefix.removeprefix("!").encode()
             key = struct.pack(f"<I{NOISE_PREFIX_BYTES}s", len(raw) * 8, raw)
