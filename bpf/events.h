@@ -89,7 +89,7 @@ enum file_reason {
 
 /* image_flags */
 enum image_flag {
-	IMAGE_ARGV_CUT = 1, /* argv longer than TEXT_BYTES */
+	IMAGE_ARGV_CUT = 1, /* argv longer than TEXT_BYTES: its two ends, and a string of 0x01 between them */
 	IMAGE_ARGV_UNREADABLE = 2,
 	IMAGE_ENVIRON_CUT = 4, /* allow-listed variables did not fit, or one was longer than ENV_BYTES */
 	IMAGE_ENVIRON_UNREADABLE = 8,

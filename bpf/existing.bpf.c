@@ -42,16 +42,25 @@ int on_existing(struct bpf_iter__task *context)
 
 	start = BPF_CORE_READ(mm, arg_start);
 	bytes = BPF_CORE_READ(mm, arg_end) - start;
-	if (bytes > TEXT_BYTES) {
-		bytes = TEXT_BYTES;
-		e->image_flags |= IMAGE_ARGV_CUT;
-	}
 	room = text_room(s);
-	if (room && bytes && !bpf_copy_from_user_task(room, bytes, (void *)start, task, 0)) {
+	if (room && bytes > TEXT_BYTES) {
+		e->image_flags |= IMAGE_ARGV_CUT;
+		if (bpf_copy_from_user_task(room, ARGV_HEAD_BYTES, (void *)start, task, 0) ||
+		    bpf_copy_from_user_task(room + ARGV_HEAD_BYTES + ARGV_MARK_BYTES, ARGV_TAIL_BYTES,
+					    (void *)(start + bytes - ARGV_TAIL_BYTES), task, 0)) {
+			bytes = 0;
+			e->image_flags |= IMAGE_ARGV_UNREADABLE;
+		} else {
+			mark_cut(room);
+			bytes = TEXT_BYTES;
+		}
+	} else if (room && bytes && bpf_copy_from_user_task(room, bytes, (void *)start, task, 0)) {
+		bytes = 0;
+		e->image_flags |= IMAGE_ARGV_UNREADABLE;
+	}
+	if (room && bytes <= TEXT_BYTES) {
 		e->argv = bytes;
 		s->used += bytes;
-	} else if (bytes) {
-		e->image_flags |= IMAGE_ARGV_UNREADABLE;
 	}
 
 	walk.scratch = s;

@@ -11,6 +11,7 @@
 const volatile u32 files_per_process __weak = 256; /* reported by name, reads and writes apart */
 
 #define DESCRIPTOR_LIMIT (1 << 20)
+#define FILES_WINDOW_NS 10000000000ULL /* 10 s */
 
 static __always_inline void read_size(struct tracked_file *t, u64 *size, u32 *flags)
 {
@@ -128,6 +129,19 @@ static __always_inline bool is_datagram(struct file *file)
 	return BPF_CORE_READ(socket, sk, sk_protocol) == IPPROTO_UDP;
 }
 
+/* The limit of names is one per window, not one per life: a worker that lives for weeks names each task by a file. */
+static __always_inline void open_window(struct watched *sums)
+{
+	u64 now = bpf_ktime_get_boot_ns();
+
+	if (now - sums->window_ns < FILES_WINDOW_NS)
+		return;
+	sums->window_ns = now;
+	sums->reads_reported = 0;
+	sums->writes_reported = 0;
+	sums->changes_reported = 0;
+}
+
 /* Functions with numbers for arguments are global, so that the verifier looks at each of them once and not from every
  * place that calls it: that halves the time to load. */
 
@@ -173,6 +187,7 @@ __noinline int track(u32 descriptor, u32 opened_flags)
 		count_seen(EVENT_FILE_OPENED);
 		__sync_fetch_and_add(&sums->opened_files, 1);
 		writing = BPF_CORE_READ(file, f_mode) & FMODE_WRITE;
+		open_window(sums);
 		if (writing && sums->writes_reported >= files_per_process)
 			t->state = TRACK_UNNAMED; /* before all that a name costs: a flood must be cheap */
 		else

@@ -190,6 +190,18 @@ static __always_inline u16 stdio_kind_of(struct task_struct *task, u32 descripto
 	return STDIO_OTHER;
 }
 
+/* Of a long command line both ends are told, with a mark between them: a JVM says who it is behind its class path. */
+#define ARGV_HEAD_BYTES 1024
+#define ARGV_MARK_BYTES 4
+#define ARGV_TAIL_BYTES (TEXT_BYTES - ARGV_HEAD_BYTES - ARGV_MARK_BYTES)
+
+static __always_inline void mark_cut(u8 *room)
+{
+	room[ARGV_HEAD_BYTES - 1] = 0;
+	__builtin_memset(room + ARGV_HEAD_BYTES, 1, ARGV_MARK_BYTES - 1);
+	room[ARGV_HEAD_BYTES + ARGV_MARK_BYTES - 1] = 0;
+}
+
 /* The number the process has in its own pid namespace. */
 static __always_inline u32 own_pid(struct task_struct *task, u32 *namespace_inode)
 {

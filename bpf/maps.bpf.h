@@ -113,6 +113,7 @@ struct watched {
 	u64 last_open_id;
 	u32 files_tracked; /* entries of this process in tracked_files */
 	u32 highest_descriptor;
+	u64 window_ns; /* since when these are counted: what lives long is not silent for ever */
 	u32 reads_reported;
 	u32 writes_reported;
 	u32 changes_reported;

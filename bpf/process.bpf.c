@@ -66,16 +66,25 @@ int BPF_PROG(on_exec, struct task_struct *task, pid_t old_pid, struct linux_binp
 
 	start = BPF_CORE_READ(mm, arg_start);
 	bytes = BPF_CORE_READ(mm, arg_end) - start;
-	if (bytes > TEXT_BYTES) {
-		bytes = TEXT_BYTES;
-		e->image_flags |= IMAGE_ARGV_CUT;
-	}
 	room = text_room(s);
-	if (room && bytes && !bpf_probe_read_user(room, bytes, (void *)start)) {
+	if (room && bytes > TEXT_BYTES) {
+		e->image_flags |= IMAGE_ARGV_CUT;
+		if (bpf_probe_read_user(room, ARGV_HEAD_BYTES, (void *)start) ||
+		    bpf_probe_read_user(room + ARGV_HEAD_BYTES + ARGV_MARK_BYTES, ARGV_TAIL_BYTES,
+					(void *)(start + bytes - ARGV_TAIL_BYTES))) {
+			bytes = 0;
+			e->image_flags |= IMAGE_ARGV_UNREADABLE;
+		} else {
+			mark_cut(room);
+			bytes = TEXT_BYTES;
+		}
+	} else if (room && bytes && bpf_probe_read_user(room, bytes, (void *)start)) {
+		bytes = 0;
+		e->image_flags |= IMAGE_ARGV_UNREADABLE;
+	}
+	if (room && bytes <= TEXT_BYTES) {
 		e->argv = bytes;
 		s->used += bytes;
-	} else if (bytes) {
-		e->image_flags |= IMAGE_ARGV_UNREADABLE;
 	}
 	if (append_environ(s, mm, &e->environ, &e->image_flags))
 		watch(task->tgid); /* at once, not when user space has read of it: its first files count too */

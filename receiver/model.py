@@ -21,6 +21,9 @@ class Host(msgspec.Struct, frozen=True):
     source: str = "ebpf"  # or netlink: what the facts come from
 
 
+CERTAIN, PROBABLE, PARTIAL, AMBIGUOUS = 1.0, 0.9, 0.6, 0.3  # confidences; see Identity.grade
+
+
 class Identity(msgspec.Struct, frozen=True):
     """Whose work a process does. The first six fields are the identity; the rest says how we know."""
 
@@ -34,6 +37,21 @@ class Identity(msgspec.Struct, frozen=True):
     source: str = "env"
     confidence: float = 0.0
     evidence: str = ""  # names the fact, never a value that could be a secret
+    portable: bool = False  # the run id means the same on every host, so its trace is the run's own
+    status_lies: bool = False  # exit status 0 of the process that holds it says nothing
+
+    @property
+    def grade(self) -> str:
+        """certain: the orchestrator's own process said so, or we started it. probable: its environment or command line did,
+        which anybody can set. partial: the tool is known, the name is not whole. ambiguous: claims contradict each other."""
+        bounds = ((CERTAIN, "certain"), (PROBABLE, "probable"), (PARTIAL, "partial"))
+        return next((grade for least, grade in bounds if self.confidence >= least), "ambiguous")
+
+    def agrees(self, other: Identity) -> bool:
+        """The same work; a map index that one of the two does not state is none against it."""
+        if self.key[:5] != other.key[:5]:
+            return False
+        return self.map_index == other.map_index or -1 in (self.map_index, other.map_index)
 
     @property
     def key(self) -> tuple[str, str, str, str, int, int]:

@@ -15,6 +15,7 @@ from receiver.text import text, texts
 Mode = Literal["scrub", "strip", "off"]
 _REMEMBERED = 4096
 MAX_ARGUMENTS = 64  # reported; the count of all of them travels beside (argc)
+CUT = "\x01\x01\x01"  # between the two ends of a command line that was too long (bpf/image.bpf.h)
 
 _WORDS = (
     r"pass(?:word|wd|phrase)?|pwd|secret|token|api[-_.]?key|access[-_.]?key|account[-_.]?key|auth|authorization|credentials?"
@@ -58,6 +59,21 @@ def _remember(cache: dict[bytes, T], raw: bytes, value: T) -> T:
     return value
 
 
+def _joined(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """A long command line comes as its two ends. What follows the gap may be a secret whose name was in the gap: it goes."""
+    if CUT not in arguments:
+        return arguments
+    gap = arguments.index(CUT)
+    return (*arguments[:gap], "…", *arguments[gap + 3 :])
+
+
+def _shortened(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    if len(arguments) <= MAX_ARGUMENTS:
+        return arguments
+    head = MAX_ARGUMENTS // 3
+    return (*arguments[:head], "…", *arguments[head + 1 - MAX_ARGUMENTS :])
+
+
 class Redactor:
     """Turns argv bytes into text without its secrets; `counts` says how often each rule fired."""
 
@@ -68,20 +84,18 @@ class Redactor:
         self._clean_lines: dict[bytes, str] = {}
 
     def argv(self, raw: bytes) -> tuple[str, ...]:
-        """NUL-terminated arguments, at most 64 of them."""
+        """NUL-terminated arguments, at most 64 of them: of more, the first and the last. "…" stands for what is not there."""
         known = self._clean.get(raw)
         if known is not None:
             return known
-        arguments = texts(raw)
-        if len(arguments) > MAX_ARGUMENTS:
-            arguments = arguments[:MAX_ARGUMENTS]
+        arguments = _joined(texts(raw))
         if self.mode == "off" or not arguments:
-            return arguments
+            return _shortened(arguments)
         if self.mode == "strip":
-            return (arguments[0], *(self._mark("strip") for _ in arguments[1:]))
+            return (arguments[0], *(self._mark("strip") for _ in arguments[1:MAX_ARGUMENTS]))
         if not _hinted(raw) and arguments[0].rpartition("/")[2] not in _SHORT:
-            return _remember(self._clean, raw, arguments)
-        return tuple(self._scrub(arguments))
+            return _remember(self._clean, raw, _shortened(arguments))
+        return _shortened(tuple(self._scrub(arguments)))
 
     def line(self, raw: bytes) -> str:
         """A title or another line that may quote a command."""

@@ -102,3 +102,16 @@ def test_off_means_off() -> None:
 def test_any_bytes_give_valid_text(raw: bytes) -> None:
     for argument in (*Redactor().argv(raw), Redactor().line(raw)):
         argument.encode()
+
+
+def test_a_long_command_line_keeps_both_ends_and_nothing_that_may_be_a_secret_behind_the_gap() -> None:
+    raw = b"java\0-cp\0/a.jar:/b\0\x01\x01\x01\0ar:/c.jar\0hunter2\0org.apache.spark.deploy.SparkSubmit\0--name\0etl\0"
+    redactor = Redactor()
+    kept = redactor.argv(raw)
+    assert kept == ("java", "-cp", "/a.jar:/b", "…", "org.apache.spark.deploy.SparkSubmit", "--name", "etl")
+    assert Redactor().argv(joined(kept)) == kept  # replaying a recording
+
+
+def test_of_many_arguments_the_first_and_the_last_are_kept() -> None:
+    kept = Redactor().argv(joined(tuple(f"a{i}" for i in range(200))))
+    assert len(kept) == 64 and kept[0] == "a0" and kept[-1] == "a199" and "…" in kept

@@ -19,7 +19,7 @@ from receiver.events import (
     Signal,
     Title,
 )
-from receiver.model import NOBODY, RemoteContext
+from receiver.model import NOBODY, Identity, RemoteContext
 
 if TYPE_CHECKING:
     from receiver.timeline.connections import Peer
@@ -49,6 +49,7 @@ class Process:
         "executable",
         "execution",
         "exit",
+        "expects",
         "failed_calls",
         "failed_children",
         "file_totals",
@@ -58,17 +59,23 @@ class Process:
         "grade",
         "image_flags",
         "key",
+        "last_child",
         "memory_cgroup",
+        "notes",
         "oom",
         "open_files",
         "parent",
         "parent_pid",
+        "partition",
         "peers",
+        "released",
+        "role",
         "sibling_senders",
         "signals",
         "spanned",
         "stdin_inode",
         "stdout_inode",
+        "steps",
         "stub",
         "title",
         "uid",
@@ -101,13 +108,20 @@ class Process:
         self.title = ""
         self.stdin_inode = 0
         self.stdout_inode = 0
-        self.execution: Execution | None = None
+        self.execution: Execution | None = None  # the innermost one; its `outer` ones follow
+        self.steps: dict[int, Execution] = {}  # by thread: what that thread works on, where a process does several things
+        self.expects: Identity | None = None  # what the next process that it forks will do
+        self.role = ""  # what it is to its framework: "airflow scheduler", "spark executor", …
+        self.notes: dict[str, str] = {}  # what recognisers remember of it, a few words
+        self.released: tuple[object, ...] = parent.released if parent else ()  # bindings that it outlived
+        self.partition = ""  # the last data partition that it touched, as `key=value`
         self.stub = False  # born of an event about it, not of its own fork or exec
         self.exit: Exit | None = None
         self.oom: OomKill | None = None
         self.signals: tuple[Signal, ...] = ()
         self.sibling_senders: tuple[ProcessKey, ...] = ()  # senders that were of the same execution
         self.open_files: tuple[OpenFile, ...] = ()
+        self.last_child: Process | None = None  # the one that ended last, and its grade
         self.failed_children: tuple[Process, ...] = ()  # outlives them in the tree: the parent may go on for hours
         self.files: dict[tuple[int, int], Use] = {}  # by (device, inode)
         self.file_totals: FileTotals | None = None
@@ -131,6 +145,14 @@ class Process:
         """Its executable, or the script that an interpreter was started with: read, but no input."""
         script = next((a for a in self.argv[1:] if not a.startswith("-")), "")
         return path in (self.executable, script)
+
+    def working_for(self, thread: int) -> Execution | None:
+        """Whose work one of its threads does: its own step, or the only one there is, or the process's."""
+        if not self.steps:
+            return self.execution
+        if thread in self.steps:
+            return self.steps[thread]
+        return next(iter(self.steps.values())) if len(self.steps) == 1 else self.execution
 
     @property
     def command(self) -> str:
@@ -265,6 +287,8 @@ class ProcessTree:
         process.files = {}
         process.failed_calls = {}
         process.peers = {}
+        process.steps = {}
+        process.last_child = None
         process.usage = None
         process.parent = None  # or a chain of short generations would never be freed
 

@@ -84,14 +84,15 @@ def test_stdio_inodes_link_the_stages_of_a_pipe(witness: Witness, tmp_path: Path
 
 def test_long_command_lines_are_cut_and_say_so(witness: Witness) -> None:
     many = subprocess.Popen(["/bin/true", *("a" * 8 for _ in range(100))])
-    long = subprocess.Popen(["/bin/true", "b" * 100_000, "c"])
+    long = subprocess.Popen(["/bin/true", "b" * 100_000, "c", "Main", "--name", "etl"])
     many.wait()
     long.wait()
     event = witness.one(many.pid, Exec)
     assert (len(event.argv), event.argc) == (64, 101)
     event = witness.one(long.pid, Exec)
-    assert (event.argc, event.image_flags & ImageFlag.ARGV_CUT) == (3, ImageFlag.ARGV_CUT)
+    assert (event.argc, event.image_flags & ImageFlag.ARGV_CUT) == (6, ImageFlag.ARGV_CUT)
     assert len("".join(event.argv)) <= 4096
+    assert event.argv[0] == "/bin/true" and event.argv[2:] == ("…", "Main", "--name", "etl")
 
 
 def test_only_allow_listed_variables_leave_the_kernel(witness: Witness) -> None:

@@ -1,0 +1,74 @@
+"""What a process runs, in one word each: what its executable is called, and the script or module behind an interpreter."""
+
+from __future__ import annotations
+
+import re
+
+from receiver.attribution.tree import Process
+
+_INTERPRETERS = {"python", "pypy", "bash", "sh", "dash", "ruby", "perl", "env"}
+_VERSION = re.compile(r"[\d.]+$")
+
+
+def base(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def program(path: str) -> str:
+    """`/usr/bin/python3.11` is `python`."""
+    name = base(path)
+    return _VERSION.sub("", name) or name
+
+
+def words(process: Process) -> tuple[str, ...]:
+    """`python -m dagster job` gives ("python", "dagster"), `python /venv/bin/dbt run` ("python", "dbt")."""
+    own = program(process.executable) or process.comm
+    argv = process.argv
+    if own not in _INTERPRETERS:
+        asked = program(argv[0]) if argv else own
+        return (own,) if asked == own else (own, asked)
+    for index, word in enumerate(argv[1:], 1):
+        if word == "-m":
+            module = argv[index + 1] if index + 1 < len(argv) else ""
+            return (own, module.partition(".")[0])
+        if word == "-c":
+            return (own,)
+        if not word.startswith("-"):
+            return (own, base(word))
+    return (own,)
+
+
+def after(argv: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """The arguments behind the word (a path's last part, or a module) that is `name`."""
+    for index, word in enumerate(argv):
+        if base(word) == name or word.partition(".")[0] == name:
+            return argv[index + 1 :]
+    return ()
+
+
+def option(arguments: tuple[str, ...], *names: str) -> str:
+    """Value of `--name VALUE` or `--name=VALUE`; empty when it is not there."""
+    for index, word in enumerate(arguments):
+        name, equals, value = word.partition("=")
+        if name in names:
+            return value if equals else arguments[index + 1] if index + 1 < len(arguments) else ""
+    return ""
+
+
+def positional(arguments: tuple[str, ...], takes_value: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """Words that are neither options nor the values of those that take one."""
+    out: list[str] = []
+    skip = False
+    for word in arguments:
+        if skip:
+            skip = False
+        elif word.startswith("-") and word != "-":
+            skip = word in takes_value
+        else:
+            out.append(word)
+    return tuple(out)
+
+
+def own_run(process: Process) -> str:
+    """A run id for what has none: this very process."""
+    return f"{process.key.tgid}-{process.key.start_boottime_ns}"
