@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
 from receiver import semconv as sc
+from receiver.attribution.rules import Rule
 from receiver.core import Core
 from receiver.events import WIRES, EventKind, FilterReason, Ledger, LossReason
 from receiver.kernel.choose import open_source
-from receiver.kernel.clock import boot_id, boottime_ns, gone, host_name, refuse_time_namespace, wall_offset_ns
+from receiver.kernel.clock import boot_id, boottime_ns, gone, host_name, machine_id, refuse_time_namespace, wall_offset_ns
 from receiver.kernel.source import Batch, SourceConfig
 from receiver.model import CoreOptions, Host
 from receiver.recording import Header, Recorder
@@ -37,7 +38,7 @@ def this_host(source: str = "ebpf") -> Host:
     """The session id is of this attachment: event ids start again with every one."""
     boot = boot_id()
     session = hashlib.sha256(f"{boot} {boottime_ns()}".encode()).hexdigest()[:12]
-    return Host(boot, host_name(), session, source=source)
+    return Host(boot, host_name(), session, source=source, id=machine_id())
 
 
 def losses_of(ledger: Ledger) -> dict[tuple[str, str], int]:
@@ -54,13 +55,20 @@ class Observer:
     """A live observation. `start` attaches; `run` goes on until `stop`; `finish` ends what is open and flushes."""
 
     def __init__(
-        self, source: SourceConfig, core: CoreOptions, hub: Hub | None, record_to: BinaryIO | None = None, *, drops: bool = False
+        self,
+        source: SourceConfig,
+        core: CoreOptions,
+        hub: Hub | None,
+        record_to: BinaryIO | None = None,
+        *,
+        drops: bool = False,
+        rules: tuple[Rule, ...] = (),
     ) -> None:
         """`drops`: this process will give its privileges up, so somebody else must attach later."""
         refuse_time_namespace()
         self.source = open_source(source, drops=drops)
         self.host = this_host(self.source.name)
-        self.core = Core(self.host, core)
+        self.core = Core(self.host, core, rules)
         self.hub = hub
         self.stop = asyncio.Event()
         self.on_batch: Callable[[Batch], None] = lambda _: None
@@ -122,7 +130,7 @@ class Observer:
             if not self.source.following and not self._said_blind:
                 self._said_blind = True
                 log.warning("system calls cannot be followed any more: files and failing calls are invisible")
-        elif self.core.executions.open:
+        elif self.core.bindings.need_calls:
             self._idle_since = 0.0
         elif self.source.following:
             now = time.monotonic()

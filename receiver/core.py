@@ -18,13 +18,29 @@ from receiver import semconv as sc
 from receiver.activity import HANDLERS, Activity
 from receiver.attempts import Attempts
 from receiver.attribution.context import remote_context
-from receiver.attribution.frameworks import Recognisers
+from receiver.attribution.frameworks import RECOGNISERS, Recognisers
+from receiver.attribution.rules import Rule, Rules
 from receiver.attribution.tree import KEPT_FAILED_CHILDREN, KEPT_FILES, KEPT_SIGNALS, Process, ProcessTree
+from receiver.bindings import Bindings
 from receiver.detect import ending, killed, masked_failures, oom_killed, partial_writes
-from receiver.detect.deaths import Ending, signal_name
-from receiver.detect.masked import grade, note_child_end
+from receiver.detect.deaths import Ending, retired, signal_name
+from receiver.detect.masked import Grade, grade, note_child_end
 from receiver.errors import DecodeError
-from receiver.events import Event, Exec, Existing, Exit, Fork, OomKill, OpenFile, ProcessKey, Signal, Title
+from receiver.events import (
+    Connection,
+    Event,
+    Exec,
+    Existing,
+    Exit,
+    FileChanged,
+    FileOpened,
+    Fork,
+    OomKill,
+    OpenFile,
+    ProcessKey,
+    Signal,
+    Title,
+)
 from receiver.kernel.decode import decode
 from receiver.model import CoreOptions, Finding, Host, Identity, Watch
 from receiver.redact import Redactor
@@ -44,14 +60,14 @@ SHORT_NS = 10_000_000  # a shorter process without a fact is a count on its pare
 class Core:
     """See the module. Not re-entrant; one owner."""
 
-    def __init__(self, host: Host, options: CoreOptions | None = None) -> None:
+    def __init__(self, host: Host, options: CoreOptions | None = None, rules: tuple[Rule, ...] = ()) -> None:
         self.options = options = options or CoreOptions()
         self.host = host
         self.redactor = Redactor(options.redaction)
         self.tree = ProcessTree(options.process_limit, int(options.linger_seconds * SECOND))
         self.executions = Executions(int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND))
         self._out: list[Output] = []
-        self.recognisers = Recognisers()
+        self.recognisers = Recognisers((Rules(rules), *RECOGNISERS) if rules else RECOGNISERS)
         self.blocks = Blocks(
             host,
             include_argv=options.include_argv,
@@ -62,6 +78,7 @@ class Core:
         self._spans, self._logs = Spans(self.blocks), Logs(self.blocks)
         self.book = Book()
         self.attempts = Attempts(self.executions, self._spans, self._logs, self.book, lambda signal: self._out.append(signal))
+        self.bindings = Bindings(self.tree, self.attempts, self.recognisers)
         self.activity = Activity(
             self.tree, self.attempts, self._report, stall_seconds=options.stall_seconds, hang_seconds=options.hang_seconds
         )
@@ -117,9 +134,12 @@ class Core:
         for execution in self.executions.due(1 << 62):
             self.attempts.close(execution, now_ns)
         for process in self.tree.processes():
-            if process.exit is None and process.execution is not None and not process.execution.closed and process.execs:
-                self._emit_process(process, now_ns)
-                self.on_end(process)
+            if process.exit is None and process.execution is not None and not process.execution.closed:
+                for thread in list(process.steps):
+                    self.attempts.end_step(process, thread, now_ns, unknown=True)
+                if process.execs:
+                    self._emit_process(process, now_ns)
+                    self.on_end(process)
         self.attempts.finish(now_ns)
 
     def take(self) -> list[Output]:
@@ -170,6 +190,7 @@ class Core:
                 self._release(process, now_ns)
 
     def _release(self, process: Process, now_ns: int) -> None:
+        self.bindings.lost(process, now_ns)
         execution = process.execution
         if execution is None or process.exit is not None:
             return
@@ -186,7 +207,7 @@ class Core:
                 self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS, ((sc.PIPELINE_OBSERVER_EVENT_KIND, kind),), grown)
                 self._events_in_book[kind] = count
         self.attempts.book_totals()
-        drops = self.policy_drops + self.tree.drops + self.attempts.drops + self.activity.drops()
+        drops = self.policy_drops + self.tree.drops + self.attempts.drops + self.bindings.drops + self.activity.drops()
         points = tuple(Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), count) for reason, count in drops.items())
         return (*self.book.metrics(), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, points))
 
@@ -206,6 +227,7 @@ class Core:
                 self._watched[event.process.tgid] = execution
         else:
             self._inherit(process)
+            self.bindings.forked(process, event.time_boottime_ns)
             self._note_unattributed(process)
 
     def _exec(self, event: Exec | Existing) -> None:
@@ -213,12 +235,11 @@ class Core:
         self._inherit(process)
         if event.environ:
             process.context = remote_context(event.environ) or process.context
-            identity = self.recognisers.identify(process)
-            if identity is not None and (process.execution is None or process.execution.identity.key != identity.key):
-                start = process.key.start_boottime_ns if type(event) is Existing else event.time_boottime_ns
-                if process.execution is not None:
-                    self.attempts.leave(process, process.execution, event.time_boottime_ns)
-                self.attempts.enter(process, identity, start)
+        is_old = type(event) is Existing
+        self.bindings.image(process, process.key.start_boottime_ns if is_old else event.time_boottime_ns)
+        if is_old and len(event.argv) == 1 and " " in event.argv[0]:  # it had given itself a title before we came
+            process.title = event.argv[0].strip()
+            self.bindings.titled(process, event.time_boottime_ns)
         self._note_unattributed(process)
 
     def _settle(self, events: list[Existing]) -> None:
@@ -231,13 +252,28 @@ class Core:
                 self._inherit(process)
 
     def _title(self, event: Title) -> None:
-        self._note_unattributed(self.tree.title(event))
+        process = self.tree.title(event)
+        self.bindings.titled(process, event.time_boottime_ns)
+        self._note_unattributed(process)
+
+    def _file_opened(self, event: FileOpened) -> None:
+        """First whose work it is: the file is that work's."""
+        self.bindings.opened(self.tree.ensure(event.process, ""), event)
+        self.activity.files.file_opened(event)
+
+    def _file_changed(self, event: FileChanged) -> None:
+        self.activity.files.file_changed(event)
+        self.bindings.changed(self.tree.ensure(event.process, ""), event)
+
+    def _connection(self, event: Connection) -> None:
+        self.activity.network.connection(event)
+        self.bindings.connected(self.tree.ensure(event.process, ""), event)
 
     def _signal(self, event: Signal) -> None:
         target = self.tree.ensure(event.target, event.target_comm)
         sender = self.tree.get(event.sender)
         target.signals = (*target.signals[-KEPT_SIGNALS + 1 :], event)
-        if sender is not None and sender.execution is not None and sender.execution is target.execution:
+        if sender is not None and sender.execution is not None and sender.execution.is_part_of(target.execution):
             target.sibling_senders = (*target.sibling_senders[-KEPT_SIGNALS + 1 :], event.sender)
 
     def _open_file(self, event: OpenFile) -> None:
@@ -252,8 +288,8 @@ class Core:
         if victim.oom is not None:
             return  # the killer chose the same victim again before it was gone
         victim.oom = event
-        if victim.execution is not None:
-            victim.execution.oom_killed = True
+        for execution in victim.execution.chain() if victim.execution is not None else ():
+            execution.oom_killed = True
         self._report(victim, oom_killed(victim, event))
         self.activity.oom_killed(victim, event)
         self.book.add(sc.METRIC_PIPELINE_TASK_OOM_KILLS, self.attempts.labels(victim.execution))
@@ -262,9 +298,11 @@ class Core:
         process = self.tree.exited(event)
         if process is None:
             return
+        self._inherit(process)
+        process.retired = retired(process)
         end = ending(process)
         death = killed(process, end)
-        self._inherit(process)
+        self.bindings.ended(process, end, event.time_boottime_ns)
         execution = process.execution
         if execution is None:
             # kills outside any pipeline are other people's; the OOM killer's choice concerns all, and is out already
@@ -276,11 +314,15 @@ class Core:
             labels = (*self.attempts.labels(execution), (sc.PROCESS_SIGNAL_NAME, signal_name(end.signal)))
             self.book.add(sc.METRIC_PIPELINE_TASK_SIGNALS, labels)
         for torn in partial_writes(process, end):
-            execution.partial_write = True
+            for each in execution.chain():
+                each.partial_write = True
             self._report(process, torn)
             cause = dict(torn.facts)[sc.FILE_WRITE_CAUSE]
             self.book.add(sc.METRIC_PIPELINE_FILE_PARTIAL_WRITES, (*self.attempts.labels(execution), (sc.FILE_WRITE_CAUSE, cause)))
-        if not end.failed and process.failed_children:
+        liar = next((e for e in execution.chain() if e.identity.status_lies and self._speaks_for(process, e)), None)
+        if liar is not None and not end.failed:
+            self._judge_by_children(process, liar)
+        elif not end.failed and process.failed_children:
             for finding, culprit, lost_work in masked_failures(process):
                 execution.masked |= lost_work
                 self._report(culprit, finding)
@@ -289,13 +331,29 @@ class Core:
         self.activity.ended(process, end)
         process.grade = grade(process)
         parent = process.parent
-        if parent is not None and parent.execution is execution:
+        if parent is not None and parent.execution is not None and parent.execution in execution.chain():
+            parent.last_child = process
             note_child_end(parent, process, KEPT_FAILED_CHILDREN)
         self.attempts.account(execution, event)
         self._close_or_fold(process, end)
         self.on_end(process)
         process.block = None  # the dead stay known for a while, lightly
         self.attempts.leave(process, execution, event.time_boottime_ns, end)
+
+    def _speaks_for(self, process: Process, execution: Execution) -> bool:
+        """It holds the work, or is a fork of who holds it: the same program, and the same worthless status 0."""
+        at: Process | None = process
+        while at is not None and at.key not in execution.holders and not at.execs:
+            at = at.parent
+        return at is not None and at.key in execution.holders
+
+    def _judge_by_children(self, process: Process, execution: Execution) -> None:
+        """A supervisor that leaves with 0 whatever happened: what its children came to is all that the kernel has."""
+        lost = [c for c in process.failed_children if c.grade == Grade.LOST_WORK]
+        last = process.last_child
+        culprit = lost[-1] if lost else last if last is not None and last.grade == Grade.FAILED else None
+        if culprit is not None:
+            execution.failed_by = ending(culprit).error or "child_failed"
 
     def _inherit(self, process: Process) -> None:
         """A child does its parent's work, until it is shown to do other work."""
@@ -324,6 +382,9 @@ class Core:
         self._out.append(self._spans.process_span(process, process.folded, now_ns))
 
     def _report(self, process: Process, finding: Finding) -> None:
+        if process.execution is None and finding.kind != sc.EVENT_PROCESS_OOM_KILLED:
+            self.policy_drops["unattributed"] += 1  # an orchestrator that is followed: its own troubles are nobody's work
+            return
         process.findings = (*process.findings, finding.kind)
         if process.execution is not None:
             process.execution.add(finding)
@@ -348,5 +409,8 @@ _HANDLERS: dict[type, tuple[str, Callable[[Core, Any], object]]] = {
     OomKill: ("oom_kill", Core._oom_kill),
     OpenFile: ("open_file", Core._open_file),
     **{kind: (name, _of_activity(handle)) for kind, (name, handle) in HANDLERS.items()},
+    FileOpened: ("file_opened", Core._file_opened),
+    FileChanged: ("file_changed", Core._file_changed),
+    Connection: ("connection", Core._connection),
 }
 __all__ = ["Core", "CoreOptions", "Event", "ProcessKey", "Watch"]

@@ -19,6 +19,7 @@ class Host(msgspec.Struct, frozen=True):
     session: str  # of this attachment: makes event ids unique within a boot
     page_bytes: int = 4096
     source: str = "ebpf"  # or netlink: what the facts come from
+    id: str = ""  # /etc/machine-id, as semconv's host.id wants it
 
 
 CERTAIN, PROBABLE, PARTIAL, AMBIGUOUS = 1.0, 0.9, 0.6, 0.3  # confidences; see Identity.grade

@@ -61,6 +61,7 @@ def test_a_connection_that_is_never_made(error: int, word: str) -> None:
     client = story.task("load")
     for number in range(3):
         connection(story, client, story.now + number, ConnectionStage.FAILED, error=error, retransmits=2)
+    story.exit(client)
     (record,) = story.events(sc.EVENT_NETWORK_CONNECTION_FAILED)  # the same failure is told once
     found = attributes(record)
     assert (found[sc.ERROR_TYPE], found[sc.NETWORK_PEER_ADDRESS], found[sc.NETWORK_PEER_PORT]) == (word, "10.0.0.5", 443)
@@ -200,7 +201,7 @@ def test_names_are_remembered_for_their_addresses() -> None:
     client = story.task("load")
     query(story, client, 0x100)
     query(story, client, 0x8180, addresses=1, first_low=SERVER)
-    connection(story, client, story.now, ConnectionStage.FAILED, error=errno.ECONNREFUSED)
+    connection(story, client, story.now, ConnectionStage.FAILED, error=errno.EHOSTUNREACH)
     (record,) = story.events(sc.EVENT_NETWORK_CONNECTION_FAILED)
     assert attributes(record)[sc.SERVER_ADDRESS] == "www.example.com"
 
@@ -387,3 +388,22 @@ def test_memory_of_a_task_is_a_gauge_that_comes_back_to_zero() -> None:
     story.exit(worker)
     story.tick()
     assert usage() == {"pipeline.task.memory.usage": [0], "pipeline.task.memory.limit": [0]}
+
+
+def test_who_asks_until_the_server_is_there_was_not_failed() -> None:
+    story = Story()
+    client = story.task("load")
+    for number in range(3):
+        connection(story, client, story.now + number, ConnectionStage.FAILED, error=errno.ECONNREFUSED)
+    connection(story, client, story.now, ConnectionStage.CONNECTED, established_boottime_ns=story.now)
+    story.tick(60)
+    story.exit(client)
+    assert not story.events(sc.EVENT_NETWORK_CONNECTION_FAILED)
+
+
+def test_a_server_that_does_not_come_is_told_of_while_the_client_still_asks() -> None:
+    story = Story()
+    client = story.task("load")
+    connection(story, client, story.now, ConnectionStage.FAILED, error=errno.ECONNREFUSED)
+    story.tick(31)
+    assert len(story.events(sc.EVENT_NETWORK_CONNECTION_FAILED)) == 1

@@ -54,9 +54,7 @@ def test_the_checker_finds_faults(tmp_path: Path, section: str, entry: dict[str,
 def test_the_live_check_finds_violations() -> None:
     registry = load()
     event = registry.events["process.killed"]
-    found = registry.violations(
-        event, {"process.pid": "7", "made.up": 1, "pipeline.system.name": "cobol", "process.exit.code": True}
-    )
+    found = registry.violations(event, {"process.pid": "7", "made.up": 1, "pipeline.task.type": "cobol", "process.exit.code": True})
     text = "\n".join(found)
     for part in (
         "process.pid must be int",

@@ -57,7 +57,7 @@ class Activity:
         self.usage.tick(now_ns)
 
     def drops(self) -> Counter[str]:
-        tables = (self.files.drops, self.files.table.drops, self.network.drops, self.network.table.drops)
+        tables = (self.files.drops, self.files.table.drops, self.network.drops, self.network.table.drops, self.usage.drops)
         return sum(tables, Counter(self.usage.neighbours.drops))
 
 

@@ -48,12 +48,15 @@ class FileActivity:
                 self._report(process, finding)
         else:
             source = self.table.begin_reading(process, use)
+            work = process.working_for(event.thread)
+            if work is not None and work.is_step:
+                work.read(event.path)
             if source is not None:
                 self._read_from(process, use, source, event)
         return process
 
     def _read_from(self, process: Process, use: Use, source: Version, event: FileOpened) -> None:
-        self._note_lineage(process, source)
+        self._note_lineage(process, source, event.thread)
         finding = tainted_read(process, use, source, event)
         if finding is None:
             return
@@ -61,10 +64,10 @@ class FileActivity:
         labels = (*self.attempts.labels(process.execution), (sc.FILE_TAINT_KIND, str(dict(finding.facts)[sc.FILE_TAINT_KIND])))
         self.attempts.book.add(sc.METRIC_PIPELINE_FILE_TAINTED_READS, labels)
 
-    def _note_lineage(self, process: Process, version: Version) -> None:
+    def _note_lineage(self, process: Process, version: Version, thread: int) -> None:
         """Task B reads what task A wrote."""
-        reader, writer = process.execution, version.execution
-        if reader is None or writer is None or reader is writer:
+        reader, writer = process.working_for(thread), version.execution
+        if reader is None or writer is None or writer.is_part_of(reader):
             return
         if len(reader.reads_from) < KEPT_LINKS:
             reader.reads_from[(writer.trace_id, writer.span_id)] = None
@@ -80,6 +83,8 @@ class FileActivity:
         if event.written_bytes:
             version.changed_ns = event.last_use_boottime_ns or event.time_boottime_ns
             version.written_bytes += event.written_bytes
+            if version.execution is not None and version.execution.is_step:
+                version.execution.wrote(version)
         version.size_bytes = event.size_bytes
         version.synced |= bool(event.closed_flags & ClosedFlag.SYNCED)
         if not event.closed_flags & ClosedFlag.SHARED:
@@ -92,11 +97,10 @@ class FileActivity:
         return process
 
     def _torn(self, process: Process, finding: Finding) -> None:
-        execution = process.execution
-        if execution is not None:
+        for execution in process.execution.chain() if process.execution is not None else ():
             execution.partial_write = True
         self._report(process, finding)
-        labels = (*self.attempts.labels(execution), (sc.FILE_WRITE_CAUSE, str(dict(finding.facts)[sc.FILE_WRITE_CAUSE])))
+        labels = (*self.attempts.labels(process.execution), (sc.FILE_WRITE_CAUSE, str(dict(finding.facts)[sc.FILE_WRITE_CAUSE])))
         self.attempts.book.add(sc.METRIC_PIPELINE_FILE_PARTIAL_WRITES, labels)
 
     def file_changed(self, event: FileChanged) -> Process:
@@ -160,8 +164,8 @@ class FileActivity:
         if end.failed and not end.signal:  # a signal needs no other reason
             for finding in blamed_calls(process):
                 self._report(process, finding)
-        if process.execution is not None:
-            _gather(process.execution, process)
+        for execution in process.execution.chain() if process.execution is not None else ():
+            _gather(execution, process)
 
 
 def _with_object(event: CallFailed, first: CallFailed) -> CallFailed:
@@ -177,6 +181,6 @@ def _gather(execution: Execution, process: Process) -> None:
         if use.version is not None and use.written_bytes and not use.append:
             execution.wrote(use.version)
         elif use.reading and not use.writing and (use.read_bytes or use.closed_flags & ClosedFlag.MAPPED):
-            own = use.source is not None and use.source.execution is execution
+            own = use.source is not None and use.source.execution is not None and use.source.execution.is_part_of(execution)
             if not own and not process.is_program(use.path):
                 execution.read(use.path)

@@ -10,7 +10,8 @@ from receiver.attempts import Attempts
 from receiver.attribution.tree import Process, ProcessTree
 from receiver.detect.deaths import event_id
 from receiver.detect.network import connection_failed, exhausted_by_call, name_failed, queue_full, slots_exhausted, stalled
-from receiver.events import CallFailed, Connection, ConnectionStage, NameQuery, UnixConnected
+from receiver.events import CallFailed, Connection, ConnectionStage, NameQuery, ProcessKey, UnixConnected
+from receiver.model import Finding
 from receiver.synthesis.metrics import STALL_BOUNDS
 from receiver.timeline.connections import ConnectionTable, Link, Peer, address_of
 
@@ -19,6 +20,8 @@ NAME_NS = 5 * SECOND  # the resolver's own patience (resolv.conf(5), timeout)
 FULL_NS = 5 * SECOND
 NEXT_USE_NS = SECOND
 KEPT_UNIX_PEERS = 16
+KEPT_REFUSALS = 1024  # past it they are told at once
+REFUSED_NS = 30 * SECOND  # a server that is not there by then will not come
 
 
 class NetworkActivity:
@@ -31,6 +34,7 @@ class NetworkActivity:
         self.drops: Counter[str] = Counter()
         self._report = report
         self._stall_ns = stall_ns
+        self._refused: dict[tuple[ProcessKey, int], tuple[Process, Finding, int]] = {}  # by who asked, and the port
         self._full_queues: set[tuple[int, int]] = set()
 
     def connection(self, fact: Connection) -> None:
@@ -40,6 +44,8 @@ class NetworkActivity:
             return
         link = self.table.note(process, fact)
         peer = process.peers.get(link.peer)
+        if fact.established_boottime_ns and self._refused and self._refused.pop((process.key, link.peer[1]), None) is not None:
+            self.drops["refused_at_first"] += 1
         match fact.stage:
             case ConnectionStage.SAMPLED:
                 self._look(link, fact)
@@ -67,12 +73,24 @@ class NetworkActivity:
             link.longest_gap_ns = max(link.longest_gap_ns, now - owed)
         elif link.stall_told:
             self._stall_over(link)
-        if owed and not link.stall_told:
+        if owed and not link.stall_told and now - owed >= self._stall_ns and not self._is_internal(link, fact):
             finding = stalled(link, self.table.name_of(link.peer[0]), now, self._stall_ns)
             if finding is not None:
                 link.stall_told = True
                 self._report(process, finding)
                 self.attempts.book.add(sc.METRIC_PIPELINE_NETWORK_STALLS, self.attempts.labels(process.execution))
+
+    def _is_internal(self, link: Link, fact: Connection) -> bool:
+        """The other end is of the same work and has read all that it was sent: it owes nothing, for it may have nothing to say
+        (the messages of Spark's driver and executors go one way)."""
+        process = link.process
+        for other in self.table.open.values():
+            if other.last.local_port != fact.peer_port or other.last.peer_port != fact.local_port or other is link:
+                continue
+            same = process.execution is not None and other.process.execution is not None
+            if same and process.execution.outermost is other.process.execution.outermost:  # type: ignore[union-attr]
+                return not other.last.unread_bytes
+        return False
 
     def _stall_over(self, link: Link) -> None:
         link.stall_told = False
@@ -93,7 +111,7 @@ class NetworkActivity:
             self.attempts.book.add(sc.METRIC_PIPELINE_NETWORK_FAILURES, (*labels, (sc.ERROR_TYPE, error)))
             # the same failure of the same endpoint is told once, and counted
             if peer is None or not peer.failed[error]:
-                self._report(process, finding)
+                self._tell(process, link, finding, error, fact)
             if peer is not None:
                 peer.failed[error] += 1
         if peer is not None and peer.full_since_ns and fact.stage == ConnectionStage.CLOSED:
@@ -101,6 +119,20 @@ class NetworkActivity:
             peer.released_after_ns = fact.time_boottime_ns - peer.full_since_ns
             peer.release_event = event_id(fact)
             peer.full_since_ns = 0
+
+    def _tell(self, process: Process, link: Link, finding: Finding, error: str, fact: Connection) -> None:
+        """Who asks until a server has come up is refused at first, and nothing is wrong: a refusal waits for its success."""
+        key = (process.key, link.peer[1])
+        if error != "refused" or len(self._refused) >= KEPT_REFUSALS:
+            self._report(process, finding)
+        elif key not in self._refused:
+            self._refused[key] = (process, finding, fact.time_boottime_ns)
+
+    def _tell_refused(self, now_ns: int) -> None:
+        for key, (process, finding, at_ns) in list(self._refused.items()):
+            if now_ns - at_ns >= REFUSED_NS:
+                del self._refused[key]
+                self._report(process, finding)
 
     def _used_again(self, process: Process, peer: Peer, fact: Connection) -> None:
         """A connection made right after one of a full set was given up: somebody had waited for the slot."""
@@ -125,6 +157,7 @@ class NetworkActivity:
                     peer.full_since_ns = peer.full_since_ns or now_ns
                 else:
                     peer.full_since_ns = 0
+        self._tell_refused(now_ns)
         for query in self.table.unanswered(now_ns, NAME_NS):
             self._name(self.tree.ensure(query.process, ""), query, None)
 
@@ -160,4 +193,7 @@ class NetworkActivity:
             self._report(process, finding)
 
     def ended(self, process: Process) -> None:
+        """What refused it to the end is told now."""
+        for key in [k for k in self._refused if k[0] == process.key]:
+            self._report(process, self._refused.pop(key)[1])
         self.table.forget_process(process)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from receiver import semconv as sc
 from receiver.activity.files import Report
 from receiver.attempts import Attempts
@@ -26,6 +28,7 @@ class UsageActivity:
         self._hang_ns = hang_ns
         self._memory: dict[Attributes, int] = {}  # what of it is in the metrics
         self._limits: dict[Attributes, int] = {}
+        self.drops: Counter[str] = Counter()
 
     def process_sample(self, sample: ProcessSample) -> None:
         process = self.tree.get(sample.process)
@@ -39,6 +42,9 @@ class UsageActivity:
             self._report(process, finding)
         for resource, pressure in usage.pressed():
             taker = self._taker(resource, sample)
+            if resource == "cpu" and taker is None:
+                self.drops["own_contention"] += 1  # its own threads and processes took it: that is what they are there for
+                continue
             self._report(process, contention(process, resource, pressure, sample, taker))
 
     def _taker(self, resource: str, sample: ProcessSample) -> Taker | None:
@@ -66,7 +72,7 @@ class UsageActivity:
         taker = self.neighbours.top(event.time_boottime_ns, memory_cgroup_id=own.memory_cgroup_id if own is not None else 1)
         for process in self.tree.processes():
             usage = process.usage
-            if process is victim or usage is None or usage.last is None or own is None or process.execution is victim.execution:
+            if process is victim or usage is None or usage.last is None or own is None or _together(process, victim):
                 continue
             if usage.last.memory_cgroup_id == own.memory_cgroup_id and usage.recent:
                 grown = usage.recent[-1][1] - usage.recent[0][1]
@@ -77,16 +83,14 @@ class UsageActivity:
 
     def tick(self, now_ns: int) -> None:
         """After the second's samples: executions in which nothing moves, and memory by task."""
-        members: dict[int, list[Process]] = {}
+        members: dict[Execution, list[Process]] = {}
         for process in self.tree.processes():
             if process.usage is not None and process.exit is None and process.execution is not None:
-                members.setdefault(id(process.execution), []).append(process)
+                for each in reversed(list(process.execution.chain())):  # outer ones first: a hang is told once, of the whole
+                    members.setdefault(each, []).append(process)
         memory: dict[Attributes, int] = {}
         limits: dict[Attributes, int] = {}
-        for processes in members.values():
-            execution = processes[0].execution
-            if execution is None:
-                continue
+        for execution, processes in members.items():
             self._note_hang(execution, processes, now_ns)
             labels = self.attempts.labels(execution)
             samples = [p.usage.last for p in processes if p.usage is not None and p.usage.last is not None]
@@ -111,7 +115,7 @@ class UsageActivity:
             execution.hang_told = False
             return
         since = max(idle)
-        if execution.hang_told or now_ns - since < self._hang_ns:
+        if any(e.hang_told for e in execution.chain()) or now_ns - since < self._hang_ns:
             return
         for process in sorted(processes, key=lambda p: p.key.start_boottime_ns, reverse=True):
             wait = main_wait(process)
@@ -131,3 +135,7 @@ class UsageActivity:
             if wait.inode in (other.stdin_inode, other.stdout_inode):
                 return f"pipe held by {other.name} ({other.key.tgid})"
         return "pipe"
+
+
+def _together(one: Process, other: Process) -> bool:
+    return one.execution is not None and one.execution.is_part_of(other.execution)

@@ -14,12 +14,14 @@ class Bind(msgspec.Struct, frozen=True):
     identity: Identity
     process: Process | None = None  # None: the one that was asked about
     inner_only: bool = False  # too common a tool to be watched for its own sake
+    port: int = 0  # it works for whoever listens there
 
 
 class Expect(msgspec.Struct, frozen=True):
     """The next process that it forks does this work: it is that process's supervisor."""
 
     identity: Identity
+    begun: bool = False  # before we came: it has forked that process already
 
 
 class Idle(msgspec.Struct, frozen=True):

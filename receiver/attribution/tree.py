@@ -69,6 +69,7 @@ class Process:
         "partition",
         "peers",
         "released",
+        "retired",
         "role",
         "sibling_senders",
         "signals",
@@ -114,6 +115,7 @@ class Process:
         self.role = ""  # what it is to its framework: "airflow scheduler", "spark executor", …
         self.notes: dict[str, str] = {}  # what recognisers remember of it, a few words
         self.released: tuple[object, ...] = parent.released if parent else ()  # bindings that it outlived
+        self.retired = False  # it is a helper, and its own people ended it: no failure, whatever its status
         self.partition = ""  # the last data partition that it touched, as `key=value`
         self.stub = False  # born of an event about it, not of its own fork or exec
         self.exit: Exit | None = None

@@ -36,7 +36,7 @@ async def run(args: argparse.Namespace) -> int:
     config = SourceConfig(drain_interval_seconds=0.05, source=args.source)
     observer = Observer(config, core_options(export), hub, record_to)
     views = Views()
-    observer.core.on_end = views.ended
+    observer.core.on_end, observer.core.attempts.on_close = views.ended, views.closed
     timeline = Timeline(observer.core.tree) if getattr(args, "timeline", False) else None
     if timeline:
         observer.core.on_event = timeline.note

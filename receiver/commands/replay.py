@@ -31,6 +31,9 @@ async def replay_file(args: argparse.Namespace) -> int:
     views = Views()
 
     def show(execution: Execution) -> None:
+        if execution.outer is not None:
+            views.closed(execution)
+            return
         if args.json:
             print(json.dumps(as_json(execution, views.pop(execution), core.losses)))
         else:

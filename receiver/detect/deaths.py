@@ -28,14 +28,17 @@ class Ending(msgspec.Struct, frozen=True):
     cause: Literal["exited", "signaled", "oom_killed"]
     signal: int
     core_dumped: bool
+    retired: bool = False  # a helper of its framework, ended by its own people
 
     @property
     def failed(self) -> bool:
-        return self.code != 0
+        return self.code != 0 and not self.retired
 
     @property
     def error(self) -> str:
         """error.type: empty, oom_killed, a signal's name, or exit_N."""
+        if self.retired:
+            return ""
         if self.cause == "oom_killed":
             return "oom_killed"
         if self.signal:
@@ -50,8 +53,8 @@ def ending(process: Process) -> Ending:
     if process.oom is not None and signal:
         return Ending(128 + signal, "oom_killed", signal, bool(status & 0x80))
     if signal:
-        return Ending(128 + signal, "signaled", signal, bool(status & 0x80))
-    return Ending(status >> 8 & 0xFF, "exited", 0, False)
+        return Ending(128 + signal, "signaled", signal, bool(status & 0x80), process.retired)
+    return Ending(status >> 8 & 0xFF, "exited", 0, False, process.retired)
 
 
 def signal_name(number: int) -> str:
@@ -94,7 +97,8 @@ def oom_killed(process: Process, event: OomKill) -> Finding:
     trigger = (
         "" if event.trigger == event.victim else f"; the allocation that failed was {event.trigger_comm}'s ({event.trigger.tgid})"
     )
-    sentence = f"The kernel's OOM killer killed {process.name} ({event.victim.tgid}), which held {mib(rss)}: {where}{trigger}."
+    who = f"{process.name} ({event.victim.tgid})"
+    sentence = f"The kernel's OOM killer killed {who}, which held {mib(rss)}: {where}{trigger}{_at_work(process)}."
     return Finding(
         sc.EVENT_PROCESS_OOM_KILLED,
         process.key,
@@ -104,6 +108,19 @@ def oom_killed(process: Process, event: OomKill) -> Finding:
         Severity.FATAL,
         (event_id(event),),
     )
+
+
+def partition_of(process: Process) -> str:
+    """The data partition that it, or who it works for (a Python worker for its JVM), touched last; empty when there was none."""
+    for each in (process, *ancestors(process, 4)):
+        if each.partition and (each is process or (each.execution is not None and each.execution.is_part_of(process.execution))):
+            return each.partition
+    return ""
+
+
+def _at_work(process: Process) -> str:
+    partition = partition_of(process)
+    return f", while it worked on {partition}" if partition else ""
 
 
 def fatal_signal(process: Process, end: Ending) -> Signal | None:
@@ -117,7 +134,7 @@ def fatal_signal(process: Process, end: Ending) -> Signal | None:
 
 def killed(process: Process, end: Ending) -> Finding | None:
     """A death by a signal, or an exit with 128 + n after signal n came from somebody else."""
-    if process.exit is None or end.cause == "oom_killed" or end.signal in _ORDINARY:
+    if process.exit is None or end.retired or end.cause == "oom_killed" or end.signal in _ORDINARY:
         return None
     event = fatal_signal(process, end)
     if not end.signal and (event is None or (event.sender == process.key and event.code != SI_KERNEL)):
@@ -144,7 +161,7 @@ def killed(process: Process, end: Ending) -> Finding | None:
             by = "itself" if kind == "self" else f"{event.sender_comm} ({event.sender.tgid}), {_ROLES[kind]}"
     polite = number in _POLITE and kind in ("parent", "sibling", "orchestrator", "supervisor")
     what = "was killed by" if end.signal else f"left with {end.code} after"
-    sentence = f"{process.name} ({process.key.tgid}) {what} {signal_name(number)} from {by}."
+    sentence = f"{process.name} ({process.key.tgid}) {what} {signal_name(number)} from {by}{_at_work(process)}."
     evidence = (event_id(process.exit),) if event is None else (event_id(event), event_id(process.exit))
     return Finding(
         sc.EVENT_PROCESS_KILLED,
@@ -155,6 +172,37 @@ def killed(process: Process, end: Ending) -> Finding | None:
         Severity.WARN if polite else Severity.ERROR,
         evidence,
     )
+
+
+# These live for as long as who started them wants: being told to go, or killed by it, is how they end.
+_HELPERS = {
+    "dagster log helper",
+    "notebook kernel",
+    "prefect server",
+    "prefect worker",
+    "spark executor",
+    "spark python daemon",
+    "spark worker",
+    "celery worker",
+}
+
+
+_OWN_PEOPLE = ("parent", "sibling", "supervisor", "orchestrator")
+
+
+def retired(process: Process) -> bool:
+    """Whether it is a helper of its framework that was ended by its own people. Call at its exit."""
+    line = [p for p in (process, *ancestors(process, 3)) if p is process or p.execution is not None]
+    helper = next((p for p in line if p.role in _HELPERS), None)
+    end = ending(process)
+    if helper is None or not end.code or end.cause == "oom_killed":
+        return False
+    event = fatal_signal(process, end)
+    if event is not None:
+        return sender_kind(process, event) in _OWN_PEOPLE
+    # Python workers of Spark leave with 1 when their JVM goes, or hang up when it has gone
+    goes = any(p.exit is not None or any(s.signal in _POLITE for s in p.signals) for p in line)
+    return helper.role == "spark python daemon" and end.code == 1 and goes
 
 
 _ROLES = {
@@ -187,7 +235,8 @@ def sender_kind(process: Process, event: Signal | None) -> SenderKind:
     for distance, ancestor in enumerate(ancestors(process)):
         if ancestor.key != event.sender:
             continue
-        if execution is not None and ancestor.execution is not execution and (distance == 0 or _is_root(execution.root, ancestor)):
+        own = execution is None or execution.is_part_of(ancestor.execution)
+        if execution is not None and not own and (distance == 0 or _is_root(execution.outermost.root, ancestor)):
             return "orchestrator"
         return "parent" if distance == 0 else "supervisor"
     if event.sender in process.sibling_senders:

@@ -55,7 +55,7 @@ def _taint(process: Process, use: Use, version: Version) -> str:
     """One of partial, in_progress, stale; empty when the content is what it should be."""
     if version.state is State.PARTIAL and not use.writing:
         return "partial"
-    foreign = version.execution is not None and version.execution is not process.execution
+    foreign = version.execution is not None and not version.execution.is_part_of(process.execution)
     if not foreign or use.writing or use.append or use.path.endswith(_LOGS):
         return ""
     if version.state is State.IN_PROGRESS and version.writers and version.writer not in ancestors(process):
@@ -83,7 +83,7 @@ def two_writers(process: Process, version: Version, event: FileOpened) -> Findin
     other = version.writer
     if other is process or not version.writers - {(process.key, event.open_id)}:
         return None
-    if version.execution is None or version.execution is process.execution or event.path.endswith(_LOGS):
+    if version.execution is None or version.execution.is_part_of(process.execution) or event.path.endswith(_LOGS):
         return None
     sentence = (
         f"{process.name} ({process.key.tgid}) opens for writing {event.path}, which {_who(version)} has open for writing, too."
@@ -93,7 +93,7 @@ def two_writers(process: Process, version: Version, event: FileOpened) -> Findin
 
 def pulled_away(process: Process, version: Version, event: FileChanged, what: str) -> Finding | None:
     """Deleted or replaced while a process of another task has it open for reading."""
-    readers = [p for p in version.readers.values() if p.execution is not None and p.execution is not process.execution]
+    readers = [p for p in version.readers.values() if p.execution is not None and not p.execution.is_part_of(process.execution)]
     if not readers:
         return None
     reader = readers[0]

@@ -25,7 +25,7 @@ def partial_writes(process: Process, end: Ending) -> list[Finding]:
     told = any(f.reason == FileReason.SIGNAL for f in process.open_files) or any(
         s.signal in (signals.SIGTERM, signals.SIGINT, signals.SIGHUP) for s in process.signals
     )
-    if process.exit is None or end.signal == signals.SIGPIPE or not (end.signal or (end.failed and told)):
+    if process.exit is None or end.retired or end.signal == signals.SIGPIPE or not (end.signal or (end.failed and told)):
         return []
     cause = "oom_killed" if end.cause == "oom_killed" else "killed" if end.signal else "terminated"
     return [_finding(process, f, cause) for f in unfinished_outputs(process, end)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 from receiver.errors import UnavailableError
 from receiver.events import ProcessKey
@@ -61,3 +62,12 @@ def boot_id() -> str:
 
 def host_name() -> str:
     return os.uname().nodename
+
+
+def machine_id() -> str:
+    """machine-id(5); empty where there is none."""
+    try:
+        found = Path("/etc/machine-id").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return found if len(found) == 32 and found.isalnum() else ""

@@ -13,6 +13,7 @@ from receiver.detect.usage import peak
 from receiver.events import ProcessKey
 from receiver.model import Finding
 from receiver.show.details import Details, describe_end, details_of
+from receiver.synthesis.spans import work_name
 from receiver.text import printable
 from receiver.timeline.executions import Execution
 
@@ -39,16 +40,23 @@ class Row(msgspec.Struct, frozen=True):
     written_bytes: int
     findings: tuple[str, ...]
     details: Details
+    partition: str = ""
 
 
 class Views:
-    """One RunView per execution. Bounded by the executions that are kept: `pop` them as they close."""
+    """One RunView per outermost execution. Bounded by the executions that are kept: `pop` them as they close."""
 
     def __init__(self) -> None:
         self._views: dict[int, RunView] = {}
 
     def ended(self, process: Process) -> None:
-        self._views.setdefault(id(process.execution), RunView()).ended(process)
+        if process.execution is not None:
+            self._views.setdefault(id(process.execution.outermost), RunView()).ended(process)
+
+    def closed(self, execution: Execution) -> None:
+        """Work inside of other work is shown in its tree."""
+        if execution.outer is not None:
+            self._views.setdefault(id(execution.outermost), RunView()).closed(execution)
 
     def pop(self, execution: Execution) -> RunView:
         return self._views.pop(id(execution), None) or RunView()
@@ -59,7 +67,14 @@ class RunView:
 
     def __init__(self) -> None:
         self.rows: dict[ProcessKey, Row] = {}
+        self.work: dict[ProcessKey, list[Execution]] = {}  # by the process that does it
+        self._works = 0
         self.left_out = 0
+
+    def closed(self, execution: Execution) -> None:
+        if self._works < KEPT_ROWS:
+            self._works += 1
+            self.work.setdefault(execution.root.key, []).append(execution)
 
     def ended(self, process: Process) -> None:
         end = ending(process)
@@ -85,6 +100,7 @@ class RunView:
             event.write_call_bytes if event else 0,
             process.findings,
             details_of(process),
+            process.partition,
         )
 
 
@@ -140,6 +156,7 @@ def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
     def dull(row: Row) -> bool:
         return (
             row.seconds < DULL_SECONDS
+            and row.key not in view.work
             and not row.findings
             and "SIG" not in row.end
             and not row.details.lines()
@@ -148,6 +165,9 @@ def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
 
     def size(row: Row) -> int:
         return 1 + sum(map(size, children.get(row.key, ())))
+
+    def bound(row: Row, *, steps: bool) -> list[Execution]:
+        return sorted((w for w in view.work.get(row.key, ()) if w.is_step is steps), key=lambda w: w.start_ns)
 
     def walk(row: Row, prefix: str, branch: str) -> None:
         every = sorted(children.get(row.key, ()), key=lambda r: r.started)
@@ -162,8 +182,10 @@ def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
             f"  {label:<{COMMAND_WIDTH}} {row.seconds:8.2f}s  {row.end:<13} {row.cpu_seconds:7.2f}s {mib(row.peak_bytes):>10} "
             f"{mib(row.read_bytes):>10} {mib(row.written_bytes):>10}"
         )
+        lines.extend(paint(f"  {prefix}{branch and '│ '}◆ {work_line(work)}", _BOLD) for work in bound(row, steps=False))
         lines.append(paint(text, style) if style else text)
         margin = prefix + ("" if not branch else "   " if branch.startswith("└") else "│  ") + ("│  " if below else "   ")
+        lines.extend(f"  {margin}◆ {work_line(work)}" for work in bound(row, steps=True))
         lines.extend(paint(f"  {margin}{printable(detail)}", _DIM) for detail in row.details.lines())
         deeper = prefix + ("" if not branch else "   " if branch.startswith("└") else "│  ")
         for index, child in enumerate(below):
@@ -174,6 +196,20 @@ def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
     if root in view.rows:
         walk(view.rows[root], "", "")
     return lines
+
+
+def work_line(work: Execution) -> str:
+    """One piece of work, for people."""
+    identity = work.identity
+    result = "" if work.result == "success" else f", {work.result}"
+    doubt = "" if identity.grade in ("certain", "probable") else f", {identity.grade}"
+    where = "" if identity.pipeline in (identity.task, "") else f" of {identity.pipeline}"
+    index = f"[{identity.map_index}]" if identity.map_index >= 0 else ""
+    attempt = f", attempt {identity.attempt}" if identity.attempt > 1 else ""
+    seconds = max(0, work.end_ns - work.start_ns) / 1e9
+    outputs = "".join(f" > {v.path}" for v in work.outputs[:2]) if work.is_step else ""
+    line = f"{identity.system} {work_name(identity)}{index}{where}{attempt} ({seconds:.2f} s{result}{doubt}){outputs}"
+    return printable(line)
 
 
 def _findings(findings: Iterable[Finding], start_ns: int, paint: Painter) -> list[str]:
@@ -204,10 +240,12 @@ def as_json(execution: Execution, view: RunView, losses: dict[tuple[str, str], i
                 "pid": r.pid, "parent_pid": r.parent.tgid if r.parent else None, "command": r.command, "seconds": r.seconds,
                 "end": r.end, "failed": r.failed, "cpu_seconds": r.cpu_seconds, "peak_rss_bytes": r.peak_bytes,
                 "read_bytes": r.read_bytes, "written_bytes": r.written_bytes, "findings": list(r.findings),
+                "partition": r.partition,
                 **msgspec.to_builtins(r.details),
             }
             for r in view.rows.values()
         ],
+        "work": [_work_json(w, execution) for works in view.work.values() for w in works],
         "findings": [
             {"kind": f.kind, "pid": f.process.tgid, "seconds": (f.time_boottime_ns - execution.start_ns) / 1e9,
              "sentence": printable(f.sentence), "facts": dict(f.facts), "evidence": list(f.evidence)}
@@ -218,4 +256,18 @@ def as_json(execution: Execution, view: RunView, losses: dict[tuple[str, str], i
             "blind": list(blind),
             "rows_left_out": view.left_out,
         },
+    }  # fmt: skip
+
+
+def _work_json(work: Execution, outermost: Execution) -> dict[str, Any]:
+    identity = work.identity
+    return {
+        "system": identity.system, "type": identity.type, "pipeline": identity.pipeline, "run_id": identity.run_id,
+        "task": identity.task, "attempt": identity.attempt, "map_index": identity.map_index, "outcome": work.result,
+        "reported_outcome": None if work.incomplete else work.reported, "grade": identity.grade, "source": identity.source,
+        "evidence": identity.evidence, "pid": work.root.key.tgid, "processes": work.totals.processes,
+        "inside_of": work.outer.identity.task if work.outer else None, "trace_id": work.trace_id.hex(),
+        "span_id": work.span_id.hex(),
+        "started": (work.start_ns - outermost.start_ns) / 1e9, "seconds": max(0, work.end_ns - work.start_ns) / 1e9,
+        "inputs": list(work.inputs), "outputs": [v.path for v in work.outputs],
     }  # fmt: skip

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from receiver import semconv as sc
+from receiver.attribution.containers import NOWHERE, Place, place_of
 from receiver.attribution.tree import Process
 from receiver.detect.deaths import Ending, signal_name
 from receiver.model import Host, Identity
@@ -14,7 +14,6 @@ from receiver.signals import Attributes, Block, Value
 from receiver.synthesis.ids import process_span_id
 from receiver.timeline.executions import Execution
 
-_CONTAINER = re.compile(r"(?:^|[/\-:])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
 _RESOURCES = 1024
 
 
@@ -30,9 +29,14 @@ class Blocks:
         self._service_name = service_name
         self._limit = value_length_limit
         self._resource_attributes = resource_attributes
-        self._resources: dict[str, Block] = {}
+        self._resources: dict[tuple[str, Place], Block] = {}
         self.unattributed = Block(
-            ((sc.PIPELINE_SYSTEM_NAME, "unknown"), (sc.PIPELINE_MAPPING_SOURCE, "none"), (sc.PIPELINE_MAPPING_CONFIDENCE, 0.0))
+            (
+                (sc.PIPELINE_SYSTEM_NAME, "unknown"),
+                (sc.PIPELINE_MAPPING_SOURCE, "none"),
+                (sc.PIPELINE_MAPPING_CONFIDENCE, 0.0),
+                (sc.PIPELINE_MAPPING_GRADE, "none"),
+            )
         )
         self._second = (-1, "")  # the last second that was formatted
 
@@ -46,23 +50,43 @@ class Blocks:
             self._second = (seconds, datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
         return f"{self._second[1]}.{nanos // 1000:06}Z"
 
-    def resource(self, system: str) -> Block:
+    def resource(self, system: str, place: Place = NOWHERE) -> Block:
         """The observed workload, not us: service.name is the pipeline system unless the user named one."""
-        block = self._resources.get(system)
+        block = self._resources.get((system, place))
         if block is None:
-            if len(self._resources) >= _RESOURCES:
-                return self._resources[next(iter(self._resources))]
+            if len(self._resources) >= _RESOURCES:  # short-lived containers: their ids stand on their processes, too
+                return self.resource(system) if place != NOWHERE else self._resources[next(iter(self._resources))]
             base: dict[str, Value] = {
                 sc.SERVICE_NAME: self._service_name or system,
                 sc.HOST_NAME: self.host.name,
                 sc.OS_TYPE: "linux",
                 sc.SERVICE_INSTANCE_ID: self.host.name,
             }
+            if self.host.id:
+                base[sc.HOST_ID] = self.host.id
+            base |= {
+                name: value
+                for name, value in (
+                    (sc.CONTAINER_ID, place.container_id),
+                    (sc.CONTAINER_RUNTIME_NAME, place.runtime),
+                    (sc.K8S_POD_UID, place.pod_uid),
+                    (sc.K8S_POD_NAME, place.pod_name),
+                    (sc.K8S_NAMESPACE_NAME, place.namespace),
+                )
+                if value
+            }
             if self.host.source != "ebpf":
                 base[sc.PIPELINE_OBSERVER_SOURCE] = self.host.source
             base |= dict(self._resource_attributes)
-            block = self._resources[system] = Block(tuple(base.items()))
+            block = self._resources[(system, place)] = Block(tuple(base.items()))
         return block
+
+    def resource_of(self, process: Process) -> Block:
+        """Of the work that it does, where it does it."""
+        return self.resource(process.execution.identity.system if process.execution else "unknown", place_of(process))
+
+    def resource_of_work(self, execution: Execution) -> Block:
+        return self.resource(execution.identity.system, place_of(execution.root))
 
     def task_block(self, execution: Execution) -> Block:
         if isinstance(execution.block, Block):
@@ -76,7 +100,9 @@ class Blocks:
         items += [(sc.PIPELINE_TASK_ATTEMPT, identity.attempt), (sc.PIPELINE_MAPPING_SOURCE, identity.source)]
         if identity.map_index >= 0:
             items.append((sc.PIPELINE_TASK_MAP_INDEX, identity.map_index))
-        items.append((sc.PIPELINE_MAPPING_CONFIDENCE, identity.confidence))
+        items += [(sc.PIPELINE_MAPPING_CONFIDENCE, identity.confidence), (sc.PIPELINE_MAPPING_GRADE, identity.grade)]
+        if identity.evidence:
+            items.append((sc.PIPELINE_MAPPING_EVIDENCE, identity.evidence))
         execution.block = Block(self.cut(items))
         return execution.block
 
@@ -99,12 +125,14 @@ class Blocks:
             items.append((sc.PROCESS_VPID, process.vpid))
         if process.memory_cgroup:
             items.append((sc.PROCESS_LINUX_CGROUP, process.memory_cgroup))
-            if found := _CONTAINER.search(process.memory_cgroup):
-                items.append((sc.CONTAINER_ID, found[1]))
+            if container := place_of(process).container_id:
+                items.append((sc.CONTAINER_ID, container))
         if process.argc:
             items.append((sc.PROCESS_ARGS_COUNT, process.argc))
         if process.title:
             items.append((sc.PROCESS_TITLE, process.title))
+        if process.role:
+            items.append((sc.PIPELINE_PROCESS_ROLE, process.role))
         if self.include_argv:
             items += [(sc.PROCESS_COMMAND_ARGS, process.argv), (sc.PROCESS_WORKING_DIRECTORY, process.working_directory)]
         process.block = Block(self.cut(items))

@@ -30,9 +30,16 @@ def run_span_id(identity: Identity) -> bytes:
     return _digest(("run", identity.system, "", identity.pipeline, identity.run_id), 8)
 
 
-def task_span_id(identity: Identity, attempt: int) -> bytes:
+def task_span_id(identity: Identity, attempt: int, resumed: int = 0) -> bytes:
+    """`resumed`: how often the same attempt ended before: a span is sent once."""
     names = (identity.system, "", identity.pipeline, identity.run_id, identity.task)
-    return _digest(("task", *names, str(identity.map_index), str(attempt)), 8)
+    again = (str(resumed),) if resumed else ()
+    return _digest(("task", *names, str(identity.map_index), str(attempt), *again), 8)
+
+
+def inner_span_id(outer: bytes, identity: Identity) -> bytes:
+    """Of work inside other work, whose span it is a child of."""
+    return _digest(("inner", outer.hex(), *map(str, identity.key)), 8)
 
 
 def process_span_id(boot_id: str, key: ProcessKey) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from receiver import semconv as sc
 from receiver.attribution.tree import Process
-from receiver.detect.deaths import Ending, ending
+from receiver.detect.deaths import Ending, ending, partition_of
 from receiver.model import Finding
 from receiver.signals import EMPTY, Attributes, Block, Importance, LogRecord, Severity, Value
 from receiver.synthesis.blocks import Blocks, identity_items
@@ -27,13 +27,15 @@ class Logs:
         if finding.kind == sc.EVENT_PROCESS_OOM_KILLED and execution is None:
             severity = Severity.WARN  # a neighbour, not a task of ours
         items: Attributes = finding.facts
+        if partition := partition_of(process):
+            items = (*items, (sc.PIPELINE_DATASET_PARTITION, partition))
         if finding.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH:
             items = (*items, *self._blocks.exit_items(process, ending(process)))
         return self._event(
             finding.kind, severity, finding.sentence, finding.time_boottime_ns, observed_ns,
             (self._blocks.task_block(execution) if execution else self._blocks.unattributed, self._blocks.process_block(process)),
             items, trace_id, span_id, finding.evidence[-1], finding.origin, Importance.FINDING,
-            self._blocks.resource(execution.identity.system if execution else "unknown"), incomplete,
+            self._blocks.resource_of(process), incomplete,
         )  # fmt: skip
 
     def exit_event(self, process: Process, end: Ending, event: str, observed_ns: int, incomplete: bool) -> LogRecord:
@@ -45,7 +47,7 @@ class Logs:
             (self._blocks.task_block(process.execution), self._blocks.process_block(process)),
             self._blocks.exit_items(process, end), trace_id, span_id,
             event, "kernel", Importance.NORMAL if end.failed else Importance.ROUTINE,
-            self._blocks.resource(process.execution.identity.system), incomplete,
+            self._blocks.resource_of(process), incomplete,
         )  # fmt: skip
 
     def task_event(self, name: str, execution: Execution, at_ns: int, observed_ns: int) -> LogRecord:
@@ -53,7 +55,9 @@ class Logs:
         verb = name.rpartition(".")[2]
         items: Attributes = ()
         severity = Severity.DEBUG if verb == "heartbeat" else Severity.INFO
-        who = f"Task {execution.identity.task} ({execution.identity.system}), attempt {execution.identity.attempt}"
+        identity = execution.identity
+        attempt = f", attempt {identity.attempt}" if identity.type in ("task", "command") else ""
+        who = f"{identity.type.capitalize() if attempt == '' else 'Task'} {identity.task} ({identity.system}){attempt}"
         sentence = f"{who}: {verb}."
         if verb == "end":
             items = ((sc.PIPELINE_TASK_RUN_RESULT, execution.result),)
@@ -67,7 +71,7 @@ class Logs:
             name, severity, sentence, at_ns, observed_ns, (self._blocks.task_block(execution),), items,
             execution.trace_id, execution.span_id, "", "kernel",
             Importance.ROUTINE if verb == "heartbeat" else Importance.NORMAL,
-            self._blocks.resource(execution.identity.system), False,
+            self._blocks.resource_of_work(execution), False,
         )  # fmt: skip
 
     def run_event(self, name: str, run: Run, at_ns: int, observed_ns: int) -> LogRecord:

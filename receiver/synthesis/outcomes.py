@@ -9,7 +9,7 @@ def task_error(execution: Execution) -> str:
     """error.type of an attempt: its root's, or masked_failure when the root said success."""
     if execution.incomplete or execution.result == "success":
         return ""
-    return execution.error if execution.root_failed else "masked_failure"
+    return execution.error if execution.root_failed else execution.failed_by or "masked_failure"
 
 
 def run_result(run: Run) -> str:

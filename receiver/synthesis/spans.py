@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from receiver import semconv as sc
 from receiver.attribution.tree import Process
 from receiver.detect.deaths import ending
-from receiver.model import Finding
+from receiver.model import Finding, Identity
 from receiver.signals import Importance, Link, Span, SpanEvent, SpanKind, Value
 from receiver.synthesis.blocks import Blocks, identity_items
 from receiver.synthesis.ids import process_span_id, task_span_id
@@ -65,6 +65,8 @@ class Spans:
         if totals is not None:
             written = sum(1 for use in process.files.values() if use.written_bytes)
             items += [(sc.PROCESS_USAGE_FILES_OPENED, totals.opened_files), (sc.PROCESS_USAGE_FILES_WRITTEN, written)]
+        if process.partition:
+            items.append((sc.PIPELINE_DATASET_PARTITION, process.partition))
         if process.peers:
             items.append((sc.PROCESS_USAGE_CONNECTIONS, sum(p.made for p in process.peers.values())))
         if folded:
@@ -72,7 +74,7 @@ class Spans:
         parent_id, remote, state = self._parent_of(process, trace_id)
         own = [f for f in execution.findings if f.process == process.key]
         return Span(
-            self._blocks.resource(execution.identity.system),
+            self._blocks.resource_of(process),
             trace_id,
             span_id,
             parent_id,
@@ -133,16 +135,22 @@ class Spans:
         if identity.attempt > 1:
             previous = task_span_id(identity, identity.attempt - 1)
             links.append(Link(execution.previous_trace_id, previous, ((sc.PIPELINE_LINK_TYPE, "retry_of"),)))
+        if execution.resumed:
+            before = task_span_id(identity, identity.attempt, execution.resumed - 1)
+            links.append(Link(execution.trace_id, before, ((sc.PIPELINE_LINK_TYPE, "resumes"),)))
+        if execution.outer is not None and execution.own_run:
+            outer = execution.outer
+            links.append(Link(outer.trace_id, outer.span_id, ((sc.PIPELINE_LINK_TYPE, "inside_of"),)))
         context = execution.context
         joined = context is not None and context.sampled
         if context is not None and not joined:
             links.append(Link(context.trace_id, context.span_id, ((sc.PIPELINE_LINK_TYPE, "application"),)))
         return Span(
-            self._blocks.resource(identity.system),
+            self._blocks.resource_of_work(execution),
             execution.trace_id,
             execution.span_id,
-            context.span_id if context is not None and joined else execution.run.span_id,
-            f"task {identity.task}",
+            context.span_id if context is not None and joined else _parent_id(execution),
+            work_name(identity),
             SpanKind.INTERNAL,
             self._blocks.wall(execution.start_ns),
             self._blocks.wall(max(execution.end_ns, execution.start_ns)),
@@ -175,3 +183,17 @@ class Spans:
             self._blocks.cut(items),
             error="task_failed" if result == "failure" else "",
         )
+
+
+def work_name(identity: Identity) -> str:
+    """Name of its span: `task load`, `model users`, `check users_suite`; an executor's own name says what it is."""
+    if identity.type == "executor":
+        return identity.task
+    return f"{'task' if identity.type == 'command' else identity.type} {identity.task}"
+
+
+def _parent_id(execution: Execution) -> bytes:
+    """What it is inside of, in the same trace; else its run."""
+    if execution.outer is not None and not execution.own_run:
+        return execution.outer.span_id
+    return execution.run.span_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from receiver.attribution.tree import Process
@@ -43,6 +44,7 @@ class Run:
 
     def __init__(self, identity: Identity, trace_id: bytes, span_id: bytes, start_ns: int) -> None:
         self.identity = identity
+        self.key: RunKey = (identity.system, identity.pipeline, identity.run_id)  # as it was first known
         self.trace_id = trace_id
         self.span_id = span_id
         self.start_ns = start_ns
@@ -52,25 +54,32 @@ class Run:
         self.announced = False  # some attempt is not in an application's own trace, so the run has a span
         self.incomplete = False
 
-    @property
-    def key(self) -> RunKey:
-        return (self.identity.system, self.identity.pipeline, self.identity.run_id)
-
 
 class Execution:
-    """One attempt of one task."""
+    """One attempt of one task, or another piece of work inside of it (`outer`): an application, a model, a check."""
 
-    def __init__(self, identity: Identity, run: Run, span_id: bytes, root: Process, start_ns: int) -> None:
+    def __init__(
+        self, identity: Identity, run: Run, span_id: bytes, root: Process, start_ns: int, outer: Execution | None = None
+    ) -> None:
         self.identity = identity
-        self.run = run
+        self.own_run = True  # it is not inside of other work's trace
+        self.slot: object = identity.key  # under which it is found while it is open
+        self.outer = outer
+        self.run = run  # of the outermost work in the same trace
         self.span_id = span_id
         self.root = root  # the first process of it that was seen
+        self.holders: dict[ProcessKey, None] = {}  # living processes that do this work in their own right, not by ancestry
+        self.held = False  # it has holders that end it; else it goes on for as long as anything of it lives
+        self.step_thread = 0  # of a step: whose thread it is
+        self.claimed = False  # by processes that are not of the task's own tree: its spans are somebody else's to send
+        self.resumed = 0  # how often the same attempt had ended before (Airflow defers and comes back)
         self.start_ns = start_ns
         self.end_ns = start_ns
         self.live = 0
         self.root_failed = False  # what the last root process reported
         self.error = ""
         self.masked = False
+        self.failed_by = ""  # error.type of the child that shows the failure, where status 0 says nothing
         self.oom_killed = False
         self.partial_write = False
         self.started_by: ProcessKey | None = None  # who forked its first process, when that was seen
@@ -100,6 +109,8 @@ class Execution:
             self.paths_dropped += 1
 
     def wrote(self, version: Version) -> None:
+        if self.is_step and "/target/" in version.path:
+            return  # dbt's own notes of the model, not its data
         if len(self.written) < KEPT_PATHS:
             self.written[id(version)] = version
         elif id(version) not in self.written:
@@ -111,17 +122,45 @@ class Execution:
         left = {v.path: v for v in self.written.values() if not v.deleted}
         return list(left.values())
 
+    def chain(self) -> Iterator[Execution]:
+        """Itself, then what it is inside of."""
+        at: Execution | None = self
+        while at is not None:
+            yield at
+            at = at.outer
+
+    @property
+    def outermost(self) -> Execution:
+        at = self
+        while at.outer is not None:
+            at = at.outer
+        return at
+
+    def is_part_of(self, other: Execution | None) -> bool:
+        """The same work, or one inside of the other: what one of them does is no surprise to the other."""
+        return other is not None and (other in self.chain() or self in other.chain())
+
+    @property
+    def is_step(self) -> bool:
+        return bool(self.step_thread)
+
     @property
     def reported(self) -> str:
-        return "failure" if self.root_failed else "success"
+        """What its own exit status says; "unknown" where status 0 is given for failures, too."""
+        if self.root_failed:
+            return "failure"
+        return "unknown" if self.identity.status_lies or self.is_step else "success"
 
     @property
     def result(self) -> str:
         if self.incomplete:
             return "unknown"
-        return "failure" if self.root_failed or self.masked else "success"
+        return "failure" if self.root_failed or self.masked or self.failed_by else "success"
 
     def add(self, finding: Finding) -> None:
+        """Also to what it is inside of."""
+        if self.outer is not None:
+            self.outer.add(finding)
         if len(self.findings) >= KEPT_FINDINGS:
             self.findings_dropped += 1
             return
@@ -134,7 +173,7 @@ class Executions:
     def __init__(self, grace_ns: int, run_grace_ns: int) -> None:
         self.grace_ns = grace_ns
         self.run_grace_ns = run_grace_ns
-        self.open: dict[tuple[str, str, str, str, int, int], Execution] = {}
+        self.open: dict[object, Execution] = {}
         self.runs: dict[RunKey, Run] = {}
         self._ended: OrderedDict[object, Execution] = OrderedDict()
 
@@ -146,26 +185,37 @@ class Executions:
         return len(self.open) >= OPEN_LIMIT or len(self.runs) >= OPEN_LIMIT
 
     def opened(self, execution: Execution) -> None:
-        self.open[execution.identity.key] = execution
+        self.open[execution.slot] = execution
         self.runs[execution.run.key] = execution.run
         execution.run.active += 1
 
     def close(self, execution: Execution) -> None:
         execution.closed = True
-        self.open.pop(execution.identity.key, None)
-        self._ended[execution.identity.key] = execution
-        if len(self._ended) > REMEMBERED_ENDED:
-            self._ended.popitem(last=False)
+        self.open.pop(execution.slot, None)
+        if not execution.claimed and not execution.is_step:
+            self._ended[execution.identity.key] = execution
+            if len(self._ended) > REMEMBERED_ENDED:
+                self._ended.popitem(last=False)
         run = execution.run
         run.active -= 1
         run.end_ns = max(run.end_ns, execution.end_ns)
-        run.failed[(execution.identity.task, execution.identity.map_index)] = execution.result == "failure"
+        if execution.own_run:  # what is inside speaks through what it is inside of
+            run.failed[(execution.identity.task, execution.identity.map_index)] = execution.result == "failure"
 
     def due(self, now_ns: int) -> list[Execution]:
-        """Attempts without a living process for the grace period. A command ends with its own process: no grace."""
-        return [
-            e for e in self.open.values() if not e.live and (e.identity.type == "command" or now_ns - e.end_ns >= self.grace_ns)
-        ]
+        """Inner ones first. With holders: when the last of them has ended, at once if nothing of it lives, else after the
+        grace period, and what still lives is released. Without: when nothing of it has lived for the grace period. A command
+        ends with its own process."""
+        found = [e for e in self.open.values() if not e.is_step and self._is_due(e, now_ns)]
+        return sorted(found, key=lambda e: sum(1 for _ in e.chain()), reverse=True)
+
+    def _is_due(self, execution: Execution, now_ns: int) -> bool:
+        if execution.identity.type == "command" and execution.identity.source == "command":
+            return not execution.live
+        late = now_ns - execution.end_ns >= self.grace_ns
+        if execution.held:
+            return not execution.holders and (late or not execution.live)
+        return late and not execution.live
 
     def due_runs(self, now_ns: int) -> list[Run]:
         """Runs without an open attempt for the grace period: their real end is often invisible."""

@@ -1,39 +1,111 @@
-"""One file per framework, tried in this order; the first that says "mine" wins.
+"""One file per framework, asked in this order: what others start things with comes before what is started.
 
-A recogniser is a function (Process) -> Identity | None that is called when a process gets a new image. None means "not mine".
-An exception means "broken": the recogniser is switched off for good and counted, the rest goes on. To add one: a file here,
-a line in RECOGNISERS, its system in semconv/model/pipeline.yaml, and a test against a run of the real framework.
+A recogniser looks at one fact and says what it means (`receiver.attribution.claims`), or nothing: "not mine". An exception
+means "broken": that recogniser is switched off for good and counted, and the rest goes on. All that look at a fact are heard,
+because work nests: one exec can be an Airflow task's child and a dbt run. To add one: a file here, a line in RECOGNISERS, its
+system in semconv/model/pipeline.yaml, a golden recording, and a run of the real framework in tests/frameworks.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from receiver.attribution.frameworks import airflow
+from receiver.attribution.claims import Claims
+from receiver.attribution.frameworks import (
+    airflow,
+    celery,
+    cron,
+    dagster,
+    dbt,
+    great_expectations,
+    luigi,
+    make,
+    nextflow,
+    papermill,
+    prefect,
+    snakemake,
+    spark,
+)
+from receiver.attribution.frameworks.base import Recogniser
+from receiver.attribution.programs import words
 from receiver.attribution.tree import Process
-from receiver.model import Identity
+from receiver.events import FileChanged, FileOpened
 
-Recogniser = Callable[[Process], Identity | None]
-
-RECOGNISERS: tuple[tuple[str, Recogniser], ...] = (("airflow", airflow.recognise),)
+RECOGNISERS: tuple[Recogniser, ...] = (
+    cron.Cron(),
+    celery.Celery(),
+    airflow.Airflow(),
+    prefect.Prefect(),
+    dagster.Dagster(),
+    luigi.Luigi(),
+    nextflow.Nextflow(),
+    snakemake.Snakemake(),
+    papermill.Papermill(),
+    make.Make(),
+    spark.Spark(),
+    dbt.Dbt(),
+    great_expectations.GreatExpectations(),
+)
 
 
 class Recognisers:
-    """Asks them in order, and remembers which of them are broken."""
+    """Asks those whose words fit, and remembers which of them are broken."""
 
-    def __init__(self, recognisers: tuple[tuple[str, Recogniser], ...] = RECOGNISERS) -> None:
-        self._active = list(recognisers)
+    def __init__(self, recognisers: Iterable[Recogniser] = RECOGNISERS) -> None:
         self.broken: Counter[str] = Counter()
+        self._active = list(recognisers)
+        self._index()
 
-    def identify(self, process: Process) -> Identity | None:
-        for entry in tuple(self._active):
+    def _index(self) -> None:
+        """Most processes are nobody's: a look at their words must settle that."""
+        self._by_word: dict[str, list[Recogniser]] = {}
+        for recogniser in self._active:
+            for word in recogniser.programs:
+                self._by_word.setdefault(word, []).append(recogniser)
+        self._by_variable = tuple((v, r) for r in self._active for v in r.variables)
+        self._every = [r for r in self._active if r.every_image]
+        self._rank = {r.name: rank for rank, r in enumerate(self._active)}
+        self._titled = [r for r in self._active if r.titles]
+        self._opened = [r for r in self._active if r.paths]
+        self._changed = [r for r in self._active if r.changes]
+
+    def image(self, process: Process) -> Claims:
+        asked: dict[str, Recogniser] = {r.name: r for r in self._every}
+        for word in words(process):
+            for recogniser in self._by_word.get(word, ()):
+                asked[recogniser.name] = recogniser
+        if process.environ:
+            for variable, recogniser in self._by_variable:
+                if recogniser.name not in asked and any(entry.startswith(variable) for entry in process.environ):
+                    asked[recogniser.name] = recogniser
+        if not asked:
+            return ()
+        ranked = sorted(asked.values(), key=lambda r: self._rank[r.name]) if len(asked) > 1 else asked.values()
+        return self._ask(ranked, lambda r: r.image(process))
+
+    def titled(self, process: Process) -> Claims:
+        title = process.title
+        return self._ask((r for r in self._titled if title.startswith(r.titles)), lambda r: r.titled(process)) if title else ()
+
+    def opened(self, process: Process, event: FileOpened) -> Claims:
+        path = event.path
+        found = [r for r in self._opened if any(piece in path for piece in r.paths)]
+        found += [r for r in self._opened if r.name in process.notes and r not in found]
+        return self._ask(found, lambda r: r.opened(process, event)) if found else ()
+
+    def changed(self, process: Process, event: FileChanged) -> Claims:
+        path = event.path
+        found = [r for r in self._changed if any(piece in path for piece in r.paths)]
+        return self._ask(found, lambda r: r.changed(process, event)) if found else ()
+
+    def _ask(self, recognisers: Iterable[Recogniser], question: Callable[[Recogniser], Claims]) -> Claims:
+        claims: Claims = ()
+        for recogniser in tuple(recognisers):
             try:
-                identity = entry[1](process)
+                claims += question(recogniser)
             except Exception:
-                self.broken[entry[0]] += 1
-                self._active.remove(entry)
-                continue
-            if identity is not None:
-                return identity
-        return None
+                self.broken[recogniser.name] += 1
+                self._active.remove(recogniser)
+                self._index()
+        return claims

@@ -1,27 +1,98 @@
-"""Apache Airflow (2.x and 3.x): the context variables that every operator hands to its subprocesses.
+"""Apache Airflow 2.x and 3.x.
 
-Source: airflow `utils/operator_helpers.py` (2.x) and `sdk/execution_time/context.py` (3.x), AIRFLOW_VAR_NAME_FORMAT_MAPPING.
-Only what a process is given at its exec counts; titles and the attempt's log file come with the other frameworks.
+Measured with 3.3.2 and 2.11.2 (LocalExecutor): the supervisor of an attempt opens the attempt's log file for appending, named
+after dag, run, task and attempt, and the next process that it forks is the task. No exec happens on the way. What the task
+execs has AIRFLOW_CTX_* in its environment (airflow `utils/operator_helpers.py`, `sdk/execution_time/context.py`).
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
+from receiver.attribution.claims import Bind, Claims, Expect, Idle, Role
+from receiver.attribution.frameworks.base import Recogniser, is_written
+from receiver.attribution.programs import after, positional
 from receiver.attribution.tree import Process
-from receiver.model import Identity
+from receiver.events import FileOpened, OpenedFlag
+from receiver.model import CERTAIN, PROBABLE, Identity
 
 _PREFIX = "AIRFLOW_CTX_"
 _VALUE_LIMIT = 250  # the columns dag_id, task_id and run_id of Airflow's metadata database
+# [logging] log_filename_template; a deferred task's triggerer appends `.trigger.<id>.log`, which is no attempt
+_LOG = re.compile(r"/dag_id=([^/]+)/run_id=([^/]+)/task_id=([^/]+)(?:/map_index=(-?\d{1,6}))?/attempt=(\d{1,6})\.log$")
+_RUNNER = re.compile(r"airflow task runner: (\S+) (\S+) (\S+)")
+_SERVICES = {
+    "scheduler", "dag-processor", "triggerer", "api-server", "standalone", "webserver", "celery", "kubernetes-executor",
+    "serve-logs", "executor", "worker",
+}  # fmt: skip
+_NAMING = {"scheduler", "standalone", "celery", "worker", "executor"}  # these, or what they fork, open the logs of attempts
 
 
-def recognise(process: Process) -> Identity | None:
-    """Needs dag, task and run; a missing try number means the first."""
-    return _identity(process.environ)
+class Airflow(Recogniser):
+    name = "airflow"
+    programs = frozenset({"airflow"})
+    variables = (_PREFIX,)
+    titles = ("airflow ", "[celeryd")
+    paths = ("/dag_id=",)
+
+    def image(self, process: Process) -> Claims:
+        """Its own services by their command line; what tasks start by the environment."""
+        identity = _from_environment(process.environ)
+        claims: Claims = (Bind(identity),) if identity is not None else ()
+        command = positional(after(process.argv, "airflow"))[:1] or ("execute_workload",) * _runs_workload(process)
+        if command and command[0] in _SERVICES:
+            claims += (Role(f"airflow {command[0]}", command[0] in _NAMING),)
+        elif command and command[0] in ("tasks", "execute_workload"):
+            claims += (Role("airflow supervisor", watch=True),)
+        return claims
+
+    def titled(self, process: Process) -> Claims:
+        """Workers say when they are idle; 2.x runners say dag, task and run."""
+        title = process.title
+        if title.endswith("<idle>"):
+            return (Idle(),)
+        if found := _RUNNER.match(title):
+            dag, task, run = (value[:_VALUE_LIMIT] for value in found.groups())
+            attempt = next((e.identity.attempt for e in process.execution.chain()), 1) if process.execution else 1
+            return (Bind(Identity("airflow", dag, run, task, attempt, source="title", confidence=PROBABLE,
+                                  evidence="the title of an Airflow task runner")),)  # fmt: skip
+        if title.startswith(
+            ("airflow worker", "airflow executor", "airflow task supervisor", "airflow supervisor", "airflow scheduler")
+        ):
+            return (Role("airflow supervisor", watch=True),)
+        return ()
+
+    def opened(self, process: Process, event: FileOpened) -> Claims:
+        found = _LOG.search(event.path)
+        if found is None or not is_written(event):
+            return ()
+        known = process.execution
+        dag, run, task, index, attempt = found.groups()
+        identity = Identity(
+            "airflow", dag[:_VALUE_LIMIT], run[:_VALUE_LIMIT], task[:_VALUE_LIMIT], int(attempt), int(index) if index else -1,
+            source="file", confidence=CERTAIN if process.role.startswith("airflow") else PROBABLE,
+            evidence="the attempt's log file, opened by its supervisor", portable=True, status_lies=not _is_second(process),
+        )  # fmt: skip
+        if known is not None and any(e.identity.agrees(identity) for e in known.chain()):
+            return ()  # the task itself, which inherits the log, or opens it again
+        if process.title.startswith("airflow task runner"):
+            return (Bind(identity),)
+        return (Expect(identity, begun=bool(event.opened_flags & OpenedFlag.INHERITED)),)
+
+
+def _is_second(process: Process) -> bool:
+    """2.x: the exit status of the runner is the task's; in 3.x a task that failed exits with 0."""
+    return process.title.startswith("airflow task")
+
+
+def _runs_workload(process: Process) -> bool:
+    return any("execution_time.execute_workload" in word for word in process.argv[:4])
 
 
 @lru_cache(maxsize=512)  # every child of a task brings the same environment
-def _identity(environ: tuple[str, ...]) -> Identity | None:
+def _from_environment(environ: tuple[str, ...]) -> Identity | None:
+    """Needs dag, task and run; a missing try number means the first."""
     values: dict[str, str] = {}
     for entry in environ:
         if entry.startswith(_PREFIX):
@@ -40,8 +111,9 @@ def _identity(environ: tuple[str, ...]) -> Identity | None:
         attempt=_number(values.get("TRY_NUMBER", ""), 1),
         map_index=_number(values.get("MAP_INDEX", ""), -1),
         source="env",
-        confidence=0.9,  # anybody can set an environment; nothing else supports it yet
+        confidence=PROBABLE,  # anybody can set an environment; nothing else supports it yet
         evidence="AIRFLOW_CTX_DAG_ID, AIRFLOW_CTX_TASK_ID, AIRFLOW_CTX_DAG_RUN_ID at exec",
+        portable=True,
     )
 
 

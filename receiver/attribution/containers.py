@@ -1,0 +1,61 @@
+"""Which container, pod or unit a process lives in, by the path of its cgroup: no runtime is asked.
+
+Layouts: Kubernetes with either cgroup driver (`/kubepods/burstable/pod<uid>/<id>`, `kubepods-burstable-pod<uid with _>.slice/
+cri-containerd-<id>.scope`), Docker (`/docker/<id>`, `docker-<id>.scope`), Podman (`libpod-<id>.scope`), CRI-O (`crio-<id>.scope`).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import msgspec
+
+from receiver.attribution.context import variable
+from receiver.attribution.tree import Process
+
+_ID = re.compile(r"(?:^|[/:])(?:(docker|cri-containerd|crio|libpod|containerd)-)?([0-9a-f]{64})(?:\.scope)?(?=/|$)")
+_POD = re.compile(r"pod([0-9a-f]{8}[-_](?:[0-9a-f]{4}[-_]){3}[0-9a-f]{12}|[0-9a-f]{32})")
+_UNIT = re.compile(r"/([^/]+)\.service(?=/|$)")
+_RUNTIMES = {"docker": "docker", "cri-containerd": "containerd", "containerd": "containerd", "crio": "cri-o", "libpod": "podman"}
+_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, as Kubernetes wants names
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Empty fields are not known."""
+
+    container_id: str = ""
+    runtime: str = ""
+    pod_uid: str = ""
+    pod_name: str = ""
+    namespace: str = ""
+    unit: str = ""  # systemd service, without its suffix
+
+
+NOWHERE = Place()
+
+
+def place_of(process: Process) -> Place:
+    """Of its last image. The names of a pod are in no path: they are told when its environment has POD_NAME, POD_NAMESPACE."""
+    if len(process.memory_cgroup) < 2:
+        return NOWHERE
+    return _place(process.memory_cgroup, variable(process.environ, "POD_NAME"), variable(process.environ, "POD_NAMESPACE"))
+
+
+@lru_cache(maxsize=1024)
+def _place(cgroup: str, pod_name: str, namespace: str) -> Place:
+    found = list(_ID.finditer(cgroup))
+    pod, unit = _POD.search(cgroup), _UNIT.search(cgroup)
+    runtime, container = (found[-1][1] or "", found[-1][2]) if found else ("", "")
+    if container and not runtime and cgroup.rpartition("/")[0].endswith("/docker"):
+        runtime = "docker"
+    uid = pod[1].replace("_", "-") if pod and "kubepods" in cgroup else ""
+    named = bool(container) and bool(uid)  # outside a pod these variables could be anybody's
+    return Place(
+        container,
+        _RUNTIMES.get(runtime, ""),
+        uid,
+        pod_name if named and _NAME.fullmatch(pod_name) else "",
+        namespace if named and _NAME.fullmatch(namespace) else "",
+        unit[1] if unit and not container else "",
+    )

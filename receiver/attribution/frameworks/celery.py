@@ -1,0 +1,25 @@
+"""Celery workers: which application they serve. A task's name is in no title and no argument: it is not visible from here;
+Airflow's tasks below a worker are, by their log files."""
+
+from __future__ import annotations
+
+from receiver.attribution.claims import Claims, Role
+from receiver.attribution.frameworks.base import Recogniser
+from receiver.attribution.programs import after, option
+from receiver.attribution.tree import Process
+
+
+class Celery(Recogniser):
+    name = "celery"
+    programs = frozenset({"celery"})
+    titles = ("[celeryd:",)
+
+    def image(self, process: Process) -> Claims:
+        arguments = after(process.argv, "celery")
+        if "worker" not in arguments:
+            return ()
+        application = option(arguments, "-A", "--app")
+        return (Role(f"celery worker of {application}" if application else "celery worker", watch="airflow" in application),)
+
+    def titled(self, process: Process) -> Claims:
+        return (Role("celery worker"),)

@@ -1,0 +1,63 @@
+"""dbt: a run, and its models and tests, each of which one thread of the process does.
+
+Measured with dbt-core 1.11: a thread writes target/compiled/<project>/…, then target/run/<project>/…, then executes; the run is
+over for dbt when it writes target/run_results.json.
+"""
+
+from __future__ import annotations
+
+import re
+
+from receiver.attribution.claims import Begin, Bind, Claims, End, Refine
+from receiver.attribution.frameworks.base import Recogniser, is_written
+from receiver.attribution.programs import after, base, option, own_run
+from receiver.attribution.tree import Process
+from receiver.events import FileOpened
+from receiver.model import PROBABLE, Identity
+
+_COMMANDS = {"run", "build", "test", "seed", "snapshot", "compile", "run-operation", "source", "docs", "clone", "retry", "show"}
+_NODE = re.compile(r"/target/(?:compiled|run)/([^/]+)/((?:[^/]+/)*)([^/]+)\.(?:sql|py|csv)$")
+
+
+class Dbt(Recogniser):
+    name = "dbt"
+    programs = frozenset({"dbt"})
+    paths = ("/target/",)
+
+    def image(self, process: Process) -> Claims:
+        arguments = after(process.argv, "dbt")
+        command = next((word for word in arguments if word in _COMMANDS), "")
+        if not command:
+            return ()
+        directory = option(arguments, "--project-dir") or process.working_directory
+        project = base(directory.rstrip("/")) or "dbt"
+        process.notes["dbt project"] = project
+        return (
+            Bind(
+                Identity(
+                    "dbt", project, own_run(process), f"dbt {command}", type="job", source="argv", confidence=PROBABLE,
+                    evidence="a dbt command line; the project is its directory until it writes below target/",
+                )
+            ),
+        )  # fmt: skip
+
+    def opened(self, process: Process, event: FileOpened) -> Claims:
+        if "dbt project" not in process.notes or not is_written(event):
+            return ()
+        if event.path.endswith("/target/run_results.json"):
+            process.notes["dbt results"] = event.path
+            return (End(),)
+        found = _NODE.search(event.path)
+        if found is None:
+            return ()
+        project, folders, node = found.groups()
+        is_test = ".yml/" in folders or folders.startswith(("tests/", "data_tests/"))
+        identity = Identity(
+            "dbt", project, own_run(process), node, type="check" if is_test else "model", source="file", confidence=PROBABLE,
+            evidence="its thread wrote the compiled node below target/",
+        )  # fmt: skip
+        claims: Claims = (Begin(identity, event.thread),)
+        if process.notes["dbt project"] != project:
+            process.notes["dbt project"] = project
+            claims = (Refine("dbt", "job", pipeline=project), *claims)
+        return claims

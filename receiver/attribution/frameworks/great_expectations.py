@@ -1,0 +1,59 @@
+"""Great Expectations 1.x: no command of its own. A process that imports it and then reads data is a check.
+
+The import alone is no check: a DAG file that imports it is parsed every half minute. A file context names suite and asset
+by the files below gx/; an ephemeral one leaves the data file and the exit status.
+"""
+
+from __future__ import annotations
+
+import re
+
+from receiver.attribution.claims import Bind, Claims, Refine
+from receiver.attribution.frameworks.base import Recogniser, is_written
+from receiver.attribution.programs import base, own_run
+from receiver.attribution.tree import Process
+from receiver.events import FileOpened
+from receiver.model import PARTIAL, Identity
+
+_PACKAGE = re.compile(r"/great_expectations/(?:__pycache__/)?__init__\.")
+_RESULT = re.compile(r"/gx/uncommitted/validations/([^/]+)/([^/]+)/([^/]+)/([^/]+)\.json$")
+_SUITE = re.compile(r"/gx/expectations/([^/.][^/]*)\.json$")
+_DATA = (
+    ".csv", ".parquet", ".tsv", ".json", ".jsonl", ".orc", ".avro", ".xlsx", ".feather", ".arrow", ".duckdb", ".sqlite", ".db",
+    ".gz",
+)  # fmt: skip
+
+
+class GreatExpectations(Recogniser):
+    name = "great_expectations"
+    paths = ("/great_expectations/", "/gx/")
+
+    def opened(self, process: Process, event: FileOpened) -> Claims:
+        path, state = event.path, process.notes.get(self.name, "")
+        if not state:
+            if _PACKAGE.search(path):
+                process.notes[self.name] = "imported"
+            return ()
+        suite = _SUITE.search(path) or _RESULT.search(path)
+        if state == "imported" and (suite is not None or (not is_written(event) and path.endswith(_DATA) and "/gx/" not in path)):
+            process.notes[self.name] = "checks"
+            asset = base(path) if suite is None else suite[1]
+            return (self._check(process, asset), *self._named(path))
+        return self._named(path) if suite is not None and is_written(event) else ()
+
+    def _check(self, process: Process, asset: str) -> Bind:
+        script = next((base(a) for a in process.argv[1:] if not a.startswith("-")), process.name)
+        return Bind(
+            Identity(
+                self.name, script, own_run(process), asset, type="check", source="file", confidence=PARTIAL,
+                evidence="it imported great_expectations, then opened data",
+            )
+        )  # fmt: skip
+
+    def _named(self, path: str) -> Claims:
+        """The result's path: suite, run name, run time, datasource-asset."""
+        if found := _RESULT.search(path):
+            return (Refine(self.name, "check", pipeline=found[1], task=found[4], evidence="the path of its validation result"),)
+        if found := _SUITE.search(path):
+            return (Refine(self.name, "check", pipeline=found[1], evidence="the path of its expectation suite"),)
+        return ()

@@ -1,0 +1,49 @@
+"""Luigi: a run by its command line, tasks by the targets that they write (`<target>-luigi-tmp-<n>`, then renamed)."""
+
+from __future__ import annotations
+
+import re
+
+from receiver.attribution.claims import Begin, Bind, Claims, End
+from receiver.attribution.frameworks.base import Recogniser, is_written
+from receiver.attribution.programs import after, base, option, own_run, positional
+from receiver.attribution.tree import Process
+from receiver.events import FileChanged, FileOpened, FileOperation
+from receiver.model import PARTIAL, PROBABLE, Identity
+
+_TARGET = re.compile(r"([^/]+)-luigi-tmp-\d+$")
+_TAKES_VALUE = frozenset({"--module", "--workers", "--scheduler-host", "--scheduler-port", "--log-level", "--logging-conf-file"})
+
+
+class Luigi(Recogniser):
+    name = "luigi"
+    programs = frozenset({"luigi"})
+    paths = ("-luigi-tmp-",)
+    changes = True
+
+    def image(self, process: Process) -> Claims:
+        arguments = after(process.argv, "luigi")
+        task = positional(arguments, _TAKES_VALUE)[:1]
+        if not task:
+            return ()
+        module = option(arguments, "--module")
+        identity = Identity(
+            self.name, f"{module}.{task[0]}" if module else task[0], own_run(process), task[0], type="job", source="argv",
+            confidence=PROBABLE, evidence="a luigi command line: module and root task", status_lies=True,
+        )  # fmt: skip
+        return (Bind(identity),)
+
+    def opened(self, process: Process, event: FileOpened) -> Claims:
+        found = _TARGET.search(event.path)
+        outer = process.execution
+        if found is None or not is_written(event) or outer is None or outer.identity.system != self.name:
+            return ()
+        identity = Identity(
+            self.name, outer.identity.pipeline, outer.identity.run_id, found[1], type="task", source="file", confidence=PARTIAL,
+            evidence="the target that it writes; the task's class is not visible",
+        )  # fmt: skip
+        return (Begin(identity, event.thread),)
+
+    def changed(self, process: Process, event: FileChanged) -> Claims:
+        """Put in place: done."""
+        return (End(),) if event.operation == FileOperation.RENAME and _TARGET.search(base(event.path)) else ()

@@ -1,0 +1,30 @@
+"""make, inside of other work only: nobody wants every build of a host followed."""
+
+from __future__ import annotations
+
+from receiver.attribution.claims import Bind, Claims
+from receiver.attribution.context import variable
+from receiver.attribution.frameworks.base import Recogniser
+from receiver.attribution.programs import base, option, own_run, positional
+from receiver.attribution.tree import Process
+from receiver.model import PARTIAL, Identity
+
+_TAKES_VALUE = frozenset({"-C", "-f", "-I", "-o", "-W", "--directory", "--file", "--makefile"})
+
+
+class Make(Recogniser):
+    name = "make"
+    programs = frozenset({"make", "gmake"})
+
+    def image(self, process: Process) -> Claims:
+        level = variable(process.environ, "MAKELEVEL")
+        if level not in ("", "0"):
+            return ()  # make below make is the same work
+        arguments = process.argv[1:]
+        targets = tuple(t for t in positional(arguments, _TAKES_VALUE) if "=" not in t)
+        directory = option(arguments, "-C", "--directory") or process.working_directory
+        identity = Identity(
+            self.name, base(directory.rstrip("/")) or self.name, own_run(process), " ".join(targets[:4]) or "all", type="job",
+            source="argv", confidence=PARTIAL, evidence="a make command line: directory and targets",
+        )  # fmt: skip
+        return (Bind(identity, inner_only=True),)

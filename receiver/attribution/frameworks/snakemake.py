@@ -1,0 +1,102 @@
+"""Snakemake: a run by its command line, jobs by their outputs.
+
+Measured with 9.27: before a job starts, `.snakemake/incomplete/<base64 of the output's path>` is written for each output; a
+shell job is then `bash -c "set -euo pipefail; …"`, whose text mostly names the output.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from receiver.attribution.claims import Bind, Claims
+from receiver.attribution.frameworks.base import Recogniser, is_written
+from receiver.attribution.programs import after, base, option, own_run
+from receiver.attribution.tree import Process
+from receiver.events import FileChanged, FileOpened, FileOperation
+from receiver.model import PARTIAL, PROBABLE, Identity
+
+_MARKER = re.compile(r"/\.snakemake/incomplete/([A-Za-z0-9_=\-/+]{4,})$")
+_JOB = "set -euo pipefail;"
+_KEPT = 64
+
+
+class Snakemake(Recogniser):
+    name = "snakemake"
+    programs = frozenset({"snakemake", "bash", "sh"})
+    paths = ("/.snakemake/incomplete/",)
+    changes = True
+
+    def image(self, process: Process) -> Claims:
+        argv = process.argv
+        if len(argv) > 2 and argv[1] == "-c" and argv[2].startswith(_JOB):
+            return self._shell_job(process, argv[2])
+        arguments = after(argv, "snakemake")
+        if not arguments and base(argv[-1] if argv else "") != "snakemake":
+            return ()
+        if targets := option(arguments, "--target-jobs"):
+            return self._script_job(process, targets, option(arguments, "--attempt"))
+        directory = option(arguments, "--directory", "-d") or process.working_directory
+        identity = Identity(
+            self.name, base(directory.rstrip("/")) or self.name, own_run(process), "snakemake", type="job", source="argv",
+            confidence=PROBABLE, evidence="a snakemake command line; the workflow is named after its directory",
+        )  # fmt: skip
+        return (Bind(identity),)
+
+    def _run_of(self, process: Process) -> Identity | None:
+        chain = process.execution.chain() if process.execution is not None else ()
+        return next((e.identity for e in chain if e.identity.system == self.name and e.identity.type == "job"), None)
+
+    def _shell_job(self, process: Process, command: str) -> Claims:
+        parent, run = process.parent, self._run_of(process)
+        if parent is None or run is None or self.name not in parent.notes:
+            return ()
+        waiting = [output for output in parent.notes[self.name].split("\0") if output]
+        named = [output for output in waiting if output in command or f" {base(output)}" in command]
+        outputs = named or waiting[:1]
+        if not outputs:
+            return ()
+        parent.notes[self.name] = "\0".join(output for output in waiting if output not in outputs)
+        return (
+            Bind(
+                Identity(
+                    self.name, run.pipeline, run.run_id, base(outputs[0]), type="task", source="file",
+                    confidence=PROBABLE if named else PARTIAL, evidence="the outputs that Snakemake marked as incomplete for it",
+                )
+            ),
+        )  # fmt: skip
+
+    def _script_job(self, process: Process, targets: str, attempt: str) -> Claims:
+        run, rule = self._run_of(process), targets.partition(":")[0].strip("'")
+        identity = Identity(
+            self.name, run.pipeline if run else base(process.working_directory), run.run_id if run else own_run(process), rule,
+            attempt=int(attempt) if attempt.isascii() and attempt.isdigit() and len(attempt) < 5 else 1, type="task", source="argv",
+            confidence=PROBABLE, evidence="--target-jobs of a snakemake command line",
+        )  # fmt: skip
+        return (Bind(identity),)
+
+    def opened(self, process: Process, event: FileOpened) -> Claims:
+        output = _output(event.path)
+        if output and is_written(event):
+            waiting = process.notes.get(self.name, "").split("\0")
+            process.notes[self.name] = "\0".join([*waiting, output][-_KEPT:])
+        return ()
+
+    def changed(self, process: Process, event: FileChanged) -> Claims:
+        """The marker goes: the job is over, whether or not it had a process that could be told."""
+        output = _output(event.path)
+        if output and event.operation == FileOperation.UNLINK and self.name in process.notes:
+            waiting = process.notes[self.name].split("\0")
+            process.notes[self.name] = "\0".join(w for w in waiting if w != output)
+        return ()
+
+
+def _output(path: str) -> str:
+    found = _MARKER.search(path)
+    if found is None:
+        return ""
+    try:
+        return base64.b64decode(found[1], altchars=b"-_" if "-" in found[1] or "_" in found[1] else None).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""

@@ -1,0 +1,95 @@
+"""Apache Spark 3 and 4: drivers, executors, and the Python processes of both.
+
+Measured with 4.3.0 (local, local-cluster, standalone): a driver is a JVM whose main class is SparkSubmit; an executor's command
+line names its application, its number and its driver's address; Python workers are forks of a daemon below either.
+"""
+
+from __future__ import annotations
+
+import re
+
+from receiver.attribution.claims import Bind, Claims, Refine, Role
+from receiver.attribution.frameworks.base import Recogniser, is_written
+from receiver.attribution.programs import after, base, option, own_run, positional
+from receiver.attribution.tree import Process
+from receiver.events import FileOpened
+from receiver.model import PARTIAL, PROBABLE, Identity
+
+_SUBMIT = "org.apache.spark.deploy.SparkSubmit"
+_EXECUTORS = (
+    "org.apache.spark.executor.CoarseGrainedExecutorBackend",
+    "org.apache.spark.executor.YarnCoarseGrainedExecutorBackend",
+    "org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBackend",
+)
+_SERVICES = {
+    "org.apache.spark.deploy.master.Master": "spark master",
+    "org.apache.spark.deploy.worker.Worker": "spark worker",
+    "org.apache.spark.deploy.history.HistoryServer": "spark history server",
+}
+_TAKES_VALUE = frozenset(
+    {
+        "--master", "--deploy-mode", "--class", "--name", "--jars", "--packages", "--exclude-packages", "--repositories",
+        "--py-files", "--files", "--archives", "--conf", "-c", "--properties-file", "--driver-memory", "--driver-java-options",
+        "--remote", "--driver-library-path", "--driver-class-path", "--executor-memory", "--proxy-user", "--driver-cores",
+        "--queue", "--total-executor-cores", "--executor-cores", "--num-executors", "--principal", "--keytab",
+    }
+)  # fmt: skip
+_PORT = re.compile(r"@[^@:]+:(\d{1,5})$")
+# …/_temporary/0/_temporary/attempt_<time><job>_<stage>_m_<partition>_<task>/…
+_TASK_ATTEMPT = re.compile(r"/_temporary/attempt_\d+_(\d+)_[mr]_(\d+)_\d+/")
+
+
+class Spark(Recogniser):
+    name = "spark"
+    programs = frozenset({"java", "pyspark"})
+    paths = ("/_temporary/attempt_",)
+
+    def image(self, process: Process) -> Claims:
+        argv = process.argv
+        if _SUBMIT in argv and "org.apache.spark.launcher.Main" not in argv:
+            return self._driver(process)
+        for backend in _EXECUTORS:
+            if backend in argv:
+                return self._executor(process, after(argv, base(backend)))
+        if "pyspark.daemon" in argv:
+            return (Role("spark python daemon"),)
+        return tuple(Role(role) for main, role in _SERVICES.items() if main in argv)
+
+    def _driver(self, process: Process) -> Claims:
+        arguments = after(process.argv, _SUBMIT)
+        configured = [value for word in arguments if (value := word.partition("spark.app.name=")[2])]
+        script = positional(arguments, _TAKES_VALUE)[:1]
+        shell = script == ("pyspark-shell",)
+        name = option(arguments, "--name") or (configured[0] if configured else "")
+        known = bool(name)
+        if not name:
+            name = base(script[0]) if script and not shell else "spark"
+        identity = Identity(
+            "spark", name, own_run(process), name, type="job", source="argv", confidence=PROBABLE if known else PARTIAL,
+            evidence="a SparkSubmit command line",
+        )  # fmt: skip
+        # `python app.py` starts its JVM: the application is the Python process and all below it
+        holder = process.parent if shell and process.parent is not None and process.parent.name.startswith("python") else None
+        return (Bind(identity, holder), Role("spark driver"))
+
+    def _executor(self, process: Process, arguments: tuple[str, ...]) -> Claims:
+        application, number = option(arguments, "--app-id"), option(arguments, "--executor-id")
+        if not (application and number):
+            return ()
+        port = _PORT.search(option(arguments, "--driver-url"))
+        identity = Identity(
+            "spark", application, application, f"executor {number}", type="executor", source="argv", confidence=PROBABLE,
+            evidence="an executor's command line: --app-id, --executor-id, --driver-url",
+        )  # fmt: skip
+        return (
+            Bind(identity, port=int(port[1]) if port else 0),
+            Refine("spark", "job", run_id=application),
+            Role("spark executor"),
+        )
+
+    def opened(self, process: Process, event: FileOpened) -> Claims:
+        """Which part of which stage it writes: no thread's name says it."""
+        found = _TASK_ATTEMPT.search(event.path)
+        if found is not None and is_written(event):
+            process.notes["spark task"] = f"stage {int(found[1])}, partition {int(found[2])}"
+        return ()

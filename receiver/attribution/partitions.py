@@ -1,0 +1,16 @@
+"""The data partition that a path names, Hive's way: `…/partition_date=2024-01-15/part-0.parquet`."""
+
+from __future__ import annotations
+
+import re
+
+_PART = re.compile(r"/([A-Za-z_][\w.]{0,63}=[^/]{1,128})(?=/)")
+_NOT_DATA = ("dag_id", "run_id", "task_id", "map_index", "attempt")  # Airflow's logs are laid out the same way
+
+
+def partition_of(path: str) -> str:
+    """`key=value` of all its levels, joined by `/`; empty when there is none."""
+    found = _PART.findall(path)
+    if not found or found[0].startswith(_NOT_DATA):
+        return ""
+    return "/".join(found)
