@@ -40,10 +40,10 @@ demo: setup
 
 test: setup
 	@$(MAKE) --no-print-directory -s collector || echo "make test: no Collector could be built, the e2e tests will be skipped"
-	$(PYTEST) -m "not bench"
+	$(PYTEST) -m "not bench and not frameworks"
 
 test-unit: setup
-	$(PYTEST) -m "not bench and not live and not e2e"
+	$(PYTEST) -m "not bench and not frameworks and not live and not e2e"
 
 test-live: setup
 	KWITNESS_TEST_REQUIRE=live $(PYTEST) -m live

@@ -13,6 +13,7 @@ from receiver.detect.usage import peak
 from receiver.events import ProcessKey
 from receiver.model import Finding
 from receiver.show.details import Details, describe_end, details_of
+from receiver.signals import Severity
 from receiver.synthesis.spans import work_name
 from receiver.text import printable
 from receiver.timeline.executions import Execution
@@ -41,6 +42,8 @@ class Row(msgspec.Struct, frozen=True):
     findings: tuple[str, ...]
     details: Details
     partition: str = ""
+    role: str = ""
+    execution: Execution | None = None  # the innermost; its names can still get better
 
 
 class Views:
@@ -101,6 +104,8 @@ class RunView:
             process.findings,
             details_of(process),
             process.partition,
+            process.role,
+            process.execution,
         )
 
 
@@ -240,14 +245,16 @@ def as_json(execution: Execution, view: RunView, losses: dict[tuple[str, str], i
                 "pid": r.pid, "parent_pid": r.parent.tgid if r.parent else None, "command": r.command, "seconds": r.seconds,
                 "end": r.end, "failed": r.failed, "cpu_seconds": r.cpu_seconds, "peak_rss_bytes": r.peak_bytes,
                 "read_bytes": r.read_bytes, "written_bytes": r.written_bytes, "findings": list(r.findings),
-                "partition": r.partition,
+                "partition": r.partition, "role": r.role,
+                "work": [e.span_id.hex() for e in r.execution.chain()] if r.execution else [],
                 **msgspec.to_builtins(r.details),
             }
             for r in view.rows.values()
         ],
-        "work": [_work_json(w, execution) for works in view.work.values() for w in works],
+        "work": [_work_json(w, execution) for works in (*view.work.values(), (execution,)) for w in works],
         "findings": [
-            {"kind": f.kind, "pid": f.process.tgid, "seconds": (f.time_boottime_ns - execution.start_ns) / 1e9,
+            {"kind": f.kind, "severity": Severity(f.severity).name, "pid": f.process.tgid,
+             "seconds": (f.time_boottime_ns - execution.start_ns) / 1e9,
              "sentence": printable(f.sentence), "facts": dict(f.facts), "evidence": list(f.evidence)}
             for f in execution.findings
         ],
@@ -266,7 +273,7 @@ def _work_json(work: Execution, outermost: Execution) -> dict[str, Any]:
         "task": identity.task, "attempt": identity.attempt, "map_index": identity.map_index, "outcome": work.result,
         "reported_outcome": None if work.incomplete else work.reported, "grade": identity.grade, "source": identity.source,
         "evidence": identity.evidence, "pid": work.root.key.tgid, "processes": work.totals.processes,
-        "inside_of": work.outer.identity.task if work.outer else None, "trace_id": work.trace_id.hex(),
+        "inside_of": work.outer.span_id.hex() if work.outer else None, "trace_id": work.trace_id.hex(),
         "span_id": work.span_id.hex(),
         "started": (work.start_ns - outermost.start_ns) / 1e9, "seconds": max(0, work.end_ns - work.start_ns) / 1e9,
         "inputs": list(work.inputs), "outputs": [v.path for v in work.outputs],
