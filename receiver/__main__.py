@@ -20,6 +20,8 @@ def parser() -> argparse.ArgumentParser:
 
     add = sub.add_parser("check", help="what works on this host, what does not, and why")
     add.add_argument("--json", action="store_true")
+    add.add_argument("--explain", metavar="PID|RECORDING", help="whose work it is, by which rule, and why")
+    add.add_argument("-c", "--config", metavar="FILE", help="kwitness.toml, for its rules")
 
     add = sub.add_parser("run", help="run a command as one observed task")
     _observed(add)
@@ -51,6 +53,8 @@ def _observed(add: argparse.ArgumentParser) -> None:
     add.add_argument("--source", choices=("auto", "ebpf", "netlink"), default="auto", help="where the kernel's facts come from")
     add.add_argument("--timeline", action="store_true", help="print the whole ordered story, too")
     add.add_argument("--quiet", action="store_true", help="print no summary")
+    add.add_argument("--live", action="store_true", help="print work as it begins and ends (the default on a terminal)")
+    add.add_argument("-c", "--config", metavar="FILE", help="kwitness.toml, for its rules")
     add.add_argument("--otlp-json", metavar="FILE", help="write OTLP/JSON lines")
 
 

@@ -1,4 +1,6 @@
-"""The health endpoint: /livez, /readyz (one word each) and /metrics (Prometheus text). Loopback only, GET only."""
+"""The health endpoint: /livez, /readyz (one word each), /metrics (Prometheus text), /tree (the work that goes on now).
+
+Loopback only, GET only."""
 
 from __future__ import annotations
 
@@ -16,9 +18,16 @@ _HOSTS = {"127.0.0.1", "localhost", "[::1]", "::1"}
 class Admin:
     """Serves until `close`. `ready` gives "ready", or the reason why not; `metrics` what to show."""
 
-    def __init__(self, host: str, port: int, ready: Callable[[], str], metrics: Callable[[], Iterable[Metric]]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        ready: Callable[[], str],
+        metrics: Callable[[], Iterable[Metric]],
+        tree: Callable[[], str] = lambda: "",
+    ) -> None:
         self._host, self._port = host, port
-        self._ready, self._metrics = ready, metrics
+        self._ready, self._metrics, self._tree = ready, metrics, tree
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -27,6 +36,7 @@ class Admin:
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._show_metrics)
+        app.router.add_get("/tree", self._show_tree)
         self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=15)
         await self._runner.setup()
         try:
@@ -44,6 +54,9 @@ class Admin:
     async def _readyz(self, _: web.Request) -> web.Response:
         state = self._ready()
         return web.Response(text=state + "\n", status=200 if state == "ready" else 503)
+
+    async def _show_tree(self, _: web.Request) -> web.Response:
+        return web.Response(text=self._tree(), content_type="text/plain", charset="utf-8")
 
     async def _show_metrics(self, _: web.Request) -> web.Response:
         return web.Response(text=prometheus_text(self._metrics()), content_type="text/plain", charset="utf-8")

@@ -269,6 +269,9 @@ class Attempts:
     def close(self, execution: Execution, now_ns: int) -> None:
         if execution.closed:
             return
+        for inner in list(execution.inside):
+            if not inner.live:
+                self.close(inner, now_ns)
         self.executions.close(execution)
         if execution.live and execution.held:
             self.release(execution)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from receiver.attribution.rules import RULES, Rule
 from receiver.errors import ConfigError
 from receiver.kernel.probes import KernelLimits
 from receiver.kernel.source import SourceConfig
@@ -35,6 +36,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     core: CoreOptions = CoreOptions()
     admin: AdminConfig = AdminConfig()
     privileges: PrivilegeConfig = PrivilegeConfig()
+    rule: tuple[Rule, ...] = ()  # `[[rule]]` tables, asked before the frameworks
     shutdown_seconds: float = 8.0
 
 
@@ -58,7 +60,9 @@ def load(path: Path | None) -> ServeConfig:
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}{_where(str(error), text)}: {_remedy(str(error))}") from None
     _check(config, path)
-    return config
+    names = tuple(dict.fromkeys(rule.environment for rule in config.rule if rule.environment))
+    kernel = msgspec.structs.replace(config.kernel, environment=(*config.kernel.environment, *names))
+    return msgspec.structs.replace(config, kernel=kernel)
 
 
 def _where(message: str, text: str) -> str:
@@ -101,6 +105,11 @@ def _check(config: ServeConfig, path: Path) -> None:
     for name in ("linger_seconds", "task_grace_seconds", "run_grace_seconds", "heartbeat_seconds", "stall_seconds", "hang_seconds"):
         if not 0 <= getattr(config.core, name) <= 86_400:
             raise ConfigError(f"{path}: core.{name} must be from 0 to 86400")
+    if len(config.rule) > RULES:
+        raise ConfigError(f"{path}: {len(config.rule)} rules, there is room for {RULES}")
+    for number, rule in enumerate(config.rule, 1):
+        if problem := rule.problem():
+            raise ConfigError(f"{path}: rule {number} ({rule.label}): {problem}")
     if not 0 <= config.admin.port <= 65_535:
         raise ConfigError(f"{path}: admin.port must be from 0 to 65535")
     if config.admin.port and config.admin.host not in ("127.0.0.1", "::1", "localhost"):

@@ -29,6 +29,8 @@ from receiver.events import FileOpened
 from receiver.model import PROBABLE, Identity
 
 VALUE_LIMIT = 250
+RULES = 64
+_SECRETS = ("PASS", "PWD", "SECRET", "TOKEN", "KEY", "CRED", "AUTH", "PRIVATE", "COOKIE", "CONN")  # as in bpf/image.bpf.h
 _FIELD = re.compile(r"\{(0|[A-Z_][A-Z0-9_]*)\}")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,61}")
 
@@ -53,6 +55,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return "matches nothing: give at least one of executable, argv, environment, cgroup, path"
         if self.environment and not NAME.fullmatch(self.environment):
             return f"environment: {self.environment!r} is no name of a variable (letters, digits, _, at most 62)"
+        if any(word in self.environment.upper() for word in _SECRETS):
+            return f"environment: {self.environment!r} looks like the name of a secret; its value would leave the kernel"
         for field in ("system", "pipeline"):
             if not getattr(self, field).strip():
                 return f"{field} must not be empty"

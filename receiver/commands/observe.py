@@ -11,6 +11,9 @@ import signal
 import sys
 from pathlib import Path
 
+import msgspec
+
+from receiver import config as configuration
 from receiver.app import Observer
 from receiver.attribution.context import remote_context
 from receiver.commands.common import FLUSH_SECONDS, colour_wanted, core_options, make_hub, print_event, stop_on_signals
@@ -22,7 +25,8 @@ from receiver.kernel.decode import decode
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.redact import Redactor
-from receiver.show import Timeline, Views, as_json, summary
+from receiver.show import Timeline, Views, as_json, moment, summary
+from receiver.timeline.executions import Execution
 
 PROGRESS_SECONDS = 0.25
 
@@ -33,10 +37,13 @@ async def run(args: argparse.Namespace) -> int:
     hub, output = make_hub(export, args.otlp_json)
     record_to = open_output(args.output) if getattr(args, "output", None) else None
     report = open_output(args.report) if getattr(args, "report", None) else None
-    config = SourceConfig(drain_interval_seconds=0.05, source=args.source)
-    observer = Observer(config, core_options(export), hub, record_to)
+    chosen = configuration.load(Path(args.config) if args.config else None)
+    config = msgspec.structs.replace(chosen.kernel, drain_interval_seconds=0.05, source=args.source)
+    observer = Observer(config, core_options(export, chosen.core), hub, record_to, rules=chosen.rule)
     views = Views()
     observer.core.on_end, observer.core.attempts.on_close = views.ended, views.closed
+    if args.live or (sys.stderr.isatty() and not args.quiet):
+        _say_live(observer, views)
     timeline = Timeline(observer.core.tree) if getattr(args, "timeline", False) else None
     if timeline:
         observer.core.on_event = timeline.note
@@ -66,6 +73,21 @@ async def run(args: argparse.Namespace) -> int:
     elif not args.quiet:
         print(summary(execution, view, observer.core.losses, blind, colour=colour_wanted(sys.stderr.isatty())), file=sys.stderr)
     return status
+
+
+def _say_live(observer: Observer, views: Views) -> None:
+    """A line for each piece of work as it begins and as it ends."""
+    since = boottime_ns()
+    wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
+
+    def begins(execution: Execution) -> None:
+        print(wipe + moment(execution, "begins", since), file=sys.stderr, flush=True)
+
+    def ends(execution: Execution) -> None:
+        views.closed(execution)
+        print(wipe + moment(execution, "ends", since), file=sys.stderr, flush=True)
+
+    observer.core.attempts.on_open, observer.core.attempts.on_close = begins, ends
 
 
 async def _run_child(observer: Observer, command: list[str], name: str | None) -> tuple[int, int]:

@@ -13,9 +13,12 @@ import msgspec
 from receiver import config as configuration
 from receiver.app import Observer
 from receiver.commands.common import VERSION, core_options, stop_on_signals
+from receiver.commands.explain import explain
 from receiver.errors import KwitnessError
 from receiver.export.hub import Hub
 from receiver.export.settings import ExportSettings, from_environment
+from receiver.kernel.clock import boottime_ns
+from receiver.show import live_tree
 
 log = logging.getLogger("kwitness")
 
@@ -28,14 +31,18 @@ async def serve(args: argparse.Namespace) -> int:
     chosen = configuration.load(Path(args.config) if args.config else None)
     export = from_environment(os.environ)
     hub = Hub(export, VERSION)
-    observer = Observer(chosen.kernel, core_options(export, chosen.core), hub, drops=chosen.privileges.drop)
+    observer = Observer(chosen.kernel, core_options(export, chosen.core), hub, drops=chosen.privileges.drop, rules=chosen.rule)
     observer.start()
     if chosen.privileges.drop:
         drop(chosen.privileges.user)
     stop_on_signals(observer.stop.set)
+
+    def tree() -> str:
+        return live_tree(observer.core.executions.open.values(), boottime_ns())
+
     admin = None
     if chosen.admin.port:
-        admin = Admin(chosen.admin.host, chosen.admin.port, observer.ready, observer.metrics)
+        admin = Admin(chosen.admin.host, chosen.admin.port, observer.ready, observer.metrics, tree)
         await admin.start()
     log.info("attached to %d hooks; exporting to %s", sum(h.attached for h in observer.source.coverage()), _targets(hub, export))
     try:
@@ -57,6 +64,8 @@ def _targets(hub: Hub, export: ExportSettings) -> str:
 
 def check(args: argparse.Namespace) -> int:
     """0 ready, 1 degraded, 2 cannot run."""
+    if args.explain:
+        return explain(args)
     from receiver.kernel.probes import BLIND_SPOTS, Probes
 
     try:

@@ -209,8 +209,11 @@ class Probes:
         environment: Iterable[str] = ENVIRONMENT,
         limits: KernelLimits | None = None,
         door: str = "auto",
+        binding: Iterable[str] = (),
     ) -> None:
-        """`door`: fexit or sys_exit; auto: the cheaper one that this kernel has."""
+        """`binding`: variables of the user's own that name work.
+
+        `door`: fexit or sys_exit; auto: the cheaper one that this kernel has."""
         preflight()
         self.limits = limits or KernelLimits()
         self.library = Library()
@@ -223,7 +226,7 @@ class Probes:
             elif why := _mismatch(hook, arguments.get(hook.tracepoint)):
                 self._refused[hook.program] = why
         self.object = self._load(lifecycle_bytes, bulk_bytes)
-        self._allow(environment)
+        self._allow(environment, (*BINDING, *binding))
         self._name_noise()
         self._attached: set[str] = set()
         self.calls_attached = False
@@ -266,13 +269,13 @@ class Probes:
         if hook.required:
             raise UnavailableError(f"{hook.program} ({hook.tracepoint}): {self._refused[names[-1]]}")
 
-    def _allow(self, environment: Iterable[str]) -> None:
+    def _allow(self, environment: Iterable[str], binding: tuple[str, ...]) -> None:
         """Fills the allow list, before anything can run."""
         # the longest match wins in the trie, and the first one in the list: binding names go first
-        for index, name in enumerate((*BINDING, *environment)):
+        for index, name in enumerate((*binding, *environment)):
             raw = name.encode() if name.endswith("_") else name.encode() + b"="
             key = struct.pack(f"<I{ENV_RULE_BYTES}s", len(raw) * 8, raw)
-            kind = struct.pack("<I", (_PREFIX if name.endswith("_") else _EXACT) | (_BINDS if name in BINDING else 0))
+            kind = struct.pack("<I", (_PREFIX if name.endswith("_") else _EXACT) | (_BINDS if name in binding else 0))
             self.object.update("env_rules", key, kind)
             self.object.update("env_rule_list", struct.pack("<I", index), key + kind)
 

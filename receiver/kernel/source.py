@@ -31,6 +31,7 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: Literal["auto", "ebpf", "netlink"] = "auto"  # auto: netlink where eBPF is refused
     door: Literal["auto", "fexit", "sys_exit"] = "auto"  # how system calls are seen; auto: the cheaper one that there is
     limits: KernelLimits = KernelLimits()
+    environment: tuple[str, ...] = ()  # further variables that name work; what has one is watched from its exec on
 
 
 Batch = list[bytes]
@@ -47,7 +48,11 @@ class LiveSource:
         self.config = config
         self._helper: Helper | None = None
         self._probes = Probes(
-            lifecycle_bytes=config.lifecycle_ring_bytes, bulk_bytes=config.bulk_ring_bytes, limits=config.limits, door=config.door
+            lifecycle_bytes=config.lifecycle_ring_bytes,
+            bulk_bytes=config.bulk_ring_bytes,
+            limits=config.limits,
+            door=config.door,
+            binding=config.environment,
         )
         library = self._probes.library
         self._cpus = library.possible_cpus()

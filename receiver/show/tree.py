@@ -13,8 +13,8 @@ from receiver.detect.usage import peak
 from receiver.events import ProcessKey
 from receiver.model import Finding
 from receiver.show.details import Details, describe_end, details_of
+from receiver.show.live import named
 from receiver.signals import Severity
-from receiver.synthesis.spans import work_name
 from receiver.text import printable
 from receiver.timeline.executions import Execution
 
@@ -204,17 +204,12 @@ def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
 
 
 def work_line(work: Execution) -> str:
-    """One piece of work, for people."""
-    identity = work.identity
+    """One piece of work that is over, for people."""
     result = "" if work.result == "success" else f", {work.result}"
-    doubt = "" if identity.grade in ("certain", "probable") else f", {identity.grade}"
-    where = "" if identity.pipeline in (identity.task, "") else f" of {identity.pipeline}"
-    index = f"[{identity.map_index}]" if identity.map_index >= 0 else ""
-    attempt = f", attempt {identity.attempt}" if identity.attempt > 1 else ""
+    doubt = "" if work.identity.grade in ("certain", "probable") else f", {work.identity.grade}"
     seconds = max(0, work.end_ns - work.start_ns) / 1e9
     outputs = "".join(f" > {v.path}" for v in work.outputs[:2]) if work.is_step else ""
-    line = f"{identity.system} {work_name(identity)}{index}{where}{attempt} ({seconds:.2f} s{result}{doubt}){outputs}"
-    return printable(line)
+    return f"{named(work)} ({seconds:.2f} s{result}{doubt}){printable(outputs)}"
 
 
 def _findings(findings: Iterable[Finding], start_ns: int, paint: Painter) -> list[str]:

@@ -70,6 +70,7 @@ class Execution:
         self.root = root  # the first process of it that was seen
         self.holders: dict[ProcessKey, None] = {}  # living processes that do this work in their own right, not by ancestry
         self.held = False  # it has holders that end it; else it goes on for as long as anything of it lives
+        self.inside: dict[Execution, None] = {}  # open work inside of it
         self.step_thread = 0  # of a step: whose thread it is
         self.claimed = False  # by processes that are not of the task's own tree: its spans are somebody else's to send
         self.resumed = 0  # how often the same attempt had ended before (Airflow defers and comes back)
@@ -186,12 +187,16 @@ class Executions:
 
     def opened(self, execution: Execution) -> None:
         self.open[execution.slot] = execution
+        if execution.outer is not None:
+            execution.outer.inside[execution] = None
         self.runs[execution.run.key] = execution.run
         execution.run.active += 1
 
     def close(self, execution: Execution) -> None:
         execution.closed = True
         self.open.pop(execution.slot, None)
+        if execution.outer is not None:
+            execution.outer.inside.pop(execution, None)
         if not execution.claimed and not execution.is_step:
             self._ended[execution.identity.key] = execution
             if len(self._ended) > REMEMBERED_ENDED:
