@@ -104,6 +104,16 @@ class Attempts:
             execution.holders[process.key] = None
         return execution
 
+    def enter_late(self, process: Process, identity: Identity, start_ns: int, end: Ending) -> None:
+        """A process that has ended was found to have done this work: it began and ended with it."""
+        execution = self.open(process, identity, start_ns, process.execution)
+        if execution is not None and process.exit is not None:
+            process.execution = execution
+            execution.totals.processes = 1
+            execution.root_failed, execution.error = end.failed, end.error
+            execution.end_ns = process.exit.time_boottime_ns
+            self.close(execution, execution.end_ns)
+
     def claim(self, process: Process, identity: Identity, rightful: Execution, start_ns: int) -> Execution | None:
         """A process outside the task's own tree says that it is of it: its spans go below the task's, with little confidence,
         and the task's own outcome is not touched by what it does."""

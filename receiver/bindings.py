@@ -15,7 +15,7 @@ from receiver.attribution.claims import Begin, Bind, Claim, Claims, End, Expect,
 from receiver.attribution.frameworks import Recognisers
 from receiver.attribution.partitions import partition_of
 from receiver.attribution.tree import Process, ProcessTree, ancestors
-from receiver.detect.deaths import Ending
+from receiver.detect.deaths import Ending, ending
 from receiver.events import Connection, ConnectionStage, FileChanged, FileOpened, ProcessKey
 from receiver.model import AMBIGUOUS, CERTAIN, Identity
 from receiver.timeline.executions import Execution
@@ -142,6 +142,9 @@ class Bindings:
                 evidence=f"{identity.evidence}; the task itself runs elsewhere or as another user",
             )  # fmt: skip
             self.attempts.claim(process, low, rightful, at_ns)
+            return
+        if process.exit is not None:
+            self.attempts.enter_late(process, identity, process.exec_ns or process.key.start_boottime_ns, ending(process))
             return
         # an environment is inherited by all: who has it is one of many. Every other fact names the process itself.
         self.attempts.enter(process, identity, at_ns, outer=execution, holds=identity.source not in ("env", "ambiguous"))

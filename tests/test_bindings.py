@@ -453,3 +453,21 @@ def test_an_orchestrator_is_followed_for_what_it_opens_and_its_own_troubles_are_
     story.signal(ProcessKey(9, 9), worker, 9)
     story.exit(worker, signal=9)
     assert not story.events(sc.EVENT_PROCESS_KILLED)
+
+
+def test_a_snakemake_job_that_starts_before_its_marker_is_written_is_named_by_it() -> None:
+    story = Story()
+    main = story.spawn(NOBODY, "python", "/venv/bin/snakemake", "--cores", "2")
+    job = story.spawn(main, "bash", "-c", "set -euo pipefail;  sort x > /data/a.txt")
+    assert of(story, job)[0] == ("job", "snakemake")
+    story.opens(main, "/work/.snakemake/incomplete/L2RhdGEvYS50eHQ=", os.O_WRONLY | os.O_CREAT)
+    assert of(story, job)[0] == ("task", "a.txt")
+
+
+def test_who_told_a_server_to_go_is_meant_and_not_the_signal_that_it_then_sent_itself() -> None:
+    story = Story()
+    server = story.task("serve")
+    story.signal(ProcessKey(9, 9), server, 15, comm="evictor", handled=1)
+    story.signal(server, server, 15, code=-6)
+    story.exit(server, signal=15)
+    assert attributes(story.events(sc.EVENT_PROCESS_KILLED)[0])[sc.PROCESS_SIGNAL_SENDER_PID] == 9

@@ -48,7 +48,7 @@ class FileActivity:
                 self._report(process, finding)
         else:
             source = self.table.begin_reading(process, use)
-            work = process.working_for(event.thread)
+            work = process.working_for(event.thread, event.path)
             if work is not None and work.is_step:
                 work.read(event.path)
             if source is not None:
@@ -66,7 +66,7 @@ class FileActivity:
 
     def _note_lineage(self, process: Process, version: Version, thread: int) -> None:
         """Task B reads what task A wrote."""
-        reader, writer = process.working_for(thread), version.execution
+        reader, writer = process.working_for(thread, version.path), version.execution
         if reader is None or writer is None or writer.is_part_of(reader):
             return
         if len(reader.reads_from) < KEPT_LINKS:

@@ -81,6 +81,7 @@ class Process:
         "title",
         "uid",
         "unix_peers",
+        "unnamed",
         "usage",
         "vpid",
         "watched_ns",
@@ -113,6 +114,7 @@ class Process:
         self.steps: dict[int, Execution] = {}  # by thread: what that thread works on, where a process does several things
         self.expects: Identity | None = None  # what the next process that it forks will do
         self.role = ""  # what it is to its framework: "airflow scheduler", "spark executor", …
+        self.unnamed: tuple[Process, ...] = ()  # children whose work its framework has yet to name
         self.notes: dict[str, str] = {}  # what recognisers remember of it, a few words
         self.released: tuple[object, ...] = parent.released if parent else ()  # bindings that it outlived
         self.retired = False  # it is a helper, and its own people ended it: no failure, whatever its status
@@ -148,13 +150,15 @@ class Process:
         script = next((a for a in self.argv[1:] if not a.startswith("-")), "")
         return path in (self.executable, script)
 
-    def working_for(self, thread: int) -> Execution | None:
-        """Whose work one of its threads does: its own step, or the only one there is, or the process's."""
+    def working_for(self, thread: int, path: str = "") -> Execution | None:
+        """Whose work one of its threads does: its own step; of a pool's thread, the step that the path is named after, else the
+        one that began last; where it has no steps, the process's."""
         if not self.steps:
             return self.execution
         if thread in self.steps:
             return self.steps[thread]
-        return next(iter(self.steps.values())) if len(self.steps) == 1 else self.execution
+        name = path.rpartition("/")[2]
+        return next((s for s in self.steps.values() if s.identity.task in name), list(self.steps.values())[-1])
 
     @property
     def command(self) -> str:
@@ -291,6 +295,7 @@ class ProcessTree:
         process.peers = {}
         process.steps = {}
         process.last_child = None
+        process.unnamed = ()
         process.usage = None
         process.parent = None  # or a chain of short generations would never be freed
 

@@ -126,10 +126,10 @@ def _at_work(process: Process) -> str:
 def fatal_signal(process: Process, end: Ending) -> Signal | None:
     """The signal event behind an end: the last one of the number that killed, or that `128 + n` names."""
     number = end.signal or (end.code - 128 if 128 < end.code <= 192 else 0)
-    for event in reversed(process.signals):
-        if event.signal == number:
-            return event
-    return None
+    found = [event for event in process.signals if event.signal == number]
+    # a server that was told to go cleans up, and then sends itself the same signal: who told it is meant
+    others = [event for event in found if event.sender != process.key]
+    return others[-1] if others else found[-1] if found else None
 
 
 def killed(process: Process, end: Ending) -> Finding | None:

@@ -28,6 +28,8 @@ _PREDICATES = {
     "systemctl",
     "ping",
 }
+# "Is this a repository?" is asked by many tools, and mostly it is none.
+_QUESTIONS = {"rev-parse", "describe", "config", "status", "remote", "branch", "symbolic-ref", "show-ref", "ls-files", "log", "tag"}
 _NO_TIME_NS = 10_000_000
 
 
@@ -57,6 +59,8 @@ def grade(process: Process) -> Grade:
 
 
 def _is_answer(process: Process, code: int) -> bool:
+    if process.name == "git" and len(process.argv) > 1 and process.argv[1] in _QUESTIONS:
+        return True
     if process.exit is None or code != 1:
         return False
     lived_ns = process.exit.time_boottime_ns - process.key.start_boottime_ns

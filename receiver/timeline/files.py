@@ -131,7 +131,9 @@ class FileTable:
             if version is not None and version.state is not State.IN_PROGRESS:
                 version.state = State.SUPERSEDED
             use.created |= fresh
-            version = Version(use.key, use.path, process, process.working_for(event.thread), event.time_boottime_ns, evidence)
+            version = Version(
+                use.key, use.path, process, process.working_for(event.thread, event.path), event.time_boottime_ns, evidence
+            )
             self._versions[use.key] = version
             if len(self._versions) > VERSIONS:
                 self._forget()

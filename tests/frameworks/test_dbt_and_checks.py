@@ -80,7 +80,7 @@ def test_healthy_dbt_raises_no_alarm(place: Path) -> None:
     bench = Bench("dbt", place, "dbt")
     for _ in healthy_runs():
         report = bench.run("dbt", "build", "--profiles-dir", ".")
-        assert not report.alarms(), report.alarms()
+        assert not report.alarms(), "\n".join(report.alarms())
 
 
 def test_healthy_checks_raise_no_alarm(place: Path) -> None:
@@ -89,4 +89,4 @@ def test_healthy_checks_raise_no_alarm(place: Path) -> None:
     table.write_text("name,user_id\n" + "".join(f"u{i},{i}\n" for i in range(1000)))
     for _ in healthy_runs():
         report = bench.run("python", "validate.py", str(table), "500", str(bench.data))
-        assert not report.alarms(), report.alarms()
+        assert not report.alarms(), "\n".join(report.alarms())

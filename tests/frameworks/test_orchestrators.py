@@ -50,7 +50,7 @@ def test_healthy_prefect_raises_no_alarm(place: Path) -> None:
     runs = len(list(healthy_runs()))
     report = bench.run("python", "drive.py", "worker", str(runs), "-p", "healthy=true", timeout=2400)
     assert len(report.of("prefect", "job")) == runs
-    assert not report.alarms(), report.alarms()
+    assert not report.alarms(), "\n".join(report.alarms())
 
 
 def dagster(place: Path) -> Bench:
@@ -93,7 +93,7 @@ def test_healthy_dagster_raises_no_alarm(place: Path) -> None:
     bench = dagster(place)
     for _ in healthy_runs():
         report = bench.run("dagster", "job", "execute", "-f", "defs.py", "-j", "healthy")
-        assert not report.alarms(), report.alarms()
+        assert not report.alarms(), "\n".join(report.alarms())
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -121,7 +121,7 @@ def test_healthy_luigi_raises_no_alarm(place: Path) -> None:
         report = bench.run(
             "luigi", "--module", "tasks", "ShellSort", "--day", day, "--local-scheduler", "--workers", "2", PYTHONPATH=path
         )
-        assert not report.alarms(), report.alarms()
+        assert not report.alarms(), "\n".join(report.alarms())
 
 
 _OUTPUTS = {
@@ -147,7 +147,7 @@ def test_healthy_snakemake_raises_no_alarm(place: Path) -> None:
     bench = Bench("snakemake", place, "snakemake")
     for _ in healthy_runs():
         report = bench.run("snakemake", "--cores", "2", "--forceall", "healthy")
-        assert not report.alarms(), report.alarms()
+        assert not report.alarms(), "\n".join(report.alarms())
 
 
 def test_papermill(place: Path) -> None:
@@ -169,4 +169,4 @@ def test_healthy_papermill_raises_no_alarm(place: Path) -> None:
     bench.run("python", "make_notebook.py", ".")
     for _ in healthy_runs():
         report = bench.run("papermill", "etl.ipynb", "out.ipynb", "-p", "day", "2024-01-15")
-        assert not report.alarms(), report.alarms()
+        assert not report.alarms(), "\n".join(report.alarms())

@@ -58,4 +58,4 @@ def test_healthy_scripts_raise_no_alarm(place: Path) -> None:
         shutil.rmtree(bench.data)
         bench.data.mkdir()
         report = bench.run("make")
-        assert not report.alarms(), report.alarms()
+        assert not report.alarms(), "\n".join(report.alarms())

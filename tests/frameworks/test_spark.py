@@ -41,7 +41,7 @@ def compare(bench: Bench, report: Report, how: str, executors: int) -> None:
     assert all(w["trace_id"] == job["trace_id"] for w in report.of("spark"))  # one trace, also without a common ancestor
     parts = {p["partition"] for p in report.facts["processes"]} - {""}
     assert "partition_date=2024-01-15" in parts
-    assert not report.alarms(), report.alarms()
+    assert not report.alarms(), "\n".join(report.alarms())
 
 
 def test_local(place: Path) -> None:
@@ -76,5 +76,5 @@ def test_healthy_runs_raise_no_alarm(master: tuple[str, ...], place: Path) -> No
     bench = spark(place)
     for _ in healthy_runs():
         report = bench.run("spark-submit", *master, "--name", "users", "job.py")
-        assert not report.alarms(), report.alarms()
+        assert not report.alarms(), "\n".join(report.alarms())
         assert os.path.exists(bench.data / "events/_SUCCESS")

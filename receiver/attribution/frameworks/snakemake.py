@@ -19,6 +19,7 @@ from receiver.model import PARTIAL, PROBABLE, Identity
 
 _MARKER = re.compile(r"/\.snakemake/incomplete/([A-Za-z0-9_=\-/+]{4,})$")
 _JOB = "set -euo pipefail;"
+_SCRIPTS = "/.snakemake/scripts/"
 _KEPT = 64
 
 
@@ -49,22 +50,23 @@ class Snakemake(Recogniser):
         return next((e.identity for e in chain if e.identity.system == self.name and e.identity.type == "job"), None)
 
     def _shell_job(self, process: Process, command: str) -> Claims:
+        """A thread of Snakemake starts the shell while another writes the marker: either can come first."""
         parent, run = process.parent, self._run_of(process)
-        if parent is None or run is None or self.name not in parent.notes:
+        if parent is None or run is None or process.execution is None or process.execution.identity.type != "job":
             return ()
-        waiting = [output for output in parent.notes[self.name].split("\0") if output]
-        named = [output for output in waiting if output in command or f" {base(output)}" in command]
-        outputs = named or waiting[:1]
+        waiting = _waiting(parent)
+        named = [output for output in waiting if _names(command, output)]
+        outputs = named or (waiting[-1:] if _SCRIPTS in command else [])
         if not outputs:
+            parent.unnamed = (*parent.unnamed[-_KEPT + 1 :], process)
             return ()
         parent.notes[self.name] = "\0".join(output for output in waiting if output not in outputs)
-        return (
-            Bind(
-                Identity(
-                    self.name, run.pipeline, run.run_id, base(outputs[0]), type="task", source="file",
-                    confidence=PROBABLE if named else PARTIAL, evidence="the outputs that Snakemake marked as incomplete for it",
-                )
-            ),
+        return (Bind(self._job(run, outputs[0], bool(named))),)
+
+    def _job(self, run: Identity, output: str, named: bool) -> Identity:
+        return Identity(
+            self.name, run.pipeline, run.run_id, base(output), type="task", source="file",
+            confidence=PROBABLE if named else PARTIAL, evidence="the outputs that Snakemake marked as incomplete for it",
         )  # fmt: skip
 
     def _script_job(self, process: Process, targets: str, attempt: str) -> Claims:
@@ -77,19 +79,32 @@ class Snakemake(Recogniser):
         return (Bind(identity),)
 
     def opened(self, process: Process, event: FileOpened) -> Claims:
-        output = _output(event.path)
-        if output and is_written(event):
-            waiting = process.notes.get(self.name, "").split("\0")
-            process.notes[self.name] = "\0".join([*waiting, output][-_KEPT:])
+        output, run = _output(event.path), self._run_of(process)
+        if not output or not is_written(event) or run is None or process.execution is None:
+            return ()
+        living = [p for p in process.unnamed if p.execution is process.execution]
+        found = [p for p in living if _names(p.argv[2], output)] or [p for p in living if _SCRIPTS in p.argv[2]]
+        if found:
+            process.unnamed = tuple(p for p in living if p is not found[0])
+            return (Bind(self._job(run, output, _names(found[0].argv[2], output)), found[0]),)
+        process.notes[self.name] = "\0".join([*_waiting(process), output][-_KEPT:])
         return ()
 
     def changed(self, process: Process, event: FileChanged) -> Claims:
         """The marker goes: the job is over, whether or not it had a process that could be told."""
         output = _output(event.path)
         if output and event.operation == FileOperation.UNLINK and self.name in process.notes:
-            waiting = process.notes[self.name].split("\0")
-            process.notes[self.name] = "\0".join(w for w in waiting if w != output)
+            process.notes[self.name] = "\0".join(w for w in _waiting(process) if w != output)
         return ()
+
+
+def _waiting(process: Process) -> list[str]:
+    """Outputs that were marked and that no job has been seen to make."""
+    return [output for output in process.notes.get("snakemake", "").split("\0") if output]
+
+
+def _names(command: str, output: str) -> bool:
+    return output in command or f" {base(output)}" in command
 
 
 def _output(path: str) -> str:
