@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 
 from receiver import semconv as sc
 from receiver.activity.files import Report
@@ -20,6 +20,7 @@ NAME_NS = 5 * SECOND  # the resolver's own patience (resolv.conf(5), timeout)
 FULL_NS = 5 * SECOND
 NEXT_USE_NS = SECOND
 KEPT_UNIX_PEERS = 16
+KEPT_SERVERS = 4096
 KEPT_REFUSALS = 1024  # past it they are told at once
 REFUSED_NS = 30 * SECOND  # a server that is not there by then will not come
 
@@ -35,6 +36,7 @@ class NetworkActivity:
         self._report = report
         self._stall_ns = stall_ns
         self._refused: dict[tuple[ProcessKey, int], tuple[Process, Finding, int]] = {}  # by who asked, and the port
+        self._servers: OrderedDict[tuple[int, int], Process] = OrderedDict()  # who accepted, by the ports of both ends
         self._full_queues: set[tuple[int, int]] = set()
 
     def connection(self, fact: Connection) -> None:
@@ -43,6 +45,10 @@ class NetworkActivity:
             self._listening(process, fact)
             return
         link = self.table.note(process, fact)
+        if link.accepted:
+            self._servers[(fact.peer_port, fact.local_port)] = process
+            if len(self._servers) > KEPT_SERVERS:
+                self._servers.popitem(last=False)
         peer = process.peers.get(link.peer)
         if fact.established_boottime_ns and self._refused and self._refused.pop((process.key, link.peer[1]), None) is not None:
             self.drops["refused_at_first"] += 1
@@ -106,7 +112,9 @@ class NetworkActivity:
             if count:
                 self.attempts.book.add(sc.METRIC_PIPELINE_TASK_NETWORK_IO, (*labels, (sc.NETWORK_IO_DIRECTION, direction)), count)
         finding = connection_failed(link, name, fact)
-        if finding is not None:
+        if finding is not None and self._is_farewell(process, fact):
+            self.drops["reset_among_own"] += 1
+        elif finding is not None:
             error = str(dict(finding.facts)[sc.ERROR_TYPE])
             self.attempts.book.add(sc.METRIC_PIPELINE_NETWORK_FAILURES, (*labels, (sc.ERROR_TYPE, error)))
             # the same failure of the same endpoint is told once, and counted
@@ -119,6 +127,13 @@ class NetworkActivity:
             peer.released_after_ns = fact.time_boottime_ns - peer.full_since_ns
             peer.release_event = event_id(fact)
             peer.full_since_ns = 0
+
+    def _is_farewell(self, process: Process, fact: Connection) -> bool:
+        """The other end is of the same work, and ends with it: nobody reads the last words."""
+        other = self._servers.get((fact.local_port, fact.peer_port))
+        if fact.stage != ConnectionStage.CLOSED or other is None or other.execution is None or process.execution is None:
+            return False
+        return other.execution.outermost is process.execution.outermost
 
     def _tell(self, process: Process, link: Link, finding: Finding, error: str, fact: Connection) -> None:
         """Who asks until a server has come up is refused at first, and nothing is wrong: a refusal waits for its success."""

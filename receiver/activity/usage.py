@@ -42,7 +42,7 @@ class UsageActivity:
             self._report(process, finding)
         for resource, pressure in usage.pressed():
             taker = self._taker(resource, sample)
-            if resource == "cpu" and taker is None:
+            if resource == "cpu" and (taker is None or taker.cpu_ns * 4 < sample.run_delay_ns):
                 self.drops["own_contention"] += 1  # its own threads and processes took it: that is what they are there for
                 continue
             self._report(process, contention(process, resource, pressure, sample, taker))

@@ -32,8 +32,13 @@ def subject_of(event: CallFailed) -> str:
     return resolve(event.directory, event.path) if event.directory or not event.path.startswith("/") else event.path
 
 
+_OWN_BUSINESS = "/tmp/hsperfdata_"  # noqa: S108 (each JVM tries the locks of all others there, to tidy up after the dead)
+
+
 def speaks_for_itself(event: CallFailed) -> bool:
     """Whether it is worth a record whatever becomes of the process."""
+    if event.path.startswith(_OWN_BUSINESS):
+        return False
     if event.error in _AT_ONCE:
         return True
     if event.call == CallKind.CLONE:
@@ -72,7 +77,7 @@ def blamed_calls(process: Process) -> list[Finding]:
     if process.exit is None:
         return []
     waiting = [e for e in process.failed_calls.values() if not speaks_for_itself(e) and not _is_told_elsewhere(e)]
-    waiting = [e for e in waiting if not is_search(process, e)]
+    waiting = [e for e in waiting if not is_search(process, e) and not e.path.startswith(_OWN_BUSINESS)]
     waiting.sort(key=lambda e: e.last_boottime_ns)
     return [call_failed(process, event) for event in waiting[-_BLAMED:]]
 

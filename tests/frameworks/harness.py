@@ -47,8 +47,14 @@ class Report:
         found = [w for w in self.facts["work"] if w["system"] == system and (not kind or w["type"] == kind)]
         return sorted(found, key=lambda w: w["started"])
 
-    def alarms(self) -> list[str]:
-        return [f"{f['severity']} {f['kind']}: {f['sentence']}" for f in self.facts["findings"] if f["severity"] in _NOT_HEALTHY]
+    def alarms(self, system: str = "") -> list[str]:
+        """Findings of WARN and above; with a system, those about processes that do its work (and not its services, which the
+        driver of a test ends by signals)."""
+        return [
+            f"{f['severity']} {f['kind']}: {f['sentence']}"
+            for f in self.facts["findings"]
+            if f["severity"] in _NOT_HEALTHY and (not system or any(w["system"] == system for w in self.chain(f["pid"])))
+        ]
 
 
 class Bench:

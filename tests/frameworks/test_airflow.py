@@ -63,6 +63,6 @@ def test_tasks_attempts_and_their_processes(version: int, place: Path) -> None:
 def test_healthy_runs_raise_no_alarm(version: int, place: Path) -> None:
     bench = airflow(version, place)
     report = bench.run("python", "drive.py", *(f"healthy:h{n}" for n in healthy_runs()), timeout=1800)
-    assert not report.alarms(), "\n".join(report.alarms())
+    assert not report.alarms("airflow"), "\n".join(report.alarms("airflow"))
     found = by_name(report.of("airflow", "task"), "pipeline", "run_id", "task", "map_index", "attempt")
     assert found == attempts(bench, "healthy")

@@ -50,7 +50,7 @@ def test_healthy_prefect_raises_no_alarm(place: Path) -> None:
     runs = len(list(healthy_runs()))
     report = bench.run("python", "drive.py", "worker", str(runs), "-p", "healthy=true", timeout=2400)
     assert len(report.of("prefect", "job")) == runs
-    assert not report.alarms(), "\n".join(report.alarms())
+    assert not report.alarms("prefect"), "\n".join(report.alarms("prefect"))
 
 
 def dagster(place: Path) -> Bench:

@@ -70,7 +70,8 @@ class Spark(Recogniser):
         )  # fmt: skip
         # `python app.py` starts its JVM: the application is the Python process and all below it
         holder = process.parent if shell and process.parent is not None and process.parent.name.startswith("python") else None
-        return (Bind(identity, holder), Role("spark driver"))
+        claims: Claims = (Bind(identity), Role("spark driver"))
+        return (Bind(identity, holder), *claims) if holder is not None else claims
 
     def _executor(self, process: Process, arguments: tuple[str, ...]) -> Claims:
         application, number = option(arguments, "--app-id"), option(arguments, "--executor-id")

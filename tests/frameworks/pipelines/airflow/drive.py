@@ -49,7 +49,9 @@ def main():
     log = (HOME / "service.log").open("wb")
     version = subprocess.run([*airflow, "version"], capture_output=True, text=True, check=True).stdout.strip().splitlines()[-1]
     subprocess.run([*airflow, "db", "migrate"], stdout=log, stderr=log, check=True)
-    service = subprocess.Popen([*airflow, "standalone" if version.startswith("3") else "scheduler"], stdout=log, stderr=log)
+    service = subprocess.Popen(
+        [*airflow, "standalone" if version.startswith("3") else "scheduler"], stdout=log, stderr=log, start_new_session=True
+    )
     try:
         dags = {dag for dag, _ in runs}
         until(lambda: dags <= {d for (d,) in rows("select dag_id from dag")}, "reading the DAG files")
@@ -76,7 +78,7 @@ def main():
                 break
             time.sleep(0.5)
             service.send_signal(signal.SIGTERM)
-        service.kill()
+        os.killpg(service.pid, signal.SIGKILL)  # what is left: its log server
         service.wait()
 
 
