@@ -168,7 +168,8 @@ class NetworkActivity:
         for process in {id(o): o for o in owners.values()}.values():
             for peer in process.peers.values():
                 count = busy.get((id(process), peer.endpoint), 0)
-                if peer.most >= 2 and count == peer.most == peer.open:
+                # one more than is usual can be there for a moment, while an old one is being closed
+                if count >= 2 and count == peer.open and count >= peer.most - 1:
                     peer.full_since_ns = peer.full_since_ns or now_ns
                 else:
                     peer.full_since_ns = 0

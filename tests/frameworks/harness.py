@@ -167,3 +167,12 @@ def by_name(work: Iterable[Facts], *fields: str) -> dict[tuple[Any, ...], str]:
 def healthy_runs() -> Iterator[int]:
     """As many as KWITNESS_HEALTHY_RUNS says; 20 for the proof, fewer for a quick look."""
     yield from range(int(os.environ.get("KWITNESS_HEALTHY_RUNS", "2")))
+
+
+def note_healthy(what: str) -> None:
+    """All of its runs raised no alarm: for docs/mapping.md."""
+    if folder := os.environ.get("KWITNESS_MAPPING"):
+        path = Path(folder) / "healthy.json"
+        known = json.loads(path.read_text()) if path.exists() else {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(known | {what: len(list(healthy_runs()))}))

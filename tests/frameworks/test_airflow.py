@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.frameworks.harness import Bench, Figures, by_name, healthy_runs
+from tests.frameworks.harness import Bench, Figures, by_name, healthy_runs, note_healthy
 
 _STATES = {"success": "success", "failed": "failure"}
 
@@ -66,3 +66,4 @@ def test_healthy_runs_raise_no_alarm(version: int, place: Path) -> None:
     assert not report.alarms("airflow"), "\n".join(report.alarms("airflow"))
     found = by_name(report.of("airflow", "task"), "pipeline", "run_id", "task", "map_index", "attempt")
     assert found == attempts(bench, "healthy")
+    note_healthy(f"airflow {version}, LocalExecutor")

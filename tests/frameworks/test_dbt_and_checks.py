@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.frameworks.harness import Bench, Figures, Report, healthy_runs
+from tests.frameworks.harness import Bench, Figures, Report, healthy_runs, note_healthy
 
 _STATUS = {"success": "success", "pass": "success", "error": "", "fail": "", "skipped": None}
 
@@ -81,6 +81,7 @@ def test_healthy_dbt_raises_no_alarm(place: Path) -> None:
     for _ in healthy_runs():
         report = bench.run("dbt", "build", "--profiles-dir", ".")
         assert not report.alarms(), "\n".join(report.alarms())
+    note_healthy("dbt")
 
 
 def test_healthy_checks_raise_no_alarm(place: Path) -> None:
@@ -90,3 +91,4 @@ def test_healthy_checks_raise_no_alarm(place: Path) -> None:
     for _ in healthy_runs():
         report = bench.run("python", "validate.py", str(table), "500", str(bench.data))
         assert not report.alarms(), "\n".join(report.alarms())
+    note_healthy("great_expectations")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.frameworks.harness import Bench, Figures, healthy_runs
+from tests.frameworks.harness import Bench, Figures, healthy_runs, note_healthy
 
 
 def prefect_runs(bench: Bench) -> dict[tuple[str, str], str]:
@@ -51,6 +51,7 @@ def test_healthy_prefect_raises_no_alarm(place: Path) -> None:
     report = bench.run("python", "drive.py", "worker", str(runs), "-p", "healthy=true", timeout=2400)
     assert len(report.of("prefect", "job")) == runs
     assert not report.alarms("prefect"), "\n".join(report.alarms("prefect"))
+    note_healthy("prefect")
 
 
 def dagster(place: Path) -> Bench:
@@ -94,6 +95,7 @@ def test_healthy_dagster_raises_no_alarm(place: Path) -> None:
     for _ in healthy_runs():
         report = bench.run("dagster", "job", "execute", "-f", "defs.py", "-j", "healthy")
         assert not report.alarms(), "\n".join(report.alarms())
+    note_healthy("dagster")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -122,6 +124,7 @@ def test_healthy_luigi_raises_no_alarm(place: Path) -> None:
             "luigi", "--module", "tasks", "ShellSort", "--day", day, "--local-scheduler", "--workers", "2", PYTHONPATH=path
         )
         assert not report.alarms(), "\n".join(report.alarms())
+    note_healthy("luigi")
 
 
 _OUTPUTS = {
@@ -148,6 +151,7 @@ def test_healthy_snakemake_raises_no_alarm(place: Path) -> None:
     for _ in healthy_runs():
         report = bench.run("snakemake", "--cores", "2", "--forceall", "healthy")
         assert not report.alarms(), "\n".join(report.alarms())
+    note_healthy("snakemake")
 
 
 def test_papermill(place: Path) -> None:
@@ -170,3 +174,4 @@ def test_healthy_papermill_raises_no_alarm(place: Path) -> None:
     for _ in healthy_runs():
         report = bench.run("papermill", "etl.ipynb", "out.ipynb", "-p", "day", "2024-01-15")
         assert not report.alarms(), "\n".join(report.alarms())
+    note_healthy("papermill")

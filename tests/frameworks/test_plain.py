@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from tests.conftest import missing
-from tests.frameworks.harness import Bench, Figures, healthy_runs
+from tests.frameworks.harness import Bench, Figures, healthy_runs, note_healthy
 
 
 def test_make_and_its_recipes(place: Path) -> None:
@@ -59,3 +59,4 @@ def test_healthy_scripts_raise_no_alarm(place: Path) -> None:
         bench.data.mkdir()
         report = bench.run("make")
         assert not report.alarms(), "\n".join(report.alarms())
+    note_healthy("make")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import missing
-from tests.frameworks.harness import Bench, Figures, Report, healthy_runs
+from tests.frameworks.harness import Bench, Figures, Report, healthy_runs, note_healthy
 
 CLUSTER = ("--master", "local-cluster[2,1,1024]", "--conf", "spark.executor.memory=512m")
 
@@ -78,3 +78,4 @@ def test_healthy_runs_raise_no_alarm(master: tuple[str, ...], place: Path) -> No
         report = bench.run("spark-submit", *master, "--name", "users", "job.py")
         assert not report.alarms(), "\n".join(report.alarms())
         assert os.path.exists(bench.data / "events/_SUCCESS")
+    note_healthy(f"spark {master[1]}")
