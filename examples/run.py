@@ -18,7 +18,14 @@ ROOT = HERE.parent
 PIPELINES = ROOT / "tests/frameworks/pipelines"
 KWITNESS = str(ROOT / ".venv/bin/kwitness")
 LIMIT = 1200 << 20
-NEIGHBOUR = "import time\nheld = []\nfor _ in range(50):\n    held.append(bytearray(b'x' * (5 << 20)))\n    time.sleep(0.8)\ntime.sleep(600)\n"
+NEIGHBOUR = """
+import time
+held = []
+for _ in range(50):
+    held.append(bytearray(b"x" * (5 << 20)))
+    time.sleep(0.8)
+time.sleep(600)
+"""
 
 
 def install(*names):

@@ -18,8 +18,8 @@ kwitness, and compares. Two independent sources say what is right: the processes
 Great Expectations' validation results, Prefect's and Dagster's stores).
 
 - **Recall**: processes that said whose they were, and of which kwitness says the same.
-- **Precision**: of the processes that kwitness gave to a piece of work of that system, the share that is not in the wrong one. *Wrong,
-  though certain or probable* must be 0.
+- **Precision**: of the processes that kwitness gave to a piece of work of that system, the share that is in the right one. *Wrong*
+  (though said to be certain or probable) must be 0.
 - **Work**: pieces of work (tasks with attempt and map index, models, executors, …) in the framework's records that kwitness found.
 - **Outcomes**: where both know one. kwitness says what the kernel saw; a difference is not always an error (see the note).
 
