@@ -72,9 +72,12 @@ class Bindings:
     def ended(self, process: Process, end: Ending, at_ns: int) -> None:
         """Before its findings are made: what its threads were at ends with it."""
         self.followed.pop(process.key, None)
-        for thread in list(process.steps):
-            killed = bool(end.signal)
-            self.attempts.end_step(process, thread, at_ns, end.error if killed else "", unknown=end.failed and not killed)
+        torn = {id(use.version.execution) for use in process.files.values() if use.version is not None and use.version.writers}
+        latest = list(process.steps)[-1:]
+        for thread, step in list(process.steps.items()):
+            # killed at work: what it began last, and what it was writing. An older step may have been done long ago.
+            struck = bool(end.signal) and (thread in latest or id(step) in torn)
+            self.attempts.end_step(process, thread, at_ns, end.error if struck else "", unknown=end.failed and not struck)
 
     def lost(self, process: Process, at_ns: int) -> None:
         """It is gone, and nobody saw how."""

@@ -57,9 +57,10 @@ class FileActivity:
 
     def _read_from(self, process: Process, use: Use, source: Version, event: FileOpened) -> None:
         self._note_lineage(process, source, event.thread)
-        finding = tainted_read(process, use, source, event)
+        finding = None if use.told else tainted_read(process, use, source, event)
         if finding is None:
             return
+        use.told = True  # a reader opens it again and again
         self._report(process, finding)
         labels = (*self.attempts.labels(process.execution), (sc.FILE_TAINT_KIND, str(dict(finding.facts)[sc.FILE_TAINT_KIND])))
         self.attempts.book.add(sc.METRIC_PIPELINE_FILE_TAINTED_READS, labels)

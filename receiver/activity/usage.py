@@ -42,10 +42,21 @@ class UsageActivity:
             self._report(process, finding)
         for resource, pressure in usage.pressed():
             taker = self._taker(resource, sample)
-            if resource == "cpu" and (taker is None or taker.cpu_ns * 4 < sample.run_delay_ns):
+            own = taker is not None and self._is_own(process, taker.pid)
+            if resource == "cpu" and (taker is None or own or taker.cpu_ns * 4 < sample.run_delay_ns):
                 self.drops["own_contention"] += 1  # its own threads and processes took it: that is what they are there for
                 continue
             self._report(process, contention(process, resource, pressure, sample, taker))
+
+    def _is_own(self, process: Process, pid: int) -> bool:
+        """It was a stranger when it was looked at first, and works for the same execution now."""
+        found = next((p for p in self.tree.processes() if p.key.tgid == pid and p.exit is None), None)
+        return (
+            found is not None
+            and found.execution is not None
+            and process.execution is not None
+            and (found.execution.outermost is process.execution.outermost)
+        )
 
     def _taker(self, resource: str, sample: ProcessSample) -> Taker | None:
         now = sample.time_boottime_ns

@@ -72,6 +72,7 @@ class Use(msgspec.Struct, eq=False):
     open: int = 0
     closed_flags: int = 0
     version: Version | None = None
+    told: bool = False  # that what it reads is not whole
     source: Version | None = None  # what was read, when some watched process had written it
 
     @property

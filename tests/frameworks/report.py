@@ -14,8 +14,8 @@ HEAD = """# Mapping: whose process was it?
 
 Written by `make test-frameworks`, which installs each framework (pinned in `tests/frameworks/requirements`), runs it under a live
 kwitness, and compares. Two independent sources say what is right: the processes themselves, which write down who they are
-(`tests/frameworks/pipelines/truth.py`), and the framework's own records (Airflow's database, Spark's work folder, dbt's run_results,
-Great Expectations' validation results, Prefect's and Dagster's stores).
+(`tests/frameworks/pipelines/truth.py`), and the framework's own records (Airflow's database, Spark's work folder, dbt's
+run_results, Great Expectations' validation results, Prefect's and Dagster's stores).
 
 - **Recall**: processes that said whose they were, and of which kwitness says the same.
 - **Precision**: of the processes that kwitness gave to a piece of work of that system, the share that is in the right one. *Wrong*
@@ -62,8 +62,8 @@ LIMITS = """
   write no LocalTarget, Airflow tasks that `airflow tasks test` runs in its own process, the application id of Spark in local mode.
 - Not run here: Nextflow (its program is in no package registry: rules by its documented conventions, tested with stories), Celery's
   and Kubernetes' executors of Airflow (pods and containers by recorded cgroup paths), YARN and Kubernetes as masters of Spark.
-- A dbt node is told by the files below target/: with `--no-write-json` or another target path it is not. It ends at its thread's next
-  node, so its duration is an upper bound.
+- A dbt node is told by the files below target/: with `--no-write-json` or another target path it is not. It ends at its
+  thread's next node, so its duration is an upper bound.
 """
 
 
