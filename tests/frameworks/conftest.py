@@ -17,5 +17,5 @@ def place(tmp_path: Path) -> Path:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "frameworks" in item.nodeid:
+        if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.frameworks)
