@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 OBJECT := receiver/kernel/kwitness.bpf.o
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-kernels bench lint format wheel collector clean
+.PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-frameworks test-kernels bench lint format wheel collector clean
 
 help:
 	@echo "make demo      a small real pipeline under kwitness: what its log says, what the kernel saw (root)"
 	@echo "make test      all tests; what cannot run here is skipped with its reason"
 	@echo "make lint      formatters, linters, types, import layers, generated files"
 	@echo "make test-kernels  the live tests on Debian's 6.1 and 6.12 in qemu, through both doors (root, apt)"
+	@echo "make test-frameworks  Airflow, Spark, dbt and others for real, compared with their own records; writes docs/mapping.md"
 	@echo "make bench     measures, and writes docs/performance.md (root)"
 	@echo "make collector builds the OpenTelemetry Collector that the e2e tests use (Go)"
 	@echo "make wheel     dist/*.whl with the BPF object inside"
@@ -50,6 +51,13 @@ test-live: setup
 
 test-e2e: setup collector
 	KWITNESS_TEST_REQUIRE=live,e2e $(PYTEST) -m e2e
+
+test-frameworks: setup collector
+	@tools/need.sh root btf
+	@tools/frameworks.sh > /dev/null
+	rm -rf dist/mapping
+	KWITNESS_MAPPING=$(CURDIR)/dist/mapping KWITNESS_TEST_REQUIRE=live,e2e,frameworks $(PYTEST) -m frameworks
+	$(BIN)/python -m tests.frameworks.report dist/mapping
 
 test-kernels: setup
 	tools/kernels.sh

@@ -21,9 +21,9 @@ LIMIT = 1200 << 20
 NEIGHBOUR = """
 import time
 held = []
-for _ in range(50):
-    held.append(bytearray(b"x" * (5 << 20)))
-    time.sleep(0.8)
+for _ in range(60):
+    held.append(bytearray(b"x" * (8 << 20)))
+    time.sleep(3)
 time.sleep(600)
 """
 

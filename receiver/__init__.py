@@ -4,6 +4,7 @@ Four layers, one direction, imports downwards only (`make lint` checks it):
 
     kernel/        what happened?   eBPF programs' records as bytes, their decoding, the clock
     attribution/   whose was it?    the process tree, identities held by its subtrees
+    bindings       asks the recognisers of attribution/frameworks at each telling fact, and does what they claim
     timeline/      in what order?   runs and task attempts, files and their versions, connections, usage over time
     detect/        what went wrong? findings that cite kernel events
     synthesis/     what would the silent component have told us? spans, log records, metrics

@@ -26,8 +26,19 @@ SECOND = 1_000_000_000
 class Attempts:
     """Owns the open executions. `emit` takes what they say; `drops` counts what came too late."""
 
-    def __init__(self, executions: Executions, spans: Spans, logs: Logs, book: Book, emit: Callable[[Signal], None]) -> None:
+    def __init__(
+        self,
+        executions: Executions,
+        spans: Spans,
+        logs: Logs,
+        book: Book,
+        emit: Callable[[Signal], None],
+        *,
+        elsewhere: bool = False,
+    ) -> None:
+        """`elsewhere`: the orchestrator is on another host, which sends the spans of runs and tasks, each once."""
         self.executions = executions
+        self._elsewhere = elsewhere
         self.book = book
         self.drops: Counter[str] = Counter()
         self.read_at_ns = 0
@@ -150,6 +161,7 @@ class Attempts:
             execution.span_id = inner_span_id(inside.span_id, identity)
         else:
             execution.span_id = task_span_id(identity, identity.attempt, resumed)
+        execution.claimed = self._elsewhere and inside is None and identity.source == "env" and identity.portable
         self._set_out(execution, inside is None, start_ns)
         return execution
 
@@ -166,7 +178,11 @@ class Attempts:
             execution.previous_trace_id = previous.trace_id
         if context is not None and context.sampled:
             execution.trace_id = context.trace_id
-        elif own_trace and not run.announced:
+        if execution.claimed:
+            self.executions.opened(execution)
+            self.on_open(execution)
+            return
+        if own_trace and not run.announced and not (context is not None and context.sampled):
             run.announced = True
             self._emit(self._logs.run_event(sc.EVENT_PIPELINE_RUN_START, run, start_ns, self.read_at_ns))
         self.executions.opened(execution)

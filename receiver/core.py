@@ -77,7 +77,14 @@ class Core:
         )
         self._spans, self._logs = Spans(self.blocks), Logs(self.blocks)
         self.book = Book()
-        self.attempts = Attempts(self.executions, self._spans, self._logs, self.book, lambda signal: self._out.append(signal))
+        self.attempts = Attempts(
+            self.executions,
+            self._spans,
+            self._logs,
+            self.book,
+            lambda signal: self._out.append(signal),
+            elsewhere=options.orchestrator == "elsewhere",
+        )
         self.bindings = Bindings(self.tree, self.attempts, self.recognisers)
         self.activity = Activity(
             self.tree, self.attempts, self._report, stall_seconds=options.stall_seconds, hang_seconds=options.hang_seconds

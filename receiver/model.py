@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from receiver.events import ProcessKey
@@ -91,6 +93,7 @@ class CoreOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     heartbeat_seconds: float = 60.0
     stall_seconds: float = 10.0  # a peer that owes an answer for so long is a finding
     hang_seconds: float = 60.0  # a task in which nothing moves for so long is a finding
+    orchestrator: Literal["here", "elsewhere"] = "here"  # elsewhere: its host sends the spans of runs and tasks; we send processes
     redaction: Mode = "scrub"
     include_argv: bool = False  # process.command_args on spans and logs
     exit_events: bool = False  # process.exit for every end, not only for failures

@@ -14,7 +14,7 @@ from receiver.attribution.rules import Rule
 from receiver.attribution.tree import Process
 from receiver.core import Core
 from receiver.events import Connection, ConnectionStage, FileChanged, FileOperation, OpenedFlag, ProcessKey
-from receiver.model import NOBODY, CoreOptions
+from receiver.model import NOBODY, CoreOptions, Host
 from receiver.signals import Span
 from tests.builders import HOST, MS, Story, airflow, attributes
 
@@ -471,3 +471,28 @@ def test_who_told_a_server_to_go_is_meant_and_not_the_signal_that_it_then_sent_i
     story.signal(server, server, 15, code=-6)
     story.exit(server, signal=15)
     assert attributes(story.events(sc.EVENT_PROCESS_KILLED)[0])[sc.PROCESS_SIGNAL_SENDER_PID] == 9
+
+
+def test_processes_of_one_task_on_two_hosts_join_in_one_trace_without_a_word_between_them() -> None:
+    """The second host has no orchestrator: only what the task's processes were given."""
+    first, second = Story(), Story()
+    second.core = Core(
+        Host("00000000-0000-4000-8000-000000000002", "otherhost", "5e55105e5e55"), CoreOptions(orchestrator="elsewhere")
+    )
+    task = begin(first, supervisor(first))
+    local = first.spawn(task, "spark-submit")
+    remote = second.task("load")
+    remote_child = second.spawn(remote, "sort")
+    for story, keys in ((first, (local, task)), (second, (remote_child, remote))):
+        for key in keys:
+            story.exit(key)
+        story.tick(70)
+    spans = [*first.spans, *second.spans]
+    assert len({s.trace_id for s in spans}) == 1
+    ids = [s.span_id for s in spans]
+    assert len(ids) == len(set(ids))  # nothing is sent twice
+    by_id = {s.span_id: s for s in spans}
+    assert all(not s.parent_id or s.parent_id in by_id for s in spans)
+    (above,) = {by_id[s.parent_id].name for s in second.spans if s.name == "load"}
+    assert above == "task load"
+    assert sum(s.name == "run etl" for s in spans) == sum(s.name == "task load" for s in spans) == 1
