@@ -181,6 +181,8 @@ _HELPERS = {
     "prefect server",
     "prefect worker",
     "spark executor",
+    "spark history server",
+    "spark master",
     "spark python daemon",
     "spark worker",
     "celery worker",

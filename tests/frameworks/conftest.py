@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import missing
+from tests.e2e.collector import Collector, binary
 
 
 @pytest.fixture(autouse=True)
@@ -13,6 +17,20 @@ def needs_live(live: None) -> None:
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     return tmp_path
+
+
+@pytest.fixture
+def collector(place: Path) -> Iterator[Collector]:
+    executable = binary()
+    if executable is None:
+        missing("e2e", "the Collector is not built (make collector)")
+        raise AssertionError
+    output = place / "collector"
+    output.mkdir()
+    found = Collector(executable, output)
+    found.start()
+    yield found
+    found.stop()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

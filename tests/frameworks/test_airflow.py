@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.collector import Collector, free_port
 from tests.frameworks.harness import Bench, Figures, by_name, healthy_runs, note_healthy
 
+ROOT = Path(__file__).parent.parent.parent
 _STATES = {"success": "success", "failed": "failure"}
 
 
@@ -67,3 +76,61 @@ def test_healthy_runs_raise_no_alarm(version: int, place: Path) -> None:
     found = by_name(report.of("airflow", "task"), "pipeline", "run_id", "task", "map_index", "attempt")
     assert found == attempts(bench, "healthy")
     note_healthy(f"airflow {version}, LocalExecutor")
+
+
+def test_the_service_beside_a_running_airflow(place: Path, collector: Collector) -> None:
+    """It comes when everything runs already, and tells of each attempt while it goes on."""
+    bench = airflow(3, place)
+    go, seen = place / "go", set[str]()
+    command = ["python", "drive.py", "--wait", str(go), "etl:s1"]
+    service = Path(bench.env["AIRFLOW_HOME"])
+    with (place / "drive.log").open("wb") as log:
+        driver = subprocess.Popen(command, cwd=bench.folder, env=bench.env, stdout=log, stderr=log)
+    try:
+        while not (service / "ready").exists():
+            assert driver.poll() is None, (place / "drive.log").read_text()[-2000:]
+            time.sleep(0.5)
+        with observing(place, collector) as port:
+            go.touch()
+            while driver.poll() is None:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/tree", timeout=5) as page:
+                    seen |= {line.strip().partition("  ")[0] for line in page.read().decode().splitlines()}
+                time.sleep(0.2)
+    finally:
+        driver.terminate()
+        driver.wait(60)
+    collector.stop()
+    starts = [r for r in collector.logs() if r["values"]["event.name"] == "pipeline.task.start"]
+    mine = [r for r in starts if r["values"]["pipeline.system.name"] == "airflow"]
+    found = {(v["pipeline.name"], v["pipeline.run.id"], v["pipeline.task.name"], int(v.get("pipeline.task.map_index", -1)),
+              int(v["pipeline.task.attempt"])): "" for v in (r["values"] for r in mine)}  # fmt: skip
+    figures = Figures("airflow", "3, service started later")
+    figures.records(dict.fromkeys(attempts(bench, "etl"), ""), found)
+    lag = max(int(r["observedTimeUnixNano"]) - int(r["timeUnixNano"]) for r in mine) / 1e9
+    figures.note = f"an attempt's start was told at most {lag:.2f} s after it"
+    figures.check()
+    assert {v["values"]["pipeline.mapping.grade"] for v in mine} == {"certain"}
+    assert {"airflow task extract of etl", "airflow task load.one[0] of etl"} <= seen
+    assert not collector.violations()
+
+
+@contextlib.contextmanager
+def observing(place: Path, collector: Collector) -> Iterator[int]:
+    """`kwitness serve`, ready; gives the port of its pages."""
+    port = free_port()
+    settings = place / "kwitness.toml"
+    settings.write_text(f"[admin]\nport = {port}\n")
+    env = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.http}"}
+    service = subprocess.Popen([sys.executable, "-m", "receiver", "serve", "-c", str(settings)], cwd=ROOT, env=env)
+    try:
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+                    break
+            except OSError:
+                assert service.poll() is None
+                time.sleep(0.1)
+        yield port
+    finally:
+        service.terminate()
+        service.wait(30)

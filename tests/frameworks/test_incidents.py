@@ -6,32 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.conftest import missing
-from tests.e2e.collector import Collector, binary
+from tests.e2e.collector import Collector
 from tests.frameworks.harness import environment
 
 ROOT = Path(__file__).parent.parent.parent
 Records = list[dict[str, Any]]
-
-
-@pytest.fixture
-def collector(place: Path) -> Iterator[Collector]:
-    executable = binary()
-    if executable is None:
-        missing("e2e", "the Collector is not built (make collector)")
-        raise AssertionError
-    output = place / "collector"
-    output.mkdir()
-    found = Collector(executable, output)
-    found.start()
-    yield found
-    found.stop()
 
 
 def incident(name: str, collector: Collector, place: Path) -> tuple[dict[str, Any], Records, Records]:
