@@ -48,7 +48,10 @@ def attempts(bench: Bench, dag: str) -> dict[tuple[object, ...], str]:
         ).fetchall()
     found = {tuple(row[:5]): _STATES[row[5]] for row in last}
     for dag_id, run, task, index, tries, _ in last:
-        found |= {(dag_id, run, task, index, n): "failure" for n in range(1, tries)}
+        # 2.x can begin to count at 2: an attempt that was made has a log
+        logs = Path(bench.env["AIRFLOW_HOME"]) / f"logs/dag_id={dag_id}/run_id={run}/task_id={task}"
+        folder = logs / f"map_index={index}" if index >= 0 else logs
+        found |= {(dag_id, run, task, index, n): "failure" for n in range(1, tries) if (folder / f"attempt={n}.log").exists()}
     return found
 
 
