@@ -24,7 +24,7 @@ from receiver.attribution.tree import KEPT_FAILED_CHILDREN, KEPT_FILES, KEPT_SIG
 from receiver.bindings import Bindings
 from receiver.detect import ending, killed, masked_failures, oom_killed, partial_writes
 from receiver.detect.deaths import Ending, retired, signal_name
-from receiver.detect.masked import Grade, grade, note_child_end
+from receiver.detect.masked import failure_below, grade, holds_by_fork, note_child_end
 from receiver.errors import DecodeError
 from receiver.events import (
     Connection,
@@ -326,9 +326,9 @@ class Core:
             self._report(process, torn)
             cause = dict(torn.facts)[sc.FILE_WRITE_CAUSE]
             self.book.add(sc.METRIC_PIPELINE_FILE_PARTIAL_WRITES, (*self.attempts.labels(execution), (sc.FILE_WRITE_CAUSE, cause)))
-        liar = next((e for e in execution.chain() if e.identity.status_lies and self._speaks_for(process, e)), None)
+        liar = next((e for e in execution.chain() if e.identity.status_lies and holds_by_fork(process, e)), None)
         if liar is not None and not end.failed:
-            self._judge_by_children(process, liar)
+            liar.failed_by = failure_below(process) or liar.failed_by
         elif not end.failed and process.failed_children:
             for finding, culprit, lost_work in masked_failures(process):
                 execution.masked |= lost_work
@@ -346,21 +346,6 @@ class Core:
         self.on_end(process)
         process.block = None  # the dead stay known for a while, lightly
         self.attempts.leave(process, execution, event.time_boottime_ns, end)
-
-    def _speaks_for(self, process: Process, execution: Execution) -> bool:
-        """It holds the work, or is a fork of who holds it: the same program, and the same worthless status 0."""
-        at: Process | None = process
-        while at is not None and at.key not in execution.holders and not at.execs:
-            at = at.parent
-        return at is not None and at.key in execution.holders
-
-    def _judge_by_children(self, process: Process, execution: Execution) -> None:
-        """A supervisor that leaves with 0 whatever happened: what its children came to is all that the kernel has."""
-        lost = [c for c in process.failed_children if c.grade == Grade.LOST_WORK]
-        last = process.last_child
-        culprit = lost[-1] if lost else last if last is not None and last.grade == Grade.FAILED else None
-        if culprit is not None:
-            execution.failed_by = ending(culprit).error or "child_failed"
 
     def _inherit(self, process: Process) -> None:
         """A child does its parent's work, until it is shown to do other work."""

@@ -9,6 +9,7 @@ from receiver.attribution.tree import Process
 from receiver.detect.deaths import ending, event_id, fatal_signal, sender_kind
 from receiver.model import Finding
 from receiver.signals import Severity
+from receiver.timeline.executions import Execution
 
 # Status 1 is an answer, not a failure, from these, and from whatever was done in no time (`readlink`, `test -f`, `which`:
 # a version manager's shim alone runs five of them per command).
@@ -121,3 +122,20 @@ def note_child_end(parent: Process, child: Process, limit: int) -> None:
             parent.failed_children = (*parent.failed_children, child)
     elif parent.failed_children:
         parent.failed_children = tuple(c for c in parent.failed_children if c.argv != child.argv or c.grade == Grade.LOST_WORK)
+
+
+def holds_by_fork(process: Process, execution: Execution) -> bool:
+    """It holds the work, or is a fork of who holds it: the same program, and the same worthless status 0."""
+    at: Process | None = process
+    while at is not None and at.key not in execution.holders and not at.execs:
+        at = at.parent
+    return at is not None and at.key in execution.holders
+
+
+def failure_below(supervisor: Process) -> str:
+    """error.type of the child that shows what became of the work of a supervisor that leaves with 0 whatever happened: one that
+    lost work, or the last one, if it failed. Empty when there is none: children are all that the kernel has to go by."""
+    lost = [c for c in supervisor.failed_children if c.grade == Grade.LOST_WORK]
+    last = supervisor.last_child
+    culprit = lost[-1] if lost else last if last is not None and last.grade == Grade.FAILED else None
+    return (ending(culprit).error or "child_failed") if culprit is not None else ""
