@@ -77,15 +77,19 @@ def _where(message: str, text: str) -> str:
 
 
 def _remedy(message: str) -> str:
-    unknown = re.search(r"unknown field `(\w+)`(?: - at `\$\.?([\w.]*)`)?", message)
+    unknown = re.search(r"unknown field `(\w+)`(?: - at `\$\.?([\w.]*)(?:\[\.\.\.\])?`)?", message)
     if unknown is None:
         return message
     section = unknown[2] or ""
     kind: type = ServeConfig
-    for part in filter(None, section.split(".")):
-        kind = type(getattr(kind(), part))
+    where = f"[{section}]" if section else "the top level"
+    if section == "rule":
+        kind, where = Rule, "[[rule]]"
+    else:
+        for part in filter(None, section.split(".")):
+            kind = type(getattr(kind(), part))
     known = ", ".join(kind.__struct_fields__)  # type: ignore[attr-defined]
-    return f"unknown key {unknown[1]}; {f'[{section}]' if section else 'the top level'} knows {known}"
+    return f"unknown key {unknown[1]}; {where} knows {known}"
 
 
 def _check(config: ServeConfig, path: Path) -> None:

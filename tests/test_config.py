@@ -49,6 +49,12 @@ BAD = [
     ("x = ", "Invalid value"),
     ("[core]\nexit_events = 'yes'", "line 2"),
     ("[privileges]\nuser = 5", "line 2"),
+    ("[[rule]]\nsystem = 's'\npipeline = 'p'", "rule 1 .s/p.: matches nothing"),
+    ("[[rule]]\nsystem = 's'\npipeline = 'p'\nenvironment = 'API_TOKEN'", "a secret"),
+    ("[[rule]]\nsystem = 's'\npipeline = 'p'\nargs = 'x'", r"unknown key args; \[\[rule\]\] knows system, pipeline"),
+    ("[[rule]]\nsystem = 's'", "missing required field"),
+    ("[[rule]]\nsystem = 's'\npipeline = 'p'\nargv = 'x'\n" * 65, "65 rules, there is room for 64"),
+    ("[core]\norchestrator = 'nowhere'", "line 2"),
 ]
 
 
@@ -60,6 +66,12 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path, text: str, message: s
         load(path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_a_variable_that_a_rule_names_may_leave_the_kernel(tmp_path: Path) -> None:
+    path = tmp_path / "kwitness.toml"
+    path.write_text("[[rule]]\nsystem = 's'\npipeline = 'p'\nenvironment = 'LOADER_JOB'\n")
+    assert load(path).kernel.environment == ("LOADER_JOB",)
 
 
 def test_files_that_are_no_text(tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import missing
 from tests.livecheck import check_json, values
 
 ROOT = Path(__file__).parent.parent.parent
@@ -92,3 +95,20 @@ class Collector:
 
     def violations(self) -> list[str]:
         return [v for name in ("traces", "logs", "metrics") for r in self.requests(name) for v in check_json(r)]
+
+
+@contextlib.contextmanager
+def running(place: Path) -> Iterator[Collector]:
+    """One that writes below `place`; skips (or fails, where it is required) when it is not built."""
+    executable = binary()
+    if executable is None:
+        missing("e2e", "the Collector is not built (make collector)")
+        raise AssertionError
+    output = place / "collector"
+    output.mkdir()
+    found = Collector(executable, output)
+    found.start()
+    try:
+        yield found
+    finally:
+        found.stop()

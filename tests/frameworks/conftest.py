@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import missing
-from tests.e2e.collector import Collector, binary
+from tests.e2e.collector import Collector, running
 
 
 @pytest.fixture(autouse=True)
@@ -21,16 +20,8 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def collector(place: Path) -> Iterator[Collector]:
-    executable = binary()
-    if executable is None:
-        missing("e2e", "the Collector is not built (make collector)")
-        raise AssertionError
-    output = place / "collector"
-    output.mkdir()
-    found = Collector(executable, output)
-    found.start()
-    yield found
-    found.stop()
+    with running(place) as found:
+        yield found
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -221,3 +221,40 @@ def test_console_exporter(live: None) -> None:
         for r in y["logRecords"]
     ]
     assert names == ["pipeline.run.start", "pipeline.task.start", "pipeline.task.end", "pipeline.run.end"]
+
+
+def test_work_is_told_as_it_begins_and_rules_name_it(live: None, tmp_path: Path) -> None:
+    rules = tmp_path / "kwitness.toml"
+    rules.write_text(
+        "[[rule]]\nname = 'my loader'\nenvironment = 'LOADER_JOB'\nsystem = 'loader'\npipeline = 'landing'\n"
+        "task = 'load {0}'\nrun = '{LOADER_JOB}'\n"
+    )
+    done = run("run", "--live", "-c", str(rules), "--", "sh", "-c", "sleep 0.3; true", LOADER_JOB="77")
+    told = [
+        re.sub(r"^kwitness +[\d.]+ s +", "", line)
+        for line in done.stderr.splitlines()
+        if line.startswith("kwitness  ") and " begins" in line
+    ]
+    assert told == ["command task sh begins", "loader task load 77 of landing begins (probable)"]
+    assert "◆ loader task load 77 of landing" in done.stderr
+
+
+def test_explain_says_which_rule_decided(live: None, tmp_path: Path) -> None:
+    rules = tmp_path / "kwitness.toml"
+    rules.write_text("[[rule]]\nname = 'sleepers'\nexecutable = '*/sleep'\nsystem = 'naps'\npipeline = 'afternoon'\n")
+    sleeper = subprocess.Popen(["sleep", "60"])
+    try:
+        time.sleep(0.2)  # until it has its own image
+        done = run("check", "--explain", str(sleeper.pid), "-c", str(rules))
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    assert done.returncode == 0, done.stderr
+    assert "by argv: the rule 'sleepers'" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("is attributed to: job sleep of naps afternoon")
+    assert run("check", "--explain", "4000000").returncode == 64
+
+
+def test_explain_reads_recordings_without_privileges() -> None:
+    done = run("check", "--explain", "tests/scenarios/frameworks/dbt.kw", before=NO_CAPS)
+    assert done.returncode == 0 and "model users_export of dbt shop" in done.stdout

@@ -7,6 +7,7 @@ go. OLD=NEW replaces the beginnings of paths, so that nothing of the machine is 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,29 +59,25 @@ def renamed(event: Event, names: list[tuple[str, str]]) -> Event:
     return msgspec.structs.replace(event, **changed)
 
 
-def wanted(event: Event, pids: set[int]) -> bool:
-    if isinstance(event, Fork) and event.parent.tgid in pids:
-        pids.add(event.process.tgid)
+def wanted(event: Event) -> bool:
     if not isinstance(event, KEPT) or (isinstance(event, Connection) and event.stage != LISTENING):
         return False
-    if isinstance(event, FileOpened) and event.open_flags & 3 == 0 and not any(piece in event.path for piece in TELLING_READS):
-        return False
-    if isinstance(event, FileOpened) and any(piece in event.path for piece in CHATTER):
-        return False
-    if isinstance(event, FileChanged) and not ("-luigi-tmp-" in event.path or "/.snakemake/" in event.path):
-        return False
-    return any(getattr(event, name, ProcessKey(0, 0)).tgid in pids for name in ("process", "target", "victim"))
+    if isinstance(event, FileOpened):
+        is_read = event.open_flags & 3 == 0
+        telling = not is_read or any(piece in event.path for piece in TELLING_READS)
+        return telling and not any(piece in event.path for piece in CHATTER)
+    return not isinstance(event, FileChanged) or "-luigi-tmp-" in event.path or "/.snakemake/" in event.path
 
 
-def main(source: Path, target: Path, names: list[tuple[str, str]]) -> None:
+def rewrite(source: Path, target: Path, keep: Callable[[Event, set[int]], Event | None]) -> None:
+    """`keep` gives what is to stay of an event, or None; the pids are those of the watched command and what it forked."""
     recording = Recording(source)
     frames = list(recording)
     pids = {msgspec.json.decode(f.payload, type=Watch).pid for f in frames if f.kind == FrameKind.WATCH}
     recorder = Recorder(target.open("wb"), Header(recording.header.wires, HOST, recording.header.wall_offset_ns))
     for frame in frames:
         if frame.kind != FrameKind.BATCH:
-            if frame.kind != FrameKind.VANISHED:
-                recorder.write(FrameKind(frame.kind), frame.time_ns, frame.payload)
+            recorder.write(FrameKind(frame.kind), frame.time_ns, frame.payload)
             continue
         kept = []
         for raw in split(frame.payload):
@@ -88,11 +85,21 @@ def main(source: Path, target: Path, names: list[tuple[str, str]]) -> None:
                 event = decode(raw, Redactor("off"))
             except DecodeError:
                 continue
-            if wanted(event, pids):
-                kept.append(encode(renamed(event, names)))
+            if isinstance(event, Fork) and event.parent.tgid in pids:
+                pids.add(event.process.tgid)
+            if is_about(event, pids) and (left := keep(event, pids)) is not None:
+                kept.append(encode(left))
         if kept:
             recorder.batch(kept, frame.time_ns)
     recorder.close()
+
+
+def is_about(event: Event, pids: set[int]) -> bool:
+    return any(getattr(event, name, ProcessKey(0, 0)).tgid in pids for name in ("process", "target", "victim"))
+
+
+def main(source: Path, target: Path, names: list[tuple[str, str]]) -> None:
+    rewrite(source, target, lambda event, _: renamed(event, names) if wanted(event) else None)
 
 
 if __name__ == "__main__":
