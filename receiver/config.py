@@ -77,7 +77,7 @@ def _where(message: str, text: str) -> str:
 
 
 def _remedy(message: str) -> str:
-    unknown = re.search(r"unknown field `(\w+)`(?: - at `\$\.?([\w.]*)(?:\[\.\.\.\])?`)?", message)
+    unknown = re.search(r"unknown field `(\w+)`(?: - at `\$\.?([\w.]*)(?:\[[^\]]*\])?`)?", message)
     if unknown is None:
         return message
     section = unknown[2] or ""

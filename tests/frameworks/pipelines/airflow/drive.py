@@ -1,6 +1,7 @@
 """Starts a whole Airflow, runs DAGs to their ends, stops it: `drive.py [--wait FILE] DAG:RUN…`. Polls the database, which is
 also what the test compares with. `--wait`: runs begin when that file is there."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -43,7 +44,7 @@ def children(pid):
 
 def main():
     arguments = sys.argv[1:]
-    wait = Path(arguments.pop(1)) if arguments[:1] == ["--wait"] and arguments.pop(0) else None
+    wait = Path(arguments.pop(0)) if arguments[:1] == ["--wait"] and arguments.pop(0) else None
     runs = [a.split(":") for a in arguments]
     airflow = [sys.executable, "-m", "airflow"]
     log = (HOME / "service.log").open("wb")
@@ -78,7 +79,8 @@ def main():
                 break
             time.sleep(0.5)
             service.send_signal(signal.SIGTERM)
-        os.killpg(service.pid, signal.SIGKILL)  # what is left: its log server
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(service.pid, signal.SIGKILL)  # what is left: its log server
         service.wait()
 
 
