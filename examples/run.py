@@ -19,13 +19,15 @@ PIPELINES = ROOT / "tests/frameworks/pipelines"
 KWITNESS = str(ROOT / ".venv/bin/kwitness")
 LIMIT = 1200 << 20
 NEIGHBOUR = """
-import time
+import sys, time
 held = []
-for _ in range(60):
-    held.append(bytearray(b"x" * (8 << 20)))
-    time.sleep(3)
+while len(open(sys.argv[1]).read().split()) < 2:
+    time.sleep(0.5)
+for _ in range(50):
+    held.append(bytearray(b"x" * (6 << 20)))
+    time.sleep(1)
 time.sleep(600)
-"""
+"""  # somebody else's job, which begins when the executor is there
 
 
 def install(*names):
@@ -75,9 +77,8 @@ def silent_oom(arguments, work):
         "REAL_JAVA": str(real), "EXECUTOR_CGROUP": str(group), "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_HOME": str(next(Path(venvs["spark"]).glob("lib/python3*/site-packages/pyspark"))),
     }  # fmt: skip
-    neighbour = subprocess.Popen(["/usr/bin/python3", "-I", "-S", "-c", NEIGHBOUR])
+    neighbour = subprocess.Popen(["/usr/bin/python3", "-I", "-S", "-c", NEIGHBOUR, str(group / "cgroup.procs")])
     try:
-        # somebody else's job, in the same memory
         (group / "cgroup.procs").write_text(str(neighbour.pid))
         return observed(
             arguments, [f"{venvs['airflow3']}/bin/python", str(PIPELINES / "airflow/drive.py"), "user_pipeline:r1"], env

@@ -10,7 +10,7 @@ from receiver.export.otlp_json import to_json
 from receiver.export.settings import SignalName
 from semconv.registry import SEVERITIES, Registry, load
 
-_SPAN_TYPES = (("run ", "pipeline.run"), ("task ", "pipeline.task"))
+_SPAN_TYPES = (("pipeline.run.result", "pipeline.run"), ("pipeline.task.run.result", "pipeline.task"))
 _KINDS = {"server": 2, "internal": 1}
 _INSTRUMENTS = {
     "counter": ("sum", True),
@@ -67,7 +67,8 @@ def check_json(request: dict[str, Any]) -> list[str]:
 
 
 def _span(span: dict[str, Any]) -> list[str]:
-    kind = next((t for prefix, t in _SPAN_TYPES if span["name"].startswith(prefix)), "process.run")
+    names = values(span.get("attributes", []))
+    kind = next((t for attribute, t in _SPAN_TYPES if attribute in names), "process.run")
     signal = registry().spans[kind]
     found = registry().violations(signal, values(span.get("attributes", [])))
     if span["kind"] != _KINDS[signal.raw["kind"]]:
