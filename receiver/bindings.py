@@ -50,7 +50,8 @@ class Bindings:
 
     def image(self, process: Process, at_ns: int) -> None:
         """A new image: who it says it is."""
-        process.steps.clear()
+        for thread in list(process.steps):  # the threads are gone with the old image
+            self.attempts.end_step(process, thread, at_ns)
         self._apply(process, self.recognisers.image(process), at_ns)
 
     def titled(self, process: Process, at_ns: int) -> None:

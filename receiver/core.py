@@ -215,6 +215,7 @@ class Core:
                 self._events_in_book[kind] = count
         self.attempts.book_totals()
         drops = self.policy_drops + self.tree.drops + self.attempts.drops + self.bindings.drops + self.activity.drops()
+        drops += Counter({f"broken_recogniser_{name}": count for name, count in self.recognisers.broken.items()})
         points = tuple(Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), count) for reason, count in drops.items())
         return (*self.book.metrics(), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, points))
 

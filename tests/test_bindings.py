@@ -354,6 +354,8 @@ def test_a_broken_recogniser_is_switched_off_and_the_others_go_on() -> None:
     assert of(story, story.spawn(NOBODY, "dbt", "run")) == [("job", "dbt run")]
     story.spawn(NOBODY, "dbt", "run")
     assert story.core.recognisers.broken == {"broken": 1}
+    drops = next(m for m in story.core.metrics() if m.name == sc.METRIC_PIPELINE_OBSERVER_DROPS[0])
+    assert ((sc.PIPELINE_OBSERVER_LOSS_REASON, "broken_recogniser_broken"),) in [p.attributes for p in drops.points]
 
 
 def with_rules(*rules: Rule) -> Story:
