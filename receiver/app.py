@@ -10,15 +10,19 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
+import msgspec
+
 from receiver import semconv as sc
 from receiver.attribution.rules import Rule
 from receiver.core import Core
-from receiver.events import WIRES, EventKind, FilterReason, Ledger, LossReason
+from receiver.events import WIRES, EventKind, Existing, FilterReason, Ledger, LossReason, ProcessKey
 from receiver.kernel.choose import open_source
 from receiver.kernel.clock import boot_id, boottime_ns, gone, host_name, machine_id, refuse_time_namespace, wall_offset_ns
+from receiver.kernel.decode import decode
 from receiver.kernel.source import Batch, SourceConfig
 from receiver.model import CoreOptions, Host
 from receiver.recording import Header, Recorder
+from receiver.redact import Redactor
 from receiver.session import Session
 from receiver.signals import Metric, MetricSnapshot, Point
 
@@ -68,6 +72,9 @@ class Observer:
         refuse_time_namespace()
         self.source = open_source(source, drops=drops)
         self.host = this_host(self.source.name)
+        if self.source.namespace:
+            mine = {"pid_namespace": self.source.namespace, "observer_pid": self.source.own_tgid}
+            self.host = msgspec.structs.replace(self.host, **mine)
         self.core = Core(self.host, core, rules)
         self.hub = hub
         self.stop = asyncio.Event()
@@ -157,11 +164,19 @@ class Observer:
         losses = losses_of(self.source.ledger())
         if losses != self.core.losses:
             self.session.losses(losses, now)
-            self.session.vanished(gone(self.core.living()), now)
+            self.session.vanished(self._gone(), now)
         self._sample()
         self.session.tick(now)
         self._follow()
         self._flush()
+
+    def _gone(self) -> list[ProcessKey]:
+        """Those whose exits were lost. In a namespace of our own /proc has other pids: the kernel half is asked."""
+        living = self.core.living()
+        if not self.host.pid_namespace:
+            return gone(living)
+        there = {event.process for raw in self.source.existing() if isinstance(event := decode(raw, Redactor("strip")), Existing)}
+        return [key for key in living if key not in there]
 
     def _sample(self) -> None:
         """A look at what is watched, as often as was asked for; its own cost is a metric."""

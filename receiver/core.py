@@ -44,6 +44,7 @@ from receiver.events import (
 from receiver.kernel.decode import decode
 from receiver.model import CoreOptions, Finding, Host, Identity, Watch
 from receiver.redact import Redactor
+from receiver.scope import Scope
 from receiver.signals import Metric, Point
 from receiver.signals import Signal as Output
 from receiver.synthesis.blocks import Blocks
@@ -94,6 +95,7 @@ class Core:
         self.policy_drops: Counter[str] = Counter()  # events that led to no signal, by reason
         self.on_end: Callable[[Process], None] = _ignore  # told of every attributed process as it ends
         self.on_event: Callable[[Event], None] | None = None  # told of every event, when it has been applied
+        self._scope = Scope(host.pid_namespace, host.observer_pid)
         self._watches: dict[int, Watch] = {}
         self._watched: dict[int, Execution] = {}
         self.losses: dict[tuple[str, str], int] = {}
@@ -115,6 +117,9 @@ class Core:
                 continue
             if not oldest:
                 oldest = event.time_boottime_ns
+            if not self._scope.has(event):
+                self.policy_drops["other_namespace"] += 1
+                continue
             name, handle = _HANDLERS[type(event)]
             self.counts[name] += 1
             handle(self, event)
@@ -221,9 +226,10 @@ class Core:
 
     def _fork(self, event: Fork) -> None:
         process = self.tree.fork(event)
-        watch = self._watches.get(event.process.tgid)
+        pid = event.pid_namespace_pid if self.host.pid_namespace else event.process.tgid
+        watch = self._watches.get(pid)
         if watch is not None and watch.parent_pid == event.parent.tgid and process.execution is None:
-            del self._watches[event.process.tgid]
+            del self._watches[pid]
             identity = Identity(
                 "command", watch.name, f"{self.host.session}-{event.process.tgid}-{event.process.start_boottime_ns}", watch.name,
                 type="command", source="command", confidence=1.0, evidence="started by kwitness",
@@ -232,7 +238,7 @@ class Core:
             execution = self.attempts.enter(process, identity, event.time_boottime_ns)
             if execution is not None:
                 execution.started_by = event.parent
-                self._watched[event.process.tgid] = execution
+                self._watched[pid] = execution
         else:
             self._inherit(process)
             self.bindings.forked(process, event.time_boottime_ns)

@@ -21,6 +21,8 @@ class Host(msgspec.Struct, frozen=True):
     session: str  # of this attachment: makes event ids unique within a boot
     page_bytes: int = 4096
     source: str = "ebpf"  # or netlink: what the facts come from
+    pid_namespace: int = 0  # inode, when only the processes of one are ours to tell; 0: all
+    observer_pid: int = 0  # ours, as events name it: what we start there is ours to tell, too
     id: str = ""  # /etc/machine-id, as semconv's host.id wants it
 
 

@@ -107,7 +107,7 @@ async def _run_child(observer: Observer, command: list[str], name: str | None) -
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, _forward, child, number)
     context = remote_context(tuple(f"{k}={os.environ[k]}" for k in ("TRACEPARENT", "TRACESTATE") if k in os.environ))
-    observer.session.watch(Watch(child.pid, os.getpid(), name or Path(command[0]).name, context), boottime_ns())
+    observer.session.watch(Watch(child.pid, observer.source.own_tgid, name or Path(command[0]).name, context), boottime_ns())
     pump = asyncio.create_task(observer.run())
     progress = asyncio.create_task(_progress(observer)) if sys.stderr.isatty() else None
     waiter = asyncio.create_task(child.wait())

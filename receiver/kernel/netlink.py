@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from receiver.errors import NamespaceError
 from receiver.events import (
     KINDS,
     Connection,
@@ -44,7 +45,7 @@ from receiver.events import (
 from receiver.kernel import netlink_wire as wire
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import order
-from receiver.kernel.probes import Coverage
+from receiver.kernel.probes import Coverage, own_pid_namespace
 from receiver.kernel.proc import NOBODY, Image, ProcFs, accounting, cgroup_memory
 from receiver.kernel.source import Batch, Deliver, SourceConfig
 
@@ -63,8 +64,14 @@ class NetlinkSource:
     """As `LiveSource`, by other means. Single-threaded; everything runs on the event loop."""
 
     name = "netlink"
+    namespace = 0  # it knows the host's pids only
 
     def __init__(self, config: SourceConfig) -> None:
+        if own_pid_namespace():
+            raise NamespaceError(
+                "netlink tells the host's pids, and this is another pid namespace: start the container with --pid=host"
+            )
+        self.own_tgid = os.getpid()
         self.config = config
         self._proc = ProcFs()
         self._keys: dict[int, ProcessKey] = {}

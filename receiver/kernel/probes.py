@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import struct
@@ -11,7 +12,10 @@ from pathlib import Path
 import msgspec
 
 from receiver.errors import NamespaceError, PrivilegeError, UnavailableError
+from receiver.events import Existing
+from receiver.kernel.decode import decode, split
 from receiver.kernel.libbpf import Library, Object
+from receiver.redact import Redactor
 
 OBJECT = Path(__file__).with_name("kwitness.bpf.o")
 BTF = Path("/sys/kernel/btf/vmlinux")
@@ -145,12 +149,19 @@ class Coverage(msgspec.Struct, frozen=True):
     blind: str
 
 
+def own_pid_namespace() -> int:
+    """Inode of our pid namespace (pid_namespaces(7)); 0 for the host's own, in which every process has its name."""
+    try:
+        inode = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
+    return 0 if inode == PID_NAMESPACE else inode
+
+
 def preflight() -> None:
     """What makes the kernel refuse us, found before libbpf's less helpful words for it."""
     if not OBJECT.exists():
         raise UnavailableError(f"{OBJECT.name} is not built: run `make bpf` (needs clang and bpftool)")
-    if Path("/proc/self/ns/pid").exists() and os.stat("/proc/self/ns/pid").st_ino != PID_NAMESPACE:
-        raise NamespaceError("this is not the host's pid namespace, so pids would not match: start the container with --pid=host")
     if not BTF.exists():
         raise UnavailableError("this kernel has no BTF (/sys/kernel/btf/vmlinux): it must be built with CONFIG_DEBUG_INFO_BTF=y")
     if "[confidentiality]" in _read(LOCKDOWN):
@@ -225,17 +236,41 @@ class Probes:
                 self._refused[hook.program] = f"the {self.door} door is used"
             elif why := _mismatch(hook, arguments.get(hook.tracepoint)):
                 self._refused[hook.program] = why
+        self.namespace = own_pid_namespace()
+        self.own_tgid = self._learn_own_tgid() if self.namespace else os.getpid()
         self.object = self._load(lifecycle_bytes, bulk_bytes)
         self._allow(environment, (*BINDING, *binding))
         self._name_noise()
         self._attached: set[str] = set()
         self.calls_attached = False
 
+    def _learn_own_tgid(self) -> int:
+        """The pid that the kernel half knows us by: in a namespace of our own nothing but the kernel can tell it."""
+        with contextlib.closing(Object(self.library, OBJECT)) as probe:
+            for hook in HOOKS:
+                if hook.program != "on_existing":
+                    probe.skip(hook.program)
+            try:
+                probe.load()
+                probe.open_iterator("on_existing", None)
+            except OSError as failure:
+                raise NamespaceError(
+                    f"this is not the host's pid namespace, and our own pid cannot be learnt ({failure.strerror}): use --pid=host"
+                ) from failure
+            for raw in split(probe.iterate("on_existing")):
+                event = decode(raw, Redactor("strip"))
+                if isinstance(event, Existing) and (event.pid_namespace_inode, event.pid_namespace_pid) == (
+                    self.namespace,
+                    os.getpid(),
+                ):
+                    return event.process.tgid
+        raise NamespaceError("this is not the host's pid namespace, and our own process was not found from it: use --pid=host")
+
     def _load(self, lifecycle_bytes: int, bulk_bytes: int) -> Object:
         """Loads all that the verifier accepts: a refused program is named in the log, switched off, and the rest tried again."""
         for _ in HOOKS:
             candidate = Object(self.library, OBJECT)
-            candidate.set_constant("self_tgid", os.getpid())
+            candidate.set_constant("self_tgid", self.own_tgid)
             candidate.set_constant("page_bytes", os.sysconf("SC_PAGE_SIZE"))
             candidate.set_constant("files_per_process", self.limits.files_per_process)
             candidate.set_constant("changes_per_process", self.limits.changes_per_process)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
@@ -70,6 +69,16 @@ class LiveSource:
         self.attached_at_ns = boottime_ns()
 
     @property
+    def namespace(self) -> int:
+        """Of pids, when it is not the host's: only what lives in it is ours to tell."""
+        return self._probes.namespace
+
+    @property
+    def own_tgid(self) -> int:
+        """Ours, as events name it."""
+        return self._probes.own_tgid
+
+    @property
     def following(self) -> bool:
         """Whether system calls are hooked now."""
         return self._probes.calls_attached
@@ -98,7 +107,7 @@ class LiveSource:
     @contextlib.contextmanager
     def watching_self(self) -> Iterator[None]:
         """Children that we fork inside are watched from their first instruction."""
-        own = os.getpid()
+        own = self._probes.own_tgid
         self.watch([own])
         try:
             yield
