@@ -27,7 +27,9 @@ LISTENERS = 4096
 class Bindings:
     """Between the recognisers, which only speak, and the attempts, which only keep count. `drops`: what came to nothing."""
 
-    def __init__(self, tree: ProcessTree, attempts: Attempts, recognisers: Recognisers) -> None:
+    def __init__(self, tree: ProcessTree, attempts: Attempts, recognisers: Recognisers, *, only_commands: bool = False) -> None:
+        """`only_commands`: what is not inside of a command that we started is left alone."""
+        self._only_commands = only_commands
         self.tree = tree
         self.attempts = attempts
         self.recognisers = recognisers
@@ -93,6 +95,10 @@ class Bindings:
 
     def _apply(self, process: Process, claims: Claims, at_ns: int) -> None:
         for claim in claims:
+            target = (claim.process if isinstance(claim, Bind) else None) or process
+            if target.execution is None and self._only_commands:
+                self.drops["outside_the_command"] += 1
+                continue
             self._act(process, claim, at_ns)
 
     def _act(self, process: Process, claim: Claim, at_ns: int) -> None:

@@ -86,7 +86,7 @@ class Core:
             lambda signal: self._out.append(signal),
             elsewhere=options.orchestrator == "elsewhere",
         )
-        self.bindings = Bindings(self.tree, self.attempts, self.recognisers)
+        self.bindings = Bindings(self.tree, self.attempts, self.recognisers, only_commands=options.only_commands)
         self.activity = Activity(
             self.tree, self.attempts, self._report, stall_seconds=options.stall_seconds, hang_seconds=options.hang_seconds
         )

@@ -498,3 +498,14 @@ def test_processes_of_one_task_on_two_hosts_join_in_one_trace_without_a_word_bet
     (above,) = {by_id[s.parent_id].name for s in second.spans if s.name == "load"}
     assert above == "task load"
     assert sum(s.name == "run etl" for s in spans) == sum(s.name == "task load" for s in spans) == 1
+
+
+def test_a_command_is_told_alone() -> None:
+    """`kwitness run` beside somebody else's pipelines: they are not its business."""
+    story = Story(CoreOptions(only_commands=True))
+    worker = supervisor(story)
+    begin(story, worker)
+    story.spawn(NOBODY, "dbt", "run")
+    assert not story.core.executions.open and not story.core.bindings.followed
+    own = story.command("bash")
+    assert of(story, story.spawn(own, "dbt", "run")) == [("job", "dbt run"), ("command", "job")]

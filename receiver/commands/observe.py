@@ -39,7 +39,8 @@ async def run(args: argparse.Namespace) -> int:
     report = open_output(args.report) if getattr(args, "report", None) else None
     chosen = configuration.load(Path(args.config) if args.config else None)
     config = msgspec.structs.replace(chosen.kernel, drain_interval_seconds=0.05, source=args.source)
-    observer = Observer(config, core_options(export, chosen.core), hub, record_to, rules=chosen.rule)
+    options = msgspec.structs.replace(core_options(export, chosen.core), only_commands=True)
+    observer = Observer(config, options, hub, record_to, rules=chosen.rule)
     views = Views()
     observer.core.on_end, observer.core.attempts.on_close = views.ended, views.closed
     if args.live or (sys.stderr.isatty() and not args.quiet):

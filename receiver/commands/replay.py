@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+import msgspec
+
 from receiver.commands.common import FLUSH_SECONDS, colour_wanted, core_options, make_hub, print_event
 from receiver.core import Core
 from receiver.errors import DecodeError
@@ -26,7 +28,8 @@ async def replay_file(args: argparse.Namespace) -> int:
     if args.dump:
         return _dump(recording, args.json)
     export = from_environment(os.environ)
-    core = Core(recording.header.host, core_options(export))
+    of_command = any(frame.kind == FrameKind.WATCH for frame in Recording(Path(args.file)))
+    core = Core(recording.header.host, msgspec.structs.replace(core_options(export), only_commands=of_command))
     hub, output = make_hub(export, args.otlp_json)
     views = Views()
 

@@ -90,7 +90,10 @@ class Bench:
         self.output = done.stdout[-4000:] + done.stderr[-4000:]
         assert status is None or done.returncode == status, self.output
         found = Report(json.loads(report.read_text()))
-        assert not found.facts["completeness"]["lost"], found.facts["completeness"]
+        lost = [
+            entry for entry in found.facts["completeness"]["lost"] if entry["reason"] != "file_limit"
+        ]  # that can be a stranger's
+        assert not lost, lost
         return found
 
     def truth(self) -> list[Facts]:

@@ -138,7 +138,6 @@ def test_two_capabilities_are_enough(live: None) -> None:
     [
         ("unshare -m sh -c 'mount -t tmpfs none /sys/kernel/btf && exec \"$@\"' sh", "ebpf", "this kernel has no BTF"),
         ("unshare -T --boottime 86400 --fork", "auto", "time namespace with a shifted boot clock"),
-        ("unshare -p --fork --mount-proc", "auto", "not the host's pid namespace"),
     ],
 )
 def test_where_it_cannot_work_it_says_so_in_one_line(live: None, namespace: str, source: str, message: str) -> None:
