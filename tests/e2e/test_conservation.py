@@ -59,7 +59,7 @@ CHILDREN = FORKS + EXECS + FAILURES + KILLS + WRITERS
 
 async def observe(collector: Collector, source: SourceConfig, work: Path, on_started: object = None) -> Observer:
     hub = Hub(from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.http}"}), "test")
-    observer = Observer(source, CoreOptions(exit_events=True), hub)
+    observer = Observer(source, CoreOptions(exit_events=True, only_commands=True), hub)
     observer.start()
     oracle = await asyncio.create_subprocess_exec(sys.executable, "-I", "-S", "-c", ORACLE, str(work))
     observer.session.watch(Watch(oracle.pid, os.getpid(), "oracle"), boottime_ns())
