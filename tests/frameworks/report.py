@@ -74,7 +74,8 @@ def healthy(folder: Path) -> str:
         return ""
     runs = msgspec.json.decode(path.read_bytes(), type=dict[str, int])
     rows = "\n".join(f"| {name} | {count} |" for name, count in sorted(runs.items()))
-    return f"\n## Healthy runs without a finding of severity WARN or above\n\n| framework | runs |\n|---|---|\n{rows}\n"
+    head = "## Healthy runs without a finding of severity WARN or above"
+    return f"\n{head}\n\n| framework | runs |\n|---|---|\n{rows}\n\nWhat is not in this table was not run that often.\n"
 
 
 if __name__ == "__main__":
