@@ -94,3 +94,18 @@ def test_a_task_below_a_command_is_in_its_story() -> None:
 
 def test_sizes() -> None:
     assert [size(n) for n in (0, 9_999, 10_240, 5 << 20)] == ["0 B", "9999 B", "10.0 KiB", "5.0 MiB"]
+
+
+def test_work_that_is_named_after_its_process_has_ended_is_shown_with_it() -> None:
+    story = Story()
+    views = Views()
+    story.core.on_end, story.core.attempts.on_close = views.ended, views.closed
+    main = story.command("snakemake", "--cores", "1")
+    job = story.spawn(main, "bash", "-c", "set -euo pipefail;  exit 7 > /data/a.txt")
+    story.exit(job, 7, after_ms=1)
+    story.opens(main, "/work/.snakemake/incomplete/L2RhdGEvYS50eHQ=", os.O_WRONLY | os.O_CREAT)
+    story.exit(main, 1)
+    (execution,) = [e for e in story.core.executions._ended.values() if e.identity.source == "command"]
+    view = views.pop(execution)
+    shown = view.rows[job].execution
+    assert shown is not None and (shown.identity.task, shown.result) == ("a.txt", "failure")

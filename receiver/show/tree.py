@@ -78,6 +78,9 @@ class RunView:
         if self._works < KEPT_ROWS:
             self._works += 1
             self.work.setdefault(execution.root.key, []).append(execution)
+        row = self.rows.get(execution.root.key)
+        if row is not None and row.execution is execution.outer and execution.root.execution is execution:
+            self.rows[row.key] = msgspec.structs.replace(row, execution=execution)  # it was named after its end
 
     def ended(self, process: Process) -> None:
         end = ending(process)
