@@ -194,6 +194,8 @@ _OWN_PEOPLE = ("parent", "sibling", "supervisor", "orchestrator")
 
 def retired(process: Process) -> bool:
     """Whether it is a helper of its framework that was ended by its own people. Call at its exit."""
+    if process.exit is None or not process.exit.wait_status:
+        return False
     line = [p for p in (process, *ancestors(process, 3)) if p is process or p.execution is not None]
     helper = next((p for p in line if p.role in _HELPERS), None)
     end = ending(process)

@@ -49,6 +49,9 @@ RECOGNISERS: tuple[Recogniser, ...] = (
 )
 
 
+REMEMBERED = 4096
+
+
 class Recognisers:
     """Asks those whose words fit, and remembers which of them are broken."""
 
@@ -65,12 +68,23 @@ class Recognisers:
                 self._by_word.setdefault(word, []).append(recogniser)
         self._by_variable = tuple((v, r) for r in self._active for v in r.variables)
         self._every = [r for r in self._active if r.every_image]
+        self._asked: dict[object, tuple[Recogniser, ...]] = {}
         self._rank = {r.name: rank for rank, r in enumerate(self._active)}
         self._titled = [r for r in self._active if r.titles]
         self._opened = [r for r in self._active if r.paths]
         self._changed = [r for r in self._active if r.changes]
 
     def image(self, process: Process) -> Claims:
+        key = (process.executable, process.argv, process.environ, process.comm)
+        ranked = self._asked.get(key)
+        if ranked is None:
+            ranked = self._whom_to_ask(process)
+            if len(self._asked) >= REMEMBERED:
+                self._asked.clear()
+            self._asked[key] = ranked  # pipelines run the same commands again and again
+        return self._ask(ranked, lambda r: r.image(process)) if ranked else ()
+
+    def _whom_to_ask(self, process: Process) -> tuple[Recogniser, ...]:
         asked: dict[str, Recogniser] = {r.name: r for r in self._every}
         for word in words(process):
             for recogniser in self._by_word.get(word, ()):
@@ -79,10 +93,7 @@ class Recognisers:
             for variable, recogniser in self._by_variable:
                 if recogniser.name not in asked and any(entry.startswith(variable) for entry in process.environ):
                     asked[recogniser.name] = recogniser
-        if not asked:
-            return ()
-        ranked = sorted(asked.values(), key=lambda r: self._rank[r.name]) if len(asked) > 1 else asked.values()
-        return self._ask(ranked, lambda r: r.image(process))
+        return tuple(sorted(asked.values(), key=lambda r: self._rank[r.name]))
 
     def titled(self, process: Process) -> Claims:
         title = process.title

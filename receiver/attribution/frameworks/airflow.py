@@ -40,6 +40,8 @@ class Airflow(Recogniser):
         """Its own services by their command line; what tasks start by the environment."""
         identity = _from_environment(process.environ)
         claims: Claims = (Bind(identity),) if identity is not None else ()
+        if not any("airflow" in word for word in process.argv[:4]):
+            return claims  # a task's child: its environment is all there is
         command = positional(after(process.argv, "airflow"))[:1] or ("execute_workload",) * _runs_workload(process)
         if command and command[0] in _SERVICES:
             claims += (Role(f"airflow {command[0]}", command[0] in _NAMING),)
