@@ -25,7 +25,6 @@ def parser() -> argparse.ArgumentParser:
 
     add = sub.add_parser("run", help="run a command as one observed task")
     _observed(add)
-    add.add_argument("--report", metavar="FILE", help="write the facts as JSON")
     add.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …")
 
     add = sub.add_parser("record", help="store the kernel's events for replay")
@@ -48,6 +47,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _observed(add: argparse.ArgumentParser) -> None:
+    add.add_argument("--report", metavar="FILE", help="write the report as JSON: why it went as it did, with evidence")
+    add.add_argument("--facts", metavar="FILE", help="write all facts as JSON: every process, file and connection")
+    add.add_argument("--history", metavar="FILE", help="earlier runs: what is usual; this run is added")
     add.add_argument("--name", help="the task's name; default: the command's")
     add.add_argument("--json", action="store_true", help="print the facts as one line of JSON on stdout")
     add.add_argument("--source", choices=("auto", "ebpf", "netlink"), default="auto", help="where the kernel's facts come from")

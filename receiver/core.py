@@ -41,6 +41,10 @@ from receiver.events import (
     Signal,
     Title,
 )
+from receiver.investigate import investigate
+from receiver.investigate.case import Case, Casebook
+from receiver.investigate.history import History, summarise, task_key
+from receiver.investigate.report import Report
 from receiver.kernel.decode import decode
 from receiver.model import CoreOptions, Finding, Host, Identity, Watch
 from receiver.redact import Redactor
@@ -55,6 +59,7 @@ from receiver.timeline.executions import Execution, Executions
 
 SECOND = 1_000_000_000
 HOLE_NS = 60 * SECOND  # how long after a loss records are marked incomplete
+CLOCK_STEP_NS = 50_000_000  # the wall clock was set, not slewed
 SHORT_NS = 10_000_000  # a shorter process without a fact is a count on its parent
 
 
@@ -90,6 +95,8 @@ class Core:
         self.activity = Activity(
             self.tree, self.attempts, self._report, stall_seconds=options.stall_seconds, hang_seconds=options.hang_seconds
         )
+        self.casebook = Casebook()
+        self.history: History | None = None  # of earlier runs, where somebody keeps one
         self.counts: Counter[str] = Counter()  # decoded, by kind
         self.decode_errors: Counter[str] = Counter()
         self.policy_drops: Counter[str] = Counter()  # events that led to no signal, by reason
@@ -154,12 +161,32 @@ class Core:
                     self.on_end(process)
         self.attempts.finish(now_ns)
 
+    def case(self, execution: Execution, now_ns: int, blind: Iterable[str] = ()) -> Case:
+        """Everything known of an execution, as it stands now."""
+        return self.casebook.open(
+            execution, self.tree.processes(), now_ns, blind=blind, strangers=self.activity.usage.neighbours.all(now_ns),
+            beside=[e for e in self.executions.open.values() if e.outermost is not execution.outermost and e.outer is None],
+            names=self.activity.network.table.names, history=self.history,
+        )  # fmt: skip
+
+    def investigate(self, execution: Execution, now_ns: int, blind: Iterable[str] = ()) -> Report:
+        """Why it went as it did. Its run is part of the history afterwards."""
+        case = self.case(execution, now_ns, blind)
+        ended = self.blocks.wall(case.end_ns)
+        report = investigate(case, ended)
+        if self.history is not None and execution.closed and not execution.incomplete:
+            self.history.add(task_key(execution.identity), summarise(case, ended))
+        return report
+
     def take(self) -> list[Output]:
         out, self._out = self._out, []
         return out
 
-    def set_wall_offset(self, offset_ns: int) -> None:
-        """Unix time minus boot time; later signals use it."""
+    def set_wall_offset(self, offset_ns: int, now_ns: int = 0) -> None:
+        """Unix time minus boot time; later signals use it. `now_ns`: when it was found to be another."""
+        moved = offset_ns - self.blocks.wall_offset_ns
+        if now_ns and self.blocks.wall_offset_ns and abs(moved) >= CLOCK_STEP_NS:
+            self.casebook.stepped(now_ns, moved)
         self.blocks.wall_offset_ns = offset_ns
 
     def watch(self, watch: Watch) -> None:
@@ -178,6 +205,7 @@ class Core:
                 continue
             self.losses[key] = total
             self._hole_until_ns = now_ns + HOLE_NS
+            self.casebook.lost(now_ns, *key, grown)
             self._out.append(self._logs.lost_event(*key, grown, now_ns))
             self._count_lost(*key, grown)
 
@@ -350,6 +378,7 @@ class Core:
             note_child_end(parent, process, KEPT_FAILED_CHILDREN)
         self.attempts.account(execution, event)
         self._close_or_fold(process, end)
+        self.casebook.ended(process)
         self.on_end(process)
         process.block = None  # the dead stay known for a while, lightly
         self.attempts.leave(process, execution, event.time_boottime_ns, end)

@@ -32,7 +32,7 @@ class Session:
 
     def wall_offset(self, offset_ns: int, now_ns: int) -> None:
         self._note(FrameKind.WALL_OFFSET, now_ns, offset_ns.to_bytes(8, "little", signed=True))
-        self.core.set_wall_offset(offset_ns)
+        self.core.set_wall_offset(offset_ns, now_ns)
 
     def watch(self, watch: Watch, now_ns: int) -> None:
         self._note(FrameKind.WATCH, now_ns, msgspec.json.encode(watch))

@@ -360,7 +360,7 @@ def test_the_curve_is_bounded_and_its_peak_exact() -> None:
         curve.add(step, 5 << 30 if step == 77_777 else step * 4096)
     assert len(curve.points) <= CURVE_POINTS
     assert curve.peak == 5 << 30
-    times = [t for t, _ in curve.points]
+    times = [t for t, *_ in curve.points]
     assert times == sorted(times) and times[0] < 5_000 and times[-1] > 90_000
     flat = Curve()
     for step in range(10_000):

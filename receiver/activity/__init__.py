@@ -49,8 +49,8 @@ class Activity:
         """Call when the findings about its death and its torn files are made."""
         if process.files or process.failed_calls or process.open_files:  # most short processes have none of these
             self.files.ended(process, end)
-        if process.peers:
-            self.network.ended(process)
+        if process.peers or self.network.table.questions:
+            self.network.ended(process, end)
 
     def tick(self, now_ns: int) -> None:
         self.network.tick(now_ns)

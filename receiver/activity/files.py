@@ -10,7 +10,7 @@ import msgspec
 
 from receiver import semconv as sc
 from receiver.attempts import Attempts
-from receiver.attribution.tree import Process, ProcessTree
+from receiver.attribution.tree import KEPT_CHANGES, Process, ProcessTree
 from receiver.detect.calls import blamed_calls, call_failed, error_name, speaks_for_itself
 from receiver.detect.deaths import Ending, event_id
 from receiver.detect.lineage import failed_write, pulled_away, tainted_read, two_writers
@@ -106,6 +106,7 @@ class FileActivity:
 
     def file_changed(self, event: FileChanged) -> Process:
         process = self._process(event.process)
+        process.changes = (*process.changes[1 - KEPT_CHANGES :], event)
         path = resolve(event.directory, event.path)
         match event.operation:
             case FileOperation.RENAME:

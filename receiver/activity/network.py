@@ -7,8 +7,8 @@ from collections import Counter, OrderedDict
 from receiver import semconv as sc
 from receiver.activity.files import Report
 from receiver.attempts import Attempts
-from receiver.attribution.tree import Process, ProcessTree
-from receiver.detect.deaths import event_id
+from receiver.attribution.tree import KEPT_NAME_FAILURES, Process, ProcessTree
+from receiver.detect.deaths import Ending, event_id
 from receiver.detect.network import connection_failed, exhausted_by_call, name_failed, queue_full, slots_exhausted, stalled
 from receiver.events import CallFailed, Connection, ConnectionStage, NameQuery, ProcessKey, UnixConnected
 from receiver.model import Finding
@@ -17,9 +17,12 @@ from receiver.timeline.connections import ConnectionTable, Link, Peer, address_o
 
 SECOND = 1_000_000_000
 NAME_NS = 5 * SECOND  # the resolver's own patience (resolv.conf(5), timeout)
+PATIENCE_NS = SECOND  # the shortest timeout that a resolver can be given
 FULL_NS = 5 * SECOND
+GAP_NS = 2 * SECOND  # a wait that an investigation may ask for
 NEXT_USE_NS = SECOND
 KEPT_UNIX_PEERS = 16
+KEPT_QUEUES = 16
 KEPT_SERVERS = 4096
 KEPT_REFUSALS = 1024  # past it they are told at once
 REFUSED_NS = 30 * SECOND  # a server that is not there by then will not come
@@ -69,12 +72,18 @@ class NetworkActivity:
             self._full_queues.discard(key)
         elif key not in self._full_queues and len(self._full_queues) < 1024:
             self._full_queues.add(key)
+            if len(process.queues) < KEPT_QUEUES:
+                process.queues[fact.local_port] = fact
             self._report(process, finding)
 
     def _look(self, link: Link, fact: Connection) -> None:
         """Once a second: who owes whom, and for how long."""
         now, process = fact.time_boottime_ns, link.process
         owed = link.owed_since_ns
+        peer = process.peers.get(link.peer)
+        used = max(fact.last_send_boottime_ns, fact.last_receive_boottime_ns, fact.established_boottime_ns)
+        if peer is not None and used and now - used > peer.quiet_ns:
+            peer.quiet_ns, peer.quiet = now - used, fact
         if owed:
             link.longest_gap_ns = max(link.longest_gap_ns, now - owed)
         elif link.stall_told:
@@ -83,6 +92,7 @@ class NetworkActivity:
             finding = stalled(link, self.table.name_of(link.peer[0]), now, self._stall_ns)
             if finding is not None:
                 link.stall_told = True
+                self.table.remark(link, fact)
                 self._report(process, finding)
                 self.attempts.book.add(sc.METRIC_PIPELINE_NETWORK_STALLS, self.attempts.labels(process.execution))
 
@@ -112,6 +122,8 @@ class NetworkActivity:
             if count:
                 self.attempts.book.add(sc.METRIC_PIPELINE_TASK_NETWORK_IO, (*labels, (sc.NETWORK_IO_DIRECTION, direction)), count)
         finding = connection_failed(link, name, fact)
+        if finding is not None or fact.error or link.longest_gap_ns >= GAP_NS:
+            self.table.remark(link, fact)
         if finding is not None and self._is_farewell(process, fact):
             self.drops["reset_among_own"] += 1
         elif finding is not None:
@@ -171,6 +183,7 @@ class NetworkActivity:
                 # one more than is usual can be there for a moment, while an old one is being closed
                 if count >= 2 and count == peer.open and count >= peer.most - 1:
                     peer.full_since_ns = peer.full_since_ns or now_ns
+                    peer.longest_full_ns = max(peer.longest_full_ns, now_ns - peer.full_since_ns)
                 else:
                     peer.full_since_ns = 0
         self._tell_refused(now_ns)
@@ -187,6 +200,7 @@ class NetworkActivity:
         finding = name_failed(process, query, answer)
         if finding is None:
             return
+        process.name_failures = (*process.name_failures[1 - KEPT_NAME_FAILURES :], answer or query)
         labels = (*self.attempts.labels(process.execution), (sc.ERROR_TYPE, str(dict(finding.facts)[sc.ERROR_TYPE])))
         self.attempts.book.add(sc.METRIC_PIPELINE_NETWORK_FAILURES, labels)
         self._report(process, finding)
@@ -208,8 +222,11 @@ class NetworkActivity:
         if event.failures == 1 and (finding := exhausted_by_call(process, event, in_use)):
             self._report(process, finding)
 
-    def ended(self, process: Process) -> None:
-        """What refused it to the end is told now."""
+    def ended(self, process: Process, end: Ending) -> None:
+        """What refused it to the end is told now; and, of one that failed, which names it had asked for in vain."""
         for key in [k for k in self._refused if k[0] == process.key]:
             self._report(process, self._refused.pop(key)[1])
+        if end.failed and process.exit is not None:
+            for query in self.table.unanswered_by(process, process.exit.time_boottime_ns - PATIENCE_NS):
+                self._name(process, query, None)
         self.table.forget_process(process)

@@ -12,8 +12,9 @@ from receiver.detect.usage import contention, growing, hanging, memory_taken
 from receiver.events import Neighbour, OomKill, ProcessSample, ThreadWait, WaitObject
 from receiver.signals import Attributes
 from receiver.timeline.executions import Execution
-from receiver.timeline.usage import KEPT_WAITS, Neighbours, Taker, Usage, main_wait, resident, wait_of
+from receiver.timeline.usage import KEPT_WAITS, WINDOW_NS, Neighbours, Point, Taker, Usage, main_wait, resident, wait_of
 
+KEPT_COMPANY = 16
 _TAKEN_SHARE = 0.1  # of the limit: what a neighbour must have taken to be named at an OOM kill
 
 
@@ -79,18 +80,29 @@ class UsageActivity:
 
     def oom_killed(self, victim: Process, event: OomKill) -> None:
         """Who else took the memory that was missing: a process that is not watched, or one of another task."""
-        own = victim.usage.last if victim.usage is not None else None
-        taker = self.neighbours.top(event.time_boottime_ns, memory_cgroup_id=own.memory_cgroup_id if own is not None else 1)
-        for process in self.tree.processes():
-            usage = process.usage
-            if process is victim or usage is None or usage.last is None or own is None or _together(process, victim):
-                continue
-            if usage.last.memory_cgroup_id == own.memory_cgroup_id and usage.recent:
-                grown = usage.recent[-1][1] - usage.recent[0][1]
-                if taker is None or grown > taker.growth_bytes:
-                    taker = Taker(process.key.tgid, process.name, grown, 0)
+        victim.company = self._company(victim, event)
+        taker = max((t for t in victim.company[1:] if not t.own), key=lambda t: t.growth_bytes, default=None)
         if taker is not None and event.limit_bytes and taker.growth_bytes >= event.limit_bytes * _TAKEN_SHARE:
             self._report(victim, memory_taken(victim, event, taker))
+
+    def _company(self, victim: Process, event: OomKill) -> tuple[Taker, ...]:
+        """Itself, then everybody else who was in the memory that was full, the one that grew most first."""
+        own = victim.usage.last if victim.usage is not None else None
+        group = own.memory_cgroup_id if own is not None else event.memory_cgroup_id
+        others = self.neighbours.all(event.time_boottime_ns, memory_cgroup_id=group if event.limit_bytes else 0)
+        for process in self.tree.processes():
+            usage = process.usage
+            if process is victim or usage is None or usage.last is None or process.exit is not None:
+                continue
+            if usage.last.memory_cgroup_id == group or not event.limit_bytes:
+                others.append(_taker(process, usage, own=_together(process, victim)))
+        rss = event.anon_rss_bytes + event.file_rss_bytes + event.shmem_rss_bytes
+        usage = victim.usage
+        points = tuple(usage.curve.points) if usage is not None else ()
+        began = _at(points, event.time_boottime_ns - WINDOW_NS)
+        me = Taker(victim.key.tgid, victim.name, rss - began, 0, victim.key, rss, points, own=True)
+        others.sort(key=lambda t: (-t.growth_bytes, t.pid))
+        return (me, *others[:KEPT_COMPANY])
 
     def tick(self, now_ns: int) -> None:
         """After the second's samples: executions in which nothing moves, and memory by task."""
@@ -146,6 +158,18 @@ class UsageActivity:
             if wait.inode in (other.stdin_inode, other.stdout_inode):
                 return f"pipe held by {other.name} ({other.key.tgid})"
         return "pipe"
+
+
+def _taker(process: Process, usage: Usage, *, own: bool) -> Taker:
+    points = tuple(usage.curve.points)
+    last = usage.last
+    now, at = (resident(last), last.time_boottime_ns) if last is not None else (0, 0)
+    return Taker(process.key.tgid, process.name, now - _at(points, at - WINDOW_NS), 0, process.key, now, points, own=own)
+
+
+def _at(points: tuple[Point, ...], at_ns: int) -> int:
+    """What it held at that time: nothing before its first look."""
+    return next((value for when, value, _ in reversed(points) if when <= at_ns), 0)
 
 
 def _together(one: Process, other: Process) -> bool:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from receiver.events import (
     CallFailed,
+    Connection,
     Exec,
     Existing,
     Exit,
+    FileChanged,
     FileTotals,
     Fork,
     ImageFlag,
+    NameQuery,
     OomKill,
     OpenFile,
     ProcessKey,
@@ -25,9 +28,11 @@ if TYPE_CHECKING:
     from receiver.timeline.connections import Peer
     from receiver.timeline.executions import Execution
     from receiver.timeline.files import Use
-    from receiver.timeline.usage import Usage
+    from receiver.timeline.usage import Taker, Usage
 
 KEPT_SIGNALS = 8
+KEPT_CHANGES = 64
+KEPT_NAME_FAILURES = 4
 KEPT_FILES = 64
 KEPT_FAILED_CHILDREN = 64
 
@@ -40,7 +45,9 @@ class Process:
         "argv",
         "block",
         "cgroup_id",
+        "changes",
         "comm",
+        "company",
         "context",
         "created",
         "environ",
@@ -61,6 +68,7 @@ class Process:
         "key",
         "last_child",
         "memory_cgroup",
+        "name_failures",
         "notes",
         "oom",
         "open_files",
@@ -68,6 +76,7 @@ class Process:
         "parent_pid",
         "partition",
         "peers",
+        "queues",
         "released",
         "retired",
         "role",
@@ -129,7 +138,11 @@ class Process:
         self.failed_children: tuple[Process, ...] = ()  # outlives them in the tree: the parent may go on for hours
         self.files: dict[tuple[int, int], Use] = {}  # by (device, inode)
         self.file_totals: FileTotals | None = None
+        self.changes: tuple[FileChanged, ...] = ()  # names that it changed, the last ones
+        self.name_failures: tuple[NameQuery, ...] = ()  # questions to a name server that were not answered as they should be
+        self.company: tuple[Taker, ...] = ()  # who was in its memory cgroup when the OOM killer chose it, itself first
         self.peers: dict[tuple[str, int], Peer] = {}  # by (address, port)
+        self.queues: dict[int, Connection] = {}  # accept queues that were full, by port
         self.unix_peers: dict[tuple[int, str], None] = {}  # (pid, path)
         self.usage: Usage | None = None
         self.failed_calls: dict[tuple[int, int], CallFailed] = {}  # by (call, errno), the latest word

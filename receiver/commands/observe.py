@@ -20,12 +20,13 @@ from receiver.commands.common import FLUSH_SECONDS, colour_wanted, core_options,
 from receiver.errors import DecodeError
 from receiver.export.console import open_output
 from receiver.export.settings import from_environment
+from receiver.investigate.report import to_json
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import decode
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.redact import Redactor
-from receiver.show import Timeline, Views, as_json, moment, summary
+from receiver.show import Timeline, Views, as_json, moment, screen, summary
 from receiver.timeline.executions import Execution
 
 PROGRESS_SECONDS = 0.25
@@ -36,7 +37,7 @@ async def run(args: argparse.Namespace) -> int:
     export = from_environment(os.environ)
     hub, output = make_hub(export, args.otlp_json)
     record_to = open_output(args.output) if getattr(args, "output", None) else None
-    report = open_output(args.report) if getattr(args, "report", None) else None
+    written = {name: open_output(path) for name in ("report", "facts") if (path := getattr(args, name, None))}
     chosen = configuration.load(Path(args.config) if args.config else None)
     config = msgspec.structs.replace(chosen.kernel, drain_interval_seconds=0.05, source=args.source)
     options = msgspec.structs.replace(core_options(export, chosen.core), only_commands=True)
@@ -64,15 +65,19 @@ async def run(args: argparse.Namespace) -> int:
         return status
     view = views.pop(execution)
     facts = json.dumps(as_json(execution, view, observer.core.losses, blind))
-    if report:
-        with report:
-            report.write(facts.encode() + b"\n")
+    why = observer.core.investigate(execution, execution.end_ns, blind)
+    for name, text in (("report", to_json(why)), ("facts", facts.encode())):
+        if name in written:
+            with written[name] as output:
+                output.write(text + b"\n")
     if timeline:
         print(timeline.text(execution), file=sys.stderr)
     if args.json:
         print(facts)
     elif not args.quiet:
-        print(summary(execution, view, observer.core.losses, blind, colour=colour_wanted(sys.stderr.isatty())), file=sys.stderr)
+        colour = colour_wanted(sys.stderr.isatty())
+        print(summary(execution, view, observer.core.losses, blind, colour=colour), file=sys.stderr)
+        print(screen(why, colour=colour), file=sys.stderr)
     return status
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from receiver import semconv as sc
 from receiver.attribution.tree import Process, ancestors
-from receiver.events import Event, OomKill, OomScope, Signal
+from receiver.events import Event, OomKill, OomScope, ProcessKey, Signal
 from receiver.model import NOBODY, Finding
 from receiver.signals import Severity
 
@@ -62,6 +62,12 @@ def signal_name(number: int) -> str:
         return signals.Signals(number).name
     except ValueError:
         return f"SIGRT{number}" if number >= 32 else f"SIG{number}"
+
+
+def describe_end(cause: str, code: int, signal: int) -> str:
+    if cause == "oom_killed":
+        return "OOM-killed"
+    return signal_name(signal) if signal else f"exit {code}"
 
 
 def event_id(event: Event) -> str:
@@ -125,10 +131,14 @@ def _at_work(process: Process) -> str:
 
 def fatal_signal(process: Process, end: Ending) -> Signal | None:
     """The signal event behind an end: the last one of the number that killed, or that `128 + n` names."""
+    return fatal_of(process.signals, process.key, end)
+
+
+def fatal_of(received: tuple[Signal, ...], key: ProcessKey, end: Ending) -> Signal | None:
     number = end.signal or (end.code - 128 if 128 < end.code <= 192 else 0)
-    found = [event for event in process.signals if event.signal == number]
+    found = [event for event in received if event.signal == number]
     # a server that was told to go cleans up, and then sends itself the same signal: who told it is meant
-    others = [event for event in found if event.sender != process.key]
+    others = [event for event in found if event.sender != key]
     return others[-1] if others else found[-1] if found else None
 
 

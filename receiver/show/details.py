@@ -7,7 +7,6 @@ import msgspec
 from receiver.attribution.tree import Process
 from receiver.calls import call_name
 from receiver.detect.calls import error_name, is_search, subject_of
-from receiver.detect.deaths import signal_name
 from receiver.events import ClosedFlag
 from receiver.text import printable
 
@@ -94,12 +93,6 @@ def size(count: int) -> str:
     if count < 10_000:
         return f"{count} B"
     return f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"
-
-
-def describe_end(cause: str, code: int, signal: int) -> str:
-    if cause == "oom_killed":
-        return "OOM-killed"
-    return signal_name(signal) if signal else f"exit {code}"
 
 
 def details_of(process: Process) -> Details:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from receiver.attribution.tree import ProcessTree, ancestors
 from receiver.events import Event, FileClosed, Neighbour, OomKill, ProcessSample, Signal
-from receiver.show.events import event_line
 from receiver.timeline.executions import Execution
+from receiver.words import event_line
 
 KEPT_LINES = 20_000
 

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from receiver.attribution.tree import Process
-from receiver.detect.deaths import ending, mib
+from receiver.detect.deaths import describe_end, ending, mib
 from receiver.detect.usage import peak
 from receiver.events import ProcessKey
 from receiver.model import Finding
-from receiver.show.details import Details, describe_end, details_of
+from receiver.show.details import Details, details_of
 from receiver.show.live import named
 from receiver.signals import Severity
 from receiver.text import printable
@@ -21,7 +21,7 @@ from receiver.timeline.executions import Execution
 KEPT_ROWS = 2000
 COMMAND_WIDTH = 64
 DULL_SECONDS = 0.05
-_RED, _YELLOW, _GREEN, _DIM, _BOLD, _RESET = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
+RED, YELLOW, GREEN, DIM, BOLD, _RESET = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -132,12 +132,10 @@ def summary(
     seconds = (execution.end_ns - execution.start_ns) / 1e9
     lines = [
         "",
-        paint(f"kwitness  {printable(head)}", _BOLD + (_GREEN if good else _RED))
+        paint(f"kwitness  {printable(head)}", BOLD + (GREEN if good else RED))
         + f"  {seconds:.2f} s, {execution.totals.processes} processes, {execution.totals.cpu_ns / 1e9:.2f} s of CPU",
         "",
-        paint(
-            f"  {'process':<{COMMAND_WIDTH}} {'time':>9}  {'end':<13} {'cpu':>8} {'peak':>10} {'read':>10} {'written':>10}", _DIM
-        ),
+        paint(f"  {'process':<{COMMAND_WIDTH}} {'time':>9}  {'end':<13} {'cpu':>8} {'peak':>10} {'read':>10} {'written':>10}", DIM),
     ]
     lines += _tree(view, execution.root.key, paint)
     if view.left_out:
@@ -146,8 +144,8 @@ def summary(
     if execution.findings_dropped:
         lines.append(f"  … and {execution.findings_dropped} more findings")
     for (kind, reason), count in losses.items():
-        lines.append(paint(f"  not seen: {count} {kind} events were lost ({reason})", _YELLOW))
-    lines += [paint(f"  not visible here: {printable(what)}", _YELLOW) for what in blind]
+        lines.append(paint(f"  not seen: {count} {kind} events were lost ({reason})", YELLOW))
+    lines += [paint(f"  not visible here: {printable(what)}", YELLOW) for what in blind]
     return "\n".join(lines)
 
 
@@ -185,16 +183,16 @@ def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
         label = prefix + branch + printable(row.command)
         room = COMMAND_WIDTH - len(more)
         label = (label if len(label) <= room else label[: room - 1] + "…") + more
-        style = _RED if row.failed else ""
+        style = RED if row.failed else ""
         text = (
             f"  {label:<{COMMAND_WIDTH}} {row.seconds:8.2f}s  {row.end:<13} {row.cpu_seconds:7.2f}s {mib(row.peak_bytes):>10} "
             f"{mib(row.read_bytes):>10} {mib(row.written_bytes):>10}"
         )
-        lines.extend(paint(f"  {prefix}{branch and '│ '}◆ {work_line(work)}", _BOLD) for work in bound(row, steps=False))
+        lines.extend(paint(f"  {prefix}{branch and '│ '}◆ {work_line(work)}", BOLD) for work in bound(row, steps=False))
         lines.append(paint(text, style) if style else text)
         margin = prefix + ("" if not branch else "   " if branch.startswith("└") else "│  ") + ("│  " if below else "   ")
         lines.extend(f"  {margin}◆ {work_line(work)}" for work in bound(row, steps=True))
-        lines.extend(paint(f"  {margin}{printable(detail)}", _DIM) for detail in row.details.lines())
+        lines.extend(paint(f"  {margin}{printable(detail)}", DIM) for detail in row.details.lines())
         deeper = prefix + ("" if not branch else "   " if branch.startswith("└") else "│  ")
         for index, child in enumerate(below):
             if len(prefix) > COMMAND_WIDTH:
@@ -217,8 +215,8 @@ def work_line(work: Execution) -> str:
 
 def _findings(findings: Iterable[Finding], start_ns: int, paint: Painter) -> list[str]:
     out = [
-        f"  {paint('✗', _RED)} {(f.time_boottime_ns - start_ns) / 1e9:7.2f}s  {paint(f.kind, _BOLD)}  {printable(f.sentence)}  "
-        + paint(f"[{' '.join(f.evidence)}]", _DIM)
+        f"  {paint('✗', RED)} {(f.time_boottime_ns - start_ns) / 1e9:7.2f}s  {paint(f.kind, BOLD)}  {printable(f.sentence)}  "
+        + paint(f"[{' '.join(f.evidence)}]", DIM)
         for f in findings
     ]
     return out or ["  no findings"]

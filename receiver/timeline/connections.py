@@ -17,6 +17,7 @@ from receiver.events import ConnectionFlag, ConnectionStage, NameQuery, ProcessK
 
 CONNECTIONS = 65_536  # followed at a time; past it the one begun first is forgotten
 PEERS_PER_PROCESS = 64
+KEPT_MOMENTS = 8
 NAMES = 4096
 QUESTIONS = 4096
 AF_INET = 2
@@ -74,6 +75,13 @@ class Peer(msgspec.Struct, eq=False):
     released_after_ns: int = 0  # … for so long
     release_event: str = ""
     told: bool = False
+    longest_full_ns: int = 0
+    idle_ns: int = 0  # how long nothing had come when the last send began that was not acknowledged at once
+    quiet_ns: int = 0  # the longest time without a byte either way, as it was looked at
+    quiet: Fact | None = None
+    moments: tuple[Fact, ...] = ()  # what was remarkable: failures, resets, the longest waits; the last few
+    first: Fact | None = None
+    last: Fact | None = None
 
 
 class ConnectionTable:
@@ -90,6 +98,11 @@ class ConnectionTable:
         """What was asked when this address was the answer; empty when nobody asked."""
         return self._names.get(address, "")
 
+    @property
+    def names(self) -> dict[str, str]:
+        """By address, what was asked."""
+        return dict(self._names)
+
     def note(self, process: Process, fact: Fact) -> Link:
         """Applies one fact about one connection. Ends that were missed are not: the kernel tells every one."""
         key = (fact.process, fact.connection_id)
@@ -102,8 +115,13 @@ class ConnectionTable:
             link = Link(process, fact.connection_id, peer, fact.family, accepted, fact)
             if fact.stage in (ConnectionStage.CONNECTED, ConnectionStage.SAMPLED):
                 self._add(key, link)
-        link.last = fact
         peer_of = self.peer(process, link.peer)
+        if fact.unacknowledged_bytes and (fact is link.last or not link.last.unacknowledged_bytes) and peer_of is not None:
+            since = fact.last_receive_boottime_ns or fact.established_boottime_ns
+            peer_of.idle_ns = max(0, fact.last_send_boottime_ns - since) if since else 0
+        link.last = fact
+        if peer_of is not None:
+            peer_of.first, peer_of.last = peer_of.first or fact, fact
         if fact.stage in (ConnectionStage.CLOSED, ConnectionStage.FAILED):
             was_open = self._remove(key) is not None
             if peer_of is not None:
@@ -160,6 +178,12 @@ class ConnectionTable:
             found = process.peers[endpoint] = Peer(endpoint)
         return found
 
+    def remark(self, link: Link, fact: Fact) -> None:
+        """Keeps a fact that an investigation may ask for."""
+        peer = link.process.peers.get(link.peer)
+        if peer is not None:
+            peer.moments = (*peer.moments[1 - KEPT_MOMENTS :], fact)
+
     def asked(self, query: NameQuery) -> tuple[str, NameQuery | None]:
         """A question or an answer: the name, and for an answer its question. Addresses in an answer get that name."""
         name = name_in(query.labels)
@@ -190,6 +214,16 @@ class ConnectionTable:
             del self._questions[key]
             late.append(query)
         return late
+
+    @property
+    def questions(self) -> int:
+        """How many are open."""
+        return len(self._questions)
+
+    def unanswered_by(self, process: Process, before_ns: int) -> list[NameQuery]:
+        """Its open questions of before that; they are forgotten."""
+        found = [k for k, q in self._questions.items() if k[0] == process.key and q.time_boottime_ns <= before_ns]
+        return [self._questions.pop(k) for k in found]
 
     def forget_process(self, process: Process) -> None:
         """Its sockets may outlive it a little; nobody asks for them any more."""

@@ -39,6 +39,7 @@ class Version(msgspec.Struct, eq=False):
     execution: Execution | None
     began_ns: int
     evidence: str  # id of the event that shows the writing
+    opened: FileOpened | None = None  # that event
     state: State = State.IN_PROGRESS
     cause: str = ""  # why it is partial
     changed_ns: int = 0
@@ -74,6 +75,10 @@ class Use(msgspec.Struct, eq=False):
     version: Version | None = None
     told: bool = False  # that what it reads is not whole
     source: Version | None = None  # what was read, when some watched process had written it
+    source_state: str = ""  # of that, when it was opened first: in_progress while somebody else was writing it
+    cut: bool = False  # opened with O_TRUNC: whoever reads it loses what was there
+    opened: FileOpened | None = None  # the first opening …
+    closed: FileClosed | None = None  # … and the last close
 
     @property
     def state(self) -> str:
@@ -109,13 +114,16 @@ class FileTable:
             if len(process.files) >= USES_PER_PROCESS:
                 self.drops["too_many_files"] += 1
                 return None
-            use = process.files[key] = Use(key, event.path, first_ns=event.time_boottime_ns, size_at_open=event.size_bytes)
+            use = process.files[key] = Use(
+                key, event.path, first_ns=event.time_boottime_ns, size_at_open=event.size_bytes, opened=event
+            )
         mode = event.open_flags & os.O_ACCMODE
         use.open += 1
         use.reading |= mode in (os.O_RDONLY, os.O_RDWR)
         use.writing |= mode in (os.O_WRONLY, os.O_RDWR)
         use.inherited |= bool(event.opened_flags & OpenedFlag.INHERITED)
         use.append |= bool(event.open_flags & os.O_APPEND)
+        use.cut |= bool(event.open_flags & os.O_TRUNC) and use.writing
         use.path = event.path or use.path
         use.size_bytes = event.size_bytes
         use.last_ns = event.time_boottime_ns
@@ -133,7 +141,7 @@ class FileTable:
                 version.state = State.SUPERSEDED
             use.created |= fresh
             version = Version(
-                use.key, use.path, process, process.working_for(event.thread, event.path), event.time_boottime_ns, evidence
+                use.key, use.path, process, process.working_for(event.thread, event.path), event.time_boottime_ns, evidence, event
             )
             self._versions[use.key] = version
             if len(self._versions) > VERSIONS:
@@ -150,6 +158,7 @@ class FileTable:
         if version is None or version.writer is process:
             return None
         use.source = version
+        use.source_state = use.source_state or version.state.value
         if len(version.readers) < READERS_PER_VERSION:
             version.readers[process.key] = process
         return version
@@ -160,6 +169,7 @@ class FileTable:
         if use is None:
             return None
         use.open = max(0, use.open - 1)
+        use.closed = event
         use.read_bytes += event.read_bytes
         use.read_calls += event.read_calls
         use.written_bytes += event.written_bytes

@@ -19,19 +19,22 @@ KEPT_WAITS = 64
 _UNINTERRUPTIBLE = 2
 
 
+Point = tuple[int, int, str]  # boot ns, bytes, event id
+
+
 class Curve:
     """Growth of a value, in a bounded number of points: when there are too many, every second one goes and the step doubles.
-    Its peak is exact."""
+    Its peak is exact. Every point names the event that shows it."""
 
     __slots__ = ("_skip", "_step", "peak", "points")
 
     def __init__(self) -> None:
-        self.points: list[tuple[int, int]] = []  # (boot ns, bytes)
+        self.points: list[Point] = []
         self.peak = 0
         self._step = 1
         self._skip = 0
 
-    def add(self, at_ns: int, value: int) -> None:
+    def add(self, at_ns: int, value: int, event: str = "") -> None:
         self.peak = max(self.peak, value)
         if self.points and abs(value - self.points[-1][1]) * 64 < max(value, STEP_BYTES):
             return  # nothing that would show on a curve
@@ -39,7 +42,7 @@ class Curve:
         if self._skip < self._step:
             return
         self._skip = 0
-        self.points.append((at_ns, value))
+        self.points.append((at_ns, value, event))
         if len(self.points) > CURVE_POINTS:
             self.points = self.points[::2]
             self._step *= 2
@@ -48,10 +51,14 @@ class Curve:
 class Usage:
     """Of one watched process, from its samples."""
 
-    __slots__ = ("curve", "growth_told", "idle_since_ns", "last", "pressure", "recent", "told", "waits")
+    __slots__ = (
+        "curve", "first", "growth_told", "idle_since_ns", "last", "pressed_ns", "pressure", "recent", "spell", "told",
+        "waits", "worst",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.curve = Curve()
+        self.first: ProcessSample | None = None
         self.last: ProcessSample | None = None
         self.recent: tuple[tuple[int, int], ...] = ()  # (boot ns, resident bytes) at the last LOOKS looks
         self.pressure: dict[str, tuple[int, float]] = {}  # resource → (looks in a row, share of the last one)
@@ -59,11 +66,15 @@ class Usage:
         self.growth_told = False
         self.idle_since_ns = 0  # neither CPU nor bytes since then
         self.waits: dict[int, ThreadWait] = {}  # by thread, the latest
+        self.spell: Spell | None = None  # the longest time in which it did nothing
+        self.pressed_ns: dict[str, int] = {}  # resource → for how long it was short, all looks together
+        self.worst: dict[str, tuple[float, ProcessSample]] = {}  # resource → the largest share, and the look that shows it
 
     def add(self, sample: ProcessSample) -> None:
         """Works out what changed since the last look."""
         rss = resident(sample)
-        self.curve.add(sample.time_boottime_ns, rss)
+        self.curve.add(sample.time_boottime_ns, rss, f"{sample.cpu}-{sample.sequence}")
+        self.first = self.first or sample
         self.curve.peak = max(self.curve.peak, sample.peak_rss_bytes)
         self.recent = (*self.recent[1 - LOOKS :], (sample.time_boottime_ns, rss))
         last, self.last = self.last, sample
@@ -72,29 +83,68 @@ class Usage:
         interval = sample.time_boottime_ns - last.time_boottime_ns
         if interval <= 0:
             return
+        self.note_spell(sample.time_boottime_ns)
         worked = sample.cpu_runtime_ns - last.cpu_runtime_ns > interval // 500 or moved(sample) != moved(last)
         if worked:
             self.idle_since_ns = 0
             self.waits = {}
         elif not self.idle_since_ns:
             self.idle_since_ns = last.time_boottime_ns
-        self._press("cpu", _share(sample.run_delay_ns - last.run_delay_ns, interval * max(1, sample.running_threads)), 0.3)
+        running = interval * max(1, sample.running_threads)
         periods = sample.cpu_periods - last.cpu_periods
-        self._press("quota", (sample.throttled_periods - last.throttled_periods) / periods if periods > 0 else 0.0, 0.25)
-        self._press("memory", _share(sample.memory_stall_ns - last.memory_stall_ns, interval), 0.2)
-        self._press("disk", max(_share(sample.io_stall_ns - last.io_stall_ns, interval), 1.0 if sample.disk_threads else 0.0), 0.2)
+        throttled = (sample.throttled_periods - last.throttled_periods) / periods if periods > 0 else 0.0
+        stalled = _share(sample.io_stall_ns - last.io_stall_ns, interval)
+        self._press("cpu", _share(sample.run_delay_ns - last.run_delay_ns, running), 0.3, sample, interval)
+        self._press("quota", throttled, 0.25, sample, interval)
+        self._press("memory", _share(sample.memory_stall_ns - last.memory_stall_ns, interval), 0.2, sample, interval)
+        self._press("disk", max(stalled, 1.0 if sample.disk_threads else 0.0), 0.2, sample, interval)
+        self._press("faults", _faulting(last, sample, interval), 0.5, sample, interval)
 
-    def _press(self, resource: str, share: float, limit: float) -> None:
+    def note_spell(self, now_ns: int) -> None:
+        """The time without work that goes on now, if it is the longest so far."""
+        lasted = now_ns - self.idle_since_ns if self.idle_since_ns else 0
+        if lasted > (self.spell.ns if self.spell is not None else 0):
+            self.spell = Spell(self.idle_since_ns, lasted, tuple(self.waits.values()))
+
+    def _press(self, resource: str, share: float, limit: float, sample: ProcessSample, interval: int) -> None:
         if share < limit:
             self.pressure.pop(resource, None)
-        else:
-            self.pressure[resource] = (self.pressure.get(resource, (0, 0.0))[0] + 1, share)
+            return
+        self.pressure[resource] = (self.pressure.get(resource, (0, 0.0))[0] + 1, share)
+        self.pressed_ns[resource] = self.pressed_ns.get(resource, 0) + interval
+        if share > self.worst.get(resource, (0.0, None))[0]:
+            self.worst[resource] = (share, sample)
 
     def pressed(self) -> list[tuple[str, float]]:
         """Resources that were short at the last LOOKS looks, each told once."""
-        short = [(r, min(1.0, share)) for r, (looks, share) in self.pressure.items() if looks >= LOOKS and r not in self.told]
+        kept = [(r, held) for r, held in self.pressure.items() if r not in self.told and r != "faults"]
+        short = [(r, min(1.0, share)) for r, (looks, share) in kept if looks >= LOOKS]
         self.told += tuple(r for r, _ in short)
         return short
+
+
+class Spell(msgspec.Struct, frozen=True):
+    """A time in which a process neither computed nor moved a byte, and what its threads waited for."""
+
+    since_ns: int
+    ns: int
+    waits: tuple[ThreadWait, ...]
+
+
+_FAULTS_PER_SECOND = 200  # pages read back one by one
+_REREAD_SHARE = 0.25  # of the limit, read back in a second without a read(2)
+
+
+def _faulting(last: ProcessSample, sample: ProcessSample, interval: int) -> float:
+    """How hard pages of a full cgroup are read back again and again; 1.0 is hard. Reads by calls are no faults."""
+    if not sample.memory_limit_bytes or sample.memory_usage_bytes < 0.95 * sample.memory_limit_bytes:
+        return 0.0
+    seconds = interval / 1e9
+    faults = sample.major_faults - last.major_faults
+    mapped = (sample.read_bytes - last.read_bytes) - (sample.read_call_bytes - last.read_call_bytes)
+    if not faults:
+        return 0.0
+    return max(faults / seconds / _FAULTS_PER_SECOND, mapped / seconds / (_REREAD_SHARE * sample.memory_limit_bytes))
 
 
 def resident(sample: ProcessSample) -> int:
@@ -116,6 +166,10 @@ class Taker(msgspec.Struct, frozen=True):
     name: str
     growth_bytes: int
     cpu_ns: int
+    key: ProcessKey | None = None
+    rss_bytes: int = 0
+    points: tuple[Point, ...] = ()  # its memory over time
+    own: bool = False  # it does the same work
 
 
 class Neighbours:
@@ -138,7 +192,12 @@ class Neighbours:
 
     def top(self, now_ns: int, *, memory_cgroup_id: int = 0, by_cpu: bool = False) -> Taker | None:
         """Who took most in the last minute: memory of one cgroup, memory of the host, or CPU."""
-        best: Taker | None = None
+        found = self.all(now_ns, memory_cgroup_id=memory_cgroup_id)
+        return max(found, key=lambda t: t.cpu_ns if by_cpu else t.growth_bytes, default=None)
+
+    def all(self, now_ns: int, *, memory_cgroup_id: int = 0) -> list[Taker]:
+        """What each of them took in the last minute."""
+        out: list[Taker] = []
         for key, looks in self._looks.items():
             recent = [n for n in looks if now_ns - n.time_boottime_ns <= WINDOW_NS]
             if memory_cgroup_id:
@@ -146,10 +205,10 @@ class Neighbours:
             if not recent:
                 continue
             growth = sum(_signed(n.rss_growth_bytes) for n in recent)
-            taker = Taker(key.tgid, recent[-1].comm, growth, sum(n.cpu_ns for n in recent))
-            if best is None or (taker.cpu_ns > best.cpu_ns if by_cpu else taker.growth_bytes > best.growth_bytes):
-                best = taker
-        return best
+            points = tuple((n.time_boottime_ns, n.rss_bytes, f"{n.cpu}-{n.sequence}") for n in recent)
+            cpu_ns = sum(n.cpu_ns for n in recent)
+            out.append(Taker(key.tgid, recent[-1].comm, growth, cpu_ns, key, recent[-1].rss_bytes, points))
+        return out
 
 
 def _signed(value: int) -> int:

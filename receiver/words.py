@@ -6,7 +6,7 @@ import os
 
 from receiver.calls import call_name
 from receiver.detect.calls import error_name, subject_of
-from receiver.detect.deaths import mib, signal_name
+from receiver.detect.deaths import describe_end, mib, signal_name
 from receiver.events import (
     CallFailed,
     Connection,
@@ -32,7 +32,6 @@ from receiver.events import (
     Title,
     UnixConnected,
 )  # fmt: skip
-from receiver.show.details import describe_end
 from receiver.text import printable
 from receiver.timeline.connections import address_of, name_in
 from receiver.timeline.files import resolve

@@ -1,0 +1,376 @@
+"""What one execution left behind, kept until somebody asks why: its processes with all that is known of them.
+
+The tree forgets a process a second after its end. A case does not, within its bounds: it holds on to the values that the
+tree and the tables had of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from receiver.attribution.tree import Process
+from receiver.detect.deaths import Ending, ending, partition_of
+from receiver.detect.masked import Grade
+from receiver.events import CallFailed, Connection, Exit, FileChanged, NameQuery, OomKill, OpenFile, ProcessKey, Signal
+from receiver.timeline.connections import Peer
+from receiver.timeline.executions import Execution
+from receiver.timeline.files import Use
+from receiver.timeline.usage import Taker, Usage, moved, resident
+
+if TYPE_CHECKING:
+    from receiver.investigate.history import History
+
+CASES = 512  # open ones, and ended ones in which something went wrong
+ACTORS_PER_CASE = 4096  # past it, processes in which all was well are counted only
+ACTORS = 20_000  # of all cases: past it the case closed first goes
+KEPT_HOLES = 32
+DULL_NS = 10_000_000
+DYING_NS, DYING_BYTES = 30_000_000, 1 << 16  # what the end itself may cost
+
+
+class Actor(msgspec.Struct, frozen=True, eq=False):
+    """One process, as it was when it ended, or as it is now."""
+
+    key: ProcessKey
+    parent: ProcessKey | None
+    name: str
+    comm: str
+    executable: str
+    argv: tuple[str, ...]
+    uid: int
+    memory_cgroup: str
+    role: str
+    partition: str
+    execution: Execution
+    execs: int
+    exec_ns: int
+    parent_comm: str
+    exit: Exit | None
+    end: Ending
+    grade: Grade
+    signals: tuple[Signal, ...]
+    sibling_senders: tuple[ProcessKey, ...]
+    oom: OomKill | None
+    company: tuple[Taker, ...]
+    open_files: tuple[OpenFile, ...]
+    uses: tuple[Use, ...]
+    changes: tuple[FileChanged, ...]
+    calls: tuple[CallFailed, ...]
+    peers: tuple[Peer, ...]
+    name_failures: tuple[NameQuery, ...]
+    queues: tuple[Connection, ...]
+    usage: Usage | None
+    stdin_inode: int
+    stdout_inode: int
+    findings: tuple[str, ...]
+    folded: int
+    parent_threads: int  # of who forked it, when it was looked at last; 0: not known
+
+    @classmethod
+    def of(cls, process: Process) -> Actor:
+        assert process.execution is not None
+        parent = process.parent
+        return cls(
+            process.key, parent.key if parent is not None else None, process.name, process.comm, process.executable, process.argv,
+            process.uid, process.memory_cgroup, process.role, partition_of(process), process.execution, process.execs,
+            process.exec_ns, parent.comm if parent is not None else "", process.exit, ending(process), Grade(process.grade),
+            process.signals, process.sibling_senders, process.oom, process.company, process.open_files,
+            tuple(process.files.values()), process.changes, tuple(process.failed_calls.values()), tuple(process.peers.values()),
+            process.name_failures, tuple(process.queues.values()), process.usage, process.stdin_inode, process.stdout_inode, process.findings, process.folded,
+            _threads(parent),
+        )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        return self.key.tgid
+
+    @property
+    def who(self) -> str:
+        return f"{self.name} ({self.pid})"
+
+    @property
+    def start_ns(self) -> int:
+        return self.key.start_boottime_ns
+
+    @property
+    def end_ns(self) -> int:
+        """0 while it lives."""
+        return self.exit.time_boottime_ns if self.exit is not None else 0
+
+    @property
+    def failed(self) -> bool:
+        return self.exit is not None and self.end.failed
+
+    @property
+    def peak_bytes(self) -> int:
+        sampled = self.usage.curve.peak if self.usage is not None else 0
+        return max(sampled, self.exit.peak_rss_bytes if self.exit is not None else 0)
+
+    @property
+    def limit_bytes(self) -> int:
+        """Of the memory cgroup that bounds it; 0 when there is none, or it was never looked at."""
+        return self.usage.last.memory_limit_bytes if self.usage is not None and self.usage.last is not None else 0
+
+    @property
+    def rss_bytes(self) -> int:
+        return resident(self.usage.last) if self.usage is not None and self.usage.last is not None else 0
+
+    @property
+    def script(self) -> str:
+        """What an interpreter runs, else the program: what people call it by."""
+        rest = [a for a in self.argv[1:] if not a.startswith("-")]
+        return rest[0].rpartition("/")[2] if rest and self.name.startswith(("python", "bash", "sh", "java", "perl", "ruby")) else ""
+
+
+def _threads(parent: Process | None) -> int:
+    usage = parent.usage if parent is not None else None
+    return usage.last.threads if usage is not None and usage.last is not None else 0
+
+
+class Hole(msgspec.Struct, frozen=True):
+    """Events that were lost."""
+
+    at_ns: int
+    kind: str
+    reason: str
+    count: int
+
+
+class Step(msgspec.Struct, frozen=True):
+    """The wall clock moved by itself."""
+
+    at_ns: int
+    delta_ns: int
+
+
+class Case:
+    """The processes of one outermost execution, ended ones as they were then. Read by the causes; nothing in it changes."""
+
+    def __init__(
+        self, execution: Execution, actors: Iterable[Actor], now_ns: int, *, left_out: int = 0, holes: Iterable[Hole] = (),
+        steps: Iterable[Step] = (), blind: Iterable[str] = (), strangers: Iterable[Taker] = (), beside: Iterable[Execution] = (),
+        elsewhere: Callable[[ProcessKey], Actor | None] = lambda _: None, names: Mapping[str, str] | None = None,
+        history: History | None = None,
+    ) -> None:  # fmt: skip
+        self.execution = execution
+        self.actors = {a.key: a for a in sorted(actors, key=lambda a: (a.start_ns, a.pid))}
+        self.now_ns = now_ns
+        self.left_out = left_out
+        self.holes = tuple(holes)
+        self.steps = tuple(steps)
+        self.blind = tuple(blind)
+        self.strangers = tuple(strangers)
+        self.beside = tuple(beside)
+        self.elsewhere = elsewhere  # an actor of another case
+        self.names = names or {}  # what was asked, by the address that was answered
+        self.history = history
+
+    def __iter__(self) -> Iterator[Actor]:
+        return iter(self.actors.values())
+
+    def get(self, key: ProcessKey | None) -> Actor | None:
+        return (self.actors.get(key) or self.elsewhere(key)) if key is not None else None
+
+    def by_pid(self, pid: int, at_ns: int) -> Actor | None:
+        """Who had that pid then."""
+        found = [a for a in self if a.pid == pid and a.start_ns <= at_ns and (not a.end_ns or a.end_ns >= at_ns)]
+        return found[-1] if found else None
+
+    @cached_property
+    def _children(self) -> dict[ProcessKey, list[Actor]]:
+        out: dict[ProcessKey, list[Actor]] = {}
+        for actor in self:
+            if actor.parent is not None:
+                out.setdefault(actor.parent, []).append(actor)
+        return out
+
+    def children(self, actor: Actor) -> list[Actor]:
+        return self._children.get(actor.key, [])
+
+    def below(self, actor: Actor, limit: int = 1024) -> list[Actor]:
+        """All that it started, and what these started."""
+        out: list[Actor] = []
+        queue = list(self.children(actor))
+        while queue and len(out) < limit:
+            at = queue.pop()
+            out.append(at)
+            queue += self.children(at)
+        return out
+
+    def above(self, actor: Actor) -> list[Actor]:
+        """From the parent upwards."""
+        out: list[Actor] = []
+        at = self.get(actor.parent)
+        while at is not None and len(out) < 64 and at not in out:
+            out.append(at)
+            at = self.get(at.parent)
+        return out
+
+    def related(self, one: Actor, other: Actor) -> bool:
+        """One started the other, or both are workers of one pool: the same program by the same parent."""
+        if one is other or other in self.above(one) or one in self.above(other):
+            return True
+        return one.parent == other.parent and one.executable == other.executable and one.script == other.script
+
+    @cached_property
+    def root(self) -> Actor | None:
+        return self.actors.get(self.execution.root.key) or next(iter(self.actors.values()), None)
+
+    @cached_property
+    def end_ns(self) -> int:
+        return self.execution.end_ns if self.execution.closed else self.now_ns
+
+    @property
+    def seconds(self) -> float:
+        return max(0, self.end_ns - self.execution.start_ns) / 1e9
+
+    def at(self, time_ns: int) -> float:
+        """Seconds since the execution began."""
+        return (time_ns - self.execution.start_ns) / 1e9
+
+    @cached_property
+    def path(self) -> list[Actor]:
+        """From the root down to the process that failed first of those whose failures led to the root's; for a root that said
+        success, from the process whose failure was not told. Empty when nothing failed."""
+        root = self.root
+        if root is None:
+            return []
+        if root.failed:
+            return [root, *self._down(root)]
+        lost = [a for a in self if a.grade is Grade.LOST_WORK]
+        told = {f.process for f in self.execution.findings}
+        failed = lost or [a for a in self if a.grade is Grade.FAILED and a.key in told]
+        if not failed:
+            return []
+        first = failed[0]
+        return [first, *self._down(first)]
+
+    def _down(self, actor: Actor) -> list[Actor]:
+        out: list[Actor] = []
+        at = actor
+        for _ in range(32):
+            below = [c for c in self.children(at) if c.grade > Grade.ANSWER and (not at.end_ns or c.end_ns <= at.end_ns)]
+            if at.end.signal or not below:
+                break  # killed itself: its children's ends came of that
+            at = max(below, key=lambda c: (c.grade is Grade.LOST_WORK, c.end_ns))
+            out.append(at)
+        return out
+
+    @property
+    def origin(self) -> Actor | None:
+        return self.path[-1] if self.path else None
+
+
+class Casebook:
+    """Cases by outermost execution. Bounded; `drops` counts what was forgotten."""
+
+    def __init__(self) -> None:
+        self.drops: Counter[str] = Counter()
+        self.holes: tuple[Hole, ...] = ()
+        self.steps: tuple[Step, ...] = ()
+        self._cases: OrderedDict[int, dict[ProcessKey, Actor]] = OrderedDict()
+        self._executions: dict[int, Execution] = {}
+        self._left_out: Counter[int] = Counter()
+        self._count = 0
+        self._where: dict[ProcessKey, int] = {}
+
+    def ended(self, process: Process) -> None:
+        """Call when its findings and its grade are made, before it is forgotten."""
+        if process.execution is None:
+            return
+        outermost = process.execution.outermost
+        case = self._cases.get(id(outermost))
+        if case is None:
+            case = self._cases[id(outermost)] = {}
+            self._executions[id(outermost)] = outermost
+            while len(self._cases) > CASES:
+                self._forget(next(iter(self._cases)))
+        if _is_dull(process) and (len(case) >= ACTORS_PER_CASE or _is_short(process)) and process is not outermost.root:
+            self._left_out[id(outermost)] += 1
+            return
+        if len(case) >= 2 * ACTORS_PER_CASE:
+            self.drops["too_many_actors"] += 1
+            return
+        _close_spell(process)
+        self._count += process.key not in case
+        case[process.key] = Actor.of(process)
+        self._where[process.key] = id(outermost)
+        if self._count > ACTORS and len(self._cases) > 1:
+            self._forget(next(i for i in self._cases if i != id(outermost)))
+
+    def lost(self, at_ns: int, kind: str, reason: str, count: int) -> None:
+        self.holes = (*self.holes[1 - KEPT_HOLES :], Hole(at_ns, kind, reason, count))
+
+    def stepped(self, at_ns: int, delta_ns: int) -> None:
+        self.steps = (*self.steps[1 - KEPT_HOLES :], Step(at_ns, delta_ns))
+
+    def actor(self, key: ProcessKey) -> Actor | None:
+        case = self._cases.get(self._where.get(key, 0))
+        return case.get(key) if case is not None else None
+
+    def open(
+        self, execution: Execution, living: Iterable[Process], now_ns: int, *, blind: Iterable[str] = (),
+        strangers: Iterable[Taker] = (), beside: Iterable[Execution] = (), names: Mapping[str, str] | None = None,
+        history: History | None = None,
+    ) -> Case:  # fmt: skip
+        """The case as it stands now. `living`: processes that have not ended, of any execution."""
+        outermost = execution.outermost
+        actors = dict(self._cases.get(id(outermost), {}))
+        for process in living:
+            if process.exit is None and process.execution is not None and process.execution.outermost is outermost:
+                if process.usage is not None:
+                    process.usage.note_spell(now_ns)
+                actors[process.key] = Actor.of(process)
+        began = execution.start_ns
+        return Case(
+            outermost, actors.values(), now_ns, left_out=self._left_out[id(outermost)],
+            holes=[h for h in self.holes if h.at_ns >= began], steps=[s for s in self.steps if s.at_ns >= began], blind=blind,
+            strangers=strangers, beside=beside, elsewhere=self.actor, names=names, history=history,
+        )  # fmt: skip
+
+    def forget(self, execution: Execution) -> None:
+        """Nobody will ask for it any more."""
+        self._forget(id(execution))
+
+    def _forget(self, number: int) -> None:
+        case = self._cases.pop(number, None)
+        if case is None:
+            return
+        execution = self._executions.pop(number)
+        self.drops["forgotten_case"] += not execution.closed
+        self._left_out.pop(number, None)
+        self._count -= len(case)
+        for key in case:
+            self._where.pop(key, None)
+
+
+def _close_spell(process: Process) -> None:
+    """Looks at an idle process are told less and less: it did nothing to its end, if its sums are still what they were."""
+    usage, end = process.usage, process.exit
+    if usage is None or end is None or usage.last is None or not usage.idle_since_ns:
+        return
+    last = usage.last
+    lasted = end.time_boottime_ns - last.time_boottime_ns
+    worked = end.cpu_runtime_ns - last.cpu_runtime_ns > lasted // 200 + DYING_NS
+    if not worked and end.read_call_bytes + end.write_call_bytes - moved(last) < DYING_BYTES:
+        usage.note_spell(end.time_boottime_ns)
+
+
+def _is_dull(process: Process) -> bool:
+    """All was well, and nothing of it can matter to others."""
+    return (
+        not (process.exit is not None and process.exit.wait_status)
+        and not process.findings
+        and not process.signals
+        and not process.failed_calls
+    )
+
+
+def _is_short(process: Process) -> bool:
+    lived = process.exit.time_boottime_ns - process.key.start_boottime_ns if process.exit is not None else DULL_NS
+    return lived < DULL_NS and not process.files and not process.peers

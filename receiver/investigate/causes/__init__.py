@@ -1,0 +1,14 @@
+"""Every cause looks at a whole case and says whom it suspects, with its evidence. Order is of no consequence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from receiver.investigate.case import Case
+from receiver.investigate.causes import ends, files, kills, memory, network, waits, work
+from receiver.investigate.evidence import Suspicion
+
+Cause = Callable[[Case], Iterator[Suspicion]]
+CAUSES: tuple[Cause, ...] = tuple(
+    cause for module in (memory, kills, files, network, waits, ends, work) for cause in module.CAUSES
+)  # fmt: skip

@@ -1,0 +1,100 @@
+"""Questions that several causes ask of a case."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+
+from receiver.attribution.partitions import partition_of
+from receiver.detect.deaths import code_name, fatal_of, mib, signal_name
+from receiver.events import Signal
+from receiver.investigate.case import Actor, Case
+from receiver.investigate.evidence import SOME, Culprit, Evidence, Fact, fact, facts_of_use, supports
+from receiver.timeline.files import Use
+
+SECOND = 1_000_000_000
+_SHELLS = {"bash", "sh", "dash", "zsh", "ksh", "busybox", "timeout", "env", "nice", "sudo", "make", "xargs", "time"}
+LARGE = 3.0  # times the usual: what stands out
+
+
+def shells(actor: Actor) -> bool:
+    """A program that only starts others and hands on how they ended."""
+    return actor.name in _SHELLS
+
+
+def died_of(actor: Actor) -> Signal | None:
+    """The signal that it died of, or that its status 128 + n names."""
+    if actor.exit is None or not (actor.end.signal or actor.end.code > 128):
+        return None
+    return fatal_of(actor.signals, actor.key, actor.end)
+
+
+def sent_by_process(actor: Actor, event: Signal) -> bool:
+    """By kill(2) or its like, by somebody else."""
+    return event.code <= 0 and event.sender != actor.key
+
+
+def sender_culprit(event: Signal) -> Culprit:
+    name = event.sender_comm
+    return Culprit("process", name, event.sender.tgid, event.sender.start_boottime_ns, signal=signal_name(event.signal))
+
+
+def sender_text(event: Signal) -> str:
+    return f"{signal_name(event.signal)} ({code_name(event.code)}) from {event.sender_comm} ({event.sender.tgid}, uid {event.sender_uid})"
+
+
+def progress(actor: Actor, window_ns: int = 5 * SECOND) -> float | None:
+    """CPUs that it used in its last looks; None when it was looked at less than twice."""
+    usage = actor.usage
+    if usage is None or usage.last is None or usage.first is None or usage.last is usage.first:
+        return None
+    last = usage.last
+    if actor.exit is not None and actor.end_ns - last.time_boottime_ns < window_ns:
+        since, cpu = last.time_boottime_ns, actor.exit.cpu_runtime_ns - last.cpu_runtime_ns
+        if actor.end_ns - since >= SECOND // 4:
+            return max(0, cpu) / (actor.end_ns - since)
+    interval = last.time_boottime_ns - usage.first.time_boottime_ns
+    return max(0, last.cpu_runtime_ns - usage.first.cpu_runtime_ns) / interval if interval > 0 else None
+
+
+def idle_ns(actor: Actor, until_ns: int) -> int:
+    """For how long it had done nothing when that happened."""
+    spell = actor.usage.spell if actor.usage is not None else None
+    return spell.ns if spell is not None and spell.since_ns + spell.ns >= until_ns - 3 * SECOND else 0
+
+
+def partition_bytes(case: Case) -> dict[str, tuple[int, list[Use]]]:
+    """Bytes of input by partition, as large as its files are; each file once."""
+    seen: dict[tuple[int, int], tuple[str, Use]] = {}
+    for actor in case:
+        for use in actor.uses:
+            if use.reading and not use.writing and "=" in use.path and (found := partition_of(use.path)):
+                seen[use.key] = (found, use)
+    out: dict[str, tuple[int, list[Use]]] = {}
+    by_name: dict[str, list[Use]] = defaultdict(list)
+    for name, use in seen.values():
+        by_name[name].append(use)
+    for name, uses in by_name.items():
+        out[name] = (sum(max(u.size_at_open, u.size_bytes) for u in uses), uses)
+    return out
+
+
+def partition_share(case: Case, actor: Actor) -> list[Evidence]:
+    """Whether the partition in work is larger than the others that this run has read."""
+    sizes = partition_bytes(case)
+    if actor.partition not in sizes:
+        return []
+    size, uses = sizes[actor.partition]
+    others = [s for name, (s, _) in sizes.items() if name != actor.partition]
+    found: list[Fact] = [f for use in uses[:3] for f in facts_of_use(use)]
+    if not others:
+        return [Evidence("context", 0.0, f"It worked on {actor.partition}, {mib(size)}.", tuple(found))]
+    usual = statistics.median(others)
+    text = f"It worked on {actor.partition}: {mib(size)}, {size / max(1, usual):.1f} times the usual {mib(int(usual))}"
+    where = f" of {len(others)} other partitions of this run."
+    weight = SOME if size >= LARGE * usual else 0.0
+    return [supports(weight, text + where, found) if weight else Evidence("context", 0.0, text + where, tuple(found))]
+
+
+def signal_facts(actor: Actor, event: Signal) -> list[Fact]:
+    return [fact(event), *([fact(actor.exit)] if actor.exit is not None else [])]

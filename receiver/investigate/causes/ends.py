@@ -1,0 +1,220 @@
+"""How processes end by themselves: crashes, statuses that nobody passes on, programs that never start, limits."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections.abc import Iterator
+
+from receiver import semconv as sc
+from receiver.detect.calls import error_name, subject_of
+from receiver.detect.deaths import signal_name
+from receiver.detect.masked import Grade
+from receiver.events import CallKind
+from receiver.investigate.case import Actor, Case
+from receiver.investigate.causes.common import SECOND, died_of, shells
+from receiver.investigate.evidence import (
+    CLEAR,
+    SLIGHT,
+    SOME,
+    STRONG,
+    Culprit,
+    Fact,
+    Suspicion,
+    contradicts,
+    ends,
+    fact,
+    facts,
+    process_culprit,
+    supports,
+)
+
+_FAULTS = {signal.SIGSEGV: "crash.segv", signal.SIGBUS: "crash.segv", signal.SIGABRT: "crash.abort_ill", signal.SIGILL: "crash.abort_ill",
+           signal.SIGFPE: "crash.abort_ill"}  # fmt: skip
+_MANY_DEAD = 20
+LONG_NS = 100_000_000
+
+
+def crashes(case: Case) -> Iterator[Suspicion]:
+    """A fatal signal that the process raised itself, by a fault or by abort(3)."""
+    for actor in case:
+        event = died_of(actor)
+        if event is None or event.signal not in _FAULTS or not (event.sender == actor.key or event.code > 0):
+            continue
+        if actor.end.code > 128 and not actor.end.signal and shells(actor):
+            continue  # a shell hands on how its child ended
+        cause = _FAULTS[signal.Signals(event.signal)]
+        how = "a fault of its own" if event.code > 0 else "it sent the signal to itself"
+        text = f"{actor.who} died of {signal_name(event.signal)}: {how} (si_code {event.code})."
+        evidence = [supports(STRONG, text, [fact(event), *ends(actor)])]
+        if event.signal == signal.SIGBUS:
+            evidence.append(contradicts(SOME, "SIGBUS speaks of what is behind a mapping, not of the code.", [fact(event)]))
+        if any(c.call == CallKind.MEMORY and c.error == errno.ENOMEM for c in actor.calls):
+            evidence.append(contradicts(SOME, "It had been refused memory before.", facts(*actor.calls[:1])))
+        summary = f"{actor.who} crashed with {signal_name(event.signal)}."
+        yield Suspicion(cause, process_culprit(actor), summary, tuple(evidence), actor.key, event.time_boottime_ns)
+
+
+def masked(case: Case) -> Iterator[Suspicion]:
+    """The deepest failure below a parent that ended with 0."""
+    told = {f.process for f in case.execution.findings if f.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH}
+    for actor in case:
+        parent = case.get(actor.parent)
+        if actor.grade < Grade.FAILED or actor.exit is None or parent is None or parent.exit is None or parent.end.code != 0:
+            continue
+        below = [c for c in case.children(actor) if c.grade > Grade.ANSWER]
+        if (below and not shells(actor)) or _repeated(case, actor) or _answered(actor):
+            continue
+        deepest = below[-1] if below else actor
+        text = f"{deepest.who} ended with {deepest.end.error}; {parent.who}, which had started it, ended with status 0."
+        evidence = [supports(CLEAR, text, [*ends(deepest), *ends(parent)])]
+        if not case.execution.root_failed and case.root is not None:
+            evidence.append(supports(SOME, "The task was reported as a success.", ends(case.root)))
+        reader = _piped_to(case, actor)
+        if reader is not None:
+            text = f"Its output went through a pipe to {reader.who}, which ended well: a pipeline's status is the last one's."
+            evidence.append(supports(SOME, text, ends(reader)))
+        if actor.grade is Grade.LOST_WORK:
+            evidence.append(supports(SLIGHT, "Its work was not done.", ends(actor)))
+        elif actor.execs and actor.end_ns - actor.start_ns > LONG_NS:
+            evidence.append(supports(SLIGHT, "It had worked for a while: that was no question.", ends(actor)))
+        summary = f"{deepest.who} failed ({deepest.end.error}) and {parent.who} reported success all the same."
+        silent = case.execution.masked or bool({deepest.key, actor.key} & told)
+        yield Suspicion("proc.exit_masked", process_culprit(parent), summary, tuple(evidence), deepest.key, actor.end_ns, silent)
+
+
+def _repeated(case: Case, actor: Actor) -> bool:
+    """The same command succeeded later: a retry."""
+    parent = case.get(actor.parent)
+    siblings = case.children(parent) if parent is not None else []
+    return any(s.argv == actor.argv and s.start_ns > actor.start_ns and s.exit is not None and not s.failed for s in siblings)
+
+
+def _answered(actor: Actor) -> bool:
+    """A script's own helper that it stopped, or a question that was answered with 1 in no time."""
+    return actor.grade is Grade.STOPPED or (
+        actor.end.code == 1 and actor.end_ns - actor.start_ns < 20_000_000 and bool(actor.execs)
+    )
+
+
+def _piped_to(case: Case, actor: Actor) -> Actor | None:
+    for other in case.children(case.get(actor.parent)) if case.get(actor.parent) is not None else ():  # type: ignore[arg-type]
+        if other is not actor and other.stdin_inode and other.stdin_inode == actor.stdout_inode and not other.failed:
+            return other
+    return None
+
+
+def pipes(case: Case) -> Iterator[Suspicion]:
+    """SIGPIPE: the reader had enough. Blame the reader if it failed."""
+    for actor in case:
+        event = died_of(actor)
+        epipe = [c for c in actor.calls if c.error == errno.EPIPE]
+        if not (event is not None and event.signal == signal.SIGPIPE) and not (epipe and actor.failed and not actor.end.signal):
+            continue
+        if event is not None and not actor.end.signal and shells(actor) and case.children(actor):
+            continue
+        reader = next((a for a in case if a is not actor and a.stdin_inode and a.stdin_inode == actor.stdout_inode), None)
+        text = f"{actor.who} died of SIGPIPE: nobody read its output any more." if event is not None else f"{actor.who} got EPIPE."
+        evidence = [supports(CLEAR + SLIGHT, text, [*facts(event, *epipe[:1]), *ends(actor)])]
+        if reader is not None and reader.failed:
+            evidence.append(contradicts(STRONG, f"Its reader {reader.who} had failed with {reader.end.error}.", ends(reader)))
+        elif reader is not None:
+            evidence.append(supports(CLEAR, f"Its reader {reader.who} had left with status 0: it had enough.", ends(reader)))
+        summary = f"{actor.who} was ended by SIGPIPE: {reader.who if reader is not None else 'its reader'} had read enough."
+        culprit = process_culprit(actor)
+        yield Suspicion("proc.sigpipe", culprit, summary, tuple(evidence), actor.key, actor.end_ns)
+
+
+def interpreters(case: Case) -> Iterator[Suspicion]:
+    """126 and 127, or an exec that failed and was not made good."""
+    for actor in case:
+        if not actor.failed or actor.end.signal:
+            continue
+        kinds = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.E2BIG)
+        below = [a for a in (actor, *case.children(actor)) if a.end_ns and a.end_ns <= actor.end_ns]
+        calls = [
+            (a, c)
+            for a in below
+            for c in a.calls
+            if c.call == CallKind.EXEC and c.error in kinds and c.last_boottime_ns > a.exec_ns
+        ]
+        told = actor.end.code in (126, 127)
+        if not told and not (calls and actor.end_ns - calls[-1][1].last_boottime_ns < SECOND):
+            continue
+        if told and any(c.end.code == actor.end.code for c in case.children(actor)) and not calls:
+            continue  # handed on by a shell; the child tells
+        evidence = []
+        parent = case.get(actor.parent)
+        forked = parent is not None and not actor.execs and parent.end.code == actor.end.code
+        culprit = process_culprit(parent if forked and parent is not None else actor)
+        what = ""
+        if told:
+            word = "not found" if actor.end.code == 127 else "found, and could not be run"
+            evidence.append(supports(CLEAR, f"{actor.who} ended with {actor.end.code}: a command was {word}.", ends(actor)))
+        if calls:
+            _, call = calls[-1]
+            what = subject_of(call)
+            text = f"exec of {what} failed with {error_name(call.error)}."
+            evidence.append(supports(CLEAR + SLIGHT, text, facts(call)))
+            culprit = Culprit("file", path=what)
+        summary = f"{actor.who} could not start {what or 'a program'}."
+        yield Suspicion("proc.interpreter", culprit, summary, tuple(evidence), actor.key, actor.end_ns)
+
+
+def limits(case: Case) -> Iterator[Suspicion]:
+    """EMFILE; EAGAIN of clone, by a limit or because ended children were never reaped."""
+    for actor in case:
+        files = [c for c in actor.calls if c.error in (errno.EMFILE, errno.ENFILE)]
+        if files:
+            look = actor.usage.last if actor.usage is not None else None
+            limit = f" of {look.descriptor_max}" if look is not None and look.descriptor_max else ""
+            text = f"{actor.who} got {error_name(files[0].error)} {files[0].failures} times: no descriptor{limit} was left."
+            evidence = [supports(STRONG, text, facts(*files[:2]))]
+            if actor.failed:
+                evidence.append(supports(SLIGHT, f"It ended with {actor.end.error}.", ends(actor)))
+            kinds = _held(actor)
+            if kinds:
+                evidence.append(supports(SLIGHT, kinds, facts(*(p.last for p in actor.peers[:1]))))
+            summary = f"{actor.who} had no file descriptor left{limit}."
+            yield Suspicion(
+                "lim.emfile", process_culprit(actor), summary, tuple(evidence), actor.key, files[0].first_boottime_ns, silent=True
+            )
+        clones = [c for c in actor.calls if c.call == CallKind.CLONE and c.error in (errno.EAGAIN, errno.ENOMEM)]
+        if clones:
+            yield _pids(case, actor, clones[0].first_boottime_ns, facts(*clones[:2]))
+
+
+def _held(actor: Actor) -> str:
+    """What the descriptors are, as far as it shows."""
+    sockets, files = sum(p.open for p in actor.peers), sum(u.open for u in actor.uses)
+    if not sockets and not files:
+        return ""
+    return f"It had {sockets} connections and {files} files open."
+
+
+def _pids(case: Case, actor: Actor, at_ns: int, shown: tuple[Fact, ...]) -> Suspicion:
+    """By who has most living children or threads; or by who left its ended children unreaped."""
+    here = [a for a in case if a.start_ns <= at_ns and (not a.end_ns or a.end_ns >= at_ns)]
+    dead = {a.key: a.folded + sum(1 for c in case.children(a) if c.end_ns and c.end_ns < at_ns) for a in here}
+    living = {a.key: sum(1 for c in case.children(a) if c in here) for a in here}
+    evidence = [supports(STRONG, f"{actor.who}: no process or thread could be made (EAGAIN).", shown)]
+    holder = max(here, key=lambda a: (dead[a.key], -a.pid), default=actor)
+    if dead.get(holder.key, 0) >= _MANY_DEAD and dead[holder.key] > 2 * len(here):
+        number = dead[holder.key]
+        text = f"{number} children of {holder.who} had ended by then, and only {len(here)} processes lived: nobody reaped them."
+        evidence.append(supports(CLEAR, text, [*ends(holder), *shown]))
+        summary = f"{holder.who} left {number} ended children unreaped, until no process could be made."
+        return Suspicion("proc.zombies", process_culprit(holder), summary, tuple(evidence), actor.key, at_ns, silent=True)
+    counts = {a.key: max(living[a.key], _threads(a)) for a in here}
+    most = max(here, key=lambda a: (counts[a.key], -a.pid), default=actor)
+    text = f"{most.who} had {counts.get(most.key, 0)} processes or threads."
+    evidence.append(supports(SLIGHT, text, ends(most) or shown))
+    summary = f"A limit on processes was reached: {most.who} had {counts.get(most.key, 0)} of them."
+    return Suspicion("lim.pids", process_culprit(most), summary, tuple(evidence), actor.key, at_ns, silent=True)
+
+
+def _threads(actor: Actor) -> int:
+    return actor.usage.last.threads if actor.usage is not None and actor.usage.last is not None else 0
+
+
+CAUSES = (crashes, masked, pipes, interpreters, limits)

@@ -1,0 +1,483 @@
+"""What happened to a file, and to whoever reads it."""
+
+from __future__ import annotations
+
+import errno
+import re
+import signal
+from collections import defaultdict
+from collections.abc import Iterator
+
+import msgspec
+
+from receiver.detect.calls import error_name, subject_of
+from receiver.detect.deaths import mib
+from receiver.events import CallFailed, CallKind, FileChanged, FileOperation
+from receiver.investigate.case import Actor, Case
+from receiver.investigate.causes.common import SECOND, died_of, sender_culprit, sender_text, sent_by_process
+from receiver.investigate.evidence import (
+    CLEAR,
+    SLIGHT,
+    SOME,
+    STRONG,
+    Culprit,
+    Evidence,
+    Fact,
+    Suspicion,
+    context,
+    contradicts,
+    ends,
+    fact,
+    facts,
+    facts_of_use,
+    file_culprit,
+    process_culprit,
+    supports,
+)
+from receiver.timeline.files import FileKey, State, Use, Version, resolve
+
+UNINTERRUPTIBLE = 2  # TASK_UNINTERRUPTIBLE, include/linux/sched.h
+_LOGS = (".log", ".out", ".err", ".lock", ".pid", ".wal", "-journal", "-wal", "-shm", ".lck")
+_DIGITS = re.compile(r"\d+")
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+Pair = tuple[Actor, Use]
+
+
+def _is_data(path: str) -> bool:
+    return not path.endswith(_LOGS) and not path.startswith(("/proc/", "/sys/", "/dev/"))
+
+
+def _readers(case: Case) -> dict[FileKey, list[Pair]]:
+    out: dict[FileKey, list[Pair]] = defaultdict(list)
+    for actor in case:
+        for use in actor.uses:
+            if use.reading and not use.writing and _is_data(use.path):
+                out[use.key].append((actor, use))
+    return out
+
+
+def _writers(case: Case) -> dict[FileKey, list[Pair]]:
+    out: dict[FileKey, list[Pair]] = defaultdict(list)
+    for actor in case:
+        for use in actor.uses:
+            if use.writing and use.written_bytes and _is_data(use.path):
+                out[use.key].append((actor, use))
+    return out
+
+
+def truncated(case: Case) -> Iterator[Suspicion]:
+    """A version that its writer left half written, and who read it afterwards."""
+    versions: dict[int, tuple[Version, list[Pair]]] = {}
+    for actor in case:
+        for use in actor.uses:
+            if use.writing and use.version is not None and use.version.state is State.PARTIAL:
+                versions.setdefault(id(use.version), (use.version, []))
+            source = use.source
+            if (
+                source is not None
+                and source.state in (State.PARTIAL, State.SUPERSEDED)
+                and source.cause
+                and use.reading
+                and use.first_ns >= source.changed_ns
+            ):
+                versions.setdefault(id(source), (source, []))[1].append((actor, use))
+    for version, readers in versions.values():
+        if _is_data(version.path) and not version.deleted:
+            yield _torn(case, version, readers)
+
+
+def _torn(case: Case, version: Version, readers: list[Pair]) -> Suspicion:
+    writer = case.get(version.writer.key)
+    evidence: list[Evidence] = []
+    left = next((f for f in (writer.open_files if writer is not None else ()) if (f.device, f.inode) == version.key), None)
+    event = died_of(writer) if writer is not None else None
+    how = f"was ended ({version.cause})" if version.cause else "was ended"
+    size = left.position_bytes if left is not None else version.written_bytes
+    text = f"{version.writer.name} ({version.writer.key.tgid}) {how} while it had {version.path} open for writing at byte {size}."
+    shown = [*facts(left, version.opened), *(ends(writer) if writer is not None else ())]
+    evidence.append(supports(CLEAR, text, shown))
+    sender = None
+    if event is not None and writer is not None and sent_by_process(writer, event):
+        evidence.append(supports(SOME, f"{sender_text(event)} ended it.", [fact(event)]))
+        sender = sender_culprit(event)
+    for reader, use in readers[:3]:
+        later = (use.first_ns - (version.changed_ns or version.began_ns)) / 1e9
+        text = f"{reader.who} read the same inode {later:.1f} s later: {mib(use.read_bytes)} of it."
+        evidence.append(supports(CLEAR, text, facts_of_use(use)))
+        if reader.failed:
+            text = f"{reader.who} then failed with {reader.end.error}: what it checks or parses ended early."
+            evidence.append(supports(SOME, text, ends(reader)))
+    if version.cause in ("enospc", "edquot", "eio"):
+        evidence.append(contradicts(CLEAR, "It is incomplete because a write failed.", facts(version.opened)))
+    if not readers:
+        evidence.append(contradicts(SOME, "Nobody has read it since.", facts(version.opened)))
+    who = f"; {readers[0][0].who} read it as if it were whole" if readers else ""
+    summary = f"{version.path} ends at byte {size}: its writer {version.writer.name} ({version.writer.key.tgid}) {how}{who}."
+    culprit = Culprit("file", path=version.path, inode=version.key[1], device=version.key[0], sender=sender)
+    subject = readers[0][0].key if readers else version.writer.key
+    at = version.changed_ns or version.began_ns
+    return Suspicion("fs.truncated", culprit, summary, tuple(evidence), subject, at, silent=bool(readers))
+
+
+def read_early(case: Case) -> Iterator[Suspicion]:
+    """A reader that was done before the writer was, and so got less than there is now."""
+    writers = _writers(case)
+    for key, readers in _readers(case).items():
+        for reader, use in readers:
+            for writer, wrote in writers.get(key, ()):
+                done = use.closed.time_boottime_ns if use.closed is not None else use.last_ns
+                began, until = wrote.first_ns, max(wrote.last_ns, wrote.closed.time_boottime_ns if wrote.closed is not None else 0)
+                overlaps = began <= use.first_ns and done < until
+                if not overlaps or writer is reader or reader in case.below(writer) or not (use.read_bytes or use.size_at_open):
+                    continue
+                whole = max(wrote.size_bytes, wrote.written_bytes)
+                if use.read_bytes >= whole or wrote.append or wrote.inherited:
+                    continue
+                text = f"{reader.who} opened it and was done {(until - done) / 1e9:.1f} s before {writer.who} closed it."
+                evidence = [supports(STRONG, text, [*facts_of_use(use), *facts_of_use(wrote)])]
+                text = f"It got {mib(use.read_bytes)} of {mib(whole)}."
+                evidence.append(supports(SOME, text, facts_of_use(use)))
+                if writer.end.signal or writer.failed:
+                    text = f"The writer ended with {writer.end.error} afterwards: it was alive when the file was read."
+                    evidence.append(context(text, ends(writer)))
+                summary = f"{reader.who} read {use.path} while {writer.who} was still writing it."
+                yield Suspicion(
+                    "fs.read_early", file_culprit(wrote), summary, tuple(evidence), reader.key, use.first_ns, silent=True
+                )
+                break
+
+
+def full(case: Case) -> Iterator[Suspicion]:
+    """ENOSPC and EDQUOT: space, inodes or quota; and who wrote most there."""
+    for actor in case:
+        calls = [c for c in actor.calls if c.error in (errno.ENOSPC, errno.EDQUOT) and not c.path.startswith("/dev/shm/")]  # noqa: S108
+        if not calls:
+            continue
+        creates = [c for c in calls if c.call in (CallKind.OPEN, CallKind.CHANGE)]
+        writes = [c for c in calls if c.call in (CallKind.WRITE, CallKind.SYNC) or c.call == CallKind.OTHER]
+        first = calls[0]
+        what = subject_of(first)
+        base = [supports(STRONG, f"{actor.who}: {error_name(first.error)} on {what or 'a file'}.", facts(*calls[:3]))]
+        if actor.failed:
+            base.append(supports(SLIGHT, f"It then ended with {actor.end.error}.", ends(actor)))
+        quota = any(c.error == errno.EDQUOT for c in calls) or (creates and not writes and not _writes_failed(case))
+        device, filler = _filler(case, actor, what)
+        if quota:
+            made = _made(case, what)
+            text = "Files could not be made, and no write failed for want of space."
+            evidence = [*base, supports(CLEAR, text, facts(*creates[:2]))]
+            if made is not None:
+                culprit, number = made, sum(1 for u in made.uses if u.created)
+                evidence.append(supports(SLIGHT, f"{made.who} made {number} files there.", ends(made)))
+                yield Suspicion(
+                    "fs.inodes_quota", process_culprit(culprit), f"No inode or quota was left for {what}; {made.who} made most files there.",
+                    tuple(evidence), actor.key, first.first_boottime_ns, silent=True,
+                )  # fmt: skip
+            else:
+                summary = f"No inode or quota was left for {what}."
+                yield Suspicion(
+                    "fs.inodes_quota",
+                    Culprit("file", path=what),
+                    summary,
+                    tuple(evidence),
+                    actor.key,
+                    first.first_boottime_ns,
+                    silent=True,
+                )
+            continue
+        yield _enospc(actor, first, what, base, device, filler)
+
+
+def _enospc(
+    actor: Actor, first: CallFailed, what: str, base: list[Evidence], device: int, filler: tuple[Actor, int, Use] | None
+) -> Suspicion:
+    culprit, by = Culprit("file", path=what, device=device), ""
+    evidence = list(base)
+    if filler is not None:
+        who, wrote, use = filler
+        culprit, by = process_culprit(who), f"; {who.who} had written most there: {mib(wrote)}"
+        text = f"{who.who} wrote {mib(wrote)} to that file system, {use.path} among it."
+        evidence.append(supports(SOME, text, facts_of_use(use)))
+    summary = f"The file system of {what or 'a file'} was full when {actor.who} wrote to it{by}."
+    return Suspicion("fs.enospc", culprit, summary, tuple(evidence), actor.key, first.first_boottime_ns, silent=True)
+
+
+def _writes_failed(case: Case) -> bool:
+    return any(c.error == errno.ENOSPC and c.call in (CallKind.WRITE, CallKind.SYNC) for a in case for c in a.calls)
+
+
+def _device_of(case: Case, path: str) -> int:
+    """Of the file, else of what stands nearest to it."""
+    best, length = 0, 0
+    for actor in case:
+        for use in actor.uses:
+            common = len(_common(use.path, path))
+            if use.path == path:
+                return use.key[0]
+            if common > length and use.writing:
+                best, length = use.key[0], common
+    return best
+
+
+def _common(one: str, other: str) -> str:
+    parts: list[str] = []
+    for a, b in zip(one.split("/"), other.split("/"), strict=False):
+        if a != b:
+            break
+        parts.append(a)
+    return "/".join(parts)
+
+
+def _filler(case: Case, victim: Actor, path: str) -> tuple[int, tuple[Actor, int, Use] | None]:
+    device = _device_of(case, path)
+    by: dict[Actor, tuple[int, Use]] = {}
+    for actor in case:
+        for use in actor.uses:
+            if use.writing and use.key[0] == device and use.written_bytes and not use.inherited:
+                total, largest = by.get(actor, (0, use))
+                by[actor] = (total + use.written_bytes, max(use, largest, key=lambda u: u.written_bytes))
+    if not by:
+        return device, None
+    who = max(by, key=lambda a: (by[a][0], a is not victim))
+    return device, (who, *by[who])
+
+
+def _made(case: Case, path: str) -> Actor | None:
+    device = _device_of(case, path)
+    counts = {a: sum(1 for u in a.uses if u.created and u.key[0] == device) for a in case}
+    counts = {a: n + (a.folded and 0) for a, n in counts.items() if n}
+    return max(counts, key=lambda a: (counts[a], a.pid)) if counts else None
+
+
+def locks(case: Case) -> Iterator[Suspicion]:
+    """A lock that was refused, with its holder; or a lock file that a killed process left behind."""
+    for actor in case:
+        calls = [c for c in actor.calls if c.call == CallKind.LOCK and c.error in (errno.EAGAIN, errno.EACCES)]
+        if calls and (actor.failed or calls[0].failures >= 16):
+            call = calls[-1]
+            what = subject_of(call)
+            evidence = [supports(CLEAR, f"{actor.who} was refused a lock on {what or 'a file'}.", facts(*calls[:2]))]
+            culprit = Culprit("file", path=what)
+            if call.holder.tgid:
+                holder = case.by_pid(call.holder.tgid, call.first_boottime_ns)
+                name = holder.who if holder is not None else f"process {call.holder.tgid}"
+                evidence.append(supports(CLEAR, f"{name} held it.", [fact(call)]))
+                culprit = process_culprit(holder) if holder is not None else Culprit("process", pid=call.holder.tgid, path=what)
+            if actor.failed:
+                evidence.append(supports(SOME, f"It ended with {actor.end.error} after that.", ends(actor)))
+            summary = f"{actor.who} could not lock {what or 'a file'}: {culprit.name or 'process'} ({culprit.pid}) held the lock."
+            yield Suspicion("fs.lock", culprit, summary, tuple(evidence), actor.key, call.first_boottime_ns)
+        yield from _stale_lock(case, actor)
+
+
+def _stale_lock(case: Case, actor: Actor) -> Iterator[Suspicion]:
+    """It saw a lock file of somebody who is dead, and gave up."""
+    if not actor.failed or actor.end.signal:
+        return
+    for use in actor.uses:
+        if not (use.reading and not use.writing and re.search(r"(?i)(^|[./_-])(lock|lck|locks)([./]|$)", use.path)):
+            continue
+        maker = case.get(use.source.writer.key) if use.source is not None else None
+        if use.source is not None and maker is not None and (maker.end.signal or maker.failed):
+            text = f"{use.path} was made by {maker.who}, which ended with {maker.end.error} and did not remove it."
+            evidence = [supports(STRONG, text, [*facts_of_use(use), *ends(maker)])]
+            evidence.append(supports(SOME, f"{actor.who} read it and gave up with {actor.end.error}.", ends(actor)))
+            summary = f"{actor.who} gave up because of the lock file {use.path} that {maker.who} had left behind."
+            yield Suspicion("fs.lock", file_culprit(use), summary, tuple(evidence), actor.key, use.first_ns)
+
+
+def denied(case: Case) -> Iterator[Suspicion]:
+    """EACCES, EPERM, EROFS on a path, by a process that then failed."""
+    for actor in case:
+        kinds = (CallKind.OPEN, CallKind.CHANGE, CallKind.WRITE, CallKind.OTHER)
+        calls = [c for c in actor.calls if c.error in _DENIED and c.call in kinds and c.path]
+        if not calls or not actor.failed or actor.end.signal:
+            continue
+        call = max(calls, key=lambda c: c.last_boottime_ns)
+        path = subject_of(call)
+        text = f"{actor.who}, as uid {actor.uid}, got {error_name(call.error)} on {path}."
+        evidence = [supports(CLEAR + SLIGHT, text, facts(call))]
+        soon = actor.end_ns - call.last_boottime_ns
+        if soon < 2 * SECOND:
+            text = f"It ended with {actor.end.error} {soon / 1e9:.2f} s later."
+            evidence.append(supports(SOME if soon < SECOND else SLIGHT, text, ends(actor)))
+        culprit, by = Culprit("file", path=path), ""
+        if maker := _maker(case, path):
+            who, change = maker
+            by = f"; {who.who} (uid {who.uid}) had made or changed it"
+            evidence.append(supports(SOME, f"{who.who}, as uid {who.uid}, made or changed it.", facts(change)))
+            culprit = Culprit("file", path=path, sender=process_culprit(who))
+        summary = f"{actor.who} (uid {actor.uid}) may not use {path} ({error_name(call.error)}){by}."
+        yield Suspicion("fs.eacces", culprit, summary, tuple(evidence), actor.key, call.first_boottime_ns)
+
+
+def _maker(case: Case, path: str) -> tuple[Actor, FileChanged] | None:
+    kinds = (FileOperation.MKDIR, FileOperation.CHMOD, FileOperation.CHOWN)
+    found = [
+        (a, c) for a in case for c in a.changes
+        if c.operation in kinds and path.startswith(resolve(c.directory, c.path))
+    ]  # fmt: skip
+    return max(found, key=lambda pair: pair[1].time_boottime_ns, default=None)
+
+
+def two_writers(case: Case) -> Iterator[Suspicion]:
+    """Two processes wrote one file while both had it open, each by an opening of its own."""
+    for writers in _writers(case).values():
+        own = [(a, u) for a, u in writers if not u.inherited and not u.append]
+        for index, (one, first) in enumerate(own):
+            other = next(((a, u) for a, u in own[index + 1 :] if (_overlap(one, first, a, u) and not case.related(one, a))
+                          or (a is not one and _overlap(one, first, a, u) and one.parent == a.parent)), None)  # fmt: skip
+            if other is None:
+                continue
+            late, second = other
+            text = f"{one.who} and {late.who} had it open for writing at the same time."
+            shown = [*facts_of_use(first), *facts_of_use(second)]
+            evidence = [supports(STRONG, text, shown)]
+            text = f"They wrote {mib(first.written_bytes)} and {mib(second.written_bytes)}; {mib(second.size_bytes)} are there."
+            evidence.append(supports(SLIGHT, text, shown))
+            if first.cut or second.cut:
+                evidence.append(supports(SLIGHT, "One of them cut what the other had written.", shown))
+            summary = f"{one.who} and {late.who} wrote {second.path} at the same time."
+            yield Suspicion(
+                "fs.concurrent_writers", file_culprit(second), summary, tuple(evidence), late.key, second.first_ns, silent=True
+            )
+            break
+
+
+def _overlap(one: Actor, first: Use, other: Actor, second: Use) -> bool:
+    until = first.closed.time_boottime_ns if first.closed is not None and not first.open else one.end_ns or 1 << 62
+    also = second.closed.time_boottime_ns if second.closed is not None and not second.open else other.end_ns or 1 << 62
+    return first.first_ns < also and second.first_ns < until
+
+
+class _Stroke(msgspec.Struct, frozen=True, eq=False):
+    """Something that takes away what a reader has not read yet."""
+
+    actor: Actor
+    at_ns: int
+    what: str
+    shown: tuple[Fact, ...]
+
+
+def _strokes(case: Case) -> tuple[dict[FileKey, list[_Stroke]], dict[str, list[_Stroke]]]:
+    """By file, for what was cut; by path, for what was replaced or removed."""
+    by_key: dict[FileKey, list[_Stroke]] = defaultdict(list)
+    by_path: dict[str, list[_Stroke]] = defaultdict(list)
+    for actor in case:
+        for use in actor.uses:
+            if use.writing and (use.cut or not use.size_at_open):
+                by_key[use.key].append(_Stroke(actor, use.first_ns, "cut", facts_of_use(use)))
+        for change in actor.changes:
+            old, shown, at = resolve(change.directory, change.path), (fact(change),), change.time_boottime_ns
+            match change.operation:
+                case FileOperation.TRUNCATE:
+                    by_path[old].append(_Stroke(actor, at, "cut", shown))
+                case FileOperation.UNLINK:
+                    by_path[old].append(_Stroke(actor, at, "removed", shown))
+                case FileOperation.RENAME:
+                    by_path[old].append(_Stroke(actor, at, "moved", shown))
+                    new = resolve(change.new_directory, change.new_path)
+                    by_path[new].append(_Stroke(actor, at, "replaced", shown))
+    return by_key, by_path
+
+
+def replaced(case: Case) -> Iterator[Suspicion]:
+    """A reader had the file open when somebody else cut, deleted or replaced it; it then died or failed."""
+    by_key, by_path = _strokes(case)
+    for key, readers in _readers(case).items():
+        for reader, use in readers:
+            bus = reader.end.signal == signal.SIGBUS
+            if not (bus or reader.failed) or not use.size_at_open:
+                continue
+            done = use.closed.time_boottime_ns if use.closed is not None and not use.open else reader.end_ns or case.now_ns
+            strokes = [*by_key.get(key, ()), *by_path.get(use.path, ())]
+            hit = next((h for h in strokes if h.actor is not reader and use.first_ns < h.at_ns <= done), None)
+            if hit is None:
+                continue
+            who = hit.actor
+            text = f"{who.who} {hit.what} {use.path} while {reader.who} had it open."
+            evidence = [supports(CLEAR + SLIGHT, text, [*hit.shown, *facts_of_use(use)])]
+            how = "died of SIGBUS: the page it read was gone" if bus else f"ended with {reader.end.error}"
+            evidence.append(supports(STRONG if bus else SOME, f"{reader.who} {how}.", ends(reader)))
+            summary = f"{who.who} {hit.what} {use.path} under its reader {reader.who}."
+            culprit = Culprit("process", who.script or who.name, who.pid, who.start_ns, path=use.path, inode=use.key[1])
+            yield Suspicion("fs.replaced", culprit, summary, tuple(evidence), reader.key, hit.at_ns)
+
+
+def stale(case: Case) -> Iterator[Suspicion]:
+    """It read a file like the one that this run wrote, but an older one; or one of an earlier run whose task wrote nothing now."""
+    written = set(_writers(case))
+    fresh: dict[str, list[Pair]] = defaultdict(list)
+    for pairs in _writers(case).values():
+        for actor, use in pairs:
+            fresh[_DIGITS.sub("#", use.path)].append((actor, use))
+    all_readers = _readers(case)
+    for key, readers in all_readers.items():
+        for reader, use in readers:
+            if key in written or use.source is not None or not use.read_bytes or not _DIGITS.search(use.path):
+                continue
+            alike = [(a, u) for a, u in fresh.get(_DIGITS.sub("#", use.path), ()) if u.path != use.path]
+            unread = [(a, u) for a, u in alike if not any(r is not a for r, _ in all_readers.get(u.key, ()))]
+            if not unread:
+                continue
+            writer, wrote = unread[0]
+            text = f"{reader.who} read {use.path}, which nobody wrote in this run."
+            evidence = [supports(CLEAR, text, facts_of_use(use))]
+            text = f"{writer.who} wrote {wrote.path}, which nobody read."
+            evidence.append(supports(CLEAR, text, facts_of_use(wrote)))
+            summary = f"{reader.who} read {use.path} and not {wrote.path}, which this run wrote."
+            yield Suspicion("fs.stale_input", file_culprit(use), summary, tuple(evidence), reader.key, use.first_ns, silent=True)
+
+
+def older(case: Case) -> Iterator[Suspicion]:
+    """Findings of the file table across runs: what is read is another run's."""
+    for actor in case:
+        for use in actor.uses:
+            source = use.source
+            if source is None or source.execution is None or not use.reading or use.writing:
+                continue
+            theirs, ours = source.execution.identity, actor.execution.identity
+            same = theirs.pipeline == ours.pipeline and theirs.run_id != ours.run_id
+            if not same or source.execution.outermost is case.execution:
+                continue
+            text = f"{use.path} was written by run {theirs.run_id} of task {theirs.task}, not by this run ({ours.run_id})."
+            evidence = [supports(CLEAR + SOME, text, [*facts_of_use(use), *facts(source.opened)])]
+            summary = f"{actor.who} read {use.path} of an older run."
+            yield Suspicion("fs.stale_input", file_culprit(use), summary, tuple(evidence), actor.key, use.first_ns, silent=True)
+
+
+def slow(case: Case) -> Iterator[Suspicion]:
+    """Threads in uninterruptible sleep: look after look, or in a long time of nothing."""
+    for actor in case:
+        usage = actor.usage
+        if usage is None:
+            continue
+        spell = usage.spell
+        stuck = [w for w in (spell.waits if spell is not None else ()) if w.thread_state & UNINTERRUPTIBLE]
+        lasted = max(usage.pressed_ns.get("disk", 0), spell.ns if stuck and spell is not None else 0)
+        shown = facts(*stuck[:2]) or (facts(usage.worst["disk"][1]) if "disk" in usage.worst else ())
+        if lasted < 4 * SECOND or not shown:
+            continue
+        weight = CLEAR + SOME if stuck else CLEAR
+        evidence = [
+            supports(weight, f"{actor.who} waited for storage for {lasted / 1e9:.0f} s, without being interruptible.", shown)
+        ]
+        if "faults" in usage.worst:
+            text = "It read its own pages back at the limit of its memory."
+            evidence.append(contradicts(CLEAR, text, [fact(usage.worst["faults"][1])]))
+        use = _stuck_at(actor, {w.inode for w in stuck if w.inode})
+        if use is not None:
+            evidence.append(supports(SLIGHT, f"It had {use.path} open.", facts_of_use(use)))
+        culprit = file_culprit(use) if use is not None else process_culprit(actor)
+        where = f" at {culprit.path}" if culprit.path else ""
+        summary = f"Storage stalled: {actor.who} waited {lasted / 1e9:.0f} s{where}."
+        yield Suspicion("fs.slow_io", culprit, summary, tuple(evidence), actor.key, shown[0].at_ns, silent=True)
+
+
+def _stuck_at(actor: Actor, inodes: set[int]) -> Use | None:
+    """The file that it waited at, else the one that it used most."""
+    busy = [u for u in actor.uses if u.written_bytes or u.read_bytes or u.open]
+    return max(busy, key=lambda u: (u.key[1] in inodes, u.writing, u.written_bytes + u.read_bytes, u.path), default=None)
+
+
+CAUSES = (truncated, read_early, full, locks, denied, two_writers, replaced, stale, older, slow)

@@ -1,0 +1,378 @@
+"""Who used the memory, and which limit it was."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections.abc import Iterator
+
+from receiver.detect.calls import error_name
+from receiver.detect.deaths import fatal_of, mib
+from receiver.events import CallKind, OomScope
+from receiver.investigate.case import Actor, Case
+from receiver.investigate.causes.common import died_of, partition_share, progress, shells
+from receiver.investigate.evidence import (
+    CLEAR,
+    SLIGHT,
+    SOME,
+    STRONG,
+    Culprit,
+    Evidence,
+    Fact,
+    Suspicion,
+    context,
+    contradicts,
+    ends,
+    fact,
+    fact_of_point,
+    facts,
+    facts_of_use,
+    process_culprit,
+    supports,
+)
+from receiver.timeline.usage import Taker
+
+_NEAR = 0.85  # of a limit: what counts as close to it
+_PLATEAU = 0.05
+_HEAP_EXITS = {52: CLEAR + SOME, 3: CLEAR, 56: SLIGHT}  # SparkExitCode.OOM, ExitOnOutOfMemoryError, heartbeat failure
+_GUARDS = ("earlyoom", "oomd", "nohang", "memwatch", "memory_guard", "memguard", "bustd")
+_SHARED = ("/dev/shm/", "/run/shm/")  # noqa: S108 (names to look for, nothing is written there)
+SIGBUS_ADDRESS = 2  # BUS_ADRERR, sigaction(2)
+_GUARDED_GROWTH = 0.3  # of its peak, within the last looks
+SECOND = 1_000_000_000
+
+
+def oom_kills(case: Case) -> Iterator[Suspicion]:
+    """One suspicion per OOM kill and explanation of the growth: its own, a neighbour's, the host's, a tmpfs's."""
+    for victim in case:
+        event = victim.oom
+        if event is None:
+            continue
+        if event.scope == OomScope.HOST:
+            yield _host(case, victim)
+            continue
+        child = _as_child(case, victim)
+        if child is not None:
+            yield child
+        yield from _in_cgroup(case, victim, told_as_child=child is not None)
+
+
+def _killed_by_kernel(victim: Actor) -> list[Evidence]:
+    event = victim.oom
+    assert event is not None
+    where = f"memory cgroup {event.memory_cgroup} was at {mib(event.usage_bytes)} of {mib(event.limit_bytes)}"
+    if event.scope == OomScope.HOST:
+        where = f"the host had {mib(event.host_free_bytes)} of {mib(event.host_total_bytes)} left"
+    text = f"The kernel's OOM killer chose {victim.who}: {where}."
+    out = [supports(STRONG, text, [fact(event), *facts(fatal_of(victim.signals, victim.key, victim.end))])]
+    if event.trigger != event.victim:
+        who = f"{event.trigger_comm} ({event.trigger.tgid})"
+        out.append(context(f"The allocation that failed was {who}'s: whose it was says nothing of who grew.", [fact(event)]))
+    return out
+
+
+def _in_cgroup(case: Case, victim: Actor, *, told_as_child: bool) -> Iterator[Suspicion]:
+    event = victim.oom
+    assert event is not None
+    own, other, family = _growths(case, victim)
+    rss = event.anon_rss_bytes + event.file_rss_bytes + event.shmem_rss_bytes
+    held = sum(max(0, t.rss_bytes) for t in victim.company) or rss
+    base = _killed_by_kernel(victim)
+    base += partition_share(case, victim)
+    if event.limit_bytes and held < event.usage_bytes * 0.4 and rss < event.usage_bytes * 0.4:
+        yield _tmpfs(case, victim, base, held)
+    total = max(1, own + max(0, other.growth_bytes if other is not None else 0))
+    share = own / total
+    curve = [fact_of_point(victim.pid, victim.name, p) for p in (victim.company[0].points if victim.company else ())][-4:]
+    names = f"{victim.who}" if family < 2 else f"{family} processes of {victim.name}"
+    mine = [
+        supports(
+            CLEAR if share >= 0.8 else SOME if share >= 0.5 else SLIGHT,
+            f"{names} grew by {mib(own)}, {share:.0%} of all growth in that memory.",
+            [fact(event), *curve],
+        )
+    ]
+    if other is not None and share < 0.5:
+        mine.append(
+            contradicts(CLEAR, f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)}, more than it.", _look(other))
+        )
+    elif other is not None:
+        about = f"{other.name} ({other.pid}), in the same memory, held {mib(other.rss_bytes)} and grew by {mib(other.growth_bytes)}"
+        mine.append(context(about + ".", _look(other)))
+    if told_as_child:
+        mine.append(contradicts(SOME, "It was a worker of a parent that went on without it and tells another story.", ends(victim)))
+    yield Suspicion(
+        "mem.cgroup_oom", process_culprit(victim),
+        f"The kernel killed {victim.who}: its own memory of {mib(max(rss, 0))} hit the limit of "
+        f"{event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)})" + _on(victim) + ".",
+        (*base, *mine), victim.key, event.time_boottime_ns,
+    )  # fmt: skip
+    if other is not None and other.growth_bytes > event.limit_bytes * 0.1:
+        yield _neighbour(victim, other, share, base)
+
+
+def _on(victim: Actor) -> str:
+    return f" while it worked on {victim.partition}" if victim.partition else ""
+
+
+def _growths(case: Case, victim: Actor) -> tuple[int, Taker | None, int]:
+    """Bytes that the victim and its like grew by, who of the others grew most, and how many the like are."""
+    own, family = 0, 0
+    others: list[Taker] = []
+    for taker in victim.company:
+        actor = case.get(taker.key)
+        if taker is victim.company[0] or (actor is not None and case.related(actor, victim)):
+            own += max(0, taker.growth_bytes)
+            family += 1
+        else:
+            others.append(taker)
+    # an earlier one of its kind that was killed in the same memory counts as growth of its own, too
+    return own, max(others, key=lambda t: (t.growth_bytes, -t.pid), default=None), family
+
+
+def _look(taker: Taker) -> list[Fact]:
+    return [fact_of_point(taker.pid, taker.name, p) for p in taker.points[-3:]]
+
+
+def _neighbour(victim: Actor, other: Taker, share: float, base: list[Evidence]) -> Suspicion:
+    event = victim.oom
+    assert event is not None
+    text = f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)} in the same memory, {1 - share:.0%} of all growth."
+    weight = CLEAR + SLIGHT if share < 0.35 else SOME if share < 0.5 else -SOME
+    mine = supports(weight, text, _look(other)) if weight > 0 else contradicts(SOME, text, _look(other))
+    start = other.key.start_boottime_ns if other.key is not None else 0
+    return Suspicion(
+        "mem.cgroup_neighbour", Culprit("process", other.name, other.pid, start),
+        f"{other.name} ({other.pid}) filled the memory that it shares with {victim.who} ({event.memory_cgroup}, "
+        f"{mib(event.limit_bytes)}); the kernel killed {victim.name}.",
+        (*base, mine), victim.key, event.time_boottime_ns,
+    )  # fmt: skip
+
+
+def _host(case: Case, victim: Actor) -> Suspicion:
+    event = victim.oom
+    assert event is not None
+    _, other, _ = _growths(case, victim)
+    me = victim.company[0] if victim.company else None
+    taker = other if other is not None and me is not None and other.growth_bytes > me.growth_bytes else None
+    start = taker.key.start_boottime_ns if taker is not None and taker.key is not None else 0
+    culprit = Culprit("process", taker.name, taker.pid, start) if taker is not None else process_culprit(victim)
+    more = [supports(SLIGHT, f"{taker.name} ({taker.pid}) grew most.", _look(taker))] if taker is not None else []
+    summary = f"The host ran out of memory and the kernel killed {victim.who}."
+    evidence = (*_killed_by_kernel(victim), supports(SOME, "No cgroup was full: it was the host.", [fact(event)]), *more)
+    return Suspicion("mem.host_oom", culprit, summary, evidence, victim.key, event.time_boottime_ns)
+
+
+def _tmpfs(case: Case, victim: Actor, base: list[Evidence], held: int) -> Suspicion:
+    """Files of a tmpfs are charged to who writes them, and no process holds them."""
+    event = victim.oom
+    assert event is not None
+    writes = [u for a in case for u in a.uses if u.writing and u.written_bytes]
+    biggest = max(writes, key=lambda u: (u.written_bytes, u.path), default=None)
+    text = f"All processes in it held {mib(held)} of {mib(event.usage_bytes)}: the rest is in files of a tmpfs."
+    evidence = [*base, supports(CLEAR, text, [fact(event)])]
+    culprit = Culprit("cgroup", cgroup=event.memory_cgroup)
+    if biggest is not None and biggest.written_bytes > event.usage_bytes * 0.2:
+        about = f"{mib(biggest.written_bytes)} were written to {biggest.path}."
+        evidence.append(supports(SOME, about, facts_of_use(biggest)))
+        culprit = Culprit("file", path=biggest.path, inode=biggest.key[1], device=biggest.key[0])
+    return Suspicion(
+        "mem.shm_full", culprit, f"Files in memory filled {event.memory_cgroup or 'the cgroup'}; the kernel killed {victim.who}.",
+        tuple(evidence), victim.key, event.time_boottime_ns,
+    )  # fmt: skip
+
+
+def _as_child(case: Case, victim: Actor) -> Suspicion | None:
+    """The parent is a program of its own, went on, and then failed or hung in another way."""
+    event, parent = victim.oom, case.get(victim.parent)
+    if (
+        event is None
+        or parent is None
+        or parent.oom is not None
+        or shells(parent)
+        or "spark" in victim.role
+        or "spark" in parent.role
+    ):
+        return None
+    worker = not victim.execs or victim.executable == parent.executable
+    broken = [p for p in parent.peers if p.endpoint[0].startswith("127.") and (p.failed or p.moments)]
+    hung = parent.usage is not None and parent.usage.spell is not None and parent.usage.spell.ns > 3 * SECOND
+    other_end = parent.exit is None or not (parent.end.code == 137 or parent.end.signal == signal.SIGKILL) or hung
+    if not other_end or not (worker or broken or hung):
+        return None
+    evidence = _killed_by_kernel(victim)
+    if worker:
+        text = f"It was a worker that {parent.who} had forked; the parent was told of the loss by nobody."
+        evidence.append(supports(CLEAR, text, [*ends(victim), *ends(parent)]))
+    for peer in broken[:1]:
+        text = f"After that {parent.who} had its connection to {peer.endpoint[0]}:{peer.endpoint[1]} broken."
+        evidence.append(supports(SOME + SLIGHT, text, facts(*peer.moments[-2:])))
+    if hung and parent.usage is not None and parent.usage.spell is not None:
+        spell = parent.usage.spell
+        text = f"{parent.who} then did nothing for {spell.ns / 1e9:.0f} s."
+        evidence.append(supports(SOME, text, facts(*spell.waits[:2])))
+    tells = f"its parent {parent.who} " + ("hung" if hung else f"ended with {parent.end.error or 'status 0'}")
+    return Suspicion(
+        "mem.child_oom", process_culprit(victim),
+        f"The kernel killed {victim.who} at the limit of {event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)}); {tells}.",
+        tuple(evidence), victim.key, event.time_boottime_ns,
+    )  # fmt: skip
+
+
+def guards(case: Case) -> Iterator[Suspicion]:
+    """A SIGKILL or SIGTERM by a process, while the target's memory was what stood out."""
+    for victim in case:
+        event = died_of(victim)
+        if event is None or event.code > 0 or event.sender == victim.key or event.signal not in (signal.SIGKILL, signal.SIGTERM):
+            continue
+        evidence = [
+            supports(SOME, f"{event.sender_comm} ({event.sender.tgid}) sent the signal; the kernel did not.", [fact(event)])
+        ]
+        points = victim.usage.curve.points if victim.usage is not None else []
+        recent = [p for p in points if event.time_boottime_ns - p[0] < 20 * SECOND]
+        grown = (recent[-1][1] - recent[0][1]) if len(recent) > 1 else 0
+        is_guard = any(g in event.sender_comm for g in _GUARDS)
+        if is_guard:
+            evidence.append(supports(CLEAR, f"{event.sender_comm} guards memory.", [fact(event)]))
+        if grown > max(32 << 20, _GUARDED_GROWTH * victim.peak_bytes):
+            text = f"{victim.who} had grown by {mib(grown)} to {mib(recent[-1][1])} when the signal came."
+            shown = [fact_of_point(victim.pid, victim.name, p) for p in recent[-4:]]
+            evidence.append(supports(CLEAR if len(recent) > 2 else SOME, text, shown))
+        elif not is_guard:
+            continue
+        sender = case.by_pid(event.sender.tgid, event.time_boottime_ns)
+        reads = [u for u in (sender.uses if sender is not None else ()) if "memory" in u.path or "meminfo" in u.path]
+        if reads:
+            evidence.append(supports(SOME, f"The sender reads {reads[0].path}.", facts_of_use(reads[0])))
+        yield Suspicion(
+            "mem.userspace_killer", Culprit("process", event.sender_comm, event.sender.tgid, event.sender.start_boottime_ns),
+            f"{event.sender_comm} ({event.sender.tgid}) killed {victim.who} when its memory was {mib(victim.peak_bytes)}.",
+            tuple(evidence), victim.key, event.time_boottime_ns,
+        )  # fmt: skip
+
+
+def heaps(case: Case) -> Iterator[Suspicion]:
+    """It left by itself, at a plateau of memory, with room in its cgroup."""
+    for actor in case:
+        if not actor.failed or actor.end.signal or actor.oom is not None:
+            continue
+        java = actor.name == "java"
+        dump = next((u for u in actor.uses if u.path.endswith(".hprof") and u.writing), None)
+        weight = _HEAP_EXITS.get(actor.end.code, 0.0) if java else 0.0
+        flat = _plateau(actor)
+        refused = any(c.call == CallKind.MEMORY for c in actor.calls)
+        if refused or not (weight or dump or (java and flat and actor.end.code == 1)):
+            continue
+        evidence = []
+        if weight:
+            text = f"{actor.who} left by itself with {actor.end.code}, a JVM's word for 'out of memory'; no signal was sent."
+            evidence.append(supports(weight, text, ends(actor)))
+        if dump is not None:
+            evidence.append(supports(CLEAR, f"It wrote a heap dump: {dump.path}.", facts_of_use(dump)))
+        if flat:
+            evidence.append(supports(SOME, f"Its memory had stopped growing at {mib(actor.rss_bytes)}.", _points(actor)[-3:]))
+        busy = progress(actor)
+        if java and busy is not None and busy > 0.8:
+            evidence.append(
+                supports(SLIGHT, f"It used {busy:.1f} CPUs to its end: that is how a full heap is collected.", ends(actor))
+            )
+        limit = actor.limit_bytes
+        if limit and actor.usage is not None and actor.usage.last is not None:
+            used = actor.usage.last.memory_usage_bytes
+            text = f"Its cgroup had {mib(used)} of {mib(limit)} in use."
+            make = supports if used < _NEAR * limit else contradicts
+            evidence.append(make(SLIGHT, text, [fact(actor.usage.last)]))
+        summary = f"{actor.who} reached its own heap limit at {mib(actor.peak_bytes)} and left with {actor.end.code}{_on(actor)}."
+        yield Suspicion("mem.app_heap", process_culprit(actor), summary, tuple(evidence), actor.key, actor.end_ns)
+
+
+def _points(actor: Actor) -> list[Fact]:
+    return [fact_of_point(actor.pid, actor.name, p) for p in (actor.usage.curve.points if actor.usage is not None else ())]
+
+
+def _plateau(actor: Actor) -> bool:
+    recent = actor.usage.recent if actor.usage is not None else ()
+    if len(recent) < 3:
+        return False
+    values = [v for _, v in recent[-3:]]
+    return max(values) - min(values) <= _PLATEAU * max(values) and max(values) > 32 << 20
+
+
+def limits(case: Case) -> Iterator[Suspicion]:
+    """mmap, brk or mremap were refused: the process's own limit, for a cgroup kills instead."""
+    for actor in case:
+        calls = [c for c in actor.calls if c.call == CallKind.MEMORY and c.error == errno.ENOMEM]
+        if not calls or not actor.failed:
+            continue
+        evidence = [supports(STRONG, f"{actor.who} was refused memory {calls[0].failures} times.", facts(*calls))]
+        if actor.oom is not None:
+            evidence.append(contradicts(STRONG, "The kernel's OOM killer ended it.", facts(actor.oom)))
+        if actor.end.signal == 0 or actor.end.signal == signal.SIGABRT:
+            evidence.append(supports(SOME, f"It then ended by itself with {actor.end.error}.", ends(actor)))
+        summary = (
+            f"{actor.who} hit a limit of its own address space (peak {mib(actor.peak_bytes)}): mmap or brk failed with ENOMEM."
+        )
+        yield Suspicion("mem.rlimit", process_culprit(actor), summary, tuple(evidence), actor.key, calls[0].first_boottime_ns)
+
+
+def thrashing(case: Case) -> Iterator[Suspicion]:
+    for actor in case:
+        usage = actor.usage
+        lasted = usage.pressed_ns.get("faults", 0) if usage is not None else 0
+        if usage is None or lasted < 3 * SECOND:
+            continue
+        _, look = usage.worst["faults"]
+        first = usage.first or look
+        reread = look.read_bytes - first.read_bytes - (look.read_call_bytes - first.read_call_bytes)
+        text = (
+            f"For {lasted / 1e9:.0f} s {actor.who} read pages back from storage at the limit of its memory: "
+            f"{look.major_faults - first.major_faults} major faults, {mib(max(0, reread))} without a read call."
+        )
+        evidence = [supports(STRONG, text, [fact(first), fact(look)])]
+        if look.memory_failures > first.memory_failures:
+            text = f"The limit was hit {look.memory_failures - first.memory_failures} times meanwhile, and nobody was killed."
+            evidence.append(supports(SLIGHT, text, [fact(look)]))
+        if actor.oom is not None:
+            evidence.append(contradicts(SOME, "It ended in an OOM kill.", facts(actor.oom)))
+        summary = (
+            f"{actor.who} thrashed at {mib(look.memory_usage_bytes)} of {mib(look.memory_limit_bytes)} for {lasted / 1e9:.0f} s."
+        )
+        yield Suspicion(
+            "mem.thrash", process_culprit(actor), summary, tuple(evidence), actor.key, look.time_boottime_ns, silent=True
+        )
+
+
+def shared_memory(case: Case) -> Iterator[Suspicion]:
+    """SIGBUS on a page that a tmpfs had no room for, or ENOSPC below /dev/shm."""
+    for actor in case:
+        event = died_of(actor)
+        full = [c for c in actor.calls if c.error == errno.ENOSPC and c.path.startswith(_SHARED)]
+        bus = event is not None and event.signal == signal.SIGBUS and event.code == SIGBUS_ADDRESS
+        if not bus and not (full and actor.failed):
+            continue
+        mapped = [u for u in actor.uses if u.writing and _is_memory_file(u.path)]
+        mapped += [u for u in actor.uses if u.writing and u not in mapped and u.size_bytes > u.written_bytes]
+        evidence = []
+        if bus and event is not None:
+            evidence.append(
+                supports(CLEAR, f"{actor.who} died of SIGBUS (no page behind the address).", [fact(event), *ends(actor)])
+            )
+        if full:
+            evidence.append(supports(STRONG, f"{full[0].path}: {error_name(full[0].error)}.", facts(*full)))
+        culprit = process_culprit(actor)
+        if mapped:
+            use = max(mapped, key=lambda u: (_is_memory_file(u.path), u.size_bytes, u.path))
+            text = f"It had {use.path} mapped, {mib(use.size_bytes)} large, of which {mib(use.written_bytes)} were written."
+            evidence.append(supports(CLEAR if _is_memory_file(use.path) else SOME, text, facts_of_use(use)))
+            culprit = Culprit("file", path=use.path, inode=use.key[1], device=use.key[0])
+        elif full:
+            culprit = Culprit("file", path=full[0].path)
+        summary = f"Shared memory was full: {actor.who} could not use {culprit.path or 'its mapping'}."
+        yield Suspicion("mem.shm_full", culprit, summary, tuple(evidence), actor.key, actor.end_ns)
+
+
+def _is_memory_file(path: str) -> bool:
+    return path.startswith((*_SHARED, "/memfd:")) or "shm" in path
+
+
+CAUSES = (oom_kills, guards, heaps, limits, thrashing, shared_memory)

@@ -1,0 +1,215 @@
+"""CPU that was not had, and waits that do not end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from receiver.calls import call_name
+from receiver.events import ThreadWait, WaitObject
+from receiver.investigate.case import Actor, Case
+from receiver.investigate.causes.common import SECOND, died_of, progress, sent_by_process
+from receiver.investigate.evidence import (
+    CLEAR,
+    SLIGHT,
+    SOME,
+    STRONG,
+    Culprit,
+    Evidence,
+    Suspicion,
+    contradicts,
+    ends,
+    fact,
+    fact_of_point,
+    facts,
+    process_culprit,
+    supports,
+)
+from receiver.timeline.usage import wait_of
+
+_THREADS = 2
+HANG_NS = 5 * SECOND
+_PRESSED_NS = 3 * SECOND
+
+
+def quota(case: Case) -> Iterator[Suspicion]:
+    """Throttled periods of its cgroup."""
+    worst: tuple[int, Actor] | None = None
+    for actor in case:
+        lasted = actor.usage.pressed_ns.get("quota", 0) if actor.usage is not None else 0
+        if lasted >= _PRESSED_NS and (worst is None or lasted > worst[0]):
+            worst = (lasted, actor)
+    if worst is None or worst[1].usage is None:
+        return
+    lasted, actor = worst
+    share, look = actor.usage.worst["quota"]  # type: ignore[union-attr]
+    first = actor.usage.first or look  # type: ignore[union-attr]
+    stopped = (look.throttled_ns - first.throttled_ns) / 1e9
+    text = f"The quota of its CPU cgroup stopped {actor.who} in {share:.0%} of the periods, for {lasted / 1e9:.0f} s."
+    evidence = [supports(CLEAR + SOME if share > 0.5 else CLEAR, text, [fact(first), fact(look)])]
+    if look.running_threads > 1 or look.threads > _THREADS:
+        text = f"It had {look.threads} threads, {look.running_threads} of them wanting to run."
+        evidence.append(supports(SLIGHT, text, [fact(look)]))
+    evidence.append(supports(SLIGHT, f"Together they were stopped for {stopped:.1f} s.", [fact(look)]))
+    _slow(case, actor, evidence, lasted)
+    summary = f"{actor.who} was throttled by its CPU quota in {share:.0%} of the periods for {lasted / 1e9:.0f} s."
+    yield Suspicion("cpu.quota", process_culprit(actor), summary, tuple(evidence), actor.key, look.time_boottime_ns, silent=True)
+
+
+def _slow(case: Case, actor: Actor, evidence: list[Evidence], lasted: int) -> None:
+    share = lasted / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
+    if share > 0.4:
+        evidence.append(supports(SLIGHT, f"That was {share:.0%} of its life.", ends(actor)))
+
+
+def neighbours(case: Case) -> Iterator[Suspicion]:
+    """It waited on a run queue while somebody else ran."""
+    for actor in case:
+        usage = actor.usage
+        lasted = usage.pressed_ns.get("cpu", 0) if usage is not None else 0
+        if usage is None or lasted < _PRESSED_NS:
+            continue
+        share, look = usage.worst["cpu"]
+        waited = (look.run_delay_ns - (usage.first.run_delay_ns if usage.first is not None else 0)) / 1e9
+        taker = max(case.strangers, key=lambda t: (t.cpu_ns, -t.pid), default=None)
+        inside = _busy_inside(case, actor)
+        text = f"{actor.who} waited for a CPU {min(1.0, share):.0%} of the time, for {lasted / 1e9:.0f} s ({waited:.1f} s in all)."
+        evidence = [supports(CLEAR if share > 0.3 else SOME, text, [fact(look)])]
+        culprit = Culprit("host")
+        if taker is not None and taker.cpu_ns > SECOND and (inside is None or taker.cpu_ns > inside[0]):
+            text = f"{taker.name} ({taker.pid}), which is not of the task, used {taker.cpu_ns / 1e9:.1f} s of CPU meanwhile."
+            shown = [fact_of_point(taker.pid, taker.name, p) for p in taker.points[-2:]]
+            evidence.append(supports(CLEAR, text, shown))
+            culprit = Culprit("process", taker.name, taker.pid, taker.key.start_boottime_ns if taker.key is not None else 0)
+        elif inside is not None:
+            used, other = inside
+            text = f"{other.who} used {used / 1e9:.1f} s of CPU in that time."
+            evidence.append(supports(SOME + SLIGHT, text, ends(other)))
+            culprit = process_culprit(other)
+        else:
+            evidence.append(contradicts(SOME, "Nobody else stands out: its own threads took it.", [fact(look)]))
+        if usage.pressed_ns.get("quota", 0) >= _PRESSED_NS:
+            evidence.append(contradicts(CLEAR, "Its own CPU quota stopped it.", [fact(usage.worst["quota"][1])]))
+        _slow(case, actor, evidence, lasted)
+        summary = f"{culprit.name or 'Others'} ({culprit.pid}) took the CPU from {actor.who} for {lasted / 1e9:.0f} s."
+        yield Suspicion("cpu.neighbour", culprit, summary, tuple(evidence), actor.key, look.time_boottime_ns, silent=True)
+
+
+def _busy_inside(case: Case, actor: Actor) -> tuple[int, Actor] | None:
+    """Who else of the case used most CPU while it lived, and does other work."""
+    found = []
+    for other in case:
+        if other is actor or case.related(other, actor) or (other.exit is None and other.usage is None):
+            continue
+        last = other.usage.last if other.usage is not None else None
+        used = other.exit.cpu_runtime_ns if other.exit is not None else last.cpu_runtime_ns if last is not None else 0
+        if used > SECOND and other.start_ns < (actor.end_ns or case.now_ns) and (not other.end_ns or other.end_ns > actor.start_ns):
+            found.append((used, other))
+    return max(found, key=lambda pair: (pair[0], -pair[1].pid), default=None)
+
+
+def hangs(case: Case) -> Iterator[Suspicion]:
+    """Long spells of nothing, and what they waited for."""
+    for actor in case:
+        spell = actor.usage.spell if actor.usage is not None else None
+        if spell is None or spell.ns < HANG_NS or not spell.waits:
+            continue
+        if actor.end_ns and actor.end_ns - (spell.since_ns + spell.ns) > 3 * SECOND and not actor.failed:
+            continue  # it woke up and ended well
+        yield from _fork_lock(case, actor, spell.waits, spell.ns)
+        yield from _pipe(case, actor, spell.waits, spell.ns)
+
+
+def _ended_by(actor: Actor) -> list[Evidence]:
+    event = died_of(actor)
+    if event is None or not sent_by_process(actor, event):
+        return []
+    return [supports(SLIGHT, f"{event.sender_comm} ({event.sender.tgid}) ended it in the end.", [fact(event)])]
+
+
+def _fork_lock(case: Case, actor: Actor, waits: tuple[ThreadWait, ...], idle: int) -> Iterator[Suspicion]:
+    locks = [w for w in waits if wait_of(w) == "futex" and not w.timed]
+    if not locks or actor.execs or len(waits) > 1:
+        return
+    text = f"{actor.who} has done nothing for {idle / 1e9:.0f} s: its only thread waits for a lock, without a timeout."
+    evidence = [supports(CLEAR + SLIGHT, text, facts(*locks[:2]))]
+    threads = actor.parent_threads
+    if threads > 1:
+        parent = case.get(actor.parent)
+        last = parent.usage.last if parent is not None and parent.usage is not None else None
+        text = f"It was forked, without an exec, from a process with {threads} threads: whoever held the lock is not in it."
+        evidence.append(supports(CLEAR, text, facts(last)))
+    elif actor.usage is not None and actor.usage.last is not None and actor.usage.last.threads == 1:
+        evidence.append(supports(SOME, "It has one thread: nobody in it can wake it.", facts(actor.usage.last)))
+    evidence += _ended_by(actor)
+    parent = case.get(actor.parent)
+    summary = f"{actor.who}, forked from {parent.who if parent is not None else 'a threaded parent'}, waits for a lock for ever."
+    yield Suspicion(
+        "hang.fork_lock", process_culprit(actor), summary, tuple(evidence), actor.key, locks[0].time_boottime_ns, silent=True
+    )
+
+
+def _pipe(case: Case, actor: Actor, waits: tuple[ThreadWait, ...], idle: int) -> Iterator[Suspicion]:
+    pipes = [
+        w
+        for w in waits
+        if w.waits_on == WaitObject.PIPE and not w.timed and call_name(w.call_number) in ("write", "writev", "splice")
+    ]
+    for wait in pipes[:1]:
+        text = f"{actor.who} has waited for {idle / 1e9:.0f} s to write to a pipe that nobody reads."
+        evidence = [supports(CLEAR + SLIGHT, text, facts(wait))]
+        others = [a for a in (case.get(actor.parent), *case) if a is not None and a is not actor and _waits_for(a, actor, wait)]
+        if others:
+            other = others[0]
+            spell = other.usage.spell if other.usage is not None else None
+            text = f"{other.who}, at the other end, waits for it or for another pipe of it."
+            evidence.append(supports(CLEAR, text, facts(*(spell.waits[:2] if spell is not None else ()))))
+        evidence += _ended_by(actor)
+        reader = others[0] if others else case.get(actor.parent)
+        culprit = process_culprit(reader) if reader is not None else process_culprit(actor)
+        summary = (
+            f"{actor.who} waits to write to a pipe, and {reader.who if reader is not None else 'its reader'} does not read it."
+        )
+        yield Suspicion("hang.pipe_full", culprit, summary, tuple(evidence), actor.key, wait.time_boottime_ns, silent=True)
+
+
+def _waits_for(other: Actor, actor: Actor, wait: ThreadWait) -> bool:
+    spell = other.usage.spell if other.usage is not None else None
+    if spell is None:
+        return False
+    for theirs in spell.waits:
+        kind = wait_of(theirs)
+        if kind == "child" and (theirs.child in (0, actor.pid)):
+            return True
+        if theirs.waits_on == WaitObject.PIPE and other.key == actor.parent:
+            return True
+    return wait.inode != 0 and wait.inode in (other.stdin_inode, other.stdout_inode)
+
+
+def collector(case: Case) -> Iterator[Suspicion]:
+    """A JVM that computes and moves nothing, at a plateau of memory, until somebody gives up on it."""
+    for actor in case:
+        usage = actor.usage
+        if actor.name != "java" or usage is None or usage.last is None or len(usage.recent) < 4:
+            continue
+        busy = progress(actor, 1 << 62) or 0.0
+        values = [v for _, v in usage.recent[-4:]]
+        flat = max(values) - min(values) <= 0.05 * max(values)
+        last, first = usage.last, usage.first or usage.last
+        moved = last.read_call_bytes + last.write_call_bytes - first.read_call_bytes - first.write_call_bytes
+        event = died_of(actor)
+        given_up = actor.end.code == 56 or (event is not None and sent_by_process(actor, event))
+        if busy < 0.8 or not flat or moved > 1 << 20 or not (given_up or actor.exit is None):
+            continue
+        text = f"{actor.who} used {busy:.1f} CPUs at a plateau of memory and moved {moved} bytes."
+        evidence = [supports(CLEAR, text, [fact(first), fact(last)])]
+        if actor.end.code == 56:
+            evidence.append(supports(CLEAR, "It left with 56, Spark's word for lost heartbeats.", ends(actor)))
+        elif event is not None:
+            text = f"{event.sender_comm} ({event.sender.tgid}) then gave up on it."
+            evidence.append(supports(SOME, text, [fact(event)]))
+        summary = f"{actor.who} spent its time collecting garbage: {busy:.1f} CPUs, and nothing moved."
+        yield Suspicion("hang.gc_stall", process_culprit(actor), summary, tuple(evidence), actor.key, last.time_boottime_ns)
+
+
+CAUSES = (quota, neighbours, hangs, collector)
+__all__ = ["CAUSES", "STRONG"]

@@ -1,0 +1,125 @@
+"""The work itself: done twice, unevenly shared, or under a clock that moves."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+
+from receiver.attribution.partitions import partition_of
+from receiver.detect.deaths import mib
+from receiver.investigate.case import Actor, Case
+from receiver.investigate.causes.common import LARGE, SECOND, shells
+from receiver.investigate.evidence import (
+    CLEAR,
+    SLIGHT,
+    SOME,
+    STRONG,
+    Culprit,
+    Suspicion,
+    contradicts,
+    ends,
+    fact_of_step,
+    facts_of_use,
+    process_culprit,
+    supports,
+)
+
+
+def twice(case: Case) -> Iterator[Suspicion]:
+    """The same command line, living at the same time, begun apart, and writing the same path."""
+    same: dict[tuple[str, ...], list[Actor]] = defaultdict(list)
+    for actor in case:
+        if actor.execs and len(actor.argv) > 1:
+            same[(actor.executable, *actor.argv)].append(actor)
+    for actors in same.values():
+        for one, other in pairwise(actors):
+            if one.end_ns and one.end_ns <= other.start_ns:
+                continue
+            apart = (other.start_ns - one.start_ns) / 1e9
+            if apart < 0.5 or other in case.below(one):
+                continue
+            paths = {u.path for u in one.uses if u.written_bytes} & {u.path for u in other.uses if u.written_bytes}
+            paths = {p for p in paths if not p.startswith("/dev/") and not p.endswith(".log")}
+            if not paths:
+                continue
+            text = f"{one.who} and {other.who} are the same command, begun {apart:.1f} s apart, and lived at the same time."
+            evidence = [supports(CLEAR + SOME, text, [*ends(one), *ends(other)])]
+            path = min(paths)
+            shown = [f for a in (one, other) for u in a.uses if u.path == path for f in facts_of_use(u)]
+            evidence.append(supports(CLEAR, f"Both wrote {path}.", shown))
+            summary = f"The same command ran twice at once: {one.who} and {other.who}, {apart:.1f} s apart, both writing {path}."
+            yield Suspicion(
+                "proc.duplicate_run", process_culprit(other), summary, tuple(evidence), other.key, other.start_ns, silent=True
+            )
+            break
+
+
+def skew(case: Case) -> Iterator[Suspicion]:
+    """Siblings that do the same with unequal shares, and the last of them keeps all waiting."""
+    groups: dict[tuple[object, ...], list[Actor]] = defaultdict(list)
+    for actor in case:
+        if not shells(actor):
+            words = actor.argv[:2] if actor.execs else ("fork", *actor.argv[:2])
+            groups[(actor.parent, actor.executable, *words)].append(actor)
+    for group in groups.values():
+        done = [a for a in group if a.exit is not None and a.end_ns - a.start_ns > SECOND // 20]
+        if len(done) < 3 or len({a.start_ns // (2 * SECOND) for a in done}) > 2:
+            continue
+        reads = {a: _input(a) for a in done}
+        largest = max(done, key=lambda a: (reads[a], -a.pid))
+        usual = statistics.median(v for a, v in reads.items() if a is not largest)
+        lives = {a: a.end_ns - a.start_ns for a in done}
+        rest = statistics.median(v for a, v in lives.items() if a is not largest)
+        if (
+            reads[largest] < LARGE * max(usual, 1)
+            or reads[largest] < 1 << 20
+            or lives[largest] < 1.8 * rest
+            or largest.oom is not None
+        ):
+            continue
+        alone = (largest.end_ns - max(a.end_ns for a in done if a is not largest)) / 1e9
+        uses = sorted((u for u in largest.uses if u.reading and u.read_bytes), key=lambda u: -u.read_bytes)
+        text = f"{largest.who} read {mib(reads[largest])}, {reads[largest] / max(usual, 1):.1f} times the {mib(int(usual))} of its siblings."
+        evidence = [supports(CLEAR, text, [f for u in uses[:2] for f in facts_of_use(u)])]
+        if alone > 0.3 * lives[largest] / 1e9:
+            text = f"It worked {alone:.1f} s longer than the last of the others."
+            evidence.append(supports(SOME, text, ends(largest)))
+        cpu = {a: a.exit.cpu_runtime_ns for a in done if a.exit is not None}
+        most, others = cpu[largest], statistics.median(v for a, v in cpu.items() if a is not largest)
+        if most >= 2 * others:
+            evidence.append(
+                supports(SLIGHT, f"It used {most / max(1, others):.1f} times the CPU time of the others.", ends(largest))
+            )
+        delay = largest.usage.pressed_ns.get("cpu", 0) if largest.usage is not None else 0
+        if delay > 0.4 * lives[largest]:
+            evidence.append(contradicts(CLEAR, "It waited for a CPU most of the time.", ends(largest)))
+        use = uses[0] if uses else None
+        culprit = (
+            Culprit("file", path=use.path, inode=use.key[1], device=use.key[0]) if use is not None else process_culprit(largest)
+        )
+        named = partition_of(use.path) if use is not None else ""
+        summary = f"One part is far larger than the others: {largest.who} read {mib(reads[largest])}{f' of {named}' if named else ''}, the others {mib(int(usual))}."
+        yield Suspicion("data.skew", culprit, summary, tuple(evidence), largest.key, largest.end_ns, silent=True)
+
+
+def _input(actor: Actor) -> int:
+    return sum(u.read_bytes for u in actor.uses if u.reading and not u.writing and not u.path.startswith(("/proc/", "/sys/")))
+
+
+def clock(case: Case) -> Iterator[Suspicion]:
+    for step in case.steps:
+        moved = step.delta_ns / 1e9
+        evidence = [supports(STRONG, f"The wall clock was moved by {moved:+.3f} s while it ran.", [fact_of_step(step)])]
+        if abs(moved) >= 1:
+            evidence.append(
+                supports(
+                    SOME, "By more than a second: time stamps of files and tokens are no longer in order.", [fact_of_step(step)]
+                )
+            )
+        summary = f"The host's clock moved by {moved:+.1f} s during the run."
+        yield Suspicion("time.clock", Culprit("host"), summary, tuple(evidence), None, step.at_ns, silent=True)
+
+
+CAUSES = (twice, skew, clock)

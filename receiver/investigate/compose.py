@@ -1,0 +1,370 @@
+"""A conclusion as a report: who ran, how each ended, the chain from cause to symptom, the time axis, the events cited."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+
+from receiver.detect.deaths import describe_end, mib, signal_name
+from receiver.investigate import report as rp
+from receiver.investigate.case import Actor, Case
+from receiver.investigate.causes.common import died_of, sent_by_process
+from receiver.investigate.classes import CLASSES, NOT_VISIBLE
+from receiver.investigate.engine import Conclusion, Ranked, conclude, rule_out
+from receiver.investigate.evidence import Evidence, Fact, Suspicion, ends, fact, fact_of_hole, fact_of_point, facts, facts_of_use
+from receiver.investigate.history import Sighting, signature, task_key
+from receiver.text import printable
+
+_LISTED = 40  # processes in the report; those that matter first
+_ON_AXIS = 24
+_CURVES = 6
+_BESIDE = 12
+_FILES = 3
+_FACTS = 400  # events in a report
+
+
+class _Events:
+    """Every fact that is cited, once."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self.found: dict[str, Fact] = {}
+
+    def cite(self, found: Iterable[Fact]) -> tuple[str, ...]:
+        out = []
+        for each in found:
+            if each.id in self.found or len(self.found) < _FACTS:
+                self.found.setdefault(each.id, each)
+                out.append(each.id)
+        return tuple(dict.fromkeys(out))
+
+    def as_json(self) -> dict[str, dict[str, str | int | float]]:
+        ordered = sorted(self.found.values(), key=lambda f: (f.at_ns, f.id))
+        return {
+            f.id: {"kind": f.kind, "at": round(self._case.at(f.at_ns), 6), "boottime_ns": f.at_ns, "pid": f.pid, "text": f.text}
+            for f in ordered
+        }
+
+
+def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
+    """Tries every cause on the case and writes down what came of it. Counts the signature in the case's history."""
+    found = conclude(case)
+    events = _Events(case)
+    lead = found.ranked[0] if found.verdict == "incident" else None
+    key = _signature(case, found)
+    seen = _seen(case, found, key, ended_unix_ns)
+    return rp.Report(
+        schema=rp.SCHEMA,
+        id=_id(case),
+        verdict=found.verdict,  # type: ignore[arg-type]
+        summary=printable(_summary(case, found)),
+        execution=_execution(case),
+        symptoms=tuple(
+            rp.Moment(round(case.at(s.at_ns), 3), events.cite(s.facts)[0], printable(s.text)) for s in found.symptoms if s.facts
+        ),
+        hypotheses=_hypotheses(case, found.ranked, events),
+        timeline=_axis(case, found, events),
+        answers=_answers(case, lead, events, seen),
+        memory=_curves(case, lead, events),
+        normality=_normality(case, events) if found.verdict in ("healthy", "not_visible") else (),
+        other_incidents=tuple(
+            rp.Incident(_hypotheses(case, group, events), _signature_of(case, group[0])) for group in found.others
+        ),
+        events=events.as_json(),
+        completeness=rp.Completeness(
+            tuple({"kind": h.kind, "reason": h.reason, "count": h.count, "at": round(case.at(h.at_ns), 3)} for h in case.holes),  # type: ignore[dict-item]
+            case.blind,
+            case.left_out,
+        ),
+        signature=key,
+        seen_before=seen.count if seen is not None else 0,
+    )  # fmt: skip
+
+
+def _id(case: Case) -> str:
+    """The same for every report on one execution."""
+    return hashlib.sha256(case.execution.trace_id + case.execution.span_id).hexdigest()[:16]
+
+
+def _execution(case: Case) -> rp.ExecutionLine:
+    execution, identity = case.execution, case.execution.identity
+    return rp.ExecutionLine(
+        identity.system, identity.pipeline, identity.run_id, identity.task, identity.attempt, execution.result,
+        None if execution.incomplete else execution.reported, round(case.seconds, 3), execution.trace_id.hex(),
+    )  # fmt: skip
+
+
+def _summary(case: Case, found: Conclusion) -> str:
+    if found.verdict == "incident":
+        return found.ranked[0].suspicion.summary
+    root = case.root
+    end = f"{root.who} ended with {root.end.error or 'status 0'}" if root is not None and root.exit is not None else "it still runs"
+    if found.verdict == "healthy":
+        return f"Nothing went wrong that the kernel sees: {end} after {case.seconds:.1f} s, {len(case.actors) + case.left_out} processes."
+    if found.verdict == "incomplete":
+        return f"Events were lost, and they could change the answer: {end}."
+    return f"{end[0].upper()}{end[1:]}, and nothing that the kernel sees says why: {NOT_VISIBLE.fix.text[0].lower()}{NOT_VISIBLE.fix.text[1:]}"
+
+
+def _hypotheses(case: Case, ranked: Iterable[Ranked], events: _Events) -> tuple[rp.Hypothesis, ...]:
+    every = list(ranked)
+    out = []
+    for number, each in enumerate(every, 1):
+        suspicion = each.suspicion
+        known = CLASSES[suspicion.cause]
+        weighed = tuple(_line(e, events) for e in sorted(suspicion.evidence, key=lambda e: -abs(e.weight)))
+        rivals = rule_out(case, suspicion, every) if number == 1 else []
+        out.append(
+            rp.Hypothesis(
+                number,
+                suspicion.cause,
+                suspicion.culprit,
+                each.confidence,
+                round(suspicion.score, 2),
+                printable(suspicion.summary),
+                tuple(dict.fromkeys(r for w in weighed if w.role == "supports" for r in w.refs)),
+                weighed,
+                tuple(rp.RuledOut(name, printable(e.text), events.cite(e.facts)) for name, e in rivals),
+                rp.FixLine(known.fix.tag, known.fix.text),
+            )
+        )
+    return tuple(out)
+
+
+def _line(evidence: Evidence, events: _Events) -> rp.EvidenceLine:
+    return rp.EvidenceLine(evidence.role, round(evidence.weight, 2), printable(evidence.text), events.cite(evidence.facts))
+
+
+def _axis(case: Case, found: Conclusion, events: _Events) -> tuple[rp.Moment, ...]:
+    """The facts behind the best answer and the symptoms, and how the processes on the way to them ended; in order of time."""
+    facts_: dict[str, Fact] = {}
+    lead = found.ranked[0].suspicion if found.ranked and found.verdict != "healthy" else None
+    for symptom in found.symptoms:
+        facts_.update({f.id: f for f in symptom.facts})
+    for evidence in sorted(lead.evidence if lead is not None else (), key=lambda e: -abs(e.weight)):
+        facts_.update({f.id: f for f in evidence.facts})
+    for actor in case.path or ([case.root] if case.root is not None else []):
+        facts_.update({f.id: f for f in ends(actor)})
+    chosen = sorted(list(facts_.values())[:_ON_AXIS], key=lambda f: (f.at_ns, f.id))
+    events.cite(chosen)
+    return tuple(rp.Moment(round(case.at(f.at_ns), 3), f.id, printable(f.text)) for f in chosen if f.id in events.found)
+
+
+def _by(actor: Actor) -> str:
+    """Who ended it, when somebody did."""
+    if actor.oom is not None:
+        return "the kernel's OOM killer"
+    event = died_of(actor)
+    if event is None:
+        return ""
+    if sent_by_process(actor, event):
+        return f"{signal_name(event.signal)} from {event.sender_comm} ({event.sender.tgid})"
+    return "the kernel" if event.code > 0 else "itself"
+
+
+def _end(actor: Actor) -> str:
+    return describe_end(actor.end.cause, actor.end.code, actor.end.signal) if actor.exit is not None else "still running"
+
+
+def _process(case: Case, actor: Actor) -> rp.ProcessLine:
+    last = actor.usage.last if actor.usage is not None else None
+    cpu = actor.exit.cpu_runtime_ns if actor.exit is not None else last.cpu_runtime_ns if last is not None else 0
+    read, written = (
+        (actor.exit.read_call_bytes, actor.exit.write_call_bytes) if actor.exit is not None
+        else (last.read_call_bytes, last.write_call_bytes) if last is not None else (0, 0)
+    )  # fmt: skip
+    return rp.ProcessLine(
+        actor.pid, printable(actor.name), printable(" ".join(actor.argv)[:200]), _end(actor), printable(_by(actor)),
+        round(((actor.end_ns or case.now_ns) - actor.start_ns) / 1e9, 3), round(cpu / 1e9, 3), actor.peak_bytes, read, written,
+        sum(p.sent_bytes + p.received_bytes for p in actor.peers), printable(actor.execution.identity.task),
+    )  # fmt: skip
+
+
+def _answers(case: Case, lead: Ranked | None, events: _Events, seen: Sighting | None) -> rp.Answers:
+    lines = {a.key: _process(case, a) for a in case}
+    order = sorted(case, key=lambda a: (a not in case.path, not a.failed, -_weight(a), a.start_ns, a.pid))
+    beside = [f"{e.identity.system} {e.identity.task} of {e.identity.pipeline}" for e in case.beside[:_BESIDE]]
+    beside += [
+        f"{t.name} ({t.pid}): {mib(t.rss_bytes)}, {t.cpu_ns / 1e9:.1f} s of CPU in the last minute"
+        for t in sorted(case.strangers, key=lambda t: (-t.cpu_ns - t.rss_bytes, t.pid))[:_BESIDE]
+    ]
+    return rp.Answers(
+        tuple(printable(b) for b in beside),
+        tuple(lines[a.key] for a in order[:_LISTED]),
+        _most(list(lines.values())),
+        _chain(case, lead, events),
+        _history_line(seen),
+    )
+
+
+def _weight(actor: Actor) -> int:
+    return (actor.exit.cpu_runtime_ns if actor.exit is not None else 0) // 1000 + actor.peak_bytes
+
+
+def _most(lines: list[rp.ProcessLine]) -> dict[str, str]:
+    """Who used most of each resource."""
+    if not lines:
+        return {}
+    out: dict[str, str] = {}
+    for name, (of, words) in _RESOURCES.items():
+        top = max(lines, key=lambda p: (of(p), -p.pid))
+        if of(top):
+            out[name] = f"{top.name} ({top.pid}): {words(top)}"
+    return out
+
+
+_RESOURCES: dict[str, tuple[Callable[[rp.ProcessLine], float], Callable[[rp.ProcessLine], str]]] = {
+    "memory": (lambda p: p.peak_bytes, lambda p: mib(p.peak_bytes)),
+    "cpu": (lambda p: p.cpu_seconds, lambda p: f"{p.cpu_seconds:.2f} s"),
+    "calls": (lambda p: p.read_bytes + p.written_bytes, lambda p: f"{mib(p.read_bytes)} read, {mib(p.written_bytes)} written"),
+    "network": (lambda p: p.network_bytes, lambda p: mib(p.network_bytes)),
+}
+
+
+def _chain(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.Link, ...]:
+    """What led to what, first cause first."""
+    out: list[rp.Link] = []
+    if lead is None:
+        return ()
+    suspicion = lead.suspicion
+    subject = case.get(suspicion.subject)
+    what = CLASSES[suspicion.cause].title
+    if subject is not None:
+        hit = f"{subject.who} " + (f"ended: {_end(subject)}" if subject.exit is not None and subject.failed else "was struck")
+        out.append(
+            rp.Link(printable(_name(suspicion)), printable(hit), _medium(suspicion.cause), events.cite(suspicion.evidence[0].facts))
+        )
+    else:
+        out.append(rp.Link(printable(_name(suspicion)), what, _medium(suspicion.cause), events.cite(suspicion.evidence[0].facts)))
+    at = subject
+    for above in case.above(subject) if subject is not None else ():
+        if at is None or above.exit is None or not at.failed:
+            break
+        how = f"{above.who} ended: {_end(above)}" if above.failed else f"{above.who} reported success"
+        out.append(rp.Link(f"{at.who} ended: {_end(at)}", printable(how), "exit", events.cite([*ends(at), *ends(above)])))
+        if not above.failed:
+            break
+        at = above
+    out += _reads(case, events)
+    return tuple(out)
+
+
+def _reads(case: Case, events: _Events) -> list[rp.Link]:
+    """Half-written files that somebody read."""
+    out: list[rp.Link] = []
+    for actor in case:
+        for use in actor.uses:
+            if use.told and use.source is not None and len(out) < _FILES:
+                writer = use.source.writer
+                text = f"{actor.who} read it" + (f" and ended: {_end(actor)}" if actor.failed else "")
+                cause = f"{writer.name} ({writer.key.tgid}) left {use.path} {use.source.state.value}"
+                out.append(
+                    rp.Link(printable(cause), printable(text), "file", events.cite([*facts(use.source.opened), *facts_of_use(use)]))
+                )
+    return out
+
+
+def _name(suspicion: Suspicion) -> str:
+    c = suspicion.culprit
+    return c.path or c.address or c.cgroup or (f"{c.name} ({c.pid})" if c.pid else c.name) or CLASSES[suspicion.cause].title
+
+
+def _medium(cause: str) -> str:
+    family = cause.partition(".")[0]
+    return {"mem": "memory", "kill": "signal", "fs": "file", "net": "socket", "db": "socket", "cpu": "cpu", "hang": "wait",
+            "crash": "signal", "proc": "exit", "lim": "limit", "data": "file", "time": "clock"}.get(family, "exit")  # fmt: skip
+
+
+def _curves(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.CurveLine, ...]:
+    """Of the one that was struck and of those in the same memory; of the largest ones when nobody was."""
+    subject = case.get(lead.suspicion.subject) if lead is not None else None
+    out: list[rp.CurveLine] = []
+    if subject is not None and subject.oom is not None:
+        for taker in subject.company[:_CURVES]:
+            role = "victim" if taker.key == subject.key else "in the same memory"
+            final = [(subject.oom.time_boottime_ns, taker.rss_bytes)] if role == "victim" else []
+            points = [(round(case.at(at), 2), held) for at, held, _ in taker.points] + [(round(case.at(a), 2), h) for a, h in final]
+            events.cite(fact_of_point(taker.pid, taker.name, p) for p in taker.points[-4:])
+            out.append(rp.CurveLine(taker.pid, printable(taker.name), role, subject.oom.limit_bytes, tuple(points)))
+        return tuple(out)
+    largest = sorted(
+        (a for a in case if a.usage is not None and len(a.usage.curve.points) > 1), key=lambda a: (-a.peak_bytes, a.pid)
+    )
+    if subject is not None and subject in largest:
+        largest = [subject, *(a for a in largest if a is not subject)]
+    for actor in largest[:3]:
+        curve = actor.usage.curve.points if actor.usage is not None else []
+        points = [(round(case.at(at), 2), held) for at, held, _ in curve]
+        out.append(
+            rp.CurveLine(actor.pid, printable(actor.name), "subject" if actor is subject else "", actor.limit_bytes, tuple(points))
+        )
+    return tuple(out)
+
+
+def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
+    """What was as it should be: exits, signals, files, connections, memory, time."""
+    out: list[rp.EvidenceLine] = []
+
+    def say(text: str, found: Iterable[Fact]) -> None:
+        out.append(rp.EvidenceLine("context", 0.0, printable(text), events.cite(list(found)[:6])))
+
+    root = case.root
+    if root is not None and root.exit is not None:
+        well = sum(1 for a in case if a.exit is not None and not a.failed)
+        say(
+            f"{well + case.left_out} of {len(case.actors) + case.left_out} processes ended with status 0; {root.who} with {root.end.error or '0'}.",
+            ends(root),
+        )
+        if not any(died_of(a) for a in case):
+            say("No process was killed, and none crashed.", ends(root))
+    whole = [(a, u) for a in case for u in a.uses if u.writing and u.written_bytes and u.state == "complete"]
+    if whole:
+        say(f"{len(whole)} files were written and closed by their writers.", [f for _, u in whole[:2] for f in facts_of_use(u)])
+    peers = [p for a in case for p in a.peers if p.endpoint[1] and p.last is not None]
+    if peers and not any(p.failed for p in peers):
+        say(
+            f"{sum(p.made for p in peers)} connections to {len(peers)} endpoints were made and none failed.",
+            facts(*(p.last for p in peers[:2])),
+        )
+    looks = [a.usage.last for a in case if a.usage is not None and a.usage.last is not None and a.usage.last.memory_limit_bytes]
+    if looks:
+        fullest = max(looks, key=lambda s: s.memory_usage_bytes / s.memory_limit_bytes)
+        say(f"Memory stayed at {mib(fullest.memory_usage_bytes)} of {mib(fullest.memory_limit_bytes)} or below.", [fact(fullest)])
+    known = case.history.duration(task_key(case.execution.identity)) if case.history is not None else None
+    if known is not None and not known.is_far_above(case.seconds):
+        say(
+            f"It took {case.seconds:.1f} s; half of its last {known.count} runs took {known.median:.1f} s or less.",
+            ends(root) if root is not None else (),
+        )
+    for hole in case.holes[:2]:
+        say(f"{hole.count} {hole.kind} events were lost ({hole.reason}).", [fact_of_hole(hole)])
+    return tuple(out)
+
+
+def _signature(case: Case, found: Conclusion) -> str:
+    return _signature_of(case, found.ranked[0]) if found.verdict == "incident" else ""
+
+
+def _signature_of(case: Case, lead: Ranked) -> str:
+    subject = case.get(lead.suspicion.subject)
+    kinds = {f.kind for e in lead.suspicion.evidence if e.role == "supports" for f in e.facts} - {"process_sample"}
+    executable = subject.name if subject is not None else ""
+    error = subject.end.error if subject is not None and subject.exit is not None else ""
+    return signature(lead.suspicion.cause, case.execution.identity.task, executable, error, kinds)
+
+
+def _seen(case: Case, found: Conclusion, key: str, at_unix_ns: int) -> Sighting | None:
+    if case.history is None or not key:
+        return None
+    return case.history.saw(key, found.ranked[0].suspicion.cause, at_unix_ns, case.execution.identity.run_id)
+
+
+def _history_line(seen: Sighting | None) -> str:
+    if seen is None:
+        return "not seen before"
+    from datetime import UTC, datetime
+
+    since = datetime.fromtimestamp(seen.first_unix_ns / 1e9, UTC).strftime("%Y-%m-%d")
+    times = f"{seen.count} times" if seen.count != 1 else "once"
+    note = f", then fixed by: {printable(seen.note)}" if seen.note else ""
+    return f"seen before: {times} since {since}, last in run {printable(seen.last_run)}{note}"

@@ -1,0 +1,259 @@
+"""From a case to a report: all causes are tried on it, what follows from others steps back, the rest is ranked.
+
+The same case gives the same report, byte for byte: no clock, no randomness, no order that depends on addresses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from receiver.investigate.case import Case
+from receiver.investigate.causes import CAUSES
+from receiver.investigate.classes import CLASSES
+from receiver.investigate.evidence import CLEAR, SOME, Evidence, Suspicion, contradicts, ends, fact_of_hole, missing, supports
+from receiver.investigate.symptoms import Symptom, struck, symptoms
+
+KEPT_HYPOTHESES = 5
+CONFIDENT = 0.5
+# log-odds = SLOPE x score + OFFSET, fitted by `make bench-incidents` on its runs (docs/accuracy.md)
+SLOPE, OFFSET = 0.9, -3.2
+_CEILING = 0.99  # no report is certain
+_HOLE_CEILING = 0.75  # …, and less so when events were lost
+_OWN_SCORE = 2.0  # below it a suspicion explains nothing else
+_LATER_NS = 1_500_000_000
+
+# Effect: what it comes of. A name that ends in a dot is a family.
+_EFFECTS: dict[str, tuple[str, ...]] = {
+    "proc.exit_masked": ("kill.swallowed", "mem.child_oom", "fs.enospc", "fs.inodes_quota", "hang.", "kill.timeout_orphan"),
+    "fs.truncated": ("fs.enospc", "fs.inodes_quota"),
+    "kill.supervisor": (
+        "hang.", "kill.drain", "kill.timeout_orphan", "kill.heartbeat", "kill.probe", "kill.swallowed", "mem.userspace_killer",
+        "db.lock_wait", "fs.slow_io", "mem.child_oom",
+    ),
+    "kill.drain": ("kill.probe",),
+    "kill.timeout_orphan": ("hang.", "kill.probe", "kill.heartbeat", "db.lock_wait", "mem.child_oom", "fs.slow_io"),
+    "kill.heartbeat": ("hang.",),
+    "net.silent_peer": ("db.lock_wait", "net.credential", "net.pool", "net.mtu", "mem.child_oom", "net.idle_drop", "hang."),
+    "net.pool": ("net.credential",),
+    "net.reset_short": ("mem.", "kill.", "net.idle_drop", "net.pool", "crash.", "lim.", "fs.", "proc.interpreter"),
+    "net.backlog_refused": ("mem.", "kill.", "crash."),
+    "net.ports": (),
+    "fs.concurrent_writers": ("proc.duplicate_run",),
+    "fs.slow_io": ("mem.thrash",),
+    "fs.eacces": ("proc.interpreter",),
+    "cpu.neighbour": ("cpu.quota", "data.skew", "mem.thrash"),
+    "data.skew": ("mem.", "cpu.quota"),
+    "crash.segv": ("fs.replaced", "mem.shm_full", "mem.rlimit"),
+    "crash.abort_ill": ("mem.rlimit", "lim.pids"),
+    "hang.pipe_full": ("mem.child_oom",),
+    "hang.fork_lock": ("mem.child_oom",),
+    "hang.gc_stall": ("mem.app_heap",),
+    "lim.pids": ("proc.zombies",),
+    "net.dns": ("lim.",),
+}  # fmt: skip
+# A task that says success: why nobody noticed leads, what struck the child comes second.
+_MASKABLE = ("mem.cgroup_oom", "kill.supervisor", "crash.", "kill.drain", "mem.rlimit")
+
+
+class Ranked(msgspec.Struct, frozen=True):
+    suspicion: Suspicion
+    confidence: float
+
+
+class Conclusion(msgspec.Struct, frozen=True):
+    """`verdict` as in the report; `ranked` best first; `others`: independent incidents, each best first."""
+
+    verdict: str
+    symptoms: tuple[Symptom, ...]
+    ranked: tuple[Ranked, ...]
+    others: tuple[tuple[Ranked, ...], ...]
+
+
+def conclude(case: Case) -> Conclusion:
+    found = symptoms(case)
+    broke = any(s.kind in ("task_failed", "result_mismatch") for s in found)
+    suspects = _merged(s for cause in CAUSES for s in cause(case))
+    if not broke:
+        suspects = [s for s in suspects if s.silent]
+    suspects = [_reached(case, s) for s in suspects]
+    suspects = _settled(case, suspects, broke=broke)
+    ranked = sorted((_rank(case, s) for s in suspects), key=_order)
+    first, others = _independent(case, ranked)
+    verdict = "healthy"
+    if first and first[0].confidence >= CONFIDENT:
+        verdict = "incident"
+    elif broke:
+        verdict = "incomplete" if case.holes else "not_visible"
+    elif case.holes and first and first[0].confidence >= CONFIDENT / 2:
+        verdict = "incomplete"
+    return Conclusion(verdict, tuple(found), tuple(first), tuple(tuple(group) for group in others))
+
+
+def _merged(found: Iterable[Suspicion]) -> list[Suspicion]:
+    """One for each cause and culprit: the best one."""
+    best: dict[tuple[object, ...], Suspicion] = {}
+    for each in found:
+        key = (each.cause, *each.culprit.identity)
+        known = best.get(key)
+        if known is None or (each.score, -each.at_ns) > (known.score, -known.at_ns):
+            best[key] = each
+    return list(best.values())
+
+
+def _with(suspicion: Suspicion, *more: Evidence) -> Suspicion:
+    return msgspec.structs.replace(suspicion, evidence=(*suspicion.evidence, *more))
+
+
+def _reached(case: Case, suspicion: Suspicion) -> Suspicion:
+    weight, text, shown = struck(case, suspicion)
+    if not weight or (weight < 0 and suspicion.silent and suspicion.cause.startswith(("fs.", "net.", "time.", "db.", "proc."))):
+        return suspicion
+    return _with(suspicion, supports(weight, text, shown) if weight > 0 else contradicts(-weight, text, shown))
+
+
+def _explains(effect: str, cause: str) -> bool:
+    return any(cause == c or (c.endswith(".") and cause.startswith(c)) for c in _EFFECTS.get(effect, ()))
+
+
+def _settled(case: Case, suspects: Sequence[Suspicion], *, broke: bool) -> list[Suspicion]:
+    """Effects step back behind their causes."""
+    success = case.root is not None and not case.root.failed
+    out = []
+    for each in suspects:
+        subject = case.get(each.subject)
+        for other in suspects:
+            if other is each or other.score < _OWN_SCORE or other.at_ns > each.at_ns + _LATER_NS:
+                continue
+            if _explains(each.cause, other.cause) and _touches(case, each, other):
+                each = _with(
+                    each, contradicts(CLEAR, f"It follows from {other.cause}: {other.summary}", other.evidence[0].facts[:2])
+                )
+                break
+        maskable = any(each.cause == m or (m.endswith(".") and each.cause.startswith(m)) for m in _MASKABLE)
+        if broke and success and maskable and subject is not None:
+            mask = next((o for o in suspects if o.cause == "proc.exit_masked" and o.subject == each.subject), None)
+            if mask is not None:
+                text = "That alone would have failed the task: the status was lost on the way."
+                each = _with(each, contradicts(CLEAR + SOME, text, mask.evidence[0].facts[:2]))
+        out.append(each)
+    return out
+
+
+def _touches(case: Case, effect: Suspicion, cause: Suspicion) -> bool:
+    """The same process, one above the other, or two ends of one connection or file."""
+    one, other = case.get(effect.subject), case.get(cause.subject)
+    if one is None or other is None or one is other:
+        return True
+    if one in case.above(other) or other in case.above(one) or one.parent == other.parent:
+        return True
+    return effect.cause.startswith(("net.", "kill.", "cpu.", "fs.")) and case.execution is one.execution.outermost
+
+
+def _rank(case: Case, suspicion: Suspicion) -> Ranked:
+    score = suspicion.score
+    hole = _hole_for(case, suspicion)
+    confidence = min(_CEILING, 1 / (1 + math.exp(-(SLOPE * score + OFFSET))))
+    if hole is not None:
+        confidence = min(confidence, _HOLE_CEILING)
+        suspicion = _with(suspicion, hole)
+    return Ranked(suspicion, round(confidence, 3))
+
+
+def _hole_for(case: Case, suspicion: Suspicion) -> Evidence | None:
+    """Events were lost that could change the answer: kinds that it, or a rival of it, needs."""
+    needed = set(CLASSES[suspicion.cause].needs)
+    for rival in CLASSES[suspicion.cause].rivals:
+        needed |= set(CLASSES[rival].needs) if rival in CLASSES else set()
+    holes = [h for h in case.holes if h.kind in needed and h.reason != "file_limit"]
+    if not holes:
+        return None
+    total = sum(h.count for h in holes)
+    text = f"{total} events were lost while it ran, of kinds that could change this answer."
+    return Evidence("context", 0.0, text, tuple(fact_of_hole(h) for h in holes[:4]))
+
+
+def _order(ranked: Ranked) -> tuple[object, ...]:
+    suspicion = ranked.suspicion
+    return (-suspicion.score, suspicion.at_ns, suspicion.cause, suspicion.summary)
+
+
+def _independent(case: Case, ranked: list[Ranked]) -> tuple[list[Ranked], list[list[Ranked]]]:
+    """The strongest incident with its rivals, and other confident ones that struck somebody else and are no effect of it."""
+    if not ranked:
+        return [], []
+    lead = ranked[0].suspicion
+    first: list[Ranked] = [ranked[0]]
+    rest: list[Ranked] = []
+    for each in ranked[1:]:
+        other = each.suspicion
+        apart = (
+            each.confidence >= CONFIDENT
+            and other.subject != lead.subject
+            and not _explains(other.cause, lead.cause)
+            and other.cause not in CLASSES[lead.cause].rivals
+            and not _related(case, lead, other)
+        )
+        (rest if apart else first).append(each)
+    return first[:KEPT_HYPOTHESES], [[r] for r in rest[:KEPT_HYPOTHESES]]
+
+
+def _related(case: Case, one: Suspicion, other: Suspicion) -> bool:
+    a, b = case.get(one.subject), case.get(other.subject)
+    return a is None or b is None or a in case.above(b) or b in case.above(a)
+
+
+def rule_out(case: Case, lead: Suspicion, ranked: Iterable[Ranked]) -> list[tuple[str, Evidence]]:
+    """For each rival of the class: what speaks against it, or what it would have left and did not."""
+    by_cause = {r.suspicion.cause: r.suspicion for r in reversed(list(ranked))}
+    out: list[tuple[str, Evidence]] = []
+    for rival in CLASSES[lead.cause].rivals:
+        known = by_cause.get(rival)
+        if known is not None:
+            against = [e for e in known.evidence if e.weight < 0]
+            worst = min(against, key=lambda e: e.weight, default=None)
+            text = worst.text if worst is not None else f"Less speaks for it: {known.score:.1f} against {lead.score:.1f}."
+            out.append((rival, Evidence("contradicts", 0.0, text, (worst or lead.evidence[0]).facts)))
+        elif rival in CLASSES:
+            out.append((rival, missing(0.0, _absence(case, rival, lead), _witnesses(case, lead))))
+        else:
+            out.append((rival, Evidence("contradicts", 0.0, lead.evidence[0].text, lead.evidence[0].facts)))
+    return out
+
+
+def _absence(case: Case, rival: str, lead: Suspicion) -> str:
+    decides = _DECIDES.get(rival)
+    if decides is not None and (found := decides(case, lead)):
+        return found
+    return f"Nothing shows {CLASSES[rival].predicts}."
+
+
+def _witnesses(case: Case, lead: Suspicion):  # type: ignore[no-untyped-def]
+    subject = case.get(lead.subject)
+    return ends(subject) or lead.evidence[0].facts if subject is not None else lead.evidence[0].facts
+
+
+def _no_oom(case: Case, _: Suspicion) -> str:
+    return "" if any(a.oom is not None for a in case) else "The kernel's OOM killer chose none of its processes (no mark_victim)."
+
+
+def _no_sender(case: Case, lead: Suspicion) -> str:
+    subject = case.get(lead.subject)
+    if subject is None or subject.exit is None:
+        return ""
+    sent = [s for s in subject.signals if s.code <= 0 and s.sender != subject.key]
+    return "" if sent else f"No process sent {subject.who} a signal."
+
+
+def _cgroup_not_host(case: Case, lead: Suspicion) -> str:
+    subject = case.get(lead.subject)
+    event = subject.oom if subject is not None else None
+    return f"The cgroup {event.memory_cgroup} was full, not the host." if event is not None and event.limit_bytes else ""
+
+
+_DECIDES = {
+    "mem.cgroup_oom": _no_oom, "mem.cgroup_neighbour": _no_oom, "mem.child_oom": _no_oom, "mem.host_oom": _cgroup_not_host,
+    "kill.supervisor": _no_sender, "mem.userspace_killer": _no_sender, "kill.drain": _no_sender,
+}  # fmt: skip

@@ -1,0 +1,159 @@
+"""Facts with their event ids, and what they say for or against a cause.
+
+A fact is made from an event and from nothing else, so that no report can cite what was not seen. A weight is a change of
+log-odds: +2.3 makes a cause ten times as likely as before, -2.3 ten times less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from receiver.detect.deaths import event_id, mib
+from receiver.events import Event, FileClosed, ProcessKey
+from receiver.investigate.case import Actor, Hole, Step
+from receiver.timeline.files import Use
+from receiver.timeline.usage import Point
+from receiver.words import event_line
+
+Role = Literal["supports", "contradicts", "missing", "context"]
+FACTS_PER_EVIDENCE = 8
+STRONG, CLEAR, SOME, SLIGHT = 4.0, 2.5, 1.5, 0.7  # proof of the mechanism; hard to explain otherwise; telling; a hint
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """One thing that the kernel said."""
+
+    id: str
+    kind: str
+    at_ns: int
+    pid: int
+    text: str
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What some facts say about a cause. `text` is a whole sentence."""
+
+    role: Role
+    weight: float
+    text: str
+    facts: tuple[Fact, ...]
+
+
+class Culprit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who or what would have to change. Only what is known of it is set."""
+
+    type: Literal["process", "cgroup", "file", "endpoint", "task", "host", "unknown"]
+    name: str = ""
+    pid: int = 0
+    start_boottime_ns: int = 0
+    path: str = ""
+    inode: int = 0
+    device: int = 0
+    cgroup: str = ""
+    address: str = ""  # address:port
+    task: str = ""
+    signal: str = ""
+    sender: Culprit | None = None  # of the signal that came before, when the culprit is a file
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        return (
+            self.type,
+            self.pid,
+            self.start_boottime_ns,
+            self.path,
+            self.cgroup,
+            self.address,
+            self.name if not self.pid else "",
+        )
+
+
+class Suspicion(msgspec.Struct, frozen=True):
+    """One cause with its culprit, and what speaks for and against it."""
+
+    cause: str
+    culprit: Culprit
+    summary: str
+    evidence: tuple[Evidence, ...]
+    subject: ProcessKey | None = None  # whom it struck
+    at_ns: int = 0  # when
+    silent: bool = False  # it does harm without any process failing
+    ruled_out: tuple[tuple[str, Evidence], ...] = ()  # rivals, with the fact that decides
+
+    @property
+    def score(self) -> float:
+        return sum(e.weight for e in self.evidence)
+
+
+def fact(event: Event, path: str = "") -> Fact:
+    """`path`: of the file, where the event does not name it."""
+    key = next(
+        (k for name in ("process", "target", "victim") if isinstance(k := getattr(event, name, None), ProcessKey)), ProcessKey(0, 0)
+    )
+    if not path and isinstance(event, FileClosed):
+        path = f"inode {event.inode}"
+    return Fact(
+        event_id(event), _snake(type(event).__name__), event.time_boottime_ns, key.tgid, event_line(event, "", path).strip()
+    )
+
+
+def facts(*events: Event | None) -> tuple[Fact, ...]:
+    return tuple(fact(e) for e in events if e is not None)
+
+
+def facts_of_use(use: Use) -> tuple[Fact, ...]:
+    """Its opening and its close."""
+    return tuple(fact(e, use.path) for e in (use.opened, use.closed) if e is not None)
+
+
+def fact_of_point(pid: int, name: str, point: Point) -> Fact:
+    """One look at the memory of a process."""
+    at_ns, held, event = point
+    return Fact(event, "process_sample", at_ns, pid, f"sample  {pid} ({name}) held {mib(held)}")
+
+
+def fact_of_hole(hole: Hole) -> Fact:
+    return Fact(
+        f"lost-{hole.kind}-{hole.at_ns}", "events_lost", hole.at_ns, 0, f"{hole.count} {hole.kind} events lost ({hole.reason})"
+    )
+
+
+def fact_of_step(step: Step) -> Fact:
+    return Fact(f"clock-{step.at_ns}", "clock_step", step.at_ns, 0, f"the wall clock moved by {step.delta_ns / 1e9:+.3f} s")
+
+
+def ends(actor: Actor) -> tuple[Fact, ...]:
+    return facts(actor.exit)
+
+
+def supports(weight: float, text: str, found: Iterable[Fact]) -> Evidence:
+    return Evidence("supports", weight, text, tuple(found)[:FACTS_PER_EVIDENCE])
+
+
+def contradicts(weight: float, text: str, found: Iterable[Fact]) -> Evidence:
+    return Evidence("contradicts", -weight, text, tuple(found)[:FACTS_PER_EVIDENCE])
+
+
+def missing(weight: float, text: str, found: Iterable[Fact]) -> Evidence:
+    """A prediction that should be visible and is not; `found` shows that it would have been seen."""
+    return Evidence("missing", -weight, text, tuple(found)[:FACTS_PER_EVIDENCE])
+
+
+def context(text: str, found: Iterable[Fact]) -> Evidence:
+    return Evidence("context", 0.0, text, tuple(found)[:FACTS_PER_EVIDENCE])
+
+
+def process_culprit(actor: Actor) -> Culprit:
+    return Culprit("process", actor.script or actor.name, actor.pid, actor.start_ns)
+
+
+def file_culprit(use: Use, sender: Culprit | None = None) -> Culprit:
+    path = use.version.path if use.version is not None else use.path
+    return Culprit("file", path=path, inode=use.key[1], device=use.key[0], sender=sender)
+
+
+def _snake(name: str) -> str:
+    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))

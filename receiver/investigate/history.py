@@ -1,0 +1,195 @@
+"""What earlier runs of a task were like, and which incidents were seen before. Values only: a store loads and saves them.
+
+Statistics are robust ones: the median, and the median absolute deviation from it (MAD), of the last RUNS runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import statistics
+from collections import deque
+from collections.abc import Iterable
+
+import msgspec
+
+from receiver.investigate.case import Case
+from receiver.investigate.causes.common import partition_bytes
+from receiver.model import Identity
+from receiver.timeline.files import State
+
+RUNS = 50  # of each task
+TASKS = 2000  # the one that ran longest ago goes first
+SIGNATURES = 5000
+KEPT_PATHS = 64  # of each run
+ENOUGH = 5  # runs, before "usual" means anything
+NOTE_BYTES = 500
+_MAD = 1.4826  # times the MAD is the standard deviation of a normal distribution
+_NUMBER = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{16,}|\d+")
+_SCRATCH = re.compile(r"^(/tmp|/var/tmp|/dev/shm)/[^/]+")
+
+
+class RunSummary(msgspec.Struct, frozen=True):
+    """One run of one task, as it is remembered. Bytes by place: a path whose numbers are left out, a partition by its name."""
+
+    ended_unix_ns: int
+    run_id: str
+    seconds: float
+    failed: bool
+    end: str
+    peak_bytes: int
+    processes: int
+    shape: str
+    outputs: dict[str, int]
+    partitions: dict[str, int]
+    endpoints: tuple[str, ...] = ()
+
+
+class Sighting(msgspec.Struct, frozen=True):
+    """One signature of an incident: how often, when first and last, and what an operator noted."""
+
+    signature: str
+    cause: str
+    count: int
+    first_unix_ns: int
+    last_unix_ns: int
+    last_run: str
+    note: str = ""
+
+
+TaskKey = tuple[str, str, str]
+
+
+def task_key(identity: Identity) -> TaskKey:
+    return (identity.system, identity.pipeline, identity.task)
+
+
+class Usual(msgspec.Struct, frozen=True):
+    """The middle of some values and how far they lie from it."""
+
+    median: float
+    mad: float
+    count: int
+    most: float
+
+    def times(self, value: float) -> float:
+        return value / self.median if self.median else 0.0
+
+    def is_far_above(self, value: float, factor: float = 1.5) -> bool:
+        """Beyond all that was seen, three deviations, and by a factor that matters."""
+        return self.count >= ENOUGH and value > max(self.most, self.median + 3 * _MAD * self.mad, factor * self.median)
+
+
+def usual(values: Iterable[float]) -> Usual | None:
+    found = list(values)
+    if not found:
+        return None
+    median = statistics.median(found)
+    return Usual(median, statistics.median(abs(v - median) for v in found), len(found), max(found))
+
+
+class History:
+    """Bounded; `fresh` holds what was added since it was last taken, for whoever stores it."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[TaskKey, deque[RunSummary]] = {}
+        self.sightings: dict[str, Sighting] = {}
+        self.fresh: list[tuple[TaskKey, RunSummary] | Sighting] = []
+
+    def add(self, key: TaskKey, run: RunSummary) -> None:
+        self.remember(key, run)
+        self.fresh.append((key, run))
+
+    def remember(self, key: TaskKey, run: RunSummary) -> None:
+        runs = self.tasks.pop(key, None) or deque(maxlen=RUNS)
+        runs.append(run)
+        self.tasks[key] = runs  # last in order
+        while len(self.tasks) > TASKS:
+            del self.tasks[next(iter(self.tasks))]
+
+    def saw(self, signature: str, cause: str, at_unix_ns: int, run: str) -> Sighting | None:
+        """Counts it; gives what was known of it before."""
+        before = self.sightings.pop(signature, None)
+        now = Sighting(signature, cause, 1, at_unix_ns, at_unix_ns, run)
+        if before is not None:
+            now = msgspec.structs.replace(before, count=before.count + 1, last_unix_ns=at_unix_ns, last_run=run)
+        self.sightings[signature] = now
+        self.fresh.append(now)
+        while len(self.sightings) > SIGNATURES:
+            del self.sightings[next(iter(self.sightings))]
+        return before
+
+    def note(self, signature: str, text: str) -> bool:
+        """What an operator has to say about it. False when it was never seen."""
+        known = self.sightings.get(signature)
+        if known is None:
+            return False
+        self.sightings[signature] = msgspec.structs.replace(known, note=text[:NOTE_BYTES])
+        self.fresh.append(self.sightings[signature])
+        return True
+
+    def take(self) -> list[tuple[TaskKey, RunSummary] | Sighting]:
+        out, self.fresh = self.fresh, []
+        return out
+
+    def good_runs(self, key: TaskKey) -> list[RunSummary]:
+        return [r for r in self.tasks.get(key, ()) if not r.failed]
+
+    def duration(self, key: TaskKey) -> Usual | None:
+        return usual(r.seconds for r in self.good_runs(key))
+
+    def partition(self, key: TaskKey) -> Usual | None:
+        return usual(size for r in self.good_runs(key) for size in r.partitions.values())
+
+    def output(self, key: TaskKey, place: str) -> Usual | None:
+        return usual(r.outputs[place] for r in self.good_runs(key) if place in r.outputs)
+
+    def peak(self, key: TaskKey) -> Usual | None:
+        return usual(r.peak_bytes for r in self.good_runs(key))
+
+
+def place(path: str) -> str:
+    """Where a file stands, in words that repeat from run to run."""
+    return _NUMBER.sub("#", _SCRATCH.sub(r"\1/*", path))
+
+
+def outputs_of(case: Case) -> dict[str, int]:
+    out: dict[str, int] = {}
+    for version in case.execution.outputs[:KEPT_PATHS]:
+        where = place(version.path)
+        out[where] = out.get(where, 0) + max(version.size_bytes, 0)
+    return out
+
+
+def shape_of(case: Case) -> str:
+    """Which programs started which, without counts and order."""
+    edges = set()
+    for actor in case:
+        parent = case.actors.get(actor.parent) if actor.parent is not None else None
+        edges.add(f"{parent.name if parent is not None else '-'}>{actor.name}")
+    return hashlib.sha256("\n".join(sorted(edges)).encode()).hexdigest()[:16]
+
+
+def summarise(case: Case, ended_unix_ns: int) -> RunSummary:
+    execution, root = case.execution, case.root
+    endpoints = sorted({f"{p.endpoint[0]}:{p.endpoint[1]}" for a in case for p in a.peers if p.endpoint[1]})
+    torn = any(v.state is State.PARTIAL for v in execution.outputs)
+    return RunSummary(
+        ended_unix_ns,
+        execution.identity.run_id,
+        case.seconds,
+        execution.result == "failure" or torn,
+        root.end.error if root is not None else "",
+        max((a.peak_bytes for a in case), default=0),
+        execution.totals.processes,
+        shape_of(case),
+        outputs_of(case),
+        dict(sorted((name, size) for name, (size, _) in partition_bytes(case).items())[:KEPT_PATHS]),
+        tuple(endpoints[:KEPT_PATHS]),
+    )
+
+
+def signature(cause: str, task: str, executable: str, error: str, kinds: Iterable[str]) -> str:
+    """conventions, section 8: no pid, time or path in it, so that it repeats."""
+    parts = (cause, task, executable, error, *sorted(set(kinds)))
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:16]

@@ -1,0 +1,94 @@
+"""What makes anybody ask: the task failed, lies about it, hangs, or is slow beyond its own history."""
+
+from __future__ import annotations
+
+import msgspec
+
+from receiver import semconv as sc
+from receiver.detect.masked import Grade
+from receiver.investigate.case import Actor, Case
+from receiver.investigate.evidence import Fact, Suspicion, ends, facts, facts_of_use
+from receiver.investigate.history import task_key
+
+
+class Symptom(msgspec.Struct, frozen=True):
+    """One of task_failed, result_mismatch, tainted_read, hang, stall, slow, killed."""
+
+    kind: str
+    at_ns: int
+    text: str
+    facts: tuple[Fact, ...]
+
+
+_TOLD = {
+    sc.EVENT_FILE_TAINTED_READ: "tainted_read",
+    sc.EVENT_PROCESS_HANG: "hang",
+    sc.EVENT_NETWORK_CONNECTION_STALLED: "stall",
+    sc.EVENT_NETWORK_CONNECTION_EXHAUSTED: "stall",
+}
+
+
+def symptoms(case: Case) -> list[Symptom]:
+    """In order of time."""
+    out: list[Symptom] = []
+    root, execution = case.root, case.execution
+    if root is not None and root.failed:
+        out.append(Symptom("task_failed", root.end_ns, f"{root.who} ended with {root.end.error}.", ends(root)))
+    elif (
+        execution.masked or execution.failed_by or any(f.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH for f in execution.findings)
+    ):
+        lost = next((a for a in case.path if a.failed), None)
+        if lost is not None:
+            text = f"{lost.who} ended with {lost.end.error}, and the task reported success."
+            out.append(Symptom("result_mismatch", lost.end_ns, text, ends(lost)))
+    for actor in case:
+        for kind in actor.findings:
+            if kind in _TOLD:
+                shown = _shown(actor, kind)
+                out.append(Symptom(_TOLD[kind], shown[0].at_ns if shown else actor.end_ns, f"{actor.who}: {kind}.", shown))
+    slow = _slow(case)
+    return sorted([*out, *([slow] if slow is not None else [])], key=lambda s: (s.at_ns, s.kind))
+
+
+def _shown(actor: Actor, kind: str) -> tuple[Fact, ...]:
+    if kind == sc.EVENT_FILE_TAINTED_READ:
+        return next((facts_of_use(u) for u in actor.uses if u.told), ())
+    if kind == sc.EVENT_PROCESS_HANG:
+        spell = actor.usage.spell if actor.usage is not None else None
+        return facts(*(spell.waits[:1] if spell is not None else ()))
+    return next((facts(*p.moments[-1:]) for p in actor.peers if p.moments), ())
+
+
+def _slow(case: Case) -> Symptom | None:
+    if case.history is None or case.root is None or case.root.failed:
+        return None
+    known = case.history.duration(task_key(case.execution.identity))
+    if known is None or not known.is_far_above(case.seconds):
+        return None
+    text = f"It took {case.seconds:.1f} s; all of its last {known.count} runs took less, half of them {known.median:.1f} s or less."
+    return Symptom("slow", case.end_ns, text, ends(case.root))
+
+
+def struck(case: Case, suspicion: Suspicion) -> tuple[float, str, tuple[Fact, ...]]:
+    """How directly a suspicion reaches the failure at hand: a weight, in words, and the facts."""
+    subject = case.get(suspicion.subject)
+    path = case.path
+    if subject is None or not path:
+        return 0.0, "", ()
+    if subject in path:
+        what = "the task's failure began with it" if subject is path[-1] else "the task's failure passed through it"
+        return 1.5, f"{subject.who} failed, and {what}.", ends(subject)
+    failed_work = {id(a.execution) for a in path}
+    if subject.grade >= Grade.FAILED and id(subject.execution) in failed_work and _before(subject, path[0]):
+        return 0.7, f"{subject.who} failed before the task did.", ends(subject)
+    if subject.failed and _before(subject, path[0]):
+        return 0.3, f"{subject.who} failed before the task did.", ends(subject)
+    if path[-1] in case.above(subject) or subject in case.above(path[-1]):
+        return 0.0, "", ()
+    if subject.exit is not None and not subject.failed:
+        return -2.0, f"{subject.who} itself ended well, and the failure was elsewhere.", ends(subject)
+    return -0.7, f"{subject.who} is not what failed.", ends(path[-1])
+
+
+def _before(actor: Actor, other: Actor) -> bool:
+    return bool(actor.end_ns) and (not other.end_ns or actor.end_ns <= other.end_ns)
