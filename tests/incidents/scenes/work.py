@@ -1,0 +1,54 @@
+"""Work that is done twice or unevenly."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.incidents.lab import MIB, Lab, Truth, scene
+
+
+@scene("I38", "B", "P", group="work")
+def one_part_is_larger(lab: Lab) -> Truth:
+    """A pool of processes, one for each file; one file is several times the others."""
+    files = []
+    for number, size in enumerate((6, 5, 6, 30 + 10 * lab.variant)):
+        path = lab.folder / f"data/country={'abcd'[number]}/part.csv"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"1,2,3,user\n" * (size * MIB // 11))
+        files.append(str(path))
+    step = lab.script(
+        'say("w" + sys.argv[2])\nn = 0\nfor line in open(sys.argv[1]):\n    n += len(line.split(","))\nprint(n)\n', "count"
+    )
+    if lab.variant == 1:
+        code = f"""
+import multiprocessing
+def work(path):
+    n = 0
+    for line in open(path):
+        n += len(line.split(","))
+    return n
+if __name__ == "__main__":
+    processes = [multiprocessing.get_context("fork").Process(target=work, args=(p,)) for p in {files!r}]
+    [p.start() for p in processes]
+    [p.join() for p in processes]
+"""
+        lab.run([sys.executable, lab.script(code)])
+    else:
+        lines = "\n".join(f"{sys.executable} -S {step} {p} {n} &" for n, p in enumerate(files))
+        lab.run(lab.shell(f"{lines}\nwait\n"))
+    return Truth("data.skew", {"path": files[-1]}, rivals=("cpu.neighbour",))
+
+
+@scene("I21", "B", "P", group="work")
+def the_same_task_runs_twice(lab: Lab) -> Truth:
+    out = str(lab.folder / "table.csv")
+    step = lab.script(
+        'say("run" + str(os.getpid()))\nf = open(sys.argv[1], "w")\nfor n in range(300):\n    f.write("row\\n" * 200)\n    f.flush()\n    time.sleep(0.01)\n'
+    )
+    wait = 1 + lab.variant * 0.5
+    lab.run(
+        lab.shell(
+            f"{sys.executable} -S {step} {out} & A=$!\nsleep {wait}\n{sys.executable} -S {step} {out} & B=$!\nwait $A $B\ntest $(wc -l < {out}) = 60000\n"
+        )
+    )
+    return Truth("proc.duplicate_run", {"any_pid": True}, rivals=("fs.concurrent_writers",))
