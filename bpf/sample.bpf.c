@@ -15,7 +15,7 @@
 #define WORKING_NS 2000000	   /* CPU per look that is more than a poll's */
 #define NEIGHBOUR_PAGES 4096	   /* growth that is told: 16 MiB at 4 KiB */
 #define NEIGHBOUR_SHARED_PAGES 256 /* inside a watched process's memory cgroup: 1 MiB */
-#define NEIGHBOUR_CPU_SHIFT 2	   /* a quarter of one CPU */
+#define NEIGHBOUR_CPU_SHIFT 3	   /* an eighth of one CPU: several can crowd somebody out together */
 #define UNLIMITED_PAGES (1ULL << 50)
 
 struct thread_walk {

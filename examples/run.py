@@ -50,7 +50,7 @@ def memory_cgroup():
 
 def observed(arguments, command, env, name=None):
     """kwitness around a command; what it prints is the result."""
-    options = ["--report", arguments.report] if arguments.report else []
+    options = ["--report", arguments.report, "--facts", f"{arguments.report}.facts"] if arguments.report else []
     options += ["--name", name] if name else []
     return subprocess.run([KWITNESS, "run", *options, "--", *command], env={**os.environ, **env}, check=False).returncode
 
@@ -134,7 +134,7 @@ def main():
     incidents = {"silent-oom": silent_oom, "slots": slots, "torn-file": torn_file}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("incident", choices=incidents)
-    parser.add_argument("--report", metavar="FILE", help="write the facts as JSON")
+    parser.add_argument("--report", metavar="FILE", help="write the report as JSON, and the facts beside it")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kwitness-example-", ignore_cleanup_errors=True) as folder:
         os.environ["PIPE_WORK"] = folder

@@ -37,9 +37,20 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--dump", action="store_true", help="print the events instead")
     add.add_argument("--json", action="store_true")
     add.add_argument("--otlp-json", metavar="FILE", help="write OTLP/JSON lines")
+    add.add_argument("--report", metavar="FILE", help="write a report for each execution as a line of JSON")
+    add.add_argument("--details", action="store_true", help="print all of the reports, not their first screens")
+    add.add_argument("--history", metavar="FILE", help="earlier runs: what is usual; these runs are added")
 
     add = sub.add_parser("serve", help="the service: observe, export, until SIGTERM")
     add.add_argument("-c", "--config", metavar="FILE", help="kwitness.toml")
+
+    add = sub.add_parser("incidents", help="ask a running service what went wrong, and why")
+    add.add_argument("what", choices=("list", "show", "note"), nargs="?", default="list")
+    add.add_argument("id", nargs="?", default="")
+    add.add_argument("note", nargs="?", default="", help="what fixed it; told when it comes again")
+    add.add_argument("--json", action="store_true")
+    add.add_argument("--token-file", metavar="FILE", help="default: the one of the state directory")
+    add.add_argument("-c", "--config", metavar="FILE", help="kwitness.toml of the service")
 
     add = sub.add_parser("events", help="follow decoded events")
     add.add_argument("--json", action="store_true")
@@ -65,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     level = _LEVELS.get(os.environ.get("OTEL_LOG_LEVEL", "info").lower(), logging.INFO)
     logging.basicConfig(level=level, format="kwitness: %(levelname)s: %(message)s", stream=sys.stderr)
     # after the arguments are known: `--help` needs none of it
-    from receiver.commands import common, observe, replay, serve
+    from receiver.commands import common, incidents, observe, replay, serve
 
     if args.version:
         print(f"kwitness {common.VERSION}")
@@ -84,6 +95,8 @@ def main(argv: list[str] | None = None) -> int:
                 return asyncio.run(replay.replay_file(args))
             case "serve":
                 return asyncio.run(serve.serve(args))
+            case "incidents":
+                return incidents.incidents(args)
             case "events":
                 return asyncio.run(observe.events(args))
             case _:

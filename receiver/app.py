@@ -79,6 +79,7 @@ class Observer:
         self.hub = hub
         self.stop = asyncio.Event()
         self.on_batch: Callable[[Batch], None] = lambda _: None
+        self.on_tick: Callable[[], None] = lambda: None
         self.canary_at = 0.0
         self._idle_since = 0.0
         self._metric_interval = hub.settings.metric_interval_seconds if hub else 60.0
@@ -151,6 +152,7 @@ class Observer:
             await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
             self.tick()
+            self.on_tick()
             if now >= next_clock:
                 next_clock = now + CLOCK_SECONDS
                 self._check_clock()

@@ -44,6 +44,7 @@ class Attempts:
         self.read_at_ns = 0
         self.on_open: Callable[[Execution], None] = lambda _: None  # told of every execution as it opens …
         self.on_close: Callable[[Execution], None] = lambda _: None  # … and as it closes
+        self.on_over: Callable[[Execution, int], None] = lambda *_: None  # when its span is out
         self.executions_of: Callable[[Execution], list[Process]] = lambda _: []  # its processes; whoever has the tree says
         self._to_watch: list[Process] = []
         self._spans, self._logs, self._emit = spans, logs, emit
@@ -305,8 +306,7 @@ class Attempts:
         if not execution.claimed:
             self._say_closed(execution, now_ns)
         execution.run.incomplete |= execution.incomplete and execution.own_run
-        if execution.identity.source != "command":  # a command's are still to be shown
-            execution.findings = []
+        self.on_over(execution, now_ns)
         if execution.own_run and execution.identity.type in ("command", "job") and not execution.run.active:
             self.close_run(execution.run, now_ns)
 

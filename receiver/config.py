@@ -22,11 +22,18 @@ class AdminConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     host: str = "127.0.0.1"
     port: int = 9464
+    token_file: str = ""  # 0600; with a state directory one is made there
 
 
 class PrivilegeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drop: bool = True
     user: str = "nobody"
+
+
+class StateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What outlives the service. Without a directory nothing does."""
+
+    directory: str = ""
 
 
 class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +43,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     core: CoreOptions = CoreOptions()
     admin: AdminConfig = AdminConfig()
     privileges: PrivilegeConfig = PrivilegeConfig()
+    state: StateConfig = StateConfig()
     rule: tuple[Rule, ...] = ()  # `[[rule]]` tables, asked before the frameworks
     shutdown_seconds: float = 8.0
 

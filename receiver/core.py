@@ -41,10 +41,9 @@ from receiver.events import (
     Signal,
     Title,
 )
-from receiver.investigate import investigate
 from receiver.investigate.case import Case, Casebook
-from receiver.investigate.history import History, summarise, task_key
-from receiver.investigate.report import Report
+from receiver.investigate.history import History
+from receiver.investigate.incidents import Incidents
 from receiver.kernel.decode import decode
 from receiver.model import CoreOptions, Finding, Host, Identity, Watch
 from receiver.redact import Redactor
@@ -97,6 +96,11 @@ class Core:
         )
         self.casebook = Casebook()
         self.history: History | None = None  # of earlier runs, where somebody keeps one
+        self.blind: tuple[str, ...] = ()  # what the source cannot see here: nothing is concluded from its absence
+        self.incidents = Incidents(
+            self._logs, self.book, lambda signal: self._out.append(signal), self.case, self.casebook.forget, self.blocks.wall
+        )
+        self.attempts.on_over = self.incidents.ended
         self.counts: Counter[str] = Counter()  # decoded, by kind
         self.decode_errors: Counter[str] = Counter()
         self.policy_drops: Counter[str] = Counter()  # events that led to no signal, by reason
@@ -130,6 +134,8 @@ class Core:
             name, handle = _HANDLERS[type(event)]
             self.counts[name] += 1
             handle(self, event)
+            if self.incidents.waiting:
+                self.incidents.look(event.time_boottime_ns)
             if self.on_event is not None:
                 self.on_event(event)
             if type(event) is Existing:
@@ -143,6 +149,7 @@ class Core:
         """Call about once a second."""
         self.activity.tick(now_ns)
         self.attempts.tick(now_ns, int(self.options.heartbeat_seconds * SECOND))
+        self.incidents.look(now_ns)
         self.tree.sweep(now_ns)
         forgotten, self.tree.forgotten = self.tree.forgotten, []
         for process in forgotten:
@@ -160,23 +167,15 @@ class Core:
                     self._emit_process(process, now_ns)
                     self.on_end(process)
         self.attempts.finish(now_ns)
+        self.incidents.look(now_ns, settle_ns=0)
 
-    def case(self, execution: Execution, now_ns: int, blind: Iterable[str] = ()) -> Case:
+    def case(self, execution: Execution, now_ns: int) -> Case:
         """Everything known of an execution, as it stands now."""
         return self.casebook.open(
-            execution, self.tree.processes(), now_ns, blind=blind, strangers=self.activity.usage.neighbours.all(now_ns),
+            execution, self.tree.processes(), now_ns, blind=self.blind, strangers=self.activity.usage.neighbours.all(now_ns),
             beside=[e for e in self.executions.open.values() if e.outermost is not execution.outermost and e.outer is None],
             names=self.activity.network.table.names, history=self.history,
         )  # fmt: skip
-
-    def investigate(self, execution: Execution, now_ns: int, blind: Iterable[str] = ()) -> Report:
-        """Why it went as it did. Its run is part of the history afterwards."""
-        case = self.case(execution, now_ns, blind)
-        ended = self.blocks.wall(case.end_ns)
-        report = investigate(case, ended)
-        if self.history is not None and execution.closed and not execution.incomplete:
-            self.history.add(task_key(execution.identity), summarise(case, ended))
-        return report
 
     def take(self) -> list[Output]:
         out, self._out = self._out, []
@@ -247,7 +246,14 @@ class Core:
                 self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS, ((sc.PIPELINE_OBSERVER_EVENT_KIND, kind),), grown)
                 self._events_in_book[kind] = count
         self.attempts.book_totals()
-        drops = self.policy_drops + self.tree.drops + self.attempts.drops + self.bindings.drops + self.activity.drops()
+        drops = (
+            self.policy_drops
+            + self.tree.drops
+            + self.attempts.drops
+            + self.bindings.drops
+            + self.activity.drops()
+            + self.casebook.drops
+        )
         drops += Counter({f"broken_recogniser_{name}": count for name, count in self.recognisers.broken.items()})
         points = tuple(Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), count) for reason, count in drops.items())
         return (*self.book.metrics(), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, points))
@@ -416,6 +422,7 @@ class Core:
         process.findings = (*process.findings, finding.kind)
         if process.execution is not None:
             process.execution.add(finding)
+            self.incidents.found(finding, process.execution)
         self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._hole))
 
 

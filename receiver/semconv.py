@@ -54,6 +54,22 @@ PIPELINE_CONTENTION_NEIGHBOR_PID: Final = "pipeline.contention.neighbor.pid"
 PIPELINE_CONTENTION_PRESSURE: Final = "pipeline.contention.pressure"
 PIPELINE_CONTENTION_RESOURCE: Final = "pipeline.contention.resource"
 PIPELINE_DATASET_PARTITION: Final = "pipeline.dataset.partition"
+PIPELINE_EVIDENCE_KIND: Final = "pipeline.evidence.kind"
+PIPELINE_EVIDENCE_REF: Final = "pipeline.evidence.ref"
+PIPELINE_EVIDENCE_ROLE: Final = "pipeline.evidence.role"
+PIPELINE_EVIDENCE_WEIGHT: Final = "pipeline.evidence.weight"
+PIPELINE_HYPOTHESIS_CONFIDENCE: Final = "pipeline.hypothesis.confidence"
+PIPELINE_HYPOTHESIS_CULPRIT: Final = "pipeline.hypothesis.culprit"
+PIPELINE_HYPOTHESIS_NAME: Final = "pipeline.hypothesis.name"
+PIPELINE_HYPOTHESIS_RANK: Final = "pipeline.hypothesis.rank"
+PIPELINE_HYPOTHESIS_SCORE: Final = "pipeline.hypothesis.score"
+PIPELINE_HYPOTHESIS_VERDICT: Final = "pipeline.hypothesis.verdict"
+PIPELINE_INCIDENT_CAUSE: Final = "pipeline.incident.cause"
+PIPELINE_INCIDENT_ID: Final = "pipeline.incident.id"
+PIPELINE_INCIDENT_RECOMMENDATION: Final = "pipeline.incident.recommendation"
+PIPELINE_INCIDENT_RECURRENCE_COUNT: Final = "pipeline.incident.recurrence.count"
+PIPELINE_INCIDENT_SIGNATURE: Final = "pipeline.incident.signature"
+PIPELINE_INCIDENT_VERDICT: Final = "pipeline.incident.verdict"
 PIPELINE_LINK_TYPE: Final = "pipeline.link.type"
 PIPELINE_LOG_ORIGIN: Final = "pipeline.log.origin"
 PIPELINE_MAPPING_CONFIDENCE: Final = "pipeline.mapping.confidence"
@@ -165,6 +181,10 @@ EVENT_NETWORK_CONNECTION_EXHAUSTED: Final = "network.connection.exhausted"
 EVENT_PROCESS_MEMORY_GROWTH: Final = "process.memory.growth"
 EVENT_PROCESS_HANG: Final = "process.hang"
 EVENT_PIPELINE_TASK_CONTENTION: Final = "pipeline.task.contention"
+EVENT_PIPELINE_INCIDENT_OPENED: Final = "pipeline.incident.opened"
+EVENT_PIPELINE_INCIDENT_RESOLVED: Final = "pipeline.incident.resolved"
+EVENT_PIPELINE_INCIDENT_HYPOTHESIS: Final = "pipeline.incident.hypothesis"
+EVENT_PIPELINE_INCIDENT_EVIDENCE: Final = "pipeline.incident.evidence"
 EVENT_PIPELINE_OBSERVER_EVENTS_LOST: Final = "pipeline.observer.events_lost"
 
 # metrics: name, instrument, unit, description
@@ -220,6 +240,7 @@ METRIC_PIPELINE_TASK_MEMORY_LIMIT: Final = (
     "By",
     "Lowest memory limit of the task's cgroups at the last sample.",
 )
+METRIC_PIPELINE_INCIDENTS: Final = ("pipeline.incidents", "counter", "{incident}", "Incidents by cause.")
 METRIC_PIPELINE_OBSERVER_EVENTS: Final = ("pipeline.observer.events", "counter", "{event}", "Kernel events decoded.")
 METRIC_PIPELINE_OBSERVER_EVENTS_LOST: Final = ("pipeline.observer.events_lost", "counter", "{event}", "Kernel events lost.")
 METRIC_PIPELINE_OBSERVER_SKIPPED: Final = (

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import aiohttp
 import pytest
 
 from receiver import semconv as sc
 from receiver.admin import Admin, prometheus_text
+from receiver.desk import DeskOfCore, queries
+from receiver.errors import DataError
+from receiver.investigate.history import History
 from receiver.signals import Histogram, Metric, Point
+from tests.builders import Story
 
 COUNTER = Metric(*sc.METRIC_PIPELINE_TASK_OOM_KILLS, (Point((("pipeline.name", 'a"b\n'),), 3),))
 
@@ -55,3 +61,149 @@ def test_the_text_format() -> None:
         'pipeline_task_duration_seconds_bucket{le="2.0"} 2',
         'pipeline_task_duration_seconds_bucket{le="+Inf"} 3',
     ]
+
+
+class Clerk:
+    """A desk that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[bytes] = []
+
+    def listing(self) -> bytes:
+        return b'{"incidents":[]}'
+
+    def report(self, number: str, form: str) -> str | None:
+        return f"<b>{form}</b>" if number == "known" else None
+
+    def note(self, number: str, body: bytes) -> bool:
+        self.told.append(body)
+        return number == "known"
+
+    def alert(self, body: bytes) -> bytes:
+        queries(body)
+        return b"{}"
+
+
+async def test_what_is_about_incidents_needs_the_token() -> None:
+    admin = Admin("127.0.0.1", 0, lambda: "ready", lambda: (COUNTER,), desk=Clerk(), token="secret")
+    await admin.start()
+    base = f"http://127.0.0.1:{admin.addresses[0][1]}"
+    right = {"Authorization": "Bearer secret"}
+    async with aiohttp.ClientSession() as session:
+        for path in ("/metrics", "/tree", "/incidents", "/incidents/known"):
+            for headers in ({}, {"Authorization": "Bearer secre"}, {"Authorization": "secret2"}):
+                async with session.get(base + path, headers=headers) as response:
+                    assert response.status == 401, path
+            async with session.get(base + path, headers=right) as response:
+                assert response.status == 200, path
+        async with session.get(base + "/readyz") as response:
+            assert response.status == 200
+        for form, kind in (("json", "application/json"), ("text", "text/plain"), ("page", "text/html")):
+            async with session.get(base + f"/incidents/known?form={form}", headers=right) as response:
+                assert response.content_type == kind
+                assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        for path, status in (("/incidents/other", 404), ("/incidents/known?form=x", 400), ("/incidents/..%2f..%2fetc", 404)):
+            async with session.get(base + path, headers=right) as response:
+                assert response.status == status, path
+    await admin.close()
+
+
+async def test_without_a_token_there_is_nothing_about_incidents() -> None:
+    admin = Admin("127.0.0.1", 0, lambda: "ready", tuple, desk=Clerk())
+    await admin.start()
+    base = f"http://127.0.0.1:{admin.addresses[0][1]}"
+    async with aiohttp.ClientSession() as session:
+        async with session.get(base + "/incidents") as response:
+            assert response.status == 403 and "token" in await response.text()
+        async with session.get(base + "/metrics") as response:
+            assert response.status == 200
+    await admin.close()
+
+
+async def test_bad_bodies_are_refused_in_one_line() -> None:
+    admin = Admin("127.0.0.1", 0, lambda: "ready", tuple, desk=Clerk(), token="secret")
+    await admin.start()
+    url = f"http://127.0.0.1:{admin.addresses[0][1]}/alerts"
+    headers = {"Authorization": "Bearer secret", "Content-Type": "application/json"}
+    bad = (
+        b"",
+        b"{",
+        b"[1]",
+        b'{"alerts": 3}',
+        b"\xff\xfe",
+        b'{"pipeline": 7}',
+        b'{"other": "x"}',
+        b"[" * 20_000,
+        b'{"alerts": []}',
+        b"{}",
+    )
+    async with aiohttp.ClientSession() as session:
+        for body in bad:
+            async with session.post(url, data=body, headers=headers) as response:
+                text = await response.text()
+                assert (response.status, text.count("\n")) == (400, 1), body[:40]
+        async with session.post(url, data=b"x", headers=headers | {"Content-Type": "text/plain"}) as response:
+            assert response.status == 415
+        async with session.post(url, data=b"x" * (300 << 10), headers=headers) as response:
+            assert response.status == 413
+        statuses = []
+        for _ in range(30):
+            async with session.post(url, data=b'{"task": "x"}', headers=headers) as response:
+                statuses.append(response.status)
+        assert statuses[0] == 200 and statuses[-1] == 429
+    await admin.close()
+
+
+def test_webhooks_of_alertmanager_and_grafana_and_the_simple_form() -> None:
+    labels = (
+        b'{"labels": {"alertname": "TaskFailed", "dag_id": "etl", "task_id": "load"}, '
+        b'"startsAt": "2024-01-15T10:00:00Z", "endsAt": "0001-01-01T00:00:00Z"}'
+    )
+    for body in (
+        b'{"version": "4", "status": "firing", "receiver": "x", "alerts": [' + labels + b"]}",
+        b'{"receiver": "g", "orgId": 1, "state": "alerting", "title": "t", "alerts": [' + labels + b"]}",
+    ):
+        (query,) = queries(body)
+        assert (query.pipeline, query.task, query.until) == ("etl", "load", None)
+        assert query.since is not None and query.since.year == 2024
+    (query,) = queries(b'{"pipeline": "etl", "run_id": "r1", "from": "2024-01-15T10:00:00Z"}')
+    assert query.wants("etl", "any", "r1") and not query.wants("etl", "any", "r2")
+    with pytest.raises(DataError, match="at most"):
+        queries(b'{"alerts": [' + b",".join([labels] * 101) + b"]}")
+
+
+def test_the_desk_answers_about_what_runs_what_failed_and_what_was_well() -> None:
+    story = Story()
+    story.core.history = History()
+    failed = story.task("load", run="r1")
+    story.exit(failed, 1)
+    well = story.task("extract", run="r1")
+    story.exit(well)
+    story.tick(7)
+    story.tick(1)
+    story.task("publish", run="r1")
+    desk = DeskOfCore(story.core, lambda: story.now)
+    answers = json.loads(desk.alert(b'{"pipeline": "etl", "run_id": "r1"}'))["alerts"][0]
+    assert {r["task"]: r["verdict"] for r in answers["reports"]} == {"load": "not_visible", "publish": "healthy"}
+    assert {(s["task"], s["failed"]) for s in answers["seen"]} == {("load", True), ("extract", False)}
+    (row,) = json.loads(desk.listing())["incidents"]
+    text, shown = desk.report(row["id"], "text"), desk.report(row["id"], "page")
+    assert text is not None and "NOT VISIBLE FROM HERE" in text
+    assert shown is not None and "<script" not in shown and "http" not in shown
+    assert desk.report("none", "json") is None
+
+
+def test_hostile_names_are_text_on_the_page_and_on_the_terminal() -> None:
+    story = Story()
+    root = story.command("bash", "job.sh", name="<script>alert(1)</script>\x1b]0;x\x07")
+    step = story.spawn(root, "py<img src=x onerror=y>\x1b[2J")
+    story.oom(step)
+    story.exit(step, signal=9)
+    story.exit(root, 137)
+    story.finish()
+    desk = DeskOfCore(story.core, lambda: story.now)
+    (number,) = story.core.incidents.reports
+    shown, text = desk.report(number, "page"), desk.report(number, "text")
+    assert shown is not None and text is not None
+    assert "<script>" not in shown and "<img" not in shown
+    assert "\x1b" not in shown and "\x1b" not in text

@@ -20,6 +20,7 @@ from receiver.commands.common import FLUSH_SECONDS, colour_wanted, core_options,
 from receiver.errors import DecodeError
 from receiver.export.console import open_output
 from receiver.export.settings import from_environment
+from receiver.investigate.compose import report_id
 from receiver.investigate.report import to_json
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import decode
@@ -27,6 +28,7 @@ from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.redact import Redactor
 from receiver.show import Timeline, Views, as_json, moment, screen, summary
+from receiver.state import HistoryStore
 from receiver.timeline.executions import Execution
 
 PROGRESS_SECONDS = 0.25
@@ -51,6 +53,9 @@ async def run(args: argparse.Namespace) -> int:
         observer.core.on_event = timeline.note
     observer.start()
     blind = observer.blind()
+    observer.core.blind = tuple(blind)
+    store = HistoryStore(Path(args.history)) if args.history else None
+    observer.core.history = store.load() if store is not None else None
     try:
         status, pid = await _run_child(observer, args.command, args.name)
     finally:
@@ -58,6 +63,9 @@ async def run(args: argparse.Namespace) -> int:
         await observer.close(FLUSH_SECONDS)
         if output:
             output.close()
+    if store is not None and observer.core.history is not None:
+        store.save(observer.core.history.take())
+        store.close()
     execution = observer.core.watched(pid) if pid else None
     if execution is None:
         if pid:
@@ -65,7 +73,7 @@ async def run(args: argparse.Namespace) -> int:
         return status
     view = views.pop(execution)
     facts = json.dumps(as_json(execution, view, observer.core.losses, blind))
-    why = observer.core.investigate(execution, execution.end_ns, blind)
+    why = observer.core.incidents.reports[report_id(execution)]
     for name, text in (("report", to_json(why)), ("facts", facts.encode())):
         if name in written:
             with written[name] as output:

@@ -13,12 +13,15 @@ import msgspec
 from receiver.commands.common import FLUSH_SECONDS, colour_wanted, core_options, make_hub, print_event
 from receiver.core import Core
 from receiver.errors import DecodeError
+from receiver.export.console import open_output
 from receiver.export.settings import from_environment
+from receiver.investigate.report import to_json
 from receiver.kernel.decode import decode, split
 from receiver.recording import FrameKind, Recording
 from receiver.redact import Redactor
 from receiver.session import Session, replay
-from receiver.show import Views, as_json, summary
+from receiver.show import Views, as_json, details, screen, summary
+from receiver.state import HistoryStore
 from receiver.timeline.executions import Execution
 
 
@@ -42,10 +45,16 @@ async def replay_file(args: argparse.Namespace) -> int:
         else:
             print(summary(execution, views.pop(execution), core.losses, colour=colour_wanted(sys.stdout.isatty())))
 
+    store = HistoryStore(Path(args.history)) if args.history else None
+    core.history = store.load() if store is not None else None
     core.on_end, core.attempts.on_close = views.ended, show
     if hub:
         hub.start()
     replay(Session(core), recording, (lambda: hub.put(core.take())) if hub else None)
+    _report(args, core)
+    if store is not None and core.history is not None:
+        store.save(core.history.take())
+        store.close()
     if hub:
         await hub.shutdown(FLUSH_SECONDS)
     if output:
@@ -55,6 +64,20 @@ async def replay_file(args: argparse.Namespace) -> int:
     if core.decode_errors:
         print(f"kwitness: {core.decode_errors.total()} records could not be read: {dict(core.decode_errors)}", file=sys.stderr)
     return 0
+
+
+def _report(args: argparse.Namespace, core: Core) -> None:
+    """Why each execution went as it did."""
+    reports = list(core.incidents.reports.values())
+    if args.report:
+        with open_output(args.report) as output:
+            output.writelines(to_json(report) + b"\n" for report in reports)
+    if not args.json:
+        colour = colour_wanted(sys.stdout.isatty())
+        for report in reports:
+            print(screen(report, colour=colour))
+            if args.details:
+                print("\n" + details(report, colour=colour))
 
 
 def _dump(recording: Recording, as_lines: bool) -> int:

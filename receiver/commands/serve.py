@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import pwd
 from pathlib import Path
 
 import msgspec
@@ -14,11 +15,14 @@ from receiver import config as configuration
 from receiver.app import Observer
 from receiver.commands.common import VERSION, core_options, stop_on_signals
 from receiver.commands.explain import explain
-from receiver.errors import KwitnessError
+from receiver.desk import DeskOfCore
+from receiver.errors import ConfigError, KwitnessError
 from receiver.export.hub import Hub
 from receiver.export.settings import ExportSettings, from_environment
+from receiver.investigate.history import History
 from receiver.kernel.clock import boottime_ns
 from receiver.show import live_tree
+from receiver.state import State, read_token
 
 log = logging.getLogger("kwitness")
 
@@ -32,6 +36,12 @@ async def serve(args: argparse.Namespace) -> int:
     export = from_environment(os.environ)
     hub = Hub(export, VERSION)
     observer = Observer(chosen.kernel, core_options(export, chosen.core), hub, drops=chosen.privileges.drop, rules=chosen.rule)
+    state = _open_state(chosen)
+    token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else state.token if state is not None else ""
+    observer.core.history = state.history.load() if state is not None else History()
+    observer.core.blind = tuple(observer.blind())
+    if state is not None:
+        observer.core.incidents.on_report = state.reports.save
     observer.start()
     if chosen.privileges.drop:
         drop(chosen.privileges.user)
@@ -42,19 +52,40 @@ async def serve(args: argparse.Namespace) -> int:
 
     admin = None
     if chosen.admin.port:
-        admin = Admin(chosen.admin.host, chosen.admin.port, observer.ready, observer.metrics, tree)
+        desk = DeskOfCore(observer.core, boottime_ns, state.reports.load() if state is not None else None)
+        admin = Admin(chosen.admin.host, chosen.admin.port, observer.ready, observer.metrics, tree, desk, token)
         await admin.start()
     log.info("attached to %d hooks; exporting to %s", sum(h.attached for h in observer.source.coverage()), _targets(hub, export))
+    if state is not None:
+        observer.on_tick = lambda: state.history.save(observer.core.history.take())  # type: ignore[union-attr]
     try:
         await observer.run()
     finally:
         observer.end()
+        if state is not None:
+            state.history.save(observer.core.history.take())
+            state.close()
         await observer.close(chosen.shutdown_seconds)
         if admin:
             await admin.close()
     failed = sum(p.failed.total() for p in hub.pipelines)
     log.info("stopped: %d items exported, %d not", sum(p.exported for p in hub.pipelines), failed)
     return 0
+
+
+def _open_state(chosen: configuration.ServeConfig) -> State | None:
+    """Opened before privileges go, and handed over to who we become. systemd names a directory in STATE_DIRECTORY."""
+    place = chosen.state.directory or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if not place:
+        return None
+    state = State(Path(place))
+    if chosen.privileges.drop and os.geteuid() == 0:
+        try:
+            entry = pwd.getpwnam(chosen.privileges.user)
+        except KeyError:
+            raise ConfigError(f"privileges.user: there is no user {chosen.privileges.user!r} here") from None
+        state.hand_over(entry.pw_uid, entry.pw_gid)
+    return state
 
 
 def _targets(hub: Hub, export: ExportSettings) -> str:

@@ -17,6 +17,7 @@ from receiver.attribution.tree import Process
 from receiver.detect.deaths import Ending, ending, partition_of
 from receiver.detect.masked import Grade
 from receiver.events import CallFailed, Connection, Exit, FileChanged, NameQuery, OomKill, OpenFile, ProcessKey, Signal
+from receiver.text import printable
 from receiver.timeline.connections import Peer
 from receiver.timeline.executions import Execution
 from receiver.timeline.files import Use
@@ -91,7 +92,7 @@ class Actor(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def who(self) -> str:
-        return f"{self.name} ({self.pid})"
+        return printable(f"{self.name} ({self.pid})")
 
     @property
     def start_ns(self) -> int:

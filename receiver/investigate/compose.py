@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+import msgspec
 
 from receiver.detect.deaths import describe_end, mib, signal_name
 from receiver.investigate import report as rp
@@ -11,9 +14,21 @@ from receiver.investigate.case import Actor, Case
 from receiver.investigate.causes.common import died_of, sent_by_process
 from receiver.investigate.classes import CLASSES, NOT_VISIBLE
 from receiver.investigate.engine import Conclusion, Ranked, conclude, rule_out
-from receiver.investigate.evidence import Evidence, Fact, Suspicion, ends, fact, fact_of_hole, fact_of_point, facts, facts_of_use
+from receiver.investigate.evidence import (
+    Culprit,
+    Evidence,
+    Fact,
+    Suspicion,
+    ends,
+    fact,
+    fact_of_hole,
+    fact_of_point,
+    facts,
+    facts_of_use,
+)
 from receiver.investigate.history import Sighting, signature, task_key
 from receiver.text import printable
+from receiver.timeline.executions import Execution
 
 _LISTED = 40  # processes in the report; those that matter first
 _ON_AXIS = 24
@@ -55,9 +70,10 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
     seen = _seen(case, found, key, ended_unix_ns)
     return rp.Report(
         schema=rp.SCHEMA,
-        id=_id(case),
+        id=report_id(case.execution),
         verdict=found.verdict,  # type: ignore[arg-type]
         summary=printable(_summary(case, found)),
+        ended=_rfc3339(ended_unix_ns),
         execution=_execution(case),
         symptoms=tuple(
             rp.Moment(round(case.at(s.at_ns), 3), events.cite(s.facts)[0], printable(s.text)) for s in found.symptoms if s.facts
@@ -81,15 +97,15 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
     )  # fmt: skip
 
 
-def _id(case: Case) -> str:
+def report_id(execution: Execution) -> str:
     """The same for every report on one execution."""
-    return hashlib.sha256(case.execution.trace_id + case.execution.span_id).hexdigest()[:16]
+    return hashlib.sha256(execution.trace_id + execution.span_id).hexdigest()[:16]
 
 
 def _execution(case: Case) -> rp.ExecutionLine:
     execution, identity = case.execution, case.execution.identity
     return rp.ExecutionLine(
-        identity.system, identity.pipeline, identity.run_id, identity.task, identity.attempt, execution.result,
+        printable(identity.system), printable(identity.pipeline), printable(identity.run_id), printable(identity.task), identity.attempt, execution.result,
         None if execution.incomplete else execution.reported, round(case.seconds, 3), execution.trace_id.hex(),
     )  # fmt: skip
 
@@ -118,7 +134,7 @@ def _hypotheses(case: Case, ranked: Iterable[Ranked], events: _Events) -> tuple[
             rp.Hypothesis(
                 number,
                 suspicion.cause,
-                suspicion.culprit,
+                _safe(suspicion.culprit),
                 each.confidence,
                 round(suspicion.score, 2),
                 printable(suspicion.summary),
@@ -129,6 +145,13 @@ def _hypotheses(case: Case, ranked: Iterable[Ranked], events: _Events) -> tuple[
             )
         )
     return tuple(out)
+
+
+def _safe(culprit: Culprit) -> Culprit:
+    """Names of processes and files are whatever their owners like."""
+    words = {f: printable(v) for f in culprit.__struct_fields__ if isinstance(v := getattr(culprit, f), str) and v}
+    sender = _safe(culprit.sender) if culprit.sender is not None else None
+    return msgspec.structs.replace(culprit, **words, sender=sender)
 
 
 def _line(evidence: Evidence, events: _Events) -> rp.EvidenceLine:
@@ -354,16 +377,21 @@ def _signature_of(case: Case, lead: Ranked) -> str:
 
 
 def _seen(case: Case, found: Conclusion, key: str, at_unix_ns: int) -> Sighting | None:
+    """What was known of it before. Only a run that is over counts as one more."""
     if case.history is None or not key:
         return None
+    if not at_unix_ns:
+        return case.history.sightings.get(key)
     return case.history.saw(key, found.ranked[0].suspicion.cause, at_unix_ns, case.execution.identity.run_id)
+
+
+def _rfc3339(unix_ns: int) -> str:
+    return datetime.fromtimestamp(unix_ns / 1e9, UTC).isoformat(timespec="milliseconds") if unix_ns else ""
 
 
 def _history_line(seen: Sighting | None) -> str:
     if seen is None:
         return "not seen before"
-    from datetime import UTC, datetime
-
     since = datetime.fromtimestamp(seen.first_unix_ns / 1e9, UTC).strftime("%Y-%m-%d")
     times = f"{seen.count} times" if seen.count != 1 else "once"
     note = f", then fixed by: {printable(seen.note)}" if seen.note else ""

@@ -36,7 +36,7 @@ _EFFECTS: dict[str, tuple[str, ...]] = {
     "kill.drain": ("kill.probe",),
     "kill.timeout_orphan": ("hang.", "kill.probe", "kill.heartbeat", "db.lock_wait", "mem.child_oom", "fs.slow_io"),
     "kill.heartbeat": ("hang.",),
-    "net.silent_peer": ("db.lock_wait", "net.credential", "net.pool", "net.mtu", "mem.child_oom", "net.idle_drop", "hang."),
+    "net.silent_peer": ("kill.heartbeat", "db.lock_wait", "net.credential", "net.pool", "net.mtu", "mem.child_oom", "net.idle_drop", "hang."),
     "net.pool": ("net.credential",),
     "net.reset_short": ("mem.", "kill.", "net.idle_drop", "net.pool", "crash.", "lim.", "fs.", "proc.interpreter"),
     "net.backlog_refused": ("mem.", "kill.", "crash."),
@@ -53,6 +53,18 @@ _EFFECTS: dict[str, tuple[str, ...]] = {
     "hang.gc_stall": ("mem.app_heap",),
     "lim.pids": ("proc.zombies",),
     "net.dns": ("lim.",),
+}  # fmt: skip
+# What belongs to the story of the first and is no incident of its own.
+_PARTS: dict[str, tuple[str, ...]] = {
+    "fs.truncated": ("kill.", "mem.", "crash.", "proc.exit_masked", "fs."),
+    "kill.swallowed": ("kill.", "fs.truncated"),
+    "proc.exit_masked": ("kill.", "mem.", "crash.", "fs.", "net.", "lim.", "proc."),
+    "mem.cgroup_oom": ("proc.exit_masked", "kill.", "net.reset_short", "data.skew"),
+    "mem.child_oom": ("kill.", "net.", "hang.", "proc."),
+    "hang.fork_lock": ("kill.", "proc."),
+    "hang.pipe_full": ("kill.", "proc.", "hang."),
+    "fs.concurrent_writers": ("fs.", "proc.duplicate_run"),
+    "proc.duplicate_run": ("fs.",),
 }  # fmt: skip
 # A task that says success: why nobody noticed leads, what struck the child comes second.
 _MASKABLE = ("mem.cgroup_oom", "kill.supervisor", "crash.", "kill.drain", "mem.rlimit")
@@ -193,6 +205,7 @@ def _independent(case: Case, ranked: list[Ranked]) -> tuple[list[Ranked], list[l
             each.confidence >= CONFIDENT
             and other.subject != lead.subject
             and not _explains(other.cause, lead.cause)
+            and not other.cause.startswith(_PARTS.get(lead.cause, ("-",)))
             and other.cause not in CLASSES[lead.cause].rivals
             and not _related(case, lead, other)
         )

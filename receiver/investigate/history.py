@@ -8,15 +8,15 @@ from __future__ import annotations
 import hashlib
 import re
 import statistics
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable
 
 import msgspec
 
+from receiver.attribution.partitions import partition_of
 from receiver.investigate.case import Case
-from receiver.investigate.causes.common import partition_bytes
 from receiver.model import Identity
-from receiver.timeline.files import State
+from receiver.timeline.files import State, Use
 
 RUNS = 50  # of each task
 TASKS = 2000  # the one that ran longest ago goes first
@@ -151,6 +151,22 @@ class History:
 def place(path: str) -> str:
     """Where a file stands, in words that repeat from run to run."""
     return _NUMBER.sub("#", _SCRATCH.sub(r"\1/*", path))
+
+
+def partition_bytes(case: Case) -> dict[str, tuple[int, list[Use]]]:
+    """Bytes of input by partition, as large as its files are; each file once."""
+    seen: dict[tuple[int, int], tuple[str, Use]] = {}
+    for actor in case:
+        for use in actor.uses:
+            if use.reading and not use.writing and "=" in use.path and (found := partition_of(use.path)):
+                seen[use.key] = (found, use)
+    out: dict[str, tuple[int, list[Use]]] = {}
+    by_name: dict[str, list[Use]] = defaultdict(list)
+    for name, use in seen.values():
+        by_name[name].append(use)
+    for name, uses in by_name.items():
+        out[name] = (sum(max(u.size_at_open, u.size_bytes) for u in uses), uses)
+    return out
 
 
 def outputs_of(case: Case) -> dict[str, int]:

@@ -135,6 +135,7 @@ class Report(msgspec.Struct, frozen=True):
     id: str
     verdict: Verdict
     summary: str
+    ended: str  # RFC 3339; empty while it runs
     execution: ExecutionLine
     symptoms: tuple[Moment, ...]
     hypotheses: tuple[Hypothesis, ...]

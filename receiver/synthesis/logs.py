@@ -74,6 +74,19 @@ class Logs:
             self._blocks.resource_of_work(execution), False,
         )  # fmt: skip
 
+    def of_execution(
+        self, name: str, severity: Severity, body: str, execution: Execution, items: Attributes, at_ns: int, importance: Importance
+    ) -> LogRecord:
+        """A statement about an attempt as a whole, in its trace."""
+        return self._event(
+            name, severity, body, at_ns, at_ns, (self._blocks.task_block(execution),), items, execution.trace_id, execution.span_id,
+            "", "inferred", importance, self._blocks.resource_of_work(execution), False,
+        )  # fmt: skip
+
+    def reference(self, event: str) -> str:
+        """What the log.record.uid of every record about that kernel event begins with."""
+        return f"{self._blocks.host.session}-{event}"
+
     def run_event(self, name: str, run: Run, at_ns: int, observed_ns: int) -> LogRecord:
         verb = name.rpartition(".")[2]
         items = identity_items(run.identity)

@@ -79,7 +79,7 @@ class Bench:
     def run(self, *command: str, status: int | None = 0, timeout: float = 900, **env: str) -> Report:
         """Runs it under kwitness to its end. `status` None: any."""
         report = self.work / "report.json"
-        full = [sys.executable, "-m", "receiver", "run", "--quiet", "--report", str(report), "--", *command]
+        full = [sys.executable, "-m", "receiver", "run", "--quiet", "--facts", str(report), "--", *command]
         record = os.environ.get("KWITNESS_RECORD")
         if record:
             full[3:4] = ["record", "-o", record]

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent.parent
 V1 = Path("/sys/fs/cgroup")
 NAMES = ("transform_users", "nightly_load", "build_report")
 MIB = 1 << 20
-SAY = 'import os, sys, time\n\n\ndef say(role):\n    print("@" + role, os.getpid(), flush=True)\n\n\n'
+SAY = 'import os, sys, time\n\n\ndef say(role):\n    os.write(1, f"@{role} {os.getpid()}\\n".encode())\n\n\n'
 
 
 class Truth(msgspec.Struct, frozen=True):

@@ -14,7 +14,10 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from receiver.investigate.report import Report, cited
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parent.parent.parent
@@ -53,10 +56,26 @@ def test_run_leaves_the_commands_output_alone(live: None) -> None:
 
 
 def test_run_as_json_and_as_report(live: None, tmp_path: Path) -> None:
-    report = tmp_path / "report.json"
-    done = run("run", "--json", "--name", "n", "--report", str(report), "--", "sh", "-c", "sh -c 'sleep 0.05; kill -9 $$'; exit 0")
+    report, kept = tmp_path / "report.json", tmp_path / "facts.json"
+    done = run(
+        "run",
+        "--json",
+        "--name",
+        "n",
+        "--report",
+        str(report),
+        "--facts",
+        str(kept),
+        "--",
+        "sh",
+        "-c",
+        "sh -c 'sleep 0.05; kill -9 $$'; exit 0",
+    )
     facts = json.loads(done.stdout)
-    assert facts == json.loads(report.read_text())
+    assert facts == json.loads(kept.read_text())
+    why = msgspec.json.decode(report.read_bytes(), type=Report)
+    assert (why.verdict, why.hypotheses[0].cause) == ("incident", "proc.exit_masked")
+    assert cited(why) <= set(why.events)
     assert (facts["execution"]["outcome"], facts["execution"]["reported_outcome"]) == ("failure", "success")
     killed = next(f for f in facts["findings"] if f["kind"] == "process.killed")
     assert killed["facts"]["process.signal.name"] == "SIGKILL"

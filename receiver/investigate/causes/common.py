@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
+from collections.abc import Iterable
 
-from receiver.attribution.partitions import partition_of
 from receiver.detect.deaths import code_name, fatal_of, mib, signal_name
 from receiver.events import Signal
 from receiver.investigate.case import Actor, Case
 from receiver.investigate.evidence import SOME, Culprit, Evidence, Fact, fact, facts_of_use, supports
-from receiver.timeline.files import Use
+from receiver.investigate.history import partition_bytes, place, task_key
 
 SECOND = 1_000_000_000
 _SHELLS = {"bash", "sh", "dash", "zsh", "ksh", "busybox", "timeout", "env", "nice", "sudo", "make", "xargs", "time"}
@@ -63,22 +62,6 @@ def idle_ns(actor: Actor, until_ns: int) -> int:
     return spell.ns if spell is not None and spell.since_ns + spell.ns >= until_ns - 3 * SECOND else 0
 
 
-def partition_bytes(case: Case) -> dict[str, tuple[int, list[Use]]]:
-    """Bytes of input by partition, as large as its files are; each file once."""
-    seen: dict[tuple[int, int], tuple[str, Use]] = {}
-    for actor in case:
-        for use in actor.uses:
-            if use.reading and not use.writing and "=" in use.path and (found := partition_of(use.path)):
-                seen[use.key] = (found, use)
-    out: dict[str, tuple[int, list[Use]]] = {}
-    by_name: dict[str, list[Use]] = defaultdict(list)
-    for name, use in seen.values():
-        by_name[name].append(use)
-    for name, uses in by_name.items():
-        out[name] = (sum(max(u.size_at_open, u.size_bytes) for u in uses), uses)
-    return out
-
-
 def partition_share(case: Case, actor: Actor) -> list[Evidence]:
     """Whether the partition in work is larger than the others that this run has read."""
     sizes = partition_bytes(case)
@@ -86,14 +69,25 @@ def partition_share(case: Case, actor: Actor) -> list[Evidence]:
         return []
     size, uses = sizes[actor.partition]
     others = [s for name, (s, _) in sizes.items() if name != actor.partition]
+    whose = f" of {len(others)} other partitions of this run."
+    known = case.history.partition(task_key(case.execution.identity)) if case.history is not None else None
+    if not others and known is not None:
+        others, whose = [int(known.median)], f" of {known.count} partitions of earlier runs."
     found: list[Fact] = [f for use in uses[:3] for f in facts_of_use(use)]
     if not others:
         return [Evidence("context", 0.0, f"It worked on {actor.partition}, {mib(size)}.", tuple(found))]
     usual = statistics.median(others)
     text = f"It worked on {actor.partition}: {mib(size)}, {size / max(1, usual):.1f} times the usual {mib(int(usual))}"
-    where = f" of {len(others)} other partitions of this run."
     weight = SOME if size >= LARGE * usual else 0.0
-    return [supports(weight, text + where, found) if weight else Evidence("context", 0.0, text + where, tuple(found))]
+    return [supports(weight, text + whose, found) if weight else Evidence("context", 0.0, text + whose, tuple(found))]
+
+
+def shorter(case: Case, path: str, size: int, found: Iterable[Fact]) -> list[Evidence]:
+    """Whether less stands there than after earlier runs."""
+    known = case.history.output(task_key(case.execution.identity), place(path)) if case.history is not None else None
+    if known is None or not known.median or size > 0.9 * known.median:
+        return []
+    return [supports(SOME, f"That is {size / known.median:.0%} of what {known.count} earlier runs left there.", found)]
 
 
 def signal_facts(actor: Actor, event: Signal) -> list[Fact]:

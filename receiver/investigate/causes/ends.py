@@ -12,7 +12,7 @@ from receiver.detect.deaths import signal_name
 from receiver.detect.masked import Grade
 from receiver.events import CallKind
 from receiver.investigate.case import Actor, Case
-from receiver.investigate.causes.common import SECOND, died_of, shells
+from receiver.investigate.causes.common import SECOND, died_of, shells, shorter
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -78,6 +78,8 @@ def masked(case: Case) -> Iterator[Suspicion]:
             evidence.append(supports(SLIGHT, "Its work was not done.", ends(actor)))
         elif actor.execs and actor.end_ns - actor.start_ns > LONG_NS:
             evidence.append(supports(SLIGHT, "It had worked for a while: that was no question.", ends(actor)))
+        for version in case.execution.outputs[:4]:
+            evidence += shorter(case, version.path, version.size_bytes, facts(version.opened))
         summary = f"{deepest.who} failed ({deepest.end.error}) and {parent.who} reported success all the same."
         silent = case.execution.masked or bool({deepest.key, actor.key} & told)
         yield Suspicion("proc.exit_masked", process_culprit(parent), summary, tuple(evidence), deepest.key, actor.end_ns, silent)

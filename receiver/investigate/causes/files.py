@@ -14,7 +14,7 @@ from receiver.detect.calls import error_name, subject_of
 from receiver.detect.deaths import mib
 from receiver.events import CallFailed, CallKind, FileChanged, FileOperation
 from receiver.investigate.case import Actor, Case
-from receiver.investigate.causes.common import SECOND, died_of, sender_culprit, sender_text, sent_by_process
+from receiver.investigate.causes.common import SECOND, died_of, sender_culprit, sender_text, sent_by_process, shorter
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -109,6 +109,7 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Suspicion:
             evidence.append(supports(SOME, text, ends(reader)))
     if version.cause in ("enospc", "edquot", "eio"):
         evidence.append(contradicts(CLEAR, "It is incomplete because a write failed.", facts(version.opened)))
+    evidence += shorter(case, version.path, size, facts(left, version.opened))
     if not readers:
         evidence.append(contradicts(SOME, "Nobody has read it since.", facts(version.opened)))
     who = f"; {readers[0][0].who} read it as if it were whole" if readers else ""

@@ -194,8 +194,13 @@ def _as_child(case: Case, victim: Actor) -> Suspicion | None:
         or "spark" in parent.role
     ):
         return None
-    worker = not victim.execs or victim.executable == parent.executable
-    broken = [p for p in parent.peers if p.endpoint[0].startswith("127.") and (p.failed or p.moments)]
+    worker = (
+        not victim.execs
+        or "multiprocessing" in " ".join(victim.argv)
+        or (victim.executable, victim.script) == (parent.executable, parent.script)
+    )
+    served = {p.last.local_port for p in victim.peers if p.last is not None}
+    broken = [p for p in parent.peers if p.endpoint[1] in served]
     hung = parent.usage is not None and parent.usage.spell is not None and parent.usage.spell.ns > 3 * SECOND
     other_end = parent.exit is None or not (parent.end.code == 137 or parent.end.signal == signal.SIGKILL) or hung
     if not other_end or not (worker or broken or hung):
@@ -206,7 +211,7 @@ def _as_child(case: Case, victim: Actor) -> Suspicion | None:
         evidence.append(supports(CLEAR, text, [*ends(victim), *ends(parent)]))
     for peer in broken[:1]:
         text = f"After that {parent.who} had its connection to {peer.endpoint[0]}:{peer.endpoint[1]} broken."
-        evidence.append(supports(SOME + SLIGHT, text, facts(*peer.moments[-2:])))
+        evidence.append(supports(SOME + SLIGHT, text, facts(*(peer.moments[-2:] or (peer.last,)))))
     if hung and parent.usage is not None and parent.usage.spell is not None:
         spell = parent.usage.spell
         text = f"{parent.who} then did nothing for {spell.ns / 1e9:.0f} s."

@@ -78,7 +78,7 @@ def a_neighbour_fills_the_memory(lab: Lab) -> Truth:
     other = lab.outside(
         [sys.executable, "-S", "-c", "import os, sys, time\n" + join(group) + NEIGHBOUR, flag, ("0.1", "0.06", "0.15")[lab.variant]]
     )
-    prefer = 'open("/proc/self/oom_score_adj", "w").write("500")\n'
+    prefer = 'open("/proc/self/oom_score_adj", "w").write("950")\n'
     lab.run(lab.wrapped(lab.python(join(group) + prefer + QUIET, flag, str(lab.folder / "rows"))))
     lab.pids["neighbour"] = other.pid
     return Truth("mem.cgroup_neighbour", {"pid": "neighbour"}, rivals=("mem.cgroup_oom", "kill.supervisor"))
@@ -90,7 +90,7 @@ def a_neighbour_of_the_same_script(lab: Lab) -> Truth:
     group = lab.cgroup("memory", memory_limit_in_bytes=(200 + 50 * lab.variant) * MIB)
     flag, rows = str(lab.folder / "begun"), str(lab.folder / "rows")
     other = lab.script(join(group) + 'say("neighbour")\n' + NEIGHBOUR, "report")
-    me = lab.script(join(group) + 'open("/proc/self/oom_score_adj", "w").write("500")\n' + QUIET, "load")
+    me = lab.script(join(group) + 'open("/proc/self/oom_score_adj", "w").write("950")\n' + QUIET, "load")
     lab.run(
         lab.shell(
             f"{sys.executable} -S {other} {flag} 0.08 & OTHER=$!\n{sys.executable} -S {me} {flag} {rows}\nS=$?\nkill $OTHER\nexit $S\n"
@@ -108,7 +108,7 @@ import multiprocessing, threading
 def work(n):
     if n == 2:
         say("worker")
-        open("/proc/self/oom_score_adj", "w").write("500")
+        open("/proc/self/oom_score_adj", "w").write("950")
         held = []
         for _ in range(400):
             held.append(bytearray(b"x" * (4 << 20)))

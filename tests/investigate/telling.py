@@ -1,0 +1,24 @@
+"""Stories, and the report at their end."""
+
+from __future__ import annotations
+
+from receiver.investigate.history import History
+from receiver.investigate.report import Report
+from tests.builders import Story
+
+
+def report_of(story: Story) -> Report:
+    """Of the only execution that was told of."""
+    story.finish()
+    (report,) = story.core.incidents.reports.values()
+    return report
+
+
+def with_history() -> Story:
+    story = Story()
+    story.core.history = History()
+    return story
+
+
+def cause_of(report: Report) -> str:
+    return report.hypotheses[0].cause if report.verdict == "incident" else f"none.{report.verdict}"

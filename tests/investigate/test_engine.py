@@ -1,0 +1,380 @@
+"""Conclusions from stories: the twins that look alike must not be told alike."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from receiver.core import Core
+from receiver.events import CallFailed, CallKind, NameQuery, OomScope, ProcessKey
+from receiver.investigate.classes import CLASSES
+from receiver.investigate.engine import CONFIDENT, conclude
+from receiver.investigate.report import cited, to_json
+from receiver.kernel.decode import split
+from receiver.recording import FrameKind, Recording
+from receiver.session import Session, replay, replay_frame
+from receiver.signals import Severity
+from tests.builders import MS, Story, attributes
+from tests.investigate.telling import cause_of, report_of, with_history
+
+STRANGER = ProcessKey(666, 5)
+SCENARIOS = Path(__file__).parent.parent / "scenarios"
+
+
+def test_137_by_the_kernel_and_137_by_somebody_are_two_things() -> None:
+    causes = []
+    for by_kernel in (True, False):
+        story = Story()
+        root = story.command("bash", "job.sh")
+        step = story.spawn(root, "python3", "load.py")
+        if by_kernel:
+            story.oom(step)
+            story.signal(step, step, signal.SIGKILL, code=128)
+        else:
+            story.signal(STRANGER, step, signal.SIGKILL, comm="watchdog")
+        story.exit(step, signal=signal.SIGKILL)
+        story.exit(root, 137)
+        causes.append(cause_of(report_of(story)))
+    assert causes == ["mem.cgroup_oom", "kill.supervisor"]
+
+
+def test_the_trigger_of_an_oom_kill_is_not_blamed() -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    step = story.spawn(root, "python3", "load.py")
+    story.oom(step, trigger=STRANGER)
+    story.exit(step, signal=9)
+    story.exit(root, 137)
+    report = report_of(story)
+    lead = report.hypotheses[0]
+    assert (lead.cause, lead.culprit.pid) == ("mem.cgroup_oom", step.tgid)
+    assert any("says nothing of who grew" in e.text for e in lead.weighed)
+
+
+def test_the_host_out_of_memory_is_no_cgroup() -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    step = story.spawn(root, "python3", "load.py")
+    story.oom(step, scope=OomScope.HOST)
+    story.exit(step, signal=9)
+    story.exit(root, 137)
+    report = report_of(story)
+    assert cause_of(report) == "mem.host_oom"
+    assert {"mem.cgroup_oom", "kill.supervisor"} <= {r.cause for r in report.hypotheses[0].ruled_out}
+
+
+def test_a_plain_failure_is_not_visible_and_says_what_was_normal() -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    step = story.spawn(root, "python3", "load.py")
+    story.writes(step, "/data/out.csv")
+    story.exit(step, 1)
+    story.exit(root, 1)
+    report = report_of(story)
+    assert report.verdict == "not_visible"
+    assert any("closed by their writers" in line.text for line in report.normality)
+    assert "look at the data" in report.summary.lower()
+
+
+def test_a_success_is_healthy() -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    story.exit(story.spawn(root, "grep", "x"), 1)
+    story.exit(root)
+    assert report_of(story).verdict == "healthy"
+
+
+def test_lost_events_keep_it_from_concluding_from_their_absence() -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    story.core.note_losses({("oom_kill", "ring_full"): 3}, story.now)
+    story.exit(story.spawn(root, "python3", "load.py"), 1)
+    story.exit(root, 1)
+    report = report_of(story)
+    assert report.verdict == "incomplete"
+    assert report.completeness.lost[0]["kind"] == "oom_kill"
+
+
+def test_lost_events_lower_the_confidence_of_what_is_concluded() -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    step = story.spawn(root, "python3", "load.py")
+    story.core.note_losses({("signal", "ring_full"): 3}, story.now)
+    story.oom(step)
+    story.exit(step, signal=9)
+    story.exit(root, 137)
+    report = report_of(story)
+    assert cause_of(report) == "mem.cgroup_oom"
+    assert report.hypotheses[0].confidence <= 0.75
+    assert any("could change this answer" in e.text for e in report.hypotheses[0].weighed)
+
+
+def test_the_torn_file_is_blamed_and_not_who_checked_it() -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    writer = story.spawn(root, "dbt", "run")
+    story.opens(writer, "/data/out.csv", os.O_WRONLY | os.O_CREAT, inode=42)
+    story.signal(STRANGER, writer, signal.SIGTERM, comm="drainer")
+    story.open_file(writer, "/data/out.csv", signal=15)
+    story.exit(writer, signal=signal.SIGTERM)
+    checker = story.spawn(root, "python3", "validate.py")
+    story.reads(checker, "/data/out.csv", inode=42, size=4096)
+    story.exit(checker, 1)
+    story.exit(root, 1)
+    lead = report_of(story).hypotheses[0]
+    assert (lead.cause, lead.culprit.path) == ("fs.truncated", "/data/out.csv")
+    assert lead.culprit.sender is not None and lead.culprit.sender.pid == STRANGER.tgid
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "cause"),
+    [
+        (CallKind.WRITE, errno.ENOSPC, "fs.enospc"),
+        (CallKind.OPEN, errno.ENOSPC, "fs.inodes_quota"),
+        (CallKind.OPEN, errno.EDQUOT, "fs.inodes_quota"),
+        (CallKind.OPEN, errno.EACCES, "fs.eacces"),
+        (CallKind.OPEN, errno.EMFILE, "lim.emfile"),
+        (CallKind.CLONE, errno.EAGAIN, "lim.pids"),
+        (CallKind.MEMORY, errno.ENOMEM, "mem.rlimit"),
+        (CallKind.LOCK, errno.EAGAIN, "fs.lock"),
+        (CallKind.EXEC, errno.ENOENT, "proc.interpreter"),
+    ],
+)
+def test_the_last_failing_call_tells(call: CallKind, error: int, cause: str) -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    step = story.spawn(root, "python3", "load.py")
+    values = {
+        "first_boottime_ns": story.now,
+        "last_boottime_ns": story.now + 50 * MS,
+        "failures": 1,
+        "path": "/data/x",
+        "subject": 1,
+    }
+    story.fact(CallFailed, step, call=call, error=error, call_number=1, **values)
+    story.exit(step, 1)
+    story.exit(root, 1)
+    report = report_of(story)
+    assert cause_of(report) == cause
+    assert to_json(report) == to_json(report)
+
+
+def test_a_name_that_nobody_answers_is_told_when_its_asker_fails() -> None:
+    story = Story()
+    root = story.command("python3", "load.py")
+    story.fact(NameQuery, root, server_low=0x0100007F, family=2, port=53, query_id=7, question_type=1, labels="\x02db\x04prod")
+    story.step(2500)
+    story.exit(root, 1)
+    report = report_of(story)
+    assert (cause_of(report), report.hypotheses[0].culprit.address) == ("net.dns", "127.0.0.1:53")
+
+
+def test_a_masked_failure_leads_where_the_task_is_green() -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    step = story.spawn(root, "python3", "extract.py")
+    story.exit(step, 3, after_ms=400)
+    story.exit(root, 0)
+    report = report_of(story)
+    assert (cause_of(report), report.hypotheses[0].culprit.pid) == ("proc.exit_masked", root.tgid)
+    assert report.symptoms[0].text.endswith("the task reported success.")
+
+
+def test_a_shell_that_hands_a_status_on_is_not_accused() -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    step = story.spawn(root, "python3", "x.py")
+    story.signal(step, step, signal.SIGSEGV, code=1)
+    story.exit(step, signal=signal.SIGSEGV)
+    story.exit(root, 139)
+    report = report_of(story)
+    assert (cause_of(report), report.hypotheses[0].culprit.pid) == ("crash.segv", step.tgid)
+
+
+def test_a_partition_is_weighed_against_the_others_of_the_run_and_of_earlier_ones() -> None:
+    story = with_history()
+    for run in range(2):
+        root = story.command("bash", "job.sh")
+        step = story.spawn(root, "python3", "load.py")
+        sizes = (100, 110, 95) if run == 0 else (900,)
+        for number, size in enumerate(sizes):
+            story.reads(step, f"/data/day={run}{number}/p.csv", inode=100 + run * 10 + number, size=size << 20)
+        if run:
+            story.oom(step)
+            story.exit(step, signal=9)
+            story.exit(root, 137)
+        else:
+            story.exit(step)
+            story.exit(root)
+            story.tick()
+    story.tick()
+    report = list(story.core.incidents.reports.values())[-1]
+    text = " ".join(e.text for e in report.hypotheses[0].weighed)
+    assert cause_of(report) == "mem.cgroup_oom" and "day=10: 900.0 MiB, 9.0 times the usual" in text
+
+
+def test_a_run_beyond_its_own_history_is_slow_and_one_within_is_not() -> None:
+    story = with_history()
+    verdicts = []
+    for seconds in (2, 2.2, 1.9, 2.1, 2, 2.05, 9):
+        root = story.command("bash", "job.sh", name="same")
+        story.exit(root, after_ms=seconds * 1000)
+        story.tick()
+        report = list(story.core.incidents.reports.values())[-1]
+        verdicts.append([s.text for s in report.symptoms])
+    assert not any(verdicts[:-1])
+    assert "all of its last 6 runs took less" in verdicts[-1][0]
+
+
+def test_an_incident_that_comes_again_says_how_often_and_what_was_noted() -> None:
+    story = with_history()
+    assert story.core.history is not None
+    for _ in range(3):
+        root = story.command("bash", "job.sh", name="same")
+        step = story.spawn(root, "python3", "load.py")
+        story.oom(step)
+        story.exit(step, signal=9)
+        story.exit(root, 137)
+        story.tick()
+        report = list(story.core.incidents.reports.values())[-1]
+        story.core.history.note(report.signature, "limit raised to 2 GiB")
+    assert report.seen_before == 2
+    assert "seen before: 2 times since" in report.answers.seen_before
+    assert report.answers.seen_before.endswith("then fixed by: limit raised to 2 GiB")
+
+
+def test_records_of_an_incident_are_linked_to_the_trace_and_cite_kernel_events() -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    step = story.spawn(root, "python3", "load.py")
+    story.oom(step)
+    story.exit(step, signal=9)
+    story.exit(root, 137)
+    report = report_of(story)
+    (opened,) = story.events("pipeline.incident.opened")
+    assert opened.severity == Severity.ERROR and opened.trace_id == story.span("task job").trace_id
+    facts = attributes(opened)
+    assert (facts["pipeline.incident.cause"], facts["pipeline.incident.id"]) == ("mem.cgroup_oom", report.id)
+    assert len(story.events("pipeline.incident.resolved")) == 1
+    uids = {str(attributes(r)["log.record.uid"]) for r in story.logs}
+    refs = [str(attributes(r)["pipeline.evidence.ref"]) for r in story.events("pipeline.incident.evidence")]
+    assert refs and any(uid.startswith(refs[0] + "-") for uid in uids)
+    ruled = [attributes(r) for r in story.events("pipeline.incident.hypothesis")]
+    assert {"likely", "ruled_out"} <= {r["pipeline.hypothesis.verdict"] for r in ruled}
+
+
+def test_a_reader_in_another_task_joins_the_incident_of_the_writer() -> None:
+    story = Story()
+    writer = story.task("extract")
+    story.opens(writer, "/data/out.csv", os.O_WRONLY | os.O_CREAT, inode=42)
+    story.signal(STRANGER, writer, signal.SIGTERM, comm="drainer")
+    story.open_file(writer, "/data/out.csv", signal=15)
+    story.exit(writer, signal=signal.SIGTERM)
+    story.tick(7)
+    reader = story.task("validate")
+    story.reads(reader, "/data/out.csv", inode=42, size=4096)
+    story.exit(reader, 1)
+    story.tick(7)
+    story.finish()
+    assert len(story.core.incidents.reports) == 1
+    assert len(story.events("pipeline.incident.opened")) == 1
+    report = next(iter(story.core.incidents.reports.values()))
+    assert report.hypotheses[0].culprit.path == "/data/out.csv" and report.execution.task == "validate"
+
+
+def test_every_class_is_told_apart_from_rivals_that_exist() -> None:
+    assert len(CLASSES) == 53
+    for known in CLASSES.values():
+        assert known.rivals, known.name
+        assert all(r in CLASSES or r.startswith("none.") for r in known.rivals)
+        assert known.fix.text.endswith(".") and known.predicts
+
+
+def test_a_case_is_bounded() -> None:
+    from receiver.investigate.case import ACTORS_PER_CASE
+
+    story = Story()
+    root = story.command("bash", "job.sh")
+    for _ in range(ACTORS_PER_CASE + 500):
+        story.exit(story.spawn(root, "true"), after_ms=20)
+    execution = next(iter(story.core.executions.open.values()))
+    case = story.core.case(execution, story.now)
+    assert len(case.actors) <= ACTORS_PER_CASE + 1
+    assert case.left_out == 500
+
+
+RECORDINGS = sorted([*SCENARIOS.glob("*.kw"), *SCENARIOS.glob("incidents/*.kw"), *SCENARIOS.glob("frameworks/*.kw")])
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda p: p.stem)
+def test_reports_on_recordings_cite_nothing_that_was_not_seen(path: Path) -> None:
+    """Whole, the same twice, byte by byte."""
+    told = []
+    for _ in range(2):
+        recording = Recording(path)
+        core = Core(recording.header.host)
+        seen: set[str] = set()
+        core.on_event = lambda e, seen=seen: seen.add(f"{e.cpu}-{e.sequence}")
+        replay(Session(core), recording)
+        for report in core.incidents.reports.values():
+            assert cited(report) <= set(report.events)
+            assert {i for i in report.events if not i.startswith(("lost-", "clock-"))} <= seen
+        told.append([to_json(r) for r in core.incidents.reports.values()])
+    assert told[0] == told[1]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_reports_on_damaged_recordings_cite_nothing_that_was_not_seen(data: st.DataObject) -> None:
+    """Cut short, with holes, with records out of order or twice."""
+    recording = Recording(data.draw(st.sampled_from(RECORDINGS)))
+    frames = list(recording)
+    frames = frames[: data.draw(st.integers(1, len(frames)))]
+    core = Core(recording.header.host)
+    seen: set[str] = set()
+    core.on_event = lambda e: seen.add(f"{e.cpu}-{e.sequence}")
+    session = Session(core)
+    drop = data.draw(st.floats(0, 0.4))
+    chance = data.draw(st.randoms(use_true_random=False))
+    last = 0
+    for frame in frames:
+        last = max(last, frame.time_ns)
+        if frame.kind == FrameKind.BATCH:
+            records = [r for r in split(frame.payload) if chance.random() >= drop]
+            if chance.random() < 0.1:
+                chance.shuffle(records)
+            session.batch(records + records[: int(chance.random() < 0.05)], frame.time_ns)
+        else:
+            replay_frame(session, frame)
+    session.finish(last)
+    for report in core.incidents.reports.values():
+        assert cited(report) <= set(report.events)
+        assert {i for i in report.events if not i.startswith(("lost-", "clock-"))} <= seen
+
+
+def test_a_moved_clock_is_named() -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    story.core.set_wall_offset(1_700_000_000_000_000_000 - 30 * 10**9, story.now)
+    story.exit(root, 1)
+    report = report_of(story)
+    assert cause_of(report) == "time.clock" and "-30.0 s" in report.summary
+
+
+def test_confidence_is_no_certainty() -> None:
+    story = Story()
+    root = story.command("python3", "x.py")
+    story.oom(root)
+    story.exit(root, signal=9)
+    story.finish()
+    execution = story.core.watched(root.tgid)
+    assert execution is not None
+    ranked = conclude(story.core.case(execution, story.now)).ranked
+    assert CONFIDENT < ranked[0].confidence < 1
+    assert [r.confidence for r in ranked] == sorted((r.confidence for r in ranked), reverse=True)
