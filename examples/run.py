@@ -52,7 +52,9 @@ def observed(arguments, command, env, name=None):
     """kwitness around a command; what it prints is the result."""
     options = ["--report", arguments.report, "--facts", f"{arguments.report}.facts"] if arguments.report else []
     options += ["--name", name] if name else []
-    return subprocess.run([KWITNESS, "run", *options, "--", *command], env={**os.environ, **env}, check=False).returncode
+    record = os.environ.get("KWITNESS_RECORD")  # a file, to replay later
+    do = ["record", "-o", record] if record else ["run"]
+    return subprocess.run([KWITNESS, *do, *options, "--", *command], env={**os.environ, **env}, check=False).returncode
 
 
 def airflow(venv, work):
@@ -118,16 +120,21 @@ def torn_file(arguments, work):
 def slots(arguments, work):
     venvs = install("boto")
     python = f"{venvs['boto']}/bin/python"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    with (work / "s3.log").open("wb") as log:
-        server = subprocess.Popen([python, str(HERE / "slots/slow_s3.py"), port, "7"], stdout=log, stderr=log)
+    ports, servers = [], []
+    token = work / "web-identity-token"
+    token.write_text("a token of the platform")
+    for delay in ("0", "8"):  # S3, and a slow STS
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            ports.append(str(probe.getsockname()[1]))
+        log = subprocess.DEVNULL
+        servers.append(subprocess.Popen([python, str(HERE / "slots/slow_s3.py"), ports[-1], delay], stdout=log, stderr=log))
     try:
-        return observed(arguments, [python, str(HERE / "slots/read_events.py"), port], {}, "read_events")
+        return observed(arguments, [python, str(HERE / "slots/read_events.py"), *ports, str(token)], {}, "read_events")
     finally:
-        server.kill()
-        server.wait()
+        for server in servers:
+            server.kill()
+            server.wait()
 
 
 def main():

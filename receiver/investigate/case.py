@@ -248,7 +248,7 @@ class Case:
         failed = lost or [a for a in self if a.grade is Grade.FAILED and a.key in told]
         if not failed:
             return []
-        first = failed[0]
+        first = min(failed, key=lambda a: (a.end_ns, a.pid))
         return [first, *self._down(first)]
 
     def _down(self, actor: Actor) -> list[Actor]:

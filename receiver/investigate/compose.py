@@ -78,13 +78,13 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
         symptoms=tuple(
             rp.Moment(round(case.at(s.at_ns), 3), events.cite(s.facts)[0], printable(s.text)) for s in found.symptoms if s.facts
         ),
-        hypotheses=_hypotheses(case, found.ranked, events),
+        hypotheses=_hypotheses(case, found.ranked, found.considered, events),
         timeline=_axis(case, found, events),
         answers=_answers(case, lead, events, seen),
         memory=_curves(case, lead, events),
         normality=_normality(case, events) if found.verdict in ("healthy", "not_visible") else (),
         other_incidents=tuple(
-            rp.Incident(_hypotheses(case, group, events), _signature_of(case, group[0])) for group in found.others
+            rp.Incident(_hypotheses(case, group, found.considered, events), _signature_of(case, group[0])) for group in found.others
         ),
         events=events.as_json(),
         completeness=rp.Completeness(
@@ -122,14 +122,16 @@ def _summary(case: Case, found: Conclusion) -> str:
     return f"{end[0].upper()}{end[1:]}, and nothing that the kernel sees says why: {NOT_VISIBLE.fix.text[0].lower()}{NOT_VISIBLE.fix.text[1:]}"
 
 
-def _hypotheses(case: Case, ranked: Iterable[Ranked], events: _Events) -> tuple[rp.Hypothesis, ...]:
+def _hypotheses(
+    case: Case, ranked: Iterable[Ranked], considered: Iterable[Suspicion], events: _Events
+) -> tuple[rp.Hypothesis, ...]:
     every = list(ranked)
     out = []
     for number, each in enumerate(every, 1):
         suspicion = each.suspicion
         known = CLASSES[suspicion.cause]
         weighed = tuple(_line(e, events) for e in sorted(suspicion.evidence, key=lambda e: -abs(e.weight)))
-        rivals = rule_out(case, suspicion, every) if number == 1 else []
+        rivals = rule_out(case, suspicion, considered) if number == 1 else []
         out.append(
             rp.Hypothesis(
                 number,

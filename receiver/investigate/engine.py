@@ -6,10 +6,12 @@ The same case gives the same report, byte for byte: no clock, no randomness, no 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from receiver.detect.deaths import mib
 from receiver.investigate.case import Case
 from receiver.investigate.causes import CAUSES
 from receiver.investigate.classes import CLASSES
@@ -17,8 +19,10 @@ from receiver.investigate.evidence import CLEAR, SOME, Evidence, Suspicion, cont
 from receiver.investigate.symptoms import Symptom, struck, symptoms
 
 KEPT_HYPOTHESES = 5
+KEPT_OF_A_CAUSE = 8  # culprits
 CONFIDENT = 0.5
-# log-odds = SLOPE x score + OFFSET, fitted by `make bench-incidents` on its runs (docs/accuracy.md)
+# log-odds = SLOPE x score + OFFSET: a curve flatter than the one that fits the laboratory's runs (docs/accuracy.md), for the rules
+# were made on these
 SLOPE, OFFSET = 0.9, -3.2
 _CEILING = 0.99  # no report is certain
 _HOLE_CEILING = 0.75  # …, and less so when events were lost
@@ -36,7 +40,7 @@ _EFFECTS: dict[str, tuple[str, ...]] = {
     "kill.drain": ("kill.probe",),
     "kill.timeout_orphan": ("hang.", "kill.probe", "kill.heartbeat", "db.lock_wait", "mem.child_oom", "fs.slow_io"),
     "kill.heartbeat": ("hang.",),
-    "net.silent_peer": ("kill.heartbeat", "db.lock_wait", "net.credential", "net.pool", "net.mtu", "mem.child_oom", "net.idle_drop", "hang."),
+    "net.silent_peer": ("kill.heartbeat", "net.backlog_refused", "db.lock_wait", "net.credential", "net.pool", "net.mtu", "mem.child_oom", "net.idle_drop", "hang."),
     "net.pool": ("net.credential",),
     "net.reset_short": ("mem.", "kill.", "net.idle_drop", "net.pool", "crash.", "lim.", "fs.", "proc.interpreter"),
     "net.backlog_refused": ("mem.", "kill.", "crash."),
@@ -82,16 +86,15 @@ class Conclusion(msgspec.Struct, frozen=True):
     symptoms: tuple[Symptom, ...]
     ranked: tuple[Ranked, ...]
     others: tuple[tuple[Ranked, ...], ...]
+    considered: tuple[Suspicion, ...]  # all of them, also those that explain nothing here
 
 
 def conclude(case: Case) -> Conclusion:
     found = symptoms(case)
     broke = any(s.kind in ("task_failed", "result_mismatch") for s in found)
-    suspects = _merged(s for cause in CAUSES for s in cause(case))
-    if not broke:
-        suspects = [s for s in suspects if s.silent]
-    suspects = [_reached(case, s) for s in suspects]
-    suspects = _settled(case, suspects, broke=broke)
+    every = [_reached(case, s) for s in _merged(s for cause in CAUSES for s in cause(case))]
+    every = _settled(case, every, broke=broke)
+    suspects = every if broke else [s for s in every if s.silent]
     ranked = sorted((_rank(case, s) for s in suspects), key=_order)
     first, others = _independent(case, ranked)
     verdict = "healthy"
@@ -101,18 +104,21 @@ def conclude(case: Case) -> Conclusion:
         verdict = "incomplete" if case.holes else "not_visible"
     elif case.holes and first and first[0].confidence >= CONFIDENT / 2:
         verdict = "incomplete"
-    return Conclusion(verdict, tuple(found), tuple(first), tuple(tuple(group) for group in others))
+    return Conclusion(verdict, tuple(found), tuple(first), tuple(tuple(group) for group in others), tuple(every))
 
 
 def _merged(found: Iterable[Suspicion]) -> list[Suspicion]:
-    """One for each cause and culprit: the best one."""
+    """One for each cause and culprit: the best one; and of each cause the best few."""
     best: dict[tuple[object, ...], Suspicion] = {}
     for each in found:
         key = (each.cause, *each.culprit.identity)
         known = best.get(key)
         if known is None or (each.score, -each.at_ns) > (known.score, -known.at_ns):
             best[key] = each
-    return list(best.values())
+    by_cause: dict[str, list[Suspicion]] = defaultdict(list)
+    for each in best.values():
+        by_cause[each.cause].append(each)
+    return [s for group in by_cause.values() for s in sorted(group, key=lambda s: (-s.score, s.at_ns, s.summary))[:KEPT_OF_A_CAUSE]]
 
 
 def _with(suspicion: Suspicion, *more: Evidence) -> Suspicion:
@@ -137,7 +143,11 @@ def _settled(case: Case, suspects: Sequence[Suspicion], *, broke: bool) -> list[
     for each in suspects:
         subject = case.get(each.subject)
         for other in suspects:
-            if other is each or other.score < _OWN_SCORE or other.at_ns > each.at_ns + _LATER_NS:
+            if (
+                other is each
+                or other.score < _OWN_SCORE
+                or other.at_ns > each.at_ns + (0 if each.cause.startswith("net.") else _LATER_NS)
+            ):
                 continue
             if _explains(each.cause, other.cause) and _touches(case, each, other):
                 each = _with(
@@ -218,9 +228,9 @@ def _related(case: Case, one: Suspicion, other: Suspicion) -> bool:
     return a is None or b is None or a in case.above(b) or b in case.above(a)
 
 
-def rule_out(case: Case, lead: Suspicion, ranked: Iterable[Ranked]) -> list[tuple[str, Evidence]]:
+def rule_out(case: Case, lead: Suspicion, considered: Iterable[Suspicion]) -> list[tuple[str, Evidence]]:
     """For each rival of the class: what speaks against it, or what it would have left and did not."""
-    by_cause = {r.suspicion.cause: r.suspicion for r in reversed(list(ranked))}
+    by_cause = {s.cause: s for s in sorted(considered, key=lambda s: s.score)}
     out: list[tuple[str, Evidence]] = []
     for rival in CLASSES[lead.cause].rivals:
         known = by_cause.get(rival)
@@ -266,7 +276,20 @@ def _cgroup_not_host(case: Case, lead: Suspicion) -> str:
     return f"The cgroup {event.memory_cgroup} was full, not the host." if event is not None and event.limit_bytes else ""
 
 
+def _own_growth(case: Case, lead: Suspicion) -> str:
+    subject = case.get(lead.subject)
+    if subject is None or subject.oom is None or not subject.company:
+        return _no_oom(case, lead)
+    me, *others = subject.company
+    most = next((t for t in others if not t.own), None)
+    if most is None:
+        return "Nobody else was in that memory."
+    return (
+        f"{most.name} ({most.pid}), the next in that memory, grew by {mib(most.growth_bytes)}; {me.name} held {mib(me.rss_bytes)}."
+    )
+
+
 _DECIDES = {
-    "mem.cgroup_oom": _no_oom, "mem.cgroup_neighbour": _no_oom, "mem.child_oom": _no_oom, "mem.host_oom": _cgroup_not_host,
+    "mem.cgroup_oom": _no_oom, "mem.cgroup_neighbour": _own_growth, "mem.child_oom": _no_oom, "mem.host_oom": _cgroup_not_host,
     "kill.supervisor": _no_sender, "mem.userspace_killer": _no_sender, "kill.drain": _no_sender,
 }  # fmt: skip

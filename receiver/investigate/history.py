@@ -158,7 +158,8 @@ def partition_bytes(case: Case) -> dict[str, tuple[int, list[Use]]]:
     seen: dict[tuple[int, int], tuple[str, Use]] = {}
     for actor in case:
         for use in actor.uses:
-            if use.reading and not use.writing and "=" in use.path and (found := partition_of(use.path)):
+            read = use.read_bytes or not use.writing  # Spark reads in one JVM what it has written there
+            if use.reading and read and "=" in use.path and not use.path.endswith(".crc") and (found := partition_of(use.path)):
                 seen[use.key] = (found, use)
     out: dict[str, tuple[int, list[Use]]] = {}
     by_name: dict[str, list[Use]] = defaultdict(list)

@@ -44,6 +44,11 @@ def write(path: Path, results: Results, machine: str) -> None:
             "≤ 100 MB",
         ),
         ("the same with the Collector away, queues filling", f"{r['memory_collector_away']['after_100000_short_mib']:.0f} MiB", ""),
+        (
+            f"report on a timeline of {r['reporting']['facts']:.0f} facts, after its last",
+            f"{r['reporting']['report_seconds']:.2f} s",
+            "≤ 1 s",
+        ),
         ("log record of 15 attributes, 10 shared", f"{r['encoding']['ours_us']:.1f} µs", "≤ 8 µs"),
         (
             "the same through the generated protobuf classes",

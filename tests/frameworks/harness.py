@@ -33,8 +33,9 @@ def environment(name: str) -> Path:
 class Report:
     """What `kwitness run --report` wrote."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, why: Facts) -> None:
         self.facts = facts
+        self.why = why  # what the investigation came to
         self.work = {w["span_id"]: w for w in facts["work"]}
         self.processes = {p["pid"]: p for p in facts["processes"]}
 
@@ -50,7 +51,12 @@ class Report:
     def alarms(self, system: str = "") -> list[str]:
         """Findings of WARN and above; with a system, those about processes that do its work (and not its services, which the
         driver of a test ends by signals)."""
-        return [
+        lead = (
+            [f"{self.why['hypotheses'][0]['cause']}: {self.why['summary']}"]
+            if self.why["verdict"] == "incident" and not system
+            else []
+        )
+        return lead + [
             f"{f['severity']} {f['kind']}: {f['sentence']}"
             for f in self.facts["findings"]
             if f["severity"] in _NOT_HEALTHY and (not system or any(w["system"] == system for w in self.chain(f["pid"])))
@@ -78,8 +84,8 @@ class Bench:
 
     def run(self, *command: str, status: int | None = 0, timeout: float = 900, **env: str) -> Report:
         """Runs it under kwitness to its end. `status` None: any."""
-        report = self.work / "report.json"
-        full = [sys.executable, "-m", "receiver", "run", "--quiet", "--facts", str(report), "--", *command]
+        report, why = self.work / "report.json", self.work / "why.json"
+        full = [sys.executable, "-m", "receiver", "run", "--quiet", "--facts", str(report), "--report", str(why), "--", *command]
         record = os.environ.get("KWITNESS_RECORD")
         if record:
             full[3:4] = ["record", "-o", record]
@@ -89,7 +95,7 @@ class Bench:
         )  # fmt: skip
         self.output = done.stdout[-4000:] + done.stderr[-4000:]
         assert status is None or done.returncode == status, self.output
-        found = Report(json.loads(report.read_text()))
+        found = Report(json.loads(report.read_text()), json.loads(why.read_text()))
         lost = [
             entry for entry in found.facts["completeness"]["lost"] if entry["reason"] != "file_limit"
         ]  # that can be a stranger's

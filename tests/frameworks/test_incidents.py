@@ -27,7 +27,9 @@ def incident(name: str, collector: Collector, place: Path) -> tuple[dict[str, An
     assert report.exists(), done.stdout[-2000:] + done.stderr[-2000:]
     collector.stop()
     assert not collector.violations(), collector.violations()[:5]
-    return json.loads(report.read_text()), collector.spans(), collector.logs()
+    why = json.loads(report.read_text())
+    assert why["verdict"] == "incident" and set(why["hypotheses"][0]["evidence"]) <= set(why["events"])
+    return why, collector.spans(), collector.logs()
 
 
 def records(logs: Records, name: str) -> list[dict[str, Any]]:
@@ -48,7 +50,15 @@ def above(spans: Records, span_id: str) -> list[str]:
 def test_an_executor_is_killed_for_a_partition_too_large(collector: Collector, place: Path) -> None:
     for name in ("airflow3", "spark"):
         environment(name)
-    _, spans, logs = incident("silent-oom", collector, place)
+    why, spans, logs = incident("silent-oom", collector, place)
+    lead = why["hypotheses"][0]
+    said = " ".join(w["text"] for w in lead["weighed"])
+    assert (
+        lead["cause"] == "mem.cgroup_oom" and "partition_date=2024-01-15" in lead["summary"] and "(1200.0 MiB)" in lead["summary"]
+    )
+    assert "times the usual" in said and "of all growth in that memory" in said and "in the same memory, held" in said
+    assert any(len(c["points"]) > 3 for c in why["memory"] if c["role"] == "victim")
+    assert records(logs, "pipeline.incident.opened")[0]["pipeline.incident.cause"] == "mem.cgroup_oom"
     killed = records(logs, "process.oom_killed")[0]
     assert killed["pipeline.system.name"] == "spark" and killed["pipeline.name"] == "transform_users"
     assert killed["pipeline.task.name"] == "executor 0"
@@ -66,16 +76,29 @@ def test_an_executor_is_killed_for_a_partition_too_large(collector: Collector, p
 def test_reads_wait_for_the_slots_that_a_credential_refresh_holds(collector: Collector, place: Path) -> None:
     environment("boto")
     report, spans, logs = incident("slots", collector, place)
-    (held,) = records(logs, "network.connection.exhausted")
-    assert held["pipeline.task.name"] == "read_events" and "held all 2 of its connections" in held["body"]
-    assert above(spans, held["span"])[-2:] == ["task read_events", "run read_events"]
-    assert report["execution"]["outcome"] == "success"  # nothing failed: it only took three times as long
+    lead = report["hypotheses"][0]
+    said = " ".join(w["text"] for w in lead["weighed"])
+    assert lead["cause"] == "net.credential" and "took" in lead["summary"]
+    assert "It held 2 connections to" in said and "stood still" in said and "web-identity-token" in said
+    assert "after the answer had come" in said
+    assert {"net.pool", "net.silent_peer"} <= {r["cause"] for r in lead["ruled_out"]}
+    opened = records(logs, "pipeline.incident.opened")[0]
+    assert opened["pipeline.task.name"] == "read_events" and opened["trace"] in {s["traceId"] for s in spans}
+    assert report["execution"]["outcome"] == "success"  # nothing failed: it only took several times as long
 
 
 def test_a_file_is_torn_its_task_succeeds_and_the_check_fails_later(collector: Collector, place: Path) -> None:
     for name in ("airflow3", "dbt", "gx"):
         environment(name)
-    _, spans, logs = incident("torn-file", collector, place)
+    why, spans, logs = incident("torn-file", collector, place)
+    lead = why["hypotheses"][0]
+    said = " ".join(w["text"] for w in lead["weighed"])
+    assert lead["cause"] == "fs.truncated" and lead["culprit"]["path"].endswith("users_export.csv")
+    assert (
+        lead["culprit"]["sender"]["signal"] == "SIGTERM"
+        and "read the same inode" in said
+        and "reported success all the same" in said
+    )
     killed = next(r for r in records(logs, "process.killed") if r["pipeline.system.name"] == "dbt")
     assert killed["process.signal.name"] == "SIGTERM" and killed["process.signal.sender.executable.name"]
     (torn,) = [r for r in records(logs, "file.partial_write") if r["file.path"].endswith("users_export.csv")]

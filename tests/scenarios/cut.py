@@ -69,8 +69,14 @@ def wanted(event: Event) -> bool:
     return not isinstance(event, FileChanged) or "-luigi-tmp-" in event.path or "/.snakemake/" in event.path
 
 
-def rewrite(source: Path, target: Path, keep: Callable[[Event, set[int]], Event | None]) -> None:
-    """`keep` gives what is to stay of an event, or None; the pids are those of the watched command and what it forked."""
+def rewrite(
+    source: Path,
+    target: Path,
+    keep: Callable[[Event, set[int]], Event | None],
+    also: Callable[[Event], bool] = lambda _: False,
+) -> None:
+    """`keep` gives what is to stay of an event, or None; the pids are those of the watched command and what it forked. `also`
+    says of which others `keep` is to be asked, too."""
     recording = Recording(source)
     frames = list(recording)
     pids = {msgspec.json.decode(f.payload, type=Watch).pid for f in frames if f.kind == FrameKind.WATCH}
@@ -87,7 +93,7 @@ def rewrite(source: Path, target: Path, keep: Callable[[Event, set[int]], Event 
                 continue
             if isinstance(event, Fork) and event.parent.tgid in pids:
                 pids.add(event.process.tgid)
-            if is_about(event, pids) and (left := keep(event, pids)) is not None:
+            if (is_about(event, pids) or also(event)) and (left := keep(event, pids)) is not None:
                 kept.append(encode(left))
         if kept:
             recorder.batch(kept, frame.time_ns)

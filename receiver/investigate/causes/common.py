@@ -10,6 +10,7 @@ from receiver.events import Signal
 from receiver.investigate.case import Actor, Case
 from receiver.investigate.evidence import SOME, Culprit, Evidence, Fact, fact, facts_of_use, supports
 from receiver.investigate.history import partition_bytes, place, task_key
+from receiver.timeline.usage import wait_of
 
 SECOND = 1_000_000_000
 _SHELLS = {"bash", "sh", "dash", "zsh", "ksh", "busybox", "timeout", "env", "nice", "sudo", "make", "xargs", "time"}
@@ -59,6 +60,8 @@ def progress(actor: Actor, window_ns: int = 5 * SECOND) -> float | None:
 def idle_ns(actor: Actor, until_ns: int) -> int:
     """For how long it had done nothing when that happened."""
     spell = actor.usage.spell if actor.usage is not None else None
+    if spell is not None and spell.waits and all(wait_of(w) == "timer" for w in spell.waits):
+        return 0  # it slept, as it had been told to
     return spell.ns if spell is not None and spell.since_ns + spell.ns >= until_ns - 3 * SECOND else 0
 
 

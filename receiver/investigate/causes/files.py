@@ -38,7 +38,7 @@ from receiver.timeline.files import FileKey, State, Use, Version, resolve
 
 UNINTERRUPTIBLE = 2  # TASK_UNINTERRUPTIBLE, include/linux/sched.h
 _LOGS = (".log", ".out", ".err", ".lock", ".pid", ".wal", "-journal", "-wal", "-shm", ".lck")
-_DIGITS = re.compile(r"\d+")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d|(?<!\d)\d{8}(?!\d)|\d{4}/\d\d/\d\d")
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 Pair = tuple[Actor, Use]
 
@@ -92,7 +92,7 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Suspicion:
     left = next((f for f in (writer.open_files if writer is not None else ()) if (f.device, f.inode) == version.key), None)
     event = died_of(writer) if writer is not None else None
     how = f"was ended ({version.cause})" if version.cause else "was ended"
-    size = left.position_bytes if left is not None else version.written_bytes
+    size = (left.position_bytes or left.size_bytes) if left is not None else version.written_bytes
     text = f"{version.writer.name} ({version.writer.key.tgid}) {how} while it had {version.path} open for writing at byte {size}."
     shown = [*facts(left, version.opened), *(ends(writer) if writer is not None else ())]
     evidence.append(supports(CLEAR, text, shown))
@@ -109,6 +109,10 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Suspicion:
             evidence.append(supports(SOME, text, ends(reader)))
     if version.cause in ("enospc", "edquot", "eio"):
         evidence.append(contradicts(CLEAR, "It is incomplete because a write failed.", facts(version.opened)))
+    blind = next((a for a in case.above(writer) if a.exit is not None and not a.failed), None) if writer is not None else None
+    if blind is not None and writer is not None:
+        text = f"{blind.who} reported success all the same: nobody was told."
+        evidence.append(supports(SLIGHT, text, [*ends(writer), *ends(blind)]))
     evidence += shorter(case, version.path, size, facts(left, version.opened))
     if not readers:
         evidence.append(contradicts(SOME, "Nobody has read it since.", facts(version.opened)))
@@ -120,24 +124,35 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Suspicion:
     return Suspicion("fs.truncated", culprit, summary, tuple(evidence), subject, at, silent=bool(readers))
 
 
+def _openings(case: Case) -> dict[FileKey, tuple[list[Pair], int]]:
+    """By file, who opened it for writing by itself, and how much it and those who inherited the opening wrote."""
+    out: dict[FileKey, tuple[list[Pair], int]] = {}
+    for actor in case:
+        for use in actor.uses:
+            if use.writing and not use.append and _is_data(use.path):
+                pairs, wrote = out.get(use.key, ([], 0))
+                out[use.key] = (pairs if use.inherited else [*pairs, (actor, use)], wrote + use.written_bytes)
+    return out
+
+
 def read_early(case: Case) -> Iterator[Suspicion]:
     """A reader that was done before the writer was, and so got less than there is now."""
-    writers = _writers(case)
+    openings = _openings(case)
     for key, readers in _readers(case).items():
+        pairs, total = openings.get(key, ([], 0))
         for reader, use in readers:
-            for writer, wrote in writers.get(key, ()):
-                done = use.closed.time_boottime_ns if use.closed is not None else use.last_ns
-                began, until = wrote.first_ns, max(wrote.last_ns, wrote.closed.time_boottime_ns if wrote.closed is not None else 0)
-                overlaps = began <= use.first_ns and done < until
-                if not overlaps or writer is reader or reader in case.below(writer) or not (use.read_bytes or use.size_at_open):
+            done = use.closed.time_boottime_ns if use.closed is not None else use.last_ns
+            for writer, wrote in pairs:
+                until = max(wrote.last_ns, wrote.closed.time_boottime_ns if wrote.closed is not None else 0, writer.end_ns)
+                whole = max(wrote.size_bytes, total)
+                if not (wrote.first_ns <= use.first_ns and done < until) or use.read_bytes >= whole or not total:
                     continue
-                whole = max(wrote.size_bytes, wrote.written_bytes)
-                if use.read_bytes >= whole or wrote.append or wrote.inherited:
+                if writer is reader or reader in case.below(writer) or not (use.read_bytes or use.size_at_open):
                     continue
                 text = f"{reader.who} opened it and was done {(until - done) / 1e9:.1f} s before {writer.who} closed it."
                 evidence = [supports(STRONG, text, [*facts_of_use(use), *facts_of_use(wrote)])]
-                text = f"It got {mib(use.read_bytes)} of {mib(whole)}."
-                evidence.append(supports(SOME, text, facts_of_use(use)))
+                got = max(use.read_bytes, use.size_at_open)
+                evidence.append(supports(SOME, f"It got {mib(got)} of {mib(whole)}.", facts_of_use(use)))
                 if writer.end.signal or writer.failed:
                     text = f"The writer ended with {writer.end.error} afterwards: it was alive when the file was read."
                     evidence.append(context(text, ends(writer)))
@@ -254,7 +269,8 @@ def locks(case: Case) -> Iterator[Suspicion]:
     """A lock that was refused, with its holder; or a lock file that a killed process left behind."""
     for actor in case:
         calls = [c for c in actor.calls if c.call == CallKind.LOCK and c.error in (errno.EAGAIN, errno.EACCES)]
-        if calls and (actor.failed or calls[0].failures >= 16):
+        gave_up = actor.failed and actor.end.code < 128 and calls and actor.end_ns - calls[-1].last_boottime_ns < 10 * SECOND
+        if gave_up:
             call = calls[-1]
             what = subject_of(call)
             evidence = [supports(CLEAR, f"{actor.who} was refused a lock on {what or 'a file'}.", facts(*calls[:2]))]
@@ -357,7 +373,11 @@ class _Stroke(msgspec.Struct, frozen=True, eq=False):
     actor: Actor
     at_ns: int
     what: str
-    shown: tuple[Fact, ...]
+    by: Use | FileChanged
+
+    @property
+    def shown(self) -> tuple[Fact, ...]:
+        return facts_of_use(self.by) if isinstance(self.by, Use) else (fact(self.by),)
 
 
 def _strokes(case: Case) -> tuple[dict[FileKey, list[_Stroke]], dict[str, list[_Stroke]]]:
@@ -367,18 +387,18 @@ def _strokes(case: Case) -> tuple[dict[FileKey, list[_Stroke]], dict[str, list[_
     for actor in case:
         for use in actor.uses:
             if use.writing and (use.cut or not use.size_at_open):
-                by_key[use.key].append(_Stroke(actor, use.first_ns, "cut", facts_of_use(use)))
+                by_key[use.key].append(_Stroke(actor, use.first_ns, "cut", use))
         for change in actor.changes:
-            old, shown, at = resolve(change.directory, change.path), (fact(change),), change.time_boottime_ns
+            old, at = resolve(change.directory, change.path), change.time_boottime_ns
             match change.operation:
                 case FileOperation.TRUNCATE:
-                    by_path[old].append(_Stroke(actor, at, "cut", shown))
+                    by_path[old].append(_Stroke(actor, at, "cut", change))
                 case FileOperation.UNLINK:
-                    by_path[old].append(_Stroke(actor, at, "removed", shown))
+                    by_path[old].append(_Stroke(actor, at, "removed", change))
                 case FileOperation.RENAME:
-                    by_path[old].append(_Stroke(actor, at, "moved", shown))
+                    by_path[old].append(_Stroke(actor, at, "moved", change))
                     new = resolve(change.new_directory, change.new_path)
-                    by_path[new].append(_Stroke(actor, at, "replaced", shown))
+                    by_path[new].append(_Stroke(actor, at, "replaced", change))
     return by_key, by_path
 
 
@@ -406,28 +426,26 @@ def replaced(case: Case) -> Iterator[Suspicion]:
 
 
 def stale(case: Case) -> Iterator[Suspicion]:
-    """It read a file like the one that this run wrote, but an older one; or one of an earlier run whose task wrote nothing now."""
-    written = set(_writers(case))
+    """It read a file of another date, though this run had written the same for its own date by then, and nobody read that."""
+    writers, readers = _writers(case), _readers(case)
     fresh: dict[str, list[Pair]] = defaultdict(list)
-    for pairs in _writers(case).values():
-        for actor, use in pairs:
-            fresh[_DIGITS.sub("#", use.path)].append((actor, use))
-    all_readers = _readers(case)
-    for key, readers in all_readers.items():
-        for reader, use in readers:
-            if key in written or use.source is not None or not use.read_bytes or not _DIGITS.search(use.path):
-                continue
-            alike = [(a, u) for a, u in fresh.get(_DIGITS.sub("#", use.path), ()) if u.path != use.path]
-            unread = [(a, u) for a, u in alike if not any(r is not a for r, _ in all_readers.get(u.key, ()))]
-            if not unread:
-                continue
-            writer, wrote = unread[0]
-            text = f"{reader.who} read {use.path}, which nobody wrote in this run."
-            evidence = [supports(CLEAR, text, facts_of_use(use))]
-            text = f"{writer.who} wrote {wrote.path}, which nobody read."
-            evidence.append(supports(CLEAR, text, facts_of_use(wrote)))
-            summary = f"{reader.who} read {use.path} and not {wrote.path}, which this run wrote."
-            yield Suspicion("fs.stale_input", file_culprit(use), summary, tuple(evidence), reader.key, use.first_ns, silent=True)
+    for key, pairs in writers.items():
+        if key not in readers:
+            for actor, use in pairs:
+                if _DATE.search(use.path):
+                    fresh[_DATE.sub("#", use.path)].append((actor, use))
+    for key, pairs in readers.items():
+        reader, use = pairs[0]
+        alike = fresh.get(_DATE.sub("#", use.path), ()) if key not in writers and _DATE.search(use.path) else ()
+        hit = next(((a, u) for a, u in alike if u.last_ns <= use.first_ns and not case.related(a, reader)), None)
+        if hit is None or use.source is not None or not use.read_bytes:
+            continue
+        writer, wrote = hit
+        evidence = [supports(CLEAR, f"{reader.who} read {use.path}, which nobody wrote in this run.", facts_of_use(use))]
+        text = f"{writer.who} had written {wrote.path} by then, which nobody read."
+        evidence.append(supports(CLEAR, text, facts_of_use(wrote)))
+        summary = f"{reader.who} read {use.path} and not {wrote.path}, which this run wrote."
+        yield Suspicion("fs.stale_input", file_culprit(use), summary, tuple(evidence), reader.key, use.first_ns, silent=True)
 
 
 def older(case: Case) -> Iterator[Suspicion]:

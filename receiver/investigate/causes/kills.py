@@ -108,6 +108,8 @@ def _drain(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
         return
     if _is_outside(case, event.sender):
         evidence.append(supports(SOME, "The sender is not of the execution.", [fact(event)]))
+    elif any(a.key == event.sender for a in case.above(victim)):
+        evidence.append(contradicts(CLEAR, "The sender had started them itself: that is how it ends its own.", [fact(event)]))
     if victim.oom is not None:
         evidence.append(contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom)))
     if event.sender_comm == "timeout":

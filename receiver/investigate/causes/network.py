@@ -38,6 +38,7 @@ DATABASES = {5432: "PostgreSQL", 3306: "MySQL", 1433: "SQL Server", 1521: "Oracl
              6432: "pgbouncer", 26257: "CockroachDB", 3307: "MySQL", 5433: "PostgreSQL"}  # fmt: skip
 _TOKENS = re.compile(r"(?i)(^|[./_-])(sts|iam|oauth2?|auth|login|token|metadata|credentials?|vault|sso|identity)([./_:-]|$)")
 _CREDENTIAL_FILES = re.compile(r"(?i)(/\.aws/|/\.azure/|/\.config/gcloud/|web[-_]?identity|/serviceaccount/|credential|token)")
+_THREADED = ("java", "node", "scala")  # runtimes whose threads wait for locks whenever they are idle
 _METADATA = {"169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254"}
 
 
@@ -327,7 +328,7 @@ def slots(case: Case) -> Iterator[Suspicion]:
             continue
         waits = _lock_waits(actor)
         held = peer.longest_full_ns
-        alone = peer.most == 1 and waits and _gap(peer) >= _SILENT_NS
+        alone = peer.most == 1 and waits and actor.name not in _THREADED and _gap(peer) >= _SILENT_NS
         if (peer.most >= 2 and held >= 2 * SECOND) or alone:
             held = max(held, _gap(peer) if alone else 0)
             text = f"{actor.who} held all {peer.most} of its connections to {_where(peer)} for {held / 1e9:.0f} s, each waiting."
@@ -399,13 +400,30 @@ def _token_calls(case: Case) -> Iterator[Suspicion]:
         waits = _lock_waits(actor)
         if waits:
             evidence.append(supports(SOME, f"{len(waits)} of its threads waited for a lock meanwhile.", facts(*waits[:3])))
-        idle = [p for p in others if p.last is not None]
-        if idle:
-            text = f"Its connections to {_where(idle[0])} were idle in that time."
-            evidence.append(supports(SOME, text, facts(idle[0].last)))
+        evidence += _held_meanwhile(others, gap, peer)
         evidence += _after(actor, moment.time_boottime_ns)
         summary = f"A refresh of credentials at {_where(peer)} took {gap / 1e9:.1f} s and held {actor.who} up."
         yield _blame(actor, "net.credential", _endpoint(peer), summary, evidence, moment, silent=True)
+
+
+def _held_meanwhile(others: list[Peer], gap: int, refresh: Peer) -> list[Evidence]:
+    """Connections to other endpoints that stood still for as long, and went on when the answer was there."""
+    for peer in others:
+        quiet, last = peer.quiet, peer.last
+        if quiet is None or last is None or peer.quiet_ns < 0.6 * gap:
+            continue
+        unread = f", with {quiet.unread_bytes} bytes unread" if quiet.unread_bytes else ""
+        text = (
+            f"It held {peer.most} connections to {_where(peer)} that stood still for {peer.quiet_ns / 1e9:.1f} s meanwhile{unread}."
+        )
+        out = [supports(CLEAR, text, facts(peer.first, quiet))]
+        answered = refresh.last.last_receive_boottime_ns if refresh.last is not None else 0
+        after = last.last_receive_boottime_ns or last.time_boottime_ns
+        if answered and -_TICK_NS <= after - answered < SECOND:
+            text = f"They went on {max(0, after - answered) / 1e6:.0f} ms after the answer had come."
+            out.append(supports(SOME, text, facts(refresh.last, last)))
+        return out
+    return []
 
 
 def _turned_away(case: Case) -> Iterator[Suspicion]:

@@ -12,7 +12,6 @@ from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
     SOME,
-    STRONG,
     Culprit,
     Evidence,
     Suspicion,
@@ -29,6 +28,7 @@ from receiver.timeline.usage import wait_of
 _THREADS = 2
 HANG_NS = 5 * SECOND
 _PRESSED_NS = 3 * SECOND
+_SLOW_NS = 5 * SECOND
 
 
 def quota(case: Case) -> Iterator[Suspicion]:
@@ -50,15 +50,17 @@ def quota(case: Case) -> Iterator[Suspicion]:
         text = f"It had {look.threads} threads, {look.running_threads} of them wanting to run."
         evidence.append(supports(SLIGHT, text, [fact(look)]))
     evidence.append(supports(SLIGHT, f"Together they were stopped for {stopped:.1f} s.", [fact(look)]))
-    _slow(case, actor, evidence, lasted)
+    slow = _slow(case, actor, evidence, lasted)
     summary = f"{actor.who} was throttled by its CPU quota in {share:.0%} of the periods for {lasted / 1e9:.0f} s."
-    yield Suspicion("cpu.quota", process_culprit(actor), summary, tuple(evidence), actor.key, look.time_boottime_ns, silent=True)
+    yield Suspicion("cpu.quota", process_culprit(actor), summary, tuple(evidence), actor.key, look.time_boottime_ns, slow)
 
 
-def _slow(case: Case, actor: Actor, evidence: list[Evidence], lasted: int) -> None:
+def _slow(case: Case, actor: Actor, evidence: list[Evidence], lasted: int) -> bool:
+    """Whether that is reason enough for a task that ended well to have been too slow."""
     share = lasted / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
     if share > 0.4:
         evidence.append(supports(SLIGHT, f"That was {share:.0%} of its life.", ends(actor)))
+    return share > 0.4 and lasted >= _SLOW_NS
 
 
 def neighbours(case: Case) -> Iterator[Suspicion]:
@@ -74,7 +76,7 @@ def neighbours(case: Case) -> Iterator[Suspicion]:
         inside = _busy_inside(case, actor)
         text = f"{actor.who} waited for a CPU {min(1.0, share):.0%} of the time, for {lasted / 1e9:.0f} s ({waited:.1f} s in all)."
         evidence = [supports(CLEAR if share > 0.3 else SOME, text, [fact(look)])]
-        culprit = Culprit("host")
+        culprit, foreign = Culprit("host"), True
         if taker is not None and taker.cpu_ns > SECOND and (inside is None or taker.cpu_ns > inside[0]):
             text = f"{taker.name} ({taker.pid}), which is not of the task, used {taker.cpu_ns / 1e9:.1f} s of CPU meanwhile."
             shown = [fact_of_point(taker.pid, taker.name, p) for p in taker.points[-2:]]
@@ -83,15 +85,15 @@ def neighbours(case: Case) -> Iterator[Suspicion]:
         elif inside is not None:
             used, other = inside
             text = f"{other.who} used {used / 1e9:.1f} s of CPU in that time."
-            evidence.append(supports(SOME + SLIGHT, text, ends(other)))
-            culprit = process_culprit(other)
+            evidence.append(supports(SLIGHT, text, ends(other)))
+            culprit, foreign = process_culprit(other), False
         else:
             evidence.append(contradicts(SOME, "Nobody else stands out: its own threads took it.", [fact(look)]))
         if usage.pressed_ns.get("quota", 0) >= _PRESSED_NS:
             evidence.append(contradicts(CLEAR, "Its own CPU quota stopped it.", [fact(usage.worst["quota"][1])]))
-        _slow(case, actor, evidence, lasted)
+        silent = _slow(case, actor, evidence, lasted) and foreign
         summary = f"{culprit.name or 'Others'} ({culprit.pid}) took the CPU from {actor.who} for {lasted / 1e9:.0f} s."
-        yield Suspicion("cpu.neighbour", culprit, summary, tuple(evidence), actor.key, look.time_boottime_ns, silent=True)
+        yield Suspicion("cpu.neighbour", culprit, summary, tuple(evidence), actor.key, look.time_boottime_ns, silent)
 
 
 def _busy_inside(case: Case, actor: Actor) -> tuple[int, Actor] | None:
@@ -212,4 +214,3 @@ def collector(case: Case) -> Iterator[Suspicion]:
 
 
 CAUSES = (quota, neighbours, hangs, collector)
-__all__ = ["CAUSES", "STRONG"]

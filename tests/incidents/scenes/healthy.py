@@ -26,13 +26,13 @@ _PYTHON = (
 )
 
 
-@scene("I54", "-", "K", variants=78, group="healthy")
+@scene("I54", "-", "K", variants=92, group="healthy")
 def a_shell_script(lab: Lab) -> Truth:
     lab.run(lab.shell(_SHELLS[lab.variant % len(_SHELLS)]))
     return Truth("none.healthy", verdict="healthy")
 
 
-@scene("I54", "-", "K", variants=72, group="healthy")
+@scene("I54", "-", "K", variants=86, group="healthy")
 def a_python_program(lab: Lab) -> Truth:
     code = _PYTHON[lab.variant % len(_PYTHON)]
     lab.run([sys.executable, lab.script(code)] if lab.variant % 2 else lab.wrapped([sys.executable, lab.script(code)]))

@@ -1,0 +1,254 @@
+"""Writes docs/accuracy.md from a folder of results: `python -m tests.incidents.report FOLDER [OUT]`."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from receiver.core import Core
+from receiver.errors import DecodeError
+from receiver.events import Event, FileChanged, FileClosed, FileOpened, Neighbour, OomKill, OpenFile, ProcessSample, ThreadWait
+from receiver.investigate.classes import CLASSES
+from receiver.investigate.engine import OFFSET, SLOPE
+from receiver.investigate.report import to_json
+from receiver.kernel.decode import decode, split
+from receiver.model import CoreOptions
+from receiver.recording import FrameKind, Recording
+from receiver.redact import Redactor
+from receiver.session import Session, replay_frame
+from tests.incidents.lab import Result
+from tests.incidents.score import Score, brier, macro, score, upper_bound, wilson
+
+OUT = Path(__file__).parent.parent.parent / "docs/accuracy.md"
+Answer = Callable[[Result], str]
+NOT_REACHED = {
+    "fs.netfs": "no NFS client in the kernel here; a wait on one looks like fs.slow_io, which is what is said",
+    "hang.gc_stall": "a rule, no scene: from outside a JVM that collects garbage looks like one that computes",
+    "mem.host_oom": "by stories only: a host-wide OOM kill is not caused on a shared machine",
+    "time.clock": "by stories only: the clock of this machine is not moved",
+}
+
+
+def load(folder: Path) -> list[Result]:
+    """Each run with the report that the code of today gives on its recording."""
+    out = []
+    for path in sorted(folder.glob("*.json")):
+        result, recording = msgspec.json.decode(path.read_bytes(), type=Result), path.with_suffix(".kw")
+        out.append(msgspec.structs.replace(result, report=again(recording, ())) if recording.exists() else result)
+    return out
+
+
+# ── baselines: what can be said without us ───────────────────────────────────────────────────────────────────────────
+
+_CODES = {137: "mem.cgroup_oom", 143: "kill.supervisor", 139: "crash.segv", 134: "crash.abort_ill", 135: "mem.shm_full", 132: "crash.abort_ill",
+          141: "proc.sigpipe", 127: "proc.interpreter", 126: "proc.interpreter", 124: "kill.timeout_orphan", 52: "mem.app_heap", 3: "mem.app_heap"}  # fmt: skip
+_LOG_WORDS = (
+    ("No space left", "fs.enospc"), ("Permission denied", "fs.eacces"), ("Conflicting lock", "fs.lock"), ("database is locked", "fs.lock"),
+    ("Too many open files", "lim.emfile"), ("MemoryError", "mem.rlimit"), ("Out of memory", "mem.cgroup_oom"), ("Killed", "mem.cgroup_oom"),
+    ("Connection refused", "net.backlog_refused"), ("ECONNREFUSED", "net.backlog_refused"), ("timed out", "net.silent_peer"),
+    ("Connection reset", "net.reset_short"), ("Temporary failure in name", "net.dns"), ("from pool", "net.pool"), ("too many clients", "net.pool"),
+    ("Cannot assign requested", "net.ports"), ("Resource temporarily unavailable", "lim.pids"), ("command not found", "proc.interpreter"),
+    ("Segmentation fault", "crash.segv"), ("Aborted", "crash.abort_ill"), ("validation failed", "none.not_visible"), ("Bus error", "mem.shm_full"),
+)  # fmt: skip
+
+
+def by_exit_code(result: Result) -> str:
+    code = result.status if result.status >= 0 else 128 - result.status
+    return _CODES.get(code, "none.healthy" if code == 0 else "none.not_visible")
+
+
+def by_log(result: Result) -> str:
+    found = next((cause for word, cause in _LOG_WORDS if word in result.log), "")
+    return found or ("none.healthy" if result.status == 0 else "none.not_visible")
+
+
+def by_sender(result: Result) -> str:
+    """Whoever was running when the signal came did it."""
+    for process in result.report["answers"]["how_each_ended"]:
+        if "SIG" in process["end"] or "OOM" in process["end"]:
+            return (
+                "kill.supervisor"
+                if process["by"] and "kernel" not in process["by"]
+                else "mem.cgroup_neighbour"
+                if "OOM" in process["end"]
+                else "crash.segv"
+            )
+    return "none.healthy" if result.status == 0 else "none.not_visible"
+
+
+def majority(results: Iterable[Result]) -> Answer:
+    most = Counter(r.truth.cause for r in results if r.truth.verdict == "incident").most_common(1)[0][0]
+    return lambda r: most
+
+
+def ours(result: Result) -> str:
+    report = result.report
+    return report["hypotheses"][0]["cause"] if report["verdict"] == "incident" else f"none.{report['verdict']}"
+
+
+def right(result: Result, answer: str) -> bool:
+    return answer in (result.truth.cause, *result.truth.also_right)
+
+
+# ── ablations: the same recordings with a part of the facts taken out ────────────────────────────────────────────────
+
+ABLATIONS: dict[str, tuple[type[Event], ...]] = {
+    "nothing taken out": (),
+    "without the OOM killer's word": (OomKill,),
+    "without file events": (FileOpened, FileClosed, FileChanged, OpenFile),
+    "without samples over time": (ProcessSample, ThreadWait, Neighbour),
+}
+
+
+def again(recording: Path, without: tuple[type[Event], ...]) -> dict[str, Any]:
+    source = Recording(recording)
+    core = Core(source.header.host, CoreOptions(only_commands=True))
+    session, redactor, last = Session(core), Redactor("off"), 0
+    core.set_wall_offset(source.header.wall_offset_ns)
+    for frame in source:
+        last = max(last, frame.time_ns)
+        if frame.kind == FrameKind.BATCH and without:
+            kept = []
+            for raw in split(frame.payload):
+                try:
+                    if not isinstance(decode(raw, redactor), without):
+                        kept.append(raw)
+                except DecodeError:
+                    continue
+            session.batch(kept, frame.time_ns)
+        else:
+            replay_frame(session, frame)
+    session.finish(last)
+    report: dict[str, Any] = json.loads(to_json(list(core.incidents.reports.values())[-1]))
+    return report
+
+
+# ── the page ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def share(good: int, of: int) -> str:
+    low, high = wilson(good, of)
+    return f"{good} of {of} ({good / of:.2f}; {low:.2f} to {high:.2f})" if of else "-"
+
+
+def count(scores: Iterable[Score], name: str) -> tuple[int, int]:
+    values = [getattr(s, name) for s in scores if getattr(s, name) is not None]
+    return sum(bool(v) for v in values), len(values)
+
+
+def fit(results: list[Result]) -> tuple[float, float]:
+    """Slope and offset of a logistic curve from score to being right (incidents, first hypothesis), by gradient descent."""
+    points = [
+        (r.report["hypotheses"][0]["score"], float(score(r).right))
+        for r in results
+        if r.truth.verdict == "incident" and r.report["hypotheses"]
+    ]
+    points += [(h["score"], 0.0) for r in results for h in r.report["hypotheses"][1:] if h["cause"] != r.truth.cause]
+    slope, offset = 0.5, -1.0
+    for _ in range(20_000):
+        errors = [(1 / (1 + math.exp(-(slope * x + offset))) - y, x) for x, y in points]
+        slope -= 0.02 * (sum(e * x for e, x in errors) / len(errors) + 0.01 * slope)
+        offset -= 0.02 * sum(e for e, _ in errors) / len(errors)
+    return slope, offset
+
+
+def page(results: list[Result], folder: Path, first_sight: str) -> str:
+    incidents = [r for r in results if r.truth.verdict == "incident"]
+    healthy = [r for r in results if r.truth.verdict == "healthy"]
+    absent = [r for r in results if r.truth.verdict == "not_visible"]
+    pairs = [(r, score(r)) for r in incidents]
+    alarms = sum(score(r).alarm for r in healthy)
+    late = sorted(r.t_report for r in incidents if r.t_report)
+    scenes, classes = len({r.scene for r in incidents}), len({r.truth.cause for r in incidents})
+    counted = f"{len(incidents)} incident runs of {scenes} scenes and {classes} classes, {len(healthy)} healthy runs, "
+    counted += f"{len(absent)} runs whose cause the kernel does not see."
+    lines = [
+        "# Accuracy", "",
+        "Written by `make bench-incidents`: real processes, cgroups, sockets, mounts and namespaces, broken on purpose from outside of what is",
+        "observed (`tests/incidents`), against the injector's own record. Shares with Wilson's 95% interval.", "",
+        counted, "",
+        "| | K: the kernel can prove it | P: it can in part | all |", "|---|---|---|---|",
+    ]  # fmt: skip
+    for label, name in (("class and culprit at 1 (joint@1)", "joint_at_1"), ("class at 1", "class_at_1"), ("class at 3", "class_at_3"),
+                        ("family at 1", "family_at_1"), ("culprit at 1", "culprit_at_1")):  # fmt: skip
+        cells = [share(*count([s for r, s in pairs if v in (r.visible, "all") or v == "all"], name)) for v in ("K", "P", "all")]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    mean = macro((r.truth.cause, s.joint_at_1) for r, s in pairs)
+    rivals = macro((r.truth.cause, s.rivals) for r, s in pairs)
+    bound = upper_bound(alarms, len(healthy))
+    lines += [
+        "", f"- joint@1, mean of the classes' means: {mean:.2f}. Listed rivals that were ruled out or ranked lower: {rivals:.2f}.",
+        f"- False alarms: {alarms} of {len(healthy)} healthy runs (upper 95% bound {bound:.1%}).",
+        f"- Abstained with evidence of normality: {share(sum(score(r).right for r in absent), len(absent))}.",
+        f"- Cited events that are not in the report: {sum(score(r).invented for r in results)}.",
+        f"- Brier score of the first answer's confidence: {brier(s for _, s in pairs):.3f}. Curve in use: log-odds = {SLOPE} x score + {OFFSET}; "
+        "fitted on these runs: {:.2f} x score + {:.2f}.".format(*fit(results)),
+    ]  # fmt: skip
+    if late:
+        lines.append(
+            f"- From a signal's sending to the written report of `kwitness run`: median {late[len(late) // 2]:.1f} s, 95th percentile {late[int(len(late) * 0.95)]:.1f} s "
+            f"({len(late)} runs; a run that goes on after the fault counts to its end)."
+        )
+    lines += [
+        "",
+        first_sight,
+        "",
+        "## By class",
+        "",
+        "| class | runs | joint@1 | class@1 | said instead |",
+        "|---|---|---|---|---|",
+    ]
+    by: dict[str, list[tuple[Result, Score]]] = defaultdict(list)
+    for r, s in pairs:
+        by[r.truth.cause].append((r, s))
+    for name, group in sorted(by.items()):
+        wrong = Counter(ours(r) for r, s in group if not s.class_at_1)
+        said = ", ".join(f"{c} ({n})" for c, n in wrong.most_common()) or ""
+        lines.append(
+            f"| {name} | {len(group)} | {sum(bool(s.joint_at_1) for _, s in group)} | {sum(bool(s.class_at_1) for _, s in group)} | {said} |"
+        )
+    lines += ["", "## Beside simpler ways", "", "Class at 1 on incident runs, and how many of the healthy and the invisible runs get the right answer.", "",
+              "| | class@1 | healthy | not visible |", "|---|---|---|---|"]  # fmt: skip
+    ways: dict[str, Answer] = {"kwitness": ours, "most frequent class": majority(results), "exit code table": by_exit_code, "words in the log": by_log,
+                               "whoever sent the signal": by_sender}  # fmt: skip
+    for label, answer in ways.items():
+        cells = [share(sum(right(r, answer(r)) for r in part), len(part)) for part in (incidents, healthy, absent)]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    lines += ["", *ablation_lines(results, folder), "", "## Not reached", ""]
+    covered = {r.truth.cause for r in incidents}
+    for name in sorted(CLASSES.keys() - covered):
+        lines.append(f"- `{name}`: {NOT_REACHED.get(name, 'no scene yet')}.")
+    missed = sorted({(r.scene, r.variant, r.truth.cause, ours(r)) for r in results if not score(r).right})
+    lines += (
+        ["", "Runs that did not come out right:", ""] + [f"- {s}-{v}: {c}, told as {o}" for s, v, c, o in missed] if missed else []
+    )
+    return "\n".join(lines) + "\n"
+
+
+def ablation_lines(results: list[Result], folder: Path) -> list[str]:
+    lines = ["## With less to go by", "", "The recordings of the same incident runs, replayed.", "", "| | class@1 |", "|---|---|"]
+    kept = [(r, folder / f"{r.scene}-{r.variant}.kw") for r in results if r.truth.verdict == "incident"]
+    kept = [(r, p) for r, p in kept if p.exists()]
+    if not kept:
+        return ["Recordings were not kept: no ablations."]
+    for label, without in ABLATIONS.items():
+        good = sum(right(r, ours(msgspec.structs.replace(r, report=again(p, without)))) for r, p in kept)
+        lines.append(f"| {label} | {share(good, len(kept))} |")
+    return lines
+
+
+def main(folder: Path, out: Path) -> None:
+    unseen = Path(__file__).with_name("first_sight.md").read_text().strip()
+    out.write_text(page(load(folder), folder, unseen))
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else OUT)
