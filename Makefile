@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OBJECT := receiver/kernel/kwitness.bpf.o
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-frameworks test-kernels bench lint format wheel collector clean
+.PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-frameworks test-kernels bench bench-incidents lint format wheel collector clean
 
 help:
 	@echo "make demo      a small real pipeline under kwitness: what its log says, what the kernel saw (root)"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint      formatters, linters, types, import layers, generated files"
 	@echo "make test-kernels  the live tests on Debian's 6.1 and 6.12 in qemu, through both doors (root, apt)"
 	@echo "make test-frameworks  Airflow, Spark, dbt and others for real, compared with their own records; writes docs/mapping.md"
+	@echo "make bench-incidents  breaks some 400 real runs on purpose and scores the reports; writes docs/accuracy.md (root, half an hour)"
 	@echo "make bench     measures, and writes docs/performance.md (root)"
 	@echo "make collector builds the OpenTelemetry Collector that the e2e tests use (Go)"
 	@echo "make wheel     dist/*.whl with the BPF object inside"
@@ -33,6 +34,7 @@ $(OBJECT): $(wildcard bpf/*.c bpf/*.h) bpf/Makefile | $(VENV)/.installed
 generate: setup
 	@$(MAKE) --no-print-directory -s -C bpf generate PYTHON=$(CURDIR)/$(BIN)/python
 	@$(BIN)/python semconv/generate.py
+	@PYTHONPATH=$(CURDIR) $(BIN)/python tools/generate_docs.py
 	@$(BIN)/ruff format -q receiver/events.py receiver/semconv.py
 
 demo: setup
@@ -65,6 +67,12 @@ test-kernels: setup
 bench: setup
 	@tools/need.sh root btf
 	$(BIN)/python -m tests.bench
+
+bench-incidents: setup
+	@tools/need.sh root btf ip iptables-legacy mkfs.ext4 fsfreeze javac node perl gcc
+	rm -rf dist/incidents
+	$(BIN)/python -m tests.incidents --save dist/incidents --record $(SCENES) || true
+	$(BIN)/python -m tests.incidents.report dist/incidents
 
 collector:
 	@tools/collector.sh

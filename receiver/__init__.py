@@ -9,6 +9,7 @@ Four layers, one direction, imports downwards only (`make lint` checks it):
     detect/        what went wrong? findings that cite kernel events
     synthesis/     what would the silent component have told us? spans, log records, metrics
     activity/      what watched processes do between start and end: facts to tables, and to findings where they matter
+    investigate/   why?             competing causes over what a case holds: reports, history, incidents
     core           all of it as one plain synchronous object: feed, tick, finish, take
     export/        signals to OTLP: encoding, queue, retry, transports; knows nothing of the core
     session        the one door to the core, for life and for replays; recording keeps what goes through it

@@ -1,0 +1,27 @@
+"""Scenes of the laboratory that take seconds, as tests: the whole way from the kernel to the report. All are `make bench-incidents`."""
+
+from __future__ import annotations
+
+import pytest
+
+import tests.incidents.scenes  # noqa: F401 (registers them)
+from tests.incidents.lab import SCENES, UnavailableError, play
+from tests.incidents.score import score
+
+QUICK = (
+    "own_growth_on_one_partition", "quick_growth", "the_parent_tells_of_a_broken_connection", "somebody_kills_it", "a_time_limit",
+    "a_signal_is_swallowed", "a_signal_after_the_work", "a_torn_file_is_read", "a_file_is_read_too_early", "a_disk_is_full",
+    "a_lock_is_held", "a_directory_of_somebody_else", "native_code_crashes", "a_pipe_hides_a_failure", "a_reader_has_enough",
+    "descriptors_run_out", "nobody_listens", "a_peer_breaks_off", "wrong_data_in_a_whole_file", "an_error_of_logic", "memory_that_fits",
+)  # fmt: skip
+pytestmark = pytest.mark.live
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_real_incident_is_told_for_what_it_is(live: None, name: str) -> None:
+    try:
+        result = play(SCENES[name], 0)
+    except UnavailableError as why:
+        pytest.skip(str(why))
+    found = score(result)
+    assert found.right and not found.invented, (result.report["summary"], result.truth, result.log[-500:])
