@@ -7,6 +7,7 @@ their connections while one of them asks STS for new ones, by the web identity t
 import sys
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import botocore.session
@@ -43,9 +44,8 @@ def refresh():
     }  # fmt: skip
 
 
-credentials = RefreshableCredentials(
-    "x", "y", "z", botocore.credentials._parse_if_needed("2020-01-01T00:00:00+00:00"), refresh, "web"
-)
+expired = datetime.now(UTC) - timedelta(hours=1)
+credentials = RefreshableCredentials("x", "y", "z", expired, refresh, "web")
 
 
 def stream():

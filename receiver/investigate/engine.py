@@ -146,7 +146,7 @@ def _settled(case: Case, suspects: Sequence[Suspicion], *, broke: bool) -> list[
             if (
                 other is each
                 or other.score < _OWN_SCORE
-                or other.at_ns > each.at_ns + (0 if each.cause.startswith("net.") else _LATER_NS)
+                or other.at_ns > each.at_ns + (0 if each.cause == "net.backlog_refused" else _LATER_NS)
             ):
                 continue
             if _explains(each.cause, other.cause) and _touches(case, each, other):

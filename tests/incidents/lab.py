@@ -193,8 +193,9 @@ class Lab:
         watchdog = threading.Timer(timeout, lambda: os.killpg(child.pid, signal.SIGKILL))
         watchdog.start()
         assert child.stdout is not None
-        for line in child.stdout:
-            self._hear(line)
+        with child.stdout as lines:
+            for line in lines:
+                self._hear(line)
         self.status = child.wait()
         self.ended_at = time.monotonic()
         watchdog.cancel()
