@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from receiver.investigate.case import Case
-from receiver.investigate.causes import ends, files, kills, memory, network, waits, work
+from receiver.investigate.causes import ends, files, kills, memory, network, slots, storage, waits, work
 from receiver.investigate.evidence import Suspicion
 
 Cause = Callable[[Case], Iterator[Suspicion]]
 CAUSES: tuple[Cause, ...] = tuple(
-    cause for module in (memory, kills, files, network, waits, ends, work) for cause in module.CAUSES
+    cause for module in (memory, kills, files, storage, network, slots, waits, ends, work) for cause in module.CAUSES
 )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import signal
 from collections import defaultdict
@@ -10,11 +9,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from receiver.detect.calls import error_name, subject_of
 from receiver.detect.deaths import mib
-from receiver.events import CallFailed, CallKind, FileChanged, FileOperation
+from receiver.events import FileChanged, FileOperation
 from receiver.investigate.case import Actor, Case
-from receiver.investigate.causes.common import SECOND, died_of, sender_culprit, sender_text, sent_by_process, shorter
+from receiver.investigate.causes.common import died_of, sender_culprit, sender_text, sent_by_process, shorter
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -31,15 +29,12 @@ from receiver.investigate.evidence import (
     facts,
     facts_of_use,
     file_culprit,
-    process_culprit,
     supports,
 )
 from receiver.timeline.files import FileKey, State, Use, Version, resolve
 
-UNINTERRUPTIBLE = 2  # TASK_UNINTERRUPTIBLE, include/linux/sched.h
 _LOGS = (".log", ".out", ".err", ".lock", ".pid", ".wal", "-journal", "-wal", "-shm", ".lck")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|(?<!\d)\d{8}(?!\d)|\d{4}/\d\d/\d\d")
-_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 Pair = tuple[Actor, Use]
 
 
@@ -161,180 +156,6 @@ def read_early(case: Case) -> Iterator[Suspicion]:
                     "fs.read_early", file_culprit(wrote), summary, tuple(evidence), reader.key, use.first_ns, silent=True
                 )
                 break
-
-
-def full(case: Case) -> Iterator[Suspicion]:
-    """ENOSPC and EDQUOT: space, inodes or quota; and who wrote most there."""
-    for actor in case:
-        calls = [c for c in actor.calls if c.error in (errno.ENOSPC, errno.EDQUOT) and not c.path.startswith("/dev/shm/")]  # noqa: S108
-        if not calls:
-            continue
-        creates = [c for c in calls if c.call in (CallKind.OPEN, CallKind.CHANGE)]
-        writes = [c for c in calls if c.call in (CallKind.WRITE, CallKind.SYNC) or c.call == CallKind.OTHER]
-        first = calls[0]
-        what = subject_of(first)
-        base = [supports(STRONG, f"{actor.who}: {error_name(first.error)} on {what or 'a file'}.", facts(*calls[:3]))]
-        if actor.failed:
-            base.append(supports(SLIGHT, f"It then ended with {actor.end.error}.", ends(actor)))
-        quota = any(c.error == errno.EDQUOT for c in calls) or (creates and not writes and not _writes_failed(case))
-        device, filler = _filler(case, actor, what)
-        if quota:
-            made = _made(case, what)
-            text = "Files could not be made, and no write failed for want of space."
-            evidence = [*base, supports(CLEAR, text, facts(*creates[:2]))]
-            if made is not None:
-                culprit, number = made, sum(1 for u in made.uses if u.created)
-                evidence.append(supports(SLIGHT, f"{made.who} made {number} files there.", ends(made)))
-                yield Suspicion(
-                    "fs.inodes_quota", process_culprit(culprit), f"No inode or quota was left for {what}; {made.who} made most files there.",
-                    tuple(evidence), actor.key, first.first_boottime_ns, silent=True,
-                )  # fmt: skip
-            else:
-                summary = f"No inode or quota was left for {what}."
-                yield Suspicion(
-                    "fs.inodes_quota",
-                    Culprit("file", path=what),
-                    summary,
-                    tuple(evidence),
-                    actor.key,
-                    first.first_boottime_ns,
-                    silent=True,
-                )
-            continue
-        yield _enospc(actor, first, what, base, device, filler)
-
-
-def _enospc(
-    actor: Actor, first: CallFailed, what: str, base: list[Evidence], device: int, filler: tuple[Actor, int, Use] | None
-) -> Suspicion:
-    culprit, by = Culprit("file", path=what, device=device), ""
-    evidence = list(base)
-    if filler is not None:
-        who, wrote, use = filler
-        culprit, by = process_culprit(who), f"; {who.who} had written most there: {mib(wrote)}"
-        text = f"{who.who} wrote {mib(wrote)} to that file system, {use.path} among it."
-        evidence.append(supports(SOME, text, facts_of_use(use)))
-    summary = f"The file system of {what or 'a file'} was full when {actor.who} wrote to it{by}."
-    return Suspicion("fs.enospc", culprit, summary, tuple(evidence), actor.key, first.first_boottime_ns, silent=True)
-
-
-def _writes_failed(case: Case) -> bool:
-    return any(c.error == errno.ENOSPC and c.call in (CallKind.WRITE, CallKind.SYNC) for a in case for c in a.calls)
-
-
-def _device_of(case: Case, path: str) -> int:
-    """Of the file, else of what stands nearest to it."""
-    best, length = 0, 0
-    for actor in case:
-        for use in actor.uses:
-            common = len(_common(use.path, path))
-            if use.path == path:
-                return use.key[0]
-            if common > length and use.writing:
-                best, length = use.key[0], common
-    return best
-
-
-def _common(one: str, other: str) -> str:
-    parts: list[str] = []
-    for a, b in zip(one.split("/"), other.split("/"), strict=False):
-        if a != b:
-            break
-        parts.append(a)
-    return "/".join(parts)
-
-
-def _filler(case: Case, victim: Actor, path: str) -> tuple[int, tuple[Actor, int, Use] | None]:
-    device = _device_of(case, path)
-    by: dict[Actor, tuple[int, Use]] = {}
-    for actor in case:
-        for use in actor.uses:
-            if use.writing and use.key[0] == device and use.written_bytes and not use.inherited:
-                total, largest = by.get(actor, (0, use))
-                by[actor] = (total + use.written_bytes, max(use, largest, key=lambda u: u.written_bytes))
-    if not by:
-        return device, None
-    who = max(by, key=lambda a: (by[a][0], a is not victim))
-    return device, (who, *by[who])
-
-
-def _made(case: Case, path: str) -> Actor | None:
-    device = _device_of(case, path)
-    counts = {a: sum(1 for u in a.uses if u.created and u.key[0] == device) for a in case}
-    counts = {a: n + (a.folded and 0) for a, n in counts.items() if n}
-    return max(counts, key=lambda a: (counts[a], a.pid)) if counts else None
-
-
-def locks(case: Case) -> Iterator[Suspicion]:
-    """A lock that was refused, with its holder; or a lock file that a killed process left behind."""
-    for actor in case:
-        calls = [c for c in actor.calls if c.call == CallKind.LOCK and c.error in (errno.EAGAIN, errno.EACCES)]
-        gave_up = actor.failed and actor.end.code < 128 and calls and actor.end_ns - calls[-1].last_boottime_ns < 10 * SECOND
-        if gave_up:
-            call = calls[-1]
-            what = subject_of(call)
-            evidence = [supports(CLEAR, f"{actor.who} was refused a lock on {what or 'a file'}.", facts(*calls[:2]))]
-            culprit = Culprit("file", path=what)
-            if call.holder.tgid:
-                holder = case.by_pid(call.holder.tgid, call.first_boottime_ns)
-                name = holder.who if holder is not None else f"process {call.holder.tgid}"
-                evidence.append(supports(CLEAR, f"{name} held it.", [fact(call)]))
-                culprit = process_culprit(holder) if holder is not None else Culprit("process", pid=call.holder.tgid, path=what)
-            if actor.failed:
-                evidence.append(supports(SOME, f"It ended with {actor.end.error} after that.", ends(actor)))
-            summary = f"{actor.who} could not lock {what or 'a file'}: {culprit.name or 'process'} ({culprit.pid}) held the lock."
-            yield Suspicion("fs.lock", culprit, summary, tuple(evidence), actor.key, call.first_boottime_ns)
-        yield from _stale_lock(case, actor)
-
-
-def _stale_lock(case: Case, actor: Actor) -> Iterator[Suspicion]:
-    """It saw a lock file of somebody who is dead, and gave up."""
-    if not actor.failed or actor.end.signal:
-        return
-    for use in actor.uses:
-        if not (use.reading and not use.writing and re.search(r"(?i)(^|[./_-])(lock|lck|locks)([./]|$)", use.path)):
-            continue
-        maker = case.get(use.source.writer.key) if use.source is not None else None
-        if use.source is not None and maker is not None and (maker.end.signal or maker.failed):
-            text = f"{use.path} was made by {maker.who}, which ended with {maker.end.error} and did not remove it."
-            evidence = [supports(STRONG, text, [*facts_of_use(use), *ends(maker)])]
-            evidence.append(supports(SOME, f"{actor.who} read it and gave up with {actor.end.error}.", ends(actor)))
-            summary = f"{actor.who} gave up because of the lock file {use.path} that {maker.who} had left behind."
-            yield Suspicion("fs.lock", file_culprit(use), summary, tuple(evidence), actor.key, use.first_ns)
-
-
-def denied(case: Case) -> Iterator[Suspicion]:
-    """EACCES, EPERM, EROFS on a path, by a process that then failed."""
-    for actor in case:
-        kinds = (CallKind.OPEN, CallKind.CHANGE, CallKind.WRITE, CallKind.OTHER)
-        calls = [c for c in actor.calls if c.error in _DENIED and c.call in kinds and c.path]
-        if not calls or not actor.failed or actor.end.signal:
-            continue
-        call = max(calls, key=lambda c: c.last_boottime_ns)
-        path = subject_of(call)
-        text = f"{actor.who}, as uid {actor.uid}, got {error_name(call.error)} on {path}."
-        evidence = [supports(CLEAR + SLIGHT, text, facts(call))]
-        soon = actor.end_ns - call.last_boottime_ns
-        if soon < 2 * SECOND:
-            text = f"It ended with {actor.end.error} {soon / 1e9:.2f} s later."
-            evidence.append(supports(SOME if soon < SECOND else SLIGHT, text, ends(actor)))
-        culprit, by = Culprit("file", path=path), ""
-        if maker := _maker(case, path):
-            who, change = maker
-            by = f"; {who.who} (uid {who.uid}) had made or changed it"
-            evidence.append(supports(SOME, f"{who.who}, as uid {who.uid}, made or changed it.", facts(change)))
-            culprit = Culprit("file", path=path, sender=process_culprit(who))
-        summary = f"{actor.who} (uid {actor.uid}) may not use {path} ({error_name(call.error)}){by}."
-        yield Suspicion("fs.eacces", culprit, summary, tuple(evidence), actor.key, call.first_boottime_ns)
-
-
-def _maker(case: Case, path: str) -> tuple[Actor, FileChanged] | None:
-    kinds = (FileOperation.MKDIR, FileOperation.CHMOD, FileOperation.CHOWN)
-    found = [
-        (a, c) for a in case for c in a.changes
-        if c.operation in kinds and path.startswith(resolve(c.directory, c.path))
-    ]  # fmt: skip
-    return max(found, key=lambda pair: pair[1].time_boottime_ns, default=None)
 
 
 def two_writers(case: Case) -> Iterator[Suspicion]:
@@ -465,38 +286,4 @@ def older(case: Case) -> Iterator[Suspicion]:
             yield Suspicion("fs.stale_input", file_culprit(use), summary, tuple(evidence), actor.key, use.first_ns, silent=True)
 
 
-def slow(case: Case) -> Iterator[Suspicion]:
-    """Threads in uninterruptible sleep: look after look, or in a long time of nothing."""
-    for actor in case:
-        usage = actor.usage
-        if usage is None:
-            continue
-        spell = usage.spell
-        stuck = [w for w in (spell.waits if spell is not None else ()) if w.thread_state & UNINTERRUPTIBLE]
-        lasted = max(usage.pressed_ns.get("disk", 0), spell.ns if stuck and spell is not None else 0)
-        shown = facts(*stuck[:2]) or (facts(usage.worst["disk"][1]) if "disk" in usage.worst else ())
-        if lasted < 4 * SECOND or not shown:
-            continue
-        weight = CLEAR + SOME if stuck else CLEAR
-        evidence = [
-            supports(weight, f"{actor.who} waited for storage for {lasted / 1e9:.0f} s, without being interruptible.", shown)
-        ]
-        if "faults" in usage.worst:
-            text = "It read its own pages back at the limit of its memory."
-            evidence.append(contradicts(CLEAR, text, [fact(usage.worst["faults"][1])]))
-        use = _stuck_at(actor, {w.inode for w in stuck if w.inode})
-        if use is not None:
-            evidence.append(supports(SLIGHT, f"It had {use.path} open.", facts_of_use(use)))
-        culprit = file_culprit(use) if use is not None else process_culprit(actor)
-        where = f" at {culprit.path}" if culprit.path else ""
-        summary = f"Storage stalled: {actor.who} waited {lasted / 1e9:.0f} s{where}."
-        yield Suspicion("fs.slow_io", culprit, summary, tuple(evidence), actor.key, shown[0].at_ns, silent=True)
-
-
-def _stuck_at(actor: Actor, inodes: set[int]) -> Use | None:
-    """The file that it waited at, else the one that it used most."""
-    busy = [u for u in actor.uses if u.written_bytes or u.read_bytes or u.open]
-    return max(busy, key=lambda u: (u.key[1] in inodes, u.writing, u.written_bytes + u.read_bytes, u.path), default=None)
-
-
-CAUSES = (truncated, read_early, full, locks, denied, two_writers, replaced, stale, older, slow)
+CAUSES = (truncated, read_early, two_writers, replaced, stale, older)
