@@ -46,7 +46,8 @@ enum event_kind {
 	EVENT_PROCESS_SAMPLE = 17,
 	EVENT_THREAD_WAIT = 18,
 	EVENT_NEIGHBOUR = 19,
-	EVENT_KIND_COUNT = 20,
+	EVENT_CRASH = 20,
+	EVENT_KIND_COUNT = 21,
 };
 
 /* Why a record never reached a ring. */
@@ -571,6 +572,19 @@ struct event_neighbour {
 	__u32 shares_memory_cgroup;
 	__u32 uid;
 	char comm[COMM_BYTES];
+};
+
+/* Where the instruction stands at which a process died of a fault, or aborted itself. */
+struct event_crash {
+	struct event_header header;
+	struct process_key process;
+	__u64 address;	     /* of the instruction, as the process sees it */
+	__u64 module_offset; /* of it in the file below, as addr2line(1) wants it for a shared object; 0: no file is mapped there */
+	__u32 thread;
+	__u32 signal;
+	char comm[COMM_BYTES]; /* of the thread */
+	text_len module;       /* the file that is mapped there */
+	__u16 _pad[3];
 };
 
 #endif

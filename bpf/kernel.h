@@ -292,6 +292,12 @@ struct sched_info {
 	unsigned long long run_delay;
 };
 
+struct vm_area_struct {
+	unsigned long vm_start;
+	unsigned long vm_pgoff;
+	struct file *vm_file;
+};
+
 struct thread_info {
 	unsigned int status;
 };
@@ -305,9 +311,11 @@ struct pt_regs {
 	unsigned long r8;
 	unsigned long r9;
 	unsigned long orig_ax;
+	unsigned long ip;
 #else
 	u64 regs[31];
 	u64 orig_x0;
+	u64 pc;
 	s32 syscallno;
 #endif
 };

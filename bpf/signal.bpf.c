@@ -12,6 +12,12 @@
 #define SIGTTOU 22
 #define SIGURG 23
 #define SIGWINCH 28
+#define SIGILL 4
+#define SIGABRT 6
+#define SIGBUS 7
+#define SIGFPE 8
+#define SIGSEGV 11
+#define PAGE_SHIFT 12
 #define SI_USER 0
 #define SI_KERNEL 128
 #define SIG_DFL ((void *)0)
@@ -113,5 +119,66 @@ int BPF_PROG(on_signal_delivery, int signal, struct kernel_siginfo *info, struct
 	if (BPF_CORE_READ(action, sa.sa_handler) == SIG_DFL || is_self(task->tgid))
 		return 0;
 	report_open_files(task, SLOT_SIGNAL_FILES, FILE_AT_SIGNAL, signal);
+	return 0;
+}
+
+/* What is mapped where the process died. */
+struct found_module {
+	struct file *file;
+	u64 offset;
+};
+
+static long on_module(struct task_struct *task, struct vm_area_struct *area, struct found_module *found)
+{
+	found->file = BPF_CORE_READ(area, vm_file);
+	found->offset = found->offset - BPF_CORE_READ(area, vm_start) + (BPF_CORE_READ(area, vm_pgoff) << PAGE_SHIFT);
+	return 0;
+}
+
+static __always_inline bool is_crash(int signal)
+{
+	return signal == SIGSEGV || signal == SIGABRT || signal == SIGBUS || signal == SIGILL || signal == SIGFPE;
+}
+
+/* A fault, or abort(3): the process dies of what its own thread does right now. A program of its own: where it is refused,
+ * signals are told all the same. */
+SEC("tp_btf/signal_generate")
+int BPF_PROG(on_crash, int signal, struct kernel_siginfo *info, struct task_struct *target, int group, int result)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct found_module found = {};
+	struct event_crash *e;
+	struct scratch *s;
+	struct pt_regs *registers;
+	struct file *file;
+	bool cut = false;
+
+	if (!is_crash(signal) || task->tgid != target->tgid || is_self(task->tgid) || handler_of(target, signal) != SIG_DFL)
+		return 0;
+	count_seen(EVENT_CRASH);
+	s = scratch_of(SLOT_CRASH);
+	if (!s)
+		return 0;
+	registers = (void *)bpf_task_pt_regs(task);
+#if defined(__TARGET_ARCH_x86)
+	found.offset = BPF_CORE_READ(registers, ip);
+#else
+	found.offset = BPF_CORE_READ(registers, pc);
+#endif
+	e = begin_record(s, struct event_crash, EVENT_CRASH);
+	e->process = key_of(task);
+	e->thread = task->pid;
+	e->signal = signal;
+	e->address = found.offset;
+	e->module_offset = 0;
+	e->module = 0;
+	BPF_CORE_READ_STR_INTO(&e->comm, task, comm);
+	bpf_find_vma(task, found.offset, on_module, &found, 0);
+	file = found.file; /* a kernel pointer in a local: CO-RE would try to relocate found.file, too */
+	if (file) {
+		e->module_offset = found.offset;
+		e->module = append_path(s, task, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), &cut);
+	}
+	submit_record(s, &lifecycle_ring, EVENT_CRASH, false);
 	return 0;
 }

@@ -28,6 +28,7 @@ from receiver.detect.masked import failure_below, grade, holds_by_fork, note_chi
 from receiver.errors import DecodeError
 from receiver.events import (
     Connection,
+    Crash,
     Event,
     Exec,
     Existing,
@@ -331,6 +332,9 @@ class Core:
             return
         process.open_files = (*process.open_files, event)
 
+    def _crash(self, event: Crash) -> None:
+        self.tree.ensure(event.process, event.comm).crash = event
+
     def _oom_kill(self, event: OomKill) -> None:
         victim = self.tree.ensure(event.victim, event.victim_comm)
         if victim.oom is not None:
@@ -442,6 +446,7 @@ _HANDLERS: dict[type, tuple[str, Callable[[Core, Any], object]]] = {
     Exit: ("exit", Core._exit),
     Signal: ("signal", Core._signal),
     OomKill: ("oom_kill", Core._oom_kill),
+    Crash: ("crash", Core._crash),
     OpenFile: ("open_file", Core._open_file),
     **{kind: (name, _of_activity(handle)) for kind, (name, handle) in HANDLERS.items()},
     FileOpened: ("file_opened", Core._file_opened),

@@ -32,6 +32,7 @@ WIRES = {
     "process_sample": "34b6b4ed",
     "thread_wait": "7736b96e",
     "neighbour": "b0882088",
+    "crash": "75198963",
 }
 NUL = b"\0"
 LENGTH = "the text lengths do not add up to the record"
@@ -57,6 +58,7 @@ class EventKind(IntEnum):
     PROCESS_SAMPLE = 17
     THREAD_WAIT = 18
     NEIGHBOUR = 19
+    CRASH = 20
 
 
 class LossReason(IntEnum):
@@ -2062,6 +2064,66 @@ def _encode_neighbour(event: Neighbour) -> bytes:
     )
 
 
+class Crash(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    address: int
+    module_offset: int
+    thread: int
+    signal: int
+    comm: str
+    module: str
+
+
+_CRASH = Layout("<QQIHHQI4xQQII16sH6x")
+
+
+def _decode_crash(raw: bytes, redactor: Redactor) -> Crash:
+    time_boottime_ns, sequence, _, cpu, _, process_start, process_tgid, address, module_offset, thread, signal, comm, module = (
+        _CRASH.unpack_from(raw)
+    )
+    at_module = _CRASH.size
+    if at_module + module != len(raw):
+        raise ValueError(LENGTH)
+    return Crash(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        address,
+        module_offset,
+        thread,
+        signal,
+        text(comm.partition(NUL)[0]),
+        text(raw[at_module : at_module + module]),
+    )
+
+
+def _encode_crash(event: Crash) -> bytes:
+    module = event.module.encode()
+    tail = module
+    return (
+        _CRASH.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _CRASH.size + len(tail),
+            event.cpu,
+            EventKind.CRASH,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.address,
+            event.module_offset,
+            event.thread,
+            event.signal,
+            event.comm.encode(),
+            len(module),
+        )
+        + tail
+    )
+
+
 Event = (
     Fork
     | Exec
@@ -2082,6 +2144,7 @@ Event = (
     | ProcessSample
     | ThreadWait
     | Neighbour
+    | Crash
 )
 
 DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {
@@ -2104,6 +2167,7 @@ DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {
     EventKind.PROCESS_SAMPLE: _decode_process_sample,
     EventKind.THREAD_WAIT: _decode_thread_wait,
     EventKind.NEIGHBOUR: _decode_neighbour,
+    EventKind.CRASH: _decode_crash,
 }
 _ENCODERS: dict[type, Callable[..., bytes]] = {
     Fork: _encode_fork,
@@ -2125,6 +2189,7 @@ _ENCODERS: dict[type, Callable[..., bytes]] = {
     ProcessSample: _encode_process_sample,
     ThreadWait: _encode_thread_wait,
     Neighbour: _encode_neighbour,
+    Crash: _encode_crash,
 }
 
 
@@ -2142,12 +2207,12 @@ class Ledger(msgspec.Struct, frozen=True):
     lost: tuple[tuple[int, ...], ...]
 
 
-KINDS, FILTERS, LOSSES = 20, 6, 3
-_LEDGER = Layout("<221Q")
+KINDS, FILTERS, LOSSES = 21, 6, 3
+_LEDGER = Layout("<232Q")
 
 
 def decode_ledger(per_cpu: bytes) -> Ledger:
-    """Sums the per-CPU values of the `ledgers` map; `per_cpu` is 1768 bytes per possible CPU."""
+    """Sums the per-CPU values of the `ledgers` map; `per_cpu` is 1856 bytes per possible CPU."""
     words = [sum(column) for column in zip(*_LEDGER.iter_unpack(per_cpu), strict=True)]
     at = 1 + 2 * KINDS
     filtered = tuple(tuple(words[at + k * FILTERS : at + (k + 1) * FILTERS]) for k in range(KINDS))

@@ -11,6 +11,7 @@ from receiver.events import (
     CallFailed,
     Connection,
     ConnectionStage,
+    Crash,
     Event,
     Exec,
     Existing,
@@ -61,6 +62,9 @@ def event_line(event: Event, wall: str, path: str = "") -> str:
         case Signal():
             sender, target = f"{event.sender.tgid} ({event.sender_comm})", f"{event.target.tgid} ({event.target_comm})"
             what = f"signal  {signal_name(event.signal)} from {sender} to {target}"
+        case Crash():
+            where = f"{event.module}+{event.module_offset:#x}" if event.module else f"address {event.address:#x}"
+            what = f"crash   {event.process.tgid} thread {event.thread} ({event.comm}) with {signal_name(event.signal)} at {where}"
         case OomKill():
             where = event.memory_cgroup if event.scope == OomScope.CGROUP else "the host"
             full = f"{mib(event.usage_bytes)} of {mib(event.limit_bytes)}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from receiver.events import (
     CallFailed,
     Connection,
+    Crash,
     Exec,
     Existing,
     Exit,
@@ -49,6 +50,7 @@ class Process:
         "comm",
         "company",
         "context",
+        "crash",
         "created",
         "environ",
         "exec_ns",
@@ -131,6 +133,7 @@ class Process:
         self.stub = False  # born of an event about it, not of its own fork or exec
         self.exit: Exit | None = None
         self.oom: OomKill | None = None
+        self.crash: Crash | None = None  # where it was when it raised the signal that it died of
         self.signals: tuple[Signal, ...] = ()
         self.sibling_senders: tuple[ProcessKey, ...] = ()  # senders that were of the same execution
         self.open_files: tuple[OpenFile, ...] = ()

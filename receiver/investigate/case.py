@@ -16,7 +16,7 @@ import msgspec
 from receiver.attribution.tree import Process
 from receiver.detect.deaths import Ending, ending, partition_of
 from receiver.detect.masked import Grade
-from receiver.events import CallFailed, Connection, Exit, FileChanged, NameQuery, OomKill, OpenFile, ProcessKey, Signal
+from receiver.events import CallFailed, Connection, Crash, Exit, FileChanged, NameQuery, OomKill, OpenFile, ProcessKey, Signal
 from receiver.text import printable
 from receiver.timeline.connections import Peer
 from receiver.timeline.executions import Execution
@@ -57,6 +57,7 @@ class Actor(msgspec.Struct, frozen=True, eq=False):
     signals: tuple[Signal, ...]
     sibling_senders: tuple[ProcessKey, ...]
     oom: OomKill | None
+    crash: Crash | None
     company: tuple[Taker, ...]
     open_files: tuple[OpenFile, ...]
     uses: tuple[Use, ...]
@@ -80,7 +81,7 @@ class Actor(msgspec.Struct, frozen=True, eq=False):
             process.key, parent.key if parent is not None else None, process.name, process.comm, process.executable, process.argv,
             process.uid, process.memory_cgroup, process.role, partition_of(process), process.execution, process.execs,
             process.exec_ns, parent.comm if parent is not None else "", process.exit, ending(process), Grade(process.grade),
-            process.signals, process.sibling_senders, process.oom, process.company, process.open_files,
+            process.signals, process.sibling_senders, process.oom, process.crash, process.company, process.open_files,
             tuple(process.files.values()), process.changes, tuple(process.failed_calls.values()), tuple(process.peers.values()),
             process.name_failures, tuple(process.queues.values()), process.usage, process.stdin_inode, process.stdout_inode, process.findings, process.folded,
             _threads(parent),

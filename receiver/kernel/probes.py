@@ -62,6 +62,7 @@ HOOKS = (
     Hook("on_exit_legacy", "sched_process_exit", 1, "how processes end"),
     Hook("on_title", "task_rename", 2, "titles that workers give themselves"),
     Hook("on_signal", "signal_generate", 5, "who killed whom"),
+    Hook("on_crash", "signal_generate", 5, "where native code was when it crashed"),
     Hook("on_signal_delivery", "signal_deliver", 3, "what a process was writing when it was told to stop"),
     Hook("on_oom_kill", "mark_victim", 2, "the OOM killer's choice, with limit and usage"),
     Hook(

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receiver.core import Core
-from receiver.events import CallFailed, CallKind, NameQuery, OomScope, ProcessKey
+from receiver.events import CallFailed, CallKind, Crash, NameQuery, OomScope, ProcessKey
 from receiver.investigate.classes import CLASSES
 from receiver.investigate.engine import CONFIDENT, conclude
 from receiver.investigate.report import cited, to_json
@@ -195,6 +195,19 @@ def test_a_shell_that_hands_a_status_on_is_not_accused() -> None:
     story.exit(root, 139)
     report = report_of(story)
     assert (cause_of(report), report.hypotheses[0].culprit.pid) == ("crash.segv", step.tgid)
+
+
+def test_a_crash_is_told_with_the_file_that_it_stood_in() -> None:
+    story = Story()
+    root = story.command("python3", "x.py")
+    story.fact(
+        Crash, root, signal=signal.SIGSEGV, module="/opt/lib/libarrow.so.16", module_offset=0x1F00, address=0x7F001F00, thread=9
+    )
+    story.signal(root, root, signal.SIGSEGV, code=1)
+    story.exit(root, signal=signal.SIGSEGV)
+    report = report_of(story)
+    assert report.summary.endswith("crashed with SIGSEGV in libarrow.so.16.")
+    assert any("/opt/lib/libarrow.so.16, offset 0x1f00" in e.text for e in report.hypotheses[0].weighed)
 
 
 def test_a_partition_is_weighed_against_the_others_of_the_run_and_of_earlier_ones() -> None:

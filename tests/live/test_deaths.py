@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.events import Exit, FileFlag, FileReason, OomKill, OomScope, OpenFile, Signal
+from receiver.events import Crash, Exit, FileFlag, FileReason, OomKill, OomScope, OpenFile, Signal
 from tests.live.conftest import Witness, python
 
 pytestmark = pytest.mark.live
@@ -210,3 +210,18 @@ def test_an_oom_kill_below_a_full_parent_names_the_parent(witness: Witness, memo
     finally:
         time.sleep(0.05)
         inner.rmdir()
+
+
+def test_a_crash_says_in_which_file_it_stood(witness: Witness) -> None:
+    child = python("import ctypes, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); ctypes.string_at(0)")
+    assert child.wait(timeout=30) == -signal.SIGSEGV
+    event = witness.one(child.pid, Crash)
+    assert (event.signal, event.thread) == (signal.SIGSEGV, child.pid)
+    assert "libc" in event.module or "libffi" in event.module
+    assert 0 < event.module_offset < Path(event.module).stat().st_size and event.module_offset < event.address
+
+
+def test_a_fault_that_is_handled_is_no_crash(witness: Witness) -> None:
+    child = python("import os, signal; signal.signal(signal.SIGABRT, lambda *a: os._exit(3)); signal.raise_signal(signal.SIGABRT)")
+    child.wait(timeout=30)
+    assert not witness.of(child.pid, Crash)

@@ -51,7 +51,17 @@ def crashes(case: Case) -> Iterator[Suspicion]:
             evidence.append(contradicts(SOME, "SIGBUS speaks of what is behind a mapping, not of the code.", [fact(event)]))
         if any(c.call == CallKind.MEMORY and c.error == errno.ENOMEM for c in actor.calls):
             evidence.append(contradicts(SOME, "It had been refused memory before.", facts(*actor.calls[:1])))
-        summary = f"{actor.who} crashed with {signal_name(event.signal)}."
+        where = ""
+        if actor.crash is not None and actor.crash.signal == event.signal:
+            crash = actor.crash
+            at = (
+                f"{crash.module}, offset {crash.module_offset:#x}"
+                if crash.module
+                else f"address {crash.address:#x}, where no file is mapped"
+            )
+            evidence.append(supports(SLIGHT, f"Its thread {crash.thread} ({crash.comm}) stood in {at}.", facts(crash)))
+            where = f" in {crash.module.rpartition('/')[2] or 'memory without a file'}"
+        summary = f"{actor.who} crashed with {signal_name(event.signal)}{where}."
         yield Suspicion(cause, process_culprit(actor), summary, tuple(evidence), actor.key, event.time_boottime_ns)
 
 
