@@ -29,6 +29,7 @@ from receiver.model import CoreOptions, Watch
 from receiver.redact import Redactor
 from receiver.show import Timeline, Views, as_json, moment, screen, summary
 from receiver.state import HistoryStore
+from receiver.symbols import named
 from receiver.timeline.executions import Execution
 
 PROGRESS_SECONDS = 0.25
@@ -73,7 +74,7 @@ async def run(args: argparse.Namespace) -> int:
         return status
     view = views.pop(execution)
     facts = json.dumps(as_json(execution, view, observer.core.losses, blind))
-    why = observer.core.incidents.reports[report_id(execution)]
+    why = named(observer.core.incidents.reports[report_id(execution)])
     for name, text in (("report", to_json(why)), ("facts", facts.encode())):
         if name in written:
             with written[name] as output:

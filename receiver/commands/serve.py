@@ -20,9 +20,11 @@ from receiver.errors import ConfigError, KwitnessError
 from receiver.export.hub import Hub
 from receiver.export.settings import ExportSettings, from_environment
 from receiver.investigate.history import History
+from receiver.investigate.report import Report
 from receiver.kernel.clock import boottime_ns
 from receiver.show import live_tree
 from receiver.state import State, read_token
+from receiver.symbols import available, named
 
 log = logging.getLogger("kwitness")
 
@@ -40,8 +42,13 @@ async def serve(args: argparse.Namespace) -> int:
     token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else state.token if state is not None else ""
     observer.core.history = state.history.load() if state is not None else History()
     observer.core.blind = tuple(observer.blind())
-    if state is not None:
-        observer.core.incidents.on_report = state.reports.save
+
+    def keep(number: str, report: Report) -> None:
+        report = observer.core.incidents.reports[number] = named(report)
+        if state is not None:
+            state.reports.save(number, report)
+
+    observer.core.incidents.on_report = keep
     observer.start()
     if chosen.privileges.drop:
         drop(chosen.privileges.user)
@@ -121,6 +128,10 @@ def check(args: argparse.Namespace) -> int:
         for hook in coverage:
             state = "attached" if hook.attached else f"MISSING ({hook.why})"
             print(f"  {hook.hook:<28} {state:<10} {hook.blind}")
+        print(
+            "  names of functions in crashes: "
+            + ("by bcc" if available() else "not here (apt install python3-bpfcc): file and offset only")
+        )
         for what in BLIND_SPOTS:
             print(f"  not visible anywhere: {what}")
         print(f"degraded: without {', '.join(h.hook for h in missing)}" if missing else "ready")

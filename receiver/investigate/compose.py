@@ -35,6 +35,7 @@ _ON_AXIS = 24
 _CURVES = 6
 _BESIDE = 12
 _FILES = 3
+_CRASHES = 8
 _FACTS = 400  # events in a report
 
 
@@ -82,6 +83,7 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
         timeline=_axis(case, found, events),
         answers=_answers(case, lead, events, seen),
         memory=_curves(case, lead, events),
+        crashes=_crashes(case, events),
         normality=_normality(case, events) if found.verdict in ("healthy", "not_visible") else (),
         other_incidents=tuple(
             rp.Incident(_hypotheses(case, group, found.considered, events), _signature_of(case, group[0])) for group in found.others
@@ -324,6 +326,24 @@ def _curves(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.CurveL
             rp.CurveLine(actor.pid, printable(actor.name), "subject" if actor is subject else "", actor.limit_bytes, tuple(points))
         )
     return tuple(out)
+
+
+def _crashes(case: Case, events: _Events) -> tuple[rp.CrashLine, ...]:
+    """Of the processes that died where they stood."""
+    dead = [a for a in case if a.crash is not None and a.failed and a.end.signal in (0, a.crash.signal)]
+    return tuple(
+        rp.CrashLine(
+            a.pid,
+            printable(a.name),
+            signal_name(a.crash.signal),
+            printable(a.crash.module),
+            a.crash.module_offset,
+            a.crash.address,
+            events.cite(facts(a.crash))[0],
+        )
+        for a in dead[:_CRASHES]
+        if a.crash is not None
+    )
 
 
 def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:

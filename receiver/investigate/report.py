@@ -93,6 +93,21 @@ class CurveLine(msgspec.Struct, frozen=True):
     points: tuple[tuple[float, int], ...]
 
 
+class CrashLine(msgspec.Struct, frozen=True):
+    """Where native code stood as it died. `offset` in the file `module`; the function is named where symbols are to be had."""
+
+    pid: int
+    name: str
+    signal: str
+    module: str
+    offset: int
+    address: int
+    event: str
+    function: str = ""
+    function_offset: int = 0
+    build_id: str = ""
+
+
 class Answers(msgspec.Struct, frozen=True):
     """The five questions that logs cannot answer."""
 
@@ -142,6 +157,7 @@ class Report(msgspec.Struct, frozen=True):
     timeline: tuple[Moment, ...]
     answers: Answers
     memory: tuple[CurveLine, ...]
+    crashes: tuple[CrashLine, ...]
     normality: tuple[EvidenceLine, ...]
     other_incidents: tuple[Incident, ...]
     events: dict[str, dict[str, str | int | float]]
@@ -167,4 +183,5 @@ def cited(report: Report) -> set[str]:
         out |= set(hypothesis.evidence) | {r for w in hypothesis.weighed for r in w.refs}
         out |= {e for r in hypothesis.ruled_out for e in r.evidence}
     out |= {e for link in report.answers.what_started_it for e in link.evidence}
+    out |= {c.event for c in report.crashes}
     return out | {r for line in report.normality for r in line.refs}

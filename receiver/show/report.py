@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from receiver.detect.deaths import mib
 from receiver.investigate.evidence import Culprit
-from receiver.investigate.report import CurveLine, Hypothesis, Moment, Report
+from receiver.investigate.report import CrashLine, CurveLine, Hypothesis, Moment, Report
 from receiver.show.tree import BOLD, DIM, GREEN, RED, YELLOW, Painter
 
 _STRONGEST = 5
@@ -27,6 +27,7 @@ def screen(report: Report, *, colour: bool = False) -> str:
         lines += _labelled("fix", lead.fix.text, paint)
         lines += _labelled("before", report.answers.seen_before, paint)
         lines += ["", *_strongest(report, lead, paint)]
+        lines += [line for crash in report.crashes[:2] for line in _labelled("crashed", crash_text(crash), paint)]
         lines += _curves(report.memory, paint)
         lines += ["", *_ruled_out(lead, paint)]
         for other in report.other_incidents:
@@ -85,6 +86,16 @@ def culprit_text(culprit: Culprit) -> str:
         by = culprit.sender
         what += f"; {by.signal + ' from ' if by.signal else 'by '}{by.name} ({by.pid})"
     return what
+
+
+def crash_text(crash: CrashLine) -> str:
+    """`parse+0x8 in /opt/x/libwork.so (offset 0x1131, build id 0328…)`."""
+    if not crash.module:  # no file is mapped there, or the kernel could not look just then (another observer did)
+        return f"{crash.name} ({crash.pid}) at address {crash.address:#x}"
+    where = crash.module
+    name = f"{crash.function}+{crash.function_offset:#x} in {where}" if crash.function else where
+    identity = f", build id {crash.build_id}" if crash.build_id else ""
+    return f"{crash.name} ({crash.pid}) at {name} (offset {crash.offset:#x}{identity})"
 
 
 def _strongest(report: Report, lead: Hypothesis, paint: Painter) -> list[str]:

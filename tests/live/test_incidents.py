@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tests.incidents.scenes  # noqa: F401 (registers them)
+from receiver.symbols import available
 from tests.incidents.lab import SCENES, UnavailableError, play
 from tests.incidents.score import score
 
@@ -25,3 +26,11 @@ def test_a_real_incident_is_told_for_what_it_is(live: None, name: str) -> None:
         pytest.skip(str(why))
     found = score(result)
     assert found.right and not found.invented, (result.report["summary"], result.truth, result.log[-500:])
+
+
+def test_the_function_that_crashed_is_named_where_symbols_are(live: None) -> None:
+    if not available():
+        pytest.skip("no bcc here (python3-bpfcc)")
+    result = play(SCENES["native_code_crashes"], 1)  # a small C program
+    (crash,) = result.report["crashes"]
+    assert crash["function"] == "parse" and crash["module"].endswith("/work") and len(crash["build_id"]) == 40

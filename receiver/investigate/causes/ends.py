@@ -54,13 +54,9 @@ def crashes(case: Case) -> Iterator[Suspicion]:
         where = ""
         if actor.crash is not None and actor.crash.signal == event.signal:
             crash = actor.crash
-            at = (
-                f"{crash.module}, offset {crash.module_offset:#x}"
-                if crash.module
-                else f"address {crash.address:#x}, where no file is mapped"
-            )
+            at = f"{crash.module}, offset {crash.module_offset:#x}" if crash.module else f"address {crash.address:#x}"
             evidence.append(supports(SLIGHT, f"Its thread {crash.thread} ({crash.comm}) stood in {at}.", facts(crash)))
-            where = f" in {crash.module.rpartition('/')[2] or 'memory without a file'}"
+            where = f" in {crash.module.rpartition('/')[2]}" if crash.module else ""
         summary = f"{actor.who} crashed with {signal_name(event.signal)}{where}."
         yield Suspicion(cause, process_culprit(actor), summary, tuple(evidence), actor.key, event.time_boottime_ns)
 
