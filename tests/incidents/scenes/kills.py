@@ -104,7 +104,7 @@ time.sleep(1)
 def a_late_heartbeat(lab: Lab) -> Truth:
     """The supervisor asks its server for leave; the server is slow once; so it ends the worker, which was busy."""
     child = lab.script(WORK, "step")
-    server = lab.outside(
+    lab.outside(
         [sys.executable, "-S", "-c", """
 import socket, sys, time
 s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(4)
@@ -132,7 +132,6 @@ except TimeoutError:
     child.terminate()
 sys.exit(1 if child.wait() else 0)
 """
-    del server
     lab.run(lab.python(code, name="runner"))
     return Truth("kill.heartbeat", {"pid": "supervisor"}, rivals=("kill.supervisor", "mem.cgroup_oom"))
 
