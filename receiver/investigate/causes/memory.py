@@ -225,7 +225,7 @@ def _as_child(case: Case, victim: Actor) -> Suspicion | None:
 
 
 def guards(case: Case) -> Iterator[Suspicion]:
-    """A SIGKILL or SIGTERM by a process, while the target's memory was what stood out."""
+    """A SIGKILL by a process (a known guard may send SIGTERM), while the target's memory was what stood out."""
     for victim in case:
         event = died_of(victim)
         if event is None or event.code > 0 or event.sender == victim.key or event.signal not in (signal.SIGKILL, signal.SIGTERM):
@@ -239,6 +239,9 @@ def guards(case: Case) -> Iterator[Suspicion]:
         is_guard = any(g in event.sender_comm for g in _GUARDS)
         if is_guard:
             evidence.append(supports(CLEAR, f"{event.sender_comm} guards memory.", [fact(event)]))
+        torn = [u for u in victim.uses if u.written_bytes > grown // 8 and u.state != "complete"]
+        if not is_guard and (event.signal != signal.SIGKILL or torn):
+            continue  # whoever asks politely, or ends what is at its output, is no guard of memory: any start grows
         if grown > max(32 << 20, _GUARDED_GROWTH * victim.peak_bytes):
             text = f"{victim.who} had grown by {mib(grown)} to {mib(recent[-1][1])} when the signal came."
             shown = [fact_of_point(victim.pid, victim.name, p) for p in recent[-4:]]
