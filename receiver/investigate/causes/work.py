@@ -10,7 +10,7 @@ from itertools import pairwise
 from receiver.attribution.partitions import partition_of
 from receiver.detect.deaths import mib
 from receiver.investigate.case import Actor, Case
-from receiver.investigate.causes.common import LARGE, SECOND, shells
+from receiver.investigate.causes.common import LARGE, SECOND, partition_share, shells
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -25,6 +25,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.history import partition_bytes, task_key
 
 
 def twice(case: Case) -> Iterator[Suspicion]:
@@ -104,6 +105,33 @@ def skew(case: Case) -> Iterator[Suspicion]:
         yield Suspicion("data.skew", culprit, summary, tuple(evidence), largest.key, largest.end_ns, silent=True)
 
 
+def larger(case: Case) -> Iterator[Suspicion]:
+    """One partition a run: slower than all earlier runs, over a partition that is larger than all theirs."""
+    if case.history is None or case.root is None or case.root.failed:
+        return
+    key = task_key(case.execution.identity)
+    took, known = case.history.duration(key), case.history.partition(key)
+    if took is None or known is None or not took.is_far_above(case.seconds):
+        return
+    for name, (size, uses) in sorted(partition_bytes(case).items()):
+        actor = next((a for a in case if a.partition == name), None)
+        if actor is None or not uses or not known.is_far_above(size, LARGE):
+            continue
+        text = (
+            f"It took {case.seconds:.1f} s; all of its last {took.count} runs took less, half of them {took.median:.1f} s or less."
+        )
+        evidence = [supports(CLEAR, text, ends(case.root)), *partition_share(case, actor)]
+        idle = actor.usage.spell.ns if actor.usage is not None and actor.usage.spell is not None else 0
+        if actor.exit is not None and actor.exit.cpu_runtime_ns >= 0.5 * (actor.end_ns - actor.start_ns):
+            evidence.append(supports(SOME, f"{actor.who} computed for most of that time.", ends(actor)))
+        elif idle > 0.5 * (actor.end_ns - actor.start_ns):
+            evidence.append(contradicts(CLEAR, f"{actor.who} did nothing for most of that time.", ends(actor)))
+        culprit = Culprit("file", path=uses[0].path, inode=uses[0].key[1], device=uses[0].key[0])
+        times = known.times(size)
+        summary = f"{actor.who} worked on {name}, {times:.1f} times the usual ({mib(size)}), and took {took.times(case.seconds):.1f} times as long."
+        yield Suspicion("data.skew", culprit, summary, tuple(evidence), actor.key, actor.end_ns, silent=True)
+
+
 def _input(actor: Actor) -> int:
     return sum(u.read_bytes for u in actor.uses if u.reading and not u.writing and not u.path.startswith(("/proc/", "/sys/")))
 
@@ -122,4 +150,4 @@ def clock(case: Case) -> Iterator[Suspicion]:
         yield Suspicion("time.clock", Culprit("host"), summary, tuple(evidence), None, step.at_ns, silent=True)
 
 
-CAUSES = (twice, skew, clock)
+CAUSES = (twice, skew, larger, clock)

@@ -39,6 +39,25 @@ if __name__ == "__main__":
     return Truth("data.skew", {"path": files[-1]}, rivals=("cpu.neighbour",))
 
 
+@scene("I38", "B", "P", group="work")
+def a_day_larger_than_all_before(lab: Lab) -> Truth:
+    """One partition a run: only earlier runs can say that this one is large."""
+    lab.history = lab.folder / "history.db"
+    step = lab.script(
+        'n = 0\nfor line in open(sys.argv[1]):\n    n += len(line.split(","))\ntime.sleep(0.1)\nopen("count", "w").write(str(n))\n',
+        "count",
+    )
+    keep, lab.keep = lab.keep, None
+    for day in range(1, 8):
+        path = lab.folder / f"data/partition_date=2024-01-0{day}/part.csv"
+        path.parent.mkdir(parents=True)
+        size = 4 * MIB + day * 50_000 if day < 7 else (20 + 8 * lab.variant) * MIB
+        path.write_bytes(b"1,2,3,user\n" * (size // 11))
+        lab.keep = keep if day == 7 else None
+        lab.run(lab.wrapped([sys.executable, "-S", step, str(path)]))
+    return Truth("data.skew", {"path": str(path)}, rivals=("cpu.neighbour",))
+
+
 @scene("I21", "B", "P", group="work")
 def the_same_task_runs_twice(lab: Lab) -> Truth:
     out = str(lab.folder / "table.csv")
