@@ -47,7 +47,8 @@ enum event_kind {
 	EVENT_THREAD_WAIT = 18,
 	EVENT_NEIGHBOUR = 19,
 	EVENT_CRASH = 20,
-	EVENT_KIND_COUNT = 21,
+	EVENT_WAIT_STACK = 21,
+	EVENT_KIND_COUNT = 22,
 };
 
 /* Why a record never reached a ring. */
@@ -585,6 +586,15 @@ struct event_crash {
 	char comm[COMM_BYTES]; /* of the thread */
 	text_len module;       /* the file that is mapped there */
 	__u16 _pad[3];
+};
+
+/* Where in the kernel a thread of a watched process that does nothing stands; with its event_thread_wait. */
+struct event_wait_stack {
+	struct event_header header;
+	struct process_key process;
+	__u32 thread;
+	text_len frames; /* innermost first, each as function+offset/size, separated by spaces */
+	__u16 _pad;
 };
 
 #endif

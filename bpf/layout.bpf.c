@@ -22,6 +22,7 @@ struct event_process_sample keep_process_sample;
 struct event_thread_wait keep_thread_wait;
 struct event_neighbour keep_neighbour;
 struct event_crash keep_crash;
+struct event_wait_stack keep_wait_stack;
 struct ledger keep_ledger;
 enum event_kind keep_event_kind;
 enum loss_reason keep_loss_reason;

@@ -315,6 +315,7 @@ enum scratch_slot {
 	SLOT_SOCKETS,
 	SLOT_SAMPLE,
 	SLOT_THREAD,
+	SLOT_STACK,
 	SLOT_COUNT,
 };
 

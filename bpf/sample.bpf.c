@@ -17,6 +17,8 @@
 #define NEIGHBOUR_SHARED_PAGES 256 /* inside a watched process's memory cgroup: 1 MiB */
 #define NEIGHBOUR_CPU_SHIFT 3	   /* an eighth of one CPU: several can crowd somebody out together */
 #define UNLIMITED_PAGES (1ULL << 50)
+#define FRAMES 8
+#define FRAMES_BYTES 512
 
 struct thread_walk {
 	struct event_process_sample *e;
@@ -344,6 +346,31 @@ static __always_inline bool is_timed(struct pt_regs *regs, u32 number)
 	return false;
 }
 
+/* The kernel names its own functions: no symbol table has to be read for that, and none can be out of date. */
+static __always_inline void tell_stack(struct bpf_iter__task *context, struct task_struct *task)
+{
+	struct scratch *s = scratch_of(SLOT_STACK);
+	struct event_wait_stack *e;
+	u64 at[FRAMES] = {};
+	long bytes;
+
+	if (!s || bpf_get_task_stack(task, at, sizeof(at), 0) < (long)sizeof(at[0]))
+		return;
+	e = begin_record(s, struct event_wait_stack, EVENT_WAIT_STACK);
+	e->process = key_of(task);
+	e->thread = task->pid;
+	e->_pad = 0;
+	bytes = BPF_SNPRINTF((char *)s->record + sizeof(*e), FRAMES_BYTES, "%pB %pB %pB %pB %pB %pB %pB %pB", at[0], at[1], at[2],
+			     at[3], at[4], at[5], at[6], at[7]);
+	if (bytes <= 1)
+		return;
+	if (bytes > FRAMES_BYTES)
+		bytes = FRAMES_BYTES;
+	e->frames = bytes - 1;
+	e->header.record_bytes = sizeof(*e) + bytes - 1;
+	write_record(context->meta->seq, e, sizeof(*e) + bytes - 1, EVENT_WAIT_STACK);
+}
+
 static __always_inline void sample_thread(struct bpf_iter__task *context, struct task_struct *task)
 {
 	struct scratch *s = scratch_of(SLOT_THREAD);
@@ -385,6 +412,7 @@ static __always_inline void sample_thread(struct bpf_iter__task *context, struct
 		}
 	}
 	write_record(context->meta->seq, e, sizeof(*e), EVENT_THREAD_WAIT);
+	tell_stack(context, task);
 }
 
 SEC("iter/task")

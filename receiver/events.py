@@ -33,6 +33,7 @@ WIRES = {
     "thread_wait": "7736b96e",
     "neighbour": "b0882088",
     "crash": "75198963",
+    "wait_stack": "fcc722d3",
 }
 NUL = b"\0"
 LENGTH = "the text lengths do not add up to the record"
@@ -59,6 +60,7 @@ class EventKind(IntEnum):
     THREAD_WAIT = 18
     NEIGHBOUR = 19
     CRASH = 20
+    WAIT_STACK = 21
 
 
 class LossReason(IntEnum):
@@ -2124,6 +2126,47 @@ def _encode_crash(event: Crash) -> bytes:
     )
 
 
+class WaitStack(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    thread: int
+    frames: str
+
+
+_WAIT_STACK = Layout("<QQIHHQI4xIH2x")
+
+
+def _decode_wait_stack(raw: bytes, redactor: Redactor) -> WaitStack:
+    time_boottime_ns, sequence, _, cpu, _, process_start, process_tgid, thread, frames = _WAIT_STACK.unpack_from(raw)
+    at_frames = _WAIT_STACK.size
+    if at_frames + frames != len(raw):
+        raise ValueError(LENGTH)
+    return WaitStack(
+        time_boottime_ns, sequence, cpu, ProcessKey(process_tgid, process_start), thread, text(raw[at_frames : at_frames + frames])
+    )
+
+
+def _encode_wait_stack(event: WaitStack) -> bytes:
+    frames = event.frames.encode()
+    tail = frames
+    return (
+        _WAIT_STACK.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _WAIT_STACK.size + len(tail),
+            event.cpu,
+            EventKind.WAIT_STACK,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.thread,
+            len(frames),
+        )
+        + tail
+    )
+
+
 Event = (
     Fork
     | Exec
@@ -2145,6 +2188,7 @@ Event = (
     | ThreadWait
     | Neighbour
     | Crash
+    | WaitStack
 )
 
 DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {
@@ -2168,6 +2212,7 @@ DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {
     EventKind.THREAD_WAIT: _decode_thread_wait,
     EventKind.NEIGHBOUR: _decode_neighbour,
     EventKind.CRASH: _decode_crash,
+    EventKind.WAIT_STACK: _decode_wait_stack,
 }
 _ENCODERS: dict[type, Callable[..., bytes]] = {
     Fork: _encode_fork,
@@ -2190,6 +2235,7 @@ _ENCODERS: dict[type, Callable[..., bytes]] = {
     ThreadWait: _encode_thread_wait,
     Neighbour: _encode_neighbour,
     Crash: _encode_crash,
+    WaitStack: _encode_wait_stack,
 }
 
 
@@ -2207,12 +2253,12 @@ class Ledger(msgspec.Struct, frozen=True):
     lost: tuple[tuple[int, ...], ...]
 
 
-KINDS, FILTERS, LOSSES = 21, 6, 3
-_LEDGER = Layout("<232Q")
+KINDS, FILTERS, LOSSES = 22, 6, 3
+_LEDGER = Layout("<243Q")
 
 
 def decode_ledger(per_cpu: bytes) -> Ledger:
-    """Sums the per-CPU values of the `ledgers` map; `per_cpu` is 1856 bytes per possible CPU."""
+    """Sums the per-CPU values of the `ledgers` map; `per_cpu` is 1944 bytes per possible CPU."""
     words = [sum(column) for column in zip(*_LEDGER.iter_unpack(per_cpu), strict=True)]
     at = 1 + 2 * KINDS
     filtered = tuple(tuple(words[at + k * FILTERS : at + (k + 1) * FILTERS]) for k in range(KINDS))

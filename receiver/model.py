@@ -94,7 +94,7 @@ class CoreOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run_grace_seconds: float = 60.0
     heartbeat_seconds: float = 60.0
     stall_seconds: float = 10.0  # a peer that owes an answer for so long is a finding
-    hang_seconds: float = 60.0  # a task in which nothing moves for so long is a finding
+    hang_seconds: float = 30.0  # a task in which nothing moves for so long is a finding
     only_commands: bool = False  # work outside of the commands that we start is not ours to tell (`kwitness run`)
     orchestrator: Literal["here", "elsewhere"] = "here"  # elsewhere: its host sends the spans of runs and tasks; we send processes
     redaction: Mode = "scrub"

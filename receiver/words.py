@@ -32,11 +32,12 @@ from receiver.events import (
     ThreadWait,
     Title,
     UnixConnected,
+    WaitStack,
 )  # fmt: skip
 from receiver.text import printable
 from receiver.timeline.connections import address_of, name_in
 from receiver.timeline.files import resolve
-from receiver.timeline.usage import wait_of
+from receiver.timeline.usage import frames_of, wait_of
 
 
 def mode_of(flags: int) -> str:
@@ -98,6 +99,8 @@ def event_line(event: Event, wall: str, path: str = "") -> str:
         case ThreadWait():
             call = call_name(event.call_number) if event.call_number < 1 << 16 else "-"
             what = f"waits   {event.process.tgid} thread {event.thread} ({event.comm}) in {call} for {wait_of(event)}"
+        case WaitStack():
+            what = f"stands  {event.process.tgid} thread {event.thread} in the kernel's {' < '.join(frames_of(event))}"
         case Neighbour():
             what = f"nearby  {event.process.tgid} ({event.comm}) {mib(event.rss_bytes)}, {event.cpu_ns / 1e9:.2f} s of CPU"
         case OpenFile():

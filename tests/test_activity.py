@@ -21,6 +21,7 @@ from receiver.events import (
     SubjectKind,
     ThreadWait,
     WaitObject,
+    WaitStack,
 )
 from receiver.model import CoreOptions
 from receiver.timeline import connections
@@ -313,6 +314,9 @@ def hang(story: Story, *, worker_works: bool = False, timed: int = 0) -> None:
         if step % 8 == 2:
             facts.append((ThreadWait, root, {"thread": root.tgid, "call_number": 61, "thread_state": 1}))
             facts.append((ThreadWait, worker, {"thread": worker.tgid, "call_number": 202, "thread_state": 1, "timed": timed}))
+            facts.append(
+                (WaitStack, worker, {"thread": worker.tgid, "frames": "schedule+0x1/0x2 futex_wait+0x3/0x4 do_futex+0x5/0x6 0x0"})
+            )
         look(story, *facts)
 
 
@@ -323,6 +327,7 @@ def test_a_task_in_which_nothing_moves_hangs() -> None:
     found = attributes(record)
     assert (found[sc.PROCESS_HANG_WAIT], found[sc.PROCESS_EXECUTABLE_NAME]) == ("futex", "python3")
     assert float(str(found[sc.PROCESS_HANG_DURATION])) >= 20
+    assert found[sc.PROCESS_HANG_STACK] == "futex_wait do_futex"
 
 
 @pytest.mark.parametrize("other", [{"worker_works": True}, {"timed": 1}])

@@ -25,6 +25,7 @@ from receiver.events import (
     ProcessSample,
     ThreadWait,
     UnixConnected,
+    WaitStack,
 )
 
 SECOND = 1_000_000_000
@@ -72,6 +73,7 @@ HANDLERS: dict[type, tuple[str, Callable[[Activity, Any], object]]] = {
     UnixConnected: ("unix_connected", lambda a, event: a.network.unix_connected(event)),
     ProcessSample: ("process_sample", lambda a, event: a.usage.process_sample(event)),
     ThreadWait: ("thread_wait", lambda a, event: a.usage.thread_wait(event)),
+    WaitStack: ("wait_stack", lambda a, event: a.usage.wait_stack(event)),
     Neighbour: ("neighbour", lambda a, event: a.usage.neighbour(event)),
 }
 __all__ = ["HANDLERS", "Activity", "Report"]

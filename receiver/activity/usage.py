@@ -9,7 +9,7 @@ from receiver.activity.files import Report
 from receiver.attempts import Attempts
 from receiver.attribution.tree import Process, ProcessTree
 from receiver.detect.usage import contention, growing, hanging, memory_taken
-from receiver.events import Neighbour, OomKill, ProcessSample, ThreadWait, WaitObject
+from receiver.events import Neighbour, OomKill, ProcessSample, ThreadWait, WaitObject, WaitStack
 from receiver.signals import Attributes
 from receiver.timeline.executions import Execution
 from receiver.timeline.usage import KEPT_WAITS, WINDOW_NS, Neighbours, Point, Taker, Usage, main_wait, resident, wait_of
@@ -74,6 +74,11 @@ class UsageActivity:
             return
         if len(process.usage.waits) < KEPT_WAITS or wait.thread in process.usage.waits:
             process.usage.waits[wait.thread] = wait
+
+    def wait_stack(self, stack: WaitStack) -> None:
+        process = self.tree.get(stack.process)
+        if process is not None and process.usage is not None and stack.thread in process.usage.waits:
+            process.usage.stacks[stack.thread] = stack
 
     def neighbour(self, look: Neighbour) -> None:
         self.neighbours.add(look)
@@ -145,7 +150,8 @@ class UsageActivity:
             if wait is None or wait.timed or wait_of(wait) == "child":
                 continue
             execution.hang_told = True
-            self._report(process, hanging(process, wait, now_ns - since, self._other_end(process, wait)))
+            stack = process.usage.stacks.get(wait.thread) if process.usage is not None else None
+            self._report(process, hanging(process, wait, now_ns - since, self._other_end(process, wait), stack))
             return
 
     def _other_end(self, process: Process, wait: ThreadWait) -> str:

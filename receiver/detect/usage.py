@@ -6,11 +6,11 @@ from receiver import semconv as sc
 from receiver.attribution.tree import Process
 from receiver.calls import call_name
 from receiver.detect.deaths import event_id, mib
-from receiver.events import OomKill, ProcessSample, ThreadWait
+from receiver.events import OomKill, ProcessSample, ThreadWait, WaitStack
 from receiver.model import Finding
 from receiver.signals import Severity
 from receiver.timeline.connections import address_of
-from receiver.timeline.usage import LOOKS, Taker, Usage, resident, wait_of
+from receiver.timeline.usage import LOOKS, Taker, Usage, frames_of, resident, wait_of
 
 _NEAR_SECONDS = 30.0  # the limit is this near at the present rate
 _FULL_SHARE = 0.5  # and this much of it is used
@@ -96,7 +96,7 @@ def memory_taken(process: Process, event: OomKill, taker: Taker) -> Finding:
     )
 
 
-def hanging(process: Process, wait: ThreadWait, idle_ns: int, other_end: str) -> Finding:
+def hanging(process: Process, wait: ThreadWait, idle_ns: int, other_end: str, stack: WaitStack | None) -> Finding:
     """Neither CPU nor a byte in all of the execution, and a wait without a timeout."""
     kind = wait_of(wait)
     call = call_name(wait.call_number) if wait.call_number < 1 << 16 else "no call"
@@ -113,16 +113,20 @@ def hanging(process: Process, wait: ThreadWait, idle_ns: int, other_end: str) ->
     ]
     if subject:
         facts.append((sc.PROCESS_HANG_OBJECT, subject))
+    frames = frames_of(stack) if stack is not None else ()
+    if frames:
+        facts.append((sc.PROCESS_HANG_STACK, " ".join(frames)))
     about = f" ({subject})" if subject else ""
+    inside = f", in the kernel's {frames[0]}" if frames else ""
     return Finding(
         sc.EVENT_PROCESS_HANG,
         process.key,
         wait.time_boottime_ns,
         f"{process.name} ({process.key.tgid}) has done nothing for {idle_ns / 1e9:.0f} s: thread {wait.thread} waits in {call}"
-        f" for {kind}{about}.",
+        f" for {kind}{about}{inside}.",
         tuple(facts),
         Severity.WARN,
-        (event_id(wait),),
+        (event_id(wait), *((event_id(stack),) if stack is not None else ())),
         "inferred",
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, OrderedDict, deque
 
 import msgspec
 
 from receiver.attribution.tree import Process
 from receiver.calls import call_name
-from receiver.events import Neighbour, ProcessKey, ProcessSample, ThreadWait, WaitObject
+from receiver.events import Neighbour, ProcessKey, ProcessSample, ThreadWait, WaitObject, WaitStack
 
 CURVE_POINTS = 64
 STEP_BYTES = 16 << 20
@@ -52,8 +53,8 @@ class Usage:
     """Of one watched process, from its samples."""
 
     __slots__ = (
-        "curve", "first", "growth_told", "idle_since_ns", "last", "pressed_ns", "pressure", "recent", "spell", "told",
-        "waits", "worst",
+        "curve", "first", "growth_told", "idle_since_ns", "last", "pressed_ns", "pressure", "recent", "spell", "stacks",
+        "told", "waits", "worst",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -66,6 +67,7 @@ class Usage:
         self.growth_told = False
         self.idle_since_ns = 0  # neither CPU nor bytes since then
         self.waits: dict[int, ThreadWait] = {}  # by thread, the latest
+        self.stacks: dict[int, WaitStack] = {}  # of the same threads
         self.spell: Spell | None = None  # the longest time in which it did nothing
         self.pressed_ns: dict[str, int] = {}  # resource → for how long it was short, all looks together
         self.worst: dict[str, tuple[float, ProcessSample]] = {}  # resource → the largest share, and the look that shows it
@@ -87,7 +89,7 @@ class Usage:
         worked = sample.cpu_runtime_ns - last.cpu_runtime_ns > interval // 500 or moved(sample) != moved(last)
         if worked:
             self.idle_since_ns = 0
-            self.waits = {}
+            self.waits, self.stacks = {}, {}
         elif not self.idle_since_ns:
             self.idle_since_ns = last.time_boottime_ns
         running = interval * max(1, sample.running_threads)
@@ -104,7 +106,7 @@ class Usage:
         """The time without work that goes on now, if it is the longest so far."""
         lasted = now_ns - self.idle_since_ns if self.idle_since_ns else 0
         if lasted > (self.spell.ns if self.spell is not None else 0):
-            self.spell = Spell(self.idle_since_ns, lasted, tuple(self.waits.values()))
+            self.spell = Spell(self.idle_since_ns, lasted, tuple(self.waits.values()), tuple(self.stacks.values()))
 
     def _press(self, resource: str, share: float, limit: float, sample: ProcessSample, interval: int) -> None:
         if share < limit:
@@ -129,6 +131,10 @@ class Spell(msgspec.Struct, frozen=True):
     since_ns: int
     ns: int
     waits: tuple[ThreadWait, ...]
+    stacks: tuple[WaitStack, ...] = ()
+
+    def stack(self, wait: ThreadWait) -> WaitStack | None:
+        return next((s for s in self.stacks if s.thread == wait.thread), None)
 
 
 _FAULTS_PER_SECOND = 200  # pages read back one by one
@@ -233,6 +239,15 @@ def wait_of(wait: ThreadWait) -> str:
     if known:
         return known
     return "disk" if wait.thread_state & _UNINTERRUPTIBLE else "unknown"
+
+
+_SCHEDULER = ("__schedule", "schedule", "io_schedule", "schedule_timeout", "schedule_hrtimeout_range", "schedule_preempt_disabled")
+
+
+def frames_of(stack: WaitStack) -> tuple[str, ...]:
+    """Functions of the kernel from where it went to sleep outwards, without offsets; the first is the wait channel (proc(5), wchan)."""
+    names = tuple(f.partition("+")[0] for f in stack.frames.split() if not f.startswith("0x"))
+    return tuple(itertools.dropwhile(lambda name: name.startswith(_SCHEDULER), names)) or names
 
 
 def main_wait(process: Process) -> ThreadWait | None:

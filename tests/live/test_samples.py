@@ -14,14 +14,14 @@ from typing import TypeVar
 import pytest
 
 from receiver.calls import call_name
-from receiver.events import Neighbour, ProcessSample, ThreadWait, WaitObject
+from receiver.events import Neighbour, ProcessSample, ThreadWait, WaitObject, WaitStack
 from receiver.kernel.decode import decode
 from receiver.redact import Redactor
-from receiver.timeline.usage import wait_of
+from receiver.timeline.usage import frames_of, wait_of
 from tests.live.conftest import Watched, python
 
 pytestmark = pytest.mark.live
-E = TypeVar("E", ProcessSample, ThreadWait, Neighbour)
+E = TypeVar("E", ProcessSample, ThreadWait, WaitStack, Neighbour)
 CPU = Path("/sys/fs/cgroup/cpu")
 
 
@@ -150,14 +150,18 @@ def test_throttling(watched: Watched, cpu_cgroup: Path) -> None:
     stop(child)
 
 
-def idle_looks(watched: Watched, pid: int) -> list[ThreadWait]:
+def idle(watched: Watched, pid: int, kind: type[E]) -> list[E]:
     """Threads are told of after two looks that showed nothing."""
     for _ in range(8):
-        found = look(watched, pid, ThreadWait)
+        found = look(watched, pid, kind)
         if found:
             return found
         time.sleep(0.05)
     raise AssertionError("never idle")
+
+
+def idle_looks(watched: Watched, pid: int) -> list[ThreadWait]:
+    return idle(watched, pid, ThreadWait)
 
 
 def test_a_futex_and_a_timed_sleep(watched: Watched) -> None:
@@ -175,6 +179,18 @@ print("up", flush=True); lock.acquire()
     assert (wait_of(waits[True]), waits[True].timed) == ("futex", 0)
     assert waits[False].timed == 1
     stop(child)
+
+
+def test_where_in_the_kernel_a_thread_waits(watched: Watched) -> None:
+    """Named by the kernel itself, the wait channel first; compared with what proc(5) says."""
+    child = watched.start("print('up', flush=True); input()", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    ready(child)
+    (stack,) = idle(watched, child.pid, WaitStack)
+    frames = frames_of(stack)
+    assert stack.thread == child.pid and len(frames) >= 3
+    said = Path(f"/proc/{child.pid}/stack").read_text().split()
+    assert [f.partition("+")[0] for f in said if not f.startswith("[")][: len(frames)] == list(frames)
+    child.communicate("\n")
 
 
 def test_a_pipe_that_nobody_writes(watched: Watched) -> None:

@@ -14,6 +14,7 @@ from receiver.investigate.evidence import (
     SOME,
     Culprit,
     Evidence,
+    Fact,
     Suspicion,
     contradicts,
     ends,
@@ -23,7 +24,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
-from receiver.timeline.usage import wait_of
+from receiver.timeline.usage import Spell, frames_of, wait_of
 
 _THREADS = 2
 HANG_NS = 5 * SECOND
@@ -117,8 +118,8 @@ def hangs(case: Case) -> Iterator[Suspicion]:
             continue
         if actor.end_ns and actor.end_ns - (spell.since_ns + spell.ns) > 3 * SECOND and not actor.failed:
             continue  # it woke up and ended well
-        yield from _fork_lock(case, actor, spell.waits, spell.ns)
-        yield from _pipe(case, actor, spell.waits, spell.ns)
+        yield from _fork_lock(case, actor, spell)
+        yield from _pipe(case, actor, spell)
 
 
 def _ended_by(actor: Actor) -> list[Evidence]:
@@ -128,12 +129,21 @@ def _ended_by(actor: Actor) -> list[Evidence]:
     return [supports(SLIGHT, f"{event.sender_comm} ({event.sender.tgid}) ended it in the end.", [fact(event)])]
 
 
-def _fork_lock(case: Case, actor: Actor, waits: tuple[ThreadWait, ...], idle: int) -> Iterator[Suspicion]:
+def _stands(spell: Spell, wait: ThreadWait) -> tuple[str, tuple[Fact, ...]]:
+    """Where in the kernel, as half a sentence, and the record that shows it."""
+    stack = spell.stack(wait)
+    frames = frames_of(stack) if stack is not None else ()
+    return (f" It stands in the kernel's {' < '.join(frames[:4])}.", facts(stack)) if frames else ("", ())
+
+
+def _fork_lock(case: Case, actor: Actor, spell: Spell) -> Iterator[Suspicion]:
+    waits, idle = spell.waits, spell.ns
     locks = [w for w in waits if wait_of(w) == "futex" and not w.timed]
     if not locks or actor.execs or len(waits) > 1:
         return
-    text = f"{actor.who} has done nothing for {idle / 1e9:.0f} s: its only thread waits for a lock, without a timeout."
-    evidence = [supports(CLEAR + SLIGHT, text, facts(*locks[:2]))]
+    where, shown = _stands(spell, locks[0])
+    text = f"{actor.who} has done nothing for {idle / 1e9:.0f} s: its only thread waits for a lock, without a timeout.{where}"
+    evidence = [supports(CLEAR + SLIGHT, text, [*facts(*locks[:2]), *shown])]
     threads = actor.parent_threads
     if threads > 1:
         parent = case.get(actor.parent)
@@ -150,21 +160,23 @@ def _fork_lock(case: Case, actor: Actor, waits: tuple[ThreadWait, ...], idle: in
     )
 
 
-def _pipe(case: Case, actor: Actor, waits: tuple[ThreadWait, ...], idle: int) -> Iterator[Suspicion]:
+def _pipe(case: Case, actor: Actor, spell: Spell) -> Iterator[Suspicion]:
+    waits, idle = spell.waits, spell.ns
     pipes = [
         w
         for w in waits
         if w.waits_on == WaitObject.PIPE and not w.timed and call_name(w.call_number) in ("write", "writev", "splice")
     ]
     for wait in pipes[:1]:
-        text = f"{actor.who} has waited for {idle / 1e9:.0f} s to write to a pipe that nobody reads."
-        evidence = [supports(CLEAR + SLIGHT, text, facts(wait))]
+        where, shown = _stands(spell, wait)
+        text = f"{actor.who} has waited for {idle / 1e9:.0f} s to write to a pipe that nobody reads.{where}"
+        evidence = [supports(CLEAR + SLIGHT, text, [*facts(wait), *shown])]
         others = [a for a in (case.get(actor.parent), *case) if a is not None and a is not actor and _waits_for(a, actor, wait)]
         if others:
             other = others[0]
-            spell = other.usage.spell if other.usage is not None else None
+            theirs = other.usage.spell if other.usage is not None else None
             text = f"{other.who}, at the other end, waits for it or for another pipe of it."
-            evidence.append(supports(CLEAR, text, facts(*(spell.waits[:2] if spell is not None else ()))))
+            evidence.append(supports(CLEAR, text, facts(*(theirs.waits[:2] if theirs is not None else ()))))
         evidence += _ended_by(actor)
         reader = others[0] if others else case.get(actor.parent)
         culprit = process_culprit(reader) if reader is not None else process_culprit(actor)
