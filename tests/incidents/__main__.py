@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--skip", action="append", default=[], help="leave these out")
     parser.add_argument("scenes", nargs="*")
     args = parser.parse_args()
-    folder = Path(args.save) if args.save else None
+    folder = Path(args.save).resolve() if args.save else None  # runs have a place of their own
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     bad = 0

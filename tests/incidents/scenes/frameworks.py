@@ -99,7 +99,10 @@ def _dbt(lab: Lab, rest: str) -> Path:
     export = data / "users_export.csv"
     number = signal.SIGTERM if lab.variant != 1 else signal.SIGKILL
     lab.run(
-        inside(lab, folder, line), lambda: _when_it_has_grown(lab, export, (20 + 5 * lab.variant) * MIB, number), env=env, timeout=180
+        inside(lab, folder, line),
+        lambda: _when_it_has_grown(lab, export, (20 + 5 * lab.variant) * MIB, number),
+        env=env,
+        timeout=180,
     )
     return export
 
@@ -114,7 +117,9 @@ def dbt_is_ended_while_it_writes(lab: Lab) -> Truth:
 def a_check_reads_what_dbt_left(lab: Lab) -> Truth:
     """The task goes on all the same, and Great Expectations finds missing values."""
     checks = installed("gx")
-    export = _dbt(lab, f"wait $! || true\n{checks}/bin/python {PIPELINES}/great_expectations/validate.py $PIPE_WORK/users_export.csv 10")
+    export = _dbt(
+        lab, f"wait $! || true\n{checks}/bin/python {PIPELINES}/great_expectations/validate.py $PIPE_WORK/users_export.csv 10"
+    )
     return Truth("fs.truncated", {"path": str(export)}, rivals=("none.not_visible",))
 
 
