@@ -164,6 +164,17 @@ class ReportStore:
         return out
 
 
+def hand_over(folder: Path, uid: int, gid: int) -> None:
+    """Makes the directory, and gives it with all that is in it to the user that the service becomes. Raises ConfigError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in (folder, *(folder.rglob("*") if folder.lstat().st_uid != uid else ())):
+            if path.lstat().st_uid != uid:
+                os.chown(path, uid, gid, follow_symlinks=False)
+    except OSError as error:
+        raise ConfigError(f"state.directory {folder}: {error.strerror}") from None
+
+
 class State:
     """The state directory: `history.db`, `incidents/`, `admin.token`."""
 
@@ -180,11 +191,6 @@ class State:
         self.token = _token(folder / "admin.token")
         self.history = HistoryStore(folder / "history.db")
         self.reports = ReportStore(folder / "incidents")
-
-    def hand_over(self, uid: int, gid: int) -> None:
-        """To the user that the service becomes."""
-        for path in (self.folder, *self.folder.rglob("*")):
-            os.chown(path, uid, gid, follow_symlinks=False)
 
     def close(self) -> None:
         self.history.close()

@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import pwd
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import msgspec
@@ -23,8 +25,10 @@ from receiver.investigate.history import History
 from receiver.investigate.report import Report
 from receiver.kernel.clock import boottime_ns
 from receiver.show import live_tree
-from receiver.state import State, read_token
+from receiver.state import State, hand_over, read_token
+from receiver.supervisor import Supervisor
 from receiver.symbols import available, named
+from receiver.text import printable
 
 log = logging.getLogger("kwitness")
 
@@ -38,8 +42,14 @@ async def serve(args: argparse.Namespace) -> int:
     export = from_environment(os.environ)
     hub = Hub(export, VERSION)
     observer = Observer(chosen.kernel, core_options(export, chosen.core), hub, drops=chosen.privileges.drop, rules=chosen.rule)
-    state = _open_state(chosen)
-    token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else state.token if state is not None else ""
+    supervisor = Supervisor(os.environ)
+    token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else ""
+    place = _state_folder(chosen)
+    observer.start()
+    if chosen.privileges.drop:
+        drop(chosen.privileges.user)
+    state = State(place) if place is not None else None
+    token = token or (state.token if state is not None else "")
     observer.core.history = state.history.load() if state is not None else History()
     observer.core.blind = tuple(observer.blind())
 
@@ -49,9 +59,6 @@ async def serve(args: argparse.Namespace) -> int:
             state.reports.save(number, report)
 
     observer.core.incidents.on_report = keep
-    observer.start()
-    if chosen.privileges.drop:
-        drop(chosen.privileges.user)
     stop_on_signals(observer.stop.set)
 
     def tree() -> str:
@@ -63,11 +70,20 @@ async def serve(args: argparse.Namespace) -> int:
         admin = Admin(chosen.admin.host, chosen.admin.port, observer.ready, observer.metrics, tree, desk, token)
         await admin.start()
     log.info("attached to %d hooks; exporting to %s", sum(h.attached for h in observer.source.coverage()), _targets(hub, export))
-    if state is not None:
-        observer.on_tick = lambda: state.history.save(observer.core.history.take())  # type: ignore[union-attr]
+
+    def tick() -> None:
+        if state is not None and observer.core.history is not None:
+            state.history.save(observer.core.history.take())
+        if (seen := observer.ready()) == "ready":
+            supervisor.say("WATCHDOG=1")  # a service that is alive and sees nothing is one to restart
+        supervisor.say(f"STATUS={seen}; {len(observer.core.executions.open)} executions in work")
+
+    observer.on_tick = tick
+    supervisor.say("READY=1")
     try:
         await observer.run()
     finally:
+        supervisor.say("STOPPING=1")
         observer.end()
         if state is not None:
             state.history.save(observer.core.history.take())
@@ -80,19 +96,19 @@ async def serve(args: argparse.Namespace) -> int:
     return 0
 
 
-def _open_state(chosen: configuration.ServeConfig) -> State | None:
-    """Opened before privileges go, and handed over to who we become. systemd names a directory in STATE_DIRECTORY."""
+def _state_folder(chosen: configuration.ServeConfig) -> Path | None:
+    """Handed over to who we become, before privileges go; a container's volume is that user's already, and there is no
+    CAP_CHOWN for more. systemd names a directory in STATE_DIRECTORY."""
     place = chosen.state.directory or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if not place:
         return None
-    state = State(Path(place))
     if chosen.privileges.drop and os.geteuid() == 0:
         try:
             entry = pwd.getpwnam(chosen.privileges.user)
         except KeyError:
             raise ConfigError(f"privileges.user: there is no user {chosen.privileges.user!r} here") from None
-        state.hand_over(entry.pw_uid, entry.pw_gid)
-    return state
+        hand_over(Path(place), entry.pw_uid, entry.pw_gid)
+    return Path(place)
 
 
 def _targets(hub: Hub, export: ExportSettings) -> str:
@@ -104,6 +120,8 @@ def check(args: argparse.Namespace) -> int:
     """0 ready, 1 degraded, 2 cannot run."""
     if args.explain:
         return explain(args)
+    if args.ready:
+        return ready(args)
     from receiver.kernel.probes import BLIND_SPOTS, Probes
 
     try:
@@ -136,3 +154,18 @@ def check(args: argparse.Namespace) -> int:
             print(f"  not visible anywhere: {what}")
         print(f"degraded: without {', '.join(h.hook for h in missing)}" if missing else "ready")
     return 1 if missing else 0
+
+
+def ready(args: argparse.Namespace) -> int:
+    """What /readyz of the service here says: 0 it sees, 1 it does not, or nobody answers. For health checks and exec probes."""
+    chosen = configuration.load(Path(args.config) if args.config else None)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{chosen.admin.port}/readyz", timeout=3) as answer:
+            said, status = answer.read(100).decode("utf-8", "replace"), 0
+    except urllib.error.HTTPError as error:
+        with error:
+            said, status = error.read(100).decode("utf-8", "replace"), 1
+    except OSError as error:
+        said, status = f"no service answers on port {chosen.admin.port}: {error}", 1
+    print(printable(said.strip()))
+    return status
