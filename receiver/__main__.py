@@ -21,7 +21,8 @@ def parser() -> argparse.ArgumentParser:
     add = sub.add_parser("check", help="what works on this host, what does not, and why")
     add.add_argument("--json", action="store_true")
     add.add_argument("--explain", metavar="PID|RECORDING", help="whose work it is, by which rule, and why")
-    add.add_argument("-c", "--config", metavar="FILE", help="kwitness.toml, for its rules")
+    add.add_argument("--ready", action="store_true", help="whether the running service sees: exit status 0 or 1, for probes")
+    add.add_argument("-c", "--config", metavar="FILE", help="kwitness.toml, for its rules or its admin.port")
 
     add = sub.add_parser("run", help="run a command as one observed task")
     _observed(add)
@@ -42,6 +43,12 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--history", metavar="FILE", help="earlier runs: what is usual; these runs are added")
 
     add = sub.add_parser("serve", help="the service: observe, export, until SIGTERM")
+    add.add_argument(
+        "--mode",
+        choices=("kernel", "insights"),
+        default="kernel",
+        help="insights: investigates across hosts what agents send by OTLP",
+    )
     add.add_argument("-c", "--config", metavar="FILE", help="kwitness.toml")
 
     add = sub.add_parser("incidents", help="ask a running service what went wrong, and why")
@@ -93,6 +100,10 @@ def main(argv: list[str] | None = None) -> int:
                 return asyncio.run(observe.record(args))
             case "replay":
                 return asyncio.run(replay.replay_file(args))
+            case "serve" if args.mode == "insights":
+                from receiver.commands import insights
+
+                return asyncio.run(insights.serve(args))
             case "serve":
                 return asyncio.run(serve.serve(args))
             case "incidents":

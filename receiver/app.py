@@ -17,7 +17,16 @@ from receiver.attribution.rules import Rule
 from receiver.core import Core
 from receiver.events import WIRES, EventKind, Existing, FilterReason, Ledger, LossReason, ProcessKey
 from receiver.kernel.choose import open_source
-from receiver.kernel.clock import boot_id, boottime_ns, gone, host_name, machine_id, refuse_time_namespace, wall_offset_ns
+from receiver.kernel.clock import (
+    boot_id,
+    boottime_ns,
+    gone,
+    host_addresses,
+    host_name,
+    machine_id,
+    refuse_time_namespace,
+    wall_offset_ns,
+)
 from receiver.kernel.decode import decode
 from receiver.kernel.source import Batch, SourceConfig
 from receiver.model import CoreOptions, Host
@@ -75,6 +84,8 @@ class Observer:
         if self.source.namespace:
             mine = {"pid_namespace": self.source.namespace, "observer_pid": self.source.own_tgid}
             self.host = msgspec.structs.replace(self.host, **mine)
+        if core.include_addresses:
+            self.host = msgspec.structs.replace(self.host, addresses=host_addresses())
         self.core = Core(self.host, core, rules)
         self.hub = hub
         self.stop = asyncio.Event()

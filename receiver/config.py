@@ -10,6 +10,7 @@ import msgspec
 
 from receiver.attribution.rules import RULES, Rule
 from receiver.errors import ConfigError
+from receiver.insights.config import InsightsConfig
 from receiver.kernel.probes import KernelLimits
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions
@@ -44,6 +45,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     admin: AdminConfig = AdminConfig()
     privileges: PrivilegeConfig = PrivilegeConfig()
     state: StateConfig = StateConfig()
+    insights: InsightsConfig = InsightsConfig()
     rule: tuple[Rule, ...] = ()  # `[[rule]]` tables, asked before the frameworks
     shutdown_seconds: float = 8.0
 

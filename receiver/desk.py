@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -92,15 +92,11 @@ def _moment(text: str) -> datetime | None:
     return found if found is not None and found.year > 1 and found.tzinfo is not None else None
 
 
-class DeskOfCore:
-    """Answers from a core, and from the reports of earlier services. `now` gives boot ns."""
+class Desk:
+    """Answers from reports alone."""
 
-    def __init__(self, core: Core, now: Callable[[], int], earlier: dict[str, Report] | None = None) -> None:
-        self._core, self._now = core, now
-        self._earlier = earlier or {}
-
-    def _reports(self) -> dict[str, Report]:
-        return {**self._earlier, **self._core.incidents.reports}
+    def __init__(self, reports: Callable[[], Mapping[str, Report]]) -> None:
+        self._reports = reports
 
     def listing(self) -> bytes:
         """The latest first."""
@@ -111,7 +107,7 @@ class DeskOfCore:
                 "pipeline": r.execution.pipeline, "task": r.execution.task, "run_id": r.execution.run_id, "ended": r.ended,
                 "seen_before": r.seen_before,
             }
-            for number, r in reversed(self._reports().items())
+            for number, r in reversed(list(self._reports().items()))
         ]  # fmt: skip
         return msgspec.json.encode({"incidents": rows})
 
@@ -122,6 +118,25 @@ class DeskOfCore:
         if form == "text":
             return f"{screen(found)}\n\n{details(found)}\n"
         return page(found) if form == "page" else to_json(found).decode()
+
+    def note(self, number: str, body: bytes) -> bool:  # noqa: ARG002 (there is no history to note it in)
+        return False
+
+    def alert(self, body: bytes) -> bytes:
+        """What is known of each execution that is meant."""
+        out = []
+        for query in queries(body):
+            known = [r for r in self._reports().values() if _is_about(r, query)]
+            out.append({"query": msgspec.to_builtins(query), "reports": [_brief(r) for r in known[-_TOLD:]], "seen": []})
+        return msgspec.json.encode({"alerts": out})
+
+
+class DeskOfCore(Desk):
+    """Answers from a core, and from the reports of earlier services. `now` gives boot ns."""
+
+    def __init__(self, core: Core, now: Callable[[], int], earlier: dict[str, Report] | None = None) -> None:
+        super().__init__(lambda: {**(earlier or {}), **core.incidents.reports})
+        self._core, self._now = core, now
 
     def note(self, number: str, body: bytes) -> bool:
         try:
@@ -139,11 +154,8 @@ class DeskOfCore:
         for query in queries(body):
             running = [e for e in self._core.executions.open.values() if e.outer is None and _is_meant(e, query)]
             reports = [self._core.incidents.alerted(e, self._now()) for e in running[:_TOLD]]
-            known = [
-                r for r in self._reports().values()
-                if query.wants(r.execution.pipeline, r.execution.task, r.execution.run_id) and _in_time(r, query)
-                and r.id not in {report_id(e) for e in running}
-            ]  # fmt: skip
+            now_running = {report_id(e) for e in running}
+            known = [r for r in self._reports().values() if _is_about(r, query) and r.id not in now_running]
             found = [*reports, *known[-_TOLD:]]
             out.append(
                 {"query": msgspec.to_builtins(query), "reports": [_brief(r) for r in found], "seen": list(self._seen(query))}
@@ -163,6 +175,11 @@ class DeskOfCore:
 def _is_meant(execution: Execution, query: AlertQuery) -> bool:
     _, pipeline, task = task_key(execution.identity)
     return query.wants(pipeline, task, execution.identity.run_id)
+
+
+def _is_about(report: Report, query: AlertQuery) -> bool:
+    execution = report.execution
+    return query.wants(execution.pipeline, execution.task, execution.run_id) and _in_time(report, query)
 
 
 def _in_time(report: Report, query: AlertQuery) -> bool:

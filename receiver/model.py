@@ -24,6 +24,7 @@ class Host(msgspec.Struct, frozen=True):
     pid_namespace: int = 0  # inode, when only the processes of one are ours to tell; 0: all
     observer_pid: int = 0  # ours, as events name it: what we start there is ours to tell, too
     id: str = ""  # /etc/machine-id, as semconv's host.id wants it
+    addresses: tuple[str, ...] = ()  # of its interfaces, loopback left out; empty unless asked for
 
 
 CERTAIN, PROBABLE, PARTIAL, AMBIGUOUS = 1.0, 0.9, 0.6, 0.3  # confidences; see Identity.grade
@@ -98,6 +99,7 @@ class CoreOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     only_commands: bool = False  # work outside of the commands that we start is not ours to tell (`kwitness run`)
     orchestrator: Literal["here", "elsewhere"] = "here"  # elsewhere: its host sends the spans of runs and tasks; we send processes
     redaction: Mode = "scrub"
+    include_addresses: bool = False  # host.ip on every resource: what binds the two ends of a connection across hosts
     include_argv: bool = False  # process.command_args on spans and logs
     exit_events: bool = False  # process.exit for every end, not only for failures
     resource_attributes: Attributes = ()

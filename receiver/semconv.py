@@ -27,6 +27,7 @@ FILE_TAINT_WRITER_TASK_NAME: Final = "file.taint.writer.task.name"
 FILE_WRITE_BYTES: Final = "file.write.bytes"
 FILE_WRITE_CAUSE: Final = "file.write.cause"
 HOST_ID: Final = "host.id"
+HOST_IP: Final = "host.ip"
 HOST_NAME: Final = "host.name"
 K8S_NAMESPACE_NAME: Final = "k8s.namespace.name"
 K8S_POD_NAME: Final = "k8s.pod.name"
@@ -65,6 +66,7 @@ PIPELINE_HYPOTHESIS_RANK: Final = "pipeline.hypothesis.rank"
 PIPELINE_HYPOTHESIS_SCORE: Final = "pipeline.hypothesis.score"
 PIPELINE_HYPOTHESIS_VERDICT: Final = "pipeline.hypothesis.verdict"
 PIPELINE_INCIDENT_CAUSE: Final = "pipeline.incident.cause"
+PIPELINE_INCIDENT_HOST: Final = "pipeline.incident.host"
 PIPELINE_INCIDENT_ID: Final = "pipeline.incident.id"
 PIPELINE_INCIDENT_RECOMMENDATION: Final = "pipeline.incident.recommendation"
 PIPELINE_INCIDENT_RECURRENCE_COUNT: Final = "pipeline.incident.recurrence.count"
@@ -244,6 +246,12 @@ METRIC_PIPELINE_TASK_MEMORY_LIMIT: Final = (
 METRIC_PIPELINE_INCIDENTS: Final = ("pipeline.incidents", "counter", "{incident}", "Incidents by cause.")
 METRIC_PIPELINE_OBSERVER_EVENTS: Final = ("pipeline.observer.events", "counter", "{event}", "Kernel events decoded.")
 METRIC_PIPELINE_OBSERVER_EVENTS_LOST: Final = ("pipeline.observer.events_lost", "counter", "{event}", "Kernel events lost.")
+METRIC_PIPELINE_INSIGHTS_RECEIVED: Final = (
+    "pipeline.insights.received",
+    "counter",
+    "{record}",
+    "Event records that agents sent to an insights instance.",
+)
 METRIC_PIPELINE_OBSERVER_SKIPPED: Final = (
     "pipeline.observer.skipped",
     "counter",

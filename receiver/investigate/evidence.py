@@ -56,6 +56,7 @@ class Culprit(msgspec.Struct, frozen=True, omit_defaults=True):
     address: str = ""  # address:port
     task: str = ""
     signal: str = ""
+    host: str = ""  # where that is, in a report across hosts
     sender: Culprit | None = None  # of the signal that came before, when the culprit is a file
 
     @property

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from receiver.errors import UnavailableError
@@ -62,6 +65,21 @@ def boot_id() -> str:
 
 def host_name() -> str:
     return os.uname().nodename
+
+
+def host_addresses(proc: Path = Path("/proc/net")) -> tuple[str, ...]:
+    """Of this network namespace, without loopback and link-local ones, by proc(5): fib_trie lists local addresses, if_inet6 all."""
+    found: list[str] = []
+    with contextlib.suppress(OSError):
+        lines = (proc / "fib_trie").read_text().splitlines()
+        for line, after in pairwise(lines):
+            if "/32 host LOCAL" in after:
+                found.append(line.split()[-1])
+    with contextlib.suppress(OSError):
+        for line in (proc / "if_inet6").read_text().splitlines():
+            found.append(str(ipaddress.IPv6Address(int(line.split()[0], 16))))
+    chosen = (a for a in map(ipaddress.ip_address, found) if not a.is_loopback and not a.is_link_local)
+    return tuple(str(a) for a in dict.fromkeys(chosen))[:32]
 
 
 def machine_id() -> str:

@@ -82,6 +82,8 @@ def culprit_text(culprit: Culprit) -> str:
             what += f" at {culprit.path}" if culprit.path else f" towards {culprit.address}" if culprit.address else ""
         case _:
             what = f"{culprit.type} {culprit.name or culprit.task}".rstrip()
+    if culprit.host:
+        what += f" on {culprit.host}"
     if culprit.sender is not None:
         by = culprit.sender
         what += f"; {by.signal + ' from ' if by.signal else 'by '}{by.name} ({by.pid})"

@@ -64,6 +64,8 @@ class Blocks:
             }
             if self.host.id:
                 base[sc.HOST_ID] = self.host.id
+            if self.host.addresses:
+                base[sc.HOST_IP] = self.host.addresses
             base |= {
                 name: value
                 for name, value in (

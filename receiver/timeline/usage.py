@@ -245,7 +245,7 @@ _SCHEDULER = ("__schedule", "schedule", "io_schedule", "schedule_timeout", "sche
 
 
 def frames_of(stack: WaitStack) -> tuple[str, ...]:
-    """Functions of the kernel from where it went to sleep outwards, without offsets; the first is the wait channel (proc(5), wchan)."""
+    """Functions of the kernel, without offsets, from where it went to sleep outwards: the first is the wait channel."""
     names = tuple(f.partition("+")[0] for f in stack.frames.split() if not f.startswith("0x"))
     return tuple(itertools.dropwhile(lambda name: name.startswith(_SCHEDULER), names)) or names
 

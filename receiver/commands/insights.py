@@ -1,0 +1,90 @@
+"""`kwitness serve --mode insights`: OTLP from the gateway instead of kernel events. It needs no privilege at all."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from pathlib import Path
+
+from receiver import config as configuration
+from receiver import semconv as sc
+from receiver.admin import Admin
+from receiver.commands.common import VERSION, stop_on_signals
+from receiver.desk import Desk
+from receiver.export.hub import Hub
+from receiver.export.settings import from_environment
+from receiver.insights.inbound import Inbound
+from receiver.insights.service import Insights
+from receiver.kernel.clock import host_name
+from receiver.show import screen
+from receiver.signals import Block, MetricSnapshot
+from receiver.state import State, read_token
+from receiver.supervisor import Supervisor
+
+log = logging.getLogger("kwitness")
+LOOK_SECONDS = 1.0
+
+
+async def serve(args: argparse.Namespace) -> int:
+    """Until SIGTERM. Becomes nobody first, when it was started as root."""
+    from receiver.kernel.privileges import drop
+
+    chosen = configuration.load(Path(args.config) if args.config else None)
+    token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else ""
+    if chosen.privileges.drop and os.geteuid() == 0:
+        drop(chosen.privileges.user)
+    supervisor, stop = Supervisor(os.environ), asyncio.Event()
+    export = from_environment(os.environ)
+    hub = Hub(export, VERSION)
+    name = export.service_name or "kwitness-insights"
+    resource = Block(
+        ((sc.SERVICE_NAME, name), (sc.HOST_NAME, host_name()), (sc.OS_TYPE, "linux"), (sc.SERVICE_INSTANCE_ID, host_name()))
+    )
+    insights = Insights(resource, lambda record: hub.put([record]))
+    state = State(Path(chosen.state.directory)) if chosen.state.directory else None
+    if state is not None:
+        insights.reports.update(state.reports.load())
+        insights.on_report = state.reports.save
+        token = token or state.token
+    inbound = Inbound(chosen.insights, lambda told: insights.take(told, time.monotonic()))
+    stop_on_signals(stop.set)
+    await inbound.start()
+    hub.start()
+    admin = None
+    if chosen.admin.port:
+        desk = Desk(lambda: insights.reports)
+        admin = Admin(
+            chosen.admin.host, chosen.admin.port, lambda: "ready", insights.metrics, lambda: _listed(insights), desk, token
+        )
+        await admin.start()
+    log.info("insights: OTLP comes in at %s", ", ".join(f"{kind} port {port}" for kind, port in inbound.ports.items()))
+    supervisor.say("READY=1")
+    began, next_metrics = time.time_ns(), time.monotonic()
+    try:
+        while not stop.is_set():
+            insights.look(time.monotonic(), time.time_ns())
+            supervisor.say("WATCHDOG=1", f"STATUS={len(insights.runs)} runs known, {len(insights.reports)} reports")
+            if time.monotonic() >= next_metrics:
+                next_metrics += export.metric_interval_seconds
+                hub.put_metrics(MetricSnapshot(resource, began, time.time_ns(), (*insights.metrics(), *hub.metrics())))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
+    finally:
+        supervisor.say("STOPPING=1")
+        await inbound.close()
+        insights.look(float("inf"), time.time_ns())
+        await hub.shutdown(chosen.shutdown_seconds)
+        if admin is not None:
+            await admin.close()
+        if state is not None:
+            state.close()
+    return 0
+
+
+def _listed(insights: Insights) -> str:
+    """The latest reports, one screen each."""
+    return "\n".join(screen(report) for report in list(insights.reports.values())[-5:]) + "\n"

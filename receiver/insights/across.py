@@ -1,0 +1,256 @@
+"""A cause on one host and its symptom on another: links them by address, path and time, and says who has to change what.
+
+Each host's agent has investigated what it could see. A host that only saw a peer go away, or a file that was torn, names the
+peer or the file. Here the other side is known, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+import msgspec
+
+from receiver import semconv as sc
+from receiver.insights.runs import Run, Told
+from receiver.investigate import report as rp
+from receiver.investigate.classes import CLASSES, NOT_VISIBLE
+from receiver.investigate.engine import OFFSET, SLOPE
+from receiver.investigate.evidence import CLEAR, SLIGHT, SOME, STRONG, Culprit
+from receiver.signals import Severity
+from receiver.text import printable
+
+SECOND = 1_000_000_000
+WINDOW_NS = 60 * SECOND  # a cause this long before its symptom
+SKEW_NS = SECOND // 2  # clocks of two hosts
+_CEILING = 0.99
+_CULPRIT = re.compile(r"^(process|file|endpoint|cgroup|task|host)(?: (.*?))?(?: \((\d+)\))?$")
+_DEATHS = {sc.EVENT_PROCESS_OOM_KILLED: "mem.cgroup_oom", sc.EVENT_PROCESS_KILLED: "kill.supervisor", sc.EVENT_PROCESS_HANG: ""}
+_OTHER_SIDE = (
+    "net.",
+    "none.",
+    "fs.truncated",
+    "fs.read_early",
+    "fs.stale_input",
+    "proc.exit_masked",
+)  # what an end elsewhere looks like
+_NETWORK = {sc.EVENT_NETWORK_CONNECTION_FAILED, sc.EVENT_NETWORK_CONNECTION_STALLED}
+_FILES = {sc.EVENT_FILE_PARTIAL_WRITE, sc.EVENT_FILE_TAINTED_READ, sc.EVENT_FILE_CONFLICT}
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What one host's agent holds for the cause of what went wrong there: its incident, or a death without one."""
+
+    told: Told
+    cause: str
+    culprit: Culprit
+    confidence: float
+    score: float
+    summary: str
+    support: tuple[Told, ...]
+
+
+class _Link(msgspec.Struct, frozen=True):
+    source: Source
+    lines: tuple[rp.EvidenceLine, ...]
+    by: str
+    symptom: Told
+
+    @property
+    def score(self) -> float:
+        return sum(line.weight for line in self.lines)
+
+
+def across(trace_id: str, run: Run) -> rp.Report | None:
+    """A report when something that one host suffered from began on another; None when every host explains its own."""
+    sources = [s for host in sorted(run.hosts) for s in _sources(run, host)]
+    best: _Link | None = None
+    for host in sorted(run.hosts):
+        local = next((s for s in sources if s.told.host == host), None)
+        if local is not None and not local.cause.startswith(_OTHER_SIDE):
+            continue  # it needs nobody else's word
+        for source in sources:
+            if source.told.host != host and not source.cause.startswith("net."):
+                for link in _links(run, host, local, source):
+                    if best is None or (link.score, -link.source.told.at_ns) > (best.score, -best.source.told.at_ns):
+                        best = link
+    if best is None or best.by == "":
+        return None
+    return _report(trace_id, run, best, sources)
+
+
+def _sources(run: Run, host: str) -> Iterator[Source]:
+    mine = [f for f in run.facts if f.host == host]
+    for opened in (f for f in mine if f.kind == sc.EVENT_PIPELINE_INCIDENT_OPENED):
+        number = opened.word(sc.PIPELINE_INCIDENT_ID)
+        about = [f for f in mine if f.word(sc.PIPELINE_INCIDENT_ID) == number]
+        lead = next((f for f in about if f.number(sc.PIPELINE_HYPOTHESIS_RANK) == 1), None)
+        cause = opened.word(sc.PIPELINE_INCIDENT_CAUSE) or NOT_VISIBLE.name
+        support = tuple(f for f in about if f.kind == sc.EVENT_PIPELINE_INCIDENT_EVIDENCE)
+        yield Source(
+            _first_of(mine, opened), cause, _culprit(lead.word(sc.PIPELINE_HYPOTHESIS_CULPRIT) if lead is not None else "", host),
+            lead.number(sc.PIPELINE_HYPOTHESIS_CONFIDENCE) if lead is not None else 0.0,
+            lead.number(sc.PIPELINE_HYPOTHESIS_SCORE) if lead is not None else 0.0,
+            lead.text if lead is not None else opened.text, support,
+        )  # fmt: skip
+    if not any(f.kind == sc.EVENT_PIPELINE_INCIDENT_OPENED for f in mine):
+        for death in (f for f in mine if _DEATHS.get(f.kind)):
+            pid = int(death.number(sc.PROCESS_PID))
+            culprit = Culprit("process", death.word(sc.PROCESS_EXECUTABLE_NAME), pid, host=host)
+            yield Source(death, _DEATHS[death.kind], culprit, 0.5, CLEAR, death.text, ())
+
+
+def _first_of(facts: Iterable[Told], opened: Told) -> Told:
+    """The incident's beginning: the death or hang that it is about, which comes before the record of its opening."""
+    same = [f for f in facts if f.kind in _DEATHS and f.span_id and f.at_ns <= opened.at_ns]
+    return min(same, key=lambda f: (f.at_ns, f.uid), default=opened)
+
+
+def _culprit(text: str, host: str) -> Culprit:
+    """From the agent's words for it."""
+    found = _CULPRIT.match(text)
+    if found is None:
+        return Culprit("unknown", host=host)
+    kind, name, pid = found[1], found[2] or "", int(found[3] or 0)
+    match kind:
+        case "file":
+            return Culprit("file", path=name, host=host)
+        case "endpoint":
+            return Culprit("endpoint", address=name, host=host)
+        case "cgroup":
+            return Culprit("cgroup", cgroup=name, host=host)
+        case "process":
+            return Culprit("process", name, pid, host=host)
+    return Culprit("task" if kind == "task" else "host", name, host=host)
+
+
+def _links(run: Run, host: str, local: Source | None, source: Source) -> Iterator[_Link]:
+    """Every way in which that could have led to what this host saw."""
+    mine = [f for f in run.facts if f.host == host]
+    addresses = run.hosts[source.told.host]
+    for symptom in mine:
+        lines, by = [], ""
+        peer = symptom.word(sc.NETWORK_PEER_ADDRESS) or symptom.word(sc.SERVER_ADDRESS)
+        path = symptom.word(sc.FILE_PATH)
+        if symptom.kind in _NETWORK and peer in addresses:
+            by = "socket"
+            where = f"{peer}:{symptom.word(sc.NETWORK_PEER_PORT) or symptom.word(sc.SERVER_PORT)}"
+            lines.append(
+                rp.EvidenceLine("supports", STRONG, f"{host} lost {where}, and {peer} is {source.told.host}.", (_id(symptom),))
+            )
+        elif symptom.kind in _FILES and path and any(path == f.word(sc.FILE_PATH) for f in run.facts if f.host == source.told.host):
+            by = "file"
+            lines.append(rp.EvidenceLine("supports", CLEAR, f"Both hosts name {printable(path)}.", (_id(symptom),)))
+        elif symptom.kind != sc.EVENT_PIPELINE_TASK_END:
+            continue
+        before = (symptom.at_ns - source.told.at_ns) / SECOND
+        both = (_id(source.told), _id(symptom))
+        if -SKEW_NS <= symptom.at_ns - source.told.at_ns <= WINDOW_NS:
+            text = f"{source.told.host} told of it {max(0.0, before):.2f} s before: {source.told.text.rstrip('.')}."
+            lines.append(rp.EvidenceLine("supports", SOME if by else SLIGHT, text, both))
+        else:
+            text = f"On {source.told.host} it was {abs(before):.1f} s {'before' if before > 0 else 'after'} this."
+            lines.append(rp.EvidenceLine("contradicts", -STRONG, text, both))
+        if source.confidence >= 0.5:
+            text = f"There the cause is {source.cause}, {source.confidence:.0%} sure: {source.summary}"
+            lines.append(rp.EvidenceLine("supports", SOME, text, tuple(_id(f) for f in source.support[:4]) or (_id(source.told),)))
+        if local is not None:
+            text = f"What {host} saw of itself ({local.cause}) is what such an end looks like from the other side."
+            lines.append(rp.EvidenceLine("supports", SLIGHT, text, (_id(local.told),)))
+        yield _Link(source, tuple(lines), by, symptom)
+
+
+def _id(told: Told) -> str:
+    return f"{told.host}/{told.uid}"
+
+
+def _confidence(score: float) -> float:
+    return min(_CEILING, 1 / (1 + math.exp(-(SLOPE * score + OFFSET))))
+
+
+def _report(trace_id: str, run: Run, link: _Link, sources: list[Source]) -> rp.Report:
+    facts = sorted(run.facts, key=lambda f: (f.at_ns, f.host, f.uid))
+    first = facts[0].at_ns
+    known = {_id(f): f for f in facts}
+    symptom, source = link.symptom, link.source
+    local = next((s for s in sources if s.told.host == symptom.host), None)
+    summary = f"It began on {source.told.host}: {source.summary}"
+    hypotheses = [_hypothesis(1, source.cause, source.culprit, link.score, summary, link.lines, local, source)]
+    if local is not None:
+        because = f"It follows from {source.cause} on {source.told.host}."
+        line = rp.EvidenceLine("contradicts", -link.score, because, (_id(source.told),))
+        own = rp.EvidenceLine(
+            "supports", local.score, local.summary, tuple(_id(f) for f in local.support[:4]) or (_id(local.told),)
+        )
+        hypotheses.append(
+            _hypothesis(2, local.cause, local.culprit, local.score - link.score, local.summary, (own, line), None, None)
+        )
+    moments = tuple(rp.Moment(round((f.at_ns - first) / SECOND, 6), _id(f), f"{f.host}: {f.text}") for f in facts if _on_axis(f))[
+        :40
+    ]
+    began, told = _moment(source.told, first), _moment(symptom, first)
+    chain = rp.Link(began.text, told.text, link.by or "time", (began.id, told.id))
+    events: dict[str, dict[str, str | int | float]] = {
+        name: {"kind": f.kind, "at": round((f.at_ns - first) / SECOND, 6), "host": f.host, "pid": int(f.number(sc.PROCESS_PID)), "text": f.text}
+        for name, f in known.items()
+    }  # fmt: skip
+    return rp.Report(
+        schema=rp.SCHEMA, id=hashlib.sha256(f"{trace_id} across".encode()).hexdigest()[:16], verdict="incident", summary=summary,
+        ended=datetime.fromtimestamp(facts[-1].at_ns / SECOND, UTC).isoformat(), execution=_execution(trace_id, symptom, facts),
+        symptoms=(told,), hypotheses=tuple(hypotheses), timeline=moments,
+        answers=rp.Answers(tuple(f"{h}: {', '.join(a) or 'addresses not told'}" for h, a in sorted(run.hosts.items())), (), {}, (chain,), "not asked across hosts"),
+        memory=(), crashes=(), normality=(), other_incidents=(), events=events,
+        completeness=rp.Completeness(tuple(_lost(facts)), (), 0), signature="", seen_before=0,
+    )  # fmt: skip
+
+
+def _hypothesis(
+    rank: int, cause: str, culprit: Culprit, score: float, summary: str, lines: tuple[rp.EvidenceLine, ...], rival: Source | None, by: Source | None
+) -> rp.Hypothesis:  # fmt: skip
+    fix = (CLASSES.get(cause) or NOT_VISIBLE).fix
+    ruled: tuple[rp.RuledOut, ...] = ()
+    if rival is not None and by is not None:
+        because = f"{rival.told.host} could see only its own side; the other side ended on {by.told.host} first"
+        ruled = (rp.RuledOut(rival.cause, because, (_id(by.told),)),)
+    evidence = tuple(dict.fromkeys(r for line in lines for r in line.refs))
+    return rp.Hypothesis(
+        rank,
+        cause,
+        culprit,
+        round(_confidence(score), 3),
+        round(score, 3),
+        summary,
+        evidence,
+        lines,
+        ruled,
+        rp.FixLine(fix.tag, fix.text),
+    )
+
+
+def _on_axis(told: Told) -> bool:
+    return told.kind not in (sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS, sc.EVENT_PIPELINE_INCIDENT_EVIDENCE)
+
+
+def _moment(told: Told, first_ns: int) -> rp.Moment:
+    return rp.Moment(round((told.at_ns - first_ns) / SECOND, 6), _id(told), f"{told.host}: {told.text}")
+
+
+def _execution(trace_id: str, symptom: Told, facts: list[Told]) -> rp.ExecutionLine:
+    end = next((f for f in facts if f.kind == sc.EVENT_PIPELINE_TASK_END and f.host == symptom.host), None)
+    told = end or symptom
+    outcome = told.word(sc.PIPELINE_TASK_RUN_RESULT) or ("failure" if told.severity >= Severity.ERROR else "unknown")
+    seconds = (facts[-1].at_ns - facts[0].at_ns) / SECOND
+    return rp.ExecutionLine(
+        told.word(sc.PIPELINE_SYSTEM_NAME), told.word(sc.PIPELINE_NAME), told.word(sc.PIPELINE_RUN_ID), told.word(sc.PIPELINE_TASK_NAME),
+        int(told.number(sc.PIPELINE_TASK_ATTEMPT)) or 1, outcome, told.word(sc.PIPELINE_TASK_RUN_REPORTED_RESULT) or None, round(seconds, 6), trace_id,
+    )  # fmt: skip
+
+
+def _lost(facts: Iterable[Told]) -> Iterator[dict[str, str | int]]:
+    for told in facts:
+        if told.kind == sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST:
+            yield {"kind": told.word(sc.PIPELINE_OBSERVER_EVENT_KIND), "reason": f"{told.word(sc.PIPELINE_OBSERVER_LOSS_REASON)} on {told.host}",
+                   "count": int(told.number(sc.PIPELINE_OBSERVER_EVENTS_LOST))}  # fmt: skip
