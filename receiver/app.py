@@ -28,8 +28,9 @@ from receiver.kernel.clock import (
     wall_offset_ns,
 )
 from receiver.kernel.decode import decode
+from receiver.kernel.pods import container_names
 from receiver.kernel.source import Batch, SourceConfig
-from receiver.model import CoreOptions, Host
+from receiver.model import ContainerName, CoreOptions, Host
 from receiver.recording import Header, Recorder
 from receiver.redact import Redactor
 from receiver.session import Session
@@ -100,6 +101,8 @@ class Observer:
         self._sample_seconds = 0.0
         self._said_blind = False
         self._wall_offset = wall_offset_ns()
+        self._container_folder = source.container_names
+        self._containers: tuple[ContainerName, ...] = ()
         recorder = Recorder(record_to, Header(WIRES, self.host, self._wall_offset)) if record_to else None
         self.session = Session(self.core, recorder)
         self._recorder = recorder
@@ -112,6 +115,7 @@ class Observer:
         self._started_ns = boottime_ns()
         self.session.wall_offset(self._wall_offset, self._started_ns)
         self.session.batch(self.source.existing(), boottime_ns())
+        self._name_containers()
         self._follow()
         for hook in self.source.coverage():
             if not hook.attached:
@@ -168,6 +172,7 @@ class Observer:
                 next_clock = now + CLOCK_SECONDS
                 self._check_clock()
                 self._check_canary()
+                self._name_containers()
             if now >= next_metrics:
                 next_metrics = now + self._metric_interval
                 self.export_metrics()
@@ -209,6 +214,12 @@ class Observer:
         if abs(offset - self._wall_offset) > SLEW_NS:
             self._wall_offset = offset
             self.session.wall_offset(offset, boottime_ns())
+
+    def _name_containers(self) -> None:
+        found = container_names(self._container_folder) if self._container_folder else ()
+        if found != self._containers:
+            self._containers = found
+            self.session.containers(found, boottime_ns())
 
     def _check_canary(self) -> None:
         if self.source.canary():

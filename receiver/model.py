@@ -107,6 +107,15 @@ class CoreOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value_length_limit: int = 0  # OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, characters; 0 is none
 
 
+class ContainerName(msgspec.Struct, frozen=True):
+    """What a container is called in its cluster, as its node's kubelet wrote it down."""
+
+    id: str
+    pod: str
+    namespace: str
+    container: str
+
+
 class Watch(msgspec.Struct, frozen=True):
     """A command that kwitness itself starts: its first fork is recognised by both pids."""
 

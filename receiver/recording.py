@@ -39,6 +39,7 @@ class FrameKind(IntEnum):
     LOSSES = 5  # JSON [[kind, reason, total], …]
     VANISHED = 6  # JSON [[tgid, start], …]
     FINISH = 7
+    CONTAINERS = 8  # JSON [ContainerName, …]
 
 
 class Header(msgspec.Struct, frozen=True):

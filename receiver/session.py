@@ -10,7 +10,7 @@ from receiver.core import Core
 from receiver.errors import DataError
 from receiver.events import ProcessKey
 from receiver.kernel.decode import split
-from receiver.model import Watch
+from receiver.model import ContainerName, Watch
 from receiver.recording import Frame, FrameKind, Recorder, Recording
 
 
@@ -47,6 +47,10 @@ class Session:
         self._note(FrameKind.VANISHED, now_ns, msgspec.json.encode([[k.tgid, k.start_boottime_ns] for k in gone]))
         self.core.vanished(gone, now_ns)
 
+    def containers(self, names: tuple[ContainerName, ...], now_ns: int) -> None:
+        self._note(FrameKind.CONTAINERS, now_ns, msgspec.json.encode(names))
+        self.core.blocks.name_containers(names)
+
     def finish(self, now_ns: int) -> None:
         self._note(FrameKind.FINISH, now_ns)
         self.core.finish(now_ns)
@@ -75,6 +79,8 @@ def replay_frame(session: Session, frame: Frame) -> None:
             case FrameKind.VANISHED:
                 pairs = msgspec.json.decode(frame.payload, type=list[tuple[int, int]])
                 session.vanished([ProcessKey(*pair) for pair in pairs], now)
+            case FrameKind.CONTAINERS:
+                session.containers(msgspec.json.decode(frame.payload, type=tuple[ContainerName, ...]), now)
             case FrameKind.FINISH:
                 session.finish(now)
             case _:

@@ -165,12 +165,21 @@ class ReportStore:
 
 
 def hand_over(folder: Path, uid: int, gid: int) -> None:
-    """Makes the directory, and gives it with all that is in it to the user that the service becomes. Raises ConfigError."""
+    """Makes the directory, and gives it with all that is in it to the user that the service becomes. Raises ConfigError.
+
+    Without CAP_CHOWN (a container) a new one is left to that user to make: its parent may be open to all, as an emptyDir is.
+    """
+    made = not folder.exists()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in (folder, *(folder.rglob("*") if folder.lstat().st_uid != uid else ())):
             if path.lstat().st_uid != uid:
                 os.chown(path, uid, gid, follow_symlinks=False)
+    except PermissionError as error:
+        if not made:
+            raise ConfigError(f"state.directory {folder}: {error.strerror}") from None
+        with contextlib.suppress(OSError):
+            folder.rmdir()
     except OSError as error:
         raise ConfigError(f"state.directory {folder}: {error.strerror}") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,8 @@ from receiver.attribution.rules import Rule
 from receiver.attribution.tree import Process
 from receiver.core import Core
 from receiver.events import Connection, ConnectionStage, FileChanged, FileOperation, OpenedFlag, ProcessKey
-from receiver.model import NOBODY, CoreOptions, Host
+from receiver.kernel.pods import container_names
+from receiver.model import NOBODY, ContainerName, CoreOptions, Host
 from receiver.signals import Span
 from tests.builders import HOST, MS, Story, airflow, attributes
 
@@ -430,6 +432,24 @@ def test_a_task_in_a_pod_has_the_pod_as_its_resource() -> None:
     assert (found[sc.K8S_POD_UID], found[sc.K8S_POD_NAME], found[sc.K8S_NAMESPACE_NAME], found[sc.CONTAINER_ID]) == (
         POD, "etl-0", "prod", ID,
     )  # fmt: skip
+
+
+def test_the_kubelets_links_name_what_no_path_names(tmp_path: Path) -> None:
+    for name in (f"etl-0_prod_load-{ID}.log", "not-one-of-them", f"UPPER_prod_x-{ID}.log", f"a_b-{ID}.log", f"p_n_c-{ID[:-1]}.log"):
+        (tmp_path / name).symlink_to("/nowhere")
+    names = container_names(str(tmp_path))
+    assert names == (ContainerName(ID, "etl-0", "prod", "load"),)
+    assert container_names(str(tmp_path / "absent")) == ()
+    story = Story()
+    for task, told in (("before", ()), ("after", names)):
+        story.core.blocks.name_containers(told)
+        key = story.fork(NOBODY)
+        story.exec(key, "python", environ=airflow(task), memory_cgroup=f"/kubepods/burstable/pod{POD}/{ID}")
+        story.exit(key)
+        story.tick(10)
+    found = [dict(story.span(f"task {task}").resource.items) for task in ("before", "after")]
+    wanted = (sc.CONTAINER_ID, sc.K8S_POD_NAME, sc.K8S_NAMESPACE_NAME, sc.K8S_CONTAINER_NAME)
+    assert [[f.get(name) for name in wanted] for f in found] == [[ID, None, None, None], [ID, "etl-0", "prod", "load"]]
 
 
 def test_ten_thousand_names_stay_two_thousand_series() -> None:

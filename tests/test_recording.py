@@ -125,5 +125,5 @@ def test_damage_never_raises_anything_but_data_errors(edits: list[tuple[int, int
 
 def test_frame_kinds_are_append_only() -> None:
     assert {k.name: k.value for k in FrameKind} == {
-        "BATCH": 1, "TICK": 2, "WALL_OFFSET": 3, "WATCH": 4, "LOSSES": 5, "VANISHED": 6, "FINISH": 7,
+        "BATCH": 1, "TICK": 2, "WALL_OFFSET": 3, "WATCH": 4, "LOSSES": 5, "VANISHED": 6, "FINISH": 7, "CONTAINERS": 8,
     }  # fmt: skip

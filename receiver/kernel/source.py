@@ -30,6 +30,7 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: Literal["auto", "ebpf", "netlink"] = "auto"  # auto: netlink where eBPF is refused
     door: Literal["auto", "fexit", "sys_exit"] = "auto"  # how system calls are seen; auto: the cheaper one that there is
     limits: KernelLimits = KernelLimits()
+    container_names: str = "/var/log/containers"  # the kubelet's links, for names of pods; nothing in it is opened
     environment: tuple[str, ...] = ()  # further variables that name work; what has one is watched from its exec on
 
 

@@ -9,7 +9,7 @@ from receiver import semconv as sc
 from receiver.attribution.containers import NOWHERE, Place, place_of
 from receiver.attribution.tree import Process
 from receiver.detect.deaths import Ending, signal_name
-from receiver.model import Host, Identity
+from receiver.model import ContainerName, Host, Identity
 from receiver.signals import Attributes, Block, Value
 from receiver.synthesis.ids import process_span_id
 from receiver.timeline.executions import Execution
@@ -30,6 +30,7 @@ class Blocks:
         self._limit = value_length_limit
         self._resource_attributes = resource_attributes
         self._resources: dict[tuple[str, Place], Block] = {}
+        self._containers: dict[str, ContainerName] = {}
         self.unattributed = Block(
             (
                 (sc.PIPELINE_SYSTEM_NAME, "unknown"),
@@ -39,6 +40,12 @@ class Blocks:
             )
         )
         self._second = (-1, "")  # the last second that was formatted
+
+    def name_containers(self, names: Iterable[ContainerName]) -> None:
+        """All that the node's kubelet knows now. A container that was told of without its name has it from now on."""
+        self._containers = {name.id: name for name in names}
+        for key in [k for k in self._resources if k[1].container_id in self._containers]:
+            del self._resources[key]
 
     def wall(self, boottime_ns: int) -> int:
         return boottime_ns + self.wall_offset_ns
@@ -66,14 +73,16 @@ class Blocks:
                 base[sc.HOST_ID] = self.host.id
             if self.host.addresses:
                 base[sc.HOST_IP] = self.host.addresses
+            known = self._containers.get(place.container_id)
             base |= {
                 name: value
                 for name, value in (
                     (sc.CONTAINER_ID, place.container_id),
                     (sc.CONTAINER_RUNTIME_NAME, place.runtime),
                     (sc.K8S_POD_UID, place.pod_uid),
-                    (sc.K8S_POD_NAME, place.pod_name),
-                    (sc.K8S_NAMESPACE_NAME, place.namespace),
+                    (sc.K8S_POD_NAME, known.pod if known is not None else place.pod_name),
+                    (sc.K8S_NAMESPACE_NAME, known.namespace if known is not None else place.namespace),
+                    (sc.K8S_CONTAINER_NAME, known.container if known is not None else ""),
                 )
                 if value
             }
