@@ -14,9 +14,13 @@ from __future__ import annotations
 
 
 class KwitnessError(Exception):
-    """Ends the command with `status` and one line on stderr."""
+    """Ends the command with `status` and one line on stderr. `topic` is what `kwitness check` knows a remedy for."""
 
     status = 70
+
+    def __init__(self, message: str, topic: str = "") -> None:
+        super().__init__(message)
+        self.topic = topic
 
 
 class UsageError(KwitnessError):

@@ -24,6 +24,7 @@ from receiver.export.settings import ExportSettings, from_environment
 from receiver.investigate.history import History
 from receiver.investigate.report import Report
 from receiver.kernel.clock import boottime_ns
+from receiver.kernel.remedies import remedy, surroundings
 from receiver.show import live_tree
 from receiver.state import State, hand_over, read_token
 from receiver.supervisor import Supervisor
@@ -133,7 +134,11 @@ def check(args: argparse.Namespace) -> int:
         finally:
             probes.close()
     except KwitnessError as error:
-        print(json.dumps({"status": "cannot run", "why": str(error)}) if args.json else f"cannot run: {error}")
+        advice = remedy(error.topic, surroundings())
+        if args.json:
+            print(json.dumps({"status": "cannot run", "why": str(error), "remedy": advice}))
+        else:
+            print(f"cannot run: {error}" + (f"\n  here: {advice}" if advice else ""))
         return 2
     missing = [hook for hook in coverage if not hook.attached]
     if args.json:

@@ -97,7 +97,9 @@ class Library:
         try:
             self._so = c.CDLL("libbpf.so.1", use_errno=True)
         except OSError:
-            raise UnavailableError("libbpf.so.1 is missing: install libbpf 1.x (Debian: apt-get install libbpf1)") from None
+            raise UnavailableError(
+                "libbpf.so.1 is missing: install libbpf 1.x (Debian: apt-get install libbpf1)", "libbpf"
+            ) from None
         self._libc = c.CDLL(None)
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(self._so, name)

@@ -164,14 +164,18 @@ def preflight() -> None:
     if not OBJECT.exists():
         raise UnavailableError(f"{OBJECT.name} is not built: run `make bpf` (needs clang and bpftool)")
     if not BTF.exists():
-        raise UnavailableError("this kernel has no BTF (/sys/kernel/btf/vmlinux): it must be built with CONFIG_DEBUG_INFO_BTF=y")
+        raise UnavailableError(
+            "this kernel has no BTF (/sys/kernel/btf/vmlinux): it must be built with CONFIG_DEBUG_INFO_BTF=y", "btf"
+        )
     if "[confidentiality]" in _read(LOCKDOWN):
         raise UnavailableError(
-            "kernel lockdown is in confidentiality mode, which forbids eBPF to read: boot with lockdown=integrity"
+            "kernel lockdown is in confidentiality mode, which forbids eBPF to read: boot with lockdown=integrity", "lockdown"
         )
     missing = missing_capabilities(_read(Path("/proc/self/status")))
     if missing:
-        raise PrivilegeError(f"{' and '.join(missing)} missing: run as root, or grant with `setpriv --ambient-caps +bpf,+perfmon`")
+        raise PrivilegeError(
+            f"{' and '.join(missing)} missing: run as root, or grant with `setpriv --ambient-caps +bpf,+perfmon`", "capabilities"
+        )
 
 
 def effective_capabilities(status: str) -> int:
@@ -256,7 +260,8 @@ class Probes:
                 probe.open_iterator("on_existing", None)
             except OSError as failure:
                 raise NamespaceError(
-                    f"this is not the host's pid namespace, and our own pid cannot be learnt ({failure.strerror}): use --pid=host"
+                    f"this is not the host's pid namespace, and our own pid cannot be learnt ({failure.strerror}): use --pid=host",
+                    "pid_namespace",
                 ) from failure
             for raw in split(probe.iterate("on_existing")):
                 event = decode(raw, Redactor("strip"))
@@ -265,7 +270,9 @@ class Probes:
                     os.getpid(),
                 ):
                     return event.process.tgid
-        raise NamespaceError("this is not the host's pid namespace, and our own process was not found from it: use --pid=host")
+        raise NamespaceError(
+            "this is not the host's pid namespace, and our own process was not found from it: use --pid=host", "pid_namespace"
+        )
 
     def _load(self, lifecycle_bytes: int, bulk_bytes: int) -> Object:
         """Loads all that the verifier accepts: a refused program is named in the log, switched off, and the rest tried again."""
@@ -288,13 +295,15 @@ class Probes:
                 self._note_refusal(failure)
                 continue
             return candidate
-        raise UnavailableError("the kernel refuses every program: " + "; ".join(self._refused.values()))
+        raise UnavailableError("the kernel refuses every program: " + "; ".join(self._refused.values()), "refused")
 
     def _note_refusal(self, failure: OSError) -> None:
         log = list(self.library.log)
         names = re.findall(r"prog '(\w+)': (?:failed|BPF program load failed|-- BEGIN)", "\n".join(log))
         if not names or names[-1] in self._refused:
-            raise UnavailableError(f"the kernel refuses the BPF object: {failure.strerror}; {log[-1] if log else 'no log'}")
+            raise UnavailableError(
+                f"the kernel refuses the BPF object: {failure.strerror}; {log[-1] if log else 'no log'}", "refused"
+            )
         detail = [line for line in log if line and not line.startswith(("libbpf:", "processed", "--"))]
         self._refused[names[-1]] = f"the verifier refuses it: {detail[-1] if detail else failure.strerror}"[:200]
         hook = next(h for h in HOOKS if h.program == names[-1])

@@ -54,8 +54,8 @@ class Teller:
         self.say(host, sc.EVENT_PIPELINE_INCIDENT_OPENED, at, pipeline__incident__id=number, pipeline__incident__cause=cause)
         self.say(
             host, sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS, at, f"{culprit} is to blame.", Severity.INFO,
-            pipeline__incident__id=number, pipeline__hypothesis__rank=1, pipeline__hypothesis__name=cause, pipeline__hypothesis__culprit=culprit,
-            pipeline__hypothesis__confidence=confidence, pipeline__hypothesis__score=score,
+            pipeline__incident__id=number, pipeline__hypothesis__rank=1, pipeline__hypothesis__name=cause,
+            pipeline__hypothesis__culprit=culprit, pipeline__hypothesis__confidence=confidence, pipeline__hypothesis__score=score,
         )  # fmt: skip
 
     def run(self) -> Run:
