@@ -182,6 +182,8 @@ class Lab:
         full += ["--report", str(report), *self.options]
         if self.history is not None:
             full += ["--history", str(self.history)]
+            if self.keep is not None and self.history.exists():
+                shutil.copy(self.history, self.keep.with_suffix(".history"))  # as it was before this run
         child = subprocess.Popen(
             [*full, "--", *self.inside, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})}, start_new_session=True,

@@ -23,6 +23,7 @@ from receiver.model import CoreOptions
 from receiver.recording import FrameKind, Recording
 from receiver.redact import Redactor
 from receiver.session import Session, replay_frame
+from receiver.state import HistoryStore
 from tests.incidents.lab import Result
 from tests.incidents.score import Score, brier, macro, score, upper_bound, wilson
 
@@ -41,7 +42,7 @@ def load(folder: Path) -> list[Result]:
     out = []
     for path in sorted(folder.glob("*.json")):
         result, recording = msgspec.json.decode(path.read_bytes(), type=Result), path.with_suffix(".kw")
-        out.append(msgspec.structs.replace(result, report=again(recording, ())) if recording.exists() else result)
+        out.append(msgspec.structs.replace(result, report=again(recording, (), history=True)) if recording.exists() else result)
     return out
 
 
@@ -107,9 +108,14 @@ ABLATIONS: dict[str, tuple[type[Event], ...]] = {
 }
 
 
-def again(recording: Path, without: tuple[type[Event], ...]) -> dict[str, Any]:
+def again(recording: Path, without: tuple[type[Event], ...], *, history: bool = False) -> dict[str, Any]:
     source = Recording(recording)
     core = Core(source.header.host, CoreOptions(only_commands=True))
+    earlier = recording.with_suffix(".history")
+    if history and earlier.exists():
+        store = HistoryStore(earlier)
+        core.history = store.load()
+        store.close()
     session, redactor, last = Session(core), Redactor("off"), 0
     core.set_wall_offset(source.header.wall_offset_ns)
     for frame in source:
