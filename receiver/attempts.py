@@ -242,7 +242,7 @@ class Attempts:
                 each.end_ns = max(each.end_ns, at_ns)
             self._unbooked[id(each)] = each
             if end is not None and self._speaks_for(process, each):
-                each.root_failed, each.error = end.failed, end.error
+                each.root_ended(process, failed=end.failed, error=end.error)
             each.holders.pop(process.key, None)
         for each in list(execution.chain()):
             over = (each.held and not each.holders) or (each.identity.source == "command" and process is each.root)

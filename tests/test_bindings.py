@@ -378,6 +378,32 @@ def test_rules_of_the_user_come_first() -> None:
     assert of(story, writer) == [("job", "cp")]
 
 
+def steps_of_one_task(*ends: tuple[str, bool]) -> Story:
+    """A script that nobody knows runs the commands of one task one after another: (its argument, whether it is OOM-killed)."""
+    story = with_rules(Rule("loader", "landing", task="transform", run="{LOADER_JOB}", environment="LOADER_JOB"))
+    script = story.spawn(NOBODY, "bash", "nightly.sh")
+    for date, killed in ends:
+        step = story.spawn(script, "python", "transform.py", date, environ=("LOADER_JOB=77",))
+        if killed:
+            story.oom(step)
+        story.exit(step, signal=9 if killed else 0, after_ms=400)
+    story.tick(10)
+    return story
+
+
+def test_a_task_of_several_commands_fails_with_any_of_them() -> None:
+    story = steps_of_one_task(("14", False), ("15", True), ("16", False))
+    task = story.span("task transform")
+    assert attributes(task)[sc.PIPELINE_TASK_RUN_RESULT] == "failure" and attributes(task)[sc.ERROR_TYPE] == "oom_killed"
+    (opened,) = story.events(sc.EVENT_PIPELINE_INCIDENT_OPENED)
+    assert attributes(opened)[sc.PIPELINE_INCIDENT_CAUSE] == "mem.cgroup_oom"
+
+
+def test_a_command_that_is_repeated_with_success_was_a_retry() -> None:
+    story = steps_of_one_task(("14", False), ("15", True), ("15", False))
+    assert attributes(story.span("task transform"))[sc.PIPELINE_TASK_RUN_RESULT] == "success"
+
+
 @pytest.mark.parametrize(
     ("rule", "problem"),
     [

@@ -221,7 +221,11 @@ class Case:
 
     @cached_property
     def root(self) -> Actor | None:
-        return self.actors.get(self.execution.root.key) or next(iter(self.actors.values()), None)
+        return (
+            self.actors.get(self.execution.speaker)
+            or self.actors.get(self.execution.root.key)
+            or next(iter(self.actors.values()), None)
+        )
 
     @cached_property
     def end_ns(self) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 REMEMBERED_ENDED = 4096  # attempts whose span is out: a late process of theirs must not open a second one
 KEPT_FINDINGS = 256
 KEPT_LINKS = 64  # tasks that one attempt read from
+KEPT_ROOTS = 64
 KEPT_PATHS = 256  # inputs, and outputs, that one attempt is told to have
 OPEN_LIMIT = 10_000  # attempts, and runs, at a time: an environment can name any number of them
 
@@ -77,7 +78,8 @@ class Execution:
         self.start_ns = start_ns
         self.end_ns = start_ns
         self.live = 0
-        self.root_failed = False  # what the last root process reported
+        self.root_failed = False  # what its root processes reported
+        self.lost_roots: dict[tuple[str, ...], tuple[ProcessKey, str]] = {}  # command line → who failed at it last, and of what
         self.error = ""
         self.masked = False
         self.failed_by = ""  # error.type of the child that shows the failure, where status 0 says nothing
@@ -101,6 +103,23 @@ class Execution:
         self.written: dict[int, Version] = {}
         self.paths_dropped = 0
         self.hang_told = False
+
+    def root_ended(self, process: Process, *, failed: bool, error: str) -> None:
+        """One of the processes that speak for it. Of several, begun one after another by somebody outside, each counts: one that
+        failed is made good by a success of the same command line, and by nothing else."""
+        if self.held:
+            self.root_failed, self.error = failed, error
+            return
+        self.lost_roots.pop(process.argv, None)
+        if failed and len(self.lost_roots) < KEPT_ROOTS:
+            self.lost_roots[process.argv] = (process.key, error)
+        self.root_failed = failed or bool(self.lost_roots)
+        self.error = error or next((e for _, e in reversed(self.lost_roots.values())), "")
+
+    @property
+    def speaker(self) -> ProcessKey:
+        """The root process whose end was the outcome: the last that failed for good, or the first of all."""
+        return next((key for key, _ in reversed(self.lost_roots.values())), self.root.key)
 
     def read(self, path: str) -> None:
         """A file that it read and did not write."""
