@@ -1,7 +1,7 @@
 """The privileged half: forked before the drop, it attaches and detaches what is needed only at times, and nothing else.
 
-It holds the loaded programs and CAP_BPF and CAP_PERFMON. It reads single bytes from one socket (attach, detach) and answers
-each with one; it parses nothing, opens nothing, and ends when the socket does.
+It holds the loaded programs and CAP_BPF and CAP_PERFMON (or the CAP_SYS_ADMIN that stands for both). It reads single bytes from
+one socket (attach, detach) and answers each with one; it parses nothing, opens nothing, and ends when the socket does.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 
-from receiver.kernel.privileges import keep_two_capabilities
+from receiver.kernel.privileges import keep_what_attaches
 from receiver.kernel.probes import Probes
 
 _ON, _OFF, _DONE, _FAILED = b"A", b"D", b"+", b"-"
@@ -51,7 +51,7 @@ def _serve(commands: socket.socket, probes: Probes) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C is the parent's to handle; the socket ends us
         probes.library.rename_self(b"kwitness-attach")
-        keep_two_capabilities()
+        keep_what_attaches()
         while command := commands.recv(1):
             if command == _ON:
                 probes.attach_calls()

@@ -10,7 +10,7 @@ from receiver.errors import ConfigError, PrivilegeError
 
 _PR_SET_NO_NEW_PRIVS, _PR_SET_DUMPABLE, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 38, 4, 47, 4  # prctl(2)
 _PR_SET_KEEPCAPS = 8
-_CAP_PERFMON, _CAP_BPF = 38, 39
+_CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
 _CAPABILITY_VERSION_3 = 0x20080522  # capset(2)
 
 
@@ -22,9 +22,13 @@ class _Data(c.Structure):
     _fields_ = [("effective", c.c_uint32), ("permitted", c.c_uint32), ("inheritable", c.c_uint32)]
 
 
-def keep_two_capabilities() -> None:
-    """Loses all but CAP_BPF and CAP_PERFMON, for good. Best effort on the user id: without root it stays what it is."""
+def keep_what_attaches() -> None:
+    """Loses all but CAP_BPF and CAP_PERFMON, for good; where a container engine cannot give these, all but the CAP_SYS_ADMIN that
+    stands for both. Best effort on the user id: without root it stays what it is."""
     libc = c.CDLL(None, use_errno=True)
+    held = (_Data * 2)()
+    libc.capget(c.byref(_Header(_CAPABILITY_VERSION_3, 0)), held)
+    both = 1 << (_CAP_PERFMON - 32) | 1 << (_CAP_BPF - 32)
     if os.geteuid() == 0:
         libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
         nobody = pwd.getpwnam("nobody")
@@ -32,8 +36,10 @@ def keep_two_capabilities() -> None:
         os.setresgid(nobody.pw_gid, nobody.pw_gid, nobody.pw_gid)
         os.setresuid(nobody.pw_uid, nobody.pw_uid, nobody.pw_uid)
     two = (_Data * 2)()
-    high = 1 << (_CAP_PERFMON - 32) | 1 << (_CAP_BPF - 32)
-    two[1].effective = two[1].permitted = high
+    if held[1].permitted & both == both:
+        two[1].effective = two[1].permitted = both
+    else:
+        two[0].effective = two[0].permitted = held[0].permitted & 1 << _CAP_SYS_ADMIN
     libc.capset(c.byref(_Header(_CAPABILITY_VERSION_3, 0)), two)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from receiver.kernel.source import LiveSource, SourceConfig
 from tests.live.conftest import DOOR, Watched, Witness
 
 pytestmark = pytest.mark.live
+ROOT = Path(__file__).parent.parent.parent
 OPEN = "import os, sys; os.close(os.open(sys.argv[1], 65))"
 
 
@@ -82,3 +84,19 @@ def test_either_door_or_the_other_but_never_half(live: None, door: str) -> None:
     assert told[0].startswith("fexit/" if probes.door == "fexit" else "tp_btf/sys_exit")
     assert door == "fexit" or probes.door == "sys_exit"
     probes.close()
+
+
+def test_where_an_engine_gives_sys_admin_instead_the_helper_keeps_that(live: None) -> None:
+    """Docker of Debian 12 has not heard of CAP_BPF: its containers get what stands for it."""
+    code = """
+from pathlib import Path
+from receiver.kernel.source import LiveSource, SourceConfig
+source = LiveSource(SourceConfig(), drops=True)
+source.watch([])
+status = Path(f"/proc/{source._helper.pid}/status").read_text()
+print(source.following, [line for line in status.splitlines() if line.startswith(("CapEff", "Uid"))])
+source.close()
+"""
+    few = ["setpriv", "--bounding-set=-all,+sys_admin,+setuid,+setgid", "--inh-caps=-all"]
+    done = subprocess.run([*few, sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stdout == f"True ['Uid:\\t65534\\t65534\\t65534\\t65534', 'CapEff:\\t{1 << 21:016x}']\n", done.stdout + done.stderr
