@@ -134,7 +134,9 @@ def log_record(record: LogRecord) -> bytes:
         parts.append(block.wire.get("log") or _block(block, 6, "log"))
     parts.append(key_values(record.attributes, 6))
     if record.trace_id:
-        parts += (b"\x45\x01\x00\x00\x00\x4a\x10", record.trace_id, b"\x52\x08", record.span_id)
+        parts += (b"\x45\x01\x00\x00\x00\x4a\x10", record.trace_id)
+    if record.span_id:
+        parts += (b"\x52\x08", record.span_id)
     name = record.event_name.encode()
     parts += (b"\x59", _FIXED64(record.observed_ns), b"\x62", varint(len(name)), name)
     return b"".join(parts)

@@ -47,18 +47,20 @@ def pairs(attributes: object) -> list[tuple[str, Value]]:
     return [(a.key, python(a.value)) for a in attributes]  # type: ignore[attr-defined]
 
 
-@given(ITEMS, ITEMS, TIMES, TIMES, st.sampled_from(Severity), TEXT, TEXT, st.booleans())
+IDS = ((b"\x01" * 16, b"\x02" * 8), (b"\x01" * 16, b""), (b"", b""))  # of a span, of a run as a whole, of none
+
+
+@given(ITEMS, ITEMS, TIMES, TIMES, st.sampled_from(Severity), TEXT, TEXT, st.sampled_from(IDS))
 def test_log_records(
-    shared: Attributes, own: Attributes, at: int, seen: int, severity: Severity, name: str, body: str, traced: bool
+    shared: Attributes, own: Attributes, at: int, seen: int, severity: Severity, name: str, body: str, ids: tuple[bytes, bytes]
 ) -> None:
-    ids = (b"\x01" * 16, b"\x02" * 8) if traced else (b"", b"")
     record = LogRecord(EMPTY, at, seen, severity, name, body, *ids, (Block(shared),), own)
     for _ in range(2):  # the second time from the block's kept bytes
         message = LogMessage.FromString(encode.log_record(record))
         assert (message.time_unix_nano, message.observed_time_unix_nano) == (at, seen)
         assert (int(message.severity_number), message.severity_text) == (int(severity), severity.name)
         assert (message.event_name, message.body.string_value) == (name, body)
-        assert (message.trace_id, message.span_id, message.flags) == (*ids, 1 if traced else 0)
+        assert (message.trace_id, message.span_id, message.flags) == (*ids, 1 if ids[0] else 0)
         assert pairs(message.attributes) == [*shared, *own]
 
 
