@@ -6,12 +6,16 @@ BIN := $(VENV)/bin
 OBJECT := receiver/kernel/kwitness.bpf.o
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-frameworks test-kernels bench bench-incidents lint format wheel collector clean
+.PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-stack test-frameworks test-kernels bench bench-incidents lint format \
+	wheel collector up down demo-stack clean
 
 help:
 	@echo "make demo      a small real pipeline under kwitness: what its log says, what the kernel saw (root)"
 	@echo "make test      all tests; what cannot run here is skipped with its reason"
 	@echo "make lint      formatters, linters, types, import layers, generated files"
+	@echo "make up        the stack of docker-compose.yml beside your pipelines: kwitness, Collector, Jaeger, Loki, Prometheus, Grafana; make down"
+	@echo "make demo-stack  the same, and a pipeline that runs well and badly again and again"
+	@echo "make test-stack  docker-compose.yml as it is with the real servers, built here (root, dockerd, Go; the first time half an hour)"
 	@echo "make test-kernels  the live tests on Debian's 6.1 and 6.12 in qemu, through both doors (root, apt)"
 	@echo "make test-frameworks  Airflow, Spark, dbt and others for real, compared with their own records; writes docs/mapping.md"
 	@echo "make bench-incidents  breaks some 400 real runs on purpose and scores the reports; writes docs/accuracy.md (root, half an hour)"
@@ -35,6 +39,7 @@ generate: setup
 	@$(MAKE) --no-print-directory -s -C bpf generate PYTHON=$(CURDIR)/$(BIN)/python
 	@$(BIN)/python semconv/generate.py
 	@PYTHONPATH=$(CURDIR) $(BIN)/python tools/generate_docs.py
+	@$(BIN)/python tools/dashboards.py
 	@$(BIN)/ruff format -q receiver/events.py receiver/semconv.py
 
 demo: setup
@@ -43,16 +48,24 @@ demo: setup
 
 test: setup
 	@$(MAKE) --no-print-directory -s collector || echo "make test: no Collector could be built, the e2e tests will be skipped"
-	$(PYTEST) -m "not bench and not frameworks"
+	$(PYTEST) -m "not bench and not frameworks and not stack"
 
 test-unit: setup
-	$(PYTEST) -m "not bench and not frameworks and not live and not e2e"
+	$(PYTEST) -m "not bench and not frameworks and not stack and not live and not e2e"
 
 test-live: setup
 	KWITNESS_TEST_REQUIRE=live $(PYTEST) -m live
 
 test-e2e: setup collector
 	KWITNESS_TEST_REQUIRE=live,e2e $(PYTEST) -m e2e
+
+test-stack: setup
+	@tools/need.sh root btf go
+	@tools/stack.sh
+	KWITNESS_TEST_REQUIRE=live,e2e,stack $(PYTEST) -m stack
+
+up down demo-stack:
+	@tools/compose.sh $@
 
 test-frameworks: setup collector
 	@tools/need.sh root btf
