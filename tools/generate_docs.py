@@ -1,13 +1,25 @@
-"""Writes what is made from types: docs/report.schema.json and docs/causes.md. `make generate` runs it; `make lint` compares."""
+"""Writes what is made from types and from the parser: docs/{report.schema.json,causes.md,configuration.md}, the man page and the
+shells' completions. `make generate` runs it; `make lint` compares."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+import shtab
+from argparse_manpage.manpage import Manpage
+
+from receiver.__main__ import parser
+from receiver.config import ServeConfig
 from receiver.investigate.classes import CLASSES
 from receiver.investigate.report import json_schema
+from tools.configuration_text import KEYS
 
+HERE = Path(__file__).parent
 DOCS = Path(__file__).parent.parent / "docs"
 
 
@@ -23,7 +35,52 @@ def causes() -> str:
     return "\n".join(lines) + "\n"
 
 
+def settings(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every key of kwitness.toml with its default; `[[rule]]` has a section of its own."""
+    for name in type(value).__struct_fields__:  # type: ignore[attr-defined]
+        found = getattr(value, name)
+        if isinstance(found, msgspec.Struct):
+            yield from settings(found, f"{prefix}{name}.")
+        elif prefix or name != "rule":
+            yield prefix + name, found
+
+
+def default(value: object) -> str:
+    if value == "" or value == ():
+        return ""
+    if isinstance(value, tuple):
+        return f"{len(value)} entries"
+    return f"`{json.dumps(value)}`"
+
+
+def configuration() -> str:
+    found = dict(settings(ServeConfig()))
+    if differ := found.keys() ^ KEYS.keys():
+        raise SystemExit(f"tools/configuration_text.py: {', '.join(sorted(differ))}")
+    rows = [f"| `{key}` | {default(value)} | {KEYS[key]} |" for key, value in found.items()]
+    table = "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
+    return (HERE / "configuration.in.md").read_text().replace("{table}", table)
+
+
+def manual() -> str:
+    top = parser()
+    top.man_short_description = "the kernel's witness statement for data pipelines"  # type: ignore[attr-defined]
+    return re.sub(
+        r"^\.TH .*$",
+        '.TH KWITNESS "1" "" "kwitness" "User Commands"',
+        str(Manpage(top, format="single-commands-section")),
+        flags=re.MULTILINE,
+    )
+
+
 def main() -> None:
+    os.environ["COLUMNS"] = "100"
+    share = HERE.parent / "deploy/share"
+    share.mkdir(exist_ok=True)
+    (DOCS / "configuration.md").write_text(configuration())
+    (share / "kwitness.1").write_text(manual())
+    for shell in ("bash", "zsh"):
+        (share / f"completion.{shell}").write_text(shtab.complete(parser(), shell))
     (DOCS / "causes.md").write_text(causes())
     (DOCS / "report.schema.json").write_text(json.dumps(json_schema(), indent=1, sort_keys=True) + "\n")
 
