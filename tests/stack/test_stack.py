@@ -1,0 +1,187 @@
+"""docker-compose.yml as it is, with the real Collector, Jaeger, Loki and Prometheus: what they hold after the demo."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.stack.conftest import PROJECT, Stack, docker, eventually
+from tests.stack.images import ROOT
+from tools.dashboards import DASHBOARDS
+
+pytestmark = pytest.mark.stack
+OOM = '{service_name="demo"} | event_name="process.oom_killed"'
+OOM_BY_TASK = '{service_name=~".+"} | event_name="process.oom_killed" | pipeline_task_name="transform"'  # stands in README
+LABELS = {"service_name", "service_namespace", "deployment_environment_name", "k8s_namespace_name"}
+
+
+def tags(span: dict[str, Any]) -> dict[str, Any]:
+    return {t["key"]: t["value"] for t in span["tags"]}
+
+
+def broken_run(stack: Stack) -> dict[str, Any] | None:
+    """A trace of a run in which a date was too large, once the run is over."""
+    for trace in stack.traces("demo"):
+        names = [s["operationName"] for s in trace["spans"]]
+        events = [f["value"] for s in trace["spans"] for e in s["logs"] for f in e["fields"] if f["key"] == "event"]
+        if "run nightly_export" in names and "process.oom_killed" in events:
+            return trace
+    return None
+
+
+def test_jaeger_shows_run_task_and_process(stack: Stack) -> None:
+    trace = eventually(lambda: broken_run(stack), 240, "the trace of a broken run")
+    spans = {s["spanID"]: s for s in trace["spans"]}
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for span in trace["spans"]:
+        by_name.setdefault(span["operationName"], []).append(span)
+    (run,) = by_name["run nightly_export"]
+    tasks = [s for name in ("task extract", "task transform", "task export") for s in by_name[name]]
+    for task in tasks:
+        assert task["references"][0]["spanID"] == run["spanID"]
+        assert run["startTime"] <= task["startTime"] and 0 < task["duration"] <= run["duration"] + 2_000_000
+    killed = [s for s in trace["spans"] if tags(s).get("process.oom_killed") and not s["operationName"].startswith(("task", "run"))]
+    (victim,) = killed
+    assert spans[victim["references"][0]["spanID"]]["operationName"] == "task transform"
+    assert (
+        victim["operationName"].startswith("python") and tags(victim)["process.exit.code"] == 137 and tags(victim)["error"] is True
+    )
+    named = {f["value"] for e in victim["logs"] for f in e["fields"] if f["key"] == "event"}
+    assert "process.oom_killed" in named
+    links = [r for s in tasks for r in s["references"][1:]]
+    assert links  # transform reads what extract wrote: a link between the two
+    assert tags(run)["pipeline.run.result"] == "failure"
+
+
+def test_loki_finds_the_kill_by_the_name_of_its_task(stack: Stack) -> None:
+    (line, *_) = eventually(lambda: stack.logs(OOM_BY_TASK), 240, "the record of the kill")
+    assert line["service_name"] == "demo" and line["pipeline_name"] == "nightly_export" and line["severity_text"] == "FATAL"
+    assert re.fullmatch(r"[0-9a-f]{32}", line["trace_id"]) and line["process_oom_scope"] == "cgroup"
+    assert int(line["process_oom_memory_limit"]) == 64 << 20
+    assert "OOM killer killed python" in line["line"]
+    labels = set(stack.get("http://127.0.0.1:3100/loki/api/v1/labels", since="3h")["data"])
+    assert labels - {"__stream_shard__"} <= LABELS
+    assert stack.get(f"http://127.0.0.1:16686/api/traces/{line['trace_id']}")["data"]  # the log's trace is there
+
+
+def test_an_incident_is_told_to_everybody(stack: Stack) -> None:
+    (line, *_) = eventually(
+        lambda: stack.logs('{service_name="demo"} | event_name="pipeline.incident.opened" | pipeline_incident_cause=~"mem.*"'),
+        240,
+        "the incident",
+    )
+    listed = stack.get("http://127.0.0.1:9464/incidents", stack.token())["incidents"]
+    assert line["pipeline_incident_id"] in {i["id"] for i in listed}
+    page = str(stack.get(f"http://127.0.0.1:9464/incidents/{line['pipeline_incident_id']}", stack.token(), form="page"))
+    assert "<svg" in page and line["pipeline_incident_cause"] in page
+    said = stack.compose("exec", "-T", "-u", "nobody", "kwitness", "kwitness", "incidents", "-c", "/etc/kwitness/kwitness.toml")
+    assert line["pipeline_incident_id"] in said
+
+
+def settled(stack: Stack) -> None:
+    """The demo stands still, and everything that was said has arrived."""
+    stack.compose("stop", "demo")
+    eventually(lambda: stack.own("otel_sdk_processor_log_queue_size") == 0, 60, "an empty queue")
+
+
+def killed_again(stack: Stack, absent: str) -> None:
+    before = stack.own("pipeline_task_oom_kills_total")
+    eventually(lambda: stack.own("pipeline_task_oom_kills_total") > before, 120, f"a kill while {absent} was away")
+
+
+def counts(stack: Stack) -> dict[str, tuple[float, float, float]]:
+    """By fact: kwitness's own counter, Prometheus's, and the records in Loki."""
+    out = {}
+    for metric, event in (
+        ("pipeline_task_oom_kills_total", "process.oom_killed"),
+        ("pipeline_file_partial_writes_total", "file.partial_write"),
+    ):
+        records = {line["log_record_uid"] for line in stack.logs(f'{{service_name="demo"}} | event_name="{event}"')}
+        own = stack.own(metric, 'pipeline_system_name="demo"')
+        out[event] = (own, stack.total(f'{metric}{{pipeline_system_name="demo"}}'), float(len(records)))
+    return out
+
+
+def test_a_restart_of_each_server_loses_nothing(stack: Stack) -> None:
+    """While the demo goes on; then what kwitness counted, Prometheus's counters and Loki's records are the same numbers."""
+    for server in ("loki", "jaeger", "prometheus", "otel-collector"):
+        stack.compose("stop", server)
+        killed_again(stack, server)
+        stack.compose("start", server)
+    settled(stack)
+    try:
+        eventually(lambda: all(a == b == c for a, b, c in counts(stack).values()), 180, "the same numbers everywhere")
+    except AssertionError:
+        raise AssertionError(counts(stack)) from None
+    assert all(a > 0 for a, _, _ in counts(stack).values())
+    runs = {line["trace_id"] for line in stack.logs('{service_name="demo"} | event_name="pipeline.run.end"')}
+    held = {t["traceID"] for t in stack.traces("demo", 1000)}
+    assert runs and not runs - held, f"{len(runs - held)} of {len(runs)} runs have no trace in Jaeger"
+    assert stack.own("pipeline_observer_events_lost_total") == 0
+    stack.compose("start", "demo")
+
+
+# what a demo without a network, without losses and without a hang leaves empty
+_QUIET = {
+    "Network", "Connections", "Hangs and waits", "Lost", "Holes", "Calls that failed", "Dropped from full queues and tables",
+    "The Collector's queues", "Killed by somebody", "Reported against observed", "Reported success, and were none",
+}  # fmt: skip
+
+
+def filled(query: str) -> str:
+    for name, value in (("$pipeline", ".*"), ("$task", ".*"), ("$__range", "2h"), ("$__rate_interval", "10m")):
+        query = query.replace(name, value)
+    return query
+
+
+@pytest.mark.parametrize(("board", "title"), [(b, p.title) for b, (_, _, panels) in DASHBOARDS.items() for p in panels])
+def test_every_panel_asks_what_the_servers_understand(stack: Stack, board: str, title: str) -> None:
+    panel = next(p for p in DASHBOARDS[board][2] if p.title == title)
+
+    def asked() -> bool:
+        found = [
+            stack.logs(filled(q))
+            if panel.kind == "logs"
+            else loki(stack, q)
+            if panel.source["type"] == "loki"
+            else stack.metric(filled(q))
+            for q, _ in panel.queries
+        ]
+        return any(found) or title in _QUIET
+
+    eventually(asked, 150, title)
+
+
+def loki(stack: Stack, query: str) -> Any:
+    """A metric query of Loki, at this moment."""
+    return stack.get("http://127.0.0.1:3100/loki/api/v1/query", query=filled(query))["data"]["result"]
+
+
+def test_every_alert_asks_what_the_servers_understand(stack: Stack) -> None:
+    file = yaml.safe_load((ROOT / "deploy/grafana/provisioning/alerting/kwitness.yaml").read_text())
+    fired = set()
+    for rule in file["groups"][0]["rules"]:
+        (data,) = rule["data"]
+        query = data["model"]["expr"].replace("[5m]", "[2h]")
+        found = loki(stack, query) if data["datasourceUid"] == "loki" else stack.metric(query)
+        fired |= {rule["uid"]} if found else set()
+    assert fired >= {"kwitness-oom", "kwitness-partial-write"} and "kwitness-losses" not in fired and "kwitness-silent" not in fired
+
+
+def test_it_stays_within_what_it_was_given(stack: Stack) -> None:
+    """No capability is left, nothing can be written, nobody is root."""
+    container = stack.compose("ps", "-q", "kwitness").strip()
+    pid = int(docker("inspect", "-f", "{{.State.Pid}}", container))
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    assert status["CapEff"] == status["CapPrm"] == "0" * 16 and status["Uid"].split()[0] == "65534" and status["NoNewPrivs"] == "1"
+    assert int(json.loads(docker("inspect", container))[0]["HostConfig"]["Memory"]) == 512 << 20
+    assert PROJECT in docker("inspect", "-f", "{{.Name}}", container)
+    for _ in range(3):
+        assert stack.get("http://127.0.0.1:9464/readyz") == "ready\n"
+        time.sleep(1)
