@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--json", action="store_true")
     add.add_argument("--otlp-json", metavar="FILE", help="write OTLP/JSON lines")
     add.add_argument("--report", metavar="FILE", help="write a report for each execution as a line of JSON")
+    add.add_argument("--page", metavar="FILE", help="write the last report as one plain HTML page")
     add.add_argument("--details", action="store_true", help="print all of the reports, not their first screens")
     add.add_argument("--history", metavar="FILE", help="earlier runs: what is usual; these runs are added")
 

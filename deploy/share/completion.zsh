@@ -87,6 +87,7 @@ _shtab_kwitness_replay_options=(
   "--json[json]"
   "--otlp-json[write OTLP\/JSON lines]:FILE:"
   "--report[write a report for each execution as a line of JSON]:FILE:"
+  "--page[write the last report as one plain HTML page]:FILE:"
   "--details[print all of the reports, not their first screens]"
   "--history[earlier runs\: what is usual\; these runs are added]:FILE:"
   ":file:"

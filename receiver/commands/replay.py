@@ -20,7 +20,7 @@ from receiver.kernel.decode import decode, split
 from receiver.recording import FrameKind, Recording
 from receiver.redact import Redactor
 from receiver.session import Session, replay
-from receiver.show import Views, as_json, details, screen, summary
+from receiver.show import Views, as_json, details, page, screen, summary
 from receiver.state import HistoryStore
 from receiver.timeline.executions import Execution
 
@@ -72,6 +72,9 @@ def _report(args: argparse.Namespace, core: Core) -> None:
     if args.report:
         with open_output(args.report) as output:
             output.writelines(to_json(report) + b"\n" for report in reports)
+    if args.page and reports:
+        with open_output(args.page) as output:
+            output.write(page(reports[-1]).encode())
     if not args.json:
         colour = colour_wanted(sys.stdout.isatty())
         for report in reports:

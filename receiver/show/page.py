@@ -65,20 +65,21 @@ def _axis(report: Report) -> str:
     first, last = moments[0].at, max(moments[-1].at, moments[0].at + 0.001)
     rows = []
     for number, moment in enumerate(moments):
-        x = 8 + (moment.at - first) / (last - first) * 220
+        x = 8 + (moment.at - first) / (last - first) * 120
         y = 14 + number * _ROW
         rows.append(
-            f'<line x1="8" y1="{y}" x2="228" y2="{y}" stroke="#ddd"/><circle cx="{x:.1f}" cy="{y}" r="4" fill="#c0262d"/>'
-            f'<text x="240" y="{y + 4}">{moment.at:.2f} s  {escape(moment.text[:110])}</text>'
+            f'<line x1="8" y1="{y}" x2="128" y2="{y}" stroke="#ddd"/><circle cx="{x:.1f}" cy="{y}" r="4" fill="#c0262d"/>'
+            f'<text x="140" y="{y + 4}">{moment.at:.2f} s  {escape(moment.text[:120])}</text>'
         )
     height = 20 + len(moments) * _ROW
     return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="time axis">{"".join(rows)}</svg>'
 
 
 def _curves(curves: tuple[CurveLine, ...]) -> str:
-    shown = [c for c in curves if c.points][: len(_COLOURS)]
-    if not shown:
-        return "<p>not looked at often enough</p>"
+    shown = [c for c in curves if len(c.points) > 1][: len(_COLOURS)]
+    if not shown:  # it did not live for long enough to be looked at twice
+        once = ", ".join(f"{c.name} ({c.pid}) held {mib(c.points[-1][1])}" for c in curves if c.points)
+        return f"<p>{escape(once) or 'not looked at'}</p>"
     limit = max(c.limit_bytes for c in shown)
     top = max(limit, max(v for c in shown for _, v in c.points), 1)
     first, last = min(c.points[0][0] for c in shown), max(c.points[-1][0] for c in shown)
@@ -101,7 +102,7 @@ def _curves(curves: tuple[CurveLine, ...]) -> str:
         lines.append(
             f'<line x1="8" y1="{y(limit):.1f}" x2="{_WIDTH - 190}" y2="{y(limit):.1f}" stroke="#c0262d" stroke-dasharray="4 3"/>'
         )
-        lines.append(f'<text x="10" y="{y(limit) - 3:.1f}">limit {mib(limit)}</text>')
+        lines.append(f'<text x="10" y="{y(limit) + 12:.1f}">limit {mib(limit)}</text>')
     return f'<svg viewBox="0 0 {_WIDTH} {_CURVE_HEIGHT + 10}" role="img" aria-label="memory over time">{"".join(lines)}</svg>'
 
 
