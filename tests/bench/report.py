@@ -49,6 +49,13 @@ def write(path: Path, results: Results, machine: str) -> None:
             f"{r['reporting']['report_seconds']:.2f} s",
             "≤ 1 s",
         ),
+        (
+            "insights instance: event records a second, by gRPC, a core of its own",
+            f"{r['insights_service']['records_per_second']:.0f}",
+            "",
+        ),
+        ("of it CPU per record", f"{r['insights_service']['us_of_cpu_per_record']:.1f} µs", ""),
+        ("a conclusion across two hosts", f"{r['insights']['us_per_conclusion']:.0f} µs", ""),
         ("log record of 15 attributes, 10 shared", f"{r['encoding']['ours_us']:.1f} µs", "≤ 8 µs"),
         (
             "the same through the generated protobuf classes",
