@@ -1,0 +1,63 @@
+"""What is published: a wheel that needs no compiler, a source archive that makes it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-d", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_the_wheel_holds_all_that_runs(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"receiver/kernel/kwitness.bpf.o", "receiver/__main__.py", "receiver/insights/across.py"} <= names
+    for shared in ("man/man1/kwitness.1", "bash-completion/completions/kwitness", "zsh/site-functions/_kwitness"):
+        assert any(n.endswith(f".data/data/share/{shared}") for n in names), shared
+    assert not [n for n in names if n.startswith(("tests/", "tools/", "semconv/")) or n.endswith((".c", ".h"))]
+
+
+def test_it_runs_from_where_it_is_installed(built: Path, tmp_path: Path) -> None:
+    """Without the tree, without a compiler: `replay` needs neither privileges nor libbpf."""
+    (wheel,) = built.glob("*.whl")
+    place = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(place), str(wheel)]
+    subprocess.run(install, check=True)
+    packages = next(p for p in sys.path if p.endswith("site-packages"))
+    recording = ROOT / "tests/scenarios/incidents/a_check_reads_what_dbt_left-0.kw"
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "receiver", "replay", str(recording)], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{place}:{packages}"},
+    )  # fmt: skip
+    assert done.returncode == 0 and "fs.truncated" in done.stdout, done.stderr
+    where = "import receiver; print(receiver.__file__)"
+    env = {"PYTHONPATH": f"{place}:{packages}"}
+    found = subprocess.run([sys.executable, "-P", "-c", where], cwd=tmp_path, capture_output=True, text=True, check=True, env=env)
+    assert found.stdout.startswith(str(place))
+
+
+def test_the_source_archive_makes_it(built: Path) -> None:
+    (archive,) = built.glob("*.tar.gz")
+    names = {n.partition("/")[2] for n in tarfile.open(archive).getnames()}  # noqa: SIM115
+    assert {
+        "bpf/process.bpf.c",
+        "bpf/events.h",
+        "receiver/__init__.py",
+        "pyproject.toml",
+        "README.md",
+        "deploy/share/kwitness.1",
+    } <= names
