@@ -39,13 +39,11 @@ def test_it_runs_from_where_it_is_installed(built: Path, tmp_path: Path) -> None
     subprocess.run(install, check=True)
     packages = next(p for p in sys.path if p.endswith("site-packages"))
     recording = ROOT / "tests/scenarios/incidents/a_check_reads_what_dbt_left-0.kw"
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "receiver", "replay", str(recording)], cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{place}:{packages}"},
-    )  # fmt: skip
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{place}:{packages}"}
+    command = [sys.executable, "-P", "-m", "receiver", "replay", str(recording)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0 and "fs.truncated" in done.stdout, done.stderr
     where = "import receiver; print(receiver.__file__)"
-    env = {"PYTHONPATH": f"{place}:{packages}"}
     found = subprocess.run([sys.executable, "-P", "-c", where], cwd=tmp_path, capture_output=True, text=True, check=True, env=env)
     assert found.stdout.startswith(str(place))
 
