@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.core import Core
-from receiver.events import Exit, FileFlag, FileReason, OomScope, ProcessKey, encode
+from receiver.events import Exit, FileFlag, FileReason, Fork, OomScope, ProcessKey, encode
 from receiver.model import NOBODY, CoreOptions
 from receiver.signals import Severity, SpanKind
 from tests.builders import HOST, MS, SELF, WALL_OFFSET_NS, Story, airflow, attributes
@@ -674,3 +674,16 @@ def test_garbage_in_a_batch_is_counted_and_the_rest_goes_on(garbage: list[bytes]
     core.feed([*garbage, good], 6 * MS)
     assert core.counts["exit"] >= 1
     assert core.decode_errors.total() + core.counts.total() == len(garbage) + 1
+
+
+def test_a_child_whose_files_are_heard_of_before_its_fork_has_its_name() -> None:
+    """Two rings are read one after the other: what happens between belongs to a process that the first has not told of yet."""
+    story = Story()
+    root = story.command("bash", "x")
+    child = ProcessKey(4242, story.now)
+    story.opens(child, "/data/x", os.O_WRONLY)
+    story.say(Fork, process=child, parent=root, real_parent=NOBODY, cgroup_id=1, uid=1000, pid_namespace_pid=4242, comm="python3")
+    story.exit(child, 3)
+    story.exit(root)
+    (span,) = [s for s in story.spans if attributes(s).get("process.pid") == 4242]
+    assert (span.name, attributes(span)["process.user.id"]) == ("python3", 1000)

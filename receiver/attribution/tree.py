@@ -210,8 +210,10 @@ class ProcessTree:
         parent = self._processes.get(event.parent)
         if known is None:
             known = self._add(Process(event.process, parent, event.comm, event.uid))
-        elif parent is not None:
-            known.parent, known.context = parent, known.context or parent.context
+        else:
+            if parent is not None:
+                known.parent, known.context = parent, known.context or parent.context
+            known.comm, known.uid, known.block = known.comm or event.comm, event.uid, None
         known.stub = False
         known.parent_pid = event.parent.tgid
         known.cgroup_id = event.cgroup_id
