@@ -70,6 +70,20 @@ def test_loki_finds_the_kill_by_the_name_of_its_task(stack: Stack) -> None:
     assert stack.get(f"http://127.0.0.1:16686/api/traces/{line['trace_id']}")["data"]  # the log's trace is there
 
 
+def test_metrics_have_few_labels(stack: Stack) -> None:
+    """Names from closed sets, of pipelines and of tasks: never a run, a pid, an attempt, a path, a partition, a trace."""
+    series = eventually(
+        lambda: stack.get("http://127.0.0.1:9090/api/v1/series", **{"match[]": '{__name__=~"pipeline_.*"}'})["data"], 60
+    )
+    labels = {name for s in series for name in s}
+    assert labels <= {
+        "__name__", "job", "instance", "host_name", "le", "pipeline_system_name", "pipeline_name", "pipeline_task_name",
+        "pipeline_run_result", "pipeline_task_run_result", "error_type", "process_signal_name", "cpu_mode", "disk_io_direction",
+        "network_io_direction", "file_write_cause", "file_taint_kind", "pipeline_incident_cause", "pipeline_observer_event_kind",
+        "pipeline_observer_loss_reason", "otel_component_type",
+    }, labels  # fmt: skip
+
+
 def test_an_incident_is_told_to_everybody(stack: Stack) -> None:
     (line, *_) = eventually(
         lambda: stack.logs('{service_name="demo"} | event_name="pipeline.incident.opened" | pipeline_incident_cause=~"mem.*"'),
