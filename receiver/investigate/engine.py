@@ -126,10 +126,23 @@ def _with(suspicion: Suspicion, *more: Evidence) -> Suspicion:
 
 
 def _reached(case: Case, suspicion: Suspicion) -> Suspicion:
+    late = _came_after(case, suspicion)
+    if late is not None:
+        suspicion = _with(suspicion, late)
     weight, text, shown = struck(case, suspicion)
     if not weight or (weight < 0 and suspicion.silent and suspicion.cause.startswith(("fs.", "net.", "time.", "db.", "proc."))):
         return suspicion
     return _with(suspicion, supports(weight, text, shown) if weight > 0 else contradicts(-weight, text, shown))
+
+
+def _came_after(case: Case, suspicion: Suspicion) -> Evidence | None:
+    """What happened when the failure had long been there did not cause it."""
+    failed = case.path[-1] if case.path else None
+    subject = case.get(suspicion.subject)
+    if failed is None or not failed.end_ns or subject is failed or suspicion.at_ns <= failed.end_ns + _LATER_NS:
+        return None
+    text = f"{failed.who} had failed {(suspicion.at_ns - failed.end_ns) / 1e9:.1f} s before."
+    return contradicts(CLEAR, text, ends(failed))
 
 
 def _explains(effect: str, cause: str) -> bool:
@@ -157,7 +170,7 @@ def _settled(case: Case, suspects: Sequence[Suspicion], *, broke: bool) -> list[
         maskable = any(each.cause == m or (m.endswith(".") and each.cause.startswith(m)) for m in _MASKABLE)
         if broke and success and maskable and subject is not None:
             mask = next((o for o in suspects if o.cause == "proc.exit_masked" and o.subject == each.subject), None)
-            if mask is not None:
+            if mask is not None and SLOPE * mask.score + OFFSET > 0:  # it would be an incident by itself
                 text = "That alone would have failed the task: the status was lost on the way."
                 each = _with(each, contradicts(CLEAR + SOME, text, mask.evidence[0].facts[:2]))
         out.append(each)

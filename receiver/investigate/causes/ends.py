@@ -84,11 +84,21 @@ def masked(case: Case) -> Iterator[Suspicion]:
             evidence.append(supports(SLIGHT, "Its work was not done.", ends(actor)))
         elif actor.execs and actor.end_ns - actor.start_ns > LONG_NS:
             evidence.append(supports(SLIGHT, "It had worked for a while: that was no question.", ends(actor)))
+        if _keeps_its_own_record(case, parent):
+            system = parent.execution.identity.system
+            text = f"{parent.who} supervises a task of {system} and leaves with 0 whatever became of it: {system}'s own record says that."
+            evidence.append(contradicts(STRONG, text, ends(parent)))
         for version in case.execution.outputs[:4]:
             evidence += shorter(case, version.path, version.size_bytes, facts(version.opened))
         summary = f"{deepest.who} failed ({deepest.end.error}) and {parent.who} reported success all the same."
         silent = case.execution.masked or bool({deepest.key, actor.key} & told)
         yield Suspicion("proc.exit_masked", process_culprit(parent), summary, tuple(evidence), deepest.key, actor.end_ns, silent)
+
+
+def _keeps_its_own_record(case: Case, actor: Actor) -> bool:
+    """The process that holds a task of an orchestrator: its status was never meant for anybody."""
+    identity, above = actor.execution.identity, case.get(actor.parent)
+    return identity.status_lies and identity.type == "task" and (above is None or above.execution is not actor.execution)
 
 
 def _repeated(case: Case, actor: Actor) -> bool:

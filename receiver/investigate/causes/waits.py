@@ -12,6 +12,7 @@ from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
     SOME,
+    STRONG,
     Culprit,
     Evidence,
     Fact,
@@ -154,10 +155,29 @@ def _fork_lock(case: Case, actor: Actor, spell: Spell) -> Iterator[Suspicion]:
         evidence.append(supports(SOME, "It has one thread: nobody in it can wake it.", facts(actor.usage.last)))
     evidence += _ended_by(actor)
     parent = case.get(actor.parent)
+    reader = _reads_for_all(case, actor)
+    if reader is not None:
+        where = (
+            facts(*(w for w in reader.usage.spell.waits[:1])) if reader.usage is not None and reader.usage.spell is not None else ()
+        )
+        text = f"{reader.who}, forked by the same parent, holds the lock and waits for work at a pipe: a pool with nothing to do."
+        evidence.append(contradicts(STRONG, text, where))
     summary = f"{actor.who}, forked from {parent.who if parent is not None else 'a threaded parent'}, waits for a lock for ever."
     yield Suspicion(
         "hang.fork_lock", process_culprit(actor), summary, tuple(evidence), actor.key, locks[0].time_boottime_ns, silent=True
     )
+
+
+def _reads_for_all(case: Case, actor: Actor) -> Actor | None:
+    """The worker of a pool that waits at its queue; the others wait for the lock that it holds (multiprocessing's SimpleQueue)."""
+    parent = case.get(actor.parent)
+    for other in case.children(parent) if parent is not None else ():
+        spell = other.usage.spell if other.usage is not None else None
+        if other is actor or other.execs or spell is None:
+            continue
+        if any(w.waits_on == WaitObject.PIPE and call_name(w.call_number) in ("read", "readv") for w in spell.waits):
+            return other
+    return None
 
 
 def _pipe(case: Case, actor: Actor, spell: Spell) -> Iterator[Suspicion]:

@@ -232,7 +232,7 @@ def an_airflow_task_meets_its_limit(lab: Lab) -> Truth:
     group = lab.cgroup("memory", memory_limit_in_bytes=(96 + 32 * lab.variant) * MIB)
     grow = "held = []\nfor _ in range(300):\n    held.append(bytearray(b'x' * (1 << 20)))\n    time.sleep(0.02)\n"
     _airflow(lab, join(group) + grow)
-    return Truth("mem.cgroup_oom", {"cgroup": group.name}, rivals=("kill.supervisor",), also_right=("mem.child_oom",))
+    return Truth("mem.cgroup_oom", {"name": "transform.py"}, rivals=("kill.supervisor",), also_right=("mem.child_oom",))
 
 
 @scene("I54", "-", "K", variants=2, group="healthy")
