@@ -7,6 +7,7 @@ from enum import IntEnum
 from receiver import semconv as sc
 from receiver.attribution.tree import Process
 from receiver.detect.deaths import ending, event_id, fatal_signal, sender_kind
+from receiver.events import Signal
 from receiver.model import Finding
 from receiver.signals import Severity
 from receiver.timeline.executions import Execution
@@ -32,6 +33,7 @@ _PREDICATES = {
 # "Is this a repository?" is asked by many tools, and mostly it is none.
 _QUESTIONS = {"rev-parse", "describe", "config", "status", "remote", "branch", "symbolic-ref", "show-ref", "ls-files", "log", "tag"}
 _NO_TIME_NS = 10_000_000
+_IDLE_NS = 2_000_000_000
 
 
 class Grade(IntEnum):
@@ -52,11 +54,21 @@ def grade(process: Process) -> Grade:
     if end.cause == "oom_killed" or sc.EVENT_FILE_PARTIAL_WRITE in process.findings:
         return Grade.LOST_WORK
     if sc.EVENT_PROCESS_KILLED in process.findings:
-        own = sender_kind(process, fatal_signal(process, end)) in ("parent", "sibling")
+        event = fatal_signal(process, end)
+        kind = sender_kind(process, event)
+        own = kind in ("parent", "sibling") or (event is not None and kind == "supervisor" and _shut_down(process, event))
         return Grade.STOPPED if own else Grade.LOST_WORK
     if end.signal:
         return Grade.STOPPED
     return Grade.ANSWER if _is_answer(process, end.code) else Grade.FAILED
+
+
+def _shut_down(process: Process, event: Signal) -> bool:
+    """An ancestor ended it together with its parent, when it had had nothing to do for a while: a service that is stopped."""
+    parent, usage = process.parent, process.usage
+    together = parent is not None and (parent.exit is not None or any(s.sender == event.sender for s in parent.signals))
+    idle_since = usage.idle_since_ns if usage is not None else 0
+    return together and bool(idle_since) and event.time_boottime_ns - idle_since >= _IDLE_NS
 
 
 def _is_answer(process: Process, code: int) -> bool:

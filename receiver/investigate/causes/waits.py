@@ -157,11 +157,10 @@ def _fork_lock(case: Case, actor: Actor, spell: Spell) -> Iterator[Suspicion]:
     parent = case.get(actor.parent)
     reader = _reads_for_all(case, actor)
     if reader is not None:
-        where = (
-            facts(*(w for w in reader.usage.spell.waits[:1])) if reader.usage is not None and reader.usage.spell is not None else ()
-        )
+        its_spell = reader.usage.spell if reader.usage is not None else None
+        at_pipe = facts(*its_spell.waits[:1]) if its_spell is not None else ()
         text = f"{reader.who}, forked by the same parent, holds the lock and waits for work at a pipe: a pool with nothing to do."
-        evidence.append(contradicts(STRONG, text, where))
+        evidence.append(contradicts(STRONG, text, at_pipe))
     summary = f"{actor.who}, forked from {parent.who if parent is not None else 'a threaded parent'}, waits for a lock for ever."
     yield Suspicion(
         "hang.fork_lock", process_culprit(actor), summary, tuple(evidence), actor.key, locks[0].time_boottime_ns, silent=True
