@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from enum import IntEnum
 
 from receiver import semconv as sc
@@ -34,6 +35,7 @@ _PREDICATES = {
 _QUESTIONS = {"rev-parse", "describe", "config", "status", "remote", "branch", "symbolic-ref", "show-ref", "ls-files", "log", "tag"}
 _NO_TIME_NS = 10_000_000
 _IDLE_NS = 2_000_000_000
+_POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Grade(IntEnum):
@@ -64,11 +66,14 @@ def grade(process: Process) -> Grade:
 
 
 def _shut_down(process: Process, event: Signal) -> bool:
-    """An ancestor ended it together with its parent, when it had had nothing to do for a while: a service that is stopped."""
+    """An ancestor ended it together with its parent, when it had been asked to end, or had had nothing to do for a while: that is
+    how a service is stopped by who had started it."""
     parent, usage = process.parent, process.usage
-    together = parent is not None and (parent.exit is not None or any(s.sender == event.sender for s in parent.signals))
+    if parent is None or not (parent.exit is not None or any(s.sender == event.sender for s in parent.signals)):
+        return False
+    asked = any(s.sender == event.sender and s.signal in _POLITE and s is not event for s in (*process.signals, *parent.signals))
     idle_since = usage.idle_since_ns if usage is not None else 0
-    return together and bool(idle_since) and event.time_boottime_ns - idle_since >= _IDLE_NS
+    return asked or bool(idle_since and event.time_boottime_ns - idle_since >= _IDLE_NS)
 
 
 def _is_answer(process: Process, code: int) -> bool:

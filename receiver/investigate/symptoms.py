@@ -35,7 +35,10 @@ def symptoms(case: Case) -> list[Symptom]:
     if root is not None and root.failed:
         out.append(Symptom("task_failed", root.end_ns, f"{root.who} ended with {root.end.error}.", ends(root)))
     elif (
-        execution.masked or execution.failed_by or any(f.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH for f in execution.findings)
+        execution.masked
+        or execution.failed_by
+        or any(f.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH for f in execution.findings)
+        or _failed_inside(case)
     ):
         lost = next((a for a in case.path if a.failed), None)
         if lost is not None:
@@ -48,6 +51,15 @@ def symptoms(case: Case) -> list[Symptom]:
                 out.append(Symptom(_TOLD[kind], shown[0].at_ns if shown else actor.end_ns, f"{actor.who}: {kind}.", shown))
     slow = _slow(case)
     return sorted([*out, *([slow] if slow is not None else [])], key=lambda s: (s.at_ns, s.kind))
+
+
+def _failed_inside(case: Case) -> bool:
+    """A task inside of it failed, and no later attempt made that good; who started it all (a scheduler) says success all the same."""
+    inner = {
+        each for actor in case for each in actor.execution.chain() if each is not case.execution and each.identity.type == "task"
+    }
+    good = {e.identity.key[:4] for e in inner if e.closed and e.result == "success"}
+    return any(e.result == "failure" and e.identity.key[:4] not in good for e in inner)
 
 
 def _shown(actor: Actor, kind: str) -> tuple[Fact, ...]:
