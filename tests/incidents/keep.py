@@ -1,4 +1,4 @@
-"""Cuts recordings of the laboratory down to what may be kept as golden scenarios: `python -m tests.incidents.keep FOLDER OUT`.
+"""Cuts recordings of the laboratory down to what may be kept as golden scenarios: `python -m tests.incidents.keep FOLDER OUT [BYTES]`.
 
 Only the watched command's own processes stay, and of strangers the looks at those that the truth names. Beginnings of paths of
 the machine go. Beside each recording stands what is expected of it: verdict, class and culprit, not the wording.
@@ -20,7 +20,7 @@ from tests.scenarios.cut import renamed, rewrite
 LARGEST = 40_000  # bytes
 
 
-def keep(source: Path, target: Path) -> bool:
+def keep(source: Path, target: Path, largest: int) -> bool:
     """False for a run that did not come out right, or is too large."""
     result = msgspec.json.decode(source.read_bytes(), type=Result)
     recording = source.with_suffix(".kw")
@@ -42,7 +42,7 @@ def keep(source: Path, target: Path) -> bool:
 
     out = target / f"{source.stem}.kw"
     rewrite(recording, out, wanted, also)
-    if out.stat().st_size > LARGEST:
+    if out.stat().st_size > largest:
         out.unlink()
         return False
     expected = {
@@ -55,11 +55,11 @@ def keep(source: Path, target: Path) -> bool:
     return True
 
 
-def main(folder: Path, target: Path) -> None:
+def main(folder: Path, target: Path, largest: int = LARGEST) -> None:
     target.mkdir(parents=True, exist_ok=True)
-    kept = [p.stem for p in sorted(folder.glob("*.json")) if keep(p, target)]
+    kept = [p.stem for p in sorted(folder.glob("*.json")) if keep(p, target, largest)]
     print(f"{len(kept)} kept")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:4]))

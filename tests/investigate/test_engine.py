@@ -391,3 +391,41 @@ def test_confidence_is_no_certainty() -> None:
     ranked = conclude(story.core.case(execution, story.now)).ranked
     assert CONFIDENT < ranked[0].confidence < 1
     assert [r.confidence for r in ranked] == sorted((r.confidence for r in ranked), reverse=True)
+
+
+def test_what_came_after_the_failure_did_not_cause_it() -> None:
+    """A service that its starter ends 25 s after its start looks like a time limit; the task had failed long before."""
+    story = Story()
+    root = story.command("python3", "drive.py")
+    service = story.spawn(root, "python3", "service.py")
+    helper = story.spawn(service, "python3", "helper.py")
+    step = story.spawn(root, "python3", "load.py")
+    story.step(10_000)
+    story.signal(STRANGER, step, signal.SIGKILL, comm="watchdog")
+    story.exit(step, signal=signal.SIGKILL)
+    story.step(15_000)
+    story.signal(root, service, signal.SIGTERM, comm="python3")
+    story.exit(service, signal=signal.SIGTERM)
+    story.exit(helper)
+    story.exit(root, 1)
+    lead = report_of(story).hypotheses[0]
+    assert (lead.cause, lead.culprit.pid) == ("kill.supervisor", STRANGER.tgid)
+
+
+def test_a_service_that_is_stopped_by_who_started_it_masks_nothing() -> None:
+    """Asked, then killed with its parent: nothing was lost. Killed without a word while at work: something was."""
+    for asked in (True, False):
+        story = Story()
+        root = story.command("python3", "drive.py")
+        service = story.spawn(root, "python3", "scheduler.py")
+        worker = story.fork(service)
+        story.step(3_000)
+        for number in (signal.SIGTERM, signal.SIGKILL) if asked else (signal.SIGKILL,):
+            for each in (service, worker):
+                story.signal(root, each, number, comm="python3")
+            story.step(1_000)
+        story.exit(worker, signal=signal.SIGKILL, after_ms=1)
+        story.exit(service, signal=signal.SIGKILL, after_ms=1)
+        story.exit(root)
+        report = report_of(story)
+        assert (report.verdict, report.execution.outcome) == (("healthy", "success") if asked else ("incident", "failure"))
