@@ -406,7 +406,7 @@ def test_what_came_after_the_failure_did_not_cause_it() -> None:
     story.step(15_000)
     story.signal(root, service, signal.SIGTERM, comm="python3")
     story.exit(service, signal=signal.SIGTERM)
-    story.exit(helper)
+    story.exit(helper, after_ms=2_000)
     story.exit(root, 1)
     lead = report_of(story).hypotheses[0]
     assert (lead.cause, lead.culprit.pid) == ("kill.supervisor", STRANGER.tgid)
