@@ -6,7 +6,7 @@ WORKDIR /src
 COPY deploy/requirements.txt ./
 RUN python3 -m venv /opt/kwitness \
     && /opt/kwitness/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements.txt
-COPY LICENSE README.md pyproject.toml ./
+COPY LICENSE README.md pyproject.toml hatch_build.py ./
 COPY bpf bpf
 COPY receiver receiver
 COPY deploy/share deploy/share

@@ -73,6 +73,3 @@ class Insights:
             Metric(*sc.METRIC_PIPELINE_INCIDENTS, causes), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, drops),
             Metric(*sc.METRIC_PIPELINE_INSIGHTS_RECEIVED, received),
         )  # fmt: skip
-
-
-__all__ = ["Insights", "Told"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 import tarfile
@@ -24,6 +25,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_all_that_runs(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
+    assert wheel.name.endswith(f"-py3-none-manylinux_2_17_{platform.machine()}.whl")  # the BPF object is of one machine
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"receiver/kernel/kwitness.bpf.o", "receiver/__main__.py", "receiver/insights/across.py"} <= names
     for shared in ("man/man1/kwitness.1", "bash-completion/completions/kwitness", "zsh/site-functions/_kwitness"):
