@@ -10,8 +10,9 @@ import msgspec
 
 from receiver.core import Core
 from receiver.errors import DataError
+from receiver.investigate.case import task_key
 from receiver.investigate.compose import report_id
-from receiver.investigate.history import NOTE_BYTES, task_key
+from receiver.investigate.history import NOTE_BYTES
 from receiver.investigate.report import Report, to_json
 from receiver.show import details, page, screen
 from receiver.text import printable

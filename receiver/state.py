@@ -18,7 +18,8 @@ from pathlib import Path
 import msgspec
 
 from receiver.errors import ConfigError, DataError
-from receiver.investigate.history import RUNS, SIGNATURES, TASKS, History, RunSummary, Sighting, TaskKey
+from receiver.investigate.case import TaskKey
+from receiver.investigate.history import RUNS, SIGNATURES, TASKS, History, RunSummary, Sighting
 from receiver.investigate.report import Report, to_json
 
 log = logging.getLogger("kwitness.state")

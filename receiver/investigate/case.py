@@ -17,6 +17,7 @@ from receiver.attribution.tree import Process
 from receiver.detect.deaths import Ending, ending, partition_of
 from receiver.detect.masked import Grade
 from receiver.events import CallFailed, Connection, Crash, Exit, FileChanged, NameQuery, OomKill, OpenFile, ProcessKey, Signal
+from receiver.model import Identity
 from receiver.text import printable
 from receiver.timeline.connections import Peer
 from receiver.timeline.executions import Execution
@@ -32,6 +33,14 @@ ACTORS = 20_000  # of all cases: past it the case closed first goes
 KEPT_HOLES = 32
 DULL_NS = 10_000_000
 DYING_NS, DYING_BYTES = 30_000_000, 1 << 16  # what the end itself may cost
+
+
+TaskKey = tuple[str, str, str]
+
+
+def task_key(identity: Identity) -> TaskKey:
+    """Under which a task's history is kept."""
+    return (identity.system, identity.pipeline, identity.task)
 
 
 class Actor(msgspec.Struct, frozen=True, eq=False):
@@ -230,6 +239,12 @@ class Case:
     @cached_property
     def end_ns(self) -> int:
         return self.execution.end_ns if self.execution.closed else self.now_ns
+
+    @cached_property
+    def slow(self) -> bool:
+        """Beyond all that its history knows."""
+        known = self.history.duration(task_key(self.execution.identity)) if self.history is not None else None
+        return known is not None and known.is_far_above(self.seconds)
 
     @property
     def seconds(self) -> float:

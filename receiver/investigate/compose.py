@@ -10,7 +10,7 @@ import msgspec
 
 from receiver.detect.deaths import describe_end, mib, signal_name
 from receiver.investigate import report as rp
-from receiver.investigate.case import Actor, Case
+from receiver.investigate.case import Actor, Case, task_key
 from receiver.investigate.causes.common import died_of, sent_by_process
 from receiver.investigate.classes import CLASSES, NOT_VISIBLE
 from receiver.investigate.engine import Conclusion, Ranked, conclude, rule_out
@@ -26,7 +26,7 @@ from receiver.investigate.evidence import (
     facts,
     facts_of_use,
 )
-from receiver.investigate.history import Sighting, signature, task_key
+from receiver.investigate.history import Sighting, signature
 from receiver.text import printable
 from receiver.timeline.executions import Execution
 

@@ -14,8 +14,7 @@ from collections.abc import Iterable
 import msgspec
 
 from receiver.attribution.partitions import partition_of
-from receiver.investigate.case import Case
-from receiver.model import Identity
+from receiver.investigate.case import Case, TaskKey
 from receiver.timeline.files import State, Use
 
 RUNS = 50  # of each task
@@ -55,13 +54,6 @@ class Sighting(msgspec.Struct, frozen=True):
     last_unix_ns: int
     last_run: str
     note: str = ""
-
-
-TaskKey = tuple[str, str, str]
-
-
-def task_key(identity: Identity) -> TaskKey:
-    return (identity.system, identity.pipeline, identity.task)
 
 
 class Usual(msgspec.Struct, frozen=True):

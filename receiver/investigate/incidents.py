@@ -8,10 +8,10 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from receiver import semconv as sc
-from receiver.investigate.case import Case
+from receiver.investigate.case import Case, task_key
 from receiver.investigate.compose import investigate
 from receiver.investigate.evidence import Culprit
-from receiver.investigate.history import summarise, task_key
+from receiver.investigate.history import summarise
 from receiver.investigate.report import Hypothesis, Report
 from receiver.model import Finding
 from receiver.signals import Attributes, Importance, LogRecord, Severity, Signal

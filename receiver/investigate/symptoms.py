@@ -6,9 +6,8 @@ import msgspec
 
 from receiver import semconv as sc
 from receiver.detect.masked import Grade
-from receiver.investigate.case import Actor, Case
+from receiver.investigate.case import Actor, Case, task_key
 from receiver.investigate.evidence import Fact, Suspicion, ends, facts, facts_of_use
-from receiver.investigate.history import task_key
 
 
 class Symptom(msgspec.Struct, frozen=True):

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from receiver.detect.deaths import code_name, fatal_of, mib, signal_name
 from receiver.events import Signal
-from receiver.investigate.case import Actor, Case
+from receiver.investigate.case import Actor, Case, task_key
 from receiver.investigate.evidence import SOME, Culprit, Evidence, Fact, fact, facts_of_use, supports
-from receiver.investigate.history import partition_bytes, place, task_key
+from receiver.investigate.history import partition_bytes, place
 from receiver.timeline.usage import wait_of
 
 SECOND = 1_000_000_000

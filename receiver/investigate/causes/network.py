@@ -28,6 +28,7 @@ from receiver.timeline.usage import wait_of
 _IDLE_NS = 4 * SECOND  # without a byte either way: an idle connection
 SILENT_NS = 3 * SECOND
 TICK_NS = 10_000_000  # stamps of sends and receives are to the tick, at most 10 ms (CONFIG_HZ=100)
+_PATIENCE_NS = 60 * SECOND  # with a peer that took the request
 _LARGE = 1200  # bytes: more than fits the smallest packets
 DATABASES = {5432: "PostgreSQL", 3306: "MySQL", 1433: "SQL Server", 1521: "Oracle", 27017: "MongoDB", 6379: "Redis", 5439: "Redshift",
              6432: "pgbouncer", 26257: "CockroachDB", 3307: "MySQL", 5433: "PostgreSQL"}  # fmt: skip
@@ -134,6 +135,16 @@ def longest_gap(peer: Peer) -> int:
     return longest
 
 
+def _answer(peer: Peer, moment: Connection) -> Connection | None:
+    """The look at the connection that shows that the peer spoke after that wait."""
+    later = [
+        m
+        for m in (*peer.moments, *((peer.last,) if peer.last is not None else ()))
+        if m.time_boottime_ns >= moment.time_boottime_ns
+    ]
+    return next((m for m in later if m.last_receive_boottime_ns > moment.last_send_boottime_ns > 0), None)
+
+
 def silence(case: Case) -> Iterator[Suspicion]:
     """Established, asked, acknowledged, and no answer: who is silent, and what it may be waiting for."""
     for actor, peer in clients(case):
@@ -168,7 +179,14 @@ def silence(case: Case) -> Iterator[Suspicion]:
         if whole > 0.5:
             evidence.append(supports(SLIGHT, f"That is {whole:.0%} of its life.", ends(actor) or facts(moment)))
         summary = f"{where(peer)} took the request of {actor.who} and did not answer for {gap / 1e9:.1f} s."
-        yield blame(actor, "net.silent_peer", endpoint(peer), summary, evidence, moment, silent=gap >= 10 * SECOND)
+        if (answer := _answer(peer, moment)) is not None:
+            evidence.append(contradicts(SLIGHT, "It did answer in the end.", facts(answer)))
+        # a warehouse may think for minutes: as long as nothing failed, that is no incident; a wait that goes on is a question
+        patience = 10 * SECOND if owed or lost else _PATIENCE_NS
+        silent = actor.exit is None and answer is None and gap >= patience
+        yield blame(
+            actor, "net.silent_peer", endpoint(peer), summary, evidence, moment, silent=silent or (case.slow and gap >= 10 * SECOND)
+        )
         if peer.endpoint[1] in DATABASES:
             yield _lock_wait(case, actor, peer, moment, evidence)
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from receiver.attribution.partitions import partition_of
 from receiver.detect.deaths import mib
-from receiver.investigate.case import Actor, Case
+from receiver.investigate.case import Actor, Case, task_key
 from receiver.investigate.causes.common import LARGE, SECOND, partition_share, shells
 from receiver.investigate.evidence import (
     CLEAR,
@@ -25,7 +25,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
-from receiver.investigate.history import partition_bytes, task_key
+from receiver.investigate.history import partition_bytes
 
 
 def twice(case: Case) -> Iterator[Suspicion]:

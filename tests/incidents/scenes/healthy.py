@@ -66,6 +66,17 @@ def a_slow_server_that_answers(lab: Lab) -> Truth:
     return Truth("none.healthy", verdict="healthy")
 
 
+@scene("I54", "-", "K", variants=2, group="healthy")
+def a_query_that_takes_its_time(lab: Lab) -> Truth:
+    """Half a minute and more without a byte, as warehouses answer; then it is there, and all is well."""
+    from tests.incidents.scenes.network import server
+
+    port = server(lab, f"c.recv(100)\ntime.sleep({14 + 22 * lab.variant})\nc.sendall(b'rows')\ntime.sleep(0.2)")
+    code = f'import socket\nc = socket.create_connection(("127.0.0.1", {port}))\nc.sendall(b"select")\nprint(c.recv(10))\nopen("rows", "w").write("x")\n'
+    lab.run(lab.wrapped(lab.python(code)))
+    return Truth("none.healthy", verdict="healthy")
+
+
 @scene("I54", "-", "K", variants=3, group="healthy")
 def a_server_that_comes_up_late(lab: Lab) -> Truth:
     """Refused at first, then let in."""
