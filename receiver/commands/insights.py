@@ -63,16 +63,8 @@ async def serve(args: argparse.Namespace) -> int:
         await admin.start()
     log.info("insights: OTLP comes in at %s", ", ".join(f"{kind} port {port}" for kind, port in inbound.ports.items()))
     supervisor.say("READY=1")
-    began, next_metrics = time.time_ns(), time.monotonic()
     try:
-        while not stop.is_set():
-            insights.look(time.monotonic(), time.time_ns())
-            supervisor.say("WATCHDOG=1", f"STATUS={len(insights.runs)} runs known, {len(insights.reports)} reports")
-            if time.monotonic() >= next_metrics:
-                next_metrics += export.metric_interval_seconds
-                hub.put_metrics(MetricSnapshot(resource, began, time.time_ns(), (*insights.metrics(), *hub.metrics())))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
+        await _look_forever(insights, hub, resource, supervisor, stop)
     finally:
         supervisor.say("STOPPING=1")
         await inbound.close()
@@ -83,6 +75,19 @@ async def serve(args: argparse.Namespace) -> int:
         if state is not None:
             state.close()
     return 0
+
+
+async def _look_forever(insights: Insights, hub: Hub, resource: Block, supervisor: Supervisor, stop: asyncio.Event) -> None:
+    """Concludes once a second about what is due, and sends its own metrics, until `stop` is set."""
+    began, next_metrics = time.time_ns(), time.monotonic()
+    while not stop.is_set():
+        insights.look(time.monotonic(), time.time_ns())
+        supervisor.say("WATCHDOG=1", f"STATUS={len(insights.runs)} runs known, {len(insights.reports)} reports")
+        if time.monotonic() >= next_metrics:
+            next_metrics += hub.settings.metric_interval_seconds
+            hub.put_metrics(MetricSnapshot(resource, began, time.time_ns(), (*insights.metrics(), *hub.metrics())))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
 
 
 def _listed(insights: Insights) -> str:

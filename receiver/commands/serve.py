@@ -10,6 +10,7 @@ import pwd
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -31,12 +32,14 @@ from receiver.supervisor import Supervisor
 from receiver.symbols import available, named
 from receiver.text import printable
 
+if TYPE_CHECKING:
+    from receiver.admin import Admin
+
 log = logging.getLogger("kwitness")
 
 
 async def serve(args: argparse.Namespace) -> int:
     """The service: attach, drop privileges, observe until SIGTERM, flush."""
-    from receiver.admin import Admin
     from receiver.kernel.privileges import drop
 
     chosen = configuration.load(Path(args.config) if args.config else None)
@@ -49,32 +52,13 @@ async def serve(args: argparse.Namespace) -> int:
     observer.start()
     if chosen.privileges.drop:
         drop(chosen.privileges.user)
-    state = State(place) if place is not None else None
-    token = token or (state.token if state is not None else "")
-    observer.core.history = state.history.load() if state is not None else History()
-    observer.core.blind = tuple(observer.blind())
-
-    def keep(number: str, report: Report) -> None:
-        report = observer.core.incidents.reports[number] = named(report)
-        if state is not None:
-            state.reports.save(number, report)
-
-    observer.core.incidents.on_report = keep
+    memory = _Memory(observer, State(place) if place is not None else None)
     stop_on_signals(observer.stop.set)
-
-    def tree() -> str:
-        return live_tree(observer.core.executions.open.values(), boottime_ns())
-
-    admin = None
-    if chosen.admin.port:
-        desk = DeskOfCore(observer.core, boottime_ns, state.reports.load() if state is not None else None)
-        admin = Admin(chosen.admin.host, chosen.admin.port, observer.ready, observer.metrics, tree, desk, token)
-        await admin.start()
+    admin = await _admin(chosen, observer, memory.state, token)
     log.info("attached to %d hooks; exporting to %s", sum(h.attached for h in observer.source.coverage()), _targets(hub, export))
 
     def tick() -> None:
-        if state is not None and observer.core.history is not None:
-            state.history.save(observer.core.history.take())
+        memory.save()
         if (seen := observer.ready()) == "ready":
             supervisor.say("WATCHDOG=1")  # a service that is alive and sees nothing is one to restart
         supervisor.say(f"STATUS={seen}; {len(observer.core.executions.open)} executions in work")
@@ -86,15 +70,55 @@ async def serve(args: argparse.Namespace) -> int:
     finally:
         supervisor.say("STOPPING=1")
         observer.end()
-        if state is not None:
-            state.history.save(observer.core.history.take())
-            state.close()
+        memory.close()
         await observer.close(chosen.shutdown_seconds)
-        if admin:
+        if admin is not None:
             await admin.close()
     failed = sum(p.failed.total() for p in hub.pipelines)
     log.info("stopped: %d items exported, %d not", sum(p.exported for p in hub.pipelines), failed)
     return 0
+
+
+class _Memory:
+    """What the investigator knows of earlier runs, and what outlives us when there is a state directory."""
+
+    def __init__(self, observer: Observer, state: State | None) -> None:
+        self.state = state
+        self._core = observer.core
+        self._history = self._core.history = state.history.load() if state is not None else History()
+        self._core.blind = tuple(observer.blind())
+        self._core.incidents.on_report = self._keep
+
+    def _keep(self, number: str, report: Report) -> None:
+        report = self._core.incidents.reports[number] = named(report)
+        if self.state is not None:
+            self.state.reports.save(number, report)
+
+    def save(self) -> None:
+        if self.state is not None:
+            self.state.history.save(self._history.take())
+
+    def close(self) -> None:
+        self.save()
+        if self.state is not None:
+            self.state.close()
+
+
+async def _admin(chosen: configuration.ServeConfig, observer: Observer, state: State | None, token: str) -> Admin | None:
+    """The endpoint, unless it is switched off."""
+    from receiver.admin import Admin
+
+    if not chosen.admin.port:
+        return None
+
+    def tree() -> str:
+        return live_tree(observer.core.executions.open.values(), boottime_ns())
+
+    desk = DeskOfCore(observer.core, boottime_ns, state.reports.load() if state is not None else None)
+    token = token or (state.token if state is not None else "")
+    admin = Admin(chosen.admin.host, chosen.admin.port, observer.ready, observer.metrics, tree, desk, token)
+    await admin.start()
+    return admin
 
 
 def _state_folder(chosen: configuration.ServeConfig) -> Path | None:
