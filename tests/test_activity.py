@@ -113,6 +113,24 @@ def test_a_silent_peer_stalls_once_and_its_time_is_measured() -> None:
     assert metric.points[0].value.count == 1  # type: ignore[union-attr]
 
 
+def test_a_query_is_no_incident_until_it_takes_too_long_and_none_when_it_comes_back() -> None:
+    story = Story()
+    client = story.task("load")
+    connection(story, client, 5, ConnectionStage.CONNECTED)
+    asked, opened_at = story.now, 0
+    for second in range(1, 131):
+        look(story, (Connection, client, sampled(5, last_send_boottime_ns=asked, sent_bytes=40)))
+        if not opened_at and story.events(sc.EVENT_PIPELINE_INCIDENT_OPENED):
+            opened_at = second
+    assert 60 <= opened_at <= 125
+    look(story, (Connection, client, sampled(5, last_send_boottime_ns=asked, last_receive_boottime_ns=story.now)))
+    story.exit(client)
+    story.tick(10)
+    story.tick(1)
+    (resolved,) = story.events(sc.EVENT_PIPELINE_INCIDENT_RESOLVED)
+    assert attributes(resolved)[sc.PIPELINE_INCIDENT_VERDICT] == "healthy"
+
+
 def sampled(number: int, **other: Any) -> dict[str, Any]:
     return {
         "connection_id": number, "stage": ConnectionStage.SAMPLED, "family": 2, "peer_low": SERVER, "peer_port": 443, "state": 1,

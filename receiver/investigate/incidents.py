@@ -22,6 +22,7 @@ from receiver.timeline.executions import Execution
 
 KEPT_REPORTS = 256
 PENDING = 4096  # ended executions that wait to be looked at
+REVISIT_NS = 60_000_000_000  # a symptom that was none yet is looked at again after this, for as long as the work goes on
 SETTLE_NS = 400_000_000  # after an end: the last sums and closes of its processes come a moment later
 _EVIDENCE = 8  # records for the first hypothesis
 _OPENING = {  # findings that are a symptom by themselves, while the execution still runs
@@ -77,6 +78,8 @@ class Incidents:
             report = investigate(self._case(execution, now_ns))
             if report.verdict == "incident":
                 self._open[key] = self._tell(execution, report, now_ns, over=False)
+            else:
+                self._struck[key] = (execution, now_ns + REVISIT_NS)
         while self._ended:
             execution, ended_ns = next(iter(self._ended.values()))
             if now_ns - ended_ns < settle_ns:
