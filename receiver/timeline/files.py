@@ -79,6 +79,7 @@ class Use(msgspec.Struct, eq=False):
     cut: bool = False  # opened with O_TRUNC: whoever reads it loses what was there
     opened: FileOpened | None = None  # the first opening …
     closed: FileClosed | None = None  # … and the last close
+    wrote: FileClosed | None = None  # the last close of an opening that wrote
 
     @property
     def state(self) -> str:
@@ -170,6 +171,7 @@ class FileTable:
             return None
         use.open = max(0, use.open - 1)
         use.closed = event
+        use.wrote = event if event.written_bytes else use.wrote
         use.read_bytes += event.read_bytes
         use.read_calls += event.read_calls
         use.written_bytes += event.written_bytes

@@ -429,3 +429,20 @@ def test_a_service_that_is_stopped_by_who_started_it_masks_nothing() -> None:
         story.exit(root)
         report = report_of(story)
         assert (report.verdict, report.execution.outcome) == (("healthy", "success") if asked else ("incident", "failure"))
+
+
+def test_a_writer_that_reads_its_file_again_was_done_with_writing() -> None:
+    """Executors of Spark write parts and read parts; a part of a whole file is all that a reader of Parquet takes."""
+    story = Story()
+    root = story.command("java", "driver")
+    writer, reader = story.spawn(root, "java", "executor 0"), story.spawn(root, "java", "executor 1")
+    story.writes(writer, "/data/part-0.parquet", inode=42, size=1 << 20)
+    again = story.opens(reader, "/data/part-0.parquet", inode=42, size=1 << 20)
+    story.closes(reader, again, read=1 << 16, size=1 << 20)
+    story.step(3_000)
+    late = story.opens(writer, "/data/part-0.parquet", inode=42, size=1 << 20)
+    story.closes(writer, late, read=1 << 16, size=1 << 20)
+    for each in (reader, writer, root):
+        story.exit(each)
+    report = report_of(story)
+    assert (report.verdict, report.hypotheses) == ("healthy", ())

@@ -138,7 +138,7 @@ def read_early(case: Case) -> Iterator[Suspicion]:
         for reader, use in readers:
             done = use.closed.time_boottime_ns if use.closed is not None else use.last_ns
             for writer, wrote in pairs:
-                until = max(wrote.last_ns, wrote.closed.time_boottime_ns if wrote.closed is not None else 0, writer.end_ns)
+                until = _written_until(writer, wrote)
                 whole = max(wrote.size_bytes, total)
                 if not (wrote.first_ns <= use.first_ns and done < until) or use.read_bytes >= whole or not total:
                     continue
@@ -156,6 +156,13 @@ def read_early(case: Case) -> Iterator[Suspicion]:
                     "fs.read_early", file_culprit(wrote), summary, tuple(evidence), reader.key, use.first_ns, silent=True
                 )
                 break
+
+
+def _written_until(writer: Actor, use: Use) -> int:
+    """When its last opening that wrote was closed, or ended with it; that it read the file again afterwards says nothing."""
+    if use.wrote is not None and not use.open:
+        return use.wrote.time_boottime_ns
+    return max(use.last_ns, use.closed.time_boottime_ns if use.closed is not None else 0, writer.end_ns)
 
 
 def two_writers(case: Case) -> Iterator[Suspicion]:
