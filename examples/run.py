@@ -23,8 +23,8 @@ import sys, time
 held = []
 while len(open(sys.argv[1]).read().split()) < 2:
     time.sleep(0.5)
-for _ in range(20):
-    held.append(bytearray(b"x" * (15 << 20)))
+for _ in range(30):
+    held.append(bytearray(b"x" * (10 << 20)))
     time.sleep(1)
 time.sleep(600)
 """  # somebody else's job, which begins when the executor is there
