@@ -40,6 +40,7 @@ log = logging.getLogger("kwitness")
 
 async def serve(args: argparse.Namespace) -> int:
     """The service: attach, drop privileges, observe until SIGTERM, flush."""
+    from receiver.admin import Admin  # all of it before the drop: who we become may not be able to read our own modules
     from receiver.kernel.privileges import drop
 
     chosen = configuration.load(Path(args.config) if args.config else None)
@@ -54,7 +55,9 @@ async def serve(args: argparse.Namespace) -> int:
         drop(chosen.privileges.user)
     memory = _Memory(observer, State(place) if place is not None else None)
     stop_on_signals(observer.stop.set)
-    admin = await _admin(chosen, observer, memory.state, token)
+    admin = _admin(Admin, chosen, observer, memory.state, token)
+    if admin is not None:
+        await admin.start()
     log.info("attached to %d hooks; exporting to %s", sum(h.attached for h in observer.source.coverage()), _targets(hub, export))
 
     def tick() -> None:
@@ -104,10 +107,10 @@ class _Memory:
             self.state.close()
 
 
-async def _admin(chosen: configuration.ServeConfig, observer: Observer, state: State | None, token: str) -> Admin | None:
+def _admin(
+    kind: type[Admin], chosen: configuration.ServeConfig, observer: Observer, state: State | None, token: str
+) -> Admin | None:
     """The endpoint, unless it is switched off."""
-    from receiver.admin import Admin
-
     if not chosen.admin.port:
         return None
 
@@ -116,9 +119,7 @@ async def _admin(chosen: configuration.ServeConfig, observer: Observer, state: S
 
     desk = DeskOfCore(observer.core, boottime_ns, state.reports.load() if state is not None else None)
     token = token or (state.token if state is not None else "")
-    admin = Admin(chosen.admin.host, chosen.admin.port, observer.ready, observer.metrics, tree, desk, token)
-    await admin.start()
-    return admin
+    return kind(chosen.admin.host, chosen.admin.port, observer.ready, observer.metrics, tree, desk, token)
 
 
 def _state_folder(chosen: configuration.ServeConfig) -> Path | None:
