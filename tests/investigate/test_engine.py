@@ -446,3 +446,17 @@ def test_a_writer_that_reads_its_file_again_was_done_with_writing() -> None:
         story.exit(each)
     report = report_of(story)
     assert (report.verdict, report.hypotheses) == ("healthy", ())
+
+
+@pytest.mark.parametrize(("status", "cause"), [(1, "proc.exit_masked"), (3, "none.not_visible")])
+def test_a_failure_that_a_pipe_swallowed_and_a_check_found_later(status: int, cause: str) -> None:
+    """`step | tail` and then a test that fails: the shell's own status is another one. With pipefail it is the step's."""
+    story = Story()
+    root = story.command("bash", "job.sh")
+    step, reader = story.fork(root), story.fork(root)
+    story.exec(step, "python3", "step.py", stdout_inode=77, parent=root)
+    story.exec(reader, "tail", "-n", "1", stdin_inode=77, parent=root)
+    story.exit(step, 3, after_ms=300)
+    story.exit(reader)
+    story.exit(root, status)
+    assert cause_of(report_of(story)) == cause

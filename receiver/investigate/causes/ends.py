@@ -66,13 +66,16 @@ def masked(case: Case) -> Iterator[Suspicion]:
     told = {f.process for f in case.execution.findings if f.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH}
     for actor in case:
         parent = case.get(actor.parent)
-        if actor.grade < Grade.FAILED or actor.exit is None or parent is None or parent.exit is None or parent.end.code != 0:
+        if actor.grade < Grade.FAILED or actor.exit is None or parent is None or parent.exit is None:
+            continue
+        if parent.end.code != 0 and not _lost_in_a_pipe(case, actor, parent):
             continue
         below = [c for c in case.children(actor) if c.grade > Grade.ANSWER]
         if (below and not shells(actor)) or _repeated(case, actor) or _answered(actor):
             continue
         deepest = below[-1] if below else actor
-        text = f"{deepest.who} ended with {deepest.end.error}; {parent.who}, which had started it, ended with status 0."
+        went_on = "ended with status 0" if parent.end.code == 0 else "went on"
+        text = f"{deepest.who} ended with {deepest.end.error}; {parent.who}, which had started it, {went_on}."
         evidence = [supports(CLEAR, text, [*ends(deepest), *ends(parent)])]
         if not case.execution.root_failed and case.root is not None:
             evidence.append(supports(SOME, "The task was reported as a success.", ends(case.root)))
@@ -90,7 +93,8 @@ def masked(case: Case) -> Iterator[Suspicion]:
             evidence.append(contradicts(STRONG, text, ends(parent)))
         for version in case.execution.outputs[:4]:
             evidence += shorter(case, version.path, version.size_bytes, facts(version.opened))
-        summary = f"{deepest.who} failed ({deepest.end.error}) and {parent.who} reported success all the same."
+        did = "reported success" if parent.end.code == 0 else "went on"
+        summary = f"{deepest.who} failed ({deepest.end.error}) and {parent.who} {did} all the same."
         silent = case.execution.masked or bool({deepest.key, actor.key} & told)
         yield Suspicion("proc.exit_masked", process_culprit(parent), summary, tuple(evidence), deepest.key, actor.end_ns, silent)
 
@@ -99,6 +103,13 @@ def _keeps_its_own_record(case: Case, actor: Actor) -> bool:
     """The process that holds a task of an orchestrator: its status was never meant for anybody."""
     identity, above = actor.execution.identity, case.get(actor.parent)
     return identity.status_lies and identity.type == "task" and (above is None or above.execution is not actor.execution)
+
+
+def _lost_in_a_pipe(case: Case, actor: Actor, parent: Actor) -> bool:
+    """It failed at the front of a pipe whose end was well, and its shell went on: it started other things, or ended with another
+    status than with `pipefail` it would have."""
+    went_on = parent.end.code != actor.end.code or any(c.start_ns > actor.end_ns for c in case.children(parent))
+    return shells(parent) and went_on and _piped_to(case, actor) is not None
 
 
 def _repeated(case: Case, actor: Actor) -> bool:
