@@ -13,8 +13,10 @@ Four layers, one direction, imports downwards only (`make lint` checks it):
     core           all of it as one plain synchronous object: feed, tick, finish, take
     export/        signals to OTLP: encoding, queue, retry, transports; knows nothing of the core
     session        the one door to the core, for life and for replays; recording keeps what goes through it
+    insights/      layer 4 across hosts: event records by OTLP in, runs by trace id, a report when one host explains another
+    supervisor     sd_notify: ready, alive, stopping
     app            puts source, session and exporters together, and keeps them going
     commands       what `kwitness check | run | record | replay | serve | events` do
 
-Asyncio lives in app, commands, admin, export and kernel/{source,netlink} only; ctypes in kernel/ only.
+Asyncio lives in app, commands, admin, export, insights/inbound and kernel/{source,netlink} only; ctypes in kernel/ only.
 """

@@ -18,7 +18,7 @@ from receiver import semconv as sc
 from receiver.insights.runs import Run, Told
 from receiver.investigate import report as rp
 from receiver.investigate.classes import CLASSES, NOT_VISIBLE
-from receiver.investigate.engine import OFFSET, SLOPE
+from receiver.investigate.engine import CONFIDENT, OFFSET, SLOPE
 from receiver.investigate.evidence import CLEAR, SLIGHT, SOME, STRONG, Culprit
 from receiver.signals import Severity
 from receiver.text import printable
@@ -77,7 +77,7 @@ def across(trace_id: str, run: Run) -> rp.Report | None:
                 for link in _links(run, host, local, source):
                     if best is None or (link.score, -link.source.told.at_ns) > (best.score, -best.source.told.at_ns):
                         best = link
-    if best is None or best.by == "":
+    if best is None or best.by == "" or _confidence(best.score) < CONFIDENT:
         return None
     return _report(trace_id, run, best, sources)
 

@@ -101,8 +101,7 @@ def test_the_other_end_of_a_broken_connection_is_named() -> None:
     ids=["another peer", "before", "long after"],
 )
 def test_what_does_not_fit_is_not_linked(teller: Teller) -> None:
-    report = across(TRACE, teller.run())
-    assert report is None or report.hypotheses[0].confidence < 0.5
+    assert across(TRACE, teller.run()) is None
 
 
 def test_a_host_that_explains_itself_needs_nobody() -> None:

@@ -56,25 +56,25 @@ def memory_that_fits(lab: Lab) -> Truth:
     return Truth("none.healthy", verdict="healthy")
 
 
-@scene("I54", "-", "K", variants=3, group="healthy")
-def a_slow_server_that_answers(lab: Lab) -> Truth:
+def _asks(lab: Lab, seconds: int) -> Truth:
+    """A request, and an answer after so many seconds without a byte."""
     from tests.incidents.scenes.network import server
 
-    port = server(lab, f"c.recv(100)\ntime.sleep({1 + lab.variant})\nc.sendall(b'ok')")
-    code = f'import socket\nc = socket.create_connection(("127.0.0.1", {port}))\nc.sendall(b"x")\nprint(c.recv(10))\n'
+    port = server(lab, f"c.recv(100)\ntime.sleep({seconds})\nc.sendall(b'rows')\ntime.sleep(0.2)")
+    code = f'import socket\nc = socket.create_connection(("127.0.0.1", {port}))\nc.sendall(b"select")\nprint(c.recv(10))\n'
     lab.run(lab.wrapped(lab.python(code)))
     return Truth("none.healthy", verdict="healthy")
+
+
+@scene("I54", "-", "K", variants=3, group="healthy")
+def a_slow_server_that_answers(lab: Lab) -> Truth:
+    return _asks(lab, 1 + lab.variant)
 
 
 @scene("I54", "-", "K", variants=2, group="healthy")
 def a_query_that_takes_its_time(lab: Lab) -> Truth:
-    """Half a minute and more without a byte, as warehouses answer; then it is there, and all is well."""
-    from tests.incidents.scenes.network import server
-
-    port = server(lab, f"c.recv(100)\ntime.sleep({14 + 22 * lab.variant})\nc.sendall(b'rows')\ntime.sleep(0.2)")
-    code = f'import socket\nc = socket.create_connection(("127.0.0.1", {port}))\nc.sendall(b"select")\nprint(c.recv(10))\nopen("rows", "w").write("x")\n'
-    lab.run(lab.wrapped(lab.python(code)))
-    return Truth("none.healthy", verdict="healthy")
+    """As warehouses answer: it is there in the end, and all is well."""
+    return _asks(lab, 14 + 22 * lab.variant)
 
 
 @scene("I54", "-", "K", variants=3, group="healthy")
