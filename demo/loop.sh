@@ -13,9 +13,9 @@ for ((number = 1; ; number++)); do
     esac
     log "$DEMO_RUN: start"
     python3 "$here/steps.py" extract "$out/events.csv"
-    for date in 2024-01-14 2024-01-15 2024-01-16; do
-        python3 "$here/steps.py" transform "$out/events.csv" "$date" "$out/sums-$date.csv" 2> /dev/null
-    done
+    # a script of its own, as schedulers start them; that one of its dates failed, nobody hears from it
+    bash -c 'for date in 2024-01-14 2024-01-15 2024-01-16; do python3 "$1" transform "$2/events.csv" "$date" "$2/sums-$date.csv"; done; true' \
+        transform "$here/steps.py" "$out" 2> /dev/null
     timeout "$patience" python3 "$here/steps.py" export "$out/events.csv" "$out/export.csv" || true
     log "$DEMO_RUN: success"
     sleep "${DEMO_PAUSE:-20}"
