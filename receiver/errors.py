@@ -4,6 +4,8 @@
     ├── UsageError        64  the command line
     ├── DataError         65  a recording, a file that should hold what it does not
     ├── UnavailableError  69  the kernel or a needed program lacks something
+    ├── OutputError       73  a file that should be written
+    ├── BusyError         75  another kwitness has what this one needs
     ├── PrivilegeError    77  a capability is missing
     └── ConfigError       78  a setting
 
@@ -37,6 +39,14 @@ class UnavailableError(KwitnessError):
 
 class NamespaceError(UnavailableError):
     """We are not where the kernel's pids are ours: no source can mend that."""
+
+
+class OutputError(KwitnessError):
+    status = 73
+
+
+class BusyError(KwitnessError):
+    status = 75
 
 
 class PrivilegeError(KwitnessError):

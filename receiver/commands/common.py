@@ -15,9 +15,9 @@ import msgspec
 
 from receiver.errors import UsageError
 from receiver.events import Event
-from receiver.export.console import open_output
 from receiver.export.settings import ExportSettings, asks_for_export
 from receiver.model import CoreOptions
+from receiver.safe_files import open_output
 from receiver.show import event_line
 
 if TYPE_CHECKING:

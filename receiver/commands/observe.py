@@ -18,7 +18,6 @@ from receiver.app import Observer
 from receiver.attribution.context import remote_context
 from receiver.commands.common import FLUSH_SECONDS, colour_wanted, core_options, make_hub, print_event, stop_on_signals
 from receiver.errors import DecodeError
-from receiver.export.console import open_output
 from receiver.export.settings import from_environment
 from receiver.investigate.compose import report_id
 from receiver.investigate.report import to_json
@@ -27,6 +26,7 @@ from receiver.kernel.decode import decode
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.redact import Redactor
+from receiver.safe_files import open_output
 from receiver.show import Timeline, Views, as_json, moment, screen, summary
 from receiver.state import HistoryStore
 from receiver.symbols import named

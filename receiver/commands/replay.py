@@ -13,12 +13,12 @@ import msgspec
 from receiver.commands.common import FLUSH_SECONDS, colour_wanted, core_options, make_hub, print_event
 from receiver.core import Core
 from receiver.errors import DecodeError
-from receiver.export.console import open_output
 from receiver.export.settings import from_environment
 from receiver.investigate.report import to_json
 from receiver.kernel.decode import decode, split
 from receiver.recording import FrameKind, Recording
 from receiver.redact import Redactor
+from receiver.safe_files import write_output
 from receiver.session import Session, replay
 from receiver.show import Views, as_json, details, page, screen, summary
 from receiver.state import HistoryStore
@@ -70,11 +70,9 @@ def _report(args: argparse.Namespace, core: Core) -> None:
     """Why each execution went as it did."""
     reports = list(core.incidents.reports.values())
     if args.report:
-        with open_output(args.report) as output:
-            output.writelines(to_json(report) + b"\n" for report in reports)
+        write_output(args.report, b"".join(to_json(report) + b"\n" for report in reports))
     if args.page and reports:
-        with open_output(args.page) as output:
-            output.write(page(reports[-1]).encode())
+        write_output(args.page, page(reports[-1]).encode())
     if not args.json:
         colour = colour_wanted(sys.stdout.isatty())
         for report in reports:

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import BinaryIO
 
-from receiver.errors import ConfigError
 from receiver.export.otlp_json import to_json
 from receiver.export.outcome import Accepted, Outcome, Permanent
 from receiver.export.settings import SignalName
-
-
-def open_output(path: str) -> BinaryIO:
-    """A new or emptied file of mode 0600; not through a symbolic link."""
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
-    return os.fdopen(fd, "wb")
 
 
 class JsonLines:

@@ -1,0 +1,267 @@
+"""Opens the files that the user or the configuration names, so that nothing is changed that is not ours to change.
+
+A file is written only if it is a regular file, has one name (no hard links), belongs to the user who runs kwitness, and is
+neither set-user-ID nor set-group-ID. Everything else is refused with one line and left as it is: a device, a FIFO, a socket, a
+directory, a symbolic link, a file of another user. All checks come before the first change, and they are made on the open
+descriptor. New files have mode 0600.
+
+On the way to a file a symbolic link is followed only if it belongs to root or to the user who runs kwitness (`/var/run` is
+one). On the way to a state directory none is followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import BinaryIO
+
+from receiver.errors import OutputError
+from receiver.kernel.openat2 import open_without_links
+
+_LINKS = 40  # on the way to one file, as many as the kernel follows (path_resolution(7))
+_IN_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY}  # the directory refuses a second name; the file may not
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFLNK: "a symbolic link",
+}
+
+
+class RefusedError(OSError):
+    """A file that is not ours to write, or not a file. `strerror` is a clause: "it is a FIFO"."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(errno.EPERM, why)
+
+
+def open_directory(path: str, *, follow_trusted_links: bool = False) -> int:
+    """Gives a descriptor for the `dir_fd` of other calls (O_PATH: the directory need not be readable).
+
+    Raises OSError; ELOOP for a symbolic link that is not followed.
+    """
+    try:
+        return open_without_links(path, os.O_PATH | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.ELOOP):
+            raise
+        if error.errno == errno.ELOOP and not follow_trusted_links:
+            raise
+    return _walk(path, follow_trusted_links=follow_trusted_links)
+
+
+def _walk(path: str, *, follow_trusted_links: bool) -> int:
+    """One component after the other, each with O_NOFOLLOW."""
+    todo, links = _components(path), 0
+    here = os.open("/" if path.startswith("/") else ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        while todo:
+            name = todo.pop(0)
+            found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            status = os.fstat(found)
+            if stat.S_ISLNK(status.st_mode):
+                links += 1
+                with _closing(found):
+                    target = os.readlink("", dir_fd=found)
+                if not follow_trusted_links or links > _LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+                if not _is_trusted(status, os.fstat(here)):
+                    raise RefusedError(f"{name!r} on the way to it is a symbolic link that another user can change")
+                todo = _components(target) + todo
+                if target.startswith("/"):
+                    os.close(here)
+                    here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                continue
+            os.close(here)
+            here = found
+        return os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
+    finally:
+        os.close(here)
+
+
+def _components(path: str) -> list[str]:
+    return [name for name in path.split("/") if name not in ("", ".")]
+
+
+def _is_trusted(link: os.stat_result, folder: os.stat_result) -> bool:
+    """Whether only root and we can have made this link, and only root and we can put another in its place."""
+    ours = {0, os.geteuid()}
+    return link.st_uid in ours and folder.st_uid in ours and not is_open_to_others(folder)
+
+
+def is_open_to_others(folder: os.stat_result) -> bool:
+    """Whether somebody else may rename what lies in this directory (a sticky bit forbids that)."""
+    return bool(folder.st_mode & 0o022) and not folder.st_mode & stat.S_ISVTX
+
+
+@contextlib.contextmanager
+def _closing(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def open_own(name: str, dir_fd: int, flags: int, *, mode: int = 0o600) -> int:
+    """Opens or (with O_CREAT) makes a regular file of ours in a directory. Never truncates and never follows a link.
+
+    Raises RefusedError for what is not ours, and OSError. The type is looked at first, because opening a device or a FIFO can
+    already have an effect; then once more on the descriptor, which must be the same file.
+    """
+    flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    for _ in range(3):  # it may appear and vanish between two calls
+        try:
+            before = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            if not flags & os.O_CREAT:
+                raise
+            with contextlib.suppress(FileExistsError):
+                return os.open(name, flags | os.O_EXCL, mode, dir_fd=dir_fd)
+            continue
+        _check(before)
+        with contextlib.suppress(FileNotFoundError):
+            fd = os.open(name, flags & ~os.O_CREAT, dir_fd=dir_fd)
+            try:
+                after = os.fstat(fd)
+                if (after.st_dev, after.st_ino) != (before.st_dev, before.st_ino):
+                    raise RefusedError("it was replaced while it was being opened")
+                _check(after)
+            except BaseException:
+                os.close(fd)
+                raise
+            return fd
+    raise RefusedError("it was replaced while it was being opened")
+
+
+def _check(status: os.stat_result) -> None:
+    """Raises RefusedError unless it is a regular file that is ours alone."""
+    kind = stat.S_IFMT(status.st_mode)
+    if kind != stat.S_IFREG:
+        raise RefusedError(f"it is {_KINDS.get(kind, 'a special file')}, not a regular file")
+    if status.st_uid != os.geteuid():
+        raise RefusedError(f"it belongs to another user (uid {status.st_uid})")
+    if status.st_nlink > 1:
+        raise RefusedError(f"it has {status.st_nlink} names (hard links)")
+    if status.st_mode & (stat.S_ISUID | stat.S_ISGID):
+        raise RefusedError("it is a set-user-ID or set-group-ID program")
+
+
+def _parent(path: str) -> tuple[int, str]:
+    """A descriptor of the directory, and the name in it."""
+    if path in ("", "-") or path.endswith(("/", "/.", "/..")) or path in (".", ".."):
+        raise RefusedError("a regular file must be named, and this names none")
+    pure = PurePath(path)
+    return open_directory(str(pure.parent), follow_trusted_links=True), pure.name
+
+
+def open_output(path: str) -> BinaryIO:
+    """An empty regular file of ours for writing, mode 0600: a new one, or one that is emptied after all checks.
+
+    For what is written bit by bit (recordings, OTLP/JSON lines). Raises OutputError.
+    """
+    try:
+        folder, name = _parent(path)
+        with _closing(folder):
+            fd = open_own(name, folder, os.O_WRONLY | os.O_CREAT)
+        try:
+            os.ftruncate(fd, 0)
+            os.fchmod(fd, 0o600)
+            return os.fdopen(fd, "wb")
+        except BaseException:
+            os.close(fd)
+            raise
+    except (OSError, ValueError) as error:
+        raise _output_error(path, error) from None
+
+
+def check_output(path: str) -> None:
+    """Raises the OutputError that `write_output` would raise as things are. Changes nothing."""
+    try:
+        folder, name = _parent(path)
+        with _closing(folder):
+            try:
+                _check(os.stat(name, dir_fd=folder, follow_symlinks=False))
+            except FileNotFoundError:
+                if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
+                    raise PermissionError(errno.EACCES, "its directory cannot be written") from None
+    except (OSError, ValueError) as error:
+        raise _output_error(path, error) from None
+
+
+def write_output(path: str, data: bytes) -> None:
+    """Writes a whole file of ours or leaves what was there. Raises OutputError."""
+    try:
+        folder, name = _parent(path)
+        with _closing(folder):
+            replace(name, folder, data)
+    except (OSError, ValueError) as error:
+        raise _output_error(path, error) from None
+
+
+def replace(name: str, dir_fd: int, data: bytes) -> None:
+    """A file with this content takes the place of a regular file of ours, or of none. Raises RefusedError and OSError.
+
+    Where the directory takes no second file (a single file that is mounted into a container), it is written in place.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        _check(os.stat(name, dir_fd=dir_fd, follow_symlinks=False))
+    temporary = f".{name[:200]}.{secrets.token_hex(4)}.tmp"
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno not in _IN_PLACE:
+            raise
+        _write_in_place(name, dir_fd, data)
+        return
+    try:
+        with _closing(fd):
+            write_all(fd, data)
+        os.rename(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=dir_fd)
+        if not isinstance(error, OSError) or error.errno != errno.EBUSY:
+            raise
+        _write_in_place(name, dir_fd, data)
+
+
+def _write_in_place(name: str, dir_fd: int, data: bytes) -> None:
+    with _closing(open_own(name, dir_fd, os.O_WRONLY)) as fd:
+        os.ftruncate(fd, 0)
+        os.fchmod(fd, 0o600)
+        write_all(fd, data)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """write(2) until all of it is written. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def open_input(path: str) -> BinaryIO:
+    """A regular file for reading; links are followed. A FIFO or a device is refused at once: it could block for ever, or
+    have no end. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        kind = stat.S_IFMT(os.fstat(fd).st_mode)
+        if kind != stat.S_IFREG:
+            raise RefusedError(f"it is {_KINDS.get(kind, 'a special file')}, not a regular file")
+        os.set_blocking(fd, True)
+        return os.fdopen(fd, "rb")
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _output_error(path: str, error: OSError | ValueError) -> OutputError:
+    why = error.strerror if isinstance(error, OSError) else str(error)  # ValueError: a NUL in the path
+    remedy = "; name a regular file of your own" if isinstance(error, RefusedError) else ""
+    return OutputError(f"cannot write {path}: {why or 'it failed'}{remedy}")
