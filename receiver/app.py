@@ -92,6 +92,7 @@ class Observer:
         self.stop = asyncio.Event()
         self.on_batch: Callable[[Batch], None] = lambda _: None
         self.on_tick: Callable[[], None] = lambda: None
+        self.more_metrics: Callable[[], tuple[Metric, ...]] = tuple  # of who runs us: its store, its endpoint
         self.canary_at = 0.0
         self._idle_since = 0.0
         self._metric_interval = hub.settings.metric_interval_seconds if hub else 60.0
@@ -251,7 +252,7 @@ class Observer:
         own: tuple[Metric, ...] = (Metric(*sc.METRIC_PIPELINE_OBSERVER_SKIPPED, skipped),)
         if self._sample_seconds:
             own += (Metric(*sc.METRIC_PIPELINE_OBSERVER_SAMPLE_TIME, (Point((), self._sample_seconds),)),)
-        return self.core.metrics() + own + (self.hub.metrics() if self.hub else ())
+        return self.core.metrics() + own + self.more_metrics() + (self.hub.metrics() if self.hub else ())
 
     def export_metrics(self) -> None:
         if self.hub:

@@ -46,7 +46,7 @@ from receiver.investigate.case import Case, Casebook
 from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
 from receiver.kernel.decode import decode
-from receiver.model import CoreOptions, Finding, Host, Identity, Watch
+from receiver.model import CoreOptions, Finding, Gap, Host, Identity, Watch
 from receiver.redact import Redactor
 from receiver.scope import Scope
 from receiver.signals import Metric, Point
@@ -208,6 +208,13 @@ class Core:
             self.casebook.lost(now_ns, *key, grown)
             self._out.append(self._logs.lost_event(*key, grown, now_ns))
             self._count_lost(*key, grown)
+
+    def resumed(self, gap: Gap, now_ns: int) -> None:
+        """What nobody saw before we came, and what the service before us had not sent: records, and counts of what is lost."""
+        self._out.append(self._logs.gap_event(gap, now_ns))
+        for kind, count in gap.unsent:
+            self._out.append(self._logs.unsent_event(kind, gap.reason, count, now_ns))
+            self._count_lost(kind, gap.reason, count)
 
     def _count_lost(self, kind: str, reason: str, count: int) -> None:
         labels = ((sc.PIPELINE_OBSERVER_EVENT_KIND, kind), (sc.PIPELINE_OBSERVER_LOSS_REASON, reason))

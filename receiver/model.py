@@ -107,6 +107,22 @@ class CoreOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value_length_limit: int = 0  # OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, characters; 0 is none
 
 
+GapReason = Literal["stopped", "killed", "host_restarted"]
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """An interval in which no service observed this host, and what the service before had not sent."""
+
+    reason: GapReason
+    since_unix_ns: int
+    until_unix_ns: int
+    unsent: tuple[tuple[str, int], ...] = ()  # items by kind: span, log_record, data_point
+
+    @property
+    def seconds(self) -> float:
+        return (self.until_unix_ns - self.since_unix_ns) / 1e9
+
+
 class ContainerName(msgspec.Struct, frozen=True):
     """What a container is called in its cluster, as its node's kubelet wrote it down."""
 

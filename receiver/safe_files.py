@@ -68,7 +68,7 @@ def _walk(path: str, *, follow_trusted_links: bool) -> int:
             status = os.fstat(found)
             if stat.S_ISLNK(status.st_mode):
                 links += 1
-                with _closing(found):
+                with closing(found):
                     target = os.readlink("", dir_fd=found)
                 if not follow_trusted_links or links > _LINKS:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
@@ -102,7 +102,8 @@ def is_open_to_others(folder: os.stat_result) -> bool:
 
 
 @contextlib.contextmanager
-def _closing(fd: int) -> Iterator[int]:
+def closing(fd: int) -> Iterator[int]:
+    """Closes the descriptor at the end of the block."""
     try:
         yield fd
     finally:
@@ -153,8 +154,8 @@ def _check(status: os.stat_result) -> None:
         raise RefusedError("it is a set-user-ID or set-group-ID program")
 
 
-def _parent(path: str) -> tuple[int, str]:
-    """A descriptor of the directory, and the name in it."""
+def open_parent(path: str) -> tuple[int, str]:
+    """A descriptor of the file's directory, and its name there. Raises OSError."""
     if path in ("", "-") or path.endswith(("/", "/.", "/..")) or path in (".", ".."):
         raise RefusedError("a regular file must be named, and this names none")
     pure = PurePath(path)
@@ -167,8 +168,8 @@ def open_output(path: str) -> BinaryIO:
     For what is written bit by bit (recordings, OTLP/JSON lines). Raises OutputError.
     """
     try:
-        folder, name = _parent(path)
-        with _closing(folder):
+        folder, name = open_parent(path)
+        with closing(folder):
             fd = open_own(name, folder, os.O_WRONLY | os.O_CREAT)
         try:
             os.ftruncate(fd, 0)
@@ -184,8 +185,8 @@ def open_output(path: str) -> BinaryIO:
 def check_output(path: str) -> None:
     """Raises the OutputError that `write_output` would raise as things are. Changes nothing."""
     try:
-        folder, name = _parent(path)
-        with _closing(folder):
+        folder, name = open_parent(path)
+        with closing(folder):
             try:
                 _check(os.stat(name, dir_fd=folder, follow_symlinks=False))
             except FileNotFoundError:
@@ -198,8 +199,8 @@ def check_output(path: str) -> None:
 def write_output(path: str, data: bytes) -> None:
     """Writes a whole file of ours or leaves what was there. Raises OutputError."""
     try:
-        folder, name = _parent(path)
-        with _closing(folder):
+        folder, name = open_parent(path)
+        with closing(folder):
             replace(name, folder, data)
     except (OSError, ValueError) as error:
         raise _output_error(path, error) from None
@@ -221,7 +222,7 @@ def replace(name: str, dir_fd: int, data: bytes) -> None:
         _write_in_place(name, dir_fd, data)
         return
     try:
-        with _closing(fd):
+        with closing(fd):
             write_all(fd, data)
         os.rename(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
     except BaseException as error:
@@ -233,7 +234,7 @@ def replace(name: str, dir_fd: int, data: bytes) -> None:
 
 
 def _write_in_place(name: str, dir_fd: int, data: bytes) -> None:
-    with _closing(open_own(name, dir_fd, os.O_WRONLY)) as fd:
+    with closing(open_own(name, dir_fd, os.O_WRONLY)) as fd:
         os.ftruncate(fd, 0)
         os.fchmod(fd, 0o600)
         write_all(fd, data)

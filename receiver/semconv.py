@@ -82,6 +82,7 @@ PIPELINE_MAPPING_SOURCE: Final = "pipeline.mapping.source"
 PIPELINE_NAME: Final = "pipeline.name"
 PIPELINE_OBSERVER_EVENT_KIND: Final = "pipeline.observer.event.kind"
 PIPELINE_OBSERVER_EVENTS_LOST: Final = "pipeline.observer.events_lost"
+PIPELINE_OBSERVER_GAP_DURATION: Final = "pipeline.observer.gap.duration"
 PIPELINE_OBSERVER_INCOMPLETE: Final = "pipeline.observer.incomplete"
 PIPELINE_OBSERVER_LOSS_REASON: Final = "pipeline.observer.loss.reason"
 PIPELINE_OBSERVER_SOURCE: Final = "pipeline.observer.source"
@@ -189,6 +190,7 @@ EVENT_PIPELINE_INCIDENT_OPENED: Final = "pipeline.incident.opened"
 EVENT_PIPELINE_INCIDENT_RESOLVED: Final = "pipeline.incident.resolved"
 EVENT_PIPELINE_INCIDENT_HYPOTHESIS: Final = "pipeline.incident.hypothesis"
 EVENT_PIPELINE_INCIDENT_EVIDENCE: Final = "pipeline.incident.evidence"
+EVENT_PIPELINE_OBSERVER_GAP: Final = "pipeline.observer.gap"
 EVENT_PIPELINE_OBSERVER_EVENTS_LOST: Final = "pipeline.observer.events_lost"
 
 # metrics: name, instrument, unit, description
@@ -246,7 +248,12 @@ METRIC_PIPELINE_TASK_MEMORY_LIMIT: Final = (
 )
 METRIC_PIPELINE_INCIDENTS: Final = ("pipeline.incidents", "counter", "{incident}", "Incidents by cause.")
 METRIC_PIPELINE_OBSERVER_EVENTS: Final = ("pipeline.observer.events", "counter", "{event}", "Kernel events decoded.")
-METRIC_PIPELINE_OBSERVER_EVENTS_LOST: Final = ("pipeline.observer.events_lost", "counter", "{event}", "Kernel events lost.")
+METRIC_PIPELINE_OBSERVER_EVENTS_LOST: Final = (
+    "pipeline.observer.events_lost",
+    "counter",
+    "{event}",
+    "Kernel events lost, and signals lost in an export queue that ended with its service.",
+)
 METRIC_PIPELINE_INSIGHTS_RECEIVED: Final = (
     "pipeline.insights.received",
     "counter",
@@ -270,6 +277,12 @@ METRIC_PIPELINE_OBSERVER_SAMPLE_TIME: Final = (
     "counter",
     "s",
     "Time spent on looking at watched processes and their neighbours.",
+)
+METRIC_PIPELINE_OBSERVER_STATE_SKIPPED: Final = (
+    "pipeline.observer.state.skipped",
+    "counter",
+    "{item}",
+    "Runs, reports and marks that could not be written to the state directory.",
 )
 METRIC_PIPELINE_OBSERVER_LAG: Final = ("pipeline.observer.lag", "histogram", "s", "Time from the kernel's stamp to our reading.")
 METRIC_PIPELINE_OBSERVER_QUEUE_DROPPED: Final = (

@@ -157,6 +157,8 @@ def test_no_link_is_followed_on_the_way_to_a_strict_directory(tmp_path: Path, ke
         with pytest.raises(OSError, match="symbolic links") as refused:
             open_directory(str(tmp_path / path))
         assert refused.value.errno == errno.ELOOP
+    with pytest.raises(ValueError, match="null"):
+        open_directory(f"{tmp_path}/real\0/below")
     for path, number in (("real/none", errno.ENOENT), ("real/none/more", errno.ENOENT)):
         with pytest.raises(OSError, match="No such") as absent:
             open_directory(str(tmp_path / path))

@@ -22,7 +22,7 @@ from receiver.insights.service import Insights
 from receiver.kernel.clock import host_name
 from receiver.show import screen
 from receiver.signals import Block, MetricSnapshot
-from receiver.state import State, read_token
+from receiver.state import ServiceState, open_directory_of_service, read_token
 from receiver.supervisor import Supervisor
 
 log = logging.getLogger("kwitness")
@@ -35,6 +35,8 @@ async def serve(args: argparse.Namespace) -> int:
 
     chosen = configuration.load(Path(args.config) if args.config else None)
     token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else ""
+    becomes = chosen.privileges.user if chosen.privileges.drop else ""
+    directory = open_directory_of_service(chosen.state.directory, {}, becomes)
     if chosen.privileges.drop and os.geteuid() == 0:
         drop(chosen.privileges.user)
     supervisor, stop = Supervisor(os.environ), asyncio.Event()
@@ -45,11 +47,10 @@ async def serve(args: argparse.Namespace) -> int:
         ((sc.SERVICE_NAME, name), (sc.HOST_NAME, host_name()), (sc.OS_TYPE, "linux"), (sc.SERVICE_INSTANCE_ID, host_name()))
     )
     insights = Insights(resource, lambda record: hub.put([record]))
-    state = State(Path(chosen.state.directory)) if chosen.state.directory else None
-    if state is not None:
-        insights.reports.update(state.reports.load())
-        insights.on_report = state.reports.save
-        token = token or state.token
+    state = ServiceState(directory, with_history=False)
+    insights.reports.update(state.earlier)
+    insights.on_report = state.keep_report
+    token = token or state.token
     inbound = Inbound(chosen.insights, lambda told: insights.take(told, time.monotonic()))
     stop_on_signals(stop.set)
     await inbound.start()
@@ -64,7 +65,7 @@ async def serve(args: argparse.Namespace) -> int:
     log.info("insights: OTLP comes in at %s", ", ".join(f"{kind} port {port}" for kind, port in inbound.ports.items()))
     supervisor.say("READY=1")
     try:
-        await _look_forever(insights, hub, resource, supervisor, stop)
+        await _look_forever(insights, hub, state, resource, supervisor, stop)
     finally:
         supervisor.say("STOPPING=1")
         await inbound.close()
@@ -72,20 +73,24 @@ async def serve(args: argparse.Namespace) -> int:
         await hub.shutdown(chosen.shutdown_seconds)
         if admin is not None:
             await admin.close()
-        if state is not None:
-            state.close()
+        await state.end(hub.unsent())
     return 0
 
 
-async def _look_forever(insights: Insights, hub: Hub, resource: Block, supervisor: Supervisor, stop: asyncio.Event) -> None:
+async def _look_forever(
+    insights: Insights, hub: Hub, state: ServiceState, resource: Block, supervisor: Supervisor, stop: asyncio.Event
+) -> None:
     """Concludes once a second about what is due, and sends its own metrics, until `stop` is set."""
     began, next_metrics = time.time_ns(), time.monotonic()
     while not stop.is_set():
         insights.look(time.monotonic(), time.time_ns())
+        state.tick(hub.unsent())
         supervisor.say("WATCHDOG=1", f"STATUS={len(insights.runs)} runs known, {len(insights.reports)} reports")
         if time.monotonic() >= next_metrics:
             next_metrics += hub.settings.metric_interval_seconds
-            hub.put_metrics(MetricSnapshot(resource, began, time.time_ns(), (*insights.metrics(), *hub.metrics())))
+            hub.put_metrics(
+                MetricSnapshot(resource, began, time.time_ns(), (*insights.metrics(), *hub.metrics(), *state.metrics()))
+            )
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
 

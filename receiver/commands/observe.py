@@ -28,11 +28,12 @@ from receiver.model import CoreOptions, Watch
 from receiver.redact import Redactor
 from receiver.safe_files import open_output
 from receiver.show import Timeline, Views, as_json, moment, screen, summary
-from receiver.state import HistoryStore
+from receiver.state import HistoryKeeper, Worker
 from receiver.symbols import named
 from receiver.timeline.executions import Execution
 
 PROGRESS_SECONDS = 0.25
+HISTORY_SECONDS = 1.0, 4.0  # a history that is busy is waited for so long before and after the conclusions
 
 
 async def run(args: argparse.Namespace) -> int:
@@ -55,18 +56,21 @@ async def run(args: argparse.Namespace) -> int:
     observer.start()
     blind = observer.blind()
     observer.core.blind = tuple(blind)
-    store = HistoryStore(Path(args.history)) if args.history else None
-    observer.core.history = store.load() if store is not None else None
+    keeper = HistoryKeeper(Path(args.history), Worker()) if args.history else None
+    if keeper is not None:
+        keeper.start()  # beside the command: nothing waits for it
+        observer.core.history = keeper.history
     try:
         status, pid = await _run_child(observer, args.command, args.name)
     finally:
+        if keeper is not None:
+            await keeper.settled(HISTORY_SECONDS[0])
         observer.end()
         await observer.close(FLUSH_SECONDS)
         if output:
             output.close()
-    if store is not None and observer.core.history is not None:
-        store.save(observer.core.history.take())
-        store.close()
+    if keeper is not None:
+        await keeper.close(HISTORY_SECONDS[1])
     execution = observer.core.watched(pid) if pid else None
     if execution is None:
         if pid:

@@ -21,8 +21,10 @@ from receiver.redact import Redactor
 from receiver.safe_files import write_output
 from receiver.session import Session, replay
 from receiver.show import Views, as_json, details, page, screen, summary
-from receiver.state import HistoryStore
+from receiver.state import HistoryKeeper, Worker
 from receiver.timeline.executions import Execution
+
+HISTORY_SECONDS = 1.0, 4.0  # a history that is busy is waited for so long before and after the conclusions
 
 
 async def replay_file(args: argparse.Namespace) -> int:
@@ -45,16 +47,18 @@ async def replay_file(args: argparse.Namespace) -> int:
         else:
             print(summary(execution, views.pop(execution), core.losses, colour=colour_wanted(sys.stdout.isatty())))
 
-    store = HistoryStore(Path(args.history)) if args.history else None
-    core.history = store.load() if store is not None else None
+    keeper = HistoryKeeper(Path(args.history), Worker()) if args.history else None
+    if keeper is not None:
+        keeper.start()
+        await keeper.settled(HISTORY_SECONDS[0])
+        core.history = keeper.history
     core.on_end, core.attempts.on_close = views.ended, show
     if hub:
         hub.start()
     replay(Session(core), recording, (lambda: hub.put(core.take())) if hub else None)
     _report(args, core)
-    if store is not None and core.history is not None:
-        store.save(core.history.take())
-        store.close()
+    if keeper is not None:
+        await keeper.close(HISTORY_SECONDS[1])
     if hub:
         await hub.shutdown(FLUSH_SECONDS)
     if output:

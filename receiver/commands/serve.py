@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 import os
-import pwd
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -19,15 +18,14 @@ from receiver.app import Observer
 from receiver.commands.common import VERSION, core_options, stop_on_signals
 from receiver.commands.explain import explain
 from receiver.desk import DeskOfCore
-from receiver.errors import ConfigError, KwitnessError
+from receiver.errors import KwitnessError
 from receiver.export.hub import Hub
 from receiver.export.settings import ExportSettings, from_environment
-from receiver.investigate.history import History
 from receiver.investigate.report import Report
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.remedies import remedy, surroundings
 from receiver.show import live_tree
-from receiver.state import State, hand_over, read_token
+from receiver.state import ServiceState, open_directory_of_service, read_token
 from receiver.supervisor import Supervisor
 from receiver.symbols import available, named
 from receiver.text import printable
@@ -46,22 +44,24 @@ async def serve(args: argparse.Namespace) -> int:
     chosen = configuration.load(Path(args.config) if args.config else None)
     export = from_environment(os.environ)
     hub = Hub(export, VERSION)
+    becomes = chosen.privileges.user if chosen.privileges.drop else ""
+    directory = open_directory_of_service(chosen.state.directory, os.environ, becomes)  # a second service ends here
     observer = Observer(chosen.kernel, core_options(export, chosen.core), hub, drops=chosen.privileges.drop, rules=chosen.rule)
     supervisor = Supervisor(os.environ)
     token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else ""
-    place = _state_folder(chosen)
     observer.start()
     if chosen.privileges.drop:
         drop(chosen.privileges.user)
-    memory = _Memory(observer, State(place) if place is not None else None)
+    state = ServiceState(directory)
+    _remember(observer, state)
     stop_on_signals(observer.stop.set)
-    admin = _admin(Admin, chosen, observer, memory.state, token)
+    admin = _admin(Admin, chosen, observer, state, token)
     if admin is not None:
         await admin.start()
     log.info("attached to %d hooks; exporting to %s", sum(h.attached for h in observer.source.coverage()), _targets(hub, export))
 
     def tick() -> None:
-        memory.save()
+        state.tick(hub.unsent())
         if (seen := observer.ready()) == "ready":
             supervisor.say("WATCHDOG=1")  # a service that is alive and sees nothing is one to restart
         supervisor.say(f"STATUS={seen}; {len(observer.core.executions.open)} executions in work")
@@ -73,42 +73,33 @@ async def serve(args: argparse.Namespace) -> int:
     finally:
         supervisor.say("STOPPING=1")
         observer.end()
-        memory.close()
         await observer.close(chosen.shutdown_seconds)
         if admin is not None:
             await admin.close()
+        await state.end(hub.unsent())
     failed = sum(p.failed.total() for p in hub.pipelines)
     log.info("stopped: %d items exported, %d not", sum(p.exported for p in hub.pipelines), failed)
     return 0
 
 
-class _Memory:
+def _remember(observer: Observer, state: ServiceState) -> None:
     """What the investigator knows of earlier runs, and what outlives us when there is a state directory."""
+    core = observer.core
+    core.history, core.blind = state.history, tuple(observer.blind())
+    observer.more_metrics = state.metrics
+    if state.gap is not None:
+        core.resumed(state.gap, boottime_ns())
 
-    def __init__(self, observer: Observer, state: State | None) -> None:
-        self.state = state
-        self._core = observer.core
-        self._history = self._core.history = state.history.load() if state is not None else History()
-        self._core.blind = tuple(observer.blind())
-        self._core.incidents.on_report = self._keep
+    def keep(number: str, report: Report) -> None:
+        report = core.incidents.reports[number] = named(report)
+        state.keep_report(number, report)
 
-    def _keep(self, number: str, report: Report) -> None:
-        report = self._core.incidents.reports[number] = named(report)
-        if self.state is not None:
-            self.state.reports.save(number, report)
-
-    def save(self) -> None:
-        if self.state is not None:
-            self.state.history.save(self._history.take())
-
-    def close(self) -> None:
-        self.save()
-        if self.state is not None:
-            self.state.close()
+    core.incidents.on_report = keep
+    state.start()
 
 
 def _admin(
-    kind: type[Admin], chosen: configuration.ServeConfig, observer: Observer, state: State | None, token: str
+    kind: type[Admin], chosen: configuration.ServeConfig, observer: Observer, state: ServiceState, token: str
 ) -> Admin | None:
     """The endpoint, unless it is switched off."""
     if not chosen.admin.port:
@@ -117,24 +108,8 @@ def _admin(
     def tree() -> str:
         return live_tree(observer.core.executions.open.values(), boottime_ns())
 
-    desk = DeskOfCore(observer.core, boottime_ns, state.reports.load() if state is not None else None)
-    token = token or (state.token if state is not None else "")
-    return kind(chosen.admin.host, chosen.admin.port, observer.ready, observer.metrics, tree, desk, token)
-
-
-def _state_folder(chosen: configuration.ServeConfig) -> Path | None:
-    """Handed over to who we become, before privileges go; a container's volume is that user's already, and there is no
-    CAP_CHOWN for more. systemd names a directory in STATE_DIRECTORY."""
-    place = chosen.state.directory or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if not place:
-        return None
-    if chosen.privileges.drop and os.geteuid() == 0:
-        try:
-            entry = pwd.getpwnam(chosen.privileges.user)
-        except KeyError:
-            raise ConfigError(f"privileges.user: there is no user {chosen.privileges.user!r} here") from None
-        hand_over(Path(place), entry.pw_uid, entry.pw_gid)
-    return Path(place)
+    desk = DeskOfCore(observer.core, boottime_ns, state.earlier)
+    return kind(chosen.admin.host, chosen.admin.port, observer.ready, observer.metrics, tree, desk, token or state.token)
 
 
 def _targets(hub: Hub, export: ExportSettings) -> str:

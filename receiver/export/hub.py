@@ -20,6 +20,7 @@ _ITEM_METRICS = {
     "logs": sc.METRIC_OTEL_SDK_EXPORTER_LOG_EXPORTED,
     "metrics": sc.METRIC_OTEL_SDK_EXPORTER_METRIC_DATA_POINT_EXPORTED,
 }
+_ITEMS = {"traces": "span", "logs": "log_record", "metrics": "data_point"}
 _QUEUE_METRICS = {"traces": sc.METRIC_OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE, "logs": sc.METRIC_OTEL_SDK_PROCESSOR_LOG_QUEUE_SIZE}
 
 
@@ -89,6 +90,14 @@ class Hub:
         for resource, encoded in encode.snapshot_items(snapshot):
             for pipeline in self._by_signal["metrics"]:
                 pipeline.put(resource, encoded, Importance.NORMAL)
+
+    def unsent(self) -> dict[str, int]:
+        """Items that no server has taken, by kind: those in the queues, and those that a shutdown gave up."""
+        out = {}
+        for signal, pipelines in self._by_signal.items():
+            count = sum(len(p.queue) + p.in_flight + p.failed["shutdown"] for p in pipelines)
+            out[_ITEMS[signal]] = count
+        return out
 
     async def shutdown(self, timeout_seconds: float) -> None:
         """Flushes within the timeout; what is left then is counted as failed."""

@@ -99,6 +99,22 @@ class History:
         while len(self.tasks) > TASKS:
             del self.tasks[next(iter(self.tasks))]
 
+    def absorb(self, earlier: History) -> None:
+        """Adds what was stored before, when it comes later than the first runs: theirs are the later ones."""
+        since, self.tasks = self.tasks, {}
+        for key, runs in (*earlier.tasks.items(), *since.items()):
+            for run in runs:
+                self.remember(key, run)
+        for signature, before in earlier.sightings.items():
+            now = self.sightings.get(signature)
+            if now is not None:
+                before = msgspec.structs.replace(
+                    now, count=before.count + now.count, first_unix_ns=before.first_unix_ns, note=now.note or before.note
+                )
+                self.fresh = [x for x in self.fresh if not (isinstance(x, Sighting) and x.signature == signature)]
+                self.fresh.append(before)
+            self.sightings[signature] = before
+
     def saw(self, signature: str, cause: str, at_unix_ns: int, run: str) -> Sighting | None:
         """Counts it; gives what was known of it before."""
         before = self.sightings.pop(signature, None)

@@ -20,14 +20,15 @@ class _OpenHow(c.Structure):
 def open_without_links(path: str, flags: int, dir_fd: int = _AT_FDCWD) -> int:
     """Gives a descriptor. `flags` as for open(2); it creates nothing.
 
-    Raises OSError: ELOOP for a symbolic link in any component, ENOSYS before Linux 5.6, EPERM under a seccomp filter that
-    does not know the call.
+    Raises ValueError for a NUL in the path, and OSError: ELOOP for a symbolic link in any component, ENOSYS before
+    Linux 5.6, EPERM under a seccomp filter that does not know the call.
     """
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError("embedded null byte")
     libc = c.CDLL(None, use_errno=True)
     how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS)
-    fd: int = libc.syscall(
-        c.c_long(_SYS_OPENAT2), c.c_int(dir_fd), c.c_char_p(os.fsencode(path)), c.byref(how), c.c_size_t(c.sizeof(how))
-    )
+    fd: int = libc.syscall(c.c_long(_SYS_OPENAT2), c.c_int(dir_fd), c.c_char_p(name), c.byref(how), c.c_size_t(c.sizeof(how)))
     if fd < 0:
         number = c.get_errno()
         raise OSError(number, os.strerror(number), path)

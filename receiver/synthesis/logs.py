@@ -5,12 +5,18 @@ from __future__ import annotations
 from receiver import semconv as sc
 from receiver.attribution.tree import Process
 from receiver.detect.deaths import Ending, ending, partition_of
-from receiver.model import Finding
+from receiver.model import Finding, Gap
 from receiver.signals import EMPTY, Attributes, Block, Importance, LogRecord, Severity, Value
 from receiver.synthesis.blocks import Blocks, identity_items
 from receiver.synthesis.outcomes import run_result, task_error
 from receiver.text import printable
 from receiver.timeline.executions import Execution, Run
+
+_GAPS = {
+    "stopped": "the service was stopped",
+    "killed": "the service ended without a shutdown (SIGKILL or a crash)",
+    "host_restarted": "the host restarted",
+}
 
 
 class Logs:
@@ -106,6 +112,25 @@ class Logs:
 
     def lost_event(self, kind: str, reason: str, count: int, at_ns: int) -> LogRecord:
         sentence = f"{count} {kind} events were lost before they could be read ({reason})."
+        return self._lost(sentence, kind, reason, count, at_ns)
+
+    def unsent_event(self, kind: str, reason: str, count: int, at_ns: int) -> LogRecord:
+        """`count`: as it was counted last; what a killed service queued after that is not in it."""
+        sentence = f"{count} items ({kind}) in the export queue of the previous service were lost ({reason})."
+        return self._lost(sentence, kind, reason, count, at_ns)
+
+    def gap_event(self, gap: Gap, at_ns: int) -> LogRecord:
+        sentence = f"Nothing was observed for {gap.seconds:.1f} s before this start: {_GAPS[gap.reason]}."
+        items: Attributes = (
+            (sc.PIPELINE_OBSERVER_GAP_DURATION, gap.seconds),
+            (sc.PIPELINE_OBSERVER_LOSS_REASON, gap.reason),
+        )
+        return self._event(
+            sc.EVENT_PIPELINE_OBSERVER_GAP, Severity.WARN, sentence, at_ns, at_ns, (EMPTY,), items, b"", b"",
+            "", "inferred", Importance.FINDING, self._blocks.resource("unknown"), False,
+        )  # fmt: skip
+
+    def _lost(self, sentence: str, kind: str, reason: str, count: int, at_ns: int) -> LogRecord:
         items: Attributes = (
             (sc.PIPELINE_OBSERVER_EVENTS_LOST, count),
             (sc.PIPELINE_OBSERVER_EVENT_KIND, kind),
