@@ -106,7 +106,7 @@ class Observer:
         self._containers: tuple[ContainerName, ...] = ()
         recorder = Recorder(record_to, Header(WIRES, self.host, self._wall_offset)) if record_to else None
         self.session = Session(self.core, recorder)
-        self._recorder = recorder
+        self.recorder = recorder
 
     def start(self) -> None:
         """Learns what lives already. Attached since construction, so nothing falls between."""
@@ -281,6 +281,6 @@ class Observer:
     async def close(self, flush_seconds: float) -> None:
         if self.hub:
             await self.hub.shutdown(flush_seconds)
-        if self._recorder:
-            self._recorder.close()
+        if self.recorder:
+            self.recorder.close()
         self.source.close()

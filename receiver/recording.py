@@ -10,6 +10,7 @@ and said (`truncated`).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
@@ -23,7 +24,9 @@ from receiver.events import WIRES
 from receiver.kernel.decode import scrub
 from receiver.model import Host
 from receiver.redact import Redactor
+from receiver.safe_files import open_input
 
+log = logging.getLogger("kwitness")
 MAGIC = b"kwitness-recording 2\n"
 _FRAME = Struct("<BIq")
 _LENGTH_LIMIT = 64 << 20
@@ -57,21 +60,42 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class Recorder:
-    """Writes frames. The redactor is its own: counts of what was taken out stay apart from the core's."""
+    """Writes frames. The redactor is its own: counts of what was taken out stay apart from the core's.
+
+    A disk that is full does not end the observing: `failure` says why, and what follows is not written. What was written until
+    then can be replayed.
+    """
 
     def __init__(self, output: BinaryIO, header: Header) -> None:
+        self.failure = ""
         self._output = output
         self._redactor = Redactor("scrub")
-        output.write(MAGIC + msgspec.json.encode(header) + b"\n")
+        self._write(MAGIC + msgspec.json.encode(header) + b"\n")
 
     def write(self, kind: FrameKind, time_ns: int, payload: bytes = b"") -> None:
-        self._output.write(_FRAME.pack(kind, len(payload), time_ns) + payload)
+        self._write(_FRAME.pack(kind, len(payload), time_ns) + payload)
+
+    def _write(self, data: bytes) -> None:
+        if self.failure:
+            return
+        try:
+            self._output.write(data)
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        self.failure = error.strerror or "it cannot be written"
+        log.warning("the recording is cut short: %s", self.failure)
 
     def batch(self, batch: list[bytes], time_ns: int) -> None:
         self.write(FrameKind.BATCH, time_ns, b"".join(scrub(raw, self._redactor) for raw in batch))
 
     def close(self) -> None:
-        self._output.close()
+        try:
+            self._output.close()
+        except OSError as error:  # the descriptor is closed all the same
+            if not self.failure:
+                self._fail(error)
 
 
 class Recording:
@@ -79,9 +103,9 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._file = path.open("rb")
-        except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror}") from None
+            self._file = open_input(str(path))
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
         self.truncated = False
         try:
             self.header = self._read_header(path)

@@ -182,6 +182,14 @@ def open_output(path: str) -> BinaryIO:
         raise _output_error(path, error) from None
 
 
+def close_output(output: BinaryIO) -> None:
+    """Closes it in any case. Raises OutputError when what was written last could not be stored."""
+    try:
+        output.close()
+    except OSError as error:
+        raise OutputError(f"an output is not complete: {error.strerror}") from None
+
+
 def check_output(path: str) -> None:
     """Raises the OutputError that `write_output` would raise as things are. Changes nothing."""
     try:
@@ -214,27 +222,34 @@ def replace(name: str, dir_fd: int, data: bytes) -> None:
     with contextlib.suppress(FileNotFoundError):
         _check(os.stat(name, dir_fd=dir_fd, follow_symlinks=False))
     temporary = f".{name[:200]}.{secrets.token_hex(4)}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+        fd = os.open(temporary, flags, 0o600, dir_fd=dir_fd)
     except OSError as error:
-        if error.errno not in _IN_PLACE:
-            raise
-        _write_in_place(name, dir_fd, data)
+        _write_in_place(name, dir_fd, data, error)
         return
     try:
         with closing(fd):
             write_all(fd, data)
+            os.fsync(fd)  # a crash of the host leaves the old content or the new one, not an empty file
         os.rename(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=dir_fd)
-        if not isinstance(error, OSError) or error.errno != errno.EBUSY:
+        if not isinstance(error, OSError):
             raise
-        _write_in_place(name, dir_fd, data)
+        _write_in_place(name, dir_fd, data, error)
 
 
-def _write_in_place(name: str, dir_fd: int, data: bytes) -> None:
-    with closing(open_own(name, dir_fd, os.O_WRONLY)) as fd:
+def _write_in_place(name: str, dir_fd: int, data: bytes, why: OSError) -> None:
+    """After the other way failed for `why`. Raises that, unless the file may be there and only the directory refuses."""
+    if why.errno not in _IN_PLACE:
+        raise why
+    try:
+        fd = open_own(name, dir_fd, os.O_WRONLY)
+    except FileNotFoundError:
+        raise why from None
+    with closing(fd):
         os.ftruncate(fd, 0)
         os.fchmod(fd, 0o600)
         write_all(fd, data)

@@ -17,7 +17,7 @@ from receiver import config as configuration
 from receiver.app import Observer
 from receiver.attribution.context import remote_context
 from receiver.commands.common import FLUSH_SECONDS, colour_wanted, core_options, make_hub, print_event, stop_on_signals
-from receiver.errors import DecodeError
+from receiver.errors import DecodeError, OutputError
 from receiver.export.settings import from_environment
 from receiver.investigate.compose import report_id
 from receiver.investigate.report import to_json
@@ -26,7 +26,7 @@ from receiver.kernel.decode import decode
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.redact import Redactor
-from receiver.safe_files import open_output
+from receiver.safe_files import close_output, open_output, write_output
 from receiver.show import Timeline, Views, as_json, moment, screen, summary
 from receiver.state import HistoryKeeper, Worker
 from receiver.symbols import named
@@ -41,7 +41,7 @@ async def run(args: argparse.Namespace) -> int:
     export = from_environment(os.environ)
     hub, output = make_hub(export, args.otlp_json)
     record_to = open_output(args.output) if getattr(args, "output", None) else None
-    written = {name: open_output(path) for name in ("report", "facts") if (path := getattr(args, name, None))}
+    written = {name: path for name in ("report", "facts") if (path := getattr(args, name, None))}
     chosen = configuration.load(Path(args.config) if args.config else None)
     config = msgspec.structs.replace(chosen.kernel, drain_interval_seconds=0.05, source=args.source)
     options = msgspec.structs.replace(core_options(export, chosen.core), only_commands=True)
@@ -68,7 +68,10 @@ async def run(args: argparse.Namespace) -> int:
         observer.end()
         await observer.close(FLUSH_SECONDS)
         if output:
-            output.close()
+            try:
+                close_output(output)
+            except OutputError as error:
+                print(f"kwitness: {error}", file=sys.stderr)
     if keeper is not None:
         await keeper.close(HISTORY_SECONDS[1])
     execution = observer.core.watched(pid) if pid else None
@@ -81,8 +84,10 @@ async def run(args: argparse.Namespace) -> int:
     why = named(observer.core.incidents.reports[report_id(execution)])
     for name, text in (("report", to_json(why)), ("facts", facts.encode())):
         if name in written:
-            with written[name] as output:
-                output.write(text + b"\n")
+            try:
+                write_output(written[name], text + b"\n")
+            except OutputError as error:
+                print(f"kwitness: {error}", file=sys.stderr)
     if timeline:
         print(timeline.text(execution), file=sys.stderr)
     if args.json:
@@ -172,7 +177,11 @@ async def record(args: argparse.Namespace) -> int:
         return await run(args)
     record_to = open_output(args.output)
     observer = Observer(SourceConfig(), CoreOptions(), None, record_to)
+    recorder = observer.recorder
+    observer.on_tick = lambda: observer.stop.set() if recorder is not None and recorder.failure else None
     await _until_stopped(observer, "recording")
+    if recorder is not None and recorder.failure:
+        raise OutputError(f"the recording {args.output} is cut short: {recorder.failure}")
     print(f"kwitness: {observer.core.counts.total()} events in {args.output}", file=sys.stderr)
     return 0
 

@@ -12,13 +12,13 @@ import msgspec
 
 from receiver.commands.common import FLUSH_SECONDS, colour_wanted, core_options, make_hub, print_event
 from receiver.core import Core
-from receiver.errors import DecodeError
+from receiver.errors import DecodeError, OutputError
 from receiver.export.settings import from_environment
 from receiver.investigate.report import to_json
 from receiver.kernel.decode import decode, split
 from receiver.recording import FrameKind, Recording
 from receiver.redact import Redactor
-from receiver.safe_files import write_output
+from receiver.safe_files import close_output, write_output
 from receiver.session import Session, replay
 from receiver.show import Views, as_json, details, page, screen, summary
 from receiver.state import HistoryKeeper, Worker
@@ -62,7 +62,9 @@ async def replay_file(args: argparse.Namespace) -> int:
     if hub:
         await hub.shutdown(FLUSH_SECONDS)
     if output:
-        output.close()
+        close_output(output)
+        if hub and (lost := sum(p.failed["file"] for p in hub.pipelines)):
+            raise OutputError(f"{args.otlp_json} is not complete: {lost} items could not be written")
     if recording.truncated:
         print("kwitness: the recording was cut short; what it holds is shown", file=sys.stderr)
     if core.decode_errors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import logging
 import os
@@ -73,7 +74,7 @@ async def serve(args: argparse.Namespace) -> int:
     finally:
         supervisor.say("STOPPING=1")
         observer.end()
-        await observer.close(chosen.shutdown_seconds)
+        await asyncio.gather(observer.close(chosen.shutdown_seconds), state.save_last())
         if admin is not None:
             await admin.close()
         await state.end(hub.unsent())

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from receiver.errors import BusyError, ConfigError
 from receiver.safe_files import RefusedError, closing, is_open_to_others, open_directory, open_own, write_all
+from receiver.state.life import last_pid
 from receiver.state.mark import LOG_BYTES, PAGE_BYTES, is_history
 
 MARKER = ".kwitness-state"
@@ -227,8 +228,10 @@ class StateDirectory:
                 if time.monotonic() < deadline:
                     time.sleep(_POLL_SECONDS)
                     continue
+                pid = last_pid(self.fd)
+                who = f" (process {pid})" if pid else ""
                 raise BusyError(
-                    f"state.directory {self.path} is in use by another kwitness service: stop it, or name another directory"
+                    f"state.directory {self.path} is in use by another kwitness service{who}: stop it, or name another directory"
                 ) from None
             return
 

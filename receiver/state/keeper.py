@@ -13,7 +13,7 @@ from pathlib import Path
 
 from receiver.investigate.history import History
 from receiver.state.history import HistoryError, HistoryStore, Item
-from receiver.state.worker import Worker
+from receiver.state.worker import Worker, reason_of
 
 log = logging.getLogger("kwitness.state")
 WAITING_ITEMS = 5000  # runs and sightings that wait for the file; the oldest are skipped
@@ -33,17 +33,18 @@ class HistoryKeeper:
         self._usable = True
         self._waiting: list[Item] = []
         self._waiting_since = 0.0
-        self._saving: asyncio.Task[str] | None = None
+        self._saving: asyncio.Task[HistoryError | OSError | None] | None = None
         self._loading: asyncio.Task[None] | None = None
+        self._answered = asyncio.Event()  # it is loaded, or fails for another reason than a lock
 
     def start(self) -> None:
         """Begins to load. Call it in the event loop."""
         self._loading = asyncio.create_task(self._load(), name="history")
 
     async def settled(self, seconds: float) -> bool:
-        """Waits until it is loaded or cannot be, or for so long. Gives whether it is loaded."""
-        if self._loading is not None:
-            await asyncio.wait({self._loading}, timeout=seconds)
+        """Waits while it is locked, for so long at most. Gives whether it is loaded."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._answered.wait(), seconds)
         return self._loading is not None and self._loading.done() and self._usable
 
     async def _load(self) -> None:
@@ -55,12 +56,15 @@ class HistoryKeeper:
                 if error.reason != said:
                     log.warning("%s; earlier runs are not known", error)
                     said = error.reason
+                if error.reason != "busy":
+                    self._answered.set()
                 if error.reason not in _PASSING:
                     self._usable = False
                     return
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 self.history.absorb(earlier)
+                self._answered.set()
                 return
 
     def _open(self) -> History:
@@ -89,8 +93,8 @@ class HistoryKeeper:
         loaded = self._loading is not None and self._loading.done()
         return loaded and (self._saving is None or self._saving.done())
 
-    async def _save(self, patience_seconds: float) -> str:
-        """Gives why it failed, or nothing."""
+    async def _save(self, patience_seconds: float) -> HistoryError | OSError | None:
+        """Gives why it failed, if it did."""
         items = list(self._waiting)
 
         def store() -> None:
@@ -101,18 +105,18 @@ class HistoryKeeper:
         try:
             await self._worker.ask(store)
         except (HistoryError, OSError) as error:
-            return await self._failed(error)
+            await self._failed(error)
+            return error
         del self._waiting[: len(items)]
         self._waiting_since = time.monotonic()
-        return ""
+        return None
 
-    async def _failed(self, error: HistoryError | OSError) -> str:
+    async def _failed(self, error: HistoryError | OSError) -> None:
         reason = getattr(error, "reason", "busy")
         if reason not in _PASSING:
             self._skip(reason, len(self._waiting), str(error))
             with contextlib.suppress(OSError):
                 await self._worker.ask(self._close_store)  # a damaged one is found when it is opened again
-        return str(error)
 
     def _skip(self, reason: str, count: int, why: str) -> None:
         del self._waiting[:count]
@@ -120,7 +124,7 @@ class HistoryKeeper:
         self._worker.skip("history", reason, count, why)
 
     async def close(self, seconds: float) -> bool:
-        """Stores what is left, within so long. Gives whether all of it is stored."""
+        """Stores what is left; a lock is waited for so long. Gives whether all of it is stored."""
         deadline = time.monotonic() + seconds
         if self._saving is not None:
             await asyncio.wait({self._saving}, timeout=seconds)
@@ -129,18 +133,18 @@ class HistoryKeeper:
             self._loading.cancel()
             await asyncio.gather(self._loading, return_exceptions=True)
         self._waiting += self.history.take()
-        why, stored = "", True
+        error: HistoryError | OSError | None = None
+        skipped = self._worker.skipped.total()
         while self._waiting and self._usable:
-            why = await self._save(PATIENCE_SECONDS)
-            if not why or time.monotonic() >= deadline:
+            error = await self._save(PATIENCE_SECONDS)
+            if reason_of(error) != "busy" or time.monotonic() >= deadline:
                 break
             await asyncio.sleep(PATIENCE_SECONDS)
         if self._waiting:
-            self._skip("busy" if self._usable else "unusable", len(self._waiting), why)
-            stored = False
+            self._skip(reason_of(error), len(self._waiting), str(error or ""))
         with contextlib.suppress(OSError):
             await self._worker.ask(self._close_store)
-        return stored
+        return self._worker.skipped.total() == skipped
 
     def _close_store(self) -> None:
         """In the worker's thread."""

@@ -12,7 +12,7 @@ import zlib
 import msgspec
 
 from receiver.model import Gap, GapReason
-from receiver.safe_files import open_own
+from receiver.safe_files import closing, open_own
 
 NAME = "last-life"
 BLOCK_BYTES = 512
@@ -54,6 +54,16 @@ class LifeMark:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def last_pid(state_fd: int) -> int:
+    """The process that wrote the mark last; 0 when that is not known. Changes nothing."""
+    try:
+        with closing(open_own(NAME, state_fd, os.O_RDONLY)) as fd:
+            found = _read(os.pread(fd, BLOCK_BYTES, 0))
+    except OSError:
+        return 0
+    return found.pid if found is not None else 0
 
 
 def _read(block: bytes) -> Life | None:

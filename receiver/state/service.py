@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -23,7 +24,8 @@ from receiver.state.token import make_token
 from receiver.state.worker import Worker
 
 log = logging.getLogger("kwitness.state")
-CLOSE_SECONDS = 3.0
+HISTORY_SECONDS = 3.0  # at the end
+CLOSE_SECONDS = 1.0  # … for a disk that does not answer
 T = TypeVar("T")
 
 
@@ -108,13 +110,16 @@ class ServiceState:
         now = Life(self._boot_id, os.getpid(), time.time_ns(), boottime_ns(), dict(unsent), ended)
         self._worker.put("mark", lambda: life.write(now))
 
+    async def save_last(self) -> None:
+        """Stores what is left of the history. It may wait for a lock: the export ends meanwhile."""
+        if self._keeper is not None:
+            await self._keeper.close(HISTORY_SECONDS)
+
     async def end(self, unsent: Mapping[str, int]) -> None:
-        """At the very end, when the export is over: `unsent` is lost."""
+        """At the very end, when the export is over: `unsent` is lost. While an exception passes, that is no shutdown."""
         if self._worker is None:
             return
-        if self._keeper is not None:
-            await self._keeper.close(CLOSE_SECONDS)
-        self._mark(unsent, ended=True)
+        self._mark(unsent, ended=sys.exc_info()[0] is None)
         done = await self._worker.close(CLOSE_SECONDS)
         if not done:
             log.warning("the disk of the state directory does not answer: what is not stored yet is lost")

@@ -106,7 +106,7 @@ class Worker:
         return not self._thread.is_alive()
 
 
-def reason_of(error: BaseException) -> str:
+def reason_of(error: BaseException | None) -> str:
     """A word from a closed set, for a metric."""
     if reason := getattr(error, "reason", ""):
         return str(reason)

@@ -1,0 +1,65 @@
+"""A disk that becomes full under a service that runs: it goes on, counts what it cannot store, and says so."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.small_disk import run_on_small_disk
+
+pytestmark = [pytest.mark.abuse, pytest.mark.live]
+_SCRIPT = """
+import os, subprocess, sys
+sys.path.insert(0, ".")
+from pathlib import Path
+from tests.live.test_state import NO_EXPORT, Service, until
+folder = Path(sys.argv[1])
+folder.chmod(0o755)
+service = Service(folder)
+service.start(**NO_EXPORT)
+until(lambda: service.mark()["unsent"] is not None and (service.state / "history.db").exists(), "no state")
+token = (service.state / "admin.token").read_text().strip()
+service.nap(0)
+ballast = open(folder / "ballast", "wb", buffering=0)
+try:
+    while True:
+        ballast.write(bytes(512))
+except OSError:
+    pass
+for number in range(1, 4):
+    env = {**os.environ, "NAP_RUN": f"r{number}"}
+    subprocess.run(["sh", "-c", "sleep 0.05; kill -9 $$"], check=False, env=env)
+import urllib.request
+
+def skipped():
+    request = urllib.request.Request(f"http://127.0.0.1:{service.port}/metrics", headers={"Authorization": "Bearer " + token})
+    text = urllib.request.urlopen(request, timeout=30).read().decode()
+    return [line for line in text.splitlines() if line.startswith("pipeline_observer_state_skipped") and "report" in line]
+
+print(until(skipped, "nothing is counted")[0])
+assert service.ask("/livez")
+ballast.close()
+(folder / "ballast").unlink()
+service.nap(9)
+status = service.stop()
+print(status)
+import sqlite3
+db = sqlite3.connect(service.state / "history.db")
+print(db.execute("SELECT count(*) FROM runs WHERE system = 'naps'").fetchone()[0])
+print(sorted(p.name.partition("-")[0] for p in service.state.iterdir() if "damaged" in p.name or "tmp" in p.name))
+print(service.said(), file=sys.stderr)
+"""
+
+
+def test_a_disk_that_becomes_full_is_waited_for_and_counted(live: None) -> None:
+    with tempfile.TemporaryDirectory(prefix="kwitness-disk-", dir="/var/tmp") as folder:
+        Path(folder).chmod(0o755)
+        done = run_on_small_disk(Path(folder), [sys.executable, "-c", _SCRIPT, folder], size="1m")
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    counted, status, runs, left = done.stdout.splitlines()
+    assert "report_full" in counted, counted
+    assert (status, runs, left) == ("0", "5", "[]"), done.stdout + done.stderr
+    assert "items of report not stored" in done.stderr, done.stderr

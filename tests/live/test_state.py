@@ -1,0 +1,211 @@
+"""A service and its state directory: what it refuses, what it stores, and what it says after a SIGKILL."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.live
+ROOT = Path(__file__).parent.parent.parent
+KWITNESS = [sys.executable, "-m", "receiver"]
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+CONFIG = """
+shutdown_seconds = 0.5
+[admin]
+port = {port}
+[state]
+directory = "{state}"
+[core]
+task_grace_seconds = 0.2
+run_grace_seconds = 0.2
+[[rule]]
+name = "naps"
+environment = "NAP_RUN"
+system = "naps"
+pipeline = "afternoon"
+task = "nap"
+run = "{{NAP_RUN}}"
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(condition: Any, what: str, seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+    return found
+
+
+class Service:
+    """`kwitness serve` with a state directory that the user nobody can reach."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.state, self.port = folder, folder / "state", free_port()
+        self.config = folder / "kwitness.toml"
+        self.config.write_text(CONFIG.format(port=self.port, state=self.state))
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self, **env: str) -> subprocess.Popen[str]:
+        number = len(self.started)
+        with (self.folder / f"{number}.out").open("w") as out, (self.folder / f"{number}.err").open("w") as err:
+            child = subprocess.Popen(
+                [*KWITNESS, "serve", "-c", str(self.config)], env=CLEAN | env, stdout=out, stderr=err, text=True, cwd=ROOT
+            )
+        self.started.append(child)
+        until(lambda: self.ask("/readyz") or child.poll() is not None, "it does not become ready")
+        assert child.poll() is None, self.said(number)
+        return child
+
+    def ask(self, path: str) -> str:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+                return str(answer.read().decode())
+        except (OSError, urllib.error.URLError):
+            return ""
+
+    def said(self, number: int = -1) -> str:
+        number = number % len(self.started)
+        return (self.folder / f"{number}.err").read_text()
+
+    def records(self) -> list[dict[str, Any]]:
+        """What the last one printed as log records."""
+        lines = (self.folder / f"{len(self.started) - 1}.out").read_text().splitlines()
+        return [
+            {"name": r["eventName"], **{a["key"]: next(iter(a["value"].values())) for a in r["attributes"]}}
+            for line in lines
+            for x in json.loads(line)["resourceLogs"]
+            for y in x["scopeLogs"]
+            for r in y["logRecords"]
+        ]
+
+    def mark(self) -> dict[str, Any]:
+        text = (self.state / "last-life").read_text()
+        return dict(json.loads(text.partition(" ")[2])) if text.strip() else {"unsent": {}}
+
+    def nap(self, number: int) -> None:
+        env = CLEAN | {"NAP_RUN": f"r{number}"}
+        subprocess.run(["sh", "-c", "sleep 0.05; true"], check=True, env=env)
+
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        self.started[-1].send_signal(how)
+        return self.started[-1].wait(60)
+
+
+@pytest.fixture
+def service(live: None) -> Iterator[Service]:
+    folder = Path(tempfile.mkdtemp(prefix="kwitness-serve-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    made = Service(folder)
+    yield made
+    for child in made.started:
+        if child.poll() is None:
+            child.kill()
+        child.wait()
+    shutil.rmtree(folder)
+
+
+NO_EXPORT = {"OTEL_SDK_DISABLED": "true"}
+CONSOLE = {"OTEL_LOGS_EXPORTER": "console", "OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
+
+
+def test_a_foreign_directory_or_a_link_to_one_is_refused_before_anything_attaches(service: Service) -> None:
+    service.state.mkdir()
+    key = service.state / "key"
+    key.write_text("secret")
+    key.chmod(0o600)
+    shutil.copy("/bin/true", service.state / "tool")
+    (service.state / "tool").chmod(0o4755)
+    before = {p: (p.stat().st_uid, p.stat().st_mode) for p in (service.state, *service.state.iterdir())}
+    link = service.folder / "link"
+    link.symlink_to(service.state)
+    for place, why in (
+        (service.state, "it belongs to root and the service runs as nobody"),
+        (link, "a symbolic link is on the way"),
+    ):
+        service.config.write_text(CONFIG.format(port=service.port, state=place))
+        done = subprocess.run(
+            [*KWITNESS, "serve", "-c", str(service.config)], env=CLEAN, capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        assert (done.returncode, len(done.stderr.splitlines())) == (78, 1) and why in done.stderr, done.stderr
+    assert {p: (p.stat().st_uid, p.stat().st_mode) for p in (service.state, *service.state.iterdir())} == before
+
+
+def test_a_second_one_is_refused_and_what_a_kill_loses_is_said_at_the_next_start(service: Service) -> None:
+    first = service.start(
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}", OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf"
+    )
+    second = subprocess.run(
+        [*KWITNESS, "serve", "-c", str(service.config)], env=CLEAN, capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert (second.returncode, len(second.stderr.splitlines())) == (75, 1), second.stderr
+    assert f"in use by another kwitness service (process {first.pid})" in second.stderr
+    for number in range(3):
+        service.nap(number)
+    until(lambda: service.mark()["unsent"].get("span", 0) >= 3 and service.mark()["unsent"]["log_record"], "nothing is queued")
+    service.stop(signal.SIGKILL)
+    unsent = service.mark()["unsent"]
+
+    service.start(**CONSOLE)
+    gap = until(lambda: [r for r in service.records() if r["name"] == "pipeline.observer.gap"], "no record of the gap")
+    assert [r["pipeline.observer.loss.reason"] for r in gap] == ["killed"]
+    lost = {
+        r["pipeline.observer.event.kind"]: int(r["pipeline.observer.events_lost"])
+        for r in service.records()
+        if r["name"] == "pipeline.observer.events_lost" and r["pipeline.observer.loss.reason"] == "killed"
+    }
+    assert lost == {kind: count for kind, count in unsent.items() if count}
+    assert f"its export queue is lost: {unsent['data_point']} data points" in service.said() or unsent["data_point"] == 0
+    assert f"{unsent['span']} spans when they were last counted" in service.said()
+    assert service.stop() == 0 and service.mark()["ended"]
+
+    service.start(**CONSOLE)
+    gap = until(lambda: [r for r in service.records() if r["name"] == "pipeline.observer.gap"], "no record of the gap")
+    assert [r["pipeline.observer.loss.reason"] for r in gap] == ["stopped"]
+    assert "the previous service was stopped; nothing was observed for" in service.said()
+
+
+def test_a_locked_history_holds_nothing_up_and_every_run_is_stored(service: Service) -> None:
+    service.start(**NO_EXPORT)
+    path = service.state / "history.db"
+    until(path.exists, "there is no history")
+    inode = path.stat().st_ino
+    lock = sqlite3.connect(path, isolation_level=None)
+    until(lambda: _begin(lock), "it could not be locked")
+    for number in range(5):
+        service.nap(number)
+        assert service.ask("/livez")
+    lock.rollback()
+    assert service.stop() == 0
+    count = lock.execute("SELECT count(*) FROM runs WHERE system = 'naps'").fetchone()[0]
+    lock.close()
+    assert (count, path.stat().st_ino) == (5, inode), service.said()
+    assert not [p.name for p in service.state.iterdir() if "damaged" in p.name or "unreadable" in p.name]
+
+
+def _begin(lock: sqlite3.Connection) -> bool:
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError:
+        return False
+    return True
