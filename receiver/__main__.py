@@ -66,7 +66,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _observed(add: argparse.ArgumentParser) -> None:
-    add.add_argument("--report", metavar="FILE", help="write the report as JSON: why it went as it did, with evidence")
+    add.add_argument(
+        "--report", metavar="FILE", help="write the report as JSON to a regular file: why it went as it did, with evidence"
+    )
     add.add_argument("--facts", metavar="FILE", help="write all facts as JSON: every process, file and connection")
     add.add_argument("--history", metavar="FILE", help="earlier runs: what is usual; this run is added")
     add.add_argument("--name", help="the task's name; default: the command's")

@@ -64,7 +64,7 @@ _shtab_kwitness_incidents_defaults_added=0
 _shtab_kwitness_record_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-o,--output}"[FILE]:FILE:"
-  "--report[write the report as JSON\: why it went as it did, with evidence]:FILE:"
+  "--report[write the report as JSON to a regular file\: why it went as it did, with evidence]:FILE:"
   "--facts[write all facts as JSON\: every process, file and connection]:FILE:"
   "--history[earlier runs\: what is usual\; this run is added]:FILE:"
   "--name[the task\'s name\; default\: the command\'s]:name:"
@@ -98,7 +98,7 @@ _shtab_kwitness_replay_defaults_added=0
 
 _shtab_kwitness_run_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--report[write the report as JSON\: why it went as it did, with evidence]:FILE:"
+  "--report[write the report as JSON to a regular file\: why it went as it did, with evidence]:FILE:"
   "--facts[write all facts as JSON\: every process, file and connection]:FILE:"
   "--history[earlier runs\: what is usual\; this run is added]:FILE:"
   "--name[the task\'s name\; default\: the command\'s]:name:"
