@@ -94,8 +94,12 @@ class ServiceState:
 
     def keep_report(self, number: str, report: Report) -> None:
         reports = self._reports
-        if reports is not None and self._worker is not None:
-            self._worker.put("report", lambda: reports.save(number, report))
+        if self._worker is None:
+            return
+        if reports is None:
+            self._worker.skip("report", "unusable", 1, "")
+            return
+        self._worker.put("report", lambda: reports.save(number, report))
 
     def tick(self, unsent: Mapping[str, int]) -> None:
         """About once a second: stores what is new, and marks that we live."""
