@@ -59,8 +59,8 @@ def gone(keys: list[ProcessKey]) -> list[ProcessKey]:
 
 
 def boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as source:
-        return source.read().strip()
+    with open("/proc/sys/kernel/random/boot_id", "rb") as source:
+        return source.read().decode().strip()  # UTF-8 needs no module: this is also read after privileges went
 
 
 def host_name() -> str:
