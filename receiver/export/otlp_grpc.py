@@ -36,6 +36,7 @@ class GrpcTransport:
             ("grpc.keepalive_time_ms", 300_000),  # grpc-go disconnects clients that ping more often
             ("grpc.max_receive_message_length", 4 << 20),
             ("grpc.enable_http_proxy", 0),
+            ("grpc.enable_retries", 0),  # retries are the pipeline's: it counts them and keeps to its own backoff
         ]
         compression = grpc.Compression.Gzip if self._settings.gzip else grpc.Compression.NoCompression
         if self._credentials is not None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Protocol
 
 from receiver.export.encode import Envelope
@@ -21,6 +22,9 @@ from receiver.text import printable
 
 log = logging.getLogger("kwitness.export")
 _QUIET_SECONDS = 60.0  # one line per kind of trouble a minute; the counters are exact
+_LEAST_DELAY_SECONDS = 0.05  # OTEL_BSP_SCHEDULE_DELAY=0 must not become a loop that never sleeps
+_NO_LIMIT = 1 << 62
+_SIZE_SECONDS = 60.0  # how long a size that was refused with 413 is believed
 
 
 class Transport(Protocol):
@@ -52,6 +56,9 @@ class Pipeline:
         self._stopping = asyncio.Event()
         self._deadline = float("inf")
         self._said: dict[str, float] = {}
+        self.new_backoff: Callable[[], Backoff] = Backoff
+        self._refused_bytes = _NO_LIMIT  # the smallest body that was too large, and until when that is believed
+        self._refused_until = 0.0
 
     def put(self, resource: Block, encoded: bytes, importance: Importance) -> None:
         self.queue.put((resource, encoded, importance))
@@ -62,11 +69,11 @@ class Pipeline:
         """Until shutdown, and then until the queue is empty or the deadline is over."""
         while True:
             if not self._stopping.is_set() and len(self.queue) < self.settings.batch_items:
-                await self._pause(self.settings.delay_seconds, self._wake)
+                await self._pause(max(self.settings.delay_seconds, _LEAST_DELAY_SECONDS), self._wake)
             self._wake.clear()
             while batch := self.queue.take(self.settings.batch_items, self.settings.batch_bytes):
                 self.in_flight = len(batch)
-                await self._deliver(batch, Backoff())
+                await self._deliver(batch, self.new_backoff())
                 self.in_flight = 0
                 if time.monotonic() >= self._deadline:
                     break
@@ -98,7 +105,8 @@ class Pipeline:
         """Until it is accepted, refused for good, or the shutdown deadline is over."""
         body = self._envelope.request((resource, encoded) for resource, encoded, _ in batch)
         while True:
-            outcome = await self._transport.send(body)
+            asked = len(body) < self._size_limit()
+            outcome = await self._send(body) if asked else TooLarge()
             if isinstance(outcome, Accepted):
                 rejected = min(max(outcome.rejected, 0), len(batch))
                 self.exported += len(batch) - rejected
@@ -112,6 +120,9 @@ class Pipeline:
                 self._fail(outcome.reason, len(batch), outcome.message)
                 return
             if isinstance(outcome, TooLarge):
+                if asked:
+                    self._refused_bytes = len(body)
+                    self._refused_until = time.monotonic() + _SIZE_SECONDS
                 if len(batch) == 1:
                     self._fail("too_large", 1, "")
                     return
@@ -122,6 +133,18 @@ class Pipeline:
             if not await self._wait(outcome, backoff):
                 self._fail("shutdown", len(batch), outcome.reason)
                 return
+
+    async def _send(self, body: bytes) -> Outcome:
+        try:
+            return await self._transport.send(body)
+        except Exception as error:  # a fault of ours in the transport costs this batch, never the service
+            log.debug("export of %s", self.signal, exc_info=True)
+            return Permanent("internal", f"{type(error).__name__}: {error}")
+
+    def _size_limit(self) -> int:
+        """Bodies of that many bytes and more were refused a short time ago: they are split without asking again. Without this a
+        server that refuses every size gets twice as many requests as there are items."""
+        return self._refused_bytes if time.monotonic() < self._refused_until else _NO_LIMIT
 
     async def _wait(self, outcome: Retryable, backoff: Backoff) -> bool:
         """False when the deadline leaves no time for another attempt."""
