@@ -138,7 +138,9 @@ def _state_folder(chosen: configuration.ServeConfig) -> Path | None:
 
 
 def _targets(hub: Hub, export: ExportSettings) -> str:
-    names = sorted({export.otlp[p.signal].endpoint if p.kind.startswith("otlp_") else p.kind for p in hub.pipelines})
+    names = sorted(
+        {export.otlp[p.signal].endpoint.partition("?")[0] if p.kind.startswith("otlp_") else p.kind for p in hub.pipelines}
+    )
     return ", ".join(names) or "nowhere"
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import grpc
 
-from receiver.errors import ConfigError
+from receiver.export import tls
 from receiver.export.outcome import Outcome, grpc_outcome, partial_success
 from receiver.export.settings import OtlpSettings
 
@@ -66,12 +64,6 @@ class GrpcTransport:
 
 
 def _credentials(settings: OtlpSettings) -> grpc.ChannelCredentials:
-    def read(path: str) -> bytes | None:
-        return Path(path).read_bytes() if path else None
-
-    try:
-        return grpc.ssl_channel_credentials(
-            read(settings.certificate), read(settings.client_key), read(settings.client_certificate)
-        )
-    except OSError as error:
-        raise ConfigError(f"OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE or _CLIENT_KEY: {error}") from None
+    tls.context(settings)
+    found = tls.material(settings)
+    return grpc.ssl_channel_credentials(found.authority, found.key or found.chain, found.chain)
