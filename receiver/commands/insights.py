@@ -47,6 +47,7 @@ async def serve(args: argparse.Namespace) -> int:
     insights = Insights(resource, lambda record: hub.put([record]))
     state = State(Path(chosen.state.directory)) if chosen.state.directory else None
     if state is not None:
+        hub.samples.keep_in(state.folder / "rejected")
         insights.reports.update(state.reports.load())
         insights.on_report = state.reports.save
         token = token or state.token

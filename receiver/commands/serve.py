@@ -54,6 +54,7 @@ async def serve(args: argparse.Namespace) -> int:
     if chosen.privileges.drop:
         drop(chosen.privileges.user)
     memory = _Memory(observer, State(place) if place is not None else None)
+    hub.samples.keep_in(place / "rejected" if place is not None else None)
     stop_on_signals(observer.stop.set)
     admin = _admin(Admin, chosen, observer, memory.state, token)
     if admin is not None:
