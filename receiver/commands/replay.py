@@ -27,10 +27,10 @@ from receiver.timeline.executions import Execution
 
 async def replay_file(args: argparse.Namespace) -> int:
     """The same core over a recording: its findings, trees and signals."""
-    recording = Recording(Path(args.file))
     if args.dump:
-        return _dump(recording, args.json)
-    export = from_environment(os.environ)
+        return _dump(Recording(Path(args.file)), args.json)
+    export = from_environment(os.environ)  # before a file is open: it may be refused
+    recording = Recording(Path(args.file))
     of_command = any(frame.kind == FrameKind.WATCH for frame in Recording(Path(args.file)))
     core = Core(recording.header.host, msgspec.structs.replace(core_options(export), only_commands=of_command))
     hub, output = make_hub(export, args.otlp_json)
