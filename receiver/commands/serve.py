@@ -51,6 +51,8 @@ async def serve(args: argparse.Namespace) -> int:
     token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else ""
     place = _state_folder(chosen)
     observer.start()
+    if place is not None:
+        hub.samples.load()
     if chosen.privileges.drop:
         drop(chosen.privileges.user)
     memory = _Memory(observer, State(place) if place is not None else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 (loaded with the first name of a host: too late when privileges are gone)
 import gzip
 
 import aiohttp

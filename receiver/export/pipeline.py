@@ -18,6 +18,7 @@ from receiver.export.outcome import Accepted, Backoff, Outcome, Permanent, Retry
 from receiver.export.queue import ImportanceQueue, Item
 from receiver.export.rejected import SAMPLE_BYTES, RejectedSamples
 from receiver.export.settings import BatchSettings, SignalName
+from receiver.redact import Redactor
 from receiver.signals import Block, Importance
 from receiver.text import printable
 
@@ -195,4 +196,6 @@ class Pipeline:
         now = time.monotonic()
         if now - self._said.get(reason, -_QUIET_SECONDS) >= _QUIET_SECONDS:
             self._said[reason] = now
-            log.warning("export of %s: %s; %s", self.signal, reason, printable(detail)[:300])
+            # a server may quote what it was sent, headers included
+            plain = Redactor("scrub").line(printable(detail)[:300].encode("utf-8", "replace"))
+            log.warning("export of %s: %s; %s", self.signal, reason, plain)

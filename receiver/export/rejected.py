@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from receiver.export.otlp_json import to_json
-from receiver.export.settings import SignalName
+from receiver.export.settings import SIGNALS, SignalName
 from receiver.redact import Redactor
 from receiver.text import printable
 
@@ -40,6 +40,11 @@ class RejectedSamples:
         self._folder = folder
         self._kept: set[str] = set()
         self._writer: threading.Thread | None = None
+
+    def load(self) -> None:
+        """Imports what a sample needs. Call it while our own modules can be read: another user may not be able to."""
+        for signal in SIGNALS:
+            _sample(signal, "", "", b"", 0)
 
     def keep_in(self, folder: Path | None) -> None:
         """From now on samples are written there. It is made with the first one."""

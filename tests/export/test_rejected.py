@@ -45,7 +45,7 @@ def only(folder: Path) -> dict[str, Any]:
     return content
 
 
-async def test_a_400_keeps_one_redacted_sample_for_each_reason(tmp_path: Path) -> None:
+async def test_a_400_keeps_one_redacted_sample_for_each_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fake = HttpFake()
     fake.script += [(400, {}, ECHO)] * 5
     await fake.start()
@@ -60,6 +60,8 @@ async def test_a_400_keeps_one_redacted_sample_for_each_reason(tmp_path: Path) -
     text = json.dumps(sample)
     assert "hunter2" not in text
     assert "\\u001b" not in text
+    assert "hunter2" not in caplog.text
+    assert "http_400" in caplog.text
 
 
 async def test_grpc_and_partial_success_keep_theirs(tmp_path: Path) -> None:
