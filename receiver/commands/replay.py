@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,7 +16,7 @@ from receiver.commands.common import FLUSH_SECONDS, colour_wanted, core_options,
 from receiver.core import Core
 from receiver.errors import DecodeError
 from receiver.export.console import open_output
-from receiver.export.settings import from_environment
+from receiver.export.settings import ExportSettings, from_environment
 from receiver.investigate.report import to_json
 from receiver.kernel.decode import decode, split
 from receiver.recording import FrameKind, Recording
@@ -24,16 +26,28 @@ from receiver.show import Views, as_json, details, page, screen, summary
 from receiver.state import HistoryStore
 from receiver.timeline.executions import Execution
 
+if TYPE_CHECKING:
+    from receiver.export.hub import Hub
+
 
 async def replay_file(args: argparse.Namespace) -> int:
     """The same core over a recording: its findings, trees and signals."""
     if args.dump:
         return _dump(Recording(Path(args.file)), args.json)
     export = from_environment(os.environ)  # before a file is open: it may be refused
-    recording = Recording(Path(args.file))
-    of_command = any(frame.kind == FrameKind.WATCH for frame in Recording(Path(args.file)))
+    with contextlib.closing(Recording(Path(args.file))) as recording:
+        hub, output = make_hub(export, args.otlp_json)
+        try:
+            return await _replay(args, export, recording, hub)
+        finally:
+            if output:
+                output.close()
+
+
+async def _replay(args: argparse.Namespace, export: ExportSettings, recording: Recording, hub: Hub | None) -> int:
+    with contextlib.closing(Recording(Path(args.file))) as ahead:
+        of_command = any(frame.kind == FrameKind.WATCH for frame in ahead)
     core = Core(recording.header.host, msgspec.structs.replace(core_options(export), only_commands=of_command))
-    hub, output = make_hub(export, args.otlp_json)
     views = Views()
 
     def show(execution: Execution) -> None:
@@ -57,8 +71,6 @@ async def replay_file(args: argparse.Namespace) -> int:
         store.close()
     if hub:
         await hub.shutdown(FLUSH_SECONDS)
-    if output:
-        output.close()
     if recording.truncated:
         print("kwitness: the recording was cut short; what it holds is shown", file=sys.stderr)
     if core.decode_errors:
