@@ -9,6 +9,8 @@
  *   line_len   one string that may quote a command     -> str, secrets redacted
  *   texts_len  NUL-terminated strings, back to back    -> tuple[str, ...]
  *   argv_len   the same, a command line                -> tuple[str, ...], secrets redacted
+ * A field of a type <enum>_value holds one of that enum's values, a time or duration (_ns) less than 2^62 ns, an amount of bytes less
+ * than 2^63: user space refuses a record that holds anything else.
  * Kinds and reasons are append-only: recordings outlive releases.
  */
 #ifndef KWITNESS_EVENTS_H
@@ -25,6 +27,14 @@ typedef __u16 text_len;
 typedef __u16 line_len;
 typedef __u16 texts_len;
 typedef __u16 argv_len;
+typedef __u16 stdio_kind_value;
+typedef __u32 oom_scope_value;
+typedef __u16 file_reason_value;
+typedef __u16 file_operation_value;
+typedef __u16 call_kind_value;
+typedef __u16 subject_kind_value;
+typedef __u16 connection_stage_value;
+typedef __u16 wait_object_value;
 
 enum event_kind {
 	EVENT_FORK = 1,
@@ -235,9 +245,9 @@ struct event_exec {
 	__u32 pid_namespace_inode;
 	__u32 mount_namespace_inode;
 	__u32 network_namespace_inode;
-	__u16 stdin_kind;
-	__u16 stdout_kind;
-	__u16 stderr_kind;
+	stdio_kind_value stdin_kind;
+	stdio_kind_value stdout_kind;
+	stdio_kind_value stderr_kind;
 	__u16 image_flags;
 	char comm[COMM_BYTES];
 	text_len executable;
@@ -266,9 +276,9 @@ struct event_existing {
 	__u32 pid_namespace_inode;
 	__u32 mount_namespace_inode;
 	__u32 network_namespace_inode;
-	__u16 stdin_kind;
-	__u16 stdout_kind;
-	__u16 stderr_kind;
+	stdio_kind_value stdin_kind;
+	stdio_kind_value stdout_kind;
+	stdio_kind_value stderr_kind;
 	__u16 image_flags;
 	char comm[COMM_BYTES];
 	text_len executable;
@@ -331,7 +341,7 @@ struct event_oom_kill {
 	__u64 host_total_bytes;
 	__u64 host_free_bytes;
 	__u64 memory_cgroup_id;
-	__u32 scope;
+	oom_scope_value scope;
 	__s32 oom_score_adj;
 	char victim_comm[COMM_BYTES];
 	char trigger_comm[COMM_BYTES];
@@ -351,7 +361,7 @@ struct event_open_file {
 	__u32 device;	  /* st_dev, kernel encoding: major << 20 | minor */
 	__u32 open_flags; /* open(2) */
 	__u32 descriptor;
-	__u16 reason;
+	file_reason_value reason;
 	__u16 signal; /* the one delivered, or the one that killed; 0 when it left by itself */
 	__u32 file_flags;
 	text_len path;
@@ -399,7 +409,7 @@ struct event_file_changed {
 	__u64 inode;	  /* of an open file (ftruncate, fchmod); else 0 */
 	__u64 size_bytes; /* truncate: to which size; chmod: the mode */
 	__u32 device;
-	__u16 operation;
+	file_operation_value operation;
 	text_len directory;
 	text_len path;
 	text_len new_directory;
@@ -436,8 +446,8 @@ struct event_call_failed {
 	__u64 address_low;
 	__u32 call_number; /* of the architecture's 64-bit table */
 	__u32 error;	   /* errno */
-	__u16 call;
-	__u16 subject;
+	call_kind_value call;
+	subject_kind_value subject;
 	__u16 family; /* AF_INET, AF_INET6; 0: no endpoint */
 	__u16 port;
 	text_len directory;
@@ -468,7 +478,7 @@ struct event_connection {
 	__u32 connection_flags;
 	__u32 queued;
 	__u32 backlog;
-	__u16 stage;
+	connection_stage_value stage;
 	__u16 state; /* TCP_*, include/net/tcp_states.h */
 	__u16 family;
 	__u16 local_port;
@@ -553,7 +563,7 @@ struct event_thread_wait {
 	__u32 thread_state; /* bits of task->__state: 1 interruptible, 2 uninterruptible */
 	__u32 lock_holder;
 	__u32 child; /* any that lives */
-	__u16 waits_on;
+	wait_object_value waits_on;
 	__u16 timed; /* the call was given a timeout */
 	__u16 family;
 	__u16 port;

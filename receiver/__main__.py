@@ -7,14 +7,23 @@ import asyncio
 import logging
 import os
 import sys
+from typing import NoReturn
 
-from receiver.errors import KwitnessError
+from receiver import guard
+from receiver.errors import UsageError
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
 
+class Parser(argparse.ArgumentParser):
+    """A wrong command line is one line and status 64 (EX_USAGE), not a page and 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} ({self.prog} --help lists what there is)")
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="kwitness", description="The kernel's witness statement for data pipelines.")
+    top = Parser(prog="kwitness", description="The kernel's witness statement for data pipelines.")
     top.add_argument("--version", action="store_true", help="print the version and leave")
     sub = top.add_subparsers(dest="name_of_command", metavar="COMMAND")
 
@@ -82,46 +91,45 @@ def _observed(add: argparse.ArgumentParser) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The exit status. Without arguments of its own it is the process's command line."""
+    if argv is None:
+        guard.prepare()
+    return guard.guarded(lambda: command(argv))
+
+
+def command(argv: list[str] | None) -> int:
     args = parser().parse_args(argv)
-    level = _LEVELS.get(os.environ.get("OTEL_LOG_LEVEL", "info").lower(), logging.INFO)
-    logging.basicConfig(level=level, format="kwitness: %(levelname)s: %(message)s", stream=sys.stderr)
+    guard.log_to_stderr(_LEVELS.get(os.environ.get("OTEL_LOG_LEVEL", "info").lower(), logging.INFO))
     # after the arguments are known: `--help` needs none of it
     from receiver.commands import common, incidents, observe, replay, serve
 
     if args.version:
         print(f"kwitness {common.VERSION}")
         return 0
-    try:
-        match args.name_of_command:
-            case "check":
-                return serve.check(args)
-            case "run":
-                args.command = common.need_command(args.command)
-                return asyncio.run(observe.run(args))
-            case "record":
-                args.command = args.command[1:] if args.command[:1] == ["--"] else args.command
-                return asyncio.run(observe.record(args))
-            case "replay":
-                return asyncio.run(replay.replay_file(args))
-            case "serve" if args.mode == "insights":
-                from receiver.commands import insights
+    match args.name_of_command:
+        case "check":
+            return serve.check(args)
+        case "run":
+            args.command = common.need_command(args.command)
+            return asyncio.run(observe.run(args))
+        case "record":
+            args.command = args.command[1:] if args.command[:1] == ["--"] else args.command
+            return asyncio.run(observe.record(args))
+        case "replay":
+            return asyncio.run(replay.replay_file(args))
+        case "serve" if args.mode == "insights":
+            from receiver.commands import insights
 
-                return asyncio.run(insights.serve(args))
-            case "serve":
-                return asyncio.run(serve.serve(args))
-            case "incidents":
-                return incidents.incidents(args)
-            case "events":
-                return asyncio.run(observe.events(args))
-            case _:
-                parser().print_help()
-                return 64
-    except KwitnessError as error:
-        print(f"kwitness: {error}", file=sys.stderr)
-        return error.status
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+            return asyncio.run(insights.serve(args))
+        case "serve":
+            return asyncio.run(serve.serve(args))
+        case "incidents":
+            return incidents.incidents(args)
+        case "events":
+            return asyncio.run(observe.events(args))
+        case _:
+            parser().print_help()
+            return 64
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ from receiver.recording import Header, Recorder
 from receiver.redact import Redactor
 from receiver.session import Session
 from receiver.signals import Metric, MetricSnapshot, Point
+from receiver.synthesis.logs import Logs
+from receiver.synthesis.losses import LossRecords
 
 if TYPE_CHECKING:
     from receiver.export.hub import Hub
@@ -89,6 +91,7 @@ class Observer:
             self.host = msgspec.structs.replace(self.host, addresses=host_addresses())
         self.core = Core(self.host, core, rules)
         self.hub = hub
+        self._losses = LossRecords(Logs(self.core.blocks, "x"))
         self.stop = asyncio.Event()
         self.on_batch: Callable[[Batch], None] = lambda _: None
         self.on_tick: Callable[[], None] = lambda: None
@@ -188,6 +191,13 @@ class Observer:
         self.session.tick(now)
         self._follow()
         self._flush()
+        self._report_losses(now)
+
+    def _report_losses(self, now_ns: int, *, last: bool = False) -> None:
+        """What the exporters could not deliver. Not by the core: a replay has other exporters, and must give the same signals."""
+        if self.hub:
+            for record in self._losses.due(self.hub.losses(), now_ns, last=last):
+                self.hub.put_loss(record)
 
     def _gone(self) -> list[ProcessKey]:
         """Those whose exits were lost. In a namespace of our own /proc has other pids: the kernel half is asked."""
@@ -276,6 +286,7 @@ class Observer:
         self.tick()
         self.session.finish(boottime_ns())
         self._flush()
+        self._report_losses(boottime_ns(), last=True)
         self.export_metrics()
 
     async def close(self, flush_seconds: float) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
 from receiver.attribution.rules import RULES, Rule
 from receiver.errors import ConfigError
+from receiver.inputs import read_file
 from receiver.insights.config import InsightsConfig
 from receiver.kernel.probes import KernelLimits
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions
+from receiver.text import printable
 
 SIZE_LIMIT = 1 << 20
 
@@ -22,7 +25,7 @@ class AdminConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The health endpoint. Port 0 switches it off."""
 
     host: str = "127.0.0.1"
-    port: int = 9464
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 9464
     token_file: str = ""  # 0600; with a state directory one is made there
 
 
@@ -47,28 +50,26 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state: StateConfig = StateConfig()
     insights: InsightsConfig = InsightsConfig()
     rule: tuple[Rule, ...] = ()  # `[[rule]]` tables, asked before the frameworks
-    shutdown_seconds: float = 8.0
+    shutdown_seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 8.0
 
 
 def load(path: Path | None) -> ServeConfig:
     """The file, or the defaults without one. Raises ConfigError with the line and the remedy."""
     if path is None:
         return ServeConfig()
+    name = printable(str(path))
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    if len(raw) > SIZE_LIMIT:
-        raise ConfigError(f"{path} is larger than 1 MiB: that is no configuration")
-    try:
-        text = raw.decode()
-        config = msgspec.convert(tomllib.loads(text), ServeConfig)
+        text = read_file(path, SIZE_LIMIT).decode()
+        content = tomllib.loads(text)
+        config = msgspec.convert(content, ServeConfig)
     except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{name} is not UTF-8") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: its tables or arrays are nested too deeply") from None
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}{_where(str(error), text)}: {_remedy(str(error))}") from None
+        raise ConfigError(f"{name}{_where(str(error), text)}: {_remedy(str(error), content)}") from None
+    except ValueError as error:  # TOMLDecodeError, and integers of more digits than Python converts
+        raise ConfigError(f"{name}: {printable(str(error))[:300]}") from None
     _check(config, path)
     names = tuple(dict.fromkeys(rule.environment for rule in config.rule if rule.environment))
     kernel = msgspec.structs.replace(config.kernel, environment=(*config.kernel.environment, *names))
@@ -86,10 +87,10 @@ def _where(message: str, text: str) -> str:
     return ""
 
 
-def _remedy(message: str) -> str:
+def _remedy(message: str, content: dict[str, Any]) -> str:
     unknown = re.search(r"unknown field `(\w+)`(?: - at `\$\.?([\w.]*)(?:\[[^\]]*\])?`)?", message)
     if unknown is None:
-        return message
+        return _bounds(message, content) or printable(message)
     section = unknown[2] or ""
     kind: type = ServeConfig
     where = f"[{section}]" if section else "the top level"
@@ -102,39 +103,54 @@ def _remedy(message: str) -> str:
     return f"unknown key {unknown[1]}; {where} knows {known}"
 
 
+def _bounds(message: str, content: dict[str, Any]) -> str:
+    """What a number may be, by the bounds of its type; empty when the message is not about a bound."""
+    found = re.search(r"^Expected `(?:int|float)` [<>].* at `\$\.([\w.]+)`$", message)
+    if found is None:
+        return ""
+    *sections, key = found[1].split(".")
+    kind: type = ServeConfig
+    value: Any = content
+    for section in sections:
+        kind, value = type(getattr(kind(), section)), value[section]
+    meta = next(m for m in get_type_hints(kind, include_extras=True)[key].__metadata__ if isinstance(m, msgspec.Meta))
+    what = f"{meta.description} " if meta.description else ""
+    shown = str(value[key]) if isinstance(value[key], float) or abs(value[key]) < 1 << 64 else "a number of more than 64 bits"
+    return f"{found[1]} = {shown} must be {what}from {meta.ge} to {meta.le}"
+
+
+def _plain(value: object, where: str, path: Path) -> None:
+    """No string of it holds a control character, and no number is longer than 64 bits."""
+    if isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            _plain(getattr(value, name), f"{where}.{name}" if where else name, path)
+    elif isinstance(value, tuple):
+        for entry in value:
+            _plain(entry, where, path)
+    elif isinstance(value, str) and re.search("[\x00-\x1f\x7f]", value):
+        raise ConfigError(f"{printable(str(path))}: {where} holds a control character")
+    elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise ConfigError(f"{printable(str(path))}: {where} is a number of more than 64 bits")
+
+
 def _check(config: ServeConfig, path: Path) -> None:
+    _plain(config, "", path)
     for name in ("lifecycle_ring_bytes", "bulk_ring_bytes"):
         size = getattr(config.kernel, name)
-        if size < 4096 or size & (size - 1) or size > 1 << 30:
+        if size & (size - 1):
             raise ConfigError(f"{path}: kernel.{name} = {size} must be a power of two from 4096 to 1073741824")
-    if not 0.005 <= config.kernel.drain_interval_seconds <= 5:
-        raise ConfigError(f"{path}: kernel.drain_interval_seconds must be from 0.005 to 5")
-    if not 1 <= config.kernel.sample_interval_seconds <= 3600:
-        raise ConfigError(f"{path}: kernel.sample_interval_seconds must be from 1 to 3600")
-    if not 1 <= config.kernel.batch_records <= 65_536:
-        raise ConfigError(f"{path}: kernel.batch_records must be from 1 to 65536")
     _check_limits(config.kernel.limits, path)
-    if config.core.process_limit < 1024:
-        raise ConfigError(f"{path}: core.process_limit must be at least 1024")
-    for name in ("linger_seconds", "task_grace_seconds", "run_grace_seconds", "heartbeat_seconds", "stall_seconds", "hang_seconds"):
-        if not 0 <= getattr(config.core, name) <= 86_400:
-            raise ConfigError(f"{path}: core.{name} must be from 0 to 86400")
     if len(config.rule) > RULES:
         raise ConfigError(f"{path}: {len(config.rule)} rules, there is room for {RULES}")
     for number, rule in enumerate(config.rule, 1):
         if problem := rule.problem():
             raise ConfigError(f"{path}: rule {number} ({rule.label}): {problem}")
-    if not 0 <= config.admin.port <= 65_535:
-        raise ConfigError(f"{path}: admin.port must be from 0 to 65535")
     if config.admin.port and config.admin.host not in ("127.0.0.1", "::1", "localhost"):
         raise ConfigError(f"{path}: admin.host = {config.admin.host!r}: only loopback addresses are served")
 
 
 def _check_limits(limits: KernelLimits, path: Path) -> None:
     """What fits the kernel half's tables (bpf/maps.bpf.h)."""
-    for name in ("files_per_process", "changes_per_process"):
-        if not 0 <= getattr(limits, name) <= 65_536:
-            raise ConfigError(f"{path}: kernel.limits.{name} must be from 0 to 65536")
     for name, most in (("noise_prefixes", 63), ("noise_suffixes", 15), ("noise_components", 15)):
         entries = getattr(limits, name)
         if len(entries) > 128:

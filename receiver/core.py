@@ -93,8 +93,9 @@ class Core:
         )
         self.bindings = Bindings(self.tree, self.attempts, self.recognisers, only_commands=options.only_commands)
         self.activity = Activity(
-            self.tree, self.attempts, self._report, stall_seconds=options.stall_seconds, hang_seconds=options.hang_seconds
-        )
+            self.tree, self.attempts, self._report, self._repeat,
+            stall_seconds=options.stall_seconds, hang_seconds=options.hang_seconds,
+        )  # fmt: skip
         self.casebook = Casebook()
         self.history: History | None = None  # of earlier runs, where somebody keeps one
         self.blind: tuple[str, ...] = ()  # what the source cannot see here: nothing is concluded from its absence
@@ -158,6 +159,7 @@ class Core:
 
     def finish(self, now_ns: int) -> None:
         """Ends what is open; nothing may be fed afterwards."""
+        self.activity.finish()
         for execution in self.executions.due(1 << 62):
             self.attempts.close(execution, now_ns)
         for process in self.tree.processes():
@@ -434,6 +436,13 @@ class Core:
         if process.execution is not None:
             process.execution.add(finding)
             self.incidents.found(finding, process.execution)
+        self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._hole))
+
+    def _repeat(self, process: Process, finding: Finding) -> None:
+        """A record that counts what has been found before: nothing new for an investigation."""
+        if process.execution is None:
+            self.policy_drops["unattributed"] += 1
+            return
         self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._hole))
 
 

@@ -192,6 +192,18 @@ class WaitObject(IntEnum):
     OTHER = 4
 
 
+TIME_LIMIT_NS = 1 << 62  # boot time, and so wall time, until the year 2116; two of them add up to no more than 64 bits hold
+BYTES_LIMIT = 1 << 63  # as OTLP's int and a file's size
+_CALL_KIND_VALUES = frozenset(CallKind)
+_CONNECTION_STAGE_VALUES = frozenset(ConnectionStage)
+_FILE_OPERATION_VALUES = frozenset(FileOperation)
+_FILE_REASON_VALUES = frozenset(FileReason)
+_OOM_SCOPE_VALUES = frozenset(OomScope)
+_STDIO_KIND_VALUES = frozenset(StdioKind)
+_SUBJECT_KIND_VALUES = frozenset(SubjectKind)
+_WAIT_OBJECT_VALUES = frozenset(WaitObject)
+
+
 class ProcessKey(msgspec.Struct, frozen=True, gc=False):
     tgid: int
     start_boottime_ns: int
@@ -2167,6 +2179,218 @@ def _encode_wait_stack(event: WaitStack) -> bytes:
     )
 
 
+def _valid_fork(event: Fork) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.parent.start_boottime_ns < TIME_LIMIT_NS
+        and event.real_parent.start_boottime_ns < TIME_LIMIT_NS
+    )
+
+
+def _valid_exec(event: Exec) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.parent.start_boottime_ns < TIME_LIMIT_NS
+        and event.real_parent.start_boottime_ns < TIME_LIMIT_NS
+        and event.stdin_kind in _STDIO_KIND_VALUES
+        and event.stdout_kind in _STDIO_KIND_VALUES
+        and event.stderr_kind in _STDIO_KIND_VALUES
+    )
+
+
+def _valid_title(event: Title) -> bool:
+    return event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+
+
+def _valid_exit(event: Exit) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.real_parent.start_boottime_ns < TIME_LIMIT_NS
+        and event.user_cpu_ns < TIME_LIMIT_NS
+        and event.system_cpu_ns < TIME_LIMIT_NS
+        and event.cpu_runtime_ns < TIME_LIMIT_NS
+        and event.run_delay_ns < TIME_LIMIT_NS
+        and event.peak_rss_bytes < BYTES_LIMIT
+        and event.read_bytes < BYTES_LIMIT
+        and event.written_bytes < BYTES_LIMIT
+        and event.read_call_bytes < BYTES_LIMIT
+        and event.write_call_bytes < BYTES_LIMIT
+    )
+
+
+def _valid_signal(event: Signal) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.sender.start_boottime_ns < TIME_LIMIT_NS
+        and event.target.start_boottime_ns < TIME_LIMIT_NS
+    )
+
+
+def _valid_oom_kill(event: OomKill) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.victim.start_boottime_ns < TIME_LIMIT_NS
+        and event.trigger.start_boottime_ns < TIME_LIMIT_NS
+        and event.anon_rss_bytes < BYTES_LIMIT
+        and event.file_rss_bytes < BYTES_LIMIT
+        and event.shmem_rss_bytes < BYTES_LIMIT
+        and event.limit_bytes < BYTES_LIMIT
+        and event.usage_bytes < BYTES_LIMIT
+        and event.host_total_bytes < BYTES_LIMIT
+        and event.host_free_bytes < BYTES_LIMIT
+        and event.scope in _OOM_SCOPE_VALUES
+    )
+
+
+def _valid_open_file(event: OpenFile) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.position_bytes < BYTES_LIMIT
+        and event.size_bytes < BYTES_LIMIT
+        and event.reason in _FILE_REASON_VALUES
+    )
+
+
+def _valid_existing(event: Existing) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.parent.start_boottime_ns < TIME_LIMIT_NS
+        and event.real_parent.start_boottime_ns < TIME_LIMIT_NS
+        and event.stdin_kind in _STDIO_KIND_VALUES
+        and event.stdout_kind in _STDIO_KIND_VALUES
+        and event.stderr_kind in _STDIO_KIND_VALUES
+    )
+
+
+def _valid_file_opened(event: FileOpened) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.size_bytes < BYTES_LIMIT
+    )
+
+
+def _valid_file_closed(event: FileClosed) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.size_bytes < BYTES_LIMIT
+        and event.read_bytes < BYTES_LIMIT
+        and event.written_bytes < BYTES_LIMIT
+        and event.last_use_boottime_ns < TIME_LIMIT_NS
+    )
+
+
+def _valid_file_changed(event: FileChanged) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.size_bytes < BYTES_LIMIT
+        and event.operation in _FILE_OPERATION_VALUES
+    )
+
+
+def _valid_file_totals(event: FileTotals) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.noise_read_bytes < BYTES_LIMIT
+        and event.unnamed_read_bytes < BYTES_LIMIT
+        and event.unnamed_written_bytes < BYTES_LIMIT
+    )
+
+
+def _valid_call_failed(event: CallFailed) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.holder.start_boottime_ns < TIME_LIMIT_NS
+        and event.first_boottime_ns < TIME_LIMIT_NS
+        and event.last_boottime_ns < TIME_LIMIT_NS
+        and event.call in _CALL_KIND_VALUES
+        and event.subject in _SUBJECT_KIND_VALUES
+    )
+
+
+def _valid_connection(event: Connection) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.established_boottime_ns < TIME_LIMIT_NS
+        and event.sent_bytes < BYTES_LIMIT
+        and event.received_bytes < BYTES_LIMIT
+        and event.unacknowledged_bytes < BYTES_LIMIT
+        and event.unread_bytes < BYTES_LIMIT
+        and event.last_send_boottime_ns < TIME_LIMIT_NS
+        and event.last_receive_boottime_ns < TIME_LIMIT_NS
+        and event.stage in _CONNECTION_STAGE_VALUES
+    )
+
+
+def _valid_name_query(event: NameQuery) -> bool:
+    return event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+
+
+def _valid_unix_connected(event: UnixConnected) -> bool:
+    return event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+
+
+def _valid_process_sample(event: ProcessSample) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.anon_bytes < BYTES_LIMIT
+        and event.file_bytes < BYTES_LIMIT
+        and event.shmem_bytes < BYTES_LIMIT
+        and event.swap_bytes < BYTES_LIMIT
+        and event.peak_rss_bytes < BYTES_LIMIT
+        and event.cpu_runtime_ns < TIME_LIMIT_NS
+        and event.run_delay_ns < TIME_LIMIT_NS
+        and event.read_bytes < BYTES_LIMIT
+        and event.written_bytes < BYTES_LIMIT
+        and event.read_call_bytes < BYTES_LIMIT
+        and event.write_call_bytes < BYTES_LIMIT
+        and event.memory_usage_bytes < BYTES_LIMIT
+        and event.memory_limit_bytes < BYTES_LIMIT
+        and event.throttled_ns < TIME_LIMIT_NS
+        and event.cpu_stall_ns < TIME_LIMIT_NS
+        and event.memory_stall_ns < TIME_LIMIT_NS
+        and event.io_stall_ns < TIME_LIMIT_NS
+    )
+
+
+def _valid_thread_wait(event: ThreadWait) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.idle_ns < TIME_LIMIT_NS
+        and event.waits_on in _WAIT_OBJECT_VALUES
+    )
+
+
+def _valid_neighbour(event: Neighbour) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.rss_bytes < BYTES_LIMIT
+        and event.cpu_ns < TIME_LIMIT_NS
+        and event.interval_ns < TIME_LIMIT_NS
+    )
+
+
+def _valid_crash(event: Crash) -> bool:
+    return event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+
+
+def _valid_wait_stack(event: WaitStack) -> bool:
+    return event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+
+
 Event = (
     Fork
     | Exec
@@ -2213,6 +2437,29 @@ DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {
     EventKind.NEIGHBOUR: _decode_neighbour,
     EventKind.CRASH: _decode_crash,
     EventKind.WAIT_STACK: _decode_wait_stack,
+}
+VALID: dict[int, Callable[..., bool]] = {
+    EventKind.FORK: _valid_fork,
+    EventKind.EXEC: _valid_exec,
+    EventKind.TITLE: _valid_title,
+    EventKind.EXIT: _valid_exit,
+    EventKind.SIGNAL: _valid_signal,
+    EventKind.OOM_KILL: _valid_oom_kill,
+    EventKind.OPEN_FILE: _valid_open_file,
+    EventKind.EXISTING: _valid_existing,
+    EventKind.FILE_OPENED: _valid_file_opened,
+    EventKind.FILE_CLOSED: _valid_file_closed,
+    EventKind.FILE_CHANGED: _valid_file_changed,
+    EventKind.FILE_TOTALS: _valid_file_totals,
+    EventKind.CALL_FAILED: _valid_call_failed,
+    EventKind.CONNECTION: _valid_connection,
+    EventKind.NAME_QUERY: _valid_name_query,
+    EventKind.UNIX_CONNECTED: _valid_unix_connected,
+    EventKind.PROCESS_SAMPLE: _valid_process_sample,
+    EventKind.THREAD_WAIT: _valid_thread_wait,
+    EventKind.NEIGHBOUR: _valid_neighbour,
+    EventKind.CRASH: _valid_crash,
+    EventKind.WAIT_STACK: _valid_wait_stack,
 }
 _ENCODERS: dict[type, Callable[..., bytes]] = {
     Fork: _encode_fork,

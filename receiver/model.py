@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -86,16 +86,19 @@ class Finding(msgspec.Struct, frozen=True):
     origin: str = "kernel"
 
 
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+
+
 class CoreOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds and choices. Times in seconds."""
 
-    process_limit: int = 65_536
-    linger_seconds: float = 1.0  # how long an ended process stays known for late events
-    task_grace_seconds: float = 5.0  # without a living process, an attempt is over after this
-    run_grace_seconds: float = 60.0
-    heartbeat_seconds: float = 60.0
-    stall_seconds: float = 10.0  # a peer that owes an answer for so long is a finding
-    hang_seconds: float = 30.0  # a task in which nothing moves for so long is a finding
+    process_limit: Annotated[int, msgspec.Meta(ge=1024, le=16 << 20)] = 65_536
+    linger_seconds: Seconds = 1.0  # how long an ended process stays known for late events
+    task_grace_seconds: Seconds = 5.0  # without a living process, an attempt is over after this
+    run_grace_seconds: Seconds = 60.0
+    heartbeat_seconds: Seconds = 60.0
+    stall_seconds: Seconds = 10.0  # a peer that owes an answer for so long is a finding
+    hang_seconds: Seconds = 30.0  # a task in which nothing moves for so long is a finding
     only_commands: bool = False  # work outside of the commands that we start is not ours to tell (`kwitness run`)
     orchestrator: Literal["here", "elsewhere"] = "here"  # elsewhere: its host sends the spans of runs and tasks; we send processes
     redaction: Mode = "scrub"
@@ -104,7 +107,9 @@ class CoreOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exit_events: bool = False  # process.exit for every end, not only for failures
     resource_attributes: Attributes = ()
     service_name: str = ""
-    value_length_limit: int = 0  # OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, characters; 0 is none
+    value_length_limit: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = (
+        0  # OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, characters; 0 is none
+    )
 
 
 GapReason = Literal["stopped", "killed", "host_restarted"]

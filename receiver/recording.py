@@ -20,7 +20,7 @@ from typing import BinaryIO
 import msgspec
 
 from receiver.errors import DataError
-from receiver.events import WIRES
+from receiver.events import TIME_LIMIT_NS, WIRES
 from receiver.kernel.decode import scrub
 from receiver.model import Host
 from receiver.redact import Redactor
@@ -120,6 +120,8 @@ class Recording:
             header = msgspec.json.decode(self._file.readline(1 << 16), type=Header)
         except (ValueError, RecursionError):
             raise DataError(f"{path}: its header is damaged") from None
+        if abs(header.wall_offset_ns) >= TIME_LIMIT_NS or header.host.page_bytes <= 0:
+            raise DataError(f"{path}: its header is damaged")
         foreign = sorted(kind for kind, wire in header.wires.items() if WIRES.get(kind) != wire)
         if foreign:
             differ = ", ".join(foreign)

@@ -8,7 +8,7 @@ import msgspec
 
 from receiver.core import Core
 from receiver.errors import DataError
-from receiver.events import ProcessKey
+from receiver.events import TIME_LIMIT_NS, ProcessKey
 from receiver.kernel.decode import split
 from receiver.model import ContainerName, Watch
 from receiver.recording import Frame, FrameKind, Recorder, Recording
@@ -64,13 +64,18 @@ def replay_frame(session: Session, frame: Frame) -> None:
     """Applies one frame. Raises DataError for a frame that cannot be read."""
     now = frame.time_ns
     try:
+        if not 0 <= now < TIME_LIMIT_NS:
+            raise ValueError
         match frame.kind:
             case FrameKind.BATCH:
                 session.batch(split(frame.payload), now)
             case FrameKind.TICK:
                 session.tick(now)
             case FrameKind.WALL_OFFSET:
-                session.wall_offset(int.from_bytes(frame.payload, "little", signed=True), now)
+                offset = int.from_bytes(frame.payload, "little", signed=True)
+                if abs(offset) >= TIME_LIMIT_NS:
+                    raise ValueError
+                session.wall_offset(offset, now)
             case FrameKind.WATCH:
                 session.watch(msgspec.json.decode(frame.payload, type=Watch), now)
             case FrameKind.LOSSES:

@@ -63,8 +63,15 @@ def test_a_connection_that_is_never_made(error: int, word: str) -> None:
     for number in range(3):
         connection(story, client, story.now + number, ConnectionStage.FAILED, error=error, retransmits=2)
     story.exit(client)
-    (record,) = story.events(sc.EVENT_NETWORK_CONNECTION_FAILED)  # the same failure is told once
+    record, *again = story.events(sc.EVENT_NETWORK_CONNECTION_FAILED)
     found = attributes(record)
+    if error == errno.ECONNREFUSED:  # it waited for a success: one record for all three
+        assert (found[sc.PIPELINE_REPEAT_COUNT], again) == (3, [])
+    else:  # at once, and the later ones counted
+        assert sc.PIPELINE_REPEAT_COUNT not in found
+        assert [attributes(r)[sc.PIPELINE_REPEAT_COUNT] for r in again] == [2]
+    execution = story.core.tree.get(client).execution  # type: ignore[union-attr]
+    assert len(execution.findings) == 1  # type: ignore[union-attr]
     assert (found[sc.ERROR_TYPE], found[sc.NETWORK_PEER_ADDRESS], found[sc.NETWORK_PEER_PORT]) == (word, "10.0.0.5", 443)
     assert next(iter(story.core.tree.get(client).peers.values())).failed[word] == 3  # type: ignore[union-attr]
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from receiver.core import Core
 from receiver.errors import DataError
 from receiver.events import WIRES
+from receiver.export import encode
 from receiver.model import Watch
 from receiver.recording import MAGIC, FrameKind, Header, Recorder, Recording
 from receiver.session import Session, replay
@@ -64,11 +65,18 @@ def test_no_secret_is_written(tmp_path: Path) -> None:
     assert b"hunter2" not in (tmp_path / "x.kw").read_bytes()
 
 
+def _header(offset: bytes, host: bytes = b"") -> bytes:
+    return MAGIC + b'{"wires":{},"host":{"boot_id":"","name":"","session":""' + host + b"}," + offset + b"}\n"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "not a kwitness recording"), (b"PK\x03\x04 something\n", "not a kwitness recording"), (MAGIC, "header is damaged"),
-        (MAGIC + b"{}\n", "header is damaged"), (MAGIC + b"[" * 60_000 + b"\n", "header is damaged"),
+        (MAGIC + b"{}\n", "header is damaged"),
+        (_header(b'"wall_offset_ns":9223372036854775808'), "header is damaged"),
+        (_header(b'"wall_offset_ns":0', b',"page_bytes":0'), "header is damaged"),
+        (MAGIC + b"[" * 60_000 + b"\n", "header is damaged"),
     ],
 )  # fmt: skip
 def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
@@ -121,6 +129,37 @@ def test_damage_never_raises_anything_but_data_errors(edits: list[tuple[int, int
             replayed(path)
         except DataError as error:
             assert "\n" not in str(error)
+
+
+IMPOSSIBLE = [
+    (FrameKind.TICK, -1, b""), (FrameKind.TICK, 1 << 62, b""), (FrameKind.BATCH, -(1 << 63), b""),
+    (FrameKind.WALL_OFFSET, 1, (1 << 62).to_bytes(8, "little")), (FrameKind.WALL_OFFSET, 1, b"\xff" * 7 + b"\x80"),
+    (FrameKind.VANISHED, 1, b'[["x", 1]]'), (FrameKind.LOSSES, 1, b"[[1]]"), (FrameKind.CONTAINERS, 1, b"{}"), (99, 1, b""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "time_ns", "payload"), IMPOSSIBLE)
+def test_a_frame_that_cannot_be_is_a_damaged_one(tmp_path: Path, kind: FrameKind, time_ns: int, payload: bytes) -> None:
+    recorder = Recorder((tmp_path / "x").open("wb"), Header(WIRES, HOST, 0))
+    recorder.write(kind, time_ns, payload)
+    recorder.close()
+    with pytest.raises(DataError, match="the recording holds a"):
+        replay(Session(Core(HOST)), Recording(tmp_path / "x"))
+
+
+def test_a_wall_clock_of_before_1970_is_no_traceback() -> None:
+    story = Story()
+    story.core.set_wall_offset(-(1 << 61))
+    root = story.command("bash")
+    story.exit(root, 1)
+    story.tick(100)
+    story.finish()
+    for record in story.logs:
+        encode.log_record(record)
+    for span in story.spans:
+        encode.span(span)
+    assert story.logs
+    assert story.logs[0].time_ns == 0
 
 
 def test_frame_kinds_are_append_only() -> None:

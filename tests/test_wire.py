@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import IntEnum
 from pathlib import Path
 
 import msgspec
@@ -11,13 +12,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.errors import DecodeError
-from receiver.events import DECODERS, Event, EventKind, Exec, Fork, OpenFile, ProcessKey, encode
+from receiver.events import (
+    DECODERS,
+    VALID,
+    CallKind,
+    ConnectionStage,
+    Event,
+    EventKind,
+    Exec,
+    FileOperation,
+    FileReason,
+    Fork,
+    OomScope,
+    OpenFile,
+    ProcessKey,
+    StdioKind,
+    SubjectKind,
+    WaitObject,
+    encode,
+)
 from receiver.kernel.decode import REASONS, decode, order, scrub, split
 from receiver.redact import Redactor
-from tests.builders import Story, airflow
+from tests.builders import Story, _blank, airflow
 
 PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
-KEYS = st.builds(ProcessKey, st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1))
+KEYS = st.builds(ProcessKey, st.integers(0, 2**32 - 1), st.integers(0, 2**62 - 1))
+ENUMS: dict[str, type[IntEnum]] = {
+    "stdin_kind": StdioKind, "stdout_kind": StdioKind, "stderr_kind": StdioKind, "scope": OomScope, "reason": FileReason,
+    "operation": FileOperation, "call": CallKind, "subject": SubjectKind, "stage": ConnectionStage, "waits_on": WaitObject,
+}  # fmt: skip
 SIZES = {"B": 8, "H": 16, "I": 32, "Q": 64}
 
 
@@ -27,6 +50,8 @@ def values(kind: type) -> st.SearchStrategy[Event]:
     for field in msgspec.structs.fields(kind):
         if field.type is ProcessKey:
             fields[field.name] = KEYS
+        elif field.name in ENUMS:
+            fields[field.name] = st.sampled_from([int(value) for value in ENUMS[field.name]])
         elif field.type is int:
             fields[field.name] = st.integers(0, 2**15)
         elif field.type is str:
@@ -48,7 +73,47 @@ def test_every_kind_survives_the_round_trip(kind: type) -> None:
 
 
 def test_every_kind_has_a_decoder() -> None:
-    assert set(DECODERS) == set(EventKind)
+    assert set(DECODERS) == set(VALID) == set(EventKind)
+
+
+def _impossible() -> list[tuple[type, str, object]]:
+    """Every field whose width holds more than it may mean, with values past its edge."""
+    out: list[tuple[type, str, object]] = []
+    for kind in Event.__args__:
+        for field in msgspec.structs.fields(kind):
+            if field.type is ProcessKey:
+                out += [(kind, field.name, ProcessKey(1, 1 << 62)), (kind, field.name, ProcessKey(1, (1 << 64) - 1))]
+            elif field.name in ENUMS:
+                out += [(kind, field.name, value) for value in (max(ENUMS[field.name]) + 1, 256, 0xFFFF)]
+            elif field.name.endswith("_ns"):
+                out += [(kind, field.name, 1 << 62), (kind, field.name, (1 << 64) - 1)]
+            elif field.name.endswith("_bytes") and field.name != "rss_growth_bytes":
+                out += [(kind, field.name, 1 << 63)]
+    return out
+
+
+@pytest.mark.parametrize(("kind", "field", "value"), _impossible(), ids=lambda v: v.__name__ if isinstance(v, type) else str(v))
+def test_a_value_that_its_field_cannot_have_is_a_counted_decode_error(kind: type, field: str, value: object) -> None:
+    story = Story()
+    root = story.command("bash")
+    enums = {f.name: int(max(ENUMS[f.name])) for f in msgspec.structs.fields(kind) if f.name in ENUMS}
+    subject = {"process": root} if "process" in kind.__struct_fields__ else {}  # type: ignore[attr-defined]
+    event = kind(**(_blank(kind) | subject | enums | {"time_boottime_ns": story.now, "sequence": 1, "cpu": 0}))
+    decode(encode(event), Redactor())
+    with pytest.raises(DecodeError, match="range"):
+        decode(encode(msgspec.structs.replace(event, **{field: value})), Redactor())
+    story.core.feed([encode(msgspec.structs.replace(event, **{field: value}))], story.now)
+    assert story.core.decode_errors == {"range": 1}
+
+
+def test_what_grows_past_its_length_field_when_it_is_redacted_is_stored_as_a_counted_error() -> None:
+    """Replacement characters make three bytes of one."""
+    story = Story()
+    story.exec(story.command("bash"), "curl", "--password=x", "y" * 30_000)
+    raw = story.records[-1].replace(b"y", b"\xff")
+    assert len(scrub(raw, Redactor())) == 24
+    with pytest.raises(DecodeError):
+        decode(scrub(raw, Redactor()), Redactor())
 
 
 def _real_records() -> list[bytes]:

@@ -30,7 +30,7 @@ KEYS = {
     "admin.host": "the health endpoint; loopback only",
     "admin.port": "0 switches it off",
     "admin.token_file": "file (0600) with the token that `/metrics`, `/tree`, `/incidents` and `/alerts` ask for; default: `admin.token` of the state directory, made at the first start. Without either there is nothing about incidents on that port",
-    "state.directory": "what outlives the service: `history.db`, `incidents/` (the last 500 reports), `admin.token`, `last-life`. kwitness makes it, or it is an empty directory of mode 0700 that belongs to the user the service runs as. Another directory is refused and not touched, also one behind a symbolic link. Without one, incidents are kept in memory (256) and history begins anew with each start",
+    "state.directory": "what outlives the service: `history.db`, `incidents/` (the last 500 reports), `rejected/` (samples of what a Collector refused), `admin.token`, `last-life`. kwitness makes it, or it is an empty directory of mode 0700 that belongs to the user the service runs as. Another directory is refused and not touched, also one behind a symbolic link. Without one, incidents are kept in memory (256) and history begins anew with each start",
     "privileges.drop": "after attaching, give up all capabilities (and root)",
     "privileges.user": "the user to become when started as root",
     "shutdown_seconds": "how long SIGTERM may flush",

@@ -34,9 +34,12 @@ SECOND = 1_000_000_000
 class Activity:
     """The three tables behind one face for the core."""
 
-    def __init__(self, tree: ProcessTree, attempts: Attempts, report: Report, *, stall_seconds: float, hang_seconds: float) -> None:
+    def __init__(
+        self, tree: ProcessTree, attempts: Attempts, report: Report, repeat: Report, *, stall_seconds: float, hang_seconds: float
+    ) -> None:
+        """`report` takes findings, `repeat` records of failures that were findings before."""
         self.files = FileActivity(tree, attempts, report)
-        self.network = NetworkActivity(tree, attempts, report, int(stall_seconds * SECOND))
+        self.network = NetworkActivity(tree, attempts, report, repeat, int(stall_seconds * SECOND))
         self.usage = UsageActivity(tree, attempts, report, int(hang_seconds * SECOND))
 
     def call_failed(self, event: CallFailed) -> None:
@@ -50,15 +53,26 @@ class Activity:
         """Call when the findings about its death and its torn files are made."""
         if process.files or process.failed_calls or process.open_files:  # most short processes have none of these
             self.files.ended(process, end)
-        if process.peers or self.network.table.questions:
+        if process.peers or process.name_failures or self.network.table.questions:
             self.network.ended(process, end)
 
     def tick(self, now_ns: int) -> None:
         self.network.tick(now_ns)
         self.usage.tick(now_ns)
 
+    def finish(self) -> None:
+        """The observer stops."""
+        self.network.finish()
+
     def drops(self) -> Counter[str]:
-        tables = (self.files.drops, self.files.table.drops, self.network.drops, self.network.table.drops, self.usage.drops)
+        tables = (
+            self.files.drops,
+            self.files.table.drops,
+            self.network.drops,
+            self.network.table.drops,
+            self.network.repeats.drops,
+            self.usage.drops,
+        )
         return sum(tables, Counter(self.usage.neighbours.drops))
 
 

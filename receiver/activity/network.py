@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 
+import msgspec
+
 from receiver import semconv as sc
 from receiver.activity.files import Report
+from receiver.activity.repeats import Kind, Repeats, counted
 from receiver.attempts import Attempts
 from receiver.attribution.tree import KEPT_NAME_FAILURES, Process, ProcessTree
 from receiver.detect.deaths import Ending, event_id
@@ -24,21 +27,33 @@ NEXT_USE_NS = SECOND
 KEPT_UNIX_PEERS = 16
 KEPT_QUEUES = 16
 KEPT_SERVERS = 4096
-KEPT_REFUSALS = 1024  # past it they are told at once
+KEPT_REFUSALS = 1024  # past it they are reported at once
+OTHER_PORTS = -1  # of endpoints past those that are followed one by one
 REFUSED_NS = 30 * SECOND  # a server that is not there by then will not come
+
+
+class Refusal(msgspec.Struct, eq=False):
+    """Refused connections to one endpoint that nobody has been told of yet. Mutable."""
+
+    process: Process
+    first: Finding
+    kind: Kind
+    last_ns: int
+    count: int = 1
 
 
 class NetworkActivity:
     """Owns the connection table."""
 
-    def __init__(self, tree: ProcessTree, attempts: Attempts, report: Report, stall_ns: int) -> None:
+    def __init__(self, tree: ProcessTree, attempts: Attempts, report: Report, repeat: Report, stall_ns: int) -> None:
         self.tree = tree
         self.attempts = attempts
         self.table = ConnectionTable()
         self.drops: Counter[str] = Counter()
         self._report = report
         self._stall_ns = stall_ns
-        self._refused: dict[tuple[ProcessKey, int], tuple[Process, Finding, int]] = {}  # by who asked, and the port
+        self.repeats = Repeats(report, repeat)
+        self._refused: dict[tuple[ProcessKey, int], Refusal] = {}  # by who asked, and the port
         self._servers: OrderedDict[tuple[int, int], Process] = OrderedDict()  # who accepted, by the ports of both ends
         self._full_queues: set[tuple[int, int]] = set()
 
@@ -129,9 +144,7 @@ class NetworkActivity:
         elif finding is not None:
             error = str(dict(finding.facts)[sc.ERROR_TYPE])
             self.attempts.book.add(sc.METRIC_PIPELINE_NETWORK_FAILURES, (*labels, (sc.ERROR_TYPE, error)))
-            # the same failure of the same endpoint is told once, and counted
-            if peer is None or not peer.failed[error]:
-                self._tell(process, link, finding, error, fact)
+            self._failed(process, link, finding, error)
             if peer is not None:
                 peer.failed[error] += 1
         if peer is not None and peer.full_since_ns and fact.stage == ConnectionStage.CLOSED:
@@ -147,19 +160,34 @@ class NetworkActivity:
             return False
         return other.execution.outermost is process.execution.outermost
 
-    def _tell(self, process: Process, link: Link, finding: Finding, error: str, fact: Connection) -> None:
-        """Who asks until a server has come up is refused at first, and nothing is wrong: a refusal waits for its success."""
-        key = (process.key, link.peer[1])
-        if error != "refused" or len(self._refused) >= KEPT_REFUSALS:
-            self._report(process, finding)
-        elif key not in self._refused:
-            self._refused[key] = (process, finding, fact.time_boottime_ns)
+    def _failed(self, process: Process, link: Link, finding: Finding, error: str) -> None:
+        """The same failure of the same endpoint is a record once, and then a count. Who asks until a server has come up is refused
+        at first, and nothing is wrong: a refusal waits for its success."""
+        kind = self.repeats.kind(process, link.peer if link.peer in process.peers else None, error)
+        if error != "refused" or self.repeats.knows(process, kind):
+            self.repeats.add(process, kind, finding)
+            return
+        key = (process.key, link.peer[1] if kind[0] is not None else OTHER_PORTS)
+        waiting = self._refused.get(key)
+        if waiting is not None:
+            if waiting.kind == kind:
+                waiting.count += 1
+                waiting.last_ns = finding.time_boottime_ns
+        elif len(self._refused) >= KEPT_REFUSALS:
+            self.repeats.add(process, kind, finding)
+        else:
+            self._refused[key] = Refusal(process, finding, kind, finding.time_boottime_ns)
 
-    def _tell_refused(self, now_ns: int) -> None:
-        for key, (process, finding, at_ns) in list(self._refused.items()):
-            if now_ns - at_ns >= REFUSED_NS:
-                del self._refused[key]
-                self._report(process, finding)
+    def _report_refused(self, key: tuple[ProcessKey, int]) -> None:
+        refusal = self._refused.pop(key)
+        finding = refusal.first
+        self.repeats.begin(refusal.process, refusal.kind)
+        self._report(refusal.process, counted(finding, refusal.count, finding.time_boottime_ns, refusal.last_ns))
+
+    def _report_all_refused(self, now_ns: int) -> None:
+        for key, refusal in list(self._refused.items()):
+            if now_ns - refusal.first.time_boottime_ns >= REFUSED_NS:
+                self._report_refused(key)
 
     def _used_again(self, process: Process, peer: Peer, fact: Connection) -> None:
         """A connection made right after one of a full set was given up: somebody had waited for the slot."""
@@ -186,7 +214,8 @@ class NetworkActivity:
                     peer.longest_full_ns = max(peer.longest_full_ns, now_ns - peer.full_since_ns)
                 else:
                     peer.full_since_ns = 0
-        self._tell_refused(now_ns)
+        self._report_all_refused(now_ns)
+        self.repeats.tick(now_ns)
         for query in self.table.unanswered(now_ns, NAME_NS):
             self._name(self.tree.ensure(query.process, ""), query, None)
 
@@ -203,7 +232,9 @@ class NetworkActivity:
         process.name_failures = (*process.name_failures[1 - KEPT_NAME_FAILURES :], answer or query)
         labels = (*self.attempts.labels(process.execution), (sc.ERROR_TYPE, str(dict(finding.facts)[sc.ERROR_TYPE])))
         self.attempts.book.add(sc.METRIC_PIPELINE_NETWORK_FAILURES, labels)
-        self._report(process, finding)
+        facts = dict(finding.facts)
+        asked = (facts[sc.NETWORK_PEER_ADDRESS], facts[sc.DNS_QUESTION_NAME])
+        self.repeats.add(process, self.repeats.kind(process, asked, str(facts[sc.ERROR_TYPE])), finding)
 
     def unix_connected(self, event: UnixConnected) -> None:
         process = self.tree.ensure(event.process, "")
@@ -225,8 +256,18 @@ class NetworkActivity:
     def ended(self, process: Process, end: Ending) -> None:
         """What refused it to the end is told now; and, of one that failed, which names it had asked for in vain."""
         for key in [k for k in self._refused if k[0] == process.key]:
-            self._report(process, self._refused.pop(key)[1])
+            self._report_refused(key)
         if end.failed and process.exit is not None:
             for query in self.table.unanswered_by(process, process.exit.time_boottime_ns - PATIENCE_NS):
                 self._name(process, query, None)
+        self.repeats.ended(process)
         self.table.forget_process(process)
+
+    def finish(self) -> None:
+        """The observer stops: what was counted is reported. Who lives and is still refused may have its success later."""
+        for key, refusal in list(self._refused.items()):
+            if refusal.process.exit is not None:
+                self._report_refused(key)
+            else:
+                self.drops["refused_at_first"] += 1
+        self.repeats.finish()

@@ -48,6 +48,7 @@ async def serve(args: argparse.Namespace) -> int:
     )
     insights = Insights(resource, lambda record: hub.put([record]))
     state = ServiceState(directory, with_history=False)
+    hub.samples.keep_in(Path(directory.path) / "rejected" if directory is not None else None)
     insights.reports.update(state.earlier)
     insights.on_report = state.keep_report
     token = token or state.token

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from receiver.commands.common import FLUSH_SECONDS, colour_wanted, core_options, make_hub, print_event
 from receiver.core import Core
 from receiver.errors import DecodeError, OutputError
-from receiver.export.settings import from_environment
+from receiver.export.settings import ExportSettings, from_environment
 from receiver.investigate.report import to_json
 from receiver.kernel.decode import decode, split
 from receiver.recording import FrameKind, Recording
@@ -24,18 +26,33 @@ from receiver.show import Views, as_json, details, page, screen, summary
 from receiver.state import HistoryKeeper, Worker
 from receiver.timeline.executions import Execution
 
+if TYPE_CHECKING:
+    from receiver.export.hub import Hub
+
 HISTORY_SECONDS = 1.0, 4.0  # a history that is busy is waited for so long before and after the conclusions
 
 
 async def replay_file(args: argparse.Namespace) -> int:
     """The same core over a recording: its findings, trees and signals."""
-    recording = Recording(Path(args.file))
     if args.dump:
-        return _dump(recording, args.json)
-    export = from_environment(os.environ)
-    of_command = any(frame.kind == FrameKind.WATCH for frame in Recording(Path(args.file)))
+        return _dump(Recording(Path(args.file)), args.json)
+    export = from_environment(os.environ)  # before a file is open: it may be refused
+    with contextlib.closing(Recording(Path(args.file))) as recording:
+        hub, output = make_hub(export, args.otlp_json)
+        try:
+            status = await _replay(args, export, recording, hub)
+        finally:
+            if output:
+                close_output(output)
+    if hub and output and (lost := sum(p.failed["file"] for p in hub.pipelines)):
+        raise OutputError(f"{args.otlp_json} is not complete: {lost} items could not be written")
+    return status
+
+
+async def _replay(args: argparse.Namespace, export: ExportSettings, recording: Recording, hub: Hub | None) -> int:
+    with contextlib.closing(Recording(Path(args.file))) as ahead:
+        of_command = any(frame.kind == FrameKind.WATCH for frame in ahead)
     core = Core(recording.header.host, msgspec.structs.replace(core_options(export), only_commands=of_command))
-    hub, output = make_hub(export, args.otlp_json)
     views = Views()
 
     def show(execution: Execution) -> None:
@@ -61,10 +78,6 @@ async def replay_file(args: argparse.Namespace) -> int:
         await keeper.close(HISTORY_SECONDS[1])
     if hub:
         await hub.shutdown(FLUSH_SECONDS)
-    if output:
-        close_output(output)
-        if hub and (lost := sum(p.failed["file"] for p in hub.pipelines)):
-            raise OutputError(f"{args.otlp_json} is not complete: {lost} items could not be written")
     if recording.truncated:
         print("kwitness: the recording was cut short; what it holds is shown", file=sys.stderr)
     if core.decode_errors:

@@ -51,10 +51,13 @@ async def serve(args: argparse.Namespace) -> int:
     supervisor = Supervisor(os.environ)
     token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else ""
     observer.start()
+    if directory is not None:
+        hub.samples.load()
     if chosen.privileges.drop:
         drop(chosen.privileges.user)
     state = ServiceState(directory)
     _remember(observer, state)
+    hub.samples.keep_in(Path(directory.path) / "rejected" if directory is not None else None)
     stop_on_signals(observer.stop.set)
     admin = _admin(Admin, chosen, observer, state, token)
     if admin is not None:
@@ -114,7 +117,9 @@ def _admin(
 
 
 def _targets(hub: Hub, export: ExportSettings) -> str:
-    names = sorted({export.otlp[p.signal].endpoint if p.kind.startswith("otlp_") else p.kind for p in hub.pipelines})
+    names = sorted(
+        {export.otlp[p.signal].endpoint.partition("?")[0] if p.kind.startswith("otlp_") else p.kind for p in hub.pipelines}
+    )
     return ", ".join(names) or "nowhere"
 
 

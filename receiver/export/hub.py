@@ -12,6 +12,7 @@ from receiver.export.console import Console, JsonLines
 from receiver.export.encode import Envelope
 from receiver.export.outcome import Outcome
 from receiver.export.pipeline import Pipeline, Transport
+from receiver.export.rejected import RejectedSamples
 from receiver.export.settings import SIGNALS, BatchSettings, ExportSettings, OtlpSettings, SignalName
 from receiver.signals import Histogram, Importance, LogRecord, Metric, MetricSnapshot, Point, Span
 
@@ -40,6 +41,7 @@ class Hub:
 
     def __init__(self, settings: ExportSettings, version: str, json_lines: BinaryIO | None = None, *, otlp: bool = True) -> None:
         self.settings = settings
+        self.samples = RejectedSamples()
         self.pipelines: list[Pipeline] = []
         self._by_signal: dict[SignalName, list[Pipeline]] = {signal: [] for signal in SIGNALS}
         self._tasks: list[asyncio.Task[None]] = []
@@ -61,6 +63,8 @@ class Hub:
 
     def _add(self, signal: SignalName, transport: Transport, batch: BatchSettings, kind: str) -> None:
         pipeline = Pipeline(signal, transport, batch, self._envelope, kind)
+        if kind.startswith("otlp_") and kind != "otlp_json_file_exporter":
+            pipeline.samples = self.samples
         self.pipelines.append(pipeline)
         self._by_signal[signal].append(pipeline)
 
@@ -83,6 +87,20 @@ class Hub:
                 encoded = encode.span(signal)
                 for pipeline in traces:
                     pipeline.put(signal.resource, encoded, signal.importance)
+
+    def put_loss(self, record: LogRecord) -> None:
+        """A record of lost items. When it is lost itself, that is counted and leads to no other record."""
+        encoded = encode.log_record(record)
+        for pipeline in self._by_signal["logs"]:
+            pipeline.put(record.resource, encoded, record.importance, reports_loss=True)
+
+    def losses(self) -> dict[tuple[str, str], int]:
+        """Items that were lost on their way out, by signal and reason, since the start."""
+        out: dict[tuple[str, str], int] = {}
+        for pipeline in self.pipelines:
+            for reason, count in pipeline.losses().items():
+                out[pipeline.signal, reason] = out.get((pipeline.signal, reason), 0) + count
+        return out
 
     def put_metrics(self, snapshot: MetricSnapshot) -> None:
         if self._delta is not None:
@@ -113,6 +131,7 @@ class Hub:
                 pipeline.failed["shutdown"] += pipeline.in_flight
                 pipeline.in_flight = 0
             await pipeline.close()
+        self.samples.close()
 
     def metrics(self) -> tuple[Metric, ...]:
         """Our own health, under upstream's otel.sdk.* names."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import grpc
 
-from receiver.errors import ConfigError
+from receiver.export import tls
 from receiver.export.outcome import Outcome, grpc_outcome, partial_success
 from receiver.export.settings import OtlpSettings
 
@@ -36,6 +34,7 @@ class GrpcTransport:
             ("grpc.keepalive_time_ms", 300_000),  # grpc-go disconnects clients that ping more often
             ("grpc.max_receive_message_length", 4 << 20),
             ("grpc.enable_http_proxy", 0),
+            ("grpc.enable_retries", 0),  # retries are the pipeline's: it counts them and keeps to its own backoff
         ]
         compression = grpc.Compression.Gzip if self._settings.gzip else grpc.Compression.NoCompression
         if self._credentials is not None:
@@ -65,12 +64,6 @@ class GrpcTransport:
 
 
 def _credentials(settings: OtlpSettings) -> grpc.ChannelCredentials:
-    def read(path: str) -> bytes | None:
-        return Path(path).read_bytes() if path else None
-
-    try:
-        return grpc.ssl_channel_credentials(
-            read(settings.certificate), read(settings.client_key), read(settings.client_certificate)
-        )
-    except OSError as error:
-        raise ConfigError(f"OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE or _CLIENT_KEY: {error}") from None
+    tls.context(settings)
+    found = tls.material(settings)
+    return grpc.ssl_channel_credentials(found.authority, found.key or found.chain, found.chain)

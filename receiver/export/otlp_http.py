@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 (loaded with the first name of a host: too late when privileges are gone)
 import gzip
-import ssl
 
 import aiohttp
 
-from receiver.errors import ConfigError
+from receiver.export import tls
 from receiver.export.otlp_json import to_json
 from receiver.export.outcome import Outcome, Permanent, Retryable, http_outcome
 from receiver.export.settings import OtlpSettings
@@ -24,11 +24,11 @@ class HttpTransport:
         self._headers = {
             "Content-Type": "application/json" if self._json else "application/x-protobuf",
             "User-Agent": user_agent,
-            **dict(settings.headers),
+            **{name: str(value) for name, value in settings.headers},
         }
         if settings.gzip:
             self._headers["Content-Encoding"] = "gzip"
-        self._ssl = _context(settings) if settings.tls else None
+        self._ssl = tls.context(settings) if settings.tls else None
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, body: bytes) -> Outcome:
@@ -75,13 +75,3 @@ class HttpTransport:
         if self._session is not None:
             await self._session.close()
             self._session = None
-
-
-def _context(settings: OtlpSettings) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=settings.certificate or None)
-        if settings.client_certificate:
-            context.load_cert_chain(settings.client_certificate, settings.client_key or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE or _CLIENT_KEY: {error}") from None
-    return context

@@ -5,6 +5,7 @@ Sources: OTLP specification 1.11 (`docs/specification.md`), google/rpc/{status,e
 
 from __future__ import annotations
 
+import math
 import random
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -42,30 +43,34 @@ Outcome = Accepted | Retryable | TooLarge | Permanent
 
 
 class Backoff:
-    """Exponential with jitter, like the Collector's: 5 s, times 1.5, at most 30 s; a server's own word wins."""
+    """Exponential with jitter, like the Collector's: 1 s, times 1.5, at most 30 s.
+
+    A delay that the server asks for can only make the wait longer. A server that asks for 0 s, for a date in the past or for
+    garbage (a proxy whose clock is behind does) meets the same growing waits as one that asks for nothing.
+    """
 
     def __init__(self, initial: float = 1.0, factor: float = 1.5, limit: float = 30.0, jitter: float = 0.2) -> None:
         self._initial, self._factor, self._limit, self._jitter = initial, factor, limit, jitter
         self._next = initial
 
-    def reset(self) -> None:
-        self._next = self._initial
-
-    def wait_seconds(self, after: float | None) -> float:
-        if after is not None:
-            return min(max(after, 0.0), MAX_WAIT_SECONDS)
+    def wait_seconds(self, after: float | None = None) -> float:
+        """Seconds until the next attempt. Never less than `after`, the server's own delay, up to MAX_WAIT_SECONDS."""
         base, self._next = self._next, min(self._next * self._factor, self._limit)
-        return base * random.uniform(1 - self._jitter, 1 + self._jitter)
+        own = base * random.uniform(1 - self._jitter, 1 + self._jitter)
+        if after is None or not math.isfinite(after) or after <= own:
+            return own
+        # clients that were all sent away until the same moment must not all come back in it
+        return min(after, MAX_WAIT_SECONDS) * random.uniform(1, 1 + self._jitter)
 
 
 def retry_after(value: str, now: datetime | None = None) -> float | None:
-    """HTTP Retry-After: seconds or an HTTP date; None for garbage; capped, never negative."""
+    """HTTP Retry-After (RFC 9110, 10.2.3): seconds or an HTTP date; None for garbage; capped, never negative."""
     value = value.strip()
     if value.isascii() and value.isdigit():
-        return min(float(value[:9]), MAX_WAIT_SECONDS)
+        return min(float(value), MAX_WAIT_SECONDS)
     try:
-        at = parsedate_to_datetime(value)
-    except (ValueError, TypeError):
+        at = parsedate_to_datetime(value[:64])
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
@@ -93,6 +98,8 @@ def http_outcome(status: int, retry_header: str, body: bytes, is_protobuf: bool)
         return Retryable(f"http_{status}", retry_after(retry_header) if retry_header else None)
     if status == 413:
         return TooLarge()
+    if 300 <= status < 400:
+        return Permanent(f"http_{status}", "the endpoint redirects, which is not followed: set the URL that it leads to")
     return Permanent(f"http_{status}", body[:200].decode("utf-8", "replace"))
 
 
@@ -102,17 +109,19 @@ def partial_success(body: bytes) -> Outcome:
         for number, value in fields(body):
             if number == 1 and isinstance(value, bytes):
                 inner = dict(fields(value))
-                rejected, text = inner.get(1, 0), inner.get(2, b"")
-                return Accepted(
-                    rejected if isinstance(rejected, int) else 0, text.decode("utf-8", "replace") if isinstance(text, bytes) else ""
-                )
+                text = inner.get(2, b"")
+                message = text[:200].decode("utf-8", "replace") if isinstance(text, bytes) else ""
+                return Accepted(max(_signed(inner.get(1, 0)), 0), message)
     except ValueError:
         return Permanent("bad_response", "the answer is not protobuf")
     return Accepted()
 
 
 def retry_info(details: bytes) -> float | None:
-    """Seconds. google.rpc.Status.details = 3: Any { type_url = 1, value = 2: RetryInfo { 1: Duration { s = 1, ns = 2 } } }."""
+    """Seconds, from 0 to MAX_WAIT_SECONDS, that grpc-status-details-bin asks for; None without a RetryInfo.
+
+    google.rpc.Status.details = 3: Any { type_url = 1, value = 2: RetryInfo { 1: Duration { s = 1, ns = 2 } } }.
+    """
     try:
         for number, value in fields(details):
             if number != 3 or not isinstance(value, bytes):
@@ -122,12 +131,18 @@ def retry_info(details: bytes) -> float | None:
                 continue
             info = dict(fields(entry[2]))  # type: ignore[arg-type]
             duration = dict(fields(info[1])) if isinstance(info.get(1), bytes) else {}  # type: ignore[arg-type]
-            seconds, nanos = duration.get(1, 0), duration.get(2, 0)
-            if isinstance(seconds, int) and isinstance(nanos, int) and seconds < 1 << 62:
-                return seconds + nanos / 1e9
+            seconds, nanos = _signed(duration.get(1, 0)), _signed(duration.get(2, 0))
+            return min(max(seconds + nanos / 1e9, 0.0), MAX_WAIT_SECONDS)
     except ValueError:
         return None
     return None
+
+
+def _signed(value: int | bytes) -> int:
+    """A varint as int64 (two's complement); another wire type counts as 0."""
+    number = value if isinstance(value, int) else 0
+    number &= (1 << 64) - 1
+    return number - (1 << 64) if number >> 63 else number
 
 
 def fields(data: bytes) -> list[tuple[int, int | bytes]]:

@@ -10,17 +10,23 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Protocol
 
 from receiver.export.encode import Envelope
 from receiver.export.outcome import Accepted, Backoff, Outcome, Permanent, Retryable, TooLarge
 from receiver.export.queue import ImportanceQueue, Item
+from receiver.export.rejected import SAMPLE_BYTES, RejectedSamples
 from receiver.export.settings import BatchSettings, SignalName
+from receiver.redact import Redactor
 from receiver.signals import Block, Importance
 from receiver.text import printable
 
 log = logging.getLogger("kwitness.export")
 _QUIET_SECONDS = 60.0  # one line per kind of trouble a minute; the counters are exact
+_LEAST_DELAY_SECONDS = 0.05  # OTEL_BSP_SCHEDULE_DELAY=0 must not become a loop that never sleeps
+_NO_LIMIT = 1 << 62
+_SIZE_SECONDS = 60.0  # how long a size that was refused with 413 is believed
 
 
 class Transport(Protocol):
@@ -42,6 +48,8 @@ class Pipeline:
         self.exported = 0
         self.rejected = 0
         self.failed: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()
+        self.samples: RejectedSamples | None = None
         self.retries: Counter[str] = Counter()
         self.in_flight = 0
         self.last_success = 0.0  # monotonic; 0: never
@@ -52,9 +60,12 @@ class Pipeline:
         self._stopping = asyncio.Event()
         self._deadline = float("inf")
         self._said: dict[str, float] = {}
+        self.new_backoff: Callable[[], Backoff] = Backoff
+        self._refused_bytes = _NO_LIMIT  # the smallest body that was too large, and until when that is believed
+        self._refused_until = 0.0
 
-    def put(self, resource: Block, encoded: bytes, importance: Importance) -> None:
-        self.queue.put((resource, encoded, importance))
+    def put(self, resource: Block, encoded: bytes, importance: Importance, *, reports_loss: bool = False) -> None:
+        self.queue.put(Item(resource, encoded, importance, reports_loss))
         if importance is Importance.FINDING or len(self.queue) >= self.settings.batch_items:
             self._wake.set()
 
@@ -62,19 +73,23 @@ class Pipeline:
         """Until shutdown, and then until the queue is empty or the deadline is over."""
         while True:
             if not self._stopping.is_set() and len(self.queue) < self.settings.batch_items:
-                await self._pause(self.settings.delay_seconds, self._wake)
+                await self._pause(max(self.settings.delay_seconds, _LEAST_DELAY_SECONDS), self._wake)
             self._wake.clear()
             while batch := self.queue.take(self.settings.batch_items, self.settings.batch_bytes):
                 self.in_flight = len(batch)
-                await self._deliver(batch, Backoff())
+                await self._deliver(batch, self.new_backoff())
                 self.in_flight = 0
                 if time.monotonic() >= self._deadline:
                     break
             if self._stopping.is_set():
                 leftover = self.queue.take(1 << 62, 1 << 62)
                 if leftover:
-                    self._fail("shutdown", len(leftover), "")
+                    self._fail("shutdown", leftover, "")
                 return
+
+    def losses(self) -> Counter[str]:
+        """Items that the server does not have and will not get, by reason. Records of losses are left out."""
+        return self._lost + Counter(queue_full=self.queue.lost)
 
     async def shutdown(self, timeout_seconds: float) -> None:
         """Lets `run` flush until the timeout, then end. What could not be sent is counted as failed: shutdown."""
@@ -96,9 +111,10 @@ class Pipeline:
 
     async def _deliver(self, batch: list[Item], backoff: Backoff) -> None:
         """Until it is accepted, refused for good, or the shutdown deadline is over."""
-        body = self._envelope.request((resource, encoded) for resource, encoded, _ in batch)
+        body = self._envelope.request((resource, encoded) for resource, encoded, *_ in batch)
         while True:
-            outcome = await self._transport.send(body)
+            asked = len(body) < self._size_limit()
+            outcome = await self._send(body) if asked else TooLarge()
             if isinstance(outcome, Accepted):
                 rejected = min(max(outcome.rejected, 0), len(batch))
                 self.exported += len(batch) - rejected
@@ -107,21 +123,42 @@ class Pipeline:
                 self.trouble = ""
                 if rejected or outcome.message:
                     self._say("partial_success", f"the server kept {len(batch) - rejected} of {len(batch)}: {outcome.message}")
+                if rejected:
+                    # which ones is not known: records of losses are taken to be among them, so that none leads to another
+                    self._lost["partial_success"] += max(0, rejected - sum(item.reports_loss for item in batch))
+                    self._keep_sample("partial_success", batch, outcome.message)
                 return
             if isinstance(outcome, Permanent):
-                self._fail(outcome.reason, len(batch), outcome.message)
+                self._fail(outcome.reason, batch, outcome.message)
+                self._keep_sample(outcome.reason, batch, outcome.message)
                 return
             if isinstance(outcome, TooLarge):
+                if asked:
+                    self._refused_bytes = len(body)
+                    self._refused_until = time.monotonic() + _SIZE_SECONDS
                 if len(batch) == 1:
-                    self._fail("too_large", 1, "")
+                    self._fail("too_large", batch, "")
+                    self._keep_sample("too_large", batch, f"a request of {len(body)} bytes was too large")
                     return
                 middle = len(batch) // 2
                 await self._deliver(batch[:middle], backoff)
                 await self._deliver(batch[middle:], backoff)
                 return
             if not await self._wait(outcome, backoff):
-                self._fail("shutdown", len(batch), outcome.reason)
+                self._fail("shutdown", batch, outcome.reason)
                 return
+
+    async def _send(self, body: bytes) -> Outcome:
+        try:
+            return await self._transport.send(body)
+        except Exception as error:  # a fault of ours in the transport costs this batch, never the service
+            log.debug("export of %s", self.signal, exc_info=True)
+            return Permanent("internal", f"{type(error).__name__}: {error}")
+
+    def _size_limit(self) -> int:
+        """Bodies of that many bytes and more were refused a short time ago: they are split without asking again. Without this a
+        server that refuses every size gets twice as many requests as there are items."""
+        return self._refused_bytes if time.monotonic() < self._refused_until else _NO_LIMIT
 
     async def _wait(self, outcome: Retryable, backoff: Backoff) -> bool:
         """False when the deadline leaves no time for another attempt."""
@@ -136,13 +173,29 @@ class Pipeline:
             await self._pause(seconds, self._stopping)
         return time.monotonic() < self._deadline
 
-    def _fail(self, reason: str, count: int, message: str) -> None:
-        self.failed[reason] += count
+    def _fail(self, reason: str, items: list[Item], message: str) -> None:
+        self.failed[reason] += len(items)
+        self._lost[reason] += sum(not item.reports_loss for item in items)
         self.trouble = reason
-        self._say(reason, f"{count} items are lost: {message}")
+        self._say(reason, f"{len(items)} items are lost: {message}")
+
+    def _keep_sample(self, reason: str, batch: list[Item], answer: str) -> None:
+        """The first items, as many as a sample may hold, and one at least."""
+        if self.samples is None or not self.samples.wants(self.signal, reason):
+            return
+        size = 0
+        first: list[tuple[Block, bytes]] = []
+        for item in batch:
+            size += len(item.encoded)
+            if first and size > SAMPLE_BYTES:
+                break
+            first.append((item.resource, item.encoded))
+        self.samples.keep(self.signal, reason, answer, self._envelope.request(first), len(batch))
 
     def _say(self, reason: str, detail: str) -> None:
         now = time.monotonic()
         if now - self._said.get(reason, -_QUIET_SECONDS) >= _QUIET_SECONDS:
             self._said[reason] = now
-            log.warning("export of %s: %s; %s", self.signal, reason, printable(detail)[:300])
+            # a server may quote what it was sent, headers included
+            plain = Redactor("scrub").line(printable(detail)[:300].encode("utf-8", "replace"))
+            log.warning("export of %s: %s; %s", self.signal, reason, plain)

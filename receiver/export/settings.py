@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 
 from receiver.errors import ConfigError
+from receiver.export.endpoints import Header, grpc_target, headers, http_url, incomplete
 
 log = logging.getLogger("kwitness.export")
 
@@ -22,6 +23,8 @@ SIGNALS: tuple[SignalName, ...] = ("traces", "metrics", "logs")
 PROTOCOLS = ("http/protobuf", "http/json", "grpc")
 EXPORTERS = ("otlp", "console", "none")
 _PREFIX = "OTEL_EXPORTER_OTLP_"
+_DAY_MS = 86_400_000
+_MOST_ITEMS = 10_000_000
 _HTTP_DEFAULT, _GRPC_DEFAULT = "http://localhost:4318", "http://localhost:4317"
 
 
@@ -32,7 +35,7 @@ class OtlpSettings(msgspec.Struct, frozen=True):
     protocol: str
     endpoint: str  # HTTP: the whole URL; gRPC: host:port
     tls: bool
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[Header, ...] = ()
     timeout_seconds: float = 10.0
     gzip: bool = False
     certificate: str = ""
@@ -73,7 +76,11 @@ class Environment:
         self._variables = variables
 
     def text(self, name: str, default: str = "") -> str:
-        return self._variables.get(name, "").strip() or default
+        """Raises ConfigError for bytes that are not UTF-8: nothing that is sent can hold them."""
+        value = self._variables.get(name, "")
+        if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+            raise ConfigError(f"{name} is not UTF-8")
+        return value.strip() or default
 
     def flag(self, name: str) -> bool:
         value = self.text(name).lower()
@@ -81,19 +88,22 @@ class Environment:
             log.warning("%s=%s is not a boolean: taken as false", name, value)
         return value == "true"
 
-    def number(self, name: str, default: float) -> float:
+    def number(self, name: str, default: float, most: float = _DAY_MS) -> float:
+        """From 0 to `most`; a larger one is taken as `most`, with a warning."""
         value = self.text(name)
         if not value:
             return default
-        if value.isascii() and value.isdigit():
-            return float(value)
-        log.warning("%s is not a number of 0 or more: using %g", name, default)
-        return default
+        if not (value.isascii() and value.isdigit()):
+            log.warning("%s is not a number of 0 or more: using %g", name, default)
+            return default
+        if float(value) > most:
+            log.warning("%s is larger than %d: using %d", name, most, most)
+        return min(float(value), most)
 
-    def otlp(self, signal: SignalName, name: str, default: str = "") -> tuple[str, bool]:
-        """The value, and whether it was the per-signal variable's."""
-        own = self.text(f"{_PREFIX}{signal.upper()}_{name}")
-        return (own, True) if own else (self.text(_PREFIX + name, default), False)
+    def otlp(self, signal: SignalName, name: str, default: str = "") -> tuple[str, str]:
+        """The value, and the name of the variable that gave it."""
+        own = f"{_PREFIX}{signal.upper()}_{name}"
+        return (found, own) if (found := self.text(own)) else (self.text(_PREFIX + name, default), _PREFIX + name)
 
 
 def asks_for_export(variables: Mapping[str, str]) -> bool:
@@ -118,27 +128,28 @@ def from_environment(variables: Mapping[str, str]) -> ExportSettings:
         delta=preference in ("delta", "lowmemory"),
         service_name=service,
         resource_attributes=attributes,
-        value_length_limit=int(env.number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0)),
+        value_length_limit=int(env.number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0, 1 << 30)),
         disabled=env.flag("OTEL_SDK_DISABLED"),
     )
 
 
 def otlp_settings(env: Environment, signal: SignalName) -> OtlpSettings:
-    protocol, _ = env.otlp(signal, "PROTOCOL", "http/protobuf")
+    protocol, variable = env.otlp(signal, "PROTOCOL", "http/protobuf")
     if protocol not in PROTOCOLS:
-        raise ConfigError(f"{_PREFIX}PROTOCOL={protocol}: must be one of {', '.join(PROTOCOLS)}")
-    compression, _ = env.otlp(signal, "COMPRESSION", "none")
+        raise ConfigError(f"{variable}={protocol[:80]}: must be one of {', '.join(PROTOCOLS)}")
+    compression, variable = env.otlp(signal, "COMPRESSION", "none")
     if compression not in ("gzip", "none"):
-        raise ConfigError(f"{_PREFIX}COMPRESSION={compression}: must be gzip or none")
-    endpoint, own = env.otlp(signal, "ENDPOINT", _GRPC_DEFAULT if protocol == "grpc" else _HTTP_DEFAULT)
-    target, tls = _grpc_target(env, signal, endpoint) if protocol == "grpc" else _http_url(signal, endpoint, own)
+        raise ConfigError(f"{variable}={compression[:80]}: must be gzip or none")
+    grpc = protocol == "grpc"
+    endpoint, variable = env.otlp(signal, "ENDPOINT", _GRPC_DEFAULT if grpc else _HTTP_DEFAULT)
+    target, tls = _grpc_target(env, signal, variable, endpoint) if grpc else _http_url(signal, variable, endpoint)
     timeout = env.number(f"{_PREFIX}{signal.upper()}_TIMEOUT", env.number(f"{_PREFIX}TIMEOUT", 10_000))
     return OtlpSettings(
         signal,
         protocol,
         target,
         tls,
-        headers=_headers(env.otlp(signal, "HEADERS")[0], lower=protocol == "grpc"),
+        headers=_headers(env, signal, grpc=grpc),
         timeout_seconds=timeout / 1000,
         gzip=compression == "gzip",
         certificate=env.otlp(signal, "CERTIFICATE")[0],
@@ -147,46 +158,35 @@ def otlp_settings(env: Environment, signal: SignalName) -> OtlpSettings:
     )
 
 
-def _http_url(signal: SignalName, endpoint: str, own: bool) -> tuple[str, bool]:
-    parts = urlsplit(endpoint)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ConfigError(f"{_PREFIX}ENDPOINT={endpoint}: must be a URL such as {_HTTP_DEFAULT}")
-    if own:  # as it is; without a path the root is used
-        return endpoint if parts.path else endpoint + "/", parts.scheme == "https"
-    return f"{endpoint.rstrip('/')}/v1/{signal}", parts.scheme == "https"
+def _http_url(signal: SignalName, variable: str, endpoint: str) -> tuple[str, bool]:
+    parts = http_url(variable, endpoint)
+    if variable != f"{_PREFIX}ENDPOINT":  # the signal's own: as it is; without a path the root is used
+        return parts._replace(path=parts.path or "/").geturl(), parts.scheme == "https"
+    return parts._replace(path=f"{parts.path.rstrip('/')}/v1/{signal}").geturl(), parts.scheme == "https"
 
 
-def _grpc_target(env: Environment, signal: SignalName, endpoint: str) -> tuple[str, bool]:
-    parts = urlsplit(endpoint)
-    if "://" in endpoint:
-        if parts.scheme not in ("http", "https"):
-            raise ConfigError(f"{_PREFIX}ENDPOINT={endpoint}: the scheme must be http or https")
-        return parts.netloc, parts.scheme == "https"
+def _grpc_target(env: Environment, signal: SignalName, variable: str, endpoint: str) -> tuple[str, bool]:
+    target, scheme = grpc_target(variable, endpoint)
+    if scheme:
+        return target, scheme == "https"
     own = env.text(f"{_PREFIX}{signal.upper()}_INSECURE")
     insecure = env.flag(f"{_PREFIX}{signal.upper()}_INSECURE") if own else env.flag(f"{_PREFIX}INSECURE")
-    return endpoint, not insecure
+    return target, not insecure
 
 
-def _headers(value: str, *, lower: bool) -> tuple[tuple[str, str], ...]:
-    out = []
-    for pair in value.split(","):
-        if not pair.strip():
-            continue
-        name, equals, content = pair.partition("=")
-        name = unquote(name.strip())
-        if not equals or not name or not name.isascii() or any(c.isspace() for c in name):
-            log.warning("%sHEADERS: an entry without a valid name is left out", _PREFIX)
-            continue
-        out.append((name.lower() if lower else name, unquote(content.strip())))
-    return tuple(out)
+def _headers(env: Environment, signal: SignalName, *, grpc: bool) -> tuple[Header, ...]:
+    value, variable = env.otlp(signal, "HEADERS")
+    if missing := incomplete(value):
+        log.warning("%s: %d entries without a name or without = are left out", variable, missing)
+    return headers(variable, value, grpc=grpc)
 
 
 def _exporters(env: Environment, signal: SignalName) -> tuple[str, ...]:
     name = f"OTEL_{signal.upper()}_EXPORTER"
-    chosen = tuple(part.strip() for part in env.text(name, "otlp").split(",") if part.strip())
+    chosen = tuple(dict.fromkeys(part.strip() for part in env.text(name, "otlp").split(",") if part.strip()))
     for part in chosen:
         if part not in EXPORTERS:
-            raise ConfigError(f"{name}={part}: must be one of {', '.join(EXPORTERS)}")
+            raise ConfigError(f"{name}={part[:80]}: must be one of {', '.join(EXPORTERS)}")
     return () if "none" in chosen else chosen
 
 
@@ -195,8 +195,8 @@ def _batch(env: Environment, prefix: str, delay: int) -> BatchSettings:
     return BatchSettings(
         delay_seconds=env.number(prefix + "SCHEDULE_DELAY", delay) / 1000,
         flush_seconds=min(ours.flush_seconds, env.number(prefix + "EXPORT_TIMEOUT", 30_000) / 1000),
-        queue_items=int(env.number(prefix + "MAX_QUEUE_SIZE", ours.queue_items)) or ours.queue_items,
-        batch_items=int(env.number(prefix + "MAX_EXPORT_BATCH_SIZE", ours.batch_items)) or ours.batch_items,
+        queue_items=int(env.number(prefix + "MAX_QUEUE_SIZE", ours.queue_items, _MOST_ITEMS)) or ours.queue_items,
+        batch_items=int(env.number(prefix + "MAX_EXPORT_BATCH_SIZE", ours.batch_items, _MOST_ITEMS)) or ours.batch_items,
     )
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import struct
 from struct import Struct
 
 from receiver.errors import DecodeError
-from receiver.events import DECODERS, Event, encode
+from receiver.events import DECODERS, VALID, Event, encode
 from receiver.redact import Redactor
 
 _HEADER = Struct("<QQIHH")  # struct event_header
-REASONS = ("short", "size", "unknown_kind", "layout")
+REASONS = ("short", "size", "unknown_kind", "layout", "range")
 
 
 def decode(raw: bytes, redactor: Redactor) -> Event:
-    """One whole record. Reasons: short (no header), size (not as long as it says), unknown_kind, layout."""
+    """One whole record. Reasons: short (no header), size (not as long as it says), unknown_kind, layout, range (a value that
+    its field cannot have: what comes out of here needs no check later)."""
     if len(raw) < _HEADER.size:
         raise DecodeError("short")
     size, kind = int.from_bytes(raw[16:20], "little"), int.from_bytes(raw[22:24], "little")
@@ -23,9 +25,12 @@ def decode(raw: bytes, redactor: Redactor) -> Event:
     if decoder is None:
         raise DecodeError("unknown_kind")
     try:
-        return decoder(raw, redactor)
+        event = decoder(raw, redactor)
     except Exception:  # struct.error, ValueError: a record that is not what it says
         raise DecodeError("layout") from None
+    if not VALID[kind](event):
+        raise DecodeError("range")
+    return event
 
 
 def split(records: bytes) -> list[bytes]:
@@ -54,4 +59,9 @@ def scrub(raw: bytes, redactor: Redactor) -> bytes:
         event = decode(raw, redactor)
     except DecodeError:
         return raw[: _HEADER.size]  # stays a counted decode error on replay, and carries nothing
-    return raw if redactor.counts.total() == before else encode(event)
+    if redactor.counts.total() == before:
+        return raw
+    try:
+        return encode(event)
+    except struct.error:  # marks and replacement characters made a text longer than its length field can say
+        return raw[: _HEADER.size]

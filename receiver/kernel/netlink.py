@@ -17,6 +17,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -361,41 +362,49 @@ class NetlinkSource:
 
     def _sockets(self, now: int) -> list[Event]:
         """Established connections of watched processes in our own network namespace."""
-        from pyroute2.netlink.diag import DiagSocket
-
         owners = {inode: pid for pid in self._watched for inode in self._proc.socket_inodes(pid)}
         out: list[Event] = []
         if not owners:
             return out
-        with DiagSocket() as diag:
-            diag.bind()
-            for family in (socket.AF_INET, socket.AF_INET6):
-                for entry in diag.get_sock_stats(family=family, states=1 << 1 | 1 << 2):
-                    pid = owners.get(entry["idiag_inode"])
-                    key = self._keys.get(pid) if pid is not None else None
-                    if key is None:
-                        continue
-                    high, low = _address(entry["idiag_dst"])
-                    out.append(
-                        self._fact(
-                            Connection,
-                            now,
-                            0,
-                            process=key,
-                            connection_id=entry["idiag_inode"],
-                            stage=ConnectionStage.SAMPLED,
-                            established_boottime_ns=now if entry["idiag_state"] == 1 else 0,
-                            state=entry["idiag_state"],
-                            family=int(family),
-                            peer_high=high,
-                            peer_low=low,
-                            peer_port=entry["idiag_dport"],
-                            local_port=entry["idiag_sport"],
-                            unacknowledged_bytes=entry["idiag_wqueue"],
-                            unread_bytes=entry["idiag_rqueue"],
-                        )
-                    )
+        # in a thread of its own: pyroute2's sockets run an event loop, and here one runs already
+        with ThreadPoolExecutor(1, "sock_diag") as pool:
+            entries = pool.submit(_connections).result()
+        for family, entry in entries:
+            pid = owners.get(entry["idiag_inode"])
+            key = self._keys.get(pid) if pid is not None else None
+            if key is None:
+                continue
+            high, low = _address(entry["idiag_dst"])
+            out.append(
+                self._fact(
+                    Connection,
+                    now,
+                    0,
+                    process=key,
+                    connection_id=entry["idiag_inode"],
+                    stage=ConnectionStage.SAMPLED,
+                    established_boottime_ns=now if entry["idiag_state"] == 1 else 0,
+                    state=entry["idiag_state"],
+                    family=family,
+                    peer_high=high,
+                    peer_low=low,
+                    peer_port=entry["idiag_dport"],
+                    local_port=entry["idiag_sport"],
+                    unacknowledged_bytes=entry["idiag_wqueue"],
+                    unread_bytes=entry["idiag_rqueue"],
+                )
+            )
         return out
+
+
+def _connections() -> list[tuple[int, Any]]:
+    """Of our network namespace, those that are being made or are there: the family, and pyroute2's inet_diag_msg."""
+    from pyroute2.netlink.diag import DiagSocket
+
+    with DiagSocket() as diag:
+        diag.bind()
+        families = (socket.AF_INET, socket.AF_INET6)
+        return [(int(f), entry) for f in families for entry in diag.get_sock_stats(family=f, states=1 << 1 | 1 << 2)]
 
 
 def _address(text: str) -> tuple[int, int]:

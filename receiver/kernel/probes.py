@@ -8,6 +8,7 @@ import re
 import struct
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -133,8 +134,8 @@ TELLING_PACKAGES = ("great_expectations",)
 class KernelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the kernel half reports by name, per process, and what it only counts."""
 
-    files_per_process: int = 256
-    changes_per_process: int = 256
+    files_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = 256
+    changes_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = 256
     noise_prefixes: tuple[str, ...] = NOISE_PREFIXES
     noise_suffixes: tuple[str, ...] = NOISE_SUFFIXES
     noise_components: tuple[str, ...] = NOISE_COMPONENTS  # names of directories, at most 15 bytes long

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -18,15 +18,17 @@ from receiver.kernel.helper import Helper
 from receiver.kernel.libbpf import Ring
 from receiver.kernel.probes import Coverage, KernelLimits, Probes
 
+RingBytes = Annotated[int, msgspec.Meta(ge=4096, le=1 << 30, description="a power of two")]
+
 
 class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Ring sizes are powers of two, in bytes; the interval is how long an event may wait in its ring, in seconds."""
 
-    lifecycle_ring_bytes: int = 4 << 20
-    bulk_ring_bytes: int = 1 << 20
-    drain_interval_seconds: float = 0.1
-    sample_interval_seconds: float = 1.0
-    batch_records: int = 2048
+    lifecycle_ring_bytes: RingBytes = 4 << 20
+    bulk_ring_bytes: RingBytes = 1 << 20
+    drain_interval_seconds: Annotated[float, msgspec.Meta(ge=0.005, le=5)] = 0.1
+    sample_interval_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 1.0
+    batch_records: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 2048
     source: Literal["auto", "ebpf", "netlink"] = "auto"  # auto: netlink where eBPF is refused
     door: Literal["auto", "fexit", "sys_exit"] = "auto"  # how system calls are seen; auto: the cheaper one that there is
     limits: KernelLimits = KernelLimits()

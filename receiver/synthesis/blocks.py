@@ -48,7 +48,8 @@ class Blocks:
             del self._resources[key]
 
     def wall(self, boottime_ns: int) -> int:
-        return boottime_ns + self.wall_offset_ns
+        """Unix time in ns. A clock that is set to before 1970 gives 0: OTLP's times have no sign."""
+        return max(0, boottime_ns + self.wall_offset_ns)
 
     def iso(self, boottime_ns: int) -> str:
         """ISO 8601 UTC with microseconds, as process.creation.time wants it."""

@@ -20,10 +20,11 @@ _GAPS = {
 
 
 class Logs:
-    """Builds log records; every one has a uid of its own."""
+    """Builds log records; every one has a uid of its own. `series` keeps the uids of two builders of one host apart."""
 
-    def __init__(self, blocks: Blocks) -> None:
+    def __init__(self, blocks: Blocks, series: str = "t") -> None:
         self._blocks = blocks
+        self._series = series
         self._made = 0
 
     def finding(self, finding: Finding, process: Process, observed_ns: int, incomplete: bool) -> LogRecord:
@@ -141,6 +142,21 @@ class Logs:
             "", "kernel", Importance.FINDING, self._blocks.resource("unknown"), False,
         )  # fmt: skip
 
+    def lost_items(self, what: str, reason: str, count: int, at_ns: int) -> LogRecord:
+        """Spans, log records or metrics that we made and could not deliver. `what` is the singular, with underscores."""
+        sentence = (
+            f"{count} {what.replace('_', ' ')}{'' if count == 1 else 's'} could not be delivered and will not come ({reason})."
+        )
+        items: Attributes = (
+            (sc.PIPELINE_OBSERVER_EVENTS_LOST, count),
+            (sc.PIPELINE_OBSERVER_EVENT_KIND, what),
+            (sc.PIPELINE_OBSERVER_LOSS_REASON, reason),
+        )
+        return self._event(
+            sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST, Severity.WARN, sentence, at_ns, at_ns, (EMPTY,), items, b"", b"",
+            "", "inferred", Importance.FINDING, self._blocks.resource("unknown"), False,
+        )  # fmt: skip
+
     def _event(
         self, name: str, severity: Severity, body: str, at_ns: int, observed_ns: int, blocks: tuple[Block, ...], items: Attributes,
         trace_id: bytes, span_id: bytes, event: str, origin: str, importance: Importance, resource: Block, incomplete: bool,
@@ -148,7 +164,7 @@ class Logs:
         self._made += 1
         extra: list[tuple[str, Value]] = [
             (sc.EVENT_NAME, name),
-            (sc.LOG_RECORD_UID, f"{self._blocks.host.session}-{event or 't'}-{self._made}"),
+            (sc.LOG_RECORD_UID, f"{self._blocks.host.session}-{event or self._series}-{self._made}"),
             (sc.PIPELINE_LOG_ORIGIN, origin),
         ]
         if incomplete:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from datetime import UTC, datetime
 
 import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,19 +72,67 @@ def test_retry_after() -> None:
     assert retry_after("Thu, 01 Jan 2026 00:00:09 GMT", now) == 9.0
     assert retry_after("Thu, 01 Jan 2015 00:00:09 GMT", now) == 0.0
     assert retry_after("1000000000", now) == 60.0
-    assert retry_after("-5", now) is None
-    assert retry_after("soon", now) is None
+    assert retry_after("Thu, 01 Jan 2026 00:00:09", now) == 9.0  # a date without a zone is UTC
+    assert retry_after("9" * 400, now) == 60.0
 
 
-def test_backoff_grows_with_jitter_and_obeys_the_server() -> None:
+GARBAGE = [
+    "-5", "soon", "nan", "inf", "1e3", "0x10", "", "Thu, 01 Jan 99999999999999 00:00:09 GMT", "٣",
+    "Thu, 01 Jan 2026 00:00:09 +9999999999999999999999", "Thu, 99 Jan 2026 00:00:09 GMT",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", GARBAGE)
+def test_a_retry_after_that_is_none_asks_for_nothing(value: str) -> None:
+    assert retry_after(value) is None
+
+
+@given(st.text(max_size=80) | st.from_regex(r"[A-Z][a-z]{2}, \d{1,9} [A-Z][a-z]{2} \d{1,20} \d+:\d+:\d+ [+-]\d{1,30}"))
+def test_any_retry_after_is_nothing_or_a_wait_within_the_cap(value: str) -> None:
+    found = retry_after(value)
+    assert found is None or 0 <= found <= 60
+
+
+ASKED = [None, 0.0, -1.0, -1e300, math.nan, -math.inf, math.inf, 1e-9]
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_backoff_grows_with_jitter_whatever_a_server_asks_for(asked: float | None) -> None:
+    """0, a negative number and a date in the past (which comes as 0) are no permission to come back at once."""
     backoff = Backoff(1.0, 1.5, 30.0, 0.2)
-    waits = [backoff.wait_seconds(None) for _ in range(20)]
+    waits = [backoff.wait_seconds(asked) for _ in range(20)]
     for wait, base in zip(waits, [min(1.5**n, 30.0) for n in range(20)], strict=True):
         assert 0.8 * base <= wait <= 1.2 * base
     assert len(set(waits)) > 15
-    assert backoff.wait_seconds(3.0) == 3.0
-    assert backoff.wait_seconds(1e9) == 60.0
-    assert backoff.wait_seconds(-4.0) == 0.0
+
+
+def test_a_server_can_ask_for_a_longer_wait_and_is_not_met_by_all_clients_at_once() -> None:
+    waits = [Backoff().wait_seconds(20.0) for _ in range(20)]
+    assert all(20 <= wait <= 24 for wait in waits)
+    assert len(set(waits)) > 15
+    assert 60 <= Backoff().wait_seconds(1e9) <= 72
+
+
+DURATIONS = [
+    ((0, 0), 0.0), ((-5, 0), 0.0), ((1, 500_000_000), 1.5), ((315_576_000_000, 999_999_999), 60.0), ((0, -1), 0.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("duration", "seconds"), DURATIONS)
+def test_a_retry_info_is_a_wait_within_the_cap(duration: tuple[int, int], seconds: float) -> None:
+    entry = AnyMessage()
+    entry.Pack(RetryInfo(retry_delay=Duration(seconds=duration[0], nanos=duration[1])))
+    assert retry_info(Status(code=14, details=[entry]).SerializeToString()) == seconds
+
+
+def test_a_negative_count_of_rejected_items_is_none() -> None:
+    assert partial_success(partial(-1)) == Accepted(0, "")
+
+
+def test_a_redirect_names_the_remedy() -> None:
+    outcome = http_outcome(308, "", b"<html>", False)
+    assert isinstance(outcome, Permanent)
+    assert "redirects" in outcome.message
 
 
 @given(st.binary(max_size=200))

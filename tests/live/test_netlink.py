@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -211,3 +212,23 @@ def test_without_btf_it_goes_on_without_ebpf(live: None) -> None:
     done = run("run", "--json", "--", "sh", "-c", "sleep 0.1; exit 5", before=hidden)
     assert done.returncode == 5 and "no BTF" in done.stderr
     assert json.loads(done.stdout)["execution"]["outcome"] == "failure"
+
+
+async def test_connections_are_sampled_inside_of_an_event_loop(live: None) -> None:
+    """As the service does it: pyroute2's sockets start a loop of their own."""
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    program = f"import socket, sys; s = socket.create_connection(('127.0.0.1', {port})); print(flush=True); sys.stdin.read()"
+    listener = Listener()
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            listener.drain()
+            listener.source.watch([child.pid])
+            found = [event for raw in listener.source.sample() if isinstance(event := decode(raw, Redactor()), Connection)]
+        finally:
+            child.kill()
+            listener.source.close()
+            server.close()
+    assert [(event.process.tgid, event.peer_port) for event in found] == [(child.pid, port)]

@@ -1,0 +1,201 @@
+"""What is refused for good leaves one sample and one record, and no more of either."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from receiver import semconv as sc
+from receiver.export import rejected
+from receiver.export.hub import Hub
+from receiver.export.pipeline import Pipeline
+from receiver.export.rejected import FILES, RejectedSamples, write_sample
+from receiver.export.settings import from_environment
+from receiver.signals import LogRecord
+from receiver.synthesis.logs import Logs
+from receiver.synthesis.losses import LossRecords
+from tests.builders import Story
+from tests.export.fake import GrpcFake, HttpFake, partial, until
+from tests.export.test_delivery import FAST, envelope, fill, finish, grpc_pipeline, http_pipeline, records
+
+MINUTE = 60_000_000_000
+ECHO = b"bad item; request had Authorization: Bearer hunter2hunter2 and --password=hunter2\n\x1b[31m"
+
+
+async def refuse(pipeline: Pipeline, folder: Path, count: int) -> None:
+    pipeline.samples = RejectedSamples(folder)
+    fill(pipeline, records(count))
+    task = asyncio.create_task(pipeline.run())
+    await until(lambda: pipeline.failed.total() + pipeline.rejected + pipeline.exported == count)
+    await finish(pipeline, task)
+    pipeline.samples.close()
+
+
+def only(folder: Path) -> dict[str, Any]:
+    (found,) = folder.iterdir()
+    assert stat.S_IMODE(found.stat().st_mode) == 0o600
+    content: dict[str, Any] = json.loads(found.read_text())
+    return content
+
+
+async def test_a_400_keeps_one_redacted_sample_for_each_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fake = HttpFake()
+    fake.script += [(400, {}, ECHO)] * 5
+    await fake.start()
+    folder = tmp_path / "rejected"
+    await refuse(http_pipeline(fake.port, headers=(("Authorization", "Bearer hunter2"),)), folder, 50)
+    await fake.stop()
+    sample = only(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert (sample["schema"], sample["signal"], sample["reason"]) == ("kwitness.rejected/1", "logs", "http_400")
+    assert sample["items"] == 10
+    assert sample["request"]["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
+    text = json.dumps(sample)
+    assert "hunter2" not in text
+    assert "\\u001b" not in text
+    assert "hunter2" not in caplog.text
+    assert "http_400" in caplog.text
+
+
+async def test_grpc_and_partial_success_keep_theirs(tmp_path: Path) -> None:
+    fake = GrpcFake()
+    fake.script += [(grpc.StatusCode.INVALID_ARGUMENT, "no", b""), partial(3, "too old")]
+    await fake.start()
+    await refuse(grpc_pipeline(fake.port), tmp_path / "rejected", 20)
+    await fake.stop()
+    assert {p.name for p in (tmp_path / "rejected").iterdir()} == {"logs-invalid_argument.json", "logs-partial_success.json"}
+
+
+async def test_a_folder_that_cannot_be_written_costs_the_sample_only(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    for name in ("file", "link", "open", "none/deeper"):
+        fake = HttpFake()
+        fake.script.append((400, {}, b"no"))
+        await fake.start()
+        pipeline = http_pipeline(fake.port)
+        await refuse(pipeline, tmp_path / name, 10)
+        await fake.stop()
+        assert pipeline.samples is not None
+        assert (pipeline.failed, pipeline.samples.missed) == ({"http_400": 10}, 1), name
+    assert (tmp_path / "file").read_text() == "x"
+    assert not list((tmp_path / "real").iterdir())
+    assert not list((tmp_path / "open").iterdir())
+
+
+def test_the_number_and_the_bytes_of_samples_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "rejected"
+    for number in range(3 * FILES):
+        write_sample(folder, f"logs-http_{number}.json", b"{}\n")
+    (folder / "mine.txt").write_text("not a sample")
+    write_sample(folder, "logs-last.json", b"{}\n")
+    names = {p.name for p in folder.iterdir()}
+    assert len(names) == FILES + 1
+    assert {"mine.txt", "logs-last.json"} <= names
+    samples = RejectedSamples(tmp_path / "more")
+    request = _request(1)
+    for number in range(3 * FILES):
+        samples.keep("logs", f"http_{number}", "no", request, 1)
+        samples.close()
+    assert len(list((tmp_path / "more").iterdir())) == FILES
+    monkeypatch.setattr(rejected, "FILE_BYTES", 500)
+    samples = RejectedSamples(tmp_path / "large")
+    samples.keep("logs", "http_400", "no", request, 1)
+    samples.close()
+    assert only(tmp_path / "large")["request"] is None
+
+
+def _request(count: int) -> bytes:
+    from receiver.export.encode import log_record
+
+    return envelope().request((r.resource, log_record(r)) for r in records(count))
+
+
+def test_a_name_that_is_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("x")
+    for name in ("logs-http_400.json", ".logs-http_400.json.tmp"):
+        (tmp_path / name).symlink_to("target")
+    tmp_path.chmod(0o700)
+    write_sample(tmp_path, "logs-http_400.json", b"{}\n")
+    assert (tmp_path / "target").read_text() == "x"
+    assert not (tmp_path / "logs-http_400.json").is_symlink()
+
+
+def test_a_disk_that_hangs_delays_nobody(tmp_path: Path) -> None:
+    """The folder's writer blocks; refusals go on, and the wait at the end has an end."""
+    samples = RejectedSamples(tmp_path)
+    blocked = threading.Event()
+    samples._write = lambda *_: blocked.wait()  # type: ignore[method-assign, assignment]
+    for number in range(50):
+        samples.keep("logs", f"http_{number}", "no", b"", 1)
+    assert samples.missed == 49
+    blocked.set()
+    samples.close()
+
+
+def losses_of(logs: list[LogRecord]) -> list[tuple[str, str, int]]:
+    names = (sc.PIPELINE_OBSERVER_EVENT_KIND, sc.PIPELINE_OBSERVER_LOSS_REASON, sc.PIPELINE_OBSERVER_EVENTS_LOST)
+    return [tuple(dict(r.attributes)[name] for name in names) for r in logs]  # type: ignore[misc]
+
+
+def test_a_loss_is_a_record_at_once_and_then_one_a_minute() -> None:
+    due = LossRecords(Logs(Story().core.blocks, "x"))
+    assert losses_of(due.due({("logs", "http_400"): 10}, 1)) == [("log_record", "http_400", 10)]
+    assert due.due({("logs", "http_400"): 10}, 2 * MINUTE) == []
+    assert due.due({("logs", "http_400"): 0}, 3 * MINUTE) == []
+    again = LossRecords(Logs(Story().core.blocks, "x"))
+    found = [r for second in range(181) for r in again.due({("traces", "http_400"): second + 1}, second * MINUTE // 60)]
+    assert losses_of(found) == [("span", "http_400", 1), *[("span", "http_400", 60)] * 3]
+    assert losses_of(again.due({("traces", "http_400"): 190}, 181 * MINUTE // 60, last=True)) == [("span", "http_400", 9)]
+    assert found[0].body == "1 span could not be delivered and will not come (http_400)."
+
+
+@pytest.mark.parametrize("answer", [(400, {}, b"no"), (200, {"Content-Type": "application/x-protobuf"}, partial(2**40))])
+async def test_a_lost_record_of_a_loss_leads_to_no_other(answer: tuple[int, dict[str, str], bytes]) -> None:
+    """Everything is refused, and each loss is reported into the same refusal."""
+    fake = HttpFake()
+    fake.script += [answer] * 100
+    await fake.start()
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://localhost:{fake.port}", "OTEL_BLRP_SCHEDULE_DELAY": "10"}
+    hub = Hub(from_environment(variables | {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}), "0")
+    due, made = LossRecords(Logs(Story().core.blocks, "x")), 0
+
+    def settled() -> bool:
+        return pipeline.failed.total() + pipeline.rejected == 5 + made
+
+    hub.start()
+    (pipeline,) = hub.pipelines
+    hub.put(records(5))
+    await until(settled)
+    for minute in range(1, 20):
+        for record in due.due(hub.losses(), minute * MINUTE):
+            made += 1
+            hub.put_loss(record)
+        await until(settled)
+    await hub.shutdown(2)
+    await fake.stop()
+    assert made == 1
+    assert hub.losses() == {("logs", "http_400" if answer[0] == 400 else "partial_success"): 5}
+
+
+async def test_a_loss_record_is_as_the_registry_says() -> None:
+    fake = HttpFake()
+    await fake.start()
+    pipeline = http_pipeline(fake.port, FAST)
+    record = LossRecords(Logs(Story().core.blocks, "x")).due({("logs", "http_400"): 10}, 1)[0]
+    fill(pipeline, [record])
+    task = asyncio.create_task(pipeline.run())
+    await until(lambda: pipeline.exported == 1)
+    await finish(pipeline, task)
+    await fake.stop()
+    assert fake.accepted == [f"{Story().core.host.session}-x-1"]
