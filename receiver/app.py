@@ -27,6 +27,7 @@ from receiver.kernel.clock import (
     refuse_time_namespace,
     wall_offset_ns,
 )
+from receiver.kernel.confinement import Confinement
 from receiver.kernel.decode import decode
 from receiver.kernel.pods import container_names
 from receiver.kernel.source import Batch, SourceConfig
@@ -76,11 +77,12 @@ class Observer:
         record_to: BinaryIO | None = None,
         *,
         drops: bool = False,
+        confinement: Confinement | None = None,
         rules: tuple[Rule, ...] = (),
     ) -> None:
-        """`drops`: this process will give its privileges up, so somebody else must attach later."""
+        """`drops`: this process will give its privileges up, so somebody else must attach later, in the given confinement."""
         refuse_time_namespace()
-        self.source = open_source(source, drops=drops)
+        self.source = open_source(source, drops=drops, confinement=confinement)
         self.host = this_host(self.source.name)
         if self.source.namespace:
             mine = {"pid_namespace": self.source.namespace, "observer_pid": self.source.own_tgid}
@@ -92,6 +94,7 @@ class Observer:
         self.stop = asyncio.Event()
         self.on_batch: Callable[[Batch], None] = lambda _: None
         self.on_tick: Callable[[], None] = lambda: None
+        self.more_metrics: Callable[[], tuple[Metric, ...]] = tuple
         self.canary_at = 0.0
         self._idle_since = 0.0
         self._metric_interval = hub.settings.metric_interval_seconds if hub else 60.0
@@ -251,6 +254,7 @@ class Observer:
         own: tuple[Metric, ...] = (Metric(*sc.METRIC_PIPELINE_OBSERVER_SKIPPED, skipped),)
         if self._sample_seconds:
             own += (Metric(*sc.METRIC_PIPELINE_OBSERVER_SAMPLE_TIME, (Point((), self._sample_seconds),)),)
+        own += self.more_metrics()
         return self.core.metrics() + own + (self.hub.metrics() if self.hub else ())
 
     def export_metrics(self) -> None:

@@ -8,11 +8,13 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from receiver import config as configuration
 from receiver import semconv as sc
 from receiver.admin import Admin
+from receiver.commands import confined
 from receiver.commands.common import VERSION, stop_on_signals
 from receiver.desk import Desk
 from receiver.export.hub import Hub
@@ -20,8 +22,9 @@ from receiver.export.settings import from_environment
 from receiver.insights.inbound import Inbound
 from receiver.insights.service import Insights
 from receiver.kernel.clock import host_name
+from receiver.kernel.confinement import Confinement
 from receiver.show import screen
-from receiver.signals import Block, MetricSnapshot
+from receiver.signals import Block, Metric, MetricSnapshot
 from receiver.state import State, read_token
 from receiver.supervisor import Supervisor
 
@@ -35,15 +38,23 @@ async def serve(args: argparse.Namespace) -> int:
 
     chosen = configuration.load(Path(args.config) if args.config else None)
     token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else ""
-    if chosen.privileges.drop and os.geteuid() == 0:
-        drop(chosen.privileges.user)
-    supervisor, stop = Supervisor(os.environ), asyncio.Event()
     export = from_environment(os.environ)
+    guard = confined.confinement(chosen.privileges)
     hub = Hub(export, VERSION)
+    supervisor, stop = Supervisor(os.environ), asyncio.Event()
+    if chosen.privileges.drop:
+        drop(chosen.privileges.user)
+    if guard is not None:
+        guard.service(confined.readable(chosen, export), confined.writable(chosen.state.directory))
     name = export.service_name or "kwitness-insights"
     resource = Block(
         ((sc.SERVICE_NAME, name), (sc.HOST_NAME, host_name()), (sc.OS_TYPE, "linux"), (sc.SERVICE_INSTANCE_ID, host_name()))
     )
+
+    def metrics() -> tuple[Metric, ...]:
+        own = confined.metrics(guard) if guard is not None else ()
+        return (*insights.metrics(), *own)
+
     insights = Insights(resource, lambda record: hub.put([record]))
     state = State(Path(chosen.state.directory)) if chosen.state.directory else None
     if state is not None:
@@ -57,14 +68,12 @@ async def serve(args: argparse.Namespace) -> int:
     admin = None
     if chosen.admin.port:
         desk = Desk(lambda: insights.reports)
-        admin = Admin(
-            chosen.admin.host, chosen.admin.port, lambda: "ready", insights.metrics, lambda: _listed(insights), desk, token
-        )
+        admin = Admin(chosen.admin.host, chosen.admin.port, lambda: "ready", metrics, lambda: _listed(insights), desk, token)
         await admin.start()
     log.info("insights: OTLP comes in at %s", ", ".join(f"{kind} port {port}" for kind, port in inbound.ports.items()))
     supervisor.say("READY=1")
     try:
-        await _look_forever(insights, hub, resource, supervisor, stop)
+        await _look_forever(insights, hub, resource, supervisor, stop, metrics, guard)
     finally:
         supervisor.say("STOPPING=1")
         await inbound.close()
@@ -74,18 +83,31 @@ async def serve(args: argparse.Namespace) -> int:
             await admin.close()
         if state is not None:
             state.close()
+        if guard is not None:
+            guard.report()
+            guard.close()
     return 0
 
 
-async def _look_forever(insights: Insights, hub: Hub, resource: Block, supervisor: Supervisor, stop: asyncio.Event) -> None:
+async def _look_forever(
+    insights: Insights,
+    hub: Hub,
+    resource: Block,
+    supervisor: Supervisor,
+    stop: asyncio.Event,
+    metrics: Callable[[], tuple[Metric, ...]],
+    guard: Confinement | None,
+) -> None:
     """Concludes once a second about what is due, and sends its own metrics, until `stop` is set."""
     began, next_metrics = time.time_ns(), time.monotonic()
     while not stop.is_set():
         insights.look(time.monotonic(), time.time_ns())
+        if guard is not None:
+            guard.report()
         supervisor.say("WATCHDOG=1", f"STATUS={len(insights.runs)} runs known, {len(insights.reports)} reports")
         if time.monotonic() >= next_metrics:
             next_metrics += hub.settings.metric_interval_seconds
-            hub.put_metrics(MetricSnapshot(resource, began, time.time_ns(), (*insights.metrics(), *hub.metrics())))
+            hub.put_metrics(MetricSnapshot(resource, began, time.time_ns(), (*metrics(), *hub.metrics())))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
 

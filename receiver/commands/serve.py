@@ -9,6 +9,7 @@ import os
 import pwd
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import msgspec
 
 from receiver import config as configuration
 from receiver.app import Observer
+from receiver.commands import confined
 from receiver.commands.common import VERSION, core_options, stop_on_signals
 from receiver.commands.explain import explain
 from receiver.desk import DeskOfCore
@@ -25,6 +27,7 @@ from receiver.export.settings import ExportSettings, from_environment
 from receiver.investigate.history import History
 from receiver.investigate.report import Report
 from receiver.kernel.clock import boottime_ns
+from receiver.kernel.confinement import survey
 from receiver.kernel.remedies import remedy, surroundings
 from receiver.show import live_tree
 from receiver.state import State, hand_over, read_token
@@ -46,13 +49,24 @@ async def serve(args: argparse.Namespace) -> int:
     chosen = configuration.load(Path(args.config) if args.config else None)
     export = from_environment(os.environ)
     hub = Hub(export, VERSION)
-    observer = Observer(chosen.kernel, core_options(export, chosen.core), hub, drops=chosen.privileges.drop, rules=chosen.rule)
+    guard = confined.confinement(chosen.privileges)
+    observer = Observer(
+        chosen.kernel,
+        core_options(export, chosen.core),
+        hub,
+        drops=chosen.privileges.drop,
+        confinement=guard,
+        rules=chosen.rule,
+    )
     supervisor = Supervisor(os.environ)
     token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else ""
     place = _state_folder(chosen)
     observer.start()
     if chosen.privileges.drop:
         drop(chosen.privileges.user)
+    if guard is not None:
+        guard.service(confined.readable(chosen, export), confined.writable(str(place or "")))
+        observer.more_metrics = partial(confined.metrics, guard)
     memory = _Memory(observer, State(place) if place is not None else None)
     stop_on_signals(observer.stop.set)
     admin = _admin(Admin, chosen, observer, memory.state, token)
@@ -62,6 +76,8 @@ async def serve(args: argparse.Namespace) -> int:
 
     def tick() -> None:
         memory.save()
+        if guard is not None:
+            guard.report()
         if (seen := observer.ready()) == "ready":
             supervisor.say("WATCHDOG=1")  # a service that is alive and sees nothing is one to restart
         supervisor.say(f"STATUS={seen}; {len(observer.core.executions.open)} executions in work")
@@ -77,6 +93,9 @@ async def serve(args: argparse.Namespace) -> int:
         await observer.close(chosen.shutdown_seconds)
         if admin is not None:
             await admin.close()
+        if guard is not None:
+            guard.report()
+            guard.close()
     failed = sum(p.failed.total() for p in hub.pipelines)
     log.info("stopped: %d items exported, %d not", sum(p.exported for p in hub.pipelines), failed)
     return 0
@@ -150,6 +169,8 @@ def check(args: argparse.Namespace) -> int:
         return ready(args)
     from receiver.kernel.probes import BLIND_SPOTS, Probes
 
+    chosen = configuration.load(Path(args.config) if args.config else None).privileges
+    confinement = survey(chosen.user, chosen.helper_user)
     try:
         probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16)
         try:
@@ -169,7 +190,12 @@ def check(args: argparse.Namespace) -> int:
     if args.json:
         print(
             json.dumps(
-                {"status": "degraded" if missing else "ready", "hooks": msgspec.to_builtins(coverage), "blind_spots": BLIND_SPOTS}
+                {
+                    "status": "degraded" if missing else "ready",
+                    "hooks": msgspec.to_builtins(coverage),
+                    "blind_spots": BLIND_SPOTS,
+                    "confinement": msgspec.to_builtins(confinement),
+                }
             )
         )
     else:
@@ -180,6 +206,8 @@ def check(args: argparse.Namespace) -> int:
             "  names of functions in crashes: "
             + ("by bcc" if available() else "not here (apt install python3-bpfcc): file and offset only")
         )
+        for line in confined.lines(confinement):
+            print(f"  {line}")
         for what in BLIND_SPOTS:
             print(f"  not visible anywhere: {what}")
         print(f"degraded: without {', '.join(h.hook for h in missing)}" if missing else "ready")
