@@ -89,6 +89,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.version:
         print(f"kwitness {common.VERSION}")
         return 0
+    if args.name_of_command == "serve":
+        from receiver.kernel.seccomp import forbid_rings
+
+        forbid_rings()  # before uvloop opens one
     try:
         match args.name_of_command:
             case "check":

@@ -6,6 +6,7 @@ Order, in the service: `Confinement(...)` before anything else (it forks the cou
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import ssl
@@ -83,7 +84,12 @@ class Confinement:
         """For the service, after `privileges.drop`, while it has one thread."""
         if not self._on:
             return
-        self._restrict("service", service_rules(), readable_paths(readable), [*_DEVICES, *writable])
+        rules = service_rules()
+        if _has_ring():
+            # libuv aborts when this is refused to it
+            rules = msgspec.structs.replace(rules, allowed=rules.allowed | {"io_uring_enter"})
+            self.notes.append("the event loop uses io_uring, whose calls no filter sees")
+        self._restrict("service", rules, readable_paths(readable), [*_DEVICES, *writable])
         for note in self.notes:
             log.warning("confinement: %s", note)
 
@@ -120,6 +126,15 @@ class Confinement:
         if self._counter is not None:
             self._counter.close()
             self._counter = None
+
+
+def _has_ring() -> bool:
+    """Whether an io_uring was opened before."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if "io_uring" in os.readlink(f"/proc/self/fd/{name}"):
+                return True
+    return False
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ Sources: seccomp(2), seccomp_unotify(2), include/uapi/linux/{seccomp,filter,bpf_
 
 from __future__ import annotations
 
+import contextlib
 import ctypes as c
 import errno
 import os
@@ -19,6 +20,7 @@ from receiver.kernel.allowed_calls import Alternatives, CallRules
 from receiver.kernel.call_tables import Architecture, architecture
 
 _SET_MODE_FILTER, _GET_ACTION_AVAIL = 1, 2
+_PR_SET_NO_NEW_PRIVS = 38
 _TSYNC, _SPEC_ALLOW, _NEW_LISTENER, _TSYNC_ESRCH, _WAIT_KILLABLE_RECV = 1, 4, 8, 16, 32
 _RET_USER_NOTIF, _RET_ERRNO, _RET_ALLOW = 0x7FC00000, 0x00050000, 0x7FFF0000
 _LD_ABS, _AND, _JA, _JEQ, _JGE, _RET = 0x20, 0x54, 0x05, 0x15, 0x35, 0x06  # BPF_{LD|W|ABS,ALU|AND|K,JMP|JA,JMP|JEQ|K,…}
@@ -62,6 +64,18 @@ def program(rules: CallRules, arch: Architecture, *, counted: bool) -> bytes:
     return out + _op(_RET, refuse)
 
 
+def ringless(arch: Architecture) -> bytes:
+    """A filter that only makes io_uring_setup(2) answer ENOSYS."""
+    number = arch.numbers["io_uring_setup"]  # the same on every architecture, and so is its x32 twin without that bit
+    return (
+        _op(_LD_ABS, _NR_AT)
+        + _op(_AND, ~_X32_BIT)
+        + _op(_JEQ, number, 0, 1)
+        + _op(_RET, _RET_ERRNO | errno.ENOSYS)
+        + _op(_RET, _RET_ALLOW)
+    )
+
+
 class _Program(c.Structure):
     """struct sock_fprog."""
 
@@ -91,6 +105,26 @@ def missing() -> str:
     except OSError as error:
         return f"this kernel or the container's own seccomp profile refuses seccomp(2): {error.strerror}"
     return ""
+
+
+def forbid_rings() -> None:
+    """For the rest of the process's life there is no io_uring: filters do not see what is asked through one. libuv opens a
+    ring with every loop, whatever its environment says (1.49 and later), works without one, and aborts when an open
+    one is refused later. Best effort: where the kernel refuses, nothing changes."""
+    arch = architecture()
+    if arch is None:
+        return
+    code = ringless(arch)
+    given = _Program(len(code) // _INSTRUCTION.size, code)
+    with contextlib.suppress(OSError):
+        try:
+            _seccomp(_SET_MODE_FILTER, _TSYNC | _SPEC_ALLOW, c.byref(given))
+        except OSError as error:
+            if error.errno != errno.EACCES:
+                raise
+            # without CAP_SYS_ADMIN it takes no_new_privs, which changes nothing for who executes no other program
+            c.CDLL(None).prctl(c.c_int(_PR_SET_NO_NEW_PRIVS), *(c.c_ulong(a) for a in (1, 0, 0, 0)))
+            _seccomp(_SET_MODE_FILTER, _TSYNC | _SPEC_ALLOW, c.byref(given))
 
 
 def install(rules: CallRules, *, counted: bool) -> int:

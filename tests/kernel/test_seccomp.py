@@ -6,14 +6,17 @@ import errno
 import os
 import re
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from receiver.kernel.allowed_calls import CallRules, counter_rules, helper_rules, service_rules
 from receiver.kernel.call_tables import Architecture, architecture
-from receiver.kernel.seccomp import program
+from receiver.kernel.seccomp import program, ringless
 
+ROOT = Path(__file__).parent.parent.parent
 ALLOW, NOTIFY, ERRNO = 0x7FFF0000, 0x7FC00000, 0x00050000
 
 
@@ -162,6 +165,28 @@ def test_numbers_are_those_of_the_headers(header: str, arch: Architecture) -> No
     common = arch.numbers.keys() & found.keys()
     assert len(common) > 280
     assert {name: (arch.numbers[name], found[name]) for name in common if arch.numbers[name] != found[name]} == {}
+
+
+@BOTH
+def test_before_the_start_only_rings_are_missing(arch: Architecture) -> None:
+    for number in (*range(600), *(0x40000000 + n for n in range(600))):
+        rings = number & ~0x40000000 == arch.numbers["io_uring_setup"]
+        assert run(ringless(arch), number, arch.audit) == (ERRNO | errno.ENOSYS if rings else ALLOW)
+
+
+def test_uvloop_runs_without_a_ring() -> None:
+    code = (
+        "import asyncio, uvloop\nfrom receiver.kernel.seccomp import forbid_rings\nforbid_rings()\n"
+        "from tests.conftest import open_descriptors\n"
+        "async def main():\n"
+        "    server = await asyncio.start_server(lambda r, w: w.close(), '127.0.0.1', 0)\n"
+        "    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())\n"
+        "    print(await reader.read(), [name for name in open_descriptors().values() if 'uring' in name])\n"
+        "    writer.close()\n    server.close()\n"
+        "uvloop.run(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "b'' []\n"), done.stderr
 
 
 def test_an_unknown_machine_has_no_filter() -> None:
