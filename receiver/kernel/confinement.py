@@ -115,7 +115,12 @@ class Confinement:
         """Logs each call when it is refused for the first time, and once that nobody counts any more."""
         for found in self.denied():
             if (found.who, found.call) not in self._said:
-                log.warning("the %s was refused %s(2), which it does not need: %d times", found.who, found.call, found.count)
+                log.warning(
+                    "confinement refused %s(2) to the %s, which does not need it; refused so far: %d",
+                    found.call,
+                    found.who,
+                    found.count,
+                )
             self._said[found.who, found.call] = found.count
         if self._counter is not None and not self._counter.alive():
             log.error("the process that counts refused calls has ended: from now on they fail with ENOSYS, and are not counted")

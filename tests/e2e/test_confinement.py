@@ -40,7 +40,13 @@ class Service:
     """`kwitness serve` as root starts it, and its processes."""
 
     def __init__(
-        self, home: Path, loop: str = "asyncio", *options: str, settings: str = "", before: tuple[str, ...] = (), **env: str
+        self,
+        home: Path,
+        loop: str = "asyncio",
+        *options: str,
+        settings: str = "",
+        before: tuple[str, ...] = (),
+        env: dict[str, str] | None = None,
     ) -> None:
         self.port = free_port()
         self.home = home
@@ -51,7 +57,7 @@ class Service:
         base = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(path), "PYTHONDONTWRITEBYTECODE": "1"}
         self.process = subprocess.Popen(
             [*before, PYTHON, "-m", "receiver", "serve", "-c", str(config), *options],
-            env=base | {"OTEL_SDK_DISABLED": "true"} | env, cwd=home, stderr=subprocess.PIPE, text=True,
+            env=base | (env or {"OTEL_SDK_DISABLED": "true"}), cwd=home, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self.process.stderr is not None
         for line in self.process.stderr:
@@ -129,10 +135,10 @@ def test_a_whole_pipeline_is_observed_and_nothing_is_refused(
     export = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://localhost:{port}",
         "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
-        "OTEL_SDK_DISABLED": "false",
+        "OTEL_METRIC_EXPORT_INTERVAL": "500",
     }
     (home / "work").mkdir(exist_ok=True)
-    service = Service(home, loop, OTEL_METRIC_EXPORT_INTERVAL="500", **export)
+    service = Service(home, loop, env=export)
     try:
         assert ("uvloop" in Path(f"/proc/{service.process.pid}/maps").read_text()) == (loop == "uvloop")
         crash = f"{PYTHON} -S -c 'import ctypes; ctypes.string_at(0)'"
@@ -199,6 +205,25 @@ def test_its_three_processes_hold_nothing_and_nobody_can_signal_the_helper(live:
         while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not Path(f"/proc/{pid}").exists()
+
+
+def test_check_lists_the_confinement(live: None, home: Path) -> None:
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def check(*options: str, before: tuple[str, ...] = ()) -> str:
+        command = [*before, PYTHON, "-m", "receiver", "check", *options]
+        return subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, check=False).stdout
+
+    lines = [line.strip() for line in check().splitlines()]
+    abi = landlock.version()
+    landlocked = f"Landlock (ABI {abi})" if abi else "no Landlock in this kernel"
+    assert f"confinement of serve: seccomp filter, refused calls are counted; {landlocked}" in lines
+    assert "capability bounding set: is emptied" in lines
+    assert any(re.fullmatch(r"helper: user 6\d{4}, which nothing else here is", line) for line in lines)
+    assert any("service: user nobody, whose processes may signal each other" in line for line in lines)
+    found = json.loads(check("--json", before=("setpriv", "--bounding-set=-all,+bpf,+perfmon", "--inh-caps=-all")))["confinement"]
+    assert (found["landlock"], found["seccomp"]) == (abi, "")
+    assert found["bounding_set"].startswith("CAP_SETPCAP is missing")
 
 
 @pytest.mark.parametrize("more", ["", ",+setpcap"])

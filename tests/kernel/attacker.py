@@ -182,6 +182,7 @@ def main() -> None:
         "notes": confinement.notes,
     }
     storm()
+    confinement.report()
     said["counts"] = {d.call: d.count for d in confinement.denied() if d.who == "service"}
     print(json.dumps(said), flush=True)
     if "--then-kill-counter" in sys.argv:

@@ -75,7 +75,7 @@ def attack(places: tuple[Path, Path]) -> dict[str, Any]:
         for _ in range(200):  # a signal must not make one call count twice
             running.process.send_signal(signal.SIGUSR1)
         found: dict[str, Any] = json.loads(running.line())
-        running.end()
+        found["log"] = running.end()
         assert victim.poll() is None, "it could kill another process of its user"
         return found
     finally:
@@ -91,6 +91,7 @@ def test_a_confined_service_cannot_do_harm_and_every_refusal_is_counted(places: 
     expected = Counter(name.partition(".")[0] for name in found["refused"])
     expected |= {"syncfs": THREADS * TIMES, "syscall_500": 1, "other": 1}
     assert found["counts"] == dict(expected)
+    assert "confinement refused execve(2) to the service, which does not need it; refused so far: 1\n" in found["log"]
     assert (found["newer"], found["x32"]) == ("ENOSYS", "EPERM")
 
 
