@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import encodings.idna  # noqa: F401  getaddrinfo(3) of Python loads it, which may be too late after the change of user
 import os
+from pathlib import Path
 
 from receiver import semconv as sc
 from receiver.config import PrivilegeConfig, ServeConfig
@@ -29,11 +30,13 @@ def readable(chosen: ServeConfig, export: ExportSettings) -> list[str]:
 
 
 def writable(state_directory: str) -> list[str]:
-    """The state directory. SQLite's temporary files go there, too."""
+    """The state directory. SQLite's temporary files go there, too. Where it is still to be made by the service's user (a
+    container's volume), its nearest parent that there is."""
     if not state_directory:
         return []
     os.environ.setdefault("SQLITE_TMPDIR", state_directory)  # https://sqlite.org/tempfiles.html, section 5
-    return [state_directory]
+    place = Path(state_directory)
+    return [str(next(p for p in (place, *place.absolute().parents) if p.exists()))]
 
 
 def metrics(confined: Confinement) -> tuple[Metric, ...]:

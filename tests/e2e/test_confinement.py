@@ -45,6 +45,7 @@ class Service:
         loop: str = "asyncio",
         *options: str,
         settings: str = "",
+        state: str = "state",
         before: tuple[str, ...] = (),
         env: dict[str, str] | None = None,
     ) -> None:
@@ -52,7 +53,7 @@ class Service:
         self.home = home
         config = home / "kwitness.toml"
         grace = "task_grace_seconds = 1\nrun_grace_seconds = 1\nheartbeat_seconds = 1"
-        config.write_text(f'[admin]\nport = {self.port}\n[state]\ndirectory = "{home}/state"\n[core]\n{grace}\n{settings}\n')
+        config.write_text(f'[admin]\nport = {self.port}\n[state]\ndirectory = "{home}/{state}"\n[core]\n{grace}\n{settings}\n')
         path = [str(home)] if not LOOPS[loop] else [str(home / LOOPS[loop]), str(home)]
         base = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(path), "PYTHONDONTWRITEBYTECODE": "1"}
         self.process = subprocess.Popen(
@@ -228,8 +229,12 @@ def test_check_lists_the_confinement(live: None, home: Path) -> None:
 
 @pytest.mark.parametrize("more", ["", ",+setpcap"])
 def test_in_a_container_the_bounding_set_is_emptied_where_that_may_be_done(live: None, home: Path, more: str) -> None:
+    volume = home / "volume"
+    volume.mkdir(exist_ok=True)
+    volume.chmod(0o777)  # as an emptyDir: the state directory in it is still to be made, without CAP_CHOWN
     few = f"-all,+bpf,+perfmon,+setuid,+setgid{more}"
-    service = Service(home, before=("setpriv", f"--bounding-set={few}", f"--inh-caps={few}"))
+    before = ("setpriv", f"--bounding-set={few}", f"--inh-caps={few}")
+    service = Service(home, state=f"volume/state{len(more)}", before=before)
     try:
         left = 0 if more else BOTH | 1 << 6 | 1 << 7
         family = service.family()
@@ -238,6 +243,7 @@ def test_in_a_container_the_bounding_set_is_emptied_where_that_may_be_done(live:
             found = status(pid)
             assert [int(found[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")] == [keeps, keeps, left]
             assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
+        assert (volume / f"state{len(more)}" / "history.db").stat().st_uid == NOBODY
     finally:
         service.stop()
 
