@@ -106,6 +106,10 @@ def command(argv: list[str] | None) -> int:
     if args.version:
         print(f"kwitness {common.VERSION}")
         return 0
+    if args.name_of_command == "serve":
+        from receiver.kernel.seccomp import forbid_rings
+
+        forbid_rings()  # before uvloop opens one
     match args.name_of_command:
         case "check":
             return serve.check(args)

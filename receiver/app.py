@@ -27,6 +27,7 @@ from receiver.kernel.clock import (
     refuse_time_namespace,
     wall_offset_ns,
 )
+from receiver.kernel.confinement import Confinement
 from receiver.kernel.decode import decode
 from receiver.kernel.pods import container_names
 from receiver.kernel.source import Batch, SourceConfig
@@ -78,11 +79,12 @@ class Observer:
         record_to: BinaryIO | None = None,
         *,
         drops: bool = False,
+        confinement: Confinement | None = None,
         rules: tuple[Rule, ...] = (),
     ) -> None:
-        """`drops`: this process will give its privileges up, so somebody else must attach later."""
+        """`drops`: this process will give its privileges up, so somebody else must attach later, in the given confinement."""
         refuse_time_namespace()
-        self.source = open_source(source, drops=drops)
+        self.source = open_source(source, drops=drops, confinement=confinement)
         self.host = this_host(self.source.name)
         if self.source.namespace:
             mine = {"pid_namespace": self.source.namespace, "observer_pid": self.source.own_tgid}

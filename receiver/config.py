@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
@@ -30,8 +30,13 @@ class AdminConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PrivilegeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who the service and its helper are after the start, and what they may do then. Without `drop` none of it holds."""
+
     drop: bool = True
     user: str = "nobody"
+    helper_user: str = ""  # empty: one that nothing else on this host is
+    confine: Literal["auto", "off"] = "auto"  # auto: seccomp and Landlock as far as the kernel has them
+    readable: tuple[str, ...] = ()
 
 
 class StateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -145,6 +150,9 @@ def _check(config: ServeConfig, path: Path) -> None:
     for number, rule in enumerate(config.rule, 1):
         if problem := rule.problem():
             raise ConfigError(f"{path}: rule {number} ({rule.label}): {problem}")
+    for place in config.privileges.readable:
+        if not place.startswith("/") or place.strip("/") == "":
+            raise ConfigError(f"{path}: privileges.readable: {place!r} must be an absolute path below /")
     if config.admin.port and config.admin.host not in ("127.0.0.1", "::1", "localhost"):
         raise ConfigError(f"{path}: admin.host = {config.admin.host!r}: only loopback addresses are served")
 

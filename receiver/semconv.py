@@ -80,11 +80,13 @@ PIPELINE_MAPPING_EVIDENCE: Final = "pipeline.mapping.evidence"
 PIPELINE_MAPPING_GRADE: Final = "pipeline.mapping.grade"
 PIPELINE_MAPPING_SOURCE: Final = "pipeline.mapping.source"
 PIPELINE_NAME: Final = "pipeline.name"
+PIPELINE_OBSERVER_CALL: Final = "pipeline.observer.call"
 PIPELINE_OBSERVER_EVENT_KIND: Final = "pipeline.observer.event.kind"
 PIPELINE_OBSERVER_EVENTS_LOST: Final = "pipeline.observer.events_lost"
 PIPELINE_OBSERVER_GAP_DURATION: Final = "pipeline.observer.gap.duration"
 PIPELINE_OBSERVER_INCOMPLETE: Final = "pipeline.observer.incomplete"
 PIPELINE_OBSERVER_LOSS_REASON: Final = "pipeline.observer.loss.reason"
+PIPELINE_OBSERVER_PROCESS: Final = "pipeline.observer.process"
 PIPELINE_OBSERVER_SOURCE: Final = "pipeline.observer.source"
 PIPELINE_PROCESS_ROLE: Final = "pipeline.process.role"
 PIPELINE_REPEAT_COUNT: Final = "pipeline.repeat.count"
@@ -273,6 +275,12 @@ METRIC_PIPELINE_OBSERVER_DROPS: Final = (
     "counter",
     "{event}",
     "Events that led to no signal and state that had to be forgotten.",
+)
+METRIC_PIPELINE_OBSERVER_DENIED_CALLS: Final = (
+    "pipeline.observer.denied_calls",
+    "counter",
+    "{call}",
+    "System calls that kwitness's own seccomp filters refused to its processes.",
 )
 METRIC_PIPELINE_OBSERVER_SAMPLE_TIME: Final = (
     "pipeline.observer.sample.time",

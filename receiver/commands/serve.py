@@ -9,6 +9,7 @@ import logging
 import os
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import msgspec
 
 from receiver import config as configuration
 from receiver.app import Observer
+from receiver.commands import confined
 from receiver.commands.common import VERSION, core_options, stop_on_signals
 from receiver.commands.explain import explain
 from receiver.desk import DeskOfCore
@@ -24,6 +26,7 @@ from receiver.export.hub import Hub
 from receiver.export.settings import ExportSettings, from_environment
 from receiver.investigate.report import Report
 from receiver.kernel.clock import boottime_ns
+from receiver.kernel.confinement import survey
 from receiver.kernel.remedies import remedy, surroundings
 from receiver.show import live_tree
 from receiver.state import ServiceState, open_directory_of_service, read_token
@@ -47,7 +50,15 @@ async def serve(args: argparse.Namespace) -> int:
     hub = Hub(export, VERSION)
     becomes = chosen.privileges.user if chosen.privileges.drop else ""
     directory = open_directory_of_service(chosen.state.directory, os.environ, becomes)  # a second service ends here
-    observer = Observer(chosen.kernel, core_options(export, chosen.core), hub, drops=chosen.privileges.drop, rules=chosen.rule)
+    guard = confined.confinement(chosen.privileges)
+    observer = Observer(
+        chosen.kernel,
+        core_options(export, chosen.core),
+        hub,
+        drops=chosen.privileges.drop,
+        confinement=guard,
+        rules=chosen.rule,
+    )
     supervisor = Supervisor(os.environ)
     token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else ""
     observer.start()
@@ -55,6 +66,9 @@ async def serve(args: argparse.Namespace) -> int:
         hub.samples.load()
     if chosen.privileges.drop:
         drop(chosen.privileges.user)
+    if guard is not None:
+        guard.service(confined.readable(chosen, export), confined.writable(str(directory.path) if directory is not None else ""))
+        observer.more_metrics = partial(confined.metrics, guard)
     state = ServiceState(directory)
     _remember(observer, state)
     hub.samples.keep_in(Path(directory.path) / "rejected" if directory is not None else None)
@@ -66,6 +80,8 @@ async def serve(args: argparse.Namespace) -> int:
 
     def tick() -> None:
         state.tick(hub.unsent())
+        if guard is not None:
+            guard.report()
         if (seen := observer.ready()) == "ready":
             supervisor.say("WATCHDOG=1")  # a service that is alive and sees nothing is one to restart
         supervisor.say(f"STATUS={seen}; {len(observer.core.executions.open)} executions in work")
@@ -81,6 +97,9 @@ async def serve(args: argparse.Namespace) -> int:
         if admin is not None:
             await admin.close()
         await state.end(hub.unsent())
+        if guard is not None:
+            guard.report()
+            guard.close()
     failed = sum(p.failed.total() for p in hub.pipelines)
     log.info("stopped: %d items exported, %d not", sum(p.exported for p in hub.pipelines), failed)
     return 0
@@ -131,6 +150,8 @@ def check(args: argparse.Namespace) -> int:
         return ready(args)
     from receiver.kernel.probes import BLIND_SPOTS, Probes
 
+    chosen = configuration.load(Path(args.config) if args.config else None).privileges
+    confinement = survey(chosen.user, chosen.helper_user)
     try:
         probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16)
         try:
@@ -150,7 +171,12 @@ def check(args: argparse.Namespace) -> int:
     if args.json:
         print(
             json.dumps(
-                {"status": "degraded" if missing else "ready", "hooks": msgspec.to_builtins(coverage), "blind_spots": BLIND_SPOTS}
+                {
+                    "status": "degraded" if missing else "ready",
+                    "hooks": msgspec.to_builtins(coverage),
+                    "blind_spots": BLIND_SPOTS,
+                    "confinement": msgspec.to_builtins(confinement),
+                }
             )
         )
     else:
@@ -161,6 +187,8 @@ def check(args: argparse.Namespace) -> int:
             "  names of functions in crashes: "
             + ("by bcc" if available() else "not here (apt install python3-bpfcc): file and offset only")
         )
+        for line in confined.lines(confinement):
+            print(f"  {line}")
         for what in BLIND_SPOTS:
             print(f"  not visible anywhere: {what}")
         print(f"degraded: without {', '.join(h.hook for h in missing)}" if missing else "ready")

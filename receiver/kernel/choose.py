@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from receiver.errors import KwitnessError, NamespaceError, PrivilegeError, UnavailableError
+from receiver.kernel.confinement import Confinement
 from receiver.kernel.netlink import NetlinkSource
 from receiver.kernel.probes import effective_capabilities
 from receiver.kernel.source import LiveSource, SourceConfig
@@ -23,13 +24,13 @@ def _may_listen() -> bool:
     return bool(effective_capabilities(Path("/proc/self/status").read_text()) >> CAP_NET_ADMIN & 1)
 
 
-def open_source(config: SourceConfig, *, drops: bool = False) -> Source:
+def open_source(config: SourceConfig, *, drops: bool = False, confinement: Confinement | None = None) -> Source:
     """`config.source` is auto, ebpf or netlink. With auto the reason why eBPF is refused is what is raised when netlink is
     refused, too: it is the one to mend."""
     if config.source == "netlink":
         return NetlinkSource(config)
     try:
-        return LiveSource(config, drops=drops)
+        return LiveSource(config, drops=drops, confinement=confinement)
     except (PrivilegeError, UnavailableError) as refused:
         if config.source == "ebpf" or isinstance(refused, NamespaceError) or not _may_listen():
             raise

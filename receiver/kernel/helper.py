@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 
+from receiver.kernel.confinement import Confinement
 from receiver.kernel.privileges import keep_what_attaches
 from receiver.kernel.probes import Probes
 
@@ -20,12 +21,12 @@ _ANSWER_SECONDS = 5.0
 class Helper:
     """Our end of it."""
 
-    def __init__(self, probes: Probes) -> None:
+    def __init__(self, probes: Probes, confinement: Confinement | None = None) -> None:
         ours, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
             ours.close()
-            _serve(theirs, probes)
+            _serve(theirs, probes, confinement)
         theirs.close()
         ours.settimeout(_ANSWER_SECONDS)
         self._socket = ours
@@ -44,14 +45,17 @@ class Helper:
         os.waitpid(self.pid, 0)
 
 
-def _serve(commands: socket.socket, probes: Probes) -> None:
+def _serve(commands: socket.socket, probes: Probes, confinement: Confinement | None) -> None:
     """Never returns."""
     status = 1
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C is the parent's to handle; the socket ends us
         probes.library.rename_self(b"kwitness-attach")
-        keep_what_attaches()
+        if confinement is not None:
+            confinement.helper()
+        else:
+            keep_what_attaches()
         while command := commands.recv(1):
             if command == _ON:
                 probes.attach_calls()

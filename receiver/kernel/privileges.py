@@ -1,17 +1,51 @@
-"""Giving privileges up after attaching: measured, an unprivileged process can still drain the rings and read its maps."""
+"""Giving privileges up after attaching, each step checked, and the result read back from the kernel.
+
+Measured: an unprivileged process can still drain the rings and read its maps.
+Sources: capabilities(7), prctl(2), credentials(7).
+"""
 
 from __future__ import annotations
 
 import ctypes as c
+import errno
 import os
 import pwd
 
+import msgspec
+
 from receiver.errors import ConfigError, PrivilegeError
 
-_PR_SET_NO_NEW_PRIVS, _PR_SET_DUMPABLE, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 38, 4, 47, 4  # prctl(2)
-_PR_SET_KEEPCAPS = 8
-_CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
+# prctl(2)
+_PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAPBSET_READ, _PR_CAPBSET_DROP = 3, 4, 8, 23, 24
+_PR_GET_SECUREBITS, _PR_SET_SECUREBITS, _PR_SET_NO_NEW_PRIVS, _PR_GET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 27, 28, 38, 39, 47
+_PR_CAP_AMBIENT_IS_SET, _PR_CAP_AMBIENT_CLEAR_ALL = 1, 4
+# NOROOT, NO_CAP_AMBIENT_RAISE, and the locks of these, of KEEP_CAPS and of NO_SETUID_FIXUP; include/uapi/linux/securebits.h
+_SECUREBITS = 0b1110_1011
+CAP_SETPCAP, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 8, 21, 38, 39
 _CAPABILITY_VERSION_3 = 0x20080522  # capset(2)
+_CAPABILITIES = 64  # of which the kernel knows the first 41 or so
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """A user and its group."""
+
+    uid: int
+    gid: int
+
+
+class Privileges(msgspec.Struct, frozen=True, kw_only=True):
+    """What the calling thread holds; sets of capabilities are bits."""
+
+    users: tuple[int, int, int]  # real, effective, saved
+    groups: tuple[int, ...]
+    effective: int
+    permitted: int
+    inheritable: int
+    bounding: int
+    ambient: int
+    securebits: int
+    no_new_privs: bool
+    dumpable: bool
 
 
 class _Header(c.Structure):
@@ -22,46 +56,142 @@ class _Data(c.Structure):
     _fields_ = [("effective", c.c_uint32), ("permitted", c.c_uint32), ("inheritable", c.c_uint32)]
 
 
-def keep_what_attaches() -> None:
-    """Loses all but CAP_BPF and CAP_PERFMON, for good; where a container engine cannot give these, all but the CAP_SYS_ADMIN that
-    stands for both. Best effort on the user id: without root it stays what it is."""
-    libc = c.CDLL(None, use_errno=True)
+_libc = c.CDLL(None, use_errno=True)
+
+
+def _prctl(what: str, option: int, *arguments: int) -> int:
+    given = [c.c_ulong(a) for a in (*arguments, 0, 0, 0, 0)[:4]]
+    result = int(_libc.prctl(c.c_int(option), *given))
+    if result < 0:
+        raise PrivilegeError(f"cannot {what}: {os.strerror(c.get_errno())}")
+    return result
+
+
+def _capabilities() -> tuple[int, int, int]:
+    """Effective, permitted, inheritable."""
     held = (_Data * 2)()
-    libc.capget(c.byref(_Header(_CAPABILITY_VERSION_3, 0)), held)
-    both = 1 << (_CAP_PERFMON - 32) | 1 << (_CAP_BPF - 32)
-    if os.geteuid() == 0:
-        libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
-        nobody = pwd.getpwnam("nobody")
-        os.setgroups([])
-        os.setresgid(nobody.pw_gid, nobody.pw_gid, nobody.pw_gid)
-        os.setresuid(nobody.pw_uid, nobody.pw_uid, nobody.pw_uid)
-    two = (_Data * 2)()
-    if held[1].permitted & both == both:
-        two[1].effective = two[1].permitted = both
-    else:
-        two[0].effective = two[0].permitted = held[0].permitted & 1 << _CAP_SYS_ADMIN
-    libc.capset(c.byref(_Header(_CAPABILITY_VERSION_3, 0)), two)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if _libc.capget(c.byref(_Header(_CAPABILITY_VERSION_3, 0)), held) != 0:
+        raise PrivilegeError(f"cannot read capabilities: {os.strerror(c.get_errno())}")
+    low, high = held
+    return (
+        low.effective | high.effective << 32, low.permitted | high.permitted << 32, low.inheritable | high.inheritable << 32,
+    )  # fmt: skip
 
 
-def drop(user: str) -> None:
-    """Becomes `user` when root, and loses all capabilities and the way back to them. Raises when any of it fails."""
-    libc = c.CDLL(None, use_errno=True)
-    if os.geteuid() == 0:
-        try:
-            entry = pwd.getpwnam(user)
-        except KeyError:
-            raise ConfigError(f"privileges.user: there is no user {user!r} here") from None
-        if entry.pw_uid == 0:
-            raise ConfigError("privileges.user must not be root; set privileges.drop = false to stay root")
-        os.setgroups([])
-        os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
-        os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
-    libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    none = (_Data * 2)()
-    if libc.capset(c.byref(_Header(_CAPABILITY_VERSION_3, 0)), none) != 0:
+def _set_capabilities(effective: int, permitted: int) -> None:
+    """Nothing is inheritable."""
+    low, high = ((effective >> shift & 0xFFFFFFFF, permitted >> shift & 0xFFFFFFFF, 0) for shift in (0, 32))
+    if _libc.capset(c.byref(_Header(_CAPABILITY_VERSION_3, 0)), (_Data * 2)(_Data(*low), _Data(*high))) != 0:
         raise PrivilegeError(f"cannot give up capabilities: {os.strerror(c.get_errno())}")
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        raise PrivilegeError(f"cannot set no_new_privs: {os.strerror(c.get_errno())}")
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _bits(option: int, *before: int) -> int:
+    """Of capabilities, those for which prctl answers 1; it answers EINVAL beyond the last one."""
+    found = 0
+    for capability in range(_CAPABILITIES):
+        arguments = [c.c_ulong(a) for a in (*before, capability, 0, 0, 0)[:4]]
+        result = _libc.prctl(c.c_int(option), *arguments)
+        if result < 0:
+            break
+        found |= result << capability
+    return found
+
+
+def held() -> Privileges:
+    """Read from the kernel. Raises PrivilegeError where that is refused."""
+    effective, permitted, inheritable = _capabilities()
+    return Privileges(
+        users=os.getresuid(),
+        groups=tuple(os.getgroups()),
+        effective=effective,
+        permitted=permitted,
+        inheritable=inheritable,
+        bounding=_bits(_PR_CAPBSET_READ),
+        ambient=_bits(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_IS_SET),
+        securebits=_prctl("read securebits", _PR_GET_SECUREBITS),
+        no_new_privs=bool(_prctl("read no_new_privs", _PR_GET_NO_NEW_PRIVS)),
+        dumpable=bool(_prctl("read dumpable", _PR_GET_DUMPABLE)),
+    )
+
+
+def account(user: str, setting: str = "privileges.user") -> Identity:
+    """Raises ConfigError that names the setting."""
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise ConfigError(f"{setting}: there is no user {user!r} here") from None
+    if entry.pw_uid == 0:
+        raise ConfigError(f"{setting} must not be root; set privileges.drop = false to stay root")
+    return Identity(entry.pw_uid, entry.pw_gid)
+
+
+def drop(user: str) -> Privileges:
+    """Becomes `user` when root, and loses all capabilities and the way back to them. Raises when any of it fails."""
+    return drop_to(account(user) if os.geteuid() == 0 else None)
+
+
+def drop_to(identity: Identity | None) -> Privileges:
+    """As `drop`; None leaves the user as it is. Raises PrivilegeError."""
+    return _reduce(identity, keep=0)
+
+
+def keep_what_attaches(identity: Identity | None = None) -> Privileges:
+    """Loses all but CAP_BPF and CAP_PERFMON, for good; where a container engine cannot give these, all but the CAP_SYS_ADMIN that
+    stands for both. When root it becomes `identity`, by default nobody. Raises when any of it fails."""
+    permitted = _capabilities()[1]
+    keep = 1 << CAP_PERFMON | 1 << CAP_BPF
+    if permitted & keep != keep:
+        keep = permitted & 1 << CAP_SYS_ADMIN
+    if not keep:
+        raise PrivilegeError("neither CAP_BPF and CAP_PERFMON nor CAP_SYS_ADMIN are held: nothing could be attached later")
+    root = os.geteuid() == 0
+    return _reduce((identity or account("nobody")) if root else None, keep)
+
+
+def _reduce(identity: Identity | None, keep: int) -> Privileges:
+    permitted = _capabilities()[1]
+    if identity is not None:
+        _prctl("keep capabilities over the change of user", _PR_SET_KEEPCAPS, 1)
+        _become(identity)
+        _prctl("reset what kept capabilities", _PR_SET_KEEPCAPS, 0)
+    limits = bool(permitted >> CAP_SETPCAP & 1)  # without it the set stays, and no_new_privs makes it meaningless
+    if limits:
+        _set_capabilities(1 << CAP_SETPCAP, permitted)
+        for capability in range(_bits(_PR_CAPBSET_READ).bit_length()):
+            _prctl("empty the bounding set", _PR_CAPBSET_DROP, capability)
+        _prctl("lock securebits", _PR_SET_SECUREBITS, _SECUREBITS)
+    _prctl("clear the ambient set", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    _set_capabilities(keep, keep)
+    _prctl("set no_new_privs", _PR_SET_NO_NEW_PRIVS, 1)
+    _prctl("switch dumping off", _PR_SET_DUMPABLE, 0)
+    found = held()
+    if wrong := mismatches(found, identity, keep, limits=limits):
+        raise PrivilegeError(f"privileges could not be given up: {', '.join(wrong)}")
+    return found
+
+
+def _become(identity: Identity) -> None:
+    try:
+        os.setgroups([])
+        os.setresgid(identity.gid, identity.gid, identity.gid)
+        os.setresuid(identity.uid, identity.uid, identity.uid)
+    except OSError as error:
+        why = "CAP_SETUID and CAP_SETGID are needed" if error.errno == errno.EPERM else error.strerror
+        raise PrivilegeError(f"cannot become user {identity.uid}: {why}", "capabilities") from None
+
+
+def mismatches(found: Privileges, identity: Identity | None, keep: int, *, limits: bool) -> list[str]:
+    """What is not as it should be after a drop; names for an error line."""
+    wanted: dict[str, tuple[object, object]] = {
+        "no_new_privs": (found.no_new_privs, True),
+        "dumpable": (found.dumpable, False),
+        "effective capabilities": (found.effective, keep),
+        "permitted capabilities": (found.permitted, keep),
+        "inheritable capabilities": (found.inheritable, 0),
+        "ambient capabilities": (found.ambient, 0),
+    }
+    if identity is not None:
+        wanted |= {"user": (found.users, (identity.uid,) * 3), "groups": (found.groups, ())}
+    if limits:
+        wanted |= {"bounding set": (found.bounding, 0), "securebits": (found.securebits, _SECUREBITS)}
+    return [f"{name} is {have}, not {want}" for name, (have, want) in wanted.items() if have != want]

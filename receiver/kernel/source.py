@@ -13,6 +13,7 @@ import msgspec
 from receiver.events import _LEDGER as LEDGER_LAYOUT
 from receiver.events import EventKind, FilterReason, Ledger, decode_ledger
 from receiver.kernel.clock import boottime_ns
+from receiver.kernel.confinement import Confinement
 from receiver.kernel.decode import order, split
 from receiver.kernel.helper import Helper
 from receiver.kernel.libbpf import Ring
@@ -45,8 +46,8 @@ class LiveSource:
 
     name = "ebpf"
 
-    def __init__(self, config: SourceConfig, *, drops: bool = False) -> None:
-        """`drops`: we shall have no privileges later, so a helper that keeps two of them is started now."""
+    def __init__(self, config: SourceConfig, *, drops: bool = False, confinement: Confinement | None = None) -> None:
+        """`drops`: we shall have no privileges later, so a helper that keeps two of them is started now, in its confinement."""
         self.config = config
         self._helper: Helper | None = None
         self._probes = Probes(
@@ -65,7 +66,7 @@ class LiveSource:
             self._marks = self._probes.object.memory("watch_marks")
             self._probes.attach()
             if drops:
-                self._helper = Helper(self._probes)
+                self._helper = Helper(self._probes, confinement)
         except BaseException:
             self.close()
             raise

@@ -20,7 +20,7 @@ from tests.e2e.collector import binary
 
 ROOT = Path(__file__).parent.parent.parent
 KUBERNETES = sorted((ROOT / "deploy/kubernetes").glob("*.yaml"))
-NEEDED = {"BPF", "PERFMON", "SETUID", "SETGID"}
+NEEDED = {"BPF", "PERFMON", "SETUID", "SETGID", "SETPCAP"}
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -131,7 +131,7 @@ def test_the_unit_is_confined() -> None:
     text = unit.read_text()
     assert "Type=notify" in text and "WatchdogSec=" in text
     capabilities = [line.partition("=")[2] for line in text.splitlines() if "Capabilit" in line.partition("=")[0]]
-    assert capabilities == ["CAP_BPF CAP_PERFMON"] * 2
+    assert capabilities == ["CAP_BPF CAP_PERFMON CAP_SETPCAP"] * 2
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze here")
     done = subprocess.run(

@@ -1,0 +1,174 @@
+"""What the service, its helper and the process that counts refused calls may still do once they have started.
+
+Order, in the service: `Confinement(...)` before anything else (it forks the counting process), then the helper, which calls
+`helper`; then `privileges.drop`, then `service`, both while there is one thread. All of it holds until the process ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import ssl
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from receiver.errors import KwitnessError
+from receiver.kernel import landlock, seccomp
+from receiver.kernel.allowed_calls import CallRules, counter_rules, helper_rules, service_rules
+from receiver.kernel.call_tables import architecture
+from receiver.kernel.denials import DenialCounter, Denied
+from receiver.kernel.privileges import CAP_SETPCAP, drop_to, held, keep_what_attaches
+from receiver.kernel.spare_user import HelperUser, helper_user
+
+log = logging.getLogger("kwitness")
+# Programs and libraries, so that modules and the ELF files of crashed programs can be read; configuration of the C library;
+# the kernel's own files. Home directories, /var, /srv and temporary directories are not among them.
+_SYSTEM = (
+    "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/opt", "/nix", "/gnu", "/snap", "/etc", "/proc", "/sys",
+)  # fmt: skip
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+
+
+def readable_paths(more: Iterable[str] = ()) -> list[str]:
+    """What Python, the resolver and TLS read late, and `more`."""
+    trust = ssl.get_default_verify_paths()
+    variables = ("SSL_CERT_FILE", "SSL_CERT_DIR", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
+    files = [trust.cafile, trust.openssl_cafile, "/etc/resolv.conf", *(os.environ.get(v) for v in variables), *more]
+    found = [*_SYSTEM, sys.prefix, sys.base_prefix, *(p or os.getcwd() for p in sys.path)]
+    for file in filter(None, files):
+        # the directory: a file that is renewed by a rename is another one
+        found += [file, str(Path(os.path.realpath(file)).parent)] if not os.path.isdir(file) else [file]
+    return [path for path in dict.fromkeys(found) if os.path.realpath(path) != "/"]
+
+
+class Confinement:
+    """Made by the service before it starts anything."""
+
+    def __init__(self, *, user: str = "nobody", helper: str = "", on: bool = True) -> None:
+        """`helper`: the helper's user; without a name, one that nobody has. `on` False: users are separated, and no
+        filter is installed."""
+        self.helper_user: HelperUser = helper_user(helper, user)
+        self.notes: list[str] = []  # what could not be done, with its reason
+        self._on = on
+        self._said: dict[tuple[str, str], int] = {}
+        self._counter: DenialCounter | None = None
+        if self.helper_user.shared:
+            self.notes.append(f"the helper is not alone under its user: {self.helper_user.shared}")
+        if on:
+            self._counter = self._start_counter()
+
+    def _start_counter(self) -> DenialCounter | None:
+        arch = architecture()
+        if (why := seccomp.missing()) or arch is None:
+            self.notes.append(f"no seccomp filter: {why}")
+            return None
+        return DenialCounter(arch, self._become_counter)
+
+    def _become_counter(self) -> None:
+        drop_to(self.helper_user.identity)
+        landlock.restrict((), ())
+        seccomp.install(counter_rules(), counted=False)
+
+    def helper(self) -> None:
+        """For the helper, at its start: its own user, CAP_BPF and CAP_PERFMON and nothing else, and its filters. Raises
+        PrivilegeError when privileges cannot be given up."""
+        keep_what_attaches(self.helper_user.identity)
+        if self._on:
+            self._restrict("helper", helper_rules(), ["/sys", "/proc", *readable_paths()], [])
+
+    def service(self, readable: Iterable[str] = (), writable: Iterable[str] = ()) -> None:
+        """For the service, after `privileges.drop`, while it has one thread."""
+        if not self._on:
+            return
+        rules = service_rules()
+        if _has_ring():
+            # libuv aborts when this is refused to it
+            rules = msgspec.structs.replace(rules, allowed=rules.allowed | {"io_uring_enter"})
+            self.notes.append("the event loop uses io_uring, whose calls no filter sees")
+        self._restrict("service", rules, readable_paths(readable), [*_DEVICES, *writable])
+        for note in self.notes:
+            log.warning("confinement: %s", note)
+
+    def _restrict(self, who: str, rules: CallRules, readable: list[str], writable: list[str]) -> None:
+        """What is refused is noted, and does not stop the observing."""
+        try:
+            if landlock.restrict(readable, writable) and len(os.listdir("/proc/self/task")) > 1:
+                self.notes.append(f"{who}: Landlock does not hold for threads that were there before")
+        except OSError as error:
+            self.notes.append(f"{who}: Landlock is refused: {error.strerror}")
+        if self._counter is None:
+            return
+        try:
+            self._counter.take(seccomp.install(rules, counted=True), who)
+        except (OSError, KwitnessError) as error:
+            self.notes.append(f"{who}: no seccomp filter: {error}")
+
+    def denied(self) -> tuple[Denied, ...]:
+        """Calls that were refused, since the start."""
+        return self._counter.counts() if self._counter is not None else ()
+
+    def report(self) -> None:
+        """Logs each call when it is refused for the first time, and once that nobody counts any more."""
+        for found in self.denied():
+            if (found.who, found.call) not in self._said:
+                log.warning(
+                    "confinement refused %s(2) to the %s, which does not need it; refused so far: %d",
+                    found.call,
+                    found.who,
+                    found.count,
+                )
+            self._said[found.who, found.call] = found.count
+        if self._counter is not None and not self._counter.alive():
+            log.error("the process that counts refused calls has ended: from now on they fail with ENOSYS, and are not counted")
+            self._counter.close()
+            self._counter = None
+
+    def close(self) -> None:
+        if self._counter is not None:
+            self._counter.close()
+            self._counter = None
+
+
+def _has_ring() -> bool:
+    """Whether an io_uring was opened before."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if "io_uring" in os.readlink(f"/proc/self/fd/{name}"):
+                return True
+    return False
+
+
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """What confinement this host allows; for `kwitness check`. Empty texts: it is as it should be."""
+
+    seccomp: str  # why not
+    landlock: int  # its ABI; 0 where there is none
+    bounding_set: str  # why it cannot be emptied
+    helper: str  # who the helper will be
+    helper_shared: str  # why others are that user, too
+    service: str
+
+
+def survey(user: str, helper: str) -> Survey:
+    """Raises ConfigError for a user that is not there."""
+    chosen = helper_user(helper, user)
+    root = os.geteuid() == 0
+    can_empty = bool(held().permitted >> CAP_SETPCAP & 1)
+    return Survey(
+        seccomp=seccomp.missing(),
+        landlock=landlock.version(),
+        bounding_set="" if can_empty else "CAP_SETPCAP is missing; no_new_privs makes the set meaningless",
+        helper=f"user {chosen.identity.uid}" if chosen.identity else f"user {os.geteuid()}, as the service",
+        helper_shared=chosen.shared,
+        service=_service(user if root else ""),
+    )
+
+
+def _service(user: str) -> str:
+    if user == "nobody":
+        return "user nobody, whose processes may signal each other: name one of its own in privileges.user"
+    return f"user {user or os.geteuid()}"
