@@ -22,6 +22,7 @@ from receiver.attribution.rules import Rule, Rules
 from receiver.attribution.tree import Process
 from receiver.core import Core
 from receiver.events import Connection, ConnectionStage, ImageFlag, OpenedFlag, ProcessKey
+from receiver.investigate.history import History
 from receiver.model import CERTAIN, NOBODY, Identity
 from receiver.signals import LogRecord, Span
 from tests.builders import HOST, Story, airflow, attributes
@@ -296,6 +297,15 @@ def test_an_ambiguous_claim_says_whose_names_it_uses() -> None:
     (link,) = claim.links
     assert link.trace_id == span.trace_id and dict(link.attributes) == {sc.PIPELINE_LINK_TYPE: "claims_to_be"}
     assert claim.parent_id == b""
+
+
+def test_what_others_ran_under_the_same_names_is_not_in_the_history_of_a_task() -> None:
+    story = Story()
+    history = story.core.history = History()
+    an_environment(story)
+    story.tick(70)
+    real(story, between=lambda: script_named_airflow(story))
+    assert {key[0]: len(runs) for key, runs in history.tasks.items()} == {"airflow of uid 1000": 1, "airflow of uid 1001": 1}
 
 
 def test_a_task_that_claims_another_task_of_its_own_service_is_ambiguous() -> None:
