@@ -11,7 +11,7 @@ from receiver import semconv as sc
 from receiver.attribution.tree import Process
 from receiver.detect.deaths import Ending
 from receiver.events import Exit
-from receiver.model import AMBIGUOUS, CERTAIN, Identity
+from receiver.model import AMBIGUOUS, BACKED, CERTAIN, Identity
 from receiver.signals import Attributes, Signal
 from receiver.synthesis.ids import inner_span_id, run_span_id, run_trace_id, task_span_id
 from receiver.synthesis.logs import Logs
@@ -173,7 +173,7 @@ class Attempts:
     def _is_disputed_by(execution: Execution, identity: Identity) -> bool:
         """Whether it claims the same run for another user, without a proof."""
         other = execution.identity
-        if other.confidence >= CERTAIN or other.is_ambiguous or other.owner == identity.owner:
+        if other.confidence >= BACKED or other.is_ambiguous or other.owner == identity.owner:
             return False
         return (other.system, other.pipeline, other.run_id) == (identity.system, identity.pipeline, identity.run_id)
 

@@ -21,7 +21,7 @@ from receiver.attribution.proof import image_of, prove
 from receiver.attribution.tree import Process, ProcessTree, ancestors
 from receiver.detect.deaths import Ending, ending
 from receiver.events import Connection, ConnectionStage, FileChanged, FileOpened, ProcessKey
-from receiver.model import CERTAIN, PROBABLE, Identity
+from receiver.model import BACKED, CERTAIN, Identity
 from receiver.timeline.executions import Execution
 
 KEPT_REASONS = 16
@@ -188,9 +188,8 @@ class Bindings:
         if identity.confidence < CERTAIN:
             return msgspec.structs.replace(identity, owner=owner)
         proof = prove(process, identity.system, opened)
-        confidence = CERTAIN if proof.proven else PROBABLE
         evidence = f"{identity.evidence}: {proof.text}"
-        return msgspec.structs.replace(identity, owner=owner, confidence=confidence, evidence=evidence)
+        return msgspec.structs.replace(identity, owner=owner, confidence=proof.confidence, evidence=evidence)
 
     def _compared(
         self, process: Process, identity: Identity, execution: Execution | None
@@ -199,7 +198,7 @@ class Bindings:
         names_a_run = identity.portable or identity.source == "env"
         if names_a_run and execution is not None and self._contradicts(execution, identity):
             return contested(identity, "its ancestors do other work"), None
-        if identity.confidence >= CERTAIN:
+        if identity.confidence >= BACKED:
             return identity, None
         if (found := self.attempts.executions.proven_for_others(identity)) is not None:
             owner, ids = found

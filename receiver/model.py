@@ -30,6 +30,7 @@ class Host(msgspec.Struct, frozen=True):
 Slot = tuple[str, str, str, str, str, int, int]
 RunKey = tuple[str, str, str, str]
 CERTAIN, PROBABLE, PARTIAL, AMBIGUOUS = 1.0, 0.9, 0.6, 0.3  # confidences; see Identity.grade
+BACKED = 0.95  # probable, by a process that root started for its user: the claim of another user does not contradict it
 
 
 class Identity(msgspec.Struct, frozen=True):

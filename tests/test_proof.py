@@ -276,6 +276,26 @@ def test_an_airflow_of_his_own_is_certain_of_his_own_work_only() -> None:
         assert runs[spans[ALICE].trace_id] == "success"
 
 
+def test_a_service_that_was_there_before_us_is_not_contradicted_by_the_one_of_another_user() -> None:
+    """Two instances with equal names, both started by root: of one the import was not seen. Its work is probable, and whole."""
+    for first_is_old in (True, False):
+        story = Story()
+
+        def old(story: Story = story) -> None:
+            scheduler = story.service("python3", "/venv/bin/airflow", "scheduler", uid=MALLORY)
+            worker = story.fork(scheduler, uid=MALLORY)
+            story.opens(worker, "/srv/staging/logs" + LOG, APPEND, opened_flags=OWN)
+            story.exit(story.fork(worker, uid=MALLORY), 1)
+
+        if first_is_old:
+            old()
+        span = real(story, between=(lambda: None) if first_is_old else old)
+        story.tick(70)
+        (other,) = [s for s in forged(story, span) if s.name == "task pay"]
+        assert (grade(span), grade(other)) == ("certain", "probable")
+        assert (numbers(story, "failure"), numbers(story, "success")) == (1, 1)
+
+
 def test_a_second_claim_of_the_same_user_is_no_part_of_the_proven_attempt() -> None:
     story = Story()
 

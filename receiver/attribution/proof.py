@@ -17,15 +17,16 @@ from receiver.attribution.containers import place_of
 from receiver.attribution.programs import program
 from receiver.attribution.tree import Process
 from receiver.events import FileOpened, ImageFlag, OpenedFlag
+from receiver.model import BACKED, CERTAIN, PROBABLE
 
 _GENERATIONS = 16  # forks between a service and the process that opens a log: Airflow has at most three
 _INTERPRETERS = {"python", "pypy"}
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """`text` is the evidence, or says which fact is missing."""
+    """`confidence`: CERTAIN, BACKED or PROBABLE. `text` is the evidence, or says which fact is missing."""
 
-    proven: bool
+    confidence: float
     text: str
 
 
@@ -36,10 +37,11 @@ def prove(process: Process, system: str, opened: FileOpened | None) -> Proof:
     missing = _missing(process, service, system)
     if not missing and opened is not None and not opened.opened_flags & OpenedFlag.IN_FOLDER_OF_USER:
         missing = f"the folder of the file belongs to another user than uid {process.uid}, or its owner is not known"
-    if missing or service is None:
-        return Proof(False, f"not proven: {missing}")
+    if service is None or missing:
+        backed = service is not None and has_own_program(service) and started_by(service, system)
+        return Proof(BACKED if backed else PROBABLE, f"not proven: {missing}")
     return Proof(
-        True,
+        CERTAIN,
         f"{service.role or system} of uid {service.uid}, {started_by(service, system)}; root or that user owns its executable "
         f"and the package of {system}, and that user owns the folder",
     )
@@ -51,7 +53,7 @@ def _missing(process: Process, service: Process | None, system: str) -> str:
         return f"no process that runs the program of {system} has forked it"
     if program(service.executable) not in _INTERPRETERS:
         return f"its executable is not a Python interpreter ({service.name})"
-    if not service.image_flags & (ImageFlag.ROOT_OWNS | ImageFlag.USER_OWNS):
+    if not has_own_program(service):
         return f"its executable belongs to a third user, others may write it, or its owner is not known ({service.name})"
     if service.package_owner != "trusted":
         found = "belongs to a third user, or others may write it" if service.package_owner else "was not seen when it was imported"
@@ -59,6 +61,11 @@ def _missing(process: Process, service: Process | None, system: str) -> str:
     if not started_by(service, system):
         return f"nothing shows that root, a service manager or a container started it as uid {process.uid}"
     return ""
+
+
+def has_own_program(service: Process) -> bool:
+    """Root or its own user owns its executable, and nobody else may write it."""
+    return bool(service.image_flags & (ImageFlag.ROOT_OWNS | ImageFlag.USER_OWNS))
 
 
 def image_of(process: Process, system: str) -> Process | None:
