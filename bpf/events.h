@@ -107,6 +107,8 @@ enum image_flag {
 	IMAGE_ENVIRON_UNREADABLE = 8,
 	IMAGE_PATH_CUT = 16,
 	IMAGE_EXECUTABLE_DELETED = 32,
+	IMAGE_ROOT_OWNS = 64,  /* the executable belongs to root, and nobody else may write it */
+	IMAGE_USER_OWNS = 128, /* it belongs to the user of the process, and nobody else may write it */
 };
 
 /* file_flags */
@@ -122,6 +124,9 @@ enum opened_flag {
 	OPENED_INHERITED = 1, /* it was open before the process was watched, or came with a fork: seen at its first use */
 	OPENED_DELETED = 2,
 	OPENED_PATH_CUT = 4,
+	OPENED_ROOT_OWNS = 8,	       /* the file belongs to root, and nobody else may write it */
+	OPENED_USER_OWNS = 16,	       /* it belongs to the user of the process, and nobody else may write it */
+	OPENED_IN_FOLDER_OF_USER = 32, /* its folder belongs to the user of the process */
 };
 
 /* closed_flags */

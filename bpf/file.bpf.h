@@ -6,6 +6,7 @@
 
 #include "kernel_net.h"
 #include "noise.bpf.h"
+#include "owner.bpf.h"
 
 /* Set by user space before load. */
 const volatile u32 files_per_process __weak = 256; /* reported by name, reads and writes apart */
@@ -78,9 +79,9 @@ static __always_inline u32 describe(struct scratch *s, struct task_struct *task,
 	struct tracked_file *t = &s->fresh;
 	struct file_identity identity = {};
 	struct event_file_opened *e;
+	u32 uid = BPF_CORE_READ(task, cred, uid.val), owner, noise;
 	bool cut = false, telling;
 	u8 yes = 1;
-	u32 noise;
 
 	identity.inode = t->inode_number;
 	identity.device = t->device;
@@ -115,6 +116,13 @@ static __always_inline u32 describe(struct scratch *s, struct task_struct *task,
 	e->descriptor = descriptor;
 	e->opened_flags = opened_flags;
 	e->thread = task->pid;
+	owner = owner_of(file, uid);
+	if (owner & OWNED_BY_ROOT)
+		e->opened_flags |= OPENED_ROOT_OWNS;
+	if (owner & OWNED_BY_USER)
+		e->opened_flags |= OPENED_USER_OWNS;
+	if (in_folder_of(file, uid))
+		e->opened_flags |= OPENED_IN_FOLDER_OF_USER;
 	if (cut)
 		e->opened_flags |= OPENED_PATH_CUT;
 	if (is_deleted(dentry))

@@ -3,6 +3,7 @@
 #ifndef KWITNESS_IMAGE_BPF_H
 #define KWITNESS_IMAGE_BPF_H
 
+#include "owner.bpf.h"
 #include "path.bpf.h"
 
 #define ENV_STEPS 1024 /* variables, or pieces of ENV_BYTES, looked at per exec; the rest is reported as cut */
@@ -237,6 +238,7 @@ static __always_inline void fill_image(struct scratch *s, struct event_exec *e, 
 	struct dentry *dentry = BPF_CORE_READ(executable, f_path.dentry);
 	struct cgroup *memory_cgroup = BPF_CORE_READ(memory_css(task), cgroup);
 	bool cut = false;
+	u32 owner;
 
 	e->process = key_of(task);
 	e->parent = parent_of(task);
@@ -255,6 +257,11 @@ static __always_inline void fill_image(struct scratch *s, struct event_exec *e, 
 
 	if (is_deleted(dentry))
 		e->image_flags |= IMAGE_EXECUTABLE_DELETED;
+	owner = executable ? owner_of(executable, e->uid) : 0;
+	if (owner & OWNED_BY_ROOT)
+		e->image_flags |= IMAGE_ROOT_OWNS;
+	if (owner & OWNED_BY_USER)
+		e->image_flags |= IMAGE_USER_OWNS;
 	e->executable = append_path(s, task, BPF_CORE_READ(executable, f_path.mnt), dentry, &cut);
 	e->working_directory = append_path(s, task, BPF_CORE_READ(task, fs, pwd.mnt), BPF_CORE_READ(task, fs, pwd.dentry), &cut);
 	e->memory_cgroup = append_cgroup(s, memory_cgroup);

@@ -76,9 +76,14 @@ struct hlist_bl_node {
 	struct hlist_bl_node **pprev;
 };
 
+struct user_namespace {
+	int level; /* 0: the first one */
+};
+
 struct super_block {
 	u32 s_dev;
 	unsigned long s_magic;
+	struct user_namespace *s_user_ns; /* who mounted it */
 };
 
 struct list_head {
@@ -92,6 +97,8 @@ struct file_lock_context {
 
 struct inode {
 	unsigned short i_mode;
+	kuid_t i_uid;
+	kgid_t i_gid;
 	unsigned long i_ino;
 	unsigned int i_nlink;
 	u32 i_generation;
@@ -104,10 +111,12 @@ struct dentry {
 	struct hlist_bl_node d_hash;
 	struct dentry *d_parent;
 	struct qstr d_name;
+	struct inode *d_inode;
 };
 
 struct vfsmount {
 	struct dentry *mnt_root;
+	int mnt_flags;
 };
 
 struct mount {

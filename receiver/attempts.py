@@ -11,7 +11,7 @@ from receiver import semconv as sc
 from receiver.attribution.tree import Process
 from receiver.detect.deaths import Ending
 from receiver.events import Exit
-from receiver.model import CERTAIN, Identity
+from receiver.model import AMBIGUOUS, BACKED, CERTAIN, Identity
 from receiver.signals import Attributes, Signal
 from receiver.synthesis.ids import inner_span_id, run_span_id, run_trace_id, task_span_id
 from receiver.synthesis.logs import Logs
@@ -54,11 +54,27 @@ class Attempts:
         """More is known of it now. Its ids stay."""
         self.executions.open.pop(execution.slot, None)
         self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, self.labels(execution), -1)
-        execution.identity, execution.slot, execution.block = identity, identity.key, None
+        execution.identity, execution.slot, execution.block = identity, identity.slot, None
+        if execution.slot in self.executions.open:  # other work has these names already, and keeps its place
+            execution.slot = (identity.slot, execution.span_id)
         self.executions.open[execution.slot] = execution
         self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, self.labels(execution), 1)
         if execution.own_run:
             execution.run.identity = identity
+
+    def dispute(self, execution: Execution, rival: Execution) -> None:
+        """Open work turns out to claim the names of work that is proven: it is ambiguous from now on. Its ids stay."""
+        identity = contested(execution.identity, f"a proven process of uid {rival.identity.owner} does that run")
+        quiet = execution.claimed or execution.identity.is_ambiguous
+        self.executions.open.pop(execution.slot, None)
+        if not quiet:
+            self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, self.labels(execution), -1)
+        execution.identity, execution.slot, execution.block = identity, (identity.slot, execution.span_id), None
+        execution.rival = (rival.trace_id, rival.span_id)
+        self.executions.open[execution.slot] = execution
+        if execution.own_run:
+            execution.run.identity = identity
+        self.drops["disputed"] += 1
 
     def begin_step(self, process: Process, identity: Identity, thread: int, start_ns: int) -> Execution | None:
         """Work of one thread: it has no process of its own, and ends when somebody says so."""
@@ -82,7 +98,7 @@ class Attempts:
         for run in self.executions.due_runs(now_ns):
             self.close_run(run, now_ns)
         for execution in self.executions.open.values():
-            if now_ns - execution.heartbeat_ns >= beat_ns and not execution.claimed:
+            if now_ns - execution.heartbeat_ns >= beat_ns and not execution.is_quiet:
                 execution.heartbeat_ns = now_ns
                 self._emit(self._logs.task_event(sc.EVENT_PIPELINE_TASK_HEARTBEAT, execution, now_ns, now_ns))
 
@@ -100,9 +116,9 @@ class Attempts:
         self, process: Process, identity: Identity, start_ns: int, *, outer: Execution | None = None, holds: bool = False
     ) -> Execution | None:
         """The process is (or joins) an attempt of its own identity. None, and counted, when too many are open."""
-        execution = self.executions.open.get(identity.key)
-        ended = self.executions.ended(identity.key) if execution is None else None
-        if ended is not None and not (holds and identity.confidence >= CERTAIN):
+        execution = self.executions.open.get(identity.slot)
+        ended = self.executions.ended(identity.slot) if execution is None else None
+        if ended is not None and not (holds and identity.portable and identity.source == "file"):
             execution = ended
         if execution is None:
             execution = self.open(process, identity, start_ns, outer, ended)
@@ -126,22 +142,6 @@ class Attempts:
             execution.end_ns = process.exit.time_boottime_ns
             self.close(execution, execution.end_ns)
 
-    def claim(self, process: Process, identity: Identity, rightful: Execution, start_ns: int) -> Execution | None:
-        """A process outside the task's own tree says that it is of it: its spans go below the task's, with little confidence,
-        and the task's own outcome is not touched by what it does."""
-        slot = (*identity.key, "claimed", process.uid)
-        execution = self.executions.open.get(slot)
-        if execution is None:
-            if self.executions.full:
-                self.drops["too_many_executions"] += 1
-                return None
-            execution = Execution(identity, rightful.run, rightful.span_id, process, start_ns)
-            execution.slot, execution.claimed, execution.trace_id = slot, True, rightful.trace_id
-            execution.own_run = False
-            self.executions.opened(execution)
-        self.rebind(process, execution)
-        return execution
-
     def open(
         self, process: Process, identity: Identity, start_ns: int, outer: Execution | None = None, before: Execution | None = None
     ) -> Execution | None:
@@ -163,23 +163,34 @@ class Attempts:
         else:
             execution.span_id = task_span_id(identity, identity.attempt, resumed)
         execution.claimed = self._elsewhere and inside is None and identity.source == "env" and identity.portable
+        if identity.confidence >= CERTAIN and identity.portable:
+            for other in [e for e in self.executions.open.values() if self._is_disputed_by(e, identity)]:
+                self.dispute(other, execution)
         self._set_out(execution, inside is None, start_ns)
         return execution
+
+    @staticmethod
+    def _is_disputed_by(execution: Execution, identity: Identity) -> bool:
+        """Whether it claims the same run for another user, without a proof."""
+        other = execution.identity
+        if other.confidence >= BACKED or other.is_ambiguous or other.owner == identity.owner:
+            return False
+        return (other.system, other.pipeline, other.run_id) == (identity.system, identity.pipeline, identity.run_id)
 
     def _run_of(self, identity: Identity, inside: Execution | None, start_ns: int) -> Run:
         if inside is not None:
             return inside.run
-        run = self.executions.runs.get((identity.system, identity.pipeline, identity.run_id))
+        run = self.executions.runs.get(identity.run_key)
         return run or Run(identity, run_trace_id(identity), run_span_id(identity), start_ns)
 
     def _set_out(self, execution: Execution, own_trace: bool, start_ns: int) -> None:
         identity, run, context = execution.identity, execution.run, execution.context
-        previous = self.executions.ended(msgspec.structs.replace(identity, attempt=identity.attempt - 1).key)
+        previous = self.executions.ended(msgspec.structs.replace(identity, attempt=identity.attempt - 1).slot)
         if previous is not None:
             execution.previous_trace_id = previous.trace_id
         if context is not None and context.sampled:
             execution.trace_id = context.trace_id
-        if execution.claimed:
+        if execution.is_quiet:
             self.executions.opened(execution)
             self.on_open(execution)
             return
@@ -303,8 +314,10 @@ class Attempts:
         if execution.live and execution.held:
             self.release(execution)
         self.on_close(execution)
-        if not execution.claimed:
+        if not execution.is_quiet:
             self._say_closed(execution, now_ns)
+        elif not execution.claimed:
+            self._emit(self._spans.task_span(execution))
         execution.run.incomplete |= execution.incomplete and execution.own_run
         self.on_over(execution, now_ns)
         if execution.own_run and execution.identity.type in ("command", "job") and not execution.run.active:
@@ -325,6 +338,9 @@ class Attempts:
     def close_run(self, run: Run, now_ns: int) -> None:
         if self.executions.runs.pop(run.key, None) is None or not run.announced:
             return  # the application has spans of its own for it
+        if run.identity.is_ambiguous:  # its start is out already: it gets an end, and counts nowhere
+            self._emit(self._spans.run_span(run))
+            return
         labels = (
             (sc.PIPELINE_SYSTEM_NAME, run.identity.system),
             (sc.PIPELINE_NAME, dict(self.book.task(run.identity))[sc.PIPELINE_NAME]),
@@ -336,3 +352,9 @@ class Attempts:
 
     def labels(self, execution: Execution | None) -> Attributes:
         return self.book.task(execution.identity if execution else None)
+
+
+def contested(identity: Identity, why: str) -> Identity:
+    """The same claim, which another one contradicts."""
+    evidence = f"{identity.evidence}; {why}"
+    return msgspec.structs.replace(identity, confidence=AMBIGUOUS, source="ambiguous", evidence=evidence)

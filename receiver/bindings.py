@@ -2,6 +2,9 @@
 
 A binding is an identity that a process subtree holds, inside of those that it held before. It ends with the process that
 holds it, or when that process's title says that it is idle.
+
+Every claim passes `_judged`: it gets the user id of the process that makes it, it is certain only when `attribution.proof` finds
+that process proven, and it is ambiguous when it names a run that another user's proven process does.
 """
 
 from __future__ import annotations
@@ -10,14 +13,15 @@ from collections import Counter
 
 import msgspec
 
-from receiver.attempts import Attempts
-from receiver.attribution.claims import Begin, Bind, Claim, Claims, End, Expect, Idle, Refine, Role
+from receiver.attempts import Attempts, contested
+from receiver.attribution.claims import Begin, Bind, Claim, Claims, End, Expect, Idle, Imports, Refine, Role
 from receiver.attribution.frameworks import Recognisers
 from receiver.attribution.partitions import partition_of
+from receiver.attribution.proof import image_of, prove
 from receiver.attribution.tree import Process, ProcessTree, ancestors
 from receiver.detect.deaths import Ending, ending
 from receiver.events import Connection, ConnectionStage, FileChanged, FileOpened, ProcessKey
-from receiver.model import AMBIGUOUS, CERTAIN, Identity
+from receiver.model import BACKED, CERTAIN, Identity
 from receiver.timeline.executions import Execution
 
 KEPT_REASONS = 16
@@ -48,7 +52,7 @@ class Bindings:
         if parent is not None and parent.expects is not None:
             identity, parent.expects = parent.expects, None
             self._note(process, "its supervisor", identity)
-            self._bind(process, identity, at_ns)
+            self._bind(process, identity, at_ns, judged=True)
 
     def image(self, process: Process, at_ns: int) -> None:
         """A new image: who it says it is."""
@@ -96,6 +100,9 @@ class Bindings:
     def _apply(self, process: Process, claims: Claims, at_ns: int) -> None:
         for claim in claims:
             target = (claim.process if isinstance(claim, Bind) else None) or process
+            if process.uid not in (0, target.uid):  # nobody speaks for another user's process
+                self.drops["of_another_user"] += 1
+                continue
             if target.execution is None and self._only_commands:
                 self.drops["outside_the_command"] += 1
                 continue
@@ -107,10 +114,10 @@ class Bindings:
                 target = claim.process or process
                 self._note(target, claim.identity.system, claim.identity)
                 if not (claim.inner_only and target.execution is None):
-                    self._bind(target, claim.identity, at_ns, claim.port)
+                    self._bind(target, claim.identity, at_ns, port=claim.port, opened=claim.opened)
             case Expect():
-                self._note(process, "expects", claim.identity)
                 self._expect(process, claim)
+                self._note(process, "expects", process.expects)
             case Idle():
                 process.expects = None
             case Refine():
@@ -123,16 +130,28 @@ class Bindings:
                         self.attempts.end_step(process, thread, at_ns)
             case Role():
                 process.role = claim.name
+                process.program_of = claim.program_of or process.program_of
                 self._note(process, claim.name, None)
                 if claim.watch:
                     self.followed[process.key] = None
                     self.attempts.follow(process)
+            case Imports():
+                service = image_of(process, claim.system)
+                if service is not None and service.package_owner != "third":
+                    service.package_owner = "trusted" if claim.trusted else "third"
 
-    def _bind(self, process: Process, identity: Identity, at_ns: int, port: int = 0) -> None:
-        execution = process.execution
-        server = self._listeners.get(port)
-        if server is not None and server.exit is None and server.execution is not None:
-            execution = server.execution
+    def _bind(
+        self,
+        process: Process,
+        identity: Identity,
+        at_ns: int,
+        *,
+        port: int = 0,
+        opened: FileOpened | None = None,
+        judged: bool = False,
+    ) -> None:
+        """`judged`: its supervisor's claim has passed the gate already."""
+        execution = self._outer_of(process, port)
         for each in execution.chain() if execution is not None else ():
             if each.identity.agrees(identity):
                 return  # known already, from a better or an equal source
@@ -141,23 +160,54 @@ class Bindings:
         if self._is_released(process, identity):
             self.drops["released"] += 1
             return
-        if execution is not None and identity.source == "env" and self._contradicts(execution, identity):
-            identity = msgspec.structs.replace(
-                identity, confidence=AMBIGUOUS, source="ambiguous", evidence=f"{identity.evidence}; its ancestors do other work"
-            )
-        rightful = self._rightful(identity)
-        if rightful is not None and self._is_stranger(process, rightful):
-            low = msgspec.structs.replace(
-                identity, confidence=AMBIGUOUS, source="ambiguous",
-                evidence=f"{identity.evidence}; the task itself runs elsewhere or as another user",
-            )  # fmt: skip
-            self.attempts.claim(process, low, rightful, at_ns)
-            return
+        if not judged:
+            identity = self._judged(process, identity, opened)
+        identity, rival = self._compared(process, identity, execution)
         if process.exit is not None:
             self.attempts.enter_late(process, identity, process.exec_ns or process.key.start_boottime_ns, ending(process))
             return
         # an environment is inherited by all: who has it is one of many. Every other fact names the process itself.
-        self.attempts.enter(process, identity, at_ns, outer=execution, holds=identity.source not in ("env", "ambiguous"))
+        entered = self.attempts.enter(process, identity, at_ns, outer=execution, holds=identity.source not in ("env", "ambiguous"))
+        if entered is not None and rival is not None:
+            entered.rival = rival
+
+    def _outer_of(self, process: Process, port: int) -> Execution | None:
+        """What its work is inside of: what it does already, or the work of whoever listens at `port`. A port is no secret, so
+        that counts between processes of one user, and for root's."""
+        server = self._listeners.get(port) if port else None
+        if server is None or server.exit is not None or server.execution is None:
+            return process.execution
+        if process.uid not in (0, server.uid):
+            self.drops["port_of_another_user"] += 1
+            return process.execution
+        return server.execution
+
+    def _judged(self, process: Process, identity: Identity, opened: FileOpened | None) -> Identity:
+        """The gate that every claim of every recogniser and rule goes through."""
+        owner = process.uid
+        if identity.confidence < CERTAIN:
+            return msgspec.structs.replace(identity, owner=owner)
+        proof = prove(process, identity.system, opened)
+        evidence = f"{identity.evidence}: {proof.text}"
+        return msgspec.structs.replace(identity, owner=owner, confidence=proof.confidence, evidence=evidence)
+
+    def _compared(
+        self, process: Process, identity: Identity, execution: Execution | None
+    ) -> tuple[Identity, tuple[bytes, bytes] | None]:
+        """The claim beside those that others have made: ambiguous when one of them is better; with the ids of that one."""
+        names_a_run = identity.portable or identity.source == "env"
+        if names_a_run and execution is not None and self._contradicts(execution, identity):
+            return contested(identity, "its ancestors do other work"), None
+        if identity.confidence >= BACKED:
+            return identity, None
+        if (found := self.attempts.executions.proven_for_others(identity)) is not None:
+            owner, ids = found
+            return contested(identity, f"a proven process of uid {owner} does that run"), ids
+        rightful = self._rightful(identity) if names_a_run else None
+        if rightful is not None and self._is_stranger(process, rightful):
+            why = "the task itself runs elsewhere or as another user"
+            return contested(identity, why), (rightful.trace_id, rightful.span_id)
+        return identity, None
 
     def _is_released(self, process: Process, identity: Identity) -> bool:
         return bool(process.released) and any(Identity(*key).agrees(identity) for key in process.released if isinstance(key, tuple))
@@ -166,28 +216,35 @@ class Bindings:
         return any(e.identity.system == identity.system and e.identity.type == identity.type for e in execution.chain())
 
     def _rightful(self, identity: Identity) -> Execution | None:
-        """The open work of that name, whatever map index is known of it."""
-        found = self.attempts.executions.open.get(identity.key)
+        """The open work of that name and user, whatever map index is known of it."""
+        found = self.attempts.executions.open.get(identity.slot)
         if found is not None or identity.source != "env":
-            return found if identity.source == "env" else None
-        return next((e for e in self.attempts.executions.open.values() if e.identity.agrees(identity) and not e.claimed), None)
+            return found
+        return next(
+            (
+                e
+                for e in self.attempts.executions.open.values()
+                if e.identity.scope == identity.scope and e.identity.agrees(identity) and not e.claimed
+            ),
+            None,
+        )
 
     def _is_stranger(self, process: Process, rightful: Execution) -> bool:
-        """Not of its tree, although that is known (or of another user, where it is not)."""
+        """Not of its tree, although that is proven."""
         if any(rightful in (a.execution.chain() if a.execution is not None else ()) for a in ancestors(process)):
             return False
-        return rightful.identity.confidence >= CERTAIN or process.uid != rightful.root.uid
+        return rightful.identity.confidence >= CERTAIN
 
     def _expect(self, process: Process, claim: Expect) -> None:
         """Its next child, or, when that was there before we came, the youngest that it has."""
-        process.expects = claim.identity
+        process.expects = self._judged(process, claim.identity, claim.opened)
         if not claim.begun:
             return
         children = [p for p in self.tree.processes() if p.parent is process and p.exit is None]
         if children:
-            process.expects = None
+            identity, process.expects = process.expects, None
             youngest = max(children, key=lambda p: p.key.start_boottime_ns)
-            self._bind(youngest, claim.identity, youngest.key.start_boottime_ns)
+            self._bind(youngest, identity, youngest.key.start_boottime_ns, judged=True)
 
     def _refine(self, process: Process, claim: Refine) -> None:
         for each in process.execution.chain() if process.execution is not None else ():
@@ -209,7 +266,7 @@ class Bindings:
             self.attempts.end_step(process, claim.thread, at_ns)
         if process.execution is not None:
             self._note(process, claim.identity.system, claim.identity)
-            self.attempts.begin_step(process, claim.identity, claim.thread, at_ns)
+            self.attempts.begin_step(process, self._judged(process, claim.identity, None), claim.thread, at_ns)
 
     def _note(self, process: Process, who: str, identity: Identity | None) -> None:
         if self.reasons is None:

@@ -276,7 +276,7 @@ class Core:
             del self._watches[pid]
             identity = Identity(
                 "command", watch.name, f"{self.host.session}-{event.process.tgid}-{event.process.start_boottime_ns}", watch.name,
-                type="command", source="command", confidence=1.0, evidence="started by kwitness",
+                type="command", source="command", confidence=1.0, evidence="started by kwitness", owner=event.uid,
             )  # fmt: skip
             process.context = watch.context
             execution = self.attempts.enter(process, identity, event.time_boottime_ns)
@@ -315,9 +315,10 @@ class Core:
         self._note_unattributed(process)
 
     def _file_opened(self, event: FileOpened) -> None:
-        """First whose work it is: the file is that work's."""
+        """First whose work it is: the file is that work's. A package's own file says who a process is, and is no input."""
         self.bindings.opened(self.tree.ensure(event.process, ""), event)
-        self.activity.files.file_opened(event)
+        if not event.path.rpartition("/")[2].startswith("__init__."):
+            self.activity.files.file_opened(event)
 
     def _file_changed(self, event: FileChanged) -> None:
         self.activity.files.file_changed(event)

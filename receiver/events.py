@@ -104,6 +104,8 @@ class ImageFlag(IntFlag):
     ENVIRON_UNREADABLE = 8
     PATH_CUT = 16
     EXECUTABLE_DELETED = 32
+    ROOT_OWNS = 64
+    USER_OWNS = 128
 
 
 class FileFlag(IntFlag):
@@ -117,6 +119,9 @@ class OpenedFlag(IntFlag):
     INHERITED = 1
     DELETED = 2
     PATH_CUT = 4
+    ROOT_OWNS = 8
+    USER_OWNS = 16
+    IN_FOLDER_OF_USER = 32
 
 
 class ClosedFlag(IntFlag):

@@ -27,11 +27,15 @@ class Host(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...] = ()  # of its interfaces, loopback left out; empty unless asked for
 
 
+Slot = tuple[str, str, str, str, str, int, int]
+RunKey = tuple[str, str, str, str]
 CERTAIN, PROBABLE, PARTIAL, AMBIGUOUS = 1.0, 0.9, 0.6, 0.3  # confidences; see Identity.grade
+BACKED = 0.95  # probable, by a process that root started for its user: the claim of another user does not contradict it
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Whose work a process does. The first six fields are the identity; the rest says how we know."""
+    """Whose work a process does. The first six fields are its names. `owner` is the user id that answers for it: names can be
+    anybody's, so two users' work is never the same work. The rest says how we know."""
 
     system: str
     pipeline: str
@@ -45,11 +49,13 @@ class Identity(msgspec.Struct, frozen=True):
     evidence: str = ""  # names the fact, never a value that could be a secret
     portable: bool = False  # the run id means the same on every host, so its trace is the run's own
     status_lies: bool = False  # exit status 0 of the process that holds it says nothing
+    owner: int = 0  # user id of the process that claimed it, as the kernel's first user namespace has it
 
     @property
     def grade(self) -> str:
-        """certain: the orchestrator's own process said so, or we started it. probable: its environment or command line did,
-        which anybody can set. partial: the tool is known, the name is not whole. ambiguous: claims contradict each other."""
+        """certain: a process said so that no other user could have made (attribution.proof), or we started it. probable: a
+        log file, a title, an environment or a command line says so, and nothing proves it. partial: the tool is known, the name
+        is not whole. ambiguous: another claim contradicts it, and that one is proven or closer."""
         bounds = ((CERTAIN, "certain"), (PROBABLE, "probable"), (PARTIAL, "partial"))
         return next((grade for least, grade in bounds if self.confidence >= least), "ambiguous")
 
@@ -61,7 +67,26 @@ class Identity(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> tuple[str, str, str, str, int, int]:
+        """Its names."""
         return (self.system, self.pipeline, self.run_id, self.task, self.attempt, self.map_index)
+
+    @property
+    def is_ambiguous(self) -> bool:
+        return self.confidence <= AMBIGUOUS
+
+    @property
+    def scope(self) -> str:
+        """Whose names these are: equal names in different scopes are different work, with different ids."""
+        return f"{self.owner} ambiguous" if self.is_ambiguous else str(self.owner)
+
+    @property
+    def slot(self) -> Slot:
+        """Under which it is found: the same names in the same scope are the same work."""
+        return (self.scope, *self.key)
+
+    @property
+    def run_key(self) -> RunKey:
+        return (self.scope, self.system, self.pipeline, self.run_id)
 
 
 class RemoteContext(msgspec.Struct, frozen=True):

@@ -19,8 +19,10 @@ from receiver.events import (
     FileOperation,
     FileReason,
     Fork,
+    ImageFlag,
     OomKill,
     OomScope,
+    OpenedFlag,
     OpenFile,
     ProcessKey,
     Signal,
@@ -71,10 +73,10 @@ class Story:
         self.core.feed([raw], self.now + MS)
         self._signals += self.core.take()
 
-    def fork(self, parent: ProcessKey, *, comm: str = "python3", pid: int = 0) -> ProcessKey:
+    def fork(self, parent: ProcessKey, *, comm: str = "python3", pid: int = 0, uid: int = 1000) -> ProcessKey:
         self.next_pid += 1
         key = ProcessKey(pid or self.next_pid, self.now + MS)
-        self.say(Fork, process=key, parent=parent, real_parent=NOBODY, cgroup_id=1, uid=1000, pid_namespace_pid=key.tgid, comm=comm)
+        self.say(Fork, process=key, parent=parent, real_parent=NOBODY, cgroup_id=1, uid=uid, pid_namespace_pid=key.tgid, comm=comm)
         return key
 
     def exec(self, key: ProcessKey, *argv: str, parent: ProcessKey = NOBODY, environ: tuple[str, ...] = (), **other: Any) -> None:
@@ -87,9 +89,24 @@ class Story:
         }  # fmt: skip
         self.say(Exec, **(values | other))
 
-    def spawn(self, parent: ProcessKey, *argv: str, environ: tuple[str, ...] = ()) -> ProcessKey:
-        key = self.fork(parent)
-        self.exec(key, *argv, parent=parent, environ=environ)
+    def spawn(self, parent: ProcessKey, *argv: str, environ: tuple[str, ...] = (), uid: int = 1000, **other: Any) -> ProcessKey:
+        key = self.fork(parent, uid=uid)
+        self.exec(key, *argv, parent=parent, environ=environ, uid=uid, **other)
+        return key
+
+    def service(self, *argv: str, uid: int = 1000, before: str = "/usr/lib/systemd/systemd", **other: Any) -> ProcessKey:
+        """A program that root's service manager starts for a user: one exec with uid 0 before it and `uid` after it."""
+        manager = self.fork(NOBODY, uid=0)
+        self.exec(manager, "manager", uid=0, executable=before)
+        key = self.fork(manager, uid=0)
+        known: dict[str, Any] = {"executable": "/usr/bin/python3.11", "image_flags": int(ImageFlag.ROOT_OWNS)}
+        self.exec(key, *argv, parent=manager, uid=uid, **(known | other))
+        return key
+
+    def scheduler(self, *, uid: int = 1000, package: OpenedFlag = OpenedFlag.ROOT_OWNS, **other: Any) -> ProcessKey:
+        """Airflow's, with all that proves it to be the one of `uid`."""
+        key = self.service("python3", "/venv/bin/airflow", "scheduler", uid=uid, **other)
+        self.opens(key, "/venv/lib/python3.11/site-packages/airflow/__init__.py", opened_flags=int(package))
         return key
 
     def exit(self, key: ProcessKey, code: int = 0, *, signal: int = 0, after_ms: float = 50, **other: Any) -> None:

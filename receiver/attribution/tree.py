@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
+from receiver.attribution.handover import handed_over
 from receiver.events import (
     CallFailed,
     Connection,
@@ -74,10 +75,12 @@ class Process:
         "notes",
         "oom",
         "open_files",
+        "package_owner",
         "parent",
         "parent_pid",
         "partition",
         "peers",
+        "program_of",
         "queues",
         "released",
         "retired",
@@ -85,6 +88,7 @@ class Process:
         "sibling_senders",
         "signals",
         "spanned",
+        "started_by",
         "stdin_inode",
         "stdout_inode",
         "steps",
@@ -128,6 +132,9 @@ class Process:
         self.unnamed: tuple[Process, ...] = ()  # children whose work its framework has yet to name
         self.notes: dict[str, str] = {}  # what recognisers remember of it, a few words
         self.released: tuple[object, ...] = parent.released if parent else ()  # bindings that it outlived
+        self.started_by: str = parent.started_by if parent is not None and parent.uid == uid else ""  # attribution.handover
+        self.program_of = ""  # the system whose program its own image is, by the command line at exec
+        self.package_owner = ""  # of that program's package, as its files were opened: "trusted", "third"; empty: not seen
         self.retired = False  # it is a helper, and its own people ended it: no failure, whatever its status
         self.partition = ""  # the last data partition that it touched, as `key=value`
         self.stub = False  # born of an event about it, not of its own fork or exec
@@ -214,6 +221,7 @@ class ProcessTree:
             if parent is not None:
                 known.parent, known.context = parent, known.context or parent.context
             known.comm, known.uid, known.block = known.comm or event.comm, event.uid, None
+            known.started_by = parent.started_by if parent is not None and parent.uid == event.uid else ""
         known.stub = False
         known.parent_pid = event.parent.tgid
         known.cgroup_id = event.cgroup_id
@@ -228,7 +236,11 @@ class ProcessTree:
             process = self._add(Process(event.process, self._processes.get(parent), event.comm, event.uid))
         elif type(event) is Existing and process.execs:
             return process  # live events know better
+        elif process.uid != event.uid or process.stub:  # the user of a stub is not known
+            known = type(event) is Exec and not process.stub
+            process.started_by = handed_over(process.uid, process.executable, event.executable) if known else ""
         process.stub = False
+        process.program_of = process.package_owner = ""
         process.execs += 1
         process.exec_ns = event.time_boottime_ns if type(event) is Exec else 0
         process.parent_pid = process.parent_pid or (event.real_parent.tgid or event.parent.tgid)

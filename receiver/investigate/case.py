@@ -39,8 +39,8 @@ TaskKey = tuple[str, str, str]
 
 
 def task_key(identity: Identity) -> TaskKey:
-    """Under which a task's history is kept."""
-    return (identity.system, identity.pipeline, identity.task)
+    """Under which a task's history is kept: what other users ran under the same names says nothing about it."""
+    return (f"{identity.system} of uid {identity.owner}", identity.pipeline, identity.task)
 
 
 class Actor(msgspec.Struct, frozen=True, eq=False):

@@ -51,12 +51,16 @@ class Incidents:
     def found(self, finding: Finding, execution: Execution) -> None:
         """A symptom opens an incident at the next look."""
         outermost = execution.outermost
-        if finding.kind in _OPENING and not outermost.closed and id(outermost) not in self._open:
+        if finding.kind in _OPENING and not outermost.closed and not outermost.is_quiet and id(outermost) not in self._open:
             self._struck.setdefault(id(outermost), (outermost, finding.time_boottime_ns))
 
     def ended(self, execution: Execution, now_ns: int) -> None:
         """Call when an execution closes. Work inside of other work is looked at with the whole."""
-        if execution.outer is not None or execution.claimed:
+        if execution.outer is not None or execution.is_quiet:
+            if execution.identity.is_ambiguous:
+                self._struck.pop(id(execution), None)
+                self._open.pop(id(execution), None)
+                self._forget(execution)
             return
         self._struck.pop(id(execution), None)
         self._ended[id(execution)] = (execution, now_ns)

@@ -128,7 +128,8 @@ NOISE_COMPONENTS = (
 
 
 # Packages whose import says what a process is: the first of their files is named, though it is code.
-TELLING_PACKAGES = ("great_expectations",)
+# The others belong to the orchestrators: the owner of these files is part of the proof of who an orchestrator is.
+TELLING_PACKAGES = ("great_expectations", "airflow", "executors", "jobs", "execution_time", "dag_processing")
 
 
 class KernelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -112,7 +112,7 @@ class Blocks:
         items += [(sc.PIPELINE_TASK_ATTEMPT, identity.attempt), (sc.PIPELINE_MAPPING_SOURCE, identity.source)]
         if identity.map_index >= 0:
             items.append((sc.PIPELINE_TASK_MAP_INDEX, identity.map_index))
-        items += [(sc.PIPELINE_MAPPING_CONFIDENCE, identity.confidence), (sc.PIPELINE_MAPPING_GRADE, identity.grade)]
+        items.append((sc.PIPELINE_MAPPING_CONFIDENCE, identity.confidence))
         if identity.evidence:
             items.append((sc.PIPELINE_MAPPING_EVIDENCE, identity.evidence))
         execution.block = Block(self.cut(items))
@@ -185,9 +185,11 @@ class Blocks:
 
 
 def identity_items(identity: Identity) -> Attributes:
-    """System, pipeline and run."""
+    """System, pipeline and run, whose names these are, and how sure that is."""
     return (
         (sc.PIPELINE_SYSTEM_NAME, identity.system),
         (sc.PIPELINE_NAME, identity.pipeline),
         (sc.PIPELINE_RUN_ID, identity.run_id),
+        (sc.PIPELINE_MAPPING_GRADE, identity.grade),
+        (sc.PIPELINE_MAPPING_USER_ID, identity.owner),
     )

@@ -1,6 +1,8 @@
 """Deterministic trace and span ids: several hosts, or one host twice, build one trace without talking.
 
-Fields are joined with NUL, which cannot occur in them, so that no two lists hash alike.
+Fields are joined with NUL, which cannot occur in them, so that no two lists hash alike. The scope of an identity (the user id
+that answers for it, see `receiver.model.Identity`) is one of them: what another user claims never lands in the same trace,
+whoever comes first.
 """
 
 from __future__ import annotations
@@ -23,16 +25,16 @@ def _digest(parts: tuple[str, ...], size: int) -> bytes:
 
 
 def run_trace_id(identity: Identity) -> bytes:
-    return _digest(("trace", identity.system, "", identity.pipeline, identity.run_id), 16)
+    return _digest(("trace", identity.system, identity.scope, identity.pipeline, identity.run_id), 16)
 
 
 def run_span_id(identity: Identity) -> bytes:
-    return _digest(("run", identity.system, "", identity.pipeline, identity.run_id), 8)
+    return _digest(("run", identity.system, identity.scope, identity.pipeline, identity.run_id), 8)
 
 
 def task_span_id(identity: Identity, attempt: int, resumed: int = 0) -> bytes:
     """`resumed`: how often the same attempt ended before: a span is sent once."""
-    names = (identity.system, "", identity.pipeline, identity.run_id, identity.task)
+    names = (identity.system, identity.scope, identity.pipeline, identity.run_id, identity.task)
     again = (str(resumed),) if resumed else ()
     return _digest(("task", *names, str(identity.map_index), str(attempt), *again), 8)
 

@@ -141,6 +141,8 @@ class Spans:
         if execution.outer is not None and execution.own_run:
             outer = execution.outer
             links.append(Link(outer.trace_id, outer.span_id, ((sc.PIPELINE_LINK_TYPE, "inside_of"),)))
+        if execution.rival is not None:
+            links.append(Link(*execution.rival, ((sc.PIPELINE_LINK_TYPE, "claims_to_be"),)))
         context = execution.context
         joined = context is not None and context.sampled
         if context is not None and not joined:
@@ -196,4 +198,4 @@ def _parent_id(execution: Execution) -> bytes:
     """What it is inside of, in the same trace; else its run."""
     if execution.outer is not None and not execution.own_run:
         return execution.outer.span_id
-    return execution.run.span_id
+    return execution.run.span_id if execution.run.announced else b""

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING
 
 from receiver.attribution.tree import Process
 from receiver.events import ProcessKey
-from receiver.model import Finding, Identity, RemoteContext
+from receiver.model import CERTAIN, Finding, Identity, RemoteContext, RunKey, Slot
 
 if TYPE_CHECKING:
     from receiver.timeline.files import Version
 
-REMEMBERED_ENDED = 4096  # attempts whose span is out: a late process of theirs must not open a second one
+REMEMBERED_ENDED = 4096  # attempts whose span is out: a late process of theirs must not open a second one; and proven runs
 KEPT_FINDINGS = 256
 KEPT_LINKS = 64  # tasks that one attempt read from
 KEPT_ROOTS = 64
 KEPT_PATHS = 256  # inputs, and outputs, that one attempt is told to have
 OPEN_LIMIT = 10_000  # attempts, and runs, at a time: an environment can name any number of them
-
-RunKey = tuple[str, str, str]
 
 
 class Totals:
@@ -45,7 +43,7 @@ class Run:
 
     def __init__(self, identity: Identity, trace_id: bytes, span_id: bytes, start_ns: int) -> None:
         self.identity = identity
-        self.key: RunKey = (identity.system, identity.pipeline, identity.run_id)  # as it was first known
+        self.key: RunKey = identity.run_key  # as it was first known
         self.trace_id = trace_id
         self.span_id = span_id
         self.start_ns = start_ns
@@ -64,7 +62,8 @@ class Execution:
     ) -> None:
         self.identity = identity
         self.own_run = True  # it is not inside of other work's trace
-        self.slot: object = identity.key  # under which it is found while it is open
+        self.slot: object = identity.slot  # under which it is found while it is open
+        self.rival: tuple[bytes, bytes] | None = None  # (trace id, span id) of the proven work whose names it claims
         self.outer = outer
         self.run = run  # of the outermost work in the same trace
         self.span_id = span_id
@@ -73,7 +72,7 @@ class Execution:
         self.held = False  # it has holders that end it; else it goes on for as long as anything of it lives
         self.inside: dict[Execution, None] = {}  # open work inside of it
         self.step_thread = 0  # of a step: whose thread it is
-        self.claimed = False  # by processes that are not of the task's own tree: its spans are somebody else's to send
+        self.claimed = False  # the orchestrator runs on another host, which sends its span
         self.resumed = 0  # how often the same attempt had ended before (Airflow defers and comes back)
         self.start_ns = start_ns
         self.end_ns = start_ns
@@ -165,6 +164,12 @@ class Execution:
         return bool(self.step_thread)
 
     @property
+    def is_quiet(self) -> bool:
+        """It has no start, end, heartbeat, metric or incident of its own: its spans are another host's to send, or its names
+        belong to work that is proven."""
+        return self.claimed or self.identity.is_ambiguous
+
+    @property
     def reported(self) -> str:
         """What its own exit status says; "unknown" where status 0 is given for failures, too."""
         if self.root_failed:
@@ -187,6 +192,10 @@ class Execution:
         self.findings.append(finding)
 
 
+def _run_names(identity: Identity) -> tuple[str, str, str]:
+    return (identity.system, identity.pipeline, identity.run_id)
+
+
 class Executions:
     """The open ones, by identity, and which ones are over."""
 
@@ -195,10 +204,16 @@ class Executions:
         self.run_grace_ns = run_grace_ns
         self.open: dict[object, Execution] = {}
         self.runs: dict[RunKey, Run] = {}
-        self._ended: OrderedDict[object, Execution] = OrderedDict()
+        self._ended: OrderedDict[Slot, Execution] = OrderedDict()
+        self._proven: OrderedDict[tuple[str, str, str], dict[int, tuple[bytes, bytes]]] = OrderedDict()
 
-    def ended(self, key: object) -> Execution | None:
-        return self._ended.get(key)
+    def ended(self, slot: Slot) -> Execution | None:
+        return self._ended.get(slot)
+
+    def proven_for_others(self, identity: Identity) -> tuple[int, tuple[bytes, bytes]] | None:
+        """Another user of whom it is proven that this run is his, with the trace and span id of the run."""
+        owners = self._proven.get(_run_names(identity))
+        return next(((o, ids) for o, ids in owners.items() if o != identity.owner), None) if owners else None
 
     @property
     def full(self) -> bool:
@@ -210,6 +225,13 @@ class Executions:
             execution.outer.inside[execution] = None
         self.runs[execution.run.key] = execution.run
         execution.run.active += 1
+        identity = execution.identity
+        if identity.confidence >= CERTAIN and identity.portable:
+            owners = self._proven.setdefault(_run_names(identity), {})
+            owners.setdefault(identity.owner, (execution.run.trace_id, execution.run.span_id))
+            self._proven.move_to_end(_run_names(identity))
+            if len(self._proven) > REMEMBERED_ENDED:
+                self._proven.popitem(last=False)
 
     def close(self, execution: Execution) -> None:
         execution.closed = True
@@ -217,7 +239,7 @@ class Executions:
         if execution.outer is not None:
             execution.outer.inside.pop(execution, None)
         if not execution.claimed and not execution.is_step:
-            self._ended[execution.identity.key] = execution
+            self._ended[execution.identity.slot] = execution
             if len(self._ended) > REMEMBERED_ENDED:
                 self._ended.popitem(last=False)
         run = execution.run

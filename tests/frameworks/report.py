@@ -22,6 +22,7 @@ run_results, Great Expectations' validation results, Prefect's and Dagster's sto
   (though said to be certain or probable) must be 0.
 - **Work**: pieces of work (tasks with attempt and map index, models, executors, …) in the framework's records that kwitness found.
 - **Outcomes**: where both know one. kwitness says what the kernel saw; a difference is not always an error (see the note).
+- **Grades**: what they mean, and why a service that was started later is only probable: [attribution.md](attribution.md).
 
 | framework | runs | processes stated | recall | precision | wrong | work found | outcomes equal | grades |
 |---|---|---|---|---|---|---|---|---|

@@ -3,6 +3,9 @@
 Measured with 3.3.2 and 2.11.2 (LocalExecutor): the supervisor of an attempt opens the attempt's log file for appending, named
 after dag, run, task and attempt, and the next process that it forks is the task. No exec happens on the way. What the task
 execs has AIRFLOW_CTX_* in its environment (airflow `utils/operator_helpers.py`, `sdk/execution_time/context.py`).
+
+Anybody can open a file of that name and give himself such a title. So a log file makes an attempt certain only for a process
+that `attribution.proof` finds proven: its executable, and the package that it has imported, belong to root or to its own user.
 """
 
 from __future__ import annotations
@@ -10,9 +13,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from receiver.attribution.claims import Bind, Claims, Expect, Idle, Role
+from receiver.attribution.claims import Bind, Claims, Expect, Idle, Imports, Role
 from receiver.attribution.frameworks.base import Recogniser, is_written
-from receiver.attribution.programs import after, positional
+from receiver.attribution.programs import after, positional, words
 from receiver.attribution.tree import Process
 from receiver.events import FileOpened, OpenedFlag
 from receiver.model import CERTAIN, PROBABLE, Identity
@@ -21,6 +24,7 @@ _PREFIX = "AIRFLOW_CTX_"
 _VALUE_LIMIT = 250  # the columns dag_id, task_id and run_id of Airflow's metadata database
 # [logging] log_filename_template; a deferred task's triggerer appends `.trigger.<id>.log`, which is no attempt
 _LOG = re.compile(r"/dag_id=([^/]+)/run_id=([^/]+)/task_id=([^/]+)(?:/map_index=(-?\d{1,6}))?/attempt=(\d{1,6})\.log$")
+_PACKAGE = re.compile(r"/(?:site|dist)-packages/airflow/(?:[^/]+/)*__init__\.[^/]*$")
 _RUNNER = re.compile(r"airflow task runner: (\S+) (\S+) (\S+)")
 _SERVICES = {
     "scheduler", "dag-processor", "triggerer", "api-server", "standalone", "webserver", "celery", "kubernetes-executor",
@@ -34,7 +38,7 @@ class Airflow(Recogniser):
     programs = frozenset({"airflow"})
     variables = (_PREFIX,)
     titles = ("airflow ", "[celeryd")
-    paths = ("/dag_id=",)
+    paths = ("/dag_id=", "-packages/airflow/")
 
     def image(self, process: Process) -> Claims:
         """Its own services by their command line; what tasks start by the environment."""
@@ -43,10 +47,11 @@ class Airflow(Recogniser):
         if not any("airflow" in word for word in process.argv[:4]):
             return claims  # a task's child: its environment is all there is
         command = positional(after(process.argv, "airflow"))[:1] or ("execute_workload",) * _runs_workload(process)
+        program = self.name if words(process)[1:] == (self.name,) else ""
         if command and command[0] in _SERVICES:
-            claims += (Role(f"airflow {command[0]}", command[0] in _NAMING),)
+            claims += (Role(f"airflow {command[0]}", command[0] in _NAMING, program),)
         elif command and command[0] in ("tasks", "execute_workload"):
-            claims += (Role("airflow supervisor", watch=True),)
+            claims += (Role("airflow supervisor", True, program),)
         return claims
 
     def titled(self, process: Process) -> Claims:
@@ -66,6 +71,8 @@ class Airflow(Recogniser):
         return ()
 
     def opened(self, process: Process, event: FileOpened) -> Claims:
+        if _PACKAGE.search(event.path):
+            return (Imports(self.name, bool(event.opened_flags & (OpenedFlag.ROOT_OWNS | OpenedFlag.USER_OWNS))),)
         found = _LOG.search(event.path)
         if found is None or not is_written(event):
             return ()
@@ -73,14 +80,14 @@ class Airflow(Recogniser):
         dag, run, task, index, attempt = found.groups()
         identity = Identity(
             "airflow", dag[:_VALUE_LIMIT], run[:_VALUE_LIMIT], task[:_VALUE_LIMIT], int(attempt), int(index) if index else -1,
-            source="file", confidence=CERTAIN if process.role.startswith("airflow") else PROBABLE,
+            source="file", confidence=CERTAIN,  # where it is proven: attribution.proof
             evidence="the attempt's log file, opened by its supervisor", portable=True, status_lies=not _is_second(process),
         )  # fmt: skip
         if known is not None and any(e.identity.agrees(identity) for e in known.chain()):
             return ()  # the task itself, which inherits the log, or opens it again
         if process.title.startswith("airflow task runner"):
-            return (Bind(identity),)
-        return (Expect(identity, begun=bool(event.opened_flags & OpenedFlag.INHERITED)),)
+            return (Bind(identity, opened=event),)
+        return (Expect(identity, begun=bool(event.opened_flags & OpenedFlag.INHERITED), opened=event),)
 
 
 def _is_second(process: Process) -> bool:
