@@ -9,6 +9,7 @@ import os
 import sys
 
 from receiver.errors import KwitnessError
+from receiver.redact.log import RedactedFormatter, redacted
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
@@ -82,7 +83,9 @@ def _observed(add: argparse.ArgumentParser) -> None:
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     level = _LEVELS.get(os.environ.get("OTEL_LOG_LEVEL", "info").lower(), logging.INFO)
-    logging.basicConfig(level=level, format="kwitness: %(levelname)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(RedactedFormatter("kwitness: %(levelname)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
     # after the arguments are known: `--help` needs none of it
     from receiver.commands import common, incidents, observe, replay, serve
 
@@ -115,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
                 parser().print_help()
                 return 64
     except KwitnessError as error:
-        print(f"kwitness: {error}", file=sys.stderr)
+        print(f"kwitness: {redacted(str(error))}", file=sys.stderr)
         return error.status
     except BrokenPipeError:
         sys.stderr.close()

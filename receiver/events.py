@@ -9,7 +9,7 @@ from struct import Struct as Layout
 import msgspec
 
 from receiver.redact import Redactor
-from receiver.text import joined, text, texts
+from receiver.text import joined
 
 # Per kind: a recording is refused only when a kind that it holds has changed.
 WIRES = {
@@ -243,7 +243,7 @@ def _decode_fork(raw: bytes, redactor: Redactor) -> Fork:
         cgroup_id,
         uid,
         pid_namespace_pid,
-        text(comm.partition(NUL)[0]),
+        redactor.name(comm.partition(NUL)[0]),
     )
 
 
@@ -367,12 +367,12 @@ def _decode_exec(raw: bytes, redactor: Redactor) -> Exec:
         stdout_kind,
         stderr_kind,
         image_flags,
-        text(comm.partition(NUL)[0]),
-        text(raw[at_executable : at_executable + executable]),
-        text(raw[at_working_directory : at_working_directory + working_directory]),
-        text(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]),
+        redactor.name(comm.partition(NUL)[0]),
+        redactor.path(raw[at_executable : at_executable + executable]),
+        redactor.path(raw[at_working_directory : at_working_directory + working_directory]),
+        redactor.path(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]),
         redactor.argv(raw[at_argv : at_argv + argv]),
-        texts(raw[at_environ : at_environ + environ]),
+        redactor.entries(raw[at_environ : at_environ + environ]),
     )
 
 
@@ -445,7 +445,7 @@ def _decode_title(raw: bytes, redactor: Redactor) -> Title:
         sequence,
         cpu,
         ProcessKey(process_tgid, process_start),
-        text(comm.partition(NUL)[0]),
+        redactor.name(comm.partition(NUL)[0]),
         redactor.line(raw[at_title : at_title + title]),
     )
 
@@ -538,7 +538,7 @@ def _decode_exit(raw: bytes, redactor: Redactor) -> Exit:
         write_call_bytes,
         wait_status,
         uid,
-        text(comm.partition(NUL)[0]),
+        redactor.name(comm.partition(NUL)[0]),
         redactor.line(raw[at_title : at_title + title]),
     )
 
@@ -622,8 +622,8 @@ def _decode_signal(raw: bytes, redactor: Redactor) -> Signal:
         code,
         sender_uid,
         handled,
-        text(sender_comm.partition(NUL)[0]),
-        text(target_comm.partition(NUL)[0]),
+        redactor.name(sender_comm.partition(NUL)[0]),
+        redactor.name(target_comm.partition(NUL)[0]),
     )
 
 
@@ -718,10 +718,10 @@ def _decode_oom_kill(raw: bytes, redactor: Redactor) -> OomKill:
         memory_cgroup_id,
         scope,
         oom_score_adj,
-        text(victim_comm.partition(NUL)[0]),
-        text(trigger_comm.partition(NUL)[0]),
-        text(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]),
-        text(raw[at_victim_cgroup : at_victim_cgroup + victim_cgroup]),
+        redactor.name(victim_comm.partition(NUL)[0]),
+        redactor.name(trigger_comm.partition(NUL)[0]),
+        redactor.path(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]),
+        redactor.path(raw[at_victim_cgroup : at_victim_cgroup + victim_cgroup]),
     )
 
 
@@ -816,7 +816,7 @@ def _decode_open_file(raw: bytes, redactor: Redactor) -> OpenFile:
         reason,
         signal,
         file_flags,
-        text(raw[at_path : at_path + path]),
+        redactor.path(raw[at_path : at_path + path]),
     )
 
 
@@ -947,12 +947,12 @@ def _decode_existing(raw: bytes, redactor: Redactor) -> Existing:
         stdout_kind,
         stderr_kind,
         image_flags,
-        text(comm.partition(NUL)[0]),
-        text(raw[at_executable : at_executable + executable]),
-        text(raw[at_working_directory : at_working_directory + working_directory]),
-        text(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]),
+        redactor.name(comm.partition(NUL)[0]),
+        redactor.path(raw[at_executable : at_executable + executable]),
+        redactor.path(raw[at_working_directory : at_working_directory + working_directory]),
+        redactor.path(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]),
         redactor.argv(raw[at_argv : at_argv + argv]),
-        texts(raw[at_environ : at_environ + environ]),
+        redactor.entries(raw[at_environ : at_environ + environ]),
     )
 
 
@@ -1060,7 +1060,7 @@ def _decode_file_opened(raw: bytes, redactor: Redactor) -> FileOpened:
         descriptor,
         opened_flags,
         thread,
-        text(raw[at_path : at_path + path]),
+        redactor.path(raw[at_path : at_path + path]),
     )
 
 
@@ -1232,10 +1232,10 @@ def _decode_file_changed(raw: bytes, redactor: Redactor) -> FileChanged:
         size_bytes,
         device,
         operation,
-        text(raw[at_directory : at_directory + directory]),
-        text(raw[at_path : at_path + path]),
-        text(raw[at_new_directory : at_new_directory + new_directory]),
-        text(raw[at_new_path : at_new_path + new_path]),
+        redactor.path(raw[at_directory : at_directory + directory]),
+        redactor.path(raw[at_path : at_path + path]),
+        redactor.path(raw[at_new_directory : at_new_directory + new_directory]),
+        redactor.path(raw[at_new_path : at_new_path + new_path]),
     )
 
 
@@ -1419,8 +1419,8 @@ def _decode_call_failed(raw: bytes, redactor: Redactor) -> CallFailed:
         subject,
         family,
         port,
-        text(raw[at_directory : at_directory + directory]),
-        text(raw[at_path : at_path + path]),
+        redactor.path(raw[at_directory : at_directory + directory]),
+        redactor.path(raw[at_path : at_path + path]),
     )
 
 
@@ -1661,7 +1661,7 @@ def _decode_name_query(raw: bytes, redactor: Redactor) -> NameQuery:
         question_type,
         addresses,
         port,
-        text(raw[at_labels : at_labels + labels]),
+        redactor.labels(raw[at_labels : at_labels + labels]),
     )
 
 
@@ -1713,7 +1713,12 @@ def _decode_unix_connected(raw: bytes, redactor: Redactor) -> UnixConnected:
     if at_path + path != len(raw):
         raise ValueError(LENGTH)
     return UnixConnected(
-        time_boottime_ns, sequence, cpu, ProcessKey(process_tgid, process_start), peer_tgid, text(raw[at_path : at_path + path])
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        peer_tgid,
+        redactor.path(raw[at_path : at_path + path]),
     )
 
 
@@ -1962,7 +1967,7 @@ def _decode_thread_wait(raw: bytes, redactor: Redactor) -> ThreadWait:
         timed,
         family,
         port,
-        text(comm.partition(NUL)[0]),
+        redactor.name(comm.partition(NUL)[0]),
     )
 
 
@@ -2042,7 +2047,7 @@ def _decode_neighbour(raw: bytes, redactor: Redactor) -> Neighbour:
         memory_cgroup_id,
         shares_memory_cgroup,
         uid,
-        text(comm.partition(NUL)[0]),
+        redactor.name(comm.partition(NUL)[0]),
     )
 
 
@@ -2098,8 +2103,8 @@ def _decode_crash(raw: bytes, redactor: Redactor) -> Crash:
         module_offset,
         thread,
         signal,
-        text(comm.partition(NUL)[0]),
-        text(raw[at_module : at_module + module]),
+        redactor.name(comm.partition(NUL)[0]),
+        redactor.path(raw[at_module : at_module + module]),
     )
 
 
@@ -2144,7 +2149,12 @@ def _decode_wait_stack(raw: bytes, redactor: Redactor) -> WaitStack:
     if at_frames + frames != len(raw):
         raise ValueError(LENGTH)
     return WaitStack(
-        time_boottime_ns, sequence, cpu, ProcessKey(process_tgid, process_start), thread, text(raw[at_frames : at_frames + frames])
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        thread,
+        redactor.path(raw[at_frames : at_frames + frames]),
     )
 
 
