@@ -26,6 +26,7 @@ from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import decode
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
+from receiver.recording import HOST_CONTENTS
 from receiver.redact import Redactor
 from receiver.show import Timeline, Views, as_json, moment, screen, summary
 from receiver.state import HistoryStore
@@ -44,7 +45,7 @@ async def run(args: argparse.Namespace) -> int:
     chosen = configuration.load(Path(args.config) if args.config else None)
     config = msgspec.structs.replace(chosen.kernel, drain_interval_seconds=0.05, source=args.source)
     options = msgspec.structs.replace(core_options(export, chosen.core), only_commands=True)
-    observer = Observer(config, options, hub, record_to, rules=chosen.rule)
+    observer = Observer(config, options, hub, record_to, rules=chosen.rule, record_host=getattr(args, "whole_host", False))
     views = Views()
     observer.core.on_end, observer.core.attempts.on_close = views.ended, views.closed
     if args.live or (sys.stderr.isatty() and not args.quiet):
@@ -168,7 +169,7 @@ async def record(args: argparse.Namespace) -> int:
         return await run(args)
     record_to = open_output(args.output)
     observer = Observer(SourceConfig(), CoreOptions(), None, record_to)
-    await _until_stopped(observer, "recording")
+    await _until_stopped(observer, f"recording {HOST_CONTENTS}")
     print(f"kwitness: {observer.core.counts.total()} events in {args.output}", file=sys.stderr)
     return 0
 

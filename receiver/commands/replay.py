@@ -28,6 +28,7 @@ from receiver.timeline.executions import Execution
 async def replay_file(args: argparse.Namespace) -> int:
     """The same core over a recording: its findings, trees and signals."""
     recording = Recording(Path(args.file))
+    print(f"kwitness: {args.file} holds {recording.header.contents}", file=sys.stderr)
     if args.dump:
         return _dump(recording, args.json)
     export = from_environment(os.environ)

@@ -9,9 +9,12 @@ from receiver.redact.redactor import Redactor
 _LENGTH = 8192  # of a longer line, its beginning
 
 
+_shared = Redactor()
+
+
 def redacted(line: str) -> str:
-    """A line for a terminal or a log, without its secrets."""
-    return Redactor().line(line[:_LENGTH].encode("utf-8", "replace"))
+    """A line for a terminal or a log, or text that was hidden in another one, without its secrets."""
+    return _shared.line(line[:_LENGTH].encode("utf-8", "replace"))
 
 
 class RedactedFormatter(logging.Formatter):
