@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import logging
 import re
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receiver.attribution.frameworks.snakemake import _output
 from receiver.events import Event, Exec, FileOpened, Fork, NameQuery, encode
 from receiver.kernel.decode import decode, scrub
 from receiver.redact import MAX_ARGUMENTS, Redactor
@@ -302,3 +304,9 @@ def test_any_text_is_redacted_idempotently(value: str) -> None:
     once = Redactor().line(value.encode())
     again = Redactor()
     assert again.line(once.encode()) == once
+
+
+def test_what_was_hidden_in_base64_goes_through_it_too() -> None:
+    marker = base64.b64encode(b"out/token=abc1x/a.csv").decode()
+    assert _output(f"/w/.snakemake/incomplete/{marker}") == "out/token=[redacted:value]"
+    assert _output(f"/w/.snakemake/incomplete/{base64.b64encode(b'out/a.csv').decode()}") == "out/a.csv"

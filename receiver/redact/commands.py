@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from receiver.redact.names import MEDIUM, STRONG, is_path_key, is_telling_word, telling
+from receiver.redact.names import STRONG, is_path_key, is_telling_word, telling
 from receiver.redact.programs import (
     ECHOES,
     FLAGS,
+    INTERPRETERS,
     KEYED,
     KEYED_NOT,
     KEYED_VERBS,
@@ -47,10 +48,10 @@ def holds_commands(text: str) -> bool:
 class Walk:
     """One pass over the arguments of one command. `script`: they are words of a script, so `$name` is a variable."""
 
-    def __init__(self, mark: Mark, depth: int = 0, *, script: bool = False, cut: bool = False) -> None:
+    def __init__(self, mark: Mark, depth: int = 0, *, script: bool = False, cut: bool = False, program: str = "") -> None:
         self._mark, self._depth, self._script, self._cut = mark, depth, script, cut
-        self._program = ""
-        self._flags: list[Flags] = []
+        self._program = program
+        self._flags = FLAGS.get(program, [])
         self._places: list[tuple[Place, int]] = []  # with the index of the word that each stands behind
         self._verbs: list[str] = []  # words that are no flags, since the program
         self._next: list[Callable[[str], str]] = []  # what is done to the next arguments
@@ -212,7 +213,7 @@ class Walk:
 
     def _named(self, name: str) -> str:
         level = telling(name)
-        self._next.insert(0, lambda a: self._after_flag(a, max(level, MEDIUM) if level else 0, is_path_key(name)))
+        self._next.insert(0, lambda a: self._after_flag(a, level, is_path_key(name)))
         return self._text(name)
 
     def _after_flag(self, value: str, level: int, path_key: bool) -> str:
@@ -278,7 +279,8 @@ class Walk:
         return out
 
     def _text(self, argument: str) -> str:
-        return argument_text(argument, self._mark, self._depth, script=self._script, cut=self._cut)
+        program = self._program if self._program in INTERPRETERS else ""
+        return argument_text(argument, self._mark, self._depth, script=self._script, cut=self._cut, program=program)
 
 
 def argument_text(
@@ -290,15 +292,16 @@ def argument_text(
     whole: bool = True,
     cut: bool = False,
     commands_too: bool = False,
+    program: str = "",
 ) -> str:
     """One argument: pairs, URLs and tokens in it, and the command lines that it may hold. `commands_too`: even in one word."""
     if len(argument) < 4:
         return argument
     inner = (commands_too or any(c in argument for c in " \t\n")) and depth < DEPTH
     text = scan(argument, mark, whole=whole and not (inner and _is_script(argument)), script=script or inner, cut=cut)
-    if inner and holds_commands(text):
+    if inner and (program or holds_commands(text)):
         text = _lists(text, mark, depth)
-        text = line(text, mark, depth + 1)
+        text = line(text, mark, depth + 1, program)
     return text
 
 
@@ -308,8 +311,8 @@ def _is_script(argument: str) -> bool:
     return head.isupper() and re.search(r"\s(?:[;&|]|[a-z./\-]\S*)", argument) is not None
 
 
-def line(text: str, mark: Mark, depth: int = 0) -> str:
-    """A shell's line: each simple command as the arguments that it makes."""
+def line(text: str, mark: Mark, depth: int = 0, program: str = "") -> str:
+    """A shell's line: each simple command as the arguments that it makes. `program`: whose own commands they are."""
     found = commands(text)
     out: list[str] = []
     kept = 0
@@ -318,7 +321,7 @@ def line(text: str, mark: Mark, depth: int = 0) -> str:
         if _is_echoed(found, index, text):
             cleaned = [values[0], *(v if v[:1] in "-%$" or MARK in v else mark("stdin") for v in values[1:])]
         else:
-            cleaned = Walk(mark, depth, script=True).arguments(values)
+            cleaned = Walk(mark, depth, script=True, program=program).arguments(values)
         for word, value in zip(command.words, cleaned, strict=True):
             if value != word.value:
                 out += [text[kept : word.start], requoted(text[word.start : word.end], value)]

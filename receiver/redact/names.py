@@ -53,7 +53,10 @@ _NOT_AFTER = words(
     " cache jar issuer audience"
     " template attribute attributes schema strategy binding bindings generator counts type"
     " hint hints age history strength"
-    " review rules owner sid")  # fmt: skip
+    " review rules owner sid domain list lists port secure samesite httponly rotate renew exchange handler"
+    " loader parser pool queue role scope scopes map level kind flow redirect callback header headers param"
+    " parameter label title tag tags date time at since until by per daily hourly weekly monthly day hour"
+    " seconds minutes days hours service")  # fmt: skip
 # before it
 _NOT_BEFORE = words(
     "ask no prompt use require requires skip allow force with without existing max min num pad"
@@ -95,6 +98,8 @@ def telling(name: str) -> int:
     if lowered in _EXACT:
         return _EXACT[lowered]
     words = [word.lower() for word in _WORDS.findall(name[-_NAME_LENGTH:])]
+    if "ref" in words[1:]:
+        return 0  # secretKeyRef, passwordSecretRef: the name of a secret
     level = next((found for at in reversed(range(len(words))) if (found := _level(words, at)) is not None), 0)
     if level and lowered.startswith("x-") and ":" not in lowered:
         return max(level, MEDIUM)  # X-Auth: a header of somebody's own

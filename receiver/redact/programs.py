@@ -73,6 +73,7 @@ _flags(
 )
 _flags("mysqlsh", login="--uri --sql --py --js")
 _flags("etcdctl", login="--user")
+_flags("influx", value="-t")
 _flags("mycli pgcli litecli exaplus cqlsh ncftpput ncftpget rdesktop rabbitmqadmin tabcmd smbmap cqlsh-expansion", value="-p")
 _flags("mongo mongosh mongodump mongorestore mongoexport mongoimport mongostat mongotop mongofiles bsondump", value="-p")
 _flags("snowsql snow db2 beeline exasol", value="-p")
@@ -128,6 +129,8 @@ _flags("prefect", verbs="login", value="--key -k")
 _flags("netlify", value="--auth")
 _flags("argocd", value="--password --current-password --new-password")
 _flags("twine", value="-p")
+_flags("poetry", verbs="publish", value="-p")
+_flags("jq yq gojq", pair="--arg --argjson")
 _flags("papermill", pair="-p -r")
 _place("mc mcli", "alias set", skip=2, take=2)
 _place("mc mcli", "config host add", skip=2, take=2)
@@ -190,6 +193,8 @@ READS_SECRET = re.compile(
     r"|vault\s+login\s+-(?:\s|$)|(?<!\S)base64\s.*kubectl"
 )
 READERS = words("chpasswd sudo passwd kinit cryptsetup smbpasswd")
+# their own commands stand in one argument: lftp -c "open -u user,secret …"
+INTERPRETERS = frozenset(("lftp",))
 ECHOES = frozenset(("echo", "printf"))
 
 LETTERS = frozenset(("htpasswd",))  # -b, alone or among other letters: the last argument is the password

@@ -19,15 +19,18 @@ Mark = Callable[[str], str]
 
 # names are tried once each, from their first character on: that keeps it linear
 _PAIR = re.compile(
-    r"(?<![\w.\-])(-{0,3}\w[\w.\-]*+)((?:\\{0,7}[\"'])?\]?)(\s{0,4}(?:=>|:=|==?|:|%3[AaDd])\s{0,4}|(?<=\])\s{1,4}(?=[\"']))"
+    r"(?<![\w.\-])(-{0,3}\w[\w.\-]*+)((?:\\{0,7}[\"'])?(?:\[\])?\]?)(\s{0,4}(?:=>|:=|==?|:|%3[AaDd])\s{0,4}|(?<=\])\s{1,4}(?=[\"']))"
 )
-_OPENING = re.compile(r"[bBrRuUfF]{0,2}(\\{0,7}[\"'`])")
-_BARE = re.compile(r"(?:[^\s\"'`&;,)}\]<>|]|,(?![\s\"'\\]|[\w.\-]{1,64}[\"']?\s?[=:]|$)|[)}\]](?![\s,;)}\]\"'`]|$))+")
+_OPENING = re.compile(r"[bBrRuUfFnN@]{0,2}(\\{0,7}[\"'`])")
+_BARE = re.compile(
+    r"(?:[^\s\"'`&;,)}\]<>|]|[<>|](?=[^\s&\"'])|,(?![\s\"'\\]|[\w.\-]{1,64}[\"']?\s?[=:]|$)|[)}\]](?![\s,;)}\]\"'`]|$))+"
+)
 _PATH_BARE = re.compile(r"[^\s\"'`&;,/}\]]+")
 _SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|negotiate|apikey|splunk|bot|ssws|aws4-hmac-sha256)(?:\s+|%20|\+)")
 _HEADER_VALUE = re.compile(r"[^\"'\n\\]*")
 _HEADERS = words("authorization proxy-authorization cookie set-cookie")
 _DOUBT = re.compile(r"(?i)(?:unexpected|invalid|bad|unknown|missing|expected|near|illegal|unterminated)\s$")
+_NUMBER = re.compile(r"\d+(?!\S)")
 _STRING = re.compile(r"(\\{0,7}[\"'])((?:(?!\1).)*?)\1(\s{0,4}[:=])?", re.DOTALL)
 _BENIGN = words(
     "user username login host hostname name type database db dbname schema account port url"
@@ -43,6 +46,7 @@ _CALLED = re.compile(
     r"(?:setdefault|setenv|Setenv|putenv|set|put|add|env|getenv|get)\(\s{0,4}([\"'])([\w.\-]{1,128})\1\s{0,4},\s{0,4}(?=[\"'])"
 )
 _AUTH_CALL = re.compile(r"(?i)(?<=auth\()(\s{0,4}([\"'])[^\"']{0,128}\2\s{0,4},\s{0,4})(?=[\"'])")
+_SETTING = re.compile(r"((?<![\w.\-])[\w.\-]++\s{0,4})([\"'])((?:(?!\2)\S){1,4096}+)\2;")  # nginx and others: NAME "VALUE";
 _SQL = re.compile(
     r"(?i)\b((?:password|passwd|identified\s{1,4}by|identified\s{1,4}by\s{1,4}password|secret)\s{1,4}"
     r"|password\s{1,4}for\s{1,4}\S{1,128}\s{0,4}=\s{0,4})'((?:[^']|'')*)'"
@@ -78,6 +82,10 @@ def _pairs(text: str, mark: Mark, *, whole: bool, script: bool, path: bool) -> s
             continue
         if ":" in found[3] and _DOUBT.search(text, max(0, found.start() - 16), found.start()):
             level = WEAK
+        if found[3] == ":" and not found[2]:  # a:b:c: keys of stores, names of resources
+            if text[found.start() - 1 : found.start()] == ":" or _NUMBER.match(text, at):
+                continue
+            level = min(level, WEAK) if level < STRONG else level
         span = _value(text, found, level, whole=whole and found.start() == 0, path=path, containers=spent <= CONTAINERS_LENGTH)
         if span is None:
             continue
@@ -115,7 +123,7 @@ def _value(
 ) -> tuple[int, int, str] | None:
     """Where the value stands, and the bracket that opens it, if one does."""
     at = found.end()
-    if _is_header(found):
+    if _is_header(found) and not _OPENING.match(text, at):
         if scheme := _SCHEME.match(text, at):
             at = scheme.end()
         end = _HEADER_VALUE.match(text, at).end()  # type: ignore[union-attr]  # it matches the empty string
@@ -193,8 +201,13 @@ def _named(text: str, mark: Mark) -> str:
     if "'" in text or '"' in text:
         text = _after(_CALLED, 2, text, mark)
         text = _after(_AUTH_CALL, 0, text, mark)
+        text = _SETTING.sub(lambda m: m[0] if _is_no_setting(m) else f"{m[1]}{m[2]}{mark('value')}{m[2]};", text)
         text = _SQL.sub(lambda m: m[0] if is_reference(m[2]) or MARK in m[2] else f"{m[1]}'{mark('value')}'", text)
     return text
+
+
+def _is_no_setting(found: re.Match[str]) -> bool:
+    return telling(found[1].strip()) < STRONG or is_reference(found[3]) or found[3].startswith(MARK)
 
 
 def _after(pattern: re.Pattern[str], group: int, text: str, mark: Mark) -> str:

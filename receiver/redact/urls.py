@@ -9,8 +9,8 @@ from receiver.redact.values import MARK, is_reference, looks_random
 from receiver.text import words
 
 # one scheme or several: k8s://https://…
-_URL = re.compile(r"(?<![\w+.\-])((?:[A-Za-z][A-Za-z0-9+.\-]*+:(?://)?){1,6}(?<=//))([^\s\"'`<>\\]*)")
-_PATH_URL = re.compile(r"(?<![\w+.\-])((?:[A-Za-z][A-Za-z0-9+.\-]*+:){1,3}(?://?|__))([^\s\"'`<>\\]*)")  # as names of files
+_URL = re.compile(r"(?<![\w+.\-])((?:[A-Za-z][\w+.\-]*+:(?://)?){1,6}(?<=//))([^\s\"'`<>\\]*)")
+_PATH_URL = re.compile(r"(?<![\w+.\-])((?:[A-Za-z][\w+.\-]*+:){1,3}(?://?|__))([^\s\"'`<>\\]*)")  # as names of files
 _AUTHORITY = re.compile(r"[^/?#]*")
 _PORTS = re.compile(r"(?::?\d{0,5}(?:,[^,]*)*|\*|[^:]*\]:\d+)$")
 _ORACLE = re.compile(r"(?i)(jdbc:oracle:\w{2,8}:)([\w$#]{1,64})/([^@\s\"']{1,256})@")
@@ -62,7 +62,7 @@ def _of_rest(scheme: str, rest: str, mark: Callable[[str], str], *, cut: bool) -
     name, colon, password = _LOGIN.match(login).groups()  # type: ignore[union-attr]  # it matches the empty string
     if host.startswith("@sha256:"):
         return rest
-    if colon:
-        is_none = not password or is_reference(password) or password.startswith(MARK)
+    if password:
+        is_none = is_reference(password) or password.startswith(MARK)
         return rest if is_none else f"{name}:{mark('url')}{host}"
-    return f"{mark('url')}{host}" if _HEX_USER.match(name) or looks_random(name, 16) else rest
+    return f"{mark('url')}{colon}{host}" if _HEX_USER.match(name) or looks_random(name, 16) else rest
