@@ -5,9 +5,10 @@
  *
  * Rules: `struct event_<kind>` belongs to `EVENT_<KIND>`; the first member is the header; the unit stands in the name; no
  * holes, no bool, no pointers; all text follows the struct, in the order of its length fields:
- *   text_len   one string, without its NUL            -> str
+ *   text_len   one string, without its NUL            -> str, secrets redacted as in a path
  *   line_len   one string that may quote a command     -> str, secrets redacted
- *   texts_len  NUL-terminated strings, back to back    -> tuple[str, ...]
+ *   labels_len a name of DNS as it travels           -> str, tokens redacted
+ *   texts_len  NUL-terminated strings, back to back    -> tuple[str, ...], secrets redacted in the values of NAME=value
  *   argv_len   the same, a command line                -> tuple[str, ...], secrets redacted
  * A field of a type <enum>_value holds one of that enum's values, a time or duration (_ns) less than 2^62 ns, an amount of bytes less
  * than 2^63: user space refuses a record that holds anything else.
@@ -25,6 +26,7 @@
 
 typedef __u16 text_len;
 typedef __u16 line_len;
+typedef __u16 labels_len;
 typedef __u16 texts_len;
 typedef __u16 argv_len;
 typedef __u16 stdio_kind_value;
@@ -507,7 +509,7 @@ struct event_name_query {
 	__u16 question_type;
 	__u16 addresses;
 	__u16 port;
-	text_len labels; /* the question's name as it travels: length bytes instead of dots */
+	labels_len labels; /* the question's name as it travels: length bytes instead of dots */
 	__u16 _pad[1];
 };
 

@@ -12,7 +12,9 @@ Four layers, one direction, imports downwards only (`make lint` checks it):
     investigate/   why?             competing causes over what a case holds: reports, history, incidents
     core           all of it as one plain synchronous object: feed, tick, finish, take
     export/        signals to OTLP: encoding, queue, retry, transports; knows nothing of the core
-    session        the one door to the core, for life and for replays; recording keeps what goes through it
+    redact/        text without secrets: used by the decoder for every text, and by our own log
+    session        the one door to the core, for life and for replays; recording keeps what goes through it,
+                   recording_scope only what belongs to a command
     insights/      layer 4 across hosts: event records by OTLP in, runs by trace id, a report when one host explains another
     supervisor     sd_notify: ready, alive, stopping
     app            puts source, session and exporters together, and keeps them going

@@ -37,9 +37,10 @@ def parser() -> argparse.ArgumentParser:
     _observed(add)
     add.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …")
 
-    add = sub.add_parser("record", help="store the kernel's events for replay")
+    add = sub.add_parser("record", help="store the kernel's events for replay: those of a command, or of the whole host")
     add.add_argument("-o", "--output", metavar="FILE", required=True)
     _observed(add)
+    add.add_argument("--whole-host", action="store_true", help="with CMD: other processes in full, too")
     add.add_argument("command", nargs=argparse.REMAINDER, metavar="[-- CMD …]")
 
     add = sub.add_parser("replay", help="run the same core over a recording, anywhere, without root")

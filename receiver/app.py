@@ -33,6 +33,7 @@ from receiver.kernel.pods import container_names
 from receiver.kernel.source import Batch, SourceConfig
 from receiver.model import ContainerName, CoreOptions, Host
 from receiver.recording import Header, Recorder
+from receiver.recording_scope import CommandScope
 from receiver.redact import Redactor
 from receiver.session import Session
 from receiver.signals import Metric, MetricSnapshot, Point
@@ -81,8 +82,10 @@ class Observer:
         drops: bool = False,
         confinement: Confinement | None = None,
         rules: tuple[Rule, ...] = (),
+        record_host: bool = False,
     ) -> None:
-        """`drops`: this process will give its privileges up, so somebody else must attach later, in the given confinement."""
+        """`drops`: this process will give its privileges up, so somebody else must attach later, in the given confinement.
+        `record_host`: a recording of a command holds other processes in full, too."""
         refuse_time_namespace()
         self.source = open_source(source, drops=drops, confinement=confinement)
         self.host = this_host(self.source.name)
@@ -109,9 +112,15 @@ class Observer:
         self._wall_offset = wall_offset_ns()
         self._container_folder = source.container_names
         self._containers: tuple[ContainerName, ...] = ()
-        recorder = Recorder(record_to, Header(WIRES, self.host, self._wall_offset)) if record_to else None
+        recorder = self._recorder_to(record_to, core, record_host=record_host) if record_to else None
         self.session = Session(self.core, recorder)
         self.recorder = recorder
+
+    def _recorder_to(self, output: BinaryIO, core: CoreOptions, *, record_host: bool) -> Recorder:
+        """Of one command only, where only commands are observed and not all of the host is asked for."""
+        whole = record_host or not core.only_commands
+        header = Header(WIRES, self.host, self._wall_offset, holds="host" if whole else "command")
+        return Recorder(output, header, None if whole else CommandScope(self.host.pid_namespace))
 
     def start(self) -> None:
         """Learns what lives already. Attached since construction, so nothing falls between."""

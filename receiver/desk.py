@@ -14,6 +14,7 @@ from receiver.investigate.case import task_key
 from receiver.investigate.compose import report_id
 from receiver.investigate.history import NOTE_BYTES
 from receiver.investigate.report import Report, to_json
+from receiver.redact.log import redacted
 from receiver.show import details, page, screen
 from receiver.text import printable
 from receiver.timeline.executions import Execution
@@ -147,7 +148,7 @@ class DeskOfCore(Desk):
         if not 0 < len(text) <= NOTE_BYTES:
             raise DataError(f"a note has 1 to {NOTE_BYTES} characters")
         found, history = self._reports().get(number), self._core.history
-        return found is not None and history is not None and history.note(found.signature, printable(text))
+        return found is not None and history is not None and history.note(found.signature, printable(redacted(text)))
 
     def alert(self, body: bytes) -> bytes:
         """Investigates each execution that is meant; of what is over and was well, says what was seen."""

@@ -9,7 +9,7 @@ from struct import Struct as Layout
 import msgspec
 
 from receiver.redact import Redactor
-from receiver.text import joined, text, texts
+from receiver.text import joined
 
 # Per kind: a recording is refused only when a kind that it holds has changed.
 WIRES = {
@@ -260,7 +260,7 @@ def _decode_fork(raw: bytes, redactor: Redactor) -> Fork:
         cgroup_id,
         uid,
         pid_namespace_pid,
-        text(comm.partition(NUL)[0]),
+        redactor.name(comm.partition(NUL)[0]),
     )
 
 
@@ -384,12 +384,12 @@ def _decode_exec(raw: bytes, redactor: Redactor) -> Exec:
         stdout_kind,
         stderr_kind,
         image_flags,
-        text(comm.partition(NUL)[0]),
-        text(raw[at_executable : at_executable + executable]),
-        text(raw[at_working_directory : at_working_directory + working_directory]),
-        text(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]),
+        redactor.name(comm.partition(NUL)[0]),
+        redactor.path(raw[at_executable : at_executable + executable]),
+        redactor.path(raw[at_working_directory : at_working_directory + working_directory]),
+        redactor.path(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]),
         redactor.argv(raw[at_argv : at_argv + argv]),
-        texts(raw[at_environ : at_environ + environ]),
+        redactor.entries(raw[at_environ : at_environ + environ]),
     )
 
 
@@ -462,7 +462,7 @@ def _decode_title(raw: bytes, redactor: Redactor) -> Title:
         sequence,
         cpu,
         ProcessKey(process_tgid, process_start),
-        text(comm.partition(NUL)[0]),
+        redactor.name(comm.partition(NUL)[0]),
         redactor.line(raw[at_title : at_title + title]),
     )
 
@@ -555,7 +555,7 @@ def _decode_exit(raw: bytes, redactor: Redactor) -> Exit:
         write_call_bytes,
         wait_status,
         uid,
-        text(comm.partition(NUL)[0]),
+        redactor.name(comm.partition(NUL)[0]),
         redactor.line(raw[at_title : at_title + title]),
     )
 
@@ -639,8 +639,8 @@ def _decode_signal(raw: bytes, redactor: Redactor) -> Signal:
         code,
         sender_uid,
         handled,
-        text(sender_comm.partition(NUL)[0]),
-        text(target_comm.partition(NUL)[0]),
+        redactor.name(sender_comm.partition(NUL)[0]),
+        redactor.name(target_comm.partition(NUL)[0]),
     )
 
 
@@ -735,10 +735,10 @@ def _decode_oom_kill(raw: bytes, redactor: Redactor) -> OomKill:
         memory_cgroup_id,
         scope,
         oom_score_adj,
-        text(victim_comm.partition(NUL)[0]),
-        text(trigger_comm.partition(NUL)[0]),
-        text(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]),
-        text(raw[at_victim_cgroup : at_victim_cgroup + victim_cgroup]),
+        redactor.name(victim_comm.partition(NUL)[0]),
+        redactor.name(trigger_comm.partition(NUL)[0]),
+        redactor.path(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]),
+        redactor.path(raw[at_victim_cgroup : at_victim_cgroup + victim_cgroup]),
     )
 
 
@@ -833,7 +833,7 @@ def _decode_open_file(raw: bytes, redactor: Redactor) -> OpenFile:
         reason,
         signal,
         file_flags,
-        text(raw[at_path : at_path + path]),
+        redactor.path(raw[at_path : at_path + path]),
     )
 
 
@@ -964,12 +964,12 @@ def _decode_existing(raw: bytes, redactor: Redactor) -> Existing:
         stdout_kind,
         stderr_kind,
         image_flags,
-        text(comm.partition(NUL)[0]),
-        text(raw[at_executable : at_executable + executable]),
-        text(raw[at_working_directory : at_working_directory + working_directory]),
-        text(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]),
+        redactor.name(comm.partition(NUL)[0]),
+        redactor.path(raw[at_executable : at_executable + executable]),
+        redactor.path(raw[at_working_directory : at_working_directory + working_directory]),
+        redactor.path(raw[at_memory_cgroup : at_memory_cgroup + memory_cgroup]),
         redactor.argv(raw[at_argv : at_argv + argv]),
-        texts(raw[at_environ : at_environ + environ]),
+        redactor.entries(raw[at_environ : at_environ + environ]),
     )
 
 
@@ -1077,7 +1077,7 @@ def _decode_file_opened(raw: bytes, redactor: Redactor) -> FileOpened:
         descriptor,
         opened_flags,
         thread,
-        text(raw[at_path : at_path + path]),
+        redactor.path(raw[at_path : at_path + path]),
     )
 
 
@@ -1249,10 +1249,10 @@ def _decode_file_changed(raw: bytes, redactor: Redactor) -> FileChanged:
         size_bytes,
         device,
         operation,
-        text(raw[at_directory : at_directory + directory]),
-        text(raw[at_path : at_path + path]),
-        text(raw[at_new_directory : at_new_directory + new_directory]),
-        text(raw[at_new_path : at_new_path + new_path]),
+        redactor.path(raw[at_directory : at_directory + directory]),
+        redactor.path(raw[at_path : at_path + path]),
+        redactor.path(raw[at_new_directory : at_new_directory + new_directory]),
+        redactor.path(raw[at_new_path : at_new_path + new_path]),
     )
 
 
@@ -1436,8 +1436,8 @@ def _decode_call_failed(raw: bytes, redactor: Redactor) -> CallFailed:
         subject,
         family,
         port,
-        text(raw[at_directory : at_directory + directory]),
-        text(raw[at_path : at_path + path]),
+        redactor.path(raw[at_directory : at_directory + directory]),
+        redactor.path(raw[at_path : at_path + path]),
     )
 
 
@@ -1678,7 +1678,7 @@ def _decode_name_query(raw: bytes, redactor: Redactor) -> NameQuery:
         question_type,
         addresses,
         port,
-        text(raw[at_labels : at_labels + labels]),
+        redactor.labels(raw[at_labels : at_labels + labels]),
     )
 
 
@@ -1730,7 +1730,12 @@ def _decode_unix_connected(raw: bytes, redactor: Redactor) -> UnixConnected:
     if at_path + path != len(raw):
         raise ValueError(LENGTH)
     return UnixConnected(
-        time_boottime_ns, sequence, cpu, ProcessKey(process_tgid, process_start), peer_tgid, text(raw[at_path : at_path + path])
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        peer_tgid,
+        redactor.path(raw[at_path : at_path + path]),
     )
 
 
@@ -1979,7 +1984,7 @@ def _decode_thread_wait(raw: bytes, redactor: Redactor) -> ThreadWait:
         timed,
         family,
         port,
-        text(comm.partition(NUL)[0]),
+        redactor.name(comm.partition(NUL)[0]),
     )
 
 
@@ -2059,7 +2064,7 @@ def _decode_neighbour(raw: bytes, redactor: Redactor) -> Neighbour:
         memory_cgroup_id,
         shares_memory_cgroup,
         uid,
-        text(comm.partition(NUL)[0]),
+        redactor.name(comm.partition(NUL)[0]),
     )
 
 
@@ -2115,8 +2120,8 @@ def _decode_crash(raw: bytes, redactor: Redactor) -> Crash:
         module_offset,
         thread,
         signal,
-        text(comm.partition(NUL)[0]),
-        text(raw[at_module : at_module + module]),
+        redactor.name(comm.partition(NUL)[0]),
+        redactor.path(raw[at_module : at_module + module]),
     )
 
 
@@ -2161,7 +2166,12 @@ def _decode_wait_stack(raw: bytes, redactor: Redactor) -> WaitStack:
     if at_frames + frames != len(raw):
         raise ValueError(LENGTH)
     return WaitStack(
-        time_boottime_ns, sequence, cpu, ProcessKey(process_tgid, process_start), thread, text(raw[at_frames : at_frames + frames])
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        thread,
+        redactor.path(raw[at_frames : at_frames + frames]),
     )
 
 

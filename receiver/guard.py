@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from receiver.errors import KwitnessError
+from receiver.redact.log import RedactedFormatter, redacted
 from receiver.text import printable
 
 EX_SOFTWARE, EX_IOERR = 70, 74
@@ -81,7 +82,7 @@ def guarded(command: Callable[[], int]) -> int:
 def say(message: str) -> None:
     """One line on stderr, if somebody takes it."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(f"kwitness: {printable(message)[:_LINE]}", file=sys.stderr, flush=True)
+        print(f"kwitness: {redacted(printable(message)[:_LINE])}", file=sys.stderr, flush=True)
 
 
 def failed(error: OSError) -> int:
@@ -99,7 +100,7 @@ def crashed(error: Exception) -> int:
     """A fault of ours."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    text = "".join(traceback.format_exception(error))
+    text = "\n".join(redacted(line) for line in "".join(traceback.format_exception(error)).splitlines()) + "\n"
     if debugging():
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(text)
@@ -129,7 +130,7 @@ def keep(text: str) -> str:
     return str(path)
 
 
-class OneLine(logging.Formatter):
+class OneLine(RedactedFormatter):
     """A record is one line that no terminal obeys. Its exception is the last part of it, and a traceback only while debugging."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -137,7 +138,8 @@ class OneLine(logging.Formatter):
             return super().format(record)
         error = record.exc_info[1] if record.exc_info else None
         plain = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None, "stack_info": None})
-        return printable(super().format(plain) + (f": {type(error).__name__}: {error}" if error is not None else ""))
+        what = f": {redacted(f'{type(error).__name__}: {error}')}" if error is not None else ""
+        return printable(super().format(plain) + what)
 
 
 def log_to_stderr(level: int) -> None:

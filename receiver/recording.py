@@ -1,11 +1,12 @@
 """A recording: everything the core was told, in order, so that replaying it makes the same signals, bit by bit.
 
     kwitness-recording 2\\n
-    {"wires": {kind: hash}, "host": {…}, "wall_offset_ns": …}\\n          JSON, one line
+    {"wires": {kind: hash}, "host": {…}, "wall_offset_ns": …, "holds": …}\\n          JSON, one line
     frame*          u8 kind, u32 length, i64 time (boot ns), payload
 
-Command lines are redacted as they are written. Reading refuses another version or wire layout; a cut last frame is dropped
-and said (`truncated`).
+All text is redacted as it is written. A recording of a command (`holds`: "command") has the command and its children in full,
+and of other processes who they are (receiver.recording_scope). Reading refuses another version or wire layout; a cut last
+frame is dropped and said (`truncated`).
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import BinaryIO
 
 import msgspec
 
-from receiver.errors import DataError
-from receiver.events import TIME_LIMIT_NS, WIRES
-from receiver.kernel.decode import scrub
-from receiver.model import Host
+from receiver.errors import DataError, DecodeError
+from receiver.events import TIME_LIMIT_NS, WIRES, encode
+from receiver.kernel.decode import decode, scrub
+from receiver.model import ContainerName, Host, Watch
+from receiver.recording_scope import CommandScope
 from receiver.redact import Redactor
 from receiver.safe_files import open_input
 
@@ -30,6 +32,8 @@ log = logging.getLogger("kwitness")
 MAGIC = b"kwitness-recording 2\n"
 _FRAME = Struct("<BIq")
 _LENGTH_LIMIT = 64 << 20
+HOST_CONTENTS = "all processes of the host, with arguments, paths and endpoints, secrets redacted"
+COMMAND_CONTENTS = "the command and its children; of other processes pid, start time and name only"
 
 
 class FrameKind(IntEnum):
@@ -51,6 +55,12 @@ class Header(msgspec.Struct, frozen=True):
     wires: dict[str, str]
     host: Host
     wall_offset_ns: int
+    holds: str = ""  # "host": all processes; "command": one command's; empty in recordings of earlier versions, which hold all
+
+    @property
+    def contents(self) -> str:
+        """What is in it, in words."""
+        return COMMAND_CONTENTS if self.holds == "command" else HOST_CONTENTS
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -66,9 +76,13 @@ class Recorder:
     then can be replayed.
     """
 
-    def __init__(self, output: BinaryIO, header: Header) -> None:
+    def __init__(self, output: BinaryIO, header: Header, scope: CommandScope | None = None) -> None:
+        """`scope`: store only what belongs to a command."""
         self.failure = ""
         self._output = output
+        self._scope = scope
+        self._containers: tuple[ContainerName, ...] = ()
+        self._cgroups = 0
         self._redactor = Redactor("scrub")
         self._write(MAGIC + msgspec.json.encode(header) + b"\n")
 
@@ -88,7 +102,39 @@ class Recorder:
         log.warning("the recording is cut short: %s", self.failure)
 
     def batch(self, batch: list[bytes], time_ns: int) -> None:
-        self.write(FrameKind.BATCH, time_ns, b"".join(scrub(raw, self._redactor) for raw in batch))
+        if self._scope is None:
+            self.write(FrameKind.BATCH, time_ns, b"".join(scrub(raw, self._redactor) for raw in batch))
+            return
+        kept = b"".join(self._of_command(raw, self._scope) for raw in batch)
+        if self._scope.cgroups != self._cgroups:  # the names of its containers, before what happens in them
+            self._cgroups = self._scope.cgroups
+            self._write_containers(self._scope.containers(self._containers), time_ns)
+        self.write(FrameKind.BATCH, time_ns, kept)
+
+    def watch(self, watch: Watch, time_ns: int) -> None:
+        if self._scope is not None:
+            self._scope.watch(watch)
+        self.write(FrameKind.WATCH, time_ns, msgspec.json.encode(watch))
+
+    def containers(self, names: tuple[ContainerName, ...], time_ns: int) -> None:
+        self._containers = names
+        self._write_containers(names if self._scope is None else self._scope.containers(names), time_ns)
+
+    def _write_containers(self, names: tuple[ContainerName, ...], time_ns: int) -> None:
+        if names or self._scope is None:
+            self.write(FrameKind.CONTAINERS, time_ns, msgspec.json.encode(names))
+
+    def _of_command(self, raw: bytes, scope: CommandScope) -> bytes:
+        """The record as it may be stored; nothing for one that is none of the command's business."""
+        before = self._redactor.counts.total()
+        try:
+            event = decode(raw, self._redactor)
+        except DecodeError:
+            return scrub(raw, self._redactor)
+        kept = scope.keep(event)
+        if kept is None:
+            return b""
+        return raw if kept is event and self._redactor.counts.total() == before else encode(kept)
 
     def close(self) -> None:
         try:

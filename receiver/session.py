@@ -35,7 +35,8 @@ class Session:
         self.core.set_wall_offset(offset_ns, now_ns)
 
     def watch(self, watch: Watch, now_ns: int) -> None:
-        self._note(FrameKind.WATCH, now_ns, msgspec.json.encode(watch))
+        if self._recorder:
+            self._recorder.watch(watch, now_ns)
         self.core.watch(watch)
 
     def losses(self, losses: dict[tuple[str, str], int], now_ns: int) -> None:
@@ -48,7 +49,8 @@ class Session:
         self.core.vanished(gone, now_ns)
 
     def containers(self, names: tuple[ContainerName, ...], now_ns: int) -> None:
-        self._note(FrameKind.CONTAINERS, now_ns, msgspec.json.encode(names))
+        if self._recorder:
+            self._recorder.containers(names, now_ns)
         self.core.blocks.name_containers(names)
 
     def finish(self, now_ns: int) -> None:

@@ -28,6 +28,11 @@ def joined(parts: tuple[str, ...]) -> bytes:
     return b"".join(part.encode() + b"\0" for part in parts)
 
 
+def words(line: str) -> frozenset[str]:
+    """A set of words, written as a line."""
+    return frozenset(line.split())
+
+
 def printable(value: str) -> str:
     """For terminals, our own log and reports: one line, and nothing in it moves the cursor or reverses the reading."""
     return _UNSAFE.sub(lambda m: f"\\x{ord(m[0]):02x}" if ord(m[0]) < 256 else f"\\u{{{ord(m[0]):x}}}", value)

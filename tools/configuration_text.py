@@ -21,7 +21,7 @@ KEYS = {
     "core.run_grace_seconds": "a run without an open attempt is over after this",
     "core.heartbeat_seconds": "`pipeline.task.heartbeat` of long attempts",
     "core.orchestrator": '`"elsewhere"` on hosts that run processes of a task whose orchestrator is observed on another host: ids are the same everywhere, so that all of them join in one trace, and the spans of runs and tasks are sent once, by that other host',
-    "core.redaction": '`"scrub"` takes secrets out of command lines, `"strip"` keeps the command only, `"off"` keeps all',
+    "core.redaction": '`"scrub"` takes secrets out of command lines, paths, titles and identifiers, `"strip"` keeps the command only, `"off"` keeps all',
     "core.include_argv": "send `process.command_args` and `process.working_directory`",
     "core.exit_events": "a `process.exit` record for every end, not only for failures",
     "core.service_name": "as `OTEL_SERVICE_NAME`, which wins",

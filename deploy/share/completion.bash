@@ -9,7 +9,7 @@ _shtab_kwitness_subparsers=(check run record replay serve incidents events)
 
 _shtab_kwitness_check_option_strings=(-h --help --json --explain --ready -c --config)
 _shtab_kwitness_run_option_strings=(-h --help --report --facts --history --name --json --source --timeline --quiet --live -c --config --otlp-json)
-_shtab_kwitness_record_option_strings=(-h --help -o --output --report --facts --history --name --json --source --timeline --quiet --live -c --config --otlp-json)
+_shtab_kwitness_record_option_strings=(-h --help -o --output --report --facts --history --name --json --source --timeline --quiet --live -c --config --otlp-json --whole-host)
 _shtab_kwitness_replay_option_strings=(-h --help --dump --json --otlp-json --report --page --details --history)
 _shtab_kwitness_serve_option_strings=(-h --help --mode -c --config)
 _shtab_kwitness_incidents_option_strings=(-h --help --json --token-file -c --config)
@@ -42,6 +42,7 @@ _shtab_kwitness_record___json_nargs=0
 _shtab_kwitness_record___timeline_nargs=0
 _shtab_kwitness_record___quiet_nargs=0
 _shtab_kwitness_record___live_nargs=0
+_shtab_kwitness_record___whole_host_nargs=0
 _shtab_kwitness_replay__h_nargs=0
 _shtab_kwitness_replay___help_nargs=0
 _shtab_kwitness_replay___dump_nargs=0

@@ -13,7 +13,7 @@ _shtab_kwitness_commands() {
     check:'what works on this host, what does not, and why'
     events:'follow decoded events'
     incidents:'ask a running service what went wrong, and why'
-    record:'store the kernel'"'"'s events for replay'
+    record:'store the kernel'"'"'s events for replay: those of a command, or of the whole host'
     replay:'run the same core over a recording, anywhere, without root'
     run:'run a command as one observed task'
     serve:'the service: observe, export, until SIGTERM'
@@ -75,6 +75,7 @@ _shtab_kwitness_record_options=(
   "--live[print work as it begins and ends (the default on a terminal)]"
   {-c,--config}"[kwitness.toml, for its rules]:FILE:"
   "--otlp-json[write OTLP\/JSON lines]:FILE:"
+  "--whole-host[with CMD\: other processes in full, too]"
   "(-)*::\[-- CMD \…\]:"
 )
 

@@ -27,10 +27,10 @@ from receiver.attribution.programs import own_run
 from receiver.attribution.tree import Process
 from receiver.events import FileOpened
 from receiver.model import PROBABLE, Identity
+from receiver.redact.names import is_secret_variable
 
 VALUE_LIMIT = 250
 RULES = 64
-_SECRETS = ("PASS", "PWD", "SECRET", "TOKEN", "KEY", "CRED", "AUTH", "PRIVATE", "COOKIE", "CONN")  # as in bpf/image.bpf.h
 _FIELD = re.compile(r"\{(0|[A-Z_][A-Z0-9_]*)\}")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,61}")
 
@@ -55,7 +55,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return "matches nothing: give at least one of executable, argv, environment, cgroup, path"
         if self.environment and not NAME.fullmatch(self.environment):
             return f"environment: {self.environment!r} is no name of a variable (letters, digits, _, at most 62)"
-        if any(word in self.environment.upper() for word in _SECRETS):
+        if is_secret_variable(self.environment):
             return f"environment: {self.environment!r} looks like the name of a secret; its value would leave the kernel"
         for field in ("system", "pipeline"):
             if not getattr(self, field).strip():

@@ -25,6 +25,7 @@ from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import decode
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
+from receiver.recording import HOST_CONTENTS
 from receiver.redact import Redactor
 from receiver.safe_files import close_output, open_output, write_output
 from receiver.show import Timeline, Views, as_json, moment, screen, summary
@@ -45,7 +46,7 @@ async def run(args: argparse.Namespace) -> int:
     chosen = configuration.load(Path(args.config) if args.config else None)
     config = msgspec.structs.replace(chosen.kernel, drain_interval_seconds=0.05, source=args.source)
     options = msgspec.structs.replace(core_options(export, chosen.core), only_commands=True)
-    observer = Observer(config, options, hub, record_to, rules=chosen.rule)
+    observer = Observer(config, options, hub, record_to, rules=chosen.rule, record_host=getattr(args, "whole_host", False))
     views = Views()
     observer.core.on_end, observer.core.attempts.on_close = views.ended, views.closed
     if args.live or (sys.stderr.isatty() and not args.quiet):
@@ -179,7 +180,7 @@ async def record(args: argparse.Namespace) -> int:
     observer = Observer(SourceConfig(), CoreOptions(), None, record_to)
     recorder = observer.recorder
     observer.on_tick = lambda: observer.stop.set() if recorder is not None and recorder.failure else None
-    await _until_stopped(observer, "recording")
+    await _until_stopped(observer, f"recording {HOST_CONTENTS}")
     if recorder is not None and recorder.failure:
         raise OutputError(f"the recording {args.output} is cut short: {recorder.failure}")
     print(f"kwitness: {observer.core.counts.total()} events in {args.output}", file=sys.stderr)

@@ -35,9 +35,12 @@ HISTORY_SECONDS = 1.0, 4.0  # a history that is busy is waited for so long befor
 async def replay_file(args: argparse.Namespace) -> int:
     """The same core over a recording: its findings, trees and signals."""
     if args.dump:
-        return _dump(Recording(Path(args.file)), args.json)
+        with contextlib.closing(Recording(Path(args.file))) as recording:
+            print(f"kwitness: {args.file} holds {recording.header.contents}", file=sys.stderr)
+            return _dump(recording, args.json)
     export = from_environment(os.environ)  # before a file is open: it may be refused
     with contextlib.closing(Recording(Path(args.file))) as recording:
+        print(f"kwitness: {args.file} holds {recording.header.contents}", file=sys.stderr)
         hub, output = make_hub(export, args.otlp_json)
         try:
             status = await _replay(args, export, recording, hub)

@@ -12,12 +12,12 @@ import msgspec
 
 from receiver.events import ProcessKey
 from receiver.kernel.probes import ENVIRONMENT
+from receiver.redact.names import is_secret_variable
 
 NOBODY = ProcessKey(0, 0)
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TEXT_BYTES = 4096
-_SECRET = re.compile(r"PASS|PWD|SECRET|TOKEN|KEY|CRED|AUTH|PRIVATE|COOKIE|CONN")
 _EXACT = frozenset(n for n in ENVIRONMENT if not n.endswith("_"))
 _PREFIXES = tuple(n for n in ENVIRONMENT if n.endswith("_"))
 _SOCKET = re.compile(r"socket:\[(\d+)\]")
@@ -62,7 +62,7 @@ def _link(path: str) -> str:
 def allowed(entry: str) -> bool:
     """Whether NAME=value may be read: the same rules as bpf/image.bpf.h applies in the kernel."""
     name = entry.partition("=")[0]
-    return name in _EXACT or (name.startswith(_PREFIXES) and not _SECRET.search(name.upper()))
+    return name in _EXACT or (name.startswith(_PREFIXES) and not is_secret_variable(name))
 
 
 class ProcFs:

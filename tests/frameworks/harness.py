@@ -88,7 +88,7 @@ class Bench:
         full = [sys.executable, "-m", "receiver", "run", "--quiet", "--facts", str(report), "--report", str(why), "--", *command]
         record = os.environ.get("KWITNESS_RECORD")
         if record:
-            full[3:4] = ["record", "-o", record]
+            full[3:4] = ["record", "--whole-host", "-o", record]
         done = subprocess.run(
             full, cwd=self.folder, env=self.env | {"PYTHONPATH": str(HERE.parent.parent)} | env, capture_output=True, text=True,
             timeout=timeout, check=False,

@@ -177,7 +177,7 @@ class Lab:
     ) -> None:
         """Under kwitness, to its end. `during` runs beside it: the injector."""
         report = self.folder / "report.json"
-        record = [] if self.keep is None else ["-o", str(self.keep)]
+        record = [] if self.keep is None else ["-o", str(self.keep), "--whole-host"]
         full = [sys.executable, "-m", "receiver", "record" if record else "run", *record, "--quiet", "--name", self.name]
         full += ["--report", str(report), *self.options]
         if self.history is not None:

@@ -276,3 +276,27 @@ def test_explain_says_which_rule_decided(live: None, tmp_path: Path) -> None:
 def test_explain_reads_recordings_without_privileges() -> None:
     done = run("check", "--explain", "tests/scenarios/frameworks/dbt.kw", before=NO_CAPS)
     assert done.returncode == 0 and "model users_export of dbt shop" in done.stdout
+
+
+def test_a_recording_of_a_command_says_nothing_of_its_neighbours(live: None, tmp_path: Path) -> None:
+    """A process that lived before and one that starts beside it, with arguments, a title and a file of their own."""
+    tape, report, secret_file = tmp_path / "tape.kw", tmp_path / "report.json", tmp_path / "neighbours-file"
+    secret_file.touch()
+    neighbour = subprocess.Popen(
+        ["sh", "-c", f"while :; do cat {secret_file} neighbours-argument; sleep 0.02; done"], stderr=subprocess.DEVNULL
+    )
+    try:
+        done = run(
+            "record", "-o", str(tape), "--report", str(report), "--", "sh", "-c", "PGPASSWORD='hunter2 x' sleep 0.3; exit 3", "own"
+        )
+    finally:
+        neighbour.kill()
+        neighbour.wait()
+    assert done.returncode == 3
+    raw = tape.read_bytes()
+    assert b"neighbours-" not in raw and b"hunter2" not in raw and b"PGPASSWORD" in raw
+    again = tmp_path / "again.json"
+    replayed = run("replay", str(tape), "--report", str(again))
+    assert "holds the command and its children" in replayed.stderr
+    live_report, replayed_report = (msgspec.json.decode(path.read_bytes(), type=Report) for path in (report, again))
+    assert replayed_report == live_report

@@ -16,6 +16,7 @@ from receiver.attribution.programs import after, base, option, own_run
 from receiver.attribution.tree import Process
 from receiver.events import FileChanged, FileOpened, FileOperation
 from receiver.model import PARTIAL, PROBABLE, Identity
+from receiver.redact.log import redacted
 
 _MARKER = re.compile(r"/\.snakemake/incomplete/([A-Za-z0-9_=\-/+]{4,})$")
 _JOB = "set -euo pipefail;"
@@ -112,6 +113,7 @@ def _output(path: str) -> str:
     if found is None:
         return ""
     try:
-        return base64.b64decode(found[1], altchars=b"-_" if "-" in found[1] or "_" in found[1] else None).decode()
+        decoded = base64.b64decode(found[1], altchars=b"-_" if "-" in found[1] or "_" in found[1] else None).decode()
     except (binascii.Error, UnicodeDecodeError):
         return ""
+    return redacted(decoded)  # what was hidden in base64 has not been seen by the redactor yet
