@@ -52,6 +52,12 @@ struct pid_namespace {
 	struct ns_common ns;
 };
 
+struct user_namespace {
+	struct user_namespace *parent;
+	int level;
+	kuid_t owner;
+};
+
 struct nsproxy {
 	struct mnt_namespace *mnt_ns;
 	struct net *net_ns;
@@ -282,6 +288,7 @@ struct mem_cgroup {
 struct cred {
 	kuid_t uid;
 	kgid_t gid;
+	struct user_namespace *user_ns;
 };
 
 struct sched_entity {

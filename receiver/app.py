@@ -100,6 +100,10 @@ class Observer:
         self._next_sample = 0.0
         self._sample_seconds = 0.0
         self._said_blind = False
+        self._ends_lost = False  # exits were lost since the last look for processes that are gone
+        self._ends_lost_with = ("exit",) if self.source.name == "ebpf" else ("fork",)  # netlink does not know what it lost
+        self._gone_then: list[ProcessKey] = []
+        self._gone_at_ns = 0
         self._wall_offset = wall_offset_ns()
         self._container_folder = source.container_names
         self._containers: tuple[ContainerName, ...] = ()
@@ -181,12 +185,24 @@ class Observer:
         now = boottime_ns()
         losses = losses_of(self.source.ledger())
         if losses != self.core.losses:
+            self._ends_lost |= any(n > self.core.losses.get(k, 0) for k, n in losses.items() if k[0] in self._ends_lost_with)
             self.session.losses(losses, now)
-            self.session.vanished(self._gone(), now)
+        self._release_vanished(now)
         self._sample()
         self.session.tick(now)
         self._follow()
         self._flush()
+
+    def _release_vanished(self, now: int) -> None:
+        """Processes that are gone without an exit record. Who is gone now may still have one in a ring: so they are released when
+        everything that was in the rings at the time of that look has been read."""
+        if self._gone_at_ns and self.source.read_until_ns > self._gone_at_ns:
+            living = set(self.core.living())
+            self.session.vanished([key for key in self._gone_then if key in living], now)
+            self._gone_then, self._gone_at_ns = [], 0
+        if self._ends_lost and not self._gone_at_ns:
+            self._ends_lost = False
+            self._gone_then, self._gone_at_ns = self._gone(), boottime_ns()
 
     def _gone(self) -> list[ProcessKey]:
         """Those whose exits were lost. In a namespace of our own /proc has other pids: the kernel half is asked."""

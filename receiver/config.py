@@ -103,7 +103,7 @@ def _remedy(message: str) -> str:
 
 
 def _check(config: ServeConfig, path: Path) -> None:
-    for name in ("lifecycle_ring_bytes", "bulk_ring_bytes"):
+    for name in ("lifecycle_ring_bytes", "unwatched_ring_bytes", "bulk_ring_bytes"):
         size = getattr(config.kernel, name)
         if size < 4096 or size & (size - 1) or size > 1 << 30:
             raise ConfigError(f"{path}: kernel.{name} = {size} must be a power of two from 4096 to 1073741824")

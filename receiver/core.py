@@ -36,6 +36,7 @@ from receiver.events import (
     FileChanged,
     FileOpened,
     Fork,
+    LossReason,
     OomKill,
     OpenFile,
     ProcessKey,
@@ -59,6 +60,7 @@ from receiver.timeline.executions import Execution, Executions
 
 SECOND = 1_000_000_000
 HOLE_NS = 60 * SECOND  # how long after a loss records are marked incomplete
+UNWATCHED = LossReason.UNWATCHED.name.lower()  # of processes that do nobody's work: no fact of an execution is missing
 CLOCK_STEP_NS = 50_000_000  # the wall clock was set, not slewed
 SHORT_NS = 10_000_000  # a shorter process without a fact is a count on its parent
 
@@ -204,7 +206,8 @@ class Core:
             if grown <= 0:
                 continue
             self.losses[key] = total
-            self._hole_until_ns = now_ns + HOLE_NS
+            if key[1] != UNWATCHED:
+                self._hole_until_ns = now_ns + HOLE_NS
             self.casebook.lost(now_ns, *key, grown)
             self._out.append(self._logs.lost_event(*key, grown, now_ns))
             self._count_lost(*key, grown)

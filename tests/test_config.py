@@ -29,6 +29,7 @@ BAD = [
     ("[kernel]\nlifecycle_ring_bytes = 'big'", "line 2"),
     ("[kernel]\nlifecycle_ring_bytes = 5000", "power of two"),
     ("[kernel]\nbulk_ring_bytes = 0", "power of two"),
+    ("[kernel]\nunwatched_ring_bytes = 2048", "power of two"),
     ("[kernel]\ndrain_interval_seconds = 0", "drain_interval_seconds must be"),
     ("[kernel]\nsample_interval_seconds = 0", "sample_interval_seconds must be"),
     ("[kernel]\nbatch_records = 0", "batch_records must be"),

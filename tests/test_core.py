@@ -507,6 +507,15 @@ def test_lost_events_leave_a_record_and_mark_what_follows() -> None:
     assert "pipeline.observer.incomplete" not in attributes(story.events("process.exit")[1])
 
 
+def test_losses_among_processes_that_nobody_watches_leave_a_record_and_mark_no_work() -> None:
+    story = Story()
+    root = story.command("bash")
+    story.core.note_losses({("fork", "unwatched"): 7}, story.now)
+    story.exit(root, 1)
+    assert [attributes(r)["pipeline.observer.events_lost"] for r in story.events("pipeline.observer.events_lost")] == [7]
+    assert "pipeline.observer.incomplete" not in attributes(story.events("process.exit")[0])
+
+
 def test_a_process_whose_exit_was_lost_ends_without_an_outcome() -> None:
     story = Story()
     root = story.command("bash")

@@ -91,6 +91,7 @@ class NetlinkSource:
         except OSError:
             self._stats = None
         self.attached_at_ns = boottime_ns()
+        self.read_until_ns = 0  # every event that was sent before has been read
 
     def coverage(self) -> list[Coverage]:
         seen = [Coverage("connector", "netlink/proc", True, "", "which process started which, and how it ended")]
@@ -150,7 +151,7 @@ class NetlinkSource:
         """One batch, in order of time; True when more may be waiting."""
         self._drain_stats()
         events: list[Event] = []
-        more = False
+        more, began = False, boottime_ns()
         while True:
             try:
                 data = self._connector.recv(_READ_BYTES, socket.MSG_DONTWAIT)
@@ -166,6 +167,8 @@ class NetlinkSource:
             if len(events) >= self.config.batch_records:
                 more = True
                 break
+        if not more:
+            self.read_until_ns = began
         for event in events:
             self._counts[_KIND[type(event)]] += 1
         return sorted((encode(e) for e in events), key=order), more

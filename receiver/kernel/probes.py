@@ -222,6 +222,7 @@ class Probes:
         *,
         lifecycle_bytes: int,
         bulk_bytes: int,
+        unwatched_bytes: int = 1 << 16,
         environment: Iterable[str] = ENVIRONMENT,
         limits: KernelLimits | None = None,
         door: str = "auto",
@@ -243,7 +244,7 @@ class Probes:
                 self._refused[hook.program] = why
         self.namespace = own_pid_namespace()
         self.own_tgid = self._learn_own_tgid() if self.namespace else os.getpid()
-        self.object = self._load(lifecycle_bytes, bulk_bytes)
+        self.object = self._load({"lifecycle_ring": lifecycle_bytes, "unwatched_ring": unwatched_bytes, "bulk_ring": bulk_bytes})
         self._allow(environment, (*BINDING, *binding))
         self._name_noise()
         self._attached: set[str] = set()
@@ -274,7 +275,7 @@ class Probes:
             "this is not the host's pid namespace, and our own process was not found from it: use --pid=host", "pid_namespace"
         )
 
-    def _load(self, lifecycle_bytes: int, bulk_bytes: int) -> Object:
+    def _load(self, rings: dict[str, int]) -> Object:
         """Loads all that the verifier accepts: a refused program is named in the log, switched off, and the rest tried again."""
         for _ in HOOKS:
             candidate = Object(self.library, OBJECT)
@@ -283,8 +284,8 @@ class Probes:
             candidate.set_constant("files_per_process", self.limits.files_per_process)
             candidate.set_constant("changes_per_process", self.limits.changes_per_process)
             candidate.set_size("watch_marks", _pid_max() // MARKS_PER_ENTRY + 1)
-            candidate.set_size("lifecycle_ring", lifecycle_bytes)
-            candidate.set_size("bulk_ring", bulk_bytes)
+            for ring, size in rings.items():
+                candidate.set_size(ring, size)
             for program in self._refused:
                 candidate.skip(program)
             self.library.log.clear()

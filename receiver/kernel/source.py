@@ -23,6 +23,7 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Ring sizes are powers of two, in bytes; the interval is how long an event may wait in its ring, in seconds."""
 
     lifecycle_ring_bytes: int = 4 << 20
+    unwatched_ring_bytes: int = 2 << 20
     bulk_ring_bytes: int = 1 << 20
     drain_interval_seconds: float = 0.1
     sample_interval_seconds: float = 1.0
@@ -33,6 +34,8 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     container_names: str = "/var/log/containers"  # the kubelet's links, for names of pods; nothing in it is opened
     environment: tuple[str, ...] = ()  # further variables that name work; what has one is watched from its exec on
 
+
+RINGS = ("lifecycle_ring", "unwatched_ring", "bulk_ring")  # in the order in which they are read
 
 Batch = list[bytes]
 Deliver = Callable[[Batch, int], None]  # records in order, and when they were read (boot time, ns)
@@ -49,6 +52,7 @@ class LiveSource:
         self._helper: Helper | None = None
         self._probes = Probes(
             lifecycle_bytes=config.lifecycle_ring_bytes,
+            unwatched_bytes=config.unwatched_ring_bytes,
             bulk_bytes=config.bulk_ring_bytes,
             limits=config.limits,
             door=config.door,
@@ -59,7 +63,7 @@ class LiveSource:
         self._rings: list[Ring] = []
         self._marks: Any = None  # one byte per pid, shared with the kernel
         try:
-            self._rings = [Ring(library, self._probes.object.map_fd(name)) for name in ("lifecycle_ring", "bulk_ring")]
+            self._rings = [Ring(library, self._probes.object.map_fd(name)) for name in RINGS]
             self._marks = self._probes.object.memory("watch_marks")
             self._probes.attach()
             if drops:
@@ -68,6 +72,7 @@ class LiveSource:
             self.close()
             raise
         self.attached_at_ns = boottime_ns()
+        self.read_until_ns = 0  # every record that was submitted before has been read
 
     @property
     def namespace(self) -> int:
@@ -141,13 +146,16 @@ class LiveSource:
     def drain(self) -> tuple[Batch, bool]:
         """One batch, in order of time; True when more is waiting.
 
-        The lifecycle ring goes first: a file record that was submitted before an exit is then surely found behind it.
+        What explains a record stands in a ring that is read after its own: the fork of a process that is watched later, a file
+        that was open at an exit. So both are in one batch, unless a ring holds more than a batch.
         """
         batch: Batch = []
-        limit = self.config.batch_records
-        more = self._rings[0].drain(batch.append, limit)
-        more |= self._rings[1].drain(batch.append, limit)
+        more, began = False, boottime_ns()
+        for ring in self._rings:
+            more |= ring.drain(batch.append, self.config.batch_records)
         batch.sort(key=order)
+        if not more:
+            self.read_until_ns = began
         return batch, more
 
     async def pump(self, deliver: Deliver, stop: asyncio.Event) -> None:
