@@ -80,6 +80,8 @@ PIPELINE_MAPPING_EVIDENCE: Final = "pipeline.mapping.evidence"
 PIPELINE_MAPPING_GRADE: Final = "pipeline.mapping.grade"
 PIPELINE_MAPPING_SOURCE: Final = "pipeline.mapping.source"
 PIPELINE_NAME: Final = "pipeline.name"
+PIPELINE_OBSERVER_BLIND_DURATION: Final = "pipeline.observer.blind.duration"
+PIPELINE_OBSERVER_BLIND_REASON: Final = "pipeline.observer.blind.reason"
 PIPELINE_OBSERVER_EVENT_KIND: Final = "pipeline.observer.event.kind"
 PIPELINE_OBSERVER_EVENTS_LOST: Final = "pipeline.observer.events_lost"
 PIPELINE_OBSERVER_INCOMPLETE: Final = "pipeline.observer.incomplete"
@@ -190,6 +192,7 @@ EVENT_PIPELINE_INCIDENT_RESOLVED: Final = "pipeline.incident.resolved"
 EVENT_PIPELINE_INCIDENT_HYPOTHESIS: Final = "pipeline.incident.hypothesis"
 EVENT_PIPELINE_INCIDENT_EVIDENCE: Final = "pipeline.incident.evidence"
 EVENT_PIPELINE_OBSERVER_EVENTS_LOST: Final = "pipeline.observer.events_lost"
+EVENT_PIPELINE_OBSERVER_BLIND: Final = "pipeline.observer.blind"
 
 # metrics: name, instrument, unit, description
 METRIC_PIPELINE_RUN_DURATION: Final = ("pipeline.run.duration", "histogram", "s", "Duration of runs.")
@@ -247,6 +250,18 @@ METRIC_PIPELINE_TASK_MEMORY_LIMIT: Final = (
 METRIC_PIPELINE_INCIDENTS: Final = ("pipeline.incidents", "counter", "{incident}", "Incidents by cause.")
 METRIC_PIPELINE_OBSERVER_EVENTS: Final = ("pipeline.observer.events", "counter", "{event}", "Kernel events decoded.")
 METRIC_PIPELINE_OBSERVER_EVENTS_LOST: Final = ("pipeline.observer.events_lost", "counter", "{event}", "Kernel events lost.")
+METRIC_PIPELINE_OBSERVER_BLIND_COUNT: Final = (
+    "pipeline.observer.blind.count",
+    "counter",
+    "{time}",
+    "Times in which system calls were not observed.",
+)
+METRIC_PIPELINE_OBSERVER_BLIND_TIME: Final = (
+    "pipeline.observer.blind.time",
+    "counter",
+    "s",
+    "Sum of these times; of several processes at once each counts.",
+)
 METRIC_PIPELINE_INSIGHTS_RECEIVED: Final = (
     "pipeline.insights.received",
     "counter",

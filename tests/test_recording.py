@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from receiver.core import Core
 from receiver.errors import DataError
 from receiver.events import WIRES
-from receiver.model import Watch
+from receiver.model import Blind, Watch
 from receiver.recording import MAGIC, FrameKind, Header, Recorder, Recording
 from receiver.session import Session, replay
 from receiver.signals import LogRecord, Span
@@ -36,6 +36,7 @@ def record(path: Path) -> list[LogRecord | Span]:
     session.tick(2_300_000_000)
     session.batch(story.records[5:], 2_400_000_000)
     session.vanished([child], 2_500_000_000)
+    session.blind([Blind("interrupted", 2_300_000_000, 2_400_000_000, why="the helper was killed")], 2_600_000_000)
     session.finish(9_000_000_000)
     assert session._recorder
     session._recorder.close()
@@ -125,5 +126,5 @@ def test_damage_never_raises_anything_but_data_errors(edits: list[tuple[int, int
 
 def test_frame_kinds_are_append_only() -> None:
     assert {k.name: k.value for k in FrameKind} == {
-        "BATCH": 1, "TICK": 2, "WALL_OFFSET": 3, "WATCH": 4, "LOSSES": 5, "VANISHED": 6, "FINISH": 7, "CONTAINERS": 8,
+        "BATCH": 1, "TICK": 2, "WALL_OFFSET": 3, "WATCH": 4, "LOSSES": 5, "VANISHED": 6, "FINISH": 7, "CONTAINERS": 8, "BLIND": 9,
     }  # fmt: skip

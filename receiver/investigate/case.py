@@ -177,7 +177,7 @@ class Case:
 
     def __init__(
         self, execution: Execution, actors: Iterable[Actor], now_ns: int, *, left_out: int = 0, holes: Iterable[Hole] = (), apart: Iterable[Hole] = (),
-        steps: Iterable[Step] = (), blind: Iterable[str] = (), strangers: Iterable[Taker] = (), beside: Iterable[Execution] = (),
+        steps: Iterable[Step] = (), blind: Iterable[str] = (), interrupted: bool = False, strangers: Iterable[Taker] = (), beside: Iterable[Execution] = (),
         elsewhere: Callable[[ProcessKey], Actor | None] = lambda _: None, names: Mapping[str, str] | None = None,
         history: History | None = None,
     ) -> None:  # fmt: skip
@@ -189,6 +189,7 @@ class Case:
         self.apart = tuple(apart)  # losses among processes that do nobody's work: reported, and in no conclusion
         self.steps = tuple(steps)
         self.blind = tuple(blind)
+        self.interrupted = interrupted  # system calls were not observed for a time: their absence says nothing
         self.strangers = tuple(strangers)
         self.beside = tuple(beside)
         self.elsewhere = elsewhere  # an actor of another case
@@ -353,7 +354,7 @@ class Casebook:
         return case.get(key) if case is not None else None
 
     def open(
-        self, execution: Execution, living: Iterable[Process], now_ns: int, *, blind: Iterable[str] = (),
+        self, execution: Execution, living: Iterable[Process], now_ns: int, *, blind: Iterable[str] = (), interrupted: bool = False,
         strangers: Iterable[Taker] = (), beside: Iterable[Execution] = (), names: Mapping[str, str] | None = None,
         history: History | None = None,
     ) -> Case:  # fmt: skip
@@ -369,7 +370,7 @@ class Casebook:
         return Case(
             outermost, actors.values(), now_ns, left_out=self._left_out[id(outermost)],
             holes=[h for h in self.holes if h.at_ns >= began], apart=[h for h in self.apart if h.at_ns >= began],
-            steps=[s for s in self.steps if s.at_ns >= began], blind=blind,
+            steps=[s for s in self.steps if s.at_ns >= began], blind=blind, interrupted=interrupted,
             strangers=strangers, beside=beside, elsewhere=self.actor, names=names, history=history,
         )  # fmt: skip
 

@@ -123,7 +123,8 @@ def _summary(case: Case, found: Conclusion) -> str:
     if found.verdict == "healthy":
         return f"Nothing went wrong that the kernel sees: {end} after {case.seconds:.1f} s, {len(case.actors) + case.left_out} processes."
     if found.verdict == "incomplete":
-        return f"Events were lost, and they could change the answer: {end}."
+        missed = "Events were lost" if case.holes else "System calls were not observed for a time"
+        return f"{missed}, and they could change the answer: {end}."
     return f"{end[0].upper()}{end[1:]}, and nothing that the kernel sees says why: {NOT_VISIBLE.fix.text[0].lower()}{NOT_VISIBLE.fix.text[1:]}"
 
 

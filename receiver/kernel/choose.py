@@ -29,7 +29,7 @@ def open_source(config: SourceConfig, *, drops: bool = False) -> Source:
     if config.source == "netlink":
         return NetlinkSource(config)
     try:
-        return LiveSource(config, drops=drops)
+        return LiveSource(config, attach="either" if drops else "ourselves")
     except (PrivilegeError, UnavailableError) as refused:
         if config.source == "ebpf" or isinstance(refused, NamespaceError) or not _may_listen():
             raise

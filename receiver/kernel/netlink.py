@@ -16,7 +16,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -91,6 +91,8 @@ class NetlinkSource:
         except OSError:
             self._stats = None
         self.attached_at_ns = boottime_ns()
+        self.hooks = None  # system calls are not seen here, and coverage says so
+        self.on_late: Callable[[list[int]], None] = lambda _: None
         self.read_until_ns = 0  # every event that was sent before has been read
 
     def coverage(self) -> list[Coverage]:

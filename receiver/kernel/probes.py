@@ -249,6 +249,7 @@ class Probes:
         self._name_noise()
         self._attached: set[str] = set()
         self.calls_attached = False
+        self._unattachable = ""  # why the last try to hook system calls failed
 
     def _learn_own_tgid(self) -> int:
         """The pid that the kernel half knows us by: in a namespace of our own nothing but the kernel can tell it."""
@@ -359,11 +360,31 @@ class Probes:
             self._attached.add(hook.program)
 
     def attach_calls(self) -> None:
-        """Opens the front door for system calls: from now on every one of the host passes our program."""
-        for hook in HOOKS:
-            if hook.on_demand and hook.program not in self._refused and hook.program not in self._attached:
-                self._attach(hook)
-        self.calls_attached = any(hook.program in self._attached for hook in HOOKS if hook.door)
+        """Hooks system calls: from now on every one of the host passes our program. Raises OSError, with none of them hooked."""
+        for hook in self._on_demand():
+            if hook.program in self._attached:
+                continue
+            try:
+                self.object.attach(hook.program)
+            except OSError as failure:
+                if not hook.door:
+                    self._refused[hook.program] = failure.strerror or "refused"
+                    continue
+                self.detach_calls()  # half of them would miss calls without anybody's knowledge
+                self._unattachable = failure.strerror or "refused"
+                raise
+            self._attached.add(hook.program)
+        self.calls_attached, self._unattachable = True, ""
+
+    def try_calls(self) -> None:
+        """Whether `attach_calls` may succeed: one hook comes and goes. Raises OSError."""
+        hook = next((h for h in self._on_demand() if h.door), None)
+        if hook is not None and hook.program not in self._attached:
+            self.object.attach(hook.program)
+            self.object.detach(hook.program)
+
+    def _on_demand(self) -> list[Hook]:
+        return [hook for hook in HOOKS if hook.on_demand and hook.program not in self._refused]
 
     def detach_calls(self) -> None:
         for hook in HOOKS:
@@ -381,11 +402,12 @@ class Probes:
             if hook.door == "fexit" and hook.program not in self._refused:
                 continue  # told as one, below
             name = f"iter/{hook.over or 'task'}" if hook.iterator else f"tp_btf/{hook.tracepoint}"
-            attached = hook.program in self._attached or (hook.on_demand and hook.program not in self._refused)
-            report.append(Coverage(hook.program, name, attached, self._refused.get(hook.program, ""), hook.blind))
+            why = self._refused.get(hook.program) or (self._unattachable if hook.door else "")
+            attached = hook.program in self._attached or (hook.on_demand and not why)
+            report.append(Coverage(hook.program, name, attached, why, hook.blind))
         if self.door == "fexit":
             blind = "files, failing calls; while a task is watched, the calls that are hooked pay for it and no others"
-            report.append(Coverage("doors", f"fexit/{len(DOORS)} system calls", True, "", blind))
+            report.append(Coverage("doors", f"fexit/{len(DOORS)} system calls", not self._unattachable, self._unattachable, blind))
         return report
 
     def sample(self) -> bytes:

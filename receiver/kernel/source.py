@@ -12,9 +12,9 @@ import msgspec
 
 from receiver.events import _LEDGER as LEDGER_LAYOUT
 from receiver.events import EventKind, FilterReason, Ledger, decode_ledger
+from receiver.kernel.callhooks import Attach, CallHooks
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import order, split
-from receiver.kernel.helper import Helper
 from receiver.kernel.libbpf import Ring
 from receiver.kernel.probes import Coverage, KernelLimits, Probes
 
@@ -46,10 +46,10 @@ class LiveSource:
 
     name = "ebpf"
 
-    def __init__(self, config: SourceConfig, *, drops: bool = False) -> None:
-        """`drops`: we shall have no privileges later, so a helper that keeps two of them is started now."""
+    def __init__(self, config: SourceConfig, *, attach: Attach = "ourselves") -> None:
+        """`attach`: who attaches the hooks for system calls. `ourselves`: with the privileges that we have then; `either`: we
+        shall have none, so a helper does where the kernel wants some."""
         self.config = config
-        self._helper: Helper | None = None
         self._probes = Probes(
             lifecycle_bytes=config.lifecycle_ring_bytes,
             unwatched_bytes=config.unwatched_ring_bytes,
@@ -61,18 +61,27 @@ class LiveSource:
         library = self._probes.library
         self._cpus = library.possible_cpus()
         self._rings: list[Ring] = []
+        self._hooks: CallHooks | None = None
+        self._late: dict[int, None] = {}  # pids, bounded by their number: followed as soon as the hooks are attached
+        self.on_late: Callable[[list[int]], None] = lambda _: None
         self._marks: Any = None  # one byte per pid, shared with the kernel
         try:
             self._rings = [Ring(library, self._probes.object.map_fd(name)) for name in RINGS]
             self._marks = self._probes.object.memory("watch_marks")
             self._probes.attach()
-            if drops:
-                self._helper = Helper(self._probes)
+            self._hooks = CallHooks(self._probes, attach)
+            self._hooks.on_attached = self._followed
         except BaseException:
             self.close()
             raise
         self.attached_at_ns = boottime_ns()
         self.read_until_ns = 0  # every record that was submitted before has been read
+
+    @property
+    def hooks(self) -> CallHooks:
+        """Those for system calls."""
+        assert self._hooks is not None
+        return self._hooks
 
     @property
     def namespace(self) -> int:
@@ -87,28 +96,30 @@ class LiveSource:
     @property
     def following(self) -> bool:
         """Whether system calls are hooked now."""
-        return self._probes.calls_attached
+        return self.hooks.attached
 
     def watch(self, pids: Iterable[int]) -> None:
-        """From now on the system calls of these processes, and of what they fork, are followed. Attaches when it is the first."""
+        """From now on the system calls of these processes, and of what they fork, are followed. Attaches when it is the first.
+        `on_late` is told of those whose first calls were not seen."""
         for pid in pids:
             if pid < len(self._marks):
+                if not (self._marks[pid] and self.following):
+                    self._late[pid] = None
                 self._marks[pid] = 1
-        if not self._probes.calls_attached:
-            self._switch(True)
+        if not self.hooks.wanted:
+            self.hooks.want(True)
+        elif self.following:
+            self._followed()
+
+    def _followed(self) -> None:
+        late, self._late = list(self._late), {}
+        if late:
+            self.on_late(late)
 
     def unwatch(self) -> None:
         """Nothing is watched any more: every system call of the host is its own business again."""
-        if self._probes.calls_attached:
-            self._switch(False)
-
-    def _switch(self, on: bool) -> None:
-        if self._helper is not None:
-            self._probes.calls_attached = self._helper.switch(on)
-        elif on:
-            self._probes.attach_calls()
-        else:
-            self._probes.detach_calls()
+        if self.hooks.wanted:
+            self.hooks.want(False)
 
     @contextlib.contextmanager
     def watching_self(self) -> Iterator[None]:
@@ -164,12 +175,20 @@ class LiveSource:
         wake = asyncio.Event()
         for ring in self._rings:
             loop.add_reader(ring.epoll_fd, wake.set)
+        helper = self.hooks.helper
+        if helper is not None:
+            loop.add_reader(helper.fileno(), wake.set)
         watcher = asyncio.ensure_future(stop.wait())
         watcher.add_done_callback(lambda _: wake.set())
         try:
             while True:
                 stopping = stop.is_set()
                 wake.clear()
+                if helper is not None:
+                    self.hooks.poll()
+                    if self.hooks.helper is None:
+                        loop.remove_reader(helper.fileno())
+                        helper = None
                 batch, more = self.drain()
                 if batch:
                     deliver(batch, boottime_ns())
@@ -187,21 +206,20 @@ class LiveSource:
             watcher.cancel()
             for ring in self._rings:
                 loop.remove_reader(ring.epoll_fd)
+            if helper is not None:
+                loop.remove_reader(helper.fileno())
 
     def detach(self) -> None:
         """No new events; the rings can still be drained."""
-        self.unwatch()
-        if self._helper is not None:  # it holds every link, too
-            self._helper.close()
-            self._helper = None
+        self.hooks.close()
         self._probes.object.detach()
 
     def close(self) -> None:
         for ring in self._rings:
             ring.close()
         self._rings = []
-        if self._helper is not None:
-            self._helper.close()
+        if self._hooks is not None:
+            self._hooks.close()
         if self._marks is not None:
             self._marks.close()
         self._probes.close()
