@@ -327,11 +327,9 @@ static __always_inline void report_totals(struct task_struct *task, u32 tgid, st
 	if (!sums->opened_files && !sums->unnamed_changes && !sums->io_uring_calls && !sums->failed_calls_elsewhere)
 		return;
 	count_seen(EVENT_FILE_TOTALS);
-	e = bpf_ringbuf_reserve(&bulk_ring, sizeof(*e), 0);
-	if (!e) {
-		count_lost(EVENT_FILE_TOTALS, LOSS_RING_FULL);
+	e = reserve_record(RING_BULK, task, sizeof(*e), EVENT_FILE_TOTALS);
+	if (!e)
 		return;
-	}
 	stamp(&e->header, sizeof(*e), EVENT_FILE_TOTALS);
 	e->process.tgid = tgid;
 	e->process.start_boottime_ns = sums->start_boottime_ns;
@@ -362,11 +360,9 @@ static long on_last_failure(u32 index, struct failure_search *search)
 	if (is_milestone(f->failures))
 		return 0; /* said already */
 	count_seen(EVENT_CALL_FAILED);
-	e = bpf_ringbuf_reserve(&bulk_ring, sizeof(*e), 0);
-	if (!e) {
-		count_lost(EVENT_CALL_FAILED, LOSS_RING_FULL);
+	e = reserve_record(RING_BULK, bpf_get_current_task_btf(), sizeof(*e), EVENT_CALL_FAILED);
+	if (!e)
 		return 0;
-	}
 	stamp(&e->header, sizeof(*e), EVENT_CALL_FAILED);
 	fill_failure(e, search->sums, f, search->number);
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
@@ -392,7 +388,7 @@ int BPF_PROG(on_watched_exit, struct task_struct *task)
 		search.sums = sums;
 		search.number = tgid;
 		bpf_loop(FAILURE_SLOTS, on_last_failure, &search, 0);
+		bpf_map_delete_elem(&watched_processes, &tgid);
 	}
-	forget(tgid);
-	return 0;
+	return 0; /* its mark is taken by process_exit, which comes next and chooses the exit's ring by it */
 }

@@ -64,7 +64,7 @@ __noinline int change_names(u32 operation, u64 path, u64 new_path, u64 directori
 		return 0;
 	}
 	__sync_fetch_and_add(&sums->changes_reported, 1);
-	submit_record(s, &bulk_ring, EVENT_FILE_CHANGED, false);
+	submit_record(s, RING_BULK, task, EVENT_FILE_CHANGED, false);
 	return 0;
 }
 
@@ -87,7 +87,7 @@ __noinline int change_value(u32 operation, int directory, u64 path, u64 value)
 	e->directory = append_directory(s, task, directory, (void *)path);
 	e->path = append_user_string(s, (void *)path, TEXT_BYTES);
 	__sync_fetch_and_add(&sums->changes_reported, 1);
-	submit_record(s, &bulk_ring, EVENT_FILE_CHANGED, false);
+	submit_record(s, RING_BULK, task, EVENT_FILE_CHANGED, false);
 	return 0;
 }
 
@@ -116,7 +116,7 @@ __noinline int change_open_file(u32 operation, u32 descriptor, u64 value)
 	e->device = BPF_CORE_READ(file, f_inode, i_sb, s_dev);
 	e->path = append_path(s, task, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), &cut);
 	__sync_fetch_and_add(&sums->changes_reported, 1);
-	submit_record(s, &bulk_ring, EVENT_FILE_CHANGED, false);
+	submit_record(s, RING_BULK, task, EVENT_FILE_CHANGED, false);
 	return 0;
 }
 

@@ -3,7 +3,7 @@
 #ifndef KWITNESS_EMIT_BPF_H
 #define KWITNESS_EMIT_BPF_H
 
-#include "maps.bpf.h"
+#include "share.bpf.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
@@ -150,17 +150,55 @@ static __always_inline u16 append_user_string(struct scratch *s, const void *fro
 	return bytes - 1;
 }
 
-/* Hands the record over. `urgent` wakes the reader at once; all else waits for its timer. */
-static __always_inline void submit_record(struct scratch *s, void *ring, u16 kind, bool urgent)
+/* Room in a ring for a record that has a fixed size; NULL, and counted, when there is none for that user (0: the task's). */
+static __always_inline void *reserve_record_for(const u32 ring, struct task_struct *task, u64 user, const u32 bytes, u16 kind)
+{
+	void *room = NULL;
+
+	if (!ring_has_room(ring, task, user, bytes)) {
+		count_lost(kind, ring == RING_UNWATCHED ? LOSS_UNWATCHED : LOSS_USER_SHARE);
+		return NULL;
+	}
+	if (ring == RING_LIFECYCLE)
+		room = bpf_ringbuf_reserve(&lifecycle_ring, bytes, 0);
+	else if (ring == RING_UNWATCHED)
+		room = bpf_ringbuf_reserve(&unwatched_ring, bytes, 0);
+	else
+		room = bpf_ringbuf_reserve(&bulk_ring, bytes, 0);
+	if (!room)
+		count_lost(kind, ring == RING_UNWATCHED ? LOSS_UNWATCHED : LOSS_RING_FULL);
+	return room;
+}
+
+static __always_inline void *reserve_record(const u32 ring, struct task_struct *task, const u32 bytes, u16 kind)
+{
+	return reserve_record_for(ring, task, 0, bytes, kind);
+}
+
+/* Hands a record with text over; it takes from the share of `task`'s user. `urgent` wakes the reader at once; all else waits for
+ * its timer. */
+static __always_inline void submit_record(struct scratch *s, const u32 ring, struct task_struct *task, u16 kind, bool urgent)
 {
 	struct event_header *header = (void *)s->record;
+	u64 flags = urgent ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 	u32 bytes = s->used;
+	long refused;
 
 	header->record_bytes = bytes;
 	if (bytes > RECORD_BYTES) /* never: proves the size to the verifier */
 		return;
-	if (bpf_ringbuf_output(ring, s->record, bytes, urgent ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP))
-		count_lost(kind, LOSS_RING_FULL);
+	if (!ring_has_room(ring, task, 0, bytes)) {
+		count_lost(kind, ring == RING_UNWATCHED ? LOSS_UNWATCHED : LOSS_USER_SHARE);
+		return;
+	}
+	if (ring == RING_LIFECYCLE)
+		refused = bpf_ringbuf_output(&lifecycle_ring, s->record, bytes, flags);
+	else if (ring == RING_UNWATCHED)
+		refused = bpf_ringbuf_output(&unwatched_ring, s->record, bytes, flags);
+	else
+		refused = bpf_ringbuf_output(&bulk_ring, s->record, bytes, flags);
+	if (refused)
+		count_lost(kind, ring == RING_UNWATCHED ? LOSS_UNWATCHED : LOSS_RING_FULL);
 	else
 		count_submitted(kind);
 }

@@ -333,7 +333,7 @@ __noinline int on_failure(u32 number_and_handler, u32 error, u64 first, u64 seco
 		e->subject = SUBJECT_LOCK;
 		e->holder.tgid = sums->lock_holder;
 	}
-	submit_record(s, &bulk_ring, EVENT_CALL_FAILED, false);
+	submit_record(s, RING_BULK, task, EVENT_CALL_FAILED, false);
 	return 0;
 }
 

@@ -68,7 +68,10 @@ enum loss_reason {
 	LOSS_RING_FULL = 0,
 	LOSS_FILE_LIMIT = 1, /* more files open for writing than FILES_PER_PROCESS */
 	LOSS_TABLE_FULL = 2, /* a map had no room for the file, the process or the socket */
-	LOSS_REASON_COUNT = 3,
+	LOSS_UNWATCHED = 3,  /* of a process that is not watched: their ring was full, or its user's share of it was used up */
+	LOSS_USER_SHARE = 4, /* of a watched process: its user's share of a ring that was nearly full was used up */
+	LOSS_RATE_LIMIT = 5, /* past the number that one user may cause per second */
+	LOSS_REASON_COUNT = 6,
 };
 
 /* Why a hook that fired made no record, on purpose. */
@@ -79,7 +82,8 @@ enum filter_reason {
 	FILTER_NOISE = 3,	  /* a file of the interpreter, the system or a pseudo file system: in the process's totals */
 	FILTER_LIMIT = 4,	  /* past what is reported by name for one process: in its totals */
 	FILTER_FOREIGN_CALL = 5,  /* a 32-bit system call, whose numbers mean other calls */
-	FILTER_REASON_COUNT = 6,
+	FILTER_RATE_LIMIT = 6,	  /* past the number that one user may cause per second, of a kind that nothing depends on */
+	FILTER_REASON_COUNT = 7,
 };
 
 enum stdio_kind {

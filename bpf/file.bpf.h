@@ -44,7 +44,7 @@ static __noinline void finish_file(struct file_key *key, struct tracked_file *t,
 	} else if (t->state == TRACK_REPORTED && !((flags & CLOSED_SHARED) && !t->last_use_tick)) {
 		/* (a shell's redirection closes the descriptor it has just duplicated: nothing was done through it) */
 		count_seen(EVENT_FILE_CLOSED);
-		e = bpf_ringbuf_reserve(&bulk_ring, sizeof(*e), 0);
+		e = reserve_record(RING_BULK, bpf_get_current_task_btf(), sizeof(*e), EVENT_FILE_CLOSED);
 		if (e) {
 			stamp(&e->header, sizeof(*e), EVENT_FILE_CLOSED);
 			e->process.tgid = key->tgid;
@@ -64,8 +64,6 @@ static __noinline void finish_file(struct file_key *key, struct tracked_file *t,
 			e->closed_flags = flags;
 			bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 			count_submitted(EVENT_FILE_CLOSED);
-		} else {
-			count_lost(EVENT_FILE_CLOSED, LOSS_RING_FULL);
 		}
 	}
 	bpf_map_delete_elem(&tracked_files, key);
@@ -203,7 +201,7 @@ __noinline int track(u32 descriptor, u32 opened_flags)
 		if (t->state == TRACK_REPORTED) {
 			__sync_fetch_and_add(writing ? &sums->writes_reported : &sums->reads_reported, 1);
 			__sync_fetch_and_add(&sums->reported_files, 1);
-			submit_record(s, &bulk_ring, EVENT_FILE_OPENED, false);
+			submit_record(s, RING_BULK, task, EVENT_FILE_OPENED, false);
 		} else if (t->state == TRACK_NOISE) {
 			__sync_fetch_and_add(&sums->noise_files, 1);
 			count_filtered(EVENT_FILE_OPENED, FILTER_NOISE);

@@ -218,7 +218,8 @@ def main() -> None:
     if missing := kinds.keys() - bodies.keys():
         sys.exit(f"no struct for {', '.join(sorted(missing))}: is it kept in layout.bpf.c?")
     ordered = [bodies[kind] for kind in kinds]
-    enums = [enum_source(name, found) for name, found in btf.enums.items() if name not in ("scratch_slot",)]
+    hidden = ("scratch_slot", "ring", "share")
+    enums = [enum_source(name, found) for name, found in btf.enums.items() if name not in hidden]
     wires = {kind: hashlib.sha256(layouts[kind].encode()).hexdigest()[:8] for kind in kinds}
     ledger = sum((btf.size(btf.resolve(m["type_id"])[0]) for m in btf.structs["ledger"]["members"]), 0)
     print(HEADER)

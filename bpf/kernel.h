@@ -52,6 +52,12 @@ struct pid_namespace {
 	struct ns_common ns;
 };
 
+struct user_namespace {
+	struct user_namespace *parent;
+	int level; /* 0: the first one */
+	kuid_t owner;
+};
+
 struct nsproxy {
 	struct mnt_namespace *mnt_ns;
 	struct net *net_ns;
@@ -74,10 +80,6 @@ struct qstr {
 
 struct hlist_bl_node {
 	struct hlist_bl_node **pprev;
-};
-
-struct user_namespace {
-	int level; /* 0: the first one */
 };
 
 struct super_block {
@@ -291,6 +293,7 @@ struct mem_cgroup {
 struct cred {
 	kuid_t uid;
 	kgid_t gid;
+	struct user_namespace *user_ns;
 };
 
 struct sched_entity {

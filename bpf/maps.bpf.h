@@ -11,17 +11,41 @@
 #define RECORD_BYTES (5 * TEXT_BYTES + 512) /* the longest record: five texts and a struct */
 #define PATH_NAME_BYTES 256		    /* NAME_MAX + 1 */
 
-/* Lifecycle: never crowded out by files. Full: the record is lost and counted. User space may resize before load. */
+/* Three rings, so that a flood of one sort does not crowd out the others. Full: the record is lost and counted. User space may
+ * resize them before load. */
+enum ring {
+	RING_LIFECYCLE, /* life, death and signals of watched processes */
+	RING_UNWATCHED, /* the same of all others: attribution by ancestry needs them */
+	RING_BULK,	/* what watched processes do: files, connections, failing calls */
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4 * 1024 * 1024);
 } lifecycle_ring __weak SEC(".maps");
 
-/* Bulk: everything that can come in floods. Full: lost and counted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 2 * 1024 * 1024);
+} unwatched_ring __weak SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1024 * 1024);
 } bulk_ring __weak SEC(".maps");
+
+/* What one user may still cause. Full: the least recently used entry is dropped, and that user begins with a whole share. */
+struct share_key {
+	u64 user; /* accountable_user() */
+	u64 what; /* enum share */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct share_key);
+	__type(value, u64); /* boot ns until which the user's past records have used its rate up */
+} user_shares __weak SEC(".maps");
 
 /* The ledger: seen = filtered + lost + submitted, per kind. One value per CPU, never full. */
 struct ledger {
@@ -193,6 +217,7 @@ struct {
  * accepts: there the running task is the peer's. */
 struct connection {
 	struct process_key owner;
+	u64 user; /* accountable_user(owner) */
 	u64 began_ns;
 	u64 established_ns;
 	u32 flags;

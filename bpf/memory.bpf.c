@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The OOM killer's choice, with the numbers it stood before. */
 #include "image.bpf.h"
+#include "watch.bpf.h"
 
 #define CGROUP_DEPTH 32
 #define HOST_ZONES 64
@@ -125,6 +126,6 @@ int BPF_PROG(on_oom_kill, struct task_struct *victim)
 		}
 		e->victim_cgroup = append_cgroup(s, BPF_CORE_READ(css, cgroup));
 	}
-	submit_record(s, &lifecycle_ring, EVENT_OOM_KILL, true);
+	submit_record(s, is_watched(victim->tgid) ? RING_LIFECYCLE : RING_UNWATCHED, victim, EVENT_OOM_KILL, true);
 	return 0;
 }

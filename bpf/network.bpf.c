@@ -90,11 +90,9 @@ static __always_inline void report_connection(struct sock *sk, struct connection
 	struct event_connection *e;
 
 	count_seen(EVENT_CONNECTION);
-	e = bpf_ringbuf_reserve(&bulk_ring, sizeof(*e), 0);
-	if (!e) {
-		count_lost(EVENT_CONNECTION, LOSS_RING_FULL);
+	e = reserve_record_for(RING_BULK, NULL, c->user, sizeof(*e), EVENT_CONNECTION);
+	if (!e)
 		return;
-	}
 	stamp(&e->header, sizeof(*e), EVENT_CONNECTION);
 	fill_connection(e, sk, c, stage);
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
@@ -116,6 +114,7 @@ static __always_inline void adopt(struct sock *sk, u32 flags)
 		return;
 	}
 	c->owner = key_of(task);
+	c->user = accountable_user(task);
 	c->began_ns = bpf_ktime_get_boot_ns();
 	c->established_ns = 0;
 	c->flags = flags;

@@ -17,6 +17,7 @@ struct file_walk {
 	struct file *parent_stderr;
 	struct process_key key;
 	u32 max_fds;
+	u32 ring;
 	u16 reason;
 	u16 signal;
 };
@@ -71,11 +72,11 @@ static long on_descriptor(u32 descriptor, struct file_walk *walk)
 	e->path = append_path(walk->scratch, walk->task, BPF_CORE_READ(file, f_path.mnt), dentry, &cut);
 	if (cut)
 		e->file_flags |= FILE_PATH_CUT;
-	submit_record(walk->scratch, &bulk_ring, EVENT_OPEN_FILE, false);
+	submit_record(walk->scratch, walk->ring, walk->task, EVENT_OPEN_FILE, false);
 	return 0;
 }
 
-static __always_inline void report_open_files(struct task_struct *task, u32 slot, u16 reason, u16 signal)
+static __always_inline void report_open_files(struct task_struct *task, u32 slot, bool watched, u16 reason, u16 signal)
 {
 	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
 	struct file **parent_slots = BPF_CORE_READ(task, group_leader, real_parent, files, fdt, fd);
@@ -92,6 +93,7 @@ static __always_inline void report_open_files(struct task_struct *task, u32 slot
 	walk.stderr_file = file_at(walk.slots, 2);
 	walk.parent_stdout = file_at(parent_slots, 1);
 	walk.parent_stderr = file_at(parent_slots, 2);
+	walk.ring = watched ? RING_BULK : RING_UNWATCHED;
 	walk.reason = reason;
 	walk.signal = signal;
 	bpf_loop(DESCRIPTORS_PER_PROCESS, on_descriptor, &walk, 0);

@@ -12,6 +12,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 {
 	struct task_struct *real_parent;
 	struct event_fork *e;
+	u32 ring = RING_UNWATCHED;
 
 	count_seen(EVENT_FORK);
 	if (child->tgid == parent->tgid) {
@@ -22,13 +23,13 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 		count_filtered(EVENT_FORK, FILTER_UNINTERESTING);
 		return 0;
 	}
-	if (is_watched(parent->tgid))
+	if (is_watched(parent->tgid)) {
 		watch(child->tgid);
-	e = bpf_ringbuf_reserve(&lifecycle_ring, sizeof(*e), 0);
-	if (!e) {
-		count_lost(EVENT_FORK, LOSS_RING_FULL);
-		return 0;
+		ring = RING_LIFECYCLE;
 	}
+	e = reserve_record(ring, parent, sizeof(*e), EVENT_FORK);
+	if (!e)
+		return 0;
 	stamp(&e->header, sizeof(*e), EVENT_FORK);
 	e->process = key_of(child);
 	e->parent = key_of(parent);
@@ -51,6 +52,7 @@ int BPF_PROG(on_exec, struct task_struct *task, pid_t old_pid, struct linux_binp
 {
 	struct scratch *s = scratch_of(SLOT_EXEC);
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+	bool watched, first = false;
 	struct event_exec *e;
 	u64 start, bytes;
 	u8 *room;
@@ -86,9 +88,13 @@ int BPF_PROG(on_exec, struct task_struct *task, pid_t old_pid, struct linux_binp
 		e->argv = bytes;
 		s->used += bytes;
 	}
-	if (append_environ(s, mm, &e->environ, &e->image_flags))
+	watched = is_watched(task->tgid);
+	if (append_environ(s, mm, &e->environ, &e->image_flags) && !watched) {
 		watch(task->tgid); /* at once, not when user space has read of it: its first files count too */
-	submit_record(s, &lifecycle_ring, EVENT_EXEC, false);
+		first = true;	   /* the reader may have to attach the hooks for system calls, and the task runs already */
+		watched = true;
+	}
+	submit_record(s, watched ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_EXEC, first);
 	return 0;
 }
 
@@ -100,6 +106,7 @@ int BPF_PROG(on_title, struct task_struct *task, const char *comm)
 	struct task_struct *current = bpf_get_current_task_btf();
 	u64 start = BPF_CORE_READ(task, mm, arg_start);
 	struct event_title *e;
+	bool watched;
 
 	count_seen(EVENT_TITLE);
 	if (!s || is_self(task->tgid)) {
@@ -115,12 +122,19 @@ int BPF_PROG(on_title, struct task_struct *task, const char *comm)
 		count_filtered(EVENT_TITLE, FILTER_UNINTERESTING);
 		return 0;
 	}
+	/* what it is called at its end is in its exit record */
+	watched = is_watched(task->tgid);
+	if (share_used_up(accountable_user(task), watched ? SHARE_TITLES : SHARE_UNWATCHED_TITLES, SECOND_NS / TITLES_PER_SECOND,
+			  SECOND_NS / TITLES_PER_SECOND * TITLES_AT_ONCE)) {
+		count_filtered(EVENT_TITLE, FILTER_RATE_LIMIT);
+		return 0;
+	}
 	e = begin_record(s, struct event_title, EVENT_TITLE);
 	e->process = key_of(task);
 	bpf_probe_read_kernel_str(e->comm, sizeof(e->comm), comm);
 	if (task == current)
 		e->title = append_user_string(s, (void *)start, 512);
-	submit_record(s, &lifecycle_ring, EVENT_TITLE, false);
+	submit_record(s, watched ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_TITLE, false);
 	return 0;
 }
 
@@ -155,6 +169,7 @@ static __always_inline int process_exit(struct task_struct *task, bool group_dea
 	struct mm_struct *mm;
 	struct event_exit *e;
 	u64 *delay, pages;
+	bool watched;
 	u32 status;
 
 	count_seen(EVENT_EXIT);
@@ -171,11 +186,12 @@ static __always_inline int process_exit(struct task_struct *task, bool group_dea
 		count_filtered(EVENT_EXIT, FILTER_SELF);
 		return 0;
 	}
+	watched = unwatch(task->tgid);
 	leader = BPF_CORE_READ(task, group_leader);
 	status = wait_status(leader);
-	/* before the exit record and in the other ring: whoever reads the exit first finds the files waiting */
+	/* before the exit record, and in a ring that is read after the exit's: whoever reads the exit finds the files waiting */
 	if (status)
-		report_open_files(task, SLOT_EXIT_FILES, FILE_AT_DEATH, status & 0x7f);
+		report_open_files(task, SLOT_EXIT_FILES, watched, FILE_AT_DEATH, status & 0x7f);
 
 	e = begin_record(s, struct event_exit, EVENT_EXIT);
 	e->process = key_of(task);
@@ -209,7 +225,7 @@ static __always_inline int process_exit(struct task_struct *task, bool group_dea
 		pages = BPF_CORE_READ(task, signal, maxrss);
 	}
 	e->peak_rss_bytes = pages * page_bytes;
-	submit_record(s, &lifecycle_ring, EVENT_EXIT, status != 0);
+	submit_record(s, watched ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_EXIT, watched && status);
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Who sent what to whom, and what the target was writing when it heard. */
 #include "openfiles.bpf.h"
+#include "watch.bpf.h"
 
 #define SIGHUP 1
 #define SIGINT 2
@@ -73,6 +74,7 @@ int BPF_PROG(on_signal, int signal, struct kernel_siginfo *info, struct task_str
 	int code = code_of(info);
 	bool handled = handler_of(target, signal) != SIG_DFL;
 	struct event_signal *e;
+	bool watched;
 
 	count_seen(EVENT_SIGNAL);
 	if (result != TRACE_SIGNAL_DELIVERED && result != TRACE_SIGNAL_ALREADY_PENDING) {
@@ -87,11 +89,19 @@ int BPF_PROG(on_signal, int signal, struct kernel_siginfo *info, struct task_str
 		count_filtered(EVENT_SIGNAL, FILTER_SELF);
 		return 0;
 	}
-	e = bpf_ringbuf_reserve(&lifecycle_ring, sizeof(*e), 0);
-	if (!e) {
-		count_lost(EVENT_SIGNAL, LOSS_RING_FULL);
+	watched = is_watched(target->tgid);
+	/* by the target's user, who alone (with root) can signal it: the running task may be anybody when the kernel sends */
+	if (share_used_up(accountable_user(target), watched ? SHARE_SIGNALS : SHARE_UNWATCHED_SIGNALS,
+			  SECOND_NS / SIGNALS_PER_SECOND, SECOND_NS / SIGNALS_PER_SECOND * SIGNALS_AT_ONCE)) {
+		if (watched)
+			count_lost(EVENT_SIGNAL, LOSS_RATE_LIMIT);
+		else
+			count_filtered(EVENT_SIGNAL, FILTER_RATE_LIMIT);
 		return 0;
 	}
+	e = reserve_record(watched ? RING_LIFECYCLE : RING_UNWATCHED, target, sizeof(*e), EVENT_SIGNAL);
+	if (!e)
+		return 0;
 	stamp(&e->header, sizeof(*e), EVENT_SIGNAL);
 	e->sender = key_of(sender);
 	e->target = key_of(target);
@@ -118,7 +128,7 @@ int BPF_PROG(on_signal_delivery, int signal, struct kernel_siginfo *info, struct
 	task = bpf_get_current_task_btf();
 	if (BPF_CORE_READ(action, sa.sa_handler) == SIG_DFL || is_self(task->tgid))
 		return 0;
-	report_open_files(task, SLOT_SIGNAL_FILES, FILE_AT_SIGNAL, signal);
+	report_open_files(task, SLOT_SIGNAL_FILES, is_watched(task->tgid), FILE_AT_SIGNAL, signal);
 	return 0;
 }
 
@@ -179,6 +189,6 @@ int BPF_PROG(on_crash, int signal, struct kernel_siginfo *info, struct task_stru
 		e->module_offset = found.offset;
 		e->module = append_path(s, task, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), &cut);
 	}
-	submit_record(s, &lifecycle_ring, EVENT_CRASH, false);
+	submit_record(s, is_watched(task->tgid) ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_CRASH, false);
 	return 0;
 }

@@ -123,7 +123,7 @@ __noinline int report_query(u64 message, u32 bytes, u64 peer)
 		walk.left = bpf_ntohs(head[3]);
 		bpf_loop(ANSWERS_LOOKED_AT, on_answer, &walk, 0);
 	}
-	submit_record(s, &bulk_ring, EVENT_NAME_QUERY, false);
+	submit_record(s, RING_BULK, task, EVENT_NAME_QUERY, false);
 	return 0;
 }
 
@@ -231,7 +231,7 @@ __noinline int on_connected(u32 tgid, u32 descriptor)
 	address = BPF_CORE_READ(peer, addr);
 	if (address)
 		e->path = append_unix_path(s, address);
-	submit_record(s, &bulk_ring, EVENT_UNIX_CONNECTED, false);
+	submit_record(s, RING_BULK, task, EVENT_UNIX_CONNECTED, false);
 	return 0;
 }
 

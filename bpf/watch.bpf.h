@@ -46,14 +46,15 @@ static __always_inline struct watched *sums_of(u32 tgid, struct task_struct *tas
 	return sums;
 }
 
-static __always_inline void forget(u32 tgid)
+/* At the end of a process, for the next one with that pid. Gives whether it was watched. */
+static __always_inline bool unwatch(u32 tgid)
 {
 	u8 *mark = mark_of(tgid);
 
 	if (!mark || !*mark)
-		return;
+		return false;
 	*mark = 0;
-	bpf_map_delete_elem(&watched_processes, &tgid);
+	return true;
 }
 
 #endif

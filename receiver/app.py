@@ -14,7 +14,9 @@ import msgspec
 
 from receiver import semconv as sc
 from receiver.attribution.rules import Rule
+from receiver.attribution.tree import Process
 from receiver.core import Core
+from receiver.errors import UnavailableError
 from receiver.events import WIRES, EventKind, Existing, FilterReason, Ledger, LossReason, ProcessKey
 from receiver.kernel.choose import open_source
 from receiver.kernel.clock import (
@@ -31,7 +33,7 @@ from receiver.kernel.confinement import Confinement
 from receiver.kernel.decode import decode
 from receiver.kernel.pods import container_names
 from receiver.kernel.source import Batch, SourceConfig
-from receiver.model import ContainerName, CoreOptions, Host
+from receiver.model import Blind, ContainerName, CoreOptions, Host
 from receiver.recording import Header, Recorder
 from receiver.recording_scope import CommandScope
 from receiver.redact import Redactor
@@ -108,7 +110,15 @@ class Observer:
         self._sample_interval = source.sample_interval_seconds
         self._next_sample = 0.0
         self._sample_seconds = 0.0
-        self._said_blind = False
+        self._drops = drops
+        self._joined: dict[int, Process] = {}  # they are to be followed and are not yet; bounded by the pids there are
+        self.source.on_late = self._late
+        if self.source.hooks is not None:
+            self.source.hooks.on_interrupted = self._interrupted
+        self._ends_lost = False  # exits were lost since the last look for processes that are gone
+        self._ends_lost_with = ("exit",) if self.source.name == "ebpf" else ("fork",)  # netlink does not know what it lost
+        self._gone_then: list[ProcessKey] = []
+        self._gone_at_ns = 0
         self._wall_offset = wall_offset_ns()
         self._container_folder = source.container_names
         self._containers: tuple[ContainerName, ...] = ()
@@ -162,12 +172,16 @@ class Observer:
 
     def _follow(self) -> None:
         """System calls of what has joined an execution; of nobody when there is none for a while."""
-        if pids := self.core.attempts.to_watch():
+        before = self.source.following
+        joined = self.core.attempts.to_watch()
+        if not before and self.source.hooks is not None:
+            self._note_late(self.core.attempts.ended_unwatched)
+        if joined:
             self._idle_since = 0.0
-            self.source.watch(pids)
-            if not self.source.following and not self._said_blind:
-                self._said_blind = True
-                log.warning("system calls cannot be followed any more: files and failing calls are invisible")
+            self._joined |= {p.key.tgid: p for p in joined}
+            self.source.watch([p.key.tgid for p in joined])
+            if self.source.following:
+                self._joined.clear()
         elif self.core.bindings.need_calls:
             self._idle_since = 0.0
         elif self.source.following:
@@ -176,6 +190,39 @@ class Observer:
             if now - self._idle_since > IDLE_SECONDS:
                 self.source.unwatch()
 
+    def _late(self, pids: list[int]) -> None:
+        """From now on these are followed; what they did before was not seen."""
+        self._note_late([process for pid in pids if (process := self._joined.pop(pid, None)) is not None])
+
+    def _note_late(self, processes: list[Process]) -> None:
+        now = boottime_ns()
+        late = []
+        for process in processes:
+            if process.execution is not None:  # what an orchestrator did before says no less of its tasks
+                began = max(process.key.start_boottime_ns, process.execution.outermost.start_ns)
+                until = process.exit.time_boottime_ns if process.exit is not None else now
+                late.append(Blind("late_attach", began, max(began, until), process.key))
+        if late:
+            self.session.blind(late, now)
+
+    def _interrupted(self, began_ns: int, until_ns: int, why: str) -> None:
+        if until_ns:
+            log.warning("%s: system calls were not observed for %.3f s", why, (until_ns - began_ns) / 1e9)
+        else:
+            log.warning("%s: system calls are not observed", why)
+        self.session.blind([Blind("interrupted", began_ns, until_ns, why=why)], boottime_ns())
+        self._flush()
+
+    def _check_hooks(self) -> None:
+        """Raises UnavailableError when system calls can never be hooked again by this process."""
+        if self.source.hooks is None:
+            return
+        self.source.hooks.retry()
+        if self.source.hooks.final and self._drops:
+            raise UnavailableError(
+                f"{self.source.hooks.failure}, and there are no privileges left to mend that: start kwitness again"
+            )
+
     async def _tick_forever(self) -> None:
         next_clock = next_metrics = time.monotonic()
         while True:
@@ -183,6 +230,7 @@ class Observer:
             now = time.monotonic()
             self.tick()
             self.on_tick()
+            self._check_hooks()
             if now >= next_clock:
                 next_clock = now + CLOCK_SECONDS
                 self._check_clock()
@@ -196,8 +244,9 @@ class Observer:
         now = boottime_ns()
         losses = losses_of(self.source.ledger())
         if losses != self.core.losses:
+            self._ends_lost |= any(n > self.core.losses.get(k, 0) for k, n in losses.items() if k[0] in self._ends_lost_with)
             self.session.losses(losses, now)
-            self.session.vanished(self._gone(), now)
+        self._release_vanished(now)
         self._sample()
         self.session.tick(now)
         self._follow()
@@ -209,6 +258,17 @@ class Observer:
         if self.hub:
             for record in self._losses.due(self.hub.losses(), now_ns, last=last):
                 self.hub.put_loss(record)
+
+    def _release_vanished(self, now: int) -> None:
+        """Processes that are gone without an exit record. Who is gone now may still have one in a ring: so they are released when
+        everything that was in the rings at the time of that look has been read."""
+        if self._gone_at_ns and self.source.read_until_ns > self._gone_at_ns:
+            living = set(self.core.living())
+            self.session.vanished([key for key in self._gone_then if key in living], now)
+            self._gone_then, self._gone_at_ns = [], 0
+        if self._ends_lost and not self._gone_at_ns:
+            self._ends_lost = False
+            self._gone_then, self._gone_at_ns = self._gone(), boottime_ns()
 
     def _gone(self) -> list[ProcessKey]:
         """Those whose exits were lost. In a namespace of our own /proc has other pids: the kernel half is asked."""
@@ -251,8 +311,16 @@ class Observer:
         """What cannot be seen on this host, for reports: nothing is concluded from its absence."""
         return [f"{hook.blind} ({hook.why})" for hook in self.source.coverage() if not hook.attached]
 
+    @property
+    def attaches_itself(self) -> bool:
+        """Whether the hooks for system calls are attached by this process, and not by a helper."""
+        return self.source.hooks is not None and self.source.hooks.helper is None
+
     def ready(self) -> str:
-        """ "ready", or why not: blind when our own canary event was not seen for two intervals."""
+        """ "ready", or why not: blind when our own canary event was not seen for two intervals, or when system calls cannot be
+        hooked."""
+        if self.source.hooks is not None and self.source.hooks.failure:
+            return f"blind: {self.source.hooks.failure}"
         if not self.canary_at or time.monotonic() - self.canary_at > 2 * CANARY_SECONDS:
             return "blind"
         return "ready"

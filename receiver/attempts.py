@@ -47,6 +47,7 @@ class Attempts:
         self.on_over: Callable[[Execution, int], None] = lambda *_: None  # when its span is out
         self.executions_of: Callable[[Execution], list[Process]] = lambda _: []  # its processes; whoever has the tree says
         self._to_watch: list[Process] = []
+        self.ended_unwatched: list[Process] = []  # of the last `to_watch`: they were over before
         self._spans, self._logs, self._emit = spans, logs, emit
         self._unbooked: dict[int, Execution] = {}  # their sums have moved since the metrics were last read
 
@@ -240,10 +241,11 @@ class Attempts:
                 each.totals.processes += 1
                 self._unbooked[id(each)] = each
 
-    def to_watch(self) -> list[int]:
-        """Pids of living processes that joined since the last call and that the kernel half may not follow yet."""
+    def to_watch(self) -> list[Process]:
+        """Living processes that joined since the last call and that the kernel half may not follow yet."""
         joined, self._to_watch = self._to_watch, []
-        return [p.key.tgid for p in joined if p.exit is None]
+        self.ended_unwatched = [p for p in joined if p.exit is not None]
+        return [p for p in joined if p.exit is None]
 
     def leave(self, process: Process, execution: Execution, at_ns: int, end: Ending | None = None) -> None:
         """The process has ended (`end`: how; None: it is out of sight)."""

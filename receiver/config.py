@@ -140,7 +140,7 @@ def _plain(value: object, where: str, path: Path) -> None:
 
 def _check(config: ServeConfig, path: Path) -> None:
     _plain(config, "", path)
-    for name in ("lifecycle_ring_bytes", "bulk_ring_bytes"):
+    for name in ("lifecycle_ring_bytes", "unwatched_ring_bytes", "bulk_ring_bytes"):
         size = getattr(config.kernel, name)
         if size & (size - 1):
             raise ConfigError(f"{path}: kernel.{name} = {size} must be a power of two from 4096 to 1073741824")

@@ -36,6 +36,7 @@ from receiver.events import (
     FileChanged,
     FileOpened,
     Fork,
+    LossReason,
     OomKill,
     OpenFile,
     ProcessKey,
@@ -46,7 +47,7 @@ from receiver.investigate.case import Case, Casebook
 from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
 from receiver.kernel.decode import decode
-from receiver.model import CoreOptions, Finding, Gap, Host, Identity, Watch
+from receiver.model import Blind, CoreOptions, Finding, Gap, Host, Identity, Watch
 from receiver.redact import Redactor
 from receiver.scope import Scope
 from receiver.signals import Metric, Point
@@ -55,10 +56,12 @@ from receiver.synthesis.blocks import Blocks
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.metrics import LAG_BOUNDS, Book
 from receiver.synthesis.spans import Spans
+from receiver.timeline.blind import BlindTimes
 from receiver.timeline.executions import Execution, Executions
 
 SECOND = 1_000_000_000
 HOLE_NS = 60 * SECOND  # how long after a loss records are marked incomplete
+UNWATCHED = LossReason.UNWATCHED.name.lower()  # of processes that do nobody's work: no fact of an execution is missing
 CLOCK_STEP_NS = 50_000_000  # the wall clock was set, not slewed
 SHORT_NS = 10_000_000  # a shorter process without a fact is a count on its parent
 
@@ -109,6 +112,7 @@ class Core:
         self.on_end: Callable[[Process], None] = _ignore  # told of every attributed process as it ends
         self.on_event: Callable[[Event], None] | None = None  # told of every event, when it has been applied
         self._scope = Scope(host.pid_namespace, host.observer_pid)
+        self._blind_times = BlindTimes()
         self._watches: dict[int, Watch] = {}
         self._watched: dict[int, Execution] = {}
         self.losses: dict[tuple[str, str], int] = {}
@@ -175,7 +179,8 @@ class Core:
     def case(self, execution: Execution, now_ns: int) -> Case:
         """Everything known of an execution, as it stands now."""
         return self.casebook.open(
-            execution, self.tree.processes(), now_ns, blind=self.blind, strangers=self.activity.usage.neighbours.all(now_ns),
+            execution, self.tree.processes(), now_ns, blind=(*self.blind, *self._blind_times.of(execution, now_ns)),
+            interrupted=self._blind_times.hides(execution, now_ns), strangers=self.activity.usage.neighbours.all(now_ns),
             beside=[e for e in self.executions.open.values() if e.outermost is not execution.outermost and e.outer is None],
             names=self.activity.network.table.names, history=self.history,
         )  # fmt: skip
@@ -206,7 +211,8 @@ class Core:
             if grown <= 0:
                 continue
             self.losses[key] = total
-            self._hole_until_ns = now_ns + HOLE_NS
+            if key[1] != UNWATCHED:
+                self._hole_until_ns = now_ns + HOLE_NS
             self.casebook.lost(now_ns, *key, grown)
             self._out.append(self._logs.lost_event(*key, grown, now_ns))
             self._count_lost(*key, grown)
@@ -217,6 +223,23 @@ class Core:
         for kind, count in gap.unsent:
             self._out.append(self._logs.unsent_event(kind, gap.reason, count, now_ns))
             self._count_lost(kind, gap.reason, count)
+
+    def note_blind(self, blind: Blind, now_ns: int) -> None:
+        """System calls were not observed: of one process before its hooks were attached, or of all that were watched."""
+        reason = ((sc.PIPELINE_OBSERVER_BLIND_REASON, blind.reason),)
+        if blind.reason == "late_attach":
+            process = self.tree.get(blind.process)
+            if process is None or process.execution is None:
+                return
+            work = process.execution.outermost
+            work.late_processes += 1
+            work.late_ns = max(work.late_ns, blind.until_ns - blind.began_ns)
+        else:
+            self._blind_times.interrupted(blind)
+            self._out.append(self._logs.blind_event(blind, now_ns))
+        if blind.until_ns:
+            self.book.add(sc.METRIC_PIPELINE_OBSERVER_BLIND_COUNT, reason)
+            self.book.add(sc.METRIC_PIPELINE_OBSERVER_BLIND_TIME, reason, (blind.until_ns - blind.began_ns) / SECOND)
 
     def _count_lost(self, kind: str, reason: str, count: int) -> None:
         labels = ((sc.PIPELINE_OBSERVER_EVENT_KIND, kind), (sc.PIPELINE_OBSERVER_LOSS_REASON, reason))

@@ -67,6 +67,9 @@ class LossReason(IntEnum):
     RING_FULL = 0
     FILE_LIMIT = 1
     TABLE_FULL = 2
+    UNWATCHED = 3
+    USER_SHARE = 4
+    RATE_LIMIT = 5
 
 
 class FilterReason(IntEnum):
@@ -76,6 +79,7 @@ class FilterReason(IntEnum):
     NOISE = 3
     LIMIT = 4
     FOREIGN_CALL = 5
+    RATE_LIMIT = 6
 
 
 class StdioKind(IntEnum):
@@ -2515,12 +2519,12 @@ class Ledger(msgspec.Struct, frozen=True):
     lost: tuple[tuple[int, ...], ...]
 
 
-KINDS, FILTERS, LOSSES = 22, 6, 3
-_LEDGER = Layout("<243Q")
+KINDS, FILTERS, LOSSES = 22, 7, 6
+_LEDGER = Layout("<331Q")
 
 
 def decode_ledger(per_cpu: bytes) -> Ledger:
-    """Sums the per-CPU values of the `ledgers` map; `per_cpu` is 1944 bytes per possible CPU."""
+    """Sums the per-CPU values of the `ledgers` map; `per_cpu` is 2648 bytes per possible CPU."""
     words = [sum(column) for column in zip(*_LEDGER.iter_unpack(per_cpu), strict=True)]
     at = 1 + 2 * KINDS
     filtered = tuple(tuple(words[at + k * FILTERS : at + (k + 1) * FILTERS]) for k in range(KINDS))

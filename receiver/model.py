@@ -162,6 +162,16 @@ class ContainerName(msgspec.Struct, frozen=True):
     container: str
 
 
+class Blind(msgspec.Struct, frozen=True):
+    """A time in which system calls were not observed: files, failing calls and endpoints of it are missing."""
+
+    reason: Literal["late_attach", "interrupted"]
+    began_ns: int  # boot time; also its name: a later value with the same one says how it ended
+    until_ns: int  # 0: it goes on
+    process: ProcessKey = NOBODY  # the one that ran meanwhile; nobody: all that were watched
+    why: str = ""
+
+
 class Watch(msgspec.Struct, frozen=True):
     """A command that kwitness itself starts: its first fork is recognised by both pids."""
 

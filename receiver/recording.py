@@ -47,6 +47,7 @@ class FrameKind(IntEnum):
     VANISHED = 6  # JSON [[tgid, start], …]
     FINISH = 7
     CONTAINERS = 8  # JSON [ContainerName, …]
+    BLIND = 9  # JSON [Blind, …]
 
 
 class Header(msgspec.Struct, frozen=True):

@@ -81,6 +81,8 @@ PIPELINE_MAPPING_GRADE: Final = "pipeline.mapping.grade"
 PIPELINE_MAPPING_SOURCE: Final = "pipeline.mapping.source"
 PIPELINE_MAPPING_USER_ID: Final = "pipeline.mapping.user.id"
 PIPELINE_NAME: Final = "pipeline.name"
+PIPELINE_OBSERVER_BLIND_DURATION: Final = "pipeline.observer.blind.duration"
+PIPELINE_OBSERVER_BLIND_REASON: Final = "pipeline.observer.blind.reason"
 PIPELINE_OBSERVER_CALL: Final = "pipeline.observer.call"
 PIPELINE_OBSERVER_EVENT_KIND: Final = "pipeline.observer.event.kind"
 PIPELINE_OBSERVER_EVENTS_LOST: Final = "pipeline.observer.events_lost"
@@ -197,6 +199,7 @@ EVENT_PIPELINE_INCIDENT_HYPOTHESIS: Final = "pipeline.incident.hypothesis"
 EVENT_PIPELINE_INCIDENT_EVIDENCE: Final = "pipeline.incident.evidence"
 EVENT_PIPELINE_OBSERVER_GAP: Final = "pipeline.observer.gap"
 EVENT_PIPELINE_OBSERVER_EVENTS_LOST: Final = "pipeline.observer.events_lost"
+EVENT_PIPELINE_OBSERVER_BLIND: Final = "pipeline.observer.blind"
 
 # metrics: name, instrument, unit, description
 METRIC_PIPELINE_RUN_DURATION: Final = ("pipeline.run.duration", "histogram", "s", "Duration of runs.")
@@ -258,6 +261,18 @@ METRIC_PIPELINE_OBSERVER_EVENTS_LOST: Final = (
     "counter",
     "{event}",
     "Kernel events lost, and signals lost in an export queue that ended with its service.",
+)
+METRIC_PIPELINE_OBSERVER_BLIND_COUNT: Final = (
+    "pipeline.observer.blind.count",
+    "counter",
+    "{time}",
+    "Times in which system calls were not observed.",
+)
+METRIC_PIPELINE_OBSERVER_BLIND_TIME: Final = (
+    "pipeline.observer.blind.time",
+    "counter",
+    "s",
+    "Sum of these times; of several processes at once each counts.",
 )
 METRIC_PIPELINE_INSIGHTS_RECEIVED: Final = (
     "pipeline.insights.received",

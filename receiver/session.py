@@ -10,7 +10,7 @@ from receiver.core import Core
 from receiver.errors import DataError
 from receiver.events import TIME_LIMIT_NS, ProcessKey
 from receiver.kernel.decode import split
-from receiver.model import ContainerName, Watch
+from receiver.model import Blind, ContainerName, Watch
 from receiver.recording import Frame, FrameKind, Recorder, Recording
 
 
@@ -53,6 +53,11 @@ class Session:
             self._recorder.containers(names, now_ns)
         self.core.blocks.name_containers(names)
 
+    def blind(self, times: list[Blind], now_ns: int) -> None:
+        self._note(FrameKind.BLIND, now_ns, msgspec.json.encode(times))
+        for each in times:
+            self.core.note_blind(each, now_ns)
+
     def finish(self, now_ns: int) -> None:
         self._note(FrameKind.FINISH, now_ns)
         self.core.finish(now_ns)
@@ -88,6 +93,8 @@ def replay_frame(session: Session, frame: Frame) -> None:
                 session.vanished([ProcessKey(*pair) for pair in pairs], now)
             case FrameKind.CONTAINERS:
                 session.containers(msgspec.json.decode(frame.payload, type=tuple[ContainerName, ...]), now)
+            case FrameKind.BLIND:
+                session.blind(msgspec.json.decode(frame.payload, type=list[Blind]), now)
             case FrameKind.FINISH:
                 session.finish(now)
             case _:

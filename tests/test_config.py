@@ -37,6 +37,7 @@ BAD = [
     ("[kernel]\nlifecycle_ring_bytes = 'big'", "line 2"),
     ("[kernel]\nlifecycle_ring_bytes = 5000", "power of two"),
     ("[kernel]\nbulk_ring_bytes = 0", "power of two"),
+    ("[kernel]\nunwatched_ring_bytes = 2048", "kernel.unwatched_ring_bytes = 2048 must be"),
     ("[kernel]\ndrain_interval_seconds = 0", "kernel.drain_interval_seconds = 0 must be from 0.005 to 5"),
     ("[kernel]\nsample_interval_seconds = 0", "kernel.sample_interval_seconds = 0 must be from 1 to 3600"),
     ("[kernel]\nbatch_records = 0", "kernel.batch_records = 0 must be from 1 to 65536"),

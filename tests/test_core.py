@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.core import Core
+from receiver.core import SECOND, Core
 from receiver.events import Exit, FileFlag, FileReason, Fork, OomScope, ProcessKey, encode
-from receiver.model import NOBODY, CoreOptions
+from receiver.investigate.compose import investigate
+from receiver.model import NOBODY, Blind, CoreOptions
 from receiver.signals import Severity, SpanKind
 from tests.builders import HOST, MS, SELF, WALL_OFFSET_NS, Story, airflow, attributes
 
@@ -505,6 +506,40 @@ def test_lost_events_leave_a_record_and_mark_what_follows() -> None:
     story.tick(120)
     story.exit(story.command("later"), 1)
     assert "pipeline.observer.incomplete" not in attributes(story.events("process.exit")[1])
+
+
+def test_losses_among_processes_that_nobody_watches_leave_a_record_and_mark_no_work() -> None:
+    story = Story()
+    root = story.command("bash")
+    story.core.note_losses({("fork", "unwatched"): 7}, story.now)
+    story.exit(root, 1)
+    assert [attributes(r)["pipeline.observer.events_lost"] for r in story.events("pipeline.observer.events_lost")] == [7]
+    assert "pipeline.observer.incomplete" not in attributes(story.events("process.exit")[0])
+
+
+def test_what_was_not_observed_of_a_task_is_in_its_report() -> None:
+    story = Story()
+    root = story.command("bash")
+    execution = next(iter(story.core.executions.open.values()))
+    began = execution.start_ns
+    story.core.note_blind(Blind("late_attach", began, began + 56 * MS, root), story.now)
+    story.core.note_blind(Blind("late_attach", began, began + 20 * MS, root), story.now)
+    story.core.note_blind(Blind("interrupted", began + 100 * MS, 0, why="the helper was killed"), story.now)
+    (late, on) = story.core.case(execution, story.now + SECOND).blind
+    assert late == "the first at most 0.056 s of system calls of 2 processes (the hooks were attached later)"
+    assert on == "system calls from 0.100 s on (the helper was killed)"
+    story.core.note_blind(Blind("interrupted", began + 100 * MS, began + 400 * MS, why="the helper was killed"), story.now)
+    case = story.core.case(execution, story.now + SECOND)
+    assert case.blind[1] == "system calls from 0.100 to 0.400 s (the helper was killed)" and case.interrupted
+    story.exit(story.spawn(root, "python3", "load.py"), 1)
+    story.exit(root, 1)
+    assert investigate(story.core.case(execution, story.now)).verdict == "incomplete"
+    records = story.events("pipeline.observer.blind")
+    assert [attributes(r)["pipeline.observer.blind.duration"] for r in records] == [0.0, 0.3]
+    story.tick(1)
+    later = story.command("later", name="later")
+    (execution,) = [e for e in story.core.executions.open.values() if e.root.key == later]
+    assert story.core.case(execution, story.now).blind == ()
 
 
 def test_a_process_whose_exit_was_lost_ends_without_an_outcome() -> None:

@@ -30,7 +30,7 @@ from receiver.events import (
 )
 from receiver.export import encode
 from receiver.kernel.decode import decode, split
-from receiver.model import NOBODY, ContainerName, CoreOptions, Watch
+from receiver.model import NOBODY, Blind, ContainerName, CoreOptions, Watch
 from receiver.recording import COMMAND_CONTENTS, HOST_CONTENTS, MAGIC, FrameKind, Header, Recorder, Recording
 from receiver.recording_scope import CommandScope
 from receiver.redact import Redactor
@@ -57,6 +57,7 @@ def record(path: Path) -> list[LogRecord | Span]:
     session.tick(2_300_000_000)
     session.batch(story.records[5:], 2_400_000_000)
     session.vanished([child], 2_500_000_000)
+    session.blind([Blind("interrupted", 2_300_000_000, 2_400_000_000, why="the helper was killed")], 2_600_000_000)
     session.finish(9_000_000_000)
     assert session._recorder
     session._recorder.close()
@@ -184,7 +185,7 @@ def test_a_wall_clock_of_before_1970_is_no_traceback() -> None:
 
 def test_frame_kinds_are_append_only() -> None:
     assert {k.name: k.value for k in FrameKind} == {
-        "BATCH": 1, "TICK": 2, "WALL_OFFSET": 3, "WATCH": 4, "LOSSES": 5, "VANISHED": 6, "FINISH": 7, "CONTAINERS": 8,
+        "BATCH": 1, "TICK": 2, "WALL_OFFSET": 3, "WATCH": 4, "LOSSES": 5, "VANISHED": 6, "FINISH": 7, "CONTAINERS": 8, "BLIND": 9,
     }  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """What each key of kwitness.toml means. Keys and defaults come from the types (tools/generate_docs.py); a key without a line here is refused."""
 
 KEYS = {
-    "kernel.lifecycle_ring_bytes": "ring for exec, fork, exit, signals, OOM kills; a power of two",
+    "kernel.lifecycle_ring_bytes": "ring for exec, fork, exit, signals, OOM kills of watched processes; a power of two",
+    "kernel.unwatched_ring_bytes": "the same for all other processes, so that they cannot crowd a task out; a power of two",
     "kernel.bulk_ring_bytes": "ring for files, sockets and failing calls; a power of two",
     "kernel.drain_interval_seconds": "how long an event may wait in its ring; urgent ones (failures, OOM kills) do not wait",
     "kernel.sample_interval_seconds": "how often watched processes, their sockets and their neighbours are looked at",

@@ -16,7 +16,19 @@ import msgspec
 from receiver.attribution.tree import Process
 from receiver.detect.deaths import Ending, ending, partition_of
 from receiver.detect.masked import Grade
-from receiver.events import CallFailed, Connection, Crash, Exit, FileChanged, NameQuery, OomKill, OpenFile, ProcessKey, Signal
+from receiver.events import (
+    CallFailed,
+    Connection,
+    Crash,
+    Exit,
+    FileChanged,
+    LossReason,
+    NameQuery,
+    OomKill,
+    OpenFile,
+    ProcessKey,
+    Signal,
+)
 from receiver.model import Identity
 from receiver.text import printable
 from receiver.timeline.connections import Peer
@@ -31,6 +43,7 @@ CASES = 512  # open ones, and ended ones in which something went wrong
 ACTORS_PER_CASE = 4096  # past it, processes in which all was well are counted only
 ACTORS = 20_000  # of all cases: past it the case closed first goes
 KEPT_HOLES = 32
+_UNWATCHED = LossReason.UNWATCHED.name.lower()
 DULL_NS = 10_000_000
 DYING_NS, DYING_BYTES = 30_000_000, 1 << 16  # what the end itself may cost
 
@@ -163,8 +176,8 @@ class Case:
     """The processes of one outermost execution, ended ones as they were then. Read by the causes; nothing in it changes."""
 
     def __init__(
-        self, execution: Execution, actors: Iterable[Actor], now_ns: int, *, left_out: int = 0, holes: Iterable[Hole] = (),
-        steps: Iterable[Step] = (), blind: Iterable[str] = (), strangers: Iterable[Taker] = (), beside: Iterable[Execution] = (),
+        self, execution: Execution, actors: Iterable[Actor], now_ns: int, *, left_out: int = 0, holes: Iterable[Hole] = (), apart: Iterable[Hole] = (),
+        steps: Iterable[Step] = (), blind: Iterable[str] = (), interrupted: bool = False, strangers: Iterable[Taker] = (), beside: Iterable[Execution] = (),
         elsewhere: Callable[[ProcessKey], Actor | None] = lambda _: None, names: Mapping[str, str] | None = None,
         history: History | None = None,
     ) -> None:  # fmt: skip
@@ -173,8 +186,10 @@ class Case:
         self.now_ns = now_ns
         self.left_out = left_out
         self.holes = tuple(holes)
+        self.apart = tuple(apart)  # losses among processes that do nobody's work: reported, and in no conclusion
         self.steps = tuple(steps)
         self.blind = tuple(blind)
+        self.interrupted = interrupted  # system calls were not observed for a time: their absence says nothing
         self.strangers = tuple(strangers)
         self.beside = tuple(beside)
         self.elsewhere = elsewhere  # an actor of another case
@@ -293,6 +308,7 @@ class Casebook:
     def __init__(self) -> None:
         self.drops: Counter[str] = Counter()
         self.holes: tuple[Hole, ...] = ()
+        self.apart: tuple[Hole, ...] = ()
         self.steps: tuple[Step, ...] = ()
         self._cases: OrderedDict[int, dict[ProcessKey, Actor]] = OrderedDict()
         self._executions: dict[int, Execution] = {}
@@ -325,7 +341,10 @@ class Casebook:
             self._forget(next(i for i in self._cases if i != id(outermost)))
 
     def lost(self, at_ns: int, kind: str, reason: str, count: int) -> None:
-        self.holes = (*self.holes[1 - KEPT_HOLES :], Hole(at_ns, kind, reason, count))
+        if reason == _UNWATCHED:  # apart: whoever floods there must not push the others out
+            self.apart = (*self.apart[1 - KEPT_HOLES :], Hole(at_ns, kind, reason, count))
+        else:
+            self.holes = (*self.holes[1 - KEPT_HOLES :], Hole(at_ns, kind, reason, count))
 
     def stepped(self, at_ns: int, delta_ns: int) -> None:
         self.steps = (*self.steps[1 - KEPT_HOLES :], Step(at_ns, delta_ns))
@@ -335,7 +354,7 @@ class Casebook:
         return case.get(key) if case is not None else None
 
     def open(
-        self, execution: Execution, living: Iterable[Process], now_ns: int, *, blind: Iterable[str] = (),
+        self, execution: Execution, living: Iterable[Process], now_ns: int, *, blind: Iterable[str] = (), interrupted: bool = False,
         strangers: Iterable[Taker] = (), beside: Iterable[Execution] = (), names: Mapping[str, str] | None = None,
         history: History | None = None,
     ) -> Case:  # fmt: skip
@@ -350,7 +369,8 @@ class Casebook:
         began = execution.start_ns
         return Case(
             outermost, actors.values(), now_ns, left_out=self._left_out[id(outermost)],
-            holes=[h for h in self.holes if h.at_ns >= began], steps=[s for s in self.steps if s.at_ns >= began], blind=blind,
+            holes=[h for h in self.holes if h.at_ns >= began], apart=[h for h in self.apart if h.at_ns >= began],
+            steps=[s for s in self.steps if s.at_ns >= began], blind=blind, interrupted=interrupted,
             strangers=strangers, beside=beside, elsewhere=self.actor, names=names, history=history,
         )  # fmt: skip
 

@@ -90,7 +90,10 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
         ),
         events=events.as_json(),
         completeness=rp.Completeness(
-            tuple({"kind": h.kind, "reason": h.reason, "count": h.count, "at": round(case.at(h.at_ns), 3)} for h in case.holes),  # type: ignore[dict-item]
+            tuple(
+                {"kind": h.kind, "reason": h.reason, "count": h.count, "at": round(case.at(h.at_ns), 3)}  # type: ignore[dict-item]
+                for h in (*case.holes, *case.apart)
+            ),
             case.blind,
             case.left_out,
         ),
@@ -120,7 +123,8 @@ def _summary(case: Case, found: Conclusion) -> str:
     if found.verdict == "healthy":
         return f"Nothing went wrong that the kernel sees: {end} after {case.seconds:.1f} s, {len(case.actors) + case.left_out} processes."
     if found.verdict == "incomplete":
-        return f"Events were lost, and they could change the answer: {end}."
+        missed = "Events were lost" if case.holes else "System calls were not observed for a time"
+        return f"{missed}, and they could change the answer: {end}."
     return f"{end[0].upper()}{end[1:]}, and nothing that the kernel sees says why: {NOT_VISIBLE.fix.text[0].lower()}{NOT_VISIBLE.fix.text[1:]}"
 
 

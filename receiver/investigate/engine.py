@@ -101,7 +101,7 @@ def conclude(case: Case) -> Conclusion:
     if first and first[0].confidence >= CONFIDENT:
         verdict = "incident"
     elif broke:
-        verdict = "incomplete" if case.holes else "not_visible"
+        verdict = "incomplete" if case.holes or case.interrupted else "not_visible"
     elif case.holes and first and first[0].confidence >= CONFIDENT / 2:
         verdict = "incomplete"
     return Conclusion(verdict, tuple(found), tuple(first), tuple(tuple(group) for group in others), tuple(every))

@@ -101,10 +101,12 @@ def _base(ioctls: tuple[int, ...], bpf: tuple[int, ...]) -> dict[str, Alternativ
     }
 
 
-def service_rules() -> CallRules:
-    """For the calling process, after it has attached: it reads rings, maps and iterators, and exports."""
+def service_rules(*, attaches: bool = False) -> CallRules:
+    """For the calling process, after it has attached: it reads rings, maps and iterators, and exports. `attaches`: it also
+    attaches and detaches programs that are loaded, because this kernel lets it and there is no helper."""
     allowed = frozenset(" ".join((_FILES, _MEMORY, _WAITING, _SOCKETS, _SELF)).split())
-    return CallRules(allowed, _base(_IOCTLS, _BPF_READS), frozenset({"clone3"}))
+    bpf = (*_BPF_READS, *_BPF_ATTACHES) if attaches else _BPF_READS
+    return CallRules(allowed, _base(_IOCTLS, bpf), frozenset({"clone3"}))
 
 
 def helper_rules() -> CallRules:

@@ -30,7 +30,7 @@ def open_source(config: SourceConfig, *, drops: bool = False, confinement: Confi
     if config.source == "netlink":
         return NetlinkSource(config)
     try:
-        return LiveSource(config, drops=drops, confinement=confinement)
+        return LiveSource(config, attach="either" if drops else "ourselves", confinement=confinement)
     except (PrivilegeError, UnavailableError) as refused:
         if config.source == "ebpf" or isinstance(refused, NamespaceError) or not _may_listen():
             raise

@@ -80,11 +80,11 @@ class Confinement:
         if self._on:
             self._restrict("helper", helper_rules(), ["/sys", "/proc", *readable_paths()], [])
 
-    def service(self, readable: Iterable[str] = (), writable: Iterable[str] = ()) -> None:
-        """For the service, after `privileges.drop`, while it has one thread."""
+    def service(self, readable: Iterable[str] = (), writable: Iterable[str] = (), *, attaches: bool = False) -> None:
+        """For the service, after `privileges.drop`, while it has one thread. `attaches`: it attaches hooks itself."""
         if not self._on:
             return
-        rules = service_rules()
+        rules = service_rules(attaches=attaches)
         if _has_ring():
             # libuv aborts when this is refused to it
             rules = msgspec.structs.replace(rules, allowed=rules.allowed | {"io_uring_enter"})

@@ -1,25 +1,46 @@
-"""The privileged half: forked before the drop, it attaches and detaches what is needed only at times, and nothing else.
+"""The privileged half, on kernels that attach for nobody without privileges (before 5.19, c8644cd0efe7 "bpf: refine
+kernel.unprivileged_bpf_disabled behaviour"): forked before the drop, it attaches and detaches the hooks for system calls.
 
 It holds the loaded programs and CAP_BPF and CAP_PERFMON (or the CAP_SYS_ADMIN that stands for both). It reads single bytes from
-one socket (attach, detach) and answers each with one; it parses nothing, opens nothing, and ends when the socket does.
+one socket (attach, detach) and answers each with one; it parses nothing, opens nothing, and ends when the socket does. The hooks
+that it attached end with it: only its own descriptors hold them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import socket
+import time
 
+from receiver.kernel.clock import boottime_ns
 from receiver.kernel.confinement import Confinement
-from receiver.kernel.privileges import keep_what_attaches
+from receiver.kernel.privileges import drop, keep_what_attaches
 from receiver.kernel.probes import Probes
 
 _ON, _OFF, _DONE, _FAILED = b"A", b"D", b"+", b"-"
-_ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
+END_SECONDS = 1.0
+
+
+def is_needed(probes: Probes) -> bool:
+    """Whether this kernel refuses to attach for a process without privileges: tried with one hook, in a child that gave them up."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            drop("nobody")
+            probes.try_calls()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(pid, 0)[1] != 0
 
 
 class Helper:
-    """Our end of it."""
+    """Our end of it. Nothing here waits: `want` sends, `poll` reads what has come."""
 
     def __init__(self, probes: Probes, confinement: Confinement | None = None) -> None:
         ours, theirs = socket.socketpair()
@@ -28,21 +49,88 @@ class Helper:
             ours.close()
             _serve(theirs, probes, confinement)
         theirs.close()
-        ours.settimeout(_ANSWER_SECONDS)
+        ours.setblocking(False)
         self._socket = ours
+        self.attached = False
+        self.failure = ""  # why it is of no use any more
+        self.alive_ns = boottime_ns()  # when it was last known to live
+        self._wanted = False
+        self._asked: bool | None = None  # what it has not answered yet
+        self._asked_at = 0.0
+        self._reaped = False
 
-    def switch(self, on: bool) -> bool:
-        """Gives whether system calls are hooked now."""
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def want(self, on: bool) -> None:
+        """Whether system calls are to be hooked. `attached` follows when the helper has answered."""
+        self._wanted = on
+        self._ask()
+
+    def poll(self) -> None:
+        """Takes the answer that has come. Sets `failure` when the helper is gone, or has not answered for 5 s."""
+        now = boottime_ns()
         try:
-            self._socket.sendall(_ON if on else _OFF)
-            return self._socket.recv(1) == _DONE if on else False
+            answer = self._socket.recv(1)
+        except BlockingIOError:
+            if self._asked is not None and time.monotonic() - self._asked_at > ANSWER_SECONDS:
+                self.failure = f"the helper (pid {self.pid}) has not answered for {ANSWER_SECONDS:.0f} s"
+            else:
+                self.alive_ns = now
+            return
         except OSError:
-            return False
+            answer = b""
+        if not answer:
+            self.failure = f"the helper (pid {self.pid}) {self._end()}"
+            return
+        self.alive_ns = now
+        asked, self._asked = self._asked, None
+        if asked and answer != _DONE:
+            self.failure = f"the helper (pid {self.pid}) cannot attach the hooks for system calls"
+            return
+        self.attached = bool(asked)
+        self._ask()
+
+    def _ask(self) -> None:
+        if self.failure or self._asked is not None or self._wanted == self.attached:
+            return
+        try:
+            self._socket.send(_ON if self._wanted else _OFF)
+        except OSError:
+            return  # it is gone: `poll` finds the end of the stream
+        self._asked, self._asked_at = self._wanted, time.monotonic()
+
+    def _end(self) -> str:
+        code = self._reap(END_SECONDS)  # its last descriptor is closed: the rest takes no time
+        if code is None:
+            return "has ended"
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"has ended with status {code}"
+
+    def _reap(self, seconds: float) -> int | None:
+        """Its exit code as `subprocess` gives it; None when it has not ended by then, or was asked for already."""
+        if self._reaped:
+            return None
+        descriptor = os.pidfd_open(self.pid)
+        try:
+            waiter = select.poll()
+            waiter.register(descriptor, select.POLLIN)
+            ended = waiter.poll(seconds * 1000)
+        finally:
+            os.close(descriptor)
+        if not ended:
+            return None
+        self._reaped = True
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def leave(self) -> None:
+        """No more of it: it ends when it reads this. Its socket stays open for whoever waits on it, until `close`."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Ends it, and waits for it."""
+        """Ends it, and waits for that, but not for one that is stopped."""
         self._socket.close()
-        os.waitpid(self.pid, 0)
+        self._reap(END_SECONDS)
 
 
 def _serve(commands: socket.socket, probes: Probes, confinement: Confinement | None) -> None:
@@ -57,12 +145,15 @@ def _serve(commands: socket.socket, probes: Probes, confinement: Confinement | N
         else:
             keep_what_attaches()
         while command := commands.recv(1):
+            answer = _DONE
             if command == _ON:
-                probes.attach_calls()
-                commands.sendall(_DONE if probes.calls_attached else _FAILED)
+                try:
+                    probes.attach_calls()
+                except OSError:
+                    answer = _FAILED
             else:
                 probes.detach_calls()
-                commands.sendall(_DONE)
+            commands.sendall(answer)
         status = 0
     finally:
         os._exit(status)

@@ -16,7 +16,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -92,6 +92,9 @@ class NetlinkSource:
         except OSError:
             self._stats = None
         self.attached_at_ns = boottime_ns()
+        self.hooks = None  # system calls are not seen here, and coverage says so
+        self.on_late: Callable[[list[int]], None] = lambda _: None
+        self.read_until_ns = 0  # every event that was sent before has been read
 
     def coverage(self) -> list[Coverage]:
         seen = [Coverage("connector", "netlink/proc", True, "", "which process started which, and how it ended")]
@@ -151,7 +154,7 @@ class NetlinkSource:
         """One batch, in order of time; True when more may be waiting."""
         self._drain_stats()
         events: list[Event] = []
-        more = False
+        more, began = False, boottime_ns()
         while True:
             try:
                 data = self._connector.recv(_READ_BYTES, socket.MSG_DONTWAIT)
@@ -167,6 +170,8 @@ class NetlinkSource:
             if len(events) >= self.config.batch_records:
                 more = True
                 break
+        if not more:
+            self.read_until_ns = began
         for event in events:
             self._counts[_KIND[type(event)]] += 1
         return sorted((encode(e) for e in events), key=order), more

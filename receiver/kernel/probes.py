@@ -224,6 +224,7 @@ class Probes:
         *,
         lifecycle_bytes: int,
         bulk_bytes: int,
+        unwatched_bytes: int = 1 << 16,
         environment: Iterable[str] = ENVIRONMENT,
         limits: KernelLimits | None = None,
         door: str = "auto",
@@ -245,11 +246,12 @@ class Probes:
                 self._refused[hook.program] = why
         self.namespace = own_pid_namespace()
         self.own_tgid = self._learn_own_tgid() if self.namespace else os.getpid()
-        self.object = self._load(lifecycle_bytes, bulk_bytes)
+        self.object = self._load({"lifecycle_ring": lifecycle_bytes, "unwatched_ring": unwatched_bytes, "bulk_ring": bulk_bytes})
         self._allow(environment, (*BINDING, *binding))
         self._name_noise()
         self._attached: set[str] = set()
         self.calls_attached = False
+        self._unattachable = ""  # why the last try to hook system calls failed
 
     def _learn_own_tgid(self) -> int:
         """The pid that the kernel half knows us by: in a namespace of our own nothing but the kernel can tell it."""
@@ -276,7 +278,7 @@ class Probes:
             "this is not the host's pid namespace, and our own process was not found from it: use --pid=host", "pid_namespace"
         )
 
-    def _load(self, lifecycle_bytes: int, bulk_bytes: int) -> Object:
+    def _load(self, rings: dict[str, int]) -> Object:
         """Loads all that the verifier accepts: a refused program is named in the log, switched off, and the rest tried again."""
         for _ in HOOKS:
             candidate = Object(self.library, OBJECT)
@@ -285,8 +287,8 @@ class Probes:
             candidate.set_constant("files_per_process", self.limits.files_per_process)
             candidate.set_constant("changes_per_process", self.limits.changes_per_process)
             candidate.set_size("watch_marks", _pid_max() // MARKS_PER_ENTRY + 1)
-            candidate.set_size("lifecycle_ring", lifecycle_bytes)
-            candidate.set_size("bulk_ring", bulk_bytes)
+            for ring, size in rings.items():
+                candidate.set_size(ring, size)
             for program in self._refused:
                 candidate.skip(program)
             self.library.log.clear()
@@ -360,11 +362,31 @@ class Probes:
             self._attached.add(hook.program)
 
     def attach_calls(self) -> None:
-        """Opens the front door for system calls: from now on every one of the host passes our program."""
-        for hook in HOOKS:
-            if hook.on_demand and hook.program not in self._refused and hook.program not in self._attached:
-                self._attach(hook)
-        self.calls_attached = any(hook.program in self._attached for hook in HOOKS if hook.door)
+        """Hooks system calls: from now on every one of the host passes our program. Raises OSError, with none of them hooked."""
+        for hook in self._on_demand():
+            if hook.program in self._attached:
+                continue
+            try:
+                self.object.attach(hook.program)
+            except OSError as failure:
+                if not hook.door:
+                    self._refused[hook.program] = failure.strerror or "refused"
+                    continue
+                self.detach_calls()  # half of them would miss calls without anybody's knowledge
+                self._unattachable = failure.strerror or "refused"
+                raise
+            self._attached.add(hook.program)
+        self.calls_attached, self._unattachable = True, ""
+
+    def try_calls(self) -> None:
+        """Whether `attach_calls` may succeed: one hook comes and goes. Raises OSError."""
+        hook = next((h for h in self._on_demand() if h.door), None)
+        if hook is not None and hook.program not in self._attached:
+            self.object.attach(hook.program)
+            self.object.detach(hook.program)
+
+    def _on_demand(self) -> list[Hook]:
+        return [hook for hook in HOOKS if hook.on_demand and hook.program not in self._refused]
 
     def detach_calls(self) -> None:
         for hook in HOOKS:
@@ -382,11 +404,12 @@ class Probes:
             if hook.door == "fexit" and hook.program not in self._refused:
                 continue  # told as one, below
             name = f"iter/{hook.over or 'task'}" if hook.iterator else f"tp_btf/{hook.tracepoint}"
-            attached = hook.program in self._attached or (hook.on_demand and hook.program not in self._refused)
-            report.append(Coverage(hook.program, name, attached, self._refused.get(hook.program, ""), hook.blind))
+            why = self._refused.get(hook.program) or (self._unattachable if hook.door else "")
+            attached = hook.program in self._attached or (hook.on_demand and not why)
+            report.append(Coverage(hook.program, name, attached, why, hook.blind))
         if self.door == "fexit":
             blind = "files, failing calls; while a task is watched, the calls that are hooked pay for it and no others"
-            report.append(Coverage("doors", f"fexit/{len(DOORS)} system calls", True, "", blind))
+            report.append(Coverage("doors", f"fexit/{len(DOORS)} system calls", not self._unattachable, self._unattachable, blind))
         return report
 
     def sample(self) -> bytes:

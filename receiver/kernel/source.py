@@ -12,10 +12,10 @@ import msgspec
 
 from receiver.events import _LEDGER as LEDGER_LAYOUT
 from receiver.events import EventKind, FilterReason, Ledger, decode_ledger
+from receiver.kernel.callhooks import Attach, CallHooks
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.confinement import Confinement
 from receiver.kernel.decode import order, split
-from receiver.kernel.helper import Helper
 from receiver.kernel.libbpf import Ring
 from receiver.kernel.probes import Coverage, KernelLimits, Probes
 
@@ -26,6 +26,7 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Ring sizes are powers of two, in bytes; the interval is how long an event may wait in its ring, in seconds."""
 
     lifecycle_ring_bytes: RingBytes = 4 << 20
+    unwatched_ring_bytes: RingBytes = 2 << 20
     bulk_ring_bytes: RingBytes = 1 << 20
     drain_interval_seconds: Annotated[float, msgspec.Meta(ge=0.005, le=5)] = 0.1
     sample_interval_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 1.0
@@ -37,6 +38,8 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: tuple[str, ...] = ()  # further variables that name work; what has one is watched from its exec on
 
 
+RINGS = ("lifecycle_ring", "unwatched_ring", "bulk_ring")  # in the order in which they are read
+
 Batch = list[bytes]
 Deliver = Callable[[Batch, int], None]  # records in order, and when they were read (boot time, ns)
 
@@ -46,12 +49,13 @@ class LiveSource:
 
     name = "ebpf"
 
-    def __init__(self, config: SourceConfig, *, drops: bool = False, confinement: Confinement | None = None) -> None:
-        """`drops`: we shall have no privileges later, so a helper that keeps two of them is started now, in its confinement."""
+    def __init__(self, config: SourceConfig, *, attach: Attach = "ourselves", confinement: Confinement | None = None) -> None:
+        """`attach`: who attaches the hooks for system calls. `ourselves`: with the privileges that we have then; `either`: we
+        shall have none, so a helper does where the kernel wants some, in the given confinement."""
         self.config = config
-        self._helper: Helper | None = None
         self._probes = Probes(
             lifecycle_bytes=config.lifecycle_ring_bytes,
+            unwatched_bytes=config.unwatched_ring_bytes,
             bulk_bytes=config.bulk_ring_bytes,
             limits=config.limits,
             door=config.door,
@@ -60,17 +64,27 @@ class LiveSource:
         library = self._probes.library
         self._cpus = library.possible_cpus()
         self._rings: list[Ring] = []
+        self._hooks: CallHooks | None = None
+        self._late: dict[int, None] = {}  # pids, bounded by their number: followed as soon as the hooks are attached
+        self.on_late: Callable[[list[int]], None] = lambda _: None
         self._marks: Any = None  # one byte per pid, shared with the kernel
         try:
-            self._rings = [Ring(library, self._probes.object.map_fd(name)) for name in ("lifecycle_ring", "bulk_ring")]
+            self._rings = [Ring(library, self._probes.object.map_fd(name)) for name in RINGS]
             self._marks = self._probes.object.memory("watch_marks")
             self._probes.attach()
-            if drops:
-                self._helper = Helper(self._probes, confinement)
+            self._hooks = CallHooks(self._probes, attach, confinement)
+            self._hooks.on_attached = self._followed
         except BaseException:
             self.close()
             raise
         self.attached_at_ns = boottime_ns()
+        self.read_until_ns = 0  # every record that was submitted before has been read
+
+    @property
+    def hooks(self) -> CallHooks:
+        """Those for system calls."""
+        assert self._hooks is not None
+        return self._hooks
 
     @property
     def namespace(self) -> int:
@@ -85,28 +99,30 @@ class LiveSource:
     @property
     def following(self) -> bool:
         """Whether system calls are hooked now."""
-        return self._probes.calls_attached
+        return self.hooks.attached
 
     def watch(self, pids: Iterable[int]) -> None:
-        """From now on the system calls of these processes, and of what they fork, are followed. Attaches when it is the first."""
+        """From now on the system calls of these processes, and of what they fork, are followed. Attaches when it is the first.
+        `on_late` is told of those whose first calls were not seen."""
         for pid in pids:
             if pid < len(self._marks):
+                if not (self._marks[pid] and self.following):
+                    self._late[pid] = None
                 self._marks[pid] = 1
-        if not self._probes.calls_attached:
-            self._switch(True)
+        if not self.hooks.wanted:
+            self.hooks.want(True)
+        elif self.following:
+            self._followed()
+
+    def _followed(self) -> None:
+        late, self._late = list(self._late), {}
+        if late:
+            self.on_late(late)
 
     def unwatch(self) -> None:
         """Nothing is watched any more: every system call of the host is its own business again."""
-        if self._probes.calls_attached:
-            self._switch(False)
-
-    def _switch(self, on: bool) -> None:
-        if self._helper is not None:
-            self._probes.calls_attached = self._helper.switch(on)
-        elif on:
-            self._probes.attach_calls()
-        else:
-            self._probes.detach_calls()
+        if self.hooks.wanted:
+            self.hooks.want(False)
 
     @contextlib.contextmanager
     def watching_self(self) -> Iterator[None]:
@@ -144,13 +160,16 @@ class LiveSource:
     def drain(self) -> tuple[Batch, bool]:
         """One batch, in order of time; True when more is waiting.
 
-        The lifecycle ring goes first: a file record that was submitted before an exit is then surely found behind it.
+        What explains a record stands in a ring that is read after its own: the fork of a process that is watched later, a file
+        that was open at an exit. So both are in one batch, unless a ring holds more than a batch.
         """
         batch: Batch = []
-        limit = self.config.batch_records
-        more = self._rings[0].drain(batch.append, limit)
-        more |= self._rings[1].drain(batch.append, limit)
+        more, began = False, boottime_ns()
+        for ring in self._rings:
+            more |= ring.drain(batch.append, self.config.batch_records)
         batch.sort(key=order)
+        if not more:
+            self.read_until_ns = began
         return batch, more
 
     async def pump(self, deliver: Deliver, stop: asyncio.Event) -> None:
@@ -159,12 +178,20 @@ class LiveSource:
         wake = asyncio.Event()
         for ring in self._rings:
             loop.add_reader(ring.epoll_fd, wake.set)
+        helper = self.hooks.helper
+        if helper is not None:
+            loop.add_reader(helper.fileno(), wake.set)
         watcher = asyncio.ensure_future(stop.wait())
         watcher.add_done_callback(lambda _: wake.set())
         try:
             while True:
                 stopping = stop.is_set()
                 wake.clear()
+                if helper is not None:
+                    self.hooks.poll()
+                    if self.hooks.helper is None:
+                        loop.remove_reader(helper.fileno())
+                        helper = None
                 batch, more = self.drain()
                 if batch:
                     deliver(batch, boottime_ns())
@@ -182,21 +209,20 @@ class LiveSource:
             watcher.cancel()
             for ring in self._rings:
                 loop.remove_reader(ring.epoll_fd)
+            if helper is not None:
+                loop.remove_reader(helper.fileno())
 
     def detach(self) -> None:
         """No new events; the rings can still be drained."""
-        self.unwatch()
-        if self._helper is not None:  # it holds every link, too
-            self._helper.close()
-            self._helper = None
+        self.hooks.close()
         self._probes.object.detach()
 
     def close(self) -> None:
         for ring in self._rings:
             ring.close()
         self._rings = []
-        if self._helper is not None:
-            self._helper.close()
+        if self._hooks is not None:
+            self._hooks.close()
         if self._marks is not None:
             self._marks.close()
         self._probes.close()

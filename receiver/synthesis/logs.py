@@ -5,7 +5,7 @@ from __future__ import annotations
 from receiver import semconv as sc
 from receiver.attribution.tree import Process
 from receiver.detect.deaths import Ending, ending, partition_of
-from receiver.model import Finding, Gap
+from receiver.model import Blind, Finding, Gap
 from receiver.signals import EMPTY, Attributes, Block, Importance, LogRecord, Severity, Value
 from receiver.synthesis.blocks import Blocks, identity_items
 from receiver.synthesis.outcomes import run_result, task_error
@@ -155,6 +155,18 @@ class Logs:
         return self._event(
             sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST, Severity.WARN, sentence, at_ns, at_ns, (EMPTY,), items, b"", b"",
             "", "inferred", Importance.FINDING, self._blocks.resource("unknown"), False,
+        )  # fmt: skip
+
+    def blind_event(self, blind: Blind, at_ns: int) -> LogRecord:
+        seconds = max(0, blind.until_ns - blind.began_ns) / 1e9 if blind.until_ns else 0.0
+        how = f"were not observed for {seconds:.3f} s" if blind.until_ns else "are not observed any more"
+        items: Attributes = (
+            (sc.PIPELINE_OBSERVER_BLIND_REASON, blind.reason),
+            (sc.PIPELINE_OBSERVER_BLIND_DURATION, seconds),
+        )
+        return self._event(
+            sc.EVENT_PIPELINE_OBSERVER_BLIND, Severity.WARN, f"System calls {how}: {printable(blind.why)}.", at_ns, at_ns, (EMPTY,),
+            items, b"", b"", "", "kernel", Importance.FINDING, self._blocks.resource("unknown"), False,
         )  # fmt: skip
 
     def _event(

@@ -87,6 +87,7 @@ class Execution:
         self.started_by: ProcessKey | None = None  # who forked its first process, when that was seen
         self.closed = False
         self.incomplete = False
+        self.late_processes, self.late_ns = 0, 0  # whose first calls were not observed, and for how long of one at most
         self.findings: list[Finding] = []
         self.findings_dropped = 0
         self.totals = Totals()

@@ -75,8 +75,8 @@ class Observer:
         while more:
             batch, more = self.source.drain()
             self.core.feed(batch, boottime_ns())
-        if pids := self.core.attempts.to_watch():
-            self.source.watch(pids)
+        if joined := self.core.attempts.to_watch():
+            self.source.watch(process.key.tgid for process in joined)
         self.core.tick(boottime_ns())
         self.signals += self.core.take()
 

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What one user may cause: no user can fill a ring for the others. */
+#ifndef KWITNESS_SHARE_BPF_H
+#define KWITNESS_SHARE_BPF_H
+
+#include "maps.bpf.h"
+#include <bpf/bpf_core_read.h>
+
+/* Shares of one user. Those of the rings are used only while the ring is nearly full; the others always. */
+enum share {
+	SHARE_LIFECYCLE = RING_LIFECYCLE,
+	SHARE_UNWATCHED = RING_UNWATCHED,
+	SHARE_BULK = RING_BULK,
+	SHARE_TITLES,		 /* of watched processes */
+	SHARE_UNWATCHED_TITLES,	 /* of others */
+	SHARE_SIGNALS,		 /* to watched processes */
+	SHARE_UNWATCHED_SIGNALS, /* to others */
+};
+
+#define SECOND_NS 1000000000ULL
+#define USER_NAMESPACE_DEPTH 33 /* kernel/user_namespace.c: nested 32 deep at most */
+#define CONTROL_GROUP (1ULL << 63)
+#define RING_SHARE_PARTS 16 /* per second, one user may put 1/16 of a ring into its last quarter */
+#define TITLES_PER_SECOND 32
+#define TITLES_AT_ONCE 256
+#define SIGNALS_PER_SECOND 256
+#define SIGNALS_AT_ONCE 1024
+
+/* Whoever answers for a task: the user that made its outermost user namespace (whose owner can take on any of 65,536 further
+ * users in it), else its real user; for root, which runs containers of many, the control group. */
+static __noinline u64 accountable_user(struct task_struct *task)
+{
+	struct user_namespace *space = BPF_CORE_READ(task, cred, user_ns);
+	u32 uid = BPF_CORE_READ(task, cred, uid.val), depth;
+
+	for (depth = 0; depth < USER_NAMESPACE_DEPTH; depth++) {
+		if (!space || BPF_CORE_READ(space, level) <= 0)
+			break;
+		uid = BPF_CORE_READ(space, owner.val);
+		space = BPF_CORE_READ(space, parent);
+	}
+	if (uid)
+		return uid;
+	return CONTROL_GROUP | BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+}
+
+/* Takes `cost_ns` from a share that refills by one second per second and holds `burst_ns`. Gives whether it was used up. Two CPUs
+ * at once may both take the last of it. */
+static __noinline bool share_used_up(u64 user, u32 share, u64 cost_ns, u64 burst_ns)
+{
+	struct share_key key = {.user = user, .what = share};
+	u64 now = bpf_ktime_get_boot_ns(), begin = now, *until;
+
+	until = bpf_map_lookup_elem(&user_shares, &key);
+	if (until && *until > now)
+		begin = *until;
+	if (begin - now > burst_ns)
+		return true;
+	begin += cost_ns;
+	if (until)
+		*until = begin;
+	else
+		bpf_map_update_elem(&user_shares, &key, &begin, BPF_ANY);
+	return false;
+}
+
+/* Three quarters of a ring are for all; of the rest, nobody gets more than a share. So no user can fill it for others. */
+static __always_inline bool ring_has_room(const u32 ring, struct task_struct *task, u64 user, u32 bytes)
+{
+	u64 size, used;
+
+	if (ring == RING_LIFECYCLE) {
+		size = bpf_ringbuf_query(&lifecycle_ring, BPF_RB_RING_SIZE);
+		used = bpf_ringbuf_query(&lifecycle_ring, BPF_RB_AVAIL_DATA);
+	} else if (ring == RING_UNWATCHED) {
+		size = bpf_ringbuf_query(&unwatched_ring, BPF_RB_RING_SIZE);
+		used = bpf_ringbuf_query(&unwatched_ring, BPF_RB_AVAIL_DATA);
+	} else {
+		size = bpf_ringbuf_query(&bulk_ring, BPF_RB_RING_SIZE);
+		used = bpf_ringbuf_query(&bulk_ring, BPF_RB_AVAIL_DATA);
+	}
+	if (used <= size - size / 4)
+		return true;
+	return !share_used_up(user ?: accountable_user(task), ring, bytes * RING_SHARE_PARTS * SECOND_NS / (size + 1), SECOND_NS);
+}
+
+#endif
