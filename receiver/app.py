@@ -76,14 +76,16 @@ class Observer:
         record_to: BinaryIO | None = None,
         *,
         drops: bool = False,
+        launched: bool = False,
         rules: tuple[Rule, ...] = (),
     ) -> None:
-        """`drops`: this process will give its privileges up, so somebody else must attach later."""
+        """`drops`: this process will give its privileges up, so somebody else must attach later. `launched`: our parent
+        starts the command (`kwitness run`)."""
         refuse_time_namespace()
-        self.source = open_source(source, drops=drops)
+        self.source = open_source(source, drops=drops, launched=launched)
         self.host = this_host(self.source.name)
         if self.source.namespace:
-            mine = {"pid_namespace": self.source.namespace, "observer_pid": self.source.own_tgid}
+            mine = {"pid_namespace": self.source.namespace, "observer_pid": self.source.starter_tgid}
             self.host = msgspec.structs.replace(self.host, **mine)
         if core.include_addresses:
             self.host = msgspec.structs.replace(self.host, addresses=host_addresses())

@@ -23,18 +23,18 @@ def _may_listen() -> bool:
     return bool(effective_capabilities(Path("/proc/self/status").read_text()) >> CAP_NET_ADMIN & 1)
 
 
-def open_source(config: SourceConfig, *, drops: bool = False) -> Source:
-    """`config.source` is auto, ebpf or netlink. With auto the reason why eBPF is refused is what is raised when netlink is
-    refused, too: it is the one to mend."""
+def open_source(config: SourceConfig, *, drops: bool = False, launched: bool = False) -> Source:
+    """`launched`: see `LiveSource`. `config.source` is auto, ebpf or netlink. With auto the reason why eBPF is refused is what
+    is raised when netlink is refused, too: it is the one to mend."""
     if config.source == "netlink":
-        return NetlinkSource(config)
+        return NetlinkSource(config, launched=launched)
     try:
-        return LiveSource(config, drops=drops)
+        return LiveSource(config, drops=drops, launched=launched)
     except (PrivilegeError, UnavailableError) as refused:
         if config.source == "ebpf" or isinstance(refused, NamespaceError) or not _may_listen():
             raise
         try:
-            fallback = NetlinkSource(config)
+            fallback = NetlinkSource(config, launched=launched)
         except (KwitnessError, OSError):
             raise refused from None
         log.warning("eBPF is not to be had (%s): the process connector is used, and much stays invisible", refused)

@@ -43,8 +43,9 @@ class LiveSource:
 
     name = "ebpf"
 
-    def __init__(self, config: SourceConfig, *, drops: bool = False) -> None:
-        """`drops`: we shall have no privileges later, so a helper that keeps two of them is started now."""
+    def __init__(self, config: SourceConfig, *, drops: bool = False, launched: bool = False) -> None:
+        """`drops`: we shall have no privileges later, so a helper that keeps two of them is started now. `launched`: our
+        parent is the launcher of `kwitness run`: it starts the command, and is no subject of any record."""
         self.config = config
         self._helper: Helper | None = None
         self._probes = Probes(
@@ -53,6 +54,7 @@ class LiveSource:
             limits=config.limits,
             door=config.door,
             binding=config.environment,
+            launched=launched,
         )
         library = self._probes.library
         self._cpus = library.possible_cpus()
@@ -78,6 +80,11 @@ class LiveSource:
     def own_tgid(self) -> int:
         """Ours, as events name it."""
         return self._probes.own_tgid
+
+    @property
+    def starter_tgid(self) -> int:
+        """Of the process that starts commands, as events name it: the launcher's, or ours when there is none."""
+        return self._probes.launcher_tgid or self._probes.own_tgid
 
     @property
     def following(self) -> bool:
@@ -107,13 +114,12 @@ class LiveSource:
 
     @contextlib.contextmanager
     def watching_self(self) -> Iterator[None]:
-        """Children that we fork inside are watched from their first instruction."""
-        own = self._probes.own_tgid
-        self.watch([own])
+        """Children that we (or the launcher) fork inside are watched from their first instruction."""
+        self.watch([self.starter_tgid])
         try:
             yield
         finally:
-            self._marks[own] = 0
+            self._marks[self.starter_tgid] = 0
 
     def coverage(self) -> list[Coverage]:
         return self._probes.coverage()
