@@ -75,6 +75,8 @@ _shtab_kwitness_record_options=(
   "--live[print work as it begins and ends (the default on a terminal)]"
   {-c,--config}"[kwitness.toml, for its rules]:FILE:"
   "--otlp-json[write OTLP\/JSON lines]:FILE:"
+  "--require[if nothing can be observed, do not run the command\: exit with the reason\'s status]"
+  "--strict-output[exit with 74 if a report, recording, history or export could not be written]"
   "(-)*::\[-- CMD \…\]:"
 )
 
@@ -109,6 +111,8 @@ _shtab_kwitness_run_options=(
   "--live[print work as it begins and ends (the default on a terminal)]"
   {-c,--config}"[kwitness.toml, for its rules]:FILE:"
   "--otlp-json[write OTLP\/JSON lines]:FILE:"
+  "--require[if nothing can be observed, do not run the command\: exit with the reason\'s status]"
+  "--strict-output[exit with 74 if a report, recording, history or export could not be written]"
   "(-)*::-- CMD \…:"
 )
 
