@@ -9,6 +9,7 @@
 
 /* Set by user space before load, in the initial pid namespace's numbers. */
 const volatile u32 self_tgid __weak = 0;
+const volatile u32 launcher_tgid __weak = 0; /* `kwitness run`: the parent of the observer and of the command */
 const volatile u32 page_bytes __weak = 4096;
 
 static __always_inline struct ledger *ledger(void)
@@ -81,7 +82,7 @@ static __always_inline struct process_key hidden_parent_of(struct task_struct *t
 
 static __always_inline bool is_self(u32 tgid)
 {
-	return self_tgid && tgid == self_tgid;
+	return tgid && (tgid == self_tgid || tgid == launcher_tgid);
 }
 
 /* The one helper that zeroes: ring memory and scratch memory both hold stale bytes. */

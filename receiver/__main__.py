@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import logging
-import os
 import sys
 from typing import NoReturn
 
 from receiver import guard
 from receiver.errors import UsageError
-
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
 
 class Parser(argparse.ArgumentParser):
@@ -89,6 +84,16 @@ def _observed(add: argparse.ArgumentParser) -> None:
     add.add_argument("--live", action="store_true", help="print work as it begins and ends (the default on a terminal)")
     add.add_argument("-c", "--config", metavar="FILE", help="kwitness.toml, for its rules")
     add.add_argument("--otlp-json", metavar="FILE", help="write OTLP/JSON lines")
+    add.add_argument(
+        "--require", action="store_true", help="if nothing can be observed, do not run the command: exit with the reason's status"
+    )
+    add.add_argument(
+        "--strict-output", action="store_true", help="exit with 74 if a report, recording, history or export could not be written"
+    )
+
+
+def _starts_command(args: argparse.Namespace) -> bool:
+    return args.name_of_command == "run" or (args.name_of_command == "record" and bool(args.command))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -100,7 +105,17 @@ def main(argv: list[str] | None = None) -> int:
 
 def command(argv: list[str] | None) -> int:
     args = parser().parse_args(argv)
-    guard.log_to_stderr(_LEVELS.get(os.environ.get("OTEL_LOG_LEVEL", "info").lower(), logging.INFO))
+    if args.name_of_command in ("run", "record") and args.command[:1] == ["--"]:
+        args.command = args.command[1:]
+    if _starts_command(args) and args.command:
+        from receiver.commands.launch import launch  # and nothing else: this process becomes the command's parent
+
+        launch(args)
+    if argv is None:
+        guard.fill_standard_streams()
+    import asyncio
+
+    guard.log_to_stderr()
     # after the arguments are known: `--help` needs none of it
     from receiver.commands import common, incidents, observe, replay, serve
 
@@ -115,10 +130,8 @@ def command(argv: list[str] | None) -> int:
         case "check":
             return serve.check(args)
         case "run":
-            args.command = common.need_command(args.command)
-            return asyncio.run(observe.run(args))
+            raise UsageError("no command given: kwitness run -- CMD …")
         case "record":
-            args.command = args.command[1:] if args.command[:1] == ["--"] else args.command
             return asyncio.run(observe.record(args))
         case "replay":
             return asyncio.run(replay.replay_file(args))

@@ -83,16 +83,18 @@ class Observer:
         *,
         drops: bool = False,
         confinement: Confinement | None = None,
+        launched: bool = False,
         rules: tuple[Rule, ...] = (),
         record_host: bool = False,
     ) -> None:
         """`drops`: this process will give its privileges up, so somebody else must attach later, in the given confinement.
-        `record_host`: a recording of a command holds other processes in full, too."""
+        `launched`: our parent starts the command (`kwitness run`). `record_host`: a recording of a command holds other
+        processes in full, too."""
         refuse_time_namespace()
-        self.source = open_source(source, drops=drops, confinement=confinement)
+        self.source = open_source(source, drops=drops, launched=launched, confinement=confinement)
         self.host = this_host(self.source.name)
         if self.source.namespace:
-            mine = {"pid_namespace": self.source.namespace, "observer_pid": self.source.own_tgid}
+            mine = {"pid_namespace": self.source.namespace, "observer_pid": self.source.starter_tgid}
             self.host = msgspec.structs.replace(self.host, **mine)
         if core.include_addresses:
             self.host = msgspec.structs.replace(self.host, addresses=host_addresses())

@@ -20,11 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from receiver.errors import KwitnessError
-from receiver.redact.log import RedactedFormatter, redacted
 from receiver.text import printable
 
 EX_SOFTWARE, EX_IOERR = 70, 74
 INTERRUPTED = 128 + signal.SIGINT
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 FORMAT = "kwitness: %(levelname)s: %(message)s"
 _LINE = 2000  # characters
 
@@ -32,12 +32,22 @@ _LINE = 2000  # characters
 def prepare() -> None:
     """For a process of our own, before anything else.
 
-    SIGINT ends it like any other program, until a command handles it: Python's own way is a traceback. Closed standard descriptors
-    become /dev/null, so that no file that is opened later gets their numbers and takes what is printed; they are closed again in
-    every program that is started. What a terminal's character set cannot show is escaped.
+    SIGINT ends it like any other program, until a command handles it: Python's own way is a traceback. What a terminal's
+    character set cannot show is escaped.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if not debugging():
+        sys.unraisablehook = _unraisable
+        threading.excepthook = _of_thread
+
+
+def fill_standard_streams() -> None:
+    """Closed standard descriptors become /dev/null, so that no file that is opened later gets their numbers and takes what is
+    printed. They are closed again in every program that is started."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -45,11 +55,13 @@ def prepare() -> None:
             os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # the lowest free number is this one
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    if not debugging():
-        sys.unraisablehook = _unraisable
-        threading.excepthook = _of_thread
+
+
+def redacted(line: str) -> str:
+    """The line without its secrets."""
+    from receiver.redact.log import redacted  # 40 ms: the launcher of `kwitness run` prints nothing in most runs
+
+    return redacted(line)
 
 
 def debugging() -> bool:
@@ -130,20 +142,21 @@ def keep(text: str) -> str:
     return str(path)
 
 
-class OneLine(RedactedFormatter):
+class OneLine(logging.Formatter):
     """A record is one line that no terminal obeys. Its exception is the last part of it, and a traceback only while debugging."""
 
     def format(self, record: logging.LogRecord) -> str:
         if debugging():
-            return super().format(record)
+            return "\n".join(redacted(line) for line in super().format(record).split("\n"))
         error = record.exc_info[1] if record.exc_info else None
         plain = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None, "stack_info": None})
         what = f": {redacted(f'{type(error).__name__}: {error}')}" if error is not None else ""
-        return printable(super().format(plain) + what)
+        return printable(redacted(super().format(plain)) + what)
 
 
-def log_to_stderr(level: int) -> None:
-    """Everything that is logged, from that level on. Does nothing where the process has handlers already."""
+def log_to_stderr() -> None:
+    """Everything that is logged, from the level of OTEL_LOG_LEVEL on. Does nothing where the process has handlers already."""
+    level = _LEVELS.get(os.environ.get("OTEL_LOG_LEVEL", "info").lower(), logging.INFO)
     logging.raiseExceptions = debugging()  # a full disk behind stderr is no reason for a traceback per line
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine(FORMAT))

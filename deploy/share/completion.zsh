@@ -75,6 +75,8 @@ _shtab_kwitness_record_options=(
   "--live[print work as it begins and ends (the default on a terminal)]"
   {-c,--config}"[kwitness.toml, for its rules]:FILE:"
   "--otlp-json[write OTLP\/JSON lines]:FILE:"
+  "--require[if nothing can be observed, do not run the command\: exit with the reason\'s status]"
+  "--strict-output[exit with 74 if a report, recording, history or export could not be written]"
   "--whole-host[with CMD\: other processes in full, too]"
   "(-)*::\[-- CMD \…\]:"
 )
@@ -110,6 +112,8 @@ _shtab_kwitness_run_options=(
   "--live[print work as it begins and ends (the default on a terminal)]"
   {-c,--config}"[kwitness.toml, for its rules]:FILE:"
   "--otlp-json[write OTLP\/JSON lines]:FILE:"
+  "--require[if nothing can be observed, do not run the command\: exit with the reason\'s status]"
+  "--strict-output[exit with 74 if a report, recording, history or export could not be written]"
   "(-)*::-- CMD \…:"
 )
 

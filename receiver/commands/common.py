@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from receiver.errors import UsageError
 from receiver.events import Event
 from receiver.export.settings import ExportSettings, asks_for_export
 from receiver.model import CoreOptions
@@ -41,12 +40,16 @@ def core_options(export: ExportSettings, base: CoreOptions | None = None) -> Cor
 def make_hub(export: ExportSettings, json_lines: str | None) -> tuple[Hub | None, BinaryIO | None]:
     """Exporters for the one-shot commands: a file if asked for, OTLP if an endpoint is set."""
     output = open_output(json_lines) if json_lines else None
-    otlp = asks_for_export(os.environ)
-    if output is None and not otlp and not any("console" in names for names in export.exporters.values()):
-        return None, None
+    return hub_for(export, output, otlp=asks_for_export(os.environ)), output
+
+
+def hub_for(export: ExportSettings, json_lines: BinaryIO | None, *, otlp: bool) -> Hub | None:
+    """Exporters to where the settings say, and to `json_lines`; None when there is nowhere to export to."""
+    if json_lines is None and not otlp and not any("console" in names for names in export.exporters.values()):
+        return None
     from receiver.export.hub import Hub  # grpc and protobuf take 0.3 s to import: only who exports waits for them
 
-    return Hub(export, VERSION, output, otlp=otlp), output
+    return Hub(export, VERSION, json_lines, otlp=otlp)
 
 
 def print_event(event: Event, wall_offset_ns: int, as_lines: bool) -> None:
@@ -66,11 +69,3 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
 def colour_wanted(terminal: bool) -> bool:
     """https://no-color.org"""
     return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def need_command(command: list[str]) -> list[str]:
-    if command[:1] == ["--"]:
-        command = command[1:]
-    if not command:
-        raise UsageError("no command given: kwitness run -- CMD …")
-    return command

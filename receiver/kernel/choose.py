@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from receiver.errors import KwitnessError, NamespaceError, PrivilegeError, UnavailableError
+from receiver.kernel.callhooks import Attach
 from receiver.kernel.confinement import Confinement
 from receiver.kernel.netlink import NetlinkSource
 from receiver.kernel.probes import effective_capabilities
@@ -24,18 +25,25 @@ def _may_listen() -> bool:
     return bool(effective_capabilities(Path("/proc/self/status").read_text()) >> CAP_NET_ADMIN & 1)
 
 
-def open_source(config: SourceConfig, *, drops: bool = False, confinement: Confinement | None = None) -> Source:
-    """`config.source` is auto, ebpf or netlink. With auto the reason why eBPF is refused is what is raised when netlink is
-    refused, too: it is the one to mend."""
+def open_source(
+    config: SourceConfig,
+    *,
+    drops: bool = False,
+    launched: bool = False,
+    confinement: Confinement | None = None,
+) -> Source:
+    """`launched`: see `LiveSource`. `config.source` is auto, ebpf or netlink. With auto the reason why eBPF is refused is what
+    is raised when netlink is refused, too: it is the one to mend."""
     if config.source == "netlink":
-        return NetlinkSource(config)
+        return NetlinkSource(config, launched=launched)
     try:
-        return LiveSource(config, attach="either" if drops else "ourselves", confinement=confinement)
+        attach: Attach = "either" if drops else "ourselves"
+        return LiveSource(config, attach=attach, launched=launched, confinement=confinement)
     except (PrivilegeError, UnavailableError) as refused:
         if config.source == "ebpf" or isinstance(refused, NamespaceError) or not _may_listen():
             raise
         try:
-            fallback = NetlinkSource(config)
+            fallback = NetlinkSource(config, launched=launched)
         except (KwitnessError, OSError):
             raise refused from None
         log.warning("eBPF is not to be had (%s): the process connector is used, and much stays invisible", refused)

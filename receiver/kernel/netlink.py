@@ -67,12 +67,14 @@ class NetlinkSource:
     name = "netlink"
     namespace = 0  # it knows the host's pids only
 
-    def __init__(self, config: SourceConfig) -> None:
+    def __init__(self, config: SourceConfig, *, launched: bool = False) -> None:
+        """`launched`: see `LiveSource`."""
         if own_pid_namespace():
             raise NamespaceError(
                 "netlink tells the host's pids, and this is another pid namespace: start the container with --pid=host"
             )
         self.own_tgid = os.getpid()
+        self.starter_tgid = os.getppid() if launched else self.own_tgid
         self.config = config
         self._proc = ProcFs()
         self._keys: dict[int, ProcessKey] = {}
@@ -118,11 +120,10 @@ class NetlinkSource:
 
     @contextlib.contextmanager
     def watching_self(self) -> Iterator[None]:
-        own = os.getpid()
-        self._watched.add(own)
+        self._watched.add(self.starter_tgid)
         yield
         # events of the fork may still wait in the socket: whoever joins an execution is watched by the core's word
-        self._watched.discard(own)
+        self._watched.discard(self.starter_tgid)
 
     def canary(self) -> bool:
         """The connector has no event of ours to wait for; an open socket is all that can be said."""
@@ -142,7 +143,7 @@ class NetlinkSource:
         for pid in self._proc.pids():
             key = self._proc.key(pid)
             image = self._proc.image(pid)
-            if key is None or image is None or pid == os.getpid():
+            if key is None or image is None or pid in (self.own_tgid, self.starter_tgid):
                 continue
             self._keys[pid] = key
             parent = self._key(image.parent_pid)
@@ -228,7 +229,7 @@ class NetlinkSource:
             _, parent, thread, child = struct.unpack_from("<IIII", body)
             return [self._forked(parent, child, now, cpu)] if thread == child else []
         thread, pid = struct.unpack_from("<II", body)
-        if pid == os.getpid():
+        if pid in (self.own_tgid, self.starter_tgid):
             self._filtered_self += 1
             return []
         if what == wire.EXEC:

@@ -229,8 +229,10 @@ class Probes:
         limits: KernelLimits | None = None,
         door: str = "auto",
         binding: Iterable[str] = (),
+        launched: bool = False,
     ) -> None:
-        """`binding`: variables of the user's own that name work.
+        """`binding`: variables of the user's own that name work. `launched`: our parent is the launcher of
+        `kwitness run`, which is kwitness, too, and no subject of any record.
 
         `door`: fexit or sys_exit; auto: the cheaper one that this kernel has."""
         preflight()
@@ -245,7 +247,8 @@ class Probes:
             elif why := _mismatch(hook, arguments.get(hook.tracepoint)):
                 self._refused[hook.program] = why
         self.namespace = own_pid_namespace()
-        self.own_tgid = self._learn_own_tgid() if self.namespace else os.getpid()
+        self.own_tgid, parent_tgid = self._learn_own_tgids() if self.namespace else (os.getpid(), os.getppid())
+        self.launcher_tgid = parent_tgid if launched else 0
         self.object = self._load({"lifecycle_ring": lifecycle_bytes, "unwatched_ring": unwatched_bytes, "bulk_ring": bulk_bytes})
         self._allow(environment, (*BINDING, *binding))
         self._name_noise()
@@ -253,8 +256,8 @@ class Probes:
         self.calls_attached = False
         self._unattachable = ""  # why the last try to hook system calls failed
 
-    def _learn_own_tgid(self) -> int:
-        """The pid that the kernel half knows us by: in a namespace of our own nothing but the kernel can tell it."""
+    def _learn_own_tgids(self) -> tuple[int, int]:
+        """The pids by which the kernel half knows us and our parent: in a namespace of our own only the kernel has them."""
         with contextlib.closing(Object(self.library, OBJECT)) as probe:
             for hook in HOOKS:
                 if hook.program != "on_existing":
@@ -273,7 +276,7 @@ class Probes:
                     self.namespace,
                     os.getpid(),
                 ):
-                    return event.process.tgid
+                    return event.process.tgid, event.parent.tgid
         raise NamespaceError(
             "this is not the host's pid namespace, and our own process was not found from it: use --pid=host", "pid_namespace"
         )
@@ -283,6 +286,7 @@ class Probes:
         for _ in HOOKS:
             candidate = Object(self.library, OBJECT)
             candidate.set_constant("self_tgid", self.own_tgid)
+            candidate.set_constant("launcher_tgid", self.launcher_tgid)
             candidate.set_constant("page_bytes", os.sysconf("SC_PAGE_SIZE"))
             candidate.set_constant("files_per_process", self.limits.files_per_process)
             candidate.set_constant("changes_per_process", self.limits.changes_per_process)

@@ -49,9 +49,17 @@ class LiveSource:
 
     name = "ebpf"
 
-    def __init__(self, config: SourceConfig, *, attach: Attach = "ourselves", confinement: Confinement | None = None) -> None:
+    def __init__(
+        self,
+        config: SourceConfig,
+        *,
+        attach: Attach = "ourselves",
+        launched: bool = False,
+        confinement: Confinement | None = None,
+    ) -> None:
         """`attach`: who attaches the hooks for system calls. `ourselves`: with the privileges that we have then; `either`: we
-        shall have none, so a helper does where the kernel wants some, in the given confinement."""
+        shall have none, so a helper does where the kernel wants some, in the given confinement. `launched`: our parent is the
+        launcher of `kwitness run`: it starts the command, and is no subject of any record."""
         self.config = config
         self._probes = Probes(
             lifecycle_bytes=config.lifecycle_ring_bytes,
@@ -60,6 +68,7 @@ class LiveSource:
             limits=config.limits,
             door=config.door,
             binding=config.environment,
+            launched=launched,
         )
         library = self._probes.library
         self._cpus = library.possible_cpus()
@@ -97,6 +106,11 @@ class LiveSource:
         return self._probes.own_tgid
 
     @property
+    def starter_tgid(self) -> int:
+        """Of the process that starts commands, as events name it: the launcher's, or ours when there is none."""
+        return self._probes.launcher_tgid or self._probes.own_tgid
+
+    @property
     def following(self) -> bool:
         """Whether system calls are hooked now."""
         return self.hooks.attached
@@ -126,13 +140,12 @@ class LiveSource:
 
     @contextlib.contextmanager
     def watching_self(self) -> Iterator[None]:
-        """Children that we fork inside are watched from their first instruction."""
-        own = self._probes.own_tgid
-        self.watch([own])
+        """Children that we (or the launcher) fork inside are watched from their first instruction."""
+        self.watch([self.starter_tgid])
         try:
             yield
         finally:
-            self._marks[own] = 0
+            self._marks[self.starter_tgid] = 0
 
     def coverage(self) -> list[Coverage]:
         return self._probes.coverage()

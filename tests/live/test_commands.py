@@ -38,7 +38,7 @@ def run(*arguments: str, before: tuple[str, ...] | list[str] = (), **env: str) -
     [
         (["true"], 0),
         (["sh", "-c", "exit 7"], 7),
-        (["sh", "-c", "kill -9 $$"], 137),
+        (["sh", "-c", "kill -9 $$"], -9),  # by the same signal; a shell calls it 137
         (["/nonexistent"], 127),
         (["/etc/passwd"], 126),
     ],
@@ -139,7 +139,7 @@ def test_without_capabilities_it_says_which(live: None) -> None:
     done = run("check", before=NO_CAPS)
     assert done.returncode == 2
     assert "CAP_BPF and CAP_PERFMON missing" in done.stdout
-    done = run("run", "--", "true", before=NO_CAPS)
+    done = run("run", "--require", "--", "true", before=NO_CAPS)
     assert done.returncode == 77
     assert len(done.stderr.splitlines()) == 1
     assert "run as root, or grant" in done.stderr
@@ -161,7 +161,7 @@ def test_two_capabilities_are_enough(live: None) -> None:
 )
 def test_where_it_cannot_work_it_says_so_in_one_line(live: None, namespace: str, source: str, message: str) -> None:
     done = subprocess.run(
-        ["sh", "-c", f'exec {namespace} "$@"', "sh", *KWITNESS, "run", "--source", source, "--", "true"],
+        ["sh", "-c", f'exec {namespace} "$@"', "sh", *KWITNESS, "run", "--require", "--source", source, "--", "true"],
         capture_output=True,
         text=True,
         check=False,
@@ -179,11 +179,22 @@ def test_usage_errors() -> None:
     assert run("--version").stdout.startswith("kwitness 0.")
 
 
-def test_a_bad_otel_variable_is_refused_before_anything_runs(live: None, tmp_path: Path) -> None:
-    done = run("run", "--", "touch", str(tmp_path / "ran"), OTEL_EXPORTER_OTLP_ENDPOINT="ftp://x")
-    assert done.returncode == 78
-    assert not (tmp_path / "ran").exists()
+def test_a_bad_otel_variable_costs_the_export_and_not_the_command(live: None, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    done = run("run", "--require", "--", "touch", str(ran), OTEL_EXPORTER_OTLP_ENDPOINT="ftp://x")
+    assert (done.returncode, ran.exists()) == (78, False)
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" in done.stderr
+    done = run("run", "--quiet", "--", "touch", str(ran), OTEL_EXPORTER_OTLP_ENDPOINT="ftp://x")
+    assert (done.returncode, ran.exists(), len(done.stderr.splitlines())) == (0, True, 1)
+    assert done.stderr.startswith("kwitness: not exported: OTEL_EXPORTER_OTLP_ENDPOINT")
+
+
+def test_a_bad_configuration_is_refused_before_anything_runs(live: None, tmp_path: Path) -> None:
+    """It is of the user's own command line, so it is no reason to go on without it."""
+    bad = tmp_path / "kwitness.toml"
+    bad.write_text("[[rule]]\nname = 1\n")
+    done = run("run", "-c", str(bad), "--", "touch", str(tmp_path / "ran"))
+    assert (done.returncode, (tmp_path / "ran").exists(), len(done.stderr.splitlines())) == (78, False, 1)
 
 
 def test_events_are_followed_until_interrupted(live: None) -> None:
