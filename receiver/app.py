@@ -8,7 +8,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import msgspec
 
@@ -28,8 +28,10 @@ from receiver.kernel.clock import (
     wall_offset_ns,
 )
 from receiver.kernel.decode import decode
+from receiver.kernel.descriptors import Reserve, exhausted
 from receiver.kernel.pods import container_names
 from receiver.kernel.source import Batch, SourceConfig
+from receiver.log_limit import LogLimit
 from receiver.model import ContainerName, CoreOptions, Host
 from receiver.recording import Header, Recorder
 from receiver.redact import Redactor
@@ -46,6 +48,8 @@ CANARY_SECONDS = 10.0
 IDLE_SECONDS = 60.0  # without an open execution system calls are left alone after this
 STEP_NS = 50_000_000  # the wall clock moved by more than this: a step, not slew
 SLEW_NS = 500_000  # by less: the noise of measuring
+SPARE_DESCRIPTORS = 16  # for what is opened with every sample
+_T = TypeVar("_T")
 
 
 def this_host(source: str = "ebpf") -> Host:
@@ -99,6 +103,10 @@ class Observer:
         self._sample_interval = source.sample_interval_seconds
         self._next_sample = 0.0
         self._sample_seconds = 0.0
+        self._reserve = Reserve(SPARE_DESCRIPTORS)
+        self._samples_missed, self._missed_last = 0, False
+        self._limited = LogLimit(log)
+        self.own_metrics: list[Callable[[], tuple[Metric, ...]]] = []  # of the service's other parts
         self._said_blind = False
         self._wall_offset = wall_offset_ns()
         self._container_folder = source.container_names
@@ -180,9 +188,12 @@ class Observer:
     def tick(self) -> None:
         now = boottime_ns()
         losses = losses_of(self.source.ledger())
+        if self._samples_missed:
+            losses["process_sample", "no_descriptor"] = self._samples_missed
         if losses != self.core.losses:
             self.session.losses(losses, now)
-            self.session.vanished(self._gone(), now)
+            if (vanished := self._with_descriptors(self._gone)) is not None:
+                self.session.vanished(vanished, now)
         self._sample()
         self.session.tick(now)
         self._follow()
@@ -202,10 +213,29 @@ class Observer:
         if start < self._next_sample:
             return
         self._next_sample = start + self._sample_interval - TICK_SECONDS / 2  # ticks come a little late, not early
-        samples = self.source.sample()
+        samples = self._with_descriptors(self.source.sample)
         self._sample_seconds += time.monotonic() - start
+        self._missed_last = samples is None
+        self._samples_missed += self._missed_last
         if samples:
             self._deliver(samples, boottime_ns())
+
+    def _with_descriptors(self, look: Callable[[], _T]) -> _T | None:
+        """`look()`; when no descriptor is free once more with those kept back, and None when that was not enough."""
+        try:
+            return look()
+        except OSError as error:
+            if not exhausted(error):
+                raise
+        try:
+            with self._reserve.lent():
+                return look()
+        except OSError as error:
+            if not exhausted(error):
+                raise
+            text = "no file descriptor is free (%s): a sample of processes is missed; raise LimitNOFILE="
+            self._limited.say(logging.ERROR, "descriptors", text, error.strerror)
+            return None
 
     def _check_clock(self) -> None:
         offset = wall_offset_ns()
@@ -230,7 +260,9 @@ class Observer:
         return [f"{hook.blind} ({hook.why})" for hook in self.source.coverage() if not hook.attached]
 
     def ready(self) -> str:
-        """ "ready", or why not: blind when our own canary event was not seen for two intervals."""
+        """ "ready", or why not: blind when our own canary event was not seen for two intervals, or the last sample failed."""
+        if self._missed_last:
+            return "blind"
         if not self.canary_at or time.monotonic() - self.canary_at > 2 * CANARY_SECONDS:
             return "blind"
         return "ready"
@@ -251,6 +283,10 @@ class Observer:
         own: tuple[Metric, ...] = (Metric(*sc.METRIC_PIPELINE_OBSERVER_SKIPPED, skipped),)
         if self._sample_seconds:
             own += (Metric(*sc.METRIC_PIPELINE_OBSERVER_SAMPLE_TIME, (Point((), self._sample_seconds),)),)
+        if self._samples_missed:
+            own += (Metric(*sc.METRIC_PIPELINE_OBSERVER_SAMPLES_MISSED, (Point((), self._samples_missed),)),)
+        for part in self.own_metrics:
+            own += part()
         return self.core.metrics() + own + (self.hub.metrics() if self.hub else ())
 
     def export_metrics(self) -> None:
@@ -282,4 +318,5 @@ class Observer:
             await self.hub.shutdown(flush_seconds)
         if self._recorder:
             self._recorder.close()
+        self._reserve.close()
         self.source.close()

@@ -80,6 +80,7 @@ PIPELINE_MAPPING_EVIDENCE: Final = "pipeline.mapping.evidence"
 PIPELINE_MAPPING_GRADE: Final = "pipeline.mapping.grade"
 PIPELINE_MAPPING_SOURCE: Final = "pipeline.mapping.source"
 PIPELINE_NAME: Final = "pipeline.name"
+PIPELINE_OBSERVER_ENDPOINT: Final = "pipeline.observer.endpoint"
 PIPELINE_OBSERVER_EVENT_KIND: Final = "pipeline.observer.event.kind"
 PIPELINE_OBSERVER_EVENTS_LOST: Final = "pipeline.observer.events_lost"
 PIPELINE_OBSERVER_INCOMPLETE: Final = "pipeline.observer.incomplete"
@@ -252,6 +253,24 @@ METRIC_PIPELINE_INSIGHTS_RECEIVED: Final = (
     "counter",
     "{record}",
     "Event records that agents sent to an insights instance.",
+)
+METRIC_PIPELINE_INSIGHTS_REFUSED: Final = (
+    "pipeline.insights.refused",
+    "counter",
+    "{record}",
+    "Event records and requests that an insights instance refused.",
+)
+METRIC_PIPELINE_OBSERVER_CONNECTIONS_CLOSED: Final = (
+    "pipeline.observer.connections_closed",
+    "counter",
+    "{connection}",
+    "Connections to our own listeners that were closed before an answer.",
+)
+METRIC_PIPELINE_OBSERVER_SAMPLES_MISSED: Final = (
+    "pipeline.observer.samples_missed",
+    "counter",
+    "{sample}",
+    "Looks at watched processes that failed because no file descriptor was free.",
 )
 METRIC_PIPELINE_OBSERVER_SKIPPED: Final = (
     "pipeline.observer.skipped",

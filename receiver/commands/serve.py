@@ -25,6 +25,7 @@ from receiver.export.settings import ExportSettings, from_environment
 from receiver.investigate.history import History
 from receiver.investigate.report import Report
 from receiver.kernel.clock import boottime_ns
+from receiver.kernel.descriptors import raise_limit
 from receiver.kernel.remedies import remedy, surroundings
 from receiver.show import live_tree
 from receiver.state import State, hand_over, read_token
@@ -43,6 +44,7 @@ async def serve(args: argparse.Namespace) -> int:
     from receiver.admin import Admin  # all of it before the drop: who we become may not be able to read our own modules
     from receiver.kernel.privileges import drop
 
+    raise_limit()
     chosen = configuration.load(Path(args.config) if args.config else None)
     export = from_environment(os.environ)
     hub = Hub(export, VERSION)
@@ -58,6 +60,7 @@ async def serve(args: argparse.Namespace) -> int:
     admin = _admin(Admin, chosen, observer, memory.state, token)
     if admin is not None:
         await admin.start()
+        observer.own_metrics.append(admin.metrics)
     log.info("attached to %d hooks; exporting to %s", sum(h.attached for h in observer.source.coverage()), _targets(hub, export))
 
     def tick() -> None:
