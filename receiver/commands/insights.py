@@ -8,35 +8,37 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from receiver import config as configuration
 from receiver import semconv as sc
 from receiver.admin import Admin
 from receiver.commands.common import VERSION, stop_on_signals
+from receiver.commands.preload import load_all
 from receiver.desk import Desk
 from receiver.export.hub import Hub
 from receiver.export.settings import from_environment
 from receiver.insights.inbound import Inbound
-from receiver.insights.service import Insights
+from receiver.insights.service import LOOKS, Insights
 from receiver.kernel.clock import host_name
+from receiver.kernel.descriptors import raise_limit
+from receiver.kernel.privileges import drop
 from receiver.show import screen
-from receiver.signals import Block, MetricSnapshot
+from receiver.signals import Block, Metric, MetricSnapshot, Point
 from receiver.state import State, read_token
 from receiver.supervisor import Supervisor
 
 log = logging.getLogger("kwitness")
 LOOK_SECONDS = 1.0
+LAST_SECONDS = 4.0  # of the shutdown: what is left for the exporters
 
 
 async def serve(args: argparse.Namespace) -> int:
     """Until SIGTERM. Becomes nobody first, when it was started as root."""
-    from receiver.kernel.privileges import drop
-
+    raise_limit()
     chosen = configuration.load(Path(args.config) if args.config else None)
     token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else ""
-    if chosen.privileges.drop and os.geteuid() == 0:
-        drop(chosen.privileges.user)
     supervisor, stop = Supervisor(os.environ), asyncio.Event()
     export = from_environment(os.environ)
     hub = Hub(export, VERSION)
@@ -45,12 +47,16 @@ async def serve(args: argparse.Namespace) -> int:
         ((sc.SERVICE_NAME, name), (sc.HOST_NAME, host_name()), (sc.OS_TYPE, "linux"), (sc.SERVICE_INSTANCE_ID, host_name()))
     )
     insights = Insights(resource, lambda record: hub.put([record]))
+    inbound = Inbound(chosen.insights, lambda batch: insights.take_batch(batch, time.monotonic()))
+    if chosen.privileges.drop and os.geteuid() == 0:
+        load_all()  # who we become may not be able to read our own modules
+        drop(chosen.privileges.user)
     state = State(Path(chosen.state.directory)) if chosen.state.directory else None
     if state is not None:
-        insights.reports.update(state.reports.load())
+        for report in state.reports.load().values():
+            insights.keep(report)
         insights.on_report = state.reports.save
         token = token or state.token
-    inbound = Inbound(chosen.insights, lambda told: insights.take(told, time.monotonic()))
     stop_on_signals(stop.set)
     await inbound.start()
     hub.start()
@@ -58,18 +64,23 @@ async def serve(args: argparse.Namespace) -> int:
     if chosen.admin.port:
         desk = Desk(lambda: insights.reports)
         admin = Admin(
-            chosen.admin.host, chosen.admin.port, lambda: "ready", insights.metrics, lambda: _listed(insights), desk, token
+            chosen.admin.host, chosen.admin.port, lambda: "ready", lambda: metrics(), lambda: _listed(insights), desk, token
         )
         await admin.start()
+
+    def metrics() -> tuple[Metric, ...]:
+        return _metrics(insights, inbound, admin)
+
     log.info("insights: OTLP comes in at %s", ", ".join(f"{kind} port {port}" for kind, port in inbound.ports.items()))
     supervisor.say("READY=1")
     try:
-        await _look_forever(insights, hub, resource, supervisor, stop)
+        await _look_forever(insights, hub, resource, supervisor, stop, metrics)
     finally:
         supervisor.say("STOPPING=1")
+        end = time.monotonic() + chosen.shutdown_seconds
         await inbound.close()
-        insights.look(float("inf"), time.time_ns())
-        await hub.shutdown(chosen.shutdown_seconds)
+        await _look(insights, float("inf"), lambda: time.monotonic() < end - LAST_SECONDS)
+        await hub.shutdown(max(1.0, end - time.monotonic() - 1.0))
         if admin is not None:
             await admin.close()
         if state is not None:
@@ -77,15 +88,40 @@ async def serve(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _look_forever(insights: Insights, hub: Hub, resource: Block, supervisor: Supervisor, stop: asyncio.Event) -> None:
+def _metrics(insights: Insights, inbound: Inbound, admin: Admin | None) -> tuple[Metric, ...]:
+    """All of them, one of each name."""
+    own = {m.name: m for m in insights.metrics()}
+    requests = tuple(Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), n) for reason, n in sorted(inbound.refused.items()))
+    name = sc.METRIC_PIPELINE_INSIGHTS_REFUSED[0]
+    own[name] = Metric(*sc.METRIC_PIPELINE_INSIGHTS_REFUSED, own[name].points + requests)
+    closed = tuple(p for m in (*inbound.metrics(), *(admin.metrics() if admin is not None else ())) for p in m.points)
+    return (*own.values(), Metric(*sc.METRIC_PIPELINE_OBSERVER_CONNECTIONS_CLOSED, closed))
+
+
+async def _look(insights: Insights, now: float, go_on: Callable[[], bool]) -> None:
+    """All runs of which enough was told at `now`, and the event loop has its turn between some of them and the next."""
+    more = True
+    while more:
+        more = insights.look(now, time.time_ns(), LOOKS) and go_on()
+        await asyncio.sleep(0)
+
+
+async def _look_forever(
+    insights: Insights,
+    hub: Hub,
+    resource: Block,
+    supervisor: Supervisor,
+    stop: asyncio.Event,
+    metrics: Callable[[], tuple[Metric, ...]],
+) -> None:
     """Concludes once a second about what is due, and sends its own metrics, until `stop` is set."""
     began, next_metrics = time.time_ns(), time.monotonic()
     while not stop.is_set():
-        insights.look(time.monotonic(), time.time_ns())
+        await _look(insights, time.monotonic(), lambda: not stop.is_set())
         supervisor.say("WATCHDOG=1", f"STATUS={len(insights.runs)} runs known, {len(insights.reports)} reports")
         if time.monotonic() >= next_metrics:
             next_metrics += hub.settings.metric_interval_seconds
-            hub.put_metrics(MetricSnapshot(resource, began, time.time_ns(), (*insights.metrics(), *hub.metrics())))
+            hub.put_metrics(MetricSnapshot(resource, began, time.time_ns(), (*metrics(), *hub.metrics())))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
 

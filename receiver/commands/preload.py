@@ -1,0 +1,32 @@
+"""Imports what the service loads late, before privileges go.
+
+The user that the service becomes may not be able to read its own modules: Python below /root, a private virtual environment.
+Libraries import some of their own modules at first use (codecs, compression, TLS), so these are named here.
+tests/live/test_private_python.py runs both modes with an interpreter that only root can read.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import socket
+
+import receiver
+
+_LATE = (
+    "aiohttp", "aiohttp.web", "bz2", "concurrent.futures.process", "concurrent.futures.thread", "encodings.ascii",
+    "encodings.idna", "encodings.latin_1", "encodings.utf_8", "encodings.utf_8_sig", "getpass", "grpc.aio", "gzip",
+    "html.entities", "http.cookies", "importlib.metadata", "inspect", "json", "linecache", "lzma", "mimetypes",
+    "msgspec.json", "netrc", "sqlite3", "ssl", "stringprep", "tokenize", "traceback", "unicodedata", "uuid", "zlib", "zoneinfo",
+)  # fmt: skip
+
+
+def load_all() -> None:
+    """Every module of this package, and _LATE. What an installation lacks is left out: it is not used there."""
+    names = [m.name for m in pkgutil.walk_packages(receiver.__path__, "receiver.") if not m.name.endswith("__main__")]
+    for name in (*names, *_LATE):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+    socket.getaddrinfo("localhost", 1)  # the resolver's own libraries (NSS) are loaded by its first question
