@@ -191,44 +191,47 @@ class Inbound:
         self.ports["http"] = self._listener.addresses[0][1]
 
     async def _posted(self, request: web.Request) -> web.Response:
+        """Answers are returned, not raised: aiohttp keeps the last answer of a connection, and an exception keeps its frames."""
         signal = request.path.rpartition("/")[2]
         if request.content_type != "application/x-protobuf":
-            self._refuse(signal, "request_type")
-            raise web.HTTPUnsupportedMediaType(text="only application/x-protobuf\n")
-        connection, now = request.protocol, asyncio.get_running_loop().time()
+            return self._refusal(signal, "request_type", 415, "only application/x-protobuf")
+        connection, parts = request.protocol, list[bytes]()
         assert isinstance(connection, Connection)
-        upload = self.uploads.begin(now, connection.abort)
+        upload = self.uploads.begin(asyncio.get_running_loop().time(), connection.abort)
         try:
-            body = await self._received(request, signal, upload)
-            plain = decompressed(body, request.headers.get("Content-Encoding", "").strip().lower(), REQUEST_BYTES)
-            return web.Response(body=self._answer(signal, plain), content_type="application/x-protobuf")
+            if not await self._received(request, upload, parts):
+                return self._refusal(signal, "uploads_full", 429, "too many bytes are being received")
+            encoding = request.headers.get("Content-Encoding", "").strip().lower()
+            answer = self._answer(signal, decompressed(b"".join(parts), encoding, REQUEST_BYTES))
+            return web.Response(body=answer, content_type="application/x-protobuf")
         except TooLargeError:
-            self._refuse(signal, "request_too_large")
-            raise web.HTTPRequestEntityTooLarge(REQUEST_BYTES) from None
+            return self._refusal(signal, "request_too_large", 413, f"more than {REQUEST_BYTES} bytes")
         except MalformedError as error:
-            self._refuse(signal, "request_encoding")
-            raise web.HTTPBadRequest(text=f"{error}\n") from None
+            return self._refusal(signal, "request_encoding", 400, str(error))
         except DecodeError:
-            self._refuse(signal, "request_malformed")
-            raise web.HTTPBadRequest(text="not an ExportLogsServiceRequest\n") from None
+            return self._refusal(signal, "request_malformed", 400, "not an ExportLogsServiceRequest")
         finally:
+            parts.clear()
             upload.close()
 
-    async def _received(self, request: web.Request, signal: str, upload: Upload) -> bytes:
-        """The body as it comes. Raises TooLargeError, HTTPTooManyRequests."""
+    def _refusal(self, signal: str, reason: str, status: int, text: str) -> web.Response:
+        self._refuse(signal, reason)
+        headers = {"Retry-After": str(RETRY_SECONDS), "Connection": "close"} if status == 429 else None
+        return web.Response(status=status, text=text + "\n", headers=headers)
+
+    async def _received(self, request: web.Request, upload: Upload, parts: list[bytes]) -> bool:
+        """The body, as it comes. False when there is no room for it. Raises TooLargeError."""
         if (request.content_length or 0) > REQUEST_BYTES:
             raise TooLargeError
-        parts, loop, size = [], asyncio.get_running_loop(), 0
+        loop, size = asyncio.get_running_loop(), 0
         async for part in request.content.iter_any():
             size += len(part)
             if size > REQUEST_BYTES:
                 raise TooLargeError
             if not upload.grow(len(part), loop.time()):
-                self._refuse(signal, "uploads_full")
-                text = "too many bytes are being received\n"
-                raise web.HTTPTooManyRequests(text=text, headers={"Retry-After": str(RETRY_SECONDS), "Connection": "close"})
+                return False
             parts.append(part)
-        return b"".join(parts)
+        return True
 
     def metrics(self) -> tuple[Metric, ...]:
         return self._listener.metrics() if self._listener is not None else ()
