@@ -18,6 +18,7 @@ from receiver import config as configuration
 from receiver.app import Observer
 from receiver.commands.common import VERSION, core_options, stop_on_signals
 from receiver.commands.explain import explain
+from receiver.commands.preload import load_all
 from receiver.desk import DeskOfCore
 from receiver.errors import ConfigError, KwitnessError
 from receiver.export.hub import Hub
@@ -54,6 +55,8 @@ async def serve(args: argparse.Namespace) -> int:
     place = _state_folder(chosen)
     observer.start()
     if chosen.privileges.drop:
+        if os.geteuid() == 0:
+            load_all()
         drop(chosen.privileges.user)
     memory = _Memory(observer, State(place) if place is not None else None)
     stop_on_signals(observer.stop.set)
