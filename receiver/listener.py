@@ -193,10 +193,14 @@ class Listener:
 
     def _make_room(self) -> bool:
         """Frees a descriptor of the reserve, and makes one of ours free soon to refill it. False: there is nothing to free."""
-        self.count("no_descriptor")
         if (victim := self._oldest(lambda c: not c.busy)) is not None:
-            self._evict(victim, "evicted")
-        return self._reserve.give()
+            self._evict(victim, "no_descriptor")
+        if self._reserve.give():
+            return True
+        self.limited.say(
+            logging.WARNING, "wait", "%s: no file descriptor is free: new connections wait; raise LimitNOFILE=", self.name
+        )
+        return False
 
     def _admit(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)
