@@ -3,6 +3,9 @@ now), /incidents, /incidents/{id} (JSON, text or a page), POST /incidents/{id}/n
 
 Loopback only. GET has no effects. POST takes JSON of at most 256 KiB, and not too often. Without a token file there is no token:
 /metrics and /tree are then open to this host, and what is about incidents is closed.
+
+Any user of the host can connect. receiver.listener bounds what that costs: 64 connections, 16 of them without the token, and timers
+for heads, bodies and answers.
 """
 
 from __future__ import annotations
@@ -16,12 +19,15 @@ from typing import Protocol
 from aiohttp import web
 
 from receiver.errors import DataError
+from receiver.listener import Connection, Limits, Listener
+from receiver.log_limit import LogLimit
 from receiver.signals import Histogram, Metric
 from receiver.text import printable
 
 log = logging.getLogger("kwitness.admin")
 _HOSTS = {"127.0.0.1", "localhost", "[::1]", "::1"}
 BODY_BYTES = 256 << 10
+LIMITS = Limits(connections=64, unproven=16, request_bytes=512 << 10)
 POSTS_PER_SECOND, BURST = 2.0, 20.0
 _OPEN = {"/livez", "/readyz"}
 _OPEN_WITHOUT_TOKEN = {*_OPEN, "/metrics", "/tree"}
@@ -60,11 +66,12 @@ class Admin:
         self._host, self._port = host, port
         self._ready, self._metrics, self._tree, self._desk = ready, metrics, tree, desk
         self._token = token.encode()
-        self._runner: web.AppRunner | None = None
+        self._listener: Listener | None = None
+        self._limited = LogLimit(log)
         self._allowance, self._refilled = BURST, time.monotonic()
 
     async def start(self) -> None:
-        """A port that is taken is said and does not stop the observing."""
+        """If the port is in use, logs it and goes on without the endpoint."""
         app = web.Application(client_max_size=BODY_BYTES, middlewares=[_loopback_only, self._authorised])
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
@@ -75,23 +82,25 @@ class Admin:
             app.router.add_get("/incidents/{id}", self._show_incident)
             app.router.add_post("/incidents/{id}/note", self._take_note)
             app.router.add_post("/alerts", self._take_alert)
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=15)
-        await self._runner.setup()
+        self._listener = Listener("admin", app, LIMITS)
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            await self._listener.start(self._host, self._port)
         except OSError as error:
             log.error("the health endpoint cannot listen on %s:%d: %s; set admin.port", self._host, self._port, error.strerror)
+            await self._listener.close()
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        return [a[:2] for a in self._runner.addresses] if self._runner else []
+        return self._listener.addresses if self._listener is not None else []
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Connections that were closed before an answer, by reason."""
+        return self._listener.metrics() if self._listener is not None else ()
 
     @web.middleware
     async def _authorised(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Compared in constant time; one line in our log for every call that may change something."""
-        if request.method == "POST":
-            log.info("%s %s", request.method, printable(request.path[:200]))
-        if request.match_info.http_exception is not None:  # no such thing, whoever asks
+        """Compared in constant time. One line in our log for every call that may change something."""
+        if request.match_info.http_exception is not None:  # there is no such path or method, with or without a token
             return await handler(request)
         if request.path in (_OPEN if self._token else _OPEN_WITHOUT_TOKEN):
             return await handler(request)
@@ -99,7 +108,13 @@ class Admin:
             raise web.HTTPForbidden(text="no token is set: give the service a state.directory or an admin.token_file\n")
         given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode("utf-8", "surrogateescape")
         if not hmac.compare_digest(given, self._token):
+            self._limited.say(logging.WARNING, "token", "a request without the right token was refused")
             raise web.HTTPUnauthorized(text="the token is missing or wrong\n", headers={"WWW-Authenticate": "Bearer"})
+        connection = request.protocol
+        if self._listener is not None and isinstance(connection, Connection) and not self._listener.prove(connection):
+            raise web.HTTPServiceUnavailable(text="too many connections\n", headers={"Retry-After": "1", "Connection": "close"})
+        if request.method == "POST":
+            self._limited.say(logging.INFO, "call", "%s %s", request.method, printable(request.path[:200]))
         return await handler(request)
 
     async def _livez(self, _: web.Request) -> web.Response:
@@ -164,9 +179,9 @@ class Admin:
         return await request.read()
 
     async def close(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._listener is not None:
+            await self._listener.close()
+            self._listener = None
 
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

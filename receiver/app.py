@@ -8,7 +8,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import msgspec
 
@@ -31,8 +31,10 @@ from receiver.kernel.clock import (
 )
 from receiver.kernel.confinement import Confinement
 from receiver.kernel.decode import decode
+from receiver.kernel.descriptors import Reserve, exhausted
 from receiver.kernel.pods import container_names
 from receiver.kernel.source import Batch, SourceConfig
+from receiver.log_limit import LogLimit
 from receiver.model import Blind, ContainerName, CoreOptions, Host
 from receiver.recording import Header, Recorder
 from receiver.recording_scope import CommandScope
@@ -52,6 +54,8 @@ CANARY_SECONDS = 10.0
 IDLE_SECONDS = 60.0  # without an open execution system calls are left alone after this
 STEP_NS = 50_000_000  # the wall clock moved by more than this: a step, not slew
 SLEW_NS = 500_000  # by less: the noise of measuring
+SPARE_DESCRIPTORS = 16  # for what is opened with every sample
+_T = TypeVar("_T")
 
 
 def this_host(source: str = "ebpf") -> Host:
@@ -104,7 +108,6 @@ class Observer:
         self.stop = asyncio.Event()
         self.on_batch: Callable[[Batch], None] = lambda _: None
         self.on_tick: Callable[[], None] = lambda: None
-        self.more_metrics: Callable[[], tuple[Metric, ...]] = tuple  # of who runs us: its store, its endpoint
         self.canary_at = 0.0
         self._idle_since = 0.0
         self._metric_interval = hub.settings.metric_interval_seconds if hub else 60.0
@@ -112,6 +115,10 @@ class Observer:
         self._sample_interval = source.sample_interval_seconds
         self._next_sample = 0.0
         self._sample_seconds = 0.0
+        self._reserve = Reserve(SPARE_DESCRIPTORS)
+        self._samples_missed, self._missed_last = 0, False
+        self._limited = LogLimit(log)
+        self.own_metrics: list[Callable[[], tuple[Metric, ...]]] = []  # of the service's other parts
         self._drops = drops
         self._joined: dict[int, Process] = {}  # they are to be followed and are not yet; bounded by the pids there are
         self.source.on_late = self._late
@@ -245,6 +252,8 @@ class Observer:
     def tick(self) -> None:
         now = boottime_ns()
         losses = losses_of(self.source.ledger())
+        if self._samples_missed:
+            losses["process_sample", "no_descriptor"] = self._samples_missed
         if losses != self.core.losses:
             self._ends_lost |= any(n > self.core.losses.get(k, 0) for k, n in losses.items() if k[0] in self._ends_lost_with)
             self.session.losses(losses, now)
@@ -270,7 +279,10 @@ class Observer:
             self._gone_then, self._gone_at_ns = [], 0
         if self._ends_lost and not self._gone_at_ns:
             self._ends_lost = False
-            self._gone_then, self._gone_at_ns = self._gone(), boottime_ns()
+            if (gone := self._with_descriptors(self._gone)) is None:
+                self._ends_lost = True  # again at the next tick
+            else:
+                self._gone_then, self._gone_at_ns = gone, boottime_ns()
 
     def _gone(self) -> list[ProcessKey]:
         """Those whose exits were lost. In a namespace of our own /proc has other pids: the kernel half is asked."""
@@ -286,10 +298,29 @@ class Observer:
         if start < self._next_sample:
             return
         self._next_sample = start + self._sample_interval - TICK_SECONDS / 2  # ticks come a little late, not early
-        samples = self.source.sample()
+        samples = self._with_descriptors(self.source.sample)
         self._sample_seconds += time.monotonic() - start
+        self._missed_last = samples is None
+        self._samples_missed += self._missed_last
         if samples:
             self._deliver(samples, boottime_ns())
+
+    def _with_descriptors(self, look: Callable[[], _T]) -> _T | None:
+        """`look()`; when no descriptor is free once more with those kept back, and None when that was not enough."""
+        try:
+            return look()
+        except OSError as error:
+            if not exhausted(error):
+                raise
+        try:
+            with self._reserve.lent():
+                return look()
+        except OSError as error:
+            if not exhausted(error):
+                raise
+            text = "no file descriptor is free (%s): a sample of processes is missed; raise LimitNOFILE="
+            self._limited.say(logging.ERROR, "descriptors", text, error.strerror)
+            return None
 
     def _check_clock(self) -> None:
         offset = wall_offset_ns()
@@ -319,10 +350,12 @@ class Observer:
         return self.source.hooks is not None and self.source.hooks.helper is None
 
     def ready(self) -> str:
-        """ "ready", or why not: blind when our own canary event was not seen for two intervals, or when system calls cannot be
-        hooked."""
+        """ "ready", or why not: blind when our own canary event was not seen for two intervals, the last sample failed, or
+        system calls cannot be hooked."""
         if self.source.hooks is not None and self.source.hooks.failure:
             return f"blind: {self.source.hooks.failure}"
+        if self._missed_last:
+            return "blind"
         if not self.canary_at or time.monotonic() - self.canary_at > 2 * CANARY_SECONDS:
             return "blind"
         return "ready"
@@ -343,7 +376,11 @@ class Observer:
         own: tuple[Metric, ...] = (Metric(*sc.METRIC_PIPELINE_OBSERVER_SKIPPED, skipped),)
         if self._sample_seconds:
             own += (Metric(*sc.METRIC_PIPELINE_OBSERVER_SAMPLE_TIME, (Point((), self._sample_seconds),)),)
-        return self.core.metrics() + own + self.more_metrics() + (self.hub.metrics() if self.hub else ())
+        if self._samples_missed:
+            own += (Metric(*sc.METRIC_PIPELINE_OBSERVER_SAMPLES_MISSED, (Point((), self._samples_missed),)),)
+        for part in self.own_metrics:
+            own += part()
+        return self.core.metrics() + own + (self.hub.metrics() if self.hub else ())
 
     def export_metrics(self) -> None:
         if self.hub:
@@ -375,4 +412,5 @@ class Observer:
             await self.hub.shutdown(flush_seconds)
         if self.recorder:
             self.recorder.close()
+        self._reserve.close()
         self.source.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -29,14 +29,17 @@ _LABELS = {
 _TOLD = 5
 
 
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # without a time zone it would be a guess
+
+
 class AlertQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}):
-    """The simple form: what to look for, and when (RFC 3339)."""
+    """The simple form: what to look for, and when (RFC 3339, with a time zone)."""
 
     pipeline: str = ""
     task: str = ""
     run_id: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
+    since: _Moment | None = None
+    until: _Moment | None = None
 
     def wants(self, pipeline: str, task: str, run_id: str) -> bool:
         pairs = ((self.pipeline, pipeline), (self.task, task), (self.run_id, run_id))
@@ -71,7 +74,7 @@ def queries(body: bytes) -> list[AlertQuery]:
         else:
             found = [msgspec.convert(raw, AlertQuery)]
     except (ValueError, RecursionError) as error:
-        raise DataError(f"this is no alert: {printable(str(error))[:200] or 'not JSON'}") from None
+        raise DataError(f"not an alert: {printable(str(error))[:200] or 'not JSON'}") from None
     found = [q for q in found if q.pipeline or q.task or q.run_id]
     if not found:
         raise DataError("no alert names a pipeline, a task or a run")

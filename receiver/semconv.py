@@ -84,6 +84,7 @@ PIPELINE_NAME: Final = "pipeline.name"
 PIPELINE_OBSERVER_BLIND_DURATION: Final = "pipeline.observer.blind.duration"
 PIPELINE_OBSERVER_BLIND_REASON: Final = "pipeline.observer.blind.reason"
 PIPELINE_OBSERVER_CALL: Final = "pipeline.observer.call"
+PIPELINE_OBSERVER_ENDPOINT: Final = "pipeline.observer.endpoint"
 PIPELINE_OBSERVER_EVENT_KIND: Final = "pipeline.observer.event.kind"
 PIPELINE_OBSERVER_EVENTS_LOST: Final = "pipeline.observer.events_lost"
 PIPELINE_OBSERVER_GAP_DURATION: Final = "pipeline.observer.gap.duration"
@@ -279,6 +280,24 @@ METRIC_PIPELINE_INSIGHTS_RECEIVED: Final = (
     "counter",
     "{record}",
     "Event records that agents sent to an insights instance.",
+)
+METRIC_PIPELINE_INSIGHTS_REFUSED: Final = (
+    "pipeline.insights.refused",
+    "counter",
+    "{record}",
+    "Event records and requests that an insights instance refused.",
+)
+METRIC_PIPELINE_OBSERVER_CONNECTIONS_CLOSED: Final = (
+    "pipeline.observer.connections_closed",
+    "counter",
+    "{connection}",
+    "Connections to our own listeners that were closed before an answer.",
+)
+METRIC_PIPELINE_OBSERVER_SAMPLES_MISSED: Final = (
+    "pipeline.observer.samples_missed",
+    "counter",
+    "{sample}",
+    "Looks at watched processes that failed because no file descriptor was free.",
 )
 METRIC_PIPELINE_OBSERVER_SKIPPED: Final = (
     "pipeline.observer.skipped",

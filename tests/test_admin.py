@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import aiohttp
@@ -136,6 +137,9 @@ async def test_bad_bodies_are_refused_in_one_line() -> None:
         b"[" * 20_000,
         b'{"alerts": []}',
         b"{}",
+        b'{"pipeline": "x", "from": "2026-01-01T00:00:00"}',
+        b'{"pipeline": "x", "to": "2026-01-01"}',
+        b'{"pipeline": "x", "from": NaN}',
     )
     async with aiohttp.ClientSession() as session:
         for body in bad:
@@ -191,6 +195,38 @@ def test_the_desk_answers_about_what_runs_what_failed_and_what_was_well() -> Non
     assert text is not None and "NOT VISIBLE FROM HERE" in text
     assert shown is not None and "<script" not in shown and "http" not in shown
     assert desk.report("none", "json") is None
+
+
+def test_times_at_the_ends_of_the_calendar_are_answered() -> None:
+    story = Story()
+    failed = story.task("load", run="r1")
+    story.exit(failed, 1)
+    story.tick(7)
+    desk = DeskOfCore(story.core, lambda: story.now)
+    for moment in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2024-01-15T10:00:00Z"):
+        for name in ("from", "to"):
+            assert json.loads(desk.alert(json.dumps({"task": "load", name: moment}).encode()))["alerts"]
+            alert = {"labels": {"task": "load"}, "startsAt" if name == "from" else "endsAt": moment}
+            assert json.loads(desk.alert(json.dumps({"alerts": [alert]}).encode()))["alerts"]
+
+
+async def test_callers_cannot_fill_the_log_and_a_flood_does_not_stop_a_probe(caplog: pytest.LogCaptureFixture) -> None:
+    admin = Admin("127.0.0.1", 0, lambda: "ready", tuple, desk=Clerk(), token="secret")
+    await admin.start()
+    host, port = admin.addresses[0]
+    idle = [await asyncio.open_connection(host, port) for _ in range(100)]
+    caplog.clear()
+    async with aiohttp.ClientSession() as session:
+        for number in range(100):
+            async with session.post(f"http://{host}:{port}/alerts", data=b"{}") as response:
+                assert response.status == 401
+            async with session.get(f"http://{host}:{port}/readyz") as response:
+                assert response.status == 200, number
+    assert len([r for r in caplog.records if r.name.startswith("kwitness")]) <= 3
+    assert {dict(p.attributes)["pipeline.observer.loss.reason"] for m in admin.metrics() for p in m.points} == {"evicted"}
+    for _, writer in idle:
+        writer.close()
+    await admin.close()
 
 
 def test_hostile_names_are_text_on_the_page_and_on_the_terminal() -> None:

@@ -21,6 +21,7 @@ from receiver.app import Observer
 from receiver.commands import confined
 from receiver.commands.common import VERSION, core_options, stop_on_signals
 from receiver.commands.explain import explain
+from receiver.commands.preload import load_all
 from receiver.desk import DeskOfCore
 from receiver.errors import KwitnessError
 from receiver.export.hub import Hub
@@ -28,6 +29,7 @@ from receiver.export.settings import ExportSettings, from_environment
 from receiver.investigate.report import Report
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.confinement import survey
+from receiver.kernel.descriptors import raise_limit
 from receiver.kernel.remedies import remedy, surroundings
 from receiver.show import live_tree
 from receiver.state import ServiceState, open_directory_of_service, read_token
@@ -46,6 +48,7 @@ async def serve(args: argparse.Namespace) -> int:
     from receiver.admin import Admin  # all of it before the drop: who we become may not be able to read our own modules
     from receiver.kernel.privileges import drop
 
+    raise_limit()
     chosen = configuration.load(Path(args.config) if args.config else None)
     export = from_environment(os.environ)
     hub = Hub(export, VERSION)
@@ -66,11 +69,13 @@ async def serve(args: argparse.Namespace) -> int:
     if directory is not None:
         hub.samples.load()
     if chosen.privileges.drop:
+        if os.geteuid() == 0:
+            load_all()
         drop(chosen.privileges.user)
     if guard is not None:
         place = str(directory.path) if directory is not None else ""
         guard.service(confined.readable(chosen, export), confined.writable(place), attaches=observer.attaches_itself)
-        observer.more_metrics = partial(confined.metrics, guard)
+        observer.own_metrics.append(partial(confined.metrics, guard))
     state = ServiceState(directory)
     _remember(observer, state)
     hub.samples.keep_in(Path(directory.path) / "rejected" if directory is not None else None)
@@ -78,6 +83,7 @@ async def serve(args: argparse.Namespace) -> int:
     admin = _admin(Admin, chosen, observer, state, token)
     if admin is not None:
         await admin.start()
+        observer.own_metrics.append(admin.metrics)
     log.info("attached to %d hooks; exporting to %s", sum(h.attached for h in observer.source.coverage()), _targets(hub, export))
 
     def tick() -> None:
@@ -111,7 +117,7 @@ def _remember(observer: Observer, state: ServiceState) -> None:
     """What the investigator knows of earlier runs, and what outlives us when there is a state directory."""
     core = observer.core
     core.history, core.blind = state.history, tuple(observer.blind())
-    observer.more_metrics = state.metrics
+    observer.own_metrics.append(state.metrics)
     if state.gap is not None:
         core.resumed(state.gap, boottime_ns())
 

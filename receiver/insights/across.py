@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 
 import msgspec
 
@@ -27,7 +28,8 @@ SECOND = 1_000_000_000
 WINDOW_NS = 60 * SECOND  # a cause this long before its symptom
 SKEW_NS = SECOND // 2  # clocks of two hosts
 _CEILING = 0.99
-_CULPRIT = re.compile(r"^(process|file|endpoint|cgroup|task|host)(?: (.*?))?(?: \((\d+)\))?$")
+SOURCES = 32  # of one run that are looked at: the work grows with their number times that of the facts
+_CULPRIT = re.compile(r"^(process|file|endpoint|cgroup|task|host)(?: (.*?))?(?: \(([0-9]{1,7})\))?$")  # pids: up to PID_MAX_LIMIT
 _DEATHS = {sc.EVENT_PROCESS_OOM_KILLED: "mem.cgroup_oom", sc.EVENT_PROCESS_KILLED: "kill.supervisor", sc.EVENT_PROCESS_HANG: ""}
 _OTHER_SIDE = (
     "net.",
@@ -66,7 +68,9 @@ class _Link(msgspec.Struct, frozen=True):
 
 def across(trace_id: str, run: Run) -> rp.Report | None:
     """A report when something that one host suffered from began on another; None when every host explains its own."""
-    sources = [s for host in sorted(run.hosts) for s in _sources(run, host)]
+    facts = _by_host(run)
+    sources = list(islice((s for host in sorted(run.hosts) for s in _sources(facts[host], host)), SOURCES))
+    paths = {host: {f.word(sc.FILE_PATH) for f in mine} for host, mine in facts.items()}
     best: _Link | None = None
     for host in sorted(run.hosts):
         local = next((s for s in sources if s.told.host == host), None)
@@ -74,7 +78,7 @@ def across(trace_id: str, run: Run) -> rp.Report | None:
             continue  # it needs nobody else's word
         for source in sources:
             if source.told.host != host and not source.cause.startswith("net."):
-                for link in _links(run, host, local, source):
+                for link in _links(facts[host], local, source, run.hosts[source.told.host], paths[source.told.host]):
                     if best is None or (link.score, -link.source.told.at_ns) > (best.score, -best.source.told.at_ns):
                         best = link
     if best is None or best.by == "" or _confidence(best.score) < CONFIDENT:
@@ -82,8 +86,14 @@ def across(trace_id: str, run: Run) -> rp.Report | None:
     return _report(trace_id, run, best, sources)
 
 
-def _sources(run: Run, host: str) -> Iterator[Source]:
-    mine = [f for f in run.facts if f.host == host]
+def _by_host(run: Run) -> dict[str, list[Told]]:
+    found: dict[str, list[Told]] = {host: [] for host in run.hosts}
+    for fact in run.facts:
+        found[fact.host].append(fact)
+    return found
+
+
+def _sources(mine: list[Told], host: str) -> Iterator[Source]:
     for opened in (f for f in mine if f.kind == sc.EVENT_PIPELINE_INCIDENT_OPENED):
         number = opened.word(sc.PIPELINE_INCIDENT_ID)
         about = [f for f in mine if f.word(sc.PIPELINE_INCIDENT_ID) == number]
@@ -98,7 +108,7 @@ def _sources(run: Run, host: str) -> Iterator[Source]:
         )  # fmt: skip
     if not any(f.kind == sc.EVENT_PIPELINE_INCIDENT_OPENED for f in mine):
         for death in (f for f in mine if _DEATHS.get(f.kind)):
-            pid = int(death.number(sc.PROCESS_PID))
+            pid = death.whole(sc.PROCESS_PID)
             culprit = Culprit("process", death.word(sc.PROCESS_EXECUTABLE_NAME), pid, host=host)
             yield Source(death, _DEATHS[death.kind], culprit, 0.5, CLEAR, death.text, ())
 
@@ -127,11 +137,10 @@ def _culprit(text: str, host: str) -> Culprit:
     return Culprit("task" if kind == "task" else "host", name, host=host)
 
 
-def _links(run: Run, host: str, local: Source | None, source: Source) -> Iterator[_Link]:
-    """Every way in which that could have led to what this host saw."""
-    mine = [f for f in run.facts if f.host == host]
-    addresses = run.hosts[source.told.host]
+def _links(mine: list[Told], local: Source | None, source: Source, addresses: tuple[str, ...], paths: set[str]) -> Iterator[_Link]:
+    """Every way in which that could have led to what this host saw. `addresses` and `paths` are those of the source's host."""
     for symptom in mine:
+        host = symptom.host
         lines, by = [], ""
         peer = symptom.word(sc.NETWORK_PEER_ADDRESS) or symptom.word(sc.SERVER_ADDRESS)
         path = symptom.word(sc.FILE_PATH)
@@ -141,7 +150,7 @@ def _links(run: Run, host: str, local: Source | None, source: Source) -> Iterato
             lines.append(
                 rp.EvidenceLine("supports", STRONG, f"{host} lost {where}, and {peer} is {source.told.host}.", (_id(symptom),))
             )
-        elif symptom.kind in _FILES and path and any(path == f.word(sc.FILE_PATH) for f in run.facts if f.host == source.told.host):
+        elif symptom.kind in _FILES and path and path in paths:
             by = "file"
             lines.append(rp.EvidenceLine("supports", CLEAR, f"Both hosts name {printable(path)}.", (_id(symptom),)))
         elif symptom.kind != sc.EVENT_PIPELINE_TASK_END:
@@ -168,7 +177,7 @@ def _id(told: Told) -> str:
 
 
 def _confidence(score: float) -> float:
-    return min(_CEILING, 1 / (1 + math.exp(-(SLOPE * score + OFFSET))))
+    return min(_CEILING, 1 / (1 + math.exp(-max(-700.0, min(700.0, SLOPE * score + OFFSET)))))  # exp(710) is too large a number
 
 
 def _report(trace_id: str, run: Run, link: _Link, sources: list[Source]) -> rp.Report:
@@ -194,7 +203,7 @@ def _report(trace_id: str, run: Run, link: _Link, sources: list[Source]) -> rp.R
     began, told = _moment(source.told, first), _moment(symptom, first)
     chain = rp.Link(began.text, told.text, link.by or "time", (began.id, told.id))
     events: dict[str, dict[str, str | int | float]] = {
-        name: {"kind": f.kind, "at": round((f.at_ns - first) / SECOND, 6), "host": f.host, "pid": int(f.number(sc.PROCESS_PID)), "text": f.text}
+        name: {"kind": f.kind, "at": round((f.at_ns - first) / SECOND, 6), "host": f.host, "pid": f.whole(sc.PROCESS_PID), "text": f.text}
         for name, f in known.items()
     }  # fmt: skip
     return rp.Report(
@@ -245,7 +254,7 @@ def _execution(trace_id: str, symptom: Told, facts: list[Told]) -> rp.ExecutionL
     seconds = (facts[-1].at_ns - facts[0].at_ns) / SECOND
     return rp.ExecutionLine(
         told.word(sc.PIPELINE_SYSTEM_NAME), told.word(sc.PIPELINE_NAME), told.word(sc.PIPELINE_RUN_ID), told.word(sc.PIPELINE_TASK_NAME),
-        int(told.number(sc.PIPELINE_TASK_ATTEMPT)) or 1, outcome, told.word(sc.PIPELINE_TASK_RUN_REPORTED_RESULT) or None, round(seconds, 6), trace_id,
+        told.whole(sc.PIPELINE_TASK_ATTEMPT) or 1, outcome, told.word(sc.PIPELINE_TASK_RUN_REPORTED_RESULT) or None, round(seconds, 6), trace_id,
     )  # fmt: skip
 
 
@@ -253,4 +262,4 @@ def _lost(facts: Iterable[Told]) -> Iterator[dict[str, str | int]]:
     for told in facts:
         if told.kind == sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST:
             yield {"kind": told.word(sc.PIPELINE_OBSERVER_EVENT_KIND), "reason": f"{told.word(sc.PIPELINE_OBSERVER_LOSS_REASON)} on {told.host}",
-                   "count": int(told.number(sc.PIPELINE_OBSERVER_EVENTS_LOST))}  # fmt: skip
+                   "count": told.whole(sc.PIPELINE_OBSERVER_EVENTS_LOST)}  # fmt: skip

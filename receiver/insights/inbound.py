@@ -1,83 +1,78 @@
-"""OTLP in, by gRPC and by HTTP: log records become values; spans and metrics are taken and passed over (a gateway sends all three).
+"""OTLP in, by gRPC and by HTTP: log records become facts; spans and metrics are taken and passed over (a gateway sends all three).
 
 Specification: opentelemetry-proto, docs/specification.md (OTLP 1.11). What cannot be read is refused for good (INVALID_ARGUMENT,
-400), so that the sender drops it and counts it. Nothing is kept here: the table behind it is bounded.
+400), so that the sender drops it and counts it; single records that cannot be used are refused by a partial success; and a sender is
+asked to come again later (RESOURCE_EXHAUSTED with RetryInfo, 429 with Retry-After) when too many bytes are being received.
+
+Bounds: receiver.insights.uploads for bytes in flight, receiver.listener for HTTP connections. gRPC's core has its own: a message of
+GRPC_BYTES, GRPC_STREAMS on a connection, GRPC_CONNECTIONS. It cannot close the oldest connection for a new one: past the cap new ones
+are refused until an idle one has ended (GRPC_IDLE_SECONDS). Keep its port within the cluster, or use client_ca.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
 from aiohttp import web
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
-from receiver import semconv as sc
 from receiver.errors import ConfigError
 from receiver.insights.config import InsightsConfig
-from receiver.insights.runs import Told
-from receiver.signals import Value
+from receiver.insights.records import Batch, read
+from receiver.insights.uploads import MalformedError, TooLargeError, Upload, Uploads, decompressed
+from receiver.listener import Connection, Limits, Listener
+from receiver.log_limit import LogLimit
+from receiver.signals import Metric
 
 log = logging.getLogger("kwitness.insights")
-REQUEST_BYTES = 16 << 20  # after decompression
-CONCURRENT = 64
-ATTRIBUTES = 128
-TEXT = 4096
+REQUEST_BYTES = 16 << 20  # by HTTP, also after decompression
+GRPC_BYTES = 4 << 20  # by gRPC, also after decompression: what the Collector's own receiver takes
+GRPC_STREAMS, GRPC_CONNECTIONS = 4, 64
+GRPC_IDLE_SECONDS = 60
+RECEIVE_SECONDS = 10.0  # for the whole of a request
+RETRY_SECONDS = 1
+HTTP_LIMITS = Limits(
+    connections=256, unproven=256, request_bytes=REQUEST_BYTES + (64 << 10), body_seconds=RECEIVE_SECONDS, idle_seconds=75.0
+)
+_OPTIONS = (
+    ("grpc.max_receive_message_length", GRPC_BYTES), ("grpc.max_concurrent_streams", GRPC_STREAMS),
+    ("grpc.max_allowed_incoming_connections", GRPC_CONNECTIONS), ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.max_connection_idle_ms", GRPC_IDLE_SECONDS * 1000), ("grpc.server_handshake_timeout_ms", 5000),
+    ("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 64 << 10),
+    ("grpc.keepalive_time_ms", 60_000), ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000), ("grpc.http2.max_ping_strikes", 2), ("grpc.so_reuseport", 0),
+)  # fmt: skip
 _SERVICES = {
     "logs": "opentelemetry.proto.collector.logs.v1.LogsService", "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
     "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
 }  # fmt: skip
+_Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
-def told(body: bytes) -> Iterator[Told]:
-    """The event records of an ExportLogsServiceRequest. Raises DecodeError."""
-    request = ExportLogsServiceRequest.FromString(body)
-    for resource_logs in request.resource_logs:
-        resource = _values(resource_logs.resource.attributes)
-        host, addresses = resource.get(sc.HOST_NAME, ""), resource.get(sc.HOST_IP, ())
-        for scope_logs in resource_logs.scope_logs:
-            for record in scope_logs.log_records:
-                values = _values(record.attributes)
-                kind = record.event_name or str(values.get(sc.EVENT_NAME, ""))
-                yield Told(
-                    str(host), addresses if isinstance(addresses, tuple) else (str(addresses),), str(values.get(sc.LOG_RECORD_UID, "")),
-                    record.time_unix_nano, kind, record.severity_number, record.body.string_value[:TEXT], record.trace_id.hex(),
-                    record.span_id.hex(), values,
-                )  # fmt: skip
+def _delimited(number: int, value: bytes) -> bytes:
+    return bytes([number << 3 | 2, len(value)]) + value
 
 
-def _values(attributes: Sequence[KeyValue]) -> dict[str, Value]:
-    return {a.key: found for a in attributes[:ATTRIBUTES] if (found := _value(a.value)) is not None}
-
-
-def _value(raw: AnyValue) -> Value | None:
-    match raw.WhichOneof("value"):
-        case "string_value":
-            return str(raw.string_value)[:TEXT]
-        case "int_value":
-            return int(raw.int_value)
-        case "double_value":
-            return float(raw.double_value)
-        case "bool_value":
-            return bool(raw.bool_value)
-        case "array_value":
-            return tuple(
-                v.string_value[:TEXT] for v in raw.array_value.values[:ATTRIBUTES] if v.WhichOneof("value") == "string_value"
-            )
-    return None
+def _retry_later() -> bytes:
+    """google.rpc.Status (RESOURCE_EXHAUSTED) with a google.rpc.RetryInfo: without one OTLP's senders drop what they sent."""
+    delay = _delimited(1, bytes([1 << 3, RETRY_SECONDS]))  # RetryInfo { Duration { seconds } }
+    detail = _delimited(1, b"type.googleapis.com/google.rpc.RetryInfo") + _delimited(2, delay)
+    return bytes([1 << 3, 8]) + _delimited(3, detail)
 
 
 class Inbound:
-    """Both listeners. `take` gets every record; `counts` says what came: (signal, outcome) → requests."""
+    """Both listeners. `take` gets the records of each request; `counts` says what came: (signal, outcome) → requests."""
 
-    def __init__(self, config: InsightsConfig, take: Callable[[Told], None]) -> None:
+    def __init__(self, config: InsightsConfig, take: Callable[[Batch], None]) -> None:
+        """Reads the certificates: who we become may not. Raises ConfigError."""
         if bool(config.certificate) != bool(config.key):
             raise ConfigError("insights.certificate and insights.key belong together")
         if not config.grpc and not config.http:
@@ -85,13 +80,29 @@ class Inbound:
         self._config = config
         self._take = take
         self.counts: Counter[tuple[str, str]] = Counter()
+        self.refused: Counter[str] = Counter()  # requests, by reason
+        self.uploads = Uploads()
+        self._limited = LogLimit(log)
+        self._credentials, self._tls = self._read_certificates()
         self._server: grpc.aio.Server | None = None
-        self._runner: web.AppRunner | None = None
+        self._listener: Listener | None = None
         self.ports: dict[str, int] = {}
 
-    def _logs(self, body: bytes) -> None:
-        for record in told(body):
-            self._take(record)
+    def _read_certificates(self) -> tuple[grpc.ServerCredentials | None, ssl.SSLContext | None]:
+        config = self._config
+        if not config.certificate:
+            return None, None
+        try:
+            pair = (Path(config.key).read_bytes(), Path(config.certificate).read_bytes())
+            ca = Path(config.client_ca).read_bytes() if config.client_ca else None
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(config.certificate, config.key)
+            if config.client_ca:
+                context.load_verify_locations(config.client_ca)
+                context.verify_mode = ssl.CERT_REQUIRED
+        except OSError as error:  # ssl.SSLError is one
+            raise ConfigError(f"insights.certificate, key or client_ca: {str(error)[:200]}") from None
+        return grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None), context
 
     async def start(self) -> None:
         """Raises ConfigError when an address cannot be listened on."""
@@ -100,81 +111,135 @@ class Inbound:
         if self._config.http:
             await self._start_http()
 
+    def _answer(self, signal: str, body: bytes) -> bytes:
+        """An Export…ServiceResponse. Raises DecodeError."""
+        answer = b""
+        if signal == "logs":
+            batch = read(body)
+            self._take(batch)
+            if refused := batch.refused.total():
+                reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(batch.refused.items()))
+                response = ExportLogsServiceResponse()
+                response.partial_success.rejected_log_records = refused
+                response.partial_success.error_message = reasons
+                answer = response.SerializeToString()
+                self._limited.say(logging.WARNING, "records", "event records were refused: %s", reasons)
+        self.counts[signal, "taken"] += 1
+        return answer
+
+    def _refuse(self, signal: str, reason: str) -> None:
+        self.counts[signal, "refused"] += 1
+        self.refused[reason] += 1
+        self._limited.say(logging.WARNING, reason, "a request was refused: %s", reason)
+
     async def _start_grpc(self) -> None:
-        server = grpc.aio.server(options=[("grpc.max_receive_message_length", REQUEST_BYTES)], maximum_concurrent_rpcs=CONCURRENT)
+        server = grpc.aio.server(options=_OPTIONS)
         for signal, service in _SERVICES.items():
-            handler: Any = grpc.unary_unary_rpc_method_handler(self._export(signal))
+            # as a stream of one: so the handler is asked before the message is received, and can end the waiting for it
+            handler: Any = grpc.stream_unary_rpc_method_handler(self._export(signal))
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
         try:
-            credentials = self._credentials()
             listen = self._config.grpc
-            port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
+            port = server.add_secure_port(listen, self._credentials) if self._credentials else server.add_insecure_port(listen)
         except (RuntimeError, OSError) as error:
             raise ConfigError(f"insights.grpc = {self._config.grpc!r}: {str(error)[:200]}") from None
         self.ports["grpc"] = port
         await server.start()
         self._server = server
 
-    def _credentials(self) -> grpc.ServerCredentials | None:
-        if not self._config.certificate:
-            return None
-        pair = (Path(self._config.key).read_bytes(), Path(self._config.certificate).read_bytes())
-        ca = Path(self._config.client_ca).read_bytes() if self._config.client_ca else None
-        return grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
-
-    def _export(self, signal: str) -> Callable[[bytes, grpc.aio.ServicerContext[bytes, bytes]], object]:
-        async def export(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+    def _export(self, signal: str) -> Callable[[AsyncIterator[bytes], _Context], Awaitable[bytes]]:
+        async def export(requests: AsyncIterator[bytes], context: _Context) -> bytes:
+            loop = asyncio.get_running_loop()
+            deadline = asyncio.timeout(RECEIVE_SECONDS)
+            upload = self.uploads.begin(loop.time(), lambda: deadline.reschedule(loop.time()))
             try:
-                if signal == "logs":
-                    self._logs(body)
+                if not upload.grow(GRPC_BYTES, loop.time()):  # how long the message is cannot be known before it is there
+                    await self._abort_full(signal, context)
+                try:
+                    async with deadline:
+                        body = await anext(aiter(requests), b"")
+                except TimeoutError:
+                    self._refuse(signal, "upload_late")
+                    await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not come in time")
+                upload.shrink(len(body))
+                return self._answer(signal, body)
             except DecodeError:
-                self.counts[signal, "refused"] += 1
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "this is no ExportLogsServiceRequest")
-            self.counts[signal, "taken"] += 1
-            return b""  # an Export…ServiceResponse without partial success
+                self._refuse(signal, "request_malformed")
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not an ExportLogsServiceRequest")
+            finally:
+                upload.close()
+            raise AssertionError("abort raises")
 
         return export
+
+    async def _abort_full(self, signal: str, context: _Context) -> None:
+        self._refuse(signal, "uploads_full")
+        details = (("grpc-status-details-bin", _retry_later()),)
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many bytes are being received", details)
 
     async def _start_http(self) -> None:
         app = web.Application(client_max_size=REQUEST_BYTES)
         for signal in _SERVICES:
             app.router.add_post(f"/v1/{signal}", self._posted)
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=75)
-        await self._runner.setup()
+        self._listener = Listener("insights.http", app, HTTP_LIMITS, self._tls)
         host, _, port = self._config.http.rpartition(":")
         try:
-            await web.TCPSite(self._runner, host.strip("[]"), int(port), ssl_context=self._tls()).start()
-        except (OSError, ValueError) as error:
+            await self._listener.start(host.strip("[]"), int(port))
+        except (OSError, ValueError, OverflowError) as error:
+            await self._listener.close()
             raise ConfigError(f"insights.http = {self._config.http!r}: {getattr(error, 'strerror', None) or error}") from None
-        self.ports["http"] = self._runner.addresses[0][1]
-
-    def _tls(self) -> ssl.SSLContext | None:
-        if not self._config.certificate:
-            return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self._config.certificate, self._config.key)
-        if self._config.client_ca:
-            context.load_verify_locations(self._config.client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-        return context
+        self.ports["http"] = self._listener.addresses[0][1]
 
     async def _posted(self, request: web.Request) -> web.Response:
+        """Answers are returned, not raised: aiohttp keeps the last answer of a connection, and an exception keeps its frames."""
         signal = request.path.rpartition("/")[2]
         if request.content_type != "application/x-protobuf":
-            self.counts[signal, "refused"] += 1
-            raise web.HTTPUnsupportedMediaType(text="only application/x-protobuf\n")
-        body = await request.read()
+            return self._refusal(signal, "request_type", 415, "only application/x-protobuf")
+        connection, parts = request.protocol, list[bytes]()
+        assert isinstance(connection, Connection)
+        upload = self.uploads.begin(asyncio.get_running_loop().time(), connection.abort)
         try:
-            if signal == "logs":
-                self._logs(body)
+            if not await self._received(request, upload, parts):
+                return self._refusal(signal, "uploads_full", 429, "too many bytes are being received")
+            encoding = request.headers.get("Content-Encoding", "").strip().lower()
+            answer = self._answer(signal, decompressed(b"".join(parts), encoding, REQUEST_BYTES))
+            return web.Response(body=answer, content_type="application/x-protobuf")
+        except TooLargeError:
+            return self._refusal(signal, "request_too_large", 413, f"more than {REQUEST_BYTES} bytes")
+        except MalformedError as error:
+            return self._refusal(signal, "request_encoding", 400, str(error))
         except DecodeError:
-            self.counts[signal, "refused"] += 1
-            raise web.HTTPBadRequest(text="this is no ExportLogsServiceRequest\n") from None
-        self.counts[signal, "taken"] += 1
-        return web.Response(body=b"", content_type="application/x-protobuf")
+            return self._refusal(signal, "request_malformed", 400, "not an ExportLogsServiceRequest")
+        finally:
+            parts.clear()
+            upload.close()
+
+    def _refusal(self, signal: str, reason: str, status: int, text: str) -> web.Response:
+        self._refuse(signal, reason)
+        headers = {"Retry-After": str(RETRY_SECONDS), "Connection": "close"} if status == 429 else None
+        return web.Response(status=status, text=text + "\n", headers=headers)
+
+    async def _received(self, request: web.Request, upload: Upload, parts: list[bytes]) -> bool:
+        """The body, as it comes. False when there is no room for it. Raises TooLargeError."""
+        if (request.content_length or 0) > REQUEST_BYTES:
+            raise TooLargeError
+        loop, size = asyncio.get_running_loop(), 0
+        async for part in request.content.iter_any():
+            size += len(part)
+            if size > REQUEST_BYTES:
+                raise TooLargeError
+            if not upload.grow(len(part), loop.time()):
+                return False
+            parts.append(part)
+        return True
+
+    def metrics(self) -> tuple[Metric, ...]:
+        return self._listener.metrics() if self._listener is not None else ()
 
     async def close(self) -> None:
+        """Ends whatever is held open: each listener after at most 1 s of waiting for requests that are being answered."""
+        if self._listener is not None:
+            await self._listener.close()
         if self._server is not None:
             await self._server.stop(1.0)
-        if self._runner is not None:
-            await self._runner.cleanup()
+            self._server = None  # its descriptors go with it; aiohttp keeps our handlers in a cache

@@ -5,6 +5,8 @@ A run is a trace: its id is made from the names of the run (receiver.synthesis.i
 
 from __future__ import annotations
 
+import math
+import sys
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 
@@ -14,6 +16,8 @@ from receiver import semconv as sc
 from receiver.signals import Severity, Value
 
 RUNS = 5000  # the one heard of least recently goes first
+BYTES = 96 << 20  # of all facts, as this process holds them
+RUN_BYTES = 1 << 20
 FACTS_PER_RUN = 512
 HOSTS_PER_RUN = 256
 SETTLE_SECONDS = 5.0  # without a further fact: what one host has told, the others have told by then, too
@@ -27,6 +31,11 @@ _KEPT = {
 }  # fmt: skip
 _KEPT_WHEN_FAILED = {sc.EVENT_PROCESS_EXIT, sc.EVENT_PIPELINE_TASK_END}
 STARTING = {sc.EVENT_PIPELINE_INCIDENT_OPENED, sc.EVENT_PIPELINE_TASK_END}  # what makes anybody ask
+
+
+def is_kept(kind: str, severity: int) -> bool:
+    """Whether records of that kind say anything about what went wrong."""
+    return kind in _KEPT or (kind in _KEPT_WHEN_FAILED and severity >= Severity.ERROR)
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -49,16 +58,33 @@ class Told(msgspec.Struct, frozen=True):
 
     def number(self, name: str) -> float:
         found = self.values.get(name, 0)
-        return float(found) if isinstance(found, int | float) else 0.0
+        try:
+            value = float(found) if isinstance(found, int | float) else 0.0
+        except OverflowError:
+            return 0.0
+        return value if math.isfinite(value) else 0.0
+
+    def whole(self, name: str) -> int:
+        """As an integer that fits into 63 bits; 0 for what is none."""
+        value = self.number(name)
+        return int(value) if 0 <= value < 1 << 63 else 0
+
+    @property
+    def cost(self) -> int:
+        """About how many bytes it holds: its strings, and what stands around them."""
+        texts = (self.host, self.uid, self.kind, self.text, self.trace_id, self.span_id, *self.addresses)
+        values = (v for v in self.values.values() if isinstance(v, str))
+        return 800 + sum(map(sys.getsizeof, texts)) + sum(map(sys.getsizeof, values))
 
 
 class Run:
     """All that matters of what was told of one run."""
 
-    __slots__ = ("asked_since", "changed_at", "facts", "hosts", "told")
+    __slots__ = ("asked_since", "bytes", "changed_at", "facts", "hosts", "told")
 
     def __init__(self) -> None:
         self.facts: list[Told] = []
+        self.bytes = 0
         self.hosts: dict[str, tuple[str, ...]] = {}  # name → addresses
         self.told: tuple[object, ...] = ()  # what was last concluded
         self.asked_since: float | None = None  # when the first of STARTING came; None: nobody asks
@@ -71,6 +97,7 @@ class Runs:
     def __init__(self) -> None:
         self.drops: Counter[str] = Counter()
         self.received = 0
+        self.bytes = 0
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._due: dict[str, None] = {}  # runs with something to ask about, in order
 
@@ -80,39 +107,52 @@ class Runs:
     def add(self, told: Told, now: float) -> None:
         """`now`: seconds of any steady clock. The same record twice (OTLP delivers at least once) is one."""
         self.received += 1
-        failed = told.kind in _KEPT_WHEN_FAILED and told.severity >= Severity.ERROR
         if not told.trace_id or not told.host:
             self.drops["without_run"] += 1
             return
-        if not failed and told.kind not in _KEPT:
+        if not is_kept(told.kind, told.severity):
             self.drops["uninteresting"] += 1
             return
         run = self._runs.get(told.trace_id)
         if run is None:
             run = self._runs[told.trace_id] = Run()
-            if len(self._runs) > RUNS:
-                gone, _ = self._runs.popitem(last=False)
-                self._due.pop(gone, None)
-                self.drops["forgotten_run"] += 1
         self._runs.move_to_end(told.trace_id)
         if any(f.uid == told.uid and f.host == told.host for f in run.facts):
             self.drops["repeated"] += 1
             return
-        if len(run.facts) >= FACTS_PER_RUN or (told.host not in run.hosts and len(run.hosts) >= HOSTS_PER_RUN):
+        cost = told.cost
+        full = len(run.facts) >= FACTS_PER_RUN or run.bytes + cost > RUN_BYTES
+        if full or (told.host not in run.hosts and len(run.hosts) >= HOSTS_PER_RUN):
             self.drops["run_full"] += 1
             return
         run.facts.append(told)
+        run.bytes += cost
+        self.bytes += cost
         run.hosts[told.host] = told.addresses or run.hosts.get(told.host, ())
         run.changed_at = now
         if told.kind in STARTING and run.asked_since is None:
             run.asked_since = now
         if run.asked_since is not None:
             self._due[told.trace_id] = None
+        while len(self._runs) > RUNS or self.bytes > BYTES:
+            self._forget(next(iter(self._runs)), "forgotten_run")
+
+    def set_aside(self, trace_id: str) -> None:
+        """Forgets a run that cannot be looked at."""
+        if trace_id in self._runs:
+            self._forget(trace_id, "failed_run")
+
+    def _forget(self, trace_id: str, reason: str) -> None:
+        self.bytes -= self._runs.pop(trace_id).bytes
+        self._due.pop(trace_id, None)
+        self.drops[reason] += 1
 
     def due(self, now: float) -> Iterator[tuple[str, Run]]:
         """Runs about which enough was told, each once until more is told of it."""
         for trace_id in list(self._due):
-            run = self._runs[trace_id]
+            run = self._runs.get(trace_id)
+            if run is None:  # forgotten while others were looked at
+                continue
             if now - run.changed_at >= SETTLE_SECONDS or now - (run.asked_since or 0.0) >= PATIENCE_SECONDS:
                 del self._due[trace_id]
                 run.asked_since = now

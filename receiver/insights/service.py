@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from itertools import islice
 
 from receiver import semconv as sc
 from receiver.insights.across import across
+from receiver.insights.records import Batch
 from receiver.insights.runs import Run, Runs, Told
 from receiver.investigate.incidents import culprit_name
-from receiver.investigate.report import Report
+from receiver.investigate.report import Report, to_json
+from receiver.log_limit import LogLimit
 from receiver.signals import EMPTY, Attributes, Block, Importance, LogRecord, Metric, Point, Severity
+from receiver.text import printable
 
-KEPT_REPORTS = 512
+log = logging.getLogger("kwitness.insights")
+KEPT_REPORTS, REPORT_BYTES = 512, 64 << 20  # bytes as JSON
+LOOKS = 8  # runs at a time: then the event loop has its turn
 
 
 class Insights:
@@ -24,16 +31,52 @@ class Insights:
         self.on_report: Callable[[str, Report], None] = lambda *_: None
         self._resource, self._emit = resource, emit
         self._causes: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._limited = LogLimit(log)
+        self._sizes: dict[str, int] = {}
 
     def take(self, told: Told, now: float) -> None:
         self.runs.add(told, now)
 
-    def look(self, now: float, unix_ns: int) -> None:
-        """Concludes about runs of which enough was told."""
-        for trace_id, run in self.runs.due(now):
-            report = across(trace_id, run)
-            if report is not None:
-                self._tell(run, report, unix_ns)
+    def take_batch(self, batch: Batch, now: float) -> None:
+        """The records of one request. What was refused and what was passed over is counted here, too."""
+        for told in batch.facts:
+            self.runs.add(told, now)
+        self.runs.received += batch.passed + batch.refused.total()
+        self.runs.drops["uninteresting"] += batch.passed
+        self.runs.drops["text_cut"] += batch.cut
+        self._refused.update(batch.refused)
+
+    def look(self, now: float, unix_ns: int, most: int | None = None) -> bool:
+        """Concludes about runs of which enough was told, `most` at a time. True when there may be more.
+
+        A run that cannot be looked at is set aside, counted and logged: it must not end the looking at others.
+        """
+        count = 0
+        for trace_id, run in islice(self.runs.due(now), most):
+            count += 1
+            try:
+                report = across(trace_id, run)
+                if report is not None:
+                    self._tell(run, report, unix_ns)
+            except Exception as error:  # the last line of defence: no record may end the service
+                self.runs.set_aside(trace_id)
+                text = printable(f"{type(error).__name__}: {error}")[:200]
+                self._limited.say(logging.ERROR, "look", "a run could not be looked at and is forgotten: %s", text)
+        return most is not None and count == most
+
+    def keep(self, report: Report) -> None:
+        """Bounded by number and bytes; the oldest one goes first, and the newest one stays."""
+        self._forget_report(report.id)
+        self.reports[report.id] = report
+        self._sizes[report.id] = len(to_json(report))
+        while len(self.reports) > KEPT_REPORTS or (len(self.reports) > 1 and sum(self._sizes.values()) > REPORT_BYTES):
+            self._forget_report(next(iter(self.reports)))
+            self.runs.drops["forgotten_report"] += 1
+
+    def _forget_report(self, number: str) -> None:
+        self.reports.pop(number, None)
+        self._sizes.pop(number, None)
 
     def _tell(self, run: Run, report: Report, unix_ns: int) -> None:
         lead = report.hypotheses[0]
@@ -42,10 +85,7 @@ class Insights:
             return
         known = bool(run.told)
         run.told = answer
-        self.reports[report.id] = report
-        self.reports.move_to_end(report.id)
-        if len(self.reports) > KEPT_REPORTS:
-            self.reports.popitem(last=False)
+        self.keep(report)
         self._causes[lead.cause] += not known
         self._emit(self._record(report, unix_ns))
         self.on_report(report.id, report)
@@ -67,9 +107,12 @@ class Insights:
 
     def metrics(self) -> tuple[Metric, ...]:
         causes = tuple(Point(((sc.PIPELINE_INCIDENT_CAUSE, cause),), n) for cause, n in sorted(self._causes.items()))
-        drops = tuple(Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), n) for reason, n in sorted(self.runs.drops.items()))
+        drops, refused = (
+            tuple(Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), n) for reason, n in sorted(counts.items()) if n)
+            for counts in (self.runs.drops, self._refused)
+        )
         received = (Point((), self.runs.received),)
         return (
             Metric(*sc.METRIC_PIPELINE_INCIDENTS, causes), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, drops),
-            Metric(*sc.METRIC_PIPELINE_INSIGHTS_RECEIVED, received),
+            Metric(*sc.METRIC_PIPELINE_INSIGHTS_RECEIVED, received), Metric(*sc.METRIC_PIPELINE_INSIGHTS_REFUSED, refused),
         )  # fmt: skip

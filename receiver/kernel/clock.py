@@ -42,15 +42,18 @@ def refuse_time_namespace() -> None:
 
 
 def gone(keys: list[ProcessKey]) -> list[ProcessKey]:
-    """Those of the processes that are not there any more, by /proc/PID/stat: same pid, same start in clock ticks."""
+    """Those of the processes that are not there any more, by /proc/PID/stat: same pid, same start in clock ticks. A process
+    whose file cannot be read for another reason (no descriptor is free) counts as there."""
     tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
     out = []
     for key in keys:
         try:
             with open(f"/proc/{key.tgid}/stat", "rb") as stat:
                 fields = stat.read().rpartition(b")")[2].split()
-        except OSError:
+        except (FileNotFoundError, ProcessLookupError):
             out.append(key)
+            continue
+        except OSError:
             continue
         # fields 3 (state) and 22 (starttime), proc(5); a zombie has ended
         if fields[0] == b"Z" or int(fields[19]) != key.start_boottime_ns // tick_ns:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Callable, Coroutine
+import zlib
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ import aiohttp
 import grpc
 import pytest
 import trustme
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
 from receiver import semconv as sc
 from receiver.errors import ConfigError
 from receiver.export import encode
 from receiver.export.encode import Envelope
 from receiver.insights.config import InsightsConfig
-from receiver.insights.inbound import Inbound, told
+from receiver.insights.inbound import Inbound
+from receiver.insights.records import read
 from receiver.insights.runs import Told
 from receiver.signals import EMPTY, Block, LogRecord, Severity
 
@@ -44,18 +49,19 @@ def check(record: Told) -> None:
         "ab" * 16,
         "cd" * 8,
     )
-    assert record.number(sc.PROCESS_PID) == 7 and record.values["ratio"] == 0.5 and record.values["yes"] is True
+    assert record.number(sc.PROCESS_PID) == 7
+    assert "ratio" not in record.values  # what nobody asks for is not kept
 
 
 def test_a_record_comes_out_as_it_went_in() -> None:
-    (record,) = told(request())
+    (record,) = read(request()).facts
     check(record)
 
 
 def serving(config: InsightsConfig, do: Callable[[Inbound, list[Told]], Coroutine[Any, Any, None]]) -> None:
     async def main() -> None:
         got: list[Told] = []
-        inbound = Inbound(config, got.append)
+        inbound = Inbound(config, lambda batch: got.extend(batch.facts))
         await inbound.start()
         try:
             await do(inbound, got)
@@ -111,6 +117,100 @@ def test_by_http_also_compressed() -> None:
             assert await post("profiles", b"") == 404
         assert len(got) == 2
         check(got[1])
+
+    serving(ANY, do)
+
+
+def test_bodies_that_are_not_what_they_say_are_refused_and_counted() -> None:
+    plain, raw = request(), zlib.compressobj(wbits=-15)
+    headerless = raw.compress(plain) + raw.flush()
+    cases = [
+        (zlib.compress(plain), "deflate", 200), (headerless, "deflate", 200), (gzip.compress(plain) * 2, "gzip", 200),
+        (plain, "identity", 200), (plain, "deflate", 400), (plain, "gzip", 400), (gzip.compress(plain)[:-9], "gzip", 400),
+        (gzip.compress(b"") * 100, "gzip", 400), (gzip.compress(plain), "deflate", 400), (plain, "zstd", 400),
+        (gzip.compress(gzip.compress(bytes(1 << 30))), "gzip", 400), (gzip.compress(bytes(17 << 20)), "gzip", 413),
+        (zlib.compress(bytes(17 << 20)), "deflate", 413),
+    ]  # fmt: skip
+
+    async def do(inbound: Inbound, got: list[Told]) -> None:
+        async with aiohttp.ClientSession() as session:
+            for body, encoding, status in cases:
+                headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": encoding}
+                async with session.post(f"http://127.0.0.1:{inbound.ports['http']}/v1/logs", data=body, headers=headers) as answer:
+                    assert answer.status == status, (encoding, body[:20])
+        assert inbound.counts["logs", "refused"] == 9 and len(inbound.uploads) == inbound.uploads.held == 0
+        assert set(inbound.refused) == {"request_encoding", "request_malformed", "request_too_large"}
+
+    serving(ANY, do)
+
+
+def test_bad_records_are_a_partial_success() -> None:
+    from tests.insights.test_records import record
+    from tests.insights.test_records import request as of
+
+    body = of(record(process__pid=float("nan")), record(process__pid="x"), record()).SerializeToString()
+
+    async def do(inbound: Inbound, got: list[Told]) -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{inbound.ports['grpc']}") as channel, aiohttp.ClientSession() as session:
+            url, headers = f"http://127.0.0.1:{inbound.ports['http']}/v1/logs", {"Content-Type": "application/x-protobuf"}
+            async with session.post(url, data=body, headers=headers) as posted:
+                answers = [await call(channel, LOGS)(body), await posted.read()]
+        for raw in answers:
+            answer = ExportLogsServiceResponse.FromString(raw).partial_success
+            assert (answer.rejected_log_records, answer.error_message) == (2, "1 not_finite, 1 wrong_type")
+        assert len(got) == 2
+
+    serving(ANY, do)
+
+
+def test_when_too_much_is_being_received_others_are_asked_to_come_again() -> None:
+    async def do(inbound: Inbound, got: list[Told]) -> None:
+        inbound.uploads.limit = 1 << 20
+        head = b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 4000000\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", inbound.ports["http"])
+        writer.write(head + bytes((1 << 20) - 100))
+        while inbound.uploads.held < (1 << 20) - 100:
+            await asyncio.sleep(0.01)
+        url, headers = f"http://127.0.0.1:{inbound.ports['http']}/v1/logs", {"Content-Type": "application/x-protobuf"}
+        async with aiohttp.ClientSession() as session, grpc.aio.insecure_channel(f"127.0.0.1:{inbound.ports['grpc']}") as channel:
+            async with session.post(url, data=request(), headers=headers) as answer:
+                assert answer.status == 429 and answer.headers["Retry-After"] == "1"
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call(channel, LOGS)(request())
+            assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            details = dict(refused.value.trailing_metadata())["grpc-status-details-bin"]
+            status, info = Status.FromString(details), RetryInfo()
+            assert status.code == 8 and status.details[0].Unpack(info) and info.retry_delay.seconds == 1
+            while True:  # the one that holds it has had its time: it is ended, and others are heard
+                async with session.post(url, data=request(), headers=headers) as answer:
+                    if answer.status == 200:
+                        break
+                await asyncio.sleep(0.1)
+        assert inbound.uploads.evicted == 1 and inbound.refused["uploads_full"] >= 2
+        assert await reader.read() == b""
+        writer.close()
+
+    serving(ANY, do)
+
+
+def test_a_message_that_never_comes_by_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.insights.inbound.RECEIVE_SECONDS", 0.3)
+
+    async def do(inbound: Inbound, got: list[Told]) -> None:
+        async def never() -> AsyncIterator[bytes]:
+            await asyncio.Event().wait()
+            yield b""
+
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{inbound.ports['grpc']}") as channel:
+            late_call: Any = channel.stream_unary(LOGS)
+            with pytest.raises(grpc.aio.AioRpcError) as late:
+                await late_call(never())
+            assert late.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            with pytest.raises(grpc.aio.AioRpcError) as large:
+                await call(channel, LOGS)(bytes(5 << 20), compression=grpc.Compression.Gzip)
+            assert large.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert await call(channel, LOGS)(request()) == b""
+        assert inbound.refused["upload_late"] == 1 and len(inbound.uploads) == inbound.uploads.held == 0
 
     serving(ANY, do)
 
