@@ -12,6 +12,11 @@ from tests.mutations import fault, mutated, parts, seeds, variants, whole, whole
 FILES = 160
 
 
+@pytest.fixture(autouse=True)
+def live_check() -> None:
+    """In place of the one of all tests: what a damaged recording claims (a time of 0) is encoded, and need not be plausible."""
+
+
 @pytest.mark.parametrize("part", range(4))
 def test_mutated_recordings_end_in_one_line_or_well(tmp_path: Path, part: int) -> None:
     recordings = [path for path in seeds() if path.stat().st_size < 20_000]

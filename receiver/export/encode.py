@@ -159,7 +159,8 @@ def span(span: Span) -> bytes:
     if span.parent_id:
         parts += (b"\x22\x08", span.parent_id)
     parts += (_field(5, span.name.encode("utf-8", "replace")), b"\x30", bytes((span.kind,)))
-    parts += (b"\x39", _FIXED64(span.start_ns), b"\x41", _FIXED64(span.end_ns))
+    # a clock that was set back, or a damaged recording: no span ends before it starts
+    parts += (b"\x39", _FIXED64(span.start_ns), b"\x41", _FIXED64(max(span.start_ns, span.end_ns)))
     for block in span.blocks:
         parts.append(block.wire.get("span") or _block(block, 9, "span"))
     parts.append(key_values(span.attributes, 9))

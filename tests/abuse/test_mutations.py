@@ -13,6 +13,11 @@ pytestmark = pytest.mark.abuse
 FILES, PARTS, FIRST = 500, 5, 100_000
 
 
+@pytest.fixture(autouse=True)
+def live_check() -> None:
+    """In place of the one of all tests: what a damaged recording claims (a time of 0) is encoded, and need not be plausible."""
+
+
 @pytest.mark.parametrize("part", range(PARTS))
 def test_mutated_recordings_end_in_one_line_or_well(tmp_path: Path, part: int) -> None:
     recordings = [path for path in seeds() if path.stat().st_size < 20_000]

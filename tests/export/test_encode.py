@@ -98,6 +98,12 @@ def test_number_metrics(own: Attributes, value: int | float, instrument: str) ->
         assert (message.sum.aggregation_temporality, message.sum.is_monotonic) == (2, instrument == "counter")
 
 
+def test_no_span_ends_before_it_starts() -> None:
+    made = Span(EMPTY, b"t" * 16, b"s" * 8, b"", "x", SpanKind.INTERNAL, 20, 10, (), ())
+    found = SpanMessage.FromString(encode.span(made))
+    assert (found.start_time_unix_nano, found.end_time_unix_nano) == (20, 20)
+
+
 def test_histograms() -> None:
     histogram = Histogram(3, 6.5, 0.5, 4.0, (1.0, 2.0), (1, 1, 1))
     message = MetricMessage.FromString(encode.metric(Metric("m", "histogram", "s", "d", (Point((), histogram),)), 1, 2))
