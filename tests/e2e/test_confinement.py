@@ -61,12 +61,14 @@ class Service:
             env=base | (env or {"OTEL_SDK_DISABLED": "true"}), cwd=home, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self.process.stderr is not None
+        said = []
         for line in self.process.stderr:
+            said.append(line)
             if "attached to" in line or "OTLP comes in" in line:
                 break
         else:
-            raise AssertionError("it did not start")
-        self.warned = ""
+            self.process.communicate(timeout=30)
+            raise AssertionError(f"it did not start: {''.join(said)}")
 
     def family(self) -> dict[str, int]:
         """Pids of its children by their names."""
