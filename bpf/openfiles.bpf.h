@@ -97,6 +97,10 @@ static __always_inline void report_open_files(struct task_struct *task, u32 slot
 	walk.reason = reason;
 	walk.signal = signal;
 	bpf_loop(DESCRIPTORS_PER_PROCESS, on_descriptor, &walk, 0);
+	if (walk.max_fds > DESCRIPTORS_PER_PROCESS) { /* it had more open at some time, and may have them still */
+		count_seen(EVENT_OPEN_FILE);
+		count_lost(EVENT_OPEN_FILE, LOSS_FILE_LIMIT);
+	}
 }
 
 #endif

@@ -26,6 +26,8 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	if (is_watched(parent->tgid)) {
 		watch(child->tgid);
 		ring = RING_LIFECYCLE;
+	} else {
+		unwatch(child->tgid); /* user space may have marked that pid when its last owner was gone already */
 	}
 	e = reserve_record(ring, parent, sizeof(*e), EVENT_FORK);
 	if (!e)

@@ -46,7 +46,7 @@ static __always_inline struct watched *sums_of(u32 tgid, struct task_struct *tas
 	return sums;
 }
 
-/* At the end of a process, for the next one with that pid. Gives whether it was watched. */
+/* For the next process with that pid. Gives whether it was watched. */
 static __always_inline bool unwatch(u32 tgid)
 {
 	u8 *mark = mark_of(tgid);

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.events import Crash, Exit, FileFlag, FileReason, OomKill, OomScope, OpenFile, Signal
+from receiver.events import Crash, EventKind, Exit, FileFlag, FileReason, LossReason, OomKill, OomScope, OpenFile, Signal
 from tests.live.conftest import Witness, python
 
 pytestmark = pytest.mark.live
@@ -154,6 +154,16 @@ def test_many_open_files_are_capped_and_counted(witness: Witness, tmp_path: Path
     ours = witness.of(child.pid, OpenFile)
     assert len(ours) == 64
     assert witness.source.ledger().lost[7][1] >= 100 - 64
+
+
+def test_descriptors_past_those_that_are_looked_at_are_counted_as_missed(witness: Witness, tmp_path: Path) -> None:
+    before = witness.source.ledger().lost[EventKind.OPEN_FILE][LossReason.FILE_LIMIT]
+    more = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192)); os.dup2(fd, 5000)"
+    child = python(WRITE.format(more=more), str(tmp_path / "out"), stdout=subprocess.PIPE)
+    ready(child)
+    child.kill()
+    finish(child)
+    assert witness.source.ledger().lost[EventKind.OPEN_FILE][LossReason.FILE_LIMIT] > before
 
 
 def test_an_oom_kill_in_a_cgroup_tells_limit_usage_and_victim(witness: Witness, memory_cgroup: Path) -> None:

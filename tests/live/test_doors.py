@@ -45,6 +45,27 @@ def test_it_is_shut_until_something_is_watched_and_again_afterwards(live: None, 
     source.close()
 
 
+def test_a_mark_that_came_too_late_for_its_process_is_not_the_next_ones(live: None, tmp_path: Path) -> None:
+    """User space marks by pid, and by then the pid may be free: whoever gets it is not watched."""
+    last = Path("/proc/sys/kernel/ns_last_pid")
+    if not last.exists():
+        pytest.skip("this kernel has no ns_last_pid (CONFIG_CHECKPOINT_RESTORE)")
+    witness = Witness()
+    gone = subprocess.Popen(["/bin/true"])
+    assert gone.wait() == 0
+    witness.source.watch([gone.pid])
+    for _ in range(200):
+        last.write_text(str(gone.pid - 1))
+        child = subprocess.Popen([sys.executable, "-I", "-S", "-c", OPEN, str(tmp_path / "one")])
+        assert child.wait() == 0
+        if child.pid == gone.pid:
+            break
+        (tmp_path / "one").unlink()
+    assert child.pid == gone.pid
+    assert opened(witness, tmp_path / "one") == 0
+    witness.source.close()
+
+
 def until_following(source: LiveSource, wanted: bool) -> None:
     """The helper answers when it has done it."""
     while following(source) != wanted:
