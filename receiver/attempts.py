@@ -66,10 +66,13 @@ class Attempts:
     def dispute(self, execution: Execution, rival: Execution) -> None:
         """Open work turns out to claim the names of work that is proven: it is ambiguous from now on. Its ids stay."""
         identity = contested(execution.identity, f"a proven process of uid {rival.identity.owner} does that run")
-        quiet = execution.claimed or execution.identity.is_ambiguous
         self.executions.open.pop(execution.slot, None)
-        if not quiet:
-            self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, self.labels(execution), -1)
+        labels = self.labels(execution)
+        if not execution.is_quiet:
+            self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, labels, -1)
+        self.book.add(sc.METRIC_PIPELINE_TASK_PROCESS_COUNT, labels, -execution.booked_live)
+        execution.booked_live = 0
+        self._unbooked[id(execution)] = execution
         execution.identity, execution.slot, execution.block = identity, (identity.slot, execution.span_id), None
         execution.rival = (rival.trace_id, rival.span_id)
         self.executions.open[execution.slot] = execution
@@ -353,7 +356,9 @@ class Attempts:
         self._emit(self._spans.run_span(run))
 
     def labels(self, execution: Execution | None) -> Attributes:
-        return self.book.task(execution.identity if execution else None)
+        """Of its metrics. What an ambiguous claim does is counted as unknown work, not under the names that it uses."""
+        known = execution is not None and not execution.identity.is_ambiguous
+        return self.book.task(execution.identity if execution is not None and known else None)
 
 
 def contested(identity: Identity, why: str) -> Identity:
