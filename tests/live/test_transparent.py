@@ -12,14 +12,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.live.bare import CLEAN, KWITNESS, PROGRAMS, ROOT, all_of_them, compare
 
 pytestmark = pytest.mark.live
+
+
+def some(values: Iterable[str], *short: str) -> list[ParameterSet]:
+    """`short` are in `make test`; the others are in `make test-abuse`, because each one starts kwitness."""
+    marks = {value: () if value in short else (pytest.mark.abuse,) for value in values}
+    return [pytest.param(value, marks=mark) for value, mark in marks.items()]
+
 
 STATES = {
     "nothing special": "",
@@ -33,13 +41,14 @@ STATES = {
 }
 
 
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", some(STATES, "signals ignored", "descriptors", "limits and niceness"))
 def test_the_command_inherits_the_same(live: None, state: str) -> None:
     bare, under = compare(all_of_them(), STATES[state])
     assert len(PROGRAMS) >= 60 and bare.endswith("status 0\n")
     assert under == bare
 
 
+@pytest.mark.abuse
 def test_a_program_inherits_the_same_without_a_shell_between(live: None) -> None:
     lines = "^(Umask|Uid|Gid|Groups|Sig[PBIC]|Shd|Cap|NoNew|Seccomp|Cpus_allowed|Max)"
     command = ["grep", "-E", lines, "/proc/self/status", "/proc/self/limits"]
@@ -48,7 +57,7 @@ def test_a_program_inherits_the_same_without_a_shell_between(live: None) -> None
         assert "SigIgn" in bare and under == bare
 
 
-@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+@pytest.mark.parametrize("closed", some(["1>&-", "2>&-", "0<&- 1>&- 2>&-"], "0<&- 1>&- 2>&-"))
 def test_closed_stdio_stays_closed(live: None, closed: str, tmp_path: Path) -> None:
     """The program writes to a file of its own."""
     seen = tmp_path / "seen"
@@ -86,6 +95,7 @@ def programs(tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.abuse
 def test_what_cannot_be_executed_ends_as_in_a_shell(live: None, programs: dict[str, str]) -> None:
     loop = 'for p in "$@"; do "$p" one two > /dev/null 2>&1; echo $?; done'
     bare = subprocess.run(["bash", "-c", loop, "bash", *programs.values()], capture_output=True, text=True, check=True).stdout
@@ -114,7 +124,7 @@ STATUSES = {
 }
 
 
-@pytest.mark.parametrize("code", STATUSES)
+@pytest.mark.parametrize("code", some(STATUSES, "exit 4", "kill -INT $$"))
 def test_it_ends_as_the_command_ends(live: None, code: str) -> None:
     """By the same signal, too: a shell breaks its loop after Ctrl-C only for who died of it."""
     done = subprocess.run([*KWITNESS, "run", "--quiet", "--", "sh", "-c", code], cwd=ROOT, check=False, capture_output=True)
@@ -128,9 +138,14 @@ def full_stdio(code: str, options: str = "", redirect: str = "2>/dev/full") -> i
 
 @pytest.mark.parametrize(
     "redirect",
-    ["2>/dev/full", "2>&-", "2>&1 | true", "2>&1 | head -1", "2>/dev/full >/dev/full", "2>&- >&- <&-"],
+    some(
+        ["2>/dev/full", "2>&-", "2>&1 | true", "2>&1 | head -1", "2>/dev/full >/dev/full", "2>&- >&- <&-"],
+        "2>/dev/full",
+        "2>&1 | head -1",
+        "2>&- >&- <&-",
+    ),
 )
-@pytest.mark.parametrize("code", ["exit 4", "exit 0"])
+@pytest.mark.parametrize("code", some(["exit 4", "exit 0"], "exit 4"))
 def test_the_status_does_not_depend_on_who_takes_our_words(live: None, redirect: str, code: str) -> None:
     assert full_stdio(code, redirect=redirect) == int(code[-1])
 
@@ -153,8 +168,8 @@ def unmounted(tmp_path: Path) -> Iterator[None]:
         subprocess.run(["umount", str(tmp_path / "full")], check=True)
 
 
-@pytest.mark.parametrize("option", ["--report", "--facts", "--history", "--otlp-json", "record"])
-@pytest.mark.parametrize("place", ["full", "missing"])
+@pytest.mark.parametrize("option", some(["--report", "--facts", "--history", "--otlp-json", "record"], "--report", "record"))
+@pytest.mark.parametrize("place", some(["full", "missing"], "full"))
 def test_an_output_that_cannot_be_written_is_a_warning(full_disk: Path, tmp_path: Path, option: str, place: str) -> None:
     folder = full_disk if place == "full" else tmp_path / "no" / "such"
     if place == "full":
@@ -182,6 +197,7 @@ def test_an_output_that_cannot_be_written_is_a_warning(full_disk: Path, tmp_path
     assert strict.returncode == 74, strict.stderr
 
 
+@pytest.mark.abuse
 def test_json_on_a_stdout_that_takes_nothing(live: None) -> None:
     assert full_stdio("exit 3", "--json", ">/dev/full") == 3
     assert full_stdio("exit 0", "--json", ">&-") == 0
@@ -218,7 +234,7 @@ two:
 OUTER = "all:\n\t+@$$RUN make -s\n"
 
 
-@pytest.mark.parametrize("use", SHELL_USES)
+@pytest.mark.parametrize("use", some(SHELL_USES, "process substitution", "a lock on a descriptor", "below a job server"))
 def test_what_shells_do_with_descriptors(live: None, tmp_path: Path, use: str) -> None:
     for name in ("go", "a", "b"):
         os.mkfifo(tmp_path / name)
@@ -269,6 +285,7 @@ def test_every_signal_reaches_the_command_once(live: None) -> None:
     assert (seen, rest) == (sent, "15\n")  # and none of the others a second time
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM, signal.SIGHUP])
 def test_a_signal_to_us_alone_ends_the_command_and_us(live: None, number: signal.Signals) -> None:
     child = subprocess.Popen(
@@ -280,6 +297,7 @@ def test_a_signal_to_us_alone_ends_the_command_and_us(live: None, number: signal
     assert child.returncode == -number
 
 
+@pytest.mark.abuse
 def test_an_alarm_that_was_set_before_is_the_commands(live: None) -> None:
     """alarm(2) is kept by exec, and not by fork: perl -e 'alarm 5; exec @ARGV'."""
     code = "import os, signal, sys; signal.setitimer(signal.ITIMER_REAL, 4); os.execv(sys.argv[1], sys.argv[1:])"
@@ -313,6 +331,7 @@ def test_the_command_outlives_an_observer_that_is_killed(live: None) -> None:
     assert (child.returncode, out) == (9, "15\n")
 
 
+@pytest.mark.abuse
 def test_who_kills_us_ends_the_observation_and_not_the_command(live: None, tmp_path: Path) -> None:
     report = tmp_path / "facts.json"
     fifo = tmp_path / "go"
@@ -391,6 +410,7 @@ def test_job_control(terminal: Terminal) -> None:
     assert terminal.type("echo status $?\n", "$ ").split()[-2:] == ["status", "143"]
 
 
+@pytest.mark.abuse
 def test_a_loop_ends_with_ctrl_c(terminal: Terminal) -> None:
     """A shell goes on with its loop after a command that handled SIGINT, and ends it after one that died of it."""
     terminal.type(f"for i in 1 2 3; do {' '.join(KWITNESS)} run --quiet -- sh -c 'echo up; exec sleep 60'; done\n", "up")
@@ -398,6 +418,7 @@ def test_a_loop_ends_with_ctrl_c(terminal: Terminal) -> None:
     assert terminal.type("echo status $?\n", "$ ").split()[-2:] == ["status", "130"]
 
 
+@pytest.mark.abuse
 def test_a_command_that_somebody_stops_and_continues(terminal: Terminal) -> None:
     pid = int(terminal.type(WAITING, "up ", "\r\n"))
     os.kill(pid, signal.SIGSTOP)
@@ -407,6 +428,7 @@ def test_a_command_that_somebody_stops_and_continues(terminal: Terminal) -> None
         time.sleep(0.05)
 
 
+@pytest.mark.abuse
 def test_in_the_background_it_stops_when_it_reads_the_terminal(terminal: Terminal) -> None:
     terminal.type("run sh -c 'read line; echo got $line' &\n", "$ ")
     while "Stopped" not in terminal.type("jobs\n", "$ "):
@@ -415,6 +437,7 @@ def test_in_the_background_it_stops_when_it_reads_the_terminal(terminal: Termina
     terminal.type("word\n", "got word")
 
 
+@pytest.mark.abuse
 def test_as_the_first_process_of_a_pid_namespace(live: None, tmp_path: Path) -> None:
     facts = tmp_path / "facts.json"
     inside = ["unshare", "--pid", "--fork", "--mount-proc", *KWITNESS, "run", "--quiet", "--facts", str(facts), "--"]
@@ -437,7 +460,7 @@ UNOBSERVED = {
 
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv (util-linux)")
-@pytest.mark.parametrize("reason", UNOBSERVED)
+@pytest.mark.parametrize("reason", some(UNOBSERVED, "no capabilities", "a user"))
 def test_it_runs_when_nothing_can_be_observed(live: None, reason: str) -> None:
     before, options, status = UNOBSERVED[reason]
     command = ["sh", "-c", "echo out; read line; echo $line; exit 5"]
