@@ -21,6 +21,7 @@ class Source:
     """A source whose samples fail as often as asked."""
 
     name, namespace, following, own_tgid = "ebpf", 0, True, 1
+    hooks, read_until_ns = None, 0
 
     def __init__(self) -> None:
         self.failures: list[OSError] = []

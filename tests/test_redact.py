@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.attribution.frameworks.snakemake import _output
-from receiver.events import Event, Exec, FileOpened, Fork, NameQuery, encode
+from receiver.events import VALID, Event, EventKind, Exec, FileOpened, Fork, NameQuery, encode
 from receiver.kernel.decode import decode, scrub
 from receiver.redact import MAX_ARGUMENTS, Redactor
 from receiver.redact.log import RedactedFormatter, redacted
@@ -208,7 +208,17 @@ def test_the_gap_in_a_long_line_is_no_way_into_a_recording() -> None:
 
 def _empty(kind: type[T]) -> T:
     blank = {"int": 0, "str": "", "ProcessKey": {"tgid": 1, "start_boottime_ns": 1}, "tuple[str, ...]": ()}
-    return msgspec.convert({f.name: blank[str(kind.__annotations__[f.name])] for f in msgspec.structs.fields(kind)}, kind)
+    for number in (0, 1):  # some enums have no member 0
+        blank["int"] = number
+        values = {f.name: blank[str(kind.__annotations__[f.name])] for f in msgspec.structs.fields(kind)}
+        made = msgspec.convert(values, kind)
+        if VALID[EventKind[_screaming(kind.__name__)]](made):
+            return made
+    raise AssertionError(kind)
+
+
+def _screaming(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).upper()
 
 
 def test_every_text_of_every_record_goes_through_it() -> None:

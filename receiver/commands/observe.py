@@ -32,12 +32,13 @@ from receiver.kernel.decode import decode
 from receiver.kernel.inherited import Inherited
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
-from receiver.recording import HOST_CONTENTS
+from receiver.recording import COMMAND_CONTENTS, HOST_CONTENTS
 from receiver.redact import Redactor
 from receiver.safe_files import open_output
 from receiver.show import Timeline, Views, as_json, moment, screen, summary
 from receiver.state import HistoryKeeper, Worker
 from receiver.symbols import named
+from receiver.text import printable
 from receiver.timeline.executions import Execution
 
 PROGRESS_SECONDS = 0.25
@@ -209,6 +210,8 @@ class Run:
         if self.args.json:
             self._print_facts(facts)
         elif not self.args.quiet:
+            if recording := getattr(self.args, "output", None):
+                _print(f"kwitness: {printable(recording)} holds {COMMAND_CONTENTS}")
             colour = colour_wanted(sys.stderr.isatty())
             _print(summary(execution, view, self.core.losses, self._blind, colour=colour))
             _print(screen(why, colour=colour))

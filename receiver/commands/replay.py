@@ -24,6 +24,7 @@ from receiver.safe_files import close_output, write_output
 from receiver.session import Session, replay
 from receiver.show import Views, as_json, details, page, screen, summary
 from receiver.state import HistoryKeeper, Worker
+from receiver.text import printable
 from receiver.timeline.executions import Execution
 
 if TYPE_CHECKING:
@@ -36,11 +37,11 @@ async def replay_file(args: argparse.Namespace) -> int:
     """The same core over a recording: its findings, trees and signals."""
     if args.dump:
         with contextlib.closing(Recording(Path(args.file))) as recording:
-            print(f"kwitness: {args.file} holds {recording.header.contents}", file=sys.stderr)
+            _say_contents(args.file, recording)
             return _dump(recording, args.json)
     export = from_environment(os.environ)  # before a file is open: it may be refused
     with contextlib.closing(Recording(Path(args.file))) as recording:
-        print(f"kwitness: {args.file} holds {recording.header.contents}", file=sys.stderr)
+        _say_contents(args.file, recording)
         hub, output = make_hub(export, args.otlp_json)
         try:
             status = await _replay(args, export, recording, hub)
@@ -50,6 +51,12 @@ async def replay_file(args: argparse.Namespace) -> int:
     if hub and output and (lost := sum(p.failed["file"] for p in hub.pipelines)):
         raise OutputError(f"{args.otlp_json} is not complete: {lost} items could not be written")
     return status
+
+
+def _say_contents(file: str, recording: Recording) -> None:
+    """For a person: whose data the file holds. Programs read the header."""
+    if sys.stderr.isatty():
+        print(f"kwitness: {printable(file)} holds {recording.header.contents}", file=sys.stderr)
 
 
 async def _replay(args: argparse.Namespace, export: ExportSettings, recording: Recording, hub: Hub | None) -> int:

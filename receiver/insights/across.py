@@ -258,7 +258,7 @@ def _execution(trace_id: str, symptom: Told, facts: list[Told]) -> rp.ExecutionL
     )  # fmt: skip
 
 
-def _lost(facts: Iterable[Told]) -> Iterator[dict[str, str | int]]:
+def _lost(facts: Iterable[Told]) -> Iterator[dict[str, str | int | float]]:
     for told in facts:
         if told.kind == sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST:
             yield {"kind": told.word(sc.PIPELINE_OBSERVER_EVENT_KIND), "reason": f"{told.word(sc.PIPELINE_OBSERVER_LOSS_REASON)} on {told.host}",

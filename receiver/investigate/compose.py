@@ -91,7 +91,7 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
         events=events.as_json(),
         completeness=rp.Completeness(
             tuple(
-                {"kind": h.kind, "reason": h.reason, "count": h.count, "at": round(case.at(h.at_ns), 3)}  # type: ignore[dict-item]
+                {"kind": h.kind, "reason": h.reason, "count": h.count, "at": round(case.at(h.at_ns), 3)}
                 for h in (*case.holes, *case.apart)
             ),
             case.blind,

@@ -119,7 +119,7 @@ class Answers(msgspec.Struct, frozen=True):
 
 
 class Completeness(msgspec.Struct, frozen=True):
-    lost: tuple[dict[str, str | int], ...]
+    lost: tuple[dict[str, str | int | float], ...]
     blind: tuple[str, ...]
     processes_left_out: int
 
