@@ -16,11 +16,12 @@ _WORDS = words(
     " masking stdin file env"
 )
 _REFERENCE = re.compile(
-    r"\$\{.*|\$\(.*|\$\{\{.*|\$[A-Z_][A-Z0-9_]{2,}$|`.*|\{\{.*|<[\w \-.]+>$|%[A-Za-z_]\w*%$|%\(\w+\).*|%[sdr]$|[*xX.…#]{3,}$"
-    r"|@[\w./~\-]+$|(?:file|fileb|env|vault|ssm|secretsmanager|arn|keyring|keychain|op|secretref|secret-manager|projects)[:/].*"
-    r"|!\w+ .*|\.\*.*|\[\^.*|\\[SswW].*|\(\?.*|None$|os\.(?:environ|getenv).*|process\.env.*|\w+(?:\.\w+)*\(.*"
-    r"|\[redacted.*|\w+\[['\"].*"
+    r"\$\{.*|\$\(.*|\$[A-Z_][A-Z0-9_]{2,}$|`.*|\{\{.*|<[\w \-.]+>$|%[A-Za-z_]\w*%$|%\(\w+\).*|%[sdr]$|[*xX.…#]{3,}$"
+    r"|@(?:-|[\w~.\-]*/[\w./~\-]*)$|(?:file|fileb|env|vault|ssm|secretsmanager|arn|keyring|keychain|op|secretref|projects)[:/].*"
+    r"|!\w+ .*|\.\*.*|\[\^.*|\\[SswW].*|\(\?.*|None$|process\.env.*|\[redacted.*"
+    r"|(?:os|sys|self|args|opts?|options|config|conf|cfg|settings|request|params)\.[a-z_]\w*.*"
 )
+_EXPRESSION = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*[(\[].*")  # in code: a call, or an element of something
 _SHELL_VARIABLE = re.compile(r"\$\{?[A-Za-z_][\w:?\-]*\}?$")
 _PATH = re.compile(
     r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w.\-@+]+(?:[/\\][\w.\-@+]+)*[/\\]?$|[\w.\-]+\.(?:pem|key|p8|p12|json|ya?ml|ini|cnf|conf|txt|jks|crt|toml|env|gpg)$"
@@ -35,7 +36,7 @@ def is_reference(value: str, *, script: bool = False) -> bool:
     return (
         not any(c.isalnum() for c in value) or value.lower().rstrip("/.,;:") in _WORDS
         or _REFERENCE.match(value) is not None
-        or (script and _SHELL_VARIABLE.match(value) is not None)
+        or (script and (_SHELL_VARIABLE.match(value) or _EXPRESSION.match(value)) is not None)
     )  # fmt: skip
 
 
@@ -44,12 +45,17 @@ def is_secret(value: str, level: int, *, path_key: bool = False, script: bool = 
     if is_reference(value, script=script):
         return False
     if level >= STRONG:
-        return not ((path_key or value.startswith("/")) and is_path(value))
+        return not (is_path(value) if path_key else _is_file(value))
     if is_path(value) or value.isdigit():
         return False
     if level >= MEDIUM:
         return len(value) >= 4 and not _UUID.match(value) and (":" in value or not value.isalpha() or len(value) >= 20)
     return looks_random(value)
+
+
+def _is_file(value: str) -> bool:
+    """An absolute path of several plain components: what begins like one may be base64."""
+    return value[:1] == "/" and value.count("/") > 1 and is_path(value) and not any(looks_random(c, 12) for c in value.split("/"))
 
 
 def is_path(value: str) -> bool:

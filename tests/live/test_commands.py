@@ -311,3 +311,45 @@ def test_a_recording_of_a_command_says_nothing_of_its_neighbours(live: None, tmp
     assert f"{tape} holds the command and its children" in done.stderr
     live_report, replayed_report = (msgspec.json.decode(path.read_bytes(), type=Report) for path in (report, again))
     assert replayed_report == live_report
+
+
+def test_no_secret_comes_out_anywhere(live: None, tmp_path: Path) -> None:
+    """In arguments, names of files that are written, missing or renamed, a title, a comm and an identifier: facts, report, OTLP,
+    timeline, summary, recording, its dump and its page."""
+    script = """
+import ctypes, os, subprocess, sys
+folder, token = sys.argv[1], "ghp_" + "hunter2X" * 4
+open(f"{folder}/token=hunter2file", "w").write("x")
+open(f"{folder}/{token}", "w").write("x")
+os.rename(f"{folder}/{token}", f"{folder}/password=hunter2new")
+for name in ("api_key=hunter2gone", "a?sig=hunter2sig0"):
+    try:
+        open(f"{folder}/{name}")
+    except OSError:
+        pass
+ctypes.CDLL(None).prctl(15, b"pwd=hunter2com", 0, 0, 0)
+subprocess.run(["sh", "-c", "true; curl -su u:hunter2curl http://127.0.0.1:9/ || :"], check=False)
+subprocess.run(["sh", "-c", "exit 3", "docker", "run", "--env=DB_PASSWORD=hunter2env"], check=False)
+os.execv("/bin/sh", ["sh", "-c", "exit 4", "--password", "hunter2argv", '{"token": "hunter2json"}', "postgres://u:hunter2url@h/d"])
+"""
+    files = {name: tmp_path / f"out.{name}" for name in ("tape", "report", "facts", "otlp")}
+    config = tmp_path / "kwitness.toml"
+    config.write_text("[core]\ninclude_argv = true\nexit_events = true\n")
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "script.py").write_text(script)
+    done = run(
+        "record", "-o", str(files["tape"]), "--report", str(files["report"]), "--facts", str(files["facts"]), "--otlp-json",
+        str(files["otlp"]), "--timeline", "-c", str(config), "--", "env",
+        "OTEL_RESOURCE_ATTRIBUTES=team=x,db.password=hunter2attribute", sys.executable, str(work / "script.py"), str(work),
+    )  # fmt: skip
+    assert done.returncode == 4
+    page = tmp_path / "page.html"
+    outputs = {name: path.read_text("utf-8", "replace") for name, path in files.items()}
+    outputs |= {"stdout": done.stdout, "stderr": done.stderr, "dump": run("replay", "--dump", str(files["tape"])).stdout}
+    outputs["replay"] = run("replay", str(files["tape"]), "--details", "--page", str(page)).stdout
+    outputs["page"] = page.read_text()
+    leaks = [(name, text[max(0, at - 60) : at + 40]) for name, text in outputs.items() for at in [text.find("hunter2")] if at >= 0]
+    assert leaks == []
+    for name in ("tape", "facts", "otlp", "dump", "stderr"):
+        assert "[redacted" in outputs[name], name
