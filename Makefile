@@ -15,7 +15,7 @@ help:
 	@echo "make lint      formatters, linters, types, import layers, generated files"
 	@echo "make up        the stack of docker-compose.yml beside your pipelines: kwitness, Collector, Jaeger, Loki, Prometheus, Grafana; make down"
 	@echo "make demo-stack  the same, and a pipeline that runs well and badly again and again"
-	@echo "make test-stack  docker-compose.yml as it is with the real servers, built here (root, dockerd, Go; the first time some 20 minutes more)"
+	@echo "make test-stack  docker-compose.yml as it is with the real servers, built here (root, dockerd, Go; the first time some 10 minutes more)"
 	@echo "make test-kernels  the live tests on Debian's 6.1 and 6.12 in qemu, through both doors (root, apt)"
 	@echo "make test-frameworks  Airflow, Spark, dbt and others for real, compared with their own records; writes docs/mapping.md"
 	@echo "make bench-incidents  breaks some 400 real runs on purpose and scores the reports; writes docs/accuracy.md (root, half an hour)"

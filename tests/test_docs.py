@@ -14,6 +14,7 @@ CI = (ROOT / ".ci/run").read_text()
 RUN_BY = {
     "make demo": "CI make demo", "make test ": "CI make test", "make test": "CI make test", "make wheel": "CI make wheel",
     "make up": "tests/stack/test_stack.py::test_jaeger_shows_run_task_and_process",
+    "COMPOSE_PROFILES=": "tests/stack/test_stack.py::test_victorialogs_finds_the_kill_by_the_name_of_its_task",
     "make demo-stack": "tests/stack/test_stack.py::test_jaeger_shows_run_task_and_process",
     "make down": "tests/stack/conftest.py::stack",
     ".venv/bin/kwitness check --explain": "tests/live/test_commands.py::test_explain_reads_recordings_without_privileges",

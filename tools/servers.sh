@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the real servers of docker-compose.yml from their Go modules: `servers.sh jaeger|loki|prometheus…`. Once per version, outside
-# the tree; three to five minutes each the first time. Prints where they are. The hash pins a module, and its own go.sum pins the rest.
+# Builds real servers of docker-compose.yml from their Go modules: `servers.sh jaeger|prometheus|victorialogs…`. It builds each
+# version once, outside the tree. The first time takes half a minute for VictoriaLogs and three to four minutes for each other server.
+# It prints the paths of the binaries. A hash pins each module, and the module's own go.sum pins the rest.
 set -euo pipefail
 cache=${KWITNESS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kwitness}
 command -v go > /dev/null || { echo "servers: no Go here" >&2; exit 69; }
@@ -33,8 +34,8 @@ build() {
 for name in "$@"; do
     case $name in
     jaeger) build jaeger github.com/jaegertracing/jaeger v1.76.0 'sWCOOF1dr+NL0PLil7mFo3BqqQL8k4WiM7aguFbc14g=' cmd/jaeger ;;
-    loki) build loki github.com/grafana/loki/v3 v3.7.8 'bJ0WFWVOjgvG/jYmT9fIX15SYXXDwuEu/IMgTwMA97U=' cmd/loki ;;
     prometheus) build prometheus github.com/prometheus/prometheus v0.305.0 'UO/LsM32/E9yBDtvQj8tN+WwhbyWKR10lO35vmFLx0U=' cmd/prometheus ;;
-    *) echo "servers: $name is not known: jaeger, loki, prometheus" >&2; exit 64 ;;
+    victorialogs) build victorialogs github.com/VictoriaMetrics/VictoriaLogs v1.52.1 'B83xu4usTNPrpsFZFH/Dei3nWIsQizIeSRghFxj4ZJo=' app/victoria-logs ;;
+    *) echo "servers: $name is not known: jaeger, prometheus, victorialogs" >&2; exit 64 ;;
     esac
 done

@@ -16,11 +16,12 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.stack.images import CACHE, DOCKER, ROOT, docker, make_all, need
+from tests.conftest import missing
+from tests.stack.images import CACHE, DOCKER, ROOT, docker, has_loki, make_all, need
 
 T = TypeVar("T")
 PROJECT = "kwitness-test"
-SERVICES = ("kwitness", "otel-collector", "jaeger", "loki", "prometheus", "demo")  # no image of Grafana can be made here
+SERVICES = ("kwitness", "otel-collector", "jaeger", "victorialogs", "prometheus", "demo")  # no image of Grafana can be made here
 STARTED = 240.0
 
 
@@ -42,6 +43,8 @@ class Stack:
     """Queries of the servers, and what an operator does to them."""
 
     def __init__(self) -> None:
+        self.has_loki = has_loki()
+        self.services = (*SERVICES, "loki") if self.has_loki else SERVICES
         known = subprocess.run(
             [DOCKER, "create", "--cap-add", "BPF", "--name", f"{PROJECT}-asks", "kwitness:0.1.0"], capture_output=True, check=False
         ).returncode == 0  # fmt: skip
@@ -52,7 +55,8 @@ class Stack:
         env = {
             **os.environ,
             **self.powers,
-            "COMPOSE_PROFILES": "demo",
+            "COMPOSE_PROFILES": "demo,victorialogs",
+            "OTELCOL_LOGS": f"[otlp_http/victorialogs{', otlp_http/loki' if self.has_loki else ''}]",
             "DEMO_PAUSE": "3",
             "COMPOSE_PROJECT_NAME": PROJECT,
             "PATH": f"/usr/bin:{os.environ['PATH']}",
@@ -64,15 +68,18 @@ class Stack:
             raise RuntimeError(f"docker-compose {' '.join(arguments)}: {done.stderr[-3000:]}")
         return done.stdout
 
-    def get(self, url: str, token: str = "", **query: str) -> Any:
+    def text(self, url: str, token: str = "", /, **query: str) -> str:
         full = f"{url}?{urllib.parse.urlencode(query)}" if query else url
         request = urllib.request.Request(full, headers={"Authorization": f"Bearer {token}"} if token else {})
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
-                text = answer.read().decode()
+                return str(answer.read().decode())
         except urllib.error.HTTPError as error:
             with error:
                 raise OSError(f"{error.code}: {error.read(600).decode('utf-8', 'replace')}") from None
+
+    def get(self, url: str, token: str = "", /, **query: str) -> Any:
+        text = self.text(url, token, **query)
         return json.loads(text) if text[:1] in "[{" else text
 
     def traces(self, service: str, limit: int = 200) -> list[dict[str, Any]]:
@@ -87,6 +94,15 @@ class Stack:
             "result"
         ]
         return [s["stream"] | {"line": line} for s in found for _, line in s["values"]]
+
+    def ask_loki(self, query: str) -> Any:
+        """The result of a metric query of Loki, now."""
+        return self.get("http://127.0.0.1:3100/loki/api/v1/query", query=query)["data"]["result"]
+
+    def records(self, query: str) -> list[dict[str, Any]]:
+        """Log records in VictoriaLogs that match a LogsQL query, as flat JSON objects."""
+        lines = self.text("http://127.0.0.1:9428/select/logsql/query", query=query, limit="5000").splitlines()
+        return [json.loads(line) for line in lines]
 
     def metric(self, query: str) -> dict[tuple[str, ...], float]:
         found = self.get("http://127.0.0.1:9090/api/v1/query", query=query)["data"]["result"]
@@ -139,7 +155,8 @@ def stack() -> Iterator[Stack]:
         found = Stack()
         found.compose("down", "-v", "--remove-orphans", check=False)
         try:
-            found.compose("up", "-d", "--no-build", *SERVICES)
+            # --no-deps: the Collector waits for Loki, which may not be here; its queue waits for every server that is
+            found.compose("up", "-d", "--no-build", "--no-deps", *found.services)
             eventually(lambda: found.get("http://127.0.0.1:9464/readyz") == "ready\n", STARTED, "kwitness")
             yield found
         except BaseException:
@@ -148,6 +165,14 @@ def stack() -> Iterator[Stack]:
         finally:
             if not os.environ.get("KWITNESS_KEEP_STACK"):
                 found.compose("down", "-v", "--remove-orphans", check=False)
+
+
+@pytest.fixture
+def loki(stack: Stack) -> Stack:
+    """The stack, where it has a Loki."""
+    if not stack.has_loki:
+        missing("loki", "no Loki is here: set KWITNESS_LOKI to its binary, or give the engine the image grafana/loki:3.7.8")
+    return stack
 
 
 __all__ = ["Path", "Stack", "docker", "eventually"]

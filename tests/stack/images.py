@@ -18,9 +18,12 @@ ROOT = Path(__file__).parent.parent.parent
 CACHE = Path(os.environ.get("KWITNESS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kwitness")
 DOCKER = "/usr/bin/docker"
 BASE = "debian:12.11-slim"
+LOKI = "grafana/loki:3.7.8"
+# image: the binary's name, its place in the image, its user, folders that must belong to that user
 SERVERS = {
     "jaegertracing/jaeger:2.13.0": ("jaeger", "cmd/jaeger/jaeger-linux", "0", ()),
-    "grafana/loki:3.7.8": ("loki", "usr/bin/loki", "10001", ("loki",)),
+    "victoriametrics/victoria-logs:v1.52.1": ("victorialogs", "victoria-logs-prod", "0", ()),
+    LOKI: ("loki", "usr/bin/loki", "10001", ("loki",)),
     "prom/prometheus:v3.5.0": ("prometheus", "bin/prometheus", "65534", ("prometheus",)),
     "otel/opentelemetry-collector-contrib:0.159.0": ("otelcol", "otelcol-contrib", "10001", ()),
 }
@@ -45,7 +48,14 @@ def has(image: str) -> bool:
     return bool(docker("images", "-q", image).strip())
 
 
+def has_loki() -> bool:
+    """Whether a Loki was given. It is never built here: its licence (AGPL) keeps its module out of our builds."""
+    return bool(os.environ.get("KWITNESS_LOKI")) or has(LOKI)
+
+
 def binary(name: str) -> Path:
+    if name == "loki":
+        return Path(os.environ["KWITNESS_LOKI"])
     script = ["tools/collector.sh"] if name == "otelcol" else ["tools/servers.sh", name]
     done = subprocess.run(["bash", *script], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -101,7 +111,7 @@ def make_base() -> None:
 def make_all() -> None:
     need()
     for image in SERVERS:
-        if not has(image):
+        if not has(image) and (image != LOKI or has_loki()):
             make_server(image)
     if not has(BASE):
         make_base()
