@@ -47,6 +47,11 @@ def _text(path: str) -> str:
         return ""
 
 
+def _lines(path: str) -> list[str]:
+    """Lines as the kernel ends them. `str.splitlines` also splits at form feeds and the like, which names may hold."""
+    return _text(path).split("\n")
+
+
 def _link(path: str) -> str:
     try:
         return os.readlink(path)
@@ -89,7 +94,7 @@ class ProcFs:
     def image(self, pid: int) -> Image | None:
         """None for what is gone, and for kernel threads, which have no executable."""
         executable = _link(f"/proc/{pid}/exe")
-        status = dict(line.split(":\t", 1) for line in _text(f"/proc/{pid}/status").splitlines() if ":\t" in line)
+        status = dict(line.split(":\t", 1) for line in _lines(f"/proc/{pid}/status") if ":\t" in line)
         if not executable or "PPid" not in status:
             return None
         argv = _text(f"/proc/{pid}/cmdline")[:_TEXT_BYTES].rstrip("\0")
@@ -110,8 +115,9 @@ class ProcFs:
     def memory_cgroup(self, pid: int) -> str:
         """Path below the root of the hierarchy that the memory controller lives in."""
         unified = ""
-        for line in _text(f"/proc/{pid}/cgroup").splitlines():
-            _, controllers, path = line.split(":", 2)
+        for line in _lines(f"/proc/{pid}/cgroup"):
+            _, _, rest = line.partition(":")
+            controllers, _, path = rest.partition(":")
             if "memory" in controllers.split(","):
                 return path
             if not controllers:
@@ -132,10 +138,10 @@ class ProcFs:
     def sample(self, pid: int) -> dict[str, Any] | None:
         """Fields of a ProcessSample that /proc knows."""
         fields = self._stat(pid)
-        status = dict(line.split(":\t", 1) for line in _text(f"/proc/{pid}/status").splitlines() if ":\t" in line)
+        status = dict(line.split(":\t", 1) for line in _lines(f"/proc/{pid}/status") if ":\t" in line)
         if not fields or "RssAnon" not in status:
             return None
-        io = dict(line.split(": ") for line in _text(f"/proc/{pid}/io").splitlines() if ": " in line)
+        io = dict(line.split(": ") for line in _lines(f"/proc/{pid}/io") if ": " in line)
         sched = _text(f"/proc/{pid}/schedstat").split() or ["0", "0", "0"]
         memory = cgroup_memory(self.memory_cgroup(pid))
         usage, limit = memory[:2] if memory is not None else (0, 0)
