@@ -172,7 +172,7 @@ def connector(data: bytes) -> None:
     source = netlink.NetlinkSource.__new__(netlink.NetlinkSource)
     source._proc = _NoProc()
     source._keys, source._groups, source._oom_kills, source._used, source._watched = {}, {}, {}, {}, set()
-    source._sequence = source._filtered_self = source._offset_ns = 0
+    source._sequence = source._filtered_self = source._offset_ns = source._lost = 0
     for found in source._event(data):
         encode_event(found)
 
