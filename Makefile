@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 OBJECT := receiver/kernel/kwitness.bpf.o
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-stack test-frameworks test-kernels bench bench-incidents lint format \
+.PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-abuse test-stack test-frameworks test-kernels fuzz bench bench-incidents lint format \
 	wheel collector up down demo-stack clean
 
 help:
 	@echo "make demo      a small real pipeline under kwitness: what its log says, what the kernel saw (root)"
 	@echo "make test      all tests; what cannot run here is skipped with its reason"
+	@echo "make test-abuse  attacks by a hostile user of the host, whole (root, some ten minutes); make test runs a short form of it"
 	@echo "make lint      formatters, linters, types, import layers, generated files"
 	@echo "make up        the stack of docker-compose.yml beside your pipelines: kwitness, Collector, Jaeger, Loki, Prometheus, Grafana; make down"
 	@echo "make demo-stack  the same, and a pipeline that runs well and badly again and again"
@@ -19,6 +20,7 @@ help:
 	@echo "make test-kernels  the live tests on Debian's 6.1 and 6.12 in qemu, through both doors (root, apt)"
 	@echo "make test-frameworks  Airflow, Spark, dbt and others for real, compared with their own records; writes docs/mapping.md"
 	@echo "make bench-incidents  breaks some 400 real runs on purpose and scores the reports; writes docs/accuracy.md (root, half an hour)"
+	@echo "make fuzz      searches with atheris for inputs that break a decoder, five minutes for each target"
 	@echo "make bench     measures, and writes docs/performance.md (root)"
 	@echo "make collector builds the OpenTelemetry Collector that the e2e tests use (Go)"
 	@echo "make wheel     dist/*.whl with the BPF object inside"
@@ -48,16 +50,20 @@ demo: setup
 
 test: setup
 	@$(MAKE) --no-print-directory -s collector || echo "make test: no Collector could be built, the e2e tests will be skipped"
-	$(PYTEST) -m "not bench and not frameworks and not stack"
+	$(PYTEST) -m "not bench and not frameworks and not stack and not abuse"
 
 test-unit: setup
-	$(PYTEST) -m "not bench and not frameworks and not stack and not live and not e2e"
+	$(PYTEST) -m "not bench and not frameworks and not stack and not abuse and not live and not e2e"
 
 test-live: setup
-	KWITNESS_TEST_REQUIRE=live $(PYTEST) -m live
+	KWITNESS_TEST_REQUIRE=live $(PYTEST) -m "live and not abuse"
 
 test-e2e: setup collector
 	KWITNESS_TEST_REQUIRE=live,e2e $(PYTEST) -m e2e
+
+test-abuse: setup
+	@tools/need.sh root btf
+	KWITNESS_TEST_REQUIRE=live,abuse $(PYTEST) -m abuse
 
 test-stack: setup
 	@tools/need.sh root btf go
@@ -76,6 +82,11 @@ test-frameworks: setup collector
 
 test-kernels: setup
 	tools/kernels.sh
+
+fuzz: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
+	@for target in $(or $(TARGET),$$($(BIN)/python -m tests.fuzz)); do \
+		$(BIN)/python -m tests.fuzz $$target $(or $(SECONDS_EACH),300) || exit 1; done
 
 bench: setup
 	@tools/need.sh root btf

@@ -52,6 +52,7 @@ from receiver.kernel.source import Batch, Deliver, SourceConfig
 
 _READ_BYTES = 1 << 16
 _USAGE_LIMIT = 65_536
+_CPU_LIMIT, _TIME_LIMIT = 0xFFFF, 1 << 62  # what an event header holds (bpf/events.h)
 _BLIND = (
     ("signal_generate", "who killed whom"),
     ("mark_victim", "which process the OOM killer chose: a SIGKILL that comes with the cgroup's own count is taken for it"),
@@ -158,7 +159,7 @@ class NetlinkSource:
         more, began = False, boottime_ns()
         while True:
             try:
-                data = self._connector.recv(_READ_BYTES, socket.MSG_DONTWAIT)
+                data, sender = self._connector.recvfrom(_READ_BYTES, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
             except OSError as error:
@@ -166,7 +167,7 @@ class NetlinkSource:
                     raise
                 self._lost += 1  # the socket says that it dropped, not how many
                 continue
-            if found := self._event(data):
+            if sender[0] == 0 and (found := self._event(data)):  # port 0 is the kernel's: netlink(7)
                 events += found
             if len(events) >= self.config.batch_records:
                 more = True
@@ -223,6 +224,9 @@ class NetlinkSource:
         if len(data) < at + wire.PROC_EVENT.size + 8:
             return []
         what, cpu, stamp = wire.PROC_EVENT.unpack_from(data, at)
+        if cpu > _CPU_LIMIT or stamp > _TIME_LIMIT:
+            self._lost += 1  # it is no message of the connector: a record has no room for it
+            return []
         body = data[at + wire.PROC_EVENT.size :]
         now = stamp + self._offset_ns
         if what == wire.FORK and len(body) >= 16:
@@ -346,7 +350,7 @@ class NetlinkSource:
     def _drain_stats(self) -> None:
         while self._stats is not None:
             try:
-                data = self._stats.recv(_READ_BYTES, socket.MSG_DONTWAIT)
+                data, sender = self._stats.recvfrom(_READ_BYTES, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -354,7 +358,7 @@ class NetlinkSource:
                     raise
                 continue
             found = accounting(data, wire.NLMSG.size + 4, wire.TYPE_AGGR_PID, wire.TYPE_STATS)
-            if found is None or len(self._used) >= _USAGE_LIMIT:
+            if sender[0] or found is None or len(self._used) >= _USAGE_LIMIT:
                 continue
             tgid, values = found
             old = self._used.get(tgid)

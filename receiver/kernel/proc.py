@@ -173,7 +173,13 @@ def cgroup_memory(group: str) -> tuple[int, int, int] | None:
     """Usage and limit in bytes (0: none) and OOM kills of a memory cgroup, v1 or v2; None where there is no such file."""
     if not group:
         return None
-    below = group.lstrip("/")
+    try:
+        return _cgroup_memory(group.lstrip("/"))
+    except (OSError, ValueError):  # removed meanwhile; or its name is not UTF-8, so this text does not lead to it
+        return None
+
+
+def _cgroup_memory(below: str) -> tuple[int, int, int] | None:
     v1 = V1 / below
     if (v1 / "memory.oom_control").exists():
         counts = dict(line.split() for line in _text(str(v1 / "memory.oom_control")).splitlines())
@@ -203,11 +209,11 @@ def accounting(data: bytes, at: int, aggregate: int, stats: int) -> tuple[int, t
     while at + 4 <= len(data):
         length, kind = struct.unpack_from("<HH", data, at)
         if kind & 0x3FFF == aggregate:
-            inner, end = at + 4, at + length
+            inner, end = at + 4, min(at + length, len(data))
             while inner + 4 <= end:
                 size, what = struct.unpack_from("<HH", data, inner)
                 # the struct wants eight-byte alignment, which a pad attribute before it gives (nla_align_64bit)
-                if what & 0x3FFF == stats and size - 4 > _TGID + 4:
+                if what & 0x3FFF == stats and min(size, end - inner) - 4 > _TGID + 4:
                     return _values(data, inner + 4)
                 inner += max(4, size + -size % 4)
         at += max(4, length + -length % 4)

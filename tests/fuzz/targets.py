@@ -1,0 +1,256 @@
+"""Fuzz targets: each takes bytes from an enemy and runs the code that a deployed kwitness runs on them.
+
+A target returns when the input was used or refused with an error of ours. Any other exception is a defect.
+`python -m tests.fuzz TARGET SECONDS` searches for such inputs with atheris; `tests/fuzz/found` keeps those that were
+found, and `test_targets.py` runs all of them again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+from google.protobuf.message import DecodeError as ProtobufError
+
+from receiver import config, desk
+from receiver import semconv as sc
+from receiver.core import Core
+from receiver.errors import DecodeError, KwitnessError
+from receiver.events import encode as encode_event
+from receiver.export import encode, outcome, settings
+from receiver.insights.across import across
+from receiver.insights.inbound import told
+from receiver.insights.runs import Runs
+from receiver.investigate.report import to_json
+from receiver.kernel import netlink, netlink_wire, proc
+from receiver.kernel.decode import decode, split
+from receiver.recording import MAGIC, Recording
+from receiver.redact import Redactor
+from receiver.session import Session, replay
+from receiver.show import details, event_line, page, screen
+from receiver.signals import LogRecord, Span
+from receiver.text import printable
+
+SCENARIOS = Path(__file__).parent.parent / "scenarios"
+FOUND = Path(__file__).parent / "found"
+SEED_BYTES = 40_000  # a longer recording makes each run too slow to search with
+Target = Callable[[bytes], None]
+
+
+def _as_file(data: bytes) -> Path:
+    """One scratch file per process, in memory where that is possible."""
+    path = _scratch() / "input"
+    path.write_bytes(data)
+    return path
+
+
+@cache
+def _scratch() -> Path:
+    shm = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="kwitness-fuzz-", dir=shm if shm.is_dir() else None))
+
+
+@cache
+def _header() -> bytes:
+    """The first two lines of a recording that this version reads."""
+    with (SCENARIOS / "retry.kw").open("rb") as file:
+        return file.readline() + file.readline()
+
+
+def frames(data: bytes) -> None:
+    """The frames of a recording behind a good header: replayed, encoded, and shown in every form."""
+    recording = Recording(_as_file(_header() + data))
+    core = Core(recording.header.host)
+    signals: list[LogRecord | Span] = []
+    try:
+        replay(Session(core), recording, lambda: signals.extend(core.take()))
+    except KwitnessError:
+        return
+    for signal in signals:
+        encode.span(signal) if isinstance(signal, Span) else encode.log_record(signal)
+    for report in core.incidents.reports.values():
+        to_json(report), page(report), screen(report), details(report)
+
+
+def recording(data: bytes) -> None:
+    """A whole recording file, header included."""
+    try:
+        found = Recording(_as_file(data))
+        for _ in found:
+            pass
+    except KwitnessError:
+        return
+
+
+def event(data: bytes) -> None:
+    """One record of the kernel half: decoded and printed."""
+    try:
+        found = decode(data, Redactor())
+    except DecodeError:
+        return
+    event_line(found, "00:00:00")
+
+
+def otlp(data: bytes) -> None:
+    """The body of an ExportLogsServiceRequest, and what is concluded from it."""
+    runs = Runs()
+    try:
+        for record in told(data):
+            runs.add(record, 0.0)
+    except ProtobufError:
+        return
+    for trace_id, run in runs.due(1e9):
+        report = across(trace_id, run)
+        if report is not None:
+            to_json(report), page(report), screen(report), details(report)
+
+
+@cache
+def _desk() -> desk.DeskOfCore:
+    found = Recording(SCENARIOS / "retry.kw")
+    core = Core(found.header.host)
+    replay(Session(core), found)
+    return desk.DeskOfCore(core, lambda: 10**15)
+
+
+def webhook(data: bytes) -> None:
+    """The body of POST /alerts, and of POST /incidents/ID/note."""
+    for ask in (_desk().alert, lambda body: _desk().note("0", body)):
+        with contextlib.suppress(KwitnessError):
+            ask(data)
+
+
+def configuration(data: bytes) -> None:
+    """kwitness.toml."""
+    try:
+        config.load(_as_file(data))
+    except KwitnessError:
+        return
+
+
+def environment(data: bytes) -> None:
+    """OTEL_* variables: NAME=value, separated by NUL."""
+    pairs = (entry.partition("=") for entry in data.decode("utf-8", "surrogateescape").split("\0"))
+    try:
+        settings.from_environment({name: value for name, _, value in pairs})
+    except KwitnessError:
+        return
+
+
+def answer(data: bytes) -> None:
+    """What an OTLP server answers: status, Retry-After, body, gRPC details."""
+    status = int.from_bytes(data[:2], "little") % 1000
+    wait, _, body = data[2:].partition(b"\0")
+    outcome.http_outcome(status, wait.decode("latin-1"), body, is_protobuf=bool(status & 1))
+    outcome.grpc_outcome(("UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL")[status % 3], wait.decode("latin-1"), body)
+
+
+class _NoProc(proc.ProcFs):
+    """A message of the connector must not make a test read a stranger's process."""
+
+    def _stat(self, pid: int) -> list[str]:
+        return ["0"] * 52
+
+    def comm(self, pid: int) -> str:
+        return "name"
+
+    def uid(self, pid: int) -> int:
+        return 1000
+
+    def title(self, pid: int) -> str:
+        return "title"
+
+    def image(self, pid: int) -> proc.Image | None:
+        return None
+
+
+def connector(data: bytes) -> None:
+    """A datagram of the process connector (cn_proc)."""
+    source = netlink.NetlinkSource.__new__(netlink.NetlinkSource)
+    source._proc = _NoProc()
+    source._keys, source._groups, source._oom_kills, source._used, source._watched = {}, {}, {}, {}, set()
+    source._sequence = source._filtered_self = source._offset_ns = source._lost = 0
+    for found in source._event(data):
+        encode_event(found)
+
+
+def accounting(data: bytes) -> None:
+    """A datagram of taskstats."""
+    proc.accounting(data, netlink_wire.NLMSG.size + 4, netlink_wire.TYPE_AGGR_PID, netlink_wire.TYPE_STATS)
+
+
+def procfs(data: bytes) -> None:
+    """What a process can put into its own files of /proc: its name, cgroup, command line and environment."""
+    words = [*(part.replace(b"\n", b"") for part in data.split(b"\0")), b"", b"", b""]
+    name, group = words[0][:15], words[1]
+    files = {
+        "status": b"Name:\t%s\nPPid:\t1\nUid:\t5\t5\nGid:\t5\t5\nThreads:\t1\nRssAnon:\t1 kB\n" % name,
+        "stat": b"7 (%s) S " % name + b"0 " * 49,
+        "cgroup": b"9:memory:%s\n0::%s\n" % (group, group),
+        "cmdline": data,
+        "environ": data,
+    }
+    text, link = proc._text, proc._link
+    proc._text = lambda path: files.get(path.rpartition("/")[2], b"").decode("utf-8", "replace")
+    proc._link = lambda path: "/bin/x"
+    try:
+        found = proc.ProcFs()
+        image = found.image(1)
+        assert image is not None and (image.parent_pid, image.uid, image.gid) == (1, 5, 5)
+        found.key(1), found.sample(1), found.title(1)
+    finally:
+        proc._text, proc._link = text, link
+
+
+def text(data: bytes) -> None:
+    """Kernel bytes that become text: a name, a path, a command line."""
+    words = tuple(part.decode("utf-8", "replace") for part in data.split(b"\0"))
+    printable(" ".join(words))
+    redactor = Redactor()
+    redactor.argv(data), redactor.line(data)
+
+
+def _logs_of(path: Path) -> bytes:
+    """The log records of a recording, as one request that our own exporter would send."""
+    found = Recording(path)
+    core = Core(found.header.host)
+    replay(Session(core), found)
+    records = [(s.resource, encode.log_record(s)) for s in core.take() if isinstance(s, LogRecord)]
+    return encode.Envelope("receiver", "0", sc.SCHEMA_URL).request(records)
+
+
+def seeds(name: str) -> Iterator[bytes]:
+    """Good inputs to start from."""
+    match name:
+        case "frames" | "recording":
+            for path in sorted(SCENARIOS.rglob("*.kw")):
+                data = path.read_bytes()
+                if len(data) <= SEED_BYTES:
+                    yield data if name == "recording" else data[data.index(b"\n", len(MAGIC)) + 1 :]
+        case "event":
+            for frame in Recording(SCENARIOS / "lineage.kw"):
+                if frame.kind == 1:
+                    yield from split(frame.payload)
+        case "otlp":
+            for story in ("retry", "lineage", "demo"):
+                yield _logs_of(SCENARIOS / f"{story}.kw")
+        case "webhook":
+            yield b'{"pipeline": "x", "from": "2026-01-01T00:00:00Z"}'
+            yield b'{"alerts": [{"labels": {"dag_id": "x"}, "startsAt": "2026-01-01T00:00:00Z"}]}'
+        case "configuration":
+            yield b'shutdown_seconds = 2.5\n[kernel]\nsource = "auto"\n[[rule]]\nargv = "*/x.sh"\nsystem = "s"\n'
+        case "procfs":
+            yield b"name\0/a/b\0HOME=/\0AIRFLOW_CTX_DAG_ID=x"
+            yield b"a\x0cPPid:\t0\0/x\x0cy"
+        case "environment":
+            yield b"OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318\0OTEL_EXPORTER_OTLP_HEADERS=a=b,c=%20"
+        case "answer":
+            yield b"\xf7\x01120\0" + b"\x0a\x04\x08\x01\x12\x00"
+
+
+TARGETS: tuple[Target, ...] = (
+    frames, recording, event, otlp, webhook, configuration, environment, answer, connector, accounting, procfs, text,
+)  # fmt: skip
