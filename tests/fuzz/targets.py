@@ -22,7 +22,7 @@ from receiver.errors import DecodeError, KwitnessError
 from receiver.events import encode as encode_event
 from receiver.export import encode, outcome, settings
 from receiver.insights.across import across
-from receiver.insights.inbound import told
+from receiver.insights.records import read
 from receiver.insights.runs import Runs
 from receiver.investigate.report import to_json
 from receiver.kernel import netlink, netlink_wire, proc
@@ -98,7 +98,7 @@ def otlp(data: bytes) -> None:
     """The body of an ExportLogsServiceRequest, and what is concluded from it."""
     runs = Runs()
     try:
-        for record in told(data):
+        for record in read(data).facts:
             runs.add(record, 0.0)
     except ProtobufError:
         return
