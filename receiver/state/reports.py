@@ -52,7 +52,8 @@ class ReportStore:
         except OSError:
             return True
         with closing(fd):
-            return not os.pread(fd, 64, 0).startswith(b'{"id":"' + name[:16].encode())
+            head = os.pread(fd, 128, 0)
+        return not (head.startswith(b'{"schema":"kwitness.report/') and b'"id":"%s"' % name[:16].encode() in head)
 
     def _names(self) -> list[str]:
         """Latest first."""
