@@ -111,6 +111,8 @@ def _metric(metric: dict[str, Any]) -> list[str]:
     raw = signal.raw if signal else registry().upstream_metrics.get(name)
     if raw is None:
         return [f"unknown metric {name}"]
+    if signal is None and name not in registry().imported:
+        return [f"{name}: is not imported from upstream"]
     shape, monotonic = _INSTRUMENTS[raw["instrument"]]
     if shape not in metric:
         return [f"{name}: is not a {raw['instrument']}"]
