@@ -55,14 +55,24 @@ class Registry:
         found = [
             f"{signal.name}: {n} is required" for n, level in signal.attributes.items() if level == "required" and n not in values
         ]
+        found += [
+            f"{signal.name}: {n} is not in the registry for it"
+            for n in values
+            if n not in signal.attributes and self.type_of(n) is not None
+        ]
+        return found + self.misfits(signal.name, values)
+
+    def misfits(self, where: str, values: dict[str, Any]) -> list[str]:
+        """Attributes that the registry does not have, or whose value is not of its type."""
+        found = []
         for name, value in values.items():
             kind = self.type_of(name)
-            if kind is None or name not in signal.attributes:
-                found.append(f"{signal.name}: {name} is not in the registry for it")
+            if kind is None:
+                found.append(f"{where}: {name} is not in the registry")
             elif kind == "enum" and value not in self.members(name):
-                found.append(f"{signal.name}: {name} is {value!r}")
+                found.append(f"{where}: {name} is {value!r}")
             elif not _fits(kind, value):
-                found.append(f"{signal.name}: {name} must be {kind}, is {value!r}")
+                found.append(f"{where}: {name} must be {kind}, is {value!r}")
         return found
 
 

@@ -296,6 +296,36 @@ def test_the_live_check_finds_violations() -> None:
         assert part in text
 
 
+def test_the_live_check_reads_resources_links_and_span_events() -> None:
+    def attributes(**strings: str) -> list[dict[str, Any]]:
+        return [{"key": k.replace("_", "."), "value": {"stringValue": v}} for k, v in strings.items()]
+
+    url = load().schema_url
+    span = {
+        "kind": 1,
+        "startTimeUnixNano": "1",
+        "endTimeUnixNano": "2",
+        "attributes": [],
+        "links": [{"attributes": attributes(made_link="x")}],
+        "events": [{"name": "process.killed", "attributes": attributes(process_pid="7")}],
+    }
+    request = {
+        "resourceSpans": [
+            {
+                "resource": {"attributes": attributes(service_name="x", host_name="h", made_up="x")},
+                "schemaUrl": url,
+                "scopeSpans": [{"scope": {"name": "receiver"}, "schemaUrl": url, "spans": [span]}],
+            }
+        ]
+    }
+    found = [f for f in check_json(request) if "is required" not in f]
+    assert found == [
+        "resource: made.up is not in the registry",
+        "process.run: event process.killed: process.pid must be int, is '7'",
+        "process.run: link: made.link is not in the registry",
+    ]
+
+
 def test_attribute_names_are_written_in_the_generated_module_only() -> None:
     registry = load()
     names = registry.attributes.keys() | registry.upstream.keys() | registry.events.keys() | registry.metrics.keys()
