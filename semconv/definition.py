@@ -1,11 +1,11 @@
 """The syntax of OpenTelemetry weaver's `definition/2` files, as far as our model uses it.
 
-weaver cannot be had from a package registry. These rules refuse what weaver 0.25 to 0.28 refuses
-or warns about, in our own words, so that the model stays one that weaver accepts. Sections that
-we do not use (refinements) are refused. Source: weaver's documentation of the syntax and of
-registry manifests, its release notes, and what it said when it was run on this model.
+weaver cannot be had from a package registry. These rules refuse, in our own words, what the
+documentation and the release notes of weaver 0.25 to 0.28 call an error or a warning, and what
+weaver 0.25.1 reported when it was run on this model once. They do not replace a run of weaver.
+Sections that we do not use (refinements) are refused.
 
-Every function returns faults, one sentence each; an empty list means that all is well.
+Every function returns faults, one sentence each; an empty list means that there are none.
 """
 
 from __future__ import annotations
