@@ -33,8 +33,8 @@ def open_source(
     launched: bool = False,
     confinement: Confinement | None = None,
 ) -> Source:
-    """`drops`, `helper`: see `Observer`. `launched`: see `LiveSource`. `config.source` is auto, ebpf or netlink. With auto the reason why eBPF is refused is what
-    is raised when netlink is refused, too: it is the one to mend."""
+    """`drops`, `helper`: see `Observer`. `launched`: see `LiveSource`. `config.source` is auto, ebpf or netlink. With auto
+    the reason why eBPF is refused is what is raised when netlink is refused, too: it is the one to mend."""
     if config.source == "netlink":
         return NetlinkSource(config, launched=launched)
     try:
