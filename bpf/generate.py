@@ -44,8 +44,8 @@ from struct import Struct as Layout
 
 import msgspec
 
-from receiver.redact import Redactor
-from receiver.text import joined
+from receiver.text.redact import Redactor
+from receiver.text.printable import joined
 '''
 
 

@@ -8,8 +8,8 @@ from struct import Struct as Layout
 
 import msgspec
 
-from receiver.redact import Redactor
-from receiver.text import joined
+from receiver.text.printable import joined
+from receiver.text.redact import Redactor
 
 # Per kind: a recording is refused only when a kind that it holds has changed.
 WIRES = {

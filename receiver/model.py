@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from receiver.events import ProcessKey
-from receiver.redact import Mode
 from receiver.signals import Attributes
+from receiver.text.redact import Mode
 
 NOBODY = ProcessKey(0, 0)
 

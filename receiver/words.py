@@ -34,10 +34,10 @@ from receiver.events import (
     UnixConnected,
     WaitStack,
 )  # fmt: skip
-from receiver.text import printable
-from receiver.timeline.connections import address_of, name_in
-from receiver.timeline.files import resolve
-from receiver.timeline.usage import frames_of, wait_of
+from receiver.facts.connections import address_of, name_in
+from receiver.facts.files import resolve
+from receiver.facts.usage import frames_of, wait_of
+from receiver.text.printable import printable
 
 
 def mode_of(flags: int) -> str:

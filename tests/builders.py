@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from receiver.core import Core
 from receiver.events import (
     Event,
     Exec,
@@ -30,6 +29,7 @@ from receiver.events import (
     encode,
 )
 from receiver.model import NOBODY, CoreOptions, Finding, Host, Watch
+from receiver.observe.core import Core
 from receiver.signals import LogRecord, Span, Value
 
 HOST = Host("00000000-0000-4000-8000-000000000001", "testhost", "5e55104e5e55")

@@ -10,13 +10,13 @@ from contextlib import contextmanager, nullcontext
 
 import msgspec
 
-from receiver.app import Observer
 from receiver.events import Ledger
 from receiver.investigate.compose import investigate
 from receiver.investigate.report import Hypothesis, Report
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions
-from receiver.timeline.executions import Execution
+from receiver.service.app import Observer
+from receiver.work.execution import Execution
 
 FLOODER, VICTIM = 1000, 1001
 CHILDREN = 50

@@ -11,8 +11,8 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from receiver.__main__ import main
-from receiver.recording import MAGIC, FrameKind
+from receiver.cli.main import main
+from receiver.observe.recording import MAGIC, FrameKind
 
 _FRAME = struct.Struct("<BIq")
 _RECORD_HEADER = 24

@@ -23,10 +23,10 @@ from receiver.events import (
     WaitObject,
     WaitStack,
 )
+from receiver.facts import connections
+from receiver.facts.connections import name_in
+from receiver.facts.usage import CURVE_POINTS, NEIGHBOURS, Curve
 from receiver.model import CoreOptions
-from receiver.timeline import connections
-from receiver.timeline.connections import name_in
-from receiver.timeline.usage import CURVE_POINTS, NEIGHBOURS, Curve
 from tests.builders import Story, attributes
 
 SECOND = 1_000_000_000

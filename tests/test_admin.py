@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 
 from receiver import semconv as sc
-from receiver.admin import Admin, prometheus_text
-from receiver.desk import DeskOfCore, queries
 from receiver.errors import DataError
 from receiver.investigate.history import History
+from receiver.service.admin import Admin, prometheus_text
+from receiver.service.incident_api import DeskOfCore, queries
 from receiver.signals import Histogram, Metric, Point
 from tests.builders import Story
 

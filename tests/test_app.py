@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from receiver import app
-from receiver.app import Observer
 from receiver.events import Ledger
 from receiver.kernel import clock
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions
+from receiver.service import app
+from receiver.service.app import Observer
 from tests.builders import Story
 
 

@@ -12,11 +12,11 @@ from receiver.attribution.containers import NOWHERE, Place, place_of
 from receiver.attribution.frameworks import RECOGNISERS, Recognisers
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.rules import Rule
-from receiver.attribution.tree import Process
-from receiver.core import Core
 from receiver.events import Connection, ConnectionStage, FileChanged, FileOperation, OpenedFlag, ProcessKey
+from receiver.facts.tree import Process
 from receiver.kernel.pods import container_names
 from receiver.model import NOBODY, ContainerName, CoreOptions, Host
+from receiver.observe.core import Core
 from receiver.signals import Span
 from tests.builders import HOST, MS, Story, airflow, attributes
 

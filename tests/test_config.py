@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.config import ServeConfig, load
 from receiver.errors import ConfigError
+from receiver.service.config import ServeConfig, load
 
 
 def test_without_a_file_the_defaults_hold() -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.core import SECOND, Core
 from receiver.events import Exit, FileFlag, FileReason, Fork, OomScope, ProcessKey, encode
 from receiver.investigate.compose import investigate
 from receiver.model import NOBODY, Blind, CoreOptions
+from receiver.observe.core import SECOND, Core
 from receiver.signals import Severity, SpanKind
 from tests.builders import HOST, MS, SELF, WALL_OFFSET_NS, Story, airflow, attributes
 
@@ -611,7 +611,7 @@ def test_creation_time_stays_though_the_clock_is_set() -> None:
 
 
 def test_a_flood_of_forged_identities_is_bounded_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("receiver.timeline.executions.OPEN_LIMIT", 50)
+    monkeypatch.setattr("receiver.work.execution.OPEN_LIMIT", 50)
     story = Story()
     for index in range(80):
         story.spawn(INIT, "bash", environ=airflow(run=f"forged_{index}"))

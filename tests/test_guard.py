@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from receiver import guard
-from receiver.__main__ import main
+from receiver.cli import guard
+from receiver.cli.main import main
 from receiver.errors import DataError
 
 GOLDEN = str(Path(__file__).parent / "scenarios" / "demo.kw")
-ENTRY = "import sys; from receiver.start import main; sys.exit(main())"
+ENTRY = "import sys; from receiver.__main__ import main; sys.exit(main())"
 ROOT = Path(__file__).parent.parent
 
 
@@ -149,7 +149,7 @@ def _interruptible() -> None:
 
 def test_an_ignored_ctrl_c_stays_ignored() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import signal; from receiver import guard; guard.prepare(); print(signal.getsignal(2).name)"],
+        [sys.executable, "-c", "import signal; from receiver.cli import guard; guard.prepare(); print(signal.getsignal(2).name)"],
         capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )  # fmt: skip
@@ -204,7 +204,7 @@ def test_what_else_ends_a_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_the_system_refuses_is_no_fault_of_ours() -> None:
-    script = "import sys; from receiver import guard\ndef f(): raise OSError(28, 'No space left on device', '/x')\n"
+    script = "import sys; from receiver.cli import guard\ndef f(): raise OSError(28, 'No space left on device', '/x')\n"
     script += "sys.exit(guard.guarded(f))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
     one_line(done, guard.EX_IOERR, "/x: No space left on device; free some space")

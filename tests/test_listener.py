@@ -14,8 +14,8 @@ import pytest
 from aiohttp import web
 
 from receiver.kernel.descriptors import Reserve, raise_limit
-from receiver.listener import Connection, Limits, Listener
-from receiver.log_limit import LogLimit
+from receiver.safe.listener import Connection, Limits, Listener
+from receiver.safe.log_limit import LogLimit
 
 TOKEN = b"Authorization: Bearer secret\r\n"
 

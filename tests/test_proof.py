@@ -17,13 +17,13 @@ from receiver import semconv as sc
 from receiver.attribution.claims import Bind, Claims
 from receiver.attribution.frameworks import RECOGNISERS, Recognisers
 from receiver.attribution.frameworks.base import Recogniser
-from receiver.attribution.handover import handed_over
 from receiver.attribution.rules import Rule, Rules
-from receiver.attribution.tree import Process
-from receiver.core import Core
 from receiver.events import Connection, ConnectionStage, ImageFlag, OpenedFlag, ProcessKey
+from receiver.facts.handover import handed_over
+from receiver.facts.tree import Process
 from receiver.investigate.history import History
 from receiver.model import CERTAIN, NOBODY, Identity
+from receiver.observe.core import Core
 from receiver.signals import LogRecord, Span
 from tests.builders import HOST, Story, airflow, attributes
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.core import Core
 from receiver.errors import DataError
 from receiver.events import (
     WIRES,
@@ -31,11 +30,12 @@ from receiver.events import (
 from receiver.export import encode
 from receiver.kernel.decode import decode, split
 from receiver.model import NOBODY, Blind, ContainerName, CoreOptions, Watch
-from receiver.recording import COMMAND_CONTENTS, HOST_CONTENTS, MAGIC, FrameKind, Header, Recorder, Recording
-from receiver.recording_scope import CommandScope
-from receiver.redact import Redactor
-from receiver.session import Session, replay
+from receiver.observe.core import Core
+from receiver.observe.recording import COMMAND_CONTENTS, HOST_CONTENTS, MAGIC, FrameKind, Header, Recorder, Recording
+from receiver.observe.recording_scope import CommandScope
+from receiver.observe.session import Session, replay
 from receiver.signals import LogRecord, Span
+from receiver.text.redact import Redactor
 from tests.builders import HOST, SELF, WALL_OFFSET_NS, Story, airflow
 
 
@@ -289,7 +289,7 @@ def test_a_recording_says_what_it_holds(tmp_path: Path) -> None:
 
 
 def test_members_are_bounded_and_the_dead_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("receiver.recording_scope.MEMBERS", 3)
+    monkeypatch.setattr("receiver.observe.recording_scope.MEMBERS", 3)
     story, scope = Story(), CommandScope()
     root = story.command("sh")
     scope.watch(Watch(root.tgid, SELF.tgid, "sh"))

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 from receiver.attribution.frameworks.snakemake import _output
 from receiver.events import VALID, Event, EventKind, Exec, FileOpened, Fork, NameQuery, encode
+from receiver.facts.connections import name_in
 from receiver.kernel.decode import decode, scrub
-from receiver.redact import MAX_ARGUMENTS, Redactor
-from receiver.redact.log import RedactedFormatter, redacted
-from receiver.redact.names import VARIABLE_WORDS, telling
-from receiver.redact.vocabulary import REMEMBERED, Vocabulary
-from receiver.text import joined
-from receiver.timeline.connections import name_in
+from receiver.text.printable import joined
+from receiver.text.redact import MAX_ARGUMENTS, Redactor
+from receiver.text.redact.log import RedactedFormatter, redacted
+from receiver.text.redact.names import VARIABLE_WORDS, telling
+from receiver.text.redact.vocabulary import REMEMBERED, Vocabulary
 from tests.corpus import ORDINARY_LINES, Shape, ordinary, secrets
 
 T = TypeVar("T", bound=msgspec.Struct)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from receiver import semconv as sc
-from receiver.activity import network, repeats
 from receiver.events import Connection, ConnectionFlag, ConnectionStage, NameQuery, ProcessKey
+from receiver.observe import network, repeats
 from receiver.signals import LogRecord
 from tests.builders import Story, attributes
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver import safe_files
 from receiver.errors import OutputError
-from receiver.safe_files import RefusedError, check_output, open_directory, open_input, open_output, write_output
+from receiver.safe import files as safe_files
+from receiver.safe.files import RefusedError, check_output, open_directory, open_input, open_output, write_output
 from tests.conftest import missing
 from tests.small_disk import run_on_small_disk
 
@@ -221,7 +221,7 @@ def test_only_a_regular_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 _FILL = """
 import sys
 from receiver.errors import OutputError
-from receiver.safe_files import open_output, write_output
+from receiver.safe.files import open_output, write_output
 folder = sys.argv[1]
 write_output(folder + "/why.json", b"before")
 try:
@@ -243,7 +243,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
 _READ_ONLY = """
 import subprocess, sys
 from receiver.errors import OutputError
-from receiver.safe_files import check_output, open_output, write_output
+from receiver.safe.files import check_output, open_output, write_output
 folder = sys.argv[1]
 write_output(folder + "/old", b"before")
 subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
@@ -266,7 +266,7 @@ def test_a_read_only_disk_is_one_line(tmp_path: Path) -> None:
 
 _MOUNTED = """
 import subprocess, sys
-from receiver.safe_files import write_output
+from receiver.safe.files import write_output
 folder = sys.argv[1]
 for name in ("one", "source"):
     write_output(folder + "/" + name, b"before")

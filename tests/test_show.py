@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from receiver.attribution.tree import Process
 from receiver.events import CallFailed, CallKind, Connection, ConnectionStage, SubjectKind
-from receiver.show import Timeline, Views, as_json, summary
-from receiver.show.details import Details, details_of, size
+from receiver.facts.tree import Process
+from receiver.render import Timeline, Views, as_json, summary
+from receiver.render.details import Details, details_of, size
 from tests.builders import Story
 
 OUT = os.O_WRONLY | os.O_CREAT

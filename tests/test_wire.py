@@ -32,7 +32,7 @@ from receiver.events import (
     encode,
 )
 from receiver.kernel.decode import REASONS, decode, order, scrub, split
-from receiver.redact import Redactor
+from receiver.text.redact import Redactor
 from tests.builders import Story, _blank, airflow
 
 PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)

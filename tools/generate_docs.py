@@ -13,10 +13,10 @@ import msgspec
 import shtab
 from argparse_manpage.manpage import Manpage
 
-from receiver.__main__ import parser
-from receiver.config import ServeConfig
+from receiver.cli.main import parser
 from receiver.investigate.classes import CLASSES
 from receiver.investigate.report import json_schema
+from receiver.service.config import ServeConfig
 from tools.configuration_text import KEYS
 
 HERE = Path(__file__).parent

@@ -1,11 +1,11 @@
-"""What a recogniser can say of a process. It only reads; `receiver.bindings` acts on what it says, in its order."""
+"""What a recogniser can say of a process. It only reads; `receiver.observe.bindings` acts on what it says, in its order."""
 
 from __future__ import annotations
 
 import msgspec
 
-from receiver.attribution.tree import Process
 from receiver.events import FileOpened
+from receiver.facts.tree import Process
 from receiver.model import Identity
 
 

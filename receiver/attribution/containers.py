@@ -12,7 +12,7 @@ from functools import lru_cache
 import msgspec
 
 from receiver.attribution.context import variable
-from receiver.attribution.tree import Process
+from receiver.facts.tree import Process
 
 _ID = re.compile(r"(?:^|[/:])(?:(docker|cri-containerd|crio|libpod|containerd)-)?([0-9a-f]{64})(?:\.scope)?(?=/|$)")
 _POD = re.compile(r"pod([0-9a-f]{8}[-_](?:[0-9a-f]{4}[-_]){3}[0-9a-f]{12}|[0-9a-f]{32})")

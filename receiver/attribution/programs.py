@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from receiver.attribution.tree import Process
+from receiver.facts.tree import Process
 
 _INTERPRETERS = {"python", "pypy", "bash", "sh", "dash", "ruby", "perl", "env"}
 _VERSION = re.compile(r"[\d.]+$")

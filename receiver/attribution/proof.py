@@ -15,8 +15,8 @@ import msgspec
 
 from receiver.attribution.containers import place_of
 from receiver.attribution.programs import program
-from receiver.attribution.tree import Process
 from receiver.events import FileOpened, ImageFlag, OpenedFlag
+from receiver.facts.tree import Process
 from receiver.model import BACKED, CERTAIN, PROBABLE
 
 _GENERATIONS = 16  # forks between a service and the process that opens a log: Airflow has at most three

@@ -24,10 +24,10 @@ from receiver.attribution.claims import Bind, Claims
 from receiver.attribution.context import variable
 from receiver.attribution.frameworks.base import Recogniser, is_written
 from receiver.attribution.programs import own_run
-from receiver.attribution.tree import Process
 from receiver.events import FileOpened
+from receiver.facts.tree import Process
 from receiver.model import PROBABLE, Identity
-from receiver.redact.names import is_secret_variable
+from receiver.text.redact.names import is_secret_variable
 
 VALUE_LIMIT = 250
 RULES = 64

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 
 from receiver import semconv as sc
-from receiver.attribution.tree import Process
 from receiver.calls import call_name
 from receiver.detect.deaths import event_id
 from receiver.events import CallFailed, CallKind, SubjectKind
+from receiver.facts.connections import address_of
+from receiver.facts.files import resolve
+from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Severity
-from receiver.timeline.connections import address_of
-from receiver.timeline.files import resolve
 
 _AT_ONCE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
 _LOCK_WAITS = 16  # so many refusals of a lock are a conflict, fewer are how locks are asked for

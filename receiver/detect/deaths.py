@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from receiver import semconv as sc
-from receiver.attribution.tree import Process, ancestors
 from receiver.events import Event, OomKill, OomScope, ProcessKey, Signal
+from receiver.facts.tree import Process, ancestors
 from receiver.model import NOBODY, Finding
 from receiver.signals import Severity
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from receiver import semconv as sc
-from receiver.attribution.tree import Process, ancestors
 from receiver.detect.deaths import event_id
 from receiver.events import FileChanged, FileClosed, FileOpened
+from receiver.facts.files import State, Use, Version
+from receiver.facts.tree import Process, ancestors
 from receiver.model import Finding
 from receiver.signals import Severity
-from receiver.timeline.executions import Execution
-from receiver.timeline.files import State, Use, Version
+from receiver.work.execution import Execution
 
 _LOGS = (".log", ".out", ".err", ".lock", ".pid", ".wal", "-journal", "-wal", "-shm")
 _FAILED_WRITES = {5: "eio", 28: "enospc", 122: "edquot", 27: "efbig"}

@@ -6,12 +6,12 @@ import signal
 from enum import IntEnum
 
 from receiver import semconv as sc
-from receiver.attribution.tree import Process
 from receiver.detect.deaths import ending, event_id, fatal_signal, sender_kind
 from receiver.events import Signal
+from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Severity
-from receiver.timeline.executions import Execution
+from receiver.work.execution import Execution
 
 # Status 1 is an answer, not a failure, from these, and from whatever was done in no time (`readlink`, `test -f`, `which`:
 # a version manager's shim alone runs five of them per command).

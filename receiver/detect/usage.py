@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from receiver import semconv as sc
-from receiver.attribution.tree import Process
 from receiver.calls import call_name
 from receiver.detect.deaths import event_id, mib
 from receiver.events import OomKill, ProcessSample, ThreadWait, WaitStack
+from receiver.facts.connections import address_of
+from receiver.facts.tree import Process
+from receiver.facts.usage import LOOKS, Taker, Usage, frames_of, resident, wait_of
 from receiver.model import Finding
 from receiver.signals import Severity
-from receiver.timeline.connections import address_of
-from receiver.timeline.usage import LOOKS, Taker, Usage, frames_of, resident, wait_of
 
 _NEAR_SECONDS = 30.0  # the limit is this near at the present rate
 _FULL_SHARE = 0.5  # and this much of it is used

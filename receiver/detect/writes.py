@@ -6,9 +6,9 @@ import os
 import signal as signals
 
 from receiver import semconv as sc
-from receiver.attribution.tree import Process
 from receiver.detect.deaths import Ending, event_id
 from receiver.events import FileFlag, FileReason, OpenFile
+from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Severity
 

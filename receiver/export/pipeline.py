@@ -18,9 +18,9 @@ from receiver.export.outcome import Accepted, Backoff, Outcome, Permanent, Retry
 from receiver.export.queue import ImportanceQueue, Item
 from receiver.export.rejected import SAMPLE_BYTES, RejectedSamples
 from receiver.export.settings import BatchSettings, SignalName
-from receiver.redact import Redactor
 from receiver.signals import Block, Importance
-from receiver.text import printable
+from receiver.text.printable import printable
+from receiver.text.redact import Redactor
 
 log = logging.getLogger("kwitness.export")
 _QUIET_SECONDS = 60.0  # one line per kind of trouble a minute; the counters are exact

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from receiver.export.otlp_json import to_json
 from receiver.export.settings import SIGNALS, SignalName
-from receiver.redact import Redactor
-from receiver.text import printable
+from receiver.text.printable import printable
+from receiver.text.redact import Redactor
 
 log = logging.getLogger("kwitness.export")
 FILES = 32

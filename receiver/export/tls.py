@@ -8,7 +8,7 @@ import msgspec
 
 from receiver.errors import ConfigError
 from receiver.export.settings import OtlpSettings
-from receiver.inputs import read_file
+from receiver.safe.inputs import read_file
 
 _LIMIT = 1 << 20
 _PREFIX = "OTEL_EXPORTER_OTLP_"

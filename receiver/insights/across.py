@@ -22,7 +22,7 @@ from receiver.investigate.classes import CLASSES, NOT_VISIBLE
 from receiver.investigate.engine import CONFIDENT, OFFSET, SLOPE
 from receiver.investigate.evidence import CLEAR, SLIGHT, SOME, STRONG, Culprit
 from receiver.signals import Severity
-from receiver.text import printable
+from receiver.text.printable import printable
 
 SECOND = 1_000_000_000
 WINDOW_NS = 60 * SECOND  # a cause this long before its symptom

@@ -4,7 +4,7 @@ Specification: opentelemetry-proto, docs/specification.md (OTLP 1.11). What cann
 400), so that the sender drops it and counts it; single records that cannot be used are refused by a partial success; and a sender is
 asked to come again later (RESOURCE_EXHAUSTED with RetryInfo, 429 with Retry-After) when too many bytes are being received.
 
-Bounds: receiver.insights.uploads for bytes in flight, receiver.listener for HTTP connections. gRPC's core has its own: a message of
+Bounds: receiver.insights.uploads for bytes in flight, receiver.safe.listener for HTTP connections. gRPC's core has its own: a message of
 GRPC_BYTES, GRPC_STREAMS on a connection, GRPC_CONNECTIONS. It cannot close the oldest connection for a new one: past the cap new ones
 are refused until an idle one has ended (GRPC_IDLE_SECONDS). Keep its port within the cluster, or use client_ca.
 """
@@ -29,8 +29,8 @@ from receiver.errors import ConfigError
 from receiver.insights.config import InsightsConfig
 from receiver.insights.records import Batch, read
 from receiver.insights.uploads import MalformedError, TooLargeError, Upload, Uploads, decompressed
-from receiver.listener import Connection, Limits, Listener
-from receiver.log_limit import LogLimit
+from receiver.safe.listener import Connection, Limits, Listener
+from receiver.safe.log_limit import LogLimit
 from receiver.signals import Metric
 
 log = logging.getLogger("kwitness.insights")

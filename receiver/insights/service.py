@@ -13,9 +13,9 @@ from receiver.insights.records import Batch
 from receiver.insights.runs import Run, Runs, Told
 from receiver.investigate.incidents import culprit_name
 from receiver.investigate.report import Report, to_json
-from receiver.log_limit import LogLimit
+from receiver.safe.log_limit import LogLimit
 from receiver.signals import EMPTY, Attributes, Block, Importance, LogRecord, Metric, Point, Severity
-from receiver.text import printable
+from receiver.text.printable import printable
 
 log = logging.getLogger("kwitness.insights")
 KEPT_REPORTS, REPORT_BYTES = 512, 64 << 20  # bytes as JSON

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from receiver.attribution.tree import Process
 from receiver.detect.deaths import Ending, ending, partition_of
 from receiver.detect.masked import Grade
 from receiver.events import (
@@ -29,12 +28,13 @@ from receiver.events import (
     ProcessKey,
     Signal,
 )
+from receiver.facts.connections import Peer
+from receiver.facts.files import Use
+from receiver.facts.tree import Process
+from receiver.facts.usage import Taker, Usage, moved, resident
 from receiver.model import Identity
-from receiver.text import printable
-from receiver.timeline.connections import Peer
-from receiver.timeline.executions import Execution
-from receiver.timeline.files import Use
-from receiver.timeline.usage import Taker, Usage, moved, resident
+from receiver.text.printable import printable
+from receiver.work.execution import Execution
 
 if TYPE_CHECKING:
     from receiver.investigate.history import History

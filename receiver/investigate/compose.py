@@ -27,8 +27,8 @@ from receiver.investigate.evidence import (
     facts_of_use,
 )
 from receiver.investigate.history import Sighting, signature
-from receiver.text import printable
-from receiver.timeline.executions import Execution
+from receiver.text.printable import printable
+from receiver.work.execution import Execution
 
 _LISTED = 40  # processes in the report; those that matter first
 _ON_AXIS = 24

@@ -13,9 +13,9 @@ import msgspec
 
 from receiver.detect.deaths import event_id, mib
 from receiver.events import Event, FileClosed, ProcessKey
+from receiver.facts.files import Use
+from receiver.facts.usage import Point
 from receiver.investigate.case import Actor, Hole, Step
-from receiver.timeline.files import Use
-from receiver.timeline.usage import Point
 from receiver.words import event_line
 
 Role = Literal["supports", "contradicts", "missing", "context"]

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 import msgspec
 
 from receiver.attribution.partitions import partition_of
+from receiver.facts.files import State, Use
 from receiver.investigate.case import Case, TaskKey
-from receiver.timeline.files import State, Use
 
 RUNS = 50  # of each task
 TASKS = 2000  # the one that ran longest ago goes first

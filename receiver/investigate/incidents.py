@@ -17,8 +17,8 @@ from receiver.model import Finding
 from receiver.signals import Attributes, Importance, LogRecord, Severity, Signal
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.metrics import Book
-from receiver.text import printable
-from receiver.timeline.executions import Execution
+from receiver.text.printable import printable
+from receiver.work.execution import Execution
 
 KEPT_REPORTS = 256
 PENDING = 4096  # ended executions that wait to be looked at

@@ -7,7 +7,7 @@ from struct import Struct
 
 from receiver.errors import DecodeError
 from receiver.events import DECODERS, VALID, Event, encode
-from receiver.redact import Redactor
+from receiver.text.redact import Redactor
 
 _HEADER = Struct("<QQIHH")  # struct event_header
 REASONS = ("short", "size", "unknown_kind", "layout", "range")

@@ -16,7 +16,7 @@ from receiver.errors import NamespaceError, PrivilegeError, UnavailableError
 from receiver.events import Existing
 from receiver.kernel.decode import decode, split
 from receiver.kernel.libbpf import Library, Object
-from receiver.redact import Redactor
+from receiver.text.redact import Redactor
 
 OBJECT = Path(__file__).with_name("kwitness.bpf.o")
 BTF = Path("/sys/kernel/btf/vmlinux")

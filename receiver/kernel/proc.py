@@ -12,7 +12,7 @@ import msgspec
 
 from receiver.events import ProcessKey
 from receiver.kernel.probes import ENVIRONMENT
-from receiver.redact.names import is_secret_variable
+from receiver.text.redact.names import is_secret_variable
 
 NOBODY = ProcessKey(0, 0)
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 from receiver import semconv as sc
 from receiver.attribution.containers import NOWHERE, Place, place_of
-from receiver.attribution.tree import Process
 from receiver.detect.deaths import Ending, signal_name
+from receiver.facts.tree import Process
 from receiver.model import ContainerName, Host, Identity
 from receiver.signals import Attributes, Block, Value
 from receiver.synthesis.ids import process_span_id
-from receiver.timeline.executions import Execution
+from receiver.work.execution import Execution
 
 _RESOURCES = 1024
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from receiver import semconv as sc
-from receiver.attribution.tree import Process
 from receiver.detect.deaths import Ending, ending, partition_of
+from receiver.facts.tree import Process
 from receiver.model import Blind, Finding, Gap
 from receiver.signals import EMPTY, Attributes, Block, Importance, LogRecord, Severity, Value
 from receiver.synthesis.blocks import Blocks, identity_items
 from receiver.synthesis.outcomes import run_result, task_error
-from receiver.text import printable
-from receiver.timeline.executions import Execution, Run
+from receiver.text.printable import printable
+from receiver.work.execution import Execution, Run
 
 _GAPS = {
     "stopped": "the service was stopped",

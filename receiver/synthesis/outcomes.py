@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.timeline.executions import Execution, Run
+from receiver.work.execution import Execution, Run
 
 
 def task_error(execution: Execution) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from receiver import semconv as sc
-from receiver.attribution.tree import Process
 from receiver.detect.deaths import ending
+from receiver.facts.tree import Process
 from receiver.model import Finding, Identity
 from receiver.signals import Importance, Link, Span, SpanEvent, SpanKind, Value
 from receiver.synthesis.blocks import Blocks, identity_items
 from receiver.synthesis.ids import process_span_id, task_span_id
 from receiver.synthesis.outcomes import run_result, scaled_cpu, task_error
-from receiver.timeline.executions import Execution, Run
+from receiver.work.execution import Execution, Run
 
 SHOWN_PATHS = 32
 _KEY_FACTS = {

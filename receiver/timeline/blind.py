@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from receiver.model import Blind
-from receiver.timeline.executions import Execution
+from receiver.work.execution import Execution
 
 KEPT = 32  # interruptions; past it the oldest is forgotten
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from receiver.app import this_host
-from receiver.core import Core
 from receiver.export import encode
 from receiver.export.encode import Envelope, log_record
 from receiver.kernel.source import LiveSource, SourceConfig
 from receiver.model import CoreOptions
+from receiver.observe.core import Core
 from receiver.semconv import SCHEMA_URL
+from receiver.service.app import this_host
 from receiver.signals import EMPTY, Block, LogRecord, Severity
 from tests.bench.insights import insights, insights_service
 from tests.bench.overhead import overhead

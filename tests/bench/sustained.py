@@ -8,10 +8,10 @@ import os
 import resource
 import sys
 
-from receiver.app import Observer, losses_of
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
+from receiver.service.app import Observer, losses_of
 from tests.bench.sink import sink_hub
 
 

@@ -8,9 +8,9 @@ import json
 import resource
 import sys
 
-from receiver.app import Observer, losses_of
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions
+from receiver.service.app import Observer, losses_of
 
 
 async def main(follow: bool) -> None:

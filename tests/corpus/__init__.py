@@ -17,8 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from receiver.redact import Redactor
-from receiver.text import joined
+from receiver.text.printable import joined
+from receiver.text.redact import Redactor
 
 _MARKED = re.compile("«(.+?)»")
 _HERE = Path(__file__).parent

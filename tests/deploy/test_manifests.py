@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from receiver import semconv as sc
-from receiver.config import load
+from receiver.service.config import load
 from tests.conftest import missing
 from tests.e2e.collector import binary
 

@@ -27,7 +27,7 @@ def test_the_wheel_holds_all_that_runs(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     assert wheel.name.endswith(f"-py3-none-manylinux_2_17_{platform.machine()}.whl")  # the BPF object is of one machine
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"receiver/kernel/kwitness.bpf.o", "receiver/__main__.py", "receiver/insights/across.py"} <= names
+    assert {"receiver/kernel/kwitness.bpf.o", "receiver/cli/main.py", "receiver/insights/across.py"} <= names
     for shared in ("man/man1/kwitness.1", "bash-completion/completions/kwitness", "zsh/site-functions/_kwitness"):
         assert any(n.endswith(f".data/data/share/{shared}") for n in names), shared
     assert not [n for n in names if n.startswith(("tests/", "tools/", "semconv/")) or n.endswith((".c", ".h"))]

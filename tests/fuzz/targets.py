@@ -15,9 +15,7 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError as ProtobufError
 
-from receiver import config, desk
 from receiver import semconv as sc
-from receiver.core import Core
 from receiver.errors import DecodeError, KwitnessError
 from receiver.events import encode as encode_event
 from receiver.export import encode, outcome, settings
@@ -27,12 +25,14 @@ from receiver.insights.runs import Runs
 from receiver.investigate.report import to_json
 from receiver.kernel import netlink, netlink_wire, proc
 from receiver.kernel.decode import decode, split
-from receiver.recording import MAGIC, Recording
-from receiver.redact import Redactor
-from receiver.session import Session, replay
-from receiver.show import details, event_line, page, screen
+from receiver.observe.core import Core
+from receiver.observe.recording import MAGIC, Recording
+from receiver.observe.session import Session, replay
+from receiver.render import details, event_line, page, screen
+from receiver.service import config, incident_api
 from receiver.signals import LogRecord, Span
-from receiver.text import printable
+from receiver.text.printable import printable
+from receiver.text.redact import Redactor
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 FOUND = Path(__file__).parent / "found"
@@ -109,11 +109,11 @@ def otlp(data: bytes) -> None:
 
 
 @cache
-def _desk() -> desk.DeskOfCore:
+def _desk() -> incident_api.DeskOfCore:
     found = Recording(SCENARIOS / "retry.kw")
     core = Core(found.header.host)
     replay(Session(core), found)
-    return desk.DeskOfCore(core, lambda: 10**15)
+    return incident_api.DeskOfCore(core, lambda: 10**15)
 
 
 def webhook(data: bytes) -> None:

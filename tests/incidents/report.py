@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from receiver.core import Core
 from receiver.errors import DecodeError
 from receiver.events import Event, FileChanged, FileClosed, FileOpened, Neighbour, OomKill, OpenFile, ProcessSample, ThreadWait
 from receiver.investigate.classes import CLASSES
@@ -20,10 +19,11 @@ from receiver.investigate.engine import OFFSET, SLOPE
 from receiver.investigate.report import to_json
 from receiver.kernel.decode import decode, split
 from receiver.model import CoreOptions
-from receiver.recording import FrameKind, Recording
-from receiver.redact import Redactor
-from receiver.session import Session, replay_frame
-from receiver.state import HistoryStore
+from receiver.observe.core import Core
+from receiver.observe.recording import FrameKind, Recording
+from receiver.observe.session import Session, replay_frame
+from receiver.service.state import HistoryStore
+from receiver.text.redact import Redactor
 from tests.incidents.lab import Result
 from tests.incidents.score import Score, brier, macro, score, upper_bound, wilson
 

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.core import Core
 from receiver.events import CallFailed, CallKind, Crash, NameQuery, OomScope, ProcessKey
 from receiver.investigate.classes import CLASSES
 from receiver.investigate.engine import CONFIDENT, conclude
 from receiver.investigate.report import cited, to_json
 from receiver.kernel.decode import split
-from receiver.recording import FrameKind, Recording
-from receiver.session import Session, replay, replay_frame
+from receiver.observe.core import Core
+from receiver.observe.recording import FrameKind, Recording
+from receiver.observe.session import Session, replay, replay_frame
 from receiver.signals import Severity
 from tests.builders import MS, Story, attributes
 from tests.investigate.telling import cause_of, report_of, with_history

@@ -16,7 +16,7 @@ import pytest
 from receiver.events import Event, Fork, ProcessKey
 from receiver.kernel.decode import decode
 from receiver.kernel.source import LiveSource, SourceConfig
-from receiver.redact import Redactor
+from receiver.text.redact import Redactor
 
 E = TypeVar("E", bound=Event)
 Door = Literal["auto", "fexit", "sys_exit"]

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from receiver import semconv as sc
-from receiver.app import Observer
 from receiver.errors import UnavailableError
 from receiver.events import FileOpened
 from receiver.kernel import callhooks, helper
@@ -23,8 +22,9 @@ from receiver.kernel.clock import boottime_ns
 from receiver.kernel.probes import Probes
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
+from receiver.service.app import Observer
 from receiver.signals import LogRecord
-from receiver.timeline.executions import Execution
+from receiver.work.execution import Execution
 from tests.floods import TASK
 from tests.live.conftest import DOOR
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from receiver.app import Observer, losses_of
 from receiver.events import EventKind, FilterReason, Title
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
+from receiver.service.app import Observer, losses_of
 from tests.floods import FLOODER, as_user, attack
 from tests.live.conftest import Witness, python
 
@@ -74,7 +74,7 @@ def test_an_exit_that_was_not_read_yet_is_not_taken_for_a_lost_one(monkeypatch: 
     assert child.returncode == 0
     if lost:
         observer.source.drain()
-    monkeypatch.setattr("receiver.app.losses_of", lambda _: {("exit", "unwatched"): 1})
+    monkeypatch.setattr("receiver.service.app.losses_of", lambda _: {("exit", "unwatched"): 1})
     observer.tick()
     observer._deliver(observer.source.drain()[0], boottime_ns())
     observer.tick()

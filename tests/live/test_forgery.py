@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from receiver import semconv as sc
-from receiver.core import Core
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.source import LiveSource, SourceConfig
 from receiver.model import CoreOptions
+from receiver.observe.core import Core
 from receiver.signals import LogRecord, Span
-from receiver.timeline.executions import Execution
+from receiver.work.execution import Execution
 from tests.builders import HOST, airflow, attributes
 from tests.conftest import missing
 from tests.live.conftest import DOOR

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tests.incidents.scenes  # noqa: F401 (registers them)
-from receiver.symbols import available
+from receiver.service.symbols import available
 from tests.incidents.lab import SCENES, UnavailableError, play
 from tests.incidents.score import score
 

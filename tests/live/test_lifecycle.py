@@ -13,7 +13,7 @@ import pytest
 
 from receiver.events import Event, Exec, Exit, Fork, ImageFlag, OpenFile, ProcessKey, StdioKind, Title
 from receiver.kernel.decode import decode
-from receiver.redact import Redactor
+from receiver.text.redact import Redactor
 from tests.live.conftest import Witness, python
 
 pytestmark = pytest.mark.live

@@ -22,7 +22,7 @@ from receiver.kernel.decode import decode
 from receiver.kernel.netlink import NetlinkSource
 from receiver.kernel.proc import allowed
 from receiver.kernel.source import LiveSource, SourceConfig
-from receiver.redact import Redactor
+from receiver.text.redact import Redactor
 from tests.live.conftest import Witness, python
 from tests.live.test_commands import run
 

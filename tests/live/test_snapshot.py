@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver.core import Core
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.source import LiveSource, SourceConfig
+from receiver.observe.core import Core
 from tests.builders import HOST
 
 pytestmark = pytest.mark.live

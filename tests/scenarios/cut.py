@@ -31,8 +31,8 @@ from receiver.events import (
 )
 from receiver.kernel.decode import decode, split
 from receiver.model import Watch
-from receiver.recording import FrameKind, Header, Recorder, Recording
-from receiver.redact import Redactor
+from receiver.observe.recording import FrameKind, Header, Recorder, Recording
+from receiver.text.redact import Redactor
 from tests.builders import HOST
 
 KEPT = (Fork, Exec, Title, Exit, Signal, OomKill, OpenFile, FileOpened, FileChanged, Connection)

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from receiver.core import Core
-from receiver.recording import Recording
-from receiver.session import Session, replay
-from receiver.timeline.executions import Execution
+from receiver.observe.core import Core
+from receiver.observe.recording import Recording
+from receiver.observe.session import Session, replay
+from receiver.work.execution import Execution
 
 RECORDINGS = sorted((Path(__file__).parent / "frameworks").glob("*.kw"))
 

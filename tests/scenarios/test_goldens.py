@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from receiver.core import Core
 from receiver.export import encode
 from receiver.export.encode import Envelope
 from receiver.export.otlp_json import to_json
-from receiver.recording import Recording
+from receiver.observe.core import Core
+from receiver.observe.recording import Recording
+from receiver.observe.session import Session, replay
 from receiver.semconv import SCHEMA_URL
-from receiver.session import Session, replay
 from receiver.signals import LogRecord
 from tests.livecheck import check_bytes
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from receiver.core import Core
 from receiver.investigate.report import to_json
 from receiver.model import CoreOptions
-from receiver.recording import Recording
-from receiver.session import Session, replay
+from receiver.observe.core import Core
+from receiver.observe.recording import Recording
+from receiver.observe.session import Session, replay
 from tests.incidents.score import same_culprit
 
 RECORDINGS = sorted((Path(__file__).parent / "incidents").glob("*.kw"))

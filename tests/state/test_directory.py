@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import BusyError, ConfigError
-from receiver.state import HistoryStore, StateDirectory, directory, read_token
-from receiver.state.token import make_token
+from receiver.service.state import HistoryStore, StateDirectory, directory, read_token
+from receiver.service.state.token import make_token
 from tests.small_disk import run_on_small_disk
 from tests.state.test_history_store import SCHEMA_0_1, old_store, sqlite_of_somebody_else
 from tests.test_safe_files import OTHER, need_root
@@ -159,7 +159,7 @@ def test_the_user_makes_it_where_he_may(open_folder: Path) -> None:
     (open_folder / "volume").mkdir()
     (open_folder / "volume").chmod(0o777)
     code = (
-        "import sys; sys.path.insert(0, '.'); from receiver.state import StateDirectory\n"
+        "import sys; sys.path.insert(0, '.'); from receiver.service.state import StateDirectory\n"
         "StateDirectory(sys.argv[1], user='nobody').close(); StateDirectory(sys.argv[1], user='nobody').close()"
     )
     few = "-all,+setuid,+setgid"
@@ -319,7 +319,7 @@ _ON_A_BAD_DISK = """
 import subprocess, sys
 sys.path.insert(0, ".")
 from receiver.errors import ConfigError
-from receiver.state import StateDirectory
+from receiver.service.state import StateDirectory
 folder, how = sys.argv[1:]
 if "used" in how:
     StateDirectory(folder + "/s").close()
@@ -347,6 +347,6 @@ def test_on_a_read_only_disk(tmp_path: Path, how: str, said: str) -> None:
 
 
 def test_schema_0_1_is_what_the_mark_looks_for() -> None:
-    from receiver.state.mark import RUNS_TABLE, SIGHTINGS_TABLE
+    from receiver.service.state.mark import RUNS_TABLE, SIGHTINGS_TABLE
 
     assert f"{RUNS_TABLE};" in SCHEMA_0_1 and f"{SIGHTINGS_TABLE};" in SCHEMA_0_1

@@ -16,8 +16,8 @@ import msgspec
 import pytest
 
 from receiver.investigate.history import RUNS, SIGNATURES, TASKS, History, RunSummary
-from receiver.state import HistoryError, HistoryStore, history_file
-from receiver.state.mark import APPLICATION_ID
+from receiver.service.state import HistoryError, HistoryStore, history_file
+from receiver.service.state.mark import APPLICATION_ID
 from tests.small_disk import run_on_small_disk
 from tests.test_safe_files import OTHER, STRANGE, identity, need_root
 
@@ -318,7 +318,7 @@ def test_a_newer_store_is_refused(tmp_path: Path) -> None:
 def test_eight_processes_make_one_history(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, '.'); from pathlib import Path\n"
-        "from receiver.state import HistoryStore\n"
+        "from receiver.service.state import HistoryStore\n"
         "from tests.state.test_history_store import KEY, run\n"
         "store = HistoryStore(Path(sys.argv[1]), patience_seconds=60)\n"
         "store.save([(KEY, run(int(sys.argv[2])))], patience_seconds=60); store.close()"
@@ -334,7 +334,7 @@ _ON_A_BAD_DISK = """
 import os, subprocess, sys
 sys.path.insert(0, ".")
 from pathlib import Path
-from receiver.state import HistoryError, HistoryStore
+from receiver.service.state import HistoryError, HistoryStore
 from tests.state.test_history_store import KEY, run
 folder = Path(sys.argv[1])
 how = sys.argv[2]

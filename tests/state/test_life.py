@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from receiver.core import Core
 from receiver.model import Gap
-from receiver.safe_files import RefusedError
-from receiver.state.life import BLOCK_BYTES, NAME, Life, LifeMark, gap_after
+from receiver.observe.core import Core
+from receiver.safe.files import RefusedError
+from receiver.service.state.life import BLOCK_BYTES, NAME, Life, LifeMark, gap_after
 from tests.builders import HOST, attributes
 
 SECOND = 1_000_000_000

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from receiver.investigate.report import Report
-from receiver.safe_files import RefusedError
-from receiver.state import ReportStore, reports
+from receiver.safe.files import RefusedError
+from receiver.service.state import ReportStore, reports
 from tests.builders import Story
 from tests.investigate.telling import report_of
 from tests.small_disk import run_on_small_disk
@@ -92,7 +92,7 @@ _FULL = """
 import os, sys
 sys.path.insert(0, ".")
 from pathlib import Path
-from receiver.state import ReportStore
+from receiver.service.state import ReportStore
 from tests.state.test_reports import a_report
 folder = Path(sys.argv[1])
 store = ReportStore(os.open(folder, os.O_RDONLY))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.state import ServiceState, StateDirectory, open_directory_of_service
+from receiver.service.state import ServiceState, StateDirectory, open_directory_of_service
 from tests.state.test_history_store import KEY, loaded, run, text
 from tests.state.test_reports import a_report
 from tests.test_safe_files import identity

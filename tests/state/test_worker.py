@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import ConfigError
-from receiver.state import HistoryKeeper, HistoryStore, Worker, keeper, worker
+from receiver.service.state import HistoryKeeper, HistoryStore, Worker, keeper, worker
 from tests.state.test_history_store import KEY, loaded, run, text
 
 

@@ -29,8 +29,8 @@ from receiver.attribution.frameworks import (
 )
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.programs import words
-from receiver.attribution.tree import Process
 from receiver.events import FileChanged, FileOpened
+from receiver.facts.tree import Process
 
 RECOGNISERS: tuple[Recogniser, ...] = (
     cron.Cron(),

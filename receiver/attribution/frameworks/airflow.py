@@ -16,8 +16,8 @@ from functools import lru_cache
 from receiver.attribution.claims import Bind, Claims, Expect, Idle, Imports, Role
 from receiver.attribution.frameworks.base import Recogniser, is_written
 from receiver.attribution.programs import after, positional, words
-from receiver.attribution.tree import Process
 from receiver.events import FileOpened, OpenedFlag
+from receiver.facts.tree import Process
 from receiver.model import CERTAIN, PROBABLE, Identity
 
 _PREFIX = "AIRFLOW_CTX_"

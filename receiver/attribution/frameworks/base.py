@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from receiver.attribution.claims import Claims
-from receiver.attribution.tree import Process
 from receiver.events import FileChanged, FileOpened
+from receiver.facts.tree import Process
 
 
 class Recogniser:

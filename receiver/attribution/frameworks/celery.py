@@ -6,7 +6,7 @@ from __future__ import annotations
 from receiver.attribution.claims import Claims, Role
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.programs import after, option
-from receiver.attribution.tree import Process
+from receiver.facts.tree import Process
 
 
 class Celery(Recogniser):

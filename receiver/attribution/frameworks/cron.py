@@ -7,7 +7,7 @@ import re
 from receiver.attribution.claims import Bind, Claims
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.programs import base, own_run
-from receiver.attribution.tree import Process
+from receiver.facts.tree import Process
 from receiver.model import PROBABLE, Identity
 
 _DAEMONS = {"cron", "crond", "CRON"}

@@ -11,8 +11,8 @@ import re
 from receiver.attribution.claims import Bind, Claims, Refine, Role
 from receiver.attribution.frameworks.base import Recogniser, is_written
 from receiver.attribution.programs import after, base, option, own_run, positional
-from receiver.attribution.tree import Process
 from receiver.events import FileOpened
+from receiver.facts.tree import Process
 from receiver.model import PARTIAL, PROBABLE, Identity
 
 _RUN = r"([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})"

@@ -11,8 +11,8 @@ import re
 from receiver.attribution.claims import Begin, Bind, Claims, End, Refine
 from receiver.attribution.frameworks.base import Recogniser, is_written
 from receiver.attribution.programs import after, base, option, own_run
-from receiver.attribution.tree import Process
 from receiver.events import FileOpened
+from receiver.facts.tree import Process
 from receiver.model import PROBABLE, Identity
 
 _COMMANDS = {"run", "build", "test", "seed", "snapshot", "compile", "run-operation", "source", "docs", "clone", "retry", "show"}

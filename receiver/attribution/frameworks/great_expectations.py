@@ -11,8 +11,8 @@ import re
 from receiver.attribution.claims import Bind, Claims, Refine
 from receiver.attribution.frameworks.base import Recogniser, is_written
 from receiver.attribution.programs import base, own_run
-from receiver.attribution.tree import Process
 from receiver.events import FileOpened
+from receiver.facts.tree import Process
 from receiver.model import PARTIAL, Identity
 
 _PACKAGE = re.compile(r"/great_expectations/(?:__pycache__/)?__init__\.")

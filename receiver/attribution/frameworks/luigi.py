@@ -7,8 +7,8 @@ import re
 from receiver.attribution.claims import Begin, Bind, Claims, End
 from receiver.attribution.frameworks.base import Recogniser, is_written
 from receiver.attribution.programs import after, base, option, own_run, positional
-from receiver.attribution.tree import Process
 from receiver.events import FileChanged, FileOpened, FileOperation
+from receiver.facts.tree import Process
 from receiver.model import PARTIAL, PROBABLE, Identity
 
 _TARGET = re.compile(r"([^/]+)-luigi-tmp-\d+$")

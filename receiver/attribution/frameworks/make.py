@@ -6,7 +6,7 @@ from receiver.attribution.claims import Bind, Claims
 from receiver.attribution.context import variable
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.programs import base, option, own_run, positional
-from receiver.attribution.tree import Process
+from receiver.facts.tree import Process
 from receiver.model import PARTIAL, Identity
 
 _TAKES_VALUE = frozenset({"-C", "-f", "-I", "-o", "-W", "--directory", "--file", "--makefile"})

@@ -11,7 +11,7 @@ import re
 from receiver.attribution.claims import Bind, Claims
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.programs import base, own_run, positional
-from receiver.attribution.tree import Process
+from receiver.facts.tree import Process
 from receiver.model import PARTIAL, PROBABLE, Identity
 
 _WORK = re.compile(r"/([0-9a-f]{2}/[0-9a-f]{6})[0-9a-f]{24}$")

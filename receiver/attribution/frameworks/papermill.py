@@ -5,7 +5,7 @@ from __future__ import annotations
 from receiver.attribution.claims import Bind, Claims, Role
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.programs import after, base, own_run, positional
-from receiver.attribution.tree import Process
+from receiver.facts.tree import Process
 from receiver.model import PROBABLE, Identity
 
 _TAKES_VALUE = frozenset(

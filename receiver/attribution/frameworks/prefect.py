@@ -10,7 +10,7 @@ from receiver.attribution.claims import Bind, Claims, Role
 from receiver.attribution.context import variable
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.programs import after, base, option, own_run, positional
-from receiver.attribution.tree import Process
+from receiver.facts.tree import Process
 from receiver.model import PARTIAL, PROBABLE, Identity
 
 _LIMIT = 250

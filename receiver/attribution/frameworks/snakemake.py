@@ -13,10 +13,10 @@ import re
 from receiver.attribution.claims import Bind, Claims
 from receiver.attribution.frameworks.base import Recogniser, is_written
 from receiver.attribution.programs import after, base, option, own_run
-from receiver.attribution.tree import Process
 from receiver.events import FileChanged, FileOpened, FileOperation
+from receiver.facts.tree import Process
 from receiver.model import PARTIAL, PROBABLE, Identity
-from receiver.redact.log import redacted
+from receiver.text.redact.log import redacted
 
 _MARKER = re.compile(r"/\.snakemake/incomplete/([A-Za-z0-9_=\-/+]{4,})$")
 _JOB = "set -euo pipefail;"

@@ -11,8 +11,8 @@ import re
 from receiver.attribution.claims import Bind, Claims, Refine, Role
 from receiver.attribution.frameworks.base import Recogniser, is_written
 from receiver.attribution.programs import after, base, option, own_run, positional
-from receiver.attribution.tree import Process
 from receiver.events import FileOpened
+from receiver.facts.tree import Process
 from receiver.model import PARTIAL, PROBABLE, Identity
 
 _SUBMIT = "org.apache.spark.deploy.SparkSubmit"

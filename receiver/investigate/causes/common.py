@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from receiver.detect.deaths import code_name, fatal_of, mib, signal_name
 from receiver.events import Signal
+from receiver.facts.usage import wait_of
 from receiver.investigate.case import Actor, Case, task_key
 from receiver.investigate.evidence import SOME, Culprit, Evidence, Fact, fact, facts_of_use, supports
 from receiver.investigate.history import partition_bytes, place
-from receiver.timeline.usage import wait_of
 
 SECOND = 1_000_000_000
 _SHELLS = {"bash", "sh", "dash", "zsh", "ksh", "busybox", "timeout", "env", "nice", "sudo", "make", "xargs", "time"}

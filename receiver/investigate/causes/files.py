@@ -11,6 +11,7 @@ import msgspec
 
 from receiver.detect.deaths import mib
 from receiver.events import FileChanged, FileOperation
+from receiver.facts.files import FileKey, State, Use, Version, resolve
 from receiver.investigate.case import Actor, Case
 from receiver.investigate.causes.common import died_of, sender_culprit, sender_text, sent_by_process, shorter
 from receiver.investigate.evidence import (
@@ -31,7 +32,6 @@ from receiver.investigate.evidence import (
     file_culprit,
     supports,
 )
-from receiver.timeline.files import FileKey, State, Use, Version, resolve
 
 _LOGS = (".log", ".out", ".err", ".lock", ".pid", ".wal", "-journal", "-wal", "-shm", ".lck")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|(?<!\d)\d{8}(?!\d)|\d{4}/\d\d/\d\d")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from receiver.detect.calls import error_name
 from receiver.detect.deaths import fatal_of, mib
 from receiver.events import CallKind, OomScope
+from receiver.facts.usage import Taker
 from receiver.investigate.case import Actor, Case
 from receiver.investigate.causes.common import died_of, partition_share, progress, shells
 from receiver.investigate.evidence import (
@@ -30,7 +31,6 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
-from receiver.timeline.usage import Taker
 
 _NEAR = 0.85  # of a limit: what counts as close to it
 _PLATEAU = 0.05

@@ -6,6 +6,8 @@ import errno
 from collections.abc import Iterator
 
 from receiver.events import Connection, ConnectionFlag, ConnectionStage
+from receiver.facts.connections import Peer, address_of, name_in
+from receiver.facts.usage import wait_of
 from receiver.investigate.case import Actor, Case
 from receiver.investigate.causes.common import SECOND
 from receiver.investigate.evidence import (
@@ -22,8 +24,6 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
-from receiver.timeline.connections import Peer, address_of, name_in
-from receiver.timeline.usage import wait_of
 
 _IDLE_NS = 4 * SECOND  # without a byte either way: an idle connection
 SILENT_NS = 3 * SECOND

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 
 from receiver.detect.calls import error_name, subject_of
 from receiver.events import CallKind, ConnectionStage, ThreadWait
+from receiver.facts.connections import Peer
+from receiver.facts.usage import wait_of
 from receiver.investigate.case import Actor, Case
 from receiver.investigate.causes.common import SECOND
 from receiver.investigate.causes.network import (
@@ -35,8 +37,6 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
-from receiver.timeline.connections import Peer
-from receiver.timeline.usage import wait_of
 
 _TOKENS = re.compile(r"(?i)(^|[./_-])(sts|iam|oauth2?|auth|login|token|metadata|credentials?|vault|sso|identity)([./_:-]|$)")
 _CREDENTIAL_FILES = re.compile(r"(?i)(/\.aws/|/\.azure/|/\.config/gcloud/|web[-_]?identity|/serviceaccount/|credential|token)")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from receiver.detect.calls import error_name, subject_of
 from receiver.detect.deaths import mib
 from receiver.events import CallFailed, CallKind, FileChanged, FileOperation
+from receiver.facts.files import Use, resolve
 from receiver.investigate.case import Actor, Case
 from receiver.investigate.causes.common import SECOND
 from receiver.investigate.evidence import (
@@ -28,7 +29,6 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
-from receiver.timeline.files import Use, resolve
 
 UNINTERRUPTIBLE = 2  # TASK_UNINTERRUPTIBLE, include/linux/sched.h
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}

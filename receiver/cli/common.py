@@ -1,0 +1,71 @@
+"""What several commands share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from receiver.events import Event
+from receiver.export.settings import ExportSettings, asks_for_export
+from receiver.model import CoreOptions
+from receiver.render import event_line
+from receiver.safe.files import open_output
+
+if TYPE_CHECKING:
+    from receiver.export.hub import Hub
+
+VERSION = version("kwitness")
+FLUSH_SECONDS = 8.0
+
+
+def core_options(export: ExportSettings, base: CoreOptions | None = None) -> CoreOptions:
+    """What the standard variables say about resources, over what the file says."""
+    base = base or CoreOptions()
+    return msgspec.structs.replace(
+        base,
+        resource_attributes=export.resource_attributes or base.resource_attributes,
+        service_name=export.service_name or base.service_name,
+        value_length_limit=export.value_length_limit or base.value_length_limit,
+    )
+
+
+def make_hub(export: ExportSettings, json_lines: str | None) -> tuple[Hub | None, BinaryIO | None]:
+    """Exporters for the one-shot commands: a file if asked for, OTLP if an endpoint is set."""
+    output = open_output(json_lines) if json_lines else None
+    return hub_for(export, output, otlp=asks_for_export(os.environ)), output
+
+
+def hub_for(export: ExportSettings, json_lines: BinaryIO | None, *, otlp: bool) -> Hub | None:
+    """Exporters to where the settings say, and to `json_lines`; None when there is nowhere to export to."""
+    if json_lines is None and not otlp and not any("console" in names for names in export.exporters.values()):
+        return None
+    from receiver.export.hub import Hub  # grpc and protobuf take 0.3 s to import: only who exports waits for them
+
+    return Hub(export, VERSION, json_lines, otlp=otlp)
+
+
+def print_event(event: Event, wall_offset_ns: int, as_lines: bool) -> None:
+    if as_lines:
+        print(json.dumps({"kind": type(event).__name__, **msgspec.to_builtins(event)}))
+        return
+    at = datetime.fromtimestamp((event.time_boottime_ns + wall_offset_ns) / 1e9, UTC)
+    print(event_line(event, at.strftime("%H:%M:%S.%f")))
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+def colour_wanted(terminal: bool) -> bool:
+    """https://no-color.org"""
+    return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,61 @@
+"""`kwitness check --explain`: which rule or recogniser decided what, and why."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from receiver.errors import UsageError
+from receiver.events import ProcessKey
+from receiver.facts.tree import Process, ancestors
+from receiver.observe.bindings import describe
+from receiver.observe.core import Core
+from receiver.observe.recording import Recording
+from receiver.observe.session import Session, replay
+from receiver.service import config as configuration
+from receiver.service.app import Observer
+from receiver.text.printable import printable
+
+
+def explain(args: argparse.Namespace) -> int:
+    """Which rule or recogniser decided what, and why: for a process that lives, or for all of a recording."""
+    chosen = configuration.load(Path(args.config) if args.config else None)
+    if args.explain.isascii() and args.explain.isdigit():
+        return _explain_process(int(args.explain), chosen)
+    recording = Recording(Path(args.explain))
+    core = Core(recording.header.host, rules=chosen.rule)
+    core.bindings.reasons = {}
+    seen: dict[ProcessKey, str] = {}
+
+    def note(process: Process) -> None:
+        seen[process.key] = f"{process.key.tgid} {printable(process.command[:80])}"
+
+    core.on_end = note
+    replay(Session(core), recording)
+    for key, reasons in core.bindings.reasons.items():
+        print(seen.get(key, str(key.tgid)))
+        for reason in reasons:
+            print(f"    {printable(reason)}")
+    if not core.bindings.reasons:
+        print("nothing in it names any work")
+    return 0
+
+
+def _explain_process(pid: int, chosen: configuration.ServeConfig) -> int:
+    observer = Observer(chosen.kernel, chosen.core, None, rules=chosen.rule)
+    core = observer.core
+    core.bindings.reasons = {}
+    try:
+        observer.start()
+    finally:
+        observer.source.close()
+    process = next((p for p in core.tree.processes() if p.key.tgid == pid), None)
+    if process is None:
+        raise UsageError(f"there is no process {pid}")
+    for each in (process, *ancestors(process)):
+        print(f"{each.key.tgid} {printable(each.name)}")
+        for reason in core.bindings.reasons.get(each.key, ("nothing",)):
+            print(f"    {printable(reason)}")
+    chain = list(process.execution.chain()) if process.execution is not None else []
+    print("is attributed to: " + (" inside of ".join(printable(describe(e.identity)) for e in chain) or "nobody"))
+    return 0

@@ -1,0 +1,69 @@
+"""`kwitness incidents list | show | note`: asks a running service."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from receiver.errors import DataError, UnavailableError, UsageError
+from receiver.service import config as configuration
+from receiver.service.state import read_token
+from receiver.text.printable import printable
+
+_PATIENCE_SECONDS = 10
+_LINES = 50
+
+
+def incidents(args: argparse.Namespace) -> int:
+    chosen = configuration.load(Path(args.config) if args.config else None)
+    base = f"http://127.0.0.1:{chosen.admin.port}/incidents"
+    token = _token(args, chosen)
+    if args.what == "list":
+        rows = json.loads(_ask(base, token))["incidents"]
+        for row in rows[:_LINES]:
+            print(
+                printable(
+                    f"{row['id']}  {row['ended'] or 'running':<29}  {row['cause'] or row['verdict']:<22}  {row['task']}: {row['summary']}"
+                )
+            )
+        if not rows:
+            print("no incidents")
+        return 0
+    if not args.id:
+        raise UsageError(f"kwitness incidents {args.what} ID …")
+    if args.what == "show":
+        print(_ask(f"{base}/{args.id}?form={'json' if args.json else 'text'}", token), end="")
+        return 0
+    if not args.note:
+        raise UsageError('kwitness incidents note ID "what fixed it"')
+    print(_ask(f"{base}/{args.id}/note", token, json.dumps({"note": args.note}).encode()), end="")
+    return 0
+
+
+def _token(args: argparse.Namespace, chosen: configuration.ServeConfig) -> str:
+    """From --token-file, the configuration, or the state directory."""
+    folder = chosen.state.directory or os.environ.get("STATE_DIRECTORY", "")
+    place = args.token_file or chosen.admin.token_file or (str(Path(folder) / "admin.token") if folder else "")
+    if not place:
+        raise UsageError("whose token? name the service's configuration with -c, or --token-file FILE")
+    return read_token(Path(place))
+
+
+def _ask(url: str, token: str, body: bytes | None = None) -> str:
+    request = urllib.request.Request(url, body, {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})  # noqa: S310 (loopback, http)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=_PATIENCE_SECONDS) as answer:
+            text: str = answer.read().decode()
+            return text
+    except urllib.error.HTTPError as error:
+        with error:
+            raise DataError(
+                f"the service says: {printable(error.read(400).decode('utf-8', 'replace').strip()) or error.reason}"
+            ) from None
+    except OSError as error:
+        raise UnavailableError(f"no service answers at {url.partition('/incidents')[0]}: {error}") from None

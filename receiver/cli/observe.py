@@ -1,0 +1,349 @@
+"""The observer of `kwitness run -- CMD`, in a process of its own that `launch` forks; and `record` and `events`, which start
+no command. Nothing that fails in here reaches the command or its exit status."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+
+import msgspec
+
+from receiver.attribution.context import remote_context
+from receiver.cli import guard
+from receiver.cli.channel import Channel, Signals, follow
+from receiver.cli.common import FLUSH_SECONDS, colour_wanted, core_options, hub_for, print_event, stop_on_signals
+from receiver.cli.launch import EX_IOERR
+from receiver.cli.outputs import Outputs
+from receiver.errors import ConfigError, DecodeError, KwitnessError, OutputError
+from receiver.export.settings import ExportSettings, asks_for_export, from_environment
+from receiver.investigate.compose import report_id
+from receiver.investigate.report import to_json
+from receiver.kernel.clock import boottime_ns
+from receiver.kernel.decode import decode
+from receiver.kernel.inherited import Inherited
+from receiver.kernel.source import SourceConfig
+from receiver.model import CoreOptions, Watch
+from receiver.observe.recording import COMMAND_CONTENTS, HOST_CONTENTS
+from receiver.render import Timeline, Views, as_json, moment, screen, summary
+from receiver.safe.files import open_output
+from receiver.service import config as configuration
+from receiver.service.app import Observer
+from receiver.service.state import HistoryKeeper, Worker
+from receiver.service.symbols import named
+from receiver.text.printable import printable
+from receiver.text.redact import Redactor
+from receiver.work.execution import Execution
+
+PROGRESS_SECONDS = 0.25
+HISTORY_SECONDS = 1.0, 4.0  # a history that is busy is waited for so long before and after the conclusions
+
+
+def main(args: argparse.Namespace, connection: socket.socket, inherited: Inherited) -> int:
+    """Gives the observer's exit status: 0, or 74 when something that was asked for could not be written."""
+    open_stdio = _fill_stdio()
+    guard.log_to_stderr()
+    return asyncio.run(_main(args, Channel(connection), inherited, open_stdio))
+
+
+async def _main(args: argparse.Namespace, channel: Channel, inherited: Inherited, open_stdio: frozenset[int]) -> int:
+    try:
+        chosen = configuration.load(Path(args.config) if args.config else None)
+    except KwitnessError as error:
+        channel.tell("invalid", error.status, error)
+        return 0
+    try:
+        run = Run(args, chosen, open_stdio)
+    except KwitnessError as error:
+        channel.tell("refused", error.status, error)
+        return 0
+    inherited.release()
+    _let_go_of_stdio(stdout=run.prints)
+    if not await run.watch(channel):
+        return 0
+    await run.finish()
+    if not run.broken:
+        try:
+            run.report()
+        except Exception as error:
+            run.outputs.failed("report", f"{type(error).__name__}: {error}")
+    run.outputs.close()
+    return 0 if run.outputs.complete else EX_IOERR
+
+
+class Run:
+    """One command under observation."""
+
+    def __init__(self, args: argparse.Namespace, chosen: configuration.ServeConfig, open_stdio: frozenset[int]) -> None:
+        """Opens the outputs and attaches. Raises KwitnessError, or whatever else keeps it from attaching."""
+        self.args = args
+        self.broken = False
+        self.outputs = Outputs()
+        self._open_stdio = open_stdio
+        export = self._export_settings()
+        lines = self.outputs.open("--otlp-json", args.otlp_json, raises=True)
+        hub = hub_for(export, lines, otlp=self._exports)
+        self.prints = args.json or any("console" in names for names in export.exporters.values())
+        record_to = self.outputs.open("recording", getattr(args, "output", None))
+        for name in ("report", "facts"):
+            self.outputs.plan(name, getattr(args, name))
+        source = msgspec.structs.replace(chosen.kernel, drain_interval_seconds=0.05, source=args.source)
+        options = msgspec.structs.replace(core_options(export, chosen.core), only_commands=True)
+        self.observer = Observer(
+            source, options, hub, record_to, launched=True, rules=chosen.rule, record_host=getattr(args, "whole_host", False)
+        )
+        self.core = self.observer.core
+        self.pid = 0
+        self._views = Views()
+        self.core.on_end, self.core.attempts.on_close = self._views.ended, self._views.closed
+        self._draws = sys.stderr.isatty() and not args.quiet
+        if args.live or self._draws:
+            _say_live(self.observer, self._views)
+        self._timeline = Timeline(self.core.tree) if args.timeline else None
+        if self._timeline:
+            self.core.on_event = self._timeline.note
+        self.observer.start()
+        self._blind = self.observer.blind()
+        self.core.blind = tuple(self._blind)
+        self._keeper = HistoryKeeper(Path(args.history), Worker()) if args.history else None
+        if self._keeper is not None:
+            self.core.history = self._keeper.history
+
+    def _export_settings(self) -> ExportSettings:
+        self._exports = asks_for_export(os.environ)
+        try:
+            return from_environment(os.environ)
+        except ConfigError as error:
+            if self.args.require:
+                raise
+            self._exports = False
+            self.outputs.failed("not exported", str(error))
+            return from_environment({})
+
+    async def watch(self, channel: Channel) -> bool:
+        """From before the command's first instruction until its end. False: it was not started."""
+        observer = self.observer
+        if self._keeper is not None:
+            self._keeper.start()  # beside the command: nothing waits for it
+        signals = Signals(observer)
+        observer.on_batch = signals.note
+        # what a watched process forks is watched from its first call on; the launcher is, for as long as it takes to fork
+        with observer.source.watching_self():
+            channel.tell("ready")
+            words = await channel.hear()
+        if words[:1] != ["started"]:
+            return False
+        self.pid = int(words[1])
+        observer.session.watch(
+            Watch(
+                self.pid,
+                observer.source.starter_tgid,
+                self.args.name or Path(self.args.command[0]).name,
+                remote_context(tuple(f"{k}={os.environ[k]}" for k in ("TRACEPARENT", "TRACESTATE") if k in os.environ)),
+            ),
+            boottime_ns(),
+        )
+        pump = asyncio.create_task(self._pump())
+        progress = asyncio.create_task(_progress(observer)) if self._draws else None
+        started = await follow(channel, signals, self.pid)
+        if progress:
+            progress.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await progress
+        observer.stop.set()
+        await pump
+        return started
+
+    async def _pump(self) -> None:
+        """Runs until it is stopped. An exporter that dies is left behind; a source or a core that does ends the observation."""
+        observer = self.observer
+        while True:
+            try:
+                return await observer.run()
+            except Exception as error:
+                if observer.hub is None or not any(task.done() for task in observer.hub.tasks):
+                    self._break(error)
+                    return None
+                observer.hub = None
+                self.outputs.failed("not exported any more", _describe(error))
+
+    def _break(self, error: Exception) -> None:
+        """Nothing is concluded from half of the events."""
+        self.broken = True
+        self.outputs.failed("not observed any more", f"{_describe(error)}; there is no report")
+
+    async def finish(self) -> None:
+        """The last events, and what is to be exported and kept."""
+        if self._keeper is not None:
+            await self._keeper.settled(HISTORY_SECONDS[0])
+        try:
+            if not self.broken:
+                self.observer.end()
+        except Exception as error:
+            self._break(error)
+        try:
+            await self.observer.close(FLUSH_SECONDS)
+        except Exception as error:
+            self.outputs.failed("export", _describe(error))
+        if self._keeper is not None and not await self._keeper.close(HISTORY_SECONDS[1]):
+            self.outputs.failed("history", f"this run is not kept in {self.args.history}")
+
+    def report(self) -> None:
+        """Writes and prints what was asked for."""
+        execution = self.core.watched(self.pid)
+        if execution is None:
+            self.outputs.failed("no report", "the start of the command was not seen: its events were lost")
+            return
+        view = self._views.pop(execution)
+        facts = json.dumps(as_json(execution, view, self.core.losses, self._blind))
+        why = named(self.core.incidents.reports[report_id(execution)])
+        self.outputs.write("report", to_json(why) + b"\n")
+        self.outputs.write("facts", facts.encode() + b"\n")
+        if self._timeline:
+            _print(self._timeline.text(execution))
+        if self.args.json:
+            self._print_facts(facts)
+        elif not self.args.quiet:
+            if recording := getattr(self.args, "output", None):
+                _print(f"kwitness: {printable(recording)} holds {COMMAND_CONTENTS}")
+            colour = colour_wanted(sys.stderr.isatty())
+            _print(summary(execution, view, self.core.losses, self._blind, colour=colour))
+            _print(screen(why, colour=colour))
+
+    def _print_facts(self, facts: str) -> None:
+        try:
+            if 1 not in self._open_stdio:
+                raise OSError(0, "it is closed")
+            print(facts, flush=True)
+        except OSError as error:
+            self.outputs.failed("--json", f"cannot write to stdout: {error.strerror}")
+
+
+def _describe(error: Exception) -> str:
+    return str(error) if isinstance(error, KwitnessError) else f"{type(error).__name__}: {error}"
+
+
+def _print(text: str) -> None:
+    """On stderr, if somebody reads it."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _fill_stdio() -> frozenset[int]:
+    """Opens /dev/null in place of what is closed, so that none of our files takes its number. Gives what was open."""
+    was_open = set()
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+            was_open.add(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for the process's life
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.stderr)
+    return frozenset(was_open)
+
+
+def _let_go_of_stdio(*, stdout: bool) -> None:
+    """The command's stdin, and its stdout when we print nothing there: who waits for their end does not wait for us."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    if not stdout:
+        os.dup2(null, 1)
+    os.close(null)
+
+
+def _say_live(observer: Observer, views: Views) -> None:
+    """A line for each piece of work as it begins and as it ends."""
+    since = boottime_ns()
+    wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
+
+    def begins(execution: Execution) -> None:
+        _print(wipe + moment(execution, "begins", since))
+
+    def ends(execution: Execution) -> None:
+        views.closed(execution)
+        _print(wipe + moment(execution, "ends", since))
+
+    observer.core.attempts.on_open, observer.core.attempts.on_close = begins, ends
+
+
+async def _progress(observer: Observer) -> None:
+    """One line that is written over; gone before anything else is printed. Not while the terminal is somebody else's."""
+    start = boottime_ns()
+    drawn = False
+    try:
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            if not _has_terminal():
+                drawn = False
+                continue
+            open_now = list(observer.core.executions.open.values())
+            live, found = sum(e.live for e in open_now), sum(len(e.findings) for e in open_now)
+            seconds = (boottime_ns() - start) / 1e9
+            _draw(f"\r\x1b[Kkwitness  {seconds:6.1f} s  {live} processes  {observer.core.counts.total()} events  {found} findings")
+            drawn = True
+    finally:
+        if drawn:
+            _draw("\r\x1b[K")
+
+
+def _has_terminal() -> bool:
+    """Whether our job is the terminal's foreground; so it is on a terminal that controls no jobs."""
+    try:
+        return os.tcgetpgrp(2) == os.getpgrp()
+    except OSError:
+        return True
+
+
+def _draw(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+async def record(args: argparse.Namespace) -> int:
+    """Without a command: until Ctrl-C or SIGTERM."""
+    record_to = open_output(args.output)
+    observer = Observer(SourceConfig(), CoreOptions(), None, record_to)
+    recorder = observer.recorder
+    observer.on_tick = lambda: observer.stop.set() if recorder is not None and recorder.failure else None
+    await _until_stopped(observer, f"recording {HOST_CONTENTS}")
+    if recorder is not None and recorder.failure:
+        raise OutputError(f"the recording {args.output} is cut short: {recorder.failure}")
+    print(f"kwitness: {observer.core.counts.total()} events in {args.output}", file=sys.stderr)
+    return 0
+
+
+async def events(args: argparse.Namespace) -> int:
+    """Follows decoded events until Ctrl-C."""
+    observer = Observer(SourceConfig(drain_interval_seconds=0.05), CoreOptions(), None)
+    redactor = Redactor()
+
+    def show(batch: list[bytes]) -> None:
+        for raw in batch:
+            with contextlib.suppress(DecodeError):  # counted by the core
+                print_event(decode(raw, redactor), observer.core.blocks.wall_offset_ns, args.json)
+        sys.stdout.flush()
+
+    observer.on_batch = show
+    await _until_stopped(observer, "following events")
+    return 0
+
+
+async def _until_stopped(observer: Observer, what: str) -> None:
+    """Observes until Ctrl-C or SIGTERM."""
+    observer.start()
+    stop_on_signals(observer.stop.set)
+    print(f"kwitness: {what}; Ctrl-C ends it", file=sys.stderr)
+    await observer.run()
+    observer.end()
+    await observer.close(0)

@@ -1,0 +1,125 @@
+"""`kwitness replay`: the same core over a recording."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from receiver.cli.common import FLUSH_SECONDS, colour_wanted, core_options, make_hub, print_event
+from receiver.errors import DecodeError, OutputError
+from receiver.export.settings import ExportSettings, from_environment
+from receiver.investigate.report import to_json
+from receiver.kernel.decode import decode, split
+from receiver.observe.core import Core
+from receiver.observe.recording import FrameKind, Recording
+from receiver.observe.session import Session, replay
+from receiver.render import Views, as_json, details, page, screen, summary
+from receiver.safe.files import close_output, write_output
+from receiver.service.state import HistoryKeeper, Worker
+from receiver.text.printable import printable
+from receiver.text.redact import Redactor
+from receiver.work.execution import Execution
+
+if TYPE_CHECKING:
+    from receiver.export.hub import Hub
+
+HISTORY_SECONDS = 1.0, 4.0  # a history that is busy is waited for so long before and after the conclusions
+
+
+async def replay_file(args: argparse.Namespace) -> int:
+    """The same core over a recording: its findings, trees and signals."""
+    if args.dump:
+        with contextlib.closing(Recording(Path(args.file))) as recording:
+            _say_contents(args.file, recording)
+            return _dump(recording, args.json)
+    export = from_environment(os.environ)  # before a file is open: it may be refused
+    with contextlib.closing(Recording(Path(args.file))) as recording:
+        _say_contents(args.file, recording)
+        hub, output = make_hub(export, args.otlp_json)
+        try:
+            status = await _replay(args, export, recording, hub)
+        finally:
+            if output:
+                close_output(output)
+    if hub and output and (lost := sum(p.failed["file"] for p in hub.pipelines)):
+        raise OutputError(f"{args.otlp_json} is not complete: {lost} items could not be written")
+    return status
+
+
+def _say_contents(file: str, recording: Recording) -> None:
+    """For a person: whose data the file holds. Programs read the header."""
+    if sys.stderr.isatty():
+        print(f"kwitness: {printable(file)} holds {recording.header.contents}", file=sys.stderr)
+
+
+async def _replay(args: argparse.Namespace, export: ExportSettings, recording: Recording, hub: Hub | None) -> int:
+    with contextlib.closing(Recording(Path(args.file))) as ahead:
+        of_command = any(frame.kind == FrameKind.WATCH for frame in ahead)
+    core = Core(recording.header.host, msgspec.structs.replace(core_options(export), only_commands=of_command))
+    views = Views()
+
+    def show(execution: Execution) -> None:
+        if execution.outer is not None:
+            views.closed(execution)
+            return
+        if args.json:
+            print(json.dumps(as_json(execution, views.pop(execution), core.losses)))
+        else:
+            print(summary(execution, views.pop(execution), core.losses, colour=colour_wanted(sys.stdout.isatty())))
+
+    keeper = HistoryKeeper(Path(args.history), Worker()) if args.history else None
+    if keeper is not None:
+        keeper.start()
+        await keeper.settled(HISTORY_SECONDS[0])
+        core.history = keeper.history
+    core.on_end, core.attempts.on_close = views.ended, show
+    if hub:
+        hub.start()
+    replay(Session(core), recording, (lambda: hub.put(core.take())) if hub else None)
+    _report(args, core)
+    if keeper is not None:
+        await keeper.close(HISTORY_SECONDS[1])
+    if hub:
+        await hub.shutdown(FLUSH_SECONDS)
+    if recording.truncated:
+        print("kwitness: the recording was cut short; what it holds is shown", file=sys.stderr)
+    if core.decode_errors:
+        print(f"kwitness: {core.decode_errors.total()} records could not be read: {dict(core.decode_errors)}", file=sys.stderr)
+    return 0
+
+
+def _report(args: argparse.Namespace, core: Core) -> None:
+    """Why each execution went as it did."""
+    reports = list(core.incidents.reports.values())
+    if args.report:
+        write_output(args.report, b"".join(to_json(report) + b"\n" for report in reports))
+    if args.page and reports:
+        write_output(args.page, page(reports[-1]).encode())
+    if not args.json:
+        colour = colour_wanted(sys.stdout.isatty())
+        for report in reports:
+            print(screen(report, colour=colour))
+            if args.details:
+                print("\n" + details(report, colour=colour))
+
+
+def _dump(recording: Recording, as_lines: bool) -> int:
+    redactor, bad = Redactor(), 0
+    for frame in recording:
+        if frame.kind != FrameKind.BATCH:
+            continue
+        for raw in split(frame.payload):
+            try:
+                print_event(decode(raw, redactor), recording.header.wall_offset_ns, as_lines)
+            except DecodeError:
+                bad += 1
+    if bad:
+        print(f"kwitness: {bad} records could not be read", file=sys.stderr)
+    return 0

@@ -1,0 +1,220 @@
+"""`kwitness serve` and `kwitness check`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import urllib.error
+import urllib.request
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from receiver.cli import confined
+from receiver.cli.common import VERSION, core_options, stop_on_signals
+from receiver.cli.explain import explain
+from receiver.cli.preload import load_all
+from receiver.errors import KwitnessError
+from receiver.export.hub import Hub
+from receiver.export.settings import ExportSettings, from_environment
+from receiver.investigate.report import Report
+from receiver.kernel.clock import boottime_ns
+from receiver.kernel.confinement import survey
+from receiver.kernel.descriptors import raise_limit
+from receiver.kernel.remedies import remedy, surroundings
+from receiver.render import live_tree
+from receiver.service import config as configuration
+from receiver.service.app import Observer
+from receiver.service.incident_api import DeskOfCore
+from receiver.service.state import ServiceState, open_directory_of_service, read_token
+from receiver.service.supervisor import Supervisor
+from receiver.service.symbols import available, named
+from receiver.text.printable import printable
+
+if TYPE_CHECKING:
+    from receiver.service.admin import Admin
+
+log = logging.getLogger("kwitness")
+
+
+async def serve(args: argparse.Namespace) -> int:
+    """The service: attach, drop privileges, observe until SIGTERM, flush."""
+    from receiver.kernel.privileges import drop
+    from receiver.service.admin import Admin  # all of it before the drop: who we become may not be able to read our own modules
+
+    raise_limit()
+    chosen = configuration.load(Path(args.config) if args.config else None)
+    export = from_environment(os.environ)
+    hub = Hub(export, VERSION)
+    becomes = chosen.privileges.user if chosen.privileges.drop else ""
+    directory = open_directory_of_service(chosen.state.directory, os.environ, becomes)  # a second service ends here
+    guard = confined.confinement(chosen.privileges)
+    observer = Observer(
+        chosen.kernel,
+        core_options(export, chosen.core),
+        hub,
+        drops=chosen.privileges.drop,
+        helper=chosen.privileges.helper == "always",
+        confinement=guard,
+        rules=chosen.rule,
+    )
+    supervisor = Supervisor(os.environ)
+    token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else ""
+    observer.start()
+    if directory is not None:
+        hub.samples.load()
+    if chosen.privileges.drop:
+        if os.geteuid() == 0:
+            load_all()
+        drop(chosen.privileges.user)
+    if guard is not None:
+        place = str(directory.path) if directory is not None else ""
+        guard.service(confined.readable(chosen, export), confined.writable(place), attaches=observer.attaches_itself)
+        observer.own_metrics.append(partial(confined.metrics, guard))
+    state = ServiceState(directory)
+    _remember(observer, state)
+    hub.samples.keep_in(Path(directory.path) / "rejected" if directory is not None else None)
+    stop_on_signals(observer.stop.set)
+    admin = _admin(Admin, chosen, observer, state, token)
+    if admin is not None:
+        await admin.start()
+        observer.own_metrics.append(admin.metrics)
+    log.info("attached to %d hooks; exporting to %s", sum(h.attached for h in observer.source.coverage()), _targets(hub, export))
+
+    def tick() -> None:
+        state.tick(hub.unsent())
+        if guard is not None:
+            guard.report()
+        if (seen := observer.ready()) == "ready":
+            supervisor.say("WATCHDOG=1")  # a service that is alive and sees nothing is one to restart
+        supervisor.say(f"STATUS={seen}; {len(observer.core.executions.open)} executions in work")
+
+    observer.on_tick = tick
+    supervisor.say("READY=1")
+    try:
+        await observer.run()
+    finally:
+        supervisor.say("STOPPING=1")
+        observer.end()
+        await asyncio.gather(observer.close(chosen.shutdown_seconds), state.save_last())
+        if admin is not None:
+            await admin.close()
+        await state.end(hub.unsent())
+        if guard is not None:
+            guard.report()
+            guard.close()
+    failed = sum(p.failed.total() for p in hub.pipelines)
+    log.info("stopped: %d items exported, %d not", sum(p.exported for p in hub.pipelines), failed)
+    return 0
+
+
+def _remember(observer: Observer, state: ServiceState) -> None:
+    """What the investigator knows of earlier runs, and what outlives us when there is a state directory."""
+    core = observer.core
+    core.history, core.blind = state.history, tuple(observer.blind())
+    observer.own_metrics.append(state.metrics)
+    if state.gap is not None:
+        core.resumed(state.gap, boottime_ns())
+
+    def keep(number: str, report: Report) -> None:
+        report = core.incidents.reports[number] = named(report)
+        state.keep_report(number, report)
+
+    core.incidents.on_report = keep
+    state.start()
+
+
+def _admin(
+    kind: type[Admin], chosen: configuration.ServeConfig, observer: Observer, state: ServiceState, token: str
+) -> Admin | None:
+    """The endpoint, unless it is switched off."""
+    if not chosen.admin.port:
+        return None
+
+    def tree() -> str:
+        return live_tree(observer.core.executions.open.values(), boottime_ns())
+
+    desk = DeskOfCore(observer.core, boottime_ns, state.earlier)
+    return kind(chosen.admin.host, chosen.admin.port, observer.ready, observer.metrics, tree, desk, token or state.token)
+
+
+def _targets(hub: Hub, export: ExportSettings) -> str:
+    names = sorted(
+        {export.otlp[p.signal].endpoint.partition("?")[0] if p.kind.startswith("otlp_") else p.kind for p in hub.pipelines}
+    )
+    return ", ".join(names) or "nowhere"
+
+
+def check(args: argparse.Namespace) -> int:
+    """0 ready, 1 degraded, 2 cannot run."""
+    if args.explain:
+        return explain(args)
+    if args.ready:
+        return ready(args)
+    from receiver.kernel.probes import BLIND_SPOTS, Probes
+
+    chosen = configuration.load(Path(args.config) if args.config else None).privileges
+    confinement = survey(chosen.user, chosen.helper_user)
+    try:
+        probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16)
+        try:
+            probes.attach()
+            with contextlib.suppress(OSError):  # as for a task: what is refused shows in the coverage
+                probes.attach_calls()
+            coverage = probes.coverage()
+        finally:
+            probes.close()
+    except KwitnessError as error:
+        advice = remedy(error.topic, surroundings())
+        if args.json:
+            print(json.dumps({"status": "cannot run", "why": str(error), "remedy": advice}))
+        else:
+            print(f"cannot run: {error}" + (f"\n  here: {advice}" if advice else ""))
+        return 2
+    missing = [hook for hook in coverage if not hook.attached]
+    if args.json:
+        print(
+            json.dumps(
+                {
+                    "status": "degraded" if missing else "ready",
+                    "hooks": msgspec.to_builtins(coverage),
+                    "blind_spots": BLIND_SPOTS,
+                    "confinement": msgspec.to_builtins(confinement),
+                }
+            )
+        )
+    else:
+        for hook in coverage:
+            state = "attached" if hook.attached else f"MISSING ({hook.why})"
+            print(f"  {hook.hook:<28} {state:<10} {hook.blind}")
+        print(
+            "  names of functions in crashes: "
+            + ("by bcc" if available() else "not here (apt install python3-bpfcc): file and offset only")
+        )
+        for line in confined.lines(confinement):
+            print(f"  {line}")
+        for what in BLIND_SPOTS:
+            print(f"  not visible anywhere: {what}")
+        print(f"degraded: without {', '.join(h.hook for h in missing)}" if missing else "ready")
+    return 1 if missing else 0
+
+
+def ready(args: argparse.Namespace) -> int:
+    """What /readyz of the service here says: 0 it sees, 1 it does not, or nobody answers. For health checks and exec probes."""
+    chosen = configuration.load(Path(args.config) if args.config else None)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{chosen.admin.port}/readyz", timeout=3) as answer:
+            said, status = answer.read(100).decode("utf-8", "replace"), 0
+    except urllib.error.HTTPError as error:
+        with error:
+            said, status = error.read(100).decode("utf-8", "replace"), 1
+    except OSError as error:
+        said, status = f"no service answers on port {chosen.admin.port}: {error}", 1
+    print(printable(said.strip()))
+    return status

@@ -1,0 +1,244 @@
+"""Connections of watched processes: who with whom, how long each side waited, and how many at a time.
+
+A connection is (process, when it began). Counters are the kernel's; what is asked of them (gaps, plateaus) is worked out at
+each look, once a second.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter, OrderedDict
+
+import msgspec
+
+from receiver.events import Connection as Fact
+from receiver.events import ConnectionFlag, ConnectionStage, NameQuery, ProcessKey
+from receiver.facts.tree import Process
+
+CONNECTIONS = 65_536  # followed at a time; past it the one begun first is forgotten
+PEERS_PER_PROCESS = 64
+KEPT_MOMENTS = 8
+NAMES = 4096
+QUESTIONS = 4096
+AF_INET = 2
+Endpoint = tuple[str, int]  # address, port
+
+
+def address_of(family: int, high: int, low: int) -> str:
+    """Text of an address as the kernel half sends it: network order, IPv4 in the low half."""
+    if family == AF_INET:
+        return str(ipaddress.IPv4Address((low & 0xFFFFFFFF).to_bytes(4, "little")))
+    found = ipaddress.IPv6Address(high.to_bytes(8, "little") + low.to_bytes(8, "little"))
+    return str(found.ipv4_mapped or found)
+
+
+class Link(msgspec.Struct, eq=False):
+    """One connection. Mutable; owned by the table. Times are boot ns, 0 when it has not happened."""
+
+    process: Process
+    id: int
+    peer: Endpoint
+    family: int
+    accepted: bool
+    last: Fact
+    answered_ns: int = 0  # the last look at which nothing was owed by the peer
+    longest_gap_ns: int = 0
+    stall_told: bool = False
+
+    @property
+    def owed_since_ns(self) -> int:
+        """Since when the peer owes an answer; 0 when it does not. Only the side that asked is owed one."""
+        fact = self.last
+        if self.accepted:
+            return 0
+        if not fact.established_boottime_ns:
+            return fact.connection_id
+        return fact.last_send_boottime_ns if fact.last_send_boottime_ns > fact.last_receive_boottime_ns else 0
+
+
+class Peer(msgspec.Struct, eq=False):
+    """All connections of one process to one endpoint."""
+
+    endpoint: Endpoint
+    open: int = 0
+    most: int = 0
+    made: int = 0
+    failed: Counter[str] = msgspec.field(default_factory=Counter)
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    retransmits: int = 0
+    rtt_us: int = 0
+    connect_ns: int = 0  # the longest
+    longest_gap_ns: int = 0
+    full_since_ns: int = 0  # all that it ever had at once are there, and every one is owed an answer
+    released_ns: int = 0  # one of them ended while it was full
+    released_after_ns: int = 0  # … for so long
+    release_event: str = ""
+    told: bool = False
+    longest_full_ns: int = 0
+    idle_ns: int = 0  # how long nothing had come when the last send began that was not acknowledged at once
+    quiet_ns: int = 0  # the longest time without a byte either way, as it was looked at
+    quiet: Fact | None = None
+    moments: tuple[Fact, ...] = ()  # what was remarkable: failures, resets, the longest waits; the last few
+    first: Fact | None = None
+    last: Fact | None = None
+
+
+class ConnectionTable:
+    """Open links, peers by process, and the names that addresses were asked by. `drops` counts what was forgotten."""
+
+    def __init__(self) -> None:
+        self.drops: Counter[str] = Counter()
+        self.open: OrderedDict[tuple[ProcessKey, int], Link] = OrderedDict()
+        self._of: dict[ProcessKey, set[int]] = {}  # ids of the open ones, by process
+        self._names: OrderedDict[str, str] = OrderedDict()
+        self._questions: OrderedDict[tuple[ProcessKey, int, str], NameQuery] = OrderedDict()
+
+    def name_of(self, address: str) -> str:
+        """What was asked when this address was the answer; empty when nobody asked."""
+        return self._names.get(address, "")
+
+    @property
+    def names(self) -> dict[str, str]:
+        """By address, what was asked."""
+        return dict(self._names)
+
+    def note(self, process: Process, fact: Fact) -> Link:
+        """Applies one fact about one connection. Ends that were missed are not: the kernel tells every one."""
+        key = (fact.process, fact.connection_id)
+        link = self.open.get(key)
+        if link is None:
+            peer = (address_of(fact.family, fact.peer_high, fact.peer_low), fact.peer_port)
+            accepted = bool(fact.connection_flags & ConnectionFlag.ACCEPTED)
+            if accepted:
+                peer = (peer[0], 0)  # a client's port names nobody
+            link = Link(process, fact.connection_id, peer, fact.family, accepted, fact)
+            if fact.stage in (ConnectionStage.CONNECTED, ConnectionStage.SAMPLED):
+                self._add(key, link)
+        peer_of = self.peer(process, link.peer)
+        if fact.unacknowledged_bytes and (fact is link.last or not link.last.unacknowledged_bytes) and peer_of is not None:
+            since = fact.last_receive_boottime_ns or fact.established_boottime_ns
+            peer_of.idle_ns = max(0, fact.last_send_boottime_ns - since) if since else 0
+        link.last = fact
+        if peer_of is not None:
+            peer_of.first, peer_of.last = peer_of.first or fact, fact
+        if fact.stage in (ConnectionStage.CLOSED, ConnectionStage.FAILED):
+            was_open = self._remove(key) is not None
+            if peer_of is not None:
+                self._settle(peer_of, link, was_open)
+        elif peer_of is not None:
+            peer_of.rtt_us = fact.rtt_us or peer_of.rtt_us
+            if fact.established_boottime_ns:
+                peer_of.connect_ns = max(peer_of.connect_ns, fact.established_boottime_ns - fact.connection_id)
+        return link
+
+    def _add(self, key: tuple[ProcessKey, int], link: Link) -> None:
+        self.open[key] = link
+        self._of.setdefault(key[0], set()).add(key[1])
+        peer = self.peer(link.process, link.peer)
+        if peer is not None:
+            peer.made += 1
+            peer.open += 1
+            peer.most = max(peer.most, peer.open)
+        if len(self.open) > CONNECTIONS:
+            oldest = self._remove(next(iter(self.open)))
+            self.drops["forgotten_connection"] += 1
+            left = oldest.process.peers.get(oldest.peer) if oldest is not None else None
+            if left is not None:
+                left.open = max(0, left.open - 1)
+
+    def _remove(self, key: tuple[ProcessKey, int]) -> Link | None:
+        link = self.open.pop(key, None)
+        if link is not None:
+            own = self._of[key[0]]
+            own.discard(key[1])
+            if not own:
+                del self._of[key[0]]
+        return link
+
+    def _settle(self, peer: Peer, link: Link, was_open: bool) -> None:
+        fact = link.last
+        if was_open:
+            peer.open = max(0, peer.open - 1)
+        else:
+            peer.made += 1
+        peer.sent_bytes += fact.sent_bytes
+        peer.received_bytes += fact.received_bytes
+        peer.retransmits += fact.retransmits
+        peer.rtt_us = fact.rtt_us or peer.rtt_us
+        peer.longest_gap_ns = max(peer.longest_gap_ns, link.longest_gap_ns)
+
+    def peer(self, process: Process, endpoint: Endpoint) -> Peer | None:
+        """None, and counted, past the limit: a port scan is one process with many peers."""
+        found = process.peers.get(endpoint)
+        if found is None:
+            if len(process.peers) >= PEERS_PER_PROCESS:
+                self.drops["too_many_peers"] += 1
+                return None
+            found = process.peers[endpoint] = Peer(endpoint)
+        return found
+
+    def remark(self, link: Link, fact: Fact) -> None:
+        """Keeps a fact that an investigation may ask for."""
+        peer = link.process.peers.get(link.peer)
+        if peer is not None:
+            peer.moments = (*peer.moments[1 - KEPT_MOMENTS :], fact)
+
+    def asked(self, query: NameQuery) -> tuple[str, NameQuery | None]:
+        """A question or an answer: the name, and for an answer its question. Addresses in an answer get that name."""
+        name = name_in(query.labels)
+        key = (query.process, query.query_id, query.labels)
+        if not query.query_flags & 0x8000:
+            self._questions.setdefault(key, query)  # asked again: the first time counts
+            if len(self._questions) > QUESTIONS:
+                self._questions.popitem(last=False)
+                self.drops["forgotten_question"] += 1
+            return name, None
+        family = AF_INET if query.question_type == 1 else 0
+        for high, low in ((query.first_high, query.first_low), (query.second_high, query.second_low)):
+            if high or low:
+                address = address_of(family, high, low)
+                self._names[address] = name
+                self._names.move_to_end(address)
+        while len(self._names) > NAMES:
+            self._names.popitem(last=False)
+        return name, self._questions.pop(key, None)
+
+    def unanswered(self, now_ns: int, after_ns: int) -> list[NameQuery]:
+        """Questions older than that; they are forgotten."""
+        late = []
+        while self._questions:
+            key, query = next(iter(self._questions.items()))
+            if now_ns - query.time_boottime_ns < after_ns:
+                break
+            del self._questions[key]
+            late.append(query)
+        return late
+
+    @property
+    def questions(self) -> int:
+        """How many are open."""
+        return len(self._questions)
+
+    def unanswered_by(self, process: Process, before_ns: int) -> list[NameQuery]:
+        """Its open questions of before that; they are forgotten."""
+        found = [k for k, q in self._questions.items() if k[0] == process.key and q.time_boottime_ns <= before_ns]
+        return [self._questions.pop(k) for k in found]
+
+    def forget_process(self, process: Process) -> None:
+        """Its sockets may outlive it a little; nobody asks for them any more."""
+        for number in list(self._of.get(process.key, ())):
+            link = self._remove((process.key, number))
+            peer = process.peers.get(link.peer) if link is not None else None
+            if link is not None and peer is not None:
+                self._settle(peer, link, True)
+
+
+def name_in(labels: str) -> str:
+    """`example.com` for `\\x07example\\x03com` (RFC 1035, 3.1); what does not add up comes out as far as it does."""
+    parts, at = [], 0
+    while at < len(labels):
+        length = ord(labels[at])
+        parts.append(labels[at + 1 : at + 1 + length])
+        at += 1 + length
+    return ".".join(parts)

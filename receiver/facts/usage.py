@@ -1,0 +1,259 @@
+"""What watched processes take over time, and who takes it from them: memory, CPU, storage, waiting."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, OrderedDict, deque
+
+import msgspec
+
+from receiver.calls import call_name
+from receiver.events import Neighbour, ProcessKey, ProcessSample, ThreadWait, WaitObject, WaitStack
+from receiver.facts.tree import Process
+
+CURVE_POINTS = 64
+STEP_BYTES = 16 << 20
+NEIGHBOURS = 512
+WINDOW_NS = 60_000_000_000
+LOOKS = 5  # a condition must hold at so many looks in a row
+KEPT_WAITS = 64
+_UNINTERRUPTIBLE = 2
+
+
+Point = tuple[int, int, str]  # boot ns, bytes, event id
+
+
+class Curve:
+    """Growth of a value, in a bounded number of points: when there are too many, every second one goes and the step doubles.
+    Its peak is exact. Every point names the event that shows it."""
+
+    __slots__ = ("_skip", "_step", "peak", "points")
+
+    def __init__(self) -> None:
+        self.points: list[Point] = []
+        self.peak = 0
+        self._step = 1
+        self._skip = 0
+
+    def add(self, at_ns: int, value: int, event: str = "") -> None:
+        self.peak = max(self.peak, value)
+        if self.points and abs(value - self.points[-1][1]) * 64 < max(value, STEP_BYTES):
+            return  # nothing that would show on a curve
+        self._skip += 1
+        if self._skip < self._step:
+            return
+        self._skip = 0
+        self.points.append((at_ns, value, event))
+        if len(self.points) > CURVE_POINTS:
+            self.points = self.points[::2]
+            self._step *= 2
+
+
+class Usage:
+    """Of one watched process, from its samples."""
+
+    __slots__ = (
+        "curve", "first", "growth_told", "idle_since_ns", "last", "pressed_ns", "pressure", "recent", "spell", "stacks",
+        "told", "waits", "worst",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.curve = Curve()
+        self.first: ProcessSample | None = None
+        self.last: ProcessSample | None = None
+        self.recent: tuple[tuple[int, int], ...] = ()  # (boot ns, resident bytes) at the last LOOKS looks
+        self.pressure: dict[str, tuple[int, float]] = {}  # resource → (looks in a row, share of the last one)
+        self.told: tuple[str, ...] = ()
+        self.growth_told = False
+        self.idle_since_ns = 0  # neither CPU nor bytes since then
+        self.waits: dict[int, ThreadWait] = {}  # by thread, the latest
+        self.stacks: dict[int, WaitStack] = {}  # of the same threads
+        self.spell: Spell | None = None  # the longest time in which it did nothing
+        self.pressed_ns: dict[str, int] = {}  # resource → for how long it was short, all looks together
+        self.worst: dict[str, tuple[float, ProcessSample]] = {}  # resource → the largest share, and the look that shows it
+
+    def add(self, sample: ProcessSample) -> None:
+        """Works out what changed since the last look."""
+        rss = resident(sample)
+        self.curve.add(sample.time_boottime_ns, rss, f"{sample.cpu}-{sample.sequence}")
+        self.first = self.first or sample
+        self.curve.peak = max(self.curve.peak, sample.peak_rss_bytes)
+        self.recent = (*self.recent[1 - LOOKS :], (sample.time_boottime_ns, rss))
+        last, self.last = self.last, sample
+        if last is None:
+            return
+        interval = sample.time_boottime_ns - last.time_boottime_ns
+        if interval <= 0:
+            return
+        self.note_spell(sample.time_boottime_ns)
+        worked = sample.cpu_runtime_ns - last.cpu_runtime_ns > interval // 500 or moved(sample) != moved(last)
+        if worked:
+            self.idle_since_ns = 0
+            self.waits, self.stacks = {}, {}
+        elif not self.idle_since_ns:
+            self.idle_since_ns = last.time_boottime_ns
+        running = interval * max(1, sample.running_threads)
+        periods = sample.cpu_periods - last.cpu_periods
+        throttled = (sample.throttled_periods - last.throttled_periods) / periods if periods > 0 else 0.0
+        stalled = _share(sample.io_stall_ns - last.io_stall_ns, interval)
+        self._press("cpu", _share(sample.run_delay_ns - last.run_delay_ns, running), 0.3, sample, interval)
+        self._press("quota", throttled, 0.25, sample, interval)
+        self._press("memory", _share(sample.memory_stall_ns - last.memory_stall_ns, interval), 0.2, sample, interval)
+        self._press("disk", max(stalled, 1.0 if sample.disk_threads else 0.0), 0.2, sample, interval)
+        self._press("faults", _faulting(last, sample, interval), 0.5, sample, interval)
+
+    def note_spell(self, now_ns: int) -> None:
+        """The time without work that goes on now, if it is the longest so far."""
+        lasted = now_ns - self.idle_since_ns if self.idle_since_ns else 0
+        if lasted > (self.spell.ns if self.spell is not None else 0):
+            self.spell = Spell(self.idle_since_ns, lasted, tuple(self.waits.values()), tuple(self.stacks.values()))
+
+    def _press(self, resource: str, share: float, limit: float, sample: ProcessSample, interval: int) -> None:
+        if share < limit:
+            self.pressure.pop(resource, None)
+            return
+        self.pressure[resource] = (self.pressure.get(resource, (0, 0.0))[0] + 1, share)
+        self.pressed_ns[resource] = self.pressed_ns.get(resource, 0) + interval
+        if share > self.worst.get(resource, (0.0, None))[0]:
+            self.worst[resource] = (share, sample)
+
+    def pressed(self) -> list[tuple[str, float]]:
+        """Resources that were short at the last LOOKS looks, each told once."""
+        kept = [(r, held) for r, held in self.pressure.items() if r not in self.told and r != "faults"]
+        short = [(r, min(1.0, share)) for r, (looks, share) in kept if looks >= LOOKS]
+        self.told += tuple(r for r, _ in short)
+        return short
+
+
+class Spell(msgspec.Struct, frozen=True):
+    """A time in which a process neither computed nor moved a byte, and what its threads waited for."""
+
+    since_ns: int
+    ns: int
+    waits: tuple[ThreadWait, ...]
+    stacks: tuple[WaitStack, ...] = ()
+
+    def stack(self, wait: ThreadWait) -> WaitStack | None:
+        return next((s for s in self.stacks if s.thread == wait.thread), None)
+
+
+_FAULTS_PER_SECOND = 200  # pages read back one by one
+_REREAD_SHARE = 0.25  # of the limit, read back in a second without a read(2)
+
+
+def _faulting(last: ProcessSample, sample: ProcessSample, interval: int) -> float:
+    """How hard pages of a full cgroup are read back again and again; 1.0 is hard. Reads by calls are no faults."""
+    if not sample.memory_limit_bytes or sample.memory_usage_bytes < 0.95 * sample.memory_limit_bytes:
+        return 0.0
+    seconds = interval / 1e9
+    faults = sample.major_faults - last.major_faults
+    mapped = (sample.read_bytes - last.read_bytes) - (sample.read_call_bytes - last.read_call_bytes)
+    if not faults:
+        return 0.0
+    return max(faults / seconds / _FAULTS_PER_SECOND, mapped / seconds / (_REREAD_SHARE * sample.memory_limit_bytes))
+
+
+def resident(sample: ProcessSample) -> int:
+    return sample.anon_bytes + sample.file_bytes + sample.shmem_bytes
+
+
+def moved(sample: ProcessSample) -> int:
+    return sample.read_call_bytes + sample.write_call_bytes
+
+
+def _share(part: int, whole: int) -> float:
+    return max(0.0, part / whole) if whole > 0 else 0.0
+
+
+class Taker(msgspec.Struct, frozen=True):
+    """A process that took something, by name, never by its arguments."""
+
+    pid: int
+    name: str
+    growth_bytes: int
+    cpu_ns: int
+    key: ProcessKey | None = None
+    rss_bytes: int = 0
+    points: tuple[Point, ...] = ()  # its memory over time
+    own: bool = False  # it does the same work
+
+
+class Neighbours:
+    """Processes that are not watched and that grew or worked lately. The one heard of least recently goes first."""
+
+    def __init__(self) -> None:
+        self.drops: Counter[str] = Counter()
+        self._looks: OrderedDict[ProcessKey, deque[Neighbour]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._looks)
+
+    def add(self, look: Neighbour) -> None:
+        looks = self._looks.setdefault(look.process, deque(maxlen=60))
+        looks.append(look)
+        self._looks.move_to_end(look.process)
+        if len(self._looks) > NEIGHBOURS:
+            self._looks.popitem(last=False)
+            self.drops["forgotten_neighbour"] += 1
+
+    def top(self, now_ns: int, *, memory_cgroup_id: int = 0, by_cpu: bool = False) -> Taker | None:
+        """Who took most in the last minute: memory of one cgroup, memory of the host, or CPU."""
+        found = self.all(now_ns, memory_cgroup_id=memory_cgroup_id)
+        return max(found, key=lambda t: t.cpu_ns if by_cpu else t.growth_bytes, default=None)
+
+    def all(self, now_ns: int, *, memory_cgroup_id: int = 0) -> list[Taker]:
+        """What each of them took in the last minute."""
+        out: list[Taker] = []
+        for key, looks in self._looks.items():
+            recent = [n for n in looks if now_ns - n.time_boottime_ns <= WINDOW_NS]
+            if memory_cgroup_id:
+                recent = [n for n in recent if n.shares_memory_cgroup]
+            if not recent:
+                continue
+            growth = sum(_signed(n.rss_growth_bytes) for n in recent)
+            points = tuple((n.time_boottime_ns, n.rss_bytes, f"{n.cpu}-{n.sequence}") for n in recent)
+            cpu_ns = sum(n.cpu_ns for n in recent)
+            out.append(Taker(key.tgid, recent[-1].comm, growth, cpu_ns, key, recent[-1].rss_bytes, points))
+        return out
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
+
+
+_WAITS = {
+    "futex": "futex", "wait4": "child", "waitid": "child", "flock": "lock", "fcntl": "lock", "nanosleep": "timer",
+    "clock_nanosleep": "timer", "poll": "poll", "ppoll": "poll", "select": "poll", "pselect6": "poll", "epoll_wait": "poll",
+    "epoll_pwait": "poll", "epoll_pwait2": "poll", "pause": "signal", "rt_sigsuspend": "signal", "rt_sigtimedwait": "signal",
+    "sigwaitinfo": "signal",
+}  # fmt: skip
+
+
+def wait_of(wait: ThreadWait) -> str:
+    """futex, pipe, socket, child, disk, lock, timer, poll, signal or unknown."""
+    if wait.waits_on == WaitObject.PIPE:
+        return "pipe"
+    if wait.waits_on == WaitObject.SOCKET:
+        return "socket"
+    known = _WAITS.get(call_name(wait.call_number), "") if wait.call_number < 1 << 16 else ""
+    if known:
+        return known
+    return "disk" if wait.thread_state & _UNINTERRUPTIBLE else "unknown"
+
+
+_SCHEDULER = ("__schedule", "schedule", "io_schedule", "schedule_timeout", "schedule_hrtimeout_range", "schedule_preempt_disabled")
+
+
+def frames_of(stack: WaitStack) -> tuple[str, ...]:
+    """Functions of the kernel, without offsets, from where it went to sleep outwards: the first is the wait channel."""
+    names = tuple(f.partition("+")[0] for f in stack.frames.split() if not f.startswith("0x"))
+    return tuple(itertools.dropwhile(lambda name: name.startswith(_SCHEDULER), names)) or names
+
+
+def main_wait(process: Process) -> ThreadWait | None:
+    """What the process as a whole waits for: its first thread's wait, or that of a thread which waits without a timeout."""
+    usage = process.usage
+    if usage is None or not usage.waits:
+        return None
+    waits = sorted(usage.waits.values(), key=lambda w: (bool(w.timed), w.thread != process.key.tgid))
+    return waits[0]

@@ -1,0 +1,288 @@
+"""Whose work is it? Asks the recognisers at each telling fact, and does what they say.
+
+A binding is an identity that a process subtree holds, inside of those that it held before. It ends with the process that
+holds it, or when that process's title says that it is idle.
+
+Every claim passes `_judged`: it gets the user id of the process that makes it, it is certain only when `attribution.proof` finds
+that process proven, and it is ambiguous when it names a run that another user's proven process does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+
+from receiver.attribution.claims import Begin, Bind, Claim, Claims, End, Expect, Idle, Imports, Refine, Role
+from receiver.attribution.frameworks import Recognisers
+from receiver.attribution.partitions import partition_of
+from receiver.attribution.proof import image_of, prove
+from receiver.detect.deaths import Ending, ending
+from receiver.events import Connection, ConnectionStage, FileChanged, FileOpened, ProcessKey
+from receiver.facts.tree import Process, ProcessTree, ancestors
+from receiver.model import BACKED, CERTAIN, Identity
+from receiver.observe.attempts import Attempts, contested
+from receiver.work.execution import Execution
+
+KEPT_REASONS = 16
+LISTENERS = 4096
+
+
+class Bindings:
+    """Between the recognisers, which only speak, and the attempts, which only keep count. `drops`: what came to nothing."""
+
+    def __init__(self, tree: ProcessTree, attempts: Attempts, recognisers: Recognisers, *, only_commands: bool = False) -> None:
+        """`only_commands`: what is not inside of a command that we started is left alone."""
+        self._only_commands = only_commands
+        self.tree = tree
+        self.attempts = attempts
+        self.recognisers = recognisers
+        self.drops: Counter[str] = Counter()
+        self.followed: dict[ProcessKey, None] = {}  # living processes that name others' work
+        self.reasons: dict[ProcessKey, tuple[str, ...]] | None = None  # who decided what: kept for `check --explain` only
+        self._listeners: dict[int, Process] = {}  # by port: who is asked there
+        attempts.executions_of = self._members
+
+    def _members(self, execution: Execution) -> list[Process]:
+        return [p for p in self.tree.processes() if p.execution is not None and execution in p.execution.chain()]
+
+    def forked(self, process: Process, at_ns: int) -> None:
+        """Call when it has inherited its parent's work."""
+        parent = process.parent
+        if parent is not None and parent.expects is not None:
+            identity, parent.expects = parent.expects, None
+            self._note(process, "its supervisor", identity)
+            self._bind(process, identity, at_ns, judged=True)
+
+    def image(self, process: Process, at_ns: int) -> None:
+        """A new image: who it says it is."""
+        for thread in list(process.steps):  # the threads are gone with the old image
+            self.attempts.end_step(process, thread, at_ns)
+        self._apply(process, self.recognisers.image(process), at_ns)
+
+    def titled(self, process: Process, at_ns: int) -> None:
+        self._apply(process, self.recognisers.titled(process), at_ns)
+
+    def opened(self, process: Process, event: FileOpened) -> None:
+        if process.execution is not None and "=" in event.path:
+            process.partition = partition_of(event.path) or process.partition
+        self._apply(process, self.recognisers.opened(process, event), event.time_boottime_ns)
+
+    def changed(self, process: Process, event: FileChanged) -> None:
+        self._apply(process, self.recognisers.changed(process, event), event.time_boottime_ns)
+
+    def connected(self, process: Process, fact: Connection) -> None:
+        """Who has no common ancestor can still be joined by a port: an executor's command line names its driver's."""
+        if fact.stage == ConnectionStage.LISTENING and (len(self._listeners) < LISTENERS or fact.local_port in self._listeners):
+            self._listeners[fact.local_port] = process
+
+    def ended(self, process: Process, end: Ending, at_ns: int) -> None:
+        """Before its findings are made: what its threads were at ends with it."""
+        self.followed.pop(process.key, None)
+        torn = {id(use.version.execution) for use in process.files.values() if use.version is not None and use.version.writers}
+        latest = list(process.steps)[-1:]
+        for thread, step in list(process.steps.items()):
+            # killed at work: what it began last, and what it was writing. An older step may have been done long ago.
+            struck = bool(end.signal) and (thread in latest or id(step) in torn)
+            self.attempts.end_step(process, thread, at_ns, end.error if struck else "", unknown=end.failed and not struck)
+
+    def lost(self, process: Process, at_ns: int) -> None:
+        """It is gone, and nobody saw how."""
+        self.followed.pop(process.key, None)
+        for thread in list(process.steps):
+            self.attempts.end_step(process, thread, at_ns, unknown=True)
+
+    @property
+    def need_calls(self) -> bool:
+        """Whether somebody lives who names work by the files it opens, or who does such work."""
+        return bool(self.followed or self.attempts.executions.open)
+
+    def _apply(self, process: Process, claims: Claims, at_ns: int) -> None:
+        for claim in claims:
+            target = (claim.process if isinstance(claim, Bind) else None) or process
+            if process.uid not in (0, target.uid):  # nobody speaks for another user's process
+                self.drops["of_another_user"] += 1
+                continue
+            if target.execution is None and self._only_commands:
+                self.drops["outside_the_command"] += 1
+                continue
+            self._act(process, claim, at_ns)
+
+    def _act(self, process: Process, claim: Claim, at_ns: int) -> None:
+        match claim:
+            case Bind():
+                target = claim.process or process
+                self._note(target, claim.identity.system, claim.identity)
+                if not (claim.inner_only and target.execution is None):
+                    self._bind(target, claim.identity, at_ns, port=claim.port, opened=claim.opened)
+            case Expect():
+                self._expect(process, claim)
+                self._note(process, "expects", process.expects)
+            case Idle():
+                process.expects = None
+            case Refine():
+                self._refine(process, claim)
+            case Begin():
+                self._begin(process, claim, at_ns)
+            case End():
+                for thread in list(process.steps):
+                    if claim.thread in (0, thread):
+                        self.attempts.end_step(process, thread, at_ns)
+            case Role():
+                process.role = claim.name
+                process.program_of = claim.program_of or process.program_of
+                self._note(process, claim.name, None)
+                if claim.watch:
+                    self.followed[process.key] = None
+                    self.attempts.follow(process)
+            case Imports():
+                service = image_of(process, claim.system)
+                if service is not None and service.package_owner != "third":
+                    service.package_owner = "trusted" if claim.trusted else "third"
+
+    def _bind(
+        self,
+        process: Process,
+        identity: Identity,
+        at_ns: int,
+        *,
+        port: int = 0,
+        opened: FileOpened | None = None,
+        judged: bool = False,
+    ) -> None:
+        """`judged`: its supervisor's claim has passed the gate already."""
+        execution = self._outer_of(process, port)
+        for each in execution.chain() if execution is not None else ():
+            if each.identity.agrees(identity):
+                return  # known already, from a better or an equal source
+        if execution is not None and identity.type == "executor" and execution.identity.system == identity.system:
+            identity = msgspec.structs.replace(identity, pipeline=execution.identity.pipeline)
+        if self._is_released(process, identity):
+            self.drops["released"] += 1
+            return
+        if not judged:
+            identity = self._judged(process, identity, opened)
+        identity, rival = self._compared(process, identity, execution)
+        if process.exit is not None:
+            self.attempts.enter_late(process, identity, process.exec_ns or process.key.start_boottime_ns, ending(process))
+            return
+        # an environment is inherited by all: who has it is one of many. Every other fact names the process itself.
+        entered = self.attempts.enter(process, identity, at_ns, outer=execution, holds=identity.source not in ("env", "ambiguous"))
+        if entered is not None and rival is not None:
+            entered.rival = rival
+
+    def _outer_of(self, process: Process, port: int) -> Execution | None:
+        """What its work is inside of: what it does already, or the work of whoever listens at `port`. A port is no secret, so
+        that counts between processes of one user, and for root's."""
+        server = self._listeners.get(port) if port else None
+        if server is None or server.exit is not None or server.execution is None:
+            return process.execution
+        if process.uid not in (0, server.uid):
+            self.drops["port_of_another_user"] += 1
+            return process.execution
+        return server.execution
+
+    def _judged(self, process: Process, identity: Identity, opened: FileOpened | None) -> Identity:
+        """The gate that every claim of every recogniser and rule goes through."""
+        owner = process.uid
+        if identity.confidence < CERTAIN:
+            return msgspec.structs.replace(identity, owner=owner)
+        proof = prove(process, identity.system, opened)
+        evidence = f"{identity.evidence}: {proof.text}"
+        return msgspec.structs.replace(identity, owner=owner, confidence=proof.confidence, evidence=evidence)
+
+    def _compared(
+        self, process: Process, identity: Identity, execution: Execution | None
+    ) -> tuple[Identity, tuple[bytes, bytes] | None]:
+        """The claim beside those that others have made: ambiguous when one of them is better; with the ids of that one."""
+        names_a_run = identity.portable or identity.source == "env"
+        if names_a_run and execution is not None and self._contradicts(execution, identity):
+            return contested(identity, "its ancestors do other work"), None
+        if identity.confidence >= BACKED:
+            return identity, None
+        if (found := self.attempts.executions.proven_for_others(identity)) is not None:
+            owner, ids = found
+            return contested(identity, f"a proven process of uid {owner} does that run"), ids
+        rightful = self._rightful(identity) if names_a_run else None
+        if rightful is not None and self._is_stranger(process, rightful):
+            why = "the task itself runs elsewhere or as another user"
+            return contested(identity, why), (rightful.trace_id, rightful.span_id)
+        return identity, None
+
+    def _is_released(self, process: Process, identity: Identity) -> bool:
+        return bool(process.released) and any(Identity(*key).agrees(identity) for key in process.released if isinstance(key, tuple))
+
+    def _contradicts(self, execution: Execution, identity: Identity) -> bool:
+        return any(e.identity.system == identity.system and e.identity.type == identity.type for e in execution.chain())
+
+    def _rightful(self, identity: Identity) -> Execution | None:
+        """The open work of that name and user, whatever map index is known of it."""
+        found = self.attempts.executions.open.get(identity.slot)
+        if found is not None or identity.source != "env":
+            return found
+        return next(
+            (
+                e
+                for e in self.attempts.executions.open.values()
+                if e.identity.scope == identity.scope and e.identity.agrees(identity) and not e.claimed
+            ),
+            None,
+        )
+
+    def _is_stranger(self, process: Process, rightful: Execution) -> bool:
+        """Not of its tree, although that is proven."""
+        if any(rightful in (a.execution.chain() if a.execution is not None else ()) for a in ancestors(process)):
+            return False
+        return rightful.identity.confidence >= CERTAIN
+
+    def _expect(self, process: Process, claim: Expect) -> None:
+        """Its next child, or, when that was there before we came, the youngest that it has."""
+        process.expects = self._judged(process, claim.identity, claim.opened)
+        if not claim.begun:
+            return
+        children = [p for p in self.tree.processes() if p.parent is process and p.exit is None]
+        if children:
+            identity, process.expects = process.expects, None
+            youngest = max(children, key=lambda p: p.key.start_boottime_ns)
+            self._bind(youngest, identity, youngest.key.start_boottime_ns, judged=True)
+
+    def _refine(self, process: Process, claim: Refine) -> None:
+        for each in process.execution.chain() if process.execution is not None else ():
+            identity = each.identity
+            if (identity.system, identity.type) != (claim.system, claim.type):
+                continue
+            better = {name: value for name in ("pipeline", "run_id", "task", "evidence") if (value := getattr(claim, name))}
+            refined = msgspec.structs.replace(identity, **better)
+            if refined != identity:
+                self.attempts.rename(each, refined)
+                self._note(process, identity.system, refined)
+            return
+
+    def _begin(self, process: Process, claim: Begin, at_ns: int) -> None:
+        current = process.steps.get(claim.thread)
+        if current is not None and current.identity.agrees(claim.identity):
+            return
+        if current is not None:
+            self.attempts.end_step(process, claim.thread, at_ns)
+        if process.execution is not None:
+            self._note(process, claim.identity.system, claim.identity)
+            self.attempts.begin_step(process, self._judged(process, claim.identity, None), claim.thread, at_ns)
+
+    def _note(self, process: Process, who: str, identity: Identity | None) -> None:
+        if self.reasons is None:
+            return
+        known = self.reasons.get(process.key, ())
+        if len(known) < KEPT_REASONS:
+            what = f"{who}: {describe(identity)}" if identity is not None else f"role: {who}"
+            if what not in known:
+                self.reasons[process.key] = (*known, what)
+
+
+def describe(identity: Identity) -> str:
+    """One line for people."""
+    attempt = f", attempt {identity.attempt}" if identity.attempt > 1 else ""
+    index = f", map index {identity.map_index}" if identity.map_index >= 0 else ""
+    return (
+        f"{identity.type} {identity.task} of {identity.system} {identity.pipeline}, run {identity.run_id}{attempt}{index} "
+        f"[{identity.grade}, by {identity.source}: {identity.evidence}]"
+    )

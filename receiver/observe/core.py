@@ -1,0 +1,496 @@
+"""The core: kernel records in, signals out. Pure and synchronous; everything it knows arrives as an event, time included.
+
+    feed(batch, read_at)   records in order of time
+    tick(now)              time passed: closes what is over, says what still runs
+    finish(now)            the observer stops: what is open ends as "unfinished"
+    take()                 the signals made since the last call
+
+The same calls in the same order give the same signals, whoever makes them: the live service, a replay, or a test.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from receiver import semconv as sc
+from receiver.attribution.context import remote_context
+from receiver.attribution.frameworks import RECOGNISERS, Recognisers
+from receiver.attribution.rules import Rule, Rules
+from receiver.detect import ending, killed, masked_failures, oom_killed, partial_writes
+from receiver.detect.deaths import Ending, retired, signal_name
+from receiver.detect.masked import failure_below, grade, holds_by_fork, note_child_end
+from receiver.errors import DecodeError
+from receiver.events import (
+    Connection,
+    Crash,
+    Event,
+    Exec,
+    Existing,
+    Exit,
+    FileChanged,
+    FileOpened,
+    Fork,
+    LossReason,
+    OomKill,
+    OpenFile,
+    ProcessKey,
+    Signal,
+    Title,
+)
+from receiver.facts.tree import KEPT_FAILED_CHILDREN, KEPT_FILES, KEPT_SIGNALS, Process, ProcessTree
+from receiver.investigate.case import Case, Casebook
+from receiver.investigate.history import History
+from receiver.investigate.incidents import Incidents
+from receiver.kernel.decode import decode
+from receiver.model import Blind, CoreOptions, Finding, Gap, Host, Identity, Watch
+from receiver.observe.activity import HANDLERS, Activity
+from receiver.observe.attempts import Attempts
+from receiver.observe.bindings import Bindings
+from receiver.observe.scope import Scope
+from receiver.signals import Metric, Point
+from receiver.signals import Signal as Output
+from receiver.synthesis.blocks import Blocks
+from receiver.synthesis.logs import Logs
+from receiver.synthesis.metrics import LAG_BOUNDS, Book
+from receiver.synthesis.spans import Spans
+from receiver.text.redact import Redactor
+from receiver.timeline.blind import BlindTimes
+from receiver.work.execution import Execution, Executions
+
+SECOND = 1_000_000_000
+HOLE_NS = 60 * SECOND  # how long after a loss records are marked incomplete
+UNWATCHED = LossReason.UNWATCHED.name.lower()  # of processes that do nobody's work: no fact of an execution is missing
+CLOCK_STEP_NS = 50_000_000  # the wall clock was set, not slewed
+SHORT_NS = 10_000_000  # a shorter process without a fact is a count on its parent
+
+
+class Core:
+    """See the module. Not re-entrant; one owner."""
+
+    def __init__(self, host: Host, options: CoreOptions | None = None, rules: tuple[Rule, ...] = ()) -> None:
+        self.options = options = options or CoreOptions()
+        self.host = host
+        self.redactor = Redactor(options.redaction)
+        self.tree = ProcessTree(options.process_limit, int(options.linger_seconds * SECOND))
+        self.executions = Executions(int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND))
+        self._out: list[Output] = []
+        self.recognisers = Recognisers((Rules(rules), *RECOGNISERS) if rules else RECOGNISERS)
+        self.blocks = Blocks(
+            host,
+            include_argv=options.include_argv,
+            resource_attributes=options.resource_attributes,
+            service_name=options.service_name,
+            value_length_limit=options.value_length_limit,
+        )
+        self._spans, self._logs = Spans(self.blocks), Logs(self.blocks)
+        self.book = Book()
+        self.attempts = Attempts(
+            self.executions,
+            self._spans,
+            self._logs,
+            self.book,
+            lambda signal: self._out.append(signal),
+            elsewhere=options.orchestrator == "elsewhere",
+        )
+        self.bindings = Bindings(self.tree, self.attempts, self.recognisers, only_commands=options.only_commands)
+        self.activity = Activity(
+            self.tree, self.attempts, self._report, self._repeat,
+            stall_seconds=options.stall_seconds, hang_seconds=options.hang_seconds,
+        )  # fmt: skip
+        self.casebook = Casebook()
+        self.history: History | None = None  # of earlier runs, where somebody keeps one
+        self.blind: tuple[str, ...] = ()  # what the source cannot see here: nothing is concluded from its absence
+        self.incidents = Incidents(
+            self._logs, self.book, lambda signal: self._out.append(signal), self.case, self.casebook.forget, self.blocks.wall
+        )
+        self.attempts.on_over = self.incidents.ended
+        self.counts: Counter[str] = Counter()  # decoded, by kind
+        self.decode_errors: Counter[str] = Counter()
+        self.policy_drops: Counter[str] = Counter()  # events that led to no signal, by reason
+        self.on_end: Callable[[Process], None] = _ignore  # told of every attributed process as it ends
+        self.on_event: Callable[[Event], None] | None = None  # told of every event, when it has been applied
+        self._scope = Scope(host.pid_namespace, host.observer_pid)
+        self._blind_times = BlindTimes()
+        self._watches: dict[int, Watch] = {}
+        self._watched: dict[int, Execution] = {}
+        self.losses: dict[tuple[str, str], int] = {}
+        self._hole_until_ns = 0
+        self._read_at_ns = 0
+        self._events_in_book: Counter[str] = Counter()
+
+    def feed(self, batch: Iterable[bytes], read_at_ns: int) -> None:
+        """Applies records in order. Never raises on what they hold."""
+        self._read_at_ns = self.attempts.read_at_ns = read_at_ns
+        existing: list[Existing] = []
+        oldest = 0
+        for raw in batch:
+            try:
+                event = decode(raw, self.redactor)
+            except DecodeError as error:
+                self.decode_errors[error.reason] += 1
+                self._count_lost("unknown", f"decode_{error.reason}", 1)
+                continue
+            if not oldest:
+                oldest = event.time_boottime_ns
+            if not self._scope.has(event):
+                self.policy_drops["other_namespace"] += 1
+                continue
+            name, handle = _HANDLERS[type(event)]
+            self.counts[name] += 1
+            handle(self, event)
+            if self.incidents.waiting:
+                self.incidents.look(event.time_boottime_ns)
+            if self.on_event is not None:
+                self.on_event(event)
+            if type(event) is Existing:
+                existing.append(event)
+        if existing:
+            self._settle(existing)
+        elif oldest:
+            self.book.record(sc.METRIC_PIPELINE_OBSERVER_LAG, (), max(0, read_at_ns - oldest) / SECOND, LAG_BOUNDS)
+
+    def tick(self, now_ns: int) -> None:
+        """Call about once a second."""
+        self.activity.tick(now_ns)
+        self.attempts.tick(now_ns, int(self.options.heartbeat_seconds * SECOND))
+        self.incidents.look(now_ns)
+        self.tree.sweep(now_ns)
+        forgotten, self.tree.forgotten = self.tree.forgotten, []
+        for process in forgotten:
+            self._release(process, now_ns)
+
+    def finish(self, now_ns: int) -> None:
+        """Ends what is open; nothing may be fed afterwards."""
+        self.activity.finish()
+        for execution in self.executions.due(1 << 62):
+            self.attempts.close(execution, now_ns)
+        for process in self.tree.processes():
+            if process.exit is None and process.execution is not None and not process.execution.closed:
+                for thread in list(process.steps):
+                    self.attempts.end_step(process, thread, now_ns, unknown=True)
+                if process.execs:
+                    self._emit_process(process, now_ns)
+                    self.on_end(process)
+        self.attempts.finish(now_ns)
+        self.incidents.look(now_ns, settle_ns=0)
+
+    def case(self, execution: Execution, now_ns: int) -> Case:
+        """Everything known of an execution, as it stands now."""
+        return self.casebook.open(
+            execution, self.tree.processes(), now_ns, blind=(*self.blind, *self._blind_times.of(execution, now_ns)),
+            interrupted=self._blind_times.hides(execution, now_ns), strangers=self.activity.usage.neighbours.all(now_ns),
+            beside=[e for e in self.executions.open.values() if e.outermost is not execution.outermost and e.outer is None],
+            names=self.activity.network.table.names, history=self.history,
+        )  # fmt: skip
+
+    def take(self) -> list[Output]:
+        out, self._out = self._out, []
+        return out
+
+    def set_wall_offset(self, offset_ns: int, now_ns: int = 0) -> None:
+        """Unix time minus boot time; later signals use it. `now_ns`: when it was found to be another."""
+        moved = offset_ns - self.blocks.wall_offset_ns
+        if now_ns and self.blocks.wall_offset_ns and abs(moved) >= CLOCK_STEP_NS:
+            self.casebook.stepped(now_ns, moved)
+        self.blocks.wall_offset_ns = offset_ns
+
+    def watch(self, watch: Watch) -> None:
+        """Expect the fork of a command. Its event must not have been fed yet."""
+        self._watches[watch.pid] = watch
+
+    def watched(self, pid: int) -> Execution | None:
+        """The execution of a watched command, once its fork was seen."""
+        return self._watched.get(pid)
+
+    def note_losses(self, losses: dict[tuple[str, str], int], now_ns: int) -> None:
+        """Cumulative counts of lost events by (kind, reason): growth becomes a record, a metric, and a mark on what follows."""
+        for key, total in losses.items():
+            grown = total - self.losses.get(key, 0)
+            if grown <= 0:
+                continue
+            self.losses[key] = total
+            if key[1] != UNWATCHED:
+                self._hole_until_ns = now_ns + HOLE_NS
+            self.casebook.lost(now_ns, *key, grown)
+            self._out.append(self._logs.lost_event(*key, grown, now_ns))
+            self._count_lost(*key, grown)
+
+    def resumed(self, gap: Gap, now_ns: int) -> None:
+        """What nobody saw before we came, and what the service before us had not sent: records, and counts of what is lost."""
+        self._out.append(self._logs.gap_event(gap, now_ns))
+        for kind, count in gap.unsent:
+            self._out.append(self._logs.unsent_event(kind, gap.reason, count, now_ns))
+            self._count_lost(kind, gap.reason, count)
+
+    def note_blind(self, blind: Blind, now_ns: int) -> None:
+        """System calls were not observed: of one process before its hooks were attached, or of all that were watched."""
+        reason = ((sc.PIPELINE_OBSERVER_BLIND_REASON, blind.reason),)
+        if blind.reason == "late_attach":
+            process = self.tree.get(blind.process)
+            if process is None or process.execution is None:
+                return
+            work = process.execution.outermost
+            work.late_processes += 1
+            work.late_ns = max(work.late_ns, blind.until_ns - blind.began_ns)
+        else:
+            self._blind_times.interrupted(blind)
+            self._out.append(self._logs.blind_event(blind, now_ns))
+        if blind.until_ns:
+            self.book.add(sc.METRIC_PIPELINE_OBSERVER_BLIND_COUNT, reason)
+            self.book.add(sc.METRIC_PIPELINE_OBSERVER_BLIND_TIME, reason, (blind.until_ns - blind.began_ns) / SECOND)
+
+    def _count_lost(self, kind: str, reason: str, count: int) -> None:
+        labels = ((sc.PIPELINE_OBSERVER_EVENT_KIND, kind), (sc.PIPELINE_OBSERVER_LOSS_REASON, reason))
+        self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS_LOST, labels, count)
+
+    @property
+    def _hole(self) -> bool:
+        """Whether events were lost shortly before the batch at hand: what is said now may lack a fact."""
+        return self._read_at_ns < self._hole_until_ns
+
+    def living(self) -> list[ProcessKey]:
+        """Processes whose exit was not seen. After a loss, ask the host which of them are gone, and call `vanished`."""
+        return [p.key for p in self.tree.processes() if p.exit is None]
+
+    def vanished(self, keys: Iterable[ProcessKey], now_ns: int) -> None:
+        """These ended, and their exits were lost: spans without an outcome, and an execution that is not complete."""
+        for key in keys:
+            process = self.tree.vanished(key)
+            if process is not None:
+                self._release(process, now_ns)
+
+    def _release(self, process: Process, now_ns: int) -> None:
+        self.bindings.lost(process, now_ns)
+        execution = process.execution
+        if execution is None or process.exit is not None:
+            return
+        if process.execs:
+            self._emit_process(process, now_ns)
+        if process is execution.root:
+            execution.incomplete = True
+        self.attempts.leave(process, execution, now_ns)
+
+    def metrics(self) -> tuple[Metric, ...]:
+        for kind, count in self.counts.items():
+            grown = count - self._events_in_book[kind]
+            if grown:
+                self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS, ((sc.PIPELINE_OBSERVER_EVENT_KIND, kind),), grown)
+                self._events_in_book[kind] = count
+        self.attempts.book_totals()
+        drops = (
+            self.policy_drops
+            + self.tree.drops
+            + self.attempts.drops
+            + self.bindings.drops
+            + self.activity.drops()
+            + self.casebook.drops
+        )
+        drops += Counter({f"broken_recogniser_{name}": count for name, count in self.recognisers.broken.items()})
+        points = tuple(Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), count) for reason, count in drops.items())
+        return (*self.book.metrics(), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, points))
+
+    def _fork(self, event: Fork) -> None:
+        process = self.tree.fork(event)
+        pid = event.pid_namespace_pid if self.host.pid_namespace else event.process.tgid
+        watch = self._watches.get(pid)
+        if watch is not None and watch.parent_pid == event.parent.tgid and process.execution is None:
+            del self._watches[pid]
+            identity = Identity(
+                "command", watch.name, f"{self.host.session}-{event.process.tgid}-{event.process.start_boottime_ns}", watch.name,
+                type="command", source="command", confidence=1.0, evidence="started by kwitness", owner=event.uid,
+            )  # fmt: skip
+            process.context = watch.context
+            execution = self.attempts.enter(process, identity, event.time_boottime_ns)
+            if execution is not None:
+                execution.started_by = event.parent
+                self._watched[pid] = execution
+        else:
+            self._inherit(process)
+            self.bindings.forked(process, event.time_boottime_ns)
+            self._note_unattributed(process)
+
+    def _exec(self, event: Exec | Existing) -> None:
+        process = self.tree.image(event)
+        self._inherit(process)
+        if event.environ:
+            process.context = remote_context(event.environ) or process.context
+        is_old = type(event) is Existing
+        self.bindings.image(process, process.key.start_boottime_ns if is_old else event.time_boottime_ns)
+        if is_old and len(event.argv) == 1 and " " in event.argv[0]:  # it had given itself a title before we came
+            process.title = event.argv[0].strip()
+            self.bindings.titled(process, event.time_boottime_ns)
+        self._note_unattributed(process)
+
+    def _settle(self, events: list[Existing]) -> None:
+        """After the iterator's last record: link parents, and hand identities down to children that were read first."""
+        self.tree.adopt_parents(events)
+        for event in sorted(events, key=lambda e: e.process.start_boottime_ns):
+            process = self.tree.get(event.process)
+            if process is not None and process.parent is not None and process.exit is None:
+                process.context = process.context or process.parent.context
+                self._inherit(process)
+
+    def _title(self, event: Title) -> None:
+        process = self.tree.title(event)
+        self.bindings.titled(process, event.time_boottime_ns)
+        self._note_unattributed(process)
+
+    def _file_opened(self, event: FileOpened) -> None:
+        """First whose work it is: the file is that work's. A package's own file says who a process is, and is no input."""
+        self.bindings.opened(self.tree.ensure(event.process, ""), event)
+        if not event.path.rpartition("/")[2].startswith("__init__."):
+            self.activity.files.file_opened(event)
+
+    def _file_changed(self, event: FileChanged) -> None:
+        self.activity.files.file_changed(event)
+        self.bindings.changed(self.tree.ensure(event.process, ""), event)
+
+    def _connection(self, event: Connection) -> None:
+        self.activity.network.connection(event)
+        self.bindings.connected(self.tree.ensure(event.process, ""), event)
+
+    def _signal(self, event: Signal) -> None:
+        target = self.tree.ensure(event.target, event.target_comm)
+        sender = self.tree.get(event.sender)
+        target.signals = (*target.signals[-KEPT_SIGNALS + 1 :], event)
+        if sender is not None and sender.execution is not None and sender.execution.is_part_of(target.execution):
+            target.sibling_senders = (*target.sibling_senders[-KEPT_SIGNALS + 1 :], event.sender)
+
+    def _open_file(self, event: OpenFile) -> None:
+        process = self.tree.ensure(event.process, "")
+        if process.exit is not None or len(process.open_files) >= KEPT_FILES:
+            self.policy_drops["late_open_file" if process.exit else "too_many_open_files"] += 1
+            return
+        process.open_files = (*process.open_files, event)
+
+    def _crash(self, event: Crash) -> None:
+        self.tree.ensure(event.process, event.comm).crash = event
+
+    def _oom_kill(self, event: OomKill) -> None:
+        victim = self.tree.ensure(event.victim, event.victim_comm)
+        if victim.oom is not None:
+            return  # the killer chose the same victim again before it was gone
+        victim.oom = event
+        for execution in victim.execution.chain() if victim.execution is not None else ():
+            execution.oom_killed = True
+        self._report(victim, oom_killed(victim, event))
+        self.activity.oom_killed(victim, event)
+        self.book.add(sc.METRIC_PIPELINE_TASK_OOM_KILLS, self.attempts.labels(victim.execution))
+
+    def _exit(self, event: Exit) -> None:
+        process = self.tree.exited(event)
+        if process is None:
+            return
+        self._inherit(process)
+        process.retired = retired(process)
+        end = ending(process)
+        death = killed(process, end)
+        self.bindings.ended(process, end, event.time_boottime_ns)
+        execution = process.execution
+        if execution is None:
+            # kills outside any pipeline are other people's; the OOM killer's choice concerns all, and is out already
+            self.policy_drops["unattributed"] += 1
+            return
+        if death is not None:
+            self._report(process, death)
+        if end.signal and end.cause != "oom_killed":
+            labels = (*self.attempts.labels(execution), (sc.PROCESS_SIGNAL_NAME, signal_name(end.signal)))
+            self.book.add(sc.METRIC_PIPELINE_TASK_SIGNALS, labels)
+        for torn in partial_writes(process, end):
+            for each in execution.chain():
+                each.partial_write = True
+            self._report(process, torn)
+            cause = dict(torn.facts)[sc.FILE_WRITE_CAUSE]
+            self.book.add(sc.METRIC_PIPELINE_FILE_PARTIAL_WRITES, (*self.attempts.labels(execution), (sc.FILE_WRITE_CAUSE, cause)))
+        liar = next((e for e in execution.chain() if e.identity.status_lies and holds_by_fork(process, e)), None)
+        if liar is not None and not end.failed:
+            liar.failed_by = failure_below(process) or liar.failed_by
+        elif not end.failed and process.failed_children:
+            for finding, culprit, lost_work in masked_failures(process):
+                execution.masked |= lost_work
+                self._report(culprit, finding)
+        if end.failed or self.options.exit_events:
+            self._out.append(self._logs.exit_event(process, end, f"{event.cpu}-{event.sequence}", self._read_at_ns, self._hole))
+        self.activity.ended(process, end)
+        process.grade = grade(process)
+        parent = process.parent
+        if parent is not None and parent.execution is not None and parent.execution in execution.chain():
+            parent.last_child = process
+            note_child_end(parent, process, KEPT_FAILED_CHILDREN)
+        self.attempts.account(execution, event)
+        self._close_or_fold(process, end)
+        self.casebook.ended(process)
+        self.on_end(process)
+        process.block = None  # the dead stay known for a while, lightly
+        self.attempts.leave(process, execution, event.time_boottime_ns, end)
+
+    def _inherit(self, process: Process) -> None:
+        """A child does its parent's work, until it is shown to do other work."""
+        parent = process.parent
+        if process.execution is None and parent is not None and parent.execution is not None:
+            self.attempts.join(process, parent.execution)
+
+    def _note_unattributed(self, process: Process) -> None:
+        if process.execution is None:
+            self.policy_drops["unattributed"] += 1
+
+    def _close_or_fold(self, process: Process, end: Ending) -> None:
+        """A span of its own, or a count on the parent (conventions, span rules)."""
+        assert process.exit is not None and process.execution is not None
+        short = process.exit.time_boottime_ns - process.key.start_boottime_ns < SHORT_NS
+        dull = (short or not process.execs) and not end.failed and not process.findings
+        if dull and not process.spanned and process is not process.execution.root:
+            if process.parent is not None:
+                process.parent.folded += 1 + process.folded
+            self.policy_drops["folded"] += 1
+            return
+        self._emit_process(process)
+
+    def _emit_process(self, process: Process, now_ns: int = 0) -> None:
+        process.spanned = True
+        self._out.append(self._spans.process_span(process, process.folded, now_ns))
+
+    def _report(self, process: Process, finding: Finding) -> None:
+        if process.execution is None and finding.kind != sc.EVENT_PROCESS_OOM_KILLED:
+            self.policy_drops["unattributed"] += 1  # an orchestrator that is followed: its own troubles are nobody's work
+            return
+        process.findings = (*process.findings, finding.kind)
+        if process.execution is not None:
+            process.execution.add(finding)
+            self.incidents.found(finding, process.execution)
+        self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._hole))
+
+    def _repeat(self, process: Process, finding: Finding) -> None:
+        """A record that counts what has been found before: nothing new for an investigation."""
+        if process.execution is None:
+            self.policy_drops["unattributed"] += 1
+            return
+        self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._hole))
+
+
+def _ignore(_: object) -> None:
+    """Nobody listens."""
+
+
+def _of_activity(handle: Callable[[Activity, Any], object]) -> Callable[[Core, Any], object]:
+    return lambda core, event: handle(core.activity, event)
+
+
+_HANDLERS: dict[type, tuple[str, Callable[[Core, Any], object]]] = {
+    Fork: ("fork", Core._fork),
+    Exec: ("exec", Core._exec),
+    Existing: ("existing", Core._exec),
+    Title: ("title", Core._title),
+    Exit: ("exit", Core._exit),
+    Signal: ("signal", Core._signal),
+    OomKill: ("oom_kill", Core._oom_kill),
+    Crash: ("crash", Core._crash),
+    OpenFile: ("open_file", Core._open_file),
+    **{kind: (name, _of_activity(handle)) for kind, (name, handle) in HANDLERS.items()},
+    FileOpened: ("file_opened", Core._file_opened),
+    FileChanged: ("file_changed", Core._file_changed),
+    Connection: ("connection", Core._connection),
+}
+__all__ = ["Core", "CoreOptions", "Event", "ProcessKey", "Watch"]

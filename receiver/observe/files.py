@@ -1,0 +1,188 @@
+"""What watched processes do between their start and their end: files, failing calls; each fact to the table it belongs to,
+and to a finding where it matters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+
+from receiver import semconv as sc
+from receiver.detect.calls import blamed_calls, call_failed, error_name, speaks_for_itself
+from receiver.detect.deaths import Ending, event_id
+from receiver.detect.lineage import failed_write, pulled_away, tainted_read, two_writers
+from receiver.detect.writes import unfinished_outputs
+from receiver.events import CallFailed, ClosedFlag, FileChanged, FileClosed, FileOpened, FileOperation, FileTotals, ProcessKey
+from receiver.facts.files import FileTable, State, Use, Version, idiom, resolve
+from receiver.facts.tree import KEPT_CHANGES, Process, ProcessTree
+from receiver.model import Finding
+from receiver.observe.attempts import Attempts
+from receiver.work.execution import KEPT_LINKS, Execution
+
+KEPT_FAILURES = 32
+Report = Callable[[Process, Finding], None]
+
+
+class FileActivity:
+    """Owns the file table. `report` takes findings; `drops` counts events that led to nothing, by reason."""
+
+    def __init__(self, tree: ProcessTree, attempts: Attempts, report: Report) -> None:
+        self.tree = tree
+        self.attempts = attempts
+        self.table = FileTable()
+        self.drops: Counter[str] = Counter()
+        self._report = report
+
+    def _process(self, key: ProcessKey) -> Process:
+        return self.tree.ensure(key, "")
+
+    def file_opened(self, event: FileOpened) -> Process:
+        process = self._process(event.process)
+        use = self.table.opened(process, event)
+        if use is None:
+            return process
+        if use.writing:
+            version = self.table.begin_writing(process, use, event, event_id(event))
+            if finding := two_writers(process, version, event):
+                self._report(process, finding)
+        else:
+            source = self.table.begin_reading(process, use)
+            work = process.working_for(event.thread, event.path)
+            if work is not None and work.is_step:
+                work.read(event.path)
+            if source is not None:
+                self._read_from(process, use, source, event)
+        return process
+
+    def _read_from(self, process: Process, use: Use, source: Version, event: FileOpened) -> None:
+        self._note_lineage(process, source, event.thread)
+        finding = None if use.told else tainted_read(process, use, source, event)
+        if finding is None:
+            return
+        use.told = True  # a reader opens it again and again
+        self._report(process, finding)
+        labels = (*self.attempts.labels(process.execution), (sc.FILE_TAINT_KIND, str(dict(finding.facts)[sc.FILE_TAINT_KIND])))
+        self.attempts.book.add(sc.METRIC_PIPELINE_FILE_TAINTED_READS, labels)
+
+    def _note_lineage(self, process: Process, version: Version, thread: int) -> None:
+        """Task B reads what task A wrote."""
+        reader, writer = process.working_for(thread, version.path), version.execution
+        if reader is None or writer is None or writer.is_part_of(reader):
+            return
+        if len(reader.reads_from) < KEPT_LINKS:
+            reader.reads_from[(writer.trace_id, writer.span_id)] = None
+        else:
+            self.drops["too_many_links"] += 1
+
+    def file_closed(self, event: FileClosed) -> Process:
+        process = self._process(event.process)
+        use = self.table.closed(process, event)
+        version = use.version if use is not None else None
+        if use is None or version is None:
+            return process
+        if event.written_bytes:
+            version.changed_ns = event.last_use_boottime_ns or event.time_boottime_ns
+            version.written_bytes += event.written_bytes
+            if version.execution is not None and version.execution.is_step:
+                version.execution.wrote(version)
+        version.size_bytes = event.size_bytes
+        version.synced |= bool(event.closed_flags & ClosedFlag.SYNCED)
+        if not event.closed_flags & ClosedFlag.SHARED:
+            version.writers.discard((process.key, event.open_id))
+        if finding := failed_write(process, use, event):
+            version.state, version.cause = State.PARTIAL, str(dict(finding.facts)[sc.FILE_WRITE_CAUSE])
+            self._torn(process, finding)
+        elif not version.writers and not event.closed_flags & ClosedFlag.BY_DEATH and version.state is State.IN_PROGRESS:
+            version.state = State.COMPLETE
+        return process
+
+    def _torn(self, process: Process, finding: Finding) -> None:
+        for execution in process.execution.chain() if process.execution is not None else ():
+            execution.partial_write = True
+        self._report(process, finding)
+        labels = (*self.attempts.labels(process.execution), (sc.FILE_WRITE_CAUSE, str(dict(finding.facts)[sc.FILE_WRITE_CAUSE])))
+        self.attempts.book.add(sc.METRIC_PIPELINE_FILE_PARTIAL_WRITES, labels)
+
+    def file_changed(self, event: FileChanged) -> Process:
+        process = self._process(event.process)
+        process.changes = (*process.changes[1 - KEPT_CHANGES :], event)
+        path = resolve(event.directory, event.path)
+        match event.operation:
+            case FileOperation.RENAME:
+                new = resolve(event.new_directory, event.new_path)
+                moved, replaced = self.table.renamed(path, new, idiom(path, new))
+                for version in moved:
+                    if version.state is State.IN_PROGRESS and not version.writers:
+                        version.state = State.COMPLETE
+                if replaced is not None:
+                    self._pulled(process, replaced, event, "replaces")
+            case FileOperation.UNLINK:
+                gone = self.table.unlinked(path)
+                if gone is not None:
+                    self._pulled(process, gone, event, "deletes")
+            case _:
+                pass  # on the timeline only
+        return process
+
+    def _pulled(self, process: Process, version: Version, event: FileChanged, what: str) -> None:
+        if finding := pulled_away(process, version, event, what):
+            self._report(process, finding)
+
+    def file_totals(self, event: FileTotals) -> Process:
+        process = self._process(event.process)
+        process.file_totals = event
+        return process
+
+    def call_failed(self, event: CallFailed) -> Process:
+        process = self._process(event.process)
+        key = (event.call_number, event.error)
+        known = process.failed_calls.get(key)
+        if known is None and len(process.failed_calls) >= KEPT_FAILURES:
+            self.drops["too_many_failures"] += 1
+            return process
+        if known is not None and not event.subject:
+            # the last word of the kernel half is a count; what it was about was said at first
+            event = _with_object(event, known)
+        process.failed_calls[key] = event
+        grown = event.failures - (known.failures if known is not None else 0)
+        labels = (*self.attempts.labels(process.execution), (sc.ERROR_TYPE, error_name(event.error)))
+        self.attempts.book.add(sc.METRIC_PIPELINE_TASK_FAILED_CALLS, labels, grown)
+        if known is None and speaks_for_itself(event):
+            self._report(process, call_failed(process, event))
+        return process
+
+    def ended(self, process: Process, end: Ending) -> None:
+        """Its files are what they are now. Call when its findings about deaths and torn files are made."""
+        for event in unfinished_outputs(process, end):
+            version = self.table.version((event.device, event.inode))
+            if version is not None and version.writer is process:
+                version.state, version.cause = State.PARTIAL, end.error or "failed"
+                version.changed_ns = event.time_boottime_ns
+        self.table.forget_process(process)
+        for use in process.files.values():
+            if use.version is not None and not use.version.writers and use.version.state is State.IN_PROGRESS:
+                use.version.state = State.COMPLETE
+        if end.failed and not end.signal:  # a signal needs no other reason
+            for finding in blamed_calls(process):
+                self._report(process, finding)
+        for execution in process.execution.chain() if process.execution is not None else ():
+            _gather(execution, process)
+
+
+def _with_object(event: CallFailed, first: CallFailed) -> CallFailed:
+    return msgspec.structs.replace(
+        event, subject=first.subject, path=first.path, directory=first.directory, address_high=first.address_high,
+        address_low=first.address_low, family=first.family, port=first.port, holder=first.holder,
+    )  # fmt: skip
+
+
+def _gather(execution: Execution, process: Process) -> None:
+    """Inputs and outputs of the attempt, from one of its processes that ended."""
+    for use in process.files.values():
+        if use.version is not None and use.written_bytes and not use.append:
+            execution.wrote(use.version)
+        elif use.reading and not use.writing and (use.read_bytes or use.closed_flags & ClosedFlag.MAPPED):
+            own = use.source is not None and use.source.execution is not None and use.source.execution.is_part_of(execution)
+            if not own and not process.is_program(use.path):
+                execution.read(use.path)

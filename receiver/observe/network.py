@@ -1,0 +1,273 @@
+"""Connections, name queries and unix sockets: to the table, and to findings where they matter."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+
+import msgspec
+
+from receiver import semconv as sc
+from receiver.detect.deaths import Ending, event_id
+from receiver.detect.network import connection_failed, exhausted_by_call, name_failed, queue_full, slots_exhausted, stalled
+from receiver.events import CallFailed, Connection, ConnectionStage, NameQuery, ProcessKey, UnixConnected
+from receiver.facts.connections import ConnectionTable, Link, Peer, address_of
+from receiver.facts.tree import KEPT_NAME_FAILURES, Process, ProcessTree
+from receiver.model import Finding
+from receiver.observe.attempts import Attempts
+from receiver.observe.files import Report
+from receiver.observe.repeats import Kind, Repeats, counted
+from receiver.synthesis.metrics import STALL_BOUNDS
+
+SECOND = 1_000_000_000
+NAME_NS = 5 * SECOND  # the resolver's own patience (resolv.conf(5), timeout)
+PATIENCE_NS = SECOND  # the shortest timeout that a resolver can be given
+FULL_NS = 5 * SECOND
+GAP_NS = 2 * SECOND  # a wait that an investigation may ask for
+NEXT_USE_NS = SECOND
+KEPT_UNIX_PEERS = 16
+KEPT_QUEUES = 16
+KEPT_SERVERS = 4096
+KEPT_REFUSALS = 1024  # past it they are reported at once
+OTHER_PORTS = -1  # of endpoints past those that are followed one by one
+REFUSED_NS = 30 * SECOND  # a server that is not there by then will not come
+
+
+class Refusal(msgspec.Struct, eq=False):
+    """Refused connections to one endpoint that nobody has been told of yet. Mutable."""
+
+    process: Process
+    first: Finding
+    kind: Kind
+    last_ns: int
+    count: int = 1
+
+
+class NetworkActivity:
+    """Owns the connection table."""
+
+    def __init__(self, tree: ProcessTree, attempts: Attempts, report: Report, repeat: Report, stall_ns: int) -> None:
+        self.tree = tree
+        self.attempts = attempts
+        self.table = ConnectionTable()
+        self.drops: Counter[str] = Counter()
+        self._report = report
+        self._stall_ns = stall_ns
+        self.repeats = Repeats(report, repeat)
+        self._refused: dict[tuple[ProcessKey, int], Refusal] = {}  # by who asked, and the port
+        self._servers: OrderedDict[tuple[int, int], Process] = OrderedDict()  # who accepted, by the ports of both ends
+        self._full_queues: set[tuple[int, int]] = set()
+
+    def connection(self, fact: Connection) -> None:
+        process = self.tree.ensure(fact.process, "")
+        if fact.stage == ConnectionStage.LISTENING:
+            self._listening(process, fact)
+            return
+        link = self.table.note(process, fact)
+        if link.accepted:
+            self._servers[(fact.peer_port, fact.local_port)] = process
+            if len(self._servers) > KEPT_SERVERS:
+                self._servers.popitem(last=False)
+        peer = process.peers.get(link.peer)
+        if fact.established_boottime_ns and self._refused and self._refused.pop((process.key, link.peer[1]), None) is not None:
+            self.drops["refused_at_first"] += 1
+        match fact.stage:
+            case ConnectionStage.SAMPLED:
+                self._look(link, fact)
+            case ConnectionStage.CONNECTED:
+                if peer is not None:
+                    self._used_again(process, peer, fact)
+            case _:
+                self._ended(process, link, peer, fact)
+
+    def _listening(self, process: Process, fact: Connection) -> None:
+        link = Link(process, fact.connection_id, ("", 0), fact.family, True, fact)
+        key = (process.key.tgid, fact.local_port)
+        finding = queue_full(link, fact)
+        if finding is None:
+            self._full_queues.discard(key)
+        elif key not in self._full_queues and len(self._full_queues) < 1024:
+            self._full_queues.add(key)
+            if len(process.queues) < KEPT_QUEUES:
+                process.queues[fact.local_port] = fact
+            self._report(process, finding)
+
+    def _look(self, link: Link, fact: Connection) -> None:
+        """Once a second: who owes whom, and for how long."""
+        now, process = fact.time_boottime_ns, link.process
+        owed = link.owed_since_ns
+        peer = process.peers.get(link.peer)
+        used = max(fact.last_send_boottime_ns, fact.last_receive_boottime_ns, fact.established_boottime_ns)
+        if peer is not None and used and now - used > peer.quiet_ns:
+            peer.quiet_ns, peer.quiet = now - used, fact
+        if owed:
+            link.longest_gap_ns = max(link.longest_gap_ns, now - owed)
+        elif link.stall_told:
+            self._stall_over(link)
+        if owed and not link.stall_told and now - owed >= self._stall_ns and not self._is_internal(link, fact):
+            finding = stalled(link, self.table.name_of(link.peer[0]), now, self._stall_ns)
+            if finding is not None:
+                link.stall_told = True
+                self.table.remark(link, fact)
+                self._report(process, finding)
+                self.attempts.book.add(sc.METRIC_PIPELINE_NETWORK_STALLS, self.attempts.labels(process.execution))
+
+    def _is_internal(self, link: Link, fact: Connection) -> bool:
+        """The other end is of the same work and has read all that it was sent: it owes nothing, for it may have nothing to say
+        (the messages of Spark's driver and executors go one way)."""
+        process = link.process
+        for other in self.table.open.values():
+            if other.last.local_port != fact.peer_port or other.last.peer_port != fact.local_port or other is link:
+                continue
+            same = process.execution is not None and other.process.execution is not None
+            if same and process.execution.outermost is other.process.execution.outermost:  # type: ignore[union-attr]
+                return not other.last.unread_bytes
+        return False
+
+    def _stall_over(self, link: Link) -> None:
+        link.stall_told = False
+        labels = self.attempts.labels(link.process.execution)
+        self.attempts.book.record(sc.METRIC_PIPELINE_NETWORK_STALL_TIME, labels, link.longest_gap_ns / SECOND, STALL_BOUNDS)
+
+    def _ended(self, process: Process, link: Link, peer: Peer | None, fact: Connection) -> None:
+        name = self.table.name_of(link.peer[0])
+        labels = self.attempts.labels(process.execution)
+        if link.stall_told:
+            self._stall_over(link)
+        for direction, count in (("transmit", fact.sent_bytes), ("receive", fact.received_bytes)):
+            if count:
+                self.attempts.book.add(sc.METRIC_PIPELINE_TASK_NETWORK_IO, (*labels, (sc.NETWORK_IO_DIRECTION, direction)), count)
+        finding = connection_failed(link, name, fact)
+        if finding is not None or fact.error or link.longest_gap_ns >= GAP_NS:
+            self.table.remark(link, fact)
+        if finding is not None and self._is_farewell(process, fact):
+            self.drops["reset_among_own"] += 1
+        elif finding is not None:
+            error = str(dict(finding.facts)[sc.ERROR_TYPE])
+            self.attempts.book.add(sc.METRIC_PIPELINE_NETWORK_FAILURES, (*labels, (sc.ERROR_TYPE, error)))
+            self._failed(process, link, finding, error)
+            if peer is not None:
+                peer.failed[error] += 1
+        if peer is not None and peer.full_since_ns and fact.stage == ConnectionStage.CLOSED:
+            peer.released_ns = fact.time_boottime_ns
+            peer.released_after_ns = fact.time_boottime_ns - peer.full_since_ns
+            peer.release_event = event_id(fact)
+            peer.full_since_ns = 0
+
+    def _is_farewell(self, process: Process, fact: Connection) -> bool:
+        """The other end is of the same work, and ends with it: nobody reads the last words."""
+        other = self._servers.get((fact.local_port, fact.peer_port))
+        if fact.stage != ConnectionStage.CLOSED or other is None or other.execution is None or process.execution is None:
+            return False
+        return other.execution.outermost is process.execution.outermost
+
+    def _failed(self, process: Process, link: Link, finding: Finding, error: str) -> None:
+        """The same failure of the same endpoint is a record once, and then a count. Who asks until a server has come up is refused
+        at first, and nothing is wrong: a refusal waits for its success."""
+        kind = self.repeats.kind(process, link.peer if link.peer in process.peers else None, error)
+        if error != "refused" or self.repeats.knows(process, kind):
+            self.repeats.add(process, kind, finding)
+            return
+        key = (process.key, link.peer[1] if kind[0] is not None else OTHER_PORTS)
+        waiting = self._refused.get(key)
+        if waiting is not None:
+            if waiting.kind == kind:
+                waiting.count += 1
+                waiting.last_ns = finding.time_boottime_ns
+        elif len(self._refused) >= KEPT_REFUSALS:
+            self.repeats.add(process, kind, finding)
+        else:
+            self._refused[key] = Refusal(process, finding, kind, finding.time_boottime_ns)
+
+    def _report_refused(self, key: tuple[ProcessKey, int]) -> None:
+        refusal = self._refused.pop(key)
+        finding = refusal.first
+        self.repeats.begin(refusal.process, refusal.kind)
+        self._report(refusal.process, counted(finding, refusal.count, finding.time_boottime_ns, refusal.last_ns))
+
+    def _report_all_refused(self, now_ns: int) -> None:
+        for key, refusal in list(self._refused.items()):
+            if now_ns - refusal.first.time_boottime_ns >= REFUSED_NS:
+                self._report_refused(key)
+
+    def _used_again(self, process: Process, peer: Peer, fact: Connection) -> None:
+        """A connection made right after one of a full set was given up: somebody had waited for the slot."""
+        waited = 0 < fact.connection_id - peer.released_ns < NEXT_USE_NS if peer.released_ns else False
+        if waited and peer.released_after_ns >= FULL_NS and not peer.told:
+            peer.told = True
+            self._report(process, slots_exhausted(process, peer, fact))
+
+    def tick(self, now_ns: int) -> None:
+        """After the second's samples: which endpoints have all their connections waiting, and which names were not told."""
+        busy: dict[tuple[int, tuple[str, int]], int] = {}
+        owners: dict[tuple[int, tuple[str, int]], Process] = {}
+        for link in self.table.open.values():
+            if link.owed_since_ns and link.last.established_boottime_ns:
+                key = (id(link.process), link.peer)
+                busy[key] = busy.get(key, 0) + 1
+                owners[key] = link.process
+        for process in {id(o): o for o in owners.values()}.values():
+            for peer in process.peers.values():
+                count = busy.get((id(process), peer.endpoint), 0)
+                # one more than is usual can be there for a moment, while an old one is being closed
+                if count >= 2 and count == peer.open and count >= peer.most - 1:
+                    peer.full_since_ns = peer.full_since_ns or now_ns
+                    peer.longest_full_ns = max(peer.longest_full_ns, now_ns - peer.full_since_ns)
+                else:
+                    peer.full_since_ns = 0
+        self._report_all_refused(now_ns)
+        self.repeats.tick(now_ns)
+        for query in self.table.unanswered(now_ns, NAME_NS):
+            self._name(self.tree.ensure(query.process, ""), query, None)
+
+    def name_query(self, event: NameQuery) -> None:
+        process = self.tree.ensure(event.process, "")
+        _, question = self.table.asked(event)
+        if question is not None:
+            self._name(process, question, event)
+
+    def _name(self, process: Process, query: NameQuery, answer: NameQuery | None) -> None:
+        finding = name_failed(process, query, answer)
+        if finding is None:
+            return
+        process.name_failures = (*process.name_failures[1 - KEPT_NAME_FAILURES :], answer or query)
+        labels = (*self.attempts.labels(process.execution), (sc.ERROR_TYPE, str(dict(finding.facts)[sc.ERROR_TYPE])))
+        self.attempts.book.add(sc.METRIC_PIPELINE_NETWORK_FAILURES, labels)
+        facts = dict(finding.facts)
+        asked = (facts[sc.NETWORK_PEER_ADDRESS], facts[sc.DNS_QUESTION_NAME])
+        self.repeats.add(process, self.repeats.kind(process, asked, str(facts[sc.ERROR_TYPE])), finding)
+
+    def unix_connected(self, event: UnixConnected) -> None:
+        process = self.tree.ensure(event.process, "")
+        if len(process.unix_peers) < KEPT_UNIX_PEERS:
+            process.unix_peers[(event.peer_tgid, event.path)] = None
+        else:
+            self.drops["too_many_unix_peers"] += 1
+
+    def call_failed(self, process: Process, event: CallFailed) -> None:
+        """Failures that say that something had run out."""
+        in_use = 0
+        if event.port:
+            endpoint = (address_of(event.family, event.address_high, event.address_low), event.port)
+            found = process.peers.get(endpoint)
+            in_use = found.open if found is not None else 0
+        if event.failures == 1 and (finding := exhausted_by_call(process, event, in_use)):
+            self._report(process, finding)
+
+    def ended(self, process: Process, end: Ending) -> None:
+        """What refused it to the end is told now; and, of one that failed, which names it had asked for in vain."""
+        for key in [k for k in self._refused if k[0] == process.key]:
+            self._report_refused(key)
+        if end.failed and process.exit is not None:
+            for query in self.table.unanswered_by(process, process.exit.time_boottime_ns - PATIENCE_NS):
+                self._name(process, query, None)
+        self.repeats.ended(process)
+        self.table.forget_process(process)
+
+    def finish(self) -> None:
+        """The observer stops: what was counted is reported. Who lives and is still refused may have its success later."""
+        for key, refusal in list(self._refused.items()):
+            if refusal.process.exit is not None:
+                self._report_refused(key)
+            else:
+                self.drops["refused_at_first"] += 1
+        self.repeats.finish()

@@ -1,0 +1,182 @@
+"""Samples of processes, their waits and their neighbours: to curves, and to findings where they matter."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from receiver import semconv as sc
+from receiver.detect.usage import contention, growing, hanging, memory_taken
+from receiver.events import Neighbour, OomKill, ProcessSample, ThreadWait, WaitObject, WaitStack
+from receiver.facts.tree import Process, ProcessTree
+from receiver.facts.usage import KEPT_WAITS, WINDOW_NS, Neighbours, Point, Taker, Usage, main_wait, resident, wait_of
+from receiver.observe.attempts import Attempts
+from receiver.observe.files import Report
+from receiver.signals import Attributes
+from receiver.work.execution import Execution
+
+KEPT_COMPANY = 16
+_TAKEN_SHARE = 0.1  # of the limit: what a neighbour must have taken to be named at an OOM kill
+
+
+class UsageActivity:
+    """Owns the table of neighbours; a process's own usage stands on the process."""
+
+    def __init__(self, tree: ProcessTree, attempts: Attempts, report: Report, hang_ns: int) -> None:
+        self.tree = tree
+        self.attempts = attempts
+        self.neighbours = Neighbours()
+        self._report = report
+        self._hang_ns = hang_ns
+        self._memory: dict[Attributes, int] = {}  # what of it is in the metrics
+        self._limits: dict[Attributes, int] = {}
+        self.drops: Counter[str] = Counter()
+
+    def process_sample(self, sample: ProcessSample) -> None:
+        process = self.tree.get(sample.process)
+        if process is None or process.exit is not None:
+            return
+        usage = process.usage
+        if usage is None:
+            usage = process.usage = Usage()
+        usage.add(sample)
+        if finding := growing(process, usage, sample):
+            self._report(process, finding)
+        for resource, pressure in usage.pressed():
+            taker = self._taker(resource, sample)
+            own = taker is not None and self._is_own(process, taker.pid)
+            if resource == "cpu" and (taker is None or own or taker.cpu_ns * 4 < sample.run_delay_ns):
+                self.drops["own_contention"] += 1  # its own threads and processes took it: that is what they are there for
+                continue
+            self._report(process, contention(process, resource, pressure, sample, taker))
+
+    def _is_own(self, process: Process, pid: int) -> bool:
+        """It was a stranger when it was looked at first, and works for the same execution now."""
+        found = next((p for p in self.tree.processes() if p.key.tgid == pid and p.exit is None), None)
+        return (
+            found is not None
+            and found.execution is not None
+            and process.execution is not None
+            and (found.execution.outermost is process.execution.outermost)
+        )
+
+    def _taker(self, resource: str, sample: ProcessSample) -> Taker | None:
+        now = sample.time_boottime_ns
+        if resource == "cpu":
+            found = self.neighbours.top(now, by_cpu=True)
+            return found if found is not None and found.cpu_ns else None
+        if resource == "memory":
+            return self.neighbours.top(now, memory_cgroup_id=sample.memory_cgroup_id if sample.memory_limit_bytes else 0)
+        return None
+
+    def thread_wait(self, wait: ThreadWait) -> None:
+        process = self.tree.get(wait.process)
+        if process is None or process.usage is None:
+            return
+        if len(process.usage.waits) < KEPT_WAITS or wait.thread in process.usage.waits:
+            process.usage.waits[wait.thread] = wait
+
+    def wait_stack(self, stack: WaitStack) -> None:
+        process = self.tree.get(stack.process)
+        if process is not None and process.usage is not None and stack.thread in process.usage.waits:
+            process.usage.stacks[stack.thread] = stack
+
+    def neighbour(self, look: Neighbour) -> None:
+        self.neighbours.add(look)
+
+    def oom_killed(self, victim: Process, event: OomKill) -> None:
+        """Who else took the memory that was missing: a process that is not watched, or one of another task."""
+        victim.company = self._company(victim, event)
+        taker = max((t for t in victim.company[1:] if not t.own), key=lambda t: t.growth_bytes, default=None)
+        if taker is not None and event.limit_bytes and taker.growth_bytes >= event.limit_bytes * _TAKEN_SHARE:
+            self._report(victim, memory_taken(victim, event, taker))
+
+    def _company(self, victim: Process, event: OomKill) -> tuple[Taker, ...]:
+        """Itself, then everybody else who was in the memory that was full, the one that grew most first."""
+        own = victim.usage.last if victim.usage is not None else None
+        group = own.memory_cgroup_id if own is not None else event.memory_cgroup_id
+        others = self.neighbours.all(event.time_boottime_ns, memory_cgroup_id=group if event.limit_bytes else 0)
+        for process in self.tree.processes():
+            usage = process.usage
+            if process is victim or usage is None or usage.last is None or process.exit is not None:
+                continue
+            if usage.last.memory_cgroup_id == group or not event.limit_bytes:
+                others.append(_taker(process, usage, own=_together(process, victim)))
+        rss = event.anon_rss_bytes + event.file_rss_bytes + event.shmem_rss_bytes
+        usage = victim.usage
+        points = tuple(usage.curve.points) if usage is not None else ()
+        began = _at(points, event.time_boottime_ns - WINDOW_NS)
+        me = Taker(victim.key.tgid, victim.name, rss - began, 0, victim.key, rss, points, own=True)
+        others.sort(key=lambda t: (-t.growth_bytes, t.pid))
+        return (me, *others[:KEPT_COMPANY])
+
+    def tick(self, now_ns: int) -> None:
+        """After the second's samples: executions in which nothing moves, and memory by task."""
+        members: dict[Execution, list[Process]] = {}
+        for process in self.tree.processes():
+            if process.usage is not None and process.exit is None and process.execution is not None:
+                for each in reversed(list(process.execution.chain())):  # outer ones first: a hang is told once, of the whole
+                    members.setdefault(each, []).append(process)
+        memory: dict[Attributes, int] = {}
+        limits: dict[Attributes, int] = {}
+        for execution, processes in members.items():
+            self._note_hang(execution, processes, now_ns)
+            labels = self.attempts.labels(execution)
+            samples = [p.usage.last for p in processes if p.usage is not None and p.usage.last is not None]
+            memory[labels] = memory.get(labels, 0) + sum(resident(s) for s in samples)
+            bounds = [s.memory_limit_bytes for s in samples if s.memory_limit_bytes]
+            if bounds:
+                limits[labels] = min(bounds)
+        self._book(sc.METRIC_PIPELINE_TASK_MEMORY_USAGE, self._memory, memory)
+        self._book(sc.METRIC_PIPELINE_TASK_MEMORY_LIMIT, self._limits, limits)
+        self._memory, self._limits = memory, limits
+
+    def _book(self, metric: tuple[str, str, str, str], before: dict[Attributes, int], now: dict[Attributes, int]) -> None:
+        for labels in before.keys() | now.keys():
+            change = now.get(labels, 0) - before.get(labels, 0)
+            if change:
+                self.attempts.book.add(metric, labels, change)
+
+    def _note_hang(self, execution: Execution, processes: list[Process], now_ns: int) -> None:
+        """All of its processes do nothing for long enough, and the one that all wait for waits without a timeout."""
+        idle = [p.usage.idle_since_ns for p in processes if p.usage is not None]
+        if not all(idle) or len(processes) < execution.live:
+            execution.hang_told = False
+            return
+        since = max(idle)
+        if any(e.hang_told for e in execution.chain()) or now_ns - since < self._hang_ns:
+            return
+        for process in sorted(processes, key=lambda p: p.key.start_boottime_ns, reverse=True):
+            wait = main_wait(process)
+            if wait is None or wait.timed or wait_of(wait) == "child":
+                continue
+            execution.hang_told = True
+            stack = process.usage.stacks.get(wait.thread) if process.usage is not None else None
+            self._report(process, hanging(process, wait, now_ns - since, self._other_end(process, wait), stack))
+            return
+
+    def _other_end(self, process: Process, wait: ThreadWait) -> str:
+        """Of a pipe: the process that has its other end as standard input or output, as far as that was seen at its exec."""
+        if wait.waits_on != WaitObject.PIPE:
+            return ""
+        for other in self.tree.processes():
+            if other is process or other.exit is not None:
+                continue
+            if wait.inode in (other.stdin_inode, other.stdout_inode):
+                return f"pipe held by {other.name} ({other.key.tgid})"
+        return "pipe"
+
+
+def _taker(process: Process, usage: Usage, *, own: bool) -> Taker:
+    points = tuple(usage.curve.points)
+    last = usage.last
+    now, at = (resident(last), last.time_boottime_ns) if last is not None else (0, 0)
+    return Taker(process.key.tgid, process.name, now - _at(points, at - WINDOW_NS), 0, process.key, now, points, own=own)
+
+
+def _at(points: tuple[Point, ...], at_ns: int) -> int:
+    """What it held at that time: nothing before its first look."""
+    return next((value for when, value, _ in reversed(points) if when <= at_ns), 0)
+
+
+def _together(one: Process, other: Process) -> bool:
+    return one.execution is not None and one.execution.is_part_of(other.execution)

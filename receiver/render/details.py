@@ -1,0 +1,130 @@
+"""What one process did, in a few lines: files in and out, connections, failing calls, where its time went."""
+
+from __future__ import annotations
+
+import msgspec
+
+from receiver.calls import call_name
+from receiver.detect.calls import error_name, is_search, subject_of
+from receiver.events import ClosedFlag
+from receiver.facts.tree import Process
+from receiver.text.printable import printable
+
+SHOWN_FILES = 6
+SHOWN_PEERS = 4
+_WAITED_SECONDS = 0.05
+
+
+class FileRow(msgspec.Struct, frozen=True):
+    path: str
+    mode: str  # in, out, in+out
+    read_bytes: int
+    written_bytes: int
+    state: str  # of a written file; empty when it was only read
+    mapped: bool
+    inherited: bool = False
+
+
+class PeerRow(msgspec.Struct, frozen=True):
+    peer: str
+    connections: int
+    most_at_once: int
+    failed: dict[str, int]
+    sent_bytes: int
+    received_bytes: int
+    rtt_seconds: float
+    longest_wait_seconds: float
+
+
+class FailureRow(msgspec.Struct, frozen=True):
+    call: str
+    error: str
+    subject: str
+    count: int
+
+
+class Details(msgspec.Struct, frozen=True):
+    """Files and peers are those with names; `files_counted` says how many more were opened."""
+
+    files: tuple[FileRow, ...] = ()
+    files_counted: int = 0
+    connections: tuple[PeerRow, ...] = ()
+    failures: tuple[FailureRow, ...] = ()
+    run_delay_seconds: float = 0.0
+    io_uring_calls: int = 0
+
+    def lines(self) -> list[str]:
+        """Nothing for a process that did nothing but run."""
+        own = [f for f in self.files if not f.inherited]
+        out = [_file_line(f) for f in own[:SHOWN_FILES]]
+        if len(own) > SHOWN_FILES:
+            out.append(f"… and {len(own) - SHOWN_FILES} more files")
+        out += [_peer_line(p) for p in self.connections[:SHOWN_PEERS]]
+        if len(self.connections) > SHOWN_PEERS:
+            out.append(f"… and {len(self.connections) - SHOWN_PEERS} more peers")
+        out += [f"! {f.call} {f.subject} {f.error}" + (f" ({f.count} times)" if f.count > 1 else "") for f in self.failures]
+        if self.run_delay_seconds > _WAITED_SECONDS:
+            out.append(f"waited {self.run_delay_seconds:.2f} s for a CPU")
+        if self.io_uring_calls:
+            out.append(f"used io_uring {self.io_uring_calls} times: what it moved is not in these sums")
+        return out
+
+
+def _file_line(row: FileRow) -> str:
+    if row.mode == "in":
+        return f"< {row.path} ({'mapped' if row.mapped and not row.read_bytes else size(row.read_bytes)})"
+    state = f", {row.state}" if row.state not in ("", "complete") else ""
+    return f"{'>' if row.mode == 'out' else '<>'} {row.path} ({size(row.written_bytes)}{state})"
+
+
+def _peer_line(row: PeerRow) -> str:
+    parts = [f"{row.connections} connections" if row.connections != 1 else "1 connection"]
+    if row.most_at_once > 1:
+        parts.append(f"{row.most_at_once} at once")
+    parts += [f"{count} {error}" for error, count in row.failed.items()]
+    parts.append(f"{size(row.sent_bytes)} out, {size(row.received_bytes)} in")
+    if row.longest_wait_seconds >= 1:
+        parts.append(f"waited {row.longest_wait_seconds:.1f} s")
+    return f"~ {row.peer}: {', '.join(parts)}"
+
+
+def size(count: int) -> str:
+    """Bytes for people, small ones exactly."""
+    if count < 10_000:
+        return f"{count} B"
+    return f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"
+
+
+def details_of(process: Process) -> Details:
+    """Written files first, then read ones, each kind by bytes. Its own script is no input."""
+    files = []
+    for use in process.files.values():
+        if not use.writing and process.is_program(use.path):
+            continue
+        mode = "in+out" if use.read_bytes and use.written_bytes else "out" if use.writing else "in"
+        path = use.version.path if use.version is not None and not use.version.deleted else use.path
+        state = "deleted" if use.version is not None and use.version.deleted else use.state if use.writing else ""
+        mapped = bool(use.closed_flags & ClosedFlag.MAPPED)
+        files.append(FileRow(printable(path), mode, use.read_bytes, use.written_bytes, state, mapped, use.inherited))
+    files.sort(key=lambda f: (f.mode == "in", -f.written_bytes, -f.read_bytes))
+    peers = [
+        PeerRow(
+            f"{p.endpoint[0]}:{p.endpoint[1]}" if p.endpoint[1] else f"from {p.endpoint[0]}", p.made, p.most, dict(p.failed),
+            p.sent_bytes, p.received_bytes, p.rtt_us / 1e6, p.longest_gap_ns / 1e9,
+        )
+        for p in process.peers.values()
+    ]  # fmt: skip
+    failures = [
+        FailureRow(call_name(e.call_number), error_name(e.error), printable(subject_of(e)), e.failures)
+        for e in process.failed_calls.values()
+        if not is_search(process, e)
+    ]
+    totals = process.file_totals
+    return Details(
+        tuple(files),
+        totals.opened_files - totals.reported_files if totals is not None else 0,
+        tuple(peers),
+        tuple(failures),
+        process.exit.run_delay_ns / 1e9 if process.exit is not None else 0.0,
+        totals.io_uring_calls if totals is not None else 0,
+    )

@@ -1,0 +1,53 @@
+"""`--timeline`: the whole ordered story of one execution."""
+
+from __future__ import annotations
+
+from receiver.events import Event, FileClosed, Neighbour, OomKill, ProcessSample, Signal
+from receiver.facts.tree import ProcessTree, ancestors
+from receiver.words import event_line
+from receiver.work.execution import Execution
+
+KEPT_LINES = 20_000
+
+
+class Timeline:
+    """Collects one line per event of attributed processes; past the limit they are counted. Samples of a process are told
+    when it grew by a tenth since the last one told."""
+
+    def __init__(self, tree: ProcessTree) -> None:
+        self._tree = tree
+        self._lines: dict[int, list[tuple[int, str]]] = {}  # by execution
+        self._told: dict[int, int] = {}
+        self.left_out = 0
+
+    def note(self, event: Event) -> None:
+        if isinstance(event, Neighbour):
+            return
+        key = event.target if isinstance(event, Signal) else event.victim if isinstance(event, OomKill) else event.process
+        process = self._tree.get(key)
+        if process is None or process.execution is None:
+            return
+        if isinstance(event, ProcessSample):
+            rss = event.anon_bytes + event.file_bytes + event.shmem_bytes
+            if rss <= self._told.get(key.tgid, 0) * 1.1:
+                return
+            self._told[key.tgid] = rss
+        path = ""
+        if isinstance(event, FileClosed) and (use := process.files.get((event.device, event.inode))) is not None:
+            path = use.path
+        line = event_line(event, "", path).lstrip()
+        # a task that runs below a command is part of the command's story, too
+        for execution in {id(p.execution): p.execution for p in (process, *ancestors(process)) if p.execution is not None}:
+            lines = self._lines.setdefault(execution, [])
+            if len(lines) < KEPT_LINES:
+                lines.append((event.time_boottime_ns, line))
+            else:
+                self.left_out += 1
+
+    def text(self, execution: Execution) -> str:
+        """Seconds since the start of the execution, and what happened."""
+        found = sorted(self._lines.get(id(execution), []))
+        out = [f"{(at - execution.start_ns) / 1e9:10.4f}  {line}" for at, line in found]
+        if self.left_out:
+            out.append(f"  … and {self.left_out} more")
+        return "\n".join(out)

@@ -1,0 +1,229 @@
+"""The admin endpoint: /livez, /readyz (one word each); with the token /metrics (Prometheus text), /tree (the work that goes on
+now), /incidents, /incidents/{id} (JSON, text or a page), POST /incidents/{id}/note, POST /alerts.
+
+Loopback only. GET has no effects. POST takes JSON of at most 256 KiB, and not too often. Without a token file there is no token:
+/metrics and /tree are then open to this host, and what is about incidents is closed.
+
+Any user of the host can connect. receiver.safe.listener bounds what that costs: 64 connections, 16 of them without the token, and
+timers for heads, bodies and answers.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+from aiohttp import web
+
+from receiver.errors import DataError
+from receiver.safe.listener import Connection, Limits, Listener
+from receiver.safe.log_limit import LogLimit
+from receiver.signals import Histogram, Metric
+from receiver.text.printable import printable
+
+log = logging.getLogger("kwitness.admin")
+_HOSTS = {"127.0.0.1", "localhost", "[::1]", "::1"}
+BODY_BYTES = 256 << 10
+LIMITS = Limits(connections=64, unproven=16, request_bytes=512 << 10)
+POSTS_PER_SECOND, BURST = 2.0, 20.0
+_OPEN = {"/livez", "/readyz"}
+_OPEN_WITHOUT_TOKEN = {*_OPEN, "/metrics", "/tree"}
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "Cache-Control": "no-store",
+}
+
+
+class Desk(Protocol):
+    """Who answers about incidents. Raises DataError for a body that says nothing."""
+
+    def listing(self) -> bytes: ...
+
+    def report(self, number: str, form: str) -> str | None: ...
+
+    def note(self, number: str, body: bytes) -> bool: ...
+
+    def alert(self, body: bytes) -> bytes: ...
+
+
+class Admin:
+    """Serves until `close`. `ready` gives "ready", or the reason why not; `metrics` what to show."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        ready: Callable[[], str],
+        metrics: Callable[[], Iterable[Metric]],
+        tree: Callable[[], str] = lambda: "",
+        desk: Desk | None = None,
+        token: str = "",
+    ) -> None:
+        self._host, self._port = host, port
+        self._ready, self._metrics, self._tree, self._desk = ready, metrics, tree, desk
+        self._token = token.encode()
+        self._listener: Listener | None = None
+        self._limited = LogLimit(log)
+        self._allowance, self._refilled = BURST, time.monotonic()
+
+    async def start(self) -> None:
+        """If the port is in use, logs it and goes on without the endpoint."""
+        app = web.Application(client_max_size=BODY_BYTES, middlewares=[_loopback_only, self._authorised])
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._show_metrics)
+        app.router.add_get("/tree", self._show_tree)
+        if self._desk is not None:
+            app.router.add_get("/incidents", self._show_incidents)
+            app.router.add_get("/incidents/{id}", self._show_incident)
+            app.router.add_post("/incidents/{id}/note", self._take_note)
+            app.router.add_post("/alerts", self._take_alert)
+        self._listener = Listener("admin", app, LIMITS)
+        try:
+            await self._listener.start(self._host, self._port)
+        except OSError as error:
+            log.error("the health endpoint cannot listen on %s:%d: %s; set admin.port", self._host, self._port, error.strerror)
+            await self._listener.close()
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        return self._listener.addresses if self._listener is not None else []
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Connections that were closed before an answer, by reason."""
+        return self._listener.metrics() if self._listener is not None else ()
+
+    @web.middleware
+    async def _authorised(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Compared in constant time. One line in our log for every call that may change something."""
+        if request.match_info.http_exception is not None:  # there is no such path or method, with or without a token
+            return await handler(request)
+        if request.path in (_OPEN if self._token else _OPEN_WITHOUT_TOKEN):
+            return await handler(request)
+        if not self._token:
+            raise web.HTTPForbidden(text="no token is set: give the service a state.directory or an admin.token_file\n")
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(given, self._token):
+            self._limited.say(logging.WARNING, "token", "a request without the right token was refused")
+            raise web.HTTPUnauthorized(text="the token is missing or wrong\n", headers={"WWW-Authenticate": "Bearer"})
+        connection = request.protocol
+        if self._listener is not None and isinstance(connection, Connection) and not self._listener.prove(connection):
+            raise web.HTTPServiceUnavailable(text="too many connections\n", headers={"Retry-After": "1", "Connection": "close"})
+        if request.method == "POST":
+            self._limited.say(logging.INFO, "call", "%s %s", request.method, printable(request.path[:200]))
+        return await handler(request)
+
+    async def _livez(self, _: web.Request) -> web.Response:
+        return web.Response(text="live\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        state = self._ready()
+        return web.Response(text=state + "\n", status=200 if state == "ready" else 503)
+
+    async def _show_tree(self, _: web.Request) -> web.Response:
+        return web.Response(text=self._tree(), content_type="text/plain", charset="utf-8")
+
+    async def _show_metrics(self, _: web.Request) -> web.Response:
+        return web.Response(text=prometheus_text(self._metrics()), content_type="text/plain", charset="utf-8")
+
+    async def _show_incidents(self, _: web.Request) -> web.Response:
+        assert self._desk is not None
+        return web.Response(body=self._desk.listing(), content_type="application/json", headers=_HEADERS)
+
+    async def _show_incident(self, request: web.Request) -> web.Response:
+        """As JSON, or `?form=text`, `?form=page`; or by what is accepted."""
+        assert self._desk is not None
+        wanted = request.headers.get("Accept", "")
+        form = request.query.get("form") or ("page" if "text/html" in wanted else "text" if "text/plain" in wanted else "json")
+        kind = {"json": "application/json", "text": "text/plain", "page": "text/html"}.get(form)
+        if kind is None:
+            raise web.HTTPBadRequest(text="form is json, text or page\n")
+        found = self._desk.report(request.match_info["id"], form)
+        if found is None:
+            raise web.HTTPNotFound(text="there is no such incident\n")
+        return web.Response(text=found, content_type=kind, charset="utf-8", headers=_HEADERS)
+
+    async def _take_note(self, request: web.Request) -> web.Response:
+        assert self._desk is not None
+        body = await self._body(request)
+        try:
+            known = self._desk.note(request.match_info["id"], body)
+        except DataError as error:
+            raise web.HTTPBadRequest(text=f"{error}\n") from None
+        if not known:
+            raise web.HTTPNotFound(text="there is no such incident, or it has no signature\n")
+        return web.Response(text="noted\n")
+
+    async def _take_alert(self, request: web.Request) -> web.Response:
+        assert self._desk is not None
+        body = await self._body(request)
+        try:
+            return web.Response(body=self._desk.alert(body), content_type="application/json", headers=_HEADERS)
+        except DataError as error:
+            raise web.HTTPBadRequest(text=f"{error}\n") from None
+
+    async def _body(self, request: web.Request) -> bytes:
+        """Whole, small, plain JSON, and not too often."""
+        now = time.monotonic()
+        self._allowance = min(BURST, self._allowance + (now - self._refilled) * POSTS_PER_SECOND)
+        self._refilled = now
+        if self._allowance < 1:
+            raise web.HTTPTooManyRequests(text="too many requests\n", headers={"Retry-After": "1"})
+        self._allowance -= 1
+        if request.content_type != "application/json" or "Content-Encoding" in request.headers:
+            raise web.HTTPUnsupportedMediaType(text="only application/json, not compressed\n")
+        return await request.read()
+
+    async def close(self) -> None:
+        if self._listener is not None:
+            await self._listener.close()
+            self._listener = None
+
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def _loopback_only(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """A foreign Host is DNS rebinding; an Origin is a browser's page. Neither is ours."""
+    host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
+    if host not in _HOSTS or "Origin" in request.headers:
+        raise web.HTTPForbidden(text="forbidden\n")
+    return await handler(request)
+
+
+def prometheus_text(metrics: Iterable[Metric]) -> str:
+    """The text exposition format 0.0.4, named as Prometheus names OTLP metrics."""
+    lines: list[str] = []
+    for metric in metrics:
+        name = _name(metric)
+        kind = {"counter": "counter", "histogram": "histogram"}.get(metric.instrument, "gauge")
+        lines += [f"# HELP {name} {_escaped(metric.description)}", f"# TYPE {name} {kind}"]
+        for point in metric.points:
+            labels = [f'{k.replace(".", "_")}="{_escaped(str(v))}"' for k, v in point.attributes]
+            if isinstance(point.value, Histogram):
+                total = 0
+                for bound, count in zip((*map(str, point.value.bounds), "+Inf"), point.value.buckets, strict=True):
+                    total += count
+                    lines.append(_sample(name + "_bucket", [*labels, f'le="{bound}"'], total))
+                lines += [_sample(name + "_sum", labels, point.value.sum), _sample(name + "_count", labels, point.value.count)]
+            else:
+                lines.append(_sample(name, labels, point.value))
+    return "\n".join(lines) + "\n"
+
+
+def _name(metric: Metric) -> str:
+    unit = {"s": "_seconds", "By": "_bytes"}.get(metric.unit, "")
+    return metric.name.replace(".", "_") + unit + ("_total" if metric.instrument == "counter" else "")
+
+
+def _sample(name: str, labels: list[str], value: float) -> str:
+    return f"{name}{{{','.join(labels)}}} {value}" if labels else f"{name} {value}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,418 @@
+"""The composition root: source, session, core and exporters, and the loops that keep them going."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
+
+import msgspec
+
+from receiver import semconv as sc
+from receiver.attribution.rules import Rule
+from receiver.errors import UnavailableError
+from receiver.events import WIRES, EventKind, Existing, FilterReason, Ledger, LossReason, ProcessKey
+from receiver.facts.tree import Process
+from receiver.kernel.choose import open_source
+from receiver.kernel.clock import (
+    boot_id,
+    boottime_ns,
+    gone,
+    host_addresses,
+    host_name,
+    machine_id,
+    refuse_time_namespace,
+    wall_offset_ns,
+)
+from receiver.kernel.confinement import Confinement
+from receiver.kernel.decode import decode
+from receiver.kernel.descriptors import Reserve, exhausted
+from receiver.kernel.pods import container_names
+from receiver.kernel.source import Batch, SourceConfig
+from receiver.model import Blind, ContainerName, CoreOptions, Host
+from receiver.observe.core import Core
+from receiver.observe.recording import Header, Recorder
+from receiver.observe.recording_scope import CommandScope
+from receiver.observe.session import Session
+from receiver.safe.log_limit import LogLimit
+from receiver.signals import Metric, MetricSnapshot, Point
+from receiver.synthesis.logs import Logs
+from receiver.synthesis.losses import LossRecords
+from receiver.text.redact import Redactor
+
+if TYPE_CHECKING:
+    from receiver.export.hub import Hub
+
+log = logging.getLogger("kwitness")
+TICK_SECONDS = 1.0
+CLOCK_SECONDS = 10.0
+CANARY_SECONDS = 10.0
+IDLE_SECONDS = 60.0  # without an open execution system calls are left alone after this
+STEP_NS = 50_000_000  # the wall clock moved by more than this: a step, not slew
+SLEW_NS = 500_000  # by less: the noise of measuring
+SPARE_DESCRIPTORS = 16  # for what is opened with every sample
+_T = TypeVar("_T")
+
+
+def this_host(source: str = "ebpf") -> Host:
+    """The session id is of this attachment: event ids start again with every one."""
+    boot = boot_id()
+    session = hashlib.sha256(f"{boot} {boottime_ns()}".encode()).hexdigest()[:12]
+    return Host(boot, host_name(), session, source=source, id=machine_id())
+
+
+def losses_of(ledger: Ledger) -> dict[tuple[str, str], int]:
+    """Cumulative losses by (kind, reason), without the zeros."""
+    return {
+        (EventKind(kind).name.lower(), LossReason(reason).name.lower()): count
+        for kind, reasons in enumerate(ledger.lost)
+        for reason, count in enumerate(reasons)
+        if count and kind
+    }
+
+
+class Observer:
+    """A live observation. `start` attaches; `run` goes on until `stop`; `finish` ends what is open and flushes."""
+
+    def __init__(
+        self,
+        source: SourceConfig,
+        core: CoreOptions,
+        hub: Hub | None,
+        record_to: BinaryIO | None = None,
+        *,
+        drops: bool = False,
+        helper: bool = False,
+        confinement: Confinement | None = None,
+        launched: bool = False,
+        rules: tuple[Rule, ...] = (),
+        record_host: bool = False,
+    ) -> None:
+        """`drops`: this process will give its privileges up; hooks are then attached by a helper where the kernel wants privileges
+        for that, and with `helper` everywhere, in the given confinement.
+        `launched`: our parent starts the command (`kwitness run`). `record_host`: a recording of a command holds other
+        processes in full, too."""
+        refuse_time_namespace()
+        self.source = open_source(source, drops=drops, helper=helper, launched=launched, confinement=confinement)
+        self.host = this_host(self.source.name)
+        if self.source.namespace:
+            mine = {"pid_namespace": self.source.namespace, "observer_pid": self.source.starter_tgid}
+            self.host = msgspec.structs.replace(self.host, **mine)
+        if core.include_addresses:
+            self.host = msgspec.structs.replace(self.host, addresses=host_addresses())
+        self.core = Core(self.host, core, rules)
+        self.hub = hub
+        self._losses = LossRecords(Logs(self.core.blocks, "x"))
+        self.stop = asyncio.Event()
+        self.on_batch: Callable[[Batch], None] = lambda _: None
+        self.on_tick: Callable[[], None] = lambda: None
+        self.canary_at = 0.0
+        self._idle_since = 0.0
+        self._metric_interval = hub.settings.metric_interval_seconds if hub else 60.0
+        self._started_ns = 0
+        self._sample_interval = source.sample_interval_seconds
+        self._next_sample = 0.0
+        self._sample_seconds = 0.0
+        self._reserve = Reserve(SPARE_DESCRIPTORS)
+        self._samples_missed, self._missed_last = 0, False
+        self._limited = LogLimit(log)
+        self.own_metrics: list[Callable[[], tuple[Metric, ...]]] = []  # of the service's other parts
+        self._drops = drops
+        self._joined: dict[int, Process] = {}  # they are to be followed and are not yet; bounded by the pids there are
+        self.source.on_late = self._late
+        if self.source.hooks is not None:
+            self.source.hooks.on_interrupted = self._interrupted
+        self._ends_lost = False  # exits were lost since the last look for processes that are gone
+        self._ends_lost_with = ("exit",) if self.source.name == "ebpf" else ("fork",)  # netlink does not know what it lost
+        self._gone_then: list[ProcessKey] = []
+        self._gone_at_ns = 0
+        self._wall_offset = wall_offset_ns()
+        self._container_folder = source.container_names
+        self._containers: tuple[ContainerName, ...] = ()
+        recorder = self._recorder_to(record_to, core, record_host=record_host) if record_to else None
+        self.session = Session(self.core, recorder)
+        self.recorder = recorder
+
+    def _recorder_to(self, output: BinaryIO, core: CoreOptions, *, record_host: bool) -> Recorder:
+        """Of one command only, where only commands are observed and not all of the host is asked for."""
+        whole = record_host or not core.only_commands
+        header = Header(WIRES, self.host, self._wall_offset, holds="host" if whole else "command")
+        return Recorder(output, header, None if whole else CommandScope(self.host.pid_namespace))
+
+    def start(self) -> None:
+        """Learns what lives already. Attached since construction, so nothing falls between."""
+        # records have no cycles among them: collect rarely, and never look again at what importing left
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        self._started_ns = boottime_ns()
+        self.session.wall_offset(self._wall_offset, self._started_ns)
+        self.session.batch(self.source.existing(), boottime_ns())
+        self._name_containers()
+        self._follow()
+        for hook in self.source.coverage():
+            if not hook.attached:
+                log.warning("%s is not attached (%s): %s is invisible", hook.hook, hook.why, hook.blind)
+        self._check_canary()
+        if self.hub:
+            self.hub.start()
+        self._flush()
+
+    async def run(self) -> None:
+        """Until `stop` is set; then the rings are drained once more. Any loop that dies takes the others with it."""
+        pump = asyncio.create_task(self.source.pump(self._deliver, self.stop), name="pump")
+        ticker = asyncio.create_task(self._tick_forever(), name="ticker")
+        exporters = self.hub.tasks if self.hub else []
+        done, _ = await asyncio.wait({pump, ticker, *exporters}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (ticker, pump):
+            task.cancel()
+        await asyncio.gather(ticker, pump, return_exceptions=True)
+        for task in done:
+            task.result()  # raises what it died of
+            if task is not pump:
+                raise RuntimeError(f"{task.get_name()} ended before its time")
+
+    def _deliver(self, batch: Batch, read_at_ns: int) -> None:
+        self.session.batch(batch, read_at_ns)
+        self._follow()
+        self.on_batch(batch)
+        self._flush()
+
+    def _follow(self) -> None:
+        """System calls of what has joined an execution; of nobody when there is none for a while."""
+        before = self.source.following
+        joined = self.core.attempts.to_watch()
+        if not before and self.source.hooks is not None:
+            self._note_late(self.core.attempts.ended_unwatched)
+        if joined:
+            self._idle_since = 0.0
+            self._joined |= {p.key.tgid: p for p in joined}
+            self.source.watch([p.key.tgid for p in joined])
+            if self.source.following:
+                self._joined.clear()
+        elif self.core.bindings.need_calls:
+            self._idle_since = 0.0
+        elif self.source.following:
+            now = time.monotonic()
+            self._idle_since = self._idle_since or now
+            if now - self._idle_since > IDLE_SECONDS:
+                self.source.unwatch()
+
+    def _late(self, pids: list[int]) -> None:
+        """From now on these are followed; what they did before was not seen."""
+        self._note_late([process for pid in pids if (process := self._joined.pop(pid, None)) is not None])
+
+    def _note_late(self, processes: list[Process]) -> None:
+        now = boottime_ns()
+        late = []
+        for process in processes:
+            if process.execution is not None:  # what an orchestrator did before says no less of its tasks
+                began = max(process.key.start_boottime_ns, process.execution.outermost.start_ns)
+                until = process.exit.time_boottime_ns if process.exit is not None else now
+                late.append(Blind("late_attach", began, max(began, until), process.key))
+        if late:
+            self.session.blind(late, now)
+
+    def _interrupted(self, began_ns: int, until_ns: int, why: str) -> None:
+        if until_ns:
+            log.warning("%s: system calls were not observed for %.3f s", why, (until_ns - began_ns) / 1e9)
+        else:
+            log.warning("%s: system calls are not observed", why)
+        self.session.blind([Blind("interrupted", began_ns, until_ns, why=why)], boottime_ns())
+        self._flush()
+
+    def _check_hooks(self) -> None:
+        """Raises UnavailableError when system calls can never be hooked again by this process."""
+        if self.source.hooks is None:
+            return
+        self.source.hooks.retry()
+        if self.source.hooks.final and self._drops:
+            raise UnavailableError(
+                f"{self.source.hooks.failure}, and there are no privileges left to mend that: start kwitness again"
+            )
+
+    async def _tick_forever(self) -> None:
+        next_clock = next_metrics = time.monotonic()
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            now = time.monotonic()
+            self.tick()
+            self.on_tick()
+            self._check_hooks()
+            if now >= next_clock:
+                next_clock = now + CLOCK_SECONDS
+                self._check_clock()
+                self._check_canary()
+                self._name_containers()
+            if now >= next_metrics:
+                next_metrics = now + self._metric_interval
+                self.export_metrics()
+
+    def tick(self) -> None:
+        now = boottime_ns()
+        losses = losses_of(self.source.ledger())
+        if self._samples_missed:
+            losses["process_sample", "no_descriptor"] = self._samples_missed
+        if losses != self.core.losses:
+            self._ends_lost |= any(n > self.core.losses.get(k, 0) for k, n in losses.items() if k[0] in self._ends_lost_with)
+            self.session.losses(losses, now)
+        self._release_vanished(now)
+        self._sample()
+        self.session.tick(now)
+        self._follow()
+        self._flush()
+        self._report_losses(now)
+
+    def _report_losses(self, now_ns: int, *, last: bool = False) -> None:
+        """What the exporters could not deliver. Not by the core: a replay has other exporters, and must give the same signals."""
+        if self.hub:
+            for record in self._losses.due(self.hub.losses(), now_ns, last=last):
+                self.hub.put_loss(record)
+
+    def _release_vanished(self, now: int) -> None:
+        """Processes that are gone without an exit record. Who is gone now may still have one in a ring: so they are released when
+        everything that was in the rings at the time of that look has been read."""
+        if self._gone_at_ns and self.source.read_until_ns > self._gone_at_ns:
+            living = set(self.core.living())
+            self.session.vanished([key for key in self._gone_then if key in living], now)
+            self._gone_then, self._gone_at_ns = [], 0
+        if self._ends_lost and not self._gone_at_ns:
+            self._ends_lost = False
+            if (gone := self._with_descriptors(self._gone)) is None:
+                self._ends_lost = True  # again at the next tick
+            else:
+                self._gone_then, self._gone_at_ns = gone, boottime_ns()
+
+    def _gone(self) -> list[ProcessKey]:
+        """Those whose exits were lost. In a namespace of our own /proc has other pids: the kernel half is asked."""
+        living = self.core.living()
+        if not self.host.pid_namespace:
+            return gone(living)
+        there = {event.process for raw in self.source.existing() if isinstance(event := decode(raw, Redactor("strip")), Existing)}
+        return [key for key in living if key not in there]
+
+    def _sample(self) -> None:
+        """A look at what is watched, as often as was asked for; its own cost is a metric."""
+        start = time.monotonic()
+        if start < self._next_sample:
+            return
+        self._next_sample = start + self._sample_interval - TICK_SECONDS / 2  # ticks come a little late, not early
+        samples = self._with_descriptors(self.source.sample)
+        self._sample_seconds += time.monotonic() - start
+        self._missed_last = samples is None
+        self._samples_missed += self._missed_last
+        if samples:
+            self._deliver(samples, boottime_ns())
+
+    def _with_descriptors(self, look: Callable[[], _T]) -> _T | None:
+        """`look()`; when no descriptor is free once more with those kept back, and None when that was not enough."""
+        try:
+            return look()
+        except OSError as error:
+            if not exhausted(error):
+                raise
+        try:
+            with self._reserve.lent():
+                return look()
+        except OSError as error:
+            if not exhausted(error):
+                raise
+            text = "no file descriptor is free (%s): a sample of processes is missed; raise LimitNOFILE="
+            self._limited.say(logging.ERROR, "descriptors", text, error.strerror)
+            return None
+
+    def _check_clock(self) -> None:
+        offset = wall_offset_ns()
+        if abs(offset - self._wall_offset) > STEP_NS:
+            log.warning("the wall clock moved by %.3f s", (offset - self._wall_offset) / 1e9)
+        if abs(offset - self._wall_offset) > SLEW_NS:
+            self._wall_offset = offset
+            self.session.wall_offset(offset, boottime_ns())
+
+    def _name_containers(self) -> None:
+        found = container_names(self._container_folder) if self._container_folder else ()
+        if found != self._containers:
+            self._containers = found
+            self.session.containers(found, boottime_ns())
+
+    def _check_canary(self) -> None:
+        if self.source.canary():
+            self.canary_at = time.monotonic()
+
+    def blind(self) -> list[str]:
+        """What cannot be seen on this host, for reports: nothing is concluded from its absence."""
+        return [f"{hook.blind} ({hook.why})" for hook in self.source.coverage() if not hook.attached]
+
+    @property
+    def attaches_itself(self) -> bool:
+        """Whether the hooks for system calls are attached by this process, and not by a helper."""
+        return self.source.hooks is not None and self.source.hooks.helper is None
+
+    def ready(self) -> str:
+        """ "ready", or why not: blind when our own canary event was not seen for two intervals, the last sample failed, or
+        system calls cannot be hooked."""
+        if self.source.hooks is not None and self.source.hooks.failure:
+            return f"blind: {self.source.hooks.failure}"
+        if self._missed_last:
+            return "blind"
+        if not self.canary_at or time.monotonic() - self.canary_at > 2 * CANARY_SECONDS:
+            return "blind"
+        return "ready"
+
+    def metrics(self) -> tuple[Metric, ...]:
+        skipped = tuple(
+            Point(
+                (
+                    (sc.PIPELINE_OBSERVER_EVENT_KIND, EventKind(kind).name.lower()),
+                    (sc.PIPELINE_OBSERVER_LOSS_REASON, reason.name.lower()),
+                ),
+                n,
+            )
+            for kind, counts in enumerate(self.source.ledger().filtered)
+            for reason, n in zip(FilterReason, counts, strict=True)
+            if n and kind
+        )
+        own: tuple[Metric, ...] = (Metric(*sc.METRIC_PIPELINE_OBSERVER_SKIPPED, skipped),)
+        if self._sample_seconds:
+            own += (Metric(*sc.METRIC_PIPELINE_OBSERVER_SAMPLE_TIME, (Point((), self._sample_seconds),)),)
+        if self._samples_missed:
+            own += (Metric(*sc.METRIC_PIPELINE_OBSERVER_SAMPLES_MISSED, (Point((), self._samples_missed),)),)
+        for part in self.own_metrics:
+            own += part()
+        return self.core.metrics() + own + (self.hub.metrics() if self.hub else ())
+
+    def export_metrics(self) -> None:
+        if self.hub:
+            resource = self.core.blocks.resource("kwitness")
+            start, now = self.core.blocks.wall(self._started_ns), self.core.blocks.wall(boottime_ns())
+            self.hub.put_metrics(MetricSnapshot(resource, start, now, self.metrics()))
+
+    def _flush(self) -> None:
+        signals = self.core.take()
+        if self.hub and signals:
+            self.hub.put(signals)
+
+    def end(self) -> None:
+        """After `run`: no new events, the last ones out of the rings, and every open execution is over."""
+        self.source.detach()
+        more = True
+        while more:
+            batch, more = self.source.drain()
+            if batch:
+                self._deliver(batch, boottime_ns())
+        self.tick()
+        self.session.finish(boottime_ns())
+        self._flush()
+        self._report_losses(boottime_ns(), last=True)
+        self.export_metrics()
+
+    async def close(self, flush_seconds: float) -> None:
+        if self.hub:
+            await self.hub.shutdown(flush_seconds)
+        if self.recorder:
+            self.recorder.close()
+        self._reserve.close()
+        self.source.close()

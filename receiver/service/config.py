@@ -1,0 +1,171 @@
+"""kwitness.toml: frozen, every key known, units in names, all of it checked before the first probe attaches."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+
+from receiver.attribution.rules import RULES, Rule
+from receiver.errors import ConfigError
+from receiver.insights.config import InsightsConfig
+from receiver.kernel.probes import KernelLimits
+from receiver.kernel.source import SourceConfig
+from receiver.model import CoreOptions
+from receiver.safe.inputs import read_file
+from receiver.text.printable import printable
+
+SIZE_LIMIT = 1 << 20
+
+
+class AdminConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The health endpoint. Port 0 switches it off."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 9464
+    token_file: str = ""  # 0600; with a state directory one is made there
+
+
+class PrivilegeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who the service and its helper are after the start, and what they may do then. Without `drop` none of it holds."""
+
+    drop: bool = True
+    user: str = "nobody"
+    helper: Literal["auto", "always"] = "auto"  # auto: only where the kernel lets nobody attach without privileges (before 5.19)
+    helper_user: str = ""  # empty: one that nothing else on this host is
+    confine: Literal["auto", "off"] = "auto"  # auto: seccomp and Landlock as far as the kernel has them
+    readable: tuple[str, ...] = ()
+
+
+class StateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What outlives the service. Without a directory nothing does."""
+
+    directory: str = ""
+
+
+class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file. Exporting is configured by the standard OTEL_* variables, not here."""
+
+    kernel: SourceConfig = SourceConfig()
+    core: CoreOptions = CoreOptions()
+    admin: AdminConfig = AdminConfig()
+    privileges: PrivilegeConfig = PrivilegeConfig()
+    state: StateConfig = StateConfig()
+    insights: InsightsConfig = InsightsConfig()
+    rule: tuple[Rule, ...] = ()  # `[[rule]]` tables, asked before the frameworks
+    shutdown_seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 8.0
+
+
+def load(path: Path | None) -> ServeConfig:
+    """The file, or the defaults without one. Raises ConfigError with the line and the remedy."""
+    if path is None:
+        return ServeConfig()
+    name = printable(str(path))
+    try:
+        text = read_file(path, SIZE_LIMIT).decode()
+        content = tomllib.loads(text)
+        config = msgspec.convert(content, ServeConfig)
+    except UnicodeDecodeError:
+        raise ConfigError(f"{name} is not UTF-8") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: its tables or arrays are nested too deeply") from None
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}{_where(str(error), text)}: {_remedy(str(error), content)}") from None
+    except ValueError as error:  # TOMLDecodeError, and integers of more digits than Python converts
+        raise ConfigError(f"{name}: {printable(str(error))[:300]}") from None
+    _check(config, path)
+    names = tuple(dict.fromkeys(rule.environment for rule in config.rule if rule.environment))
+    kernel = msgspec.structs.replace(config.kernel, environment=(*config.kernel.environment, *names))
+    return msgspec.structs.replace(config, kernel=kernel)
+
+
+def _where(message: str, text: str) -> str:
+    """The line of the offending key: the message names it, or the path at its end does."""
+    unknown = re.search(r"unknown field `(\w+)`", message)
+    path = re.search(r"\$\.([\w.]+)", message)
+    key = unknown[1] if unknown else path[1].rpartition(".")[2] if path else ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if key and re.match(rf"\s*\[?{re.escape(key)}\b", line):
+            return f", line {number}"
+    return ""
+
+
+def _remedy(message: str, content: dict[str, Any]) -> str:
+    unknown = re.search(r"unknown field `(\w+)`(?: - at `\$\.?([\w.]*)(?:\[[^\]]*\])?`)?", message)
+    if unknown is None:
+        return _bounds(message, content) or printable(message)
+    section = unknown[2] or ""
+    kind: type = ServeConfig
+    where = f"[{section}]" if section else "the top level"
+    if section == "rule":
+        kind, where = Rule, "[[rule]]"
+    else:
+        for part in filter(None, section.split(".")):
+            kind = type(getattr(kind(), part))
+    known = ", ".join(kind.__struct_fields__)  # type: ignore[attr-defined]
+    return f"unknown key {unknown[1]}; {where} knows {known}"
+
+
+def _bounds(message: str, content: dict[str, Any]) -> str:
+    """What a number may be, by the bounds of its type; empty when the message is not about a bound."""
+    found = re.search(r"^Expected `(?:int|float)` [<>].* at `\$\.([\w.]+)`$", message)
+    if found is None:
+        return ""
+    *sections, key = found[1].split(".")
+    kind: type = ServeConfig
+    value: Any = content
+    for section in sections:
+        kind, value = type(getattr(kind(), section)), value[section]
+    meta = next(m for m in get_type_hints(kind, include_extras=True)[key].__metadata__ if isinstance(m, msgspec.Meta))
+    what = f"{meta.description} " if meta.description else ""
+    shown = str(value[key]) if isinstance(value[key], float) or abs(value[key]) < 1 << 64 else "a number of more than 64 bits"
+    return f"{found[1]} = {shown} must be {what}from {meta.ge} to {meta.le}"
+
+
+def _plain(value: object, where: str, path: Path) -> None:
+    """No string of it holds a control character, and no number is longer than 64 bits."""
+    if isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            _plain(getattr(value, name), f"{where}.{name}" if where else name, path)
+    elif isinstance(value, tuple):
+        for entry in value:
+            _plain(entry, where, path)
+    elif isinstance(value, str) and re.search("[\x00-\x1f\x7f]", value):
+        raise ConfigError(f"{printable(str(path))}: {where} holds a control character")
+    elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise ConfigError(f"{printable(str(path))}: {where} is a number of more than 64 bits")
+
+
+def _check(config: ServeConfig, path: Path) -> None:
+    _plain(config, "", path)
+    for name in ("lifecycle_ring_bytes", "unwatched_ring_bytes", "bulk_ring_bytes"):
+        size = getattr(config.kernel, name)
+        if size & (size - 1):
+            raise ConfigError(f"{path}: kernel.{name} = {size} must be a power of two from 4096 to 1073741824")
+    _check_limits(config.kernel.limits, path)
+    if len(config.rule) > RULES:
+        raise ConfigError(f"{path}: {len(config.rule)} rules, there is room for {RULES}")
+    for number, rule in enumerate(config.rule, 1):
+        if problem := rule.problem():
+            raise ConfigError(f"{path}: rule {number} ({rule.label}): {problem}")
+    for place in config.privileges.readable:
+        if not place.startswith("/") or place.strip("/") == "":
+            raise ConfigError(f"{path}: privileges.readable: {place!r} must be an absolute path below /")
+    if config.admin.port and config.admin.host not in ("127.0.0.1", "::1", "localhost"):
+        raise ConfigError(f"{path}: admin.host = {config.admin.host!r}: only loopback addresses are served")
+
+
+def _check_limits(limits: KernelLimits, path: Path) -> None:
+    """What fits the kernel half's tables (bpf/maps.bpf.h)."""
+    for name, most in (("noise_prefixes", 63), ("noise_suffixes", 15), ("noise_components", 15)):
+        entries = getattr(limits, name)
+        if len(entries) > 128:
+            raise ConfigError(f"{path}: kernel.limits.{name} has {len(entries)} entries, there is room for 128")
+        for entry in entries:
+            if not 0 < len(entry.removeprefix("!").encode()) <= most:
+                raise ConfigError(f"{path}: kernel.limits.{name}: {entry!r} must have 1 to {most} bytes")
+    if bad := [s for s in limits.noise_suffixes if not s.startswith(".") or "." in s[1:]]:
+        raise ConfigError(f"{path}: kernel.limits.noise_suffixes: {bad[0]!r} must be a dot and what follows the last one")

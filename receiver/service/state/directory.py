@@ -1,0 +1,286 @@
+"""The state directory: which directory is ours, and the lock that keeps a second service out of it.
+
+It is ours if we made it, or if it belongs to the user that the service runs as, nobody else can read or write it, and it is
+empty or holds our marker. Nothing is ever changed in another directory, and nothing changes its owner or mode but a directory
+that was made a moment ago. No symbolic link is followed on the way to it.
+
+A service that is started as root looks at it as the user that it will become, so that root's rights touch nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import pwd
+import stat
+import time
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+from receiver.errors import BusyError, ConfigError
+from receiver.safe.files import RefusedError, closing, is_open_to_others, open_directory, open_own, write_all
+from receiver.service.state.life import last_pid
+from receiver.service.state.mark import LOG_BYTES, PAGE_BYTES, is_history
+
+MARKER = ".kwitness-state"
+_MARK = b"This is the state directory of a kwitness service. Its files are changed by that service only.\n"
+_LOCK_SECONDS = 2.0  # a service that was killed may not be wholly gone yet
+_POLL_SECONDS = 0.05
+_OF_0_1 = {"admin.token", "history.db", "history.db-wal", "history.db-shm", "history.db-journal", "incidents"}
+_UNREADABLE = "history.db.unreadable-"  # what 0.1 called a history that it moved
+_KEPT_OPEN: weakref.WeakSet[StateDirectory] = weakref.WeakSet()
+
+
+class StateDirectory:
+    """Open and locked from its construction until `close`. `fd` is the `dir_fd` of everything in it."""
+
+    def __init__(self, path: str, *, user: str = "", follow_trusted_links: bool = False) -> None:
+        """`user`: whom a service that runs as root becomes; "" where it stays who it is.
+
+        `follow_trusted_links`: for a path that the service manager gives (systemd's /var/lib/NAME is a link with DynamicUser=).
+        Raises ConfigError for a directory that is not ours, BusyError when another service has it, and OSError where the disk is
+        full or read-only.
+        """
+        self.path = Path(path)
+        self._links = follow_trusted_links
+        entry = _entry(user) if user and os.geteuid() == 0 else None
+        self.uid, self._gid = (entry.pw_uid, entry.pw_gid) if entry is not None else (os.geteuid(), os.getegid())
+        self.fd = self._lock = -1
+        try:
+            self._open()
+        except RefusedError as error:
+            self.close()
+            raise ConfigError(f"state.directory {path}: {error.strerror}") from None
+        except BaseException:
+            self.close()
+            raise
+        _KEPT_OPEN.add(self)
+
+    def _open(self) -> None:
+        try:
+            with self._as_user():
+                found = self._find(str(self.path))
+        except FileNotFoundError:
+            found = self._make(str(self.path))
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise RefusedError("a symbolic link is on the way to it: name the directory itself") from None
+            if error.errno in (errno.ENOTDIR, errno.EACCES, errno.ENAMETOOLONG):
+                raise RefusedError(f"{error.strerror}, for the user {_name(self.uid)}") from None
+            raise
+        except ValueError as error:
+            raise RefusedError(str(error)) from None
+        with closing(found), self._as_user():
+            self._check(os.fstat(found))
+            self.fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=found)
+            self._claim()
+            self._take_lock()
+
+    def _find(self, path: str) -> int:
+        return open_directory(path, follow_trusted_links=self._links)
+
+    @contextlib.contextmanager
+    def _as_user(self) -> Iterator[None]:
+        """With the rights of the service's user: what root may do must not be done for others here."""
+        if os.geteuid() == self.uid:
+            yield
+            return
+        gid = os.getegid()
+        try:
+            os.setegid(self._gid)
+            os.seteuid(self.uid)
+        except PermissionError:
+            os.setegid(gid)
+            raise RefusedError(f"root may not become {_name(self.uid)} here (CAP_SETUID, CAP_SETGID)") from None
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            os.setegid(gid)
+
+    def _make(self, path: str) -> int:
+        """The directory, and those above it that are missing. By that user if he may, else by root, who gives it to him."""
+        here, missing_names = Path(path), list[str]()
+        while True:
+            missing_names.insert(0, here.name)
+            here = here.parent
+            if not missing_names[0] or missing_names[0] == "..":
+                raise RefusedError("there is no such directory, and its name is not one that can be made")
+            try:
+                folder = self._find(str(here))
+                break
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno == errno.ELOOP:
+                    raise RefusedError("a symbolic link is on the way to it: name the directory itself") from None
+                raise RefusedError(f"{error.strerror}: {here}") from None
+        for name in missing_names:
+            with closing(folder):
+                folder = self._make_one(name, folder, last=name is missing_names[-1])
+        return folder
+
+    def _make_one(self, name: str, folder: int, *, last: bool) -> int:
+        mode = 0o700 if last else 0o755
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with self._as_user():
+                os.mkdir(name, mode, dir_fd=folder)
+                return os.open(name, flags, dir_fd=folder)
+        except PermissionError as error:
+            if os.geteuid() == self.uid:
+                raise RefusedError(f"it cannot be made: {error.strerror}") from None
+            os.mkdir(name, mode, dir_fd=folder)
+        except OSError as error:
+            if error.errno in (errno.EROFS, errno.EEXIST):
+                raise RefusedError(f"it cannot be made: {error.strerror}") from None
+            raise
+        made = os.open(name, flags, dir_fd=folder)
+        try:
+            if last:
+                self._give(made)
+        except BaseException:
+            os.close(made)
+            with contextlib.suppress(OSError):
+                os.rmdir(name, dir_fd=folder)
+            raise
+        return made
+
+    def _give(self, made: int) -> None:
+        """The empty directory that root made a moment ago becomes the user's."""
+        status = os.fstat(made)
+        if status.st_uid != 0 or os.listdir(made):
+            raise RefusedError("it was replaced while it was being made")
+        try:
+            os.fchown(made, self.uid, self._gid)
+        except PermissionError:
+            raise RefusedError(f"make it for the user {_name(self.uid)}: root may not change owners here (CAP_CHOWN)") from None
+
+    def _check(self, status: os.stat_result) -> None:
+        """Raises RefusedError unless it belongs to us."""
+        if status.st_uid != self.uid:
+            raise RefusedError(
+                f"it belongs to {_name(status.st_uid)} and the service runs as {_name(self.uid)}: "
+                "name a directory that is not there yet, or an empty one of that user"
+            )
+        if self.uid == 0:  # others could put another directory in its place, and root would write there
+            for above in self.path.absolute().parents:
+                found = above.stat()
+                if found.st_uid != 0 or is_open_to_others(found):
+                    raise RefusedError(f"another user can change {above}: a service that stays root needs a path of root's")
+
+    def _claim(self) -> None:
+        """Raises RefusedError unless it is empty, marked, or a state directory of version 0.1."""
+        names = set(os.listdir(self.fd))  # noqa: PTH208 (of a descriptor)
+        marked = MARKER in names
+        if not marked and names and not self._is_of_0_1(names):
+            shown = ", ".join(repr(name) for name in sorted(names)[:3]) + (", …" if len(names) > 3 else "")
+            raise RefusedError(f"it holds what kwitness did not make ({shown}): name a directory that is empty or not there yet")
+        if os.fstat(self.fd).st_mode & 0o077:
+            raise RefusedError(f"other users can read or write it: chmod 700 {self.path}")
+        if marked:
+            self._lock = open_own(MARKER, self.fd, os.O_RDONLY)
+            if os.pread(self._lock, len(_MARK), 0) not in (_MARK, b""):
+                raise RefusedError(f"its file {MARKER} is not one of kwitness")
+            return
+        try:
+            self._lock = os.open(MARKER, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
+        except OSError as error:
+            if error.errno == errno.EROFS:
+                raise RefusedError("it is on a file system that is mounted read-only") from None
+            raise
+        with contextlib.suppress(OSError):  # an empty marker marks as well
+            write_all(self._lock, _MARK)
+
+    def _is_of_0_1(self, names: set[str]) -> bool:
+        """Version 0.1 made no marker. It is known by all of its names, their modes, and its database."""
+        if not names >= {"admin.token", "history.db", "incidents"}:
+            return False
+        if any(name not in _OF_0_1 and not name.startswith(_UNREADABLE) for name in names):
+            return False
+        try:
+            for name in names - {"incidents"}:
+                os.close(open_own(name, self.fd, os.O_RDONLY))
+            token = os.stat("admin.token", dir_fd=self.fd, follow_symlinks=False)
+            reports = os.stat("incidents", dir_fd=self.fd, follow_symlinks=False)
+            page, in_log = self._begin_of("history.db", PAGE_BYTES), b""
+            if "history.db-wal" in names:
+                in_log = self._begin_of("history.db-wal", LOG_BYTES)
+        except OSError:
+            return False
+        private = not token.st_mode & 0o077 and stat.S_ISDIR(reports.st_mode) and reports.st_uid == self.uid
+        return private and is_history(page, in_log)
+
+    def _begin_of(self, name: str, count: int) -> bytes:
+        with closing(open_own(name, self.fd, os.O_RDONLY)) as fd:
+            return os.pread(fd, count, 0)
+
+    def _take_lock(self) -> None:
+        """flock(2) on the marker: it ends with the process, whatever ends that."""
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(_POLL_SECONDS)
+                    continue
+                pid = last_pid(self.fd)
+                who = f" (process {pid})" if pid else ""
+                raise BusyError(
+                    f"state.directory {self.path} is in use by another kwitness service{who}: stop it, or name another directory"
+                ) from None
+            return
+
+    def close_in_child(self) -> None:
+        """A forked child must not keep the lock when its parent is gone."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def close(self) -> None:
+        for fd in (self.fd, self._lock):
+            if fd >= 0:
+                os.close(fd)
+        self.fd = self._lock = -1
+
+
+def _close_in_child() -> None:
+    for each in list(_KEPT_OPEN):
+        each.close_in_child()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
+def open_folder(state_fd: int, name: str) -> int:
+    """A directory of ours below the state directory; made if it is not there. Raises RefusedError and OSError."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=state_fd)
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state_fd)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise RefusedError(f"{name} is not a directory") from None
+        raise
+    if os.fstat(fd).st_uid != os.geteuid():
+        os.close(fd)
+        raise RefusedError(f"{name} belongs to another user")
+    return fd
+
+
+def _entry(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise ConfigError(f"privileges.user: there is no user {user!r} here") from None
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

@@ -1,0 +1,113 @@
+"""The file of a history, before SQLite opens it: whether it is one that is ours, and moving it aside when it is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+from receiver.safe.files import RefusedError, closing, is_open_to_others, open_own, open_parent
+from receiver.service.state.mark import LOG_BYTES, PAGE_BYTES, is_history
+
+_SIDE_FILES = ("-wal", "-shm", "-journal")  # SQLite makes them beside the database, by name
+_POLL_SECONDS = 0.05
+
+
+class HistoryFile:
+    """Our own descriptor of it, which stays open for as long as SQLite has one: closing it gives SQLite's locks up (fcntl(2))."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises RefusedError where another user could exchange files beside it, and OSError."""
+        self.path = path
+        self._folder, self._name = open_parent(str(path))
+        self._fd = -1
+        try:
+            self._check_folder()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check_folder(self) -> None:
+        """SQLite opens its log by name, and follows links: nobody else may be able to put one there."""
+        folder, why = os.fstat(self._folder), ""
+        if folder.st_uid not in (0, os.geteuid()):
+            why = f"its directory belongs to another user (uid {folder.st_uid})"
+        elif folder.st_mode & 0o002 and (is_open_to_others(folder) or not _links_are_protected()):
+            why = "every user can write to its directory"
+        elif os.geteuid() == 0 and folder.st_mode & 0o020 and folder.st_gid != 0:
+            why = f"a group (gid {folder.st_gid}) can write to its directory"
+        if why:
+            raise RefusedError(f"{why}: keep it in a directory of your own")
+
+    def check(self, deadline: float) -> None:
+        """Opens it, or makes an empty one. What does not carry our mark is refused before SQLite has seen it.
+
+        Call it while SQLite has it not open. Raises RefusedError and OSError. `deadline`: monotonic seconds; until then it is
+        looked at again, because another process may be about to write its first page.
+        """
+        for suffix in _SIDE_FILES:
+            self._read_beside(suffix, 0)
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = open_own(self._name, self._folder, os.O_RDWR | os.O_CREAT)
+        while not self._is_ours():
+            if time.monotonic() >= deadline or os.fstat(self._fd).st_size > PAGE_BYTES:
+                raise RefusedError("it is not a history of kwitness: name another file")
+            time.sleep(_POLL_SECONDS)
+
+    def _is_ours(self) -> bool:
+        """Ours, or empty: a new one."""
+        in_log, journal = self._read_beside("-wal", LOG_BYTES), self._read_beside("-journal", 1)
+        page = os.pread(self._fd, PAGE_BYTES, 0)
+        if not page:
+            return not in_log and not journal
+        return is_history(page, in_log)
+
+    def _read_beside(self, suffix: str, count: int) -> bytes:
+        try:
+            fd = open_own(self._name + suffix, self._folder, os.O_RDONLY)
+        except FileNotFoundError:
+            return b""
+        with closing(fd):
+            return os.pread(fd, count, 0)
+
+    def is_what_was_opened(self) -> bool:
+        """Whether a second descriptor of this process is of the file that was checked: SQLite opens it by its name."""
+        wanted, found = os.fstat(self._fd), 0
+        for entry in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found += os.path.samestat(wanted, os.fstat(int(entry.name)))
+        return found >= 2
+
+    def move_aside(self) -> str:
+        """Gives it, with its log, another name that says that it is damaged. Raises OSError. Gives the name."""
+        aside = f"{self._name}.damaged-{time.time_ns() // 1_000_000_000}"
+        while self._exists(aside):
+            aside += "+"
+        for suffix in ("", *_SIDE_FILES):  # its log belongs to it, and must not be taken for the new file's
+            with contextlib.suppress(FileNotFoundError):
+                name = self._name + suffix
+                os.rename(name, aside + suffix, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        return aside
+
+    def _exists(self, name: str) -> bool:
+        try:
+            os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def close(self) -> None:
+        for fd in (self._fd, self._folder):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._folder = -1
+
+
+def _links_are_protected() -> bool:
+    """Whether the kernel refuses to follow another user's link in a sticky directory (proc(5), fs.protected_symlinks)."""
+    try:
+        return Path("/proc/sys/fs/protected_symlinks").read_text().strip() == "1"
+    except OSError:
+        return False

@@ -1,0 +1,153 @@
+"""A history that is loaded and saved beside the event loop. A file that is busy or a disk that is full is waited for.
+
+Nothing here raises for a bad file: the history is then empty, the log says why, and what could not be stored is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from pathlib import Path
+
+from receiver.investigate.history import History
+from receiver.service.state.history import HistoryError, HistoryStore, Item
+from receiver.service.state.worker import Worker, reason_of
+
+log = logging.getLogger("kwitness.state")
+WAITING_ITEMS = 5000  # runs and sightings that wait for the file; the oldest are skipped
+HOLD_SECONDS = 60.0  # how long one waits for a file that is busy, or a disk that is full
+PATIENCE_SECONDS = 0.25  # of one attempt: the thread has other work, too
+RETRY_SECONDS = 1.0
+_PASSING = {"busy", "full", "io_error", "read_only"}  # reasons that may pass
+
+
+class HistoryKeeper:
+    """`history` is empty until the file is loaded, and complete afterwards. Call `save` about once a second."""
+
+    def __init__(self, path: Path, worker: Worker) -> None:
+        self.history = History()
+        self._path, self._worker = path, worker
+        self._store: HistoryStore | None = None  # used by the worker's thread only
+        self._usable = True
+        self._waiting: list[Item] = []
+        self._waiting_since = 0.0
+        self._saving: asyncio.Task[HistoryError | OSError | None] | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._answered = asyncio.Event()  # it is loaded, or fails for another reason than a lock
+
+    def start(self) -> None:
+        """Begins to load. Call it in the event loop."""
+        self._loading = asyncio.create_task(self._load(), name="history")
+
+    async def settled(self, seconds: float) -> bool:
+        """Waits while it is locked, for so long at most. Gives whether it is loaded."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._answered.wait(), seconds)
+        return self._loading is not None and self._loading.done() and self._usable
+
+    async def _load(self) -> None:
+        said = ""
+        while True:
+            try:
+                earlier = await self._worker.ask(self._open)
+            except HistoryError as error:
+                if error.reason != said:
+                    log.warning("%s; earlier runs are not known", error)
+                    said = error.reason
+                if error.reason != "busy":
+                    self._answered.set()
+                if error.reason not in _PASSING:
+                    self._usable = False
+                    return
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self.history.absorb(earlier)
+                self._answered.set()
+                return
+
+    def _open(self) -> History:
+        """In the worker's thread."""
+        if self._store is None:
+            self._store = HistoryStore(self._path, patience_seconds=PATIENCE_SECONDS)
+        return self._store.load()
+
+    def save(self) -> None:
+        """Gives what is new to the thread, unless that is still busy with what came before."""
+        if fresh := self.history.take():
+            self._waiting_since = self._waiting_since if self._waiting else time.monotonic()
+            self._waiting += fresh
+        if not self._waiting:
+            return
+        if not self._usable:
+            self._skip("unusable", len(self._waiting), "")
+        elif len(self._waiting) > WAITING_ITEMS:
+            self._skip("busy", len(self._waiting) - WAITING_ITEMS, "too many wait for it")
+        elif time.monotonic() - self._waiting_since > HOLD_SECONDS:
+            self._skip("busy", len(self._waiting), f"the history was busy for {HOLD_SECONDS:.0f} s")
+        elif self._is_free():
+            self._saving = asyncio.create_task(self._save(PATIENCE_SECONDS), name="save history")
+
+    def _is_free(self) -> bool:
+        loaded = self._loading is not None and self._loading.done()
+        return loaded and (self._saving is None or self._saving.done())
+
+    async def _save(self, patience_seconds: float) -> HistoryError | OSError | None:
+        """Gives why it failed, if it did."""
+        items = list(self._waiting)
+
+        def store() -> None:
+            if self._store is None:
+                self._store = HistoryStore(self._path, patience_seconds=patience_seconds)
+            self._store.save(items, patience_seconds=patience_seconds)
+
+        try:
+            await self._worker.ask(store)
+        except (HistoryError, OSError) as error:
+            await self._failed(error)
+            return error
+        del self._waiting[: len(items)]
+        self._waiting_since = time.monotonic()
+        return None
+
+    async def _failed(self, error: HistoryError | OSError) -> None:
+        reason = getattr(error, "reason", "busy")
+        if reason not in _PASSING:
+            self._skip(reason, len(self._waiting), str(error))
+            with contextlib.suppress(OSError):
+                await self._worker.ask(self._close_store)  # a damaged one is found when it is opened again
+
+    def _skip(self, reason: str, count: int, why: str) -> None:
+        del self._waiting[:count]
+        self._waiting_since = time.monotonic()
+        self._worker.skip("history", reason, count, why)
+
+    async def close(self, seconds: float) -> bool:
+        """Stores what is left; a lock is waited for so long. Gives whether all of it is stored."""
+        deadline = time.monotonic() + seconds
+        if self._saving is not None:
+            await asyncio.wait({self._saving}, timeout=seconds)
+        await self.settled(max(0.0, deadline - time.monotonic()))
+        if self._loading is not None and not self._loading.done():
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
+        self._waiting += self.history.take()
+        error: HistoryError | OSError | None = None
+        skipped = self._worker.skipped.total()
+        while self._waiting and self._usable:
+            error = await self._save(PATIENCE_SECONDS)
+            if reason_of(error) != "busy" or time.monotonic() >= deadline:
+                break
+            await asyncio.sleep(PATIENCE_SECONDS)
+        if self._waiting:
+            self._skip(reason_of(error), len(self._waiting), str(error or ""))
+        with contextlib.suppress(OSError):
+            await self._worker.ask(self._close_store)
+        return self._worker.skipped.total() == skipped
+
+    def _close_store(self) -> None:
+        """In the worker's thread."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None

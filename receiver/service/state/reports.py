@@ -1,0 +1,87 @@
+"""Reports as JSON files of mode 0600, one for each, in a directory of the state directory. The oldest go first."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+from collections.abc import Iterator
+
+import msgspec
+
+from receiver.errors import KwitnessError
+from receiver.investigate.report import Report, to_json
+from receiver.safe.files import RefusedError, closing, open_own, replace
+from receiver.service.state.directory import open_folder
+
+log = logging.getLogger("kwitness.state")
+KEPT_REPORTS = 500
+REPORT_BYTES = 4 << 20  # a larger file is none of ours
+_NAME = re.compile(r"^[0-9a-f]{16}\.json$")
+_TEMPORARY = re.compile(r"^\.[0-9a-f]{16}\.json\.[0-9a-f]{8}\.tmp$")
+
+
+class ReportStore:
+    """Files named ID.json. Whatever else lies in the directory is left alone."""
+
+    def __init__(self, state_fd: int, name: str = "incidents") -> None:
+        """Makes the directory, if there is none. Raises OSError."""
+        self._name = name
+        self._folder = open_folder(state_fd, name)
+        for left in os.listdir(self._folder):  # noqa: PTH208 (of a descriptor)
+            if _TEMPORARY.match(left):  # a service that was killed left it
+                os.unlink(left, dir_fd=self._folder)
+
+    def save(self, number: str, report: Report) -> None:
+        """Whole or not at all. Raises OSError; RefusedError where a file that is no report has this name."""
+        name = f"{number}.json"
+        if self._is_foreign(name):
+            raise RefusedError(f"{self._name}/{name} is not a report")
+        replace(name, self._folder, to_json(report))
+        for old in self._names()[KEPT_REPORTS:]:
+            if not self._is_foreign(old):
+                os.unlink(old, dir_fd=self._folder)
+
+    def _is_foreign(self, name: str) -> bool:
+        """Whether there is something of that name that does not begin as our reports do."""
+        try:
+            fd = open_own(name, self._folder, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        with closing(fd):
+            head = os.pread(fd, 128, 0)
+        return not (head.startswith(b'{"schema":"kwitness.report/') and b'"id":"%s"' % name[:16].encode() in head)
+
+    def _names(self) -> list[str]:
+        """Latest first."""
+        found = sorted(self._dated())
+        return [name for _, name in found]
+
+    def _dated(self) -> Iterator[tuple[int, str]]:
+        for name in os.listdir(self._folder):  # noqa: PTH208 (of a descriptor)
+            if _NAME.match(name):
+                status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    yield -status.st_mtime_ns, name
+
+    def load(self) -> dict[str, Report]:
+        """Oldest first. A file that is no report is left alone, and named in the log."""
+        out: dict[str, Report] = {}
+        for name in reversed(self._names()[:KEPT_REPORTS]):
+            try:
+                out[name[:16]] = msgspec.json.decode(self._read(name), type=Report)
+            except (OSError, ValueError, RecursionError, KwitnessError):
+                log.warning("%s/%s is no report of this version", self._name, name)
+        return out
+
+    def _read(self, name: str) -> bytes:
+        with os.fdopen(open_own(name, self._folder, os.O_RDONLY), "rb") as file:
+            if os.fstat(file.fileno()).st_size > REPORT_BYTES:
+                raise ValueError("too large")
+            return file.read(REPORT_BYTES)
+
+    def close(self) -> None:
+        os.close(self._folder)

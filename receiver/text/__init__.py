@@ -1,0 +1,1 @@
+"""Kernel bytes as text: printable, without secrets, and in words."""

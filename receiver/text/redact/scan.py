@@ -1,0 +1,236 @@
+"""Secrets in any text: `name=value` and `name: value` however they are quoted (shell, JSON in JSON, Python, connection strings,
+query strings, headers), the user information of URLs, passwords in SQL, and tokens that their form gives away.
+
+`mark(rule)` counts and gives what stands in the place of a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from receiver.text.printable import words
+from receiver.text.redact.names import MEDIUM, STRONG, WEAK, is_path_key, telling
+from receiver.text.redact.tokens import BEARER, TOKENS, WEBHOOKS
+from receiver.text.redact.urls import without_userinfo
+from receiver.text.redact.values import MARK, is_reference, is_secret, looks_random
+
+Mark = Callable[[str], str]
+
+# names are tried once each, from their first character on: that keeps it linear
+_PAIR = re.compile(
+    r"(?<![\w.\-])(-{0,3}\w[\w.\-]*+)((?:\\{0,7}[\"'])?(?:\[\])?\]?)(\s{0,4}(?:=>|:=|==?|:|%3[AaDd])\s{0,4}|(?<=\])\s{1,4}(?=[\"']))"
+)
+_OPENING = re.compile(r"[bBrRuUfFnN@]{0,2}(\\{0,7}[\"'`])")
+_BARE = re.compile(
+    r"(?:[^\s\"'`&;,)}\]<>|]|[<>|](?=[^\s&\"'])|,(?![\s\"'\\]|[\w.\-]{1,64}[\"']?\s?[=:]|$)|[)}\]](?![\s,;)}\]\"'`]|$))+"
+)
+_PATH_BARE = re.compile(r"[^\s\"'`&;,/}\]]+")
+_SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|negotiate|apikey|splunk|bot|ssws|aws4-hmac-sha256)(?:\s+|%20|\+)")
+_HEADER_VALUE = re.compile(r"[^\"'\n\\]*")
+_HEADERS = words("authorization proxy-authorization cookie set-cookie")
+_DOUBT = re.compile(r"(?i)(?:unexpected|invalid|bad|unknown|missing|expected|near|illegal|unterminated)\s$")
+_NUMBER = re.compile(r"\d+(?!\S)")
+_STRING = re.compile(r"(\\{0,7}[\"'])((?:(?!\1).)*?)\1(\s{0,4}[:=])?", re.DOTALL)
+_BENIGN = words(
+    "user username login host hostname name type database db dbname schema account port url"
+    " uri region role warehouse driver"
+    " provider client_id clientid email project project_id server"
+)
+# {"name": "DB_PASSWORD", "value": "…"} of Kubernetes and ECS, ParameterKey=DBPassword,ParameterValue=… of CloudFormation
+_NAMED = re.compile(
+    r"(?i)(?<!\w)(?:name|key|parameterkey|variable|optionname)\\{0,7}[\"']?\s{0,4}[:=]\s{0,4}\\{0,7}[\"']?([\w.\-/]{1,128})\\{0,7}[\"']?"
+    r"\s{0,4},\s{0,4}\\{0,7}[\"']?(?:value|parametervalue|val|stringvalue|optionvalue)\\{0,7}[\"']?\s{0,4}[:=]\s{0,4}"
+)
+_CALLED = re.compile(
+    r"(?:setdefault|setenv|Setenv|putenv|set|put|add|env|getenv|get)\(\s{0,4}([\"'])([\w.\-]{1,128})\1\s{0,4},\s{0,4}(?=[\"'])"
+)
+_AUTH_CALL = re.compile(r"(?i)(?<=auth\()(\s{0,4}([\"'])[^\"']{0,128}\2\s{0,4},\s{0,4})(?=[\"'])")
+_SETTING = re.compile(r"((?<![\w.\-])[\w.\-]++\s{0,4})([\"'])((?:(?!\2)\S){1,4096}+)\2;")  # nginx and others: NAME "VALUE";
+_SQL = re.compile(
+    r"(?i)\b((?:password|passwd|identified\s{1,4}by|identified\s{1,4}by\s{1,4}password|secret)\s{1,4}"
+    r"|password\s{1,4}for\s{1,4}\S{1,128}\s{0,4}=\s{0,4})'((?:[^']|'')*)'"
+)
+
+CONTAINERS_LENGTH = 8192  # of one text, together; what is in further ones is read as any other text
+
+
+def scan(text: str, mark: Mark, *, whole: bool = False, script: bool = False, path: bool = False, cut: bool = False) -> str:
+    """The text without its secrets. `whole`: one argument, whose value, where it is `NAME=value`, goes up to its end. `script`:
+    `$name` is a variable. `path`: components end at `/`. `cut`: the text may lack its end."""
+    text = WEBHOOKS.sub(lambda m: next(g for g in m.groups() if g) + mark("url"), text)
+    if ":" in text:
+        text = without_userinfo(text, mark, path=path, cut=cut)
+    text = TOKENS.sub(lambda _: mark("shape"), text)
+    text = _pairs(text, mark, whole=whole, script=script, path=path)
+    text = BEARER.sub(lambda m: m[0] if is_reference(m[3]) else f"{m[1]}{m[2]}{mark('bearer')}", text)
+    if "'" in text or '"' in text or "," in text:
+        text = _named(text, mark)
+    return text
+
+
+def _pairs(text: str, mark: Mark, *, whole: bool, script: bool, path: bool) -> str:
+    out: list[str] = []
+    kept = at = spent = 0
+    while found := _PAIR.search(text, at):
+        at = found.end()
+        name = found[1]
+        level = telling(name)
+        if not level or text.startswith("//", at) or at >= len(text):
+            continue
+        if level < STRONG and "x-" not in name and found[3].strip() == "==":
+            continue
+        if ":" in found[3] and _DOUBT.search(text, max(0, found.start() - 16), found.start()):
+            level = WEAK
+        if found[3] == ":" and not found[2]:  # a:b:c: keys of stores, names of resources
+            if text[found.start() - 1 : found.start()] == ":" or _NUMBER.match(text, at):
+                continue
+            level = min(level, WEAK) if level < STRONG else level
+        span = _value(text, found, level, whole=whole and found.start() == 0, path=path, containers=spent <= CONTAINERS_LENGTH)
+        if span is None:
+            continue
+        start, end, opened = span
+        if opened:  # a list, an object, a tuple: what stands in it
+            spent += end - start
+            body = text[start:end]
+            replaced = _inside(body, opened, level, name, mark)
+            if replaced is None:
+                continue
+            out += [text[kept:start], replaced]
+            kept = at = end
+            continue
+        value = text[start:end]
+        if value.startswith(MARK):
+            at = end
+            continue
+        if is_secret(value, level, path_key=is_path_key(name), script=script):
+            out += [text[kept:start], mark(_rule(found))]
+            kept = at = end
+    out.append(text[kept:])
+    return "".join(out)
+
+
+def _rule(found: re.Match[str]) -> str:
+    return "header" if _is_header(found) else "value"
+
+
+def _is_header(found: re.Match[str]) -> bool:
+    return ":" in found[3] and found[1].lower() in _HEADERS
+
+
+def _value(
+    text: str, found: re.Match[str], level: int, *, whole: bool, path: bool, containers: bool
+) -> tuple[int, int, str] | None:
+    """Where the value stands, and the bracket that opens it, if one does."""
+    at = found.end()
+    if _is_header(found) and not _OPENING.match(text, at):
+        if scheme := _SCHEME.match(text, at):
+            at = scheme.end()
+        end = _HEADER_VALUE.match(text, at).end()  # type: ignore[union-attr]  # it matches the empty string
+        return (at, end, "") if end > at else None
+    opening = _OPENING.match(text, at)
+    if opening:
+        start = opening.end()
+        end = _closing(text, opening[1], start)
+        if scheme := _SCHEME.match(text, start):
+            start = min(scheme.end(), end)
+        return start, end, ""
+    if containers and text[at] in "[{(" and not text.startswith(MARK, at):
+        return at, _bracket_end(text, at), text[at]
+    if scheme := _SCHEME.match(text, at):
+        at = scheme.end()
+    if whole and level >= MEDIUM:
+        return at, len(text), ""
+    bare = (_PATH_BARE if path else _BARE).match(text, at)
+    return (at, bare.end(), "") if bare else None
+
+
+def _closing(text: str, delimiter: str, start: int) -> int:
+    """Where a string ends that this delimiter (a quote, and the backslashes before it) opened; the end of the text if nowhere."""
+    at = start
+    while (at := text.find(delimiter, at)) >= 0:
+        if at == start or text[at - 1] != "\\":
+            return at
+        at += len(delimiter)
+    return len(text)
+
+
+def _bracket_end(text: str, at: int) -> int:
+    """Behind the bracket that closes the one at `at`; the end of the text where none does."""
+    depth, quote = 0, ""
+    for index in range(at, min(len(text), at + 8192)):
+        char = text[index]
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        elif char in "[{(":
+            depth += 1
+        elif char in "]})":
+            depth -= 1
+            if not depth:
+                return index + 1
+    return len(text)
+
+
+def _inside(body: str, opened: str, level: int, name: str, mark: Mark) -> str | None:
+    """A container behind a telling name. None: look into it as into any other text."""
+    if '"' not in body and "'" not in body:
+        plain = level >= STRONG and opened == "{" and not re.search(r"[:=]", body) and len(body) > 2
+        return "{" + mark("value") + "}" if plain else None  # ODBC's way to quote
+    if level < MEDIUM or (opened == "{" and level < STRONG and "cred" not in name.lower()):
+        return None
+    out, kept, key, first = [], 0, "", True
+    body = _pairs(body, mark, whole=False, script=False, path=False)
+    for found in _STRING.finditer(body):
+        if found[3]:
+            key = found[2].lower()
+            continue
+        skip = key in _BENIGN or (opened == "(" and first)  # ('user', 'password')
+        first = False
+        if not skip and MARK not in found[2] and not is_reference(found[2]):
+            out += [body[kept : found.start(2)], mark("value")]
+            kept = found.end(2)
+        key = ""
+    return "".join(out) + body[kept:]
+
+
+def _named(text: str, mark: Mark) -> str:
+    """Values whose name is a value itself, and passwords in SQL."""
+    text = _after(_NAMED, 1, text, mark)
+    if "'" in text or '"' in text:
+        text = _after(_CALLED, 2, text, mark)
+        text = _after(_AUTH_CALL, 0, text, mark)
+        text = _SETTING.sub(lambda m: m[0] if _is_no_setting(m) else f"{m[1]}{m[2]}{mark('value')}{m[2]};", text)
+        text = _SQL.sub(lambda m: m[0] if is_reference(m[2]) or MARK in m[2] else f"{m[1]}'{mark('value')}'", text)
+    return text
+
+
+def _is_no_setting(found: re.Match[str]) -> bool:
+    return telling(found[1].strip()) < STRONG or is_reference(found[3]) or found[3].startswith(MARK)
+
+
+def _after(pattern: re.Pattern[str], group: int, text: str, mark: Mark) -> str:
+    out: list[str] = []
+    kept = at = 0
+    while found := pattern.search(text, at):
+        at = found.end()
+        if group and telling(found[group].replace("/", ".")) < STRONG:
+            continue
+        opening = _OPENING.match(text, at)
+        if opening:
+            start, end = opening.end(), _closing(text, opening[1], opening.end())
+        else:
+            bare = _BARE.match(text, at)
+            if not bare:
+                continue
+            start, end = at, bare.end()
+        if is_reference(text[start:end]) or text.startswith(MARK, start):
+            continue
+        out += [text[kept:start], mark("value")]
+        kept = at = end
+    out.append(text[kept:])
+    return "".join(out)
+
+
+__all__ = ["Mark", "looks_random", "scan"]

@@ -1,0 +1,68 @@
+"""The user information of URLs and of connection strings that look like one (RFC 3986, 3.2.1; Oracle's user/password@database)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from receiver.text.printable import words
+from receiver.text.redact.values import MARK, is_reference, looks_random
+
+# one scheme or several: k8s://https://…
+_URL = re.compile(r"(?<![\w+.\-])((?:[A-Za-z][\w+.\-]*+:(?://)?){1,6}(?<=//))([^\s\"'`<>\\]*)")
+_PATH_URL = re.compile(r"(?<![\w+.\-])((?:[A-Za-z][\w+.\-]*+:){1,3}(?://?|__))([^\s\"'`<>\\]*)")  # as names of files
+_AUTHORITY = re.compile(r"[^/?#]*")
+_PORTS = re.compile(r"(?::?\d{0,5}(?:,[^,]*)*|\*|[^:]*\]:\d+)$")
+_ORACLE = re.compile(r"(?i)(jdbc:oracle:\w{2,8}:)([\w$#]{1,64})/([^@\s\"']{1,256})@")
+_BARE = re.compile(r"(?<![\w+.\-/:@\\\[])([\w.\\\-]{1,64}):([^\s@\"'/:,]{4,256})@(?!sha256:)(?=[A-Za-z0-9\[])")
+_SCHEMES = words("mailto sip sips acct arn urn tel im xmpp file")
+_IMAGES = words("docker oci container image docker-daemon docker-archive containers-storage maven npm pkg")
+_LOGIN = re.compile(r"(\[redacted:\w+\]|[^:]*)(:?)(.*)", re.DOTALL)
+_HEX_USER = re.compile(r"[0-9a-f]{32,64}$")
+
+
+def without_userinfo(text: str, mark: Callable[[str], str], *, path: bool = False, cut: bool = False) -> str:
+    """The text, with a mark for each password (or token) before an `@`."""
+
+    def url(found: re.Match[str]) -> str:
+        scheme, rest = found[1], found[2]
+        return scheme + _of_rest(scheme, rest, mark, cut=cut and found.end() == len(text))
+
+    if "/" in text or "__" in text:
+        text = (_PATH_URL if path else _URL).sub(url, text)
+        text = _ORACLE.sub(lambda m: m[0] if m[3].startswith(MARK) else f"{m[1]}{m[2]}/{mark('url')}@", text)
+    if "@" in text:
+        text = _BARE.sub(lambda m: m[0] if _is_no_login(m) else f"{m[1]}:{mark('url')}@", text)
+    return text
+
+
+def _is_no_login(found: re.Match[str]) -> bool:
+    return (
+        found[1].lower() in _SCHEMES or found[2].isdigit() or found[2].startswith(MARK) or is_reference(found[2])
+        or found[1].isdigit()
+    )  # fmt: skip
+
+
+def _of_rest(scheme: str, rest: str, mark: Callable[[str], str], *, cut: bool) -> str:
+    authority = _AUTHORITY.match(rest)[0]  # type: ignore[index]  # it matches the empty string
+    if "@" in authority:
+        at = authority.rindex("@")
+    else:
+        # a password may hold what ends an authority: then an `@` follows, and no port stands before it
+        _, colon, port = authority.partition(":")
+        if not colon or authority.startswith("[") or _PORTS.match(port):
+            return rest
+        at = rest.split("?", 1)[0].rfind("@")
+        if at < 0:
+            name = authority.partition(":")[0]
+            if not cut or scheme.split(":")[0].lower() in _IMAGES or "/" in rest:
+                return rest
+            return f"{name}:{mark('url')}"
+    login, host = rest[:at], rest[at:]
+    name, colon, password = _LOGIN.match(login).groups()  # type: ignore[union-attr]  # it matches the empty string
+    if host.startswith("@sha256:"):
+        return rest
+    if password:
+        is_none = is_reference(password) or password.startswith(MARK)
+        return rest if is_none else f"{name}:{mark('url')}{host}"
+    return f"{mark('url')}{colon}{host}" if _HEX_USER.match(name) or looks_random(name, 16) else rest

@@ -1,0 +1,67 @@
+"""The cheap test before the dear one: does a text hold a word that can announce a secret, a token's beginning, or a program?
+
+Pipelines say the same words again and again, so words that announce nothing are learnt: a text of known dull words costs one
+look at a set.
+"""
+
+from __future__ import annotations
+
+import re
+
+from receiver.text.redact.programs import NAMES
+
+REMEMBERED = 16384  # words; a full set starts again
+_RUN = re.compile(rb"[a-z]+")
+_TELLING = (
+    rb"pass|pwd|secret|token|key|cred|auth|sas|cookie|sig|pw|jwt|hmac|psk|identified|bearer|honeycomb|session"
+    rb"|^code$|^pat$|^basic$|^p$"
+)
+_TOKENS = (
+    rb"akia|asia|abia|acca|aiza|^eyj|dapi|dkea|dose|gocspx|glpat|gldt|glrt|glsoat|glptt|glcbt|glimt|glagent|fwogz|iqojb|nrak|nrjs"
+    rb"|sntry|atct|atat|^gh[pousr]$|^(?:npm|pypi|xox.?|xapp|hf|sk|rk|pk|whsec|ya|sg|hv[sbr]|do[opr]|shp..|lin|gl(?:sa|c)|pn[ub]"
+    rb"|pmak|ntn|nvapi|r|tskey|sbp|sq|dckr|dp|age|private|github)$|slack|discord|telegram|webhook|bearer"
+)
+
+
+def _runs_of(names: frozenset[str]) -> bytes:
+    """Each program by the first run of letters in its name."""
+    found = {m[0] for name in names if (m := _RUN.search(name.encode()))}
+    return b"|".join(rb"^%s$" % run for run in sorted(found))
+
+
+class Vocabulary:
+    """Remembers the words in which its pattern found nothing. Bounded."""
+
+    def __init__(self, pattern: bytes) -> None:
+        self._telling = re.compile(pattern)
+        self._dull: set[bytes] = set()
+
+    def speaks(self, lowered: bytes) -> bool:
+        """Whether any word of the text, which is in lower case, is of interest."""
+        runs = _RUN.findall(lowered)
+        return not self._dull.issuperset(runs) and self._learn(runs)
+
+    def _learn(self, runs: list[bytes]) -> bool:
+        if len(self._dull) > REMEMBERED:
+            self._dull.clear()
+        for run in runs:
+            if run not in self._dull:
+                if self._telling.search(run):
+                    return True
+                self._dull.add(run)
+        return False
+
+
+def of_lines() -> Vocabulary:
+    """Command lines, titles, errors."""
+    return Vocabulary(_TELLING + b"|" + _TOKENS + b"|" + _runs_of(NAMES))
+
+
+def of_pairs() -> Vocabulary:
+    """Paths with `=` or `:` in them, environments, arguments."""
+    return Vocabulary(_TELLING + b"|" + _TOKENS)
+
+
+def of_tokens() -> Vocabulary:
+    """Other paths, and short names."""
+    return Vocabulary(_TOKENS)

@@ -1,0 +1,1 @@
+"""Which work a process does: runs of pipelines and attempts of their tasks."""

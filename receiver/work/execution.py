@@ -1,0 +1,273 @@
+"""Runs and task attempts: when they began, which processes do their work, how they ended."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from receiver.events import ProcessKey
+from receiver.model import CERTAIN, Finding, Identity, RemoteContext, RunKey, Slot
+
+if TYPE_CHECKING:
+    from receiver.facts.files import Version
+    from receiver.facts.tree import Process
+
+REMEMBERED_ENDED = 4096  # attempts whose span is out: a late process of theirs must not open a second one; and proven runs
+KEPT_FINDINGS = 256
+KEPT_LINKS = 64  # tasks that one attempt read from
+KEPT_ROOTS = 64
+KEPT_PATHS = 256  # inputs, and outputs, that one attempt is told to have
+OPEN_LIMIT = 10_000  # attempts, and runs, at a time: an environment can name any number of them
+
+
+class Totals:
+    """Sums over the processes of an execution that have ended."""
+
+    __slots__ = ("processes", "read_bytes", "system_ns", "user_ns", "written_bytes")
+
+    def __init__(self) -> None:
+        self.user_ns = 0
+        self.system_ns = 0
+        self.read_bytes = 0
+        self.written_bytes = 0
+        self.processes = 0
+
+    @property
+    def cpu_ns(self) -> int:
+        return self.user_ns + self.system_ns
+
+
+class Run:
+    """One run of a pipeline: its attempts share a trace."""
+
+    def __init__(self, identity: Identity, trace_id: bytes, span_id: bytes, start_ns: int) -> None:
+        self.identity = identity
+        self.key: RunKey = identity.run_key  # as it was first known
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.start_ns = start_ns
+        self.end_ns = start_ns
+        self.active = 0
+        self.failed: dict[tuple[str, int], bool] = {}  # last result of each task
+        self.announced = False  # some attempt is not in an application's own trace, so the run has a span
+        self.incomplete = False
+
+
+class Execution:
+    """One attempt of one task, or another piece of work inside of it (`outer`): an application, a model, a check."""
+
+    def __init__(
+        self, identity: Identity, run: Run, span_id: bytes, root: Process, start_ns: int, outer: Execution | None = None
+    ) -> None:
+        self.identity = identity
+        self.own_run = True  # it is not inside of other work's trace
+        self.slot: object = identity.slot  # under which it is found while it is open
+        self.rival: tuple[bytes, bytes] | None = None  # (trace id, span id) of the proven work whose names it claims
+        self.outer = outer
+        self.run = run  # of the outermost work in the same trace
+        self.span_id = span_id
+        self.root = root  # the first process of it that was seen
+        self.holders: dict[ProcessKey, None] = {}  # living processes that do this work in their own right, not by ancestry
+        self.held = False  # it has holders that end it; else it goes on for as long as anything of it lives
+        self.inside: dict[Execution, None] = {}  # open work inside of it
+        self.step_thread = 0  # of a step: whose thread it is
+        self.claimed = False  # the orchestrator runs on another host, which sends its span
+        self.resumed = 0  # how often the same attempt had ended before (Airflow defers and comes back)
+        self.start_ns = start_ns
+        self.end_ns = start_ns
+        self.live = 0
+        self.root_failed = False  # what its root processes reported
+        self.lost_roots: dict[tuple[str, ...], tuple[ProcessKey, str]] = {}  # command line → who failed at it last, and of what
+        self.error = ""
+        self.masked = False
+        self.failed_by = ""  # error.type of the child that shows the failure, where status 0 says nothing
+        self.oom_killed = False
+        self.partial_write = False
+        self.started_by: ProcessKey | None = None  # who forked its first process, when that was seen
+        self.closed = False
+        self.incomplete = False
+        self.late_processes, self.late_ns = 0, 0  # whose first calls were not observed, and for how long of one at most
+        self.findings: list[Finding] = []
+        self.findings_dropped = 0
+        self.totals = Totals()
+        self.booked = Totals()  # what of them is in the metrics already
+        self.booked_live = 0
+        self.heartbeat_ns = start_ns
+        self.context: RemoteContext | None = None  # what the application handed to its first process
+        self.trace_id = run.trace_id  # or the application's
+        self.previous_trace_id = run.trace_id  # of the attempt before
+        self.block: object = None  # synthesis keeps the shared attributes here
+        self.reads_from: dict[tuple[bytes, bytes], None] = {}  # (trace id, span id) of the tasks that wrote what it read
+        self.inputs: dict[str, None] = {}  # in order of first use
+        self.written: dict[int, Version] = {}
+        self.paths_dropped = 0
+        self.hang_told = False
+
+    def root_ended(self, process: Process, *, failed: bool, error: str) -> None:
+        """One of the processes that speak for it. Of several, begun one after another by somebody outside, each counts: one that
+        failed is made good by a success of the same command line, and by nothing else."""
+        if self.held:
+            self.root_failed, self.error = failed, error
+            return
+        self.lost_roots.pop(process.argv, None)
+        if failed and len(self.lost_roots) < KEPT_ROOTS:
+            self.lost_roots[process.argv] = (process.key, error)
+        self.root_failed = failed or bool(self.lost_roots)
+        self.error = error or next((e for _, e in reversed(self.lost_roots.values())), "")
+
+    @property
+    def speaker(self) -> ProcessKey:
+        """The root process whose end was the outcome: the last that failed for good, or the first of all."""
+        return next((key for key, _ in reversed(self.lost_roots.values())), self.root.key)
+
+    def read(self, path: str) -> None:
+        """A file that it read and did not write."""
+        if len(self.inputs) < KEPT_PATHS:
+            self.inputs[path] = None
+        elif path not in self.inputs:
+            self.paths_dropped += 1
+
+    def wrote(self, version: Version) -> None:
+        if self.is_step and "/target/" in version.path:
+            return  # dbt's own notes of the model, not its data
+        if len(self.written) < KEPT_PATHS:
+            self.written[id(version)] = version
+        elif id(version) not in self.written:
+            self.paths_dropped += 1
+
+    @property
+    def outputs(self) -> list[Version]:
+        """What it wrote and left behind, each file once, by the names that they have now."""
+        left = {v.path: v for v in self.written.values() if not v.deleted}
+        return list(left.values())
+
+    def chain(self) -> Iterator[Execution]:
+        """Itself, then what it is inside of."""
+        at: Execution | None = self
+        while at is not None:
+            yield at
+            at = at.outer
+
+    @property
+    def outermost(self) -> Execution:
+        at = self
+        while at.outer is not None:
+            at = at.outer
+        return at
+
+    def is_part_of(self, other: Execution | None) -> bool:
+        """The same work, or one inside of the other: what one of them does is no surprise to the other."""
+        return other is not None and (other in self.chain() or self in other.chain())
+
+    @property
+    def is_step(self) -> bool:
+        return bool(self.step_thread)
+
+    @property
+    def is_quiet(self) -> bool:
+        """It has no start, end, heartbeat, metric or incident of its own: its spans are another host's to send, or its names
+        belong to work that is proven."""
+        return self.claimed or self.identity.is_ambiguous
+
+    @property
+    def reported(self) -> str:
+        """What its own exit status says; "unknown" where status 0 is given for failures, too."""
+        if self.root_failed:
+            return "failure"
+        return "unknown" if self.identity.status_lies or self.is_step else "success"
+
+    @property
+    def result(self) -> str:
+        if self.incomplete:
+            return "unknown"
+        return "failure" if self.root_failed or self.masked or self.failed_by else "success"
+
+    def add(self, finding: Finding) -> None:
+        """Also to what it is inside of."""
+        if self.outer is not None:
+            self.outer.add(finding)
+        if len(self.findings) >= KEPT_FINDINGS:
+            self.findings_dropped += 1
+            return
+        self.findings.append(finding)
+
+
+def _run_names(identity: Identity) -> tuple[str, str, str]:
+    return (identity.system, identity.pipeline, identity.run_id)
+
+
+class Executions:
+    """The open ones, by identity, and which ones are over."""
+
+    def __init__(self, grace_ns: int, run_grace_ns: int) -> None:
+        self.grace_ns = grace_ns
+        self.run_grace_ns = run_grace_ns
+        self.open: dict[object, Execution] = {}
+        self.runs: dict[RunKey, Run] = {}
+        self._ended: OrderedDict[Slot, Execution] = OrderedDict()
+        self._proven: OrderedDict[tuple[str, str, str], dict[int, tuple[bytes, bytes]]] = OrderedDict()
+
+    def ended(self, slot: Slot) -> Execution | None:
+        return self._ended.get(slot)
+
+    def proven_for_others(self, identity: Identity) -> tuple[int, tuple[bytes, bytes]] | None:
+        """Another user of whom it is proven that this run is his, with the trace and span id of the run."""
+        owners = self._proven.get(_run_names(identity))
+        return next(((o, ids) for o, ids in owners.items() if o != identity.owner), None) if owners else None
+
+    @property
+    def full(self) -> bool:
+        return len(self.open) >= OPEN_LIMIT or len(self.runs) >= OPEN_LIMIT
+
+    def opened(self, execution: Execution) -> None:
+        self.open[execution.slot] = execution
+        if execution.outer is not None:
+            execution.outer.inside[execution] = None
+        self.runs[execution.run.key] = execution.run
+        execution.run.active += 1
+        identity = execution.identity
+        if identity.confidence >= CERTAIN and identity.portable:
+            owners = self._proven.setdefault(_run_names(identity), {})
+            owners.setdefault(identity.owner, (execution.run.trace_id, execution.run.span_id))
+            self._proven.move_to_end(_run_names(identity))
+            if len(self._proven) > REMEMBERED_ENDED:
+                self._proven.popitem(last=False)
+
+    def close(self, execution: Execution) -> None:
+        execution.closed = True
+        self.open.pop(execution.slot, None)
+        if execution.outer is not None:
+            execution.outer.inside.pop(execution, None)
+        if not execution.claimed and not execution.is_step:
+            self._ended[execution.identity.slot] = execution
+            if len(self._ended) > REMEMBERED_ENDED:
+                self._ended.popitem(last=False)
+        run = execution.run
+        run.active -= 1
+        run.end_ns = max(run.end_ns, execution.end_ns)
+        if execution.own_run:  # what is inside speaks through what it is inside of
+            run.failed[(execution.identity.task, execution.identity.map_index)] = execution.result == "failure"
+
+    def due(self, now_ns: int) -> list[Execution]:
+        """Inner ones first. With holders: when the last of them has ended, at once if nothing of it lives, else after the
+        grace period, and what still lives is released. Without: when nothing of it has lived for the grace period. A command
+        ends with its own process."""
+        found = [e for e in self.open.values() if not e.is_step and self._is_due(e, now_ns)]
+        return sorted(found, key=lambda e: sum(1 for _ in e.chain()), reverse=True)
+
+    def _is_due(self, execution: Execution, now_ns: int) -> bool:
+        if execution.identity.type == "command" and execution.identity.source == "command":
+            return not execution.live
+        late = now_ns - execution.end_ns >= self.grace_ns
+        if execution.held:
+            return not execution.holders and (late or not execution.live)
+        return late and not execution.live
+
+    def due_runs(self, now_ns: int) -> list[Run]:
+        """Runs without an open attempt for the grace period: their real end is often invisible."""
+        return [
+            r
+            for r in self.runs.values()
+            if not r.active and (r.identity.type == "command" or now_ns - r.end_ns >= self.run_grace_ns)
+        ]
