@@ -24,9 +24,9 @@ from receiver.events import (
     WaitStack,
 )
 from receiver.facts import connections
-from receiver.facts.connections import name_in
 from receiver.facts.usage import CURVE_POINTS, NEIGHBOURS, Curve
 from receiver.model import CoreOptions
+from receiver.text.names import name_in
 from tests.builders import Story, attributes
 
 SECOND = 1_000_000_000

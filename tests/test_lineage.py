@@ -10,7 +10,8 @@ import pytest
 from receiver import semconv as sc
 from receiver.events import CallFailed, CallKind, ClosedFlag, FileChanged, FileOperation, ProcessKey, SubjectKind
 from receiver.facts import files
-from receiver.facts.files import State, idiom, is_uncommitted, resolve
+from receiver.facts.files import State, idiom, is_uncommitted
+from receiver.text.names import resolve
 from tests.builders import Story, attributes
 
 OUT = os.O_WRONLY | os.O_CREAT

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from receiver.attribution.frameworks.snakemake import _output
 from receiver.events import VALID, Event, EventKind, Exec, FileOpened, Fork, NameQuery, encode
-from receiver.facts.connections import name_in
 from receiver.kernel.decode import decode, scrub
+from receiver.text.names import name_in
 from receiver.text.printable import joined
 from receiver.text.redact import MAX_ARGUMENTS, Redactor
 from receiver.text.redact.log import RedactedFormatter, redacted

@@ -16,8 +16,8 @@ import msgspec
 from receiver.events import Event
 from receiver.export.settings import ExportSettings, asks_for_export
 from receiver.model import CoreOptions
-from receiver.render import event_line
 from receiver.safe.files import open_output
+from receiver.text.event_text import event_line
 
 if TYPE_CHECKING:
     from receiver.export.hub import Hub

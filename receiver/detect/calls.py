@@ -6,30 +6,16 @@ import errno
 
 from receiver import semconv as sc
 from receiver.calls import call_name
-from receiver.detect.deaths import event_id
 from receiver.events import CallFailed, CallKind, SubjectKind
-from receiver.facts.connections import address_of
-from receiver.facts.files import resolve
 from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Severity
+from receiver.text.event_text import subject_of
+from receiver.text.names import error_name, event_id
 
 _AT_ONCE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
 _LOCK_WAITS = 16  # so many refusals of a lock are a conflict, fewer are how locks are asked for
 _BLAMED = 4  # failures told of a process that failed, the latest ones
-
-
-def error_name(number: int) -> str:
-    return errno.errorcode.get(number, f"E{number}")
-
-
-def subject_of(event: CallFailed) -> str:
-    """What the call was about, for people; empty when the kernel half could not tell."""
-    if event.subject == SubjectKind.ENDPOINT:
-        return f"{address_of(event.family, event.address_high, event.address_low)}:{event.port}"
-    if not event.path:
-        return ""
-    return resolve(event.directory, event.path) if event.directory or not event.path.startswith("/") else event.path
 
 
 _OWN_BUSINESS = "/tmp/hsperfdata_"  # noqa: S108 (each JVM tries the locks of all others there, to tidy up after the dead)

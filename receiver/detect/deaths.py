@@ -8,10 +8,11 @@ from typing import Literal
 import msgspec
 
 from receiver import semconv as sc
-from receiver.events import Event, OomKill, OomScope, ProcessKey, Signal
+from receiver.events import OomKill, OomScope, ProcessKey, Signal
 from receiver.facts.tree import Process, ancestors
 from receiver.model import NOBODY, Finding
 from receiver.signals import Severity
+from receiver.text.names import event_id, mib, signal_name
 
 SI_USER, SI_QUEUE, SI_TIMER, SI_TKILL, SI_KERNEL = 0, -1, -2, -6, 128  # sigaction(2)
 _POLITE = {signals.SIGTERM, signals.SIGINT, signals.SIGHUP}
@@ -55,24 +56,6 @@ def ending(process: Process) -> Ending:
     if signal:
         return Ending(128 + signal, "signaled", signal, bool(status & 0x80), process.retired)
     return Ending(status >> 8 & 0xFF, "exited", 0, False, process.retired)
-
-
-def signal_name(number: int) -> str:
-    try:
-        return signals.Signals(number).name
-    except ValueError:
-        return f"SIGRT{number}" if number >= 32 else f"SIG{number}"
-
-
-def describe_end(cause: str, code: int, signal: int) -> str:
-    if cause == "oom_killed":
-        return "OOM-killed"
-    return signal_name(signal) if signal else f"exit {code}"
-
-
-def event_id(event: Event) -> str:
-    """Unique within one attachment; the host's session makes it unique everywhere."""
-    return f"{event.cpu}-{event.sequence}"
 
 
 def oom_killed(process: Process, event: OomKill) -> Finding:
@@ -260,8 +243,3 @@ def sender_kind(process: Process, event: Signal | None) -> SenderKind:
 
 def _is_root(root: Process, ancestor: Process) -> bool:
     return root.parent is ancestor
-
-
-def mib(count: int) -> str:
-    """Bytes for people."""
-    return f"{count / (1 << 20):.1f} MiB"

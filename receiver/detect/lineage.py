@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from receiver import semconv as sc
-from receiver.detect.deaths import event_id
 from receiver.events import FileChanged, FileClosed, FileOpened
 from receiver.facts.files import State, Use, Version
 from receiver.facts.tree import Process, ancestors
 from receiver.model import Finding
 from receiver.signals import Severity
+from receiver.text.names import event_id
 from receiver.work.execution import Execution
 
 _LOGS = (".log", ".out", ".err", ".lock", ".pid", ".wal", "-journal", "-wal", "-shm")

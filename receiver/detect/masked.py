@@ -6,11 +6,12 @@ import signal
 from enum import IntEnum
 
 from receiver import semconv as sc
-from receiver.detect.deaths import ending, event_id, fatal_signal, sender_kind
+from receiver.detect.deaths import ending, fatal_signal, sender_kind
 from receiver.events import Signal
 from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Severity
+from receiver.text.names import event_id
 from receiver.work.execution import Execution
 
 # Status 1 is an answer, not a failure, from these, and from whatever was done in no time (`readlink`, `test -f`, `which`:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 
 from receiver import semconv as sc
-from receiver.detect.deaths import event_id
 from receiver.events import CallFailed, Connection, ConnectionFlag, ConnectionStage, NameQuery
-from receiver.facts.connections import AF_INET, Link, Peer, address_of, name_in
+from receiver.facts.connections import Link, Peer
 from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Severity
+from receiver.text.names import AF_INET, address_of, event_id, name_in
 
 SECOND = 1_000_000_000
 _WORDS = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from receiver import semconv as sc
 from receiver.calls import call_name
-from receiver.detect.deaths import event_id, mib
 from receiver.events import OomKill, ProcessSample, ThreadWait, WaitStack
-from receiver.facts.connections import address_of
 from receiver.facts.tree import Process
-from receiver.facts.usage import LOOKS, Taker, Usage, frames_of, resident, wait_of
+from receiver.facts.usage import LOOKS, Taker, Usage, resident
 from receiver.model import Finding
 from receiver.signals import Severity
+from receiver.text.event_text import frames_of, wait_of
+from receiver.text.names import address_of, event_id, mib
 
 _NEAR_SECONDS = 30.0  # the limit is this near at the present rate
 _FULL_SHARE = 0.5  # and this much of it is used

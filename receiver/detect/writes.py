@@ -6,11 +6,12 @@ import os
 import signal as signals
 
 from receiver import semconv as sc
-from receiver.detect.deaths import Ending, event_id
+from receiver.detect.deaths import Ending
 from receiver.events import FileFlag, FileReason, OpenFile
 from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Severity
+from receiver.text.names import event_id
 
 _HIDDEN = FileFlag.DELETED | FileFlag.INHERITED_STDIO | FileFlag.SHARES_STDERR
 _BOOKKEEPING = (".lock", ".pid", ".lck")

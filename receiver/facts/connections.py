@@ -6,7 +6,6 @@ each look, once a second.
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter, OrderedDict
 
 import msgspec
@@ -14,22 +13,14 @@ import msgspec
 from receiver.events import Connection as Fact
 from receiver.events import ConnectionFlag, ConnectionStage, NameQuery, ProcessKey
 from receiver.facts.tree import Process
+from receiver.text.names import AF_INET, address_of, name_in
 
 CONNECTIONS = 65_536  # followed at a time; past it the one begun first is forgotten
 PEERS_PER_PROCESS = 64
 KEPT_MOMENTS = 8
 NAMES = 4096
 QUESTIONS = 4096
-AF_INET = 2
 Endpoint = tuple[str, int]  # address, port
-
-
-def address_of(family: int, high: int, low: int) -> str:
-    """Text of an address as the kernel half sends it: network order, IPv4 in the low half."""
-    if family == AF_INET:
-        return str(ipaddress.IPv4Address((low & 0xFFFFFFFF).to_bytes(4, "little")))
-    found = ipaddress.IPv6Address(high.to_bytes(8, "little") + low.to_bytes(8, "little"))
-    return str(found.ipv4_mapped or found)
 
 
 class Link(msgspec.Struct, eq=False):
@@ -232,13 +223,3 @@ class ConnectionTable:
             peer = process.peers.get(link.peer) if link is not None else None
             if link is not None and peer is not None:
                 self._settle(peer, link, True)
-
-
-def name_in(labels: str) -> str:
-    """`example.com` for `\\x07example\\x03com` (RFC 1035, 3.1); what does not add up comes out as far as it does."""
-    parts, at = [], 0
-    while at < len(labels):
-        length = ord(labels[at])
-        parts.append(labels[at + 1 : at + 1 + length])
-        at += 1 + length
-    return ".".join(parts)

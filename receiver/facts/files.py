@@ -252,8 +252,3 @@ def is_uncommitted(path: str) -> bool:
         or "-luigi-tmp-" in name
         or name.endswith((".tmp", ".temp", ".part", ".inprogress", ".crc.tmp", "~"))
     )
-
-
-def resolve(directory: str, path: str) -> str:
-    """An absolute path of what a call was given; `..` is taken literally, as the kernel's own answer is not known."""
-    return os.path.normpath(path if path.startswith("/") else f"{directory}/{path}")

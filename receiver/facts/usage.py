@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter, OrderedDict, deque
 
 import msgspec
 
-from receiver.calls import call_name
-from receiver.events import Neighbour, ProcessKey, ProcessSample, ThreadWait, WaitObject, WaitStack
+from receiver.events import Neighbour, ProcessKey, ProcessSample, ThreadWait, WaitStack
 from receiver.facts.tree import Process
 
 CURVE_POINTS = 64
@@ -17,7 +15,6 @@ NEIGHBOURS = 512
 WINDOW_NS = 60_000_000_000
 LOOKS = 5  # a condition must hold at so many looks in a row
 KEPT_WAITS = 64
-_UNINTERRUPTIBLE = 2
 
 
 Point = tuple[int, int, str]  # boot ns, bytes, event id
@@ -219,35 +216,6 @@ class Neighbours:
 
 def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
-
-
-_WAITS = {
-    "futex": "futex", "wait4": "child", "waitid": "child", "flock": "lock", "fcntl": "lock", "nanosleep": "timer",
-    "clock_nanosleep": "timer", "poll": "poll", "ppoll": "poll", "select": "poll", "pselect6": "poll", "epoll_wait": "poll",
-    "epoll_pwait": "poll", "epoll_pwait2": "poll", "pause": "signal", "rt_sigsuspend": "signal", "rt_sigtimedwait": "signal",
-    "sigwaitinfo": "signal",
-}  # fmt: skip
-
-
-def wait_of(wait: ThreadWait) -> str:
-    """futex, pipe, socket, child, disk, lock, timer, poll, signal or unknown."""
-    if wait.waits_on == WaitObject.PIPE:
-        return "pipe"
-    if wait.waits_on == WaitObject.SOCKET:
-        return "socket"
-    known = _WAITS.get(call_name(wait.call_number), "") if wait.call_number < 1 << 16 else ""
-    if known:
-        return known
-    return "disk" if wait.thread_state & _UNINTERRUPTIBLE else "unknown"
-
-
-_SCHEDULER = ("__schedule", "schedule", "io_schedule", "schedule_timeout", "schedule_hrtimeout_range", "schedule_preempt_disabled")
-
-
-def frames_of(stack: WaitStack) -> tuple[str, ...]:
-    """Functions of the kernel, without offsets, from where it went to sleep outwards: the first is the wait channel."""
-    names = tuple(f.partition("+")[0] for f in stack.frames.split() if not f.startswith("0x"))
-    return tuple(itertools.dropwhile(lambda name: name.startswith(_SCHEDULER), names)) or names
 
 
 def main_wait(process: Process) -> ThreadWait | None:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from receiver.detect.deaths import describe_end, mib, signal_name
 from receiver.investigate import report as rp
 from receiver.investigate.case import Actor, Case, task_key
 from receiver.investigate.causes.common import died_of, sent_by_process
@@ -27,6 +26,7 @@ from receiver.investigate.evidence import (
     facts_of_use,
 )
 from receiver.investigate.history import Sighting, signature
+from receiver.text.names import describe_end, mib, signal_name
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
 

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from receiver.detect.deaths import mib
 from receiver.investigate.case import Case
 from receiver.investigate.causes import CAUSES
 from receiver.investigate.classes import CLASSES
 from receiver.investigate.evidence import CLEAR, SOME, Evidence, Suspicion, contradicts, ends, fact_of_hole, missing, supports
 from receiver.investigate.symptoms import Symptom, struck, symptoms
+from receiver.text.names import mib
 
 KEPT_HYPOTHESES = 5
 KEPT_OF_A_CAUSE = 8  # culprits

@@ -11,12 +11,12 @@ from typing import Literal
 
 import msgspec
 
-from receiver.detect.deaths import event_id, mib
 from receiver.events import Event, FileClosed, ProcessKey
 from receiver.facts.files import Use
 from receiver.facts.usage import Point
 from receiver.investigate.case import Actor, Hole, Step
-from receiver.words import event_line
+from receiver.text.event_text import event_line
+from receiver.text.names import event_id, mib
 
 Role = Literal["supports", "contradicts", "missing", "context"]
 FACTS_PER_EVIDENCE = 8

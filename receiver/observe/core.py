@@ -19,7 +19,7 @@ from receiver.attribution.context import remote_context
 from receiver.attribution.frameworks import RECOGNISERS, Recognisers
 from receiver.attribution.rules import Rule, Rules
 from receiver.detect import ending, killed, masked_failures, oom_killed, partial_writes
-from receiver.detect.deaths import Ending, retired, signal_name
+from receiver.detect.deaths import Ending, retired
 from receiver.detect.masked import failure_below, grade, holds_by_fork, note_child_end
 from receiver.errors import DecodeError
 from receiver.events import (
@@ -55,6 +55,7 @@ from receiver.synthesis.blocks import Blocks
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.metrics import LAG_BOUNDS, Book
 from receiver.synthesis.spans import Spans
+from receiver.text.names import signal_name
 from receiver.text.redact import Redactor
 from receiver.timeline.blind import BlindTimes
 from receiver.work.execution import Execution, Executions

@@ -9,15 +9,16 @@ from collections.abc import Callable
 import msgspec
 
 from receiver import semconv as sc
-from receiver.detect.calls import blamed_calls, call_failed, error_name, speaks_for_itself
-from receiver.detect.deaths import Ending, event_id
+from receiver.detect.calls import blamed_calls, call_failed, speaks_for_itself
+from receiver.detect.deaths import Ending
 from receiver.detect.lineage import failed_write, pulled_away, tainted_read, two_writers
 from receiver.detect.writes import unfinished_outputs
 from receiver.events import CallFailed, ClosedFlag, FileChanged, FileClosed, FileOpened, FileOperation, FileTotals, ProcessKey
-from receiver.facts.files import FileTable, State, Use, Version, idiom, resolve
+from receiver.facts.files import FileTable, State, Use, Version, idiom
 from receiver.facts.tree import KEPT_CHANGES, Process, ProcessTree
 from receiver.model import Finding
 from receiver.observe.attempts import Attempts
+from receiver.text.names import error_name, event_id, resolve
 from receiver.work.execution import KEPT_LINKS, Execution
 
 KEPT_FAILURES = 32

@@ -7,16 +7,17 @@ from collections import Counter, OrderedDict
 import msgspec
 
 from receiver import semconv as sc
-from receiver.detect.deaths import Ending, event_id
+from receiver.detect.deaths import Ending
 from receiver.detect.network import connection_failed, exhausted_by_call, name_failed, queue_full, slots_exhausted, stalled
 from receiver.events import CallFailed, Connection, ConnectionStage, NameQuery, ProcessKey, UnixConnected
-from receiver.facts.connections import ConnectionTable, Link, Peer, address_of
+from receiver.facts.connections import ConnectionTable, Link, Peer
 from receiver.facts.tree import KEPT_NAME_FAILURES, Process, ProcessTree
 from receiver.model import Finding
 from receiver.observe.attempts import Attempts
 from receiver.observe.files import Report
 from receiver.observe.repeats import Kind, Repeats, counted
 from receiver.synthesis.metrics import STALL_BOUNDS
+from receiver.text.names import address_of, event_id
 
 SECOND = 1_000_000_000
 NAME_NS = 5 * SECOND  # the resolver's own patience (resolv.conf(5), timeout)

@@ -8,10 +8,11 @@ from receiver import semconv as sc
 from receiver.detect.usage import contention, growing, hanging, memory_taken
 from receiver.events import Neighbour, OomKill, ProcessSample, ThreadWait, WaitObject, WaitStack
 from receiver.facts.tree import Process, ProcessTree
-from receiver.facts.usage import KEPT_WAITS, WINDOW_NS, Neighbours, Point, Taker, Usage, main_wait, resident, wait_of
+from receiver.facts.usage import KEPT_WAITS, WINDOW_NS, Neighbours, Point, Taker, Usage, main_wait, resident
 from receiver.observe.attempts import Attempts
 from receiver.observe.files import Report
 from receiver.signals import Attributes
+from receiver.text.event_text import wait_of
 from receiver.work.execution import Execution
 
 KEPT_COMPANY = 16

@@ -7,7 +7,6 @@ from receiver.render.page import page
 from receiver.render.process_tree import RunView, Views, as_json, summary
 from receiver.render.terminal import details, screen
 from receiver.render.timeline import Timeline
-from receiver.words import event_line
 
 __all__ = [
     "RunView",
@@ -15,7 +14,6 @@ __all__ = [
     "Views",
     "as_json",
     "details",
-    "event_line",
     "live_tree",
     "moment",
     "named",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from receiver.calls import call_name
-from receiver.detect.calls import error_name, is_search, subject_of
+from receiver.detect.calls import is_search
 from receiver.events import ClosedFlag
 from receiver.facts.tree import Process
+from receiver.text.event_text import subject_of
+from receiver.text.names import error_name
 from receiver.text.printable import printable
 
 SHOWN_FILES = 6

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from receiver.detect.deaths import mib
 from receiver.investigate.report import CurveLine, Hypothesis, Report
 from receiver.render.terminal import culprit_text
+from receiver.text.names import mib
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2024; }

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from receiver.detect.deaths import describe_end, ending, mib
+from receiver.detect.deaths import ending
 from receiver.detect.usage import peak
 from receiver.events import ProcessKey
 from receiver.facts.tree import Process
@@ -15,6 +15,7 @@ from receiver.model import Finding
 from receiver.render.details import Details, details_of
 from receiver.render.live import named
 from receiver.signals import Severity
+from receiver.text.names import describe_end, mib
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from receiver.detect.deaths import mib
 from receiver.investigate.evidence import Culprit
 from receiver.investigate.report import CrashLine, CurveLine, Hypothesis, Moment, Report
 from receiver.render.process_tree import BOLD, DIM, GREEN, RED, YELLOW, Painter
+from receiver.text.names import mib
 
 _STRONGEST = 5
 _AXIS = 44

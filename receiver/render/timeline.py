@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from receiver.events import Event, FileClosed, Neighbour, OomKill, ProcessSample, Signal
 from receiver.facts.tree import ProcessTree, ancestors
-from receiver.words import event_line
+from receiver.text.event_text import event_line
 from receiver.work.execution import Execution
 
 KEPT_LINES = 20_000

@@ -28,9 +28,10 @@ from receiver.kernel.decode import decode, split
 from receiver.observe.core import Core
 from receiver.observe.recording import MAGIC, Recording
 from receiver.observe.session import Session, replay
-from receiver.render import details, event_line, page, screen
+from receiver.render import details, page, screen
 from receiver.service import config, incident_api
 from receiver.signals import LogRecord, Span
+from receiver.text.event_text import event_line
 from receiver.text.printable import printable
 from receiver.text.redact import Redactor
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from receiver.events import CallFailed, CallKind, Connection, ConnectionFlag, ConnectionStage, NameQuery, UnixConnected
-from receiver.facts.connections import address_of, name_in
 from receiver.kernel.decode import decode
+from receiver.text.names import address_of, name_in
 from receiver.text.redact import Redactor
 from tests.live.conftest import Watched
 

@@ -15,8 +15,8 @@ import pytest
 
 from receiver.calls import call_name
 from receiver.events import Neighbour, ProcessSample, ThreadWait, WaitObject, WaitStack
-from receiver.facts.usage import frames_of, wait_of
 from receiver.kernel.decode import decode
+from receiver.text.event_text import frames_of, wait_of
 from receiver.text.redact import Redactor
 from tests.live.conftest import Watched, python
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable
 
-from receiver.detect.deaths import code_name, fatal_of, mib, signal_name
+from receiver.detect.deaths import code_name, fatal_of
 from receiver.events import Signal
-from receiver.facts.usage import wait_of
 from receiver.investigate.case import Actor, Case, task_key
 from receiver.investigate.evidence import SOME, Culprit, Evidence, Fact, fact, facts_of_use, supports
 from receiver.investigate.history import partition_bytes, place
+from receiver.text.event_text import wait_of
+from receiver.text.names import mib, signal_name
 
 SECOND = 1_000_000_000
 _SHELLS = {"bash", "sh", "dash", "zsh", "ksh", "busybox", "timeout", "env", "nice", "sudo", "make", "xargs", "time"}

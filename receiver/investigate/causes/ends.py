@@ -7,8 +7,6 @@ import signal
 from collections.abc import Iterator
 
 from receiver import semconv as sc
-from receiver.detect.calls import error_name, subject_of
-from receiver.detect.deaths import signal_name
 from receiver.detect.masked import Grade
 from receiver.events import CallKind
 from receiver.investigate.case import Actor, Case
@@ -28,6 +26,8 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.text.event_text import subject_of
+from receiver.text.names import error_name, signal_name
 
 _FAULTS = {signal.SIGSEGV: "crash.segv", signal.SIGBUS: "crash.segv", signal.SIGABRT: "crash.abort_ill", signal.SIGILL: "crash.abort_ill",
            signal.SIGFPE: "crash.abort_ill"}  # fmt: skip

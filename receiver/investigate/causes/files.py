@@ -9,9 +9,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from receiver.detect.deaths import mib
 from receiver.events import FileChanged, FileOperation
-from receiver.facts.files import FileKey, State, Use, Version, resolve
+from receiver.facts.files import FileKey, State, Use, Version
 from receiver.investigate.case import Actor, Case
 from receiver.investigate.causes.common import died_of, sender_culprit, sender_text, sent_by_process, shorter
 from receiver.investigate.evidence import (
@@ -32,6 +31,7 @@ from receiver.investigate.evidence import (
     file_culprit,
     supports,
 )
+from receiver.text.names import mib, resolve
 
 _LOGS = (".log", ".out", ".err", ".lock", ".pid", ".wal", "-journal", "-wal", "-shm", ".lck")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|(?<!\d)\d{8}(?!\d)|\d{4}/\d\d/\d\d")

@@ -6,7 +6,7 @@ import signal
 from collections import defaultdict
 from collections.abc import Iterator
 
-from receiver.detect.deaths import SI_TIMER, signal_name
+from receiver.detect.deaths import SI_TIMER
 from receiver.events import FileReason, ProcessKey, Signal
 from receiver.investigate.case import Actor, Case
 from receiver.investigate.causes.common import (
@@ -38,6 +38,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.text.names import signal_name
 
 _TOGETHER_NS = 500_000_000  # signals to a group arrive within this
 _ROUND = 0.06  # share of a second by which a grace or an age may miss a round number

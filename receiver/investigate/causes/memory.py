@@ -6,8 +6,7 @@ import errno
 import signal
 from collections.abc import Iterator
 
-from receiver.detect.calls import error_name
-from receiver.detect.deaths import fatal_of, mib
+from receiver.detect.deaths import fatal_of
 from receiver.events import CallKind, OomScope
 from receiver.facts.usage import Taker
 from receiver.investigate.case import Actor, Case
@@ -31,6 +30,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.text.names import error_name, mib
 
 _NEAR = 0.85  # of a limit: what counts as close to it
 _PLATEAU = 0.05

@@ -6,8 +6,7 @@ import errno
 from collections.abc import Iterator
 
 from receiver.events import Connection, ConnectionFlag, ConnectionStage
-from receiver.facts.connections import Peer, address_of, name_in
-from receiver.facts.usage import wait_of
+from receiver.facts.connections import Peer
 from receiver.investigate.case import Actor, Case
 from receiver.investigate.causes.common import SECOND
 from receiver.investigate.evidence import (
@@ -24,6 +23,8 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.text.event_text import wait_of
+from receiver.text.names import address_of, name_in
 
 _IDLE_NS = 4 * SECOND  # without a byte either way: an idle connection
 SILENT_NS = 3 * SECOND

@@ -6,10 +6,8 @@ import errno
 import re
 from collections.abc import Iterator, Mapping
 
-from receiver.detect.calls import error_name, subject_of
 from receiver.events import CallKind, ConnectionStage, ThreadWait
 from receiver.facts.connections import Peer
-from receiver.facts.usage import wait_of
 from receiver.investigate.case import Actor, Case
 from receiver.investigate.causes.common import SECOND
 from receiver.investigate.causes.network import (
@@ -37,6 +35,8 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.text.event_text import subject_of, wait_of
+from receiver.text.names import error_name
 
 _TOKENS = re.compile(r"(?i)(^|[./_-])(sts|iam|oauth2?|auth|login|token|metadata|credentials?|vault|sso|identity)([./_:-]|$)")
 _CREDENTIAL_FILES = re.compile(r"(?i)(/\.aws/|/\.azure/|/\.config/gcloud/|web[-_]?identity|/serviceaccount/|credential|token)")

@@ -6,10 +6,8 @@ import errno
 import re
 from collections.abc import Iterator
 
-from receiver.detect.calls import error_name, subject_of
-from receiver.detect.deaths import mib
 from receiver.events import CallFailed, CallKind, FileChanged, FileOperation
-from receiver.facts.files import Use, resolve
+from receiver.facts.files import Use
 from receiver.investigate.case import Actor, Case
 from receiver.investigate.causes.common import SECOND
 from receiver.investigate.evidence import (
@@ -29,6 +27,8 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.text.event_text import subject_of
+from receiver.text.names import error_name, mib, resolve
 
 UNINTERRUPTIBLE = 2  # TASK_UNINTERRUPTIBLE, include/linux/sched.h
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}

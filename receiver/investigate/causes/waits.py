@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from receiver.calls import call_name
 from receiver.events import ThreadWait, WaitObject
-from receiver.facts.usage import Spell, frames_of, wait_of
+from receiver.facts.usage import Spell
 from receiver.investigate.case import Actor, Case
 from receiver.investigate.causes.common import SECOND, died_of, progress, sent_by_process
 from receiver.investigate.evidence import (
@@ -26,6 +26,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.text.event_text import frames_of, wait_of
 
 _THREADS = 2
 HANG_NS = 5 * SECOND

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from receiver.attribution.partitions import partition_of
-from receiver.detect.deaths import mib
 from receiver.investigate.case import Actor, Case, task_key
 from receiver.investigate.causes.common import LARGE, SECOND, partition_share, shells
 from receiver.investigate.evidence import (
@@ -26,6 +25,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.history import partition_bytes
+from receiver.text.names import mib
 
 
 def twice(case: Case) -> Iterator[Suspicion]:

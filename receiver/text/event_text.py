@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 from receiver.calls import call_name
-from receiver.detect.calls import error_name, subject_of
-from receiver.detect.deaths import describe_end, mib, signal_name
 from receiver.events import (
     CallFailed,
     Connection,
@@ -29,14 +28,14 @@ from receiver.events import (
     OpenFile,
     ProcessSample,
     Signal,
+    SubjectKind,
     ThreadWait,
     Title,
     UnixConnected,
+    WaitObject,
     WaitStack,
 )  # fmt: skip
-from receiver.facts.connections import address_of, name_in
-from receiver.facts.files import resolve
-from receiver.facts.usage import frames_of, wait_of
+from receiver.text.names import address_of, describe_end, error_name, mib, name_in, resolve, signal_name
 from receiver.text.printable import printable
 
 
@@ -106,3 +105,44 @@ def event_line(event: Event, wall: str, path: str = "") -> str:
         case OpenFile():
             what = f"open    {event.process.tgid} is writing {event.path} at {event.position_bytes} of {event.size_bytes}"
     return f"{wall} {printable(what)}"
+
+
+def subject_of(event: CallFailed) -> str:
+    """What the call was about, for people; empty when the kernel half could not tell."""
+    if event.subject == SubjectKind.ENDPOINT:
+        return f"{address_of(event.family, event.address_high, event.address_low)}:{event.port}"
+    if not event.path:
+        return ""
+    return resolve(event.directory, event.path) if event.directory or not event.path.startswith("/") else event.path
+
+
+_UNINTERRUPTIBLE = 2
+
+
+_WAITS = {
+    "futex": "futex", "wait4": "child", "waitid": "child", "flock": "lock", "fcntl": "lock", "nanosleep": "timer",
+    "clock_nanosleep": "timer", "poll": "poll", "ppoll": "poll", "select": "poll", "pselect6": "poll", "epoll_wait": "poll",
+    "epoll_pwait": "poll", "epoll_pwait2": "poll", "pause": "signal", "rt_sigsuspend": "signal", "rt_sigtimedwait": "signal",
+    "sigwaitinfo": "signal",
+}  # fmt: skip
+
+
+def wait_of(wait: ThreadWait) -> str:
+    """futex, pipe, socket, child, disk, lock, timer, poll, signal or unknown."""
+    if wait.waits_on == WaitObject.PIPE:
+        return "pipe"
+    if wait.waits_on == WaitObject.SOCKET:
+        return "socket"
+    known = _WAITS.get(call_name(wait.call_number), "") if wait.call_number < 1 << 16 else ""
+    if known:
+        return known
+    return "disk" if wait.thread_state & _UNINTERRUPTIBLE else "unknown"
+
+
+_SCHEDULER = ("__schedule", "schedule", "io_schedule", "schedule_timeout", "schedule_hrtimeout_range", "schedule_preempt_disabled")
+
+
+def frames_of(stack: WaitStack) -> tuple[str, ...]:
+    """Functions of the kernel, without offsets, from where it went to sleep outwards: the first is the wait channel."""
+    names = tuple(f.partition("+")[0] for f in stack.frames.split() if not f.startswith("0x"))
+    return tuple(itertools.dropwhile(lambda name: name.startswith(_SCHEDULER), names)) or names

@@ -1,0 +1,62 @@
+"""Names of numbers that the kernel uses, for people: signals, errors, ends, sizes, addresses, DNS names and paths."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import signal as signals
+
+from receiver.events import Event
+
+AF_INET = 2  # address family of IPv4, socket(2)
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"SIGRT{number}" if number >= 32 else f"SIG{number}"
+
+
+def describe_end(cause: str, code: int, signal: int) -> str:
+    if cause == "oom_killed":
+        return "OOM-killed"
+    return signal_name(signal) if signal else f"exit {code}"
+
+
+def event_id(event: Event) -> str:
+    """Unique within one attachment; the host's session makes it unique everywhere."""
+    return f"{event.cpu}-{event.sequence}"
+
+
+def mib(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / (1 << 20):.1f} MiB"
+
+
+def error_name(number: int) -> str:
+    return errno.errorcode.get(number, f"E{number}")
+
+
+def address_of(family: int, high: int, low: int) -> str:
+    """Text of an address as the kernel half sends it: network order, IPv4 in the low half."""
+    if family == AF_INET:
+        return str(ipaddress.IPv4Address((low & 0xFFFFFFFF).to_bytes(4, "little")))
+    found = ipaddress.IPv6Address(high.to_bytes(8, "little") + low.to_bytes(8, "little"))
+    return str(found.ipv4_mapped or found)
+
+
+def name_in(labels: str) -> str:
+    """`example.com` for `\\x07example\\x03com` (RFC 1035, 3.1); what does not add up comes out as far as it does."""
+    parts, at = [], 0
+    while at < len(labels):
+        length = ord(labels[at])
+        parts.append(labels[at + 1 : at + 1 + length])
+        at += 1 + length
+    return ".".join(parts)
+
+
+def resolve(directory: str, path: str) -> str:
+    """An absolute path of what a call was given; `..` is taken literally, as the kernel's own answer is not known."""
+    return os.path.normpath(path if path.startswith("/") else f"{directory}/{path}")
