@@ -1,24 +1,29 @@
 """kwitness: the kernel's witness statement for data pipelines.
 
-Four layers, one direction, imports downwards only (`make lint` checks it):
+Imports go downwards only (`make lint` checks it). From the top to the bottom:
 
-    kernel/        what happened?   eBPF programs' records as bytes, their decoding, the clock
-    attribution/   whose was it?    the process tree, identities held by its subtrees
-    bindings       asks the recognisers of attribution/frameworks at each telling fact, and does what they claim
-    timeline/      in what order?   runs and task attempts, files and their versions, connections, usage over time
-    detect/        what went wrong? findings that cite kernel events
-    synthesis/     what would the silent component have told us? spans, log records, metrics
-    activity/      what watched processes do between start and end: facts to tables, and to findings where they matter
-    investigate/   why?             competing causes over what a case holds: reports, history, incidents
-    core           all of it as one plain synchronous object: feed, tick, finish, take
-    export/        signals to OTLP: encoding, queue, retry, transports; knows nothing of the core
-    redact/        text without secrets: used by the decoder for every text, and by our own log
-    session        the one door to the core, for life and for replays; recording keeps what goes through it,
-                   recording_scope only what belongs to a command
-    insights/      layer 4 across hosts: event records by OTLP in, runs by trace id, a report when one host explains another
-    supervisor     sd_notify: ready, alive, stopping
-    app            puts source, session and exporters together, and keeps them going
-    commands       what `kwitness check | run | record | replay | serve | events` do
+    cli           the commands of `kwitness`, one module each
+    service       the service around the core: composition, settings, state directory, endpoints
+    insights      the investigation across hosts: event records by OTLP in, a report when one host explains another
+    render        what people see: reports, process trees, timelines and pages
+    observe       the core (feed, tick, finish, take), the session that is its only entrance, and recordings
+    investigate   competing causes over one case: report, history, incidents
+    synthesis     spans, log records and metrics of what was observed
+    detect        findings that cite kernel events
+    attribution   which framework's work a process does: recognisers, their claims, and the proof of them
+    facts         what is known: the process tree, files and their versions, connections, usage over time
+    work          runs of pipelines and attempts of their tasks
+    export        signals to OTLP: encoding, queue, retry, transports; it knows nothing of the core
+    safe          safe use of the host: own files, counted connections, limited log lines
+    kernel        eBPF programs and their records, the fallback source, clocks, privileges
+    text          kernel bytes as text: printable, without secrets, and in words
 
-Asyncio lives in app, commands, admin, export, insights/inbound and kernel/{source,netlink} only; ctypes in kernel/ only.
+    model         values that several rooms share: identities, findings, options
+    signals       spans, log records and metrics as values
+    errors        every error that ends a command, with its exit status
+    events        GENERATED from bpf/events.h: the records of the kernel half
+    semconv       GENERATED from semconv/model: the names of everything that is emitted
+    calls         the system calls of x86-64 by number
+
+asyncio is used in cli, service, export, insights, safe and kernel only; ctypes in kernel and service/symbols only.
 """
