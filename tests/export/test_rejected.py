@@ -65,11 +65,12 @@ async def test_a_400_keeps_one_redacted_sample_for_each_reason(tmp_path: Path, c
 
 
 async def test_grpc_and_partial_success_keep_theirs(tmp_path: Path) -> None:
-    fake = GrpcFake()
-    fake.script += [(grpc.StatusCode.INVALID_ARGUMENT, "no", b""), partial(3, "too old")]
-    await fake.start()
-    await refuse(grpc_pipeline(fake.port), tmp_path / "rejected", 20)
-    await fake.stop()
+    for answer in ((grpc.StatusCode.INVALID_ARGUMENT, "no", b""), partial(3, "too old")):
+        fake = GrpcFake()
+        fake.script.append(answer)
+        await fake.start()
+        await refuse(grpc_pipeline(fake.port), tmp_path / "rejected", 10)
+        await fake.stop()
     assert {p.name for p in (tmp_path / "rejected").iterdir()} == {"logs-invalid_argument.json", "logs-partial_success.json"}
 
 
