@@ -14,7 +14,14 @@ from typing import Any
 
 Type = dict[str, Any]
 
-INTS = {(1, False): "B", (2, False): "H", (4, False): "I", (8, False): "Q", (4, True): "i", (8, True): "q"}
+INTS = {
+    (1, False): "B",
+    (2, False): "H",
+    (4, False): "I",
+    (8, False): "Q",
+    (4, True): "i",
+    (8, True): "q",
+}
 TEXTS = {
     "text_len": ("str", "redactor.path({})"),
     "line_len": ("str", "redactor.line({})"),
@@ -44,8 +51,8 @@ from struct import Struct as Layout
 
 import msgspec
 
-from receiver.text.redact import Redactor
 from receiver.text.printable import joined
+from receiver.text.redact import Redactor
 '''
 
 
@@ -64,7 +71,9 @@ class Btf:
     def __init__(self, types: list[Type]) -> None:
         self.by_id = {t["id"]: t for t in types}
         self.structs = {t["name"]: t for t in types if t["kind"] == "STRUCT"}
-        self.enums = {t["name"]: t for t in types if t["kind"].startswith("ENUM") and t["name"] != "(anon)"}
+        self.enums = {
+            t["name"]: t for t in types if t["kind"].startswith("ENUM") and t["name"] != "(anon)"
+        }
 
     def resolve(self, type_id: int) -> tuple[Type, str]:
         """The type behind typedefs, and the name of the outermost typedef."""
@@ -80,7 +89,9 @@ class Btf:
         at = 0
         for member in struct["members"]:
             if member["bits_offset"] != at * 8:
-                sys.exit(f"{struct['name']}.{member['name']}: a hole before it; make the pad explicit")
+                sys.exit(
+                    f"{struct['name']}.{member['name']}: a hole before it; make the pad explicit"
+                )
             found, alias = self.resolve(member["type_id"])
             size = self.size(found)
             at += size
@@ -98,7 +109,9 @@ class Btf:
             return [Field(name, "QI4x", "ProcessKey")]
         if found["kind"] == "ARRAY" and self.resolve(found["type_id"])[0]["name"] == "char":
             return [Field(name, f"{size}s", "str")]
-        code = INTS.get((size, found.get("encoding") == "SIGNED")) if found["kind"] == "INT" else None
+        code = (
+            INTS.get((size, found.get("encoding") == "SIGNED")) if found["kind"] == "INT" else None
+        )
         if code and alias in TEXTS:
             return [Field(name, code, TEXTS[alias][0], alias)]
         if code:
@@ -132,11 +145,17 @@ def enum_source(name: str, found: Type) -> str:
             while not value["name"].startswith(prefix):
                 prefix = prefix[: prefix[:-1].rfind("_") + 1]
     lines = [f"class {camel(name)}({'IntFlag' if flag else 'IntEnum'}):"]
-    lines += [f"    {v['name'].removeprefix(prefix)} = {v['val']}" for v in found["values"] if not v["name"].endswith("_COUNT")]
+    lines += [
+        f"    {v['name'].removeprefix(prefix)} = {v['val']}"
+        for v in found["values"]
+        if not v["name"].endswith("_COUNT")
+    ]
     return "\n".join(lines) + "\n"
 
 
-def event_source(kind: str, fields: list[Field], readers: dict[str, tuple[str, str]], name_reader: str) -> str:
+def event_source(
+    kind: str, fields: list[Field], readers: dict[str, tuple[str, str]], name_reader: str
+) -> str:
     """The class, its layout, and the two functions that go between bytes and values."""
     name = camel(kind)
     values = [f for f in fields if f.name and f.name not in ("record_bytes", "record_kind")]
@@ -204,7 +223,10 @@ def check_source(kind: str, fields: list[Field]) -> str:
 def main() -> None:
     source = json.load(sys.stdin)
     btf = Btf(source["types"])
-    kinds = {v["name"].removeprefix("EVENT_").lower(): v["val"] for v in btf.enums["event_kind"]["values"]}
+    kinds = {
+        v["name"].removeprefix("EVENT_").lower(): v["val"]
+        for v in btf.enums["event_kind"]["values"]
+    }
     kinds.pop("kind_count")
     bodies, layouts, checks = {}, {}, {}
     for name, struct in btf.structs.items():
@@ -221,7 +243,9 @@ def main() -> None:
     hidden = ("scratch_slot", "ring", "share")
     enums = [enum_source(name, found) for name, found in btf.enums.items() if name not in hidden]
     wires = {kind: hashlib.sha256(layouts[kind].encode()).hexdigest()[:8] for kind in kinds}
-    ledger = sum((btf.size(btf.resolve(m["type_id"])[0]) for m in btf.structs["ledger"]["members"]), 0)
+    ledger = sum(
+        (btf.size(btf.resolve(m["type_id"])[0]) for m in btf.structs["ledger"]["members"]), 0
+    )
     print(HEADER)
     print("# Per kind: a recording is refused only when a kind that it holds has changed.")
     print(f"WIRES = {wires}")
@@ -231,9 +255,13 @@ def main() -> None:
         "\nTIME_LIMIT_NS = 1 << 62  # boot time, and so wall time, until the year 2116; two of them add up to no more than 64 bits hold"
     )
     print("BYTES_LIMIT = 1 << 63  # as OTLP's int and a file's size")
-    for enum in sorted({f.enum for struct in btf.structs.values() for f in struct_fields(btf, struct) if f.enum}):
+    for enum in sorted(
+        {f.enum for struct in btf.structs.values() for f in struct_fields(btf, struct) if f.enum}
+    ):
         print(f"_{enum.upper()}_VALUES = frozenset({camel(enum)})")
-    print("\nclass ProcessKey(msgspec.Struct, frozen=True, gc=False):\n    tgid: int\n    start_boottime_ns: int\n\n")
+    print(
+        "\nclass ProcessKey(msgspec.Struct, frozen=True, gc=False):\n    tgid: int\n    start_boottime_ns: int\n\n"
+    )
     print("\n\n".join(ordered))
     print("\n\n".join(checks[kind] for kind in kinds))
     print(f"\nEvent = {' | '.join(camel(kind) for kind in kinds)}\n")

@@ -38,7 +38,15 @@ def make_cgroup() -> Path:
 def main() -> None:
     work = Path(tempfile.mkdtemp(prefix="kwitness-demo-"))
     group = make_cgroup()
-    command = ["bash", "-c", 'exec bash "$@" 2>&1', "bash", str(HERE / "pipeline.sh"), str(work), str(group)]
+    command = [
+        "bash",
+        "-c",
+        'exec bash "$@" 2>&1',
+        "bash",
+        str(HERE / "pipeline.sh"),
+        str(work),
+        str(group),
+    ]
     try:
         done = subprocess.run(
             [sys.executable, "-m", "receiver", "run", "--name", "nightly_export", "--", *command],

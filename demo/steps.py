@@ -5,7 +5,11 @@ import os
 import sys
 import time
 
-ROWS = {"2024-01-14": 2_000, "2024-01-15": int(os.environ.get("DEMO_ROWS", "900000")), "2024-01-16": 2_000}
+ROWS = {
+    "2024-01-14": 2_000,
+    "2024-01-15": int(os.environ.get("DEMO_ROWS", "900000")),
+    "2024-01-16": 2_000,
+}
 
 
 def extract(path: str) -> None:

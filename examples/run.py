@@ -32,7 +32,9 @@ time.sleep(600)
 
 def install(*names):
     """Environments of the frameworks, made once."""
-    done = subprocess.run([str(ROOT / "tools/frameworks.sh"), *names], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        [str(ROOT / "tools/frameworks.sh"), *names], stdout=subprocess.PIPE, text=True, check=True
+    )
     return dict(zip(names, done.stdout.split(), strict=True))
 
 
@@ -50,11 +52,17 @@ def memory_cgroup():
 
 def observed(arguments, command, env, name=None):
     """kwitness around a command; what it prints is the result."""
-    options = ["--report", arguments.report, "--facts", f"{arguments.report}.facts"] if arguments.report else []
+    options = (
+        ["--report", arguments.report, "--facts", f"{arguments.report}.facts"]
+        if arguments.report
+        else []
+    )
     options += ["--name", name] if name else []
     record = os.environ.get("KWITNESS_RECORD")  # a file, to replay later
     do = ["record", "-o", record] if record else ["run"]
-    return subprocess.run([KWITNESS, *do, *options, "--", *command], env={**os.environ, **env}, check=False).returncode
+    return subprocess.run(
+        [KWITNESS, *do, *options, "--", *command], env={**os.environ, **env}, check=False
+    ).returncode
 
 
 def airflow(venv, work):
@@ -73,17 +81,27 @@ def silent_oom(arguments, work):
     java = work / "java/bin"
     java.mkdir(parents=True)
     shutil.copy(HERE / "limited_java.sh", java / "java")
-    real = Path(shutil.which("java") or sys.exit("no java here: apt install openjdk-17-jre-headless")).resolve()
+    real = Path(
+        shutil.which("java") or sys.exit("no java here: apt install openjdk-17-jre-headless")
+    ).resolve()
     env = airflow(venvs["airflow3"], work) | {
         "SPARK_VENV": venvs["spark"], "SPARK_JOB": str(PIPELINES / "spark/job.py"), "JAVA_HOME": str(java.parent),
         "REAL_JAVA": str(real), "EXECUTOR_CGROUP": str(group), "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_HOME": str(next(Path(venvs["spark"]).glob("lib/python3*/site-packages/pyspark"))),
     }  # fmt: skip
-    neighbour = subprocess.Popen(["/usr/bin/python3", "-I", "-S", "-c", NEIGHBOUR, str(group / "cgroup.procs")])
+    neighbour = subprocess.Popen(
+        ["/usr/bin/python3", "-I", "-S", "-c", NEIGHBOUR, str(group / "cgroup.procs")]
+    )
     try:
         (group / "cgroup.procs").write_text(str(neighbour.pid))
         return observed(
-            arguments, [f"{venvs['airflow3']}/bin/python", str(PIPELINES / "airflow/drive.py"), "user_pipeline:r1"], env
+            arguments,
+            [
+                f"{venvs['airflow3']}/bin/python",
+                str(PIPELINES / "airflow/drive.py"),
+                "user_pipeline:r1",
+            ],
+            env,
         )
     finally:
         neighbour.kill()
@@ -114,7 +132,11 @@ def torn_file(arguments, work):
         "GX_SCRIPT": str(PIPELINES / "great_expectations/validate.py"),
     }  # fmt: skip
     threading.Thread(target=evict, args=(work,), daemon=True).start()
-    return observed(arguments, [f"{venvs['airflow3']}/bin/python", str(PIPELINES / "airflow/drive.py"), "user_export:r1"], env)
+    return observed(
+        arguments,
+        [f"{venvs['airflow3']}/bin/python", str(PIPELINES / "airflow/drive.py"), "user_export:r1"],
+        env,
+    )
 
 
 def slots(arguments, work):
@@ -128,9 +150,18 @@ def slots(arguments, work):
             probe.bind(("127.0.0.1", 0))
             ports.append(str(probe.getsockname()[1]))
         log = subprocess.DEVNULL
-        servers.append(subprocess.Popen([python, str(HERE / "slots/slow_s3.py"), ports[-1], delay], stdout=log, stderr=log))
+        servers.append(
+            subprocess.Popen(
+                [python, str(HERE / "slots/slow_s3.py"), ports[-1], delay], stdout=log, stderr=log
+            )
+        )
     try:
-        return observed(arguments, [python, str(HERE / "slots/read_events.py"), *ports, str(token)], {}, "read_events")
+        return observed(
+            arguments,
+            [python, str(HERE / "slots/read_events.py"), *ports, str(token)],
+            {},
+            "read_events",
+        )
     finally:
         for server in servers:
             server.kill()
@@ -141,9 +172,13 @@ def main():
     incidents = {"silent-oom": silent_oom, "slots": slots, "torn-file": torn_file}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("incident", choices=incidents)
-    parser.add_argument("--report", metavar="FILE", help="write the report as JSON, and the facts beside it")
+    parser.add_argument(
+        "--report", metavar="FILE", help="write the report as JSON, and the facts beside it"
+    )
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="kwitness-example-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="kwitness-example-", ignore_cleanup_errors=True
+    ) as folder:
         os.environ["PIPE_WORK"] = folder
         incidents[arguments.incident](arguments, Path(folder))
 

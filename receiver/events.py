@@ -201,7 +201,9 @@ class WaitObject(IntEnum):
     OTHER = 4
 
 
-TIME_LIMIT_NS = 1 << 62  # boot time, and so wall time, until the year 2116; two of them add up to no more than 64 bits hold
+TIME_LIMIT_NS = (
+    1 << 62
+)  # boot time, and so wall time, until the year 2116; two of them add up to no more than 64 bits hold
 BYTES_LIMIT = 1 << 63  # as OTLP's int and a file's size
 _CALL_KIND_VALUES = frozenset(CallKind)
 _CONNECTION_STAGE_VALUES = frozenset(ConnectionStage)
@@ -457,7 +459,9 @@ _TITLE = Layout("<QQIHHQI4x16sH6x")
 
 
 def _decode_title(raw: bytes, redactor: Redactor) -> Title:
-    time_boottime_ns, sequence, _, cpu, _, process_start, process_tgid, comm, title = _TITLE.unpack_from(raw)
+    time_boottime_ns, sequence, _, cpu, _, process_start, process_tgid, comm, title = (
+        _TITLE.unpack_from(raw)
+    )
     at_title = _TITLE.size
     if at_title + title != len(raw):
         raise ValueError(LENGTH)
@@ -1729,7 +1733,9 @@ _UNIX_CONNECTED = Layout("<QQIHHQI4xIH2x")
 
 
 def _decode_unix_connected(raw: bytes, redactor: Redactor) -> UnixConnected:
-    time_boottime_ns, sequence, _, cpu, _, process_start, process_tgid, peer_tgid, path = _UNIX_CONNECTED.unpack_from(raw)
+    time_boottime_ns, sequence, _, cpu, _, process_start, process_tgid, peer_tgid, path = (
+        _UNIX_CONNECTED.unpack_from(raw)
+    )
     at_path = _UNIX_CONNECTED.size
     if at_path + path != len(raw):
         raise ValueError(LENGTH)
@@ -2109,9 +2115,21 @@ _CRASH = Layout("<QQIHHQI4xQQII16sH6x")
 
 
 def _decode_crash(raw: bytes, redactor: Redactor) -> Crash:
-    time_boottime_ns, sequence, _, cpu, _, process_start, process_tgid, address, module_offset, thread, signal, comm, module = (
-        _CRASH.unpack_from(raw)
-    )
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        address,
+        module_offset,
+        thread,
+        signal,
+        comm,
+        module,
+    ) = _CRASH.unpack_from(raw)
     at_module = _CRASH.size
     if at_module + module != len(raw):
         raise ValueError(LENGTH)
@@ -2165,7 +2183,9 @@ _WAIT_STACK = Layout("<QQIHHQI4xIH2x")
 
 
 def _decode_wait_stack(raw: bytes, redactor: Redactor) -> WaitStack:
-    time_boottime_ns, sequence, _, cpu, _, process_start, process_tgid, thread, frames = _WAIT_STACK.unpack_from(raw)
+    time_boottime_ns, sequence, _, cpu, _, process_start, process_tgid, thread, frames = (
+        _WAIT_STACK.unpack_from(raw)
+    )
     at_frames = _WAIT_STACK.size
     if at_frames + frames != len(raw):
         raise ValueError(LENGTH)
@@ -2220,7 +2240,9 @@ def _valid_exec(event: Exec) -> bool:
 
 
 def _valid_title(event: Title) -> bool:
-    return event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+    )
 
 
 def _valid_exit(event: Exit) -> bool:
@@ -2352,11 +2374,15 @@ def _valid_connection(event: Connection) -> bool:
 
 
 def _valid_name_query(event: NameQuery) -> bool:
-    return event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+    )
 
 
 def _valid_unix_connected(event: UnixConnected) -> bool:
-    return event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+    )
 
 
 def _valid_process_sample(event: ProcessSample) -> bool:
@@ -2403,11 +2429,15 @@ def _valid_neighbour(event: Neighbour) -> bool:
 
 
 def _valid_crash(event: Crash) -> bool:
-    return event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+    )
 
 
 def _valid_wait_stack(event: WaitStack) -> bool:
-    return event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+    )
 
 
 Event = (
@@ -2530,4 +2560,6 @@ def decode_ledger(per_cpu: bytes) -> Ledger:
     filtered = tuple(tuple(words[at + k * FILTERS : at + (k + 1) * FILTERS]) for k in range(KINDS))
     at += KINDS * FILTERS
     lost = tuple(tuple(words[at + k * LOSSES : at + (k + 1) * LOSSES]) for k in range(KINDS))
-    return Ledger(tuple(words[1 : 1 + KINDS]), tuple(words[1 + KINDS : 1 + 2 * KINDS]), filtered, lost)
+    return Ledger(
+        tuple(words[1 : 1 + KINDS]), tuple(words[1 + KINDS : 1 + 2 * KINDS]), filtered, lost
+    )

@@ -49,7 +49,9 @@ class Identity(msgspec.Struct, frozen=True):
     evidence: str = ""  # names the fact, never a value that could be a secret
     portable: bool = False  # the run id means the same on every host, so its trace is the run's own
     status_lies: bool = False  # exit status 0 of the process that holds it says nothing
-    owner: int = 0  # user id of the process that claimed it, as the kernel's first user namespace has it
+    owner: int = (
+        0  # user id of the process that claimed it, as the kernel's first user namespace has it
+    )
 
     @property
     def grade(self) -> str:
@@ -124,10 +126,16 @@ class CoreOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     heartbeat_seconds: Seconds = 60.0
     stall_seconds: Seconds = 10.0  # a peer that owes an answer for so long is a finding
     hang_seconds: Seconds = 30.0  # a task in which nothing moves for so long is a finding
-    only_commands: bool = False  # work outside of the commands that we start is not ours to tell (`kwitness run`)
-    orchestrator: Literal["here", "elsewhere"] = "here"  # elsewhere: its host sends the spans of runs and tasks; we send processes
+    only_commands: bool = (
+        False  # work outside of the commands that we start is not ours to tell (`kwitness run`)
+    )
+    orchestrator: Literal["here", "elsewhere"] = (
+        "here"  # elsewhere: its host sends the spans of runs and tasks; we send processes
+    )
     redaction: Mode = "scrub"
-    include_addresses: bool = False  # host.ip on every resource: what binds the two ends of a connection across hosts
+    include_addresses: bool = (
+        False  # host.ip on every resource: what binds the two ends of a connection across hosts
+    )
     include_argv: bool = False  # process.command_args on spans and logs
     exit_events: bool = False  # process.exit for every end, not only for failures
     resource_attributes: Attributes = ()

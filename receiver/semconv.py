@@ -203,20 +203,60 @@ EVENT_PIPELINE_OBSERVER_EVENTS_LOST: Final = "pipeline.observer.events_lost"
 EVENT_PIPELINE_OBSERVER_BLIND: Final = "pipeline.observer.blind"
 
 # metrics: name, instrument, unit, description
-METRIC_PIPELINE_RUN_DURATION: Final = ("pipeline.run.duration", "histogram", "s", "Duration of runs.")
-METRIC_PIPELINE_TASK_DURATION: Final = ("pipeline.task.duration", "histogram", "s", "Duration of task attempts.")
-METRIC_PIPELINE_TASK_ACTIVE: Final = ("pipeline.task.active", "updowncounter", "{task}", "Task attempts that run now.")
-METRIC_PIPELINE_TASK_CPU_TIME: Final = ("pipeline.task.cpu.time", "counter", "s", "CPU time of ended processes.")
+METRIC_PIPELINE_RUN_DURATION: Final = (
+    "pipeline.run.duration",
+    "histogram",
+    "s",
+    "Duration of runs.",
+)
+METRIC_PIPELINE_TASK_DURATION: Final = (
+    "pipeline.task.duration",
+    "histogram",
+    "s",
+    "Duration of task attempts.",
+)
+METRIC_PIPELINE_TASK_ACTIVE: Final = (
+    "pipeline.task.active",
+    "updowncounter",
+    "{task}",
+    "Task attempts that run now.",
+)
+METRIC_PIPELINE_TASK_CPU_TIME: Final = (
+    "pipeline.task.cpu.time",
+    "counter",
+    "s",
+    "CPU time of ended processes.",
+)
 METRIC_PIPELINE_TASK_DISK_IO: Final = (
     "pipeline.task.disk.io",
     "counter",
     "By",
     "Bytes that ended processes moved from and to storage.",
 )
-METRIC_PIPELINE_TASK_PROCESS_COUNT: Final = ("pipeline.task.process.count", "updowncounter", "{process}", "Processes that run now.")
-METRIC_PIPELINE_TASK_OOM_KILLS: Final = ("pipeline.task.oom_kills", "counter", "{kill}", "Processes killed by the OOM killer.")
-METRIC_PIPELINE_TASK_SIGNALS: Final = ("pipeline.task.signals", "counter", "{signal}", "Processes ended by a signal.")
-METRIC_PIPELINE_FILE_PARTIAL_WRITES: Final = ("pipeline.file.partial_writes", "counter", "{write}", "Files left half written.")
+METRIC_PIPELINE_TASK_PROCESS_COUNT: Final = (
+    "pipeline.task.process.count",
+    "updowncounter",
+    "{process}",
+    "Processes that run now.",
+)
+METRIC_PIPELINE_TASK_OOM_KILLS: Final = (
+    "pipeline.task.oom_kills",
+    "counter",
+    "{kill}",
+    "Processes killed by the OOM killer.",
+)
+METRIC_PIPELINE_TASK_SIGNALS: Final = (
+    "pipeline.task.signals",
+    "counter",
+    "{signal}",
+    "Processes ended by a signal.",
+)
+METRIC_PIPELINE_FILE_PARTIAL_WRITES: Final = (
+    "pipeline.file.partial_writes",
+    "counter",
+    "{write}",
+    "Files left half written.",
+)
 METRIC_PIPELINE_FILE_TAINTED_READS: Final = (
     "pipeline.file.tainted_reads",
     "counter",
@@ -229,14 +269,24 @@ METRIC_PIPELINE_NETWORK_STALLS: Final = (
     "{stall}",
     "Connections whose peer did not answer for a long time.",
 )
-METRIC_PIPELINE_NETWORK_STALL_TIME: Final = ("pipeline.network.stall_time", "histogram", "s", "How long peers did not answer.")
+METRIC_PIPELINE_NETWORK_STALL_TIME: Final = (
+    "pipeline.network.stall_time",
+    "histogram",
+    "s",
+    "How long peers did not answer.",
+)
 METRIC_PIPELINE_NETWORK_FAILURES: Final = (
     "pipeline.network.failures",
     "counter",
     "{connection}",
     "Connections that could not be made or were broken.",
 )
-METRIC_PIPELINE_TASK_NETWORK_IO: Final = ("pipeline.task.network.io", "counter", "By", "Bytes over closed connections.")
+METRIC_PIPELINE_TASK_NETWORK_IO: Final = (
+    "pipeline.task.network.io",
+    "counter",
+    "By",
+    "Bytes over closed connections.",
+)
 METRIC_PIPELINE_TASK_FAILED_CALLS: Final = (
     "pipeline.task.failed_calls",
     "counter",
@@ -255,8 +305,18 @@ METRIC_PIPELINE_TASK_MEMORY_LIMIT: Final = (
     "By",
     "Lowest memory limit of the task's cgroups at the last sample.",
 )
-METRIC_PIPELINE_INCIDENTS: Final = ("pipeline.incidents", "counter", "{incident}", "Incidents by cause.")
-METRIC_PIPELINE_OBSERVER_EVENTS: Final = ("pipeline.observer.events", "counter", "{event}", "Kernel events decoded.")
+METRIC_PIPELINE_INCIDENTS: Final = (
+    "pipeline.incidents",
+    "counter",
+    "{incident}",
+    "Incidents by cause.",
+)
+METRIC_PIPELINE_OBSERVER_EVENTS: Final = (
+    "pipeline.observer.events",
+    "counter",
+    "{event}",
+    "Kernel events decoded.",
+)
 METRIC_PIPELINE_OBSERVER_EVENTS_LOST: Final = (
     "pipeline.observer.events_lost",
     "counter",
@@ -329,7 +389,12 @@ METRIC_PIPELINE_OBSERVER_STATE_SKIPPED: Final = (
     "{item}",
     "Runs, reports and marks that could not be written to the state directory.",
 )
-METRIC_PIPELINE_OBSERVER_LAG: Final = ("pipeline.observer.lag", "histogram", "s", "Time from the kernel's stamp to our reading.")
+METRIC_PIPELINE_OBSERVER_LAG: Final = (
+    "pipeline.observer.lag",
+    "histogram",
+    "s",
+    "Time from the kernel's stamp to our reading.",
+)
 METRIC_PIPELINE_OBSERVER_QUEUE_DROPPED: Final = (
     "pipeline.observer.queue.dropped",
     "counter",
@@ -366,4 +431,9 @@ METRIC_OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE: Final = (
     "{span}",
     "See semantic-conventions.",
 )
-METRIC_PROCESS_SIGNALS_PENDING: Final = ("process.signals_pending", "updowncounter", "{signal}", "See semantic-conventions.")
+METRIC_PROCESS_SIGNALS_PENDING: Final = (
+    "process.signals_pending",
+    "updowncounter",
+    "{signal}",
+    "See semantic-conventions.",
+)

@@ -70,7 +70,9 @@ SECTIONS = {
         _SIGNAL | {"type", "kind", "name"},
         _OPTIONAL | {"attributes", "entity_associations"},
     ),
-    "events": Section("name", _SIGNAL | {"name"}, _OPTIONAL | {"attributes", "entity_associations"}),
+    "events": Section(
+        "name", _SIGNAL | {"name"}, _OPTIONAL | {"attributes", "entity_associations"}
+    ),
     "metrics": Section(
         "name",
         _SIGNAL | {"name", "instrument", "unit"},
@@ -133,7 +135,10 @@ def check_manifest(raw: Any) -> list[str]:
     if raw.get("stability") not in STABILITY:
         faults.append(f"{MANIFEST}: stability {raw.get('stability')!r}")
     for dependency in raw.get("dependencies", []):
-        faults += [f"{MANIFEST}: dependency: unknown key {key}" for key in dependency.keys() - {"schema_url", "registry_path"}]
+        faults += [
+            f"{MANIFEST}: dependency: unknown key {key}"
+            for key in dependency.keys() - {"schema_url", "registry_path"}
+        ]
         if not SCHEMA_URL.match(str(dependency.get("schema_url"))):
             faults.append(f"{MANIFEST}: a dependency needs a schema_url that ends with a version")
     return faults
@@ -167,7 +172,9 @@ def level_of(reference: Raw) -> str:
 
 
 def _keys(entry: Raw, section: Section) -> list[str]:
-    faults = [f"unknown key {key}" for key in sorted(entry.keys() - section.required - section.optional)]
+    faults = [
+        f"unknown key {key}" for key in sorted(entry.keys() - section.required - section.optional)
+    ]
     for key in sorted(section.required - entry.keys()):
         hint = ""
         if key == "requirement_level":
@@ -196,7 +203,9 @@ def _deprecated(raw: Any) -> list[str]:
         return [f"deprecated: the reason must be one of {', '.join(DEPRECATIONS)}"]
     needed = DEPRECATIONS[raw["reason"]]
     faults = [f"deprecated: {key} is missing" for key in needed - raw.keys()]
-    return faults + [f"deprecated: unknown key {k}" for k in raw.keys() - needed - {"reason", "note"}]
+    return faults + [
+        f"deprecated: unknown key {k}" for k in raw.keys() - needed - {"reason", "note"}
+    ]
 
 
 def _attribute_type(entry: Raw) -> list[str]:
@@ -215,7 +224,9 @@ def _attribute_type(entry: Raw) -> list[str]:
     expected = TYPES[kind]
     for example in examples:
         values = example if kind.endswith("[]") and isinstance(example, list) else [example]
-        if isinstance(example, list) != kind.endswith("[]") or any(type(value) is not expected for value in values):
+        if isinstance(example, list) != kind.endswith("[]") or any(
+            type(value) is not expected for value in values
+        ):
             return [f"examples must all be of type {kind}, {example!r} is not"]
     return []
 
@@ -268,7 +279,9 @@ def _identity(entry: Raw) -> list[str]:
     faults = _references(description, groups=False)
     if "identity" in entry:
         faults += _references(identity, groups=False, levels=False)
-    both = {r.get("ref") for r in identity if isinstance(r, dict)} & {r.get("ref") for r in description if isinstance(r, dict)}
+    both = {r.get("ref") for r in identity if isinstance(r, dict)} & {
+        r.get("ref") for r in description if isinstance(r, dict)
+    }
     return faults + [f"{name} is in identity and description" for name in both]
 
 
@@ -298,7 +311,9 @@ def _references(
                 level = entry["requirement_level"]
                 faults.append(f"{entry['ref']}: requirement level {level!r}")
     names = [e["ref"] for e in entries if isinstance(e, dict) and isinstance(e.get("ref"), str)]
-    return faults + [f"{n} is there twice" for n in sorted({n for n in names if names.count(n) > 1})]
+    return faults + [
+        f"{n} is there twice" for n in sorted({n for n in names if names.count(n) > 1})
+    ]
 
 
 def _is_level(level: Any) -> bool:

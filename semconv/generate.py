@@ -29,11 +29,17 @@ def module(registry: Registry) -> str:
     ]
     for name in sorted(registry.attributes.keys() | registry.upstream.keys()):
         lines.append(f'{constant(name)}: Final = "{name}"')
-    lines += ["", "# events"] + [f'EVENT_{constant(name)}: Final = "{name}"' for name in registry.events]
+    lines += ["", "# events"] + [
+        f'EVENT_{constant(name)}: Final = "{name}"' for name in registry.events
+    ]
     lines += ["", "# metrics: name, instrument, unit, description"]
-    for name, raw in [(n, m.raw) for n, m in registry.metrics.items()] + list(registry.upstream_metrics.items()):
+    for name, raw in [(n, m.raw) for n, m in registry.metrics.items()] + list(
+        registry.upstream_metrics.items()
+    ):
         brief = raw.get("brief", "See semantic-conventions.")
-        lines.append(f'METRIC_{constant(name)}: Final = ("{name}", "{raw["instrument"]}", "{raw["unit"]}", "{brief}")')
+        lines.append(
+            f'METRIC_{constant(name)}: Final = ("{name}", "{raw["instrument"]}", "{raw["unit"]}", "{brief}")'
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -41,7 +47,9 @@ def _rows(registry: Registry, signal: Signal) -> list[str]:
     rows = ["| attribute | type | requirement |", "|---|---|---|"]
     for name, level in signal.attributes.items():
         kind = registry.type_of(name)
-        shown = " · ".join(f"`{m}`" for m in sorted(registry.members(name))) if kind == "enum" else kind
+        shown = (
+            " · ".join(f"`{m}`" for m in sorted(registry.members(name))) if kind == "enum" else kind
+        )
         rows.append(f"| `{name}` | {shown} | {level.replace('_', ' ')} |")
     return [*rows, ""]
 
@@ -63,14 +71,23 @@ def document(registry: Registry) -> str:
     ]
     for name, raw in sorted(registry.attributes.items()):
         kind = registry.type_of(name)
-        shown = " · ".join(f"`{m['value']}`" for m in raw["type"]["members"]) if kind == "enum" else str(kind)
+        shown = (
+            " · ".join(f"`{m['value']}`" for m in raw["type"]["members"])
+            if kind == "enum"
+            else str(kind)
+        )
         tier, meaning = "C" if name.startswith("pipeline.") else "B", raw["brief"]
         if reason := raw.get("annotations", {}).get("deprecated_upstream"):
             tier, meaning = "D", f"{meaning} {raw['note']} Upstream: {reason}"
         lines.append(f"| `{name}` | {tier} | {shown} | {meaning} |")
     lines += ["", "## Spans", ""]
     for name, span in registry.spans.items():
-        lines += [f"### `{name}`", "", f"{span.raw['brief']} Kind {span.raw['kind']}, name `{span.raw['name']['note']}`.", ""]
+        lines += [
+            f"### `{name}`",
+            "",
+            f"{span.raw['brief']} Kind {span.raw['kind']}, name `{span.raw['name']['note']}`.",
+            "",
+        ]
         lines += _rows(registry, span)
     lines += [
         "## Events",
@@ -83,11 +100,18 @@ def document(registry: Registry) -> str:
         shown = " or ".join(severity) if isinstance(severity, list) else severity
         lines += [f"### `{name}`", "", f"{event.raw['brief']} Severity {shown}.", ""]
         lines += _rows(registry, event)
-    lines += ["## Metrics", "", "| name | instrument | unit | attributes | meaning |", "|---|---|---|---|---|"]
+    lines += [
+        "## Metrics",
+        "",
+        "| name | instrument | unit | attributes | meaning |",
+        "|---|---|---|---|---|",
+    ]
     for name, metric in registry.metrics.items():
         raw = metric.raw
         names = ", ".join(f"`{a}`" for a in metric.attributes)
-        lines.append(f"| `{name}` | {raw['instrument']} | `{raw['unit']}` | {names} | {raw['brief']} |")
+        lines.append(
+            f"| `{name}` | {raw['instrument']} | `{raw['unit']}` | {names} | {raw['brief']} |"
+        )
     return "\n".join(lines) + "\n"
 
 

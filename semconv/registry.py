@@ -53,7 +53,9 @@ class Registry:
     def violations(self, signal: Signal, values: dict[str, Any]) -> list[str]:
         """What is wrong with attributes as they were sent, against what the registry says of this signal."""
         found = [
-            f"{signal.name}: {n} is required" for n, level in signal.attributes.items() if level == "required" and n not in values
+            f"{signal.name}: {n} is required"
+            for n, level in signal.attributes.items()
+            if level == "required" and n not in values
         ]
         found += [
             f"{signal.name}: {n} is not in the registry for it"
@@ -111,7 +113,9 @@ def load(root: Path = ROOT) -> Registry:
         faults += [f"{key} {n}: is defined twice" for n in {n for n in names if names.count(n) > 1}]
     attributes = {a["key"]: a for a in merged["attributes"]}
     faults += _check_attributes(attributes, upstream)
-    resolver = _Resolver(attributes, upstream["attributes"], {g["id"]: g for g in merged["attribute_groups"]})
+    resolver = _Resolver(
+        attributes, upstream["attributes"], {g["id"]: g for g in merged["attribute_groups"]}
+    )
     for name in resolver.groups:
         resolver.group(name, name)
     spans = {s["type"]: resolver.signal(s["type"], s) for s in merged["spans"]}
@@ -170,7 +174,9 @@ def _check_attributes(attributes: dict[str, Raw], upstream: Raw) -> list[str]:
 class _Resolver:
     """Follows references and group references of signals, and collects what is wrong with them."""
 
-    def __init__(self, attributes: dict[str, Raw], upstream: dict[str, str], groups: dict[str, Raw]) -> None:
+    def __init__(
+        self, attributes: dict[str, Raw], upstream: dict[str, str], groups: dict[str, Raw]
+    ) -> None:
         self._attributes, self._upstream, self.groups = attributes, upstream, groups
         self.faults: list[str] = []
         self.from_upstream: set[str] = set()
@@ -213,7 +219,9 @@ class _Resolver:
             self.faults.append(fault)
 
 
-def _check_dependency(manifest: Raw, upstream: Raw, attributes: set[str], imports: set[str]) -> list[str]:
+def _check_dependency(
+    manifest: Raw, upstream: Raw, attributes: set[str], imports: set[str]
+) -> list[str]:
     """What the model takes from upstream needs the dependency that defines it."""
     known = upstream["metrics"].keys()
     faults = [f"imports: {name} is not in upstream.yaml" for name in sorted(imports - known)]
@@ -225,7 +233,9 @@ def _check_dependency(manifest: Raw, upstream: Raw, attributes: set[str], import
     return faults
 
 
-def _check_signals(events: dict[str, Signal], metrics: dict[str, Signal], upstream: dict[str, Raw]) -> list[str]:
+def _check_signals(
+    events: dict[str, Signal], metrics: dict[str, Signal], upstream: dict[str, Raw]
+) -> list[str]:
     faults = []
     for name, event in events.items():
         severity = event.raw.get("annotations", {}).get("severity", [])

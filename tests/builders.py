@@ -41,8 +41,15 @@ SELF = ProcessKey(7, 1)
 @cache
 def _blank(kind: type[Event]) -> dict[str, Any]:
     """Zero or nothing for every field but those that `say` fills."""
-    found = {f.name: {int: 0, str: "", ProcessKey: NOBODY}.get(f.type, ()) for f in msgspec.structs.fields(kind)}
-    return {name: value for name, value in found.items() if name not in ("time_boottime_ns", "sequence", "cpu")}
+    found = {
+        f.name: {int: 0, str: "", ProcessKey: NOBODY}.get(f.type, ())
+        for f in msgspec.structs.fields(kind)
+    }
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in ("time_boottime_ns", "sequence", "cpu")
+    }
 
 
 class Story:
@@ -73,13 +80,31 @@ class Story:
         self.core.feed([raw], self.now + MS)
         self._signals += self.core.take()
 
-    def fork(self, parent: ProcessKey, *, comm: str = "python3", pid: int = 0, uid: int = 1000) -> ProcessKey:
+    def fork(
+        self, parent: ProcessKey, *, comm: str = "python3", pid: int = 0, uid: int = 1000
+    ) -> ProcessKey:
         self.next_pid += 1
         key = ProcessKey(pid or self.next_pid, self.now + MS)
-        self.say(Fork, process=key, parent=parent, real_parent=NOBODY, cgroup_id=1, uid=uid, pid_namespace_pid=key.tgid, comm=comm)
+        self.say(
+            Fork,
+            process=key,
+            parent=parent,
+            real_parent=NOBODY,
+            cgroup_id=1,
+            uid=uid,
+            pid_namespace_pid=key.tgid,
+            comm=comm,
+        )
         return key
 
-    def exec(self, key: ProcessKey, *argv: str, parent: ProcessKey = NOBODY, environ: tuple[str, ...] = (), **other: Any) -> None:
+    def exec(
+        self,
+        key: ProcessKey,
+        *argv: str,
+        parent: ProcessKey = NOBODY,
+        environ: tuple[str, ...] = (),
+        **other: Any,
+    ) -> None:
         values: dict[str, Any] = {
             "process": key, "parent": parent, "real_parent": NOBODY, "cgroup_id": 1, "memory_cgroup_id": 2, "stdin_inode": 0,
             "stdout_inode": 0, "stderr_inode": 0, "uid": 1000, "gid": 1000, "argc": len(argv), "pid_namespace_pid": key.tgid,
@@ -89,27 +114,45 @@ class Story:
         }  # fmt: skip
         self.say(Exec, **(values | other))
 
-    def spawn(self, parent: ProcessKey, *argv: str, environ: tuple[str, ...] = (), uid: int = 1000, **other: Any) -> ProcessKey:
+    def spawn(
+        self,
+        parent: ProcessKey,
+        *argv: str,
+        environ: tuple[str, ...] = (),
+        uid: int = 1000,
+        **other: Any,
+    ) -> ProcessKey:
         key = self.fork(parent, uid=uid)
         self.exec(key, *argv, parent=parent, environ=environ, uid=uid, **other)
         return key
 
-    def service(self, *argv: str, uid: int = 1000, before: str = "/usr/lib/systemd/systemd", **other: Any) -> ProcessKey:
+    def service(
+        self, *argv: str, uid: int = 1000, before: str = "/usr/lib/systemd/systemd", **other: Any
+    ) -> ProcessKey:
         """A program that root's service manager starts for a user: one exec with uid 0 before it and `uid` after it."""
         manager = self.fork(NOBODY, uid=0)
         self.exec(manager, "manager", uid=0, executable=before)
         key = self.fork(manager, uid=0)
-        known: dict[str, Any] = {"executable": "/usr/bin/python3.11", "image_flags": int(ImageFlag.ROOT_OWNS)}
+        known: dict[str, Any] = {
+            "executable": "/usr/bin/python3.11",
+            "image_flags": int(ImageFlag.ROOT_OWNS),
+        }
         self.exec(key, *argv, parent=manager, uid=uid, **(known | other))
         return key
 
-    def scheduler(self, *, uid: int = 1000, package: OpenedFlag = OpenedFlag.ROOT_OWNS, **other: Any) -> ProcessKey:
+    def scheduler(
+        self, *, uid: int = 1000, package: OpenedFlag = OpenedFlag.ROOT_OWNS, **other: Any
+    ) -> ProcessKey:
         """Airflow's, with all that proves it to be the one of `uid`."""
         key = self.service("python3", "/venv/bin/airflow", "scheduler", uid=uid, **other)
-        self.opens(key, "/venv/lib/python3.11/site-packages/airflow/__init__.py", opened_flags=int(package))
+        self.opens(
+            key, "/venv/lib/python3.11/site-packages/airflow/__init__.py", opened_flags=int(package)
+        )
         return key
 
-    def exit(self, key: ProcessKey, code: int = 0, *, signal: int = 0, after_ms: float = 50, **other: Any) -> None:
+    def exit(
+        self, key: ProcessKey, code: int = 0, *, signal: int = 0, after_ms: float = 50, **other: Any
+    ) -> None:
         self.step(after_ms)
         values: dict[str, Any] = {
             "process": key, "real_parent": NOBODY, "user_cpu_ns": 30 * MS, "system_cpu_ns": 10 * MS, "cpu_runtime_ns": 20 * MS,
@@ -119,7 +162,14 @@ class Story:
         self.say(Exit, **(values | other))
 
     def signal(
-        self, sender: ProcessKey, target: ProcessKey, number: int, *, code: int = 0, comm: str = "bash", handled: int = 0
+        self,
+        sender: ProcessKey,
+        target: ProcessKey,
+        number: int,
+        *,
+        code: int = 0,
+        comm: str = "bash",
+        handled: int = 0,
     ) -> None:
         self.say(
             Signal,
@@ -133,7 +183,13 @@ class Story:
             target_comm="x",
         )
 
-    def oom(self, victim: ProcessKey, *, trigger: ProcessKey | None = None, scope: OomScope = OomScope.CGROUP) -> None:
+    def oom(
+        self,
+        victim: ProcessKey,
+        *,
+        trigger: ProcessKey | None = None,
+        scope: OomScope = OomScope.CGROUP,
+    ) -> None:
         self.say(
             OomKill, victim=victim, trigger=trigger or victim, anon_rss_bytes=60 << 20, file_rss_bytes=1 << 20, shmem_rss_bytes=0,
             limit_bytes=64 << 20 if scope else 0, usage_bytes=64 << 20 if scope else 0,
@@ -162,15 +218,40 @@ class Story:
         """One record of any kind; what is not named is zero or empty."""
         self.say(kind, **(_blank(kind) | {"process": key} | fields))
 
-    def opens(self, key: ProcessKey, path: str, mode: int = os.O_RDONLY, *, inode: int = 7, size: int = 0, **other: Any) -> int:
+    def opens(
+        self,
+        key: ProcessKey,
+        path: str,
+        mode: int = os.O_RDONLY,
+        *,
+        inode: int = 7,
+        size: int = 0,
+        **other: Any,
+    ) -> int:
         """Gives the open id."""
         self.next_open += 1
-        values = {"open_id": self.next_open, "inode": inode, "device": 1, "open_flags": mode, "size_bytes": size, "path": path}
+        values = {
+            "open_id": self.next_open,
+            "inode": inode,
+            "device": 1,
+            "open_flags": mode,
+            "size_bytes": size,
+            "path": path,
+        }
         self.fact(FileOpened, key, **(values | other))
         self.opened[(key.tgid, self.next_open)] = values
         return self.next_open
 
-    def closes(self, key: ProcessKey, open_id: int, *, read: int = 0, written: int = 0, size: int = 0, **other: Any) -> None:
+    def closes(
+        self,
+        key: ProcessKey,
+        open_id: int,
+        *,
+        read: int = 0,
+        written: int = 0,
+        size: int = 0,
+        **other: Any,
+    ) -> None:
         values = self.opened[(key.tgid, open_id)]
         sums = {
             "open_id": open_id, "inode": values["inode"], "device": 1, "open_flags": values["open_flags"], "read_bytes": read,
@@ -231,7 +312,9 @@ def attributes(record: Span | LogRecord) -> dict[str, Value]:
     return out | dict(record.attributes)
 
 
-def airflow(task: str = "load", *, dag: str = "etl", run: str = "r1", attempt: int = 1, **other: str) -> tuple[str, ...]:
+def airflow(
+    task: str = "load", *, dag: str = "etl", run: str = "r1", attempt: int = 1, **other: str
+) -> tuple[str, ...]:
     """The environment of a subprocess of an Airflow task."""
     values = {"DAG_ID": dag, "TASK_ID": task, "DAG_RUN_ID": run, "TRY_NUMBER": str(attempt)} | other
     return tuple(f"AIRFLOW_CTX_{k}={v}" for k, v in values.items())

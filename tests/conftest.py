@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 import uvloop
 
-LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
 REQUIRED = set(filter(None, os.environ.get("KWITNESS_TEST_REQUIRE", "").split(",")))
 
 
@@ -38,7 +41,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
     arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in names}
-    with asyncio.Runner(debug=True, loop_factory=LOOPS[str(pyfuncitem.callspec.params["loop_name"])]) as runner:
+    with asyncio.Runner(
+        debug=True, loop_factory=LOOPS[str(pyfuncitem.callspec.params["loop_name"])]
+    ) as runner:
         runner.run(pyfuncitem.obj(**arguments))
     return True
 

@@ -73,7 +73,11 @@ while True:
 FLOODS = {kind: _BEGIN + code for kind, code in _FLOODS.items()}
 # Files and connections are reported of watched processes only: whoever sets these variables is one.
 TASK = {"AIRFLOW_CTX_DAG_ID": "etl", "AIRFLOW_CTX_TASK_ID": "load", "AIRFLOW_CTX_DAG_RUN_ID": "r1"}
-OWN = {"AIRFLOW_CTX_DAG_ID": "flood", "AIRFLOW_CTX_TASK_ID": "flood", "AIRFLOW_CTX_DAG_RUN_ID": "f1"}
+OWN = {
+    "AIRFLOW_CTX_DAG_ID": "flood",
+    "AIRFLOW_CTX_TASK_ID": "flood",
+    "AIRFLOW_CTX_DAG_RUN_ID": "f1",
+}
 _TASK = f"""
 import ctypes, os, signal, sys, time
 titles = int(sys.argv[1])
@@ -103,7 +107,13 @@ def flood(kind: str, *, watched: bool, processes: int = 2, uid: int = FLOODER) -
     running = []
     try:
         for _ in range(processes):
-            child = subprocess.Popen(as_user(uid, FLOODS[kind]), env=env, stdout=subprocess.PIPE, start_new_session=True, cwd="/")
+            child = subprocess.Popen(
+                as_user(uid, FLOODS[kind]),
+                env=env,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+                cwd="/",
+            )
             running.append(child)
             assert child.stdout is not None and child.stdout.readline() == b"up\n"
         yield
@@ -140,7 +150,10 @@ class Outcome(msgspec.Struct, frozen=True):
         """Of all incidents: on a busy machine a neighbour that takes the CPU is a true one beside the kill."""
         if self.report is None:
             return []
-        return [*self.report.hypotheses, *(h for other in self.report.other_incidents for h in other.hypotheses)]
+        return [
+            *self.report.hypotheses,
+            *(h for other in self.report.other_incidents for h in other.hypotheses),
+        ]
 
 
 def _outcome(observer: Observer, execution: Execution | None) -> Outcome:
@@ -150,10 +163,14 @@ def _outcome(observer: Observer, execution: Execution | None) -> Outcome:
         report = investigate(case)
         sleeps = sum(a.name == "sleep" and a.exit is not None for a in case) + execution.root.folded
         killed = sum(a.name == "sleep" and a.exit is not None and a.end.signal == 9 for a in case)
-    return Outcome(execution, report, sleeps, killed, dict(observer.core.losses), observer.source.ledger())
+    return Outcome(
+        execution, report, sleeps, killed, dict(observer.core.losses), observer.source.ledger()
+    )
 
 
-def attack(kind: str, *, watched: bool = False, titles: int = 0, config: SourceConfig | None = None) -> Outcome:
+def attack(
+    kind: str, *, watched: bool = False, titles: int = 0, config: SourceConfig | None = None
+) -> Outcome:
     """The victim's task, with `titles` renames before each of its children, while the flood goes on. Without a kind: in peace."""
     return asyncio.run(_attack(kind, watched, titles, config or SourceConfig()))
 
@@ -172,7 +189,9 @@ async def _attack(kind: str, watched: bool, titles: int, config: SourceConfig) -
     try:
         with flood(kind, watched=watched) if kind else nullcontext():
             command = as_user(VICTIM, _TASK, str(titles))
-            victim = await asyncio.create_subprocess_exec(*command, env={"PATH": os.environ["PATH"], **TASK}, cwd="/")
+            victim = await asyncio.create_subprocess_exec(
+                *command, env={"PATH": os.environ["PATH"], **TASK}, cwd="/"
+            )
             assert await victim.wait() == 3
     finally:
         observer.stop.set()

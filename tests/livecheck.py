@@ -10,7 +10,10 @@ from receiver.export.otlp_json import to_json
 from receiver.export.settings import SignalName
 from semconv.registry import SEVERITIES, Registry, load
 
-_SPAN_TYPES = (("pipeline.run.result", "pipeline.run"), ("pipeline.task.run.result", "pipeline.task"))
+_SPAN_TYPES = (
+    ("pipeline.run.result", "pipeline.run"),
+    ("pipeline.task.run.result", "pipeline.task"),
+)
 _KINDS = {"server": 2, "internal": 1}
 _INSTRUMENTS = {
     "counter": ("sum", True),
@@ -55,12 +58,17 @@ def check_json(request: dict[str, Any]) -> list[str]:
     ):
         for resource in request.get(resources, []):
             names = values(resource["resource"]["attributes"])
-            found += [f"resource: {n} is missing" for n in ("service.name", "host.name") if n not in names]
+            found += [
+                f"resource: {n} is missing" for n in ("service.name", "host.name") if n not in names
+            ]
             found += registry().misfits("resource", names)
             if resource.get("schemaUrl") != registry().schema_url:
                 found.append("resource: schema url")
             for scope in resource[scopes]:
-                if scope["scope"]["name"] != "receiver" or scope.get("schemaUrl") != registry().schema_url:
+                if (
+                    scope["scope"]["name"] != "receiver"
+                    or scope.get("schemaUrl") != registry().schema_url
+                ):
                     found.append(f"scope: {scope['scope']} {scope.get('schemaUrl')}")
                 for item in scope[items]:
                     found += check(item)
@@ -80,7 +88,9 @@ def _span(span: dict[str, Any]) -> list[str]:
     for event in span.get("events", []):
         if event["name"] not in registry().events:
             found.append(f"{kind}: unknown span event {event['name']}")
-        found += registry().misfits(f"{kind}: event {event['name']}", values(event.get("attributes", [])))
+        found += registry().misfits(
+            f"{kind}: event {event['name']}", values(event.get("attributes", []))
+        )
     for link in span.get("links", []):
         found += registry().misfits(f"{kind}: link", values(link.get("attributes", [])))
     if int(span["endTimeUnixNano"]) < int(span["startTimeUnixNano"]):
@@ -120,7 +130,9 @@ def _metric(metric: dict[str, Any]) -> list[str]:
     shape, monotonic = _INSTRUMENTS[raw["instrument"]]
     if shape not in metric:
         return [f"{name}: is not a {raw['instrument']}"]
-    if metric["unit"] != raw["unit"] or (monotonic is not None and metric[shape].get("isMonotonic", False) != monotonic):
+    if metric["unit"] != raw["unit"] or (
+        monotonic is not None and metric[shape].get("isMonotonic", False) != monotonic
+    ):
         found.append(f"{name}: unit or monotonicity")
     if signal:
         for point in metric[shape]["dataPoints"]:

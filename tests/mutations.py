@@ -16,8 +16,35 @@ from receiver.observe.recording import MAGIC, FrameKind
 
 _FRAME = struct.Struct("<BIq")
 _RECORD_HEADER = 24
-_EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, (1 << 62) - 1, 1 << 62, (1 << 63) - 1, (1 << 64) - 1)
-_NUMBERS = ("0", "-1", "1e400", "NaN", str(1 << 62), str(-(1 << 63)), str(1 << 64), "9" * 400, '"x"', "null", "[]", "true")
+_EXTREMES = (
+    0,
+    1,
+    0x7F,
+    0x80,
+    0xFF,
+    0x7FFF,
+    0xFFFF,
+    0x7FFFFFFF,
+    0xFFFFFFFF,
+    (1 << 62) - 1,
+    1 << 62,
+    (1 << 63) - 1,
+    (1 << 64) - 1,
+)
+_NUMBERS = (
+    "0",
+    "-1",
+    "1e400",
+    "NaN",
+    str(1 << 62),
+    str(-(1 << 63)),
+    str(1 << 64),
+    "9" * 400,
+    '"x"',
+    "null",
+    "[]",
+    "true",
+)
 Frame = tuple[int, int, bytes]
 
 
@@ -33,7 +60,12 @@ def parts(raw: bytes) -> tuple[bytes, list[Frame]]:
 
 
 def whole(head: bytes, frames: list[Frame]) -> bytes:
-    return MAGIC + head + b"\n" + b"".join(_FRAME.pack(kind, len(body), time_ns) + body for kind, time_ns, body in frames)
+    return (
+        MAGIC
+        + head
+        + b"\n"
+        + b"".join(_FRAME.pack(kind, len(body), time_ns) + body for kind, time_ns, body in frames)
+    )
 
 
 def mutated(raw: bytes, dice: random.Random) -> bytes:
@@ -65,7 +97,9 @@ def mutated(raw: bytes, dice: random.Random) -> bytes:
     return bytes(out)
 
 
-def _change(frames: list[Frame], dice: random.Random, how: Callable[[int, bytes, random.Random], bytes]) -> None:
+def _change(
+    frames: list[Frame], dice: random.Random, how: Callable[[int, bytes, random.Random], bytes]
+) -> None:
     at = dice.randrange(len(frames))
     kind, time_ns, body = frames[at]
     if body:
@@ -86,7 +120,9 @@ def _field(kind: int, body: bytes, dice: random.Random) -> bytes:
     start = dice.choice(starts)
     at = start + dice.randrange(0, 200, width)
     value = dice.choice(_EXTREMES) & ((1 << 8 * width) - 1)
-    if at + width <= len(out) and not (kind == FrameKind.BATCH and at - start in (16, 17, 18, 19) and dice.random() < 0.9):
+    if at + width <= len(out) and not (
+        kind == FrameKind.BATCH and at - start in (16, 17, 18, 19) and dice.random() < 0.9
+    ):
         out[at : at + width] = value.to_bytes(width, "little")
     return bytes(out)
 
@@ -95,7 +131,16 @@ def _text(_: int, body: bytes, dice: random.Random) -> bytes:
     """Bytes that are no text, no terminal should see, or end a string early."""
     out = bytearray(body)
     at = dice.randrange(len(out))
-    junk = dice.choice((b"\xff\xfe\xed\xa0\x80", b"\x1b[2J\r\n", b"\0\0\0", "\u202e\u200b".encode(), b"\x07\x9b31m", b"=" * 40))
+    junk = dice.choice(
+        (
+            b"\xff\xfe\xed\xa0\x80",
+            b"\x1b[2J\r\n",
+            b"\0\0\0",
+            "\u202e\u200b".encode(),
+            b"\x07\x9b31m",
+            b"=" * 40,
+        )
+    )
     out[at : at + len(junk)] = junk[: len(out) - at]
     return bytes(out)
 
@@ -132,7 +177,10 @@ def variants(file: Path, folder: Path) -> list[list[str]]:
 def run(arguments: list[str]) -> tuple[int, str, str]:
     """Status, stdout, stderr. What the command raises comes out."""
     raw, err = io.BytesIO(), io.StringIO()
-    with contextlib.redirect_stdout(io.TextIOWrapper(raw, "utf-8")) as out, contextlib.redirect_stderr(err):
+    with (
+        contextlib.redirect_stdout(io.TextIOWrapper(raw, "utf-8")) as out,
+        contextlib.redirect_stderr(err),
+    ):
         status = main(arguments)
         out.flush()
         return status, raw.getvalue().decode(), err.getvalue()

@@ -34,7 +34,9 @@ MIB = 1 << 20
 SERVER = int.from_bytes(bytes([10, 0, 0, 5]), "little")
 
 
-def connection(story: Story, key: ProcessKey, number: int, stage: ConnectionStage, **other: Any) -> None:
+def connection(
+    story: Story, key: ProcessKey, number: int, stage: ConnectionStage, **other: Any
+) -> None:
     values = {
         "connection_id": number, "stage": stage, "family": 2, "peer_low": SERVER, "peer_port": 443, "state": 1,
         "established_boottime_ns": 0 if stage == ConnectionStage.FAILED else number + 1000,
@@ -42,7 +44,9 @@ def connection(story: Story, key: ProcessKey, number: int, stage: ConnectionStag
     story.fact(Connection, key, **(values | other))
 
 
-def look(story: Story, *facts: tuple[type[Any], ProcessKey, dict[str, Any]], seconds: float = 1.0) -> None:
+def look(
+    story: Story, *facts: tuple[type[Any], ProcessKey, dict[str, Any]], seconds: float = 1.0
+) -> None:
     """One second's samples, then the tick."""
     story.step(seconds * 1000)
     for kind, key, fields in facts:
@@ -51,17 +55,27 @@ def look(story: Story, *facts: tuple[type[Any], ProcessKey, dict[str, Any]], sec
 
 
 def exhausted(story: Story) -> list[object]:
-    return [attributes(r)[sc.NETWORK_EXHAUSTION_RESOURCE] for r in story.events(sc.EVENT_NETWORK_CONNECTION_EXHAUSTED)]
+    return [
+        attributes(r)[sc.NETWORK_EXHAUSTION_RESOURCE]
+        for r in story.events(sc.EVENT_NETWORK_CONNECTION_EXHAUSTED)
+    ]
 
 
 @pytest.mark.parametrize(
-    ("error", "word"), [(errno.ECONNREFUSED, "refused"), (errno.ETIMEDOUT, "timeout"), (errno.EHOSTUNREACH, "unreachable")]
+    ("error", "word"),
+    [
+        (errno.ECONNREFUSED, "refused"),
+        (errno.ETIMEDOUT, "timeout"),
+        (errno.EHOSTUNREACH, "unreachable"),
+    ],
 )
 def test_a_connection_that_is_never_made(error: int, word: str) -> None:
     story = Story()
     client = story.task("load")
     for number in range(3):
-        connection(story, client, story.now + number, ConnectionStage.FAILED, error=error, retransmits=2)
+        connection(
+            story, client, story.now + number, ConnectionStage.FAILED, error=error, retransmits=2
+        )
     story.exit(client)
     record, *again = story.events(sc.EVENT_NETWORK_CONNECTION_FAILED)
     found = attributes(record)
@@ -72,7 +86,11 @@ def test_a_connection_that_is_never_made(error: int, word: str) -> None:
         assert [attributes(r)[sc.PIPELINE_REPEAT_COUNT] for r in again] == [2]
     execution = story.core.tree.get(client).execution  # type: ignore[union-attr]
     assert len(execution.findings) == 1  # type: ignore[union-attr]
-    assert (found[sc.ERROR_TYPE], found[sc.NETWORK_PEER_ADDRESS], found[sc.NETWORK_PEER_PORT]) == (word, "10.0.0.5", 443)
+    assert (found[sc.ERROR_TYPE], found[sc.NETWORK_PEER_ADDRESS], found[sc.NETWORK_PEER_PORT]) == (
+        word,
+        "10.0.0.5",
+        443,
+    )
     assert next(iter(story.core.tree.get(client).peers.values())).failed[word] == 3  # type: ignore[union-attr]
 
 
@@ -88,7 +106,12 @@ def test_a_reset_with_an_answer_owed() -> None:
     client = story.task("load")
     connection(story, client, 5, ConnectionStage.CONNECTED)
     connection(
-        story, client, 5, ConnectionStage.CLOSED, connection_flags=ConnectionFlag.RESET_BY_PEER, last_send_boottime_ns=story.now
+        story,
+        client,
+        5,
+        ConnectionStage.CLOSED,
+        connection_flags=ConnectionFlag.RESET_BY_PEER,
+        last_send_boottime_ns=story.now,
     )
     (record,) = story.events(sc.EVENT_NETWORK_CONNECTION_FAILED)
     assert attributes(record)[sc.ERROR_TYPE] == "reset"
@@ -114,9 +137,21 @@ def test_a_silent_peer_stalls_once_and_its_time_is_measured() -> None:
         look(story, (Connection, client, sampled(5, last_send_boottime_ns=asked, sent_bytes=40)))
     (record,) = story.events(sc.EVENT_NETWORK_CONNECTION_STALLED)
     found = attributes(record)
-    assert 5 <= float(str(found[sc.NETWORK_STALL_DURATION])) < 6.1 and found[sc.NETWORK_STALL_BYTES] == 40
-    look(story, (Connection, client, sampled(5, last_send_boottime_ns=asked, last_receive_boottime_ns=story.now)))
-    (metric,) = [m for m in story.core.metrics() if m.name == sc.METRIC_PIPELINE_NETWORK_STALL_TIME[0]]
+    assert (
+        5 <= float(str(found[sc.NETWORK_STALL_DURATION])) < 6.1
+        and found[sc.NETWORK_STALL_BYTES] == 40
+    )
+    look(
+        story,
+        (
+            Connection,
+            client,
+            sampled(5, last_send_boottime_ns=asked, last_receive_boottime_ns=story.now),
+        ),
+    )
+    (metric,) = [
+        m for m in story.core.metrics() if m.name == sc.METRIC_PIPELINE_NETWORK_STALL_TIME[0]
+    ]
     assert metric.points[0].value.count == 1  # type: ignore[union-attr]
 
 
@@ -130,7 +165,14 @@ def test_a_query_is_no_incident_until_it_takes_too_long_and_none_when_it_comes_b
         if not opened_at and story.events(sc.EVENT_PIPELINE_INCIDENT_OPENED):
             opened_at = second
     assert 60 <= opened_at <= 125
-    look(story, (Connection, client, sampled(5, last_send_boottime_ns=asked, last_receive_boottime_ns=story.now)))
+    look(
+        story,
+        (
+            Connection,
+            client,
+            sampled(5, last_send_boottime_ns=asked, last_receive_boottime_ns=story.now),
+        ),
+    )
     story.exit(client)
     story.tick(10)
     story.tick(1)
@@ -150,7 +192,14 @@ def test_an_idle_pool_is_no_stall() -> None:
     client = story.task("load")
     connection(story, client, 5, ConnectionStage.CONNECTED)
     for _ in range(10):
-        look(story, (Connection, client, sampled(5, last_send_boottime_ns=100, last_receive_boottime_ns=200)))
+        look(
+            story,
+            (
+                Connection,
+                client,
+                sampled(5, last_send_boottime_ns=100, last_receive_boottime_ns=200),
+            ),
+        )
     assert story.events(sc.EVENT_NETWORK_CONNECTION_STALLED) == []
 
 
@@ -160,7 +209,10 @@ def test_a_server_that_waits_for_its_clients_is_no_stall() -> None:
     flags = ConnectionFlag.ACCEPTED
     connection(story, server, 5, ConnectionStage.CONNECTED, connection_flags=flags)
     for _ in range(10):
-        look(story, (Connection, server, sampled(5, last_send_boottime_ns=200, connection_flags=flags)))
+        look(
+            story,
+            (Connection, server, sampled(5, last_send_boottime_ns=200, connection_flags=flags)),
+        )
     assert story.events(sc.EVENT_NETWORK_CONNECTION_STALLED) == []
 
 
@@ -170,7 +222,13 @@ def full_pool(story: Story, client: ProcessKey, count: int, seconds: int) -> Non
         connection(story, client, number, ConnectionStage.CONNECTED)
     asked = story.now
     for _ in range(seconds):
-        look(story, *((Connection, client, sampled(n, last_send_boottime_ns=asked)) for n in range(1, count + 1)))
+        look(
+            story,
+            *(
+                (Connection, client, sampled(n, last_send_boottime_ns=asked))
+                for n in range(1, count + 1)
+            ),
+        )
 
 
 def test_slots_that_are_all_held_and_taken_again_at_once() -> None:
@@ -201,7 +259,19 @@ def test_a_listener_that_does_not_accept() -> None:
     story = Story()
     server = story.task("serve")
     for queued in (1, 3, 4, 0):
-        look(story, (Connection, server, {"stage": ConnectionStage.LISTENING, "local_port": 80, "queued": queued, "backlog": 2}))
+        look(
+            story,
+            (
+                Connection,
+                server,
+                {
+                    "stage": ConnectionStage.LISTENING,
+                    "local_port": 80,
+                    "queued": queued,
+                    "backlog": 2,
+                },
+            ),
+        )
     assert exhausted(story) == ["accept_queue"]
 
 
@@ -209,8 +279,18 @@ def test_ports_and_descriptors_run_out() -> None:
     story = Story()
     client = story.task("load")
     endpoint = {"subject": SubjectKind.ENDPOINT, "family": 2, "address_low": SERVER, "port": 443}
-    story.fact(CallFailed, client, error=errno.EADDRNOTAVAIL, call=CallKind.CONNECT, failures=1, call_number=42, **endpoint)
-    story.fact(CallFailed, client, error=errno.EMFILE, call=CallKind.OPEN, failures=1, call_number=257)
+    story.fact(
+        CallFailed,
+        client,
+        error=errno.EADDRNOTAVAIL,
+        call=CallKind.CONNECT,
+        failures=1,
+        call_number=42,
+        **endpoint,
+    )
+    story.fact(
+        CallFailed, client, error=errno.EMFILE, call=CallKind.OPEN, failures=1, call_number=257
+    )
     assert exhausted(story) == ["ephemeral_ports", "file_descriptors"]
 
 
@@ -218,7 +298,14 @@ LABELS = "\x03www\x07example\x03com"
 
 
 def query(story: Story, key: ProcessKey, flags: int, **other: Any) -> None:
-    values = {"query_id": 9, "query_flags": flags, "labels": LABELS, "family": 2, "server_low": SERVER, "port": 53}
+    values = {
+        "query_id": 9,
+        "query_flags": flags,
+        "labels": LABELS,
+        "family": 2,
+        "server_low": SERVER,
+        "port": 53,
+    }
     story.fact(NameQuery, key, **(values | {"question_type": 1} | other))
 
 
@@ -232,7 +319,9 @@ def test_names_are_remembered_for_their_addresses() -> None:
     assert attributes(record)[sc.SERVER_ADDRESS] == "www.example.com"
 
 
-@pytest.mark.parametrize(("flags", "error"), [(0x8182, "dns_server_failure"), (0x8183, ""), (None, "dns_timeout")])
+@pytest.mark.parametrize(
+    ("flags", "error"), [(0x8182, "dns_server_failure"), (0x8183, ""), (None, "dns_timeout")]
+)
 def test_name_servers_that_fail(flags: int | None, error: str) -> None:
     story = Story()
     client = story.task("load")
@@ -254,7 +343,9 @@ def test_connections_are_bounded_and_counted(monkeypatch: pytest.MonkeyPatch) ->
     story = Story()
     client = story.task("scan")
     for number in range(1, 501):
-        connection(story, client, number, ConnectionStage.CONNECTED, peer_low=number, peer_port=number)
+        connection(
+            story, client, number, ConnectionStage.CONNECTED, peer_low=number, peer_port=number
+        )
     table = story.core.activity.network.table
     assert len(table.open) == 100 and table.drops["forgotten_connection"] == 400
     process = story.core.tree.get(client)
@@ -296,13 +387,28 @@ def test_an_oom_kill_names_the_neighbour_that_took_the_memory() -> None:
     story = Story()
     victim = story.task("transform")
     other = ProcessKey(77, 5)
-    look(story, (ProcessSample, victim, sample(20 * MIB, memory_limit_bytes=64 * MIB, memory_usage_bytes=60 * MIB)))
-    grown = {"rss_growth_bytes": 40 * MIB, "shares_memory_cgroup": 1, "comm": "greedy", "interval_ns": SECOND}
+    look(
+        story,
+        (
+            ProcessSample,
+            victim,
+            sample(20 * MIB, memory_limit_bytes=64 * MIB, memory_usage_bytes=60 * MIB),
+        ),
+    )
+    grown = {
+        "rss_growth_bytes": 40 * MIB,
+        "shares_memory_cgroup": 1,
+        "comm": "greedy",
+        "interval_ns": SECOND,
+    }
     look(story, (Neighbour, other, grown))
     story.oom(victim)
     (record,) = story.events(sc.EVENT_PIPELINE_TASK_CONTENTION)
     found = attributes(record)
-    assert (found[sc.PIPELINE_CONTENTION_NEIGHBOR_NAME], found[sc.PIPELINE_CONTENTION_NEIGHBOR_PID]) == ("greedy", 77)
+    assert (
+        found[sc.PIPELINE_CONTENTION_NEIGHBOR_NAME],
+        found[sc.PIPELINE_CONTENTION_NEIGHBOR_PID],
+    ) == ("greedy", 77)
 
 
 def test_waiting_for_a_cpu_is_contention_and_names_who_had_it() -> None:
@@ -311,19 +417,37 @@ def test_waiting_for_a_cpu_is_contention_and_names_who_had_it() -> None:
     for step in range(8):
         look(
             story,
-            (Neighbour, ProcessKey(88, 5), {"cpu_ns": SECOND, "interval_ns": SECOND, "comm": "spinner"}),
-            (ProcessSample, worker, sample(MIB, run_delay_ns=step * SECOND // 2, cpu_runtime_ns=step * SECOND // 2)),
+            (
+                Neighbour,
+                ProcessKey(88, 5),
+                {"cpu_ns": SECOND, "interval_ns": SECOND, "comm": "spinner"},
+            ),
+            (
+                ProcessSample,
+                worker,
+                sample(MIB, run_delay_ns=step * SECOND // 2, cpu_runtime_ns=step * SECOND // 2),
+            ),
         )
     (record,) = story.events(sc.EVENT_PIPELINE_TASK_CONTENTION)
     found = attributes(record)
-    assert (found[sc.PIPELINE_CONTENTION_RESOURCE], found[sc.PIPELINE_CONTENTION_NEIGHBOR_NAME]) == ("cpu", "spinner")
+    assert (
+        found[sc.PIPELINE_CONTENTION_RESOURCE],
+        found[sc.PIPELINE_CONTENTION_NEIGHBOR_NAME],
+    ) == ("cpu", "spinner")
 
 
 def test_a_quota_is_contention_with_nobody() -> None:
     story = Story()
     worker = story.task("transform")
     for step in range(8):
-        look(story, (ProcessSample, worker, sample(MIB, cpu_periods=step * 10, throttled_periods=step * 9, cpu_runtime_ns=step)))
+        look(
+            story,
+            (
+                ProcessSample,
+                worker,
+                sample(MIB, cpu_periods=step * 10, throttled_periods=step * 9, cpu_runtime_ns=step),
+            ),
+        )
     (record,) = story.events(sc.EVENT_PIPELINE_TASK_CONTENTION)
     assert sc.PIPELINE_CONTENTION_NEIGHBOR_NAME not in attributes(record)
 
@@ -337,10 +461,25 @@ def hang(story: Story, *, worker_works: bool = False, timed: int = 0) -> None:
             (ProcessSample, root, sample(MIB)), (ProcessSample, worker, sample(MIB, cpu_runtime_ns=cpu)),
         ]  # fmt: skip
         if step % 8 == 2:
-            facts.append((ThreadWait, root, {"thread": root.tgid, "call_number": 61, "thread_state": 1}))
-            facts.append((ThreadWait, worker, {"thread": worker.tgid, "call_number": 202, "thread_state": 1, "timed": timed}))
             facts.append(
-                (WaitStack, worker, {"thread": worker.tgid, "frames": "schedule+0x1/0x2 futex_wait+0x3/0x4 do_futex+0x5/0x6 0x0"})
+                (ThreadWait, root, {"thread": root.tgid, "call_number": 61, "thread_state": 1})
+            )
+            facts.append(
+                (
+                    ThreadWait,
+                    worker,
+                    {"thread": worker.tgid, "call_number": 202, "thread_state": 1, "timed": timed},
+                )
+            )
+            facts.append(
+                (
+                    WaitStack,
+                    worker,
+                    {
+                        "thread": worker.tgid,
+                        "frames": "schedule+0x1/0x2 futex_wait+0x3/0x4 do_futex+0x5/0x6 0x0",
+                    },
+                )
             )
         look(story, *facts)
 
@@ -369,14 +508,28 @@ def test_a_pipe_names_who_holds_its_other_end() -> None:
     other = story.fork(root)
     story.exec(other, "tee", stdin_inode=123, parent=root)
     for step in range(9):
-        facts: list[tuple[type[Any], ProcessKey, dict[str, Any]]] = [(ProcessSample, root, sample(MIB))]
+        facts: list[tuple[type[Any], ProcessKey, dict[str, Any]]] = [
+            (ProcessSample, root, sample(MIB))
+        ]
         if step == 2:
-            wait = {"thread": root.tgid, "call_number": 0, "thread_state": 1, "waits_on": WaitObject.PIPE, "inode": 123}
+            wait = {
+                "thread": root.tgid,
+                "call_number": 0,
+                "thread_state": 1,
+                "waits_on": WaitObject.PIPE,
+                "inode": 123,
+            }
             facts.append((ThreadWait, root, wait))
         look(story, *facts)
-    assert story.events(sc.EVENT_PROCESS_HANG) == []  # the others were not looked at: nothing is concluded from that
+    assert (
+        story.events(sc.EVENT_PROCESS_HANG) == []
+    )  # the others were not looked at: nothing is concluded from that
     for step in range(9):
-        facts = [(ProcessSample, p.key, sample(MIB)) for p in story.core.tree.processes() if p.execution is not None]
+        facts = [
+            (ProcessSample, p.key, sample(MIB))
+            for p in story.core.tree.processes()
+            if p.execution is not None
+        ]
         if step == 2:
             facts.append((ThreadWait, root, wait))
         look(story, *facts)
@@ -412,9 +565,16 @@ def test_memory_of_a_task_is_a_gauge_that_comes_back_to_zero() -> None:
     look(story, (ProcessSample, worker, sample(40 * MIB, memory_limit_bytes=64 * MIB)))
 
     def usage() -> dict[str, object]:
-        return {m.name: [p.value for p in m.points] for m in story.core.metrics() if m.name.startswith("pipeline.task.memory")}
+        return {
+            m.name: [p.value for p in m.points]
+            for m in story.core.metrics()
+            if m.name.startswith("pipeline.task.memory")
+        }
 
-    assert usage() == {"pipeline.task.memory.usage": [40 * MIB], "pipeline.task.memory.limit": [64 * MIB]}
+    assert usage() == {
+        "pipeline.task.memory.usage": [40 * MIB],
+        "pipeline.task.memory.limit": [64 * MIB],
+    }
     story.exit(worker)
     story.tick()
     assert usage() == {"pipeline.task.memory.usage": [0], "pipeline.task.memory.limit": [0]}
@@ -424,8 +584,12 @@ def test_who_asks_until_the_server_is_there_was_not_failed() -> None:
     story = Story()
     client = story.task("load")
     for number in range(3):
-        connection(story, client, story.now + number, ConnectionStage.FAILED, error=errno.ECONNREFUSED)
-    connection(story, client, story.now, ConnectionStage.CONNECTED, established_boottime_ns=story.now)
+        connection(
+            story, client, story.now + number, ConnectionStage.FAILED, error=errno.ECONNREFUSED
+        )
+    connection(
+        story, client, story.now, ConnectionStage.CONNECTED, established_boottime_ns=story.now
+    )
     story.tick(60)
     story.exit(client)
     assert not story.events(sc.EVENT_NETWORK_CONNECTION_FAILED)

@@ -33,7 +33,11 @@ async def test_it_tells_the_truth_and_only_to_loopback() -> None:
             assert (response.status, await response.text()) == (503, "blind\n")
         async with session.get(base + "/metrics") as response:
             assert "pipeline_task_oom_kills_total" in await response.text()
-        for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Host": "127.0.0.1.evil.example:80"}):
+        for headers in (
+            {"Host": "evil.example"},
+            {"Origin": "http://evil.example"},
+            {"Host": "127.0.0.1.evil.example:80"},
+        ):
             async with session.get(base + "/metrics", headers=headers) as response:
                 assert response.status == 403
         async with session.post(base + "/metrics", data=b"x") as response:
@@ -54,7 +58,10 @@ async def test_a_taken_port_does_not_stop_the_service(caplog: pytest.LogCaptureF
 
 
 def test_the_text_format() -> None:
-    histogram = Metric(*sc.METRIC_PIPELINE_TASK_DURATION, (Point((), Histogram(3, 4.5, 0.5, 3.0, (1.0, 2.0), (1, 1, 1))),))
+    histogram = Metric(
+        *sc.METRIC_PIPELINE_TASK_DURATION,
+        (Point((), Histogram(3, 4.5, 0.5, 3.0, (1.0, 2.0), (1, 1, 1))),),
+    )
     lines = prometheus_text([COUNTER, histogram]).splitlines()
     assert 'pipeline_task_oom_kills_total{pipeline_name="a\\"b\\n"} 3' in lines
     assert [line for line in lines if "bucket" in line] == [
@@ -99,11 +106,21 @@ async def test_what_is_about_incidents_needs_the_token() -> None:
                 assert response.status == 200, path
         async with session.get(base + "/readyz") as response:
             assert response.status == 200
-        for form, kind in (("json", "application/json"), ("text", "text/plain"), ("page", "text/html")):
-            async with session.get(base + f"/incidents/known?form={form}", headers=right) as response:
+        for form, kind in (
+            ("json", "application/json"),
+            ("text", "text/plain"),
+            ("page", "text/html"),
+        ):
+            async with session.get(
+                base + f"/incidents/known?form={form}", headers=right
+            ) as response:
                 assert response.content_type == kind
                 assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
-        for path, status in (("/incidents/other", 404), ("/incidents/known?form=x", 400), ("/incidents/..%2f..%2fetc", 404)):
+        for path, status in (
+            ("/incidents/other", 404),
+            ("/incidents/known?form=x", 400),
+            ("/incidents/..%2f..%2fetc", 404),
+        ):
             async with session.get(base + path, headers=right) as response:
                 assert response.status == status, path
     await admin.close()
@@ -146,7 +163,9 @@ async def test_bad_bodies_are_refused_in_one_line() -> None:
             async with session.post(url, data=body, headers=headers) as response:
                 text = await response.text()
                 assert (response.status, text.count("\n")) == (400, 1), body[:40]
-        async with session.post(url, data=b"x", headers=headers | {"Content-Type": "text/plain"}) as response:
+        async with session.post(
+            url, data=b"x", headers=headers | {"Content-Type": "text/plain"}
+        ) as response:
             assert response.status == 415
         async with session.post(url, data=b"x" * (300 << 10), headers=headers) as response:
             assert response.status == 413
@@ -165,7 +184,9 @@ def test_webhooks_of_alertmanager_and_grafana_and_the_simple_form() -> None:
     )
     for body in (
         b'{"version": "4", "status": "firing", "receiver": "x", "alerts": [' + labels + b"]}",
-        b'{"receiver": "g", "orgId": 1, "state": "alerting", "title": "t", "alerts": [' + labels + b"]}",
+        b'{"receiver": "g", "orgId": 1, "state": "alerting", "title": "t", "alerts": ['
+        + labels
+        + b"]}",
     ):
         (query,) = queries(body)
         assert (query.pipeline, query.task, query.until) == ("etl", "load", None)
@@ -188,8 +209,14 @@ def test_the_desk_answers_about_what_runs_what_failed_and_what_was_well() -> Non
     story.task("publish", run="r1")
     desk = DeskOfCore(story.core, lambda: story.now)
     answers = json.loads(desk.alert(b'{"pipeline": "etl", "run_id": "r1"}'))["alerts"][0]
-    assert {r["task"]: r["verdict"] for r in answers["reports"]} == {"load": "not_visible", "publish": "healthy"}
-    assert {(s["task"], s["failed"]) for s in answers["seen"]} == {("load", True), ("extract", False)}
+    assert {r["task"]: r["verdict"] for r in answers["reports"]} == {
+        "load": "not_visible",
+        "publish": "healthy",
+    }
+    assert {(s["task"], s["failed"]) for s in answers["seen"]} == {
+        ("load", True),
+        ("extract", False),
+    }
     (row,) = json.loads(desk.listing())["incidents"]
     text, shown = desk.report(row["id"], "text"), desk.report(row["id"], "page")
     assert text is not None and "NOT VISIBLE FROM HERE" in text
@@ -203,14 +230,22 @@ def test_times_at_the_ends_of_the_calendar_are_answered() -> None:
     story.exit(failed, 1)
     story.tick(7)
     desk = DeskOfCore(story.core, lambda: story.now)
-    for moment in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2024-01-15T10:00:00Z"):
+    for moment in (
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+        "2024-01-15T10:00:00Z",
+    ):
         for name in ("from", "to"):
-            assert json.loads(desk.alert(json.dumps({"task": "load", name: moment}).encode()))["alerts"]
+            assert json.loads(desk.alert(json.dumps({"task": "load", name: moment}).encode()))[
+                "alerts"
+            ]
             alert = {"labels": {"task": "load"}, "startsAt" if name == "from" else "endsAt": moment}
             assert json.loads(desk.alert(json.dumps({"alerts": [alert]}).encode()))["alerts"]
 
 
-async def test_callers_cannot_fill_the_log_and_a_flood_does_not_stop_a_probe(caplog: pytest.LogCaptureFixture) -> None:
+async def test_callers_cannot_fill_the_log_and_a_flood_does_not_stop_a_probe(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     admin = Admin("127.0.0.1", 0, lambda: "ready", tuple, desk=Clerk(), token="secret")
     await admin.start()
     host, port = admin.addresses[0]
@@ -223,7 +258,11 @@ async def test_callers_cannot_fill_the_log_and_a_flood_does_not_stop_a_probe(cap
             async with session.get(f"http://{host}:{port}/readyz") as response:
                 assert response.status == 200, number
     assert len([r for r in caplog.records if r.name.startswith("kwitness")]) <= 3
-    assert {dict(p.attributes)["pipeline.observer.loss.reason"] for m in admin.metrics() for p in m.points} == {"evicted"}
+    assert {
+        dict(p.attributes)["pipeline.observer.loss.reason"]
+        for m in admin.metrics()
+        for p in m.points
+    } == {"evicted"}
     for _, writer in idle:
         writer.close()
     await admin.close()

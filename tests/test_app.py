@@ -64,7 +64,10 @@ def test_a_sample_that_cannot_be_taken_is_counted_and_the_service_goes_on(
     observer: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
-        observer.source.failures = [OSError(errno.EMFILE, "on_tasks"), OSError(errno.ENFILE, "on_tasks")]
+        observer.source.failures = [
+            OSError(errno.EMFILE, "on_tasks"),
+            OSError(errno.ENFILE, "on_tasks"),
+        ]
         observer._next_sample = 0.0
         observer.tick()
         assert observer.ready() == "blind"
@@ -72,7 +75,11 @@ def test_a_sample_that_cannot_be_taken_is_counted_and_the_service_goes_on(
     observer.tick()
     assert observer.ready() == "ready"
     assert observer.core.losses == {("process_sample", "no_descriptor"): 3}
-    assert [m.points[0].value for m in observer.metrics() if m.name == "pipeline.observer.samples_missed"] == [3]
+    assert [
+        m.points[0].value
+        for m in observer.metrics()
+        if m.name == "pipeline.observer.samples_missed"
+    ] == [3]
     assert len([r for r in caplog.records if "LimitNOFILE" in r.getMessage()]) == 1
 
 
@@ -82,7 +89,9 @@ def test_another_failure_of_a_sample_is_not_hidden(observer: Any) -> None:
         observer.tick()
 
 
-def test_a_process_whose_file_cannot_be_opened_is_not_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_whose_file_cannot_be_opened_is_not_taken_for_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     story = Story()
     key = story.command("sleep", "1")
 

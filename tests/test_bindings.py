@@ -12,7 +12,14 @@ from receiver.attribution.containers import NOWHERE, Place, place_of
 from receiver.attribution.frameworks import RECOGNISERS, Recognisers
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.rules import Rule
-from receiver.events import Connection, ConnectionStage, FileChanged, FileOperation, OpenedFlag, ProcessKey
+from receiver.events import (
+    Connection,
+    ConnectionStage,
+    FileChanged,
+    FileOperation,
+    OpenedFlag,
+    ProcessKey,
+)
 from receiver.facts.tree import Process
 from receiver.kernel.pods import container_names
 from receiver.model import NOBODY, ContainerName, CoreOptions, Host
@@ -24,7 +31,9 @@ LOG = "/logs/dag_id={}/run_id={}/task_id={}{}/attempt={}.log"
 APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
-def log_path(task: str = "load", *, dag: str = "etl", run: str = "r1", attempt: int = 1, index: int = -1) -> str:
+def log_path(
+    task: str = "load", *, dag: str = "etl", run: str = "r1", attempt: int = 1, index: int = -1
+) -> str:
     return LOG.format(dag, run, task, f"/map_index={index}" if index >= 0 else "", attempt)
 
 
@@ -49,7 +58,11 @@ def of(story: Story, key: ProcessKey) -> list[tuple[str, str]]:
     """(type, task), innermost first."""
     process = story.core.tree.get(key)
     assert process is not None
-    return [(e.identity.type, e.identity.task) for e in process.execution.chain()] if process.execution else []
+    return (
+        [(e.identity.type, e.identity.task) for e in process.execution.chain()]
+        if process.execution
+        else []
+    )
 
 
 def test_a_task_is_the_next_fork_of_who_opened_its_log() -> None:
@@ -59,12 +72,17 @@ def test_a_task_is_the_next_fork_of_who_opened_its_log() -> None:
     other = story.fork(worker)
     child = story.spawn(task, "sort")
     (execution,) = story.core.executions.open.values()
-    assert (execution.identity.key, execution.identity.grade) == (("airflow", "etl", "r1", "load.one", 3, 2), "certain")
+    assert (execution.identity.key, execution.identity.grade) == (
+        ("airflow", "etl", "r1", "load.one", 3, 2),
+        "certain",
+    )
     assert of(story, task) == of(story, child) == [("task", "load.one")]
     assert of(story, worker) == of(story, other) == []
 
 
-def test_what_a_child_was_given_agrees_with_the_log_and_a_missing_map_index_is_no_contradiction() -> None:
+def test_what_a_child_was_given_agrees_with_the_log_and_a_missing_map_index_is_no_contradiction() -> (
+    None
+):
     story = Story()
     task = begin(story, supervisor(story), task="load", index=1)
     child = story.spawn(task, "bash", environ=airflow("load"))
@@ -117,7 +135,12 @@ def test_work_nests_and_shares_the_trace() -> None:
     story.tick(70)
     spans = {s.name: s for s in story.spans}
     run, outer, job = spans["run etl"], spans["task transform"], spans["job dbt run"]
-    for inner, above in ((outer, run), (job, outer), (spans["model users"], job), (spans["check not_null"], job)):
+    for inner, above in (
+        (outer, run),
+        (job, outer),
+        (spans["model users"], job),
+        (spans["check not_null"], job),
+    ):
         assert (inner.trace_id, inner.parent_id) == (run.trace_id, above.span_id)
     assert attributes(job)[sc.PIPELINE_NAME] == "shop"
     assert len({s.span_id for s in story.spans}) == len(story.spans)
@@ -131,8 +154,16 @@ def test_a_model_that_was_at_work_dies_with_its_process_and_one_that_was_done_do
     story.opens(dbt, "/work/target/run/shop/models/third.sql", os.O_WRONLY, thread=41)
     story.signal(ProcessKey(5, 5), dbt, 15)
     story.exit(dbt, signal=15)
-    results = {s.name: attributes(s)[sc.PIPELINE_TASK_RUN_RESULT] for s in story.spans if s.name.startswith("model")}
-    assert results == {"model first": "success", "model second": "unknown", "model third": "failure"}
+    results = {
+        s.name: attributes(s)[sc.PIPELINE_TASK_RUN_RESULT]
+        for s in story.spans
+        if s.name.startswith("model")
+    }
+    assert results == {
+        "model first": "success",
+        "model second": "unknown",
+        "model third": "failure",
+    }
 
 
 def test_every_way_to_have_children_keeps_the_binding() -> None:
@@ -169,7 +200,9 @@ def test_an_attempt_that_comes_back_is_a_second_span_linked_to_the_first() -> No
     first, second = (s for s in story.spans if s.name == "task wait")
     assert first.trace_id == second.trace_id and first.span_id != second.span_id
     (link,) = second.links
-    assert link.span_id == first.span_id and dict(link.attributes)[sc.PIPELINE_LINK_TYPE] == "resumes"
+    assert (
+        link.span_id == first.span_id and dict(link.attributes)[sc.PIPELINE_LINK_TYPE] == "resumes"
+    )
 
 
 def test_a_forged_environment_of_another_user_is_never_certain_and_touches_nothing() -> None:
@@ -181,11 +214,21 @@ def test_a_forged_environment_of_another_user_is_never_certain_and_touches_nothi
     story.exit(stranger, signal=9)
     story.exit(task)
     story.tick(10)
-    real, claimed = sorted((s for s in story.spans if s.name == "task load"), key=grade_of, reverse=True)
-    assert attributes(real)[sc.PIPELINE_TASK_RUN_RESULT] == "success" and sc.PROCESS_OOM_KILLED not in attributes(real)
-    assert attributes(claimed)[sc.PIPELINE_MAPPING_GRADE] == "ambiguous" and claimed.trace_id != real.trace_id
+    real, claimed = sorted(
+        (s for s in story.spans if s.name == "task load"), key=grade_of, reverse=True
+    )
+    assert attributes(real)[
+        sc.PIPELINE_TASK_RUN_RESULT
+    ] == "success" and sc.PROCESS_OOM_KILLED not in attributes(real)
+    assert (
+        attributes(claimed)[sc.PIPELINE_MAPPING_GRADE] == "ambiguous"
+        and claimed.trace_id != real.trace_id
+    )
     forged = attributes(next(s for s in story.spans if s.name == "python"))
-    assert forged[sc.PIPELINE_MAPPING_GRADE] == "ambiguous" and forged[sc.PIPELINE_MAPPING_SOURCE] == "ambiguous"
+    assert (
+        forged[sc.PIPELINE_MAPPING_GRADE] == "ambiguous"
+        and forged[sc.PIPELINE_MAPPING_SOURCE] == "ambiguous"
+    )
     record = attributes(story.events(sc.EVENT_PROCESS_OOM_KILLED)[0])
     assert record[sc.PIPELINE_MAPPING_GRADE] == "ambiguous"
 
@@ -205,8 +248,15 @@ def test_two_users_with_the_same_claim_do_not_share_an_attempt() -> None:
     story.exit(second, 1)
     story.exit(first)
     story.tick(10)
-    found = {(s.trace_id, attributes(s)[sc.PIPELINE_TASK_RUN_RESULT]) for s in story.spans if s.name == "task load"}
-    assert len({trace for trace, _ in found}) == 2 and {result for _, result in found} == {"success", "failure"}
+    found = {
+        (s.trace_id, attributes(s)[sc.PIPELINE_TASK_RUN_RESULT])
+        for s in story.spans
+        if s.name == "task load"
+    }
+    assert len({trace for trace, _ in found}) == 2 and {result for _, result in found} == {
+        "success",
+        "failure",
+    }
 
 
 def test_an_environment_that_contradicts_the_ancestors_is_ambiguous() -> None:
@@ -244,8 +294,24 @@ EXECUTOR = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
 
 
 def spark_driver(story: Story, parent: ProcessKey = NOBODY) -> ProcessKey:
-    driver = story.spawn(parent, "java", "-cp", "…", "org.apache.spark.deploy.SparkSubmit", "--name", "users", "job.py")
-    story.fact(Connection, driver, stage=ConnectionStage.LISTENING, family=2, local_port=4001, connection_id=story.now)
+    driver = story.spawn(
+        parent,
+        "java",
+        "-cp",
+        "…",
+        "org.apache.spark.deploy.SparkSubmit",
+        "--name",
+        "users",
+        "job.py",
+    )
+    story.fact(
+        Connection,
+        driver,
+        stage=ConnectionStage.LISTENING,
+        family=2,
+        local_port=4001,
+        connection_id=story.now,
+    )
     return driver
 
 
@@ -305,7 +371,9 @@ def test_a_death_names_the_partition_that_its_executor_was_at() -> None:
     assert "while it worked on partition_date=2024-01-15" in record.body
 
 
-WORK = "/scratch/work/ab/cdef0123456789abcdef0123456789"  # of Nextflow's documentation; not a real run
+WORK = (
+    "/scratch/work/ab/cdef0123456789abcdef0123456789"  # of Nextflow's documentation; not a real run
+)
 
 
 def test_nextflow_tasks_by_their_work_directory() -> None:
@@ -333,7 +401,13 @@ def test_luigi_tasks_end_when_their_target_is_in_place() -> None:
     main = story.spawn(NOBODY, "luigi", "--module", "tasks", "All", "--workers", "1")
     story.opens(main, "/data/out.csv-luigi-tmp-123", os.O_WRONLY | os.O_CREAT)
     assert of(story, main) == [("job", "All")]
-    story.fact(FileChanged, main, operation=FileOperation.RENAME, path="/data/out.csv-luigi-tmp-123", new_path="/data/out.csv")
+    story.fact(
+        FileChanged,
+        main,
+        operation=FileOperation.RENAME,
+        path="/data/out.csv-luigi-tmp-123",
+        new_path="/data/out.csv",
+    )
     assert [s.name for s in story.spans] == ["task out.csv"]
 
 
@@ -362,7 +436,9 @@ def test_a_broken_recogniser_is_switched_off_and_the_others_go_on() -> None:
     story.spawn(NOBODY, "dbt", "run")
     assert story.core.recognisers.broken == {"broken": 1}
     drops = next(m for m in story.core.metrics() if m.name == sc.METRIC_PIPELINE_OBSERVER_DROPS[0])
-    assert ((sc.PIPELINE_OBSERVER_LOSS_REASON, "broken_recogniser_broken"),) in [p.attributes for p in drops.points]
+    assert ((sc.PIPELINE_OBSERVER_LOSS_REASON, "broken_recogniser_broken"),) in [
+        p.attributes for p in drops.points
+    ]
 
 
 def with_rules(*rules: Rule) -> Story:
@@ -373,8 +449,14 @@ def with_rules(*rules: Rule) -> Story:
 
 def test_rules_of_the_user_come_first() -> None:
     rule = Rule("loader", "landing", task="load {0}", run="{LOADER_JOB}", environment="LOADER_JOB")
-    story = with_rules(rule, Rule("loader", "by name", executable="/usr/bin/load*"), Rule("loader", "by path", path="/landing/*"))
-    assert of(story, story.spawn(NOBODY, "python", environ=("LOADER_JOB=77",))) == [("task", "load 77")]
+    story = with_rules(
+        rule,
+        Rule("loader", "by name", executable="/usr/bin/load*"),
+        Rule("loader", "by path", path="/landing/*"),
+    )
+    assert of(story, story.spawn(NOBODY, "python", environ=("LOADER_JOB=77",))) == [
+        ("task", "load 77")
+    ]
     assert of(story, story.spawn(NOBODY, "loader9")) == [("job", "loader9")]
     writer = story.spawn(NOBODY, "cp")
     story.opens(writer, "/landing/x.csv")
@@ -385,7 +467,9 @@ def test_rules_of_the_user_come_first() -> None:
 
 def steps_of_one_task(*ends: tuple[str, bool]) -> Story:
     """A script that nobody knows runs the commands of one task one after another: (its argument, whether it is OOM-killed)."""
-    story = with_rules(Rule("loader", "landing", task="transform", run="{LOADER_JOB}", environment="LOADER_JOB"))
+    story = with_rules(
+        Rule("loader", "landing", task="transform", run="{LOADER_JOB}", environment="LOADER_JOB")
+    )
     script = story.spawn(NOBODY, "bash", "nightly.sh")
     for date, killed in ends:
         step = story.spawn(script, "python", "transform.py", date, environ=("LOADER_JOB=77",))
@@ -399,7 +483,10 @@ def steps_of_one_task(*ends: tuple[str, bool]) -> Story:
 def test_a_task_of_several_commands_fails_with_any_of_them() -> None:
     story = steps_of_one_task(("14", False), ("15", True), ("16", False))
     task = story.span("task transform")
-    assert attributes(task)[sc.PIPELINE_TASK_RUN_RESULT] == "failure" and attributes(task)[sc.ERROR_TYPE] == "oom_killed"
+    assert (
+        attributes(task)[sc.PIPELINE_TASK_RUN_RESULT] == "failure"
+        and attributes(task)[sc.ERROR_TYPE] == "oom_killed"
+    )
     (opened,) = story.events(sc.EVENT_PIPELINE_INCIDENT_OPENED)
     assert attributes(opened)[sc.PIPELINE_INCIDENT_CAUSE] == "mem.cgroup_oom"
 
@@ -439,7 +526,10 @@ SLICE = POD.replace("-", "_")  # as systemd wants it
             f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{SLICE}.slice/cri-containerd-{ID}.scope",
             Place(ID, "containerd", POD, "etl-0", "prod"),
         ),
-        (f"/kubepods.slice/kubepods-pod{SLICE}.slice/crio-{ID}.scope", Place(ID, "cri-o", POD, "etl-0", "prod")),
+        (
+            f"/kubepods.slice/kubepods-pod{SLICE}.slice/crio-{ID}.scope",
+            Place(ID, "cri-o", POD, "etl-0", "prod"),
+        ),
         ("/system.slice/airflow-scheduler.service", Place(unit="airflow-scheduler")),
         ("/user.slice/user-1000.slice/session-3.scope", NOWHERE),
         ("/", NOWHERE),
@@ -466,7 +556,13 @@ def test_a_task_in_a_pod_has_the_pod_as_its_resource() -> None:
 
 
 def test_the_kubelets_links_name_what_no_path_names(tmp_path: Path) -> None:
-    for name in (f"etl-0_prod_load-{ID}.log", "not-one-of-them", f"UPPER_prod_x-{ID}.log", f"a_b-{ID}.log", f"p_n_c-{ID[:-1]}.log"):
+    for name in (
+        f"etl-0_prod_load-{ID}.log",
+        "not-one-of-them",
+        f"UPPER_prod_x-{ID}.log",
+        f"a_b-{ID}.log",
+        f"p_n_c-{ID[:-1]}.log",
+    ):
         (tmp_path / name).symlink_to("/nowhere")
     names = container_names(str(tmp_path))
     assert names == (ContainerName(ID, "etl-0", "prod", "load"),)
@@ -475,12 +571,17 @@ def test_the_kubelets_links_name_what_no_path_names(tmp_path: Path) -> None:
     for task, told in (("before", ()), ("after", names)):
         story.core.blocks.name_containers(told)
         key = story.fork(NOBODY)
-        story.exec(key, "python", environ=airflow(task), memory_cgroup=f"/kubepods/burstable/pod{POD}/{ID}")
+        story.exec(
+            key, "python", environ=airflow(task), memory_cgroup=f"/kubepods/burstable/pod{POD}/{ID}"
+        )
         story.exit(key)
         story.tick(10)
     found = [dict(story.span(f"task {task}").resource.items) for task in ("before", "after")]
     wanted = (sc.CONTAINER_ID, sc.K8S_POD_NAME, sc.K8S_NAMESPACE_NAME, sc.K8S_CONTAINER_NAME)
-    assert [[f.get(name) for name in wanted] for f in found] == [[ID, None, None, None], [ID, "etl-0", "prod", "load"]]
+    assert [[f.get(name) for name in wanted] for f in found] == [
+        [ID, None, None, None],
+        [ID, "etl-0", "prod", "load"],
+    ]
 
 
 def test_ten_thousand_names_stay_two_thousand_series() -> None:
@@ -530,7 +631,8 @@ def test_processes_of_one_task_on_two_hosts_join_in_one_trace_without_a_word_bet
     """The second host has no orchestrator: only what the task's processes were given."""
     first, second = Story(), Story()
     second.core = Core(
-        Host("00000000-0000-4000-8000-000000000002", "otherhost", "5e55105e5e55"), CoreOptions(orchestrator="elsewhere")
+        Host("00000000-0000-4000-8000-000000000002", "otherhost", "5e55105e5e55"),
+        CoreOptions(orchestrator="elsewhere"),
     )
     task = begin(first, supervisor(first))
     local = first.spawn(task, "spark-submit")

@@ -28,7 +28,11 @@ def test_a_whole_file(tmp_path: Path) -> None:
         '[kernel]\nlifecycle_ring_bytes = 8192\n[core]\nredaction = "strip"\n[privileges]\ndrop = false\n[admin]\nport = 0\n'
     )
     config = load(path)
-    assert (config.kernel.lifecycle_ring_bytes, config.core.redaction, config.privileges.drop) == (8192, "strip", False)
+    assert (config.kernel.lifecycle_ring_bytes, config.core.redaction, config.privileges.drop) == (
+        8192,
+        "strip",
+        False,
+    )
 
 
 BAD = [
@@ -38,11 +42,20 @@ BAD = [
     ("[kernel]\nlifecycle_ring_bytes = 5000", "power of two"),
     ("[kernel]\nbulk_ring_bytes = 0", "power of two"),
     ("[kernel]\nunwatched_ring_bytes = 2048", "kernel.unwatched_ring_bytes = 2048 must be"),
-    ("[kernel]\ndrain_interval_seconds = 0", "kernel.drain_interval_seconds = 0 must be from 0.005 to 5"),
-    ("[kernel]\nsample_interval_seconds = 0", "kernel.sample_interval_seconds = 0 must be from 1 to 3600"),
+    (
+        "[kernel]\ndrain_interval_seconds = 0",
+        "kernel.drain_interval_seconds = 0 must be from 0.005 to 5",
+    ),
+    (
+        "[kernel]\nsample_interval_seconds = 0",
+        "kernel.sample_interval_seconds = 0 must be from 1 to 3600",
+    ),
     ("[kernel]\nbatch_records = 0", "kernel.batch_records = 0 must be from 1 to 65536"),
     ("[kernel]\nsource = 'bcc'", "line 2"),
-    ("[kernel.limits]\nfiles_per_process = -1", "kernel.limits.files_per_process = -1 must be from 0 to 65536"),
+    (
+        "[kernel.limits]\nfiles_per_process = -1",
+        "kernel.limits.files_per_process = -1 must be from 0 to 65536",
+    ),
     ("[kernel.limits]\nnoise_suffixes = ['py']", "'py' must be a dot"),
     ("[kernel.limits]\nnoise_suffixes = ['.tar.gz']", "'.tar.gz' must be a dot"),
     ("[kernel.limits]\nnoise_components = ['a-name-of-sixteen']", "must have 1 to 15 bytes"),
@@ -59,12 +72,18 @@ BAD = [
     ("[core]\nexit_events = 'yes'", "line 2"),
     ("[privileges]\nuser = 5", "line 2"),
     ("[privileges]\nconfine = 'some'", "line 2"),
-    ("[privileges]\nhelp = 'x'", r"\[privileges\] knows drop, user, helper, helper_user, confine, readable"),
+    (
+        "[privileges]\nhelp = 'x'",
+        r"\[privileges\] knows drop, user, helper, helper_user, confine, readable",
+    ),
     ("[privileges]\nreadable = ['/']", "'/' must be an absolute path below /"),
     ("[privileges]\nreadable = ['venvs']", "'venvs' must be an absolute path below /"),
     ("[[rule]]\nsystem = 's'\npipeline = 'p'", "rule 1 .s/p.: matches nothing"),
     ("[[rule]]\nsystem = 's'\npipeline = 'p'\nenvironment = 'API_TOKEN'", "a secret"),
-    ("[[rule]]\nsystem = 's'\npipeline = 'p'\nargs = 'x'", r"unknown key args; \[\[rule\]\] knows system, pipeline"),
+    (
+        "[[rule]]\nsystem = 's'\npipeline = 'p'\nargs = 'x'",
+        r"unknown key args; \[\[rule\]\] knows system, pipeline",
+    ),
     ("[[rule]]\nsystem = 's'", "missing required field"),
     ("[[rule]]\nsystem = 's'\npipeline = 'p'\nargv = 'x'\n" * 65, "65 rules, there is room for 64"),
     ("[core]\norchestrator = 'nowhere'", "line 2"),
@@ -72,14 +91,23 @@ BAD = [
     ("shutdown_seconds = inf", "shutdown_seconds = inf must be from 0 to 3600"),
     ("shutdown_seconds = -1", "shutdown_seconds = -1 must be from 0 to 3600"),
     ("shutdown_seconds = 1e400", "shutdown_seconds = inf must be"),
-    ("[admin]\nport = " + "9" * 40, "admin.port = a number of more than 64 bits must be from 0 to 65535"),
+    (
+        "[admin]\nport = " + "9" * 40,
+        "admin.port = a number of more than 64 bits must be from 0 to 65535",
+    ),
     ("[admin]\nport = " + "9" * 5000, "Exceeds the limit|4300 digits"),
     ("x = " + "[" * 100_000, "nested too deeply"),
     ("x = " + "{a=" * 100_000, "nested too deeply"),
     ('[state]\ndirectory = "a\\u0000b"', "state.directory holds a control character"),
     ('[privileges]\nuser = "a\\nb"', "privileges.user holds a control character"),
-    ('[core]\nresource_attributes = [["a\\u001b", "b"]]', "core.resource_attributes holds a control character"),
-    ('[core]\nresource_attributes = [["a", 18446744073709551616]]', "core.resource_attributes is a number of more than 64 bits"),
+    (
+        '[core]\nresource_attributes = [["a\\u001b", "b"]]',
+        "core.resource_attributes holds a control character",
+    ),
+    (
+        '[core]\nresource_attributes = [["a", 18446744073709551616]]',
+        "core.resource_attributes is a number of more than 64 bits",
+    ),
     ("[admin]\nport = true", "line 2"),
 ]
 
@@ -109,7 +137,9 @@ def _numbers(kind: type[msgspec.Struct], where: str = "") -> Iterator[tuple[str,
             yield where + name, hint
 
 
-@pytest.mark.parametrize(("name", "hint"), list(_numbers(ServeConfig)), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("name", "hint"), list(_numbers(ServeConfig)), ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_every_number_has_bounds_and_says_them(tmp_path: Path, name: str, hint: Any) -> None:
     """A new setting gets them in its type: Annotated[float, msgspec.Meta(ge=…, le=…)]."""
     assert get_origin(hint) is Annotated, f"{name} has no bounds"
@@ -117,10 +147,14 @@ def test_every_number_has_bounds_and_says_them(tmp_path: Path, name: str, hint: 
     path = tmp_path / "kwitness.toml"
     section, _, key = name.rpartition(".")
     whole = hint.__origin__ is int
-    bad = [meta.ge - 1, meta.le + 1, -(2**63), 2**70] + ([] if whole else ["nan", "inf", "-inf", "1e400"])
+    bad = [meta.ge - 1, meta.le + 1, -(2**63), 2**70] + (
+        [] if whole else ["nan", "inf", "-inf", "1e400"]
+    )
     for value in bad:
         path.write_text((f"[{section}]\n" if section else "") + f"{key} = {value}\n")
-        with pytest.raises(ConfigError, match=re.escape(name) + r" = .* must be .*from .* to \S+$") as caught:
+        with pytest.raises(
+            ConfigError, match=re.escape(name) + r" = .* must be .*from .* to \S+$"
+        ) as caught:
             load(path)
         assert str(caught.value).isprintable()
     for value in (meta.ge, meta.le):

@@ -25,10 +25,16 @@ def test_a_command_becomes_run_task_and_process_spans_in_one_trace() -> None:
     child = story.spawn(root, "python3", "load.py")
     story.exit(child)
     story.exit(root)
-    run, task, bash, python = (story.span(n) for n in ("run nightly", "task nightly", "bash", "python3"))
+    run, task, bash, python = (
+        story.span(n) for n in ("run nightly", "task nightly", "bash", "python3")
+    )
     assert {s.trace_id for s in story.spans} == {run.trace_id}
     assert (run.kind, run.parent_id) == (SpanKind.SERVER, b"")
-    assert (task.parent_id, bash.parent_id, python.parent_id) == (run.span_id, task.span_id, bash.span_id)
+    assert (task.parent_id, bash.parent_id, python.parent_id) == (
+        run.span_id,
+        task.span_id,
+        bash.span_id,
+    )
     assert run.start_ns == task.start_ns == root.start_boottime_ns + WALL_OFFSET_NS
     assert attributes(task)["pipeline.task.run.result"] == "success"
     assert len({s.span_id for s in story.spans}) == 4
@@ -85,7 +91,9 @@ def test_an_oom_kill_is_one_finding_and_never_also_killed_by() -> None:
     story.exit(root, 137)
     assert len(story.events("process.oom_killed")) == 1
     assert attributes(story.events("process.exit")[0])["process.exit.cause"] == "oom_killed"
-    assert not [e for e in story.events("process.killed") if attributes(e)["process.pid"] == worker.tgid]
+    assert not [
+        e for e in story.events("process.killed") if attributes(e)["process.pid"] == worker.tgid
+    ]
     facts = attributes(story.events("process.oom_killed")[0])
     assert facts["process.oom.cgroup"] == "/jobs"
     assert facts["process.oom.memory.limit"] == 64 << 20
@@ -109,7 +117,10 @@ def test_a_neighbours_oom_kill_is_reported_as_unattributed_warning() -> None:
     neighbour = story.spawn(INIT, "java")
     story.oom(neighbour)
     record = story.events("process.oom_killed")[0]
-    assert (attributes(record)["pipeline.system.name"], record.severity) == ("unknown", Severity.WARN)
+    assert (attributes(record)["pipeline.system.name"], record.severity) == (
+        "unknown",
+        Severity.WARN,
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,7 +200,11 @@ def test_a_file_open_for_writing_at_a_killed_writers_death_is_a_partial_write() 
     story.exit(writer, signal=15)
     facts = attributes(story.events("file.partial_write")[0])
     assert facts["file.path"] == "/data/out.csv"
-    assert (facts["file.size"], facts["file.write.bytes"], facts["file.inode"]) == (8192, 8192, "42")
+    assert (facts["file.size"], facts["file.write.bytes"], facts["file.inode"]) == (
+        8192,
+        8192,
+        "42",
+    )
     assert facts["file.write.cause"] == "killed"
 
 
@@ -242,7 +257,10 @@ def test_a_killed_child_behind_a_parents_success_is_a_masked_failure() -> None:
     facts = attributes(story.events("pipeline.task.result_mismatch")[0])
     assert (facts["process.pid"], facts["pipeline.task.run.result"]) == (child.tgid, "failure")
     task = attributes(story.span("task job"))
-    assert (task["pipeline.task.run.result"], task["pipeline.task.run.reported_result"]) == ("failure", "success")
+    assert (task["pipeline.task.run.result"], task["pipeline.task.run.reported_result"]) == (
+        "failure",
+        "success",
+    )
     assert task["error.type"] == "masked_failure"
 
 
@@ -291,7 +309,9 @@ def test_a_failure_that_the_parent_passes_on_is_not_masked() -> None:
     assert attributes(story.span("task job"))["error.type"] == "exit_2"
 
 
-@pytest.mark.parametrize(("argv", "code", "after_ms"), [(("grep", "x"), 1, 50), (("readlink", "x"), 1, 2)])
+@pytest.mark.parametrize(
+    ("argv", "code", "after_ms"), [(("grep", "x"), 1, 50), (("readlink", "x"), 1, 2)]
+)
 def test_answers_are_not_failures(argv: tuple[str, ...], code: int, after_ms: float) -> None:
     story = Story()
     root = story.command("bash")
@@ -338,7 +358,11 @@ def test_airflow_is_known_by_its_environment_at_any_depth() -> None:
     child = story.spawn(fork, "python3")
     story.exit(child, 1)
     facts = attributes(story.span("python3"))
-    assert (facts["pipeline.system.name"], facts["pipeline.name"], facts["pipeline.task.name"]) == ("airflow", "etl", "load")
+    assert (facts["pipeline.system.name"], facts["pipeline.name"], facts["pipeline.task.name"]) == (
+        "airflow",
+        "etl",
+        "load",
+    )
     assert (facts["pipeline.task.map_index"], facts["pipeline.mapping.source"]) == (3, "env")
 
 
@@ -377,7 +401,11 @@ def test_traceparent_in_the_environment_joins_the_applications_trace() -> None:
     story.tick(6)
     task, python = story.span("task load"), story.span("python3")
     assert task.trace_id == python.trace_id == bytes.fromhex("0af7651916cd43dd8448eb211c80319c")
-    assert (task.parent_id, task.remote_parent, task.trace_state) == (bytes.fromhex("b7ad6b7169203331"), True, "a=b")
+    assert (task.parent_id, task.remote_parent, task.trace_state) == (
+        bytes.fromhex("b7ad6b7169203331"),
+        True,
+        "a=b",
+    )
     story.tick(61)
     assert not [s for s in story.spans if s.name.startswith("run ")]
 
@@ -385,21 +413,31 @@ def test_traceparent_in_the_environment_joins_the_applications_trace() -> None:
 def test_a_joined_task_leaves_the_rest_of_its_run_alone() -> None:
     story = Story()
     plain = story.spawn(INIT, "bash", environ=airflow("plain"))
-    joined = story.spawn(INIT, "bash", environ=(*airflow("joined"), "TRACEPARENT=00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"))
+    joined = story.spawn(
+        INIT,
+        "bash",
+        environ=(*airflow("joined"), "TRACEPARENT=00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"),
+    )
     for key in (joined, plain):
         story.exit(key)
     story.tick(6)
     story.tick(61)
     assert story.span("task joined").trace_id == b"\xab" * 16
     assert story.span("task plain").trace_id == story.span("run etl").trace_id != b"\xab" * 16
-    ends = {attributes(e)["pipeline.task.name"]: e.trace_id for e in story.events("pipeline.task.end")}
+    ends = {
+        attributes(e)["pipeline.task.name"]: e.trace_id for e in story.events("pipeline.task.end")
+    }
     assert ends == {"joined": b"\xab" * 16, "plain": story.span("run etl").trace_id}
 
 
 def test_a_childs_own_traceparent_wins_for_the_child() -> None:
     story = Story()
     bash = story.spawn(INIT, "bash", environ=airflow())
-    child = story.spawn(bash, "python3", environ=(*airflow(), "TRACEPARENT=00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"))
+    child = story.spawn(
+        bash,
+        "python3",
+        environ=(*airflow(), "TRACEPARENT=00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"),
+    )
     story.exit(child)
     span = story.span("python3")
     assert (span.trace_id, span.parent_id, span.remote_parent) == (b"\xab" * 16, b"\xcd" * 8, True)
@@ -407,7 +445,9 @@ def test_a_childs_own_traceparent_wins_for_the_child() -> None:
 
 def test_an_unsampled_traceparent_is_a_link_only() -> None:
     story = Story()
-    bash = story.spawn(INIT, "bash", environ=(*airflow(), "TRACEPARENT=00-" + "ab" * 16 + "-" + "cd" * 8 + "-00"))
+    bash = story.spawn(
+        INIT, "bash", environ=(*airflow(), "TRACEPARENT=00-" + "ab" * 16 + "-" + "cd" * 8 + "-00")
+    )
     story.exit(bash)
     story.tick(6)
     task = story.span("task load")
@@ -416,7 +456,13 @@ def test_an_unsampled_traceparent_is_a_link_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", "junk", "ff-" + "a" * 32 + "-" + "b" * 16 + "-01", "00-" + "0" * 32 + "-" + "b" * 16 + "-01"]
+    "value",
+    [
+        "",
+        "junk",
+        "ff-" + "a" * 32 + "-" + "b" * 16 + "-01",
+        "00-" + "0" * 32 + "-" + "b" * 16 + "-01",
+    ],
 )
 def test_a_broken_traceparent_is_ignored(value: str) -> None:
     story = Story()
@@ -513,7 +559,10 @@ def test_losses_among_processes_that_nobody_watches_leave_a_record_and_mark_no_w
     root = story.command("bash")
     story.core.note_losses({("fork", "unwatched"): 7}, story.now)
     story.exit(root, 1)
-    assert [attributes(r)["pipeline.observer.events_lost"] for r in story.events("pipeline.observer.events_lost")] == [7]
+    assert [
+        attributes(r)["pipeline.observer.events_lost"]
+        for r in story.events("pipeline.observer.events_lost")
+    ] == [7]
     assert "pipeline.observer.incomplete" not in attributes(story.events("process.exit")[0])
 
 
@@ -524,13 +573,24 @@ def test_what_was_not_observed_of_a_task_is_in_its_report() -> None:
     began = execution.start_ns
     story.core.note_blind(Blind("late_attach", began, began + 56 * MS, root), story.now)
     story.core.note_blind(Blind("late_attach", began, began + 20 * MS, root), story.now)
-    story.core.note_blind(Blind("interrupted", began + 100 * MS, 0, why="the helper was killed"), story.now)
+    story.core.note_blind(
+        Blind("interrupted", began + 100 * MS, 0, why="the helper was killed"), story.now
+    )
     (late, on) = story.core.case(execution, story.now + SECOND).blind
-    assert late == "the first at most 0.056 s of system calls of 2 processes (the hooks were attached later)"
+    assert (
+        late
+        == "the first at most 0.056 s of system calls of 2 processes (the hooks were attached later)"
+    )
     assert on == "system calls from 0.100 s on (the helper was killed)"
-    story.core.note_blind(Blind("interrupted", began + 100 * MS, began + 400 * MS, why="the helper was killed"), story.now)
+    story.core.note_blind(
+        Blind("interrupted", began + 100 * MS, began + 400 * MS, why="the helper was killed"),
+        story.now,
+    )
     case = story.core.case(execution, story.now + SECOND)
-    assert case.blind[1] == "system calls from 0.100 to 0.400 s (the helper was killed)" and case.interrupted
+    assert (
+        case.blind[1] == "system calls from 0.100 to 0.400 s (the helper was killed)"
+        and case.interrupted
+    )
     story.exit(story.spawn(root, "python3", "load.py"), 1)
     story.exit(root, 1)
     assert investigate(story.core.case(execution, story.now)).verdict == "incomplete"
@@ -593,7 +653,11 @@ def test_argv_is_sent_only_when_asked_for_and_then_redacted() -> None:
     story = Story(CoreOptions(include_argv=True))
     root = story.command("psql", "--password=hunter2", "db")
     story.exit(root)
-    assert attributes(story.span("psql"))["process.command_args"] == ("psql", "--password=[redacted:value]", "db")
+    assert attributes(story.span("psql"))["process.command_args"] == (
+        "psql",
+        "--password=[redacted:value]",
+        "db",
+    )
 
 
 def test_creation_time_stays_though_the_clock_is_set() -> None:
@@ -606,11 +670,17 @@ def test_creation_time_stays_though_the_clock_is_set() -> None:
     story.core.set_wall_offset(WALL_OFFSET_NS + 9 * MS)
     story.title(root, "worker: busy")
     story.exit(root, signal=9)
-    times = {attributes(s)["process.creation.time"] for s in story.signals if "process.pid" in attributes(s)}
+    times = {
+        attributes(s)["process.creation.time"]
+        for s in story.signals
+        if "process.pid" in attributes(s)
+    }
     assert len(times) == 1
 
 
-def test_a_flood_of_forged_identities_is_bounded_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flood_of_forged_identities_is_bounded_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("receiver.work.execution.OPEN_LIMIT", 50)
     story = Story()
     for index in range(80):
@@ -705,7 +775,9 @@ def test_any_order_and_any_loss_is_survived(records: list[bytes], dropped: int) 
 @given(st.lists(st.binary(max_size=400), max_size=20))
 def test_garbage_in_a_batch_is_counted_and_the_rest_goes_on(garbage: list[bytes]) -> None:
     core = Core(HOST)
-    good = encode(Exit(5 * MS, 1, 0, ProcessKey(5, 1), NOBODY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "x", ""))
+    good = encode(
+        Exit(5 * MS, 1, 0, ProcessKey(5, 1), NOBODY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "x", "")
+    )
     core.feed([*garbage, good], 6 * MS)
     assert core.counts["exit"] >= 1
     assert core.decode_errors.total() + core.counts.total() == len(garbage) + 1
@@ -717,7 +789,16 @@ def test_a_child_whose_files_are_heard_of_before_its_fork_has_its_name() -> None
     root = story.command("bash", "x")
     child = ProcessKey(4242, story.now)
     story.opens(child, "/data/x", os.O_WRONLY)
-    story.say(Fork, process=child, parent=root, real_parent=NOBODY, cgroup_id=1, uid=1000, pid_namespace_pid=4242, comm="python3")
+    story.say(
+        Fork,
+        process=child,
+        parent=root,
+        real_parent=NOBODY,
+        cgroup_id=1,
+        uid=1000,
+        pid_namespace_pid=4242,
+        comm="python3",
+    )
     story.exit(child, 3)
     story.exit(root)
     (span,) = [s for s in story.spans if attributes(s).get("process.pid") == 4242]

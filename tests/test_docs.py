@@ -42,13 +42,24 @@ def commands() -> list[tuple[str, str]]:
     for page in PAGES:
         for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
             lines = block.replace("\\\n", " ").splitlines()
-            out += [(page.name, line.partition(" #")[0].strip()) for line in lines if line.strip() and not line.startswith("#")]
+            out += [
+                (page.name, line.partition(" #")[0].strip())
+                for line in lines
+                if line.strip() and not line.startswith("#")
+            ]
     return out
 
 
 @pytest.mark.parametrize(("page", "command"), commands())
 def test_every_command_of_the_documents_is_run(page: str, command: str) -> None:
-    who = next((RUN_BY[start] for start in sorted(RUN_BY, key=len, reverse=True) if command.startswith(start)), None)
+    who = next(
+        (
+            RUN_BY[start]
+            for start in sorted(RUN_BY, key=len, reverse=True)
+            if command.startswith(start)
+        ),
+        None,
+    )
     assert who is not None, f"{page}: nothing runs {command!r}"
     if who.startswith("CI "):
         assert who[3:] in CI.splitlines()

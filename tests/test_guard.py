@@ -28,9 +28,16 @@ ROOT = Path(__file__).parent.parent
 
 def run(*arguments: str, **other: Any) -> subprocess.CompletedProcess[str]:
     """The command as it is installed."""
-    values: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 60, "stdin": subprocess.DEVNULL}
+    values: dict[str, Any] = {
+        "capture_output": True,
+        "text": True,
+        "timeout": 60,
+        "stdin": subprocess.DEVNULL,
+    }
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **other.pop("env", {})}
-    return subprocess.run([sys.executable, "-c", ENTRY, *arguments], env=environment, check=False, **(values | other))
+    return subprocess.run(
+        [sys.executable, "-c", ENTRY, *arguments], env=environment, check=False, **(values | other)
+    )
 
 
 def one_line(done: subprocess.CompletedProcess[str], status: int, *words: str) -> None:
@@ -48,8 +55,12 @@ USAGE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", USAGE, ids=lambda a: " ".join(a).encode("unicode_escape").decode())
-def test_a_wrong_command_line_is_one_line_and_64(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", USAGE, ids=lambda a: " ".join(a).encode("unicode_escape").decode()
+)
+def test_a_wrong_command_line_is_one_line_and_64(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(arguments) == 64
     out, err = capsys.readouterr()
     assert out == ""
@@ -83,14 +94,23 @@ def test_no_home_no_working_directory_no_standard_streams(tmp_path: Path) -> Non
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for closed in ("0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"):
         gone = f"mkdir {tmp_path}/gone; cd {tmp_path}/gone; rmdir {tmp_path}/gone; unset HOME"
-        script = f"{gone}; exec {sys.executable} -c '{ENTRY}' replay --report {file} {GOLDEN} {closed}"
-        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=environment)
+        script = (
+            f"{gone}; exec {sys.executable} -c '{ENTRY}' replay --report {file} {GOLDEN} {closed}"
+        )
+        done = subprocess.run(
+            ["sh", "-c", script], capture_output=True, text=True, check=False, env=environment
+        )
         assert (done.returncode, done.stderr) == (0, ""), closed
         assert file.read_text().startswith("{")
-        assert "nightly_export: failure" not in file.read_text()  # nothing that was printed has come into it
+        assert (
+            "nightly_export: failure" not in file.read_text()
+        )  # nothing that was printed has come into it
 
 
-@pytest.mark.parametrize("arguments", [["replay", GOLDEN], ["replay", "--json", GOLDEN], ["replay", "--dump", GOLDEN], ["--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["replay", GOLDEN], ["replay", "--json", GOLDEN], ["replay", "--dump", GOLDEN], ["--help"]],
+)
 def test_a_reader_that_leaves_is_no_failure(arguments: list[str]) -> None:
     read, write = os.pipe()
     os.close(read)
@@ -101,8 +121,21 @@ def test_a_reader_that_leaves_is_no_failure(arguments: list[str]) -> None:
 
 def test_output_that_nobody_can_take_is_one_line_and_74() -> None:
     with open("/dev/full", "w") as full:
-        one_line(run("replay", "--dump", GOLDEN, capture_output=False, stdout=full, stderr=subprocess.PIPE), 74, "No space left")
-        done = run("replay", "--nonsense", capture_output=False, stdout=subprocess.DEVNULL, stderr=full)
+        one_line(
+            run(
+                "replay",
+                "--dump",
+                GOLDEN,
+                capture_output=False,
+                stdout=full,
+                stderr=subprocess.PIPE,
+            ),
+            74,
+            "No space left",
+        )
+        done = run(
+            "replay", "--nonsense", capture_output=False, stdout=subprocess.DEVNULL, stderr=full
+        )
     assert done.returncode == 64
 
 
@@ -180,7 +213,9 @@ def test_a_fault_of_ours_is_one_line_with_its_traceback_in_a_file(
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder", "hard link"])
-def test_a_file_that_is_not_ours_takes_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_a_file_that_is_not_ours_takes_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     path, target = tmp_path / f"kwitness-{os.geteuid()}.traceback", tmp_path / "target"
     target.write_text("mine")
@@ -206,7 +241,9 @@ def test_what_else_ends_a_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_the_system_refuses_is_no_fault_of_ours() -> None:
     script = "import sys; from receiver.cli import guard\ndef f(): raise OSError(28, 'No space left on device', '/x')\n"
     script += "sys.exit(guard.guarded(f))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT
+    )
     one_line(done, guard.EX_IOERR, "/x: No space left on device; free some space")
     assert errno.ENOSPC == 28
 
@@ -216,7 +253,12 @@ def test_a_logged_exception_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     try:
         raise ValueError("a\nb")
     except ValueError:
-        record = logging.makeLogRecord({"msg": "x\x1b[2J", "levelname": "ERROR", "exc_info": sys.exc_info()})
-    assert guard.OneLine(guard.FORMAT).format(record) == "kwitness: ERROR: x\\x1b[2J: ValueError: a\\x0ab"
+        record = logging.makeLogRecord(
+            {"msg": "x\x1b[2J", "levelname": "ERROR", "exc_info": sys.exc_info()}
+        )
+    assert (
+        guard.OneLine(guard.FORMAT).format(record)
+        == "kwitness: ERROR: x\\x1b[2J: ValueError: a\\x0ab"
+    )
     monkeypatch.setenv("KWITNESS_DEBUG", "1")
     assert "Traceback" in guard.OneLine(guard.FORMAT).format(record)

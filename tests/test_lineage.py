@@ -8,7 +8,15 @@ import os
 import pytest
 
 from receiver import semconv as sc
-from receiver.events import CallFailed, CallKind, ClosedFlag, FileChanged, FileOperation, ProcessKey, SubjectKind
+from receiver.events import (
+    CallFailed,
+    CallKind,
+    ClosedFlag,
+    FileChanged,
+    FileOperation,
+    ProcessKey,
+    SubjectKind,
+)
 from receiver.facts import files
 from receiver.facts.files import State, idiom, is_uncommitted
 from receiver.text.names import resolve
@@ -18,7 +26,10 @@ OUT = os.O_WRONLY | os.O_CREAT
 
 
 def taints(story: Story) -> list[tuple[object, object]]:
-    return [(attributes(r)[sc.FILE_TAINT_KIND], attributes(r)[sc.FILE_PATH]) for r in story.events(sc.EVENT_FILE_TAINTED_READ)]
+    return [
+        (attributes(r)[sc.FILE_TAINT_KIND], attributes(r)[sc.FILE_PATH])
+        for r in story.events(sc.EVENT_FILE_TAINTED_READ)
+    ]
 
 
 def state(story: Story, inode: int = 7) -> State:
@@ -223,7 +234,9 @@ def test_a_file_closed_before_its_writer_died_is_whole() -> None:
     assert taints(story) == []
 
 
-def failing(story: Story, key: ProcessKey, error: int, call: CallKind, failures: int = 1, **other: object) -> None:
+def failing(
+    story: Story, key: ProcessKey, error: int, call: CallKind, failures: int = 1, **other: object
+) -> None:
     story.fact(
         CallFailed, key, error=error, call=call, failures=failures, call_number=257, last_boottime_ns=story.now,
         first_boottime_ns=story.now, **other,
@@ -236,14 +249,26 @@ def test_a_full_disk_is_told_at_once() -> None:
     failing(story, writer, errno.ENOSPC, CallKind.WRITE, subject=SubjectKind.FILE, path="/data/out")
     (record,) = story.events(sc.EVENT_PROCESS_CALL_FAILED)
     found = attributes(record)
-    assert (found[sc.ERROR_TYPE], found[sc.PROCESS_CALL_OBJECT], found[sc.PROCESS_CALL_NAME]) == ("ENOSPC", "/data/out", "openat")
+    assert (found[sc.ERROR_TYPE], found[sc.PROCESS_CALL_OBJECT], found[sc.PROCESS_CALL_NAME]) == (
+        "ENOSPC",
+        "/data/out",
+        "openat",
+    )
 
 
 def test_a_denied_file_is_told_when_its_process_fails() -> None:
     story = Story()
     for code in (0, 1):
         worker = story.task("extract", run=f"r{code}")
-        failing(story, worker, errno.EACCES, CallKind.OPEN, subject=SubjectKind.PATH_ASKED, directory="/data", path="secret")
+        failing(
+            story,
+            worker,
+            errno.EACCES,
+            CallKind.OPEN,
+            subject=SubjectKind.PATH_ASKED,
+            directory="/data",
+            path="secret",
+        )
         failing(story, worker, errno.EACCES, CallKind.OPEN, 40)
         assert story.events(sc.EVENT_PROCESS_CALL_FAILED) == []
         story.exit(worker, code)
@@ -255,7 +280,14 @@ def test_a_denied_file_is_told_when_its_process_fails() -> None:
 def test_a_search_along_the_path_is_no_failure() -> None:
     story = Story()
     worker = story.task("extract")
-    failing(story, worker, errno.ENOENT, CallKind.EXEC, subject=SubjectKind.PATH_ASKED, path="/usr/local/bin/dbt")
+    failing(
+        story,
+        worker,
+        errno.ENOENT,
+        CallKind.EXEC,
+        subject=SubjectKind.PATH_ASKED,
+        path="/usr/local/bin/dbt",
+    )
     story.exec(worker, "dbt")
     story.exit(worker, 1)
     assert story.events(sc.EVENT_PROCESS_CALL_FAILED) == []
@@ -264,7 +296,9 @@ def test_a_search_along_the_path_is_no_failure() -> None:
 def test_a_command_that_is_not_there_is_told_by_its_path() -> None:
     story = Story()
     worker = story.task("extract")
-    failing(story, worker, errno.ENOENT, CallKind.EXEC, subject=SubjectKind.PATH_ASKED, path="/opt/dbt")
+    failing(
+        story, worker, errno.ENOENT, CallKind.EXEC, subject=SubjectKind.PATH_ASKED, path="/opt/dbt"
+    )
     story.exit(worker, 127)
     (record,) = story.events(sc.EVENT_PROCESS_CALL_FAILED)
     assert attributes(record)[sc.PROCESS_CALL_OBJECT] == "/opt/dbt"

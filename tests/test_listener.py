@@ -77,7 +77,14 @@ class Peer:
             head = await self.reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
             return 0
-        length = next((int(x.split(b":")[1]) for x in head.split(b"\r\n") if x.lower().startswith(b"content-length:")), 0)
+        length = next(
+            (
+                int(x.split(b":")[1])
+                for x in head.split(b"\r\n")
+                if x.lower().startswith(b"content-length:")
+            ),
+            0,
+        )
         await self.reader.readexactly(length)
         return int(head.split()[1])
 
@@ -114,7 +121,10 @@ async def test_idle_connections_make_room_for_whoever_asks() -> None:
 
 
 async def test_connections_with_the_token_are_kept_and_have_a_cap_of_their_own() -> None:
-    async with listening(Limits(connections=12, unproven=4)) as listener, peers(listener, 1) as (first,):
+    async with (
+        listening(Limits(connections=12, unproven=4)) as listener,
+        peers(listener, 1) as (first,),
+    ):
         assert await first.ask("/closed", TOKEN) == 200
         async with peers(listener, 40):
             assert await first.ask("/closed", TOKEN) == 200  # the flood has not touched it
@@ -126,7 +136,10 @@ async def test_connections_with_the_token_are_kept_and_have_a_cap_of_their_own()
 
 
 async def test_a_head_that_never_ends_and_a_connection_without_one() -> None:
-    async with listening(Limits(header_seconds=0.2)) as listener, peers(listener, 2) as (silent, slow):
+    async with (
+        listening(Limits(header_seconds=0.2)) as listener,
+        peers(listener, 2) as (silent, slow),
+    ):
         slow.writer.write(b"GET /open HTTP/1.1\r\nX-")
         for byte in (b"a", b"b"):
             await asyncio.sleep(0)
@@ -136,7 +149,10 @@ async def test_a_head_that_never_ends_and_a_connection_without_one() -> None:
 
 
 async def test_the_time_for_a_head_begins_with_its_first_byte_also_after_an_answer() -> None:
-    async with listening(Limits(header_seconds=0.3, idle_seconds=3600)) as listener, peers(listener, 1) as (peer,):
+    async with (
+        listening(Limits(header_seconds=0.3, idle_seconds=3600)) as listener,
+        peers(listener, 1) as (peer,),
+    ):
         assert await peer.ask() == 200
         peer.writer.write(b"GET /op")
         await peer.ended()
@@ -152,7 +168,9 @@ async def test_idle_connections_end_without_a_word() -> None:
 
 async def test_a_body_that_never_ends() -> None:
     async with listening(Limits(body_seconds=0.3)) as listener, peers(listener, 1) as (peer,):
-        peer.writer.write(b"POST /closed HTTP/1.1\r\nHost: x\r\n" + TOKEN + b"Content-Length: 1000\r\n\r\nabc")
+        peer.writer.write(
+            b"POST /closed HTTP/1.1\r\nHost: x\r\n" + TOKEN + b"Content-Length: 1000\r\n\r\nabc"
+        )
         await peer.ended()
         assert listener.counts["body_timeout"] == 1
 
@@ -169,7 +187,11 @@ async def test_an_answer_that_nobody_reads() -> None:
 @pytest.mark.parametrize("token", [TOKEN, b""], ids=["token", "no token"])
 async def test_a_body_of_100_mb_is_refused_and_not_read(framing: str, token: bytes) -> None:
     chunk = bytes(1 << 16)
-    head = b"Content-Length: 104857600\r\n" if framing == "length" else b"Transfer-Encoding: chunked\r\n"
+    head = (
+        b"Content-Length: 104857600\r\n"
+        if framing == "length"
+        else b"Transfer-Encoding: chunked\r\n"
+    )
     data = chunk if framing == "length" else b"10000\r\n" + chunk + b"\r\n"
     async with listening() as listener, peers(listener, 1) as (peer,):
         peer.writer.write(b"POST /closed HTTP/1.1\r\nHost: x\r\n" + token + head + b"\r\n")
@@ -188,7 +210,12 @@ async def test_a_body_of_100_mb_is_refused_and_not_read(framing: str, token: byt
 async def test_a_large_body_is_answered_with_413_by_its_length_alone() -> None:
     async with listening() as listener, peers(listener, 1) as (peer,):
         body = bytes(300 << 10)
-        peer.writer.write(b"POST /closed HTTP/1.1\r\nHost: x\r\n" + TOKEN + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        peer.writer.write(
+            b"POST /closed HTTP/1.1\r\nHost: x\r\n"
+            + TOKEN
+            + b"Content-Length: %d\r\n\r\n" % len(body)
+            + body
+        )
         assert await peer.status() == 413
 
 
@@ -201,7 +228,9 @@ async def test_many_requests_on_one_connection_and_in_one_packet() -> None:
         assert not listener.counts
 
 
-async def test_what_is_no_http_and_what_is_our_mistake_leave_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_no_http_and_what_is_our_mistake_leave_few_lines(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.DEBUG)
     async with listening() as listener:
         for raw in [
@@ -277,7 +306,9 @@ def test_a_reserve_gives_and_takes_back() -> None:
     reserve.close()
 
 
-def test_a_log_line_of_a_kind_is_written_once_in_an_interval(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_line_of_a_kind_is_written_once_in_an_interval(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     now = 0.0
     limit = LogLimit(logging.getLogger("x"), 10.0, lambda: now)
     for _ in range(1000):

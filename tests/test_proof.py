@@ -32,10 +32,15 @@ OWN = int(OpenedFlag.USER_OWNS | OpenedFlag.IN_FOLDER_OF_USER)
 APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 LOG = "/dag_id=payroll/run_id=r1/task_id=pay/attempt=1.log"
 PACKAGE = "/lib/python3.11/site-packages/airflow/__init__.py"
-PYTHON: dict[str, Any] = {"executable": "/usr/bin/python3.11", "image_flags": int(ImageFlag.ROOT_OWNS)}
+PYTHON: dict[str, Any] = {
+    "executable": "/usr/bin/python3.11",
+    "image_flags": int(ImageFlag.ROOT_OWNS),
+}
 
 
-def real(story: Story, uid: int = ALICE, *, code: int = 0, between: Callable[[], object] = lambda: None) -> Span:
+def real(
+    story: Story, uid: int = ALICE, *, code: int = 0, between: Callable[[], object] = lambda: None
+) -> Span:
     """An attempt of Alice's Airflow, from its start to its end."""
     worker = story.fork(story.scheduler(uid=uid), uid=uid)
     story.title(worker, "airflow worker -- LocalExecutor: 0199-aa")
@@ -68,7 +73,10 @@ def dies(story: Story, supervisor: ProcessKey, log: str = "/home/m" + LOG, **fla
 
 
 def script_named_airflow(story: Story) -> None:
-    dies(story, story.spawn(shell(story), "python3", "/home/m/airflow", "scheduler", uid=MALLORY, **PYTHON))
+    dies(
+        story,
+        story.spawn(shell(story), "python3", "/home/m/airflow", "scheduler", uid=MALLORY, **PYTHON),
+    )
 
 
 def a_title_of_version_2(story: Story) -> None:
@@ -84,13 +92,25 @@ def a_title_of_version_3(story: Story) -> None:
 
 
 def an_environment(story: Story) -> None:
-    child = story.spawn(shell(story), "python3", uid=MALLORY, environ=airflow("pay", dag="payroll"), **PYTHON)
+    child = story.spawn(
+        shell(story), "python3", uid=MALLORY, environ=airflow("pay", dag="payroll"), **PYTHON
+    )
     story.oom(child)
     story.exit(child, signal=9)
 
 
 def a_link_to_the_real_interpreter(story: Story) -> None:
-    dies(story, story.spawn(shell(story), "/home/m/airflow-python", "/home/m/airflow", "scheduler", uid=MALLORY, **PYTHON))
+    dies(
+        story,
+        story.spawn(
+            shell(story),
+            "/home/m/airflow-python",
+            "/home/m/airflow",
+            "scheduler",
+            uid=MALLORY,
+            **PYTHON,
+        ),
+    )
 
 
 def a_copied_interpreter(story: Story) -> None:
@@ -98,37 +118,62 @@ def a_copied_interpreter(story: Story) -> None:
         "executable": "/usr/bin/python3.11",
         "image_flags": int(ImageFlag.USER_OWNS),
     }  # bound over the real one
-    dies(story, story.spawn(shell(story), "python3", "/opt/airflow/bin/airflow", "scheduler", uid=MALLORY, **other))
+    dies(
+        story,
+        story.spawn(
+            shell(story), "python3", "/opt/airflow/bin/airflow", "scheduler", uid=MALLORY, **other
+        ),
+    )
 
 
 def a_shadow_package(story: Story) -> None:
-    scheduler = story.spawn(shell(story), "python3", "/usr/local/bin/airflow", "scheduler", uid=MALLORY, **PYTHON)
+    scheduler = story.spawn(
+        shell(story), "python3", "/usr/local/bin/airflow", "scheduler", uid=MALLORY, **PYTHON
+    )
     story.opens(scheduler, "/home/m/shadow" + PACKAGE, opened_flags=OWN)
     dies(story, scheduler)
 
 
 def in_the_folder_of_the_service(story: Story) -> None:
     """Mallory is of a group that may write there."""
-    scheduler = story.spawn(shell(story), "python3", "/home/m/airflow", "scheduler", uid=MALLORY, **PYTHON)
+    scheduler = story.spawn(
+        shell(story), "python3", "/home/m/airflow", "scheduler", uid=MALLORY, **PYTHON
+    )
     dies(story, scheduler, "/srv/airflow/logs" + LOG, opened_flags=0)
 
 
 def by_his_own_manager(story: Story) -> None:
     """`systemd --user`, which pid 1 starts for him."""
     manager = story.service("systemd", "--user", uid=MALLORY, executable="/usr/lib/systemd/systemd")
-    scheduler = story.spawn(manager, "python3", "/home/m/airflow", "scheduler", uid=MALLORY, **PYTHON)
+    scheduler = story.spawn(
+        manager, "python3", "/home/m/airflow", "scheduler", uid=MALLORY, **PYTHON
+    )
     story.opens(scheduler, "/home/m/venv" + PACKAGE, opened_flags=OWN)
     dies(story, scheduler)
 
 
 def by_his_own_crontab(story: Story) -> None:
-    job = story.service("sh", "-c", "airflow scheduler", uid=MALLORY, before="/usr/sbin/cron", executable="/usr/bin/dash")
+    job = story.service(
+        "sh",
+        "-c",
+        "airflow scheduler",
+        uid=MALLORY,
+        before="/usr/sbin/cron",
+        executable="/usr/bin/dash",
+    )
     dies(story, story.spawn(job, "python3", "/home/m/airflow", "scheduler", uid=MALLORY, **PYTHON))
 
 
 def by_su_of_his_own(story: Story) -> None:
     """`su mallory -c …` in his shell: the real user id of su is his."""
-    su = story.spawn(shell(story), "su", "mallory", uid=MALLORY, executable="/usr/bin/su", image_flags=int(ImageFlag.ROOT_OWNS))
+    su = story.spawn(
+        shell(story),
+        "su",
+        "mallory",
+        uid=MALLORY,
+        executable="/usr/bin/su",
+        image_flags=int(ImageFlag.ROOT_OWNS),
+    )
     scheduler = story.spawn(su, "python3", "/home/m/airflow", "scheduler", uid=MALLORY, **PYTHON)
     story.opens(scheduler, "/home/m/venv" + PACKAGE, opened_flags=OWN)
     dies(story, scheduler)
@@ -137,7 +182,15 @@ def by_su_of_his_own(story: Story) -> None:
 def in_a_cgroup_of_his_own(story: Story) -> None:
     """The part of the tree that systemd gives him: he names what is below it."""
     cgroup = f"/user.slice/user-1000.slice/user@1000.service/docker/{'ab' * 32}"
-    scheduler = story.spawn(shell(story), "python3", "/home/m/airflow", "scheduler", uid=MALLORY, memory_cgroup=cgroup, **PYTHON)
+    scheduler = story.spawn(
+        shell(story),
+        "python3",
+        "/home/m/airflow",
+        "scheduler",
+        uid=MALLORY,
+        memory_cgroup=cgroup,
+        **PYTHON,
+    )
     story.opens(scheduler, "/home/m/venv" + PACKAGE, opened_flags=OWN)
     dies(story, scheduler)
 
@@ -150,7 +203,11 @@ FORGERIES = [
 
 
 def forged(story: Story, span: Span) -> list[Span]:
-    return [s for s in story.spans if attributes(s).get(sc.PIPELINE_RUN_ID) == "r1" and s.trace_id != span.trace_id]
+    return [
+        s
+        for s in story.spans
+        if attributes(s).get(sc.PIPELINE_RUN_ID) == "r1" and s.trace_id != span.trace_id
+    ]
 
 
 def numbers(story: Story, result: str) -> int:
@@ -163,14 +220,23 @@ def numbers(story: Story, result: str) -> int:
 
 def counted(story: Story) -> set[str]:
     """Metrics that have a point for the real pipeline's name."""
-    return {m.name for m in story.core.metrics() for p in m.points if dict(p.attributes).get(sc.PIPELINE_NAME) == "payroll"}
+    return {
+        m.name
+        for m in story.core.metrics()
+        for p in m.points
+        if dict(p.attributes).get(sc.PIPELINE_NAME) == "payroll"
+    }
 
 
 @pytest.mark.parametrize("forge", FORGERIES, ids=lambda f: f.__name__)
 @pytest.mark.parametrize("when", ["before", "unfinished", "during", "after"])
-def test_a_forgery_is_not_certain_and_leaves_the_real_run_as_it_is(forge: Callable[[Story], None], when: str) -> None:
+def test_a_forgery_is_not_certain_and_leaves_the_real_run_as_it_is(
+    forge: Callable[[Story], None], when: str
+) -> None:
     story, alone = Story(), Story()
-    for _ in range(6):  # clocks and pids of both stories differ: only names and users are in the ids that are compared
+    for _ in range(
+        6
+    ):  # clocks and pids of both stories differ: only names and users are in the ids that are compared
         alone.fork(NOBODY)
     expected = real(alone)
     if when == "before":
@@ -184,8 +250,16 @@ def test_a_forgery_is_not_certain_and_leaves_the_real_run_as_it_is(forge: Callab
     story.tick(70)
     story.finish()
     found = attributes(span)
-    assert (span.trace_id, span.span_id, span.parent_id) == (expected.trace_id, expected.span_id, expected.parent_id)
-    assert grade(span) == "certain" and found[sc.PIPELINE_TASK_RUN_RESULT] == "success" and not span.error
+    assert (span.trace_id, span.span_id, span.parent_id) == (
+        expected.trace_id,
+        expected.span_id,
+        expected.parent_id,
+    )
+    assert (
+        grade(span) == "certain"
+        and found[sc.PIPELINE_TASK_RUN_RESULT] == "success"
+        and not span.error
+    )
     assert sc.PROCESS_OOM_KILLED not in found
     claims = forged(story, span)
     assert claims, "nothing was claimed: the forgery was none"
@@ -214,7 +288,9 @@ def test_the_evidence_says_what_is_missing() -> None:
         forge(story)
         story.tick(70)
         (span,) = [s for s in story.spans if s.name == "task pay"]
-        assert grade(span) == "probable" and text in str(attributes(span)[sc.PIPELINE_MAPPING_EVIDENCE]), forge
+        assert grade(span) == "probable" and text in str(
+            attributes(span)[sc.PIPELINE_MAPPING_EVIDENCE]
+        ), forge
 
 
 def lacking(**facts: Any) -> str:
@@ -233,12 +309,16 @@ def test_each_fact_is_needed() -> None:
     assert lacking().startswith(
         "certain: the attempt's log file, opened by its supervisor: airflow scheduler of uid 1001, started by"
     )
-    assert lacking(opened_flags=0).startswith("probable: ") and "the folder of the file" in lacking(opened_flags=0)
+    assert lacking(opened_flags=0).startswith("probable: ") and "the folder of the file" in lacking(
+        opened_flags=0
+    )
     assert "its executable belongs to a third user" in lacking(image_flags=0)
     assert "is not a Python interpreter" in lacking(executable="/usr/bin/perl")
     assert "the package of airflow belongs to a third user" in lacking(package=OpenedFlag(0))
     assert "nothing shows that root" in lacking(before="/usr/sbin/sshd")
-    assert lacking(image_flags=int(ImageFlag.USER_OWNS), package=OpenedFlag.USER_OWNS).startswith("certain")
+    assert lacking(image_flags=int(ImageFlag.USER_OWNS), package=OpenedFlag.USER_OWNS).startswith(
+        "certain"
+    )
 
 
 @pytest.mark.parametrize(
@@ -267,7 +347,9 @@ def test_what_root_has_placed_somewhere_was_started_by_root(cgroup: str, text: s
         (1000, "/usr/bin/su", "/usr/bin/python3.11", False),
     ],
 )
-def test_root_hands_over_by_its_own_programs_only(before_uid: int, before: str, after: str, is_proof: bool) -> None:
+def test_root_hands_over_by_its_own_programs_only(
+    before_uid: int, before: str, after: str, is_proof: bool
+) -> None:
     assert bool(handed_over(before_uid, before, after)) is is_proof
 
 
@@ -277,12 +359,21 @@ def test_an_airflow_of_his_own_is_certain_of_his_own_work_only() -> None:
         story = Story()
         spans = {uid: real(story, uid, code=0 if uid == ALICE else 1) for uid in (first, second)}
         assert {grade(s) for s in spans.values()} == {"certain"}
-        assert spans[ALICE].trace_id != spans[MALLORY].trace_id and spans[ALICE].span_id != spans[MALLORY].span_id
-        runs = {s.trace_id: attributes(s)[sc.PIPELINE_RUN_RESULT] for s in story.spans if s.name == "run payroll"}
+        assert (
+            spans[ALICE].trace_id != spans[MALLORY].trace_id
+            and spans[ALICE].span_id != spans[MALLORY].span_id
+        )
+        runs = {
+            s.trace_id: attributes(s)[sc.PIPELINE_RUN_RESULT]
+            for s in story.spans
+            if s.name == "run payroll"
+        }
         assert runs[spans[ALICE].trace_id] == "success"
 
 
-def test_a_service_that_was_there_before_us_is_not_contradicted_by_the_one_of_another_user() -> None:
+def test_a_service_that_was_there_before_us_is_not_contradicted_by_the_one_of_another_user() -> (
+    None
+):
     """Two instances with equal names, both started by root: of one the import was not seen. Its work is probable, and whole."""
     for first_is_old in (True, False):
         story = Story()
@@ -319,9 +410,13 @@ def test_an_ambiguous_claim_says_whose_names_it_uses() -> None:
     story = Story()
     span = real(story, between=lambda: script_named_airflow(story))
     (claim,) = [s for s in forged(story, span) if s.name == "task pay"]
-    assert "a proven process of uid 1001 does that run" in str(attributes(claim)[sc.PIPELINE_MAPPING_EVIDENCE])
+    assert "a proven process of uid 1001 does that run" in str(
+        attributes(claim)[sc.PIPELINE_MAPPING_EVIDENCE]
+    )
     (link,) = claim.links
-    assert link.trace_id == span.trace_id and dict(link.attributes) == {sc.PIPELINE_LINK_TYPE: "claims_to_be"}
+    assert link.trace_id == span.trace_id and dict(link.attributes) == {
+        sc.PIPELINE_LINK_TYPE: "claims_to_be"
+    }
     assert claim.parent_id == b""
 
 
@@ -331,18 +426,29 @@ def test_what_others_ran_under_the_same_names_is_not_in_the_history_of_a_task() 
     an_environment(story)
     story.tick(70)
     real(story, between=lambda: script_named_airflow(story))
-    assert {key[0]: len(runs) for key, runs in history.tasks.items()} == {"airflow of uid 1000": 1, "airflow of uid 1001": 1}
+    assert {key[0]: len(runs) for key, runs in history.tasks.items()} == {
+        "airflow of uid 1000": 1,
+        "airflow of uid 1001": 1,
+    }
 
 
 def test_a_task_that_claims_another_task_of_its_own_service_is_ambiguous() -> None:
     story = Story()
     worker = story.fork(story.scheduler(uid=ALICE), uid=ALICE)
-    story.opens(worker, "/srv/airflow/logs" + LOG.replace("task_id=pay", "task_id=mine"), APPEND, opened_flags=OWN)
+    story.opens(
+        worker,
+        "/srv/airflow/logs" + LOG.replace("task_id=pay", "task_id=mine"),
+        APPEND,
+        opened_flags=OWN,
+    )
     task = story.fork(worker, uid=ALICE)
     story.opens(task, "/srv/airflow/logs" + LOG, APPEND, opened_flags=OWN)
     child = story.core.tree.get(story.fork(task, uid=ALICE))
     assert child is not None and child.execution is not None
-    assert [(e.identity.task, e.identity.grade) for e in child.execution.chain()] == [("pay", "ambiguous"), ("mine", "certain")]
+    assert [(e.identity.task, e.identity.grade) for e in child.execution.chain()] == [
+        ("pay", "ambiguous"),
+        ("mine", "certain"),
+    ]
 
 
 class Boaster(Recogniser):
@@ -352,7 +458,20 @@ class Boaster(Recogniser):
     every_image = True
 
     def image(self, process: Process) -> Claims:
-        return (Bind(Identity("boaster", "p", "r", "t", source="argv", confidence=CERTAIN, evidence="a name", portable=True)),)
+        return (
+            Bind(
+                Identity(
+                    "boaster",
+                    "p",
+                    "r",
+                    "t",
+                    source="argv",
+                    confidence=CERTAIN,
+                    evidence="a name",
+                    portable=True,
+                )
+            ),
+        )
 
 
 def test_no_recogniser_gets_around_the_gate() -> None:
@@ -361,7 +480,10 @@ def test_no_recogniser_gets_around_the_gate() -> None:
     key = story.spawn(shell(story), "x", uid=MALLORY)
     process = story.core.tree.get(key)
     assert process is not None and process.execution is not None
-    assert process.execution.identity.grade == "probable" and "not proven" in process.execution.identity.evidence
+    assert (
+        process.execution.identity.grade == "probable"
+        and "not proven" in process.execution.identity.evidence
+    )
 
 
 # One command line, environment or file per framework that names a run which is not its own process's: the ones that can
@@ -372,18 +494,40 @@ def prefect(story: Story, uid: int) -> ProcessKey:
 
 
 def dagster(story: Story, uid: int) -> ProcessKey:
-    key = story.spawn(NOBODY, "python3", "-c", "from multiprocessing.spawn import spawn_main", "--multiprocessing-fork", uid=uid)
+    key = story.spawn(
+        NOBODY,
+        "python3",
+        "-c",
+        "from multiprocessing.spawn import spawn_main",
+        "--multiprocessing-fork",
+        uid=uid,
+    )
     story.opens(key, f"/home/{uid}/history/runs/0f0f0f0f-0000-4000-8000-000000000001.db", os.O_RDWR)
     return key
 
 
 def nextflow(story: Story, uid: int) -> ProcessKey:
-    return story.spawn(NOBODY, "bash", "/scratch/work/ab/cdef0123456789abcdef0123456789/.command.run", uid=uid)
+    return story.spawn(
+        NOBODY, "bash", "/scratch/work/ab/cdef0123456789abcdef0123456789/.command.run", uid=uid
+    )
 
 
 def spark(story: Story, uid: int) -> ProcessKey:
-    arguments = ("--driver-url", "spark://x@10.0.0.1:4001", "--executor-id", "0", "--app-id", "app-1")
-    return story.spawn(NOBODY, "java", "org.apache.spark.executor.CoarseGrainedExecutorBackend", *arguments, uid=uid)
+    arguments = (
+        "--driver-url",
+        "spark://x@10.0.0.1:4001",
+        "--executor-id",
+        "0",
+        "--app-id",
+        "app-1",
+    )
+    return story.spawn(
+        NOBODY,
+        "java",
+        "org.apache.spark.executor.CoarseGrainedExecutorBackend",
+        *arguments,
+        uid=uid,
+    )
 
 
 def rule(story: Story, uid: int) -> ProcessKey:
@@ -412,7 +556,9 @@ def great_expectations(story: Story, uid: int) -> ProcessKey:
 
 
 def celery(story: Story, uid: int) -> ProcessKey:
-    worker = story.spawn(NOBODY, "python3", "/venv/bin/celery", "-A", "airflow.providers.celery", "worker", uid=uid)
+    worker = story.spawn(
+        NOBODY, "python3", "/venv/bin/celery", "-A", "airflow.providers.celery", "worker", uid=uid
+    )
     story.opens(worker, f"/home/{uid}" + LOG, APPEND, opened_flags=OWN)
     return story.fork(worker, uid=uid)
 
@@ -431,7 +577,12 @@ CLAIMS: dict[str, Callable[[Story, int], ProcessKey]] = {
 
 def with_rule() -> Story:
     story = Story()
-    story.core = Core(HOST, rules=(Rule("loader", "landing", task="pay", run="{LOADER_JOB}", environment="LOADER_JOB"),))
+    story.core = Core(
+        HOST,
+        rules=(
+            Rule("loader", "landing", task="pay", run="{LOADER_JOB}", environment="LOADER_JOB"),
+        ),
+    )
     return story
 
 
@@ -441,13 +592,19 @@ def test_every_framework_has_a_forgery() -> None:
 
 @pytest.mark.parametrize("name", CLAIMS)
 @pytest.mark.parametrize("first", [MALLORY, ALICE])
-def test_two_users_with_equal_names_share_no_trace_no_span_and_no_result(name: str, first: int) -> None:
+def test_two_users_with_equal_names_share_no_trace_no_span_and_no_result(
+    name: str, first: int
+) -> None:
     story = with_rule()
     processes = {}
     for uid in (first, MALLORY + ALICE - first):
         processes[uid] = CLAIMS[name](story, uid)
     found = {uid: story.core.tree.get(key) for uid, key in processes.items()}
-    work = {uid: list(p.execution.chain()) for uid, p in found.items() if p is not None and p.execution is not None}
+    work = {
+        uid: list(p.execution.chain())
+        for uid, p in found.items()
+        if p is not None and p.execution is not None
+    }
     assert set(work) == {ALICE, MALLORY}
     assert not {e.trace_id for e in work[ALICE]} & {e.trace_id for e in work[MALLORY]}
     assert not {e.span_id for e in work[ALICE]} & {e.span_id for e in work[MALLORY]}
@@ -467,8 +624,17 @@ def test_two_users_with_equal_names_share_no_trace_no_span_and_no_result(name: s
 
 def test_the_port_of_a_driver_is_no_key_to_its_work() -> None:
     story = Story()
-    driver = story.spawn(NOBODY, "java", "org.apache.spark.deploy.SparkSubmit", "--name", "pay", "job.py", uid=ALICE)
-    story.fact(Connection, driver, stage=ConnectionStage.LISTENING, family=2, local_port=4001, connection_id=story.now)
+    driver = story.spawn(
+        NOBODY, "java", "org.apache.spark.deploy.SparkSubmit", "--name", "pay", "job.py", uid=ALICE
+    )
+    story.fact(
+        Connection,
+        driver,
+        stage=ConnectionStage.LISTENING,
+        family=2,
+        local_port=4001,
+        connection_id=story.now,
+    )
     executor = spark(story, MALLORY)
     process = story.core.tree.get(executor)
     assert process is not None and process.execution is not None
@@ -483,7 +649,9 @@ def test_better_names_do_not_take_the_place_of_other_work() -> None:
     """Two runs of one user say that they are the same run of Dagster: the second keeps its own place."""
     story = Story()
     path = "/home/storage/0f0f0f0f-0000-4000-8000-000000000001/compute_logs/x.out"
-    jobs = [story.spawn(NOBODY, "dagster", "job", "execute", "-j", "pay", uid=ALICE) for _ in range(2)]
+    jobs = [
+        story.spawn(NOBODY, "dagster", "job", "execute", "-j", "pay", uid=ALICE) for _ in range(2)
+    ]
     for key in jobs:
         story.opens(key, path, APPEND)
     assert len(story.core.executions.open) == 2
@@ -497,7 +665,9 @@ def test_nobody_speaks_for_the_process_of_another_user() -> None:
     """A child that has another user binds its parent: Prefect's temporary server names the script that started it."""
     story = Story()
     script = story.spawn(NOBODY, "python3", "flow.py", uid=ALICE)
-    server = story.spawn(script, "python3", "-m", "uvicorn", "prefect.server.api.server:create_app", uid=MALLORY)
+    server = story.spawn(
+        script, "python3", "-m", "uvicorn", "prefect.server.api.server:create_app", uid=MALLORY
+    )
     assert story.core.bindings.drops["of_another_user"] == 1
     process = story.core.tree.get(script)
     assert server and process is not None and process.execution is None

@@ -31,7 +31,15 @@ from receiver.export import encode
 from receiver.kernel.decode import decode, split
 from receiver.model import NOBODY, Blind, ContainerName, CoreOptions, Watch
 from receiver.observe.core import Core
-from receiver.observe.recording import COMMAND_CONTENTS, HOST_CONTENTS, MAGIC, FrameKind, Header, Recorder, Recording
+from receiver.observe.recording import (
+    COMMAND_CONTENTS,
+    HOST_CONTENTS,
+    MAGIC,
+    FrameKind,
+    Header,
+    Recorder,
+    Recording,
+)
 from receiver.observe.recording_scope import CommandScope
 from receiver.observe.session import Session, replay
 from receiver.signals import LogRecord, Span
@@ -57,7 +65,10 @@ def record(path: Path) -> list[LogRecord | Span]:
     session.tick(2_300_000_000)
     session.batch(story.records[5:], 2_400_000_000)
     session.vanished([child], 2_500_000_000)
-    session.blind([Blind("interrupted", 2_300_000_000, 2_400_000_000, why="the helper was killed")], 2_600_000_000)
+    session.blind(
+        [Blind("interrupted", 2_300_000_000, 2_400_000_000, why="the helper was killed")],
+        2_600_000_000,
+    )
     session.finish(9_000_000_000)
     assert session._recorder
     session._recorder.close()
@@ -72,7 +83,16 @@ def replayed(path: Path) -> list[LogRecord | Span]:
 
 
 def shape(signals: list[LogRecord | Span]) -> list[object]:
-    return [(s.attributes, tuple(b.items for b in s.blocks), s.trace_id, s.span_id, getattr(s, "time_ns", 0)) for s in signals]
+    return [
+        (
+            s.attributes,
+            tuple(b.items for b in s.blocks),
+            s.trace_id,
+            s.span_id,
+            getattr(s, "time_ns", 0),
+        )
+        for s in signals
+    ]
 
 
 def test_a_replay_makes_the_same_signals(tmp_path: Path) -> None:
@@ -87,7 +107,14 @@ def test_no_secret_is_written(tmp_path: Path) -> None:
 
 
 def _header(offset: bytes, host: bytes = b"") -> bytes:
-    return MAGIC + b'{"wires":{},"host":{"boot_id":"","name":"","session":""' + host + b"}," + offset + b"}\n"
+    return (
+        MAGIC
+        + b'{"wires":{},"host":{"boot_id":"","name":"","session":""'
+        + host
+        + b"},"
+        + offset
+        + b"}\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -160,7 +187,9 @@ IMPOSSIBLE = [
 
 
 @pytest.mark.parametrize(("kind", "time_ns", "payload"), IMPOSSIBLE)
-def test_a_frame_that_cannot_be_is_a_damaged_one(tmp_path: Path, kind: FrameKind, time_ns: int, payload: bytes) -> None:
+def test_a_frame_that_cannot_be_is_a_damaged_one(
+    tmp_path: Path, kind: FrameKind, time_ns: int, payload: bytes
+) -> None:
     recorder = Recorder((tmp_path / "x").open("wb"), Header(WIRES, HOST, 0))
     recorder.write(kind, time_ns, payload)
     recorder.close()
@@ -197,9 +226,14 @@ def of_command(path: Path, *, whole: bool = False) -> tuple[Story, ProcessKey]:
     """A command beside a stranger that has arguments, a title, files, names and connections, and that kills it in the end."""
     story = Story(CoreOptions(only_commands=True))
     scope = None if whole else CommandScope()
-    recorder = Recorder(path.open("wb"), Header(WIRES, HOST, WALL_OFFSET_NS, "host" if whole else "command"), scope)
+    recorder = Recorder(
+        path.open("wb"), Header(WIRES, HOST, WALL_OFFSET_NS, "host" if whole else "command"), scope
+    )
     session = Session(Core(HOST, CoreOptions(only_commands=True)), recorder)
-    containers = (ContainerName("a" * 64, "pod", "ns", "etl"), ContainerName("b" * 64, "other-pod", "ns", "c"))
+    containers = (
+        ContainerName("a" * 64, "pod", "ns", "etl"),
+        ContainerName("b" * 64, "other-pod", "ns", "c"),
+    )
     session.containers(containers, 1)
     stranger = ProcessKey(50, 1)
     blank: dict[str, Any] = {
@@ -210,7 +244,12 @@ def of_command(path: Path, *, whole: bool = False) -> tuple[Story, ProcessKey]:
         "executable": "/opt/x/stranger-path/perl5.36",
     }
     story.fact(
-        Existing, stranger, argv=("perl", STRANGER), environ=("POD_NAME=stranger-pod",), memory_cgroup="/stranger-group", **blank
+        Existing,
+        stranger,
+        argv=("perl", STRANGER),
+        environ=("POD_NAME=stranger-pod",),
+        memory_cgroup="/stranger-group",
+        **blank,
     )
     root = story.command("load.sh", "--own-argument")
     story.exec(root, "load.sh", "--own-argument", memory_cgroup=GROUP)
@@ -222,9 +261,15 @@ def of_command(path: Path, *, whole: bool = False) -> tuple[Story, ProcessKey]:
     story.opens(child, "/home/own-file")
     story.fact(NameQuery, stranger, labels="\x08stranger\x03com")
     story.fact(CallFailed, stranger, path="stranger-call")
-    for owner, local, peer in ((child, 40000, 5432), (stranger, 5432, 40000), (stranger, 41000, 443)):
+    for owner, local, peer in (
+        (child, 40000, 5432),
+        (stranger, 5432, 40000),
+        (stranger, 41000, 443),
+    ):
         story.fact(Connection, owner, local_port=local, peer_port=peer, stage=1)
-    story.fact(Connection, stranger, local_port=5432, connection_flags=ConnectionFlag.LISTENER, stage=5)
+    story.fact(
+        Connection, stranger, local_port=5432, connection_flags=ConnectionFlag.LISTENER, stage=5
+    )
     story.signal(stranger, child, 9)
     story.exit(child, signal=9)
     story.exit(stranger, 0, title="stranger-title")
@@ -244,14 +289,28 @@ def events_in(path: Path) -> list[Event]:
 def test_a_recording_of_a_command_holds_only_who_the_others_are(tmp_path: Path) -> None:
     story, stranger = of_command(tmp_path / "x.kw")
     raw = (tmp_path / "x.kw").read_bytes()
-    for mine in (b"--own-argument", b"own-child.py", b"own-title", b"/home/own-file", GROUP.encode(), b'"pod":"pod"'):
+    for mine in (
+        b"--own-argument",
+        b"own-child.py",
+        b"own-title",
+        b"/home/own-file",
+        GROUP.encode(),
+        b'"pod":"pod"',
+    ):
         assert mine in raw, mine
     assert b"stranger" not in raw and b"other-pod" not in raw
     others = [e for e in events_in(tmp_path / "x.kw") if getattr(e, "process", None) == stranger]
     assert [type(e) for e in others] == [Existing, Exec, Connection, Connection, Exit]
     first = others[0]
-    assert isinstance(first, Existing) and (first.executable, first.comm, first.uid) == ("perl5.36", "perl", 1001)
-    assert [(e.local_port, e.peer_port) for e in others if isinstance(e, Connection)] == [(5432, 40000), (5432, 0)]
+    assert isinstance(first, Existing) and (first.executable, first.comm, first.uid) == (
+        "perl5.36",
+        "perl",
+        1001,
+    )
+    assert [(e.local_port, e.peer_port) for e in others if isinstance(e, Connection)] == [
+        (5432, 40000),
+        (5432, 0),
+    ]
     assert any(isinstance(e, Signal) and e.sender == stranger for e in events_in(tmp_path / "x.kw"))
     assert story.records
 
@@ -308,7 +367,11 @@ def test_an_oom_kill_elsewhere_names_no_group(tmp_path: Path) -> None:
     story = Story()
     other = story.spawn(SELF, "other")
     story.oom(other)
-    (kill,) = [e for e in (CommandScope().keep(decode(raw, Redactor())) for raw in story.records) if isinstance(e, OomKill)]
+    (kill,) = [
+        e
+        for e in (CommandScope().keep(decode(raw, Redactor())) for raw in story.records)
+        if isinstance(e, OomKill)
+    ]
     assert (kill.memory_cgroup, kill.victim_cgroup) == ("", "") and kill.victim == other
 
 

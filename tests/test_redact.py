@@ -21,7 +21,7 @@ from receiver.events import VALID, Event, EventKind, Exec, FileOpened, Fork, Nam
 from receiver.kernel.decode import decode, scrub
 from receiver.text.names import name_in
 from receiver.text.printable import joined
-from receiver.text.redact import MAX_ARGUMENTS, Redactor
+from receiver.text.redact import MAX_ARGUMENTS, Mode, Redactor
 from receiver.text.redact.log import RedactedFormatter, redacted
 from receiver.text.redact.names import VARIABLE_WORDS, telling
 from receiver.text.redact.vocabulary import REMEMBERED, Vocabulary
@@ -29,8 +29,26 @@ from tests.corpus import ORDINARY_LINES, Shape, ordinary, secrets
 
 T = TypeVar("T", bound=msgspec.Struct)
 SECRETS = ("hunter2secretvalue", "p4ss.w0rd-X9", "Zx81/abc+def==", "s3cr3t%21value")
-WORDS = ("password", "passwd", "secret", "token", "api-key", "access_key", "auth-token", "private-key", "client_secret", "db-pwd")
-FORMS = ("--{w}={s}", "--{w}|{s}", "-{w}={s}", "{W}={s}", "--conf|spark.hadoop.{w}={s}", "jdbc:x://h/db?user=u&{w}={s}")
+WORDS = (
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "api-key",
+    "access_key",
+    "auth-token",
+    "private-key",
+    "client_secret",
+    "db-pwd",
+)
+FORMS = (
+    "--{w}={s}",
+    "--{w}|{s}",
+    "-{w}={s}",
+    "{W}={s}",
+    "--conf|spark.hadoop.{w}={s}",
+    "jdbc:x://h/db?user=u&{w}={s}",
+)
 SHAPES = (
     "mysql|-p{s}", "mysql|-u|root|-p{s}", "sshpass|-p|{s}|ssh|h", "curl|-u|user:{s}|http://h", "redis-cli|-a|{s}",
     "curl|-H|Authorization: Bearer {s}", "curl|-H|X-Api-Key: {s}", "psql|postgresql://user:{s}@db:5432/x",
@@ -83,7 +101,9 @@ def test_99_of_100_secrets_are_caught(judged: bool) -> None:
 
 @pytest.mark.parametrize("kind", ["path", "title", "error", "env"])
 def test_no_secret_of_the_corpus_survives_outside_of_command_lines(kind: str) -> None:
-    assert [shape.text for shape in secrets() if shape.kind == kind and shape.leaks(Redactor())] == []
+    assert [
+        shape.text for shape in secrets() if shape.kind == kind and shape.leaks(Redactor())
+    ] == []
 
 
 def test_ordinary_lines_are_left_alone() -> None:
@@ -108,13 +128,19 @@ def test_the_corpus_is_redacted_idempotently() -> None:
     for shape in secrets():
         once = shape.read(Redactor())
         again = Redactor()
-        twice = again.argv(joined(once)) if shape.kind == "argv" else Shape(shape.kind, once[0]).read(again)
+        twice = (
+            again.argv(joined(once))
+            if shape.kind == "argv"
+            else Shape(shape.kind, once[0]).read(again)
+        )
         assert twice == once and not again.counts
 
 
 @pytest.mark.parametrize("mode", ["scrub", "strip"])
-def test_no_planted_secret_survives(mode: str) -> None:
-    leaks = [argv for argv, secret in planted() if secret in " ".join(Redactor(mode).argv(joined(argv)))]  # type: ignore[arg-type]
+def test_no_planted_secret_survives(mode: Mode) -> None:
+    leaks = [
+        argv for argv, secret in planted() if secret in " ".join(Redactor(mode).argv(joined(argv)))
+    ]
     assert leaks == []
 
 
@@ -139,7 +165,9 @@ def test_the_marker_names_the_rule_and_is_counted() -> None:
 
 def test_a_secret_cut_in_the_middle_is_taken_whole() -> None:
     assert Redactor().argv(b"x\0--password\0hunt") == ("x", "--password", "[redacted:flag]")
-    assert Redactor().argv(b"x\0postgresql://u:hunter2secret@")[1] == "postgresql://u:[redacted:url]@"
+    assert (
+        Redactor().argv(b"x\0postgresql://u:hunter2secret@")[1] == "postgresql://u:[redacted:url]@"
+    )
     assert Redactor().argv(b"x\0postgresql://u:hunter2sec")[1] == "postgresql://u:[redacted:url]"
     assert Redactor().argv(b"x\0http://host:8080") == ("x", "http://host:8080")
 
@@ -163,11 +191,21 @@ def test_any_bytes_give_valid_text(raw: bytes) -> None:
         argument.encode()
 
 
-def test_a_long_command_line_keeps_both_ends_and_nothing_that_may_be_a_secret_behind_the_gap() -> None:
+def test_a_long_command_line_keeps_both_ends_and_nothing_that_may_be_a_secret_behind_the_gap() -> (
+    None
+):
     raw = b"java\0-cp\0/a.jar:/b\0\x01\x01\x01\0ar:/c.jar\0hunter2\0org.apache.spark.deploy.SparkSubmit\0--name\0etl\0"
     redactor = Redactor()
     kept = redactor.argv(raw)
-    assert kept == ("java", "-cp", "/a.jar:/b", "…", "org.apache.spark.deploy.SparkSubmit", "--name", "etl")
+    assert kept == (
+        "java",
+        "-cp",
+        "/a.jar:/b",
+        "…",
+        "org.apache.spark.deploy.SparkSubmit",
+        "--name",
+        "etl",
+    )
     assert Redactor().argv(joined(kept)) == kept  # replaying a recording
 
 
@@ -177,14 +215,24 @@ def test_of_many_arguments_the_first_and_the_last_are_kept() -> None:
 
 
 def test_what_replaces_a_secret_is_small_and_the_rest_stays() -> None:
-    line: tuple[str, ...] = ("bash", "-c", "set -e; PGPASSWORD=\"hunter2 x\" psql -h db -c 'select 1' | tee /tmp/out")
-    assert Redactor().argv(joined(line))[2] == "set -e; PGPASSWORD=\"[redacted:value]\" psql -h db -c 'select 1' | tee /tmp/out"
+    line: tuple[str, ...] = (
+        "bash",
+        "-c",
+        "set -e; PGPASSWORD=\"hunter2 x\" psql -h db -c 'select 1' | tee /tmp/out",
+    )
+    assert (
+        Redactor().argv(joined(line))[2]
+        == "set -e; PGPASSWORD=\"[redacted:value]\" psql -h db -c 'select 1' | tee /tmp/out"
+    )
     line = ("curl", "-su", "etl:hunter2secret", "https://h/v1?date=2024-01-01&sig=kZ4nG8bQ1x0Q&x=1")
     assert Redactor().argv(joined(line))[1:] == (
         "-su", "etl:[redacted:short]", "https://h/v1?date=2024-01-01&sig=[redacted:value]&x=1",
     )  # fmt: skip
     line = ("python", "-c", "connect(host='h', password='hunter2', user='u')")
-    assert Redactor().argv(joined(line))[2] == "connect(host='h', password='[redacted:value]', user='u')"
+    assert (
+        Redactor().argv(joined(line))[2]
+        == "connect(host='h', password='[redacted:value]', user='u')"
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,15 +250,26 @@ def test_a_name_announces_a_secret_or_only_sounds_like_one(name: str, level: int
 
 def test_the_gap_in_a_long_line_is_no_way_into_a_recording() -> None:
     """The argument behind the gap is not shown, and must not stay in the record either."""
-    raw = encode(msgspec.structs.replace(_empty(Exec), argv=("java", "--token", "\x01\x01\x01", "hunter2", "Main")))
+    raw = encode(
+        msgspec.structs.replace(
+            _empty(Exec), argv=("java", "--token", "\x01\x01\x01", "hunter2", "Main")
+        )
+    )
     assert b"hunter2" in raw and b"hunter2" not in scrub(raw, Redactor())
 
 
 def _empty(kind: type[T]) -> T:
-    blank = {"int": 0, "str": "", "ProcessKey": {"tgid": 1, "start_boottime_ns": 1}, "tuple[str, ...]": ()}
+    blank = {
+        "int": 0,
+        "str": "",
+        "ProcessKey": {"tgid": 1, "start_boottime_ns": 1},
+        "tuple[str, ...]": (),
+    }
     for number in (0, 1):  # some enums have no member 0
         blank["int"] = number
-        values = {f.name: blank[str(kind.__annotations__[f.name])] for f in msgspec.structs.fields(kind)}
+        values = {
+            f.name: blank[str(kind.__annotations__[f.name])] for f in msgspec.structs.fields(kind)
+        }
         made = msgspec.convert(values, kind)
         if VALID[EventKind[_screaming(kind.__name__)]](made):
             return made
@@ -234,24 +293,37 @@ def test_every_text_of_every_record_goes_through_it() -> None:
             if sort not in ("str", "tuple[str, ...]"):
                 continue
             for value in (token, "token=abc1"):
-                raw = encode(msgspec.structs.replace(blank, **{field.name: (f"X={value}",) if sort != "str" else value}))
+                raw = encode(
+                    msgspec.structs.replace(
+                        blank, **{field.name: (f"X={value}",) if sort != "str" else value}
+                    )
+                )
                 if value.encode() not in raw:
                     continue  # no room for it in a comm
                 if kind is NameQuery and value != token:
                     continue
                 if kind is NameQuery:
-                    raw = encode(msgspec.structs.replace(_empty(NameQuery), labels=chr(len(token)) + token + "\x03com"))
+                    raw = encode(
+                        msgspec.structs.replace(
+                            _empty(NameQuery), labels=chr(len(token)) + token + "\x03com"
+                        )
+                    )
                 secret = value.partition("=")[2] or value
                 assert secret not in str(decode(raw, Redactor())), (kind, field.name)
                 assert secret.encode() not in scrub(raw, Redactor()), (kind, field.name)
                 again = Redactor()
-                assert decode(scrub(raw, Redactor()), again) == decode(raw, Redactor()) and not again.counts
+                assert (
+                    decode(scrub(raw, Redactor()), again) == decode(raw, Redactor())
+                    and not again.counts
+                )
                 seen += 1
     assert seen >= 40
 
 
 def test_a_name_of_dns_keeps_its_form() -> None:
-    query = msgspec.structs.replace(_empty(NameQuery), labels="\x28ghp_abcdefghijklmnopqrstuvwxyz0123456789\x07example\x03com")
+    query = msgspec.structs.replace(
+        _empty(NameQuery), labels="\x28ghp_abcdefghijklmnopqrstuvwxyz0123456789\x07example\x03com"
+    )
     event = decode(encode(query), Redactor())
     assert isinstance(event, NameQuery) and name_in(event.labels) == "[redacted].example.com"
 
@@ -268,14 +340,30 @@ def test_off_leaves_paths_alone() -> None:
 
 
 def test_log_lines_are_behind_it() -> None:
-    record = logging.LogRecord("kwitness", logging.WARNING, "", 0, "exporting to %s", ("https://u:hunter2@collector:4318",), None)
-    assert RedactedFormatter("%(message)s").format(record) == "exporting to https://u:[redacted:url]@collector:4318"
+    record = logging.LogRecord(
+        "kwitness",
+        logging.WARNING,
+        "",
+        0,
+        "exporting to %s",
+        ("https://u:hunter2@collector:4318",),
+        None,
+    )
+    assert (
+        RedactedFormatter("%(message)s").format(record)
+        == "exporting to https://u:[redacted:url]@collector:4318"
+    )
     try:
         raise ValueError("password=hunter2")
     except ValueError:
         record.exc_info = sys.exc_info()
     assert "hunter2" not in RedactedFormatter("%(message)s").format(record)
-    assert redacted("OTEL_EXPORTER_OTLP_ENDPOINT=ftp://u:hunter2@h: the scheme must be http or https").count("hunter2") == 0
+    assert (
+        redacted(
+            "OTEL_EXPORTER_OTLP_ENDPOINT=ftp://u:hunter2@h: the scheme must be http or https"
+        ).count("hunter2")
+        == 0
+    )
 
 
 def test_the_words_of_the_kernel_half_are_the_same() -> None:
@@ -305,7 +393,12 @@ def test_learnt_words_are_bounded() -> None:
 def test_hostile_lines_come_out_as_text(hostile: str) -> None:
     """4,096 bytes are what the kernel half sends. No pattern may take more than linear steps: this must simply return."""
     raw = hostile.encode()[:4096]
-    for value in (*Redactor().argv(raw), Redactor().line(raw), Redactor().path(raw), *Redactor().entries(raw)):
+    for value in (
+        *Redactor().argv(raw),
+        Redactor().line(raw),
+        Redactor().path(raw),
+        *Redactor().entries(raw),
+    ):
         value.encode()
 
 
@@ -319,4 +412,7 @@ def test_any_text_is_redacted_idempotently(value: str) -> None:
 def test_what_was_hidden_in_base64_goes_through_it_too() -> None:
     marker = base64.b64encode(b"out/token=abc1x/a.csv").decode()
     assert _output(f"/w/.snakemake/incomplete/{marker}") == "out/token=[redacted:value]"
-    assert _output(f"/w/.snakemake/incomplete/{base64.b64encode(b'out/a.csv').decode()}") == "out/a.csv"
+    assert (
+        _output(f"/w/.snakemake/incomplete/{base64.b64encode(b'out/a.csv').decode()}")
+        == "out/a.csv"
+    )

@@ -16,7 +16,13 @@ from tests.builders import Story, attributes
 SERVER = int.from_bytes(bytes([10, 0, 0, 5]), "little")
 
 
-def fails(story: Story, key: ProcessKey, error: int, port: int = 443, stage: ConnectionStage = ConnectionStage.FAILED) -> None:
+def fails(
+    story: Story,
+    key: ProcessKey,
+    error: int,
+    port: int = 443,
+    stage: ConnectionStage = ConnectionStage.FAILED,
+) -> None:
     values: dict[str, Any] = {
         "connection_id": story.now,
         "family": 2,
@@ -26,7 +32,10 @@ def fails(story: Story, key: ProcessKey, error: int, port: int = 443, stage: Con
         "error": error,
     }
     if stage == ConnectionStage.CLOSED:
-        values |= {"established_boottime_ns": story.now, "connection_flags": ConnectionFlag.RESET_BY_PEER}
+        values |= {
+            "established_boottime_ns": story.now,
+            "connection_flags": ConnectionFlag.RESET_BY_PEER,
+        }
     story.fact(Connection, key, stage=stage, **values)
 
 
@@ -40,7 +49,9 @@ def counts(records: list[LogRecord]) -> list[int]:
 
 def total(story: Story) -> int:
     """What the metric says."""
-    (metric,) = [m for m in story.core.metrics() if m.name == sc.METRIC_PIPELINE_NETWORK_FAILURES[0]]
+    (metric,) = [
+        m for m in story.core.metrics() if m.name == sc.METRIC_PIPELINE_NETWORK_FAILURES[0]
+    ]
     return sum(point.value for point in metric.points if isinstance(point.value, int))
 
 
@@ -113,7 +124,16 @@ def test_questions_without_an_answer_are_folded_too() -> None:
     client = story.task("load")
     for number in range(500):
         for name in ("\x02db", "\x05cache"):
-            story.fact(NameQuery, client, family=2, server_low=SERVER, port=53, query_id=number, labels=name, question_type=1)
+            story.fact(
+                NameQuery,
+                client,
+                family=2,
+                server_low=SERVER,
+                port=53,
+                query_id=number,
+                labels=name,
+                question_type=1,
+            )
     story.tick(10)
     story.exit(client, 1)
     assert sorted(counts(failures(story))) == [1, 1, 499, 499]
@@ -130,7 +150,9 @@ def test_what_is_counted_leaves_when_the_observer_stops() -> None:
 
 @pytest.mark.parametrize("error", [errno.ECONNREFUSED, errno.ETIMEDOUT])
 @pytest.mark.parametrize("before", [0, 5])
-def test_failures_that_are_read_after_the_end_of_their_process_are_counted(error: int, before: int) -> None:
+def test_failures_that_are_read_after_the_end_of_their_process_are_counted(
+    error: int, before: int
+) -> None:
     """Ends and connections come by two rings."""
     story = Story()
     client = story.task("load")
@@ -160,7 +182,9 @@ def test_a_success_takes_the_refusals_before_it_back_and_no_later_ones() -> None
     assert counts(failures(story)) == [7]
 
 
-def test_the_table_of_repeats_is_bounded_and_says_what_it_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_of_repeats_is_bounded_and_says_what_it_forgets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(repeats, "PROCESSES", 8)
     monkeypatch.setattr(network, "KEPT_REFUSALS", 4)
     story = Story()

@@ -14,7 +14,14 @@ import pytest
 
 from receiver.errors import OutputError
 from receiver.safe import files as safe_files
-from receiver.safe.files import RefusedError, check_output, open_directory, open_input, open_output, write_output
+from receiver.safe.files import (
+    RefusedError,
+    check_output,
+    open_directory,
+    open_input,
+    open_output,
+    write_output,
+)
 from tests.conftest import missing
 from tests.small_disk import run_on_small_disk
 
@@ -89,7 +96,9 @@ def test_what_is_no_file_of_ours_is_refused_and_left_alone(
     path = tmp_path / "x"
     make(path)
     before, precious = identity(path), (tmp_path / "precious")
-    with pytest.raises(OutputError, match=f"^cannot write {path}: {why}.*; name a regular file of your own$") as refused:
+    with pytest.raises(
+        OutputError, match=f"^cannot write {path}: {why}.*; name a regular file of your own$"
+    ) as refused:
         write(str(path))
     assert refused.value.status == 73
     assert identity(path) == before
@@ -98,7 +107,9 @@ def test_what_is_no_file_of_ours_is_refused_and_left_alone(
 
 
 @pytest.mark.parametrize("write", [opened, written])
-def test_a_new_file_is_private_and_an_old_one_of_ours_is_replaced(tmp_path: Path, write: Callable[[str], None]) -> None:
+def test_a_new_file_is_private_and_an_old_one_of_ours_is_replaced(
+    tmp_path: Path, write: Callable[[str], None]
+) -> None:
     path = tmp_path / "x"
     old_mask = os.umask(0)
     try:
@@ -165,7 +176,9 @@ def test_no_link_is_followed_on_the_way_to_a_strict_directory(tmp_path: Path, ke
         assert absent.value.errno == number
 
 
-def test_a_link_on_the_way_is_followed_when_nobody_else_can_change_it(tmp_path: Path, kernel: str) -> None:
+def test_a_link_on_the_way_is_followed_when_nobody_else_can_change_it(
+    tmp_path: Path, kernel: str
+) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "relative").symlink_to("real")
     (tmp_path / "absolute").symlink_to(tmp_path / "relative")
@@ -178,7 +191,9 @@ def test_a_link_on_the_way_is_followed_when_nobody_else_can_change_it(tmp_path: 
 
 
 @pytest.mark.parametrize(("folder_mode", "owner"), [(0o1777, OTHER), (0o777, 0), (0o755, OTHER)])
-def test_a_link_that_another_user_can_change_is_not_followed(tmp_path: Path, kernel: str, folder_mode: int, owner: int) -> None:
+def test_a_link_that_another_user_can_change_is_not_followed(
+    tmp_path: Path, kernel: str, folder_mode: int, owner: int
+) -> None:
     """In a sticky folder by who made it, in an open folder by who may rename; also where fs.protected_symlinks is off."""
     need_root()
     (tmp_path / "target").mkdir()
@@ -188,12 +203,16 @@ def test_a_link_that_another_user_can_change_is_not_followed(tmp_path: Path, ker
     link.symlink_to(tmp_path / "target")
     os.chown(link, owner, owner, follow_symlinks=False)
     for write in WRITERS:
-        with pytest.raises(OutputError, match=r"symbolic link that another user can change|Permission denied"):
+        with pytest.raises(
+            OutputError, match=r"symbolic link that another user can change|Permission denied"
+        ):
             write(str(link / "x"))
     assert not list((tmp_path / "target").iterdir())
 
 
-def test_what_changes_between_two_looks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_changes_between_two_looks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The check by name and the open descriptor must be of one file."""
     (tmp_path / "mine").write_bytes(b"mine")
     (tmp_path / "other").write_bytes(b"other")
@@ -211,7 +230,9 @@ def test_what_changes_between_two_looks_is_refused(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "fifo", "."])
-def test_only_a_regular_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+def test_only_a_regular_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     os.mkfifo("fifo")
     with pytest.raises(RefusedError, match="not a regular file"):
@@ -236,7 +257,11 @@ print(sorted(os.listdir(folder)))
 
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     done = run_on_small_disk(tmp_path, [sys.executable, "-c", _FILL, str(tmp_path)])
-    assert done.stdout.splitlines() == [f"cannot write {tmp_path}/why.json: No space left on device", "before", "['why.json']"]
+    assert done.stdout.splitlines() == [
+        f"cannot write {tmp_path}/why.json: No space left on device",
+        "before",
+        "['why.json']",
+    ]
     assert not done.stderr
 
 
@@ -260,7 +285,11 @@ print(open(folder + "/old").read())
 def test_a_read_only_disk_is_one_line(tmp_path: Path) -> None:
     done = run_on_small_disk(tmp_path, [sys.executable, "-c", _READ_ONLY, str(tmp_path)])
     lines = done.stdout.splitlines()
-    assert len(lines) == 5 and all(line.startswith("cannot write") for line in lines[:4]) and lines[4] == "before", done
+    assert (
+        len(lines) == 5
+        and all(line.startswith("cannot write") for line in lines[:4])
+        and lines[4] == "before"
+    ), done
     assert not done.stderr
 
 

@@ -21,7 +21,12 @@ OTHER_MEANINGS = {"service.name": {"settings.py"}}
 def test_the_registry_is_sound() -> None:
     registry = load()
     assert len(registry.attributes) > 40
-    assert {"process.oom_killed", "process.killed", "file.partial_write", "pipeline.task.result_mismatch"} <= registry.events.keys()
+    assert {
+        "process.oom_killed",
+        "process.killed",
+        "file.partial_write",
+        "pipeline.task.result_mismatch",
+    } <= registry.events.keys()
 
 
 SOUND: dict[str, dict[str, Any]] = {
@@ -158,7 +163,10 @@ def test_every_form_of_a_requirement_level_is_read(tmp_path: Path) -> None:
         "file.size": {"opt_in": "it costs a system call"},
         "error.type": None,
     }
-    refs = [{"ref": name} | ({"requirement_level": level} if level else {}) for name, level in levels.items()]
+    refs = [
+        {"ref": name} | ({"requirement_level": level} if level else {})
+        for name, level in levels.items()
+    ]
     add(root, "events", [SOUND["events"] | {"attributes": refs}])
     assert load(root).events["pipeline.e"].attributes == {
         "process.pid": "required",
@@ -276,10 +284,16 @@ def test_metrics_of_the_dependency_are_imported_before_they_are_sent() -> None:
     point = {"asInt": "1", "attributes": []}
     body = {"aggregationTemporality": 2, "isMonotonic": False, "dataPoints": [point]}
     metric = {"name": "process.signals_pending", "unit": "{signal}", "sum": body}
-    resource = {"attributes": [{"key": n, "value": {"stringValue": "x"}} for n in ("service.name", "host.name")]}
+    resource = {
+        "attributes": [
+            {"key": n, "value": {"stringValue": "x"}} for n in ("service.name", "host.name")
+        ]
+    }
     url = load().schema_url
     scope = {"scope": {"name": "receiver"}, "schemaUrl": url, "metrics": [metric]}
-    request = {"resourceMetrics": [{"resource": resource, "schemaUrl": url, "scopeMetrics": [scope]}]}
+    request = {
+        "resourceMetrics": [{"resource": resource, "schemaUrl": url, "scopeMetrics": [scope]}]
+    }
     assert check_json(request) == ["process.signals_pending: is not imported from upstream"]
     metric["name"], metric["unit"] = "otel.sdk.processor.log.queue.size", "{log_record}"
     assert check_json(request) == []
@@ -288,7 +302,15 @@ def test_metrics_of_the_dependency_are_imported_before_they_are_sent() -> None:
 def test_the_live_check_finds_violations() -> None:
     registry = load()
     event = registry.events["process.killed"]
-    found = registry.violations(event, {"process.pid": "7", "made.up": 1, "pipeline.task.type": "cobol", "process.exit.code": True})
+    found = registry.violations(
+        event,
+        {
+            "process.pid": "7",
+            "made.up": 1,
+            "pipeline.task.type": "cobol",
+            "process.exit.code": True,
+        },
+    )
     text = "\n".join(found)
     for part in (
         "process.pid must be int",
@@ -302,7 +324,9 @@ def test_the_live_check_finds_violations() -> None:
 
 def test_the_live_check_reads_resources_links_and_span_events() -> None:
     def attributes(**strings: str) -> list[dict[str, Any]]:
-        return [{"key": k.replace("_", "."), "value": {"stringValue": v}} for k, v in strings.items()]
+        return [
+            {"key": k.replace("_", "."), "value": {"stringValue": v}} for k, v in strings.items()
+        ]
 
     url = load().schema_url
     span = {
@@ -316,7 +340,9 @@ def test_the_live_check_reads_resources_links_and_span_events() -> None:
     request = {
         "resourceSpans": [
             {
-                "resource": {"attributes": attributes(service_name="x", host_name="h", made_up="x")},
+                "resource": {
+                    "attributes": attributes(service_name="x", host_name="h", made_up="x")
+                },
                 "schemaUrl": url,
                 "scopeSpans": [{"scope": {"name": "receiver"}, "schemaUrl": url, "spans": [span]}],
             }
@@ -332,7 +358,12 @@ def test_the_live_check_reads_resources_links_and_span_events() -> None:
 
 def test_attribute_names_are_written_in_the_generated_module_only() -> None:
     registry = load()
-    names = registry.attributes.keys() | registry.upstream.keys() | registry.events.keys() | registry.metrics.keys()
+    names = (
+        registry.attributes.keys()
+        | registry.upstream.keys()
+        | registry.events.keys()
+        | registry.metrics.keys()
+    )
     found = []
     for path in RECEIVER.rglob("*.py"):
         if path.name == "semconv.py":

@@ -24,15 +24,26 @@ def story() -> tuple[Story, Views, Timeline, dict[int, Details]]:
 
     found.core.on_end, found.core.on_event = ended, timeline.note
     root = found.command("bash", "-c", "x")
-    worker = found.spawn(root, "python3", "-u", "/work/clean.py", "/data/raw\x1b[31m.csv", "/data/clean.csv")
+    worker = found.spawn(
+        root, "python3", "-u", "/work/clean.py", "/data/raw\x1b[31m.csv", "/data/clean.csv"
+    )
     found.reads(worker, "/work/clean.py", inode=2)
     found.reads(worker, "/data/raw\x1b[31m.csv", inode=3, size=20_000)
     found.writes(worker, "/data/clean.tmp", inode=4, size=5)
     found.renames(worker, "/data/clean.tmp", "/data/clean.csv")
-    log = found.opens(worker, "/var/log/task.log", OUT | os.O_APPEND, inode=5, size=9, opened_flags=1)
+    log = found.opens(
+        worker, "/var/log/task.log", OUT | os.O_APPEND, inode=5, size=9, opened_flags=1
+    )
     found.closes(worker, log, written=50)
     found.fact(
-        Connection, worker, connection_id=9, stage=ConnectionStage.FAILED, error=111, family=2, peer_low=0x0500000A, peer_port=443
+        Connection,
+        worker,
+        connection_id=9,
+        stage=ConnectionStage.FAILED,
+        error=111,
+        family=2,
+        peer_low=0x0500000A,
+        peer_port=443,
     )
     found.fact(
         CallFailed, worker, error=13, call=CallKind.OPEN, call_number=257, failures=3, subject=SubjectKind.PATH_ASKED,
@@ -61,13 +72,25 @@ def test_the_summary_and_its_json_tell_the_same() -> None:
     assert execution is not None
     view = views.pop(execution)
     text = summary(execution, view, {}, ["files (why)"], colour=False)
-    assert "> /data/clean.csv (5 B)" in text and "not visible here: files (why)" in text and "\x1b" not in text
+    assert (
+        "> /data/clean.csv (5 B)" in text
+        and "not visible here: files (why)" in text
+        and "\x1b" not in text
+    )
     facts = as_json(execution, view, {}, ["files (why)"])
-    assert facts["execution"]["outputs"] == [{"path": "/data/clean.csv", "state": "complete", "bytes": 5, "commit": "rename"}]
+    assert facts["execution"]["outputs"] == [
+        {"path": "/data/clean.csv", "state": "complete", "bytes": 5, "commit": "rename"}
+    ]
     assert facts["completeness"]["blind"] == ["files (why)"]
     worker = next(p for p in facts["processes"] if p["files"])
-    assert {f["path"] for f in worker["files"]} == {"/data/clean.csv", "/data/raw\\x1b[31m.csv", "/var/log/task.log"}
-    assert list(worker["failures"]) == [{"call": "openat", "error": "EACCES", "subject": "/data/secret", "count": 3}]
+    assert {f["path"] for f in worker["files"]} == {
+        "/data/clean.csv",
+        "/data/raw\\x1b[31m.csv",
+        "/var/log/task.log",
+    }
+    assert list(worker["failures"]) == [
+        {"call": "openat", "error": "EACCES", "subject": "/data/secret", "count": 3}
+    ]
 
 
 def test_the_story_is_in_order_and_escaped() -> None:
@@ -76,7 +99,10 @@ def test_the_story_is_in_order_and_escaped() -> None:
     assert execution is not None
     text = timeline.text(execution)
     words = [line.split()[1] for line in text.splitlines()]
-    assert " ".join(words) == "fork exec fork exec opens closes opens closes opens closes rename opens closes tcp fails exit exit"
+    assert (
+        " ".join(words)
+        == "fork exec fork exec opens closes opens closes opens closes rename opens closes tcp fails exit exit"
+    )
     assert "\x1b" not in text and "closes" in text and "/data/clean.tmp: read 0, wrote 5" in text
 
 
@@ -93,7 +119,12 @@ def test_a_task_below_a_command_is_in_its_story() -> None:
 
 
 def test_sizes() -> None:
-    assert [size(n) for n in (0, 9_999, 10_240, 5 << 20)] == ["0 B", "9999 B", "10.0 KiB", "5.0 MiB"]
+    assert [size(n) for n in (0, 9_999, 10_240, 5 << 20)] == [
+        "0 B",
+        "9999 B",
+        "10.0 KiB",
+        "5.0 MiB",
+    ]
 
 
 def test_work_that_is_named_after_its_process_has_ended_is_shown_with_it() -> None:
@@ -105,7 +136,9 @@ def test_work_that_is_named_after_its_process_has_ended_is_shown_with_it() -> No
     story.exit(job, 7, after_ms=1)
     story.opens(main, "/work/.snakemake/incomplete/L2RhdGEvYS50eHQ=", os.O_WRONLY | os.O_CREAT)
     story.exit(main, 1)
-    (execution,) = [e for e in story.core.executions._ended.values() if e.identity.source == "command"]
+    (execution,) = [
+        e for e in story.core.executions._ended.values() if e.identity.source == "command"
+    ]
     view = views.pop(execution)
     shown = view.rows[job].execution
     assert shown is not None and (shown.identity.task, shown.result) == ("a.txt", "failure")

@@ -56,7 +56,11 @@ def values(kind: type) -> st.SearchStrategy[Event]:
             fields[field.name] = st.integers(0, 2**15)
         elif field.type is str:
             short = field.name.endswith("comm")
-            fields[field.name] = st.text(st.characters(max_codepoint=126, min_codepoint=33), max_size=15) if short else PLAIN
+            fields[field.name] = (
+                st.text(st.characters(max_codepoint=126, min_codepoint=33), max_size=15)
+                if short
+                else PLAIN
+            )
         else:
             fields[field.name] = st.lists(PLAIN, max_size=6).map(tuple)
     return st.builds(kind, **fields)
@@ -82,9 +86,14 @@ def _impossible() -> list[tuple[type, str, object]]:
     for kind in Event.__args__:
         for field in msgspec.structs.fields(kind):
             if field.type is ProcessKey:
-                out += [(kind, field.name, ProcessKey(1, 1 << 62)), (kind, field.name, ProcessKey(1, (1 << 64) - 1))]
+                out += [
+                    (kind, field.name, ProcessKey(1, 1 << 62)),
+                    (kind, field.name, ProcessKey(1, (1 << 64) - 1)),
+                ]
             elif field.name in ENUMS:
-                out += [(kind, field.name, value) for value in (max(ENUMS[field.name]) + 1, 256, 0xFFFF)]
+                out += [
+                    (kind, field.name, value) for value in (max(ENUMS[field.name]) + 1, 256, 0xFFFF)
+                ]
             elif field.name.endswith("_ns"):
                 out += [(kind, field.name, 1 << 62), (kind, field.name, (1 << 64) - 1)]
             elif field.name.endswith("_bytes") and field.name != "rss_growth_bytes":
@@ -92,13 +101,28 @@ def _impossible() -> list[tuple[type, str, object]]:
     return out
 
 
-@pytest.mark.parametrize(("kind", "field", "value"), _impossible(), ids=lambda v: v.__name__ if isinstance(v, type) else str(v))
-def test_a_value_that_its_field_cannot_have_is_a_counted_decode_error(kind: type, field: str, value: object) -> None:
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    _impossible(),
+    ids=lambda v: v.__name__ if isinstance(v, type) else str(v),
+)
+def test_a_value_that_its_field_cannot_have_is_a_counted_decode_error(
+    kind: type, field: str, value: object
+) -> None:
     story = Story()
     root = story.command("bash")
-    enums = {f.name: int(max(ENUMS[f.name])) for f in msgspec.structs.fields(kind) if f.name in ENUMS}
+    enums = {
+        f.name: int(max(ENUMS[f.name])) for f in msgspec.structs.fields(kind) if f.name in ENUMS
+    }
     subject = {"process": root} if "process" in kind.__struct_fields__ else {}  # type: ignore[attr-defined]
-    event = kind(**(_blank(kind) | subject | enums | {"time_boottime_ns": story.now, "sequence": 1, "cpu": 0}))
+    event = kind(
+        **(
+            _blank(kind)
+            | subject
+            | enums
+            | {"time_boottime_ns": story.now, "sequence": 1, "cpu": 0}
+        )
+    )
     decode(encode(event), Redactor())
     with pytest.raises(DecodeError, match="range"):
         decode(encode(msgspec.structs.replace(event, **{field: value})), Redactor())
@@ -106,7 +130,9 @@ def test_a_value_that_its_field_cannot_have_is_a_counted_decode_error(kind: type
     assert story.core.decode_errors == {"range": 1}
 
 
-def test_what_grows_past_its_length_field_when_it_is_redacted_is_stored_as_a_counted_error() -> None:
+def test_what_grows_past_its_length_field_when_it_is_redacted_is_stored_as_a_counted_error() -> (
+    None
+):
     """Replacement characters make three bytes of one."""
     story = Story()
     story.exec(story.command("bash"), "curl", "--password=x", "y" * 30_000)
@@ -132,8 +158,14 @@ RECORDS = _real_records()
 
 
 @settings(max_examples=1500, deadline=None)
-@given(st.sampled_from(RECORDS), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=8), st.integers(0, 40))
-def test_mutated_records_give_a_value_or_a_decode_error(raw: bytes, edits: list[tuple[int, int]], cut: int) -> None:
+@given(
+    st.sampled_from(RECORDS),
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=8),
+    st.integers(0, 40),
+)
+def test_mutated_records_give_a_value_or_a_decode_error(
+    raw: bytes, edits: list[tuple[int, int]], cut: int
+) -> None:
     mutated = bytearray(raw[: len(raw) - cut])
     for at, value in edits:
         if mutated:
@@ -165,7 +197,11 @@ def test_split_is_the_inverse_of_joining() -> None:
 
 
 def test_hostile_names_become_valid_text() -> None:
-    raw = bytearray(encode(Fork(1, 1, 0, ProcessKey(1, 1), ProcessKey(2, 2), ProcessKey(0, 0), 0, 0, 0, "x" * 15)))
+    raw = bytearray(
+        encode(
+            Fork(1, 1, 0, ProcessKey(1, 1), ProcessKey(2, 2), ProcessKey(0, 0), 0, 0, 0, "x" * 15)
+        )
+    )
     at = raw.index(b"x" * 15)
     raw[at : at + 15] = b"\x1b]0;x\x07\xff\xfe\n\x80abc".ljust(15, b"z")
     event = decode(bytes(raw), Redactor())
@@ -200,7 +236,9 @@ def test_the_header_of_records_is_the_same_for_all_kinds() -> None:
 def test_the_wire_header_names_units() -> None:
     """Numbers that measure something say in what: bpf/events.h, struct members."""
     header = (Path(__file__).parent.parent / "bpf" / "events.h").read_text()
-    for name in re.findall(r"__[us](?:32|64) (\w*(?:time|delay|rss|limit|usage|size|position)\w*);", header):
+    for name in re.findall(
+        r"__[us](?:32|64) (\w*(?:time|delay|rss|limit|usage|size|position)\w*);", header
+    ):
         assert re.search(r"_(ns|bytes|pages|kind|inode|code)$", name), name
 
 

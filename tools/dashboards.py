@@ -55,7 +55,11 @@ class Panel:
             }
         defaults: dict[str, Any] = {"unit": self.unit}
         if self.kind == "timeseries":
-            link = {"title": "Traces of this pipeline", "url": "/explore?left=" + EXPLORE, "targetBlank": True}
+            link = {
+                "title": "Traces of this pipeline",
+                "url": "/explore?left=" + EXPLORE,
+                "targetBlank": True,
+            }
             defaults["links"] = [link]
         return {
             "id": number, "title": self.title, "type": self.kind, "datasource": self.source, "description": self.about, "targets": targets,
@@ -76,8 +80,14 @@ def variable(name: str, label: str, query: str, *, shown: bool = True) -> dict[s
 
 
 VARIABLES = (
-    variable("pipeline", "Pipeline", "label_values(pipeline_task_duration_seconds_count, pipeline_name)"),
-    variable("task", "Task", 'label_values(pipeline_task_duration_seconds_count{pipeline_name=~"$pipeline"}, pipeline_task_name)'),
+    variable(
+        "pipeline", "Pipeline", "label_values(pipeline_task_duration_seconds_count, pipeline_name)"
+    ),
+    variable(
+        "task",
+        "Task",
+        'label_values(pipeline_task_duration_seconds_count{pipeline_name=~"$pipeline"}, pipeline_task_name)',
+    ),
 )
 
 

@@ -31,7 +31,9 @@ def causes() -> str:
         "| class | what happened | must have left behind | taken for | fix |", "|---|---|---|---|---|",
     ]  # fmt: skip
     for c in CLASSES.values():
-        lines.append(f"| `{c.name}` ({c.visible}) | {c.title} | {c.predicts} | {', '.join(c.rivals)} | {c.fix.tag}: {c.fix.text} |")
+        lines.append(
+            f"| `{c.name}` ({c.visible}) | {c.title} | {c.predicts} | {', '.join(c.rivals)} | {c.fix.tag}: {c.fix.text} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -82,7 +84,9 @@ def main() -> None:
     for shell in ("bash", "zsh"):
         (share / f"completion.{shell}").write_text(shtab.complete(parser(), shell))
     (DOCS / "causes.md").write_text(causes())
-    (DOCS / "report.schema.json").write_text(json.dumps(json_schema(), indent=1, sort_keys=True) + "\n")
+    (DOCS / "report.schema.json").write_text(
+        json.dumps(json_schema(), indent=1, sort_keys=True) + "\n"
+    )
 
 
 if __name__ == "__main__":

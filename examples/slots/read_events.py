@@ -18,7 +18,9 @@ from botocore.credentials import RefreshableCredentials
 
 S3, STS, TOKEN, PATIENCE = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), 2.0
 OBJECT = "/lake/partition_date=2024-01-15/big.bin"
-SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=x/20240115/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"}
+SIGNED = {
+    "Authorization": "AWS4-HMAC-SHA256 Credential=x/20240115/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+}
 pool = urllib3.HTTPConnectionPool("127.0.0.1", S3, maxsize=2, block=True)
 BEGAN = time.monotonic()
 
@@ -36,7 +38,9 @@ def refresh():
         config=Config(signature_version=UNSIGNED, read_timeout=60),
     )
     found = client.assume_role_with_web_identity(
-        RoleArn="arn:aws:iam::123456789012:role/reader", RoleSessionName="events", WebIdentityToken=TOKEN.read_text()
+        RoleArn="arn:aws:iam::123456789012:role/reader",
+        RoleSessionName="events",
+        WebIdentityToken=TOKEN.read_text(),
     )["Credentials"]
     return {
         "access_key": found["AccessKeyId"], "secret_key": found["SecretAccessKey"], "token": found["SessionToken"],
@@ -61,10 +65,14 @@ def stream():
 def read(attempts=6):
     for attempt in range(1, attempts + 1):
         try:
-            found = pool.request("GET", OBJECT, headers=SIGNED, pool_timeout=PATIENCE, retries=False)
+            found = pool.request(
+                "GET", OBJECT, headers=SIGNED, pool_timeout=PATIENCE, retries=False
+            )
             return log("read", len(found.data), "bytes")
         except urllib3.exceptions.EmptyPoolError:
-            log(f"Failed to read s3:/{OBJECT}: Read timeout after {PATIENCE} s, retrying ({attempt}/{attempts})")
+            log(
+                f"Failed to read s3:/{OBJECT}: Read timeout after {PATIENCE} s, retrying ({attempt}/{attempts})"
+            )
     return None
 
 

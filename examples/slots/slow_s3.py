@@ -11,7 +11,9 @@ moto = DomainDispatcherApplication(create_backend_app)
 
 
 def application(environ, start_response):
-    if environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] == "/":  # STS speaks by POST to the root
+    if (
+        environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] == "/"
+    ):  # STS speaks by POST to the root
         time.sleep(DELAY)
     return moto(environ, start_response)
 

@@ -14,10 +14,18 @@ import msgspec
 from receiver.attribution.context import variable
 from receiver.facts.tree import Process
 
-_ID = re.compile(r"(?:^|[/:])(?:(docker|cri-containerd|crio|libpod|containerd)-)?([0-9a-f]{64})(?:\.scope)?(?=/|$)")
+_ID = re.compile(
+    r"(?:^|[/:])(?:(docker|cri-containerd|crio|libpod|containerd)-)?([0-9a-f]{64})(?:\.scope)?(?=/|$)"
+)
 _POD = re.compile(r"pod([0-9a-f]{8}[-_](?:[0-9a-f]{4}[-_]){3}[0-9a-f]{12}|[0-9a-f]{32})")
 _UNIT = re.compile(r"/([^/]+)\.service(?=/|$)")
-_RUNTIMES = {"docker": "docker", "cri-containerd": "containerd", "containerd": "containerd", "crio": "cri-o", "libpod": "podman"}
+_RUNTIMES = {
+    "docker": "docker",
+    "cri-containerd": "containerd",
+    "containerd": "containerd",
+    "crio": "cri-o",
+    "libpod": "podman",
+}
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, as Kubernetes wants names
 
 
@@ -39,7 +47,11 @@ def place_of(process: Process) -> Place:
     """Of its last image. The names of a pod are in no path: they are told when its environment has POD_NAME, POD_NAMESPACE."""
     if len(process.memory_cgroup) < 2:
         return NOWHERE
-    return _place(process.memory_cgroup, variable(process.environ, "POD_NAME"), variable(process.environ, "POD_NAMESPACE"))
+    return _place(
+        process.memory_cgroup,
+        variable(process.environ, "POD_NAME"),
+        variable(process.environ, "POD_NAMESPACE"),
+    )
 
 
 @lru_cache(maxsize=1024)

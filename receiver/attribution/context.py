@@ -25,9 +25,17 @@ def remote_context(environ: tuple[str, ...]) -> RemoteContext | None:
     if found is None:
         return None
     version, trace_id, span_id, flags, rest = found.groups()
-    if version == "ff" or (version == "00" and rest) or not int(trace_id, 16) or not int(span_id, 16):
+    if (
+        version == "ff"
+        or (version == "00" and rest)
+        or not int(trace_id, 16)
+        or not int(span_id, 16)
+    ):
         return None
     state = variable(environ, "TRACESTATE")
     return RemoteContext(
-        bytes.fromhex(trace_id), bytes.fromhex(span_id), bool(int(flags, 16) & 1), state if len(state) <= _STATE_LIMIT else ""
+        bytes.fromhex(trace_id),
+        bytes.fromhex(span_id),
+        bool(int(flags, 16) & 1),
+        state if len(state) <= _STATE_LIMIT else "",
     )

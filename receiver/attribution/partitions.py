@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 
 _PART = re.compile(r"/([A-Za-z_][\w.]{0,63}=[^/]{1,128})(?=/)")
-_NOT_DATA = ("dag_id", "run_id", "task_id", "map_index", "attempt")  # Airflow's logs are laid out the same way
+_NOT_DATA = (
+    "dag_id",
+    "run_id",
+    "task_id",
+    "map_index",
+    "attempt",
+)  # Airflow's logs are laid out the same way
 
 
 def partition_of(path: str) -> str:

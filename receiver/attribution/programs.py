@@ -55,7 +55,9 @@ def option(arguments: tuple[str, ...], *names: str) -> str:
     return ""
 
 
-def positional(arguments: tuple[str, ...], takes_value: frozenset[str] = frozenset()) -> tuple[str, ...]:
+def positional(
+    arguments: tuple[str, ...], takes_value: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
     """Words that are neither options nor the values of those that take one."""
     out: list[str] = []
     skip = False

@@ -19,7 +19,9 @@ from receiver.events import FileOpened, ImageFlag, OpenedFlag
 from receiver.facts.tree import Process
 from receiver.model import BACKED, CERTAIN, PROBABLE
 
-_GENERATIONS = 16  # forks between a service and the process that opens a log: Airflow has at most three
+_GENERATIONS = (
+    16  # forks between a service and the process that opens a log: Airflow has at most three
+)
 _INTERPRETERS = {"python", "pypy"}
 
 
@@ -35,7 +37,11 @@ def prove(process: Process, system: str, opened: FileOpened | None) -> Proof:
     work; its folder must belong to the same user."""
     service = image_of(process, system)
     missing = _missing(process, service, system)
-    if not missing and opened is not None and not opened.opened_flags & OpenedFlag.IN_FOLDER_OF_USER:
+    if (
+        not missing
+        and opened is not None
+        and not opened.opened_flags & OpenedFlag.IN_FOLDER_OF_USER
+    ):
         missing = f"the folder of the file belongs to another user than uid {process.uid}, or its owner is not known"
     if service is None or missing:
         backed = service is not None and has_own_program(service) and started_by(service, system)
@@ -56,7 +62,11 @@ def _missing(process: Process, service: Process | None, system: str) -> str:
     if not has_own_program(service):
         return f"its executable belongs to a third user, others may write it, or its owner is not known ({service.name})"
     if service.package_owner != "trusted":
-        found = "belongs to a third user, or others may write it" if service.package_owner else "was not seen when it was imported"
+        found = (
+            "belongs to a third user, or others may write it"
+            if service.package_owner
+            else "was not seen when it was imported"
+        )
         return f"the package of {system} {found}"
     if not started_by(service, system):
         return f"nothing shows that root, a service manager or a container started it as uid {process.uid}"
@@ -85,7 +95,10 @@ def image_of(process: Process, system: str) -> Process | None:
 
 def started_by(service: Process, system: str) -> str:
     """Who started it, where that is somebody whom its user cannot order to; empty where nothing shows it."""
-    if any(e.identity.source == "command" for e in (service.execution.chain() if service.execution is not None else ())):
+    if any(
+        e.identity.source == "command"
+        for e in (service.execution.chain() if service.execution is not None else ())
+    ):
         return "started by kwitness"
     if service.uid == 0:
         return "which only root can start"

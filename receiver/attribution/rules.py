@@ -52,7 +52,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def problem(self) -> str:
         """What is wrong with it; empty when nothing is."""
         if not (self.executable or self.argv or self.environment or self.cgroup or self.path):
-            return "matches nothing: give at least one of executable, argv, environment, cgroup, path"
+            return (
+                "matches nothing: give at least one of executable, argv, environment, cgroup, path"
+            )
         if self.environment and not NAME.fullmatch(self.environment):
             return f"environment: {self.environment!r} is no name of a variable (letters, digits, _, at most 62)"
         if is_secret_variable(self.environment):
@@ -60,7 +62,11 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for field in ("system", "pipeline"):
             if not getattr(self, field).strip():
                 return f"{field} must not be empty"
-        if unknown := [f for f in _FIELD.findall(self.task + self.run + self.pipeline) if f not in ("0", self.environment)]:
+        if unknown := [
+            f
+            for f in _FIELD.findall(self.task + self.run + self.pipeline)
+            if f not in ("0", self.environment)
+        ]:
             return f"{{{unknown[0]}}} is not what the rule matches: use {{0}} or the variable named by environment"
         return ""
 
@@ -116,10 +122,14 @@ def _matches(rule: Rule, process: Process) -> str | None:
 
 def _identity(rule: Rule, process: Process, found: str) -> Identity:
     def filled(template: str) -> str:
-        return _FIELD.sub(lambda m: found if m[1] == "0" else variable(process.environ, m[1]), template)[:VALUE_LIMIT]
+        return _FIELD.sub(
+            lambda m: found if m[1] == "0" else variable(process.environ, m[1]), template
+        )[:VALUE_LIMIT]
 
     run = filled(rule.run)
-    source = "env" if rule.environment else "file" if rule.path else "cgroup" if rule.cgroup else "argv"
+    source = (
+        "env" if rule.environment else "file" if rule.path else "cgroup" if rule.cgroup else "argv"
+    )
     return Identity(
         rule.system, filled(rule.pipeline), run or own_run(process), filled(rule.task) or process.name,
         type="task" if run else "job", source=source, confidence=PROBABLE, evidence=f"the rule {rule.label!r}", portable=bool(run),

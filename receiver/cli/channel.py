@@ -20,7 +20,9 @@ from receiver.service.app import Observer
 from receiver.text.redact import Redactor
 
 STOPPED_SECONDS = 0.2  # how often a stopped command is looked at
-EVIDENCE_SECONDS = 0.13  # longer than the interval of draining, and than a sender takes to reach all of a group
+EVIDENCE_SECONDS = (
+    0.13  # longer than the interval of draining, and than a sender takes to reach all of a group
+)
 EVIDENCE_AGE_NS = 1_000_000_000
 KEPT_SIGNALS = 64
 _KIND = slice(22, 24)  # record_kind of struct event_header
@@ -67,7 +69,9 @@ class Signals:
     async def reached(self, command: int, number: int, sender: int) -> bool:
         """Whether the command got this signal from the same sender. Each event answers one question."""
         execution = self._observer.core.watched(command)
-        by_sender = not self._observer.source.namespace  # in a namespace of our own, events have the host's pids
+        by_sender = (
+            not self._observer.source.namespace
+        )  # in a namespace of our own, events have the host's pids
         deadline = boottime_ns() + int(EVIDENCE_SECONDS * 1e9)
         while execution is not None:
             now = boottime_ns()

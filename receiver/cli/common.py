@@ -45,9 +45,15 @@ def make_hub(export: ExportSettings, json_lines: str | None) -> tuple[Hub | None
 
 def hub_for(export: ExportSettings, json_lines: BinaryIO | None, *, otlp: bool) -> Hub | None:
     """Exporters to where the settings say, and to `json_lines`; None when there is nowhere to export to."""
-    if json_lines is None and not otlp and not any("console" in names for names in export.exporters.values()):
+    if (
+        json_lines is None
+        and not otlp
+        and not any("console" in names for names in export.exporters.values())
+    ):
         return None
-    from receiver.export.hub import Hub  # grpc and protobuf take 0.3 s to import: only who exports waits for them
+    from receiver.export.hub import (
+        Hub,
+    )  # grpc and protobuf take 0.3 s to import: only who exports waits for them
 
     return Hub(export, VERSION, json_lines, otlp=otlp)
 

@@ -17,13 +17,21 @@ def confinement(settings: PrivilegeConfig) -> Confinement | None:
     """None when privileges are kept. Forks: call it before anything else is started."""
     if not settings.drop:
         return None
-    return Confinement(user=settings.user, helper=settings.helper_user, on=settings.confine == "auto")
+    return Confinement(
+        user=settings.user, helper=settings.helper_user, on=settings.confine == "auto"
+    )
 
 
 def readable(chosen: ServeConfig, export: ExportSettings) -> list[str]:
     """Files and directories of the settings that are read after the start."""
     insights = chosen.insights
-    files = [insights.certificate, insights.key, insights.client_ca, chosen.kernel.container_names, *chosen.privileges.readable]
+    files = [
+        insights.certificate,
+        insights.key,
+        insights.client_ca,
+        chosen.kernel.container_names,
+        *chosen.privileges.readable,
+    ]
     for otlp in export.otlp.values():
         files += [otlp.certificate, otlp.client_key, otlp.client_certificate]
     return [file for file in files if file]
@@ -34,25 +42,35 @@ def writable(state_directory: str) -> list[str]:
     container's volume), its nearest parent that there is."""
     if not state_directory:
         return []
-    os.environ.setdefault("SQLITE_TMPDIR", state_directory)  # https://sqlite.org/tempfiles.html, section 5
+    os.environ.setdefault(
+        "SQLITE_TMPDIR", state_directory
+    )  # https://sqlite.org/tempfiles.html, section 5
     place = Path(state_directory)
     return [str(next(p for p in (place, *place.absolute().parents) if p.exists()))]
 
 
 def metrics(confined: Confinement) -> tuple[Metric, ...]:
     points = tuple(
-        Point(((sc.PIPELINE_OBSERVER_PROCESS, d.who), (sc.PIPELINE_OBSERVER_CALL, d.call)), d.count) for d in confined.denied()
+        Point(((sc.PIPELINE_OBSERVER_PROCESS, d.who), (sc.PIPELINE_OBSERVER_CALL, d.call)), d.count)
+        for d in confined.denied()
     )
     return (Metric(*sc.METRIC_PIPELINE_OBSERVER_DENIED_CALLS, points),) if points else ()
 
 
 def lines(found: Survey) -> list[str]:
     """For `kwitness check`."""
-    landlock = f"Landlock (ABI {found.landlock})" if found.landlock else "no Landlock in this kernel"
-    seccomp = f"no seccomp filter: {found.seccomp}" if found.seccomp else "seccomp filter, refused calls are counted"
+    landlock = (
+        f"Landlock (ABI {found.landlock})" if found.landlock else "no Landlock in this kernel"
+    )
+    seccomp = (
+        f"no seccomp filter: {found.seccomp}"
+        if found.seccomp
+        else "seccomp filter, refused calls are counted"
+    )
     return [
         f"confinement of serve: {seccomp}; {landlock}",
         f"capability bounding set: {'is emptied' if not found.bounding_set else f'stays: {found.bounding_set}'}",
         f"service: {found.service}",
-        f"helper: {found.helper}" + (f" ({found.helper_shared})" if found.helper_shared else ", which nothing else here is"),
+        f"helper: {found.helper}"
+        + (f" ({found.helper_shared})" if found.helper_shared else ", which nothing else here is"),
     ]

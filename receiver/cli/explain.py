@@ -57,5 +57,8 @@ def _explain_process(pid: int, chosen: configuration.ServeConfig) -> int:
         for reason in core.bindings.reasons.get(each.key, ("nothing",)):
             print(f"    {printable(reason)}")
     chain = list(process.execution.chain()) if process.execution is not None else []
-    print("is attributed to: " + (" inside of ".join(printable(describe(e.identity)) for e in chain) or "nobody"))
+    print(
+        "is attributed to: "
+        + (" inside of ".join(printable(describe(e.identity)) for e in chain) or "nobody")
+    )
     return 0

@@ -24,7 +24,12 @@ from receiver.text.printable import printable
 
 EX_SOFTWARE, EX_IOERR = 70, 74
 INTERRUPTED = 128 + signal.SIGINT
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+}
 FORMAT = "kwitness: %(levelname)s: %(message)s"
 _LINE = 2000  # characters
 
@@ -59,14 +64,19 @@ def fill_standard_streams() -> None:
 
 def redacted(line: str) -> str:
     """The line without its secrets."""
-    from receiver.text.redact.log import redacted  # 40 ms: the launcher of `kwitness run` prints nothing in most runs
+    from receiver.text.redact.log import (
+        redacted,
+    )  # 40 ms: the launcher of `kwitness run` prints nothing in most runs
 
     return redacted(line)
 
 
 def debugging() -> bool:
     """Whether tracebacks are wanted."""
-    return os.environ.get("KWITNESS_DEBUG", "") not in ("", "0") or os.environ.get("OTEL_LOG_LEVEL", "").lower() == "debug"
+    return (
+        os.environ.get("KWITNESS_DEBUG", "") not in ("", "0")
+        or os.environ.get("OTEL_LOG_LEVEL", "").lower() == "debug"
+    )
 
 
 def guarded(command: Callable[[], int]) -> int:
@@ -112,7 +122,12 @@ def crashed(error: Exception) -> int:
     """A fault of ours."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    text = "\n".join(redacted(line) for line in "".join(traceback.format_exception(error)).splitlines()) + "\n"
+    text = (
+        "\n".join(
+            redacted(line) for line in "".join(traceback.format_exception(error)).splitlines()
+        )
+        + "\n"
+    )
     if debugging():
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(text)
@@ -120,7 +135,9 @@ def crashed(error: Exception) -> int:
     else:
         kept = keep(text)
         where = f"the traceback in {kept}" if kept else "what KWITNESS_DEBUG=1 prints"
-    say(f"internal error: {type(error).__name__}{place}: {str(error)[:200]}; please report it with {where}")
+    say(
+        f"internal error: {type(error).__name__}{place}: {str(error)[:200]}; please report it with {where}"
+    )
     return EX_SOFTWARE
 
 
@@ -132,7 +149,11 @@ def keep(text: str) -> str:
         handle = os.open(path, flags, 0o600)
         with os.fdopen(handle, "w", errors="backslashreplace") as file:
             status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_nlink != 1:
+            if (
+                not stat.S_ISREG(status.st_mode)
+                or status.st_uid != os.geteuid()
+                or status.st_nlink != 1
+            ):
                 return ""  # another user was there first
             os.ftruncate(handle, 0)
             os.fchmod(handle, 0o600)
@@ -149,7 +170,9 @@ class OneLine(logging.Formatter):
         if debugging():
             return "\n".join(redacted(line) for line in super().format(record).split("\n"))
         error = record.exc_info[1] if record.exc_info else None
-        plain = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None, "stack_info": None})
+        plain = logging.makeLogRecord(
+            {**record.__dict__, "exc_info": None, "exc_text": None, "stack_info": None}
+        )
         what = f": {redacted(f'{type(error).__name__}: {error}')}" if error is not None else ""
         return printable(redacted(super().format(plain)) + what)
 
@@ -157,7 +180,9 @@ class OneLine(logging.Formatter):
 def log_to_stderr() -> None:
     """Everything that is logged, from the level of OTEL_LOG_LEVEL on. Does nothing where the process has handlers already."""
     level = _LEVELS.get(os.environ.get("OTEL_LOG_LEVEL", "info").lower(), logging.INFO)
-    logging.raiseExceptions = debugging()  # a full disk behind stderr is no reason for a traceback per line
+    logging.raiseExceptions = (
+        debugging()
+    )  # a full disk behind stderr is no reason for a traceback per line
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine(FORMAT))
     logging.basicConfig(level=level, handlers=[handler])
@@ -176,4 +201,6 @@ def _unraisable(args: sys.UnraisableHookArgs) -> None:
 
 
 def _of_thread(args: threading.ExceptHookArgs) -> None:
-    logging.getLogger("kwitness").error("a thread ended: %s: %s", args.exc_type.__name__, args.exc_value)
+    logging.getLogger("kwitness").error(
+        "a thread ended: %s: %s", args.exc_type.__name__, args.exc_value
+    )

@@ -47,14 +47,21 @@ def incidents(args: argparse.Namespace) -> int:
 def _token(args: argparse.Namespace, chosen: configuration.ServeConfig) -> str:
     """From --token-file, the configuration, or the state directory."""
     folder = chosen.state.directory or os.environ.get("STATE_DIRECTORY", "")
-    place = args.token_file or chosen.admin.token_file or (str(Path(folder) / "admin.token") if folder else "")
+    place = (
+        args.token_file
+        or chosen.admin.token_file
+        or (str(Path(folder) / "admin.token") if folder else "")
+    )
     if not place:
-        raise UsageError("whose token? name the service's configuration with -c, or --token-file FILE")
+        raise UsageError(
+            "whose token? name the service's configuration with -c, or --token-file FILE"
+        )
     return read_token(Path(place))
 
 
 def _ask(url: str, token: str, body: bytes | None = None) -> str:
-    request = urllib.request.Request(url, body, {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})  # noqa: S310 (loopback, http)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(url, body, headers)  # noqa: S310 (always http on loopback)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=_PATIENCE_SECONDS) as answer:
@@ -66,4 +73,6 @@ def _ask(url: str, token: str, body: bytes | None = None) -> str:
                 f"the service says: {printable(error.read(400).decode('utf-8', 'replace').strip()) or error.reason}"
             ) from None
     except OSError as error:
-        raise UnavailableError(f"no service answers at {url.partition('/incidents')[0]}: {error}") from None
+        raise UnavailableError(
+            f"no service answers at {url.partition('/incidents')[0]}: {error}"
+        ) from None

@@ -57,7 +57,12 @@ async def serve(args: argparse.Namespace) -> int:
         guard.service(confined.readable(chosen, export), confined.writable(place))
     name = export.service_name or "kwitness-insights"
     resource = Block(
-        ((sc.SERVICE_NAME, name), (sc.HOST_NAME, host_name()), (sc.OS_TYPE, "linux"), (sc.SERVICE_INSTANCE_ID, host_name()))
+        (
+            (sc.SERVICE_NAME, name),
+            (sc.HOST_NAME, host_name()),
+            (sc.OS_TYPE, "linux"),
+            (sc.SERVICE_INSTANCE_ID, host_name()),
+        )
     )
     insights = Insights(resource, lambda record: hub.put([record]))
     state = ServiceState(directory, with_history=False)
@@ -75,13 +80,24 @@ async def serve(args: argparse.Namespace) -> int:
 
     if chosen.admin.port:
         desk = Desk(lambda: insights.reports)
-        admin = Admin(chosen.admin.host, chosen.admin.port, lambda: "ready", metrics, lambda: _listed(insights), desk, token)
+        admin = Admin(
+            chosen.admin.host,
+            chosen.admin.port,
+            lambda: "ready",
+            metrics,
+            lambda: _listed(insights),
+            desk,
+            token,
+        )
     stop_on_signals(stop.set)
     await inbound.start()
     hub.start()
     if admin is not None:
         await admin.start()
-    log.info("insights: OTLP comes in at %s", ", ".join(f"{kind} port {port}" for kind, port in inbound.ports.items()))
+    log.info(
+        "insights: OTLP comes in at %s",
+        ", ".join(f"{kind} port {port}" for kind, port in inbound.ports.items()),
+    )
     supervisor.say("READY=1")
 
     def tick() -> None:
@@ -109,10 +125,17 @@ async def serve(args: argparse.Namespace) -> int:
 def _metrics(insights: Insights, inbound: Inbound, admin: Admin | None) -> tuple[Metric, ...]:
     """All of them, one of each name."""
     own = {m.name: m for m in insights.metrics()}
-    requests = tuple(Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), n) for reason, n in sorted(inbound.refused.items()))
+    requests = tuple(
+        Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), n)
+        for reason, n in sorted(inbound.refused.items())
+    )
     name = sc.METRIC_PIPELINE_INSIGHTS_REFUSED[0]
     own[name] = Metric(*sc.METRIC_PIPELINE_INSIGHTS_REFUSED, own[name].points + requests)
-    closed = tuple(p for m in (*inbound.metrics(), *(admin.metrics() if admin is not None else ())) for p in m.points)
+    closed = tuple(
+        p
+        for m in (*inbound.metrics(), *(admin.metrics() if admin is not None else ()))
+        for p in m.points
+    )
     return (*own.values(), Metric(*sc.METRIC_PIPELINE_OBSERVER_CONNECTIONS_CLOSED, closed))
 
 
@@ -138,10 +161,14 @@ async def _look_forever(
     while not stop.is_set():
         await _look(insights, time.monotonic(), lambda: not stop.is_set())
         tick()
-        supervisor.say("WATCHDOG=1", f"STATUS={len(insights.runs)} runs known, {len(insights.reports)} reports")
+        supervisor.say(
+            "WATCHDOG=1", f"STATUS={len(insights.runs)} runs known, {len(insights.reports)} reports"
+        )
         if time.monotonic() >= next_metrics:
             next_metrics += hub.settings.metric_interval_seconds
-            hub.put_metrics(MetricSnapshot(resource, began, time.time_ns(), (*metrics(), *hub.metrics())))
+            hub.put_metrics(
+                MetricSnapshot(resource, began, time.time_ns(), (*metrics(), *hub.metrics()))
+            )
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
 

@@ -35,7 +35,11 @@ _STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 # sent by a terminal to its whole foreground group: the command has got its own
 _TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, *_STOPS)
 _SESSION = (signal.SIGHUP, signal.SIGCONT)  # on a hang-up, to the session's leader alone
-_OURS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGXCPU)  # from the kernel: about what we did ourselves
+_OURS = (
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+    signal.SIGXCPU,
+)  # from the kernel: about what we did ourselves
 _IMPATIENCE = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 _FAULTS = (
     signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS,
@@ -78,7 +82,9 @@ def launch(args: argparse.Namespace) -> NoReturn:
         _replace(inherited, args.command)
     try:
         supervisor = Supervisor(inherited, observation, args.command)
-    except BlockingIOError as error:  # fork(2): no more processes are allowed, but one more program is
+    except (
+        BlockingIOError
+    ) as error:  # fork(2): no more processes are allowed, but one more program is
         if observation is not None:
             observation.kill()
         say(f"not observed: cannot start a process: {error.strerror}")
@@ -149,7 +155,9 @@ class Observation:
             answer = self._channel.recv(MESSAGE_BYTES).decode(errors="replace").split(" ", 2)
         except TimeoutError:
             self.kill()
-            return Refusal(False, EX_TEMPFAIL, f"the observer was not ready within {READY_SECONDS:.0f} s")
+            return Refusal(
+                False, EX_TEMPFAIL, f"the observer was not ready within {READY_SECONDS:.0f} s"
+            )
         if answer == ["ready"]:
             return None
         _, status = os.waitpid(self.pid, 0)
@@ -182,11 +190,15 @@ class Observation:
 class Supervisor:
     """The command's parent."""
 
-    def __init__(self, inherited: Inherited, observation: Observation | None, command: list[str]) -> None:
+    def __init__(
+        self, inherited: Inherited, observation: Observation | None, command: list[str]
+    ) -> None:
         """Starts the command. Raises BlockingIOError when no process can be forked."""
         self._observation = observation
         self._complete = observation is not None
-        signal.pthread_sigmask(signal.SIG_SETMASK, _ALL)  # from here on they are read, one after the other
+        signal.pthread_sigmask(
+            signal.SIG_SETMASK, _ALL
+        )  # from here on they are read, one after the other
         reader, writer = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
@@ -259,7 +271,9 @@ class Supervisor:
                 return
         elif info.si_code <= 0:
             observation = self._observation
-            if info.si_pid in (os.getpid(), self._pid) or (observation and info.si_pid == observation.pid):
+            if info.si_pid in (os.getpid(), self._pid) or (
+                observation and info.si_pid == observation.pid
+            ):
                 return
             if observation is not None and observation.saw(number, info.si_pid):
                 return
@@ -282,7 +296,9 @@ class Supervisor:
             left = ended + REPORT_SECONDS - time.monotonic()
             info = signal.sigtimedwait(_ALL, max(left, 0))
             if info is None:
-                say(f"the report was not complete {REPORT_SECONDS:.0f} s after the command had ended")
+                say(
+                    f"the report was not complete {REPORT_SECONDS:.0f} s after the command had ended"
+                )
             elif info.si_signo not in _IMPATIENCE or time.monotonic() - ended < SETTLE_SECONDS:
                 continue
             else:
@@ -303,7 +319,9 @@ def _channel() -> tuple[socket.socket, socket.socket]:
     import fcntl
 
     pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ends = [socket.socket(fileno=fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)) for end in pair]
+    ends = [
+        socket.socket(fileno=fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)) for end in pair
+    ]
     for end in pair:
         end.close()
     return ends[0], ends[1]
@@ -339,7 +357,9 @@ def _observe(args: argparse.Namespace, channel: socket.socket, inherited: Inheri
         status = observe.main(args, channel, inherited)
     except BaseException as error:  # whatever it is, the command goes on
         with contextlib.suppress(OSError):
-            channel.send(f"refused {EX_SOFTWARE} {type(error).__name__}: {error}".encode()[:MESSAGE_BYTES])
+            channel.send(
+                f"refused {EX_SOFTWARE} {type(error).__name__}: {error}".encode()[:MESSAGE_BYTES]
+            )
     finally:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):

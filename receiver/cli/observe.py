@@ -18,7 +18,14 @@ import msgspec
 from receiver.attribution.context import remote_context
 from receiver.cli import guard
 from receiver.cli.channel import Channel, Signals, follow
-from receiver.cli.common import FLUSH_SECONDS, colour_wanted, core_options, hub_for, print_event, stop_on_signals
+from receiver.cli.common import (
+    FLUSH_SECONDS,
+    colour_wanted,
+    core_options,
+    hub_for,
+    print_event,
+    stop_on_signals,
+)
 from receiver.cli.launch import EX_IOERR
 from receiver.cli.outputs import Outputs
 from receiver.errors import ConfigError, DecodeError, KwitnessError, OutputError
@@ -42,7 +49,10 @@ from receiver.text.redact import Redactor
 from receiver.work.execution import Execution
 
 PROGRESS_SECONDS = 0.25
-HISTORY_SECONDS = 1.0, 4.0  # a history that is busy is waited for so long before and after the conclusions
+HISTORY_SECONDS = (
+    1.0,
+    4.0,
+)  # a history that is busy is waited for so long before and after the conclusions
 
 
 def main(args: argparse.Namespace, connection: socket.socket, inherited: Inherited) -> int:
@@ -52,7 +62,9 @@ def main(args: argparse.Namespace, connection: socket.socket, inherited: Inherit
     return asyncio.run(_main(args, Channel(connection), inherited, open_stdio))
 
 
-async def _main(args: argparse.Namespace, channel: Channel, inherited: Inherited, open_stdio: frozenset[int]) -> int:
+async def _main(
+    args: argparse.Namespace, channel: Channel, inherited: Inherited, open_stdio: frozenset[int]
+) -> int:
     try:
         chosen = configuration.load(Path(args.config) if args.config else None)
     except KwitnessError as error:
@@ -80,7 +92,12 @@ async def _main(args: argparse.Namespace, channel: Channel, inherited: Inherited
 class Run:
     """One command under observation."""
 
-    def __init__(self, args: argparse.Namespace, chosen: configuration.ServeConfig, open_stdio: frozenset[int]) -> None:
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        chosen: configuration.ServeConfig,
+        open_stdio: frozenset[int],
+    ) -> None:
         """Opens the outputs and attaches. Raises KwitnessError, or whatever else keeps it from attaching."""
         self.args = args
         self.broken = False
@@ -93,10 +110,18 @@ class Run:
         record_to = self.outputs.open("recording", getattr(args, "output", None))
         for name in ("report", "facts"):
             self.outputs.plan(name, getattr(args, name))
-        source = msgspec.structs.replace(chosen.kernel, drain_interval_seconds=0.05, source=args.source)
+        source = msgspec.structs.replace(
+            chosen.kernel, drain_interval_seconds=0.05, source=args.source
+        )
         options = msgspec.structs.replace(core_options(export, chosen.core), only_commands=True)
         self.observer = Observer(
-            source, options, hub, record_to, launched=True, rules=chosen.rule, record_host=getattr(args, "whole_host", False)
+            source,
+            options,
+            hub,
+            record_to,
+            launched=True,
+            rules=chosen.rule,
+            record_host=getattr(args, "whole_host", False),
         )
         self.core = self.observer.core
         self.pid = 0
@@ -145,7 +170,13 @@ class Run:
                 self.pid,
                 observer.source.starter_tgid,
                 self.args.name or Path(self.args.command[0]).name,
-                remote_context(tuple(f"{k}={os.environ[k]}" for k in ("TRACEPARENT", "TRACESTATE") if k in os.environ)),
+                remote_context(
+                    tuple(
+                        f"{k}={os.environ[k]}"
+                        for k in ("TRACEPARENT", "TRACESTATE")
+                        if k in os.environ
+                    )
+                ),
             ),
             boottime_ns(),
         )
@@ -198,7 +229,9 @@ class Run:
         """Writes and prints what was asked for."""
         execution = self.core.watched(self.pid)
         if execution is None:
-            self.outputs.failed("no report", "the start of the command was not seen: its events were lost")
+            self.outputs.failed(
+                "no report", "the start of the command was not seen: its events were lost"
+            )
             return
         view = self._views.pop(execution)
         facts = json.dumps(as_json(execution, view, self.core.losses, self._blind))
@@ -289,7 +322,9 @@ async def _progress(observer: Observer) -> None:
             open_now = list(observer.core.executions.open.values())
             live, found = sum(e.live for e in open_now), sum(len(e.findings) for e in open_now)
             seconds = (boottime_ns() - start) / 1e9
-            _draw(f"\r\x1b[Kkwitness  {seconds:6.1f} s  {live} processes  {observer.core.counts.total()} events  {found} findings")
+            _draw(
+                f"\r\x1b[Kkwitness  {seconds:6.1f} s  {live} processes  {observer.core.counts.total()} events  {found} findings"
+            )
             drawn = True
     finally:
         if drawn:
@@ -315,7 +350,9 @@ async def record(args: argparse.Namespace) -> int:
     record_to = open_output(args.output)
     observer = Observer(SourceConfig(), CoreOptions(), None, record_to)
     recorder = observer.recorder
-    observer.on_tick = lambda: observer.stop.set() if recorder is not None and recorder.failure else None
+    observer.on_tick = lambda: (
+        observer.stop.set() if recorder is not None and recorder.failure else None
+    )
     await _until_stopped(observer, f"recording {HOST_CONTENTS}")
     if recorder is not None and recorder.failure:
         raise OutputError(f"the recording {args.output} is cut short: {recorder.failure}")

@@ -61,9 +61,17 @@ class Outputs:
 class _Guarded(io.RawIOBase):
     """A file whose first failure is reported; what follows it is dropped."""
 
-    def __init__(self, outputs: Outputs, name: str, path: str, file: BinaryIO, *, raises: bool) -> None:
+    def __init__(
+        self, outputs: Outputs, name: str, path: str, file: BinaryIO, *, raises: bool
+    ) -> None:
         super().__init__()
-        self._outputs, self._name, self._path, self._file, self._raises = outputs, name, path, file, raises
+        self._outputs, self._name, self._path, self._file, self._raises = (
+            outputs,
+            name,
+            path,
+            file,
+            raises,
+        )
         self._broken = False
 
     def writable(self) -> bool:

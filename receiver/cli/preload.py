@@ -34,10 +34,18 @@ _BY_CHOICE = (
 
 def load_all() -> None:
     """The modules of this package and of those of _WHOLE that are in use, and _LATE. What an installation lacks is left out."""
-    names = [m.name for m in pkgutil.walk_packages(receiver.__path__, "receiver.") if not m.name.startswith(_BY_CHOICE)]
+    names = [
+        m.name
+        for m in pkgutil.walk_packages(receiver.__path__, "receiver.")
+        if not m.name.startswith(_BY_CHOICE)
+    ]
     for name in _WHOLE:
         if package := sys.modules.get(name):
-            names += [m.name for m in pkgutil.iter_modules(package.__path__, f"{name}.") if m.name not in _NOT]
+            names += [
+                m.name
+                for m in pkgutil.iter_modules(package.__path__, f"{name}.")
+                if m.name not in _NOT
+            ]
     for name in (*names, *_LATE):
         if name.endswith("__main__"):
             continue
@@ -45,4 +53,6 @@ def load_all() -> None:
             importlib.import_module(name)
         except ImportError:
             continue
-    socket.getaddrinfo("localhost", 1)  # the resolver's own libraries (NSS) are loaded by its first question
+    socket.getaddrinfo(
+        "localhost", 1
+    )  # the resolver's own libraries (NSS) are loaded by its first question

@@ -30,7 +30,10 @@ from receiver.work.execution import Execution
 if TYPE_CHECKING:
     from receiver.export.hub import Hub
 
-HISTORY_SECONDS = 1.0, 4.0  # a history that is busy is waited for so long before and after the conclusions
+HISTORY_SECONDS = (
+    1.0,
+    4.0,
+)  # a history that is busy is waited for so long before and after the conclusions
 
 
 async def replay_file(args: argparse.Namespace) -> int:
@@ -59,10 +62,15 @@ def _say_contents(file: str, recording: Recording) -> None:
         print(f"kwitness: {printable(file)} holds {recording.header.contents}", file=sys.stderr)
 
 
-async def _replay(args: argparse.Namespace, export: ExportSettings, recording: Recording, hub: Hub | None) -> int:
+async def _replay(
+    args: argparse.Namespace, export: ExportSettings, recording: Recording, hub: Hub | None
+) -> int:
     with contextlib.closing(Recording(Path(args.file))) as ahead:
         of_command = any(frame.kind == FrameKind.WATCH for frame in ahead)
-    core = Core(recording.header.host, msgspec.structs.replace(core_options(export), only_commands=of_command))
+    core = Core(
+        recording.header.host,
+        msgspec.structs.replace(core_options(export), only_commands=of_command),
+    )
     views = Views()
 
     def show(execution: Execution) -> None:
@@ -72,7 +80,14 @@ async def _replay(args: argparse.Namespace, export: ExportSettings, recording: R
         if args.json:
             print(json.dumps(as_json(execution, views.pop(execution), core.losses)))
         else:
-            print(summary(execution, views.pop(execution), core.losses, colour=colour_wanted(sys.stdout.isatty())))
+            print(
+                summary(
+                    execution,
+                    views.pop(execution),
+                    core.losses,
+                    colour=colour_wanted(sys.stdout.isatty()),
+                )
+            )
 
     keeper = HistoryKeeper(Path(args.history), Worker()) if args.history else None
     if keeper is not None:
@@ -91,7 +106,10 @@ async def _replay(args: argparse.Namespace, export: ExportSettings, recording: R
     if recording.truncated:
         print("kwitness: the recording was cut short; what it holds is shown", file=sys.stderr)
     if core.decode_errors:
-        print(f"kwitness: {core.decode_errors.total()} records could not be read: {dict(core.decode_errors)}", file=sys.stderr)
+        print(
+            f"kwitness: {core.decode_errors.total()} records could not be read: {dict(core.decode_errors)}",
+            file=sys.stderr,
+        )
     return 0
 
 

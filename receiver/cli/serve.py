@@ -46,14 +46,18 @@ log = logging.getLogger("kwitness")
 async def serve(args: argparse.Namespace) -> int:
     """The service: attach, drop privileges, observe until SIGTERM, flush."""
     from receiver.kernel.privileges import drop
-    from receiver.service.admin import Admin  # all of it before the drop: who we become may not be able to read our own modules
+    from receiver.service.admin import (
+        Admin,
+    )  # all of it before the drop: who we become may not be able to read our own modules
 
     raise_limit()
     chosen = configuration.load(Path(args.config) if args.config else None)
     export = from_environment(os.environ)
     hub = Hub(export, VERSION)
     becomes = chosen.privileges.user if chosen.privileges.drop else ""
-    directory = open_directory_of_service(chosen.state.directory, os.environ, becomes)  # a second service ends here
+    directory = open_directory_of_service(
+        chosen.state.directory, os.environ, becomes
+    )  # a second service ends here
     guard = confined.confinement(chosen.privileges)
     observer = Observer(
         chosen.kernel,
@@ -75,7 +79,11 @@ async def serve(args: argparse.Namespace) -> int:
         drop(chosen.privileges.user)
     if guard is not None:
         place = str(directory.path) if directory is not None else ""
-        guard.service(confined.readable(chosen, export), confined.writable(place), attaches=observer.attaches_itself)
+        guard.service(
+            confined.readable(chosen, export),
+            confined.writable(place),
+            attaches=observer.attaches_itself,
+        )
         observer.own_metrics.append(partial(confined.metrics, guard))
     state = ServiceState(directory)
     _remember(observer, state)
@@ -85,14 +93,20 @@ async def serve(args: argparse.Namespace) -> int:
     if admin is not None:
         await admin.start()
         observer.own_metrics.append(admin.metrics)
-    log.info("attached to %d hooks; exporting to %s", sum(h.attached for h in observer.source.coverage()), _targets(hub, export))
+    log.info(
+        "attached to %d hooks; exporting to %s",
+        sum(h.attached for h in observer.source.coverage()),
+        _targets(hub, export),
+    )
 
     def tick() -> None:
         state.tick(hub.unsent())
         if guard is not None:
             guard.report()
         if (seen := observer.ready()) == "ready":
-            supervisor.say("WATCHDOG=1")  # a service that is alive and sees nothing is one to restart
+            supervisor.say(
+                "WATCHDOG=1"
+            )  # a service that is alive and sees nothing is one to restart
         supervisor.say(f"STATUS={seen}; {len(observer.core.executions.open)} executions in work")
 
     observer.on_tick = tick
@@ -131,7 +145,11 @@ def _remember(observer: Observer, state: ServiceState) -> None:
 
 
 def _admin(
-    kind: type[Admin], chosen: configuration.ServeConfig, observer: Observer, state: ServiceState, token: str
+    kind: type[Admin],
+    chosen: configuration.ServeConfig,
+    observer: Observer,
+    state: ServiceState,
+    token: str,
 ) -> Admin | None:
     """The endpoint, unless it is switched off."""
     if not chosen.admin.port:
@@ -141,12 +159,25 @@ def _admin(
         return live_tree(observer.core.executions.open.values(), boottime_ns())
 
     desk = DeskOfCore(observer.core, boottime_ns, state.earlier)
-    return kind(chosen.admin.host, chosen.admin.port, observer.ready, observer.metrics, tree, desk, token or state.token)
+    return kind(
+        chosen.admin.host,
+        chosen.admin.port,
+        observer.ready,
+        observer.metrics,
+        tree,
+        desk,
+        token or state.token,
+    )
 
 
 def _targets(hub: Hub, export: ExportSettings) -> str:
     names = sorted(
-        {export.otlp[p.signal].endpoint.partition("?")[0] if p.kind.startswith("otlp_") else p.kind for p in hub.pipelines}
+        {
+            export.otlp[p.signal].endpoint.partition("?")[0]
+            if p.kind.startswith("otlp_")
+            else p.kind
+            for p in hub.pipelines
+        }
     )
     return ", ".join(names) or "nowhere"
 
@@ -165,7 +196,9 @@ def check(args: argparse.Namespace) -> int:
         probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16)
         try:
             probes.attach()
-            with contextlib.suppress(OSError):  # as for a task: what is refused shows in the coverage
+            with contextlib.suppress(
+                OSError
+            ):  # as for a task: what is refused shows in the coverage
                 probes.attach_calls()
             coverage = probes.coverage()
         finally:
@@ -195,7 +228,11 @@ def check(args: argparse.Namespace) -> int:
             print(f"  {hook.hook:<28} {state:<10} {hook.blind}")
         print(
             "  names of functions in crashes: "
-            + ("by bcc" if available() else "not here (apt install python3-bpfcc): file and offset only")
+            + (
+                "by bcc"
+                if available()
+                else "not here (apt install python3-bpfcc): file and offset only"
+            )
         )
         for line in confined.lines(confinement):
             print(f"  {line}")
@@ -209,7 +246,9 @@ def ready(args: argparse.Namespace) -> int:
     """What /readyz of the service here says: 0 it sees, 1 it does not, or nobody answers. For health checks and exec probes."""
     chosen = configuration.load(Path(args.config) if args.config else None)
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{chosen.admin.port}/readyz", timeout=3) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{chosen.admin.port}/readyz", timeout=3
+        ) as answer:
             said, status = answer.read(100).decode("utf-8", "replace"), 0
     except urllib.error.HTTPError as error:
         with error:

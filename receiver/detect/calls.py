@@ -62,8 +62,14 @@ def blamed_calls(process: Process) -> list[Finding]:
     """Of a process that failed: the last failures that were not told yet. An exec that failed is told by its path."""
     if process.exit is None:
         return []
-    waiting = [e for e in process.failed_calls.values() if not speaks_for_itself(e) and not _is_told_elsewhere(e)]
-    waiting = [e for e in waiting if not is_search(process, e) and not e.path.startswith(_OWN_BUSINESS)]
+    waiting = [
+        e
+        for e in process.failed_calls.values()
+        if not speaks_for_itself(e) and not _is_told_elsewhere(e)
+    ]
+    waiting = [
+        e for e in waiting if not is_search(process, e) and not e.path.startswith(_OWN_BUSINESS)
+    ]
     waiting.sort(key=lambda e: e.last_boottime_ns)
     return [call_failed(process, event) for event in waiting[-_BLAMED:]]
 
@@ -75,4 +81,6 @@ def is_search(process: Process, event: CallFailed) -> bool:
 
 def _is_told_elsewhere(event: CallFailed) -> bool:
     """Connections have findings of their own; a broken pipe is how a reader says that it has enough."""
-    return event.error == errno.EPIPE or (event.subject == SubjectKind.ENDPOINT and event.error != errno.EADDRINUSE)
+    return event.error == errno.EPIPE or (
+        event.subject == SubjectKind.ENDPOINT and event.error != errno.EADDRINUSE
+    )

@@ -18,8 +18,25 @@ SI_USER, SI_QUEUE, SI_TIMER, SI_TKILL, SI_KERNEL = 0, -1, -2, -6, 128  # sigacti
 _POLITE = {signals.SIGTERM, signals.SIGINT, signals.SIGHUP}
 # A pipe whose reader left ends its writer this way in every healthy `producer | head`.
 _ORDINARY = {signals.SIGPIPE}
-_KILL_COMMANDS = {"kill", "pkill", "killall", "skill", "slay", "htop", "top", "bash", "dash", "sh", "zsh", "fish", "ksh", "fuser"}
-SenderKind = Literal["self", "parent", "sibling", "orchestrator", "supervisor", "operator", "kernel", "unknown"]
+_KILL_COMMANDS = {
+    "kill",
+    "pkill",
+    "killall",
+    "skill",
+    "slay",
+    "htop",
+    "top",
+    "bash",
+    "dash",
+    "sh",
+    "zsh",
+    "fish",
+    "ksh",
+    "fuser",
+}
+SenderKind = Literal[
+    "self", "parent", "sibling", "orchestrator", "supervisor", "operator", "kernel", "unknown"
+]
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -84,7 +101,9 @@ def oom_killed(process: Process, event: OomKill) -> Finding:
     else:
         where = f"the host had {mib(event.host_free_bytes)} of {mib(event.host_total_bytes)} left"
     trigger = (
-        "" if event.trigger == event.victim else f"; the allocation that failed was {event.trigger_comm}'s ({event.trigger.tgid})"
+        ""
+        if event.trigger == event.victim
+        else f"; the allocation that failed was {event.trigger_comm}'s ({event.trigger.tgid})"
     )
     who = f"{process.name} ({event.victim.tgid})"
     sentence = f"The kernel's OOM killer killed {who}, which held {mib(rss)}: {where}{trigger}{_at_work(process)}."
@@ -102,7 +121,10 @@ def oom_killed(process: Process, event: OomKill) -> Finding:
 def partition_of(process: Process) -> str:
     """The data partition that it, or who it works for (a Python worker for its JVM), touched last; empty when there was none."""
     for each in (process, *ancestors(process, 4)):
-        if each.partition and (each is process or (each.execution is not None and each.execution.is_part_of(process.execution))):
+        if each.partition and (
+            each is process
+            or (each.execution is not None and each.execution.is_part_of(process.execution))
+        ):
             return each.partition
     return ""
 
@@ -130,7 +152,9 @@ def killed(process: Process, end: Ending) -> Finding | None:
     if process.exit is None or end.retired or end.cause == "oom_killed" or end.signal in _ORDINARY:
         return None
     event = fatal_signal(process, end)
-    if not end.signal and (event is None or (event.sender == process.key and event.code != SI_KERNEL)):
+    if not end.signal and (
+        event is None or (event.sender == process.key and event.code != SI_KERNEL)
+    ):
         return None
     number = end.signal or (event.signal if event else 0)
     kind = sender_kind(process, event)
@@ -151,11 +175,17 @@ def killed(process: Process, end: Ending) -> Finding | None:
                 (sc.PROCESS_SIGNAL_SENDER_USER_ID, event.sender_uid),
                 (sc.PROCESS_SIGNAL_SENDER_EXECUTABLE_NAME, event.sender_comm),
             ]
-            by = "itself" if kind == "self" else f"{event.sender_comm} ({event.sender.tgid}), {_ROLES[kind]}"
+            by = (
+                "itself"
+                if kind == "self"
+                else f"{event.sender_comm} ({event.sender.tgid}), {_ROLES[kind]}"
+            )
     polite = number in _POLITE and kind in ("parent", "sibling", "orchestrator", "supervisor")
     what = "was killed by" if end.signal else f"left with {end.code} after"
     sentence = f"{process.name} ({process.key.tgid}) {what} {signal_name(number)} from {by}{_at_work(process)}."
-    evidence = (event_id(process.exit),) if event is None else (event_id(event), event_id(process.exit))
+    evidence = (
+        (event_id(process.exit),) if event is None else (event_id(event), event_id(process.exit))
+    )
     return Finding(
         sc.EVENT_PROCESS_KILLED,
         process.key,
@@ -215,7 +245,9 @@ _ROLES = {
 def code_name(code: int) -> str:
     if code > 0:
         return "kernel"
-    return {SI_USER: "user", SI_QUEUE: "queue", SI_TIMER: "timer", SI_TKILL: "tkill"}.get(code, "user")
+    return {SI_USER: "user", SI_QUEUE: "queue", SI_TIMER: "timer", SI_TKILL: "tkill"}.get(
+        code, "user"
+    )
 
 
 def sender_kind(process: Process, event: Signal | None) -> SenderKind:
@@ -233,7 +265,11 @@ def sender_kind(process: Process, event: Signal | None) -> SenderKind:
         if ancestor.key != event.sender:
             continue
         own = execution is None or execution.is_part_of(ancestor.execution)
-        if execution is not None and not own and (distance == 0 or _is_root(execution.outermost.root, ancestor)):
+        if (
+            execution is not None
+            and not own
+            and (distance == 0 or _is_root(execution.outermost.root, ancestor))
+        ):
             return "orchestrator"
         return "parent" if distance == 0 else "supervisor"
     if event.sender in process.sibling_senders:

@@ -58,7 +58,11 @@ def _taint(process: Process, use: Use, version: Version) -> str:
     foreign = version.execution is not None and not version.execution.is_part_of(process.execution)
     if not foreign or use.writing or use.append or use.path.endswith(_LOGS):
         return ""
-    if version.state is State.IN_PROGRESS and version.writers and version.writer not in ancestors(process):
+    if (
+        version.state is State.IN_PROGRESS
+        and version.writers
+        and version.writer not in ancestors(process)
+    ):
         return "in_progress"
     return "stale" if _is_stale(process.execution, version) else ""
 
@@ -83,17 +87,28 @@ def two_writers(process: Process, version: Version, event: FileOpened) -> Findin
     other = version.writer
     if other is process or not version.writers - {(process.key, event.open_id)}:
         return None
-    if version.execution is None or version.execution.is_part_of(process.execution) or event.path.endswith(_LOGS):
+    if (
+        version.execution is None
+        or version.execution.is_part_of(process.execution)
+        or event.path.endswith(_LOGS)
+    ):
         return None
     sentence = (
-        f"{process.name} ({process.key.tgid}) opens for writing {event.path}, which {_who(version)} has open for writing, too."
+        f"{process.name} ({process.key.tgid}) opens for writing {event.path}, "
+        f"which {_who(version)} has open for writing, too."
     )
     return _conflict(process, version, event, "concurrent_writers", event.path, other, sentence)
 
 
-def pulled_away(process: Process, version: Version, event: FileChanged, what: str) -> Finding | None:
+def pulled_away(
+    process: Process, version: Version, event: FileChanged, what: str
+) -> Finding | None:
     """Deleted or replaced while a process of another task has it open for reading."""
-    readers = [p for p in version.readers.values() if p.execution is not None and not p.execution.is_part_of(process.execution)]
+    readers = [
+        p
+        for p in version.readers.values()
+        if p.execution is not None and not p.execution.is_part_of(process.execution)
+    ]
     if not readers:
         return None
     reader = readers[0]
@@ -105,7 +120,13 @@ def pulled_away(process: Process, version: Version, event: FileChanged, what: st
 
 
 def _conflict(
-    process: Process, version: Version, event: FileOpened | FileChanged, kind: str, path: str, other: Process, sentence: str
+    process: Process,
+    version: Version,
+    event: FileOpened | FileChanged,
+    kind: str,
+    path: str,
+    other: Process,
+    sentence: str,
 ) -> Finding:
     facts = (
         (sc.FILE_PATH, path),
@@ -114,7 +135,15 @@ def _conflict(
         (sc.FILE_CONFLICT_PID, other.key.tgid),
     )
     evidence = (version.evidence, event_id(event))
-    return Finding(sc.EVENT_FILE_CONFLICT, process.key, event.time_boottime_ns, sentence, facts, Severity.WARN, evidence)
+    return Finding(
+        sc.EVENT_FILE_CONFLICT,
+        process.key,
+        event.time_boottime_ns,
+        sentence,
+        facts,
+        Severity.WARN,
+        evidence,
+    )
 
 
 def failed_write(process: Process, use: Use, event: FileClosed) -> Finding | None:

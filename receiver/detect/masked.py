@@ -33,7 +33,19 @@ _PREDICATES = {
     "ping",
 }
 # "Is this a repository?" is asked by many tools, and mostly it is none.
-_QUESTIONS = {"rev-parse", "describe", "config", "status", "remote", "branch", "symbolic-ref", "show-ref", "ls-files", "log", "tag"}
+_QUESTIONS = {
+    "rev-parse",
+    "describe",
+    "config",
+    "status",
+    "remote",
+    "branch",
+    "symbolic-ref",
+    "show-ref",
+    "ls-files",
+    "log",
+    "tag",
+}
 _NO_TIME_NS = 10_000_000
 _IDLE_NS = 2_000_000_000
 _POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -59,7 +71,9 @@ def grade(process: Process) -> Grade:
     if sc.EVENT_PROCESS_KILLED in process.findings:
         event = fatal_signal(process, end)
         kind = sender_kind(process, event)
-        own = kind in ("parent", "sibling") or (event is not None and kind == "supervisor" and _shut_down(process, event))
+        own = kind in ("parent", "sibling") or (
+            event is not None and kind == "supervisor" and _shut_down(process, event)
+        )
         return Grade.STOPPED if own else Grade.LOST_WORK
     if end.signal:
         return Grade.STOPPED
@@ -70,9 +84,14 @@ def _shut_down(process: Process, event: Signal) -> bool:
     """An ancestor ended it together with its parent, when it had been asked to end, or had had nothing to do for a while: that is
     how a service is stopped by who had started it."""
     parent, usage = process.parent, process.usage
-    if parent is None or not (parent.exit is not None or any(s.sender == event.sender for s in parent.signals)):
+    if parent is None or not (
+        parent.exit is not None or any(s.sender == event.sender for s in parent.signals)
+    ):
         return False
-    asked = any(s.sender == event.sender and s.signal in _POLITE and s is not event for s in (*process.signals, *parent.signals))
+    asked = any(
+        s.sender == event.sender and s.signal in _POLITE and s is not event
+        for s in (*process.signals, *parent.signals)
+    )
     idle_since = usage.idle_since_ns if usage is not None else 0
     return asked or bool(idle_since and event.time_boottime_ns - idle_since >= _IDLE_NS)
 
@@ -96,7 +115,9 @@ def masked_failures(parent: Process) -> list[tuple[Finding, Process, bool]]:
     for child in parent.failed_children:
         culprit = _deepest(child)
         if culprit.grade >= Grade.FAILED:
-            found.append((_finding(parent, child, culprit), culprit, culprit.grade == Grade.LOST_WORK))
+            found.append(
+                (_finding(parent, child, culprit), culprit, culprit.grade == Grade.LOST_WORK)
+            )
     return found
 
 
@@ -114,19 +135,25 @@ def _deepest(child: Process) -> Process:
 def _finding(parent: Process, child: Process, culprit: Process) -> Finding:
     assert parent.exit is not None and culprit.exit is not None
     end = ending(culprit)
-    what = {"oom_killed": "was OOM-killed", "signaled": f"died of {end.error}", "exited": f"failed with status {end.code}"}[
-        end.cause
-    ]
+    what = {
+        "oom_killed": "was OOM-killed",
+        "signaled": f"died of {end.error}",
+        "exited": f"failed with status {end.code}",
+    }[end.cause]
     via = "" if culprit is child else f" below {child.name} ({child.key.tgid})"
     sentence = (
-        f"{culprit.name} ({culprit.key.tgid}){via} {what}, but its parent {parent.name} ({parent.key.tgid}) reported success."
+        f"{culprit.name} ({culprit.key.tgid}){via} {what}, "
+        f"but its parent {parent.name} ({parent.key.tgid}) reported success."
     )
     return Finding(
         sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH,
         culprit.key,
         parent.exit.time_boottime_ns,
         sentence,
-        ((sc.PIPELINE_TASK_RUN_RESULT, "failure"), (sc.PIPELINE_TASK_RUN_REPORTED_RESULT, "success")),
+        (
+            (sc.PIPELINE_TASK_RUN_RESULT, "failure"),
+            (sc.PIPELINE_TASK_RUN_REPORTED_RESULT, "success"),
+        ),
         Severity.WARN,
         (event_id(culprit.exit), event_id(parent.exit)),
         "inferred",
@@ -139,7 +166,9 @@ def note_child_end(parent: Process, child: Process, limit: int) -> None:
         if len(parent.failed_children) < limit:
             parent.failed_children = (*parent.failed_children, child)
     elif parent.failed_children:
-        parent.failed_children = tuple(c for c in parent.failed_children if c.argv != child.argv or c.grade == Grade.LOST_WORK)
+        parent.failed_children = tuple(
+            c for c in parent.failed_children if c.argv != child.argv or c.grade == Grade.LOST_WORK
+        )
 
 
 def holds_by_fork(process: Process, execution: Execution) -> bool:
@@ -155,5 +184,7 @@ def failure_below(supervisor: Process) -> str:
     lost work, or the last one, if it failed. Empty when there is none: children are all that the kernel has to go by."""
     lost = [c for c in supervisor.failed_children if c.grade == Grade.LOST_WORK]
     last = supervisor.last_child
-    culprit = lost[-1] if lost else last if last is not None and last.grade == Grade.FAILED else None
+    culprit = (
+        lost[-1] if lost else last if last is not None and last.grade == Grade.FAILED else None
+    )
     return (ending(culprit).error or "child_failed") if culprit is not None else ""

@@ -50,7 +50,11 @@ def connection_failed(link: Link, name: str, fact: Connection) -> Finding | None
         if not fact.error and lasted < _ABANDONED_NS:
             return None
         error = _WORDS.get(fact.error, f"errno_{fact.error}") if fact.error else "abandoned"
-        what = {"abandoned": "gave up connecting to", "timeout": "could not reach", "refused": "was refused by"}
+        what = {
+            "abandoned": "gave up connecting to",
+            "timeout": "could not reach",
+            "refused": "was refused by",
+        }
         sentence = (
             f"{process.name} ({process.key.tgid}) {what.get(error, f'could not connect ({error}) to')} {_target(link, name)} "
             f"after {lasted / 1e9:.3f} s and {fact.retransmits} SYN retransmits."
@@ -60,7 +64,8 @@ def connection_failed(link: Link, name: str, fact: Connection) -> Finding | None
         if link.accepted:
             return None  # clients leave as they like
         reset = fact.error in (errno.ECONNRESET, errno.EPIPE) or (
-            fact.connection_flags & ConnectionFlag.RESET_BY_PEER and (link.owed_since_ns or fact.unread_bytes)
+            fact.connection_flags & ConnectionFlag.RESET_BY_PEER
+            and (link.owed_since_ns or fact.unread_bytes)
         )
         if not reset and fact.error != errno.ETIMEDOUT:
             return None
@@ -159,8 +164,15 @@ def exhausted_by_call(process: Process, event: CallFailed, in_use: int) -> Findi
     """EMFILE: the descriptors of the process; EADDRNOTAVAIL of a connect: the local ports towards one endpoint."""
     facts: list[tuple[str, str | int | float | bool]]
     if event.error == errno.EMFILE:
-        limit = process.usage.last.descriptor_max if process.usage is not None and process.usage.last is not None else 0
-        facts = [(sc.NETWORK_EXHAUSTION_RESOURCE, "file_descriptors"), (sc.NETWORK_EXHAUSTION_USED, limit or in_use)]
+        limit = (
+            process.usage.last.descriptor_max
+            if process.usage is not None and process.usage.last is not None
+            else 0
+        )
+        facts = [
+            (sc.NETWORK_EXHAUSTION_RESOURCE, "file_descriptors"),
+            (sc.NETWORK_EXHAUSTION_USED, limit or in_use),
+        ]
         if limit:
             facts.append((sc.NETWORK_EXHAUSTION_LIMIT, limit))
         what = "has no file descriptor left" + (f" of {limit}" if limit else "")
@@ -191,7 +203,10 @@ def name_failed(process: Process, query: NameQuery, answer: NameQuery | None) ->
     error = "dns_timeout" if answer is None else _RCODES.get(answer.query_flags & 0xF, "")
     if not error:
         return None
-    name, server = name_in(query.labels), address_of(query.family, query.server_high, query.server_low)
+    name, server = (
+        name_in(query.labels),
+        address_of(query.family, query.server_high, query.server_low),
+    )
     what = "got no answer" if answer is None else f"got {error.removeprefix('dns_')}"
     return Finding(
         sc.EVENT_NETWORK_CONNECTION_FAILED,

@@ -27,7 +27,10 @@ def growing(process: Process, usage: Usage, sample: ProcessSample) -> Finding | 
         return None
     rate = grown / seconds
     left = sample.memory_limit_bytes - sample.memory_usage_bytes
-    if sample.memory_usage_bytes < sample.memory_limit_bytes * _FULL_SHARE or left / rate > _NEAR_SECONDS:
+    if (
+        sample.memory_usage_bytes < sample.memory_limit_bytes * _FULL_SHARE
+        or left / rate > _NEAR_SECONDS
+    ):
         return None
     usage.growth_told = True
     return Finding(
@@ -48,7 +51,9 @@ def growing(process: Process, usage: Usage, sample: ProcessSample) -> Finding | 
     )
 
 
-def contention(process: Process, resource: str, pressure: float, sample: ProcessSample, taker: Taker | None) -> Finding:
+def contention(
+    process: Process, resource: str, pressure: float, sample: ProcessSample, taker: Taker | None
+) -> Finding:
     """`resource` is cpu, quota, memory or disk; a quota is nobody's taking but the cgroup's own limit."""
     facts: list[tuple[str, str | int | float | bool]] = [
         (sc.PIPELINE_CONTENTION_RESOURCE, "cpu" if resource == "quota" else resource),
@@ -62,8 +67,13 @@ def contention(process: Process, resource: str, pressure: float, sample: Process
     }[resource]
     by = ""
     if taker is not None and resource in ("cpu", "memory"):
-        facts += [(sc.PIPELINE_CONTENTION_NEIGHBOR_NAME, taker.name), (sc.PIPELINE_CONTENTION_NEIGHBOR_PID, taker.pid)]
-        took = f"{taker.cpu_ns / 1e9:.1f} s of CPU" if resource == "cpu" else mib(taker.growth_bytes)
+        facts += [
+            (sc.PIPELINE_CONTENTION_NEIGHBOR_NAME, taker.name),
+            (sc.PIPELINE_CONTENTION_NEIGHBOR_PID, taker.pid),
+        ]
+        took = (
+            f"{taker.cpu_ns / 1e9:.1f} s of CPU" if resource == "cpu" else mib(taker.growth_bytes)
+        )
         by = f"; {taker.name} ({taker.pid}) took {took} in the last minute"
     return Finding(
         sc.EVENT_PIPELINE_TASK_CONTENTION,
@@ -96,7 +106,9 @@ def memory_taken(process: Process, event: OomKill, taker: Taker) -> Finding:
     )
 
 
-def hanging(process: Process, wait: ThreadWait, idle_ns: int, other_end: str, stack: WaitStack | None) -> Finding:
+def hanging(
+    process: Process, wait: ThreadWait, idle_ns: int, other_end: str, stack: WaitStack | None
+) -> Finding:
     """Neither CPU nor a byte in all of the execution, and a wait without a timeout."""
     kind = wait_of(wait)
     call = call_name(wait.call_number) if wait.call_number < 1 << 16 else "no call"

@@ -26,7 +26,12 @@ def partial_writes(process: Process, end: Ending) -> list[Finding]:
     told = any(f.reason == FileReason.SIGNAL for f in process.open_files) or any(
         s.signal in (signals.SIGTERM, signals.SIGINT, signals.SIGHUP) for s in process.signals
     )
-    if process.exit is None or end.retired or end.signal == signals.SIGPIPE or not (end.signal or (end.failed and told)):
+    if (
+        process.exit is None
+        or end.retired
+        or end.signal == signals.SIGPIPE
+        or not (end.signal or (end.failed and told))
+    ):
         return []
     cause = "oom_killed" if end.cause == "oom_killed" else "killed" if end.signal else "terminated"
     return [_finding(process, f, cause) for f in unfinished_outputs(process, end)]
@@ -43,14 +48,20 @@ def unfinished_outputs(process: Process, end: Ending) -> list[OpenFile]:
 
 
 def _is_output(event: OpenFile) -> bool:
-    if event.file_flags & _HIDDEN or event.open_flags & os.O_APPEND or event.path.endswith(_BOOKKEEPING):
+    if (
+        event.file_flags & _HIDDEN
+        or event.open_flags & os.O_APPEND
+        or event.path.endswith(_BOOKKEEPING)
+    ):
         return False
     return not (event.open_flags & os.O_ACCMODE == os.O_RDWR and event.position_bytes == 0)
 
 
 def _finding(process: Process, event: OpenFile, cause: str) -> Finding:
     assert process.exit is not None
-    how = {"oom_killed": "was OOM-killed", "killed": "was killed", "terminated": "was told to end"}[cause]
+    how = {"oom_killed": "was OOM-killed", "killed": "was killed", "terminated": "was told to end"}[
+        cause
+    ]
     failed = " and then failed" if cause == "terminated" else ""
     sentence = (
         f"{process.name} ({process.key.tgid}) {how} while it was writing {event.path}{failed}: "

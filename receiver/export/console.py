@@ -16,7 +16,9 @@ class JsonLines:
     def __init__(self, signal: SignalName, output: BinaryIO) -> None:
         self._signal = signal
         self._output = output
-        to_json(signal, b"")  # imports what it needs now: the user that a service becomes may not be able to read it
+        to_json(
+            signal, b""
+        )  # imports what it needs now: the user that a service becomes may not be able to read it
 
     async def send(self, body: bytes) -> Outcome:
         try:

@@ -10,13 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from struct import Struct
 
-from receiver.signals import Attributes, Block, Histogram, Link, LogRecord, Metric, MetricSnapshot, Span, SpanEvent, Value
+from receiver.signals import (
+    Attributes,
+    Block,
+    Histogram,
+    Link,
+    LogRecord,
+    Metric,
+    MetricSnapshot,
+    Span,
+    SpanEvent,
+    Value,
+)
 
 _FIXED64 = Struct("<Q").pack
 _DOUBLE = Struct("<d").pack
 # severity_number and severity_text, ready
 _SEVERITY = {
-    n: bytes((0x10, n, 0x1A, len(t))) + t for n, t in ((5, b"DEBUG"), (9, b"INFO"), (13, b"WARN"), (17, b"ERROR"), (21, b"FATAL"))
+    n: bytes((0x10, n, 0x1A, len(t))) + t
+    for n, t in ((5, b"DEBUG"), (9, b"INFO"), (13, b"WARN"), (17, b"ERROR"), (21, b"FATAL"))
 }
 _SAMPLED = 0x01
 _REMOTE_KNOWN, _REMOTE = 0x100, 0x200
@@ -102,7 +114,9 @@ def key_values(items: Attributes, number: int) -> bytes:
             if size < 120:  # AnyValue of size + 2 bytes: every length but the pair's fits one byte
                 pair = key_size + size + 4
                 head = small[pair] if pair < 128 else varint(pair)
-                encoded = b"".join((tag, head, key, b"\x12", small[size + 2], b"\x0a", small[size], raw))
+                encoded = b"".join(
+                    (tag, head, key, b"\x12", small[size + 2], b"\x0a", small[size], raw)
+                )
                 if size < _PAIR_BYTES:
                     if len(pairs) >= _PAIRS_LIMIT:
                         pairs.clear()
@@ -115,7 +129,16 @@ def key_values(items: Attributes, number: int) -> bytes:
             pair = key_size + size + 2
             add((tag, small[pair] if pair < 128 else varint(pair), key, b"\x12", small[size], raw))
         else:
-            add((tag, varint(key_size + 1 + len(varint(size)) + size), key, b"\x12", varint(size), raw))
+            add(
+                (
+                    tag,
+                    varint(key_size + 1 + len(varint(size)) + size),
+                    key,
+                    b"\x12",
+                    varint(size),
+                    raw,
+                )
+            )
     return b"".join(out)
 
 
@@ -129,7 +152,14 @@ def _block(block: Block, number: int, slot: str) -> bytes:
 def log_record(record: LogRecord) -> bytes:
     """opentelemetry.proto.logs.v1.LogRecord, without its envelope."""
     body = _value(record.body)
-    parts = [b"\x09", _FIXED64(record.time_ns), _SEVERITY[record.severity], b"\x2a", varint(len(body)), body]
+    parts = [
+        b"\x09",
+        _FIXED64(record.time_ns),
+        _SEVERITY[record.severity],
+        b"\x2a",
+        varint(len(body)),
+        body,
+    ]
     for block in record.blocks:
         parts.append(block.wire.get("log") or _block(block, 6, "log"))
     parts.append(key_values(record.attributes, 6))
@@ -143,7 +173,12 @@ def log_record(record: LogRecord) -> bytes:
 
 
 def _span_event(event: SpanEvent) -> bytes:
-    return b"\x09" + _FIXED64(event.time_ns) + _field(2, event.name.encode()) + key_values(event.attributes, 3)
+    return (
+        b"\x09"
+        + _FIXED64(event.time_ns)
+        + _field(2, event.name.encode())
+        + key_values(event.attributes, 3)
+    )
 
 
 def _link(link: Link) -> bytes:
@@ -174,12 +209,18 @@ def span(span: Span) -> bytes:
 
 def metric(metric: Metric, start_ns: int, time_ns: int) -> bytes:
     """opentelemetry.proto.metrics.v1.Metric, without its envelope."""
-    head = _field(1, metric.name.encode()) + _field(2, metric.description.encode()) + _field(3, metric.unit.encode())
+    head = (
+        _field(1, metric.name.encode())
+        + _field(2, metric.description.encode())
+        + _field(3, metric.unit.encode())
+    )
     times = b"\x11" + _FIXED64(start_ns) + b"\x19" + _FIXED64(time_ns)
     points = []
     for point in metric.points:
         if isinstance(point.value, Histogram):
-            points.append(_field(1, key_values(point.attributes, 9) + times + _histogram(point.value)))
+            points.append(
+                _field(1, key_values(point.attributes, 9) + times + _histogram(point.value))
+            )
             continue
         number = (
             b"\x21" + _DOUBLE(point.value)
@@ -200,8 +241,18 @@ def metric(metric: Metric, start_ns: int, time_ns: int) -> bytes:
 def _histogram(value: Histogram) -> bytes:
     counts = b"".join(_FIXED64(b) for b in value.buckets)
     bounds = b"".join(_DOUBLE(b) for b in value.bounds)
-    ends = b"\x59" + _DOUBLE(value.minimum) + b"\x61" + _DOUBLE(value.maximum) if value.count else b""
-    return b"\x21" + _FIXED64(value.count) + b"\x29" + _DOUBLE(value.sum) + _field(6, counts) + _field(7, bounds) + ends
+    ends = (
+        b"\x59" + _DOUBLE(value.minimum) + b"\x61" + _DOUBLE(value.maximum) if value.count else b""
+    )
+    return (
+        b"\x21"
+        + _FIXED64(value.count)
+        + b"\x29"
+        + _DOUBLE(value.sum)
+        + _field(6, counts)
+        + _field(7, bounds)
+        + ends
+    )
 
 
 class Envelope:
@@ -231,4 +282,8 @@ class Envelope:
 
 
 def snapshot_items(snapshot: MetricSnapshot) -> list[tuple[Block, bytes]]:
-    return [(snapshot.resource, metric(m, snapshot.start_ns, snapshot.time_ns)) for m in snapshot.metrics if m.points]
+    return [
+        (snapshot.resource, metric(m, snapshot.start_ns, snapshot.time_ns))
+        for m in snapshot.metrics
+        if m.points
+    ]

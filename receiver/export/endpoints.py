@@ -50,19 +50,25 @@ def incomplete(value: str) -> int:
 def _header(variable: str, name: str, content: str, *, grpc: bool) -> Header:
     shown = ascii(name[:64])[1:-1]
     if not (_METADATA if grpc else _TOKEN).fullmatch(name):
-        raise ConfigError(f"{variable}: {shown} is not a header name: use letters, digits, and - . _")
+        raise ConfigError(
+            f"{variable}: {shown} is not a header name: use letters, digits, and - . _"
+        )
     if name.lower() in _RESERVED or (grpc and name.startswith("grpc-")):
         raise ConfigError(f"{variable}: the header {shown} is set by the exporter: leave it out")
     if bad := _UNSAFE_VALUE.search(content):
         where = f"U+{ord(bad[0]):04X} at position {bad.start() + 1} of {len(content)}"
-        raise ConfigError(f"{variable}: the value of {shown} holds a character that no header may hold ({where})")
+        raise ConfigError(
+            f"{variable}: the value of {shown} holds a character that no header may hold ({where})"
+        )
     if len(name) + len(content) > _LIMIT:
         raise ConfigError(f"{variable}: the value of {shown} is longer than {_LIMIT} bytes")
     if grpc and name.endswith("-bin"):
         try:  # binary metadata travels in base64; grpcio wants the bytes, and padding is optional
             return name, base64.b64decode(content + "=" * (-len(content) % 4), validate=True)
         except (binascii.Error, ValueError):
-            raise ConfigError(f"{variable}: the value of {shown} must be base64, because the name ends in -bin") from None
+            raise ConfigError(
+                f"{variable}: the value of {shown} must be base64, because the name ends in -bin"
+            ) from None
     return name, content
 
 
@@ -70,7 +76,9 @@ def http_url(variable: str, endpoint: str) -> SplitResult:
     """A URL that aiohttp can post to."""
     parts = _split(variable, endpoint)
     if parts.scheme not in ("http", "https"):
-        raise ConfigError(f"{variable}={_shown(endpoint)}: must be a URL such as http://localhost:4318")
+        raise ConfigError(
+            f"{variable}={_shown(endpoint)}: must be a URL such as http://localhost:4318"
+        )
     _authority(variable, endpoint, parts)
     if parts.fragment:
         raise ConfigError(f"{variable}={_shown(endpoint)}: a URL to send to has no #fragment")
@@ -92,7 +100,9 @@ def grpc_target(variable: str, endpoint: str) -> tuple[str, str]:
 
 def _split(variable: str, endpoint: str) -> SplitResult:
     if _UNSAFE_URL.search(endpoint):  # urlsplit would remove tabs and line ends silently
-        raise ConfigError(f"{variable}: the URL holds a space, a control character or a character that is not ASCII")
+        raise ConfigError(
+            f"{variable}: the URL holds a space, a control character or a character that is not ASCII"
+        )
     try:
         return urlsplit(endpoint)
     except ValueError:
@@ -101,7 +111,9 @@ def _split(variable: str, endpoint: str) -> SplitResult:
 
 def _authority(variable: str, endpoint: str, parts: SplitResult) -> None:
     if "@" in parts.netloc:
-        raise ConfigError(f"{variable}: put the user and the password into OTEL_EXPORTER_OTLP_HEADERS, not into the URL")
+        raise ConfigError(
+            f"{variable}: put the user and the password into OTEL_EXPORTER_OTLP_HEADERS, not into the URL"
+        )
     host, port = _AUTHORITY.fullmatch(parts.netloc).groups()  # type: ignore[union-attr]
     if not _HOST.fullmatch(host):
         raise ConfigError(f"{variable}={_shown(endpoint)}: has no host")

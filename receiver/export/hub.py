@@ -13,7 +13,13 @@ from receiver.export.encode import Envelope
 from receiver.export.outcome import Outcome
 from receiver.export.pipeline import Pipeline, Transport
 from receiver.export.rejected import RejectedSamples
-from receiver.export.settings import SIGNALS, BatchSettings, ExportSettings, OtlpSettings, SignalName
+from receiver.export.settings import (
+    SIGNALS,
+    BatchSettings,
+    ExportSettings,
+    OtlpSettings,
+    SignalName,
+)
 from receiver.signals import Histogram, Importance, LogRecord, Metric, MetricSnapshot, Point, Span
 
 _ITEM_METRICS = {
@@ -22,7 +28,10 @@ _ITEM_METRICS = {
     "metrics": sc.METRIC_OTEL_SDK_EXPORTER_METRIC_DATA_POINT_EXPORTED,
 }
 _ITEMS = {"traces": "span", "logs": "log_record", "metrics": "data_point"}
-_QUEUE_METRICS = {"traces": sc.METRIC_OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE, "logs": sc.METRIC_OTEL_SDK_PROCESSOR_LOG_QUEUE_SIZE}
+_QUEUE_METRICS = {
+    "traces": sc.METRIC_OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE,
+    "logs": sc.METRIC_OTEL_SDK_PROCESSOR_LOG_QUEUE_SIZE,
+}
 
 
 def _otlp(settings: OtlpSettings, user_agent: str) -> Transport:
@@ -39,7 +48,14 @@ def _otlp(settings: OtlpSettings, user_agent: str) -> Transport:
 class Hub:
     """`put` is synchronous and never blocks; delivery happens in the pipelines' tasks."""
 
-    def __init__(self, settings: ExportSettings, version: str, json_lines: BinaryIO | None = None, *, otlp: bool = True) -> None:
+    def __init__(
+        self,
+        settings: ExportSettings,
+        version: str,
+        json_lines: BinaryIO | None = None,
+        *,
+        otlp: bool = True,
+    ) -> None:
         self.settings = settings
         self.samples = RejectedSamples()
         self.pipelines: list[Pipeline] = []
@@ -50,7 +66,12 @@ class Hub:
         agent = f"kwitness/{version} OTel-OTLP-Exporter-Python/{version}"
         for signal in SIGNALS:
             if json_lines is not None:
-                self._add(signal, JsonLines(signal, json_lines), BatchSettings(), "otlp_json_file_exporter")
+                self._add(
+                    signal,
+                    JsonLines(signal, json_lines),
+                    BatchSettings(),
+                    "otlp_json_file_exporter",
+                )
             if settings.disabled:
                 continue
             for name in settings.exporters[signal]:
@@ -58,10 +79,14 @@ class Hub:
                     self._add(signal, Console(signal), settings.batches[signal], "console_exporter")
                 elif otlp:
                     chosen = settings.otlp[signal]
-                    kind = "otlp_grpc_exporter" if chosen.protocol == "grpc" else "otlp_http_exporter"
+                    kind = (
+                        "otlp_grpc_exporter" if chosen.protocol == "grpc" else "otlp_http_exporter"
+                    )
                     self._add(signal, _otlp(chosen, agent), settings.batches[signal], kind)
 
-    def _add(self, signal: SignalName, transport: Transport, batch: BatchSettings, kind: str) -> None:
+    def _add(
+        self, signal: SignalName, transport: Transport, batch: BatchSettings, kind: str
+    ) -> None:
         pipeline = Pipeline(signal, transport, batch, self._envelope, kind)
         if kind.startswith("otlp_") and kind != "otlp_json_file_exporter":
             pipeline.samples = self.samples
@@ -69,7 +94,9 @@ class Hub:
         self._by_signal[signal].append(pipeline)
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(p.run(), name=f"export {p.signal} {p.kind}") for p in self.pipelines]
+        self._tasks = [
+            asyncio.create_task(p.run(), name=f"export {p.signal} {p.kind}") for p in self.pipelines
+        ]
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
@@ -141,14 +168,23 @@ class Hub:
             exported: list[Point] = []
             sizes: list[Point] = []
             for pipeline in pipelines:
-                base = ((sc.OTEL_COMPONENT_TYPE, pipeline.kind), (sc.OTEL_COMPONENT_NAME, f"{pipeline.kind}/{signal}"))
+                base = (
+                    (sc.OTEL_COMPONENT_TYPE, pipeline.kind),
+                    (sc.OTEL_COMPONENT_NAME, f"{pipeline.kind}/{signal}"),
+                )
                 exported.append(Point(base, pipeline.exported))
                 if pipeline.rejected:
                     exported.append(Point((*base, (sc.ERROR_TYPE, "rejected")), pipeline.rejected))
-                exported += [Point((*base, (sc.ERROR_TYPE, reason)), n) for reason, n in pipeline.failed.items()]
+                exported += [
+                    Point((*base, (sc.ERROR_TYPE, reason)), n)
+                    for reason, n in pipeline.failed.items()
+                ]
                 sizes.append(Point(base, len(pipeline.queue) + pipeline.in_flight))
                 for level, count in pipeline.queue.dropped.items():
-                    labels = ((sc.OTEL_COMPONENT_TYPE, pipeline.kind), (sc.PIPELINE_OBSERVER_LOSS_REASON, f"queue_full_{level}"))
+                    labels = (
+                        (sc.OTEL_COMPONENT_TYPE, pipeline.kind),
+                        (sc.PIPELINE_OBSERVER_LOSS_REASON, f"queue_full_{level}"),
+                    )
                     dropped.append(Point(labels, count))
             out.append(Metric(*_ITEM_METRICS[signal], tuple(exported)))
             if signal in _QUEUE_METRICS:
@@ -181,20 +217,39 @@ class _Delta:
             points = []
             for point in metric.points:
                 key = (metric.name, point.attributes)
-                points.append(Point(point.attributes, _difference(point.value, self._last.get(key))))
+                points.append(
+                    Point(point.attributes, _difference(point.value, self._last.get(key)))
+                )
                 self._last[key] = point.value
-            metrics.append(Metric(metric.name, f"delta_{metric.instrument}", metric.unit, metric.description, tuple(points)))
+            metrics.append(
+                Metric(
+                    metric.name,
+                    f"delta_{metric.instrument}",
+                    metric.unit,
+                    metric.description,
+                    tuple(points),
+                )
+            )
         start, self._since = self._since or snapshot.start_ns, snapshot.time_ns
         return MetricSnapshot(snapshot.resource, start, snapshot.time_ns, tuple(metrics))
 
 
-def _difference(now: int | float | Histogram, before: int | float | Histogram | None) -> int | float | Histogram:
+def _difference(
+    now: int | float | Histogram, before: int | float | Histogram | None
+) -> int | float | Histogram:
     if before is None:
         return now
     if isinstance(now, Histogram):
         assert isinstance(before, Histogram)
         buckets = tuple(a - b for a, b in zip(now.buckets, before.buckets, strict=True))
-        return Histogram(now.count - before.count, now.sum - before.sum, now.minimum, now.maximum, now.bounds, buckets)
+        return Histogram(
+            now.count - before.count,
+            now.sum - before.sum,
+            now.minimum,
+            now.maximum,
+            now.bounds,
+            buckets,
+        )
     assert not isinstance(before, Histogram)
     return now - before
 

@@ -13,7 +13,9 @@ _METHODS = {
     "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
     "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
 }
-_REBUILD_AFTER = 5  # failures in a row: grpcio has had versions that never reconnect (grpc/grpc#38290)
+_REBUILD_AFTER = (
+    5  # failures in a row: grpcio has had versions that never reconnect (grpc/grpc#38290)
+)
 
 
 class GrpcTransport:
@@ -34,26 +36,45 @@ class GrpcTransport:
             ("grpc.keepalive_time_ms", 300_000),  # grpc-go disconnects clients that ping more often
             ("grpc.max_receive_message_length", 4 << 20),
             ("grpc.enable_http_proxy", 0),
-            ("grpc.enable_retries", 0),  # retries are the pipeline's: it counts them and keeps to its own backoff
+            (
+                "grpc.enable_retries",
+                0,
+            ),  # retries are the pipeline's: it counts them and keeps to its own backoff
         ]
-        compression = grpc.Compression.Gzip if self._settings.gzip else grpc.Compression.NoCompression
+        compression = (
+            grpc.Compression.Gzip if self._settings.gzip else grpc.Compression.NoCompression
+        )
         if self._credentials is not None:
-            return grpc.aio.secure_channel(self._settings.endpoint, self._credentials, options=options, compression=compression)
-        return grpc.aio.insecure_channel(self._settings.endpoint, options=options, compression=compression)
+            return grpc.aio.secure_channel(
+                self._settings.endpoint, self._credentials, options=options, compression=compression
+            )
+        return grpc.aio.insecure_channel(
+            self._settings.endpoint, options=options, compression=compression
+        )
 
     async def send(self, body: bytes) -> Outcome:
         if self._channel is None:
             self._channel = self._open()
-        export: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(_METHODS[self._settings.signal])
+        export: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
+            _METHODS[self._settings.signal]
+        )
         try:
-            answer: bytes = await export(body, timeout=self._settings.timeout_seconds or None, metadata=self._settings.headers)
+            answer: bytes = await export(
+                body,
+                timeout=self._settings.timeout_seconds or None,
+                metadata=self._settings.headers,
+            )
         except grpc.aio.AioRpcError as error:
             self._failures += 1
             if self._failures % _REBUILD_AFTER == 0:
                 await self.close()
             trailers = error.trailing_metadata()
             details = trailers.get("grpc-status-details-bin", b"") if trailers is not None else b""
-            return grpc_outcome(error.code().name, error.details() or "", details if isinstance(details, bytes) else b"")
+            return grpc_outcome(
+                error.code().name,
+                error.details() or "",
+                details if isinstance(details, bytes) else b"",
+            )
         self._failures = 0
         return partial_success(answer)
 

@@ -34,7 +34,9 @@ class HttpTransport:
     async def send(self, body: bytes) -> Outcome:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=self._settings.timeout_seconds or None)
-            self._session = aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=4))
+            self._session = aiohttp.ClientSession(
+                timeout=timeout, connector=aiohttp.TCPConnector(limit=4)
+            )
         if self._json:
             body = to_json(self._settings.signal, body)
         if self._settings.gzip:
@@ -55,7 +57,11 @@ class HttpTransport:
         except aiohttp.ClientSSLError as error:
             return Permanent("tls", str(error))
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Retryable("connection") if not isinstance(error, aiohttp.InvalidURL) else Permanent("endpoint", str(error))
+            return (
+                Retryable("connection")
+                if not isinstance(error, aiohttp.InvalidURL)
+                else Permanent("endpoint", str(error))
+            )
 
     async def _outcome(self, response: aiohttp.ClientResponse) -> Outcome:
         answer = bytearray()
@@ -68,7 +74,10 @@ class HttpTransport:
         if self._json and 200 <= response.status < 300 and kind == "application/json":
             return http_outcome(response.status, "", b"", True)
         return http_outcome(
-            response.status, response.headers.get("Retry-After", ""), bytes(answer), kind == "application/x-protobuf"
+            response.status,
+            response.headers.get("Retry-After", ""),
+            bytes(answer),
+            kind == "application/x-protobuf",
         )
 
     async def close(self) -> None:

@@ -13,7 +13,14 @@ from email.utils import parsedate_to_datetime
 import msgspec
 
 MAX_WAIT_SECONDS = 60.0  # a server may not silence us for longer
-GRPC_RETRYABLE = {"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
+GRPC_RETRYABLE = {
+    "CANCELLED",
+    "DEADLINE_EXCEEDED",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+}
 HTTP_RETRYABLE = {429, 502, 503, 504}
 _RETRY_INFO = b"type.googleapis.com/google.rpc.RetryInfo"
 
@@ -49,7 +56,9 @@ class Backoff:
     garbage (a proxy whose clock is behind does) meets the same growing waits as one that asks for nothing.
     """
 
-    def __init__(self, initial: float = 1.0, factor: float = 1.5, limit: float = 30.0, jitter: float = 0.2) -> None:
+    def __init__(
+        self, initial: float = 1.0, factor: float = 1.5, limit: float = 30.0, jitter: float = 0.2
+    ) -> None:
         self._initial, self._factor, self._limit, self._jitter = initial, factor, limit, jitter
         self._next = initial
 
@@ -85,7 +94,9 @@ def grpc_outcome(code: str, message: str, details: bytes) -> Outcome:
     if code == "RESOURCE_EXHAUSTED":
         if delay is not None:
             return Retryable("resource_exhausted", delay)
-        return TooLarge() if "larger than max" in message else Permanent("resource_exhausted", message)
+        return (
+            TooLarge() if "larger than max" in message else Permanent("resource_exhausted", message)
+        )
     return Permanent(code.lower(), message)
 
 
@@ -99,7 +110,10 @@ def http_outcome(status: int, retry_header: str, body: bytes, is_protobuf: bool)
     if status == 413:
         return TooLarge()
     if 300 <= status < 400:
-        return Permanent(f"http_{status}", "the endpoint redirects, which is not followed: set the URL that it leads to")
+        return Permanent(
+            f"http_{status}",
+            "the endpoint redirects, which is not followed: set the URL that it leads to",
+        )
     return Permanent(f"http_{status}", body[:200].decode("utf-8", "replace"))
 
 

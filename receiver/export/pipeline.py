@@ -40,7 +40,14 @@ class Transport(Protocol):
 class Pipeline:
     """Start with `run()` in a task; end with `shutdown()`."""
 
-    def __init__(self, signal: SignalName, transport: Transport, settings: BatchSettings, envelope: Envelope, kind: str) -> None:
+    def __init__(
+        self,
+        signal: SignalName,
+        transport: Transport,
+        settings: BatchSettings,
+        envelope: Envelope,
+        kind: str,
+    ) -> None:
         self.signal = signal
         self.kind = kind  # otel.component.type
         self.settings = settings
@@ -61,10 +68,14 @@ class Pipeline:
         self._deadline = float("inf")
         self._said: dict[str, float] = {}
         self.new_backoff: Callable[[], Backoff] = Backoff
-        self._refused_bytes = _NO_LIMIT  # the smallest body that was too large, and until when that is believed
+        self._refused_bytes = (
+            _NO_LIMIT  # the smallest body that was too large, and until when that is believed
+        )
         self._refused_until = 0.0
 
-    def put(self, resource: Block, encoded: bytes, importance: Importance, *, reports_loss: bool = False) -> None:
+    def put(
+        self, resource: Block, encoded: bytes, importance: Importance, *, reports_loss: bool = False
+    ) -> None:
         self.queue.put(Item(resource, encoded, importance, reports_loss))
         if importance is Importance.FINDING or len(self.queue) >= self.settings.batch_items:
             self._wake.set()
@@ -73,7 +84,9 @@ class Pipeline:
         """Until shutdown, and then until the queue is empty or the deadline is over."""
         while True:
             if not self._stopping.is_set() and len(self.queue) < self.settings.batch_items:
-                await self._pause(max(self.settings.delay_seconds, _LEAST_DELAY_SECONDS), self._wake)
+                await self._pause(
+                    max(self.settings.delay_seconds, _LEAST_DELAY_SECONDS), self._wake
+                )
             self._wake.clear()
             while batch := self.queue.take(self.settings.batch_items, self.settings.batch_bytes):
                 self.in_flight = len(batch)
@@ -104,7 +117,9 @@ class Pipeline:
         """Sleeps, or less if one of the events is set."""
         waiters = [asyncio.ensure_future(event.wait()) for event in events]
         try:
-            await asyncio.wait(waiters, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                waiters, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             for waiter in waiters:
                 waiter.cancel()
@@ -122,10 +137,15 @@ class Pipeline:
                 self.last_success = time.monotonic()
                 self.trouble = ""
                 if rejected or outcome.message:
-                    self._say("partial_success", f"the server kept {len(batch) - rejected} of {len(batch)}: {outcome.message}")
+                    self._say(
+                        "partial_success",
+                        f"the server kept {len(batch) - rejected} of {len(batch)}: {outcome.message}",
+                    )
                 if rejected:
                     # which ones is not known: records of losses are taken to be among them, so that none leads to another
-                    self._lost["partial_success"] += max(0, rejected - sum(item.reports_loss for item in batch))
+                    self._lost["partial_success"] += max(
+                        0, rejected - sum(item.reports_loss for item in batch)
+                    )
                     self._keep_sample("partial_success", batch, outcome.message)
                 return
             if isinstance(outcome, Permanent):
@@ -138,7 +158,9 @@ class Pipeline:
                     self._refused_until = time.monotonic() + _SIZE_SECONDS
                 if len(batch) == 1:
                     self._fail("too_large", batch, "")
-                    self._keep_sample("too_large", batch, f"a request of {len(body)} bytes was too large")
+                    self._keep_sample(
+                        "too_large", batch, f"a request of {len(body)} bytes was too large"
+                    )
                     return
                 middle = len(batch) // 2
                 await self._deliver(batch[:middle], backoff)
@@ -151,7 +173,9 @@ class Pipeline:
     async def _send(self, body: bytes) -> Outcome:
         try:
             return await self._transport.send(body)
-        except Exception as error:  # a fault of ours in the transport costs this batch, never the service
+        except (
+            Exception
+        ) as error:  # a fault of ours in the transport costs this batch, never the service
             log.debug("export of %s", self.signal, exc_info=True)
             return Permanent("internal", f"{type(error).__name__}: {error}")
 

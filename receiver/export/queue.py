@@ -29,7 +29,9 @@ class ImportanceQueue:
         self.peak_items = 0
         self.dropped: Counter[str] = Counter()
         self.lost = 0
-        self._queues: dict[Importance, deque[Item]] = {i: deque() for i in sorted(Importance, reverse=True)}
+        self._queues: dict[Importance, deque[Item]] = {
+            i: deque() for i in sorted(Importance, reverse=True)
+        }
 
     def __len__(self) -> int:
         return sum(len(q) for q in self._queues.values())

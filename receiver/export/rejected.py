@@ -52,9 +52,15 @@ class RejectedSamples:
 
     def wants(self, signal: SignalName, reason: str) -> bool:
         """Whether a sample of that is still missing: the caller need not make one otherwise."""
-        return self._folder is not None and _name(signal, reason) not in self._kept and len(self._kept) < FILES
+        return (
+            self._folder is not None
+            and _name(signal, reason) not in self._kept
+            and len(self._kept) < FILES
+        )
 
-    def keep(self, signal: SignalName, reason: str, answer: str, request: bytes, items: int) -> None:
+    def keep(
+        self, signal: SignalName, reason: str, answer: str, request: bytes, items: int
+    ) -> None:
         """`request` is an encoded Export*ServiceRequest of the first of `items` items."""
         if not self.wants(signal, reason):
             return
@@ -65,7 +71,10 @@ class RejectedSamples:
         self._kept.add(name)
         # a daemon: a disk that hangs must not hold the end of the process
         self._writer = threading.Thread(
-            target=self._write, args=(name, signal, reason, answer, request, items), name="rejected", daemon=True
+            target=self._write,
+            args=(name, signal, reason, answer, request, items),
+            name="rejected",
+            daemon=True,
         )
         self._writer.start()
 
@@ -74,11 +83,16 @@ class RejectedSamples:
         if self._writer is not None:
             self._writer.join(_CLOSE_SECONDS)
 
-    def _write(self, name: str, signal: SignalName, reason: str, answer: str, request: bytes, items: int) -> None:
+    def _write(
+        self, name: str, signal: SignalName, reason: str, answer: str, request: bytes, items: int
+    ) -> None:
         assert self._folder is not None
         try:
             write_sample(self._folder, name, _sample(signal, reason, answer, request, items))
-        except (OSError, ValueError) as error:  # a full disk costs the sample; the loss is counted elsewhere
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # a full disk costs the sample; the loss is counted elsewhere
             self._kept.discard(name)
             self.missed += 1
             log.debug("no sample of %s: %s", name, error)
@@ -132,7 +146,9 @@ def _make_room(place: int, name: str) -> None:
     for found in os.listdir(place):
         if _NAME.fullmatch(found) and found != name:
             with contextlib.suppress(FileNotFoundError):
-                ages.append((os.stat(found, dir_fd=place, follow_symlinks=False).st_mtime_ns, found))
+                ages.append(
+                    (os.stat(found, dir_fd=place, follow_symlinks=False).st_mtime_ns, found)
+                )
     for _, old in sorted(ages, reverse=True)[FILES - 1 :]:
         with contextlib.suppress(OSError):
             os.unlink(old, dir_fd=place)

@@ -103,12 +103,18 @@ class Environment:
     def otlp(self, signal: SignalName, name: str, default: str = "") -> tuple[str, str]:
         """The value, and the name of the variable that gave it."""
         own = f"{_PREFIX}{signal.upper()}_{name}"
-        return (found, own) if (found := self.text(own)) else (self.text(_PREFIX + name, default), _PREFIX + name)
+        return (
+            (found, own)
+            if (found := self.text(own))
+            else (self.text(_PREFIX + name, default), _PREFIX + name)
+        )
 
 
 def asks_for_export(variables: Mapping[str, str]) -> bool:
     """Whether an endpoint is set: then `run` exports instead of only printing."""
-    return any(v.strip() for k, v in variables.items() if k.startswith(_PREFIX) and k.endswith("ENDPOINT"))
+    return any(
+        v.strip() for k, v in variables.items() if k.startswith(_PREFIX) and k.endswith("ENDPOINT")
+    )
 
 
 def from_environment(variables: Mapping[str, str]) -> ExportSettings:
@@ -117,13 +123,25 @@ def from_environment(variables: Mapping[str, str]) -> ExportSettings:
     service, attributes = _resource(env)
     preference = env.text(f"{_PREFIX}METRICS_TEMPORALITY_PREFERENCE", "cumulative").lower()
     if preference not in ("cumulative", "delta", "lowmemory"):
-        log.warning("%sMETRICS_TEMPORALITY_PREFERENCE=%s is unknown: using cumulative", _PREFIX, preference)
-    if env.text(f"{_PREFIX}METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram") != "explicit_bucket_histogram":
-        log.warning("%sMETRICS_DEFAULT_HISTOGRAM_AGGREGATION: only explicit_bucket_histogram is implemented", _PREFIX)
+        log.warning(
+            "%sMETRICS_TEMPORALITY_PREFERENCE=%s is unknown: using cumulative", _PREFIX, preference
+        )
+    if (
+        env.text(f"{_PREFIX}METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram")
+        != "explicit_bucket_histogram"
+    ):
+        log.warning(
+            "%sMETRICS_DEFAULT_HISTOGRAM_AGGREGATION: only explicit_bucket_histogram is implemented",
+            _PREFIX,
+        )
     return ExportSettings(
         exporters={signal: _exporters(env, signal) for signal in SIGNALS},
         otlp={signal: otlp_settings(env, signal) for signal in SIGNALS},
-        batches={"traces": _batch(env, "OTEL_BSP_", 5000), "logs": _batch(env, "OTEL_BLRP_", 1000), "metrics": BatchSettings()},
+        batches={
+            "traces": _batch(env, "OTEL_BSP_", 5000),
+            "logs": _batch(env, "OTEL_BLRP_", 1000),
+            "metrics": BatchSettings(),
+        },
         metric_interval_seconds=env.number("OTEL_METRIC_EXPORT_INTERVAL", 60_000) / 1000,
         delta=preference in ("delta", "lowmemory"),
         service_name=service,
@@ -142,8 +160,14 @@ def otlp_settings(env: Environment, signal: SignalName) -> OtlpSettings:
         raise ConfigError(f"{variable}={compression[:80]}: must be gzip or none")
     grpc = protocol == "grpc"
     endpoint, variable = env.otlp(signal, "ENDPOINT", _GRPC_DEFAULT if grpc else _HTTP_DEFAULT)
-    target, tls = _grpc_target(env, signal, variable, endpoint) if grpc else _http_url(signal, variable, endpoint)
-    timeout = env.number(f"{_PREFIX}{signal.upper()}_TIMEOUT", env.number(f"{_PREFIX}TIMEOUT", 10_000))
+    target, tls = (
+        _grpc_target(env, signal, variable, endpoint)
+        if grpc
+        else _http_url(signal, variable, endpoint)
+    )
+    timeout = env.number(
+        f"{_PREFIX}{signal.upper()}_TIMEOUT", env.number(f"{_PREFIX}TIMEOUT", 10_000)
+    )
     return OtlpSettings(
         signal,
         protocol,
@@ -160,17 +184,25 @@ def otlp_settings(env: Environment, signal: SignalName) -> OtlpSettings:
 
 def _http_url(signal: SignalName, variable: str, endpoint: str) -> tuple[str, bool]:
     parts = http_url(variable, endpoint)
-    if variable != f"{_PREFIX}ENDPOINT":  # the signal's own: as it is; without a path the root is used
+    if (
+        variable != f"{_PREFIX}ENDPOINT"
+    ):  # the signal's own: as it is; without a path the root is used
         return parts._replace(path=parts.path or "/").geturl(), parts.scheme == "https"
-    return parts._replace(path=f"{parts.path.rstrip('/')}/v1/{signal}").geturl(), parts.scheme == "https"
+    return parts._replace(
+        path=f"{parts.path.rstrip('/')}/v1/{signal}"
+    ).geturl(), parts.scheme == "https"
 
 
-def _grpc_target(env: Environment, signal: SignalName, variable: str, endpoint: str) -> tuple[str, bool]:
+def _grpc_target(
+    env: Environment, signal: SignalName, variable: str, endpoint: str
+) -> tuple[str, bool]:
     target, scheme = grpc_target(variable, endpoint)
     if scheme:
         return target, scheme == "https"
     own = env.text(f"{_PREFIX}{signal.upper()}_INSECURE")
-    insecure = env.flag(f"{_PREFIX}{signal.upper()}_INSECURE") if own else env.flag(f"{_PREFIX}INSECURE")
+    insecure = (
+        env.flag(f"{_PREFIX}{signal.upper()}_INSECURE") if own else env.flag(f"{_PREFIX}INSECURE")
+    )
     return target, not insecure
 
 
@@ -183,7 +215,9 @@ def _headers(env: Environment, signal: SignalName, *, grpc: bool) -> tuple[Heade
 
 def _exporters(env: Environment, signal: SignalName) -> tuple[str, ...]:
     name = f"OTEL_{signal.upper()}_EXPORTER"
-    chosen = tuple(dict.fromkeys(part.strip() for part in env.text(name, "otlp").split(",") if part.strip()))
+    chosen = tuple(
+        dict.fromkeys(part.strip() for part in env.text(name, "otlp").split(",") if part.strip())
+    )
     for part in chosen:
         if part not in EXPORTERS:
             raise ConfigError(f"{name}={part[:80]}: must be one of {', '.join(EXPORTERS)}")
@@ -195,8 +229,10 @@ def _batch(env: Environment, prefix: str, delay: int) -> BatchSettings:
     return BatchSettings(
         delay_seconds=env.number(prefix + "SCHEDULE_DELAY", delay) / 1000,
         flush_seconds=min(ours.flush_seconds, env.number(prefix + "EXPORT_TIMEOUT", 30_000) / 1000),
-        queue_items=int(env.number(prefix + "MAX_QUEUE_SIZE", ours.queue_items, _MOST_ITEMS)) or ours.queue_items,
-        batch_items=int(env.number(prefix + "MAX_EXPORT_BATCH_SIZE", ours.batch_items, _MOST_ITEMS)) or ours.batch_items,
+        queue_items=int(env.number(prefix + "MAX_QUEUE_SIZE", ours.queue_items, _MOST_ITEMS))
+        or ours.queue_items,
+        batch_items=int(env.number(prefix + "MAX_EXPORT_BATCH_SIZE", ours.batch_items, _MOST_ITEMS))
+        or ours.batch_items,
     )
 
 

@@ -41,13 +41,19 @@ def context(settings: OtlpSettings) -> ssl.SSLContext:
     """For HTTP. For gRPC it is the check: grpcio accepts any bytes, and then fails with every connection. Raises ConfigError."""
     found = material(settings)
     try:
-        made = ssl.create_default_context(cadata=found.authority.decode("ascii") if found.authority is not None else None)
+        made = ssl.create_default_context(
+            cadata=found.authority.decode("ascii") if found.authority is not None else None
+        )
     except (ssl.SSLError, ValueError):
         raise ConfigError(f"{_PREFIX}CERTIFICATE holds no certificate in PEM") from None
     if found.chain is not None:
         try:  # an encrypted key would make OpenSSL ask the terminal for its password
-            made.load_cert_chain(settings.client_certificate, settings.client_key or None, password=lambda: "")
+            made.load_cert_chain(
+                settings.client_certificate, settings.client_key or None, password=lambda: ""
+            )
         except (ssl.SSLError, OSError, ValueError):
             both = f"{_PREFIX}CLIENT_CERTIFICATE and {_PREFIX}CLIENT_KEY"
-            raise ConfigError(f"{both} are not a certificate and its own unencrypted key, both in PEM") from None
+            raise ConfigError(
+                f"{both} are not a certificate and its own unencrypted key, both in PEM"
+            ) from None
     return made

@@ -44,7 +44,11 @@ class Link(msgspec.Struct, eq=False):
             return 0
         if not fact.established_boottime_ns:
             return fact.connection_id
-        return fact.last_send_boottime_ns if fact.last_send_boottime_ns > fact.last_receive_boottime_ns else 0
+        return (
+            fact.last_send_boottime_ns
+            if fact.last_send_boottime_ns > fact.last_receive_boottime_ns
+            else 0
+        )
 
 
 class Peer(msgspec.Struct, eq=False):
@@ -61,16 +65,22 @@ class Peer(msgspec.Struct, eq=False):
     rtt_us: int = 0
     connect_ns: int = 0  # the longest
     longest_gap_ns: int = 0
-    full_since_ns: int = 0  # all that it ever had at once are there, and every one is owed an answer
+    full_since_ns: int = (
+        0  # all that it ever had at once are there, and every one is owed an answer
+    )
     released_ns: int = 0  # one of them ended while it was full
     released_after_ns: int = 0  # … for so long
     release_event: str = ""
     told: bool = False
     longest_full_ns: int = 0
-    idle_ns: int = 0  # how long nothing had come when the last send began that was not acknowledged at once
+    idle_ns: int = (
+        0  # how long nothing had come when the last send began that was not acknowledged at once
+    )
     quiet_ns: int = 0  # the longest time without a byte either way, as it was looked at
     quiet: Fact | None = None
-    moments: tuple[Fact, ...] = ()  # what was remarkable: failures, resets, the longest waits; the last few
+    moments: tuple[
+        Fact, ...
+    ] = ()  # what was remarkable: failures, resets, the longest waits; the last few
     first: Fact | None = None
     last: Fact | None = None
 
@@ -107,7 +117,11 @@ class ConnectionTable:
             if fact.stage in (ConnectionStage.CONNECTED, ConnectionStage.SAMPLED):
                 self._add(key, link)
         peer_of = self.peer(process, link.peer)
-        if fact.unacknowledged_bytes and (fact is link.last or not link.last.unacknowledged_bytes) and peer_of is not None:
+        if (
+            fact.unacknowledged_bytes
+            and (fact is link.last or not link.last.unacknowledged_bytes)
+            and peer_of is not None
+        ):
             since = fact.last_receive_boottime_ns or fact.established_boottime_ns
             peer_of.idle_ns = max(0, fact.last_send_boottime_ns - since) if since else 0
         link.last = fact
@@ -120,7 +134,9 @@ class ConnectionTable:
         elif peer_of is not None:
             peer_of.rtt_us = fact.rtt_us or peer_of.rtt_us
             if fact.established_boottime_ns:
-                peer_of.connect_ns = max(peer_of.connect_ns, fact.established_boottime_ns - fact.connection_id)
+                peer_of.connect_ns = max(
+                    peer_of.connect_ns, fact.established_boottime_ns - fact.connection_id
+                )
         return link
 
     def _add(self, key: tuple[ProcessKey, int], link: Link) -> None:
@@ -186,7 +202,10 @@ class ConnectionTable:
                 self.drops["forgotten_question"] += 1
             return name, None
         family = AF_INET if query.question_type == 1 else 0
-        for high, low in ((query.first_high, query.first_low), (query.second_high, query.second_low)):
+        for high, low in (
+            (query.first_high, query.first_low),
+            (query.second_high, query.second_low),
+        ):
             if high or low:
                 address = address_of(family, high, low)
                 self._names[address] = name
@@ -213,7 +232,11 @@ class ConnectionTable:
 
     def unanswered_by(self, process: Process, before_ns: int) -> list[NameQuery]:
         """Its open questions of before that; they are forgotten."""
-        found = [k for k, q in self._questions.items() if k[0] == process.key and q.time_boottime_ns <= before_ns]
+        found = [
+            k
+            for k, q in self._questions.items()
+            if k[0] == process.key and q.time_boottime_ns <= before_ns
+        ]
         return [self._questions.pop(k) for k in found]
 
     def forget_process(self, process: Process) -> None:

@@ -48,8 +48,12 @@ class Version(msgspec.Struct, eq=False):
     synced: bool = False
     commit: str = ""  # how it was put in place: rename, spark, duckdb, luigi
     deleted: bool = False
-    writers: set[tuple[ProcessKey, int]] = msgspec.field(default_factory=set)  # (process, open id): open for writing now
-    readers: dict[ProcessKey, Process] = msgspec.field(default_factory=dict)  # open for reading now, a few
+    writers: set[tuple[ProcessKey, int]] = msgspec.field(
+        default_factory=set
+    )  # (process, open id): open for writing now
+    readers: dict[ProcessKey, Process] = msgspec.field(
+        default_factory=dict
+    )  # open for reading now, a few
 
 
 class Use(msgspec.Struct, eq=False):
@@ -75,7 +79,9 @@ class Use(msgspec.Struct, eq=False):
     version: Version | None = None
     told: bool = False  # that what it reads is not whole
     source: Version | None = None  # what was read, when some watched process had written it
-    source_state: str = ""  # of that, when it was opened first: in_progress while somebody else was writing it
+    source_state: str = (
+        ""  # of that, when it was opened first: in_progress while somebody else was writing it
+    )
     cut: bool = False  # opened with O_TRUNC: whoever reads it loses what was there
     opened: FileOpened | None = None  # the first opening …
     closed: FileClosed | None = None  # … and the last close
@@ -116,7 +122,11 @@ class FileTable:
                 self.drops["too_many_files"] += 1
                 return None
             use = process.files[key] = Use(
-                key, event.path, first_ns=event.time_boottime_ns, size_at_open=event.size_bytes, opened=event
+                key,
+                event.path,
+                first_ns=event.time_boottime_ns,
+                size_at_open=event.size_bytes,
+                opened=event,
             )
         mode = event.open_flags & os.O_ACCMODE
         use.open += 1
@@ -130,7 +140,9 @@ class FileTable:
         use.last_ns = event.time_boottime_ns
         return use
 
-    def begin_writing(self, process: Process, use: Use, event: FileOpened, evidence: str) -> Version:
+    def begin_writing(
+        self, process: Process, use: Use, event: FileOpened, evidence: str
+    ) -> Version:
         """The version that this opening writes into: a new one when the file is empty then (created or cut), else what was
         there goes on."""
         version = self._versions.get(use.key)
@@ -142,7 +154,13 @@ class FileTable:
                 version.state = State.SUPERSEDED
             use.created |= fresh
             version = Version(
-                use.key, use.path, process, process.working_for(event.thread, event.path), event.time_boottime_ns, evidence, event
+                use.key,
+                use.path,
+                process,
+                process.working_for(event.thread, event.path),
+                event.time_boottime_ns,
+                evidence,
+                event,
             )
             self._versions[use.key] = version
             if len(self._versions) > VERSIONS:
@@ -193,7 +211,12 @@ class FileTable:
         else:
             below = old.rstrip("/") + "/"
             for path in [p for p in self._by_path if p.startswith(below)]:
-                self._move(self._by_path.pop(path), new.rstrip("/") + "/" + path[len(below) :], commit, moved)
+                self._move(
+                    self._by_path.pop(path),
+                    new.rstrip("/") + "/" + path[len(below) :],
+                    commit,
+                    moved,
+                )
         if replaced in moved:
             replaced = None
         if replaced is not None and replaced.path == new:

@@ -14,13 +14,19 @@ _BY_ROOTS_WORD = frozenset(
         "setpriv", "su", "runuser", "sudo",
     }
 )  # fmt: skip
-_USERS_OWN_MANAGERS = frozenset({"systemd", "sd-pam", "(sd-pam)"})  # `systemd --user` starts what its user wants
+_USERS_OWN_MANAGERS = frozenset(
+    {"systemd", "sd-pam", "(sd-pam)"}
+)  # `systemd --user` starts what its user wants
 
 
 def handed_over(before_uid: int, before: str, after: str) -> str:
     """Evidence that root chose this program for the new user; empty where that is not shown. `before` and `after` are the
     paths of the two executables."""
     by = before.rpartition("/")[2]
-    if before_uid != 0 or by not in _BY_ROOTS_WORD or after.rpartition("/")[2] in _USERS_OWN_MANAGERS:
+    if (
+        before_uid != 0
+        or by not in _BY_ROOTS_WORD
+        or after.rpartition("/")[2] in _USERS_OWN_MANAGERS
+    ):
         return ""
     return f"started by {by} as root"

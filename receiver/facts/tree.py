@@ -126,16 +126,26 @@ class Process:
         self.stdin_inode = 0
         self.stdout_inode = 0
         self.execution: Execution | None = None  # the innermost one; its `outer` ones follow
-        self.steps: dict[int, Execution] = {}  # by thread: what that thread works on, where a process does several things
+        self.steps: dict[
+            int, Execution
+        ] = {}  # by thread: what that thread works on, where a process does several things
         self.expects: Identity | None = None  # what the next process that it forks will do
         self.role = ""  # what it is to its framework: "airflow scheduler", "spark executor", …
         self.unnamed: tuple[Process, ...] = ()  # children whose work its framework has yet to name
         self.notes: dict[str, str] = {}  # what recognisers remember of it, a few words
-        self.released: tuple[object, ...] = parent.released if parent else ()  # bindings that it outlived
-        self.started_by: str = parent.started_by if parent is not None and parent.uid == uid else ""  # attribution.handover
-        self.program_of = ""  # the system whose program its own image is, by the command line at exec
+        self.released: tuple[object, ...] = (
+            parent.released if parent else ()
+        )  # bindings that it outlived
+        self.started_by: str = (
+            parent.started_by if parent is not None and parent.uid == uid else ""
+        )  # attribution.handover
+        self.program_of = (
+            ""  # the system whose program its own image is, by the command line at exec
+        )
         self.package_owner = ""  # of that program's package, as its files were opened: "trusted", "third"; empty: not seen
-        self.retired = False  # it is a helper, and its own people ended it: no failure, whatever its status
+        self.retired = (
+            False  # it is a helper, and its own people ended it: no failure, whatever its status
+        )
         self.partition = ""  # the last data partition that it touched, as `key=value`
         self.stub = False  # born of an event about it, not of its own fork or exec
         self.exit: Exit | None = None
@@ -145,17 +155,25 @@ class Process:
         self.sibling_senders: tuple[ProcessKey, ...] = ()  # senders that were of the same execution
         self.open_files: tuple[OpenFile, ...] = ()
         self.last_child: Process | None = None  # the one that ended last, and its grade
-        self.failed_children: tuple[Process, ...] = ()  # outlives them in the tree: the parent may go on for hours
+        self.failed_children: tuple[
+            Process, ...
+        ] = ()  # outlives them in the tree: the parent may go on for hours
         self.files: dict[tuple[int, int], Use] = {}  # by (device, inode)
         self.file_totals: FileTotals | None = None
         self.changes: tuple[FileChanged, ...] = ()  # names that it changed, the last ones
-        self.name_failures: tuple[NameQuery, ...] = ()  # questions to a name server that were not answered as they should be
-        self.company: tuple[Taker, ...] = ()  # who was in its memory cgroup when the OOM killer chose it, itself first
+        self.name_failures: tuple[
+            NameQuery, ...
+        ] = ()  # questions to a name server that were not answered as they should be
+        self.company: tuple[
+            Taker, ...
+        ] = ()  # who was in its memory cgroup when the OOM killer chose it, itself first
         self.peers: dict[tuple[str, int], Peer] = {}  # by (address, port)
         self.queues: dict[int, Connection] = {}  # accept queues that were full, by port
         self.unix_peers: dict[tuple[int, str], None] = {}  # (pid, path)
         self.usage: Usage | None = None
-        self.failed_calls: dict[tuple[int, int], CallFailed] = {}  # by (call, errno), the latest word
+        self.failed_calls: dict[
+            tuple[int, int], CallFailed
+        ] = {}  # by (call, errno), the latest word
         self.grade = 0  # detect.masked.Grade, once it has ended
         self.findings: tuple[str, ...] = ()
         self.folded = 0  # children without a span of their own
@@ -181,7 +199,10 @@ class Process:
         if thread in self.steps:
             return self.steps[thread]
         name = path.rpartition("/")[2]
-        return next((s for s in self.steps.values() if s.identity.task in name), list(self.steps.values())[-1])
+        return next(
+            (s for s in self.steps.values() if s.identity.task in name),
+            list(self.steps.values())[-1],
+        )
 
     @property
     def command(self) -> str:
@@ -198,7 +219,9 @@ class ProcessTree:
         self.drops: Counter[str] = Counter()
         self._processes: dict[ProcessKey, Process] = {}
         self._dead: deque[Process] = deque()  # in order of their exits
-        self.forgotten: list[Process] = []  # alive when they had to go; whoever counts living processes takes them from here
+        self.forgotten: list[
+            Process
+        ] = []  # alive when they had to go; whoever counts living processes takes them from here
 
     def __len__(self) -> int:
         return len(self._processes)
@@ -221,7 +244,9 @@ class ProcessTree:
             if parent is not None:
                 known.parent, known.context = parent, known.context or parent.context
             known.comm, known.uid, known.block = known.comm or event.comm, event.uid, None
-            known.started_by = parent.started_by if parent is not None and parent.uid == event.uid else ""
+            known.started_by = (
+                parent.started_by if parent is not None and parent.uid == event.uid else ""
+            )
         known.stub = False
         known.parent_pid = event.parent.tgid
         known.cgroup_id = event.cgroup_id
@@ -233,12 +258,16 @@ class ProcessTree:
         process = self._processes.get(event.process)
         if process is None:
             parent = event.real_parent if event.real_parent != NOBODY else event.parent
-            process = self._add(Process(event.process, self._processes.get(parent), event.comm, event.uid))
+            process = self._add(
+                Process(event.process, self._processes.get(parent), event.comm, event.uid)
+            )
         elif type(event) is Existing and process.execs:
             return process  # live events know better
         elif process.uid != event.uid or process.stub:  # the user of a stub is not known
             known = type(event) is Exec and not process.stub
-            process.started_by = handed_over(process.uid, process.executable, event.executable) if known else ""
+            process.started_by = (
+                handed_over(process.uid, process.executable, event.executable) if known else ""
+            )
         process.stub = False
         process.program_of = process.package_owner = ""
         process.execs += 1
@@ -284,7 +313,12 @@ class ProcessTree:
             self.drops["second_exit"] += 1
             return None
         process.exit = event
-        if event.title and process.argv and event.title != process.argv[0] and not process.image_flags & ImageFlag.ARGV_UNREADABLE:
+        if (
+            event.title
+            and process.argv
+            and event.title != process.argv[0]
+            and not process.image_flags & ImageFlag.ARGV_UNREADABLE
+        ):
             process.title = event.title
             process.block = None
         self._dead.append(process)

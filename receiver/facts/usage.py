@@ -58,16 +58,24 @@ class Usage:
         self.curve = Curve()
         self.first: ProcessSample | None = None
         self.last: ProcessSample | None = None
-        self.recent: tuple[tuple[int, int], ...] = ()  # (boot ns, resident bytes) at the last LOOKS looks
-        self.pressure: dict[str, tuple[int, float]] = {}  # resource → (looks in a row, share of the last one)
+        self.recent: tuple[
+            tuple[int, int], ...
+        ] = ()  # (boot ns, resident bytes) at the last LOOKS looks
+        self.pressure: dict[
+            str, tuple[int, float]
+        ] = {}  # resource → (looks in a row, share of the last one)
         self.told: tuple[str, ...] = ()
         self.growth_told = False
         self.idle_since_ns = 0  # neither CPU nor bytes since then
         self.waits: dict[int, ThreadWait] = {}  # by thread, the latest
         self.stacks: dict[int, WaitStack] = {}  # of the same threads
         self.spell: Spell | None = None  # the longest time in which it did nothing
-        self.pressed_ns: dict[str, int] = {}  # resource → for how long it was short, all looks together
-        self.worst: dict[str, tuple[float, ProcessSample]] = {}  # resource → the largest share, and the look that shows it
+        self.pressed_ns: dict[
+            str, int
+        ] = {}  # resource → for how long it was short, all looks together
+        self.worst: dict[
+            str, tuple[float, ProcessSample]
+        ] = {}  # resource → the largest share, and the look that shows it
 
     def add(self, sample: ProcessSample) -> None:
         """Works out what changed since the last look."""
@@ -83,7 +91,9 @@ class Usage:
         if interval <= 0:
             return
         self.note_spell(sample.time_boottime_ns)
-        worked = sample.cpu_runtime_ns - last.cpu_runtime_ns > interval // 500 or moved(sample) != moved(last)
+        worked = sample.cpu_runtime_ns - last.cpu_runtime_ns > interval // 500 or moved(
+            sample
+        ) != moved(last)
         if worked:
             self.idle_since_ns = 0
             self.waits, self.stacks = {}, {}
@@ -91,21 +101,37 @@ class Usage:
             self.idle_since_ns = last.time_boottime_ns
         running = interval * max(1, sample.running_threads)
         periods = sample.cpu_periods - last.cpu_periods
-        throttled = (sample.throttled_periods - last.throttled_periods) / periods if periods > 0 else 0.0
+        throttled = (
+            (sample.throttled_periods - last.throttled_periods) / periods if periods > 0 else 0.0
+        )
         stalled = _share(sample.io_stall_ns - last.io_stall_ns, interval)
-        self._press("cpu", _share(sample.run_delay_ns - last.run_delay_ns, running), 0.3, sample, interval)
+        self._press(
+            "cpu", _share(sample.run_delay_ns - last.run_delay_ns, running), 0.3, sample, interval
+        )
         self._press("quota", throttled, 0.25, sample, interval)
-        self._press("memory", _share(sample.memory_stall_ns - last.memory_stall_ns, interval), 0.2, sample, interval)
-        self._press("disk", max(stalled, 1.0 if sample.disk_threads else 0.0), 0.2, sample, interval)
+        self._press(
+            "memory",
+            _share(sample.memory_stall_ns - last.memory_stall_ns, interval),
+            0.2,
+            sample,
+            interval,
+        )
+        self._press(
+            "disk", max(stalled, 1.0 if sample.disk_threads else 0.0), 0.2, sample, interval
+        )
         self._press("faults", _faulting(last, sample, interval), 0.5, sample, interval)
 
     def note_spell(self, now_ns: int) -> None:
         """The time without work that goes on now, if it is the longest so far."""
         lasted = now_ns - self.idle_since_ns if self.idle_since_ns else 0
         if lasted > (self.spell.ns if self.spell is not None else 0):
-            self.spell = Spell(self.idle_since_ns, lasted, tuple(self.waits.values()), tuple(self.stacks.values()))
+            self.spell = Spell(
+                self.idle_since_ns, lasted, tuple(self.waits.values()), tuple(self.stacks.values())
+            )
 
-    def _press(self, resource: str, share: float, limit: float, sample: ProcessSample, interval: int) -> None:
+    def _press(
+        self, resource: str, share: float, limit: float, sample: ProcessSample, interval: int
+    ) -> None:
         if share < limit:
             self.pressure.pop(resource, None)
             return
@@ -116,7 +142,9 @@ class Usage:
 
     def pressed(self) -> list[tuple[str, float]]:
         """Resources that were short at the last LOOKS looks, each told once."""
-        kept = [(r, held) for r, held in self.pressure.items() if r not in self.told and r != "faults"]
+        kept = [
+            (r, held) for r, held in self.pressure.items() if r not in self.told and r != "faults"
+        ]
         short = [(r, min(1.0, share)) for r, (looks, share) in kept if looks >= LOOKS]
         self.told += tuple(r for r, _ in short)
         return short
@@ -140,14 +168,20 @@ _REREAD_SHARE = 0.25  # of the limit, read back in a second without a read(2)
 
 def _faulting(last: ProcessSample, sample: ProcessSample, interval: int) -> float:
     """How hard pages of a full cgroup are read back again and again; 1.0 is hard. Reads by calls are no faults."""
-    if not sample.memory_limit_bytes or sample.memory_usage_bytes < 0.95 * sample.memory_limit_bytes:
+    if (
+        not sample.memory_limit_bytes
+        or sample.memory_usage_bytes < 0.95 * sample.memory_limit_bytes
+    ):
         return 0.0
     seconds = interval / 1e9
     faults = sample.major_faults - last.major_faults
     mapped = (sample.read_bytes - last.read_bytes) - (sample.read_call_bytes - last.read_call_bytes)
     if not faults:
         return 0.0
-    return max(faults / seconds / _FAULTS_PER_SECOND, mapped / seconds / (_REREAD_SHARE * sample.memory_limit_bytes))
+    return max(
+        faults / seconds / _FAULTS_PER_SECOND,
+        mapped / seconds / (_REREAD_SHARE * sample.memory_limit_bytes),
+    )
 
 
 def resident(sample: ProcessSample) -> int:
@@ -208,9 +242,13 @@ class Neighbours:
             if not recent:
                 continue
             growth = sum(_signed(n.rss_growth_bytes) for n in recent)
-            points = tuple((n.time_boottime_ns, n.rss_bytes, f"{n.cpu}-{n.sequence}") for n in recent)
+            points = tuple(
+                (n.time_boottime_ns, n.rss_bytes, f"{n.cpu}-{n.sequence}") for n in recent
+            )
             cpu_ns = sum(n.cpu_ns for n in recent)
-            out.append(Taker(key.tgid, recent[-1].comm, growth, cpu_ns, key, recent[-1].rss_bytes, points))
+            out.append(
+                Taker(key.tgid, recent[-1].comm, growth, cpu_ns, key, recent[-1].rss_bytes, points)
+            )
         return out
 
 
@@ -223,5 +261,7 @@ def main_wait(process: Process) -> ThreadWait | None:
     usage = process.usage
     if usage is None or not usage.waits:
         return None
-    waits = sorted(usage.waits.values(), key=lambda w: (bool(w.timed), w.thread != process.key.tgid))
+    waits = sorted(
+        usage.waits.values(), key=lambda w: (bool(w.timed), w.thread != process.key.tgid)
+    )
     return waits[0]

@@ -28,9 +28,17 @@ SECOND = 1_000_000_000
 WINDOW_NS = 60 * SECOND  # a cause this long before its symptom
 SKEW_NS = SECOND // 2  # clocks of two hosts
 _CEILING = 0.99
-SOURCES = 32  # of one run that are looked at: the work grows with their number times that of the facts
-_CULPRIT = re.compile(r"^(process|file|endpoint|cgroup|task|host)(?: (.*?))?(?: \(([0-9]{1,7})\))?$")  # pids: up to PID_MAX_LIMIT
-_DEATHS = {sc.EVENT_PROCESS_OOM_KILLED: "mem.cgroup_oom", sc.EVENT_PROCESS_KILLED: "kill.supervisor", sc.EVENT_PROCESS_HANG: ""}
+SOURCES = (
+    32  # of one run that are looked at: the work grows with their number times that of the facts
+)
+_CULPRIT = re.compile(
+    r"^(process|file|endpoint|cgroup|task|host)(?: (.*?))?(?: \(([0-9]{1,7})\))?$"
+)  # pids: up to PID_MAX_LIMIT
+_DEATHS = {
+    sc.EVENT_PROCESS_OOM_KILLED: "mem.cgroup_oom",
+    sc.EVENT_PROCESS_KILLED: "kill.supervisor",
+    sc.EVENT_PROCESS_HANG: "",
+}
 _OTHER_SIDE = (
     "net.",
     "none.",
@@ -69,7 +77,9 @@ class _Link(msgspec.Struct, frozen=True):
 def across(trace_id: str, run: Run) -> rp.Report | None:
     """A report when something that one host suffered from began on another; None when every host explains its own."""
     facts = _by_host(run)
-    sources = list(islice((s for host in sorted(run.hosts) for s in _sources(facts[host], host)), SOURCES))
+    sources = list(
+        islice((s for host in sorted(run.hosts) for s in _sources(facts[host], host)), SOURCES)
+    )
     paths = {host: {f.word(sc.FILE_PATH) for f in mine} for host, mine in facts.items()}
     best: _Link | None = None
     for host in sorted(run.hosts):
@@ -78,8 +88,13 @@ def across(trace_id: str, run: Run) -> rp.Report | None:
             continue  # it needs nobody else's word
         for source in sources:
             if source.told.host != host and not source.cause.startswith("net."):
-                for link in _links(facts[host], local, source, run.hosts[source.told.host], paths[source.told.host]):
-                    if best is None or (link.score, -link.source.told.at_ns) > (best.score, -best.source.told.at_ns):
+                for link in _links(
+                    facts[host], local, source, run.hosts[source.told.host], paths[source.told.host]
+                ):
+                    if best is None or (link.score, -link.source.told.at_ns) > (
+                        best.score,
+                        -best.source.told.at_ns,
+                    ):
                         best = link
     if best is None or best.by == "" or _confidence(best.score) < CONFIDENT:
         return None
@@ -137,7 +152,13 @@ def _culprit(text: str, host: str) -> Culprit:
     return Culprit("task" if kind == "task" else "host", name, host=host)
 
 
-def _links(mine: list[Told], local: Source | None, source: Source, addresses: tuple[str, ...], paths: set[str]) -> Iterator[_Link]:
+def _links(
+    mine: list[Told],
+    local: Source | None,
+    source: Source,
+    addresses: tuple[str, ...],
+    paths: set[str],
+) -> Iterator[_Link]:
     """Every way in which that could have led to what this host saw. `addresses` and `paths` are those of the source's host."""
     for symptom in mine:
         host = symptom.host
@@ -148,11 +169,20 @@ def _links(mine: list[Told], local: Source | None, source: Source, addresses: tu
             by = "socket"
             where = f"{peer}:{symptom.word(sc.NETWORK_PEER_PORT) or symptom.word(sc.SERVER_PORT)}"
             lines.append(
-                rp.EvidenceLine("supports", STRONG, f"{host} lost {where}, and {peer} is {source.told.host}.", (_id(symptom),))
+                rp.EvidenceLine(
+                    "supports",
+                    STRONG,
+                    f"{host} lost {where}, and {peer} is {source.told.host}.",
+                    (_id(symptom),),
+                )
             )
         elif symptom.kind in _FILES and path and path in paths:
             by = "file"
-            lines.append(rp.EvidenceLine("supports", CLEAR, f"Both hosts name {printable(path)}.", (_id(symptom),)))
+            lines.append(
+                rp.EvidenceLine(
+                    "supports", CLEAR, f"Both hosts name {printable(path)}.", (_id(symptom),)
+                )
+            )
         elif symptom.kind != sc.EVENT_PIPELINE_TASK_END:
             continue
         before = (symptom.at_ns - source.told.at_ns) / SECOND
@@ -164,8 +194,17 @@ def _links(mine: list[Told], local: Source | None, source: Source, addresses: tu
             text = f"On {source.told.host} it was {abs(before):.1f} s {'before' if before > 0 else 'after'} this."
             lines.append(rp.EvidenceLine("contradicts", -STRONG, text, both))
         if source.confidence >= 0.5:
-            text = f"There the cause is {source.cause}, {source.confidence:.0%} sure: {source.summary}"
-            lines.append(rp.EvidenceLine("supports", SOME, text, tuple(_id(f) for f in source.support[:4]) or (_id(source.told),)))
+            text = (
+                f"There the cause is {source.cause}, {source.confidence:.0%} sure: {source.summary}"
+            )
+            lines.append(
+                rp.EvidenceLine(
+                    "supports",
+                    SOME,
+                    text,
+                    tuple(_id(f) for f in source.support[:4]) or (_id(source.told),),
+                )
+            )
         if local is not None:
             text = f"What {host} saw of itself ({local.cause}) is what such an end looks like from the other side."
             lines.append(rp.EvidenceLine("supports", SLIGHT, text, (_id(local.told),)))
@@ -177,7 +216,9 @@ def _id(told: Told) -> str:
 
 
 def _confidence(score: float) -> float:
-    return min(_CEILING, 1 / (1 + math.exp(-max(-700.0, min(700.0, SLOPE * score + OFFSET)))))  # exp(710) is too large a number
+    return min(
+        _CEILING, 1 / (1 + math.exp(-max(-700.0, min(700.0, SLOPE * score + OFFSET))))
+    )  # exp(710) is too large a number
 
 
 def _report(trace_id: str, run: Run, link: _Link, sources: list[Source]) -> rp.Report:
@@ -187,19 +228,35 @@ def _report(trace_id: str, run: Run, link: _Link, sources: list[Source]) -> rp.R
     symptom, source = link.symptom, link.source
     local = next((s for s in sources if s.told.host == symptom.host), None)
     summary = f"It began on {source.told.host}: {source.summary}"
-    hypotheses = [_hypothesis(1, source.cause, source.culprit, link.score, summary, link.lines, local, source)]
+    hypotheses = [
+        _hypothesis(1, source.cause, source.culprit, link.score, summary, link.lines, local, source)
+    ]
     if local is not None:
         because = f"It follows from {source.cause} on {source.told.host}."
         line = rp.EvidenceLine("contradicts", -link.score, because, (_id(source.told),))
         own = rp.EvidenceLine(
-            "supports", local.score, local.summary, tuple(_id(f) for f in local.support[:4]) or (_id(local.told),)
+            "supports",
+            local.score,
+            local.summary,
+            tuple(_id(f) for f in local.support[:4]) or (_id(local.told),),
         )
         hypotheses.append(
-            _hypothesis(2, local.cause, local.culprit, local.score - link.score, local.summary, (own, line), None, None)
+            _hypothesis(
+                2,
+                local.cause,
+                local.culprit,
+                local.score - link.score,
+                local.summary,
+                (own, line),
+                None,
+                None,
+            )
         )
-    moments = tuple(rp.Moment(round((f.at_ns - first) / SECOND, 6), _id(f), f"{f.host}: {f.text}") for f in facts if _on_axis(f))[
-        :40
-    ]
+    moments = tuple(
+        rp.Moment(round((f.at_ns - first) / SECOND, 6), _id(f), f"{f.host}: {f.text}")
+        for f in facts
+        if _on_axis(f)
+    )[:40]
     began, told = _moment(source.told, first), _moment(symptom, first)
     chain = rp.Link(began.text, told.text, link.by or "time", (began.id, told.id))
     events: dict[str, dict[str, str | int | float]] = {
@@ -240,17 +297,26 @@ def _hypothesis(
 
 
 def _on_axis(told: Told) -> bool:
-    return told.kind not in (sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS, sc.EVENT_PIPELINE_INCIDENT_EVIDENCE)
+    return told.kind not in (
+        sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS,
+        sc.EVENT_PIPELINE_INCIDENT_EVIDENCE,
+    )
 
 
 def _moment(told: Told, first_ns: int) -> rp.Moment:
-    return rp.Moment(round((told.at_ns - first_ns) / SECOND, 6), _id(told), f"{told.host}: {told.text}")
+    return rp.Moment(
+        round((told.at_ns - first_ns) / SECOND, 6), _id(told), f"{told.host}: {told.text}"
+    )
 
 
 def _execution(trace_id: str, symptom: Told, facts: list[Told]) -> rp.ExecutionLine:
-    end = next((f for f in facts if f.kind == sc.EVENT_PIPELINE_TASK_END and f.host == symptom.host), None)
+    end = next(
+        (f for f in facts if f.kind == sc.EVENT_PIPELINE_TASK_END and f.host == symptom.host), None
+    )
     told = end or symptom
-    outcome = told.word(sc.PIPELINE_TASK_RUN_RESULT) or ("failure" if told.severity >= Severity.ERROR else "unknown")
+    outcome = told.word(sc.PIPELINE_TASK_RUN_RESULT) or (
+        "failure" if told.severity >= Severity.ERROR else "unknown"
+    )
     seconds = (facts[-1].at_ns - facts[0].at_ns) / SECOND
     return rp.ExecutionLine(
         told.word(sc.PIPELINE_SYSTEM_NAME), told.word(sc.PIPELINE_NAME), told.word(sc.PIPELINE_RUN_ID), told.word(sc.PIPELINE_TASK_NAME),

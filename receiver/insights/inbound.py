@@ -43,7 +43,11 @@ GRPC_IDLE_SECONDS = 60
 RECEIVE_SECONDS = 10.0  # for the whole of a request
 RETRY_SECONDS = 1
 HTTP_LIMITS = Limits(
-    connections=256, unproven=256, request_bytes=REQUEST_BYTES + (64 << 10), body_seconds=RECEIVE_SECONDS, idle_seconds=75.0
+    connections=256,
+    unproven=256,
+    request_bytes=REQUEST_BYTES + (64 << 10),
+    body_seconds=RECEIVE_SECONDS,
+    idle_seconds=75.0,
 )
 _OPTIONS = (
     ("grpc.max_receive_message_length", GRPC_BYTES), ("grpc.max_concurrent_streams", GRPC_STREAMS),
@@ -86,7 +90,9 @@ class Inbound:
         self.refused: Counter[str] = Counter()  # requests, by reason
         self.uploads = Uploads()
         self._limited = LogLimit(log)
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # by connection, while it has calls
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = (
+            WeakValueDictionary()
+        )  # by connection, while it has calls
         self._credentials, self._tls = self._read_certificates()
         self._server: grpc.aio.Server | None = None
         self._listener: Listener | None = None
@@ -105,7 +111,9 @@ class Inbound:
                 context.load_verify_locations(config.client_ca)
                 context.verify_mode = ssl.CERT_REQUIRED
         except OSError as error:  # ssl.SSLError is one
-            raise ConfigError(f"insights.certificate, key or client_ca: {str(error)[:200]}") from None
+            raise ConfigError(
+                f"insights.certificate, key or client_ca: {str(error)[:200]}"
+            ) from None
         return grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None), context
 
     async def start(self) -> None:
@@ -122,12 +130,16 @@ class Inbound:
             batch = read(body)
             self._take(batch)
             if refused := batch.refused.total():
-                reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(batch.refused.items()))
+                reasons = ", ".join(
+                    f"{count} {reason}" for reason, count in sorted(batch.refused.items())
+                )
                 response = ExportLogsServiceResponse()
                 response.partial_success.rejected_log_records = refused
                 response.partial_success.error_message = reasons
                 answer = response.SerializeToString()
-                self._limited.say(logging.WARNING, "records", "event records were refused: %s", reasons)
+                self._limited.say(
+                    logging.WARNING, "records", "event records were refused: %s", reasons
+                )
         self.counts[signal, "taken"] += 1
         return answer
 
@@ -141,12 +153,20 @@ class Inbound:
         for signal, service in _SERVICES.items():
             # as a stream of one: so the handler is asked before the message is received, and can end the waiting for it
             handler: Any = grpc.stream_unary_rpc_method_handler(self._export(signal))
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
+            server.add_generic_rpc_handlers(
+                (grpc.method_handlers_generic_handler(service, {"Export": handler}),)
+            )
         try:
             listen = self._config.grpc
-            port = server.add_secure_port(listen, self._credentials) if self._credentials else server.add_insecure_port(listen)
+            port = (
+                server.add_secure_port(listen, self._credentials)
+                if self._credentials
+                else server.add_insecure_port(listen)
+            )
         except (RuntimeError, OSError) as error:
-            raise ConfigError(f"insights.grpc = {self._config.grpc!r}: {str(error)[:200]}") from None
+            raise ConfigError(
+                f"insights.grpc = {self._config.grpc!r}: {str(error)[:200]}"
+            ) from None
         self.ports["grpc"] = port
         await server.start()
         self._server = server
@@ -159,19 +179,25 @@ class Inbound:
 
         return export
 
-    async def _exported(self, signal: str, requests: AsyncIterator[bytes], context: _Context) -> bytes:
+    async def _exported(
+        self, signal: str, requests: AsyncIterator[bytes], context: _Context
+    ) -> bytes:
         loop = asyncio.get_running_loop()
         deadline = asyncio.timeout(RECEIVE_SECONDS)
         upload = self.uploads.begin(loop.time(), lambda: deadline.reschedule(loop.time()))
         try:
-            if not upload.grow(GRPC_BYTES, loop.time()):  # how long the message is cannot be known before it is there
+            if not upload.grow(
+                GRPC_BYTES, loop.time()
+            ):  # how long the message is cannot be known before it is there
                 await self._abort_full(signal, context)
             try:
                 async with deadline:
                     body = await anext(aiter(requests), b"")
             except TimeoutError:
                 self._refuse(signal, "upload_late")
-                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not come in time")
+                await context.abort(
+                    grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not come in time"
+                )
             upload.shrink(len(body))
             return self._answer(signal, body)
         except DecodeError:
@@ -184,7 +210,9 @@ class Inbound:
     async def _abort_full(self, signal: str, context: _Context) -> None:
         self._refuse(signal, "uploads_full")
         details = (("grpc-status-details-bin", _retry_later()),)
-        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many bytes are being received", details)
+        await context.abort(
+            grpc.StatusCode.RESOURCE_EXHAUSTED, "too many bytes are being received", details
+        )
 
     async def _start_http(self) -> None:
         app = web.Application(client_max_size=REQUEST_BYTES)
@@ -196,7 +224,9 @@ class Inbound:
             await self._listener.start(host.strip("[]"), int(port))
         except (OSError, ValueError, OverflowError) as error:
             await self._listener.close()
-            raise ConfigError(f"insights.http = {self._config.http!r}: {getattr(error, 'strerror', None) or error}") from None
+            raise ConfigError(
+                f"insights.http = {self._config.http!r}: {getattr(error, 'strerror', None) or error}"
+            ) from None
         self.ports["http"] = self._listener.addresses[0][1]
 
     async def _posted(self, request: web.Request) -> web.Response:
@@ -209,23 +239,31 @@ class Inbound:
         upload = self.uploads.begin(asyncio.get_running_loop().time(), connection.abort)
         try:
             if not await self._received(request, upload, parts):
-                return self._refusal(signal, "uploads_full", 429, "too many bytes are being received")
+                return self._refusal(
+                    signal, "uploads_full", 429, "too many bytes are being received"
+                )
             encoding = request.headers.get("Content-Encoding", "").strip().lower()
             answer = self._answer(signal, decompressed(b"".join(parts), encoding, REQUEST_BYTES))
             return web.Response(body=answer, content_type="application/x-protobuf")
         except TooLargeError:
-            return self._refusal(signal, "request_too_large", 413, f"more than {REQUEST_BYTES} bytes")
+            return self._refusal(
+                signal, "request_too_large", 413, f"more than {REQUEST_BYTES} bytes"
+            )
         except MalformedError as error:
             return self._refusal(signal, "request_encoding", 400, str(error))
         except DecodeError:
-            return self._refusal(signal, "request_malformed", 400, "not an ExportLogsServiceRequest")
+            return self._refusal(
+                signal, "request_malformed", 400, "not an ExportLogsServiceRequest"
+            )
         finally:
             parts.clear()
             upload.close()
 
     def _refusal(self, signal: str, reason: str, status: int, text: str) -> web.Response:
         self._refuse(signal, reason)
-        headers = {"Retry-After": str(RETRY_SECONDS), "Connection": "close"} if status == 429 else None
+        headers = (
+            {"Retry-After": str(RETRY_SECONDS), "Connection": "close"} if status == 429 else None
+        )
         return web.Response(status=status, text=text + "\n", headers=headers)
 
     async def _received(self, request: web.Request, upload: Upload, parts: list[bytes]) -> bool:

@@ -43,10 +43,20 @@ _TEXTS = {
     sc.PIPELINE_OBSERVER_EVENT_KIND: TEXT, sc.PIPELINE_OBSERVER_LOSS_REASON: TEXT,
 }  # fmt: skip
 _NEEDED: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys((sc.EVENT_PROCESS_KILLED, sc.EVENT_PROCESS_OOM_KILLED, sc.EVENT_PROCESS_HANG), (sc.PROCESS_PID,)),
-    **dict.fromkeys((sc.EVENT_FILE_PARTIAL_WRITE, sc.EVENT_FILE_TAINTED_READ, sc.EVENT_FILE_CONFLICT), (sc.FILE_PATH,)),
     **dict.fromkeys(
-        (sc.EVENT_PIPELINE_INCIDENT_OPENED, sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS, sc.EVENT_PIPELINE_INCIDENT_EVIDENCE),
+        (sc.EVENT_PROCESS_KILLED, sc.EVENT_PROCESS_OOM_KILLED, sc.EVENT_PROCESS_HANG),
+        (sc.PROCESS_PID,),
+    ),
+    **dict.fromkeys(
+        (sc.EVENT_FILE_PARTIAL_WRITE, sc.EVENT_FILE_TAINTED_READ, sc.EVENT_FILE_CONFLICT),
+        (sc.FILE_PATH,),
+    ),
+    **dict.fromkeys(
+        (
+            sc.EVENT_PIPELINE_INCIDENT_OPENED,
+            sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS,
+            sc.EVENT_PIPELINE_INCIDENT_EVIDENCE,
+        ),
         (sc.PIPELINE_INCIDENT_ID,),
     ),
 }
@@ -142,7 +152,9 @@ class _Resource:
         self.host, self.problem = "", ""
         self.addresses: tuple[str, ...] = ()
         try:
-            values = _values(_parsed(Resource, b"".join(parts)).attributes, {sc.HOST_NAME: HOST}, (sc.HOST_IP,))
+            values = _values(
+                _parsed(Resource, b"".join(parts)).attributes, {sc.HOST_NAME: HOST}, (sc.HOST_IP,)
+            )
             self.host = str(values.get(sc.HOST_NAME, ""))
             found = values.get(sc.HOST_IP, ())
             self.addresses = found if isinstance(found, tuple) else ()
@@ -162,7 +174,9 @@ def _parsed(kind: Any, raw: bytes) -> Any:
 def _take(batch: Batch, resource: _Resource, raw: bytes) -> None:
     try:
         record = _parsed(LogRecord, raw)
-        kind = record.event_name or next((a.value.string_value for a in record.attributes if a.key == sc.EVENT_NAME), "")
+        kind = record.event_name or next(
+            (a.value.string_value for a in record.attributes if a.key == sc.EVENT_NAME), ""
+        )
         if not is_kept(kind, record.severity_number):
             batch.passed += 1
             return
@@ -177,7 +191,11 @@ def _take(batch: Batch, resource: _Resource, raw: bytes) -> None:
 def _fact(resource: _Resource, kind: str, record: Any) -> Told:
     values = _values(record.attributes, _TEXTS)
     at_ns = record.time_unix_nano or record.observed_time_unix_nano
-    if not at_ns or not values.get(sc.LOG_RECORD_UID) or any(values.get(name) in (None, "") for name in _NEEDED.get(kind, ())):
+    if (
+        not at_ns
+        or not values.get(sc.LOG_RECORD_UID)
+        or any(values.get(name) in (None, "") for name in _NEEDED.get(kind, ()))
+    ):
         raise _RefusedError("absent_field")
     if record.body.WhichOneof("value") not in (None, "string_value"):
         raise _RefusedError("wrong_type")
@@ -189,7 +207,9 @@ def _fact(resource: _Resource, kind: str, record: Any) -> Told:
     )  # fmt: skip
 
 
-def _values(attributes: Sequence[KeyValue], texts: dict[str, int], lists: tuple[str, ...] = ()) -> dict[str, Value]:
+def _values(
+    attributes: Sequence[KeyValue], texts: dict[str, int], lists: tuple[str, ...] = ()
+) -> dict[str, Value]:
     """Those that are known, checked. Of the others only that no number is NaN or infinite."""
     if len(attributes) > ATTRIBUTES:
         raise _RefusedError("too_many_attributes")

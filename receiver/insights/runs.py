@@ -20,7 +20,9 @@ BYTES = 96 << 20  # of all facts, as this process holds them
 RUN_BYTES = 1 << 20
 FACTS_PER_RUN = 512
 HOSTS_PER_RUN = 256
-SETTLE_SECONDS = 5.0  # without a further fact: what one host has told, the others have told by then, too
+SETTLE_SECONDS = (
+    5.0  # without a further fact: what one host has told, the others have told by then, too
+)
 PATIENCE_SECONDS = 60.0  # … and at the latest
 _KEPT = {
     sc.EVENT_PROCESS_OOM_KILLED, sc.EVENT_PROCESS_KILLED, sc.EVENT_PROCESS_HANG, sc.EVENT_PROCESS_MEMORY_GROWTH,
@@ -72,7 +74,15 @@ class Told(msgspec.Struct, frozen=True):
     @property
     def cost(self) -> int:
         """About how many bytes it holds: its strings, and what stands around them."""
-        texts = (self.host, self.uid, self.kind, self.text, self.trace_id, self.span_id, *self.addresses)
+        texts = (
+            self.host,
+            self.uid,
+            self.kind,
+            self.text,
+            self.trace_id,
+            self.span_id,
+            *self.addresses,
+        )
         values = (v for v in self.values.values() if isinstance(v, str))
         return 800 + sum(map(sys.getsizeof, texts)) + sum(map(sys.getsizeof, values))
 
@@ -153,7 +163,10 @@ class Runs:
             run = self._runs.get(trace_id)
             if run is None:  # forgotten while others were looked at
                 continue
-            if now - run.changed_at >= SETTLE_SECONDS or now - (run.asked_since or 0.0) >= PATIENCE_SECONDS:
+            if (
+                now - run.changed_at >= SETTLE_SECONDS
+                or now - (run.asked_since or 0.0) >= PATIENCE_SECONDS
+            ):
                 del self._due[trace_id]
                 run.asked_since = now
                 yield trace_id, run

@@ -14,7 +14,16 @@ from receiver.insights.runs import Run, Runs, Told
 from receiver.investigate.incidents import culprit_name
 from receiver.investigate.report import Report, to_json
 from receiver.safe.log_limit import LogLimit
-from receiver.signals import EMPTY, Attributes, Block, Importance, LogRecord, Metric, Point, Severity
+from receiver.signals import (
+    EMPTY,
+    Attributes,
+    Block,
+    Importance,
+    LogRecord,
+    Metric,
+    Point,
+    Severity,
+)
 from receiver.text.printable import printable
 
 log = logging.getLogger("kwitness.insights")
@@ -62,7 +71,9 @@ class Insights:
             except Exception as error:  # the last line of defence: no record may end the service
                 self.runs.set_aside(trace_id)
                 text = printable(f"{type(error).__name__}: {error}")[:200]
-                self._limited.say(logging.ERROR, "look", "a run could not be looked at and is forgotten: %s", text)
+                self._limited.say(
+                    logging.ERROR, "look", "a run could not be looked at and is forgotten: %s", text
+                )
         return most is not None and count == most
 
     def keep(self, report: Report) -> None:
@@ -70,7 +81,9 @@ class Insights:
         self._forget_report(report.id)
         self.reports[report.id] = report
         self._sizes[report.id] = len(to_json(report))
-        while len(self.reports) > KEPT_REPORTS or (len(self.reports) > 1 and sum(self._sizes.values()) > REPORT_BYTES):
+        while len(self.reports) > KEPT_REPORTS or (
+            len(self.reports) > 1 and sum(self._sizes.values()) > REPORT_BYTES
+        ):
             self._forget_report(next(iter(self.reports)))
             self.runs.drops["forgotten_report"] += 1
 
@@ -106,9 +119,16 @@ class Insights:
         )  # fmt: skip
 
     def metrics(self) -> tuple[Metric, ...]:
-        causes = tuple(Point(((sc.PIPELINE_INCIDENT_CAUSE, cause),), n) for cause, n in sorted(self._causes.items()))
+        causes = tuple(
+            Point(((sc.PIPELINE_INCIDENT_CAUSE, cause),), n)
+            for cause, n in sorted(self._causes.items())
+        )
         drops, refused = (
-            tuple(Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), n) for reason, n in sorted(counts.items()) if n)
+            tuple(
+                Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), n)
+                for reason, n in sorted(counts.items())
+                if n
+            )
             for counts in (self.runs.drops, self._refused)
         )
         received = (Point((), self.runs.received),)

@@ -138,17 +138,29 @@ class Actor(msgspec.Struct, frozen=True, eq=False):
     @property
     def limit_bytes(self) -> int:
         """Of the memory cgroup that bounds it; 0 when there is none, or it was never looked at."""
-        return self.usage.last.memory_limit_bytes if self.usage is not None and self.usage.last is not None else 0
+        return (
+            self.usage.last.memory_limit_bytes
+            if self.usage is not None and self.usage.last is not None
+            else 0
+        )
 
     @property
     def rss_bytes(self) -> int:
-        return resident(self.usage.last) if self.usage is not None and self.usage.last is not None else 0
+        return (
+            resident(self.usage.last)
+            if self.usage is not None and self.usage.last is not None
+            else 0
+        )
 
     @property
     def script(self) -> str:
         """What an interpreter runs, else the program: what people call it by."""
         rest = [a for a in self.argv[1:] if not a.startswith("-")]
-        return rest[0].rpartition("/")[2] if rest and self.name.startswith(("python", "bash", "sh", "java", "perl", "ruby")) else ""
+        return (
+            rest[0].rpartition("/")[2]
+            if rest and self.name.startswith(("python", "bash", "sh", "java", "perl", "ruby"))
+            else ""
+        )
 
 
 def _threads(parent: Process | None) -> int:
@@ -186,10 +198,14 @@ class Case:
         self.now_ns = now_ns
         self.left_out = left_out
         self.holes = tuple(holes)
-        self.apart = tuple(apart)  # losses among processes that do nobody's work: reported, and in no conclusion
+        self.apart = tuple(
+            apart
+        )  # losses among processes that do nobody's work: reported, and in no conclusion
         self.steps = tuple(steps)
         self.blind = tuple(blind)
-        self.interrupted = interrupted  # system calls were not observed for a time: their absence says nothing
+        self.interrupted = (
+            interrupted  # system calls were not observed for a time: their absence says nothing
+        )
         self.strangers = tuple(strangers)
         self.beside = tuple(beside)
         self.elsewhere = elsewhere  # an actor of another case
@@ -204,7 +220,11 @@ class Case:
 
     def by_pid(self, pid: int, at_ns: int) -> Actor | None:
         """Who had that pid then."""
-        found = [a for a in self if a.pid == pid and a.start_ns <= at_ns and (not a.end_ns or a.end_ns >= at_ns)]
+        found = [
+            a
+            for a in self
+            if a.pid == pid and a.start_ns <= at_ns and (not a.end_ns or a.end_ns >= at_ns)
+        ]
         return found[-1] if found else None
 
     @cached_property
@@ -241,7 +261,11 @@ class Case:
         """One started the other, or both are workers of one pool: the same program by the same parent."""
         if one is other or other in self.above(one) or one in self.above(other):
             return True
-        return one.parent == other.parent and one.executable == other.executable and one.script == other.script
+        return (
+            one.parent == other.parent
+            and one.executable == other.executable
+            and one.script == other.script
+        )
 
     @cached_property
     def root(self) -> Actor | None:
@@ -258,7 +282,11 @@ class Case:
     @cached_property
     def slow(self) -> bool:
         """Beyond all that its history knows."""
-        known = self.history.duration(task_key(self.execution.identity)) if self.history is not None else None
+        known = (
+            self.history.duration(task_key(self.execution.identity))
+            if self.history is not None
+            else None
+        )
         return known is not None and known.is_far_above(self.seconds)
 
     @property
@@ -290,7 +318,11 @@ class Case:
         out: list[Actor] = []
         at = actor
         for _ in range(32):
-            below = [c for c in self.children(at) if c.grade > Grade.ANSWER and (not at.end_ns or c.end_ns <= at.end_ns)]
+            below = [
+                c
+                for c in self.children(at)
+                if c.grade > Grade.ANSWER and (not at.end_ns or c.end_ns <= at.end_ns)
+            ]
             if at.end.signal or not below:
                 break  # killed itself: its children's ends came of that
             at = max(below, key=lambda c: (c.grade is Grade.LOST_WORK, c.end_ns))
@@ -327,7 +359,11 @@ class Casebook:
             self._executions[id(outermost)] = outermost
             while len(self._cases) > CASES:
                 self._forget(next(iter(self._cases)))
-        if _is_dull(process) and (len(case) >= ACTORS_PER_CASE or _is_short(process)) and process is not outermost.root:
+        if (
+            _is_dull(process)
+            and (len(case) >= ACTORS_PER_CASE or _is_short(process))
+            and process is not outermost.root
+        ):
             self._left_out[id(outermost)] += 1
             return
         if len(case) >= 2 * ACTORS_PER_CASE:
@@ -362,7 +398,11 @@ class Casebook:
         outermost = execution.outermost
         actors = dict(self._cases.get(id(outermost), {}))
         for process in living:
-            if process.exit is None and process.execution is not None and process.execution.outermost is outermost:
+            if (
+                process.exit is None
+                and process.execution is not None
+                and process.execution.outermost is outermost
+            ):
                 if process.usage is not None:
                     process.usage.note_spell(now_ns)
                 actors[process.key] = Actor.of(process)
@@ -413,5 +453,9 @@ def _is_dull(process: Process) -> bool:
 
 
 def _is_short(process: Process) -> bool:
-    lived = process.exit.time_boottime_ns - process.key.start_boottime_ns if process.exit is not None else DULL_NS
+    lived = (
+        process.exit.time_boottime_ns - process.key.start_boottime_ns
+        if process.exit is not None
+        else DULL_NS
+    )
     return lived < DULL_NS and not process.files and not process.peers

@@ -25,9 +25,18 @@ class CauseClass(msgspec.Struct, frozen=True):
 
 
 def _c(
-    name: str, title: str, predicts: str, rivals: str, tag: str, fix: str, visible: str = "K", needs: str = "signal exit"
+    name: str,
+    title: str,
+    predicts: str,
+    rivals: str,
+    tag: str,
+    fix: str,
+    visible: str = "K",
+    needs: str = "signal exit",
 ) -> CauseClass:
-    return CauseClass(name, title, predicts, tuple(rivals.split()), Fix(tag, fix), visible, tuple(needs.split()))
+    return CauseClass(
+        name, title, predicts, tuple(rivals.split()), Fix(tag, fix), visible, tuple(needs.split())
+    )
 
 
 _ALL = (

@@ -57,7 +57,13 @@ class _Events:
     def as_json(self) -> dict[str, dict[str, str | int | float]]:
         ordered = sorted(self.found.values(), key=lambda f: (f.at_ns, f.id))
         return {
-            f.id: {"kind": f.kind, "at": round(self._case.at(f.at_ns), 6), "boottime_ns": f.at_ns, "pid": f.pid, "text": f.text}
+            f.id: {
+                "kind": f.kind,
+                "at": round(self._case.at(f.at_ns), 6),
+                "boottime_ns": f.at_ns,
+                "pid": f.pid,
+                "text": f.text,
+            }
             for f in ordered
         }
 
@@ -119,7 +125,11 @@ def _summary(case: Case, found: Conclusion) -> str:
     if found.verdict == "incident":
         return found.ranked[0].suspicion.summary
     root = case.root
-    end = f"{root.who} ended with {root.end.error or 'status 0'}" if root is not None and root.exit is not None else "it still runs"
+    end = (
+        f"{root.who} ended with {root.end.error or 'status 0'}"
+        if root is not None and root.exit is not None
+        else "it still runs"
+    )
     if found.verdict == "healthy":
         return f"Nothing went wrong that the kernel sees: {end} after {case.seconds:.1f} s, {len(case.actors) + case.left_out} processes."
     if found.verdict == "incomplete":
@@ -136,7 +146,9 @@ def _hypotheses(
     for number, each in enumerate(every, 1):
         suspicion = each.suspicion
         known = CLASSES[suspicion.cause]
-        weighed = tuple(_line(e, events) for e in sorted(suspicion.evidence, key=lambda e: -abs(e.weight)))
+        weighed = tuple(
+            _line(e, events) for e in sorted(suspicion.evidence, key=lambda e: -abs(e.weight))
+        )
         rivals = rule_out(case, suspicion, considered) if number == 1 else []
         out.append(
             rp.Hypothesis(
@@ -148,7 +160,9 @@ def _hypotheses(
                 printable(suspicion.summary),
                 tuple(dict.fromkeys(r for w in weighed if w.role == "supports" for r in w.refs)),
                 weighed,
-                tuple(rp.RuledOut(name, printable(e.text), events.cite(e.facts)) for name, e in rivals),
+                tuple(
+                    rp.RuledOut(name, printable(e.text), events.cite(e.facts)) for name, e in rivals
+                ),
                 rp.FixLine(known.fix.tag, known.fix.text),
             )
         )
@@ -157,13 +171,22 @@ def _hypotheses(
 
 def _safe(culprit: Culprit) -> Culprit:
     """Names of processes and files are whatever their owners like."""
-    words = {f: printable(v) for f in culprit.__struct_fields__ if isinstance(v := getattr(culprit, f), str) and v}
+    words = {
+        f: printable(v)
+        for f in culprit.__struct_fields__
+        if isinstance(v := getattr(culprit, f), str) and v
+    }
     sender = _safe(culprit.sender) if culprit.sender is not None else None
     return msgspec.structs.replace(culprit, **words, sender=sender)
 
 
 def _line(evidence: Evidence, events: _Events) -> rp.EvidenceLine:
-    return rp.EvidenceLine(evidence.role, round(evidence.weight, 2), printable(evidence.text), events.cite(evidence.facts))
+    return rp.EvidenceLine(
+        evidence.role,
+        round(evidence.weight, 2),
+        printable(evidence.text),
+        events.cite(evidence.facts),
+    )
 
 
 def _axis(case: Case, found: Conclusion, events: _Events) -> tuple[rp.Moment, ...]:
@@ -178,7 +201,11 @@ def _axis(case: Case, found: Conclusion, events: _Events) -> tuple[rp.Moment, ..
         facts_.update({f.id: f for f in ends(actor)})
     chosen = sorted(list(facts_.values())[:_ON_AXIS], key=lambda f: (f.at_ns, f.id))
     events.cite(chosen)
-    return tuple(rp.Moment(round(case.at(f.at_ns), 3), f.id, printable(f.text)) for f in chosen if f.id in events.found)
+    return tuple(
+        rp.Moment(round(case.at(f.at_ns), 3), f.id, printable(f.text))
+        for f in chosen
+        if f.id in events.found
+    )
 
 
 def _by(actor: Actor) -> str:
@@ -194,12 +221,22 @@ def _by(actor: Actor) -> str:
 
 
 def _end(actor: Actor) -> str:
-    return describe_end(actor.end.cause, actor.end.code, actor.end.signal) if actor.exit is not None else "still running"
+    return (
+        describe_end(actor.end.cause, actor.end.code, actor.end.signal)
+        if actor.exit is not None
+        else "still running"
+    )
 
 
 def _process(case: Case, actor: Actor) -> rp.ProcessLine:
     last = actor.usage.last if actor.usage is not None else None
-    cpu = actor.exit.cpu_runtime_ns if actor.exit is not None else last.cpu_runtime_ns if last is not None else 0
+    cpu = (
+        actor.exit.cpu_runtime_ns
+        if actor.exit is not None
+        else last.cpu_runtime_ns
+        if last is not None
+        else 0
+    )
     read, written = (
         (actor.exit.read_call_bytes, actor.exit.write_call_bytes) if actor.exit is not None
         else (last.read_call_bytes, last.write_call_bytes) if last is not None else (0, 0)
@@ -213,8 +250,13 @@ def _process(case: Case, actor: Actor) -> rp.ProcessLine:
 
 def _answers(case: Case, lead: Ranked | None, events: _Events, seen: Sighting | None) -> rp.Answers:
     lines = {a.key: _process(case, a) for a in case}
-    order = sorted(case, key=lambda a: (a not in case.path, not a.failed, -_weight(a), a.start_ns, a.pid))
-    beside = [f"{e.identity.system} {e.identity.task} of {e.identity.pipeline}" for e in case.beside[:_BESIDE]]
+    order = sorted(
+        case, key=lambda a: (a not in case.path, not a.failed, -_weight(a), a.start_ns, a.pid)
+    )
+    beside = [
+        f"{e.identity.system} {e.identity.task} of {e.identity.pipeline}"
+        for e in case.beside[:_BESIDE]
+    ]
     beside += [
         f"{t.name} ({t.pid}): {mib(t.rss_bytes)}, {t.cpu_ns / 1e9:.1f} s of CPU in the last minute"
         for t in sorted(case.strangers, key=lambda t: (-t.cpu_ns - t.rss_bytes, t.pid))[:_BESIDE]
@@ -247,7 +289,10 @@ def _most(lines: list[rp.ProcessLine]) -> dict[str, str]:
 _RESOURCES: dict[str, tuple[Callable[[rp.ProcessLine], float], Callable[[rp.ProcessLine], str]]] = {
     "memory": (lambda p: p.peak_bytes, lambda p: mib(p.peak_bytes)),
     "cpu": (lambda p: p.cpu_seconds, lambda p: f"{p.cpu_seconds:.2f} s"),
-    "calls": (lambda p: p.read_bytes + p.written_bytes, lambda p: f"{mib(p.read_bytes)} read, {mib(p.written_bytes)} written"),
+    "calls": (
+        lambda p: p.read_bytes + p.written_bytes,
+        lambda p: f"{mib(p.read_bytes)} read, {mib(p.written_bytes)} written",
+    ),
     "network": (lambda p: p.network_bytes, lambda p: mib(p.network_bytes)),
 }
 
@@ -261,18 +306,43 @@ def _chain(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.Link, .
     subject = case.get(suspicion.subject)
     what = CLASSES[suspicion.cause].title
     if subject is not None:
-        hit = f"{subject.who} " + (f"ended: {_end(subject)}" if subject.exit is not None and subject.failed else "was struck")
+        hit = f"{subject.who} " + (
+            f"ended: {_end(subject)}"
+            if subject.exit is not None and subject.failed
+            else "was struck"
+        )
         out.append(
-            rp.Link(printable(_name(suspicion)), printable(hit), _medium(suspicion.cause), events.cite(suspicion.evidence[0].facts))
+            rp.Link(
+                printable(_name(suspicion)),
+                printable(hit),
+                _medium(suspicion.cause),
+                events.cite(suspicion.evidence[0].facts),
+            )
         )
     else:
-        out.append(rp.Link(printable(_name(suspicion)), what, _medium(suspicion.cause), events.cite(suspicion.evidence[0].facts)))
+        out.append(
+            rp.Link(
+                printable(_name(suspicion)),
+                what,
+                _medium(suspicion.cause),
+                events.cite(suspicion.evidence[0].facts),
+            )
+        )
     at = subject
     for above in case.above(subject) if subject is not None else ():
         if at is None or above.exit is None or not at.failed:
             break
-        how = f"{above.who} ended: {_end(above)}" if above.failed else f"{above.who} reported success"
-        out.append(rp.Link(f"{at.who} ended: {_end(at)}", printable(how), "exit", events.cite([*ends(at), *ends(above)])))
+        how = (
+            f"{above.who} ended: {_end(above)}" if above.failed else f"{above.who} reported success"
+        )
+        out.append(
+            rp.Link(
+                f"{at.who} ended: {_end(at)}",
+                printable(how),
+                "exit",
+                events.cite([*ends(at), *ends(above)]),
+            )
+        )
         if not above.failed:
             break
         at = above
@@ -287,17 +357,32 @@ def _reads(case: Case, events: _Events) -> list[rp.Link]:
         for use in actor.uses:
             if use.told and use.source is not None and len(out) < _FILES:
                 writer = use.source.writer
-                text = f"{actor.who} read it" + (f" and ended: {_end(actor)}" if actor.failed else "")
-                cause = f"{writer.name} ({writer.key.tgid}) left {use.path} {use.source.state.value}"
+                text = f"{actor.who} read it" + (
+                    f" and ended: {_end(actor)}" if actor.failed else ""
+                )
+                cause = (
+                    f"{writer.name} ({writer.key.tgid}) left {use.path} {use.source.state.value}"
+                )
                 out.append(
-                    rp.Link(printable(cause), printable(text), "file", events.cite([*facts(use.source.opened), *facts_of_use(use)]))
+                    rp.Link(
+                        printable(cause),
+                        printable(text),
+                        "file",
+                        events.cite([*facts(use.source.opened), *facts_of_use(use)]),
+                    )
                 )
     return out
 
 
 def _name(suspicion: Suspicion) -> str:
     c = suspicion.culprit
-    return c.path or c.address or c.cgroup or (f"{c.name} ({c.pid})" if c.pid else c.name) or CLASSES[suspicion.cause].title
+    return (
+        c.path
+        or c.address
+        or c.cgroup
+        or (f"{c.name} ({c.pid})" if c.pid else c.name)
+        or CLASSES[suspicion.cause].title
+    )
 
 
 def _medium(cause: str) -> str:
@@ -314,12 +399,19 @@ def _curves(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.CurveL
         for taker in subject.company[:_CURVES]:
             role = "victim" if taker.key == subject.key else "in the same memory"
             final = [(subject.oom.time_boottime_ns, taker.rss_bytes)] if role == "victim" else []
-            points = [(round(case.at(at), 2), held) for at, held, _ in taker.points] + [(round(case.at(a), 2), h) for a, h in final]
+            points = [(round(case.at(at), 2), held) for at, held, _ in taker.points] + [
+                (round(case.at(a), 2), h) for a, h in final
+            ]
             events.cite(fact_of_point(taker.pid, taker.name, p) for p in taker.points[-4:])
-            out.append(rp.CurveLine(taker.pid, printable(taker.name), role, subject.oom.limit_bytes, tuple(points)))
+            out.append(
+                rp.CurveLine(
+                    taker.pid, printable(taker.name), role, subject.oom.limit_bytes, tuple(points)
+                )
+            )
         return tuple(out)
     largest = sorted(
-        (a for a in case if a.usage is not None and len(a.usage.curve.points) > 1), key=lambda a: (-a.peak_bytes, a.pid)
+        (a for a in case if a.usage is not None and len(a.usage.curve.points) > 1),
+        key=lambda a: (-a.peak_bytes, a.pid),
     )
     if subject is not None and subject in largest:
         largest = [subject, *(a for a in largest if a is not subject)]
@@ -327,14 +419,22 @@ def _curves(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.CurveL
         curve = actor.usage.curve.points if actor.usage is not None else []
         points = [(round(case.at(at), 2), held) for at, held, _ in curve]
         out.append(
-            rp.CurveLine(actor.pid, printable(actor.name), "subject" if actor is subject else "", actor.limit_bytes, tuple(points))
+            rp.CurveLine(
+                actor.pid,
+                printable(actor.name),
+                "subject" if actor is subject else "",
+                actor.limit_bytes,
+                tuple(points),
+            )
         )
     return tuple(out)
 
 
 def _crashes(case: Case, events: _Events) -> tuple[rp.CrashLine, ...]:
     """Of the processes that died where they stood."""
-    dead = [a for a in case if a.crash is not None and a.failed and a.end.signal in (0, a.crash.signal)]
+    dead = [
+        a for a in case if a.crash is not None and a.failed and a.end.signal in (0, a.crash.signal)
+    ]
     return tuple(
         rp.CrashLine(
             a.pid,
@@ -366,20 +466,39 @@ def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
         )
         if not any(died_of(a) for a in case):
             say("No process was killed, and none crashed.", ends(root))
-    whole = [(a, u) for a in case for u in a.uses if u.writing and u.written_bytes and u.state == "complete"]
+    whole = [
+        (a, u)
+        for a in case
+        for u in a.uses
+        if u.writing and u.written_bytes and u.state == "complete"
+    ]
     if whole:
-        say(f"{len(whole)} files were written and closed by their writers.", [f for _, u in whole[:2] for f in facts_of_use(u)])
+        say(
+            f"{len(whole)} files were written and closed by their writers.",
+            [f for _, u in whole[:2] for f in facts_of_use(u)],
+        )
     peers = [p for a in case for p in a.peers if p.endpoint[1] and p.last is not None]
     if peers and not any(p.failed for p in peers):
         say(
             f"{sum(p.made for p in peers)} connections to {len(peers)} endpoints were made and none failed.",
             facts(*(p.last for p in peers[:2])),
         )
-    looks = [a.usage.last for a in case if a.usage is not None and a.usage.last is not None and a.usage.last.memory_limit_bytes]
+    looks = [
+        a.usage.last
+        for a in case
+        if a.usage is not None and a.usage.last is not None and a.usage.last.memory_limit_bytes
+    ]
     if looks:
         fullest = max(looks, key=lambda s: s.memory_usage_bytes / s.memory_limit_bytes)
-        say(f"Memory stayed at {mib(fullest.memory_usage_bytes)} of {mib(fullest.memory_limit_bytes)} or below.", [fact(fullest)])
-    known = case.history.duration(task_key(case.execution.identity)) if case.history is not None else None
+        say(
+            f"Memory stayed at {mib(fullest.memory_usage_bytes)} of {mib(fullest.memory_limit_bytes)} or below.",
+            [fact(fullest)],
+        )
+    known = (
+        case.history.duration(task_key(case.execution.identity))
+        if case.history is not None
+        else None
+    )
     if known is not None and not known.is_far_above(case.seconds):
         say(
             f"It took {case.seconds:.1f} s; half of its last {known.count} runs took {known.median:.1f} s or less.",
@@ -396,7 +515,9 @@ def _signature(case: Case, found: Conclusion) -> str:
 
 def _signature_of(case: Case, lead: Ranked) -> str:
     subject = case.get(lead.suspicion.subject)
-    kinds = {f.kind for e in lead.suspicion.evidence if e.role == "supports" for f in e.facts} - {"process_sample"}
+    kinds = {f.kind for e in lead.suspicion.evidence if e.role == "supports" for f in e.facts} - {
+        "process_sample"
+    }
     executable = subject.name if subject is not None else ""
     error = subject.end.error if subject is not None and subject.exit is not None else ""
     return signature(lead.suspicion.cause, case.execution.identity.task, executable, error, kinds)
@@ -408,11 +529,17 @@ def _seen(case: Case, found: Conclusion, key: str, at_unix_ns: int) -> Sighting 
         return None
     if not at_unix_ns:
         return case.history.sightings.get(key)
-    return case.history.saw(key, found.ranked[0].suspicion.cause, at_unix_ns, case.execution.identity.run_id)
+    return case.history.saw(
+        key, found.ranked[0].suspicion.cause, at_unix_ns, case.execution.identity.run_id
+    )
 
 
 def _rfc3339(unix_ns: int) -> str:
-    return datetime.fromtimestamp(unix_ns / 1e9, UTC).isoformat(timespec="milliseconds") if unix_ns else ""
+    return (
+        datetime.fromtimestamp(unix_ns / 1e9, UTC).isoformat(timespec="milliseconds")
+        if unix_ns
+        else ""
+    )
 
 
 def _history_line(seen: Sighting | None) -> str:

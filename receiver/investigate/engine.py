@@ -14,7 +14,17 @@ import msgspec
 from receiver.investigate.case import Case
 from receiver.investigate.causes import CAUSES
 from receiver.investigate.classes import CLASSES
-from receiver.investigate.evidence import CLEAR, SOME, Evidence, Suspicion, contradicts, ends, fact_of_hole, missing, supports
+from receiver.investigate.evidence import (
+    CLEAR,
+    SOME,
+    Evidence,
+    Suspicion,
+    contradicts,
+    ends,
+    fact_of_hole,
+    missing,
+    supports,
+)
 from receiver.investigate.symptoms import Symptom, struck, symptoms
 from receiver.text.names import mib
 
@@ -104,7 +114,9 @@ def conclude(case: Case) -> Conclusion:
         verdict = "incomplete" if case.holes or case.interrupted else "not_visible"
     elif case.holes and first and first[0].confidence >= CONFIDENT / 2:
         verdict = "incomplete"
-    return Conclusion(verdict, tuple(found), tuple(first), tuple(tuple(group) for group in others), tuple(every))
+    return Conclusion(
+        verdict, tuple(found), tuple(first), tuple(tuple(group) for group in others), tuple(every)
+    )
 
 
 def _merged(found: Iterable[Suspicion]) -> list[Suspicion]:
@@ -118,7 +130,11 @@ def _merged(found: Iterable[Suspicion]) -> list[Suspicion]:
     by_cause: dict[str, list[Suspicion]] = defaultdict(list)
     for each in best.values():
         by_cause[each.cause].append(each)
-    return [s for group in by_cause.values() for s in sorted(group, key=lambda s: (-s.score, s.at_ns, s.summary))[:KEPT_OF_A_CAUSE]]
+    return [
+        s
+        for group in by_cause.values()
+        for s in sorted(group, key=lambda s: (-s.score, s.at_ns, s.summary))[:KEPT_OF_A_CAUSE]
+    ]
 
 
 def _with(suspicion: Suspicion, *more: Evidence) -> Suspicion:
@@ -130,23 +146,37 @@ def _reached(case: Case, suspicion: Suspicion) -> Suspicion:
     if late is not None:
         suspicion = _with(suspicion, late)
     weight, text, shown = struck(case, suspicion)
-    if not weight or (weight < 0 and suspicion.silent and suspicion.cause.startswith(("fs.", "net.", "time.", "db.", "proc."))):
+    if not weight or (
+        weight < 0
+        and suspicion.silent
+        and suspicion.cause.startswith(("fs.", "net.", "time.", "db.", "proc."))
+    ):
         return suspicion
-    return _with(suspicion, supports(weight, text, shown) if weight > 0 else contradicts(-weight, text, shown))
+    return _with(
+        suspicion,
+        supports(weight, text, shown) if weight > 0 else contradicts(-weight, text, shown),
+    )
 
 
 def _came_after(case: Case, suspicion: Suspicion) -> Evidence | None:
     """What happened when the failure had long been there did not cause it."""
     failed = case.path[-1] if case.path else None
     subject = case.get(suspicion.subject)
-    if failed is None or not failed.end_ns or subject is failed or suspicion.at_ns <= failed.end_ns + _LATER_NS:
+    if (
+        failed is None
+        or not failed.end_ns
+        or subject is failed
+        or suspicion.at_ns <= failed.end_ns + _LATER_NS
+    ):
         return None
     text = f"{failed.who} had failed {(suspicion.at_ns - failed.end_ns) / 1e9:.1f} s before."
     return contradicts(CLEAR, text, ends(failed))
 
 
 def _explains(effect: str, cause: str) -> bool:
-    return any(cause == c or (c.endswith(".") and cause.startswith(c)) for c in _EFFECTS.get(effect, ()))
+    return any(
+        cause == c or (c.endswith(".") and cause.startswith(c)) for c in _EFFECTS.get(effect, ())
+    )
 
 
 def _settled(case: Case, suspects: Sequence[Suspicion], *, broke: bool) -> list[Suspicion]:
@@ -159,18 +189,35 @@ def _settled(case: Case, suspects: Sequence[Suspicion], *, broke: bool) -> list[
             if (
                 other is each
                 or other.score < _OWN_SCORE
-                or other.at_ns > each.at_ns + (0 if each.cause == "net.backlog_refused" else _LATER_NS)
+                or other.at_ns
+                > each.at_ns + (0 if each.cause == "net.backlog_refused" else _LATER_NS)
             ):
                 continue
             if _explains(each.cause, other.cause) and _touches(case, each, other):
                 each = _with(
-                    each, contradicts(CLEAR, f"It follows from {other.cause}: {other.summary}", other.evidence[0].facts[:2])
+                    each,
+                    contradicts(
+                        CLEAR,
+                        f"It follows from {other.cause}: {other.summary}",
+                        other.evidence[0].facts[:2],
+                    ),
                 )
                 break
-        maskable = any(each.cause == m or (m.endswith(".") and each.cause.startswith(m)) for m in _MASKABLE)
+        maskable = any(
+            each.cause == m or (m.endswith(".") and each.cause.startswith(m)) for m in _MASKABLE
+        )
         if broke and success and maskable and subject is not None:
-            mask = next((o for o in suspects if o.cause == "proc.exit_masked" and o.subject == each.subject), None)
-            if mask is not None and SLOPE * mask.score + OFFSET > 0:  # it would be an incident by itself
+            mask = next(
+                (
+                    o
+                    for o in suspects
+                    if o.cause == "proc.exit_masked" and o.subject == each.subject
+                ),
+                None,
+            )
+            if (
+                mask is not None and SLOPE * mask.score + OFFSET > 0
+            ):  # it would be an incident by itself
                 text = "That alone would have failed the task: the status was lost on the way."
                 each = _with(each, contradicts(CLEAR + SOME, text, mask.evidence[0].facts[:2]))
         out.append(each)
@@ -184,7 +231,10 @@ def _touches(case: Case, effect: Suspicion, cause: Suspicion) -> bool:
         return True
     if one in case.above(other) or other in case.above(one) or one.parent == other.parent:
         return True
-    return effect.cause.startswith(("net.", "kill.", "cpu.", "fs.")) and case.execution is one.execution.outermost
+    return (
+        effect.cause.startswith(("net.", "kill.", "cpu.", "fs."))
+        and case.execution is one.execution.outermost
+    )
 
 
 def _rank(case: Case, suspicion: Suspicion) -> Ranked:
@@ -241,7 +291,9 @@ def _related(case: Case, one: Suspicion, other: Suspicion) -> bool:
     return a is None or b is None or a in case.above(b) or b in case.above(a)
 
 
-def rule_out(case: Case, lead: Suspicion, considered: Iterable[Suspicion]) -> list[tuple[str, Evidence]]:
+def rule_out(
+    case: Case, lead: Suspicion, considered: Iterable[Suspicion]
+) -> list[tuple[str, Evidence]]:
     """For each rival of the class: what speaks against it, or what it would have left and did not."""
     by_cause = {s.cause: s for s in sorted(considered, key=lambda s: s.score)}
     out: list[tuple[str, Evidence]] = []
@@ -250,12 +302,20 @@ def rule_out(case: Case, lead: Suspicion, considered: Iterable[Suspicion]) -> li
         if known is not None:
             against = [e for e in known.evidence if e.weight < 0]
             worst = min(against, key=lambda e: e.weight, default=None)
-            text = worst.text if worst is not None else f"Less speaks for it: {known.score:.1f} against {lead.score:.1f}."
-            out.append((rival, Evidence("contradicts", 0.0, text, (worst or lead.evidence[0]).facts)))
+            text = (
+                worst.text
+                if worst is not None
+                else f"Less speaks for it: {known.score:.1f} against {lead.score:.1f}."
+            )
+            out.append(
+                (rival, Evidence("contradicts", 0.0, text, (worst or lead.evidence[0]).facts))
+            )
         elif rival in CLASSES:
             out.append((rival, missing(0.0, _absence(case, rival, lead), _witnesses(case, lead))))
         else:
-            out.append((rival, Evidence("contradicts", 0.0, lead.evidence[0].text, lead.evidence[0].facts)))
+            out.append(
+                (rival, Evidence("contradicts", 0.0, lead.evidence[0].text, lead.evidence[0].facts))
+            )
     return out
 
 
@@ -268,11 +328,17 @@ def _absence(case: Case, rival: str, lead: Suspicion) -> str:
 
 def _witnesses(case: Case, lead: Suspicion):  # type: ignore[no-untyped-def]
     subject = case.get(lead.subject)
-    return ends(subject) or lead.evidence[0].facts if subject is not None else lead.evidence[0].facts
+    return (
+        ends(subject) or lead.evidence[0].facts if subject is not None else lead.evidence[0].facts
+    )
 
 
 def _no_oom(case: Case, _: Suspicion) -> str:
-    return "" if any(a.oom is not None for a in case) else "The kernel's OOM killer chose none of its processes (no mark_victim)."
+    return (
+        ""
+        if any(a.oom is not None for a in case)
+        else "The kernel's OOM killer chose none of its processes (no mark_victim)."
+    )
 
 
 def _no_sender(case: Case, lead: Suspicion) -> str:
@@ -286,7 +352,11 @@ def _no_sender(case: Case, lead: Suspicion) -> str:
 def _cgroup_not_host(case: Case, lead: Suspicion) -> str:
     subject = case.get(lead.subject)
     event = subject.oom if subject is not None else None
-    return f"The cgroup {event.memory_cgroup} was full, not the host." if event is not None and event.limit_bytes else ""
+    return (
+        f"The cgroup {event.memory_cgroup} was full, not the host."
+        if event is not None and event.limit_bytes
+        else ""
+    )
 
 
 def _own_growth(case: Case, lead: Suspicion) -> str:
@@ -297,9 +367,7 @@ def _own_growth(case: Case, lead: Suspicion) -> str:
     most = next((t for t in others if not t.own), None)
     if most is None:
         return "Nobody else was in that memory."
-    return (
-        f"{most.name} ({most.pid}), the next in that memory, grew by {mib(most.growth_bytes)}; {me.name} held {mib(me.rss_bytes)}."
-    )
+    return f"{most.name} ({most.pid}), the next in that memory, grew by {mib(most.growth_bytes)}; {me.name} held {mib(me.rss_bytes)}."
 
 
 _DECIDES = {

@@ -20,7 +20,12 @@ from receiver.text.names import event_id, mib
 
 Role = Literal["supports", "contradicts", "missing", "context"]
 FACTS_PER_EVIDENCE = 8
-STRONG, CLEAR, SOME, SLIGHT = 4.0, 2.5, 1.5, 0.7  # proof of the mechanism; hard to explain otherwise; telling; a hint
+STRONG, CLEAR, SOME, SLIGHT = (
+    4.0,
+    2.5,
+    1.5,
+    0.7,
+)  # proof of the mechanism; hard to explain otherwise; telling; a hint
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -92,12 +97,21 @@ class Suspicion(msgspec.Struct, frozen=True):
 def fact(event: Event, path: str = "") -> Fact:
     """`path`: of the file, where the event does not name it."""
     key = next(
-        (k for name in ("process", "target", "victim") if isinstance(k := getattr(event, name, None), ProcessKey)), ProcessKey(0, 0)
+        (
+            k
+            for name in ("process", "target", "victim")
+            if isinstance(k := getattr(event, name, None), ProcessKey)
+        ),
+        ProcessKey(0, 0),
     )
     if not path and isinstance(event, FileClosed):
         path = f"inode {event.inode}"
     return Fact(
-        event_id(event), _snake(type(event).__name__), event.time_boottime_ns, key.tgid, event_line(event, "", path).strip()
+        event_id(event),
+        _snake(type(event).__name__),
+        event.time_boottime_ns,
+        key.tgid,
+        event_line(event, "", path).strip(),
     )
 
 
@@ -118,12 +132,22 @@ def fact_of_point(pid: int, name: str, point: Point) -> Fact:
 
 def fact_of_hole(hole: Hole) -> Fact:
     return Fact(
-        f"lost-{hole.kind}-{hole.at_ns}", "events_lost", hole.at_ns, 0, f"{hole.count} {hole.kind} events lost ({hole.reason})"
+        f"lost-{hole.kind}-{hole.at_ns}",
+        "events_lost",
+        hole.at_ns,
+        0,
+        f"{hole.count} {hole.kind} events lost ({hole.reason})",
     )
 
 
 def fact_of_step(step: Step) -> Fact:
-    return Fact(f"clock-{step.at_ns}", "clock_step", step.at_ns, 0, f"the wall clock moved by {step.delta_ns / 1e9:+.3f} s")
+    return Fact(
+        f"clock-{step.at_ns}",
+        "clock_step",
+        step.at_ns,
+        0,
+        f"the wall clock moved by {step.delta_ns / 1e9:+.3f} s",
+    )
 
 
 def ends(actor: Actor) -> tuple[Fact, ...]:

@@ -24,7 +24,9 @@ KEPT_PATHS = 64  # of each run
 ENOUGH = 5  # runs, before "usual" means anything
 NOTE_BYTES = 500
 _MAD = 1.4826  # times the MAD is the standard deviation of a normal distribution
-_NUMBER = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{16,}|\d+")
+_NUMBER = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{16,}|\d+"
+)
 _SCRATCH = re.compile(r"^(/tmp|/var/tmp|/dev/shm)/[^/]+")
 
 
@@ -69,7 +71,9 @@ class Usual(msgspec.Struct, frozen=True):
 
     def is_far_above(self, value: float, factor: float = 1.5) -> bool:
         """Beyond all that was seen, three deviations, and by a factor that matters."""
-        return self.count >= ENOUGH and value > max(self.most, self.median + 3 * _MAD * self.mad, factor * self.median)
+        return self.count >= ENOUGH and value > max(
+            self.most, self.median + 3 * _MAD * self.mad, factor * self.median
+        )
 
 
 def usual(values: Iterable[float]) -> Usual | None:
@@ -109,9 +113,16 @@ class History:
             now = self.sightings.get(signature)
             if now is not None:
                 before = msgspec.structs.replace(
-                    now, count=before.count + now.count, first_unix_ns=before.first_unix_ns, note=now.note or before.note
+                    now,
+                    count=before.count + now.count,
+                    first_unix_ns=before.first_unix_ns,
+                    note=now.note or before.note,
                 )
-                self.fresh = [x for x in self.fresh if not (isinstance(x, Sighting) and x.signature == signature)]
+                self.fresh = [
+                    x
+                    for x in self.fresh
+                    if not (isinstance(x, Sighting) and x.signature == signature)
+                ]
                 self.fresh.append(before)
             self.sightings[signature] = before
 
@@ -120,7 +131,9 @@ class History:
         before = self.sightings.pop(signature, None)
         now = Sighting(signature, cause, 1, at_unix_ns, at_unix_ns, run)
         if before is not None:
-            now = msgspec.structs.replace(before, count=before.count + 1, last_unix_ns=at_unix_ns, last_run=run)
+            now = msgspec.structs.replace(
+                before, count=before.count + 1, last_unix_ns=at_unix_ns, last_run=run
+            )
         self.sightings[signature] = now
         self.fresh.append(now)
         while len(self.sightings) > SIGNATURES:
@@ -166,8 +179,16 @@ def partition_bytes(case: Case) -> dict[str, tuple[int, list[Use]]]:
     seen: dict[tuple[int, int], tuple[str, Use]] = {}
     for actor in case:
         for use in actor.uses:
-            read = use.read_bytes or not use.writing  # Spark reads in one JVM what it has written there
-            if use.reading and read and "=" in use.path and not use.path.endswith(".crc") and (found := partition_of(use.path)):
+            read = (
+                use.read_bytes or not use.writing
+            )  # Spark reads in one JVM what it has written there
+            if (
+                use.reading
+                and read
+                and "=" in use.path
+                and not use.path.endswith(".crc")
+                and (found := partition_of(use.path))
+            ):
                 seen[use.key] = (found, use)
     out: dict[str, tuple[int, list[Use]]] = {}
     by_name: dict[str, list[Use]] = defaultdict(list)
@@ -197,7 +218,9 @@ def shape_of(case: Case) -> str:
 
 def summarise(case: Case, ended_unix_ns: int) -> RunSummary:
     execution, root = case.execution, case.root
-    endpoints = sorted({f"{p.endpoint[0]}:{p.endpoint[1]}" for a in case for p in a.peers if p.endpoint[1]})
+    endpoints = sorted(
+        {f"{p.endpoint[0]}:{p.endpoint[1]}" for a in case for p in a.peers if p.endpoint[1]}
+    )
     torn = any(v.state is State.PARTIAL for v in execution.outputs)
     return RunSummary(
         ended_unix_ns,
@@ -209,7 +232,9 @@ def summarise(case: Case, ended_unix_ns: int) -> RunSummary:
         execution.totals.processes,
         shape_of(case),
         outputs_of(case),
-        dict(sorted((name, size) for name, (size, _) in partition_bytes(case).items())[:KEPT_PATHS]),
+        dict(
+            sorted((name, size) for name, (size, _) in partition_bytes(case).items())[:KEPT_PATHS]
+        ),
         tuple(endpoints[:KEPT_PATHS]),
     )
 

@@ -23,7 +23,9 @@ from receiver.work.execution import Execution
 KEPT_REPORTS = 256
 PENDING = 4096  # ended executions that wait to be looked at
 REVISIT_NS = 60_000_000_000  # a symptom that was none yet is looked at again after this, for as long as the work goes on
-SETTLE_NS = 400_000_000  # after an end: the last sums and closes of its processes come a moment later
+SETTLE_NS = (
+    400_000_000  # after an end: the last sums and closes of its processes come a moment later
+)
 _EVIDENCE = 8  # records for the first hypothesis
 _OPENING = {  # findings that are a symptom by themselves, while the execution still runs
     sc.EVENT_PROCESS_OOM_KILLED, sc.EVENT_FILE_TAINTED_READ, sc.EVENT_PROCESS_HANG, sc.EVENT_NETWORK_CONNECTION_STALLED,
@@ -41,17 +43,35 @@ class Incidents:
         self.reports: OrderedDict[str, Report] = OrderedDict()
         self.on_report: Callable[[str, Report], None] = lambda *_: None
         self.drops: Counter[str] = Counter()
-        self._logs, self._book, self._emit, self._case, self._forget, self._wall = logs, book, emit, case, forget, wall
-        self._ended: OrderedDict[int, tuple[Execution, int]] = OrderedDict()  # what is to be looked at, and when it ended
-        self._struck: dict[int, tuple[Execution, int]] = {}  # still running, with a symptom, and since when
+        self._logs, self._book, self._emit, self._case, self._forget, self._wall = (
+            logs,
+            book,
+            emit,
+            case,
+            forget,
+            wall,
+        )
+        self._ended: OrderedDict[int, tuple[Execution, int]] = (
+            OrderedDict()
+        )  # what is to be looked at, and when it ended
+        self._struck: dict[
+            int, tuple[Execution, int]
+        ] = {}  # still running, with a symptom, and since when
         self._open: dict[int, str] = {}  # execution → its incident
-        self._by_span: OrderedDict[bytes, str] = OrderedDict()  # ended ones: a reader of their files joins them
+        self._by_span: OrderedDict[bytes, str] = (
+            OrderedDict()
+        )  # ended ones: a reader of their files joins them
         self._by_culprit: OrderedDict[tuple[object, ...], str] = OrderedDict()
 
     def found(self, finding: Finding, execution: Execution) -> None:
         """A symptom opens an incident at the next look."""
         outermost = execution.outermost
-        if finding.kind in _OPENING and not outermost.closed and not outermost.is_quiet and id(outermost) not in self._open:
+        if (
+            finding.kind in _OPENING
+            and not outermost.closed
+            and not outermost.is_quiet
+            and id(outermost) not in self._open
+        ):
             self._struck.setdefault(id(outermost), (outermost, finding.time_boottime_ns))
 
     def ended(self, execution: Execution, now_ns: int) -> None:
@@ -141,7 +161,10 @@ class Incidents:
                 sc.METRIC_PIPELINE_INCIDENTS,
                 (
                     *self._book.task(execution.identity),
-                    (sc.PIPELINE_INCIDENT_CAUSE, lead.cause if lead is not None else "none.not_visible"),
+                    (
+                        sc.PIPELINE_INCIDENT_CAUSE,
+                        lead.cause if lead is not None else "none.not_visible",
+                    ),
                 ),
             )
             self._say(
@@ -198,7 +221,14 @@ class Incidents:
                 (sc.PIPELINE_HYPOTHESIS_RANK, hypothesis.rank),
                 (sc.PIPELINE_HYPOTHESIS_CULPRIT, culprit_name(hypothesis.culprit)),
             )
-            self._say(sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS, Severity.INFO, _sentence(hypothesis.summary), execution, items, now_ns)
+            self._say(
+                sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS,
+                Severity.INFO,
+                _sentence(hypothesis.summary),
+                execution,
+                items,
+                now_ns,
+            )
         lead = report.hypotheses[0] if report.hypotheses else None
         for rival in lead.ruled_out if lead is not None else ():
             items = (
@@ -206,10 +236,24 @@ class Incidents:
                 (sc.PIPELINE_HYPOTHESIS_NAME, rival.cause),
                 (sc.PIPELINE_HYPOTHESIS_VERDICT, "ruled_out"),
             )
-            self._say(sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS, Severity.INFO, _sentence(rival.because), execution, items, now_ns)
+            self._say(
+                sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS,
+                Severity.INFO,
+                _sentence(rival.because),
+                execution,
+                items,
+                now_ns,
+            )
         self._say_evidence(execution, report, lead, number, now_ns)
 
-    def _say_evidence(self, execution: Execution, report: Report, lead: Hypothesis | None, number: str, now_ns: int) -> None:
+    def _say_evidence(
+        self,
+        execution: Execution,
+        report: Report,
+        lead: Hypothesis | None,
+        number: str,
+        now_ns: int,
+    ) -> None:
         told = 0
         for line in lead.weighed if lead is not None else ():
             for ref in line.refs[:1]:
@@ -224,10 +268,27 @@ class Incidents:
                     (sc.PIPELINE_EVIDENCE_REF, self._logs.reference(ref)),
                     (sc.PIPELINE_EVIDENCE_WEIGHT, line.weight),
                 )
-                self._say(sc.EVENT_PIPELINE_INCIDENT_EVIDENCE, Severity.INFO, _sentence(line.text), execution, items, now_ns)
+                self._say(
+                    sc.EVENT_PIPELINE_INCIDENT_EVIDENCE,
+                    Severity.INFO,
+                    _sentence(line.text),
+                    execution,
+                    items,
+                    now_ns,
+                )
 
-    def _say(self, name: str, severity: Severity, body: str, execution: Execution, items: Attributes, now_ns: int) -> None:
-        record: LogRecord = self._logs.of_execution(name, severity, body, execution, items, now_ns, Importance.FINDING)
+    def _say(
+        self,
+        name: str,
+        severity: Severity,
+        body: str,
+        execution: Execution,
+        items: Attributes,
+        now_ns: int,
+    ) -> None:
+        record: LogRecord = self._logs.of_execution(
+            name, severity, body, execution, items, now_ns, Importance.FINDING
+        )
         self._emit(record)
 
 
@@ -246,9 +307,16 @@ def culprit_name(culprit: Culprit) -> str:
 
 
 def _items(report: Report, lead: Hypothesis | None, number: str, *, full: bool) -> Attributes:
-    items: Attributes = ((sc.PIPELINE_INCIDENT_ID, number), (sc.PIPELINE_INCIDENT_VERDICT, report.verdict))
+    items: Attributes = (
+        (sc.PIPELINE_INCIDENT_ID, number),
+        (sc.PIPELINE_INCIDENT_VERDICT, report.verdict),
+    )
     if lead is not None:
-        items = (*items, (sc.PIPELINE_INCIDENT_CAUSE, lead.cause), (sc.PIPELINE_INCIDENT_SIGNATURE, report.signature))
+        items = (
+            *items,
+            (sc.PIPELINE_INCIDENT_CAUSE, lead.cause),
+            (sc.PIPELINE_INCIDENT_SIGNATURE, report.signature),
+        )
         if full:
             items = (*items, (sc.PIPELINE_INCIDENT_RECOMMENDATION, lead.fix.text))
         if full and report.seen_before:

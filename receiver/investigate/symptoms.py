@@ -32,7 +32,11 @@ def symptoms(case: Case) -> list[Symptom]:
     out: list[Symptom] = []
     root, execution = case.root, case.execution
     if root is not None and root.failed:
-        out.append(Symptom("task_failed", root.end_ns, f"{root.who} ended with {root.end.error}.", ends(root)))
+        out.append(
+            Symptom(
+                "task_failed", root.end_ns, f"{root.who} ended with {root.end.error}.", ends(root)
+            )
+        )
     elif (
         execution.masked
         or execution.failed_by
@@ -47,7 +51,14 @@ def symptoms(case: Case) -> list[Symptom]:
         for kind in actor.findings:
             if kind in _TOLD:
                 shown = _shown(actor, kind)
-                out.append(Symptom(_TOLD[kind], shown[0].at_ns if shown else actor.end_ns, f"{actor.who}: {kind}.", shown))
+                out.append(
+                    Symptom(
+                        _TOLD[kind],
+                        shown[0].at_ns if shown else actor.end_ns,
+                        f"{actor.who}: {kind}.",
+                        shown,
+                    )
+                )
     slow = _slow(case)
     return sorted([*out, *([slow] if slow is not None else [])], key=lambda s: (s.at_ns, s.kind))
 
@@ -55,7 +66,10 @@ def symptoms(case: Case) -> list[Symptom]:
 def _failed_inside(case: Case) -> bool:
     """A task inside of it failed, and no later attempt made that good; who started it all (a scheduler) says success all the same."""
     inner = {
-        each for actor in case for each in actor.execution.chain() if each is not case.execution and each.identity.type == "task"
+        each
+        for actor in case
+        for each in actor.execution.chain()
+        if each is not case.execution and each.identity.type == "task"
     }
     good = {e.identity.key[:4] for e in inner if e.closed and e.result == "success"}
     return any(e.result == "failure" and e.identity.key[:4] not in good for e in inner)
@@ -87,17 +101,29 @@ def struck(case: Case, suspicion: Suspicion) -> tuple[float, str, tuple[Fact, ..
     if subject is None or not path:
         return 0.0, "", ()
     if subject in path:
-        what = "the task's failure began with it" if subject is path[-1] else "the task's failure passed through it"
+        what = (
+            "the task's failure began with it"
+            if subject is path[-1]
+            else "the task's failure passed through it"
+        )
         return 1.5, f"{subject.who} failed, and {what}.", ends(subject)
     failed_work = {id(a.execution) for a in path}
-    if subject.grade >= Grade.FAILED and id(subject.execution) in failed_work and _before(subject, path[0]):
+    if (
+        subject.grade >= Grade.FAILED
+        and id(subject.execution) in failed_work
+        and _before(subject, path[0])
+    ):
         return 0.7, f"{subject.who} failed before the task did.", ends(subject)
     if subject.failed and _before(subject, path[0]):
         return 0.3, f"{subject.who} failed before the task did.", ends(subject)
     if path[-1] in case.above(subject) or subject in case.above(path[-1]):
         return 0.0, "", ()
     if subject.exit is not None and not subject.failed:
-        return -2.0, f"{subject.who} itself ended well, and the failure was elsewhere.", ends(subject)
+        return (
+            -2.0,
+            f"{subject.who} itself ended well, and the failure was elsewhere.",
+            ends(subject),
+        )
     return -0.7, f"{subject.who} is not what failed.", ends(path[-1])
 
 

@@ -60,10 +60,21 @@ _SELF = (
 )
 
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
-_NETLINK_ROUTE, _NETLINK_SOCK_DIAG = 0, 4  # addresses for getaddrinfo(3); the fallback source's samples
+_NETLINK_ROUTE, _NETLINK_SOCK_DIAG = (
+    0,
+    4,
+)  # addresses for getaddrinfo(3); the fallback source's samples
 _CLONE_THREAD = 0x10000
 _CLONE_OF_OTHER_KINDS = 0x7E020000  # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}, clone(2)
-_PR_GET = (3, 16, 21, 27, 39, 23, 47)  # DUMPABLE, NAME, SECCOMP, SECUREBITS, NO_NEW_PRIVS, CAPBSET_READ, CAP_AMBIENT
+_PR_GET = (
+    3,
+    16,
+    21,
+    27,
+    39,
+    23,
+    47,
+)  # DUMPABLE, NAME, SECCOMP, SECUREBITS, NO_NEW_PRIVS, CAPBSET_READ, CAP_AMBIENT
 _PR_SET_NAME, _PR_SET_VMA = 15, 0x53564D41  # glibc and musl name memory areas with the latter
 # TCGETS, TCGETS2 (isatty), TIOCGPGRP, TIOCOUTQ, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX; SIOCGIFNAME, SIOCGIFCONF,
 # SIOCGIFFLAGS, SIOCGIFADDR, SIOCGIFINDEX (resolvers); F2FS_IOC_GET_FEATURES (SQLite)
@@ -72,8 +83,24 @@ _IOCTLS = (
     0x8004F50C,
 )  # fmt: skip
 # enum bpf_cmd: reading and writing maps that we hold, running iterators that we hold, asking what they are
-_MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT, _LOOKUP_BATCH, _OBJ_INFO, _ITER_CREATE = 1, 2, 3, 4, 24, 15, 33
-_BPF_READS = (_MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT, _LOOKUP_BATCH, _OBJ_INFO, _ITER_CREATE)
+_MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT, _LOOKUP_BATCH, _OBJ_INFO, _ITER_CREATE = (
+    1,
+    2,
+    3,
+    4,
+    24,
+    15,
+    33,
+)
+_BPF_READS = (
+    _MAP_LOOKUP,
+    _MAP_UPDATE,
+    _MAP_DELETE,
+    _MAP_NEXT,
+    _LOOKUP_BATCH,
+    _OBJ_INFO,
+    _ITER_CREATE,
+)
 # BPF_RAW_TRACEPOINT_OPEN, BPF_LINK_CREATE, BPF_LINK_DETACH. Not PROG_LOAD: all programs are loaded before.
 _BPF_ATTACHES = (17, 28, 34)
 # PERF_EVENT_IOC_ENABLE, _DISABLE, _SET_BPF: classic tracepoints
@@ -89,7 +116,10 @@ def _base(ioctls: tuple[int, ...], bpf: tuple[int, ...]) -> dict[str, Alternativ
     return {
         "socket": (
             *_one_of(0, (_AF_UNIX, _AF_INET, _AF_INET6)),
-            *((Test(0, _AF_NETLINK), Test(2, protocol)) for protocol in (_NETLINK_ROUTE, _NETLINK_SOCK_DIAG)),
+            *(
+                (Test(0, _AF_NETLINK), Test(2, protocol))
+                for protocol in (_NETLINK_ROUTE, _NETLINK_SOCK_DIAG)
+            ),
         ),
         "clone": ((Test(0, _CLONE_THREAD, _CLONE_THREAD | _CLONE_OF_OTHER_KINDS),),),
         "prctl": _one_of(0, (*_PR_GET, _PR_SET_NAME, _PR_SET_VMA)),
@@ -113,7 +143,9 @@ def helper_rules() -> CallRules:
     """For the calling process that attaches and detaches: as the service, without listening or connecting, with the
     commands of bpf(2) and perf_event_open(2) that attach."""
     sockets = "socketpair getsockopt sendto recvfrom sendmsg recvmsg shutdown"
-    allowed = frozenset(" ".join((_FILES, _MEMORY, _WAITING, sockets, _SELF, "perf_event_open")).split())
+    allowed = frozenset(
+        " ".join((_FILES, _MEMORY, _WAITING, sockets, _SELF, "perf_event_open")).split()
+    )
     conditional = _base((*_IOCTLS, *_PERF_IOCTLS), (*_BPF_READS, *_BPF_ATTACHES)) | {"socket": ()}
     return CallRules(allowed, conditional, frozenset({"clone3"}))
 
@@ -122,7 +154,10 @@ _COUNTING = (
     "poll ppoll read recvmsg close brk mmap munmap mremap madvise mprotect futex rt_sigaction rt_sigprocmask rt_sigreturn "
     "restart_syscall exit exit_group getpid gettid clock_gettime"
 )
-_NOTIFY_IOCTLS = (0xC0502100, 0xC0182101)  # SECCOMP_IOCTL_NOTIF_RECV and _SEND, include/uapi/linux/seccomp.h
+_NOTIFY_IOCTLS = (
+    0xC0502100,
+    0xC0182101,
+)  # SECCOMP_IOCTL_NOTIF_RECV and _SEND, include/uapi/linux/seccomp.h
 
 
 def counter_rules() -> CallRules:

@@ -62,14 +62,22 @@ class Architecture(msgspec.Struct, frozen=True):
         return max(self.numbers.values())
 
     def name(self, number: int) -> str:
-        return next((name for name, found in self.numbers.items() if found == number), f"syscall_{number}")
+        return next(
+            (name for name, found in self.numbers.items() if found == number), f"syscall_{number}"
+        )
 
 
-_COMMON = {name: number for name, number in NUMBERS.items() if number >= _COMMON_FROM and name != "-"}
+_COMMON = {
+    name: number for name, number in NUMBERS.items() if number >= _COMMON_FROM and name != "-"
+}
 _ARCHITECTURES = {
-    "x86_64": Architecture(0xC000003E, {name: number for name, number in NUMBERS.items() if name != "-"}),
+    "x86_64": Architecture(
+        0xC000003E, {name: number for name, number in NUMBERS.items() if name != "-"}
+    ),
     "aarch64": Architecture(
-        0xC00000B7, {name: number for number, name in enumerate(_AARCH64_FROM_0.split()) if name != "-"} | _COMMON
+        0xC00000B7,
+        {name: number for number, name in enumerate(_AARCH64_FROM_0.split()) if name != "-"}
+        | _COMMON,
     ),
 }
 

@@ -18,7 +18,9 @@ class CallHooks:
     """`want` says whether they should be attached, `attached` whether they are. `failure` says why they are not though they should
     be, or why they cannot be when they are needed next; `final` that no later attempt can succeed."""
 
-    def __init__(self, probes: Probes, attach: Attach, confinement: Confinement | None = None) -> None:
+    def __init__(
+        self, probes: Probes, attach: Attach, confinement: Confinement | None = None
+    ) -> None:
         """`attach`: who attaches. Either: a helper where the kernel would refuse us when our privileges are gone."""
         self._probes = probes
         needs_helper = attach == "helper" or (attach == "either" and is_needed(probes))
@@ -91,13 +93,17 @@ class CallHooks:
         try:
             self._probes.attach_calls()
         except OSError as refused:
-            self._interrupt(boottime_ns(), f"the hooks for system calls cannot be attached ({refused.strerror})")
+            self._interrupt(
+                boottime_ns(), f"the hooks for system calls cannot be attached ({refused.strerror})"
+            )
             self._fail(refused)
         else:
             self._resume()
 
     def _fail(self, refused: OSError) -> None:
-        self.failure = self._why or f"the hooks for system calls cannot be attached ({refused.strerror})"
+        self.failure = (
+            self._why or f"the hooks for system calls cannot be attached ({refused.strerror})"
+        )
         self.final = refused.errno in (errno.EPERM, errno.EACCES)
         if not self._interrupted_ns:  # nothing is watched now: the next task would not be
             self._interrupted_ns = boottime_ns()

@@ -47,5 +47,8 @@ def open_source(
             fallback = NetlinkSource(config, launched=launched)
         except (KwitnessError, OSError):
             raise refused from None
-        log.warning("eBPF is not to be had (%s): the process connector is used, and much stays invisible", refused)
+        log.warning(
+            "eBPF is not to be had (%s): the process connector is used, and much stays invisible",
+            refused,
+        )
         return fallback

@@ -34,11 +34,15 @@ def refuse_time_namespace() -> None:
     """In a time namespace our CLOCK_BOOTTIME is shifted against the kernel's stamps (measured: by the whole offset)."""
     try:
         with open("/proc/self/timens_offsets", encoding="ascii") as offsets:
-            shifted = any(line.split()[0] == "boottime" and line.split()[1:] != ["0", "0"] for line in offsets)
+            shifted = any(
+                line.split()[0] == "boottime" and line.split()[1:] != ["0", "0"] for line in offsets
+            )
     except OSError:
         return
     if shifted:
-        raise UnavailableError("this is a time namespace with a shifted boot clock: start kwitness in the host's")
+        raise UnavailableError(
+            "this is a time namespace with a shifted boot clock: start kwitness in the host's"
+        )
 
 
 def gone(keys: list[ProcessKey]) -> list[ProcessKey]:
@@ -63,7 +67,9 @@ def gone(keys: list[ProcessKey]) -> list[ProcessKey]:
 
 def boot_id() -> str:
     with open("/proc/sys/kernel/random/boot_id", "rb") as source:
-        return source.read().decode().strip()  # UTF-8 needs no module: this is also read after privileges went
+        return (
+            source.read().decode().strip()
+        )  # UTF-8 needs no module: this is also read after privileges went
 
 
 def host_name() -> str:
@@ -81,7 +87,9 @@ def host_addresses(proc: Path = Path("/proc/net")) -> tuple[str, ...]:
     with contextlib.suppress(OSError):
         for line in (proc / "if_inet6").read_text().splitlines():
             found.append(str(ipaddress.IPv6Address(int(line.split()[0], 16))))
-    chosen = (a for a in map(ipaddress.ip_address, found) if not a.is_loopback and not a.is_link_local)
+    chosen = (
+        a for a in map(ipaddress.ip_address, found) if not a.is_loopback and not a.is_link_local
+    )
     return tuple(str(a) for a in dict.fromkeys(chosen))[:32]
 
 

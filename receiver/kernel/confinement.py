@@ -37,11 +37,19 @@ def readable_paths(more: Iterable[str] = ()) -> list[str]:
     """What Python, the resolver and TLS read late, and `more`."""
     trust = ssl.get_default_verify_paths()
     variables = ("SSL_CERT_FILE", "SSL_CERT_DIR", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
-    files = [trust.cafile, trust.openssl_cafile, "/etc/resolv.conf", *(os.environ.get(v) for v in variables), *more]
+    files = [
+        trust.cafile,
+        trust.openssl_cafile,
+        "/etc/resolv.conf",
+        *(os.environ.get(v) for v in variables),
+        *more,
+    ]
     found = [*_SYSTEM, sys.prefix, sys.base_prefix, *(p or os.getcwd() for p in sys.path)]
     for file in filter(None, files):
         # the directory: a file that is renewed by a rename is another one
-        found += [file, str(Path(os.path.realpath(file)).parent)] if not os.path.isdir(file) else [file]
+        found += (
+            [file, str(Path(os.path.realpath(file)).parent)] if not os.path.isdir(file) else [file]
+        )
     return [path for path in dict.fromkeys(found) if os.path.realpath(path) != "/"]
 
 
@@ -80,7 +88,9 @@ class Confinement:
         if self._on:
             self._restrict("helper", helper_rules(), ["/sys", "/proc", *readable_paths()], [])
 
-    def service(self, readable: Iterable[str] = (), writable: Iterable[str] = (), *, attaches: bool = False) -> None:
+    def service(
+        self, readable: Iterable[str] = (), writable: Iterable[str] = (), *, attaches: bool = False
+    ) -> None:
         """For the service, after `privileges.drop`, while it has one thread. `attaches`: it attaches hooks itself."""
         if not self._on:
             return
@@ -93,11 +103,15 @@ class Confinement:
         for note in self.notes:
             log.warning("confinement: %s", note)
 
-    def _restrict(self, who: str, rules: CallRules, readable: list[str], writable: list[str]) -> None:
+    def _restrict(
+        self, who: str, rules: CallRules, readable: list[str], writable: list[str]
+    ) -> None:
         """What is refused is noted, and does not stop the observing."""
         try:
             if landlock.restrict(readable, writable) and len(os.listdir("/proc/self/task")) > 1:
-                self.notes.append(f"{who}: Landlock does not hold for threads that were there before")
+                self.notes.append(
+                    f"{who}: Landlock does not hold for threads that were there before"
+                )
         except OSError as error:
             self.notes.append(f"{who}: Landlock is refused: {error.strerror}")
         if self._counter is None:
@@ -123,7 +137,9 @@ class Confinement:
                 )
             self._said[found.who, found.call] = found.count
         if self._counter is not None and not self._counter.alive():
-            log.error("the process that counts refused calls has ended: from now on they fail with ENOSYS, and are not counted")
+            log.error(
+                "the process that counts refused calls has ended: from now on they fail with ENOSYS, and are not counted"
+            )
             self._counter.close()
             self._counter = None
 
@@ -161,8 +177,12 @@ def survey(user: str, helper: str) -> Survey:
     return Survey(
         seccomp=seccomp.missing(),
         landlock=landlock.version(),
-        bounding_set="" if can_empty else "CAP_SETPCAP is missing; no_new_privs makes the set meaningless",
-        helper=f"user {chosen.identity.uid}" if chosen.identity else f"user {os.geteuid()}, as the service",
+        bounding_set=""
+        if can_empty
+        else "CAP_SETPCAP is missing; no_new_privs makes the set meaningless",
+        helper=f"user {chosen.identity.uid}"
+        if chosen.identity
+        else f"user {os.geteuid()}, as the service",
         helper_shared=chosen.shared,
         service=_service(user if root else ""),
     )

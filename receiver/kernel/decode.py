@@ -48,7 +48,9 @@ def split(records: bytes) -> list[bytes]:
 
 def order(raw: bytes) -> tuple[int, int, int]:
     """The sort key of a record: time, CPU, sequence."""
-    time, sequence, _, cpu, _ = _HEADER.unpack_from(raw) if len(raw) >= _HEADER.size else (0, 0, 0, 0, 0)
+    time, sequence, _, cpu, _ = (
+        _HEADER.unpack_from(raw) if len(raw) >= _HEADER.size else (0, 0, 0, 0, 0)
+    )
     return time, cpu, sequence
 
 
@@ -63,5 +65,7 @@ def scrub(raw: bytes, redactor: Redactor) -> bytes:
         return raw
     try:
         return encode(event)
-    except struct.error:  # marks and replacement characters made a text longer than its length field can say
+    except (
+        struct.error
+    ):  # marks and replacement characters made a text longer than its length field can say
         return raw[: _HEADER.size]

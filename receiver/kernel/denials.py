@@ -53,7 +53,9 @@ class DenialCounter:
         self._table = mmap.mmap(-1, len(WHO) * _SLOTS * 8)
         ours, theirs = socket.socketpair()
         wanted = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, wanted)  # they are ignored before they can arrive
+        before = signal.pthread_sigmask(
+            signal.SIG_BLOCK, wanted
+        )  # they are ignored before they can arrive
         try:
             self.pid = os.fork()
             if self.pid == 0:
@@ -78,7 +80,9 @@ class DenialCounter:
         """Without the zeros, in order."""
         with memoryview(self._table).cast("Q") as table:
             found = [(index, count) for index, count in enumerate(table) if count]
-        return tuple(sorted(Denied(WHO[i // _SLOTS], self._name(i % _SLOTS), count) for i, count in found))
+        return tuple(
+            sorted(Denied(WHO[i // _SLOTS], self._name(i % _SLOTS), count) for i, count in found)
+        )
 
     def _name(self, slot: int) -> str:
         return "other" if slot == _OTHER else self._arch.name(slot)
@@ -98,7 +102,9 @@ class DenialCounter:
         self._table.close()
 
 
-def _count_forever(channel: socket.socket, table: mmap.mmap, arch: Architecture, become: Callable[[], None]) -> None:
+def _count_forever(
+    channel: socket.socket, table: mmap.mmap, arch: Architecture, become: Callable[[], None]
+) -> None:
     """Never returns."""
     status = 1
     try:

@@ -74,7 +74,9 @@ class Helper:
             answer = self._socket.recv(1)
         except BlockingIOError:
             if self._asked is not None and time.monotonic() - self._asked_at > ANSWER_SECONDS:
-                self.failure = f"the helper (pid {self.pid}) has not answered for {ANSWER_SECONDS:.0f} s"
+                self.failure = (
+                    f"the helper (pid {self.pid}) has not answered for {ANSWER_SECONDS:.0f} s"
+                )
             else:
                 self.alive_ns = now
             return
@@ -104,7 +106,11 @@ class Helper:
         code = self._reap(END_SECONDS)  # its last descriptor is closed: the rest takes no time
         if code is None:
             return "has ended"
-        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"has ended with status {code}"
+        return (
+            f"was killed by {signal.Signals(-code).name}"
+            if code < 0
+            else f"has ended with status {code}"
+        )
 
     def _reap(self, seconds: float) -> int | None:
         """Its exit code as `subprocess` gives it; None when it has not ended by then, or was asked for already."""
@@ -138,7 +144,9 @@ def _serve(commands: socket.socket, probes: Probes, confinement: Confinement | N
     status = 1
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C is the parent's to handle; the socket ends us
+            signal.signal(
+                number, signal.SIG_IGN
+            )  # a terminal's Ctrl-C is the parent's to handle; the socket ends us
         probes.library.rename_self(b"kwitness-attach")
         if confinement is not None:
             confinement.helper()

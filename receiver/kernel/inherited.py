@@ -20,8 +20,27 @@ from typing import NoReturn
 
 CHANGED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 # they pass on what they ignore (POSIX.1-2017, 2.11 and 2.12; systemd.exec(5), IgnoreSIGPIPE=)
-_PASS_ON = ("sh", "bash", "dash", "ash", "busybox", "ksh", "ksh93", "mksh", "yash", "zsh", "systemd", "systemd-executor")
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ETIMEDOUT)  # execvp(3) goes on to the next
+_PASS_ON = (
+    "sh",
+    "bash",
+    "dash",
+    "ash",
+    "busybox",
+    "ksh",
+    "ksh93",
+    "mksh",
+    "yash",
+    "zsh",
+    "systemd",
+    "systemd-executor",
+)
+_NOT_THERE = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ESTALE,
+    errno.ENODEV,
+    errno.ETIMEDOUT,
+)  # execvp(3) goes on to the next
 _DEFAULT_PATH = b"/bin:/usr/bin"  # confstr(_CS_PATH)
 _SHELL = b"/bin/sh"  # _PATH_BSHELL
 _SAMPLE_BYTES = 80

@@ -16,13 +16,29 @@ from collections.abc import Iterable
 from receiver.kernel.call_tables import architecture
 
 _CREATE_VERSION, _RULE_PATH_BENEATH = 1, 1
-_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = (1 << bit for bit in range(6))
-_MAKE_DIR, _MAKE_REG, _MAKE_SYM, _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 7, 1 << 8, 1 << 12, 1 << 13, 1 << 14, 1 << 15
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = (
+    1 << bit for bit in range(6)
+)
+_MAKE_DIR, _MAKE_REG, _MAKE_SYM, _REFER, _TRUNCATE, _IOCTL_DEV = (
+    1 << 7,
+    1 << 8,
+    1 << 12,
+    1 << 13,
+    1 << 14,
+    1 << 15,
+)
 _SCOPE_SIGNAL = 2
-_BY_ABI = {1: (1 << 13) - 1, 2: _REFER, 3: _TRUNCATE, 5: _IOCTL_DEV}  # which bits came with which version
+_BY_ABI = {
+    1: (1 << 13) - 1,
+    2: _REFER,
+    3: _TRUNCATE,
+    5: _IOCTL_DEV,
+}  # which bits came with which version
 _SCOPE_FROM = 6
 _READ = _READ_FILE | _READ_DIR
-_WRITE = _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _REFER | _TRUNCATE
+_WRITE = (
+    _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _REFER | _TRUNCATE
+)
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 
 
@@ -55,8 +71,14 @@ def restrict(readable: Iterable[str], writable: Iterable[str]) -> int:
         return 0
     handled = sum(bits for since, bits in _BY_ABI.items() if since <= abi)
     # struct landlock_ruleset_attr: file system, network (none is handled), scopes
-    attributes = struct.pack("=QQQ", handled, 0, _SCOPE_SIGNAL) if abi >= _SCOPE_FROM else struct.pack("=Q", handled)
-    ruleset = _call("landlock_create_ruleset", c.c_char_p(attributes), c.c_size_t(len(attributes)), c.c_uint(0))
+    attributes = (
+        struct.pack("=QQQ", handled, 0, _SCOPE_SIGNAL)
+        if abi >= _SCOPE_FROM
+        else struct.pack("=Q", handled)
+    )
+    ruleset = _call(
+        "landlock_create_ruleset", c.c_char_p(attributes), c.c_size_t(len(attributes)), c.c_uint(0)
+    )
     try:
         for paths, rights in ((readable, _READ), (writable, _WRITE)):
             for path in dict.fromkeys(paths):
@@ -76,6 +98,12 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         if not stat.S_ISDIR(os.fstat(place).st_mode):
             rights &= _OF_FILES
         beneath = struct.pack("=Qi", rights, place)  # struct landlock_path_beneath_attr, packed
-        _call("landlock_add_rule", c.c_int(ruleset), c.c_int(_RULE_PATH_BENEATH), c.c_char_p(beneath), c.c_uint(0))
+        _call(
+            "landlock_add_rule",
+            c.c_int(ruleset),
+            c.c_int(_RULE_PATH_BENEATH),
+            c.c_char_p(beneath),
+            c.c_uint(0),
+        )
     finally:
         os.close(place)

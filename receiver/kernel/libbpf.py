@@ -38,7 +38,10 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_program__fd": (c.c_int, (c.c_void_p,)),
     "bpf_link__destroy": (c.c_int, (c.c_void_p,)),
     "bpf_link__fd": (c.c_int, (c.c_void_p,)),
-    "bpf_prog_load": (c.c_int, (c.c_int, c.c_char_p, c.c_char_p, c.c_char_p, c.c_size_t, c.c_void_p)),
+    "bpf_prog_load": (
+        c.c_int,
+        (c.c_int, c.c_char_p, c.c_char_p, c.c_char_p, c.c_size_t, c.c_void_p),
+    ),
     "bpf_raw_tracepoint_open": (c.c_int, (c.c_char_p, c.c_int)),
     "bpf_iter_create": (c.c_int, (c.c_int,)),
     "bpf_map__fd": (c.c_int, (c.c_void_p,)),
@@ -98,7 +101,8 @@ class Library:
             self._so = c.CDLL("libbpf.so.1", use_errno=True)
         except OSError:
             raise UnavailableError(
-                "libbpf.so.1 is missing: install libbpf 1.x (Debian: apt-get install libbpf1)", "libbpf"
+                "libbpf.so.1 is missing: install libbpf 1.x (Debian: apt-get install libbpf1)",
+                "libbpf",
             ) from None
         self._libc = c.CDLL(None)
         for name, (result, arguments) in _FUNCTIONS.items():
@@ -112,7 +116,9 @@ class Library:
         if level < 2:  # LIBBPF_WARN, LIBBPF_INFO; debug is chatter
             # the verifier's whole log comes as one message, and the reason stands at its end
             line = c.create_string_buffer(_MESSAGE_BYTES)
-            self._libc.vsnprintf(line, c.c_size_t(_MESSAGE_BYTES), c.c_char_p(form), c.c_void_p(arguments))
+            self._libc.vsnprintf(
+                line, c.c_size_t(_MESSAGE_BYTES), c.c_char_p(form), c.c_void_p(arguments)
+            )
             self.log.extend(line.value.decode("utf-8", "replace").splitlines())
         return 0
 
@@ -141,10 +147,19 @@ class Library:
 
     def tracepoint_arguments(self, names: Iterable[str]) -> dict[str, int]:
         """How many arguments the running kernel's raw tracepoints have; those that it does not have are left out."""
-        btf = self.pointer(self.btf__load_vmlinux_btf(), "reading the kernel's BTF")  # some 15 ms: once for all
+        btf = self.pointer(
+            self.btf__load_vmlinux_btf(), "reading the kernel's BTF"
+        )  # some 15 ms: once for all
         try:
-            found = {name: self.btf__find_by_name_kind(btf, f"btf_trace_{name}".encode(), _BTF_TYPEDEF) for name in names}
-            return {name: self._arguments(btf, typedef) for name, typedef in found.items() if typedef >= 0}
+            found = {
+                name: self.btf__find_by_name_kind(btf, f"btf_trace_{name}".encode(), _BTF_TYPEDEF)
+                for name in names
+            }
+            return {
+                name: self._arguments(btf, typedef)
+                for name, typedef in found.items()
+                if typedef >= 0
+            }
         finally:
             self.btf__free(btf)
 
@@ -159,7 +174,9 @@ class Library:
         if target < 0:
             return False
         options = _ProgLoadOpts(c.sizeof(_ProgLoadOpts), 0, _BPF_TRACE_FEXIT, 0, 0, 0, 0, target)
-        program = self.bpf_prog_load(_BPF_PROG_TYPE_TRACING, b"probe", b"GPL", _RETURN_ZERO, 2, c.addressof(options))
+        program = self.bpf_prog_load(
+            _BPF_PROG_TYPE_TRACING, b"probe", b"GPL", _RETURN_ZERO, 2, c.addressof(options)
+        )
         if program < 0:
             return False
         link = self.bpf_raw_tracepoint_open(None, program)
@@ -182,16 +199,22 @@ class Object:
     def __init__(self, library: Library, path: Path) -> None:
         self._lib = library
         self._links: dict[str, int] = {}
-        self._object = library.pointer(library.bpf_object__open_file(str(path).encode(), None), f"opening {path}")
+        self._object = library.pointer(
+            library.bpf_object__open_file(str(path).encode(), None), f"opening {path}"
+        )
 
     def set_constant(self, name: str, value: int) -> None:
         """A `const volatile u32`, before load."""
         btf = self._lib.bpf_object__btf(self._object)
-        section = self._lib.check(self._lib.btf__find_by_name_kind(btf, b".rodata", _BTF_DATASEC), ".rodata")
+        section = self._lib.check(
+            self._lib.btf__find_by_name_kind(btf, b".rodata", _BTF_DATASEC), ".rodata"
+        )
         address = self._lib.btf__type_by_id(btf, section)
         count = _BtfType.from_address(address).info & 0xFFFF
         for index in range(count):
-            entry = _VarSecinfo.from_address(address + c.sizeof(_BtfType) + index * c.sizeof(_VarSecinfo))
+            entry = _VarSecinfo.from_address(
+                address + c.sizeof(_BtfType) + index * c.sizeof(_VarSecinfo)
+            )
             variable = _BtfType.from_address(self._lib.btf__type_by_id(btf, entry.type))
             if self._lib.btf__name_by_offset(btf, variable.name_off) == name.encode():
                 c.c_uint32.from_address(self._rodata() + entry.offset).value = value
@@ -203,11 +226,15 @@ class Object:
         while found := self._lib.bpf_object__next_map(self._object, found):
             if self._lib.bpf_map__name(found).endswith(b".rodata"):
                 size = c.c_size_t()
-                return self._lib.pointer(self._lib.bpf_map__initial_value(found, c.byref(size)), ".rodata")
+                return self._lib.pointer(
+                    self._lib.bpf_map__initial_value(found, c.byref(size)), ".rodata"
+                )
         raise KeyError(".rodata")
 
     def set_size(self, name: str, entries: int) -> None:
-        self._lib.check(self._lib.bpf_map__set_max_entries(self._map(name), entries), f"sizing {name}")
+        self._lib.check(
+            self._lib.bpf_map__set_max_entries(self._map(name), entries), f"sizing {name}"
+        )
 
     def skip(self, program: str) -> None:
         self._lib.check(self._lib.bpf_program__set_autoload(self._program(program), False), program)
@@ -231,7 +258,9 @@ class Object:
 
     def iterate(self, program: str) -> bytes:
         """Runs a BPF iterator to its end and gives all it wrote."""
-        fd = self._lib.check(self._lib.bpf_iter_create(self._lib.bpf_link__fd(self._links[program])), program)
+        fd = self._lib.check(
+            self._lib.bpf_iter_create(self._lib.bpf_link__fd(self._links[program])), program
+        )
         with os.fdopen(fd, "rb", buffering=0) as stream:
             parts: list[bytes] = []
             while part := stream.read(1 << 16):
@@ -239,12 +268,16 @@ class Object:
             return b"".join(parts)
 
     def update(self, name: str, key: bytes, value: bytes) -> None:
-        self._lib.check(self._lib.bpf_map_update_elem(self.map_fd(name), key, value, 0), f"updating {name}")
+        self._lib.check(
+            self._lib.bpf_map_update_elem(self.map_fd(name), key, value, 0), f"updating {name}"
+        )
 
     def lookup(self, name: str, key: bytes, size: int) -> bytes:
         """`size` bytes: for a per-CPU map, the value rounded up to 8, times the possible CPUs."""
         value = c.create_string_buffer(size)
-        self._lib.check(self._lib.bpf_map_lookup_elem(self.map_fd(name), key, value), f"reading {name}")
+        self._lib.check(
+            self._lib.bpf_map_lookup_elem(self.map_fd(name), key, value), f"reading {name}"
+        )
         return value.raw
 
     def map_fd(self, name: str) -> int:
@@ -254,10 +287,14 @@ class Object:
         return self._lib.check(self._lib.bpf_program__fd(self._program(name)), name)
 
     def _program(self, name: str) -> int:
-        return self._lib.pointer(self._lib.bpf_object__find_program_by_name(self._object, name.encode()), name)
+        return self._lib.pointer(
+            self._lib.bpf_object__find_program_by_name(self._object, name.encode()), name
+        )
 
     def _map(self, name: str) -> int:
-        return self._lib.pointer(self._lib.bpf_object__find_map_by_name(self._object, name.encode()), name)
+        return self._lib.pointer(
+            self._lib.bpf_object__find_map_by_name(self._object, name.encode()), name
+        )
 
     def memory(self, name: str) -> mmap.mmap:
         """An array map made with BPF_F_MMAPABLE, as memory that both sides see. The caller closes it."""
@@ -286,7 +323,9 @@ class Ring:
         self._sink: Callable[[bytes], None] = lambda _: None
         self._left = 0
         self._callback = _SAMPLE(self._take)
-        self._ring = library.pointer(library.ring_buffer__new(map_fd, self._callback, None, None), "mapping a ring")
+        self._ring = library.pointer(
+            library.ring_buffer__new(map_fd, self._callback, None, None), "mapping a ring"
+        )
         self.epoll_fd: int = library.ring_buffer__epoll_fd(self._ring)
 
     def _take(self, _: int, data: int, size: int) -> int:

@@ -55,7 +55,10 @@ _USAGE_LIMIT = 65_536
 _CPU_LIMIT, _TIME_LIMIT = 0xFFFF, 1 << 62  # what an event header holds (bpf/events.h)
 _BLIND = (
     ("signal_generate", "who killed whom"),
-    ("mark_victim", "which process the OOM killer chose: a SIGKILL that comes with the cgroup's own count is taken for it"),
+    (
+        "mark_victim",
+        "which process the OOM killer chose: a SIGKILL that comes with the cgroup's own count is taken for it",
+    ),
     ("sys_exit", "files, failing calls, name queries"),
     ("inet_sock_set_state", "connections that open and close between two looks"),
     ("open files at death", "partial writes"),
@@ -79,9 +82,13 @@ class NetlinkSource:
         self.config = config
         self._proc = ProcFs()
         self._keys: dict[int, ProcessKey] = {}
-        self._groups: dict[int, str] = {}  # memory cgroup of living processes, for the OOM counter at their exit
+        self._groups: dict[
+            int, str
+        ] = {}  # memory cgroup of living processes, for the OOM counter at their exit
         self._oom_kills: dict[str, int] = {}
-        self._used: dict[int, tuple[int, ...]] = {}  # taskstats sums of threads that are gone, by tgid
+        self._used: dict[
+            int, tuple[int, ...]
+        ] = {}  # taskstats sums of threads that are gone, by tgid
         self._watched: set[int] = set()
         self._sequence = 0
         self._lost = 0
@@ -100,11 +107,33 @@ class NetlinkSource:
         self.read_until_ns = 0  # every event that was sent before has been read
 
     def coverage(self) -> list[Coverage]:
-        seen = [Coverage("connector", "netlink/proc", True, "", "which process started which, and how it ended")]
+        seen = [
+            Coverage(
+                "connector",
+                "netlink/proc",
+                True,
+                "",
+                "which process started which, and how it ended",
+            )
+        ]
         why = "" if self._stats is not None else "taskstats is not there"
-        seen.append(Coverage("taskstats", "netlink/taskstats", self._stats is not None, why, "CPU, memory and I/O of processes"))
-        seen.append(Coverage("sock_diag", "netlink/sock_diag", True, "", "living connections, once a second"))
-        return seen + [Coverage("ebpf", hook, False, "eBPF is not used", blind) for hook, blind in _BLIND]
+        seen.append(
+            Coverage(
+                "taskstats",
+                "netlink/taskstats",
+                self._stats is not None,
+                why,
+                "CPU, memory and I/O of processes",
+            )
+        )
+        seen.append(
+            Coverage(
+                "sock_diag", "netlink/sock_diag", True, "", "living connections, once a second"
+            )
+        )
+        return seen + [
+            Coverage("ebpf", hook, False, "eBPF is not used", blind) for hook, blind in _BLIND
+        ]
 
     # -- what LiveSource does too
 
@@ -136,8 +165,12 @@ class NetlinkSource:
         filtered[EventKind.EXEC][FilterReason.SELF] = self._filtered_self
         lost = [[0] * len(LossReason) for _ in range(KINDS)]
         lost[EventKind.FORK][LossReason.RING_FULL] = self._lost
-        seen = tuple(n + sum(f) + sum(x) for n, f, x in zip(self._counts, filtered, lost, strict=True))
-        return Ledger(seen, tuple(self._counts), tuple(map(tuple, filtered)), tuple(map(tuple, lost)))
+        seen = tuple(
+            n + sum(f) + sum(x) for n, f, x in zip(self._counts, filtered, lost, strict=True)
+        )
+        return Ledger(
+            seen, tuple(self._counts), tuple(map(tuple, filtered)), tuple(map(tuple, lost))
+        )
 
     def existing(self) -> Batch:
         found: list[Event] = []
@@ -167,7 +200,9 @@ class NetlinkSource:
                     raise
                 self._lost += 1  # the socket says that it dropped, not how many
                 continue
-            if sender[0] == 0 and (found := self._event(data)):  # port 0 is the kernel's: netlink(7)
+            if sender[0] == 0 and (
+                found := self._event(data)
+            ):  # port 0 is the kernel's: netlink(7)
                 events += found
             if len(events) >= self.config.batch_records:
                 more = True
@@ -267,7 +302,9 @@ class NetlinkSource:
         key = self._keys.pop(pid, None) or ProcessKey(pid, now)
         self._watched.discard(pid)
         group = self._groups.pop(pid, "")
-        user, system, runtime, delay, peak, read, written, read_calls, write_calls = self._used.pop(pid, (0,) * 9)
+        user, system, runtime, delay, peak, read, written, read_calls, write_calls = self._used.pop(
+            pid, (0,) * 9
+        )
         out: list[Event] = []
         if status & 0x7F == 9 and (kill := self._oom(group)):
             used, limit = kill
@@ -331,7 +368,9 @@ class NetlinkSource:
             self._keys.setdefault(pid, found)
         return found or NOBODY
 
-    def _image(self, kind: type[Any], key: ProcessKey, parent: ProcessKey, image: Image, now: int, cpu: int) -> Event:
+    def _image(
+        self, kind: type[Any], key: ProcessKey, parent: ProcessKey, image: Image, now: int, cpu: int
+    ) -> Event:
         return self._fact(
             kind, now, cpu, process=key, parent=parent, uid=image.uid, gid=image.gid, argc=len(image.argv), comm=image.comm,
             pid_namespace_pid=image.namespace_pid, executable=image.executable, working_directory=image.working_directory,
@@ -342,7 +381,13 @@ class NetlinkSource:
     def _fact(self, kind: type[Any], now: int, cpu: int, **fields: Any) -> Event:
         """A record; what is not named is zero or empty: not known by this source."""
         self._sequence += 1
-        found: Event = kind(**(_BLANK[kind] | {"time_boottime_ns": now, "sequence": self._sequence, "cpu": cpu} | fields))
+        found: Event = kind(
+            **(
+                _BLANK[kind]
+                | {"time_boottime_ns": now, "sequence": self._sequence, "cpu": cpu}
+                | fields
+            )
+        )
         return found
 
     # -- taskstats
@@ -414,7 +459,11 @@ def _connections() -> list[tuple[int, Any]]:
     with DiagSocket() as diag:
         diag.bind()
         families = (socket.AF_INET, socket.AF_INET6)
-        return [(int(f), entry) for f in families for entry in diag.get_sock_stats(family=f, states=1 << 1 | 1 << 2)]
+        return [
+            (int(f), entry)
+            for f in families
+            for entry in diag.get_sock_stats(family=f, states=1 << 1 | 1 << 2)
+        ]
 
 
 def _address(text: str) -> tuple[int, int]:

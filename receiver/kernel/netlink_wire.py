@@ -33,7 +33,9 @@ def listen(action: int) -> bytes:
 
 
 def connector() -> socket.socket:
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, NETLINK_CONNECTOR)
+    sock = socket.socket(
+        socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, NETLINK_CONNECTOR
+    )
     try:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BYTES)
@@ -44,7 +46,9 @@ def connector() -> socket.socket:
         raise PrivilegeError("the process connector needs CAP_NET_ADMIN") from None
     except OSError as error:
         sock.close()
-        raise UnavailableError(f"this kernel has no process connector (CONFIG_PROC_EVENTS): {error.strerror}") from None
+        raise UnavailableError(
+            f"this kernel has no process connector (CONFIG_PROC_EVENTS): {error.strerror}"
+        ) from None
     return sock
 
 
@@ -59,7 +63,9 @@ def taskstats() -> socket.socket | None:
     try:
         sock.bind((0, 0))
         sock.settimeout(1.0)
-        body = struct.pack("<BBH", _CTRL_GETFAMILY, 1, 0) + _attribute(_CTRL_FAMILY_NAME, b"TASKSTATS\0")
+        body = struct.pack("<BBH", _CTRL_GETFAMILY, 1, 0) + _attribute(
+            _CTRL_FAMILY_NAME, b"TASKSTATS\0"
+        )
         sock.send(NLMSG.pack(NLMSG.size + len(body), _GENL_ID_CTRL, 1, 1, 0) + body)
         answer = sock.recv(4096)
         at, family = NLMSG.size + 4, 0
@@ -73,7 +79,9 @@ def taskstats() -> socket.socket | None:
             return None
         cpus = Path("/sys/devices/system/cpu/possible").read_text().strip().encode() + b"\0"
         body = struct.pack("<BBH", _TASKSTATS_GET, 1, 0) + _attribute(_REGISTER_CPUMASK, cpus)
-        sock.send(NLMSG.pack(NLMSG.size + len(body), family, 5, 2, 0) + body)  # NLM_F_REQUEST | NLM_F_ACK
+        sock.send(
+            NLMSG.pack(NLMSG.size + len(body), family, 5, 2, 0) + body
+        )  # NLM_F_REQUEST | NLM_F_ACK
         (code,) = struct.unpack_from("<i", sock.recv(4096), NLMSG.size)
         if code:
             raise OSError(-code, os.strerror(-code))

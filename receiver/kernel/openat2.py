@@ -28,7 +28,13 @@ def open_without_links(path: str, flags: int, dir_fd: int = _AT_FDCWD) -> int:
         raise ValueError("embedded null byte")
     libc = c.CDLL(None, use_errno=True)
     how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS)
-    fd: int = libc.syscall(c.c_long(_SYS_OPENAT2), c.c_int(dir_fd), c.c_char_p(name), c.byref(how), c.c_size_t(c.sizeof(how)))
+    fd: int = libc.syscall(
+        c.c_long(_SYS_OPENAT2),
+        c.c_int(dir_fd),
+        c.c_char_p(name),
+        c.byref(how),
+        c.c_size_t(c.sizeof(how)),
+    )
     if fd < 0:
         number = c.get_errno()
         raise OSError(number, os.strerror(number), path)

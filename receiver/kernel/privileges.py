@@ -16,8 +16,20 @@ import msgspec
 from receiver.errors import ConfigError, PrivilegeError
 
 # prctl(2)
-_PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAPBSET_READ, _PR_CAPBSET_DROP = 3, 4, 8, 23, 24
-_PR_GET_SECUREBITS, _PR_SET_SECUREBITS, _PR_SET_NO_NEW_PRIVS, _PR_GET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 27, 28, 38, 39, 47
+_PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAPBSET_READ, _PR_CAPBSET_DROP = (
+    3,
+    4,
+    8,
+    23,
+    24,
+)
+(
+    _PR_GET_SECUREBITS,
+    _PR_SET_SECUREBITS,
+    _PR_SET_NO_NEW_PRIVS,
+    _PR_GET_NO_NEW_PRIVS,
+    _PR_CAP_AMBIENT,
+) = 27, 28, 38, 39, 47
 _PR_CAP_AMBIENT_IS_SET, _PR_CAP_AMBIENT_CLEAR_ALL = 1, 4
 # NOROOT, NO_CAP_AMBIENT_RAISE, and the locks of these, of KEEP_CAPS and of NO_SETUID_FIXUP; include/uapi/linux/securebits.h
 _SECUREBITS = 0b1110_1011
@@ -80,8 +92,15 @@ def _capabilities() -> tuple[int, int, int]:
 
 def _set_capabilities(effective: int, permitted: int) -> None:
     """Nothing is inheritable."""
-    low, high = ((effective >> shift & 0xFFFFFFFF, permitted >> shift & 0xFFFFFFFF, 0) for shift in (0, 32))
-    if _libc.capset(c.byref(_Header(_CAPABILITY_VERSION_3, 0)), (_Data * 2)(_Data(*low), _Data(*high))) != 0:
+    low, high = (
+        (effective >> shift & 0xFFFFFFFF, permitted >> shift & 0xFFFFFFFF, 0) for shift in (0, 32)
+    )
+    if (
+        _libc.capset(
+            c.byref(_Header(_CAPABILITY_VERSION_3, 0)), (_Data * 2)(_Data(*low), _Data(*high))
+        )
+        != 0
+    ):
         raise PrivilegeError(f"cannot give up capabilities: {os.strerror(c.get_errno())}")
 
 
@@ -143,7 +162,9 @@ def keep_what_attaches(identity: Identity | None = None) -> Privileges:
     if permitted & keep != keep:
         keep = permitted & 1 << CAP_SYS_ADMIN
     if not keep:
-        raise PrivilegeError("neither CAP_BPF and CAP_PERFMON nor CAP_SYS_ADMIN are held: nothing could be attached later")
+        raise PrivilegeError(
+            "neither CAP_BPF and CAP_PERFMON nor CAP_SYS_ADMIN are held: nothing could be attached later"
+        )
     root = os.geteuid() == 0
     return _reduce((identity or account("nobody")) if root else None, keep)
 
@@ -154,7 +175,9 @@ def _reduce(identity: Identity | None, keep: int) -> Privileges:
         _prctl("keep capabilities over the change of user", _PR_SET_KEEPCAPS, 1)
         _become(identity)
         _prctl("reset what kept capabilities", _PR_SET_KEEPCAPS, 0)
-    limits = bool(permitted >> CAP_SETPCAP & 1)  # without it the set stays, and no_new_privs makes it meaningless
+    limits = bool(
+        permitted >> CAP_SETPCAP & 1
+    )  # without it the set stays, and no_new_privs makes it meaningless
     if limits:
         _set_capabilities(1 << CAP_SETPCAP, permitted)
         for capability in range(_bits(_PR_CAPBSET_READ).bit_length()):
@@ -176,11 +199,15 @@ def _become(identity: Identity) -> None:
         os.setresgid(identity.gid, identity.gid, identity.gid)
         os.setresuid(identity.uid, identity.uid, identity.uid)
     except OSError as error:
-        why = "CAP_SETUID and CAP_SETGID are needed" if error.errno == errno.EPERM else error.strerror
+        why = (
+            "CAP_SETUID and CAP_SETGID are needed" if error.errno == errno.EPERM else error.strerror
+        )
         raise PrivilegeError(f"cannot become user {identity.uid}: {why}", "capabilities") from None
 
 
-def mismatches(found: Privileges, identity: Identity | None, keep: int, *, limits: bool) -> list[str]:
+def mismatches(
+    found: Privileges, identity: Identity | None, keep: int, *, limits: bool
+) -> list[str]:
     """What is not as it should be after a drop; names for an error line."""
     wanted: dict[str, tuple[object, object]] = {
         "no_new_privs": (found.no_new_privs, True),
@@ -193,5 +220,10 @@ def mismatches(found: Privileges, identity: Identity | None, keep: int, *, limit
     if identity is not None:
         wanted |= {"user": (found.users, (identity.uid,) * 3), "groups": (found.groups, ())}
     if limits:
-        wanted |= {"bounding set": (found.bounding, 0), "securebits": (found.securebits, _SECUREBITS)}
-    return [f"{name} is {have}, not {want}" for name, (have, want) in wanted.items() if have != want]
+        wanted |= {
+            "bounding set": (found.bounding, 0),
+            "securebits": (found.securebits, _SECUREBITS),
+        }
+    return [
+        f"{name} is {have}, not {want}" for name, (have, want) in wanted.items() if have != want
+    ]

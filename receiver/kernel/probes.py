@@ -21,7 +21,9 @@ from receiver.text.redact import Redactor
 OBJECT = Path(__file__).with_name("kwitness.bpf.o")
 BTF = Path("/sys/kernel/btf/vmlinux")
 LOCKDOWN = Path("/sys/kernel/security/lockdown")
-PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h: the initial one on every kernel
+PID_NAMESPACE = (
+    0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h: the initial one on every kernel
+)
 CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
 ENV_RULE_BYTES = 64  # as in bpf/events.h
 _EXACT, _PREFIX, _BINDS = 1, 2, 256
@@ -64,7 +66,12 @@ HOOKS = (
     Hook("on_title", "task_rename", 2, "titles that workers give themselves"),
     Hook("on_signal", "signal_generate", 5, "who killed whom"),
     Hook("on_crash", "signal_generate", 5, "where native code was when it crashed"),
-    Hook("on_signal_delivery", "signal_deliver", 3, "what a process was writing when it was told to stop"),
+    Hook(
+        "on_signal_delivery",
+        "signal_deliver",
+        3,
+        "what a process was writing when it was told to stop",
+    ),
     Hook("on_oom_kill", "mark_victim", 2, "the OOM killer's choice, with limit and usage"),
     Hook(
         "on_call",
@@ -74,13 +81,20 @@ HOOKS = (
         on_demand=True,
         door="sys_exit",
     ),
-    *(Hook(f"door_{call}", f"__x64_sys_{call}", 0, "", on_demand=True, door="fexit") for call in DOORS),
-    Hook("on_posix_lock", "posix_lock_inode", 3, "who holds a lock that was refused", on_demand=True),
+    *(
+        Hook(f"door_{call}", f"__x64_sys_{call}", 0, "", on_demand=True, door="fexit")
+        for call in DOORS
+    ),
+    Hook(
+        "on_posix_lock", "posix_lock_inode", 3, "who holds a lock that was refused", on_demand=True
+    ),
     Hook("on_flock", "flock_lock_inode", 3, "who holds a lock that was refused", on_demand=True),
     Hook("on_socket_state", "inet_sock_set_state", 3, "TCP connections"),
     Hook("on_reset_received", "tcp_receive_reset", 1, "which peer broke a connection"),
     Hook("on_reset_sent", "tcp_send_reset", 0, "which connection we broke"),
-    Hook("on_sockets", "", 0, "living connections, once a second", iterator=True, over="connections"),
+    Hook(
+        "on_sockets", "", 0, "living connections, once a second", iterator=True, over="connections"
+    ),
     Hook("on_tasks", "", 0, "memory, CPU and waiting, once a second", iterator=True),
     Hook("on_existing", "", 0, "processes that lived before kwitness attached", iterator=True),
 )
@@ -129,7 +143,14 @@ NOISE_COMPONENTS = (
 
 # Packages whose import says what a process is: the first of their files is named, though it is code.
 # The others belong to the orchestrators: the owner of these files is part of the proof of who an orchestrator is.
-TELLING_PACKAGES = ("great_expectations", "airflow", "executors", "jobs", "execution_time", "dag_processing")
+TELLING_PACKAGES = (
+    "great_expectations",
+    "airflow",
+    "executors",
+    "jobs",
+    "execution_time",
+    "dag_processing",
+)
 
 
 class KernelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -139,7 +160,9 @@ class KernelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     changes_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = 256
     noise_prefixes: tuple[str, ...] = NOISE_PREFIXES
     noise_suffixes: tuple[str, ...] = NOISE_SUFFIXES
-    noise_components: tuple[str, ...] = NOISE_COMPONENTS  # names of directories, at most 15 bytes long
+    noise_components: tuple[str, ...] = (
+        NOISE_COMPONENTS  # names of directories, at most 15 bytes long
+    )
 
 
 class Coverage(msgspec.Struct, frozen=True):
@@ -164,19 +187,24 @@ def own_pid_namespace() -> int:
 def preflight() -> None:
     """What makes the kernel refuse us, found before libbpf's less helpful words for it."""
     if not OBJECT.exists():
-        raise UnavailableError(f"{OBJECT.name} is not built: run `make bpf` (needs clang and bpftool)")
+        raise UnavailableError(
+            f"{OBJECT.name} is not built: run `make bpf` (needs clang and bpftool)"
+        )
     if not BTF.exists():
         raise UnavailableError(
-            "this kernel has no BTF (/sys/kernel/btf/vmlinux): it must be built with CONFIG_DEBUG_INFO_BTF=y", "btf"
+            "this kernel has no BTF (/sys/kernel/btf/vmlinux): it must be built with CONFIG_DEBUG_INFO_BTF=y",
+            "btf",
         )
     if "[confidentiality]" in _read(LOCKDOWN):
         raise UnavailableError(
-            "kernel lockdown is in confidentiality mode, which forbids eBPF to read: boot with lockdown=integrity", "lockdown"
+            "kernel lockdown is in confidentiality mode, which forbids eBPF to read: boot with lockdown=integrity",
+            "lockdown",
         )
     missing = missing_capabilities(_read(Path("/proc/self/status")))
     if missing:
         raise PrivilegeError(
-            f"{' and '.join(missing)} missing: run as root, or grant with `setpriv --ambient-caps +bpf,+perfmon`", "capabilities"
+            f"{' and '.join(missing)} missing: run as root, or grant with `setpriv --ambient-caps +bpf,+perfmon`",
+            "capabilities",
         )
 
 
@@ -191,7 +219,11 @@ def missing_capabilities(status: str) -> list[str]:
     effective = effective_capabilities(status)
     if effective >> CAP_SYS_ADMIN & 1:
         return []
-    return [name for name, bit in (("CAP_BPF", CAP_BPF), ("CAP_PERFMON", CAP_PERFMON)) if not effective >> bit & 1]
+    return [
+        name
+        for name, bit in (("CAP_BPF", CAP_BPF), ("CAP_PERFMON", CAP_PERFMON))
+        if not effective >> bit & 1
+    ]
 
 
 def _read(path: Path) -> str:
@@ -239,17 +271,31 @@ class Probes:
         self.limits = limits or KernelLimits()
         self.library = Library()
         self._refused: dict[str, str] = {}
-        arguments = self.library.tracepoint_arguments({hook.tracepoint for hook in HOOKS if hook.tracepoint and not hook.iterator})
-        self.door = door if door != "auto" else ("fexit" if self.library.takes_fexit("__x64_sys_socket") else "sys_exit")
+        arguments = self.library.tracepoint_arguments(
+            {hook.tracepoint for hook in HOOKS if hook.tracepoint and not hook.iterator}
+        )
+        self.door = (
+            door
+            if door != "auto"
+            else ("fexit" if self.library.takes_fexit("__x64_sys_socket") else "sys_exit")
+        )
         for hook in HOOKS:
             if hook.door and hook.door != self.door:
                 self._refused[hook.program] = f"the {self.door} door is used"
             elif why := _mismatch(hook, arguments.get(hook.tracepoint)):
                 self._refused[hook.program] = why
         self.namespace = own_pid_namespace()
-        self.own_tgid, parent_tgid = self._learn_own_tgids() if self.namespace else (os.getpid(), os.getppid())
+        self.own_tgid, parent_tgid = (
+            self._learn_own_tgids() if self.namespace else (os.getpid(), os.getppid())
+        )
         self.launcher_tgid = parent_tgid if launched else 0
-        self.object = self._load({"lifecycle_ring": lifecycle_bytes, "unwatched_ring": unwatched_bytes, "bulk_ring": bulk_bytes})
+        self.object = self._load(
+            {
+                "lifecycle_ring": lifecycle_bytes,
+                "unwatched_ring": unwatched_bytes,
+                "bulk_ring": bulk_bytes,
+            }
+        )
         self._allow(environment, (*BINDING, *binding))
         self._name_noise()
         self._attached: set[str] = set()
@@ -272,13 +318,17 @@ class Probes:
                 ) from failure
             for raw in split(probe.iterate("on_existing")):
                 event = decode(raw, Redactor("strip"))
-                if isinstance(event, Existing) and (event.pid_namespace_inode, event.pid_namespace_pid) == (
+                if isinstance(event, Existing) and (
+                    event.pid_namespace_inode,
+                    event.pid_namespace_pid,
+                ) == (
                     self.namespace,
                     os.getpid(),
                 ):
                     return event.process.tgid, event.parent.tgid
         raise NamespaceError(
-            "this is not the host's pid namespace, and our own process was not found from it: use --pid=host", "pid_namespace"
+            "this is not the host's pid namespace, and our own process was not found from it: use --pid=host",
+            "pid_namespace",
         )
 
     def _load(self, rings: dict[str, int]) -> Object:
@@ -303,24 +353,37 @@ class Probes:
                 self._note_refusal(failure)
                 continue
             return candidate
-        raise UnavailableError("the kernel refuses every program: " + "; ".join(self._refused.values()), "refused")
+        raise UnavailableError(
+            "the kernel refuses every program: " + "; ".join(self._refused.values()), "refused"
+        )
 
     def _note_refusal(self, failure: OSError) -> None:
         log = list(self.library.log)
-        names = re.findall(r"prog '(\w+)': (?:failed|BPF program load failed|-- BEGIN)", "\n".join(log))
+        names = re.findall(
+            r"prog '(\w+)': (?:failed|BPF program load failed|-- BEGIN)", "\n".join(log)
+        )
         if not names or names[-1] in self._refused:
             raise UnavailableError(
-                f"the kernel refuses the BPF object: {failure.strerror}; {log[-1] if log else 'no log'}", "refused"
+                f"the kernel refuses the BPF object: {failure.strerror}; {log[-1] if log else 'no log'}",
+                "refused",
             )
-        detail = [line for line in log if line and not line.startswith(("libbpf:", "processed", "--"))]
-        self._refused[names[-1]] = f"the verifier refuses it: {detail[-1] if detail else failure.strerror}"[:200]
+        detail = [
+            line for line in log if line and not line.startswith(("libbpf:", "processed", "--"))
+        ]
+        self._refused[names[-1]] = (
+            f"the verifier refuses it: {detail[-1] if detail else failure.strerror}"[:200]
+        )
         hook = next(h for h in HOOKS if h.program == names[-1])
         if hook.door == "fexit":  # all or none: half a door would miss calls without a word
             self.door = "sys_exit"
-            self._refused |= {h.program: self._refused[names[-1]] for h in HOOKS if h.door == "fexit"}
+            self._refused |= {
+                h.program: self._refused[names[-1]] for h in HOOKS if h.door == "fexit"
+            }
             self._refused.pop("on_call", None)
         if hook.required:
-            raise UnavailableError(f"{hook.program} ({hook.tracepoint}): {self._refused[names[-1]]}")
+            raise UnavailableError(
+                f"{hook.program} ({hook.tracepoint}): {self._refused[names[-1]]}"
+            )
 
     def _allow(self, environment: Iterable[str], binding: tuple[str, ...]) -> None:
         """Fills the allow list, before anything can run."""
@@ -328,21 +391,38 @@ class Probes:
         for index, name in enumerate((*binding, *environment)):
             raw = name.encode() if name.endswith("_") else name.encode() + b"="
             key = struct.pack(f"<I{ENV_RULE_BYTES}s", len(raw) * 8, raw)
-            kind = struct.pack("<I", (_PREFIX if name.endswith("_") else _EXACT) | (_BINDS if name in binding else 0))
+            kind = struct.pack(
+                "<I",
+                (_PREFIX if name.endswith("_") else _EXACT) | (_BINDS if name in binding else 0),
+            )
             self.object.update("env_rules", key, kind)
             self.object.update("env_rule_list", struct.pack("<I", index), key + kind)
 
     def _name_noise(self) -> None:
         for suffix in self.limits.noise_suffixes:
-            self.object.update("noise_suffixes", suffix.encode().ljust(NOISE_SUFFIX_BYTES, b"\0"), struct.pack("<I", 1))
+            self.object.update(
+                "noise_suffixes",
+                suffix.encode().ljust(NOISE_SUFFIX_BYTES, b"\0"),
+                struct.pack("<I", 1),
+            )
         for component in self.limits.noise_components:
-            self.object.update("noise_components", component.encode().ljust(NOISE_SUFFIX_BYTES, b"\0"), struct.pack("<I", 1))
+            self.object.update(
+                "noise_components",
+                component.encode().ljust(NOISE_SUFFIX_BYTES, b"\0"),
+                struct.pack("<I", 1),
+            )
         for package in TELLING_PACKAGES:
-            self.object.update("telling_packages", package.encode().ljust(TELLING_PACKAGE_BYTES, b"\0"), struct.pack("<I", 1))
+            self.object.update(
+                "telling_packages",
+                package.encode().ljust(TELLING_PACKAGE_BYTES, b"\0"),
+                struct.pack("<I", 1),
+            )
         for prefix in self.limits.noise_prefixes:
             raw = prefix.removeprefix("!").encode()
             key = struct.pack(f"<I{NOISE_PREFIX_BYTES}s", len(raw) * 8, raw)
-            self.object.update("noise_prefixes", key, struct.pack("<I", 3 if prefix.startswith("!") else 1))
+            self.object.update(
+                "noise_prefixes", key, struct.pack("<I", 3 if prefix.startswith("!") else 1)
+            )
 
     def attach(self) -> None:
         for hook in HOOKS:
@@ -350,7 +430,9 @@ class Probes:
                 continue
             self._attach(hook)
         if not self._attached & _ALTERNATIVES.keys():
-            raise UnavailableError(f"cannot attach to sched_process_exit: {self._refused['on_exit']}")
+            raise UnavailableError(
+                f"cannot attach to sched_process_exit: {self._refused['on_exit']}"
+            )
 
     def _attach(self, hook: Hook) -> None:
         try:
@@ -361,7 +443,9 @@ class Probes:
         except OSError as failure:
             self._refused[hook.program] = failure.strerror or "refused"
             if hook.required:
-                raise UnavailableError(f"cannot attach {hook.program} to {hook.tracepoint}: {failure.strerror}") from failure
+                raise UnavailableError(
+                    f"cannot attach {hook.program} to {hook.tracepoint}: {failure.strerror}"
+                ) from failure
         else:
             self._attached.add(hook.program)
 
@@ -403,7 +487,9 @@ class Probes:
         """A hook that is attached on demand counts as attached: it is there when it is needed."""
         report = []
         for hook in HOOKS:
-            if _ALTERNATIVES.get(hook.program) in self._attached or (hook.door and hook.door != self.door):
+            if _ALTERNATIVES.get(hook.program) in self._attached or (
+                hook.door and hook.door != self.door
+            ):
                 continue
             if hook.door == "fexit" and hook.program not in self._refused:
                 continue  # told as one, below
@@ -413,12 +499,24 @@ class Probes:
             report.append(Coverage(hook.program, name, attached, why, hook.blind))
         if self.door == "fexit":
             blind = "files, failing calls; while a task is watched, the calls that are hooked pay for it and no others"
-            report.append(Coverage("doors", f"fexit/{len(DOORS)} system calls", not self._unattachable, self._unattachable, blind))
+            report.append(
+                Coverage(
+                    "doors",
+                    f"fexit/{len(DOORS)} system calls",
+                    not self._unattachable,
+                    self._unattachable,
+                    blind,
+                )
+            )
         return report
 
     def sample(self) -> bytes:
         """Records of all watched processes, their sockets, and their neighbours as they are now, back to back."""
-        return b"".join(self.object.iterate(name) for name in ("on_tasks", "on_sockets") if name in self._attached)
+        return b"".join(
+            self.object.iterate(name)
+            for name in ("on_tasks", "on_sockets")
+            if name in self._attached
+        )
 
     def existing(self) -> bytes:
         """EVENT_EXISTING records of all processes that are alive now, back to back."""

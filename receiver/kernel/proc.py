@@ -94,7 +94,9 @@ class ProcFs:
     def image(self, pid: int) -> Image | None:
         """None for what is gone, and for kernel threads, which have no executable."""
         executable = _link(f"/proc/{pid}/exe")
-        status = dict(line.split(":\t", 1) for line in _lines(f"/proc/{pid}/status") if ":\t" in line)
+        status = dict(
+            line.split(":\t", 1) for line in _lines(f"/proc/{pid}/status") if ":\t" in line
+        )
         if not executable or "PPid" not in status:
             return None
         argv = _text(f"/proc/{pid}/cmdline")[:_TEXT_BYTES].rstrip("\0")
@@ -138,7 +140,9 @@ class ProcFs:
     def sample(self, pid: int) -> dict[str, Any] | None:
         """Fields of a ProcessSample that /proc knows."""
         fields = self._stat(pid)
-        status = dict(line.split(":\t", 1) for line in _lines(f"/proc/{pid}/status") if ":\t" in line)
+        status = dict(
+            line.split(":\t", 1) for line in _lines(f"/proc/{pid}/status") if ":\t" in line
+        )
         if not fields or "RssAnon" not in status:
             return None
         io = dict(line.split(": ") for line in _lines(f"/proc/{pid}/io") if ": " in line)
@@ -175,7 +179,10 @@ def cgroup_memory(group: str) -> tuple[int, int, int] | None:
         return None
     try:
         return _cgroup_memory(group.lstrip("/"))
-    except (OSError, ValueError):  # removed meanwhile; or its name is not UTF-8, so this text does not lead to it
+    except (
+        OSError,
+        ValueError,
+    ):  # removed meanwhile; or its name is not UTF-8, so this text does not lead to it
         return None
 
 
@@ -203,7 +210,9 @@ _PID, _UTIME, _HIWATER, _READ_CHAR, _READ_BYTES, _TGID = 128, 152, 200, 216, 248
 _CPU_DELAY, _CPU_RUN = 24, 72
 
 
-def accounting(data: bytes, at: int, aggregate: int, stats: int) -> tuple[int, tuple[int, ...]] | None:
+def accounting(
+    data: bytes, at: int, aggregate: int, stats: int
+) -> tuple[int, tuple[int, ...]] | None:
     """The tgid and (user, system, runtime, run delay in ns; peak RSS; bytes read from and written to storage; bytes by read
     and write calls) of a thread that ended. None for any other message."""
     while at + 4 <= len(data):

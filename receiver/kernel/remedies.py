@@ -21,7 +21,9 @@ class Surroundings(msgspec.Struct, frozen=True):
     inside: str
 
 
-def surroundings(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> Surroundings:
+def surroundings(
+    root: Path = Path("/"), environment: Mapping[str, str] = os.environ
+) -> Surroundings:
     """By os-release(5), and by the marks that container runtimes leave."""
     fields = {}
     for name in ("etc/os-release", "usr/lib/os-release"):
@@ -36,7 +38,9 @@ def surroundings(root: Path = Path("/"), environment: Mapping[str, str] = os.env
     if "KUBERNETES_SERVICE_HOST" in environment:
         return Surroundings(family, "kubernetes")
     # the mark alone is no proof: a virtual machine made from an image has it, too, but no layered root
-    marked = any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv")) and _is_layered(root)
+    marked = any(
+        (root / mark).exists() for mark in (".dockerenv", "run/.containerenv")
+    ) and _is_layered(root)
     return Surroundings(family, "container" if marked or environment.get("container") else "host")
 
 
@@ -46,7 +50,11 @@ def _is_layered(root: Path) -> bool:
         lines = (root / "proc/self/mountinfo").read_text().splitlines()
     except OSError:
         return True
-    kinds = [line.partition(" - ")[2].split()[0] for line in lines if line.split()[4:5] == ["/"] and " - " in line]
+    kinds = [
+        line.partition(" - ")[2].split()[0]
+        for line in lines
+        if line.split()[4:5] == ["/"] and " - " in line
+    ]
     return not kinds or kinds[-1] in ("overlay", "fuse-overlayfs", "aufs", "btrfs", "zfs")
 
 

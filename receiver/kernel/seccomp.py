@@ -23,7 +23,14 @@ _SET_MODE_FILTER, _GET_ACTION_AVAIL = 1, 2
 _PR_SET_NO_NEW_PRIVS = 38
 _TSYNC, _SPEC_ALLOW, _NEW_LISTENER, _TSYNC_ESRCH, _WAIT_KILLABLE_RECV = 1, 4, 8, 16, 32
 _RET_USER_NOTIF, _RET_ERRNO, _RET_ALLOW = 0x7FC00000, 0x00050000, 0x7FFF0000
-_LD_ABS, _AND, _JA, _JEQ, _JGE, _RET = 0x20, 0x54, 0x05, 0x15, 0x35, 0x06  # BPF_{LD|W|ABS,ALU|AND|K,JMP|JA,JMP|JEQ|K,…}
+_LD_ABS, _AND, _JA, _JEQ, _JGE, _RET = (
+    0x20,
+    0x54,
+    0x05,
+    0x15,
+    0x35,
+    0x06,
+)  # BPF_{LD|W|ABS,ALU|AND|K,JMP|JA,JMP|JEQ|K,…}
 _NR_AT, _ARCH_AT, _ARGS_AT = 0, 4, 16  # struct seccomp_data
 _X32_BIT = 0x40000000
 _INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter
@@ -40,7 +47,11 @@ def _condition(alternatives: Alternatives, otherwise: int) -> bytes:
         left = 3 * len(tests) + 1
         for test in tests:
             left -= 3
-            out += _op(_LD_ABS, _ARGS_AT + 8 * test.argument) + _op(_AND, test.mask) + _op(_JEQ, test.value, 0, left)
+            out += (
+                _op(_LD_ABS, _ARGS_AT + 8 * test.argument)
+                + _op(_AND, test.mask)
+                + _op(_JEQ, test.value, 0, left)
+            )
         out += _op(_RET, _RET_ALLOW)
     return out + _op(_RET, otherwise)
 
@@ -48,7 +59,12 @@ def _condition(alternatives: Alternatives, otherwise: int) -> bytes:
 def program(rules: CallRules, arch: Architecture, *, counted: bool) -> bytes:
     """The filter as an array of struct sock_filter."""
     refuse = _RET_USER_NOTIF if counted else _RET_ERRNO | errno.EPERM
-    out = _op(_LD_ABS, _ARCH_AT) + _op(_JEQ, arch.audit, 1, 0) + _op(_RET, refuse) + _op(_LD_ABS, _NR_AT)
+    out = (
+        _op(_LD_ABS, _ARCH_AT)
+        + _op(_JEQ, arch.audit, 1, 0)
+        + _op(_RET, refuse)
+        + _op(_LD_ABS, _NR_AT)
+    )
     out += _op(_JGE, _X32_BIT, 0, 1) + _op(_RET, refuse)
     for name in sorted(rules.allowed - rules.conditional.keys() - rules.absent):
         if name in arch.numbers:
@@ -66,7 +82,9 @@ def program(rules: CallRules, arch: Architecture, *, counted: bool) -> bytes:
 
 def ringless(arch: Architecture) -> bytes:
     """A filter that only makes io_uring_setup(2) answer ENOSYS."""
-    number = arch.numbers["io_uring_setup"]  # the same on every architecture, and so is its x32 twin without that bit
+    number = arch.numbers[
+        "io_uring_setup"
+    ]  # the same on every architecture, and so is its x32 twin without that bit
     return (
         _op(_LD_ABS, _NR_AT)
         + _op(_AND, ~_X32_BIT)
@@ -88,7 +106,9 @@ def _seccomp(operation: int, flags: int, argument: object) -> int:
         raise UnavailableError(f"no seccomp filter for {os.uname().machine}")
     libc = c.CDLL(None, use_errno=True)
     libc.syscall.restype = c.c_long
-    result = libc.syscall(c.c_long(arch.numbers["seccomp"]), c.c_long(operation), c.c_long(flags), argument)
+    result = libc.syscall(
+        c.c_long(arch.numbers["seccomp"]), c.c_long(operation), c.c_long(flags), argument
+    )
     if result < 0:
         code = c.get_errno()
         raise OSError(code, os.strerror(code))

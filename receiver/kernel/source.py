@@ -32,10 +32,16 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sample_interval_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 1.0
     batch_records: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 2048
     source: Literal["auto", "ebpf", "netlink"] = "auto"  # auto: netlink where eBPF is refused
-    door: Literal["auto", "fexit", "sys_exit"] = "auto"  # how system calls are seen; auto: the cheaper one that there is
+    door: Literal["auto", "fexit", "sys_exit"] = (
+        "auto"  # how system calls are seen; auto: the cheaper one that there is
+    )
     limits: KernelLimits = KernelLimits()
-    container_names: str = "/var/log/containers"  # the kubelet's links, for names of pods; nothing in it is opened
-    environment: tuple[str, ...] = ()  # further variables that name work; what has one is watched from its exec on
+    container_names: str = (
+        "/var/log/containers"  # the kubelet's links, for names of pods; nothing in it is opened
+    )
+    environment: tuple[
+        str, ...
+    ] = ()  # further variables that name work; what has one is watched from its exec on
 
 
 RINGS = ("lifecycle_ring", "unwatched_ring", "bulk_ring")  # in the order in which they are read
@@ -74,7 +80,9 @@ class LiveSource:
         self._cpus = library.possible_cpus()
         self._rings: list[Ring] = []
         self._hooks: CallHooks | None = None
-        self._late: dict[int, None] = {}  # pids, bounded by their number: followed as soon as the hooks are attached
+        self._late: dict[
+            int, None
+        ] = {}  # pids, bounded by their number: followed as soon as the hooks are attached
         self.on_late: Callable[[list[int]], None] = lambda _: None
         self._marks: Any = None  # one byte per pid, shared with the kernel
         try:
@@ -167,7 +175,9 @@ class LiveSource:
         return self.ledger().filtered[EventKind.TITLE][FilterReason.SELF] > before
 
     def ledger(self) -> Ledger:
-        raw = self._probes.object.lookup("ledgers", struct.pack("<I", 0), self._cpus * LEDGER_LAYOUT.size)
+        raw = self._probes.object.lookup(
+            "ledgers", struct.pack("<I", 0), self._cpus * LEDGER_LAYOUT.size
+        )
         return decode_ledger(raw)
 
     def drain(self) -> tuple[Batch, bool]:

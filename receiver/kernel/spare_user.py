@@ -33,14 +33,22 @@ def helper_user(name: str, service_user: str) -> HelperUser:
     if name:
         chosen = account(name, "privileges.helper_user")
         same = chosen.uid == account(service_user).uid
-        return HelperUser(chosen, "privileges.helper_user is the user of the service" if same else "")
+        return HelperUser(
+            chosen, "privileges.helper_user is the user of the service" if same else ""
+        )
     mapped = _mapped("uid") & _mapped("gid")
     used = ids_in_use()
-    start = secrets.randbelow(len(SPARE))  # two services that start at once look at different ones first
+    start = secrets.randbelow(
+        len(SPARE)
+    )  # two services that start at once look at different ones first
     for uid in (*SPARE[start:], *SPARE[:start]):
         if uid in mapped and uid not in used and not _has_account(uid):
             return HelperUser(Identity(uid, uid))
-    why = f"this user namespace maps no user from {SPARE.start} to {SPARE.stop - 1}" if not mapped else "all spare users are in use"
+    why = (
+        f"this user namespace maps no user from {SPARE.start} to {SPARE.stop - 1}"
+        if not mapped
+        else "all spare users are in use"
+    )
     return HelperUser(account(service_user), why)
 
 
@@ -67,7 +75,9 @@ def _has_account(uid: int) -> bool:
 
 def ids_in_use(proc: Path = Path("/proc")) -> set[int]:
     """Users and groups of all processes that we can see."""
-    return {int(number) for status in _statuses(proc) for ids in _IDS.findall(status) for number in ids}
+    return {
+        int(number) for status in _statuses(proc) for ids in _IDS.findall(status) for number in ids
+    }
 
 
 def _statuses(proc: Path) -> Iterable[str]:

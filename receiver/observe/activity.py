@@ -35,7 +35,14 @@ class Activity:
     """The three tables behind one face for the core."""
 
     def __init__(
-        self, tree: ProcessTree, attempts: Attempts, report: Report, repeat: Report, *, stall_seconds: float, hang_seconds: float
+        self,
+        tree: ProcessTree,
+        attempts: Attempts,
+        report: Report,
+        repeat: Report,
+        *,
+        stall_seconds: float,
+        hang_seconds: float,
     ) -> None:
         """`report` takes findings, `repeat` records of failures that were findings before."""
         self.files = FileActivity(tree, attempts, report)
@@ -51,7 +58,9 @@ class Activity:
 
     def ended(self, process: Process, end: Ending) -> None:
         """Call when the findings about its death and its torn files are made."""
-        if process.files or process.failed_calls or process.open_files:  # most short processes have none of these
+        if (
+            process.files or process.failed_calls or process.open_files
+        ):  # most short processes have none of these
             self.files.ended(process, end)
         if process.peers or process.name_failures or self.network.table.questions:
             self.network.ended(process, end)

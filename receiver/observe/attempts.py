@@ -42,21 +42,29 @@ class Attempts:
         self.book = book
         self.drops: Counter[str] = Counter()
         self.read_at_ns = 0
-        self.on_open: Callable[[Execution], None] = lambda _: None  # told of every execution as it opens …
+        self.on_open: Callable[[Execution], None] = lambda _: (
+            None
+        )  # told of every execution as it opens …
         self.on_close: Callable[[Execution], None] = lambda _: None  # … and as it closes
         self.on_over: Callable[[Execution, int], None] = lambda *_: None  # when its span is out
-        self.executions_of: Callable[[Execution], list[Process]] = lambda _: []  # its processes; whoever has the tree says
+        self.executions_of: Callable[[Execution], list[Process]] = (
+            lambda _: []
+        )  # its processes; whoever has the tree says
         self._to_watch: list[Process] = []
         self.ended_unwatched: list[Process] = []  # of the last `to_watch`: they were over before
         self._spans, self._logs, self._emit = spans, logs, emit
-        self._unbooked: dict[int, Execution] = {}  # their sums have moved since the metrics were last read
+        self._unbooked: dict[
+            int, Execution
+        ] = {}  # their sums have moved since the metrics were last read
 
     def rename(self, execution: Execution, identity: Identity) -> None:
         """More is known of it now. Its ids stay."""
         self.executions.open.pop(execution.slot, None)
         self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, self.labels(execution), -1)
         execution.identity, execution.slot, execution.block = identity, identity.slot, None
-        if execution.slot in self.executions.open:  # other work has these names already, and keeps its place
+        if (
+            execution.slot in self.executions.open
+        ):  # other work has these names already, and keeps its place
             execution.slot = (identity.slot, execution.span_id)
         self.executions.open[execution.slot] = execution
         self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, self.labels(execution), 1)
@@ -65,7 +73,9 @@ class Attempts:
 
     def dispute(self, execution: Execution, rival: Execution) -> None:
         """Open work turns out to claim the names of work that is proven: it is ambiguous from now on. Its ids stay."""
-        identity = contested(execution.identity, f"a proven process of uid {rival.identity.owner} does that run")
+        identity = contested(
+            execution.identity, f"a proven process of uid {rival.identity.owner} does that run"
+        )
         self.executions.open.pop(execution.slot, None)
         labels = self.labels(execution)
         if not execution.is_quiet:
@@ -73,14 +83,20 @@ class Attempts:
         self.book.add(sc.METRIC_PIPELINE_TASK_PROCESS_COUNT, labels, -execution.booked_live)
         execution.booked_live = 0
         self._unbooked[id(execution)] = execution
-        execution.identity, execution.slot, execution.block = identity, (identity.slot, execution.span_id), None
+        execution.identity, execution.slot, execution.block = (
+            identity,
+            (identity.slot, execution.span_id),
+            None,
+        )
         execution.rival = (rival.trace_id, rival.span_id)
         self.executions.open[execution.slot] = execution
         if execution.own_run:
             execution.run.identity = identity
         self.drops["disputed"] += 1
 
-    def begin_step(self, process: Process, identity: Identity, thread: int, start_ns: int) -> Execution | None:
+    def begin_step(
+        self, process: Process, identity: Identity, thread: int, start_ns: int
+    ) -> Execution | None:
         """Work of one thread: it has no process of its own, and ends when somebody says so."""
         execution = self.open(process, identity, start_ns, process.execution)
         if execution is not None:
@@ -88,7 +104,9 @@ class Attempts:
             process.steps[thread] = execution
         return execution
 
-    def end_step(self, process: Process, thread: int, at_ns: int, error: str = "", *, unknown: bool = False) -> None:
+    def end_step(
+        self, process: Process, thread: int, at_ns: int, error: str = "", *, unknown: bool = False
+    ) -> None:
         execution = process.steps.pop(thread, None)
         if execution is not None and not execution.closed:
             execution.end_ns, execution.error, execution.root_failed = at_ns, error, bool(error)
@@ -104,11 +122,17 @@ class Attempts:
         for execution in self.executions.open.values():
             if now_ns - execution.heartbeat_ns >= beat_ns and not execution.is_quiet:
                 execution.heartbeat_ns = now_ns
-                self._emit(self._logs.task_event(sc.EVENT_PIPELINE_TASK_HEARTBEAT, execution, now_ns, now_ns))
+                self._emit(
+                    self._logs.task_event(
+                        sc.EVENT_PIPELINE_TASK_HEARTBEAT, execution, now_ns, now_ns
+                    )
+                )
 
     def finish(self, now_ns: int) -> None:
         """The observer stops: what is open is unfinished, but for a command whose own process has ended."""
-        for execution in sorted(self.executions.open.values(), key=lambda e: sum(1 for _ in e.chain()), reverse=True):
+        for execution in sorted(
+            self.executions.open.values(), key=lambda e: sum(1 for _ in e.chain()), reverse=True
+        ):
             over = execution.held and not execution.holders
             if not over and (execution.identity.source != "command" or execution.root.exit is None):
                 execution.incomplete, execution.end_ns = True, now_ns
@@ -117,7 +141,13 @@ class Attempts:
             self.close_run(run, now_ns)
 
     def enter(
-        self, process: Process, identity: Identity, start_ns: int, *, outer: Execution | None = None, holds: bool = False
+        self,
+        process: Process,
+        identity: Identity,
+        start_ns: int,
+        *,
+        outer: Execution | None = None,
+        holds: bool = False,
     ) -> Execution | None:
         """The process is (or joins) an attempt of its own identity. None, and counted, when too many are open."""
         execution = self.executions.open.get(identity.slot)
@@ -147,7 +177,12 @@ class Attempts:
             self.close(execution, execution.end_ns)
 
     def open(
-        self, process: Process, identity: Identity, start_ns: int, outer: Execution | None = None, before: Execution | None = None
+        self,
+        process: Process,
+        identity: Identity,
+        start_ns: int,
+        outer: Execution | None = None,
+        before: Execution | None = None,
     ) -> Execution | None:
         """`before`: the same attempt had ended already."""
         if self.executions.full:
@@ -155,9 +190,14 @@ class Attempts:
             return None
         resumed = before.resumed + 1 if before is not None else 0
         inside = (
-            outer if outer is not None and not (identity.portable and not any(e.identity.portable for e in outer.chain())) else None
+            outer
+            if outer is not None
+            and not (identity.portable and not any(e.identity.portable for e in outer.chain()))
+            else None
         )
-        execution = Execution(identity, self._run_of(identity, inside, start_ns), b"", process, start_ns, outer)
+        execution = Execution(
+            identity, self._run_of(identity, inside, start_ns), b"", process, start_ns, outer
+        )
         execution.resumed, execution.own_run = resumed, inside is None
         context = process.context if outer is None or process.context != outer.context else None
         execution.context = context if inside is None else None
@@ -166,9 +206,13 @@ class Attempts:
             execution.span_id = inner_span_id(inside.span_id, identity)
         else:
             execution.span_id = task_span_id(identity, identity.attempt, resumed)
-        execution.claimed = self._elsewhere and inside is None and identity.source == "env" and identity.portable
+        execution.claimed = (
+            self._elsewhere and inside is None and identity.source == "env" and identity.portable
+        )
         if identity.confidence >= CERTAIN and identity.portable:
-            for other in [e for e in self.executions.open.values() if self._is_disputed_by(e, identity)]:
+            for other in [
+                e for e in self.executions.open.values() if self._is_disputed_by(e, identity)
+            ]:
                 self.dispute(other, execution)
         self._set_out(execution, inside is None, start_ns)
         return execution
@@ -179,7 +223,11 @@ class Attempts:
         other = execution.identity
         if other.confidence >= BACKED or other.is_ambiguous or other.owner == identity.owner:
             return False
-        return (other.system, other.pipeline, other.run_id) == (identity.system, identity.pipeline, identity.run_id)
+        return (other.system, other.pipeline, other.run_id) == (
+            identity.system,
+            identity.pipeline,
+            identity.run_id,
+        )
 
     def _run_of(self, identity: Identity, inside: Execution | None, start_ns: int) -> Run:
         if inside is not None:
@@ -189,7 +237,9 @@ class Attempts:
 
     def _set_out(self, execution: Execution, own_trace: bool, start_ns: int) -> None:
         identity, run, context = execution.identity, execution.run, execution.context
-        previous = self.executions.ended(msgspec.structs.replace(identity, attempt=identity.attempt - 1).slot)
+        previous = self.executions.ended(
+            msgspec.structs.replace(identity, attempt=identity.attempt - 1).slot
+        )
         if previous is not None:
             execution.previous_trace_id = previous.trace_id
         if context is not None and context.sampled:
@@ -200,10 +250,16 @@ class Attempts:
             return
         if own_trace and not run.announced and not (context is not None and context.sampled):
             run.announced = True
-            self._emit(self._logs.run_event(sc.EVENT_PIPELINE_RUN_START, run, start_ns, self.read_at_ns))
+            self._emit(
+                self._logs.run_event(sc.EVENT_PIPELINE_RUN_START, run, start_ns, self.read_at_ns)
+            )
         self.executions.opened(execution)
         self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, self.labels(execution), 1)
-        self._emit(self._logs.task_event(sc.EVENT_PIPELINE_TASK_START, execution, start_ns, self.read_at_ns))
+        self._emit(
+            self._logs.task_event(
+                sc.EVENT_PIPELINE_TASK_START, execution, start_ns, self.read_at_ns
+            )
+        )
         self.on_open(execution)
 
     def join(self, process: Process, execution: Execution) -> None:
@@ -250,7 +306,9 @@ class Attempts:
         self.ended_unwatched = [p for p in joined if p.exit is not None]
         return [p for p in joined if p.exit is None]
 
-    def leave(self, process: Process, execution: Execution, at_ns: int, end: Ending | None = None) -> None:
+    def leave(
+        self, process: Process, execution: Execution, at_ns: int, end: Ending | None = None
+    ) -> None:
         """The process has ended (`end`: how; None: it is out of sight)."""
         for each in execution.chain():
             each.live -= 1
@@ -261,7 +319,9 @@ class Attempts:
                 each.root_ended(process, failed=end.failed, error=end.error)
             each.holders.pop(process.key, None)
         for each in list(execution.chain()):
-            over = (each.held and not each.holders) or (each.identity.source == "command" and process is each.root)
+            over = (each.held and not each.holders) or (
+                each.identity.source == "command" and process is each.root
+            )
             if over and not each.closed and each.live == 0:
                 self.close(each, at_ns)
 
@@ -270,7 +330,9 @@ class Attempts:
         if execution.held:
             return process.key in execution.holders
         parent = process.parent
-        outside = parent is None or parent.execution is None or execution not in parent.execution.chain()
+        outside = (
+            parent is None or parent.execution is None or execution not in parent.execution.chain()
+        )
         return process is execution.root or outside
 
     def release(self, execution: Execution) -> None:
@@ -279,7 +341,12 @@ class Attempts:
             if process.exit is None:
                 process.released = (*process.released, execution.identity.key)
                 process.steps.clear()
-                self.rebind(process, next((e for e in execution.chain() if not e.closed and e is not execution), None))
+                self.rebind(
+                    process,
+                    next(
+                        (e for e in execution.chain() if not e.closed and e is not execution), None
+                    ),
+                )
                 self.drops["released"] += 1
 
     def account(self, execution: Execution, event: Exit) -> None:
@@ -296,14 +363,32 @@ class Attempts:
         """Moves the sums of executions into the metrics: once per reading of these, not once per process."""
         for execution in self._unbooked.values():
             labels, now, before = self.labels(execution), execution.totals, execution.booked
-            for mode, amount in (("user", now.user_ns - before.user_ns), ("system", now.system_ns - before.system_ns)):
+            for mode, amount in (
+                ("user", now.user_ns - before.user_ns),
+                ("system", now.system_ns - before.system_ns),
+            ):
                 if amount:
-                    self.book.add(sc.METRIC_PIPELINE_TASK_CPU_TIME, (*labels, (sc.CPU_MODE, mode)), amount / 1e9)
-            reads, writes = now.read_bytes - before.read_bytes, now.written_bytes - before.written_bytes
+                    self.book.add(
+                        sc.METRIC_PIPELINE_TASK_CPU_TIME,
+                        (*labels, (sc.CPU_MODE, mode)),
+                        amount / 1e9,
+                    )
+            reads, writes = (
+                now.read_bytes - before.read_bytes,
+                now.written_bytes - before.written_bytes,
+            )
             for direction, amount in (("read", reads), ("write", writes)):
                 if amount:
-                    self.book.add(sc.METRIC_PIPELINE_TASK_DISK_IO, (*labels, (sc.DISK_IO_DIRECTION, direction)), amount)
-            self.book.add(sc.METRIC_PIPELINE_TASK_PROCESS_COUNT, labels, execution.live - execution.booked_live)
+                    self.book.add(
+                        sc.METRIC_PIPELINE_TASK_DISK_IO,
+                        (*labels, (sc.DISK_IO_DIRECTION, direction)),
+                        amount,
+                    )
+            self.book.add(
+                sc.METRIC_PIPELINE_TASK_PROCESS_COUNT,
+                labels,
+                execution.live - execution.booked_live,
+            )
             execution.booked_live = execution.live
             for name in Totals.__slots__:
                 setattr(before, name, getattr(now, name))
@@ -325,7 +410,11 @@ class Attempts:
             self._emit(self._spans.task_span(execution))
         execution.run.incomplete |= execution.incomplete and execution.own_run
         self.on_over(execution, now_ns)
-        if execution.own_run and execution.identity.type in ("command", "job") and not execution.run.active:
+        if (
+            execution.own_run
+            and execution.identity.type in ("command", "job")
+            and not execution.run.active
+        ):
             self.close_run(execution.run, now_ns)
 
     def _say_closed(self, execution: Execution, now_ns: int) -> None:
@@ -335,15 +424,21 @@ class Attempts:
         if error:
             result = (*result, (sc.ERROR_TYPE, folded_error(error)))
         seconds = max(0, execution.end_ns - execution.start_ns) / SECOND
-        self.book.record(sc.METRIC_PIPELINE_TASK_DURATION, (*labels, *result), seconds, DURATION_BOUNDS)
+        self.book.record(
+            sc.METRIC_PIPELINE_TASK_DURATION, (*labels, *result), seconds, DURATION_BOUNDS
+        )
         self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, labels, -1)
-        self._emit(self._logs.task_event(sc.EVENT_PIPELINE_TASK_END, execution, execution.end_ns, now_ns))
+        self._emit(
+            self._logs.task_event(sc.EVENT_PIPELINE_TASK_END, execution, execution.end_ns, now_ns)
+        )
         self._emit(self._spans.task_span(execution))
 
     def close_run(self, run: Run, now_ns: int) -> None:
         if self.executions.runs.pop(run.key, None) is None or not run.announced:
             return  # the application has spans of its own for it
-        if run.identity.is_ambiguous:  # its start is out already: it gets an end, and counts nowhere
+        if (
+            run.identity.is_ambiguous
+        ):  # its start is out already: it gets an end, and counts nowhere
             self._emit(self._spans.run_span(run))
             return
         labels = (
@@ -351,7 +446,12 @@ class Attempts:
             (sc.PIPELINE_NAME, dict(self.book.task(run.identity))[sc.PIPELINE_NAME]),
             (sc.PIPELINE_RUN_RESULT, run_result(run)),
         )
-        self.book.record(sc.METRIC_PIPELINE_RUN_DURATION, labels, max(0, run.end_ns - run.start_ns) / SECOND, DURATION_BOUNDS)
+        self.book.record(
+            sc.METRIC_PIPELINE_RUN_DURATION,
+            labels,
+            max(0, run.end_ns - run.start_ns) / SECOND,
+            DURATION_BOUNDS,
+        )
         self._emit(self._logs.run_event(sc.EVENT_PIPELINE_RUN_END, run, run.end_ns, now_ns))
         self._emit(self._spans.run_span(run))
 
@@ -364,4 +464,6 @@ class Attempts:
 def contested(identity: Identity, why: str) -> Identity:
     """The same claim, which another one contradicts."""
     evidence = f"{identity.evidence}; {why}"
-    return msgspec.structs.replace(identity, confidence=AMBIGUOUS, source="ambiguous", evidence=evidence)
+    return msgspec.structs.replace(
+        identity, confidence=AMBIGUOUS, source="ambiguous", evidence=evidence
+    )

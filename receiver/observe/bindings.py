@@ -13,7 +13,18 @@ from collections import Counter
 
 import msgspec
 
-from receiver.attribution.claims import Begin, Bind, Claim, Claims, End, Expect, Idle, Imports, Refine, Role
+from receiver.attribution.claims import (
+    Begin,
+    Bind,
+    Claim,
+    Claims,
+    End,
+    Expect,
+    Idle,
+    Imports,
+    Refine,
+    Role,
+)
 from receiver.attribution.frameworks import Recognisers
 from receiver.attribution.partitions import partition_of
 from receiver.attribution.proof import image_of, prove
@@ -31,7 +42,14 @@ LISTENERS = 4096
 class Bindings:
     """Between the recognisers, which only speak, and the attempts, which only keep count. `drops`: what came to nothing."""
 
-    def __init__(self, tree: ProcessTree, attempts: Attempts, recognisers: Recognisers, *, only_commands: bool = False) -> None:
+    def __init__(
+        self,
+        tree: ProcessTree,
+        attempts: Attempts,
+        recognisers: Recognisers,
+        *,
+        only_commands: bool = False,
+    ) -> None:
         """`only_commands`: what is not inside of a command that we started is left alone."""
         self._only_commands = only_commands
         self.tree = tree
@@ -39,12 +57,18 @@ class Bindings:
         self.recognisers = recognisers
         self.drops: Counter[str] = Counter()
         self.followed: dict[ProcessKey, None] = {}  # living processes that name others' work
-        self.reasons: dict[ProcessKey, tuple[str, ...]] | None = None  # who decided what: kept for `check --explain` only
+        self.reasons: dict[ProcessKey, tuple[str, ...]] | None = (
+            None  # who decided what: kept for `check --explain` only
+        )
         self._listeners: dict[int, Process] = {}  # by port: who is asked there
         attempts.executions_of = self._members
 
     def _members(self, execution: Execution) -> list[Process]:
-        return [p for p in self.tree.processes() if p.execution is not None and execution in p.execution.chain()]
+        return [
+            p
+            for p in self.tree.processes()
+            if p.execution is not None and execution in p.execution.chain()
+        ]
 
     def forked(self, process: Process, at_ns: int) -> None:
         """Call when it has inherited its parent's work."""
@@ -73,18 +97,30 @@ class Bindings:
 
     def connected(self, process: Process, fact: Connection) -> None:
         """Who has no common ancestor can still be joined by a port: an executor's command line names its driver's."""
-        if fact.stage == ConnectionStage.LISTENING and (len(self._listeners) < LISTENERS or fact.local_port in self._listeners):
+        if fact.stage == ConnectionStage.LISTENING and (
+            len(self._listeners) < LISTENERS or fact.local_port in self._listeners
+        ):
             self._listeners[fact.local_port] = process
 
     def ended(self, process: Process, end: Ending, at_ns: int) -> None:
         """Before its findings are made: what its threads were at ends with it."""
         self.followed.pop(process.key, None)
-        torn = {id(use.version.execution) for use in process.files.values() if use.version is not None and use.version.writers}
+        torn = {
+            id(use.version.execution)
+            for use in process.files.values()
+            if use.version is not None and use.version.writers
+        }
         latest = list(process.steps)[-1:]
         for thread, step in list(process.steps.items()):
             # killed at work: what it began last, and what it was writing. An older step may have been done long ago.
             struck = bool(end.signal) and (thread in latest or id(step) in torn)
-            self.attempts.end_step(process, thread, at_ns, end.error if struck else "", unknown=end.failed and not struck)
+            self.attempts.end_step(
+                process,
+                thread,
+                at_ns,
+                end.error if struck else "",
+                unknown=end.failed and not struck,
+            )
 
     def lost(self, process: Process, at_ns: int) -> None:
         """It is gone, and nobody saw how."""
@@ -155,7 +191,11 @@ class Bindings:
         for each in execution.chain() if execution is not None else ():
             if each.identity.agrees(identity):
                 return  # known already, from a better or an equal source
-        if execution is not None and identity.type == "executor" and execution.identity.system == identity.system:
+        if (
+            execution is not None
+            and identity.type == "executor"
+            and execution.identity.system == identity.system
+        ):
             identity = msgspec.structs.replace(identity, pipeline=execution.identity.pipeline)
         if self._is_released(process, identity):
             self.drops["released"] += 1
@@ -164,10 +204,18 @@ class Bindings:
             identity = self._judged(process, identity, opened)
         identity, rival = self._compared(process, identity, execution)
         if process.exit is not None:
-            self.attempts.enter_late(process, identity, process.exec_ns or process.key.start_boottime_ns, ending(process))
+            self.attempts.enter_late(
+                process, identity, process.exec_ns or process.key.start_boottime_ns, ending(process)
+            )
             return
         # an environment is inherited by all: who has it is one of many. Every other fact names the process itself.
-        entered = self.attempts.enter(process, identity, at_ns, outer=execution, holds=identity.source not in ("env", "ambiguous"))
+        entered = self.attempts.enter(
+            process,
+            identity,
+            at_ns,
+            outer=execution,
+            holds=identity.source not in ("env", "ambiguous"),
+        )
         if entered is not None and rival is not None:
             entered.rival = rival
 
@@ -189,7 +237,9 @@ class Bindings:
             return msgspec.structs.replace(identity, owner=owner)
         proof = prove(process, identity.system, opened)
         evidence = f"{identity.evidence}: {proof.text}"
-        return msgspec.structs.replace(identity, owner=owner, confidence=proof.confidence, evidence=evidence)
+        return msgspec.structs.replace(
+            identity, owner=owner, confidence=proof.confidence, evidence=evidence
+        )
 
     def _compared(
         self, process: Process, identity: Identity, execution: Execution | None
@@ -210,10 +260,15 @@ class Bindings:
         return identity, None
 
     def _is_released(self, process: Process, identity: Identity) -> bool:
-        return bool(process.released) and any(Identity(*key).agrees(identity) for key in process.released if isinstance(key, tuple))
+        return bool(process.released) and any(
+            Identity(*key).agrees(identity) for key in process.released if isinstance(key, tuple)
+        )
 
     def _contradicts(self, execution: Execution, identity: Identity) -> bool:
-        return any(e.identity.system == identity.system and e.identity.type == identity.type for e in execution.chain())
+        return any(
+            e.identity.system == identity.system and e.identity.type == identity.type
+            for e in execution.chain()
+        )
 
     def _rightful(self, identity: Identity) -> Execution | None:
         """The open work of that name and user, whatever map index is known of it."""
@@ -224,14 +279,19 @@ class Bindings:
             (
                 e
                 for e in self.attempts.executions.open.values()
-                if e.identity.scope == identity.scope and e.identity.agrees(identity) and not e.claimed
+                if e.identity.scope == identity.scope
+                and e.identity.agrees(identity)
+                and not e.claimed
             ),
             None,
         )
 
     def _is_stranger(self, process: Process, rightful: Execution) -> bool:
         """Not of its tree, although that is proven."""
-        if any(rightful in (a.execution.chain() if a.execution is not None else ()) for a in ancestors(process)):
+        if any(
+            rightful in (a.execution.chain() if a.execution is not None else ())
+            for a in ancestors(process)
+        ):
             return False
         return rightful.identity.confidence >= CERTAIN
 
@@ -251,7 +311,11 @@ class Bindings:
             identity = each.identity
             if (identity.system, identity.type) != (claim.system, claim.type):
                 continue
-            better = {name: value for name in ("pipeline", "run_id", "task", "evidence") if (value := getattr(claim, name))}
+            better = {
+                name: value
+                for name in ("pipeline", "run_id", "task", "evidence")
+                if (value := getattr(claim, name))
+            }
             refined = msgspec.structs.replace(identity, **better)
             if refined != identity:
                 self.attempts.rename(each, refined)
@@ -266,7 +330,9 @@ class Bindings:
             self.attempts.end_step(process, claim.thread, at_ns)
         if process.execution is not None:
             self._note(process, claim.identity.system, claim.identity)
-            self.attempts.begin_step(process, self._judged(process, claim.identity, None), claim.thread, at_ns)
+            self.attempts.begin_step(
+                process, self._judged(process, claim.identity, None), claim.thread, at_ns
+            )
 
     def _note(self, process: Process, who: str, identity: Identity | None) -> None:
         if self.reasons is None:

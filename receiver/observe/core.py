@@ -62,7 +62,9 @@ from receiver.work.execution import Execution, Executions
 
 SECOND = 1_000_000_000
 HOLE_NS = 60 * SECOND  # how long after a loss records are marked incomplete
-UNWATCHED = LossReason.UNWATCHED.name.lower()  # of processes that do nobody's work: no fact of an execution is missing
+UNWATCHED = (
+    LossReason.UNWATCHED.name.lower()
+)  # of processes that do nobody's work: no fact of an execution is missing
 CLOCK_STEP_NS = 50_000_000  # the wall clock was set, not slewed
 SHORT_NS = 10_000_000  # a shorter process without a fact is a count on its parent
 
@@ -70,12 +72,16 @@ SHORT_NS = 10_000_000  # a shorter process without a fact is a count on its pare
 class Core:
     """See the module. Not re-entrant; one owner."""
 
-    def __init__(self, host: Host, options: CoreOptions | None = None, rules: tuple[Rule, ...] = ()) -> None:
+    def __init__(
+        self, host: Host, options: CoreOptions | None = None, rules: tuple[Rule, ...] = ()
+    ) -> None:
         self.options = options = options or CoreOptions()
         self.host = host
         self.redactor = Redactor(options.redaction)
         self.tree = ProcessTree(options.process_limit, int(options.linger_seconds * SECOND))
-        self.executions = Executions(int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND))
+        self.executions = Executions(
+            int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND)
+        )
         self._out: list[Output] = []
         self.recognisers = Recognisers((Rules(rules), *RECOGNISERS) if rules else RECOGNISERS)
         self.blocks = Blocks(
@@ -95,23 +101,36 @@ class Core:
             lambda signal: self._out.append(signal),
             elsewhere=options.orchestrator == "elsewhere",
         )
-        self.bindings = Bindings(self.tree, self.attempts, self.recognisers, only_commands=options.only_commands)
+        self.bindings = Bindings(
+            self.tree, self.attempts, self.recognisers, only_commands=options.only_commands
+        )
         self.activity = Activity(
             self.tree, self.attempts, self._report, self._repeat,
             stall_seconds=options.stall_seconds, hang_seconds=options.hang_seconds,
         )  # fmt: skip
         self.casebook = Casebook()
         self.history: History | None = None  # of earlier runs, where somebody keeps one
-        self.blind: tuple[str, ...] = ()  # what the source cannot see here: nothing is concluded from its absence
+        self.blind: tuple[
+            str, ...
+        ] = ()  # what the source cannot see here: nothing is concluded from its absence
         self.incidents = Incidents(
-            self._logs, self.book, lambda signal: self._out.append(signal), self.case, self.casebook.forget, self.blocks.wall
+            self._logs,
+            self.book,
+            lambda signal: self._out.append(signal),
+            self.case,
+            self.casebook.forget,
+            self.blocks.wall,
         )
         self.attempts.on_over = self.incidents.ended
         self.counts: Counter[str] = Counter()  # decoded, by kind
         self.decode_errors: Counter[str] = Counter()
         self.policy_drops: Counter[str] = Counter()  # events that led to no signal, by reason
-        self.on_end: Callable[[Process], None] = _ignore  # told of every attributed process as it ends
-        self.on_event: Callable[[Event], None] | None = None  # told of every event, when it has been applied
+        self.on_end: Callable[[Process], None] = (
+            _ignore  # told of every attributed process as it ends
+        )
+        self.on_event: Callable[[Event], None] | None = (
+            None  # told of every event, when it has been applied
+        )
         self._scope = Scope(host.pid_namespace, host.observer_pid)
         self._blind_times = BlindTimes()
         self._watches: dict[int, Watch] = {}
@@ -150,7 +169,12 @@ class Core:
         if existing:
             self._settle(existing)
         elif oldest:
-            self.book.record(sc.METRIC_PIPELINE_OBSERVER_LAG, (), max(0, read_at_ns - oldest) / SECOND, LAG_BOUNDS)
+            self.book.record(
+                sc.METRIC_PIPELINE_OBSERVER_LAG,
+                (),
+                max(0, read_at_ns - oldest) / SECOND,
+                LAG_BOUNDS,
+            )
 
     def tick(self, now_ns: int) -> None:
         """Call about once a second."""
@@ -168,7 +192,11 @@ class Core:
         for execution in self.executions.due(1 << 62):
             self.attempts.close(execution, now_ns)
         for process in self.tree.processes():
-            if process.exit is None and process.execution is not None and not process.execution.closed:
+            if (
+                process.exit is None
+                and process.execution is not None
+                and not process.execution.closed
+            ):
                 for thread in list(process.steps):
                     self.attempts.end_step(process, thread, now_ns, unknown=True)
                 if process.execs:
@@ -240,10 +268,17 @@ class Core:
             self._out.append(self._logs.blind_event(blind, now_ns))
         if blind.until_ns:
             self.book.add(sc.METRIC_PIPELINE_OBSERVER_BLIND_COUNT, reason)
-            self.book.add(sc.METRIC_PIPELINE_OBSERVER_BLIND_TIME, reason, (blind.until_ns - blind.began_ns) / SECOND)
+            self.book.add(
+                sc.METRIC_PIPELINE_OBSERVER_BLIND_TIME,
+                reason,
+                (blind.until_ns - blind.began_ns) / SECOND,
+            )
 
     def _count_lost(self, kind: str, reason: str, count: int) -> None:
-        labels = ((sc.PIPELINE_OBSERVER_EVENT_KIND, kind), (sc.PIPELINE_OBSERVER_LOSS_REASON, reason))
+        labels = (
+            (sc.PIPELINE_OBSERVER_EVENT_KIND, kind),
+            (sc.PIPELINE_OBSERVER_LOSS_REASON, reason),
+        )
         self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS_LOST, labels, count)
 
     @property
@@ -277,7 +312,11 @@ class Core:
         for kind, count in self.counts.items():
             grown = count - self._events_in_book[kind]
             if grown:
-                self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS, ((sc.PIPELINE_OBSERVER_EVENT_KIND, kind),), grown)
+                self.book.add(
+                    sc.METRIC_PIPELINE_OBSERVER_EVENTS,
+                    ((sc.PIPELINE_OBSERVER_EVENT_KIND, kind),),
+                    grown,
+                )
                 self._events_in_book[kind] = count
         self.attempts.book_totals()
         drops = (
@@ -288,15 +327,24 @@ class Core:
             + self.activity.drops()
             + self.casebook.drops
         )
-        drops += Counter({f"broken_recogniser_{name}": count for name, count in self.recognisers.broken.items()})
-        points = tuple(Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), count) for reason, count in drops.items())
+        drops += Counter(
+            {f"broken_recogniser_{name}": count for name, count in self.recognisers.broken.items()}
+        )
+        points = tuple(
+            Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), count)
+            for reason, count in drops.items()
+        )
         return (*self.book.metrics(), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, points))
 
     def _fork(self, event: Fork) -> None:
         process = self.tree.fork(event)
         pid = event.pid_namespace_pid if self.host.pid_namespace else event.process.tgid
         watch = self._watches.get(pid)
-        if watch is not None and watch.parent_pid == event.parent.tgid and process.execution is None:
+        if (
+            watch is not None
+            and watch.parent_pid == event.parent.tgid
+            and process.execution is None
+        ):
             del self._watches[pid]
             identity = Identity(
                 "command", watch.name, f"{self.host.session}-{event.process.tgid}-{event.process.start_boottime_ns}", watch.name,
@@ -318,8 +366,12 @@ class Core:
         if event.environ:
             process.context = remote_context(event.environ) or process.context
         is_old = type(event) is Existing
-        self.bindings.image(process, process.key.start_boottime_ns if is_old else event.time_boottime_ns)
-        if is_old and len(event.argv) == 1 and " " in event.argv[0]:  # it had given itself a title before we came
+        self.bindings.image(
+            process, process.key.start_boottime_ns if is_old else event.time_boottime_ns
+        )
+        if (
+            is_old and len(event.argv) == 1 and " " in event.argv[0]
+        ):  # it had given itself a title before we came
             process.title = event.argv[0].strip()
             self.bindings.titled(process, event.time_boottime_ns)
         self._note_unattributed(process)
@@ -356,7 +408,11 @@ class Core:
         target = self.tree.ensure(event.target, event.target_comm)
         sender = self.tree.get(event.sender)
         target.signals = (*target.signals[-KEPT_SIGNALS + 1 :], event)
-        if sender is not None and sender.execution is not None and sender.execution.is_part_of(target.execution):
+        if (
+            sender is not None
+            and sender.execution is not None
+            and sender.execution.is_part_of(target.execution)
+        ):
             target.sibling_senders = (*target.sibling_senders[-KEPT_SIGNALS + 1 :], event.sender)
 
     def _open_file(self, event: OpenFile) -> None:
@@ -397,15 +453,24 @@ class Core:
         if death is not None:
             self._report(process, death)
         if end.signal and end.cause != "oom_killed":
-            labels = (*self.attempts.labels(execution), (sc.PROCESS_SIGNAL_NAME, signal_name(end.signal)))
+            labels = (
+                *self.attempts.labels(execution),
+                (sc.PROCESS_SIGNAL_NAME, signal_name(end.signal)),
+            )
             self.book.add(sc.METRIC_PIPELINE_TASK_SIGNALS, labels)
         for torn in partial_writes(process, end):
             for each in execution.chain():
                 each.partial_write = True
             self._report(process, torn)
             cause = dict(torn.facts)[sc.FILE_WRITE_CAUSE]
-            self.book.add(sc.METRIC_PIPELINE_FILE_PARTIAL_WRITES, (*self.attempts.labels(execution), (sc.FILE_WRITE_CAUSE, cause)))
-        liar = next((e for e in execution.chain() if e.identity.status_lies and holds_by_fork(process, e)), None)
+            self.book.add(
+                sc.METRIC_PIPELINE_FILE_PARTIAL_WRITES,
+                (*self.attempts.labels(execution), (sc.FILE_WRITE_CAUSE, cause)),
+            )
+        liar = next(
+            (e for e in execution.chain() if e.identity.status_lies and holds_by_fork(process, e)),
+            None,
+        )
         if liar is not None and not end.failed:
             liar.failed_by = failure_below(process) or liar.failed_by
         elif not end.failed and process.failed_children:
@@ -413,11 +478,19 @@ class Core:
                 execution.masked |= lost_work
                 self._report(culprit, finding)
         if end.failed or self.options.exit_events:
-            self._out.append(self._logs.exit_event(process, end, f"{event.cpu}-{event.sequence}", self._read_at_ns, self._hole))
+            self._out.append(
+                self._logs.exit_event(
+                    process, end, f"{event.cpu}-{event.sequence}", self._read_at_ns, self._hole
+                )
+            )
         self.activity.ended(process, end)
         process.grade = grade(process)
         parent = process.parent
-        if parent is not None and parent.execution is not None and parent.execution in execution.chain():
+        if (
+            parent is not None
+            and parent.execution is not None
+            and parent.execution in execution.chain()
+        ):
             parent.last_child = process
             note_child_end(parent, process, KEPT_FAILED_CHILDREN)
         self.attempts.account(execution, event)
@@ -455,7 +528,9 @@ class Core:
 
     def _report(self, process: Process, finding: Finding) -> None:
         if process.execution is None and finding.kind != sc.EVENT_PROCESS_OOM_KILLED:
-            self.policy_drops["unattributed"] += 1  # an orchestrator that is followed: its own troubles are nobody's work
+            self.policy_drops["unattributed"] += (
+                1  # an orchestrator that is followed: its own troubles are nobody's work
+            )
             return
         process.findings = (*process.findings, finding.kind)
         if process.execution is not None:

@@ -13,7 +13,16 @@ from receiver.detect.calls import blamed_calls, call_failed, speaks_for_itself
 from receiver.detect.deaths import Ending
 from receiver.detect.lineage import failed_write, pulled_away, tainted_read, two_writers
 from receiver.detect.writes import unfinished_outputs
-from receiver.events import CallFailed, ClosedFlag, FileChanged, FileClosed, FileOpened, FileOperation, FileTotals, ProcessKey
+from receiver.events import (
+    CallFailed,
+    ClosedFlag,
+    FileChanged,
+    FileClosed,
+    FileOpened,
+    FileOperation,
+    FileTotals,
+    ProcessKey,
+)
 from receiver.facts.files import FileTable, State, Use, Version, idiom
 from receiver.facts.tree import KEPT_CHANGES, Process, ProcessTree
 from receiver.model import Finding
@@ -63,7 +72,10 @@ class FileActivity:
             return
         use.told = True  # a reader opens it again and again
         self._report(process, finding)
-        labels = (*self.attempts.labels(process.execution), (sc.FILE_TAINT_KIND, str(dict(finding.facts)[sc.FILE_TAINT_KIND])))
+        labels = (
+            *self.attempts.labels(process.execution),
+            (sc.FILE_TAINT_KIND, str(dict(finding.facts)[sc.FILE_TAINT_KIND])),
+        )
         self.attempts.book.add(sc.METRIC_PIPELINE_FILE_TAINTED_READS, labels)
 
     def _note_lineage(self, process: Process, version: Version, thread: int) -> None:
@@ -92,9 +104,16 @@ class FileActivity:
         if not event.closed_flags & ClosedFlag.SHARED:
             version.writers.discard((process.key, event.open_id))
         if finding := failed_write(process, use, event):
-            version.state, version.cause = State.PARTIAL, str(dict(finding.facts)[sc.FILE_WRITE_CAUSE])
+            version.state, version.cause = (
+                State.PARTIAL,
+                str(dict(finding.facts)[sc.FILE_WRITE_CAUSE]),
+            )
             self._torn(process, finding)
-        elif not version.writers and not event.closed_flags & ClosedFlag.BY_DEATH and version.state is State.IN_PROGRESS:
+        elif (
+            not version.writers
+            and not event.closed_flags & ClosedFlag.BY_DEATH
+            and version.state is State.IN_PROGRESS
+        ):
             version.state = State.COMPLETE
         return process
 
@@ -102,7 +121,10 @@ class FileActivity:
         for execution in process.execution.chain() if process.execution is not None else ():
             execution.partial_write = True
         self._report(process, finding)
-        labels = (*self.attempts.labels(process.execution), (sc.FILE_WRITE_CAUSE, str(dict(finding.facts)[sc.FILE_WRITE_CAUSE])))
+        labels = (
+            *self.attempts.labels(process.execution),
+            (sc.FILE_WRITE_CAUSE, str(dict(finding.facts)[sc.FILE_WRITE_CAUSE])),
+        )
         self.attempts.book.add(sc.METRIC_PIPELINE_FILE_PARTIAL_WRITES, labels)
 
     def file_changed(self, event: FileChanged) -> Process:
@@ -147,7 +169,10 @@ class FileActivity:
             event = _with_object(event, known)
         process.failed_calls[key] = event
         grown = event.failures - (known.failures if known is not None else 0)
-        labels = (*self.attempts.labels(process.execution), (sc.ERROR_TYPE, error_name(event.error)))
+        labels = (
+            *self.attempts.labels(process.execution),
+            (sc.ERROR_TYPE, error_name(event.error)),
+        )
         self.attempts.book.add(sc.METRIC_PIPELINE_TASK_FAILED_CALLS, labels, grown)
         if known is None and speaks_for_itself(event):
             self._report(process, call_failed(process, event))
@@ -162,7 +187,11 @@ class FileActivity:
                 version.changed_ns = event.time_boottime_ns
         self.table.forget_process(process)
         for use in process.files.values():
-            if use.version is not None and not use.version.writers and use.version.state is State.IN_PROGRESS:
+            if (
+                use.version is not None
+                and not use.version.writers
+                and use.version.state is State.IN_PROGRESS
+            ):
                 use.version.state = State.COMPLETE
         if end.failed and not end.signal:  # a signal needs no other reason
             for finding in blamed_calls(process):
@@ -183,7 +212,15 @@ def _gather(execution: Execution, process: Process) -> None:
     for use in process.files.values():
         if use.version is not None and use.written_bytes and not use.append:
             execution.wrote(use.version)
-        elif use.reading and not use.writing and (use.read_bytes or use.closed_flags & ClosedFlag.MAPPED):
-            own = use.source is not None and use.source.execution is not None and use.source.execution.is_part_of(execution)
+        elif (
+            use.reading
+            and not use.writing
+            and (use.read_bytes or use.closed_flags & ClosedFlag.MAPPED)
+        ):
+            own = (
+                use.source is not None
+                and use.source.execution is not None
+                and use.source.execution.is_part_of(execution)
+            )
             if not own and not process.is_program(use.path):
                 execution.read(use.path)

@@ -8,8 +8,22 @@ import msgspec
 
 from receiver import semconv as sc
 from receiver.detect.deaths import Ending
-from receiver.detect.network import connection_failed, exhausted_by_call, name_failed, queue_full, slots_exhausted, stalled
-from receiver.events import CallFailed, Connection, ConnectionStage, NameQuery, ProcessKey, UnixConnected
+from receiver.detect.network import (
+    connection_failed,
+    exhausted_by_call,
+    name_failed,
+    queue_full,
+    slots_exhausted,
+    stalled,
+)
+from receiver.events import (
+    CallFailed,
+    Connection,
+    ConnectionStage,
+    NameQuery,
+    ProcessKey,
+    UnixConnected,
+)
 from receiver.facts.connections import ConnectionTable, Link, Peer
 from receiver.facts.tree import KEPT_NAME_FAILURES, Process, ProcessTree
 from receiver.model import Finding
@@ -46,7 +60,9 @@ class Refusal(msgspec.Struct, eq=False):
 class NetworkActivity:
     """Owns the connection table."""
 
-    def __init__(self, tree: ProcessTree, attempts: Attempts, report: Report, repeat: Report, stall_ns: int) -> None:
+    def __init__(
+        self, tree: ProcessTree, attempts: Attempts, report: Report, repeat: Report, stall_ns: int
+    ) -> None:
         self.tree = tree
         self.attempts = attempts
         self.table = ConnectionTable()
@@ -55,7 +71,9 @@ class NetworkActivity:
         self._stall_ns = stall_ns
         self.repeats = Repeats(report, repeat)
         self._refused: dict[tuple[ProcessKey, int], Refusal] = {}  # by who asked, and the port
-        self._servers: OrderedDict[tuple[int, int], Process] = OrderedDict()  # who accepted, by the ports of both ends
+        self._servers: OrderedDict[tuple[int, int], Process] = (
+            OrderedDict()
+        )  # who accepted, by the ports of both ends
         self._full_queues: set[tuple[int, int]] = set()
 
     def connection(self, fact: Connection) -> None:
@@ -69,7 +87,11 @@ class NetworkActivity:
             if len(self._servers) > KEPT_SERVERS:
                 self._servers.popitem(last=False)
         peer = process.peers.get(link.peer)
-        if fact.established_boottime_ns and self._refused and self._refused.pop((process.key, link.peer[1]), None) is not None:
+        if (
+            fact.established_boottime_ns
+            and self._refused
+            and self._refused.pop((process.key, link.peer[1]), None) is not None
+        ):
             self.drops["refused_at_first"] += 1
         match fact.stage:
             case ConnectionStage.SAMPLED:
@@ -97,27 +119,40 @@ class NetworkActivity:
         now, process = fact.time_boottime_ns, link.process
         owed = link.owed_since_ns
         peer = process.peers.get(link.peer)
-        used = max(fact.last_send_boottime_ns, fact.last_receive_boottime_ns, fact.established_boottime_ns)
+        used = max(
+            fact.last_send_boottime_ns, fact.last_receive_boottime_ns, fact.established_boottime_ns
+        )
         if peer is not None and used and now - used > peer.quiet_ns:
             peer.quiet_ns, peer.quiet = now - used, fact
         if owed:
             link.longest_gap_ns = max(link.longest_gap_ns, now - owed)
         elif link.stall_told:
             self._stall_over(link)
-        if owed and not link.stall_told and now - owed >= self._stall_ns and not self._is_internal(link, fact):
+        if (
+            owed
+            and not link.stall_told
+            and now - owed >= self._stall_ns
+            and not self._is_internal(link, fact)
+        ):
             finding = stalled(link, self.table.name_of(link.peer[0]), now, self._stall_ns)
             if finding is not None:
                 link.stall_told = True
                 self.table.remark(link, fact)
                 self._report(process, finding)
-                self.attempts.book.add(sc.METRIC_PIPELINE_NETWORK_STALLS, self.attempts.labels(process.execution))
+                self.attempts.book.add(
+                    sc.METRIC_PIPELINE_NETWORK_STALLS, self.attempts.labels(process.execution)
+                )
 
     def _is_internal(self, link: Link, fact: Connection) -> bool:
         """The other end is of the same work and has read all that it was sent: it owes nothing, for it may have nothing to say
         (the messages of Spark's driver and executors go one way)."""
         process = link.process
         for other in self.table.open.values():
-            if other.last.local_port != fact.peer_port or other.last.peer_port != fact.local_port or other is link:
+            if (
+                other.last.local_port != fact.peer_port
+                or other.last.peer_port != fact.local_port
+                or other is link
+            ):
                 continue
             same = process.execution is not None and other.process.execution is not None
             if same and process.execution.outermost is other.process.execution.outermost:  # type: ignore[union-attr]
@@ -127,7 +162,12 @@ class NetworkActivity:
     def _stall_over(self, link: Link) -> None:
         link.stall_told = False
         labels = self.attempts.labels(link.process.execution)
-        self.attempts.book.record(sc.METRIC_PIPELINE_NETWORK_STALL_TIME, labels, link.longest_gap_ns / SECOND, STALL_BOUNDS)
+        self.attempts.book.record(
+            sc.METRIC_PIPELINE_NETWORK_STALL_TIME,
+            labels,
+            link.longest_gap_ns / SECOND,
+            STALL_BOUNDS,
+        )
 
     def _ended(self, process: Process, link: Link, peer: Peer | None, fact: Connection) -> None:
         name = self.table.name_of(link.peer[0])
@@ -136,7 +176,11 @@ class NetworkActivity:
             self._stall_over(link)
         for direction, count in (("transmit", fact.sent_bytes), ("receive", fact.received_bytes)):
             if count:
-                self.attempts.book.add(sc.METRIC_PIPELINE_TASK_NETWORK_IO, (*labels, (sc.NETWORK_IO_DIRECTION, direction)), count)
+                self.attempts.book.add(
+                    sc.METRIC_PIPELINE_TASK_NETWORK_IO,
+                    (*labels, (sc.NETWORK_IO_DIRECTION, direction)),
+                    count,
+                )
         finding = connection_failed(link, name, fact)
         if finding is not None or fact.error or link.longest_gap_ns >= GAP_NS:
             self.table.remark(link, fact)
@@ -144,7 +188,9 @@ class NetworkActivity:
             self.drops["reset_among_own"] += 1
         elif finding is not None:
             error = str(dict(finding.facts)[sc.ERROR_TYPE])
-            self.attempts.book.add(sc.METRIC_PIPELINE_NETWORK_FAILURES, (*labels, (sc.ERROR_TYPE, error)))
+            self.attempts.book.add(
+                sc.METRIC_PIPELINE_NETWORK_FAILURES, (*labels, (sc.ERROR_TYPE, error))
+            )
             self._failed(process, link, finding, error)
             if peer is not None:
                 peer.failed[error] += 1
@@ -157,7 +203,12 @@ class NetworkActivity:
     def _is_farewell(self, process: Process, fact: Connection) -> bool:
         """The other end is of the same work, and ends with it: nobody reads the last words."""
         other = self._servers.get((fact.local_port, fact.peer_port))
-        if fact.stage != ConnectionStage.CLOSED or other is None or other.execution is None or process.execution is None:
+        if (
+            fact.stage != ConnectionStage.CLOSED
+            or other is None
+            or other.execution is None
+            or process.execution is None
+        ):
             return False
         return other.execution.outermost is process.execution.outermost
 
@@ -183,7 +234,10 @@ class NetworkActivity:
         refusal = self._refused.pop(key)
         finding = refusal.first
         self.repeats.begin(refusal.process, refusal.kind)
-        self._report(refusal.process, counted(finding, refusal.count, finding.time_boottime_ns, refusal.last_ns))
+        self._report(
+            refusal.process,
+            counted(finding, refusal.count, finding.time_boottime_ns, refusal.last_ns),
+        )
 
     def _report_all_refused(self, now_ns: int) -> None:
         for key, refusal in list(self._refused.items()):
@@ -192,7 +246,9 @@ class NetworkActivity:
 
     def _used_again(self, process: Process, peer: Peer, fact: Connection) -> None:
         """A connection made right after one of a full set was given up: somebody had waited for the slot."""
-        waited = 0 < fact.connection_id - peer.released_ns < NEXT_USE_NS if peer.released_ns else False
+        waited = (
+            0 < fact.connection_id - peer.released_ns < NEXT_USE_NS if peer.released_ns else False
+        )
         if waited and peer.released_after_ns >= FULL_NS and not peer.told:
             peer.told = True
             self._report(process, slots_exhausted(process, peer, fact))
@@ -231,11 +287,16 @@ class NetworkActivity:
         if finding is None:
             return
         process.name_failures = (*process.name_failures[1 - KEPT_NAME_FAILURES :], answer or query)
-        labels = (*self.attempts.labels(process.execution), (sc.ERROR_TYPE, str(dict(finding.facts)[sc.ERROR_TYPE])))
+        labels = (
+            *self.attempts.labels(process.execution),
+            (sc.ERROR_TYPE, str(dict(finding.facts)[sc.ERROR_TYPE])),
+        )
         self.attempts.book.add(sc.METRIC_PIPELINE_NETWORK_FAILURES, labels)
         facts = dict(finding.facts)
         asked = (facts[sc.NETWORK_PEER_ADDRESS], facts[sc.DNS_QUESTION_NAME])
-        self.repeats.add(process, self.repeats.kind(process, asked, str(facts[sc.ERROR_TYPE])), finding)
+        self.repeats.add(
+            process, self.repeats.kind(process, asked, str(facts[sc.ERROR_TYPE])), finding
+        )
 
     def unix_connected(self, event: UnixConnected) -> None:
         process = self.tree.ensure(event.process, "")
@@ -259,7 +320,9 @@ class NetworkActivity:
         for key in [k for k in self._refused if k[0] == process.key]:
             self._report_refused(key)
         if end.failed and process.exit is not None:
-            for query in self.table.unanswered_by(process, process.exit.time_boottime_ns - PATIENCE_NS):
+            for query in self.table.unanswered_by(
+                process, process.exit.time_boottime_ns - PATIENCE_NS
+            ):
                 self._name(process, query, None)
         self.repeats.ended(process)
         self.table.forget_process(process)

@@ -104,10 +104,14 @@ class Recorder:
 
     def batch(self, batch: list[bytes], time_ns: int) -> None:
         if self._scope is None:
-            self.write(FrameKind.BATCH, time_ns, b"".join(scrub(raw, self._redactor) for raw in batch))
+            self.write(
+                FrameKind.BATCH, time_ns, b"".join(scrub(raw, self._redactor) for raw in batch)
+            )
             return
         kept = b"".join(self._of_command(raw, self._scope) for raw in batch)
-        if self._scope.cgroups != self._cgroups:  # the names of its containers, before what happens in them
+        if (
+            self._scope.cgroups != self._cgroups
+        ):  # the names of its containers, before what happens in them
             self._cgroups = self._scope.cgroups
             self._write_containers(self._scope.containers(self._containers), time_ns)
         self.write(FrameKind.BATCH, time_ns, kept)
@@ -119,7 +123,9 @@ class Recorder:
 
     def containers(self, names: tuple[ContainerName, ...], time_ns: int) -> None:
         self._containers = names
-        self._write_containers(names if self._scope is None else self._scope.containers(names), time_ns)
+        self._write_containers(
+            names if self._scope is None else self._scope.containers(names), time_ns
+        )
 
     def _write_containers(self, names: tuple[ContainerName, ...], time_ns: int) -> None:
         if names or self._scope is None:
@@ -172,7 +178,9 @@ class Recording:
         foreign = sorted(kind for kind, wire in header.wires.items() if WIRES.get(kind) != wire)
         if foreign:
             differ = ", ".join(foreign)
-            raise DataError(f"{path} was made by another version, whose {differ} records differ: replay it with that one")
+            raise DataError(
+                f"{path} was made by another version, whose {differ} records differ: replay it with that one"
+            )
         return header
 
     def __iter__(self) -> Iterator[Frame]:

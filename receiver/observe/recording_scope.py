@@ -26,7 +26,9 @@ from receiver.events import (
 )
 from receiver.model import ContainerName, Watch
 
-MEMBERS = 131_072  # processes of the command that are known; the first that ended are forgotten first
+MEMBERS = (
+    131_072  # processes of the command that are known; the first that ended are forgotten first
+)
 PORTS = 65_536  # pairs of ports of its connections
 _NO_FILE = {
     "working_directory": "", "memory_cgroup": "", "argv": (), "argc": 0, "environ": (), "stdin_inode": 0, "stdout_inode": 0,
@@ -64,7 +66,9 @@ class CommandScope:
             self._learn(event)
             return event
         if isinstance(event, Exec | Existing):
-            return msgspec.structs.replace(event, executable=event.executable.rstrip("/").rpartition("/")[2], **_NO_FILE)
+            return msgspec.structs.replace(
+                event, executable=event.executable.rstrip("/").rpartition("/")[2], **_NO_FILE
+            )
         if isinstance(event, Exit):
             return msgspec.structs.replace(event, title="") if event.title else event
         if isinstance(event, Connection) and self._is_ours(event):

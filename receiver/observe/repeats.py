@@ -49,7 +49,9 @@ class Repeats:
     def kind(self, process: Process, endpoint: object, error: str) -> Kind:
         """What is counted together: (endpoint, error), and past KINDS of these for one process (None, error)."""
         known = self._of.get(process.key, {})
-        return (endpoint, error) if (endpoint, error) in known or len(known) < KINDS else (None, error)
+        return (
+            (endpoint, error) if (endpoint, error) in known or len(known) < KINDS else (None, error)
+        )
 
     def knows(self, process: Process, kind: Kind) -> bool:
         """Whether there was a record of one already."""
@@ -60,7 +62,9 @@ class Repeats:
         self._of.setdefault(process.key, {})[kind] = Repeat(process)
         if len(self._of) > PROCESSES:
             _, oldest = self._of.popitem(last=False)
-            self.drops["forgotten_failures"] += any(repeat.process.exit is None for repeat in oldest.values())
+            self.drops["forgotten_failures"] += any(
+                repeat.process.exit is None for repeat in oldest.values()
+            )
             self._flush(oldest.values())
 
     def add(self, process: Process, kind: Kind, finding: Finding) -> None:
@@ -86,7 +90,9 @@ class Repeats:
     def _flush(self, repeats: Iterable[Repeat]) -> None:
         for repeat in repeats:
             if repeat.last is not None:
-                finding = counted(repeat.last, repeat.count, repeat.first_ns, repeat.last.time_boottime_ns)
+                finding = counted(
+                    repeat.last, repeat.count, repeat.first_ns, repeat.last.time_boottime_ns
+                )
                 self._grown.pop(id(repeat), None)
                 repeat.count, repeat.first_ns, repeat.last = 0, 0, None
                 self._repeat(repeat.process, finding)
@@ -101,5 +107,9 @@ def counted(finding: Finding, count: int, first_ns: int, last_ns: int) -> Findin
         finding,
         time_boottime_ns=last_ns,
         sentence=f"{finding.sentence} It is one of {count} such failures within {seconds:.1f} s.",
-        facts=(*finding.facts, (sc.PIPELINE_REPEAT_COUNT, count), (sc.PIPELINE_REPEAT_DURATION, seconds)),
+        facts=(
+            *finding.facts,
+            (sc.PIPELINE_REPEAT_COUNT, count),
+            (sc.PIPELINE_REPEAT_DURATION, seconds),
+        ),
     )

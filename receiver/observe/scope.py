@@ -22,7 +22,9 @@ class Scope:
         """Whether it is about one of ours."""
         if not self.namespace:
             return True
-        if isinstance(event, Exec | Existing | Fork) and (self._is_inside(event) or self._is_child(event)):
+        if isinstance(event, Exec | Existing | Fork) and (
+            self._is_inside(event) or self._is_child(event)
+        ):
             self._add(event.process)
         return any(getattr(event, name, None) in self._own for name in _SUBJECTS)
 

@@ -40,12 +40,20 @@ class Session:
         self.core.watch(watch)
 
     def losses(self, losses: dict[tuple[str, str], int], now_ns: int) -> None:
-        self._note(FrameKind.LOSSES, now_ns, msgspec.json.encode([[*key, total] for key, total in losses.items()]))
+        self._note(
+            FrameKind.LOSSES,
+            now_ns,
+            msgspec.json.encode([[*key, total] for key, total in losses.items()]),
+        )
         self.core.note_losses(losses, now_ns)
 
     def vanished(self, keys: Iterable[ProcessKey], now_ns: int) -> None:
         gone = list(keys)
-        self._note(FrameKind.VANISHED, now_ns, msgspec.json.encode([[k.tgid, k.start_boottime_ns] for k in gone]))
+        self._note(
+            FrameKind.VANISHED,
+            now_ns,
+            msgspec.json.encode([[k.tgid, k.start_boottime_ns] for k in gone]),
+        )
         self.core.vanished(gone, now_ns)
 
     def containers(self, names: tuple[ContainerName, ...], now_ns: int) -> None:
@@ -92,7 +100,9 @@ def replay_frame(session: Session, frame: Frame) -> None:
                 pairs = msgspec.json.decode(frame.payload, type=list[tuple[int, int]])
                 session.vanished([ProcessKey(*pair) for pair in pairs], now)
             case FrameKind.CONTAINERS:
-                session.containers(msgspec.json.decode(frame.payload, type=tuple[ContainerName, ...]), now)
+                session.containers(
+                    msgspec.json.decode(frame.payload, type=tuple[ContainerName, ...]), now
+                )
             case FrameKind.BLIND:
                 session.blind(msgspec.json.decode(frame.payload, type=list[Blind]), now)
             case FrameKind.FINISH:
@@ -103,7 +113,9 @@ def replay_frame(session: Session, frame: Frame) -> None:
         raise DataError(f"the recording holds a damaged frame of kind {frame.kind}") from None
 
 
-def replay(session: Session, recording: Recording, after_frame: Callable[[], None] | None = None) -> None:
+def replay(
+    session: Session, recording: Recording, after_frame: Callable[[], None] | None = None
+) -> None:
     """All of it. A recording that was cut short is finished where it ends."""
     session.core.set_wall_offset(recording.header.wall_offset_ns)
     last, finished = 0, False

@@ -8,7 +8,16 @@ from receiver import semconv as sc
 from receiver.detect.usage import contention, growing, hanging, memory_taken
 from receiver.events import Neighbour, OomKill, ProcessSample, ThreadWait, WaitObject, WaitStack
 from receiver.facts.tree import Process, ProcessTree
-from receiver.facts.usage import KEPT_WAITS, WINDOW_NS, Neighbours, Point, Taker, Usage, main_wait, resident
+from receiver.facts.usage import (
+    KEPT_WAITS,
+    WINDOW_NS,
+    Neighbours,
+    Point,
+    Taker,
+    Usage,
+    main_wait,
+    resident,
+)
 from receiver.observe.attempts import Attempts
 from receiver.observe.files import Report
 from receiver.signals import Attributes
@@ -45,14 +54,20 @@ class UsageActivity:
         for resource, pressure in usage.pressed():
             taker = self._taker(resource, sample)
             own = taker is not None and self._is_own(process, taker.pid)
-            if resource == "cpu" and (taker is None or own or taker.cpu_ns * 4 < sample.run_delay_ns):
-                self.drops["own_contention"] += 1  # its own threads and processes took it: that is what they are there for
+            if resource == "cpu" and (
+                taker is None or own or taker.cpu_ns * 4 < sample.run_delay_ns
+            ):
+                self.drops["own_contention"] += (
+                    1  # its own threads and processes took it: that is what they are there for
+                )
                 continue
             self._report(process, contention(process, resource, pressure, sample, taker))
 
     def _is_own(self, process: Process, pid: int) -> bool:
         """It was a stranger when it was looked at first, and works for the same execution now."""
-        found = next((p for p in self.tree.processes() if p.key.tgid == pid and p.exit is None), None)
+        found = next(
+            (p for p in self.tree.processes() if p.key.tgid == pid and p.exit is None), None
+        )
         return (
             found is not None
             and found.execution is not None
@@ -66,7 +81,9 @@ class UsageActivity:
             found = self.neighbours.top(now, by_cpu=True)
             return found if found is not None and found.cpu_ns else None
         if resource == "memory":
-            return self.neighbours.top(now, memory_cgroup_id=sample.memory_cgroup_id if sample.memory_limit_bytes else 0)
+            return self.neighbours.top(
+                now, memory_cgroup_id=sample.memory_cgroup_id if sample.memory_limit_bytes else 0
+            )
         return None
 
     def thread_wait(self, wait: ThreadWait) -> None:
@@ -78,7 +95,11 @@ class UsageActivity:
 
     def wait_stack(self, stack: WaitStack) -> None:
         process = self.tree.get(stack.process)
-        if process is not None and process.usage is not None and stack.thread in process.usage.waits:
+        if (
+            process is not None
+            and process.usage is not None
+            and stack.thread in process.usage.waits
+        ):
             process.usage.stacks[stack.thread] = stack
 
     def neighbour(self, look: Neighbour) -> None:
@@ -87,15 +108,23 @@ class UsageActivity:
     def oom_killed(self, victim: Process, event: OomKill) -> None:
         """Who else took the memory that was missing: a process that is not watched, or one of another task."""
         victim.company = self._company(victim, event)
-        taker = max((t for t in victim.company[1:] if not t.own), key=lambda t: t.growth_bytes, default=None)
-        if taker is not None and event.limit_bytes and taker.growth_bytes >= event.limit_bytes * _TAKEN_SHARE:
+        taker = max(
+            (t for t in victim.company[1:] if not t.own), key=lambda t: t.growth_bytes, default=None
+        )
+        if (
+            taker is not None
+            and event.limit_bytes
+            and taker.growth_bytes >= event.limit_bytes * _TAKEN_SHARE
+        ):
             self._report(victim, memory_taken(victim, event, taker))
 
     def _company(self, victim: Process, event: OomKill) -> tuple[Taker, ...]:
         """Itself, then everybody else who was in the memory that was full, the one that grew most first."""
         own = victim.usage.last if victim.usage is not None else None
         group = own.memory_cgroup_id if own is not None else event.memory_cgroup_id
-        others = self.neighbours.all(event.time_boottime_ns, memory_cgroup_id=group if event.limit_bytes else 0)
+        others = self.neighbours.all(
+            event.time_boottime_ns, memory_cgroup_id=group if event.limit_bytes else 0
+        )
         for process in self.tree.processes():
             usage = process.usage
             if process is victim or usage is None or usage.last is None or process.exit is not None:
@@ -115,14 +144,18 @@ class UsageActivity:
         members: dict[Execution, list[Process]] = {}
         for process in self.tree.processes():
             if process.usage is not None and process.exit is None and process.execution is not None:
-                for each in reversed(list(process.execution.chain())):  # outer ones first: a hang is told once, of the whole
+                for each in reversed(
+                    list(process.execution.chain())
+                ):  # outer ones first: a hang is told once, of the whole
                     members.setdefault(each, []).append(process)
         memory: dict[Attributes, int] = {}
         limits: dict[Attributes, int] = {}
         for execution, processes in members.items():
             self._note_hang(execution, processes, now_ns)
             labels = self.attempts.labels(execution)
-            samples = [p.usage.last for p in processes if p.usage is not None and p.usage.last is not None]
+            samples = [
+                p.usage.last for p in processes if p.usage is not None and p.usage.last is not None
+            ]
             memory[labels] = memory.get(labels, 0) + sum(resident(s) for s in samples)
             bounds = [s.memory_limit_bytes for s in samples if s.memory_limit_bytes]
             if bounds:
@@ -131,7 +164,12 @@ class UsageActivity:
         self._book(sc.METRIC_PIPELINE_TASK_MEMORY_LIMIT, self._limits, limits)
         self._memory, self._limits = memory, limits
 
-    def _book(self, metric: tuple[str, str, str, str], before: dict[Attributes, int], now: dict[Attributes, int]) -> None:
+    def _book(
+        self,
+        metric: tuple[str, str, str, str],
+        before: dict[Attributes, int],
+        now: dict[Attributes, int],
+    ) -> None:
         for labels in before.keys() | now.keys():
             change = now.get(labels, 0) - before.get(labels, 0)
             if change:
@@ -152,7 +190,10 @@ class UsageActivity:
                 continue
             execution.hang_told = True
             stack = process.usage.stacks.get(wait.thread) if process.usage is not None else None
-            self._report(process, hanging(process, wait, now_ns - since, self._other_end(process, wait), stack))
+            self._report(
+                process,
+                hanging(process, wait, now_ns - since, self._other_end(process, wait), stack),
+            )
             return
 
     def _other_end(self, process: Process, wait: ThreadWait) -> str:
@@ -171,7 +212,16 @@ def _taker(process: Process, usage: Usage, *, own: bool) -> Taker:
     points = tuple(usage.curve.points)
     last = usage.last
     now, at = (resident(last), last.time_boottime_ns) if last is not None else (0, 0)
-    return Taker(process.key.tgid, process.name, now - _at(points, at - WINDOW_NS), 0, process.key, now, points, own=own)
+    return Taker(
+        process.key.tgid,
+        process.name,
+        now - _at(points, at - WINDOW_NS),
+        0,
+        process.key,
+        now,
+        points,
+        own=own,
+    )
 
 
 def _at(points: tuple[Point, ...], at_ns: int) -> int:

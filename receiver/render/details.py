@@ -64,11 +64,16 @@ class Details(msgspec.Struct, frozen=True):
         out += [_peer_line(p) for p in self.connections[:SHOWN_PEERS]]
         if len(self.connections) > SHOWN_PEERS:
             out.append(f"… and {len(self.connections) - SHOWN_PEERS} more peers")
-        out += [f"! {f.call} {f.subject} {f.error}" + (f" ({f.count} times)" if f.count > 1 else "") for f in self.failures]
+        out += [
+            f"! {f.call} {f.subject} {f.error}" + (f" ({f.count} times)" if f.count > 1 else "")
+            for f in self.failures
+        ]
         if self.run_delay_seconds > _WAITED_SECONDS:
             out.append(f"waited {self.run_delay_seconds:.2f} s for a CPU")
         if self.io_uring_calls:
-            out.append(f"used io_uring {self.io_uring_calls} times: what it moved is not in these sums")
+            out.append(
+                f"used io_uring {self.io_uring_calls} times: what it moved is not in these sums"
+            )
         return out
 
 
@@ -105,9 +110,25 @@ def details_of(process: Process) -> Details:
             continue
         mode = "in+out" if use.read_bytes and use.written_bytes else "out" if use.writing else "in"
         path = use.version.path if use.version is not None and not use.version.deleted else use.path
-        state = "deleted" if use.version is not None and use.version.deleted else use.state if use.writing else ""
+        state = (
+            "deleted"
+            if use.version is not None and use.version.deleted
+            else use.state
+            if use.writing
+            else ""
+        )
         mapped = bool(use.closed_flags & ClosedFlag.MAPPED)
-        files.append(FileRow(printable(path), mode, use.read_bytes, use.written_bytes, state, mapped, use.inherited))
+        files.append(
+            FileRow(
+                printable(path),
+                mode,
+                use.read_bytes,
+                use.written_bytes,
+                state,
+                mapped,
+                use.inherited,
+            )
+        )
     files.sort(key=lambda f: (f.mode == "in", -f.written_bytes, -f.read_bytes))
     peers = [
         PeerRow(
@@ -117,7 +138,9 @@ def details_of(process: Process) -> Details:
         for p in process.peers.values()
     ]  # fmt: skip
     failures = [
-        FailureRow(call_name(e.call_number), error_name(e.error), printable(subject_of(e)), e.failures)
+        FailureRow(
+            call_name(e.call_number), error_name(e.error), printable(subject_of(e)), e.failures
+        )
         for e in process.failed_calls.values()
         if not is_search(process, e)
     ]

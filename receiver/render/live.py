@@ -27,7 +27,9 @@ def live_tree(executions: Iterable[Execution], now_ns: int) -> str:
         if len(lines) >= SHOWN:
             return
         seconds = (now_ns - execution.start_ns) / 1e9
-        lines.append(f"{'  ' * depth}{named(execution)}  {seconds:.1f} s, {execution.live} processes{_grade(execution)}")
+        lines.append(
+            f"{'  ' * depth}{named(execution)}  {seconds:.1f} s, {execution.live} processes{_grade(execution)}"
+        )
         for each in inside.get(execution, ()):
             walk(each, depth + 1)
 

@@ -53,7 +53,10 @@ def _facts(report: Report, lead: Hypothesis | None) -> str:
             ("fix", lead.fix.text),
         ]
         rows.append(("before", report.answers.seen_before))
-    rows += [("not seen", f"{e['count']} {e['kind']} events ({e['reason']})") for e in report.completeness.lost]
+    rows += [
+        ("not seen", f"{e['count']} {e['kind']} events ({e['reason']})")
+        for e in report.completeness.lost
+    ]
     rows += [("blind for", what) for what in report.completeness.blind]
     return "<dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in rows) + "</dl>"
 
@@ -78,7 +81,9 @@ def _axis(report: Report) -> str:
 def _curves(curves: tuple[CurveLine, ...]) -> str:
     shown = [c for c in curves if len(c.points) > 1][: len(_COLOURS)]
     if not shown:  # it did not live for long enough to be looked at twice
-        once = ", ".join(f"{c.name} ({c.pid}) held {mib(c.points[-1][1])}" for c in curves if c.points)
+        once = ", ".join(
+            f"{c.name} ({c.pid}) held {mib(c.points[-1][1])}" for c in curves if c.points
+        )
         return f"<p>{escape(once) or 'not looked at'}</p>"
     limit = max(c.limit_bytes for c in shown)
     top = max(limit, max(v for c in shown for _, v in c.points), 1)
@@ -96,7 +101,9 @@ def _curves(curves: tuple[CurveLine, ...]) -> str:
         points = " ".join(f"{x(at):.1f},{y(held):.1f}" for at, held in curve.points)
         at, held = curve.points[-1]
         label = escape(f"{curve.name} ({curve.pid}) {mib(held)}")
-        lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        lines.append(
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        )
         lines.append(f'<text x="{x(at) + 6:.1f}" y="{y(held):.1f}">{label}</text>')
     if limit:
         lines.append(
@@ -115,7 +122,8 @@ def _hypotheses(report: Report) -> str:
             for w in hypothesis.weighed
         )
         ruled = "".join(
-            f"<tr><td></td><td>not {escape(r.cause)}</td><td>{escape(r.because)}</td></tr>" for r in hypothesis.ruled_out
+            f"<tr><td></td><td>not {escape(r.cause)}</td><td>{escape(r.because)}</td></tr>"
+            for r in hypothesis.ruled_out
         )
         out.append(f"<h2>{escape(head)}</h2><table>{rows}{ruled}</table>")
     rows = "".join(f"<li>{escape(line.text)}</li>" for line in report.normality)
@@ -124,13 +132,19 @@ def _hypotheses(report: Report) -> str:
 
 def _answers(report: Report) -> str:
     answers = report.answers
-    chain = "".join(f"<li>{escape(k.cause)} <code>{escape(k.by)}</code> → {escape(k.effect)}</li>" for k in answers.what_started_it)
+    chain = "".join(
+        f"<li>{escape(k.cause)} <code>{escape(k.by)}</code> → {escape(k.effect)}</li>"
+        for k in answers.what_started_it
+    )
     rows = "".join(
         f'<tr><td>{escape(p.name)} ({p.pid})</td><td>{escape(p.end)}{escape(" by " + p.by) if p.by else ""}</td><td class="n">{p.seconds:.2f} s</td>'
         f'<td class="n">{p.cpu_seconds:.2f} s</td><td class="n">{mib(p.peak_bytes)}</td></tr>'
         for p in answers.how_each_ended
     )
-    beside = "".join(f"<li>{escape(b)}</li>" for b in answers.what_else_ran) or "<li>nothing that stood out</li>"
+    beside = (
+        "".join(f"<li>{escape(b)}</li>" for b in answers.what_else_ran)
+        or "<li>nothing that stood out</li>"
+    )
     return (
         (f"<h2>What led to what</h2><ul>{chain}</ul>" if chain else "")
         + f"<h2>How each process ended</h2><table><tr><th>process</th><th>end</th><th>time</th><th>CPU</th><th>peak</th></tr>{rows}</table>"

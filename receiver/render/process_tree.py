@@ -22,7 +22,14 @@ from receiver.work.execution import Execution
 KEPT_ROWS = 2000
 COMMAND_WIDTH = 64
 DULL_SECONDS = 0.05
-RED, YELLOW, GREEN, DIM, BOLD, _RESET = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
+RED, YELLOW, GREEN, DIM, BOLD, _RESET = (
+    "\x1b[31m",
+    "\x1b[33m",
+    "\x1b[32m",
+    "\x1b[2m",
+    "\x1b[1m",
+    "\x1b[0m",
+)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -80,12 +87,22 @@ class RunView:
             self._works += 1
             self.work.setdefault(execution.root.key, []).append(execution)
         row = self.rows.get(execution.root.key)
-        if row is not None and row.execution is execution.outer and execution.root.execution is execution:
-            self.rows[row.key] = msgspec.structs.replace(row, execution=execution)  # it was named after its end
+        if (
+            row is not None
+            and row.execution is execution.outer
+            and execution.root.execution is execution
+        ):
+            self.rows[row.key] = msgspec.structs.replace(
+                row, execution=execution
+            )  # it was named after its end
 
     def ended(self, process: Process) -> None:
         end = ending(process)
-        remarkable = end.failed or bool(process.findings) or (process.execution is not None and process is process.execution.root)
+        remarkable = (
+            end.failed
+            or bool(process.findings)
+            or (process.execution is not None and process is process.execution.root)
+        )
         if len(self.rows) >= KEPT_ROWS and not remarkable:
             self.left_out += 1
             return
@@ -122,7 +139,12 @@ class Painter:
 
 
 def summary(
-    execution: Execution, view: RunView, losses: dict[tuple[str, str], int], blind: Iterable[str] = (), *, colour: bool
+    execution: Execution,
+    view: RunView,
+    losses: dict[tuple[str, str], int],
+    blind: Iterable[str] = (),
+    *,
+    colour: bool,
 ) -> str:
     """The tree, the findings, and what could not be seen."""
     paint = Painter(colour)
@@ -136,7 +158,10 @@ def summary(
         paint(f"kwitness  {printable(head)}", BOLD + (GREEN if good else RED))
         + f"  {seconds:.2f} s, {execution.totals.processes} processes, {execution.totals.cpu_ns / 1e9:.2f} s of CPU",
         "",
-        paint(f"  {'process':<{COMMAND_WIDTH}} {'time':>9}  {'end':<13} {'cpu':>8} {'peak':>10} {'read':>10} {'written':>10}", DIM),
+        paint(
+            f"  {'process':<{COMMAND_WIDTH}} {'time':>9}  {'end':<13} {'cpu':>8} {'peak':>10} {'read':>10} {'written':>10}",
+            DIM,
+        ),
     ]
     lines += _tree(view, execution.root.key, paint)
     if view.left_out:
@@ -174,7 +199,9 @@ def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
         return 1 + sum(map(size, children.get(row.key, ())))
 
     def bound(row: Row, *, steps: bool) -> list[Execution]:
-        return sorted((w for w in view.work.get(row.key, ()) if w.is_step is steps), key=lambda w: w.start_ns)
+        return sorted(
+            (w for w in view.work.get(row.key, ()) if w.is_step is steps), key=lambda w: w.start_ns
+        )
 
     def walk(row: Row, prefix: str, branch: str) -> None:
         every = sorted(children.get(row.key, ()), key=lambda r: r.started)
@@ -189,9 +216,16 @@ def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
             f"  {label:<{COMMAND_WIDTH}} {row.seconds:8.2f}s  {row.end:<13} {row.cpu_seconds:7.2f}s {mib(row.peak_bytes):>10} "
             f"{mib(row.read_bytes):>10} {mib(row.written_bytes):>10}"
         )
-        lines.extend(paint(f"  {prefix}{branch and '│ '}◆ {work_line(work)}", BOLD) for work in bound(row, steps=False))
+        lines.extend(
+            paint(f"  {prefix}{branch and '│ '}◆ {work_line(work)}", BOLD)
+            for work in bound(row, steps=False)
+        )
         lines.append(paint(text, style) if style else text)
-        margin = prefix + ("" if not branch else "   " if branch.startswith("└") else "│  ") + ("│  " if below else "   ")
+        margin = (
+            prefix
+            + ("" if not branch else "   " if branch.startswith("└") else "│  ")
+            + ("│  " if below else "   ")
+        )
         lines.extend(f"  {margin}◆ {work_line(work)}" for work in bound(row, steps=True))
         lines.extend(paint(f"  {margin}{printable(detail)}", DIM) for detail in row.details.lines())
         deeper = prefix + ("" if not branch else "   " if branch.startswith("└") else "│  ")
@@ -223,7 +257,12 @@ def _findings(findings: Iterable[Finding], start_ns: int, paint: Painter) -> lis
     return out or ["  no findings"]
 
 
-def as_json(execution: Execution, view: RunView, losses: dict[tuple[str, str], int], blind: Iterable[str] = ()) -> dict[str, Any]:
+def as_json(
+    execution: Execution,
+    view: RunView,
+    losses: dict[tuple[str, str], int],
+    blind: Iterable[str] = (),
+) -> dict[str, Any]:
     """The same facts for programs."""
     identity = execution.identity
     return {

@@ -27,29 +27,47 @@ def screen(report: Report, *, colour: bool = False) -> str:
         lines += _labelled("fix", lead.fix.text, paint)
         lines += _labelled("before", report.answers.seen_before, paint)
         lines += ["", *_strongest(report, lead, paint)]
-        lines += [line for crash in report.crashes[:2] for line in _labelled("crashed", crash_text(crash), paint)]
+        lines += [
+            line
+            for crash in report.crashes[:2]
+            for line in _labelled("crashed", crash_text(crash), paint)
+        ]
         lines += _curves(report.memory, paint)
         lines += ["", *_ruled_out(lead, paint)]
         for other in report.other_incidents:
-            lines += _labelled("and also", f"{other.hypotheses[0].cause}: {other.hypotheses[0].summary}", paint)
+            lines += _labelled(
+                "and also", f"{other.hypotheses[0].cause}: {other.hypotheses[0].summary}", paint
+            )
     else:
-        lines += _labelled("because" if report.verdict != "healthy" else "seen", report.summary, paint)
+        lines += _labelled(
+            "because" if report.verdict != "healthy" else "seen", report.summary, paint
+        )
         lines += [f"    {line.text}" for line in report.normality]
         if report.hypotheses and report.verdict != "healthy":
             best = report.hypotheses[0]
-            lines += _labelled("best guess", f"{best.cause} ({best.confidence:.0%}): {best.summary}", paint)
+            lines += _labelled(
+                "best guess", f"{best.cause} ({best.confidence:.0%}): {best.summary}", paint
+            )
     lines += _unseen(report, paint)
     return "\n".join(lines)
 
 
 def _head(report: Report, paint: Painter) -> str:
-    verdict = {"incident": "INCIDENT", "healthy": "HEALTHY", "not_visible": "NOT VISIBLE FROM HERE", "incomplete": "INCOMPLETE"}
+    verdict = {
+        "incident": "INCIDENT",
+        "healthy": "HEALTHY",
+        "not_visible": "NOT VISIBLE FROM HERE",
+        "incomplete": "INCOMPLETE",
+    }
     style = {"incident": RED, "healthy": GREEN}.get(report.verdict, YELLOW)
     sure = f", {report.hypotheses[0].confidence:.0%} sure" if report.verdict == "incident" else ""
     what = f"{report.execution.task}: {report.execution.outcome}"
     if report.execution.reported_outcome not in (None, report.execution.outcome):
         what += f" (reported: {report.execution.reported_outcome})"
-    return paint(f"── why ── {verdict[report.verdict]}{sure}", BOLD + style) + f"   {what}, {report.execution.seconds:.2f} s"
+    return (
+        paint(f"── why ── {verdict[report.verdict]}{sure}", BOLD + style)
+        + f"   {what}, {report.execution.seconds:.2f} s"
+    )
 
 
 def _labelled(label: str, text: str, paint: Painter) -> list[str]:
@@ -79,7 +97,13 @@ def culprit_text(culprit: Culprit) -> str:
             what = f"cgroup {culprit.cgroup}"
         case "process":
             what = f"process {culprit.name} ({culprit.pid})".replace("  ", " ")
-            what += f" at {culprit.path}" if culprit.path else f" towards {culprit.address}" if culprit.address else ""
+            what += (
+                f" at {culprit.path}"
+                if culprit.path
+                else f" towards {culprit.address}"
+                if culprit.address
+                else ""
+            )
         case _:
             what = f"{culprit.type} {culprit.name or culprit.task}".rstrip()
     if culprit.host:
@@ -92,7 +116,9 @@ def culprit_text(culprit: Culprit) -> str:
 
 def crash_text(crash: CrashLine) -> str:
     """`parse+0x8 in /opt/x/libwork.so (offset 0x1131, build id 0328…)`."""
-    if not crash.module:  # no file is mapped there, or the kernel could not look just then (another observer did)
+    if (
+        not crash.module
+    ):  # no file is mapped there, or the kernel could not look just then (another observer did)
         return f"{crash.name} ({crash.pid}) at address {crash.address:#x}"
     where = crash.module
     name = f"{crash.function}+{crash.function_offset:#x} in {where}" if crash.function else where
@@ -103,7 +129,9 @@ def crash_text(crash: CrashLine) -> str:
 def _strongest(report: Report, lead: Hypothesis, paint: Painter) -> list[str]:
     """Each with the moment of its first event, on one axis."""
     best = [w for w in lead.weighed if w.refs and w.role in ("supports", "context")][:_STRONGEST]
-    timed = sorted(((min(_at(report, r) for r in w.refs), w) for w in best), key=lambda pair: pair[0])
+    timed = sorted(
+        ((min(_at(report, r) for r in w.refs), w) for w in best), key=lambda pair: pair[0]
+    )
     end = max([report.execution.seconds, *(at for at, _ in timed), 0.001])
     out = []
     for at, line in timed:
@@ -112,8 +140,14 @@ def _strongest(report: Report, lead: Hypothesis, paint: Painter) -> list[str]:
         refs = paint(f"[{' '.join(line.refs[:3])}]", DIM)
         weight = f"{line.weight:+.1f}" if line.weight else "    "
         head, *rest = _wrapped(line.text, _WIDTH - 20)
-        out.append(f"  {at:8.2f}s {weight}  {head} {refs}" if not rest else f"  {at:8.2f}s {weight}  {head}")
-        out += [" " * 18 + each for each in rest[:-1]] + ([" " * 18 + f"{rest[-1]} {refs}"] if rest else [])
+        out.append(
+            f"  {at:8.2f}s {weight}  {head} {refs}"
+            if not rest
+            else f"  {at:8.2f}s {weight}  {head}"
+        )
+        out += [" " * 18 + each for each in rest[:-1]] + (
+            [" " * 18 + f"{rest[-1]} {refs}"] if rest else []
+        )
         out.append(paint(f"  {'':>9}       {axis}", DIM))
     return out
 
@@ -138,7 +172,9 @@ def _curves(curves: tuple[CurveLine, ...], paint: Painter) -> list[str]:
     for curve in shown:
         last = curve.points[-1][1]
         role = f", {curve.role}" if curve.role not in ("", "subject") else ""
-        out.append(f"  memory    {sparkline(curve.points, top):<40} {mib(last)}  {curve.name} ({curve.pid}{role})")
+        out.append(
+            f"  memory    {sparkline(curve.points, top):<40} {mib(last)}  {curve.name} ({curve.pid}{role})"
+        )
     if limit:
         out[-1] += paint(f"   limit {mib(limit)}", DIM)
     return out
@@ -153,9 +189,12 @@ def _ruled_out(lead: Hypothesis, paint: Painter) -> list[str]:
 
 def _unseen(report: Report, paint: Painter) -> list[str]:
     out = [
-        paint(f"  not seen: {e['count']} {e['kind']} events were lost ({e['reason']})", YELLOW) for e in report.completeness.lost
+        paint(f"  not seen: {e['count']} {e['kind']} events were lost ({e['reason']})", YELLOW)
+        for e in report.completeness.lost
     ]
-    return out + [paint(f"  not visible here: {what}", YELLOW) for what in report.completeness.blind]
+    return out + [
+        paint(f"  not visible here: {what}", YELLOW) for what in report.completeness.blind
+    ]
 
 
 def details(report: Report, *, colour: bool = False) -> str:
@@ -163,21 +202,41 @@ def details(report: Report, *, colour: bool = False) -> str:
     paint = Painter(colour)
     lines = [paint("  what speaks for and against", BOLD)]
     for hypothesis in report.hypotheses:
-        lines.append(f"  {hypothesis.rank}. {hypothesis.cause} ({hypothesis.confidence:.0%}), {culprit_text(hypothesis.culprit)}")
-        lines += [f"       {w.weight:+5.1f} {w.role:<11} {w.text} [{' '.join(w.refs[:4])}]" for w in hypothesis.weighed]
+        lines.append(
+            f"  {hypothesis.rank}. {hypothesis.cause} ({hypothesis.confidence:.0%}), {culprit_text(hypothesis.culprit)}"
+        )
+        lines += [
+            f"       {w.weight:+5.1f} {w.role:<11} {w.text} [{' '.join(w.refs[:4])}]"
+            for w in hypothesis.weighed
+        ]
     lines += ["", paint("  in order of time", BOLD), *(_moment(m) for m in report.timeline)]
     answers = report.answers
     lines += ["", paint("  what led to what", BOLD)]
-    lines += [f"    {link.cause} ─({link.by})→ {link.effect} [{' '.join(link.evidence[:3])}]" for link in answers.what_started_it]
+    lines += [
+        f"    {link.cause} ─({link.by})→ {link.effect} [{' '.join(link.evidence[:3])}]"
+        for link in answers.what_started_it
+    ]
     lines += ["", paint("  how each process ended", BOLD)]
     for line in answers.how_each_ended:
         by = f" by {line.by}" if line.by else ""
         lines.append(
             f"    {line.name} ({line.pid}): {line.end}{by}, {line.seconds:.2f} s, {line.cpu_seconds:.2f} s of CPU, {mib(line.peak_bytes)}"
         )
-    lines += ["", paint("  who used most", BOLD), *(f"    {name}: {who}" for name, who in answers.who_used_what.items())]
-    lines += ["", paint("  what else ran", BOLD), *(f"    {what}" for what in answers.what_else_ran or ("nothing that stood out",))]
-    lines += ["", f"  {answers.seen_before}", f"  signature {report.signature or '-'}, report {report.id}"]
+    lines += [
+        "",
+        paint("  who used most", BOLD),
+        *(f"    {name}: {who}" for name, who in answers.who_used_what.items()),
+    ]
+    lines += [
+        "",
+        paint("  what else ran", BOLD),
+        *(f"    {what}" for what in answers.what_else_ran or ("nothing that stood out",)),
+    ]
+    lines += [
+        "",
+        f"  {answers.seen_before}",
+        f"  signature {report.signature or '-'}, report {report.id}",
+    ]
     return "\n".join(lines)
 
 

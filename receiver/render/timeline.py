@@ -23,7 +23,13 @@ class Timeline:
     def note(self, event: Event) -> None:
         if isinstance(event, Neighbour):
             return
-        key = event.target if isinstance(event, Signal) else event.victim if isinstance(event, OomKill) else event.process
+        key = (
+            event.target
+            if isinstance(event, Signal)
+            else event.victim
+            if isinstance(event, OomKill)
+            else event.process
+        )
         process = self._tree.get(key)
         if process is None or process.execution is None:
             return
@@ -33,11 +39,18 @@ class Timeline:
                 return
             self._told[key.tgid] = rss
         path = ""
-        if isinstance(event, FileClosed) and (use := process.files.get((event.device, event.inode))) is not None:
+        if (
+            isinstance(event, FileClosed)
+            and (use := process.files.get((event.device, event.inode))) is not None
+        ):
             path = use.path
         line = event_line(event, "", path).lstrip()
         # a task that runs below a command is part of the command's story, too
-        for execution in {id(p.execution): p.execution for p in (process, *ancestors(process)) if p.execution is not None}:
+        for execution in {
+            id(p.execution): p.execution
+            for p in (process, *ancestors(process))
+            if p.execution is not None
+        }:
             lines = self._lines.setdefault(execution, [])
             if len(lines) < KEPT_LINES:
                 lines.append((event.time_boottime_ns, line))

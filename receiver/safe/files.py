@@ -24,7 +24,12 @@ from receiver.errors import OutputError
 from receiver.kernel.openat2 import open_without_links
 
 _LINKS = 40  # on the way to one file, as many as the kernel follows (path_resolution(7))
-_IN_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY}  # the directory refuses a second name; the file may not
+_IN_PLACE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EBUSY,
+}  # the directory refuses a second name; the file may not
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFCHR: "a device",
@@ -73,7 +78,9 @@ def _walk(path: str, *, follow_trusted_links: bool) -> int:
                 if not follow_trusted_links or links > _LINKS:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
                 if not _is_trusted(status, os.fstat(here)):
-                    raise RefusedError(f"{name!r} on the way to it is a symbolic link that another user can change")
+                    raise RefusedError(
+                        f"{name!r} on the way to it is a symbolic link that another user can change"
+                    )
                 todo = _components(target) + todo
                 if target.startswith("/"):
                     os.close(here)
@@ -231,7 +238,9 @@ def replace(name: str, dir_fd: int, data: bytes) -> None:
     try:
         with closing(fd):
             write_all(fd, data)
-            os.fsync(fd)  # a crash of the host leaves the old content or the new one, not an empty file
+            os.fsync(
+                fd
+            )  # a crash of the host leaves the old content or the new one, not an empty file
         os.rename(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -278,6 +287,8 @@ def open_input(path: str) -> BinaryIO:
 
 
 def _output_error(path: str, error: OSError | ValueError) -> OutputError:
-    why = error.strerror if isinstance(error, OSError) else str(error)  # ValueError: a NUL in the path
+    why = (
+        error.strerror if isinstance(error, OSError) else str(error)
+    )  # ValueError: a NUL in the path
     remedy = "; name a regular file of your own" if isinstance(error, RefusedError) else ""
     return OutputError(f"cannot write {path}: {why or 'it failed'}{remedy}")

@@ -28,14 +28,26 @@ from receiver.text.printable import printable
 
 log = logging.getLogger("kwitness.listener")
 BACKLOG = 128
-ACCEPTS = 4  # at a time: a connection is read before so many others came that it would be the oldest
+ACCEPTS = (
+    4  # at a time: a connection is read before so many others came that it would be the oldest
+)
 SPARE_DESCRIPTORS = 4
 SWEEP_SECONDS = 0.25
 RETRY_SECONDS = 0.1
 CLOSE_SECONDS = 1.0
-RECEIVE_BUFFER = 128 << 10  # of the kernel, which doubles it; without it one connection may fill tcp_rmem[2], some 6 MiB
+RECEIVE_BUFFER = (
+    128 << 10
+)  # of the kernel, which doubles it; without it one connection may fill tcp_rmem[2], some 6 MiB
 READ_BUFFER = 1 << 15
-_GONE = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR, errno.ENETDOWN, errno.EHOSTDOWN, errno.ETIMEDOUT}
+_GONE = {
+    errno.ECONNABORTED,
+    errno.EPROTO,
+    errno.EPERM,
+    errno.EINTR,
+    errno.ENETDOWN,
+    errno.EHOSTDOWN,
+    errno.ETIMEDOUT,
+}
 _SILENT = logging.Logger("aiohttp without a voice")
 _SILENT.setLevel(logging.CRITICAL + 1)
 
@@ -115,7 +127,9 @@ class Connection(web.RequestHandler):
             self._owner.count("bad_request")
         else:
             text = printable(f"{type(cause).__name__}: {cause}")[:200]
-            self._owner.limited.say(logging.ERROR, "failed", "%s: a request failed: %s", self._owner.name, text)
+            self._owner.limited.say(
+                logging.ERROR, "failed", "%s: a request failed: %s", self._owner.name, text
+            )
 
     def abort(self) -> None:
         if self.wire is not None:
@@ -125,7 +139,9 @@ class Connection(web.RequestHandler):
 class Listener:
     """Serves `app` until `close`. `counts` says how many connections were closed before an answer, by reason."""
 
-    def __init__(self, name: str, app: web.Application, limits: Limits, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, name: str, app: web.Application, limits: Limits, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.name, self.limits = name, limits
         self.counts: Counter[str] = Counter()
         self.limited = LogLimit(log)
@@ -183,7 +199,9 @@ class Listener:
             except OSError as error:
                 if error.errno in _GONE:
                     continue
-                if not _waiting(listening):  # accept(2) wants a descriptor before it looks whether anybody waits
+                if not _waiting(
+                    listening
+                ):  # accept(2) wants a descriptor before it looks whether anybody waits
                     return
                 if error.errno not in EXHAUSTED or not self._make_room():
                     self._pause()
@@ -198,14 +216,19 @@ class Listener:
         if self._reserve.give():
             return True
         self.limited.say(
-            logging.WARNING, "wait", "%s: no file descriptor is free: new connections wait; raise LimitNOFILE=", self.name
+            logging.WARNING,
+            "wait",
+            "%s: no file descriptor is free: new connections wait; raise LimitNOFILE=",
+            self.name,
         )
         return False
 
     def _admit(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)
         if sum(not c.proven for c in self._connections) >= self.limits.unproven:
-            victim = self._oldest(lambda c: not c.proven and not c.busy) or self._oldest(lambda c: not c.proven)
+            victim = self._oldest(lambda c: not c.proven and not c.busy) or self._oldest(
+                lambda c: not c.proven
+            )
             assert victim is not None
             self._evict(victim, "evicted")
         assert self._runner.server is not None
@@ -219,10 +242,17 @@ class Listener:
 
     async def _connect(self, connection: Connection, accepted: socket.socket) -> None:
         handshake = (
-            {"ssl_handshake_timeout": self.limits.header_seconds, "ssl_shutdown_timeout": CLOSE_SECONDS} if self._tls else {}
+            {
+                "ssl_handshake_timeout": self.limits.header_seconds,
+                "ssl_shutdown_timeout": CLOSE_SECONDS,
+            }
+            if self._tls
+            else {}
         )
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted, ssl=self._tls, **handshake)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection, accepted, ssl=self._tls, **handshake
+            )
         except (OSError, ssl.SSLError):
             self.lost(connection)
             self.count("no_handshake")
@@ -234,7 +264,10 @@ class Listener:
         """This connection has shown the token. False when there are so many of these that none can be given its place."""
         if connection.proven:
             return True
-        if sum(c.proven for c in self._connections) >= self.limits.connections - self.limits.unproven:
+        if (
+            sum(c.proven for c in self._connections)
+            >= self.limits.connections - self.limits.unproven
+        ):
             victim = self._oldest(lambda c: c.proven and not c.busy)
             if victim is None:
                 return False
@@ -264,11 +297,19 @@ class Listener:
         """Counts a connection that is closed, or a request that is refused, before an answer. An empty reason is none."""
         if reason:
             self.counts[reason] += 1
-            self.limited.say(logging.WARNING, reason, "%s: a connection was closed: %s", self.name, reason)
+            self.limited.say(
+                logging.WARNING, reason, "%s: a connection was closed: %s", self.name, reason
+            )
 
     def metrics(self) -> tuple[Metric, ...]:
         points = tuple(
-            Point(((sc.PIPELINE_OBSERVER_ENDPOINT, self.name), (sc.PIPELINE_OBSERVER_LOSS_REASON, reason)), n)
+            Point(
+                (
+                    (sc.PIPELINE_OBSERVER_ENDPOINT, self.name),
+                    (sc.PIPELINE_OBSERVER_LOSS_REASON, reason),
+                ),
+                n,
+            )
             for reason, n in sorted(self.counts.items())
         )
         return (Metric(*sc.METRIC_PIPELINE_OBSERVER_CONNECTIONS_CLOSED, points),)

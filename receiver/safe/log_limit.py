@@ -16,7 +16,12 @@ class LogLimit:
     `kind` is one of a closed set that the caller chooses; it never holds text from outside. Not for several threads.
     """
 
-    def __init__(self, log: logging.Logger, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        log: logging.Logger,
+        seconds: float = SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._log, self._seconds, self._clock = log, seconds, clock
         self._next: dict[str, float] = {}
         self._suppressed: dict[str, int] = {}
@@ -31,7 +36,11 @@ class LogLimit:
             return
         self._next[kind] = now + self._seconds
         left_out = self._suppressed.pop(kind, 0)
-        self._log.log(level, message + (f" (and {left_out} more like it since the last line)" if left_out else ""), *arguments)
+        self._log.log(
+            level,
+            message + (f" (and {left_out} more like it since the last line)" if left_out else ""),
+            *arguments,
+        )
 
     def suppressed(self) -> int:
         """Lines that were left out and not yet counted in a later line."""

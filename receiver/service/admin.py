@@ -72,7 +72,9 @@ class Admin:
 
     async def start(self) -> None:
         """If the port is in use, logs it and goes on without the endpoint."""
-        app = web.Application(client_max_size=BODY_BYTES, middlewares=[_loopback_only, self._authorised])
+        app = web.Application(
+            client_max_size=BODY_BYTES, middlewares=[_loopback_only, self._authorised]
+        )
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._show_metrics)
@@ -86,7 +88,12 @@ class Admin:
         try:
             await self._listener.start(self._host, self._port)
         except OSError as error:
-            log.error("the health endpoint cannot listen on %s:%d: %s; set admin.port", self._host, self._port, error.strerror)
+            log.error(
+                "the health endpoint cannot listen on %s:%d: %s; set admin.port",
+                self._host,
+                self._port,
+                error.strerror,
+            )
             await self._listener.close()
 
     @property
@@ -100,21 +107,41 @@ class Admin:
     @web.middleware
     async def _authorised(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Compared in constant time. One line in our log for every call that may change something."""
-        if request.match_info.http_exception is not None:  # there is no such path or method, with or without a token
+        if (
+            request.match_info.http_exception is not None
+        ):  # there is no such path or method, with or without a token
             return await handler(request)
         if request.path in (_OPEN if self._token else _OPEN_WITHOUT_TOKEN):
             return await handler(request)
         if not self._token:
-            raise web.HTTPForbidden(text="no token is set: give the service a state.directory or an admin.token_file\n")
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode("utf-8", "surrogateescape")
+            raise web.HTTPForbidden(
+                text="no token is set: give the service a state.directory or an admin.token_file\n"
+            )
+        given = (
+            request.headers.get("Authorization", "")
+            .removeprefix("Bearer ")
+            .encode("utf-8", "surrogateescape")
+        )
         if not hmac.compare_digest(given, self._token):
-            self._limited.say(logging.WARNING, "token", "a request without the right token was refused")
-            raise web.HTTPUnauthorized(text="the token is missing or wrong\n", headers={"WWW-Authenticate": "Bearer"})
+            self._limited.say(
+                logging.WARNING, "token", "a request without the right token was refused"
+            )
+            raise web.HTTPUnauthorized(
+                text="the token is missing or wrong\n", headers={"WWW-Authenticate": "Bearer"}
+            )
         connection = request.protocol
-        if self._listener is not None and isinstance(connection, Connection) and not self._listener.prove(connection):
-            raise web.HTTPServiceUnavailable(text="too many connections\n", headers={"Retry-After": "1", "Connection": "close"})
+        if (
+            self._listener is not None
+            and isinstance(connection, Connection)
+            and not self._listener.prove(connection)
+        ):
+            raise web.HTTPServiceUnavailable(
+                text="too many connections\n", headers={"Retry-After": "1", "Connection": "close"}
+            )
         if request.method == "POST":
-            self._limited.say(logging.INFO, "call", "%s %s", request.method, printable(request.path[:200]))
+            self._limited.say(
+                logging.INFO, "call", "%s %s", request.method, printable(request.path[:200])
+            )
         return await handler(request)
 
     async def _livez(self, _: web.Request) -> web.Response:
@@ -128,17 +155,23 @@ class Admin:
         return web.Response(text=self._tree(), content_type="text/plain", charset="utf-8")
 
     async def _show_metrics(self, _: web.Request) -> web.Response:
-        return web.Response(text=prometheus_text(self._metrics()), content_type="text/plain", charset="utf-8")
+        return web.Response(
+            text=prometheus_text(self._metrics()), content_type="text/plain", charset="utf-8"
+        )
 
     async def _show_incidents(self, _: web.Request) -> web.Response:
         assert self._desk is not None
-        return web.Response(body=self._desk.listing(), content_type="application/json", headers=_HEADERS)
+        return web.Response(
+            body=self._desk.listing(), content_type="application/json", headers=_HEADERS
+        )
 
     async def _show_incident(self, request: web.Request) -> web.Response:
         """As JSON, or `?form=text`, `?form=page`; or by what is accepted."""
         assert self._desk is not None
         wanted = request.headers.get("Accept", "")
-        form = request.query.get("form") or ("page" if "text/html" in wanted else "text" if "text/plain" in wanted else "json")
+        form = request.query.get("form") or (
+            "page" if "text/html" in wanted else "text" if "text/plain" in wanted else "json"
+        )
         kind = {"json": "application/json", "text": "text/plain", "page": "text/html"}.get(form)
         if kind is None:
             raise web.HTTPBadRequest(text="form is json, text or page\n")
@@ -162,7 +195,9 @@ class Admin:
         assert self._desk is not None
         body = await self._body(request)
         try:
-            return web.Response(body=self._desk.alert(body), content_type="application/json", headers=_HEADERS)
+            return web.Response(
+                body=self._desk.alert(body), content_type="application/json", headers=_HEADERS
+            )
         except DataError as error:
             raise web.HTTPBadRequest(text=f"{error}\n") from None
 
@@ -190,7 +225,11 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @web.middleware
 async def _loopback_only(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """A foreign Host is DNS rebinding; an Origin is a browser's page. Neither is ours."""
-    host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
+    host = (
+        request.host.rpartition(":")[0]
+        if request.host.rpartition(":")[2].isdigit()
+        else request.host
+    )
     if host not in _HOSTS or "Origin" in request.headers:
         raise web.HTTPForbidden(text="forbidden\n")
     return await handler(request)
@@ -207,10 +246,15 @@ def prometheus_text(metrics: Iterable[Metric]) -> str:
             labels = [f'{k.replace(".", "_")}="{_escaped(str(v))}"' for k, v in point.attributes]
             if isinstance(point.value, Histogram):
                 total = 0
-                for bound, count in zip((*map(str, point.value.bounds), "+Inf"), point.value.buckets, strict=True):
+                for bound, count in zip(
+                    (*map(str, point.value.bounds), "+Inf"), point.value.buckets, strict=True
+                ):
                     total += count
                     lines.append(_sample(name + "_bucket", [*labels, f'le="{bound}"'], total))
-                lines += [_sample(name + "_sum", labels, point.value.sum), _sample(name + "_count", labels, point.value.count)]
+                lines += [
+                    _sample(name + "_sum", labels, point.value.sum),
+                    _sample(name + "_count", labels, point.value.count),
+                ]
             else:
                 lines.append(_sample(name, labels, point.value))
     return "\n".join(lines) + "\n"
@@ -218,7 +262,9 @@ def prometheus_text(metrics: Iterable[Metric]) -> str:
 
 def _name(metric: Metric) -> str:
     unit = {"s": "_seconds", "By": "_bytes"}.get(metric.unit, "")
-    return metric.name.replace(".", "_") + unit + ("_total" if metric.instrument == "counter" else "")
+    return (
+        metric.name.replace(".", "_") + unit + ("_total" if metric.instrument == "counter" else "")
+    )
 
 
 def _sample(name: str, labels: list[str], value: float) -> str:

@@ -97,10 +97,15 @@ class Observer:
         `launched`: our parent starts the command (`kwitness run`). `record_host`: a recording of a command holds other
         processes in full, too."""
         refuse_time_namespace()
-        self.source = open_source(source, drops=drops, helper=helper, launched=launched, confinement=confinement)
+        self.source = open_source(
+            source, drops=drops, helper=helper, launched=launched, confinement=confinement
+        )
         self.host = this_host(self.source.name)
         if self.source.namespace:
-            mine = {"pid_namespace": self.source.namespace, "observer_pid": self.source.starter_tgid}
+            mine = {
+                "pid_namespace": self.source.namespace,
+                "observer_pid": self.source.starter_tgid,
+            }
             self.host = msgspec.structs.replace(self.host, **mine)
         if core.include_addresses:
             self.host = msgspec.structs.replace(self.host, addresses=host_addresses())
@@ -120,20 +125,28 @@ class Observer:
         self._reserve = Reserve(SPARE_DESCRIPTORS)
         self._samples_missed, self._missed_last = 0, False
         self._limited = LogLimit(log)
-        self.own_metrics: list[Callable[[], tuple[Metric, ...]]] = []  # of the service's other parts
+        self.own_metrics: list[
+            Callable[[], tuple[Metric, ...]]
+        ] = []  # of the service's other parts
         self._drops = drops
-        self._joined: dict[int, Process] = {}  # they are to be followed and are not yet; bounded by the pids there are
+        self._joined: dict[
+            int, Process
+        ] = {}  # they are to be followed and are not yet; bounded by the pids there are
         self.source.on_late = self._late
         if self.source.hooks is not None:
             self.source.hooks.on_interrupted = self._interrupted
         self._ends_lost = False  # exits were lost since the last look for processes that are gone
-        self._ends_lost_with = ("exit",) if self.source.name == "ebpf" else ("fork",)  # netlink does not know what it lost
+        self._ends_lost_with = (
+            ("exit",) if self.source.name == "ebpf" else ("fork",)
+        )  # netlink does not know what it lost
         self._gone_then: list[ProcessKey] = []
         self._gone_at_ns = 0
         self._wall_offset = wall_offset_ns()
         self._container_folder = source.container_names
         self._containers: tuple[ContainerName, ...] = ()
-        recorder = self._recorder_to(record_to, core, record_host=record_host) if record_to else None
+        recorder = (
+            self._recorder_to(record_to, core, record_host=record_host) if record_to else None
+        )
         self.session = Session(self.core, recorder)
         self.recorder = recorder
 
@@ -155,7 +168,9 @@ class Observer:
         self._follow()
         for hook in self.source.coverage():
             if not hook.attached:
-                log.warning("%s is not attached (%s): %s is invisible", hook.hook, hook.why, hook.blind)
+                log.warning(
+                    "%s is not attached (%s): %s is invisible", hook.hook, hook.why, hook.blind
+                )
         self._check_canary()
         if self.hub:
             self.hub.start()
@@ -166,7 +181,9 @@ class Observer:
         pump = asyncio.create_task(self.source.pump(self._deliver, self.stop), name="pump")
         ticker = asyncio.create_task(self._tick_forever(), name="ticker")
         exporters = self.hub.tasks if self.hub else []
-        done, _ = await asyncio.wait({pump, ticker, *exporters}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(
+            {pump, ticker, *exporters}, return_when=asyncio.FIRST_COMPLETED
+        )
         for task in (ticker, pump):
             task.cancel()
         await asyncio.gather(ticker, pump, return_exceptions=True)
@@ -203,13 +220,17 @@ class Observer:
 
     def _late(self, pids: list[int]) -> None:
         """From now on these are followed; what they did before was not seen."""
-        self._note_late([process for pid in pids if (process := self._joined.pop(pid, None)) is not None])
+        self._note_late(
+            [process for pid in pids if (process := self._joined.pop(pid, None)) is not None]
+        )
 
     def _note_late(self, processes: list[Process]) -> None:
         now = boottime_ns()
         late = []
         for process in processes:
-            if process.execution is not None:  # what an orchestrator did before says no less of its tasks
+            if (
+                process.execution is not None
+            ):  # what an orchestrator did before says no less of its tasks
                 began = max(process.key.start_boottime_ns, process.execution.outermost.start_ns)
                 until = process.exit.time_boottime_ns if process.exit is not None else now
                 late.append(Blind("late_attach", began, max(began, until), process.key))
@@ -218,7 +239,9 @@ class Observer:
 
     def _interrupted(self, began_ns: int, until_ns: int, why: str) -> None:
         if until_ns:
-            log.warning("%s: system calls were not observed for %.3f s", why, (until_ns - began_ns) / 1e9)
+            log.warning(
+                "%s: system calls were not observed for %.3f s", why, (until_ns - began_ns) / 1e9
+            )
         else:
             log.warning("%s: system calls are not observed", why)
         self.session.blind([Blind("interrupted", began_ns, until_ns, why=why)], boottime_ns())
@@ -257,7 +280,11 @@ class Observer:
         if self._samples_missed:
             losses["process_sample", "no_descriptor"] = self._samples_missed
         if losses != self.core.losses:
-            self._ends_lost |= any(n > self.core.losses.get(k, 0) for k, n in losses.items() if k[0] in self._ends_lost_with)
+            self._ends_lost |= any(
+                n > self.core.losses.get(k, 0)
+                for k, n in losses.items()
+                if k[0] in self._ends_lost_with
+            )
             self.session.losses(losses, now)
         self._release_vanished(now)
         self._sample()
@@ -291,7 +318,11 @@ class Observer:
         living = self.core.living()
         if not self.host.pid_namespace:
             return gone(living)
-        there = {event.process for raw in self.source.existing() if isinstance(event := decode(raw, Redactor("strip")), Existing)}
+        there = {
+            event.process
+            for raw in self.source.existing()
+            if isinstance(event := decode(raw, Redactor("strip")), Existing)
+        }
         return [key for key in living if key not in there]
 
     def _sample(self) -> None:
@@ -299,7 +330,9 @@ class Observer:
         start = time.monotonic()
         if start < self._next_sample:
             return
-        self._next_sample = start + self._sample_interval - TICK_SECONDS / 2  # ticks come a little late, not early
+        self._next_sample = (
+            start + self._sample_interval - TICK_SECONDS / 2
+        )  # ticks come a little late, not early
         samples = self._with_descriptors(self.source.sample)
         self._sample_seconds += time.monotonic() - start
         self._missed_last = samples is None
@@ -344,7 +377,9 @@ class Observer:
 
     def blind(self) -> list[str]:
         """What cannot be seen on this host, for reports: nothing is concluded from its absence."""
-        return [f"{hook.blind} ({hook.why})" for hook in self.source.coverage() if not hook.attached]
+        return [
+            f"{hook.blind} ({hook.why})" for hook in self.source.coverage() if not hook.attached
+        ]
 
     @property
     def attaches_itself(self) -> bool:
@@ -377,9 +412,17 @@ class Observer:
         )
         own: tuple[Metric, ...] = (Metric(*sc.METRIC_PIPELINE_OBSERVER_SKIPPED, skipped),)
         if self._sample_seconds:
-            own += (Metric(*sc.METRIC_PIPELINE_OBSERVER_SAMPLE_TIME, (Point((), self._sample_seconds),)),)
+            own += (
+                Metric(
+                    *sc.METRIC_PIPELINE_OBSERVER_SAMPLE_TIME, (Point((), self._sample_seconds),)
+                ),
+            )
         if self._samples_missed:
-            own += (Metric(*sc.METRIC_PIPELINE_OBSERVER_SAMPLES_MISSED, (Point((), self._samples_missed),)),)
+            own += (
+                Metric(
+                    *sc.METRIC_PIPELINE_OBSERVER_SAMPLES_MISSED, (Point((), self._samples_missed),)
+                ),
+            )
         for part in self.own_metrics:
             own += part()
         return self.core.metrics() + own + (self.hub.metrics() if self.hub else ())
@@ -387,7 +430,10 @@ class Observer:
     def export_metrics(self) -> None:
         if self.hub:
             resource = self.core.blocks.resource("kwitness")
-            start, now = self.core.blocks.wall(self._started_ns), self.core.blocks.wall(boottime_ns())
+            start, now = (
+                self.core.blocks.wall(self._started_ns),
+                self.core.blocks.wall(boottime_ns()),
+            )
             self.hub.put_metrics(MetricSnapshot(resource, start, now, self.metrics()))
 
     def _flush(self) -> None:

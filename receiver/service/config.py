@@ -34,9 +34,13 @@ class PrivilegeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     drop: bool = True
     user: str = "nobody"
-    helper: Literal["auto", "always"] = "auto"  # auto: only where the kernel lets nobody attach without privileges (before 5.19)
+    helper: Literal["auto", "always"] = (
+        "auto"  # auto: only where the kernel lets nobody attach without privileges (before 5.19)
+    )
     helper_user: str = ""  # empty: one that nothing else on this host is
-    confine: Literal["auto", "off"] = "auto"  # auto: seccomp and Landlock as far as the kernel has them
+    confine: Literal["auto", "off"] = (
+        "auto"  # auto: seccomp and Landlock as far as the kernel has them
+    )
     readable: tuple[str, ...] = ()
 
 
@@ -73,12 +77,16 @@ def load(path: Path | None) -> ServeConfig:
     except RecursionError:
         raise ConfigError(f"{name}: its tables or arrays are nested too deeply") from None
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}{_where(str(error), text)}: {_remedy(str(error), content)}") from None
+        raise ConfigError(
+            f"{name}{_where(str(error), text)}: {_remedy(str(error), content)}"
+        ) from None
     except ValueError as error:  # TOMLDecodeError, and integers of more digits than Python converts
         raise ConfigError(f"{name}: {printable(str(error))[:300]}") from None
     _check(config, path)
     names = tuple(dict.fromkeys(rule.environment for rule in config.rule if rule.environment))
-    kernel = msgspec.structs.replace(config.kernel, environment=(*config.kernel.environment, *names))
+    kernel = msgspec.structs.replace(
+        config.kernel, environment=(*config.kernel.environment, *names)
+    )
     return msgspec.structs.replace(config, kernel=kernel)
 
 
@@ -119,9 +127,17 @@ def _bounds(message: str, content: dict[str, Any]) -> str:
     value: Any = content
     for section in sections:
         kind, value = type(getattr(kind(), section)), value[section]
-    meta = next(m for m in get_type_hints(kind, include_extras=True)[key].__metadata__ if isinstance(m, msgspec.Meta))
+    meta = next(
+        m
+        for m in get_type_hints(kind, include_extras=True)[key].__metadata__
+        if isinstance(m, msgspec.Meta)
+    )
     what = f"{meta.description} " if meta.description else ""
-    shown = str(value[key]) if isinstance(value[key], float) or abs(value[key]) < 1 << 64 else "a number of more than 64 bits"
+    shown = (
+        str(value[key])
+        if isinstance(value[key], float) or abs(value[key]) < 1 << 64
+        else "a number of more than 64 bits"
+    )
     return f"{found[1]} = {shown} must be {what}from {meta.ge} to {meta.le}"
 
 
@@ -144,7 +160,9 @@ def _check(config: ServeConfig, path: Path) -> None:
     for name in ("lifecycle_ring_bytes", "unwatched_ring_bytes", "bulk_ring_bytes"):
         size = getattr(config.kernel, name)
         if size & (size - 1):
-            raise ConfigError(f"{path}: kernel.{name} = {size} must be a power of two from 4096 to 1073741824")
+            raise ConfigError(
+                f"{path}: kernel.{name} = {size} must be a power of two from 4096 to 1073741824"
+            )
     _check_limits(config.kernel.limits, path)
     if len(config.rule) > RULES:
         raise ConfigError(f"{path}: {len(config.rule)} rules, there is room for {RULES}")
@@ -153,9 +171,13 @@ def _check(config: ServeConfig, path: Path) -> None:
             raise ConfigError(f"{path}: rule {number} ({rule.label}): {problem}")
     for place in config.privileges.readable:
         if not place.startswith("/") or place.strip("/") == "":
-            raise ConfigError(f"{path}: privileges.readable: {place!r} must be an absolute path below /")
+            raise ConfigError(
+                f"{path}: privileges.readable: {place!r} must be an absolute path below /"
+            )
     if config.admin.port and config.admin.host not in ("127.0.0.1", "::1", "localhost"):
-        raise ConfigError(f"{path}: admin.host = {config.admin.host!r}: only loopback addresses are served")
+        raise ConfigError(
+            f"{path}: admin.host = {config.admin.host!r}: only loopback addresses are served"
+        )
 
 
 def _check_limits(limits: KernelLimits, path: Path) -> None:
@@ -163,9 +185,15 @@ def _check_limits(limits: KernelLimits, path: Path) -> None:
     for name, most in (("noise_prefixes", 63), ("noise_suffixes", 15), ("noise_components", 15)):
         entries = getattr(limits, name)
         if len(entries) > 128:
-            raise ConfigError(f"{path}: kernel.limits.{name} has {len(entries)} entries, there is room for 128")
+            raise ConfigError(
+                f"{path}: kernel.limits.{name} has {len(entries)} entries, there is room for 128"
+            )
         for entry in entries:
             if not 0 < len(entry.removeprefix("!").encode()) <= most:
-                raise ConfigError(f"{path}: kernel.limits.{name}: {entry!r} must have 1 to {most} bytes")
+                raise ConfigError(
+                    f"{path}: kernel.limits.{name}: {entry!r} must have 1 to {most} bytes"
+                )
     if bad := [s for s in limits.noise_suffixes if not s.startswith(".") or "." in s[1:]]:
-        raise ConfigError(f"{path}: kernel.limits.noise_suffixes: {bad[0]!r} must be a dot and what follows the last one")
+        raise ConfigError(
+            f"{path}: kernel.limits.noise_suffixes: {bad[0]!r} must be a dot and what follows the last one"
+        )

@@ -32,7 +32,9 @@ _TOLD = 5
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # without a time zone it would be a guess
 
 
-class AlertQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}):
+class AlertQuery(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}
+):
     """The simple form: what to look for, and when (RFC 3339, with a time zone)."""
 
     pipeline: str = ""
@@ -84,7 +86,10 @@ def queries(body: bytes) -> list[AlertQuery]:
 
 
 def _of_labels(alert: _Alert) -> AlertQuery:
-    values = {name: next((alert.labels[k] for k in keys if k in alert.labels), "") for name, keys in _LABELS.items()}
+    values = {
+        name: next((alert.labels[k] for k in keys if k in alert.labels), "")
+        for name, keys in _LABELS.items()
+    }
     return AlertQuery(since=_moment(alert.startsAt), until=_moment(alert.endsAt), **values)
 
 
@@ -132,14 +137,22 @@ class Desk:
         out = []
         for query in queries(body):
             known = [r for r in self._reports().values() if _is_about(r, query)]
-            out.append({"query": msgspec.to_builtins(query), "reports": [_brief(r) for r in known[-_TOLD:]], "seen": []})
+            out.append(
+                {
+                    "query": msgspec.to_builtins(query),
+                    "reports": [_brief(r) for r in known[-_TOLD:]],
+                    "seen": [],
+                }
+            )
         return msgspec.json.encode({"alerts": out})
 
 
 class DeskOfCore(Desk):
     """Answers from a core, and from the reports of earlier services. `now` gives boot ns."""
 
-    def __init__(self, core: Core, now: Callable[[], int], earlier: dict[str, Report] | None = None) -> None:
+    def __init__(
+        self, core: Core, now: Callable[[], int], earlier: dict[str, Report] | None = None
+    ) -> None:
         super().__init__(lambda: {**(earlier or {}), **core.incidents.reports})
         self._core, self._now = core, now
 
@@ -151,19 +164,35 @@ class DeskOfCore(Desk):
         if not 0 < len(text) <= NOTE_BYTES:
             raise DataError(f"a note has 1 to {NOTE_BYTES} characters")
         found, history = self._reports().get(number), self._core.history
-        return found is not None and history is not None and history.note(found.signature, printable(redacted(text)))
+        return (
+            found is not None
+            and history is not None
+            and history.note(found.signature, printable(redacted(text)))
+        )
 
     def alert(self, body: bytes) -> bytes:
         """Investigates each execution that is meant; of what is over and was well, says what was seen."""
         out = []
         for query in queries(body):
-            running = [e for e in self._core.executions.open.values() if e.outer is None and _is_meant(e, query)]
+            running = [
+                e
+                for e in self._core.executions.open.values()
+                if e.outer is None and _is_meant(e, query)
+            ]
             reports = [self._core.incidents.alerted(e, self._now()) for e in running[:_TOLD]]
             now_running = {report_id(e) for e in running}
-            known = [r for r in self._reports().values() if _is_about(r, query) and r.id not in now_running]
+            known = [
+                r
+                for r in self._reports().values()
+                if _is_about(r, query) and r.id not in now_running
+            ]
             found = [*reports, *known[-_TOLD:]]
             out.append(
-                {"query": msgspec.to_builtins(query), "reports": [_brief(r) for r in found], "seen": list(self._seen(query))}
+                {
+                    "query": msgspec.to_builtins(query),
+                    "reports": [_brief(r) for r in found],
+                    "seen": list(self._seen(query)),
+                }
             )
         return msgspec.json.encode({"alerts": out})
 
@@ -184,7 +213,9 @@ def _is_meant(execution: Execution, query: AlertQuery) -> bool:
 
 def _is_about(report: Report, query: AlertQuery) -> bool:
     execution = report.execution
-    return query.wants(execution.pipeline, execution.task, execution.run_id) and _in_time(report, query)
+    return query.wants(execution.pipeline, execution.task, execution.run_id) and _in_time(
+        report, query
+    )
 
 
 def _in_time(report: Report, query: AlertQuery) -> bool:
@@ -192,7 +223,9 @@ def _in_time(report: Report, query: AlertQuery) -> bool:
     if ended is None:
         return True
     began = ended.timestamp() - report.execution.seconds
-    return not (query.since and ended < query.since) and not (query.until and began > query.until.timestamp())
+    return not (query.since and ended < query.since) and not (
+        query.until and began > query.until.timestamp()
+    )
 
 
 def _brief(report: Report) -> dict[str, Any]:

@@ -77,7 +77,9 @@ def _named(crash: CrashLine) -> CrashLine:
     unknown = bcc.lib.bcc_buildsymcache_resolve(known, ctypes.byref(place), ctypes.byref(symbol))
     name = b"" if unknown else symbol.demangle_name or symbol.name or b""
     crash = msgspec.structs.replace(
-        crash, function=printable(name.decode("utf-8", "replace")), function_offset=int(symbol.offset) if name else 0
+        crash,
+        function=printable(name.decode("utf-8", "replace")),
+        function_offset=int(symbol.offset) if name else 0,
     )
     bcc.lib.bcc_free_buildsymcache(known)  # the name is its own: not before it was copied
     return crash

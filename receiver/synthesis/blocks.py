@@ -22,7 +22,13 @@ class Blocks:
     """Attribute blocks and ids of processes, executions and resources. Only the wall clock's offset changes."""
 
     def __init__(
-        self, host: Host, *, include_argv: bool, resource_attributes: Attributes, service_name: str, value_length_limit: int = 0
+        self,
+        host: Host,
+        *,
+        include_argv: bool,
+        resource_attributes: Attributes,
+        service_name: str,
+        value_length_limit: int = 0,
     ) -> None:
         self.host = host
         self.wall_offset_ns = 0
@@ -56,15 +62,24 @@ class Blocks:
         """ISO 8601 UTC with microseconds, as process.creation.time wants it."""
         seconds, nanos = divmod(self.wall(boottime_ns), 1_000_000_000)
         if seconds != self._second[0]:
-            self._second = (seconds, datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
+            self._second = (
+                seconds,
+                datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+            )
         return f"{self._second[1]}.{nanos // 1000:06}Z"
 
     def resource(self, system: str, place: Place = NOWHERE) -> Block:
         """The observed workload, not us: service.name is the pipeline system unless the user named one."""
         block = self._resources.get((system, place))
         if block is None:
-            if len(self._resources) >= _RESOURCES:  # short-lived containers: their ids stand on their processes, too
-                return self.resource(system) if place != NOWHERE else self._resources[next(iter(self._resources))]
+            if (
+                len(self._resources) >= _RESOURCES
+            ):  # short-lived containers: their ids stand on their processes, too
+                return (
+                    self.resource(system)
+                    if place != NOWHERE
+                    else self._resources[next(iter(self._resources))]
+                )
             base: dict[str, Value] = {
                 sc.SERVICE_NAME: self._service_name or system,
                 sc.HOST_NAME: self.host.name,
@@ -83,7 +98,10 @@ class Blocks:
                     (sc.CONTAINER_RUNTIME_NAME, place.runtime),
                     (sc.K8S_POD_UID, place.pod_uid),
                     (sc.K8S_POD_NAME, known.pod if known is not None else place.pod_name),
-                    (sc.K8S_NAMESPACE_NAME, known.namespace if known is not None else place.namespace),
+                    (
+                        sc.K8S_NAMESPACE_NAME,
+                        known.namespace if known is not None else place.namespace,
+                    ),
                     (sc.K8S_CONTAINER_NAME, known.container if known is not None else ""),
                 )
                 if value
@@ -96,7 +114,9 @@ class Blocks:
 
     def resource_of(self, process: Process) -> Block:
         """Of the work that it does, where it does it."""
-        return self.resource(process.execution.identity.system if process.execution else "unknown", place_of(process))
+        return self.resource(
+            process.execution.identity.system if process.execution else "unknown", place_of(process)
+        )
 
     def resource_of_work(self, execution: Execution) -> Block:
         return self.resource(execution.identity.system, place_of(execution.root))
@@ -110,7 +130,10 @@ class Blocks:
             (sc.PIPELINE_TASK_NAME, identity.task),
             (sc.PIPELINE_TASK_TYPE, identity.type),
         ]
-        items += [(sc.PIPELINE_TASK_ATTEMPT, identity.attempt), (sc.PIPELINE_MAPPING_SOURCE, identity.source)]
+        items += [
+            (sc.PIPELINE_TASK_ATTEMPT, identity.attempt),
+            (sc.PIPELINE_MAPPING_SOURCE, identity.source),
+        ]
         if identity.map_index >= 0:
             items.append((sc.PIPELINE_TASK_MAP_INDEX, identity.map_index))
         items.append((sc.PIPELINE_MAPPING_CONFIDENCE, identity.confidence))
@@ -147,16 +170,25 @@ class Blocks:
         if process.role:
             items.append((sc.PIPELINE_PROCESS_ROLE, process.role))
         if self.include_argv:
-            items += [(sc.PROCESS_COMMAND_ARGS, process.argv), (sc.PROCESS_WORKING_DIRECTORY, process.working_directory)]
+            items += [
+                (sc.PROCESS_COMMAND_ARGS, process.argv),
+                (sc.PROCESS_WORKING_DIRECTORY, process.working_directory),
+            ]
         process.block = Block(self.cut(items))
         return process.block
 
     def exit_items(self, process: Process, end: Ending) -> Attributes:
-        items: list[tuple[str, Value]] = [(sc.PROCESS_EXIT_CODE, end.code), (sc.PROCESS_EXIT_CAUSE, end.cause)]
+        items: list[tuple[str, Value]] = [
+            (sc.PROCESS_EXIT_CODE, end.code),
+            (sc.PROCESS_EXIT_CAUSE, end.cause),
+        ]
         if process.exit is not None:
             items.append((sc.PROCESS_EXIT_TIME, self.iso(process.exit.time_boottime_ns)))
         if end.signal:
-            items += [(sc.PROCESS_SIGNAL_NUMBER, end.signal), (sc.PROCESS_SIGNAL_NAME, signal_name(end.signal))]
+            items += [
+                (sc.PROCESS_SIGNAL_NUMBER, end.signal),
+                (sc.PROCESS_SIGNAL_NAME, signal_name(end.signal)),
+            ]
         if end.core_dumped:
             items.append((sc.PROCESS_CORE_DUMPED, True))
         if end.cause == "oom_killed":
@@ -171,7 +203,15 @@ class Blocks:
         if not limit:
             return tuple(items)
         return tuple(
-            (k, v[:limit] if isinstance(v, str) else tuple(s[:limit] for s in v) if isinstance(v, tuple) else v) for k, v in items
+            (
+                k,
+                v[:limit]
+                if isinstance(v, str)
+                else tuple(s[:limit] for s in v)
+                if isinstance(v, tuple)
+                else v,
+            )
+            for k, v in items
         )
 
     def process_context(self, process: Process) -> tuple[bytes, bytes]:
@@ -180,7 +220,11 @@ class Blocks:
         execution = process.execution
         if execution is None:
             return b"", b""
-        if process.context is not None and process.context.sampled and process.context != execution.context:
+        if (
+            process.context is not None
+            and process.context.sampled
+            and process.context != execution.context
+        ):
             return process.context.trace_id, span_id
         return execution.trace_id, span_id
 

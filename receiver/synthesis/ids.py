@@ -25,7 +25,9 @@ def _digest(parts: tuple[str, ...], size: int) -> bytes:
 
 
 def run_trace_id(identity: Identity) -> bytes:
-    return _digest(("trace", identity.system, identity.scope, identity.pipeline, identity.run_id), 16)
+    return _digest(
+        ("trace", identity.system, identity.scope, identity.pipeline, identity.run_id), 16
+    )
 
 
 def run_span_id(identity: Identity) -> bytes:

@@ -27,7 +27,9 @@ class Logs:
         self._series = series
         self._made = 0
 
-    def finding(self, finding: Finding, process: Process, observed_ns: int, incomplete: bool) -> LogRecord:
+    def finding(
+        self, finding: Finding, process: Process, observed_ns: int, incomplete: bool
+    ) -> LogRecord:
         trace_id, span_id = self._blocks.process_context(process)
         execution = process.execution
         severity = Severity(finding.severity)
@@ -45,7 +47,9 @@ class Logs:
             self._blocks.resource_of(process), incomplete,
         )  # fmt: skip
 
-    def exit_event(self, process: Process, end: Ending, event: str, observed_ns: int, incomplete: bool) -> LogRecord:
+    def exit_event(
+        self, process: Process, end: Ending, event: str, observed_ns: int, incomplete: bool
+    ) -> LogRecord:
         assert process.exit is not None and process.execution is not None
         trace_id, span_id = self._blocks.process_context(process)
         how = f"{process.name} ({process.key.tgid}) ended with {end.error or 'status 0'}."
@@ -57,7 +61,9 @@ class Logs:
             self._blocks.resource_of(process), incomplete,
         )  # fmt: skip
 
-    def task_event(self, name: str, execution: Execution, at_ns: int, observed_ns: int) -> LogRecord:
+    def task_event(
+        self, name: str, execution: Execution, at_ns: int, observed_ns: int
+    ) -> LogRecord:
         """pipeline.task.start, .heartbeat, .end: with the ids that the span will have."""
         verb = name.rpartition(".")[2]
         items: Attributes = ()
@@ -82,7 +88,14 @@ class Logs:
         )  # fmt: skip
 
     def of_execution(
-        self, name: str, severity: Severity, body: str, execution: Execution, items: Attributes, at_ns: int, importance: Importance
+        self,
+        name: str,
+        severity: Severity,
+        body: str,
+        execution: Execution,
+        items: Attributes,
+        at_ns: int,
+        importance: Importance,
     ) -> LogRecord:
         """A statement about an attempt as a whole, in its trace."""
         return self._event(
@@ -98,7 +111,9 @@ class Logs:
         verb = name.rpartition(".")[2]
         items = identity_items(run.identity)
         severity = Severity.INFO
-        sentence = f"Run {run.identity.run_id} of {run.identity.pipeline} ({run.identity.system}): {verb}."
+        sentence = (
+            f"Run {run.identity.run_id} of {run.identity.pipeline} ({run.identity.system}): {verb}."
+        )
         if verb == "end":
             result = run_result(run)
             items = (*items, (sc.PIPELINE_RUN_RESULT, result))
@@ -121,7 +136,9 @@ class Logs:
         return self._lost(sentence, kind, reason, count, at_ns)
 
     def gap_event(self, gap: Gap, at_ns: int) -> LogRecord:
-        sentence = f"Nothing was observed for {gap.seconds:.1f} s before this start: {_GAPS[gap.reason]}."
+        sentence = (
+            f"Nothing was observed for {gap.seconds:.1f} s before this start: {_GAPS[gap.reason]}."
+        )
         items: Attributes = (
             (sc.PIPELINE_OBSERVER_GAP_DURATION, gap.seconds),
             (sc.PIPELINE_OBSERVER_LOSS_REASON, gap.reason),
@@ -144,9 +161,8 @@ class Logs:
 
     def lost_items(self, what: str, reason: str, count: int, at_ns: int) -> LogRecord:
         """Spans, log records or metrics that we made and could not deliver. `what` is the singular, with underscores."""
-        sentence = (
-            f"{count} {what.replace('_', ' ')}{'' if count == 1 else 's'} could not be delivered and will not come ({reason})."
-        )
+        items_of = what.replace("_", " ") + ("" if count == 1 else "s")
+        sentence = f"{count} {items_of} could not be delivered and will not come ({reason})."
         items: Attributes = (
             (sc.PIPELINE_OBSERVER_EVENTS_LOST, count),
             (sc.PIPELINE_OBSERVER_EVENT_KIND, what),
@@ -159,7 +175,11 @@ class Logs:
 
     def blind_event(self, blind: Blind, at_ns: int) -> LogRecord:
         seconds = max(0, blind.until_ns - blind.began_ns) / 1e9 if blind.until_ns else 0.0
-        how = f"were not observed for {seconds:.3f} s" if blind.until_ns else "are not observed any more"
+        how = (
+            f"were not observed for {seconds:.3f} s"
+            if blind.until_ns
+            else "are not observed any more"
+        )
         items: Attributes = (
             (sc.PIPELINE_OBSERVER_BLIND_REASON, blind.reason),
             (sc.PIPELINE_OBSERVER_BLIND_DURATION, seconds),
@@ -176,7 +196,10 @@ class Logs:
         self._made += 1
         extra: list[tuple[str, Value]] = [
             (sc.EVENT_NAME, name),
-            (sc.LOG_RECORD_UID, f"{self._blocks.host.session}-{event or self._series}-{self._made}"),
+            (
+                sc.LOG_RECORD_UID,
+                f"{self._blocks.host.session}-{event or self._series}-{self._made}",
+            ),
             (sc.PIPELINE_LOG_ORIGIN, origin),
         ]
         if incomplete:

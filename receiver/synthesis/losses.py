@@ -17,9 +17,13 @@ class LossRecords:
 
     def __init__(self, logs: Logs) -> None:
         self._logs = logs
-        self._reported: dict[tuple[str, str], tuple[int, int]] = {}  # by signal and reason: how many, and when
+        self._reported: dict[
+            tuple[str, str], tuple[int, int]
+        ] = {}  # by signal and reason: how many, and when
 
-    def due(self, losses: Mapping[tuple[str, str], int], now_ns: int, *, last: bool = False) -> list[LogRecord]:
+    def due(
+        self, losses: Mapping[tuple[str, str], int], now_ns: int, *, last: bool = False
+    ) -> list[LogRecord]:
         """Records for what has grown. `losses` are totals by signal and reason; `last`: there is no later call."""
         out = []
         for (signal, reason), total in losses.items():

@@ -10,7 +10,22 @@ from receiver.signals import Attributes, Histogram, Metric, Point
 
 TASK_NAMES = 2000  # distinct (system, pipeline, task); the rest is counted under OTHER
 OTHER = "_other"
-DURATION_BOUNDS = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 43200.0, 86400.0)
+DURATION_BOUNDS = (
+    1.0,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+    600.0,
+    1800.0,
+    3600.0,
+    7200.0,
+    14400.0,
+    43200.0,
+    86400.0,
+)
 LAG_BOUNDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 STALL_BOUNDS = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 Definition = tuple[str, str, str, str]
@@ -33,7 +48,9 @@ class _Distribution:
         self.maximum = max(self.maximum, value)
 
     def frozen(self) -> Histogram:
-        return Histogram(self.count, self.sum, self.minimum, self.maximum, self.bounds, tuple(self.buckets))
+        return Histogram(
+            self.count, self.sum, self.minimum, self.maximum, self.bounds, tuple(self.buckets)
+        )
 
 
 class Book:
@@ -48,7 +65,13 @@ class Book:
         series = self._numbers.setdefault(definition, {})
         series[attributes] = series.get(attributes, 0) + amount
 
-    def record(self, definition: Definition, attributes: Attributes, value: float, bounds: tuple[float, ...]) -> None:
+    def record(
+        self,
+        definition: Definition,
+        attributes: Attributes,
+        value: float,
+        bounds: tuple[float, ...],
+    ) -> None:
         series = self._distributions.setdefault(definition, {})
         distribution = series.get(attributes)
         if distribution is None:
@@ -57,12 +80,20 @@ class Book:
 
     def task(self, identity: Identity | None) -> Attributes:
         """The three labels of a task, capped."""
-        names = (identity.system, identity.pipeline, identity.task) if identity else ("unknown", OTHER, OTHER)
+        names = (
+            (identity.system, identity.pipeline, identity.task)
+            if identity
+            else ("unknown", OTHER, OTHER)
+        )
         if names not in self._names:
             if len(self._names) >= TASK_NAMES:
                 names = (names[0], OTHER, OTHER)
             self._names.add(names)
-        return ((sc.PIPELINE_SYSTEM_NAME, names[0]), (sc.PIPELINE_NAME, names[1]), (sc.PIPELINE_TASK_NAME, names[2]))
+        return (
+            (sc.PIPELINE_SYSTEM_NAME, names[0]),
+            (sc.PIPELINE_NAME, names[1]),
+            (sc.PIPELINE_TASK_NAME, names[2]),
+        )
 
     def metrics(self) -> tuple[Metric, ...]:
         out = [
@@ -70,7 +101,13 @@ class Book:
             for (name, instrument, unit, brief), series in self._numbers.items()
         ]
         out += [
-            Metric(name, instrument, unit, brief, tuple(Point(a, d.frozen()) for a, d in series.items()))
+            Metric(
+                name,
+                instrument,
+                unit,
+                brief,
+                tuple(Point(a, d.frozen()) for a, d in series.items()),
+            )
             for (name, instrument, unit, brief), series in self._distributions.items()
         ]
         return tuple(out)

@@ -64,11 +64,16 @@ class Spans:
         totals = process.file_totals
         if totals is not None:
             written = sum(1 for use in process.files.values() if use.written_bytes)
-            items += [(sc.PROCESS_USAGE_FILES_OPENED, totals.opened_files), (sc.PROCESS_USAGE_FILES_WRITTEN, written)]
+            items += [
+                (sc.PROCESS_USAGE_FILES_OPENED, totals.opened_files),
+                (sc.PROCESS_USAGE_FILES_WRITTEN, written),
+            ]
         if process.partition:
             items.append((sc.PIPELINE_DATASET_PARTITION, process.partition))
         if process.peers:
-            items.append((sc.PROCESS_USAGE_CONNECTIONS, sum(p.made for p in process.peers.values())))
+            items.append(
+                (sc.PROCESS_USAGE_CONNECTIONS, sum(p.made for p in process.peers.values()))
+            )
         if folded:
             items.append((sc.PROCESS_CHILDREN_FOLDED, folded))
         parent_id, remote, state = self._parent_of(process, trace_id)
@@ -81,7 +86,9 @@ class Spans:
             process.name,
             SpanKind.INTERNAL,
             self._blocks.wall(process.key.start_boottime_ns),
-            self._blocks.wall(ended.time_boottime_ns if ended else max(now_ns, process.key.start_boottime_ns)),
+            self._blocks.wall(
+                ended.time_boottime_ns if ended else max(now_ns, process.key.start_boottime_ns)
+            ),
             (self._blocks.task_block(execution), self._blocks.process_block(process)),
             self._blocks.cut(items),
             events=self.span_events(own),
@@ -102,7 +109,11 @@ class Spans:
                 at.spanned = True
                 return process_span_id(self._blocks.host.boot_id, at.key), False, ""
             at = at.parent
-        if process.context is not None and process.context.trace_id == trace_id and process.context != process.execution.context:
+        if (
+            process.context is not None
+            and process.context.trace_id == trace_id
+            and process.context != process.execution.context
+        ):
             return process.context.span_id, True, process.context.trace_state
         return process.execution.span_id, False, ""
 
@@ -131,22 +142,31 @@ class Spans:
         error = task_error(execution)
         if error:
             items.append((sc.ERROR_TYPE, error))
-        links = [Link(trace, span, ((sc.PIPELINE_LINK_TYPE, "reads_from"),)) for trace, span in execution.reads_from]
+        links = [
+            Link(trace, span, ((sc.PIPELINE_LINK_TYPE, "reads_from"),))
+            for trace, span in execution.reads_from
+        ]
         if identity.attempt > 1:
             previous = task_span_id(identity, identity.attempt - 1)
-            links.append(Link(execution.previous_trace_id, previous, ((sc.PIPELINE_LINK_TYPE, "retry_of"),)))
+            links.append(
+                Link(execution.previous_trace_id, previous, ((sc.PIPELINE_LINK_TYPE, "retry_of"),))
+            )
         if execution.resumed:
             before = task_span_id(identity, identity.attempt, execution.resumed - 1)
             links.append(Link(execution.trace_id, before, ((sc.PIPELINE_LINK_TYPE, "resumes"),)))
         if execution.outer is not None and execution.own_run:
             outer = execution.outer
-            links.append(Link(outer.trace_id, outer.span_id, ((sc.PIPELINE_LINK_TYPE, "inside_of"),)))
+            links.append(
+                Link(outer.trace_id, outer.span_id, ((sc.PIPELINE_LINK_TYPE, "inside_of"),))
+            )
         if execution.rival is not None:
             links.append(Link(*execution.rival, ((sc.PIPELINE_LINK_TYPE, "claims_to_be"),)))
         context = execution.context
         joined = context is not None and context.sampled
         if context is not None and not joined:
-            links.append(Link(context.trace_id, context.span_id, ((sc.PIPELINE_LINK_TYPE, "application"),)))
+            links.append(
+                Link(context.trace_id, context.span_id, ((sc.PIPELINE_LINK_TYPE, "application"),))
+            )
         return Span(
             self._blocks.resource_of_work(execution),
             execution.trace_id,
@@ -167,7 +187,10 @@ class Spans:
 
     def run_span(self, run: Run) -> Span:
         result = run_result(run)
-        items: list[tuple[str, Value]] = [*identity_items(run.identity), (sc.PIPELINE_RUN_RESULT, result)]
+        items: list[tuple[str, Value]] = [
+            *identity_items(run.identity),
+            (sc.PIPELINE_RUN_RESULT, result),
+        ]
         if run.incomplete:
             items.append((sc.PIPELINE_OBSERVER_INCOMPLETE, True))
         if result == "failure":

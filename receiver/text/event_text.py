@@ -35,13 +35,23 @@ from receiver.events import (
     WaitObject,
     WaitStack,
 )  # fmt: skip
-from receiver.text.names import address_of, describe_end, error_name, mib, name_in, resolve, signal_name
+from receiver.text.names import (
+    address_of,
+    describe_end,
+    error_name,
+    mib,
+    name_in,
+    resolve,
+    signal_name,
+)
 from receiver.text.printable import printable
 
 
 def mode_of(flags: int) -> str:
     """open(2) flags in a word."""
-    word = {os.O_RDONLY: "read", os.O_WRONLY: "write", os.O_RDWR: "read and write"}.get(flags & os.O_ACCMODE, "path")
+    word = {os.O_RDONLY: "read", os.O_WRONLY: "write", os.O_RDWR: "read and write"}.get(
+        flags & os.O_ACCMODE, "path"
+    )
     return word + (", append" if flags & os.O_APPEND else "")
 
 
@@ -60,10 +70,17 @@ def event_line(event: Event, wall: str, path: str = "") -> str:
             end = describe_end("exited", status >> 8 & 0xFF, status & 0x7F)
             what = f"exit    {event.process.tgid} ({event.comm}) {end}, peak {mib(event.peak_rss_bytes)}"
         case Signal():
-            sender, target = f"{event.sender.tgid} ({event.sender_comm})", f"{event.target.tgid} ({event.target_comm})"
+            sender, target = (
+                f"{event.sender.tgid} ({event.sender_comm})",
+                f"{event.target.tgid} ({event.target_comm})",
+            )
             what = f"signal  {signal_name(event.signal)} from {sender} to {target}"
         case Crash():
-            where = f"{event.module}+{event.module_offset:#x}" if event.module else f"address {event.address:#x}"
+            where = (
+                f"{event.module}+{event.module_offset:#x}"
+                if event.module
+                else f"address {event.address:#x}"
+            )
             what = f"crash   {event.process.tgid} thread {event.thread} ({event.comm}) with {signal_name(event.signal)} at {where}"
         case OomKill():
             where = event.memory_cgroup if event.scope == OomScope.CGROUP else "the host"
@@ -72,7 +89,9 @@ def event_line(event: Event, wall: str, path: str = "") -> str:
         case FileOpened():
             what = f"opens   {event.process.tgid} {event.path} ({mode_of(event.open_flags)})"
         case FileClosed():
-            did = f"read {event.read_bytes}, wrote {event.written_bytes} of {event.size_bytes} bytes"
+            did = (
+                f"read {event.read_bytes}, wrote {event.written_bytes} of {event.size_bytes} bytes"
+            )
             what = f"closes  {event.process.tgid} {path or f'file {event.device}:{event.inode}'}: {did}"
         case FileChanged():
             new = f" to {resolve(event.new_directory, event.new_path)}" if event.new_path else ""
@@ -113,7 +132,11 @@ def subject_of(event: CallFailed) -> str:
         return f"{address_of(event.family, event.address_high, event.address_low)}:{event.port}"
     if not event.path:
         return ""
-    return resolve(event.directory, event.path) if event.directory or not event.path.startswith("/") else event.path
+    return (
+        resolve(event.directory, event.path)
+        if event.directory or not event.path.startswith("/")
+        else event.path
+    )
 
 
 _UNINTERRUPTIBLE = 2
@@ -139,7 +162,14 @@ def wait_of(wait: ThreadWait) -> str:
     return "disk" if wait.thread_state & _UNINTERRUPTIBLE else "unknown"
 
 
-_SCHEDULER = ("__schedule", "schedule", "io_schedule", "schedule_timeout", "schedule_hrtimeout_range", "schedule_preempt_disabled")
+_SCHEDULER = (
+    "__schedule",
+    "schedule",
+    "io_schedule",
+    "schedule_timeout",
+    "schedule_hrtimeout_range",
+    "schedule_preempt_disabled",
+)
 
 
 def frames_of(stack: WaitStack) -> tuple[str, ...]:

@@ -35,4 +35,6 @@ def words(line: str) -> frozenset[str]:
 
 def printable(value: str) -> str:
     """For terminals, our own log and reports: one line, and nothing in it moves the cursor or reverses the reading."""
-    return _UNSAFE.sub(lambda m: f"\\x{ord(m[0]):02x}" if ord(m[0]) < 256 else f"\\u{{{ord(m[0]):x}}}", value)
+    return _UNSAFE.sub(
+        lambda m: f"\\x{ord(m[0]):02x}" if ord(m[0]) < 256 else f"\\u{{{ord(m[0]):x}}}", value
+    )

@@ -27,10 +27,14 @@ class BlindTimes:
         if work.late_processes:
             who = "1 process" if work.late_processes == 1 else f"{work.late_processes} processes"
             most = "" if work.late_processes == 1 else "at most "
-            out.append(f"the first {most}{work.late_ns / 1e9:.3f} s of system calls of {who} (the hooks were attached later)")
+            out.append(
+                f"the first {most}{work.late_ns / 1e9:.3f} s of system calls of {who} (the hooks were attached later)"
+            )
         for each in self._meanwhile(work, now_ns):
             since = max(0.0, (each.began_ns - work.start_ns) / 1e9)
-            until = f" to {(each.until_ns - work.start_ns) / 1e9:.3f} s" if each.until_ns else " s on"
+            until = (
+                f" to {(each.until_ns - work.start_ns) / 1e9:.3f} s" if each.until_ns else " s on"
+            )
             out.append(f"system calls from {since:.3f}{until} ({each.why})")
         return tuple(out)
 

@@ -50,7 +50,9 @@ class Run:
         self.end_ns = start_ns
         self.active = 0
         self.failed: dict[tuple[str, int], bool] = {}  # last result of each task
-        self.announced = False  # some attempt is not in an application's own trace, so the run has a span
+        self.announced = (
+            False  # some attempt is not in an application's own trace, so the run has a span
+        )
         self.incomplete = False
 
 
@@ -58,47 +60,74 @@ class Execution:
     """One attempt of one task, or another piece of work inside of it (`outer`): an application, a model, a check."""
 
     def __init__(
-        self, identity: Identity, run: Run, span_id: bytes, root: Process, start_ns: int, outer: Execution | None = None
+        self,
+        identity: Identity,
+        run: Run,
+        span_id: bytes,
+        root: Process,
+        start_ns: int,
+        outer: Execution | None = None,
     ) -> None:
         self.identity = identity
         self.own_run = True  # it is not inside of other work's trace
         self.slot: object = identity.slot  # under which it is found while it is open
-        self.rival: tuple[bytes, bytes] | None = None  # (trace id, span id) of the proven work whose names it claims
+        self.rival: tuple[bytes, bytes] | None = (
+            None  # (trace id, span id) of the proven work whose names it claims
+        )
         self.outer = outer
         self.run = run  # of the outermost work in the same trace
         self.span_id = span_id
         self.root = root  # the first process of it that was seen
-        self.holders: dict[ProcessKey, None] = {}  # living processes that do this work in their own right, not by ancestry
-        self.held = False  # it has holders that end it; else it goes on for as long as anything of it lives
+        self.holders: dict[
+            ProcessKey, None
+        ] = {}  # living processes that do this work in their own right, not by ancestry
+        self.held = (
+            False  # it has holders that end it; else it goes on for as long as anything of it lives
+        )
         self.inside: dict[Execution, None] = {}  # open work inside of it
         self.step_thread = 0  # of a step: whose thread it is
         self.claimed = False  # the orchestrator runs on another host, which sends its span
-        self.resumed = 0  # how often the same attempt had ended before (Airflow defers and comes back)
+        self.resumed = (
+            0  # how often the same attempt had ended before (Airflow defers and comes back)
+        )
         self.start_ns = start_ns
         self.end_ns = start_ns
         self.live = 0
         self.root_failed = False  # what its root processes reported
-        self.lost_roots: dict[tuple[str, ...], tuple[ProcessKey, str]] = {}  # command line → who failed at it last, and of what
+        self.lost_roots: dict[
+            tuple[str, ...], tuple[ProcessKey, str]
+        ] = {}  # command line → who failed at it last, and of what
         self.error = ""
         self.masked = False
-        self.failed_by = ""  # error.type of the child that shows the failure, where status 0 says nothing
+        self.failed_by = (
+            ""  # error.type of the child that shows the failure, where status 0 says nothing
+        )
         self.oom_killed = False
         self.partial_write = False
-        self.started_by: ProcessKey | None = None  # who forked its first process, when that was seen
+        self.started_by: ProcessKey | None = (
+            None  # who forked its first process, when that was seen
+        )
         self.closed = False
         self.incomplete = False
-        self.late_processes, self.late_ns = 0, 0  # whose first calls were not observed, and for how long of one at most
+        self.late_processes, self.late_ns = (
+            0,
+            0,
+        )  # whose first calls were not observed, and for how long of one at most
         self.findings: list[Finding] = []
         self.findings_dropped = 0
         self.totals = Totals()
         self.booked = Totals()  # what of them is in the metrics already
         self.booked_live = 0
         self.heartbeat_ns = start_ns
-        self.context: RemoteContext | None = None  # what the application handed to its first process
+        self.context: RemoteContext | None = (
+            None  # what the application handed to its first process
+        )
         self.trace_id = run.trace_id  # or the application's
         self.previous_trace_id = run.trace_id  # of the attempt before
         self.block: object = None  # synthesis keeps the shared attributes here
-        self.reads_from: dict[tuple[bytes, bytes], None] = {}  # (trace id, span id) of the tasks that wrote what it read
+        self.reads_from: dict[
+            tuple[bytes, bytes], None
+        ] = {}  # (trace id, span id) of the tasks that wrote what it read
         self.inputs: dict[str, None] = {}  # in order of first use
         self.written: dict[int, Version] = {}
         self.paths_dropped = 0
@@ -206,7 +235,9 @@ class Executions:
         self.open: dict[object, Execution] = {}
         self.runs: dict[RunKey, Run] = {}
         self._ended: OrderedDict[Slot, Execution] = OrderedDict()
-        self._proven: OrderedDict[tuple[str, str, str], dict[int, tuple[bytes, bytes]]] = OrderedDict()
+        self._proven: OrderedDict[tuple[str, str, str], dict[int, tuple[bytes, bytes]]] = (
+            OrderedDict()
+        )
 
     def ended(self, slot: Slot) -> Execution | None:
         return self._ended.get(slot)
@@ -214,7 +245,11 @@ class Executions:
     def proven_for_others(self, identity: Identity) -> tuple[int, tuple[bytes, bytes]] | None:
         """Another user of whom it is proven that this run is his, with the trace and span id of the run."""
         owners = self._proven.get(_run_names(identity))
-        return next(((o, ids) for o, ids in owners.items() if o != identity.owner), None) if owners else None
+        return (
+            next(((o, ids) for o, ids in owners.items() if o != identity.owner), None)
+            if owners
+            else None
+        )
 
     @property
     def full(self) -> bool:
@@ -247,7 +282,9 @@ class Executions:
         run.active -= 1
         run.end_ns = max(run.end_ns, execution.end_ns)
         if execution.own_run:  # what is inside speaks through what it is inside of
-            run.failed[(execution.identity.task, execution.identity.map_index)] = execution.result == "failure"
+            run.failed[(execution.identity.task, execution.identity.map_index)] = (
+                execution.result == "failure"
+            )
 
     def due(self, now_ns: int) -> list[Execution]:
         """Inner ones first. With holders: when the last of them has ended, at once if nothing of it lives, else after the
@@ -269,5 +306,6 @@ class Executions:
         return [
             r
             for r in self.runs.values()
-            if not r.active and (r.identity.type == "command" or now_ns - r.end_ns >= self.run_grace_ns)
+            if not r.active
+            and (r.identity.type == "command" or now_ns - r.end_ns >= self.run_grace_ns)
         ]

@@ -13,7 +13,9 @@ _PATH = b"/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 
 def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
     """Section 4.1."""
-    return struct.pack(">I", len(body))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + body
+    return (
+        struct.pack(">I", len(body))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + body
+    )
 
 
 def _literal(name: bytes, value: bytes) -> bytes:
@@ -58,7 +60,11 @@ class Holder:
             if most <= 0:
                 continue
             first = self.left[stream] == self._size + 4
-            body = (b"\x00" + struct.pack(">I", self._size) + bytes(most))[:most] if first else bytes(most)
+            body = (
+                (b"\x00" + struct.pack(">I", self._size) + bytes(most))[:most]
+                if first
+                else bytes(most)
+            )
             self.socket.sendall(frame(0, 0, stream, body))
             self.left[stream] -= most
             self.windows[stream] -= most
@@ -78,7 +84,11 @@ class Holder:
             size = int.from_bytes(self._buffer[:3], "big")
             if len(self._buffer) < 9 + size:
                 break
-            kind, flags, stream = self._buffer[3], self._buffer[4], int.from_bytes(self._buffer[5:9], "big")
+            kind, flags, stream = (
+                self._buffer[3],
+                self._buffer[4],
+                int.from_bytes(self._buffer[5:9], "big"),
+            )
             body, self._buffer = self._buffer[9 : 9 + size], self._buffer[9 + size :]
             self._take(kind, flags, stream, body)
         return True

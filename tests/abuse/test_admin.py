@@ -40,7 +40,14 @@ class Service:
         command = [sys.executable, "-m", "receiver", "serve", "-c", str(config)]
         environment = {**os.environ, "OTEL_SDK_DISABLED": "true"}
         with self.log.open("wb") as log:
-            self.child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, preexec_fn=few_descriptors)
+            self.child = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=few_descriptors,
+            )
         self.task: subprocess.Popen[bytes] | None = None
         self.state, self.may_miss_samples = state, False
 
@@ -58,7 +65,9 @@ class Service:
     def until(self, what: Callable[[], bool]) -> None:
         end = time.monotonic() + 60
         while not what():
-            assert time.monotonic() < end and self.child.poll() is None, self.log.read_text()[-2000:]
+            assert time.monotonic() < end and self.child.poll() is None, self.log.read_text()[
+                -2000:
+            ]
             time.sleep(0.05)
 
     def get(self, path: str) -> str:
@@ -147,11 +156,18 @@ def test_heads_and_bodies_of_one_byte_at_a_time(service: Service) -> None:
 def test_bodies_of_100_mb(service: Service) -> None:
     before = memory(service.child.pid)
     chunk = bytes(1 << 20)
-    for head in (b"Content-Length: 104857600\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n6400000\r\n"):
+    for head in (
+        b"Content-Length: 104857600\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n6400000\r\n",
+    ):
         for token in (f"Authorization: Bearer {service.token}\r\n".encode(), b""):
             sent = 0
             with connections(service.port, 1) as (each,), contextlib.suppress(OSError):
-                each.sendall(b"POST /alerts HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n" + token + head)
+                each.sendall(
+                    b"POST /alerts HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                    + token
+                    + head
+                )
                 while sent < 100 << 20:
                     each.sendall(chunk)
                     sent += len(chunk)

@@ -40,13 +40,27 @@ class Instance:
         )
         self.log = folder / "log"
         self.peers: list[socket.socket] = []  # closed at the end
-        command = [sys.executable, "-m", "receiver", "serve", "--mode", "insights", "-c", str(config)]
+        command = [
+            sys.executable,
+            "-m",
+            "receiver",
+            "serve",
+            "--mode",
+            "insights",
+            "-c",
+            str(config),
+        ]
         with self.log.open("wb") as log:
-            self.child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OTEL_SDK_DISABLED": "true"}, stderr=log)
+            self.child = subprocess.Popen(
+                command, cwd=ROOT, env={**os.environ, "OTEL_SDK_DISABLED": "true"}, stderr=log
+            )
         until(lambda: self.get("/readyz") == "ready\n")
 
     def get(self, path: str) -> str:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=5) as answer:
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=5) as answer,
+        ):
             return str(answer.read().decode())
         return ""
 
@@ -66,7 +80,9 @@ class Instance:
 
     def counts(self) -> dict[str, float]:
         return {
-            line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in self.get("/metrics").splitlines() if line[0] != "#"
+            line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+            for line in self.get("/metrics").splitlines()
+            if line[0] != "#"
         }
 
     def terminate(self) -> None:
@@ -123,8 +139,9 @@ def together(count: int, work: Callable[[int], None]) -> None:
 
 
 def test_200_uploads_of_15_mib_that_never_end(instance: Instance) -> None:
-    head = b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: %d\r\n\r\n" % (
-        15 * MIB + 1
+    head = (
+        b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: %d\r\n\r\n"
+        % (15 * MIB + 1)
     )
 
     def hold(_: int) -> None:
@@ -153,7 +170,9 @@ def test_200_grpc_connections_with_messages_that_never_end(instance: Instance) -
     counts = instance.counts()
     print("HWM", instance.most_memory() // MIB, counts)
     assert instance.most_memory() < LIMIT
-    assert counts['pipeline_insights_refused_total{pipeline_observer_loss_reason="uploads_full"}'] > 0
+    assert (
+        counts['pipeline_insights_refused_total{pipeline_observer_loss_reason="uploads_full"}'] > 0
+    )
     good = request(record()).SerializeToString()
     until(lambda: instance.post(good) == 200)
     start = time.monotonic()
@@ -167,14 +186,19 @@ def test_a_flood_of_facts_of_many_runs(instance: Instance) -> None:
     for number in range(60):
         records = []
         for n in range(500):
-            made = record(sc.EVENT_PIPELINE_TASK_END, **texts, **{sc.LOG_RECORD_UID: f"u{number}-{n}"})
+            made = record(
+                sc.EVENT_PIPELINE_TASK_END, **texts, **{sc.LOG_RECORD_UID: f"u{number}-{n}"}
+            )
             made.trace_id = (number * 500 + n + 1).to_bytes(16, "big")
             records.append(made)
         assert instance.post(request(*records, host__name=f"h{number}").SerializeToString()) == 200
     counts = instance.counts()
     print("HWM", instance.most_memory() // MIB, counts)
     assert instance.most_memory() < LIMIT
-    assert counts['pipeline_observer_drops_total{pipeline_observer_loss_reason="forgotten_run"}'] > 20_000
+    assert (
+        counts['pipeline_observer_drops_total{pipeline_observer_loss_reason="forgotten_run"}']
+        > 20_000
+    )
     instance.terminate()
 
 
@@ -188,9 +212,16 @@ def test_runs_that_are_as_much_work_as_can_be(instance: Instance) -> None:
                 record(sc.EVENT_PROCESS_OOM_KILLED, **{sc.LOG_RECORD_UID: "u1"}),
                 record(
                     sc.EVENT_PIPELINE_INCIDENT_OPENED,
-                    **{sc.LOG_RECORD_UID: "u2", sc.PIPELINE_INCIDENT_ID: number, sc.PIPELINE_INCIDENT_CAUSE: "net.reset_short"},
+                    **{
+                        sc.LOG_RECORD_UID: "u2",
+                        sc.PIPELINE_INCIDENT_ID: number,
+                        sc.PIPELINE_INCIDENT_CAUSE: "net.reset_short",
+                    },
                 ),
-                record(sc.EVENT_NETWORK_CONNECTION_FAILED, **{sc.LOG_RECORD_UID: "u3", sc.NETWORK_PEER_ADDRESS: "10.0.0.1"}),
+                record(
+                    sc.EVENT_NETWORK_CONNECTION_FAILED,
+                    **{sc.LOG_RECORD_UID: "u3", sc.NETWORK_PEER_ADDRESS: "10.0.0.1"},
+                ),
                 record(sc.EVENT_PIPELINE_TASK_END, **{sc.LOG_RECORD_UID: "u4"}),
             ]
             for made in records[:1] if host % 2 else records[1:]:
@@ -205,7 +236,9 @@ def test_runs_that_are_as_much_work_as_can_be(instance: Instance) -> None:
 
 
 @pytest.mark.parametrize("shape", ["resources", "records", "attributes", "arrays"])
-def test_requests_that_are_small_on_the_wire_and_large_as_objects(instance: Instance, shape: str) -> None:
+def test_requests_that_are_small_on_the_wire_and_large_as_objects(
+    instance: Instance, shape: str
+) -> None:
     def message(number: int, body: bytes) -> bytes:
         size, length = len(body), b""
         while size > 127:

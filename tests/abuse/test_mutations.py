@@ -26,5 +26,7 @@ def test_mutated_recordings_end_in_one_line_or_well(tmp_path: Path, part: int) -
         dice = random.Random(seed)
         file = tmp_path / "x.kw"
         file.write_bytes(mutated(dice.choice(recordings).read_bytes(), dice))
-        faults += [(seed, way[:2], found) for way in variants(file, tmp_path) if (found := fault(way))]
+        faults += [
+            (seed, way[:2], found) for way in variants(file, tmp_path) if (found := fault(way))
+        ]
     assert faults == []

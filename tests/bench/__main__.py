@@ -30,7 +30,12 @@ from tests.bench.reporting import reporting
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 LIVE_HOST = this_host()
-AIRFLOW = {"AIRFLOW_CTX_DAG_ID": "bench", "AIRFLOW_CTX_TASK_ID": "storm", "AIRFLOW_CTX_DAG_RUN_ID": "r", "PATH": os.environ["PATH"]}
+AIRFLOW = {
+    "AIRFLOW_CTX_DAG_ID": "bench",
+    "AIRFLOW_CTX_TASK_ID": "storm",
+    "AIRFLOW_CTX_DAG_RUN_ID": "r",
+    "PATH": os.environ["PATH"],
+}
 
 
 def best(function: Callable[[], object], number: int, repeat: int = 7) -> float:
@@ -73,15 +78,22 @@ def encoding() -> dict[str, float]:
 
     assert Message.FromString(naive()) == Message.FromString(log_record(record))
     # a uid of its own for each, as in life: what is shared may be remembered, what is not must not help
-    records = [replace(record, attributes=(*own[:-1], (own[-1][0], f"5e55104e5e55-1-{n}-{n}"))) for n in range(20_000)]
+    records = [
+        replace(record, attributes=(*own[:-1], (own[-1][0], f"5e55104e5e55-1-{n}-{n}")))
+        for n in range(20_000)
+    ]
     feed = iter(records * 2)
-    rounds = [(best(lambda: log_record(next(feed)), 2000, 1), best(naive, 500, 1)) for _ in range(15)]
+    rounds = [
+        (best(lambda: log_record(next(feed)), 2000, 1), best(naive, 500, 1)) for _ in range(15)
+    ]
     ours, theirs = min(r[0] for r in rounds), min(r[1] for r in rounds)
     return {"ours_us": ours, "protobuf_us": theirs, "ratio": theirs / ours}
 
 
 def storm(*arguments: str, env: dict[str, str] | None = None) -> list[int]:
-    done = subprocess.run([str(storm_binary()), *arguments], check=True, capture_output=True, text=True, env=env)
+    done = subprocess.run(
+        [str(storm_binary()), *arguments], check=True, capture_output=True, text=True, env=env
+    )
     return [int(n) for n in done.stdout.split()]
 
 
@@ -112,7 +124,10 @@ def core_cost() -> dict[str, float]:
     """
     records = captured(4000)
     out: dict[str, float] = {"events": len(records)}
-    for label, options in (("default", CoreOptions()), ("every_exit_logged", CoreOptions(exit_events=True))):
+    for label, options in (
+        ("default", CoreOptions()),
+        ("every_exit_logged", CoreOptions(exit_events=True)),
+    ):
         rounds = []
         for _ in range(5):
             core = Core(LIVE_HOST, options)
@@ -123,7 +138,9 @@ def core_cost() -> dict[str, float]:
                 core.feed(records[at : at + 256], 1)
                 signals = core.take()
                 logs = [(s.resource, log_record(s)) for s in signals if isinstance(s, LogRecord)]
-                spans = [(s.resource, encode.span(s)) for s in signals if not isinstance(s, LogRecord)]
+                spans = [
+                    (s.resource, encode.span(s)) for s in signals if not isinstance(s, LogRecord)
+                ]
                 sent += len(envelope.request(logs)) + len(envelope.request(spans))
             rounds.append((time.process_time() - start) / len(records) * 1e6)
             assert sent or label == "default"
@@ -142,7 +159,11 @@ def drain_rate() -> dict[str, float]:
         count += len(batch)
     seconds = time.perf_counter() - start
     source.close()
-    return {"records": count, "records_per_second": count / seconds, "us_per_record": seconds / count * 1e6}
+    return {
+        "records": count,
+        "records_per_second": count / seconds,
+        "us_per_record": seconds / count * 1e6,
+    }
 
 
 def sustained(every_exit: bool, per_second: int = 5000, seconds: int = 20) -> dict[str, float]:
@@ -173,7 +194,13 @@ def startup() -> dict[str, float]:
         LiveSource(SourceConfig()).close()
         attach.append(time.perf_counter() - start)
     plain = best(lambda: subprocess.run(["/bin/true"], check=True), 10, 3) / 1e6
-    kwitness = [str(Path(sys.executable).with_name("kwitness")), "run", "--quiet", "--", "/bin/true"]
+    kwitness = [
+        str(Path(sys.executable).with_name("kwitness")),
+        "run",
+        "--quiet",
+        "--",
+        "/bin/true",
+    ]
     observed = best(lambda: subprocess.run(kwitness, check=True), 1, 7) / 1e6
     return {"attach_seconds": min(attach), "run_true_adds_seconds": observed - plain}
 

@@ -19,7 +19,11 @@ from tests.bench.sink import sink_hub
 
 
 def rss_mib() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+    return (
+        int(Path("/proc/self/statm").read_text().split()[1])
+        * os.sysconf("SC_PAGE_SIZE")
+        / (1 << 20)
+    )
 
 
 def start(observer: Observer, *command: str) -> subprocess.Popen[bytes]:
@@ -38,7 +42,13 @@ async def wait(child: subprocess.Popen[bytes]) -> None:
 async def main(storm: str, away: str) -> None:
     # the gRPC exporter is loaded either way; with nobody answering its queues fill to their bounds
     hub = Hub(
-        from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}), "bench"
+        from_environment(
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+            }
+        ),
+        "bench",
     )
     if away != "1":
         hub, _ = sink_hub()

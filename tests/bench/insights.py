@@ -25,33 +25,66 @@ RUNS, BATCH, ROUTINE = 400, 500, 4
 SECOND = 1_000_000_000
 
 
-def record(host: Block, number: int, run: int, name: str, severity: Severity, *own: tuple[str, str | int | float]) -> LogRecord:
+def record(
+    host: Block,
+    number: int,
+    run: int,
+    name: str,
+    severity: Severity,
+    *own: tuple[str, str | int | float],
+) -> LogRecord:
     trace = run.to_bytes(16, "big")
     base = (
         (sc.EVENT_NAME, name), (sc.LOG_RECORD_UID, f"u{number}"), (sc.PIPELINE_SYSTEM_NAME, "airflow"), (sc.PIPELINE_NAME, f"dag_{run % 50}"),
         (sc.PIPELINE_RUN_ID, f"r{run}"), (sc.PIPELINE_TASK_NAME, "load"), (sc.PROCESS_PID, 4711), (sc.PROCESS_EXECUTABLE_NAME, "python3"),
     )  # fmt: skip
     at = (1_700_000_000 + run) * SECOND + number
-    return LogRecord(host, at, at, severity, name, f"{name} of run {run}.", trace, b"\1" * 8, (EMPTY,), (*base, *own))
+    return LogRecord(
+        host,
+        at,
+        at,
+        severity,
+        name,
+        f"{name} of run {run}.",
+        trace,
+        b"\1" * 8,
+        (EMPTY,),
+        (*base, *own),
+    )
 
 
 def requests() -> tuple[list[bytes], int]:
     """Of each run: two hosts, a kill on the one, a broken connection and a failed task on the other, and routine beside."""
-    hosts = [Block(((sc.HOST_NAME, f"h{n}"), (sc.HOST_IP, (f"10.0.0.{n}",)), (sc.SERVICE_NAME, "airflow"))) for n in (1, 2)]
+    hosts = [
+        Block(
+            ((sc.HOST_NAME, f"h{n}"), (sc.HOST_IP, (f"10.0.0.{n}",)), (sc.SERVICE_NAME, "airflow"))
+        )
+        for n in (1, 2)
+    ]
     made: list[LogRecord] = []
     for run in range(1, RUNS + 1):
         a, b = hosts
         made += [
             record(a, len(made), run, sc.EVENT_PROCESS_OOM_KILLED, Severity.FATAL),
             record(
-                b, len(made) + 1, run, sc.EVENT_NETWORK_CONNECTION_FAILED, Severity.ERROR, (sc.NETWORK_PEER_ADDRESS, "10.0.0.1")
+                b,
+                len(made) + 1,
+                run,
+                sc.EVENT_NETWORK_CONNECTION_FAILED,
+                Severity.ERROR,
+                (sc.NETWORK_PEER_ADDRESS, "10.0.0.1"),
             ),
             record(b, len(made) + 2, run, sc.EVENT_PIPELINE_TASK_END, Severity.ERROR),
         ]
-        made += [record(b, len(made) + n, run, sc.EVENT_PIPELINE_TASK_HEARTBEAT, Severity.DEBUG) for n in range(3 * ROUTINE)]
+        made += [
+            record(b, len(made) + n, run, sc.EVENT_PIPELINE_TASK_HEARTBEAT, Severity.DEBUG)
+            for n in range(3 * ROUTINE)
+        ]
     envelope = Envelope("receiver", "0", sc.SCHEMA_URL)
     parts = [made[n : n + BATCH] for n in range(0, len(made), BATCH)]
-    return [envelope.request([(r.resource, encode.log_record(r)) for r in part]) for part in parts], len(made)
+    return [
+        envelope.request([(r.resource, encode.log_record(r)) for r in part]) for part in parts
+    ], len(made)
 
 
 def insights() -> dict[str, float]:
@@ -76,7 +109,9 @@ def insights() -> dict[str, float]:
 async def _push(port: int, bodies: list[bytes], rounds: int) -> float:
     """Seconds for all of them, four at a time, by gRPC."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        export: Any = channel.unary_unary("/opentelemetry.proto.collector.logs.v1.LogsService/Export")
+        export: Any = channel.unary_unary(
+            "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+        )
         await export(bodies[0], wait_for_ready=True)
         start = time.perf_counter()
         for number in range(0, rounds * len(bodies), 4):
@@ -92,15 +127,32 @@ def insights_service() -> dict[str, float]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
-        config.write(f'[admin]\nport = 0\n[privileges]\ndrop = false\n[insights]\ngrpc = "127.0.0.1:{port}"\nhttp = ""\n')
+        config.write(
+            f'[admin]\nport = 0\n[privileges]\ndrop = false\n[insights]\ngrpc = "127.0.0.1:{port}"\nhttp = ""\n'
+        )
         config.flush()
-        command = [sys.executable, "-m", "receiver", "serve", "--mode", "insights", "-c", config.name]
-        child = subprocess.Popen(command, env={**os.environ, "OTEL_SDK_DISABLED": "true"}, stderr=subprocess.DEVNULL)
+        command = [
+            sys.executable,
+            "-m",
+            "receiver",
+            "serve",
+            "--mode",
+            "insights",
+            "-c",
+            config.name,
+        ]
+        child = subprocess.Popen(
+            command, env={**os.environ, "OTEL_SDK_DISABLED": "true"}, stderr=subprocess.DEVNULL
+        )
         try:
             seconds = asyncio.run(_push(port, bodies, rounds))
             fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
             cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-            rss = int(Path(f"/proc/{child.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+            rss = (
+                int(Path(f"/proc/{child.pid}/statm").read_text().split()[1])
+                * os.sysconf("SC_PAGE_SIZE")
+                / (1 << 20)
+            )
         finally:
             child.terminate()
             child.wait()

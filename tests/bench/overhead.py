@@ -17,7 +17,11 @@ from receiver.kernel.libbpf import Library, Object
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-BINDING = {"AIRFLOW_CTX_DAG_ID": "bench", "AIRFLOW_CTX_TASK_ID": "storm", "AIRFLOW_CTX_DAG_RUN_ID": "r"}
+BINDING = {
+    "AIRFLOW_CTX_DAG_ID": "bench",
+    "AIRFLOW_CTX_TASK_ID": "storm",
+    "AIRFLOW_CTX_DAG_RUN_ID": "r",
+}
 HOOKS = (
     "sys_exit", "sched_process_fork", "sched_process_exec", "sched_process_exit", "task_rename", "signal_generate", "signal_deliver",
     "inet_sock_set_state", "tcp_receive_reset", "tcp_send_reset", "posix_lock_inode", "flock_lock_inode",
@@ -39,7 +43,20 @@ def floor() -> Iterator[None]:
     target = Path(tempfile.gettempdir()) / f"kwitness-empty-{os.getpid()}.o"
     include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
     subprocess.run(
-        ["clang", "-g", "-O2", "-target", "bpf", "-mcpu=v3", include, "-c", str(HERE / "empty.bpf.c"), "-o", target], check=True
+        [
+            "clang",
+            "-g",
+            "-O2",
+            "-target",
+            "bpf",
+            "-mcpu=v3",
+            include,
+            "-c",
+            str(HERE / "empty.bpf.c"),
+            "-o",
+            target,
+        ],
+        check=True,
     )
     programs = Object(Library(), target)
     programs.load()
@@ -83,7 +100,12 @@ def bpftrace() -> Iterator[None]:
     tracefs = Path("/sys/kernel/tracing")
     if not (tracefs / "events").exists():
         subprocess.run(["mount", "-t", "tracefs", "tracefs", tracefs], check=True)
-    child = subprocess.Popen(["bpftrace", str(HERE / "peer.bt")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    child = subprocess.Popen(
+        ["bpftrace", str(HERE / "peer.bt")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     assert child.stdout is not None
     for line in child.stdout:
         if line == "up\n":
@@ -102,7 +124,13 @@ def run(storm: Path, arguments: list[str], bound: bool) -> int:
     """`bound`: its environment names a task, so a service that is there follows it."""
     env = {"PATH": os.environ["PATH"]} | (BINDING if bound else {})
     # on a core of its own: where the scheduler puts two ends of a connection decides more than any hook
-    done = subprocess.run(["taskset", "-c", "1", str(storm), *arguments], check=True, capture_output=True, text=True, env=env)
+    done = subprocess.run(
+        ["taskset", "-c", "1", str(storm), *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=env,
+    )
     return int(done.stdout.split()[-1])
 
 
@@ -128,7 +156,9 @@ def overhead(binary: Path, rounds: int = 4, repeats: int = 10) -> dict[str, floa
             for condition, make in conditions.items():
                 with make():
                     for kind, arguments in list(kinds.items()) * repeats:
-                        times.setdefault((kind, condition), []).append(run(storm, arguments, condition != "idle"))
+                        times.setdefault((kind, condition), []).append(
+                            run(storm, arguments, condition != "idle")
+                        )
     out = {
         f"{kind} | {condition}": min(found) / min(times[(kind, "nothing")])
         for (kind, condition), found in times.items()

@@ -32,9 +32,15 @@ def commands(venv: Path, work: Path) -> dict[str, list[list[str]]]:
     return {
         "e dbt + Great Expectations": [
             dbt,
-            [str(venv / "bin" / "python"), str(PIPELINES / "validate.py"), str(work / "buckets.csv")],
+            [
+                str(venv / "bin" / "python"),
+                str(PIPELINES / "validate.py"),
+                str(work / "buckets.csv"),
+            ],
         ],
-        "f Spark, local[2]": [[str(venv / "bin" / "python"), str(PIPELINES / "job.py"), str(work / "spark")]],
+        "f Spark, local[2]": [
+            [str(venv / "bin" / "python"), str(PIPELINES / "job.py"), str(work / "spark")]
+        ],
     }
 
 
@@ -44,7 +50,9 @@ def run(steps: list[list[str]], work: Path) -> tuple[float, float]:
     env = BINDING | {"PATH": os.environ["PATH"], "HOME": str(work), "BENCH_WORK": str(work), "GX_ANALYTICS_ENABLED": "false",
                      "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "SPARK_LOCAL_IP": "127.0.0.1"}  # fmt: skip
     for step in steps:
-        done = subprocess.run(step, cwd=PIPELINES / "dbt", env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            step, cwd=PIPELINES / "dbt", env=env, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise RuntimeError(f"{step[:2]} failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -72,7 +80,9 @@ def real(rounds: int = 3) -> dict[str, float]:
                     else:
                         times[on].append(run(steps, work))
             for index, what in enumerate(("wall", "cpu")):
-                out[f"{label} | {what} ratio"] = min(t[index] for t in times[True]) / min(t[index] for t in times[False])
+                out[f"{label} | {what} ratio"] = min(t[index] for t in times[True]) / min(
+                    t[index] for t in times[False]
+                )
             out[f"{label} | seconds"] = min(t[0] for t in times[False])
             out[f"{label} | our CPU seconds"] = watcher.cost["cpu_seconds"] / rounds
             out[f"{label} | events"] = watcher.cost["events"] / rounds

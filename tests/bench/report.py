@@ -15,9 +15,21 @@ def write(path: Path, results: Results, machine: str) -> None:
             f"{r['sustained']['our_cpu_us_per_event']:.1f} µs",
             "≤ 20 µs",
         ),
-        ("the same with a log record for every exit", f"{r['sustained_every_exit']['our_cpu_us_per_event']:.1f} µs", "≤ 20 µs"),
-        ("of it the core and encoding alone, default policy", f"{r['core_cost']['default_us']:.1f} µs", ""),
-        ("of it the core and encoding alone, a log record for every exit", f"{r['core_cost']['every_exit_logged_us']:.1f} µs", ""),
+        (
+            "the same with a log record for every exit",
+            f"{r['sustained_every_exit']['our_cpu_us_per_event']:.1f} µs",
+            "≤ 20 µs",
+        ),
+        (
+            "of it the core and encoding alone, default policy",
+            f"{r['core_cost']['default_us']:.1f} µs",
+            "",
+        ),
+        (
+            "of it the core and encoding alone, a log record for every exit",
+            f"{r['core_cost']['every_exit_logged_us']:.1f} µs",
+            "",
+        ),
         ("of it draining", f"{r['drain_rate']['us_per_record']:.1f} µs", ""),
         (
             f"events lost at {r['sustained']['lifecycles_per_second']:.0f} lifecycles/s for 20 s",
@@ -29,9 +41,17 @@ def write(path: Path, results: Results, machine: str) -> None:
             f"{r['sustained_every_exit']['lost']:.0f}",
             "0, or counted",
         ),
-        ("our share of one core in that storm", f"{r['sustained']['our_cpu_share_of_one_core']:.0%}", ""),
+        (
+            "our share of one core in that storm",
+            f"{r['sustained']['our_cpu_share_of_one_core']:.0%}",
+            "",
+        ),
         ("start to attached", f"{r['startup']['attach_seconds']:.2f} s", "≤ 1 s"),
-        ("`kwitness run -- true` adds", f"{r['startup']['run_true_adds_seconds']:.2f} s", "≤ 0.5 s"),
+        (
+            "`kwitness run -- true` adds",
+            f"{r['startup']['run_true_adds_seconds']:.2f} s",
+            "≤ 0.5 s",
+        ),
         ("RSS at rest, gRPC exporter loaded", f"{r['memory']['idle_mib']:.0f} MiB", "≤ 100 MB"),
         (
             f"RSS with {r['memory']['live_processes']:.0f} living attributed processes",
@@ -43,7 +63,11 @@ def write(path: Path, results: Results, machine: str) -> None:
             f"{r['memory']['after_100000_short_mib']:.0f} MiB",
             "≤ 100 MB",
         ),
-        ("the same with the Collector away, queues filling", f"{r['memory_collector_away']['after_100000_short_mib']:.0f} MiB", ""),
+        (
+            "the same with the Collector away, queues filling",
+            f"{r['memory_collector_away']['after_100000_short_mib']:.0f} MiB",
+            "",
+        ),
         (
             f"report on a timeline of {r['reporting']['facts']:.0f} facts, after its last",
             f"{r['reporting']['report_seconds']:.2f} s",
@@ -91,7 +115,12 @@ CONDITIONS = ("nothing twice", "idle", "floor", "inside", "inside / floor", "bpf
 def overhead_lines(found: dict[str, float]) -> list[str]:
     kinds = list(dict.fromkeys(name.split(" | ")[0] for name in found if " | " in name))
     rows = [
-        "| " + " | ".join([kind, *(f"{found.get(f'{kind} | {c}', float('nan')):.3f}" for c in CONDITIONS)]) + " |" for kind in kinds
+        "| "
+        + " | ".join(
+            [kind, *(f"{found.get(f'{kind} | {c}', float('nan')):.3f}" for c in CONDITIONS)]
+        )
+        + " |"
+        for kind in kinds
     ]
     return [
         "## What watching a task costs the task",

@@ -45,4 +45,8 @@ def reporting() -> dict[str, float]:
         report = investigate(story.core.case(execution, story.now))
         seconds.append(time.perf_counter() - start)
     assert report.verdict == "incident"
-    return {"facts": float(len(story.records)), "report_seconds": min(seconds), "of_taking_them_in": min(seconds) / taken}
+    return {
+        "facts": float(len(story.records)),
+        "report_seconds": min(seconds),
+        "of_taking_them_in": min(seconds) / taken,
+    }

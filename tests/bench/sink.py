@@ -9,7 +9,11 @@ from receiver.export.pipeline import Pipeline
 from receiver.export.settings import SIGNALS, BatchSettings, from_environment
 from receiver.semconv import SCHEMA_URL
 
-NOTHING = {"OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
+NOTHING = {
+    "OTEL_TRACES_EXPORTER": "none",
+    "OTEL_LOGS_EXPORTER": "none",
+    "OTEL_METRICS_EXPORTER": "none",
+}
 
 
 class Sink:
@@ -26,7 +30,9 @@ class Sink:
 def sink_hub() -> tuple[Hub, list[Sink]]:
     hub, sinks = Hub(from_environment(NOTHING), "bench"), [Sink() for _ in SIGNALS]
     for signal, sink in zip(SIGNALS, sinks, strict=True):
-        pipeline = Pipeline(signal, sink, BatchSettings(), Envelope("receiver", "0", SCHEMA_URL), "sink")
+        pipeline = Pipeline(
+            signal, sink, BatchSettings(), Envelope("receiver", "0", SCHEMA_URL), "sink"
+        )
         hub.pipelines.append(pipeline)
         hub._by_signal[signal].append(pipeline)
     return hub, sinks

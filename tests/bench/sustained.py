@@ -24,7 +24,9 @@ async def main(storm: str, per_second: str, seconds: str, every_exit: str) -> No
     hub, sinks = sink_hub()
     observer = Observer(SourceConfig(), CoreOptions(exit_events=every_exit == "1"), hub)
     observer.start()
-    child = await asyncio.create_subprocess_exec(storm, "rate", per_second, seconds, stdout=asyncio.subprocess.PIPE)
+    child = await asyncio.create_subprocess_exec(
+        storm, "rate", per_second, seconds, stdout=asyncio.subprocess.PIPE
+    )
     observer.session.watch(Watch(child.pid, os.getpid(), "storm"), boottime_ns())
     before = cpu()
     running = asyncio.create_task(observer.run())

@@ -52,7 +52,12 @@ class Shape(msgspec.Struct, frozen=True):
 
 def _lines(name: str) -> list[tuple[str, str]]:
     lines = (_HERE / name).read_text("utf-8").splitlines()
-    return [(kind, text) for kind, _, text in (line.partition("\t") for line in lines if line and not line.startswith("#"))]
+    return [
+        (kind, text)
+        for kind, _, text in (
+            line.partition("\t") for line in lines if line and not line.startswith("#")
+        )
+    ]
 
 
 @cache
@@ -66,11 +71,31 @@ def secrets() -> tuple[Shape, ...]:
 
 
 def _value(name: str, chance: random.Random) -> str:
-    tables = ("orders", "users", "events", "keys", "tokens", "sessions", "authors", "payments", "page_views", "credit_notes")
-    paths = ("/data/in", "/tmp/etl", "/var/lib/etl/work", "/home/etl/jobs/tokens", "/mnt/nfs/landing", "/opt/etl/secrets-demo")
+    tables = (
+        "orders",
+        "users",
+        "events",
+        "keys",
+        "tokens",
+        "sessions",
+        "authors",
+        "payments",
+        "page_views",
+        "credit_notes",
+    )
+    paths = (
+        "/data/in",
+        "/tmp/etl",
+        "/var/lib/etl/work",
+        "/home/etl/jobs/tokens",
+        "/mnt/nfs/landing",
+        "/opt/etl/secrets-demo",
+    )
     match name:
         case "date":
-            return f"20{chance.randint(20, 29)}-{chance.randint(1, 12):02}-{chance.randint(1, 28):02}"
+            return (
+                f"20{chance.randint(20, 29)}-{chance.randint(1, 12):02}-{chance.randint(1, 28):02}"
+            )
         case "uuid":
             return str(uuid.UUID(int=chance.getrandbits(128), version=4))
         case "n":
@@ -78,7 +103,15 @@ def _value(name: str, chance: random.Random) -> str:
         case "port":
             return str(chance.randint(1024, 65535))
         case "host":
-            return chance.choice(("db.internal", "10.0.3.17", "kafka-1.example.com", "ip-10-0-0-7.ec2.internal", "localhost"))
+            return chance.choice(
+                (
+                    "db.internal",
+                    "10.0.3.17",
+                    "kafka-1.example.com",
+                    "ip-10-0-0-7.ec2.internal",
+                    "localhost",
+                )
+            )
         case "table":
             return chance.choice(tables)
         case "path":
@@ -95,6 +128,10 @@ def ordinary() -> tuple[Shape, ...]:
     out: list[Shape] = []
     while len(out) < ORDINARY_LINES:
         kind, text = shapes[len(out) % len(shapes)]
-        filled = re.sub(r"\{(\w+)\}", lambda m: _value(m[1], chance), text.replace("{{", "\1").replace("}}", "\2"))
+        filled = re.sub(
+            r"\{(\w+)\}",
+            lambda m: _value(m[1], chance),
+            text.replace("{{", "\1").replace("}}", "\2"),
+        )
         out.append(Shape(kind, filled.replace("\1", "{").replace("\2", "}")))
     return tuple(out)

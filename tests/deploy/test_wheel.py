@@ -25,28 +25,62 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_all_that_runs(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
-    assert wheel.name.endswith(f"-py3-none-manylinux_2_17_{platform.machine()}.whl")  # the BPF object is of one machine
+    assert wheel.name.endswith(
+        f"-py3-none-manylinux_2_17_{platform.machine()}.whl"
+    )  # the BPF object is of one machine
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"receiver/kernel/kwitness.bpf.o", "receiver/cli/main.py", "receiver/insights/across.py"} <= names
-    for shared in ("man/man1/kwitness.1", "bash-completion/completions/kwitness", "zsh/site-functions/_kwitness"):
+    assert {
+        "receiver/kernel/kwitness.bpf.o",
+        "receiver/cli/main.py",
+        "receiver/insights/across.py",
+    } <= names
+    for shared in (
+        "man/man1/kwitness.1",
+        "bash-completion/completions/kwitness",
+        "zsh/site-functions/_kwitness",
+    ):
         assert any(n.endswith(f".data/data/share/{shared}") for n in names), shared
-    assert not [n for n in names if n.startswith(("tests/", "tools/", "semconv/")) or n.endswith((".c", ".h"))]
+    assert not [
+        n
+        for n in names
+        if n.startswith(("tests/", "tools/", "semconv/")) or n.endswith((".c", ".h"))
+    ]
 
 
 def test_it_runs_from_where_it_is_installed(built: Path, tmp_path: Path) -> None:
     """Without the tree, without a compiler: `replay` needs neither privileges nor libbpf."""
     (wheel,) = built.glob("*.whl")
     place = tmp_path / "site"
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(place), str(wheel)]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        str(place),
+        str(wheel),
+    ]
     subprocess.run(install, check=True)
     packages = next(p for p in sys.path if p.endswith("site-packages"))
     recording = ROOT / "tests/scenarios/incidents/a_check_reads_what_dbt_left-0.kw"
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{place}:{packages}"}
     command = [sys.executable, "-P", "-m", "receiver", "replay", str(recording)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=env)
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, env=env
+    )
     assert done.returncode == 0 and "fs.truncated" in done.stdout, done.stderr
     where = "import receiver; print(receiver.__file__)"
-    found = subprocess.run([sys.executable, "-P", "-c", where], cwd=tmp_path, capture_output=True, text=True, check=True, env=env)
+    found = subprocess.run(
+        [sys.executable, "-P", "-c", where],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=env,
+    )
     assert found.stdout.startswith(str(place))
 
 

@@ -23,9 +23,14 @@ START_SECONDS = 20.0
 def binary() -> Path | None:
     """Where `make collector` left it; None when it is not built."""
     version = next(
-        line.split(": ")[1] for line in (ROOT / "tools/collector.yaml").read_text().splitlines() if "otelcol_version" in line
+        line.split(": ")[1]
+        for line in (ROOT / "tools/collector.yaml").read_text().splitlines()
+        if "otelcol_version" in line
     )
-    cache = Path(os.environ.get("KWITNESS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kwitness")
+    cache = Path(
+        os.environ.get("KWITNESS_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kwitness"
+    )
     found = sorted(cache.glob(f"otelcol-{version.strip()}-*/otelcol"))
     return found[-1] if found else None
 
@@ -42,7 +47,9 @@ class Collector:
     def __init__(self, executable: Path, output: Path) -> None:
         self._executable = executable
         self.output = output
-        self.grpc, self.http, self.health, self.prometheus, self._telemetry = (free_port() for _ in range(5))
+        self.grpc, self.http, self.health, self.prometheus, self._telemetry = (
+            free_port() for _ in range(5)
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -81,20 +88,43 @@ class Collector:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def spans(self) -> list[dict[str, Any]]:
-        found = [s for r in self.requests("traces") for x in r["resourceSpans"] for y in x["scopeSpans"] for s in y["spans"]]
+        found = [
+            s
+            for r in self.requests("traces")
+            for x in r["resourceSpans"]
+            for y in x["scopeSpans"]
+            for s in y["spans"]
+        ]
         return [s | {"values": values(s.get("attributes", []))} for s in found]
 
     def logs(self) -> list[dict[str, Any]]:
-        found = [s for r in self.requests("logs") for x in r["resourceLogs"] for y in x["scopeLogs"] for s in y["logRecords"]]
+        found = [
+            s
+            for r in self.requests("logs")
+            for x in r["resourceLogs"]
+            for y in x["scopeLogs"]
+            for s in y["logRecords"]
+        ]
         return [s | {"values": values(s.get("attributes", []))} for s in found]
 
     def metrics(self) -> dict[str, dict[str, Any]]:
         """The last value of each metric."""
-        found = [s for r in self.requests("metrics") for x in r["resourceMetrics"] for y in x["scopeMetrics"] for s in y["metrics"]]
+        found = [
+            s
+            for r in self.requests("metrics")
+            for x in r["resourceMetrics"]
+            for y in x["scopeMetrics"]
+            for s in y["metrics"]
+        ]
         return {m["name"]: m for m in found}
 
     def violations(self) -> list[str]:
-        return [v for name in ("traces", "logs", "metrics") for r in self.requests(name) for v in check_json(r)]
+        return [
+            v
+            for name in ("traces", "logs", "metrics")
+            for r in self.requests(name)
+            for v in check_json(r)
+        ]
 
 
 @contextlib.contextmanager

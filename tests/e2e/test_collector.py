@@ -45,12 +45,21 @@ def test_a_run_arrives_whole(collector: Collector, protocol: str, tmp_path: Path
     run, task, bash = spans["run nightly"], spans["task nightly"], spans["bash"]
     writer = next(s for s in collector.spans() if s["name"].startswith("python"))
     assert {s["traceId"] for s in collector.spans()} == {run["traceId"]}
-    assert (task["parentSpanId"], bash["parentSpanId"], writer["parentSpanId"]) == (run["spanId"], task["spanId"], bash["spanId"])
+    assert (task["parentSpanId"], bash["parentSpanId"], writer["parentSpanId"]) == (
+        run["spanId"],
+        task["spanId"],
+        bash["spanId"],
+    )
     assert writer["values"]["process.exit.code"] == 137
     assert task["values"]["pipeline.task.run.result"] == "failure"
     assert task["values"]["pipeline.task.run.reported_result"] == "success"
     by_name = {r["eventName"]: r for r in collector.logs()}
-    assert {"process.killed", "file.partial_write", "pipeline.task.result_mismatch", "pipeline.task.end"} <= by_name.keys()
+    assert {
+        "process.killed",
+        "file.partial_write",
+        "pipeline.task.result_mismatch",
+        "pipeline.task.end",
+    } <= by_name.keys()
     torn = by_name["file.partial_write"]
     assert torn["values"]["file.path"] == str(tmp_path / "out.csv")
     assert (torn["values"]["file.size"], torn["values"]["file.write.bytes"]) == (9000, 9000)
@@ -62,12 +71,20 @@ def test_a_run_arrives_whole(collector: Collector, protocol: str, tmp_path: Path
     assert [int(p["asInt"]) for p in points] == [1]
 
 
-def serve(tmp_path: Path, collector: Collector, **options: str) -> tuple[subprocess.Popen[str], int]:
+def serve(
+    tmp_path: Path, collector: Collector, **options: str
+) -> tuple[subprocess.Popen[str], int]:
     port = free_port()
     config = tmp_path / "kwitness.toml"
-    config.write_text(f"[admin]\nport = {port}\n[core]\ntask_grace_seconds = 1\nrun_grace_seconds = 1\n")
+    config.write_text(
+        f"[admin]\nport = {port}\n[core]\ntask_grace_seconds = 1\nrun_grace_seconds = 1\n"
+    )
     service = subprocess.Popen(
-        [*KWITNESS, "serve", "-c", str(config)], env=otlp(collector, "grpc") | options, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        [*KWITNESS, "serve", "-c", str(config)],
+        env=otlp(collector, "grpc") | options,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     wait_ready(service, port)
     return service, port
@@ -101,7 +118,9 @@ def airflow(task: str, attempt: int = 1) -> dict[str, str]:
     }  # fmt: skip
 
 
-def test_the_service_watches_unprivileged_and_flushes_on_sigterm(collector: Collector, tmp_path: Path) -> None:
+def test_the_service_watches_unprivileged_and_flushes_on_sigterm(
+    collector: Collector, tmp_path: Path
+) -> None:
     service, port = serve(tmp_path, collector)
     status = Path(f"/proc/{service.pid}/status").read_text()
     assert "CapEff:\t0000000000000000" in status
@@ -110,12 +129,17 @@ def test_the_service_watches_unprivileged_and_flushes_on_sigterm(collector: Coll
     assert "Uid:\t0" not in status
     subprocess.run(["bash", "-c", "sleep 0.05; exit 4"], env=airflow("load"), check=False)
     subprocess.run(["bash", "-c", "sleep 0.05; true"], env=airflow("load", 2), check=False)
-    traced = airflow("traced") | {"TRACEPARENT": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    traced = airflow("traced") | {
+        "TRACEPARENT": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    }
     subprocess.run(["bash", "-c", "sleep 0.05; true"], env=traced, check=False)
     time.sleep(0.3)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         text = answer.read().decode()
-    assert 'pipeline_task_active{pipeline_system_name="airflow",pipeline_name="etl",pipeline_task_name="load"}' in text
+    assert (
+        'pipeline_task_active{pipeline_system_name="airflow",pipeline_name="etl",pipeline_task_name="load"}'
+        in text
+    )
     log = stop(service)
     collector.stop()
     assert "items exported, 0 not" in log
@@ -125,13 +149,22 @@ def test_the_service_watches_unprivileged_and_flushes_on_sigterm(collector: Coll
     assert tasks[1]["links"][0]["spanId"] == tasks[0]["spanId"]
     assert tasks[0]["traceId"] == tasks[1]["traceId"]
     joined = next(s for s in collector.spans() if s["name"] == "task traced")
-    assert (joined["traceId"], joined["parentSpanId"]) == ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
-    everything = "".join((collector.output / f"{n}.jsonl").read_text() for n in ("traces", "logs", "metrics"))
+    assert (joined["traceId"], joined["parentSpanId"]) == (
+        "0af7651916cd43dd8448eb211c80319c",
+        "b7ad6b7169203331",
+    )
+    everything = "".join(
+        (collector.output / f"{n}.jsonl").read_text() for n in ("traces", "logs", "metrics")
+    )
     assert "sesame" not in everything
 
 
-def test_a_collector_that_restarts_in_the_middle_misses_nothing(collector: Collector, tmp_path: Path) -> None:
-    service, _ = serve(tmp_path, collector, OTEL_BSP_SCHEDULE_DELAY="100", OTEL_BLRP_SCHEDULE_DELAY="100")
+def test_a_collector_that_restarts_in_the_middle_misses_nothing(
+    collector: Collector, tmp_path: Path
+) -> None:
+    service, _ = serve(
+        tmp_path, collector, OTEL_BSP_SCHEDULE_DELAY="100", OTEL_BLRP_SCHEDULE_DELAY="100"
+    )
     expected = []
     for phase in range(3):
         for number in range(10):
@@ -147,7 +180,9 @@ def test_a_collector_that_restarts_in_the_middle_misses_nothing(collector: Colle
     log = stop(service)
     collector.stop()
     assert "items exported, 0 not" in log
-    names = [s["name"].removeprefix("task ") for s in collector.spans() if s["name"].startswith("task ")]
+    names = [
+        s["name"].removeprefix("task ") for s in collector.spans() if s["name"].startswith("task ")
+    ]
     assert sorted(names) == sorted(expected)
     failed = [
         r["values"]["pipeline.task.name"]
@@ -159,13 +194,21 @@ def test_a_collector_that_restarts_in_the_middle_misses_nothing(collector: Colle
     assert len(uids) == len(set(uids))
 
 
-def test_without_a_collector_the_service_still_watches_and_still_stops(live: None, tmp_path: Path) -> None:
+def test_without_a_collector_the_service_still_watches_and_still_stops(
+    live: None, tmp_path: Path
+) -> None:
     """Ready though nobody takes its signals; SIGTERM ends it within its own flush limit, and says what was not sent."""
     config = tmp_path / "kwitness.toml"
     port = free_port()
     config.write_text(f"shutdown_seconds = 1.0\n[admin]\nport = {port}\n")
     env = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
-    service = subprocess.Popen([*KWITNESS, "serve", "-c", str(config)], env=env, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    service = subprocess.Popen(
+        [*KWITNESS, "serve", "-c", str(config)],
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
     wait_ready(service, port)
     subprocess.run(["bash", "-c", "sleep 0.02; exit 3"], env=airflow("lonely"), check=False)
     log = stop(service)
@@ -177,21 +220,34 @@ def test_without_a_collector_the_service_still_watches_and_still_stops(live: Non
 def test_a_config_error_is_one_line(tmp_path: Path) -> None:
     config = tmp_path / "kwitness.toml"
     config.write_text("[core]\nredactoin = 'off'\n")
-    done = subprocess.run([*KWITNESS, "serve", "-c", str(config)], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(
+        [*KWITNESS, "serve", "-c", str(config)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
     assert done.returncode == 78
     assert len(done.stderr.splitlines()) == 1
     assert "line 2: unknown key redactoin" in done.stderr
 
 
-def test_prometheus_scrapes_the_same_numbers_from_the_collector(collector: Collector, tmp_path: Path) -> None:
+def test_prometheus_scrapes_the_same_numbers_from_the_collector(
+    collector: Collector, tmp_path: Path
+) -> None:
     subprocess.run(
         [*KWITNESS, "run", "--quiet", "--name", "counted", "--", "bash", "-c", "for i in 1 2 3; do sh -c 'kill -9 $$'; done; true"],
         env=otlp(collector, "grpc"), check=False, capture_output=True, cwd=ROOT,
     )  # fmt: skip
-    with urllib.request.urlopen(f"http://127.0.0.1:{collector.prometheus}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{collector.prometheus}/metrics", timeout=5
+    ) as answer:
         lines = answer.read().decode().splitlines()
     value = next(
-        line for line in lines if line.startswith("pipeline_task_signals_total") and 'process_signal_name="SIGKILL"' in line
+        line
+        for line in lines
+        if line.startswith("pipeline_task_signals_total")
+        and 'process_signal_name="SIGKILL"' in line
     )
     assert value.endswith(" 3")
 
@@ -203,7 +259,12 @@ def test_signals_from_replay_and_from_life_are_the_same_bytes(live: None, tmp_pa
         [*KWITNESS, "record", "-o", str(tape), "--quiet", "--otlp-json", str(first), "--", "bash", "-c", script],
         check=True, cwd=ROOT, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    subprocess.run([*KWITNESS, "replay", str(tape), "--otlp-json", str(second)], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [*KWITNESS, "replay", str(tape), "--otlp-json", str(second)],
+        check=True,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+    )
     assert items(first) == items(second)
     assert len(items(first)) > 8
 
@@ -212,9 +273,14 @@ def items(path: Path) -> list[str]:
     """Spans and log records as JSON, in order of each signal; metrics count our own work and differ."""
     found: dict[str, list[str]] = {"spans": [], "logRecords": []}
     for line in path.read_text().splitlines():
-        for name, scope, item in (("resourceSpans", "scopeSpans", "spans"), ("resourceLogs", "scopeLogs", "logRecords")):
+        for name, scope, item in (
+            ("resourceSpans", "scopeSpans", "spans"),
+            ("resourceLogs", "scopeLogs", "logRecords"),
+        ):
             for resource in json.loads(line).get(name, []):
-                found[item] += [json.dumps([resource["resource"], i]) for s in resource[scope] for i in s[item]]
+                found[item] += [
+                    json.dumps([resource["resource"], i]) for s in resource[scope] for i in s[item]
+                ]
     return found["spans"] + sorted(found["logRecords"])
 
 
@@ -236,19 +302,33 @@ def test_ctrl_c_reaches_the_command_and_its_status_comes_back(live: None, tmp_pa
     assert json.loads(out)["execution"]["outcome"] == "failure"
 
 
-def test_a_torn_file_is_followed_from_its_writer_to_its_reader(collector: Collector, tmp_path: Path) -> None:
+def test_a_torn_file_is_followed_from_its_writer_to_its_reader(
+    collector: Collector, tmp_path: Path
+) -> None:
     """The service has no privileges any more when the first task starts: its helper opens the door for system calls."""
     service, _ = serve(tmp_path, collector)
-    warm = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(1.5)"], env=airflow("warm"))
+    warm = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", "import time; time.sleep(1.5)"], env=airflow("warm")
+    )
     time.sleep(0.7)  # by now a living task has the calls followed
     write = (
-        "import os, signal, sys; f = open(sys.argv[1], 'w'); f.write('x' * 9000); f.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal, sys; f = open(sys.argv[1], 'w'); f.write('x' * 9000); f.flush(); "
+        "os.kill(os.getpid(), signal.SIGKILL)"
     )
     out = tmp_path / "users.csv"
-    assert subprocess.run([sys.executable, "-I", "-S", "-c", write, out], env=airflow("transform"), check=False).returncode == -9
+    assert (
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", write, out], env=airflow("transform"), check=False
+        ).returncode
+        == -9
+    )
     read = "import sys; print(len(open(sys.argv[1]).read()))"
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", read, out], env=airflow("check"), check=False, capture_output=True, text=True
+        [sys.executable, "-I", "-S", "-c", read, out],
+        env=airflow("check"),
+        check=False,
+        capture_output=True,
+        text=True,
     )
     assert done.stdout == "9000\n"
     warm.wait()
@@ -257,7 +337,9 @@ def test_a_torn_file_is_followed_from_its_writer_to_its_reader(collector: Collec
     collector.stop()
     assert collector.violations() == []
     tasks = {s["name"]: s for s in collector.spans() if s["name"].startswith("task ")}
-    link = [k for k in tasks["task check"]["links"] if k["spanId"] == tasks["task transform"]["spanId"]]
+    link = [
+        k for k in tasks["task check"]["links"] if k["spanId"] == tasks["task transform"]["spanId"]
+    ]
     assert len(link) == 1 and link[0]["attributes"][0]["value"]["stringValue"] == "reads_from"
     (torn,) = [r for r in collector.logs() if r["eventName"] == "file.partial_write"]
     (tainted,) = [r for r in collector.logs() if r["eventName"] == "file.tainted_read"]

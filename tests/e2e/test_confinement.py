@@ -56,9 +56,15 @@ class Service:
         self.home = home
         config = home / "kwitness.toml"
         grace = "task_grace_seconds = 1\nrun_grace_seconds = 1\nheartbeat_seconds = 1"
-        config.write_text(f'[admin]\nport = {self.port}\n[state]\ndirectory = "{home}/{state}"\n[core]\n{grace}\n{settings}\n')
+        config.write_text(
+            f'[admin]\nport = {self.port}\n[state]\ndirectory = "{home}/{state}"\n[core]\n{grace}\n{settings}\n'
+        )
         path = [str(home)] if not LOOPS[loop] else [str(home / LOOPS[loop]), str(home)]
-        base = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(path), "PYTHONDONTWRITEBYTECODE": "1"}
+        base = {
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": ":".join(path),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
         self.process = subprocess.Popen(
             [*before, PYTHON, "-m", "receiver", "serve", "-c", str(config), *options],
             env=base | (env or {"OTEL_SDK_DISABLED": "true"}), cwd=home, stderr=subprocess.PIPE, text=True,
@@ -77,7 +83,9 @@ class Service:
         """Pids of its children by their names."""
         found = {}
         for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and (fields := status(int(entry.name))).get("PPid") == str(self.process.pid):
+            if entry.name.isdigit() and (fields := status(int(entry.name))).get("PPid") == str(
+                self.process.pid
+            ):
                 found[fields["Name"]] = int(entry.name)
         return found
 
@@ -124,7 +132,11 @@ def work(service: Service, task: str, script: str) -> int:
     }  # fmt: skip
     waits = f"until [ -e {go} ]; do sleep 0.05; done; {script}"
     with subprocess.Popen(
-        ["bash", "-c", waits], env=env, cwd=go.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ["bash", "-c", waits],
+        env=env,
+        cwd=go.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as running:
         service.until("/tree", f"airflow task {task} of confined")
         go.touch()
@@ -146,7 +158,9 @@ def test_a_whole_pipeline_is_observed_and_nothing_is_refused(
     (home / "work").mkdir(exist_ok=True)
     service = Service(home, loop, env=export)
     try:
-        assert ("uvloop" in Path(f"/proc/{service.process.pid}/maps").read_text()) == (loop == "uvloop")
+        assert ("uvloop" in Path(f"/proc/{service.process.pid}/maps").read_text()) == (
+            loop == "uvloop"
+        )
         crash = f"{PYTHON} -S -c 'import ctypes; ctypes.string_at(0)'"
         torn = "bash -c 'exec 3> torn; echo half >&3; kill -9 $$'; cat torn > c"  # known by hooks that the helper attaches
         fails = f"{torn}; mv c d; rm d; {crash}; sleep 0.2; exit 3"
@@ -175,7 +189,9 @@ def test_a_whole_pipeline_is_observed_and_nothing_is_refused(
     assert (home / "state" / "incidents" / f"{number}.json").exists()
 
 
-def test_its_three_processes_hold_nothing_and_nobody_can_signal_the_helper(live: None, home: Path) -> None:
+def test_its_three_processes_hold_nothing_and_nobody_can_signal_the_helper(
+    live: None, home: Path
+) -> None:
     service = Service(home, settings=WITH_HELPER)
     try:
         family = service.family()
@@ -185,7 +201,9 @@ def test_its_three_processes_hold_nothing_and_nobody_can_signal_the_helper(live:
         assert own["Uid"].split() == [str(NOBODY)] * 4
         assert int(helper["Uid"].split()[0]) in SPARE
         for each, capabilities in ((own, 0), (helper, BOTH), (counter, 0)):
-            found = [int(each[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")]
+            found = [
+                int(each[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+            ]
             assert found == [0, capabilities, capabilities, 0, 0]
             assert (each["NoNewPrivs"], each["Seccomp"], each["Groups"]) == ("1", "2", "")
         assert helper["Threads"] == counter["Threads"] == "1"
@@ -202,7 +220,9 @@ def test_its_three_processes_hold_nothing_and_nobody_can_signal_the_helper(live:
                         str(pid),
                     ]
                     done = subprocess.run(attempt, capture_output=True, text=True, check=False)
-                    assert done.returncode != 0 and "not permitted" in done.stderr.lower(), done.stderr
+                    assert done.returncode != 0 and "not permitted" in done.stderr.lower(), (
+                        done.stderr
+                    )
         assert service.ask("/readyz") == "ready\n"
         assert service.family() == family
     finally:
@@ -219,25 +239,37 @@ def test_check_lists_the_confinement(live: None, home: Path) -> None:
 
     def check(*options: str, before: tuple[str, ...] = ()) -> str:
         command = [*before, PYTHON, "-m", "receiver", "check", *options]
-        return subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, check=False).stdout
+        return subprocess.run(
+            command, env=env, cwd=home, capture_output=True, text=True, check=False
+        ).stdout
 
     lines = [line.strip() for line in check().splitlines()]
     abi = landlock.version()
     landlocked = f"Landlock (ABI {abi})" if abi else "no Landlock in this kernel"
     assert f"confinement of serve: seccomp filter, refused calls are counted; {landlocked}" in lines
     assert "capability bounding set: is emptied" in lines
-    assert any(re.fullmatch(r"helper: user 6\d{4}, which nothing else here is", line) for line in lines)
-    assert any("service: user nobody, whose processes may signal each other" in line for line in lines)
-    found = json.loads(check("--json", before=("setpriv", "--bounding-set=-all,+bpf,+perfmon", "--inh-caps=-all")))["confinement"]
+    assert any(
+        re.fullmatch(r"helper: user 6\d{4}, which nothing else here is", line) for line in lines
+    )
+    assert any(
+        "service: user nobody, whose processes may signal each other" in line for line in lines
+    )
+    found = json.loads(
+        check("--json", before=("setpriv", "--bounding-set=-all,+bpf,+perfmon", "--inh-caps=-all"))
+    )["confinement"]
     assert (found["landlock"], found["seccomp"]) == (abi, "")
     assert found["bounding_set"].startswith("CAP_SETPCAP is missing")
 
 
 @pytest.mark.parametrize("more", ["", ",+setpcap"])
-def test_in_a_container_the_bounding_set_is_emptied_where_that_may_be_done(live: None, home: Path, more: str) -> None:
+def test_in_a_container_the_bounding_set_is_emptied_where_that_may_be_done(
+    live: None, home: Path, more: str
+) -> None:
     volume = home / "volume"
     volume.mkdir(exist_ok=True)
-    volume.chmod(0o777)  # as an emptyDir: the state directory in it is still to be made, without CAP_CHOWN
+    volume.chmod(
+        0o777
+    )  # as an emptyDir: the state directory in it is still to be made, without CAP_CHOWN
     few = f"-all,+bpf,+perfmon,+setuid,+setgid{more}"
     before = ("setpriv", f"--bounding-set={few}", f"--inh-caps={few}")
     service = Service(home, state=f"volume/state{len(more)}", before=before, settings=WITH_HELPER)
@@ -245,9 +277,17 @@ def test_in_a_container_the_bounding_set_is_emptied_where_that_may_be_done(live:
         left = 0 if more else BOTH | 1 << 6 | 1 << 7
         family = service.family()
         assert int(status(family["kwitness-attach"])["Uid"].split()[0]) in SPARE
-        for pid, keeps in ((service.process.pid, 0), (family["kwitness-attach"], BOTH), (family["kwitness-denied"], 0)):
+        for pid, keeps in (
+            (service.process.pid, 0),
+            (family["kwitness-attach"], BOTH),
+            (family["kwitness-denied"], 0),
+        ):
             found = status(pid)
-            assert [int(found[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")] == [keeps, keeps, left]
+            assert [int(found[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")] == [
+                keeps,
+                keeps,
+                left,
+            ]
             assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
         assert (volume / f"state{len(more)}" / "history.db").stat().st_uid == NOBODY
     finally:
@@ -262,7 +302,10 @@ def test_a_named_helper_user_and_no_filters(live: None, home: Path) -> None:
         assert family.keys() == {"kwitness-attach"}
         helper = status(family["kwitness-attach"])
         assert helper["Uid"].split() == [str(pwd.getpwnam("daemon").pw_uid)] * 4
-        assert (helper["Seccomp_filters"], int(helper["CapEff"], 16)) == ("1", BOTH)  # the one against io_uring
+        assert (helper["Seccomp_filters"], int(helper["CapEff"], 16)) == (
+            "1",
+            BOTH,
+        )  # the one against io_uring
     finally:
         service.stop()
 
@@ -297,12 +340,18 @@ def test_what_it_opens_late_is_still_readable(live: None, home: Path) -> None:
         (home / "data" / name).mkdir(parents=True)
         (home / "data" / name / "f").write_text(name)
     os.chmod(home / "data", 0o755)
-    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{home}/receiver/..", "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": f"{home}/receiver/..",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     outside = Path("/var/tmp") / f"kwitness-outside-{os.getpid()}"
     shutil.copytree(home / "data", outside)
     try:
         command = [PYTHON, "-c", code, str(outside / "listed"), str(outside / "other")]
-        done = subprocess.run(command, env=env, cwd="/", capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, env=env, cwd="/", capture_output=True, text=True, check=False
+        )
     finally:
         shutil.rmtree(outside)
     assert done.stdout.split() == ["listed", "closed", "UTC"], done.stderr

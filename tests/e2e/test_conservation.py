@@ -57,11 +57,18 @@ for number in range({WRITERS}):
 CHILDREN = FORKS + EXECS + FAILURES + KILLS + WRITERS
 
 
-async def observe(collector: Collector, source: SourceConfig, work: Path, on_started: object = None) -> Observer:
-    hub = Hub(from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.http}"}), "test")
+async def observe(
+    collector: Collector, source: SourceConfig, work: Path, on_started: object = None
+) -> Observer:
+    hub = Hub(
+        from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.http}"}),
+        "test",
+    )
     observer = Observer(source, CoreOptions(exit_events=True, only_commands=True), hub)
     observer.start()
-    oracle = await asyncio.create_subprocess_exec(sys.executable, "-I", "-S", "-c", ORACLE, str(work))
+    oracle = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-S", "-c", ORACLE, str(work)
+    )
     observer.session.watch(Watch(oracle.pid, os.getpid(), "oracle"), boottime_ns())
     running = asyncio.create_task(observer.run())
     assert await oracle.wait() == 0
@@ -77,12 +84,16 @@ def close_ledger(observer: Observer) -> None:
     for kind in EventKind:
         if kind is EventKind.EXISTING:
             continue
-        assert ledger.seen[kind] == ledger.submitted[kind] + sum(ledger.filtered[kind]) + sum(ledger.lost[kind]), kind
+        assert ledger.seen[kind] == ledger.submitted[kind] + sum(ledger.filtered[kind]) + sum(
+            ledger.lost[kind]
+        ), kind
         assert ledger.submitted[kind] == observer.core.counts[kind.name.lower()], kind
     assert not observer.core.decode_errors
 
 
-async def test_nothing_is_lost_and_nothing_is_invented(collector: Collector, tmp_path: Path) -> None:
+async def test_nothing_is_lost_and_nothing_is_invented(
+    collector: Collector, tmp_path: Path
+) -> None:
     observer = await observe(collector, SourceConfig(drain_interval_seconds=0.02), tmp_path)
     close_ledger(observer)
     assert losses_of(observer.source.ledger()) == {}
@@ -98,20 +109,34 @@ async def test_nothing_is_lost_and_nothing_is_invented(collector: Collector, tmp
     assert events["process.exit"] == CHILDREN + 1
     assert events["process.killed"] == KILLS + WRITERS
     assert events["file.partial_write"] == WRITERS
-    codes = Counter(r["values"]["process.exit.code"] for r in collector.logs() if r["eventName"] == "process.exit")
+    codes = Counter(
+        r["values"]["process.exit.code"]
+        for r in collector.logs()
+        if r["eventName"] == "process.exit"
+    )
     assert codes == {0: FORKS + EXECS + 1, 7: FAILURES, 137: KILLS, 143: WRITERS}
-    sizes = sorted(r["values"]["file.size"] for r in collector.logs() if r["eventName"] == "file.partial_write")
+    sizes = sorted(
+        r["values"]["file.size"] for r in collector.logs() if r["eventName"] == "file.partial_write"
+    )
     assert sizes == list(range(1, WRITERS + 1))
-    root = next(s for s in collector.spans() if s["name"].startswith("python") and s["values"]["process.exit.code"] == 0)
+    root = next(
+        s
+        for s in collector.spans()
+        if s["name"].startswith("python") and s["values"]["process.exit.code"] == 0
+    )
     spans = [s for s in collector.spans() if s["values"].get("process.pid")]
     assert len(spans) + root["values"]["process.children.folded"] == CHILDREN + 1
     assert collector.violations() == []
 
 
-async def test_what_a_full_ring_loses_is_counted_to_the_record(collector: Collector, tmp_path: Path) -> None:
+async def test_what_a_full_ring_loses_is_counted_to_the_record(
+    collector: Collector, tmp_path: Path
+) -> None:
     """A ring of one page that nobody reads in time: stored + lost = seen, and the Collector is told how many."""
     observer = await observe(
-        collector, SourceConfig(lifecycle_ring_bytes=4096, bulk_ring_bytes=4096, drain_interval_seconds=1.0), tmp_path
+        collector,
+        SourceConfig(lifecycle_ring_bytes=4096, bulk_ring_bytes=4096, drain_interval_seconds=1.0),
+        tmp_path,
     )
     close_ledger(observer)
     losses = losses_of(observer.source.ledger())
@@ -154,13 +179,20 @@ os.wait()
 """
 
 
-async def test_the_ledger_closes_for_what_processes_do(collector: Collector, tmp_path: Path) -> None:
+async def test_the_ledger_closes_for_what_processes_do(
+    collector: Collector, tmp_path: Path
+) -> None:
     """Files, changes of names, connections, failing calls and samples: kernel, core, queue and Collector agree."""
-    hub = Hub(from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.http}"}), "test")
+    hub = Hub(
+        from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.http}"}),
+        "test",
+    )
     observer = Observer(SourceConfig(drain_interval_seconds=0.02), CoreOptions(), hub)
     observer.start()
     with observer.source.watching_self():
-        oracle = await asyncio.create_subprocess_exec(sys.executable, "-I", "-S", "-c", ACTIVITY, str(tmp_path))
+        oracle = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", "-c", ACTIVITY, str(tmp_path)
+        )
     observer.session.watch(Watch(oracle.pid, os.getpid(), "oracle"), boottime_ns())
     running = asyncio.create_task(observer.run())
     observer.tick()
@@ -189,7 +221,9 @@ async def test_the_ledger_closes_for_what_processes_do(collector: Collector, tmp
         if pipeline.signal in received:
             assert received[pipeline.signal] == pipeline.exported
     sent = collector.metrics()["pipeline.task.network.io"]["sum"]["dataPoints"]
-    assert sum(int(p["asInt"]) for p in sent) == 4 * CONNECTIONS  # a byte each way, told by both ends
+    assert (
+        sum(int(p["asInt"]) for p in sent) == 4 * CONNECTIONS
+    )  # a byte each way, told by both ends
     failed = collector.metrics()["pipeline.task.failed_calls"]["sum"]["dataPoints"]
     assert sum(int(p["asInt"]) for p in failed) == DENIED
     assert collector.violations() == []

@@ -79,7 +79,20 @@ class Hosts:
         for name in "ab":
             self.ip("netns", "add", self.space(name))
             self.ip("-n", self.space(name), "link", "set", "lo", "up")
-        self.ip("link", "add", "pair", "netns", self.space("a"), "type", "veth", "peer", "name", "pair", "netns", self.space("b"))
+        self.ip(
+            "link",
+            "add",
+            "pair",
+            "netns",
+            self.space("a"),
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "pair",
+            "netns",
+            self.space("b"),
+        )
         for number, name in enumerate("ab", 1):
             space, ours = self.space(name), f"kv{name}{self.tag}"
             self.ip("-n", space, "addr", "add", f"{NET}.{number}/24", "dev", "pair")
@@ -104,14 +117,18 @@ class Hosts:
         log = (self.place / f"{len(self.running)}.log").open("wb")
         with log:
             kept = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
-            child = subprocess.Popen(command, env=kept | env, stdout=log, stderr=log, start_new_session=True, cwd=ROOT)
+            child = subprocess.Popen(
+                command, env=kept | env, stdout=log, stderr=log, start_new_session=True, cwd=ROOT
+            )
         self.running.append(child)
         return child
 
     def agent(self, name: str, port: int) -> None:
         """kwitness serve as pid 1's child of a pid namespace, with a host name of its own."""
         config = self.place / f"{name}.toml"
-        config.write_text(f"[core]\ninclude_addresses = true\ntask_grace_seconds = 1.0\n[privileges]\ndrop = false\n{RULES}")
+        config.write_text(
+            f"[core]\ninclude_addresses = true\ntask_grace_seconds = 1.0\n[privileges]\ndrop = false\n{RULES}"
+        )
         inside = f"hostname host-{name} && exec {sys.executable} -m receiver serve -c {config}"
         shell = self.start(
             "ip", "netns", "exec", self.space(name), "unshare", "--pid", "--fork", "--mount-proc", "--uts", "sh", "-c", inside,
@@ -136,9 +153,17 @@ class Hosts:
             "-c",
             str(config),
         ]
-        eventually(lambda: subprocess.run(inside_url, capture_output=True, cwd=ROOT, check=False).returncode == 0, f"agent {name}")
+        eventually(
+            lambda: (
+                subprocess.run(inside_url, capture_output=True, cwd=ROOT, check=False).returncode
+                == 0
+            ),
+            f"agent {name}",
+        )
 
-    def job(self, name: str, code: str, *arguments: str, group: Path | None = None, run: str = "r1") -> subprocess.Popen[bytes]:
+    def job(
+        self, name: str, code: str, *arguments: str, group: Path | None = None, run: str = "r1"
+    ) -> subprocess.Popen[bytes]:
         program = self.place / f"{arguments[0]}.py"
         program.write_text(code)
         join = f"echo $$ > {group}/cgroup.procs; " if group is not None else ""
@@ -187,14 +212,20 @@ def small(tmp_path: Path) -> Iterator[Path]:
             time.sleep(0.1)
 
 
-def test_a_kill_on_one_host_explains_what_another_lost(hosts: Hosts, small: Path, tmp_path: Path) -> None:
+def test_a_kill_on_one_host_explains_what_another_lost(
+    hosts: Hosts, small: Path, tmp_path: Path
+) -> None:
     collector = binary()
     if collector is None:
         missing("e2e", "the Collector is not built (make collector)")
     grpc, own, health, insights, admin, telemetry = (free_port() for _ in range(6))
     out = tmp_path / "gateway"
     out.mkdir()
-    files = {"OTELCOL_TRACES": "[file/traces]", "OTELCOL_METRICS": "[file/metrics]", "OTELCOL_OWN_LOGS": "[file/logs]"}
+    files = {
+        "OTELCOL_TRACES": "[file/traces]",
+        "OTELCOL_METRICS": "[file/metrics]",
+        "OTELCOL_OWN_LOGS": "[file/logs]",
+    }
     hosts.start(
         str(collector), "--config", str(ROOT / "deploy/gateway/otel-gateway.yaml"), OTELCOL_GRPC=f"{GATEWAY}:{grpc}",
         OTELCOL_OWN=f"127.0.0.1:{own}", OTELCOL_HEALTH=f"127.0.0.1:{health}", OTELCOL_OUTPUT=str(out),
@@ -210,7 +241,10 @@ def test_a_kill_on_one_host_explains_what_another_lost(hosts: Hosts, small: Path
         sys.executable, "-m", "receiver", "serve", "--mode", "insights", "-c", str(config),
         OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{own}", OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
     )  # fmt: skip
-    eventually(lambda: urllib.request.urlopen(f"http://127.0.0.1:{health}", timeout=1).status == 200, "the gateway")
+    eventually(
+        lambda: urllib.request.urlopen(f"http://127.0.0.1:{health}", timeout=1).status == 200,
+        "the gateway",
+    )
     for name in "ab":
         hosts.agent(name, grpc)
     served = hosts.job("a", SERVER, "features", group=small)
@@ -219,21 +253,37 @@ def test_a_kill_on_one_host_explains_what_another_lost(hosts: Hosts, small: Path
     assert trained.wait(60) == 1 and served.wait(60) != 0
 
     def reports() -> list[dict[str, Any]]:
-        request = urllib.request.Request(f"http://127.0.0.1:{admin}/incidents", headers={"Authorization": "Bearer sesame"})
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{admin}/incidents", headers={"Authorization": "Bearer sesame"}
+        )
         with urllib.request.urlopen(request, timeout=5) as answer:
             found: list[dict[str, Any]] = json.load(answer)["incidents"]
         return found
 
     (row, *more) = eventually(reports, "a report of the instance", 90)
-    assert not more and row["cause"] == "mem.cgroup_oom" and row["task"] == "train" and row["run_id"] == "r1"
-    asked = urllib.request.Request(f"http://127.0.0.1:{admin}/incidents/{row['id']}", headers={"Authorization": "Bearer sesame"})
+    assert (
+        not more
+        and row["cause"] == "mem.cgroup_oom"
+        and row["task"] == "train"
+        and row["run_id"] == "r1"
+    )
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{admin}/incidents/{row['id']}",
+        headers={"Authorization": "Bearer sesame"},
+    )
     with urllib.request.urlopen(asked, timeout=5) as answer:
         report = json.load(answer)
     lead = report["hypotheses"][0]
-    assert lead["culprit"]["host"] == "host-a" and lead["culprit"]["name"] == "features.py" and lead["confidence"] > 0.9
+    assert (
+        lead["culprit"]["host"] == "host-a"
+        and lead["culprit"]["name"] == "features.py"
+        and lead["confidence"] > 0.9
+    )
     assert report["answers"]["what_started_it"][0]["by"] == "socket"
     assert set(lead["evidence"]) <= set(report["events"])
-    told = eventually(lambda: of_insights(out), "the instance's own record, back through the gateway")
+    told = eventually(
+        lambda: of_insights(out), "the instance's own record, back through the gateway"
+    )
     assert told["pipeline.incident.host"] == "host-a" and told["pipeline.incident.id"] == row["id"]
     killed = next(r for r in records(out) if r["event.name"] == "process.oom_killed")
     assert killed["process.pid"] == lead["culprit"]["pid"]
@@ -245,7 +295,12 @@ def records(out: Path) -> list[dict[str, Any]]:
     for line in (out / "logs.jsonl").read_text().splitlines():
         request = json.loads(line)
         assert not check_json(request)
-        found += [values(r["attributes"]) for x in request["resourceLogs"] for y in x["scopeLogs"] for r in y["logRecords"]]
+        found += [
+            values(r["attributes"])
+            for x in request["resourceLogs"]
+            for y in x["scopeLogs"]
+            for r in y["logRecords"]
+        ]
     return found
 
 

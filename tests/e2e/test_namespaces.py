@@ -26,13 +26,33 @@ kill -TERM $service; wait $service
 """
 
 
-def part(place: Path, name: str, collector: Collector, port: int, settings: str) -> subprocess.Popen[bytes]:
+def part(
+    place: Path, name: str, collector: Collector, port: int, settings: str
+) -> subprocess.Popen[bytes]:
     """A namespace of pids, hosts and mounts with a service and one process of the task in it."""
-    (place / f"{name}.toml").write_text(f"[admin]\nport = {port}\n[core]\ntask_grace_seconds = 0.0\n{settings}")
+    (place / f"{name}.toml").write_text(
+        f"[admin]\nport = {port}\n[core]\ntask_grace_seconds = 0.0\n{settings}"
+    )
     (place / f"{name}.env").write_text(" ".join(airflow("load", dag="etl", run="r1")))
-    command = ["unshare", "--pid", "--fork", "--mount-proc", "--uts", "--kill-child", "bash", "-c", INSIDE, "bash", name]
+    command = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "--uts",
+        "--kill-child",
+        "bash",
+        "-c",
+        INSIDE,
+        "bash",
+        name,
+    ]
     command += [str(place / f"{name}.toml"), str(port), str(place / f"{name}.env")]
-    env = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.http}", "PYTHON": sys.executable}
+    env = {
+        **os.environ,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.http}",
+        "PYTHON": sys.executable,
+    }
     return subprocess.Popen(command, cwd=ROOT, env=env)
 
 
@@ -43,7 +63,14 @@ def test_processes_of_one_task_join_across_namespaces(collector: Collector, tmp_
     collector.stop()
     requests = collector.requests("traces")
     spans = [
-        span | {"host": next(a["value"]["stringValue"] for a in r["resource"]["attributes"] if a["key"] == "host.name")}
+        span
+        | {
+            "host": next(
+                a["value"]["stringValue"]
+                for a in r["resource"]["attributes"]
+                if a["key"] == "host.name"
+            )
+        }
         for request in requests
         for r in request["resourceSpans"]
         for scope in r["scopeSpans"]

@@ -14,7 +14,10 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
 
 LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 
@@ -58,11 +61,21 @@ class GrpcFake:
         self.port = 0
 
     async def start(self, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> None:
-        self._server = grpc.aio.server(options=[("grpc.max_receive_message_length", self._max_bytes), ("grpc.so_reuseport", 0)])
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._export)
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(LOGS.split("/")[1], {"Export": handler}),))
+        self._server = grpc.aio.server(
+            options=[("grpc.max_receive_message_length", self._max_bytes), ("grpc.so_reuseport", 0)]
+        )
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(
+            self._export
+        )
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(LOGS.split("/")[1], {"Export": handler}),)
+        )
         address = f"localhost:{port}"
-        self.port = self._server.add_secure_port(address, credentials) if credentials else self._server.add_insecure_port(address)
+        self.port = (
+            self._server.add_secure_port(address, credentials)
+            if credentials
+            else self._server.add_insecure_port(address)
+        )
         await self._server.start()
 
     async def _export(self, body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
@@ -87,7 +100,9 @@ class HttpFake:
     """The same over HTTP: (status, headers, body) in the script, or a callable that makes the response."""
 
     def __init__(self, max_bytes: int = 20 << 20) -> None:
-        self.script: deque[tuple[int, dict[str, str], bytes] | Callable[[], web.StreamResponse]] = deque()
+        self.script: deque[tuple[int, dict[str, str], bytes] | Callable[[], web.StreamResponse]] = (
+            deque()
+        )
         self.accepted: list[str] = []
         self.requests = 0
         self.headers: list[dict[str, str]] = []

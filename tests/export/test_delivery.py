@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -51,14 +52,26 @@ def quick(pipeline: Pipeline) -> Pipeline:
     return pipeline
 
 
-def grpc_pipeline(port: int, batch: BatchSettings = FAST, **other: object) -> Pipeline:
-    settings = OtlpSettings("logs", "grpc", f"localhost:{port}", False, timeout_seconds=2.0, **other)  # type: ignore[arg-type]
-    return quick(Pipeline("logs", GrpcTransport(settings, "kwitness/0"), batch, envelope(), "otlp_grpc_exporter"))
+def grpc_pipeline(port: int, batch: BatchSettings = FAST, **other: Any) -> Pipeline:
+    where = f"localhost:{port}"
+    settings = OtlpSettings("logs", "grpc", where, False, timeout_seconds=2.0, **other)
+    return quick(
+        Pipeline(
+            "logs", GrpcTransport(settings, "kwitness/0"), batch, envelope(), "otlp_grpc_exporter"
+        )
+    )
 
 
-def http_pipeline(port: int, batch: BatchSettings = FAST, **other: object) -> Pipeline:
-    settings = OtlpSettings("logs", "http/protobuf", f"http://localhost:{port}/v1/logs", False, timeout_seconds=2.0, **other)  # type: ignore[arg-type]
-    return quick(Pipeline("logs", HttpTransport(settings, "kwitness/0"), batch, envelope(), "otlp_http_exporter"))
+def http_pipeline(port: int, batch: BatchSettings = FAST, **other: Any) -> Pipeline:
+    where = f"http://localhost:{port}/v1/logs"
+    settings = OtlpSettings(
+        "logs", "http/protobuf", where, False, **{"timeout_seconds": 2.0} | other
+    )
+    return quick(
+        Pipeline(
+            "logs", HttpTransport(settings, "kwitness/0"), batch, envelope(), "otlp_http_exporter"
+        )
+    )
 
 
 def fill(pipeline: Pipeline, what: list[LogRecord]) -> list[str]:
@@ -71,7 +84,13 @@ async def finish(pipeline: Pipeline, task: asyncio.Task[None], seconds: float = 
     await pipeline.shutdown(seconds)
     await task
     await pipeline.close()
-    account = pipeline.exported + pipeline.rejected + pipeline.failed.total() + pipeline.queue.dropped.total() + len(pipeline.queue)
+    account = (
+        pipeline.exported
+        + pipeline.rejected
+        + pipeline.failed.total()
+        + pipeline.queue.dropped.total()
+        + len(pipeline.queue)
+    )
     assert account == pipeline.queue.enqueued
 
 
@@ -106,7 +125,10 @@ async def test_http_delivers_everything_once_with_headers_and_gzip() -> None:
 
 async def test_grpc_retries_what_may_be_retried_and_nothing_is_doubled() -> None:
     fake = GrpcFake()
-    fake.script += [(CODE.UNAVAILABLE, "busy", retry_info(0.01)), (CODE.RESOURCE_EXHAUSTED, "slow", retry_info(0.01))]
+    fake.script += [
+        (CODE.UNAVAILABLE, "busy", retry_info(0.01)),
+        (CODE.RESOURCE_EXHAUSTED, "slow", retry_info(0.01)),
+    ]
     await fake.start()
     pipeline = grpc_pipeline(fake.port)
     sent = fill(pipeline, records(5))
@@ -218,9 +240,15 @@ async def test_a_server_that_never_answers_does_not_hold_the_shutdown() -> None:
 
     server = await asyncio.start_server(swallow, "localhost", 0)
     settings = OtlpSettings(
-        "logs", "http/protobuf", f"http://localhost:{server.sockets[0].getsockname()[1]}/", False, timeout_seconds=0.2
+        "logs",
+        "http/protobuf",
+        f"http://localhost:{server.sockets[0].getsockname()[1]}/",
+        False,
+        timeout_seconds=0.2,
     )
-    pipeline = Pipeline("logs", HttpTransport(settings, "k"), FAST, envelope(), "otlp_http_exporter")
+    pipeline = Pipeline(
+        "logs", HttpTransport(settings, "k"), FAST, envelope(), "otlp_http_exporter"
+    )
     fill(pipeline, records(3))
     task = asyncio.create_task(pipeline.run())
     await until(lambda: pipeline.retries["timeout"] >= 1)
@@ -232,7 +260,9 @@ async def test_a_server_that_never_answers_does_not_hold_the_shutdown() -> None:
 
 async def test_an_endless_answer_is_cut() -> None:
     fake = HttpFake()
-    fake.script.append(lambda: web.Response(body=b"x" * (5 << 20), content_type="application/x-protobuf"))
+    fake.script.append(
+        lambda: web.Response(body=b"x" * (5 << 20), content_type="application/x-protobuf")
+    )
     await fake.start()
     pipeline = http_pipeline(fake.port)
     fill(pipeline, records(1))
@@ -257,9 +287,15 @@ async def test_mutual_tls(transport: str, tmp_path: Path) -> None:
     if transport == "grpc":
         fake = GrpcFake()
         pair = (server.private_key_pem.bytes(), server.cert_chain_pems[0].bytes())
-        await fake.start(credentials=grpc.ssl_server_credentials([pair], authority.cert_pem.bytes(), require_client_auth=True))
+        await fake.start(
+            credentials=grpc.ssl_server_credentials(
+                [pair], authority.cert_pem.bytes(), require_client_auth=True
+            )
+        )
         settings = replace(base, protocol="grpc", endpoint=f"localhost:{fake.port}")
-        pipeline = Pipeline("logs", GrpcTransport(settings, "k"), FAST, envelope(), "otlp_grpc_exporter")
+        pipeline = Pipeline(
+            "logs", GrpcTransport(settings, "k"), FAST, envelope(), "otlp_grpc_exporter"
+        )
     else:
         fake = HttpFake()
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -267,8 +303,12 @@ async def test_mutual_tls(transport: str, tmp_path: Path) -> None:
         authority.configure_trust(context)
         context.verify_mode = ssl.CERT_REQUIRED
         await fake.start(ssl_context=context)
-        settings = replace(base, protocol="http/protobuf", endpoint=f"https://localhost:{fake.port}/v1/logs")
-        pipeline = Pipeline("logs", HttpTransport(settings, "k"), FAST, envelope(), "otlp_http_exporter")
+        settings = replace(
+            base, protocol="http/protobuf", endpoint=f"https://localhost:{fake.port}/v1/logs"
+        )
+        pipeline = Pipeline(
+            "logs", HttpTransport(settings, "k"), FAST, envelope(), "otlp_http_exporter"
+        )
     fill(pipeline, records(3))
     task = asyncio.create_task(pipeline.run())
     await until(lambda: pipeline.exported == 3)
@@ -283,8 +323,16 @@ async def test_a_foreign_certificate_is_never_accepted(tmp_path: Path) -> None:
     authority.issue_cert("localhost").configure_cert(context)
     fake = HttpFake()
     await fake.start(ssl_context=context)
-    settings = OtlpSettings("logs", "http/protobuf", f"https://localhost:{fake.port}/", True, certificate=str(tmp_path / "ca.pem"))
-    pipeline = Pipeline("logs", HttpTransport(settings, "k"), FAST, envelope(), "otlp_http_exporter")
+    settings = OtlpSettings(
+        "logs",
+        "http/protobuf",
+        f"https://localhost:{fake.port}/",
+        True,
+        certificate=str(tmp_path / "ca.pem"),
+    )
+    pipeline = Pipeline(
+        "logs", HttpTransport(settings, "k"), FAST, envelope(), "otlp_http_exporter"
+    )
     fill(pipeline, records(1))
     task = asyncio.create_task(pipeline.run())
     await until(lambda: pipeline.failed["certificate"] == 1)
@@ -295,10 +343,20 @@ async def test_a_foreign_certificate_is_never_accepted(tmp_path: Path) -> None:
 
 def test_a_full_queue_drops_the_least_important_first_and_counts() -> None:
     queue = ImportanceQueue(3, 1000)
-    for importance in (Importance.ROUTINE, Importance.FINDING, Importance.ROUTINE, Importance.FINDING, Importance.NORMAL):
+    for importance in (
+        Importance.ROUTINE,
+        Importance.FINDING,
+        Importance.ROUTINE,
+        Importance.FINDING,
+        Importance.NORMAL,
+    ):
         queue.put(Item(EMPTY, importance.name.encode(), importance))
     assert queue.dropped == {"routine": 2}
-    assert [i[2] for i in queue.take(10, 1000)] == [Importance.FINDING, Importance.FINDING, Importance.NORMAL]
+    assert [i[2] for i in queue.take(10, 1000)] == [
+        Importance.FINDING,
+        Importance.FINDING,
+        Importance.NORMAL,
+    ]
     assert queue.bytes == 0
 
 
@@ -322,14 +380,20 @@ async def test_delta_temporality_sends_differences() -> None:
     from receiver.signals import Metric, MetricSnapshot, Point
 
     out = io.BytesIO()
-    settings = from_environment({"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta", "OTEL_LOGS_EXPORTER": "none"})
+    settings = from_environment(
+        {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta", "OTEL_LOGS_EXPORTER": "none"}
+    )
     hub = Hub(settings, "0", out, otlp=False)
     hub.start()
     resource = Block((("service.name", "x"), ("host.name", "h")))
-    labels = tuple((k, "x") for k in ("pipeline.system.name", "pipeline.name", "pipeline.task.name"))
+    labels = tuple(
+        (k, "x") for k in ("pipeline.system.name", "pipeline.name", "pipeline.task.name")
+    )
     labels = (("pipeline.system.name", "command"), *labels[1:])
     for total in (3, 10):
-        metric = Metric("pipeline.task.oom_kills", "counter", "{kill}", "d.", (Point(labels, total),))
+        metric = Metric(
+            "pipeline.task.oom_kills", "counter", "{kill}", "d.", (Point(labels, total),)
+        )
         hub.put_metrics(MetricSnapshot(resource, 1, total, (metric,)))
     await hub.shutdown(2)
     points = [

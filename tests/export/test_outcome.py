@@ -44,14 +44,25 @@ def test_the_grpc_retry_table(code: str, again: bool) -> None:
 
 
 def test_resource_exhausted_is_retried_only_with_retry_info() -> None:
-    assert grpc_outcome("RESOURCE_EXHAUSTED", "", make_retry_info(2.5)) == Retryable("resource_exhausted", 2.5)
-    assert grpc_outcome("RESOURCE_EXHAUSTED", "Received message larger than max (5 vs. 4)", b"") == TooLarge()
+    assert grpc_outcome("RESOURCE_EXHAUSTED", "", make_retry_info(2.5)) == Retryable(
+        "resource_exhausted", 2.5
+    )
+    assert (
+        grpc_outcome("RESOURCE_EXHAUSTED", "Received message larger than max (5 vs. 4)", b"")
+        == TooLarge()
+    )
 
 
 def test_the_http_retry_table() -> None:
     for status in range(300, 600):
         outcome = http_outcome(status, "", b"", False)
-        expected = Retryable if status in (429, 502, 503, 504) else TooLarge if status == 413 else Permanent
+        expected = (
+            Retryable
+            if status in (429, 502, 503, 504)
+            else TooLarge
+            if status == 413
+            else Permanent
+        )
         assert type(outcome) is expected, status
 
 
@@ -87,7 +98,10 @@ def test_a_retry_after_that_is_none_asks_for_nothing(value: str) -> None:
     assert retry_after(value) is None
 
 
-@given(st.text(max_size=80) | st.from_regex(r"[A-Z][a-z]{2}, \d{1,9} [A-Z][a-z]{2} \d{1,20} \d+:\d+:\d+ [+-]\d{1,30}"))
+@given(
+    st.text(max_size=80)
+    | st.from_regex(r"[A-Z][a-z]{2}, \d{1,9} [A-Z][a-z]{2} \d{1,20} \d+:\d+:\d+ [+-]\d{1,30}")
+)
 def test_any_retry_after_is_nothing_or_a_wait_within_the_cap(value: str) -> None:
     found = retry_after(value)
     assert found is None or 0 <= found <= 60

@@ -23,10 +23,20 @@ from receiver.synthesis.logs import Logs
 from receiver.synthesis.losses import LossRecords
 from tests.builders import Story
 from tests.export.fake import GrpcFake, HttpFake, partial, until
-from tests.export.test_delivery import FAST, envelope, fill, finish, grpc_pipeline, http_pipeline, records
+from tests.export.test_delivery import (
+    FAST,
+    envelope,
+    fill,
+    finish,
+    grpc_pipeline,
+    http_pipeline,
+    records,
+)
 
 MINUTE = 60_000_000_000
-ECHO = b"bad item; request had Authorization: Bearer hunter2hunter2 and --password=hunter2\n\x1b[31m"
+ECHO = (
+    b"bad item; request had Authorization: Bearer hunter2hunter2 and --password=hunter2\n\x1b[31m"
+)
 
 
 async def refuse(pipeline: Pipeline, folder: Path, count: int) -> None:
@@ -45,16 +55,24 @@ def only(folder: Path) -> dict[str, Any]:
     return content
 
 
-async def test_a_400_keeps_one_redacted_sample_for_each_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_400_keeps_one_redacted_sample_for_each_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     fake = HttpFake()
     fake.script += [(400, {}, ECHO)] * 5
     await fake.start()
     folder = tmp_path / "rejected"
-    await refuse(http_pipeline(fake.port, headers=(("Authorization", "Bearer hunter2"),)), folder, 50)
+    await refuse(
+        http_pipeline(fake.port, headers=(("Authorization", "Bearer hunter2"),)), folder, 50
+    )
     await fake.stop()
     sample = only(folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert (sample["schema"], sample["signal"], sample["reason"]) == ("kwitness.rejected/1", "logs", "http_400")
+    assert (sample["schema"], sample["signal"], sample["reason"]) == (
+        "kwitness.rejected/1",
+        "logs",
+        "http_400",
+    )
     assert sample["items"] == 10
     assert sample["request"]["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
     text = json.dumps(sample)
@@ -71,7 +89,10 @@ async def test_grpc_and_partial_success_keep_theirs(tmp_path: Path) -> None:
         await fake.start()
         await refuse(grpc_pipeline(fake.port), tmp_path / "rejected", 10)
         await fake.stop()
-    assert {p.name for p in (tmp_path / "rejected").iterdir()} == {"logs-invalid_argument.json", "logs-partial_success.json"}
+    assert {p.name for p in (tmp_path / "rejected").iterdir()} == {
+        "logs-invalid_argument.json",
+        "logs-partial_success.json",
+    }
 
 
 async def test_a_folder_that_cannot_be_written_costs_the_sample_only(tmp_path: Path) -> None:
@@ -94,7 +115,9 @@ async def test_a_folder_that_cannot_be_written_costs_the_sample_only(tmp_path: P
     assert not list((tmp_path / "open").iterdir())
 
 
-def test_the_number_and_the_bytes_of_samples_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_and_the_bytes_of_samples_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "rejected"
     for number in range(3 * FILES):
         write_sample(folder, f"logs-http_{number}.json", b"{}\n")
@@ -145,7 +168,11 @@ def test_a_disk_that_hangs_delays_nobody(tmp_path: Path) -> None:
 
 
 def losses_of(logs: list[LogRecord]) -> list[tuple[str, str, int]]:
-    names = (sc.PIPELINE_OBSERVER_EVENT_KIND, sc.PIPELINE_OBSERVER_LOSS_REASON, sc.PIPELINE_OBSERVER_EVENTS_LOST)
+    names = (
+        sc.PIPELINE_OBSERVER_EVENT_KIND,
+        sc.PIPELINE_OBSERVER_LOSS_REASON,
+        sc.PIPELINE_OBSERVER_EVENTS_LOST,
+    )
     return [tuple(dict(r.attributes)[name] for name in names) for r in logs]  # type: ignore[misc]
 
 
@@ -155,20 +182,38 @@ def test_a_loss_is_a_record_at_once_and_then_one_a_minute() -> None:
     assert due.due({("logs", "http_400"): 10}, 2 * MINUTE) == []
     assert due.due({("logs", "http_400"): 0}, 3 * MINUTE) == []
     again = LossRecords(Logs(Story().core.blocks, "x"))
-    found = [r for second in range(181) for r in again.due({("traces", "http_400"): second + 1}, second * MINUTE // 60)]
+    found = [
+        r
+        for second in range(181)
+        for r in again.due({("traces", "http_400"): second + 1}, second * MINUTE // 60)
+    ]
     assert losses_of(found) == [("span", "http_400", 1), *[("span", "http_400", 60)] * 3]
-    assert losses_of(again.due({("traces", "http_400"): 190}, 181 * MINUTE // 60, last=True)) == [("span", "http_400", 9)]
+    assert losses_of(again.due({("traces", "http_400"): 190}, 181 * MINUTE // 60, last=True)) == [
+        ("span", "http_400", 9)
+    ]
     assert found[0].body == "1 span could not be delivered and will not come (http_400)."
 
 
-@pytest.mark.parametrize("answer", [(400, {}, b"no"), (200, {"Content-Type": "application/x-protobuf"}, partial(2**40))])
-async def test_a_lost_record_of_a_loss_leads_to_no_other(answer: tuple[int, dict[str, str], bytes]) -> None:
+@pytest.mark.parametrize(
+    "answer", [(400, {}, b"no"), (200, {"Content-Type": "application/x-protobuf"}, partial(2**40))]
+)
+async def test_a_lost_record_of_a_loss_leads_to_no_other(
+    answer: tuple[int, dict[str, str], bytes],
+) -> None:
     """Everything is refused, and each loss is reported into the same refusal."""
     fake = HttpFake()
     fake.script += [answer] * 100
     await fake.start()
-    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://localhost:{fake.port}", "OTEL_BLRP_SCHEDULE_DELAY": "10"}
-    hub = Hub(from_environment(variables | {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}), "0")
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://localhost:{fake.port}",
+        "OTEL_BLRP_SCHEDULE_DELAY": "10",
+    }
+    hub = Hub(
+        from_environment(
+            variables | {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
+        ),
+        "0",
+    )
     due, made = LossRecords(Logs(Story().core.blocks, "x")), 0
 
     def settled() -> bool:

@@ -19,7 +19,11 @@ E = "OTEL_EXPORTER_OTLP_"
 def test_defaults() -> None:
     settings = from_environment({})
     logs = settings.otlp["logs"]
-    assert (logs.protocol, logs.endpoint, logs.tls) == ("http/protobuf", "http://localhost:4318/v1/logs", False)
+    assert (logs.protocol, logs.endpoint, logs.tls) == (
+        "http/protobuf",
+        "http://localhost:4318/v1/logs",
+        False,
+    )
     assert (logs.timeout_seconds, logs.gzip) == (10.0, False)
     assert settings.exporters == {"traces": ("otlp",), "metrics": ("otlp",), "logs": ("otlp",)}
     assert settings.batches["traces"].delay_seconds == 5.0
@@ -33,13 +37,26 @@ def test_defaults() -> None:
         ({E + "ENDPOINT": "http://c:4318"}, "http://c:4318/v1/traces", False),
         ({E + "ENDPOINT": "http://c:4318/base/"}, "http://c:4318/base/v1/traces", False),
         ({E + "TRACES_ENDPOINT": "http://c:4318"}, "http://c:4318/", False),
-        ({E + "TRACES_ENDPOINT": "https://c/own", E + "ENDPOINT": "http://x"}, "https://c/own", True),
+        (
+            {E + "TRACES_ENDPOINT": "https://c/own", E + "ENDPOINT": "http://x"},
+            "https://c/own",
+            True,
+        ),
         ({E + "PROTOCOL": "grpc"}, "localhost:4317", False),
         ({E + "PROTOCOL": "grpc", E + "ENDPOINT": "https://c:4317"}, "c:4317", True),
         ({E + "PROTOCOL": "grpc", E + "ENDPOINT": "c:4317"}, "c:4317", True),
-        ({E + "PROTOCOL": "grpc", E + "ENDPOINT": "c:4317", E + "INSECURE": "true"}, "c:4317", False),
         (
-            {E + "PROTOCOL": "grpc", E + "ENDPOINT": "c:4317", E + "INSECURE": "true", E + "TRACES_INSECURE": "false"},
+            {E + "PROTOCOL": "grpc", E + "ENDPOINT": "c:4317", E + "INSECURE": "true"},
+            "c:4317",
+            False,
+        ),
+        (
+            {
+                E + "PROTOCOL": "grpc",
+                E + "ENDPOINT": "c:4317",
+                E + "INSECURE": "true",
+                E + "TRACES_INSECURE": "false",
+            },
             "c:4317",
             True,
         ),
@@ -53,16 +70,27 @@ def test_endpoints(variables: dict[str, str], endpoint: str, tls: bool) -> None:
 
 def test_per_signal_beats_general() -> None:
     settings = from_environment(
-        {E + "TIMEOUT": "2000", E + "LOGS_TIMEOUT": "300", E + "COMPRESSION": "gzip", E + "LOGS_COMPRESSION": "none"}
+        {
+            E + "TIMEOUT": "2000",
+            E + "LOGS_TIMEOUT": "300",
+            E + "COMPRESSION": "gzip",
+            E + "LOGS_COMPRESSION": "none",
+        }
     )
-    assert (settings.otlp["traces"].timeout_seconds, settings.otlp["logs"].timeout_seconds) == (2.0, 0.3)
+    assert (settings.otlp["traces"].timeout_seconds, settings.otlp["logs"].timeout_seconds) == (
+        2.0,
+        0.3,
+    )
     assert (settings.otlp["traces"].gzip, settings.otlp["logs"].gzip) == (True, False)
 
 
 def test_headers_are_percent_decoded_and_lower_case_for_grpc() -> None:
     value = {E + "HEADERS": "Api-Key=a%20b,,x = y ,broken,=no"}
     assert from_environment(value).otlp["logs"].headers == (("Api-Key", "a b"), ("x", "y"))
-    assert from_environment(value | {E + "PROTOCOL": "grpc"}).otlp["logs"].headers == (("api-key", "a b"), ("x", "y"))
+    assert from_environment(value | {E + "PROTOCOL": "grpc"}).otlp["logs"].headers == (
+        ("api-key", "a b"),
+        ("x", "y"),
+    )
 
 
 def test_a_bad_number_is_the_default_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -71,15 +99,34 @@ def test_a_bad_number_is_the_default_with_a_warning(caplog: pytest.LogCaptureFix
     assert "ten" not in caplog.text
 
 
-CONTROLS = [f"%{n:02x}" for n in (*range(0x20), 0x7F)] + ["%80", "%C3%A4", "ä", "\r", "\n", "\x00", "a%0d%0aX-Other:%20b"]
+CONTROLS = [f"%{n:02x}" for n in (*range(0x20), 0x7F)] + [
+    "%80",
+    "%C3%A4",
+    "ä",
+    "\r",
+    "\n",
+    "\x00",
+    "a%0d%0aX-Other:%20b",
+]
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf", "http/json"])
-@pytest.mark.parametrize("variable", ["HEADERS", "LOGS_HEADERS", "TRACES_HEADERS", "METRICS_HEADERS"])
-def test_a_header_value_with_a_control_character_is_refused_in_one_line(variable: str, protocol: str) -> None:
+@pytest.mark.parametrize(
+    "variable", ["HEADERS", "LOGS_HEADERS", "TRACES_HEADERS", "METRICS_HEADERS"]
+)
+def test_a_header_value_with_a_control_character_is_refused_in_one_line(
+    variable: str, protocol: str
+) -> None:
     for bad in CONTROLS:
-        with pytest.raises(ConfigError, match=f"^{E}{variable}: the value of authorization") as caught:
-            from_environment({E + variable: f"a=b,authorization=Bearer%20hunter2{bad}x", E + "PROTOCOL": protocol})
+        with pytest.raises(
+            ConfigError, match=f"^{E}{variable}: the value of authorization"
+        ) as caught:
+            from_environment(
+                {
+                    E + variable: f"a=b,authorization=Bearer%20hunter2{bad}x",
+                    E + "PROTOCOL": protocol,
+                }
+            )
         assert "hunter2" not in str(caught.value)
         assert str(caught.value).isprintable()
 
@@ -92,7 +139,9 @@ NAMES = [
 
 @pytest.mark.parametrize(("name", "message"), NAMES)
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
-def test_a_header_name_that_cannot_be_sent_is_refused(name: str, message: str, protocol: str) -> None:
+def test_a_header_name_that_cannot_be_sent_is_refused(
+    name: str, message: str, protocol: str
+) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         from_environment({E + "HEADERS": f"{name}=hunter2", E + "PROTOCOL": protocol})
     assert str(caught.value).isprintable()
@@ -108,8 +157,12 @@ def test_names_of_grpc_metadata_are_stricter() -> None:
 
 def test_binary_metadata_of_grpc_is_base64() -> None:
     grpc = {E + "PROTOCOL": "grpc"}
-    assert from_environment({E + "HEADERS": "x-id-bin=AAEC/w", **grpc}).otlp["logs"].headers == (("x-id-bin", b"\0\1\2\xff"),)
-    assert from_environment({E + "HEADERS": "x-id-bin=text!"}).otlp["logs"].headers == (("x-id-bin", "text!"),)
+    assert from_environment({E + "HEADERS": "x-id-bin=AAEC/w", **grpc}).otlp["logs"].headers == (
+        ("x-id-bin", b"\0\1\2\xff"),
+    )
+    assert from_environment({E + "HEADERS": "x-id-bin=text!"}).otlp["logs"].headers == (
+        ("x-id-bin", "text!"),
+    )
     with pytest.raises(ConfigError, match="must be base64"):
         from_environment({E + "HEADERS": "x-id-bin=text!", **grpc})
 
@@ -153,11 +206,17 @@ def test_targets_that_grpc_cannot_reach_are_refused(endpoint: str) -> None:
 
 @pytest.mark.parametrize("endpoint", ["[::1]:4317", "http://[::1]:4317", "a.b-c:1", "10.0.0.1"])
 def test_targets_that_grpc_can_reach(endpoint: str) -> None:
-    assert from_environment({E + "ENDPOINT": endpoint, E + "PROTOCOL": "grpc"}).otlp["logs"].endpoint in endpoint
+    assert (
+        from_environment({E + "ENDPOINT": endpoint, E + "PROTOCOL": "grpc"}).otlp["logs"].endpoint
+        in endpoint
+    )
 
 
 def test_the_query_of_a_url_stays_behind_its_path() -> None:
-    assert from_environment({E + "ENDPOINT": "http://a/b/?k=v"}).otlp["logs"].endpoint == "http://a/b/v1/logs?k=v"
+    assert (
+        from_environment({E + "ENDPOINT": "http://a/b/?k=v"}).otlp["logs"].endpoint
+        == "http://a/b/v1/logs?k=v"
+    )
 
 
 @pytest.mark.parametrize("value", ["9" * 5000, "-1", "1e9", "inf", "nan", "٣", "0x10", "1_000"])
@@ -173,7 +232,13 @@ def test_numbers_that_are_none_or_too_large(value: str) -> None:
 
 
 def test_bytes_that_are_no_utf8_are_refused_by_the_name_of_the_variable() -> None:
-    for name in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", E + "HEADERS", E + "ENDPOINT", E + "CERTIFICATE"):
+    for name in (
+        "OTEL_SERVICE_NAME",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        E + "HEADERS",
+        E + "ENDPOINT",
+        E + "CERTIFICATE",
+    ):
         with pytest.raises(ConfigError, match=f"^{name} is not UTF-8$"):
             from_environment({name: os.fsdecode(b"a=\xff")})
 
@@ -186,7 +251,9 @@ def test_an_exporter_that_is_named_twice_sends_once() -> None:
 def test_certificates_are_checked_at_start(tmp_path: Path, protocol: str) -> None:
     authority = trustme.CA()
     pair = authority.issue_cert("client")
-    good, chain, key, foreign = (tmp_path / name for name in ("ca.pem", "chain.pem", "key.pem", "foreign.pem"))
+    good, chain, key, foreign = (
+        tmp_path / name for name in ("ca.pem", "chain.pem", "key.pem", "foreign.pem")
+    )
     authority.cert_pem.write_to_path(good)
     pair.cert_chain_pems[0].write_to_path(chain)
     pair.private_key_pem.write_to_path(key)
@@ -228,14 +295,26 @@ def test_what_cannot_be_meant_is_refused(variables: dict[str, str]) -> None:
 
 def test_resource_attributes() -> None:
     settings = from_environment({"OTEL_RESOURCE_ATTRIBUTES": "a=b%2Cc, service.name = x ,d=e"})
-    assert (settings.service_name, settings.resource_attributes) == ("x", (("a", "b,c"), ("d", "e")))
-    assert from_environment({"OTEL_SERVICE_NAME": "y", "OTEL_RESOURCE_ATTRIBUTES": "service.name=x"}).service_name == "y"
+    assert (settings.service_name, settings.resource_attributes) == (
+        "x",
+        (("a", "b,c"), ("d", "e")),
+    )
+    assert (
+        from_environment(
+            {"OTEL_SERVICE_NAME": "y", "OTEL_RESOURCE_ATTRIBUTES": "service.name=x"}
+        ).service_name
+        == "y"
+    )
     assert from_environment({"OTEL_RESOURCE_ATTRIBUTES": "a=b,broken"}).resource_attributes == ()
 
 
 def test_exporters_and_batches() -> None:
     settings = from_environment(
-        {"OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "console,otlp", "OTEL_BLRP_MAX_QUEUE_SIZE": "7"}
+        {
+            "OTEL_TRACES_EXPORTER": "none",
+            "OTEL_LOGS_EXPORTER": "console,otlp",
+            "OTEL_BLRP_MAX_QUEUE_SIZE": "7",
+        }
     )
     assert settings.exporters["traces"] == ()
     assert settings.exporters["logs"] == ("console", "otlp")

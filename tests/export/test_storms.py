@@ -45,7 +45,9 @@ def assert_grows(waits: list[tuple[float | None, float]]) -> None:
         assert 0.8 * base <= wait <= 1.2 * base
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "Thu, 01 Jan 2015 00:00:00 GMT", "Thu, 01 Jan 2015 00:00:00", "nan"])
+@pytest.mark.parametrize(
+    "value", ["0", "-1", "Thu, 01 Jan 2015 00:00:00 GMT", "Thu, 01 Jan 2015 00:00:00", "nan"]
+)
 async def test_a_retry_after_of_nothing_meets_our_own_backoff(value: str) -> None:
     fake = HttpFake()
     fake.script += [(503, {"Retry-After": value}, b"")] * 12
@@ -92,7 +94,9 @@ async def test_a_server_that_refuses_every_size_is_asked_a_few_times_only() -> N
 
 async def test_a_flood_of_partial_success_counts_each_item_once() -> None:
     fake = HttpFake()
-    fake.script += [(200, {"Content-Type": "application/x-protobuf"}, partial(2**63 - 1, "no " * 99))] * 5
+    fake.script += [
+        (200, {"Content-Type": "application/x-protobuf"}, partial(2**63 - 1, "no " * 99))
+    ] * 5
     await fake.start()
     pipeline = http_pipeline(fake.port)
     fill(pipeline, records(50))
@@ -119,7 +123,9 @@ async def raw_server(answer: Answer) -> tuple[asyncio.Server, int]:
 async def head(reader: asyncio.StreamReader) -> None:
     """Reads one whole request."""
     text = await reader.readuntil(b"\r\n\r\n")
-    length = next((line for line in text.split(b"\r\n") if line.lower().startswith(b"content-length:")), b":0")
+    length = next(
+        (line for line in text.split(b"\r\n") if line.lower().startswith(b"content-length:")), b":0"
+    )
     await reader.readexactly(int(length.partition(b":")[2]))
 
 
@@ -185,7 +191,9 @@ async def test_broken_answers_are_tried_again_with_a_wait(name: str) -> None:
 
 
 async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.get_extra_info("socket").setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+    )
 
 
 async def goes_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -196,8 +204,12 @@ async def goes_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     await writer.drain()
 
 
-@pytest.mark.parametrize(("kind", "answer"), [("http", resets), ("grpc", resets), ("grpc", goes_away)])
-async def test_connections_that_are_broken_again_and_again_meet_the_backoff(kind: str, answer: Answer) -> None:
+@pytest.mark.parametrize(
+    ("kind", "answer"), [("http", resets), ("grpc", resets), ("grpc", goes_away)]
+)
+async def test_connections_that_are_broken_again_and_again_meet_the_backoff(
+    kind: str, answer: Answer
+) -> None:
     connections = 0
 
     async def counted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -215,7 +227,9 @@ async def test_connections_that_are_broken_again_and_again_meet_the_backoff(kind
     server.close()
     await server.wait_closed()
     assert pipeline.failed == {"shutdown": 3}
-    assert connections <= 3 * len(waits)  # a transport may try once more by itself, it does not loop
+    assert connections <= 3 * len(
+        waits
+    )  # a transport may try once more by itself, it does not loop
     assert_grows(waits)
 
 
@@ -226,14 +240,22 @@ async def test_a_fault_of_a_transport_costs_its_batch_and_not_the_pipeline() -> 
 
         async def close(self) -> None: ...
 
-    pipeline = Pipeline("logs", Faulty(), BatchSettings(delay_seconds=0.01, batch_items=10), envelope(), "otlp_http_exporter")
+    pipeline = Pipeline(
+        "logs",
+        Faulty(),
+        BatchSettings(delay_seconds=0.01, batch_items=10),
+        envelope(),
+        "otlp_http_exporter",
+    )
     fill(pipeline, records(20))
     task = asyncio.create_task(pipeline.run())
     await until(lambda: pipeline.failed["internal"] == 20)
     await finish(pipeline, task)
 
 
-async def test_a_delay_of_zero_is_no_loop_that_never_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_delay_of_zero_is_no_loop_that_never_sleeps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """OTEL_BSP_SCHEDULE_DELAY=0."""
     fake = HttpFake()
     await fake.start()

@@ -23,7 +23,10 @@ _NOT_HEALTHY = {"WARN", "ERROR", "FATAL"}
 
 def environment(name: str) -> Path:
     """Of tools/frameworks.sh; skips (or fails, where it is required) when it was not installed."""
-    cache = Path(os.environ.get("KWITNESS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kwitness")
+    cache = Path(
+        os.environ.get("KWITNESS_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kwitness"
+    )
     found = [p for p in (cache / "frameworks").glob(f"{name}-*") if (p / ".installed").exists()]
     if not found:
         missing("frameworks", f"{name} is not installed (tools/frameworks.sh {name})")
@@ -45,7 +48,11 @@ class Report:
         return [self.work[s] for s in found["work"] if s in self.work] if found else []
 
     def of(self, system: str, kind: str = "") -> list[Facts]:
-        found = [w for w in self.facts["work"] if w["system"] == system and (not kind or w["type"] == kind)]
+        found = [
+            w
+            for w in self.facts["work"]
+            if w["system"] == system and (not kind or w["type"] == kind)
+        ]
         return sorted(found, key=lambda w: w["started"])
 
     def alarms(self, system: str = "") -> list[str]:
@@ -59,7 +66,8 @@ class Report:
         return lead + [
             f"{f['severity']} {f['kind']}: {f['sentence']}"
             for f in self.facts["findings"]
-            if f["severity"] in _NOT_HEALTHY and (not system or any(w["system"] == system for w in self.chain(f["pid"])))
+            if f["severity"] in _NOT_HEALTHY
+            and (not system or any(w["system"] == system for w in self.chain(f["pid"])))
         ]
 
 
@@ -82,10 +90,24 @@ class Bench:
         }  # fmt: skip
         self.output = ""
 
-    def run(self, *command: str, status: int | None = 0, timeout: float = 900, **env: str) -> Report:
+    def run(
+        self, *command: str, status: int | None = 0, timeout: float = 900, **env: str
+    ) -> Report:
         """Runs it under kwitness to its end. `status` None: any."""
         report, why = self.work / "report.json", self.work / "why.json"
-        full = [sys.executable, "-m", "receiver", "run", "--quiet", "--facts", str(report), "--report", str(why), "--", *command]
+        full = [
+            sys.executable,
+            "-m",
+            "receiver",
+            "run",
+            "--quiet",
+            "--facts",
+            str(report),
+            "--report",
+            str(why),
+            "--",
+            *command,
+        ]
         record = os.environ.get("KWITNESS_RECORD")
         if record:
             full[3:4] = ["record", "--whole-host", "-o", record]
@@ -97,7 +119,9 @@ class Bench:
         assert status is None or done.returncode == status, self.output
         found = Report(json.loads(report.read_text()), json.loads(why.read_text()))
         lost = [
-            entry for entry in found.facts["completeness"]["lost"] if entry["reason"] != "file_limit"
+            entry
+            for entry in found.facts["completeness"]["lost"]
+            if entry["reason"] != "file_limit"
         ]  # that can be a stranger's
         assert not lost, lost
         return found
@@ -114,7 +138,9 @@ class Figures(msgspec.Struct):
     stated: int = 0  # processes that said whose they were
     found: int = 0  # … and that kwitness says the same of
     unknown: list[str] = msgspec.field(default_factory=list)
-    wrong: list[str] = msgspec.field(default_factory=list)  # … another of the same kind, surely or probably
+    wrong: list[str] = msgspec.field(
+        default_factory=list
+    )  # … another of the same kind, surely or probably
     work_recorded: int = 0  # pieces of work in the framework's own records
     work_found: int = 0
     work_extra: list[str] = msgspec.field(default_factory=list)
@@ -125,23 +151,39 @@ class Figures(msgspec.Struct):
     note: str = ""
 
     def processes(
-        self, report: Report, truth: Iterable[Facts], system: str, expected: Mapping[str, str], kind: str = "task"
+        self,
+        report: Report,
+        truth: Iterable[Facts],
+        system: str,
+        expected: Mapping[str, str],
+        kind: str = "task",
     ) -> None:
         """`expected`: names of truth's fields by those of the work that they stand for. Fields that a line lacks are not asked."""
         for line in truth:
             wanted = {ours: line[theirs] for ours, theirs in expected.items() if theirs in line}
             self.stated += 1
-            chain = [w for w in report.chain(line["pid"]) if w["system"] == system and w["type"] == kind]
+            chain = [
+                w for w in report.chain(line["pid"]) if w["system"] == system and w["type"] == kind
+            ]
             if any(all(w[k] == v for k, v in wanted.items()) for w in chain):
                 self.found += 1
-                best = max(chain, key=lambda w: ("ambiguous", "partial", "probable", "certain").index(w["grade"]))
+                best = max(
+                    chain,
+                    key=lambda w: ("ambiguous", "partial", "probable", "certain").index(w["grade"]),
+                )
                 self.grades[best["grade"]] = self.grades.get(best["grade"], 0) + 1
             elif any(w["grade"] in ("certain", "probable") for w in chain):
-                self.wrong.append(f"{line} was said to be {[{k: w[k] for k in wanted} for w in chain]}")
+                self.wrong.append(
+                    f"{line} was said to be {[{k: w[k] for k in wanted} for w in chain]}"
+                )
             else:
-                self.unknown.append(f"{line} {'is not known' if line['pid'] not in report.processes else 'was given to nobody'}")
+                self.unknown.append(
+                    f"{line} {'is not known' if line['pid'] not in report.processes else 'was given to nobody'}"
+                )
 
-    def records(self, recorded: Mapping[tuple[Any, ...], str], found: Mapping[tuple[Any, ...], str]) -> None:
+    def records(
+        self, recorded: Mapping[tuple[Any, ...], str], found: Mapping[tuple[Any, ...], str]
+    ) -> None:
         """Pieces of work by their names, with their outcomes ("" when not known)."""
         self.work_recorded += len(recorded)
         self.work_found += len(recorded.keys() & found.keys())
@@ -152,14 +194,18 @@ class Figures(msgspec.Struct):
                 self.outcomes_known += 1
                 self.outcomes_agreed += recorded[key] == found[key]
                 if recorded[key] != found[key]:
-                    self.outcomes_differ.append(f"{key}: recorded {recorded[key]}, kernel {found[key]}")
+                    self.outcomes_differ.append(
+                        f"{key}: recorded {recorded[key]}, kernel {found[key]}"
+                    )
 
     def save(self) -> None:
         """For docs/mapping.md, where `make test-frameworks` asks for it."""
         if folder := os.environ.get("KWITNESS_MAPPING"):
             Path(folder).mkdir(parents=True, exist_ok=True)
             name = f"{self.framework}-{self.how}".replace(" ", "_").replace("/", "_")
-            (Path(folder) / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(self)))
+            (Path(folder) / f"{name}.json").write_bytes(
+                msgspec.json.format(msgspec.json.encode(self))
+            )
 
     def check(self) -> None:
         """The target of the design: at least 99% of the processes, and nobody surely in the wrong place."""

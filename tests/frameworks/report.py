@@ -33,7 +33,9 @@ def row(f: Figures) -> str:
     recall = f"{f.found / f.stated:.1%}" if f.stated else "–"
     given = f.found + len(f.wrong)
     precision = f"{f.found / given:.1%}" if given else "–"
-    work = f"{f.work_found} of {f.work_recorded}" + (f", {len(f.work_extra)} more" if f.work_extra else "")
+    work = f"{f.work_found} of {f.work_recorded}" + (
+        f", {len(f.work_extra)} more" if f.work_extra else ""
+    )
     outcomes = f"{f.outcomes_agreed} of {f.outcomes_known}" if f.outcomes_known else "–"
     grades = ", ".join(f"{n} {grade}" for grade, n in sorted(f.grades.items())) or "–"
     return f"| {f.framework} | {f.how} | {f.stated} | {recall} | {precision} | {len(f.wrong)} | {work} | {outcomes} | {grades} |"
@@ -41,12 +43,26 @@ def row(f: Figures) -> str:
 
 def main(folder: Path) -> None:
     found = sorted(
-        (msgspec.json.decode(p.read_bytes(), type=Figures) for p in folder.glob("*.json") if p.name != "healthy.json"),
+        (
+            msgspec.json.decode(p.read_bytes(), type=Figures)
+            for p in folder.glob("*.json")
+            if p.name != "healthy.json"
+        ),
         key=lambda f: (f.framework, f.how),
     )
-    stated, right, wrong = sum(f.stated for f in found), sum(f.found for f in found), sum(len(f.wrong) for f in found)
+    stated, right, wrong = (
+        sum(f.stated for f in found),
+        sum(f.found for f in found),
+        sum(len(f.wrong) for f in found),
+    )
     lines = [row(f) for f in found]
-    lines += ["", f"All together: {right} of {stated} processes ({right / stated:.1%}), {wrong} wrong.", "", "## Notes", ""]
+    lines += [
+        "",
+        f"All together: {right} of {stated} processes ({right / stated:.1%}), {wrong} wrong.",
+        "",
+        "## Notes",
+        "",
+    ]
     for f in found:
         notes = [f.note] if f.note else []
         notes += [f"not found: {text}" for text in f.unknown[:3]]

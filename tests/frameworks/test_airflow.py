@@ -51,7 +51,11 @@ def attempts(bench: Bench, dag: str) -> dict[tuple[object, ...], str]:
         # 2.x can begin to count at 2: an attempt that was made has a log
         logs = Path(bench.env["AIRFLOW_HOME"]) / f"logs/dag_id={dag_id}/run_id={run}/task_id={task}"
         folder = logs / f"map_index={index}" if index >= 0 else logs
-        found |= {(dag_id, run, task, index, n): "failure" for n in range(1, tries) if (folder / f"attempt={n}.log").exists()}
+        found |= {
+            (dag_id, run, task, index, n): "failure"
+            for n in range(1, tries)
+            if (folder / f"attempt={n}.log").exists()
+        }
     return found
 
 
@@ -63,20 +67,28 @@ def test_tasks_attempts_and_their_processes(version: int, place: Path) -> None:
     names = {"task": "task", "attempt": "attempt", "map_index": "map_index", "run_id": "run"}
     figures.processes(report, bench.truth(), "airflow", names)
     tasks = report.of("airflow", "task")
-    figures.records(attempts(bench, "etl"), by_name(tasks, "pipeline", "run_id", "task", "map_index", "attempt"))
+    figures.records(
+        attempts(bench, "etl"), by_name(tasks, "pipeline", "run_id", "task", "map_index", "attempt")
+    )
     assert {w["grade"] for w in tasks} == {"certain"}
     figures.note = "`forgiving` runs a child that is killed and ignores it: a success for Airflow, lost work for the kernel"
     figures.check()
     lost = [w for w in tasks if w["task"] == "forgiving"]
-    assert lost[0]["outcome"] == "failure"  # the kernel's word: its child was killed; Airflow has it as a success
+    assert (
+        lost[0]["outcome"] == "failure"
+    )  # the kernel's word: its child was killed; Airflow has it as a success
 
 
 @pytest.mark.parametrize("version", [3, 2])
 def test_healthy_runs_raise_no_alarm(version: int, place: Path) -> None:
     bench = airflow(version, place)
-    report = bench.run("python", "drive.py", *(f"healthy:h{n}" for n in healthy_runs()), timeout=1800)
+    report = bench.run(
+        "python", "drive.py", *(f"healthy:h{n}" for n in healthy_runs()), timeout=1800
+    )
     assert not report.alarms("airflow"), "\n".join(report.alarms("airflow"))
-    found = by_name(report.of("airflow", "task"), "pipeline", "run_id", "task", "map_index", "attempt")
+    found = by_name(
+        report.of("airflow", "task"), "pipeline", "run_id", "task", "map_index", "attempt"
+    )
     assert found == attempts(bench, "healthy")
     note_healthy(f"airflow {version}, LocalExecutor")
 
@@ -97,7 +109,10 @@ def test_the_service_beside_a_running_airflow(place: Path, collector: Collector)
             go.touch()
             while driver.poll() is None:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/tree", timeout=5) as page:
-                    seen |= {line.strip().partition("  ")[0] for line in page.read().decode().splitlines()}
+                    seen |= {
+                        line.strip().partition("  ")[0]
+                        for line in page.read().decode().splitlines()
+                    }
                 time.sleep(0.2)
     finally:
         driver.terminate()
@@ -113,7 +128,9 @@ def test_the_service_beside_a_running_airflow(place: Path, collector: Collector)
     figures.note = f"an attempt's start was told at most {lag:.2f} s after it"
     figures.check()
     assert {v["values"]["pipeline.mapping.grade"] for v in mine} == {"probable"}
-    assert all("package of airflow was not seen" in v["values"]["pipeline.mapping.evidence"] for v in mine)
+    assert all(
+        "package of airflow was not seen" in v["values"]["pipeline.mapping.evidence"] for v in mine
+    )
     assert {"airflow task extract of etl", "airflow task load.one[0] of etl"} <= seen
     assert not collector.violations()
 
@@ -125,7 +142,9 @@ def observing(place: Path, collector: Collector) -> Iterator[int]:
     settings = place / "kwitness.toml"
     settings.write_text(f"[admin]\nport = {port}\n")
     env = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.http}"}
-    service = subprocess.Popen([sys.executable, "-m", "receiver", "serve", "-c", str(settings)], cwd=ROOT, env=env)
+    service = subprocess.Popen(
+        [sys.executable, "-m", "receiver", "serve", "-c", str(settings)], cwd=ROOT, env=env
+    )
     try:
         while True:
             try:

@@ -34,12 +34,19 @@ def test_dbt(command: str, status: int, place: Path) -> None:
     extra = ("--vars", "{with_bad: true}") if command == "bad" else ()
     if command == "test":
         bench.run("dbt", "run", "--profiles-dir", ".")
-    report = bench.run("dbt", "run" if command == "bad" else command, "--profiles-dir", ".", *extra, status=status)
+    report = bench.run(
+        "dbt", "run" if command == "bad" else command, "--profiles-dir", ".", *extra, status=status
+    )
     (job,) = report.of("dbt", "job")
     figures = Figures("dbt", command if command != "bad" else "run with a failing model")
     figures.records(results(bench), nodes(report))
-    figures.records({("shop", job["task"]): "failure" if status else "success"}, {(job["pipeline"], job["task"]): job["outcome"]})
-    figures.note = "of a run that failed, which node failed is in run_results.json only" if status else ""
+    figures.records(
+        {("shop", job["task"]): "failure" if status else "success"},
+        {(job["pipeline"], job["task"]): job["outcome"]},
+    )
+    figures.note = (
+        "of a run that failed, which node failed is in run_results.json only" if status else ""
+    )
     figures.check()
     if command in ("build", "run"):
         (model,) = [w for w in report.of("dbt", "model") if w["task"] == "users_export"]
@@ -63,7 +70,11 @@ def test_great_expectations(context: str, place: Path) -> None:
         if context == "file":
             stored = list(bench.data.glob("gx/uncommitted/validations/*/*/*/*.json"))
             verdict = max(stored, key=lambda p: p.stat().st_mtime)
-            recorded = {(verdict.parts[-4], verdict.stem): "success" if json.loads(verdict.read_text())["success"] else "failure"}
+            recorded = {
+                (verdict.parts[-4], verdict.stem): "success"
+                if json.loads(verdict.read_text())["success"]
+                else "failure"
+            }
         figures.records(recorded, {(check["pipeline"], check["task"]): check["outcome"]})
         figures.processes(report, bench.truth(), "great_expectations", {}, kind="check")
     figures.check()

@@ -14,13 +14,20 @@ def prefect_runs(bench: Bench) -> dict[tuple[str, str], str]:
     """(flow, run id) → outcome of its own store."""
     base = Path(bench.env["HOME"]) / ".prefect/prefect.db"
     with sqlite3.connect(f"file:{base}?mode=ro", uri=True) as store:
-        rows = store.execute("select f.name, r.id, r.state_type from flow_run r join flow f on f.id = r.flow_id").fetchall()
-    return {(name, run): "success" if state == "COMPLETED" else "failure" for name, run, state in rows}
+        rows = store.execute(
+            "select f.name, r.id, r.state_type from flow_run r join flow f on f.id = r.flow_id"
+        ).fetchall()
+    return {
+        (name, run): "success" if state == "COMPLETED" else "failure" for name, run, state in rows
+    }
 
 
 def prefect(place: Path) -> Bench:
     bench = Bench("prefect", place, "prefect")
-    bench.env |= {"PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
+    bench.env |= {
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    }
     return bench
 
 
@@ -48,7 +55,9 @@ def test_prefect_script(place: Path) -> None:
 def test_healthy_prefect_raises_no_alarm(place: Path) -> None:
     bench = prefect(place)
     runs = len(list(healthy_runs()))
-    report = bench.run("python", "drive.py", "worker", str(runs), "-p", "healthy=true", timeout=2400)
+    report = bench.run(
+        "python", "drive.py", "worker", str(runs), "-p", "healthy=true", timeout=2400
+    )
     assert len(report.of("prefect", "job")) == runs
     assert not report.alarms("prefect"), "\n".join(report.alarms("prefect"))
     note_healthy("prefect")
@@ -65,7 +74,9 @@ def dagster(place: Path) -> Bench:
 
 def dagster_steps(bench: Bench, run: str) -> list[str]:
     """Step keys in the order of their starts, one for each attempt, by the run's own event log."""
-    with sqlite3.connect(f"file:{bench.env['DAGSTER_HOME']}/history/runs/{run}.db?mode=ro", uri=True) as store:
+    with sqlite3.connect(
+        f"file:{bench.env['DAGSTER_HOME']}/history/runs/{run}.db?mode=ro", uri=True
+    ) as store:
         rows = store.execute(
             "select step_key from event_logs where dagster_event_type in ('STEP_START', 'STEP_RESTARTED') order by id"
         ).fetchall()
@@ -75,7 +86,11 @@ def dagster_steps(bench: Bench, run: str) -> list[str]:
 @pytest.mark.parametrize("how", ["job execute", "dev"])
 def test_dagster(how: str, place: Path) -> None:
     bench = dagster(place)
-    command = ("dagster", "job", "execute", "-f", "defs.py", "-j", "etl") if how != "dev" else ("python", "dev.py", "etl")
+    command = (
+        ("dagster", "job", "execute", "-f", "defs.py", "-j", "etl")
+        if how != "dev"
+        else ("python", "dev.py", "etl")
+    )
     report = bench.run(*command, status=None, timeout=600)
     figures = Figures("dagster", how)
     figures.processes(report, bench.truth(), "dagster", {"run_id": "run"}, kind="task")
@@ -83,7 +98,9 @@ def test_dagster(how: str, place: Path) -> None:
     recorded = {(run, n): "" for n, _ in enumerate(dagster_steps(bench, run))}
     found = {(w["run_id"], n): w["outcome"] for n, w in enumerate(report.of("dagster", "task"))}
     figures.records(recorded, found)
-    figures.note = "a step's name is in the event log only: steps are compared by run, order and process"
+    figures.note = (
+        "a step's name is in the event log only: steps are compared by run, order and process"
+    )
     figures.check()
     assert {w["run_id"] for w in report.of("dagster")} == {run}
     if how != "dev":
@@ -103,7 +120,17 @@ def test_luigi(workers: int, place: Path) -> None:
     bench = Bench("luigi", place, "luigi")
     bench.env["PYTHONPATH"] = "."
     task = "All" if workers == 2 else "ShellSort"
-    command = ("luigi", "--module", "tasks", task, "--day", "2024-01-15", "--local-scheduler", "--workers", str(workers))
+    command = (
+        "luigi",
+        "--module",
+        "tasks",
+        task,
+        "--day",
+        "2024-01-15",
+        "--local-scheduler",
+        "--workers",
+        str(workers),
+    )
     report = bench.run(*command, PYTHONPATH=f".:{Path(__file__).parent.parent.parent}")
     figures = Figures("luigi", f"{workers} workers")
     figures.processes(report, bench.truth(), "luigi", {}, kind="job")
@@ -112,7 +139,10 @@ def test_luigi(workers: int, place: Path) -> None:
     figures.note = "inner tasks by the LocalTargets that they write; others are not visible"
     figures.check()
     (job,) = report.of("luigi", "job")
-    assert (job["pipeline"], job["outcome"]) == (f"tasks.{task}", "failure" if workers == 2 else "success")
+    assert (job["pipeline"], job["outcome"]) == (
+        f"tasks.{task}",
+        "failure" if workers == 2 else "success",
+    )
 
 
 def test_healthy_luigi_raises_no_alarm(place: Path) -> None:
@@ -121,7 +151,16 @@ def test_healthy_luigi_raises_no_alarm(place: Path) -> None:
     for n in healthy_runs():
         day = f"2024-02-{n + 1:02}"
         report = bench.run(
-            "luigi", "--module", "tasks", "ShellSort", "--day", day, "--local-scheduler", "--workers", "2", PYTHONPATH=path
+            "luigi",
+            "--module",
+            "tasks",
+            "ShellSort",
+            "--day",
+            day,
+            "--local-scheduler",
+            "--workers",
+            "2",
+            PYTHONPATH=path,
         )
         assert not report.alarms(), "\n".join(report.alarms())
     note_healthy("luigi")

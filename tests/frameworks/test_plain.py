@@ -14,7 +14,10 @@ def test_make_and_its_recipes(place: Path) -> None:
     report = bench.run("make")
     figures = Figures("make", "two recipes")
     figures.processes(report, bench.truth(), "make", {}, kind="job")
-    figures.records({("pipeline", "all"): "success"}, {(w["pipeline"], w["task"]): w["outcome"] for w in report.of("make")})
+    figures.records(
+        {("pipeline", "all"): "success"},
+        {(w["pipeline"], w["task"]): w["outcome"] for w in report.of("make")},
+    )
     figures.check()
     assert not report.alarms()
 
@@ -24,10 +27,15 @@ def test_a_script_whose_first_stage_is_killed(place: Path) -> None:
     report = bench.run("bash", "nightly.sh")
     figures = Figures("command", "a shell pipeline")
     figures.processes(report, bench.truth(), "command", {}, kind="command")
-    figures.records({("bash",): "failure"}, {(w["task"],): w["outcome"] for w in report.of("command")})
+    figures.records(
+        {("bash",): "failure"}, {(w["task"],): w["outcome"] for w in report.of("command")}
+    )
     figures.note = "its own exit status is 0"
     figures.check()
-    assert {f["kind"] for f in report.facts["findings"]} >= {"process.killed", "pipeline.task.result_mismatch"}
+    assert {f["kind"] for f in report.facts["findings"]} >= {
+        "process.killed",
+        "pipeline.task.result_mismatch",
+    }
 
 
 def test_cron(place: Path) -> None:
@@ -38,7 +46,9 @@ def test_cron(place: Path) -> None:
     figures = Figures("cron", "one line")
     figures.processes(report, bench.truth(), "cron", {}, kind="job")
     jobs = [w for w in report.of("cron") if "nightly.sh" in w["task"]]
-    figures.records({("crontab of uid 0",): "failure"}, {(w["pipeline"],): w["outcome"] for w in jobs})
+    figures.records(
+        {("crontab of uid 0",): "failure"}, {(w["pipeline"],): w["outcome"] for w in jobs}
+    )
     figures.note = "cron itself knows no outcome; the line's script ignores a killed stage"
     figures.check()
 
@@ -48,7 +58,9 @@ def test_celery_workers_are_known_and_their_tasks_are_not(place: Path) -> None:
     report = bench.run("bash", "drive.sh")
     roles = {p["role"] for p in report.facts["processes"]}
     assert "celery worker of tasks" in roles
-    assert bench.truth() and all(report.chain(line["pid"])[-1]["system"] == "command" for line in bench.truth())
+    assert bench.truth() and all(
+        report.chain(line["pid"])[-1]["system"] == "command" for line in bench.truth()
+    )
     assert not report.of("celery")  # what it works on is in no title and no argument
 
 

@@ -19,13 +19,19 @@ def spark(place: Path) -> Bench:
     if not java.exists():
         missing("frameworks", "there is no Java")
     home = next(bench.venv.glob("lib/python3*/site-packages/pyspark"))
-    bench.env |= {"JAVA_HOME": str(java.resolve().parent.parent), "SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
+    bench.env |= {
+        "JAVA_HOME": str(java.resolve().parent.parent),
+        "SPARK_HOME": str(home),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
     return bench
 
 
 def compare(bench: Bench, report: Report, how: str, executors: int) -> None:
     figures = Figures("spark", how)
-    figures.processes(report, bench.truth(), "spark", {"run_id": "app"} if executors else {}, kind="job")
+    figures.processes(
+        report, bench.truth(), "spark", {"run_id": "app"} if executors else {}, kind="job"
+    )
     workers = [line for line in bench.truth() if line["role"] == "worker"]
     if executors:
         figures.processes(report, workers, "spark", {"run_id": "app"}, kind="executor")
@@ -35,10 +41,14 @@ def compare(bench: Bench, report: Report, how: str, executors: int) -> None:
     (job,) = report.of("spark", "job")
     figures.records({("users",): "success"}, {(job["task"],): job["outcome"]})
     figures.note = (
-        "run id is the application's once an executor names it" if executors else "no executor: the application id is nowhere"
+        "run id is the application's once an executor names it"
+        if executors
+        else "no executor: the application id is nowhere"
     )
     figures.check()
-    assert all(w["trace_id"] == job["trace_id"] for w in report.of("spark"))  # one trace, also without a common ancestor
+    assert all(
+        w["trace_id"] == job["trace_id"] for w in report.of("spark")
+    )  # one trace, also without a common ancestor
     parts = {p["partition"] for p in report.facts["processes"]} - {""}
     assert "partition_date=2024-01-15" in parts
     assert not report.alarms(), "\n".join(report.alarms())
@@ -71,7 +81,9 @@ def test_standalone(place: Path) -> None:
     assert [w["run_id"] for w in report.of("spark", "job")] == applications
 
 
-@pytest.mark.parametrize("master", [("--master", "local[2]"), CLUSTER], ids=["local", "local-cluster"])
+@pytest.mark.parametrize(
+    "master", [("--master", "local[2]"), CLUSTER], ids=["local", "local-cluster"]
+)
 def test_healthy_runs_raise_no_alarm(master: tuple[str, ...], place: Path) -> None:
     bench = spark(place)
     for _ in healthy_runs():

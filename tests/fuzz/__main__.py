@@ -24,7 +24,12 @@ def main() -> None:
     with TemporaryDirectory(prefix="kwitness-corpus-") as folder:
         for number, seed in enumerate(seeds(name)):
             Path(folder, str(number)).write_bytes(seed)
-        options = [f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=65536"]
+        options = [
+            f"-max_total_time={seconds}",
+            "-timeout=10",
+            "-rss_limit_mb=2048",
+            "-max_len=65536",
+        ]
         atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={FOUND}/{name}-", folder], target)
         atheris.Fuzz()
 

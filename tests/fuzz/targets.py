@@ -146,7 +146,9 @@ def answer(data: bytes) -> None:
     status = int.from_bytes(data[:2], "little") % 1000
     wait, _, body = data[2:].partition(b"\0")
     outcome.http_outcome(status, wait.decode("latin-1"), body, is_protobuf=bool(status & 1))
-    outcome.grpc_outcome(("UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL")[status % 3], wait.decode("latin-1"), body)
+    outcome.grpc_outcome(
+        ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL")[status % 3], wait.decode("latin-1"), body
+    )
 
 
 class _NoProc(proc.ProcFs):
@@ -172,7 +174,13 @@ def connector(data: bytes) -> None:
     """A datagram of the process connector (cn_proc)."""
     source = netlink.NetlinkSource.__new__(netlink.NetlinkSource)
     source._proc = _NoProc()
-    source._keys, source._groups, source._oom_kills, source._used, source._watched = {}, {}, {}, {}, set()
+    source._keys, source._groups, source._oom_kills, source._used, source._watched = (
+        {},
+        {},
+        {},
+        {},
+        set(),
+    )
     source._sequence = source._filtered_self = source._offset_ns = source._lost = 0
     for found in source._event(data):
         encode_event(found)
@@ -180,7 +188,9 @@ def connector(data: bytes) -> None:
 
 def accounting(data: bytes) -> None:
     """A datagram of taskstats."""
-    proc.accounting(data, netlink_wire.NLMSG.size + 4, netlink_wire.TYPE_AGGR_PID, netlink_wire.TYPE_STATS)
+    proc.accounting(
+        data, netlink_wire.NLMSG.size + 4, netlink_wire.TYPE_AGGR_PID, netlink_wire.TYPE_STATS
+    )
 
 
 def procfs(data: bytes) -> None:
@@ -188,7 +198,8 @@ def procfs(data: bytes) -> None:
     words = [*(part.replace(b"\n", b"") for part in data.split(b"\0")), b"", b"", b""]
     name, group = words[0][:15], words[1]
     files = {
-        "status": b"Name:\t%s\nPPid:\t1\nUid:\t5\t5\nGid:\t5\t5\nThreads:\t1\nRssAnon:\t1 kB\n" % name,
+        "status": b"Name:\t%s\nPPid:\t1\nUid:\t5\t5\nGid:\t5\t5\nThreads:\t1\nRssAnon:\t1 kB\n"
+        % name,
         "stat": b"7 (%s) S " % name + b"0 " * 49,
         "cgroup": b"9:memory:%s\n0::%s\n" % (group, group),
         "cmdline": data,

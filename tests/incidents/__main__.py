@@ -14,7 +14,9 @@ from tests.incidents.score import score
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--save", metavar="FOLDER", help="keep each run's result (and recording) there")
+    parser.add_argument(
+        "--save", metavar="FOLDER", help="keep each run's result (and recording) there"
+    )
     parser.add_argument("--record", action="store_true", help="keep recordings, too")
     parser.add_argument("--variants", type=int, default=99, help="at most so many of each scene")
     parser.add_argument("--skip", action="append", default=[], help="leave these out")
@@ -50,9 +52,16 @@ def line(result: Result) -> bool:
     lead = report["hypotheses"][0] if report["hypotheses"] else None
     said = f"{lead['cause']} {lead['confidence']:.2f}" if lead is not None else ""
     good = s.right and not s.invented
-    culprit = "" if s.culprit_at_1 in (True, None) else f" culprit {lead['culprit'] if lead else None} not {result.truth.culprit}"
+    culprit = (
+        ""
+        if s.culprit_at_1 in (True, None)
+        else f" culprit {lead['culprit'] if lead else None} not {result.truth.culprit}"
+    )
     mark = "ok  " if good else "BAD "
-    print(f"{mark} {result.scene}-{result.variant}: {result.truth.cause} → {report['verdict']} {said}{culprit}", flush=True)
+    print(
+        f"{mark} {result.scene}-{result.variant}: {result.truth.cause} → {report['verdict']} {said}{culprit}",
+        flush=True,
+    )
     return good
 
 

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,10 @@ class Lab:
             line = " ".join(f"'{word}'" for word in command)
             return self.shell(f"set -euo pipefail\necho begin\n{line}\necho end\n", "job")
         if self.variant % 3 == 2:
-            return self.python(f"import subprocess\nsys.exit(subprocess.run({command!r}).returncode)\n", name="main")
+            return self.python(
+                f"import subprocess\nsys.exit(subprocess.run({command!r}).returncode)\n",
+                name="main",
+            )
         return command
 
     def cgroup(self, controller: str, **values: object) -> Path:
@@ -138,9 +142,26 @@ class Lab:
         near, far = f"n{tag}", f"f{tag}"
         for name in (near, far):
             run("ip", "netns", "add", name)
-            self._clean.append(lambda name=name: subprocess.run(["ip", "netns", "del", name], check=False))  # type: ignore[misc]
-        run("ip", "link", "add", f"v{tag}", "netns", near, "type", "veth", "peer", "name", f"w{tag}", "netns", far)
-        for name, link, address in ((near, f"v{tag}", "10.77.0.1/24"), (far, f"w{tag}", "10.77.0.2/24")):
+            self._clean.append(partial(subprocess.run, ["ip", "netns", "del", name], check=False))
+        run(
+            "ip",
+            "link",
+            "add",
+            f"v{tag}",
+            "netns",
+            near,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            f"w{tag}",
+            "netns",
+            far,
+        )
+        for name, link, address in (
+            (near, f"v{tag}", "10.77.0.1/24"),
+            (far, f"w{tag}", "10.77.0.2/24"),
+        ):
             run("ip", "-n", name, "addr", "add", address, "dev", link)
             run("ip", "-n", name, "link", "set", link, "up")
             run("ip", "-n", name, "link", "set", "lo", "up")
@@ -148,11 +169,16 @@ class Lab:
         self.near, self.far = near, far
         return far
 
-    def outside(self, command: list[str], *, namespace: str = "", ready: str = "", **options: Any) -> subprocess.Popen[bytes]:
+    def outside(
+        self, command: list[str], *, namespace: str = "", ready: str = "", **options: Any
+    ) -> subprocess.Popen[bytes]:
         """A process that is not observed. `ready`: wait until it prints that."""
         full = ["ip", "netns", "exec", namespace, *command] if namespace else command
         child = subprocess.Popen(
-            full, stdout=subprocess.PIPE if ready else subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
+            full,
+            stdout=subprocess.PIPE if ready else subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **options,
         )
         self._clean.append(lambda: stop(child))
         if ready:
@@ -178,18 +204,33 @@ class Lab:
         """Under kwitness, to its end. `during` runs beside it: the injector."""
         report = self.folder / "report.json"
         record = [] if self.keep is None else ["-o", str(self.keep), "--whole-host"]
-        full = [sys.executable, "-m", "receiver", "record" if record else "run", *record, "--quiet", "--name", self.name]
+        full = [
+            sys.executable,
+            "-m",
+            "receiver",
+            "record" if record else "run",
+            *record,
+            "--quiet",
+            "--name",
+            self.name,
+        ]
         full += ["--report", str(report), *self.options]
         if self.history is not None:
             full += ["--history", str(self.history)]
             if self.keep is not None and self.history.exists():
-                shutil.copy(self.history, self.keep.with_suffix(".history"))  # as it was before this run
+                shutil.copy(
+                    self.history, self.keep.with_suffix(".history")
+                )  # as it was before this run
         child = subprocess.Popen(
             [*full, "--", *self.inside, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})}, start_new_session=True,
         )  # fmt: skip
         self.child = child
-        injector = threading.Thread(target=_guarded, args=(during,), daemon=True) if during is not None else None
+        injector = (
+            threading.Thread(target=_guarded, args=(during,), daemon=True)
+            if during is not None
+            else None
+        )
         if injector is not None:
             injector.start()
         watchdog = threading.Timer(timeout, lambda: os.killpg(child.pid, signal.SIGKILL))

@@ -13,7 +13,17 @@ from typing import Any
 import msgspec
 
 from receiver.errors import DecodeError
-from receiver.events import Event, FileChanged, FileClosed, FileOpened, Neighbour, OomKill, OpenFile, ProcessSample, ThreadWait
+from receiver.events import (
+    Event,
+    FileChanged,
+    FileClosed,
+    FileOpened,
+    Neighbour,
+    OomKill,
+    OpenFile,
+    ProcessSample,
+    ThreadWait,
+)
 from receiver.investigate.classes import CLASSES
 from receiver.investigate.engine import OFFSET, SLOPE
 from receiver.investigate.report import to_json
@@ -41,8 +51,15 @@ def load(folder: Path) -> list[Result]:
     """Each run with the report that the code of today gives on its recording."""
     out = []
     for path in sorted(folder.glob("*.json")):
-        result, recording = msgspec.json.decode(path.read_bytes(), type=Result), path.with_suffix(".kw")
-        out.append(msgspec.structs.replace(result, report=again(recording, (), history=True)) if recording.exists() else result)
+        result, recording = (
+            msgspec.json.decode(path.read_bytes(), type=Result),
+            path.with_suffix(".kw"),
+        )
+        out.append(
+            msgspec.structs.replace(result, report=again(recording, (), history=True))
+            if recording.exists()
+            else result
+        )
     return out
 
 
@@ -85,13 +102,19 @@ def by_sender(result: Result) -> str:
 
 
 def majority(results: Iterable[Result]) -> Answer:
-    most = Counter(r.truth.cause for r in results if r.truth.verdict == "incident").most_common(1)[0][0]
+    most = Counter(r.truth.cause for r in results if r.truth.verdict == "incident").most_common(1)[
+        0
+    ][0]
     return lambda r: most
 
 
 def ours(result: Result) -> str:
     report = result.report
-    return report["hypotheses"][0]["cause"] if report["verdict"] == "incident" else f"none.{report['verdict']}"
+    return (
+        report["hypotheses"][0]["cause"]
+        if report["verdict"] == "incident"
+        else f"none.{report['verdict']}"
+    )
 
 
 def right(result: Result, answer: str) -> bool:
@@ -108,7 +131,9 @@ ABLATIONS: dict[str, tuple[type[Event], ...]] = {
 }
 
 
-def again(recording: Path, without: tuple[type[Event], ...], *, history: bool = False) -> dict[str, Any]:
+def again(
+    recording: Path, without: tuple[type[Event], ...], *, history: bool = False
+) -> dict[str, Any]:
     source = Recording(recording)
     core = Core(source.header.host, CoreOptions(only_commands=True))
     earlier = recording.with_suffix(".history")
@@ -156,7 +181,12 @@ def fit(results: list[Result]) -> tuple[float, float]:
         for r in results
         if r.truth.verdict == "incident" and r.report["hypotheses"]
     ]
-    points += [(h["score"], 0.0) for r in results for h in r.report["hypotheses"][1:] if h["cause"] != r.truth.cause]
+    points += [
+        (h["score"], 0.0)
+        for r in results
+        for h in r.report["hypotheses"][1:]
+        if h["cause"] != r.truth.cause
+    ]
     slope, offset = 0.5, -1.0
     for _ in range(20_000):
         errors = [(1 / (1 + math.exp(-(slope * x + offset))) - y, x) for x, y in points]
@@ -184,7 +214,10 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
     ]  # fmt: skip
     for label, name in (("class and culprit at 1 (joint@1)", "joint_at_1"), ("class at 1", "class_at_1"), ("class at 3", "class_at_3"),
                         ("family at 1", "family_at_1"), ("culprit at 1", "culprit_at_1")):  # fmt: skip
-        cells = [share(*count([s for r, s in pairs if v in (r.visible, "all") or v == "all"], name)) for v in ("K", "P", "all")]
+        cells = [
+            share(*count([s for r, s in pairs if v in (r.visible, "all") or v == "all"], name))
+            for v in ("K", "P", "all")
+        ]
         lines.append(f"| {label} | {' | '.join(cells)} |")
     mean = macro((r.truth.cause, s.joint_at_1) for r, s in pairs)
     rivals = macro((r.truth.cause, s.rivals) for r, s in pairs)
@@ -225,15 +258,23 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
     ways: dict[str, Answer] = {"kwitness": ours, "most frequent class": majority(results), "exit code table": by_exit_code, "words in the log": by_log,
                                "whoever sent the signal": by_sender}  # fmt: skip
     for label, answer in ways.items():
-        cells = [share(sum(right(r, answer(r)) for r in part), len(part)) for part in (incidents, healthy, absent)]
+        cells = [
+            share(sum(right(r, answer(r)) for r in part), len(part))
+            for part in (incidents, healthy, absent)
+        ]
         lines.append(f"| {label} | {' | '.join(cells)} |")
     lines += ["", *ablation_lines(results, folder), "", "## Not reached", ""]
     covered = {r.truth.cause for r in incidents}
     for name in sorted(CLASSES.keys() - covered):
         lines.append(f"- `{name}`: {NOT_REACHED.get(name, 'no scene yet')}.")
-    missed = sorted({(r.scene, r.variant, r.truth.cause, ours(r)) for r in results if not score(r).right})
+    missed = sorted(
+        {(r.scene, r.variant, r.truth.cause, ours(r)) for r in results if not score(r).right}
+    )
     lines += (
-        ["", "Runs that did not come out right:", ""] + [f"- {s}-{v}: {c}, told as {o}" for s, v, c, o in missed] if missed else []
+        ["", "Runs that did not come out right:", ""]
+        + [f"- {s}-{v}: {c}, told as {o}" for s, v, c, o in missed]
+        if missed
+        else []
     )
     return "\n".join(lines) + "\n"
 
@@ -247,14 +288,18 @@ def ablation_lines(results: list[Result], folder: Path) -> list[str]:
         "| | class@1 |",
         "|---|---|",
     ]
-    kept = [(r, folder / f"{r.scene}-{r.variant}.kw") for r in results if r.truth.verdict == "incident"]
+    kept = [
+        (r, folder / f"{r.scene}-{r.variant}.kw") for r in results if r.truth.verdict == "incident"
+    ]
     kept = [(r, p) for r, p in kept if p.exists()]
     if not kept:
         return ["Recordings were not kept: no ablations."]
     whole = sum(right(r, ours(r)) for r, _ in kept)
     lines.append(f"| nothing taken out | {share(whole, len(kept))} |")
     for label, without in ABLATIONS.items():
-        good = sum(right(r, ours(msgspec.structs.replace(r, report=again(p, without)))) for r, p in kept)
+        good = sum(
+            right(r, ours(msgspec.structs.replace(r, report=again(p, without)))) for r, p in kept
+        )
         lines.append(f"| {label} | {share(good, len(kept))} |")
     return lines
 

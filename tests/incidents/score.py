@@ -37,7 +37,10 @@ def same_culprit(truth: dict[str, Any], culprit: dict[str, Any]) -> bool:
     checks: dict[str, Callable[[Any], bool]] = {
         "pid": lambda v: culprit.get("pid") == v,
         "pids": lambda v: culprit.get("pid") in v,
-        "path": lambda v: bool(culprit.get("path")) and (culprit["path"] == v or culprit["path"].rpartition("/")[2] == v),
+        "path": lambda v: (
+            bool(culprit.get("path"))
+            and (culprit["path"] == v or culprit["path"].rpartition("/")[2] == v)
+        ),
         "address": lambda v: culprit.get("address") == v,
         "cgroup": lambda v: culprit.get("cgroup", "").endswith(v),
         "name": lambda v: culprit.get("name") == v,
@@ -52,7 +55,9 @@ def invented(report: dict[str, Any]) -> int:
     found = {m["id"] for m in (*report["timeline"], *report["symptoms"])}
     for group in (report["hypotheses"], *(o["hypotheses"] for o in report["other_incidents"])):
         for each in group:
-            found |= {r for w in each["weighed"] for r in w["refs"]} | {e for r in each["ruled_out"] for e in r["evidence"]}
+            found |= {r for w in each["weighed"] for r in w["refs"]} | {
+                e for r in each["ruled_out"] for e in r["evidence"]
+            }
     found |= {e for link in report["answers"]["what_started_it"] for e in link["evidence"]}
     return len(found - known)
 
@@ -72,7 +77,11 @@ def score(result: Result) -> Score:
     third = any(g["cause"] in accepted for g in guesses[:3])
     family = lead is not None and lead["cause"].partition(".")[0] == truth.cause.partition(".")[0]
     culprit = lead is not None and same_culprit(truth.culprit, lead["culprit"])
-    rejected = {r["cause"] for r in lead["ruled_out"]} | {g["cause"] for g in guesses[1:]} if lead is not None and first else set()
+    rejected = (
+        {r["cause"] for r in lead["ruled_out"]} | {g["cause"] for g in guesses[1:]}
+        if lead is not None and first
+        else set()
+    )
     rivals = len(rejected & set(truth.rivals)) / len(truth.rivals) if truth.rivals else None
     return Score(
         first, third, family, culprit, first and culprit, rivals, report["verdict"] == "incident", alarm, fake, confidence, first and culprit
@@ -85,7 +94,9 @@ def wilson(good: int, of: int) -> tuple[float, float]:
         return 0.0, 1.0
     z, p = 1.96, good / of
     middle, spread = p + z * z / (2 * of), z * math.sqrt(p * (1 - p) / of + z * z / (4 * of * of))
-    return max(0.0, (middle - spread) / (1 + z * z / of)), min(1.0, (middle + spread) / (1 + z * z / of))
+    return max(0.0, (middle - spread) / (1 + z * z / of)), min(
+        1.0, (middle + spread) / (1 + z * z / of)
+    )
 
 
 def upper_bound(bad: int, of: int) -> float:
@@ -110,5 +121,9 @@ def macro(results: Iterable[tuple[str, bool | float | None]]) -> float:
 
 
 def brier(scores: Iterable[Score]) -> float:
-    found = [(s.confidence - float(s.right)) ** 2 for s in scores if s.class_at_1 is not None and s.confidence]
+    found = [
+        (s.confidence - float(s.right)) ** 2
+        for s in scores
+        if s.class_at_1 is not None and s.confidence
+    ]
     return sum(found) / len(found) if found else 0.0

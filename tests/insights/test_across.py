@@ -8,7 +8,15 @@ import pytest
 
 from receiver import semconv as sc
 from receiver.insights.across import across
-from receiver.insights.runs import FACTS_PER_RUN, PATIENCE_SECONDS, RUNS, SETTLE_SECONDS, Run, Runs, Told
+from receiver.insights.runs import (
+    FACTS_PER_RUN,
+    PATIENCE_SECONDS,
+    RUNS,
+    SETTLE_SECONDS,
+    Run,
+    Runs,
+    Told,
+)
 from receiver.insights.service import Insights
 from receiver.investigate.report import cited
 from receiver.signals import Block, LogRecord, Severity
@@ -25,7 +33,13 @@ class Teller:
         self.facts: list[Told] = []
 
     def say(
-        self, host: str, kind: str, at: float, text: str = "it happened.", severity: int = Severity.ERROR, **values: Any
+        self,
+        host: str,
+        kind: str,
+        at: float,
+        text: str = "it happened.",
+        severity: int = Severity.ERROR,
+        **values: Any,
     ) -> Told:
         values = {k.replace("__", "."): v for k, v in values.items()}
         base = {
@@ -49,9 +63,23 @@ class Teller:
         self.facts.append(told)
         return told
 
-    def incident(self, host: str, at: float, cause: str, culprit: str, confidence: float = 0.9, score: float = 5.0) -> None:
+    def incident(
+        self,
+        host: str,
+        at: float,
+        cause: str,
+        culprit: str,
+        confidence: float = 0.9,
+        score: float = 5.0,
+    ) -> None:
         number = f"i{host}"
-        self.say(host, sc.EVENT_PIPELINE_INCIDENT_OPENED, at, pipeline__incident__id=number, pipeline__incident__cause=cause)
+        self.say(
+            host,
+            sc.EVENT_PIPELINE_INCIDENT_OPENED,
+            at,
+            pipeline__incident__id=number,
+            pipeline__incident__cause=cause,
+        )
         self.say(
             host, sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS, at, f"{culprit} is to blame.", Severity.INFO,
             pipeline__incident__id=number, pipeline__hypothesis__rank=1, pipeline__hypothesis__name=cause,
@@ -66,17 +94,37 @@ class Teller:
         return run
 
 
-def a_kill_and_a_reset(*, peer: str = "10.0.0.1", later: float = 0.2, at_b: str = "net.reset_short") -> Teller:
+def a_kill_and_a_reset(
+    *, peer: str = "10.0.0.1", later: float = 0.2, at_b: str = "net.reset_short"
+) -> Teller:
     teller = Teller()
     teller.say(
-        "a", sc.EVENT_PROCESS_OOM_KILLED, 100.0, "python (7) was killed.", process__pid=7, process__executable__name="python"
+        "a",
+        sc.EVENT_PROCESS_OOM_KILLED,
+        100.0,
+        "python (7) was killed.",
+        process__pid=7,
+        process__executable__name="python",
     )
     teller.incident("a", 100.5, "mem.cgroup_oom", "process python (7)")
     teller.say(
-        "b", sc.EVENT_NETWORK_CONNECTION_FAILED, 100.0 + later, "reset", network__peer__address=peer, network__peer__port=8080
+        "b",
+        sc.EVENT_NETWORK_CONNECTION_FAILED,
+        100.0 + later,
+        "reset",
+        network__peer__address=peer,
+        network__peer__port=8080,
     )
-    teller.say("b", sc.EVENT_PIPELINE_TASK_END, 100.3 + later, "task_b ended: failure.", pipeline__task__run__result="failure")
-    teller.incident("b", 100.9, at_b, f"endpoint {peer}:8080" if at_b.startswith("net.") else "process java (9)")
+    teller.say(
+        "b",
+        sc.EVENT_PIPELINE_TASK_END,
+        100.3 + later,
+        "task_b ended: failure.",
+        pipeline__task__run__result="failure",
+    )
+    teller.incident(
+        "b", 100.9, at_b, f"endpoint {peer}:8080" if at_b.startswith("net.") else "process java (9)"
+    )
     return teller
 
 
@@ -84,8 +132,17 @@ def test_the_other_end_of_a_broken_connection_is_named() -> None:
     report = across(TRACE, a_kill_and_a_reset().run())
     assert report is not None
     lead = report.hypotheses[0]
-    assert (lead.cause, lead.culprit.name, lead.culprit.pid, lead.culprit.host) == ("mem.cgroup_oom", "python", 7, "a")
-    assert lead.confidence > 0.9 and report.execution.task == "task_b" and report.execution.trace_id == TRACE
+    assert (lead.cause, lead.culprit.name, lead.culprit.pid, lead.culprit.host) == (
+        "mem.cgroup_oom",
+        "python",
+        7,
+        "a",
+    )
+    assert (
+        lead.confidence > 0.9
+        and report.execution.task == "task_b"
+        and report.execution.trace_id == TRACE
+    )
     assert [r.cause for r in lead.ruled_out] == ["net.reset_short"]
     assert report.answers.what_started_it[0].by == "socket"
     assert cited(report) <= set(report.events)
@@ -110,7 +167,14 @@ def test_a_host_that_explains_itself_needs_nobody() -> None:
 
 def test_a_torn_file_on_a_shared_mount() -> None:
     teller = Teller()
-    teller.say("a", sc.EVENT_PROCESS_KILLED, 50.0, "dbt (5) was killed.", process__pid=5, process__executable__name="dbt")
+    teller.say(
+        "a",
+        sc.EVENT_PROCESS_KILLED,
+        50.0,
+        "dbt (5) was killed.",
+        process__pid=5,
+        process__executable__name="dbt",
+    )
     teller.say("a", sc.EVENT_FILE_PARTIAL_WRITE, 50.0, "torn", file__path="/mnt/lake/users.csv")
     teller.say("b", sc.EVENT_FILE_TAINTED_READ, 55.0, "reads it", file__path="/mnt/lake/users.csv")
     teller.incident("b", 56.0, "fs.truncated", "file /mnt/lake/users.csv")
@@ -151,11 +215,18 @@ def test_tables_are_bounded_and_count_what_they_drop() -> None:
         runs.add(teller.say("a", sc.EVENT_PROCESS_KILLED, n), 0.0)
     for n in range(RUNS + 5):
         told = teller.facts[0]
-        runs.add(Told(told.host, (), "u", 0, told.kind, told.severity, "", f"{n:032x}", "", {}), 0.0)
+        runs.add(
+            Told(told.host, (), "u", 0, told.kind, told.severity, "", f"{n:032x}", "", {}), 0.0
+        )
     runs.add(Told("a", (), "u", 0, "process.start", 5, "", TRACE, "", {}), 0.0)
     runs.add(Told("a", (), "u", 0, sc.EVENT_PROCESS_KILLED, 17, "", "", "", {}), 0.0)
     assert len(runs) == RUNS
-    assert dict(runs.drops) == {"run_full": 10, "forgotten_run": 6, "uninteresting": 1, "without_run": 1}
+    assert dict(runs.drops) == {
+        "run_full": 10,
+        "forgotten_run": 6,
+        "uninteresting": 1,
+        "without_run": 1,
+    }
 
 
 def test_an_instance_tells_each_incident_once_and_again_when_it_changes() -> None:
@@ -169,7 +240,10 @@ def test_an_instance_tells_each_incident_once_and_again_when_it_changes() -> Non
     insights.look(20.0, 2)
     assert len(told) == 1 and len(insights.reports) == 1
     values = dict(told[0].attributes)
-    assert values[sc.PIPELINE_INCIDENT_CAUSE] == "mem.cgroup_oom" and values[sc.PIPELINE_INCIDENT_HOST] == "a"
+    assert (
+        values[sc.PIPELINE_INCIDENT_CAUSE] == "mem.cgroup_oom"
+        and values[sc.PIPELINE_INCIDENT_HOST] == "a"
+    )
     assert told[0].trace_id.hex() == TRACE and "on a" in told[0].body
     (metric,) = [m for m in insights.metrics() if m.name == "pipeline.incidents"]
     assert [p.value for p in metric.points] == [1]

@@ -28,7 +28,9 @@ from receiver.insights.runs import Told
 from receiver.signals import EMPTY, Block, LogRecord, Severity
 
 LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
-RESOURCE = Block(((sc.HOST_NAME, "a"), (sc.HOST_IP, ("10.0.0.1", "fd00::1")), (sc.SERVICE_NAME, "x")))
+RESOURCE = Block(
+    ((sc.HOST_NAME, "a"), (sc.HOST_IP, ("10.0.0.1", "fd00::1")), (sc.SERVICE_NAME, "x"))
+)
 
 
 def request() -> bytes:
@@ -41,7 +43,12 @@ def request() -> bytes:
 
 
 def check(record: Told) -> None:
-    assert (record.host, record.addresses, record.uid, record.kind) == ("a", ("10.0.0.1", "fd00::1"), "u1", "process.killed")
+    assert (record.host, record.addresses, record.uid, record.kind) == (
+        "a",
+        ("10.0.0.1", "fd00::1"),
+        "u1",
+        "process.killed",
+    )
     assert (record.at_ns, record.severity, record.text, record.trace_id, record.span_id) == (
         5,
         17,
@@ -58,7 +65,9 @@ def test_a_record_comes_out_as_it_went_in() -> None:
     check(record)
 
 
-def serving(config: InsightsConfig, do: Callable[[Inbound, list[Told]], Coroutine[Any, Any, None]]) -> None:
+def serving(
+    config: InsightsConfig, do: Callable[[Inbound, list[Told]], Coroutine[Any, Any, None]]
+) -> None:
     async def main() -> None:
         got: list[Told] = []
         inbound = Inbound(config, lambda batch: got.extend(batch.facts))
@@ -81,13 +90,21 @@ ANY = InsightsConfig(grpc="127.0.0.1:0", http="127.0.0.1:0")
 def test_by_grpc_also_compressed() -> None:
     async def do(inbound: Inbound, got: list[Told]) -> None:
         for compression in (None, grpc.Compression.Gzip):
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{inbound.ports['grpc']}", compression=compression) as channel:
+            async with grpc.aio.insecure_channel(
+                f"127.0.0.1:{inbound.ports['grpc']}", compression=compression
+            ) as channel:
                 assert await call(channel, LOGS)(request()) == b""
                 with pytest.raises(grpc.aio.AioRpcError) as refused:
                     await call(channel, LOGS)(b"\xff\xff\xff")
                 assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-                for other in ("trace.v1.TraceService", "metrics.v1.MetricsService"):  # taken, and passed over
-                    assert await call(channel, f"/opentelemetry.proto.collector.{other}/Export")(b"") == b""
+                for other in (
+                    "trace.v1.TraceService",
+                    "metrics.v1.MetricsService",
+                ):  # taken, and passed over
+                    assert (
+                        await call(channel, f"/opentelemetry.proto.collector.{other}/Export")(b"")
+                        == b""
+                    )
         assert len(got) == 2
         check(got[0])
         assert inbound.counts["logs", "refused"] == 2 and inbound.counts["traces", "taken"] == 2
@@ -103,7 +120,9 @@ def test_by_http_also_compressed() -> None:
 
             async def post(signal: str, body: bytes, **headers: str) -> int:
                 async with session.post(
-                    f"{base}/{signal}", data=body, headers=kind | {k.replace("_", "-"): v for k, v in headers.items()}
+                    f"{base}/{signal}",
+                    data=body,
+                    headers=kind | {k.replace("_", "-"): v for k, v in headers.items()},
                 ) as answer:
                     await answer.read()
                     return answer.status
@@ -113,7 +132,10 @@ def test_by_http_also_compressed() -> None:
             assert await post("metrics", b"") == 200
             assert await post("logs", b"\xff\xff\xff") == 400
             assert await post("logs", b"{}", Content_Type="application/json") == 415
-            assert await post("logs", gzip.compress(b"\0" * (20 << 20)), Content_Encoding="gzip") == 413  # small on the wire only
+            assert (
+                await post("logs", gzip.compress(b"\0" * (20 << 20)), Content_Encoding="gzip")
+                == 413
+            )  # small on the wire only
             assert await post("profiles", b"") == 404
         assert len(got) == 2
         check(got[1])
@@ -136,10 +158,19 @@ def test_bodies_that_are_not_what_they_say_are_refused_and_counted() -> None:
         async with aiohttp.ClientSession() as session:
             for body, encoding, status in cases:
                 headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": encoding}
-                async with session.post(f"http://127.0.0.1:{inbound.ports['http']}/v1/logs", data=body, headers=headers) as answer:
+                async with session.post(
+                    f"http://127.0.0.1:{inbound.ports['http']}/v1/logs", data=body, headers=headers
+                ) as answer:
                     assert answer.status == status, (encoding, body[:20])
-        assert inbound.counts["logs", "refused"] == 9 and len(inbound.uploads) == inbound.uploads.held == 0
-        assert set(inbound.refused) == {"request_encoding", "request_malformed", "request_too_large"}
+        assert (
+            inbound.counts["logs", "refused"] == 9
+            and len(inbound.uploads) == inbound.uploads.held == 0
+        )
+        assert set(inbound.refused) == {
+            "request_encoding",
+            "request_malformed",
+            "request_too_large",
+        }
 
     serving(ANY, do)
 
@@ -148,16 +179,27 @@ def test_bad_records_are_a_partial_success() -> None:
     from tests.insights.test_records import record
     from tests.insights.test_records import request as of
 
-    body = of(record(process__pid=float("nan")), record(process__pid="x"), record()).SerializeToString()
+    body = of(
+        record(process__pid=float("nan")), record(process__pid="x"), record()
+    ).SerializeToString()
 
     async def do(inbound: Inbound, got: list[Told]) -> None:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{inbound.ports['grpc']}") as channel, aiohttp.ClientSession() as session:
-            url, headers = f"http://127.0.0.1:{inbound.ports['http']}/v1/logs", {"Content-Type": "application/x-protobuf"}
+        async with (
+            grpc.aio.insecure_channel(f"127.0.0.1:{inbound.ports['grpc']}") as channel,
+            aiohttp.ClientSession() as session,
+        ):
+            url, headers = (
+                f"http://127.0.0.1:{inbound.ports['http']}/v1/logs",
+                {"Content-Type": "application/x-protobuf"},
+            )
             async with session.post(url, data=body, headers=headers) as posted:
                 answers = [await call(channel, LOGS)(body), await posted.read()]
         for raw in answers:
             answer = ExportLogsServiceResponse.FromString(raw).partial_success
-            assert (answer.rejected_log_records, answer.error_message) == (2, "1 not_finite, 1 wrong_type")
+            assert (answer.rejected_log_records, answer.error_message) == (
+                2,
+                "1 not_finite, 1 wrong_type",
+            )
         assert len(got) == 2
 
     serving(ANY, do)
@@ -171,8 +213,14 @@ def test_when_too_much_is_being_received_others_are_asked_to_come_again() -> Non
         writer.write(head + bytes((1 << 20) - 100))
         while inbound.uploads.held < (1 << 20) - 100:
             await asyncio.sleep(0.01)
-        url, headers = f"http://127.0.0.1:{inbound.ports['http']}/v1/logs", {"Content-Type": "application/x-protobuf"}
-        async with aiohttp.ClientSession() as session, grpc.aio.insecure_channel(f"127.0.0.1:{inbound.ports['grpc']}") as channel:
+        url, headers = (
+            f"http://127.0.0.1:{inbound.ports['http']}/v1/logs",
+            {"Content-Type": "application/x-protobuf"},
+        )
+        async with (
+            aiohttp.ClientSession() as session,
+            grpc.aio.insecure_channel(f"127.0.0.1:{inbound.ports['grpc']}") as channel,
+        ):
             async with session.post(url, data=request(), headers=headers) as answer:
                 assert answer.status == 429 and answer.headers["Retry-After"] == "1"
             with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -180,7 +228,11 @@ def test_when_too_much_is_being_received_others_are_asked_to_come_again() -> Non
             assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
             details = dict(refused.value.trailing_metadata())["grpc-status-details-bin"]
             status, info = Status.FromString(details), RetryInfo()
-            assert status.code == 8 and status.details[0].Unpack(info) and info.retry_delay.seconds == 1
+            assert (
+                status.code == 8
+                and status.details[0].Unpack(info)
+                and info.retry_delay.seconds == 1
+            )
             while True:  # the one that holds it has had its time: it is ended, and others are heard
                 async with session.post(url, data=request(), headers=headers) as answer:
                     if answer.status == 200:
@@ -210,7 +262,10 @@ def test_a_message_that_never_comes_by_grpc(monkeypatch: pytest.MonkeyPatch) -> 
                 await call(channel, LOGS)(bytes(5 << 20), compression=grpc.Compression.Gzip)
             assert large.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
             assert await call(channel, LOGS)(request()) == b""
-        assert inbound.refused["upload_late"] == 1 and len(inbound.uploads) == inbound.uploads.held == 0
+        assert (
+            inbound.refused["upload_late"] == 1
+            and len(inbound.uploads) == inbound.uploads.held == 0
+        )
 
     serving(ANY, do)
 
@@ -223,7 +278,10 @@ def test_a_connection_with_many_calls_at_once_is_served() -> None:
             await asyncio.Event().wait()
             yield b""
 
-        address, own = f"127.0.0.1:{inbound.ports['grpc']}", (("grpc.use_local_subchannel_pool", 1),)
+        address, own = (
+            f"127.0.0.1:{inbound.ports['grpc']}",
+            (("grpc.use_local_subchannel_pool", 1),),
+        )
         async with grpc.aio.insecure_channel(address, options=own) as channel:
             for _ in range(20):
                 await asyncio.gather(*(call(channel, LOGS)(request()) for _ in range(30)))
@@ -249,14 +307,22 @@ def test_with_mutual_tls(tmp_path: Path) -> None:
     server.private_key_pem.write_to_path(names["key"])
     ca.cert_pem.write_to_path(names["ca"])
     config = InsightsConfig(
-        grpc="127.0.0.1:0", http="", certificate=str(names["cert"]), key=str(names["key"]), client_ca=str(names["ca"])
+        grpc="127.0.0.1:0",
+        http="",
+        certificate=str(names["cert"]),
+        key=str(names["key"]),
+        client_ca=str(names["ca"]),
     )
 
     async def do(inbound: Inbound, got: list[Told]) -> None:
         pair = (client.private_key_pem.bytes(), client.cert_chain_pems[0].bytes())
         for with_pair in (True, False):
-            credentials = grpc.ssl_channel_credentials(ca.cert_pem.bytes(), *(pair if with_pair else ()))
-            async with grpc.aio.secure_channel(f"127.0.0.1:{inbound.ports['grpc']}", credentials) as channel:
+            credentials = grpc.ssl_channel_credentials(
+                ca.cert_pem.bytes(), *(pair if with_pair else ())
+            )
+            async with grpc.aio.secure_channel(
+                f"127.0.0.1:{inbound.ports['grpc']}", credentials
+            ) as channel:
                 if with_pair:
                     await call(channel, LOGS)(request())
                 else:

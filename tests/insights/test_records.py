@@ -33,7 +33,11 @@ TRACE = b"\xab" * 16
 def record(kind: str = sc.EVENT_PROCESS_KILLED, **values: Any) -> LogRecord:
     """A good one, but for `values`; None leaves an attribute out."""
     made = LogRecord(
-        time_unix_nano=5, severity_number=SeverityNumber.SEVERITY_NUMBER_ERROR, trace_id=TRACE, span_id=b"\1" * 8, event_name=kind
+        time_unix_nano=5,
+        severity_number=SeverityNumber.SEVERITY_NUMBER_ERROR,
+        trace_id=TRACE,
+        span_id=b"\1" * 8,
+        event_name=kind,
     )
     made.body.string_value = "it was killed."
     base: dict[str, Any] = {sc.LOG_RECORD_UID: "u1", sc.PROCESS_PID: 7, sc.PIPELINE_NAME: "p"}
@@ -67,7 +71,8 @@ def request(*records: LogRecord, **resource: Any) -> ExportLogsServiceRequest:
     made = ExportLogsServiceRequest()
     logs = made.resource_logs.add()
     for key, value in (
-        {"host.name": "a", "host.ip": ["10.0.0.1"]} | {k.replace("__", "."): v for k, v in resource.items()}
+        {"host.name": "a", "host.ip": ["10.0.0.1"]}
+        | {k.replace("__", "."): v for k, v in resource.items()}
     ).items():
         logs.resource.attributes.add(key=key, value=any_value(value))
     logs.scope_logs.add().log_records.extend(records)
@@ -110,7 +115,11 @@ def nested(depth: int) -> AnyValue:
 )
 def test_a_bad_attribute_costs_its_own_record_only(values: dict[str, Any], reason: str) -> None:
     batch = read(request(record(**values), record(log__record__uid="u2")).SerializeToString())
-    assert dict(batch.refused) == {reason: 1} and [f.uid for f in batch.facts] == ["u2"] and batch.records == 2
+    assert (
+        dict(batch.refused) == {reason: 1}
+        and [f.uid for f in batch.facts] == ["u2"]
+        and batch.records == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,16 +147,36 @@ def test_other_fields_of_a_record() -> None:
     trace.trace_id = b"\1" * 5
     long.body.string_value = "é" * 5000
     batch = read(request(late, timeless, number, trace, long).SerializeToString())
-    assert [f.at_ns for f in batch.facts] == [9, 5] and len(batch.facts[1].text) == 1024 and batch.cut == 1
+    assert (
+        [f.at_ns for f in batch.facts] == [9, 5]
+        and len(batch.facts[1].text) == 1024
+        and batch.cut == 1
+    )
     assert dict(batch.refused) == {"absent_field": 1, "wrong_type": 1, "malformed": 1}
 
 
 def test_a_record_that_is_no_message_costs_itself_only() -> None:
     good = record().SerializeToString()
     deep = bytearray()
-    for _ in range(200):  # AnyValue { array_value { values { … more often than protobuf's readers go down
-        deep = bytearray(b"\x2a" + varint(len(deep) + 1 + len(varint(len(deep)))) + b"\x0a" + varint(len(deep))) + deep
-    records = [good, b"\xff\xff", b"\x2a\x03\x0a\x01\xff", b"\x2a" + varint(len(deep)) + bytes(deep), good]
+    for _ in range(
+        200
+    ):  # AnyValue { array_value { values { … more often than protobuf's readers go down
+        deep = (
+            bytearray(
+                b"\x2a"
+                + varint(len(deep) + 1 + len(varint(len(deep))))
+                + b"\x0a"
+                + varint(len(deep))
+            )
+            + deep
+        )
+    records = [
+        good,
+        b"\xff\xff",
+        b"\x2a\x03\x0a\x01\xff",
+        b"\x2a" + varint(len(deep)) + bytes(deep),
+        good,
+    ]
     scope = b"".join(b"\x12" + varint(len(r)) + r for r in records)
     resource = request().resource_logs[0].resource.SerializeToString()
     logs = b"\x0a" + varint(len(resource)) + resource + b"\x12" + varint(len(scope)) + scope
@@ -167,7 +196,12 @@ def varint(value: int) -> bytes:
 def test_a_request_of_many_empty_messages_is_refused(level: str) -> None:
     many = RECORDS + 10
     scope = b"\x12\x00" * many
-    logs = {"resources": b"", "scopes": scope, "records": b"\x12" + varint(len(scope)) + scope, "others": b""}[level]
+    logs = {
+        "resources": b"",
+        "scopes": scope,
+        "records": b"\x12" + varint(len(scope)) + scope,
+        "others": b"",
+    }[level]
     bodies = {"resources": b"\x0a\x00" * many, "others": b"\x7a\x00" * many}
     with pytest.raises(DecodeError, match="more than"):
         read(bodies.get(level, b"\x0a" + varint(len(logs)) + logs))
@@ -224,13 +258,17 @@ def test_no_facts_make_across_raise(facts: list[Any]) -> None:
     """Also those that no request can bring in."""
     run = Run()
     for number, (host, kind, at, text, values) in enumerate(facts):
-        run.facts.append(Told(host, ("10.0.0.1",), f"u{number}", at, kind, 17, text, "ab" * 16, "s", values))
+        run.facts.append(
+            Told(host, ("10.0.0.1",), f"u{number}", at, kind, 17, text, "ab" * 16, "s", values)
+        )
         run.hosts[host] = ("10.0.0.1",) if host == "a" else ("10.0.0.2",)
     report = across("ab" * 16, run)
     assert report is None or json.loads(to_json(report))
 
 
-def test_a_run_that_cannot_be_looked_at_is_set_aside(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_that_cannot_be_looked_at_is_set_aside(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """The last line of defence, with a mistake put into the looking."""
     insights, seen = Insights(Block(()), lambda _: None), []
 
@@ -244,7 +282,11 @@ def test_a_run_that_cannot_be_looked_at_is_set_aside(monkeypatch: pytest.MonkeyP
         insights.take(Told("a", (), "u", 5, sc.EVENT_PIPELINE_TASK_END, 17, "", trace, "", {}), 0.0)
     insights.look(10.0, 1)
     insights.look(1000.0, 1)
-    assert seen == ["aa" * 16, "bb" * 16] and insights.runs.drops["failed_run"] == 1 and len(insights.runs) == 1
+    assert (
+        seen == ["aa" * 16, "bb" * 16]
+        and insights.runs.drops["failed_run"] == 1
+        and len(insights.runs) == 1
+    )
     assert len(caplog.records) == 1 and "\n" not in caplog.records[0].getMessage()
 
 
@@ -274,5 +316,8 @@ def test_reports_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     insights = Insights(Block(()), lambda _: None)
     for number in range(20):
         insights.keep(msgspec.structs.replace(report, id=f"{number:016x}"))
-    assert list(insights.reports) == [f"{n:016x}" for n in range(15, 20)] and insights.runs.drops["forgotten_report"] == 15
+    assert (
+        list(insights.reports) == [f"{n:016x}" for n in range(15, 20)]
+        and insights.runs.drops["forgotten_report"] == 15
+    )
     assert size < REPORT_BYTES / 100

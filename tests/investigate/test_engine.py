@@ -66,7 +66,9 @@ def test_the_host_out_of_memory_is_no_cgroup() -> None:
     story.exit(root, 137)
     report = report_of(story)
     assert cause_of(report) == "mem.host_oom"
-    assert {"mem.cgroup_oom", "kill.supervisor"} <= {r.cause for r in report.hypotheses[0].ruled_out}
+    assert {"mem.cgroup_oom", "kill.supervisor"} <= {
+        r.cause for r in report.hypotheses[0].ruled_out
+    }
 
 
 def test_a_plain_failure_is_not_visible_and_says_what_was_normal() -> None:
@@ -109,7 +111,9 @@ def test_events_that_processes_without_work_lost_are_listed_and_change_no_conclu
     for count in range(1, 100):
         story.core.note_losses({("exit", "unwatched"): count}, story.now)
     case = story.core.case(next(iter(story.core.executions.open.values())), story.now)
-    assert [(h.kind, h.reason) for h in case.holes] == [("signal", "ring_full")] and len(case.apart) == 32
+    assert [(h.kind, h.reason) for h in case.holes] == [("signal", "ring_full")] and len(
+        case.apart
+    ) == 32
 
     story = Story()
     root = story.command("bash", "job.sh")
@@ -188,7 +192,16 @@ def test_the_last_failing_call_tells(call: CallKind, error: int, cause: str) -> 
 def test_a_name_that_nobody_answers_is_told_when_its_asker_fails() -> None:
     story = Story()
     root = story.command("python3", "load.py")
-    story.fact(NameQuery, root, server_low=0x0100007F, family=2, port=53, query_id=7, question_type=1, labels="\x02db\x04prod")
+    story.fact(
+        NameQuery,
+        root,
+        server_low=0x0100007F,
+        family=2,
+        port=53,
+        query_id=7,
+        question_type=1,
+        labels="\x02db\x04prod",
+    )
     story.step(2500)
     story.exit(root, 1)
     report = report_of(story)
@@ -221,13 +234,21 @@ def test_a_crash_is_told_with_the_file_that_it_stood_in() -> None:
     story = Story()
     root = story.command("python3", "x.py")
     story.fact(
-        Crash, root, signal=signal.SIGSEGV, module="/opt/lib/libarrow.so.16", module_offset=0x1F00, address=0x7F001F00, thread=9
+        Crash,
+        root,
+        signal=signal.SIGSEGV,
+        module="/opt/lib/libarrow.so.16",
+        module_offset=0x1F00,
+        address=0x7F001F00,
+        thread=9,
     )
     story.signal(root, root, signal.SIGSEGV, code=1)
     story.exit(root, signal=signal.SIGSEGV)
     report = report_of(story)
     assert report.summary.endswith("crashed with SIGSEGV in libarrow.so.16.")
-    assert any("/opt/lib/libarrow.so.16, offset 0x1f00" in e.text for e in report.hypotheses[0].weighed)
+    assert any(
+        "/opt/lib/libarrow.so.16, offset 0x1f00" in e.text for e in report.hypotheses[0].weighed
+    )
 
 
 def test_a_partition_is_weighed_against_the_others_of_the_run_and_of_earlier_ones() -> None:
@@ -237,7 +258,12 @@ def test_a_partition_is_weighed_against_the_others_of_the_run_and_of_earlier_one
         step = story.spawn(root, "python3", "load.py")
         sizes = (100, 110, 95) if run == 0 else (900,)
         for number, size in enumerate(sizes):
-            story.reads(step, f"/data/day={run}{number}/p.csv", inode=100 + run * 10 + number, size=size << 20)
+            story.reads(
+                step,
+                f"/data/day={run}{number}/p.csv",
+                inode=100 + run * 10 + number,
+                size=size << 20,
+            )
         if run:
             story.oom(step)
             story.exit(step, signal=9)
@@ -293,10 +319,16 @@ def test_records_of_an_incident_are_linked_to_the_trace_and_cite_kernel_events()
     (opened,) = story.events("pipeline.incident.opened")
     assert opened.severity == Severity.ERROR and opened.trace_id == story.span("task job").trace_id
     facts = attributes(opened)
-    assert (facts["pipeline.incident.cause"], facts["pipeline.incident.id"]) == ("mem.cgroup_oom", report.id)
+    assert (facts["pipeline.incident.cause"], facts["pipeline.incident.id"]) == (
+        "mem.cgroup_oom",
+        report.id,
+    )
     assert len(story.events("pipeline.incident.resolved")) == 1
     uids = {str(attributes(r)["log.record.uid"]) for r in story.logs}
-    refs = [str(attributes(r)["pipeline.evidence.ref"]) for r in story.events("pipeline.incident.evidence")]
+    refs = [
+        str(attributes(r)["pipeline.evidence.ref"])
+        for r in story.events("pipeline.incident.evidence")
+    ]
     assert refs and any(uid.startswith(refs[0] + "-") for uid in uids)
     ruled = [attributes(r) for r in story.events("pipeline.incident.hypothesis")]
     assert {"likely", "ruled_out"} <= {r["pipeline.hypothesis.verdict"] for r in ruled}
@@ -318,7 +350,9 @@ def test_a_reader_in_another_task_joins_the_incident_of_the_writer() -> None:
     assert len(story.core.incidents.reports) == 1
     assert len(story.events("pipeline.incident.opened")) == 1
     report = next(iter(story.core.incidents.reports.values()))
-    assert report.hypotheses[0].culprit.path == "/data/out.csv" and report.execution.task == "validate"
+    assert (
+        report.hypotheses[0].culprit.path == "/data/out.csv" and report.execution.task == "validate"
+    )
 
 
 def test_every_class_is_told_apart_from_rivals_that_exist() -> None:
@@ -342,7 +376,9 @@ def test_a_case_is_bounded() -> None:
     assert case.left_out == 500
 
 
-RECORDINGS = sorted([*SCENARIOS.glob("*.kw"), *SCENARIOS.glob("incidents/*.kw"), *SCENARIOS.glob("frameworks/*.kw")])
+RECORDINGS = sorted(
+    [*SCENARIOS.glob("*.kw"), *SCENARIOS.glob("incidents/*.kw"), *SCENARIOS.glob("frameworks/*.kw")]
+)
 
 
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda p: p.stem)
@@ -448,14 +484,19 @@ def test_a_service_that_is_stopped_by_who_started_it_masks_nothing() -> None:
         story.exit(service, signal=signal.SIGKILL, after_ms=1)
         story.exit(root)
         report = report_of(story)
-        assert (report.verdict, report.execution.outcome) == (("healthy", "success") if asked else ("incident", "failure"))
+        assert (report.verdict, report.execution.outcome) == (
+            ("healthy", "success") if asked else ("incident", "failure")
+        )
 
 
 def test_a_writer_that_reads_its_file_again_was_done_with_writing() -> None:
     """Executors of Spark write parts and read parts; a part of a whole file is all that a reader of Parquet takes."""
     story = Story()
     root = story.command("java", "driver")
-    writer, reader = story.spawn(root, "java", "executor 0"), story.spawn(root, "java", "executor 1")
+    writer, reader = (
+        story.spawn(root, "java", "executor 0"),
+        story.spawn(root, "java", "executor 1"),
+    )
     story.writes(writer, "/data/part-0.parquet", inode=42, size=1 << 20)
     again = story.opens(reader, "/data/part-0.parquet", inode=42, size=1 << 20)
     story.closes(reader, again, read=1 << 16, size=1 << 20)

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from receiver.investigate.history import ENOUGH, History, RunSummary, Sighting, place, signature, usual
+from receiver.investigate.history import (
+    ENOUGH,
+    History,
+    RunSummary,
+    Sighting,
+    place,
+    signature,
+    usual,
+)
 
 KEY = ("airflow", "etl", "load")
 
 
 def run(number: int, *, seconds: float = 2.0, failed: bool = False) -> RunSummary:
-    return RunSummary(number * 10**9, f"r{number}", seconds, failed, "", 1 << 20, 3, "s", {"/data/out": 100}, {"day=1": 50})
+    return RunSummary(
+        number * 10**9,
+        f"r{number}",
+        seconds,
+        failed,
+        "",
+        1 << 20,
+        3,
+        "s",
+        {"/data/out": 100},
+        {"day=1": 50},
+    )
 
 
 def test_what_is_loaded_late_comes_before_what_was_added_since() -> None:
@@ -24,7 +43,9 @@ def test_what_is_loaded_late_comes_before_what_was_added_since() -> None:
     assert [r.run_id for r in now.tasks[KEY]] == ["r0", "r1", "r2", "r10", "r11", "r12"]
     seen = now.sightings["abc"]
     assert (seen.count, seen.first_unix_ns, seen.last_run, seen.note) == (3, 5, "r9", "more memory")
-    assert [x.count for x in now.take() if isinstance(x, Sighting)] == [3]  # what is stored is the sum
+    assert [x.count for x in now.take() if isinstance(x, Sighting)] == [
+        3
+    ]  # what is stored is the sum
 
 
 def test_what_is_usual_is_robust_and_needs_enough_runs() -> None:
@@ -38,7 +59,12 @@ def test_what_is_usual_is_robust_and_needs_enough_runs() -> None:
 
 
 def test_places_and_signatures_repeat_from_run_to_run() -> None:
-    assert place("/tmp/job-x1/out/2024-01-15/part-3.csv") == place("/tmp/job-y2/out/2023-12-01/part-11.csv")
+    assert place("/tmp/job-x1/out/2024-01-15/part-3.csv") == place(
+        "/tmp/job-y2/out/2023-12-01/part-11.csv"
+    )
     assert place("/data/a.csv") != place("/data/b.csv")
     one = signature("mem.cgroup_oom", "load", "python3", "oom_killed", ["exit", "oom_kill", "exit"])
-    assert one == signature("mem.cgroup_oom", "load", "python3", "oom_killed", ["oom_kill", "exit"]) and len(one) == 16
+    assert (
+        one == signature("mem.cgroup_oom", "load", "python3", "oom_killed", ["oom_kill", "exit"])
+        and len(one) == 16
+    )

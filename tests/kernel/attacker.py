@@ -161,7 +161,10 @@ def storm() -> None:
     """Refused calls from several threads while somebody sends us signals."""
     signal.signal(signal.SIGUSR1, lambda *_: None)
     print("storm", flush=True)
-    threads = [threading.Thread(target=lambda: [outcome(call("syncfs", 0)) for _ in range(TIMES)]) for _ in range(THREADS)]
+    threads = [
+        threading.Thread(target=lambda: [outcome(call("syncfs", 0)) for _ in range(TIMES)])
+        for _ in range(THREADS)
+    ]
     for each in threads:
         each.start()
     for each in threads:
@@ -190,9 +193,16 @@ def main() -> None:
         deadline = time.monotonic() + 30
         while outcome(call("syncfs", 0)) != "ENOSYS" and time.monotonic() < deadline:
             os.sched_yield()
-        while confinement._counter is not None and time.monotonic() < deadline:  # its end comes after that of its descriptors
+        while (
+            confinement._counter is not None and time.monotonic() < deadline
+        ):  # its end comes after that of its descriptors
             confinement.report()
-        print(json.dumps({"after": outcome(call("syncfs", 0)), "alive": confinement._counter is not None}), flush=True)
+        print(
+            json.dumps(
+                {"after": outcome(call("syncfs", 0)), "alive": confinement._counter is not None}
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

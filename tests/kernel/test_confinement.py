@@ -50,8 +50,17 @@ class Attack:
     """A running attacker, and what it prints."""
 
     def __init__(self, places: tuple[Path, Path], victim: int, *options: str) -> None:
-        command = [sys.executable, "-m", "tests.kernel.attacker", *map(str, places), str(victim), *options]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        command = [
+            sys.executable,
+            "-m",
+            "tests.kernel.attacker",
+            *map(str, places),
+            str(victim),
+            *options,
+        ]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         assert self.process.stdout is not None
         self.lines = iter(self.process.stdout)
 
@@ -68,7 +77,9 @@ class Attack:
 
 
 def attack(places: tuple[Path, Path]) -> dict[str, Any]:
-    victim = subprocess.Popen(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "sleep", "60"])
+    victim = subprocess.Popen(
+        ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "sleep", "60"]
+    )
     try:
         running = Attack(places, victim.pid)
         assert running.line() == "storm\n"
@@ -83,15 +94,22 @@ def attack(places: tuple[Path, Path]) -> dict[str, Any]:
         victim.wait()
 
 
-def test_a_confined_service_cannot_do_harm_and_every_refusal_is_counted(places: tuple[Path, Path]) -> None:
+def test_a_confined_service_cannot_do_harm_and_every_refusal_is_counted(
+    places: tuple[Path, Path],
+) -> None:
     found = attack(places)
     assert found["notes"] == []
     assert {name: said for name, said in found["refused"].items() if said != "EPERM"} == {}
-    assert {name: said for name, said in found["needed"].items() if said not in ("done", "EFAULT")} == {}
+    assert {
+        name: said for name, said in found["needed"].items() if said not in ("done", "EFAULT")
+    } == {}
     expected = Counter(name.partition(".")[0] for name in found["refused"])
     expected |= {"syncfs": THREADS * TIMES, "syscall_500": 1, "other": 1}
     assert found["counts"] == dict(expected)
-    assert "confinement refused execve(2) to the service, which does not need it; refused so far: 1\n" in found["log"]
+    assert (
+        "confinement refused execve(2) to the service, which does not need it; refused so far: 1\n"
+        in found["log"]
+    )
     assert (found["newer"], found["x32"]) == ("ENOSYS", "EPERM")
 
 
@@ -103,7 +121,9 @@ def test_landlock_keeps_it_out_of_other_directories_of_its_user(places: tuple[Pa
     assert (places[1] / "theirs").read_text() == "secret"
 
 
-def test_when_the_counter_dies_refused_calls_fail_and_nothing_waits(places: tuple[Path, Path]) -> None:
+def test_when_the_counter_dies_refused_calls_fail_and_nothing_waits(
+    places: tuple[Path, Path],
+) -> None:
     running = Attack(places, os.getpid(), "--then-kill-counter")
     assert running.line() == "storm\n"
     running.line()
@@ -113,4 +133,9 @@ def test_when_the_counter_dies_refused_calls_fail_and_nothing_waits(places: tupl
 
 
 def test_counts_are_in_order() -> None:
-    assert sorted([Denied("service", "b", 1), Denied("helper", "z", 2), Denied("service", "a", 3)])[0].who == "helper"
+    assert (
+        sorted([Denied("service", "b", 1), Denied("helper", "z", 2), Denied("service", "a", 3)])[
+            0
+        ].who
+        == "helper"
+    )

@@ -62,10 +62,20 @@ def test_what_cannot_run_says_why(words: list[bytes], error: int, status: int) -
     assert exit_status(OSError(error, "")) == status
 
 
-def test_what_python_changed_before_us_is_taken_from_a_parent_that_hands_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_python_changed_before_us_is_taken_from_a_parent_that_hands_it_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Our parent in these tests is a shell that sleeps."""
-    for trap, expected in (("PIPE", {signal.SIGPIPE}), ("PIPE XFSZ", {signal.SIGPIPE, signal.SIGXFSZ}), ("INT", set())):
-        shell = subprocess.Popen(["sh", "-c", f"trap '' {trap}; echo; read line"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    for trap, expected in (
+        ("PIPE", {signal.SIGPIPE}),
+        ("PIPE XFSZ", {signal.SIGPIPE, signal.SIGXFSZ}),
+        ("INT", set()),
+    ):
+        shell = subprocess.Popen(
+            ["sh", "-c", f"trap '' {trap}; echo; read line"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         assert shell.stdout and shell.stdout.read(1) == b"\n"
         monkeypatch.setattr(os, "getppid", lambda pid=shell.pid: pid)
         assert Inherited().ignored & {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGUSR1} == expected

@@ -17,7 +17,15 @@ import pytest
 
 from receiver.errors import ConfigError, PrivilegeError
 from receiver.kernel import privileges
-from receiver.kernel.privileges import CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, Identity, Privileges, account, mismatches
+from receiver.kernel.privileges import (
+    CAP_BPF,
+    CAP_PERFMON,
+    CAP_SYS_ADMIN,
+    Identity,
+    Privileges,
+    account,
+    mismatches,
+)
 from tests.conftest import missing
 
 ROOT = Path(__file__).parent.parent.parent
@@ -101,7 +109,9 @@ def test_as_the_unit_starts_it_its_user_stays(root: None) -> None:
 
 def test_sys_admin_stands_for_both_where_an_engine_has_no_other(root: None) -> None:
     caps = "-all,+sys_admin,+setuid,+setgid,+dac_read_search"
-    with child("keep_what_attaches(Identity(60600, 60600))", "setpriv", f"--bounding-set={caps}") as found:
+    with child(
+        "keep_what_attaches(Identity(60600, 60600))", "setpriv", f"--bounding-set={caps}"
+    ) as found:
         assert sets(found)[1:3] == [1 << CAP_SYS_ADMIN] * 2
         assert found["Uid"].split() == ["60600"] * 4
 
@@ -115,7 +125,9 @@ def test_sys_admin_stands_for_both_where_an_engine_has_no_other(root: None) -> N
         ("+all", "drop('root')", "privileges.user must not be root"),
     ],
 )
-def test_what_cannot_be_given_up_is_an_error_in_one_line(root: None, caps: str, code: str, error: str) -> None:
+def test_what_cannot_be_given_up_is_an_error_in_one_line(
+    root: None, caps: str, code: str, error: str
+) -> None:
     with child(code, "setpriv", f"--bounding-set={caps}") as found:
         assert error in found["error"]
 
@@ -130,18 +142,24 @@ def test_every_mismatch_is_named() -> None:
     for field, value in changes.items():
         wrong = mismatches(msgspec.structs.replace(CLEAN, **{field: value}), own, 0, limits=True)
         assert len(wrong) == 1, field
-    assert mismatches(msgspec.structs.replace(CLEAN, bounding=8, securebits=0), own, 0, limits=False) == []
+    assert (
+        mismatches(msgspec.structs.replace(CLEAN, bounding=8, securebits=0), own, 0, limits=False)
+        == []
+    )
 
 
 @pytest.mark.parametrize(
     ("ignored", "wrong"),
-    [("_libc.capset", "permitted capabilities is"), ("os.setresuid", "user is (0, 0, 0)"), ("os.setgroups", "groups is (4,)")],
+    [
+        ("_libc.capset", "permitted capabilities is"),
+        ("os.setresuid", "user is (0, 0, 0)"),
+        ("os.setgroups", "groups is (4,)"),
+    ],
 )
 def test_a_call_that_did_nothing_is_found_out(root: None, ignored: str, wrong: str) -> None:
     keeps = "os.setgroups([4])\np._prctl = lambda *a: 0 if a[1] in (24, 28) else real(*a)"  # what needs CAP_SETPCAP
-    code = (
-        f"import os\nimport receiver.kernel.privileges as p\nreal = p._prctl\n{keeps}\np.{ignored} = lambda *_: 0\np.drop('nobody')"
-    )
+    start = "import os\nimport receiver.kernel.privileges as p\nreal = p._prctl\n"
+    code = f"{start}{keeps}\np.{ignored} = lambda *_: 0\np.drop('nobody')"
     with child(code) as found:
         assert "PrivilegeError: privileges could not be given up: " in found["error"]
         assert wrong in found["error"]

@@ -34,7 +34,9 @@ def test_containers_and_pods(tmp_path: Path) -> None:
     assert surroundings(tmp_path, {}) == Surroundings("other", "container")
     (tmp_path / "proc/self").mkdir(parents=True)
     for kind, inside in (("overlay overlay rw", "container"), ("ext4 /dev/vda rw", "host")):
-        (tmp_path / "proc/self/mountinfo").write_text(f"21 1 0:1 / /proc rw - proc proc rw\n20 1 254:0 / / rw,relatime - {kind}\n")
+        (tmp_path / "proc/self/mountinfo").write_text(
+            f"21 1 0:1 / /proc rw - proc proc rw\n20 1 254:0 / / rw,relatime - {kind}\n"
+        )
         assert surroundings(tmp_path, {}).inside == inside
     assert surroundings(tmp_path, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}).inside == "kubernetes"
 

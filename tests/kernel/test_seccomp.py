@@ -113,7 +113,10 @@ def test_what_depends_on_arguments(arch: Architecture) -> None:
         ("prlimit64", (0, 7), True), ("prlimit64", (own, 7), True), ("prlimit64", (1, 7), False),
     ]  # fmt: skip
     for name, arguments, allowed in cases:
-        assert verdict(service_rules(), arch, name, *arguments) == (ALLOW if allowed else NOTIFY), (name, arguments)
+        assert verdict(service_rules(), arch, name, *arguments) == (ALLOW if allowed else NOTIFY), (
+            name,
+            arguments,
+        )
 
 
 @BOTH
@@ -123,7 +126,10 @@ def test_the_helper_attaches_and_connects_nowhere(arch: Architecture) -> None:
         ("ioctl", (0, 0x2400), True), ("socket", (2, 1, 0), False), ("socket", (1, 1, 0), False), ("connect", (), False),
         ("listen", (), False),
     ]:  # fmt: skip
-        assert verdict(helper_rules(), arch, name, *arguments) == (ALLOW if allowed else NOTIFY), (name, arguments)
+        assert verdict(helper_rules(), arch, name, *arguments) == (ALLOW if allowed else NOTIFY), (
+            name,
+            arguments,
+        )
 
 
 @EACH
@@ -154,17 +160,29 @@ def test_names_are_those_of_the_kernel(rules: object, arch: Architecture) -> Non
 
 @pytest.mark.parametrize(
     ("header", "arch"),
-    [("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", X86), ("/usr/include/asm-generic/unistd.h", ARM)],
+    [
+        ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", X86),
+        ("/usr/include/asm-generic/unistd.h", ARM),
+    ],
     ids=["x86_64", "aarch64"],
 )
 def test_numbers_are_those_of_the_headers(header: str, arch: Architecture) -> None:
     if not Path(header).exists():
         pytest.skip(f"{header} is not installed (linux-libc-dev)")
-    found = {name: int(n) for name, n in re.findall(r"^#define __NR(?:3264)?_(\w+)\s+(\d+)$", Path(header).read_text(), re.M)}
+    found = {
+        name: int(n)
+        for name, n in re.findall(
+            r"^#define __NR(?:3264)?_(\w+)\s+(\d+)$", Path(header).read_text(), re.M
+        )
+    }
     found = {"newfstatat" if name == "fstatat" else name: n for name, n in found.items()}
     common = arch.numbers.keys() & found.keys()
     assert len(common) > 280
-    assert {name: (arch.numbers[name], found[name]) for name in common if arch.numbers[name] != found[name]} == {}
+    assert {
+        name: (arch.numbers[name], found[name])
+        for name in common
+        if arch.numbers[name] != found[name]
+    } == {}
 
 
 @BOTH
@@ -185,7 +203,9 @@ def test_uvloop_runs_without_a_ring() -> None:
         "    writer.close()\n    server.close()\n"
         "uvloop.run(main())"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "b'' []\n"), done.stderr
 
 

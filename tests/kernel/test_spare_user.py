@@ -29,7 +29,9 @@ def test_without_a_name_it_is_one_that_nobody_has(root: None) -> None:
         pwd.getpwuid(found.identity.uid)
 
 
-def test_one_that_a_process_or_an_account_has_is_passed_over(root: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_a_process_or_an_account_has_is_passed_over(
+    root: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     process, named, free = SPARE[0], SPARE[1], SPARE[2]
     monkeypatch.setattr(spare_user, "SPARE", range(process, free + 1))
     monkeypatch.setattr(spare_user, "_has_account", lambda uid: uid == named)
@@ -55,7 +57,9 @@ def test_saved_and_real_users_and_groups_count(tmp_path: Path) -> None:
     assert ids_in_use(tmp_path) == {0, 1, 5, 7, 9, 22}
 
 
-def test_in_a_small_user_namespace_it_is_the_services_user_and_says_so(root: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_small_user_namespace_it_is_the_services_user_and_says_so(
+    root: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(spare_user, "_mapped", lambda _: set())
     found = helper_user("", "nobody")
     assert found.identity is not None and found.identity.uid == pwd.getpwnam("nobody").pw_uid
@@ -63,7 +67,12 @@ def test_in_a_small_user_namespace_it_is_the_services_user_and_says_so(root: Non
 
 
 def test_maps_are_read_as_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    for text, expected in (("0 0 4294967295\n", set(SPARE)), ("0 100000 60579\n", {60_578}), ("0 1000 1\n", set()), ("", set())):
+    for text, expected in (
+        ("0 0 4294967295\n", set(SPARE)),
+        ("0 100000 60579\n", {60_578}),
+        ("0 1000 1\n", set()),
+        ("", set()),
+    ):
         monkeypatch.setattr(Path, "read_text", lambda _, text=text: text)
         assert spare_user._mapped("uid") == expected
 

@@ -85,7 +85,11 @@ PROGRAMS: dict[str, str] = {
 
 
 def compare(
-    command: list[str], before: str = "", *, env: dict[str, str] | None = None, options: str = "--quiet"
+    command: list[str],
+    before: str = "",
+    *,
+    env: dict[str, str] | None = None,
+    options: str = "--quiet",
 ) -> tuple[str, str]:
     """What `command` prints on stdout and stderr, and its status: bare, and under `kwitness run`. `before`: shell code that
     sets up what both inherit."""
@@ -116,7 +120,13 @@ def compare(
 def all_of_them(names: list[str] | None = None) -> list[str]:
     """One command that runs many of the programs, each under its name."""
     chosen = names or list(PROGRAMS)
-    return ["sh", "-c", "\n".join(f"echo '== {name}'; {PROGRAMS[name]}" for name in chosen).replace("children's", "childrens")]
+    return [
+        "sh",
+        "-c",
+        "\n".join(f"echo '== {name}'; {PROGRAMS[name]}" for name in chosen).replace(
+            "children's", "childrens"
+        ),
+    ]
 
 
 def _quoted(word: str) -> str:

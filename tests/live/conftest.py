@@ -27,8 +27,12 @@ V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 class Witness:
     """Drains on demand; `of` gives the events of one process and what it forked."""
 
-    def __init__(self, config: SourceConfig | None = None, source: LiveSource | None = None) -> None:
-        self.source = source or LiveSource(msgspec.structs.replace(config or SourceConfig(), door=DOOR))
+    def __init__(
+        self, config: SourceConfig | None = None, source: LiveSource | None = None
+    ) -> None:
+        self.source = source or LiveSource(
+            msgspec.structs.replace(config or SourceConfig(), door=DOOR)
+        )
         self.events: list[Event] = []
 
     def drain(self) -> list[Event]:
@@ -44,7 +48,11 @@ class Witness:
     def of(self, pid: int, kind: type[E]) -> list[E]:
         """By pid: for one process, or one process and a signal's or an OOM kill's victim."""
         names = ("process", "target", "victim")
-        return [e for e in self.all(kind) if any(getattr(e, n, ProcessKey(-1, 0)).tgid == pid for n in names)]
+        return [
+            e
+            for e in self.all(kind)
+            if any(getattr(e, n, ProcessKey(-1, 0)).tgid == pid for n in names)
+        ]
 
     def one(self, pid: int, kind: type[E]) -> E:
         found = self.of(pid, kind)
@@ -106,7 +114,8 @@ def memory_cgroup(live: None) -> Iterator[Path]:
 
 def python(code: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
     """A Python child that starts fast and is the test's own."""
-    return subprocess.Popen([sys.executable, "-I", "-S", "-c", code, *arguments], text=True, **options)  # type: ignore[call-overload, no-any-return]
+    command = [sys.executable, "-I", "-S", "-c", code, *arguments]
+    return subprocess.Popen(command, text=True, **options)  # type: ignore[call-overload, no-any-return]
 
 
 class Watched:

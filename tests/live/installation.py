@@ -23,18 +23,27 @@ _WANTED = (
 @contextmanager
 def installed(user: int) -> Iterator[Path]:
     """The directory; `state` in it belongs to `user`. Skips where the system's Python could not load our packages."""
-    version = subprocess.run([PYTHON, "-c", "import sys; print(sys.version_info[:2])"], capture_output=True, text=True, check=False)
+    version = subprocess.run(
+        [PYTHON, "-c", "import sys; print(sys.version_info[:2])"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if version.stdout.strip() != str(sys.version_info[:2]):
         pytest.skip("the system's Python is another version: packages would not load in it")
     place = Path("/var/tmp") / f"kwitness-installed-{os.getpid()}"
     place.mkdir()
     try:
-        shutil.copytree(ROOT / "receiver", place / "receiver", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / "receiver", place / "receiver", ignore=shutil.ignore_patterns("__pycache__")
+        )
         packages = Path(next(p for p in sys.path if p.endswith("site-packages")))
         for pattern in _WANTED:
             for found in packages.glob(pattern):
                 target = place / found.name
-                shutil.copytree(found, target, dirs_exist_ok=True) if found.is_dir() else shutil.copy(found, target)
+                shutil.copytree(
+                    found, target, dirs_exist_ok=True
+                ) if found.is_dir() else shutil.copy(found, target)
         (place / "uvloop_first").mkdir()
         (place / "uvloop_first" / "sitecustomize.py").write_text(
             "import asyncio, uvloop\nasyncio.set_event_loop_policy(uvloop.EventLoopPolicy())\n"

@@ -37,7 +37,11 @@ def on_bad_disk(folder: Path, how: str, *command: str) -> tuple[int, str]:
 @pytest.mark.parametrize("option", ["--report", "--page", "--otlp-json"])
 def test_what_replay_cannot_write_is_one_line(tmp_path: Path, how: str, option: str) -> None:
     status, said = on_bad_disk(tmp_path, how, "replay", DEMO, option, str(tmp_path / "out"))
-    assert status == 73 and len(said.splitlines()) <= 3 and ("No space left" in said or "Read-only" in said), said
+    assert (
+        status == 73
+        and len(said.splitlines()) <= 3
+        and ("No space left" in said or "Read-only" in said)
+    ), said
 
 
 @pytest.mark.parametrize("how", ["full", "read-only"])
@@ -49,20 +53,37 @@ def test_replay_works_without_its_history(tmp_path: Path, how: str) -> None:
 @pytest.mark.live
 @pytest.mark.parametrize("how", ["full", "read-only"])
 def test_run_works_without_its_history(live: None, tmp_path: Path, how: str) -> None:
-    status, said = on_bad_disk(tmp_path, how, "run", "--quiet", "--history", str(tmp_path / "h.db"), "--", "sh", "-c", "exit 4")
+    status, said = on_bad_disk(
+        tmp_path,
+        how,
+        "run",
+        "--quiet",
+        "--history",
+        str(tmp_path / "h.db"),
+        "--",
+        "sh",
+        "-c",
+        "exit 4",
+    )
     assert status == 4 and "cannot use history" in said, said
 
 
 @pytest.mark.live
 @pytest.mark.parametrize("how", ["full", "read-only"])
 @pytest.mark.parametrize("option", ["--report", "--facts", "--otlp-json"])
-def test_what_run_cannot_write_is_no_traceback(live: None, tmp_path: Path, how: str, option: str) -> None:
+def test_what_run_cannot_write_is_no_traceback(
+    live: None, tmp_path: Path, how: str, option: str
+) -> None:
     on_bad_disk(tmp_path, how, "run", "--quiet", option, str(tmp_path / "out"), "--", "true")
 
 
 @pytest.mark.live
 @pytest.mark.parametrize("how", ["full", "read-only"])
-def test_a_recording_that_cannot_be_written_ends_with_one_line(live: None, tmp_path: Path, how: str) -> None:
+def test_a_recording_that_cannot_be_written_ends_with_one_line(
+    live: None, tmp_path: Path, how: str
+) -> None:
     status, said = on_bad_disk(tmp_path, how, "record", "-o", str(tmp_path / "tape"))
     assert status == 73, said
-    assert ("is cut short: No space left" if how == "full" else "Read-only file system") in said.splitlines()[-1]
+    assert (
+        "is cut short: No space left" if how == "full" else "Read-only file system"
+    ) in said.splitlines()[-1]

@@ -91,13 +91,21 @@ class Run:
         with self.observer.source.watching_self():
             child = subprocess.Popen(command, stdin=subprocess.PIPE)
         self.observer.session.watch(Watch(child.pid, os.getpid(), "job"), boottime_ns())
-        await self.until(lambda: self.observer.core.watched(child.pid) is not None and self.observer.source.following)
+        await self.until(
+            lambda: (
+                self.observer.core.watched(child.pid) is not None and self.observer.source.following
+            )
+        )
         execution = self.observer.core.watched(child.pid)
         assert execution is not None
         return child, execution
 
     def blind_of(self, execution: Execution) -> list[str]:
-        return [what for what in self.observer.core.case(execution, boottime_ns()).blind if "system calls" in what]
+        return [
+            what
+            for what in self.observer.core.case(execution, boottime_ns()).blind
+            if "system calls" in what
+        ]
 
     async def end(self) -> None:
         self.observer.stop.set()
@@ -118,7 +126,9 @@ async def test_a_killed_helper_is_told_at_once_and_replaced_where_the_kernel_all
 ) -> None:
     run = Run()
     opened: list[str] = []
-    run.observer.core.on_event = lambda e: opened.append(e.path) if isinstance(e, FileOpened) else None
+    run.observer.core.on_event = lambda e: (
+        opened.append(e.path) if isinstance(e, FileOpened) else None
+    )
     child, execution = await run.work("/bin/sh", "-c", f"read line; echo x > {tmp_path}/after")
     pid = _kill(run)
     with caplog.at_level(logging.WARNING):
@@ -128,7 +138,9 @@ async def test_a_killed_helper_is_told_at_once_and_replaced_where_the_kernel_all
     child.communicate(b"\n")
     await run.until(lambda: execution.closed)
     assert str(tmp_path / "after") in opened
-    assert [f"the helper (pid {pid}) was killed by SIGKILL" in what for what in run.blind_of(execution)] == [True]
+    assert [
+        f"the helper (pid {pid}) was killed by SIGKILL" in what for what in run.blind_of(execution)
+    ] == [True]
     assert run.observer.core.case(execution, boottime_ns()).interrupted
     await run.end()
 
@@ -143,14 +155,18 @@ async def test_a_killed_helper_that_nobody_can_replace_ends_the_service_with_its
     await run.until(lambda: run.blind_records())
     assert run.observer.ready() == f"blind: the helper (pid {pid}) was killed by SIGKILL"
     assert "are not observed any more" in run.blind_records()[0].body
-    with pytest.raises(UnavailableError, match="was killed by SIGKILL, and there are no privileges left"):
+    with pytest.raises(
+        UnavailableError, match="was killed by SIGKILL, and there are no privileges left"
+    ):
         await asyncio.wait_for(run.loop, 10)
     assert len(run.blind_of(execution)) == 1
     child.communicate(b"")
     await run.end()
 
 
-async def test_it_is_told_when_nothing_is_watched_too(with_helper: None, refused: list[bool]) -> None:
+async def test_it_is_told_when_nothing_is_watched_too(
+    with_helper: None, refused: list[bool]
+) -> None:
     run = Run()
     refused.append(True)
     _kill(run)
@@ -161,7 +177,9 @@ async def test_it_is_told_when_nothing_is_watched_too(with_helper: None, refused
     await run.end()
 
 
-async def test_a_helper_that_does_not_answer_blocks_nobody(with_helper: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_helper_that_does_not_answer_blocks_nobody(
+    with_helper: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(helper, "ANSWER_SECONDS", 0.3)
     run = Run()
     pid = _kill(run, signal.SIGSTOP)
@@ -174,7 +192,9 @@ async def test_a_helper_that_does_not_answer_blocks_nobody(with_helper: None, mo
     os.waitpid(pid, 0)
 
 
-async def test_what_fails_for_a_while_is_tried_again(live: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_fails_for_a_while_is_tried_again(
+    live: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A full table of descriptors, say: blind for so long, and then no more."""
     run = Run()
     failures = [OSError(errno.EMFILE, os.strerror(errno.EMFILE))] * 2
@@ -193,7 +213,9 @@ async def test_what_fails_for_a_while_is_tried_again(live: None, monkeypatch: py
     await run.end()
 
 
-def test_without_privileges_hooks_are_attached_where_the_kernel_allows_it_and_no_process_keeps_any(live: None) -> None:
+def test_without_privileges_hooks_are_attached_where_the_kernel_allows_it_and_no_process_keeps_any(
+    live: None,
+) -> None:
     """Since 5.19, whatever kernel.unprivileged_bpf_disabled says: who holds a program may attach it."""
     code = """
 from receiver.kernel.privileges import drop
@@ -207,7 +229,9 @@ source.watch([])
 print(source.following)
 source.close()
 """
-    done = subprocess.run([sys.executable, "-c", code % DOOR], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", code % DOOR], capture_output=True, text=True, check=False, cwd=ROOT
+    )
     release = tuple(int(n) for n in os.uname().release.split("-")[0].split(".")[:2])
     if release < (5, 19):
         pytest.skip("this kernel needs the helper")
@@ -218,7 +242,9 @@ async def test_the_first_calls_of_a_first_task_are_a_blind_time_of_its_report(li
     """Nothing was watched before, so its first calls ran before the hooks were there. Of the second task all is seen."""
     run = Run(only_commands=False)
     found: list[Execution] = []
-    run.observer.core.attempts.on_open = lambda e: found.append(e) if e.identity.system == "airflow" else None
+    run.observer.core.attempts.on_open = lambda e: (
+        found.append(e) if e.identity.system == "airflow" else None
+    )
     run.observer.source.unwatch()  # whatever else runs here
     for number in (1, 2):
         env = {**os.environ, **TASK, "AIRFLOW_CTX_DAG_RUN_ID": f"run {number}"}
@@ -228,10 +254,16 @@ async def test_the_first_calls_of_a_first_task_are_a_blind_time_of_its_report(li
         await run.until(lambda n=number: found[n - 1].closed or not found[n - 1].live)
     first, second = found
     (what,) = run.blind_of(first)
-    assert what.endswith("s of system calls of 1 process (the hooks were attached later)") and 0 < first.late_ns < 10**9
+    assert (
+        what.endswith("s of system calls of 1 process (the hooks were attached later)")
+        and 0 < first.late_ns < 10**9
+    )
     assert run.blind_of(second) == []
     points = {m.name: m.points for m in run.observer.core.book.metrics()}
-    (count,), (seconds,) = points["pipeline.observer.blind.count"], points["pipeline.observer.blind.time"]
+    (count,), (seconds,) = (
+        points["pipeline.observer.blind.count"],
+        points["pipeline.observer.blind.time"],
+    )
     assert count.value == 1 and seconds.value == pytest.approx(first.late_ns / 1e9)
     await run.end()
 

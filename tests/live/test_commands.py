@@ -27,9 +27,17 @@ TWO_CAPS = ["setpriv", "--bounding-set=-all,+bpf,+perfmon", "--inh-caps=-all"]
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
 
 
-def run(*arguments: str, before: tuple[str, ...] | list[str] = (), **env: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, before: tuple[str, ...] | list[str] = (), **env: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*before, *KWITNESS, *arguments], capture_output=True, text=True, check=False, cwd=ROOT, env=CLEAN | env, timeout=60
+        [*before, *KWITNESS, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=CLEAN | env,
+        timeout=60,
     )
 
 
@@ -76,16 +84,24 @@ def test_run_as_json_and_as_report(live: None, tmp_path: Path) -> None:
     why = msgspec.json.decode(report.read_bytes(), type=Report)
     assert (why.verdict, why.hypotheses[0].cause) == ("incident", "proc.exit_masked")
     assert cited(why) <= set(why.events)
-    assert (facts["execution"]["outcome"], facts["execution"]["reported_outcome"]) == ("failure", "success")
+    assert (facts["execution"]["outcome"], facts["execution"]["reported_outcome"]) == (
+        "failure",
+        "success",
+    )
     killed = next(f for f in facts["findings"] if f["kind"] == "process.killed")
     assert killed["facts"]["process.signal.name"] == "SIGKILL"
     assert killed["evidence"]
-    assert {p["command"] for p in facts["processes"]} >= {"sh -c sh -c 'sleep 0.05; kill -9 $$'; exit 0", "sleep 0.05"}
+    assert {p["command"] for p in facts["processes"]} >= {
+        "sh -c sh -c 'sleep 0.05; kill -9 $$'; exit 0",
+        "sleep 0.05",
+    }
     assert facts["completeness"]["lost"] == []
 
 
 def test_secrets_and_terminal_codes_of_command_lines_are_not_printed(live: None) -> None:
-    done = run("run", "--", "sh", "-c", "sleep 0.06; exit 3", "--password=hunter2", "\x1b]0;title\x07")
+    done = run(
+        "run", "--", "sh", "-c", "sleep 0.06; exit 3", "--password=hunter2", "\x1b]0;title\x07"
+    )
     assert "hunter2" not in done.stderr
     assert "\x1b" not in done.stderr
     assert "\x07" not in done.stderr
@@ -94,7 +110,11 @@ def test_secrets_and_terminal_codes_of_command_lines_are_not_printed(live: None)
 def test_the_live_line_is_drawn_on_a_terminal_and_wiped(live: None) -> None:
     main, side = pty.openpty()
     child = subprocess.Popen(
-        [*KWITNESS, "run", "--", "sleep", "0.8"], stdout=side, stderr=side, cwd=ROOT, env=CLEAN | {"TERM": "xterm"}
+        [*KWITNESS, "run", "--", "sleep", "0.8"],
+        stdout=side,
+        stderr=side,
+        cwd=ROOT,
+        env=CLEAN | {"TERM": "xterm"},
     )
     os.close(side)
     seen = b""
@@ -118,7 +138,10 @@ def test_the_live_line_is_drawn_on_a_terminal_and_wiped(live: None) -> None:
 def test_a_sigterm_to_the_observer_reaches_the_command(live: None) -> None:
     code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(9)); print('ready', flush=True); time.sleep(60)"
     child = subprocess.Popen(
-        [*KWITNESS, "run", "--json", "--", sys.executable, "-I", "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [*KWITNESS, "run", "--json", "--", sys.executable, "-I", "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     assert child.stdout
     assert child.stdout.readline() == "ready\n"
@@ -155,13 +178,31 @@ def test_two_capabilities_are_enough(live: None) -> None:
 @pytest.mark.parametrize(
     ("namespace", "source", "message"),
     [
-        ("unshare -m sh -c 'mount -t tmpfs none /sys/kernel/btf && exec \"$@\"' sh", "ebpf", "this kernel has no BTF"),
+        (
+            "unshare -m sh -c 'mount -t tmpfs none /sys/kernel/btf && exec \"$@\"' sh",
+            "ebpf",
+            "this kernel has no BTF",
+        ),
         ("unshare -T --boottime 86400 --fork", "auto", "time namespace with a shifted boot clock"),
     ],
 )
-def test_where_it_cannot_work_it_says_so_in_one_line(live: None, namespace: str, source: str, message: str) -> None:
+def test_where_it_cannot_work_it_says_so_in_one_line(
+    live: None, namespace: str, source: str, message: str
+) -> None:
     done = subprocess.run(
-        ["sh", "-c", f'exec {namespace} "$@"', "sh", *KWITNESS, "run", "--require", "--source", source, "--", "true"],
+        [
+            "sh",
+            "-c",
+            f'exec {namespace} "$@"',
+            "sh",
+            *KWITNESS,
+            "run",
+            "--require",
+            "--source",
+            source,
+            "--",
+            "true",
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -179,7 +220,9 @@ def test_usage_errors() -> None:
     assert run("--version").stdout.startswith("kwitness 0.")
 
 
-def test_a_bad_otel_variable_costs_the_export_and_not_the_command(live: None, tmp_path: Path) -> None:
+def test_a_bad_otel_variable_costs_the_export_and_not_the_command(
+    live: None, tmp_path: Path
+) -> None:
     ran = tmp_path / "ran"
     done = run("run", "--require", "--", "touch", str(ran), OTEL_EXPORTER_OTLP_ENDPOINT="ftp://x")
     assert (done.returncode, ran.exists()) == (78, False)
@@ -194,12 +237,20 @@ def test_a_bad_configuration_is_refused_before_anything_runs(live: None, tmp_pat
     bad = tmp_path / "kwitness.toml"
     bad.write_text("[[rule]]\nname = 1\n")
     done = run("run", "-c", str(bad), "--", "touch", str(tmp_path / "ran"))
-    assert (done.returncode, (tmp_path / "ran").exists(), len(done.stderr.splitlines())) == (78, False, 1)
+    assert (done.returncode, (tmp_path / "ran").exists(), len(done.stderr.splitlines())) == (
+        78,
+        False,
+        1,
+    )
 
 
 def test_events_are_followed_until_interrupted(live: None) -> None:
     follower = subprocess.Popen(
-        [*KWITNESS, "events", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        [*KWITNESS, "events", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     assert follower.stdout
     assert follower.stderr
@@ -221,7 +272,9 @@ def test_events_are_followed_until_interrupted(live: None) -> None:
 
 def test_record_without_a_command_and_its_dump(live: None, tmp_path: Path) -> None:
     tape = tmp_path / "tape.kw"
-    recorder = subprocess.Popen([*KWITNESS, "record", "-o", str(tape)], stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    recorder = subprocess.Popen(
+        [*KWITNESS, "record", "-o", str(tape)], stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
     assert recorder.stderr
     assert "recording" in recorder.stderr.readline()
     child = subprocess.Popen(["/bin/sh", "-c", "sleep 0.01; exit 5", "--token=sesame"])
@@ -232,7 +285,11 @@ def test_record_without_a_command_and_its_dump(live: None, tmp_path: Path) -> No
     assert recorder.returncode == 0
     assert b"sesame" not in tape.read_bytes()
     assert tape.stat().st_mode & 0o777 == 0o600
-    lines = [line for line in run("replay", "--dump", str(tape)).stdout.splitlines() if f" {child.pid} " in line]
+    lines = [
+        line
+        for line in run("replay", "--dump", str(tape)).stdout.splitlines()
+        if f" {child.pid} " in line
+    ]
     assert [line.split()[1] for line in lines][-1] == "exit"
     assert any("--token=[redacted:value]" in line for line in lines)
     assert "(sh) exit 5" in lines[-1]
@@ -240,7 +297,13 @@ def test_record_without_a_command_and_its_dump(live: None, tmp_path: Path) -> No
 
 def test_console_exporter(live: None) -> None:
     done = run(
-        "run", "--quiet", "--", "true", OTEL_LOGS_EXPORTER="console", OTEL_TRACES_EXPORTER="none", OTEL_METRICS_EXPORTER="none"
+        "run",
+        "--quiet",
+        "--",
+        "true",
+        OTEL_LOGS_EXPORTER="console",
+        OTEL_TRACES_EXPORTER="none",
+        OTEL_METRICS_EXPORTER="none",
     )
     names = [
         r["eventName"]
@@ -249,7 +312,12 @@ def test_console_exporter(live: None) -> None:
         for y in x["scopeLogs"]
         for r in y["logRecords"]
     ]
-    assert names == ["pipeline.run.start", "pipeline.task.start", "pipeline.task.end", "pipeline.run.end"]
+    assert names == [
+        "pipeline.run.start",
+        "pipeline.task.start",
+        "pipeline.task.end",
+        "pipeline.run.end",
+    ]
 
 
 def test_work_is_told_as_it_begins_and_rules_name_it(live: None, tmp_path: Path) -> None:
@@ -258,7 +326,9 @@ def test_work_is_told_as_it_begins_and_rules_name_it(live: None, tmp_path: Path)
         "[[rule]]\nname = 'my loader'\nenvironment = 'LOADER_JOB'\nsystem = 'loader'\npipeline = 'landing'\n"
         "task = 'load {0}'\nrun = '{LOADER_JOB}'\n"
     )
-    done = run("run", "--live", "-c", str(rules), "--", "sh", "-c", "sleep 0.3; true", LOADER_JOB="77")
+    done = run(
+        "run", "--live", "-c", str(rules), "--", "sh", "-c", "sleep 0.3; true", LOADER_JOB="77"
+    )
     told = [
         re.sub(r"^kwitness +[\d.]+ s +", "", line)
         for line in done.stderr.splitlines()
@@ -270,7 +340,9 @@ def test_work_is_told_as_it_begins_and_rules_name_it(live: None, tmp_path: Path)
 
 def test_explain_says_which_rule_decided(live: None, tmp_path: Path) -> None:
     rules = tmp_path / "kwitness.toml"
-    rules.write_text("[[rule]]\nname = 'sleepers'\nexecutable = '*/sleep'\nsystem = 'naps'\npipeline = 'afternoon'\n")
+    rules.write_text(
+        "[[rule]]\nname = 'sleepers'\nexecutable = '*/sleep'\nsystem = 'naps'\npipeline = 'afternoon'\n"
+    )
     sleeper = subprocess.Popen(["sleep", "60"])
     try:
         time.sleep(0.2)  # until it has its own image
@@ -289,16 +361,32 @@ def test_explain_reads_recordings_without_privileges() -> None:
     assert done.returncode == 0 and "model users_export of dbt shop" in done.stdout
 
 
-def test_a_recording_of_a_command_says_nothing_of_its_neighbours(live: None, tmp_path: Path) -> None:
+def test_a_recording_of_a_command_says_nothing_of_its_neighbours(
+    live: None, tmp_path: Path
+) -> None:
     """A process that lived before and one that starts beside it, with arguments, a title and a file of their own."""
-    tape, report, secret_file = tmp_path / "tape.kw", tmp_path / "report.json", tmp_path / "neighbours-file"
+    tape, report, secret_file = (
+        tmp_path / "tape.kw",
+        tmp_path / "report.json",
+        tmp_path / "neighbours-file",
+    )
     secret_file.touch()
     neighbour = subprocess.Popen(
-        ["sh", "-c", f"while :; do cat {secret_file} neighbours-argument; sleep 0.02; done"], stderr=subprocess.DEVNULL
+        ["sh", "-c", f"while :; do cat {secret_file} neighbours-argument; sleep 0.02; done"],
+        stderr=subprocess.DEVNULL,
     )
     try:
         done = run(
-            "record", "-o", str(tape), "--report", str(report), "--", "sh", "-c", "PGPASSWORD='hunter2 x' sleep 0.3; exit 3", "own"
+            "record",
+            "-o",
+            str(tape),
+            "--report",
+            str(report),
+            "--",
+            "sh",
+            "-c",
+            "PGPASSWORD='hunter2 x' sleep 0.3; exit 3",
+            "own",
         )
     finally:
         neighbour.kill()
@@ -309,7 +397,9 @@ def test_a_recording_of_a_command_says_nothing_of_its_neighbours(live: None, tmp
     again = tmp_path / "again.json"
     assert run("replay", str(tape), "--report", str(again)).returncode == 0
     assert f"{tape} holds the command and its children" in done.stderr
-    live_report, replayed_report = (msgspec.json.decode(path.read_bytes(), type=Report) for path in (report, again))
+    live_report, replayed_report = (
+        msgspec.json.decode(path.read_bytes(), type=Report) for path in (report, again)
+    )
     assert replayed_report == live_report
 
 
@@ -346,10 +436,19 @@ os.execv("/bin/sh", ["sh", "-c", "exit 4", "--password", "hunter2argv", '{"token
     assert done.returncode == 4
     page = tmp_path / "page.html"
     outputs = {name: path.read_text("utf-8", "replace") for name, path in files.items()}
-    outputs |= {"stdout": done.stdout, "stderr": done.stderr, "dump": run("replay", "--dump", str(files["tape"])).stdout}
+    outputs |= {
+        "stdout": done.stdout,
+        "stderr": done.stderr,
+        "dump": run("replay", "--dump", str(files["tape"])).stdout,
+    }
     outputs["replay"] = run("replay", str(files["tape"]), "--details", "--page", str(page)).stdout
     outputs["page"] = page.read_text()
-    leaks = [(name, text[max(0, at - 60) : at + 40]) for name, text in outputs.items() for at in [text.find("hunter2")] if at >= 0]
+    leaks = [
+        (name, text[max(0, at - 60) : at + 40])
+        for name, text in outputs.items()
+        for at in [text.find("hunter2")]
+        if at >= 0
+    ]
     assert leaks == []
     for name in ("tape", "facts", "otlp", "dump", "stderr"):
         assert "[redacted" in outputs[name], name

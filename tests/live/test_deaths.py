@@ -11,7 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from receiver.events import Crash, EventKind, Exit, FileFlag, FileReason, LossReason, OomKill, OomScope, OpenFile, Signal
+from receiver.events import (
+    Crash,
+    EventKind,
+    Exit,
+    FileFlag,
+    FileReason,
+    LossReason,
+    OomKill,
+    OomScope,
+    OpenFile,
+    Signal,
+)
 from tests.live.conftest import Witness, python
 
 pytestmark = pytest.mark.live
@@ -44,7 +55,12 @@ def test_a_kill_names_sender_and_target(witness: Witness, number: signal.Signals
     os.kill(child.pid, number)
     finish(child)
     event = witness.one(child.pid, Signal)
-    assert (event.signal, event.code, event.sender.tgid, event.handled) == (number, 0, os.getpid(), 0)
+    assert (event.signal, event.code, event.sender.tgid, event.handled) == (
+        number,
+        0,
+        os.getpid(),
+        0,
+    )
     assert event.target == witness.one(child.pid, Exit).process
     assert witness.one(child.pid, Exit).wait_status & 0x7F == number
 
@@ -52,7 +68,9 @@ def test_a_kill_names_sender_and_target(witness: Witness, number: signal.Signals
 def test_a_signal_from_another_process_names_that_one(witness: Witness) -> None:
     child = python(SLEEP, stdout=subprocess.PIPE)
     ready(child)
-    killer = python(f"import os; open('/proc/self/comm', 'w').write('reaper'); os.kill({child.pid}, 9)")
+    killer = python(
+        f"import os; open('/proc/self/comm', 'w').write('reaper'); os.kill({child.pid}, 9)"
+    )
     killer.wait()
     finish(child)
     event = witness.one(child.pid, Signal)
@@ -74,7 +92,10 @@ subprocess.run(["/bin/true"])
 
 
 def test_a_handled_signal_from_outside_is_recorded(witness: Witness) -> None:
-    child = python("import signal, sys; signal.signal(signal.SIGUSR2, lambda *_: sys.exit(5))\n" + SLEEP, stdout=subprocess.PIPE)
+    child = python(
+        "import signal, sys; signal.signal(signal.SIGUSR2, lambda *_: sys.exit(5))\n" + SLEEP,
+        stdout=subprocess.PIPE,
+    )
     ready(child)
     os.kill(child.pid, signal.SIGUSR2)
     finish(child)
@@ -100,16 +121,26 @@ gone = os.open(sys.argv[1] + ".gone", os.O_CREAT | os.O_WRONLY); os.unlink(sys.a
     ready(child)
     child.kill()
     finish(child)
-    found = {Path(e.path).name.split(" ")[0]: e for e in witness.of(child.pid, OpenFile) if e.path.startswith(str(tmp_path))}
+    found = {
+        Path(e.path).name.split(" ")[0]: e
+        for e in witness.of(child.pid, OpenFile)
+        if e.path.startswith(str(tmp_path))
+    }
     assert set(found) == {"out.csv", "out.csv.log", "out.csv.gone"}
     event = found["out.csv"]
     stat = out.stat()
     assert (event.inode, event.position_bytes, event.size_bytes) == (stat.st_ino, 5000, 5000)
-    assert (event.device >> 20, event.device & 0xFFFFF) == (os.major(stat.st_dev), os.minor(stat.st_dev))
+    assert (event.device >> 20, event.device & 0xFFFFF) == (
+        os.major(stat.st_dev),
+        os.minor(stat.st_dev),
+    )
     assert (event.reason, event.signal, event.file_flags) == (FileReason.DEATH, signal.SIGKILL, 0)
     assert found["out.csv.log"].open_flags & os.O_APPEND
     assert found["out.csv.gone"].file_flags == FileFlag.DELETED
-    assert event.sequence < witness.one(child.pid, Exit).sequence or event.cpu != witness.one(child.pid, Exit).cpu
+    assert (
+        event.sequence < witness.one(child.pid, Exit).sequence
+        or event.cpu != witness.one(child.pid, Exit).cpu
+    )
     assert event.time_boottime_ns < witness.one(child.pid, Exit).time_boottime_ns
 
 
@@ -121,13 +152,20 @@ def test_open_files_at_the_delivery_of_a_handled_sigterm(witness: Witness, tmp_p
     child.terminate()
     finish(child)
     mine = [e for e in witness.of(child.pid, OpenFile) if e.path == str(out)]
-    assert [(e.reason, e.signal, e.position_bytes) for e in mine] == [(FileReason.SIGNAL, signal.SIGTERM, 5000)]
+    assert [(e.reason, e.signal, e.position_bytes) for e in mine] == [
+        (FileReason.SIGNAL, signal.SIGTERM, 5000)
+    ]
 
 
 def test_the_parents_stdout_is_marked(witness: Witness, tmp_path: Path) -> None:
     log = tmp_path / "script.log"
     with log.open("w") as target:
-        subprocess.run(["/bin/sh", "-c", "sleep 60 & kill -9 $!; wait"], stdout=target, stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(
+            ["/bin/sh", "-c", "sleep 60 & kill -9 $!; wait"],
+            stdout=target,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
     flagged = [e for e in witness.all(OpenFile) if e.path == str(log)]
     assert flagged
     assert all(e.file_flags & FileFlag.INHERITED_STDIO for e in flagged)
@@ -156,7 +194,9 @@ def test_many_open_files_are_capped_and_counted(witness: Witness, tmp_path: Path
     assert witness.source.ledger().lost[7][1] >= 100 - 64
 
 
-def test_descriptors_past_those_that_are_looked_at_are_counted_as_missed(witness: Witness, tmp_path: Path) -> None:
+def test_descriptors_past_those_that_are_looked_at_are_counted_as_missed(
+    witness: Witness, tmp_path: Path
+) -> None:
     before = witness.source.ledger().lost[EventKind.OPEN_FILE][LossReason.FILE_LIMIT]
     more = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192)); os.dup2(fd, 5000)"
     child = python(WRITE.format(more=more), str(tmp_path / "out"), stdout=subprocess.PIPE)
@@ -166,8 +206,13 @@ def test_descriptors_past_those_that_are_looked_at_are_counted_as_missed(witness
     assert witness.source.ledger().lost[EventKind.OPEN_FILE][LossReason.FILE_LIMIT] > before
 
 
-def test_an_oom_kill_in_a_cgroup_tells_limit_usage_and_victim(witness: Witness, memory_cgroup: Path) -> None:
-    child = python("import sys\nsys.stdin.readline()\nx = []\nwhile True: x.append(b'y' * (1 << 20))", stdin=subprocess.PIPE)
+def test_an_oom_kill_in_a_cgroup_tells_limit_usage_and_victim(
+    witness: Witness, memory_cgroup: Path
+) -> None:
+    child = python(
+        "import sys\nsys.stdin.readline()\nx = []\nwhile True: x.append(b'y' * (1 << 20))",
+        stdin=subprocess.PIPE,
+    )
     (memory_cgroup / "cgroup.procs").write_text(str(child.pid))
     assert child.stdin
     child.stdin.write("go\n")
@@ -181,14 +226,18 @@ def test_an_oom_kill_in_a_cgroup_tells_limit_usage_and_victim(witness: Witness, 
     assert event.anon_rss_bytes > 30 << 20
     assert event.trigger == event.victim == witness.one(child.pid, Exit).process
     # the zones' own counts: /proc/meminfo also counts memory whose initialisation is still deferred
-    managed = sum(int(n) for n in re.findall(r"managed\s+(\d+)", Path("/proc/zoneinfo").read_text()))
+    managed = sum(
+        int(n) for n in re.findall(r"managed\s+(\d+)", Path("/proc/zoneinfo").read_text())
+    )
     assert event.host_total_bytes == pytest.approx(managed * os.sysconf("SC_PAGE_SIZE"), rel=0.05)
     assert 0 < event.host_free_bytes < event.host_total_bytes
     killed = witness.of(child.pid, Signal)[-1]
     assert (killed.signal, killed.code) == (9, 128)
 
 
-def test_an_oom_kill_by_a_neighbour_names_victim_and_trigger(witness: Witness, memory_cgroup: Path) -> None:
+def test_an_oom_kill_by_a_neighbour_names_victim_and_trigger(
+    witness: Witness, memory_cgroup: Path
+) -> None:
     quiet = python("x = bytearray(30 << 20)\nx[::4096] = b'x' * len(x[::4096])\n" + SLEEP, stdout=subprocess.PIPE,
                    preexec_fn=lambda: (memory_cgroup / "cgroup.procs").write_text(str(os.getpid())))  # fmt: skip
     ready(quiet)
@@ -203,7 +252,9 @@ def test_an_oom_kill_by_a_neighbour_names_victim_and_trigger(witness: Witness, m
     assert event.victim.tgid == quiet.pid
 
 
-def test_an_oom_kill_below_a_full_parent_names_the_parent(witness: Witness, memory_cgroup: Path) -> None:
+def test_an_oom_kill_below_a_full_parent_names_the_parent(
+    witness: Witness, memory_cgroup: Path
+) -> None:
     if not (memory_cgroup / "memory.limit_in_bytes").exists():
         (memory_cgroup / "cgroup.subtree_control").write_text("+memory")
     inner = memory_cgroup / "inner"
@@ -223,15 +274,22 @@ def test_an_oom_kill_below_a_full_parent_names_the_parent(witness: Witness, memo
 
 
 def test_a_crash_says_in_which_file_it_stood(witness: Witness) -> None:
-    child = python("import ctypes, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); ctypes.string_at(0)")
+    child = python(
+        "import ctypes, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); ctypes.string_at(0)"
+    )
     assert child.wait(timeout=30) == -signal.SIGSEGV
     event = witness.one(child.pid, Crash)
     assert (event.signal, event.thread) == (signal.SIGSEGV, child.pid)
     assert "libc" in event.module or "libffi" in event.module
-    assert 0 < event.module_offset < Path(event.module).stat().st_size and event.module_offset < event.address
+    assert (
+        0 < event.module_offset < Path(event.module).stat().st_size
+        and event.module_offset < event.address
+    )
 
 
 def test_a_fault_that_is_handled_is_no_crash(witness: Witness) -> None:
-    child = python("import os, signal; signal.signal(signal.SIGABRT, lambda *a: os._exit(3)); signal.raise_signal(signal.SIGABRT)")
+    child = python(
+        "import os, signal; signal.signal(signal.SIGABRT, lambda *a: os._exit(3)); signal.raise_signal(signal.SIGABRT)"
+    )
     child.wait(timeout=30)
     assert not witness.of(child.pid, Crash)

@@ -27,7 +27,9 @@ def opened(witness: Witness, path: Path) -> int:
     return sum(e.path == str(path) for e in witness.all(FileOpened))
 
 
-def test_it_is_shut_until_something_is_watched_and_again_afterwards(live: None, tmp_path: Path) -> None:
+def test_it_is_shut_until_something_is_watched_and_again_afterwards(
+    live: None, tmp_path: Path
+) -> None:
     witness = Witness()
     source = witness.source
     assert not following(source)
@@ -45,7 +47,9 @@ def test_it_is_shut_until_something_is_watched_and_again_afterwards(live: None, 
     source.close()
 
 
-def test_a_mark_that_came_too_late_for_its_process_is_not_the_next_ones(live: None, tmp_path: Path) -> None:
+def test_a_mark_that_came_too_late_for_its_process_is_not_the_next_ones(
+    live: None, tmp_path: Path
+) -> None:
     """User space marks by pid, and by then the pid may be free: whoever gets it is not watched."""
     last = Path("/proc/sys/kernel/ns_last_pid")
     if not last.exists():
@@ -123,5 +127,10 @@ print(source.following, [line for line in status.splitlines() if line.startswith
 source.close()
 """
     few = ["setpriv", "--bounding-set=-all,+sys_admin,+setuid,+setgid", "--inh-caps=-all"]
-    done = subprocess.run([*few, sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.stdout == f"True ['Uid:\\t65534\\t65534\\t65534\\t65534', 'CapEff:\\t{1 << 21:016x}']\n", done.stdout + done.stderr
+    done = subprocess.run(
+        [*few, sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert (
+        done.stdout
+        == f"True ['Uid:\\t65534\\t65534\\t65534\\t65534', 'CapEff:\\t{1 << 21:016x}']\n"
+    ), done.stdout + done.stderr

@@ -11,7 +11,10 @@ from tests.live.test_commands import CLEAN, KWITNESS, NO_CAPS, ROOT, run
 
 pytestmark = pytest.mark.live
 NO_BTF = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$@"', "sh"]
-COMMANDS = [("run", "--require", "--source", "ebpf", "--", "true"), ("serve", "-c", "{}/kwitness.toml")]
+COMMANDS = [
+    ("run", "--require", "--source", "ebpf", "--", "true"),
+    ("serve", "-c", "{}/kwitness.toml"),
+]
 
 
 def one_line(done: subprocess.CompletedProcess[str], status: int, word: str) -> None:
@@ -22,7 +25,9 @@ def one_line(done: subprocess.CompletedProcess[str], status: int, word: str) -> 
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c[0])
-@pytest.mark.parametrize(("before", "status", "word"), [(NO_CAPS, 77, "CAP_BPF"), (NO_BTF, 69, "BTF")], ids=["77", "69"])
+@pytest.mark.parametrize(
+    ("before", "status", "word"), [(NO_CAPS, 77, "CAP_BPF"), (NO_BTF, 69, "BTF")], ids=["77", "69"]
+)
 def test_what_is_missing_is_one_line_and_its_own_status(
     live: None, tmp_path: Path, command: tuple[str, ...], before: list[str], status: int, word: str
 ) -> None:
@@ -33,7 +38,15 @@ def test_what_is_missing_is_one_line_and_its_own_status(
 
 def test_a_reader_of_check_that_leaves_is_no_failure(live: None) -> None:
     script = f"{' '.join(KWITNESS)} check | head -1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, cwd=ROOT, env=CLEAN, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=CLEAN,
+        timeout=60,
+    )
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1] in ("0", "1")
 

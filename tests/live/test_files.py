@@ -78,7 +78,9 @@ os.close(i); os.close(o)
     assert read.written_bytes == written.read_bytes == 0
     assert written.size_bytes == target.stat().st_size
     assert written.closed_flags & ClosedFlag.SYNCED
-    assert not written.closed_flags & (ClosedFlag.BY_DEATH | ClosedFlag.SHORT_WRITE | ClosedFlag.UNSEEN)
+    assert not written.closed_flags & (
+        ClosedFlag.BY_DEATH | ClosedFlag.SHORT_WRITE | ClosedFlag.UNSEEN
+    )
     first = opened(watched, pid, target)
     assert first.inode == target.stat().st_ino and first.size_bytes == 0
     assert os.makedev(first.device >> 20, first.device & 0xFFFFF) == target.stat().st_dev
@@ -88,18 +90,29 @@ os.close(i); os.close(o)
 
 def test_a_write_after_the_sync_takes_the_sync_back(watched: Watched, tmp_path: Path) -> None:
     pid = watched.run(
-        "import os, sys; o = os.open(sys.argv[1], 65); os.write(o, b'x'); os.fsync(o); os.write(o, b'y')", str(tmp_path / "o")
+        "import os, sys; o = os.open(sys.argv[1], 65); os.write(o, b'x'); os.fsync(o); os.write(o, b'y')",
+        str(tmp_path / "o"),
     )
     assert not closed(watched, pid, tmp_path / "o").closed_flags & ClosedFlag.SYNCED
 
 
-HOSTILE = [b"\x1b]0;gone\x07", b"line\nbreak", b"\xff\xfe\x80", b"n" * 255, "ÅΩ日本\u202e".encode(), b" ", b"a;rm -rf"]
+HOSTILE = [
+    b"\x1b]0;gone\x07",
+    b"line\nbreak",
+    b"\xff\xfe\x80",
+    b"n" * 255,
+    "ÅΩ日本\u202e".encode(),
+    b" ",
+    b"a;rm -rf",
+]
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
 def test_names_arrive_as_they_are(watched: Watched, tmp_path: Path, name: bytes) -> None:
     path = os.fsencode(tmp_path) + b"/" + name
-    pid = watched.run("import os, sys; os.close(os.open(os.fsencode(sys.argv[1]), 65))", os.fsdecode(path))
+    pid = watched.run(
+        "import os, sys; os.close(os.open(os.fsencode(sys.argv[1]), 65))", os.fsdecode(path)
+    )
     event = next(e for e in watched.witness.of(pid, FileOpened) if e.inode == os.stat(path).st_ino)
     assert event.path == path.decode("utf-8", "replace")
 
@@ -127,7 +140,9 @@ os.rename("three", "four", src_dir_fd=d, dst_dir_fd=d)
     assert (change.new_directory, change.new_path) == (str(tmp_path / "a/b"), "four")
 
 
-def test_a_path_string_that_the_kernel_half_could_not_read(watched: Watched, tmp_path: Path) -> None:
+def test_a_path_string_that_the_kernel_half_could_not_read(
+    watched: Watched, tmp_path: Path
+) -> None:
     """The string lies in a page that is not there when the call begins, and is overwritten when it has ended."""
     (tmp_path / "name").write_bytes(os.fsencode(tmp_path / "real") + b"\0")
     pid = watched.run(
@@ -157,7 +172,10 @@ f = os.open("b", os.O_WRONLY); os.ftruncate(f, 7); os.fchmod(f, 0o600)
 """,
         str(tmp_path),
     )
-    seen = [(e.operation, e.path, e.new_path, e.size_bytes) for e in watched.witness.of(pid, FileChanged)]
+    seen = [
+        (e.operation, e.path, e.new_path, e.size_bytes)
+        for e in watched.witness.of(pid, FileChanged)
+    ]
     own = str(tmp_path / "b")
     assert seen == [
         (FileOperation.RENAME, "a", "b", 0), (FileOperation.LINK, "b", "c", 0), (FileOperation.SYMLINK, "b", "d", 0),
@@ -186,7 +204,9 @@ os._exit(0)
     assert ends[-1].closed_flags & ClosedFlag.BY_DEATH
 
 
-def test_descriptors_that_vanish_without_a_close_are_ended(watched: Watched, tmp_path: Path) -> None:
+def test_descriptors_that_vanish_without_a_close_are_ended(
+    watched: Watched, tmp_path: Path
+) -> None:
     pid = watched.run(
         """
 import os, sys, ctypes
@@ -207,17 +227,24 @@ os.execv("/bin/true", ["true"])
 def test_children_are_watched_and_strangers_are_not(watched: Watched, tmp_path: Path) -> None:
     stranger = subprocess.Popen(["/bin/sh", "-c", f"echo x > {tmp_path}/theirs"])
     pid = watched.run(
-        "import subprocess, sys; subprocess.run(['/bin/sh', '-c', 'echo hello > ' + sys.argv[1]])", str(tmp_path / "ours")
+        "import subprocess, sys; subprocess.run(['/bin/sh', '-c', 'echo hello > ' + sys.argv[1]])",
+        str(tmp_path / "ours"),
     )
     stranger.wait()
     children = watched.witness.descendants(pid)
     found = [e for e in watched.witness.all(FileOpened) if e.path.startswith(str(tmp_path))]
     assert [(e.path, e.process.tgid in children) for e in found] == [(str(tmp_path / "ours"), True)]
-    (end,) = [e for e in watched.witness.all(FileClosed) if e.process == found[0].process and e.open_id == found[0].open_id]
+    (end,) = [
+        e
+        for e in watched.witness.all(FileClosed)
+        if e.process == found[0].process and e.open_id == found[0].open_id
+    ]
     assert end.written_bytes == 6
 
 
-def test_a_file_that_came_with_the_fork_shows_at_its_first_use(watched: Watched, tmp_path: Path) -> None:
+def test_a_file_that_came_with_the_fork_shows_at_its_first_use(
+    watched: Watched, tmp_path: Path
+) -> None:
     with open(tmp_path / "log", "w") as log:
         pid = watched.run("print('hello')", stdout=log)
     assert opened(watched, pid, tmp_path / "log").opened_flags & OpenedFlag.INHERITED
@@ -249,18 +276,24 @@ def test_mapped_files_are_marked(watched: Watched, tmp_path: Path) -> None:
 
 
 def test_imports_cost_a_handful_of_records(watched: Watched) -> None:
-    pid = watched.run("import asyncio, email, http.client, json, xml.dom.minidom; open('/proc/self/status').read()")
+    pid = watched.run(
+        "import asyncio, email, http.client, json, xml.dom.minidom; open('/proc/self/status').read()"
+    )
     assert len(watched.witness.of(pid, FileOpened)) <= 3
     totals = watched.witness.one(pid, FileTotals)
     assert totals.noise_files > 50 and totals.noise_read_bytes > 100_000
     assert totals.opened_files == totals.noise_files + totals.reported_files + totals.unnamed_files
 
 
-MANY = 100_000 if not os.environ.get("KWITNESS_SHARED_SOURCE") else 5_000  # an emulated machine has no patience for more
+MANY = (
+    100_000 if not os.environ.get("KWITNESS_SHARED_SOURCE") else 5_000
+)  # an emulated machine has no patience for more
 
 
 def test_100_000_files_are_counted_exactly_in_few_records(live: None) -> None:
-    witness = Witness(SourceConfig(limits=KernelLimits(files_per_process=20, changes_per_process=10)))
+    witness = Witness(
+        SourceConfig(limits=KernelLimits(files_per_process=20, changes_per_process=10))
+    )
     place = tempfile.TemporaryDirectory(dir="/dev/shm")
     tmp_path = Path(place.name)
     try:
@@ -286,16 +319,24 @@ for n in range(int(sys.argv[2])):
             10 * (MANY - 20),
             MANY - 10,
         )
-        assert totals.opened_files == totals.noise_files + totals.reported_files + totals.unnamed_files
+        assert (
+            totals.opened_files == totals.noise_files + totals.reported_files + totals.unnamed_files
+        )
         after = witness.source.ledger()
-        for kind in (EventKind.FILE_OPENED, EventKind.FILE_CLOSED, EventKind.FILE_CHANGED, EventKind.FILE_TOTALS):
+        for kind in (
+            EventKind.FILE_OPENED,
+            EventKind.FILE_CLOSED,
+            EventKind.FILE_CHANGED,
+            EventKind.FILE_TOTALS,
+        ):
             seen = after.seen[kind] - before.seen[kind]
             kept = after.submitted[kind] - before.submitted[kind]
             skipped = sum(after.filtered[kind]) - sum(before.filtered[kind])
             lost = sum(after.lost[kind]) - sum(before.lost[kind])
             assert seen == kept + skipped + lost, kind
         limit = (
-            after.filtered[EventKind.FILE_OPENED][FilterReason.LIMIT] - before.filtered[EventKind.FILE_OPENED][FilterReason.LIMIT]
+            after.filtered[EventKind.FILE_OPENED][FilterReason.LIMIT]
+            - before.filtered[EventKind.FILE_OPENED][FilterReason.LIMIT]
         )
         assert limit == MANY - 20
         assert len(witness.events) < 1000
@@ -314,7 +355,11 @@ def small_disk(live: None, tmp_path: Path) -> Iterator[Path]:
 
 
 def failures(watched: Watched, pid: int) -> list[CallFailed]:
-    return [e for e in watched.witness.of(pid, CallFailed) if e.failures == 1 and e.call != CallKind.EXEC]
+    return [
+        e
+        for e in watched.witness.of(pid, CallFailed)
+        if e.failures == 1 and e.call != CallKind.EXEC
+    ]
 
 
 def test_a_full_disk(watched: Watched, small_disk: Path) -> None:
@@ -375,7 +420,13 @@ except ConnectionRefusedError: pass
     assert (found[4].subject, found[4].path) == (SubjectKind.PATH_ASKED, "/no/such/program")
 
 
-@pytest.mark.parametrize("how", ["fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)", "fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+    ],
+)
 def test_a_refused_lock_names_its_holder(watched: Watched, tmp_path: Path, how: str) -> None:
     database = tmp_path / "db"
     holder = subprocess.Popen(
@@ -389,7 +440,11 @@ def test_a_refused_lock_names_its_holder(watched: Watched, tmp_path: Path, how: 
     )
     holder.communicate("\n")
     (failure,) = failures(watched, pid)
-    assert (failure.call, failure.subject, failure.path) == (CallKind.LOCK, SubjectKind.LOCK, str(database))
+    assert (failure.call, failure.subject, failure.path) == (
+        CallKind.LOCK,
+        SubjectKind.LOCK,
+        str(database),
+    )
     assert failure.holder.tgid == holder.pid
 
 

@@ -20,7 +20,10 @@ from tests.live.conftest import Witness, python
 pytestmark = pytest.mark.live
 # so small that a flood fills them before they are read: the share is what decides
 SMALL = SourceConfig(
-    lifecycle_ring_bytes=1 << 17, unwatched_ring_bytes=1 << 16, bulk_ring_bytes=1 << 17, drain_interval_seconds=0.5
+    lifecycle_ring_bytes=1 << 17,
+    unwatched_ring_bytes=1 << 16,
+    bulk_ring_bytes=1 << 17,
+    drain_interval_seconds=0.5,
 )
 
 
@@ -61,7 +64,9 @@ def test_processes_that_nobody_watches_fill_their_own_ring_only() -> None:
 
 
 @pytest.mark.parametrize("lost", [False, True])
-def test_an_exit_that_was_not_read_yet_is_not_taken_for_a_lost_one(monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
+def test_an_exit_that_was_not_read_yet_is_not_taken_for_a_lost_one(
+    monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
     """When exits were lost, whoever is gone from /proc is looked for: the exit of a task that ended just now waits in its ring."""
     observer = Observer(SourceConfig(), CoreOptions(), None)
     observer.start()
@@ -82,7 +87,9 @@ def test_an_exit_that_was_not_read_yet_is_not_taken_for_a_lost_one(monkeypatch: 
     assert execution is not None
     assert execution.live == (1 if lost else 0) or execution.closed
     observer.end()
-    assert (execution.result, execution.incomplete) == (("unknown", True) if lost else ("success", False))
+    assert (execution.result, execution.incomplete) == (
+        ("unknown", True) if lost else ("success", False)
+    )
     asyncio.run(observer.close(0))
 
 
@@ -114,7 +121,13 @@ for uid in range(1, 6):
 
 def test_users_of_a_user_namespace_share_what_its_maker_may_do(witness: Witness) -> None:
     """Its maker can become any of them, and would have a new share each time. The map is written as newuidmap(1) does it."""
-    child = subprocess.Popen(as_user(FLOODER, NAMESPACE), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/")
+    child = subprocess.Popen(
+        as_user(FLOODER, NAMESPACE),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd="/",
+    )
     assert child.stdin is not None and child.stdout is not None
     if child.stdout.readline() != "made\n":
         child.communicate()
@@ -129,7 +142,9 @@ def test_users_of_a_user_namespace_share_what_its_maker_may_do(witness: Witness)
 
 
 def test_the_first_titles_of_a_process_come_through(witness: Witness) -> None:
-    code = "import ctypes\nfor n in range(2000): ctypes.CDLL(None).prctl(15, b'title %d' % n, 0, 0, 0)"
+    code = (
+        "import ctypes\nfor n in range(2000): ctypes.CDLL(None).prctl(15, b'title %d' % n, 0, 0, 0)"
+    )
     child = python(code)
     assert child.wait(60) == 0
     names = [e.comm for e in witness.of(child.pid, Title)]

@@ -58,7 +58,9 @@ class Observer:
         self.started: list[subprocess.Popen[bytes]] = []
 
     def start(self, argv: list[str], **options: object) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
+        process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, **options
+        )  # type: ignore[call-overload]
         self.started.append(process)
         return process  # type: ignore[no-any-return]
 
@@ -85,7 +87,9 @@ class Observer:
             self.step()
             if seen():
                 return
-            select.select([], [], [], 0.05)  # the rings are drained on a timer: there is nothing to wait for
+            select.select(
+                [], [], [], 0.05
+            )  # the rings are drained on a timer: there is nothing to wait for
         raise AssertionError(f"{what} was not seen")
 
     def is_followed(self, pid: int) -> bool:
@@ -98,7 +102,10 @@ class Observer:
     def spans(self, owner: int) -> list[Span]:
         found = [s for s in self.signals if isinstance(s, Span) and s.name == "task pay"]
         return [
-            s for s in found if attributes(s).get(sc.PIPELINE_RUN_ID) == RUN and attributes(s)[sc.PIPELINE_MAPPING_USER_ID] == owner
+            s
+            for s in found
+            if attributes(s).get(sc.PIPELINE_RUN_ID) == RUN
+            and attributes(s)[sc.PIPELINE_MAPPING_USER_ID] == owner
         ]
 
 
@@ -137,7 +144,14 @@ def install(place: Path, owner: int) -> None:
 
 
 def command(installed: Path, home: Path, end: str, python: Path = PYTHON) -> list[str]:
-    return [str(python), f"{installed}/bin/airflow", "scheduler", f"{installed}/lib/python3/site-packages", f"{home}/{LOG}", end]
+    return [
+        str(python),
+        f"{installed}/bin/airflow",
+        "scheduler",
+        f"{installed}/lib/python3/site-packages",
+        f"{home}/{LOG}",
+        end,
+    ]
 
 
 def byte(process: subprocess.Popen[bytes]) -> None:
@@ -149,7 +163,14 @@ def byte(process: subprocess.Popen[bytes]) -> None:
 class Supervisor:
     """One of both kinds, from its start to its end."""
 
-    def __init__(self, host: Observer, owner: int, process: subprocess.Popen[bytes], *, is_service: bool = True) -> None:
+    def __init__(
+        self,
+        host: Observer,
+        owner: int,
+        process: subprocess.Popen[bytes],
+        *,
+        is_service: bool = True,
+    ) -> None:
         self.host, self.owner, self.process = host, owner, process
         if is_service:
             host.until(lambda: host.is_followed(process.pid), "the start of a scheduler")
@@ -166,12 +187,16 @@ class Supervisor:
 def service(host: Observer, land: Path) -> Supervisor:
     """Root starts it for Alice."""
     by_root = ["setpriv", "--reuid", str(ALICE), "--regid", str(ALICE), "--clear-groups", "--"]
-    return Supervisor(host, ALICE, host.start([*by_root, *command(land / "opt", land / str(ALICE), "well")]))
+    return Supervisor(
+        host, ALICE, host.start([*by_root, *command(land / "opt", land / str(ALICE), "well")])
+    )
 
 
 def script(land: Path, home: Path) -> list[str]:
     install(home / "own", MALLORY)
-    (home / "own/lib/python3/site-packages").rename(home / "own/lib/python3/modules")  # a package that is in no such folder
+    (home / "own/lib/python3/site-packages").rename(
+        home / "own/lib/python3/modules"
+    )  # a package that is in no such folder
     argv = command(home / "own", home, "kill")
     argv[3] = f"{home}/own/lib/python3/modules"
     return argv
@@ -195,7 +220,11 @@ def copied_interpreter(land: Path, home: Path) -> list[str]:
     return command(land / "opt", home, "kill", home / "python3")
 
 
-@pytest.mark.parametrize("forge", [script, shadow_package, link_to_the_interpreter, copied_interpreter], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "forge",
+    [script, shadow_package, link_to_the_interpreter, copied_interpreter],
+    ids=lambda f: f.__name__,
+)
 @pytest.mark.parametrize("first", ["forged", "real"])
 def test_a_user_with_an_account_is_not_taken_for_the_service(
     host: Observer, land: Path, forge: Callable[[Path, Path], list[str]], first: str
@@ -204,7 +233,11 @@ def test_a_user_with_an_account_is_not_taken_for_the_service(
 
     def forged() -> Supervisor:
         environment = {"PATH": "/usr/bin:/bin", "PYTHONHOME": "/usr"}
-        return Supervisor(host, MALLORY, host.start(argv, user=MALLORY, group=MALLORY, extra_groups=[], env=environment))
+        return Supervisor(
+            host,
+            MALLORY,
+            host.start(argv, user=MALLORY, group=MALLORY, extra_groups=[], env=environment),
+        )
 
     pair = [forged(), service(host, land)] if first == "forged" else [service(host, land), forged()]
     assert {e.identity.grade for e in host.attempts(ALICE)} == {"certain"}
@@ -212,15 +245,25 @@ def test_a_user_with_an_account_is_not_taken_for_the_service(
     for supervisor in pair:
         supervisor.end()
     (real,), (claim,) = host.spans(ALICE), host.spans(MALLORY)
-    assert (attributes(real)[sc.PIPELINE_MAPPING_GRADE], attributes(claim)[sc.PIPELINE_MAPPING_GRADE]) == ("certain", "ambiguous")
+    assert (
+        attributes(real)[sc.PIPELINE_MAPPING_GRADE],
+        attributes(claim)[sc.PIPELINE_MAPPING_GRADE],
+    ) == ("certain", "ambiguous")
     assert attributes(real)[sc.PIPELINE_TASK_RUN_RESULT] == "success" and not real.error
-    assert attributes(claim)[sc.PIPELINE_TASK_RUN_RESULT] == "failure" and claim.trace_id != real.trace_id
-    assert "root or that user owns its executable and the package" in str(attributes(real)[sc.PIPELINE_MAPPING_EVIDENCE])
+    assert (
+        attributes(claim)[sc.PIPELINE_TASK_RUN_RESULT] == "failure"
+        and claim.trace_id != real.trace_id
+    )
+    assert "root or that user owns its executable and the package" in str(
+        attributes(real)[sc.PIPELINE_MAPPING_EVIDENCE]
+    )
 
 
 def test_an_environment_is_not_either(host: Observer, land: Path) -> None:
     real = service(host, land)
-    environment = dict(entry.split("=", 1) for entry in airflow("pay", dag="payroll", run=RUN)) | {"PATH": "/usr/bin:/bin"}
+    environment = dict(entry.split("=", 1) for entry in airflow("pay", dag="payroll", run=RUN)) | {
+        "PATH": "/usr/bin:/bin"
+    }
     argv = [str(PYTHON), "-c", "import os; os.read(0, 1); os.kill(os.getpid(), 9)"]
     options = {"user": MALLORY, "group": MALLORY, "extra_groups": [], "env": environment}
     forged = Supervisor(host, MALLORY, host.start(argv, **options), is_service=False)
@@ -229,12 +272,18 @@ def test_an_environment_is_not_either(host: Observer, land: Path) -> None:
     forged.process.wait(30)
     real.end()
     (span,) = host.spans(ALICE)
-    assert attributes(span)[sc.PIPELINE_TASK_RUN_RESULT] == "success" and attributes(span)[sc.PIPELINE_MAPPING_GRADE] == "certain"
+    assert (
+        attributes(span)[sc.PIPELINE_TASK_RUN_RESULT] == "success"
+        and attributes(span)[sc.PIPELINE_MAPPING_GRADE] == "certain"
+    )
 
 
 def test_others_may_not_write_what_the_service_runs(host: Observer, land: Path) -> None:
     (land / "opt/lib/python3/site-packages/airflow/__init__.py").chmod(0o666)
     real = service(host, land)
     (attempt,) = host.attempts(ALICE)
-    assert attempt.identity.grade == "probable" and "belongs to a third user" in attempt.identity.evidence
+    assert (
+        attempt.identity.grade == "probable"
+        and "belongs to a third user" in attempt.identity.evidence
+    )
     real.end()

@@ -25,7 +25,11 @@ def test_a_real_incident_is_told_for_what_it_is(live: None, name: str) -> None:
     except UnavailableError as why:
         pytest.skip(str(why))
     found = score(result)
-    assert found.right and not found.invented, (result.report["summary"], result.truth, result.log[-500:])
+    assert found.right and not found.invented, (
+        result.report["summary"],
+        result.truth,
+        result.log[-500:],
+    )
 
 
 def test_the_function_that_crashed_is_named_where_symbols_are(live: None) -> None:
@@ -33,4 +37,8 @@ def test_the_function_that_crashed_is_named_where_symbols_are(live: None) -> Non
         pytest.skip("no bcc here (python3-bpfcc)")
     result = play(SCENES["native_code_crashes"], 1)  # a small C program
     (crash,) = result.report["crashes"]
-    assert crash["function"] == "parse" and crash["module"].endswith("/work") and len(crash["build_id"]) == 40
+    assert (
+        crash["function"] == "parse"
+        and crash["module"].endswith("/work")
+        and len(crash["build_id"]) == 40
+    )

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from receiver.events import Event, Exec, Exit, Fork, ImageFlag, OpenFile, ProcessKey, StdioKind, Title
+from receiver.events import (
+    Event,
+    Exec,
+    Exit,
+    Fork,
+    ImageFlag,
+    OpenFile,
+    ProcessKey,
+    StdioKind,
+    Title,
+)
 from receiver.kernel.decode import decode
 from receiver.text.redact import Redactor
 from tests.live.conftest import Witness, python
@@ -62,7 +72,9 @@ def test_cgroup_paths_are_those_of_proc(witness: Witness) -> None:
     child = python("print(open('/proc/self/cgroup').read())", stdout=subprocess.PIPE)
     out, _ = child.communicate()
     rows = [line.split(":", 2) for line in out.split()]
-    paths = [p for _, controllers, p in rows if "memory" in controllers.split(",")] or [p for h, _, p in rows if h == "0"]
+    paths = [p for _, controllers, p in rows if "memory" in controllers.split(",")] or [
+        p for h, _, p in rows if h == "0"
+    ]
     assert witness.of(child.pid, Exec)[-1].memory_cgroup == paths[0]
 
 
@@ -70,7 +82,9 @@ def test_stdio_inodes_link_the_stages_of_a_pipe(witness: Witness, tmp_path: Path
     out = tmp_path / "out"
     with out.open("w") as target:
         first = subprocess.Popen(["/bin/echo", "x"], stdout=subprocess.PIPE)
-        second = subprocess.Popen(["/bin/cat"], stdin=first.stdout, stdout=target, stderr=subprocess.DEVNULL)
+        second = subprocess.Popen(
+            ["/bin/cat"], stdin=first.stdout, stdout=target, stderr=subprocess.DEVNULL
+        )
         assert first.stdout
         first.stdout.close()
         first.wait()
@@ -106,14 +120,25 @@ def test_only_allow_listed_variables_leave_the_kernel(witness: Witness) -> None:
     child.wait()
     event = witness.one(child.pid, Exec)
     names = {entry.partition("=")[0] for entry in event.environ}
-    assert names == {"AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_TASK_ID", "TRACEPARENT", "DBT_CLOUD_RUN_ID", "POD_NAME"}
+    assert names == {
+        "AIRFLOW_CTX_DAG_ID",
+        "AIRFLOW_CTX_TASK_ID",
+        "TRACEPARENT",
+        "DBT_CLOUD_RUN_ID",
+        "POD_NAME",
+    }
     assert "AIRFLOW_CTX_DAG_ID=etl" in event.environ
     assert event.image_flags & ImageFlag.ENVIRON_CUT  # the long POD_NAME
     assert "no" not in {entry.partition("=")[2] for entry in event.environ}
 
 
 @pytest.mark.parametrize(
-    ("code", "status"), [("raise SystemExit(0)", 0), ("raise SystemExit(7)", 7 << 8), ("import os; os._exit(255)", 255 << 8)]
+    ("code", "status"),
+    [
+        ("raise SystemExit(0)", 0),
+        ("raise SystemExit(7)", 7 << 8),
+        ("import os; os._exit(255)", 255 << 8),
+    ],
 )
 def test_exit_status(witness: Witness, code: str, status: int) -> None:
     child = python(code)
@@ -140,7 +165,9 @@ def test_core_dump_flag(witness: Witness, tmp_path: Path) -> None:
     child.wait()
     status = witness.one(child.pid, Exit).wait_status
     assert status & 0x7F == 6
-    dumped = any(tmp_path.iterdir()) or Path("/proc/sys/kernel/core_pattern").read_text().startswith("|")
+    dumped = any(tmp_path.iterdir()) or Path(
+        "/proc/sys/kernel/core_pattern"
+    ).read_text().startswith("|")
     assert bool(status & 0x80) == dumped
 
 
@@ -164,7 +191,9 @@ print(next(line.split()[1] for line in open("/proc/self/io") if line.startswith(
     event = witness.one(child.pid, Exit)
     # of this image: ru_maxrss would also count the test runner's memory, which the child held between fork and exec
     assert event.peak_rss_bytes == pytest.approx(peak_kib * 1024, abs=2 << 20)
-    assert event.cpu_runtime_ns / 1e9 == pytest.approx(usage.ru_utime + usage.ru_stime, rel=0.1, abs=0.02)
+    assert event.cpu_runtime_ns / 1e9 == pytest.approx(
+        usage.ru_utime + usage.ru_stime, rel=0.1, abs=0.02
+    )
     assert event.write_call_bytes == pytest.approx(123456, abs=128)
     assert event.written_bytes == written
     assert event.run_delay_ns < 60 * 10**9
@@ -182,7 +211,9 @@ ts = [threading.Thread(target=burn) for _ in range(3)]
     _, _, usage = os.wait4(child.pid, 0)
     child.returncode = 0
     event = witness.one(child.pid, Exit)
-    assert event.cpu_runtime_ns / 1e9 == pytest.approx(usage.ru_utime + usage.ru_stime, rel=0.1, abs=0.02)
+    assert event.cpu_runtime_ns / 1e9 == pytest.approx(
+        usage.ru_utime + usage.ru_stime, rel=0.1, abs=0.02
+    )
     assert len(witness.of(child.pid, Exit)) == 1
 
 
@@ -219,7 +250,9 @@ for code in (0, 3):
 
 def test_threads_make_no_fork_records(witness: Witness) -> None:
     before = sum(witness.source.ledger().filtered[1])
-    child = python("import threading\nfor _ in range(20):\n t = threading.Thread(target=int); t.start(); t.join()")
+    child = python(
+        "import threading\nfor _ in range(20):\n t = threading.Thread(target=int); t.start(); t.join()"
+    )
     child.wait()
     assert len(witness.of(child.pid, Fork)) == 1
     assert sum(witness.source.ledger().filtered[1]) - before >= 20
@@ -276,8 +309,12 @@ os.wait()
 
 
 def test_a_traced_process_tells_tracer_and_real_parent(witness: Witness) -> None:
-    child = python("import os, sys; sys.stdin.read(); os.execv('/bin/true', ['true'])", stdin=subprocess.PIPE)
-    seize = "import ctypes, sys\nassert ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), 0, 0) == 0\n"
+    child = python(
+        "import os, sys; sys.stdin.read(); os.execv('/bin/true', ['true'])", stdin=subprocess.PIPE
+    )
+    seize = (
+        "import ctypes, sys\nassert ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), 0, 0) == 0\n"
+    )
     seize += "print('seized', flush=True); sys.stdin.read()"
     tracer = python(seize, str(child.pid), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert tracer.stdout
@@ -292,13 +329,23 @@ def test_a_traced_process_tells_tracer_and_real_parent(witness: Witness) -> None
     assert (event.parent.tgid, event.real_parent.tgid) == (tracer.pid, os.getpid())
 
 
-def test_a_hook_that_cannot_attach_is_reported_and_the_rest_works(live: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hook_that_cannot_attach_is_reported_and_the_rest_works(
+    live: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from receiver.kernel import probes
     from receiver.kernel.probes import Hook
 
     bogus = {"on_title": "no_such_tracepoint", "on_oom_kill": "sched_switch"}
     hooks = tuple(
-        Hook(h.program, bogus.get(h.program, h.tracepoint), h.arguments, h.blind, h.required, h.iterator) for h in probes.HOOKS
+        Hook(
+            h.program,
+            bogus.get(h.program, h.tracepoint),
+            h.arguments,
+            h.blind,
+            h.required,
+            h.iterator,
+        )
+        for h in probes.HOOKS
     )
     monkeypatch.setattr(probes, "HOOKS", hooks)
     witness = Witness()
@@ -307,7 +354,10 @@ def test_a_hook_that_cannot_attach_is_reported_and_the_rest_works(live: None, mo
     child.wait()
     assert witness.one(child.pid, Exit).wait_status == 0
     witness.source.close()
-    assert (coverage["on_title"].attached, coverage["on_title"].why) == (False, "this kernel has no tracepoint no_such_tracepoint")
+    assert (coverage["on_title"].attached, coverage["on_title"].why) == (
+        False,
+        "this kernel has no tracepoint no_such_tracepoint",
+    )
     assert "arguments here, not 2" in coverage["on_oom_kill"].why
     assert coverage["on_title"].blind == "titles that workers give themselves"
     assert coverage["on_exec"].attached
@@ -334,7 +384,9 @@ def test_a_reused_pid_has_another_key(witness: Witness) -> None:
 def test_our_own_process_is_not_observed(witness: Witness) -> None:
     threading.Thread(target=int).start()
     assert witness.source.canary()
-    own = [e for e in witness.drain() if getattr(e, "process", ProcessKey(0, 0)).tgid == os.getpid()]
+    own = [
+        e for e in witness.drain() if getattr(e, "process", ProcessKey(0, 0)).tgid == os.getpid()
+    ]
     assert own == []
     assert witness.source.ledger().filtered[3][0] > 0
 
@@ -361,7 +413,9 @@ def test_processes_from_before_are_learned_without_doubles(live: None) -> None:
 
 
 def test_clean_exits_report_no_files(witness: Witness, tmp_path: Path) -> None:
-    child = python(f"import os; os.open({str(tmp_path / 'x')!r}, os.O_CREAT | os.O_WRONLY); os._exit(0)")
+    child = python(
+        f"import os; os.open({str(tmp_path / 'x')!r}, os.O_CREAT | os.O_WRONLY); os._exit(0)"
+    )
     child.wait()
     assert not witness.of(child.pid, OpenFile)
 

@@ -15,7 +15,17 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import PrivilegeError
-from receiver.events import Connection, EventKind, Exec, Existing, Exit, Fork, LossReason, OomKill, ProcessSample
+from receiver.events import (
+    Connection,
+    EventKind,
+    Exec,
+    Existing,
+    Exit,
+    Fork,
+    LossReason,
+    OomKill,
+    ProcessSample,
+)
 from receiver.kernel import choose
 from receiver.kernel.choose import open_source
 from receiver.kernel.decode import decode
@@ -73,7 +83,9 @@ def test_the_same_workload_gives_the_same_lifecycle(either: Witness) -> None:
     first = either.of(child.pid, Exec)[0]
     assert first.environ == ("AIRFLOW_CTX_DAG_ID=etl",)
     assert first.executable.endswith(("/dash", "/sh", "/bash"))
-    assert all(f.process.start_boottime_ns <= f.time_boottime_ns + 20_000_000 for f in either.all(Fork))
+    assert all(
+        f.process.start_boottime_ns <= f.time_boottime_ns + 20_000_000 for f in either.all(Fork)
+    )
 
 
 def test_what_a_process_had_used(either: Witness, tmp_path: Path) -> None:
@@ -97,7 +109,10 @@ os.write(f, b"x" * 50_000)
 
 
 def test_an_oom_kill_is_told_by_its_cgroup(either: Witness, memory_cgroup: Path) -> None:
-    child = python("input(); d = bytearray(200 << 20); d[::4096] = b'x' * len(d[::4096])", stdin=subprocess.PIPE)
+    child = python(
+        "input(); d = bytearray(200 << 20); d[::4096] = b'x' * len(d[::4096])",
+        stdin=subprocess.PIPE,
+    )
     (memory_cgroup / "cgroup.procs").write_text(str(child.pid))
     either.drain()
     if isinstance(either, Listener):
@@ -143,7 +158,9 @@ def test_what_lives_already_is_listed_once(either: Witness) -> None:
     child = python("input()", stdin=subprocess.PIPE)
     time.sleep(0.1)
     own = [
-        e for raw in either.source.existing() if isinstance(e := decode(raw, Redactor()), Existing) and e.process.tgid == child.pid
+        e
+        for raw in either.source.existing()
+        if isinstance(e := decode(raw, Redactor()), Existing) and e.process.tgid == child.pid
     ]
     child.communicate("\n")
     assert len(own) == 1 and own[0].argv[-1] == "input()" and own[0].parent.tgid == os.getpid()
@@ -172,7 +189,9 @@ def test_an_overflow_is_counted_as_a_loss(live: None) -> None:
     listener.source.close()
 
 
-def test_auto_falls_back_and_says_so(live: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_auto_falls_back_and_says_so(
+    live: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def refused(*_: object, **__: object) -> LiveSource:
         raise PrivilegeError("CAP_BPF missing")
 
@@ -201,7 +220,13 @@ def test_net_admin_alone_is_enough_for_the_fallback(live: None) -> None:
 
 @pytest.mark.parametrize(
     ("entry", "passes"),
-    [("AIRFLOW_CTX_DAG_ID=x", True), ("AIRFLOW_CTX_MY_TOKEN=x", False), ("TRACEPARENT=x", True), ("PATH=x", False), ("X", False)],
+    [
+        ("AIRFLOW_CTX_DAG_ID=x", True),
+        ("AIRFLOW_CTX_MY_TOKEN=x", False),
+        ("TRACEPARENT=x", True),
+        ("PATH=x", False),
+        ("X", False),
+    ],
 )
 def test_the_allow_list_is_the_kernel_halfs(entry: str, passes: bool) -> None:
     assert allowed(entry) is passes
@@ -220,13 +245,19 @@ async def test_connections_are_sampled_inside_of_an_event_loop(live: None) -> No
     port = server.getsockname()[1]
     program = f"import socket, sys; s = socket.create_connection(('127.0.0.1', {port})); print(flush=True); sys.stdin.read()"
     listener = Listener()
-    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
         try:
             assert child.stdout is not None
             child.stdout.readline()
             listener.drain()
             listener.source.watch([child.pid])
-            found = [event for raw in listener.source.sample() if isinstance(event := decode(raw, Redactor()), Connection)]
+            found = [
+                event
+                for raw in listener.source.sample()
+                if isinstance(event := decode(raw, Redactor()), Connection)
+            ]
         finally:
             child.kill()
             listener.source.close()

@@ -13,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from receiver.events import CallFailed, CallKind, Connection, ConnectionFlag, ConnectionStage, NameQuery, UnixConnected
+from receiver.events import (
+    CallFailed,
+    CallKind,
+    Connection,
+    ConnectionFlag,
+    ConnectionStage,
+    NameQuery,
+    UnixConnected,
+)
 from receiver.kernel.decode import decode
 from receiver.text.names import address_of, name_in
 from receiver.text.redact import Redactor
@@ -38,7 +46,9 @@ def listener() -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_a_connection_from_its_syn_to_its_end(watched: Watched, family: socket.AddressFamily) -> None:
+def test_a_connection_from_its_syn_to_its_end(
+    watched: Watched, family: socket.AddressFamily
+) -> None:
     host = "127.0.0.1" if family == socket.AF_INET else "::1"
     with socket.create_server((host, 0), family=family) as server:
         child = watched.start(
@@ -63,7 +73,11 @@ c.close()
             (live,) = sample(watched, child.pid)
             child.communicate("\n")
     first, last = watched.witness.of(child.pid, Connection)
-    assert (first.stage, live.stage, last.stage) == (ConnectionStage.CONNECTED, ConnectionStage.SAMPLED, ConnectionStage.CLOSED)
+    assert (first.stage, live.stage, last.stage) == (
+        ConnectionStage.CONNECTED,
+        ConnectionStage.SAMPLED,
+        ConnectionStage.CLOSED,
+    )
     assert first.connection_id == live.connection_id == last.connection_id
     assert peer(first) == peer(last) == peer(live) and peer(last)[0] == host
     assert first.local_port == address[1]
@@ -95,15 +109,25 @@ c.close()
         assert len(client.recv(1000, socket.MSG_WAITALL)) == 300
         own = client.getsockname()
     child.communicate()
-    ends = [e for e in watched.witness.of(child.pid, Connection) if e.stage == ConnectionStage.CLOSED]
-    assert [(peer(e), e.local_port, e.sent_bytes, e.received_bytes) for e in ends] == [((own[0], own[1]), port, 300, 100)]
+    ends = [
+        e for e in watched.witness.of(child.pid, Connection) if e.stage == ConnectionStage.CLOSED
+    ]
+    assert [(peer(e), e.local_port, e.sent_bytes, e.received_bytes) for e in ends] == [
+        ((own[0], own[1]), port, 300, 100)
+    ]
     assert ends[0].connection_flags & ConnectionFlag.ACCEPTED
 
 
 def test_a_refused_connection(watched: Watched) -> None:
-    pid = watched.run("import socket\ntry: socket.create_connection(('127.0.0.1', 1))\nexcept ConnectionRefusedError: pass")
+    pid = watched.run(
+        "import socket\ntry: socket.create_connection(('127.0.0.1', 1))\nexcept ConnectionRefusedError: pass"
+    )
     (event,) = watched.witness.of(pid, Connection)
-    assert (event.stage, event.error, peer(event)) == (ConnectionStage.FAILED, 111, ("127.0.0.1", 1))
+    assert (event.stage, event.error, peer(event)) == (
+        ConnectionStage.FAILED,
+        111,
+        ("127.0.0.1", 1),
+    )
     assert event.established_boottime_ns == 0
 
 
@@ -120,7 +144,10 @@ def test_a_reset_names_its_sender(watched: Watched, listener: socket.socket) -> 
     assert child.wait() == 0
     end = watched.witness.of(child.pid, Connection)[-1]
     assert end.stage == ConnectionStage.CLOSED and end.error == 104
-    assert end.connection_flags & ConnectionFlag.RESET_BY_PEER and not end.connection_flags & ConnectionFlag.RESET_SENT
+    assert (
+        end.connection_flags & ConnectionFlag.RESET_BY_PEER
+        and not end.connection_flags & ConnectionFlag.RESET_SENT
+    )
 
 
 @pytest.fixture
@@ -135,7 +162,10 @@ def namespace(live: None) -> Iterator[str]:
 
 def inside(namespace: str, code: str) -> str:
     """Code that first enters the namespace."""
-    return f"import os, ctypes\nassert ctypes.CDLL(None).setns(os.open('/run/netns/{namespace}', 0), 0x40000000) == 0\n" + code
+    return (
+        f"import os, ctypes\nassert ctypes.CDLL(None).setns(os.open('/run/netns/{namespace}', 0), 0x40000000) == 0\n"
+        + code
+    )
 
 
 def test_a_black_hole_shows_syn_retransmits(watched: Watched, namespace: str) -> None:
@@ -170,7 +200,16 @@ except TimeoutError: pass
 
 def test_ports_run_out(watched: Watched, namespace: str) -> None:
     subprocess.run(
-        ["ip", "netns", "exec", namespace, "sh", "-c", "echo '40000 40009' > /proc/sys/net/ipv4/ip_local_port_range"], check=True
+        [
+            "ip",
+            "netns",
+            "exec",
+            namespace,
+            "sh",
+            "-c",
+            "echo '40000 40009' > /proc/sys/net/ipv4/ip_local_port_range",
+        ],
+        check=True,
     )
     pid = watched.run(
         inside(
@@ -221,7 +260,11 @@ def test_a_silent_peer_is_owed(watched: Watched, listener: socket.socket) -> Non
     assert there.recv(7, socket.MSG_WAITALL) == b"request"
     time.sleep(1.2)
     (event,) = sample(watched, child.pid)
-    assert event.unacknowledged_bytes == 0 and event.sent_bytes == 7 and event.last_receive_boottime_ns == 0
+    assert (
+        event.unacknowledged_bytes == 0
+        and event.sent_bytes == 7
+        and event.last_receive_boottime_ns == 0
+    )
     assert 1.0 <= (event.time_boottime_ns - event.last_send_boottime_ns) / 1e9 <= 3
     there.sendall(b"x")
     assert child.wait() == 0
@@ -278,7 +321,10 @@ def test_name_queries(watched: Watched) -> None:
         NameServer(server).start()
         pid = watched.run(ASK, "127.0.0.53")
     seen = watched.witness.of(pid, NameQuery)
-    asked = [(name_in(e.labels), e.query_flags >> 15, e.query_flags & 15, e.question_type, e.addresses) for e in seen]
+    asked = [
+        (name_in(e.labels), e.query_flags >> 15, e.query_flags & 15, e.question_type, e.addresses)
+        for e in seen
+    ]
     assert asked == [
         ("www.example.com", 0, 0, 1, 0), ("www.example.com", 1, 0, 1, 2), ("nobody.test", 0, 0, 1, 0),
         ("broken.test", 0, 0, 1, 0), ("broken.test", 1, 2, 1, 0),
@@ -286,7 +332,9 @@ def test_name_queries(watched: Watched) -> None:
     answer = seen[1]
     assert address_of(2, answer.first_high, answer.first_low) == "10.0.0.7"
     assert address_of(2, answer.second_high, answer.second_low) == "10.0.0.8"
-    assert {(address_of(e.family, e.server_high, e.server_low), e.port, e.query_id) for e in seen} == {("127.0.0.53", 53, 77)}
+    assert {
+        (address_of(e.family, e.server_high, e.server_low), e.port, e.query_id) for e in seen
+    } == {("127.0.0.53", 53, 77)}
 
 
 @pytest.mark.parametrize("name", ["path", "abstract"])
@@ -303,7 +351,9 @@ def test_a_unix_socket_names_who_listens(watched: Watched, tmp_path: Path, name:
     assert (event.peer_tgid, event.path) == (os.getpid(), address.replace("\0", "@"))
 
 
-def test_strangers_connections_are_nobodys_business(watched: Watched, listener: socket.socket) -> None:
+def test_strangers_connections_are_nobodys_business(
+    watched: Watched, listener: socket.socket
+) -> None:
     watched.run("pass")
     with socket.create_connection(listener.getsockname()):
         pass

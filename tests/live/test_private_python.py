@@ -65,7 +65,9 @@ def state() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def service(private: Path, state: Path, *arguments: str, **env: str) -> Iterator[subprocess.Popen[str]]:
+def service(
+    private: Path, state: Path, *arguments: str, **env: str
+) -> Iterator[subprocess.Popen[str]]:
     """Runs until the block is left; then it must end well, and nothing may have been imported without privileges."""
     config = state.parent / f"{state.name}.toml"
     config.write_text(
@@ -80,13 +82,22 @@ def service(private: Path, state: Path, *arguments: str, **env: str) -> Iterator
     log = log_of(state)
     with log.open("w") as errors:
         child = subprocess.Popen(
-            [python, "-m", "receiver", "serve", *arguments, "-c", str(config)], env=own | env, cwd="/", stderr=errors, text=True
+            [python, "-m", "receiver", "serve", *arguments, "-c", str(config)],
+            env=own | env,
+            cwd="/",
+            stderr=errors,
+            text=True,
         )
     try:
         until(lambda: get("/readyz") is not None, child, log)
         status = Path(f"/proc/{child.pid}/status").read_text()
         assert "Uid:\t65534\t65534" in status
-        assert subprocess.run(["setpriv", "--reuid=65534", "ls", str(private)], capture_output=True, check=False).returncode != 0
+        assert (
+            subprocess.run(
+                ["setpriv", "--reuid=65534", "ls", str(private)], capture_output=True, check=False
+            ).returncode
+            != 0
+        )
         yield child
         child.send_signal(signal.SIGTERM)
         assert child.wait(timeout=30) == 0, log.read_text()[-2000:]
@@ -112,7 +123,9 @@ def until(what: Any, child: subprocess.Popen[str], log: Path) -> None:
 
 
 def get(path: str, state: Path | None = None, body: bytes | None = None) -> str | None:
-    asked = urllib.request.Request(f"http://localhost:{PORT}{path}", body, {"Content-Type": "application/json"})
+    asked = urllib.request.Request(
+        f"http://localhost:{PORT}{path}", body, {"Content-Type": "application/json"}
+    )
     if state is not None:
         asked.add_header("Authorization", f"Bearer {(state / 'admin.token').read_text().strip()}")
     try:
@@ -126,7 +139,15 @@ def get(path: str, state: Path | None = None, body: bytes | None = None) -> str 
 
 
 def ask_everything(state: Path) -> None:
-    for path in ("/livez", "/metrics", "/tree", "/incidents", "/incidents/none", "/incidents/none?form=x", "/none"):
+    for path in (
+        "/livez",
+        "/metrics",
+        "/tree",
+        "/incidents",
+        "/incidents/none",
+        "/incidents/none?form=x",
+        "/none",
+    ):
         get(path, state)
         get(path)
     get("/alerts", state, b'{"task": "x", "from": "2026-01-01T00:00:00+01:00"}')
@@ -138,7 +159,9 @@ def ask_everything(state: Path) -> None:
 
 
 async def by_grpc(body: bytes) -> None:
-    async with grpc.aio.insecure_channel(f"localhost:{OTLP_GRPC}", compression=grpc.Compression.Gzip) as channel:
+    async with grpc.aio.insecure_channel(
+        f"localhost:{OTLP_GRPC}", compression=grpc.Compression.Gzip
+    ) as channel:
         call: Any = channel.unary_unary(LOGS)
         assert await call(body) == b""
         with pytest.raises(grpc.aio.AioRpcError):
@@ -156,13 +179,26 @@ def by_http(body: bytes, encoding: str) -> None:
 
 def test_insights(private: Path, state: Path) -> None:
     end = record(sc.EVENT_PIPELINE_TASK_END, **{sc.LOG_RECORD_UID: "u3"})
-    lost = record(sc.EVENT_NETWORK_CONNECTION_FAILED, **{sc.LOG_RECORD_UID: "u2", sc.NETWORK_PEER_ADDRESS: "10.0.0.1"})
+    lost = record(
+        sc.EVENT_NETWORK_CONNECTION_FAILED,
+        **{sc.LOG_RECORD_UID: "u2", sc.NETWORK_PEER_ADDRESS: "10.0.0.1"},
+    )
     both = request(record(sc.EVENT_PROCESS_OOM_KILLED))
-    both.resource_logs.extend(request(end, lost, host__name="b", host__ip=["10.0.0.2"]).resource_logs)
+    both.resource_logs.extend(
+        request(end, lost, host__name="b", host__ip=["10.0.0.2"]).resource_logs
+    )
     body = both.SerializeToString()
-    export = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:9", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    export = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:9",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+    }
     with service(private, state, "--mode", "insights", **export) as child:
-        for packed, encoding in ((gzip.compress(body), "gzip"), (zlib.compress(body), "deflate"), (b"x", "gzip"), (b"\xff", "")):
+        for packed, encoding in (
+            (gzip.compress(body), "gzip"),
+            (zlib.compress(body), "deflate"),
+            (b"x", "gzip"),
+            (b"\xff", ""),
+        ):
             by_http(packed, encoding)
         asyncio.run(by_grpc(body))
         until(lambda: list((state / "incidents").glob("[0-9a-f]*.json")), child, log_of(state))
@@ -174,7 +210,10 @@ def test_insights(private: Path, state: Path) -> None:
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 def test_serve(live: None, private: Path, state: Path, protocol: str) -> None:
-    export = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:9", "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+    export = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:9",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+    }
     with service(private, state, **export, OTEL_EXPORTER_OTLP_COMPRESSION="gzip") as child:
         until(lambda: get("/readyz") == "ready\n", child, log_of(state))
         ask_everything(state)

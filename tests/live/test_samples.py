@@ -60,7 +60,9 @@ print("up", flush=True); time.sleep(60)
     names = dict(line.split(":\t") for line in status.splitlines() if ":\t" in line)
     anon, shmem = int(names["RssAnon"].split()[0]) << 10, int(names["RssShmem"].split()[0]) << 10
     assert abs(sample.anon_bytes - anon) < 2 << 20 and anon > 80 << 20
-    assert abs(sample.shmem_bytes - shmem) < 2 << 20 and shmem > 19 << 20  # before 6.2 threads keep some pages uncounted
+    assert (
+        abs(sample.shmem_bytes - shmem) < 2 << 20 and shmem > 19 << 20
+    )  # before 6.2 threads keep some pages uncounted
     assert sample.peak_rss_bytes >= sample.anon_bytes + sample.shmem_bytes
     assert sample.threads == int(names["Threads"]) == 6
     assert sample.open_descriptors == len(os.listdir(f"/proc/{child.pid}/fd"))
@@ -85,7 +87,10 @@ print("up", flush=True); time.sleep(60)
     ready(child)
     time.sleep(0.1)
     (sample,) = look(watched, child.pid, ProcessSample)
-    user, system = (int(v) for v in Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[11:13])
+    user, system = (
+        int(v)
+        for v in Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    )
     assert abs(sample.cpu_runtime_ns / 1e9 - (user + system) / os.sysconf("SC_CLK_TCK")) < 0.1
     assert sample.cpu_runtime_ns > 600_000_000
     assert sample.write_call_bytes >= 100_000
@@ -146,7 +151,10 @@ def test_throttling(watched: Watched, cpu_cgroup: Path) -> None:
     (after,) = look(watched, child.pid, ProcessSample)
     said = dict(line.split() for line in (cpu_cgroup / "cpu.stat").read_text().splitlines())
     assert 0 < after.throttled_periods <= int(said["nr_throttled"])
-    assert after.throttled_periods > before.throttled_periods and after.cpu_periods >= after.throttled_periods
+    assert (
+        after.throttled_periods > before.throttled_periods
+        and after.cpu_periods >= after.throttled_periods
+    )
     stop(child)
 
 
@@ -183,22 +191,32 @@ print("up", flush=True); lock.acquire()
 
 def test_where_in_the_kernel_a_thread_waits(watched: Watched) -> None:
     """Named by the kernel itself, the wait channel first; compared with what proc(5) says."""
-    child = watched.start("print('up', flush=True); input()", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child = watched.start(
+        "print('up', flush=True); input()", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     ready(child)
     (stack,) = idle(watched, child.pid, WaitStack)
     frames = frames_of(stack)
     assert stack.thread == child.pid and len(frames) >= 3
     said = Path(f"/proc/{child.pid}/stack").read_text().split()
-    assert [f.partition("+")[0] for f in said if not f.startswith("[")][: len(frames)] == list(frames)
+    assert [f.partition("+")[0] for f in said if not f.startswith("[")][: len(frames)] == list(
+        frames
+    )
     child.communicate("\n")
 
 
 def test_a_pipe_that_nobody_writes(watched: Watched) -> None:
-    child = watched.start("print('up', flush=True); input()", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child = watched.start(
+        "print('up', flush=True); input()", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     ready(child)
     (wait,) = idle_looks(watched, child.pid)
     assert child.stdin is not None
-    assert (wait_of(wait), wait.waits_on, wait.inode) == ("pipe", WaitObject.PIPE, os.fstat(child.stdin.fileno()).st_ino)
+    assert (wait_of(wait), wait.waits_on, wait.inode) == (
+        "pipe",
+        WaitObject.PIPE,
+        os.fstat(child.stdin.fileno()).st_ino,
+    )
     child.communicate("\n")
 
 

@@ -31,7 +31,12 @@ time.sleep(120)
 
 
 def test_attaching_in_a_fork_storm_misses_and_doubles_nobody(live: None) -> None:
-    storm = subprocess.Popen([sys.executable, "-I", "-S", "-c", STORM], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    storm = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", STORM],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     assert storm.stdout
     try:
         started = {int(storm.stdout.readline()) for _ in range(150)}
@@ -48,7 +53,11 @@ def test_attaching_in_a_fork_storm_misses_and_doubles_nobody(live: None) -> None
                 core.feed(batch, boottime_ns())
         finally:
             source.close()
-        known = [p for p in core.tree.processes() if p.exit is None and p.parent is not None and p.parent.key.tgid == storm.pid]
+        known = [
+            p
+            for p in core.tree.processes()
+            if p.exit is None and p.parent is not None and p.parent.key.tgid == storm.pid
+        ]
         pids = [p.key.tgid for p in known]
         assert len(pids) == len(set(pids))
         assert set(pids) == started

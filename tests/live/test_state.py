@@ -68,9 +68,17 @@ class Service:
 
     def start(self, **env: str) -> subprocess.Popen[str]:
         number = len(self.started)
-        with (self.folder / f"{number}.out").open("w") as out, (self.folder / f"{number}.err").open("w") as err:
+        with (
+            (self.folder / f"{number}.out").open("w") as out,
+            (self.folder / f"{number}.err").open("w") as err,
+        ):
             child = subprocess.Popen(
-                [*KWITNESS, "serve", "-c", str(self.config)], env=CLEAN | env, stdout=out, stderr=err, text=True, cwd=ROOT
+                [*KWITNESS, "serve", "-c", str(self.config)],
+                env=CLEAN | env,
+                stdout=out,
+                stderr=err,
+                text=True,
+                cwd=ROOT,
             )
         self.started.append(child)
         until(lambda: self.ask("/readyz") or child.poll() is not None, "it does not become ready")
@@ -79,7 +87,9 @@ class Service:
 
     def ask(self, path: str) -> str:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}{path}", timeout=30
+            ) as answer:
                 return str(answer.read().decode())
         except (OSError, urllib.error.URLError):
             return ""
@@ -92,7 +102,10 @@ class Service:
         """What the last one printed as log records."""
         lines = (self.folder / f"{len(self.started) - 1}.out").read_text().splitlines()
         return [
-            {"name": r["eventName"], **{a["key"]: next(iter(a["value"].values())) for a in r["attributes"]}}
+            {
+                "name": r["eventName"],
+                **{a["key"]: next(iter(a["value"].values())) for a in r["attributes"]},
+            }
             for line in lines
             for x in json.loads(line)["resourceLogs"]
             for y in x["scopeLogs"]
@@ -126,17 +139,25 @@ def service(live: None) -> Iterator[Service]:
 
 
 NO_EXPORT = {"OTEL_SDK_DISABLED": "true"}
-CONSOLE = {"OTEL_LOGS_EXPORTER": "console", "OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
+CONSOLE = {
+    "OTEL_LOGS_EXPORTER": "console",
+    "OTEL_TRACES_EXPORTER": "none",
+    "OTEL_METRICS_EXPORTER": "none",
+}
 
 
-def test_a_foreign_directory_or_a_link_to_one_is_refused_before_anything_attaches(service: Service) -> None:
+def test_a_foreign_directory_or_a_link_to_one_is_refused_before_anything_attaches(
+    service: Service,
+) -> None:
     service.state.mkdir()
     key = service.state / "key"
     key.write_text("secret")
     key.chmod(0o600)
     shutil.copy("/bin/true", service.state / "tool")
     (service.state / "tool").chmod(0o4755)
-    before = {p: (p.stat().st_uid, p.stat().st_mode) for p in (service.state, *service.state.iterdir())}
+    before = {
+        p: (p.stat().st_uid, p.stat().st_mode) for p in (service.state, *service.state.iterdir())
+    }
     link = service.folder / "link"
     link.symlink_to(service.state)
     for place, why in (
@@ -145,42 +166,74 @@ def test_a_foreign_directory_or_a_link_to_one_is_refused_before_anything_attache
     ):
         service.config.write_text(CONFIG.format(port=service.port, state=place))
         done = subprocess.run(
-            [*KWITNESS, "serve", "-c", str(service.config)], env=CLEAN, capture_output=True, text=True, check=False, cwd=ROOT
+            [*KWITNESS, "serve", "-c", str(service.config)],
+            env=CLEAN,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
         )
-        assert (done.returncode, len(done.stderr.splitlines())) == (78, 1) and why in done.stderr, done.stderr
-    assert {p: (p.stat().st_uid, p.stat().st_mode) for p in (service.state, *service.state.iterdir())} == before
+        assert (done.returncode, len(done.stderr.splitlines())) == (78, 1) and why in done.stderr, (
+            done.stderr
+        )
+    assert {
+        p: (p.stat().st_uid, p.stat().st_mode) for p in (service.state, *service.state.iterdir())
+    } == before
 
 
-def test_a_second_one_is_refused_and_what_a_kill_loses_is_said_at_the_next_start(service: Service) -> None:
+def test_a_second_one_is_refused_and_what_a_kill_loses_is_said_at_the_next_start(
+    service: Service,
+) -> None:
     first = service.start(
-        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}", OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf"
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
+        OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
     )
     second = subprocess.run(
-        [*KWITNESS, "serve", "-c", str(service.config)], env=CLEAN, capture_output=True, text=True, check=False, cwd=ROOT
+        [*KWITNESS, "serve", "-c", str(service.config)],
+        env=CLEAN,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
     assert (second.returncode, len(second.stderr.splitlines())) == (75, 1), second.stderr
     assert f"in use by another kwitness service (process {first.pid})" in second.stderr
     for number in range(3):
         service.nap(number)
-    until(lambda: service.mark()["unsent"].get("span", 0) >= 3 and service.mark()["unsent"]["log_record"], "nothing is queued")
+    until(
+        lambda: (
+            service.mark()["unsent"].get("span", 0) >= 3 and service.mark()["unsent"]["log_record"]
+        ),
+        "nothing is queued",
+    )
     service.stop(signal.SIGKILL)
     unsent = service.mark()["unsent"]
 
     service.start(**CONSOLE)
-    gap = until(lambda: [r for r in service.records() if r["name"] == "pipeline.observer.gap"], "no record of the gap")
+    gap = until(
+        lambda: [r for r in service.records() if r["name"] == "pipeline.observer.gap"],
+        "no record of the gap",
+    )
     assert [r["pipeline.observer.loss.reason"] for r in gap] == ["killed"]
     lost = {
         r["pipeline.observer.event.kind"]: int(r["pipeline.observer.events_lost"])
         for r in service.records()
-        if r["name"] == "pipeline.observer.events_lost" and r["pipeline.observer.loss.reason"] == "killed"
+        if r["name"] == "pipeline.observer.events_lost"
+        and r["pipeline.observer.loss.reason"] == "killed"
     }
     assert lost == {kind: count for kind, count in unsent.items() if count}
-    assert f"its export queue is lost: {unsent['data_point']} data points" in service.said() or unsent["data_point"] == 0
+    assert (
+        f"its export queue is lost: {unsent['data_point']} data points" in service.said()
+        or unsent["data_point"] == 0
+    )
     assert f"{unsent['span']} spans when they were last counted" in service.said()
     assert service.stop() == 0 and service.mark()["ended"]
 
     service.start(**CONSOLE)
-    gap = until(lambda: [r for r in service.records() if r["name"] == "pipeline.observer.gap"], "no record of the gap")
+    gap = until(
+        lambda: [r for r in service.records() if r["name"] == "pipeline.observer.gap"],
+        "no record of the gap",
+    )
     assert [r["pipeline.observer.loss.reason"] for r in gap] == ["stopped"]
     assert "the previous service was stopped; nothing was observed for" in service.said()
 
@@ -200,7 +253,9 @@ def test_a_locked_history_holds_nothing_up_and_every_run_is_stored(service: Serv
     count = lock.execute("SELECT count(*) FROM runs WHERE system = 'naps of uid 0'").fetchone()[0]
     lock.close()
     assert (count, path.stat().st_ino) == (5, inode), service.said()
-    assert not [p.name for p in service.state.iterdir() if "damaged" in p.name or "unreadable" in p.name]
+    assert not [
+        p.name for p in service.state.iterdir() if "damaged" in p.name or "unreadable" in p.name
+    ]
 
 
 def _begin(lock: sqlite3.Connection) -> bool:

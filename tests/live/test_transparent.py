@@ -41,7 +41,9 @@ STATES = {
 }
 
 
-@pytest.mark.parametrize("state", some(STATES, "signals ignored", "descriptors", "limits and niceness"))
+@pytest.mark.parametrize(
+    "state", some(STATES, "signals ignored", "descriptors", "limits and niceness")
+)
 def test_the_command_inherits_the_same(live: None, state: str) -> None:
     bare, under = compare(all_of_them(), STATES[state])
     assert len(PROGRAMS) >= 60 and bare.endswith("status 0\n")
@@ -64,7 +66,9 @@ def test_closed_stdio_stays_closed(live: None, closed: str, tmp_path: Path) -> N
     program = f"for n in 0 1 2 3 4 5 6 7 8; do test -e /proc/self/fd/$n && echo $n; done >> {seen}; echo . >> {seen}; exit 6"
     state = f'sh -c "$1" {closed}; echo bare $? >> {seen}'
     script = f'exec 3>&1; {state}; cd {ROOT}; {" ".join(KWITNESS)} run --quiet -- sh -c "$1" {closed}; echo bare $? >> {seen}'
-    subprocess.run(["bash", "-c", script, "bash", program], check=False, env=CLEAN, cwd=ROOT, timeout=60)
+    subprocess.run(
+        ["bash", "-c", script, "bash", program], check=False, env=CLEAN, cwd=ROOT, timeout=60
+    )
     bare, under, rest = seen.read_text().split("bare 6\n")
     assert rest == "" and bare.endswith(".\n") and under == bare
 
@@ -82,7 +86,9 @@ def programs(tmp_path: Path) -> dict[str, str]:
     return {
         "no #!": script(tmp_path / "plain", b'echo "$0" "$@"; exit 3\n'),
         "empty": script(tmp_path / "empty", b""),
-        "an interpreter that is missing": script(tmp_path / "lost", b"#!/nonexistent/interpreter\n"),
+        "an interpreter that is missing": script(
+            tmp_path / "lost", b"#!/nonexistent/interpreter\n"
+        ),
         "binary": script(tmp_path / "binary", b"\x7fELF\0\1\2\n"),
         "not executable": script(tmp_path / "data", b"echo no\n", 0o644),
         "a directory": str(tmp_path),
@@ -98,19 +104,29 @@ def programs(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.abuse
 def test_what_cannot_be_executed_ends_as_in_a_shell(live: None, programs: dict[str, str]) -> None:
     loop = 'for p in "$@"; do "$p" one two > /dev/null 2>&1; echo $?; done'
-    bare = subprocess.run(["bash", "-c", loop, "bash", *programs.values()], capture_output=True, text=True, check=True).stdout
+    bare = subprocess.run(
+        ["bash", "-c", loop, "bash", *programs.values()], capture_output=True, text=True, check=True
+    ).stdout
     under, lines = [], {}
     for name, path in programs.items():
         done = subprocess.run(
-            [*KWITNESS, "run", "--quiet", "--", path, "one", "two"], capture_output=True, text=True, cwd=ROOT, check=False
+            [*KWITNESS, "run", "--quiet", "--", path, "one", "two"],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=False,
         )
         under.append(done.returncode)
         lines[name] = done.stderr.splitlines()
         if name == "no #!":
             assert done.stdout == f"{path} one two\n"
-    assert dict(zip(programs, under, strict=True)) == dict(zip(programs, map(int, bare.split()), strict=True))
+    assert dict(zip(programs, under, strict=True)) == dict(
+        zip(programs, map(int, bare.split()), strict=True)
+    )
     refused = {name: said for name, said in lines.items() if name not in ("no #!", "empty")}
-    assert all(len(said) == 1 and said[0].startswith("kwitness: ") for said in refused.values()), refused
+    assert all(len(said) == 1 and said[0].startswith("kwitness: ") for said in refused.values()), (
+        refused
+    )
 
 
 STATUSES = {
@@ -127,26 +143,42 @@ STATUSES = {
 @pytest.mark.parametrize("code", some(STATUSES, "exit 4", "kill -INT $$"))
 def test_it_ends_as_the_command_ends(live: None, code: str) -> None:
     """By the same signal, too: a shell breaks its loop after Ctrl-C only for who died of it."""
-    done = subprocess.run([*KWITNESS, "run", "--quiet", "--", "sh", "-c", code], cwd=ROOT, check=False, capture_output=True)
+    done = subprocess.run(
+        [*KWITNESS, "run", "--quiet", "--", "sh", "-c", code],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+    )
     assert (done.returncode, done.stderr) == (STATUSES[code], b"")
 
 
 def full_stdio(code: str, options: str = "", redirect: str = "2>/dev/full") -> int:
     line = f"set -o pipefail; {' '.join(KWITNESS)} run {options} -- sh -c '{code}' {redirect}"
-    return subprocess.run(["bash", "-c", line], cwd=ROOT, env=CLEAN, check=False, timeout=60, capture_output=True).returncode
+    return subprocess.run(
+        ["bash", "-c", line], cwd=ROOT, env=CLEAN, check=False, timeout=60, capture_output=True
+    ).returncode
 
 
 @pytest.mark.parametrize(
     "redirect",
     some(
-        ["2>/dev/full", "2>&-", "2>&1 | true", "2>&1 | head -1", "2>/dev/full >/dev/full", "2>&- >&- <&-"],
+        [
+            "2>/dev/full",
+            "2>&-",
+            "2>&1 | true",
+            "2>&1 | head -1",
+            "2>/dev/full >/dev/full",
+            "2>&- >&- <&-",
+        ],
         "2>/dev/full",
         "2>&1 | head -1",
         "2>&- >&- <&-",
     ),
 )
 @pytest.mark.parametrize("code", some(["exit 4", "exit 0"], "exit 4"))
-def test_the_status_does_not_depend_on_who_takes_our_words(live: None, redirect: str, code: str) -> None:
+def test_the_status_does_not_depend_on_who_takes_our_words(
+    live: None, redirect: str, code: str
+) -> None:
     assert full_stdio(code, redirect=redirect) == int(code[-1])
 
 
@@ -155,7 +187,11 @@ def full_disk(live: None, tmp_path: Path) -> Path:
     """/dev/full would not do: it is no regular file."""
     place = tmp_path / "full"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(place)], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(place)],
+        check=False,
+        capture_output=True,
+    ).returncode:
         pytest.skip("cannot mount a tmpfs")
     (place / "ballast").write_bytes(b"\0" * (48 << 10))
     return place
@@ -168,9 +204,14 @@ def unmounted(tmp_path: Path) -> Iterator[None]:
         subprocess.run(["umount", str(tmp_path / "full")], check=True)
 
 
-@pytest.mark.parametrize("option", some(["--report", "--facts", "--history", "--otlp-json", "record"], "--report", "record"))
+@pytest.mark.parametrize(
+    "option",
+    some(["--report", "--facts", "--history", "--otlp-json", "record"], "--report", "record"),
+)
 @pytest.mark.parametrize("place", some(["full", "missing"], "full"))
-def test_an_output_that_cannot_be_written_is_a_warning(full_disk: Path, tmp_path: Path, option: str, place: str) -> None:
+def test_an_output_that_cannot_be_written_is_a_warning(
+    full_disk: Path, tmp_path: Path, option: str, place: str
+) -> None:
     folder = full_disk if place == "full" else tmp_path / "no" / "such"
     if place == "full":
         with (full_disk / "rest").open("wb", buffering=0) as rest, contextlib.suppress(OSError):
@@ -180,7 +221,12 @@ def test_an_output_that_cannot_be_written_is_a_warning(full_disk: Path, tmp_path
     command = ["sh", "-c", "exit 5"]
     chosen = ["record", "-o", target] if option == "record" else ["run", option, target]
     plain = subprocess.run(
-        [*KWITNESS, *chosen, "--quiet", "--", *command], capture_output=True, text=True, cwd=ROOT, env=CLEAN, check=False
+        [*KWITNESS, *chosen, "--quiet", "--", *command],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=CLEAN,
+        check=False,
     )
     assert plain.returncode == 5, plain.stderr
     said = [line for line in plain.stderr.splitlines() if line.startswith("kwitness: ")]
@@ -206,11 +252,17 @@ def test_json_on_a_stdout_that_takes_nothing(live: None) -> None:
 
 SHELL_USES = {
     "process substitution": ("run diff <(seq 5) <(seq 6) > /dev/null", 1),
-    "a lock on a descriptor": ("exec 9>lock; run flock -n 9 || exit 8; flock -n lock true; test $? = 1", 0),
+    "a lock on a descriptor": (
+        "exec 9>lock; run flock -n 9 || exit 8; flock -n lock true; test $? = 1",
+        0,
+    ),
     "stdin": ("printf 'a\nb\n' | run wc -l | grep -qx 2", 0),
     "a reader that leaves": ('yes | run head -1 > /dev/null; test "${PIPESTATUS[*]}" = "141 0"', 0),
     "a broken pipe": ('run yes | head -1 > /dev/null; test "${PIPESTATUS[*]}" = "141 0"', 0),
-    "a stdout that the command closes": ("(exec $RUN sh -c 'exec >&-; read go < go') | { cat; echo > go; }", 0),
+    "a stdout that the command closes": (
+        "(exec $RUN sh -c 'exec >&-; read go < go') | { cat; echo > go; }",
+        0,
+    ),
     "a stdin that the command closes": (
         "{ yes 2> /dev/null; echo > go; } | (exec $RUN sh -c 'exec <&-; read go < go')",
         0,
@@ -234,7 +286,9 @@ two:
 OUTER = "all:\n\t+@$$RUN make -s\n"
 
 
-@pytest.mark.parametrize("use", some(SHELL_USES, "process substitution", "a lock on a descriptor", "below a job server"))
+@pytest.mark.parametrize(
+    "use", some(SHELL_USES, "process substitution", "a lock on a descriptor", "below a job server")
+)
 def test_what_shells_do_with_descriptors(live: None, tmp_path: Path, use: str) -> None:
     for name in ("go", "a", "b"):
         os.mkfifo(tmp_path / name)
@@ -243,7 +297,15 @@ def test_what_shells_do_with_descriptors(live: None, tmp_path: Path, use: str) -
     code, status = SHELL_USES[use]
     words = f"env PYTHONPATH={ROOT} {' '.join(KWITNESS)} run --quiet --"
     line = f'RUN="{words}"; run() {{ $RUN "$@"; }}; {code}'
-    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=CLEAN, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=tmp_path,
+        env=CLEAN,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert (done.returncode, done.stderr) == (status, ""), done.stdout
 
 
@@ -286,10 +348,15 @@ def test_every_signal_reaches_the_command_once(live: None) -> None:
 
 
 @pytest.mark.abuse
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM, signal.SIGHUP],
+)
 def test_a_signal_to_us_alone_ends_the_command_and_us(live: None, number: signal.Signals) -> None:
     child = subprocess.Popen(
-        [*KWITNESS, "run", "--quiet", "--", "sh", "-c", "echo ready; exec sleep 60"], stdout=subprocess.PIPE, cwd=ROOT
+        [*KWITNESS, "run", "--quiet", "--", "sh", "-c", "echo ready; exec sleep 60"],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
     )
     assert child.stdout and child.stdout.readline() == b"ready\n"
     child.send_signal(number)
@@ -312,7 +379,9 @@ def test_an_alarm_that_was_set_before_is_the_commands(live: None) -> None:
 
 def test_a_background_command_keeps_its_ignored_signals(live: None, tmp_path: Path) -> None:
     line = f"{' '.join(KWITNESS)} run --quiet -- grep SigIgn /proc/self/status & wait"
-    done = subprocess.run(["sh", "-c", line], cwd=ROOT, env=CLEAN, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["sh", "-c", line], cwd=ROOT, env=CLEAN, capture_output=True, text=True, check=True
+    )
     assert int(done.stdout.split()[1], 16) & 0b111 == 0b110  # SIGINT and SIGQUIT
 
 
@@ -323,7 +392,9 @@ def children(pid: int) -> list[int]:
 def test_the_command_outlives_an_observer_that_is_killed(live: None) -> None:
     child = handler(stderr=subprocess.PIPE)
     observer, command = children(child.pid)
-    assert Path(f"/proc/{command}/cmdline").read_bytes().startswith(sys.executable.encode() + b"\0-I")
+    assert (
+        Path(f"/proc/{command}/cmdline").read_bytes().startswith(sys.executable.encode() + b"\0-I")
+    )
     os.kill(observer, signal.SIGKILL)
     assert child.stderr and "the command goes on" in child.stderr.readline()
     child.terminate()
@@ -359,7 +430,11 @@ class Terminal:
         self.pid, self._main = pty.fork()
         if self.pid == 0:
             os.chdir(ROOT)
-            os.execve("/bin/bash", ["bash", "--norc", "--noprofile", "-i"], CLEAN | {"PS1": "$ ", "TERM": "dumb"})
+            os.execve(
+                "/bin/bash",
+                ["bash", "--norc", "--noprofile", "-i"],
+                CLEAN | {"PS1": "$ ", "TERM": "dumb"},
+            )
         self._seen = ""
         self.expect("$ ")
         self.type(f'run() {{ {" ".join(KWITNESS)} run --quiet -- "$@"; }}; stty -echo\n', "$ ")
@@ -397,7 +472,10 @@ WAITING = "run sh -c 'echo up $$; exec cat'\n"
 def test_job_control(terminal: Terminal) -> None:
     terminal.type(WAITING, "up ")
     assert "Stopped" in terminal.type("\x1a", "$ ")
-    assert terminal.type("echo status $?\n", "$ ").split()[-2:] == ["status", "148"]  # 128 + SIGTSTP
+    assert terminal.type("echo status $?\n", "$ ").split()[-2:] == [
+        "status",
+        "148",
+    ]  # 128 + SIGTSTP
     terminal.type("fg\n", '"$@"')
     terminal.type("hello\n", "hello")  # the command has its terminal back
     terminal.type("\x03", "$ ")
@@ -413,7 +491,10 @@ def test_job_control(terminal: Terminal) -> None:
 @pytest.mark.abuse
 def test_a_loop_ends_with_ctrl_c(terminal: Terminal) -> None:
     """A shell goes on with its loop after a command that handled SIGINT, and ends it after one that died of it."""
-    terminal.type(f"for i in 1 2 3; do {' '.join(KWITNESS)} run --quiet -- sh -c 'echo up; exec sleep 60'; done\n", "up")
+    terminal.type(
+        f"for i in 1 2 3; do {' '.join(KWITNESS)} run --quiet -- sh -c 'echo up; exec sleep 60'; done\n",
+        "up",
+    )
     assert "up" not in terminal.type("\x03", "$ ")
     assert terminal.type("echo status $?\n", "$ ").split()[-2:] == ["status", "130"]
 
@@ -440,9 +521,25 @@ def test_in_the_background_it_stops_when_it_reads_the_terminal(terminal: Termina
 @pytest.mark.abuse
 def test_as_the_first_process_of_a_pid_namespace(live: None, tmp_path: Path) -> None:
     facts = tmp_path / "facts.json"
-    inside = ["unshare", "--pid", "--fork", "--mount-proc", *KWITNESS, "run", "--quiet", "--facts", str(facts), "--"]
-    for code, status in (("exit 7", 7), ("kill -TERM $$", 143)):  # nobody can end the first process by such a signal
-        done = subprocess.run([*inside, "sh", "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
+    inside = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        *KWITNESS,
+        "run",
+        "--quiet",
+        "--facts",
+        str(facts),
+        "--",
+    ]
+    for code, status in (
+        ("exit 7", 7),
+        ("kill -TERM $$", 143),
+    ):  # nobody can end the first process by such a signal
+        done = subprocess.run(
+            [*inside, "sh", "-c", code], cwd=ROOT, check=False, capture_output=True, text=True
+        )
         assert done.returncode == status, done.stderr
         assert json.loads(facts.read_text())["processes"][0]["command"].startswith("sh -c")
 
@@ -455,7 +552,11 @@ UNOBSERVED = {
     "a user": (["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"], [], 77),
     "a time namespace": (["unshare", "-T", "--boottime", "86400", "--fork"], [], 69),
     "few descriptors": (["prlimit", "--nofile=12:12"], ["--source", "ebpf"], 69),
-    "no more processes": (["prlimit", "--nproc=1:1", "setpriv", "--reuid=64999", "--clear-groups"], [], 75),
+    "no more processes": (
+        ["prlimit", "--nproc=1:1", "setpriv", "--reuid=64999", "--clear-groups"],
+        [],
+        75,
+    ),
 }
 
 
@@ -474,7 +575,9 @@ def test_it_runs_when_nothing_can_be_observed(live: None, reason: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (5, "out\nin\n"), done.stderr
-    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("kwitness: not observed: "), done.stderr
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith(
+        "kwitness: not observed: "
+    ), done.stderr
     done = subprocess.run(
         [*before, *KWITNESS, "run", "--require", *options, "--", *command],
         input="in\n",

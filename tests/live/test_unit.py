@@ -29,14 +29,18 @@ def home(tmp_path: Path) -> Iterator[Path]:
     """Where that user can read us: our code and the packages, outside of root's home."""
     place = Path("/var/tmp") / f"kwitness-unit-{os.getpid()}"
     place.mkdir()
-    shutil.copytree(ROOT / "receiver", place / "receiver", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "receiver", place / "receiver", ignore=shutil.ignore_patterns("__pycache__")
+    )
     packages = Path(next(p for p in sys.path if p.endswith("site-packages")))
     wanted = ("kwitness-*", "msgspec*", "grpc*", "aiohttp*", "aiohappyeyeballs*", "aiosignal*", "attr*", "frozenlist*", "idna*",
               "multidict*", "opentelemetry*", "propcache*", "google*", "pyroute2*", "typing_extensions*", "yarl*")  # fmt: skip
     for pattern in wanted:
         for found in packages.glob(pattern):
             target = place / found.name
-            shutil.copytree(found, target, dirs_exist_ok=True) if found.is_dir() else shutil.copy(found, target)
+            shutil.copytree(found, target, dirs_exist_ok=True) if found.is_dir() else shutil.copy(
+                found, target
+            )
     state = place / "state"
     state.mkdir(mode=0o700)
     os.chown(state, NOBODY, NOBODY)
@@ -67,7 +71,12 @@ class Supervisor:
 
 def test_it_serves_with_two_capabilities_and_tells_its_supervisor(live: None, home: Path) -> None:
     python = "/usr/bin/python3"
-    version = subprocess.run([python, "-c", "import sys; print(sys.version_info[:2])"], capture_output=True, text=True, check=False)
+    version = subprocess.run(
+        [python, "-c", "import sys; print(sys.version_info[:2])"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if version.stdout.strip() != str(sys.version_info[:2]):
         pytest.skip("the system's Python is another version: packages would not load in it")
     supervisor = Supervisor(home / "notify")
@@ -80,18 +89,33 @@ def test_it_serves_with_two_capabilities_and_tells_its_supervisor(live: None, ho
     }  # fmt: skip
     kwitness = [python, "-m", "receiver"]
     child = subprocess.Popen(
-        [*AS_THE_UNIT, *kwitness, "serve", "-c", str(config)], env=env, cwd=home, stderr=subprocess.PIPE, text=True
+        [*AS_THE_UNIT, *kwitness, "serve", "-c", str(config)],
+        env=env,
+        cwd=home,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
-        assert supervisor.hears("READY=1"), child.communicate(timeout=5)[1] if child.poll() is not None else "no word of it"
+        assert supervisor.hears("READY=1"), (
+            child.communicate(timeout=5)[1] if child.poll() is not None else "no word of it"
+        )
         assert supervisor.hears("WATCHDOG=1")
         status = Path(f"/proc/{child.pid}/status").read_text()
         assert f"CapEff:\t{0:016x}" in status and f"CapPrm:\t{0:016x}" in status
         asked = subprocess.run(
-            [*kwitness, "check", "--ready", "-c", str(config)], env=env, cwd=home, capture_output=True, text=True, check=False
+            [*kwitness, "check", "--ready", "-c", str(config)],
+            env=env,
+            cwd=home,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert (asked.returncode, asked.stdout) == (0, "ready\n")
-        assert {p.name for p in (home / "state").iterdir()} >= {"admin.token", "history.db", "incidents"}
+        assert {p.name for p in (home / "state").iterdir()} >= {
+            "admin.token",
+            "history.db",
+            "incidents",
+        }
         child.send_signal(signal.SIGTERM)
         assert supervisor.hears("STOPPING=1")
         assert child.wait(30) == 0
@@ -103,6 +127,11 @@ def test_it_serves_with_two_capabilities_and_tells_its_supervisor(live: None, ho
         child.wait()
         supervisor.close()
     asked = subprocess.run(
-        [*kwitness, "check", "--ready", "-c", str(config)], env=env, cwd=home, capture_output=True, text=True, check=False
+        [*kwitness, "check", "--ready", "-c", str(config)],
+        env=env,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert asked.returncode == 1 and "no service answers" in asked.stdout

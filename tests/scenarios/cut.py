@@ -66,7 +66,11 @@ def wanted(event: Event) -> bool:
         is_read = event.open_flags & 3 == 0
         telling = not is_read or any(piece in event.path for piece in TELLING_READS)
         return telling and not any(piece in event.path for piece in CHATTER)
-    return not isinstance(event, FileChanged) or "-luigi-tmp-" in event.path or "/.snakemake/" in event.path
+    return (
+        not isinstance(event, FileChanged)
+        or "-luigi-tmp-" in event.path
+        or "/.snakemake/" in event.path
+    )
 
 
 def rewrite(
@@ -79,8 +83,12 @@ def rewrite(
     says of which others `keep` is to be asked, too."""
     recording = Recording(source)
     frames = list(recording)
-    pids = {msgspec.json.decode(f.payload, type=Watch).pid for f in frames if f.kind == FrameKind.WATCH}
-    recorder = Recorder(target.open("wb"), Header(recording.header.wires, HOST, recording.header.wall_offset_ns))
+    pids = {
+        msgspec.json.decode(f.payload, type=Watch).pid for f in frames if f.kind == FrameKind.WATCH
+    }
+    recorder = Recorder(
+        target.open("wb"), Header(recording.header.wires, HOST, recording.header.wall_offset_ns)
+    )
     for frame in frames:
         if frame.kind != FrameKind.BATCH:
             recorder.write(FrameKind(frame.kind), frame.time_ns, frame.payload)
@@ -101,7 +109,10 @@ def rewrite(
 
 
 def is_about(event: Event, pids: set[int]) -> bool:
-    return any(getattr(event, name, ProcessKey(0, 0)).tgid in pids for name in ("process", "target", "victim"))
+    return any(
+        getattr(event, name, ProcessKey(0, 0)).tgid in pids
+        for name in ("process", "target", "victim")
+    )
 
 
 def main(source: Path, target: Path, names: list[tuple[str, str]]) -> None:
@@ -109,4 +120,8 @@ def main(source: Path, target: Path, names: list[tuple[str, str]]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), [(a.partition("=")[0], a.partition("=")[2]) for a in sys.argv[3:]])
+    main(
+        Path(sys.argv[1]),
+        Path(sys.argv[2]),
+        [(a.partition("=")[0], a.partition("=")[2]) for a in sys.argv[3:]],
+    )

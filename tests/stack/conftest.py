@@ -21,7 +21,14 @@ from tests.stack.images import CACHE, DOCKER, ROOT, docker, has_loki, make_all, 
 
 T = TypeVar("T")
 PROJECT = "kwitness-test"
-SERVICES = ("kwitness", "otel-collector", "jaeger", "victorialogs", "prometheus", "demo")  # no image of Grafana can be made here
+SERVICES = (
+    "kwitness",
+    "otel-collector",
+    "jaeger",
+    "victorialogs",
+    "prometheus",
+    "demo",
+)  # no image of Grafana can be made here
 STARTED = 240.0
 
 
@@ -49,7 +56,11 @@ class Stack:
             [DOCKER, "create", "--cap-add", "BPF", "--name", f"{PROJECT}-asks", "kwitness:0.1.0"], capture_output=True, check=False
         ).returncode == 0  # fmt: skip
         docker("rm", "-f", f"{PROJECT}-asks", check=False)
-        self.powers = {} if known else {"KWITNESS_CAP_BPF": "SYS_ADMIN", "KWITNESS_CAP_PERFMON": "CAP_SYS_ADMIN"}
+        self.powers = (
+            {}
+            if known
+            else {"KWITNESS_CAP_BPF": "SYS_ADMIN", "KWITNESS_CAP_PERFMON": "CAP_SYS_ADMIN"}
+        )
 
     def compose(self, *arguments: str, check: bool = True) -> str:
         env = {
@@ -62,7 +73,12 @@ class Stack:
             "PATH": f"/usr/bin:{os.environ['PATH']}",
         }
         done = subprocess.run(
-            ["/usr/bin/docker-compose", *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+            ["/usr/bin/docker-compose", *arguments],
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if check and done.returncode:
             raise RuntimeError(f"docker-compose {' '.join(arguments)}: {done.stderr[-3000:]}")
@@ -70,13 +86,17 @@ class Stack:
 
     def text(self, url: str, token: str = "", /, **query: str) -> str:
         full = f"{url}?{urllib.parse.urlencode(query)}" if query else url
-        request = urllib.request.Request(full, headers={"Authorization": f"Bearer {token}"} if token else {})
+        request = urllib.request.Request(
+            full, headers={"Authorization": f"Bearer {token}"} if token else {}
+        )
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 return str(answer.read().decode())
         except urllib.error.HTTPError as error:
             with error:
-                raise OSError(f"{error.code}: {error.read(600).decode('utf-8', 'replace')}") from None
+                raise OSError(
+                    f"{error.code}: {error.read(600).decode('utf-8', 'replace')}"
+                ) from None
 
     def get(self, url: str, token: str = "", /, **query: str) -> Any:
         text = self.text(url, token, **query)
@@ -90,9 +110,12 @@ class Stack:
 
     def logs(self, query: str, limit: int = 5000) -> list[dict[str, Any]]:
         """Lines with their labels and structured metadata."""
-        found = self.get("http://127.0.0.1:3100/loki/api/v1/query_range", query=query, limit=str(limit), since="3h")["data"][
-            "result"
-        ]
+        found = self.get(
+            "http://127.0.0.1:3100/loki/api/v1/query_range",
+            query=query,
+            limit=str(limit),
+            since="3h",
+        )["data"]["result"]
         return [s["stream"] | {"line": line} for s in found for _, line in s["values"]]
 
     def ask_loki(self, query: str) -> Any:
@@ -101,7 +124,9 @@ class Stack:
 
     def records(self, query: str) -> list[dict[str, Any]]:
         """Log records in VictoriaLogs that match a LogsQL query, as flat JSON objects."""
-        lines = self.text("http://127.0.0.1:9428/select/logsql/query", query=query, limit="5000").splitlines()
+        lines = self.text(
+            "http://127.0.0.1:9428/select/logsql/query", query=query, limit="5000"
+        ).splitlines()
         return [json.loads(line) for line in lines]
 
     def metric(self, query: str) -> dict[tuple[str, ...], float]:
@@ -112,13 +137,17 @@ class Stack:
         return sum(self.metric(query).values())
 
     def token(self) -> str:
-        return self.compose("exec", "-T", "-u", "nobody", "kwitness", "cat", "/var/lib/kwitness/admin.token").strip()
+        return self.compose(
+            "exec", "-T", "-u", "nobody", "kwitness", "cat", "/var/lib/kwitness/admin.token"
+        ).strip()
 
     def own(self, name: str, *labels: str) -> float:
         """A counter of kwitness itself, by its own endpoint."""
         lines = str(self.get("http://127.0.0.1:9464/metrics", self.token())).splitlines()
         return sum(
-            float(line.rpartition(" ")[2]) for line in lines if line.startswith(name) and all(label in line for label in labels)
+            float(line.rpartition(" ")[2])
+            for line in lines
+            if line.startswith(name) and all(label in line for label in labels)
         )
 
 
@@ -133,7 +162,10 @@ def engine() -> Iterator[None]:
     log = CACHE / "dockerd.log"
     with log.open("wb") as out:
         daemon = subprocess.Popen(
-            ["/usr/sbin/dockerd", "--data-root", str(CACHE / "docker")], stdout=out, stderr=out, start_new_session=True
+            ["/usr/sbin/dockerd", "--data-root", str(CACHE / "docker")],
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
         )
     try:
         for _ in range(60):
@@ -157,10 +189,15 @@ def stack() -> Iterator[Stack]:
         try:
             # --no-deps: the Collector waits for Loki, which may not be here; its queue waits for every server that is
             found.compose("up", "-d", "--no-build", "--no-deps", *found.services)
-            eventually(lambda: found.get("http://127.0.0.1:9464/readyz") == "ready\n", STARTED, "kwitness")
+            eventually(
+                lambda: found.get("http://127.0.0.1:9464/readyz") == "ready\n", STARTED, "kwitness"
+            )
             yield found
         except BaseException:
-            print(found.compose("ps", check=False), found.compose("logs", "--tail", "20", check=False)[-6000:])
+            print(
+                found.compose("ps", check=False),
+                found.compose("logs", "--tail", "20", check=False)[-6000:],
+            )
             raise
         finally:
             if not os.environ.get("KWITNESS_KEEP_STACK"):
@@ -171,7 +208,10 @@ def stack() -> Iterator[Stack]:
 def loki(stack: Stack) -> Stack:
     """The stack, where it has a Loki."""
     if not stack.has_loki:
-        missing("loki", "no Loki is here: set KWITNESS_LOKI to its binary, or give the engine the image grafana/loki:3.7.8")
+        missing(
+            "loki",
+            "no Loki is here: set KWITNESS_LOKI to its binary, or give the engine the image grafana/loki:3.7.8",
+        )
     return stack
 
 

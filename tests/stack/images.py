@@ -15,7 +15,10 @@ from pathlib import Path
 from tests.conftest import missing
 
 ROOT = Path(__file__).parent.parent.parent
-CACHE = Path(os.environ.get("KWITNESS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kwitness")
+CACHE = Path(
+    os.environ.get("KWITNESS_CACHE")
+    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kwitness"
+)
 DOCKER = "/usr/bin/docker"
 BASE = "debian:12.11-slim"
 LOKI = "grafana/loki:3.7.8"
@@ -30,16 +33,23 @@ SERVERS = {
 
 
 def docker(*arguments: str, check: bool = True, **options: object) -> str:
-    done = subprocess.run([DOCKER, *arguments], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    done = subprocess.run(
+        [DOCKER, *arguments], capture_output=True, text=True, check=False, **options
+    )  # type: ignore[call-overload]
     if check and done.returncode:
-        raise RuntimeError(f"docker {' '.join(arguments[:3])}: {done.stderr[-2000:]}{done.stdout[-1000:]}")
+        raise RuntimeError(
+            f"docker {' '.join(arguments[:3])}: {done.stderr[-2000:]}{done.stdout[-1000:]}"
+        )
     return str(done.stdout)
 
 
 def need() -> None:
     for tool in (DOCKER, "/usr/bin/docker-compose", "/usr/sbin/dockerd", "/usr/sbin/debootstrap"):
         if not Path(tool).exists():
-            missing("stack", f"{tool} is not here: apt-get install docker.io docker-compose debootstrap busybox-static")
+            missing(
+                "stack",
+                f"{tool} is not here: apt-get install docker.io docker-compose debootstrap busybox-static",
+            )
     if os.geteuid() != 0:
         missing("stack", "an engine of our own needs root")
 
@@ -76,9 +86,15 @@ def make_server(image: str) -> None:
         (root / "root/tmp").chmod(0o1777)
         busybox = Path("/bin/busybox")
         (root / "root/bin").mkdir(exist_ok=True)
-        shutil.copy(busybox, root / "root/bin/wget")  # what the stock image of Prometheus has for its health check
-        (root / "Dockerfile").write_text(f'FROM scratch\nADD root.tar /\nUSER {user}\nENTRYPOINT ["/{place}"]\n')
-        subprocess.run(["tar", "-C", str(root / "root"), "-cf", str(root / "root.tar"), "."], check=True)
+        shutil.copy(
+            busybox, root / "root/bin/wget"
+        )  # what the stock image of Prometheus has for its health check
+        (root / "Dockerfile").write_text(
+            f'FROM scratch\nADD root.tar /\nUSER {user}\nENTRYPOINT ["/{place}"]\n'
+        )
+        subprocess.run(
+            ["tar", "-C", str(root / "root"), "-cf", str(root / "root.tar"), "."], check=True
+        )
         shutil.rmtree(root / "root")
         docker("build", "-q", "-t", image, folder)
 
@@ -94,14 +110,20 @@ def make_base() -> None:
             if done.returncode:
                 missing("stack", f"debootstrap: {done.stdout[-300:]}")
             bundle = Path("/etc/ssl/certs/ca-certificates.crt")
-            if bundle.exists():  # kept under a name of its own: installing ca-certificates writes Debian's anew
+            if (
+                bundle.exists()
+            ):  # kept under a name of its own: installing ca-certificates writes Debian's anew
                 shutil.copy(bundle, Path(folder, "etc/host-certificates.crt"))
-                Path(folder, "etc/pip.conf").write_text("[global]\ncert = /etc/host-certificates.crt\n")
+                Path(folder, "etc/pip.conf").write_text(
+                    "[global]\ncert = /etc/host-certificates.crt\n"
+                )
             sources = Path("/etc/apt/sources.list.d/debian.sources")
             if sources.exists():
                 shutil.copy(sources, Path(folder, "etc/apt/sources.list.d/debian.sources"))
                 Path(folder, "etc/apt/sources.list").unlink(missing_ok=True)
-            subprocess.run(["rm", "-rf", f"{folder}/var/cache/apt", f"{folder}/var/lib/apt/lists"], check=True)
+            subprocess.run(
+                ["rm", "-rf", f"{folder}/var/cache/apt", f"{folder}/var/lib/apt/lists"], check=True
+            )
             temporary = kept.with_suffix(".new")
             subprocess.run(["tar", "-C", folder, "-cf", str(temporary), "."], check=True)
             temporary.replace(kept)

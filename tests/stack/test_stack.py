@@ -33,7 +33,13 @@ def broken_run(stack: Stack) -> dict[str, Any] | None:
     """A trace of a run in which a date was too large, once the run is over."""
     for trace in stack.traces("demo"):
         names = [s["operationName"] for s in trace["spans"]]
-        events = [f["value"] for s in trace["spans"] for e in s["logs"] for f in e["fields"] if f["key"] == "event"]
+        events = [
+            f["value"]
+            for s in trace["spans"]
+            for e in s["logs"]
+            for f in e["fields"]
+            if f["key"] == "event"
+        ]
         if "run nightly_export" in names and "process.oom_killed" in events:
             return trace
     return None
@@ -49,14 +55,25 @@ def test_jaeger_shows_run_task_and_process(stack: Stack) -> None:
     tasks = [s for name in ("task extract", "task transform", "task export") for s in by_name[name]]
     for task in tasks:
         assert task["references"][0]["spanID"] == run["spanID"]
-        assert run["startTime"] <= task["startTime"] and 0 < task["duration"] <= run["duration"] + 2_000_000
-    killed = [s for s in trace["spans"] if tags(s).get("process.oom_killed") and not s["operationName"].startswith(("task", "run"))]
+        assert (
+            run["startTime"] <= task["startTime"]
+            and 0 < task["duration"] <= run["duration"] + 2_000_000
+        )
+    killed = [
+        s
+        for s in trace["spans"]
+        if tags(s).get("process.oom_killed") and not s["operationName"].startswith(("task", "run"))
+    ]
     (victim,) = killed
     script = spans[victim["references"][0]["spanID"]]
-    assert script["operationName"] == "bash" and tags(script)["process.exit.code"] == 0  # it hid the failure
+    assert (
+        script["operationName"] == "bash" and tags(script)["process.exit.code"] == 0
+    )  # it hid the failure
     assert spans[script["references"][0]["spanID"]]["operationName"] == "task transform"
     assert (
-        victim["operationName"].startswith("python") and tags(victim)["process.exit.code"] == 137 and tags(victim)["error"] is True
+        victim["operationName"].startswith("python")
+        and tags(victim)["process.exit.code"] == 137
+        and tags(victim)["error"] is True
     )
     named = {f["value"] for e in victim["logs"] for f in e["fields"] if f["key"] == "event"}
     assert "process.oom_killed" in named
@@ -69,28 +86,42 @@ def test_victorialogs_finds_the_kill_by_the_name_of_its_task(stack: Stack) -> No
     (record, *_) = eventually(lambda: stack.records(KILLS), 240, "the record of the kill")
     assert record["service.name"] == "demo" and record["pipeline.name"] == "nightly_export"
     assert record["severity_text"] == "FATAL" and re.fullmatch(r"[0-9a-f]{32}", record["trace_id"])
-    assert record["process.oom.scope"] == "cgroup" and int(record["process.oom.memory.limit"]) == 64 << 20
+    assert (
+        record["process.oom.scope"] == "cgroup"
+        and int(record["process.oom.memory.limit"]) == 64 << 20
+    )
     assert "OOM killer killed python" in record["_msg"]
     assert set(re.findall(r"([\w.]+)=", record["_stream"])) == {"service.name", "host.name"}
-    assert stack.get(f"http://127.0.0.1:16686/api/traces/{record['trace_id']}")["data"]  # the record's trace is there
+    assert stack.get(f"http://127.0.0.1:16686/api/traces/{record['trace_id']}")[
+        "data"
+    ]  # the record's trace is there
 
 
 def test_loki_finds_the_kill_by_the_name_of_its_task(loki: Stack) -> None:
     stack = loki
     (line, *_) = eventually(lambda: stack.logs(OOM_BY_TASK), 240, "the record of the kill")
-    assert line["service_name"] == "demo" and line["pipeline_name"] == "nightly_export" and line["severity_text"] == "FATAL"
+    assert (
+        line["service_name"] == "demo"
+        and line["pipeline_name"] == "nightly_export"
+        and line["severity_text"] == "FATAL"
+    )
     assert re.fullmatch(r"[0-9a-f]{32}", line["trace_id"]) and line["process_oom_scope"] == "cgroup"
     assert int(line["process_oom_memory_limit"]) == 64 << 20
     assert "OOM killer killed python" in line["line"]
     labels = set(stack.get("http://127.0.0.1:3100/loki/api/v1/labels", since="3h")["data"])
     assert labels - {"__stream_shard__"} <= LABELS
-    assert stack.get(f"http://127.0.0.1:16686/api/traces/{line['trace_id']}")["data"]  # the log's trace is there
+    assert stack.get(f"http://127.0.0.1:16686/api/traces/{line['trace_id']}")[
+        "data"
+    ]  # the log's trace is there
 
 
 def test_metrics_have_few_labels(stack: Stack) -> None:
     """Names from closed sets, of pipelines and of tasks: never a run, a pid, an attempt, a path, a partition, a trace."""
     series = eventually(
-        lambda: stack.get("http://127.0.0.1:9090/api/v1/series", **{"match[]": '{__name__=~"pipeline_.*"}'})["data"], 60
+        lambda: stack.get(
+            "http://127.0.0.1:9090/api/v1/series", **{"match[]": '{__name__=~"pipeline_.*"}'}
+        )["data"],
+        60,
     )
     labels = {name for s in series for name in s}
     assert labels <= {
@@ -106,9 +137,25 @@ def test_an_incident_is_told_to_everybody(stack: Stack) -> None:
     (record, *_) = eventually(lambda: stack.records(query), 240, "the incident")
     listed = stack.get("http://127.0.0.1:9464/incidents", stack.token())["incidents"]
     assert record["pipeline.incident.id"] in {i["id"] for i in listed}
-    page = str(stack.get(f"http://127.0.0.1:9464/incidents/{record['pipeline.incident.id']}", stack.token(), form="page"))
+    page = str(
+        stack.get(
+            f"http://127.0.0.1:9464/incidents/{record['pipeline.incident.id']}",
+            stack.token(),
+            form="page",
+        )
+    )
     assert "<svg" in page and record["pipeline.incident.cause"] in page
-    said = stack.compose("exec", "-T", "-u", "nobody", "kwitness", "kwitness", "incidents", "-c", "/etc/kwitness/kwitness.toml")
+    said = stack.compose(
+        "exec",
+        "-T",
+        "-u",
+        "nobody",
+        "kwitness",
+        "kwitness",
+        "incidents",
+        "-c",
+        "/etc/kwitness/kwitness.toml",
+    )
     assert record["pipeline.incident.id"] in said
 
 
@@ -120,7 +167,11 @@ def settled(stack: Stack) -> None:
 
 def killed_again(stack: Stack, absent: str) -> None:
     before = stack.own("pipeline_task_oom_kills_total")
-    eventually(lambda: stack.own("pipeline_task_oom_kills_total") > before, 120, f"a kill while {absent} was away")
+    eventually(
+        lambda: stack.own("pipeline_task_oom_kills_total") > before,
+        120,
+        f"a kill while {absent} was away",
+    )
 
 
 def counts(stack: Stack) -> dict[str, set[float]]:
@@ -131,7 +182,10 @@ def counts(stack: Stack) -> dict[str, set[float]]:
         ("pipeline_file_partial_writes_total", "file.partial_write"),
     ):
         found = stack.records(f'service.name:="demo" AND event.name:="{event}"')
-        own, held = stack.own(metric, 'pipeline_system_name="demo"'), stack.total(f'{metric}{{pipeline_system_name="demo"}}')
+        own, held = (
+            stack.own(metric, 'pipeline_system_name="demo"'),
+            stack.total(f'{metric}{{pipeline_system_name="demo"}}'),
+        )
         out[event] = {own, held, float(len({record["log.record.uid"] for record in found}))}
         if stack.has_loki:
             lines = stack.logs(f'{{service_name="demo"}} | event_name="{event}"')
@@ -141,19 +195,34 @@ def counts(stack: Stack) -> dict[str, set[float]]:
 
 def test_a_restart_of_each_server_loses_nothing(stack: Stack) -> None:
     """While the demo goes on; then what kwitness counted, Prometheus's counters and the log records are the same numbers."""
-    for server in (*("loki",) * stack.has_loki, "victorialogs", "jaeger", "prometheus", "otel-collector"):
+    for server in (
+        *("loki",) * stack.has_loki,
+        "victorialogs",
+        "jaeger",
+        "prometheus",
+        "otel-collector",
+    ):
         stack.compose("stop", server)
         killed_again(stack, server)
         stack.compose("start", server)
     settled(stack)
     try:
-        eventually(lambda: all(len(numbers) == 1 for numbers in counts(stack).values()), 180, "the same numbers everywhere")
+        eventually(
+            lambda: all(len(numbers) == 1 for numbers in counts(stack).values()),
+            180,
+            "the same numbers everywhere",
+        )
     except AssertionError:
         raise AssertionError(counts(stack)) from None
     assert all(min(numbers) > 0 for numbers in counts(stack).values())
-    runs = {r["trace_id"] for r in stack.records('service.name:="demo" AND event.name:="pipeline.run.end"')}
+    runs = {
+        r["trace_id"]
+        for r in stack.records('service.name:="demo" AND event.name:="pipeline.run.end"')
+    }
     held = {t["traceID"] for t in stack.traces("demo", 1000)}
-    assert runs and not runs - held, f"{len(runs - held)} of {len(runs)} runs have no trace in Jaeger"
+    assert runs and not runs - held, (
+        f"{len(runs - held)} of {len(runs)} runs have no trace in Jaeger"
+    )
     assert stack.own("pipeline_observer_events_lost_total") == 0
     stack.compose("start", "demo")
 
@@ -165,12 +234,19 @@ _QUIET = {
 
 
 def filled(query: str) -> str:
-    for name, value in (("$pipeline", ".*"), ("$task", ".*"), ("$__range", "2h"), ("$__rate_interval", "10m")):
+    for name, value in (
+        ("$pipeline", ".*"),
+        ("$task", ".*"),
+        ("$__range", "2h"),
+        ("$__rate_interval", "10m"),
+    ):
         query = query.replace(name, value)
     return query
 
 
-@pytest.mark.parametrize(("board", "title"), [(b, p.title) for b, (_, _, panels) in DASHBOARDS.items() for p in panels])
+@pytest.mark.parametrize(
+    ("board", "title"), [(b, p.title) for b, (_, _, panels) in DASHBOARDS.items() for p in panels]
+)
 def test_every_panel_asks_what_the_servers_understand(stack: Stack, board: str, title: str) -> None:
     panel = next(p for p in DASHBOARDS[board][2] if p.title == title)
     if panel.source["type"] == "loki" and not stack.has_loki:
@@ -212,8 +288,16 @@ def test_it_stays_within_what_it_was_given(stack: Stack) -> None:
     """No capability is left, nothing can be written, nobody is root."""
     container = stack.compose("ps", "-q", "kwitness").strip()
     pid = int(docker("inspect", "-f", "{{.State.Pid}}", container))
-    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
-    assert status["CapEff"] == status["CapPrm"] == "0" * 16 and status["Uid"].split()[0] == "65534" and status["NoNewPrivs"] == "1"
+    status = dict(
+        line.split(":\t", 1)
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if ":\t" in line
+    )
+    assert (
+        status["CapEff"] == status["CapPrm"] == "0" * 16
+        and status["Uid"].split()[0] == "65534"
+        and status["NoNewPrivs"] == "1"
+    )
     assert int(json.loads(docker("inspect", container))[0]["HostConfig"]["Memory"]) == 512 << 20
     assert PROJECT in docker("inspect", "-f", "{{.Name}}", container)
     for _ in range(3):

@@ -30,7 +30,14 @@ def tree(folder: Path) -> dict[str, tuple[int, int, int, int, int, bytes]]:
     for path in (folder, *folder.rglob("*")):
         found = path.lstat()
         content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
-        out[str(path)] = (found.st_mode, found.st_uid, found.st_gid, found.st_ino, found.st_mtime_ns, content)
+        out[str(path)] = (
+            found.st_mode,
+            found.st_uid,
+            found.st_gid,
+            found.st_ino,
+            found.st_mtime_ns,
+            content,
+        )
     return out
 
 
@@ -69,7 +76,13 @@ def test_a_foreign_directory_is_refused_and_not_touched(srv: Path, user: str, mo
     need_root()
     srv.chmod(mode)
     before = tree(srv)
-    refused(srv, "it belongs to root and the service runs as nobody" if user else "holds what kwitness did not make", user=user)
+    refused(
+        srv,
+        "it belongs to root and the service runs as nobody"
+        if user
+        else "holds what kwitness did not make",
+        user=user,
+    )
     assert tree(srv) == before
 
 
@@ -105,7 +118,9 @@ def test_no_link_is_followed(srv: Path, where: str) -> None:
         (lambda path: os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3)), "Not a directory"),
     ],
 )  # fmt: skip
-def test_what_is_no_directory_is_refused(tmp_path: Path, make: Callable[[Path], object], why: str) -> None:
+def test_what_is_no_directory_is_refused(
+    tmp_path: Path, make: Callable[[Path], object], why: str
+) -> None:
     need_root()
     make(tmp_path / "s")
     before = tree(tmp_path)
@@ -270,8 +285,12 @@ def reports_are_a_file(folder: Path) -> None:
     (folder / "incidents").touch()
 
 
-@pytest.mark.parametrize("change", [more, open_token, other_database, linked_database, no_token, reports_are_a_file])
-def test_what_only_looks_like_one_of_version_0_1_is_not(tmp_path: Path, change: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize(
+    "change", [more, open_token, other_database, linked_database, no_token, reports_are_a_file]
+)
+def test_what_only_looks_like_one_of_version_0_1_is_not(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
     of_0_1(tmp_path / "s")
     change(tmp_path / "s")
     before = tree(tmp_path)
@@ -280,9 +299,17 @@ def test_what_only_looks_like_one_of_version_0_1_is_not(tmp_path: Path, change: 
 
 
 @pytest.mark.parametrize(
-    "make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/etc/passwd"), lambda path: path.write_text("mine")]
+    "make",
+    [
+        Path.mkdir,
+        os.mkfifo,
+        lambda path: path.symlink_to("/etc/passwd"),
+        lambda path: path.write_text("mine"),
+    ],
 )
-def test_a_marker_that_is_not_ours_is_refused(tmp_path: Path, make: Callable[[Path], object]) -> None:
+def test_a_marker_that_is_not_ours_is_refused(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
     (tmp_path / "s").mkdir(mode=0o700)
     make(tmp_path / "s" / directory.MARKER)
     before = tree(tmp_path)
@@ -339,7 +366,11 @@ else:
 
 @pytest.mark.parametrize(
     ("how", "said"),
-    [("read-only", "it cannot be made: Read-only"), ("read-only empty", "mounted read-only"), ("read-only used", "used")],
+    [
+        ("read-only", "it cannot be made: Read-only"),
+        ("read-only empty", "mounted read-only"),
+        ("read-only used", "used"),
+    ],
 )
 def test_on_a_read_only_disk(tmp_path: Path, how: str, said: str) -> None:
     done = run_on_small_disk(tmp_path, [sys.executable, "-c", _ON_A_BAD_DISK, str(tmp_path), how])

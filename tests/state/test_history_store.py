@@ -30,7 +30,18 @@ CREATE TABLE sightings (signature TEXT PRIMARY KEY, last INTEGER, body BLOB);
 
 
 def run(number: int, *, seconds: float = 2.0, failed: bool = False) -> RunSummary:
-    return RunSummary(number * 10**9, f"r{number}", seconds, failed, "", 1 << 20, 3, "s", {"/data/out": 100}, {"day=1": 50})
+    return RunSummary(
+        number * 10**9,
+        f"r{number}",
+        seconds,
+        failed,
+        "",
+        1 << 20,
+        3,
+        "s",
+        {"/data/out": 100},
+        {"day=1": 50},
+    )
 
 
 def loaded(path: Path) -> History:
@@ -42,7 +53,9 @@ def loaded(path: Path) -> History:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir() if p.is_file()}
+    return {
+        p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir() if p.is_file()
+    }
 
 
 def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -120,11 +133,15 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("make", FOREIGN)
-def test_what_does_not_carry_our_mark_is_refused_and_not_touched(tmp_path: Path, make: Callable[[Path], object]) -> None:
+def test_what_does_not_carry_our_mark_is_refused_and_not_touched(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
     path = tmp_path / "h.db"
     make(path)
     before, was = digests(tmp_path), identity(path)
-    with pytest.raises(HistoryError, match="not a history of kwitness: name another file") as refused:
+    with pytest.raises(
+        HistoryError, match="not a history of kwitness: name another file"
+    ) as refused:
         HistoryStore(path, patience_seconds=0)
     assert refused.value.reason == "refused" and "\n" not in str(refused.value)
     assert digests(tmp_path) == before and identity(path) == was
@@ -197,7 +214,9 @@ os.kill(os.getpid(), 9)
 def test_one_of_version_0_1_that_was_never_checkpointed_is_known_by_its_log(tmp_path: Path) -> None:
     path = tmp_path / "h.db"
     subprocess.run([sys.executable, "-c", _KILLED, str(path)], check=False)
-    assert (tmp_path / "h.db-wal").stat().st_size > 0 and b"CREATE TABLE runs" not in path.read_bytes()
+    assert (
+        tmp_path / "h.db-wal"
+    ).stat().st_size > 0 and b"CREATE TABLE runs" not in path.read_bytes()
     store = HistoryStore(path)
     store.save([(KEY, run(1))])
     store.close()
@@ -212,7 +231,9 @@ def test_an_empty_file_of_ours_is_a_new_history(tmp_path: Path) -> None:
     assert len(loaded(tmp_path / "h.db").tasks[KEY]) == 1
 
 
-def test_ours_that_is_damaged_is_moved_aside_with_a_name_that_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_ours_that_is_damaged_is_moved_aside_with_a_name_that_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "h.db"
     store = HistoryStore(path)
     store.save([(("s", "p", str(n)), run(n)) for n in range(200)])
@@ -373,6 +394,8 @@ def test_a_full_or_read_only_disk_is_one_line_and_the_file_stays(tmp_path: Path,
     done = run_on_small_disk(tmp_path, [sys.executable, "-c", _ON_A_BAD_DISK, str(tmp_path), how])
     assert not done.stderr, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith(("full cannot use history", "read_only cannot use history", "io_error cannot use history")), lines
+    assert lines[0].startswith(
+        ("full cannot use history", "read_only cannot use history", "io_error cannot use history")
+    ), lines
     if how == "full":
         assert "damaged" not in lines[1] and int(lines[1].split()[0]) >= 2

@@ -17,7 +17,9 @@ from tests.builders import HOST, attributes
 SECOND = 1_000_000_000
 
 
-def life(seconds: float, *, unsent: dict[str, int] | None = None, ended: bool = False, boot: str = "b") -> Life:
+def life(
+    seconds: float, *, unsent: dict[str, int] | None = None, ended: bool = False, boot: str = "b"
+) -> Life:
     at = int(seconds * SECOND)
     return Life(boot, 1, 10**18 + at, at, unsent or {}, ended)
 
@@ -38,7 +40,9 @@ def test_the_last_mark_is_read_by_the_next_service(tmp_path: Path, folder: int) 
     second = LifeMark(folder)
     assert second.last == life(3, unsent={"span": 3, "log_record": 2})
     second.close()
-    assert (tmp_path / NAME).stat().st_size == BLOCK_BYTES and (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / NAME).stat().st_size == BLOCK_BYTES and (
+        tmp_path / NAME
+    ).stat().st_mode & 0o777 == 0o600
 
 
 def test_what_says_nothing_new_is_seldom_written(tmp_path: Path, folder: int) -> None:
@@ -85,17 +89,29 @@ def test_the_gap_is_measured_by_the_boot_clock_within_one_boot() -> None:
     assert gap == Gap("killed", now - 12 * SECOND, now, (("log_record", 2), ("span", 601)))
     other = gap_after(last, "another boot", now, 3 * SECOND)
     assert (other.reason, other.seconds) == ("host_restarted", 5.0)
-    assert gap_after(last, "another boot", last.seen_unix_ns - SECOND, 3 * SECOND).seconds == 0  # never negative
+    assert (
+        gap_after(last, "another boot", last.seen_unix_ns - SECOND, 3 * SECOND).seconds == 0
+    )  # never negative
     assert gap_after(life(100, ended=True), "b", now, 101 * SECOND).reason == "stopped"
 
 
 def test_the_next_service_sends_what_is_not_known() -> None:
     core = Core(HOST)
-    core.resumed(Gap("killed", 10**18, 10**18 + 12 * SECOND, (("log_record", 2), ("span", 601))), SECOND)
+    core.resumed(
+        Gap("killed", 10**18, 10**18 + 12 * SECOND, (("log_record", 2), ("span", 601))), SECOND
+    )
     records = [attributes(r) for r in core.take()]
     assert records[0]["event.name"] == "pipeline.observer.gap"
-    assert (records[0]["pipeline.observer.gap.duration"], records[0]["pipeline.observer.loss.reason"]) == (12.0, "killed")
-    lost = [(r["pipeline.observer.event.kind"], r["pipeline.observer.events_lost"]) for r in records[1:]]
+    assert (
+        records[0]["pipeline.observer.gap.duration"],
+        records[0]["pipeline.observer.loss.reason"],
+    ) == (12.0, "killed")
+    lost = [
+        (r["pipeline.observer.event.kind"], r["pipeline.observer.events_lost"]) for r in records[1:]
+    ]
     assert lost == [("log_record", 2), ("span", 601)]
     points = next(m for m in core.metrics() if m.name == "pipeline.observer.events_lost").points
-    assert {dict(p.attributes)["pipeline.observer.event.kind"]: p.value for p in points} == {"log_record": 2, "span": 601}
+    assert {dict(p.attributes)["pipeline.observer.event.kind"]: p.value for p in points} == {
+        "log_record": 2,
+        "span": 601,
+    }

@@ -49,14 +49,23 @@ def test_they_are_kept_and_the_oldest_go(
     found = store.load()
     store.close()
     assert f"{0:016x}" not in found and found["f" * 16] == last
-    assert "no report of this version" in caplog.text and (tmp_path / "incidents/note.json").read_text() == "mine"
+    assert (
+        "no report of this version" in caplog.text
+        and (tmp_path / "incidents/note.json").read_text() == "mine"
+    )
     assert stat.S_IMODE((tmp_path / "incidents").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / f"incidents/{'f' * 16}.json").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize(("make", "why"), [*STRANGE, (lambda path: path.write_text("mine"), "is not a report")])
+@pytest.mark.parametrize(
+    ("make", "why"), [*STRANGE, (lambda path: path.write_text("mine"), "is not a report")]
+)
 def test_a_foreign_file_of_that_name_stays(
-    tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], object], why: str
+    tmp_path: Path,
+    folder: int,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[Path], object],
+    why: str,
 ) -> None:
     monkeypatch.setattr(reports, "KEPT_REPORTS", 0)  # all are too many
     store = ReportStore(folder)
@@ -72,7 +81,9 @@ def test_a_foreign_file_of_that_name_stays(
 
 
 @pytest.mark.parametrize("make", [Path.touch, os.mkfifo, lambda path: path.symlink_to("/etc")])
-def test_a_directory_that_is_none_is_refused(tmp_path: Path, folder: int, make: Callable[[Path], object]) -> None:
+def test_a_directory_that_is_none_is_refused(
+    tmp_path: Path, folder: int, make: Callable[[Path], object]
+) -> None:
     make(tmp_path / "incidents")
     before = identity(tmp_path / "incidents")
     with pytest.raises(RefusedError, match="incidents is not a directory"):

@@ -22,7 +22,12 @@ async def test_without_a_directory_it_remembers_in_memory() -> None:
     state.tick({"span": 1})
     await state.save_last()
     await state.end({"span": 1})
-    assert state.history.tasks[KEY] and (state.token, state.gap, state.earlier, state.metrics()) == ("", None, {}, ())
+    assert state.history.tasks[KEY] and (
+        state.token,
+        state.gap,
+        state.earlier,
+        state.metrics(),
+    ) == ("", None, {}, ())
 
 
 async def test_what_it_keeps_is_there_at_the_next_start(tmp_path: Path) -> None:
@@ -36,7 +41,10 @@ async def test_what_it_keeps_is_there_at_the_next_start(tmp_path: Path) -> None:
     second = ServiceState(StateDirectory(str(tmp_path / "s")))
     second.start()
     assert second.token == first.token and list(second.earlier) == ["a" * 16]
-    assert second.gap is not None and (second.gap.reason, second.gap.unsent) == ("stopped", (("span", 5),))
+    assert second.gap is not None and (second.gap.reason, second.gap.unsent) == (
+        "stopped",
+        (("span", 5),),
+    )
     await second.save_last()
     assert [r.run_id for r in second.history.tasks[KEY]] == ["r1"]
     await second.end({})
@@ -57,11 +65,16 @@ async def test_an_exception_is_no_shutdown(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         await crash()
     again = ServiceState(StateDirectory(str(tmp_path / "s")))
-    assert again.gap is not None and (again.gap.reason, again.gap.unsent) == ("killed", (("span", 2),))
+    assert again.gap is not None and (again.gap.reason, again.gap.unsent) == (
+        "killed",
+        (("span", 2),),
+    )
     await again.end({})
 
 
-async def test_parts_that_are_not_ours_are_left_out_and_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_parts_that_are_not_ours_are_left_out_and_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     directory = StateDirectory(str(tmp_path / "s"))
     (tmp_path / "s/incidents").touch()
     os.mkfifo(tmp_path / "s/last-life")
@@ -75,12 +88,21 @@ async def test_parts_that_are_not_ours_are_left_out_and_left_alone(tmp_path: Pat
     state.keep_report("a" * 16, a_report("a" * 16))
     state.tick({"span": 7})
     await state.save_last()
-    points = {dict(p.attributes)["pipeline.observer.loss.reason"]: p.value for m in state.metrics() for p in m.points}
+    points = {
+        dict(p.attributes)["pipeline.observer.loss.reason"]: p.value
+        for m in state.metrics()
+        for p in m.points
+    }
     await state.end({})
     assert points == {"history_unusable": 1, "report_unusable": 1}
     assert {p: identity(p) for p in (tmp_path / "s").iterdir()} == before
     said = caplog.text
-    for part in ("incidents cannot be used", "last-life cannot be used", "admin.token cannot be used", "not a history of kwitness"):
+    for part in (
+        "incidents cannot be used",
+        "last-life cannot be used",
+        "admin.token cannot be used",
+        "not a history of kwitness",
+    ):
         assert part in said
     (tmp_path / "s/history.db").unlink()
     assert KEY not in loaded(tmp_path / "s/history.db").tasks

@@ -32,7 +32,9 @@ async def test_jobs_run_in_order_and_beside_the_loop() -> None:
     assert await jobs.close(20)
 
 
-async def test_what_fails_is_counted_by_reason_and_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_fails_is_counted_by_reason_and_said_once_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     jobs = Worker()
 
     def full() -> None:
@@ -40,7 +42,11 @@ async def test_what_fails_is_counted_by_reason_and_said_once_a_minute(caplog: py
 
     for _ in range(3):
         jobs.put("report", full)
-    jobs.put("history", lambda: (_ for _ in ()).throw(OSError(errno.EROFS, "Read-only file system")), items=4)
+    jobs.put(
+        "history",
+        lambda: (_ for _ in ()).throw(OSError(errno.EROFS, "Read-only file system")),
+        items=4,
+    )
     assert await jobs.close(20)
     assert jobs.skipped == {"report_full": 3, "history_read_only": 4}
     said = [r.message for r in caplog.records]
@@ -51,7 +57,9 @@ async def test_what_fails_is_counted_by_reason_and_said_once_a_minute(caplog: py
     assert said[2:] == ["2 more items were not stored (report_full)"]
 
 
-async def test_it_is_bounded_and_a_disk_that_hangs_does_not_hold_the_end_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_is_bounded_and_a_disk_that_hangs_does_not_hold_the_end_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(worker, "JOBS", 4)
     jobs, hangs = Worker(), threading.Event()
     began = threading.Event()
@@ -72,7 +80,9 @@ async def test_it_is_bounded_and_a_disk_that_hangs_does_not_hold_the_end_up(monk
     assert await jobs.close(20)
 
 
-async def test_runs_wait_for_a_history_that_is_locked_and_are_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_runs_wait_for_a_history_that_is_locked_and_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The loop goes on meanwhile: nothing of it is done in its thread."""
     monkeypatch.setattr(keeper, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(keeper, "PATIENCE_SECONDS", 0.05)
@@ -136,10 +146,14 @@ async def test_a_history_that_cannot_be_used_is_said_once_and_costs_nothing_else
     assert await kept.close(1) and jobs.skipped == {"history_unusable": 1}
     assert await jobs.close(20)
     assert path.read_bytes() == before and not [p for p in tmp_path.iterdir() if p != path]
-    assert [r.levelno for r in caplog.records] == [logging.WARNING] and "not a history of kwitness" in caplog.text
+    assert [r.levelno for r in caplog.records] == [
+        logging.WARNING
+    ] and "not a history of kwitness" in caplog.text
 
 
-async def test_more_than_can_wait_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_than_can_wait_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(keeper, "WAITING_ITEMS", 3)
     jobs = Worker()
     kept = HistoryKeeper(tmp_path / "h.db", jobs)  # not started: nothing is stored

@@ -91,13 +91,21 @@ class Recognisers:
                 asked[recogniser.name] = recogniser
         if process.environ:
             for variable, recogniser in self._by_variable:
-                if recogniser.name not in asked and any(entry.startswith(variable) for entry in process.environ):
+                if recogniser.name not in asked and any(
+                    entry.startswith(variable) for entry in process.environ
+                ):
                     asked[recogniser.name] = recogniser
         return tuple(sorted(asked.values(), key=lambda r: self._rank[r.name]))
 
     def titled(self, process: Process) -> Claims:
         title = process.title
-        return self._ask((r for r in self._titled if title.startswith(r.titles)), lambda r: r.titled(process)) if title else ()
+        return (
+            self._ask(
+                (r for r in self._titled if title.startswith(r.titles)), lambda r: r.titled(process)
+            )
+            if title
+            else ()
+        )
 
     def opened(self, process: Process, event: FileOpened) -> Claims:
         path = event.path
@@ -110,7 +118,9 @@ class Recognisers:
         found = [r for r in self._changed if any(piece in path for piece in r.paths)]
         return self._ask(found, lambda r: r.changed(process, event)) if found else ()
 
-    def _ask(self, recognisers: Iterable[Recogniser], question: Callable[[Recogniser], Claims]) -> Claims:
+    def _ask(
+        self, recognisers: Iterable[Recogniser], question: Callable[[Recogniser], Claims]
+    ) -> Claims:
         claims: Claims = ()
         for recogniser in tuple(recognisers):
             try:

@@ -23,14 +23,22 @@ from receiver.model import CERTAIN, PROBABLE, Identity
 _PREFIX = "AIRFLOW_CTX_"
 _VALUE_LIMIT = 250  # the columns dag_id, task_id and run_id of Airflow's metadata database
 # [logging] log_filename_template; a deferred task's triggerer appends `.trigger.<id>.log`, which is no attempt
-_LOG = re.compile(r"/dag_id=([^/]+)/run_id=([^/]+)/task_id=([^/]+)(?:/map_index=(-?\d{1,6}))?/attempt=(\d{1,6})\.log$")
+_LOG = re.compile(
+    r"/dag_id=([^/]+)/run_id=([^/]+)/task_id=([^/]+)(?:/map_index=(-?\d{1,6}))?/attempt=(\d{1,6})\.log$"
+)
 _PACKAGE = re.compile(r"/(?:site|dist)-packages/airflow/(?:[^/]+/)*__init__\.[^/]*$")
 _RUNNER = re.compile(r"airflow task runner: (\S+) (\S+) (\S+)")
 _SERVICES = {
     "scheduler", "dag-processor", "triggerer", "api-server", "standalone", "webserver", "celery", "kubernetes-executor",
     "serve-logs", "executor", "worker",
 }  # fmt: skip
-_NAMING = {"scheduler", "standalone", "celery", "worker", "executor"}  # these, or what they fork, open the logs of attempts
+_NAMING = {
+    "scheduler",
+    "standalone",
+    "celery",
+    "worker",
+    "executor",
+}  # these, or what they fork, open the logs of attempts
 
 
 class Airflow(Recogniser):
@@ -46,7 +54,9 @@ class Airflow(Recogniser):
         claims: Claims = (Bind(identity),) if identity is not None else ()
         if not any("airflow" in word for word in process.argv[:4]):
             return claims  # a task's child: its environment is all there is
-        command = positional(after(process.argv, "airflow"))[:1] or ("execute_workload",) * _runs_workload(process)
+        command = positional(after(process.argv, "airflow"))[:1] or (
+            "execute_workload",
+        ) * _runs_workload(process)
         program = self.name if words(process)[1:] == (self.name,) else ""
         if command and command[0] in _SERVICES:
             claims += (Role(f"airflow {command[0]}", command[0] in _NAMING, program),)
@@ -61,18 +71,33 @@ class Airflow(Recogniser):
             return (Idle(),)
         if found := _RUNNER.match(title):
             dag, task, run = (value[:_VALUE_LIMIT] for value in found.groups())
-            attempt = next((e.identity.attempt for e in process.execution.chain()), 1) if process.execution else 1
+            attempt = (
+                next((e.identity.attempt for e in process.execution.chain()), 1)
+                if process.execution
+                else 1
+            )
             return (Bind(Identity("airflow", dag, run, task, attempt, source="title", confidence=PROBABLE,
                                   evidence="the title of an Airflow task runner")),)  # fmt: skip
         if title.startswith(
-            ("airflow worker", "airflow executor", "airflow task supervisor", "airflow supervisor", "airflow scheduler")
+            (
+                "airflow worker",
+                "airflow executor",
+                "airflow task supervisor",
+                "airflow supervisor",
+                "airflow scheduler",
+            )
         ):
             return (Role("airflow supervisor", watch=True),)
         return ()
 
     def opened(self, process: Process, event: FileOpened) -> Claims:
         if _PACKAGE.search(event.path):
-            return (Imports(self.name, bool(event.opened_flags & (OpenedFlag.ROOT_OWNS | OpenedFlag.USER_OWNS))),)
+            return (
+                Imports(
+                    self.name,
+                    bool(event.opened_flags & (OpenedFlag.ROOT_OWNS | OpenedFlag.USER_OWNS)),
+                ),
+            )
         found = _LOG.search(event.path)
         if found is None or not is_written(event):
             return ()
@@ -87,7 +112,9 @@ class Airflow(Recogniser):
             return ()  # the task itself, which inherits the log, or opens it again
         if process.title.startswith("airflow task runner"):
             return (Bind(identity, opened=event),)
-        return (Expect(identity, begun=bool(event.opened_flags & OpenedFlag.INHERITED), opened=event),)
+        return (
+            Expect(identity, begun=bool(event.opened_flags & OpenedFlag.INHERITED), opened=event),
+        )
 
 
 def _is_second(process: Process) -> bool:
@@ -109,7 +136,11 @@ def _from_environment(environ: tuple[str, ...]) -> Identity | None:
             values[name] = value[:_VALUE_LIMIT]
     if not values:
         return None
-    dag, task, run = values.get("DAG_ID", ""), values.get("TASK_ID", ""), values.get("DAG_RUN_ID", "")
+    dag, task, run = (
+        values.get("DAG_ID", ""),
+        values.get("TASK_ID", ""),
+        values.get("DAG_RUN_ID", ""),
+    )
     if not (dag and task and run):
         return None
     return Identity(

@@ -14,11 +14,15 @@ class Recogniser:
     have all their opened files shown to it."""
 
     name: ClassVar[str]
-    programs: ClassVar[frozenset[str]] = frozenset()  # words of a command line (attribution.programs) that make it look
+    programs: ClassVar[frozenset[str]] = (
+        frozenset()
+    )  # words of a command line (attribution.programs) that make it look
     variables: ClassVar[tuple[str, ...]] = ()  # beginnings of "NAME=value" that do
     every_image: bool = False
     titles: ClassVar[tuple[str, ...]] = ()  # beginnings of titles
-    paths: ClassVar[tuple[str, ...]] = ()  # pieces of paths of files that are opened (or renamed, unlinked: `changes`)
+    paths: ClassVar[
+        tuple[str, ...]
+    ] = ()  # pieces of paths of files that are opened (or renamed, unlinked: `changes`)
     changes: ClassVar[bool] = False
 
     def image(self, process: Process) -> Claims:

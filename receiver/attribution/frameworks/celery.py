@@ -19,7 +19,12 @@ class Celery(Recogniser):
         if "worker" not in arguments:
             return ()
         application = option(arguments, "-A", "--app")
-        return (Role(f"celery worker of {application}" if application else "celery worker", watch="airflow" in application),)
+        return (
+            Role(
+                f"celery worker of {application}" if application else "celery worker",
+                watch="airflow" in application,
+            ),
+        )
 
     def titled(self, process: Process) -> Claims:
         return (Role("celery worker"),)

@@ -36,4 +36,6 @@ class Cron(Recogniser):
 
 def _is_daemon(process: Process) -> bool:
     """cron's child rewrites its arguments without a word to the kernel: the executable's name and comm stay."""
-    return process.comm in _DAEMONS and (not process.executable or base(process.executable) in _DAEMONS)
+    return process.comm in _DAEMONS and (
+        not process.executable or base(process.executable) in _DAEMONS
+    )

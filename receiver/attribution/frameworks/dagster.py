@@ -23,27 +23,38 @@ _SERVICES = {("dev",), ("api",), ("code-server",), ("daemon",), ("webserver",)}
 
 class Dagster(Recogniser):
     name = "dagster"
-    programs = frozenset({"dagster", "dagster_webserver", "dagster-webserver", "dagster-daemon", "tail", "python"})
+    programs = frozenset(
+        {"dagster", "dagster_webserver", "dagster-webserver", "dagster-daemon", "tail", "python"}
+    )
     paths = ("/compute_logs/", "/history/runs/")
 
     def image(self, process: Process) -> Claims:
         argv = process.argv
-        if process.name == "tail" or any(word.endswith("/execution/scripts/watch_orphans.py") for word in argv[1:3]):
+        if process.name == "tail" or any(
+            word.endswith("/execution/scripts/watch_orphans.py") for word in argv[1:3]
+        ):
             helper = process.name != "tail" or "/compute_logs/" in argv[-1]
             return (Role("dagster log helper"),) if helper else ()
         arguments = after(argv, "dagster")
         command = positional(arguments)
         if command[:2] in (("job", "execute"), ("asset", "materialize")):
-            job = option(arguments, "-j", "--job", "--select") or base(option(arguments, "-f", "--python-file")) or "job"
+            job = (
+                option(arguments, "-j", "--job", "--select")
+                or base(option(arguments, "-f", "--python-file"))
+                or "job"
+            )
             identity = Identity(
                 self.name, job, own_run(process), job, type="job", source="argv", confidence=PROBABLE,
                 evidence="a dagster command line",
             )  # fmt: skip
             return (Bind(identity),)
-        if command[:1] in _SERVICES or any(word in argv for word in ("dagster_webserver", "dagster._daemon")):
+        if command[:1] in _SERVICES or any(
+            word in argv for word in ("dagster_webserver", "dagster._daemon")
+        ):
             return (
                 Role(
-                    f"dagster {command[0] if command else 'service'}", watch=command[:1] in (("dev",), ("api",), ("code-server",))
+                    f"dagster {command[0] if command else 'service'}",
+                    watch=command[:1] in (("dev",), ("api",), ("code-server",)),
                 ),
             )
         return ()
@@ -59,7 +70,11 @@ class Dagster(Recogniser):
 
     def _run(self, process: Process, run: str) -> Claims:
         """The run's own process, unless it is inside of the run already."""
-        inside = [e.identity for e in process.execution.chain() if e.identity.system == self.name] if process.execution else []
+        inside = (
+            [e.identity for e in process.execution.chain() if e.identity.system == self.name]
+            if process.execution
+            else []
+        )
         if inside:
             return (Refine(self.name, "job", run_id=run),)
         if process.role or "--multiprocessing-fork" not in process.argv:
@@ -79,7 +94,14 @@ class Dagster(Recogniser):
             e.identity.system == self.name and e.root is process for e in process.execution.chain()
         ):
             return (Refine(self.name, "job", run_id=run),)
-        pipeline = next((e.identity.pipeline for e in process.execution.chain() if e.identity.system == self.name), "run")
+        pipeline = next(
+            (
+                e.identity.pipeline
+                for e in process.execution.chain()
+                if e.identity.system == self.name
+            ),
+            "run",
+        )
         identity = Identity(
             self.name, pipeline, run, f"step {key}", type="task", source="file", confidence=PARTIAL,
             evidence="the log that the step captures; its name is in Dagster's event log only", status_lies=True,

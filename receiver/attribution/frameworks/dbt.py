@@ -15,7 +15,20 @@ from receiver.events import FileOpened
 from receiver.facts.tree import Process
 from receiver.model import PROBABLE, Identity
 
-_COMMANDS = {"run", "build", "test", "seed", "snapshot", "compile", "run-operation", "source", "docs", "clone", "retry", "show"}
+_COMMANDS = {
+    "run",
+    "build",
+    "test",
+    "seed",
+    "snapshot",
+    "compile",
+    "run-operation",
+    "source",
+    "docs",
+    "clone",
+    "retry",
+    "show",
+}
 _NODE = re.compile(r"/target/(?:compiled|run)/([^/]+)/((?:[^/]+/)*)([^/]+)\.(?:sql|py|csv)$")
 
 

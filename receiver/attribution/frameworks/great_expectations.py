@@ -35,7 +35,10 @@ class GreatExpectations(Recogniser):
                 process.notes[self.name] = "imported"
             return ()
         suite = _SUITE.search(path) or _RESULT.search(path)
-        if state == "imported" and (suite is not None or (not is_written(event) and path.endswith(_DATA) and "/gx/" not in path)):
+        if state == "imported" and (
+            suite is not None
+            or (not is_written(event) and path.endswith(_DATA) and "/gx/" not in path)
+        ):
             process.notes[self.name] = "checks"
             asset = base(path) if suite is None else suite[1]
             return (self._check(process, asset), *self._named(path))
@@ -53,7 +56,22 @@ class GreatExpectations(Recogniser):
     def _named(self, path: str) -> Claims:
         """The result's path: suite, run name, run time, datasource-asset."""
         if found := _RESULT.search(path):
-            return (Refine(self.name, "check", pipeline=found[1], task=found[4], evidence="the path of its validation result"),)
+            return (
+                Refine(
+                    self.name,
+                    "check",
+                    pipeline=found[1],
+                    task=found[4],
+                    evidence="the path of its validation result",
+                ),
+            )
         if found := _SUITE.search(path):
-            return (Refine(self.name, "check", pipeline=found[1], evidence="the path of its expectation suite"),)
+            return (
+                Refine(
+                    self.name,
+                    "check",
+                    pipeline=found[1],
+                    evidence="the path of its expectation suite",
+                ),
+            )
         return ()

@@ -12,7 +12,16 @@ from receiver.facts.tree import Process
 from receiver.model import PARTIAL, PROBABLE, Identity
 
 _TARGET = re.compile(r"([^/]+)-luigi-tmp-\d+$")
-_TAKES_VALUE = frozenset({"--module", "--workers", "--scheduler-host", "--scheduler-port", "--log-level", "--logging-conf-file"})
+_TAKES_VALUE = frozenset(
+    {
+        "--module",
+        "--workers",
+        "--scheduler-host",
+        "--scheduler-port",
+        "--log-level",
+        "--logging-conf-file",
+    }
+)
 
 
 class Luigi(Recogniser):
@@ -36,7 +45,12 @@ class Luigi(Recogniser):
     def opened(self, process: Process, event: FileOpened) -> Claims:
         found = _TARGET.search(event.path)
         outer = process.execution
-        if found is None or not is_written(event) or outer is None or outer.identity.system != self.name:
+        if (
+            found is None
+            or not is_written(event)
+            or outer is None
+            or outer.identity.system != self.name
+        ):
             return ()
         identity = Identity(
             self.name, outer.identity.pipeline, outer.identity.run_id, found[1], type="task", source="file", confidence=PARTIAL,
@@ -46,4 +60,8 @@ class Luigi(Recogniser):
 
     def changed(self, process: Process, event: FileChanged) -> Claims:
         """Put in place: done."""
-        return (End(),) if event.operation == FileOperation.RENAME and _TARGET.search(base(event.path)) else ()
+        return (
+            (End(),)
+            if event.operation == FileOperation.RENAME and _TARGET.search(base(event.path))
+            else ()
+        )

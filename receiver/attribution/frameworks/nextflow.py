@@ -35,12 +35,22 @@ class Nextflow(Recogniser):
             return (Bind(identity),)
         if not any(base(word) in (".command.run", ".command.sh") for word in argv[1:4]):
             return ()
-        directory = next((d for word in argv[1:4] if (d := word.rpartition("/")[0])), "") or process.working_directory
+        directory = (
+            next((d for word in argv[1:4] if (d := word.rpartition("/")[0])), "")
+            or process.working_directory
+        )
         found = _WORK.search(directory)
         if found is None:
             return ()
         chain = process.execution.chain() if process.execution is not None else ()
-        run = next((e.identity for e in chain if e.identity.system == self.name and e.identity.type == "job"), None)
+        run = next(
+            (
+                e.identity
+                for e in chain
+                if e.identity.system == self.name and e.identity.type == "job"
+            ),
+            None,
+        )
         identity = Identity(
             self.name, run.pipeline if run else self.name, run.run_id if run else directory[: found.start()], found[1], type="task",
             source="argv", confidence=PARTIAL, evidence="a .command.run in a work directory; the process's name is in that file",

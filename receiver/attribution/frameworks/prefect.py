@@ -44,7 +44,12 @@ class Prefect(Recogniser):
     def _script(self, process: Process) -> Claims:
         """A server started by a script, and not by `prefect server start`: the script is a flow."""
         parent = process.parent
-        if parent is None or not parent.argv or option(parent.argv, "-m") == "prefect" or base(parent.argv[-1]) == "prefect":
+        if (
+            parent is None
+            or not parent.argv
+            or option(parent.argv, "-m") == "prefect"
+            or base(parent.argv[-1]) == "prefect"
+        ):
             return ()
         script = next((a for a in parent.argv[1:] if a.endswith(".py")), "")
         if not script:

@@ -48,12 +48,24 @@ class Snakemake(Recogniser):
 
     def _run_of(self, process: Process) -> Identity | None:
         chain = process.execution.chain() if process.execution is not None else ()
-        return next((e.identity for e in chain if e.identity.system == self.name and e.identity.type == "job"), None)
+        return next(
+            (
+                e.identity
+                for e in chain
+                if e.identity.system == self.name and e.identity.type == "job"
+            ),
+            None,
+        )
 
     def _shell_job(self, process: Process, command: str) -> Claims:
         """A thread of Snakemake starts the shell while another writes the marker: either can come first."""
         parent, run = process.parent, self._run_of(process)
-        if parent is None or run is None or process.execution is None or process.execution.identity.type != "job":
+        if (
+            parent is None
+            or run is None
+            or process.execution is None
+            or process.execution.identity.type != "job"
+        ):
             return ()
         waiting = _waiting(parent)
         named = [output for output in waiting if _names(command, output)]
@@ -84,7 +96,9 @@ class Snakemake(Recogniser):
         if not output or not is_written(event) or run is None or process.execution is None:
             return ()
         living = [p for p in process.unnamed if p.execution is process.execution]
-        found = [p for p in living if _names(p.argv[2], output)] or [p for p in living if _SCRIPTS in p.argv[2]]
+        found = [p for p in living if _names(p.argv[2], output)] or [
+            p for p in living if _SCRIPTS in p.argv[2]
+        ]
         if found:
             process.unnamed = tuple(p for p in living if p is not found[0])
             return (Bind(self._job(run, output, _names(found[0].argv[2], output)), found[0]),)
@@ -113,7 +127,9 @@ def _output(path: str) -> str:
     if found is None:
         return ""
     try:
-        decoded = base64.b64decode(found[1], altchars=b"-_" if "-" in found[1] or "_" in found[1] else None).decode()
+        decoded = base64.b64decode(
+            found[1], altchars=b"-_" if "-" in found[1] or "_" in found[1] else None
+        ).decode()
     except (binascii.Error, UnicodeDecodeError):
         return ""
     return redacted(decoded)  # what was hidden in base64 has not been seen by the redactor yet

@@ -57,7 +57,9 @@ class Spark(Recogniser):
 
     def _driver(self, process: Process) -> Claims:
         arguments = after(process.argv, _SUBMIT)
-        configured = [value for word in arguments if (value := word.partition("spark.app.name=")[2])]
+        configured = [
+            value for word in arguments if (value := word.partition("spark.app.name=")[2])
+        ]
         script = positional(arguments, _TAKES_VALUE)[:1]
         shell = script == ("pyspark-shell",)
         name = option(arguments, "--name") or (configured[0] if configured else "")
@@ -69,7 +71,11 @@ class Spark(Recogniser):
             evidence="a SparkSubmit command line",
         )  # fmt: skip
         # `python app.py` starts its JVM: the application is the Python process and all below it
-        holder = process.parent if shell and process.parent is not None and process.parent.name.startswith("python") else None
+        holder = (
+            process.parent
+            if shell and process.parent is not None and process.parent.name.startswith("python")
+            else None
+        )
         claims: Claims = (Bind(identity), Role("spark driver"))
         return (Bind(identity, holder), *claims) if holder is not None else claims
 

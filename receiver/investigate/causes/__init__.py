@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from receiver.investigate.case import Case
-from receiver.investigate.causes import ends, files, kills, memory, network, slots, storage, waits, work
+from receiver.investigate.causes import (
+    ends,
+    files,
+    kills,
+    memory,
+    network,
+    slots,
+    storage,
+    waits,
+    work,
+)
 from receiver.investigate.evidence import Suspicion
 
 Cause = Callable[[Case], Iterator[Suspicion]]

@@ -8,13 +8,35 @@ from collections.abc import Iterable
 from receiver.detect.deaths import code_name, fatal_of
 from receiver.events import Signal
 from receiver.investigate.case import Actor, Case, task_key
-from receiver.investigate.evidence import SOME, Culprit, Evidence, Fact, fact, facts_of_use, supports
+from receiver.investigate.evidence import (
+    SOME,
+    Culprit,
+    Evidence,
+    Fact,
+    fact,
+    facts_of_use,
+    supports,
+)
 from receiver.investigate.history import partition_bytes, place
 from receiver.text.event_text import wait_of
 from receiver.text.names import mib, signal_name
 
 SECOND = 1_000_000_000
-_SHELLS = {"bash", "sh", "dash", "zsh", "ksh", "busybox", "timeout", "env", "nice", "sudo", "make", "xargs", "time"}
+_SHELLS = {
+    "bash",
+    "sh",
+    "dash",
+    "zsh",
+    "ksh",
+    "busybox",
+    "timeout",
+    "env",
+    "nice",
+    "sudo",
+    "make",
+    "xargs",
+    "time",
+}
 LARGE = 3.0  # times the usual: what stands out
 
 
@@ -37,7 +59,13 @@ def sent_by_process(actor: Actor, event: Signal) -> bool:
 
 def sender_culprit(event: Signal) -> Culprit:
     name = event.sender_comm
-    return Culprit("process", name, event.sender.tgid, event.sender.start_boottime_ns, signal=signal_name(event.signal))
+    return Culprit(
+        "process",
+        name,
+        event.sender.tgid,
+        event.sender.start_boottime_ns,
+        signal=signal_name(event.signal),
+    )
 
 
 def sender_text(event: Signal) -> str:
@@ -55,7 +83,11 @@ def progress(actor: Actor, window_ns: int = 5 * SECOND) -> float | None:
         if actor.end_ns - since >= SECOND // 4:
             return max(0, cpu) / (actor.end_ns - since)
     interval = last.time_boottime_ns - usage.first.time_boottime_ns
-    return max(0, last.cpu_runtime_ns - usage.first.cpu_runtime_ns) / interval if interval > 0 else None
+    return (
+        max(0, last.cpu_runtime_ns - usage.first.cpu_runtime_ns) / interval
+        if interval > 0
+        else None
+    )
 
 
 def idle_ns(actor: Actor, until_ns: int) -> int:
@@ -63,7 +95,9 @@ def idle_ns(actor: Actor, until_ns: int) -> int:
     spell = actor.usage.spell if actor.usage is not None else None
     if spell is not None and spell.waits and all(wait_of(w) == "timer" for w in spell.waits):
         return 0  # it slept, as it had been told to
-    return spell.ns if spell is not None and spell.since_ns + spell.ns >= until_ns - 3 * SECOND else 0
+    return (
+        spell.ns if spell is not None and spell.since_ns + spell.ns >= until_ns - 3 * SECOND else 0
+    )
 
 
 def partition_share(case: Case, actor: Actor) -> list[Evidence]:
@@ -74,24 +108,44 @@ def partition_share(case: Case, actor: Actor) -> list[Evidence]:
     size, uses = sizes[actor.partition]
     others = [s for name, (s, _) in sizes.items() if name != actor.partition]
     whose = f" of {len(others)} other partitions of this run."
-    known = case.history.partition(task_key(case.execution.identity)) if case.history is not None else None
+    known = (
+        case.history.partition(task_key(case.execution.identity))
+        if case.history is not None
+        else None
+    )
     if not others and known is not None:
         others, whose = [int(known.median)], f" of {known.count} partitions of earlier runs."
     found: list[Fact] = [f for use in uses[:3] for f in facts_of_use(use)]
     if not others:
-        return [Evidence("context", 0.0, f"It worked on {actor.partition}, {mib(size)}.", tuple(found))]
+        return [
+            Evidence("context", 0.0, f"It worked on {actor.partition}, {mib(size)}.", tuple(found))
+        ]
     usual = statistics.median(others)
     text = f"It worked on {actor.partition}: {mib(size)}, {size / max(1, usual):.1f} times the usual {mib(int(usual))}"
     weight = SOME if size >= LARGE * usual else 0.0
-    return [supports(weight, text + whose, found) if weight else Evidence("context", 0.0, text + whose, tuple(found))]
+    return [
+        supports(weight, text + whose, found)
+        if weight
+        else Evidence("context", 0.0, text + whose, tuple(found))
+    ]
 
 
 def shorter(case: Case, path: str, size: int, found: Iterable[Fact]) -> list[Evidence]:
     """Whether less stands there than after earlier runs."""
-    known = case.history.output(task_key(case.execution.identity), place(path)) if case.history is not None else None
+    known = (
+        case.history.output(task_key(case.execution.identity), place(path))
+        if case.history is not None
+        else None
+    )
     if known is None or not known.median or size > 0.9 * known.median:
         return []
-    return [supports(SOME, f"That is {size / known.median:.0%} of what {known.count} earlier runs left there.", found)]
+    return [
+        supports(
+            SOME,
+            f"That is {size / known.median:.0%} of what {known.count} earlier runs left there.",
+            found,
+        )
+    ]
 
 
 def signal_facts(actor: Actor, event: Signal) -> list[Fact]:

@@ -39,7 +39,11 @@ def crashes(case: Case) -> Iterator[Suspicion]:
     """A fatal signal that the process raised itself, by a fault or by abort(3)."""
     for actor in case:
         event = died_of(actor)
-        if event is None or event.signal not in _FAULTS or not (event.sender == actor.key or event.code > 0):
+        if (
+            event is None
+            or event.signal not in _FAULTS
+            or not (event.sender == actor.key or event.code > 0)
+        ):
             continue
         if actor.end.code > 128 and not actor.end.signal and shells(actor):
             continue  # a shell hands on how its child ended
@@ -48,25 +52,57 @@ def crashes(case: Case) -> Iterator[Suspicion]:
         text = f"{actor.who} died of {signal_name(event.signal)}: {how} (si_code {event.code})."
         evidence = [supports(STRONG, text, [fact(event), *ends(actor)])]
         if event.signal == signal.SIGBUS:
-            evidence.append(contradicts(SOME, "SIGBUS speaks of what is behind a mapping, not of the code.", [fact(event)]))
+            evidence.append(
+                contradicts(
+                    SOME,
+                    "SIGBUS speaks of what is behind a mapping, not of the code.",
+                    [fact(event)],
+                )
+            )
         if any(c.call == CallKind.MEMORY and c.error == errno.ENOMEM for c in actor.calls):
-            evidence.append(contradicts(SOME, "It had been refused memory before.", facts(*actor.calls[:1])))
+            evidence.append(
+                contradicts(SOME, "It had been refused memory before.", facts(*actor.calls[:1]))
+            )
         where = ""
         if actor.crash is not None and actor.crash.signal == event.signal:
             crash = actor.crash
-            at = f"{crash.module}, offset {crash.module_offset:#x}" if crash.module else f"address {crash.address:#x}"
-            evidence.append(supports(SLIGHT, f"Its thread {crash.thread} ({crash.comm}) stood in {at}.", facts(crash)))
+            at = (
+                f"{crash.module}, offset {crash.module_offset:#x}"
+                if crash.module
+                else f"address {crash.address:#x}"
+            )
+            evidence.append(
+                supports(
+                    SLIGHT, f"Its thread {crash.thread} ({crash.comm}) stood in {at}.", facts(crash)
+                )
+            )
             where = f" in {crash.module.rpartition('/')[2]}" if crash.module else ""
         summary = f"{actor.who} crashed with {signal_name(event.signal)}{where}."
-        yield Suspicion(cause, process_culprit(actor), summary, tuple(evidence), actor.key, event.time_boottime_ns)
+        yield Suspicion(
+            cause,
+            process_culprit(actor),
+            summary,
+            tuple(evidence),
+            actor.key,
+            event.time_boottime_ns,
+        )
 
 
 def masked(case: Case) -> Iterator[Suspicion]:
     """The deepest failure below a parent that ended with 0."""
-    told = {f.process for f in case.execution.findings if f.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH}
+    told = {
+        f.process
+        for f in case.execution.findings
+        if f.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH
+    }
     for actor in case:
         parent = case.get(actor.parent)
-        if actor.grade < Grade.FAILED or actor.exit is None or parent is None or parent.exit is None:
+        if (
+            actor.grade < Grade.FAILED
+            or actor.exit is None
+            or parent is None
+            or parent.exit is None
+        ):
             continue
         if parent.end.code != 0 and not _lost_in_a_pipe(case, actor, parent):
             continue
@@ -86,7 +122,9 @@ def masked(case: Case) -> Iterator[Suspicion]:
         if actor.grade is Grade.LOST_WORK:
             evidence.append(supports(SLIGHT, "Its work was not done.", ends(actor)))
         elif actor.execs and actor.end_ns - actor.start_ns > LONG_NS:
-            evidence.append(supports(SLIGHT, "It had worked for a while: that was no question.", ends(actor)))
+            evidence.append(
+                supports(SLIGHT, "It had worked for a while: that was no question.", ends(actor))
+            )
         if _keeps_its_own_record(case, parent):
             system = parent.execution.identity.system
             text = f"{parent.who} supervises a task of {system} and leaves with 0 whatever became of it: {system}'s own record says that."
@@ -96,19 +134,33 @@ def masked(case: Case) -> Iterator[Suspicion]:
         did = "reported success" if parent.end.code == 0 else "went on"
         summary = f"{deepest.who} failed ({deepest.end.error}) and {parent.who} {did} all the same."
         silent = case.execution.masked or bool({deepest.key, actor.key} & told)
-        yield Suspicion("proc.exit_masked", process_culprit(parent), summary, tuple(evidence), deepest.key, actor.end_ns, silent)
+        yield Suspicion(
+            "proc.exit_masked",
+            process_culprit(parent),
+            summary,
+            tuple(evidence),
+            deepest.key,
+            actor.end_ns,
+            silent,
+        )
 
 
 def _keeps_its_own_record(case: Case, actor: Actor) -> bool:
     """The process that holds a task of an orchestrator: its status was never meant for anybody."""
     identity, above = actor.execution.identity, case.get(actor.parent)
-    return identity.status_lies and identity.type == "task" and (above is None or above.execution is not actor.execution)
+    return (
+        identity.status_lies
+        and identity.type == "task"
+        and (above is None or above.execution is not actor.execution)
+    )
 
 
 def _lost_in_a_pipe(case: Case, actor: Actor, parent: Actor) -> bool:
     """It failed at the front of a pipe whose end was well, and its shell went on: it started other things, or ended with another
     status than with `pipefail` it would have."""
-    went_on = parent.end.code != actor.end.code or any(c.start_ns > actor.end_ns for c in case.children(parent))
+    went_on = parent.end.code != actor.end.code or any(
+        c.start_ns > actor.end_ns for c in case.children(parent)
+    )
     return shells(parent) and went_on and _piped_to(case, actor) is not None
 
 
@@ -116,7 +168,10 @@ def _repeated(case: Case, actor: Actor) -> bool:
     """The same command succeeded later: a retry."""
     parent = case.get(actor.parent)
     siblings = case.children(parent) if parent is not None else []
-    return any(s.argv == actor.argv and s.start_ns > actor.start_ns and s.exit is not None and not s.failed for s in siblings)
+    return any(
+        s.argv == actor.argv and s.start_ns > actor.start_ns and s.exit is not None and not s.failed
+        for s in siblings
+    )
 
 
 def _answered(actor: Actor) -> bool:
@@ -127,8 +182,14 @@ def _answered(actor: Actor) -> bool:
 
 
 def _piped_to(case: Case, actor: Actor) -> Actor | None:
-    for other in case.children(case.get(actor.parent)) if case.get(actor.parent) is not None else ():  # type: ignore[arg-type]
-        if other is not actor and other.stdin_inode and other.stdin_inode == actor.stdout_inode and not other.failed:
+    parent = case.get(actor.parent)
+    for other in case.children(parent) if parent is not None else ():
+        if (
+            other is not actor
+            and other.stdin_inode
+            and other.stdin_inode == actor.stdout_inode
+            and not other.failed
+        ):
             return other
     return None
 
@@ -138,17 +199,42 @@ def pipes(case: Case) -> Iterator[Suspicion]:
     for actor in case:
         event = died_of(actor)
         epipe = [c for c in actor.calls if c.error == errno.EPIPE]
-        if not (event is not None and event.signal == signal.SIGPIPE) and not (epipe and actor.failed and not actor.end.signal):
+        if not (event is not None and event.signal == signal.SIGPIPE) and not (
+            epipe and actor.failed and not actor.end.signal
+        ):
             continue
         if event is not None and not actor.end.signal and shells(actor) and case.children(actor):
             continue
-        reader = next((a for a in case if a is not actor and a.stdin_inode and a.stdin_inode == actor.stdout_inode), None)
-        text = f"{actor.who} died of SIGPIPE: nobody read its output any more." if event is not None else f"{actor.who} got EPIPE."
+        reader = next(
+            (
+                a
+                for a in case
+                if a is not actor and a.stdin_inode and a.stdin_inode == actor.stdout_inode
+            ),
+            None,
+        )
+        text = (
+            f"{actor.who} died of SIGPIPE: nobody read its output any more."
+            if event is not None
+            else f"{actor.who} got EPIPE."
+        )
         evidence = [supports(CLEAR + SLIGHT, text, [*facts(event, *epipe[:1]), *ends(actor)])]
         if reader is not None and reader.failed:
-            evidence.append(contradicts(STRONG, f"Its reader {reader.who} had failed with {reader.end.error}.", ends(reader)))
+            evidence.append(
+                contradicts(
+                    STRONG,
+                    f"Its reader {reader.who} had failed with {reader.end.error}.",
+                    ends(reader),
+                )
+            )
         elif reader is not None:
-            evidence.append(supports(CLEAR, f"Its reader {reader.who} had left with status 0: it had enough.", ends(reader)))
+            evidence.append(
+                supports(
+                    CLEAR,
+                    f"Its reader {reader.who} had left with status 0: it had enough.",
+                    ends(reader),
+                )
+            )
         summary = f"{actor.who} was ended by SIGPIPE: {reader.who if reader is not None else 'its reader'} had read enough."
         culprit = process_culprit(actor)
         yield Suspicion("proc.sigpipe", culprit, summary, tuple(evidence), actor.key, actor.end_ns)
@@ -179,7 +265,13 @@ def interpreters(case: Case) -> Iterator[Suspicion]:
         what = ""
         if told:
             word = "not found" if actor.end.code == 127 else "found, and could not be run"
-            evidence.append(supports(CLEAR, f"{actor.who} ended with {actor.end.code}: a command was {word}.", ends(actor)))
+            evidence.append(
+                supports(
+                    CLEAR,
+                    f"{actor.who} ended with {actor.end.code}: a command was {word}.",
+                    ends(actor),
+                )
+            )
         if calls:
             _, call = calls[-1]
             what = subject_of(call)
@@ -187,7 +279,9 @@ def interpreters(case: Case) -> Iterator[Suspicion]:
             evidence.append(supports(CLEAR + SLIGHT, text, facts(call)))
             culprit = Culprit("file", path=what)
         summary = f"{actor.who} could not start {what or 'a program'}."
-        yield Suspicion("proc.interpreter", culprit, summary, tuple(evidence), actor.key, actor.end_ns)
+        yield Suspicion(
+            "proc.interpreter", culprit, summary, tuple(evidence), actor.key, actor.end_ns
+        )
 
 
 def limits(case: Case) -> Iterator[Suspicion]:
@@ -206,9 +300,19 @@ def limits(case: Case) -> Iterator[Suspicion]:
                 evidence.append(supports(SLIGHT, kinds, facts(*(p.last for p in actor.peers[:1]))))
             summary = f"{actor.who} had no file descriptor left{limit}."
             yield Suspicion(
-                "lim.emfile", process_culprit(actor), summary, tuple(evidence), actor.key, files[0].first_boottime_ns, silent=True
+                "lim.emfile",
+                process_culprit(actor),
+                summary,
+                tuple(evidence),
+                actor.key,
+                files[0].first_boottime_ns,
+                silent=True,
             )
-        clones = [c for c in actor.calls if c.call == CallKind.CLONE and c.error in (errno.EAGAIN, errno.ENOMEM)]
+        clones = [
+            c
+            for c in actor.calls
+            if c.call == CallKind.CLONE and c.error in (errno.EAGAIN, errno.ENOMEM)
+        ]
         if clones:
             yield _pids(case, actor, clones[0].first_boottime_ns, facts(*clones[:2]))
 
@@ -224,26 +328,45 @@ def _held(actor: Actor) -> str:
 def _pids(case: Case, actor: Actor, at_ns: int, shown: tuple[Fact, ...]) -> Suspicion:
     """By who has most living children or threads; or by who left its ended children unreaped."""
     here = [a for a in case if a.start_ns <= at_ns and (not a.end_ns or a.end_ns >= at_ns)]
-    dead = {a.key: a.folded + sum(1 for c in case.children(a) if c.end_ns and c.end_ns < at_ns) for a in here}
+    dead = {
+        a.key: a.folded + sum(1 for c in case.children(a) if c.end_ns and c.end_ns < at_ns)
+        for a in here
+    }
     living = {a.key: sum(1 for c in case.children(a) if c in here) for a in here}
-    evidence = [supports(STRONG, f"{actor.who}: no process or thread could be made (EAGAIN).", shown)]
+    evidence = [
+        supports(STRONG, f"{actor.who}: no process or thread could be made (EAGAIN).", shown)
+    ]
     holder = max(here, key=lambda a: (dead[a.key], -a.pid), default=actor)
     if dead.get(holder.key, 0) >= _MANY_DEAD and dead[holder.key] > 2 * len(here):
         number = dead[holder.key]
         text = f"{number} children of {holder.who} had ended by then, and only {len(here)} processes lived: nobody reaped them."
         evidence.append(supports(CLEAR, text, [*ends(holder), *shown]))
-        summary = f"{holder.who} left {number} ended children unreaped, until no process could be made."
-        return Suspicion("proc.zombies", process_culprit(holder), summary, tuple(evidence), actor.key, at_ns, silent=True)
+        summary = (
+            f"{holder.who} left {number} ended children unreaped, until no process could be made."
+        )
+        return Suspicion(
+            "proc.zombies",
+            process_culprit(holder),
+            summary,
+            tuple(evidence),
+            actor.key,
+            at_ns,
+            silent=True,
+        )
     counts = {a.key: max(living[a.key], _threads(a)) for a in here}
     most = max(here, key=lambda a: (counts[a.key], -a.pid), default=actor)
     text = f"{most.who} had {counts.get(most.key, 0)} processes or threads."
     evidence.append(supports(SLIGHT, text, ends(most) or shown))
     summary = f"A limit on processes was reached: {most.who} had {counts.get(most.key, 0)} of them."
-    return Suspicion("lim.pids", process_culprit(most), summary, tuple(evidence), actor.key, at_ns, silent=True)
+    return Suspicion(
+        "lim.pids", process_culprit(most), summary, tuple(evidence), actor.key, at_ns, silent=True
+    )
 
 
 def _threads(actor: Actor) -> int:
-    return actor.usage.last.threads if actor.usage is not None and actor.usage.last is not None else 0
+    return (
+        actor.usage.last.threads if actor.usage is not None and actor.usage.last is not None else 0
+    )
 
 
 CAUSES = (crashes, masked, pipes, interpreters, limits)

@@ -12,7 +12,13 @@ import msgspec
 from receiver.events import FileChanged, FileOperation
 from receiver.facts.files import FileKey, State, Use, Version
 from receiver.investigate.case import Actor, Case
-from receiver.investigate.causes.common import died_of, sender_culprit, sender_text, sent_by_process, shorter
+from receiver.investigate.causes.common import (
+    died_of,
+    sender_culprit,
+    sender_text,
+    sent_by_process,
+    shorter,
+)
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -84,7 +90,14 @@ def truncated(case: Case) -> Iterator[Suspicion]:
 def _torn(case: Case, version: Version, readers: list[Pair]) -> Suspicion:
     writer = case.get(version.writer.key)
     evidence: list[Evidence] = []
-    left = next((f for f in (writer.open_files if writer is not None else ()) if (f.device, f.inode) == version.key), None)
+    left = next(
+        (
+            f
+            for f in (writer.open_files if writer is not None else ())
+            if (f.device, f.inode) == version.key
+        ),
+        None,
+    )
     event = died_of(writer) if writer is not None else None
     how = f"was ended ({version.cause})" if version.cause else "was ended"
     size = (left.position_bytes or left.size_bytes) if left is not None else version.written_bytes
@@ -103,8 +116,14 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Suspicion:
             text = f"{reader.who} then failed with {reader.end.error}: what it checks or parses ended early."
             evidence.append(supports(SOME, text, ends(reader)))
     if version.cause in ("enospc", "edquot", "eio"):
-        evidence.append(contradicts(CLEAR, "It is incomplete because a write failed.", facts(version.opened)))
-    blind = next((a for a in case.above(writer) if a.exit is not None and not a.failed), None) if writer is not None else None
+        evidence.append(
+            contradicts(CLEAR, "It is incomplete because a write failed.", facts(version.opened))
+        )
+    blind = (
+        next((a for a in case.above(writer) if a.exit is not None and not a.failed), None)
+        if writer is not None
+        else None
+    )
     if blind is not None and writer is not None:
         text = f"{blind.who} reported success all the same: nobody was told."
         evidence.append(supports(SLIGHT, text, [*ends(writer), *ends(blind)]))
@@ -113,10 +132,14 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Suspicion:
         evidence.append(contradicts(SOME, "Nobody has read it since.", facts(version.opened)))
     who = f"; {readers[0][0].who} read it as if it were whole" if readers else ""
     summary = f"{version.path} ends at byte {size}: its writer {version.writer.name} ({version.writer.key.tgid}) {how}{who}."
-    culprit = Culprit("file", path=version.path, inode=version.key[1], device=version.key[0], sender=sender)
+    culprit = Culprit(
+        "file", path=version.path, inode=version.key[1], device=version.key[0], sender=sender
+    )
     subject = readers[0][0].key if readers else version.writer.key
     at = version.changed_ns or version.began_ns
-    return Suspicion("fs.truncated", culprit, summary, tuple(evidence), subject, at, silent=bool(readers))
+    return Suspicion(
+        "fs.truncated", culprit, summary, tuple(evidence), subject, at, silent=bool(readers)
+    )
 
 
 def _openings(case: Case) -> dict[FileKey, tuple[list[Pair], int]]:
@@ -126,7 +149,10 @@ def _openings(case: Case) -> dict[FileKey, tuple[list[Pair], int]]:
         for use in actor.uses:
             if use.writing and not use.append and _is_data(use.path):
                 pairs, wrote = out.get(use.key, ([], 0))
-                out[use.key] = (pairs if use.inherited else [*pairs, (actor, use)], wrote + use.written_bytes)
+                out[use.key] = (
+                    pairs if use.inherited else [*pairs, (actor, use)],
+                    wrote + use.written_bytes,
+                )
     return out
 
 
@@ -140,20 +166,36 @@ def read_early(case: Case) -> Iterator[Suspicion]:
             for writer, wrote in pairs:
                 until = _written_until(writer, wrote)
                 whole = max(wrote.size_bytes, total)
-                if not (wrote.first_ns <= use.first_ns and done < until) or use.read_bytes >= whole or not total:
+                if (
+                    not (wrote.first_ns <= use.first_ns and done < until)
+                    or use.read_bytes >= whole
+                    or not total
+                ):
                     continue
-                if writer is reader or reader in case.below(writer) or not (use.read_bytes or use.size_at_open):
+                if (
+                    writer is reader
+                    or reader in case.below(writer)
+                    or not (use.read_bytes or use.size_at_open)
+                ):
                     continue
                 text = f"{reader.who} opened it and was done {(until - done) / 1e9:.1f} s before {writer.who} closed it."
                 evidence = [supports(STRONG, text, [*facts_of_use(use), *facts_of_use(wrote)])]
                 got = max(use.read_bytes, use.size_at_open)
-                evidence.append(supports(SOME, f"It got {mib(got)} of {mib(whole)}.", facts_of_use(use)))
+                evidence.append(
+                    supports(SOME, f"It got {mib(got)} of {mib(whole)}.", facts_of_use(use))
+                )
                 if writer.end.signal or writer.failed:
                     text = f"The writer ended with {writer.end.error} afterwards: it was alive when the file was read."
                     evidence.append(context(text, ends(writer)))
                 summary = f"{reader.who} read {use.path} while {writer.who} was still writing it."
                 yield Suspicion(
-                    "fs.read_early", file_culprit(wrote), summary, tuple(evidence), reader.key, use.first_ns, silent=True
+                    "fs.read_early",
+                    file_culprit(wrote),
+                    summary,
+                    tuple(evidence),
+                    reader.key,
+                    use.first_ns,
+                    silent=True,
                 )
                 break
 
@@ -162,7 +204,9 @@ def _written_until(writer: Actor, use: Use) -> int:
     """When its last opening that wrote was closed, or ended with it; that it read the file again afterwards says nothing."""
     if use.wrote is not None and not use.open:
         return use.wrote.time_boottime_ns
-    return max(use.last_ns, use.closed.time_boottime_ns if use.closed is not None else 0, writer.end_ns)
+    return max(
+        use.last_ns, use.closed.time_boottime_ns if use.closed is not None else 0, writer.end_ns
+    )
 
 
 def two_writers(case: Case) -> Iterator[Suspicion]:
@@ -181,17 +225,33 @@ def two_writers(case: Case) -> Iterator[Suspicion]:
             text = f"They wrote {mib(first.written_bytes)} and {mib(second.written_bytes)}; {mib(second.size_bytes)} are there."
             evidence.append(supports(SLIGHT, text, shown))
             if first.cut or second.cut:
-                evidence.append(supports(SLIGHT, "One of them cut what the other had written.", shown))
+                evidence.append(
+                    supports(SLIGHT, "One of them cut what the other had written.", shown)
+                )
             summary = f"{one.who} and {late.who} wrote {second.path} at the same time."
             yield Suspicion(
-                "fs.concurrent_writers", file_culprit(second), summary, tuple(evidence), late.key, second.first_ns, silent=True
+                "fs.concurrent_writers",
+                file_culprit(second),
+                summary,
+                tuple(evidence),
+                late.key,
+                second.first_ns,
+                silent=True,
             )
             break
 
 
 def _overlap(one: Actor, first: Use, other: Actor, second: Use) -> bool:
-    until = first.closed.time_boottime_ns if first.closed is not None and not first.open else one.end_ns or 1 << 62
-    also = second.closed.time_boottime_ns if second.closed is not None and not second.open else other.end_ns or 1 << 62
+    until = (
+        first.closed.time_boottime_ns
+        if first.closed is not None and not first.open
+        else one.end_ns or 1 << 62
+    )
+    also = (
+        second.closed.time_boottime_ns
+        if second.closed is not None and not second.open
+        else other.end_ns or 1 << 62
+    )
     return first.first_ns < also and second.first_ns < until
 
 
@@ -238,18 +298,36 @@ def replaced(case: Case) -> Iterator[Suspicion]:
             bus = reader.end.signal == signal.SIGBUS
             if not (bus or reader.failed) or not use.size_at_open:
                 continue
-            done = use.closed.time_boottime_ns if use.closed is not None and not use.open else reader.end_ns or case.now_ns
+            done = (
+                use.closed.time_boottime_ns
+                if use.closed is not None and not use.open
+                else reader.end_ns or case.now_ns
+            )
             strokes = [*by_key.get(key, ()), *by_path.get(use.path, ())]
-            hit = next((h for h in strokes if h.actor is not reader and use.first_ns < h.at_ns <= done), None)
+            hit = next(
+                (h for h in strokes if h.actor is not reader and use.first_ns < h.at_ns <= done),
+                None,
+            )
             if hit is None:
                 continue
             who = hit.actor
             text = f"{who.who} {hit.what} {use.path} while {reader.who} had it open."
             evidence = [supports(CLEAR + SLIGHT, text, [*hit.shown, *facts_of_use(use)])]
-            how = "died of SIGBUS: the page it read was gone" if bus else f"ended with {reader.end.error}"
+            how = (
+                "died of SIGBUS: the page it read was gone"
+                if bus
+                else f"ended with {reader.end.error}"
+            )
             evidence.append(supports(STRONG if bus else SOME, f"{reader.who} {how}.", ends(reader)))
             summary = f"{who.who} {hit.what} {use.path} under its reader {reader.who}."
-            culprit = Culprit("process", who.script or who.name, who.pid, who.start_ns, path=use.path, inode=use.key[1])
+            culprit = Culprit(
+                "process",
+                who.script or who.name,
+                who.pid,
+                who.start_ns,
+                path=use.path,
+                inode=use.key[1],
+            )
             yield Suspicion("fs.replaced", culprit, summary, tuple(evidence), reader.key, hit.at_ns)
 
 
@@ -264,16 +342,37 @@ def stale(case: Case) -> Iterator[Suspicion]:
                     fresh[_DATE.sub("#", use.path)].append((actor, use))
     for key, pairs in readers.items():
         reader, use = pairs[0]
-        alike = fresh.get(_DATE.sub("#", use.path), ()) if key not in writers and _DATE.search(use.path) else ()
-        hit = next(((a, u) for a, u in alike if u.last_ns <= use.first_ns and not case.related(a, reader)), None)
+        alike = (
+            fresh.get(_DATE.sub("#", use.path), ())
+            if key not in writers and _DATE.search(use.path)
+            else ()
+        )
+        hit = next(
+            ((a, u) for a, u in alike if u.last_ns <= use.first_ns and not case.related(a, reader)),
+            None,
+        )
         if hit is None or use.source is not None or not use.read_bytes:
             continue
         writer, wrote = hit
-        evidence = [supports(CLEAR, f"{reader.who} read {use.path}, which nobody wrote in this run.", facts_of_use(use))]
+        evidence = [
+            supports(
+                CLEAR,
+                f"{reader.who} read {use.path}, which nobody wrote in this run.",
+                facts_of_use(use),
+            )
+        ]
         text = f"{writer.who} had written {wrote.path} by then, which nobody read."
         evidence.append(supports(CLEAR, text, facts_of_use(wrote)))
         summary = f"{reader.who} read {use.path} and not {wrote.path}, which this run wrote."
-        yield Suspicion("fs.stale_input", file_culprit(use), summary, tuple(evidence), reader.key, use.first_ns, silent=True)
+        yield Suspicion(
+            "fs.stale_input",
+            file_culprit(use),
+            summary,
+            tuple(evidence),
+            reader.key,
+            use.first_ns,
+            silent=True,
+        )
 
 
 def older(case: Case) -> Iterator[Suspicion]:
@@ -290,7 +389,15 @@ def older(case: Case) -> Iterator[Suspicion]:
             text = f"{use.path} was written by run {theirs.run_id} of task {theirs.task}, not by this run ({ours.run_id})."
             evidence = [supports(CLEAR + SOME, text, [*facts_of_use(use), *facts(source.opened)])]
             summary = f"{actor.who} read {use.path} of an older run."
-            yield Suspicion("fs.stale_input", file_culprit(use), summary, tuple(evidence), actor.key, use.first_ns, silent=True)
+            yield Suspicion(
+                "fs.stale_input",
+                file_culprit(use),
+                summary,
+                tuple(evidence),
+                actor.key,
+                use.first_ns,
+                silent=True,
+            )
 
 
 CAUSES = (truncated, read_early, two_writers, replaced, stale, older)

@@ -51,7 +51,12 @@ def kills(case: Case) -> Iterator[Suspicion]:
     by_sender: dict[ProcessKey, list[tuple[Actor, Signal]]] = defaultdict(list)
     for actor in case:
         event = died_of(actor)
-        if event is not None and not actor.end.retired and event.signal != signal.SIGPIPE and sent_by_process(actor, event):
+        if (
+            event is not None
+            and not actor.end.retired
+            and event.signal != signal.SIGPIPE
+            and sent_by_process(actor, event)
+        ):
             by_sender[event.sender].append((actor, event))
     for struck in by_sender.values():
         struck.sort(key=lambda pair: (pair[1].time_boottime_ns, pair[0].pid))
@@ -65,15 +70,29 @@ def kills(case: Case) -> Iterator[Suspicion]:
 
 
 def _supervisor(victim: Actor, event: Signal, struck: list[tuple[Actor, Signal]]) -> Suspicion:
-    evidence = [supports(STRONG - SLIGHT, f"{sender_text(event)} ended {victim.who}.", signal_facts(victim, event))]
+    evidence = [
+        supports(
+            STRONG - SLIGHT,
+            f"{sender_text(event)} ended {victim.who}.",
+            signal_facts(victim, event),
+        )
+    ]
     if victim.oom is not None:
-        evidence.append(contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom)))
+        evidence.append(
+            contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom))
+        )
     idle = idle_ns(victim, event.time_boottime_ns)
     if idle >= _HANG_NS:
-        waits = victim.usage.spell.waits if victim.usage is not None and victim.usage.spell is not None else ()
+        waits = (
+            victim.usage.spell.waits
+            if victim.usage is not None and victim.usage.spell is not None
+            else ()
+        )
         text = f"It had done nothing for {idle / 1e9:.0f} s when the signal came: who sent it ended a hang."
         evidence.append(contradicts(CLEAR, text, facts(*waits[:2])))
-    group = [a for a, e in struck if abs(e.time_boottime_ns - event.time_boottime_ns) < _TOGETHER_NS]
+    group = [
+        a for a, e in struck if abs(e.time_boottime_ns - event.time_boottime_ns) < _TOGETHER_NS
+    ]
     if len(group) > 2:
         text = f"The same sender signalled {len(group)} of its processes at once."
         evidence.append(contradicts(SLIGHT, text, facts(*(e for _, e in struck[:4]))))
@@ -81,7 +100,14 @@ def _supervisor(victim: Actor, event: Signal, struck: list[tuple[Actor, Signal]]
         evidence.append(contradicts(SOME, "The sender is a time limit.", [fact(event)]))
     partition = f" while it worked on {victim.partition}" if victim.partition else ""
     summary = f"{event.sender_comm} ({event.sender.tgid}) ended {victim.who} with {signal_name(event.signal)}{partition}."
-    return Suspicion("kill.supervisor", sender_culprit(event), summary, tuple(evidence), victim.key, event.time_boottime_ns)
+    return Suspicion(
+        "kill.supervisor",
+        sender_culprit(event),
+        summary,
+        tuple(evidence),
+        victim.key,
+        event.time_boottime_ns,
+    )
 
 
 def _is_outside(case: Case, key: ProcessKey) -> bool:
@@ -90,7 +116,12 @@ def _is_outside(case: Case, key: ProcessKey) -> bool:
 
 def _drain(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
     """All of a group within a moment; or one that was asked first, and killed when the grace was over."""
-    received = [(a, s) for a in case for s in a.signals if s.sender == event.sender and s.signal in (*_POLITE, signal.SIGKILL)]
+    received = [
+        (a, s)
+        for a in case
+        for s in a.signals
+        if s.sender == event.sender and s.signal in (*_POLITE, signal.SIGKILL)
+    ]
     asked = [(a, s) for a, s in received if s.signal in _POLITE]
     killed = [(a, s) for a, s in received if s.signal == signal.SIGKILL]
     evidence: list[Evidence] = []
@@ -98,28 +129,53 @@ def _drain(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
     together = {a.key: s for a, s in asked if s.time_boottime_ns - first < _TOGETHER_NS}
     if len(together) >= 2:
         text = f"{event.sender_comm} ({event.sender.tgid}) told {len(together)} processes of the group to end within a moment."
-        evidence.append(supports(CLEAR if len(together) > 2 else SOME + SLIGHT, text, facts(*list(together.values())[:4])))
+        evidence.append(
+            supports(
+                CLEAR if len(together) > 2 else SOME + SLIGHT,
+                text,
+                facts(*list(together.values())[:4]),
+            )
+        )
     late = [s for _, s in killed if first and s.time_boottime_ns - first > SECOND // 2]
     if late:
         grace = (late[0].time_boottime_ns - first) / 1e9
         is_round = abs(grace - round(grace)) < max(_ROUND, 0.02 * grace)
-        text = f"What was left was killed {grace:.1f} s later" + (", a round grace period." if is_round else ".")
+        text = f"What was left was killed {grace:.1f} s later" + (
+            ", a round grace period." if is_round else "."
+        )
         evidence.append(supports(CLEAR if is_round else SOME, text, facts(*late[:3])))
     if not evidence:
         return
     if _is_outside(case, event.sender):
         evidence.append(supports(SOME, "The sender is not of the execution.", [fact(event)]))
     elif any(a.key == event.sender for a in case.above(victim)):
-        evidence.append(contradicts(CLEAR, "The sender had started them itself: that is how it ends its own.", [fact(event)]))
+        evidence.append(
+            contradicts(
+                CLEAR,
+                "The sender had started them itself: that is how it ends its own.",
+                [fact(event)],
+            )
+        )
     if victim.oom is not None:
-        evidence.append(contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom)))
+        evidence.append(
+            contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom))
+        )
     if event.sender_comm == "timeout":
         evidence.append(contradicts(CLEAR, "The sender is a time limit.", [fact(event)]))
     work = progress(victim)
     if work is not None and work > 0.02:
-        evidence.append(supports(SLIGHT, f"{victim.who} was at work: {work:.1f} CPUs.", ends(victim)))
+        evidence.append(
+            supports(SLIGHT, f"{victim.who} was at work: {work:.1f} CPUs.", ends(victim))
+        )
     summary = f"{event.sender_comm} ({event.sender.tgid}) drained the group of {victim.who}: {len({a.key for a, _ in received})} processes."
-    yield Suspicion("kill.drain", sender_culprit(event), summary, tuple(evidence), victim.key, event.time_boottime_ns)
+    yield Suspicion(
+        "kill.drain",
+        sender_culprit(event),
+        summary,
+        tuple(evidence),
+        victim.key,
+        event.time_boottime_ns,
+    )
 
 
 def _heartbeat(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
@@ -133,11 +189,17 @@ def _heartbeat(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
         for p in sender.peers
         for m in (*p.moments, *([p.last] if p.last is not None else []))
         if p.longest_gap_ns >= SECOND
-        or (m.last_send_boottime_ns > m.last_receive_boottime_ns and at - m.last_send_boottime_ns > SECOND)
+        or (
+            m.last_send_boottime_ns > m.last_receive_boottime_ns
+            and at - m.last_send_boottime_ns > SECOND
+        )
     ]
     evidence: list[Evidence] = []
     for peer, moment in gaps[:1]:
-        wait = max(peer.longest_gap_ns, at - moment.last_send_boottime_ns if moment.last_send_boottime_ns < at else 0)
+        wait = max(
+            peer.longest_gap_ns,
+            at - moment.last_send_boottime_ns if moment.last_send_boottime_ns < at else 0,
+        )
         text = f"{sender.who} waited {wait / 1e9:.1f} s for {peer.endpoint[0]}:{peer.endpoint[1]} before it sent the signal."
         evidence.append(supports(CLEAR + SLIGHT, text, facts(moment)))
     delay = sender.usage.worst.get("cpu") if sender.usage is not None else None
@@ -146,12 +208,16 @@ def _heartbeat(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
         evidence.append(supports(SOME, text, [fact(delay[1])]))
     if not evidence:
         return
-    evidence.append(supports(SOME, f"{sender_text(event)}: its own supervisor.", signal_facts(victim, event)))
+    evidence.append(
+        supports(SOME, f"{sender_text(event)}: its own supervisor.", signal_facts(victim, event))
+    )
     work = _at_work(case, victim)
     if work:
         evidence.append(supports(SOME, f"{victim.who} was working when it was ended.", work))
     if victim.oom is not None:
-        evidence.append(contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom)))
+        evidence.append(
+            contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom))
+        )
     late = gaps[0][0] if gaps else None
     culprit = process_culprit(sender)
     if late is not None:
@@ -163,9 +229,7 @@ def _heartbeat(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
             address=f"{late.endpoint[0]}:{late.endpoint[1]}",
             signal=signal_name(event.signal),
         )
-    summary = (
-        f"{sender.who} ended {victim.who}, which was working, after its own answer from {culprit.address or 'elsewhere'} was late."
-    )
+    summary = f"{sender.who} ended {victim.who}, which was working, after its own answer from {culprit.address or 'elsewhere'} was late."
     yield Suspicion("kill.heartbeat", culprit, summary, tuple(evidence), victim.key, at)
 
 
@@ -175,7 +239,9 @@ def _at_work(case: Case, victim: Actor) -> list[Fact]:
         used = progress(actor)
         if used is not None and used > 0.05:
             return [*facts(actor.usage.last if actor.usage is not None else None), *ends(actor)]
-        recent = [u for u in actor.uses if u.written_bytes and victim.end_ns - u.last_ns < 5 * SECOND]
+        recent = [
+            u for u in actor.uses if u.written_bytes and victim.end_ns - u.last_ns < 5 * SECOND
+        ]
         if recent:
             return [*facts_of_use(recent[0])]
     return []
@@ -186,7 +252,11 @@ def _timeout(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
     sender = case.get(event.sender)
     age = (event.time_boottime_ns - victim.start_ns) / 1e9
     if sender is not None and event.sender_comm != "timeout":
-        age = min(age, (event.time_boottime_ns - sender.start_ns) / 1e9) if sender.name == "timeout" else age
+        age = (
+            min(age, (event.time_boottime_ns - sender.start_ns) / 1e9)
+            if sender.name == "timeout"
+            else age
+        )
     is_timeout = event.sender_comm == "timeout" or (sender is not None and sender.name == "timeout")
     is_round = age >= 0.9 and abs(age - round(age)) < _ROUND + 0.01 * age
     orphans = [a for a in case.below(victim) if not a.end_ns or a.end_ns > victim.end_ns + SECOND]
@@ -200,9 +270,7 @@ def _timeout(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
         text = f"timeout ({event.sender.tgid}) ended it {age:.2f} s after its start."
         evidence.append(supports(STRONG, text, signal_facts(victim, event)))
     elif is_round:
-        text = (
-            f"{event.sender_comm} ({event.sender.tgid}), which had started it, ended it {age:.2f} s after its start: a round age."
-        )
+        text = f"{event.sender_comm} ({event.sender.tgid}), which had started it, ended it {age:.2f} s after its start: a round age."
         evidence.append(supports(CLEAR + SLIGHT, text, signal_facts(victim, event)))
     if orphans:
         text = f"{len(orphans)} of its children went on without it, {orphans[0].who} among them."
@@ -210,17 +278,41 @@ def _timeout(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
     idle = idle_ns(victim, event.time_boottime_ns)
     below = max((idle_ns(a, event.time_boottime_ns) for a in case.below(victim)), default=0)
     if max(idle, below if not orphans else 0) >= _HANG_NS:
-        evidence.append(contradicts(CLEAR, f"It had done nothing for {max(idle, below) / 1e9:.0f} s by then.", ends(victim)))
+        evidence.append(
+            contradicts(
+                CLEAR,
+                f"It had done nothing for {max(idle, below) / 1e9:.0f} s by then.",
+                ends(victim),
+            )
+        )
     if victim.oom is not None:
-        evidence.append(contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom)))
-    summary = f"A time limit of {age:.1f} s ended {victim.who}" + (f"; {len(orphans)} children of it live on." if orphans else ".")
-    yield Suspicion("kill.timeout_orphan", sender_culprit(event), summary, tuple(evidence), victim.key, event.time_boottime_ns)
+        evidence.append(
+            contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom))
+        )
+    summary = f"A time limit of {age:.1f} s ended {victim.who}" + (
+        f"; {len(orphans)} children of it live on." if orphans else "."
+    )
+    yield Suspicion(
+        "kill.timeout_orphan",
+        sender_culprit(event),
+        summary,
+        tuple(evidence),
+        victim.key,
+        event.time_boottime_ns,
+    )
 
 
 def _timers(case: Case) -> Iterator[Suspicion]:
     """SIGALRM: a limit that the process had set for itself (or its framework had)."""
     for actor in case:
-        event = next((s for s in actor.signals if s.signal == signal.SIGALRM and (s.code > 0 or s.code == SI_TIMER)), None)
+        event = next(
+            (
+                s
+                for s in actor.signals
+                if s.signal == signal.SIGALRM and (s.code > 0 or s.code == SI_TIMER)
+            ),
+            None,
+        )
         if event is None or not actor.failed or actor.end_ns - event.time_boottime_ns > 2 * SECOND:
             continue
         age = (event.time_boottime_ns - actor.start_ns) / 1e9
@@ -228,9 +320,20 @@ def _timers(case: Case) -> Iterator[Suspicion]:
         text = f"Its own timer went off {age:.2f} s after its start, and it ended."
         evidence = [supports(STRONG, text, [fact(event), *ends(actor)])]
         if orphans:
-            evidence.append(supports(SOME, f"{orphans[0].who} went on without it.", [*ends(actor), *ends(orphans[0])]))
+            evidence.append(
+                supports(
+                    SOME, f"{orphans[0].who} went on without it.", [*ends(actor), *ends(orphans[0])]
+                )
+            )
         summary = f"{actor.who} reached a time limit of its own after {age:.1f} s."
-        yield Suspicion("kill.timeout_orphan", process_culprit(actor), summary, tuple(evidence), actor.key, event.time_boottime_ns)
+        yield Suspicion(
+            "kill.timeout_orphan",
+            process_culprit(actor),
+            summary,
+            tuple(evidence),
+            actor.key,
+            event.time_boottime_ns,
+        )
 
 
 def _probe(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
@@ -243,7 +346,12 @@ def _probe(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
         return
     tried: dict[tuple[str, ...], list[Actor]] = defaultdict(list)
     for child in case.children(prober):
-        if child is not victim and child.execs and child.exit is not None and child.end_ns <= event.time_boottime_ns:
+        if (
+            child is not victim
+            and child.execs
+            and child.exit is not None
+            and child.end_ns <= event.time_boottime_ns
+        ):
             tried[child.argv].append(child)
     for probes in tried.values():
         failed = [p for p in probes if p.end.code in (124, 137, 143, 1) and p.end.code]
@@ -252,11 +360,22 @@ def _probe(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
             continue
         text = f"{prober.who} ran `{' '.join(failed[0].argv[:4])}` {len(probes)} times; {len(failed)} were ended at the age of {ages[0]:.1f} s."
         evidence = [supports(STRONG, text, [f for p in failed[-3:] for f in ends(p)])]
-        evidence.append(supports(SOME, f"Then {sender_text(event)} ended {victim.who}.", signal_facts(victim, event)))
+        evidence.append(
+            supports(
+                SOME, f"Then {sender_text(event)} ended {victim.who}.", signal_facts(victim, event)
+            )
+        )
         if work := _at_work(case, victim):
             evidence.append(supports(SLIGHT, f"{victim.who} was working all the time.", work))
         summary = f"The probe of {prober.who} was too slow {len(failed)} times ({ages[0]:.1f} s each), so it ended {victim.who}."
-        yield Suspicion("kill.probe", process_culprit(prober), summary, tuple(evidence), victim.key, event.time_boottime_ns)
+        yield Suspicion(
+            "kill.probe",
+            process_culprit(prober),
+            summary,
+            tuple(evidence),
+            victim.key,
+            event.time_boottime_ns,
+        )
 
 
 def swallowed(case: Case) -> Iterator[Suspicion]:
@@ -264,7 +383,9 @@ def swallowed(case: Case) -> Iterator[Suspicion]:
     for actor in case:
         if actor.exit is None or actor.end.code != 0:
             continue
-        taken = [s for s in actor.signals if s.signal in _POLITE and s.handled and s.sender != actor.key]
+        taken = [
+            s for s in actor.signals if s.signal in _POLITE and s.handled and s.sender != actor.key
+        ]
         if not taken:
             continue
         event = taken[0]
@@ -273,20 +394,32 @@ def swallowed(case: Case) -> Iterator[Suspicion]:
             a for a in case.below(actor)
             if a.end.signal and a.exit is not None and 0 <= a.end_ns - at < 5 * SECOND and not a.end.retired
         ]  # fmt: skip
-        torn = [f for f in actor.open_files if f.reason == FileReason.SIGNAL and not f.path.endswith((".log", ".lock", ".pid"))]
+        torn = [
+            f
+            for f in actor.open_files
+            if f.reason == FileReason.SIGNAL and not f.path.endswith((".log", ".lock", ".pid"))
+        ]
         torn = [f for f in torn if f.position_bytes]
-        wrote_on = [u for u in actor.uses if u.writing and u.written_bytes and u.last_ns > at + SECOND]
+        wrote_on = [
+            u for u in actor.uses if u.writing and u.written_bytes and u.last_ns > at + SECOND
+        ]
         if not (dead or torn):
             continue
         evidence = [
             supports(
-                SOME + SLIGHT, f"{actor.who} handled {sender_text(event)} and left with status 0.", [fact(event), *ends(actor)]
+                SOME + SLIGHT,
+                f"{actor.who} handled {sender_text(event)} and left with status 0.",
+                [fact(event), *ends(actor)],
             )
         ]
         for each in dead[:1]:
-            evidence.append(supports(CLEAR, f"Its child {each.who} died of {each.end.error} then.", ends(each)))
+            evidence.append(
+                supports(CLEAR, f"Its child {each.who} died of {each.end.error} then.", ends(each))
+            )
         for each_file in torn[:1]:
-            text = f"It was writing {each_file.path} at that moment: {each_file.position_bytes} bytes."
+            text = (
+                f"It was writing {each_file.path} at that moment: {each_file.position_bytes} bytes."
+            )
             evidence.append(supports(CLEAR, text, [fact(each_file)]))
         if wrote_on and not dead:
             text = f"It wrote on for {(wrote_on[0].last_ns - at) / 1e9:.1f} s after the signal."

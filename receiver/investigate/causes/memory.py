@@ -34,7 +34,11 @@ from receiver.text.names import error_name, mib
 
 _NEAR = 0.85  # of a limit: what counts as close to it
 _PLATEAU = 0.05
-_HEAP_EXITS = {52: CLEAR + SOME, 3: CLEAR, 56: SLIGHT}  # SparkExitCode.OOM, ExitOnOutOfMemoryError, heartbeat failure
+_HEAP_EXITS = {
+    52: CLEAR + SOME,
+    3: CLEAR,
+    56: SLIGHT,
+}  # SparkExitCode.OOM, ExitOnOutOfMemoryError, heartbeat failure
 _GUARDS = ("earlyoom", "oomd", "nohang", "memwatch", "memory_guard", "memguard", "bustd")
 _SHARED = ("/dev/shm/", "/run/shm/")  # noqa: S108 (names to look for, nothing is written there)
 SIGBUS_ADDRESS = 2  # BUS_ADRERR, sigaction(2)
@@ -64,10 +68,19 @@ def _killed_by_kernel(victim: Actor) -> list[Evidence]:
     if event.scope == OomScope.HOST:
         where = f"the host had {mib(event.host_free_bytes)} of {mib(event.host_total_bytes)} left"
     text = f"The kernel's OOM killer chose {victim.who}: {where}."
-    out = [supports(STRONG, text, [fact(event), *facts(fatal_of(victim.signals, victim.key, victim.end))])]
+    out = [
+        supports(
+            STRONG, text, [fact(event), *facts(fatal_of(victim.signals, victim.key, victim.end))]
+        )
+    ]
     if event.trigger != event.victim:
         who = f"{event.trigger_comm} ({event.trigger.tgid})"
-        out.append(context(f"The allocation that failed was {who}'s: whose it was says nothing of who grew.", [fact(event)]))
+        out.append(
+            context(
+                f"The allocation that failed was {who}'s: whose it was says nothing of who grew.",
+                [fact(event)],
+            )
+        )
     return out
 
 
@@ -83,7 +96,10 @@ def _in_cgroup(case: Case, victim: Actor, *, told_as_child: bool) -> Iterator[Su
         yield _tmpfs(case, victim, base, held)
     total = max(1, own + max(0, other.growth_bytes if other is not None else 0))
     share = own / total
-    curve = [fact_of_point(victim.pid, victim.name, p) for p in (victim.company[0].points if victim.company else ())][-4:]
+    curve = [
+        fact_of_point(victim.pid, victim.name, p)
+        for p in (victim.company[0].points if victim.company else ())
+    ][-4:]
     names = f"{victim.who}" if family < 2 else f"{family} processes of {victim.name}"
     mine = [
         supports(
@@ -94,13 +110,23 @@ def _in_cgroup(case: Case, victim: Actor, *, told_as_child: bool) -> Iterator[Su
     ]
     if other is not None and share < 0.5:
         mine.append(
-            contradicts(CLEAR, f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)}, more than it.", _look(other))
+            contradicts(
+                CLEAR,
+                f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)}, more than it.",
+                _look(other),
+            )
         )
     elif other is not None:
         about = f"{other.name} ({other.pid}), in the same memory, held {mib(other.rss_bytes)} and grew by {mib(other.growth_bytes)}"
         mine.append(context(about + ".", _look(other)))
     if told_as_child:
-        mine.append(contradicts(SOME, "It was a worker of a parent that went on without it and tells another story.", ends(victim)))
+        mine.append(
+            contradicts(
+                SOME,
+                "It was a worker of a parent that went on without it and tells another story.",
+                ends(victim),
+            )
+        )
     yield Suspicion(
         "mem.cgroup_oom", process_culprit(victim),
         f"The kernel killed {victim.who}: its own memory of {mib(max(rss, 0))} hit the limit of "
@@ -139,7 +165,11 @@ def _neighbour(victim: Actor, other: Taker, share: float, base: list[Evidence]) 
     assert event is not None
     text = f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)} in the same memory, {1 - share:.0%} of all growth."
     weight = CLEAR + SLIGHT if share < 0.35 else SOME if share < 0.5 else -SOME
-    mine = supports(weight, text, _look(other)) if weight > 0 else contradicts(SOME, text, _look(other))
+    mine = (
+        supports(weight, text, _look(other))
+        if weight > 0
+        else contradicts(SOME, text, _look(other))
+    )
     start = other.key.start_boottime_ns if other.key is not None else 0
     return Suspicion(
         "mem.cgroup_neighbour", Culprit("process", other.name, other.pid, start),
@@ -154,12 +184,28 @@ def _host(case: Case, victim: Actor) -> Suspicion:
     assert event is not None
     _, other, _ = _growths(case, victim)
     me = victim.company[0] if victim.company else None
-    taker = other if other is not None and me is not None and other.growth_bytes > me.growth_bytes else None
+    taker = (
+        other
+        if other is not None and me is not None and other.growth_bytes > me.growth_bytes
+        else None
+    )
     start = taker.key.start_boottime_ns if taker is not None and taker.key is not None else 0
-    culprit = Culprit("process", taker.name, taker.pid, start) if taker is not None else process_culprit(victim)
-    more = [supports(SLIGHT, f"{taker.name} ({taker.pid}) grew most.", _look(taker))] if taker is not None else []
+    culprit = (
+        Culprit("process", taker.name, taker.pid, start)
+        if taker is not None
+        else process_culprit(victim)
+    )
+    more = (
+        [supports(SLIGHT, f"{taker.name} ({taker.pid}) grew most.", _look(taker))]
+        if taker is not None
+        else []
+    )
     summary = f"The host ran out of memory and the kernel killed {victim.who}."
-    evidence = (*_killed_by_kernel(victim), supports(SOME, "No cgroup was full: it was the host.", [fact(event)]), *more)
+    evidence = (
+        *_killed_by_kernel(victim),
+        supports(SOME, "No cgroup was full: it was the host.", [fact(event)]),
+        *more,
+    )
     return Suspicion("mem.host_oom", culprit, summary, evidence, victim.key, event.time_boottime_ns)
 
 
@@ -201,8 +247,16 @@ def _as_child(case: Case, victim: Actor) -> Suspicion | None:
     )
     served = {p.last.local_port for p in victim.peers if p.last is not None}
     broken = [p for p in parent.peers if p.endpoint[1] in served]
-    hung = parent.usage is not None and parent.usage.spell is not None and parent.usage.spell.ns > 3 * SECOND
-    other_end = parent.exit is None or not (parent.end.code == 137 or parent.end.signal == signal.SIGKILL) or hung
+    hung = (
+        parent.usage is not None
+        and parent.usage.spell is not None
+        and parent.usage.spell.ns > 3 * SECOND
+    )
+    other_end = (
+        parent.exit is None
+        or not (parent.end.code == 137 or parent.end.signal == signal.SIGKILL)
+        or hung
+    )
     if not other_end or not (worker or broken or hung):
         return None
     evidence = _killed_by_kernel(victim)
@@ -216,7 +270,9 @@ def _as_child(case: Case, victim: Actor) -> Suspicion | None:
         spell = parent.usage.spell
         text = f"{parent.who} then did nothing for {spell.ns / 1e9:.0f} s."
         evidence.append(supports(SOME, text, facts(*spell.waits[:2])))
-    tells = f"its parent {parent.who} " + ("hung" if hung else f"ended with {parent.end.error or 'status 0'}")
+    tells = f"its parent {parent.who} " + (
+        "hung" if hung else f"ended with {parent.end.error or 'status 0'}"
+    )
     return Suspicion(
         "mem.child_oom", process_culprit(victim),
         f"The kernel killed {victim.who} at the limit of {event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)}); {tells}.",
@@ -228,10 +284,19 @@ def guards(case: Case) -> Iterator[Suspicion]:
     """A SIGKILL by a process (a known guard may send SIGTERM), while the target's memory was what stood out."""
     for victim in case:
         event = died_of(victim)
-        if event is None or event.code > 0 or event.sender == victim.key or event.signal not in (signal.SIGKILL, signal.SIGTERM):
+        if (
+            event is None
+            or event.code > 0
+            or event.sender == victim.key
+            or event.signal not in (signal.SIGKILL, signal.SIGTERM)
+        ):
             continue
         evidence = [
-            supports(SOME, f"{event.sender_comm} ({event.sender.tgid}) sent the signal; the kernel did not.", [fact(event)])
+            supports(
+                SOME,
+                f"{event.sender_comm} ({event.sender.tgid}) sent the signal; the kernel did not.",
+                [fact(event)],
+            )
         ]
         points = victim.usage.curve.points if victim.usage is not None else []
         recent = [p for p in points if event.time_boottime_ns - p[0] < 20 * SECOND]
@@ -249,9 +314,15 @@ def guards(case: Case) -> Iterator[Suspicion]:
         elif not is_guard:
             continue
         sender = case.by_pid(event.sender.tgid, event.time_boottime_ns)
-        reads = [u for u in (sender.uses if sender is not None else ()) if "memory" in u.path or "meminfo" in u.path]
+        reads = [
+            u
+            for u in (sender.uses if sender is not None else ())
+            if "memory" in u.path or "meminfo" in u.path
+        ]
         if reads:
-            evidence.append(supports(SOME, f"The sender reads {reads[0].path}.", facts_of_use(reads[0])))
+            evidence.append(
+                supports(SOME, f"The sender reads {reads[0].path}.", facts_of_use(reads[0]))
+            )
         yield Suspicion(
             "mem.userspace_killer", Culprit("process", event.sender_comm, event.sender.tgid, event.sender.start_boottime_ns),
             f"{event.sender_comm} ({event.sender.tgid}) killed {victim.who} when its memory was {mib(victim.peak_bytes)}.",
@@ -276,13 +347,25 @@ def heaps(case: Case) -> Iterator[Suspicion]:
             text = f"{actor.who} left by itself with {actor.end.code}, a JVM's word for 'out of memory'; no signal was sent."
             evidence.append(supports(weight, text, ends(actor)))
         if dump is not None:
-            evidence.append(supports(CLEAR, f"It wrote a heap dump: {dump.path}.", facts_of_use(dump)))
+            evidence.append(
+                supports(CLEAR, f"It wrote a heap dump: {dump.path}.", facts_of_use(dump))
+            )
         if flat:
-            evidence.append(supports(SOME, f"Its memory had stopped growing at {mib(actor.rss_bytes)}.", _points(actor)[-3:]))
+            evidence.append(
+                supports(
+                    SOME,
+                    f"Its memory had stopped growing at {mib(actor.rss_bytes)}.",
+                    _points(actor)[-3:],
+                )
+            )
         busy = progress(actor)
         if java and busy is not None and busy > 0.8:
             evidence.append(
-                supports(SLIGHT, f"It used {busy:.1f} CPUs to its end: that is how a full heap is collected.", ends(actor))
+                supports(
+                    SLIGHT,
+                    f"It used {busy:.1f} CPUs to its end: that is how a full heap is collected.",
+                    ends(actor),
+                )
             )
         limit = actor.limit_bytes
         if limit and actor.usage is not None and actor.usage.last is not None:
@@ -291,11 +374,21 @@ def heaps(case: Case) -> Iterator[Suspicion]:
             make = supports if used < _NEAR * limit else contradicts
             evidence.append(make(SLIGHT, text, [fact(actor.usage.last)]))
         summary = f"{actor.who} reached its own heap limit at {mib(actor.peak_bytes)} and left with {actor.end.code}{_on(actor)}."
-        yield Suspicion("mem.app_heap", process_culprit(actor), summary, tuple(evidence), actor.key, actor.end_ns)
+        yield Suspicion(
+            "mem.app_heap",
+            process_culprit(actor),
+            summary,
+            tuple(evidence),
+            actor.key,
+            actor.end_ns,
+        )
 
 
 def _points(actor: Actor) -> list[Fact]:
-    return [fact_of_point(actor.pid, actor.name, p) for p in (actor.usage.curve.points if actor.usage is not None else ())]
+    return [
+        fact_of_point(actor.pid, actor.name, p)
+        for p in (actor.usage.curve.points if actor.usage is not None else ())
+    ]
 
 
 def _plateau(actor: Actor) -> bool:
@@ -312,15 +405,28 @@ def limits(case: Case) -> Iterator[Suspicion]:
         calls = [c for c in actor.calls if c.call == CallKind.MEMORY and c.error == errno.ENOMEM]
         if not calls or not actor.failed:
             continue
-        evidence = [supports(STRONG, f"{actor.who} was refused memory {calls[0].failures} times.", facts(*calls))]
+        evidence = [
+            supports(
+                STRONG, f"{actor.who} was refused memory {calls[0].failures} times.", facts(*calls)
+            )
+        ]
         if actor.oom is not None:
-            evidence.append(contradicts(STRONG, "The kernel's OOM killer ended it.", facts(actor.oom)))
+            evidence.append(
+                contradicts(STRONG, "The kernel's OOM killer ended it.", facts(actor.oom))
+            )
         if actor.end.signal == 0 or actor.end.signal == signal.SIGABRT:
-            evidence.append(supports(SOME, f"It then ended by itself with {actor.end.error}.", ends(actor)))
-        summary = (
-            f"{actor.who} hit a limit of its own address space (peak {mib(actor.peak_bytes)}): mmap or brk failed with ENOMEM."
+            evidence.append(
+                supports(SOME, f"It then ended by itself with {actor.end.error}.", ends(actor))
+            )
+        summary = f"{actor.who} hit a limit of its own address space (peak {mib(actor.peak_bytes)}): mmap or brk failed with ENOMEM."
+        yield Suspicion(
+            "mem.rlimit",
+            process_culprit(actor),
+            summary,
+            tuple(evidence),
+            actor.key,
+            calls[0].first_boottime_ns,
         )
-        yield Suspicion("mem.rlimit", process_culprit(actor), summary, tuple(evidence), actor.key, calls[0].first_boottime_ns)
 
 
 def thrashing(case: Case) -> Iterator[Suspicion]:
@@ -342,11 +448,15 @@ def thrashing(case: Case) -> Iterator[Suspicion]:
             evidence.append(supports(SLIGHT, text, [fact(look)]))
         if actor.oom is not None:
             evidence.append(contradicts(SOME, "It ended in an OOM kill.", facts(actor.oom)))
-        summary = (
-            f"{actor.who} thrashed at {mib(look.memory_usage_bytes)} of {mib(look.memory_limit_bytes)} for {lasted / 1e9:.0f} s."
-        )
+        summary = f"{actor.who} thrashed at {mib(look.memory_usage_bytes)} of {mib(look.memory_limit_bytes)} for {lasted / 1e9:.0f} s."
         yield Suspicion(
-            "mem.thrash", process_culprit(actor), summary, tuple(evidence), actor.key, look.time_boottime_ns, silent=True
+            "mem.thrash",
+            process_culprit(actor),
+            summary,
+            tuple(evidence),
+            actor.key,
+            look.time_boottime_ns,
+            silent=True,
         )
 
 
@@ -359,23 +469,37 @@ def shared_memory(case: Case) -> Iterator[Suspicion]:
         if not bus and not (full and actor.failed):
             continue
         mapped = [u for u in actor.uses if u.writing and _is_memory_file(u.path)]
-        mapped += [u for u in actor.uses if u.writing and u not in mapped and u.size_bytes > u.written_bytes]
+        mapped += [
+            u
+            for u in actor.uses
+            if u.writing and u not in mapped and u.size_bytes > u.written_bytes
+        ]
         evidence = []
         if bus and event is not None:
             evidence.append(
-                supports(CLEAR, f"{actor.who} died of SIGBUS (no page behind the address).", [fact(event), *ends(actor)])
+                supports(
+                    CLEAR,
+                    f"{actor.who} died of SIGBUS (no page behind the address).",
+                    [fact(event), *ends(actor)],
+                )
             )
         if full:
-            evidence.append(supports(STRONG, f"{full[0].path}: {error_name(full[0].error)}.", facts(*full)))
+            evidence.append(
+                supports(STRONG, f"{full[0].path}: {error_name(full[0].error)}.", facts(*full))
+            )
         culprit = process_culprit(actor)
         if mapped:
             use = max(mapped, key=lambda u: (_is_memory_file(u.path), u.size_bytes, u.path))
             text = f"It had {use.path} mapped, {mib(use.size_bytes)} large, of which {mib(use.written_bytes)} were written."
-            evidence.append(supports(CLEAR if _is_memory_file(use.path) else SOME, text, facts_of_use(use)))
+            evidence.append(
+                supports(CLEAR if _is_memory_file(use.path) else SOME, text, facts_of_use(use))
+            )
             culprit = Culprit("file", path=use.path, inode=use.key[1], device=use.key[0])
         elif full:
             culprit = Culprit("file", path=full[0].path)
-        summary = f"Shared memory was full: {actor.who} could not use {culprit.path or 'its mapping'}."
+        summary = (
+            f"Shared memory was full: {actor.who} could not use {culprit.path or 'its mapping'}."
+        )
         yield Suspicion("mem.shm_full", culprit, summary, tuple(evidence), actor.key, actor.end_ns)
 
 

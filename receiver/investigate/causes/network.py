@@ -60,12 +60,21 @@ def after(actor: Actor, at_ns: int) -> list[Evidence]:
     if soon < 0 or soon > 10 * SECOND:
         return []
     weight = SOME if soon < 2 * SECOND else SLIGHT
-    return [supports(weight, f"{actor.who} ended with {actor.end.error} {soon / 1e9:.1f} s later.", ends(actor))]
+    return [
+        supports(
+            weight,
+            f"{actor.who} ended with {actor.end.error} {soon / 1e9:.1f} s later.",
+            ends(actor),
+        )
+    ]
 
 
 def moments(peer: Peer) -> list[Connection]:
     """What was remarkable of it, and its last look."""
-    return [*peer.moments, *([peer.last] if peer.last is not None and peer.last not in peer.moments else [])]
+    return [
+        *peer.moments,
+        *([peer.last] if peer.last is not None and peer.last not in peer.moments else []),
+    ]
 
 
 def last_moment(peer: Peer) -> Connection | None:
@@ -90,8 +99,14 @@ def unreachable(case: Case) -> Iterator[Suspicion]:
             if full is not None:
                 server, fact_of_queue = full
                 text = f"{server.who} listens there, with a queue that is full ({fact_of_queue.queued} of {fact_of_queue.backlog})."
-                evidence = [*evidence[:1], supports(STRONG, text, facts(fact_of_queue)), *evidence[1:]]
-                summary = f"{where(peer)} takes no connections: the accept queue of {server.who} is full."
+                evidence = [
+                    *evidence[:1],
+                    supports(STRONG, text, facts(fact_of_queue)),
+                    *evidence[1:],
+                ]
+                summary = (
+                    f"{where(peer)} takes no connections: the accept queue of {server.who} is full."
+                )
                 yield blame(actor, "net.backlog_refused", endpoint(peer), summary, evidence, moment)
             else:
                 summary = f"Packets from {actor.who} to {where(peer)} vanish: {moment.retransmits + 1} SYNs in {lasted:.1f} s."
@@ -101,23 +116,43 @@ def unreachable(case: Case) -> Iterator[Suspicion]:
             if moment_or_none is None:
                 continue
             text = f"{where(peer)} refused {actor.who} {max(1, peer.failed['refused'])} times: nobody listened there."
-            evidence = [supports(CLEAR, text, facts(*refused[-2:])), *after(actor, moment_or_none.time_boottime_ns)]
+            evidence = [
+                supports(CLEAR, text, facts(*refused[-2:])),
+                *after(actor, moment_or_none.time_boottime_ns),
+            ]
             if peer.received_bytes:
                 evidence.append(contradicts(CLEAR, "It was let in later.", facts(peer.last)))
             yield blame(actor, "net.backlog_refused", endpoint(peer), f"Nobody listened on {where(peer)}: {actor.who} was refused.",
                          evidence, moment_or_none)  # fmt: skip
         elif unanswered and unanswered[-1].error in (errno.EHOSTUNREACH, errno.ENETUNREACH):
             moment = unanswered[-1]
-            evidence = [supports(CLEAR, f"No way leads to {where(peer)}.", facts(moment)), *after(actor, moment.time_boottime_ns)]
+            evidence = [
+                supports(CLEAR, f"No way leads to {where(peer)}.", facts(moment)),
+                *after(actor, moment.time_boottime_ns),
+            ]
             yield blame(
-                actor, "net.blackhole", endpoint(peer), f"No way leads from {actor.who} to {where(peer)}.", evidence, moment
+                actor,
+                "net.blackhole",
+                endpoint(peer),
+                f"No way leads from {actor.who} to {where(peer)}.",
+                evidence,
+                moment,
             )
 
 
 def blame(
-    actor: Actor, cause: str, culprit: Culprit, summary: str, evidence: list[Evidence], moment: Connection, *, silent: bool = False
+    actor: Actor,
+    cause: str,
+    culprit: Culprit,
+    summary: str,
+    evidence: list[Evidence],
+    moment: Connection,
+    *,
+    silent: bool = False,
 ) -> Suspicion:
-    return Suspicion(cause, culprit, summary, tuple(evidence), actor.key, moment.time_boottime_ns, silent)
+    return Suspicion(
+        cause, culprit, summary, tuple(evidence), actor.key, moment.time_boottime_ns, silent
+    )
 
 
 def _full_listener(case: Case, peer: Peer) -> tuple[Actor, Connection] | None:
@@ -128,10 +163,18 @@ def longest_gap(peer: Peer) -> int:
     """The longest wait for an answer on an established connection."""
     longest = peer.longest_gap_ns
     for moment in moments(peer):
-        if moment.unacknowledged_bytes and moment.retransmits:  # sent again and again: the last send says nothing
-            since = max(moment.last_receive_boottime_ns or moment.established_boottime_ns, moment.time_boottime_ns - 60 * SECOND)
+        if (
+            moment.unacknowledged_bytes and moment.retransmits
+        ):  # sent again and again: the last send says nothing
+            since = max(
+                moment.last_receive_boottime_ns or moment.established_boottime_ns,
+                moment.time_boottime_ns - 60 * SECOND,
+            )
             longest = max(longest, moment.time_boottime_ns - since - peer.idle_ns)
-        elif moment.established_boottime_ns and moment.last_send_boottime_ns > moment.last_receive_boottime_ns:
+        elif (
+            moment.established_boottime_ns
+            and moment.last_send_boottime_ns > moment.last_receive_boottime_ns
+        ):
             longest = max(longest, moment.time_boottime_ns - moment.last_send_boottime_ns)
     return longest
 
@@ -143,7 +186,9 @@ def _answer(peer: Peer, moment: Connection) -> Connection | None:
         for m in (*peer.moments, *((peer.last,) if peer.last is not None else ()))
         if m.time_boottime_ns >= moment.time_boottime_ns
     ]
-    return next((m for m in later if m.last_receive_boottime_ns > moment.last_send_boottime_ns > 0), None)
+    return next(
+        (m for m in later if m.last_receive_boottime_ns > moment.last_send_boottime_ns > 0), None
+    )
 
 
 def silence(case: Case) -> Iterator[Suspicion]:
@@ -172,13 +217,23 @@ def silence(case: Case) -> Iterator[Suspicion]:
         text = f"{actor.who} waited {gap / 1e9:.1f} s for an answer of {where(peer)}."
         evidence = [supports(CLEAR, text, facts(moment))]
         if not owed:
-            evidence.append(supports(SOME, "All that it had sent was acknowledged: the network delivered.", facts(moment)))
+            evidence.append(
+                supports(
+                    SOME,
+                    "All that it had sent was acknowledged: the network delivered.",
+                    facts(moment),
+                )
+            )
         else:
-            evidence.append(contradicts(SOME, f"{owed} bytes were never acknowledged.", facts(moment)))
+            evidence.append(
+                contradicts(SOME, f"{owed} bytes were never acknowledged.", facts(moment))
+            )
         evidence += after(actor, moment.time_boottime_ns)
         whole = gap / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
         if whole > 0.5:
-            evidence.append(supports(SLIGHT, f"That is {whole:.0%} of its life.", ends(actor) or facts(moment)))
+            evidence.append(
+                supports(SLIGHT, f"That is {whole:.0%} of its life.", ends(actor) or facts(moment))
+            )
         summary = f"{where(peer)} took the request of {actor.who} and did not answer for {gap / 1e9:.1f} s."
         if (answer := _answer(peer, moment)) is not None:
             evidence.append(contradicts(SLIGHT, "It did answer in the end.", facts(answer)))
@@ -186,7 +241,13 @@ def silence(case: Case) -> Iterator[Suspicion]:
         patience = 10 * SECOND if owed or lost else _PATIENCE_NS
         silent = actor.exit is None and answer is None and gap >= patience
         yield blame(
-            actor, "net.silent_peer", endpoint(peer), summary, evidence, moment, silent=silent or (case.slow and gap >= 10 * SECOND)
+            actor,
+            "net.silent_peer",
+            endpoint(peer),
+            summary,
+            evidence,
+            moment,
+            silent=silent or (case.slow and gap >= 10 * SECOND),
         )
         if peer.endpoint[1] in DATABASES:
             yield _lock_wait(case, actor, peer, moment, evidence)
@@ -196,7 +257,11 @@ def _waits_for(actor: Actor, peer: Peer) -> int:
     """It asked in the tick in which it was last answered, so that stamps do not tell; but it has done nothing since, and this is
     the only connection that it can be waiting for."""
     quiet, spell = peer.quiet, actor.usage.spell if actor.usage is not None else None
-    if quiet is None or spell is None or quiet.last_receive_boottime_ns - quiet.last_send_boottime_ns > TICK_NS:
+    if (
+        quiet is None
+        or spell is None
+        or quiet.last_receive_boottime_ns - quiet.last_send_boottime_ns > TICK_NS
+    ):
         return 0
     alone = all(p is peer or not p.endpoint[1] for p in actor.peers)
     waits = any(wait_of(w) in ("poll", "socket") for w in spell.waits)
@@ -208,7 +273,11 @@ def _internal(case: Case, actor: Actor, moment: Connection) -> bool:
     for other in case:
         for peer in other.peers:
             last = peer.last
-            if last is None or other is actor or not last.connection_flags & ConnectionFlag.ACCEPTED:
+            if (
+                last is None
+                or other is actor
+                or not last.connection_flags & ConnectionFlag.ACCEPTED
+            ):
                 continue
             if last.local_port == moment.peer_port and last.peer_port == moment.local_port:
                 return not last.unread_bytes and case.related(other, actor)
@@ -230,13 +299,19 @@ def _mtu(actor: Actor, peer: Peer, moment: Connection, owed: int, idle: int) -> 
     text = f"Small ones were: {acked} bytes out, {moment.received_bytes} in."
     evidence.append(supports(SOME, text, facts(peer.first, moment)))
     if idle >= _IDLE_NS:
-        evidence.append(contradicts(SOME, f"The connection had been idle for {idle / 1e9:.0f} s before.", facts(moment)))
+        evidence.append(
+            contradicts(
+                SOME, f"The connection had been idle for {idle / 1e9:.0f} s before.", facts(moment)
+            )
+        )
     evidence += after(actor, moment.time_boottime_ns)
     summary = f"Large packets from {actor.who} to {where(peer)} vanish, small ones arrive."
     return blame(actor, "net.mtu", endpoint(peer), summary, evidence, moment)
 
 
-def _lock_wait(case: Case, actor: Actor, peer: Peer, moment: Connection, silent: list[Evidence]) -> Suspicion:
+def _lock_wait(
+    case: Case, actor: Actor, peer: Peer, moment: Connection, silent: list[Evidence]
+) -> Suspicion:
     """Another client of the same database that was in the middle of something."""
     name = DATABASES[peer.endpoint[1]]
     evidence = [*silent, supports(SOME, f"Port {peer.endpoint[1]} is {name}'s.", facts(peer.first))]
@@ -244,17 +319,31 @@ def _lock_wait(case: Case, actor: Actor, peer: Peer, moment: Connection, silent:
     holder, seen = None, None
     for other, theirs in clients(case):
         quiet = theirs.quiet
-        if other is actor or theirs.endpoint[1] != peer.endpoint[1] or quiet is None or quiet.connection_id > since:
+        if (
+            other is actor
+            or theirs.endpoint[1] != peer.endpoint[1]
+            or quiet is None
+            or quiet.connection_id > since
+        ):
             continue
-        if theirs.quiet_ns >= SECOND and quiet.time_boottime_ns > since:  # it said nothing in that time
+        if (
+            theirs.quiet_ns >= SECOND and quiet.time_boottime_ns > since
+        ):  # it said nothing in that time
             holder, seen = other, quiet
     if holder is not None:
         text = f"{holder.who} was connected to the same database since before, and said nothing in that time."
         evidence.append(supports(CLEAR, text, facts(seen)))
-        done = next((p.last for p in holder.peers if p.last is not None and p.endpoint == peer.endpoint), None)
+        done = next(
+            (p.last for p in holder.peers if p.last is not None and p.endpoint == peer.endpoint),
+            None,
+        )
         answered = peer.last.last_receive_boottime_ns if peer.last is not None else 0
         if done is not None and answered and 0 <= answered - done.last_send_boottime_ns < SECOND:
-            evidence.append(supports(SOME, "The answer came as soon as that one went on.", facts(done, peer.last)))
+            evidence.append(
+                supports(
+                    SOME, "The answer came as soon as that one went on.", facts(done, peer.last)
+                )
+            )
     culprit = process_culprit(holder) if holder is not None else endpoint(peer)
     by = f" while {holder.who} is in the middle of something there" if holder is not None else ""
     summary = f"The database {where(peer)} held its answer to {actor.who} back{by}."
@@ -267,16 +356,18 @@ def broken(case: Case) -> Iterator[Suspicion]:
         for moment in reversed(moments(peer)):
             if not moment.established_boottime_ns:
                 continue
-            reset = moment.error in (errno.ECONNRESET, errno.EPIPE) or bool(moment.connection_flags & ConnectionFlag.RESET_BY_PEER)
-            lost = moment.error == errno.ETIMEDOUT or (moment.retransmits >= 2 and moment.unacknowledged_bytes)
+            reset = moment.error in (errno.ECONNRESET, errno.EPIPE) or bool(
+                moment.connection_flags & ConnectionFlag.RESET_BY_PEER
+            )
+            lost = moment.error == errno.ETIMEDOUT or (
+                moment.retransmits >= 2 and moment.unacknowledged_bytes
+            )
             if not reset and not lost:
                 continue
             idle = _idle_before(peer, moment)
             if idle >= _IDLE_NS and moment.received_bytes + moment.sent_bytes:
                 how = "reset" if reset else "lost"
-                text = (
-                    f"Nothing had come over the connection to {where(peer)} for {idle / 1e9:.1f} s when {actor.who} used it again."
-                )
+                text = f"Nothing had come over the connection to {where(peer)} for {idle / 1e9:.1f} s when {actor.who} used it again."
                 evidence = [supports(CLEAR + SLIGHT, text, facts(peer.first, moment))]
                 evidence.append(supports(SOME, f"That use was {how}.", facts(moment)))
                 evidence += after(actor, moment.time_boottime_ns)
@@ -295,7 +386,9 @@ def _reset(case: Case, actor: Actor, peer: Peer, moment: Connection) -> Iterator
     if dead is not None and dead.end.signal:
         text = f"The other end, {dead.who}, had died of {dead.end.error}: it broke off nothing."
         evidence.append(contradicts(CLEAR, text, ends(dead)))
-    summary = f"{where(peer)} broke off a connection of {actor.who} after {moment.received_bytes} bytes."
+    summary = (
+        f"{where(peer)} broke off a connection of {actor.who} after {moment.received_bytes} bytes."
+    )
     yield blame(actor, "net.reset_short", endpoint(peer), summary, evidence, moment)
 
 
@@ -304,7 +397,11 @@ def _server(case: Case, moment: Connection) -> Actor | None:
     for other in case:
         for theirs in other.peers:
             last = theirs.last
-            if last is not None and last.local_port == moment.peer_port and last.connection_flags & ConnectionFlag.ACCEPTED:
+            if (
+                last is not None
+                and last.local_port == moment.peer_port
+                and last.connection_flags & ConnectionFlag.ACCEPTED
+            ):
                 return other
     return None
 
@@ -313,7 +410,13 @@ def short_answers(case: Case) -> Iterator[Suspicion]:
     """The server closed in order, after much less than it had been asked for: the client failed at once."""
     for actor, peer in clients(case):
         last = peer.last
-        if last is None or not actor.failed or actor.end.signal or peer.moments or not last.established_boottime_ns:
+        if (
+            last is None
+            or not actor.failed
+            or actor.end.signal
+            or peer.moments
+            or not last.established_boottime_ns
+        ):
             continue
         if (
             last.stage != ConnectionStage.CLOSED
@@ -340,10 +443,15 @@ def names(case: Case) -> Iterator[Suspicion]:
         name = name_in(query.labels)
         silent = not query.query_flags & 0x8000
         text = f"{actor.who} asked {server} for {name} and got {'no answer' if silent else 'a failure'}."
-        evidence = [supports(CLEAR + SLIGHT, text, facts(*actor.name_failures[-3:])), *after(actor, query.time_boottime_ns)]
+        evidence = [
+            supports(CLEAR + SLIGHT, text, facts(*actor.name_failures[-3:])),
+            *after(actor, query.time_boottime_ns),
+        ]
         if not actor.failed:
             evidence.append(contradicts(SLIGHT, f"{actor.who} got on without it.", ends(actor)))
-        summary = f"{name} could not be resolved: {server} " + ("did not answer." if silent else "failed.")
+        summary = f"{name} could not be resolved: {server} " + (
+            "did not answer." if silent else "failed."
+        )
         yield Suspicion(
             "net.dns", Culprit("endpoint", address=f"{server}:{query.port}", name=name), summary, tuple(evidence), actor.key,
             query.time_boottime_ns,

@@ -38,9 +38,17 @@ from receiver.investigate.evidence import (
 from receiver.text.event_text import subject_of, wait_of
 from receiver.text.names import error_name
 
-_TOKENS = re.compile(r"(?i)(^|[./_-])(sts|iam|oauth2?|auth|login|token|metadata|credentials?|vault|sso|identity)([./_:-]|$)")
-_CREDENTIAL_FILES = re.compile(r"(?i)(/\.aws/|/\.azure/|/\.config/gcloud/|web[-_]?identity|/serviceaccount/|credential|token)")
-_THREADED = ("java", "node", "scala")  # runtimes whose threads wait for locks whenever they are idle
+_TOKENS = re.compile(
+    r"(?i)(^|[./_-])(sts|iam|oauth2?|auth|login|token|metadata|credentials?|vault|sso|identity)([./_:-]|$)"
+)
+_CREDENTIAL_FILES = re.compile(
+    r"(?i)(/\.aws/|/\.azure/|/\.config/gcloud/|web[-_]?identity|/serviceaccount/|credential|token)"
+)
+_THREADED = (
+    "java",
+    "node",
+    "scala",
+)  # runtimes whose threads wait for locks whenever they are idle
 _METADATA = {"169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254"}
 
 
@@ -52,26 +60,47 @@ def slots(case: Case) -> Iterator[Suspicion]:
             continue
         waits = _lock_waits(actor)
         held = peer.longest_full_ns
-        alone = peer.most == 1 and waits and actor.name not in _THREADED and longest_gap(peer) >= SILENT_NS
+        alone = (
+            peer.most == 1
+            and waits
+            and actor.name not in _THREADED
+            and longest_gap(peer) >= SILENT_NS
+        )
         if (peer.most >= 2 and held >= 2 * SECOND) or alone:
             held = max(held, longest_gap(peer) if alone else 0)
             text = f"{actor.who} held all {peer.most} of its connections to {where(peer)} for {held / 1e9:.0f} s, each waiting."
-            evidence = [supports(CLEAR if not alone else SLIGHT, text, facts(*peer.moments[-3:] or (moment,)))]
+            evidence = [
+                supports(
+                    CLEAR if not alone else SLIGHT, text, facts(*peer.moments[-3:] or (moment,))
+                )
+            ]
             if waits:
                 text = f"{len(waits)} of its threads waited for a lock meanwhile."
                 evidence.append(supports(SOME, text, facts(*waits[:3])))
             if peer.told:
-                evidence.append(supports(CLEAR, "The next connection was made as soon as one was free.", facts(*peer.moments[-2:])))
+                evidence.append(
+                    supports(
+                        CLEAR,
+                        "The next connection was made as soon as one was free.",
+                        facts(*peer.moments[-2:]),
+                    )
+                )
             refresh = _refresh(case, actor, peer)
-            summary = (
-                f"{actor.who} had all {peer.most} connections to {where(peer)} in use for {held / 1e9:.0f} s; the rest waited."
-            )
+            summary = f"{actor.who} had all {peer.most} connections to {where(peer)} in use for {held / 1e9:.0f} s; the rest waited."
             yield blame(actor, "net.pool", endpoint(peer), summary, evidence + after(actor, moment.time_boottime_ns), moment,
                          silent=peer.told or held >= 5 * SECOND)  # fmt: skip
             if refresh:
                 summary = f"A refresh of credentials held all {peer.most} connections of {actor.who} to {where(peer)} for {held / 1e9:.0f} s."
                 more = after(actor, moment.time_boottime_ns)
-                yield blame(actor, "net.credential", endpoint(peer), summary, [*evidence, *refresh, *more], moment, silent=True)
+                yield blame(
+                    actor,
+                    "net.credential",
+                    endpoint(peer),
+                    summary,
+                    [*evidence, *refresh, *more],
+                    moment,
+                    silent=True,
+                )
     yield from _turned_away(case)
     yield from _token_calls(case)
 
@@ -88,8 +117,16 @@ def _refresh(case: Case, actor: Actor, peer: Peer) -> list[Evidence]:
     out: list[Evidence] = []
     for each in (actor, *case.below(actor)):
         for use in each.uses:
-            if use.reading and _CREDENTIAL_FILES.search(use.path) and abs(use.last_ns - at) < 60 * SECOND:
-                out.append(supports(SOME + SLIGHT, f"{each.who} read {use.path} for it.", facts_of_use(use)))
+            if (
+                use.reading
+                and _CREDENTIAL_FILES.search(use.path)
+                and abs(use.last_ns - at) < 60 * SECOND
+            ):
+                out.append(
+                    supports(
+                        SOME + SLIGHT, f"{each.who} read {use.path} for it.", facts_of_use(use)
+                    )
+                )
                 break
         if each is not actor and _TOKENS.search(" ".join(each.argv[:4])):
             out.append(supports(SOME, f"{each.who} ran meanwhile.", ends(each)))
@@ -114,16 +151,29 @@ def _token_calls(case: Case) -> Iterator[Suspicion]:
         others = [
             p
             for p in actor.peers
-            if (p is not peer and p.endpoint[1] and p.received_bytes + p.sent_bytes) or (p is not peer and p.open)
+            if (p is not peer and p.endpoint[1] and p.received_bytes + p.sent_bytes)
+            or (p is not peer and p.open)
         ]
-        evidence = [supports(CLEAR, f"{actor.who} waited {gap / 1e9:.1f} s for {where(peer)}.", facts(moment))]
+        evidence = [
+            supports(
+                CLEAR, f"{actor.who} waited {gap / 1e9:.1f} s for {where(peer)}.", facts(moment)
+            )
+        ]
         if token:
             name = names.get(peer.endpoint[0], "a metadata service's address")
-            evidence.append(supports(CLEAR, f"That is a token service ({name}).", facts(peer.first)))
+            evidence.append(
+                supports(CLEAR, f"That is a token service ({name}).", facts(peer.first))
+            )
         evidence += read
         waits = _lock_waits(actor)
         if waits:
-            evidence.append(supports(SOME, f"{len(waits)} of its threads waited for a lock meanwhile.", facts(*waits[:3])))
+            evidence.append(
+                supports(
+                    SOME,
+                    f"{len(waits)} of its threads waited for a lock meanwhile.",
+                    facts(*waits[:3]),
+                )
+            )
         evidence += _held_meanwhile(others, gap, peer)
         evidence += after(actor, moment.time_boottime_ns)
         summary = f"A refresh of credentials at {where(peer)} took {gap / 1e9:.1f} s and held {actor.who} up."
@@ -137,14 +187,14 @@ def _held_meanwhile(others: list[Peer], gap: int, refresh: Peer) -> list[Evidenc
         if quiet is None or last is None or peer.quiet_ns < 0.6 * gap:
             continue
         unread = f", with {quiet.unread_bytes} bytes unread" if quiet.unread_bytes else ""
-        text = (
-            f"It held {peer.most} connections to {where(peer)} that stood still for {peer.quiet_ns / 1e9:.1f} s meanwhile{unread}."
-        )
+        text = f"It held {peer.most} connections to {where(peer)} that stood still for {peer.quiet_ns / 1e9:.1f} s meanwhile{unread}."
         out = [supports(CLEAR, text, facts(peer.first, quiet))]
         answered = refresh.last.last_receive_boottime_ns if refresh.last is not None else 0
         resumed = last.last_receive_boottime_ns or last.time_boottime_ns
         if answered and -TICK_NS <= resumed - answered < SECOND:
-            text = f"They went on {max(0, resumed - answered) / 1e6:.0f} ms after the answer had come."
+            text = (
+                f"They went on {max(0, resumed - answered) / 1e6:.0f} ms after the answer had come."
+            )
             out.append(supports(SOME, text, facts(refresh.last, last)))
         return out
     return []
@@ -159,9 +209,17 @@ def _turned_away(case: Case) -> Iterator[Suspicion]:
         turned = []
         for actor, peer in pairs:
             last = peer.last
-            if last is None or last.stage != ConnectionStage.CLOSED or not last.established_boottime_ns or not actor.failed:
+            if (
+                last is None
+                or last.stage != ConnectionStage.CLOSED
+                or not last.established_boottime_ns
+                or not actor.failed
+            ):
                 continue
-            if last.time_boottime_ns - last.established_boottime_ns < SECOND // 5 and 0 < last.received_bytes < 1024:
+            if (
+                last.time_boottime_ns - last.established_boottime_ns < SECOND // 5
+                and 0 < last.received_bytes < 1024
+            ):
                 turned.append((actor, peer, last))
         stay = [(a, p) for a, p in pairs if p.most and (p.open or (p.last is not None and p.last.established_boottime_ns
                 and p.last.time_boottime_ns - p.last.established_boottime_ns > SECOND))]  # fmt: skip
@@ -180,7 +238,9 @@ def _turned_away(case: Case) -> Iterator[Suspicion]:
 
 def ports(case: Case) -> Iterator[Suspicion]:
     for actor in case:
-        calls = [c for c in actor.calls if c.error == errno.EADDRNOTAVAIL and c.call == CallKind.CONNECT]
+        calls = [
+            c for c in actor.calls if c.error == errno.EADDRNOTAVAIL and c.call == CallKind.CONNECT
+        ]
         if not calls:
             continue
         call = calls[-1]
@@ -189,14 +249,27 @@ def ports(case: Case) -> Iterator[Suspicion]:
         evidence = [supports(STRONG, text, facts(*calls[:2]))]
         if made > 10:
             evidence.append(
-                supports(SOME, f"It had made {made} connections to one endpoint.", facts(*(p.last for p in actor.peers[:1])))
+                supports(
+                    SOME,
+                    f"It had made {made} connections to one endpoint.",
+                    facts(*(p.last for p in actor.peers[:1])),
+                )
             )
         else:
-            evidence.append(contradicts(CLEAR, f"It had made {made} connections only.", facts(call)))
+            evidence.append(
+                contradicts(CLEAR, f"It had made {made} connections only.", facts(call))
+            )
         evidence += after(actor, call.last_boottime_ns)
         most = _busiest(case, subject_of(call)) or actor
         summary = f"No local port was left towards {subject_of(call)}: {most.who} had made {made} connections."
-        yield Suspicion("net.ports", process_culprit(most), summary, tuple(evidence), actor.key, call.first_boottime_ns)
+        yield Suspicion(
+            "net.ports",
+            process_culprit(most),
+            summary,
+            tuple(evidence),
+            actor.key,
+            call.first_boottime_ns,
+        )
 
 
 def _busiest(case: Case, address: str) -> Actor | None:

@@ -37,17 +37,33 @@ _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 def full(case: Case) -> Iterator[Suspicion]:
     """ENOSPC and EDQUOT: space, inodes or quota; and who wrote most there."""
     for actor in case:
-        calls = [c for c in actor.calls if c.error in (errno.ENOSPC, errno.EDQUOT) and not c.path.startswith("/dev/shm/")]  # noqa: S108
+        calls = [
+            c
+            for c in actor.calls
+            if c.error in (errno.ENOSPC, errno.EDQUOT) and not c.path.startswith("/dev/shm/")  # noqa: S108 (a name that is compared)
+        ]
         if not calls:
             continue
         creates = [c for c in calls if c.call in (CallKind.OPEN, CallKind.CHANGE)]
-        writes = [c for c in calls if c.call in (CallKind.WRITE, CallKind.SYNC) or c.call == CallKind.OTHER]
+        writes = [
+            c
+            for c in calls
+            if c.call in (CallKind.WRITE, CallKind.SYNC) or c.call == CallKind.OTHER
+        ]
         first = calls[0]
         what = subject_of(first)
-        base = [supports(STRONG, f"{actor.who}: {error_name(first.error)} on {what or 'a file'}.", facts(*calls[:3]))]
+        base = [
+            supports(
+                STRONG,
+                f"{actor.who}: {error_name(first.error)} on {what or 'a file'}.",
+                facts(*calls[:3]),
+            )
+        ]
         if actor.failed:
             base.append(supports(SLIGHT, f"It then ended with {actor.end.error}.", ends(actor)))
-        quota = any(c.error == errno.EDQUOT for c in calls) or (creates and not writes and not _writes_failed(case))
+        quota = any(c.error == errno.EDQUOT for c in calls) or (
+            creates and not writes and not _writes_failed(case)
+        )
         device, filler = _filler(case, actor, what)
         if quota:
             made = _made(case, what)
@@ -55,7 +71,9 @@ def full(case: Case) -> Iterator[Suspicion]:
             evidence = [*base, supports(CLEAR, text, facts(*creates[:2]))]
             if made is not None:
                 culprit, number = made, sum(1 for u in made.uses if u.created)
-                evidence.append(supports(SLIGHT, f"{made.who} made {number} files there.", ends(made)))
+                evidence.append(
+                    supports(SLIGHT, f"{made.who} made {number} files there.", ends(made))
+                )
                 yield Suspicion(
                     "fs.inodes_quota", process_culprit(culprit), f"No inode or quota was left for {what}; {made.who} made most files there.",
                     tuple(evidence), actor.key, first.first_boottime_ns, silent=True,
@@ -76,7 +94,12 @@ def full(case: Case) -> Iterator[Suspicion]:
 
 
 def _enospc(
-    actor: Actor, first: CallFailed, what: str, base: list[Evidence], device: int, filler: tuple[Actor, int, Use] | None
+    actor: Actor,
+    first: CallFailed,
+    what: str,
+    base: list[Evidence],
+    device: int,
+    filler: tuple[Actor, int, Use] | None,
 ) -> Suspicion:
     culprit, by = Culprit("file", path=what, device=device), ""
     evidence = list(base)
@@ -86,11 +109,23 @@ def _enospc(
         text = f"{who.who} wrote {mib(wrote)} to that file system, {use.path} among it."
         evidence.append(supports(SOME, text, facts_of_use(use)))
     summary = f"The file system of {what or 'a file'} was full when {actor.who} wrote to it{by}."
-    return Suspicion("fs.enospc", culprit, summary, tuple(evidence), actor.key, first.first_boottime_ns, silent=True)
+    return Suspicion(
+        "fs.enospc",
+        culprit,
+        summary,
+        tuple(evidence),
+        actor.key,
+        first.first_boottime_ns,
+        silent=True,
+    )
 
 
 def _writes_failed(case: Case) -> bool:
-    return any(c.error == errno.ENOSPC and c.call in (CallKind.WRITE, CallKind.SYNC) for a in case for c in a.calls)
+    return any(
+        c.error == errno.ENOSPC and c.call in (CallKind.WRITE, CallKind.SYNC)
+        for a in case
+        for c in a.calls
+    )
 
 
 def _device_of(case: Case, path: str) -> int:
@@ -122,7 +157,10 @@ def _filler(case: Case, victim: Actor, path: str) -> tuple[int, tuple[Actor, int
         for use in actor.uses:
             if use.writing and use.key[0] == device and use.written_bytes and not use.inherited:
                 total, largest = by.get(actor, (0, use))
-                by[actor] = (total + use.written_bytes, max(use, largest, key=lambda u: u.written_bytes))
+                by[actor] = (
+                    total + use.written_bytes,
+                    max(use, largest, key=lambda u: u.written_bytes),
+                )
     if not by:
         return device, None
     who = max(by, key=lambda a: (by[a][0], a is not victim))
@@ -139,22 +177,45 @@ def _made(case: Case, path: str) -> Actor | None:
 def locks(case: Case) -> Iterator[Suspicion]:
     """A lock that was refused, with its holder; or a lock file that a killed process left behind."""
     for actor in case:
-        calls = [c for c in actor.calls if c.call == CallKind.LOCK and c.error in (errno.EAGAIN, errno.EACCES)]
-        gave_up = actor.failed and actor.end.code < 128 and calls and actor.end_ns - calls[-1].last_boottime_ns < 10 * SECOND
+        calls = [
+            c
+            for c in actor.calls
+            if c.call == CallKind.LOCK and c.error in (errno.EAGAIN, errno.EACCES)
+        ]
+        gave_up = (
+            actor.failed
+            and actor.end.code < 128
+            and calls
+            and actor.end_ns - calls[-1].last_boottime_ns < 10 * SECOND
+        )
         if gave_up:
             call = calls[-1]
             what = subject_of(call)
-            evidence = [supports(CLEAR, f"{actor.who} was refused a lock on {what or 'a file'}.", facts(*calls[:2]))]
+            evidence = [
+                supports(
+                    CLEAR,
+                    f"{actor.who} was refused a lock on {what or 'a file'}.",
+                    facts(*calls[:2]),
+                )
+            ]
             culprit = Culprit("file", path=what)
             if call.holder.tgid:
                 holder = case.by_pid(call.holder.tgid, call.first_boottime_ns)
                 name = holder.who if holder is not None else f"process {call.holder.tgid}"
                 evidence.append(supports(CLEAR, f"{name} held it.", [fact(call)]))
-                culprit = process_culprit(holder) if holder is not None else Culprit("process", pid=call.holder.tgid, path=what)
+                culprit = (
+                    process_culprit(holder)
+                    if holder is not None
+                    else Culprit("process", pid=call.holder.tgid, path=what)
+                )
             if actor.failed:
-                evidence.append(supports(SOME, f"It ended with {actor.end.error} after that.", ends(actor)))
+                evidence.append(
+                    supports(SOME, f"It ended with {actor.end.error} after that.", ends(actor))
+                )
             summary = f"{actor.who} could not lock {what or 'a file'}: {culprit.name or 'process'} ({culprit.pid}) held the lock."
-            yield Suspicion("fs.lock", culprit, summary, tuple(evidence), actor.key, call.first_boottime_ns)
+            yield Suspicion(
+                "fs.lock", culprit, summary, tuple(evidence), actor.key, call.first_boottime_ns
+            )
         yield from _stale_lock(case, actor)
 
 
@@ -163,15 +224,25 @@ def _stale_lock(case: Case, actor: Actor) -> Iterator[Suspicion]:
     if not actor.failed or actor.end.signal:
         return
     for use in actor.uses:
-        if not (use.reading and not use.writing and re.search(r"(?i)(^|[./_-])(lock|lck|locks)([./]|$)", use.path)):
+        if not (
+            use.reading
+            and not use.writing
+            and re.search(r"(?i)(^|[./_-])(lock|lck|locks)([./]|$)", use.path)
+        ):
             continue
         maker = case.get(use.source.writer.key) if use.source is not None else None
         if use.source is not None and maker is not None and (maker.end.signal or maker.failed):
             text = f"{use.path} was made by {maker.who}, which ended with {maker.end.error} and did not remove it."
             evidence = [supports(STRONG, text, [*facts_of_use(use), *ends(maker)])]
-            evidence.append(supports(SOME, f"{actor.who} read it and gave up with {actor.end.error}.", ends(actor)))
+            evidence.append(
+                supports(
+                    SOME, f"{actor.who} read it and gave up with {actor.end.error}.", ends(actor)
+                )
+            )
             summary = f"{actor.who} gave up because of the lock file {use.path} that {maker.who} had left behind."
-            yield Suspicion("fs.lock", file_culprit(use), summary, tuple(evidence), actor.key, use.first_ns)
+            yield Suspicion(
+                "fs.lock", file_culprit(use), summary, tuple(evidence), actor.key, use.first_ns
+            )
 
 
 def denied(case: Case) -> Iterator[Suspicion]:
@@ -193,10 +264,16 @@ def denied(case: Case) -> Iterator[Suspicion]:
         if maker := _maker(case, path):
             who, change = maker
             by = f"; {who.who} (uid {who.uid}) had made or changed it"
-            evidence.append(supports(SOME, f"{who.who}, as uid {who.uid}, made or changed it.", facts(change)))
+            evidence.append(
+                supports(SOME, f"{who.who}, as uid {who.uid}, made or changed it.", facts(change))
+            )
             culprit = Culprit("file", path=path, sender=process_culprit(who))
-        summary = f"{actor.who} (uid {actor.uid}) may not use {path} ({error_name(call.error)}){by}."
-        yield Suspicion("fs.eacces", culprit, summary, tuple(evidence), actor.key, call.first_boottime_ns)
+        summary = (
+            f"{actor.who} (uid {actor.uid}) may not use {path} ({error_name(call.error)}){by}."
+        )
+        yield Suspicion(
+            "fs.eacces", culprit, summary, tuple(evidence), actor.key, call.first_boottime_ns
+        )
 
 
 def _maker(case: Case, path: str) -> tuple[Actor, FileChanged] | None:
@@ -215,14 +292,26 @@ def slow(case: Case) -> Iterator[Suspicion]:
         if usage is None:
             continue
         spell = usage.spell
-        stuck = [w for w in (spell.waits if spell is not None else ()) if w.thread_state & UNINTERRUPTIBLE]
-        lasted = max(usage.pressed_ns.get("disk", 0), spell.ns if stuck and spell is not None else 0)
-        shown = facts(*stuck[:2]) or (facts(usage.worst["disk"][1]) if "disk" in usage.worst else ())
+        stuck = [
+            w
+            for w in (spell.waits if spell is not None else ())
+            if w.thread_state & UNINTERRUPTIBLE
+        ]
+        lasted = max(
+            usage.pressed_ns.get("disk", 0), spell.ns if stuck and spell is not None else 0
+        )
+        shown = facts(*stuck[:2]) or (
+            facts(usage.worst["disk"][1]) if "disk" in usage.worst else ()
+        )
         if lasted < 4 * SECOND or not shown:
             continue
         weight = CLEAR + SOME if stuck else CLEAR
         evidence = [
-            supports(weight, f"{actor.who} waited for storage for {lasted / 1e9:.0f} s, without being interruptible.", shown)
+            supports(
+                weight,
+                f"{actor.who} waited for storage for {lasted / 1e9:.0f} s, without being interruptible.",
+                shown,
+            )
         ]
         if "faults" in usage.worst:
             text = "It read its own pages back at the limit of its memory."
@@ -233,13 +322,19 @@ def slow(case: Case) -> Iterator[Suspicion]:
         culprit = file_culprit(use) if use is not None else process_culprit(actor)
         where = f" at {culprit.path}" if culprit.path else ""
         summary = f"Storage stalled: {actor.who} waited {lasted / 1e9:.0f} s{where}."
-        yield Suspicion("fs.slow_io", culprit, summary, tuple(evidence), actor.key, shown[0].at_ns, silent=True)
+        yield Suspicion(
+            "fs.slow_io", culprit, summary, tuple(evidence), actor.key, shown[0].at_ns, silent=True
+        )
 
 
 def _stuck_at(actor: Actor, inodes: set[int]) -> Use | None:
     """The file that it waited at, else the one that it used most."""
     busy = [u for u in actor.uses if u.written_bytes or u.read_bytes or u.open]
-    return max(busy, key=lambda u: (u.key[1] in inodes, u.writing, u.written_bytes + u.read_bytes, u.path), default=None)
+    return max(
+        busy,
+        key=lambda u: (u.key[1] in inodes, u.writing, u.written_bytes + u.read_bytes, u.path),
+        default=None,
+    )
 
 
 CAUSES = (full, locks, denied, slow)

@@ -52,10 +52,20 @@ def quota(case: Case) -> Iterator[Suspicion]:
     if look.running_threads > 1 or look.threads > _THREADS:
         text = f"It had {look.threads} threads, {look.running_threads} of them wanting to run."
         evidence.append(supports(SLIGHT, text, [fact(look)]))
-    evidence.append(supports(SLIGHT, f"Together they were stopped for {stopped:.1f} s.", [fact(look)]))
+    evidence.append(
+        supports(SLIGHT, f"Together they were stopped for {stopped:.1f} s.", [fact(look)])
+    )
     slow = _slow(case, actor, evidence, lasted)
     summary = f"{actor.who} was throttled by its CPU quota in {share:.0%} of the periods for {lasted / 1e9:.0f} s."
-    yield Suspicion("cpu.quota", process_culprit(actor), summary, tuple(evidence), actor.key, look.time_boottime_ns, slow)
+    yield Suspicion(
+        "cpu.quota",
+        process_culprit(actor),
+        summary,
+        tuple(evidence),
+        actor.key,
+        look.time_boottime_ns,
+        slow,
+    )
 
 
 def _slow(case: Case, actor: Actor, evidence: list[Evidence], lasted: int) -> bool:
@@ -74,40 +84,77 @@ def neighbours(case: Case) -> Iterator[Suspicion]:
         if usage is None or lasted < _PRESSED_NS:
             continue
         share, look = usage.worst["cpu"]
-        waited = (look.run_delay_ns - (usage.first.run_delay_ns if usage.first is not None else 0)) / 1e9
+        waited = (
+            look.run_delay_ns - (usage.first.run_delay_ns if usage.first is not None else 0)
+        ) / 1e9
         taker = max(case.strangers, key=lambda t: (t.cpu_ns, -t.pid), default=None)
         inside = _busy_inside(case, actor)
         text = f"{actor.who} waited for a CPU {min(1.0, share):.0%} of the time, for {lasted / 1e9:.0f} s ({waited:.1f} s in all)."
         evidence = [supports(CLEAR if share > 0.3 else SOME, text, [fact(look)])]
         culprit, foreign = Culprit("host"), True
-        if taker is not None and taker.cpu_ns > SECOND and (inside is None or taker.cpu_ns > inside[0]):
+        if (
+            taker is not None
+            and taker.cpu_ns > SECOND
+            and (inside is None or taker.cpu_ns > inside[0])
+        ):
             text = f"{taker.name} ({taker.pid}), which is not of the task, used {taker.cpu_ns / 1e9:.1f} s of CPU meanwhile."
             shown = [fact_of_point(taker.pid, taker.name, p) for p in taker.points[-2:]]
             evidence.append(supports(CLEAR, text, shown))
-            culprit = Culprit("process", taker.name, taker.pid, taker.key.start_boottime_ns if taker.key is not None else 0)
+            culprit = Culprit(
+                "process",
+                taker.name,
+                taker.pid,
+                taker.key.start_boottime_ns if taker.key is not None else 0,
+            )
         elif inside is not None:
             used, other = inside
             text = f"{other.who} used {used / 1e9:.1f} s of CPU in that time."
             evidence.append(supports(SLIGHT, text, ends(other)))
             culprit, foreign = process_culprit(other), False
         else:
-            evidence.append(contradicts(SOME, "Nobody else stands out: its own threads took it.", [fact(look)]))
+            evidence.append(
+                contradicts(SOME, "Nobody else stands out: its own threads took it.", [fact(look)])
+            )
         if usage.pressed_ns.get("quota", 0) >= _PRESSED_NS:
-            evidence.append(contradicts(CLEAR, "Its own CPU quota stopped it.", [fact(usage.worst["quota"][1])]))
+            evidence.append(
+                contradicts(CLEAR, "Its own CPU quota stopped it.", [fact(usage.worst["quota"][1])])
+            )
         silent = _slow(case, actor, evidence, lasted) and foreign
         summary = f"{culprit.name or 'Others'} ({culprit.pid}) took the CPU from {actor.who} for {lasted / 1e9:.0f} s."
-        yield Suspicion("cpu.neighbour", culprit, summary, tuple(evidence), actor.key, look.time_boottime_ns, silent)
+        yield Suspicion(
+            "cpu.neighbour",
+            culprit,
+            summary,
+            tuple(evidence),
+            actor.key,
+            look.time_boottime_ns,
+            silent,
+        )
 
 
 def _busy_inside(case: Case, actor: Actor) -> tuple[int, Actor] | None:
     """Who else of the case used most CPU while it lived, and does other work."""
     found = []
     for other in case:
-        if other is actor or case.related(other, actor) or (other.exit is None and other.usage is None):
+        if (
+            other is actor
+            or case.related(other, actor)
+            or (other.exit is None and other.usage is None)
+        ):
             continue
         last = other.usage.last if other.usage is not None else None
-        used = other.exit.cpu_runtime_ns if other.exit is not None else last.cpu_runtime_ns if last is not None else 0
-        if used > SECOND and other.start_ns < (actor.end_ns or case.now_ns) and (not other.end_ns or other.end_ns > actor.start_ns):
+        used = (
+            other.exit.cpu_runtime_ns
+            if other.exit is not None
+            else last.cpu_runtime_ns
+            if last is not None
+            else 0
+        )
+        if (
+            used > SECOND
+            and other.start_ns < (actor.end_ns or case.now_ns)
+            and (not other.end_ns or other.end_ns > actor.start_ns)
+        ):
             found.append((used, other))
     return max(found, key=lambda pair: (pair[0], -pair[1].pid), default=None)
 
@@ -118,7 +165,11 @@ def hangs(case: Case) -> Iterator[Suspicion]:
         spell = actor.usage.spell if actor.usage is not None else None
         if spell is None or spell.ns < HANG_NS or not spell.waits:
             continue
-        if actor.end_ns and actor.end_ns - (spell.since_ns + spell.ns) > 3 * SECOND and not actor.failed:
+        if (
+            actor.end_ns
+            and actor.end_ns - (spell.since_ns + spell.ns) > 3 * SECOND
+            and not actor.failed
+        ):
             continue  # it woke up and ended well
         yield from _fork_lock(case, actor, spell)
         yield from _pipe(case, actor, spell)
@@ -128,14 +179,22 @@ def _ended_by(actor: Actor) -> list[Evidence]:
     event = died_of(actor)
     if event is None or not sent_by_process(actor, event):
         return []
-    return [supports(SLIGHT, f"{event.sender_comm} ({event.sender.tgid}) ended it in the end.", [fact(event)])]
+    return [
+        supports(
+            SLIGHT, f"{event.sender_comm} ({event.sender.tgid}) ended it in the end.", [fact(event)]
+        )
+    ]
 
 
 def _stands(spell: Spell, wait: ThreadWait) -> tuple[str, tuple[Fact, ...]]:
     """Where in the kernel, as half a sentence, and the record that shows it."""
     stack = spell.stack(wait)
     frames = frames_of(stack) if stack is not None else ()
-    return (f" It stands in the kernel's {' < '.join(frames[:4])}.", facts(stack)) if frames else ("", ())
+    return (
+        (f" It stands in the kernel's {' < '.join(frames[:4])}.", facts(stack))
+        if frames
+        else ("", ())
+    )
 
 
 def _fork_lock(case: Case, actor: Actor, spell: Spell) -> Iterator[Suspicion]:
@@ -153,7 +212,9 @@ def _fork_lock(case: Case, actor: Actor, spell: Spell) -> Iterator[Suspicion]:
         text = f"It was forked, without an exec, from a process with {threads} threads: whoever held the lock is not in it."
         evidence.append(supports(CLEAR, text, facts(last)))
     elif actor.usage is not None and actor.usage.last is not None and actor.usage.last.threads == 1:
-        evidence.append(supports(SOME, "It has one thread: nobody in it can wake it.", facts(actor.usage.last)))
+        evidence.append(
+            supports(SOME, "It has one thread: nobody in it can wake it.", facts(actor.usage.last))
+        )
     evidence += _ended_by(actor)
     parent = case.get(actor.parent)
     reader = _reads_for_all(case, actor)
@@ -164,7 +225,13 @@ def _fork_lock(case: Case, actor: Actor, spell: Spell) -> Iterator[Suspicion]:
         evidence.append(contradicts(STRONG, text, at_pipe))
     summary = f"{actor.who}, forked from {parent.who if parent is not None else 'a threaded parent'}, waits for a lock for ever."
     yield Suspicion(
-        "hang.fork_lock", process_culprit(actor), summary, tuple(evidence), actor.key, locks[0].time_boottime_ns, silent=True
+        "hang.fork_lock",
+        process_culprit(actor),
+        summary,
+        tuple(evidence),
+        actor.key,
+        locks[0].time_boottime_ns,
+        silent=True,
     )
 
 
@@ -175,7 +242,10 @@ def _reads_for_all(case: Case, actor: Actor) -> Actor | None:
         spell = other.usage.spell if other.usage is not None else None
         if other is actor or other.execs or spell is None:
             continue
-        if any(w.waits_on == WaitObject.PIPE and call_name(w.call_number) in ("read", "readv") for w in spell.waits):
+        if any(
+            w.waits_on == WaitObject.PIPE and call_name(w.call_number) in ("read", "readv")
+            for w in spell.waits
+        ):
             return other
     return None
 
@@ -185,25 +255,39 @@ def _pipe(case: Case, actor: Actor, spell: Spell) -> Iterator[Suspicion]:
     pipes = [
         w
         for w in waits
-        if w.waits_on == WaitObject.PIPE and not w.timed and call_name(w.call_number) in ("write", "writev", "splice")
+        if w.waits_on == WaitObject.PIPE
+        and not w.timed
+        and call_name(w.call_number) in ("write", "writev", "splice")
     ]
     for wait in pipes[:1]:
         where, shown = _stands(spell, wait)
         text = f"{actor.who} has waited for {idle / 1e9:.0f} s to write to a pipe that nobody reads.{where}"
         evidence = [supports(CLEAR + SLIGHT, text, [*facts(wait), *shown])]
-        others = [a for a in (case.get(actor.parent), *case) if a is not None and a is not actor and _waits_for(a, actor, wait)]
+        others = [
+            a
+            for a in (case.get(actor.parent), *case)
+            if a is not None and a is not actor and _waits_for(a, actor, wait)
+        ]
         if others:
             other = others[0]
             theirs = other.usage.spell if other.usage is not None else None
             text = f"{other.who}, at the other end, waits for it or for another pipe of it."
-            evidence.append(supports(CLEAR, text, facts(*(theirs.waits[:2] if theirs is not None else ()))))
+            evidence.append(
+                supports(CLEAR, text, facts(*(theirs.waits[:2] if theirs is not None else ())))
+            )
         evidence += _ended_by(actor)
         reader = others[0] if others else case.get(actor.parent)
         culprit = process_culprit(reader) if reader is not None else process_culprit(actor)
-        summary = (
-            f"{actor.who} waits to write to a pipe, and {reader.who if reader is not None else 'its reader'} does not read it."
+        summary = f"{actor.who} waits to write to a pipe, and {reader.who if reader is not None else 'its reader'} does not read it."
+        yield Suspicion(
+            "hang.pipe_full",
+            culprit,
+            summary,
+            tuple(evidence),
+            actor.key,
+            wait.time_boottime_ns,
+            silent=True,
         )
-        yield Suspicion("hang.pipe_full", culprit, summary, tuple(evidence), actor.key, wait.time_boottime_ns, silent=True)
 
 
 def _waits_for(other: Actor, actor: Actor, wait: ThreadWait) -> bool:
@@ -229,7 +313,12 @@ def collector(case: Case) -> Iterator[Suspicion]:
         values = [v for _, v in usage.recent[-4:]]
         flat = max(values) - min(values) <= 0.05 * max(values)
         last, first = usage.last, usage.first or usage.last
-        moved = last.read_call_bytes + last.write_call_bytes - first.read_call_bytes - first.write_call_bytes
+        moved = (
+            last.read_call_bytes
+            + last.write_call_bytes
+            - first.read_call_bytes
+            - first.write_call_bytes
+        )
         event = died_of(actor)
         given_up = actor.end.code == 56 or (event is not None and sent_by_process(actor, event))
         if busy < 0.8 or not flat or moved > 1 << 20 or not (given_up or actor.exit is None):
@@ -237,12 +326,23 @@ def collector(case: Case) -> Iterator[Suspicion]:
         text = f"{actor.who} used {busy:.1f} CPUs at a plateau of memory and moved {moved} bytes."
         evidence = [supports(CLEAR, text, [fact(first), fact(last)])]
         if actor.end.code == 56:
-            evidence.append(supports(CLEAR, "It left with 56, Spark's word for lost heartbeats.", ends(actor)))
+            evidence.append(
+                supports(CLEAR, "It left with 56, Spark's word for lost heartbeats.", ends(actor))
+            )
         elif event is not None:
             text = f"{event.sender_comm} ({event.sender.tgid}) then gave up on it."
             evidence.append(supports(SOME, text, [fact(event)]))
-        summary = f"{actor.who} spent its time collecting garbage: {busy:.1f} CPUs, and nothing moved."
-        yield Suspicion("hang.gc_stall", process_culprit(actor), summary, tuple(evidence), actor.key, last.time_boottime_ns)
+        summary = (
+            f"{actor.who} spent its time collecting garbage: {busy:.1f} CPUs, and nothing moved."
+        )
+        yield Suspicion(
+            "hang.gc_stall",
+            process_culprit(actor),
+            summary,
+            tuple(evidence),
+            actor.key,
+            last.time_boottime_ns,
+        )
 
 
 CAUSES = (quota, neighbours, hangs, collector)

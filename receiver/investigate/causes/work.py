@@ -41,18 +41,28 @@ def twice(case: Case) -> Iterator[Suspicion]:
             apart = (other.start_ns - one.start_ns) / 1e9
             if apart < 0.5 or other in case.below(one):
                 continue
-            paths = {u.path for u in one.uses if u.written_bytes} & {u.path for u in other.uses if u.written_bytes}
+            paths = {u.path for u in one.uses if u.written_bytes} & {
+                u.path for u in other.uses if u.written_bytes
+            }
             paths = {p for p in paths if not p.startswith("/dev/") and not p.endswith(".log")}
             if not paths:
                 continue
             text = f"{one.who} and {other.who} are the same command, begun {apart:.1f} s apart, and lived at the same time."
             evidence = [supports(CLEAR + SOME, text, [*ends(one), *ends(other)])]
             path = min(paths)
-            shown = [f for a in (one, other) for u in a.uses if u.path == path for f in facts_of_use(u)]
+            shown = [
+                f for a in (one, other) for u in a.uses if u.path == path for f in facts_of_use(u)
+            ]
             evidence.append(supports(CLEAR, f"Both wrote {path}.", shown))
             summary = f"The same command ran twice at once: {one.who} and {other.who}, {apart:.1f} s apart, both writing {path}."
             yield Suspicion(
-                "proc.duplicate_run", process_culprit(other), summary, tuple(evidence), other.key, other.start_ns, silent=True
+                "proc.duplicate_run",
+                process_culprit(other),
+                summary,
+                tuple(evidence),
+                other.key,
+                other.start_ns,
+                silent=True,
             )
             break
 
@@ -81,28 +91,43 @@ def skew(case: Case) -> Iterator[Suspicion]:
         ):
             continue
         alone = (largest.end_ns - max(a.end_ns for a in done if a is not largest)) / 1e9
-        uses = sorted((u for u in largest.uses if u.reading and u.read_bytes), key=lambda u: -u.read_bytes)
+        uses = sorted(
+            (u for u in largest.uses if u.reading and u.read_bytes), key=lambda u: -u.read_bytes
+        )
         text = f"{largest.who} read {mib(reads[largest])}, {reads[largest] / max(usual, 1):.1f} times the {mib(int(usual))} of its siblings."
         evidence = [supports(CLEAR, text, [f for u in uses[:2] for f in facts_of_use(u)])]
         if alone > 0.3 * lives[largest] / 1e9:
             text = f"It worked {alone:.1f} s longer than the last of the others."
             evidence.append(supports(SOME, text, ends(largest)))
         cpu = {a: a.exit.cpu_runtime_ns for a in done if a.exit is not None}
-        most, others = cpu[largest], statistics.median(v for a, v in cpu.items() if a is not largest)
+        most, others = (
+            cpu[largest],
+            statistics.median(v for a, v in cpu.items() if a is not largest),
+        )
         if most >= 2 * others:
             evidence.append(
-                supports(SLIGHT, f"It used {most / max(1, others):.1f} times the CPU time of the others.", ends(largest))
+                supports(
+                    SLIGHT,
+                    f"It used {most / max(1, others):.1f} times the CPU time of the others.",
+                    ends(largest),
+                )
             )
         delay = largest.usage.pressed_ns.get("cpu", 0) if largest.usage is not None else 0
         if delay > 0.4 * lives[largest]:
-            evidence.append(contradicts(CLEAR, "It waited for a CPU most of the time.", ends(largest)))
+            evidence.append(
+                contradicts(CLEAR, "It waited for a CPU most of the time.", ends(largest))
+            )
         use = uses[0] if uses else None
         culprit = (
-            Culprit("file", path=use.path, inode=use.key[1], device=use.key[0]) if use is not None else process_culprit(largest)
+            Culprit("file", path=use.path, inode=use.key[1], device=use.key[0])
+            if use is not None
+            else process_culprit(largest)
         )
         named = partition_of(use.path) if use is not None else ""
         summary = f"One part is far larger than the others: {largest.who} read {mib(reads[largest])}{f' of {named}' if named else ''}, the others {mib(int(usual))}."
-        yield Suspicion("data.skew", culprit, summary, tuple(evidence), largest.key, largest.end_ns, silent=True)
+        yield Suspicion(
+            "data.skew", culprit, summary, tuple(evidence), largest.key, largest.end_ns, silent=True
+        )
 
 
 def larger(case: Case) -> Iterator[Suspicion]:
@@ -117,37 +142,59 @@ def larger(case: Case) -> Iterator[Suspicion]:
         actor = next((a for a in case if a.partition == name), None)
         if actor is None or not uses or not known.is_far_above(size, LARGE):
             continue
-        text = (
-            f"It took {case.seconds:.1f} s; all of its last {took.count} runs took less, half of them {took.median:.1f} s or less."
-        )
+        text = f"It took {case.seconds:.1f} s; all of its last {took.count} runs took less, half of them {took.median:.1f} s or less."
         evidence = [supports(CLEAR, text, ends(case.root)), *partition_share(case, actor)]
-        idle = actor.usage.spell.ns if actor.usage is not None and actor.usage.spell is not None else 0
-        if actor.exit is not None and actor.exit.cpu_runtime_ns >= 0.5 * (actor.end_ns - actor.start_ns):
-            evidence.append(supports(SOME, f"{actor.who} computed for most of that time.", ends(actor)))
+        idle = (
+            actor.usage.spell.ns if actor.usage is not None and actor.usage.spell is not None else 0
+        )
+        if actor.exit is not None and actor.exit.cpu_runtime_ns >= 0.5 * (
+            actor.end_ns - actor.start_ns
+        ):
+            evidence.append(
+                supports(SOME, f"{actor.who} computed for most of that time.", ends(actor))
+            )
         elif idle > 0.5 * (actor.end_ns - actor.start_ns):
-            evidence.append(contradicts(CLEAR, f"{actor.who} did nothing for most of that time.", ends(actor)))
+            evidence.append(
+                contradicts(CLEAR, f"{actor.who} did nothing for most of that time.", ends(actor))
+            )
         culprit = Culprit("file", path=uses[0].path, inode=uses[0].key[1], device=uses[0].key[0])
         times = known.times(size)
         summary = f"{actor.who} worked on {name}, {times:.1f} times the usual ({mib(size)}), and took {took.times(case.seconds):.1f} times as long."
-        yield Suspicion("data.skew", culprit, summary, tuple(evidence), actor.key, actor.end_ns, silent=True)
+        yield Suspicion(
+            "data.skew", culprit, summary, tuple(evidence), actor.key, actor.end_ns, silent=True
+        )
 
 
 def _input(actor: Actor) -> int:
-    return sum(u.read_bytes for u in actor.uses if u.reading and not u.writing and not u.path.startswith(("/proc/", "/sys/")))
+    return sum(
+        u.read_bytes
+        for u in actor.uses
+        if u.reading and not u.writing and not u.path.startswith(("/proc/", "/sys/"))
+    )
 
 
 def clock(case: Case) -> Iterator[Suspicion]:
     for step in case.steps:
         moved = step.delta_ns / 1e9
-        evidence = [supports(STRONG, f"The wall clock was moved by {moved:+.3f} s while it ran.", [fact_of_step(step)])]
+        evidence = [
+            supports(
+                STRONG,
+                f"The wall clock was moved by {moved:+.3f} s while it ran.",
+                [fact_of_step(step)],
+            )
+        ]
         if abs(moved) >= 1:
             evidence.append(
                 supports(
-                    SOME, "By more than a second: time stamps of files and tokens are no longer in order.", [fact_of_step(step)]
+                    SOME,
+                    "By more than a second: time stamps of files and tokens are no longer in order.",
+                    [fact_of_step(step)],
                 )
             )
         summary = f"The host's clock moved by {moved:+.1f} s during the run."
-        yield Suspicion("time.clock", Culprit("host"), summary, tuple(evidence), None, step.at_ns, silent=True)
+        yield Suspicion(
+            "time.clock", Culprit("host"), summary, tuple(evidence), None, step.at_ns, silent=True
+        )
 
 
 CAUSES = (twice, skew, larger, clock)

@@ -21,7 +21,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from receiver.errors import BusyError, ConfigError
-from receiver.safe.files import RefusedError, closing, is_open_to_others, open_directory, open_own, write_all
+from receiver.safe.files import (
+    RefusedError,
+    closing,
+    is_open_to_others,
+    open_directory,
+    open_own,
+    write_all,
+)
 from receiver.service.state.life import last_pid
 from receiver.service.state.mark import LOG_BYTES, PAGE_BYTES, is_history
 
@@ -29,7 +36,14 @@ MARKER = ".kwitness-state"
 _MARK = b"This is the state directory of a kwitness service. Its files are changed by that service only.\n"
 _LOCK_SECONDS = 2.0  # a service that was killed may not be wholly gone yet
 _POLL_SECONDS = 0.05
-_OF_0_1 = {"admin.token", "history.db", "history.db-wal", "history.db-shm", "history.db-journal", "incidents"}
+_OF_0_1 = {
+    "admin.token",
+    "history.db",
+    "history.db-wal",
+    "history.db-shm",
+    "history.db-journal",
+    "incidents",
+}
 _UNREADABLE = "history.db.unreadable-"  # what 0.1 called a history that it moved
 _KEPT_OPEN: weakref.WeakSet[StateDirectory] = weakref.WeakSet()
 
@@ -47,7 +61,9 @@ class StateDirectory:
         self.path = Path(path)
         self._links = follow_trusted_links
         entry = _entry(user) if user and os.geteuid() == 0 else None
-        self.uid, self._gid = (entry.pw_uid, entry.pw_gid) if entry is not None else (os.geteuid(), os.getegid())
+        self.uid, self._gid = (
+            (entry.pw_uid, entry.pw_gid) if entry is not None else (os.geteuid(), os.getegid())
+        )
         self.fd = self._lock = -1
         try:
             self._open()
@@ -67,7 +83,9 @@ class StateDirectory:
             found = self._make(str(self.path))
         except OSError as error:
             if error.errno == errno.ELOOP:
-                raise RefusedError("a symbolic link is on the way to it: name the directory itself") from None
+                raise RefusedError(
+                    "a symbolic link is on the way to it: name the directory itself"
+                ) from None
             if error.errno in (errno.ENOTDIR, errno.EACCES, errno.ENAMETOOLONG):
                 raise RefusedError(f"{error.strerror}, for the user {_name(self.uid)}") from None
             raise
@@ -94,7 +112,9 @@ class StateDirectory:
             os.seteuid(self.uid)
         except PermissionError:
             os.setegid(gid)
-            raise RefusedError(f"root may not become {_name(self.uid)} here (CAP_SETUID, CAP_SETGID)") from None
+            raise RefusedError(
+                f"root may not become {_name(self.uid)} here (CAP_SETUID, CAP_SETGID)"
+            ) from None
         try:
             yield
         finally:
@@ -108,7 +128,9 @@ class StateDirectory:
             missing_names.insert(0, here.name)
             here = here.parent
             if not missing_names[0] or missing_names[0] == "..":
-                raise RefusedError("there is no such directory, and its name is not one that can be made")
+                raise RefusedError(
+                    "there is no such directory, and its name is not one that can be made"
+                )
             try:
                 folder = self._find(str(here))
                 break
@@ -116,7 +138,9 @@ class StateDirectory:
                 continue
             except OSError as error:
                 if error.errno == errno.ELOOP:
-                    raise RefusedError("a symbolic link is on the way to it: name the directory itself") from None
+                    raise RefusedError(
+                        "a symbolic link is on the way to it: name the directory itself"
+                    ) from None
                 raise RefusedError(f"{error.strerror}: {here}") from None
         for name in missing_names:
             with closing(folder):
@@ -157,7 +181,9 @@ class StateDirectory:
         try:
             os.fchown(made, self.uid, self._gid)
         except PermissionError:
-            raise RefusedError(f"make it for the user {_name(self.uid)}: root may not change owners here (CAP_CHOWN)") from None
+            raise RefusedError(
+                f"make it for the user {_name(self.uid)}: root may not change owners here (CAP_CHOWN)"
+            ) from None
 
     def _check(self, status: os.stat_result) -> None:
         """Raises RefusedError unless it belongs to us."""
@@ -166,19 +192,27 @@ class StateDirectory:
                 f"it belongs to {_name(status.st_uid)} and the service runs as {_name(self.uid)}: "
                 "name a directory that is not there yet, or an empty one of that user"
             )
-        if self.uid == 0:  # others could put another directory in its place, and root would write there
+        if (
+            self.uid == 0
+        ):  # others could put another directory in its place, and root would write there
             for above in self.path.absolute().parents:
                 found = above.stat()
                 if found.st_uid != 0 or is_open_to_others(found):
-                    raise RefusedError(f"another user can change {above}: a service that stays root needs a path of root's")
+                    raise RefusedError(
+                        f"another user can change {above}: a service that stays root needs a path of root's"
+                    )
 
     def _claim(self) -> None:
         """Raises RefusedError unless it is empty, marked, or a state directory of version 0.1."""
         names = set(os.listdir(self.fd))  # noqa: PTH208 (of a descriptor)
         marked = MARKER in names
         if not marked and names and not self._is_of_0_1(names):
-            shown = ", ".join(repr(name) for name in sorted(names)[:3]) + (", …" if len(names) > 3 else "")
-            raise RefusedError(f"it holds what kwitness did not make ({shown}): name a directory that is empty or not there yet")
+            shown = ", ".join(repr(name) for name in sorted(names)[:3]) + (
+                ", …" if len(names) > 3 else ""
+            )
+            raise RefusedError(
+                f"it holds what kwitness did not make ({shown}): name a directory that is empty or not there yet"
+            )
         if os.fstat(self.fd).st_mode & 0o077:
             raise RefusedError(f"other users can read or write it: chmod 700 {self.path}")
         if marked:
@@ -187,7 +221,9 @@ class StateDirectory:
                 raise RefusedError(f"its file {MARKER} is not one of kwitness")
             return
         try:
-            self._lock = os.open(MARKER, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
+            self._lock = os.open(
+                MARKER, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self.fd
+            )
         except OSError as error:
             if error.errno == errno.EROFS:
                 raise RefusedError("it is on a file system that is mounted read-only") from None
@@ -211,7 +247,11 @@ class StateDirectory:
                 in_log = self._begin_of("history.db-wal", LOG_BYTES)
         except OSError:
             return False
-        private = not token.st_mode & 0o077 and stat.S_ISDIR(reports.st_mode) and reports.st_uid == self.uid
+        private = (
+            not token.st_mode & 0o077
+            and stat.S_ISDIR(reports.st_mode)
+            and reports.st_uid == self.uid
+        )
         return private and is_history(page, in_log)
 
     def _begin_of(self, name: str, count: int) -> bytes:
@@ -261,7 +301,9 @@ def open_folder(state_fd: int, name: str) -> int:
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=state_fd)
     try:
-        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state_fd)
+        fd = os.open(
+            name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state_fd
+        )
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise RefusedError(f"{name} is not a directory") from None

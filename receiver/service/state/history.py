@@ -84,28 +84,40 @@ class HistoryStore:
                     raise
                 self._close_database()
                 aside = file.move_aside()
-                log.warning("history %s is damaged (%s): moved to %s, a new one is begun", self.path, error, aside)
+                log.warning(
+                    "history %s is damaged (%s): moved to %s, a new one is begun",
+                    self.path,
+                    error,
+                    aside,
+                )
                 continue
             return
 
     def _connect(self, file: HistoryFile) -> None:
         uri = f"file:{quote(str(self.path.absolute()))}?mode=rw"
         # patience is our own: SQLite's does not cover all that can be busy. It is used by one thread at a time
-        db = sqlite3.connect(uri, timeout=_POLL_SECONDS, isolation_level=None, uri=True, check_same_thread=False)
+        db = sqlite3.connect(
+            uri, timeout=_POLL_SECONDS, isolation_level=None, uri=True, check_same_thread=False
+        )
         self._database = db
         if not file.is_what_was_opened():
             raise RefusedError("it was replaced while it was being opened")
         db.text_factory = lambda text: text.decode("utf-8", "replace")
         db.execute("PRAGMA trusted_schema = OFF")
-        db.execute("PRAGMA mmap_size = 0")  # a disk that becomes full or unreadable is an error then, not a SIGBUS
+        db.execute(
+            "PRAGMA mmap_size = 0"
+        )  # a disk that becomes full or unreadable is an error then, not a SIGBUS
         version = int(self._patiently("PRAGMA user_version"))
         if version > VERSION:
             raise HistoryError(
-                f"cannot use {self.path}: a newer version of kwitness made it (schema {version}); name another file", "newer"
+                f"cannot use {self.path}: a newer version of kwitness made it (schema {version}); name another file",
+                "newer",
             )
         if version < VERSION or self._patiently("PRAGMA application_id") != APPLICATION_ID:
             self._make()
-        with contextlib.suppress(sqlite3.OperationalError):  # busy: another process does it, or a later start
+        with contextlib.suppress(
+            sqlite3.OperationalError
+        ):  # busy: another process does it, or a later start
             db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
 
@@ -161,7 +173,9 @@ class HistoryStore:
         """All of it. Rows that cannot be read are counted in the log and left out. Raises HistoryError."""
         history, bad = History(), 0
         try:
-            rows = self._db.execute("SELECT system, pipeline, task, body FROM runs ORDER BY ended").fetchall()
+            rows = self._db.execute(
+                "SELECT system, pipeline, task, body FROM runs ORDER BY ended"
+            ).fetchall()
             sightings = self._db.execute("SELECT body FROM sightings ORDER BY last").fetchall()
         except sqlite3.Error as error:
             raise self._error(error) from None
@@ -169,7 +183,9 @@ class HistoryStore:
             try:
                 if not all(isinstance(part, str) for part in (system, pipeline, task)):
                     raise ValueError
-                history.remember((system, pipeline, task), msgspec.json.decode(body, type=RunSummary))
+                history.remember(
+                    (system, pipeline, task), msgspec.json.decode(body, type=RunSummary)
+                )
             except (ValueError, TypeError, RecursionError):
                 bad += 1
         for (body,) in sightings:
@@ -237,7 +253,9 @@ class HistoryStore:
             reason, why = "refused", str(error.strerror)
         elif isinstance(error, OSError):
             why = str(error.strerror or why)
-            reason = {errno.ENOSPC: "full", errno.EDQUOT: "full", errno.EROFS: "read_only"}.get(error.errno or 0, reason)
+            reason = {errno.ENOSPC: "full", errno.EDQUOT: "full", errno.EROFS: "read_only"}.get(
+                error.errno or 0, reason
+            )
         elif isinstance(error, sqlite3.Error):
             reason = _reason(error)
             why = "another process has it locked" if reason == "busy" else why

@@ -85,7 +85,10 @@ class HistoryFile:
         aside = f"{self._name}.damaged-{time.time_ns() // 1_000_000_000}"
         while self._exists(aside):
             aside += "+"
-        for suffix in ("", *_SIDE_FILES):  # its log belongs to it, and must not be taken for the new file's
+        for suffix in (
+            "",
+            *_SIDE_FILES,
+        ):  # its log belongs to it, and must not be taken for the new file's
             with contextlib.suppress(FileNotFoundError):
                 name = self._name + suffix
                 os.rename(name, aside + suffix, src_dir_fd=self._folder, dst_dir_fd=self._folder)

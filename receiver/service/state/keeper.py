@@ -116,7 +116,9 @@ class HistoryKeeper:
         if reason not in _PASSING:
             self._skip(reason, len(self._waiting), str(error))
             with contextlib.suppress(OSError):
-                await self._worker.ask(self._close_store)  # a damaged one is found when it is opened again
+                await self._worker.ask(
+                    self._close_store
+                )  # a damaged one is found when it is opened again
 
     def _skip(self, reason: str, count: int, why: str) -> None:
         del self._waiting[:count]

@@ -43,7 +43,11 @@ class LifeMark:
         """Raises OSError. What says nothing new is not written more often than each REST_SECONDS."""
         before = self._written
         same = before is not None and (before.unsent, before.ended) == (life.unsent, life.ended)
-        if before is not None and same and life.seen_boottime_ns - before.seen_boottime_ns < REST_SECONDS * 1e9:
+        if (
+            before is not None
+            and same
+            and life.seen_boottime_ns - before.seen_boottime_ns < REST_SECONDS * 1e9
+        ):
             return
         body = msgspec.json.encode(life)
         block = b"%08x %s\n" % (zlib.crc32(body), body)
@@ -79,7 +83,9 @@ def _read(block: bytes) -> Life | None:
 def gap_after(last: Life, boot_id: str, now_unix_ns: int, now_boottime_ns: int) -> Gap:
     """What was not observed since then. Within one boot the boot clock measures it, else the wall clock, which may be wrong."""
     same_boot = last.boot_id == boot_id
-    length = now_boottime_ns - last.seen_boottime_ns if same_boot else now_unix_ns - last.seen_unix_ns
+    length = (
+        now_boottime_ns - last.seen_boottime_ns if same_boot else now_unix_ns - last.seen_unix_ns
+    )
     reason: GapReason = "stopped" if last.ended else "killed" if same_boot else "host_restarted"
     unsent = tuple(sorted((signal, count) for signal, count in last.unsent.items() if count > 0))
     return Gap(reason, now_unix_ns - max(length, 0), now_unix_ns, unsent)

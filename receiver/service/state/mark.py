@@ -40,7 +40,12 @@ def _is_marked(page: bytes) -> bool:
 
 def _is_blank(page: bytes) -> bool:
     """Whether this is the first page of a database that nobody has marked."""
-    return page.startswith(_MAGIC) and len(page) >= 100 and not any(page[60:64]) and not any(page[68:72])
+    return (
+        page.startswith(_MAGIC)
+        and len(page) >= 100
+        and not any(page[60:64])
+        and not any(page[68:72])
+    )
 
 
 def _first_page_in_log(log: bytes) -> bytes:

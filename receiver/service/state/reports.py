@@ -53,7 +53,10 @@ class ReportStore:
             return True
         with closing(fd):
             head = os.pread(fd, 128, 0)
-        return not (head.startswith(b'{"schema":"kwitness.report/') and b'"id":"%s"' % name[:16].encode() in head)
+        return not (
+            head.startswith(b'{"schema":"kwitness.report/')
+            and b'"id":"%s"' % name[:16].encode() in head
+        )
 
     def _names(self) -> list[str]:
         """Latest first."""

@@ -29,7 +29,9 @@ CLOSE_SECONDS = 1.0  # … for a disk that does not answer
 T = TypeVar("T")
 
 
-def open_directory_of_service(configured: str, environment: Mapping[str, str], user: str) -> StateDirectory | None:
+def open_directory_of_service(
+    configured: str, environment: Mapping[str, str], user: str
+) -> StateDirectory | None:
     """The configured directory, or the one that systemd names in STATE_DIRECTORY; None without either, or on a full disk.
 
     Call it before privileges go, and before anything attaches. `user`: whom the service becomes, "" for nobody else.
@@ -41,7 +43,11 @@ def open_directory_of_service(configured: str, environment: Mapping[str, str], u
     try:
         return StateDirectory(path, user=user, follow_trusted_links=path in given)
     except OSError as error:
-        log.error("state.directory %s: %s; history and reports are in memory only, until the next start", path, error.strerror)
+        log.error(
+            "state.directory %s: %s; history and reports are in memory only, until the next start",
+            path,
+            error.strerror,
+        )
         return None
 
 
@@ -79,7 +85,11 @@ class ServiceState:
             return make()
         except (OSError, ConfigError) as error:
             why = getattr(error, "strerror", None) or error
-            log.error("%s cannot be used (%s): the service works without it", self.directory.path / name, why)
+            log.error(
+                "%s cannot be used (%s): the service works without it",
+                self.directory.path / name,
+                why,
+            )
             return None
 
     @property
@@ -126,7 +136,9 @@ class ServiceState:
         self._mark(unsent, ended=sys.exc_info()[0] is None)
         done = await self._worker.close(CLOSE_SECONDS)
         if not done:
-            log.warning("the disk of the state directory does not answer: what is not stored yet is lost")
+            log.warning(
+                "the disk of the state directory does not answer: what is not stored yet is lost"
+            )
         elif self.directory is not None:
             for part in (self._life, self._reports, self.directory):
                 if part is not None:
@@ -144,9 +156,15 @@ class ServiceState:
 
 def log_gap(gap: Gap) -> None:
     """What the service before this one left: one line."""
-    how = {"stopped": "was stopped", "killed": "ended without a shutdown", "host_restarted": "ended with the host"}[gap.reason]
+    how = {
+        "stopped": "was stopped",
+        "killed": "ended without a shutdown",
+        "host_restarted": "ended with the host",
+    }[gap.reason]
     text = f"the previous service {how}; nothing was observed for {gap.seconds:.1f} s"
     if gap.unsent:
         lost = " and ".join(f"{count} {kind.replace('_', ' ')}s" for kind, count in gap.unsent)
         text += f"; its export queue is lost: {lost} when they were last counted"
-    log.log(logging.INFO if gap.reason == "stopped" and not gap.unsent else logging.WARNING, "%s", text)
+    log.log(
+        logging.INFO if gap.reason == "stopped" and not gap.unsent else logging.WARNING, "%s", text
+    )

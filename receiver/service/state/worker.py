@@ -43,7 +43,9 @@ class Worker:
             try:
                 job()
             except (OSError, KwitnessError) as error:
-                self.skip(what, reason_of(error), items, str(getattr(error, "strerror", None) or error))
+                self.skip(
+                    what, reason_of(error), items, str(getattr(error, "strerror", None) or error)
+                )
 
         try:
             self._jobs.put_nowait(guarded)

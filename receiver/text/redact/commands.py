@@ -32,7 +32,9 @@ _FLAG = re.compile(r"--?[A-Za-z][\w.\-]*$")
 _IS_FLAG = re.compile(r"--[A-Za-z][\w.\-]*(?:=|$)|-[A-Za-z][\w.\-]*$")
 _SWITCH = re.compile(r"(/(?:p|pw|pass|passwd|password)):(.+)$", re.IGNORECASE | re.DOTALL)
 _WORDS = re.compile(r"[a-z0-9_.\-]+")
-_TELLING_FLAG = re.compile(r"(?i)(?<![\w.])-[\w.\-]*(?:pass|secret|token|key|pwd|cred|auth|pw|cookie)")
+_TELLING_FLAG = re.compile(
+    r"(?i)(?<![\w.])-[\w.\-]*(?:pass|secret|token|key|pwd|cred|auth|pw|cookie)"
+)
 _QUOTED = re.compile(r"([\"'])((?:(?!\1)[^\\\n])*+)\1")
 _BETWEEN = re.compile(r"\s{0,4},\s{0,4}$")
 _HEADER = re.compile(r"([A-Za-z][\w\-]{0,64})(\s{0,2}:\s{0,4})(\S.*)$", re.DOTALL)
@@ -48,11 +50,21 @@ def holds_commands(text: str) -> bool:
 class Walk:
     """One pass over the arguments of one command. `script`: they are words of a script, so `$name` is a variable."""
 
-    def __init__(self, mark: Mark, depth: int = 0, *, script: bool = False, cut: bool = False, program: str = "") -> None:
+    def __init__(
+        self,
+        mark: Mark,
+        depth: int = 0,
+        *,
+        script: bool = False,
+        cut: bool = False,
+        program: str = "",
+    ) -> None:
         self._mark, self._depth, self._script, self._cut = mark, depth, script, cut
         self._program = program
         self._flags = FLAGS.get(program, [])
-        self._places: list[tuple[Place, int]] = []  # with the index of the word that each stands behind
+        self._places: list[
+            tuple[Place, int]
+        ] = []  # with the index of the word that each stands behind
         self._verbs: list[str] = []  # words that are no flags, since the program
         self._next: list[Callable[[str], str]] = []  # what is done to the next arguments
 
@@ -74,7 +86,12 @@ class Walk:
     def _starts(self, argument: str, previous: str) -> bool:
         """A known program: from here on its flags count."""
         name = argument.rpartition("/")[2].removesuffix(".exe").lower()
-        if name not in NAMES or name in READERS or (previous.startswith("--") and previous != "--") or "=" in argument:
+        if (
+            name not in NAMES
+            or name in READERS
+            or (previous.startswith("--") and previous != "--")
+            or "=" in argument
+        ):
             return False
         if self._program and previous[:1] == "-" and previous[:2] != "--" and self._takes(previous):
             return False
@@ -84,7 +101,18 @@ class Walk:
             FLAGS.get(name) or name in LOGINS
         ):
             return False  # `vault kv …`, `gcloud sql users`: a word of its own
-        if self._program and name in ("sql", "exp", "imp", "net", "fly", "rar", "zip", "http", "https", "db2"):
+        if self._program and name in (
+            "sql",
+            "exp",
+            "imp",
+            "net",
+            "fly",
+            "rar",
+            "zip",
+            "http",
+            "https",
+            "db2",
+        ):
             return False
         self._program, self._verbs = name, []
         self._flags = FLAGS.get(name, [])
@@ -164,7 +192,11 @@ class Walk:
         for flag in flags.attached:
             if argument.startswith(flag) and len(argument) > len(flag) and len(flag) >= 2:
                 value = argument[len(flag) :]
-                return argument if is_reference(value, script=self._script) else flag + self._mark("short")
+                return (
+                    argument
+                    if is_reference(value, script=self._script)
+                    else flag + self._mark("short")
+                )
         at = 1
         while at < len(argument) and argument[at] in flags.boolean:
             at += 1
@@ -172,7 +204,9 @@ class Walk:
             return None
         flag, value = "-" + argument[at], argument[at + 1 :]
         if flag in flags.value or flag in flags.login:
-            take = self._secret if flag in flags.value else lambda a: self._login(a, flags.separator)
+            take = (
+                self._secret if flag in flags.value else lambda a: self._login(a, flags.separator)
+            )
             if not value:
                 self._next.append(take)
                 return argument
@@ -185,14 +219,25 @@ class Walk:
     def _secret(self, value: str) -> str:
         if is_reference(value, script=self._script) or MARK in value:
             return value
-        if self._program == "curl" and "=" not in value and ("/" in value or value.endswith(".txt")):
+        if (
+            self._program == "curl"
+            and "=" not in value
+            and ("/" in value or value.endswith(".txt"))
+        ):
             return value  # -b FILE
         return self._mark("short")
 
     def _login(self, value: str, separator: str) -> str:
         at = value.find(separator, value.find("]") if value.startswith(MARK) else 0)
-        user, found, secret = (value[:at], separator, value[at + 1 :]) if at >= 0 else (value, "", "")
-        if not found or not secret or is_reference(secret, script=self._script) or secret.startswith(MARK):
+        user, found, secret = (
+            (value[:at], separator, value[at + 1 :]) if at >= 0 else (value, "", "")
+        )
+        if (
+            not found
+            or not secret
+            or is_reference(secret, script=self._script)
+            or secret.startswith(MARK)
+        ):
             return self._text(value)
         if separator == ":" and (user + secret).isdigit():
             return value  # user and group
@@ -207,7 +252,11 @@ class Walk:
         return f"{name}={self._mark('value')}"
 
     def _passphrase(self, value: str) -> str:
-        if value.startswith("pass:") and not is_reference(value[5:], script=self._script) and MARK not in value:
+        if (
+            value.startswith("pass:")
+            and not is_reference(value[5:], script=self._script)
+            and MARK not in value
+        ):
             return "pass:" + self._mark("value")
         return value
 
@@ -235,12 +284,24 @@ class Walk:
         if MARK in argument:
             return argument if argument.startswith(MARK) else None
         if (form := LOGINS.get(self._program)) and (found := form.match(argument)):
-            return argument if is_reference(found[2], script=self._script) else f"{found[1]}{self._mark('value')}{found[3] or ''}"
+            return (
+                argument
+                if is_reference(found[2], script=self._script)
+                else f"{found[1]}{self._mark('value')}{found[3] or ''}"
+            )
         if "=" in argument and not argument.startswith("=") and self._is_assigned(argument):
             return self._literal(argument)
         for place in PLACES.get(self._program, ()):
-            if self._is_at(place) and "=" not in argument and not is_reference(argument, script=self._script):
-                return self._mark("place") if self._program != "smbclient" or last or len(self._verbs) == 1 else None
+            if (
+                self._is_at(place)
+                and "=" not in argument
+                and not is_reference(argument, script=self._script)
+            ):
+                return (
+                    self._mark("place")
+                    if self._program != "smbclient" or last or len(self._verbs) == 1
+                    else None
+                )
         if self._program == "poetry" and argument.startswith("http-basic."):
             self._next += [self._text, self._secret]
         elif self._program in KEYED and self._is_keyed(argument):
@@ -248,7 +309,11 @@ class Walk:
         return None
 
     def _is_assigned(self, argument: str) -> bool:
-        if self._program == "vault" and "write" in self._verbs and argument.startswith("secret_id="):
+        if (
+            self._program == "vault"
+            and "write" in self._verbs
+            and argument.startswith("secret_id=")
+        ):
             return True
         return any(flags.assigned for flags in self._active())
 
@@ -269,18 +334,25 @@ class Walk:
             return False
         if self._program == "rclone" and argument == "pass":
             return True
-        return argument.lower() in KEYED_WORDS or telling(argument.replace(":", ".").replace("/", ".")) >= STRONG
+        return (
+            argument.lower() in KEYED_WORDS
+            or telling(argument.replace(":", ".").replace("/", ".")) >= STRONG
+        )
 
     def _by_letters(self, out: list[str]) -> list[str]:
         """htpasswd -b: the last argument is the password."""
-        batch = self._program in LETTERS and len(out) > 2 and any(re.match(r"-\w*b", a) for a in out)
+        batch = (
+            self._program in LETTERS and len(out) > 2 and any(re.match(r"-\w*b", a) for a in out)
+        )
         if batch and MARK not in out[-1] and not is_reference(out[-1], script=self._script):
             out[-1] = self._mark("place")
         return out
 
     def _text(self, argument: str) -> str:
         program = self._program if self._program in INTERPRETERS else ""
-        return argument_text(argument, self._mark, self._depth, script=self._script, cut=self._cut, program=program)
+        return argument_text(
+            argument, self._mark, self._depth, script=self._script, cut=self._cut, program=program
+        )
 
 
 def argument_text(
@@ -298,7 +370,13 @@ def argument_text(
     if len(argument) < 4:
         return argument
     inner = (commands_too or any(c in argument for c in " \t\n")) and depth < DEPTH
-    text = scan(argument, mark, whole=whole and not (inner and _is_script(argument)), script=script or inner, cut=cut)
+    text = scan(
+        argument,
+        mark,
+        whole=whole and not (inner and _is_script(argument)),
+        script=script or inner,
+        cut=cut,
+    )
     if inner and (program or holds_commands(text)):
         text = _lists(text, mark, depth)
         text = line(text, mark, depth + 1, program)
@@ -319,7 +397,10 @@ def line(text: str, mark: Mark, depth: int = 0, program: str = "") -> str:
     for index, command in enumerate(found):
         values = tuple(word.value for word in command.words)
         if _is_echoed(found, index, text):
-            cleaned = [values[0], *(v if v[:1] in "-%$" or MARK in v else mark("stdin") for v in values[1:])]
+            cleaned = [
+                values[0],
+                *(v if v[:1] in "-%$" or MARK in v else mark("stdin") for v in values[1:]),
+            ]
         else:
             cleaned = Walk(mark, depth, script=True, program=program).arguments(values)
         for word, value in zip(command.words, cleaned, strict=True):
@@ -345,11 +426,15 @@ def _lists(text: str, mark: Mark, depth: int) -> str:
     kept = 0
     group: list[re.Match[str]] = []
     for found in (*_QUOTED.finditer(text), None):
-        if found is not None and (not group or _BETWEEN.match(text, group[-1].end(), found.start())):
+        if found is not None and (
+            not group or _BETWEEN.match(text, group[-1].end(), found.start())
+        ):
             group.append(found)
             continue
         values = tuple(g[2] for g in group)
-        if len(values) > 1 and (values[0].rpartition("/")[2] in NAMES or any(v.startswith("-") for v in values)):
+        if len(values) > 1 and (
+            values[0].rpartition("/")[2] in NAMES or any(v.startswith("-") for v in values)
+        ):
             for g, value in zip(group, Walk(mark, depth + 1).arguments(values), strict=True):
                 if value != g[2]:
                     out += [text[kept : g.start(2)], value]

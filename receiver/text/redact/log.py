@@ -26,4 +26,6 @@ class RedactedFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         lines = super().format(record).split("\n")
-        return "\n".join(self._redactor.line(line[:_LENGTH].encode("utf-8", "replace")) for line in lines)
+        return "\n".join(
+            self._redactor.line(line[:_LENGTH].encode("utf-8", "replace")) for line in lines
+        )

@@ -11,7 +11,11 @@ from functools import lru_cache
 
 from receiver.text.printable import words
 
-WEAK, MEDIUM, STRONG = 1, 2, 3  # the value must look random; must not look like a path; is a secret whatever it looks like
+WEAK, MEDIUM, STRONG = (
+    1,
+    2,
+    3,
+)  # the value must look random; must not look like a path; is a secret whatever it looks like
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _NAME_LENGTH = 100  # of a longer one, its end
@@ -23,11 +27,27 @@ _STRONG = words(
     " fernetkey storagekey storepass keypass"
     " requirepass masterauth psk sskey"
 )
-_MEDIUM = words("credential credentials creds cred authorization cookie cookies sas hmac jwt pat bearer auth sig signature")
+_MEDIUM = words(
+    "credential credentials creds cred authorization cookie cookies sas hmac jwt pat bearer auth sig signature"
+)
 _WEAK = words("key session code")
-_ENDS = ("password", "passwd", "passphrase", "passcode", "secret", "token", "apikey", "accesskey", "secretkey", "pwd", "pw")
+_ENDS = (
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "secret",
+    "token",
+    "apikey",
+    "accesskey",
+    "secretkey",
+    "pwd",
+    "pw",
+)
 _PASS = ("pass",)  # as an end: with these exceptions
-_NO_PASS = words("bypass compass encompass surpass trespass overpass underpass multipass bandpass lowpass highpass allpass askpass")
+_NO_PASS = words(
+    "bypass compass encompass surpass trespass overpass underpass multipass bandpass lowpass highpass allpass askpass"
+)
 # `key` after one of these opens something
 _KEYS = words(
     "api access account private secret signing encryption shared master storage subscription"
@@ -82,7 +102,18 @@ _EXACT = {
 
 # A variable whose name holds one of these never leaves the kernel, unless it is on the allow list by its whole name: the same
 # words as `secret_words` in bpf/image.bpf.h (tests/test_redact.py compares them).
-VARIABLE_WORDS = ("PASS", "PWD", "SECRET", "TOKEN", "KEY", "CRED", "AUTH", "PRIVATE", "COOKIE", "CONN")
+VARIABLE_WORDS = (
+    "PASS",
+    "PWD",
+    "SECRET",
+    "TOKEN",
+    "KEY",
+    "CRED",
+    "AUTH",
+    "PRIVATE",
+    "COOKIE",
+    "CONN",
+)
 
 
 def is_secret_variable(name: str) -> bool:
@@ -100,7 +131,9 @@ def telling(name: str) -> int:
     words = [word.lower() for word in _WORDS.findall(name[-_NAME_LENGTH:])]
     if "ref" in words[1:]:
         return 0  # secretKeyRef, passwordSecretRef: the name of a secret
-    level = next((found for at in reversed(range(len(words))) if (found := _level(words, at)) is not None), 0)
+    level = next(
+        (found for at in reversed(range(len(words))) if (found := _level(words, at)) is not None), 0
+    )
     if level and lowered.startswith("x-") and ":" not in lowered:
         return max(level, MEDIUM)  # X-Auth: a header of somebody's own
     return level
@@ -122,14 +155,20 @@ def _level(words: list[str], at: int) -> int | None:
     word, before, after = words[at], words[at - 1] if at else "", words[at + 1 :]
     if word in ("key", "keys"):
         if before in _KEYS:
-            paired = "id" if before == "private" else ""  # private_key_id is a part of a service account's key file
+            paired = (
+                "id" if before == "private" else ""
+            )  # private_key_id is a part of a service account's key file
             return 0 if any(w in _NOT_AFTER and w != paired for w in after[:2]) else STRONG
         if word == "keys" or before in _NOT_BEFORE_KEY:
             return None
     level = _of_word(word)
     if not level:
         return None
-    if before in _NOT_BEFORE or words[0] in ("ask", "no", "prompt") or any(w in _NOT_AFTER for w in after):
+    if (
+        before in _NOT_BEFORE
+        or words[0] in ("ask", "no", "prompt")
+        or any(w in _NOT_AFTER for w in after)
+    ):
         return 0
     if after and after[0] == "key":  # userPasswordKey: the name under which the password stands
         return level if word == "secret" else 0

@@ -28,7 +28,9 @@ class Flags(msgspec.Struct, frozen=True):
     plain: tuple[str, ...] = ()  # sounds like a secret, and names one only
     assigned: bool = False  # NAME=secret, without a flag
     verbs: frozenset[str] = frozenset()
-    boolean: str = ""  # short flags without a value, which may stand before one of these: -su user:secret
+    boolean: str = (
+        ""  # short flags without a value, which may stand before one of these: -su user:secret
+    )
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -43,7 +45,9 @@ FLAGS: dict[str, list[Flags]] = {}
 PLACES: dict[str, list[Place]] = {}
 
 
-def _flags(programs: str, verbs: str = "", separator: str = ":", boolean: str = "", **kinds: str) -> None:
+def _flags(
+    programs: str, verbs: str = "", separator: str = ":", boolean: str = "", **kinds: str
+) -> None:
     entry = Flags(
         **{kind: tuple(flags.split()) for kind, flags in kinds.items()},  # type: ignore[arg-type]  # all of `kinds` are tuples
         separator=separator,
@@ -74,18 +78,32 @@ _flags(
 _flags("mysqlsh", login="--uri --sql --py --js")
 _flags("etcdctl", login="--user")
 _flags("influx", value="-t")
-_flags("mycli pgcli litecli exaplus cqlsh ncftpput ncftpget rdesktop rabbitmqadmin tabcmd smbmap cqlsh-expansion", value="-p")
-_flags("mongo mongosh mongodump mongorestore mongoexport mongoimport mongostat mongotop mongofiles bsondump", value="-p")
-_flags("snowsql snow db2 beeline exasol", value="-p")
-_flags("sqlcmd bcp tsql mssql-cli osql isql-fb ipmitool fisql defncopy freebcp mosquitto_pub mosquitto_sub p4 unzip", value="-P")
 _flags(
-    "vsql vbr ldapsearch ldapmodify ldapadd ldapdelete ldappasswd ldapwhoami ldapcompare ldapmodrdn", value="-w", boolean="xvnZLc"
+    "mycli pgcli litecli exaplus cqlsh ncftpput ncftpget rdesktop rabbitmqadmin tabcmd smbmap cqlsh-expansion",
+    value="-p",
+)
+_flags(
+    "mongo mongosh mongodump mongorestore mongoexport mongoimport mongostat mongotop mongofiles bsondump",
+    value="-p",
+)
+_flags("snowsql snow db2 beeline exasol", value="-p")
+_flags(
+    "sqlcmd bcp tsql mssql-cli osql isql-fb ipmitool fisql defncopy freebcp mosquitto_pub mosquitto_sub p4 unzip",
+    value="-P",
+)
+_flags(
+    "vsql vbr ldapsearch ldapmodify ldapadd ldapdelete ldappasswd ldapwhoami ldapcompare ldapmodrdn",
+    value="-w",
+    boolean="xvnZLc",
 )
 _flags("ldappasswd", value="-s -a")
 _flags("nzsql nzload nodetool plink pscp psftp putty", value="-pw")
 _flags("redis-cli", value="-a")
 _flags("clickhouse", value="--password")
-_flags("pt-table-sync pt-table-checksum pt-online-schema-change pt-query-digest pt-archiver", value="-p")
+_flags(
+    "pt-table-sync pt-table-checksum pt-online-schema-change pt-query-digest pt-archiver",
+    value="-p",
+)
 _place("mysqladmin", "password")
 _place("isql iusql", "", skip=2)
 _place("redis-cli", "auth", take=2)
@@ -100,13 +118,23 @@ def _login(programs: str, form: str) -> None:
     LOGINS.update(dict.fromkeys(programs.split(), re.compile(form, re.IGNORECASE | re.DOTALL)))
 
 
-_login("sqlplus sqlldr exp imp expdp impdp rman", r"((?:userid=)?[\w$#]{1,64}/)([^@/][^@]{0,254}|\"[^\"]*\")(@\S*)?$")
+_login(
+    "sqlplus sqlldr exp imp expdp impdp rman",
+    r"((?:userid=)?[\w$#]{1,64}/)([^@/][^@]{0,254}|\"[^\"]*\")(@\S*)?$",
+)
 _login("sql sqlcl", r"([\w$#]{1,64}/)([^@/][^@]{0,254}|\"[^\"]*\")(@\S*)$")
 _login("bteq fastload mload tbuild fexp", r"([^/\s]{1,64}/[^,\s]{1,64},)(.+)()$")
-_login("pt-table-sync pt-table-checksum pt-online-schema-change pt-archiver pt-query-digest", r"((?:.*,)?p=)([^,]+)(.*)$")
+_login(
+    "pt-table-sync pt-table-checksum pt-online-schema-change pt-archiver pt-query-digest",
+    r"((?:.*,)?p=)([^,]+)(.*)$",
+)
 
 # containers and clouds
-_flags("docker podman nerdctl buildah skopeo crane oc helm regctl oras singularity apptainer", verbs="login", value="-p")
+_flags(
+    "docker podman nerdctl buildah skopeo crane oc helm regctl oras singularity apptainer",
+    verbs="login",
+    value="-p",
+)
 _flags("docker podman nerdctl buildah", plain="--secret --secret-add")
 _flags("podman buildah skopeo", login="--creds --src-creds --dest-creds")
 _flags("kubectl oc", literal="--from-literal", plain="--from-file")
@@ -114,7 +142,11 @@ _flags("az", verbs="login create update set-password reset", value="-p")
 _flags("az", literal="--secure-environment-variables", verbs="container")
 _flags("az", value="--value", verbs="secret")
 _flags("gcloud", plain="--secret --set-secrets --update-secrets --remove-secrets --secret-file")
-_flags("aws", value="--secret-string --secret-binary --token-code", plain="--secret-id --token --starting-token --next-token")
+_flags(
+    "aws",
+    value="--secret-string --secret-binary --token-code",
+    plain="--secret-id --token --starting-token --next-token",
+)
 _flags("aws", verbs="put-parameter", value="--value")
 _assigned("vault", "put patch")
 _assigned("flyctl fly doppler", "secrets")
@@ -153,7 +185,12 @@ _flags("curl", login="-u --user -U --proxy-user", value="-b --cookie --oauth2-be
 _flags("http https xh xhs", login="-a --auth", boolean="vhbfjpdSI")
 _flags("wget", value="--password --http-password --ftp-password --proxy-password --http-passwd")
 _flags("lftp", login="-u", separator=",")
-_flags("smbclient rpcclient smbget smbcacls smbcquotas net nmblookup wmic winexe", login="-U --user", separator="%", boolean="NkLE")
+_flags(
+    "smbclient rpcclient smbget smbcacls smbcquotas net nmblookup wmic winexe",
+    login="-U --user",
+    separator="%",
+    boolean="NkLE",
+)
 _flags("openssl", prefixed="-passin -passout -pass -password", value="-k -K -hmac -psk -srppass -passwd -macopt",
        plain="-key -keyform")  # fmt: skip
 _flags("gpg gpg2", value="--passphrase")
@@ -161,7 +198,10 @@ _flags("zip", value="-P", boolean="rqj0123456789umoyXDSl9")
 _flags("7z 7za 7zr 7zz rar unrar", attached="-p -hp")
 _flags("qpdf", both="--encrypt")
 _flags("pdftotext pdftoppm pdfinfo pdfimages pdftocairo pdftohtml", value="-upw -opw")
-_flags("keytool jarsigner apksigner", value="-storepass -keypass -srcstorepass -deststorepass -srckeypass -destkeypass -new")
+_flags(
+    "keytool jarsigner apksigner",
+    value="-storepass -keypass -srcstorepass -deststorepass -srckeypass -destkeypass -new",
+)
 _flags("useradd usermod", value="-p --password")
 _flags("kadmin kadmin.local ktutil kdb5_util", value="-w -P")
 _flags("kadmin kadmin.local kdb5_util", value="-pw")
@@ -179,7 +219,9 @@ KEYED = words(
     "aws git npm yarn pnpm pip pip3 poetry airflow dvc meltano rclone redis-cli nmcli pulumi"
     " conda heroku composer snow mlflow"
     " bundle db2 gcloud flyctl mc vercel mysqladmin rclone restic fly snowsql drush wp")  # fmt: skip
-KEYED_VERBS = words("set config configure modify create add edit connect update register config:set setex wifi connection password")
+KEYED_VERBS = words(
+    "set config configure modify create add edit connect update register config:set setex wifi connection password"
+)
 KEYED_NOT = words("get list show unset rm remove delete describe")
 KEYED_WORDS = frozenset(("using", "requirepass", "masterauth"))
 
@@ -197,5 +239,7 @@ READERS = words("chpasswd sudo passwd kinit cryptsetup smbpasswd")
 INTERPRETERS = frozenset(("lftp",))
 ECHOES = frozenset(("echo", "printf"))
 
-LETTERS = frozenset(("htpasswd",))  # -b, alone or among other letters: the last argument is the password
+LETTERS = frozenset(
+    ("htpasswd",)
+)  # -b, alone or among other letters: the last argument is the password
 NAMES = frozenset((*FLAGS, *PLACES, *LOGINS, *KEYED, *LETTERS, *READERS))

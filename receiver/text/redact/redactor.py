@@ -56,7 +56,12 @@ class Redactor:
             first, *others = texts(raw)
             return (first, *(self._mark("strip") for _ in others[: MAX_ARGUMENTS - 1]))
         lowered = raw.lower()
-        if not self._lines.speaks(lowered) and b"@" not in raw and CUT.encode() not in raw and not _may_be_cut(raw):
+        if (
+            not self._lines.speaks(lowered)
+            and b"@" not in raw
+            and CUT.encode() not in raw
+            and not _may_be_cut(raw)
+        ):
             return _remember(self._clean_argv, raw, _shortened(texts(raw)))
         return self._dear(b"a" + raw, self._clean_argv, raw, lambda: self._arguments(raw))
 
@@ -79,7 +84,9 @@ class Redactor:
         if self.mode == "off":
             return text(raw)
         pairs = b"=" in raw or b":" in raw
-        if not (self._pairs if pairs else self._tokens).speaks(raw.lower()) and not (pairs and b"@" in raw):
+        if not (self._pairs if pairs else self._tokens).speaks(raw.lower()) and not (
+            pairs and b"@" in raw
+        ):
             return _remember(self._clean_paths, raw, text(raw))
         return self._dear(b"p" + raw, self._clean_paths, raw, lambda: self._path(text(raw)))
 
@@ -106,7 +113,9 @@ class Redactor:
             return known
         if self.mode == "off" or (not self._lines.speaks(raw.lower()) and b"@" not in raw):
             return _remember(self._clean_entries, raw, texts(raw))
-        return self._dear(b"e" + raw, self._clean_entries, raw, lambda: tuple(self._entry(e) for e in texts(raw)))
+        return self._dear(
+            b"e" + raw, self._clean_entries, raw, lambda: tuple(self._entry(e) for e in texts(raw))
+        )
 
     def _dear(self, key: bytes, clean: dict[bytes, T], raw: bytes, read: Callable[[], T]) -> T:
         """Reads with all rules; remembers what came of it, and what was counted."""

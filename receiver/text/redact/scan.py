@@ -26,10 +26,14 @@ _BARE = re.compile(
     r"(?:[^\s\"'`&;,)}\]<>|]|[<>|](?=[^\s&\"'])|,(?![\s\"'\\]|[\w.\-]{1,64}[\"']?\s?[=:]|$)|[)}\]](?![\s,;)}\]\"'`]|$))+"
 )
 _PATH_BARE = re.compile(r"[^\s\"'`&;,/}\]]+")
-_SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|negotiate|apikey|splunk|bot|ssws|aws4-hmac-sha256)(?:\s+|%20|\+)")
+_SCHEME = re.compile(
+    r"(?i)(?:bearer|basic|token|digest|negotiate|apikey|splunk|bot|ssws|aws4-hmac-sha256)(?:\s+|%20|\+)"
+)
 _HEADER_VALUE = re.compile(r"[^\"'\n\\]*")
 _HEADERS = words("authorization proxy-authorization cookie set-cookie")
-_DOUBT = re.compile(r"(?i)(?:unexpected|invalid|bad|unknown|missing|expected|near|illegal|unterminated)\s$")
+_DOUBT = re.compile(
+    r"(?i)(?:unexpected|invalid|bad|unknown|missing|expected|near|illegal|unterminated)\s$"
+)
 _NUMBER = re.compile(r"\d+(?!\S)")
 _STRING = re.compile(r"(\\{0,7}[\"'])((?:(?!\1).)*?)\1(\s{0,4}[:=])?", re.DOTALL)
 _BENIGN = words(
@@ -46,7 +50,9 @@ _CALLED = re.compile(
     r"(?:setdefault|setenv|Setenv|putenv|set|put|add|env|getenv|get)\(\s{0,4}([\"'])([\w.\-]{1,128})\1\s{0,4},\s{0,4}(?=[\"'])"
 )
 _AUTH_CALL = re.compile(r"(?i)(?<=auth\()(\s{0,4}([\"'])[^\"']{0,128}\2\s{0,4},\s{0,4})(?=[\"'])")
-_SETTING = re.compile(r"((?<![\w.\-])[\w.\-]++\s{0,4})([\"'])((?:(?!\2)\S){1,4096}+)\2;")  # nginx and others: NAME "VALUE";
+_SETTING = re.compile(
+    r"((?<![\w.\-])[\w.\-]++\s{0,4})([\"'])((?:(?!\2)\S){1,4096}+)\2;"
+)  # nginx and others: NAME "VALUE";
 _SQL = re.compile(
     r"(?i)\b((?:password|passwd|identified\s{1,4}by|identified\s{1,4}by\s{1,4}password|secret)\s{1,4}"
     r"|password\s{1,4}for\s{1,4}\S{1,128}\s{0,4}=\s{0,4})'((?:[^']|'')*)'"
@@ -55,7 +61,15 @@ _SQL = re.compile(
 CONTAINERS_LENGTH = 8192  # of one text, together; what is in further ones is read as any other text
 
 
-def scan(text: str, mark: Mark, *, whole: bool = False, script: bool = False, path: bool = False, cut: bool = False) -> str:
+def scan(
+    text: str,
+    mark: Mark,
+    *,
+    whole: bool = False,
+    script: bool = False,
+    path: bool = False,
+    cut: bool = False,
+) -> str:
     """The text without its secrets. `whole`: one argument, whose value, where it is `NAME=value`, goes up to its end. `script`:
     `$name` is a variable. `path`: components end at `/`. `cut`: the text may lack its end."""
     text = WEBHOOKS.sub(lambda m: next(g for g in m.groups() if g) + mark("url"), text)
@@ -63,7 +77,9 @@ def scan(text: str, mark: Mark, *, whole: bool = False, script: bool = False, pa
         text = without_userinfo(text, mark, path=path, cut=cut)
     text = TOKENS.sub(lambda _: mark("shape"), text)
     text = _pairs(text, mark, whole=whole, script=script, path=path)
-    text = BEARER.sub(lambda m: m[0] if is_reference(m[3]) else f"{m[1]}{m[2]}{mark('bearer')}", text)
+    text = BEARER.sub(
+        lambda m: m[0] if is_reference(m[3]) else f"{m[1]}{m[2]}{mark('bearer')}", text
+    )
     if "'" in text or '"' in text or "," in text:
         text = _named(text, mark)
     return text
@@ -86,7 +102,14 @@ def _pairs(text: str, mark: Mark, *, whole: bool, script: bool, path: bool) -> s
             if text[found.start() - 1 : found.start()] == ":" or _NUMBER.match(text, at):
                 continue
             level = min(level, WEAK) if level < STRONG else level
-        span = _value(text, found, level, whole=whole and found.start() == 0, path=path, containers=spent <= CONTAINERS_LENGTH)
+        span = _value(
+            text,
+            found,
+            level,
+            whole=whole and found.start() == 0,
+            path=path,
+            containers=spent <= CONTAINERS_LENGTH,
+        )
         if span is None:
             continue
         start, end, opened = span
@@ -201,8 +224,13 @@ def _named(text: str, mark: Mark) -> str:
     if "'" in text or '"' in text:
         text = _after(_CALLED, 2, text, mark)
         text = _after(_AUTH_CALL, 0, text, mark)
-        text = _SETTING.sub(lambda m: m[0] if _is_no_setting(m) else f"{m[1]}{m[2]}{mark('value')}{m[2]};", text)
-        text = _SQL.sub(lambda m: m[0] if is_reference(m[2]) or MARK in m[2] else f"{m[1]}'{mark('value')}'", text)
+        text = _SETTING.sub(
+            lambda m: m[0] if _is_no_setting(m) else f"{m[1]}{m[2]}{mark('value')}{m[2]};", text
+        )
+        text = _SQL.sub(
+            lambda m: m[0] if is_reference(m[2]) or MARK in m[2] else f"{m[1]}'{mark('value')}'",
+            text,
+        )
     return text
 
 

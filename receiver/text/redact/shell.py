@@ -59,7 +59,12 @@ def unquoted(raw: str) -> str:
     """What the program gets of a word, without expansions."""
     if "'" not in raw and '"' not in raw and "\\" not in raw:
         return raw
-    return _PIECE.sub(lambda m: _ESCAPED.sub(r"\1", m[1]) if m[1] is not None else m[2] if m[2] is not None else m[3], raw)
+    return _PIECE.sub(
+        lambda m: (
+            _ESCAPED.sub(r"\1", m[1]) if m[1] is not None else m[2] if m[2] is not None else m[3]
+        ),
+        raw,
+    )
 
 
 def requoted(raw: str, value: str) -> str:

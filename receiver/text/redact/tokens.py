@@ -36,4 +36,6 @@ WEBHOOKS = re.compile(
     r"|(discord(?:app)?\.com/api/webhooks/\d+/)[\w\-]{20,255}|(api\.telegram\.org/bot)\d+:[\w\-]{20,64}"
     r"|(\.webhook\.office\.com/webhookb2/)[\w@\-/]{20,512}|(chat\.googleapis\.com/v1/spaces/[^?\s]{1,64}\?)\S+"
 )
-BEARER = re.compile(r"(?i)(?<![\w\-])(bearer|basic)(\s+|%20|\+)(?=[\w+/=.\-~%]*[0-9A-Z=])([\w+/=.\-~%]{6,4096})")
+BEARER = re.compile(
+    r"(?i)(?<![\w\-])(bearer|basic)(\s+|%20|\+)(?=[\w+/=.\-~%]*[0-9A-Z=])([\w+/=.\-~%]{6,4096})"
+)

@@ -10,18 +10,26 @@ from receiver.text.redact.values import MARK, is_reference, looks_random
 
 # one scheme or several: k8s://https://…
 _URL = re.compile(r"(?<![\w+.\-])((?:[A-Za-z][\w+.\-]*+:(?://)?){1,6}(?<=//))([^\s\"'`<>\\]*)")
-_PATH_URL = re.compile(r"(?<![\w+.\-])((?:[A-Za-z][\w+.\-]*+:){1,3}(?://?|__))([^\s\"'`<>\\]*)")  # as names of files
+_PATH_URL = re.compile(
+    r"(?<![\w+.\-])((?:[A-Za-z][\w+.\-]*+:){1,3}(?://?|__))([^\s\"'`<>\\]*)"
+)  # as names of files
 _AUTHORITY = re.compile(r"[^/?#]*")
 _PORTS = re.compile(r"(?::?\d{0,5}(?:,[^,]*)*|\*|[^:]*\]:\d+)$")
 _ORACLE = re.compile(r"(?i)(jdbc:oracle:\w{2,8}:)([\w$#]{1,64})/([^@\s\"']{1,256})@")
-_BARE = re.compile(r"(?<![\w+.\-/:@\\\[])([\w.\\\-]{1,64}):([^\s@\"'/:,]{4,256})@(?!sha256:)(?=[A-Za-z0-9\[])")
+_BARE = re.compile(
+    r"(?<![\w+.\-/:@\\\[])([\w.\\\-]{1,64}):([^\s@\"'/:,]{4,256})@(?!sha256:)(?=[A-Za-z0-9\[])"
+)
 _SCHEMES = words("mailto sip sips acct arn urn tel im xmpp file")
-_IMAGES = words("docker oci container image docker-daemon docker-archive containers-storage maven npm pkg")
+_IMAGES = words(
+    "docker oci container image docker-daemon docker-archive containers-storage maven npm pkg"
+)
 _LOGIN = re.compile(r"(\[redacted:\w+\]|[^:]*)(:?)(.*)", re.DOTALL)
 _HEX_USER = re.compile(r"[0-9a-f]{32,64}$")
 
 
-def without_userinfo(text: str, mark: Callable[[str], str], *, path: bool = False, cut: bool = False) -> str:
+def without_userinfo(
+    text: str, mark: Callable[[str], str], *, path: bool = False, cut: bool = False
+) -> str:
     """The text, with a mark for each password (or token) before an `@`."""
 
     def url(found: re.Match[str]) -> str:
@@ -30,7 +38,9 @@ def without_userinfo(text: str, mark: Callable[[str], str], *, path: bool = Fals
 
     if "/" in text or "__" in text:
         text = (_PATH_URL if path else _URL).sub(url, text)
-        text = _ORACLE.sub(lambda m: m[0] if m[3].startswith(MARK) else f"{m[1]}{m[2]}/{mark('url')}@", text)
+        text = _ORACLE.sub(
+            lambda m: m[0] if m[3].startswith(MARK) else f"{m[1]}{m[2]}/{mark('url')}@", text
+        )
     if "@" in text:
         text = _BARE.sub(lambda m: m[0] if _is_no_login(m) else f"{m[1]}:{mark('url')}@", text)
     return text
@@ -65,4 +75,6 @@ def _of_rest(scheme: str, rest: str, mark: Callable[[str], str], *, cut: bool) -
     if password:
         is_none = is_reference(password) or password.startswith(MARK)
         return rest if is_none else f"{name}:{mark('url')}{host}"
-    return f"{mark('url')}{colon}{host}" if _HEX_USER.match(name) or looks_random(name, 16) else rest
+    return (
+        f"{mark('url')}{colon}{host}" if _HEX_USER.match(name) or looks_random(name, 16) else rest
+    )

@@ -21,7 +21,9 @@ _REFERENCE = re.compile(
     r"|!\w+ .*|\.\*.*|\[\^.*|\\[SswW].*|\(\?.*|None$|process\.env.*|\[redacted.*"
     r"|(?:os|sys|self|args|opts?|options|config|conf|cfg|settings|request|params)\.[a-z_]\w*.*"
 )
-_EXPRESSION = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*[(\[].*")  # in code: a call, or an element of something
+_EXPRESSION = re.compile(
+    r"[A-Za-z_]\w*(?:\.\w+)*[(\[].*"
+)  # in code: a call, or an element of something
 _SHELL_VARIABLE = re.compile(r"\$\{?[A-Za-z_][\w:?\-]*\}?$")
 _PATH = re.compile(
     r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w.\-@+]+(?:[/\\][\w.\-@+]+)*[/\\]?$|[\w.\-]+\.(?:pem|key|p8|p12|json|ya?ml|ini|cnf|conf|txt|jks|crt|toml|env|gpg)$"
@@ -49,13 +51,22 @@ def is_secret(value: str, level: int, *, path_key: bool = False, script: bool = 
     if is_path(value) or value.isdigit():
         return False
     if level >= MEDIUM:
-        return len(value) >= 4 and not _UUID.match(value) and (":" in value or not value.isalpha() or len(value) >= 20)
+        return (
+            len(value) >= 4
+            and not _UUID.match(value)
+            and (":" in value or not value.isalpha() or len(value) >= 20)
+        )
     return looks_random(value)
 
 
 def _is_file(value: str) -> bool:
     """An absolute path of several plain components: what begins like one may be base64."""
-    return value[:1] == "/" and value.count("/") > 1 and is_path(value) and not any(looks_random(c, 12) for c in value.split("/"))
+    return (
+        value[:1] == "/"
+        and value.count("/") > 1
+        and is_path(value)
+        and not any(looks_random(c, 12) for c in value.split("/"))
+    )
 
 
 def is_path(value: str) -> bool:
@@ -68,7 +79,12 @@ def looks_random(value: str, shortest: int = 8) -> bool:
     if len(value) < shortest or _UUID.match(value):
         return False
     run = max(_RUN.findall(value), key=len, default="")
-    if len(run) < 6 or run.isalpha() or run.isdigit() or (_HEX.match(run) and len(run) in (8, 12, 16, 32, 40, 64)):
+    if (
+        len(run) < 6
+        or run.isalpha()
+        or run.isdigit()
+        or (_HEX.match(run) and len(run) in (8, 12, 16, 32, 40, 64))
+    ):
         return False
     return entropy(run) >= min(2.5, math.log2(len(run)) - 0.6)
 

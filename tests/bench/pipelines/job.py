@@ -13,7 +13,11 @@ spark = (
     .getOrCreate()
 )
 spark.sparkContext.setLogLevel("ERROR")
-users = spark.range(2_000_000).withColumn("bucket", f.col("id") % 16).withColumn("token", f.md5(f.col("id").cast("string")))
+users = (
+    spark.range(2_000_000)
+    .withColumn("bucket", f.col("id") % 16)
+    .withColumn("token", f.md5(f.col("id").cast("string")))
+)
 users.groupBy("bucket").agg(f.countDistinct("token").alias("n")).orderBy("bucket").collect()
 users.repartition(8, "bucket").write.mode("overwrite").partitionBy("bucket").parquet(sys.argv[1])
 assert spark.read.parquet(sys.argv[1]).count() == 2_000_000

@@ -1,5 +1,27 @@
 """All scenes. Importing registers them."""
 
-from tests.incidents.scenes import ends, files, frameworks, healthy, kills, memory, network, unseen, waits, work
+from tests.incidents.scenes import (
+    ends,
+    files,
+    frameworks,
+    healthy,
+    kills,
+    memory,
+    network,
+    unseen,
+    waits,
+    work,
+)
 
-__all__ = ["ends", "files", "frameworks", "healthy", "kills", "memory", "network", "unseen", "waits", "work"]
+__all__ = [
+    "ends",
+    "files",
+    "frameworks",
+    "healthy",
+    "kills",
+    "memory",
+    "network",
+    "unseen",
+    "waits",
+    "work",
+]

@@ -15,10 +15,16 @@ def native_code_crashes(lab: Lab) -> Truth:
         source.write_text(
             '#include <stdio.h>\n#include <unistd.h>\nstatic int parse(int *p) { return *p; }\nint main(void) { printf("@victim %d\\n", getpid()); fflush(stdout); sleep(1); return parse((int *)16); }\n'
         )
-        subprocess.run(["gcc", "-g", "-O0", "-o", str(lab.folder / "work"), str(source)], check=True)
+        subprocess.run(
+            ["gcc", "-g", "-O0", "-o", str(lab.folder / "work"), str(source)], check=True
+        )
         lab.run(lab.wrapped([str(lab.folder / "work")]))
     else:
-        lab.run(lab.wrapped(lab.python('import ctypes\nsay("victim")\ntime.sleep(0.5)\nctypes.string_at(0)\n')))
+        lab.run(
+            lab.wrapped(
+                lab.python('import ctypes\nsay("victim")\ntime.sleep(0.5)\nctypes.string_at(0)\n')
+            )
+        )
     return Truth("crash.segv", {"pid": "victim"}, rivals=("kill.supervisor", "crash.abort_ill"))
 
 
@@ -46,7 +52,12 @@ def somebody_sends_it_a_segv(lab: Lab) -> Truth:
         )
         lab.pids["sender"] = child.pid
 
-    lab.run(lab.wrapped(lab.python('say("victim")\nwhile True:\n    sum(range(9999))\n    time.sleep(0.01)\n')), during)
+    lab.run(
+        lab.wrapped(
+            lab.python('say("victim")\nwhile True:\n    sum(range(9999))\n    time.sleep(0.01)\n')
+        ),
+        during,
+    )
     return Truth("kill.supervisor", {"pid": "sender"}, rivals=("mem.cgroup_oom", "kill.drain"))
 
 
@@ -54,7 +65,9 @@ def somebody_sends_it_a_segv(lab: Lab) -> Truth:
 def a_pipe_hides_a_failure(lab: Lab) -> Truth:
     out = lab.folder / "out.csv"
     fail = ("sys.exit(3)", "os.kill(os.getpid(), 9)", "raise SystemExit(1)")[lab.variant]
-    step = lab.script(f'say("child")\nprint("1,2,3")\nsys.stdout.flush()\ntime.sleep(0.6)\n{fail}\n', "extract")
+    step = lab.script(
+        f'say("child")\nprint("1,2,3")\nsys.stdout.flush()\ntime.sleep(0.6)\n{fail}\n', "extract"
+    )
     line = (
         f"{sys.executable} -S {step} | grep -v @ | tee {out}",
         f"{sys.executable} -S {step} | gzip > {out}.gz",
@@ -62,7 +75,9 @@ def a_pipe_hides_a_failure(lab: Lab) -> Truth:
     )[lab.variant]
     line = line if lab.variant != 1 else line.replace("| gzip", "2>&1 | gzip")
     lab.run(lab.shell(f"echo @shell $$\n{line}\necho finished\n"))
-    return Truth("proc.exit_masked", {"pid": "shell", "any_pid_below": "shell"}, rivals=("kill.swallowed",))
+    return Truth(
+        "proc.exit_masked", {"pid": "shell", "any_pid_below": "shell"}, rivals=("kill.swallowed",)
+    )
 
 
 @scene("I39", "B", "K", group="masked")
@@ -77,16 +92,26 @@ def a_reader_has_enough(lab: Lab) -> Truth:
         "seq 1 9000000 | head -n 2 > head.txt",
     )[lab.variant]
     lab.run(lab.shell(f"set -euo pipefail\n{line}\necho end\n"))
-    return Truth("proc.sigpipe", {"pid": "producer"} if lab.variant < 2 else {"name": "seq"}, rivals=("kill.supervisor",))
+    return Truth(
+        "proc.sigpipe",
+        {"pid": "producer"} if lab.variant < 2 else {"name": "seq"},
+        rivals=("kill.supervisor",),
+    )
 
 
 @scene("-", "A", "K", group="masked")
 def a_program_is_missing(lab: Lab) -> Truth:
     if lab.variant == 0:
         lab.run(lab.shell("set -e\necho @shell $$\nspark_submit --master local job.py\n"))
-        return Truth("proc.interpreter", {"path": "spark_submit", "pid": "shell"}, rivals=("mem.cgroup_oom", "fs.eacces"))
+        return Truth(
+            "proc.interpreter",
+            {"path": "spark_submit", "pid": "shell"},
+            rivals=("mem.cgroup_oom", "fs.eacces"),
+        )
     script = lab.folder / "step"
-    script.write_text("#!/opt/python3.8/bin/python\nprint(1)\n" if lab.variant == 1 else "print(1)\n")
+    script.write_text(
+        "#!/opt/python3.8/bin/python\nprint(1)\n" if lab.variant == 1 else "print(1)\n"
+    )
     script.chmod(0o755 if lab.variant == 1 else 0o644)
     lab.run(lab.shell(f"set -e\necho begin\n{script}\n"))
     return Truth("proc.interpreter", {"path": str(script)}, rivals=("mem.cgroup_oom", "fs.eacces"))
@@ -94,7 +119,11 @@ def a_program_is_missing(lab: Lab) -> Truth:
 
 @scene("I25", "B", "K", group="limits")
 def descriptors_run_out(lab: Lab) -> Truth:
-    kinds = ('held.append(open("/etc/hostname"))', "held.append(socket.socket())", "held.append(os.pipe())")
+    kinds = (
+        'held.append(open("/etc/hostname"))',
+        "held.append(socket.socket())",
+        "held.append(os.pipe())",
+    )
     code = f'import socket\nsay("leaker")\nheld = []\nfor _ in range(4000):\n    {kinds[lab.variant]}\n    time.sleep(0.002)\n'
     line = " ".join(f"'{w}'" for w in lab.python(code))
     lab.run(lab.shell(f"ulimit -n {64 + 64 * lab.variant}\n{line}\n"))
@@ -111,7 +140,10 @@ def no_process_is_left(lab: Lab) -> Truth:
             + 'import threading\nsay("maker")\nfor _ in range(100):\n    threading.Thread(target=time.sleep, args=(4,), daemon=True).start()\n'
         )
     else:
-        code = enter + 'say("maker")\nfor _ in range(100):\n    if not os.fork():\n        time.sleep(6)\n        os._exit(0)\n'
+        code = (
+            enter
+            + 'say("maker")\nfor _ in range(100):\n    if not os.fork():\n        time.sleep(6)\n        os._exit(0)\n'
+        )
     lab.run(lab.python(code))
     return Truth("lim.pids", {"pid": "maker"}, rivals=("proc.zombies", "lim.emfile"))
 
@@ -120,6 +152,9 @@ def no_process_is_left(lab: Lab) -> Truth:
 def nobody_reaps(lab: Lab) -> Truth:
     group = lab.cgroup("pids", pids_max=40 + 20 * lab.variant)
     enter = f"open({str(group / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n"
-    code = enter + 'say("parent")\nfor _ in range(200):\n    if not os.fork():\n        os._exit(0)\n    time.sleep(0.02)\n'
+    code = (
+        enter
+        + 'say("parent")\nfor _ in range(200):\n    if not os.fork():\n        os._exit(0)\n    time.sleep(0.02)\n'
+    )
     lab.run(lab.python(code))
     return Truth("proc.zombies", {"pid": "parent"}, rivals=("lim.pids",))

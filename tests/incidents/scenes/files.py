@@ -41,7 +41,11 @@ def a_torn_file_is_read(lab: Lab) -> Truth:
     )
 
     def during() -> None:
-        lab.send("writer", (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM)[lab.variant], after=1.0 + 0.4 * lab.variant)
+        lab.send(
+            "writer",
+            (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM)[lab.variant],
+            after=1.0 + 0.4 * lab.variant,
+        )
 
     lab.run(lab_command, during)
     return Truth("fs.truncated", {"path": out}, rivals=("fs.read_early", "fs.enospc"))
@@ -66,10 +70,12 @@ def a_disk_is_full(lab: Lab) -> Truth:
     place = lab.mount("tmpfs" if lab.variant != 1 else "ext4", size="16m")
     own = place / "out.parquet"
     filler = lab.script(
-        f'say("filler")\nopen({str(place / "spill.bin")!r}, "wb").write(b"x" * ({11 + lab.variant} << 20))\n', "cache"
+        f'say("filler")\nopen({str(place / "spill.bin")!r}, "wb").write(b"x" * ({11 + lab.variant} << 20))\n',
+        "cache",
     )
     victim = lab.script(
-        f'say("victim")\nf = open({str(own)!r}, "wb")\nfor _ in range(64):\n    f.write(b"y" * (1 << 18))\n    f.flush()\n', "load"
+        f'say("victim")\nf = open({str(own)!r}, "wb")\nfor _ in range(64):\n    f.write(b"y" * (1 << 18))\n    f.flush()\n',
+        "load",
     )
     if lab.variant == 2:
         lab.run(
@@ -77,7 +83,11 @@ def a_disk_is_full(lab: Lab) -> Truth:
                 f'say("victim")\nf = open({str(own)!r}, "wb")\nfor _ in range(96):\n    f.write(b"y" * (1 << 18))\n    f.flush()\n'
             )
         )
-        return Truth("fs.enospc", {"pid": "victim", "path": str(own)}, rivals=("fs.inodes_quota", "fs.eacces"))
+        return Truth(
+            "fs.enospc",
+            {"pid": "victim", "path": str(own)},
+            rivals=("fs.inodes_quota", "fs.eacces"),
+        )
     lab.run(lab.shell(f"set -e\n{sys.executable} -S {filler}\n{sys.executable} -S {victim}\n"))
     return Truth("fs.enospc", {"pid": "filler"}, rivals=("fs.inodes_quota", "fs.eacces"))
 
@@ -103,7 +113,11 @@ time.sleep(float(sys.argv[2]))
 def a_lock_is_held(lab: Lab) -> Truth:
     """By a process that is not observed, or by one that is; fcntl or flock."""
     path = str(lab.folder / "warehouse.duckdb")
-    how = "fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)" if lab.variant != 2 else "fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    how = (
+        "fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        if lab.variant != 2
+        else "fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    )
     code = f"""
 import fcntl
 say("victim")
@@ -118,14 +132,25 @@ except OSError as e:
     held = HOLDER if lab.variant != 2 else HOLDER.replace("lockf", "flock")
     if lab.variant == 0:
         other = lab.outside(
-            [sys.executable, "-S", "-u", "-c", "import os, sys, time\nsay = print\n" + held, path, "30"], ready="holder"
+            [
+                sys.executable,
+                "-S",
+                "-u",
+                "-c",
+                "import os, sys, time\nsay = print\n" + held,
+                path,
+                "30",
+            ],
+            ready="holder",
         )
         lab.pids["holder"] = other.pid
         lab.run(lab.wrapped(lab.python(code)))
     else:
         one, two = lab.script(held, "ide"), lab.script(code, "model")
         lab.run(
-            lab.shell(f"{sys.executable} -S {one} {path} 4 & H=$!\nsleep 0.6\n{sys.executable} -S {two}\nS=$?\nkill $H\nexit $S\n")
+            lab.shell(
+                f"{sys.executable} -S {one} {path} 4 & H=$!\nsleep 0.6\n{sys.executable} -S {two}\nS=$?\nkill $H\nexit $S\n"
+            )
         )
     return Truth("fs.lock", {"pid": "holder"}, rivals=("fs.eacces",))
 
@@ -140,7 +165,13 @@ def a_directory_of_somebody_else(lab: Lab) -> Truth:
         logs.mkdir(mode=0o700)
         lab.run(lab.python(code))
     elif lab.variant == 1:
-        lab.run(lab.shell(f"set -e\nmkdir -m 700 {logs}\n" + " ".join(f"'{w}'" for w in lab.python(code)) + "\n"))
+        lab.run(
+            lab.shell(
+                f"set -e\nmkdir -m 700 {logs}\n"
+                + " ".join(f"'{w}'" for w in lab.python(code))
+                + "\n"
+            )
+        )
     else:
         logs.mkdir()
         (logs / "run.csv").write_text("old")
@@ -160,7 +191,9 @@ def two_write_one_file(lab: Lab) -> Truth:
             f"{sys.executable} -S {two} {out} 250 & B=$!\nwait $A $B\nlines=$(wc -l < {out})\n[ $lines -gt 100000 ]\n"
         )
     )
-    return Truth("fs.concurrent_writers", {"path": out}, rivals=("fs.read_early", "proc.duplicate_run"))
+    return Truth(
+        "fs.concurrent_writers", {"path": out}, rivals=("fs.read_early", "proc.duplicate_run")
+    )
 
 
 @scene("-", "B", "K", group="files")
@@ -193,21 +226,39 @@ for turn in range(100):
         else f"say('changer')\nos.truncate({str(path)!r}, 4096)\n"
     )
     reader, other = lab.script(code, "match"), lab.script(change, "refresh")
-    lab.run(lab.shell(f"{sys.executable} -S {reader} {path} & R=$!\nsleep 1.2\n{sys.executable} -S {other}\nwait $R\n"))
-    return Truth("fs.replaced", {"pid": "changer", "path": str(path)}, rivals=("crash.segv", "mem.shm_full"))
+    lab.run(
+        lab.shell(
+            f"{sys.executable} -S {reader} {path} & R=$!\nsleep 1.2\n{sys.executable} -S {other}\nwait $R\n"
+        )
+    )
+    return Truth(
+        "fs.replaced", {"pid": "changer", "path": str(path)}, rivals=("crash.segv", "mem.shm_full")
+    )
 
 
 @scene("I56", "B", "P", group="files")
 def an_old_partition_is_read(lab: Lab) -> Truth:
     """Upstream writes today's; the reader takes the date of yesterday."""
-    old, new = lab.folder / "data/dt=2024-01-14/users.csv", lab.folder / "data/dt=2024-01-15/users.csv"
+    old, new = (
+        lab.folder / "data/dt=2024-01-14/users.csv",
+        lab.folder / "data/dt=2024-01-15/users.csv",
+    )
     for each in (old, new):
         each.parent.mkdir(parents=True)
     old.write_text("1,a,2\n" * 5000)
-    writer = lab.script(f'say("writer")\nopen({str(new)!r}, "w").write("1,a,2\\n" * 9000)\n', "extract")
+    writer = lab.script(
+        f'say("writer")\nopen({str(new)!r}, "w").write("1,a,2\\n" * 9000)\n', "extract"
+    )
     check = "" if lab.variant == 0 else "sys.exit(1 if len(rows) < 9000 else 0)\n"
-    reader = lab.script(f'say("reader")\nrows = open({str(old)!r}).read().splitlines()\nprint(len(rows))\n{check}', "report")
-    lab.run(lab.shell(f"set -e\n{sys.executable} -S {writer}\nsleep 0.{2 + lab.variant}\n{sys.executable} -S {reader}\n"))
+    reader = lab.script(
+        f'say("reader")\nrows = open({str(old)!r}).read().splitlines()\nprint(len(rows))\n{check}',
+        "report",
+    )
+    lab.run(
+        lab.shell(
+            f"set -e\n{sys.executable} -S {writer}\nsleep 0.{2 + lab.variant}\n{sys.executable} -S {reader}\n"
+        )
+    )
     return Truth("fs.stale_input", {"path": str(old)}, rivals=("fs.read_early", "fs.truncated"))
 
 

@@ -47,7 +47,12 @@ def inside(lab: Lab, folder: Path, line: str) -> list[str]:
     """Directly below a shell, through a second one, or from a program that waits for it."""
     line = f"cd {folder}\n{line}"
     if lab.variant % 3 == 2:
-        return [sys.executable, lab.script(f"import subprocess\nsys.exit(subprocess.run(['bash', '-c', {line!r}]).returncode)\n")]
+        return [
+            sys.executable,
+            lab.script(
+                f"import subprocess\nsys.exit(subprocess.run(['bash', '-c', {line!r}]).returncode)\n"
+            ),
+        ]
     return lab.shell(line if lab.variant % 3 == 0 else f"set -e\nbash -ec {shlex.quote(line)}\n")
 
 
@@ -58,7 +63,11 @@ def spark(lab: Lab) -> tuple[Env, Path]:
         raise UnavailableError("no java")
     home = next(Path(env["VIRTUAL_ENV"]).glob("lib/python3*/site-packages/pyspark"))
     real = Path(java).resolve()
-    return env | {"JAVA_HOME": str(real.parent.parent), "SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}, folder
+    return env | {
+        "JAVA_HOME": str(real.parent.parent),
+        "SPARK_HOME": str(home),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }, folder
 
 
 @scene("I01", "A", "K", group="frameworks")
@@ -69,16 +78,31 @@ def a_spark_executor_meets_its_limit(lab: Lab) -> Truth:
     java = lab.folder / "java/bin"
     java.mkdir(parents=True)
     shutil.copy(ROOT / "examples/limited_java.sh", java / "java")
-    env |= {"REAL_JAVA": f"{env['JAVA_HOME']}/bin/java", "JAVA_HOME": str(java.parent), "EXECUTOR_CGROUP": str(group)}
+    env |= {
+        "REAL_JAVA": f"{env['JAVA_HOME']}/bin/java",
+        "JAVA_HOME": str(java.parent),
+        "EXECUTOR_CGROUP": str(group),
+    }
     master = "--master 'local-cluster[1,1,1024]' --conf spark.executor.memory=512m --conf spark.task.maxFailures=1"
-    lab.run(inside(lab, folder, f"spark-submit {master} --name users job.py hog"), env=env, timeout=180)
-    return Truth("mem.cgroup_oom", {"name": "pyspark.daemon"}, rivals=("kill.supervisor",), also_right=("mem.child_oom",))
+    lab.run(
+        inside(lab, folder, f"spark-submit {master} --name users job.py hog"), env=env, timeout=180
+    )
+    return Truth(
+        "mem.cgroup_oom",
+        {"name": "pyspark.daemon"},
+        rivals=("kill.supervisor",),
+        also_right=("mem.child_oom",),
+    )
 
 
 @scene("I54", "-", "K", variants=2, group="healthy")
 def a_spark_application(lab: Lab) -> Truth:
     env, folder = spark(lab)
-    lab.run(inside(lab, folder, "spark-submit --master 'local[2]' --name users job.py"), env=env, timeout=180)
+    lab.run(
+        inside(lab, folder, "spark-submit --master 'local[2]' --name users job.py"),
+        env=env,
+        timeout=180,
+    )
     return Truth("none.healthy", verdict="healthy")
 
 
@@ -111,7 +135,12 @@ def _dbt(lab: Lab, rest: str) -> Path:
 @scene("I11", "A", "K", group="frameworks")
 def dbt_is_ended_while_it_writes(lab: Lab) -> Truth:
     _dbt(lab, "wait $!")
-    return Truth("kill.supervisor", {"pid": os.getpid()}, rivals=("mem.cgroup_oom",), also_right=("kill.drain", "fs.truncated"))
+    return Truth(
+        "kill.supervisor",
+        {"pid": os.getpid()},
+        rivals=("mem.cgroup_oom",),
+        also_right=("kill.drain", "fs.truncated"),
+    )
 
 
 @scene("I12", "A", "K", group="frameworks")
@@ -119,7 +148,8 @@ def a_check_reads_what_dbt_left(lab: Lab) -> Truth:
     """The task goes on all the same, and Great Expectations finds missing values."""
     checks = installed("gx")
     export = _dbt(
-        lab, f"wait $! || true\n{checks}/bin/python {PIPELINES}/great_expectations/validate.py $PIPE_WORK/users_export.csv 10"
+        lab,
+        f"wait $! || true\n{checks}/bin/python {PIPELINES}/great_expectations/validate.py $PIPE_WORK/users_export.csv 10",
     )
     return Truth("fs.truncated", {"path": str(export)}, rivals=("none.not_visible",))
 
@@ -160,10 +190,22 @@ def new_credentials_come_at_once(lab: Lab) -> Truth:
 
 _WHOLE = (
     ("dbt", "dbt", "dbt build --profiles-dir . --vars '{rows: 20000}'"),
-    ("luigi", "luigi", "PYTHONPATH=.:$PYTHONPATH luigi --module tasks ShellSort --day 2024-01-15 --local-scheduler --workers 2"),
+    (
+        "luigi",
+        "luigi",
+        "PYTHONPATH=.:$PYTHONPATH luigi --module tasks ShellSort --day 2024-01-15 --local-scheduler --workers 2",
+    ),
     ("snakemake", "snakemake", "snakemake --cores 2 --forceall healthy"),
-    ("papermill", "papermill", "python make_notebook.py . && papermill etl.ipynb out.ipynb -p day 2024-01-15"),
-    ("gx", "great_expectations", "printf 'name,user_id\\na,1\\nb,2\\n' > u.csv && python validate.py u.csv 1"),
+    (
+        "papermill",
+        "papermill",
+        "python make_notebook.py . && papermill etl.ipynb out.ipynb -p day 2024-01-15",
+    ),
+    (
+        "gx",
+        "great_expectations",
+        "printf 'name,user_id\\na,1\\nb,2\\n' > u.csv && python validate.py u.csv 1",
+    ),
     ("dagster", "dagster", "DAGSTER_HOME=$HOME dagster job execute -f defs.py -j healthy"),
 )
 
@@ -205,10 +247,17 @@ def _airflow(lab: Lab, step: str, during: Callable[[], None] | None = None) -> N
         "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__DAGS_FOLDER": str(dags), "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "2", "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
     }  # fmt: skip
-    lab.run([f"{env['VIRTUAL_ENV']}/bin/python", str(folder / "drive.py"), "nightly:r1"], during, env=env, timeout=300)
+    lab.run(
+        [f"{env['VIRTUAL_ENV']}/bin/python", str(folder / "drive.py"), "nightly:r1"],
+        during,
+        env=env,
+        timeout=300,
+    )
 
 
-_SAY_ALOUD = "open(os.path.join(os.path.dirname(sys.argv[0]), 'step.pid'), 'w').write(str(os.getpid()))\n"
+_SAY_ALOUD = (
+    "open(os.path.join(os.path.dirname(sys.argv[0]), 'step.pid'), 'w').write(str(os.getpid()))\n"
+)
 
 
 @scene("I11", "A", "K", group="frameworks")
@@ -218,7 +267,9 @@ def an_airflow_task_is_ended_from_outside(lab: Lab) -> Truth:
         for _ in range(6000):
             if noted.exists() and noted.read_text():
                 time.sleep(1.5)
-                os.kill(int(noted.read_text()), signal.SIGTERM if lab.variant == 2 else signal.SIGKILL)
+                os.kill(
+                    int(noted.read_text()), signal.SIGTERM if lab.variant == 2 else signal.SIGKILL
+                )
                 return
             time.sleep(0.02)
 
@@ -232,7 +283,12 @@ def an_airflow_task_meets_its_limit(lab: Lab) -> Truth:
     group = lab.cgroup("memory", memory_limit_in_bytes=(96 + 32 * lab.variant) * MIB)
     grow = "held = []\nfor _ in range(300):\n    held.append(bytearray(b'x' * (1 << 20)))\n    time.sleep(0.02)\n"
     _airflow(lab, join(group) + grow)
-    return Truth("mem.cgroup_oom", {"name": "transform.py"}, rivals=("kill.supervisor",), also_right=("mem.child_oom",))
+    return Truth(
+        "mem.cgroup_oom",
+        {"name": "transform.py"},
+        rivals=("kill.supervisor",),
+        also_right=("mem.child_oom",),
+    )
 
 
 @scene("I54", "-", "K", variants=2, group="healthy")

@@ -35,7 +35,11 @@ def a_shell_script(lab: Lab) -> Truth:
 @scene("I54", "-", "K", variants=86, group="healthy")
 def a_python_program(lab: Lab) -> Truth:
     code = _PYTHON[lab.variant % len(_PYTHON)]
-    lab.run([sys.executable, lab.script(code)] if lab.variant % 2 else lab.wrapped([sys.executable, lab.script(code)]))
+    lab.run(
+        [sys.executable, lab.script(code)]
+        if lab.variant % 2
+        else lab.wrapped([sys.executable, lab.script(code)])
+    )
     return Truth("none.healthy", verdict="healthy")
 
 
@@ -108,7 +112,11 @@ def wrong_data_in_a_whole_file(lab: Lab) -> Truth:
         "validate",
     )
     join_by = ("set -e\n", "set -euo pipefail\n")[lab.variant % 2]
-    lab.run(lab.shell(f"{join_by}{sys.executable} -S {writer}\nsleep 0.{lab.variant + 1}\n{sys.executable} -S {reader}\n"))
+    lab.run(
+        lab.shell(
+            f"{join_by}{sys.executable} -S {writer}\nsleep 0.{lab.variant + 1}\n{sys.executable} -S {reader}\n"
+        )
+    )
     return Truth("none.not_visible", verdict="not_visible")
 
 
@@ -130,7 +138,10 @@ def an_error_of_logic(lab: Lab) -> Truth:
 def a_server_says_503(lab: Lab) -> Truth:
     from tests.incidents.scenes.network import server
 
-    port = server(lab, "c.recv(1000)\nc.sendall(b'HTTP/1.1 503 Slow Down\\r\\nContent-Length: 0\\r\\n\\r\\n')\ntime.sleep(1)")
+    port = server(
+        lab,
+        "c.recv(1000)\nc.sendall(b'HTTP/1.1 503 Slow Down\\r\\nContent-Length: 0\\r\\n\\r\\n')\ntime.sleep(1)",
+    )
     code = f"""
 import socket
 for attempt in range({2 + lab.variant}):

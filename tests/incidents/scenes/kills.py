@@ -32,7 +32,14 @@ def somebody_kills_it(lab: Lab) -> Truth:
     def during() -> None:
         pid = lab.wait("worker")
         time.sleep(1.7)
-        child = lab.outside([sys.executable, "-S", "-c", f"import os, time; os.kill({pid}, {int(number)}); time.sleep(1)"])
+        child = lab.outside(
+            [
+                sys.executable,
+                "-S",
+                "-c",
+                f"import os, time; os.kill({pid}, {int(number)}); time.sleep(1)",
+            ]
+        )
         lab.pids["sender"] = child.pid
 
     lab.run(lab.wrapped(work(lab)), during)
@@ -59,7 +66,9 @@ sys.exit(1 if child.wait() else 0)
         (lab.folder / "stop").touch()
 
     lab.run(lab.python(code), during)
-    return Truth("kill.supervisor", {"pid": "sender"}, rivals=("mem.cgroup_oom", "kill.timeout_orphan"))
+    return Truth(
+        "kill.supervisor", {"pid": "sender"}, rivals=("mem.cgroup_oom", "kill.timeout_orphan")
+    )
 
 
 @scene("I08", "A", "P", group="kill")
@@ -133,7 +142,9 @@ except TimeoutError:
 sys.exit(1 if child.wait() else 0)
 """
     lab.run(lab.python(code, name="runner"))
-    return Truth("kill.heartbeat", {"pid": "supervisor"}, rivals=("kill.supervisor", "mem.cgroup_oom"))
+    return Truth(
+        "kill.heartbeat", {"pid": "supervisor"}, rivals=("kill.supervisor", "mem.cgroup_oom")
+    )
 
 
 @scene("I29", "B", "P", group="kill")
@@ -164,7 +175,11 @@ def a_time_limit(lab: Lab) -> Truth:
     if lab.variant == 0:
         line = " ".join(f"'{w}'" for w in work(lab))
         lab.run(lab.shell(f"timeout 2.5 {line}\n"))
-        return Truth("kill.timeout_orphan", {"pid": "worker", "name": "timeout"}, rivals=("kill.supervisor", "mem.cgroup_oom"))
+        return Truth(
+            "kill.timeout_orphan",
+            {"pid": "worker", "name": "timeout"},
+            rivals=("kill.supervisor", "mem.cgroup_oom"),
+        )
     if lab.variant == 1:
         lab.run(work(lab, before="import signal\nsignal.alarm(3)\n"))
         return Truth("kill.timeout_orphan", {"pid": "worker"}, rivals=("kill.supervisor",))
@@ -184,10 +199,15 @@ except subprocess.TimeoutExpired:
 @scene("-", "A", "K", group="kill")
 def a_time_limit_that_leaves_an_orphan(lab: Lab) -> Truth:
     step = lab.script(
-        'say("orphan")\nend = time.time() + 8\nwhile time.time() < end:\n    sum(range(9999))\n    time.sleep(0.02)\n', "inner"
+        'say("orphan")\nend = time.time() + 8\nwhile time.time() < end:\n    sum(range(9999))\n    time.sleep(0.02)\n',
+        "inner",
     )
     seconds = (2, 2.5, 3)[lab.variant]
-    lab.run(lab.shell(f"timeout {seconds} bash -c '{sys.executable} -S {step}; true'\nS=$?\nsleep 1.5\nexit $S\n"))
+    lab.run(
+        lab.shell(
+            f"timeout {seconds} bash -c '{sys.executable} -S {step}; true'\nS=$?\nsleep 1.5\nexit $S\n"
+        )
+    )
     return Truth("kill.timeout_orphan", {"name": "timeout"}, rivals=("kill.supervisor",))
 
 
@@ -200,7 +220,9 @@ def a_signal_is_swallowed(lab: Lab) -> Truth:
             'say("child")\nf = open(sys.argv[1], "w")\nwhile True:\n    f.write("row\\n" * 500)\n    f.flush()\n    time.sleep(0.02)\n',
             "step",
         )
-        command = lab.shell(f"echo @shell $$\n{sys.executable} -S {child} {out} & P=$!\ntrap 'kill $P; exit 0' TERM\nwait $P\n")
+        command = lab.shell(
+            f"echo @shell $$\n{sys.executable} -S {child} {out} & P=$!\ntrap 'kill $P; exit 0' TERM\nwait $P\n"
+        )
         role = "shell"
     else:
         code = f"""

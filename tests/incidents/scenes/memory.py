@@ -40,16 +40,24 @@ def own_growth_on_one_partition(lab: Lab) -> Truth:
     files = partitions(lab, [4, 5, 4, 24 + 8 * lab.variant])
     program = lab.python(join(group) + GROW, "6", "0.02", *files)
     lab.run(lab.wrapped(program))
-    return Truth("mem.cgroup_oom", {"pid": "grower"}, rivals=("mem.cgroup_neighbour", "kill.supervisor", "mem.host_oom"))
+    return Truth(
+        "mem.cgroup_oom",
+        {"pid": "grower"},
+        rivals=("mem.cgroup_neighbour", "kill.supervisor", "mem.host_oom"),
+    )
 
 
 @scene("I01", "A", "K", group="oom")
 def quick_growth(lab: Lab) -> Truth:
     """Dead before it was ever looked at."""
     group = lab.cgroup("memory", memory_limit_in_bytes=(48 + 16 * lab.variant) * MIB)
-    program = lab.python(join(group) + 'say("grower")\nheld = [bytearray(b"x" * (1 << 20)) for _ in range(4000)]\n')
+    program = lab.python(
+        join(group) + 'say("grower")\nheld = [bytearray(b"x" * (1 << 20)) for _ in range(4000)]\n'
+    )
     lab.run(lab.wrapped(program))
-    return Truth("mem.cgroup_oom", {"pid": "grower"}, rivals=("mem.cgroup_neighbour", "kill.supervisor"))
+    return Truth(
+        "mem.cgroup_oom", {"pid": "grower"}, rivals=("mem.cgroup_neighbour", "kill.supervisor")
+    )
 
 
 NEIGHBOUR = """
@@ -76,12 +84,21 @@ def a_neighbour_fills_the_memory(lab: Lab) -> Truth:
     group = lab.cgroup("memory", memory_limit_in_bytes=(192 + 64 * lab.variant) * MIB)
     flag = str(lab.folder / "begun")
     other = lab.outside(
-        [sys.executable, "-S", "-c", "import os, sys, time\n" + join(group) + NEIGHBOUR, flag, ("0.1", "0.06", "0.15")[lab.variant]]
+        [
+            sys.executable,
+            "-S",
+            "-c",
+            "import os, sys, time\n" + join(group) + NEIGHBOUR,
+            flag,
+            ("0.1", "0.06", "0.15")[lab.variant],
+        ]
     )
     prefer = 'open("/proc/self/oom_score_adj", "w").write("950")\n'
     lab.run(lab.wrapped(lab.python(join(group) + prefer + QUIET, flag, str(lab.folder / "rows"))))
     lab.pids["neighbour"] = other.pid
-    return Truth("mem.cgroup_neighbour", {"pid": "neighbour"}, rivals=("mem.cgroup_oom", "kill.supervisor"))
+    return Truth(
+        "mem.cgroup_neighbour", {"pid": "neighbour"}, rivals=("mem.cgroup_oom", "kill.supervisor")
+    )
 
 
 @scene("I01", "A", "K", group="oom")
@@ -90,13 +107,17 @@ def a_neighbour_of_the_same_script(lab: Lab) -> Truth:
     group = lab.cgroup("memory", memory_limit_in_bytes=(200 + 50 * lab.variant) * MIB)
     flag, rows = str(lab.folder / "begun"), str(lab.folder / "rows")
     other = lab.script(join(group) + 'say("neighbour")\n' + NEIGHBOUR, "report")
-    me = lab.script(join(group) + 'open("/proc/self/oom_score_adj", "w").write("950")\n' + QUIET, "load")
+    me = lab.script(
+        join(group) + 'open("/proc/self/oom_score_adj", "w").write("950")\n' + QUIET, "load"
+    )
     lab.run(
         lab.shell(
             f"{sys.executable} -S {other} {flag} 0.08 & OTHER=$!\n{sys.executable} -S {me} {flag} {rows}\nS=$?\nkill $OTHER\nexit $S\n"
         )
     )
-    return Truth("mem.cgroup_neighbour", {"pid": "neighbour"}, rivals=("mem.cgroup_oom", "kill.supervisor"))
+    return Truth(
+        "mem.cgroup_neighbour", {"pid": "neighbour"}, rivals=("mem.cgroup_oom", "kill.supervisor")
+    )
 
 
 @scene("I03", "A", "K", group="oom")
@@ -193,7 +214,9 @@ while True:
         lab.pids["guard"] = child.pid
 
     lab.run(lab.wrapped(lab.python(code)), guard)
-    return Truth("mem.userspace_killer", {"pid": "guard"}, rivals=("mem.cgroup_oom", "kill.supervisor"))
+    return Truth(
+        "mem.userspace_killer", {"pid": "guard"}, rivals=("mem.cgroup_oom", "kill.supervisor")
+    )
 
 
 HEAP = """
@@ -216,9 +239,11 @@ def a_heap_is_full(lab: Lab) -> Truth:
     source = lab.folder / "Work.java"
     source.write_text(HEAP % (3 + lab.variant))
     subprocess.run(["javac", "-d", str(lab.folder), str(source)], check=True)
-    flags = [[], ["-XX:+ExitOnOutOfMemoryError"], ["-XX:+HeapDumpOnOutOfMemoryError", f"-XX:HeapDumpPath={lab.folder}/x.hprof"]][
-        lab.variant
-    ]
+    flags = [
+        [],
+        ["-XX:+ExitOnOutOfMemoryError"],
+        ["-XX:+HeapDumpOnOutOfMemoryError", f"-XX:HeapDumpPath={lab.folder}/x.hprof"],
+    ][lab.variant]
     lab.run(lab.wrapped(["java", "-Xmx96m", *flags, "-cp", str(lab.folder), "Work"]))
     return Truth("mem.app_heap", {"pid": "jvm"}, rivals=("mem.cgroup_oom", "kill.supervisor"))
 
@@ -281,4 +306,8 @@ def files_of_a_tmpfs_fill_the_cgroup(lab: Lab) -> Truth:
     target = place / "spill"
     code = 'say("writer")\nf = open(sys.argv[1], "wb")\nfor _ in range(300):\n    f.write(b"x" * (1 << 20))\n    f.flush()\n    time.sleep(0.01)\n'
     lab.run(lab.wrapped(lab.python(join(group) + code, str(target))))
-    return Truth("mem.shm_full", {"path": str(target), "cgroup": "/" + group.name}, rivals=("mem.cgroup_oom",))
+    return Truth(
+        "mem.shm_full",
+        {"path": str(target), "cgroup": "/" + group.name},
+        rivals=("mem.cgroup_oom",),
+    )

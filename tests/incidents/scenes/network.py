@@ -24,7 +24,9 @@ while True:
 """
 
 
-def server(lab: Lab, body: str, *, host: str = "127.0.0.1", port: int = 0, namespace: str = "") -> int:
+def server(
+    lab: Lab, body: str, *, host: str = "127.0.0.1", port: int = 0, namespace: str = ""
+) -> int:
     """Outside of what is observed; gives its port."""
     lines = "\n".join("    " + line for line in body.strip().splitlines())
     program = [sys.executable, "-S", "-u", "-c", SERVE % lines, host, str(port)]
@@ -42,12 +44,27 @@ ECHO = "while True:\n    d = c.recv(65536)\n    if not d: return\n    c.sendall(
 def nobody_answers_a_syn(lab: Lab) -> Truth:
     lab.namespace()
     tag = lab.folder.name[4:].replace("_", "x")[:6]
-    run("ip", "-n", lab.near, "neigh", "add", "10.77.0.9", "lladdr", "02:00:00:00:00:09", "dev", f"v{tag}", "nud", "permanent")
+    run(
+        "ip",
+        "-n",
+        lab.near,
+        "neigh",
+        "add",
+        "10.77.0.9",
+        "lladdr",
+        "02:00:00:00:00:09",
+        "dev",
+        f"v{tag}",
+        "nud",
+        "permanent",
+    )
     port = (5432, 443, 8080)[lab.variant]
     wait = (4, 5, 6)[lab.variant]
     code = f'import socket\nsay("client")\ntry:\n    socket.create_connection(("10.77.0.9", {port}), timeout={wait})\nexcept OSError as e:\n    print(e)\n    sys.exit(1)\n'
     lab.run(lab.wrapped(lab.python(code)))
-    return Truth("net.blackhole", {"address": f"10.77.0.9:{port}"}, rivals=("net.backlog_refused", "net.dns"))
+    return Truth(
+        "net.blackhole", {"address": f"10.77.0.9:{port}"}, rivals=("net.backlog_refused", "net.dns")
+    )
 
 
 @scene("I49", "C", "K", group="net")
@@ -67,7 +84,9 @@ else:
     sys.exit(1)
 """
     lab.run(lab.wrapped(lab.python(code)))
-    return Truth("net.backlog_refused", {"address": f"127.0.0.1:{port}"}, rivals=("net.blackhole", "net.dns"))
+    return Truth(
+        "net.backlog_refused", {"address": f"127.0.0.1:{port}"}, rivals=("net.blackhole", "net.dns")
+    )
 
 
 @scene("I49", "C", "K", variants=2, group="net")
@@ -97,7 +116,9 @@ except OSError as e:
     flag = str(lab.folder / "up")
     a, b = lab.script(code, "api"), lab.script(client, "load")
     lab.run(
-        lab.shell(f"{sys.executable} -S {a} {port} {flag} & S=$!\n{sys.executable} -S {b} {port} {flag}\nR=$?\nkill $S\nexit $R\n")
+        lab.shell(
+            f"{sys.executable} -S {a} {port} {flag} & S=$!\n{sys.executable} -S {b} {port} {flag}\nR=$?\nkill $S\nexit $R\n"
+        )
     )
     return Truth("net.backlog_refused", {"address": f"127.0.0.1:{port}"}, rivals=("net.blackhole",))
 
@@ -108,7 +129,11 @@ def a_peer_is_silent(lab: Lab) -> Truth:
     wait = 6 + 2 * lab.variant
     code = f'import socket\nsay("client")\nc = socket.create_connection(("127.0.0.1", {port}))\nc.settimeout({wait})\nc.sendall(b"GET /x")\ntry:\n    c.recv(10)\nexcept TimeoutError:\n    print("read timed out")\n    sys.exit(1)\n'
     lab.run(lab.wrapped(lab.python(code)))
-    return Truth("net.silent_peer", {"address": f"127.0.0.1:{port}"}, rivals=("net.blackhole", "net.idle_drop"))
+    return Truth(
+        "net.silent_peer",
+        {"address": f"127.0.0.1:{port}"},
+        rivals=("net.blackhole", "net.idle_drop"),
+    )
 
 
 @scene("I35", "B", "K", group="net")
@@ -122,7 +147,11 @@ def a_peer_is_silent_until_somebody_gives_up(lab: Lab) -> Truth:
         lab.send("client", (15, 9, 15)[lab.variant], after=11)
 
     lab.run(lab.wrapped(lab.python(code)), during)
-    return Truth("net.silent_peer", {"address": f"127.0.0.1:{port}"}, rivals=("kill.supervisor", "net.idle_drop"))
+    return Truth(
+        "net.silent_peer",
+        {"address": f"127.0.0.1:{port}"},
+        rivals=("kill.supervisor", "net.idle_drop"),
+    )
 
 
 @scene("-", "A", "K", group="net")
@@ -133,7 +162,11 @@ def a_peer_breaks_off(lab: Lab) -> Truth:
     port = server(lab, body)
     code = f'import socket\nsay("client")\nc = socket.create_connection(("127.0.0.1", {port}))\nc.sendall(b"GET /x")\ngot = b""\nwhile len(got) < 100000:\n    d = c.recv(4096)\n    if not d: break\n    got += d\nsys.exit(0 if len(got) == 100000 else 1)\n'
     lab.run(lab.wrapped(lab.python(code)))
-    return Truth("net.reset_short", {"address": f"127.0.0.1:{port}"}, rivals=("net.idle_drop", "mem.child_oom"))
+    return Truth(
+        "net.reset_short",
+        {"address": f"127.0.0.1:{port}"},
+        rivals=("net.idle_drop", "mem.child_oom"),
+    )
 
 
 @scene("-", "B", "K", group="net")
@@ -165,11 +198,29 @@ except OSError as e:
         time.sleep(2)
         act = ["-j", "REJECT", "--reject-with", "tcp-reset"] if lab.variant == 1 else ["-j", "DROP"]
         subprocess.run(
-            ["ip", "netns", "exec", far, "iptables-legacy", "-A", "INPUT", "-p", "tcp", "--dport", str(port), *act], check=True
+            [
+                "ip",
+                "netns",
+                "exec",
+                far,
+                "iptables-legacy",
+                "-A",
+                "INPUT",
+                "-p",
+                "tcp",
+                "--dport",
+                str(port),
+                *act,
+            ],
+            check=True,
         )
 
     lab.run(lab.wrapped(lab.python(code)), during)
-    return Truth("net.idle_drop", {"address": f"10.77.0.2:{port}"}, rivals=("net.silent_peer", "net.reset_short"))
+    return Truth(
+        "net.idle_drop",
+        {"address": f"10.77.0.2:{port}"},
+        rivals=("net.silent_peer", "net.reset_short"),
+    )
 
 
 @scene("-", "C", "P", group="net")
@@ -209,7 +260,9 @@ except OSError as e:
     sys.exit(1)
 """
     lab.run(lab.wrapped(lab.python(code)))
-    return Truth("net.mtu", {"address": f"10.77.0.2:{port}"}, rivals=("net.silent_peer", "net.blackhole"))
+    return Truth(
+        "net.mtu", {"address": f"10.77.0.2:{port}"}, rivals=("net.silent_peer", "net.blackhole")
+    )
 
 
 @scene("I48", "C", "K", group="net")
@@ -218,7 +271,16 @@ def ports_run_out(lab: Lab) -> Truth:
     first = 40000
     count = 30 + 20 * lab.variant
     subprocess.run(
-        ["ip", "netns", "exec", lab.near, "sysctl", "-qw", f"net.ipv4.ip_local_port_range={first} {first + count}"], check=True
+        [
+            "ip",
+            "netns",
+            "exec",
+            lab.near,
+            "sysctl",
+            "-qw",
+            f"net.ipv4.ip_local_port_range={first} {first + count}",
+        ],
+        check=True,
     )
     port = server(lab, "time.sleep(60)", host="10.77.0.2", port=5557, namespace=lab.far)
     code = f'import socket\nsay("client")\nheld = []\nfor _ in range(500):\n    held.append(socket.create_connection(("10.77.0.2", {port})))\n    time.sleep(0.01)\n'
@@ -279,7 +341,9 @@ sys.exit(1 if failed else 0)
 def a_pool_is_exhausted(lab: Lab) -> Truth:
     port = server(lab, f"c.recv(100)\ntime.sleep({7 + lab.variant})\nc.sendall(b'ok')")
     lab.run(lab.wrapped(lab.python(POOL, str(port), str(2 + lab.variant), "4")))
-    return Truth("net.pool", {"address": f"127.0.0.1:{port}"}, rivals=("net.silent_peer", "net.blackhole"))
+    return Truth(
+        "net.pool", {"address": f"127.0.0.1:{port}"}, rivals=("net.silent_peer", "net.blackhole")
+    )
 
 
 @scene("I14", "A", "P", group="slots")
@@ -308,7 +372,9 @@ for _ in range(40):
     step = lab.script(code, "query")
     lines = "\n".join(f"{sys.executable} -S {step} {n} & P{n}=$!" for n in range(slots))
     lab.run(lab.shell(f"{lines}\nsleep 1\n{sys.executable} -S {step} 99\nS=$?\nwait\nexit $S\n"))
-    return Truth("net.pool", {"address": f"127.0.0.1:{port}"}, rivals=("net.silent_peer", "net.blackhole"))
+    return Truth(
+        "net.pool", {"address": f"127.0.0.1:{port}"}, rivals=("net.silent_peer", "net.blackhole")
+    )
 
 
 CREDENTIALS = """
@@ -346,11 +412,19 @@ if late:
 def a_refresh_of_credentials_holds_all(lab: Lab) -> Truth:
     s3 = server(lab, "while c.recv(100): c.sendall(b'ok')")
     sts = server(lab, f"c.recv(100)\ntime.sleep({8 + lab.variant})\nc.sendall(b'ok')")
-    token = lab.folder / ("web-identity-token", ".aws/credentials", "serviceaccount/token")[lab.variant]
+    token = (
+        lab.folder / ("web-identity-token", ".aws/credentials", "serviceaccount/token")[lab.variant]
+    )
     token.parent.mkdir(exist_ok=True)
     token.write_text("abc")
-    lab.run(lab.wrapped(lab.python(CREDENTIALS, str(s3), str(sts), str(token), ("0", "1", "1")[lab.variant])))
-    return Truth("net.credential", {"address": f"127.0.0.1:{sts}"}, rivals=("net.pool", "net.silent_peer"))
+    lab.run(
+        lab.wrapped(
+            lab.python(CREDENTIALS, str(s3), str(sts), str(token), ("0", "1", "1")[lab.variant])
+        )
+    )
+    return Truth(
+        "net.credential", {"address": f"127.0.0.1:{sts}"}, rivals=("net.pool", "net.silent_peer")
+    )
 
 
 @scene("-", "B", "P", group="net")
@@ -360,7 +434,9 @@ def a_database_waits_for_a_lock(lab: Lab) -> Truth:
     if not binaries:
         raise UnavailableError("no PostgreSQL here")
     home, port = lab.folder / "pg", 5432
-    user = subprocess.run(["id", "-u", "postgres"], capture_output=True, text=True, check=False).stdout.strip()
+    user = subprocess.run(
+        ["id", "-u", "postgres"], capture_output=True, text=True, check=False
+    ).stdout.strip()
     if not user:
         raise UnavailableError("no user postgres")
     os.chmod(lab.folder, 0o755)
@@ -377,7 +453,10 @@ def a_database_waits_for_a_lock(lab: Lab) -> Truth:
         rules.write("host all all 10.77.0.0/24 trust\n")
     lab.namespace()
     options = f"-c listen_addresses=10.77.0.2 -c unix_socket_directories={home} -c fsync=off"
-    lab.outside([*base, str(binaries[-1] / "postgres"), "-D", str(home), *options.split()], namespace=lab.far)
+    lab.outside(
+        [*base, str(binaries[-1] / "postgres"), "-D", str(home), *options.split()],
+        namespace=lab.far,
+    )
     dsn = f"host=10.77.0.2 port={port} user=postgres dbname=postgres"
     for _ in range(100):
         if (
@@ -399,7 +478,9 @@ def a_database_waits_for_a_lock(lab: Lab) -> Truth:
         ):
             break
         time.sleep(0.1)
-    (lab.folder / "hold.sql").write_text(f"begin; update t set a = 2; \\! sleep {9 + lab.variant}\ncommit;\n")
+    (lab.folder / "hold.sql").write_text(
+        f"begin; update t set a = 2; \\! sleep {9 + lab.variant}\ncommit;\n"
+    )
     patience = 6000 if lab.variant == 1 else 0
     wait = f"set statement_timeout = {patience};" if patience else ""
     lab.run(

@@ -57,7 +57,9 @@ def perl_is_killed_from_outside(lab: Lab) -> Truth:
 def a_shell_writes_and_awk_reads(lab: Lab) -> Truth:
     out = lab.folder / "report.tsv"
     writer = lab.folder / "gen.sh"
-    writer.write_text(f'echo @writer $$\nexec > {out}\nfor i in $(seq 1 200000); do echo "$i a b"; done\n')
+    writer.write_text(
+        f'echo @writer $$\nexec > {out}\nfor i in $(seq 1 200000); do echo "$i a b"; done\n'
+    )
     lab.run(
         lab.shell(f"bash {writer} &\nW=$!\nwait $W\nawk 'END {{ exit NR < 200000 }}' {out}\n"),
         lambda: lab.send("writer", (signal.SIGTERM, signal.SIGKILL)[lab.variant], after=0.3),
@@ -74,7 +76,11 @@ def dd_fills_a_disk_and_sort_fails(lab: Lab) -> Truth:
             f"sort -r all.txt > {place}/sorted.txt\necho done\n"
         )
     )
-    return Truth("fs.enospc", {"pid": "filler", "path": str(place / "sorted.txt")}, rivals=("fs.inodes_quota",))
+    return Truth(
+        "fs.enospc",
+        {"pid": "filler", "path": str(place / "sorted.txt")},
+        rivals=("fs.inodes_quota",),
+    )
 
 
 @scene("I49", "C", "K", variants=2, group="unseen")
@@ -96,7 +102,11 @@ def java_waits_for_an_answer(lab: Lab) -> Truth:
         f'HttpURLConnection c = (HttpURLConnection) new URL("http://127.0.0.1:{port}/x").openConnection();\n'
         f"c.setReadTimeout({6000 + 2000 * lab.variant}); c.getInputStream().read(); }} }}\n"
     )
-    subprocess.run(["javac", "-d", str(lab.folder), str(lab.folder / "Get.java")], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        ["javac", "-d", str(lab.folder), str(lab.folder / "Get.java")],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
     lab.run(lab.wrapped(["java", "-cp", str(lab.folder), "Get"]))
     return Truth("net.silent_peer", {"address": f"127.0.0.1:{port}"}, rivals=("net.blackhole",))
 
@@ -110,7 +120,11 @@ def an_assertion_in_c_fails(lab: Lab) -> Truth:
     )
     subprocess.run(["gcc", "-o", str(lab.folder / "tool"), str(lab.folder / "x.c")], check=True)
     lab.run(lab.shell(f"set -e\n{lab.folder}/tool\n"))
-    return Truth(("crash.abort_ill", "crash.segv")[lab.variant], {"pid": "victim"}, rivals=("kill.supervisor",))
+    return Truth(
+        ("crash.abort_ill", "crash.segv")[lab.variant],
+        {"pid": "victim"},
+        rivals=("kill.supervisor",),
+    )
 
 
 @scene("I18", "B", "K", variants=2, group="unseen")
@@ -124,7 +138,11 @@ def sqlite_is_locked(lab: Lab) -> Truth:
         f'import sqlite3\nsay("victim")\nc = sqlite3.connect({str(path)!r}, timeout={1 + lab.variant})\nc.execute("insert into t values (1)")\n',
         "job",
     )
-    lab.run(lab.shell(f"{sys.executable} -S {hold} & H=$!\nsleep 1\n{sys.executable} -S {use}\nS=$?\nkill $H\nexit $S\n"))
+    lab.run(
+        lab.shell(
+            f"{sys.executable} -S {hold} & H=$!\nsleep 1\n{sys.executable} -S {use}\nS=$?\nkill $H\nexit $S\n"
+        )
+    )
     return Truth("fs.lock", {"pid": "holder"}, rivals=("fs.eacces",))
 
 
@@ -132,14 +150,23 @@ def sqlite_is_locked(lab: Lab) -> Truth:
 def a_sleeper_meets_its_limit(lab: Lab) -> Truth:
     step = lab.script('say("worker")\ntime.sleep(60)\n', "poll")
     lab.run(lab.shell(f"timeout {('', '-s KILL ')[lab.variant]}8 {sys.executable} -S {step}\n"))
-    return Truth("kill.timeout_orphan", {"name": "timeout", "pid": "worker"}, rivals=("kill.supervisor",))
+    return Truth(
+        "kill.timeout_orphan", {"name": "timeout", "pid": "worker"}, rivals=("kill.supervisor",)
+    )
 
 
 @scene("I12", "A", "K", variants=2, group="unseen")
 def a_python_driver_ignores_a_status(lab: Lab) -> Truth:
-    step = lab.script('say("child")\ntime.sleep(0.5)\nopen("part.csv", "w").write("1\\n")\nraise RuntimeError("bad row")\n', "step")
+    step = lab.script(
+        'say("child")\ntime.sleep(0.5)\nopen("part.csv", "w").write("1\\n")\nraise RuntimeError("bad row")\n',
+        "step",
+    )
     how = ("subprocess.call", "subprocess.run")[lab.variant]
-    lab.run(lab.python(f'import subprocess\nsay("parent")\n{how}([sys.executable, "-S", {step!r}])\nprint("all done")\n'))
+    lab.run(
+        lab.python(
+            f'import subprocess\nsay("parent")\n{how}([sys.executable, "-S", {step!r}])\nprint("all done")\n'
+        )
+    )
     return Truth("proc.exit_masked", {"pid": "parent"}, rivals=("kill.swallowed",))
 
 
@@ -158,8 +185,14 @@ def make_lacks_a_program(lab: Lab) -> Truth:
 def an_upload_is_read_while_it_grows(lab: Lab) -> Truth:
     out = lab.folder / "upload.json"
     grow = lab.folder / "grow.sh"
-    grow.write_text(f"exec > {out}\nfor i in $(seq 1 40); do head -c 40000 /dev/zero | tr '\\0' x; sleep 0.1; done\n")
-    lab.run(lab.shell(f"bash {grow} &\nsleep {1 + lab.variant}\ntest $(wc -c < {out}) -eq 1600000\nS=$?\nwait\nexit $S\n"))
+    grow.write_text(
+        f"exec > {out}\nfor i in $(seq 1 40); do head -c 40000 /dev/zero | tr '\\0' x; sleep 0.1; done\n"
+    )
+    lab.run(
+        lab.shell(
+            f"bash {grow} &\nsleep {1 + lab.variant}\ntest $(wc -c < {out}) -eq 1600000\nS=$?\nwait\nexit $S\n"
+        )
+    )
     return Truth("fs.read_early", {"path": str(out)}, rivals=("fs.truncated",))
 
 
@@ -180,12 +213,19 @@ if __name__ == "__main__":
         print(list(pool.map(work, range(8))))
 """
     lab.run([sys.executable, lab.script(join(group) + code)])
-    return Truth("mem.child_oom", {"pid": "worker"}, rivals=("kill.supervisor",), also_right=("mem.cgroup_oom",))
+    return Truth(
+        "mem.child_oom",
+        {"pid": "worker"},
+        rivals=("kill.supervisor",),
+        also_right=("mem.cgroup_oom",),
+    )
 
 
 @scene("I55", "-", "N", variants=2, group="unseen")
 def node_throws(lab: Lab) -> Truth:
-    (lab.folder / "app.js").write_text("setTimeout(() => { throw new Error('schema drift: column age'); }, 300);\n")
+    (lab.folder / "app.js").write_text(
+        "setTimeout(() => { throw new Error('schema drift: column age'); }, 300);\n"
+    )
     lab.run(lab.wrapped(["node", str(lab.folder / "app.js")]))
     return Truth("none.not_visible", verdict="not_visible")
 

@@ -36,14 +36,20 @@ def others_take_the_cpu(lab: Lab) -> Truth:
 
     def during() -> None:
         lab.wait("worker")
-        others = [lab.outside([sys.executable, "-S", "-c", program]) for _ in range(2 + lab.variant)]
+        others = [
+            lab.outside([sys.executable, "-S", "-c", program]) for _ in range(2 + lab.variant)
+        ]
         for each in others:
             os.sched_setaffinity(each.pid, {0})
         lab.pids.update({f"other{n}": each.pid for n, each in enumerate(others)})
         time.sleep(1)
 
     lab.run(lab.wrapped(lab.python("os.sched_setaffinity(0, {0})\n" + BUSY, "11", "1")), during)
-    return Truth("cpu.neighbour", {"pids": [p for r, p in lab.pids.items() if r.startswith("other")]}, rivals=("cpu.quota",))
+    return Truth(
+        "cpu.neighbour",
+        {"pids": [p for r, p in lab.pids.items() if r.startswith("other")]},
+        rivals=("cpu.quota",),
+    )
 
 
 @scene("I22", "B", "K", group="hang")

@@ -17,7 +17,8 @@ def one_part_is_larger(lab: Lab) -> Truth:
         path.write_bytes(b"1,2,3,user\n" * (size * MIB // 11))
         files.append(str(path))
     step = lab.script(
-        'say("w" + sys.argv[2])\nn = 0\nfor line in open(sys.argv[1]):\n    n += len(line.split(","))\nprint(n)\n', "count"
+        'say("w" + sys.argv[2])\nn = 0\nfor line in open(sys.argv[1]):\n    n += len(line.split(","))\nprint(n)\n',
+        "count",
     )
     if lab.variant == 1:
         code = f"""

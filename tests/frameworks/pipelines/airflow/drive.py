@@ -48,24 +48,40 @@ def main():
     runs = [a.split(":") for a in arguments]
     airflow = [sys.executable, "-m", "airflow"]
     log = (HOME / "service.log").open("wb")
-    version = subprocess.run([*airflow, "version"], capture_output=True, text=True, check=True).stdout.strip().splitlines()[-1]
+    version = (
+        subprocess.run([*airflow, "version"], capture_output=True, text=True, check=True)
+        .stdout.strip()
+        .splitlines()[-1]
+    )
     subprocess.run([*airflow, "db", "migrate"], stdout=log, stderr=log, check=True)
     service = subprocess.Popen(
-        [*airflow, "standalone" if version.startswith("3") else "scheduler"], stdout=log, stderr=log, start_new_session=True
+        [*airflow, "standalone" if version.startswith("3") else "scheduler"],
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
     )
     try:
         dags = {dag for dag, _ in runs}
-        until(lambda: dags <= {d for (d,) in rows("select dag_id from dag")}, "reading the DAG files")
+        until(
+            lambda: dags <= {d for (d,) in rows("select dag_id from dag")}, "reading the DAG files"
+        )
         for dag in dags:
             subprocess.run([*airflow, "dags", "unpause", dag], stdout=log, stderr=log, check=True)
         if wait:
             (HOME / "ready").touch()
             until(wait.exists, "the order to begin")
         for dag, run in runs:
-            subprocess.run([*airflow, "dags", "trigger", dag, "--run-id", run], stdout=log, stderr=log, check=True)
+            subprocess.run(
+                [*airflow, "dags", "trigger", dag, "--run-id", run],
+                stdout=log,
+                stderr=log,
+                check=True,
+            )
             until(
                 lambda dag=dag, run=run: rows(
-                    "select 1 from dag_run where dag_id = ? and run_id = ? and state in ('success', 'failed')", dag, run
+                    "select 1 from dag_run where dag_id = ? and run_id = ? and state in ('success', 'failed')",
+                    dag,
+                    run,
                 ),
                 f"the end of {dag} {run}",
             )

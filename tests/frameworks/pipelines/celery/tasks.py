@@ -16,5 +16,7 @@ app.conf.broker_transport_options = {"data_folder_in": QUEUE, "data_folder_out":
 @app.task
 def add(a, b):
     here(task="add")
-    subprocess.run(["sh", "-c", 'echo "{\\"pid\\": $$, \\"task\\": \\"add\\"}" >> $TRUTH'], check=True)
+    subprocess.run(
+        ["sh", "-c", 'echo "{\\"pid\\": $$, \\"task\\": \\"add\\"}" >> $TRUTH'], check=True
+    )
     return a + b

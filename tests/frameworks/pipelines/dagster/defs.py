@@ -27,7 +27,10 @@ def extract(context):
 @op(ins={"start": In(Nothing)}, out=Out(Nothing))
 def shell_sort(context):
     say(context)
-    subprocess.run(["sort", "-rn", f"{WORK}/dagster_extract.csv", "-o", f"{WORK}/dagster_sorted.csv"], check=True)
+    subprocess.run(
+        ["sort", "-rn", f"{WORK}/dagster_extract.csv", "-o", f"{WORK}/dagster_sorted.csv"],
+        check=True,
+    )
 
 
 @op(ins={"start": In(Nothing)}, retry_policy=RetryPolicy(max_retries=1, delay=0.5))

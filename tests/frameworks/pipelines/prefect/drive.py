@@ -27,7 +27,12 @@ try:
         except OSError:
             time.sleep(0.5)
     if MODE == "worker":
-        subprocess.run([*PREFECT, "work-pool", "create", "pool", "--type", "process"], stdout=LOG, stderr=LOG, check=True)
+        subprocess.run(
+            [*PREFECT, "work-pool", "create", "pool", "--type", "process"],
+            stdout=LOG,
+            stderr=LOG,
+            check=True,
+        )
         deploy = (
             "from prefect import flow; flow.from_source(source='.', entrypoint='flow.py:etl')"
             ".deploy(name='w', work_pool_name='pool', print_next_steps=False)"
@@ -35,11 +40,23 @@ try:
         subprocess.run([sys.executable, "-c", deploy], stdout=LOG, stderr=LOG, check=True)
         runner, name = start(*PREFECT, "worker", "start", "-p", "pool", "--limit", "1"), "etl/w"
     else:
-        runner, name = start(sys.executable, "-c", "from flow import etl; etl.serve(name='s')"), "etl/s"
+        runner, name = (
+            start(sys.executable, "-c", "from flow import etl; etl.serve(name='s')"),
+            "etl/s",
+        )
         time.sleep(10)
     for _ in range(RUNS):
         for _ in range(30):
-            run = [*PREFECT, "deployment", "run", name, "--watch", "--watch-timeout", "120", *sys.argv[3:]]
+            run = [
+                *PREFECT,
+                "deployment",
+                "run",
+                name,
+                "--watch",
+                "--watch-timeout",
+                "120",
+                *sys.argv[3:],
+            ]
             if subprocess.run(run, stdout=LOG, stderr=LOG, check=False).returncode == 0:
                 break
             time.sleep(2)

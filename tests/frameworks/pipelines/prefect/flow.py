@@ -22,7 +22,10 @@ def extract():
 
 @task
 def shell_sort():
-    subprocess.run(["sort", "-rn", f"{WORK}/prefect_extract.csv", "-o", f"{WORK}/prefect_sorted.csv"], check=True)
+    subprocess.run(
+        ["sort", "-rn", f"{WORK}/prefect_extract.csv", "-o", f"{WORK}/prefect_sorted.csv"],
+        check=True,
+    )
     subprocess.run([sys.executable, "-c", CHILD % flow_run.id], check=True)
 
 

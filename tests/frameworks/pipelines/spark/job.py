@@ -27,7 +27,10 @@ say(app=context.applicationId, role="driver")
 rows = (
     spark.range(0, ROWS, 1, 4)
     .withColumn("user_id", F.col("id") % 100)
-    .withColumn("partition_date", F.when(F.col("id") < ROWS * 15 // 100, "2024-01-14").otherwise("2024-01-15"))
+    .withColumn(
+        "partition_date",
+        F.when(F.col("id") < ROWS * 15 // 100, "2024-01-14").otherwise("2024-01-15"),
+    )
 )
 rows.write.mode("overwrite").partitionBy("partition_date").parquet(f"{WORK}/events")
 events = spark.read.parquet(f"{WORK}/events")
@@ -47,6 +50,11 @@ def work(part):
 
 for day in ("2024-01-14", "2024-01-15"):
     part = events.where(F.col("partition_date") == day).select("user_id").coalesce(1)
-    found = part.rdd.map(lambda row: row.user_id).mapPartitions(work).reduceByKey(lambda a, b: a + b).collect()
+    found = (
+        part.rdd.map(lambda row: row.user_id)
+        .mapPartitions(work)
+        .reduceByKey(lambda a, b: a + b)
+        .collect()
+    )
     print(day, len(found), flush=True)
 spark.stop()

@@ -41,7 +41,9 @@ def extract(ti):
         os._exit(0)
     os.waitpid(child, 0)
     subprocess.run([sys.executable, "-c", CHILD], check=True)
-    subprocess.run(["setsid", "--fork", sys.executable, "-c", CHILD], check=True)  # a session of its own, re-parented
+    subprocess.run(
+        ["setsid", "--fork", sys.executable, "-c", CHILD], check=True
+    )  # a session of its own, re-parented
     time.sleep(0.5)
 
 
@@ -52,7 +54,9 @@ def forgiving():
 
 with DAG("etl", start_date=dt.datetime(2024, 1, 1), schedule=None, catchup=False) as dag:
     first = BashOperator(
-        task_id="shell", bash_command=SAY + "( say; sleep 0.2 ); seq 1 50000 | sort -n | tail -1 > $PIPE_WORK/shell.txt"
+        task_id="shell",
+        bash_command=SAY
+        + "( say; sleep 0.2 ); seq 1 50000 | sort -n | tail -1 > $PIPE_WORK/shell.txt",
     )
     second = PythonOperator(task_id="extract", python_callable=extract)
     third = BashOperator(
@@ -80,7 +84,10 @@ with DAG("etl", start_date=dt.datetime(2024, 1, 1), schedule=None, catchup=False
         TimeDeltaSensor(task_id="deferred", delta=dt.timedelta(seconds=2), deferrable=True)
 
 with DAG("healthy", start_date=dt.datetime(2024, 1, 1), schedule=None, catchup=False):
-    produce = BashOperator(task_id="produce", bash_command=SAY + "seq 1 20000 > $PIPE_WORK/healthy-$AIRFLOW_CTX_DAG_RUN_ID.txt")
+    produce = BashOperator(
+        task_id="produce",
+        bash_command=SAY + "seq 1 20000 > $PIPE_WORK/healthy-$AIRFLOW_CTX_DAG_RUN_ID.txt",
+    )
 
     def count(run_id):
         here(task="count", attempt=1)
