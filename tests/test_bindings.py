@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from receiver import semconv as sc
-from receiver.attribution.containers import NOWHERE, Place, place_of
+from receiver.attribution.containers import NOWHERE, ContainerIdentity, place_of
 from receiver.attribution.frameworks import RECOGNISERS, Recognisers
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.rules import Rule
@@ -518,24 +518,24 @@ SLICE = POD.replace("-", "_")  # as systemd wants it
 @pytest.mark.parametrize(
     ("cgroup", "place"),
     [
-        (f"/docker/{ID}", Place(ID, "docker")),
-        (f"/system.slice/docker-{ID}.scope", Place(ID, "docker")),
-        (f"/machine.slice/libpod-{ID}.scope/container", Place(ID, "podman")),
-        (f"/kubepods/burstable/pod{POD}/{ID}", Place(ID, "", POD, "etl-0", "prod")),
+        (f"/docker/{ID}", ContainerIdentity(ID, "docker")),
+        (f"/system.slice/docker-{ID}.scope", ContainerIdentity(ID, "docker")),
+        (f"/machine.slice/libpod-{ID}.scope/container", ContainerIdentity(ID, "podman")),
+        (f"/kubepods/burstable/pod{POD}/{ID}", ContainerIdentity(ID, "", POD, "etl-0", "prod")),
         (
             f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{SLICE}.slice/cri-containerd-{ID}.scope",
-            Place(ID, "containerd", POD, "etl-0", "prod"),
+            ContainerIdentity(ID, "containerd", POD, "etl-0", "prod"),
         ),
         (
             f"/kubepods.slice/kubepods-pod{SLICE}.slice/crio-{ID}.scope",
-            Place(ID, "cri-o", POD, "etl-0", "prod"),
+            ContainerIdentity(ID, "cri-o", POD, "etl-0", "prod"),
         ),
-        ("/system.slice/airflow-scheduler.service", Place(unit="airflow-scheduler")),
+        ("/system.slice/airflow-scheduler.service", ContainerIdentity(unit="airflow-scheduler")),
         ("/user.slice/user-1000.slice/session-3.scope", NOWHERE),
         ("/", NOWHERE),
     ],
 )
-def test_containers_by_the_paths_that_runtimes_make(cgroup: str, place: Place) -> None:
+def test_containers_by_the_paths_that_runtimes_make(cgroup: str, place: ContainerIdentity) -> None:
     process = Process(ProcessKey(1, 1), None, "x", 0)
     process.memory_cgroup = cgroup
     process.environ = ("POD_NAME=etl-0", "POD_NAMESPACE=prod")

@@ -29,7 +29,7 @@ _RUNTIMES = {
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, as Kubernetes wants names
 
 
-class Place(msgspec.Struct, frozen=True):
+class ContainerIdentity(msgspec.Struct, frozen=True):
     """Empty fields are not known."""
 
     container_id: str = ""
@@ -40,10 +40,10 @@ class Place(msgspec.Struct, frozen=True):
     unit: str = ""  # systemd service, without its suffix
 
 
-NOWHERE = Place()
+NOWHERE = ContainerIdentity()
 
 
-def place_of(process: Process) -> Place:
+def place_of(process: Process) -> ContainerIdentity:
     """Of its last image. The names of a pod are in no path: they are told when its environment has POD_NAME, POD_NAMESPACE."""
     if len(process.memory_cgroup) < 2:
         return NOWHERE
@@ -55,7 +55,7 @@ def place_of(process: Process) -> Place:
 
 
 @lru_cache(maxsize=1024)
-def _place(cgroup: str, pod_name: str, namespace: str) -> Place:
+def _place(cgroup: str, pod_name: str, namespace: str) -> ContainerIdentity:
     found = list(_ID.finditer(cgroup))
     pod, unit = _POD.search(cgroup), _UNIT.search(cgroup)
     runtime, container = (found[-1][1] or "", found[-1][2]) if found else ("", "")
@@ -63,7 +63,7 @@ def _place(cgroup: str, pod_name: str, namespace: str) -> Place:
         runtime = "docker"
     uid = pod[1].replace("_", "-") if pod and "kubepods" in cgroup else ""
     named = bool(container) and bool(uid)  # outside a pod these variables could be anybody's
-    return Place(
+    return ContainerIdentity(
         container,
         _RUNTIMES.get(runtime, ""),
         uid,

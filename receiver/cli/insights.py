@@ -25,7 +25,7 @@ from receiver.kernel.privileges import drop
 from receiver.render import screen
 from receiver.service import config as configuration
 from receiver.service.admin import Admin
-from receiver.service.incident_api import Desk
+from receiver.service.incident_api import IncidentApi
 from receiver.service.state import ServiceState, open_directory_of_service, read_token
 from receiver.service.supervisor import Supervisor
 from receiver.signals import Block, Metric, MetricSnapshot, Point
@@ -79,7 +79,7 @@ async def serve(args: argparse.Namespace) -> int:
         return (*_metrics(insights, inbound, admin), *state.metrics(), *own)
 
     if chosen.admin.port:
-        desk = Desk(lambda: insights.reports)
+        desk = IncidentApi(lambda: insights.reports)
         admin = Admin(
             chosen.admin.host,
             chosen.admin.port,

@@ -71,7 +71,7 @@ async def _main(
         channel.tell("invalid", error.status, error)
         return 0
     try:
-        run = Run(args, chosen, open_stdio)
+        run = ObservedCommand(args, chosen, open_stdio)
     except KwitnessError as error:
         channel.tell("refused", error.status, error)
         return 0
@@ -89,7 +89,7 @@ async def _main(
     return 0 if run.outputs.complete else EX_IOERR
 
 
-class Run:
+class ObservedCommand:
     """One command under observation."""
 
     def __init__(

@@ -31,7 +31,7 @@ from receiver.kernel.remedies import remedy, surroundings
 from receiver.render import live_tree
 from receiver.service import config as configuration
 from receiver.service.app import Observer
-from receiver.service.incident_api import DeskOfCore
+from receiver.service.incident_api import LiveIncidentApi
 from receiver.service.state import ServiceState, open_directory_of_service, read_token
 from receiver.service.supervisor import Supervisor
 from receiver.service.symbols import available, named
@@ -158,7 +158,7 @@ def _admin(
     def tree() -> str:
         return live_tree(observer.core.executions.open.values(), boottime_ns())
 
-    desk = DeskOfCore(observer.core, boottime_ns, state.earlier)
+    desk = LiveIncidentApi(observer.core, boottime_ns, state.earlier)
     return kind(
         chosen.admin.host,
         chosen.admin.port,

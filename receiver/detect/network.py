@@ -6,7 +6,7 @@ import errno
 
 from receiver import semconv as sc
 from receiver.events import CallFailed, Connection, ConnectionFlag, ConnectionStage, NameQuery
-from receiver.facts.connections import Link, Peer
+from receiver.facts.connections import Peer, TrackedConnection
 from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Severity
@@ -22,7 +22,7 @@ _ABANDONED_NS = SECOND  # a connect given up before that was one of several at o
 Facts = tuple[tuple[str, str | int | float | bool], ...]
 
 
-def connection_facts(link: Link, name: str) -> Facts:
+def connection_facts(link: TrackedConnection, name: str) -> Facts:
     fact = link.last
     facts: list[tuple[str, str | int | float | bool]] = [
         (sc.NETWORK_PEER_ADDRESS, link.peer[0]),
@@ -37,12 +37,12 @@ def connection_facts(link: Link, name: str) -> Facts:
     return tuple(facts)
 
 
-def _target(link: Link, name: str) -> str:
+def _target(link: TrackedConnection, name: str) -> str:
     host = f"[{link.peer[0]}]" if ":" in link.peer[0] else link.peer[0]
     return f"{host}:{link.last.peer_port}" + (f" ({name})" if name else "")
 
 
-def connection_failed(link: Link, name: str, fact: Connection) -> Finding | None:
+def connection_failed(link: TrackedConnection, name: str, fact: Connection) -> Finding | None:
     """It was never made, or an error or a reset ended it while an answer was owed."""
     process = link.process
     if fact.stage == ConnectionStage.FAILED:
@@ -87,7 +87,7 @@ def connection_failed(link: Link, name: str, fact: Connection) -> Finding | None
     )
 
 
-def stalled(link: Link, name: str, now_ns: int, after_ns: int) -> Finding | None:
+def stalled(link: TrackedConnection, name: str, now_ns: int, after_ns: int) -> Finding | None:
     """The peer owes an answer for that long."""
     since = link.owed_since_ns
     if not since or now_ns - since < after_ns:
@@ -139,7 +139,7 @@ def slots_exhausted(process: Process, peer: Peer, fact: Connection) -> Finding:
     )
 
 
-def queue_full(link: Link, fact: Connection) -> Finding | None:
+def queue_full(link: TrackedConnection, fact: Connection) -> Finding | None:
     """A listener does not take its connections: the kernel drops new ones (tcp_v4_syn_recv_sock, sk_acceptq_is_full)."""
     if fact.queued <= fact.backlog:
         return None

@@ -6,7 +6,7 @@ from receiver import semconv as sc
 from receiver.calls import call_name
 from receiver.events import OomKill, ProcessSample, ThreadWait, WaitStack
 from receiver.facts.tree import Process
-from receiver.facts.usage import LOOKS, Taker, Usage, resident
+from receiver.facts.usage import LOOKS, Competitor, Usage, resident
 from receiver.model import Finding
 from receiver.signals import Severity
 from receiver.text.event_text import frames_of, wait_of
@@ -52,7 +52,11 @@ def growing(process: Process, usage: Usage, sample: ProcessSample) -> Finding | 
 
 
 def contention(
-    process: Process, resource: str, pressure: float, sample: ProcessSample, taker: Taker | None
+    process: Process,
+    resource: str,
+    pressure: float,
+    sample: ProcessSample,
+    taker: Competitor | None,
 ) -> Finding:
     """`resource` is cpu, quota, memory or disk; a quota is nobody's taking but the cgroup's own limit."""
     facts: list[tuple[str, str | int | float | bool]] = [
@@ -86,7 +90,7 @@ def contention(
     )
 
 
-def memory_taken(process: Process, event: OomKill, taker: Taker) -> Finding:
+def memory_taken(process: Process, event: OomKill, taker: Competitor) -> Finding:
     """Somebody else in the victim's cgroup took a good part of it in the minute before."""
     share = taker.growth_bytes / event.limit_bytes if event.limit_bytes else 0.0
     return Finding(

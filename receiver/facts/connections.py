@@ -23,7 +23,7 @@ QUESTIONS = 4096
 Endpoint = tuple[str, int]  # address, port
 
 
-class Link(msgspec.Struct, eq=False):
+class TrackedConnection(msgspec.Struct, eq=False):
     """One connection. Mutable; owned by the table. Times are boot ns, 0 when it has not happened."""
 
     process: Process
@@ -90,7 +90,7 @@ class ConnectionTable:
 
     def __init__(self) -> None:
         self.drops: Counter[str] = Counter()
-        self.open: OrderedDict[tuple[ProcessKey, int], Link] = OrderedDict()
+        self.open: OrderedDict[tuple[ProcessKey, int], TrackedConnection] = OrderedDict()
         self._of: dict[ProcessKey, set[int]] = {}  # ids of the open ones, by process
         self._names: OrderedDict[str, str] = OrderedDict()
         self._questions: OrderedDict[tuple[ProcessKey, int, str], NameQuery] = OrderedDict()
@@ -104,7 +104,7 @@ class ConnectionTable:
         """By address, what was asked."""
         return dict(self._names)
 
-    def note(self, process: Process, fact: Fact) -> Link:
+    def note(self, process: Process, fact: Fact) -> TrackedConnection:
         """Applies one fact about one connection. Ends that were missed are not: the kernel tells every one."""
         key = (fact.process, fact.connection_id)
         link = self.open.get(key)
@@ -113,7 +113,7 @@ class ConnectionTable:
             accepted = bool(fact.connection_flags & ConnectionFlag.ACCEPTED)
             if accepted:
                 peer = (peer[0], 0)  # a client's port names nobody
-            link = Link(process, fact.connection_id, peer, fact.family, accepted, fact)
+            link = TrackedConnection(process, fact.connection_id, peer, fact.family, accepted, fact)
             if fact.stage in (ConnectionStage.CONNECTED, ConnectionStage.SAMPLED):
                 self._add(key, link)
         peer_of = self.peer(process, link.peer)
@@ -139,7 +139,7 @@ class ConnectionTable:
                 )
         return link
 
-    def _add(self, key: tuple[ProcessKey, int], link: Link) -> None:
+    def _add(self, key: tuple[ProcessKey, int], link: TrackedConnection) -> None:
         self.open[key] = link
         self._of.setdefault(key[0], set()).add(key[1])
         peer = self.peer(link.process, link.peer)
@@ -154,7 +154,7 @@ class ConnectionTable:
             if left is not None:
                 left.open = max(0, left.open - 1)
 
-    def _remove(self, key: tuple[ProcessKey, int]) -> Link | None:
+    def _remove(self, key: tuple[ProcessKey, int]) -> TrackedConnection | None:
         link = self.open.pop(key, None)
         if link is not None:
             own = self._of[key[0]]
@@ -163,7 +163,7 @@ class ConnectionTable:
                 del self._of[key[0]]
         return link
 
-    def _settle(self, peer: Peer, link: Link, was_open: bool) -> None:
+    def _settle(self, peer: Peer, link: TrackedConnection, was_open: bool) -> None:
         fact = link.last
         if was_open:
             peer.open = max(0, peer.open - 1)
@@ -185,7 +185,7 @@ class ConnectionTable:
             found = process.peers[endpoint] = Peer(endpoint)
         return found
 
-    def remark(self, link: Link, fact: Fact) -> None:
+    def remark(self, link: TrackedConnection, fact: Fact) -> None:
         """Keeps a fact that an investigation may ask for."""
         peer = link.process.peers.get(link.peer)
         if peer is not None:

@@ -29,7 +29,7 @@ from receiver.model import NOBODY, Identity, RemoteContext
 if TYPE_CHECKING:
     from receiver.facts.connections import Peer
     from receiver.facts.files import Use
-    from receiver.facts.usage import Taker, Usage
+    from receiver.facts.usage import Competitor, Usage
     from receiver.work.execution import Execution
 
 KEPT_SIGNALS = 8
@@ -165,7 +165,7 @@ class Process:
             NameQuery, ...
         ] = ()  # questions to a name server that were not answered as they should be
         self.company: tuple[
-            Taker, ...
+            Competitor, ...
         ] = ()  # who was in its memory cgroup when the OOM killer chose it, itself first
         self.peers: dict[tuple[str, int], Peer] = {}  # by (address, port)
         self.queues: dict[int, Connection] = {}  # accept queues that were full, by port

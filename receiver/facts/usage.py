@@ -69,7 +69,7 @@ class Usage:
         self.idle_since_ns = 0  # neither CPU nor bytes since then
         self.waits: dict[int, ThreadWait] = {}  # by thread, the latest
         self.stacks: dict[int, WaitStack] = {}  # of the same threads
-        self.spell: Spell | None = None  # the longest time in which it did nothing
+        self.spell: IdlePeriod | None = None  # the longest time in which it did nothing
         self.pressed_ns: dict[
             str, int
         ] = {}  # resource → for how long it was short, all looks together
@@ -125,7 +125,7 @@ class Usage:
         """The time without work that goes on now, if it is the longest so far."""
         lasted = now_ns - self.idle_since_ns if self.idle_since_ns else 0
         if lasted > (self.spell.ns if self.spell is not None else 0):
-            self.spell = Spell(
+            self.spell = IdlePeriod(
                 self.idle_since_ns, lasted, tuple(self.waits.values()), tuple(self.stacks.values())
             )
 
@@ -150,7 +150,7 @@ class Usage:
         return short
 
 
-class Spell(msgspec.Struct, frozen=True):
+class IdlePeriod(msgspec.Struct, frozen=True):
     """A time in which a process neither computed nor moved a byte, and what its threads waited for."""
 
     since_ns: int
@@ -196,7 +196,7 @@ def _share(part: int, whole: int) -> float:
     return max(0.0, part / whole) if whole > 0 else 0.0
 
 
-class Taker(msgspec.Struct, frozen=True):
+class Competitor(msgspec.Struct, frozen=True):
     """A process that took something, by name, never by its arguments."""
 
     pid: int
@@ -227,14 +227,16 @@ class Neighbours:
             self._looks.popitem(last=False)
             self.drops["forgotten_neighbour"] += 1
 
-    def top(self, now_ns: int, *, memory_cgroup_id: int = 0, by_cpu: bool = False) -> Taker | None:
+    def top(
+        self, now_ns: int, *, memory_cgroup_id: int = 0, by_cpu: bool = False
+    ) -> Competitor | None:
         """Who took most in the last minute: memory of one cgroup, memory of the host, or CPU."""
         found = self.all(now_ns, memory_cgroup_id=memory_cgroup_id)
         return max(found, key=lambda t: t.cpu_ns if by_cpu else t.growth_bytes, default=None)
 
-    def all(self, now_ns: int, *, memory_cgroup_id: int = 0) -> list[Taker]:
+    def all(self, now_ns: int, *, memory_cgroup_id: int = 0) -> list[Competitor]:
         """What each of them took in the last minute."""
-        out: list[Taker] = []
+        out: list[Competitor] = []
         for key, looks in self._looks.items():
             recent = [n for n in looks if now_ns - n.time_boottime_ns <= WINDOW_NS]
             if memory_cgroup_id:
@@ -247,7 +249,9 @@ class Neighbours:
             )
             cpu_ns = sum(n.cpu_ns for n in recent)
             out.append(
-                Taker(key.tgid, recent[-1].comm, growth, cpu_ns, key, recent[-1].rss_bytes, points)
+                Competitor(
+                    key.tgid, recent[-1].comm, growth, cpu_ns, key, recent[-1].rss_bytes, points
+                )
             )
         return out
 

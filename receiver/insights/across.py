@@ -16,7 +16,7 @@ from itertools import islice
 import msgspec
 
 from receiver import semconv as sc
-from receiver.insights.runs import Run, Told
+from receiver.insights.runs import RemoteFact, RemoteRun
 from receiver.investigate import report as rp
 from receiver.investigate.classes import CLASSES, NOT_VISIBLE
 from receiver.investigate.engine import CONFIDENT, OFFSET, SLOPE
@@ -51,30 +51,30 @@ _NETWORK = {sc.EVENT_NETWORK_CONNECTION_FAILED, sc.EVENT_NETWORK_CONNECTION_STAL
 _FILES = {sc.EVENT_FILE_PARTIAL_WRITE, sc.EVENT_FILE_TAINTED_READ, sc.EVENT_FILE_CONFLICT}
 
 
-class Source(msgspec.Struct, frozen=True):
+class RemoteCause(msgspec.Struct, frozen=True):
     """What one host's agent holds for the cause of what went wrong there: its incident, or a death without one."""
 
-    told: Told
+    told: RemoteFact
     cause: str
     culprit: Culprit
     confidence: float
     score: float
     summary: str
-    support: tuple[Told, ...]
+    support: tuple[RemoteFact, ...]
 
 
 class _Link(msgspec.Struct, frozen=True):
-    source: Source
+    source: RemoteCause
     lines: tuple[rp.EvidenceLine, ...]
     by: str
-    symptom: Told
+    symptom: RemoteFact
 
     @property
     def score(self) -> float:
         return sum(line.weight for line in self.lines)
 
 
-def across(trace_id: str, run: Run) -> rp.Report | None:
+def across(trace_id: str, run: RemoteRun) -> rp.Report | None:
     """A report when something that one host suffered from began on another; None when every host explains its own."""
     facts = _by_host(run)
     sources = list(
@@ -101,21 +101,21 @@ def across(trace_id: str, run: Run) -> rp.Report | None:
     return _report(trace_id, run, best, sources)
 
 
-def _by_host(run: Run) -> dict[str, list[Told]]:
-    found: dict[str, list[Told]] = {host: [] for host in run.hosts}
+def _by_host(run: RemoteRun) -> dict[str, list[RemoteFact]]:
+    found: dict[str, list[RemoteFact]] = {host: [] for host in run.hosts}
     for fact in run.facts:
         found[fact.host].append(fact)
     return found
 
 
-def _sources(mine: list[Told], host: str) -> Iterator[Source]:
+def _sources(mine: list[RemoteFact], host: str) -> Iterator[RemoteCause]:
     for opened in (f for f in mine if f.kind == sc.EVENT_PIPELINE_INCIDENT_OPENED):
         number = opened.word(sc.PIPELINE_INCIDENT_ID)
         about = [f for f in mine if f.word(sc.PIPELINE_INCIDENT_ID) == number]
         lead = next((f for f in about if f.number(sc.PIPELINE_HYPOTHESIS_RANK) == 1), None)
         cause = opened.word(sc.PIPELINE_INCIDENT_CAUSE) or NOT_VISIBLE.name
         support = tuple(f for f in about if f.kind == sc.EVENT_PIPELINE_INCIDENT_EVIDENCE)
-        yield Source(
+        yield RemoteCause(
             _first_of(mine, opened), cause, _culprit(lead.word(sc.PIPELINE_HYPOTHESIS_CULPRIT) if lead is not None else "", host),
             lead.number(sc.PIPELINE_HYPOTHESIS_CONFIDENCE) if lead is not None else 0.0,
             lead.number(sc.PIPELINE_HYPOTHESIS_SCORE) if lead is not None else 0.0,
@@ -125,10 +125,10 @@ def _sources(mine: list[Told], host: str) -> Iterator[Source]:
         for death in (f for f in mine if _DEATHS.get(f.kind)):
             pid = death.whole(sc.PROCESS_PID)
             culprit = Culprit("process", death.word(sc.PROCESS_EXECUTABLE_NAME), pid, host=host)
-            yield Source(death, _DEATHS[death.kind], culprit, 0.5, CLEAR, death.text, ())
+            yield RemoteCause(death, _DEATHS[death.kind], culprit, 0.5, CLEAR, death.text, ())
 
 
-def _first_of(facts: Iterable[Told], opened: Told) -> Told:
+def _first_of(facts: Iterable[RemoteFact], opened: RemoteFact) -> RemoteFact:
     """The incident's beginning: the death or hang that it is about, which comes before the record of its opening."""
     same = [f for f in facts if f.kind in _DEATHS and f.span_id and f.at_ns <= opened.at_ns]
     return min(same, key=lambda f: (f.at_ns, f.uid), default=opened)
@@ -153,9 +153,9 @@ def _culprit(text: str, host: str) -> Culprit:
 
 
 def _links(
-    mine: list[Told],
-    local: Source | None,
-    source: Source,
+    mine: list[RemoteFact],
+    local: RemoteCause | None,
+    source: RemoteCause,
     addresses: tuple[str, ...],
     paths: set[str],
 ) -> Iterator[_Link]:
@@ -211,7 +211,7 @@ def _links(
         yield _Link(source, tuple(lines), by, symptom)
 
 
-def _id(told: Told) -> str:
+def _id(told: RemoteFact) -> str:
     return f"{told.host}/{told.uid}"
 
 
@@ -221,7 +221,7 @@ def _confidence(score: float) -> float:
     )  # exp(710) is too large a number
 
 
-def _report(trace_id: str, run: Run, link: _Link, sources: list[Source]) -> rp.Report:
+def _report(trace_id: str, run: RemoteRun, link: _Link, sources: list[RemoteCause]) -> rp.Report:
     facts = sorted(run.facts, key=lambda f: (f.at_ns, f.host, f.uid))
     first = facts[0].at_ns
     known = {_id(f): f for f in facts}
@@ -258,7 +258,7 @@ def _report(trace_id: str, run: Run, link: _Link, sources: list[Source]) -> rp.R
         if _on_axis(f)
     )[:40]
     began, told = _moment(source.told, first), _moment(symptom, first)
-    chain = rp.Link(began.text, told.text, link.by or "time", (began.id, told.id))
+    chain = rp.ChainLink(began.text, told.text, link.by or "time", (began.id, told.id))
     events: dict[str, dict[str, str | int | float]] = {
         name: {"kind": f.kind, "at": round((f.at_ns - first) / SECOND, 6), "host": f.host, "pid": f.whole(sc.PROCESS_PID), "text": f.text}
         for name, f in known.items()
@@ -274,7 +274,7 @@ def _report(trace_id: str, run: Run, link: _Link, sources: list[Source]) -> rp.R
 
 
 def _hypothesis(
-    rank: int, cause: str, culprit: Culprit, score: float, summary: str, lines: tuple[rp.EvidenceLine, ...], rival: Source | None, by: Source | None
+    rank: int, cause: str, culprit: Culprit, score: float, summary: str, lines: tuple[rp.EvidenceLine, ...], rival: RemoteCause | None, by: RemoteCause | None
 ) -> rp.Hypothesis:  # fmt: skip
     fix = (CLASSES.get(cause) or NOT_VISIBLE).fix
     ruled: tuple[rp.RuledOut, ...] = ()
@@ -296,20 +296,20 @@ def _hypothesis(
     )
 
 
-def _on_axis(told: Told) -> bool:
+def _on_axis(told: RemoteFact) -> bool:
     return told.kind not in (
         sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS,
         sc.EVENT_PIPELINE_INCIDENT_EVIDENCE,
     )
 
 
-def _moment(told: Told, first_ns: int) -> rp.Moment:
+def _moment(told: RemoteFact, first_ns: int) -> rp.Moment:
     return rp.Moment(
         round((told.at_ns - first_ns) / SECOND, 6), _id(told), f"{told.host}: {told.text}"
     )
 
 
-def _execution(trace_id: str, symptom: Told, facts: list[Told]) -> rp.ExecutionLine:
+def _execution(trace_id: str, symptom: RemoteFact, facts: list[RemoteFact]) -> rp.ExecutionLine:
     end = next(
         (f for f in facts if f.kind == sc.EVENT_PIPELINE_TASK_END and f.host == symptom.host), None
     )
@@ -324,7 +324,7 @@ def _execution(trace_id: str, symptom: Told, facts: list[Told]) -> rp.ExecutionL
     )  # fmt: skip
 
 
-def _lost(facts: Iterable[Told]) -> Iterator[dict[str, str | int | float]]:
+def _lost(facts: Iterable[RemoteFact]) -> Iterator[dict[str, str | int | float]]:
     for told in facts:
         if told.kind == sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST:
             yield {"kind": told.word(sc.PIPELINE_OBSERVER_EVENT_KIND), "reason": f"{told.word(sc.PIPELINE_OBSERVER_LOSS_REASON)} on {told.host}",

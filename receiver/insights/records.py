@@ -19,7 +19,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from receiver import semconv as sc
-from receiver.insights.runs import Told, is_kept
+from receiver.insights.runs import RemoteFact, is_kept
 from receiver.signals import Value
 
 RECORDS = 65_536  # in one request, with the messages around them
@@ -65,7 +65,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
 class Batch(msgspec.Struct):
     """What one request held. `refused` and `cut` count records; `passed` are those of kinds that are not kept."""
 
-    facts: list[Told] = []
+    facts: list[RemoteFact] = []
     refused: Counter[str] = msgspec.field(default_factory=Counter)
     passed: int = 0
     cut: int = 0
@@ -188,7 +188,7 @@ def _take(batch: Batch, resource: _Resource, raw: bytes) -> None:
         batch.refused[str(refused)] += 1
 
 
-def _fact(resource: _Resource, kind: str, record: Any) -> Told:
+def _fact(resource: _Resource, kind: str, record: Any) -> RemoteFact:
     values = _values(record.attributes, _TEXTS)
     at_ns = record.time_unix_nano or record.observed_time_unix_nano
     if (
@@ -201,7 +201,7 @@ def _fact(resource: _Resource, kind: str, record: Any) -> Told:
         raise _RefusedError("wrong_type")
     if len(record.trace_id) not in (0, 16) or len(record.span_id) not in (0, 8):
         raise _RefusedError("malformed")
-    return Told(
+    return RemoteFact(
         resource.host, resource.addresses, str(values[sc.LOG_RECORD_UID]), at_ns, kind, record.severity_number,
         record.body.string_value[:TEXT], record.trace_id.hex(), record.span_id.hex(), values,
     )  # fmt: skip

@@ -40,7 +40,7 @@ def is_kept(kind: str, severity: int) -> bool:
     return kind in _KEPT or (kind in _KEPT_WHEN_FAILED and severity >= Severity.ERROR)
 
 
-class Told(msgspec.Struct, frozen=True):
+class RemoteFact(msgspec.Struct, frozen=True):
     """One event record of one host. `at_ns` is Unix time by that host's clock; `uid` is its log.record.uid."""
 
     host: str
@@ -87,13 +87,13 @@ class Told(msgspec.Struct, frozen=True):
         return 800 + sum(map(sys.getsizeof, texts)) + sum(map(sys.getsizeof, values))
 
 
-class Run:
+class RemoteRun:
     """All that matters of what was told of one run."""
 
     __slots__ = ("asked_since", "bytes", "changed_at", "facts", "hosts", "told")
 
     def __init__(self) -> None:
-        self.facts: list[Told] = []
+        self.facts: list[RemoteFact] = []
         self.bytes = 0
         self.hosts: dict[str, tuple[str, ...]] = {}  # name → addresses
         self.told: tuple[object, ...] = ()  # what was last concluded
@@ -101,20 +101,20 @@ class Run:
         self.changed_at = 0.0
 
 
-class Runs:
+class RemoteRuns:
     """Bounded; `drops` counts by reason what was not kept."""
 
     def __init__(self) -> None:
         self.drops: Counter[str] = Counter()
         self.received = 0
         self.bytes = 0
-        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._runs: OrderedDict[str, RemoteRun] = OrderedDict()
         self._due: dict[str, None] = {}  # runs with something to ask about, in order
 
     def __len__(self) -> int:
         return len(self._runs)
 
-    def add(self, told: Told, now: float) -> None:
+    def add(self, told: RemoteFact, now: float) -> None:
         """`now`: seconds of any steady clock. The same record twice (OTLP delivers at least once) is one."""
         self.received += 1
         if not told.trace_id or not told.host:
@@ -125,7 +125,7 @@ class Runs:
             return
         run = self._runs.get(told.trace_id)
         if run is None:
-            run = self._runs[told.trace_id] = Run()
+            run = self._runs[told.trace_id] = RemoteRun()
         self._runs.move_to_end(told.trace_id)
         if any(f.uid == told.uid and f.host == told.host for f in run.facts):
             self.drops["repeated"] += 1
@@ -157,7 +157,7 @@ class Runs:
         self._due.pop(trace_id, None)
         self.drops[reason] += 1
 
-    def due(self, now: float) -> Iterator[tuple[str, Run]]:
+    def due(self, now: float) -> Iterator[tuple[str, RemoteRun]]:
         """Runs about which enough was told, each once until more is told of it."""
         for trace_id in list(self._due):
             run = self._runs.get(trace_id)

@@ -10,7 +10,7 @@ from itertools import islice
 from receiver import semconv as sc
 from receiver.insights.across import across
 from receiver.insights.records import Batch
-from receiver.insights.runs import Run, Runs, Told
+from receiver.insights.runs import RemoteFact, RemoteRun, RemoteRuns
 from receiver.investigate.incidents import culprit_name
 from receiver.investigate.report import Report, to_json
 from receiver.safe.log_limit import LogLimit
@@ -35,7 +35,7 @@ class Insights:
     """`on_report` hears of every new or changed report; `emit` gets the record that says so to the backends."""
 
     def __init__(self, resource: Block, emit: Callable[[LogRecord], None]) -> None:
-        self.runs = Runs()
+        self.runs = RemoteRuns()
         self.reports: OrderedDict[str, Report] = OrderedDict()
         self.on_report: Callable[[str, Report], None] = lambda *_: None
         self._resource, self._emit = resource, emit
@@ -44,7 +44,7 @@ class Insights:
         self._limited = LogLimit(log)
         self._sizes: dict[str, int] = {}
 
-    def take(self, told: Told, now: float) -> None:
+    def take(self, told: RemoteFact, now: float) -> None:
         self.runs.add(told, now)
 
     def take_batch(self, batch: Batch, now: float) -> None:
@@ -91,7 +91,7 @@ class Insights:
         self.reports.pop(number, None)
         self._sizes.pop(number, None)
 
-    def _tell(self, run: Run, report: Report, unix_ns: int) -> None:
+    def _tell(self, run: RemoteRun, report: Report, unix_ns: int) -> None:
         lead = report.hypotheses[0]
         answer = (lead.cause, lead.culprit.identity)
         if run.told == answer:

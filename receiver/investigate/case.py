@@ -31,7 +31,7 @@ from receiver.events import (
 from receiver.facts.connections import Peer
 from receiver.facts.files import Use
 from receiver.facts.tree import Process
-from receiver.facts.usage import Taker, Usage, moved, resident
+from receiver.facts.usage import Competitor, Usage, moved, resident
 from receiver.model import Identity
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
@@ -56,7 +56,7 @@ def task_key(identity: Identity) -> TaskKey:
     return (f"{identity.system} of uid {identity.owner}", identity.pipeline, identity.task)
 
 
-class Actor(msgspec.Struct, frozen=True, eq=False):
+class ProcessSnapshot(msgspec.Struct, frozen=True, eq=False):
     """One process, as it was when it ended, or as it is now."""
 
     key: ProcessKey
@@ -80,7 +80,7 @@ class Actor(msgspec.Struct, frozen=True, eq=False):
     sibling_senders: tuple[ProcessKey, ...]
     oom: OomKill | None
     crash: Crash | None
-    company: tuple[Taker, ...]
+    company: tuple[Competitor, ...]
     open_files: tuple[OpenFile, ...]
     uses: tuple[Use, ...]
     changes: tuple[FileChanged, ...]
@@ -96,7 +96,7 @@ class Actor(msgspec.Struct, frozen=True, eq=False):
     parent_threads: int  # of who forked it, when it was looked at last; 0: not known
 
     @classmethod
-    def of(cls, process: Process) -> Actor:
+    def of(cls, process: Process) -> ProcessSnapshot:
         assert process.execution is not None
         parent = process.parent
         return cls(
@@ -168,7 +168,7 @@ def _threads(parent: Process | None) -> int:
     return usage.last.threads if usage is not None and usage.last is not None else 0
 
 
-class Hole(msgspec.Struct, frozen=True):
+class LossWindow(msgspec.Struct, frozen=True):
     """Events that were lost."""
 
     at_ns: int
@@ -188,9 +188,9 @@ class Case:
     """The processes of one outermost execution, ended ones as they were then. Read by the causes; nothing in it changes."""
 
     def __init__(
-        self, execution: Execution, actors: Iterable[Actor], now_ns: int, *, left_out: int = 0, holes: Iterable[Hole] = (), apart: Iterable[Hole] = (),
-        steps: Iterable[Step] = (), blind: Iterable[str] = (), interrupted: bool = False, strangers: Iterable[Taker] = (), beside: Iterable[Execution] = (),
-        elsewhere: Callable[[ProcessKey], Actor | None] = lambda _: None, names: Mapping[str, str] | None = None,
+        self, execution: Execution, actors: Iterable[ProcessSnapshot], now_ns: int, *, left_out: int = 0, holes: Iterable[LossWindow] = (), apart: Iterable[LossWindow] = (),
+        steps: Iterable[Step] = (), blind: Iterable[str] = (), interrupted: bool = False, strangers: Iterable[Competitor] = (), beside: Iterable[Execution] = (),
+        elsewhere: Callable[[ProcessKey], ProcessSnapshot | None] = lambda _: None, names: Mapping[str, str] | None = None,
         history: History | None = None,
     ) -> None:  # fmt: skip
         self.execution = execution
@@ -212,13 +212,13 @@ class Case:
         self.names = names or {}  # what was asked, by the address that was answered
         self.history = history
 
-    def __iter__(self) -> Iterator[Actor]:
+    def __iter__(self) -> Iterator[ProcessSnapshot]:
         return iter(self.actors.values())
 
-    def get(self, key: ProcessKey | None) -> Actor | None:
+    def get(self, key: ProcessKey | None) -> ProcessSnapshot | None:
         return (self.actors.get(key) or self.elsewhere(key)) if key is not None else None
 
-    def by_pid(self, pid: int, at_ns: int) -> Actor | None:
+    def by_pid(self, pid: int, at_ns: int) -> ProcessSnapshot | None:
         """Who had that pid then."""
         found = [
             a
@@ -228,19 +228,19 @@ class Case:
         return found[-1] if found else None
 
     @cached_property
-    def _children(self) -> dict[ProcessKey, list[Actor]]:
-        out: dict[ProcessKey, list[Actor]] = {}
+    def _children(self) -> dict[ProcessKey, list[ProcessSnapshot]]:
+        out: dict[ProcessKey, list[ProcessSnapshot]] = {}
         for actor in self:
             if actor.parent is not None:
                 out.setdefault(actor.parent, []).append(actor)
         return out
 
-    def children(self, actor: Actor) -> list[Actor]:
+    def children(self, actor: ProcessSnapshot) -> list[ProcessSnapshot]:
         return self._children.get(actor.key, [])
 
-    def below(self, actor: Actor, limit: int = 1024) -> list[Actor]:
+    def below(self, actor: ProcessSnapshot, limit: int = 1024) -> list[ProcessSnapshot]:
         """All that it started, and what these started."""
-        out: list[Actor] = []
+        out: list[ProcessSnapshot] = []
         queue = list(self.children(actor))
         while queue and len(out) < limit:
             at = queue.pop()
@@ -248,16 +248,16 @@ class Case:
             queue += self.children(at)
         return out
 
-    def above(self, actor: Actor) -> list[Actor]:
+    def above(self, actor: ProcessSnapshot) -> list[ProcessSnapshot]:
         """From the parent upwards."""
-        out: list[Actor] = []
+        out: list[ProcessSnapshot] = []
         at = self.get(actor.parent)
         while at is not None and len(out) < 64 and at not in out:
             out.append(at)
             at = self.get(at.parent)
         return out
 
-    def related(self, one: Actor, other: Actor) -> bool:
+    def related(self, one: ProcessSnapshot, other: ProcessSnapshot) -> bool:
         """One started the other, or both are workers of one pool: the same program by the same parent."""
         if one is other or other in self.above(one) or one in self.above(other):
             return True
@@ -268,7 +268,7 @@ class Case:
         )
 
     @cached_property
-    def root(self) -> Actor | None:
+    def root(self) -> ProcessSnapshot | None:
         return (
             self.actors.get(self.execution.speaker)
             or self.actors.get(self.execution.root.key)
@@ -298,7 +298,7 @@ class Case:
         return (time_ns - self.execution.start_ns) / 1e9
 
     @cached_property
-    def path(self) -> list[Actor]:
+    def path(self) -> list[ProcessSnapshot]:
         """From the root down to the process that failed first of those whose failures led to the root's; for a root that said
         success, from the process whose failure was not told. Empty when nothing failed."""
         root = self.root
@@ -314,8 +314,8 @@ class Case:
         first = min(failed, key=lambda a: (a.end_ns, a.pid))
         return [first, *self._down(first)]
 
-    def _down(self, actor: Actor) -> list[Actor]:
-        out: list[Actor] = []
+    def _down(self, actor: ProcessSnapshot) -> list[ProcessSnapshot]:
+        out: list[ProcessSnapshot] = []
         at = actor
         for _ in range(32):
             below = [
@@ -330,7 +330,7 @@ class Case:
         return out
 
     @property
-    def origin(self) -> Actor | None:
+    def origin(self) -> ProcessSnapshot | None:
         return self.path[-1] if self.path else None
 
 
@@ -339,10 +339,10 @@ class Casebook:
 
     def __init__(self) -> None:
         self.drops: Counter[str] = Counter()
-        self.holes: tuple[Hole, ...] = ()
-        self.apart: tuple[Hole, ...] = ()
+        self.holes: tuple[LossWindow, ...] = ()
+        self.apart: tuple[LossWindow, ...] = ()
         self.steps: tuple[Step, ...] = ()
-        self._cases: OrderedDict[int, dict[ProcessKey, Actor]] = OrderedDict()
+        self._cases: OrderedDict[int, dict[ProcessKey, ProcessSnapshot]] = OrderedDict()
         self._executions: dict[int, Execution] = {}
         self._left_out: Counter[int] = Counter()
         self._count = 0
@@ -371,27 +371,27 @@ class Casebook:
             return
         _close_spell(process)
         self._count += process.key not in case
-        case[process.key] = Actor.of(process)
+        case[process.key] = ProcessSnapshot.of(process)
         self._where[process.key] = id(outermost)
         if self._count > ACTORS and len(self._cases) > 1:
             self._forget(next(i for i in self._cases if i != id(outermost)))
 
     def lost(self, at_ns: int, kind: str, reason: str, count: int) -> None:
         if reason == _UNWATCHED:  # apart: whoever floods there must not push the others out
-            self.apart = (*self.apart[1 - KEPT_HOLES :], Hole(at_ns, kind, reason, count))
+            self.apart = (*self.apart[1 - KEPT_HOLES :], LossWindow(at_ns, kind, reason, count))
         else:
-            self.holes = (*self.holes[1 - KEPT_HOLES :], Hole(at_ns, kind, reason, count))
+            self.holes = (*self.holes[1 - KEPT_HOLES :], LossWindow(at_ns, kind, reason, count))
 
     def stepped(self, at_ns: int, delta_ns: int) -> None:
         self.steps = (*self.steps[1 - KEPT_HOLES :], Step(at_ns, delta_ns))
 
-    def actor(self, key: ProcessKey) -> Actor | None:
+    def actor(self, key: ProcessKey) -> ProcessSnapshot | None:
         case = self._cases.get(self._where.get(key, 0))
         return case.get(key) if case is not None else None
 
     def open(
         self, execution: Execution, living: Iterable[Process], now_ns: int, *, blind: Iterable[str] = (), interrupted: bool = False,
-        strangers: Iterable[Taker] = (), beside: Iterable[Execution] = (), names: Mapping[str, str] | None = None,
+        strangers: Iterable[Competitor] = (), beside: Iterable[Execution] = (), names: Mapping[str, str] | None = None,
         history: History | None = None,
     ) -> Case:  # fmt: skip
         """The case as it stands now. `living`: processes that have not ended, of any execution."""
@@ -405,7 +405,7 @@ class Casebook:
             ):
                 if process.usage is not None:
                     process.usage.note_spell(now_ns)
-                actors[process.key] = Actor.of(process)
+                actors[process.key] = ProcessSnapshot.of(process)
         began = execution.start_ns
         return Case(
             outermost, actors.values(), now_ns, left_out=self._left_out[id(outermost)],

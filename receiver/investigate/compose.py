@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 import msgspec
 
 from receiver.investigate import report as rp
-from receiver.investigate.case import Actor, Case, task_key
+from receiver.investigate.case import Case, ProcessSnapshot, task_key
 from receiver.investigate.causes.common import died_of, sent_by_process
 from receiver.investigate.classes import CLASSES, NOT_VISIBLE
 from receiver.investigate.engine import Conclusion, Ranked, conclude, rule_out
 from receiver.investigate.evidence import (
+    Candidate,
     Culprit,
     Evidence,
     Fact,
-    Suspicion,
     ends,
     fact,
     fact_of_hole,
@@ -139,7 +139,7 @@ def _summary(case: Case, found: Conclusion) -> str:
 
 
 def _hypotheses(
-    case: Case, ranked: Iterable[Ranked], considered: Iterable[Suspicion], events: _Events
+    case: Case, ranked: Iterable[Ranked], considered: Iterable[Candidate], events: _Events
 ) -> tuple[rp.Hypothesis, ...]:
     every = list(ranked)
     out = []
@@ -208,7 +208,7 @@ def _axis(case: Case, found: Conclusion, events: _Events) -> tuple[rp.Moment, ..
     )
 
 
-def _by(actor: Actor) -> str:
+def _by(actor: ProcessSnapshot) -> str:
     """Who ended it, when somebody did."""
     if actor.oom is not None:
         return "the kernel's OOM killer"
@@ -220,7 +220,7 @@ def _by(actor: Actor) -> str:
     return "the kernel" if event.code > 0 else "itself"
 
 
-def _end(actor: Actor) -> str:
+def _end(actor: ProcessSnapshot) -> str:
     return (
         describe_end(actor.end.cause, actor.end.code, actor.end.signal)
         if actor.exit is not None
@@ -228,7 +228,7 @@ def _end(actor: Actor) -> str:
     )
 
 
-def _process(case: Case, actor: Actor) -> rp.ProcessLine:
+def _process(case: Case, actor: ProcessSnapshot) -> rp.ProcessLine:
     last = actor.usage.last if actor.usage is not None else None
     cpu = (
         actor.exit.cpu_runtime_ns
@@ -270,7 +270,7 @@ def _answers(case: Case, lead: Ranked | None, events: _Events, seen: Sighting | 
     )
 
 
-def _weight(actor: Actor) -> int:
+def _weight(actor: ProcessSnapshot) -> int:
     return (actor.exit.cpu_runtime_ns if actor.exit is not None else 0) // 1000 + actor.peak_bytes
 
 
@@ -297,9 +297,9 @@ _RESOURCES: dict[str, tuple[Callable[[rp.ProcessLine], float], Callable[[rp.Proc
 }
 
 
-def _chain(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.Link, ...]:
+def _chain(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.ChainLink, ...]:
     """What led to what, first cause first."""
-    out: list[rp.Link] = []
+    out: list[rp.ChainLink] = []
     if lead is None:
         return ()
     suspicion = lead.suspicion
@@ -312,7 +312,7 @@ def _chain(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.Link, .
             else "was struck"
         )
         out.append(
-            rp.Link(
+            rp.ChainLink(
                 printable(_name(suspicion)),
                 printable(hit),
                 _medium(suspicion.cause),
@@ -321,7 +321,7 @@ def _chain(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.Link, .
         )
     else:
         out.append(
-            rp.Link(
+            rp.ChainLink(
                 printable(_name(suspicion)),
                 what,
                 _medium(suspicion.cause),
@@ -336,7 +336,7 @@ def _chain(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.Link, .
             f"{above.who} ended: {_end(above)}" if above.failed else f"{above.who} reported success"
         )
         out.append(
-            rp.Link(
+            rp.ChainLink(
                 f"{at.who} ended: {_end(at)}",
                 printable(how),
                 "exit",
@@ -350,9 +350,9 @@ def _chain(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.Link, .
     return tuple(out)
 
 
-def _reads(case: Case, events: _Events) -> list[rp.Link]:
+def _reads(case: Case, events: _Events) -> list[rp.ChainLink]:
     """Half-written files that somebody read."""
-    out: list[rp.Link] = []
+    out: list[rp.ChainLink] = []
     for actor in case:
         for use in actor.uses:
             if use.told and use.source is not None and len(out) < _FILES:
@@ -364,7 +364,7 @@ def _reads(case: Case, events: _Events) -> list[rp.Link]:
                     f"{writer.name} ({writer.key.tgid}) left {use.path} {use.source.state.value}"
                 )
                 out.append(
-                    rp.Link(
+                    rp.ChainLink(
                         printable(cause),
                         printable(text),
                         "file",
@@ -374,7 +374,7 @@ def _reads(case: Case, events: _Events) -> list[rp.Link]:
     return out
 
 
-def _name(suspicion: Suspicion) -> str:
+def _name(suspicion: Candidate) -> str:
     c = suspicion.culprit
     return (
         c.path

@@ -17,15 +17,15 @@ from receiver.investigate.classes import CLASSES
 from receiver.investigate.evidence import (
     CLEAR,
     SOME,
+    Candidate,
     Evidence,
-    Suspicion,
     contradicts,
     ends,
     fact_of_hole,
     missing,
     supports,
 )
-from receiver.investigate.symptoms import Symptom, struck, symptoms
+from receiver.investigate.symptoms import Symptom, symptom_affinity, symptoms
 from receiver.text.names import mib
 
 KEPT_HYPOTHESES = 5
@@ -85,7 +85,7 @@ _MASKABLE = ("mem.cgroup_oom", "kill.supervisor", "crash.", "kill.drain", "mem.r
 
 
 class Ranked(msgspec.Struct, frozen=True):
-    suspicion: Suspicion
+    suspicion: Candidate
     confidence: float
 
 
@@ -96,7 +96,7 @@ class Conclusion(msgspec.Struct, frozen=True):
     symptoms: tuple[Symptom, ...]
     ranked: tuple[Ranked, ...]
     others: tuple[tuple[Ranked, ...], ...]
-    considered: tuple[Suspicion, ...]  # all of them, also those that explain nothing here
+    considered: tuple[Candidate, ...]  # all of them, also those that explain nothing here
 
 
 def conclude(case: Case) -> Conclusion:
@@ -119,15 +119,15 @@ def conclude(case: Case) -> Conclusion:
     )
 
 
-def _merged(found: Iterable[Suspicion]) -> list[Suspicion]:
+def _merged(found: Iterable[Candidate]) -> list[Candidate]:
     """One for each cause and culprit: the best one; and of each cause the best few."""
-    best: dict[tuple[object, ...], Suspicion] = {}
+    best: dict[tuple[object, ...], Candidate] = {}
     for each in found:
         key = (each.cause, *each.culprit.identity)
         known = best.get(key)
         if known is None or (each.score, -each.at_ns) > (known.score, -known.at_ns):
             best[key] = each
-    by_cause: dict[str, list[Suspicion]] = defaultdict(list)
+    by_cause: dict[str, list[Candidate]] = defaultdict(list)
     for each in best.values():
         by_cause[each.cause].append(each)
     return [
@@ -137,15 +137,15 @@ def _merged(found: Iterable[Suspicion]) -> list[Suspicion]:
     ]
 
 
-def _with(suspicion: Suspicion, *more: Evidence) -> Suspicion:
+def _with(suspicion: Candidate, *more: Evidence) -> Candidate:
     return msgspec.structs.replace(suspicion, evidence=(*suspicion.evidence, *more))
 
 
-def _reached(case: Case, suspicion: Suspicion) -> Suspicion:
+def _reached(case: Case, suspicion: Candidate) -> Candidate:
     late = _came_after(case, suspicion)
     if late is not None:
         suspicion = _with(suspicion, late)
-    weight, text, shown = struck(case, suspicion)
+    weight, text, shown = symptom_affinity(case, suspicion)
     if not weight or (
         weight < 0
         and suspicion.silent
@@ -158,7 +158,7 @@ def _reached(case: Case, suspicion: Suspicion) -> Suspicion:
     )
 
 
-def _came_after(case: Case, suspicion: Suspicion) -> Evidence | None:
+def _came_after(case: Case, suspicion: Candidate) -> Evidence | None:
     """What happened when the failure had long been there did not cause it."""
     failed = case.path[-1] if case.path else None
     subject = case.get(suspicion.subject)
@@ -179,7 +179,7 @@ def _explains(effect: str, cause: str) -> bool:
     )
 
 
-def _settled(case: Case, suspects: Sequence[Suspicion], *, broke: bool) -> list[Suspicion]:
+def _settled(case: Case, suspects: Sequence[Candidate], *, broke: bool) -> list[Candidate]:
     """Effects step back behind their causes."""
     success = case.root is not None and not case.root.failed
     out = []
@@ -224,7 +224,7 @@ def _settled(case: Case, suspects: Sequence[Suspicion], *, broke: bool) -> list[
     return out
 
 
-def _touches(case: Case, effect: Suspicion, cause: Suspicion) -> bool:
+def _touches(case: Case, effect: Candidate, cause: Candidate) -> bool:
     """The same process, one above the other, or two ends of one connection or file."""
     one, other = case.get(effect.subject), case.get(cause.subject)
     if one is None or other is None or one is other:
@@ -237,7 +237,7 @@ def _touches(case: Case, effect: Suspicion, cause: Suspicion) -> bool:
     )
 
 
-def _rank(case: Case, suspicion: Suspicion) -> Ranked:
+def _rank(case: Case, suspicion: Candidate) -> Ranked:
     score = suspicion.score
     hole = _hole_for(case, suspicion)
     confidence = min(_CEILING, 1 / (1 + math.exp(-(SLOPE * score + OFFSET))))
@@ -247,7 +247,7 @@ def _rank(case: Case, suspicion: Suspicion) -> Ranked:
     return Ranked(suspicion, round(confidence, 3))
 
 
-def _hole_for(case: Case, suspicion: Suspicion) -> Evidence | None:
+def _hole_for(case: Case, suspicion: Candidate) -> Evidence | None:
     """Events were lost that could change the answer: kinds that it, or a rival of it, needs."""
     needed = set(CLASSES[suspicion.cause].needs)
     for rival in CLASSES[suspicion.cause].rivals:
@@ -286,13 +286,13 @@ def _independent(case: Case, ranked: list[Ranked]) -> tuple[list[Ranked], list[l
     return first[:KEPT_HYPOTHESES], [[r] for r in rest[:KEPT_HYPOTHESES]]
 
 
-def _related(case: Case, one: Suspicion, other: Suspicion) -> bool:
+def _related(case: Case, one: Candidate, other: Candidate) -> bool:
     a, b = case.get(one.subject), case.get(other.subject)
     return a is None or b is None or a in case.above(b) or b in case.above(a)
 
 
 def rule_out(
-    case: Case, lead: Suspicion, considered: Iterable[Suspicion]
+    case: Case, lead: Candidate, considered: Iterable[Candidate]
 ) -> list[tuple[str, Evidence]]:
     """For each rival of the class: what speaks against it, or what it would have left and did not."""
     by_cause = {s.cause: s for s in sorted(considered, key=lambda s: s.score)}
@@ -319,21 +319,21 @@ def rule_out(
     return out
 
 
-def _absence(case: Case, rival: str, lead: Suspicion) -> str:
+def _absence(case: Case, rival: str, lead: Candidate) -> str:
     decides = _DECIDES.get(rival)
     if decides is not None and (found := decides(case, lead)):
         return found
     return f"Nothing shows {CLASSES[rival].predicts}."
 
 
-def _witnesses(case: Case, lead: Suspicion):  # type: ignore[no-untyped-def]
+def _witnesses(case: Case, lead: Candidate):  # type: ignore[no-untyped-def]
     subject = case.get(lead.subject)
     return (
         ends(subject) or lead.evidence[0].facts if subject is not None else lead.evidence[0].facts
     )
 
 
-def _no_oom(case: Case, _: Suspicion) -> str:
+def _no_oom(case: Case, _: Candidate) -> str:
     return (
         ""
         if any(a.oom is not None for a in case)
@@ -341,7 +341,7 @@ def _no_oom(case: Case, _: Suspicion) -> str:
     )
 
 
-def _no_sender(case: Case, lead: Suspicion) -> str:
+def _no_sender(case: Case, lead: Candidate) -> str:
     subject = case.get(lead.subject)
     if subject is None or subject.exit is None:
         return ""
@@ -349,7 +349,7 @@ def _no_sender(case: Case, lead: Suspicion) -> str:
     return "" if sent else f"No process sent {subject.who} a signal."
 
 
-def _cgroup_not_host(case: Case, lead: Suspicion) -> str:
+def _cgroup_not_host(case: Case, lead: Candidate) -> str:
     subject = case.get(lead.subject)
     event = subject.oom if subject is not None else None
     return (
@@ -359,7 +359,7 @@ def _cgroup_not_host(case: Case, lead: Suspicion) -> str:
     )
 
 
-def _own_growth(case: Case, lead: Suspicion) -> str:
+def _own_growth(case: Case, lead: Candidate) -> str:
     subject = case.get(lead.subject)
     if subject is None or subject.oom is None or not subject.company:
         return _no_oom(case, lead)

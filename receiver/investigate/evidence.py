@@ -14,7 +14,7 @@ import msgspec
 from receiver.events import Event, FileClosed, ProcessKey
 from receiver.facts.files import Use
 from receiver.facts.usage import Point
-from receiver.investigate.case import Actor, Hole, Step
+from receiver.investigate.case import LossWindow, ProcessSnapshot, Step
 from receiver.text.event_text import event_line
 from receiver.text.names import event_id, mib
 
@@ -77,7 +77,7 @@ class Culprit(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
-class Suspicion(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True):
     """One cause with its culprit, and what speaks for and against it."""
 
     cause: str
@@ -130,7 +130,7 @@ def fact_of_point(pid: int, name: str, point: Point) -> Fact:
     return Fact(event, "process_sample", at_ns, pid, f"sample  {pid} ({name}) held {mib(held)}")
 
 
-def fact_of_hole(hole: Hole) -> Fact:
+def fact_of_hole(hole: LossWindow) -> Fact:
     return Fact(
         f"lost-{hole.kind}-{hole.at_ns}",
         "events_lost",
@@ -150,7 +150,7 @@ def fact_of_step(step: Step) -> Fact:
     )
 
 
-def ends(actor: Actor) -> tuple[Fact, ...]:
+def ends(actor: ProcessSnapshot) -> tuple[Fact, ...]:
     return facts(actor.exit)
 
 
@@ -171,7 +171,7 @@ def context(text: str, found: Iterable[Fact]) -> Evidence:
     return Evidence("context", 0.0, text, tuple(found)[:FACTS_PER_EVIDENCE])
 
 
-def process_culprit(actor: Actor) -> Culprit:
+def process_culprit(actor: ProcessSnapshot) -> Culprit:
     return Culprit("process", actor.script or actor.name, actor.pid, actor.start_ns)
 
 

@@ -16,7 +16,7 @@ from receiver.investigate.report import Hypothesis, Report
 from receiver.model import Finding
 from receiver.signals import Attributes, Importance, LogRecord, Severity, Signal
 from receiver.synthesis.logs import Logs
-from receiver.synthesis.metrics import Book
+from receiver.synthesis.metrics import MetricStore
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
 
@@ -37,7 +37,7 @@ class Incidents:
     """`reports`: by id of the incident, the latest last. `on_report` hears of every new or better one; `drops` counts."""
 
     def __init__(
-        self, logs: Logs, book: Book, emit: Callable[[Signal], None], case: Callable[[Execution, int], Case], forget: Callable[[Execution], None],
+        self, logs: Logs, book: MetricStore, emit: Callable[[Signal], None], case: Callable[[Execution, int], Case], forget: Callable[[Execution], None],
         wall: Callable[[int], int],
     ) -> None:  # fmt: skip
         self.reports: OrderedDict[str, Report] = OrderedDict()

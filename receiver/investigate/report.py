@@ -57,7 +57,7 @@ class Moment(msgspec.Struct, frozen=True):
     text: str
 
 
-class Link(msgspec.Struct, frozen=True):
+class ChainLink(msgspec.Struct, frozen=True):
     """One step from cause to effect. `by`: memory, signal, exit, pipe, socket, file, wait."""
 
     cause: str
@@ -114,7 +114,7 @@ class Answers(msgspec.Struct, frozen=True):
     what_else_ran: tuple[str, ...]
     how_each_ended: tuple[ProcessLine, ...]
     who_used_what: dict[str, str]
-    what_started_it: tuple[Link, ...]
+    what_started_it: tuple[ChainLink, ...]
     seen_before: str
 
 

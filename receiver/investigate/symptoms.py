@@ -6,8 +6,8 @@ import msgspec
 
 from receiver import semconv as sc
 from receiver.detect.masked import Grade
-from receiver.investigate.case import Actor, Case, task_key
-from receiver.investigate.evidence import Fact, Suspicion, ends, facts, facts_of_use
+from receiver.investigate.case import Case, ProcessSnapshot, task_key
+from receiver.investigate.evidence import Candidate, Fact, ends, facts, facts_of_use
 
 
 class Symptom(msgspec.Struct, frozen=True):
@@ -75,7 +75,7 @@ def _failed_inside(case: Case) -> bool:
     return any(e.result == "failure" and e.identity.key[:4] not in good for e in inner)
 
 
-def _shown(actor: Actor, kind: str) -> tuple[Fact, ...]:
+def _shown(actor: ProcessSnapshot, kind: str) -> tuple[Fact, ...]:
     if kind == sc.EVENT_FILE_TAINTED_READ:
         return next((facts_of_use(u) for u in actor.uses if u.told), ())
     if kind == sc.EVENT_PROCESS_HANG:
@@ -94,7 +94,7 @@ def _slow(case: Case) -> Symptom | None:
     return Symptom("slow", case.end_ns, text, ends(case.root))
 
 
-def struck(case: Case, suspicion: Suspicion) -> tuple[float, str, tuple[Fact, ...]]:
+def symptom_affinity(case: Case, suspicion: Candidate) -> tuple[float, str, tuple[Fact, ...]]:
     """How directly a suspicion reaches the failure at hand: a weight, in words, and the facts."""
     subject = case.get(suspicion.subject)
     path = case.path
@@ -127,5 +127,5 @@ def struck(case: Case, suspicion: Suspicion) -> tuple[float, str, tuple[Fact, ..
     return -0.7, f"{subject.who} is not what failed.", ends(path[-1])
 
 
-def _before(actor: Actor, other: Actor) -> bool:
+def _before(actor: ProcessSnapshot, other: ProcessSnapshot) -> bool:
     return bool(actor.end_ns) and (not other.end_ns or actor.end_ns <= other.end_ns)

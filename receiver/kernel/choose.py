@@ -13,7 +13,7 @@ from receiver.kernel.probes import effective_capabilities
 from receiver.kernel.source import LiveSource, SourceConfig
 
 log = logging.getLogger("kwitness")
-Source = LiveSource | NetlinkSource
+LiveOrFallback = LiveSource | NetlinkSource
 
 
 CAP_NET_ADMIN = 12
@@ -32,7 +32,7 @@ def open_source(
     helper: bool = False,
     launched: bool = False,
     confinement: Confinement | None = None,
-) -> Source:
+) -> LiveOrFallback:
     """`drops`, `helper`: see `Observer`. `launched`: see `LiveSource`. `config.source` is auto, ebpf or netlink. With auto
     the reason why eBPF is refused is what is raised when netlink is refused, too: it is the one to mend."""
     if config.source == "netlink":

@@ -24,7 +24,7 @@ from receiver.events import (
 )
 from receiver.facts.tree import Process, ProcessTree
 from receiver.observe.attempts import Attempts
-from receiver.observe.files import FileActivity, Report
+from receiver.observe.files import EmitFinding, FileActivity
 from receiver.observe.network import NetworkActivity
 from receiver.observe.usage import UsageActivity
 
@@ -38,8 +38,8 @@ class Activity:
         self,
         tree: ProcessTree,
         attempts: Attempts,
-        report: Report,
-        repeat: Report,
+        report: EmitFinding,
+        repeat: EmitFinding,
         *,
         stall_seconds: float,
         hang_seconds: float,
@@ -99,4 +99,4 @@ HANDLERS: dict[type, tuple[str, Callable[[Activity, Any], object]]] = {
     WaitStack: ("wait_stack", lambda a, event: a.usage.wait_stack(event)),
     Neighbour: ("neighbour", lambda a, event: a.usage.neighbour(event)),
 }
-__all__ = ["HANDLERS", "Activity", "Report"]
+__all__ = ["HANDLERS", "Activity", "EmitFinding"]

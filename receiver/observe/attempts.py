@@ -15,7 +15,7 @@ from receiver.model import AMBIGUOUS, BACKED, CERTAIN, Identity
 from receiver.signals import Attributes, Signal
 from receiver.synthesis.ids import inner_span_id, run_span_id, run_trace_id, task_span_id
 from receiver.synthesis.logs import Logs
-from receiver.synthesis.metrics import DURATION_BOUNDS, Book, folded_error
+from receiver.synthesis.metrics import DURATION_BOUNDS, MetricStore, folded_error
 from receiver.synthesis.outcomes import run_result, scaled_cpu, task_error
 from receiver.synthesis.spans import Spans
 from receiver.work.execution import Execution, Executions, Run, Totals
@@ -31,7 +31,7 @@ class Attempts:
         executions: Executions,
         spans: Spans,
         logs: Logs,
-        book: Book,
+        book: MetricStore,
         emit: Callable[[Signal], None],
         *,
         elsewhere: bool = False,

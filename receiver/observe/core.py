@@ -53,7 +53,7 @@ from receiver.signals import Metric, Point
 from receiver.signals import Signal as Output
 from receiver.synthesis.blocks import Blocks
 from receiver.synthesis.logs import Logs
-from receiver.synthesis.metrics import LAG_BOUNDS, Book
+from receiver.synthesis.metrics import LAG_BOUNDS, MetricStore
 from receiver.synthesis.spans import Spans
 from receiver.text.names import signal_name
 from receiver.text.redact import Redactor
@@ -92,7 +92,7 @@ class Core:
             value_length_limit=options.value_length_limit,
         )
         self._spans, self._logs = Spans(self.blocks), Logs(self.blocks)
-        self.book = Book()
+        self.book = MetricStore()
         self.attempts = Attempts(
             self.executions,
             self._spans,

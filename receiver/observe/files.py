@@ -31,13 +31,13 @@ from receiver.text.names import error_name, event_id, resolve
 from receiver.work.execution import KEPT_LINKS, Execution
 
 KEPT_FAILURES = 32
-Report = Callable[[Process, Finding], None]
+EmitFinding = Callable[[Process, Finding], None]
 
 
 class FileActivity:
     """Owns the file table. `report` takes findings; `drops` counts events that led to nothing, by reason."""
 
-    def __init__(self, tree: ProcessTree, attempts: Attempts, report: Report) -> None:
+    def __init__(self, tree: ProcessTree, attempts: Attempts, report: EmitFinding) -> None:
         self.tree = tree
         self.attempts = attempts
         self.table = FileTable()

@@ -24,11 +24,11 @@ from receiver.events import (
     ProcessKey,
     UnixConnected,
 )
-from receiver.facts.connections import ConnectionTable, Link, Peer
+from receiver.facts.connections import ConnectionTable, Peer, TrackedConnection
 from receiver.facts.tree import KEPT_NAME_FAILURES, Process, ProcessTree
 from receiver.model import Finding
 from receiver.observe.attempts import Attempts
-from receiver.observe.files import Report
+from receiver.observe.files import EmitFinding
 from receiver.observe.repeats import Kind, Repeats, counted
 from receiver.synthesis.metrics import STALL_BOUNDS
 from receiver.text.names import address_of, event_id
@@ -61,7 +61,12 @@ class NetworkActivity:
     """Owns the connection table."""
 
     def __init__(
-        self, tree: ProcessTree, attempts: Attempts, report: Report, repeat: Report, stall_ns: int
+        self,
+        tree: ProcessTree,
+        attempts: Attempts,
+        report: EmitFinding,
+        repeat: EmitFinding,
+        stall_ns: int,
     ) -> None:
         self.tree = tree
         self.attempts = attempts
@@ -103,7 +108,7 @@ class NetworkActivity:
                 self._ended(process, link, peer, fact)
 
     def _listening(self, process: Process, fact: Connection) -> None:
-        link = Link(process, fact.connection_id, ("", 0), fact.family, True, fact)
+        link = TrackedConnection(process, fact.connection_id, ("", 0), fact.family, True, fact)
         key = (process.key.tgid, fact.local_port)
         finding = queue_full(link, fact)
         if finding is None:
@@ -114,7 +119,7 @@ class NetworkActivity:
                 process.queues[fact.local_port] = fact
             self._report(process, finding)
 
-    def _look(self, link: Link, fact: Connection) -> None:
+    def _look(self, link: TrackedConnection, fact: Connection) -> None:
         """Once a second: who owes whom, and for how long."""
         now, process = fact.time_boottime_ns, link.process
         owed = link.owed_since_ns
@@ -143,7 +148,7 @@ class NetworkActivity:
                     sc.METRIC_PIPELINE_NETWORK_STALLS, self.attempts.labels(process.execution)
                 )
 
-    def _is_internal(self, link: Link, fact: Connection) -> bool:
+    def _is_internal(self, link: TrackedConnection, fact: Connection) -> bool:
         """The other end is of the same work and has read all that it was sent: it owes nothing, for it may have nothing to say
         (the messages of Spark's driver and executors go one way)."""
         process = link.process
@@ -159,7 +164,7 @@ class NetworkActivity:
                 return not other.last.unread_bytes
         return False
 
-    def _stall_over(self, link: Link) -> None:
+    def _stall_over(self, link: TrackedConnection) -> None:
         link.stall_told = False
         labels = self.attempts.labels(link.process.execution)
         self.attempts.book.record(
@@ -169,7 +174,9 @@ class NetworkActivity:
             STALL_BOUNDS,
         )
 
-    def _ended(self, process: Process, link: Link, peer: Peer | None, fact: Connection) -> None:
+    def _ended(
+        self, process: Process, link: TrackedConnection, peer: Peer | None, fact: Connection
+    ) -> None:
         name = self.table.name_of(link.peer[0])
         labels = self.attempts.labels(process.execution)
         if link.stall_told:
@@ -212,7 +219,9 @@ class NetworkActivity:
             return False
         return other.execution.outermost is process.execution.outermost
 
-    def _failed(self, process: Process, link: Link, finding: Finding, error: str) -> None:
+    def _failed(
+        self, process: Process, link: TrackedConnection, finding: Finding, error: str
+    ) -> None:
         """The same failure of the same endpoint is a record once, and then a count. Who asks until a server has come up is refused
         at first, and nothing is wrong: a refusal waits for its success."""
         kind = self.repeats.kind(process, link.peer if link.peer in process.peers else None, error)

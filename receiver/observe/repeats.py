@@ -11,7 +11,7 @@ from receiver import semconv as sc
 from receiver.events import ProcessKey
 from receiver.facts.tree import Process
 from receiver.model import Finding
-from receiver.observe.files import Report
+from receiver.observe.files import EmitFinding
 
 SECOND = 1_000_000_000
 WINDOW_NS = 60 * SECOND
@@ -39,7 +39,7 @@ class Repeats:
     an execution but their number. Past the bound the process that failed first is forgotten, with a last record; `drops` counts
     those of them that live."""
 
-    def __init__(self, report: Report, repeat: Report) -> None:
+    def __init__(self, report: EmitFinding, repeat: EmitFinding) -> None:
         self.drops: Counter[str] = Counter()
         self._report = report
         self._repeat = repeat

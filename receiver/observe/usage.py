@@ -11,15 +11,15 @@ from receiver.facts.tree import Process, ProcessTree
 from receiver.facts.usage import (
     KEPT_WAITS,
     WINDOW_NS,
+    Competitor,
     Neighbours,
     Point,
-    Taker,
     Usage,
     main_wait,
     resident,
 )
 from receiver.observe.attempts import Attempts
-from receiver.observe.files import Report
+from receiver.observe.files import EmitFinding
 from receiver.signals import Attributes
 from receiver.text.event_text import wait_of
 from receiver.work.execution import Execution
@@ -31,7 +31,9 @@ _TAKEN_SHARE = 0.1  # of the limit: what a neighbour must have taken to be named
 class UsageActivity:
     """Owns the table of neighbours; a process's own usage stands on the process."""
 
-    def __init__(self, tree: ProcessTree, attempts: Attempts, report: Report, hang_ns: int) -> None:
+    def __init__(
+        self, tree: ProcessTree, attempts: Attempts, report: EmitFinding, hang_ns: int
+    ) -> None:
         self.tree = tree
         self.attempts = attempts
         self.neighbours = Neighbours()
@@ -75,7 +77,7 @@ class UsageActivity:
             and (found.execution.outermost is process.execution.outermost)
         )
 
-    def _taker(self, resource: str, sample: ProcessSample) -> Taker | None:
+    def _taker(self, resource: str, sample: ProcessSample) -> Competitor | None:
         now = sample.time_boottime_ns
         if resource == "cpu":
             found = self.neighbours.top(now, by_cpu=True)
@@ -118,7 +120,7 @@ class UsageActivity:
         ):
             self._report(victim, memory_taken(victim, event, taker))
 
-    def _company(self, victim: Process, event: OomKill) -> tuple[Taker, ...]:
+    def _company(self, victim: Process, event: OomKill) -> tuple[Competitor, ...]:
         """Itself, then everybody else who was in the memory that was full, the one that grew most first."""
         own = victim.usage.last if victim.usage is not None else None
         group = own.memory_cgroup_id if own is not None else event.memory_cgroup_id
@@ -135,7 +137,9 @@ class UsageActivity:
         usage = victim.usage
         points = tuple(usage.curve.points) if usage is not None else ()
         began = _at(points, event.time_boottime_ns - WINDOW_NS)
-        me = Taker(victim.key.tgid, victim.name, rss - began, 0, victim.key, rss, points, own=True)
+        me = Competitor(
+            victim.key.tgid, victim.name, rss - began, 0, victim.key, rss, points, own=True
+        )
         others.sort(key=lambda t: (-t.growth_bytes, t.pid))
         return (me, *others[:KEPT_COMPANY])
 
@@ -208,11 +212,11 @@ class UsageActivity:
         return "pipe"
 
 
-def _taker(process: Process, usage: Usage, *, own: bool) -> Taker:
+def _taker(process: Process, usage: Usage, *, own: bool) -> Competitor:
     points = tuple(usage.curve.points)
     last = usage.last
     now, at = (resident(last), last.time_boottime_ns) if last is not None else (0, 0)
-    return Taker(
+    return Competitor(
         process.key.tgid,
         process.name,
         now - _at(points, at - WINDOW_NS),

@@ -38,7 +38,7 @@ _HEADERS = {
 }
 
 
-class Desk(Protocol):
+class IncidentAnswers(Protocol):
     """Who answers about incidents. Raises DataError for a body that says nothing."""
 
     def listing(self) -> bytes: ...
@@ -60,7 +60,7 @@ class Admin:
         ready: Callable[[], str],
         metrics: Callable[[], Iterable[Metric]],
         tree: Callable[[], str] = lambda: "",
-        desk: Desk | None = None,
+        desk: IncidentAnswers | None = None,
         token: str = "",
     ) -> None:
         self._host, self._port = host, port

@@ -102,7 +102,7 @@ def _moment(text: str) -> datetime | None:
     return found if found is not None and found.year > 1 and found.tzinfo is not None else None
 
 
-class Desk:
+class IncidentApi:
     """Answers from reports alone."""
 
     def __init__(self, reports: Callable[[], Mapping[str, Report]]) -> None:
@@ -147,7 +147,7 @@ class Desk:
         return msgspec.json.encode({"alerts": out})
 
 
-class DeskOfCore(Desk):
+class LiveIncidentApi(IncidentApi):
     """Answers from a core, and from the reports of earlier services. `now` gives boot ns."""
 
     def __init__(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from receiver import semconv as sc
-from receiver.attribution.containers import NOWHERE, Place, place_of
+from receiver.attribution.containers import NOWHERE, ContainerIdentity, place_of
 from receiver.detect.deaths import Ending
 from receiver.facts.tree import Process
 from receiver.model import ContainerName, Host, Identity
@@ -36,7 +36,7 @@ class Blocks:
         self._service_name = service_name
         self._limit = value_length_limit
         self._resource_attributes = resource_attributes
-        self._resources: dict[tuple[str, Place], Block] = {}
+        self._resources: dict[tuple[str, ContainerIdentity], Block] = {}
         self._containers: dict[str, ContainerName] = {}
         self.unattributed = Block(
             (
@@ -68,7 +68,7 @@ class Blocks:
             )
         return f"{self._second[1]}.{nanos // 1000:06}Z"
 
-    def resource(self, system: str, place: Place = NOWHERE) -> Block:
+    def resource(self, system: str, place: ContainerIdentity = NOWHERE) -> Block:
         """The observed workload, not us: service.name is the pipeline system unless the user named one."""
         block = self._resources.get((system, place))
         if block is None:

@@ -53,7 +53,7 @@ class _Distribution:
         )
 
 
-class Book:
+class MetricStore:
     """Holds every series. Adding is cheap; `metrics` freezes all of it."""
 
     def __init__(self) -> None:

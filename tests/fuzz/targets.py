@@ -21,7 +21,7 @@ from receiver.events import encode as encode_event
 from receiver.export import encode, outcome, settings
 from receiver.insights.across import across
 from receiver.insights.records import read
-from receiver.insights.runs import Runs
+from receiver.insights.runs import RemoteRuns
 from receiver.investigate.report import to_json
 from receiver.kernel import netlink, netlink_wire, proc
 from receiver.kernel.decode import decode, split
@@ -97,7 +97,7 @@ def event(data: bytes) -> None:
 
 def otlp(data: bytes) -> None:
     """The body of an ExportLogsServiceRequest, and what is concluded from it."""
-    runs = Runs()
+    runs = RemoteRuns()
     try:
         for record in read(data).facts:
             runs.add(record, 0.0)
@@ -110,11 +110,11 @@ def otlp(data: bytes) -> None:
 
 
 @cache
-def _desk() -> incident_api.DeskOfCore:
+def _desk() -> incident_api.LiveIncidentApi:
     found = Recording(SCENARIOS / "retry.kw")
     core = Core(found.header.host)
     replay(Session(core), found)
-    return incident_api.DeskOfCore(core, lambda: 10**15)
+    return incident_api.LiveIncidentApi(core, lambda: 10**15)
 
 
 def webhook(data: bytes) -> None:

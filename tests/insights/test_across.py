@@ -13,9 +13,9 @@ from receiver.insights.runs import (
     PATIENCE_SECONDS,
     RUNS,
     SETTLE_SECONDS,
-    Run,
-    Runs,
-    Told,
+    RemoteFact,
+    RemoteRun,
+    RemoteRuns,
 )
 from receiver.insights.service import Insights
 from receiver.investigate.report import cited
@@ -30,7 +30,7 @@ class Teller:
     """Agents of two hosts, as far as their event records go."""
 
     def __init__(self) -> None:
-        self.facts: list[Told] = []
+        self.facts: list[RemoteFact] = []
 
     def say(
         self,
@@ -40,7 +40,7 @@ class Teller:
         text: str = "it happened.",
         severity: int = Severity.ERROR,
         **values: Any,
-    ) -> Told:
+    ) -> RemoteFact:
         values = {k.replace("__", "."): v for k, v in values.items()}
         base = {
             sc.PIPELINE_SYSTEM_NAME: "x",
@@ -48,7 +48,7 @@ class Teller:
             sc.PIPELINE_RUN_ID: "r1",
             sc.PIPELINE_TASK_NAME: f"task_{host}",
         }
-        told = Told(
+        told = RemoteFact(
             host,
             ADDRESSES[host],
             f"u{len(self.facts)}",
@@ -86,8 +86,8 @@ class Teller:
             pipeline__hypothesis__culprit=culprit, pipeline__hypothesis__confidence=confidence, pipeline__hypothesis__score=score,
         )  # fmt: skip
 
-    def run(self) -> Run:
-        runs = Runs()
+    def run(self) -> RemoteRun:
+        runs = RemoteRuns()
         for fact in self.facts:
             runs.add(fact, 0.0)
         ((_, run),) = runs.due(SETTLE_SECONDS)
@@ -186,7 +186,7 @@ def test_a_torn_file_on_a_shared_mount() -> None:
 
 def test_records_come_twice_late_and_in_any_order() -> None:
     facts = a_kill_and_a_reset().facts
-    runs = Runs()
+    runs = RemoteRuns()
     for n, fact in enumerate([*reversed(facts), *facts]):
         runs.add(fact, n * 0.1)
     ((trace, run),) = runs.due(SETTLE_SECONDS + 2)
@@ -197,7 +197,7 @@ def test_records_come_twice_late_and_in_any_order() -> None:
 
 
 def test_a_run_that_never_falls_silent_is_looked_at_all_the_same() -> None:
-    runs, teller = Runs(), a_kill_and_a_reset()
+    runs, teller = RemoteRuns(), a_kill_and_a_reset()
     for fact in teller.facts:
         runs.add(fact, 1.0)
     for n in range(1, 70):
@@ -210,16 +210,17 @@ def test_a_run_that_never_falls_silent_is_looked_at_all_the_same() -> None:
 
 
 def test_tables_are_bounded_and_count_what_they_drop() -> None:
-    runs, teller = Runs(), Teller()
+    runs, teller = RemoteRuns(), Teller()
     for n in range(FACTS_PER_RUN + 10):
         runs.add(teller.say("a", sc.EVENT_PROCESS_KILLED, n), 0.0)
     for n in range(RUNS + 5):
         told = teller.facts[0]
         runs.add(
-            Told(told.host, (), "u", 0, told.kind, told.severity, "", f"{n:032x}", "", {}), 0.0
+            RemoteFact(told.host, (), "u", 0, told.kind, told.severity, "", f"{n:032x}", "", {}),
+            0.0,
         )
-    runs.add(Told("a", (), "u", 0, "process.start", 5, "", TRACE, "", {}), 0.0)
-    runs.add(Told("a", (), "u", 0, sc.EVENT_PROCESS_KILLED, 17, "", "", "", {}), 0.0)
+    runs.add(RemoteFact("a", (), "u", 0, "process.start", 5, "", TRACE, "", {}), 0.0)
+    runs.add(RemoteFact("a", (), "u", 0, sc.EVENT_PROCESS_KILLED, 17, "", "", "", {}), 0.0)
     assert len(runs) == RUNS
     assert dict(runs.drops) == {
         "run_full": 10,

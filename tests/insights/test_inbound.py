@@ -24,7 +24,7 @@ from receiver.export.encode import Envelope
 from receiver.insights.config import InsightsConfig
 from receiver.insights.inbound import GRPC_TURNS, Inbound
 from receiver.insights.records import read
-from receiver.insights.runs import Told
+from receiver.insights.runs import RemoteFact
 from receiver.signals import EMPTY, Block, LogRecord, Severity
 
 LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
@@ -42,7 +42,7 @@ def request() -> bytes:
     return Envelope("receiver", "0", sc.SCHEMA_URL).request([(RESOURCE, encode.log_record(record))])
 
 
-def check(record: Told) -> None:
+def check(record: RemoteFact) -> None:
     assert (record.host, record.addresses, record.uid, record.kind) == (
         "a",
         ("10.0.0.1", "fd00::1"),
@@ -66,10 +66,10 @@ def test_a_record_comes_out_as_it_went_in() -> None:
 
 
 def serving(
-    config: InsightsConfig, do: Callable[[Inbound, list[Told]], Coroutine[Any, Any, None]]
+    config: InsightsConfig, do: Callable[[Inbound, list[RemoteFact]], Coroutine[Any, Any, None]]
 ) -> None:
     async def main() -> None:
-        got: list[Told] = []
+        got: list[RemoteFact] = []
         inbound = Inbound(config, lambda batch: got.extend(batch.facts))
         await inbound.start()
         try:
@@ -88,7 +88,7 @@ ANY = InsightsConfig(grpc="127.0.0.1:0", http="127.0.0.1:0")
 
 
 def test_by_grpc_also_compressed() -> None:
-    async def do(inbound: Inbound, got: list[Told]) -> None:
+    async def do(inbound: Inbound, got: list[RemoteFact]) -> None:
         for compression in (None, grpc.Compression.Gzip):
             async with grpc.aio.insecure_channel(
                 f"127.0.0.1:{inbound.ports['grpc']}", compression=compression
@@ -113,7 +113,7 @@ def test_by_grpc_also_compressed() -> None:
 
 
 def test_by_http_also_compressed() -> None:
-    async def do(inbound: Inbound, got: list[Told]) -> None:
+    async def do(inbound: Inbound, got: list[RemoteFact]) -> None:
         kind = {"Content-Type": "application/x-protobuf"}
         base = f"http://127.0.0.1:{inbound.ports['http']}/v1"
         async with aiohttp.ClientSession() as session:
@@ -154,7 +154,7 @@ def test_bodies_that_are_not_what_they_say_are_refused_and_counted() -> None:
         (zlib.compress(bytes(17 << 20)), "deflate", 413),
     ]  # fmt: skip
 
-    async def do(inbound: Inbound, got: list[Told]) -> None:
+    async def do(inbound: Inbound, got: list[RemoteFact]) -> None:
         async with aiohttp.ClientSession() as session:
             for body, encoding, status in cases:
                 headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": encoding}
@@ -183,7 +183,7 @@ def test_bad_records_are_a_partial_success() -> None:
         record(process__pid=float("nan")), record(process__pid="x"), record()
     ).SerializeToString()
 
-    async def do(inbound: Inbound, got: list[Told]) -> None:
+    async def do(inbound: Inbound, got: list[RemoteFact]) -> None:
         async with (
             grpc.aio.insecure_channel(f"127.0.0.1:{inbound.ports['grpc']}") as channel,
             aiohttp.ClientSession() as session,
@@ -206,7 +206,7 @@ def test_bad_records_are_a_partial_success() -> None:
 
 
 def test_when_too_much_is_being_received_others_are_asked_to_come_again() -> None:
-    async def do(inbound: Inbound, got: list[Told]) -> None:
+    async def do(inbound: Inbound, got: list[RemoteFact]) -> None:
         inbound.uploads.limit = 1 << 20
         head = b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 4000000\r\n\r\n"
         reader, writer = await asyncio.open_connection("127.0.0.1", inbound.ports["http"])
@@ -248,7 +248,7 @@ def test_when_too_much_is_being_received_others_are_asked_to_come_again() -> Non
 def test_a_message_that_never_comes_by_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("receiver.insights.inbound.RECEIVE_SECONDS", 0.3)
 
-    async def do(inbound: Inbound, got: list[Told]) -> None:
+    async def do(inbound: Inbound, got: list[RemoteFact]) -> None:
         async def never() -> AsyncIterator[bytes]:
             await asyncio.Event().wait()
             yield b""
@@ -273,7 +273,7 @@ def test_a_message_that_never_comes_by_grpc(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_connection_with_many_calls_at_once_is_served() -> None:
     """As a Collector with its consumers, without a refusal. Calls that hold all turns of a connection leave others alone."""
 
-    async def do(inbound: Inbound, got: list[Told]) -> None:
+    async def do(inbound: Inbound, got: list[RemoteFact]) -> None:
         async def never() -> AsyncIterator[bytes]:
             await asyncio.Event().wait()
             yield b""
@@ -314,7 +314,7 @@ def test_with_mutual_tls(tmp_path: Path) -> None:
         client_ca=str(names["ca"]),
     )
 
-    async def do(inbound: Inbound, got: list[Told]) -> None:
+    async def do(inbound: Inbound, got: list[RemoteFact]) -> None:
         pair = (client.private_key_pem.bytes(), client.cert_chain_pems[0].bytes())
         for with_pair in (True, False):
             credentials = grpc.ssl_channel_credentials(
@@ -342,7 +342,7 @@ def test_with_mutual_tls(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_configuration_is_one_line(config: InsightsConfig, says: str) -> None:
-    async def do(inbound: Inbound, got: list[Told]) -> None: ...
+    async def do(inbound: Inbound, got: list[RemoteFact]) -> None: ...
 
     with pytest.raises(ConfigError, match=says):
         serving(config, do)

@@ -20,7 +20,7 @@ from receiver import semconv as sc
 from receiver.insights import runs
 from receiver.insights.across import across
 from receiver.insights.records import _NUMBERS, _TEXTS, RECORD_BYTES, RECORDS, read
-from receiver.insights.runs import BYTES, RUN_BYTES, Run, Runs, Told
+from receiver.insights.runs import BYTES, RUN_BYTES, RemoteFact, RemoteRun, RemoteRuns
 from receiver.insights.service import REPORT_BYTES, Insights
 from receiver.investigate.report import to_json
 from receiver.signals import Block
@@ -256,10 +256,12 @@ def test_no_request_makes_looking_raise(facts: list[Any], data: st.DataObject) -
 @given(st.lists(FACTS, min_size=2, max_size=14))
 def test_no_facts_make_across_raise(facts: list[Any]) -> None:
     """Also those that no request can bring in."""
-    run = Run()
+    run = RemoteRun()
     for number, (host, kind, at, text, values) in enumerate(facts):
         run.facts.append(
-            Told(host, ("10.0.0.1",), f"u{number}", at, kind, 17, text, "ab" * 16, "s", values)
+            RemoteFact(
+                host, ("10.0.0.1",), f"u{number}", at, kind, 17, text, "ab" * 16, "s", values
+            )
         )
         run.hosts[host] = ("10.0.0.1",) if host == "a" else ("10.0.0.2",)
     report = across("ab" * 16, run)
@@ -272,14 +274,16 @@ def test_a_run_that_cannot_be_looked_at_is_set_aside(
     """The last line of defence, with a mistake put into the looking."""
     insights, seen = Insights(Block(()), lambda _: None), []
 
-    def broken(trace_id: str, run: Run) -> None:
+    def broken(trace_id: str, run: RemoteRun) -> None:
         seen.append(trace_id)
         if trace_id.startswith("aa"):
             raise ValueError("two\nlines")
 
     monkeypatch.setattr("receiver.insights.service.across", broken)
     for trace in ("aa" * 16, "bb" * 16):
-        insights.take(Told("a", (), "u", 5, sc.EVENT_PIPELINE_TASK_END, 17, "", trace, "", {}), 0.0)
+        insights.take(
+            RemoteFact("a", (), "u", 5, sc.EVENT_PIPELINE_TASK_END, 17, "", trace, "", {}), 0.0
+        )
     insights.look(10.0, 1)
     insights.look(1000.0, 1)
     assert (
@@ -290,17 +294,19 @@ def test_a_run_that_cannot_be_looked_at_is_set_aside(
     assert len(caplog.records) == 1 and "\n" not in caplog.records[0].getMessage()
 
 
-def big(trace: int, uid: str, size: int) -> Told:
-    return Told("a", (), uid, 5, sc.EVENT_PROCESS_KILLED, 17, "x" * size, f"{trace:032x}", "", {})
+def big(trace: int, uid: str, size: int) -> RemoteFact:
+    return RemoteFact(
+        "a", (), uid, 5, sc.EVENT_PROCESS_KILLED, 17, "x" * size, f"{trace:032x}", "", {}
+    )
 
 
 def test_facts_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "BYTES", 1 << 20)
-    table = Runs()
+    table = RemoteRuns()
     for number in range(3000):
         table.add(big(number, "u", 1000), 0.0)
     assert 0 < table.bytes <= 1 << 20 and table.drops["forgotten_run"] == 3000 - len(table)
-    one = Runs()
+    one = RemoteRuns()
     for number in range(400):
         one.add(big(1, f"u{number}", 10_000), 0.0)
     assert one.bytes <= RUN_BYTES and one.drops["run_full"] > 200 and BYTES > RUN_BYTES

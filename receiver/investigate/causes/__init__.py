@@ -16,9 +16,9 @@ from receiver.investigate.causes import (
     waits,
     work,
 )
-from receiver.investigate.evidence import Suspicion
+from receiver.investigate.evidence import Candidate
 
-Cause = Callable[[Case], Iterator[Suspicion]]
+Cause = Callable[[Case], Iterator[Candidate]]
 CAUSES: tuple[Cause, ...] = tuple(
     cause for module in (memory, kills, files, storage, network, slots, waits, ends, work) for cause in module.CAUSES
 )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from receiver.detect.deaths import code_name, fatal_of
 from receiver.events import Signal
-from receiver.investigate.case import Actor, Case, task_key
+from receiver.investigate.case import Case, ProcessSnapshot, task_key
 from receiver.investigate.evidence import (
     SOME,
     Culprit,
@@ -40,19 +40,19 @@ _SHELLS = {
 LARGE = 3.0  # times the usual: what stands out
 
 
-def shells(actor: Actor) -> bool:
+def shells(actor: ProcessSnapshot) -> bool:
     """A program that only starts others and hands on how they ended."""
     return actor.name in _SHELLS
 
 
-def died_of(actor: Actor) -> Signal | None:
+def died_of(actor: ProcessSnapshot) -> Signal | None:
     """The signal that it died of, or that its status 128 + n names."""
     if actor.exit is None or not (actor.end.signal or actor.end.code > 128):
         return None
     return fatal_of(actor.signals, actor.key, actor.end)
 
 
-def sent_by_process(actor: Actor, event: Signal) -> bool:
+def sent_by_process(actor: ProcessSnapshot, event: Signal) -> bool:
     """By kill(2) or its like, by somebody else."""
     return event.code <= 0 and event.sender != actor.key
 
@@ -72,7 +72,7 @@ def sender_text(event: Signal) -> str:
     return f"{signal_name(event.signal)} ({code_name(event.code)}) from {event.sender_comm} ({event.sender.tgid}, uid {event.sender_uid})"
 
 
-def progress(actor: Actor, window_ns: int = 5 * SECOND) -> float | None:
+def progress(actor: ProcessSnapshot, window_ns: int = 5 * SECOND) -> float | None:
     """CPUs that it used in its last looks; None when it was looked at less than twice."""
     usage = actor.usage
     if usage is None or usage.last is None or usage.first is None or usage.last is usage.first:
@@ -90,7 +90,7 @@ def progress(actor: Actor, window_ns: int = 5 * SECOND) -> float | None:
     )
 
 
-def idle_ns(actor: Actor, until_ns: int) -> int:
+def idle_ns(actor: ProcessSnapshot, until_ns: int) -> int:
     """For how long it had done nothing when that happened."""
     spell = actor.usage.spell if actor.usage is not None else None
     if spell is not None and spell.waits and all(wait_of(w) == "timer" for w in spell.waits):
@@ -100,7 +100,7 @@ def idle_ns(actor: Actor, until_ns: int) -> int:
     )
 
 
-def partition_share(case: Case, actor: Actor) -> list[Evidence]:
+def partition_share(case: Case, actor: ProcessSnapshot) -> list[Evidence]:
     """Whether the partition in work is larger than the others that this run has read."""
     sizes = partition_bytes(case)
     if actor.partition not in sizes:
@@ -148,5 +148,5 @@ def shorter(case: Case, path: str, size: int, found: Iterable[Fact]) -> list[Evi
     ]
 
 
-def signal_facts(actor: Actor, event: Signal) -> list[Fact]:
+def signal_facts(actor: ProcessSnapshot, event: Signal) -> list[Fact]:
     return [fact(event), *([fact(actor.exit)] if actor.exit is not None else [])]

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from receiver import semconv as sc
 from receiver.detect.masked import Grade
 from receiver.events import CallKind
-from receiver.investigate.case import Actor, Case
+from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import SECOND, died_of, shells, shorter
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
     SOME,
     STRONG,
+    Candidate,
     Culprit,
     Fact,
-    Suspicion,
     contradicts,
     ends,
     fact,
@@ -35,7 +35,7 @@ _MANY_DEAD = 20
 LONG_NS = 100_000_000
 
 
-def crashes(case: Case) -> Iterator[Suspicion]:
+def crashes(case: Case) -> Iterator[Candidate]:
     """A fatal signal that the process raised itself, by a fault or by abort(3)."""
     for actor in case:
         event = died_of(actor)
@@ -78,7 +78,7 @@ def crashes(case: Case) -> Iterator[Suspicion]:
             )
             where = f" in {crash.module.rpartition('/')[2]}" if crash.module else ""
         summary = f"{actor.who} crashed with {signal_name(event.signal)}{where}."
-        yield Suspicion(
+        yield Candidate(
             cause,
             process_culprit(actor),
             summary,
@@ -88,7 +88,7 @@ def crashes(case: Case) -> Iterator[Suspicion]:
         )
 
 
-def masked(case: Case) -> Iterator[Suspicion]:
+def masked(case: Case) -> Iterator[Candidate]:
     """The deepest failure below a parent that ended with 0."""
     told = {
         f.process
@@ -134,7 +134,7 @@ def masked(case: Case) -> Iterator[Suspicion]:
         did = "reported success" if parent.end.code == 0 else "went on"
         summary = f"{deepest.who} failed ({deepest.end.error}) and {parent.who} {did} all the same."
         silent = case.execution.masked or bool({deepest.key, actor.key} & told)
-        yield Suspicion(
+        yield Candidate(
             "proc.exit_masked",
             process_culprit(parent),
             summary,
@@ -145,7 +145,7 @@ def masked(case: Case) -> Iterator[Suspicion]:
         )
 
 
-def _keeps_its_own_record(case: Case, actor: Actor) -> bool:
+def _keeps_its_own_record(case: Case, actor: ProcessSnapshot) -> bool:
     """The process that holds a task of an orchestrator: its status was never meant for anybody."""
     identity, above = actor.execution.identity, case.get(actor.parent)
     return (
@@ -155,7 +155,7 @@ def _keeps_its_own_record(case: Case, actor: Actor) -> bool:
     )
 
 
-def _lost_in_a_pipe(case: Case, actor: Actor, parent: Actor) -> bool:
+def _lost_in_a_pipe(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot) -> bool:
     """It failed at the front of a pipe whose end was well, and its shell went on: it started other things, or ended with another
     status than with `pipefail` it would have."""
     went_on = parent.end.code != actor.end.code or any(
@@ -164,7 +164,7 @@ def _lost_in_a_pipe(case: Case, actor: Actor, parent: Actor) -> bool:
     return shells(parent) and went_on and _piped_to(case, actor) is not None
 
 
-def _repeated(case: Case, actor: Actor) -> bool:
+def _repeated(case: Case, actor: ProcessSnapshot) -> bool:
     """The same command succeeded later: a retry."""
     parent = case.get(actor.parent)
     siblings = case.children(parent) if parent is not None else []
@@ -174,14 +174,14 @@ def _repeated(case: Case, actor: Actor) -> bool:
     )
 
 
-def _answered(actor: Actor) -> bool:
+def _answered(actor: ProcessSnapshot) -> bool:
     """A script's own helper that it stopped, or a question that was answered with 1 in no time."""
     return actor.grade is Grade.STOPPED or (
         actor.end.code == 1 and actor.end_ns - actor.start_ns < 20_000_000 and bool(actor.execs)
     )
 
 
-def _piped_to(case: Case, actor: Actor) -> Actor | None:
+def _piped_to(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
     parent = case.get(actor.parent)
     for other in case.children(parent) if parent is not None else ():
         if (
@@ -194,7 +194,7 @@ def _piped_to(case: Case, actor: Actor) -> Actor | None:
     return None
 
 
-def pipes(case: Case) -> Iterator[Suspicion]:
+def pipes(case: Case) -> Iterator[Candidate]:
     """SIGPIPE: the reader had enough. Blame the reader if it failed."""
     for actor in case:
         event = died_of(actor)
@@ -237,10 +237,10 @@ def pipes(case: Case) -> Iterator[Suspicion]:
             )
         summary = f"{actor.who} was ended by SIGPIPE: {reader.who if reader is not None else 'its reader'} had read enough."
         culprit = process_culprit(actor)
-        yield Suspicion("proc.sigpipe", culprit, summary, tuple(evidence), actor.key, actor.end_ns)
+        yield Candidate("proc.sigpipe", culprit, summary, tuple(evidence), actor.key, actor.end_ns)
 
 
-def interpreters(case: Case) -> Iterator[Suspicion]:
+def interpreters(case: Case) -> Iterator[Candidate]:
     """126 and 127, or an exec that failed and was not made good."""
     for actor in case:
         if not actor.failed or actor.end.signal:
@@ -279,12 +279,12 @@ def interpreters(case: Case) -> Iterator[Suspicion]:
             evidence.append(supports(CLEAR + SLIGHT, text, facts(call)))
             culprit = Culprit("file", path=what)
         summary = f"{actor.who} could not start {what or 'a program'}."
-        yield Suspicion(
+        yield Candidate(
             "proc.interpreter", culprit, summary, tuple(evidence), actor.key, actor.end_ns
         )
 
 
-def limits(case: Case) -> Iterator[Suspicion]:
+def limits(case: Case) -> Iterator[Candidate]:
     """EMFILE; EAGAIN of clone, by a limit or because ended children were never reaped."""
     for actor in case:
         files = [c for c in actor.calls if c.error in (errno.EMFILE, errno.ENFILE)]
@@ -299,7 +299,7 @@ def limits(case: Case) -> Iterator[Suspicion]:
             if kinds:
                 evidence.append(supports(SLIGHT, kinds, facts(*(p.last for p in actor.peers[:1]))))
             summary = f"{actor.who} had no file descriptor left{limit}."
-            yield Suspicion(
+            yield Candidate(
                 "lim.emfile",
                 process_culprit(actor),
                 summary,
@@ -317,7 +317,7 @@ def limits(case: Case) -> Iterator[Suspicion]:
             yield _pids(case, actor, clones[0].first_boottime_ns, facts(*clones[:2]))
 
 
-def _held(actor: Actor) -> str:
+def _held(actor: ProcessSnapshot) -> str:
     """What the descriptors are, as far as it shows."""
     sockets, files = sum(p.open for p in actor.peers), sum(u.open for u in actor.uses)
     if not sockets and not files:
@@ -325,7 +325,7 @@ def _held(actor: Actor) -> str:
     return f"It had {sockets} connections and {files} files open."
 
 
-def _pids(case: Case, actor: Actor, at_ns: int, shown: tuple[Fact, ...]) -> Suspicion:
+def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...]) -> Candidate:
     """By who has most living children or threads; or by who left its ended children unreaped."""
     here = [a for a in case if a.start_ns <= at_ns and (not a.end_ns or a.end_ns >= at_ns)]
     dead = {
@@ -344,7 +344,7 @@ def _pids(case: Case, actor: Actor, at_ns: int, shown: tuple[Fact, ...]) -> Susp
         summary = (
             f"{holder.who} left {number} ended children unreaped, until no process could be made."
         )
-        return Suspicion(
+        return Candidate(
             "proc.zombies",
             process_culprit(holder),
             summary,
@@ -358,12 +358,12 @@ def _pids(case: Case, actor: Actor, at_ns: int, shown: tuple[Fact, ...]) -> Susp
     text = f"{most.who} had {counts.get(most.key, 0)} processes or threads."
     evidence.append(supports(SLIGHT, text, ends(most) or shown))
     summary = f"A limit on processes was reached: {most.who} had {counts.get(most.key, 0)} of them."
-    return Suspicion(
+    return Candidate(
         "lim.pids", process_culprit(most), summary, tuple(evidence), actor.key, at_ns, silent=True
     )
 
 
-def _threads(actor: Actor) -> int:
+def _threads(actor: ProcessSnapshot) -> int:
     return (
         actor.usage.last.threads if actor.usage is not None and actor.usage.last is not None else 0
     )

@@ -11,7 +11,7 @@ import msgspec
 
 from receiver.events import FileChanged, FileOperation
 from receiver.facts.files import FileKey, State, Use, Version
-from receiver.investigate.case import Actor, Case
+from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
     died_of,
     sender_culprit,
@@ -24,10 +24,10 @@ from receiver.investigate.evidence import (
     SLIGHT,
     SOME,
     STRONG,
+    Candidate,
     Culprit,
     Evidence,
     Fact,
-    Suspicion,
     context,
     contradicts,
     ends,
@@ -41,7 +41,7 @@ from receiver.text.names import mib, resolve
 
 _LOGS = (".log", ".out", ".err", ".lock", ".pid", ".wal", "-journal", "-wal", "-shm", ".lck")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|(?<!\d)\d{8}(?!\d)|\d{4}/\d\d/\d\d")
-Pair = tuple[Actor, Use]
+Pair = tuple[ProcessSnapshot, Use]
 
 
 def _is_data(path: str) -> bool:
@@ -66,7 +66,7 @@ def _writers(case: Case) -> dict[FileKey, list[Pair]]:
     return out
 
 
-def truncated(case: Case) -> Iterator[Suspicion]:
+def truncated(case: Case) -> Iterator[Candidate]:
     """A version that its writer left half written, and who read it afterwards."""
     versions: dict[int, tuple[Version, list[Pair]]] = {}
     for actor in case:
@@ -87,7 +87,7 @@ def truncated(case: Case) -> Iterator[Suspicion]:
             yield _torn(case, version, readers)
 
 
-def _torn(case: Case, version: Version, readers: list[Pair]) -> Suspicion:
+def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
     writer = case.get(version.writer.key)
     evidence: list[Evidence] = []
     left = next(
@@ -137,7 +137,7 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Suspicion:
     )
     subject = readers[0][0].key if readers else version.writer.key
     at = version.changed_ns or version.began_ns
-    return Suspicion(
+    return Candidate(
         "fs.truncated", culprit, summary, tuple(evidence), subject, at, silent=bool(readers)
     )
 
@@ -156,7 +156,7 @@ def _openings(case: Case) -> dict[FileKey, tuple[list[Pair], int]]:
     return out
 
 
-def read_early(case: Case) -> Iterator[Suspicion]:
+def read_early(case: Case) -> Iterator[Candidate]:
     """A reader that was done before the writer was, and so got less than there is now."""
     openings = _openings(case)
     for key, readers in _readers(case).items():
@@ -188,7 +188,7 @@ def read_early(case: Case) -> Iterator[Suspicion]:
                     text = f"The writer ended with {writer.end.error} afterwards: it was alive when the file was read."
                     evidence.append(context(text, ends(writer)))
                 summary = f"{reader.who} read {use.path} while {writer.who} was still writing it."
-                yield Suspicion(
+                yield Candidate(
                     "fs.read_early",
                     file_culprit(wrote),
                     summary,
@@ -200,7 +200,7 @@ def read_early(case: Case) -> Iterator[Suspicion]:
                 break
 
 
-def _written_until(writer: Actor, use: Use) -> int:
+def _written_until(writer: ProcessSnapshot, use: Use) -> int:
     """When its last opening that wrote was closed, or ended with it; that it read the file again afterwards says nothing."""
     if use.wrote is not None and not use.open:
         return use.wrote.time_boottime_ns
@@ -209,7 +209,7 @@ def _written_until(writer: Actor, use: Use) -> int:
     )
 
 
-def two_writers(case: Case) -> Iterator[Suspicion]:
+def two_writers(case: Case) -> Iterator[Candidate]:
     """Two processes wrote one file while both had it open, each by an opening of its own."""
     for writers in _writers(case).values():
         own = [(a, u) for a, u in writers if not u.inherited and not u.append]
@@ -229,7 +229,7 @@ def two_writers(case: Case) -> Iterator[Suspicion]:
                     supports(SLIGHT, "One of them cut what the other had written.", shown)
                 )
             summary = f"{one.who} and {late.who} wrote {second.path} at the same time."
-            yield Suspicion(
+            yield Candidate(
                 "fs.concurrent_writers",
                 file_culprit(second),
                 summary,
@@ -241,7 +241,7 @@ def two_writers(case: Case) -> Iterator[Suspicion]:
             break
 
 
-def _overlap(one: Actor, first: Use, other: Actor, second: Use) -> bool:
+def _overlap(one: ProcessSnapshot, first: Use, other: ProcessSnapshot, second: Use) -> bool:
     until = (
         first.closed.time_boottime_ns
         if first.closed is not None and not first.open
@@ -258,7 +258,7 @@ def _overlap(one: Actor, first: Use, other: Actor, second: Use) -> bool:
 class _Stroke(msgspec.Struct, frozen=True, eq=False):
     """Something that takes away what a reader has not read yet."""
 
-    actor: Actor
+    actor: ProcessSnapshot
     at_ns: int
     what: str
     by: Use | FileChanged
@@ -290,7 +290,7 @@ def _strokes(case: Case) -> tuple[dict[FileKey, list[_Stroke]], dict[str, list[_
     return by_key, by_path
 
 
-def replaced(case: Case) -> Iterator[Suspicion]:
+def replaced(case: Case) -> Iterator[Candidate]:
     """A reader had the file open when somebody else cut, deleted or replaced it; it then died or failed."""
     by_key, by_path = _strokes(case)
     for key, readers in _readers(case).items():
@@ -328,10 +328,10 @@ def replaced(case: Case) -> Iterator[Suspicion]:
                 path=use.path,
                 inode=use.key[1],
             )
-            yield Suspicion("fs.replaced", culprit, summary, tuple(evidence), reader.key, hit.at_ns)
+            yield Candidate("fs.replaced", culprit, summary, tuple(evidence), reader.key, hit.at_ns)
 
 
-def stale(case: Case) -> Iterator[Suspicion]:
+def stale(case: Case) -> Iterator[Candidate]:
     """It read a file of another date, though this run had written the same for its own date by then, and nobody read that."""
     writers, readers = _writers(case), _readers(case)
     fresh: dict[str, list[Pair]] = defaultdict(list)
@@ -364,7 +364,7 @@ def stale(case: Case) -> Iterator[Suspicion]:
         text = f"{writer.who} had written {wrote.path} by then, which nobody read."
         evidence.append(supports(CLEAR, text, facts_of_use(wrote)))
         summary = f"{reader.who} read {use.path} and not {wrote.path}, which this run wrote."
-        yield Suspicion(
+        yield Candidate(
             "fs.stale_input",
             file_culprit(use),
             summary,
@@ -375,7 +375,7 @@ def stale(case: Case) -> Iterator[Suspicion]:
         )
 
 
-def older(case: Case) -> Iterator[Suspicion]:
+def older(case: Case) -> Iterator[Candidate]:
     """Findings of the file table across runs: what is read is another run's."""
     for actor in case:
         for use in actor.uses:
@@ -389,7 +389,7 @@ def older(case: Case) -> Iterator[Suspicion]:
             text = f"{use.path} was written by run {theirs.run_id} of task {theirs.task}, not by this run ({ours.run_id})."
             evidence = [supports(CLEAR + SOME, text, [*facts_of_use(use), *facts(source.opened)])]
             summary = f"{actor.who} read {use.path} of an older run."
-            yield Suspicion(
+            yield Candidate(
                 "fs.stale_input",
                 file_culprit(use),
                 summary,

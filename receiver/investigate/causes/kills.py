@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from receiver.detect.deaths import SI_TIMER
 from receiver.events import FileReason, ProcessKey, Signal
-from receiver.investigate.case import Actor, Case
+from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
     SECOND,
     died_of,
@@ -25,10 +25,10 @@ from receiver.investigate.evidence import (
     SLIGHT,
     SOME,
     STRONG,
+    Candidate,
     Culprit,
     Evidence,
     Fact,
-    Suspicion,
     context,
     contradicts,
     ends,
@@ -46,9 +46,9 @@ _POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _HANG_NS = 5 * SECOND
 
 
-def kills(case: Case) -> Iterator[Suspicion]:
+def kills(case: Case) -> Iterator[Candidate]:
     """One suspicion per sender: alone, as a drain of a group, as a late heartbeat's supervisor, as a time limit."""
-    by_sender: dict[ProcessKey, list[tuple[Actor, Signal]]] = defaultdict(list)
+    by_sender: dict[ProcessKey, list[tuple[ProcessSnapshot, Signal]]] = defaultdict(list)
     for actor in case:
         event = died_of(actor)
         if (
@@ -69,7 +69,9 @@ def kills(case: Case) -> Iterator[Suspicion]:
     yield from _timers(case)
 
 
-def _supervisor(victim: Actor, event: Signal, struck: list[tuple[Actor, Signal]]) -> Suspicion:
+def _supervisor(
+    victim: ProcessSnapshot, event: Signal, struck: list[tuple[ProcessSnapshot, Signal]]
+) -> Candidate:
     evidence = [
         supports(
             STRONG - SLIGHT,
@@ -100,7 +102,7 @@ def _supervisor(victim: Actor, event: Signal, struck: list[tuple[Actor, Signal]]
         evidence.append(contradicts(SOME, "The sender is a time limit.", [fact(event)]))
     partition = f" while it worked on {victim.partition}" if victim.partition else ""
     summary = f"{event.sender_comm} ({event.sender.tgid}) ended {victim.who} with {signal_name(event.signal)}{partition}."
-    return Suspicion(
+    return Candidate(
         "kill.supervisor",
         sender_culprit(event),
         summary,
@@ -114,7 +116,7 @@ def _is_outside(case: Case, key: ProcessKey) -> bool:
     return case.actors.get(key) is None
 
 
-def _drain(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
+def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
     """All of a group within a moment; or one that was asked first, and killed when the grace was over."""
     received = [
         (a, s)
@@ -168,7 +170,7 @@ def _drain(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
             supports(SLIGHT, f"{victim.who} was at work: {work:.1f} CPUs.", ends(victim))
         )
     summary = f"{event.sender_comm} ({event.sender.tgid}) drained the group of {victim.who}: {len({a.key for a, _ in received})} processes."
-    yield Suspicion(
+    yield Candidate(
         "kill.drain",
         sender_culprit(event),
         summary,
@@ -178,7 +180,7 @@ def _drain(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
     )
 
 
-def _heartbeat(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
+def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
     """Its supervisor waited for an answer (of a database, an API) or for a CPU just before it ended a process at work."""
     sender = case.get(event.sender)
     if sender is None or sender not in case.above(victim) or shells(sender):
@@ -230,10 +232,10 @@ def _heartbeat(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
             signal=signal_name(event.signal),
         )
     summary = f"{sender.who} ended {victim.who}, which was working, after its own answer from {culprit.address or 'elsewhere'} was late."
-    yield Suspicion("kill.heartbeat", culprit, summary, tuple(evidence), victim.key, at)
+    yield Candidate("kill.heartbeat", culprit, summary, tuple(evidence), victim.key, at)
 
 
-def _at_work(case: Case, victim: Actor) -> list[Fact]:
+def _at_work(case: Case, victim: ProcessSnapshot) -> list[Fact]:
     """The facts that show it, or those below it, at work in its last seconds; empty when they do not."""
     for actor in (victim, *case.below(victim)):
         used = progress(actor)
@@ -247,7 +249,7 @@ def _at_work(case: Case, victim: Actor) -> list[Fact]:
     return []
 
 
-def _timeout(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
+def _timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
     """`timeout`, or whoever ends things at a round age."""
     sender = case.get(event.sender)
     age = (event.time_boottime_ns - victim.start_ns) / 1e9
@@ -292,7 +294,7 @@ def _timeout(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
     summary = f"A time limit of {age:.1f} s ended {victim.who}" + (
         f"; {len(orphans)} children of it live on." if orphans else "."
     )
-    yield Suspicion(
+    yield Candidate(
         "kill.timeout_orphan",
         sender_culprit(event),
         summary,
@@ -302,7 +304,7 @@ def _timeout(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
     )
 
 
-def _timers(case: Case) -> Iterator[Suspicion]:
+def _timers(case: Case) -> Iterator[Candidate]:
     """SIGALRM: a limit that the process had set for itself (or its framework had)."""
     for actor in case:
         event = next(
@@ -326,7 +328,7 @@ def _timers(case: Case) -> Iterator[Suspicion]:
                 )
             )
         summary = f"{actor.who} reached a time limit of its own after {age:.1f} s."
-        yield Suspicion(
+        yield Candidate(
             "kill.timeout_orphan",
             process_culprit(actor),
             summary,
@@ -336,7 +338,7 @@ def _timers(case: Case) -> Iterator[Suspicion]:
         )
 
 
-def _probe(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
+def _probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
     """The sender had started one command again and again, and each was ended at the same age."""
     sender = case.get(event.sender)
     prober = sender if sender is not None else None
@@ -344,7 +346,7 @@ def _probe(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
         prober = case.get(prober.parent)
     if prober is None:
         return
-    tried: dict[tuple[str, ...], list[Actor]] = defaultdict(list)
+    tried: dict[tuple[str, ...], list[ProcessSnapshot]] = defaultdict(list)
     for child in case.children(prober):
         if (
             child is not victim
@@ -368,7 +370,7 @@ def _probe(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
         if work := _at_work(case, victim):
             evidence.append(supports(SLIGHT, f"{victim.who} was working all the time.", work))
         summary = f"The probe of {prober.who} was too slow {len(failed)} times ({ages[0]:.1f} s each), so it ended {victim.who}."
-        yield Suspicion(
+        yield Candidate(
             "kill.probe",
             process_culprit(prober),
             summary,
@@ -378,7 +380,7 @@ def _probe(case: Case, victim: Actor, event: Signal) -> Iterator[Suspicion]:
         )
 
 
-def swallowed(case: Case) -> Iterator[Suspicion]:
+def swallowed(case: Case) -> Iterator[Candidate]:
     """A handler took a polite signal, the work stopped there, and the status is 0."""
     for actor in case:
         if actor.exit is None or actor.end.code != 0:
@@ -428,7 +430,7 @@ def swallowed(case: Case) -> Iterator[Suspicion]:
             text = f"It ended {(actor.end_ns - at) / 1e9:.1f} s after the signal."
             evidence.append(supports(SLIGHT, text, ends(actor)))
         summary = f"{actor.who} took {signal_name(event.signal)} from {event.sender_comm} ({event.sender.tgid}), stopped its work and reported success."
-        yield Suspicion(
+        yield Candidate(
             "kill.swallowed",
             process_culprit(actor),
             summary,

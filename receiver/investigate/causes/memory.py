@@ -8,18 +8,18 @@ from collections.abc import Iterator
 
 from receiver.detect.deaths import fatal_of
 from receiver.events import CallKind, OomScope
-from receiver.facts.usage import Taker
-from receiver.investigate.case import Actor, Case
+from receiver.facts.usage import Competitor
+from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import died_of, partition_share, progress, shells
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
     SOME,
     STRONG,
+    Candidate,
     Culprit,
     Evidence,
     Fact,
-    Suspicion,
     context,
     contradicts,
     ends,
@@ -46,7 +46,7 @@ _GUARDED_GROWTH = 0.3  # of its peak, within the last looks
 SECOND = 1_000_000_000
 
 
-def oom_kills(case: Case) -> Iterator[Suspicion]:
+def oom_kills(case: Case) -> Iterator[Candidate]:
     """One suspicion per OOM kill and explanation of the growth: its own, a neighbour's, the host's, a tmpfs's."""
     for victim in case:
         event = victim.oom
@@ -61,7 +61,7 @@ def oom_kills(case: Case) -> Iterator[Suspicion]:
         yield from _in_cgroup(case, victim, told_as_child=child is not None)
 
 
-def _killed_by_kernel(victim: Actor) -> list[Evidence]:
+def _killed_by_kernel(victim: ProcessSnapshot) -> list[Evidence]:
     event = victim.oom
     assert event is not None
     where = f"memory cgroup {event.memory_cgroup} was at {mib(event.usage_bytes)} of {mib(event.limit_bytes)}"
@@ -84,7 +84,7 @@ def _killed_by_kernel(victim: Actor) -> list[Evidence]:
     return out
 
 
-def _in_cgroup(case: Case, victim: Actor, *, told_as_child: bool) -> Iterator[Suspicion]:
+def _in_cgroup(case: Case, victim: ProcessSnapshot, *, told_as_child: bool) -> Iterator[Candidate]:
     event = victim.oom
     assert event is not None
     own, other, family = _growths(case, victim)
@@ -127,7 +127,7 @@ def _in_cgroup(case: Case, victim: Actor, *, told_as_child: bool) -> Iterator[Su
                 ends(victim),
             )
         )
-    yield Suspicion(
+    yield Candidate(
         "mem.cgroup_oom", process_culprit(victim),
         f"The kernel killed {victim.who}: its own memory of {mib(max(rss, 0))} hit the limit of "
         f"{event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)})" + _on(victim) + ".",
@@ -137,14 +137,14 @@ def _in_cgroup(case: Case, victim: Actor, *, told_as_child: bool) -> Iterator[Su
         yield _neighbour(victim, other, share, base)
 
 
-def _on(victim: Actor) -> str:
+def _on(victim: ProcessSnapshot) -> str:
     return f" while it worked on {victim.partition}" if victim.partition else ""
 
 
-def _growths(case: Case, victim: Actor) -> tuple[int, Taker | None, int]:
+def _growths(case: Case, victim: ProcessSnapshot) -> tuple[int, Competitor | None, int]:
     """Bytes that the victim and its like grew by, who of the others grew most, and how many the like are."""
     own, family = 0, 0
-    others: list[Taker] = []
+    others: list[Competitor] = []
     for taker in victim.company:
         actor = case.get(taker.key)
         if taker is victim.company[0] or (actor is not None and case.related(actor, victim)):
@@ -156,11 +156,13 @@ def _growths(case: Case, victim: Actor) -> tuple[int, Taker | None, int]:
     return own, max(others, key=lambda t: (t.growth_bytes, -t.pid), default=None), family
 
 
-def _look(taker: Taker) -> list[Fact]:
+def _look(taker: Competitor) -> list[Fact]:
     return [fact_of_point(taker.pid, taker.name, p) for p in taker.points[-3:]]
 
 
-def _neighbour(victim: Actor, other: Taker, share: float, base: list[Evidence]) -> Suspicion:
+def _neighbour(
+    victim: ProcessSnapshot, other: Competitor, share: float, base: list[Evidence]
+) -> Candidate:
     event = victim.oom
     assert event is not None
     text = f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)} in the same memory, {1 - share:.0%} of all growth."
@@ -171,7 +173,7 @@ def _neighbour(victim: Actor, other: Taker, share: float, base: list[Evidence]) 
         else contradicts(SOME, text, _look(other))
     )
     start = other.key.start_boottime_ns if other.key is not None else 0
-    return Suspicion(
+    return Candidate(
         "mem.cgroup_neighbour", Culprit("process", other.name, other.pid, start),
         f"{other.name} ({other.pid}) filled the memory that it shares with {victim.who} ({event.memory_cgroup}, "
         f"{mib(event.limit_bytes)}); the kernel killed {victim.name}.",
@@ -179,7 +181,7 @@ def _neighbour(victim: Actor, other: Taker, share: float, base: list[Evidence]) 
     )  # fmt: skip
 
 
-def _host(case: Case, victim: Actor) -> Suspicion:
+def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
     event = victim.oom
     assert event is not None
     _, other, _ = _growths(case, victim)
@@ -206,10 +208,10 @@ def _host(case: Case, victim: Actor) -> Suspicion:
         supports(SOME, "No cgroup was full: it was the host.", [fact(event)]),
         *more,
     )
-    return Suspicion("mem.host_oom", culprit, summary, evidence, victim.key, event.time_boottime_ns)
+    return Candidate("mem.host_oom", culprit, summary, evidence, victim.key, event.time_boottime_ns)
 
 
-def _tmpfs(case: Case, victim: Actor, base: list[Evidence], held: int) -> Suspicion:
+def _tmpfs(case: Case, victim: ProcessSnapshot, base: list[Evidence], held: int) -> Candidate:
     """Files of a tmpfs are charged to who writes them, and no process holds them."""
     event = victim.oom
     assert event is not None
@@ -222,13 +224,13 @@ def _tmpfs(case: Case, victim: Actor, base: list[Evidence], held: int) -> Suspic
         about = f"{mib(biggest.written_bytes)} were written to {biggest.path}."
         evidence.append(supports(SOME, about, facts_of_use(biggest)))
         culprit = Culprit("file", path=biggest.path, inode=biggest.key[1], device=biggest.key[0])
-    return Suspicion(
+    return Candidate(
         "mem.shm_full", culprit, f"Files in memory filled {event.memory_cgroup or 'the cgroup'}; the kernel killed {victim.who}.",
         tuple(evidence), victim.key, event.time_boottime_ns,
     )  # fmt: skip
 
 
-def _as_child(case: Case, victim: Actor) -> Suspicion | None:
+def _as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
     """The parent is a program of its own, went on, and then failed or hung in another way."""
     event, parent = victim.oom, case.get(victim.parent)
     if (
@@ -273,14 +275,14 @@ def _as_child(case: Case, victim: Actor) -> Suspicion | None:
     tells = f"its parent {parent.who} " + (
         "hung" if hung else f"ended with {parent.end.error or 'status 0'}"
     )
-    return Suspicion(
+    return Candidate(
         "mem.child_oom", process_culprit(victim),
         f"The kernel killed {victim.who} at the limit of {event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)}); {tells}.",
         tuple(evidence), victim.key, event.time_boottime_ns,
     )  # fmt: skip
 
 
-def guards(case: Case) -> Iterator[Suspicion]:
+def guards(case: Case) -> Iterator[Candidate]:
     """A SIGKILL by a process (a known guard may send SIGTERM), while the target's memory was what stood out."""
     for victim in case:
         event = died_of(victim)
@@ -323,14 +325,14 @@ def guards(case: Case) -> Iterator[Suspicion]:
             evidence.append(
                 supports(SOME, f"The sender reads {reads[0].path}.", facts_of_use(reads[0]))
             )
-        yield Suspicion(
+        yield Candidate(
             "mem.userspace_killer", Culprit("process", event.sender_comm, event.sender.tgid, event.sender.start_boottime_ns),
             f"{event.sender_comm} ({event.sender.tgid}) killed {victim.who} when its memory was {mib(victim.peak_bytes)}.",
             tuple(evidence), victim.key, event.time_boottime_ns,
         )  # fmt: skip
 
 
-def heaps(case: Case) -> Iterator[Suspicion]:
+def heaps(case: Case) -> Iterator[Candidate]:
     """It left by itself, at a plateau of memory, with room in its cgroup."""
     for actor in case:
         if not actor.failed or actor.end.signal or actor.oom is not None:
@@ -374,7 +376,7 @@ def heaps(case: Case) -> Iterator[Suspicion]:
             make = supports if used < _NEAR * limit else contradicts
             evidence.append(make(SLIGHT, text, [fact(actor.usage.last)]))
         summary = f"{actor.who} reached its own heap limit at {mib(actor.peak_bytes)} and left with {actor.end.code}{_on(actor)}."
-        yield Suspicion(
+        yield Candidate(
             "mem.app_heap",
             process_culprit(actor),
             summary,
@@ -384,14 +386,14 @@ def heaps(case: Case) -> Iterator[Suspicion]:
         )
 
 
-def _points(actor: Actor) -> list[Fact]:
+def _points(actor: ProcessSnapshot) -> list[Fact]:
     return [
         fact_of_point(actor.pid, actor.name, p)
         for p in (actor.usage.curve.points if actor.usage is not None else ())
     ]
 
 
-def _plateau(actor: Actor) -> bool:
+def _plateau(actor: ProcessSnapshot) -> bool:
     recent = actor.usage.recent if actor.usage is not None else ()
     if len(recent) < 3:
         return False
@@ -399,7 +401,7 @@ def _plateau(actor: Actor) -> bool:
     return max(values) - min(values) <= _PLATEAU * max(values) and max(values) > 32 << 20
 
 
-def limits(case: Case) -> Iterator[Suspicion]:
+def limits(case: Case) -> Iterator[Candidate]:
     """mmap, brk or mremap were refused: the process's own limit, for a cgroup kills instead."""
     for actor in case:
         calls = [c for c in actor.calls if c.call == CallKind.MEMORY and c.error == errno.ENOMEM]
@@ -419,7 +421,7 @@ def limits(case: Case) -> Iterator[Suspicion]:
                 supports(SOME, f"It then ended by itself with {actor.end.error}.", ends(actor))
             )
         summary = f"{actor.who} hit a limit of its own address space (peak {mib(actor.peak_bytes)}): mmap or brk failed with ENOMEM."
-        yield Suspicion(
+        yield Candidate(
             "mem.rlimit",
             process_culprit(actor),
             summary,
@@ -429,7 +431,7 @@ def limits(case: Case) -> Iterator[Suspicion]:
         )
 
 
-def thrashing(case: Case) -> Iterator[Suspicion]:
+def thrashing(case: Case) -> Iterator[Candidate]:
     for actor in case:
         usage = actor.usage
         lasted = usage.pressed_ns.get("faults", 0) if usage is not None else 0
@@ -449,7 +451,7 @@ def thrashing(case: Case) -> Iterator[Suspicion]:
         if actor.oom is not None:
             evidence.append(contradicts(SOME, "It ended in an OOM kill.", facts(actor.oom)))
         summary = f"{actor.who} thrashed at {mib(look.memory_usage_bytes)} of {mib(look.memory_limit_bytes)} for {lasted / 1e9:.0f} s."
-        yield Suspicion(
+        yield Candidate(
             "mem.thrash",
             process_culprit(actor),
             summary,
@@ -460,7 +462,7 @@ def thrashing(case: Case) -> Iterator[Suspicion]:
         )
 
 
-def shared_memory(case: Case) -> Iterator[Suspicion]:
+def shared_memory(case: Case) -> Iterator[Candidate]:
     """SIGBUS on a page that a tmpfs had no room for, or ENOSPC below /dev/shm."""
     for actor in case:
         event = died_of(actor)
@@ -500,7 +502,7 @@ def shared_memory(case: Case) -> Iterator[Suspicion]:
         summary = (
             f"Shared memory was full: {actor.who} could not use {culprit.path or 'its mapping'}."
         )
-        yield Suspicion("mem.shm_full", culprit, summary, tuple(evidence), actor.key, actor.end_ns)
+        yield Candidate("mem.shm_full", culprit, summary, tuple(evidence), actor.key, actor.end_ns)
 
 
 def _is_memory_file(path: str) -> bool:

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 
 from receiver.events import Connection, ConnectionFlag, ConnectionStage
 from receiver.facts.connections import Peer
-from receiver.investigate.case import Actor, Case
+from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import SECOND
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
     SOME,
     STRONG,
+    Candidate,
     Culprit,
     Evidence,
-    Suspicion,
     contradicts,
     ends,
     facts,
@@ -44,7 +44,7 @@ def endpoint(peer: Peer) -> Culprit:
     return Culprit("endpoint", address=where(peer))
 
 
-def clients(case: Case) -> Iterator[tuple[Actor, Peer]]:
+def clients(case: Case) -> Iterator[tuple[ProcessSnapshot, Peer]]:
     """Peers that a process connected to; who listens has peers without a port."""
     for actor in case:
         for peer in actor.peers:
@@ -52,7 +52,7 @@ def clients(case: Case) -> Iterator[tuple[Actor, Peer]]:
                 yield actor, peer
 
 
-def after(actor: Actor, at_ns: int) -> list[Evidence]:
+def after(actor: ProcessSnapshot, at_ns: int) -> list[Evidence]:
     """Whether its process failed soon after that."""
     if not actor.failed or actor.end.signal:
         return []
@@ -81,7 +81,7 @@ def last_moment(peer: Peer) -> Connection | None:
     return peer.moments[-1] if peer.moments else peer.last
 
 
-def unreachable(case: Case) -> Iterator[Suspicion]:
+def unreachable(case: Case) -> Iterator[Candidate]:
     """SYNs that nobody answers; a refusal; a listener that does not accept."""
     for actor, peer in clients(case):
         unanswered = [m for m in moments(peer) if not m.established_boottime_ns]
@@ -141,7 +141,7 @@ def unreachable(case: Case) -> Iterator[Suspicion]:
 
 
 def blame(
-    actor: Actor,
+    actor: ProcessSnapshot,
     cause: str,
     culprit: Culprit,
     summary: str,
@@ -149,13 +149,13 @@ def blame(
     moment: Connection,
     *,
     silent: bool = False,
-) -> Suspicion:
-    return Suspicion(
+) -> Candidate:
+    return Candidate(
         cause, culprit, summary, tuple(evidence), actor.key, moment.time_boottime_ns, silent
     )
 
 
-def _full_listener(case: Case, peer: Peer) -> tuple[Actor, Connection] | None:
+def _full_listener(case: Case, peer: Peer) -> tuple[ProcessSnapshot, Connection] | None:
     return next(((a, q) for a in case for q in a.queues if q.local_port == peer.endpoint[1]), None)
 
 
@@ -191,7 +191,7 @@ def _answer(peer: Peer, moment: Connection) -> Connection | None:
     )
 
 
-def silence(case: Case) -> Iterator[Suspicion]:
+def silence(case: Case) -> Iterator[Candidate]:
     """Established, asked, acknowledged, and no answer: who is silent, and what it may be waiting for."""
     for actor, peer in clients(case):
         moment = next((m for m in reversed(peer.moments) if m.established_boottime_ns), peer.last)
@@ -253,7 +253,7 @@ def silence(case: Case) -> Iterator[Suspicion]:
             yield _lock_wait(case, actor, peer, moment, evidence)
 
 
-def _waits_for(actor: Actor, peer: Peer) -> int:
+def _waits_for(actor: ProcessSnapshot, peer: Peer) -> int:
     """It asked in the tick in which it was last answered, so that stamps do not tell; but it has done nothing since, and this is
     the only connection that it can be waiting for."""
     quiet, spell = peer.quiet, actor.usage.spell if actor.usage is not None else None
@@ -268,7 +268,7 @@ def _waits_for(actor: Actor, peer: Peer) -> int:
     return peer.quiet_ns if alone and waits and spell.ns >= 0.7 * peer.quiet_ns else 0
 
 
-def _internal(case: Case, actor: Actor, moment: Connection) -> bool:
+def _internal(case: Case, actor: ProcessSnapshot, moment: Connection) -> bool:
     """The other end is a process of the same case that has nothing to say, or one that does the waiting itself."""
     for other in case:
         for peer in other.peers:
@@ -292,7 +292,7 @@ def _idle_before(peer: Peer, moment: Connection) -> int:
     return max(0, moment.last_send_boottime_ns - last) if last else 0
 
 
-def _mtu(actor: Actor, peer: Peer, moment: Connection, owed: int, idle: int) -> Suspicion:
+def _mtu(actor: ProcessSnapshot, peer: Peer, moment: Connection, owed: int, idle: int) -> Candidate:
     acked = max(0, moment.sent_bytes - owed)
     text = f"{owed} bytes to {where(peer)} went out {moment.retransmits + 1} times and were never acknowledged."
     evidence = [supports(CLEAR, text, facts(moment))]
@@ -310,8 +310,8 @@ def _mtu(actor: Actor, peer: Peer, moment: Connection, owed: int, idle: int) -> 
 
 
 def _lock_wait(
-    case: Case, actor: Actor, peer: Peer, moment: Connection, silent: list[Evidence]
-) -> Suspicion:
+    case: Case, actor: ProcessSnapshot, peer: Peer, moment: Connection, silent: list[Evidence]
+) -> Candidate:
     """Another client of the same database that was in the middle of something."""
     name = DATABASES[peer.endpoint[1]]
     evidence = [*silent, supports(SOME, f"Port {peer.endpoint[1]} is {name}'s.", facts(peer.first))]
@@ -350,7 +350,7 @@ def _lock_wait(
     return blame(actor, "db.lock_wait", culprit, summary, evidence, moment, silent=True)
 
 
-def broken(case: Case) -> Iterator[Suspicion]:
+def broken(case: Case) -> Iterator[Candidate]:
     """Resets: after a long silence, or in the middle."""
     for actor, peer in clients(case):
         for moment in reversed(moments(peer)):
@@ -378,7 +378,9 @@ def broken(case: Case) -> Iterator[Suspicion]:
             break
 
 
-def _reset(case: Case, actor: Actor, peer: Peer, moment: Connection) -> Iterator[Suspicion]:
+def _reset(
+    case: Case, actor: ProcessSnapshot, peer: Peer, moment: Connection
+) -> Iterator[Candidate]:
     text = f"{where(peer)} reset a connection of {actor.who} after {moment.sent_bytes} bytes out and {moment.received_bytes} in."
     evidence = [supports(CLEAR, text, facts(moment))]
     evidence += after(actor, moment.time_boottime_ns)
@@ -392,7 +394,7 @@ def _reset(case: Case, actor: Actor, peer: Peer, moment: Connection) -> Iterator
     yield blame(actor, "net.reset_short", endpoint(peer), summary, evidence, moment)
 
 
-def _server(case: Case, moment: Connection) -> Actor | None:
+def _server(case: Case, moment: Connection) -> ProcessSnapshot | None:
     """Who accepted it, if it is of the case."""
     for other in case:
         for theirs in other.peers:
@@ -406,7 +408,7 @@ def _server(case: Case, moment: Connection) -> Actor | None:
     return None
 
 
-def short_answers(case: Case) -> Iterator[Suspicion]:
+def short_answers(case: Case) -> Iterator[Candidate]:
     """The server closed in order, after much less than it had been asked for: the client failed at once."""
     for actor, peer in clients(case):
         last = peer.last
@@ -433,7 +435,7 @@ def short_answers(case: Case) -> Iterator[Suspicion]:
         yield blame(actor, "net.reset_short", endpoint(peer), summary, evidence, last)
 
 
-def names(case: Case) -> Iterator[Suspicion]:
+def names(case: Case) -> Iterator[Candidate]:
     """Name servers that fail or stay silent."""
     for actor in case:
         if not actor.name_failures:
@@ -452,7 +454,7 @@ def names(case: Case) -> Iterator[Suspicion]:
         summary = f"{name} could not be resolved: {server} " + (
             "did not answer." if silent else "failed."
         )
-        yield Suspicion(
+        yield Candidate(
             "net.dns", Culprit("endpoint", address=f"{server}:{query.port}", name=name), summary, tuple(evidence), actor.key,
             query.time_boottime_ns,
         )  # fmt: skip

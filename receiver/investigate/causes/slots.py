@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from receiver.events import CallKind, ConnectionStage, ThreadWait
 from receiver.facts.connections import Peer
-from receiver.investigate.case import Actor, Case
+from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import SECOND
 from receiver.investigate.causes.network import (
     SILENT_NS,
@@ -26,8 +26,8 @@ from receiver.investigate.evidence import (
     SLIGHT,
     SOME,
     STRONG,
+    Candidate,
     Evidence,
-    Suspicion,
     contradicts,
     ends,
     facts,
@@ -52,7 +52,7 @@ _THREADED = (
 _METADATA = {"169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254"}
 
 
-def slots(case: Case) -> Iterator[Suspicion]:
+def slots(case: Case) -> Iterator[Candidate]:
     """All connections to one endpoint held at once, each waiting for an answer; or a server that turns away all above N."""
     for actor, peer in clients(case):
         moment = last_moment(peer)
@@ -105,12 +105,12 @@ def slots(case: Case) -> Iterator[Suspicion]:
     yield from _token_calls(case)
 
 
-def _lock_waits(actor: Actor) -> list[ThreadWait]:
+def _lock_waits(actor: ProcessSnapshot) -> list[ThreadWait]:
     spell = actor.usage.spell if actor.usage is not None else None
     return [w for w in (spell.waits if spell is not None else ()) if wait_of(w) == "futex"]
 
 
-def _refresh(case: Case, actor: Actor, peer: Peer) -> list[Evidence]:
+def _refresh(case: Case, actor: ProcessSnapshot, peer: Peer) -> list[Evidence]:
     """What shows that credentials were being refreshed: a token file, a helper, a call to a token service."""
     moment = last_moment(peer)
     at = (moment.last_send_boottime_ns or moment.time_boottime_ns) if moment is not None else 0
@@ -137,7 +137,7 @@ def _is_token_service(peer: Peer, names: Mapping[str, str]) -> bool:
     return peer.endpoint[0] in _METADATA or bool(_TOKENS.search(names.get(peer.endpoint[0], "")))
 
 
-def _token_calls(case: Case) -> Iterator[Suspicion]:
+def _token_calls(case: Case) -> Iterator[Candidate]:
     """One slow call to an endpoint of its own, while connections to another one were idle and threads waited."""
     names = case.names
     for actor, peer in clients(case):
@@ -200,9 +200,9 @@ def _held_meanwhile(others: list[Peer], gap: int, refresh: Peer) -> list[Evidenc
     return []
 
 
-def _turned_away(case: Case) -> Iterator[Suspicion]:
+def _turned_away(case: Case) -> Iterator[Candidate]:
     """The server's own slots: new connections get a few bytes and are closed at once, while others stay."""
-    by: dict[tuple[str, int], list[tuple[Actor, Peer]]] = {}
+    by: dict[tuple[str, int], list[tuple[ProcessSnapshot, Peer]]] = {}
     for actor, peer in clients(case):
         by.setdefault(peer.endpoint, []).append((actor, peer))
     for pairs in by.values():
@@ -236,7 +236,7 @@ def _turned_away(case: Case) -> Iterator[Suspicion]:
         yield blame(actor, "net.pool", endpoint(peer), summary, evidence, last)
 
 
-def ports(case: Case) -> Iterator[Suspicion]:
+def ports(case: Case) -> Iterator[Candidate]:
     for actor in case:
         calls = [
             c for c in actor.calls if c.error == errno.EADDRNOTAVAIL and c.call == CallKind.CONNECT
@@ -262,7 +262,7 @@ def ports(case: Case) -> Iterator[Suspicion]:
         evidence += after(actor, call.last_boottime_ns)
         most = _busiest(case, subject_of(call)) or actor
         summary = f"No local port was left towards {subject_of(call)}: {most.who} had made {made} connections."
-        yield Suspicion(
+        yield Candidate(
             "net.ports",
             process_culprit(most),
             summary,
@@ -272,7 +272,7 @@ def ports(case: Case) -> Iterator[Suspicion]:
         )
 
 
-def _busiest(case: Case, address: str) -> Actor | None:
+def _busiest(case: Case, address: str) -> ProcessSnapshot | None:
     pairs = [(p.made, a) for a, p in clients(case) if where(p) == address]
     return max(pairs, key=lambda pair: (pair[0], -pair[1].pid))[1] if pairs else None
 

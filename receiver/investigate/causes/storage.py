@@ -8,16 +8,16 @@ from collections.abc import Iterator
 
 from receiver.events import CallFailed, CallKind, FileChanged, FileOperation
 from receiver.facts.files import Use
-from receiver.investigate.case import Actor, Case
+from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import SECOND
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
     SOME,
     STRONG,
+    Candidate,
     Culprit,
     Evidence,
-    Suspicion,
     contradicts,
     ends,
     fact,
@@ -34,7 +34,7 @@ UNINTERRUPTIBLE = 2  # TASK_UNINTERRUPTIBLE, include/linux/sched.h
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def full(case: Case) -> Iterator[Suspicion]:
+def full(case: Case) -> Iterator[Candidate]:
     """ENOSPC and EDQUOT: space, inodes or quota; and who wrote most there."""
     for actor in case:
         calls = [
@@ -74,13 +74,13 @@ def full(case: Case) -> Iterator[Suspicion]:
                 evidence.append(
                     supports(SLIGHT, f"{made.who} made {number} files there.", ends(made))
                 )
-                yield Suspicion(
+                yield Candidate(
                     "fs.inodes_quota", process_culprit(culprit), f"No inode or quota was left for {what}; {made.who} made most files there.",
                     tuple(evidence), actor.key, first.first_boottime_ns, silent=True,
                 )  # fmt: skip
             else:
                 summary = f"No inode or quota was left for {what}."
-                yield Suspicion(
+                yield Candidate(
                     "fs.inodes_quota",
                     Culprit("file", path=what),
                     summary,
@@ -94,13 +94,13 @@ def full(case: Case) -> Iterator[Suspicion]:
 
 
 def _enospc(
-    actor: Actor,
+    actor: ProcessSnapshot,
     first: CallFailed,
     what: str,
     base: list[Evidence],
     device: int,
-    filler: tuple[Actor, int, Use] | None,
-) -> Suspicion:
+    filler: tuple[ProcessSnapshot, int, Use] | None,
+) -> Candidate:
     culprit, by = Culprit("file", path=what, device=device), ""
     evidence = list(base)
     if filler is not None:
@@ -109,7 +109,7 @@ def _enospc(
         text = f"{who.who} wrote {mib(wrote)} to that file system, {use.path} among it."
         evidence.append(supports(SOME, text, facts_of_use(use)))
     summary = f"The file system of {what or 'a file'} was full when {actor.who} wrote to it{by}."
-    return Suspicion(
+    return Candidate(
         "fs.enospc",
         culprit,
         summary,
@@ -150,9 +150,11 @@ def _common(one: str, other: str) -> str:
     return "/".join(parts)
 
 
-def _filler(case: Case, victim: Actor, path: str) -> tuple[int, tuple[Actor, int, Use] | None]:
+def _filler(
+    case: Case, victim: ProcessSnapshot, path: str
+) -> tuple[int, tuple[ProcessSnapshot, int, Use] | None]:
     device = _device_of(case, path)
-    by: dict[Actor, tuple[int, Use]] = {}
+    by: dict[ProcessSnapshot, tuple[int, Use]] = {}
     for actor in case:
         for use in actor.uses:
             if use.writing and use.key[0] == device and use.written_bytes and not use.inherited:
@@ -167,14 +169,14 @@ def _filler(case: Case, victim: Actor, path: str) -> tuple[int, tuple[Actor, int
     return device, (who, *by[who])
 
 
-def _made(case: Case, path: str) -> Actor | None:
+def _made(case: Case, path: str) -> ProcessSnapshot | None:
     device = _device_of(case, path)
     counts = {a: sum(1 for u in a.uses if u.created and u.key[0] == device) for a in case}
     counts = {a: n + (a.folded and 0) for a, n in counts.items() if n}
     return max(counts, key=lambda a: (counts[a], a.pid)) if counts else None
 
 
-def locks(case: Case) -> Iterator[Suspicion]:
+def locks(case: Case) -> Iterator[Candidate]:
     """A lock that was refused, with its holder; or a lock file that a killed process left behind."""
     for actor in case:
         calls = [
@@ -213,13 +215,13 @@ def locks(case: Case) -> Iterator[Suspicion]:
                     supports(SOME, f"It ended with {actor.end.error} after that.", ends(actor))
                 )
             summary = f"{actor.who} could not lock {what or 'a file'}: {culprit.name or 'process'} ({culprit.pid}) held the lock."
-            yield Suspicion(
+            yield Candidate(
                 "fs.lock", culprit, summary, tuple(evidence), actor.key, call.first_boottime_ns
             )
         yield from _stale_lock(case, actor)
 
 
-def _stale_lock(case: Case, actor: Actor) -> Iterator[Suspicion]:
+def _stale_lock(case: Case, actor: ProcessSnapshot) -> Iterator[Candidate]:
     """It saw a lock file of somebody who is dead, and gave up."""
     if not actor.failed or actor.end.signal:
         return
@@ -240,12 +242,12 @@ def _stale_lock(case: Case, actor: Actor) -> Iterator[Suspicion]:
                 )
             )
             summary = f"{actor.who} gave up because of the lock file {use.path} that {maker.who} had left behind."
-            yield Suspicion(
+            yield Candidate(
                 "fs.lock", file_culprit(use), summary, tuple(evidence), actor.key, use.first_ns
             )
 
 
-def denied(case: Case) -> Iterator[Suspicion]:
+def denied(case: Case) -> Iterator[Candidate]:
     """EACCES, EPERM, EROFS on a path, by a process that then failed."""
     for actor in case:
         kinds = (CallKind.OPEN, CallKind.CHANGE, CallKind.WRITE, CallKind.OTHER)
@@ -271,12 +273,12 @@ def denied(case: Case) -> Iterator[Suspicion]:
         summary = (
             f"{actor.who} (uid {actor.uid}) may not use {path} ({error_name(call.error)}){by}."
         )
-        yield Suspicion(
+        yield Candidate(
             "fs.eacces", culprit, summary, tuple(evidence), actor.key, call.first_boottime_ns
         )
 
 
-def _maker(case: Case, path: str) -> tuple[Actor, FileChanged] | None:
+def _maker(case: Case, path: str) -> tuple[ProcessSnapshot, FileChanged] | None:
     kinds = (FileOperation.MKDIR, FileOperation.CHMOD, FileOperation.CHOWN)
     found = [
         (a, c) for a in case for c in a.changes
@@ -285,7 +287,7 @@ def _maker(case: Case, path: str) -> tuple[Actor, FileChanged] | None:
     return max(found, key=lambda pair: pair[1].time_boottime_ns, default=None)
 
 
-def slow(case: Case) -> Iterator[Suspicion]:
+def slow(case: Case) -> Iterator[Candidate]:
     """Threads in uninterruptible sleep: look after look, or in a long time of nothing."""
     for actor in case:
         usage = actor.usage
@@ -322,12 +324,12 @@ def slow(case: Case) -> Iterator[Suspicion]:
         culprit = file_culprit(use) if use is not None else process_culprit(actor)
         where = f" at {culprit.path}" if culprit.path else ""
         summary = f"Storage stalled: {actor.who} waited {lasted / 1e9:.0f} s{where}."
-        yield Suspicion(
+        yield Candidate(
             "fs.slow_io", culprit, summary, tuple(evidence), actor.key, shown[0].at_ns, silent=True
         )
 
 
-def _stuck_at(actor: Actor, inodes: set[int]) -> Use | None:
+def _stuck_at(actor: ProcessSnapshot, inodes: set[int]) -> Use | None:
     """The file that it waited at, else the one that it used most."""
     busy = [u for u in actor.uses if u.written_bytes or u.read_bytes or u.open]
     return max(

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 
 from receiver.calls import call_name
 from receiver.events import ThreadWait, WaitObject
-from receiver.facts.usage import Spell
-from receiver.investigate.case import Actor, Case
+from receiver.facts.usage import IdlePeriod
+from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import SECOND, died_of, progress, sent_by_process
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
     SOME,
     STRONG,
+    Candidate,
     Culprit,
     Evidence,
     Fact,
-    Suspicion,
     contradicts,
     ends,
     fact,
@@ -34,9 +34,9 @@ _PRESSED_NS = 3 * SECOND
 _SLOW_NS = 5 * SECOND
 
 
-def quota(case: Case) -> Iterator[Suspicion]:
+def quota(case: Case) -> Iterator[Candidate]:
     """Throttled periods of its cgroup."""
-    worst: tuple[int, Actor] | None = None
+    worst: tuple[int, ProcessSnapshot] | None = None
     for actor in case:
         lasted = actor.usage.pressed_ns.get("quota", 0) if actor.usage is not None else 0
         if lasted >= _PRESSED_NS and (worst is None or lasted > worst[0]):
@@ -57,7 +57,7 @@ def quota(case: Case) -> Iterator[Suspicion]:
     )
     slow = _slow(case, actor, evidence, lasted)
     summary = f"{actor.who} was throttled by its CPU quota in {share:.0%} of the periods for {lasted / 1e9:.0f} s."
-    yield Suspicion(
+    yield Candidate(
         "cpu.quota",
         process_culprit(actor),
         summary,
@@ -68,7 +68,7 @@ def quota(case: Case) -> Iterator[Suspicion]:
     )
 
 
-def _slow(case: Case, actor: Actor, evidence: list[Evidence], lasted: int) -> bool:
+def _slow(case: Case, actor: ProcessSnapshot, evidence: list[Evidence], lasted: int) -> bool:
     """Whether that is reason enough for a task that ended well to have been too slow."""
     share = lasted / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
     if share > 0.4:
@@ -76,7 +76,7 @@ def _slow(case: Case, actor: Actor, evidence: list[Evidence], lasted: int) -> bo
     return share > 0.4 and lasted >= _SLOW_NS
 
 
-def neighbours(case: Case) -> Iterator[Suspicion]:
+def neighbours(case: Case) -> Iterator[Candidate]:
     """It waited on a run queue while somebody else ran."""
     for actor in case:
         usage = actor.usage
@@ -121,7 +121,7 @@ def neighbours(case: Case) -> Iterator[Suspicion]:
             )
         silent = _slow(case, actor, evidence, lasted) and foreign
         summary = f"{culprit.name or 'Others'} ({culprit.pid}) took the CPU from {actor.who} for {lasted / 1e9:.0f} s."
-        yield Suspicion(
+        yield Candidate(
             "cpu.neighbour",
             culprit,
             summary,
@@ -132,7 +132,7 @@ def neighbours(case: Case) -> Iterator[Suspicion]:
         )
 
 
-def _busy_inside(case: Case, actor: Actor) -> tuple[int, Actor] | None:
+def _busy_inside(case: Case, actor: ProcessSnapshot) -> tuple[int, ProcessSnapshot] | None:
     """Who else of the case used most CPU while it lived, and does other work."""
     found = []
     for other in case:
@@ -159,7 +159,7 @@ def _busy_inside(case: Case, actor: Actor) -> tuple[int, Actor] | None:
     return max(found, key=lambda pair: (pair[0], -pair[1].pid), default=None)
 
 
-def hangs(case: Case) -> Iterator[Suspicion]:
+def hangs(case: Case) -> Iterator[Candidate]:
     """Long spells of nothing, and what they waited for."""
     for actor in case:
         spell = actor.usage.spell if actor.usage is not None else None
@@ -175,7 +175,7 @@ def hangs(case: Case) -> Iterator[Suspicion]:
         yield from _pipe(case, actor, spell)
 
 
-def _ended_by(actor: Actor) -> list[Evidence]:
+def _ended_by(actor: ProcessSnapshot) -> list[Evidence]:
     event = died_of(actor)
     if event is None or not sent_by_process(actor, event):
         return []
@@ -186,7 +186,7 @@ def _ended_by(actor: Actor) -> list[Evidence]:
     ]
 
 
-def _stands(spell: Spell, wait: ThreadWait) -> tuple[str, tuple[Fact, ...]]:
+def _stands(spell: IdlePeriod, wait: ThreadWait) -> tuple[str, tuple[Fact, ...]]:
     """Where in the kernel, as half a sentence, and the record that shows it."""
     stack = spell.stack(wait)
     frames = frames_of(stack) if stack is not None else ()
@@ -197,7 +197,7 @@ def _stands(spell: Spell, wait: ThreadWait) -> tuple[str, tuple[Fact, ...]]:
     )
 
 
-def _fork_lock(case: Case, actor: Actor, spell: Spell) -> Iterator[Suspicion]:
+def _fork_lock(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterator[Candidate]:
     waits, idle = spell.waits, spell.ns
     locks = [w for w in waits if wait_of(w) == "futex" and not w.timed]
     if not locks or actor.execs or len(waits) > 1:
@@ -224,7 +224,7 @@ def _fork_lock(case: Case, actor: Actor, spell: Spell) -> Iterator[Suspicion]:
         text = f"{reader.who}, forked by the same parent, holds the lock and waits for work at a pipe: a pool with nothing to do."
         evidence.append(contradicts(STRONG, text, at_pipe))
     summary = f"{actor.who}, forked from {parent.who if parent is not None else 'a threaded parent'}, waits for a lock for ever."
-    yield Suspicion(
+    yield Candidate(
         "hang.fork_lock",
         process_culprit(actor),
         summary,
@@ -235,7 +235,7 @@ def _fork_lock(case: Case, actor: Actor, spell: Spell) -> Iterator[Suspicion]:
     )
 
 
-def _reads_for_all(case: Case, actor: Actor) -> Actor | None:
+def _reads_for_all(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
     """The worker of a pool that waits at its queue; the others wait for the lock that it holds (multiprocessing's SimpleQueue)."""
     parent = case.get(actor.parent)
     for other in case.children(parent) if parent is not None else ():
@@ -250,7 +250,7 @@ def _reads_for_all(case: Case, actor: Actor) -> Actor | None:
     return None
 
 
-def _pipe(case: Case, actor: Actor, spell: Spell) -> Iterator[Suspicion]:
+def _pipe(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterator[Candidate]:
     waits, idle = spell.waits, spell.ns
     pipes = [
         w
@@ -279,7 +279,7 @@ def _pipe(case: Case, actor: Actor, spell: Spell) -> Iterator[Suspicion]:
         reader = others[0] if others else case.get(actor.parent)
         culprit = process_culprit(reader) if reader is not None else process_culprit(actor)
         summary = f"{actor.who} waits to write to a pipe, and {reader.who if reader is not None else 'its reader'} does not read it."
-        yield Suspicion(
+        yield Candidate(
             "hang.pipe_full",
             culprit,
             summary,
@@ -290,7 +290,7 @@ def _pipe(case: Case, actor: Actor, spell: Spell) -> Iterator[Suspicion]:
         )
 
 
-def _waits_for(other: Actor, actor: Actor, wait: ThreadWait) -> bool:
+def _waits_for(other: ProcessSnapshot, actor: ProcessSnapshot, wait: ThreadWait) -> bool:
     spell = other.usage.spell if other.usage is not None else None
     if spell is None:
         return False
@@ -303,7 +303,7 @@ def _waits_for(other: Actor, actor: Actor, wait: ThreadWait) -> bool:
     return wait.inode != 0 and wait.inode in (other.stdin_inode, other.stdout_inode)
 
 
-def collector(case: Case) -> Iterator[Suspicion]:
+def collector(case: Case) -> Iterator[Candidate]:
     """A JVM that computes and moves nothing, at a plateau of memory, until somebody gives up on it."""
     for actor in case:
         usage = actor.usage
@@ -335,7 +335,7 @@ def collector(case: Case) -> Iterator[Suspicion]:
         summary = (
             f"{actor.who} spent its time collecting garbage: {busy:.1f} CPUs, and nothing moved."
         )
-        yield Suspicion(
+        yield Candidate(
             "hang.gc_stall",
             process_culprit(actor),
             summary,

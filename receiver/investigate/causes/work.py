@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from receiver.attribution.partitions import partition_of
-from receiver.investigate.case import Actor, Case, task_key
+from receiver.investigate.case import Case, ProcessSnapshot, task_key
 from receiver.investigate.causes.common import LARGE, SECOND, partition_share, shells
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
     SOME,
     STRONG,
+    Candidate,
     Culprit,
-    Suspicion,
     contradicts,
     ends,
     fact_of_step,
@@ -28,9 +28,9 @@ from receiver.investigate.history import partition_bytes
 from receiver.text.names import mib
 
 
-def twice(case: Case) -> Iterator[Suspicion]:
+def twice(case: Case) -> Iterator[Candidate]:
     """The same command line, living at the same time, begun apart, and writing the same path."""
-    same: dict[tuple[str, ...], list[Actor]] = defaultdict(list)
+    same: dict[tuple[str, ...], list[ProcessSnapshot]] = defaultdict(list)
     for actor in case:
         if actor.execs and len(actor.argv) > 1:
             same[(actor.executable, *actor.argv)].append(actor)
@@ -55,7 +55,7 @@ def twice(case: Case) -> Iterator[Suspicion]:
             ]
             evidence.append(supports(CLEAR, f"Both wrote {path}.", shown))
             summary = f"The same command ran twice at once: {one.who} and {other.who}, {apart:.1f} s apart, both writing {path}."
-            yield Suspicion(
+            yield Candidate(
                 "proc.duplicate_run",
                 process_culprit(other),
                 summary,
@@ -67,9 +67,9 @@ def twice(case: Case) -> Iterator[Suspicion]:
             break
 
 
-def skew(case: Case) -> Iterator[Suspicion]:
+def skew(case: Case) -> Iterator[Candidate]:
     """Siblings that do the same with unequal shares, and the last of them keeps all waiting."""
-    groups: dict[tuple[object, ...], list[Actor]] = defaultdict(list)
+    groups: dict[tuple[object, ...], list[ProcessSnapshot]] = defaultdict(list)
     for actor in case:
         if not shells(actor):
             words = actor.argv[:2] if actor.execs else ("fork", *actor.argv[:2])
@@ -125,12 +125,12 @@ def skew(case: Case) -> Iterator[Suspicion]:
         )
         named = partition_of(use.path) if use is not None else ""
         summary = f"One part is far larger than the others: {largest.who} read {mib(reads[largest])}{f' of {named}' if named else ''}, the others {mib(int(usual))}."
-        yield Suspicion(
+        yield Candidate(
             "data.skew", culprit, summary, tuple(evidence), largest.key, largest.end_ns, silent=True
         )
 
 
-def larger(case: Case) -> Iterator[Suspicion]:
+def larger(case: Case) -> Iterator[Candidate]:
     """One partition a run: slower than all earlier runs, over a partition that is larger than all theirs."""
     if case.history is None or case.root is None or case.root.failed:
         return
@@ -160,12 +160,12 @@ def larger(case: Case) -> Iterator[Suspicion]:
         culprit = Culprit("file", path=uses[0].path, inode=uses[0].key[1], device=uses[0].key[0])
         times = known.times(size)
         summary = f"{actor.who} worked on {name}, {times:.1f} times the usual ({mib(size)}), and took {took.times(case.seconds):.1f} times as long."
-        yield Suspicion(
+        yield Candidate(
             "data.skew", culprit, summary, tuple(evidence), actor.key, actor.end_ns, silent=True
         )
 
 
-def _input(actor: Actor) -> int:
+def _input(actor: ProcessSnapshot) -> int:
     return sum(
         u.read_bytes
         for u in actor.uses
@@ -173,7 +173,7 @@ def _input(actor: Actor) -> int:
     )
 
 
-def clock(case: Case) -> Iterator[Suspicion]:
+def clock(case: Case) -> Iterator[Candidate]:
     for step in case.steps:
         moved = step.delta_ns / 1e9
         evidence = [
@@ -192,7 +192,7 @@ def clock(case: Case) -> Iterator[Suspicion]:
                 )
             )
         summary = f"The host's clock moved by {moved:+.1f} s during the run."
-        yield Suspicion(
+        yield Candidate(
             "time.clock", Culprit("host"), summary, tuple(evidence), None, step.at_ns, silent=True
         )
 

@@ -20,8 +20,8 @@ from receiver.text.redact.programs import (
     PLACES,
     READERS,
     READS_SECRET,
+    ArgumentPlace,
     Flags,
-    Place,
 )
 from receiver.text.redact.scan import Mark, scan
 from receiver.text.redact.shell import Command, commands, requoted
@@ -63,7 +63,7 @@ class Walk:
         self._program = program
         self._flags = FLAGS.get(program, [])
         self._places: list[
-            tuple[Place, int]
+            tuple[ArgumentPlace, int]
         ] = []  # with the index of the word that each stands behind
         self._verbs: list[str] = []  # words that are no flags, since the program
         self._next: list[Callable[[str], str]] = []  # what is done to the next arguments
@@ -317,7 +317,7 @@ class Walk:
             return True
         return any(flags.assigned for flags in self._active())
 
-    def _is_at(self, place: Place) -> bool:
+    def _is_at(self, place: ArgumentPlace) -> bool:
         count = len(place.verbs)
         for start in range(len(self._verbs) - count + 1) if count else (0,):
             if tuple(self._verbs[start : start + count]) == place.verbs:

@@ -33,7 +33,7 @@ class Flags(msgspec.Struct, frozen=True):
     )
 
 
-class Place(msgspec.Struct, frozen=True):
+class ArgumentPlace(msgspec.Struct, frozen=True):
     """Secrets by position: after the words `verbs`, `skip` arguments that are no flags, then `take` secrets."""
 
     verbs: tuple[str, ...]
@@ -42,7 +42,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 FLAGS: dict[str, list[Flags]] = {}
-PLACES: dict[str, list[Place]] = {}
+PLACES: dict[str, list[ArgumentPlace]] = {}
 
 
 def _flags(
@@ -65,7 +65,7 @@ def _assigned(programs: str, verbs: str) -> None:
 
 def _place(programs: str, verbs: str, skip: int = 0, take: int = 1) -> None:
     for program in programs.split():
-        PLACES.setdefault(program, []).append(Place(tuple(verbs.split()), skip, take))
+        PLACES.setdefault(program, []).append(ArgumentPlace(tuple(verbs.split()), skip, take))
 
 
 # databases
