@@ -181,6 +181,7 @@ def connector(data: bytes) -> None:
         {},
         set(),
     )
+    source.own_tgid = source.starter_tgid = 1
     source._sequence = source._filtered_self = source._offset_ns = source._lost = 0
     for found in source._event(data):
         encode_event(found)
