@@ -212,7 +212,7 @@ def test_a_fault_of_ours_is_one_line_with_its_traceback_in_a_file(
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["link", "fifo", "folder", "hard link"])
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder", "hard link", "set-user-ID"])
 def test_a_file_that_is_not_ours_takes_no_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -226,10 +226,15 @@ def test_a_file_that_is_not_ours_takes_no_traceback(
             os.mkfifo(path)
         case "folder":
             path.mkdir()
+        case "set-user-ID":
+            path.write_text("mine")
+            path.chmod(0o4700)
         case _:
             path.hardlink_to(target)
+    before = path.lstat()
     assert guard.keep("a traceback") == ""
     assert target.read_text() == "mine"
+    assert path.lstat() == before
 
 
 def test_what_else_ends_a_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -262,3 +267,12 @@ def test_a_logged_exception_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     )
     monkeypatch.setenv("KWITNESS_DEBUG", "1")
     assert "Traceback" in guard.OneLine(guard.FORMAT).format(record)
+
+
+@pytest.mark.parametrize("option", ["--otlp-json", "--report", "--page", "--history"])
+def test_a_replay_does_not_write_into_its_own_recording(tmp_path: Path, option: str) -> None:
+    copy = tmp_path / "recording"
+    copy.write_bytes(Path(GOLDEN).read_bytes())
+    done = run("replay", str(copy), option, str(tmp_path / "." / "recording"))
+    one_line(done, 64, f"the recording and {option} are the same file")
+    assert copy.read_bytes() == Path(GOLDEN).read_bytes()

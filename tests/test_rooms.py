@@ -14,7 +14,7 @@ MAP = receiver.__doc__ or ""
 
 def test_the_map_is_complete() -> None:
     named = set(re.findall(r"^    (\w+) {2,}\S", MAP, re.MULTILINE))
-    there = {p.stem for p in ROOT.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    there = {p.stem for p in ROOT.iterdir() if p.suffix == ".py" or any(p.rglob("*.py"))}
     assert named == there - {"__init__", "__main__"}
 
 

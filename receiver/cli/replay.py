@@ -21,7 +21,7 @@ from receiver.observe.core import Core
 from receiver.observe.recording import FrameKind, Recording
 from receiver.observe.session import Session, replay
 from receiver.render import Views, as_json, details, page, screen, summary
-from receiver.safe.files import close_output, write_output
+from receiver.safe.files import check_distinct, close_output, write_output
 from receiver.service.state import HistoryKeeper, Worker
 from receiver.text.printable import printable
 from receiver.text.redact import Redactor
@@ -42,6 +42,13 @@ async def replay_file(args: argparse.Namespace) -> int:
         with contextlib.closing(Recording(Path(args.file))) as recording:
             _say_contents(args.file, recording)
             return _dump(recording, args.json)
+    named = {
+        "--history": args.history,
+        "--otlp-json": args.otlp_json,
+        "--report": args.report,
+        "--page": args.page,
+    }
+    check_distinct({"the recording": args.file, **named})
     export = from_environment(os.environ)  # before a file is open: it may be refused
     with contextlib.closing(Recording(Path(args.file))) as recording:
         _say_contents(args.file, recording)

@@ -87,7 +87,8 @@ async def serve(args: argparse.Namespace) -> int:
         observer.own_metrics.append(partial(confined.metrics, guard))
     state = ServiceState(directory)
     _remember(observer, state)
-    hub.samples.keep_in(Path(directory.path) / "rejected" if directory is not None else None)
+    if directory is not None:
+        hub.samples.keep_in(directory.fd)
     stop_on_signals(observer.stop.set)
     admin = _admin(Admin, chosen, observer, state, token)
     if admin is not None:
@@ -138,7 +139,7 @@ def _remember(observer: Observer, state: ServiceState) -> None:
 
     def keep(number: str, report: Report) -> None:
         report = core.incidents.reports[number] = named(report)
-        state.keep_report(number, report)
+        state.keep_report(number, report, core.incidents.owners.get(number, -1))
 
     core.incidents.on_report = keep
     state.start()

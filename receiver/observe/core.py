@@ -39,6 +39,7 @@ from receiver.events import (
     Signal,
     Title,
 )
+from receiver.facts.blind import BlindTimes
 from receiver.facts.tree import KEPT_FAILED_CHILDREN, KEPT_FILES, KEPT_SIGNALS, Process, ProcessTree
 from receiver.investigate.case import Case, Casebook
 from receiver.investigate.history import History
@@ -57,7 +58,6 @@ from receiver.synthesis.metrics import LAG_BOUNDS, MetricStore
 from receiver.synthesis.spans import Spans
 from receiver.text.names import signal_name
 from receiver.text.redact import Redactor
-from receiver.timeline.blind import BlindTimes
 from receiver.work.execution import Execution, Executions
 
 SECOND = 1_000_000_000

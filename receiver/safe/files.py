@@ -16,13 +16,14 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
 from typing import BinaryIO
 
-from receiver.errors import OutputError
+from receiver.errors import OutputError, UsageError
 from receiver.kernel.openat2 import open_without_links
 
+_HEAD_BYTES = 128
 _LINKS = 40  # on the way to one file, as many as the kernel follows (path_resolution(7))
 _IN_PLACE = {
     errno.EACCES,
@@ -161,6 +162,37 @@ def _check(status: os.stat_result) -> None:
         raise RefusedError("it is a set-user-ID or set-group-ID program")
 
 
+def open_folder(parent_fd: int, name: str) -> int:
+    """A directory of ours below another one of ours; made if it is not there. Raises RefusedError and OSError."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=parent_fd)
+    try:
+        fd = os.open(
+            name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd
+        )
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise RefusedError(f"{name} is not a directory") from None
+        raise
+    status = os.fstat(fd)
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        os.close(fd)
+        raise RefusedError(f"{name} belongs to another user, or others can write to it")
+    return fd
+
+
+def is_foreign(name: str, dir_fd: int, is_ours: Callable[[bytes], bool]) -> bool:
+    """Whether there is something of that name that is not ours to replace, by its owner and kind or by its first bytes."""
+    try:
+        fd = open_own(name, dir_fd, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    with closing(fd):
+        return not is_ours(os.pread(fd, _HEAD_BYTES, 0))
+
+
 def open_parent(path: str) -> tuple[int, str]:
     """A descriptor of the file's directory, and its name there. Raises OSError."""
     if path in ("", "-") or path.endswith(("/", "/.", "/..")) or path in (".", ".."):
@@ -187,6 +219,31 @@ def open_output(path: str) -> BinaryIO:
             raise
     except (OSError, ValueError) as error:
         raise _output_error(path, error) from None
+
+
+def check_distinct(files: Mapping[str, str | None]) -> None:
+    """Raises UsageError when two options name one file: the second would destroy what the first holds.
+
+    `files`: the path by option; None and "" where the option was not given. Call it before the first file is opened.
+    """
+    seen: dict[object, str] = {}
+    for option, path in files.items():
+        for identity in _identities(path) if path else ():
+            if (other := seen.setdefault(identity, option)) != option:
+                raise UsageError(
+                    f"{other} and {option} are the same file, {path}: give each one of its own"
+                )
+
+
+def _identities(path: str) -> Iterator[object]:
+    """Of a file that is there or not yet; none of a device and the like, which are refused anyway."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        yield os.path.realpath(path)
+        return
+    if stat.S_ISREG(status.st_mode):
+        yield status.st_dev, status.st_ino
 
 
 def close_output(output: BinaryIO) -> None:
