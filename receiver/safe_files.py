@@ -154,6 +154,35 @@ def _check(status: os.stat_result) -> None:
         raise RefusedError("it is a set-user-ID or set-group-ID program")
 
 
+def open_folder(parent_fd: int, name: str) -> int:
+    """A directory of ours below another one of ours; made if it is not there. Raises RefusedError and OSError."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=parent_fd)
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise RefusedError(f"{name} is not a directory") from None
+        raise
+    status = os.fstat(fd)
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        os.close(fd)
+        raise RefusedError(f"{name} belongs to another user, or others can write to it")
+    return fd
+
+
+def is_foreign(name: str, dir_fd: int, begin: bytes) -> bool:
+    """Whether there is something of that name that is not ours, or that does not begin with `begin`."""
+    try:
+        fd = open_own(name, dir_fd, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    with closing(fd):
+        return os.pread(fd, len(begin), 0) != begin
+
+
 def open_parent(path: str) -> tuple[int, str]:
     """A descriptor of the file's directory, and its name there. Raises OSError."""
     if path in ("", "-") or path.endswith(("/", "/.", "/..")) or path in (".", ".."):

@@ -61,7 +61,8 @@ async def serve(args: argparse.Namespace) -> int:
     )
     insights = Insights(resource, lambda record: hub.put([record]))
     state = ServiceState(directory, with_history=False)
-    hub.samples.keep_in(Path(directory.path) / "rejected" if directory is not None else None)
+    if directory is not None:
+        hub.samples.keep_in(directory.fd)
     for report in state.earlier.values():
         insights.keep(report)
     insights.on_report = state.keep_report

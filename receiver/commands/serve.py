@@ -78,7 +78,8 @@ async def serve(args: argparse.Namespace) -> int:
         observer.own_metrics.append(partial(confined.metrics, guard))
     state = ServiceState(directory)
     _remember(observer, state)
-    hub.samples.keep_in(Path(directory.path) / "rejected" if directory is not None else None)
+    if directory is not None:
+        hub.samples.keep_in(directory.fd)
     stop_on_signals(observer.stop.set)
     admin = _admin(Admin, chosen, observer, state, token)
     if admin is not None:

@@ -6,19 +6,19 @@ were encoded; the answer is redacted here. Request headers are never part of it,
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import re
+import stat
 import threading
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 from receiver.export.otlp_json import to_json
 from receiver.export.settings import SIGNALS, SignalName
 from receiver.redact import Redactor
+from receiver.safe_files import RefusedError, closing, is_foreign, open_folder, replace
 from receiver.text import printable
 
 log = logging.getLogger("kwitness.export")
@@ -26,18 +26,21 @@ FILES = 32
 FILE_BYTES = 256 << 10
 SAMPLE_BYTES = 32 << 10  # of encoded items; as JSON they are some four times as long
 SCHEMA = "kwitness.rejected/1"
+FOLDER = "rejected"
 _ANSWER = 300  # characters
 _CLOSE_SECONDS = 1.0
+_BEGIN = f'{{"schema": "{SCHEMA}",'.encode()  # how each of our files begins
 _NAME = re.compile(r"(?:traces|metrics|logs)-[a-z0-9_]{1,40}\.json")
+_TEMPORARY = re.compile(rf"\.{_NAME.pattern}\.[0-9a-f]{{8}}\.tmp")  # see safe_files.replace
 
 
 class RejectedSamples:
     """Writes in a thread of its own, one sample at a time: a slow disk delays no delivery. `missed` counts what found it busy, and
     what could not be written; the next refusal for the same reason tries again."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self) -> None:
         self.missed = 0
-        self._folder = folder
+        self._parent = -1
         self._kept: set[str] = set()
         self._writer: threading.Thread | None = None
 
@@ -46,13 +49,13 @@ class RejectedSamples:
         for signal in SIGNALS:
             _sample(signal, "", "", b"", 0)
 
-    def keep_in(self, folder: Path | None) -> None:
-        """From now on samples are written there. It is made with the first one."""
-        self._folder = folder
+    def keep_in(self, parent_fd: int) -> None:
+        """From now on samples are written into FOLDER of that directory. It is made with the first one. Raises OSError."""
+        self._parent = os.dup(parent_fd)  # the writer may still be at work when its owner closes it
 
     def wants(self, signal: SignalName, reason: str) -> bool:
         """Whether a sample of that is still missing: the caller need not make one otherwise."""
-        return self._folder is not None and _name(signal, reason) not in self._kept and len(self._kept) < FILES
+        return self._parent >= 0 and _name(signal, reason) not in self._kept and len(self._kept) < FILES
 
     def keep(self, signal: SignalName, reason: str, answer: str, request: bytes, items: int) -> None:
         """`request` is an encoded Export*ServiceRequest of the first of `items` items."""
@@ -70,14 +73,16 @@ class RejectedSamples:
         self._writer.start()
 
     def close(self) -> None:
-        """Waits for a sample that is being written, for a second at most."""
+        """Waits for a sample that is being written, for a second at most. None is kept afterwards."""
         if self._writer is not None:
             self._writer.join(_CLOSE_SECONDS)
+        if self._parent >= 0 and not (self._writer is not None and self._writer.is_alive()):
+            os.close(self._parent)
+            self._parent = -1
 
     def _write(self, name: str, signal: SignalName, reason: str, answer: str, request: bytes, items: int) -> None:
-        assert self._folder is not None
         try:
-            write_sample(self._folder, name, _sample(signal, reason, answer, request, items))
+            write_sample(self._parent, name, _sample(signal, reason, answer, request, items))
         except (OSError, ValueError) as error:  # a full disk costs the sample; the loss is counted elsewhere
             self._kept.discard(name)
             self.missed += 1
@@ -105,34 +110,26 @@ def _sample(signal: SignalName, reason: str, answer: str, request: bytes, items:
     return whole + b"\n"
 
 
-def write_sample(folder: Path, name: str, content: bytes) -> None:
-    """Whole or not at all, readable by us only, and nothing outside of the folder is touched. Raises OSError."""
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        status = os.fstat(place)
-        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            raise PermissionError(f"{folder} belongs to another user or can be written by others")
-        _make_room(place, name)
-        temporary = f".{name}.tmp"
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=place)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(temporary, flags, 0o600, dir_fd=place), "wb") as file:
-            file.write(content)
-        os.rename(temporary, name, src_dir_fd=place, dst_dir_fd=place)
-    finally:
-        os.close(place)
+def write_sample(parent_fd: int, name: str, content: bytes) -> None:
+    """Whole or not at all, readable by us only. A file that is no sample stays as it is. Raises OSError; RefusedError where one
+    has this name."""
+    with closing(open_folder(parent_fd, FOLDER)) as folder:
+        if is_foreign(name, folder, _BEGIN):
+            raise RefusedError(f"{FOLDER}/{name} is not a sample")
+        _make_room(folder, name)
+        replace(name, folder, content)
 
 
-def _make_room(place: int, name: str) -> None:
+def _make_room(folder: int, name: str) -> None:
     """The oldest samples of earlier runs go, so that with the new one there are FILES at most. Other files are not touched."""
     ages = []
-    for found in os.listdir(place):
-        if _NAME.fullmatch(found) and found != name:
-            with contextlib.suppress(FileNotFoundError):
-                ages.append((os.stat(found, dir_fd=place, follow_symlinks=False).st_mtime_ns, found))
+    for found in os.listdir(folder):
+        if _TEMPORARY.fullmatch(found):  # a service that was killed left it
+            os.unlink(found, dir_fd=folder)
+        elif _NAME.fullmatch(found) and found != name:
+            status = os.stat(found, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                ages.append((status.st_mtime_ns, found))
     for _, old in sorted(ages, reverse=True)[FILES - 1 :]:
-        with contextlib.suppress(OSError):
-            os.unlink(old, dir_fd=place)
+        if not is_foreign(old, folder, _BEGIN):
+            os.unlink(old, dir_fd=folder)

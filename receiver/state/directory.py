@@ -256,22 +256,6 @@ def _close_in_child() -> None:
 os.register_at_fork(after_in_child=_close_in_child)
 
 
-def open_folder(state_fd: int, name: str) -> int:
-    """A directory of ours below the state directory; made if it is not there. Raises RefusedError and OSError."""
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(name, 0o700, dir_fd=state_fd)
-    try:
-        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state_fd)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise RefusedError(f"{name} is not a directory") from None
-        raise
-    if os.fstat(fd).st_uid != os.geteuid():
-        os.close(fd)
-        raise RefusedError(f"{name} belongs to another user")
-    return fd
-
-
 def _entry(user: str) -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(user)

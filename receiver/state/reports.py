@@ -12,8 +12,7 @@ import msgspec
 
 from receiver.errors import KwitnessError
 from receiver.investigate.report import Report, to_json
-from receiver.safe_files import RefusedError, closing, open_own, replace
-from receiver.state.directory import open_folder
+from receiver.safe_files import RefusedError, is_foreign, open_folder, open_own, replace
 
 log = logging.getLogger("kwitness.state")
 KEPT_REPORTS = 500
@@ -44,15 +43,7 @@ class ReportStore:
                 os.unlink(old, dir_fd=self._folder)
 
     def _is_foreign(self, name: str) -> bool:
-        """Whether there is something of that name that does not begin as our reports do."""
-        try:
-            fd = open_own(name, self._folder, os.O_RDONLY)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        with closing(fd):
-            return not os.pread(fd, 64, 0).startswith(b'{"id":"' + name[:16].encode())
+        return is_foreign(name, self._folder, b'{"id":"' + name[:16].encode())
 
     def _names(self) -> list[str]:
         """Latest first."""
