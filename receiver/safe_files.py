@@ -16,11 +16,11 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import BinaryIO
 
-from receiver.errors import OutputError
+from receiver.errors import OutputError, UsageError
 from receiver.kernel.openat2 import open_without_links
 
 _LINKS = 40  # on the way to one file, as many as the kernel follows (path_resolution(7))
@@ -209,6 +209,29 @@ def open_output(path: str) -> BinaryIO:
             raise
     except (OSError, ValueError) as error:
         raise _output_error(path, error) from None
+
+
+def check_distinct(files: Mapping[str, str | None]) -> None:
+    """Raises UsageError when two options name one file: the second would destroy what the first holds.
+
+    `files`: the path by option; None and "" where the option was not given. Call it before the first file is opened.
+    """
+    seen: dict[object, str] = {}
+    for option, path in files.items():
+        for identity in _identities(path) if path else ():
+            if (other := seen.setdefault(identity, option)) != option:
+                raise UsageError(f"{other} and {option} are the same file, {path}: give each one of its own")
+
+
+def _identities(path: str) -> Iterator[object]:
+    """Of a file that is there or not yet; none of a device and the like, which are refused anyway."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        yield os.path.realpath(path)
+        return
+    if stat.S_ISREG(status.st_mode):
+        yield status.st_dev, status.st_ino
 
 
 def close_output(output: BinaryIO) -> None:

@@ -220,3 +220,12 @@ def test_a_logged_exception_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     assert guard.OneLine(guard.FORMAT).format(record) == "kwitness: ERROR: x\\x1b[2J: ValueError: a\\x0ab"
     monkeypatch.setenv("KWITNESS_DEBUG", "1")
     assert "Traceback" in guard.OneLine(guard.FORMAT).format(record)
+
+
+@pytest.mark.parametrize("option", ["--otlp-json", "--report", "--page", "--history"])
+def test_a_replay_does_not_write_into_its_own_recording(tmp_path: Path, option: str) -> None:
+    copy = tmp_path / "recording"
+    copy.write_bytes(Path(GOLDEN).read_bytes())
+    done = run("replay", str(copy), option, str(tmp_path / "." / "recording"))
+    one_line(done, 64, f"the recording and {option} are the same file")
+    assert copy.read_bytes() == Path(GOLDEN).read_bytes()

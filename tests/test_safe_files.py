@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from receiver import safe_files
-from receiver.errors import OutputError
-from receiver.safe_files import RefusedError, check_output, open_directory, open_input, open_output, write_output
+from receiver.errors import OutputError, UsageError
+from receiver.safe_files import RefusedError, check_distinct, check_output, open_directory, open_input, open_output, write_output
 from tests.conftest import missing
 from tests.small_disk import run_on_small_disk
 
@@ -220,7 +220,7 @@ def test_only_a_regular_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 _FILL = """
 import sys
-from receiver.errors import OutputError
+from receiver.errors import OutputError, UsageError
 from receiver.safe_files import open_output, write_output
 folder = sys.argv[1]
 write_output(folder + "/why.json", b"before")
@@ -242,7 +242,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
 
 _READ_ONLY = """
 import subprocess, sys
-from receiver.errors import OutputError
+from receiver.errors import OutputError, UsageError
 from receiver.safe_files import check_output, open_output, write_output
 folder = sys.argv[1]
 write_output(folder + "/old", b"before")
@@ -279,3 +279,14 @@ print(open(folder + "/one").read(), open(folder + "/source").read())
 def test_a_single_mounted_file_is_written_in_place(tmp_path: Path) -> None:
     done = run_on_small_disk(tmp_path, [sys.executable, "-c", _MOUNTED, str(tmp_path)])
     assert (done.stdout, done.stderr) == ("after after\n", "")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_two_options_for_one_file_are_found_by_the_file_and_not_by_its_name(tmp_path: Path, there: bool) -> None:
+    if there:
+        (tmp_path / "a").write_text("x")
+    (tmp_path / "link").symlink_to("a")
+    for other in ("a", "./a", "link", f"../{tmp_path.name}/a"):
+        with pytest.raises(UsageError, match="--one and --two are the same file"):
+            check_distinct({"--one": str(tmp_path / "a"), "--none": None, "--two": str(tmp_path / other)})
+    check_distinct({"--one": str(tmp_path / "a"), "--two": str(tmp_path / "b"), "--three": "", "--four": None})

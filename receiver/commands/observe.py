@@ -29,12 +29,13 @@ from receiver.investigate.compose import report_id
 from receiver.investigate.report import to_json
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import decode
+from receiver.kernel.descriptors import raise_limit
 from receiver.kernel.inherited import Inherited
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.recording import COMMAND_CONTENTS, HOST_CONTENTS
 from receiver.redact import Redactor
-from receiver.safe_files import open_output
+from receiver.safe_files import check_distinct, open_output
 from receiver.show import Timeline, Views, as_json, moment, screen, summary
 from receiver.state import HistoryKeeper, Worker
 from receiver.symbols import named
@@ -48,12 +49,14 @@ HISTORY_SECONDS = 1.0, 4.0  # a history that is busy is waited for so long befor
 def main(args: argparse.Namespace, connection: socket.socket, inherited: Inherited) -> int:
     """Gives the observer's exit status: 0, or 74 when something that was asked for could not be written."""
     open_stdio = _fill_stdio()
+    raise_limit()  # of this process; the command has the launcher's
     guard.log_to_stderr()
     return asyncio.run(_main(args, Channel(connection), inherited, open_stdio))
 
 
 async def _main(args: argparse.Namespace, channel: Channel, inherited: Inherited, open_stdio: frozenset[int]) -> int:
     try:
+        _check_files(args)
         chosen = configuration.load(Path(args.config) if args.config else None)
     except KwitnessError as error:
         channel.tell("invalid", error.status, error)
@@ -75,6 +78,12 @@ async def _main(args: argparse.Namespace, channel: Channel, inherited: Inherited
             run.outputs.failed("report", f"{type(error).__name__}: {error}")
     run.outputs.close()
     return 0 if run.outputs.complete else EX_IOERR
+
+
+def _check_files(args: argparse.Namespace) -> None:
+    """Raises UsageError when two options name one file."""
+    options = {f"--{name.replace('_', '-')}": getattr(args, name) for name in ("history", "report", "facts", "otlp_json")}
+    check_distinct({"-o": getattr(args, "output", None), **options})
 
 
 class Run:

@@ -20,7 +20,7 @@ from receiver.investigate.report import to_json
 from receiver.kernel.decode import decode, split
 from receiver.recording import FrameKind, Recording
 from receiver.redact import Redactor
-from receiver.safe_files import close_output, write_output
+from receiver.safe_files import check_distinct, close_output, write_output
 from receiver.session import Session, replay
 from receiver.show import Views, as_json, details, page, screen, summary
 from receiver.state import HistoryKeeper, Worker
@@ -39,6 +39,8 @@ async def replay_file(args: argparse.Namespace) -> int:
         with contextlib.closing(Recording(Path(args.file))) as recording:
             _say_contents(args.file, recording)
             return _dump(recording, args.json)
+    named = {"--history": args.history, "--otlp-json": args.otlp_json, "--report": args.report, "--page": args.page}
+    check_distinct({"the recording": args.file, **named})
     export = from_environment(os.environ)  # before a file is open: it may be refused
     with contextlib.closing(Recording(Path(args.file))) as recording:
         _say_contents(args.file, recording)
