@@ -220,17 +220,20 @@ class Supervisor:
                 self._pass_on(info)
 
     def _reap(self) -> int | None:
-        observation = self._observation
-        if observation is not None and os.waitpid(observation.pid, os.WNOHANG)[0]:
-            self._observation, self._complete = None, False
-            say("the observer has ended; the command goes on, unobserved")
+        """The command's status when it has ended. Whatever else is a child of ours has come to us as the first process of a
+        pid namespace, or as a subreaper: without us it would stay a zombie."""
         while True:
-            pid, status = os.waitpid(self._pid, os.WNOHANG | os.WUNTRACED)
+            pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             if not pid:
                 return None
-            if not os.WIFSTOPPED(status):
-                return status
-            self._stop_as(os.WSTOPSIG(status))
+            stopped = os.WIFSTOPPED(status)
+            if pid == self._pid:
+                if not stopped:
+                    return status
+                self._stop_as(os.WSTOPSIG(status))
+            elif self._observation is not None and pid == self._observation.pid and not stopped:
+                self._observation, self._complete = None, False
+                say("the observer has ended; the command goes on, unobserved")
 
     def _stop_as(self, number: int) -> None:
         """Stops with the command, so that the shell gets its terminal back. The observer continues us when somebody has

@@ -447,6 +447,34 @@ def test_as_the_first_process_of_a_pid_namespace(live: None, tmp_path: Path) -> 
         assert json.loads(facts.read_text())["processes"][0]["command"].startswith("sh -c")
 
 
+@pytest.mark.abuse
+def test_the_first_process_of_a_pid_namespace_leaves_no_zombies(live: None) -> None:
+    """As the entry point of a container: what loses its parent comes to it."""
+    code = 'for i in 1 2 3; do pids=$pids" $(sleep 0 >&- & echo $!)"; done; '
+    code += "for i in $(seq 100); do left=; for p in $pids; do [ -d /proc/$p ] && left=1; done; [ $left ] || exit 5; "
+    code += "sleep 0.05; done; exit 6"  # 6: somebody is a zombie after 5 s
+    inside = ["unshare", "--pid", "--fork", "--mount-proc", *KWITNESS, "run", "--quiet", "--"]
+    done = subprocess.run([*inside, "bash", "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 5, done.stderr
+
+
+def test_few_descriptors_for_the_command_are_not_too_few_for_the_observer(live: None) -> None:
+    """The soft limit is the command's. The observer raises its own."""
+    command = [*KWITNESS, "run", "--quiet", "--require", "--", "sh", "-c", "ulimit -Sn; exit 4"]
+    done = subprocess.run(["prlimit", "--nofile=64:", *command], cwd=ROOT, env=CLEAN, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (4, "64\n", "")
+
+
+@pytest.mark.parametrize("options", [("--report", "--facts"), ("--history", "--report"), ("--otlp-json", "--history")])
+def test_two_outputs_in_one_file_are_refused_before_the_start(live: None, tmp_path: Path, options: tuple[str, str]) -> None:
+    (tmp_path / "a").write_text("before")
+    one, other = options
+    command = [*KWITNESS, "run", one, str(tmp_path / "a"), other, str(tmp_path / "./a"), "--", "touch", str(tmp_path / "ran")]
+    done = subprocess.run(command, cwd=ROOT, env=CLEAN, check=False, capture_output=True, text=True)
+    assert done.returncode == 64 and done.stderr.count("\n") == 1, done.stderr
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a": "before"}
+
+
 NO_CAPS = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
 NO_BTF = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$@"', "sh"]
 UNOBSERVED = {
