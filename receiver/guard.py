@@ -11,7 +11,6 @@ import errno
 import logging
 import os
 import signal
-import stat
 import sys
 import tempfile
 import threading
@@ -127,19 +126,13 @@ def crashed(error: Exception) -> int:
 def keep(text: str) -> str:
     """Writes the traceback of the last fault to the one file that is ours for it; empty when that cannot be done."""
     try:
-        path = Path(tempfile.gettempdir()) / f"kwitness-{os.geteuid()}.traceback"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        handle = os.open(path, flags, 0o600)
-        with os.fdopen(handle, "w", errors="backslashreplace") as file:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_nlink != 1:
-                return ""  # another user was there first
-            os.ftruncate(handle, 0)
-            os.fchmod(handle, 0o600)
-            file.write(text)
-    except (OSError, ValueError):
+        from receiver.safe_files import write_output  # not needed at a start that goes well
+
+        path = str(Path(tempfile.gettempdir()) / f"kwitness-{os.geteuid()}.traceback")
+        write_output(path, text.encode(errors="backslashreplace"))
+    except (OSError, ImportError, KwitnessError):
         return ""
-    return str(path)
+    return path
 
 
 class OneLine(logging.Formatter):

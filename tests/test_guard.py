@@ -179,7 +179,7 @@ def test_a_fault_of_ours_is_one_line_with_its_traceback_in_a_file(
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["link", "fifo", "folder", "hard link"])
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder", "hard link", "set-user-ID"])
 def test_a_file_that_is_not_ours_takes_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     path, target = tmp_path / f"kwitness-{os.geteuid()}.traceback", tmp_path / "target"
@@ -191,10 +191,15 @@ def test_a_file_that_is_not_ours_takes_no_traceback(tmp_path: Path, monkeypatch:
             os.mkfifo(path)
         case "folder":
             path.mkdir()
+        case "set-user-ID":
+            path.write_text("mine")
+            path.chmod(0o4700)
         case _:
             path.hardlink_to(target)
+    before = path.lstat()
     assert guard.keep("a traceback") == ""
     assert target.read_text() == "mine"
+    assert path.lstat() == before
 
 
 def test_what_else_ends_a_command(capsys: pytest.CaptureFixture[str]) -> None:
