@@ -153,6 +153,9 @@ def _check(config: ServeConfig, path: Path) -> None:
     for place in config.privileges.readable:
         if not place.startswith("/") or place.strip("/") == "":
             raise ConfigError(f"{path}: privileges.readable: {place!r} must be an absolute path below /")
+    for name, value in (("state.directory", config.state.directory), ("admin.token_file", config.admin.token_file)):
+        if value.startswith("~"):
+            raise ConfigError(f"{path}: {name} = {value!r}: no home directory is filled in here, write the whole path")
     if config.admin.port and config.admin.host not in ("127.0.0.1", "::1", "localhost"):
         raise ConfigError(f"{path}: admin.host = {config.admin.host!r}: only loopback addresses are served")
 

@@ -32,6 +32,8 @@ def test_a_whole_file(tmp_path: Path) -> None:
 
 
 BAD = [
+    ("[state]\ndirectory = '~/state'", "state.directory = '~/state': .*write the whole path"),
+    ("[admin]\ntoken_file = '~root/token'", "admin.token_file = .*write the whole path"),
     ("[kernel]\nring = 1", r"line 2: unknown key ring; \[kernel\] knows lifecycle_ring_bytes"),
     ("ports = 1", "line 1: unknown key ports; the top level knows kernel, core"),
     ("[kernel]\nlifecycle_ring_bytes = 'big'", "line 2"),

@@ -182,7 +182,10 @@ class StateDirectory:
         if os.fstat(self.fd).st_mode & 0o077:
             raise RefusedError(f"other users can read or write it: chmod 700 {self.path}")
         if marked:
-            self._lock = open_own(MARKER, self.fd, os.O_RDONLY)
+            try:
+                self._lock = open_own(MARKER, self.fd, os.O_RDONLY)
+            except RefusedError as error:
+                raise RefusedError(f"its file {MARKER} is not one of kwitness: {error.strerror}") from None
             if os.pread(self._lock, len(_MARK), 0) not in (_MARK, b""):
                 raise RefusedError(f"its file {MARKER} is not one of kwitness")
             return

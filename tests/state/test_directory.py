@@ -286,7 +286,7 @@ def test_a_marker_that_is_not_ours_is_refused(tmp_path: Path, make: Callable[[Pa
     (tmp_path / "s").mkdir(mode=0o700)
     make(tmp_path / "s" / directory.MARKER)
     before = tree(tmp_path)
-    refused(tmp_path / "s", "it is a|not one of kwitness")
+    refused(tmp_path / "s", "its file .kwitness-state is not one of kwitness")
     assert tree(tmp_path) == before
 
 
