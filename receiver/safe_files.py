@@ -16,13 +16,14 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
 from typing import BinaryIO
 
 from receiver.errors import OutputError, UsageError
 from receiver.kernel.openat2 import open_without_links
 
+_HEAD_BYTES = 128
 _LINKS = 40  # on the way to one file, as many as the kernel follows (path_resolution(7))
 _IN_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY}  # the directory refuses a second name; the file may not
 _KINDS = {
@@ -171,8 +172,8 @@ def open_folder(parent_fd: int, name: str) -> int:
     return fd
 
 
-def is_foreign(name: str, dir_fd: int, begin: bytes) -> bool:
-    """Whether there is something of that name that is not ours, or that does not begin with `begin`."""
+def is_foreign(name: str, dir_fd: int, is_ours: Callable[[bytes], bool]) -> bool:
+    """Whether there is something of that name that is not ours to replace, by its owner and kind or by its first bytes."""
     try:
         fd = open_own(name, dir_fd, os.O_RDONLY)
     except FileNotFoundError:
@@ -180,7 +181,7 @@ def is_foreign(name: str, dir_fd: int, begin: bytes) -> bool:
     except OSError:
         return True
     with closing(fd):
-        return os.pread(fd, len(begin), 0) != begin
+        return not is_ours(os.pread(fd, _HEAD_BYTES, 0))
 
 
 def open_parent(path: str) -> tuple[int, str]:

@@ -114,10 +114,14 @@ def write_sample(parent_fd: int, name: str, content: bytes) -> None:
     """Whole or not at all, readable by us only. A file that is no sample stays as it is. Raises OSError; RefusedError where one
     has this name."""
     with closing(open_folder(parent_fd, FOLDER)) as folder:
-        if is_foreign(name, folder, _BEGIN):
+        if is_foreign(name, folder, _is_sample):
             raise RefusedError(f"{FOLDER}/{name} is not a sample")
         _make_room(folder, name)
         replace(name, folder, content)
+
+
+def _is_sample(head: bytes) -> bool:
+    return head.startswith(_BEGIN)
 
 
 def _make_room(folder: int, name: str) -> None:
@@ -131,5 +135,5 @@ def _make_room(folder: int, name: str) -> None:
             if stat.S_ISREG(status.st_mode):
                 ages.append((status.st_mtime_ns, found))
     for _, old in sorted(ages, reverse=True)[FILES - 1 :]:
-        if not is_foreign(old, folder, _BEGIN):
+        if not is_foreign(old, folder, _is_sample):
             os.unlink(old, dir_fd=folder)

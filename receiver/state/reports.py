@@ -43,7 +43,8 @@ class ReportStore:
                 os.unlink(old, dir_fd=self._folder)
 
     def _is_foreign(self, name: str) -> bool:
-        return is_foreign(name, self._folder, b'{"id":"' + name[:16].encode())
+        start, number = b'{"schema":"kwitness.report/', b'"id":"%s"' % name[:16].encode()
+        return is_foreign(name, self._folder, lambda head: head.startswith(start) and number in head)
 
     def _names(self) -> list[str]:
         """Latest first."""
