@@ -265,9 +265,19 @@ class Supervisor:
             if info.si_pid in (os.getpid(), self._pid) or (observation and info.si_pid == observation.pid):
                 return
             if observation is not None and observation.saw(number, info.si_pid):
+                self._merge(number, info.si_pid)
                 return
         with contextlib.suppress(OSError):  # it has ended, or belongs to another user now
             os.kill(self._pid, number)
+
+    def _merge(self, number: int, sender: int) -> None:
+        """timeout(1) signals its child and then the child's group. The command alone would have had both as one pending
+        signal, signal(7); here it has got the second, and the first was read before that came."""
+        if number >= signal.SIGRTMIN:
+            return
+        again = signal.sigtimedwait((number,), 0)
+        if again is not None and (again.si_code > 0 or again.si_pid != sender):
+            self._pass_on(again)
 
     def finish(self) -> bool:
         """Waits for the observer's report. Gives whether everything that was asked for was written."""

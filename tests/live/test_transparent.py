@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -283,6 +284,22 @@ def test_every_signal_reaches_the_command_once(live: None) -> None:
     rest, _ = child.communicate(timeout=30)
     assert child.returncode == 9
     assert (seen, rest) == (sent, "15\n")  # and none of the others a second time
+
+
+@pytest.mark.abuse
+def test_one_sender_that_signals_us_and_then_our_group_is_heard_once(live: None) -> None:
+    """As timeout(1) does it. Alone, the command has both as one pending signal."""
+    child = handler(start_new_session=True)
+    assert child.stdout
+    for number in (10, 12, 1, 2) * 3:
+        os.kill(child.pid, number)
+        while int(re.findall(r"ShdPnd:\s*(\w+)", Path(f"/proc/{child.pid}/status").read_text())[0], 16) >> (number - 1) & 1:
+            continue  # it has read the first when the second comes
+        os.killpg(child.pid, number)
+        assert int(child.stdout.readline()) == number
+    os.killpg(child.pid, signal.SIGTERM)
+    rest, _ = child.communicate(timeout=30)
+    assert (child.returncode, rest) == (9, "15\n")
 
 
 @pytest.mark.abuse
