@@ -19,6 +19,7 @@ log = logging.getLogger("kwitness.state")
 KEPT_REPORTS = 500
 REPORT_BYTES = 4 << 20  # a larger file is none of ours
 _NAME = re.compile(r"^[0-9a-f]{16}\.json$")
+_HEAD = b'{"schema":"kwitness.report/'  # of every version
 _TEMPORARY = re.compile(r"^\.[0-9a-f]{16}\.json\.[0-9a-f]{8}\.tmp$")
 
 
@@ -52,7 +53,8 @@ class ReportStore:
         except OSError:
             return True
         with closing(fd):
-            return not os.pread(fd, 64, 0).startswith(b'{"id":"' + name[:16].encode())
+            head = os.pread(fd, 128, 0)
+            return not (head.startswith(_HEAD) and b',"id":"' + name[:16].encode() + b'"' in head)
 
     def _names(self) -> list[str]:
         """Latest first."""
