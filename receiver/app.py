@@ -86,16 +86,18 @@ class Observer:
         record_to: BinaryIO | None = None,
         *,
         drops: bool = False,
+        helper: bool = False,
         confinement: Confinement | None = None,
         launched: bool = False,
         rules: tuple[Rule, ...] = (),
         record_host: bool = False,
     ) -> None:
-        """`drops`: this process will give its privileges up, so somebody else must attach later, in the given confinement.
+        """`drops`: this process will give its privileges up; hooks are then attached by a helper where the kernel wants privileges
+        for that, and with `helper` everywhere, in the given confinement.
         `launched`: our parent starts the command (`kwitness run`). `record_host`: a recording of a command holds other
         processes in full, too."""
         refuse_time_namespace()
-        self.source = open_source(source, drops=drops, launched=launched, confinement=confinement)
+        self.source = open_source(source, drops=drops, helper=helper, launched=launched, confinement=confinement)
         self.host = this_host(self.source.name)
         if self.source.namespace:
             mine = {"pid_namespace": self.source.namespace, "observer_pid": self.source.starter_tgid}

@@ -34,6 +34,7 @@ class PrivilegeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     drop: bool = True
     user: str = "nobody"
+    helper: Literal["auto", "always"] = "auto"  # auto: only where the kernel lets nobody attach without privileges (before 5.19)
     helper_user: str = ""  # empty: one that nothing else on this host is
     confine: Literal["auto", "off"] = "auto"  # auto: seccomp and Landlock as far as the kernel has them
     readable: tuple[str, ...] = ()

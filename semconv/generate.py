@@ -54,6 +54,7 @@ def document(registry: Registry) -> str:
         "",
         f"Schema URL `{registry.schema_url}`. Names without a mark are OpenTelemetry semantic conventions 1.44.0, unchanged.",
         "**B**: added inside an upstream namespace, meant to be proposed there. **C**: our own namespace, provisional.",
+        "**D**: deprecated upstream; we still send it, for the reason that is given.",
         "",
         "## Attributes",
         "",
@@ -63,7 +64,10 @@ def document(registry: Registry) -> str:
     for name, raw in sorted(registry.attributes.items()):
         kind = registry.type_of(name)
         shown = " · ".join(f"`{m['value']}`" for m in raw["type"]["members"]) if kind == "enum" else str(kind)
-        lines.append(f"| `{name}` | {'C' if name.startswith('pipeline.') else 'B'} | {shown} | {raw['brief']} |")
+        tier, meaning = "C" if name.startswith("pipeline.") else "B", raw["brief"]
+        if reason := raw.get("annotations", {}).get("deprecated_upstream"):
+            tier, meaning = "D", f"{meaning} {raw['note']} Upstream: {reason}"
+        lines.append(f"| `{name}` | {tier} | {shown} | {meaning} |")
     lines += ["", "## Spans", ""]
     for name, span in registry.spans.items():
         lines += [f"### `{name}`", "", f"{span.raw['brief']} Kind {span.raw['kind']}, name `{span.raw['name']['note']}`.", ""]

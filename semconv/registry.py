@@ -1,7 +1,7 @@
-"""Reads and checks the registry. Weaver cannot be had everywhere; this checks what it would, as far as we depend on it.
+"""Reads and checks the registry: the model that weaver reads, and the upstream facts beside it.
 
-`load` gives a Registry or raises ValueError with every fault in it; `Registry.violations` is the live check: what a signal
-that was really sent does against the registry.
+`load` gives a Registry or raises ValueError with every fault in it; `Registry.violations` is the
+live check: what a signal that was really sent does against the registry.
 """
 
 from __future__ import annotations
@@ -11,24 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from semconv import definition
+from semconv.definition import Raw
 
 ROOT = Path(__file__).parent
 NAME = re.compile(r"^[a-z][a-z0-9]*([._][a-z0-9]+)*$")
-TYPES = {"string", "int", "double", "boolean", "string[]", "int[]", "double[]", "boolean[]"}
-INSTRUMENTS = {"counter", "updowncounter", "gauge", "histogram"}
-STABILITY = {"development", "alpha", "beta", "release_candidate", "stable"}
-LEVELS = {"required", "recommended", "opt_in"}
-KEYS = {
-    "attributes": {"key", "type", "brief", "stability", "examples", "note", "deprecated", "annotations"},
-    "attribute_groups": {"id", "visibility", "attributes", "brief"},
-    "entities": {"type", "identity", "description", "brief", "stability"},
-    "spans": {"type", "kind", "name", "brief", "note", "stability", "attributes", "entity_associations", "annotations"},
-    "events": {"name", "brief", "note", "stability", "attributes", "annotations"},
-    "metrics": {"name", "brief", "note", "instrument", "unit", "stability", "attributes", "annotations"},
-}
 SEVERITIES = {"DEBUG": 5, "INFO": 9, "WARN": 13, "ERROR": 17, "FATAL": 21}
-Raw = dict[str, Any]
 
 
 @dataclass
@@ -50,6 +38,7 @@ class Registry:
     events: dict[str, Signal]
     metrics: dict[str, Signal]
     upstream_metrics: dict[str, Raw]
+    imported: set[str]  # names of the upstream metrics that we send
 
     def type_of(self, name: str) -> str | None:
         """`enum`, or a type of TYPES; None for a name that stands nowhere."""
@@ -66,14 +55,24 @@ class Registry:
         found = [
             f"{signal.name}: {n} is required" for n, level in signal.attributes.items() if level == "required" and n not in values
         ]
+        found += [
+            f"{signal.name}: {n} is not in the registry for it"
+            for n in values
+            if n not in signal.attributes and self.type_of(n) is not None
+        ]
+        return found + self.misfits(signal.name, values)
+
+    def misfits(self, where: str, values: dict[str, Any]) -> list[str]:
+        """Attributes that the registry does not have, or whose value is not of its type."""
+        found = []
         for name, value in values.items():
             kind = self.type_of(name)
-            if kind is None or name not in signal.attributes:
-                found.append(f"{signal.name}: {name} is not in the registry for it")
+            if kind is None:
+                found.append(f"{where}: {name} is not in the registry")
             elif kind == "enum" and value not in self.members(name):
-                found.append(f"{signal.name}: {name} is {value!r}")
+                found.append(f"{where}: {name} is {value!r}")
             elif not _fits(kind, value):
-                found.append(f"{signal.name}: {name} must be {kind}, is {value!r}")
+                found.append(f"{where}: {name} must be {kind}, is {value!r}")
         return found
 
 
@@ -85,63 +84,67 @@ def _fits(kind: str, value: Any) -> bool:
 
 
 def load(root: Path = ROOT) -> Registry:
-    """All files of `root`/model, checked."""
-    manifest = yaml.safe_load((root / "manifest.yaml").read_text())
-    upstream = yaml.safe_load((root / "upstream.yaml").read_text())
-    merged: dict[str, list[Raw]] = {key: [] for key in KEYS}
-    faults: list[str] = []
-    for path in sorted((root / "model").glob("*.yaml")):
-        raw = yaml.safe_load(path.read_text())
-        if raw.pop("file_format", None) != "definition/2":
-            faults.append(f"{path.name}: file_format must be definition/2")
-        for key, entries in raw.items():
-            if key not in KEYS:
-                faults.append(f"{path.name}: unknown section {key}")
-                continue
+    """The registry in `root`/model with the upstream facts beside it, checked.
+
+    Raises ValueError with one fault in each line: those of the syntax, or if there are none,
+    those of the meaning.
+    """
+    folder = root / "model"
+    upstream = definition.parse(root / "upstream.yaml")
+    manifest = definition.parse(folder / definition.MANIFEST)
+    faults = definition.check_manifest(manifest)
+    merged: dict[str, list[Raw]] = {key: [] for key in definition.SECTIONS}
+    imports: set[str] = set()
+    for path in definition.files(folder):
+        sections, found = definition.read(path, path.relative_to(folder).as_posix())
+        faults += found
+        if found:
+            continue
+        for names in sections.pop("imports", {}).values():
+            imports.update(names)
+        for key, entries in sections.items():
             merged[key] += entries
-    faults += _check_shapes(merged)
+    if faults:  # references are followed in well-formed files only
+        raise ValueError("\n".join(faults))
+    for key, entries in merged.items():
+        names = [entry[definition.SECTIONS[key].name] for entry in entries]
+        faults += [f"{key} {n}: is defined twice" for n in {n for n in names if names.count(n) > 1}]
     attributes = {a["key"]: a for a in merged["attributes"]}
-    if len(attributes) != len(merged["attributes"]):
-        faults.append("an attribute is defined twice")
-    faults += _check_attributes(attributes, upstream["attributes"])
-    groups = {g["id"]: g for g in merged["attribute_groups"]}
-    known = attributes.keys() | upstream["attributes"].keys()
-    resolved = {
-        kind: {s[key]: Signal(s[key], s, _resolve(s[key], s["attributes"], groups, known, faults)) for s in merged[kind]}
-        for kind, key in (("spans", "type"), ("events", "name"), ("metrics", "name"))
-    }
-    faults += _check_signals(resolved["events"], resolved["metrics"], upstream["metrics"])
+    faults += _check_attributes(attributes, upstream)
+    resolver = _Resolver(attributes, upstream["attributes"], {g["id"]: g for g in merged["attribute_groups"]})
+    for name in resolver.groups:
+        resolver.group(name, name)
+    spans = {s["type"]: resolver.signal(s["type"], s) for s in merged["spans"]}
+    events = {s["name"]: resolver.signal(s["name"], s) for s in merged["events"]}
+    metrics = {s["name"]: resolver.signal(s["name"], s) for s in merged["metrics"]}
+    for entity in merged["entities"]:
+        parts = [*entity.get("identity", []), *entity.get("description", [])]
+        resolver.signal(entity["type"], {"attributes": parts})
+    faults += resolver.faults + _check_signals(events, metrics, upstream["metrics"])
+    faults += _check_dependency(manifest, upstream, resolver.from_upstream, imports)
     if faults:
         raise ValueError("\n".join(faults))
-    url = manifest["schema_url"]
     return Registry(
-        url, url.rpartition("/")[2], attributes, upstream["attributes"], **resolved, upstream_metrics=upstream["metrics"]
+        schema_url=manifest["schema_url"],
+        version=manifest["schema_url"].rpartition("/")[2],
+        attributes=attributes,
+        upstream=upstream["attributes"],
+        spans=spans,
+        events=events,
+        metrics=metrics,
+        upstream_metrics=upstream["metrics"],
+        imported=imports,
     )
 
 
-def _check_shapes(merged: dict[str, list[Raw]]) -> list[str]:
+def _check_attributes(attributes: dict[str, Raw], upstream: Raw) -> list[str]:
     faults = []
-    for section, entries in merged.items():
-        for entry in entries:
-            label = entry.get("key") or entry.get("name") or entry.get("type") or entry.get("id")
-            faults += [f"{section} {label}: unknown key {k}" for k in entry.keys() - KEYS[section]]
-            if section == "attribute_groups":
-                continue
-            if entry.get("stability") not in STABILITY:
-                faults.append(f"{section} {label}: stability {entry.get('stability')!r}")
-            if not str(entry.get("brief", "")).endswith("."):
-                faults.append(f"{section} {label}: the brief must be a sentence")
-    return faults
-
-
-def _check_attributes(attributes: dict[str, Raw], upstream: dict[str, str]) -> list[str]:
-    faults = []
-    names = attributes.keys() | upstream.keys()
+    names = attributes.keys() | upstream["attributes"].keys()
     folded: dict[str, str] = {}
     for name in sorted(names):
         if not NAME.match(name):
             faults.append(f"{name}: not a valid name")
-        if name in attributes and name in upstream:
+        if name in attributes and name in upstream["attributes"]:
             faults.append(f"{name}: defined here and upstream")
         below = [other for other in names if other.startswith(name + ".")]
         if below:
@@ -150,38 +153,76 @@ def _check_attributes(attributes: dict[str, Raw], upstream: dict[str, str]) -> l
         if clash != name:
             faults.append(f"{name}: differs from {clash} only by . and _")
     for name, raw in attributes.items():
-        kind = raw["type"]
-        if isinstance(kind, dict):
-            values = [m["value"] for m in kind.get("members", [])]
-            if not values or len(set(values)) != len(values):
-                faults.append(f"{name}: enum members must be there, and differ")
-        elif kind not in TYPES:
-            faults.append(f"{name}: unknown type {kind}")
-        if not name.startswith("pipeline.") and not raw.get("annotations", {}).get("upstream_candidate"):
-            faults.append(f"{name}: stands in an upstream namespace without being marked upstream_candidate")
+        annotations = raw.get("annotations", {})
+        if name.startswith("pipeline."):
+            continue
+        if name in upstream["deprecated"]:
+            if not annotations.get("deprecated_upstream") or not raw.get("note"):
+                faults.append(
+                    f"{name}: upstream deprecated it; annotations.deprecated_upstream must give"
+                    " upstream's reason, and the note ours for sending it"
+                )
+        elif not annotations.get("upstream_candidate") and name not in upstream["attributes"]:
+            faults.append(f"{name}: is in an upstream namespace and is no upstream_candidate")
     return faults
 
 
-def _resolve(owner: str, entries: list[Raw], groups: dict[str, Raw], known: set[str], faults: list[str]) -> dict[str, str]:
-    out: dict[str, str] = {}
-    for entry in entries:
-        if group := entry.get("ref_group"):
-            if group not in groups:
-                faults.append(f"{owner}: no group {group}")
-                continue
-            out |= _resolve(owner, groups[group]["attributes"], groups, known, faults)
-            continue
-        level = entry.get("requirement_level", "recommended")
-        if isinstance(level, dict):
-            level = next(iter(level))
-            if level != "conditionally_required":
-                faults.append(f"{owner}: requirement level {level}")
-        elif level not in LEVELS:
-            faults.append(f"{owner}: requirement level {level}")
-        if entry["ref"] not in known:
-            faults.append(f"{owner}: no attribute {entry['ref']}")
-        out[entry["ref"]] = level
-    return out
+class _Resolver:
+    """Follows references and group references of signals, and collects what is wrong with them."""
+
+    def __init__(self, attributes: dict[str, Raw], upstream: dict[str, str], groups: dict[str, Raw]) -> None:
+        self._attributes, self._upstream, self.groups = attributes, upstream, groups
+        self.faults: list[str] = []
+        self.from_upstream: set[str] = set()
+
+    def signal(self, name: str, raw: Raw) -> Signal:
+        """The signal with its attributes; its own references refine those of its groups."""
+        entries = raw.get("attributes", [])
+        found: dict[str, str] = {}
+        for entry in entries:
+            if "ref_group" in entry:
+                group = self.group(name, entry["ref_group"])
+                if both := ", ".join(n for n in group if n in found):
+                    self.faults.append(f"{name}: two of its groups have {both}")
+                found |= group
+        for entry in entries:
+            if "ref" in entry:
+                self._check(name, entry["ref"])
+                found[entry["ref"]] = definition.level_of(entry)
+        return Signal(name, raw, found)
+
+    def group(self, owner: str, name: str) -> dict[str, str]:
+        """The attributes of a group, for the owner that refers to it."""
+        if name not in self.groups:
+            self.faults.append(f"{owner}: no group {name}")
+            return {}
+        references = self.groups[name].get("attributes", [])
+        for reference in references:
+            self._check(name, reference["ref"])
+        return {r["ref"]: definition.level_of(r) for r in references}
+
+    def _check(self, owner: str, name: str) -> None:
+        fault = ""
+        if name in self._upstream:
+            self.from_upstream.add(name)
+        elif name not in self._attributes:
+            fault = f"{owner}: no attribute {name}"
+        elif "deprecated" in self._attributes[name]:
+            fault = f"{owner}: {name} is deprecated"
+        if fault and fault not in self.faults:  # a group is followed once for each of its signals
+            self.faults.append(fault)
+
+
+def _check_dependency(manifest: Raw, upstream: Raw, attributes: set[str], imports: set[str]) -> list[str]:
+    """What the model takes from upstream needs the dependency that defines it."""
+    known = upstream["metrics"].keys()
+    faults = [f"imports: {name} is not in upstream.yaml" for name in sorted(imports - known)]
+    url = upstream["schema_url"]
+    declared = {d.get("schema_url") for d in manifest.get("dependencies", [])}
+    if url not in declared:
+        names = ", ".join(sorted(attributes | imports))
+        faults.append(f"{definition.MANIFEST}: does not declare {url}, which defines {names}")
+    return faults
 
 
 def _check_signals(events: dict[str, Signal], metrics: dict[str, Signal], upstream: dict[str, Raw]) -> list[str]:
@@ -193,11 +234,9 @@ def _check_signals(events: dict[str, Signal], metrics: dict[str, Signal], upstre
             faults.append(f"event {name}: severity {severity!r}")
         if not NAME.match(name):
             faults.append(f"event {name}: not a valid name")
-    for name, metric in metrics.items():
+    for name in metrics:
         if not NAME.match(name) or name.endswith(("_total", ".total")):
             faults.append(f"metric {name}: not a valid name")
-        if metric.raw["instrument"] not in INSTRUMENTS:
-            faults.append(f"metric {name}: instrument {metric.raw['instrument']}")
         if name in upstream:
             faults.append(f"metric {name}: defined upstream")
         if any(other.startswith(name + ".") for other in metrics):

@@ -56,6 +56,7 @@ def check_json(request: dict[str, Any]) -> list[str]:
         for resource in request.get(resources, []):
             names = values(resource["resource"]["attributes"])
             found += [f"resource: {n} is missing" for n in ("service.name", "host.name") if n not in names]
+            found += registry().misfits("resource", names)
             if resource.get("schemaUrl") != registry().schema_url:
                 found.append("resource: schema url")
             for scope in resource[scopes]:
@@ -79,6 +80,9 @@ def _span(span: dict[str, Any]) -> list[str]:
     for event in span.get("events", []):
         if event["name"] not in registry().events:
             found.append(f"{kind}: unknown span event {event['name']}")
+        found += registry().misfits(f"{kind}: event {event['name']}", values(event.get("attributes", [])))
+    for link in span.get("links", []):
+        found += registry().misfits(f"{kind}: link", values(link.get("attributes", [])))
     if int(span["endTimeUnixNano"]) < int(span["startTimeUnixNano"]):
         found.append(f"{kind}: ends before it starts")
     return found
@@ -111,6 +115,8 @@ def _metric(metric: dict[str, Any]) -> list[str]:
     raw = signal.raw if signal else registry().upstream_metrics.get(name)
     if raw is None:
         return [f"unknown metric {name}"]
+    if signal is None and name not in registry().imported:
+        return [f"{name}: is not imported from upstream"]
     shape, monotonic = _INSTRUMENTS[raw["instrument"]]
     if shape not in metric:
         return [f"{name}: is not a {raw['instrument']}"]

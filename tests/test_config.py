@@ -59,7 +59,7 @@ BAD = [
     ("[core]\nexit_events = 'yes'", "line 2"),
     ("[privileges]\nuser = 5", "line 2"),
     ("[privileges]\nconfine = 'some'", "line 2"),
-    ("[privileges]\nhelper = 'x'", r"\[privileges\] knows drop, user, helper_user, confine, readable"),
+    ("[privileges]\nhelp = 'x'", r"\[privileges\] knows drop, user, helper, helper_user, confine, readable"),
     ("[privileges]\nreadable = ['/']", "'/' must be an absolute path below /"),
     ("[privileges]\nreadable = ['venvs']", "'venvs' must be an absolute path below /"),
     ("[[rule]]\nsystem = 's'\npipeline = 'p'", "rule 1 .s/p.: matches nothing"),

@@ -60,6 +60,7 @@ async def serve(args: argparse.Namespace) -> int:
         core_options(export, chosen.core),
         hub,
         drops=chosen.privileges.drop,
+        helper=chosen.privileges.helper == "always",
         confinement=guard,
         rules=chosen.rule,
     )

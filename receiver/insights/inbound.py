@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import grpc
 from aiohttp import web
@@ -35,7 +36,9 @@ from receiver.signals import Metric
 log = logging.getLogger("kwitness.insights")
 REQUEST_BYTES = 16 << 20  # by HTTP, also after decompression
 GRPC_BYTES = 4 << 20  # by gRPC, also after decompression: what the Collector's own receiver takes
-GRPC_STREAMS, GRPC_CONNECTIONS = 4, 64
+GRPC_CONNECTIONS = 64
+GRPC_STREAMS = 32  # of a connection; others than the first GRPC_TURNS wait, each with 64 KiB of its message at most
+GRPC_TURNS = 4  # being received from one connection: 16 MiB
 GRPC_IDLE_SECONDS = 60
 RECEIVE_SECONDS = 10.0  # for the whole of a request
 RETRY_SECONDS = 1
@@ -83,6 +86,7 @@ class Inbound:
         self.refused: Counter[str] = Counter()  # requests, by reason
         self.uploads = Uploads()
         self._limited = LogLimit(log)
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # by connection, while it has calls
         self._credentials, self._tls = self._read_certificates()
         self._server: grpc.aio.Server | None = None
         self._listener: Listener | None = None
@@ -149,28 +153,33 @@ class Inbound:
 
     def _export(self, signal: str) -> Callable[[AsyncIterator[bytes], _Context], Awaitable[bytes]]:
         async def export(requests: AsyncIterator[bytes], context: _Context) -> bytes:
-            loop = asyncio.get_running_loop()
-            deadline = asyncio.timeout(RECEIVE_SECONDS)
-            upload = self.uploads.begin(loop.time(), lambda: deadline.reschedule(loop.time()))
-            try:
-                if not upload.grow(GRPC_BYTES, loop.time()):  # how long the message is cannot be known before it is there
-                    await self._abort_full(signal, context)
-                try:
-                    async with deadline:
-                        body = await anext(aiter(requests), b"")
-                except TimeoutError:
-                    self._refuse(signal, "upload_late")
-                    await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not come in time")
-                upload.shrink(len(body))
-                return self._answer(signal, body)
-            except DecodeError:
-                self._refuse(signal, "request_malformed")
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not an ExportLogsServiceRequest")
-            finally:
-                upload.close()
-            raise AssertionError("abort raises")
+            turn = self._turns.setdefault(context.peer(), asyncio.Semaphore(GRPC_TURNS))
+            async with turn:
+                return await self._exported(signal, requests, context)
 
         return export
+
+    async def _exported(self, signal: str, requests: AsyncIterator[bytes], context: _Context) -> bytes:
+        loop = asyncio.get_running_loop()
+        deadline = asyncio.timeout(RECEIVE_SECONDS)
+        upload = self.uploads.begin(loop.time(), lambda: deadline.reschedule(loop.time()))
+        try:
+            if not upload.grow(GRPC_BYTES, loop.time()):  # how long the message is cannot be known before it is there
+                await self._abort_full(signal, context)
+            try:
+                async with deadline:
+                    body = await anext(aiter(requests), b"")
+            except TimeoutError:
+                self._refuse(signal, "upload_late")
+                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not come in time")
+            upload.shrink(len(body))
+            return self._answer(signal, body)
+        except DecodeError:
+            self._refuse(signal, "request_malformed")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not an ExportLogsServiceRequest")
+        finally:
+            upload.close()
+        raise AssertionError("abort raises")
 
     async def _abort_full(self, signal: str, context: _Context) -> None:
         self._refuse(signal, "uploads_full")

@@ -29,15 +29,16 @@ def open_source(
     config: SourceConfig,
     *,
     drops: bool = False,
+    helper: bool = False,
     launched: bool = False,
     confinement: Confinement | None = None,
 ) -> Source:
-    """`launched`: see `LiveSource`. `config.source` is auto, ebpf or netlink. With auto the reason why eBPF is refused is what
-    is raised when netlink is refused, too: it is the one to mend."""
+    """`drops`, `helper`: see `Observer`. `launched`: see `LiveSource`. `config.source` is auto, ebpf or netlink. With auto
+    the reason why eBPF is refused is what is raised when netlink is refused, too: it is the one to mend."""
     if config.source == "netlink":
         return NetlinkSource(config, launched=launched)
     try:
-        attach: Attach = "either" if drops else "ourselves"
+        attach: Attach = ("helper" if helper else "either") if drops else "ourselves"
         return LiveSource(config, attach=attach, launched=launched, confinement=confinement)
     except (PrivilegeError, UnavailableError) as refused:
         if config.source == "ebpf" or isinstance(refused, NamespaceError) or not _may_listen():

@@ -48,7 +48,7 @@ status = service.stop()
 print(status)
 import sqlite3
 db = sqlite3.connect(service.state / "history.db")
-print(db.execute("SELECT count(*) FROM runs WHERE system = 'naps'").fetchone()[0])
+print(db.execute("SELECT count(*) FROM runs WHERE system = 'naps of uid 0'").fetchone()[0])
 print(sorted(p.name.partition("-")[0] for p in service.state.iterdir() if "damaged" in p.name or "tmp" in p.name))
 print(service.said(), file=sys.stderr)
 """

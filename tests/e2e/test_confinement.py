@@ -36,6 +36,9 @@ def home() -> Iterator[Path]:
         yield place
 
 
+WITH_HELPER = '[privileges]\nhelper = "always"\n'
+
+
 class Service:
     """`kwitness serve` as root starts it, and its processes."""
 
@@ -173,7 +176,7 @@ def test_a_whole_pipeline_is_observed_and_nothing_is_refused(
 
 
 def test_its_three_processes_hold_nothing_and_nobody_can_signal_the_helper(live: None, home: Path) -> None:
-    service = Service(home)
+    service = Service(home, settings=WITH_HELPER)
     try:
         family = service.family()
         assert family.keys() == {"kwitness-attach", "kwitness-denied"}
@@ -184,7 +187,8 @@ def test_its_three_processes_hold_nothing_and_nobody_can_signal_the_helper(live:
         for each, capabilities in ((own, 0), (helper, BOTH), (counter, 0)):
             found = [int(each[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")]
             assert found == [0, capabilities, capabilities, 0, 0]
-            assert (each["NoNewPrivs"], each["Seccomp"], each["Groups"], each["Threads"]) == ("1", "2", "", "1")
+            assert (each["NoNewPrivs"], each["Seccomp"], each["Groups"]) == ("1", "2", "")
+        assert helper["Threads"] == counter["Threads"] == "1"
         if shutil.which("setpriv"):
             for pid in family.values():
                 for number in ("KILL", "STOP", "TERM"):
@@ -236,7 +240,7 @@ def test_in_a_container_the_bounding_set_is_emptied_where_that_may_be_done(live:
     volume.chmod(0o777)  # as an emptyDir: the state directory in it is still to be made, without CAP_CHOWN
     few = f"-all,+bpf,+perfmon,+setuid,+setgid{more}"
     before = ("setpriv", f"--bounding-set={few}", f"--inh-caps={few}")
-    service = Service(home, state=f"volume/state{len(more)}", before=before)
+    service = Service(home, state=f"volume/state{len(more)}", before=before, settings=WITH_HELPER)
     try:
         left = 0 if more else BOTH | 1 << 6 | 1 << 7
         family = service.family()
@@ -251,7 +255,7 @@ def test_in_a_container_the_bounding_set_is_emptied_where_that_may_be_done(live:
 
 
 def test_a_named_helper_user_and_no_filters(live: None, home: Path) -> None:
-    settings = '[privileges]\nconfine = "off"\nhelper_user = "daemon"\n'
+    settings = '[privileges]\nhelper = "always"\nconfine = "off"\nhelper_user = "daemon"\n'
     service = Service(home, settings=settings)
     try:
         family = service.family()

@@ -22,7 +22,7 @@ from receiver.errors import ConfigError
 from receiver.export import encode
 from receiver.export.encode import Envelope
 from receiver.insights.config import InsightsConfig
-from receiver.insights.inbound import Inbound
+from receiver.insights.inbound import GRPC_TURNS, Inbound
 from receiver.insights.records import read
 from receiver.insights.runs import Told
 from receiver.signals import EMPTY, Block, LogRecord, Severity
@@ -128,7 +128,7 @@ def test_bodies_that_are_not_what_they_say_are_refused_and_counted() -> None:
         (zlib.compress(plain), "deflate", 200), (headerless, "deflate", 200), (gzip.compress(plain) * 2, "gzip", 200),
         (plain, "identity", 200), (plain, "deflate", 400), (plain, "gzip", 400), (gzip.compress(plain)[:-9], "gzip", 400),
         (gzip.compress(b"") * 100, "gzip", 400), (gzip.compress(plain), "deflate", 400), (plain, "zstd", 400),
-        (gzip.compress(gzip.compress(bytes(1 << 30))), "gzip", 400), (gzip.compress(bytes(17 << 20)), "gzip", 413),
+        (gzip.compress(gzip.compress(bytes(64 << 20))), "gzip", 400), (gzip.compress(bytes(17 << 20)), "gzip", 413),
         (zlib.compress(bytes(17 << 20)), "deflate", 413),
     ]  # fmt: skip
 
@@ -211,6 +211,32 @@ def test_a_message_that_never_comes_by_grpc(monkeypatch: pytest.MonkeyPatch) -> 
             assert large.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
             assert await call(channel, LOGS)(request()) == b""
         assert inbound.refused["upload_late"] == 1 and len(inbound.uploads) == inbound.uploads.held == 0
+
+    serving(ANY, do)
+
+
+def test_a_connection_with_many_calls_at_once_is_served() -> None:
+    """As a Collector with its consumers, without a refusal. Calls that hold all turns of a connection leave others alone."""
+
+    async def do(inbound: Inbound, got: list[Told]) -> None:
+        async def never() -> AsyncIterator[bytes]:
+            await asyncio.Event().wait()
+            yield b""
+
+        address, own = f"127.0.0.1:{inbound.ports['grpc']}", (("grpc.use_local_subchannel_pool", 1),)
+        async with grpc.aio.insecure_channel(address, options=own) as channel:
+            for _ in range(20):
+                await asyncio.gather(*(call(channel, LOGS)(request()) for _ in range(30)))
+            assert len(got) == 600 and not inbound.refused
+            stuck: Any = channel.stream_unary(LOGS)
+            calls = [stuck(never()) for _ in range(GRPC_TURNS + 5)]
+            while len(inbound.uploads) < GRPC_TURNS:
+                await asyncio.sleep(0.01)
+            async with grpc.aio.insecure_channel(address, options=own) as other:
+                await call(other, LOGS)(request())
+            assert len(inbound.uploads) == GRPC_TURNS
+            for each in calls:
+                each.cancel()
 
     serving(ANY, do)
 

@@ -11,7 +11,7 @@ from tests.live.test_commands import CLEAN, KWITNESS, NO_CAPS, ROOT, run
 
 pytestmark = pytest.mark.live
 NO_BTF = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$@"', "sh"]
-COMMANDS = [("run", "--source", "ebpf", "--", "true"), ("serve", "-c", "{}/kwitness.toml")]
+COMMANDS = [("run", "--require", "--source", "ebpf", "--", "true"), ("serve", "-c", "{}/kwitness.toml")]
 
 
 def one_line(done: subprocess.CompletedProcess[str], status: int, word: str) -> None:

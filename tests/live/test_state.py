@@ -197,7 +197,7 @@ def test_a_locked_history_holds_nothing_up_and_every_run_is_stored(service: Serv
         assert service.ask("/livez")
     lock.rollback()
     assert service.stop() == 0
-    count = lock.execute("SELECT count(*) FROM runs WHERE system = 'naps'").fetchone()[0]
+    count = lock.execute("SELECT count(*) FROM runs WHERE system = 'naps of uid 0'").fetchone()[0]
     lock.close()
     assert (count, path.stat().st_ino) == (5, inode), service.said()
     assert not [p.name for p in service.state.iterdir() if "damaged" in p.name or "unreadable" in p.name]

@@ -43,6 +43,7 @@ def test_they_are_kept_and_the_oldest_go(
         os.utime(tmp_path / f"incidents/{number:016x}.json", ns=(number, number))
     last = a_report("f" * 16)
     store.save("f" * 16, last)
+    store.save("f" * 16, last)  # a report that is revised is written again
     (tmp_path / "incidents/eeeeeeeeeeeeeeee.json").write_text("{")
     (tmp_path / "incidents/note.json").write_text("mine")
     found = store.load()
