@@ -66,6 +66,16 @@ def test_a_report_is_replaced_by_a_better_one(folder: int) -> None:
     store.close()
 
 
+def test_the_reports_of_one_user_take_no_room_from_another(tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "KEPT_REPORTS", 3)
+    store = ReportStore(folder)
+    for number in range(6):
+        store.save(f"{number:016x}", a_report(f"{number:016x}"), owner=1001 if number == 0 else 1000)
+        os.utime(tmp_path / f"incidents/{number:016x}.json", ns=(number, number))
+    store.close()
+    assert {path.stem for path in (tmp_path / "incidents").glob("*.json")} == {f"{n:016x}" for n in (0, 4, 5)}
+
+
 @pytest.mark.parametrize(("make", "why"), [*STRANGE, (lambda path: path.write_text("mine"), "is not a report")])
 def test_a_foreign_file_of_that_name_stays(
     tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], object], why: str
