@@ -53,12 +53,12 @@ class Attempts:
 
     def rename(self, execution: Execution, identity: Identity) -> None:
         """More is known of it now. Its ids stay."""
-        self.executions.open.pop(execution.slot, None)
+        self.executions.displace(execution)
         self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, self.labels(execution), -1)
         execution.identity, execution.slot, execution.block = identity, identity.slot, None
         if execution.slot in self.executions.open:  # other work has these names already, and keeps its place
             execution.slot = (identity.slot, execution.span_id)
-        self.executions.open[execution.slot] = execution
+        self.executions.place(execution)
         self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, self.labels(execution), 1)
         if execution.own_run:
             execution.run.identity = identity
@@ -66,7 +66,7 @@ class Attempts:
     def dispute(self, execution: Execution, rival: Execution) -> None:
         """Open work turns out to claim the names of work that is proven: it is ambiguous from now on. Its ids stay."""
         identity = contested(execution.identity, f"a proven process of uid {rival.identity.owner} does that run")
-        self.executions.open.pop(execution.slot, None)
+        self.executions.displace(execution)
         labels = self.labels(execution)
         if not execution.is_quiet:
             self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, labels, -1)
@@ -75,7 +75,7 @@ class Attempts:
         self._unbooked[id(execution)] = execution
         execution.identity, execution.slot, execution.block = identity, (identity.slot, execution.span_id), None
         execution.rival = (rival.trace_id, rival.span_id)
-        self.executions.open[execution.slot] = execution
+        self.executions.place(execution)
         if execution.own_run:
             execution.run.identity = identity
         self.drops["disputed"] += 1
@@ -150,8 +150,8 @@ class Attempts:
         self, process: Process, identity: Identity, start_ns: int, outer: Execution | None = None, before: Execution | None = None
     ) -> Execution | None:
         """`before`: the same attempt had ended already."""
-        if self.executions.full:
-            self.drops["too_many_executions"] += 1
+        if reason := self.executions.refuses(identity, outer, start_ns):
+            self.drops[reason] += 1
             return None
         resumed = before.resumed + 1 if before is not None else 0
         inside = (
@@ -341,7 +341,7 @@ class Attempts:
         self._emit(self._spans.task_span(execution))
 
     def close_run(self, run: Run, now_ns: int) -> None:
-        if self.executions.runs.pop(run.key, None) is None or not run.announced:
+        if not self.executions.close_run(run) or not run.announced:
             return  # the application has spans of its own for it
         if run.identity.is_ambiguous:  # its start is out already: it gets an end, and counts nowhere
             self._emit(self._spans.run_span(run))

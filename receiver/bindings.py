@@ -220,14 +220,7 @@ class Bindings:
         found = self.attempts.executions.open.get(identity.slot)
         if found is not None or identity.source != "env":
             return found
-        return next(
-            (
-                e
-                for e in self.attempts.executions.open.values()
-                if e.identity.scope == identity.scope and e.identity.agrees(identity) and not e.claimed
-            ),
-            None,
-        )
+        return self.attempts.executions.like(identity)
 
     def _is_stranger(self, process: Process, rightful: Execution) -> bool:
         """Not of its tree, although that is proven."""

@@ -72,7 +72,8 @@ while True:
 }
 FLOODS = {kind: _BEGIN + code for kind, code in _FLOODS.items()}
 # Files and connections are reported of watched processes only: whoever sets these variables is one.
-TASK = {"AIRFLOW_CTX_DAG_ID": "etl", "AIRFLOW_CTX_TASK_ID": "load", "AIRFLOW_CTX_DAG_RUN_ID": "r1"}
+# The run is this test's own: other tasks on the host may have the same name.
+TASK = {"AIRFLOW_CTX_DAG_ID": "etl", "AIRFLOW_CTX_TASK_ID": "load", "AIRFLOW_CTX_DAG_RUN_ID": f"flood-{os.getpid()}"}
 OWN = {"AIRFLOW_CTX_DAG_ID": "flood", "AIRFLOW_CTX_TASK_ID": "flood", "AIRFLOW_CTX_DAG_RUN_ID": "f1"}
 _TASK = f"""
 import ctypes, os, signal, sys, time
@@ -163,7 +164,7 @@ async def _attack(kind: str, watched: bool, titles: int, config: SourceConfig) -
     seen: list[Execution] = []
 
     def opened(execution: Execution) -> None:
-        if execution.identity.task == TASK["AIRFLOW_CTX_TASK_ID"]:
+        if execution.identity.run_id == TASK["AIRFLOW_CTX_DAG_RUN_ID"]:
             seen.append(execution)
 
     observer.core.attempts.on_open = opened

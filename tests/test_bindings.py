@@ -483,7 +483,8 @@ def test_the_kubelets_links_name_what_no_path_names(tmp_path: Path) -> None:
     assert [[f.get(name) for name in wanted] for f in found] == [[ID, None, None, None], [ID, "etl-0", "prod", "load"]]
 
 
-def test_ten_thousand_names_stay_two_thousand_series() -> None:
+def test_ten_thousand_names_stay_two_thousand_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.timeline.shares.BURST", 20_000)
     story = Story(CoreOptions(task_grace_seconds=0))
     for number in range(10_000):
         story.exit(story.spawn(NOBODY, "true", environ=airflow(f"task_{number}")), after_ms=1)

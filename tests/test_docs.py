@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples/README.md"]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples/README.md"]
 CI = (ROOT / ".ci/run").read_text()
 # beginning of a command → who runs it: a test, or a line of .ci/run
 RUN_BY = {
@@ -61,3 +61,23 @@ def test_every_command_of_the_documents_is_run(page: str, command: str) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_each_test_that_the_security_page_names_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "SECURITY.md").read_text())
+    assert len(named) >= 30
+    missing = [f"{file}::{name}" for file, name in named if not re.search(rf"^ *(?:async )?def {name}\(", read(file), re.MULTILINE)]
+    assert not missing
+
+
+def test_each_line_of_what_cannot_be_done_names_its_test() -> None:
+    page = (ROOT / "SECURITY.md").read_text()
+    parts = [part for part in page.split("## ") if "| a hostile user cannot |" in part]
+    rows = [row for part in parts for row in part.splitlines() if row.startswith("| ") and "shown by" not in row]
+    assert len(parts) == 3 and len(rows) >= 15
+    assert [row for row in rows if "::test_" not in row] == []
+
+
+def read(file: str) -> str:
+    path = ROOT / file
+    return path.read_text() if path.exists() else ""

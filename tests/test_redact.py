@@ -63,6 +63,11 @@ HARMLESS = [
     ("gcc", "-O2", "author.c"), ("rsync", "-a", "src/", "host:/dst"), ("tar", "-cpf", "x.tar", "dir"), ("mkdir", "-p", "/data/out"),
     ("git", "commit", "-m", "fix: authors list"), ("sort", "-k", "1,2", "keyboard.txt"), ("python3", "passenger_counts.py"),
     ("psql", "-h", "db", "-p", "5432"), ("ssh", "-p", "2222", "host"), ("docker", "run", "-p", "80:80", "nginx"),
+    ("docker", "run", "-u", "1000:1000", "-p", "8080:80", "nginx"), ("psql", "-U", "etl", "-p", "5432"),
+    ("cp", "-u", "src/a.csv", "-p", "out2024.csv"), ("tool", "-u", "x", "-p", "part42"),
+    ("kubectl", "get", "secret", "db-creds-7d9f8b6c5d"), ("jq", ".token", "out2024.json"), ("git", "log", "-u", "-p", "v1..v2"),
+    ("rsync", "-u", "-p", "a2024/", "b2024/"), ("echo", "password", "changed2024now"),
+    ("python3", "x.py", "token", "classification"),
 ]  # fmt: skip
 
 

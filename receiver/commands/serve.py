@@ -125,7 +125,7 @@ def _remember(observer: Observer, state: ServiceState) -> None:
 
     def keep(number: str, report: Report) -> None:
         report = core.incidents.reports[number] = named(report)
-        state.keep_report(number, report)
+        state.keep_report(number, report, core.incidents.owners.get(number, -1))
 
     core.incidents.on_report = keep
     state.start()

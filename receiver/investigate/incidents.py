@@ -13,7 +13,7 @@ from receiver.investigate.compose import investigate
 from receiver.investigate.evidence import Culprit
 from receiver.investigate.history import summarise
 from receiver.investigate.report import Hypothesis, Report
-from receiver.model import Finding
+from receiver.model import BACKED, Finding
 from receiver.signals import Attributes, Importance, LogRecord, Severity, Signal
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.metrics import Book
@@ -47,6 +47,7 @@ class Incidents:
         self._open: dict[int, str] = {}  # execution → its incident
         self._by_span: OrderedDict[bytes, str] = OrderedDict()  # ended ones: a reader of their files joins them
         self._by_culprit: OrderedDict[tuple[object, ...], str] = OrderedDict()
+        self.owners: dict[str, int] = {}  # of each report: the user whose work it is about
 
     def found(self, finding: Finding, execution: Execution) -> None:
         """A symptom opens an incident at the next look."""
@@ -122,6 +123,7 @@ class Incidents:
             self._forget(execution)
         if execution.identity.source == "command":
             self.reports[report.id] = report  # `run` shows it, whatever it says
+            self.owners.setdefault(report.id, execution.identity.owner)
         else:
             execution.findings = []
 
@@ -131,9 +133,8 @@ class Incidents:
         known = number in self.reports
         self.reports[number] = report
         self.reports.move_to_end(number)
-        while len(self.reports) > KEPT_REPORTS:
-            self.reports.popitem(last=False)
-            self.drops["forgotten_report"] += 1
+        self.owners.setdefault(number, execution.identity.owner)
+        self._forget_reports()
         lead = report.hypotheses[0] if report.verdict == "incident" else None
         self._remember(execution, lead, number)
         if not known:
@@ -167,16 +168,28 @@ class Incidents:
         self.on_report(number, report)
         return number
 
+    def _forget_reports(self) -> None:
+        """The oldest of the user who has most: another user's failures, however many, take no report from him."""
+        while len(self.reports) > KEPT_REPORTS:
+            held = Counter(self.owners[number] for number in self.reports)
+            most = held.most_common(1)[0][0]
+            oldest = next(number for number in self.reports if self.owners[number] == most)
+            del self.reports[oldest], self.owners[oldest]
+            self.drops["forgotten_report"] += 1
+
     def _joined(self, execution: Execution, report: Report) -> str:
-        """The incident of a task whose file it read, or of the same culprit: one cascade is one incident."""
+        """The incident of a task whose file it read, or of the same culprit: one cascade is one incident. Its report takes the place
+        of the earlier one, so work of another user joins only when it is proven: reading a file and failing proves nothing."""
         if id(execution) in self._open:
             return self._open[id(execution)]
-        for _, span in execution.reads_from:
-            if span in self._by_span:
-                return self._by_span[span]
+        found = [self._by_span[span] for _, span in execution.reads_from if span in self._by_span]
         if report.verdict == "incident" and report.hypotheses:
-            return self._by_culprit.get(_who(report.hypotheses[0].culprit), "")
-        return ""
+            found.append(self._by_culprit.get(_who(report.hypotheses[0].culprit), ""))
+        return next((number for number in found if number and self._may_join(execution, number)), "")
+
+    def _may_join(self, execution: Execution, number: str) -> bool:
+        owner = execution.identity.owner
+        return execution.identity.confidence >= BACKED or self.owners.get(number, owner) == owner
 
     def _remember(self, execution: Execution, lead: Hypothesis | None, number: str) -> None:
         self._by_span[execution.span_id] = number

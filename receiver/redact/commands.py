@@ -25,7 +25,7 @@ from receiver.redact.programs import (
 )
 from receiver.redact.scan import Mark, scan
 from receiver.redact.shell import Command, commands, requoted
-from receiver.redact.values import MARK, is_reference, is_secret
+from receiver.redact.values import MARK, is_reference, is_secret, looks_random
 
 DEPTH = 5  # lines in lines
 _FLAG = re.compile(r"--?[A-Za-z][\w.\-]*$")
@@ -36,6 +36,10 @@ _TELLING_FLAG = re.compile(r"(?i)(?<![\w.])-[\w.\-]*(?:pass|secret|token|key|pwd
 _QUOTED = re.compile(r"([\"'])((?:(?!\1)[^\\\n])*+)\1")
 _BETWEEN = re.compile(r"\s{0,4},\s{0,4}$")
 _HEADER = re.compile(r"([A-Za-z][\w\-]{0,64})(\s{0,2}:\s{0,4})(\S.*)$", re.DOTALL)
+_USER_FLAGS = frozenset(("-u", "-U", "-user", "--user", "--username", "--login"))
+# a port, a mapping of ports, a file, a name with a number: what `-p` takes of programs that mean no password
+_NO_PASSWORD = re.compile(r"[\d.:/\-]*$|[A-Za-z_\-]+\d{1,4}$|.*(?:/|\.\.|\.[a-z]{2,5}$)", re.DOTALL)
+_MIXED = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[A-Za-z0-9+/=_!@#%^*]{10,256}$")  # not a name of Kubernetes, a file or a word
 _HEADER_FLAGS = frozenset(("-H", "--header", "--proxy-header", "-rpc-header"))
 
 
@@ -55,6 +59,7 @@ class Walk:
         self._places: list[tuple[Place, int]] = []  # with the index of the word that each stands behind
         self._verbs: list[str] = []  # words that are no flags, since the program
         self._next: list[Callable[[str], str]] = []  # what is done to the next arguments
+        self._user_given = False  # `-u NAME` came before: what `-p` then takes may be a password, whatever the program
 
     def arguments(self, arguments: tuple[str, ...]) -> list[str]:
         out = []
@@ -65,6 +70,8 @@ class Walk:
                     out.append(take(argument))
                     continue
             previous = arguments[index - 1] if index else ""
+            if previous in _USER_FLAGS and not argument.startswith("-"):
+                self._user_given = True
             if self._starts(argument, previous):
                 out.append(self._text(argument))
             else:
@@ -108,6 +115,8 @@ class Walk:
             self._verbs.append(argument.lower())
             if taken is not None:
                 return taken
+        if _MIXED.match(argument) and looks_random(argument) and telling(previous) >= STRONG and previous[:1].isalpha():
+            return self._mark("flag")  # set-initial-password VALUE
         if previous in _HEADER_FLAGS and (found := _HEADER.match(argument)) and telling(found[1]):
             return self._header(argument, found)
         return self._text(argument)
@@ -133,6 +142,11 @@ class Walk:
             found = self._own(argument, name, equals, value, flags)
             if found is not None:
                 return found
+        if name == "-p" and self._user_given:
+            if equals:
+                return f"{name}={self._password(value)}"
+            self._next.append(self._password)
+            return argument
         if not equals and _FLAG.match(argument) and (level := telling(argument)):
             self._next.append(lambda a: self._after_flag(a, level, is_path_key(argument)))
             return argument
@@ -187,6 +201,13 @@ class Walk:
             return value
         if self._program == "curl" and "=" not in value and ("/" in value or value.endswith(".txt")):
             return value  # -b FILE
+        return self._mark("short")
+
+    def _password(self, value: str) -> str:
+        """What stands behind `-p` of a program that is not known, and that was given a user: not a port, a file or a word."""
+        plain = len(value) < 6 or not any(c.isdigit() for c in value) or _NO_PASSWORD.match(value)
+        if plain or MARK in value or is_reference(value, script=self._script):
+            return self._text(value)
         return self._mark("short")
 
     def _login(self, value: str, separator: str) -> str:

@@ -171,6 +171,7 @@ _flags("pmcmd pmrep infacmd", value="-p", attached="-p")
 _flags("sops", plain="--age --kms --pgp")
 _place("openssl", "passwd")
 _place("wpa_passphrase", "", skip=1)
+_place("radtest", "", skip=1)
 _place("smbclient", "", skip=1)
 _place("net", "use", skip=2)
 
@@ -194,7 +195,7 @@ READS_SECRET = re.compile(
 )
 READERS = words("chpasswd sudo passwd kinit cryptsetup smbpasswd")
 # their own commands stand in one argument: lftp -c "open -u user,secret …"
-INTERPRETERS = frozenset(("lftp",))
+INTERPRETERS = frozenset(("lftp", "db2", "bteq"))
 ECHOES = frozenset(("echo", "printf"))
 
 LETTERS = frozenset(("htpasswd",))  # -b, alone or among other letters: the last argument is the password

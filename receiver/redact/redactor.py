@@ -56,7 +56,7 @@ class Redactor:
             first, *others = texts(raw)
             return (first, *(self._mark("strip") for _ in others[: MAX_ARGUMENTS - 1]))
         lowered = raw.lower()
-        if not self._lines.speaks(lowered) and b"@" not in raw and CUT.encode() not in raw and not _may_be_cut(raw):
+        if not self._lines.speaks(lowered) and not _may_hold_login(raw) and CUT.encode() not in raw and not _may_be_cut(raw):
             return _remember(self._clean_argv, raw, _shortened(texts(raw)))
         return self._dear(b"a" + raw, self._clean_argv, raw, lambda: self._arguments(raw))
 
@@ -67,7 +67,7 @@ class Redactor:
             return known
         if self.mode == "off":
             return text(raw)
-        if not self._lines.speaks(raw.lower()) and b"@" not in raw and b"://" not in raw:
+        if not self._lines.speaks(raw.lower()) and not _may_hold_login(raw) and b"://" not in raw:
             return _remember(self._clean_lines, raw, text(raw))
         return self._dear(b"l" + raw, self._clean_lines, raw, lambda: self._line(text(raw)))
 
@@ -79,7 +79,7 @@ class Redactor:
         if self.mode == "off":
             return text(raw)
         pairs = b"=" in raw or b":" in raw
-        if not (self._pairs if pairs else self._tokens).speaks(raw.lower()) and not (pairs and b"@" in raw):
+        if not (self._pairs if pairs else self._tokens).speaks(raw.lower()) and not (b"%40" in raw or (pairs and b"@" in raw)):
             return _remember(self._clean_paths, raw, text(raw))
         return self._dear(b"p" + raw, self._clean_paths, raw, lambda: self._path(text(raw)))
 
@@ -104,7 +104,7 @@ class Redactor:
         known = self._clean_entries.get(raw)
         if known is not None:
             return known
-        if self.mode == "off" or (not self._lines.speaks(raw.lower()) and b"@" not in raw):
+        if self.mode == "off" or (not self._lines.speaks(raw.lower()) and not _may_hold_login(raw)):
             return _remember(self._clean_entries, raw, texts(raw))
         return self._dear(b"e" + raw, self._clean_entries, raw, lambda: tuple(self._entry(e) for e in texts(raw)))
 
@@ -157,6 +157,11 @@ class Redactor:
     def _entry(self, entry: str) -> str:
         name, equals, value = entry.partition("=")
         return f"{name}{equals}{self._line(value)}"
+
+
+def _may_hold_login(raw: bytes) -> bool:
+    """There is an `@` of user:password@host, percent-encoded or not."""
+    return b"@" in raw or b"%40" in raw
 
 
 def _may_be_cut(raw: bytes) -> bool:

@@ -45,11 +45,18 @@ _NAMED = re.compile(
 _CALLED = re.compile(
     r"(?:setdefault|setenv|Setenv|putenv|set|put|add|env|getenv|get)\(\s{0,4}([\"'])([\w.\-]{1,128})\1\s{0,4},\s{0,4}(?=[\"'])"
 )
-_AUTH_CALL = re.compile(r"(?i)(?<=auth\()(\s{0,4}([\"'])[^\"']{0,128}\2\s{0,4},\s{0,4})(?=[\"'])")
+_AUTH_CALL = re.compile(
+    r"(?i)(?:(?<=auth\()|(?<=login\()|(?<=authenticate\())(\s{0,4}([\"'])[^\"']{0,128}\2\s{0,4},\s{0,4})(?=[\"'])"
+)
 _SETTING = re.compile(r"((?<![\w.\-])[\w.\-]++\s{0,4})([\"'])((?:(?!\2)\S){1,4096}+)\2;")  # nginx and others: NAME "VALUE";
 _SQL = re.compile(
     r"(?i)\b((?:password|passwd|identified\s{1,4}by|identified\s{1,4}by\s{1,4}password|secret)\s{1,4}"
     r"|password\s{1,4}for\s{1,4}\S{1,128}\s{0,4}=\s{0,4})'((?:[^']|'')*)'"
+)
+
+_IN_NAME = re.compile(
+    r"(?<![A-Za-z0-9])((?:[A-Za-z]{1,16}[_\-]){0,2}(?:secret|password|passwd|token|key|apikey)[_\-])([A-Za-z0-9]{12,256}+)(?![A-Za-z0-9])",
+    re.IGNORECASE,
 )
 
 CONTAINERS_LENGTH = 8192  # of one text, together; what is in further ones is read as any other text
@@ -59,10 +66,12 @@ def scan(text: str, mark: Mark, *, whole: bool = False, script: bool = False, pa
     """The text without its secrets. `whole`: one argument, whose value, where it is `NAME=value`, goes up to its end. `script`:
     `$name` is a variable. `path`: components end at `/`. `cut`: the text may lack its end."""
     text = WEBHOOKS.sub(lambda m: next(g for g in m.groups() if g) + mark("url"), text)
-    if ":" in text:
+    if ":" in text or "%40" in text:
         text = without_userinfo(text, mark, path=path, cut=cut)
     text = TOKENS.sub(lambda _: mark("shape"), text)
     text = _pairs(text, mark, whole=whole, script=script, path=path)
+    if path:  # token_VALUE.json: a name of a file has no room for `=`
+        text = _IN_NAME.sub(lambda m: m[1] + mark("value") if telling(m[1]) >= STRONG and looks_random(m[2], 12) else m[0], text)
     text = BEARER.sub(lambda m: m[0] if is_reference(m[3]) else f"{m[1]}{m[2]}{mark('bearer')}", text)
     if "'" in text or '"' in text or "," in text:
         text = _named(text, mark)

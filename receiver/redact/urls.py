@@ -15,6 +15,8 @@ _AUTHORITY = re.compile(r"[^/?#]*")
 _PORTS = re.compile(r"(?::?\d{0,5}(?:,[^,]*)*|\*|[^:]*\]:\d+)$")
 _ORACLE = re.compile(r"(?i)(jdbc:oracle:\w{2,8}:)([\w$#]{1,64})/([^@\s\"']{1,256})@")
 _BARE = re.compile(r"(?<![\w+.\-/:@\\\[])([\w.\\\-]{1,64}):([^\s@\"'/:,]{4,256})@(?!sha256:)(?=[A-Za-z0-9\[])")
+# as variables hold URLs (W3C Baggage percent-encodes values), and names of files that were made of them
+_ENCODED = re.compile(r"(?i)(%3A%2F%2F(?:(?!%3A|%40|%2F)[\w.~%+\-]){0,64}%3A)((?:(?!%40|%2F|%3A)[\w.~%+\-]){1,256})(?=%40)")
 _SCHEMES = words("mailto sip sips acct arn urn tel im xmpp file")
 _IMAGES = words("docker oci container image docker-daemon docker-archive containers-storage maven npm pkg")
 _LOGIN = re.compile(r"(\[redacted:\w+\]|[^:]*)(:?)(.*)", re.DOTALL)
@@ -28,6 +30,8 @@ def without_userinfo(text: str, mark: Callable[[str], str], *, path: bool = Fals
         scheme, rest = found[1], found[2]
         return scheme + _of_rest(scheme, rest, mark, cut=cut and found.end() == len(text))
 
+    if "%40" in text:
+        text = _ENCODED.sub(lambda m: f"{m[1]}{mark('url')}", text)
     if "/" in text or "__" in text:
         text = (_PATH_URL if path else _URL).sub(url, text)
         text = _ORACLE.sub(lambda m: m[0] if m[3].startswith(MARK) else f"{m[1]}{m[2]}/{mark('url')}@", text)

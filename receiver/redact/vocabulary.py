@@ -14,7 +14,7 @@ REMEMBERED = 16384  # words; a full set starts again
 _RUN = re.compile(rb"[a-z]+")
 _TELLING = (
     rb"pass|pwd|secret|token|key|cred|auth|sas|cookie|sig|pw|jwt|hmac|psk|identified|bearer|honeycomb|session"
-    rb"|^code$|^pat$|^basic$|^p$"
+    rb"|^code$|^pat$|^basic$|^p$|^login$"
 )
 _TOKENS = (
     rb"akia|asia|abia|acca|aiza|^eyj|dapi|dkea|dose|gocspx|glpat|gldt|glrt|glsoat|glptt|glcbt|glimt|glagent|fwogz|iqojb|nrak|nrjs"
@@ -64,4 +64,4 @@ def of_pairs() -> Vocabulary:
 
 def of_tokens() -> Vocabulary:
     """Other paths, and short names."""
-    return Vocabulary(_TOKENS)
+    return Vocabulary(_TOKENS + rb"|^(?:secret|password|passwd|token|key|apikey)$")

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
@@ -18,6 +19,8 @@ log = logging.getLogger("kwitness.state")
 KEPT_REPORTS = 500
 REPORT_BYTES = 4 << 20  # a larger file is none of ours
 _NAME = re.compile(r"^[0-9a-f]{16}\.json$")
+_UNKNOWN = -1  # an earlier service wrote it
+_HEAD = b'{"schema":"kwitness.report/'  # of every version
 _TEMPORARY = re.compile(r"^\.[0-9a-f]{16}\.json\.[0-9a-f]{8}\.tmp$")
 
 
@@ -27,20 +30,34 @@ class ReportStore:
     def __init__(self, state_fd: int, name: str = "incidents") -> None:
         """Makes the directory, if there is none. Raises OSError."""
         self._name = name
+        self._owners: dict[str, int] = {}  # of the files that this service has written
         self._folder = open_folder(state_fd, name)
         for left in os.listdir(self._folder):  # noqa: PTH208 (of a descriptor)
             if _TEMPORARY.match(left):  # a service that was killed left it
                 os.unlink(left, dir_fd=self._folder)
 
-    def save(self, number: str, report: Report) -> None:
-        """Whole or not at all. Raises OSError; RefusedError where a file that is no report has this name."""
+    def save(self, number: str, report: Report, owner: int = _UNKNOWN) -> None:
+        """Whole or not at all. `owner`: the user whose work it is about; of too many, the oldest of the user who has most goes.
+        Raises OSError; RefusedError where a file that is no report has this name."""
         name = f"{number}.json"
         if self._is_foreign(name):
             raise RefusedError(f"{self._name}/{name} is not a report")
         replace(name, self._folder, to_json(report))
-        for old in self._names()[KEPT_REPORTS:]:
-            if not self._is_foreign(old):
-                os.unlink(old, dir_fd=self._folder)
+        self._owners[name] = owner
+        names = [name for name in self._names() if not self._is_foreign(name)] if self._is_full() else []
+        while len(names) > KEPT_REPORTS:
+            held = Counter(self._owner(name) for name in names)
+            most = held.most_common(1)[0][0]
+            oldest = next(name for name in reversed(names) if self._owner(name) == most)
+            names.remove(oldest)
+            self._owners.pop(oldest, None)
+            os.unlink(oldest, dir_fd=self._folder)
+
+    def _is_full(self) -> bool:
+        return sum(1 for name in os.listdir(self._folder) if _NAME.match(name)) > KEPT_REPORTS  # noqa: PTH208
+
+    def _owner(self, name: str) -> int:
+        return self._owners.get(name, _UNKNOWN)
 
     def _is_foreign(self, name: str) -> bool:
         start, number = b'{"schema":"kwitness.report/', b'"id":"%s"' % name[:16].encode()

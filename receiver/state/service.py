@@ -92,14 +92,15 @@ class ServiceState:
         if self._keeper is not None:
             self._keeper.start()
 
-    def keep_report(self, number: str, report: Report) -> None:
+    def keep_report(self, number: str, report: Report, owner: int = -1) -> None:
+        """`owner`: the user whose work it is about; -1 when that is not known."""
         reports = self._reports
         if self._worker is None:
             return
         if reports is None:
             self._worker.skip("report", "unusable", 1, "")
             return
-        self._worker.put("report", lambda: reports.save(number, report))
+        self._worker.put("report", lambda: reports.save(number, report, owner))
 
     def tick(self, unsent: Mapping[str, int]) -> None:
         """About once a second: stores what is new, and marks that we live."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from receiver.attribution.tree import Process
 from receiver.events import ProcessKey
-from receiver.model import CERTAIN, Finding, Identity, RemoteContext, RunKey, Slot
+from receiver.model import BACKED, CERTAIN, Finding, Identity, RemoteContext, RunKey, Slot
+from receiver.timeline.shares import Rates, Share
 
 if TYPE_CHECKING:
     from receiver.timeline.files import Version
@@ -18,7 +19,10 @@ KEPT_FINDINGS = 256
 KEPT_LINKS = 64  # tasks that one attempt read from
 KEPT_ROOTS = 64
 KEPT_PATHS = 256  # inputs, and outputs, that one attempt is told to have
-OPEN_LIMIT = 10_000  # attempts, and runs, at a time: an environment can name any number of them
+OPEN_LIMIT = 20_000  # attempts, and runs, at a time: an environment can name any number of them; one user has half of it
+
+
+Names = tuple[str, str, str, str, str, int]
 
 
 class Totals:
@@ -63,6 +67,7 @@ class Execution:
         self.identity = identity
         self.own_run = True  # it is not inside of other work's trace
         self.slot: object = identity.slot  # under which it is found while it is open
+        self.names: Names | None = None  # under which it is found, whatever its map index
         self.rival: tuple[bytes, bytes] | None = None  # (trace id, span id) of the proven work whose names it claims
         self.outer = outer
         self.run = run  # of the outermost work in the same trace
@@ -193,6 +198,10 @@ class Execution:
         self.findings.append(finding)
 
 
+def _names(identity: Identity) -> Names:
+    return (identity.scope, *identity.key[:5])
+
+
 def _run_names(identity: Identity) -> tuple[str, str, str]:
     return (identity.system, identity.pipeline, identity.run_id)
 
@@ -205,6 +214,8 @@ class Executions:
         self.run_grace_ns = run_grace_ns
         self.open: dict[object, Execution] = {}
         self.runs: dict[RunKey, Run] = {}
+        self._named: dict[Names, dict[int, Execution]] = {}  # of `open`, by map index
+        self._open_share, self._run_share, self._rates = Share(), Share(), Rates()
         self._ended: OrderedDict[Slot, Execution] = OrderedDict()
         self._proven: OrderedDict[tuple[str, str, str], dict[int, tuple[bytes, bytes]]] = OrderedDict()
 
@@ -216,14 +227,49 @@ class Executions:
         owners = self._proven.get(_run_names(identity))
         return next(((o, ids) for o, ids in owners.items() if o != identity.owner), None) if owners else None
 
-    @property
-    def full(self) -> bool:
-        return len(self.open) >= OPEN_LIMIT or len(self.runs) >= OPEN_LIMIT
+    def refuses(self, identity: Identity, outer: Execution | None, at_ns: int) -> str:
+        """Why no more work of this user can be opened now; empty when it can. What kwitness has started, and work that is proven,
+        have no limit but the room."""
+        owner = identity.owner
+        if not (self._open_share.has_room(owner, OPEN_LIMIT) and self._run_share.has_room(owner, OPEN_LIMIT)):
+            return "too_many_executions"
+        ours = identity.source == "command" or (outer is not None and outer.outermost.identity.source == "command")
+        return "" if ours or identity.confidence >= BACKED or self._rates.allows(owner, at_ns) else "too_many_claims"
+
+    def like(self, identity: Identity) -> Execution | None:
+        """Open work of the same names and scope; a map index that one of the two does not state is none against it."""
+        found = self._named.get(_names(identity))
+        if not found:
+            return None
+        if identity.map_index >= 0:
+            return found.get(identity.map_index) or found.get(-1)
+        return found.get(-1) or next(iter(found.values()))
+
+    def place(self, execution: Execution) -> None:
+        """Under its slot and its names. Whoever has these names already keeps them."""
+        identity = execution.identity
+        self.open[execution.slot] = execution
+        execution.names = _names(identity)
+        if not execution.claimed:
+            self._named.setdefault(execution.names, {}).setdefault(identity.map_index, execution)
+
+    def displace(self, execution: Execution) -> None:
+        self.open.pop(execution.slot, None)
+        if execution.names is None:
+            return
+        found, index = self._named.get(execution.names, {}), execution.identity.map_index
+        if found.get(index) is execution:
+            del found[index]
+            if not found:
+                del self._named[execution.names]
 
     def opened(self, execution: Execution) -> None:
-        self.open[execution.slot] = execution
+        self.place(execution)
+        self._open_share.take(execution.identity.owner)
         if execution.outer is not None:
             execution.outer.inside[execution] = None
+        if execution.run.key not in self.runs:
+            self._run_share.take(execution.run.identity.owner)
         self.runs[execution.run.key] = execution.run
         execution.run.active += 1
         identity = execution.identity
@@ -236,7 +282,8 @@ class Executions:
 
     def close(self, execution: Execution) -> None:
         execution.closed = True
-        self.open.pop(execution.slot, None)
+        self.displace(execution)
+        self._open_share.give_back(execution.identity.owner)
         if execution.outer is not None:
             execution.outer.inside.pop(execution, None)
         if not execution.claimed and not execution.is_step:
@@ -248,6 +295,13 @@ class Executions:
         run.end_ns = max(run.end_ns, execution.end_ns)
         if execution.own_run:  # what is inside speaks through what it is inside of
             run.failed[(execution.identity.task, execution.identity.map_index)] = execution.result == "failure"
+
+    def close_run(self, run: Run) -> bool:
+        """Whether it was open."""
+        if self.runs.pop(run.key, None) is None:
+            return False
+        self._run_share.give_back(run.identity.owner)
+        return True
 
     def due(self, now_ns: int) -> list[Execution]:
         """Inner ones first. With holders: when the last of them has ended, at once if nothing of it lives, else after the

@@ -107,6 +107,8 @@ def test_what_depends_on_arguments(arch: Architecture) -> None:
         ("socket", (2, 1, 0), True), ("socket", (10, 1 | 0o2000000, 6), True), ("socket", (1, 2, 0), True),
         ("socket", (16, 3, 0), True), ("socket", (16, 3, 4), True), ("socket", (16, 3, 12), False), ("socket", (17, 3, 0), False),
         ("bpf", (1,), True), ("bpf", (33,), True), ("bpf", (5,), False), ("bpf", (28,), False), ("bpf", (17,), False),
+        ("fcntl", (3, 6), True), ("fcntl", (3, 1030), True), ("fcntl", (3, 8, 1), False), ("fcntl", (3, 10, 9), False),
+        ("fcntl", (3, 15), False),
         ("kill", (own, 9), True), ("kill", (1, 9), False), ("kill", (0, 15), False), ("kill", (0xFFFFFFFF, 9), False),
         ("prctl", (15,), True), ("prctl", (0x53564D41,), True), ("prctl", (4,), False), ("prctl", (28,), False),
         ("ioctl", (0, 0x5413), True), ("ioctl", (0, 0x5412), False), ("ioctl", (0, 0xC0502100), False),

@@ -49,9 +49,31 @@ def test_they_are_kept_and_the_oldest_go(
     found = store.load()
     store.close()
     assert f"{0:016x}" not in found and found["f" * 16] == last
+    kept = {path.stem for path in (tmp_path / "incidents").glob("*.json")} - {"note", "e" * 16}
+    assert kept == {f"{3:016x}", f"{4:016x}", "f" * 16}  # the others are gone from the disk
     assert "no report of this version" in caplog.text and (tmp_path / "incidents/note.json").read_text() == "mine"
     assert stat.S_IMODE((tmp_path / "incidents").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / f"incidents/{'f' * 16}.json").stat().st_mode) == 0o600
+
+
+def test_a_report_is_replaced_by_a_better_one(folder: int) -> None:
+    store = ReportStore(folder)
+    first = a_report("a" * 16)
+    better = msgspec.structs.replace(first, summary="more is known")
+    for report in (first, better):
+        store.save("a" * 16, report)
+    assert store.load() == {"a" * 16: better}
+    store.close()
+
+
+def test_the_reports_of_one_user_take_no_room_from_another(tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "KEPT_REPORTS", 3)
+    store = ReportStore(folder)
+    for number in range(6):
+        store.save(f"{number:016x}", a_report(f"{number:016x}"), owner=1001 if number == 0 else 1000)
+        os.utime(tmp_path / f"incidents/{number:016x}.json", ns=(number, number))
+    store.close()
+    assert {path.stem for path in (tmp_path / "incidents").glob("*.json")} == {f"{n:016x}" for n in (0, 4, 5)}
 
 
 @pytest.mark.parametrize(("make", "why"), [*STRANGE, (lambda path: path.write_text("mine"), "is not a report")])
