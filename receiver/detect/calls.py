@@ -1,4 +1,8 @@
-"""Findings about system calls that failed: at once when the failure speaks for itself, else when its process fails, too."""
+"""Findings about system calls that failed.
+
+A failure that needs no other evidence is a finding at once. Another failure is one when its process
+fails, too.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +18,17 @@ from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, event_id
 
 _AT_ONCE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
-_LOCK_WAITS = 16  # so many refusals of a lock are a conflict, fewer are how locks are asked for
-_BLAMED = 4  # failures told of a process that failed, the latest ones
+# this many refusals of one lock are a conflict; fewer occur when programs poll for a lock
+_LOCK_WAITS = 16
+_BLAMED = 4  # the number of latest failures that are reported for a process that failed
 
 
-_OWN_BUSINESS = "/tmp/hsperfdata_"  # noqa: S108 (each JVM tries the locks of all others there, to tidy up after the dead)
+# each JVM tries the locks of all others there, to remove the files of JVMs that have ended
+_OWN_BUSINESS = "/tmp/hsperfdata_"  # noqa: S108
 
 
 def speaks_for_itself(event: CallFailed) -> bool:
-    """Whether it is worth a record whatever becomes of the process."""
+    """Whether the failure is worth a record, whatever the exit status of the process."""
     if event.path.startswith(_OWN_BUSINESS):
         return False
     if event.error in _AT_ONCE:
@@ -59,7 +65,9 @@ def call_failed(process: Process, event: CallFailed) -> Finding:
 
 
 def blamed_calls(process: Process) -> list[Finding]:
-    """Of a process that failed: the last failures that were not told yet. An exec that failed is told by its path."""
+    """For a process that failed: its last failures that are not reported yet. A failed exec is
+    reported by its path.
+    """
     if process.exit is None:
         return []
     waiting = [
@@ -75,12 +83,12 @@ def blamed_calls(process: Process) -> list[Finding]:
 
 
 def is_search(process: Process, event: CallFailed) -> bool:
-    """A failed exec that a later one made good: a step along PATH."""
+    """A failed exec that a later one made good: a step of the search along PATH."""
     return event.call == CallKind.EXEC and event.last_boottime_ns < process.exec_ns
 
 
 def _is_told_elsewhere(event: CallFailed) -> bool:
-    """Connections have findings of their own; a broken pipe is how a reader says that it has enough."""
+    """Connections have findings of their own. A broken pipe means that the reader has read enough."""
     return event.error == errno.EPIPE or (
         event.subject == SubjectKind.ENDPOINT and event.error != errno.EADDRINUSE
     )

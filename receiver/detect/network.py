@@ -1,4 +1,4 @@
-"""Findings about connections: not made, broken, silent, or too few of them."""
+"""Findings about connections: failed, broken, silent, or too few of them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from receiver.text.names import AF_INET, address_of, event_id, name_in
 
 SECOND = 1_000_000_000
 _WORDS = {
-    errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.ETIMEDOUT: "timeout", errno.EHOSTUNREACH: "unreachable",
-    errno.ENETUNREACH: "unreachable", errno.EPIPE: "reset",
-}  # fmt: skip
+    errno.ECONNREFUSED: "refused",
+    errno.ECONNRESET: "reset",
+    errno.ETIMEDOUT: "timeout",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.ENETUNREACH: "unreachable",
+    errno.EPIPE: "reset",
+}
 _RCODES = {2: "dns_server_failure", 5: "dns_refused"}
-_ABANDONED_NS = SECOND  # a connect given up before that was one of several at once
+_ABANDONED_NS = SECOND  # an earlier connect that was given up was one of several at once
 Facts = tuple[tuple[str, str | int | float | bool], ...]
 
 
@@ -43,7 +47,9 @@ def _target(link: TrackedConnection, name: str) -> str:
 
 
 def connection_failed(link: TrackedConnection, name: str, fact: Connection) -> Finding | None:
-    """It was never made, or an error or a reset ended it while an answer was owed."""
+    """The connect failed, or an error or a reset ended the connection before a pending answer
+    arrived.
+    """
     process = link.process
     if fact.stage == ConnectionStage.FAILED:
         lasted = fact.time_boottime_ns - fact.connection_id
@@ -56,13 +62,14 @@ def connection_failed(link: TrackedConnection, name: str, fact: Connection) -> F
             "refused": "was refused by",
         }
         sentence = (
-            f"{process.name} ({process.key.tgid}) {what.get(error, f'could not connect ({error}) to')} {_target(link, name)} "
+            f"{process.name} ({process.key.tgid}) "
+            f"{what.get(error, f'could not connect ({error}) to')} {_target(link, name)} "
             f"after {lasted / 1e9:.3f} s and {fact.retransmits} SYN retransmits."
         )
         more: Facts = ((sc.ERROR_TYPE, error), (sc.NETWORK_CONNECT_DURATION, lasted / 1e9))
     else:
         if link.accepted:
-            return None  # clients leave as they like
+            return None  # clients disconnect at any time
         reset = fact.error in (errno.ECONNRESET, errno.EPIPE) or (
             fact.connection_flags & ConnectionFlag.RESET_BY_PEER
             and (link.owed_since_ns or fact.unread_bytes)
@@ -72,7 +79,8 @@ def connection_failed(link: TrackedConnection, name: str, fact: Connection) -> F
         error = "reset" if reset else "timeout"
         how = "was reset by" if reset else "timed out towards"
         sentence = (
-            f"A connection of {process.name} ({process.key.tgid}) {how} {_target(link, name)} after {fact.sent_bytes} bytes out "
+            f"A connection of {process.name} ({process.key.tgid}) {how} {_target(link, name)} "
+            f"after {fact.sent_bytes} bytes out "
             f"and {fact.received_bytes} in."
         )
         more = ((sc.ERROR_TYPE, error),)
@@ -88,7 +96,7 @@ def connection_failed(link: TrackedConnection, name: str, fact: Connection) -> F
 
 
 def stalled(link: TrackedConnection, name: str, now_ns: int, after_ns: int) -> Finding | None:
-    """The peer owes an answer for that long."""
+    """The peer has not answered for that long."""
     since = link.owed_since_ns
     if not since or now_ns - since < after_ns:
         return None
@@ -104,7 +112,10 @@ def stalled(link: TrackedConnection, name: str, now_ns: int, after_ns: int) -> F
         sc.EVENT_NETWORK_CONNECTION_STALLED,
         process.key,
         now_ns,
-        f"{process.name} ({process.key.tgid}) {what} by {_target(link, name)} for {(now_ns - since) / 1e9:.1f} s.",
+        (
+            f"{process.name} ({process.key.tgid}) {what} by {_target(link, name)} for "
+            f"{(now_ns - since) / 1e9:.1f} s."
+        ),
         (
             *connection_facts(link, name),
             (sc.NETWORK_STALL_DURATION, (now_ns - since) / 1e9),
@@ -116,15 +127,19 @@ def stalled(link: TrackedConnection, name: str, now_ns: int, after_ns: int) -> F
 
 
 def slots_exhausted(process: Process, peer: Peer, fact: Connection) -> Finding:
-    """All connections to one endpoint were waiting for answers, and the next use followed the first release at once."""
+    """All connections to one endpoint were waiting for answers, and the next use followed the first
+    release at once.
+    """
     lasted = peer.released_after_ns / 1e9
     address, port = peer.endpoint
     return Finding(
         sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
         process.key,
         fact.time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) held all {peer.most} of its connections to {address}:{port} for {lasted:.1f} s, "
-        f"and used the next one {(fact.time_boottime_ns - peer.released_ns) / 1e6:.0f} ms after one was free.",
+        f"{process.name} ({process.key.tgid}) held all {peer.most} of its connections to "
+        f"{address}:{port} for {lasted:.1f} s, "
+        f"and used the next one {(fact.time_boottime_ns - peer.released_ns) / 1e6:.0f} ms "
+        "after one was free.",
         (
             (sc.NETWORK_EXHAUSTION_RESOURCE, "connection_slots"),
             (sc.NETWORK_EXHAUSTION_LIMIT, peer.most),
@@ -140,7 +155,9 @@ def slots_exhausted(process: Process, peer: Peer, fact: Connection) -> Finding:
 
 
 def queue_full(link: TrackedConnection, fact: Connection) -> Finding | None:
-    """A listener does not take its connections: the kernel drops new ones (tcp_v4_syn_recv_sock, sk_acceptq_is_full)."""
+    """A listener does not accept its connections, so the kernel drops new ones
+    (tcp_v4_syn_recv_sock, sk_acceptq_is_full).
+    """
     if fact.queued <= fact.backlog:
         return None
     process = link.process
@@ -148,7 +165,8 @@ def queue_full(link: TrackedConnection, fact: Connection) -> Finding | None:
         sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
         process.key,
         fact.time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) has {fact.queued} connections waiting on port {fact.local_port} "
+        f"{process.name} ({process.key.tgid}) has {fact.queued} connections waiting on port "
+        f"{fact.local_port} "
         f"that it does not accept; its backlog is {fact.backlog}.",
         (
             (sc.NETWORK_EXHAUSTION_RESOURCE, "accept_queue"),
@@ -161,7 +179,9 @@ def queue_full(link: TrackedConnection, fact: Connection) -> Finding | None:
 
 
 def exhausted_by_call(process: Process, event: CallFailed, in_use: int) -> Finding | None:
-    """EMFILE: the descriptors of the process; EADDRNOTAVAIL of a connect: the local ports towards one endpoint."""
+    """EMFILE: the process has no free descriptor. EADDRNOTAVAIL of a connect: no local port is free
+    towards the endpoint.
+    """
     facts: list[tuple[str, str | int | float | bool]]
     if event.error == errno.EMFILE:
         limit = (
@@ -184,7 +204,10 @@ def exhausted_by_call(process: Process, event: CallFailed, in_use: int) -> Findi
             (sc.NETWORK_PEER_ADDRESS, address),
             (sc.NETWORK_PEER_PORT, event.port),
         ]
-        what = f"has no local port left towards {address}:{event.port}, with {in_use} connections of its own there"
+        what = (
+            f"has no local port left towards {address}:{event.port}, with {in_use} connections of "
+            "its own there"
+        )
     else:
         return None
     return Finding(

@@ -1,4 +1,6 @@
-"""Findings about what a process takes or does not get: growth towards a limit, contention, and doing nothing at all."""
+"""Findings about the resources of a process: growth towards a limit, contention, and no progress at
+all.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,13 @@ from receiver.signals import Severity
 from receiver.text.event_text import frames_of, wait_of
 from receiver.text.names import address_of, event_id, mib
 
-_NEAR_SECONDS = 30.0  # the limit is this near at the present rate
-_FULL_SHARE = 0.5  # and this much of it is used
-_GROWN_SHARE = 0.1  # by growth of this much in the looks that count
+_NEAR_SECONDS = 30.0  # at the present rate, the limit is reached in this time
+_FULL_SHARE = 0.5  # this share of the limit is used
+_GROWN_SHARE = 0.1  # the number of growing samples, among those that count
 
 
 def growing(process: Process, usage: Usage, sample: ProcessSample) -> Finding | None:
-    """Told once: at this rate the limit of its memory cgroup is reached soon."""
+    """Reported once: at this rate, the process reaches the limit of its memory cgroup soon."""
     if usage.growth_told or not sample.memory_limit_bytes or len(usage.recent) < LOOKS:
         return None
     (start_ns, start), (end_ns, end) = usage.recent[-LOOKS], usage.recent[-1]
@@ -37,7 +39,8 @@ def growing(process: Process, usage: Usage, sample: ProcessSample) -> Finding | 
         sc.EVENT_PROCESS_MEMORY_GROWTH,
         process.key,
         sample.time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) grew from {mib(start)} to {mib(end)} in {seconds:.1f} s; its cgroup has "
+        f"{process.name} ({process.key.tgid}) grew from {mib(start)} to {mib(end)} in "
+        f"{seconds:.1f} s; its cgroup has "
         f"{mib(sample.memory_usage_bytes)} of {mib(sample.memory_limit_bytes)} in use.",
         (
             (sc.PROCESS_MEMORY_GROWTH_START, start),
@@ -58,7 +61,9 @@ def contention(
     sample: ProcessSample,
     taker: Competitor | None,
 ) -> Finding:
-    """`resource` is cpu, quota, memory or disk; a quota is nobody's taking but the cgroup's own limit."""
+    """`resource` is cpu, quota, memory or disk. A quota has no other taker: it is the cgroup's own
+    limit.
+    """
     facts: list[tuple[str, str | int | float | bool]] = [
         (sc.PIPELINE_CONTENTION_RESOURCE, "cpu" if resource == "quota" else resource),
         (sc.PIPELINE_CONTENTION_PRESSURE, pressure),
@@ -91,13 +96,14 @@ def contention(
 
 
 def memory_taken(process: Process, event: OomKill, taker: Competitor) -> Finding:
-    """Somebody else in the victim's cgroup took a good part of it in the minute before."""
+    """Another process of the victim's cgroup took a large part of its memory in the minute before."""
     share = taker.growth_bytes / event.limit_bytes if event.limit_bytes else 0.0
     return Finding(
         sc.EVENT_PIPELINE_TASK_CONTENTION,
         process.key,
         event.time_boottime_ns,
-        f"{taker.name} ({taker.pid}), in the same memory cgroup as {process.name} ({process.key.tgid}), took "
+        f"{taker.name} ({taker.pid}), in the same memory cgroup as {process.name} "
+        f"({process.key.tgid}), took "
         f"{mib(taker.growth_bytes)} of its {mib(event.limit_bytes)} in the minute before.",
         (
             (sc.PIPELINE_CONTENTION_RESOURCE, "memory"),
@@ -113,7 +119,7 @@ def memory_taken(process: Process, event: OomKill, taker: Competitor) -> Finding
 def hanging(
     process: Process, wait: ThreadWait, idle_ns: int, other_end: str, stack: WaitStack | None
 ) -> Finding:
-    """Neither CPU nor a byte in all of the execution, and a wait without a timeout."""
+    """The execution used no CPU and moved no byte, and it waits without a timeout."""
     kind = wait_of(wait)
     call = call_name(wait.call_number) if wait.call_number < 1 << 16 else "no call"
     subject = other_end
@@ -138,7 +144,8 @@ def hanging(
         sc.EVENT_PROCESS_HANG,
         process.key,
         wait.time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) has done nothing for {idle_ns / 1e9:.0f} s: thread {wait.thread} waits in {call}"
+        f"{process.name} ({process.key.tgid}) has done nothing for {idle_ns / 1e9:.0f} s: thread "
+        f"{wait.thread} waits in {call}"
         f" for {kind}{about}{inside}.",
         tuple(facts),
         Severity.WARN,
@@ -148,7 +155,7 @@ def hanging(
 
 
 def peak(process: Process) -> int:
-    """Resident bytes at most, by samples and by the kernel's own mark."""
+    """The peak of resident bytes, from the samples and from the kernel's own high-water mark."""
     usage = process.usage
     known = usage.curve.peak if usage is not None else 0
     if usage is not None and usage.last is not None:

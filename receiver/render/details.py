@@ -1,4 +1,6 @@
-"""What one process did, in a few lines: files in and out, connections, failing calls, where its time went."""
+"""The activity of one process, in a few lines: files in and out, connections, failing calls, where
+its time went.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ class FileRow(msgspec.Struct, frozen=True):
     mode: str  # in, out, in+out
     read_bytes: int
     written_bytes: int
-    state: str  # of a written file; empty when it was only read
+    state: str  # for a written file; empty when it was only read
     mapped: bool
     inherited: bool = False
 
@@ -46,7 +48,7 @@ class FailureRow(msgspec.Struct, frozen=True):
 
 
 class Details(msgspec.Struct, frozen=True):
-    """Files and peers are those with names; `files_counted` says how many more were opened."""
+    """Named files and peers only; `files_counted` is the number of further files."""
 
     files: tuple[FileRow, ...] = ()
     files_counted: int = 0
@@ -56,7 +58,7 @@ class Details(msgspec.Struct, frozen=True):
     io_uring_calls: int = 0
 
     def lines(self) -> list[str]:
-        """Nothing for a process that did nothing but run."""
+        """No lines for a process without notable activity."""
         own = [f for f in self.files if not f.inherited]
         out = [_file_line(f) for f in own[:SHOWN_FILES]]
         if len(own) > SHOWN_FILES:
@@ -79,7 +81,10 @@ class Details(msgspec.Struct, frozen=True):
 
 def _file_line(row: FileRow) -> str:
     if row.mode == "in":
-        return f"< {row.path} ({'mapped' if row.mapped and not row.read_bytes else size(row.read_bytes)})"
+        return (
+            f"< {row.path} "
+            f"({'mapped' if row.mapped and not row.read_bytes else size(row.read_bytes)})"
+        )
     state = f", {row.state}" if row.state not in ("", "complete") else ""
     return f"{'>' if row.mode == 'out' else '<>'} {row.path} ({size(row.written_bytes)}{state})"
 
@@ -103,7 +108,7 @@ def size(count: int) -> str:
 
 
 def details_of(process: Process) -> Details:
-    """Written files first, then read ones, each kind by bytes. Its own script is no input."""
+    """Written files first, then read ones, each kind by bytes. Its own script is not an input."""
     files = []
     for use in process.files.values():
         if not use.writing and process.is_program(use.path):
@@ -132,11 +137,17 @@ def details_of(process: Process) -> Details:
     files.sort(key=lambda f: (f.mode == "in", -f.written_bytes, -f.read_bytes))
     peers = [
         PeerRow(
-            f"{p.endpoint[0]}:{p.endpoint[1]}" if p.endpoint[1] else f"from {p.endpoint[0]}", p.made, p.most, dict(p.failed),
-            p.sent_bytes, p.received_bytes, p.rtt_us / 1e6, p.longest_gap_ns / 1e9,
+            f"{p.endpoint[0]}:{p.endpoint[1]}" if p.endpoint[1] else f"from {p.endpoint[0]}",
+            p.made,
+            p.most,
+            dict(p.failed),
+            p.sent_bytes,
+            p.received_bytes,
+            p.rtt_us / 1e6,
+            p.longest_gap_ns / 1e9,
         )
         for p in process.peers.values()
-    ]  # fmt: skip
+    ]
     failures = [
         FailureRow(
             call_name(e.call_number), error_name(e.error), printable(subject_of(e)), e.failures

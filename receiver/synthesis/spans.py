@@ -1,4 +1,4 @@
-"""Processes, attempts and runs as spans. Each is made once, when it ends."""
+"""Processes, attempts and runs as spans. Each span is made once, at the end."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _KEY_FACTS = {
 
 
 class Spans:
-    """Builds spans from what the timeline knows."""
+    """Builds spans from the facts and the executions."""
 
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
 
     def process_span(self, process: Process, folded: int, now_ns: int = 0) -> Span:
-        """Of a process that has ended, or (without an exit) of one that we stop watching."""
+        """For a process that has ended, or (without an exit) for one that is no longer watched."""
         assert process.execution is not None
         execution = process.execution
         trace_id, span_id = self._blocks.process_context(process)
@@ -99,7 +99,9 @@ class Spans:
         )
 
     def _parent_of(self, process: Process, trace_id: bytes) -> tuple[bytes, bool, str]:
-        """The nearest ancestor with a span in the same trace, else the application's span, else the task."""
+        """The nearest ancestor with a span in the same trace, else the application's span, else the
+        task.
+        """
         assert process.execution is not None
         at = process.parent
         for _ in range(64):
@@ -211,14 +213,16 @@ class Spans:
 
 
 def work_name(identity: Identity) -> str:
-    """Name of its span: `task load`, `model users`, `check users_suite`; an executor's own name says what it is."""
+    """The name of its span: `task load`, `model users`, `check users_suite`. An executor's own name
+    identifies it.
+    """
     if identity.type == "executor":
         return identity.task
     return f"{'task' if identity.type == 'command' else identity.type} {identity.task}"
 
 
 def _parent_id(execution: Execution) -> bytes:
-    """What it is inside of, in the same trace; else its run."""
+    """The work around it, in the same trace; else its run."""
     if execution.outer is not None and not execution.own_run:
         return execution.outer.span_id
     return execution.run.span_id if execution.run.announced else b""

@@ -1,4 +1,6 @@
-"""Argument lists, and the command lines that stand in arguments: `bash -c '…'`, `ssh host '…'`, a list in Python."""
+"""Argument lists, and the command lines inside of arguments: `bash -c '…'`, `ssh host '…'`, a list
+in Python.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ from receiver.text.redact.scan import Mark, scan
 from receiver.text.redact.shell import Command, commands, requoted
 from receiver.text.redact.values import MARK, is_reference, is_secret
 
-DEPTH = 5  # lines in lines
+DEPTH = 5  # depth of command lines inside of command lines
 _FLAG = re.compile(r"--?[A-Za-z][\w.\-]*$")
 _IS_FLAG = re.compile(r"--[A-Za-z][\w.\-]*(?:=|$)|-[A-Za-z][\w.\-]*$")
 _SWITCH = re.compile(r"(/(?:p|pw|pass|passwd|password)):(.+)$", re.IGNORECASE | re.DOTALL)
@@ -42,13 +44,15 @@ _HEADER_FLAGS = frozenset(("-H", "--header", "--proxy-header", "-rpc-header"))
 
 
 def holds_commands(text: str) -> bool:
-    """Whether it is worth a look for the flags of programs."""
+    """Whether it may be a flag of a known program."""
     lowered = text.lower()
     return _TELLING_FLAG.search(text) is not None or not NAMES.isdisjoint(_WORDS.findall(lowered))
 
 
 class Walk:
-    """One pass over the arguments of one command. `script`: they are words of a script, so `$name` is a variable."""
+    """One pass over the arguments of one command. `script`: they are words of a script, so `$name`
+    is a variable.
+    """
 
     def __init__(
         self,
@@ -62,11 +66,9 @@ class Walk:
         self._mark, self._depth, self._script, self._cut = mark, depth, script, cut
         self._program = program
         self._flags = FLAGS.get(program, [])
-        self._places: list[
-            tuple[ArgumentPlace, int]
-        ] = []  # with the index of the word that each stands behind
-        self._verbs: list[str] = []  # words that are no flags, since the program
-        self._next: list[Callable[[str], str]] = []  # what is done to the next arguments
+        self._places: list[tuple[ArgumentPlace, int]] = []  # with the index of the preceding word
+        self._verbs: list[str] = []  # words since the program that are no flags
+        self._next: list[Callable[[str], str]] = []  # the handling of the next arguments
 
     def arguments(self, arguments: tuple[str, ...]) -> list[str]:
         out = []
@@ -84,7 +86,7 @@ class Walk:
         return self._by_letters(out)
 
     def _starts(self, argument: str, previous: str) -> bool:
-        """A known program: from here on its flags count."""
+        """A known program: its flags count from here on."""
         name = argument.rpartition("/")[2].removesuffix(".exe").lower()
         if (
             name not in NAMES
@@ -149,7 +151,7 @@ class Walk:
     # flags
 
     def _flag(self, argument: str) -> str | None:
-        """The flag with its value's mark, or None when it is like any other argument."""
+        """The flag with its value redacted, or None when it is an ordinary argument."""
         name, equals, value = argument.partition("=")
         for flags in self._active():
             if name in flags.switches:
@@ -169,9 +171,11 @@ class Walk:
     def _own(self, argument: str, name: str, equals: str, value: str, flags: Flags) -> str | None:
         long = argument.startswith("--") or len(name) > 2 or equals
         for wanted, take in (
-            (flags.value, self._secret), (flags.login, lambda a: self._login(a, flags.separator)), (flags.literal, self._literal),
+            (flags.value, self._secret),
+            (flags.login, lambda a: self._login(a, flags.separator)),
+            (flags.literal, self._literal),
             (flags.prefixed, self._passphrase),
-        ):  # fmt: skip
+        ):
             if name in wanted:
                 if equals:
                     return f"{name}={take(value)}"
@@ -266,7 +270,7 @@ class Walk:
         return self._text(name)
 
     def _after_flag(self, value: str, level: int, path_key: bool) -> str:
-        """What follows a flag whose name announces a secret."""
+        """The value of a flag whose name announces a secret."""
         if MARK in value:
             return value
         if level and is_secret(value, level, path_key=path_key, script=self._script):
@@ -366,7 +370,9 @@ def argument_text(
     commands_too: bool = False,
     program: str = "",
 ) -> str:
-    """One argument: pairs, URLs and tokens in it, and the command lines that it may hold. `commands_too`: even in one word."""
+    """One argument: pairs, URLs and tokens in it, and command lines inside of it. `commands_too`:
+    also when it is a single word.
+    """
     if len(argument) < 4:
         return argument
     inner = (commands_too or any(c in argument for c in " \t\n")) and depth < DEPTH
@@ -390,7 +396,9 @@ def _is_script(argument: str) -> bool:
 
 
 def line(text: str, mark: Mark, depth: int = 0, program: str = "") -> str:
-    """A shell's line: each simple command as the arguments that it makes. `program`: whose own commands they are."""
+    """A shell's line: the arguments of each simple command. `program`: the program whose own
+    commands they are.
+    """
     found = commands(text)
     out: list[str] = []
     kept = 0
