@@ -112,7 +112,7 @@ class RemoteContext(msgspec.Struct, frozen=True):
     trace_state: str = ""
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One failure, with the kernel events that show it."""
 
     kind: str  # the event name
@@ -128,7 +128,7 @@ class Finding(msgspec.Struct, frozen=True):
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 
 
-class CoreOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CoreOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Limits and choices. Times in seconds."""
 
     process_limit: Annotated[int, msgspec.Meta(ge=1024, le=16 << 20)] = 65_536

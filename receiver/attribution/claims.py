@@ -39,7 +39,7 @@ class Idle(msgspec.Struct, frozen=True):
     """The process is idle again: the child that it expected never appeared."""
 
 
-class Refine(msgspec.Struct, frozen=True):
+class Refine(msgspec.Struct, frozen=True, kw_only=True):
     """Better names for the work of this system that the process does. The ids stay: they are
     already exported.
     """

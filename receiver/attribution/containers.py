@@ -36,7 +36,7 @@ _RUNTIMES = {
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 
 
-class ContainerIdentity(msgspec.Struct, frozen=True):
+class ContainerIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """An empty field is not known."""
 
     container_id: str = ""
@@ -73,10 +73,10 @@ def _place(cgroup: str, pod_name: str, namespace: str) -> ContainerIdentity:
     uid = pod[1].replace("_", "-") if pod and "kubepods" in cgroup else ""
     named = bool(container) and bool(uid)  # outside of a pod, any program may use these variables
     return ContainerIdentity(
-        container,
-        _RUNTIMES.get(runtime, ""),
-        uid,
-        pod_name if named and _NAME.fullmatch(pod_name) else "",
-        namespace if named and _NAME.fullmatch(namespace) else "",
-        unit[1] if unit and not container else "",
+        container_id=container,
+        runtime=_RUNTIMES.get(runtime, ""),
+        pod_uid=uid,
+        pod_name=pod_name if named and _NAME.fullmatch(pod_name) else "",
+        namespace=namespace if named and _NAME.fullmatch(namespace) else "",
+        unit=unit[1] if unit and not container else "",
     )

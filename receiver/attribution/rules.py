@@ -38,7 +38,7 @@ _FIELD = re.compile(r"\{(0|[A-Z_][A-Z0-9_]*)\}")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,61}")
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One `[[rule]]` table."""
 
     system: str

@@ -54,13 +54,16 @@ def call_failed(process: Process, event: CallFailed) -> Finding:
         facts.append((sc.PROCESS_CALL_LOCK_HOLDER_PID, event.holder.tgid))
         holder = f"; process {event.holder.tgid} holds the lock"
     return Finding(
-        sc.EVENT_PROCESS_CALL_FAILED,
-        process.key,
-        event.last_boottime_ns,
-        f"{process.name} ({process.key.tgid}): {name}{about} failed with {error}{times}{holder}.",
-        tuple(facts),
-        Severity.ERROR if event.error in _AT_ONCE else Severity.WARN,
-        (event_id(event),),
+        kind=sc.EVENT_PROCESS_CALL_FAILED,
+        process=process.key,
+        time_boottime_ns=event.last_boottime_ns,
+        sentence=(
+            f"{process.name} ({process.key.tgid}): {name}{about} failed with "
+            f"{error}{times}{holder}."
+        ),
+        facts=tuple(facts),
+        severity=Severity.ERROR if event.error in _AT_ONCE else Severity.WARN,
+        evidence=(event_id(event),),
     )
 
 
@@ -88,7 +91,7 @@ def is_search(process: Process, event: CallFailed) -> bool:
 
 
 def _is_told_elsewhere(event: CallFailed) -> bool:
-    """Connections have findings of their own. A broken pipe means that the reader has read enough."""
+    """Connections have findings of their own. A broken pipe means that the reader is done."""
     return event.error == errno.EPIPE or (
         event.subject == SubjectKind.ENDPOINT and event.error != errno.EADDRINUSE
     )

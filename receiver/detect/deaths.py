@@ -116,13 +116,13 @@ def oom_killed(process: Process, event: OomKill) -> Finding:
         f"{where}{trigger}{_at_work(process)}."
     )
     return Finding(
-        sc.EVENT_PROCESS_OOM_KILLED,
-        process.key,
-        event.time_boottime_ns,
-        sentence,
-        tuple(facts),
-        Severity.FATAL,
-        (event_id(event),),
+        kind=sc.EVENT_PROCESS_OOM_KILLED,
+        process=process.key,
+        time_boottime_ns=event.time_boottime_ns,
+        sentence=sentence,
+        facts=tuple(facts),
+        severity=Severity.FATAL,
+        evidence=(event_id(event),),
     )
 
 
@@ -203,13 +203,13 @@ def killed(process: Process, end: Ending) -> Finding | None:
         (event_id(process.exit),) if event is None else (event_id(event), event_id(process.exit))
     )
     return Finding(
-        sc.EVENT_PROCESS_KILLED,
-        process.key,
-        process.exit.time_boottime_ns,
-        sentence,
-        tuple(facts),
-        Severity.WARN if polite else Severity.ERROR,
-        evidence,
+        kind=sc.EVENT_PROCESS_KILLED,
+        process=process.key,
+        time_boottime_ns=process.exit.time_boottime_ns,
+        sentence=sentence,
+        facts=tuple(facts),
+        severity=Severity.WARN if polite else Severity.ERROR,
+        evidence=evidence,
     )
 
 

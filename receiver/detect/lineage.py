@@ -47,14 +47,14 @@ def tainted_read(process: Process, use: Use, version: Version, event: FileOpened
             (sc.FILE_TAINT_TRACE_ID, version.execution.trace_id.hex()),
         ]
     return Finding(
-        sc.EVENT_FILE_TAINTED_READ,
-        process.key,
-        event.time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) reads {use.path}, {what}.",
-        tuple(facts),
-        Severity.ERROR if kind == "partial" else Severity.WARN,
-        (version.evidence, event_id(event)),
-        "inferred" if kind == "stale" else "kernel",
+        kind=sc.EVENT_FILE_TAINTED_READ,
+        process=process.key,
+        time_boottime_ns=event.time_boottime_ns,
+        sentence=f"{process.name} ({process.key.tgid}) reads {use.path}, {what}.",
+        facts=tuple(facts),
+        severity=Severity.ERROR if kind == "partial" else Severity.WARN,
+        evidence=(version.evidence, event_id(event)),
+        origin="inferred" if kind == "stale" else "kernel",
     )
 
 
@@ -108,7 +108,15 @@ def two_writers(process: Process, version: Version, event: FileOpened) -> Findin
         f"{process.name} ({process.key.tgid}) opens for writing {event.path}, "
         f"which {_who(version)} has open for writing, too."
     )
-    return _conflict(process, version, event, "concurrent_writers", event.path, other, sentence)
+    return _conflict(
+        process,
+        version,
+        event,
+        kind="concurrent_writers",
+        path=event.path,
+        other=other,
+        sentence=sentence,
+    )
 
 
 def pulled_away(
@@ -129,13 +137,16 @@ def pulled_away(
         f" of task {reader.execution.identity.task if reader.execution else '?'} had it open for "
         "reading."
     )
-    return _conflict(process, version, event, what, version.path, reader, sentence)
+    return _conflict(
+        process, version, event, kind=what, path=version.path, other=reader, sentence=sentence
+    )
 
 
 def _conflict(
     process: Process,
     version: Version,
     event: FileOpened | FileChanged,
+    *,
     kind: str,
     path: str,
     other: Process,
@@ -149,13 +160,13 @@ def _conflict(
     )
     evidence = (version.evidence, event_id(event))
     return Finding(
-        sc.EVENT_FILE_CONFLICT,
-        process.key,
-        event.time_boottime_ns,
-        sentence,
-        facts,
-        Severity.WARN,
-        evidence,
+        kind=sc.EVENT_FILE_CONFLICT,
+        process=process.key,
+        time_boottime_ns=event.time_boottime_ns,
+        sentence=sentence,
+        facts=facts,
+        severity=Severity.WARN,
+        evidence=evidence,
     )
 
 
@@ -177,11 +188,11 @@ def failed_write(process: Process, use: Use, event: FileClosed) -> Finding | Non
         (sc.FILE_WRITE_CAUSE, cause),
     )
     return Finding(
-        sc.EVENT_FILE_PARTIAL_WRITE,
-        process.key,
-        event.time_boottime_ns,
-        sentence,
-        facts,
-        Severity.ERROR,
-        (event_id(event),),
+        kind=sc.EVENT_FILE_PARTIAL_WRITE,
+        process=process.key,
+        time_boottime_ns=event.time_boottime_ns,
+        sentence=sentence,
+        facts=facts,
+        severity=Severity.ERROR,
+        evidence=(event_id(event),),
     )

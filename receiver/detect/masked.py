@@ -153,17 +153,17 @@ def _finding(parent: Process, child: Process, culprit: Process) -> Finding:
         f"but its parent {parent.name} ({parent.key.tgid}) reported success."
     )
     return Finding(
-        sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH,
-        culprit.key,
-        parent.exit.time_boottime_ns,
-        sentence,
-        (
+        kind=sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH,
+        process=culprit.key,
+        time_boottime_ns=parent.exit.time_boottime_ns,
+        sentence=sentence,
+        facts=(
             (sc.PIPELINE_TASK_RUN_RESULT, "failure"),
             (sc.PIPELINE_TASK_RUN_REPORTED_RESULT, "success"),
         ),
-        Severity.WARN,
-        (event_id(culprit.exit), event_id(parent.exit)),
-        "inferred",
+        severity=Severity.WARN,
+        evidence=(event_id(culprit.exit), event_id(parent.exit)),
+        origin="inferred",
     )
 
 

@@ -85,13 +85,13 @@ def connection_failed(link: TrackedConnection, name: str, fact: Connection) -> F
         )
         more = ((sc.ERROR_TYPE, error),)
     return Finding(
-        sc.EVENT_NETWORK_CONNECTION_FAILED,
-        process.key,
-        fact.time_boottime_ns,
-        sentence,
-        (*connection_facts(link, name), *more),
-        Severity.ERROR if fact.stage == ConnectionStage.FAILED else Severity.WARN,
-        (event_id(fact),),
+        kind=sc.EVENT_NETWORK_CONNECTION_FAILED,
+        process=process.key,
+        time_boottime_ns=fact.time_boottime_ns,
+        sentence=sentence,
+        facts=(*connection_facts(link, name), *more),
+        severity=Severity.ERROR if fact.stage == ConnectionStage.FAILED else Severity.WARN,
+        evidence=(event_id(fact),),
     )
 
 
@@ -109,20 +109,20 @@ def stalled(link: TrackedConnection, name: str, now_ns: int, after_ns: int) -> F
     else:
         what = "has sent a request that was acknowledged and not answered"
     return Finding(
-        sc.EVENT_NETWORK_CONNECTION_STALLED,
-        process.key,
-        now_ns,
-        (
+        kind=sc.EVENT_NETWORK_CONNECTION_STALLED,
+        process=process.key,
+        time_boottime_ns=now_ns,
+        sentence=(
             f"{process.name} ({process.key.tgid}) {what} by {_target(link, name)} for "
             f"{(now_ns - since) / 1e9:.1f} s."
         ),
-        (
+        facts=(
             *connection_facts(link, name),
             (sc.NETWORK_STALL_DURATION, (now_ns - since) / 1e9),
             (sc.NETWORK_STALL_BYTES, owed or fact.sent_bytes),
         ),
-        Severity.WARN,
-        (event_id(fact),),
+        severity=Severity.WARN,
+        evidence=(event_id(fact),),
     )
 
 
@@ -133,14 +133,16 @@ def slots_exhausted(process: Process, peer: Peer, fact: Connection) -> Finding:
     lasted = peer.released_after_ns / 1e9
     address, port = peer.endpoint
     return Finding(
-        sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
-        process.key,
-        fact.time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) held all {peer.most} of its connections to "
-        f"{address}:{port} for {lasted:.1f} s, "
-        f"and used the next one {(fact.time_boottime_ns - peer.released_ns) / 1e6:.0f} ms "
-        "after one was free.",
-        (
+        kind=sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
+        process=process.key,
+        time_boottime_ns=fact.time_boottime_ns,
+        sentence=(
+            f"{process.name} ({process.key.tgid}) held all {peer.most} of its connections to "
+            f"{address}:{port} for {lasted:.1f} s, "
+            f"and used the next one {(fact.time_boottime_ns - peer.released_ns) / 1e6:.0f} ms "
+            "after one was free."
+        ),
+        facts=(
             (sc.NETWORK_EXHAUSTION_RESOURCE, "connection_slots"),
             (sc.NETWORK_EXHAUSTION_LIMIT, peer.most),
             (sc.NETWORK_EXHAUSTION_USED, peer.most),
@@ -148,9 +150,9 @@ def slots_exhausted(process: Process, peer: Peer, fact: Connection) -> Finding:
             (sc.NETWORK_PEER_ADDRESS, address),
             (sc.NETWORK_PEER_PORT, port),
         ),
-        Severity.WARN,
-        (peer.release_event, event_id(fact)),
-        "inferred",
+        severity=Severity.WARN,
+        evidence=(peer.release_event, event_id(fact)),
+        origin="inferred",
     )
 
 
@@ -162,19 +164,21 @@ def queue_full(link: TrackedConnection, fact: Connection) -> Finding | None:
         return None
     process = link.process
     return Finding(
-        sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
-        process.key,
-        fact.time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) has {fact.queued} connections waiting on port "
-        f"{fact.local_port} "
-        f"that it does not accept; its backlog is {fact.backlog}.",
-        (
+        kind=sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
+        process=process.key,
+        time_boottime_ns=fact.time_boottime_ns,
+        sentence=(
+            f"{process.name} ({process.key.tgid}) has {fact.queued} connections waiting on port "
+            f"{fact.local_port} "
+            f"that it does not accept; its backlog is {fact.backlog}."
+        ),
+        facts=(
             (sc.NETWORK_EXHAUSTION_RESOURCE, "accept_queue"),
             (sc.NETWORK_EXHAUSTION_LIMIT, fact.backlog),
             (sc.NETWORK_EXHAUSTION_USED, fact.queued),
         ),
-        Severity.ERROR,
-        (event_id(fact),),
+        severity=Severity.ERROR,
+        evidence=(event_id(fact),),
     )
 
 
@@ -211,13 +215,13 @@ def exhausted_by_call(process: Process, event: CallFailed, in_use: int) -> Findi
     else:
         return None
     return Finding(
-        sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
-        process.key,
-        event.last_boottime_ns,
-        f"{process.name} ({process.key.tgid}) {what}.",
-        tuple(facts),
-        Severity.ERROR,
-        (event_id(event),),
+        kind=sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
+        process=process.key,
+        time_boottime_ns=event.last_boottime_ns,
+        sentence=f"{process.name} ({process.key.tgid}) {what}.",
+        facts=tuple(facts),
+        severity=Severity.ERROR,
+        evidence=(event_id(event),),
     )
 
 
@@ -232,11 +236,11 @@ def name_failed(process: Process, query: NameQuery, answer: NameQuery | None) ->
     )
     what = "got no answer" if answer is None else f"got {error.removeprefix('dns_')}"
     return Finding(
-        sc.EVENT_NETWORK_CONNECTION_FAILED,
-        process.key,
-        (answer or query).time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) asked {server} for {name} and {what}.",
-        (
+        kind=sc.EVENT_NETWORK_CONNECTION_FAILED,
+        process=process.key,
+        time_boottime_ns=(answer or query).time_boottime_ns,
+        sentence=f"{process.name} ({process.key.tgid}) asked {server} for {name} and {what}.",
+        facts=(
             (sc.NETWORK_PEER_ADDRESS, server),
             (sc.NETWORK_PEER_PORT, query.port),
             (sc.NETWORK_TRANSPORT, "udp"),
@@ -244,6 +248,6 @@ def name_failed(process: Process, query: NameQuery, answer: NameQuery | None) ->
             (sc.DNS_QUESTION_NAME, name),
             (sc.ERROR_TYPE, error),
         ),
-        Severity.WARN,
-        (event_id(answer or query),),
+        severity=Severity.WARN,
+        evidence=(event_id(answer or query),),
     )

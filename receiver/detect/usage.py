@@ -36,21 +36,23 @@ def growing(process: Process, usage: Usage, sample: ProcessSample) -> Finding | 
         return None
     usage.growth_told = True
     return Finding(
-        sc.EVENT_PROCESS_MEMORY_GROWTH,
-        process.key,
-        sample.time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) grew from {mib(start)} to {mib(end)} in "
-        f"{seconds:.1f} s; its cgroup has "
-        f"{mib(sample.memory_usage_bytes)} of {mib(sample.memory_limit_bytes)} in use.",
-        (
+        kind=sc.EVENT_PROCESS_MEMORY_GROWTH,
+        process=process.key,
+        time_boottime_ns=sample.time_boottime_ns,
+        sentence=(
+            f"{process.name} ({process.key.tgid}) grew from {mib(start)} to {mib(end)} in "
+            f"{seconds:.1f} s; its cgroup has "
+            f"{mib(sample.memory_usage_bytes)} of {mib(sample.memory_limit_bytes)} in use."
+        ),
+        facts=(
             (sc.PROCESS_MEMORY_GROWTH_START, start),
             (sc.PROCESS_MEMORY_GROWTH_END, end),
             (sc.PROCESS_MEMORY_GROWTH_RATE, rate),
             (sc.PROCESS_MEMORY_GROWTH_LIMIT, sample.memory_limit_bytes),
             (sc.PROCESS_MEMORY_GROWTH_LIMIT_IN, max(0.0, left / rate)),
         ),
-        Severity.WARN,
-        (event_id(sample),),
+        severity=Severity.WARN,
+        evidence=(event_id(sample),),
     )
 
 
@@ -85,34 +87,36 @@ def contention(
         )
         by = f"; {taker.name} ({taker.pid}) took {took} in the last minute"
     return Finding(
-        sc.EVENT_PIPELINE_TASK_CONTENTION,
-        process.key,
-        sample.time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) {what}{by}.",
-        tuple(facts),
-        Severity.WARN,
-        (event_id(sample),),
+        kind=sc.EVENT_PIPELINE_TASK_CONTENTION,
+        process=process.key,
+        time_boottime_ns=sample.time_boottime_ns,
+        sentence=f"{process.name} ({process.key.tgid}) {what}{by}.",
+        facts=tuple(facts),
+        severity=Severity.WARN,
+        evidence=(event_id(sample),),
     )
 
 
 def memory_taken(process: Process, event: OomKill, taker: Competitor) -> Finding:
-    """Another process of the victim's cgroup took a large part of its memory in the minute before."""
+    """Another process of the victim's cgroup took much of its memory in the minute before."""
     share = taker.growth_bytes / event.limit_bytes if event.limit_bytes else 0.0
     return Finding(
-        sc.EVENT_PIPELINE_TASK_CONTENTION,
-        process.key,
-        event.time_boottime_ns,
-        f"{taker.name} ({taker.pid}), in the same memory cgroup as {process.name} "
-        f"({process.key.tgid}), took "
-        f"{mib(taker.growth_bytes)} of its {mib(event.limit_bytes)} in the minute before.",
-        (
+        kind=sc.EVENT_PIPELINE_TASK_CONTENTION,
+        process=process.key,
+        time_boottime_ns=event.time_boottime_ns,
+        sentence=(
+            f"{taker.name} ({taker.pid}), in the same memory cgroup as {process.name} "
+            f"({process.key.tgid}), took "
+            f"{mib(taker.growth_bytes)} of its {mib(event.limit_bytes)} in the minute before."
+        ),
+        facts=(
             (sc.PIPELINE_CONTENTION_RESOURCE, "memory"),
             (sc.PIPELINE_CONTENTION_PRESSURE, min(1.0, share)),
             (sc.PIPELINE_CONTENTION_NEIGHBOR_NAME, taker.name),
             (sc.PIPELINE_CONTENTION_NEIGHBOR_PID, taker.pid),
         ),
-        Severity.WARN,
-        (event_id(event),),
+        severity=Severity.WARN,
+        evidence=(event_id(event),),
     )
 
 
@@ -141,16 +145,18 @@ def hanging(
     about = f" ({subject})" if subject else ""
     inside = f", in the kernel's {frames[0]}" if frames else ""
     return Finding(
-        sc.EVENT_PROCESS_HANG,
-        process.key,
-        wait.time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) has done nothing for {idle_ns / 1e9:.0f} s: thread "
-        f"{wait.thread} waits in {call}"
-        f" for {kind}{about}{inside}.",
-        tuple(facts),
-        Severity.WARN,
-        (event_id(wait), *((event_id(stack),) if stack is not None else ())),
-        "inferred",
+        kind=sc.EVENT_PROCESS_HANG,
+        process=process.key,
+        time_boottime_ns=wait.time_boottime_ns,
+        sentence=(
+            f"{process.name} ({process.key.tgid}) has done nothing for {idle_ns / 1e9:.0f} s: "
+            f"thread {wait.thread} waits in {call}"
+            f" for {kind}{about}{inside}."
+        ),
+        facts=tuple(facts),
+        severity=Severity.WARN,
+        evidence=(event_id(wait), *((event_id(stack),) if stack is not None else ())),
+        origin="inferred",
     )
 
 

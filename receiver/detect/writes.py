@@ -80,12 +80,12 @@ def _finding(process: Process, event: OpenFile, cause: str) -> Finding:
         (sc.FILE_WRITE_CAUSE, cause),
     )
     return Finding(
-        sc.EVENT_FILE_PARTIAL_WRITE,
-        process.key,
-        process.exit.time_boottime_ns,
-        sentence,
-        facts,
-        Severity.ERROR,
-        (event_id(event), event_id(process.exit)),
-        "kernel" if event.reason == FileReason.DEATH else "inferred",
+        kind=sc.EVENT_FILE_PARTIAL_WRITE,
+        process=process.key,
+        time_boottime_ns=process.exit.time_boottime_ns,
+        sentence=sentence,
+        facts=facts,
+        severity=Severity.ERROR,
+        evidence=(event_id(event), event_id(process.exit)),
+        origin="kernel" if event.reason == FileReason.DEATH else "inferred",
     )

@@ -24,7 +24,7 @@ QUESTIONS = 4096
 Endpoint = tuple[str, int]  # address, port
 
 
-class TrackedConnection(msgspec.Struct, eq=False):
+class TrackedConnection(msgspec.Struct, eq=False, kw_only=True):
     """One connection. Mutable; owned by the table. Times are boot ns, 0 when the event has not
     happened.
     """
@@ -56,7 +56,7 @@ class TrackedConnection(msgspec.Struct, eq=False):
         )
 
 
-class Peer(msgspec.Struct, eq=False):
+class Peer(msgspec.Struct, eq=False, kw_only=True):
     """All connections of one process to one endpoint."""
 
     endpoint: Endpoint
@@ -118,7 +118,14 @@ class ConnectionTable:
             accepted = bool(fact.connection_flags & ConnectionFlag.ACCEPTED)
             if accepted:
                 peer = (peer[0], 0)  # a client's port identifies no service
-            link = TrackedConnection(process, fact.connection_id, peer, fact.family, accepted, fact)
+            link = TrackedConnection(
+                process=process,
+                id=fact.connection_id,
+                peer=peer,
+                family=fact.family,
+                accepted=accepted,
+                last=fact,
+            )
             if fact.stage in (ConnectionStage.CONNECTED, ConnectionStage.SAMPLED):
                 self._add(key, link)
         peer_of = self.peer(process, link.peer)
@@ -187,7 +194,7 @@ class ConnectionTable:
             if len(process.peers) >= PEERS_PER_PROCESS:
                 self.drops["too_many_peers"] += 1
                 return None
-            found = process.peers[endpoint] = Peer(endpoint)
+            found = process.peers[endpoint] = Peer(endpoint=endpoint)
         return found
 
     def remark(self, link: TrackedConnection, fact: Fact) -> None:

@@ -32,7 +32,7 @@ class State(StrEnum):
     SUPERSEDED = "superseded"  # written again since
 
 
-class Version(msgspec.Struct, eq=False):
+class Version(msgspec.Struct, eq=False, kw_only=True):
     """The content that one writer put into a file. Mutable; owned by the table."""
 
     key: FileKey
@@ -56,7 +56,7 @@ class Version(msgspec.Struct, eq=False):
     readers: dict[ProcessKey, Process] = msgspec.field(default_factory=dict)
 
 
-class Use(msgspec.Struct, eq=False):
+class Use(msgspec.Struct, eq=False, kw_only=True):
     """One file, as one process used it: all its openings together. Times are boot ns, 0 when
     unknown.
     """
@@ -129,8 +129,8 @@ class FileTable:
                 self.drops["too_many_files"] += 1
                 return None
             use = process.files[key] = Use(
-                key,
-                event.path,
+                key=key,
+                path=event.path,
                 first_ns=event.time_boottime_ns,
                 size_at_open=event.size_bytes,
                 opened=event,
@@ -162,13 +162,13 @@ class FileTable:
                 version.state = State.SUPERSEDED
             use.created |= fresh
             version = Version(
-                use.key,
-                use.path,
-                process,
-                process.working_for(event.thread, event.path),
-                event.time_boottime_ns,
-                evidence,
-                event,
+                key=use.key,
+                path=use.path,
+                writer=process,
+                execution=process.working_for(event.thread, event.path),
+                began_ns=event.time_boottime_ns,
+                evidence=evidence,
+                opened=event,
             )
             self._versions[use.key] = version
             if len(self._versions) > VERSIONS:

@@ -209,7 +209,7 @@ def _share(part: int, whole: int) -> float:
     return max(0.0, part / whole) if whole > 0 else 0.0
 
 
-class Competitor(msgspec.Struct, frozen=True):
+class Competitor(msgspec.Struct, frozen=True, kw_only=True):
     """A process that took a resource. It is reported by name, never by its arguments."""
 
     pid: int
@@ -267,7 +267,13 @@ class Neighbours:
             cpu_ns = sum(n.cpu_ns for n in recent)
             out.append(
                 Competitor(
-                    key.tgid, recent[-1].comm, growth, cpu_ns, key, recent[-1].rss_bytes, points
+                    pid=key.tgid,
+                    name=recent[-1].comm,
+                    growth_bytes=growth,
+                    cpu_ns=cpu_ns,
+                    key=key,
+                    rss_bytes=recent[-1].rss_bytes,
+                    points=points,
                 )
             )
         return out

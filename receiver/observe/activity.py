@@ -1,4 +1,4 @@
-"""The activity of watched processes between their start and their end: tables, findings, metrics."""
+"""The activity of watched processes from their start to their end: tables, findings, metrics."""
 
 from __future__ import annotations
 
@@ -60,9 +60,8 @@ class Activity:
 
     def ended(self, process: Process, end: Ending) -> None:
         """Called after the findings about its death and its torn files are made."""
-        if (
-            process.files or process.failed_calls or process.open_files
-        ):  # most short processes have none of these
+        # most short processes have none of these
+        if process.files or process.failed_calls or process.open_files:
             self.files.ended(process, end)
         if process.peers or process.name_failures or self.network.table.questions:
             self.network.ended(process, end)

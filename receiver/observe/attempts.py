@@ -1,4 +1,4 @@
-"""Runs and attempts as they open, gain and lose processes, and close, and the signals of each step."""
+"""Runs and attempts: how they open, gain and lose processes, and close, and the signals of each."""
 
 from __future__ import annotations
 
@@ -66,9 +66,8 @@ class Attempts:
         self.executions.open.pop(execution.slot, None)
         self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, self.labels(execution), -1)
         execution.identity, execution.slot, execution.block = identity, identity.slot, None
-        if (
-            execution.slot in self.executions.open
-        ):  # other work has these names already, and keeps its place
+        # other work has these names already, and keeps its place
+        if execution.slot in self.executions.open:
             execution.slot = (identity.slot, execution.span_id)
         self.executions.open[execution.slot] = execution
         self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, self.labels(execution), 1)
@@ -209,7 +208,7 @@ class Attempts:
             else None
         )
         execution = Execution(
-            identity, self._run_of(identity, inside, start_ns), b"", process, start_ns, outer
+            identity, self._run_of(identity, inside, start_ns), b"", process, start_ns, outer=outer
         )
         execution.resumed, execution.own_run = resumed, inside is None
         context = process.context if outer is None or process.context != outer.context else None
@@ -459,9 +458,8 @@ class Attempts:
     def close_run(self, run: Run, now_ns: int) -> None:
         if self.executions.runs.pop(run.key, None) is None or not run.announced:
             return  # the application has spans of its own for it
-        if (
-            run.identity.is_ambiguous
-        ):  # its start is already exported: it gets an end, and counts in no sum
+        # its start is already exported: it gets an end, and counts in no sum
+        if run.identity.is_ambiguous:
             self._emit(self._spans.run_span(run))
             return
         labels = (

@@ -120,10 +120,10 @@ class Core:
         self.incidents = Incidents(
             self._logs,
             self.book,
-            lambda signal: self._out.append(signal),
-            self.case,
-            self.casebook.forget,
-            self.blocks.wall,
+            emit=lambda signal: self._out.append(signal),
+            case=self.case,
+            forget=self.casebook.forget,
+            wall=self.blocks.wall,
         )
         self.attempts.on_over = self.incidents.ended
         self.counts: Counter[str] = Counter()  # decoded events, by kind
@@ -300,7 +300,7 @@ class Core:
 
     @property
     def _hole(self) -> bool:
-        """Whether events were lost shortly before the present batch, so that a fact may be missing."""
+        """Whether events were lost shortly before this batch, so that a fact may be missing."""
         return self._read_at_ns < self._hole_until_ns
 
     def living(self) -> list[ProcessKey]:
@@ -397,9 +397,8 @@ class Core:
         self.bindings.image(
             process, process.key.start_boottime_ns if is_old else event.time_boottime_ns
         )
-        if (
-            is_old and len(event.argv) == 1 and " " in event.argv[0]
-        ):  # it had set its title before the observer started
+        # it had set its title before the observer started
+        if is_old and len(event.argv) == 1 and " " in event.argv[0]:
             process.title = event.argv[0].strip()
             self.bindings.titled(process, event.time_boottime_ns)
         self._note_unattributed(process)

@@ -110,7 +110,14 @@ class NetworkActivity:
                 self._ended(process, link, peer, fact)
 
     def _listening(self, process: Process, fact: Connection) -> None:
-        link = TrackedConnection(process, fact.connection_id, ("", 0), fact.family, True, fact)
+        link = TrackedConnection(
+            process=process,
+            id=fact.connection_id,
+            peer=("", 0),
+            family=fact.family,
+            accepted=True,
+            last=fact,
+        )
         key = (process.key.tgid, fact.local_port)
         finding = queue_full(link, fact)
         if finding is None:

@@ -111,7 +111,7 @@ class UsageActivity:
         self.neighbours.add(look)
 
     def oom_killed(self, victim: Process, event: OomKill) -> None:
-        """Who else took the missing memory: a process that is not watched, or one of another task."""
+        """Who else took the memory: a process that is not watched, or one of another task."""
         victim.company = self._company(victim, event)
         taker = max(
             (t for t in victim.company[1:] if not t.own), key=lambda t: t.growth_bytes, default=None
@@ -143,7 +143,14 @@ class UsageActivity:
         points = tuple(usage.curve.points) if usage is not None else ()
         began = _at(points, event.time_boottime_ns - WINDOW_NS)
         me = Competitor(
-            victim.key.tgid, victim.name, rss - began, 0, victim.key, rss, points, own=True
+            pid=victim.key.tgid,
+            name=victim.name,
+            growth_bytes=rss - began,
+            cpu_ns=0,
+            key=victim.key,
+            rss_bytes=rss,
+            points=points,
+            own=True,
         )
         others.sort(key=lambda t: (-t.growth_bytes, t.pid))
         return (me, *others[:KEPT_COMPANY])
@@ -226,13 +233,13 @@ def _taker(process: Process, usage: Usage, *, own: bool) -> Competitor:
     last = usage.last
     now, at = (resident(last), last.time_boottime_ns) if last is not None else (0, 0)
     return Competitor(
-        process.key.tgid,
-        process.name,
-        now - _at(points, at - WINDOW_NS),
-        0,
-        process.key,
-        now,
-        points,
+        pid=process.key.tgid,
+        name=process.name,
+        growth_bytes=now - _at(points, at - WINDOW_NS),
+        cpu_ns=0,
+        key=process.key,
+        rss_bytes=now,
+        points=points,
         own=own,
     )
 

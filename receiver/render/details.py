@@ -19,7 +19,7 @@ SHOWN_PEERS = 4
 _WAITED_SECONDS = 0.05
 
 
-class FileRow(msgspec.Struct, frozen=True):
+class FileRow(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     mode: str  # in, out, in+out
     read_bytes: int
@@ -29,7 +29,7 @@ class FileRow(msgspec.Struct, frozen=True):
     inherited: bool = False
 
 
-class PeerRow(msgspec.Struct, frozen=True):
+class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
     peer: str
     connections: int
     most_at_once: int
@@ -47,7 +47,7 @@ class FailureRow(msgspec.Struct, frozen=True):
     count: int
 
 
-class Details(msgspec.Struct, frozen=True):
+class Details(msgspec.Struct, frozen=True, kw_only=True):
     """Named files and peers only; `files_counted` is the number of further files."""
 
     files: tuple[FileRow, ...] = ()
@@ -125,26 +125,26 @@ def details_of(process: Process) -> Details:
         mapped = bool(use.closed_flags & ClosedFlag.MAPPED)
         files.append(
             FileRow(
-                printable(path),
-                mode,
-                use.read_bytes,
-                use.written_bytes,
-                state,
-                mapped,
-                use.inherited,
+                path=printable(path),
+                mode=mode,
+                read_bytes=use.read_bytes,
+                written_bytes=use.written_bytes,
+                state=state,
+                mapped=mapped,
+                inherited=use.inherited,
             )
         )
     files.sort(key=lambda f: (f.mode == "in", -f.written_bytes, -f.read_bytes))
     peers = [
         PeerRow(
-            f"{p.endpoint[0]}:{p.endpoint[1]}" if p.endpoint[1] else f"from {p.endpoint[0]}",
-            p.made,
-            p.most,
-            dict(p.failed),
-            p.sent_bytes,
-            p.received_bytes,
-            p.rtt_us / 1e6,
-            p.longest_gap_ns / 1e9,
+            peer=f"{p.endpoint[0]}:{p.endpoint[1]}" if p.endpoint[1] else f"from {p.endpoint[0]}",
+            connections=p.made,
+            most_at_once=p.most,
+            failed=dict(p.failed),
+            sent_bytes=p.sent_bytes,
+            received_bytes=p.received_bytes,
+            rtt_seconds=p.rtt_us / 1e6,
+            longest_wait_seconds=p.longest_gap_ns / 1e9,
         )
         for p in process.peers.values()
     ]
@@ -157,10 +157,10 @@ def details_of(process: Process) -> Details:
     ]
     totals = process.file_totals
     return Details(
-        tuple(files),
-        totals.opened_files - totals.reported_files if totals is not None else 0,
-        tuple(peers),
-        tuple(failures),
-        process.exit.run_delay_ns / 1e9 if process.exit is not None else 0.0,
-        totals.io_uring_calls if totals is not None else 0,
+        files=tuple(files),
+        files_counted=totals.opened_files - totals.reported_files if totals is not None else 0,
+        connections=tuple(peers),
+        failures=tuple(failures),
+        run_delay_seconds=process.exit.run_delay_ns / 1e9 if process.exit is not None else 0.0,
+        io_uring_calls=totals.io_uring_calls if totals is not None else 0,
     )

@@ -34,7 +34,7 @@ RED, YELLOW, GREEN, DIM, BOLD, _RESET = (
 )
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One ended process, as the tree shows it. Seconds and bytes."""
 
     pid: int
@@ -115,23 +115,23 @@ class RunView:
         still = process.execution.end_ns if process.execution is not None else 0
         last = event.time_boottime_ns if event else max(still, process.key.start_boottime_ns)
         self.rows[process.key] = Row(
-            process.key.tgid,
-            process.parent.key if process.parent else None,
-            process.key,
-            process.command if process.execs else f"({process.name})",
-            process.key.start_boottime_ns / 1e9,
-            (last - process.key.start_boottime_ns) / 1e9,
-            "still running" if event is None else describe_end(end.cause, end.code, end.signal),
-            end.failed,
-            event.cpu_runtime_ns / 1e9 if event else 0.0,
-            peak(process),
-            event.read_call_bytes if event else 0,
-            event.write_call_bytes if event else 0,
-            process.findings,
-            details_of(process),
-            process.partition,
-            process.role,
-            process.execution,
+            pid=process.key.tgid,
+            parent=process.parent.key if process.parent else None,
+            key=process.key,
+            command=process.command if process.execs else f"({process.name})",
+            started=process.key.start_boottime_ns / 1e9,
+            seconds=(last - process.key.start_boottime_ns) / 1e9,
+            end="still running" if event is None else describe_end(end.cause, end.code, end.signal),
+            failed=end.failed,
+            cpu_seconds=event.cpu_runtime_ns / 1e9 if event else 0.0,
+            peak_bytes=peak(process),
+            read_bytes=event.read_call_bytes if event else 0,
+            written_bytes=event.write_call_bytes if event else 0,
+            findings=process.findings,
+            details=details_of(process),
+            partition=process.partition,
+            role=process.role,
+            execution=process.execution,
         )
 
 

@@ -80,9 +80,8 @@ class Blocks:
         """
         block = self._resources.get((system, place))
         if block is None:
-            if (
-                len(self._resources) >= _RESOURCES
-            ):  # short-lived containers: their ids are on their processes, too
+            # short-lived containers: their ids are on their processes, too
+            if len(self._resources) >= _RESOURCES:
                 return (
                     self.resource(system)
                     if place != NOWHERE

@@ -51,7 +51,12 @@ class _Distribution:
 
     def frozen(self) -> Histogram:
         return Histogram(
-            self.count, self.sum, self.minimum, self.maximum, self.bounds, tuple(self.buckets)
+            count=self.count,
+            sum=self.sum,
+            minimum=self.minimum,
+            maximum=self.maximum,
+            bounds=self.bounds,
+            buckets=tuple(self.buckets),
         )
 
 

@@ -69,6 +69,7 @@ class Execution:
         span_id: bytes,
         root: Process,
         start_ns: int,
+        *,
         outer: Execution | None = None,
     ) -> None:
         self.identity = identity

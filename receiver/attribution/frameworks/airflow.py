@@ -136,8 +136,8 @@ class Airflow(Recogniser):
             dag[:_VALUE_LIMIT],
             run[:_VALUE_LIMIT],
             task[:_VALUE_LIMIT],
-            int(attempt),
-            int(index) if index else -1,
+            attempt=int(attempt),
+            map_index=int(index) if index else -1,
             source="file",
             confidence=CERTAIN,  # only where it is proven: attribution.proof
             evidence="the attempt's log file, opened by its supervisor",
@@ -154,7 +154,7 @@ class Airflow(Recogniser):
 
 
 def _is_second(process: Process) -> bool:
-    """In 2.x, the exit status of the runner is the task's. In 3.x, a task that failed exits with 0."""
+    """In 2.x, the runner exits with the task's status. In 3.x, it also exits with 0 on failure."""
     return process.title.startswith("airflow task")
 
 

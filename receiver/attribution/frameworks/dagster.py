@@ -83,7 +83,7 @@ class Dagster(Recogniser):
             else []
         )
         if inside:
-            return (Refine(self.name, "job", run_id=run),)
+            return (Refine(system=self.name, type="job", run_id=run),)
         if process.role or "--multiprocessing-fork" not in process.argv:
             return ()  # a daemon that manages all runs
         return (
@@ -110,7 +110,7 @@ class Dagster(Recogniser):
         if process.execution is None or any(
             e.identity.system == self.name and e.root is process for e in process.execution.chain()
         ):
-            return (Refine(self.name, "job", run_id=run),)
+            return (Refine(system=self.name, type="job", run_id=run),)
         pipeline = next(
             (
                 e.identity.pipeline
@@ -130,4 +130,4 @@ class Dagster(Recogniser):
             evidence="the log that the step captures; its name is in Dagster's event log only",
             status_lies=True,
         )
-        return (Refine(self.name, "job", run_id=run), Bind(identity))
+        return (Refine(system=self.name, type="job", run_id=run), Bind(identity))

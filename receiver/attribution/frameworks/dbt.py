@@ -87,5 +87,5 @@ class Dbt(Recogniser):
         claims: Claims = (Begin(identity, event.thread),)
         if process.notes["dbt project"] != project:
             process.notes["dbt project"] = project
-            claims = (Refine("dbt", "job", pipeline=project), *claims)
+            claims = (Refine(system="dbt", type="job", pipeline=project), *claims)
         return claims

@@ -78,8 +78,8 @@ class GreatExpectations(Recogniser):
         if found := _RESULT.search(path):
             return (
                 Refine(
-                    self.name,
-                    "check",
+                    system=self.name,
+                    type="check",
                     pipeline=found[1],
                     task=found[4],
                     evidence="the path of its validation result",
@@ -88,8 +88,8 @@ class GreatExpectations(Recogniser):
         if found := _SUITE.search(path):
             return (
                 Refine(
-                    self.name,
-                    "check",
+                    system=self.name,
+                    type="check",
                     pipeline=found[1],
                     evidence="the path of its expectation suite",
                 ),

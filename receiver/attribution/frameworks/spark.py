@@ -127,7 +127,7 @@ class Spark(Recogniser):
         )
         return (
             Bind(identity, port=int(port[1]) if port else 0),
-            Refine("spark", "job", run_id=application),
+            Refine(system="spark", type="job", run_id=application),
             Role("spark executor"),
         )
 

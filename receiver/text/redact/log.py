@@ -15,7 +15,7 @@ _shared = Redactor()
 
 
 def redacted(line: str) -> str:
-    """A line for a terminal or a log, or text that was encoded in another one, without its secrets."""
+    """A line for a terminal or a log, or text that was encoded in one, without its secrets."""
     return _shared.line(line[:_LENGTH].encode("utf-8", "replace"))
 
 

@@ -164,7 +164,7 @@ def is_path_key(name: str) -> bool:
 
 
 def _level(words: list[str], at: int) -> int | None:
-    """The meaning of the word there for the name; None: it has none, so the word before it decides."""
+    """The meaning of the word for the name; None: it has none, so the word before it decides."""
     word, before, after = words[at], words[at - 1] if at else "", words[at + 1 :]
     if word in ("key", "keys"):
         if before in _KEYS:

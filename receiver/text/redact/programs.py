@@ -14,7 +14,7 @@ import msgspec
 from receiver.text.printable import words
 
 
-class Flags(msgspec.Struct, frozen=True):
+class Flags(msgspec.Struct, frozen=True, kw_only=True):
     """The flags of one program, or of one of its commands (`verbs`: one of these words precedes the
     flag).
     """
