@@ -16,8 +16,9 @@ from __future__ import annotations
 
 
 class KwitnessError(Exception):
-    """Ends the command with `status` and one line on stderr. `topic` names a remedy of `kwitness
-    check`.
+    """Ends the command with `status` and one line on stderr.
+
+    `topic` names a remedy of `kwitness check`.
     """
 
     status = 70

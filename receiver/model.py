@@ -150,9 +150,8 @@ class CoreOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     exit_events: bool = False  # process.exit for every end, not only for failures
     resource_attributes: Attributes = ()
     service_name: str = ""
-    value_length_limit: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = (
-        0  # OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, characters; 0 is none
-    )
+    # OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, characters; 0: no limit
+    value_length_limit: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 0
 
 
 GapReason = Literal["stopped", "killed", "host_restarted"]

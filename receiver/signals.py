@@ -1,5 +1,6 @@
-"""The exported values, before any wire format: frozen spans, log records and metric points. Times
-are Unix ns.
+"""The exported values, before any wire format: frozen spans, log records and metric points.
+
+Times are Unix ns.
 """
 
 from __future__ import annotations

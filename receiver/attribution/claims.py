@@ -40,8 +40,9 @@ class Idle(msgspec.Struct, frozen=True):
 
 
 class Refine(msgspec.Struct, frozen=True, kw_only=True):
-    """Better names for the work of this system that the process does. The ids stay: they are
-    already exported.
+    """Better names for the work of this system that the process does.
+
+    The ids stay: they are already exported.
     """
 
     system: str
@@ -66,9 +67,10 @@ class End(msgspec.Struct, frozen=True):
 
 
 class Role(msgspec.Struct, frozen=True):
-    """The role of the process in its framework. `watch`: its opened files name work, so its system
-    calls must be observed. `program_of`: the system whose program the command line of its own image
-    names; a title does not set it.
+    """The role of the process in its framework.
+
+    `watch`: its opened files name work, so its system calls must be observed. `program_of`: the
+    system whose program the command line of its own image names; a title does not set it.
     """
 
     name: str
@@ -77,8 +79,9 @@ class Role(msgspec.Struct, frozen=True):
 
 
 class Imports(msgspec.Struct, frozen=True):
-    """The process has opened a file of its program's package. `trusted`: root or its own user owns
-    that file, and no other user may write it.
+    """The process has opened a file of its program's package.
+
+    `trusted`: root or its own user owns that file, and no other user may write it.
     """
 
     system: str

@@ -51,8 +51,10 @@ NOWHERE = ContainerIdentity()
 
 
 def place_of(process: Process) -> ContainerIdentity:
-    """The place of the process's last image. No cgroup path holds a pod's name; it is known only
-    where the environment has POD_NAME and POD_NAMESPACE.
+    """The place of the process's last image.
+
+    No cgroup path holds a pod's name; it is known only where the environment has POD_NAME and
+    POD_NAMESPACE.
     """
     if len(process.memory_cgroup) < 2:
         return NOWHERE

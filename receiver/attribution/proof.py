@@ -26,8 +26,9 @@ _INTERPRETERS = {"python", "pypy"}
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """`confidence` is CERTAIN, BACKED or PROBABLE. `text` is the evidence, or names the missing
-    fact.
+    """`confidence` is CERTAIN, BACKED or PROBABLE.
+
+    `text` is the evidence, or names the missing fact.
     """
 
     confidence: float

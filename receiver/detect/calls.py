@@ -68,15 +68,16 @@ def call_failed(process: Process, event: CallFailed) -> Finding:
 
 
 def blamed_calls(process: Process) -> list[Finding]:
-    """For a process that failed: its last failures that are not reported yet. A failed exec is
-    reported by its path.
+    """For a process that failed: its last failures that are not reported yet.
+
+    A failed exec is reported by its path.
     """
     if process.exit is None:
         return []
     waiting = [
         e
         for e in process.failed_calls.values()
-        if not speaks_for_itself(e) and not _is_told_elsewhere(e)
+        if not speaks_for_itself(e) and not _is_reported_elsewhere(e)
     ]
     waiting = [
         e for e in waiting if not is_search(process, e) and not e.path.startswith(_OWN_BUSINESS)
@@ -90,7 +91,7 @@ def is_search(process: Process, event: CallFailed) -> bool:
     return event.call == CallKind.EXEC and event.last_boottime_ns < process.exec_ns
 
 
-def _is_told_elsewhere(event: CallFailed) -> bool:
+def _is_reported_elsewhere(event: CallFailed) -> bool:
     """Connections have findings of their own. A broken pipe means that the reader is done."""
     return event.error == errno.EPIPE or (
         event.subject == SubjectKind.ENDPOINT and event.error != errno.EADDRINUSE

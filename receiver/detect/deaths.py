@@ -40,8 +40,9 @@ SenderKind = Literal[
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """A decoded wait status. `code` is the shell's: 128 + signal for a process that a signal
-    killed.
+    """A decoded wait status.
+
+    `code` is the shell's: 128 + signal for a process that a signal killed.
     """
 
     code: int
@@ -127,8 +128,9 @@ def oom_killed(process: Process, event: OomKill) -> Finding:
 
 
 def partition_of(process: Process) -> str:
-    """The data partition that it touched last; empty when there was none. For a Python worker, this
-    is its JVM's partition.
+    """The data partition that it touched last; empty when there was none.
+
+    For a Python worker, this is its JVM's partition.
     """
     for each in (process, *ancestors(process, 4)):
         if each.partition and (

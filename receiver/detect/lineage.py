@@ -18,8 +18,9 @@ _FAILED_WRITES = {5: "eio", 28: "enospc", 122: "edquot", 27: "efbig"}
 
 
 def tainted_read(process: Process, use: Use, version: Version, event: FileOpened) -> Finding | None:
-    """The reader gets other content than a finished writer would leave. Called when it opens the
-    file.
+    """The reader gets other content than a finished writer would leave.
+
+    Called when it opens the file.
     """
     kind = _taint(process, use, version)
     if not kind:
@@ -92,8 +93,9 @@ def _who(version: Version) -> str:
 
 
 def two_writers(process: Process, version: Version, event: FileOpened) -> Finding | None:
-    """Two tasks have one file open for writing at the same time. Appending to a shared log does not
-    count.
+    """Two tasks have one file open for writing at the same time.
+
+    Appending to a shared log does not count.
     """
     other = version.writer
     if other is process or not version.writers - {(process.key, event.open_id)}:

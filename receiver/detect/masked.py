@@ -52,8 +52,9 @@ _POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Grade(IntEnum):
-    """The meaning of an end for the parent that saw it. It is set when the process ends, while its
-    signals and files are still known.
+    """The meaning of an end for the parent that saw it.
+
+    It is set when the process ends, while its signals and files are still known.
     """
 
     SUCCESS = 0
@@ -168,8 +169,9 @@ def _finding(parent: Process, child: Process, culprit: Process) -> Finding:
 
 
 def note_child_end(parent: Process, child: Process, limit: int) -> None:
-    """Keeps what `masked_failures` needs. A success cancels earlier failures of the same command:
-    it was a retry.
+    """Keeps what `masked_failures` needs.
+
+    A success cancels earlier failures of the same command: it was a retry.
     """
     if child.grade:
         if len(parent.failed_children) < limit:

@@ -183,8 +183,9 @@ def queue_full(link: TrackedConnection, fact: Connection) -> Finding | None:
 
 
 def exhausted_by_call(process: Process, event: CallFailed, in_use: int) -> Finding | None:
-    """EMFILE: the process has no free descriptor. EADDRNOTAVAIL of a connect: no local port is free
-    towards the endpoint.
+    """EMFILE: the process has no free descriptor.
+
+    EADDRNOTAVAIL of a connect: no local port is free towards the endpoint.
     """
     facts: list[tuple[str, str | int | float | bool]]
     if event.error == errno.EMFILE:

@@ -21,7 +21,7 @@ _GROWN_SHARE = 0.1  # the number of growing samples, among those that count
 
 def growing(process: Process, usage: Usage, sample: ProcessSample) -> Finding | None:
     """Reported once: at this rate, the process reaches the limit of its memory cgroup soon."""
-    if usage.growth_told or not sample.memory_limit_bytes or len(usage.recent) < LOOKS:
+    if usage.growth_reported or not sample.memory_limit_bytes or len(usage.recent) < LOOKS:
         return None
     (start_ns, start), (end_ns, end) = usage.recent[-LOOKS], usage.recent[-1]
     grown, seconds = end - start, (end_ns - start_ns) / 1e9
@@ -34,7 +34,7 @@ def growing(process: Process, usage: Usage, sample: ProcessSample) -> Finding | 
         or left / rate > _NEAR_SECONDS
     ):
         return None
-    usage.growth_told = True
+    usage.growth_reported = True
     return Finding(
         kind=sc.EVENT_PROCESS_MEMORY_GROWTH,
         process=process.key,
@@ -63,8 +63,9 @@ def contention(
     sample: ProcessSample,
     taker: Competitor | None,
 ) -> Finding:
-    """`resource` is cpu, quota, memory or disk. A quota has no other taker: it is the cgroup's own
-    limit.
+    """`resource` is cpu, quota, memory or disk.
+
+    A quota has no other taker: it is the cgroup's own limit.
     """
     facts: list[tuple[str, str | int | float | bool]] = [
         (sc.PIPELINE_CONTENTION_RESOURCE, "cpu" if resource == "quota" else resource),

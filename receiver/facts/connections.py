@@ -25,8 +25,9 @@ Endpoint = tuple[str, int]  # address, port
 
 
 class TrackedConnection(msgspec.Struct, eq=False, kw_only=True):
-    """One connection. Mutable; owned by the table. Times are boot ns, 0 when the event has not
-    happened.
+    """One connection.
+
+    Mutable; owned by the table. Times are boot ns, 0 when the event has not happened.
     """
 
     process: Process
@@ -37,12 +38,13 @@ class TrackedConnection(msgspec.Struct, eq=False, kw_only=True):
     last: Fact
     answered_ns: int = 0  # the last sample at which the peer owed no answer
     longest_gap_ns: int = 0
-    stall_told: bool = False
+    stall_reported: bool = False
 
     @property
     def owed_since_ns(self) -> int:
-        """Since when the peer owes an answer; 0 when it does not. Only the side that sent a request
-        is owed one.
+        """Since when the peer owes an answer; 0 when it does not.
+
+        Only the side that sent a request is owed one.
         """
         fact = self.last
         if self.accepted:
@@ -89,8 +91,9 @@ class Peer(msgspec.Struct, eq=False, kw_only=True):
 
 
 class ConnectionTable:
-    """Open links, peers by process, and the DNS names of addresses. `drops` counts what was
-    evicted.
+    """Open links, peers by process, and the DNS names of addresses.
+
+    `drops` counts what was evicted.
     """
 
     def __init__(self) -> None:
@@ -204,8 +207,9 @@ class ConnectionTable:
             peer.moments = (*peer.moments[1 - KEPT_MOMENTS :], fact)
 
     def asked(self, query: NameQuery) -> tuple[str, NameQuery | None]:
-        """A DNS query or an answer: the name, and for an answer its query. Addresses in an answer
-        get that name.
+        """A DNS query or an answer: the name, and for an answer its query.
+
+        Addresses in an answer get that name.
         """
         name = name_in(query.labels)
         key = (query.process, query.query_id, query.labels)

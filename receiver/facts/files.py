@@ -57,8 +57,9 @@ class Version(msgspec.Struct, eq=False, kw_only=True):
 
 
 class Use(msgspec.Struct, eq=False, kw_only=True):
-    """One file, as one process used it: all its openings together. Times are boot ns, 0 when
-    unknown.
+    """One file, as one process used it: all its openings together.
+
+    Times are boot ns, 0 when unknown.
     """
 
     key: FileKey
@@ -96,8 +97,9 @@ class Use(msgspec.Struct, eq=False, kw_only=True):
 
 
 class FileTable:
-    """Versions by file and by path, and uses by process. `drops` counts what was evicted, by
-    reason.
+    """Versions by file and by path, and uses by process.
+
+    `drops` counts what was evicted, by reason.
     """
 
     def __init__(self) -> None:
@@ -210,8 +212,9 @@ class FileTable:
         return use
 
     def renamed(self, old: str, new: str, commit: str) -> tuple[list[Version], Version | None]:
-        """The versions that have a new name now, and the one that was replaced. A rename of a
-        directory moves all files below it.
+        """The versions that have a new name now, and the one that was replaced.
+
+        A rename of a directory moves all files below it.
         """
         replaced = self._versions.get(self._by_path.get(new, (0, 0)))
         key = self._by_path.pop(old, None)

@@ -42,8 +42,9 @@ KEPT_FAILED_CHILDREN = 64
 
 
 class Process:
-    """What is known of one process. Mutable and owned by the tree. The image facts are those of its
-    last exec.
+    """What is known of one process.
+
+    Mutable and owned by the tree. The image facts are those of its last exec.
     """
 
     __slots__ = (
@@ -375,8 +376,9 @@ class ProcessTree:
         process.parent = None  # otherwise a chain of short generations would never be freed
 
     def vanished(self, key: ProcessKey) -> Process | None:
-        """Removes a process whose exit event was lost and that does not exist any more. None when
-        its exit arrived after all.
+        """Removes a process whose exit event was lost and that does not exist any more.
+
+        None when its exit arrived after all.
         """
         process = self._processes.get(key)
         if process is None or process.exit is not None:

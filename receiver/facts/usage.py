@@ -23,8 +23,10 @@ Point = tuple[int, int, str]  # boot ns, bytes, event id
 
 
 class Curve:
-    """Growth of a value, in a bounded number of points. When there are too many, every second one
-    is dropped and the step doubles. The peak is exact. Every point cites the event that shows it.
+    """Growth of a value, in a bounded number of points.
+
+    When there are too many, every second one is dropped and the step doubles. The peak is exact.
+    Every point cites the event that shows it.
     """
 
     __slots__ = ("_skip", "_step", "peak", "points")
@@ -55,15 +57,15 @@ class Usage:
     __slots__ = (
         "curve",
         "first",
-        "growth_told",
+        "growth_reported",
         "idle_since_ns",
         "last",
         "pressed_ns",
         "pressure",
         "recent",
+        "reported",
         "spell",
         "stacks",
-        "told",
         "waits",
         "worst",
     )
@@ -76,8 +78,8 @@ class Usage:
         self.recent: tuple[tuple[int, int], ...] = ()
         # resource → (samples in a row, share of the last one)
         self.pressure: dict[str, tuple[int, float]] = {}
-        self.told: tuple[str, ...] = ()
-        self.growth_told = False
+        self.reported: tuple[str, ...] = ()
+        self.growth_reported = False
         self.idle_since_ns = 0  # neither CPU nor bytes since then
         self.waits: dict[int, ThreadWait] = {}  # the latest wait of each thread
         self.stacks: dict[int, WaitStack] = {}  # the stacks of the same threads
@@ -152,10 +154,12 @@ class Usage:
     def pressed(self) -> list[tuple[str, float]]:
         """Resources that were short in the last LOOKS samples, each reported once."""
         kept = [
-            (r, held) for r, held in self.pressure.items() if r not in self.told and r != "faults"
+            (r, held)
+            for r, held in self.pressure.items()
+            if r not in self.reported and r != "faults"
         ]
         short = [(r, min(1.0, share)) for r, (looks, share) in kept if looks >= LOOKS]
-        self.told += tuple(r for r, _ in short)
+        self.reported += tuple(r for r, _ in short)
         return short
 
 
@@ -178,8 +182,9 @@ _REREAD_SHARE = 0.25  # share of the limit that was read back in a second withou
 
 
 def _faulting(last: ProcessSample, sample: ProcessSample, interval: int) -> float:
-    """How hard a full cgroup reads evicted pages back again; 1.0 is hard. Reads by system calls do
-    not count as faults.
+    """How hard a full cgroup reads evicted pages back again; 1.0 is hard.
+
+    Reads by system calls do not count as faults.
     """
     if (
         not sample.memory_limit_bytes
@@ -223,8 +228,9 @@ class Competitor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Neighbours:
-    """Processes that are not watched and that recently grew or used CPU. The one sampled least
-    recently is evicted first.
+    """Processes that are not watched and that recently grew or used CPU.
+
+    The one sampled least recently is evicted first.
     """
 
     def __init__(self) -> None:

@@ -24,8 +24,9 @@ SECOND = 1_000_000_000
 
 
 class Attempts:
-    """Owns the open executions. `emit` takes their signals; `drops` counts events that came too
-    late.
+    """Owns the open executions.
+
+    `emit` takes their signals; `drops` counts events that came too late.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Attempts:
 
     def dispute(self, execution: Execution, rival: Execution) -> None:
         """The open work claims the names of work that is proven, so it is ambiguous from now on.
+
         The ids stay.
         """
         identity = contested(
@@ -156,8 +158,9 @@ class Attempts:
         outer: Execution | None = None,
         holds: bool = False,
     ) -> Execution | None:
-        """The process is (or joins) an attempt of its own identity. None, and counted, when too
-        many are open.
+        """The process is (or joins) an attempt of its own identity.
+
+        None, and counted, when too many are open.
         """
         execution = self.executions.open.get(identity.slot)
         ended = self.executions.ended(identity.slot) if execution is None else None
@@ -296,8 +299,9 @@ class Attempts:
             self._to_watch.append(process)
 
     def rebind(self, process: Process, execution: Execution | None) -> None:
-        """Moves a living process from its present work to `execution`. The work around both does
-        not change.
+        """Moves a living process from its present work to `execution`.
+
+        The work around both does not change.
         """
         old = list(process.execution.chain()) if process.execution is not None else []
         new = list(execution.chain()) if execution is not None else []
@@ -477,8 +481,9 @@ class Attempts:
         self._emit(self._spans.run_span(run))
 
     def labels(self, execution: Execution | None) -> Attributes:
-        """The labels of its metrics. An ambiguous claim counts as unknown work, not under the names
-        that it uses.
+        """The labels of its metrics.
+
+        An ambiguous claim counts as unknown work, not under the names that it uses.
         """
         known = execution is not None and not execution.identity.is_ambiguous
         return self.book.task(execution.identity if execution is not None and known else None)

@@ -43,6 +43,7 @@ LISTENERS = 4096
 
 class Bindings:
     """Connects the recognisers, which only make claims, with the attempts, which only count.
+
     `drops` counts the claims that had no effect.
     """
 

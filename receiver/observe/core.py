@@ -63,7 +63,7 @@ from receiver.timeline.blind import BlindTimes
 from receiver.work.execution import Execution, Executions
 
 SECOND = 1_000_000_000
-HOLE_NS = 60 * SECOND  # how long after a loss records are marked incomplete
+LOSS_WINDOW_NS = 60 * SECOND  # how long after a loss records are marked incomplete
 # lost events of processes without work: no fact of an execution is missing
 UNWATCHED = LossReason.UNWATCHED.name.lower()
 CLOCK_STEP_NS = 50_000_000  # a larger change means that the wall clock was set, not slewed
@@ -138,7 +138,7 @@ class Core:
         self._watches: dict[int, Watch] = {}
         self._watched: dict[int, Execution] = {}
         self.losses: dict[tuple[str, str], int] = {}
-        self._hole_until_ns = 0
+        self._lossy_until_ns = 0
         self._read_at_ns = 0
         self._events_in_book: Counter[str] = Counter()
 
@@ -245,8 +245,9 @@ class Core:
         return self._watched.get(pid)
 
     def note_losses(self, losses: dict[tuple[str, str], int], now_ns: int) -> None:
-        """Cumulative counts of lost events by (kind, reason). Growth becomes a record, a metric,
-        and a mark on the signals that follow.
+        """Cumulative counts of lost events by (kind, reason).
+
+        Growth becomes a record, a metric, and a mark on the signals that follow.
         """
         for key, total in losses.items():
             grown = total - self.losses.get(key, 0)
@@ -254,7 +255,7 @@ class Core:
                 continue
             self.losses[key] = total
             if key[1] != UNWATCHED:
-                self._hole_until_ns = now_ns + HOLE_NS
+                self._lossy_until_ns = now_ns + LOSS_WINDOW_NS
             self.casebook.lost(now_ns, *key, grown)
             self._out.append(self._logs.lost_event(*key, grown, now_ns))
             self._count_lost(*key, grown)
@@ -299,13 +300,14 @@ class Core:
         self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS_LOST, labels, count)
 
     @property
-    def _hole(self) -> bool:
+    def _lossy(self) -> bool:
         """Whether events were lost shortly before this batch, so that a fact may be missing."""
-        return self._read_at_ns < self._hole_until_ns
+        return self._read_at_ns < self._lossy_until_ns
 
     def living(self) -> list[ProcessKey]:
-        """Processes whose exit was not seen. After a loss, the caller checks on the host which of
-        them are gone, and calls `vanished`.
+        """Processes whose exit was not seen.
+
+        After a loss, the caller checks on the host which of them are gone, and calls `vanished`.
         """
         return [p.key for p in self.tree.processes() if p.exit is None]
 
@@ -420,8 +422,9 @@ class Core:
         self._note_unattributed(process)
 
     def _file_opened(self, event: FileOpened) -> None:
-        """The file's work comes first: the file belongs to that work. A file of a package
-        identifies the process, and is no input.
+        """The file's work comes first: the file belongs to that work.
+
+        A file of a package identifies the process, and is no input.
         """
         self.bindings.opened(self.tree.ensure(event.process, ""), event)
         if not event.path.rpartition("/")[2].startswith("__init__."):
@@ -512,7 +515,7 @@ class Core:
         if end.failed or self.options.exit_events:
             self._out.append(
                 self._logs.exit_event(
-                    process, end, f"{event.cpu}-{event.sequence}", self._read_at_ns, self._hole
+                    process, end, f"{event.cpu}-{event.sequence}", self._read_at_ns, self._lossy
                 )
             )
         self.activity.ended(process, end)
@@ -560,22 +563,21 @@ class Core:
 
     def _report(self, process: Process, finding: Finding) -> None:
         if process.execution is None and finding.kind != sc.EVENT_PROCESS_OOM_KILLED:
-            self.policy_drops["unattributed"] += (
-                1  # a followed orchestrator: its own failures belong to no work
-            )
+            # a followed orchestrator: its own failures belong to no work
+            self.policy_drops["unattributed"] += 1
             return
         process.findings = (*process.findings, finding.kind)
         if process.execution is not None:
             process.execution.add(finding)
             self.incidents.found(finding, process.execution)
-        self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._hole))
+        self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._lossy))
 
     def _repeat(self, process: Process, finding: Finding) -> None:
         """A record that counts repetitions of a finding: it adds nothing to an investigation."""
         if process.execution is None:
             self.policy_drops["unattributed"] += 1
             return
-        self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._hole))
+        self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._lossy))
 
 
 def _ignore(_: object) -> None:

@@ -1,5 +1,6 @@
-"""File events and failing calls of watched processes. Each fact goes to its table, and becomes a
-finding where it matters.
+"""File events and failing calls of watched processes.
+
+Each fact goes to its table, and becomes a finding where it matters.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ EmitFinding = Callable[[Process, Finding], None]
 
 
 class FileActivity:
-    """Owns the file table. `report` takes findings; `drops` counts events that led to nothing, by
-    reason.
+    """Owns the file table.
+
+    `report` takes findings; `drops` counts events that led to nothing, by reason.
     """
 
     def __init__(self, tree: ProcessTree, attempts: Attempts, report: EmitFinding) -> None:
@@ -182,8 +184,9 @@ class FileActivity:
         return process
 
     def ended(self, process: Process, end: Ending) -> None:
-        """Its files have their final state. Called after the findings about deaths and torn files
-        are made.
+        """Its files have their final state.
+
+        Called after the findings about deaths and torn files are made.
         """
         for event in unfinished_outputs(process, end):
             version = self.table.version((event.device, event.inode))

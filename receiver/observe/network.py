@@ -140,17 +140,17 @@ class NetworkActivity:
             peer.quiet_ns, peer.quiet = now - used, fact
         if owed:
             link.longest_gap_ns = max(link.longest_gap_ns, now - owed)
-        elif link.stall_told:
+        elif link.stall_reported:
             self._stall_over(link)
         if (
             owed
-            and not link.stall_told
+            and not link.stall_reported
             and now - owed >= self._stall_ns
             and not self._is_internal(link, fact)
         ):
             finding = stalled(link, self.table.name_of(link.peer[0]), now, self._stall_ns)
             if finding is not None:
-                link.stall_told = True
+                link.stall_reported = True
                 self.table.remark(link, fact)
                 self._report(process, finding)
                 self.attempts.book.add(
@@ -177,7 +177,7 @@ class NetworkActivity:
         return False
 
     def _stall_over(self, link: TrackedConnection) -> None:
-        link.stall_told = False
+        link.stall_reported = False
         labels = self.attempts.labels(link.process.execution)
         self.attempts.book.record(
             sc.METRIC_PIPELINE_NETWORK_STALL_TIME,
@@ -191,7 +191,7 @@ class NetworkActivity:
     ) -> None:
         name = self.table.name_of(link.peer[0])
         labels = self.attempts.labels(process.execution)
-        if link.stall_told:
+        if link.stall_reported:
             self._stall_over(link)
         for direction, count in (("transmit", fact.sent_bytes), ("receive", fact.received_bytes)):
             if count:
@@ -359,8 +359,9 @@ class NetworkActivity:
         self.table.forget_process(process)
 
     def finish(self) -> None:
-        """The observer stops: reports what was counted. A living process that is still refused may
-        succeed later.
+        """The observer stops: reports what was counted.
+
+        A living process that is still refused may succeed later.
         """
         for key, refusal in list(self._refused.items()):
             if refusal.process.exit is not None:

@@ -53,8 +53,9 @@ class FrameKind(IntEnum):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """`wires` names every kind that the writer knew, with the hash of its layout. Kinds that were
-    added later do not matter.
+    """`wires` names every kind that the writer knew, with the hash of its layout.
+
+    Kinds that were added later do not matter.
     """
 
     wires: dict[str, str]

@@ -43,8 +43,9 @@ _NO_FILE = {
 
 
 class CommandScope:
-    """Decides on each event, in the order in which the core gets them. `left_out` counts the
-    dropped events, by kind.
+    """Decides on each event, in the order in which the core gets them.
+
+    `left_out` counts the dropped events, by kind.
     """
 
     def __init__(self, pid_namespace: int = 0) -> None:

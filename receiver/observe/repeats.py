@@ -90,8 +90,9 @@ class Repeats:
         self._flush([r for r in self._grown.values() if now_ns - r.first_ns >= WINDOW_NS])
 
     def ended(self, process: Process) -> None:
-        """Reports the rest of its counts. It stays known: its last failures are in another ring
-        buffer and may be read after its end.
+        """Reports the rest of its counts.
+
+        It stays known: its last failures are in another ring buffer and may be read after its end.
         """
         self._flush(self._of.get(process.key, {}).values())
 

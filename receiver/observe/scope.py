@@ -13,8 +13,9 @@ _SUBJECTS = ("process", "target", "victim")
 
 
 class Scope:
-    """Decides by the namespace in image events, and by ancestry below it. With 0 every process is
-    in scope.
+    """Decides by the namespace in image events, and by ancestry below it.
+
+    With 0 every process is in scope.
     """
 
     def __init__(self, namespace: int, observer_pid: int) -> None:

@@ -17,8 +17,9 @@ from receiver.observe.recording import Frame, FrameKind, Recorder, Recording
 
 
 class Session:
-    """Feeds a core, and a recorder when there is one. Each input is recorded before the core sees
-    it.
+    """Feeds a core, and a recorder when there is one.
+
+    Each input is recorded before the core sees it.
     """
 
     def __init__(self, core: Core, recorder: Recorder | None = None) -> None:

@@ -62,9 +62,8 @@ class UsageActivity:
             if resource == "cpu" and (
                 taker is None or own or taker.cpu_ns * 4 < sample.run_delay_ns
             ):
-                self.drops["own_contention"] += (
-                    1  # the execution's own threads and processes took it, which is expected
-                )
+                # the execution's own threads and processes took it, which is expected
+                self.drops["own_contention"] += 1
                 continue
             self._report(process, contention(process, resource, pressure, sample, taker))
 
@@ -197,16 +196,16 @@ class UsageActivity:
         """
         idle = [p.usage.idle_since_ns for p in processes if p.usage is not None]
         if not all(idle) or len(processes) < execution.live:
-            execution.hang_told = False
+            execution.hang_reported = False
             return
         since = max(idle)
-        if any(e.hang_told for e in execution.chain()) or now_ns - since < self._hang_ns:
+        if any(e.hang_reported for e in execution.chain()) or now_ns - since < self._hang_ns:
             return
         for process in sorted(processes, key=lambda p: p.key.start_boottime_ns, reverse=True):
             wait = main_wait(process)
             if wait is None or wait.timed or wait_of(wait) == "child":
                 continue
-            execution.hang_told = True
+            execution.hang_reported = True
             stack = process.usage.stacks.get(wait.thread) if process.usage is not None else None
             self._report(
                 process,

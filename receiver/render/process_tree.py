@@ -1,5 +1,6 @@
-"""The process tree of a run, with the activity of each process, and the findings. All text passes
-`printable`.
+"""The process tree of a run, with the activity of each process, and the findings.
+
+All text passes `printable`.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Views:
-    """One RunView per outermost execution. The number of kept executions bounds it: `pop` each one
-    when it closes.
+    """One RunView per outermost execution.
+
+    The number of kept executions bounds it: `pop` each one when it closes.
     """
 
     def __init__(self) -> None:
@@ -78,8 +80,9 @@ class Views:
 
 
 class RunView:
-    """Collects the rows of one execution. Bounded: past the limit, unremarkable rows are only
-    counted.
+    """Collects the rows of one execution.
+
+    Bounded: past the limit, unremarkable rows are only counted.
     """
 
     def __init__(self) -> None:

@@ -11,8 +11,9 @@ KEPT_LINES = 20_000
 
 
 class Timeline:
-    """Collects one line per event of attributed processes; past the limit they are counted. A
-    sample of a process gets a line when it grew by 10 % since its last line.
+    """Collects one line per event of attributed processes; past the limit they are counted.
+
+    A sample of a process gets a line when it grew by 10 % since its last line.
     """
 
     def __init__(self, tree: ProcessTree) -> None:

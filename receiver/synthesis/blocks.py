@@ -19,8 +19,9 @@ _RESOURCES = 1024
 
 
 class Blocks:
-    """Attribute blocks and ids of processes, executions and resources. Only the wall clock's offset
-    changes.
+    """Attribute blocks and ids of processes, executions and resources.
+
+    Only the wall clock's offset changes.
     """
 
     def __init__(
@@ -51,16 +52,18 @@ class Blocks:
         self._second = (-1, "")  # the last second that was formatted
 
     def name_containers(self, names: Iterable[ContainerName]) -> None:
-        """All container names that the node's kubelet knows now. A container that was reported
-        without its name has it from now on.
+        """All container names that the node's kubelet knows now.
+
+        A container that was reported without its name has it from now on.
         """
         self._containers = {name.id: name for name in names}
         for key in [k for k in self._resources if k[1].container_id in self._containers]:
             del self._resources[key]
 
     def wall(self, boottime_ns: int) -> int:
-        """Unix time in ns. A clock that is set to before 1970 gives 0, because OTLP's times have no
-        sign.
+        """Unix time in ns.
+
+        A clock that is set to before 1970 gives 0, because OTLP's times have no sign.
         """
         return max(0, boottime_ns + self.wall_offset_ns)
 

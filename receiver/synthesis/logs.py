@@ -20,8 +20,9 @@ _GAPS = {
 
 
 class Logs:
-    """Builds log records. Every record has a uid; `series` keeps the uids of two builders of one
-    host apart.
+    """Builds log records.
+
+    Every record has a uid; `series` keeps the uids of two builders of one host apart.
     """
 
     def __init__(self, blocks: Blocks, series: str = "t") -> None:
@@ -242,8 +243,9 @@ class Logs:
         )
 
     def lost_items(self, what: str, reason: str, count: int, at_ns: int) -> LogRecord:
-        """Spans, log records or metrics that could not be delivered. `what` is the singular, with
-        underscores.
+        """Spans, log records or metrics that could not be delivered.
+
+        `what` is the singular, with underscores.
         """
         items_of = what.replace("_", " ") + ("" if count == 1 else "s")
         sentence = f"{count} {items_of} could not be delivered and will not come ({reason})."

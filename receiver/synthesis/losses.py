@@ -27,8 +27,9 @@ class LossRecords:
     def due(
         self, losses: Mapping[tuple[str, str], int], now_ns: int, *, last: bool = False
     ) -> list[LogRecord]:
-        """Records for the losses that have grown. `losses` are totals by signal and reason; `last`:
-        there is no later call.
+        """Records for the losses that have grown.
+
+        `losses` are totals by signal and reason; `last`: there is no later call.
         """
         out = []
         for (signal, reason), total in losses.items():

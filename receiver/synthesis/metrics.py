@@ -1,5 +1,6 @@
-"""Cumulative, bounded metrics about tasks. Attributes come from closed or capped sets only: never a
-pid, a path or a run id.
+"""Cumulative, bounded metrics about tasks.
+
+Attributes come from closed or capped sets only: never a pid, a path or a run id.
 """
 
 from __future__ import annotations

@@ -213,8 +213,9 @@ class Spans:
 
 
 def work_name(identity: Identity) -> str:
-    """The name of its span: `task load`, `model users`, `check users_suite`. An executor's own name
-    identifies it.
+    """The name of its span: `task load`, `model users`, `check users_suite`.
+
+    An executor's own name identifies it.
     """
     if identity.type == "executor":
         return identity.task

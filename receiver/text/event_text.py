@@ -56,8 +56,9 @@ def mode_of(flags: int) -> str:
 
 
 def event_line(event: Event, wall: str, path: str = "") -> str:
-    """One decoded event for people. `path`: the path of a file that is closed, where the caller
-    knows it.
+    """One decoded event for people.
+
+    `path`: the path of a file that is closed, where the caller knows it.
     """
     match event:
         case Fork():

@@ -50,8 +50,9 @@ def address_of(family: int, high: int, low: int) -> str:
 
 
 def name_in(labels: str) -> str:
-    """`example.com` for `\\x07example\\x03com` (RFC 1035, 3.1). A malformed name is decoded as far
-    as possible.
+    """`example.com` for `\\x07example\\x03com` (RFC 1035, 3.1).
+
+    A malformed name is decoded as far as possible.
     """
     parts, at = [], 0
     while at < len(labels):
@@ -62,7 +63,8 @@ def name_in(labels: str) -> str:
 
 
 def resolve(directory: str, path: str) -> str:
-    """An absolute path from a call's argument. `..` is resolved literally, because the kernel's own
-    resolution is not known.
+    """An absolute path from a call's argument.
+
+    `..` is resolved literally, because the kernel's own resolution is not known.
     """
     return os.path.normpath(path if path.startswith("/") else f"{directory}/{path}")

@@ -1,5 +1,6 @@
-"""Turns kernel bytes into text, and text into characters that are safe on a terminal. Nothing else
-does.
+"""Turns kernel bytes into text, and text into characters that are safe on a terminal.
+
+Nothing else does.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069
 
 
 def text(raw: bytes) -> str:
-    """Kernel bytes as valid Unicode. Bytes that are not UTF-8 become U+FFFD, so no lone surrogate
-    can reach protobuf.
+    """Kernel bytes as valid Unicode.
+
+    Bytes that are not UTF-8 become U+FFFD, so no lone surrogate can reach protobuf.
     """
     return raw.decode("utf-8", "replace")
 

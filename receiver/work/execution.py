@@ -124,7 +124,7 @@ class Execution:
         self.inputs: dict[str, None] = {}  # in order of first use
         self.written: dict[int, Version] = {}
         self.paths_dropped = 0
-        self.hang_told = False
+        self.hang_reported = False
 
     def root_ended(self, process: Process, *, failed: bool, error: str) -> None:
         """One of the root processes, whose exit status is the work's status.

@@ -104,8 +104,9 @@ class Dagster(Recogniser):
         )
 
     def _step(self, process: Process, run: str, key: str) -> Claims:
-        """A child of the run's process. In an in-process run, the run's process itself captures the
-        logs.
+        """A child of the run's process.
+
+        In an in-process run, the run's process itself captures the logs.
         """
         if process.execution is None or any(
             e.identity.system == self.name and e.root is process for e in process.execution.chain()

@@ -50,8 +50,9 @@ def holds_commands(text: str) -> bool:
 
 
 class Walk:
-    """One pass over the arguments of one command. `script`: they are words of a script, so `$name`
-    is a variable.
+    """One pass over the arguments of one command.
+
+    `script`: they are words of a script, so `$name` is a variable.
     """
 
     def __init__(
@@ -370,8 +371,9 @@ def argument_text(
     commands_too: bool = False,
     program: str = "",
 ) -> str:
-    """One argument: pairs, URLs and tokens in it, and command lines inside of it. `commands_too`:
-    also when it is a single word.
+    """One argument: pairs, URLs and tokens in it, and command lines inside of it.
+
+    `commands_too`: also when it is a single word.
     """
     if len(argument) < 4:
         return argument
@@ -396,8 +398,9 @@ def _is_script(argument: str) -> bool:
 
 
 def line(text: str, mark: Mark, depth: int = 0, program: str = "") -> str:
-    """A shell's line: the arguments of each simple command. `program`: the program whose own
-    commands they are.
+    """A shell's line: the arguments of each simple command.
+
+    `program`: the program whose own commands they are.
     """
     found = commands(text)
     out: list[str] = []

@@ -128,8 +128,9 @@ VARIABLE_WORDS = (
 
 
 def is_secret_variable(name: str) -> bool:
-    """Whether the name of an environment variable resembles a secret's. Stricter than `telling`: no
-    feature needs such a value.
+    """Whether the name of an environment variable resembles a secret's.
+
+    Stricter than `telling`: no feature needs such a value.
     """
     upper = name.upper()
     return any(word in upper for word in VARIABLE_WORDS)

@@ -1,5 +1,6 @@
-"""The entry of the redactor: kernel bytes in, text without secrets out. Text without a secret,
-nearly all text, is cheap.
+"""The entry of the redactor: kernel bytes in, text without secrets out.
+
+Text without a secret, nearly all text, is cheap.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def _shortened(arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 class Redactor:
     """Turns bytes into text without its secrets; `counts` is the number of matches of each rule.
+
     Not thread-safe.
     """
 
@@ -111,8 +113,9 @@ class Redactor:
         return NAME
 
     def labels(self, raw: bytes) -> str:
-        """A DNS name in wire format: length bytes instead of dots (RFC 1035, 3.1). A label that
-        holds a token is removed.
+        """A DNS name in wire format: length bytes instead of dots (RFC 1035, 3.1).
+
+        A label that holds a token is removed.
         """
         if self.mode == "off" or not self._tokens.speaks(raw.lower()):
             return text(raw)
@@ -151,8 +154,9 @@ class Redactor:
         return f"[redacted:{rule}]"
 
     def _joined(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        """A long command line arrives as its two ends. The text after the gap may be a secret whose
-        name was in the gap, so it is removed.
+        """A long command line arrives as its two ends.
+
+        The text after the gap may be a secret whose name was in the gap, so it is removed.
         """
         if CUT not in arguments:
             return arguments

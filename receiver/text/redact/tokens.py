@@ -1,5 +1,6 @@
-"""Tokens that are recognised by their form, in any text. Sources: the issuers' documentation and
-GitHub's list of patterns.
+"""Tokens that are recognised by their form, in any text.
+
+Sources: the issuers' documentation and GitHub's list of patterns.
 """
 
 from __future__ import annotations

@@ -37,8 +37,9 @@ _HEX = re.compile(r"[0-9a-fA-F]+$")
 
 
 def is_reference(value: str, *, script: bool = False) -> bool:
-    """Whether the value only refers to a secret, or to none. `script`: variables of a script are
-    not expanded yet.
+    """Whether the value only refers to a secret, or to none.
+
+    `script`: variables of a script are not expanded yet.
     """
     return (
         not any(c.isalnum() for c in value)
