@@ -1,22 +1,25 @@
-"""What goes wrong before or beside the work, each with its exit status (sysexits.h).
+"""The errors that kwitness raises, each with its exit status (sysexits.h).
 
     KwitnessError
     ├── UsageError        64  the command line
-    ├── DataError         65  a recording, a file that should hold what it does not
+    ├── DataError         65  a recording or a file without the expected content
     ├── UnavailableError  69  the kernel or a needed program lacks something
-    ├── OutputError       73  a file that should be written
-    ├── BusyError         75  another kwitness has what this one needs
+    ├── OutputError       73  an output file
+    ├── BusyError         75  another kwitness uses a resource that this one needs
     ├── PrivilegeError    77  a capability is missing
     └── ConfigError       78  a setting
 
-Messages are one line: what, then the remedy.
+A message is one line: the failure, then the remedy.
 """
 
 from __future__ import annotations
 
 
 class KwitnessError(Exception):
-    """Ends the command with `status` and one line on stderr. `topic` is what `kwitness check` knows a remedy for."""
+    """Ends the command with `status` and one line on stderr.
+
+    `topic` names a remedy of `kwitness check`.
+    """
 
     status = 70
 
@@ -38,7 +41,7 @@ class UnavailableError(KwitnessError):
 
 
 class NamespaceError(UnavailableError):
-    """We are not where the kernel's pids are ours: no source can mend that."""
+    """kwitness runs where the kernel's pids are not its own: no source can work there."""
 
 
 class OutputError(KwitnessError):
@@ -58,7 +61,7 @@ class ConfigError(KwitnessError):
 
 
 class DecodeError(Exception):
-    """A record that is not one: counted and dropped, never fatal. `reason` is from a closed set."""
+    """A malformed record: counted and dropped, never fatal. `reason` is from a closed set."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

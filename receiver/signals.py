@@ -1,4 +1,7 @@
-"""What leaves us, before any wire format: spans, log records and metric points as frozen values. Times are Unix ns."""
+"""The exported values, before any wire format: frozen spans, log records and metric points.
+
+Times are Unix ns.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ Attributes = tuple[tuple[str, Value], ...]
 
 
 class Block:
-    """Attributes that many records share (a process, a task, a resource). Compared by identity; `wire` belongs to the encoder,
-    which keeps the encoded form there so that a shared block is encoded once."""
+    """Attributes that many records share (a process, a task, a resource). Compared by identity.
+
+    The encoder keeps the encoded form in `wire`, so that a shared block is encoded once.
+    """
 
     __slots__ = ("items", "wire")
 
@@ -32,7 +37,7 @@ class Severity(IntEnum):
 
 
 class Importance(IntEnum):
-    """What goes first when a queue is full: the lowest."""
+    """A full queue evicts the lowest importance first."""
 
     ROUTINE = 0  # heartbeats, spans of processes that succeeded
     NORMAL = 1  # starts, ends, spans of tasks and failures

@@ -448,11 +448,17 @@ def with_rules(*rules: Rule) -> Story:
 
 
 def test_rules_of_the_user_come_first() -> None:
-    rule = Rule("loader", "landing", task="load {0}", run="{LOADER_JOB}", environment="LOADER_JOB")
+    rule = Rule(
+        system="loader",
+        pipeline="landing",
+        task="load {0}",
+        run="{LOADER_JOB}",
+        environment="LOADER_JOB",
+    )
     story = with_rules(
         rule,
-        Rule("loader", "by name", executable="/usr/bin/load*"),
-        Rule("loader", "by path", path="/landing/*"),
+        Rule(system="loader", pipeline="by name", executable="/usr/bin/load*"),
+        Rule(system="loader", pipeline="by path", path="/landing/*"),
     )
     assert of(story, story.spawn(NOBODY, "python", environ=("LOADER_JOB=77",))) == [
         ("task", "load 77")
@@ -468,7 +474,13 @@ def test_rules_of_the_user_come_first() -> None:
 def steps_of_one_task(*ends: tuple[str, bool]) -> Story:
     """A script that nobody knows runs the commands of one task one after another: (its argument, whether it is OOM-killed)."""
     story = with_rules(
-        Rule("loader", "landing", task="transform", run="{LOADER_JOB}", environment="LOADER_JOB")
+        Rule(
+            system="loader",
+            pipeline="landing",
+            task="transform",
+            run="{LOADER_JOB}",
+            environment="LOADER_JOB",
+        )
     )
     script = story.spawn(NOBODY, "bash", "nightly.sh")
     for date, killed in ends:
@@ -499,11 +511,11 @@ def test_a_command_that_is_repeated_with_success_was_a_retry() -> None:
 @pytest.mark.parametrize(
     ("rule", "problem"),
     [
-        (Rule("s", "p"), "matches nothing"),
-        (Rule("s", "p", environment="my-job"), "no name of a variable"),
-        (Rule("s", "p", environment="DB_PASSWORD"), "a secret"),
-        (Rule(" ", "p", argv="x"), "system must not be empty"),
-        (Rule("s", "p", argv="x", task="{JOB}"), "is not what the rule matches"),
+        (Rule(system="s", pipeline="p"), "matches nothing"),
+        (Rule(system="s", pipeline="p", environment="my-job"), "no name of a variable"),
+        (Rule(system="s", pipeline="p", environment="DB_PASSWORD"), "a secret"),
+        (Rule(system=" ", pipeline="p", argv="x"), "system must not be empty"),
+        (Rule(system="s", pipeline="p", argv="x", task="{JOB}"), "is not what the rule matches"),
     ],
 )
 def test_rules_that_cannot_work_are_told(rule: Rule, problem: str) -> None:
@@ -518,17 +530,33 @@ SLICE = POD.replace("-", "_")  # as systemd wants it
 @pytest.mark.parametrize(
     ("cgroup", "place"),
     [
-        (f"/docker/{ID}", ContainerIdentity(ID, "docker")),
-        (f"/system.slice/docker-{ID}.scope", ContainerIdentity(ID, "docker")),
-        (f"/machine.slice/libpod-{ID}.scope/container", ContainerIdentity(ID, "podman")),
-        (f"/kubepods/burstable/pod{POD}/{ID}", ContainerIdentity(ID, "", POD, "etl-0", "prod")),
+        (f"/docker/{ID}", ContainerIdentity(container_id=ID, runtime="docker")),
+        (f"/system.slice/docker-{ID}.scope", ContainerIdentity(container_id=ID, runtime="docker")),
+        (
+            f"/machine.slice/libpod-{ID}.scope/container",
+            ContainerIdentity(container_id=ID, runtime="podman"),
+        ),
+        (
+            f"/kubepods/burstable/pod{POD}/{ID}",
+            ContainerIdentity(
+                container_id=ID, runtime="", pod_uid=POD, pod_name="etl-0", namespace="prod"
+            ),
+        ),
         (
             f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{SLICE}.slice/cri-containerd-{ID}.scope",
-            ContainerIdentity(ID, "containerd", POD, "etl-0", "prod"),
+            ContainerIdentity(
+                container_id=ID,
+                runtime="containerd",
+                pod_uid=POD,
+                pod_name="etl-0",
+                namespace="prod",
+            ),
         ),
         (
             f"/kubepods.slice/kubepods-pod{SLICE}.slice/crio-{ID}.scope",
-            ContainerIdentity(ID, "cri-o", POD, "etl-0", "prod"),
+            ContainerIdentity(
+                container_id=ID, runtime="cri-o", pod_uid=POD, pod_name="etl-0", namespace="prod"
+            ),
         ),
         ("/system.slice/airflow-scheduler.service", ContainerIdentity(unit="airflow-scheduler")),
         ("/user.slice/user-1000.slice/session-3.scope", NOWHERE),

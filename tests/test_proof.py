@@ -580,7 +580,13 @@ def with_rule() -> Story:
     story.core = Core(
         HOST,
         rules=(
-            Rule("loader", "landing", task="pay", run="{LOADER_JOB}", environment="LOADER_JOB"),
+            Rule(
+                system="loader",
+                pipeline="landing",
+                task="pay",
+                run="{LOADER_JOB}",
+                environment="LOADER_JOB",
+            ),
         ),
     )
     return story

@@ -1,1 +1,4 @@
-"""Layer 2, the semantic filter: whose was it? The process tree, and identities held by its subtrees."""
+"""Layer 2, the semantic filter: maps processes to pipelines, runs and tasks.
+
+A process subtree holds an identity; the recognisers derive it from kernel facts.
+"""

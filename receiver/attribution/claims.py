@@ -1,4 +1,7 @@
-"""What a recogniser can say of a process. It only reads; `receiver.observe.bindings` acts on what it says, in its order."""
+"""The claims that a recogniser can make about a process.
+
+A recogniser only reads. `receiver.observe.bindings` applies its claims in order.
+"""
 
 from __future__ import annotations
 
@@ -10,30 +13,37 @@ from receiver.model import Identity
 
 
 class Bind(msgspec.Struct, frozen=True):
-    """From now on the process and all that it starts do this work, inside of what they did already. An identity that is said
-    to be certain is so only when `attribution.proof` finds the process proven; `opened` is the file that names the work."""
+    """The process and all its later children do this work, inside of their current work.
+
+    An identity with the grade "certain" keeps it only when `attribution.proof` finds the process
+    proven. `opened` is the file that names the work.
+    """
 
     identity: Identity
-    process: Process | None = None  # None: the one that was asked about
-    inner_only: bool = False  # too common a tool to be watched for its own sake
-    port: int = 0  # it works for whoever listens there
+    process: Process | None = None  # None: the process that the recogniser was asked about
+    inner_only: bool = False  # the tool is too common to watch it outside of other work
+    port: int = 0  # it works for the process that listens on this port
     opened: FileOpened | None = None
 
 
 class Expect(msgspec.Struct, frozen=True):
-    """The next process that it forks does this work: it is that process's supervisor."""
+    """The next process that it forks does this work. The process itself is the supervisor."""
 
     identity: Identity
-    begun: bool = False  # before we came: it has forked that process already
+    # it existed before the observer started, so it may have forked that process already
+    begun: bool = False
     opened: FileOpened | None = None
 
 
 class Idle(msgspec.Struct, frozen=True):
-    """It has nothing to do any more: what it expected will not come."""
+    """The process is idle again: the child that it expected never appeared."""
 
 
-class Refine(msgspec.Struct, frozen=True):
-    """Better names for the binding of this system that the process is in. Ids stay: they have been sent."""
+class Refine(msgspec.Struct, frozen=True, kw_only=True):
+    """Better names for the work of this system that the process does.
+
+    The ids stay: they are already exported.
+    """
 
     system: str
     type: str
@@ -44,21 +54,24 @@ class Refine(msgspec.Struct, frozen=True):
 
 
 class Begin(msgspec.Struct, frozen=True):
-    """One of the process's threads begins a step; what it did before is over."""
+    """A thread of the process begins a step. The step that this thread did before is over."""
 
     identity: Identity
     thread: int
 
 
 class End(msgspec.Struct, frozen=True):
-    """Steps are over: the one of this thread, or all of them (0)."""
+    """Steps are over: the step of this thread, or all steps of the process (thread 0)."""
 
     thread: int = 0
 
 
 class Role(msgspec.Struct, frozen=True):
-    """What the process is to its framework. One that names work by the files it opens must be followed (`watch`).
-    `program_of`: the system whose program the command line of its own image names; a title names none."""
+    """The role of the process in its framework.
+
+    `watch`: its opened files name work, so its system calls must be observed. `program_of`: the
+    system whose program the command line of its own image names; a title does not set it.
+    """
 
     name: str
     watch: bool = False
@@ -66,8 +79,10 @@ class Role(msgspec.Struct, frozen=True):
 
 
 class Imports(msgspec.Struct, frozen=True):
-    """The process has opened a file of the package of its program. `trusted`: root or its own user owns that file, and nobody
-    else may write it."""
+    """The process has opened a file of its program's package.
+
+    `trusted`: root or its own user owns that file, and no other user may write it.
+    """
 
     system: str
     trusted: bool

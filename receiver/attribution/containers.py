@@ -1,7 +1,12 @@
-"""Which container, pod or unit a process lives in, by the path of its cgroup: no runtime is asked.
+"""The container, pod or unit of a process, from the path of its cgroup. No container runtime is
+asked.
 
-Layouts: Kubernetes with either cgroup driver (`/kubepods/burstable/pod<uid>/<id>`, `kubepods-burstable-pod<uid with _>.slice/
-cri-containerd-<id>.scope`), Docker (`/docker/<id>`, `docker-<id>.scope`), Podman (`libpod-<id>.scope`), CRI-O (`crio-<id>.scope`).
+Layouts:
+- Kubernetes, with either cgroup driver: `/kubepods/burstable/pod<uid>/<id>` and
+  `kubepods-burstable-pod<uid with _>.slice/cri-containerd-<id>.scope`
+- Docker: `/docker/<id>`, `docker-<id>.scope`
+- Podman: `libpod-<id>.scope`
+- CRI-O: `crio-<id>.scope`
 """
 
 from __future__ import annotations
@@ -15,7 +20,8 @@ from receiver.attribution.context import variable
 from receiver.facts.tree import Process
 
 _ID = re.compile(
-    r"(?:^|[/:])(?:(docker|cri-containerd|crio|libpod|containerd)-)?([0-9a-f]{64})(?:\.scope)?(?=/|$)"
+    r"(?:^|[/:])(?:(docker|cri-containerd|crio|libpod"
+    r"|containerd)-)?([0-9a-f]{64})(?:\.scope)?(?=/|$)"
 )
 _POD = re.compile(r"pod([0-9a-f]{8}[-_](?:[0-9a-f]{4}[-_]){3}[0-9a-f]{12}|[0-9a-f]{32})")
 _UNIT = re.compile(r"/([^/]+)\.service(?=/|$)")
@@ -26,11 +32,12 @@ _RUNTIMES = {
     "crio": "cri-o",
     "libpod": "podman",
 }
-_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, as Kubernetes wants names
+# the form of a Kubernetes name (RFC 1123)
+_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 
 
-class ContainerIdentity(msgspec.Struct, frozen=True):
-    """Empty fields are not known."""
+class ContainerIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """An empty field is not known."""
 
     container_id: str = ""
     runtime: str = ""
@@ -44,7 +51,11 @@ NOWHERE = ContainerIdentity()
 
 
 def place_of(process: Process) -> ContainerIdentity:
-    """Of its last image. The names of a pod are in no path: they are told when its environment has POD_NAME, POD_NAMESPACE."""
+    """The place of the process's last image.
+
+    No cgroup path holds a pod's name; it is known only where the environment has POD_NAME and
+    POD_NAMESPACE.
+    """
     if len(process.memory_cgroup) < 2:
         return NOWHERE
     return _place(
@@ -62,12 +73,12 @@ def _place(cgroup: str, pod_name: str, namespace: str) -> ContainerIdentity:
     if container and not runtime and cgroup.rpartition("/")[0].endswith("/docker"):
         runtime = "docker"
     uid = pod[1].replace("_", "-") if pod and "kubepods" in cgroup else ""
-    named = bool(container) and bool(uid)  # outside a pod these variables could be anybody's
+    named = bool(container) and bool(uid)  # outside of a pod, any program may use these variables
     return ContainerIdentity(
-        container,
-        _RUNTIMES.get(runtime, ""),
-        uid,
-        pod_name if named and _NAME.fullmatch(pod_name) else "",
-        namespace if named and _NAME.fullmatch(namespace) else "",
-        unit[1] if unit and not container else "",
+        container_id=container,
+        runtime=_RUNTIMES.get(runtime, ""),
+        pod_uid=uid,
+        pod_name=pod_name if named and _NAME.fullmatch(pod_name) else "",
+        namespace=namespace if named and _NAME.fullmatch(namespace) else "",
+        unit=unit[1] if unit and not container else "",
     )

@@ -11,7 +11,7 @@ _STATE_LIMIT = 512
 
 
 def variable(environ: tuple[str, ...], name: str) -> str:
-    """Value of NAME in "NAME=value" strings; empty when it is not there."""
+    """The value of NAME in "NAME=value" strings; empty when it is absent."""
     start = name + "="
     for entry in environ:
         if entry.startswith(start):
@@ -20,7 +20,10 @@ def variable(environ: tuple[str, ...], name: str) -> str:
 
 
 def remote_context(environ: tuple[str, ...]) -> RemoteContext | None:
-    """The context, or None when there is none or it is not valid (https://www.w3.org/TR/trace-context/#traceparent-header)."""
+    """The context; None when it is absent or not valid.
+
+    Source: https://www.w3.org/TR/trace-context/#traceparent-header.
+    """
     found = _TRACEPARENT.match(variable(environ, "TRACEPARENT"))
     if found is None:
         return None

@@ -1,17 +1,15 @@
-"""The data partition that a path names, Hive's way: `…/partition_date=2024-01-15/part-0.parquet`."""
+"""The data partition that a path names in Hive's form.
+
+For example `…/partition_date=2024-01-15/part-0.parquet`.
+"""
 
 from __future__ import annotations
 
 import re
 
 _PART = re.compile(r"/([A-Za-z_][\w.]{0,63}=[^/]{1,128})(?=/)")
-_NOT_DATA = (
-    "dag_id",
-    "run_id",
-    "task_id",
-    "map_index",
-    "attempt",
-)  # Airflow's logs are laid out the same way
+# the paths of Airflow's logs have the same form
+_NOT_DATA = ("dag_id", "run_id", "task_id", "map_index", "attempt")
 
 
 def partition_of(path: str) -> str:

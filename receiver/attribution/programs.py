@@ -1,4 +1,6 @@
-"""What a process runs, in one word each: what its executable is called, and the script or module behind an interpreter."""
+"""The words that name a process's program: its executable, and the script or module behind an
+interpreter.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,15 @@ def base(path: str) -> str:
 
 
 def program(path: str) -> str:
-    """`/usr/bin/python3.11` is `python`."""
+    """The name without a version: `/usr/bin/python3.11` is `python`."""
     name = base(path)
     return _VERSION.sub("", name) or name
 
 
 def words(process: Process) -> tuple[str, ...]:
-    """`python -m dagster job` gives ("python", "dagster"), `python /venv/bin/dbt run` ("python", "dbt")."""
+    """The program words: `python -m dagster job` gives ("python", "dagster"), and `python
+    /venv/bin/dbt run` gives ("python", "dbt").
+    """
     own = program(process.executable) or process.comm
     argv = process.argv
     if own not in _INTERPRETERS:
@@ -39,7 +43,7 @@ def words(process: Process) -> tuple[str, ...]:
 
 
 def after(argv: tuple[str, ...], name: str) -> tuple[str, ...]:
-    """The arguments behind the word (a path's last part, or a module) that is `name`."""
+    """The arguments behind the word `name` (the last part of a path, or a module)."""
     for index, word in enumerate(argv):
         if base(word) == name or word.partition(".")[0] == name:
             return argv[index + 1 :]
@@ -47,7 +51,7 @@ def after(argv: tuple[str, ...], name: str) -> tuple[str, ...]:
 
 
 def option(arguments: tuple[str, ...], *names: str) -> str:
-    """Value of `--name VALUE` or `--name=VALUE`; empty when it is not there."""
+    """The value of `--name VALUE` or `--name=VALUE`; empty when it is absent."""
     for index, word in enumerate(arguments):
         name, equals, value = word.partition("=")
         if name in names:
@@ -58,7 +62,7 @@ def option(arguments: tuple[str, ...], *names: str) -> str:
 def positional(
     arguments: tuple[str, ...], takes_value: frozenset[str] = frozenset()
 ) -> tuple[str, ...]:
-    """Words that are neither options nor the values of those that take one."""
+    """The words that are neither options nor values of the options that take one."""
     out: list[str] = []
     skip = False
     for word in arguments:
@@ -72,5 +76,5 @@ def positional(
 
 
 def own_run(process: Process) -> str:
-    """A run id for what has none: this very process."""
+    """A run id for work that has none: it identifies this process."""
     return f"{process.key.tgid}-{process.key.start_boottime_ns}"

@@ -1,12 +1,13 @@
-"""The gate: may a claim be called certain?
+"""Decides whether a claim is certain.
 
-A user can give his processes any name, title, environment, working directory and path, and can fork any tree of them. He
-cannot do three things: run as another user, own another user's files, or have the service manager start his program as a
-service. A claim is proven by these three only, and it is proven for the user of the claiming process and for nobody else: the
-user id is part of the identity (`Identity.owner`), so the work of two users never meets.
+A user can give a process any name, title, environment, working directory and path, and can fork any
+process tree. A user cannot run as another user, own another user's files, or have the service
+manager start a program as a service. Only these three facts prove a claim. They prove it for the
+user of the claiming process only: the user id is part of the identity (`Identity.owner`), so the
+work of two users is never merged.
 
-`prove` is pure. Every fact that is not visible (an older recording, netlink, a process whose exec was not seen) counts as
-missing, and the text says which one it was.
+`prove` is pure. A fact that is not visible (an older recording, netlink, a process whose exec was
+not seen) counts as missing, and the text names the missing fact.
 """
 
 from __future__ import annotations
@@ -19,22 +20,26 @@ from receiver.events import FileOpened, ImageFlag, OpenedFlag
 from receiver.facts.tree import Process
 from receiver.model import BACKED, CERTAIN, PROBABLE
 
-_GENERATIONS = (
-    16  # forks between a service and the process that opens a log: Airflow has at most three
-)
+# forks between a service and the process that opens a log: Airflow has at most three
+_GENERATIONS = 16
 _INTERPRETERS = {"python", "pypy"}
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """`confidence`: CERTAIN, BACKED or PROBABLE. `text` is the evidence, or says which fact is missing."""
+    """`confidence` is CERTAIN, BACKED or PROBABLE.
+
+    `text` is the evidence, or names the missing fact.
+    """
 
     confidence: float
     text: str
 
 
 def prove(process: Process, system: str, opened: FileOpened | None) -> Proof:
-    """Whether `process` is a supervisor of `system` that no other user could have made. `opened`: the file that names the
-    work; its folder must belong to the same user."""
+    """Whether `process` is a supervisor of `system` that no other user could have made.
+
+    `opened` is the file that names the work; its folder must belong to the same user.
+    """
     service = image_of(process, system)
     missing = _missing(process, service, system)
     if (
@@ -42,25 +47,32 @@ def prove(process: Process, system: str, opened: FileOpened | None) -> Proof:
         and opened is not None
         and not opened.opened_flags & OpenedFlag.IN_FOLDER_OF_USER
     ):
-        missing = f"the folder of the file belongs to another user than uid {process.uid}, or its owner is not known"
+        missing = (
+            f"the folder of the file belongs to another user than uid {process.uid}, or its owner "
+            "is not known"
+        )
     if service is None or missing:
         backed = service is not None and has_own_program(service) and started_by(service, system)
         return Proof(BACKED if backed else PROBABLE, f"not proven: {missing}")
     return Proof(
         CERTAIN,
-        f"{service.role or system} of uid {service.uid}, {started_by(service, system)}; root or that user owns its executable "
+        f"{service.role or system} of uid {service.uid}, {started_by(service, system)}; root or "
+        "that user owns its executable "
         f"and the package of {system}, and that user owns the folder",
     )
 
 
 def _missing(process: Process, service: Process | None, system: str) -> str:
-    """The first fact that is missing; empty when all are there."""
+    """The first fact that is missing; empty when none is."""
     if service is None:
         return f"no process that runs the program of {system} has forked it"
     if program(service.executable) not in _INTERPRETERS:
         return f"its executable is not a Python interpreter ({service.name})"
     if not has_own_program(service):
-        return f"its executable belongs to a third user, others may write it, or its owner is not known ({service.name})"
+        return (
+            "its executable belongs to a third user, others may write it, or its owner is not "
+            f"known ({service.name})"
+        )
     if service.package_owner != "trusted":
         found = (
             "belongs to a third user, or others may write it"
@@ -69,18 +81,23 @@ def _missing(process: Process, service: Process | None, system: str) -> str:
         )
         return f"the package of {system} {found}"
     if not started_by(service, system):
-        return f"nothing shows that root, a service manager or a container started it as uid {process.uid}"
+        return (
+            "nothing shows that root, a service manager or a container started it as uid "
+            f"{process.uid}"
+        )
     return ""
 
 
 def has_own_program(service: Process) -> bool:
-    """Root or its own user owns its executable, and nobody else may write it."""
+    """Whether root or its own user owns its executable, and no other user may write it."""
     return bool(service.image_flags & (ImageFlag.ROOT_OWNS | ImageFlag.USER_OWNS))
 
 
 def image_of(process: Process, system: str) -> Process | None:
-    """The process whose image this is: itself, or the ancestor of the same user that it was forked from without an exec, where
-    that image is the program of `system`. None where there is no such ancestor."""
+    """The process whose image this is: itself, or the ancestor of the same user that it was forked
+    from without an exec. The image must be the program of `system`. None where there is no such
+    process.
+    """
     at: Process | None = process
     for _ in range(_GENERATIONS):
         if at is None or at.uid != process.uid or at.executable != process.executable:
@@ -94,7 +111,7 @@ def image_of(process: Process, system: str) -> Process | None:
 
 
 def started_by(service: Process, system: str) -> str:
-    """Who started it, where that is somebody whom its user cannot order to; empty where nothing shows it."""
+    """What started it, if its user has no control over that; empty where no fact shows it."""
     if any(
         e.identity.source == "command"
         for e in (service.execution.chain() if service.execution is not None else ())
@@ -106,7 +123,7 @@ def started_by(service: Process, system: str) -> str:
 
 
 def _placed_by(service: Process, system: str) -> str:
-    """Only root moves a process into a cgroup outside of the part of the tree that belongs to a user."""
+    """Only root moves a process into a cgroup outside of a user's own part of the tree."""
     path = service.memory_cgroup
     if "/user.slice" in path or "/user@" in path:
         return ""

@@ -1,16 +1,19 @@
-"""Rules that users write for what we do not know: a table of matches, checked at start, asked before the frameworks.
+"""Rules that users write for programs that no recogniser knows.
 
-[[rule]]
-name = "nightly loader"                 # for `kwitness check --explain`
-executable = "/opt/loader/bin/*"        # any of these; all that are given must match. Patterns as in fnmatch(3)
-argv = "--job=*"                        # some argument
-environment = "LOADER_JOB_ID"           # the variable is there (it leaves the kernel only because it is named here)
-cgroup = "/loaders/*"
-path = "/data/landing/*"                # a file is opened for writing
-system = "loader"                       # … then this is what it does; {0} is the matched argument, variable or path
-pipeline = "landing"
-task = "{0}"
-run = "{LOADER_JOB_ID}"                 # a variable; without it, every process that matches is a run of its own
+A configuration has a table of rules. They are checked at start and applied before the frameworks'
+recognisers. All patterns that a rule gives must match (fnmatch(3)).
+
+    [[rule]]
+    name = "nightly loader"          # for `kwitness check --explain`
+    executable = "/opt/loader/bin/*"
+    argv = "--job=*"                 # one of the arguments
+    environment = "LOADER_JOB_ID"    # the variable is set; naming it here exports its value
+    cgroup = "/loaders/*"
+    path = "/data/landing/*"         # a file that is opened for writing
+    system = "loader"                # {0}: the matched argument, variable or path
+    pipeline = "landing"
+    task = "{0}"
+    run = "{LOADER_JOB_ID}"          # a variable; without it, each process is a run of its own
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ _FIELD = re.compile(r"\{(0|[A-Z_][A-Z0-9_]*)\}")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,61}")
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One `[[rule]]` table."""
 
     system: str
@@ -50,15 +53,21 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str = ""
 
     def problem(self) -> str:
-        """What is wrong with it; empty when nothing is."""
+        """The error in the rule; empty when there is none."""
         if not (self.executable or self.argv or self.environment or self.cgroup or self.path):
             return (
                 "matches nothing: give at least one of executable, argv, environment, cgroup, path"
             )
         if self.environment and not NAME.fullmatch(self.environment):
-            return f"environment: {self.environment!r} is no name of a variable (letters, digits, _, at most 62)"
+            return (
+                f"environment: {self.environment!r} is no name of a variable (letters, digits, _, "
+                "at most 62)"
+            )
         if is_secret_variable(self.environment):
-            return f"environment: {self.environment!r} looks like the name of a secret; its value would leave the kernel"
+            return (
+                f"environment: {self.environment!r} looks like the name of a secret; its value "
+                "would leave the kernel"
+            )
         for field in ("system", "pipeline"):
             if not getattr(self, field).strip():
                 return f"{field} must not be empty"
@@ -67,7 +76,10 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             for f in _FIELD.findall(self.task + self.run + self.pipeline)
             if f not in ("0", self.environment)
         ]:
-            return f"{{{unknown[0]}}} is not what the rule matches: use {{0}} or the variable named by environment"
+            return (
+                f"{{{unknown[0]}}} is not what the rule matches: use {{0}} or the variable named "
+                "by environment"
+            )
         return ""
 
     @property
@@ -76,7 +88,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rules(Recogniser):
-    """All of them, in the file's order; the first that matches a fact decides."""
+    """All rules, in the file's order. The first rule that matches a fact decides."""
 
     name = "rules"
     every_image = True
@@ -102,7 +114,7 @@ class Rules(Recogniser):
 
 
 def _matches(rule: Rule, process: Process) -> str | None:
-    """What the most telling of its patterns found; None when one of them does not match."""
+    """The value that its most specific pattern matched; None when a pattern does not match."""
     found = process.executable
     if rule.executable and not fnmatchcase(process.executable, rule.executable):
         return None
@@ -131,6 +143,13 @@ def _identity(rule: Rule, process: Process, found: str) -> Identity:
         "env" if rule.environment else "file" if rule.path else "cgroup" if rule.cgroup else "argv"
     )
     return Identity(
-        rule.system, filled(rule.pipeline), run or own_run(process), filled(rule.task) or process.name,
-        type="task" if run else "job", source=source, confidence=PROBABLE, evidence=f"the rule {rule.label!r}", portable=bool(run),
-    )  # fmt: skip
+        rule.system,
+        filled(rule.pipeline),
+        run or own_run(process),
+        filled(rule.task) or process.name,
+        type="task" if run else "job",
+        source=source,
+        confidence=PROBABLE,
+        evidence=f"the rule {rule.label!r}",
+        portable=bool(run),
+    )

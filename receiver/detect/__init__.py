@@ -1,6 +1,7 @@
-"""Findings: small detectors, each turning kernel facts about one process into statements that cite event ids.
+"""Findings. Small detectors turn kernel facts about one process into statements that cite event
+ids.
 
-One death gives one finding: an OOM kill is never also "killed by".
+One death gives one finding: an OOM kill is not also reported as "killed by".
 """
 
 from __future__ import annotations

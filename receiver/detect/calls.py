@@ -1,4 +1,8 @@
-"""Findings about system calls that failed: at once when the failure speaks for itself, else when its process fails, too."""
+"""Findings about system calls that failed.
+
+A failure that needs no other evidence is a finding at once. Another failure is one when its process
+fails, too.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +18,17 @@ from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, event_id
 
 _AT_ONCE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
-_LOCK_WAITS = 16  # so many refusals of a lock are a conflict, fewer are how locks are asked for
-_BLAMED = 4  # failures told of a process that failed, the latest ones
+# this many refusals of one lock are a conflict; fewer occur when programs poll for a lock
+_LOCK_WAITS = 16
+_BLAMED = 4  # the number of latest failures that are reported for a process that failed
 
 
-_OWN_BUSINESS = "/tmp/hsperfdata_"  # noqa: S108 (each JVM tries the locks of all others there, to tidy up after the dead)
+# each JVM tries the locks of all others there, to remove the files of JVMs that have ended
+_OWN_BUSINESS = "/tmp/hsperfdata_"  # noqa: S108
 
 
 def speaks_for_itself(event: CallFailed) -> bool:
-    """Whether it is worth a record whatever becomes of the process."""
+    """Whether the failure is worth a record, whatever the exit status of the process."""
     if event.path.startswith(_OWN_BUSINESS):
         return False
     if event.error in _AT_ONCE:
@@ -48,24 +54,30 @@ def call_failed(process: Process, event: CallFailed) -> Finding:
         facts.append((sc.PROCESS_CALL_LOCK_HOLDER_PID, event.holder.tgid))
         holder = f"; process {event.holder.tgid} holds the lock"
     return Finding(
-        sc.EVENT_PROCESS_CALL_FAILED,
-        process.key,
-        event.last_boottime_ns,
-        f"{process.name} ({process.key.tgid}): {name}{about} failed with {error}{times}{holder}.",
-        tuple(facts),
-        Severity.ERROR if event.error in _AT_ONCE else Severity.WARN,
-        (event_id(event),),
+        kind=sc.EVENT_PROCESS_CALL_FAILED,
+        process=process.key,
+        time_boottime_ns=event.last_boottime_ns,
+        sentence=(
+            f"{process.name} ({process.key.tgid}): {name}{about} failed with "
+            f"{error}{times}{holder}."
+        ),
+        facts=tuple(facts),
+        severity=Severity.ERROR if event.error in _AT_ONCE else Severity.WARN,
+        evidence=(event_id(event),),
     )
 
 
 def blamed_calls(process: Process) -> list[Finding]:
-    """Of a process that failed: the last failures that were not told yet. An exec that failed is told by its path."""
+    """For a process that failed: its last failures that are not reported yet.
+
+    A failed exec is reported by its path.
+    """
     if process.exit is None:
         return []
     waiting = [
         e
         for e in process.failed_calls.values()
-        if not speaks_for_itself(e) and not _is_told_elsewhere(e)
+        if not speaks_for_itself(e) and not _is_reported_elsewhere(e)
     ]
     waiting = [
         e for e in waiting if not is_search(process, e) and not e.path.startswith(_OWN_BUSINESS)
@@ -75,12 +87,12 @@ def blamed_calls(process: Process) -> list[Finding]:
 
 
 def is_search(process: Process, event: CallFailed) -> bool:
-    """A failed exec that a later one made good: a step along PATH."""
+    """A failed exec that a later one made good: a step of the search along PATH."""
     return event.call == CallKind.EXEC and event.last_boottime_ns < process.exec_ns
 
 
-def _is_told_elsewhere(event: CallFailed) -> bool:
-    """Connections have findings of their own; a broken pipe is how a reader says that it has enough."""
+def _is_reported_elsewhere(event: CallFailed) -> bool:
+    """Connections have findings of their own. A broken pipe means that the reader is done."""
     return event.error == errno.EPIPE or (
         event.subject == SubjectKind.ENDPOINT and event.error != errno.EADDRINUSE
     )

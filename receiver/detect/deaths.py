@@ -1,4 +1,4 @@
-"""How a process ended, and who ended it."""
+"""Findings about how a process ended, and who ended it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from receiver.text.names import event_id, mib, signal_name
 
 SI_USER, SI_QUEUE, SI_TIMER, SI_TKILL, SI_KERNEL = 0, -1, -2, -6, 128  # sigaction(2)
 _POLITE = {signals.SIGTERM, signals.SIGINT, signals.SIGHUP}
-# A pipe whose reader left ends its writer this way in every healthy `producer | head`.
+# In a healthy `producer | head`, a pipe whose reader has left ends its writer this way.
 _ORDINARY = {signals.SIGPIPE}
 _KILL_COMMANDS = {
     "kill",
@@ -40,13 +40,16 @@ SenderKind = Literal[
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """A wait status taken apart. `code` is the shell's: 128 + signal for a process that a signal killed."""
+    """A decoded wait status.
+
+    `code` is the shell's: 128 + signal for a process that a signal killed.
+    """
 
     code: int
     cause: Literal["exited", "signaled", "oom_killed"]
     signal: int
     core_dumped: bool
-    retired: bool = False  # a helper of its framework, ended by its own people
+    retired: bool = False  # its own framework ended this helper, as planned
 
     @property
     def failed(self) -> bool:
@@ -65,7 +68,7 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 def ending(process: Process) -> Ending:
-    """Of a process whose exit was seen."""
+    """Only for a process whose exit was seen."""
     status = process.exit.wait_status if process.exit else 0
     signal = status & 0x7F
     if process.oom is not None and signal:
@@ -76,7 +79,7 @@ def ending(process: Process) -> Ending:
 
 
 def oom_killed(process: Process, event: OomKill) -> Finding:
-    """Stated at the kill, before the exit."""
+    """The finding at the OOM kill, before the exit."""
     in_cgroup = event.scope == OomScope.CGROUP
     rss = event.anon_rss_bytes + event.file_rss_bytes + event.shmem_rss_bytes
     facts: list[tuple[str, str | int | float | bool]] = [
@@ -97,7 +100,10 @@ def oom_killed(process: Process, event: OomKill) -> Finding:
             (sc.PROCESS_OOM_MEMORY_LIMIT, event.limit_bytes),
             (sc.PROCESS_OOM_MEMORY_USAGE, event.usage_bytes),
         ]
-        where = f"memory cgroup {event.memory_cgroup} was at {mib(event.usage_bytes)} of {mib(event.limit_bytes)}"
+        where = (
+            f"memory cgroup {event.memory_cgroup} was at {mib(event.usage_bytes)} of "
+            f"{mib(event.limit_bytes)}"
+        )
     else:
         where = f"the host had {mib(event.host_free_bytes)} of {mib(event.host_total_bytes)} left"
     trigger = (
@@ -106,20 +112,26 @@ def oom_killed(process: Process, event: OomKill) -> Finding:
         else f"; the allocation that failed was {event.trigger_comm}'s ({event.trigger.tgid})"
     )
     who = f"{process.name} ({event.victim.tgid})"
-    sentence = f"The kernel's OOM killer killed {who}, which held {mib(rss)}: {where}{trigger}{_at_work(process)}."
+    sentence = (
+        f"The kernel's OOM killer killed {who}, which held {mib(rss)}: "
+        f"{where}{trigger}{_at_work(process)}."
+    )
     return Finding(
-        sc.EVENT_PROCESS_OOM_KILLED,
-        process.key,
-        event.time_boottime_ns,
-        sentence,
-        tuple(facts),
-        Severity.FATAL,
-        (event_id(event),),
+        kind=sc.EVENT_PROCESS_OOM_KILLED,
+        process=process.key,
+        time_boottime_ns=event.time_boottime_ns,
+        sentence=sentence,
+        facts=tuple(facts),
+        severity=Severity.FATAL,
+        evidence=(event_id(event),),
     )
 
 
 def partition_of(process: Process) -> str:
-    """The data partition that it, or who it works for (a Python worker for its JVM), touched last; empty when there was none."""
+    """The data partition that it touched last; empty when there was none.
+
+    For a Python worker, this is its JVM's partition.
+    """
     for each in (process, *ancestors(process, 4)):
         if each.partition and (
             each is process
@@ -135,20 +147,23 @@ def _at_work(process: Process) -> str:
 
 
 def fatal_signal(process: Process, end: Ending) -> Signal | None:
-    """The signal event behind an end: the last one of the number that killed, or that `128 + n` names."""
+    """The signal event behind an end: the last event of the signal that killed it, or that the
+    status `128 + n` names.
+    """
     return fatal_of(process.signals, process.key, end)
 
 
 def fatal_of(received: tuple[Signal, ...], key: ProcessKey, end: Ending) -> Signal | None:
     number = end.signal or (end.code - 128 if 128 < end.code <= 192 else 0)
     found = [event for event in received if event.signal == number]
-    # a server that was told to go cleans up, and then sends itself the same signal: who told it is meant
+    # A server that gets SIGTERM cleans up and then sends itself the same signal. The sender of the
+    # first one is the culprit.
     others = [event for event in found if event.sender != key]
     return others[-1] if others else found[-1] if found else None
 
 
 def killed(process: Process, end: Ending) -> Finding | None:
-    """A death by a signal, or an exit with 128 + n after signal n came from somebody else."""
+    """A death by a signal, or an exit with 128 + n after another process sent signal n."""
     if process.exit is None or end.retired or end.cause == "oom_killed" or end.signal in _ORDINARY:
         return None
     event = fatal_signal(process, end)
@@ -182,22 +197,26 @@ def killed(process: Process, end: Ending) -> Finding | None:
             )
     polite = number in _POLITE and kind in ("parent", "sibling", "orchestrator", "supervisor")
     what = "was killed by" if end.signal else f"left with {end.code} after"
-    sentence = f"{process.name} ({process.key.tgid}) {what} {signal_name(number)} from {by}{_at_work(process)}."
+    sentence = (
+        f"{process.name} ({process.key.tgid}) {what} {signal_name(number)} from "
+        f"{by}{_at_work(process)}."
+    )
     evidence = (
         (event_id(process.exit),) if event is None else (event_id(event), event_id(process.exit))
     )
     return Finding(
-        sc.EVENT_PROCESS_KILLED,
-        process.key,
-        process.exit.time_boottime_ns,
-        sentence,
-        tuple(facts),
-        Severity.WARN if polite else Severity.ERROR,
-        evidence,
+        kind=sc.EVENT_PROCESS_KILLED,
+        process=process.key,
+        time_boottime_ns=process.exit.time_boottime_ns,
+        sentence=sentence,
+        facts=tuple(facts),
+        severity=Severity.WARN if polite else Severity.ERROR,
+        evidence=evidence,
     )
 
 
-# These live for as long as who started them wants: being told to go, or killed by it, is how they end.
+# These live for as long as their parent needs them. A SIGTERM or a SIGKILL from it is their normal
+# end.
 _HELPERS = {
     "dagster log helper",
     "notebook kernel",
@@ -216,7 +235,7 @@ _OWN_PEOPLE = ("parent", "sibling", "supervisor", "orchestrator")
 
 
 def retired(process: Process) -> bool:
-    """Whether it is a helper of its framework that was ended by its own people. Call at its exit."""
+    """Whether it is a helper that its own framework ended, as planned. Called at its exit."""
     if process.exit is None or not process.exit.wait_status:
         return False
     line = [p for p in (process, *ancestors(process, 3)) if p is process or p.execution is not None]
@@ -227,7 +246,7 @@ def retired(process: Process) -> bool:
     event = fatal_signal(process, end)
     if event is not None:
         return sender_kind(process, event) in _OWN_PEOPLE
-    # Python workers of Spark leave with 1 when their JVM goes, or hang up when it has gone
+    # Python workers of Spark exit with 1 when their JVM ends, or hang up after its end
     goes = any(p.exit is not None or any(s.signal in _POLITE for s in p.signals) for p in line)
     return helper.role == "spark python daemon" and end.code == 1 and goes
 
@@ -251,7 +270,7 @@ def code_name(code: int) -> str:
 
 
 def sender_kind(process: Process, event: Signal | None) -> SenderKind:
-    """What the sender is to the process, as far as the tree shows it."""
+    """The relation of the sender to the process, as far as the tree shows it."""
     if event is None or event.sender == NOBODY:
         return "unknown"
     if event.code > 0 or event.code == SI_TIMER:

@@ -1,4 +1,6 @@
-"""Findings about what one process reads from another: torn, unfinished, stale or vanished inputs, and double writers."""
+"""Findings about the files that one process reads from another: torn, unfinished, stale or vanished
+inputs, and double writers.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,20 @@ _FAILED_WRITES = {5: "eio", 28: "enospc", 122: "edquot", 27: "efbig"}
 
 
 def tainted_read(process: Process, use: Use, version: Version, event: FileOpened) -> Finding | None:
-    """What the reader gets is not what a finished writer left there. Call as it opens the file."""
+    """The reader gets other content than a finished writer would leave.
+
+    Called when it opens the file.
+    """
     kind = _taint(process, use, version)
     if not kind:
         return None
     what = {
         "partial": f"which {_who(version)} left half written ({version.cause})",
         "in_progress": f"which {_who(version)} is still writing",
-        "stale": f"which is {_who(version)}'s of an older run: this run's own output is another file or was never written",
+        "stale": (
+            f"which is {_who(version)}'s of an older run: "
+            "this run's own output is another file or was never written"
+        ),
     }[kind]
     age = max(0, event.time_boottime_ns - (version.changed_ns or version.began_ns)) / 1e9
     facts: list[tuple[str, str | int | float | bool]] = [
@@ -40,19 +48,19 @@ def tainted_read(process: Process, use: Use, version: Version, event: FileOpened
             (sc.FILE_TAINT_TRACE_ID, version.execution.trace_id.hex()),
         ]
     return Finding(
-        sc.EVENT_FILE_TAINTED_READ,
-        process.key,
-        event.time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) reads {use.path}, {what}.",
-        tuple(facts),
-        Severity.ERROR if kind == "partial" else Severity.WARN,
-        (version.evidence, event_id(event)),
-        "inferred" if kind == "stale" else "kernel",
+        kind=sc.EVENT_FILE_TAINTED_READ,
+        process=process.key,
+        time_boottime_ns=event.time_boottime_ns,
+        sentence=f"{process.name} ({process.key.tgid}) reads {use.path}, {what}.",
+        facts=tuple(facts),
+        severity=Severity.ERROR if kind == "partial" else Severity.WARN,
+        evidence=(version.evidence, event_id(event)),
+        origin="inferred" if kind == "stale" else "kernel",
     )
 
 
 def _taint(process: Process, use: Use, version: Version) -> str:
-    """One of partial, in_progress, stale; empty when the content is what it should be."""
+    """partial, in_progress or stale; empty when the content is as expected."""
     if version.state is State.PARTIAL and not use.writing:
         return "partial"
     foreign = version.execution is not None and not version.execution.is_part_of(process.execution)
@@ -68,7 +76,9 @@ def _taint(process: Process, use: Use, version: Version) -> str:
 
 
 def _is_stale(reader: Execution | None, version: Version) -> bool:
-    """The writing task has run in the reader's run too, ended well there, and wrote this file in another run only."""
+    """The writing task has also run in the reader's run and ended well, but it wrote this file only
+    in another run.
+    """
     if reader is None or version.execution is None or version.state is not State.COMPLETE:
         return False
     writer = version.execution.identity
@@ -83,7 +93,10 @@ def _who(version: Version) -> str:
 
 
 def two_writers(process: Process, version: Version, event: FileOpened) -> Finding | None:
-    """Two tasks have one file open for writing at the same time. Appending to a shared log is no such thing."""
+    """Two tasks have one file open for writing at the same time.
+
+    Appending to a shared log does not count.
+    """
     other = version.writer
     if other is process or not version.writers - {(process.key, event.open_id)}:
         return None
@@ -97,13 +110,21 @@ def two_writers(process: Process, version: Version, event: FileOpened) -> Findin
         f"{process.name} ({process.key.tgid}) opens for writing {event.path}, "
         f"which {_who(version)} has open for writing, too."
     )
-    return _conflict(process, version, event, "concurrent_writers", event.path, other, sentence)
+    return _conflict(
+        process,
+        version,
+        event,
+        kind="concurrent_writers",
+        path=event.path,
+        other=other,
+        sentence=sentence,
+    )
 
 
 def pulled_away(
     process: Process, version: Version, event: FileChanged, what: str
 ) -> Finding | None:
-    """Deleted or replaced while a process of another task has it open for reading."""
+    """The file is deleted or replaced while a process of another task has it open for reading."""
     readers = [
         p
         for p in version.readers.values()
@@ -113,16 +134,21 @@ def pulled_away(
         return None
     reader = readers[0]
     sentence = (
-        f"{process.name} ({process.key.tgid}) {what} {version.path} while {reader.name} ({reader.key.tgid})"
-        f" of task {reader.execution.identity.task if reader.execution else '?'} had it open for reading."
+        f"{process.name} ({process.key.tgid}) {what} {version.path} while {reader.name} "
+        f"({reader.key.tgid})"
+        f" of task {reader.execution.identity.task if reader.execution else '?'} had it open for "
+        "reading."
     )
-    return _conflict(process, version, event, what, version.path, reader, sentence)
+    return _conflict(
+        process, version, event, kind=what, path=version.path, other=reader, sentence=sentence
+    )
 
 
 def _conflict(
     process: Process,
     version: Version,
     event: FileOpened | FileChanged,
+    *,
     kind: str,
     path: str,
     other: Process,
@@ -136,18 +162,18 @@ def _conflict(
     )
     evidence = (version.evidence, event_id(event))
     return Finding(
-        sc.EVENT_FILE_CONFLICT,
-        process.key,
-        event.time_boottime_ns,
-        sentence,
-        facts,
-        Severity.WARN,
-        evidence,
+        kind=sc.EVENT_FILE_CONFLICT,
+        process=process.key,
+        time_boottime_ns=event.time_boottime_ns,
+        sentence=sentence,
+        facts=facts,
+        severity=Severity.WARN,
+        evidence=evidence,
     )
 
 
 def failed_write(process: Process, use: Use, event: FileClosed) -> Finding | None:
-    """A write or sync on it failed for lack of room or by an I/O error: what was written is not all that should be there."""
+    """A write or a sync failed with no space left or an I/O error, so the file is not complete."""
     cause = _FAILED_WRITES.get(event.write_error)
     if cause is None:
         return None
@@ -164,11 +190,11 @@ def failed_write(process: Process, use: Use, event: FileClosed) -> Finding | Non
         (sc.FILE_WRITE_CAUSE, cause),
     )
     return Finding(
-        sc.EVENT_FILE_PARTIAL_WRITE,
-        process.key,
-        event.time_boottime_ns,
-        sentence,
-        facts,
-        Severity.ERROR,
-        (event_id(event),),
+        kind=sc.EVENT_FILE_PARTIAL_WRITE,
+        process=process.key,
+        time_boottime_ns=event.time_boottime_ns,
+        sentence=sentence,
+        facts=facts,
+        severity=Severity.ERROR,
+        evidence=(event_id(event),),
     )

@@ -1,4 +1,4 @@
-"""Masked failures: a process died or failed, and the parent that saw it reported success."""
+"""Masked failures: a process died or failed, and its parent, which saw that, exited with 0."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from receiver.signals import Severity
 from receiver.text.names import event_id
 from receiver.work.execution import Execution
 
-# Status 1 is an answer, not a failure, from these, and from whatever was done in no time (`readlink`, `test -f`, `which`:
-# a version manager's shim alone runs five of them per command).
+# Status 1 is an answer, not a failure, from these programs, and from every very short process
+# (`readlink`, `test -f`, `which`: a version manager's shim runs five of them per command).
 _PREDICATES = {
     "grep",
     "egrep",
@@ -32,7 +32,7 @@ _PREDICATES = {
     "systemctl",
     "ping",
 }
-# "Is this a repository?" is asked by many tools, and mostly it is none.
+# Many tools ask "is this a repository?", and in most cases the answer is no.
 _QUESTIONS = {
     "rev-parse",
     "describe",
@@ -52,17 +52,22 @@ _POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Grade(IntEnum):
-    """What an end means to the parent that saw it. Set as the process ends, while its signals and files are still known."""
+    """The meaning of an end for the parent that saw it.
+
+    It is set when the process ends, while its signals and files are still known.
+    """
 
     SUCCESS = 0
     ANSWER = 1  # status 1 as an answer
-    STOPPED = 2  # a script that stops its own helper, or a writer whose reader had enough
-    FAILED = 3  # left with another status
-    LOST_WORK = 4  # OOM-killed, crashed, killed from outside its execution, or left a torn file: the work was not done
+    STOPPED = 2  # a script that stops its own helper, or a writer whose reader has read enough
+    FAILED = 3  # exited with another status
+    # OOM-killed, crashed, killed from outside its execution, or left a torn file: the work was not
+    # done
+    LOST_WORK = 4
 
 
 def grade(process: Process) -> Grade:
-    """Call after the process's own findings are made."""
+    """Called after the process's own findings are made."""
     end = ending(process)
     if not end.failed:
         return Grade.SUCCESS
@@ -81,8 +86,9 @@ def grade(process: Process) -> Grade:
 
 
 def _shut_down(process: Process, event: Signal) -> bool:
-    """An ancestor ended it together with its parent, when it had been asked to end, or had had nothing to do for a while: that is
-    how a service is stopped by who had started it."""
+    """An ancestor ended it together with its parent, when a stop had been requested or it had been
+    idle for a while. This is how a program that started a service stops it.
+    """
     parent, usage = process.parent, process.usage
     if parent is None or not (
         parent.exit is not None or any(s.sender == event.sender for s in parent.signals)
@@ -106,9 +112,11 @@ def _is_answer(process: Process, code: int) -> bool:
 
 
 def masked_failures(parent: Process) -> list[tuple[Finding, Process, bool]]:
-    """Called when `parent` has exited with 0. Each finding comes with its culprit, and whether work was certainly lost.
+    """Called when `parent` has exited with 0. Each finding has its culprit, and whether work was
+    certainly lost.
 
-    A failure that was repeated with success, that was an answer, or that was an ordinary stop is none.
+    A failure is not masked when it was repeated with success, was an answer, or was an ordinary
+    stop.
     """
     assert parent.exit is not None
     found = []
@@ -122,7 +130,7 @@ def masked_failures(parent: Process) -> list[tuple[Finding, Process, bool]]:
 
 
 def _deepest(child: Process) -> Process:
-    """Follows failures down to where they began; lost work leads at each step."""
+    """Follows failures down to where they began. At each step, lost work comes first."""
     at = child
     for _ in range(32):
         below = [c for c in at.failed_children if c.grade > Grade.ANSWER]
@@ -146,22 +154,25 @@ def _finding(parent: Process, child: Process, culprit: Process) -> Finding:
         f"but its parent {parent.name} ({parent.key.tgid}) reported success."
     )
     return Finding(
-        sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH,
-        culprit.key,
-        parent.exit.time_boottime_ns,
-        sentence,
-        (
+        kind=sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH,
+        process=culprit.key,
+        time_boottime_ns=parent.exit.time_boottime_ns,
+        sentence=sentence,
+        facts=(
             (sc.PIPELINE_TASK_RUN_RESULT, "failure"),
             (sc.PIPELINE_TASK_RUN_REPORTED_RESULT, "success"),
         ),
-        Severity.WARN,
-        (event_id(culprit.exit), event_id(parent.exit)),
-        "inferred",
+        severity=Severity.WARN,
+        evidence=(event_id(culprit.exit), event_id(parent.exit)),
+        origin="inferred",
     )
 
 
 def note_child_end(parent: Process, child: Process, limit: int) -> None:
-    """Keeps what `masked_failures` will ask for. A success takes back earlier failures of the same command: it was a retry."""
+    """Keeps what `masked_failures` needs.
+
+    A success cancels earlier failures of the same command: it was a retry.
+    """
     if child.grade:
         if len(parent.failed_children) < limit:
             parent.failed_children = (*parent.failed_children, child)
@@ -172,7 +183,9 @@ def note_child_end(parent: Process, child: Process, limit: int) -> None:
 
 
 def holds_by_fork(process: Process, execution: Execution) -> bool:
-    """It holds the work, or is a fork of who holds it: the same program, and the same worthless status 0."""
+    """Whether it holds the work, or is a fork of its holder: the same program, whose status 0 means
+    nothing.
+    """
     at: Process | None = process
     while at is not None and at.key not in execution.holders and not at.execs:
         at = at.parent
@@ -180,8 +193,11 @@ def holds_by_fork(process: Process, execution: Execution) -> bool:
 
 
 def failure_below(supervisor: Process) -> str:
-    """error.type of the child that shows what became of the work of a supervisor that leaves with 0 whatever happened: one that
-    lost work, or the last one, if it failed. Empty when there is none: children are all that the kernel has to go by."""
+    """error.type of the child that shows the result of a supervisor that always exits with 0.
+
+    This is a child that lost work, or the last child, if it failed. Empty when there is none: the
+    kernel shows only the children.
+    """
     lost = [c for c in supervisor.failed_children if c.grade == Grade.LOST_WORK]
     last = supervisor.last_child
     culprit = (

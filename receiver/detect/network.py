@@ -1,4 +1,4 @@
-"""Findings about connections: not made, broken, silent, or too few of them."""
+"""Findings about connections: failed, broken, silent, or too few of them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from receiver.text.names import AF_INET, address_of, event_id, name_in
 
 SECOND = 1_000_000_000
 _WORDS = {
-    errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.ETIMEDOUT: "timeout", errno.EHOSTUNREACH: "unreachable",
-    errno.ENETUNREACH: "unreachable", errno.EPIPE: "reset",
-}  # fmt: skip
+    errno.ECONNREFUSED: "refused",
+    errno.ECONNRESET: "reset",
+    errno.ETIMEDOUT: "timeout",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.ENETUNREACH: "unreachable",
+    errno.EPIPE: "reset",
+}
 _RCODES = {2: "dns_server_failure", 5: "dns_refused"}
-_ABANDONED_NS = SECOND  # a connect given up before that was one of several at once
+_ABANDONED_NS = SECOND  # an earlier connect that was given up was one of several at once
 Facts = tuple[tuple[str, str | int | float | bool], ...]
 
 
@@ -43,7 +47,9 @@ def _target(link: TrackedConnection, name: str) -> str:
 
 
 def connection_failed(link: TrackedConnection, name: str, fact: Connection) -> Finding | None:
-    """It was never made, or an error or a reset ended it while an answer was owed."""
+    """The connect failed, or an error or a reset ended the connection before a pending answer
+    arrived.
+    """
     process = link.process
     if fact.stage == ConnectionStage.FAILED:
         lasted = fact.time_boottime_ns - fact.connection_id
@@ -56,13 +62,14 @@ def connection_failed(link: TrackedConnection, name: str, fact: Connection) -> F
             "refused": "was refused by",
         }
         sentence = (
-            f"{process.name} ({process.key.tgid}) {what.get(error, f'could not connect ({error}) to')} {_target(link, name)} "
+            f"{process.name} ({process.key.tgid}) "
+            f"{what.get(error, f'could not connect ({error}) to')} {_target(link, name)} "
             f"after {lasted / 1e9:.3f} s and {fact.retransmits} SYN retransmits."
         )
         more: Facts = ((sc.ERROR_TYPE, error), (sc.NETWORK_CONNECT_DURATION, lasted / 1e9))
     else:
         if link.accepted:
-            return None  # clients leave as they like
+            return None  # clients disconnect at any time
         reset = fact.error in (errno.ECONNRESET, errno.EPIPE) or (
             fact.connection_flags & ConnectionFlag.RESET_BY_PEER
             and (link.owed_since_ns or fact.unread_bytes)
@@ -72,23 +79,24 @@ def connection_failed(link: TrackedConnection, name: str, fact: Connection) -> F
         error = "reset" if reset else "timeout"
         how = "was reset by" if reset else "timed out towards"
         sentence = (
-            f"A connection of {process.name} ({process.key.tgid}) {how} {_target(link, name)} after {fact.sent_bytes} bytes out "
+            f"A connection of {process.name} ({process.key.tgid}) {how} {_target(link, name)} "
+            f"after {fact.sent_bytes} bytes out "
             f"and {fact.received_bytes} in."
         )
         more = ((sc.ERROR_TYPE, error),)
     return Finding(
-        sc.EVENT_NETWORK_CONNECTION_FAILED,
-        process.key,
-        fact.time_boottime_ns,
-        sentence,
-        (*connection_facts(link, name), *more),
-        Severity.ERROR if fact.stage == ConnectionStage.FAILED else Severity.WARN,
-        (event_id(fact),),
+        kind=sc.EVENT_NETWORK_CONNECTION_FAILED,
+        process=process.key,
+        time_boottime_ns=fact.time_boottime_ns,
+        sentence=sentence,
+        facts=(*connection_facts(link, name), *more),
+        severity=Severity.ERROR if fact.stage == ConnectionStage.FAILED else Severity.WARN,
+        evidence=(event_id(fact),),
     )
 
 
 def stalled(link: TrackedConnection, name: str, now_ns: int, after_ns: int) -> Finding | None:
-    """The peer owes an answer for that long."""
+    """The peer has not answered for that long."""
     since = link.owed_since_ns
     if not since or now_ns - since < after_ns:
         return None
@@ -101,31 +109,40 @@ def stalled(link: TrackedConnection, name: str, now_ns: int, after_ns: int) -> F
     else:
         what = "has sent a request that was acknowledged and not answered"
     return Finding(
-        sc.EVENT_NETWORK_CONNECTION_STALLED,
-        process.key,
-        now_ns,
-        f"{process.name} ({process.key.tgid}) {what} by {_target(link, name)} for {(now_ns - since) / 1e9:.1f} s.",
-        (
+        kind=sc.EVENT_NETWORK_CONNECTION_STALLED,
+        process=process.key,
+        time_boottime_ns=now_ns,
+        sentence=(
+            f"{process.name} ({process.key.tgid}) {what} by {_target(link, name)} for "
+            f"{(now_ns - since) / 1e9:.1f} s."
+        ),
+        facts=(
             *connection_facts(link, name),
             (sc.NETWORK_STALL_DURATION, (now_ns - since) / 1e9),
             (sc.NETWORK_STALL_BYTES, owed or fact.sent_bytes),
         ),
-        Severity.WARN,
-        (event_id(fact),),
+        severity=Severity.WARN,
+        evidence=(event_id(fact),),
     )
 
 
 def slots_exhausted(process: Process, peer: Peer, fact: Connection) -> Finding:
-    """All connections to one endpoint were waiting for answers, and the next use followed the first release at once."""
+    """All connections to one endpoint were waiting for answers, and the next use followed the first
+    release at once.
+    """
     lasted = peer.released_after_ns / 1e9
     address, port = peer.endpoint
     return Finding(
-        sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
-        process.key,
-        fact.time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) held all {peer.most} of its connections to {address}:{port} for {lasted:.1f} s, "
-        f"and used the next one {(fact.time_boottime_ns - peer.released_ns) / 1e6:.0f} ms after one was free.",
-        (
+        kind=sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
+        process=process.key,
+        time_boottime_ns=fact.time_boottime_ns,
+        sentence=(
+            f"{process.name} ({process.key.tgid}) held all {peer.most} of its connections to "
+            f"{address}:{port} for {lasted:.1f} s, "
+            f"and used the next one {(fact.time_boottime_ns - peer.released_ns) / 1e6:.0f} ms "
+            "after one was free."
+        ),
+        facts=(
             (sc.NETWORK_EXHAUSTION_RESOURCE, "connection_slots"),
             (sc.NETWORK_EXHAUSTION_LIMIT, peer.most),
             (sc.NETWORK_EXHAUSTION_USED, peer.most),
@@ -133,35 +150,43 @@ def slots_exhausted(process: Process, peer: Peer, fact: Connection) -> Finding:
             (sc.NETWORK_PEER_ADDRESS, address),
             (sc.NETWORK_PEER_PORT, port),
         ),
-        Severity.WARN,
-        (peer.release_event, event_id(fact)),
-        "inferred",
+        severity=Severity.WARN,
+        evidence=(peer.release_event, event_id(fact)),
+        origin="inferred",
     )
 
 
 def queue_full(link: TrackedConnection, fact: Connection) -> Finding | None:
-    """A listener does not take its connections: the kernel drops new ones (tcp_v4_syn_recv_sock, sk_acceptq_is_full)."""
+    """A listener does not accept its connections, so the kernel drops new ones
+    (tcp_v4_syn_recv_sock, sk_acceptq_is_full).
+    """
     if fact.queued <= fact.backlog:
         return None
     process = link.process
     return Finding(
-        sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
-        process.key,
-        fact.time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) has {fact.queued} connections waiting on port {fact.local_port} "
-        f"that it does not accept; its backlog is {fact.backlog}.",
-        (
+        kind=sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
+        process=process.key,
+        time_boottime_ns=fact.time_boottime_ns,
+        sentence=(
+            f"{process.name} ({process.key.tgid}) has {fact.queued} connections waiting on port "
+            f"{fact.local_port} "
+            f"that it does not accept; its backlog is {fact.backlog}."
+        ),
+        facts=(
             (sc.NETWORK_EXHAUSTION_RESOURCE, "accept_queue"),
             (sc.NETWORK_EXHAUSTION_LIMIT, fact.backlog),
             (sc.NETWORK_EXHAUSTION_USED, fact.queued),
         ),
-        Severity.ERROR,
-        (event_id(fact),),
+        severity=Severity.ERROR,
+        evidence=(event_id(fact),),
     )
 
 
 def exhausted_by_call(process: Process, event: CallFailed, in_use: int) -> Finding | None:
-    """EMFILE: the descriptors of the process; EADDRNOTAVAIL of a connect: the local ports towards one endpoint."""
+    """EMFILE: the process has no free descriptor.
+
+    EADDRNOTAVAIL of a connect: no local port is free towards the endpoint.
+    """
     facts: list[tuple[str, str | int | float | bool]]
     if event.error == errno.EMFILE:
         limit = (
@@ -184,17 +209,20 @@ def exhausted_by_call(process: Process, event: CallFailed, in_use: int) -> Findi
             (sc.NETWORK_PEER_ADDRESS, address),
             (sc.NETWORK_PEER_PORT, event.port),
         ]
-        what = f"has no local port left towards {address}:{event.port}, with {in_use} connections of its own there"
+        what = (
+            f"has no local port left towards {address}:{event.port}, with {in_use} connections of "
+            "its own there"
+        )
     else:
         return None
     return Finding(
-        sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
-        process.key,
-        event.last_boottime_ns,
-        f"{process.name} ({process.key.tgid}) {what}.",
-        tuple(facts),
-        Severity.ERROR,
-        (event_id(event),),
+        kind=sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
+        process=process.key,
+        time_boottime_ns=event.last_boottime_ns,
+        sentence=f"{process.name} ({process.key.tgid}) {what}.",
+        facts=tuple(facts),
+        severity=Severity.ERROR,
+        evidence=(event_id(event),),
     )
 
 
@@ -209,11 +237,11 @@ def name_failed(process: Process, query: NameQuery, answer: NameQuery | None) ->
     )
     what = "got no answer" if answer is None else f"got {error.removeprefix('dns_')}"
     return Finding(
-        sc.EVENT_NETWORK_CONNECTION_FAILED,
-        process.key,
-        (answer or query).time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) asked {server} for {name} and {what}.",
-        (
+        kind=sc.EVENT_NETWORK_CONNECTION_FAILED,
+        process=process.key,
+        time_boottime_ns=(answer or query).time_boottime_ns,
+        sentence=f"{process.name} ({process.key.tgid}) asked {server} for {name} and {what}.",
+        facts=(
             (sc.NETWORK_PEER_ADDRESS, server),
             (sc.NETWORK_PEER_PORT, query.port),
             (sc.NETWORK_TRANSPORT, "udp"),
@@ -221,6 +249,6 @@ def name_failed(process: Process, query: NameQuery, answer: NameQuery | None) ->
             (sc.DNS_QUESTION_NAME, name),
             (sc.ERROR_TYPE, error),
         ),
-        Severity.WARN,
-        (event_id(answer or query),),
+        severity=Severity.WARN,
+        evidence=(event_id(answer or query),),
     )

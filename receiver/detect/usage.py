@@ -1,4 +1,6 @@
-"""Findings about what a process takes or does not get: growth towards a limit, contention, and doing nothing at all."""
+"""Findings about the resources of a process: growth towards a limit, contention, and no progress at
+all.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,14 @@ from receiver.signals import Severity
 from receiver.text.event_text import frames_of, wait_of
 from receiver.text.names import address_of, event_id, mib
 
-_NEAR_SECONDS = 30.0  # the limit is this near at the present rate
-_FULL_SHARE = 0.5  # and this much of it is used
-_GROWN_SHARE = 0.1  # by growth of this much in the looks that count
+_NEAR_SECONDS = 30.0  # at the present rate, the limit is reached in this time
+_FULL_SHARE = 0.5  # this share of the limit is used
+_GROWN_SHARE = 0.1  # the number of growing samples, among those that count
 
 
 def growing(process: Process, usage: Usage, sample: ProcessSample) -> Finding | None:
-    """Told once: at this rate the limit of its memory cgroup is reached soon."""
-    if usage.growth_told or not sample.memory_limit_bytes or len(usage.recent) < LOOKS:
+    """Reported once: at this rate, the process reaches the limit of its memory cgroup soon."""
+    if usage.growth_reported or not sample.memory_limit_bytes or len(usage.recent) < LOOKS:
         return None
     (start_ns, start), (end_ns, end) = usage.recent[-LOOKS], usage.recent[-1]
     grown, seconds = end - start, (end_ns - start_ns) / 1e9
@@ -32,22 +34,25 @@ def growing(process: Process, usage: Usage, sample: ProcessSample) -> Finding | 
         or left / rate > _NEAR_SECONDS
     ):
         return None
-    usage.growth_told = True
+    usage.growth_reported = True
     return Finding(
-        sc.EVENT_PROCESS_MEMORY_GROWTH,
-        process.key,
-        sample.time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) grew from {mib(start)} to {mib(end)} in {seconds:.1f} s; its cgroup has "
-        f"{mib(sample.memory_usage_bytes)} of {mib(sample.memory_limit_bytes)} in use.",
-        (
+        kind=sc.EVENT_PROCESS_MEMORY_GROWTH,
+        process=process.key,
+        time_boottime_ns=sample.time_boottime_ns,
+        sentence=(
+            f"{process.name} ({process.key.tgid}) grew from {mib(start)} to {mib(end)} in "
+            f"{seconds:.1f} s; its cgroup has "
+            f"{mib(sample.memory_usage_bytes)} of {mib(sample.memory_limit_bytes)} in use."
+        ),
+        facts=(
             (sc.PROCESS_MEMORY_GROWTH_START, start),
             (sc.PROCESS_MEMORY_GROWTH_END, end),
             (sc.PROCESS_MEMORY_GROWTH_RATE, rate),
             (sc.PROCESS_MEMORY_GROWTH_LIMIT, sample.memory_limit_bytes),
             (sc.PROCESS_MEMORY_GROWTH_LIMIT_IN, max(0.0, left / rate)),
         ),
-        Severity.WARN,
-        (event_id(sample),),
+        severity=Severity.WARN,
+        evidence=(event_id(sample),),
     )
 
 
@@ -58,7 +63,10 @@ def contention(
     sample: ProcessSample,
     taker: Competitor | None,
 ) -> Finding:
-    """`resource` is cpu, quota, memory or disk; a quota is nobody's taking but the cgroup's own limit."""
+    """`resource` is cpu, quota, memory or disk.
+
+    A quota has no other taker: it is the cgroup's own limit.
+    """
     facts: list[tuple[str, str | int | float | bool]] = [
         (sc.PIPELINE_CONTENTION_RESOURCE, "cpu" if resource == "quota" else resource),
         (sc.PIPELINE_CONTENTION_PRESSURE, pressure),
@@ -80,40 +88,43 @@ def contention(
         )
         by = f"; {taker.name} ({taker.pid}) took {took} in the last minute"
     return Finding(
-        sc.EVENT_PIPELINE_TASK_CONTENTION,
-        process.key,
-        sample.time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) {what}{by}.",
-        tuple(facts),
-        Severity.WARN,
-        (event_id(sample),),
+        kind=sc.EVENT_PIPELINE_TASK_CONTENTION,
+        process=process.key,
+        time_boottime_ns=sample.time_boottime_ns,
+        sentence=f"{process.name} ({process.key.tgid}) {what}{by}.",
+        facts=tuple(facts),
+        severity=Severity.WARN,
+        evidence=(event_id(sample),),
     )
 
 
 def memory_taken(process: Process, event: OomKill, taker: Competitor) -> Finding:
-    """Somebody else in the victim's cgroup took a good part of it in the minute before."""
+    """Another process of the victim's cgroup took much of its memory in the minute before."""
     share = taker.growth_bytes / event.limit_bytes if event.limit_bytes else 0.0
     return Finding(
-        sc.EVENT_PIPELINE_TASK_CONTENTION,
-        process.key,
-        event.time_boottime_ns,
-        f"{taker.name} ({taker.pid}), in the same memory cgroup as {process.name} ({process.key.tgid}), took "
-        f"{mib(taker.growth_bytes)} of its {mib(event.limit_bytes)} in the minute before.",
-        (
+        kind=sc.EVENT_PIPELINE_TASK_CONTENTION,
+        process=process.key,
+        time_boottime_ns=event.time_boottime_ns,
+        sentence=(
+            f"{taker.name} ({taker.pid}), in the same memory cgroup as {process.name} "
+            f"({process.key.tgid}), took "
+            f"{mib(taker.growth_bytes)} of its {mib(event.limit_bytes)} in the minute before."
+        ),
+        facts=(
             (sc.PIPELINE_CONTENTION_RESOURCE, "memory"),
             (sc.PIPELINE_CONTENTION_PRESSURE, min(1.0, share)),
             (sc.PIPELINE_CONTENTION_NEIGHBOR_NAME, taker.name),
             (sc.PIPELINE_CONTENTION_NEIGHBOR_PID, taker.pid),
         ),
-        Severity.WARN,
-        (event_id(event),),
+        severity=Severity.WARN,
+        evidence=(event_id(event),),
     )
 
 
 def hanging(
     process: Process, wait: ThreadWait, idle_ns: int, other_end: str, stack: WaitStack | None
 ) -> Finding:
-    """Neither CPU nor a byte in all of the execution, and a wait without a timeout."""
+    """The execution used no CPU and moved no byte, and it waits without a timeout."""
     kind = wait_of(wait)
     call = call_name(wait.call_number) if wait.call_number < 1 << 16 else "no call"
     subject = other_end
@@ -135,20 +146,23 @@ def hanging(
     about = f" ({subject})" if subject else ""
     inside = f", in the kernel's {frames[0]}" if frames else ""
     return Finding(
-        sc.EVENT_PROCESS_HANG,
-        process.key,
-        wait.time_boottime_ns,
-        f"{process.name} ({process.key.tgid}) has done nothing for {idle_ns / 1e9:.0f} s: thread {wait.thread} waits in {call}"
-        f" for {kind}{about}{inside}.",
-        tuple(facts),
-        Severity.WARN,
-        (event_id(wait), *((event_id(stack),) if stack is not None else ())),
-        "inferred",
+        kind=sc.EVENT_PROCESS_HANG,
+        process=process.key,
+        time_boottime_ns=wait.time_boottime_ns,
+        sentence=(
+            f"{process.name} ({process.key.tgid}) has done nothing for {idle_ns / 1e9:.0f} s: "
+            f"thread {wait.thread} waits in {call}"
+            f" for {kind}{about}{inside}."
+        ),
+        facts=tuple(facts),
+        severity=Severity.WARN,
+        evidence=(event_id(wait), *((event_id(stack),) if stack is not None else ())),
+        origin="inferred",
     )
 
 
 def peak(process: Process) -> int:
-    """Resident bytes at most, by samples and by the kernel's own mark."""
+    """The peak of resident bytes, from the samples and from the kernel's own high-water mark."""
     usage = process.usage
     known = usage.curve.peak if usage is not None else 0
     if usage is not None and usage.last is not None:

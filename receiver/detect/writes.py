@@ -1,4 +1,4 @@
-"""Files that a writer left half written."""
+"""Findings about files that a writer left half written."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ _BOOKKEEPING = (".lock", ".pid", ".lck")
 
 
 def partial_writes(process: Process, end: Ending) -> list[Finding]:
-    """One finding per file that was open for writing when the process was killed, or when it was told to end and then failed.
+    """One finding for each file that was open for writing when the process was killed, or when it
+    failed after a SIGTERM.
 
-    Not taken for outputs: append-mode files and files shared with stderr (logs), the parent's own stdout (the script's log),
-    files without a name, lock files, and databases (opened read-write and written by offset, so the position stays 0).
+    Not counted as outputs: append-mode files and files shared with stderr (logs), the parent's own
+    stdout (the script's log), files without a name, lock files, and databases (opened read-write
+    and written by offset, so the position stays 0).
     """
     told = any(f.reason == FileReason.SIGNAL for f in process.open_files) or any(
         s.signal in (signals.SIGTERM, signals.SIGINT, signals.SIGHUP) for s in process.signals
@@ -38,11 +40,13 @@ def partial_writes(process: Process, end: Ending) -> list[Finding]:
 
 
 def unfinished_outputs(process: Process, end: Ending) -> list[OpenFile]:
-    """Outputs that a process which failed still had open for writing, whether or not somebody told it to stop."""
+    """Outputs that a failed process still had open for writing, whether or not a signal asked it to
+    stop.
+    """
     if process.exit is None or end.signal == signals.SIGPIPE or not end.failed:
         return []
     latest: dict[tuple[int, int], OpenFile] = {}
-    for event in process.open_files:  # at the signal, then at death: the later reading counts
+    for event in process.open_files:  # read at the signal, then at death: the later reading counts
         latest[(event.device, event.inode)] = event
     return [f for f in latest.values() if _is_output(f)]
 
@@ -76,12 +80,12 @@ def _finding(process: Process, event: OpenFile, cause: str) -> Finding:
         (sc.FILE_WRITE_CAUSE, cause),
     )
     return Finding(
-        sc.EVENT_FILE_PARTIAL_WRITE,
-        process.key,
-        process.exit.time_boottime_ns,
-        sentence,
-        facts,
-        Severity.ERROR,
-        (event_id(event), event_id(process.exit)),
-        "kernel" if event.reason == FileReason.DEATH else "inferred",
+        kind=sc.EVENT_FILE_PARTIAL_WRITE,
+        process=process.key,
+        time_boottime_ns=process.exit.time_boottime_ns,
+        sentence=sentence,
+        facts=facts,
+        severity=Severity.ERROR,
+        evidence=(event_id(event), event_id(process.exit)),
+        origin="kernel" if event.reason == FileReason.DEATH else "inferred",
     )

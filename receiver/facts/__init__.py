@@ -1,1 +1,1 @@
-"""What is known: the process tree, files and their versions, connections, and usage over time."""
+"""Facts: the process tree, files and their versions, connections, and usage over time."""

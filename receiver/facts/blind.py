@@ -9,7 +9,8 @@ KEPT = 32  # interruptions; past it the oldest is forgotten
 
 
 class BlindTimes:
-    """Interruptions concern all work of their time; what ran before its hooks were attached is kept with its execution."""
+    """Interruptions concern all work of their time. What ran before its hooks were attached is kept
+    with its execution."""
 
     def __init__(self) -> None:
         self._interruptions: dict[int, Blind] = {}
@@ -28,7 +29,8 @@ class BlindTimes:
             who = "1 process" if work.late_processes == 1 else f"{work.late_processes} processes"
             most = "" if work.late_processes == 1 else "at most "
             out.append(
-                f"the first {most}{work.late_ns / 1e9:.3f} s of system calls of {who} (the hooks were attached later)"
+                f"the first {most}{work.late_ns / 1e9:.3f} s of system calls of {who} "
+                "(the hooks were attached later)"
             )
         for each in self._meanwhile(work, now_ns):
             since = max(0.0, (each.began_ns - work.start_ns) / 1e9)
@@ -46,5 +48,6 @@ class BlindTimes:
         end = work.end_ns if work.closed else now_ns
         return [
             b for b in self._interruptions.values()
-            if b.began_ns <= end and (not b.until_ns or (b.until_ns > b.began_ns and b.until_ns >= work.start_ns))
+            if b.began_ns <= end
+            and (not b.until_ns or (b.until_ns > b.began_ns and b.until_ns >= work.start_ns))
         ]  # fmt: skip

@@ -1,7 +1,8 @@
-"""Connections of watched processes: who with whom, how long each side waited, and how many at a time.
+"""Connections of watched processes: their two ends, how long each side waited, and how many exist
+at a time.
 
-A connection is (process, when it began). Counters are the kernel's; what is asked of them (gaps, plateaus) is worked out at
-each look, once a second.
+A connection is keyed by (process, begin time). The counters are the kernel's. Gaps and plateaus are
+computed once a second, when the connections are sampled.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from receiver.events import ConnectionFlag, ConnectionStage, NameQuery, ProcessK
 from receiver.facts.tree import Process
 from receiver.text.names import AF_INET, address_of, name_in
 
-CONNECTIONS = 65_536  # followed at a time; past it the one begun first is forgotten
+CONNECTIONS = 65_536  # connections followed at a time; past it the oldest one is evicted
 PEERS_PER_PROCESS = 64
 KEPT_MOMENTS = 8
 NAMES = 4096
@@ -23,8 +24,11 @@ QUESTIONS = 4096
 Endpoint = tuple[str, int]  # address, port
 
 
-class TrackedConnection(msgspec.Struct, eq=False):
-    """One connection. Mutable; owned by the table. Times are boot ns, 0 when it has not happened."""
+class TrackedConnection(msgspec.Struct, eq=False, kw_only=True):
+    """One connection.
+
+    Mutable; owned by the table. Times are boot ns, 0 when the event has not happened.
+    """
 
     process: Process
     id: int
@@ -32,13 +36,16 @@ class TrackedConnection(msgspec.Struct, eq=False):
     family: int
     accepted: bool
     last: Fact
-    answered_ns: int = 0  # the last look at which nothing was owed by the peer
+    answered_ns: int = 0  # the last sample at which the peer owed no answer
     longest_gap_ns: int = 0
-    stall_told: bool = False
+    stall_reported: bool = False
 
     @property
     def owed_since_ns(self) -> int:
-        """Since when the peer owes an answer; 0 when it does not. Only the side that asked is owed one."""
+        """Since when the peer owes an answer; 0 when it does not.
+
+        Only the side that sent a request is owed one.
+        """
         fact = self.last
         if self.accepted:
             return 0
@@ -51,7 +58,7 @@ class TrackedConnection(msgspec.Struct, eq=False):
         )
 
 
-class Peer(msgspec.Struct, eq=False):
+class Peer(msgspec.Struct, eq=False, kw_only=True):
     """All connections of one process to one endpoint."""
 
     endpoint: Endpoint
@@ -65,55 +72,63 @@ class Peer(msgspec.Struct, eq=False):
     rtt_us: int = 0
     connect_ns: int = 0  # the longest
     longest_gap_ns: int = 0
-    full_since_ns: int = (
-        0  # all that it ever had at once are there, and every one is owed an answer
-    )
+    # it has reached its maximum number of connections, and every one waits for an answer
+    full_since_ns: int = 0
     released_ns: int = 0  # one of them ended while it was full
-    released_after_ns: int = 0  # … for so long
+    released_after_ns: int = 0  # it had been full for this long
     release_event: str = ""
     told: bool = False
     longest_full_ns: int = 0
-    idle_ns: int = (
-        0  # how long nothing had come when the last send began that was not acknowledged at once
-    )
-    quiet_ns: int = 0  # the longest time without a byte either way, as it was looked at
+    # the time without received bytes at the start of the last send that was not acknowledged at
+    # once
+    idle_ns: int = 0
+    quiet_ns: int = 0  # the longest time without a byte in either direction, from the samples
     quiet: Fact | None = None
-    moments: tuple[
-        Fact, ...
-    ] = ()  # what was remarkable: failures, resets, the longest waits; the last few
+    # notable events: failures, resets, the longest waits; the last few
+    moments: tuple[Fact, ...] = ()
     first: Fact | None = None
     last: Fact | None = None
 
 
 class ConnectionTable:
-    """Open links, peers by process, and the names that addresses were asked by. `drops` counts what was forgotten."""
+    """Open links, peers by process, and the DNS names of addresses.
+
+    `drops` counts what was evicted.
+    """
 
     def __init__(self) -> None:
         self.drops: Counter[str] = Counter()
         self.open: OrderedDict[tuple[ProcessKey, int], TrackedConnection] = OrderedDict()
-        self._of: dict[ProcessKey, set[int]] = {}  # ids of the open ones, by process
+        self._of: dict[ProcessKey, set[int]] = {}  # ids of the open links, by process
         self._names: OrderedDict[str, str] = OrderedDict()
         self._questions: OrderedDict[tuple[ProcessKey, int, str], NameQuery] = OrderedDict()
 
     def name_of(self, address: str) -> str:
-        """What was asked when this address was the answer; empty when nobody asked."""
+        """The DNS name whose query returned this address; empty when there was no query."""
         return self._names.get(address, "")
 
     @property
     def names(self) -> dict[str, str]:
-        """By address, what was asked."""
+        """DNS names by address."""
         return dict(self._names)
 
     def note(self, process: Process, fact: Fact) -> TrackedConnection:
-        """Applies one fact about one connection. Ends that were missed are not: the kernel tells every one."""
+        """Applies one fact about one connection. No end is missed: the kernel reports every one."""
         key = (fact.process, fact.connection_id)
         link = self.open.get(key)
         if link is None:
             peer = (address_of(fact.family, fact.peer_high, fact.peer_low), fact.peer_port)
             accepted = bool(fact.connection_flags & ConnectionFlag.ACCEPTED)
             if accepted:
-                peer = (peer[0], 0)  # a client's port names nobody
-            link = TrackedConnection(process, fact.connection_id, peer, fact.family, accepted, fact)
+                peer = (peer[0], 0)  # a client's port identifies no service
+            link = TrackedConnection(
+                process=process,
+                id=fact.connection_id,
+                peer=peer,
+                family=fact.family,
+                accepted=accepted,
+                last=fact,
+            )
             if fact.stage in (ConnectionStage.CONNECTED, ConnectionStage.SAMPLED):
                 self._add(key, link)
         peer_of = self.peer(process, link.peer)
@@ -182,21 +197,24 @@ class ConnectionTable:
             if len(process.peers) >= PEERS_PER_PROCESS:
                 self.drops["too_many_peers"] += 1
                 return None
-            found = process.peers[endpoint] = Peer(endpoint)
+            found = process.peers[endpoint] = Peer(endpoint=endpoint)
         return found
 
     def remark(self, link: TrackedConnection, fact: Fact) -> None:
-        """Keeps a fact that an investigation may ask for."""
+        """Keeps an event that an investigation may need."""
         peer = link.process.peers.get(link.peer)
         if peer is not None:
             peer.moments = (*peer.moments[1 - KEPT_MOMENTS :], fact)
 
     def asked(self, query: NameQuery) -> tuple[str, NameQuery | None]:
-        """A question or an answer: the name, and for an answer its question. Addresses in an answer get that name."""
+        """A DNS query or an answer: the name, and for an answer its query.
+
+        Addresses in an answer get that name.
+        """
         name = name_in(query.labels)
         key = (query.process, query.query_id, query.labels)
         if not query.query_flags & 0x8000:
-            self._questions.setdefault(key, query)  # asked again: the first time counts
+            self._questions.setdefault(key, query)  # repeated: the first time counts
             if len(self._questions) > QUESTIONS:
                 self._questions.popitem(last=False)
                 self.drops["forgotten_question"] += 1
@@ -215,7 +233,7 @@ class ConnectionTable:
         return name, self._questions.pop(key, None)
 
     def unanswered(self, now_ns: int, after_ns: int) -> list[NameQuery]:
-        """Questions older than that; they are forgotten."""
+        """Removes and returns the queries that are older than that."""
         late = []
         while self._questions:
             key, query = next(iter(self._questions.items()))
@@ -227,11 +245,11 @@ class ConnectionTable:
 
     @property
     def questions(self) -> int:
-        """How many are open."""
+        """The number of open links."""
         return len(self._questions)
 
     def unanswered_by(self, process: Process, before_ns: int) -> list[NameQuery]:
-        """Its open questions of before that; they are forgotten."""
+        """Removes and returns its open queries from before that time."""
         found = [
             k
             for k, q in self._questions.items()
@@ -240,7 +258,7 @@ class ConnectionTable:
         return [self._questions.pop(k) for k in found]
 
     def forget_process(self, process: Process) -> None:
-        """Its sockets may outlive it a little; nobody asks for them any more."""
+        """Its sockets can outlive it for a short time, but nothing reads them any more."""
         for number in list(self._of.get(process.key, ())):
             link = self._remove((process.key, number))
             peer = process.peers.get(link.peer) if link is not None else None

@@ -1,7 +1,9 @@
-"""Which process read and wrote which file, and whether what stands in it is whole: the basis of lineage.
+"""Which process read and wrote which file, and whether the content is complete: the basis of
+lineage.
 
-A file is known by (device, inode): names change, that does not. What is in it has a *version*: a new one begins when a
-writer truncates or creates it. A version's state is what a reader at that moment gets.
+A file is keyed by (device, inode), which stays when the name changes. Its content has a *version*:
+a new one begins when a writer truncates or creates the file. The state of a version describes what
+a reader gets at that moment.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from receiver.events import FileClosed, FileOpened, OpenedFlag, ProcessKey
 from receiver.facts.tree import Process
 from receiver.work.execution import Execution
 
-VERSIONS = 32_768  # files that were written, whole host; the one untouched for longest is forgotten
+VERSIONS = 32_768  # written files of the whole host; the one untouched for longest is evicted
 USES_PER_PROCESS = 1024
 READERS_PER_VERSION = 16
 FileKey = tuple[int, int]  # device, inode
@@ -26,12 +28,12 @@ FileKey = tuple[int, int]  # device, inode
 class State(StrEnum):
     IN_PROGRESS = "in_progress"
     COMPLETE = "complete"  # closed by its writer, or renamed into place
-    PARTIAL = "partial"  # the writer died or was told to stop, or a write failed
-    SUPERSEDED = "superseded"  # written anew since
+    PARTIAL = "partial"  # the writer died or was asked to stop, or a write failed
+    SUPERSEDED = "superseded"  # written again since
 
 
-class Version(msgspec.Struct, eq=False):
-    """What one writer put into a file. Mutable; owned by the table."""
+class Version(msgspec.Struct, eq=False, kw_only=True):
+    """The content that one writer put into a file. Mutable; owned by the table."""
 
     key: FileKey
     path: str
@@ -48,16 +50,17 @@ class Version(msgspec.Struct, eq=False):
     synced: bool = False
     commit: str = ""  # how it was put in place: rename, spark, duckdb, luigi
     deleted: bool = False
-    writers: set[tuple[ProcessKey, int]] = msgspec.field(
-        default_factory=set
-    )  # (process, open id): open for writing now
-    readers: dict[ProcessKey, Process] = msgspec.field(
-        default_factory=dict
-    )  # open for reading now, a few
+    # (process, open id): open for writing now
+    writers: set[tuple[ProcessKey, int]] = msgspec.field(default_factory=set)
+    # open for reading now; bounded
+    readers: dict[ProcessKey, Process] = msgspec.field(default_factory=dict)
 
 
-class Use(msgspec.Struct, eq=False):
-    """One file, as one process used it: all its openings together. Times are boot ns, 0 when unknown."""
+class Use(msgspec.Struct, eq=False, kw_only=True):
+    """One file, as one process used it: all its openings together.
+
+    Times are boot ns, 0 when unknown.
+    """
 
     key: FileKey
     path: str
@@ -65,7 +68,7 @@ class Use(msgspec.Struct, eq=False):
     reading: bool = False
     created: bool = False
     append: bool = False
-    inherited: bool = False  # it came with the fork, or from before
+    inherited: bool = False  # inherited at the fork, or opened before the observer started
     read_bytes: int = 0
     read_calls: int = 0
     written_bytes: int = 0
@@ -77,14 +80,15 @@ class Use(msgspec.Struct, eq=False):
     open: int = 0
     closed_flags: int = 0
     version: Version | None = None
-    told: bool = False  # that what it reads is not whole
-    source: Version | None = None  # what was read, when some watched process had written it
-    source_state: str = (
-        ""  # of that, when it was opened first: in_progress while somebody else was writing it
-    )
-    cut: bool = False  # opened with O_TRUNC: whoever reads it loses what was there
-    opened: FileOpened | None = None  # the first opening …
-    closed: FileClosed | None = None  # … and the last close
+    told: bool = False  # a finding has reported that its input is not complete
+    # the version that was read, when a watched process had written it
+    source: Version | None = None
+    # the state of that version at the first opening: in_progress while another process was writing
+    # it
+    source_state: str = ""
+    cut: bool = False  # opened with O_TRUNC: a reader loses the earlier content
+    opened: FileOpened | None = None  # the first opening
+    closed: FileClosed | None = None  # the last close
     wrote: FileClosed | None = None  # the last close of an opening that wrote
 
     @property
@@ -93,7 +97,10 @@ class Use(msgspec.Struct, eq=False):
 
 
 class FileTable:
-    """Versions by file and by path, uses by process. `drops` counts what was forgotten, by reason."""
+    """Versions by file and by path, and uses by process.
+
+    `drops` counts what was evicted, by reason.
+    """
 
     def __init__(self) -> None:
         self.drops: Counter[str] = Counter()
@@ -114,7 +121,9 @@ class FileTable:
         return list(self._versions.values())
 
     def opened(self, process: Process, event: FileOpened) -> Use | None:
-        """The process's use of that file, with what it will read or write; None, and counted, past the limit."""
+        """The process's use of that file, with the version that it will read or write; None, and
+        counted, past the limit.
+        """
         key = (event.device, event.inode)
         use = process.files.get(key)
         if use is None:
@@ -122,8 +131,8 @@ class FileTable:
                 self.drops["too_many_files"] += 1
                 return None
             use = process.files[key] = Use(
-                key,
-                event.path,
+                key=key,
+                path=event.path,
                 first_ns=event.time_boottime_ns,
                 size_at_open=event.size_bytes,
                 opened=event,
@@ -143,8 +152,9 @@ class FileTable:
     def begin_writing(
         self, process: Process, use: Use, event: FileOpened, evidence: str
     ) -> Version:
-        """The version that this opening writes into: a new one when the file is empty then (created or cut), else what was
-        there goes on."""
+        """The version that this opening writes into: a new one when the file is empty then (created
+        or truncated), else the existing one.
+        """
         version = self._versions.get(use.key)
         fresh = event.size_bytes == 0 and not event.opened_flags & OpenedFlag.INHERITED
         if version is not None and not (fresh and not version.writers):
@@ -154,13 +164,13 @@ class FileTable:
                 version.state = State.SUPERSEDED
             use.created |= fresh
             version = Version(
-                use.key,
-                use.path,
-                process,
-                process.working_for(event.thread, event.path),
-                event.time_boottime_ns,
-                evidence,
-                event,
+                key=use.key,
+                path=use.path,
+                writer=process,
+                execution=process.working_for(event.thread, event.path),
+                began_ns=event.time_boottime_ns,
+                evidence=evidence,
+                opened=event,
             )
             self._versions[use.key] = version
             if len(self._versions) > VERSIONS:
@@ -172,7 +182,7 @@ class FileTable:
         return version
 
     def begin_reading(self, process: Process, use: Use) -> Version | None:
-        """What a watched process had written there, if one had."""
+        """The version that a watched process wrote there, if any."""
         version = self._versions.get(use.key)
         if version is None or version.writer is process:
             return None
@@ -202,7 +212,10 @@ class FileTable:
         return use
 
     def renamed(self, old: str, new: str, commit: str) -> tuple[list[Version], Version | None]:
-        """Versions that have a new name now, and the one whose place was taken. A directory moves all that is below it."""
+        """The versions that have a new name now, and the one that was replaced.
+
+        A rename of a directory moves all files below it.
+        """
         replaced = self._versions.get(self._by_path.get(new, (0, 0)))
         key = self._by_path.pop(old, None)
         moved: list[Version] = []
@@ -239,7 +252,7 @@ class FileTable:
         return version
 
     def forget_process(self, process: Process) -> None:
-        """It has ended: it reads and writes nothing any more."""
+        """The process has ended, so it reads and writes nothing any more."""
         for use in process.files.values():
             if use.version is not None and use.version.writers:
                 use.version.writers = {w for w in use.version.writers if w[0] != process.key}
@@ -254,7 +267,9 @@ class FileTable:
 
 
 def idiom(old: str, new: str) -> str:
-    """How a rename commits: the tool's own way of putting a whole file in place, or just "rename"."""
+    """How a rename commits a file: the tool's own way of putting a whole file in place, or just
+    "rename".
+    """
     before = PurePosixPath(old)
     if "_temporary" in before.parts:
         return "spark"  # org.apache.hadoop.mapreduce.lib.output.FileOutputCommitter
@@ -266,7 +281,7 @@ def idiom(old: str, new: str) -> str:
 
 
 def is_uncommitted(path: str) -> bool:
-    """A name that says: do not read me yet."""
+    """Whether the name marks a file that is not complete yet."""
     parts = PurePosixPath(path).parts
     name = parts[-1] if parts else ""
     return (

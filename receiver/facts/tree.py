@@ -1,4 +1,6 @@
-"""The process tree, keyed by (tgid, start time), bounded, and tolerant of events that are lost or late."""
+"""The process tree, keyed by (tgid, start time), bounded, and tolerant of events that are lost or
+late.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,10 @@ KEPT_FAILED_CHILDREN = 64
 
 
 class Process:
-    """What is known of one process. Mutable and owned by the tree; the image facts are those of its last exec."""
+    """What is known of one process.
+
+    Mutable and owned by the tree. The image facts are those of its last exec.
+    """
 
     __slots__ = (
         "argc",
@@ -101,12 +106,12 @@ class Process:
         "vpid",
         "watched_ns",
         "working_directory",
-    )  # fmt: skip
+    )
 
     def __init__(self, key: ProcessKey, parent: Process | None, comm: str, uid: int) -> None:
         self.key = key
         self.parent = parent
-        self.parent_pid = parent.key.tgid if parent else 0  # stays when the parent is forgotten
+        self.parent_pid = parent.key.tgid if parent else 0  # stays when the parent is evicted
         self.comm = comm
         self.uid = uid
         self.executable: str = parent.executable if parent else ""
@@ -118,82 +123,84 @@ class Process:
         self.context: RemoteContext | None = parent.context if parent else None
         self.cgroup_id = 0
         self.vpid = 0
-        self.watched_ns = 0  # since when its system calls are followed; 0: they are not
+        self.watched_ns = 0  # since when its system calls are observed; 0: they are not
         self.image_flags = 0
         self.execs = 0
         self.exec_ns = 0  # when its last image began
         self.title = ""
         self.stdin_inode = 0
         self.stdout_inode = 0
-        self.execution: Execution | None = None  # the innermost one; its `outer` ones follow
-        self.steps: dict[
-            int, Execution
-        ] = {}  # by thread: what that thread works on, where a process does several things
-        self.expects: Identity | None = None  # what the next process that it forks will do
-        self.role = ""  # what it is to its framework: "airflow scheduler", "spark executor", …
-        self.unnamed: tuple[Process, ...] = ()  # children whose work its framework has yet to name
+        self.execution: Execution | None = None  # the innermost execution; its `outer` ones follow
+        # by thread: the thread's own work, where a process does several things
+        self.steps: dict[int, Execution] = {}
+        self.expects: Identity | None = None  # the work of the next process that it forks
+        self.role = ""  # its role in its framework: "airflow scheduler", "spark executor", …
+        # children whose work their framework has not named yet
+        self.unnamed: tuple[Process, ...] = ()
         self.notes: dict[str, str] = {}  # what recognisers remember of it, a few words
-        self.released: tuple[object, ...] = (
-            parent.released if parent else ()
-        )  # bindings that it outlived
-        self.started_by: str = (
-            parent.started_by if parent is not None and parent.uid == uid else ""
-        )  # attribution.handover
-        self.program_of = (
-            ""  # the system whose program its own image is, by the command line at exec
-        )
-        self.package_owner = ""  # of that program's package, as its files were opened: "trusted", "third"; empty: not seen
-        self.retired = (
-            False  # it is a helper, and its own people ended it: no failure, whatever its status
-        )
+        # bindings that it outlived
+        self.released: tuple[object, ...] = parent.released if parent else ()
+        # attribution.handover
+        self.started_by: str = parent.started_by if parent is not None and parent.uid == uid else ""
+        # the system whose program its own image is, by the command line at exec
+        self.program_of = ""
+        # the owner of that program's package, from the opened files: "trusted", "third"; empty: not
+        # seen
+        self.package_owner = ""
+        # it is a helper that its own framework ended: no failure, whatever its status
+        self.retired = False
         self.partition = ""  # the last data partition that it touched, as `key=value`
-        self.stub = False  # born of an event about it, not of its own fork or exec
+        self.stub = False  # created from an event about it, not from its own fork or exec
         self.exit: Exit | None = None
         self.oom: OomKill | None = None
-        self.crash: Crash | None = None  # where it was when it raised the signal that it died of
+        self.crash: Crash | None = None  # the code location of the signal that killed it
         self.signals: tuple[Signal, ...] = ()
         self.sibling_senders: tuple[ProcessKey, ...] = ()  # senders that were of the same execution
         self.open_files: tuple[OpenFile, ...] = ()
-        self.last_child: Process | None = None  # the one that ended last, and its grade
-        self.failed_children: tuple[
-            Process, ...
-        ] = ()  # outlives them in the tree: the parent may go on for hours
+        self.last_child: Process | None = None  # the child that ended last, and its grade
+        # these counts stay after the children leave the tree: the parent may run for hours
+        self.failed_children: tuple[Process, ...] = ()
         self.files: dict[tuple[int, int], Use] = {}  # by (device, inode)
         self.file_totals: FileTotals | None = None
         self.changes: tuple[FileChanged, ...] = ()  # names that it changed, the last ones
-        self.name_failures: tuple[
-            NameQuery, ...
-        ] = ()  # questions to a name server that were not answered as they should be
-        self.company: tuple[
-            Competitor, ...
-        ] = ()  # who was in its memory cgroup when the OOM killer chose it, itself first
+        self.name_failures: tuple[NameQuery, ...] = ()  # DNS queries that got no answer or an error
+        # the processes of its memory cgroup when the OOM killer chose it, itself first
+        self.company: tuple[Competitor, ...] = ()
         self.peers: dict[tuple[str, int], Peer] = {}  # by (address, port)
         self.queues: dict[int, Connection] = {}  # accept queues that were full, by port
         self.unix_peers: dict[tuple[int, str], None] = {}  # (pid, path)
         self.usage: Usage | None = None
-        self.failed_calls: dict[
-            tuple[int, int], CallFailed
-        ] = {}  # by (call, errno), the latest word
+        # by (call, errno), the latest event
+        self.failed_calls: dict[tuple[int, int], CallFailed] = {}
         self.grade = 0  # detect.masked.Grade, once it has ended
         self.findings: tuple[str, ...] = ()
         self.folded = 0  # children without a span of their own
-        self.spanned = False  # a span names it as its parent, or is its own
-        self.created = ""  # process.creation.time as first stated: part of the identity, so a clock that slews must not move it
+        self.spanned = False  # a span names it as its parent, or is its own span
+        # process.creation.time as first exported: part of the identity, so a slewed clock must not
+        # change it
+        self.created = ""
         self.block: object = None  # synthesis keeps the encoded attributes here
 
     @property
     def name(self) -> str:
-        """Base name of the executable; the comm where there is no such file (memfd) or nothing was seen of it."""
+        """The base name of the executable; the comm where there is no such file (memfd) or no exec
+        was seen.
+        """
         return self.executable.rpartition("/")[2] or self.comm
 
     def is_program(self, path: str) -> bool:
-        """Its executable, or the script that an interpreter was started with: read, but no input."""
+        """Whether it is its executable, or the script of its interpreter: these are read, but they
+        are no inputs.
+        """
         script = next((a for a in self.argv[1:] if not a.startswith("-")), "")
         return path in (self.executable, script)
 
     def working_for(self, thread: int, path: str = "") -> Execution | None:
-        """Whose work one of its threads does: its own step; of a pool's thread, the step that the path is named after, else the
-        one that began last; where it has no steps, the process's."""
+        """The work of one of its threads.
+
+        This is the thread's own step. For a thread of a pool, it is the step that the path names,
+        else the step that began last. A process without steps gives its own work.
+        """
         if not self.steps:
             return self.execution
         if thread in self.steps:
@@ -206,12 +213,12 @@ class Process:
 
     @property
     def command(self) -> str:
-        """For people: what was asked for, redacted."""
+        """The command for people, redacted."""
         return " ".join(self.argv) if self.argv else f"[{self.comm}]"
 
 
 class ProcessTree:
-    """Applies lifecycle events. `drops` counts what could not be applied, by reason."""
+    """Applies lifecycle events. `drops` counts the events that could not be applied, by reason."""
 
     def __init__(self, limit: int, linger_ns: int) -> None:
         self.limit = limit
@@ -219,9 +226,8 @@ class ProcessTree:
         self.drops: Counter[str] = Counter()
         self._processes: dict[ProcessKey, Process] = {}
         self._dead: deque[Process] = deque()  # in order of their exits
-        self.forgotten: list[
-            Process
-        ] = []  # alive when they had to go; whoever counts living processes takes them from here
+        # evicted while alive; callers that count living processes take them from here
+        self.forgotten: list[Process] = []
 
     def __len__(self) -> int:
         return len(self._processes)
@@ -233,10 +239,12 @@ class ProcessTree:
         return list(self._processes.values())
 
     def fork(self, event: Fork) -> Process:
-        """The creator is the parent that counts: re-parenting does not change whose work it is."""
+        """The creator is the parent that counts: re-parenting does not change the work of a
+        process.
+        """
         known = self._processes.get(event.process)
         if known is not None and not known.stub:
-            return known  # the iterator told us first
+            return known  # the iterator reported it first
         parent = self._processes.get(event.parent)
         if known is None:
             known = self._add(Process(event.process, parent, event.comm, event.uid))
@@ -254,7 +262,7 @@ class ProcessTree:
         return known
 
     def image(self, event: Exec | Existing) -> Process:
-        """A new image in an old process, or one that was there before us."""
+        """A new image in a known process, or in one that existed before the observer started."""
         process = self._processes.get(event.process)
         if process is None:
             parent = event.real_parent if event.real_parent != NOBODY else event.parent
@@ -262,7 +270,7 @@ class ProcessTree:
                 Process(event.process, self._processes.get(parent), event.comm, event.uid)
             )
         elif type(event) is Existing and process.execs:
-            return process  # live events know better
+            return process  # live events are more recent
         elif process.uid != event.uid or process.stub:  # the user of a stub is not known
             known = type(event) is Exec and not process.stub
             process.started_by = (
@@ -289,7 +297,9 @@ class ProcessTree:
         return process
 
     def adopt_parents(self, events: list[Existing]) -> None:
-        """Links processes that lived before us: the iterator gives them by pid, not parents first."""
+        """Links processes that existed before the observer started: the iterator lists them by pid,
+        not parents first.
+        """
         for event in events:
             process = self._processes.get(event.process)
             parent = event.real_parent if event.real_parent != NOBODY else event.parent
@@ -297,7 +307,7 @@ class ProcessTree:
                 process.parent = self._processes.get(parent)
 
     def title(self, event: Title) -> Process:
-        """Importing setproctitle renames comm to a piece of argv[0]: that is no title."""
+        """Importing setproctitle sets the comm to a part of argv[0]: that is no title."""
         process = self.ensure(event.process, event.comm)
         process.comm = event.comm
         first = process.argv[0] if process.argv else ""
@@ -307,7 +317,7 @@ class ProcessTree:
         return process
 
     def exited(self, event: Exit) -> Process | None:
-        """None for a second exit of one process (older kernels can say it twice)."""
+        """None for a second exit of one process (older kernels can report it twice)."""
         process = self.ensure(event.process, event.comm, event.real_parent)
         if process.exit is not None:
             self.drops["second_exit"] += 1
@@ -325,7 +335,9 @@ class ProcessTree:
         return process
 
     def ensure(self, key: ProcessKey, comm: str, parent: ProcessKey = NOBODY) -> Process:
-        """The process, or a stub of it: it lived before us, or its fork was lost."""
+        """The process, or a stub of it: it existed before the observer started, or its fork event
+        was lost.
+        """
         process = self._processes.get(key)
         if process is None:
             process = self._add(Process(key, self._processes.get(parent), comm, 0))
@@ -340,7 +352,7 @@ class ProcessTree:
         return process
 
     def _evict(self) -> None:
-        """Full: the oldest dead one goes, else the oldest of all."""
+        """Evicts from a full tree: the oldest ended process, else the oldest of all."""
         if self._dead:
             victim = self._dead.popleft()
             self.drops["evicted_dead"] += 1
@@ -361,10 +373,13 @@ class ProcessTree:
         process.last_child = None
         process.unnamed = ()
         process.usage = None
-        process.parent = None  # or a chain of short generations would never be freed
+        process.parent = None  # otherwise a chain of short generations would never be freed
 
     def vanished(self, key: ProcessKey) -> Process | None:
-        """A process whose exit was lost: it is not there any more. None when its exit came after all."""
+        """Removes a process whose exit event was lost and that does not exist any more.
+
+        None when its exit arrived after all.
+        """
         process = self._processes.get(key)
         if process is None or process.exit is not None:
             return None
@@ -373,7 +388,9 @@ class ProcessTree:
         return process
 
     def sweep(self, now_ns: int) -> None:
-        """Forgets processes that ended more than `linger_ns` ago; late events still find those that did not."""
+        """Removes processes that ended more than `linger_ns` ago; until then, late events still
+        find them.
+        """
         while self._dead:
             exit_event = self._dead[0].exit
             if exit_event is not None and exit_event.time_boottime_ns + self.linger_ns > now_ns:
@@ -382,7 +399,7 @@ class ProcessTree:
 
 
 def ancestors(process: Process, limit: int = 64) -> list[Process]:
-    """From the parent upwards."""
+    """The ancestors, from the parent upwards."""
     out: list[Process] = []
     at = process.parent
     while at is not None and len(out) < limit:

@@ -1,4 +1,6 @@
-"""What watched processes take over time, and who takes it from them: memory, CPU, storage, waiting."""
+"""The resources of watched processes over time, and who takes them away: memory, CPU, storage,
+waiting.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ CURVE_POINTS = 64
 STEP_BYTES = 16 << 20
 NEIGHBOURS = 512
 WINDOW_NS = 60_000_000_000
-LOOKS = 5  # a condition must hold at so many looks in a row
+LOOKS = 5  # a condition must hold in so many samples in a row
 KEPT_WAITS = 64
 
 
@@ -21,8 +23,11 @@ Point = tuple[int, int, str]  # boot ns, bytes, event id
 
 
 class Curve:
-    """Growth of a value, in a bounded number of points: when there are too many, every second one goes and the step doubles.
-    Its peak is exact. Every point names the event that shows it."""
+    """Growth of a value, in a bounded number of points.
+
+    When there are too many, every second one is dropped and the step doubles. The peak is exact.
+    Every point cites the event that shows it.
+    """
 
     __slots__ = ("_skip", "_step", "peak", "points")
 
@@ -35,7 +40,7 @@ class Curve:
     def add(self, at_ns: int, value: int, event: str = "") -> None:
         self.peak = max(self.peak, value)
         if self.points and abs(value - self.points[-1][1]) * 64 < max(value, STEP_BYTES):
-            return  # nothing that would show on a curve
+            return  # too small a change to show on a curve
         self._skip += 1
         if self._skip < self._step:
             return
@@ -47,38 +52,44 @@ class Curve:
 
 
 class Usage:
-    """Of one watched process, from its samples."""
+    """The usage of one watched process, from its samples."""
 
     __slots__ = (
-        "curve", "first", "growth_told", "idle_since_ns", "last", "pressed_ns", "pressure", "recent", "spell", "stacks",
-        "told", "waits", "worst",
-    )  # fmt: skip
+        "curve",
+        "first",
+        "growth_reported",
+        "idle_since_ns",
+        "last",
+        "pressed_ns",
+        "pressure",
+        "recent",
+        "reported",
+        "spell",
+        "stacks",
+        "waits",
+        "worst",
+    )
 
     def __init__(self) -> None:
         self.curve = Curve()
         self.first: ProcessSample | None = None
         self.last: ProcessSample | None = None
-        self.recent: tuple[
-            tuple[int, int], ...
-        ] = ()  # (boot ns, resident bytes) at the last LOOKS looks
-        self.pressure: dict[
-            str, tuple[int, float]
-        ] = {}  # resource → (looks in a row, share of the last one)
-        self.told: tuple[str, ...] = ()
-        self.growth_told = False
+        # (boot ns, resident bytes) in the last LOOKS samples
+        self.recent: tuple[tuple[int, int], ...] = ()
+        # resource → (samples in a row, share of the last one)
+        self.pressure: dict[str, tuple[int, float]] = {}
+        self.reported: tuple[str, ...] = ()
+        self.growth_reported = False
         self.idle_since_ns = 0  # neither CPU nor bytes since then
-        self.waits: dict[int, ThreadWait] = {}  # by thread, the latest
-        self.stacks: dict[int, WaitStack] = {}  # of the same threads
+        self.waits: dict[int, ThreadWait] = {}  # the latest wait of each thread
+        self.stacks: dict[int, WaitStack] = {}  # the stacks of the same threads
         self.spell: IdlePeriod | None = None  # the longest time in which it did nothing
-        self.pressed_ns: dict[
-            str, int
-        ] = {}  # resource → for how long it was short, all looks together
-        self.worst: dict[
-            str, tuple[float, ProcessSample]
-        ] = {}  # resource → the largest share, and the look that shows it
+        self.pressed_ns: dict[str, int] = {}  # resource → how long it was short, in total
+        # resource → the largest share, and the sample that shows it
+        self.worst: dict[str, tuple[float, ProcessSample]] = {}
 
     def add(self, sample: ProcessSample) -> None:
-        """Works out what changed since the last look."""
+        """Computes what changed since the last sample."""
         rss = resident(sample)
         self.curve.add(sample.time_boottime_ns, rss, f"{sample.cpu}-{sample.sequence}")
         self.first = self.first or sample
@@ -122,7 +133,7 @@ class Usage:
         self._press("faults", _faulting(last, sample, interval), 0.5, sample, interval)
 
     def note_spell(self, now_ns: int) -> None:
-        """The time without work that goes on now, if it is the longest so far."""
+        """Keeps the current idle time, if it is the longest so far."""
         lasted = now_ns - self.idle_since_ns if self.idle_since_ns else 0
         if lasted > (self.spell.ns if self.spell is not None else 0):
             self.spell = IdlePeriod(
@@ -141,17 +152,21 @@ class Usage:
             self.worst[resource] = (share, sample)
 
     def pressed(self) -> list[tuple[str, float]]:
-        """Resources that were short at the last LOOKS looks, each told once."""
+        """Resources that were short in the last LOOKS samples, each reported once."""
         kept = [
-            (r, held) for r, held in self.pressure.items() if r not in self.told and r != "faults"
+            (r, held)
+            for r, held in self.pressure.items()
+            if r not in self.reported and r != "faults"
         ]
         short = [(r, min(1.0, share)) for r, (looks, share) in kept if looks >= LOOKS]
-        self.told += tuple(r for r, _ in short)
+        self.reported += tuple(r for r, _ in short)
         return short
 
 
 class IdlePeriod(msgspec.Struct, frozen=True):
-    """A time in which a process neither computed nor moved a byte, and what its threads waited for."""
+    """An interval in which a process neither used CPU nor moved a byte, and what its threads waited
+    for.
+    """
 
     since_ns: int
     ns: int
@@ -162,12 +177,15 @@ class IdlePeriod(msgspec.Struct, frozen=True):
         return next((s for s in self.stacks if s.thread == wait.thread), None)
 
 
-_FAULTS_PER_SECOND = 200  # pages read back one by one
-_REREAD_SHARE = 0.25  # of the limit, read back in a second without a read(2)
+_FAULTS_PER_SECOND = 200  # pages that were read back singly
+_REREAD_SHARE = 0.25  # share of the limit that was read back in a second without a read(2)
 
 
 def _faulting(last: ProcessSample, sample: ProcessSample, interval: int) -> float:
-    """How hard pages of a full cgroup are read back again and again; 1.0 is hard. Reads by calls are no faults."""
+    """How hard a full cgroup reads evicted pages back again; 1.0 is hard.
+
+    Reads by system calls do not count as faults.
+    """
     if (
         not sample.memory_limit_bytes
         or sample.memory_usage_bytes < 0.95 * sample.memory_limit_bytes
@@ -196,8 +214,8 @@ def _share(part: int, whole: int) -> float:
     return max(0.0, part / whole) if whole > 0 else 0.0
 
 
-class Competitor(msgspec.Struct, frozen=True):
-    """A process that took something, by name, never by its arguments."""
+class Competitor(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that took a resource. It is reported by name, never by its arguments."""
 
     pid: int
     name: str
@@ -210,7 +228,10 @@ class Competitor(msgspec.Struct, frozen=True):
 
 
 class Neighbours:
-    """Processes that are not watched and that grew or worked lately. The one heard of least recently goes first."""
+    """Processes that are not watched and that recently grew or used CPU.
+
+    The one sampled least recently is evicted first.
+    """
 
     def __init__(self) -> None:
         self.drops: Counter[str] = Counter()
@@ -230,12 +251,14 @@ class Neighbours:
     def top(
         self, now_ns: int, *, memory_cgroup_id: int = 0, by_cpu: bool = False
     ) -> Competitor | None:
-        """Who took most in the last minute: memory of one cgroup, memory of the host, or CPU."""
+        """The processes that took most in the last minute: memory of one cgroup, memory of the
+        host, or CPU.
+        """
         found = self.all(now_ns, memory_cgroup_id=memory_cgroup_id)
         return max(found, key=lambda t: t.cpu_ns if by_cpu else t.growth_bytes, default=None)
 
     def all(self, now_ns: int, *, memory_cgroup_id: int = 0) -> list[Competitor]:
-        """What each of them took in the last minute."""
+        """The amount that each of them took in the last minute."""
         out: list[Competitor] = []
         for key, looks in self._looks.items():
             recent = [n for n in looks if now_ns - n.time_boottime_ns <= WINDOW_NS]
@@ -250,7 +273,13 @@ class Neighbours:
             cpu_ns = sum(n.cpu_ns for n in recent)
             out.append(
                 Competitor(
-                    key.tgid, recent[-1].comm, growth, cpu_ns, key, recent[-1].rss_bytes, points
+                    pid=key.tgid,
+                    name=recent[-1].comm,
+                    growth_bytes=growth,
+                    cpu_ns=cpu_ns,
+                    key=key,
+                    rss_bytes=recent[-1].rss_bytes,
+                    points=points,
                 )
             )
         return out
@@ -261,7 +290,9 @@ def _signed(value: int) -> int:
 
 
 def main_wait(process: Process) -> ThreadWait | None:
-    """What the process as a whole waits for: its first thread's wait, or that of a thread which waits without a timeout."""
+    """What the process as a whole waits for: its first thread's wait, or that of a thread which
+    waits without a timeout.
+    """
     usage = process.usage
     if usage is None or not usage.waits:
         return None

@@ -1,1 +1,1 @@
-"""The core: records of the kernel in, signals out, and the session that is its only entrance."""
+"""The core: it turns kernel events into signals. `Session` is its only entrance."""

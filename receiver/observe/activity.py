@@ -1,4 +1,4 @@
-"""What watched processes do between their start and their end, and what becomes of it: tables, findings, metrics."""
+"""The activity of watched processes from their start to their end: tables, findings, metrics."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SECOND = 1_000_000_000
 
 
 class Activity:
-    """The three tables behind one face for the core."""
+    """Combines the three tables for the core."""
 
     def __init__(
         self,
@@ -44,7 +44,9 @@ class Activity:
         stall_seconds: float,
         hang_seconds: float,
     ) -> None:
-        """`report` takes findings, `repeat` records of failures that were findings before."""
+        """`report` takes findings, and `repeat` takes records of failures that were findings
+        before.
+        """
         self.files = FileActivity(tree, attempts, report)
         self.network = NetworkActivity(tree, attempts, report, repeat, int(stall_seconds * SECOND))
         self.usage = UsageActivity(tree, attempts, report, int(hang_seconds * SECOND))
@@ -57,10 +59,9 @@ class Activity:
         self.usage.oom_killed(victim, event)
 
     def ended(self, process: Process, end: Ending) -> None:
-        """Call when the findings about its death and its torn files are made."""
-        if (
-            process.files or process.failed_calls or process.open_files
-        ):  # most short processes have none of these
+        """Called after the findings about its death and its torn files are made."""
+        # most short processes have none of these
+        if process.files or process.failed_calls or process.open_files:
             self.files.ended(process, end)
         if process.peers or process.name_failures or self.network.table.questions:
             self.network.ended(process, end)
@@ -70,7 +71,7 @@ class Activity:
         self.usage.tick(now_ns)
 
     def finish(self) -> None:
-        """The observer stops."""
+        """Called when the observer stops."""
         self.network.finish()
 
     def drops(self) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""Runs and attempts as they open, gain and lose processes, and close: what leaves at each of these steps."""
+"""Runs and attempts: how they open, gain and lose processes, and close, and the signals of each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ SECOND = 1_000_000_000
 
 
 class Attempts:
-    """Owns the open executions. `emit` takes what they say; `drops` counts what came too late."""
+    """Owns the open executions.
+
+    `emit` takes their signals; `drops` counts events that came too late.
+    """
 
     def __init__(
         self,
@@ -36,35 +39,36 @@ class Attempts:
         *,
         elsewhere: bool = False,
     ) -> None:
-        """`elsewhere`: the orchestrator is on another host, which sends the spans of runs and tasks, each once."""
+        """`elsewhere`: the orchestrator is on another host, which exports the spans of runs and
+        tasks, each once.
+        """
         self.executions = executions
         self._elsewhere = elsewhere
         self.book = book
         self.drops: Counter[str] = Counter()
         self.read_at_ns = 0
-        self.on_open: Callable[[Execution], None] = lambda _: (
-            None
-        )  # told of every execution as it opens …
-        self.on_close: Callable[[Execution], None] = lambda _: None  # … and as it closes
-        self.on_over: Callable[[Execution, int], None] = lambda *_: None  # when its span is out
-        self.executions_of: Callable[[Execution], list[Process]] = (
-            lambda _: []
-        )  # its processes; whoever has the tree says
+        # called with every execution when it opens
+        self.on_open: Callable[[Execution], None] = lambda _: None
+        # called with every execution when it closes
+        self.on_close: Callable[[Execution], None] = lambda _: None
+        # called when its span is made
+        self.on_over: Callable[[Execution, int], None] = lambda *_: None
+        # its processes; set by the owner of the tree
+        self.executions_of: Callable[[Execution], list[Process]] = lambda _: []
         self._to_watch: list[Process] = []
-        self.ended_unwatched: list[Process] = []  # of the last `to_watch`: they were over before
+        # left out by the last `to_watch`: they had ended before
+        self.ended_unwatched: list[Process] = []
         self._spans, self._logs, self._emit = spans, logs, emit
-        self._unbooked: dict[
-            int, Execution
-        ] = {}  # their sums have moved since the metrics were last read
+        # their sums have changed since the metrics were last read
+        self._unbooked: dict[int, Execution] = {}
 
     def rename(self, execution: Execution, identity: Identity) -> None:
         """More is known of it now. Its ids stay."""
         self.executions.displace(execution)
         self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, self.labels(execution), -1)
         execution.identity, execution.slot, execution.block = identity, identity.slot, None
-        if (
-            execution.slot in self.executions.open
-        ):  # other work has these names already, and keeps its place
+        # other work has these names already, and keeps its place
+        if execution.slot in self.executions.open:
             execution.slot = (identity.slot, execution.span_id)
         self.executions.place(execution)
         self.book.add(sc.METRIC_PIPELINE_TASK_ACTIVE, self.labels(execution), 1)
@@ -72,7 +76,10 @@ class Attempts:
             execution.run.identity = identity
 
     def dispute(self, execution: Execution, rival: Execution) -> None:
-        """Open work turns out to claim the names of work that is proven: it is ambiguous from now on. Its ids stay."""
+        """The open work claims the names of work that is proven, so it is ambiguous from now on.
+
+        The ids stay.
+        """
         identity = contested(
             execution.identity, f"a proven process of uid {rival.identity.owner} does that run"
         )
@@ -97,7 +104,7 @@ class Attempts:
     def begin_step(
         self, process: Process, identity: Identity, thread: int, start_ns: int
     ) -> Execution | None:
-        """Work of one thread: it has no process of its own, and ends when somebody says so."""
+        """The work of one thread: it has no process of its own, and ends when a claim ends it."""
         execution = self.open(process, identity, start_ns, process.execution)
         if execution is not None:
             execution.step_thread = thread
@@ -114,7 +121,7 @@ class Attempts:
             self.close(execution, at_ns)
 
     def tick(self, now_ns: int, beat_ns: int) -> None:
-        """Closes what is over, says what still runs."""
+        """Closes finished work, and emits heartbeats for the rest."""
         for execution in self.executions.due(now_ns):
             self.close(execution, now_ns)
         for run in self.executions.due_runs(now_ns):
@@ -129,7 +136,9 @@ class Attempts:
                 )
 
     def finish(self, now_ns: int) -> None:
-        """The observer stops: what is open is unfinished, but for a command whose own process has ended."""
+        """The observer stops: open work is unfinished, except a command whose own process has
+        ended.
+        """
         for execution in sorted(
             self.executions.open.values(), key=lambda e: sum(1 for _ in e.chain()), reverse=True
         ):
@@ -149,7 +158,10 @@ class Attempts:
         outer: Execution | None = None,
         holds: bool = False,
     ) -> Execution | None:
-        """The process is (or joins) an attempt of its own identity. None, and counted, when too many are open."""
+        """The process is (or joins) an attempt of its own identity.
+
+        None, and counted, when too many are open.
+        """
         execution = self.executions.open.get(identity.slot)
         ended = self.executions.ended(identity.slot) if execution is None else None
         if ended is not None and not (holds and identity.portable and identity.source == "file"):
@@ -159,7 +171,8 @@ class Attempts:
             if execution is None:
                 return None
         elif execution.closed:
-            self.drops["late_process"] += 1  # its span is out; the process still gets its own
+            # its span is already exported; the process still gets its own
+            self.drops["late_process"] += 1
         self.rebind(process, execution)
         if holds and not execution.closed:
             execution.held = True
@@ -167,7 +180,9 @@ class Attempts:
         return execution
 
     def enter_late(self, process: Process, identity: Identity, start_ns: int, end: Ending) -> None:
-        """A process that has ended was found to have done this work: it began and ended with it."""
+        """A process that has ended is found to have done this work: the work began and ended with
+        it.
+        """
         execution = self.open(process, identity, start_ns, process.execution)
         if execution is not None and process.exit is not None:
             process.execution = execution
@@ -196,7 +211,7 @@ class Attempts:
             else None
         )
         execution = Execution(
-            identity, self._run_of(identity, inside, start_ns), b"", process, start_ns, outer
+            identity, self._run_of(identity, inside, start_ns), b"", process, start_ns, outer=outer
         )
         execution.resumed, execution.own_run = resumed, inside is None
         context = process.context if outer is None or process.context != outer.context else None
@@ -263,11 +278,11 @@ class Attempts:
         self.on_open(execution)
 
     def join(self, process: Process, execution: Execution) -> None:
-        """A process that does no work yet does this."""
+        """A process without work does this work from now on."""
         process.execution = execution
         parent = process.parent
         if parent is not None and 0 < parent.watched_ns < process.key.start_boottime_ns:
-            process.watched_ns = parent.watched_ns  # the kernel half handed it down with the fork
+            process.watched_ns = parent.watched_ns  # the BPF program set the mark at the fork
         else:
             self.follow(process)
         for each in execution.chain():
@@ -276,13 +291,18 @@ class Attempts:
             self._unbooked[id(each)] = each
 
     def follow(self, process: Process) -> None:
-        """Its system calls are wanted, though it may do nobody's work: it names work by the files it opens."""
+        """Its system calls must be observed, although it may have no work: the files that it opens
+        name work.
+        """
         if not process.watched_ns:
             process.watched_ns = self.read_at_ns
             self._to_watch.append(process)
 
     def rebind(self, process: Process, execution: Execution | None) -> None:
-        """Moves a living process from what it does to `execution`: what both are inside of does not notice."""
+        """Moves a living process from its present work to `execution`.
+
+        The work around both does not change.
+        """
         old = list(process.execution.chain()) if process.execution is not None else []
         new = list(execution.chain()) if execution is not None else []
         if execution is not None and not old:
@@ -301,7 +321,9 @@ class Attempts:
                 self._unbooked[id(each)] = each
 
     def to_watch(self) -> list[Process]:
-        """Living processes that joined since the last call and that the kernel half may not follow yet."""
+        """Living processes that joined since the last call and that the BPF programs may not watch
+        yet.
+        """
         joined, self._to_watch = self._to_watch, []
         self.ended_unwatched = [p for p in joined if p.exit is not None]
         return [p for p in joined if p.exit is None]
@@ -309,7 +331,7 @@ class Attempts:
     def leave(
         self, process: Process, execution: Execution, at_ns: int, end: Ending | None = None
     ) -> None:
-        """The process has ended (`end`: how; None: it is out of sight)."""
+        """The process has ended (`end`: how; None: its end was not seen)."""
         for each in execution.chain():
             each.live -= 1
             if process.key in each.holders or not each.held or each.holders:
@@ -326,7 +348,9 @@ class Attempts:
                 self.close(each, at_ns)
 
     def _speaks_for(self, process: Process, execution: Execution) -> bool:
-        """Whether its exit status is the outcome: it holds the work, or it is the first of it."""
+        """Whether its exit status is the outcome: it holds the work, or it is the first process of
+        it.
+        """
         if execution.held:
             return process.key in execution.holders
         parent = process.parent
@@ -336,7 +360,7 @@ class Attempts:
         return process is execution.root or outside
 
     def release(self, execution: Execution) -> None:
-        """What still lives of it when it is over (a daemon that it started) is not dragged along."""
+        """A process that outlives the work (a daemon that the work started) is released."""
         for process in self.executions_of(execution):
             if process.exit is None:
                 process.released = (*process.released, execution.identity.key)
@@ -350,7 +374,7 @@ class Attempts:
                 self.drops["released"] += 1
 
     def account(self, execution: Execution, event: Exit) -> None:
-        """To the work and all that it is inside of."""
+        """Adds to the work and to all work around it."""
         user, system = scaled_cpu(event.user_cpu_ns, event.system_cpu_ns, event.cpu_runtime_ns)
         for each in execution.chain():
             totals = each.totals
@@ -360,7 +384,9 @@ class Attempts:
             totals.written_bytes += event.written_bytes
 
     def book_totals(self) -> None:
-        """Moves the sums of executions into the metrics: once per reading of these, not once per process."""
+        """Moves the sums of executions into the metrics: once per reading of the metrics, not once
+        per process.
+        """
         for execution in self._unbooked.values():
             labels, now, before = self.labels(execution), execution.totals, execution.booked
             for mode, amount in (
@@ -436,9 +462,8 @@ class Attempts:
     def close_run(self, run: Run, now_ns: int) -> None:
         if not self.executions.close_run(run) or not run.announced:
             return  # the application has spans of its own for it
-        if (
-            run.identity.is_ambiguous
-        ):  # its start is out already: it gets an end, and counts nowhere
+        # its start is already exported: it gets an end, and counts in no sum
+        if run.identity.is_ambiguous:
             self._emit(self._spans.run_span(run))
             return
         labels = (
@@ -456,7 +481,10 @@ class Attempts:
         self._emit(self._spans.run_span(run))
 
     def labels(self, execution: Execution | None) -> Attributes:
-        """Of its metrics. What an ambiguous claim does is counted as unknown work, not under the names that it uses."""
+        """The labels of its metrics.
+
+        An ambiguous claim counts as unknown work, not under the names that it uses.
+        """
         known = execution is not None and not execution.identity.is_ambiguous
         return self.book.task(execution.identity if execution is not None and known else None)
 

@@ -1,10 +1,12 @@
-"""Whose work is it? Asks the recognisers at each telling fact, and does what they say.
+"""Binds processes to work: asks the recognisers whenever an event may identify a task, and applies
+their claims.
 
-A binding is an identity that a process subtree holds, inside of those that it held before. It ends with the process that
-holds it, or when that process's title says that it is idle.
+A binding is an identity that a process subtree holds, inside of its earlier identities. It ends
+with the process that holds it, or when that process's title says that it is idle.
 
-Every claim passes `_judged`: it gets the user id of the process that makes it, it is certain only when `attribution.proof` finds
-that process proven, and it is ambiguous when it names a run that another user's proven process does.
+Every claim passes `_judged`. It gets the user id of the claiming process. It is certain only when
+`attribution.proof` finds that process proven. It is ambiguous when it names a run that a proven
+process of another user does.
 """
 
 from __future__ import annotations
@@ -40,7 +42,10 @@ LISTENERS = 4096
 
 
 class Bindings:
-    """Between the recognisers, which only speak, and the attempts, which only keep count. `drops`: what came to nothing."""
+    """Connects the recognisers, which only make claims, with the attempts, which only count.
+
+    `drops` counts the claims that had no effect.
+    """
 
     def __init__(
         self,
@@ -50,17 +55,17 @@ class Bindings:
         *,
         only_commands: bool = False,
     ) -> None:
-        """`only_commands`: what is not inside of a command that we started is left alone."""
+        """`only_commands`: only the work inside of a command that kwitness started is bound."""
         self._only_commands = only_commands
         self.tree = tree
         self.attempts = attempts
         self.recognisers = recognisers
         self.drops: Counter[str] = Counter()
-        self.followed: dict[ProcessKey, None] = {}  # living processes that name others' work
-        self.reasons: dict[ProcessKey, tuple[str, ...]] | None = (
-            None  # who decided what: kept for `check --explain` only
-        )
-        self._listeners: dict[int, Process] = {}  # by port: who is asked there
+        # living processes that name the work of other processes
+        self.followed: dict[ProcessKey, None] = {}
+        # the recogniser of each decision: kept for `check --explain` only
+        self.reasons: dict[ProcessKey, tuple[str, ...]] | None = None
+        self._listeners: dict[int, Process] = {}  # the process that listens on each port
         attempts.executions_of = self._members
 
     def _members(self, execution: Execution) -> list[Process]:
@@ -71,7 +76,7 @@ class Bindings:
         ]
 
     def forked(self, process: Process, at_ns: int) -> None:
-        """Call when it has inherited its parent's work."""
+        """Called after it has inherited its parent's work."""
         parent = process.parent
         if parent is not None and parent.expects is not None:
             identity, parent.expects = parent.expects, None
@@ -79,8 +84,8 @@ class Bindings:
             self._bind(process, identity, at_ns, judged=True)
 
     def image(self, process: Process, at_ns: int) -> None:
-        """A new image: who it says it is."""
-        for thread in list(process.steps):  # the threads are gone with the old image
+        """A new image: asks the recognisers what it is."""
+        for thread in list(process.steps):  # the threads ended with the old image
             self.attempts.end_step(process, thread, at_ns)
         self._apply(process, self.recognisers.image(process), at_ns)
 
@@ -96,14 +101,16 @@ class Bindings:
         self._apply(process, self.recognisers.changed(process, event), event.time_boottime_ns)
 
     def connected(self, process: Process, fact: Connection) -> None:
-        """Who has no common ancestor can still be joined by a port: an executor's command line names its driver's."""
+        """A port can join processes without a common ancestor: an executor's command line names its
+        driver's port.
+        """
         if fact.stage == ConnectionStage.LISTENING and (
             len(self._listeners) < LISTENERS or fact.local_port in self._listeners
         ):
             self._listeners[fact.local_port] = process
 
     def ended(self, process: Process, end: Ending, at_ns: int) -> None:
-        """Before its findings are made: what its threads were at ends with it."""
+        """Called before its findings are made: the steps of its threads end with it."""
         self.followed.pop(process.key, None)
         torn = {
             id(use.version.execution)
@@ -112,7 +119,8 @@ class Bindings:
         }
         latest = list(process.steps)[-1:]
         for thread, step in list(process.steps.items()):
-            # killed at work: what it began last, and what it was writing. An older step may have been done long ago.
+            # Killed at work: the step that it began last, or that it was writing, was lost. An
+            # older step may be complete.
             struck = bool(end.signal) and (thread in latest or id(step) in torn)
             self.attempts.end_step(
                 process,
@@ -123,20 +131,21 @@ class Bindings:
             )
 
     def lost(self, process: Process, at_ns: int) -> None:
-        """It is gone, and nobody saw how."""
+        """The process is gone, and its exit was not seen."""
         self.followed.pop(process.key, None)
         for thread in list(process.steps):
             self.attempts.end_step(process, thread, at_ns, unknown=True)
 
     @property
     def need_calls(self) -> bool:
-        """Whether somebody lives who names work by the files it opens, or who does such work."""
+        """Whether a living process names work by the files it opens, or does such work."""
         return bool(self.followed or self.attempts.executions.open)
 
     def _apply(self, process: Process, claims: Claims, at_ns: int) -> None:
         for claim in claims:
             target = (claim.process if isinstance(claim, Bind) else None) or process
-            if process.uid not in (0, target.uid):  # nobody speaks for another user's process
+            # no process makes a claim for another user's process
+            if process.uid not in (0, target.uid):
                 self.drops["of_another_user"] += 1
                 continue
             if target.execution is None and self._only_commands:
@@ -186,7 +195,7 @@ class Bindings:
         opened: FileOpened | None = None,
         judged: bool = False,
     ) -> None:
-        """`judged`: its supervisor's claim has passed the gate already."""
+        """`judged`: its supervisor's claim is judged already."""
         execution = self._outer_of(process, port)
         for each in execution.chain() if execution is not None else ():
             if each.identity.agrees(identity):
@@ -208,7 +217,8 @@ class Bindings:
                 process, identity, process.exec_ns or process.key.start_boottime_ns, ending(process)
             )
             return
-        # an environment is inherited by all: who has it is one of many. Every other fact names the process itself.
+        # All descendants inherit an environment, so it names one process of many. Every other fact
+        # names the process itself.
         entered = self.attempts.enter(
             process,
             identity,
@@ -220,8 +230,10 @@ class Bindings:
             entered.rival = rival
 
     def _outer_of(self, process: Process, port: int) -> Execution | None:
-        """What its work is inside of: what it does already, or the work of whoever listens at `port`. A port is no secret, so
-        that counts between processes of one user, and for root's."""
+        """The work around a new claim: the work that it does already, or that of the process that
+        listens on `port`. A port is no secret, so it counts only between processes of one user, and
+        for root's.
+        """
         server = self._listeners.get(port) if port else None
         if server is None or server.exit is not None or server.execution is None:
             return process.execution
@@ -231,7 +243,7 @@ class Bindings:
         return server.execution
 
     def _judged(self, process: Process, identity: Identity, opened: FileOpened | None) -> Identity:
-        """The gate that every claim of every recogniser and rule goes through."""
+        """Checks a claim. Every claim of every recogniser and rule passes here."""
         owner = process.uid
         if identity.confidence < CERTAIN:
             return msgspec.structs.replace(identity, owner=owner)
@@ -244,7 +256,9 @@ class Bindings:
     def _compared(
         self, process: Process, identity: Identity, execution: Execution | None
     ) -> tuple[Identity, tuple[bytes, bytes] | None]:
-        """The claim beside those that others have made: ambiguous when one of them is better; with the ids of that one."""
+        """Compares the claim with the claims of other processes: it is ambiguous when one of them
+        is better, and gets the ids of that one.
+        """
         names_a_run = identity.portable or identity.source == "env"
         if names_a_run and execution is not None and self._contradicts(execution, identity):
             return contested(identity, "its ancestors do other work"), None
@@ -271,14 +285,14 @@ class Bindings:
         )
 
     def _rightful(self, identity: Identity) -> Execution | None:
-        """The open work of that name and user, whatever map index is known of it."""
+        """The open work of that name and user, with or without a known map index."""
         found = self.attempts.executions.open.get(identity.slot)
         if found is not None or identity.source != "env":
             return found
         return self.attempts.executions.like(identity)
 
     def _is_stranger(self, process: Process, rightful: Execution) -> bool:
-        """Not of its tree, although that is proven."""
+        """Whether it is outside of the proven work's process tree."""
         if any(
             rightful in (a.execution.chain() if a.execution is not None else ())
             for a in ancestors(process)
@@ -287,7 +301,7 @@ class Bindings:
         return rightful.identity.confidence >= CERTAIN
 
     def _expect(self, process: Process, claim: Expect) -> None:
-        """Its next child, or, when that was there before we came, the youngest that it has."""
+        """Its next child; when it existed before the observer started, its youngest one."""
         process.expects = self._judged(process, claim.identity, claim.opened)
         if not claim.begun:
             return
@@ -340,6 +354,7 @@ def describe(identity: Identity) -> str:
     attempt = f", attempt {identity.attempt}" if identity.attempt > 1 else ""
     index = f", map index {identity.map_index}" if identity.map_index >= 0 else ""
     return (
-        f"{identity.type} {identity.task} of {identity.system} {identity.pipeline}, run {identity.run_id}{attempt}{index} "
+        f"{identity.type} {identity.task} of {identity.system} {identity.pipeline}, run "
+        f"{identity.run_id}{attempt}{index} "
         f"[{identity.grade}, by {identity.source}: {identity.evidence}]"
     )

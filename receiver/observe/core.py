@@ -1,11 +1,13 @@
-"""The core: kernel records in, signals out. Pure and synchronous; everything it knows arrives as an event, time included.
+"""The core turns kernel events into signals. It is pure and synchronous; everything it knows
+arrives as an event, time included.
 
-    feed(batch, read_at)   records in order of time
-    tick(now)              time passed: closes what is over, says what still runs
-    finish(now)            the observer stops: what is open ends as "unfinished"
-    take()                 the signals made since the last call
+    feed(batch, read_at)   applies records, in order of time
+    tick(now)              closes finished work, and emits heartbeats
+    finish(now)            ends the observing: open work is "unfinished"
+    take()                 returns the signals since the last call
 
-The same calls in the same order give the same signals, whoever makes them: the live service, a replay, or a test.
+The same calls in the same order give the same signals, in the live service, in a replay and in a
+test.
 """
 
 from __future__ import annotations
@@ -61,16 +63,15 @@ from receiver.text.redact import Redactor
 from receiver.work.execution import Execution, Executions
 
 SECOND = 1_000_000_000
-HOLE_NS = 60 * SECOND  # how long after a loss records are marked incomplete
-UNWATCHED = (
-    LossReason.UNWATCHED.name.lower()
-)  # of processes that do nobody's work: no fact of an execution is missing
-CLOCK_STEP_NS = 50_000_000  # the wall clock was set, not slewed
-SHORT_NS = 10_000_000  # a shorter process without a fact is a count on its parent
+LOSS_WINDOW_NS = 60 * SECOND  # how long after a loss records are marked incomplete
+# lost events of processes without work: no fact of an execution is missing
+UNWATCHED = LossReason.UNWATCHED.name.lower()
+CLOCK_STEP_NS = 50_000_000  # a larger change means that the wall clock was set, not slewed
+SHORT_NS = 10_000_000  # a shorter process without notable events gets no span; its parent counts it
 
 
 class Core:
-    """See the module. Not re-entrant; one owner."""
+    """See the module's docstring. Not re-entrant; one owner."""
 
     def __init__(
         self, host: Host, options: CoreOptions | None = None, rules: tuple[Rule, ...] = ()
@@ -105,43 +106,44 @@ class Core:
             self.tree, self.attempts, self.recognisers, only_commands=options.only_commands
         )
         self.activity = Activity(
-            self.tree, self.attempts, self._report, self._repeat,
-            stall_seconds=options.stall_seconds, hang_seconds=options.hang_seconds,
-        )  # fmt: skip
+            self.tree,
+            self.attempts,
+            self._report,
+            self._repeat,
+            stall_seconds=options.stall_seconds,
+            hang_seconds=options.hang_seconds,
+        )
         self.casebook = Casebook()
-        self.history: History | None = None  # of earlier runs, where somebody keeps one
-        self.blind: tuple[
-            str, ...
-        ] = ()  # what the source cannot see here: nothing is concluded from its absence
+        self.history: History | None = None  # the history of earlier runs, where one is kept
+        # what the source cannot see on this host: its absence proves nothing
+        self.blind: tuple[str, ...] = ()
         self.incidents = Incidents(
             self._logs,
             self.book,
-            lambda signal: self._out.append(signal),
-            self.case,
-            self.casebook.forget,
-            self.blocks.wall,
+            emit=lambda signal: self._out.append(signal),
+            case=self.case,
+            forget=self.casebook.forget,
+            wall=self.blocks.wall,
         )
         self.attempts.on_over = self.incidents.ended
-        self.counts: Counter[str] = Counter()  # decoded, by kind
+        self.counts: Counter[str] = Counter()  # decoded events, by kind
         self.decode_errors: Counter[str] = Counter()
         self.policy_drops: Counter[str] = Counter()  # events that led to no signal, by reason
-        self.on_end: Callable[[Process], None] = (
-            _ignore  # told of every attributed process as it ends
-        )
-        self.on_event: Callable[[Event], None] | None = (
-            None  # told of every event, when it has been applied
-        )
+        # called with every attributed process when it ends
+        self.on_end: Callable[[Process], None] = _ignore
+        # called with every event after it was applied
+        self.on_event: Callable[[Event], None] | None = None
         self._scope = Scope(host.pid_namespace, host.observer_pid)
         self._blind_times = BlindTimes()
         self._watches: dict[int, Watch] = {}
         self._watched: dict[int, Execution] = {}
         self.losses: dict[tuple[str, str], int] = {}
-        self._hole_until_ns = 0
+        self._lossy_until_ns = 0
         self._read_at_ns = 0
         self._events_in_book: Counter[str] = Counter()
 
     def feed(self, batch: Iterable[bytes], read_at_ns: int) -> None:
-        """Applies records in order. Never raises on what they hold."""
+        """Applies records in order. Never raises, whatever the records hold."""
         self._read_at_ns = self.attempts.read_at_ns = read_at_ns
         existing: list[Existing] = []
         oldest = 0
@@ -177,7 +179,7 @@ class Core:
             )
 
     def tick(self, now_ns: int) -> None:
-        """Call about once a second."""
+        """Called about once a second."""
         self.activity.tick(now_ns)
         self.attempts.tick(now_ns, int(self.options.heartbeat_seconds * SECOND))
         self.incidents.look(now_ns)
@@ -187,7 +189,7 @@ class Core:
             self._release(process, now_ns)
 
     def finish(self, now_ns: int) -> None:
-        """Ends what is open; nothing may be fed afterwards."""
+        """Ends open work; nothing may be fed afterwards."""
         self.activity.finish()
         for execution in self.executions.due(1 << 62):
             self.attempts.close(execution, now_ns)
@@ -206,55 +208,71 @@ class Core:
         self.incidents.look(now_ns, settle_ns=0)
 
     def case(self, execution: Execution, now_ns: int) -> Case:
-        """Everything known of an execution, as it stands now."""
+        """All present knowledge of an execution."""
         return self.casebook.open(
-            execution, self.tree.processes(), now_ns, blind=(*self.blind, *self._blind_times.of(execution, now_ns)),
-            interrupted=self._blind_times.hides(execution, now_ns), strangers=self.activity.usage.neighbours.all(now_ns),
-            beside=[e for e in self.executions.open.values() if e.outermost is not execution.outermost and e.outer is None],
-            names=self.activity.network.table.names, history=self.history,
-        )  # fmt: skip
+            execution,
+            self.tree.processes(),
+            now_ns,
+            blind=(*self.blind, *self._blind_times.of(execution, now_ns)),
+            interrupted=self._blind_times.hides(execution, now_ns),
+            strangers=self.activity.usage.neighbours.all(now_ns),
+            beside=[
+                e
+                for e in self.executions.open.values()
+                if e.outermost is not execution.outermost and e.outer is None
+            ],
+            names=self.activity.network.table.names,
+            history=self.history,
+        )
 
     def take(self) -> list[Output]:
         out, self._out = self._out, []
         return out
 
     def set_wall_offset(self, offset_ns: int, now_ns: int = 0) -> None:
-        """Unix time minus boot time; later signals use it. `now_ns`: when it was found to be another."""
+        """Unix time minus boot time, for later signals. `now_ns`: when the change was found."""
         moved = offset_ns - self.blocks.wall_offset_ns
         if now_ns and self.blocks.wall_offset_ns and abs(moved) >= CLOCK_STEP_NS:
             self.casebook.stepped(now_ns, moved)
         self.blocks.wall_offset_ns = offset_ns
 
     def watch(self, watch: Watch) -> None:
-        """Expect the fork of a command. Its event must not have been fed yet."""
+        """Expects the fork of a command. It must be called before the fork event is fed."""
         self._watches[watch.pid] = watch
 
     def watched(self, pid: int) -> Execution | None:
-        """The execution of a watched command, once its fork was seen."""
+        """The execution of a watched command, after its fork was seen."""
         return self._watched.get(pid)
 
     def note_losses(self, losses: dict[tuple[str, str], int], now_ns: int) -> None:
-        """Cumulative counts of lost events by (kind, reason): growth becomes a record, a metric, and a mark on what follows."""
+        """Cumulative counts of lost events by (kind, reason).
+
+        Growth becomes a record, a metric, and a mark on the signals that follow.
+        """
         for key, total in losses.items():
             grown = total - self.losses.get(key, 0)
             if grown <= 0:
                 continue
             self.losses[key] = total
             if key[1] != UNWATCHED:
-                self._hole_until_ns = now_ns + HOLE_NS
+                self._lossy_until_ns = now_ns + LOSS_WINDOW_NS
             self.casebook.lost(now_ns, *key, grown)
             self._out.append(self._logs.lost_event(*key, grown, now_ns))
             self._count_lost(*key, grown)
 
     def resumed(self, gap: Gap, now_ns: int) -> None:
-        """What nobody saw before we came, and what the service before us had not sent: records, and counts of what is lost."""
+        """The gap before the observer started, and the unsent items of the previous service:
+        records, and counts of the loss.
+        """
         self._out.append(self._logs.gap_event(gap, now_ns))
         for kind, count in gap.unsent:
             self._out.append(self._logs.unsent_event(kind, gap.reason, count, now_ns))
             self._count_lost(kind, gap.reason, count)
 
     def note_blind(self, blind: Blind, now_ns: int) -> None:
-        """System calls were not observed: of one process before its hooks were attached, or of all that were watched."""
+        """System calls were not observed: of one process before its hooks were attached, or of all
+        watched processes.
+        """
         reason = ((sc.PIPELINE_OBSERVER_BLIND_REASON, blind.reason),)
         if blind.reason == "late_attach":
             process = self.tree.get(blind.process)
@@ -282,16 +300,21 @@ class Core:
         self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS_LOST, labels, count)
 
     @property
-    def _hole(self) -> bool:
-        """Whether events were lost shortly before the batch at hand: what is said now may lack a fact."""
-        return self._read_at_ns < self._hole_until_ns
+    def _lossy(self) -> bool:
+        """Whether events were lost shortly before this batch, so that a fact may be missing."""
+        return self._read_at_ns < self._lossy_until_ns
 
     def living(self) -> list[ProcessKey]:
-        """Processes whose exit was not seen. After a loss, ask the host which of them are gone, and call `vanished`."""
+        """Processes whose exit was not seen.
+
+        After a loss, the caller checks on the host which of them are gone, and calls `vanished`.
+        """
         return [p.key for p in self.tree.processes() if p.exit is None]
 
     def vanished(self, keys: Iterable[ProcessKey], now_ns: int) -> None:
-        """These ended, and their exits were lost: spans without an outcome, and an execution that is not complete."""
+        """These processes ended and their exits were lost: their spans have no outcome, and their
+        execution is incomplete.
+        """
         for key in keys:
             process = self.tree.vanished(key)
             if process is not None:
@@ -347,9 +370,16 @@ class Core:
         ):
             del self._watches[pid]
             identity = Identity(
-                "command", watch.name, f"{self.host.session}-{event.process.tgid}-{event.process.start_boottime_ns}", watch.name,
-                type="command", source="command", confidence=1.0, evidence="started by kwitness", owner=event.uid,
-            )  # fmt: skip
+                "command",
+                watch.name,
+                f"{self.host.session}-{event.process.tgid}-{event.process.start_boottime_ns}",
+                watch.name,
+                type="command",
+                source="command",
+                confidence=1.0,
+                evidence="started by kwitness",
+                owner=event.uid,
+            )
             process.context = watch.context
             execution = self.attempts.enter(process, identity, event.time_boottime_ns)
             if execution is not None:
@@ -369,15 +399,16 @@ class Core:
         self.bindings.image(
             process, process.key.start_boottime_ns if is_old else event.time_boottime_ns
         )
-        if (
-            is_old and len(event.argv) == 1 and " " in event.argv[0]
-        ):  # it had given itself a title before we came
+        # it had set its title before the observer started
+        if is_old and len(event.argv) == 1 and " " in event.argv[0]:
             process.title = event.argv[0].strip()
             self.bindings.titled(process, event.time_boottime_ns)
         self._note_unattributed(process)
 
     def _settle(self, events: list[Existing]) -> None:
-        """After the iterator's last record: link parents, and hand identities down to children that were read first."""
+        """Called after the iterator's last record: links parents, and hands identities down to
+        children that were read first.
+        """
         self.tree.adopt_parents(events)
         for event in sorted(events, key=lambda e: e.process.start_boottime_ns):
             process = self.tree.get(event.process)
@@ -391,7 +422,10 @@ class Core:
         self._note_unattributed(process)
 
     def _file_opened(self, event: FileOpened) -> None:
-        """First whose work it is: the file is that work's. A package's own file says who a process is, and is no input."""
+        """The file's work comes first: the file belongs to that work.
+
+        A file of a package identifies the process, and is no input.
+        """
         self.bindings.opened(self.tree.ensure(event.process, ""), event)
         if not event.path.rpartition("/")[2].startswith("__init__."):
             self.activity.files.file_opened(event)
@@ -428,7 +462,7 @@ class Core:
     def _oom_kill(self, event: OomKill) -> None:
         victim = self.tree.ensure(event.victim, event.victim_comm)
         if victim.oom is not None:
-            return  # the killer chose the same victim again before it was gone
+            return  # the OOM killer chose the same victim again before it was gone
         victim.oom = event
         for execution in victim.execution.chain() if victim.execution is not None else ():
             execution.oom_killed = True
@@ -447,7 +481,8 @@ class Core:
         self.bindings.ended(process, end, event.time_boottime_ns)
         execution = process.execution
         if execution is None:
-            # kills outside any pipeline are other people's; the OOM killer's choice concerns all, and is out already
+            # A kill outside of all pipelines is not reported. An OOM kill concerns the whole host,
+            # and is reported already.
             self.policy_drops["unattributed"] += 1
             return
         if death is not None:
@@ -480,7 +515,7 @@ class Core:
         if end.failed or self.options.exit_events:
             self._out.append(
                 self._logs.exit_event(
-                    process, end, f"{event.cpu}-{event.sequence}", self._read_at_ns, self._hole
+                    process, end, f"{event.cpu}-{event.sequence}", self._read_at_ns, self._lossy
                 )
             )
         self.activity.ended(process, end)
@@ -497,11 +532,11 @@ class Core:
         self._close_or_fold(process, end)
         self.casebook.ended(process)
         self.on_end(process)
-        process.block = None  # the dead stay known for a while, lightly
+        process.block = None  # ended processes stay known for a while, without their tables
         self.attempts.leave(process, execution, event.time_boottime_ns, end)
 
     def _inherit(self, process: Process) -> None:
-        """A child does its parent's work, until it is shown to do other work."""
+        """A child does its parent's work, until a claim binds it to other work."""
         parent = process.parent
         if process.execution is None and parent is not None and parent.execution is not None:
             self.attempts.join(process, parent.execution)
@@ -528,26 +563,25 @@ class Core:
 
     def _report(self, process: Process, finding: Finding) -> None:
         if process.execution is None and finding.kind != sc.EVENT_PROCESS_OOM_KILLED:
-            self.policy_drops["unattributed"] += (
-                1  # an orchestrator that is followed: its own troubles are nobody's work
-            )
+            # a followed orchestrator: its own failures belong to no work
+            self.policy_drops["unattributed"] += 1
             return
         process.findings = (*process.findings, finding.kind)
         if process.execution is not None:
             process.execution.add(finding)
             self.incidents.found(finding, process.execution)
-        self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._hole))
+        self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._lossy))
 
     def _repeat(self, process: Process, finding: Finding) -> None:
-        """A record that counts what has been found before: nothing new for an investigation."""
+        """A record that counts repetitions of a finding: it adds nothing to an investigation."""
         if process.execution is None:
             self.policy_drops["unattributed"] += 1
             return
-        self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._hole))
+        self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._lossy))
 
 
 def _ignore(_: object) -> None:
-    """Nobody listens."""
+    """The default listener does nothing."""
 
 
 def _of_activity(handle: Callable[[Activity, Any], object]) -> Callable[[Core, Any], object]:

@@ -1,5 +1,7 @@
-"""What watched processes do between their start and their end: files, failing calls; each fact to the table it belongs to,
-and to a finding where it matters."""
+"""File events and failing calls of watched processes.
+
+Each fact goes to its table, and becomes a finding where it matters.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ EmitFinding = Callable[[Process, Finding], None]
 
 
 class FileActivity:
-    """Owns the file table. `report` takes findings; `drops` counts events that led to nothing, by reason."""
+    """Owns the file table.
+
+    `report` takes findings; `drops` counts events that led to nothing, by reason.
+    """
 
     def __init__(self, tree: ProcessTree, attempts: Attempts, report: EmitFinding) -> None:
         self.tree = tree
@@ -145,7 +150,7 @@ class FileActivity:
                 if gone is not None:
                     self._pulled(process, gone, event, "deletes")
             case _:
-                pass  # on the timeline only
+                pass  # in the timeline only
         return process
 
     def _pulled(self, process: Process, version: Version, event: FileChanged, what: str) -> None:
@@ -165,7 +170,7 @@ class FileActivity:
             self.drops["too_many_failures"] += 1
             return process
         if known is not None and not event.subject:
-            # the last word of the kernel half is a count; what it was about was said at first
+            # The last event of a series is only a count; the first one has the details.
             event = _with_object(event, known)
         process.failed_calls[key] = event
         grown = event.failures - (known.failures if known is not None else 0)
@@ -179,7 +184,10 @@ class FileActivity:
         return process
 
     def ended(self, process: Process, end: Ending) -> None:
-        """Its files are what they are now. Call when its findings about deaths and torn files are made."""
+        """Its files have their final state.
+
+        Called after the findings about deaths and torn files are made.
+        """
         for event in unfinished_outputs(process, end):
             version = self.table.version((event.device, event.inode))
             if version is not None and version.writer is process:
@@ -202,13 +210,20 @@ class FileActivity:
 
 def _with_object(event: CallFailed, first: CallFailed) -> CallFailed:
     return msgspec.structs.replace(
-        event, subject=first.subject, path=first.path, directory=first.directory, address_high=first.address_high,
-        address_low=first.address_low, family=first.family, port=first.port, holder=first.holder,
-    )  # fmt: skip
+        event,
+        subject=first.subject,
+        path=first.path,
+        directory=first.directory,
+        address_high=first.address_high,
+        address_low=first.address_low,
+        family=first.family,
+        port=first.port,
+        holder=first.holder,
+    )
 
 
 def _gather(execution: Execution, process: Process) -> None:
-    """Inputs and outputs of the attempt, from one of its processes that ended."""
+    """Adds the inputs and outputs of a process that ended to the attempt."""
     for use in process.files.values():
         if use.version is not None and use.written_bytes and not use.append:
             execution.wrote(use.version)

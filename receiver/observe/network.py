@@ -1,4 +1,6 @@
-"""Connections, name queries and unix sockets: to the table, and to findings where they matter."""
+"""Connections, DNS queries and unix sockets: each event goes to the table, and becomes a finding
+where it matters.
+"""
 
 from __future__ import annotations
 
@@ -34,21 +36,21 @@ from receiver.synthesis.metrics import STALL_BOUNDS
 from receiver.text.names import address_of, event_id
 
 SECOND = 1_000_000_000
-NAME_NS = 5 * SECOND  # the resolver's own patience (resolv.conf(5), timeout)
+NAME_NS = 5 * SECOND  # the resolver's own timeout (resolv.conf(5), timeout)
 PATIENCE_NS = SECOND  # the shortest timeout that a resolver can be given
 FULL_NS = 5 * SECOND
-GAP_NS = 2 * SECOND  # a wait that an investigation may ask for
+GAP_NS = 2 * SECOND  # a wait that an investigation may need
 NEXT_USE_NS = SECOND
 KEPT_UNIX_PEERS = 16
 KEPT_QUEUES = 16
 KEPT_SERVERS = 4096
 KEPT_REFUSALS = 1024  # past it they are reported at once
-OTHER_PORTS = -1  # of endpoints past those that are followed one by one
-REFUSED_NS = 30 * SECOND  # a server that is not there by then will not come
+OTHER_PORTS = -1  # of endpoints beyond those that are followed singly
+REFUSED_NS = 30 * SECOND  # a server that is not up by then is not expected any more
 
 
 class Refusal(msgspec.Struct, eq=False):
-    """Refused connections to one endpoint that nobody has been told of yet. Mutable."""
+    """Refused connections to one endpoint that are not reported yet. Mutable."""
 
     process: Process
     first: Finding
@@ -75,10 +77,10 @@ class NetworkActivity:
         self._report = report
         self._stall_ns = stall_ns
         self.repeats = Repeats(report, repeat)
-        self._refused: dict[tuple[ProcessKey, int], Refusal] = {}  # by who asked, and the port
-        self._servers: OrderedDict[tuple[int, int], Process] = (
-            OrderedDict()
-        )  # who accepted, by the ports of both ends
+        # by the process that asked, and the port
+        self._refused: dict[tuple[ProcessKey, int], Refusal] = {}
+        # the accepting process, by the ports of both ends
+        self._servers: OrderedDict[tuple[int, int], Process] = OrderedDict()
         self._full_queues: set[tuple[int, int]] = set()
 
     def connection(self, fact: Connection) -> None:
@@ -108,7 +110,14 @@ class NetworkActivity:
                 self._ended(process, link, peer, fact)
 
     def _listening(self, process: Process, fact: Connection) -> None:
-        link = TrackedConnection(process, fact.connection_id, ("", 0), fact.family, True, fact)
+        link = TrackedConnection(
+            process=process,
+            id=fact.connection_id,
+            peer=("", 0),
+            family=fact.family,
+            accepted=True,
+            last=fact,
+        )
         key = (process.key.tgid, fact.local_port)
         finding = queue_full(link, fact)
         if finding is None:
@@ -120,7 +129,7 @@ class NetworkActivity:
             self._report(process, finding)
 
     def _look(self, link: TrackedConnection, fact: Connection) -> None:
-        """Once a second: who owes whom, and for how long."""
+        """Called once a second: which side owes an answer, and for how long."""
         now, process = fact.time_boottime_ns, link.process
         owed = link.owed_since_ns
         peer = process.peers.get(link.peer)
@@ -131,17 +140,17 @@ class NetworkActivity:
             peer.quiet_ns, peer.quiet = now - used, fact
         if owed:
             link.longest_gap_ns = max(link.longest_gap_ns, now - owed)
-        elif link.stall_told:
+        elif link.stall_reported:
             self._stall_over(link)
         if (
             owed
-            and not link.stall_told
+            and not link.stall_reported
             and now - owed >= self._stall_ns
             and not self._is_internal(link, fact)
         ):
             finding = stalled(link, self.table.name_of(link.peer[0]), now, self._stall_ns)
             if finding is not None:
-                link.stall_told = True
+                link.stall_reported = True
                 self.table.remark(link, fact)
                 self._report(process, finding)
                 self.attempts.book.add(
@@ -149,8 +158,11 @@ class NetworkActivity:
                 )
 
     def _is_internal(self, link: TrackedConnection, fact: Connection) -> bool:
-        """The other end is of the same work and has read all that it was sent: it owes nothing, for it may have nothing to say
-        (the messages of Spark's driver and executors go one way)."""
+        """The other end does the same work and has read all that it was sent.
+
+        It owes nothing, because it may have nothing to answer (the messages of Spark's driver and
+        executors go one way).
+        """
         process = link.process
         for other in self.table.open.values():
             if (
@@ -159,13 +171,13 @@ class NetworkActivity:
                 or other is link
             ):
                 continue
-            same = process.execution is not None and other.process.execution is not None
-            if same and process.execution.outermost is other.process.execution.outermost:  # type: ignore[union-attr]
+            ours, theirs = process.execution, other.process.execution
+            if ours is not None and theirs is not None and ours.outermost is theirs.outermost:
                 return not other.last.unread_bytes
         return False
 
     def _stall_over(self, link: TrackedConnection) -> None:
-        link.stall_told = False
+        link.stall_reported = False
         labels = self.attempts.labels(link.process.execution)
         self.attempts.book.record(
             sc.METRIC_PIPELINE_NETWORK_STALL_TIME,
@@ -179,7 +191,7 @@ class NetworkActivity:
     ) -> None:
         name = self.table.name_of(link.peer[0])
         labels = self.attempts.labels(process.execution)
-        if link.stall_told:
+        if link.stall_reported:
             self._stall_over(link)
         for direction, count in (("transmit", fact.sent_bytes), ("receive", fact.received_bytes)):
             if count:
@@ -208,7 +220,7 @@ class NetworkActivity:
             peer.full_since_ns = 0
 
     def _is_farewell(self, process: Process, fact: Connection) -> bool:
-        """The other end is of the same work, and ends with it: nobody reads the last words."""
+        """The other end does the same work, and ends with it: the last bytes are never read."""
         other = self._servers.get((fact.local_port, fact.peer_port))
         if (
             fact.stage != ConnectionStage.CLOSED
@@ -222,8 +234,11 @@ class NetworkActivity:
     def _failed(
         self, process: Process, link: TrackedConnection, finding: Finding, error: str
     ) -> None:
-        """The same failure of the same endpoint is a record once, and then a count. Who asks until a server has come up is refused
-        at first, and nothing is wrong: a refusal waits for its success."""
+        """The same failure of the same endpoint is a record once, and then a count.
+
+        A client that retries until a server is up is refused at first, which is normal: a refusal
+        is not reported until its success fails to come.
+        """
         kind = self.repeats.kind(process, link.peer if link.peer in process.peers else None, error)
         if error != "refused" or self.repeats.knows(process, kind):
             self.repeats.add(process, kind, finding)
@@ -254,7 +269,9 @@ class NetworkActivity:
                 self._report_refused(key)
 
     def _used_again(self, process: Process, peer: Peer, fact: Connection) -> None:
-        """A connection made right after one of a full set was given up: somebody had waited for the slot."""
+        """A connection made right after one of a full set was given up: a caller had waited for the
+        slot.
+        """
         waited = (
             0 < fact.connection_id - peer.released_ns < NEXT_USE_NS if peer.released_ns else False
         )
@@ -263,7 +280,9 @@ class NetworkActivity:
             self._report(process, slots_exhausted(process, peer, fact))
 
     def tick(self, now_ns: int) -> None:
-        """After the second's samples: which endpoints have all their connections waiting, and which names were not told."""
+        """Called after the second's samples: reports endpoints whose connections all wait, and
+        names that are not reported yet.
+        """
         busy: dict[tuple[int, tuple[str, int]], int] = {}
         owners: dict[tuple[int, tuple[str, int]], Process] = {}
         for link in self.table.open.values():
@@ -274,7 +293,8 @@ class NetworkActivity:
         for process in {id(o): o for o in owners.values()}.values():
             for peer in process.peers.values():
                 count = busy.get((id(process), peer.endpoint), 0)
-                # one more than is usual can be there for a moment, while an old one is being closed
+                # one connection above the usual number can exist for a moment, while an old one is
+                # closed
                 if count >= 2 and count == peer.open and count >= peer.most - 1:
                     peer.full_since_ns = peer.full_since_ns or now_ns
                     peer.longest_full_ns = max(peer.longest_full_ns, now_ns - peer.full_since_ns)
@@ -315,7 +335,7 @@ class NetworkActivity:
             self.drops["too_many_unix_peers"] += 1
 
     def call_failed(self, process: Process, event: CallFailed) -> None:
-        """Failures that say that something had run out."""
+        """Failures that show that a resource had run out."""
         in_use = 0
         if event.port:
             endpoint = (address_of(event.family, event.address_high, event.address_low), event.port)
@@ -325,7 +345,9 @@ class NetworkActivity:
             self._report(process, finding)
 
     def ended(self, process: Process, end: Ending) -> None:
-        """What refused it to the end is told now; and, of one that failed, which names it had asked for in vain."""
+        """Reports connections that were refused to the end; for a failed process, also the names
+        that were not resolved.
+        """
         for key in [k for k in self._refused if k[0] == process.key]:
             self._report_refused(key)
         if end.failed and process.exit is not None:
@@ -337,7 +359,10 @@ class NetworkActivity:
         self.table.forget_process(process)
 
     def finish(self) -> None:
-        """The observer stops: what was counted is reported. Who lives and is still refused may have its success later."""
+        """The observer stops: reports what was counted.
+
+        A living process that is still refused may succeed later.
+        """
         for key, refusal in list(self._refused.items()):
             if refusal.process.exit is not None:
                 self._report_refused(key)

@@ -1,12 +1,14 @@
-"""A recording: everything the core was told, in order, so that replaying it makes the same signals, bit by bit.
+"""A recording holds all inputs of the core in order, so that a replay makes the same signals, byte
+for byte.
 
     kwitness-recording 2\\n
-    {"wires": {kind: hash}, "host": {…}, "wall_offset_ns": …, "holds": …}\\n          JSON, one line
+    {"wires": {kind: hash}, "host": {…}, "wall_offset_ns": …, "holds": …}\\n  JSON, one line
     frame*          u8 kind, u32 length, i64 time (boot ns), payload
 
-All text is redacted as it is written. A recording of a command (`holds`: "command") has the command and its children in full,
-and of other processes who they are (receiver.observe.recording_scope). Reading refuses another version or wire layout; a cut last
-frame is dropped and said (`truncated`).
+All text is redacted when it is written. A recording of a command (`holds`: "command") has the
+command and its children in full, and only the identity of other processes
+(receiver.observe.recording_scope). Reading refuses another version or wire layout. A truncated last
+frame is dropped and reported (`truncated`).
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ COMMAND_CONTENTS = "the command and its children; of other processes pid, start 
 
 
 class FrameKind(IntEnum):
-    """Append-only, like everything in the file."""
+    """Append-only, because the numbers are in files."""
 
     BATCH = 1  # records, back to back
     TICK = 2
@@ -51,16 +53,21 @@ class FrameKind(IntEnum):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """`wires` names every kind the writer knew, with the hash of its layout: kinds that came later do no harm."""
+    """`wires` names every kind that the writer knew, with the hash of its layout.
+
+    Kinds that were added later do not matter.
+    """
 
     wires: dict[str, str]
     host: Host
     wall_offset_ns: int
-    holds: str = ""  # "host": all processes; "command": one command's; empty in recordings of earlier versions, which hold all
+    # "host": all processes; "command": one command's; empty in recordings of earlier versions,
+    # which hold all
+    holds: str = ""
 
     @property
     def contents(self) -> str:
-        """What is in it, in words."""
+        """Its content, in words."""
         return COMMAND_CONTENTS if self.holds == "command" else HOST_CONTENTS
 
 
@@ -71,14 +78,15 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class Recorder:
-    """Writes frames. The redactor is its own: counts of what was taken out stay apart from the core's.
+    """Writes frames. It has a redactor of its own, so that its redaction counts stay apart from the
+    core's.
 
-    A disk that is full does not end the observing: `failure` says why, and what follows is not written. What was written until
-    then can be replayed.
+    A full disk does not end the observing: `failure` holds the reason, and later frames are not
+    written. The frames until then can be replayed.
     """
 
     def __init__(self, output: BinaryIO, header: Header, scope: CommandScope | None = None) -> None:
-        """`scope`: store only what belongs to a command."""
+        """`scope`: stores only the events of a command."""
         self.failure = ""
         self._output = output
         self._scope = scope
@@ -109,9 +117,7 @@ class Recorder:
             )
             return
         kept = b"".join(self._of_command(raw, self._scope) for raw in batch)
-        if (
-            self._scope.cgroups != self._cgroups
-        ):  # the names of its containers, before what happens in them
+        if self._scope.cgroups != self._cgroups:  # the names of its containers, before their events
             self._cgroups = self._scope.cgroups
             self._write_containers(self._scope.containers(self._containers), time_ns)
         self.write(FrameKind.BATCH, time_ns, kept)
@@ -132,7 +138,9 @@ class Recorder:
             self.write(FrameKind.CONTAINERS, time_ns, msgspec.json.encode(names))
 
     def _of_command(self, raw: bytes, scope: CommandScope) -> bytes:
-        """The record as it may be stored; nothing for one that is none of the command's business."""
+        """The record in the form that may be stored; empty for an event outside of the command's
+        scope.
+        """
         before = self._redactor.counts.total()
         try:
             event = decode(raw, self._redactor)
@@ -152,7 +160,7 @@ class Recorder:
 
 
 class Recording:
-    """Reads one. Iterate for its frames; `truncated` is set when the last one was cut."""
+    """Reads a recording. Iterate for its frames; `truncated` is set when the last one was cut."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -179,7 +187,8 @@ class Recording:
         if foreign:
             differ = ", ".join(foreign)
             raise DataError(
-                f"{path} was made by another version, whose {differ} records differ: replay it with that one"
+                f"{path} was made by another version, whose {differ} records differ: replay it "
+                "with that one"
             )
         return header
 

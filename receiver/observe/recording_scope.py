@@ -1,8 +1,10 @@
-"""What a recording of one command may hold: the command and its children in full, and of all other processes who they are.
+"""Limits a recording to one command: the command and its children in full, and only the identity of
+other processes.
 
-Of the others stay their forks, images, signals and ends, with pid, start time, name (the executable's base name) and numbers:
-an analysis needs them to say who killed whom. Their arguments, environment, titles, working directories, files, questions to
-name servers and connections are left out, except a connection whose other end is the command's.
+Of other processes, their forks, images, signals and ends are kept, with pid, start time, name (the
+executable's base name) and numbers: an analysis needs them to find who killed whom. Their
+arguments, environment, titles, working directories, files, DNS queries and connections are left
+out, except a connection whose other end is the command's.
 """
 
 from __future__ import annotations
@@ -26,21 +28,30 @@ from receiver.events import (
 )
 from receiver.model import ContainerName, Watch
 
-MEMBERS = (
-    131_072  # processes of the command that are known; the first that ended are forgotten first
-)
+MEMBERS = 131_072  # known processes of the command; past it, those that ended first are evicted
 PORTS = 65_536  # pairs of ports of its connections
 _NO_FILE = {
-    "working_directory": "", "memory_cgroup": "", "argv": (), "argc": 0, "environ": (), "stdin_inode": 0, "stdout_inode": 0,
+    "working_directory": "",
+    "memory_cgroup": "",
+    "argv": (),
+    "argc": 0,
+    "environ": (),
+    "stdin_inode": 0,
+    "stdout_inode": 0,
     "stderr_inode": 0,
-}  # fmt: skip
+}
 
 
 class CommandScope:
-    """Decides event by event, in the order in which the core gets them. `left_out` counts what was dropped, by kind."""
+    """Decides on each event, in the order in which the core gets them.
+
+    `left_out` counts the dropped events, by kind.
+    """
 
     def __init__(self, pid_namespace: int = 0) -> None:
-        """`pid_namespace`: 0 where pids are the host's; else watched pids are those of the observer's namespace."""
+        """`pid_namespace`: 0 where pids are the host's; otherwise watched pids are those of the
+        observer's namespace.
+        """
         self.left_out: Counter[str] = Counter()
         self._namespace = pid_namespace
         self._watches: dict[int, int] = {}  # pid → parent
@@ -50,11 +61,11 @@ class CommandScope:
         self._ports: dict[tuple[int, int], None] = {}
 
     def watch(self, watch: Watch) -> None:
-        """Expect the fork of a command, as the core does."""
+        """Expects the fork of a command, as the core does."""
         self._watches[watch.pid] = watch.parent_pid
 
     def keep(self, event: Event) -> Event | None:
-        """The event as it may be stored: the same one, one that says less, or None."""
+        """The event as it may be stored: unchanged, reduced, or None."""
         if isinstance(event, Fork):
             self._forked(event)
             return event
@@ -77,12 +88,12 @@ class CommandScope:
         return None
 
     def containers(self, names: tuple[ContainerName, ...]) -> tuple[ContainerName, ...]:
-        """Those that the command runs in."""
+        """The control groups that the command runs in."""
         return tuple(name for name in names if any(name.id in group for group in self._cgroups))
 
     @property
     def cgroups(self) -> int:
-        """How many control groups the command has been seen in."""
+        """The number of control groups in which the command was seen."""
         return len(self._cgroups)
 
     def _forked(self, event: Fork) -> None:
@@ -115,7 +126,7 @@ class CommandScope:
         )
 
     def _is_ours(self, event: Connection) -> bool:
-        """The other end of one of the command's connections, or the listener that it came to."""
+        """The other end of a connection of the command, or the listener that accepted it."""
         if event.connection_flags & ConnectionFlag.LISTENER:
             return any(peer == event.local_port for _, peer in self._ports)
         return (event.peer_port, event.local_port) in self._ports

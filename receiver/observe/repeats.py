@@ -1,4 +1,6 @@
-"""Failures that come again and again: the first is a record at once, the later ones are one record a minute with their count."""
+"""Repeated failures: the first is a record at once, and the later ones are one record a minute with
+their count.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from receiver.observe.files import EmitFinding
 
 SECOND = 1_000_000_000
 WINDOW_NS = 60 * SECOND
-KINDS = 64  # of failures by endpoint, of one process; the failures of all further endpoints are one kind for each error
+# kinds of failures of one process, by endpoint; beyond these, each error is one kind for all
+# further endpoints
+KINDS = 64
 PROCESSES = 1024
 Kind = tuple[object, ...]  # endpoint and error, or what else makes two failures the same
 
@@ -35,26 +39,31 @@ class Repeat(msgspec.Struct, eq=False):
 
 
 class Repeats:
-    """`report` takes the first failure of a kind, which is a finding; `repeat` the later ones, which add nothing to the findings of
-    an execution but their number. Past the bound the process that failed first is forgotten, with a last record; `drops` counts
-    those of them that live."""
+    """`report` takes the first failure of a kind, which is a finding. `repeat` takes records of
+    later ones, which change only its count.
+
+    Past the bound, the process that failed first is evicted, with a last record. `drops` counts
+    evicted processes that are alive.
+    """
 
     def __init__(self, report: EmitFinding, repeat: EmitFinding) -> None:
         self.drops: Counter[str] = Counter()
         self._report = report
         self._repeat = repeat
         self._of: OrderedDict[ProcessKey, dict[Kind, Repeat]] = OrderedDict()
-        self._grown: dict[int, Repeat] = {}  # those with a count, by identity
+        self._grown: dict[int, Repeat] = {}  # kinds with an unreported count, by identity
 
     def kind(self, process: Process, endpoint: object, error: str) -> Kind:
-        """What is counted together: (endpoint, error), and past KINDS of these for one process (None, error)."""
+        """The failures that are counted together: (endpoint, error), and past KINDS of these for
+        one process (None, error).
+        """
         known = self._of.get(process.key, {})
         return (
             (endpoint, error) if (endpoint, error) in known or len(known) < KINDS else (None, error)
         )
 
     def knows(self, process: Process, kind: Kind) -> bool:
-        """Whether there was a record of one already."""
+        """Whether it has a record already."""
         return kind in self._of.get(process.key, {})
 
     def begin(self, process: Process, kind: Kind) -> None:
@@ -68,7 +77,7 @@ class Repeats:
             self._flush(oldest.values())
 
     def add(self, process: Process, kind: Kind, finding: Finding) -> None:
-        """One more failure."""
+        """Counts one more failure."""
         known = self._of.get(process.key, {}).get(kind)
         if known is None:
             self.begin(process, kind)
@@ -81,7 +90,10 @@ class Repeats:
         self._flush([r for r in self._grown.values() if now_ns - r.first_ns >= WINDOW_NS])
 
     def ended(self, process: Process) -> None:
-        """What has not been reported of it. It stays known: its last failures are in another ring and may be read after its end."""
+        """Reports the rest of its counts.
+
+        It stays known: its last failures are in another ring buffer and may be read after its end.
+        """
         self._flush(self._of.get(process.key, {}).values())
 
     def finish(self) -> None:
@@ -99,7 +111,9 @@ class Repeats:
 
 
 def counted(finding: Finding, count: int, first_ns: int, last_ns: int) -> Finding:
-    """One record for `count` failures, of which `finding` is one: how many, and from when to when. Its time is that of the last."""
+    """One record for `count` failures, of which `finding` is one: their number, and the first and
+    last time. Its time is that of the last one.
+    """
     if count < 2:
         return finding
     seconds = (last_ns - first_ns) / SECOND

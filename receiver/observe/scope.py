@@ -1,4 +1,6 @@
-"""Which processes are ours to tell, where we live in a pid namespace of our own (a container, a pod): those in it, and below."""
+"""The processes that an observer inside of a pid namespace (a container, a pod) may report: those
+of that namespace and below.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,15 @@ from collections import OrderedDict
 
 from receiver.events import Event, Exec, Existing, Fork, ProcessKey
 
-KEPT = 65_536  # processes of the namespace; past it the one met first is forgotten
+KEPT = 65_536  # processes of the namespace; past it the one seen first is evicted
 _SUBJECTS = ("process", "target", "victim")
 
 
 class Scope:
-    """By the namespace that images state, and by ancestry below it. With 0 everything is ours."""
+    """Decides by the namespace in image events, and by ancestry below it.
+
+    With 0 every process is in scope.
+    """
 
     def __init__(self, namespace: int, observer_pid: int) -> None:
         self.namespace = namespace
@@ -19,7 +24,7 @@ class Scope:
         self._own: OrderedDict[ProcessKey, None] = OrderedDict()
 
     def has(self, event: Event) -> bool:
-        """Whether it is about one of ours."""
+        """Whether the event is about a process in scope."""
         if not self.namespace:
             return True
         if isinstance(event, Exec | Existing | Fork) and (

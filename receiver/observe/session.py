@@ -1,4 +1,6 @@
-"""The one door to the core: what it is told live, it is told again by a replay, in the same order and through the same code."""
+"""The only entrance to the core: a replay gives it the same inputs as the live run, in the same
+order and through the same code.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ from receiver.observe.recording import Frame, FrameKind, Recorder, Recording
 
 
 class Session:
-    """Feeds a core, and a recorder when there is one. Recording comes first: what the core sees is on record."""
+    """Feeds a core, and a recorder when there is one.
+
+    Each input is recorded before the core sees it.
+    """
 
     def __init__(self, core: Core, recorder: Recorder | None = None) -> None:
         self.core = core
@@ -116,7 +121,7 @@ def replay_frame(session: Session, frame: Frame) -> None:
 def replay(
     session: Session, recording: Recording, after_frame: Callable[[], None] | None = None
 ) -> None:
-    """All of it. A recording that was cut short is finished where it ends."""
+    """Replays the whole recording. One that was cut short is finished where it ends."""
     session.core.set_wall_offset(recording.header.wall_offset_ns)
     last, finished = 0, False
     for frame in recording:

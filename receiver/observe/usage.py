@@ -1,4 +1,6 @@
-"""Samples of processes, their waits and their neighbours: to curves, and to findings where they matter."""
+"""Samples of processes, their waits and their neighbours: they become curves, and findings where
+they matter.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,12 @@ from receiver.text.event_text import wait_of
 from receiver.work.execution import Execution
 
 KEPT_COMPANY = 16
-_TAKEN_SHARE = 0.1  # of the limit: what a neighbour must have taken to be named at an OOM kill
+# share of the limit: a neighbour is named at an OOM kill only if it took this much
+_TAKEN_SHARE = 0.1
 
 
 class UsageActivity:
-    """Owns the table of neighbours; a process's own usage stands on the process."""
+    """Owns the table of neighbours; a process's own usage is on the process."""
 
     def __init__(
         self, tree: ProcessTree, attempts: Attempts, report: EmitFinding, hang_ns: int
@@ -39,7 +42,7 @@ class UsageActivity:
         self.neighbours = Neighbours()
         self._report = report
         self._hang_ns = hang_ns
-        self._memory: dict[Attributes, int] = {}  # what of it is in the metrics
+        self._memory: dict[Attributes, int] = {}  # the part of it that is in the metrics already
         self._limits: dict[Attributes, int] = {}
         self.drops: Counter[str] = Counter()
 
@@ -59,14 +62,13 @@ class UsageActivity:
             if resource == "cpu" and (
                 taker is None or own or taker.cpu_ns * 4 < sample.run_delay_ns
             ):
-                self.drops["own_contention"] += (
-                    1  # its own threads and processes took it: that is what they are there for
-                )
+                # the execution's own threads and processes took it, which is expected
+                self.drops["own_contention"] += 1
                 continue
             self._report(process, contention(process, resource, pressure, sample, taker))
 
     def _is_own(self, process: Process, pid: int) -> bool:
-        """It was a stranger when it was looked at first, and works for the same execution now."""
+        """It was an unknown process in the first sample, and does the same execution's work now."""
         found = next(
             (p for p in self.tree.processes() if p.key.tgid == pid and p.exit is None), None
         )
@@ -108,7 +110,7 @@ class UsageActivity:
         self.neighbours.add(look)
 
     def oom_killed(self, victim: Process, event: OomKill) -> None:
-        """Who else took the memory that was missing: a process that is not watched, or one of another task."""
+        """Who else took the memory: a process that is not watched, or one of another task."""
         victim.company = self._company(victim, event)
         taker = max(
             (t for t in victim.company[1:] if not t.own), key=lambda t: t.growth_bytes, default=None
@@ -121,7 +123,9 @@ class UsageActivity:
             self._report(victim, memory_taken(victim, event, taker))
 
     def _company(self, victim: Process, event: OomKill) -> tuple[Competitor, ...]:
-        """Itself, then everybody else who was in the memory that was full, the one that grew most first."""
+        """The processes in the full memory cgroup: the victim, then the others, the one that grew
+        most first.
+        """
         own = victim.usage.last if victim.usage is not None else None
         group = own.memory_cgroup_id if own is not None else event.memory_cgroup_id
         others = self.neighbours.all(
@@ -138,19 +142,26 @@ class UsageActivity:
         points = tuple(usage.curve.points) if usage is not None else ()
         began = _at(points, event.time_boottime_ns - WINDOW_NS)
         me = Competitor(
-            victim.key.tgid, victim.name, rss - began, 0, victim.key, rss, points, own=True
+            pid=victim.key.tgid,
+            name=victim.name,
+            growth_bytes=rss - began,
+            cpu_ns=0,
+            key=victim.key,
+            rss_bytes=rss,
+            points=points,
+            own=True,
         )
         others.sort(key=lambda t: (-t.growth_bytes, t.pid))
         return (me, *others[:KEPT_COMPANY])
 
     def tick(self, now_ns: int) -> None:
-        """After the second's samples: executions in which nothing moves, and memory by task."""
+        """Called after the second's samples: executions without progress, and memory by task."""
         members: dict[Execution, list[Process]] = {}
         for process in self.tree.processes():
             if process.usage is not None and process.exit is None and process.execution is not None:
                 for each in reversed(
                     list(process.execution.chain())
-                ):  # outer ones first: a hang is told once, of the whole
+                ):  # outer ones first: a hang is reported once, for the whole
                     members.setdefault(each, []).append(process)
         memory: dict[Attributes, int] = {}
         limits: dict[Attributes, int] = {}
@@ -180,19 +191,21 @@ class UsageActivity:
                 self.attempts.book.add(metric, labels, change)
 
     def _note_hang(self, execution: Execution, processes: list[Process], now_ns: int) -> None:
-        """All of its processes do nothing for long enough, and the one that all wait for waits without a timeout."""
+        """Whether all of its processes are idle for long enough, and the one that all others wait
+        for waits without a timeout.
+        """
         idle = [p.usage.idle_since_ns for p in processes if p.usage is not None]
         if not all(idle) or len(processes) < execution.live:
-            execution.hang_told = False
+            execution.hang_reported = False
             return
         since = max(idle)
-        if any(e.hang_told for e in execution.chain()) or now_ns - since < self._hang_ns:
+        if any(e.hang_reported for e in execution.chain()) or now_ns - since < self._hang_ns:
             return
         for process in sorted(processes, key=lambda p: p.key.start_boottime_ns, reverse=True):
             wait = main_wait(process)
             if wait is None or wait.timed or wait_of(wait) == "child":
                 continue
-            execution.hang_told = True
+            execution.hang_reported = True
             stack = process.usage.stacks.get(wait.thread) if process.usage is not None else None
             self._report(
                 process,
@@ -201,7 +214,9 @@ class UsageActivity:
             return
 
     def _other_end(self, process: Process, wait: ThreadWait) -> str:
-        """Of a pipe: the process that has its other end as standard input or output, as far as that was seen at its exec."""
+        """For a pipe: the process that has the other end as standard input or output, as far as its
+        exec showed that.
+        """
         if wait.waits_on != WaitObject.PIPE:
             return ""
         for other in self.tree.processes():
@@ -217,19 +232,19 @@ def _taker(process: Process, usage: Usage, *, own: bool) -> Competitor:
     last = usage.last
     now, at = (resident(last), last.time_boottime_ns) if last is not None else (0, 0)
     return Competitor(
-        process.key.tgid,
-        process.name,
-        now - _at(points, at - WINDOW_NS),
-        0,
-        process.key,
-        now,
-        points,
+        pid=process.key.tgid,
+        name=process.name,
+        growth_bytes=now - _at(points, at - WINDOW_NS),
+        cpu_ns=0,
+        key=process.key,
+        rss_bytes=now,
+        points=points,
         own=own,
     )
 
 
 def _at(points: tuple[Point, ...], at_ns: int) -> int:
-    """What it held at that time: nothing before its first look."""
+    """The memory that it held at that time: 0 before its first sample."""
     return next((value for when, value, _ in reversed(points) if when <= at_ns), 0)
 
 

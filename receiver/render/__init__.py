@@ -1,4 +1,4 @@
-"""What people see on a terminal."""
+"""Output for people on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What one process did, in a few lines: files in and out, connections, failing calls, where its time went."""
+"""The activity of one process, in a few lines: files in and out, connections, failing calls, where
+its time went.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,17 @@ SHOWN_PEERS = 4
 _WAITED_SECONDS = 0.05
 
 
-class FileRow(msgspec.Struct, frozen=True):
+class FileRow(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     mode: str  # in, out, in+out
     read_bytes: int
     written_bytes: int
-    state: str  # of a written file; empty when it was only read
+    state: str  # for a written file; empty when it was only read
     mapped: bool
     inherited: bool = False
 
 
-class PeerRow(msgspec.Struct, frozen=True):
+class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
     peer: str
     connections: int
     most_at_once: int
@@ -45,8 +47,8 @@ class FailureRow(msgspec.Struct, frozen=True):
     count: int
 
 
-class Details(msgspec.Struct, frozen=True):
-    """Files and peers are those with names; `files_counted` says how many more were opened."""
+class Details(msgspec.Struct, frozen=True, kw_only=True):
+    """Named files and peers only; `files_counted` is the number of further files."""
 
     files: tuple[FileRow, ...] = ()
     files_counted: int = 0
@@ -56,7 +58,7 @@ class Details(msgspec.Struct, frozen=True):
     io_uring_calls: int = 0
 
     def lines(self) -> list[str]:
-        """Nothing for a process that did nothing but run."""
+        """No lines for a process without notable activity."""
         own = [f for f in self.files if not f.inherited]
         out = [_file_line(f) for f in own[:SHOWN_FILES]]
         if len(own) > SHOWN_FILES:
@@ -79,7 +81,10 @@ class Details(msgspec.Struct, frozen=True):
 
 def _file_line(row: FileRow) -> str:
     if row.mode == "in":
-        return f"< {row.path} ({'mapped' if row.mapped and not row.read_bytes else size(row.read_bytes)})"
+        return (
+            f"< {row.path} "
+            f"({'mapped' if row.mapped and not row.read_bytes else size(row.read_bytes)})"
+        )
     state = f", {row.state}" if row.state not in ("", "complete") else ""
     return f"{'>' if row.mode == 'out' else '<>'} {row.path} ({size(row.written_bytes)}{state})"
 
@@ -103,7 +108,7 @@ def size(count: int) -> str:
 
 
 def details_of(process: Process) -> Details:
-    """Written files first, then read ones, each kind by bytes. Its own script is no input."""
+    """Written files first, then read ones, each kind by bytes. Its own script is not an input."""
     files = []
     for use in process.files.values():
         if not use.writing and process.is_program(use.path):
@@ -120,23 +125,29 @@ def details_of(process: Process) -> Details:
         mapped = bool(use.closed_flags & ClosedFlag.MAPPED)
         files.append(
             FileRow(
-                printable(path),
-                mode,
-                use.read_bytes,
-                use.written_bytes,
-                state,
-                mapped,
-                use.inherited,
+                path=printable(path),
+                mode=mode,
+                read_bytes=use.read_bytes,
+                written_bytes=use.written_bytes,
+                state=state,
+                mapped=mapped,
+                inherited=use.inherited,
             )
         )
     files.sort(key=lambda f: (f.mode == "in", -f.written_bytes, -f.read_bytes))
     peers = [
         PeerRow(
-            f"{p.endpoint[0]}:{p.endpoint[1]}" if p.endpoint[1] else f"from {p.endpoint[0]}", p.made, p.most, dict(p.failed),
-            p.sent_bytes, p.received_bytes, p.rtt_us / 1e6, p.longest_gap_ns / 1e9,
+            peer=f"{p.endpoint[0]}:{p.endpoint[1]}" if p.endpoint[1] else f"from {p.endpoint[0]}",
+            connections=p.made,
+            most_at_once=p.most,
+            failed=dict(p.failed),
+            sent_bytes=p.sent_bytes,
+            received_bytes=p.received_bytes,
+            rtt_seconds=p.rtt_us / 1e6,
+            longest_wait_seconds=p.longest_gap_ns / 1e9,
         )
         for p in process.peers.values()
-    ]  # fmt: skip
+    ]
     failures = [
         FailureRow(
             call_name(e.call_number), error_name(e.error), printable(subject_of(e)), e.failures
@@ -146,10 +157,10 @@ def details_of(process: Process) -> Details:
     ]
     totals = process.file_totals
     return Details(
-        tuple(files),
-        totals.opened_files - totals.reported_files if totals is not None else 0,
-        tuple(peers),
-        tuple(failures),
-        process.exit.run_delay_ns / 1e9 if process.exit is not None else 0.0,
-        totals.io_uring_calls if totals is not None else 0,
+        files=tuple(files),
+        files_counted=totals.opened_files - totals.reported_files if totals is not None else 0,
+        connections=tuple(peers),
+        failures=tuple(failures),
+        run_delay_seconds=process.exit.run_delay_ns / 1e9 if process.exit is not None else 0.0,
+        io_uring_calls=totals.io_uring_calls if totals is not None else 0,
     )

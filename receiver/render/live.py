@@ -1,4 +1,4 @@
-"""The work that goes on at this moment, and the lines that say that some began or ended."""
+"""The work in progress, and one line for each start and end of work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN = 500
 
 
 def live_tree(executions: Iterable[Execution], now_ns: int) -> str:
-    """Nested, in order of their starts; times in seconds."""
+    """Nested, in order of start; times in seconds."""
     inside: dict[Execution | None, list[Execution]] = {}
     found = sorted(executions, key=lambda e: e.start_ns)
     here = set(found)
@@ -28,7 +28,8 @@ def live_tree(executions: Iterable[Execution], now_ns: int) -> str:
             return
         seconds = (now_ns - execution.start_ns) / 1e9
         lines.append(
-            f"{'  ' * depth}{named(execution)}  {seconds:.1f} s, {execution.live} processes{_grade(execution)}"
+            f"{'  ' * depth}{named(execution)}  {seconds:.1f} s, {execution.live} "
+            f"processes{_grade(execution)}"
         )
         for each in inside.get(execution, ()):
             walk(each, depth + 1)
@@ -50,7 +51,7 @@ def named(execution: Execution) -> str:
 
 
 def moment(execution: Execution, verb: str, since_ns: int) -> str:
-    """One line when it begins or ends."""
+    """One line when it starts or ends."""
     depth = sum(1 for _ in execution.chain()) - 1
     at = (execution.start_ns if verb == "begins" else execution.end_ns) - since_ns
     result = f": {execution.result}" if verb == "ends" else _grade(execution)

@@ -1,4 +1,4 @@
-"""One plain HTML page for a report: no script, nothing from elsewhere, every text escaped."""
+"""One plain HTML page for a report. It has no script and loads nothing; every text is escaped."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from receiver.render.terminal import culprit_text
 from receiver.text.names import mib
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2024; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto;\
+ padding: 0 1rem; color: #1c2024; }
 h1 { font-size: 1.3rem; margin: 0; } h2 { font-size: 1rem; margin: 1.8rem 0 .4rem; }
-.verdict { display: inline-block; padding: .1rem .6rem; border-radius: .3rem; color: #fff; background: #6b7280; }
+.verdict { display: inline-block; padding: .1rem .6rem; border-radius: .3rem;\
+ color: #fff; background: #6b7280; }
 .incident { background: #c0262d; } .healthy { background: #1a7f4b; }
-dl { display: grid; grid-template-columns: 7rem 1fr; gap: .3rem 1rem; } dt { color: #6b7280; } dd { margin: 0; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; } td, th { text-align: left; padding: .2rem .6rem .2rem 0; vertical-align: top; }
-td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } code { font-size: .85em; color: #6b7280; }
+dl { display: grid; grid-template-columns: 7rem 1fr; gap: .3rem 1rem; }\
+ dt { color: #6b7280; } dd { margin: 0; }
+table { border-collapse: collapse; width: 100%; font-size: .9rem; }\
+ td, th { text-align: left; padding: .2rem .6rem .2rem 0; vertical-align: top; }
+td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }\
+ code { font-size: .85em; color: #6b7280; }
 svg { width: 100%; } svg text { font: 11px system-ui, sans-serif; fill: #444; }
 """
 _WIDTH, _ROW = 900, 20
@@ -28,8 +33,10 @@ def page(report: Report) -> str:
     lead = report.hypotheses[0] if report.verdict == "incident" else None
     title = f"{report.execution.task}: {report.verdict}"
     parts = [
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>',
-        f'<h1><span class="verdict {report.verdict}">{escape(report.verdict.replace("_", " "))}</span> {escape(report.execution.task)}</h1>',
+        '<!doctype html><html lang="en"><meta charset="utf-8">',
+        f"<title>{escape(title)}</title><style>{_STYLE}</style>",
+        f'<h1><span class="verdict {report.verdict}">{escape(report.verdict.replace("_", " "))}',
+        f"</span> {escape(report.execution.task)}</h1>",
         f"<p>{escape(report.summary)}</p>",
         _facts(report, lead),
         f"<h2>In order of time</h2>{_axis(report)}",
@@ -71,16 +78,18 @@ def _axis(report: Report) -> str:
         x = 8 + (moment.at - first) / (last - first) * 120
         y = 14 + number * _ROW
         rows.append(
-            f'<line x1="8" y1="{y}" x2="128" y2="{y}" stroke="#ddd"/><circle cx="{x:.1f}" cy="{y}" r="4" fill="#c0262d"/>'
+            f'<line x1="8" y1="{y}" x2="128" y2="{y}" stroke="#ddd"/>'
+            f'<circle cx="{x:.1f}" cy="{y}" r="4" fill="#c0262d"/>'
             f'<text x="140" y="{y + 4}">{moment.at:.2f} s  {escape(moment.text[:120])}</text>'
         )
     height = 20 + len(moments) * _ROW
-    return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="time axis">{"".join(rows)}</svg>'
+    head = f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="time axis">'
+    return f"{head}{''.join(rows)}</svg>"
 
 
 def _curves(curves: tuple[CurveLine, ...]) -> str:
     shown = [c for c in curves if len(c.points) > 1][: len(_COLOURS)]
-    if not shown:  # it did not live for long enough to be looked at twice
+    if not shown:  # it did not live long enough for two samples
         once = ", ".join(
             f"{c.name} ({c.pid}) held {mib(c.points[-1][1])}" for c in curves if c.points
         )
@@ -107,18 +116,23 @@ def _curves(curves: tuple[CurveLine, ...]) -> str:
         lines.append(f'<text x="{x(at) + 6:.1f}" y="{y(held):.1f}">{label}</text>')
     if limit:
         lines.append(
-            f'<line x1="8" y1="{y(limit):.1f}" x2="{_WIDTH - 190}" y2="{y(limit):.1f}" stroke="#c0262d" stroke-dasharray="4 3"/>'
+            f'<line x1="8" y1="{y(limit):.1f}" x2="{_WIDTH - 190}" y2="{y(limit):.1f}" '
+            'stroke="#c0262d" stroke-dasharray="4 3"/>'
         )
         lines.append(f'<text x="10" y="{y(limit) + 12:.1f}">limit {mib(limit)}</text>')
-    return f'<svg viewBox="0 0 {_WIDTH} {_CURVE_HEIGHT + 10}" role="img" aria-label="memory over time">{"".join(lines)}</svg>'
+    box = f"0 0 {_WIDTH} {_CURVE_HEIGHT + 10}"
+    head = f'<svg viewBox="{box}" role="img" aria-label="memory over time">'
+    return f"{head}{''.join(lines)}</svg>"
 
 
 def _hypotheses(report: Report) -> str:
     out = []
     for hypothesis in report.hypotheses:
-        head = f"{hypothesis.rank}. {hypothesis.cause}, {hypothesis.confidence:.0%}: {hypothesis.summary}"
+        confidence = f"{hypothesis.confidence:.0%}"
+        head = f"{hypothesis.rank}. {hypothesis.cause}, {confidence}: {hypothesis.summary}"
         rows = "".join(
-            f'<tr><td class="n">{w.weight:+.1f}</td><td>{escape(w.role)}</td><td>{escape(w.text)} <code>{escape(" ".join(w.refs[:4]))}</code></td></tr>'
+            f'<tr><td class="n">{w.weight:+.1f}</td><td>{escape(w.role)}</td>'
+            f"<td>{escape(w.text)} <code>{escape(' '.join(w.refs[:4]))}</code></td></tr>"
             for w in hypothesis.weighed
         )
         ruled = "".join(
@@ -137,7 +151,9 @@ def _answers(report: Report) -> str:
         for k in answers.what_started_it
     )
     rows = "".join(
-        f'<tr><td>{escape(p.name)} ({p.pid})</td><td>{escape(p.end)}{escape(" by " + p.by) if p.by else ""}</td><td class="n">{p.seconds:.2f} s</td>'
+        f"<tr><td>{escape(p.name)} ({p.pid})</td>"
+        f"<td>{escape(p.end)}{escape(' by ' + p.by) if p.by else ''}</td>"
+        f'<td class="n">{p.seconds:.2f} s</td>'
         f'<td class="n">{p.cpu_seconds:.2f} s</td><td class="n">{mib(p.peak_bytes)}</td></tr>'
         for p in answers.how_each_ended
     )
@@ -147,6 +163,7 @@ def _answers(report: Report) -> str:
     )
     return (
         (f"<h2>What led to what</h2><ul>{chain}</ul>" if chain else "")
-        + f"<h2>How each process ended</h2><table><tr><th>process</th><th>end</th><th>time</th><th>CPU</th><th>peak</th></tr>{rows}</table>"
+        + "<h2>How each process ended</h2><table><tr><th>process</th><th>end</th><th>time</th>"
+        + f"<th>CPU</th><th>peak</th></tr>{rows}</table>"
         + f"<h2>What else ran</h2><ul>{beside}</ul>"
     )

@@ -1,4 +1,7 @@
-"""The process tree of a run, with what each process did, and the findings. Everything passes `printable`."""
+"""The process tree of a run, with the activity of each process, and the findings.
+
+All text passes `printable`.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ RED, YELLOW, GREEN, DIM, BOLD, _RESET = (
 )
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One ended process, as the tree shows it. Seconds and bytes."""
 
     pid: int
@@ -51,11 +54,14 @@ class Row(msgspec.Struct, frozen=True):
     details: Details
     partition: str = ""
     role: str = ""
-    execution: Execution | None = None  # the innermost; its names can still get better
+    execution: Execution | None = None  # the innermost; its names can still change to better ones
 
 
 class Views:
-    """One RunView per outermost execution. Bounded by the executions that are kept: `pop` them as they close."""
+    """One RunView per outermost execution.
+
+    The number of kept executions bounds it: `pop` each one when it closes.
+    """
 
     def __init__(self) -> None:
         self._views: dict[int, RunView] = {}
@@ -74,7 +80,10 @@ class Views:
 
 
 class RunView:
-    """Collects the rows of one execution. Bounded: past the limit, unremarkable rows are counted instead."""
+    """Collects the rows of one execution.
+
+    Bounded: past the limit, unremarkable rows are only counted.
+    """
 
     def __init__(self) -> None:
         self.rows: dict[ProcessKey, Row] = {}
@@ -92,9 +101,8 @@ class RunView:
             and row.execution is execution.outer
             and execution.root.execution is execution
         ):
-            self.rows[row.key] = msgspec.structs.replace(
-                row, execution=execution
-            )  # it was named after its end
+            # it got its name after its end
+            self.rows[row.key] = msgspec.structs.replace(row, execution=execution)
 
     def ended(self, process: Process) -> None:
         end = ending(process)
@@ -110,23 +118,23 @@ class RunView:
         still = process.execution.end_ns if process.execution is not None else 0
         last = event.time_boottime_ns if event else max(still, process.key.start_boottime_ns)
         self.rows[process.key] = Row(
-            process.key.tgid,
-            process.parent.key if process.parent else None,
-            process.key,
-            process.command if process.execs else f"({process.name})",
-            process.key.start_boottime_ns / 1e9,
-            (last - process.key.start_boottime_ns) / 1e9,
-            "still running" if event is None else describe_end(end.cause, end.code, end.signal),
-            end.failed,
-            event.cpu_runtime_ns / 1e9 if event else 0.0,
-            peak(process),
-            event.read_call_bytes if event else 0,
-            event.write_call_bytes if event else 0,
-            process.findings,
-            details_of(process),
-            process.partition,
-            process.role,
-            process.execution,
+            pid=process.key.tgid,
+            parent=process.parent.key if process.parent else None,
+            key=process.key,
+            command=process.command if process.execs else f"({process.name})",
+            started=process.key.start_boottime_ns / 1e9,
+            seconds=(last - process.key.start_boottime_ns) / 1e9,
+            end="still running" if event is None else describe_end(end.cause, end.code, end.signal),
+            failed=end.failed,
+            cpu_seconds=event.cpu_runtime_ns / 1e9 if event else 0.0,
+            peak_bytes=peak(process),
+            read_bytes=event.read_call_bytes if event else 0,
+            written_bytes=event.write_call_bytes if event else 0,
+            findings=process.findings,
+            details=details_of(process),
+            partition=process.partition,
+            role=process.role,
+            execution=process.execution,
         )
 
 
@@ -146,7 +154,7 @@ def summary(
     *,
     colour: bool,
 ) -> str:
-    """The tree, the findings, and what could not be seen."""
+    """The tree, the findings, and what the observer could not see."""
     paint = Painter(colour)
     good = execution.result == "success"
     head = f"{execution.identity.task}: {execution.result}"
@@ -156,10 +164,12 @@ def summary(
     lines = [
         "",
         paint(f"kwitness  {printable(head)}", BOLD + (GREEN if good else RED))
-        + f"  {seconds:.2f} s, {execution.totals.processes} processes, {execution.totals.cpu_ns / 1e9:.2f} s of CPU",
+        + f"  {seconds:.2f} s, {execution.totals.processes} processes, "
+        f"{execution.totals.cpu_ns / 1e9:.2f} s of CPU",
         "",
         paint(
-            f"  {'process':<{COMMAND_WIDTH}} {'time':>9}  {'end':<13} {'cpu':>8} {'peak':>10} {'read':>10} {'written':>10}",
+            f"  {'process':<{COMMAND_WIDTH}} {'time':>9}  {'end':<13} {'cpu':>8} {'peak':>10} "
+            f"{'read':>10} {'written':>10}",
             DIM,
         ),
     ]
@@ -176,7 +186,7 @@ def summary(
 
 
 def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
-    """Subtrees in which all was well and short are one word on their parent's line."""
+    """A subtree of short processes without failures is one word on the line of its parent."""
     children: dict[ProcessKey, list[Row]] = {}
     for row in view.rows.values():
         if row.key != root:
@@ -213,7 +223,8 @@ def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
         label = (label if len(label) <= room else label[: room - 1] + "…") + more
         style = RED if row.failed else ""
         text = (
-            f"  {label:<{COMMAND_WIDTH}} {row.seconds:8.2f}s  {row.end:<13} {row.cpu_seconds:7.2f}s {mib(row.peak_bytes):>10} "
+            f"  {label:<{COMMAND_WIDTH}} {row.seconds:8.2f}s  {row.end:<13} "
+            f"{row.cpu_seconds:7.2f}s {mib(row.peak_bytes):>10} "
             f"{mib(row.read_bytes):>10} {mib(row.written_bytes):>10}"
         )
         lines.extend(
@@ -231,7 +242,7 @@ def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
         deeper = prefix + ("" if not branch else "   " if branch.startswith("└") else "│  ")
         for index, child in enumerate(below):
             if len(prefix) > COMMAND_WIDTH:
-                return  # too deep to show; the findings name what matters
+                return  # too deep to show; the findings name the important processes
             walk(child, deeper, "└─ " if index == len(below) - 1 else "├─ ")
 
     if root in view.rows:
@@ -240,7 +251,7 @@ def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
 
 
 def work_line(work: Execution) -> str:
-    """One piece of work that is over, for people."""
+    """One finished piece of work, for people."""
     result = "" if work.result == "success" else f", {work.result}"
     doubt = "" if work.identity.grade in ("certain", "probable") else f", {work.identity.grade}"
     seconds = max(0, work.end_ns - work.start_ns) / 1e9
@@ -250,7 +261,8 @@ def work_line(work: Execution) -> str:
 
 def _findings(findings: Iterable[Finding], start_ns: int, paint: Painter) -> list[str]:
     out = [
-        f"  {paint('✗', RED)} {(f.time_boottime_ns - start_ns) / 1e9:7.2f}s  {paint(f.kind, BOLD)}  {printable(f.sentence)}  "
+        f"  {paint('✗', RED)} {(f.time_boottime_ns - start_ns) / 1e9:7.2f}s  "
+        f"{paint(f.kind, BOLD)}  {printable(f.sentence)}  "
         + paint(f"[{' '.join(f.evidence)}]", DIM)
         for f in findings
     ]
@@ -268,30 +280,54 @@ def as_json(
     return {
         "schema": "kwitness.run/1",
         "execution": {
-            "system": identity.system, "pipeline": identity.pipeline, "run_id": identity.run_id, "task": identity.task,
-            "outcome": execution.result, "reported_outcome": None if execution.incomplete else execution.reported,
-            "seconds": (execution.end_ns - execution.start_ns) / 1e9, "processes": execution.totals.processes,
-            "trace_id": execution.trace_id.hex(), "inputs": list(execution.inputs),
+            "system": identity.system,
+            "pipeline": identity.pipeline,
+            "run_id": identity.run_id,
+            "task": identity.task,
+            "outcome": execution.result,
+            "reported_outcome": None if execution.incomplete else execution.reported,
+            "seconds": (execution.end_ns - execution.start_ns) / 1e9,
+            "processes": execution.totals.processes,
+            "trace_id": execution.trace_id.hex(),
+            "inputs": list(execution.inputs),
             "outputs": [
-                {"path": v.path, "state": v.state.value, "bytes": v.size_bytes, "commit": v.commit} for v in execution.outputs
+                {"path": v.path, "state": v.state.value, "bytes": v.size_bytes, "commit": v.commit}
+                for v in execution.outputs
             ],
         },
         "processes": [
             {
-                "pid": r.pid, "parent_pid": r.parent.tgid if r.parent else None, "command": r.command, "seconds": r.seconds,
-                "end": r.end, "failed": r.failed, "cpu_seconds": r.cpu_seconds, "peak_rss_bytes": r.peak_bytes,
-                "read_bytes": r.read_bytes, "written_bytes": r.written_bytes, "findings": list(r.findings),
-                "partition": r.partition, "role": r.role,
+                "pid": r.pid,
+                "parent_pid": r.parent.tgid if r.parent else None,
+                "command": r.command,
+                "seconds": r.seconds,
+                "end": r.end,
+                "failed": r.failed,
+                "cpu_seconds": r.cpu_seconds,
+                "peak_rss_bytes": r.peak_bytes,
+                "read_bytes": r.read_bytes,
+                "written_bytes": r.written_bytes,
+                "findings": list(r.findings),
+                "partition": r.partition,
+                "role": r.role,
                 "work": [e.span_id.hex() for e in r.execution.chain()] if r.execution else [],
                 **msgspec.to_builtins(r.details),
             }
             for r in view.rows.values()
         ],
-        "work": [_work_json(w, execution) for works in (*view.work.values(), (execution,)) for w in works],
+        "work": [
+            _work_json(w, execution) for works in (*view.work.values(), (execution,)) for w in works
+        ],
         "findings": [
-            {"kind": f.kind, "severity": Severity(f.severity).name, "pid": f.process.tgid,
-             "seconds": (f.time_boottime_ns - execution.start_ns) / 1e9,
-             "sentence": printable(f.sentence), "facts": dict(f.facts), "evidence": list(f.evidence)}
+            {
+                "kind": f.kind,
+                "severity": Severity(f.severity).name,
+                "pid": f.process.tgid,
+                "seconds": (f.time_boottime_ns - execution.start_ns) / 1e9,
+                "sentence": printable(f.sentence),
+                "facts": dict(f.facts),
+                "evidence": list(f.evidence),
+            }
             for f in execution.findings
         ],
         "completeness": {
@@ -299,18 +335,31 @@ def as_json(
             "blind": list(blind),
             "rows_left_out": view.left_out,
         },
-    }  # fmt: skip
+    }
 
 
 def _work_json(work: Execution, outermost: Execution) -> dict[str, Any]:
     identity = work.identity
     return {
-        "system": identity.system, "type": identity.type, "pipeline": identity.pipeline, "run_id": identity.run_id,
-        "task": identity.task, "attempt": identity.attempt, "map_index": identity.map_index, "outcome": work.result,
-        "reported_outcome": None if work.incomplete else work.reported, "grade": identity.grade, "source": identity.source,
-        "evidence": identity.evidence, "pid": work.root.key.tgid, "processes": work.totals.processes,
-        "inside_of": work.outer.span_id.hex() if work.outer else None, "trace_id": work.trace_id.hex(),
+        "system": identity.system,
+        "type": identity.type,
+        "pipeline": identity.pipeline,
+        "run_id": identity.run_id,
+        "task": identity.task,
+        "attempt": identity.attempt,
+        "map_index": identity.map_index,
+        "outcome": work.result,
+        "reported_outcome": None if work.incomplete else work.reported,
+        "grade": identity.grade,
+        "source": identity.source,
+        "evidence": identity.evidence,
+        "pid": work.root.key.tgid,
+        "processes": work.totals.processes,
+        "inside_of": work.outer.span_id.hex() if work.outer else None,
+        "trace_id": work.trace_id.hex(),
         "span_id": work.span_id.hex(),
-        "started": (work.start_ns - outermost.start_ns) / 1e9, "seconds": max(0, work.end_ns - work.start_ns) / 1e9,
-        "inputs": list(work.inputs), "outputs": [v.path for v in work.outputs],
-    }  # fmt: skip
+        "started": (work.start_ns - outermost.start_ns) / 1e9,
+        "seconds": max(0, work.end_ns - work.start_ns) / 1e9,
+        "inputs": list(work.inputs),
+        "outputs": [v.path for v in work.outputs],
+    }

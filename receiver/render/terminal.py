@@ -17,7 +17,9 @@ _RULED = 4
 
 
 def screen(report: Report, *, colour: bool = False) -> str:
-    """Verdict, cause, culprit, fix, the five strongest facts on a time axis, what was ruled out, what could not be seen."""
+    """Verdict, cause, culprit, fix, the five strongest facts on a time axis, what was ruled out,
+    and what the observer could not see.
+    """
     paint = Painter(colour)
     lines = ["", _head(report, paint)]
     if report.verdict == "incident":
@@ -116,9 +118,9 @@ def culprit_text(culprit: Culprit) -> str:
 
 def crash_text(crash: CrashLine) -> str:
     """`parse+0x8 in /opt/x/libwork.so (offset 0x1131, build id 0328…)`."""
-    if (
-        not crash.module
-    ):  # no file is mapped there, or the kernel could not look just then (another observer did)
+    # no file is mapped there, or the kernel could not read the mapping then (another observer
+    # held it)
+    if not crash.module:
         return f"{crash.name} ({crash.pid}) at address {crash.address:#x}"
     where = crash.module
     name = f"{crash.function}+{crash.function_offset:#x} in {where}" if crash.function else where
@@ -127,7 +129,7 @@ def crash_text(crash: CrashLine) -> str:
 
 
 def _strongest(report: Report, lead: Hypothesis, paint: Painter) -> list[str]:
-    """Each with the moment of its first event, on one axis."""
+    """Each with the time of its first event, on one axis."""
     best = [w for w in lead.weighed if w.refs and w.role in ("supports", "context")][:_STRONGEST]
     timed = sorted(
         ((min(_at(report, r) for r in w.refs), w) for w in best), key=lambda pair: pair[0]
@@ -173,7 +175,8 @@ def _curves(curves: tuple[CurveLine, ...], paint: Painter) -> list[str]:
         last = curve.points[-1][1]
         role = f", {curve.role}" if curve.role not in ("", "subject") else ""
         out.append(
-            f"  memory    {sparkline(curve.points, top):<40} {mib(last)}  {curve.name} ({curve.pid}{role})"
+            f"  memory    {sparkline(curve.points, top):<40} {mib(last)}  "
+            f"{curve.name} ({curve.pid}{role})"
         )
     if limit:
         out[-1] += paint(f"   limit {mib(limit)}", DIM)
@@ -203,7 +206,8 @@ def details(report: Report, *, colour: bool = False) -> str:
     lines = [paint("  what speaks for and against", BOLD)]
     for hypothesis in report.hypotheses:
         lines.append(
-            f"  {hypothesis.rank}. {hypothesis.cause} ({hypothesis.confidence:.0%}), {culprit_text(hypothesis.culprit)}"
+            f"  {hypothesis.rank}. {hypothesis.cause} ({hypothesis.confidence:.0%}), "
+            f"{culprit_text(hypothesis.culprit)}"
         )
         lines += [
             f"       {w.weight:+5.1f} {w.role:<11} {w.text} [{' '.join(w.refs[:4])}]"
@@ -220,7 +224,8 @@ def details(report: Report, *, colour: bool = False) -> str:
     for line in answers.how_each_ended:
         by = f" by {line.by}" if line.by else ""
         lines.append(
-            f"    {line.name} ({line.pid}): {line.end}{by}, {line.seconds:.2f} s, {line.cpu_seconds:.2f} s of CPU, {mib(line.peak_bytes)}"
+            f"    {line.name} ({line.pid}): {line.end}{by}, {line.seconds:.2f} s, "
+            f"{line.cpu_seconds:.2f} s of CPU, {mib(line.peak_bytes)}"
         )
     lines += [
         "",

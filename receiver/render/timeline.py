@@ -1,4 +1,4 @@
-"""`--timeline`: the whole ordered story of one execution."""
+"""`--timeline`: all events of one execution, in order."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ KEPT_LINES = 20_000
 
 
 class Timeline:
-    """Collects one line per event of attributed processes; past the limit they are counted. Samples of a process are told
-    when it grew by a tenth since the last one told."""
+    """Collects one line per event of attributed processes; past the limit they are counted.
+
+    A sample of a process gets a line when it grew by 10 % since its last line.
+    """
 
     def __init__(self, tree: ProcessTree) -> None:
         self._tree = tree
@@ -45,7 +47,7 @@ class Timeline:
         ):
             path = use.path
         line = event_line(event, "", path).lstrip()
-        # a task that runs below a command is part of the command's story, too
+        # the timeline of a command includes the task that runs below it
         for execution in {
             id(p.execution): p.execution
             for p in (process, *ancestors(process))
@@ -58,7 +60,7 @@ class Timeline:
                 self.left_out += 1
 
     def text(self, execution: Execution) -> str:
-        """Seconds since the start of the execution, and what happened."""
+        """Seconds since the start of the execution, and the event."""
         found = sorted(self._lines.get(id(execution), []))
         out = [f"{(at - execution.start_ns) / 1e9:10.4f}  {line}" for at, line in found]
         if self.left_out:

@@ -1,1 +1,4 @@
-"""Layer 3: what would the silent component have told us? Executions and findings become spans, log records and metrics."""
+"""Layer 3: synthetic telemetry of a silent component.
+
+Executions and findings become spans, log records and metrics.
+"""

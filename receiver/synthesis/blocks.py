@@ -1,4 +1,4 @@
-"""Attributes that many signals share, and the ids that bind signals together."""
+"""Attributes that many signals share, and the ids that connect signals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _RESOURCES = 1024
 
 
 class Blocks:
-    """Attribute blocks and ids of processes, executions and resources. Only the wall clock's offset changes."""
+    """Attribute blocks and ids of processes, executions and resources.
+
+    Only the wall clock's offset changes.
+    """
 
     def __init__(
         self,
@@ -49,17 +52,23 @@ class Blocks:
         self._second = (-1, "")  # the last second that was formatted
 
     def name_containers(self, names: Iterable[ContainerName]) -> None:
-        """All that the node's kubelet knows now. A container that was told of without its name has it from now on."""
+        """All container names that the node's kubelet knows now.
+
+        A container that was reported without its name has it from now on.
+        """
         self._containers = {name.id: name for name in names}
         for key in [k for k in self._resources if k[1].container_id in self._containers]:
             del self._resources[key]
 
     def wall(self, boottime_ns: int) -> int:
-        """Unix time in ns. A clock that is set to before 1970 gives 0: OTLP's times have no sign."""
+        """Unix time in ns.
+
+        A clock that is set to before 1970 gives 0, because OTLP's times have no sign.
+        """
         return max(0, boottime_ns + self.wall_offset_ns)
 
     def iso(self, boottime_ns: int) -> str:
-        """ISO 8601 UTC with microseconds, as process.creation.time wants it."""
+        """ISO 8601 UTC with microseconds, the form of process.creation.time."""
         seconds, nanos = divmod(self.wall(boottime_ns), 1_000_000_000)
         if seconds != self._second[0]:
             self._second = (
@@ -69,12 +78,13 @@ class Blocks:
         return f"{self._second[1]}.{nanos // 1000:06}Z"
 
     def resource(self, system: str, place: ContainerIdentity = NOWHERE) -> Block:
-        """The observed workload, not us: service.name is the pipeline system unless the user named one."""
+        """The observed workload, not the observer: service.name is the pipeline system unless the
+        user named one.
+        """
         block = self._resources.get((system, place))
         if block is None:
-            if (
-                len(self._resources) >= _RESOURCES
-            ):  # short-lived containers: their ids stand on their processes, too
+            # short-lived containers: their ids are on their processes, too
+            if len(self._resources) >= _RESOURCES:
                 return (
                     self.resource(system)
                     if place != NOWHERE
@@ -113,7 +123,7 @@ class Blocks:
         return block
 
     def resource_of(self, process: Process) -> Block:
-        """Of the work that it does, where it does it."""
+        """The resource of the execution's work, where the process does it."""
         return self.resource(
             process.execution.identity.system if process.execution else "unknown", place_of(process)
         )
@@ -143,7 +153,7 @@ class Blocks:
         return execution.block
 
     def process_block(self, process: Process) -> Block:
-        """What is true of the process for as long as its image stays."""
+        """Attributes of the process that do not change until its next exec."""
         if isinstance(process.block, Block):
             return process.block
         process.created = process.created or self.iso(process.key.start_boottime_ns)
@@ -215,7 +225,7 @@ class Blocks:
         )
 
     def process_context(self, process: Process) -> tuple[bytes, bytes]:
-        """Trace id and span id of the process's span."""
+        """The trace id and the span id of the process's span."""
         span_id = process_span_id(self.host.boot_id, process.key)
         execution = process.execution
         if execution is None:
@@ -230,7 +240,7 @@ class Blocks:
 
 
 def identity_items(identity: Identity) -> Attributes:
-    """System, pipeline and run, whose names these are, and how sure that is."""
+    """System, pipeline and run, the scope of these names, and the confidence."""
     return (
         (sc.PIPELINE_SYSTEM_NAME, identity.system),
         (sc.PIPELINE_NAME, identity.pipeline),

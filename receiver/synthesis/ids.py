@@ -1,8 +1,9 @@
-"""Deterministic trace and span ids: several hosts, or one host twice, build one trace without talking.
+"""Deterministic trace and span ids: several hosts, or one host twice, build one trace without
+communication.
 
-Fields are joined with NUL, which cannot occur in them, so that no two lists hash alike. The scope of an identity (the user id
-that answers for it, see `receiver.model.Identity`) is one of them: what another user claims never lands in the same trace,
-whoever comes first.
+Fields are joined with NUL, which cannot occur in them, so that no two lists have the same hash. The
+scope of an identity (the user id that answers for it, see `receiver.model.Identity`) is one of
+them: another user's claim never lands in the same trace, in whatever order the claims come.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ def run_span_id(identity: Identity) -> bytes:
 
 
 def task_span_id(identity: Identity, attempt: int, resumed: int = 0) -> bytes:
-    """`resumed`: how often the same attempt ended before: a span is sent once."""
+    """`resumed`: how often the same attempt ended before: each of its spans is exported once."""
     names = (identity.system, identity.scope, identity.pipeline, identity.run_id, identity.task)
     again = (str(resumed),) if resumed else ()
     return _digest(("task", *names, str(identity.map_index), str(attempt), *again), 8)
 
 
 def inner_span_id(outer: bytes, identity: Identity) -> bytes:
-    """Of work inside other work, whose span it is a child of."""
+    """The id of work inside other work, whose child span it is."""
     return _digest(("inner", outer.hex(), *map(str, identity.key)), 8)
 
 

@@ -20,7 +20,10 @@ _GAPS = {
 
 
 class Logs:
-    """Builds log records; every one has a uid of its own. `series` keeps the uids of two builders of one host apart."""
+    """Builds log records.
+
+    Every record has a uid; `series` keeps the uids of two builders of one host apart.
+    """
 
     def __init__(self, blocks: Blocks, series: str = "t") -> None:
         self._blocks = blocks
@@ -34,18 +37,31 @@ class Logs:
         execution = process.execution
         severity = Severity(finding.severity)
         if finding.kind == sc.EVENT_PROCESS_OOM_KILLED and execution is None:
-            severity = Severity.WARN  # a neighbour, not a task of ours
+            severity = Severity.WARN  # a neighbour, not an observed task
         items: Attributes = finding.facts
         if partition := partition_of(process):
             items = (*items, (sc.PIPELINE_DATASET_PARTITION, partition))
         if finding.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH:
             items = (*items, *self._blocks.exit_items(process, ending(process)))
         return self._event(
-            finding.kind, severity, finding.sentence, finding.time_boottime_ns, observed_ns,
-            (self._blocks.task_block(execution) if execution else self._blocks.unattributed, self._blocks.process_block(process)),
-            items, trace_id, span_id, finding.evidence[-1], finding.origin, Importance.FINDING,
-            self._blocks.resource_of(process), incomplete,
-        )  # fmt: skip
+            finding.kind,
+            severity,
+            finding.sentence,
+            at_ns=finding.time_boottime_ns,
+            observed_ns=observed_ns,
+            blocks=(
+                self._blocks.task_block(execution) if execution else self._blocks.unattributed,
+                self._blocks.process_block(process),
+            ),
+            items=items,
+            trace_id=trace_id,
+            span_id=span_id,
+            event=finding.evidence[-1],
+            origin=finding.origin,
+            importance=Importance.FINDING,
+            resource=self._blocks.resource_of(process),
+            incomplete=incomplete,
+        )
 
     def exit_event(
         self, process: Process, end: Ending, event: str, observed_ns: int, incomplete: bool
@@ -54,23 +70,38 @@ class Logs:
         trace_id, span_id = self._blocks.process_context(process)
         how = f"{process.name} ({process.key.tgid}) ended with {end.error or 'status 0'}."
         return self._event(
-            sc.EVENT_PROCESS_EXIT, Severity.ERROR if end.failed else Severity.INFO, how, process.exit.time_boottime_ns, observed_ns,
-            (self._blocks.task_block(process.execution), self._blocks.process_block(process)),
-            self._blocks.exit_items(process, end), trace_id, span_id,
-            event, "kernel", Importance.NORMAL if end.failed else Importance.ROUTINE,
-            self._blocks.resource_of(process), incomplete,
-        )  # fmt: skip
+            sc.EVENT_PROCESS_EXIT,
+            Severity.ERROR if end.failed else Severity.INFO,
+            how,
+            at_ns=process.exit.time_boottime_ns,
+            observed_ns=observed_ns,
+            blocks=(
+                self._blocks.task_block(process.execution),
+                self._blocks.process_block(process),
+            ),
+            items=self._blocks.exit_items(process, end),
+            trace_id=trace_id,
+            span_id=span_id,
+            event=event,
+            origin="kernel",
+            importance=Importance.NORMAL if end.failed else Importance.ROUTINE,
+            resource=self._blocks.resource_of(process),
+            incomplete=incomplete,
+        )
 
     def task_event(
         self, name: str, execution: Execution, at_ns: int, observed_ns: int
     ) -> LogRecord:
-        """pipeline.task.start, .heartbeat, .end: with the ids that the span will have."""
+        """pipeline.task.start, .heartbeat, .end, with the ids that the span gets later."""
         verb = name.rpartition(".")[2]
         items: Attributes = ()
         severity = Severity.DEBUG if verb == "heartbeat" else Severity.INFO
         identity = execution.identity
         attempt = f", attempt {identity.attempt}" if identity.type in ("task", "command") else ""
-        who = f"{identity.type.capitalize() if attempt == '' else 'Task'} {identity.task} ({identity.system}){attempt}"
+        who = (
+            f"{identity.type.capitalize() if attempt == '' else 'Task'} {identity.task} "
+            f"({identity.system}){attempt}"
+        )
         sentence = f"{who}: {verb}."
         if verb == "end":
             items = ((sc.PIPELINE_TASK_RUN_RESULT, execution.result),)
@@ -81,11 +112,19 @@ class Logs:
                 severity = Severity.ERROR
             sentence = f"{who}, ended: {execution.result}."
         return self._event(
-            name, severity, sentence, at_ns, observed_ns, (self._blocks.task_block(execution),), items,
-            execution.trace_id, execution.span_id, "", "kernel",
-            Importance.ROUTINE if verb == "heartbeat" else Importance.NORMAL,
-            self._blocks.resource_of_work(execution), False,
-        )  # fmt: skip
+            name,
+            severity,
+            sentence,
+            at_ns=at_ns,
+            observed_ns=observed_ns,
+            blocks=(self._blocks.task_block(execution),),
+            items=items,
+            trace_id=execution.trace_id,
+            span_id=execution.span_id,
+            origin="kernel",
+            importance=Importance.ROUTINE if verb == "heartbeat" else Importance.NORMAL,
+            resource=self._blocks.resource_of_work(execution),
+        )
 
     def of_execution(
         self,
@@ -99,12 +138,22 @@ class Logs:
     ) -> LogRecord:
         """A statement about an attempt as a whole, in its trace."""
         return self._event(
-            name, severity, body, at_ns, at_ns, (self._blocks.task_block(execution),), items, execution.trace_id, execution.span_id,
-            "", "inferred", importance, self._blocks.resource_of_work(execution), False,
-        )  # fmt: skip
+            name,
+            severity,
+            body,
+            at_ns=at_ns,
+            observed_ns=at_ns,
+            blocks=(self._blocks.task_block(execution),),
+            items=items,
+            trace_id=execution.trace_id,
+            span_id=execution.span_id,
+            origin="inferred",
+            importance=importance,
+            resource=self._blocks.resource_of_work(execution),
+        )
 
     def reference(self, event: str) -> str:
-        """What the log.record.uid of every record about that kernel event begins with."""
+        """The prefix of the log.record.uid of every record about that kernel event."""
         return f"{self._blocks.host.session}-{event}"
 
     def run_event(self, name: str, run: Run, at_ns: int, observed_ns: int) -> LogRecord:
@@ -120,19 +169,37 @@ class Logs:
             if result == "failure":
                 severity = Severity.ERROR
                 items = (*items, (sc.ERROR_TYPE, "task_failed"))
-            sentence = f"Run {run.identity.run_id} of {run.identity.pipeline} ({run.identity.system}) ended: {result}."
+            sentence = (
+                f"Run {run.identity.run_id} of {run.identity.pipeline} ({run.identity.system}) "
+                f"ended: {result}."
+            )
         return self._event(
-            name, severity, sentence, at_ns, observed_ns, (), items, run.trace_id, run.span_id, "", "inferred", Importance.NORMAL,
-            self._blocks.resource(run.identity.system), False,
-        )  # fmt: skip
+            name,
+            severity,
+            sentence,
+            at_ns=at_ns,
+            observed_ns=observed_ns,
+            blocks=(),
+            items=items,
+            trace_id=run.trace_id,
+            span_id=run.span_id,
+            origin="inferred",
+            importance=Importance.NORMAL,
+            resource=self._blocks.resource(run.identity.system),
+        )
 
     def lost_event(self, kind: str, reason: str, count: int, at_ns: int) -> LogRecord:
         sentence = f"{count} {kind} events were lost before they could be read ({reason})."
         return self._lost(sentence, kind, reason, count, at_ns)
 
     def unsent_event(self, kind: str, reason: str, count: int, at_ns: int) -> LogRecord:
-        """`count`: as it was counted last; what a killed service queued after that is not in it."""
-        sentence = f"{count} items ({kind}) in the export queue of the previous service were lost ({reason})."
+        """`count` is the last known count; it misses the items that a killed service queued after
+        that.
+        """
+        sentence = (
+            f"{count} items ({kind}) in the export queue of the previous service were lost "
+            f"({reason})."
+        )
         return self._lost(sentence, kind, reason, count, at_ns)
 
     def gap_event(self, gap: Gap, at_ns: int) -> LogRecord:
@@ -144,9 +211,17 @@ class Logs:
             (sc.PIPELINE_OBSERVER_LOSS_REASON, gap.reason),
         )
         return self._event(
-            sc.EVENT_PIPELINE_OBSERVER_GAP, Severity.WARN, sentence, at_ns, at_ns, (EMPTY,), items, b"", b"",
-            "", "inferred", Importance.FINDING, self._blocks.resource("unknown"), False,
-        )  # fmt: skip
+            sc.EVENT_PIPELINE_OBSERVER_GAP,
+            Severity.WARN,
+            sentence,
+            at_ns=at_ns,
+            observed_ns=at_ns,
+            blocks=(EMPTY,),
+            items=items,
+            origin="inferred",
+            importance=Importance.FINDING,
+            resource=self._blocks.resource("unknown"),
+        )
 
     def _lost(self, sentence: str, kind: str, reason: str, count: int, at_ns: int) -> LogRecord:
         items: Attributes = (
@@ -155,12 +230,23 @@ class Logs:
             (sc.PIPELINE_OBSERVER_LOSS_REASON, reason),
         )
         return self._event(
-            sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST, Severity.WARN, sentence, at_ns, at_ns, (EMPTY,), items, b"", b"",
-            "", "kernel", Importance.FINDING, self._blocks.resource("unknown"), False,
-        )  # fmt: skip
+            sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST,
+            Severity.WARN,
+            sentence,
+            at_ns=at_ns,
+            observed_ns=at_ns,
+            blocks=(EMPTY,),
+            items=items,
+            origin="kernel",
+            importance=Importance.FINDING,
+            resource=self._blocks.resource("unknown"),
+        )
 
     def lost_items(self, what: str, reason: str, count: int, at_ns: int) -> LogRecord:
-        """Spans, log records or metrics that we made and could not deliver. `what` is the singular, with underscores."""
+        """Spans, log records or metrics that could not be delivered.
+
+        `what` is the singular, with underscores.
+        """
         items_of = what.replace("_", " ") + ("" if count == 1 else "s")
         sentence = f"{count} {items_of} could not be delivered and will not come ({reason})."
         items: Attributes = (
@@ -169,9 +255,17 @@ class Logs:
             (sc.PIPELINE_OBSERVER_LOSS_REASON, reason),
         )
         return self._event(
-            sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST, Severity.WARN, sentence, at_ns, at_ns, (EMPTY,), items, b"", b"",
-            "", "inferred", Importance.FINDING, self._blocks.resource("unknown"), False,
-        )  # fmt: skip
+            sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST,
+            Severity.WARN,
+            sentence,
+            at_ns=at_ns,
+            observed_ns=at_ns,
+            blocks=(EMPTY,),
+            items=items,
+            origin="inferred",
+            importance=Importance.FINDING,
+            resource=self._blocks.resource("unknown"),
+        )
 
     def blind_event(self, blind: Blind, at_ns: int) -> LogRecord:
         seconds = max(0, blind.until_ns - blind.began_ns) / 1e9 if blind.until_ns else 0.0
@@ -185,14 +279,36 @@ class Logs:
             (sc.PIPELINE_OBSERVER_BLIND_DURATION, seconds),
         )
         return self._event(
-            sc.EVENT_PIPELINE_OBSERVER_BLIND, Severity.WARN, f"System calls {how}: {printable(blind.why)}.", at_ns, at_ns, (EMPTY,),
-            items, b"", b"", "", "kernel", Importance.FINDING, self._blocks.resource("unknown"), False,
-        )  # fmt: skip
+            sc.EVENT_PIPELINE_OBSERVER_BLIND,
+            Severity.WARN,
+            f"System calls {how}: {printable(blind.why)}.",
+            at_ns=at_ns,
+            observed_ns=at_ns,
+            blocks=(EMPTY,),
+            items=items,
+            origin="kernel",
+            importance=Importance.FINDING,
+            resource=self._blocks.resource("unknown"),
+        )
 
     def _event(
-        self, name: str, severity: Severity, body: str, at_ns: int, observed_ns: int, blocks: tuple[Block, ...], items: Attributes,
-        trace_id: bytes, span_id: bytes, event: str, origin: str, importance: Importance, resource: Block, incomplete: bool,
-    ) -> LogRecord:  # fmt: skip
+        self,
+        name: str,
+        severity: Severity,
+        body: str,
+        *,
+        at_ns: int,
+        observed_ns: int,
+        blocks: tuple[Block, ...],
+        items: Attributes,
+        origin: str,
+        importance: Importance,
+        resource: Block,
+        trace_id: bytes = b"",
+        span_id: bytes = b"",
+        event: str = "",
+        incomplete: bool = False,
+    ) -> LogRecord:
         self._made += 1
         extra: list[tuple[str, Value]] = [
             (sc.EVENT_NAME, name),
@@ -205,7 +321,15 @@ class Logs:
         if incomplete:
             extra.append((sc.PIPELINE_OBSERVER_INCOMPLETE, True))
         return LogRecord(
-            resource, self._blocks.wall(at_ns), self._blocks.wall(observed_ns), severity, name, printable(body),
-            trace_id, span_id if trace_id else b"",
-            blocks, self._blocks.cut((*items, *extra)), importance,
-        )  # fmt: skip
+            resource=resource,
+            time_ns=self._blocks.wall(at_ns),
+            observed_ns=self._blocks.wall(observed_ns),
+            severity=severity,
+            event_name=name,
+            body=printable(body),
+            trace_id=trace_id,
+            span_id=span_id if trace_id else b"",
+            blocks=blocks,
+            attributes=self._blocks.cut((*items, *extra)),
+            importance=importance,
+        )

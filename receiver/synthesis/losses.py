@@ -1,4 +1,4 @@
-"""Records of items that were lost on their way out: when one is due, and for how many items."""
+"""Records of items that were lost before delivery: when a record is due, and for how many items."""
 
 from __future__ import annotations
 
@@ -12,19 +12,25 @@ _ITEMS = {"traces": "span", "logs": "log_record", "metrics": "metric"}
 
 
 class LossRecords:
-    """The first loss of each signal and reason is a record at once; later ones are one record a minute, with the count since. The
-    losses that are given must not count the loss of these records: else a Collector that refuses all would get them for ever."""
+    """The first loss of each signal and reason is a record at once. Later losses are one record a
+    minute, with the count since.
+
+    The given losses must not count the loss of these records: otherwise a Collector that refuses
+    everything would cause an endless series of them.
+    """
 
     def __init__(self, logs: Logs) -> None:
         self._logs = logs
-        self._reported: dict[
-            tuple[str, str], tuple[int, int]
-        ] = {}  # by signal and reason: how many, and when
+        # by signal and reason: the reported count, and its time
+        self._reported: dict[tuple[str, str], tuple[int, int]] = {}
 
     def due(
         self, losses: Mapping[tuple[str, str], int], now_ns: int, *, last: bool = False
     ) -> list[LogRecord]:
-        """Records for what has grown. `losses` are totals by signal and reason; `last`: there is no later call."""
+        """Records for the losses that have grown.
+
+        `losses` are totals by signal and reason; `last`: there is no later call.
+        """
         out = []
         for (signal, reason), total in losses.items():
             before, at_ns = self._reported.get((signal, reason), (0, -QUIET_NS))

@@ -1,4 +1,7 @@
-"""Cumulative, bounded metrics about tasks. Attributes come from closed or capped sets only: never a pid, a path, a run id."""
+"""Cumulative, bounded metrics about tasks.
+
+Attributes come from closed or capped sets only: never a pid, a path or a run id.
+"""
 
 from __future__ import annotations
 
@@ -49,12 +52,17 @@ class _Distribution:
 
     def frozen(self) -> Histogram:
         return Histogram(
-            self.count, self.sum, self.minimum, self.maximum, self.bounds, tuple(self.buckets)
+            count=self.count,
+            sum=self.sum,
+            minimum=self.minimum,
+            maximum=self.maximum,
+            bounds=self.bounds,
+            buckets=tuple(self.buckets),
         )
 
 
 class MetricStore:
-    """Holds every series. Adding is cheap; `metrics` freezes all of it."""
+    """Holds every series. Adding is cheap; `metrics` makes a snapshot of all series."""
 
     def __init__(self) -> None:
         self._numbers: dict[Definition, dict[Attributes, int | float]] = {}
@@ -114,5 +122,5 @@ class MetricStore:
 
 
 def folded_error(error: str) -> str:
-    """error.type for metrics: exit codes share one value."""
+    """error.type for metrics: all exit codes share one value."""
     return "nonzero_exit" if error.startswith("exit_") else error

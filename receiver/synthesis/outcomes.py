@@ -1,4 +1,4 @@
-"""What runs and attempts came to, in the words of the conventions."""
+"""The results of runs and attempts, in the terms of the semantic conventions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from receiver.work.execution import Execution, Run
 
 
 def task_error(execution: Execution) -> str:
-    """error.type of an attempt: its root's, or masked_failure when the root said success."""
+    """error.type of an attempt: its root's, or masked_failure when the root reported success."""
     if execution.incomplete or execution.result == "success":
         return ""
     return execution.error if execution.root_failed else execution.failed_by or "masked_failure"
@@ -19,7 +19,9 @@ def run_result(run: Run) -> str:
 
 
 def scaled_cpu(user_ns: int, system_ns: int, runtime_ns: int) -> tuple[int, int]:
-    """Exact run time, shared out as the ticks fell: what getrusage(2) reports (kernel/sched/cputime.c, cputime_adjust)."""
+    """The exact run time, divided in proportion to the ticks, as getrusage(2) reports it
+    (kernel/sched/cputime.c, cputime_adjust).
+    """
     if system_ns == 0:
         return runtime_ns, 0
     if user_ns == 0:

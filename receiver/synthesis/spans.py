@@ -1,4 +1,4 @@
-"""Processes, attempts and runs as spans. Each is made once, when it ends."""
+"""Processes, attempts and runs as spans. Each span is made once, at the end."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _KEY_FACTS = {
 
 
 class Spans:
-    """Builds spans from what the timeline knows."""
+    """Builds spans from the facts and the executions."""
 
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
 
     def process_span(self, process: Process, folded: int, now_ns: int = 0) -> Span:
-        """Of a process that has ended, or (without an exit) of one that we stop watching."""
+        """For a process that has ended, or (without an exit) for one that is no longer watched."""
         assert process.execution is not None
         execution = process.execution
         trace_id, span_id = self._blocks.process_context(process)
@@ -79,18 +79,18 @@ class Spans:
         parent_id, remote, state = self._parent_of(process, trace_id)
         own = [f for f in execution.findings if f.process == process.key]
         return Span(
-            self._blocks.resource_of(process),
-            trace_id,
-            span_id,
-            parent_id,
-            process.name,
-            SpanKind.INTERNAL,
-            self._blocks.wall(process.key.start_boottime_ns),
-            self._blocks.wall(
+            resource=self._blocks.resource_of(process),
+            trace_id=trace_id,
+            span_id=span_id,
+            parent_id=parent_id,
+            name=process.name,
+            kind=SpanKind.INTERNAL,
+            start_ns=self._blocks.wall(process.key.start_boottime_ns),
+            end_ns=self._blocks.wall(
                 ended.time_boottime_ns if ended else max(now_ns, process.key.start_boottime_ns)
             ),
-            (self._blocks.task_block(execution), self._blocks.process_block(process)),
-            self._blocks.cut(items),
+            blocks=(self._blocks.task_block(execution), self._blocks.process_block(process)),
+            attributes=self._blocks.cut(items),
             events=self.span_events(own),
             error=end.error if end.failed else "",
             remote_parent=remote,
@@ -99,7 +99,9 @@ class Spans:
         )
 
     def _parent_of(self, process: Process, trace_id: bytes) -> tuple[bytes, bool, str]:
-        """The nearest ancestor with a span in the same trace, else the application's span, else the task."""
+        """The nearest ancestor with a span in the same trace, else the application's span, else the
+        task.
+        """
         assert process.execution is not None
         at = process.parent
         for _ in range(64):
@@ -168,16 +170,16 @@ class Spans:
                 Link(context.trace_id, context.span_id, ((sc.PIPELINE_LINK_TYPE, "application"),))
             )
         return Span(
-            self._blocks.resource_of_work(execution),
-            execution.trace_id,
-            execution.span_id,
-            context.span_id if context is not None and joined else _parent_id(execution),
-            work_name(identity),
-            SpanKind.INTERNAL,
-            self._blocks.wall(execution.start_ns),
-            self._blocks.wall(max(execution.end_ns, execution.start_ns)),
-            (self._blocks.task_block(execution),),
-            self._blocks.cut(items),
+            resource=self._blocks.resource_of_work(execution),
+            trace_id=execution.trace_id,
+            span_id=execution.span_id,
+            parent_id=context.span_id if context is not None and joined else _parent_id(execution),
+            name=work_name(identity),
+            kind=SpanKind.INTERNAL,
+            start_ns=self._blocks.wall(execution.start_ns),
+            end_ns=self._blocks.wall(max(execution.end_ns, execution.start_ns)),
+            blocks=(self._blocks.task_block(execution),),
+            attributes=self._blocks.cut(items),
             events=self.span_events(execution.findings),
             links=tuple(links),
             error=error,
@@ -196,29 +198,32 @@ class Spans:
         if result == "failure":
             items.append((sc.ERROR_TYPE, "task_failed"))
         return Span(
-            self._blocks.resource(run.identity.system),
-            run.trace_id,
-            run.span_id,
-            b"",
-            f"run {run.identity.pipeline}",
-            SpanKind.SERVER,
-            self._blocks.wall(run.start_ns),
-            self._blocks.wall(max(run.end_ns, run.start_ns)),
-            (),
-            self._blocks.cut(items),
+            resource=self._blocks.resource(run.identity.system),
+            trace_id=run.trace_id,
+            span_id=run.span_id,
+            parent_id=b"",
+            name=f"run {run.identity.pipeline}",
+            kind=SpanKind.SERVER,
+            start_ns=self._blocks.wall(run.start_ns),
+            end_ns=self._blocks.wall(max(run.end_ns, run.start_ns)),
+            blocks=(),
+            attributes=self._blocks.cut(items),
             error="task_failed" if result == "failure" else "",
         )
 
 
 def work_name(identity: Identity) -> str:
-    """Name of its span: `task load`, `model users`, `check users_suite`; an executor's own name says what it is."""
+    """The name of its span: `task load`, `model users`, `check users_suite`.
+
+    An executor's own name identifies it.
+    """
     if identity.type == "executor":
         return identity.task
     return f"{'task' if identity.type == 'command' else identity.type} {identity.task}"
 
 
 def _parent_id(execution: Execution) -> bytes:
-    """What it is inside of, in the same trace; else its run."""
+    """The work around it, in the same trace; else its run."""
     if execution.outer is not None and not execution.own_run:
         return execution.outer.span_id
     return execution.run.span_id if execution.run.announced else b""

@@ -34,7 +34,7 @@ from receiver.events import (
     UnixConnected,
     WaitObject,
     WaitStack,
-)  # fmt: skip
+)
 from receiver.text.names import (
     address_of,
     describe_end,
@@ -48,7 +48,7 @@ from receiver.text.printable import printable
 
 
 def mode_of(flags: int) -> str:
-    """open(2) flags in a word."""
+    """The open(2) flags, in a word."""
     word = {os.O_RDONLY: "read", os.O_WRONLY: "write", os.O_RDWR: "read and write"}.get(
         flags & os.O_ACCMODE, "path"
     )
@@ -56,7 +56,10 @@ def mode_of(flags: int) -> str:
 
 
 def event_line(event: Event, wall: str, path: str = "") -> str:
-    """One decoded event for people. `path`: of the file that is closed, where the caller knows it."""
+    """One decoded event for people.
+
+    `path`: the path of a file that is closed, where the caller knows it.
+    """
     match event:
         case Fork():
             what = f"fork    {event.process.tgid} by {event.parent.tgid} ({event.comm})"
@@ -68,7 +71,10 @@ def event_line(event: Event, wall: str, path: str = "") -> str:
         case Exit():
             status = event.wait_status
             end = describe_end("exited", status >> 8 & 0xFF, status & 0x7F)
-            what = f"exit    {event.process.tgid} ({event.comm}) {end}, peak {mib(event.peak_rss_bytes)}"
+            what = (
+                f"exit    {event.process.tgid} ({event.comm}) {end}, peak "
+                f"{mib(event.peak_rss_bytes)}"
+            )
         case Signal():
             sender, target = (
                 f"{event.sender.tgid} ({event.sender_comm})",
@@ -81,7 +87,10 @@ def event_line(event: Event, wall: str, path: str = "") -> str:
                 if event.module
                 else f"address {event.address:#x}"
             )
-            what = f"crash   {event.process.tgid} thread {event.thread} ({event.comm}) with {signal_name(event.signal)} at {where}"
+            what = (
+                f"crash   {event.process.tgid} thread {event.thread} ({event.comm}) with "
+                f"{signal_name(event.signal)} at {where}"
+            )
         case OomKill():
             where = event.memory_cgroup if event.scope == OomScope.CGROUP else "the host"
             full = f"{mib(event.usage_bytes)} of {mib(event.limit_bytes)}"
@@ -92,42 +101,72 @@ def event_line(event: Event, wall: str, path: str = "") -> str:
             did = (
                 f"read {event.read_bytes}, wrote {event.written_bytes} of {event.size_bytes} bytes"
             )
-            what = f"closes  {event.process.tgid} {path or f'file {event.device}:{event.inode}'}: {did}"
+            what = (
+                f"closes  {event.process.tgid} {path or f'file {event.device}:{event.inode}'}: "
+                f"{did}"
+            )
         case FileChanged():
             new = f" to {resolve(event.new_directory, event.new_path)}" if event.new_path else ""
             verb = FileOperation(event.operation).name.lower()
             what = f"{verb:<7} {event.process.tgid} {resolve(event.directory, event.path)}{new}"
         case FileTotals():
-            what = f"files   {event.process.tgid} opened {event.opened_files}, {event.noise_files} of them code"
+            what = (
+                f"files   {event.process.tgid} opened {event.opened_files}, {event.noise_files} "
+                "of them code"
+            )
         case CallFailed():
             error, about = error_name(event.error), subject_of(event)
-            what = f"fails   {event.process.tgid} {call_name(event.call_number)} {about} {error} ({event.failures}x)"
+            what = (
+                f"fails   {event.process.tgid} {call_name(event.call_number)} {about} {error} "
+                f"({event.failures}x)"
+            )
         case Connection():
             peer = f"{address_of(event.family, event.peer_high, event.peer_low)}:{event.peer_port}"
             stage = ConnectionStage(event.stage).name.lower()
-            what = f"tcp     {event.process.tgid} {stage} {peer}, {event.sent_bytes} out, {event.received_bytes} in"
+            what = (
+                f"tcp     {event.process.tgid} {stage} {peer}, {event.sent_bytes} out, "
+                f"{event.received_bytes} in"
+            )
         case NameQuery():
             word = "answer" if event.query_flags & 0x8000 else "asks"
             what = f"dns     {event.process.tgid} {word} {name_in(event.labels)}"
         case UnixConnected():
-            what = f"unix    {event.process.tgid} connects to {event.path or '(unnamed)'} of {event.peer_tgid}"
+            what = (
+                f"unix    {event.process.tgid} connects to {event.path or '(unnamed)'} of "
+                f"{event.peer_tgid}"
+            )
         case ProcessSample():
             rss = event.anon_bytes + event.file_bytes + event.shmem_bytes
-            what = f"sample  {event.process.tgid} {mib(rss)}, {event.cpu_runtime_ns / 1e9:.2f} s of CPU, {event.threads} threads"
+            what = (
+                f"sample  {event.process.tgid} {mib(rss)}, {event.cpu_runtime_ns / 1e9:.2f} s of "
+                f"CPU, {event.threads} threads"
+            )
         case ThreadWait():
             call = call_name(event.call_number) if event.call_number < 1 << 16 else "-"
-            what = f"waits   {event.process.tgid} thread {event.thread} ({event.comm}) in {call} for {wait_of(event)}"
+            what = (
+                f"waits   {event.process.tgid} thread {event.thread} ({event.comm}) in {call} for "
+                f"{wait_of(event)}"
+            )
         case WaitStack():
-            what = f"stands  {event.process.tgid} thread {event.thread} in the kernel's {' < '.join(frames_of(event))}"
+            what = (
+                f"stands  {event.process.tgid} thread {event.thread} in the kernel's "
+                f"{' < '.join(frames_of(event))}"
+            )
         case Neighbour():
-            what = f"nearby  {event.process.tgid} ({event.comm}) {mib(event.rss_bytes)}, {event.cpu_ns / 1e9:.2f} s of CPU"
+            what = (
+                f"nearby  {event.process.tgid} ({event.comm}) {mib(event.rss_bytes)}, "
+                f"{event.cpu_ns / 1e9:.2f} s of CPU"
+            )
         case OpenFile():
-            what = f"open    {event.process.tgid} is writing {event.path} at {event.position_bytes} of {event.size_bytes}"
+            what = (
+                f"open    {event.process.tgid} is writing {event.path} at {event.position_bytes} "
+                f"of {event.size_bytes}"
+            )
     return f"{wall} {printable(what)}"
 
 
 def subject_of(event: CallFailed) -> str:
-    """What the call was about, for people; empty when the kernel half could not tell."""
+    """The subject of the call, for people; empty when the BPF program could not read it."""
     if event.subject == SubjectKind.ENDPOINT:
         return f"{address_of(event.family, event.address_high, event.address_low)}:{event.port}"
     if not event.path:
@@ -143,11 +182,25 @@ _UNINTERRUPTIBLE = 2
 
 
 _WAITS = {
-    "futex": "futex", "wait4": "child", "waitid": "child", "flock": "lock", "fcntl": "lock", "nanosleep": "timer",
-    "clock_nanosleep": "timer", "poll": "poll", "ppoll": "poll", "select": "poll", "pselect6": "poll", "epoll_wait": "poll",
-    "epoll_pwait": "poll", "epoll_pwait2": "poll", "pause": "signal", "rt_sigsuspend": "signal", "rt_sigtimedwait": "signal",
+    "futex": "futex",
+    "wait4": "child",
+    "waitid": "child",
+    "flock": "lock",
+    "fcntl": "lock",
+    "nanosleep": "timer",
+    "clock_nanosleep": "timer",
+    "poll": "poll",
+    "ppoll": "poll",
+    "select": "poll",
+    "pselect6": "poll",
+    "epoll_wait": "poll",
+    "epoll_pwait": "poll",
+    "epoll_pwait2": "poll",
+    "pause": "signal",
+    "rt_sigsuspend": "signal",
+    "rt_sigtimedwait": "signal",
     "sigwaitinfo": "signal",
-}  # fmt: skip
+}
 
 
 def wait_of(wait: ThreadWait) -> str:
@@ -173,6 +226,8 @@ _SCHEDULER = (
 
 
 def frames_of(stack: WaitStack) -> tuple[str, ...]:
-    """Functions of the kernel, without offsets, from where it went to sleep outwards: the first is the wait channel."""
+    """Kernel functions, without offsets, from the place where it went to sleep outwards: the first
+    is the wait channel.
+    """
     names = tuple(f.partition("+")[0] for f in stack.frames.split() if not f.startswith("0x"))
     return tuple(itertools.dropwhile(lambda name: name.startswith(_SCHEDULER), names)) or names

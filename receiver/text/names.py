@@ -1,4 +1,6 @@
-"""Names of numbers that the kernel uses, for people: signals, errors, ends, sizes, addresses, DNS names and paths."""
+"""Names for the kernel's numbers, for people: signals, errors, ends, sizes, addresses, DNS names
+and paths.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ def describe_end(cause: str, code: int, signal: int) -> str:
 
 
 def event_id(event: Event) -> str:
-    """Unique within one attachment; the host's session makes it unique everywhere."""
+    """Unique within one attachment; together with the host's session it is unique everywhere."""
     return f"{event.cpu}-{event.sequence}"
 
 
@@ -40,7 +42,7 @@ def error_name(number: int) -> str:
 
 
 def address_of(family: int, high: int, low: int) -> str:
-    """Text of an address as the kernel half sends it: network order, IPv4 in the low half."""
+    """The text of an address as a BPF program sends it: network order, IPv4 in the low half."""
     if family == AF_INET:
         return str(ipaddress.IPv4Address((low & 0xFFFFFFFF).to_bytes(4, "little")))
     found = ipaddress.IPv6Address(high.to_bytes(8, "little") + low.to_bytes(8, "little"))
@@ -48,7 +50,10 @@ def address_of(family: int, high: int, low: int) -> str:
 
 
 def name_in(labels: str) -> str:
-    """`example.com` for `\\x07example\\x03com` (RFC 1035, 3.1); what does not add up comes out as far as it does."""
+    """`example.com` for `\\x07example\\x03com` (RFC 1035, 3.1).
+
+    A malformed name is decoded as far as possible.
+    """
     parts, at = [], 0
     while at < len(labels):
         length = ord(labels[at])
@@ -58,5 +63,8 @@ def name_in(labels: str) -> str:
 
 
 def resolve(directory: str, path: str) -> str:
-    """An absolute path of what a call was given; `..` is taken literally, as the kernel's own answer is not known."""
+    """An absolute path from a call's argument.
+
+    `..` is resolved literally, because the kernel's own resolution is not known.
+    """
     return os.path.normpath(path if path.startswith("/") else f"{directory}/{path}")

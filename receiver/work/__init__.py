@@ -1,1 +1,1 @@
-"""Which work a process does: runs of pipelines and attempts of their tasks."""
+"""The work of processes: runs of pipelines and attempts of their tasks."""

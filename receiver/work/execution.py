@@ -1,4 +1,4 @@
-"""Runs and task attempts: when they began, which processes do their work, how they ended."""
+"""Runs and task attempts: their start, the processes that do their work, and their end."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from receiver.facts.files import Version
     from receiver.facts.tree import Process
 
-REMEMBERED_ENDED = 4096  # attempts whose span is out: a late process of theirs must not open a second one; and proven runs
+# attempts whose span is exported: a late process of theirs must not open a second one; and proven
+# runs
+REMEMBERED_ENDED = 4096
 KEPT_FINDINGS = 256
-KEPT_LINKS = 64  # tasks that one attempt read from
+KEPT_LINKS = 64  # tasks whose outputs one attempt read
 KEPT_ROOTS = 64
 KEPT_PATHS = 256  # inputs, and outputs, that one attempt is told to have
-OPEN_LIMIT = 20_000  # attempts, and runs, at a time: an environment can name any number of them; one user has half of it
+# attempts, and runs, at a time: an environment can name any number of them; one user gets half
+OPEN_LIMIT = 20_000
 
 
 Names = tuple[str, str, str, str, str, int]
@@ -47,21 +50,22 @@ class Run:
 
     def __init__(self, identity: Identity, trace_id: bytes, span_id: bytes, start_ns: int) -> None:
         self.identity = identity
-        self.key: RunKey = identity.run_key  # as it was first known
+        self.key: RunKey = identity.run_key  # the identity of its first claim
         self.trace_id = trace_id
         self.span_id = span_id
         self.start_ns = start_ns
         self.end_ns = start_ns
         self.active = 0
         self.failed: dict[tuple[str, int], bool] = {}  # last result of each task
-        self.announced = (
-            False  # some attempt is not in an application's own trace, so the run has a span
-        )
+        # some attempt is not in an application's own trace, so the run has a span
+        self.announced = False
         self.incomplete = False
 
 
 class Execution:
-    """One attempt of one task, or another piece of work inside of it (`outer`): an application, a model, a check."""
+    """One attempt of one task, or another piece of work inside of it (`outer`): an application, a
+    model, a check.
+    """
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class Execution:
         span_id: bytes,
         root: Process,
         start_ns: int,
+        *,
         outer: Execution | None = None,
     ) -> None:
         self.identity = identity
@@ -83,64 +88,57 @@ class Execution:
         self.run = run  # of the outermost work in the same trace
         self.span_id = span_id
         self.root = root  # the first process of it that was seen
-        self.holders: dict[
-            ProcessKey, None
-        ] = {}  # living processes that do this work in their own right, not by ancestry
-        self.held = (
-            False  # it has holders that end it; else it goes on for as long as anything of it lives
-        )
+        # living processes that have a claim of their own to this work, not by ancestry
+        self.holders: dict[ProcessKey, None] = {}
+        # it has holders that end it; otherwise it continues as long as one of its processes lives
+        self.held = False
         self.inside: dict[Execution, None] = {}  # open work inside of it
-        self.step_thread = 0  # of a step: whose thread it is
-        self.claimed = False  # the orchestrator runs on another host, which sends its span
-        self.resumed = (
-            0  # how often the same attempt had ended before (Airflow defers and comes back)
-        )
+        self.step_thread = 0  # for a step: the thread that does it
+        self.claimed = False  # the orchestrator runs on another host, which exports its span
+        # how often the same attempt had ended before (Airflow defers a task and resumes it)
+        self.resumed = 0
         self.start_ns = start_ns
         self.end_ns = start_ns
         self.live = 0
-        self.root_failed = False  # what its root processes reported
-        self.lost_roots: dict[
-            tuple[str, ...], tuple[ProcessKey, str]
-        ] = {}  # command line → who failed at it last, and of what
+        self.root_failed = False  # by the exit statuses of its root processes
+        # command line → the process that failed last with it, and its error
+        self.lost_roots: dict[tuple[str, ...], tuple[ProcessKey, str]] = {}
         self.error = ""
         self.masked = False
-        self.failed_by = (
-            ""  # error.type of the child that shows the failure, where status 0 says nothing
-        )
+        # error.type of the child that shows the failure, where status 0 means nothing
+        self.failed_by = ""
         self.oom_killed = False
         self.partial_write = False
-        self.started_by: ProcessKey | None = (
-            None  # who forked its first process, when that was seen
-        )
+        # the parent of its first process, when that fork was seen
+        self.started_by: ProcessKey | None = None
         self.closed = False
         self.incomplete = False
-        self.late_processes, self.late_ns = (
-            0,
-            0,
-        )  # whose first calls were not observed, and for how long of one at most
+        # processes whose first calls were not observed, and the longest such time
+        self.late_processes, self.late_ns = 0, 0
         self.findings: list[Finding] = []
         self.findings_dropped = 0
         self.totals = Totals()
-        self.booked = Totals()  # what of them is in the metrics already
+        self.booked = Totals()  # the part of them that is in the metrics already
         self.booked_live = 0
         self.heartbeat_ns = start_ns
-        self.context: RemoteContext | None = (
-            None  # what the application handed to its first process
-        )
+        # the trace context that the application handed to its first process
+        self.context: RemoteContext | None = None
         self.trace_id = run.trace_id  # or the application's
         self.previous_trace_id = run.trace_id  # of the attempt before
         self.block: object = None  # synthesis keeps the shared attributes here
-        self.reads_from: dict[
-            tuple[bytes, bytes], None
-        ] = {}  # (trace id, span id) of the tasks that wrote what it read
+        # (trace id, span id) of the tasks that wrote what it read
+        self.reads_from: dict[tuple[bytes, bytes], None] = {}
         self.inputs: dict[str, None] = {}  # in order of first use
         self.written: dict[int, Version] = {}
         self.paths_dropped = 0
-        self.hang_told = False
+        self.hang_reported = False
 
     def root_ended(self, process: Process, *, failed: bool, error: str) -> None:
-        """One of the processes that speak for it. Of several, begun one after another by somebody outside, each counts: one that
-        failed is made good by a success of the same command line, and by nothing else."""
+        """One of the root processes, whose exit status is the work's status.
+
+        A parent outside of the work can start several, one after another. Each counts: one that
+        failed is made good by a success of the same command line, and by nothing else.
+        """
         if self.held:
             self.root_failed, self.error = failed, error
             return
@@ -152,7 +150,9 @@ class Execution:
 
     @property
     def speaker(self) -> ProcessKey:
-        """The root process whose end was the outcome: the last that failed for good, or the first of all."""
+        """The root process whose end was the outcome: the last that failed for good, or the first
+        of all.
+        """
         return next((key for key, _ in reversed(self.lost_roots.values())), self.root.key)
 
     def read(self, path: str) -> None:
@@ -164,7 +164,7 @@ class Execution:
 
     def wrote(self, version: Version) -> None:
         if self.is_step and "/target/" in version.path:
-            return  # dbt's own notes of the model, not its data
+            return  # dbt's own metadata about the model, not its data
         if len(self.written) < KEPT_PATHS:
             self.written[id(version)] = version
         elif id(version) not in self.written:
@@ -172,12 +172,12 @@ class Execution:
 
     @property
     def outputs(self) -> list[Version]:
-        """What it wrote and left behind, each file once, by the names that they have now."""
+        """The files that it wrote and did not remove, each once, by their present names."""
         left = {v.path: v for v in self.written.values() if not v.deleted}
         return list(left.values())
 
     def chain(self) -> Iterator[Execution]:
-        """Itself, then what it is inside of."""
+        """The execution itself, then the work around it."""
         at: Execution | None = self
         while at is not None:
             yield at
@@ -191,7 +191,7 @@ class Execution:
         return at
 
     def is_part_of(self, other: Execution | None) -> bool:
-        """The same work, or one inside of the other: what one of them does is no surprise to the other."""
+        """The same work, or one inside of the other: neither is an outside cause for the other."""
         return other is not None and (other in self.chain() or self in other.chain())
 
     @property
@@ -200,13 +200,14 @@ class Execution:
 
     @property
     def is_quiet(self) -> bool:
-        """It has no start, end, heartbeat, metric or incident of its own: its spans are another host's to send, or its names
-        belong to work that is proven."""
+        """It has no start, end, heartbeat, metric or incident of its own: another host exports its
+        spans, or its names belong to work that is proven.
+        """
         return self.claimed or self.identity.is_ambiguous
 
     @property
     def reported(self) -> str:
-        """What its own exit status says; "unknown" where status 0 is given for failures, too."""
+        """The result of its own exit status; "unknown" where failures also exit with 0."""
         if self.root_failed:
             return "failure"
         return "unknown" if self.identity.status_lies or self.is_step else "success"
@@ -218,7 +219,7 @@ class Execution:
         return "failure" if self.root_failed or self.masked or self.failed_by else "success"
 
     def add(self, finding: Finding) -> None:
-        """Also to what it is inside of."""
+        """Also adds to the work around it."""
         if self.outer is not None:
             self.outer.add(finding)
         if len(self.findings) >= KEPT_FINDINGS:
@@ -236,7 +237,7 @@ def _run_names(identity: Identity) -> tuple[str, str, str]:
 
 
 class Executions:
-    """The open ones, by identity, and which ones are over."""
+    """The open executions, by identity, and the keys of those that are over."""
 
     def __init__(self, grace_ns: int, run_grace_ns: int) -> None:
         self.grace_ns = grace_ns
@@ -254,7 +255,7 @@ class Executions:
         return self._ended.get(slot)
 
     def proven_for_others(self, identity: Identity) -> tuple[int, tuple[bytes, bytes]] | None:
-        """Another user of whom it is proven that this run is his, with the trace and span id of the run."""
+        """Another user who provably owns this run, with the trace and span id of the run."""
         owners = self._proven.get(_run_names(identity))
         return (
             next(((o, ids) for o, ids in owners.items() if o != identity.owner), None)
@@ -263,8 +264,8 @@ class Executions:
         )
 
     def refuses(self, identity: Identity, outer: Execution | None, at_ns: int) -> str:
-        """Why no more work of this user can be opened now; empty when it can. What kwitness has started, and work that is proven,
-        have no limit but the room."""
+        """Why no more work of this user can be opened now; empty when it can. Proven work, and work that
+        kwitness itself has started, is limited by the room alone."""
         owner = identity.owner
         if not (
             self._open_share.has_room(owner, OPEN_LIMIT)
@@ -281,7 +282,8 @@ class Executions:
         )
 
     def like(self, identity: Identity) -> Execution | None:
-        """Open work of the same names and scope; a map index that one of the two does not state is none against it."""
+        """Open work of the same names and scope. A map index that only one of them states does not
+        tell them apart."""
         found = self._named.get(_names(identity))
         if not found:
             return None
@@ -337,7 +339,7 @@ class Executions:
         run = execution.run
         run.active -= 1
         run.end_ns = max(run.end_ns, execution.end_ns)
-        if execution.own_run:  # what is inside speaks through what it is inside of
+        if execution.own_run:  # the work around it reports for it
             run.failed[(execution.identity.task, execution.identity.map_index)] = (
                 execution.result == "failure"
             )
@@ -350,9 +352,12 @@ class Executions:
         return True
 
     def due(self, now_ns: int) -> list[Execution]:
-        """Inner ones first. With holders: when the last of them has ended, at once if nothing of it lives, else after the
-        grace period, and what still lives is released. Without: when nothing of it has lived for the grace period. A command
-        ends with its own process."""
+        """The executions that are over, inner ones first.
+
+        With holders: when the last of them has ended, at once if no process of it lives, else after
+        the grace period; then the living processes are released. Without: when none of its
+        processes has lived for the grace period. A command ends with its own process.
+        """
         found = [e for e in self.open.values() if not e.is_step and self._is_due(e, now_ns)]
         return sorted(found, key=lambda e: sum(1 for _ in e.chain()), reverse=True)
 
@@ -365,7 +370,9 @@ class Executions:
         return late and not execution.live
 
     def due_runs(self, now_ns: int) -> list[Run]:
-        """Runs without an open attempt for the grace period: their real end is often invisible."""
+        """Runs without an open attempt for the grace period: in most cases their real end is not
+        visible.
+        """
         return [
             r
             for r in self.runs.values()

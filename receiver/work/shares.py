@@ -1,5 +1,7 @@
-"""How much work one user may claim. An environment names any number of tasks for free, so each user has a share of the table of
-open work, and a rate. What is refused is counted, and its processes are unattributed.
+"""How much work one user may claim.
+
+An environment names any number of tasks for free, so each user has a rate, and a share of the table
+of open work. A refused claim is counted, and its processes are unattributed.
 """
 
 from __future__ import annotations
@@ -8,15 +10,14 @@ from collections import Counter
 
 BURST = 1_000  # claims at once, per user; a host runs fewer tasks of one user at a time
 PER_SECOND = 50  # and after that
-_USERS = (
-    4_096  # whose rates are remembered; those who claimed nothing for the longest time start again
-)
+# users whose rates are remembered; the one that claimed nothing for the longest time starts again
+_USERS = 4_096
 _SECOND = 1_000_000_000
 
 
 class Share:
-    """Room in a bounded table: a user may hold as much as is still free. So one user alone gets half of it, and a user who comes
-    later always finds room (dynamic thresholds, Choudhury and Hahne 1998)."""
+    """Room in a bounded table: a user may hold as much as is still free. So one user alone gets half
+    of it, and a later user always finds room (dynamic thresholds, Choudhury and Hahne 1998)."""
 
     def __init__(self) -> None:
         self._held: Counter[int] = Counter()

@@ -1,9 +1,14 @@
-"""One file per framework, asked in this order: what others start things with comes before what is started.
+"""The recognisers, one file per framework.
 
-A recogniser looks at one fact and says what it means (`receiver.attribution.claims`), or nothing: "not mine". An exception
-means "broken": that recogniser is switched off for good and counted, and the rest goes on. All that look at a fact are heard,
-because work nests: one exec can be an Airflow task's child and a dbt run. To add one: a file here, a line in RECOGNISERS, its
-system in semconv/model/pipeline.yaml, a golden recording, and a run of the real framework in tests/frameworks.
+They are asked in this order: a framework that starts others comes before those that it starts. A
+recogniser looks at one fact and returns claims (`receiver.attribution.claims`), or nothing when the
+fact does not concern it. When it raises an exception, it is switched off for good and counted, and
+the others continue. The claims of all recognisers count, because work nests: one exec can be an
+Airflow task's child and a dbt run.
+
+To add one, write a file here, add a line to RECOGNISERS, add its system to
+semconv/model/pipeline.yaml, and add a golden recording and a run of the real framework in
+tests/frameworks.
 """
 
 from __future__ import annotations
@@ -53,7 +58,7 @@ REMEMBERED = 4096
 
 
 class Recognisers:
-    """Asks those whose words fit, and remembers which of them are broken."""
+    """Asks the recognisers whose words match, and switches off those that fail."""
 
     def __init__(self, recognisers: Iterable[Recogniser] = RECOGNISERS) -> None:
         self.broken: Counter[str] = Counter()
@@ -61,7 +66,9 @@ class Recognisers:
         self._index()
 
     def _index(self) -> None:
-        """Most processes are nobody's: a look at their words must settle that."""
+        """Most processes belong to no framework: comparing their words must be enough to find that
+        out.
+        """
         self._by_word: dict[str, list[Recogniser]] = {}
         for recogniser in self._active:
             for word in recogniser.programs:

@@ -1,11 +1,14 @@
 """Apache Airflow 2.x and 3.x.
 
-Measured with 3.3.2 and 2.11.2 (LocalExecutor): the supervisor of an attempt opens the attempt's log file for appending, named
-after dag, run, task and attempt, and the next process that it forks is the task. No exec happens on the way. What the task
-execs has AIRFLOW_CTX_* in its environment (airflow `utils/operator_helpers.py`, `sdk/execution_time/context.py`).
+Measured with 3.3.2 and 2.11.2 (LocalExecutor): the supervisor of an attempt opens the attempt's log
+file for appending. The file's name holds dag, run, task and attempt. The next process that the
+supervisor forks is the task; no exec follows. The commands that the task executes have
+AIRFLOW_CTX_* in their environment (airflow `utils/operator_helpers.py`,
+`sdk/execution_time/context.py`).
 
-Anybody can open a file of that name and give himself such a title. So a log file makes an attempt certain only for a process
-that `attribution.proof` finds proven: its executable, and the package that it has imported, belong to root or to its own user.
+Any user can open a file of that name and set such a title. So a log file makes an attempt certain
+only for a process that `attribution.proof` finds proven: its executable, and the package that it
+has imported, belong to root or to its own user.
 """
 
 from __future__ import annotations
@@ -22,23 +25,34 @@ from receiver.model import CERTAIN, PROBABLE, Identity
 
 _PREFIX = "AIRFLOW_CTX_"
 _VALUE_LIMIT = 250  # the columns dag_id, task_id and run_id of Airflow's metadata database
-# [logging] log_filename_template; a deferred task's triggerer appends `.trigger.<id>.log`, which is no attempt
+# [logging] log_filename_template. A deferred task's triggerer appends `.trigger.<id>.log`, which is
+# not an attempt.
 _LOG = re.compile(
-    r"/dag_id=([^/]+)/run_id=([^/]+)/task_id=([^/]+)(?:/map_index=(-?\d{1,6}))?/attempt=(\d{1,6})\.log$"
+    r"/dag_id=([^/]+)/run_id=([^/]+)/task_id=([^/]+)"
+    r"(?:/map_index=(-?\d{1,6}))?/attempt=(\d{1,6})\.log$"
 )
 _PACKAGE = re.compile(r"/(?:site|dist)-packages/airflow/(?:[^/]+/)*__init__\.[^/]*$")
 _RUNNER = re.compile(r"airflow task runner: (\S+) (\S+) (\S+)")
 _SERVICES = {
-    "scheduler", "dag-processor", "triggerer", "api-server", "standalone", "webserver", "celery", "kubernetes-executor",
-    "serve-logs", "executor", "worker",
-}  # fmt: skip
+    "scheduler",
+    "dag-processor",
+    "triggerer",
+    "api-server",
+    "standalone",
+    "webserver",
+    "celery",
+    "kubernetes-executor",
+    "serve-logs",
+    "executor",
+    "worker",
+}
 _NAMING = {
     "scheduler",
     "standalone",
     "celery",
     "worker",
     "executor",
-}  # these, or what they fork, open the logs of attempts
+}  # these processes, or their forks, open the logs of attempts
 
 
 class Airflow(Recogniser):
@@ -49,11 +63,13 @@ class Airflow(Recogniser):
     paths = ("/dag_id=", "-packages/airflow/")
 
     def image(self, process: Process) -> Claims:
-        """Its own services by their command line; what tasks start by the environment."""
+        """Airflow's own services are known by their command line, and the children of tasks by
+        their environment.
+        """
         identity = _from_environment(process.environ)
         claims: Claims = (Bind(identity),) if identity is not None else ()
         if not any("airflow" in word for word in process.argv[:4]):
-            return claims  # a task's child: its environment is all there is
+            return claims  # a task's child: only the environment identifies it
         command = positional(after(process.argv, "airflow"))[:1] or (
             "execute_workload",
         ) * _runs_workload(process)
@@ -65,7 +81,7 @@ class Airflow(Recogniser):
         return claims
 
     def titled(self, process: Process) -> Claims:
-        """Workers say when they are idle; 2.x runners say dag, task and run."""
+        """A worker's title says when it is idle; a 2.x runner's title holds dag, task and run."""
         title = process.title
         if title.endswith("<idle>"):
             return (Idle(),)
@@ -76,8 +92,20 @@ class Airflow(Recogniser):
                 if process.execution
                 else 1
             )
-            return (Bind(Identity("airflow", dag, run, task, attempt, source="title", confidence=PROBABLE,
-                                  evidence="the title of an Airflow task runner")),)  # fmt: skip
+            return (
+                Bind(
+                    Identity(
+                        "airflow",
+                        dag,
+                        run,
+                        task,
+                        attempt,
+                        source="title",
+                        confidence=PROBABLE,
+                        evidence="the title of an Airflow task runner",
+                    )
+                ),
+            )
         if title.startswith(
             (
                 "airflow worker",
@@ -104,10 +132,18 @@ class Airflow(Recogniser):
         known = process.execution
         dag, run, task, index, attempt = found.groups()
         identity = Identity(
-            "airflow", dag[:_VALUE_LIMIT], run[:_VALUE_LIMIT], task[:_VALUE_LIMIT], int(attempt), int(index) if index else -1,
-            source="file", confidence=CERTAIN,  # where it is proven: attribution.proof
-            evidence="the attempt's log file, opened by its supervisor", portable=True, status_lies=not _is_second(process),
-        )  # fmt: skip
+            "airflow",
+            dag[:_VALUE_LIMIT],
+            run[:_VALUE_LIMIT],
+            task[:_VALUE_LIMIT],
+            attempt=int(attempt),
+            map_index=int(index) if index else -1,
+            source="file",
+            confidence=CERTAIN,  # only where it is proven: attribution.proof
+            evidence="the attempt's log file, opened by its supervisor",
+            portable=True,
+            status_lies=not _is_second(process),
+        )
         if known is not None and any(e.identity.agrees(identity) for e in known.chain()):
             return ()  # the task itself, which inherits the log, or opens it again
         if process.title.startswith("airflow task runner"):
@@ -118,7 +154,7 @@ class Airflow(Recogniser):
 
 
 def _is_second(process: Process) -> bool:
-    """2.x: the exit status of the runner is the task's; in 3.x a task that failed exits with 0."""
+    """In 2.x, the runner exits with the task's status. In 3.x, it also exits with 0 on failure."""
     return process.title.startswith("airflow task")
 
 
@@ -126,9 +162,9 @@ def _runs_workload(process: Process) -> bool:
     return any("execution_time.execute_workload" in word for word in process.argv[:4])
 
 
-@lru_cache(maxsize=512)  # every child of a task brings the same environment
+@lru_cache(maxsize=512)  # every child of a task has the same environment
 def _from_environment(environ: tuple[str, ...]) -> Identity | None:
-    """Needs dag, task and run; a missing try number means the first."""
+    """Needs dag, task and run. A missing try number means the first attempt."""
     values: dict[str, str] = {}
     for entry in environ:
         if entry.startswith(_PREFIX):
@@ -151,12 +187,12 @@ def _from_environment(environ: tuple[str, ...]) -> Identity | None:
         attempt=_number(values.get("TRY_NUMBER", ""), 1),
         map_index=_number(values.get("MAP_INDEX", ""), -1),
         source="env",
-        confidence=PROBABLE,  # anybody can set an environment; nothing else supports it yet
+        confidence=PROBABLE,  # any user can set an environment; nothing else supports it yet
         evidence="AIRFLOW_CTX_DAG_ID, AIRFLOW_CTX_TASK_ID, AIRFLOW_CTX_DAG_RUN_ID at exec",
         portable=True,
     )
 
 
 def _number(value: str, default: int) -> int:
-    """Attempts and map indexes are small; anything else is a broken or hostile value."""
+    """Attempt numbers and map indexes are small. Anything else is a broken or hostile value."""
     return int(value) if value.isascii() and value.isdigit() and len(value) <= 6 else default

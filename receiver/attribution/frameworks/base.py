@@ -1,4 +1,6 @@
-"""What every recogniser is: a name, what it wants to be asked about, and answers that say nothing."""
+"""The base of every recogniser: its name, the facts that it wants to see, and answers that claim
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,38 +12,38 @@ from receiver.facts.tree import Process
 
 
 class Recogniser:
-    """Stateless: what it must remember of a process stands in that process's `notes`. Processes with a note under its name
-    have all their opened files shown to it."""
+    """Stateless: what a recogniser must remember of a process is in the process's `notes`.
+
+    A process with a note under the recogniser's name has all its opened files shown to it.
+    """
 
     name: ClassVar[str]
-    programs: ClassVar[frozenset[str]] = (
-        frozenset()
-    )  # words of a command line (attribution.programs) that make it look
-    variables: ClassVar[tuple[str, ...]] = ()  # beginnings of "NAME=value" that do
+    # words of a command line (attribution.programs) that it wants to see
+    programs: ClassVar[frozenset[str]] = frozenset()
+    variables: ClassVar[tuple[str, ...]] = ()  # prefixes of "NAME=value" that it wants to see
     every_image: bool = False
-    titles: ClassVar[tuple[str, ...]] = ()  # beginnings of titles
-    paths: ClassVar[
-        tuple[str, ...]
-    ] = ()  # pieces of paths of files that are opened (or renamed, unlinked: `changes`)
+    titles: ClassVar[tuple[str, ...]] = ()  # prefixes of titles
+    # parts of paths of files that are opened (for `changes`: renamed or unlinked)
+    paths: ClassVar[tuple[str, ...]] = ()
     changes: ClassVar[bool] = False
 
     def image(self, process: Process) -> Claims:
-        """It has a new image."""
+        """The process has a new image."""
         return ()
 
     def titled(self, process: Process) -> Claims:
-        """It has given itself a title."""
+        """The process has set its title."""
         return ()
 
     def opened(self, process: Process, event: FileOpened) -> Claims:
-        """It has opened a file."""
+        """The process has opened a file."""
         return ()
 
     def changed(self, process: Process, event: FileChanged) -> Claims:
-        """It has renamed, linked or removed a file."""
+        """The process has renamed, linked or removed a file."""
         return ()
 
 
 def is_written(event: FileOpened) -> bool:
-    """Opened for writing."""
+    """Whether the file was opened for writing."""
     return event.open_flags & 3 in (1, 2)

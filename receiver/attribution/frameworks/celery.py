@@ -1,5 +1,8 @@
-"""Celery workers: which application they serve. A task's name is in no title and no argument: it is not visible from here;
-Airflow's tasks below a worker are, by their log files."""
+"""Celery workers: the application that they serve.
+
+A task's name is in no title and no argument, so it is not visible here. Airflow's tasks below a
+worker are visible by their log files.
+"""
 
 from __future__ import annotations
 

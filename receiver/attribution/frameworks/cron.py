@@ -1,4 +1,7 @@
-"""cron: a job is the line that the daemon gives to the shell. Its output goes to mail, mostly to nobody."""
+"""cron: a job is the line that the daemon gives to the shell.
+
+The output of a job goes to mail, which often nobody reads.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +31,22 @@ class Cron(Recogniser):
         line = _SPACE.sub(" ", argv[2]).strip()
         words = [w for w in line.split(" ") if "=" not in w.partition("/")[0]]
         identity = Identity(
-            self.name, f"crontab of uid {process.uid}", own_run(process), line[:_LINE_LIMIT] or base(words[0] if words else "job"),
-            type="job", source="argv", confidence=PROBABLE, evidence="a shell that cron started",
-        )  # fmt: skip
+            self.name,
+            f"crontab of uid {process.uid}",
+            own_run(process),
+            line[:_LINE_LIMIT] or base(words[0] if words else "job"),
+            type="job",
+            source="argv",
+            confidence=PROBABLE,
+            evidence="a shell that cron started",
+        )
         return (Bind(identity),)
 
 
 def _is_daemon(process: Process) -> bool:
-    """cron's child rewrites its arguments without a word to the kernel: the executable's name and comm stay."""
+    """cron's child overwrites its arguments without a system call: the executable's name and the
+    comm stay.
+    """
     return process.comm in _DAEMONS and (
         not process.executable or base(process.executable) in _DAEMONS
     )

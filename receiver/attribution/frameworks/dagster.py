@@ -1,7 +1,8 @@
-"""Dagster 1.x: runs and their step processes. The name of a step is in the event log only (see side stores).
+"""Dagster 1.x: runs and their step processes.
 
-Measured with 1.13: the run id is in the paths of the run's own database and of the logs that each step captures; step
-processes are spawned by the run's process and open those logs.
+The name of a step is in the event log only (see side stores). Measured with 1.13: the run id is in
+the paths of the run's own database and of the logs that each step captures. The run's process
+spawns the step processes, and these open the logs.
 """
 
 from __future__ import annotations
@@ -44,9 +45,15 @@ class Dagster(Recogniser):
                 or "job"
             )
             identity = Identity(
-                self.name, job, own_run(process), job, type="job", source="argv", confidence=PROBABLE,
+                self.name,
+                job,
+                own_run(process),
+                job,
+                type="job",
+                source="argv",
+                confidence=PROBABLE,
                 evidence="a dagster command line",
-            )  # fmt: skip
+            )
             return (Bind(identity),)
         if command[:1] in _SERVICES or any(
             word in argv for word in ("dagster_webserver", "dagster._daemon")
@@ -76,24 +83,35 @@ class Dagster(Recogniser):
             else []
         )
         if inside:
-            return (Refine(self.name, "job", run_id=run),)
+            return (Refine(system=self.name, type="job", run_id=run),)
         if process.role or "--multiprocessing-fork" not in process.argv:
-            return ()  # a daemon that looks after all runs
+            return ()  # a daemon that manages all runs
         return (
             Bind(
                 Identity(
-                    self.name, "run", run, f"run {run[:8]}", type="job", source="file", confidence=PARTIAL,
-                    evidence="it opened the run's own event log", portable=True, status_lies=True,
+                    self.name,
+                    "run",
+                    run,
+                    f"run {run[:8]}",
+                    type="job",
+                    source="file",
+                    confidence=PARTIAL,
+                    evidence="it opened the run's own event log",
+                    portable=True,
+                    status_lies=True,
                 )
             ),
-        )  # fmt: skip
+        )
 
     def _step(self, process: Process, run: str, key: str) -> Claims:
-        """A child of the run's process; in-process runs capture in the run's process itself."""
+        """A child of the run's process.
+
+        In an in-process run, the run's process itself captures the logs.
+        """
         if process.execution is None or any(
             e.identity.system == self.name and e.root is process for e in process.execution.chain()
         ):
-            return (Refine(self.name, "job", run_id=run),)
+            return (Refine(system=self.name, type="job", run_id=run),)
         pipeline = next(
             (
                 e.identity.pipeline
@@ -103,7 +121,14 @@ class Dagster(Recogniser):
             "run",
         )
         identity = Identity(
-            self.name, pipeline, run, f"step {key}", type="task", source="file", confidence=PARTIAL,
-            evidence="the log that the step captures; its name is in Dagster's event log only", status_lies=True,
-        )  # fmt: skip
-        return (Refine(self.name, "job", run_id=run), Bind(identity))
+            self.name,
+            pipeline,
+            run,
+            f"step {key}",
+            type="task",
+            source="file",
+            confidence=PARTIAL,
+            evidence="the log that the step captures; its name is in Dagster's event log only",
+            status_lies=True,
+        )
+        return (Refine(system=self.name, type="job", run_id=run), Bind(identity))

@@ -1,7 +1,7 @@
-"""dbt: a run, and its models and tests, each of which one thread of the process does.
+"""dbt: a run, with its models and tests. One thread of the process does each of them.
 
-Measured with dbt-core 1.11: a thread writes target/compiled/<project>/…, then target/run/<project>/…, then executes; the run is
-over for dbt when it writes target/run_results.json.
+Measured with dbt-core 1.11: a thread writes target/compiled/<project>/…, then
+target/run/<project>/…, then executes. The run is over when dbt writes target/run_results.json.
 """
 
 from __future__ import annotations
@@ -48,11 +48,20 @@ class Dbt(Recogniser):
         return (
             Bind(
                 Identity(
-                    "dbt", project, own_run(process), f"dbt {command}", type="job", source="argv", confidence=PROBABLE,
-                    evidence="a dbt command line; the project is its directory until it writes below target/",
+                    "dbt",
+                    project,
+                    own_run(process),
+                    f"dbt {command}",
+                    type="job",
+                    source="argv",
+                    confidence=PROBABLE,
+                    evidence=(
+                        "a dbt command line; the project is its directory until it writes below "
+                        "target/"
+                    ),
                 )
             ),
-        )  # fmt: skip
+        )
 
     def opened(self, process: Process, event: FileOpened) -> Claims:
         if "dbt project" not in process.notes or not is_written(event):
@@ -66,11 +75,17 @@ class Dbt(Recogniser):
         project, folders, node = found.groups()
         is_test = ".yml/" in folders or folders.startswith(("tests/", "data_tests/"))
         identity = Identity(
-            "dbt", project, own_run(process), node, type="check" if is_test else "model", source="file", confidence=PROBABLE,
+            "dbt",
+            project,
+            own_run(process),
+            node,
+            type="check" if is_test else "model",
+            source="file",
+            confidence=PROBABLE,
             evidence="its thread wrote the compiled node below target/",
-        )  # fmt: skip
+        )
         claims: Claims = (Begin(identity, event.thread),)
         if process.notes["dbt project"] != project:
             process.notes["dbt project"] = project
-            claims = (Refine("dbt", "job", pipeline=project), *claims)
+            claims = (Refine(system="dbt", type="job", pipeline=project), *claims)
         return claims

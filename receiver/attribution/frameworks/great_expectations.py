@@ -1,7 +1,9 @@
-"""Great Expectations 1.x: no command of its own. A process that imports it and then reads data is a check.
+"""Great Expectations 1.x. It has no command of its own: a process that imports it and then reads
+data is a check.
 
-The import alone is no check: a DAG file that imports it is parsed every half minute. A file context names suite and asset
-by the files below gx/; an ephemeral one leaves the data file and the exit status.
+The import alone is no check: Airflow parses a DAG file that imports it every 30 s. The files of a
+file context below gx/ name the suite and the asset. An ephemeral context leaves only the data file
+and the exit status.
 """
 
 from __future__ import annotations
@@ -19,9 +21,21 @@ _PACKAGE = re.compile(r"/great_expectations/(?:__pycache__/)?__init__\.")
 _RESULT = re.compile(r"/gx/uncommitted/validations/([^/]+)/([^/]+)/([^/]+)/([^/]+)\.json$")
 _SUITE = re.compile(r"/gx/expectations/([^/.][^/]*)\.json$")
 _DATA = (
-    ".csv", ".parquet", ".tsv", ".json", ".jsonl", ".orc", ".avro", ".xlsx", ".feather", ".arrow", ".duckdb", ".sqlite", ".db",
+    ".csv",
+    ".parquet",
+    ".tsv",
+    ".json",
+    ".jsonl",
+    ".orc",
+    ".avro",
+    ".xlsx",
+    ".feather",
+    ".arrow",
+    ".duckdb",
+    ".sqlite",
+    ".db",
     ".gz",
-)  # fmt: skip
+)
 
 
 class GreatExpectations(Recogniser):
@@ -48,18 +62,24 @@ class GreatExpectations(Recogniser):
         script = next((base(a) for a in process.argv[1:] if not a.startswith("-")), process.name)
         return Bind(
             Identity(
-                self.name, script, own_run(process), asset, type="check", source="file", confidence=PARTIAL,
+                self.name,
+                script,
+                own_run(process),
+                asset,
+                type="check",
+                source="file",
+                confidence=PARTIAL,
                 evidence="it imported great_expectations, then opened data",
             )
-        )  # fmt: skip
+        )
 
     def _named(self, path: str) -> Claims:
-        """The result's path: suite, run name, run time, datasource-asset."""
+        """The path of the result: suite, run name, run time, datasource-asset."""
         if found := _RESULT.search(path):
             return (
                 Refine(
-                    self.name,
-                    "check",
+                    system=self.name,
+                    type="check",
                     pipeline=found[1],
                     task=found[4],
                     evidence="the path of its validation result",
@@ -68,8 +88,8 @@ class GreatExpectations(Recogniser):
         if found := _SUITE.search(path):
             return (
                 Refine(
-                    self.name,
-                    "check",
+                    system=self.name,
+                    type="check",
                     pipeline=found[1],
                     evidence="the path of its expectation suite",
                 ),

@@ -1,4 +1,7 @@
-"""Luigi: a run by its command line, tasks by the targets that they write (`<target>-luigi-tmp-<n>`, then renamed)."""
+"""Luigi: a run by its command line, and tasks by the targets that they write.
+
+A task writes `<target>-luigi-tmp-<n>` and then renames it.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +40,16 @@ class Luigi(Recogniser):
             return ()
         module = option(arguments, "--module")
         identity = Identity(
-            self.name, f"{module}.{task[0]}" if module else task[0], own_run(process), task[0], type="job", source="argv",
-            confidence=PROBABLE, evidence="a luigi command line: module and root task", status_lies=True,
-        )  # fmt: skip
+            self.name,
+            f"{module}.{task[0]}" if module else task[0],
+            own_run(process),
+            task[0],
+            type="job",
+            source="argv",
+            confidence=PROBABLE,
+            evidence="a luigi command line: module and root task",
+            status_lies=True,
+        )
         return (Bind(identity),)
 
     def opened(self, process: Process, event: FileOpened) -> Claims:
@@ -53,13 +63,19 @@ class Luigi(Recogniser):
         ):
             return ()
         identity = Identity(
-            self.name, outer.identity.pipeline, outer.identity.run_id, found[1], type="task", source="file", confidence=PARTIAL,
+            self.name,
+            outer.identity.pipeline,
+            outer.identity.run_id,
+            found[1],
+            type="task",
+            source="file",
+            confidence=PARTIAL,
             evidence="the target that it writes; the task's class is not visible",
-        )  # fmt: skip
+        )
         return (Begin(identity, event.thread),)
 
     def changed(self, process: Process, event: FileChanged) -> Claims:
-        """Put in place: done."""
+        """The target is in place, so the task is done."""
         return (
             (End(),)
             if event.operation == FileOperation.RENAME and _TARGET.search(base(event.path))

@@ -1,4 +1,4 @@
-"""make, inside of other work only: nobody wants every build of a host followed."""
+"""make, inside of other work only: not every build of a host is a pipeline."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ class Make(Recogniser):
         targets = tuple(t for t in positional(arguments, _TAKES_VALUE) if "=" not in t)
         directory = option(arguments, "-C", "--directory") or process.working_directory
         identity = Identity(
-            self.name, base(directory.rstrip("/")) or self.name, own_run(process), " ".join(targets[:4]) or "all", type="job",
-            source="argv", confidence=PARTIAL, evidence="a make command line: directory and targets",
-        )  # fmt: skip
+            self.name,
+            base(directory.rstrip("/")) or self.name,
+            own_run(process),
+            " ".join(targets[:4]) or "all",
+            type="job",
+            source="argv",
+            confidence=PARTIAL,
+            evidence="a make command line: directory and targets",
+        )
         return (Bind(identity, inner_only=True),)

@@ -1,7 +1,8 @@
-"""Nextflow, by its documented conventions: `bash .command.run` in work/ab/cdef…, then `bash -ue .command.sh`.
+"""Nextflow, by its documented conventions: `bash .command.run` in work/ab/cdef…, then `bash -ue
+.command.sh`.
 
-Not run for real: its program cannot be had from a package registry. The name of the process is in a comment of .command.run,
-which is not read: a task is named by its work directory.
+Not run for real: no package registry has the program. The name of the process is in a comment of
+.command.run, which is not read, so the work directory names the task.
 """
 
 from __future__ import annotations
@@ -29,9 +30,15 @@ class Nextflow(Recogniser):
             if arguments[:1] != ("run",) or len(arguments) < 2:
                 return ()
             identity = Identity(
-                self.name, base(arguments[1]), own_run(process), f"nextflow run {base(arguments[1])}", type="job", source="argv",
-                confidence=PROBABLE, evidence="a nextflow command line",
-            )  # fmt: skip
+                self.name,
+                base(arguments[1]),
+                own_run(process),
+                f"nextflow run {base(arguments[1])}",
+                type="job",
+                source="argv",
+                confidence=PROBABLE,
+                evidence="a nextflow command line",
+            )
             return (Bind(identity),)
         if not any(base(word) in (".command.run", ".command.sh") for word in argv[1:4]):
             return ()
@@ -52,7 +59,13 @@ class Nextflow(Recogniser):
             None,
         )
         identity = Identity(
-            self.name, run.pipeline if run else self.name, run.run_id if run else directory[: found.start()], found[1], type="task",
-            source="argv", confidence=PARTIAL, evidence="a .command.run in a work directory; the process's name is in that file",
-        )  # fmt: skip
+            self.name,
+            run.pipeline if run else self.name,
+            run.run_id if run else directory[: found.start()],
+            found[1],
+            type="task",
+            source="argv",
+            confidence=PARTIAL,
+            evidence="a .command.run in a work directory; the process's name is in that file",
+        )
         return (Bind(identity),)

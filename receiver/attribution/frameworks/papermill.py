@@ -10,10 +10,23 @@ from receiver.model import PROBABLE, Identity
 
 _TAKES_VALUE = frozenset(
     {
-        "-k", "--kernel", "-l", "--language", "--engine", "--cwd", "-f", "--parameters_file", "-y", "--parameters_yaml", "-b",
-        "--parameters_base64", "--execution-timeout", "--start-timeout", "--autosave-cell-every",
+        "-k",
+        "--kernel",
+        "-l",
+        "--language",
+        "--engine",
+        "--cwd",
+        "-f",
+        "--parameters_file",
+        "-y",
+        "--parameters_yaml",
+        "-b",
+        "--parameters_base64",
+        "--execution-timeout",
+        "--start-timeout",
+        "--autosave-cell-every",
     }
-)  # fmt: skip
+)
 
 
 class Papermill(Recogniser):
@@ -27,7 +40,13 @@ class Papermill(Recogniser):
         if not notebooks or not notebooks[0].endswith(".ipynb"):
             return ()
         identity = Identity(
-            self.name, base(notebooks[0]), own_run(process), base(notebooks[0]), type="job", source="argv", confidence=PROBABLE,
+            self.name,
+            base(notebooks[0]),
+            own_run(process),
+            base(notebooks[0]),
+            type="job",
+            source="argv",
+            confidence=PROBABLE,
             evidence="a papermill command line: the notebook",
-        )  # fmt: skip
+        )
         return (Bind(identity),)

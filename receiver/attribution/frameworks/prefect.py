@@ -1,7 +1,8 @@
-"""Prefect 3: flow runs. Task runs are threads without a trace in the kernel: they are not visible from here.
+"""Prefect 3: flow runs. Task runs are threads that leave no trace in the kernel, so they are not
+visible here.
 
-Measured with 3.8: a worker starts each flow run with PREFECT__FLOW_RUN_ID in its environment; a plain script starts a
-temporary server of its own, which is the only sign of it.
+Measured with 3.8: a worker starts each flow run with PREFECT__FLOW_RUN_ID in its environment. A
+plain script starts a temporary server of its own, which is the only sign of it.
 """
 
 from __future__ import annotations
@@ -29,10 +30,17 @@ class Prefect(Recogniser):
             flow = variable(environ, "PREFECT__FLOW_NAME")[:_LIMIT]
             deployment = variable(environ, "PREFECT__DEPLOYMENT_NAME")[:_LIMIT]
             identity = Identity(
-                self.name, flow or deployment or "flow", run[:_LIMIT], flow or deployment or "flow", type="job", source="env",
-                confidence=PROBABLE if flow else PARTIAL, evidence="PREFECT__FLOW_RUN_ID, PREFECT__FLOW_NAME at exec",
-                portable=True, status_lies=True,
-            )  # fmt: skip
+                self.name,
+                flow or deployment or "flow",
+                run[:_LIMIT],
+                flow or deployment or "flow",
+                type="job",
+                source="env",
+                confidence=PROBABLE if flow else PARTIAL,
+                evidence="PREFECT__FLOW_RUN_ID, PREFECT__FLOW_NAME at exec",
+                portable=True,
+                status_lies=True,
+            )
             return (Bind(identity),)
         if _SERVER in process.argv:
             return (*self._script(process), Role("prefect server"))
@@ -42,7 +50,7 @@ class Prefect(Recogniser):
         return ()
 
     def _script(self, process: Process) -> Claims:
-        """A server started by a script, and not by `prefect server start`: the script is a flow."""
+        """A script, and not `prefect server start`, started a server: the script is a flow."""
         parent = process.parent
         if (
             parent is None
@@ -55,7 +63,14 @@ class Prefect(Recogniser):
         if not script:
             return ()
         identity = Identity(
-            self.name, base(script), own_run(parent), base(script), type="job", source="argv", confidence=PARTIAL,
-            evidence="a script that started a temporary Prefect server", status_lies=True,
-        )  # fmt: skip
+            self.name,
+            base(script),
+            own_run(parent),
+            base(script),
+            type="job",
+            source="argv",
+            confidence=PARTIAL,
+            evidence="a script that started a temporary Prefect server",
+            status_lies=True,
+        )
         return (Bind(identity, parent),)

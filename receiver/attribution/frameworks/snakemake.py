@@ -1,7 +1,8 @@
-"""Snakemake: a run by its command line, jobs by their outputs.
+"""Snakemake: a run by its command line, and jobs by their outputs.
 
-Measured with 9.27: before a job starts, `.snakemake/incomplete/<base64 of the output's path>` is written for each output; a
-shell job is then `bash -c "set -euo pipefail; …"`, whose text mostly names the output.
+Measured with 9.27: before a job starts, Snakemake writes `.snakemake/incomplete/<base64 of the
+output's path>` for each output. A shell job is then `bash -c "set -euo pipefail; …"`; its text
+names the output in most cases.
 """
 
 from __future__ import annotations
@@ -41,9 +42,15 @@ class Snakemake(Recogniser):
             return self._script_job(process, targets, option(arguments, "--attempt"))
         directory = option(arguments, "--directory", "-d") or process.working_directory
         identity = Identity(
-            self.name, base(directory.rstrip("/")) or self.name, own_run(process), "snakemake", type="job", source="argv",
-            confidence=PROBABLE, evidence="a snakemake command line; the workflow is named after its directory",
-        )  # fmt: skip
+            self.name,
+            base(directory.rstrip("/")) or self.name,
+            own_run(process),
+            "snakemake",
+            type="job",
+            source="argv",
+            confidence=PROBABLE,
+            evidence="a snakemake command line; the workflow is named after its directory",
+        )
         return (Bind(identity),)
 
     def _run_of(self, process: Process) -> Identity | None:
@@ -58,7 +65,9 @@ class Snakemake(Recogniser):
         )
 
     def _shell_job(self, process: Process, command: str) -> Claims:
-        """A thread of Snakemake starts the shell while another writes the marker: either can come first."""
+        """One thread of Snakemake starts the shell while another writes the marker: either can come
+        first.
+        """
         parent, run = process.parent, self._run_of(process)
         if (
             parent is None
@@ -78,17 +87,31 @@ class Snakemake(Recogniser):
 
     def _job(self, run: Identity, output: str, named: bool) -> Identity:
         return Identity(
-            self.name, run.pipeline, run.run_id, base(output), type="task", source="file",
-            confidence=PROBABLE if named else PARTIAL, evidence="the outputs that Snakemake marked as incomplete for it",
-        )  # fmt: skip
+            self.name,
+            run.pipeline,
+            run.run_id,
+            base(output),
+            type="task",
+            source="file",
+            confidence=PROBABLE if named else PARTIAL,
+            evidence="the outputs that Snakemake marked as incomplete for it",
+        )
 
     def _script_job(self, process: Process, targets: str, attempt: str) -> Claims:
         run, rule = self._run_of(process), targets.partition(":")[0].strip("'")
         identity = Identity(
-            self.name, run.pipeline if run else base(process.working_directory), run.run_id if run else own_run(process), rule,
-            attempt=int(attempt) if attempt.isascii() and attempt.isdigit() and len(attempt) < 5 else 1, type="task", source="argv",
-            confidence=PROBABLE, evidence="--target-jobs of a snakemake command line",
-        )  # fmt: skip
+            self.name,
+            run.pipeline if run else base(process.working_directory),
+            run.run_id if run else own_run(process),
+            rule,
+            attempt=int(attempt)
+            if attempt.isascii() and attempt.isdigit() and len(attempt) < 5
+            else 1,
+            type="task",
+            source="argv",
+            confidence=PROBABLE,
+            evidence="--target-jobs of a snakemake command line",
+        )
         return (Bind(identity),)
 
     def opened(self, process: Process, event: FileOpened) -> Claims:
@@ -106,7 +129,9 @@ class Snakemake(Recogniser):
         return ()
 
     def changed(self, process: Process, event: FileChanged) -> Claims:
-        """The marker goes: the job is over, whether or not it had a process that could be told."""
+        """The marker is removed: the job is over, whether or not a process was recognised as its
+        own.
+        """
         output = _output(event.path)
         if output and event.operation == FileOperation.UNLINK and self.name in process.notes:
             process.notes[self.name] = "\0".join(w for w in _waiting(process) if w != output)
@@ -114,7 +139,7 @@ class Snakemake(Recogniser):
 
 
 def _waiting(process: Process) -> list[str]:
-    """Outputs that were marked and that no job has been seen to make."""
+    """Outputs that were marked and that no job was seen to write."""
     return [output for output in process.notes.get("snakemake", "").split("\0") if output]
 
 
@@ -132,4 +157,4 @@ def _output(path: str) -> str:
         ).decode()
     except (binascii.Error, UnicodeDecodeError):
         return ""
-    return redacted(decoded)  # what was hidden in base64 has not been seen by the redactor yet
+    return redacted(decoded)  # the redactor has not seen the text that base64 hid

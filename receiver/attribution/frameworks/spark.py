@@ -1,7 +1,8 @@
 """Apache Spark 3 and 4: drivers, executors, and the Python processes of both.
 
-Measured with 4.3.0 (local, local-cluster, standalone): a driver is a JVM whose main class is SparkSubmit; an executor's command
-line names its application, its number and its driver's address; Python workers are forks of a daemon below either.
+Measured with 4.3.0 (local, local-cluster, standalone): a driver is a JVM whose main class is
+SparkSubmit. An executor's command line names its application, its number and its driver's address.
+Python workers are forks of a daemon below a driver or an executor.
 """
 
 from __future__ import annotations
@@ -28,12 +29,36 @@ _SERVICES = {
 }
 _TAKES_VALUE = frozenset(
     {
-        "--master", "--deploy-mode", "--class", "--name", "--jars", "--packages", "--exclude-packages", "--repositories",
-        "--py-files", "--files", "--archives", "--conf", "-c", "--properties-file", "--driver-memory", "--driver-java-options",
-        "--remote", "--driver-library-path", "--driver-class-path", "--executor-memory", "--proxy-user", "--driver-cores",
-        "--queue", "--total-executor-cores", "--executor-cores", "--num-executors", "--principal", "--keytab",
+        "--master",
+        "--deploy-mode",
+        "--class",
+        "--name",
+        "--jars",
+        "--packages",
+        "--exclude-packages",
+        "--repositories",
+        "--py-files",
+        "--files",
+        "--archives",
+        "--conf",
+        "-c",
+        "--properties-file",
+        "--driver-memory",
+        "--driver-java-options",
+        "--remote",
+        "--driver-library-path",
+        "--driver-class-path",
+        "--executor-memory",
+        "--proxy-user",
+        "--driver-cores",
+        "--queue",
+        "--total-executor-cores",
+        "--executor-cores",
+        "--num-executors",
+        "--principal",
+        "--keytab",
     }
-)  # fmt: skip
+)
 _PORT = re.compile(r"@[^@:]+:(\d{1,5})$")
 # …/_temporary/0/_temporary/attempt_<time><job>_<stage>_m_<partition>_<task>/…
 _TASK_ATTEMPT = re.compile(r"/_temporary/attempt_\d+_(\d+)_[mr]_(\d+)_\d+/")
@@ -67,10 +92,16 @@ class Spark(Recogniser):
         if not name:
             name = base(script[0]) if script and not shell else "spark"
         identity = Identity(
-            "spark", name, own_run(process), name, type="job", source="argv", confidence=PROBABLE if known else PARTIAL,
+            "spark",
+            name,
+            own_run(process),
+            name,
+            type="job",
+            source="argv",
+            confidence=PROBABLE if known else PARTIAL,
             evidence="a SparkSubmit command line",
-        )  # fmt: skip
-        # `python app.py` starts its JVM: the application is the Python process and all below it
+        )
+        # `python app.py` starts its JVM: the application is the Python process and its subtree
         holder = (
             process.parent
             if shell and process.parent is not None and process.parent.name.startswith("python")
@@ -85,17 +116,23 @@ class Spark(Recogniser):
             return ()
         port = _PORT.search(option(arguments, "--driver-url"))
         identity = Identity(
-            "spark", application, application, f"executor {number}", type="executor", source="argv", confidence=PROBABLE,
+            "spark",
+            application,
+            application,
+            f"executor {number}",
+            type="executor",
+            source="argv",
+            confidence=PROBABLE,
             evidence="an executor's command line: --app-id, --executor-id, --driver-url",
-        )  # fmt: skip
+        )
         return (
             Bind(identity, port=int(port[1]) if port else 0),
-            Refine("spark", "job", run_id=application),
+            Refine(system="spark", type="job", run_id=application),
             Role("spark executor"),
         )
 
     def opened(self, process: Process, event: FileOpened) -> Claims:
-        """Which part of which stage it writes: no thread's name says it."""
+        """The part of the stage that it writes: no thread's name holds it."""
         found = _TASK_ATTEMPT.search(event.path)
         if found is not None and is_written(event):
             process.notes["spark task"] = f"stage {int(found[1])}, partition {int(found[2])}"

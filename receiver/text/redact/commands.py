@@ -1,4 +1,6 @@
-"""Argument lists, and the command lines that stand in arguments: `bash -c '…'`, `ssh host '…'`, a list in Python."""
+"""Argument lists, and the command lines inside of arguments: `bash -c '…'`, `ssh host '…'`, a list
+in Python.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ from receiver.text.redact.scan import Mark, scan
 from receiver.text.redact.shell import Command, commands, requoted
 from receiver.text.redact.values import MARK, is_reference, is_secret, looks_random
 
-DEPTH = 5  # lines in lines
+DEPTH = 5  # depth of command lines inside of command lines
 _FLAG = re.compile(r"--?[A-Za-z][\w.\-]*$")
 _IS_FLAG = re.compile(r"--[A-Za-z][\w.\-]*(?:=|$)|-[A-Za-z][\w.\-]*$")
 _SWITCH = re.compile(r"(/(?:p|pw|pass|passwd|password)):(.+)$", re.IGNORECASE | re.DOTALL)
@@ -39,7 +41,7 @@ _QUOTED = re.compile(r"([\"'])((?:(?!\1)[^\\\n])*+)\1")
 _BETWEEN = re.compile(r"\s{0,4},\s{0,4}$")
 _HEADER = re.compile(r"([A-Za-z][\w\-]{0,64})(\s{0,2}:\s{0,4})(\S.*)$", re.DOTALL)
 _USER_FLAGS = frozenset(("-u", "-U", "-user", "--user", "--username", "--login"))
-# a port, a mapping of ports, a file, a name with a number: what `-p` takes of programs that mean no password
+# a port, a mapping of ports, a file, or a name with a number: values of a `-p` that is no password
 _NO_PASSWORD = re.compile(r"[\d.:/\-]*$|[A-Za-z_\-]+\d{1,4}$|.*(?:/|\.\.|\.[a-z]{2,5}$)", re.DOTALL)
 _MIXED = re.compile(
     r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[A-Za-z0-9+/=_!@#%^*]{10,256}$"
@@ -48,13 +50,16 @@ _HEADER_FLAGS = frozenset(("-H", "--header", "--proxy-header", "-rpc-header"))
 
 
 def holds_commands(text: str) -> bool:
-    """Whether it is worth a look for the flags of programs."""
+    """Whether it may be a flag of a known program."""
     lowered = text.lower()
     return _TELLING_FLAG.search(text) is not None or not NAMES.isdisjoint(_WORDS.findall(lowered))
 
 
 class Walk:
-    """One pass over the arguments of one command. `script`: they are words of a script, so `$name` is a variable."""
+    """One pass over the arguments of one command.
+
+    `script`: they are words of a script, so `$name` is a variable.
+    """
 
     def __init__(
         self,
@@ -73,7 +78,8 @@ class Walk:
         ] = []  # with the index of the word that each stands behind
         self._verbs: list[str] = []  # words that are no flags, since the program
         self._next: list[Callable[[str], str]] = []  # what is done to the next arguments
-        self._user_given = False  # `-u NAME` came before: what `-p` then takes may be a password, whatever the program
+        # `-u NAME` came before: a later `-p` may be a password, whatever the program is
+        self._user_given = False
 
     def arguments(self, arguments: tuple[str, ...]) -> list[str]:
         out = []
@@ -93,7 +99,7 @@ class Walk:
         return self._by_letters(out)
 
     def _starts(self, argument: str, previous: str) -> bool:
-        """A known program: from here on its flags count."""
+        """A known program: its flags count from here on."""
         name = argument.rpartition("/")[2].removesuffix(".exe").lower()
         if (
             name not in NAMES
@@ -165,7 +171,7 @@ class Walk:
     # flags
 
     def _flag(self, argument: str) -> str | None:
-        """The flag with its value's mark, or None when it is like any other argument."""
+        """The flag with its value redacted, or None when it is an ordinary argument."""
         name, equals, value = argument.partition("=")
         for flags in self._active():
             if name in flags.switches:
@@ -190,9 +196,11 @@ class Walk:
     def _own(self, argument: str, name: str, equals: str, value: str, flags: Flags) -> str | None:
         long = argument.startswith("--") or len(name) > 2 or equals
         for wanted, take in (
-            (flags.value, self._secret), (flags.login, lambda a: self._login(a, flags.separator)), (flags.literal, self._literal),
+            (flags.value, self._secret),
+            (flags.login, lambda a: self._login(a, flags.separator)),
+            (flags.literal, self._literal),
             (flags.prefixed, self._passphrase),
-        ):  # fmt: skip
+        ):
             if name in wanted:
                 if equals:
                     return f"{name}={take(value)}"
@@ -249,7 +257,8 @@ class Walk:
         return self._mark("short")
 
     def _password(self, value: str) -> str:
-        """What stands behind `-p` of a program that is not known, and that was given a user: not a port, a file or a word."""
+        """The value of `-p` of an unknown program that was given a user. A port, a file or a word is
+        not redacted."""
         plain = len(value) < 6 or not any(c.isdigit() for c in value) or _NO_PASSWORD.match(value)
         if plain or MARK in value or is_reference(value, script=self._script):
             return self._text(value)
@@ -294,7 +303,7 @@ class Walk:
         return self._text(name)
 
     def _after_flag(self, value: str, level: int, path_key: bool) -> str:
-        """What follows a flag whose name announces a secret."""
+        """The value of a flag whose name announces a secret."""
         if MARK in value:
             return value
         if level and is_secret(value, level, path_key=path_key, script=self._script):
@@ -394,7 +403,10 @@ def argument_text(
     commands_too: bool = False,
     program: str = "",
 ) -> str:
-    """One argument: pairs, URLs and tokens in it, and the command lines that it may hold. `commands_too`: even in one word."""
+    """One argument: pairs, URLs and tokens in it, and command lines inside of it.
+
+    `commands_too`: also when it is a single word.
+    """
     if len(argument) < 4:
         return argument
     inner = (commands_too or any(c in argument for c in " \t\n")) and depth < DEPTH
@@ -418,7 +430,10 @@ def _is_script(argument: str) -> bool:
 
 
 def line(text: str, mark: Mark, depth: int = 0, program: str = "") -> str:
-    """A shell's line: each simple command as the arguments that it makes. `program`: whose own commands they are."""
+    """A shell's line: the arguments of each simple command.
+
+    `program`: the program whose own commands they are.
+    """
     found = commands(text)
     out: list[str] = []
     kept = 0

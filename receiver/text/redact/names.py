@@ -1,7 +1,8 @@
-"""Which names announce a secret: `DB_PASSWORD`, `spark.hadoop.fs.s3a.secret.key`, `apiKey`; not `token_count`, `primary-key`.
+"""Names that announce a secret: `DB_PASSWORD`, `spark.hadoop.fs.s3a.secret.key`, `apiKey`; not
+`token_count`, `primary-key`.
 
-A name is cut into its words. A telling word counts unless the words around it say that the value is something else: a file,
-a number of tokens, the name of a column.
+A name is split into words. A secret word counts unless the words around it say that the value is
+something else: a file, a number of tokens, the name of a column.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ WEAK, MEDIUM, STRONG = (
     1,
     2,
     3,
-)  # the value must look random; must not look like a path; is a secret whatever it looks like
+    # WEAK: the value must look random. MEDIUM: it must not look like a path. STRONG: any value is a
+    # secret.
+)
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_NAME_LENGTH = 100  # of a longer one, its end
+_NAME_LENGTH = 100  # only the end of a longer name is read
 
 _STRONG = words(
     "password passwords passwd passphrase passcode pwd pw pass pword secret secrets token"
@@ -28,7 +31,8 @@ _STRONG = words(
     " requirepass masterauth psk sskey"
 )
 _MEDIUM = words(
-    "credential credentials creds cred authorization cookie cookies sas hmac jwt pat bearer auth sig signature"
+    "credential credentials creds cred authorization cookie cookies sas hmac jwt pat bearer auth "
+    "sig signature"
 )
 _WEAK = words("key session code")
 _ENDS = (
@@ -44,20 +48,22 @@ _ENDS = (
     "pwd",
     "pw",
 )
-_PASS = ("pass",)  # as an end: with these exceptions
+_PASS = ("pass",)  # as an ending, with these exceptions
 _NO_PASS = words(
-    "bypass compass encompass surpass trespass overpass underpass multipass bandpass lowpass highpass allpass askpass"
+    "bypass compass encompass surpass trespass overpass underpass multipass bandpass lowpass "
+    "highpass allpass askpass"
 )
-# `key` after one of these opens something
+# `key` after one of these is a secret
 _KEYS = words(
     "api access account private secret signing encryption shared master storage subscription"
     " function license consumer service"
     " fernet admin app application auth integration host ssh rsa aes hmac jwt webhook deploy"
     " ingest write client cosmos sas"
-    " stripe dd instrumentation registration management unseal recovery crypt crypto cipher decryption"
+    " stripe dd instrumentation registration management unseal recovery crypt crypto cipher "
+    "decryption"
 )
-_PATHS = words("private ssh rsa host client")  # such a key is mostly given as a file
-# after a telling word: the value is about the secret, and is not it
+_PATHS = words("private ssh rsa host client")  # the value of such a key is a file in most cases
+# after a secret word: the value describes the secret, and is not the secret itself
 _NOT_AFTER = words(
     "file files filename path paths name names id ids url uri type types count counts length"
     " len size policy ttl expiry expires"
@@ -73,11 +79,15 @@ _NOT_AFTER = words(
     " cache jar issuer audience"
     " template attribute attributes schema strategy binding bindings generator counts type"
     " hint hints age history strength"
-    " review rules owner sid domain list lists port secure samesite httponly rotate renew exchange handler"
-    " loader parser pool queue role scope scopes map level kind flow redirect callback header headers param"
-    " parameter label title tag tags date time at since until by per daily hourly weekly monthly day hour"
-    " seconds minutes days hours service")  # fmt: skip
-# before it
+    " review rules owner sid domain list lists port secure samesite httponly rotate renew "
+    "exchange handler"
+    " loader parser pool queue role scope scopes map level kind flow redirect callback header "
+    "headers param"
+    " parameter label title tag tags date time at since until by per daily hourly weekly monthly "
+    "day hour"
+    " seconds minutes days hours service"
+)
+# before a secret word
 _NOT_BEFORE = words(
     "ask no prompt use require requires skip allow force with without existing max min num pad"
     " eos bos unk sep mask special next"
@@ -100,8 +110,9 @@ _EXACT = {
 }
 
 
-# A variable whose name holds one of these never leaves the kernel, unless it is on the allow list by its whole name: the same
-# words as `secret_words` in bpf/image.bpf.h (tests/test_redact.py compares them).
+# A variable whose name holds one of these words is never exported from the kernel, unless its whole
+# name is on the allow list. The same words are `secret_words` in bpf/image.bpf.h
+# (tests/test_redact.py compares them).
 VARIABLE_WORDS = (
     "PASS",
     "PWD",
@@ -117,14 +128,17 @@ VARIABLE_WORDS = (
 
 
 def is_secret_variable(name: str) -> bool:
-    """Whether the name of an environment variable sounds like a secret's. Stricter than `telling`: nothing needs such a value."""
+    """Whether the name of an environment variable resembles a secret's.
+
+    Stricter than `telling`: no feature needs such a value.
+    """
     upper = name.upper()
     return any(word in upper for word in VARIABLE_WORDS)
 
 
 @lru_cache(maxsize=4096)
 def telling(name: str) -> int:
-    """0: it announces nothing. Else how sure that is: WEAK, MEDIUM, STRONG."""
+    """0: it announces no secret. Else the certainty: WEAK, MEDIUM, STRONG."""
     lowered = name.lower().strip("-")
     if lowered in _EXACT:
         return _EXACT[lowered]
@@ -135,29 +149,28 @@ def telling(name: str) -> int:
         (found for at in reversed(range(len(words))) if (found := _level(words, at)) is not None), 0
     )
     if level and lowered.startswith("x-") and ":" not in lowered:
-        return max(level, MEDIUM)  # X-Auth: a header of somebody's own
+        return max(level, MEDIUM)  # X-Auth: a custom header
     return level
 
 
 def is_telling_word(name: str) -> bool:
-    """Whether all of the name is one word that announces a secret: -password, not -psecret."""
+    """Whether the whole name is one word that announces a secret: -password, not -psecret."""
     return name.strip("-").lower() in _STRONG
 
 
 def is_path_key(name: str) -> bool:
-    """Whether such a key is mostly the name of a file."""
+    """Whether such a key is a file name in most cases."""
     words = [word.lower() for word in _WORDS.findall(name[-_NAME_LENGTH:])]
     return words[-1:] == ["key"] and words[-2:-1] != [] and words[-2] in _PATHS
 
 
 def _level(words: list[str], at: int) -> int | None:
-    """What the word there says of the name; None: nothing, ask the word before it."""
+    """The meaning of the word for the name; None: it has none, so the word before it decides."""
     word, before, after = words[at], words[at - 1] if at else "", words[at + 1 :]
     if word in ("key", "keys"):
         if before in _KEYS:
-            paired = (
-                "id" if before == "private" else ""
-            )  # private_key_id is a part of a service account's key file
+            # private_key_id is a part of a service account's key file
+            paired = "id" if before == "private" else ""
             return 0 if any(w in _NOT_AFTER and w != paired for w in after[:2]) else STRONG
         if word == "keys" or before in _NOT_BEFORE_KEY:
             return None
@@ -170,7 +183,7 @@ def _level(words: list[str], at: int) -> int | None:
         or any(w in _NOT_AFTER for w in after)
     ):
         return 0
-    if after and after[0] == "key":  # userPasswordKey: the name under which the password stands
+    if after and after[0] == "key":  # userPasswordKey: the key that holds the password
         return level if word == "secret" else 0
     return level
 

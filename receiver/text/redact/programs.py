@@ -1,7 +1,8 @@
-"""What the known programs' own flags and places mean. Source: each program's manual.
+"""The secret flags and positional arguments of known programs. Source: each program's manual.
 
-A flag is written as the program takes it: `-p` may stand alone before its value, or with the value attached; `--long` may have
-its value behind `=`. What any program's `--password` means needs no entry: receiver.text.redact.names knows it.
+A flag is written as the program takes it: `-p` may precede its value as a word of its own, or have
+the value attached; `--long` may have its value after `=`. A `--password` of any program needs no
+entry: receiver.text.redact.names knows it.
 """
 
 from __future__ import annotations
@@ -13,28 +14,31 @@ import msgspec
 from receiver.text.printable import words
 
 
-class Flags(msgspec.Struct, frozen=True):
-    """Own flags of one program, or of one of its commands (`verbs`: any of these words came before)."""
+class Flags(msgspec.Struct, frozen=True, kw_only=True):
+    """The flags of one program, or of one of its commands (`verbs`: one of these words precedes the
+    flag).
+    """
 
     value: tuple[str, ...] = ()  # the value, attached or next
-    attached: tuple[str, ...] = ()  # the attached value only: alone it asks
+    attached: tuple[str, ...] = ()  # the attached value only: without a value it prompts
     login: tuple[str, ...] = ()  # user SEPARATOR secret
     separator: str = ":"
     literal: tuple[str, ...] = ()  # NAME=secret, whatever the name
     pair: tuple[str, ...] = ()  # the next two arguments: a name and its value
     both: tuple[str, ...] = ()  # the next two arguments are secrets
     prefixed: tuple[str, ...] = ()  # openssl's pass:secret
-    switches: tuple[str, ...] = ()  # sounds like a secret, and takes no value
-    plain: tuple[str, ...] = ()  # sounds like a secret, and names one only
+    switches: tuple[str, ...] = ()  # resembles a secret, and takes no value
+    plain: tuple[str, ...] = ()  # resembles a secret, and takes only the name of one
     assigned: bool = False  # NAME=secret, without a flag
     verbs: frozenset[str] = frozenset()
-    boolean: str = (
-        ""  # short flags without a value, which may stand before one of these: -su user:secret
-    )
+    # short flags without a value, which may precede one of these: -su user:secret
+    boolean: str = ""
 
 
 class ArgumentPlace(msgspec.Struct, frozen=True):
-    """Secrets by position: after the words `verbs`, `skip` arguments that are no flags, then `take` secrets."""
+    """Secrets by position: after the words `verbs`, `skip` arguments that are no flags, then `take`
+    secrets.
+    """
 
     verbs: tuple[str, ...]
     skip: int = 0
@@ -49,7 +53,8 @@ def _flags(
     programs: str, verbs: str = "", separator: str = ":", boolean: str = "", **kinds: str
 ) -> None:
     entry = Flags(
-        **{kind: tuple(flags.split()) for kind, flags in kinds.items()},  # type: ignore[arg-type]  # all of `kinds` are tuples
+        # all fields in `kinds` are tuples
+        **{kind: tuple(flags.split()) for kind, flags in kinds.items()},  # type: ignore[arg-type]
         separator=separator,
         verbs=frozenset(verbs.split()),
         boolean=boolean,
@@ -72,27 +77,40 @@ def _place(programs: str, verbs: str, skip: int = 0, take: int = 1) -> None:
 _flags(
     "mysql mysqldump mysqladmin mysqlimport mysqlcheck mysqlpump mysqlshow mysqlslap"
     " mysqlbinlog mysqlsh mariadb mariadb-dump"
-    " mariadb-admin mariadb-check mariadb-import mariabackup xtrabackup mydumper myloader mysql_upgrade",
+    " mariadb-admin mariadb-check mariadb-import mariabackup xtrabackup mydumper myloader"
+    " mysql_upgrade",
     attached="-p",
 )
 _flags("mysqlsh", login="--uri --sql --py --js")
 _flags("etcdctl", login="--user")
 _flags("influx", value="-t")
 _flags(
-    "mycli pgcli litecli exaplus cqlsh ncftpput ncftpget rdesktop rabbitmqadmin tabcmd smbmap cqlsh-expansion",
+    (
+        "mycli pgcli litecli exaplus cqlsh ncftpput ncftpget rdesktop rabbitmqadmin tabcmd smbmap "
+        "cqlsh-expansion"
+    ),
     value="-p",
 )
 _flags(
-    "mongo mongosh mongodump mongorestore mongoexport mongoimport mongostat mongotop mongofiles bsondump",
+    (
+        "mongo mongosh mongodump mongorestore mongoexport mongoimport mongostat mongotop "
+        "mongofiles bsondump"
+    ),
     value="-p",
 )
 _flags("snowsql snow db2 beeline exasol", value="-p")
 _flags(
-    "sqlcmd bcp tsql mssql-cli osql isql-fb ipmitool fisql defncopy freebcp mosquitto_pub mosquitto_sub p4 unzip",
+    (
+        "sqlcmd bcp tsql mssql-cli osql isql-fb ipmitool fisql defncopy freebcp mosquitto_pub "
+        "mosquitto_sub p4 unzip"
+    ),
     value="-P",
 )
 _flags(
-    "vsql vbr ldapsearch ldapmodify ldapadd ldapdelete ldappasswd ldapwhoami ldapcompare ldapmodrdn",
+    (
+        "vsql vbr ldapsearch ldapmodify ldapadd ldapdelete ldappasswd ldapwhoami ldapcompare "
+        "ldapmodrdn"
+    ),
     value="-w",
     boolean="xvnZLc",
 )
@@ -110,7 +128,7 @@ _place("redis-cli", "auth", take=2)
 _place("rabbitmqctl", "add_user", skip=1)
 _place("rabbitmqctl", "change_password", skip=1)
 _place("rabbitmqctl", "authenticate_user", skip=1)
-# an argument of a form of its own: what stands before the secret, the secret, and what stands behind it
+# an argument in a special form: the text before the secret, the secret, and the text after it
 LOGINS: dict[str, re.Pattern[str]] = {}
 
 
@@ -180,8 +198,12 @@ _place("poetry", "http-basic", skip=1)
 
 # files and hosts
 _flags("sshpass", value="-p", boolean="ve")
-_flags("curl", login="-u --user -U --proxy-user", value="-b --cookie --oauth2-bearer --pass --proxy-pass --key-passwd",
-       boolean="sSfkLvgiIqNnOR046GJjlaZM#")  # fmt: skip
+_flags(
+    "curl",
+    login="-u --user -U --proxy-user",
+    value="-b --cookie --oauth2-bearer --pass --proxy-pass --key-passwd",
+    boolean="sSfkLvgiIqNnOR046GJjlaZM#",
+)
 _flags("http https xh xhs", login="-a --auth", boolean="vhbfjpdSI")
 _flags("wget", value="--password --http-password --ftp-password --proxy-password --http-passwd")
 _flags("lftp", login="-u", separator=",")
@@ -191,8 +213,12 @@ _flags(
     separator="%",
     boolean="NkLE",
 )
-_flags("openssl", prefixed="-passin -passout -pass -password", value="-k -K -hmac -psk -srppass -passwd -macopt",
-       plain="-key -keyform")  # fmt: skip
+_flags(
+    "openssl",
+    prefixed="-passin -passout -pass -password",
+    value="-k -K -hmac -psk -srppass -passwd -macopt",
+    plain="-key -keyform",
+)
 _flags("gpg gpg2", value="--passphrase")
 _flags("zip", value="-P", boolean="rqj0123456789umoyXDSl9")
 _flags("7z 7za 7zr 7zz rar unrar", attached="-p -hp")
@@ -215,13 +241,15 @@ _place("radtest", "", skip=1)
 _place("smbclient", "", skip=1)
 _place("net", "use", skip=2)
 
-# `… set NAME VALUE`: a telling name, and the next argument
+# `… set NAME VALUE`: a name that announces a secret, and the next argument
 KEYED = words(
     "aws git npm yarn pnpm pip pip3 poetry airflow dvc meltano rclone redis-cli nmcli pulumi"
     " conda heroku composer snow mlflow"
-    " bundle db2 gcloud flyctl mc vercel mysqladmin rclone restic fly snowsql drush wp")  # fmt: skip
+    " bundle db2 gcloud flyctl mc vercel mysqladmin rclone restic fly snowsql drush wp"
+)
 KEYED_VERBS = words(
-    "set config configure modify create add edit connect update register config:set setex wifi connection password"
+    "set config configure modify create add edit connect update register config:set setex wifi "
+    "connection password"
 )
 KEYED_NOT = words("get list show unset rm remove delete describe")
 KEYED_WORDS = frozenset(("using", "requirepass", "masterauth"))
@@ -231,8 +259,10 @@ PYTHON = re.compile(r"(?:python|pypy)[\d.]*$")
 
 # in `echo SECRET | program`, and in `program <<< SECRET`
 READS_SECRET = re.compile(
-    r"--password-stdin|--passphrase-fd\b|--with-token|--token-stdin|--pinentry-mode|(?<!\S)chpasswd(?!\S)|(?<!\S)(?:sudo|su)\s.*-\w*S\b"
-    r"|(?<!\S)passwd\s.*--stdin|(?<!\S)(?:kinit|cryptsetup|smbpasswd|vncpasswd|htpasswd|ecryptfs-\S+)(?!\S)|-pass(?:in)?\s+stdin"
+    r"--password-stdin|--passphrase-fd\b|--with-token|--token-stdin|--pinentry-mode"
+    r"|(?<!\S)chpasswd(?!\S)|(?<!\S)(?:sudo|su)\s.*-\w*S\b"
+    r"|(?<!\S)passwd\s.*--stdin|(?<!\S)(?:kinit|cryptsetup|smbpasswd|vncpasswd|htpasswd"
+    r"|ecryptfs-\S+)(?!\S)|-pass(?:in)?\s+stdin"
     r"|vault\s+login\s+-(?:\s|$)|(?<!\S)base64\s.*kubectl"
 )
 READERS = words("chpasswd sudo passwd kinit cryptsetup smbpasswd")
@@ -240,7 +270,6 @@ READERS = words("chpasswd sudo passwd kinit cryptsetup smbpasswd")
 INTERPRETERS = frozenset(("lftp", "db2", "bteq"))
 ECHOES = frozenset(("echo", "printf"))
 
-LETTERS = frozenset(
-    ("htpasswd",)
-)  # -b, alone or among other letters: the last argument is the password
+# -b, alone or among other letters: the last argument is the password
+LETTERS = frozenset(("htpasswd",))
 NAMES = frozenset((*FLAGS, *PLACES, *LOGINS, *KEYED, *LETTERS, *READERS))

@@ -1,4 +1,7 @@
-"""The entry: kernel bytes in, text without secrets out. Cheap where there is nothing to take out, which is nearly always."""
+"""The entry of the redactor: kernel bytes in, text without secrets out.
+
+Text without a secret, nearly all text, is cheap.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from receiver.text.redact.scan import scan
 from receiver.text.redact.vocabulary import of_lines, of_pairs, of_tokens
 
 Mode = Literal["scrub", "strip", "off"]
-REMEMBERED = 4096  # texts of each kind; a full cache starts again
-MAX_ARGUMENTS = 64  # reported; the count of all of them travels beside (argc)
+REMEMBERED = 4096  # cached texts of each kind; a full cache is cleared
+MAX_ARGUMENTS = 64  # reported; the total is in argc
 CUT = "\x01\x01\x01"  # between the two ends of a command line that was too long (bpf/image.bpf.h)
-NAME = "[redacted]"  # has room in the 16 bytes of a comm
+NAME = "[redacted]"  # fits into the 16 bytes of a comm
 
 T = TypeVar("T")
 
@@ -29,24 +32,29 @@ def _shortened(arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Redactor:
-    """Turns bytes into text without its secrets; `counts` says how often each rule fired. Not thread-safe."""
+    """Turns bytes into text without its secrets; `counts` is the number of matches of each rule.
+
+    Not thread-safe.
+    """
 
     def __init__(self, mode: Mode = "scrub") -> None:
         self.mode = mode
         self.counts: Counter[str] = Counter()
         self._lines, self._pairs, self._tokens = of_lines(), of_pairs(), of_tokens()
-        # texts known to hold no secret, by their bytes: pipelines run the same commands again
+        # texts without a secret, by their bytes: pipelines run the same commands again
         self._clean_argv: dict[bytes, tuple[str, ...]] = {}
         self._clean_lines: dict[bytes, str] = {}
         self._clean_paths: dict[bytes, str] = {}
         self._clean_labels: dict[bytes, str] = {}
         self._clean_names: dict[bytes, str] = {}
         self._clean_entries: dict[bytes, tuple[str, ...]] = {}
-        # texts that held one, by their digest, so that no secret is kept
+        # texts that held a secret, by their digest, so that no secret is kept
         self._redacted: dict[bytes, tuple[object, Counter[str]]] = {}
 
     def argv(self, raw: bytes) -> tuple[str, ...]:
-        """NUL-terminated arguments, at most 64 of them: of more, the first and the last. "…" stands for what is not there."""
+        """NUL-terminated arguments, at most 64: of a longer list, the first and the last ones. "…"
+        replaces the missing ones.
+        """
         known = self._clean_argv.get(raw)
         if known is not None:
             return known
@@ -77,7 +85,9 @@ class Redactor:
         return self._dear(b"l" + raw, self._clean_lines, raw, lambda: self._line(text(raw)))
 
     def path(self, raw: bytes) -> str:
-        """A path, a control group, a name of DNS or of a module: no command line, but `token=…` and tokens stand in them."""
+        """A path, a control group, a DNS name or a module's name: no command line, but it can hold
+        `token=…` and tokens.
+        """
         known = self._clean_paths.get(raw)
         if known is not None:
             return known
@@ -91,7 +101,9 @@ class Redactor:
         return self._dear(b"p" + raw, self._clean_paths, raw, lambda: self._path(text(raw)))
 
     def name(self, raw: bytes) -> str:
-        """A comm (at most 15 bytes, prctl(2) PR_SET_NAME): all of it goes where a part of it is a secret."""
+        """A comm (at most 15 bytes, prctl(2) PR_SET_NAME): if a part of it is a secret, all of it
+        is removed.
+        """
         known = self._clean_names.get(raw)
         if known is not None:
             return known
@@ -101,13 +113,18 @@ class Redactor:
         return NAME
 
     def labels(self, raw: bytes) -> str:
-        """A name of DNS as it travels: length bytes instead of dots (RFC 1035, 3.1). A label that holds a token goes."""
+        """A DNS name in wire format: length bytes instead of dots (RFC 1035, 3.1).
+
+        A label that holds a token is removed.
+        """
         if self.mode == "off" or not self._tokens.speaks(raw.lower()):
             return text(raw)
         return self._dear(b"d" + raw, self._clean_labels, raw, lambda: self._labels(raw))
 
     def entries(self, raw: bytes) -> tuple[str, ...]:
-        """NAME=value, NUL-terminated: variables that are on the allow list, whose values may still quote a secret."""
+        """NAME=value, NUL-terminated: variables on the allow list, whose values may still quote a
+        secret.
+        """
         known = self._clean_entries.get(raw)
         if known is not None:
             return known
@@ -118,7 +135,7 @@ class Redactor:
         )
 
     def _dear(self, key: bytes, clean: dict[bytes, T], raw: bytes, read: Callable[[], T]) -> T:
-        """Reads with all rules; remembers what came of it, and what was counted."""
+        """Applies all rules; caches the result and its counts."""
         digest = blake2b(key, digest_size=16).digest()
         known = self._redacted.get(digest)
         if known is not None:
@@ -137,7 +154,10 @@ class Redactor:
         return f"[redacted:{rule}]"
 
     def _joined(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        """A long command line comes as its two ends. What follows the gap may be a secret whose name was in the gap: it goes."""
+        """A long command line arrives as its two ends.
+
+        The text after the gap may be a secret whose name was in the gap, so it is removed.
+        """
         if CUT not in arguments:
             return arguments
         gap = arguments.index(CUT)
@@ -174,12 +194,14 @@ def _may_hold_login(raw: bytes) -> bool:
 
 
 def _may_be_cut(raw: bytes) -> bool:
-    """The kernel half ended in the middle of an argument: a URL in it may lack the `@` that shows its password."""
+    """The BPF program cut the list in the middle of an argument: a URL in it may lack the `@` that
+    shows its password.
+    """
     return raw[-1:] != b"\0" and b"://" in raw
 
 
 def _remember(cache: dict[bytes, T], raw: bytes, value: T) -> T:
-    """Bounded: a full cache starts again."""
+    """Bounded: a full cache is cleared."""
     if len(cache) >= REMEMBERED:
         cache.clear()
     cache[raw] = value

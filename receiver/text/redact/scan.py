@@ -1,7 +1,9 @@
-"""Secrets in any text: `name=value` and `name: value` however they are quoted (shell, JSON in JSON, Python, connection strings,
-query strings, headers), the user information of URLs, passwords in SQL, and tokens that their form gives away.
+"""Secrets in any text.
 
-`mark(rule)` counts and gives what stands in the place of a secret.
+These are `name=value` and `name: value` in all forms of quoting (shell, JSON in JSON, Python,
+connection strings, query strings, headers), the user information of URLs, passwords in SQL, and
+tokens that are recognised by their form. `mark(rule)` counts, and returns the text that replaces a
+secret.
 """
 
 from __future__ import annotations
@@ -17,17 +19,20 @@ from receiver.text.redact.values import MARK, is_reference, is_secret, looks_ran
 
 Mark = Callable[[str], str]
 
-# names are tried once each, from their first character on: that keeps it linear
+# each name is tried once, from its first character on: that keeps the scan linear
 _PAIR = re.compile(
-    r"(?<![\w.\-])(-{0,3}\w[\w.\-]*+)((?:\\{0,7}[\"'])?(?:\[\])?\]?)(\s{0,4}(?:=>|:=|==?|:|%3[AaDd])\s{0,4}|(?<=\])\s{1,4}(?=[\"']))"
+    r"(?<![\w.\-])(-{0,3}\w[\w.\-]*+)((?:\\{0,7}[\"'])?(?:\[\])?\]?)(\s{0,4}(?:=>|:=|==?|:"
+    r"|%3[AaDd])\s{0,4}|(?<=\])\s{1,4}(?=[\"']))"
 )
 _OPENING = re.compile(r"[bBrRuUfFnN@]{0,2}(\\{0,7}[\"'`])")
 _BARE = re.compile(
-    r"(?:[^\s\"'`&;,)}\]<>|]|[<>|](?=[^\s&\"'])|,(?![\s\"'\\]|[\w.\-]{1,64}[\"']?\s?[=:]|$)|[)}\]](?![\s,;)}\]\"'`]|$))+"
+    r"(?:[^\s\"'`&;,)}\]<>|]|[<>|](?=[^\s&\"'])|,(?![\s\"'\\]|[\w.\-]{1,64}[\"']?\s?[=:]|$)"
+    r"|[)}\]](?![\s,;)}\]\"'`]|$))+"
 )
 _PATH_BARE = re.compile(r"[^\s\"'`&;,/}\]]+")
 _SCHEME = re.compile(
-    r"(?i)(?:bearer|basic|token|digest|negotiate|apikey|splunk|bot|ssws|aws4-hmac-sha256)(?:\s+|%20|\+)"
+    r"(?i)(?:bearer|basic|token|digest|negotiate|apikey|splunk|bot|ssws|aws4-hmac-sha256)(?:\s+"
+    r"|%20|\+)"
 )
 _HEADER_VALUE = re.compile(r"[^\"'\n\\]*")
 _HEADERS = words("authorization proxy-authorization cookie set-cookie")
@@ -41,13 +46,17 @@ _BENIGN = words(
     " uri region role warehouse driver"
     " provider client_id clientid email project project_id server"
 )
-# {"name": "DB_PASSWORD", "value": "…"} of Kubernetes and ECS, ParameterKey=DBPassword,ParameterValue=… of CloudFormation
+# {"name": "DB_PASSWORD", "value": "…"} of Kubernetes and ECS,
+# ParameterKey=DBPassword,ParameterValue=… of CloudFormation
 _NAMED = re.compile(
-    r"(?i)(?<!\w)(?:name|key|parameterkey|variable|optionname)\\{0,7}[\"']?\s{0,4}[:=]\s{0,4}\\{0,7}[\"']?([\w.\-/]{1,128})\\{0,7}[\"']?"
-    r"\s{0,4},\s{0,4}\\{0,7}[\"']?(?:value|parametervalue|val|stringvalue|optionvalue)\\{0,7}[\"']?\s{0,4}[:=]\s{0,4}"
+    r"(?i)(?<!\w)(?:name|key|parameterkey|variable"
+    r"|optionname)\\{0,7}[\"']?\s{0,4}[:=]\s{0,4}\\{0,7}[\"']?([\w.\-/]{1,128})\\{0,7}[\"']?"
+    r"\s{0,4},\s{0,4}\\{0,7}[\"']?(?:value|parametervalue|val|stringvalue"
+    r"|optionvalue)\\{0,7}[\"']?\s{0,4}[:=]\s{0,4}"
 )
 _CALLED = re.compile(
-    r"(?:setdefault|setenv|Setenv|putenv|set|put|add|env|getenv|get)\(\s{0,4}([\"'])([\w.\-]{1,128})\1\s{0,4},\s{0,4}(?=[\"'])"
+    r"(?:setdefault|setenv|Setenv|putenv|set|put|add|env|getenv"
+    r"|get)\(\s{0,4}([\"'])([\w.\-]{1,128})\1\s{0,4},\s{0,4}(?=[\"'])"
 )
 _AUTH_CALL = re.compile(
     r"(?i)(?:(?<=auth\()|(?<=login\()|(?<=authenticate\())(\s{0,4}([\"'])[^\"']{0,128}\2\s{0,4},\s{0,4})(?=[\"'])"
@@ -56,7 +65,8 @@ _SETTING = re.compile(
     r"((?<![\w.\-])[\w.\-]++\s{0,4})([\"'])((?:(?!\2)\S){1,4096}+)\2;"
 )  # nginx and others: NAME "VALUE";
 _SQL = re.compile(
-    r"(?i)\b((?:password|passwd|identified\s{1,4}by|identified\s{1,4}by\s{1,4}password|secret)\s{1,4}"
+    r"(?i)\b((?:password|passwd|identified\s{1,4}by|identified\s{1,4}by\s{1,4}password"
+    r"|secret)\s{1,4}"
     r"|password\s{1,4}for\s{1,4}\S{1,128}\s{0,4}=\s{0,4})'((?:[^']|'')*)'"
 )
 
@@ -77,8 +87,11 @@ def scan(
     path: bool = False,
     cut: bool = False,
 ) -> str:
-    """The text without its secrets. `whole`: one argument, whose value, where it is `NAME=value`, goes up to its end. `script`:
-    `$name` is a variable. `path`: components end at `/`. `cut`: the text may lack its end."""
+    """The text without its secrets.
+
+    `whole`: the text is one argument; in `NAME=value`, the value extends to its end. `script`:
+    `$name` is a variable. `path`: components end at `/`. `cut`: the text may lack its end.
+    """
     text = WEBHOOKS.sub(lambda m: next(g for g in m.groups() if g) + mark("url"), text)
     if ":" in text or "%40" in text:
         text = without_userinfo(text, mark, path=path, cut=cut)
@@ -127,7 +140,7 @@ def _pairs(text: str, mark: Mark, *, whole: bool, script: bool, path: bool) -> s
         if span is None:
             continue
         start, end, opened = span
-        if opened:  # a list, an object, a tuple: what stands in it
+        if opened:  # a list, an object, a tuple: its elements
             spent += end - start
             body = text[start:end]
             replaced = _inside(body, opened, level, name, mark)
@@ -158,12 +171,13 @@ def _is_header(found: re.Match[str]) -> bool:
 def _value(
     text: str, found: re.Match[str], level: int, *, whole: bool, path: bool, containers: bool
 ) -> tuple[int, int, str] | None:
-    """Where the value stands, and the bracket that opens it, if one does."""
+    """The place of the value, and its opening bracket, if any."""
     at = found.end()
     if _is_header(found) and not _OPENING.match(text, at):
         if scheme := _SCHEME.match(text, at):
             at = scheme.end()
-        end = _HEADER_VALUE.match(text, at).end()  # type: ignore[union-attr]  # it matches the empty string
+        # the pattern matches the empty string
+        end = _HEADER_VALUE.match(text, at).end()  # type: ignore[union-attr]
         return (at, end, "") if end > at else None
     opening = _OPENING.match(text, at)
     if opening:
@@ -183,7 +197,9 @@ def _value(
 
 
 def _closing(text: str, delimiter: str, start: int) -> int:
-    """Where a string ends that this delimiter (a quote, and the backslashes before it) opened; the end of the text if nowhere."""
+    """The end of a string with this delimiter (a quote, and the backslashes before it); the end of
+    the text if it is not closed.
+    """
     at = start
     while (at := text.find(delimiter, at)) >= 0:
         if at == start or text[at - 1] != "\\":
@@ -193,7 +209,7 @@ def _closing(text: str, delimiter: str, start: int) -> int:
 
 
 def _bracket_end(text: str, at: int) -> int:
-    """Behind the bracket that closes the one at `at`; the end of the text where none does."""
+    """The place after the bracket that closes the one at `at`; the end of the text if none does."""
     depth, quote = 0, ""
     for index in range(at, min(len(text), at + 8192)):
         char = text[index]
@@ -211,10 +227,10 @@ def _bracket_end(text: str, at: int) -> int:
 
 
 def _inside(body: str, opened: str, level: int, name: str, mark: Mark) -> str | None:
-    """A container behind a telling name. None: look into it as into any other text."""
+    """A container after a name that announces a secret. None: it is read as plain text."""
     if '"' not in body and "'" not in body:
         plain = level >= STRONG and opened == "{" and not re.search(r"[:=]", body) and len(body) > 2
-        return "{" + mark("value") + "}" if plain else None  # ODBC's way to quote
+        return "{" + mark("value") + "}" if plain else None  # ODBC's form of quoting
     if level < MEDIUM or (opened == "{" and level < STRONG and "cred" not in name.lower()):
         return None
     out, kept, key, first = [], 0, "", True

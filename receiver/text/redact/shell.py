@@ -1,4 +1,6 @@
-"""The words of a shell's line, with their places in it: what is changed is put back where it stood, the rest stays as it was."""
+"""The words of a shell's line, with their places in it: a changed word is put back in its place,
+and the rest does not change.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ _ENDS = frozenset(("|", "||", "&&", ";", ";;", "&", "(", ")", "\n"))
 
 
 class Word(msgspec.Struct, frozen=True):
-    """One word: where it stands, and what the program gets."""
+    """One word: its place, and the text that the program gets."""
 
     start: int
     end: int
@@ -27,14 +29,14 @@ class Word(msgspec.Struct, frozen=True):
 
 
 class Command(msgspec.Struct, frozen=True):
-    """The words up to `ending`: the operator behind them, or nothing."""
+    """The words up to `ending`, which is the operator after them, or empty."""
 
     words: tuple[Word, ...]
     ending: str = ""
 
 
 def commands(line: str) -> list[Command]:
-    """Simple commands. Never raises: a quote that nothing closes is a character like others."""
+    """Simple commands. Never raises: a quote that is not closed is an ordinary character."""
     out: list[Command] = []
     words: list[Word] = []
     redirected = False
@@ -56,7 +58,7 @@ def commands(line: str) -> list[Command]:
 
 
 def unquoted(raw: str) -> str:
-    """What the program gets of a word, without expansions."""
+    """The text that the program gets for a word, without expansions."""
     if "'" not in raw and '"' not in raw and "\\" not in raw:
         return raw
     return _PIECE.sub(
@@ -68,7 +70,7 @@ def unquoted(raw: str) -> str:
 
 
 def requoted(raw: str, value: str) -> str:
-    """The changed value, in quotes like those of the word that it replaces."""
+    """The changed value, in quotes like those of the replaced word."""
     if raw[:1] == raw[-1:] == "'" and "'" not in value:
         return f"'{value}'"
     if raw[:1] == raw[-1:] == '"':

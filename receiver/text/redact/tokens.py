@@ -1,10 +1,13 @@
-"""Tokens that their form gives away, wherever they stand. Sources: the issuers' documentation and GitHub's list of patterns."""
+"""Tokens that are recognised by their form, in any text.
+
+Sources: the issuers' documentation and GitHub's list of patterns.
+"""
 
 from __future__ import annotations
 
 import re
 
-_B = r"(?<![A-Za-z0-9])"  # no \b: `_` and `-` stand before tokens in names of files
+_B = r"(?<![A-Za-z0-9])"  # no \b: in file names, `_` and `-` precede tokens
 TOKENS = re.compile(
     _B + r"(?:"
     r"(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}(?![0-9A-Za-z])"  # AWS access key ids
@@ -19,22 +22,29 @@ TOKENS = re.compile(
     r"|AIza[\w\-]{35}|ya29\.[\w\-.]{20,2048}|GOCSPX-[\w\-]{20,64}|1//0[\w\-]{30,255}"  # Google
     r"|SG\.[\w\-]{16,64}\.[\w\-]{16,64}"
     r"|hv[sbr]\.[\w\-]{16,255}|AGE-SECRET-KEY-1[0-9A-Z]{40,80}"
-    r"|do[opr]_v1_[0-9a-f]{40,80}|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}|lin_api_[A-Za-z0-9]{32,64}|gl(?:sa|c)_[\w+/=]{20,255}"
+    r"|do[opr]_v1_[0-9a-f]{40,80}|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}|lin_api_[A-Za-z0-9]{32,64}"
+    r"|gl(?:sa|c)_[\w+/=]{20,255}"
     r"|NRAK-[A-Z0-9]{20,40}|NRJS-[a-f0-9]{19}|pnu_[A-Za-z0-9]{20,64}|pnb_[A-Za-z0-9]{20,64}"
-    r"|sntry[su]_[\w+/=\-]{20,512}|ATCTT3xFfGN0[\w\-=.]{4,512}|ATATT3[\w\-=.]{16,512}|dckr_pat_[\w\-]{20,64}"
-    r"|PMAK-[0-9a-f]{24}-[0-9a-f]{34}|secret_[A-Za-z0-9]{40,64}|ntn_[A-Za-z0-9]{40,64}|nvapi-[\w\-]{40,128}|r8_[A-Za-z0-9]{30,64}"
-    r"|SK[0-9a-f]{32}(?![0-9A-Za-z])|sha256~[\w\-]{20,64}|tskey-[\w\-]{16,128}|dp\.(?:pt|st|ct)\.[\w.\-]{20,128}|sbp_[0-9a-f]{40}"
+    r"|sntry[su]_[\w+/=\-]{20,512}|ATCTT3xFfGN0[\w\-=.]{4,512}|ATATT3[\w\-=.]{16,512}"
+    r"|dckr_pat_[\w\-]{20,64}"
+    r"|PMAK-[0-9a-f]{24}-[0-9a-f]{34}|secret_[A-Za-z0-9]{40,64}|ntn_[A-Za-z0-9]{40,64}"
+    r"|nvapi-[\w\-]{40,128}|r8_[A-Za-z0-9]{30,64}"
+    r"|SK[0-9a-f]{32}(?![0-9A-Za-z])|sha256~[\w\-]{20,64}|tskey-[\w\-]{16,128}|dp\.(?:pt|st"
+    r"|ct)\.[\w.\-]{20,128}|sbp_[0-9a-f]{40}"
     r"|EAA[A-Za-z0-9]{80,300}|sq0[a-z]{3}-[\w\-]{22,64}"
     r"|FwoGZXIvYXdz[\w+/=%\-]{8,2048}|IQoJb3JpZ2lu[\w+/=%\-]{8,2048}"  # AWS session tokens
     r")"
-    r"|-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]{0,40}-----|\Z)",
+    r"|-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]{0,40}-----"
+    r"|\Z)",
     re.DOTALL,
 )
 # the path of a webhook is its secret
 WEBHOOKS = re.compile(
     r"(hooks\.slack\.com/(?:services|workflows|triggers)/[A-Z0-9]+/[A-Z0-9]+/)[\w/\-]{8,255}"
-    r"|(discord(?:app)?\.com/api/webhooks/\d+/)[\w\-]{20,255}|(api\.telegram\.org/bot)\d+:[\w\-]{20,64}"
-    r"|(\.webhook\.office\.com/webhookb2/)[\w@\-/]{20,512}|(chat\.googleapis\.com/v1/spaces/[^?\s]{1,64}\?)\S+"
+    r"|(discord(?:app)?\.com/api/webhooks/\d+/)[\w\-]{20,255}"
+    r"|(api\.telegram\.org/bot)\d+:[\w\-]{20,64}"
+    r"|(\.webhook\.office\.com/webhookb2/)[\w@\-/]{20,512}"
+    r"|(chat\.googleapis\.com/v1/spaces/[^?\s]{1,64}\?)\S+"
 )
 BEARER = re.compile(
     r"(?i)(?<![\w\-])(bearer|basic)(\s+|%20|\+)(?=[\w+/=.\-~%]*[0-9A-Z=])([\w+/=.\-~%]{6,4096})"

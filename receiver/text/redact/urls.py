@@ -1,4 +1,6 @@
-"""The user information of URLs and of connection strings that look like one (RFC 3986, 3.2.1; Oracle's user/password@database)."""
+"""The user information of URLs, and of connection strings of the same form (RFC 3986, 3.2.1;
+Oracle's user/password@database).
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,16 @@ from receiver.text.redact.values import MARK, is_reference, looks_random
 
 # one scheme or several: k8s://https://…
 _URL = re.compile(r"(?<![\w+.\-])((?:[A-Za-z][\w+.\-]*+:(?://)?){1,6}(?<=//))([^\s\"'`<>\\]*)")
-_PATH_URL = re.compile(
-    r"(?<![\w+.\-])((?:[A-Za-z][\w+.\-]*+:){1,3}(?://?|__))([^\s\"'`<>\\]*)"
-)  # as names of files
+# file names
+_PATH_URL = re.compile(r"(?<![\w+.\-])((?:[A-Za-z][\w+.\-]*+:){1,3}(?://?|__))([^\s\"'`<>\\]*)")
 _AUTHORITY = re.compile(r"[^/?#]*")
 _PORTS = re.compile(r"(?::?\d{0,5}(?:,[^,]*)*|\*|[^:]*\]:\d+)$")
 _ORACLE = re.compile(r"(?i)(jdbc:oracle:\w{2,8}:)([\w$#]{1,64})/([^@\s\"']{1,256})@")
 _BARE = re.compile(
     r"(?<![\w+.\-/:@\\\[])([\w.\\\-]{1,64}):([^\s@\"'/:,]{4,256})@(?!sha256:)(?=[A-Za-z0-9\[])"
 )
-# as variables hold URLs (W3C Baggage percent-encodes values), and names of files that were made of them
+# the form in which variables hold URLs (W3C Baggage percent-encodes values), and files named after
+# them
 _ENCODED = re.compile(
     r"(?i)(%3A%2F%2F(?:(?!%3A|%40|%2F)[\w.~%+\-]){0,64}%3A)((?:(?!%40|%2F|%3A)[\w.~%+\-]){1,256})(?=%40)"
 )
@@ -54,9 +56,12 @@ def without_userinfo(
 
 def _is_no_login(found: re.Match[str]) -> bool:
     return (
-        found[1].lower() in _SCHEMES or found[2].isdigit() or found[2].startswith(MARK) or is_reference(found[2])
+        found[1].lower() in _SCHEMES
+        or found[2].isdigit()
+        or found[2].startswith(MARK)
+        or is_reference(found[2])
         or found[1].isdigit()
-    )  # fmt: skip
+    )
 
 
 def _of_rest(scheme: str, rest: str, mark: Callable[[str], str], *, cut: bool) -> str:
@@ -64,7 +69,8 @@ def _of_rest(scheme: str, rest: str, mark: Callable[[str], str], *, cut: bool) -
     if "@" in authority:
         at = authority.rindex("@")
     else:
-        # a password may hold what ends an authority: then an `@` follows, and no port stands before it
+        # a password may hold characters that end an authority: then an `@` follows, and no port
+        # precedes it
         _, colon, port = authority.partition(":")
         if not colon or authority.startswith("[") or _PORTS.match(port):
             return rest
@@ -75,7 +81,8 @@ def _of_rest(scheme: str, rest: str, mark: Callable[[str], str], *, cut: bool) -
                 return rest
             return f"{name}:{mark('url')}"
     login, host = rest[:at], rest[at:]
-    name, colon, password = _LOGIN.match(login).groups()  # type: ignore[union-attr]  # it matches the empty string
+    # the pattern matches the empty string
+    name, colon, password = _LOGIN.match(login).groups()  # type: ignore[union-attr]
     if host.startswith("@sha256:"):
         return rest
     if password:

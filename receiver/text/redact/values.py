@@ -1,4 +1,6 @@
-"""Whether the value behind a telling name is a secret, or only stands for one: a variable, a file, a boolean, a mark."""
+"""Whether the value of a name that announces a secret is the secret itself, or a reference: a
+variable, a file, a boolean, a mark.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +18,18 @@ _WORDS = words(
     " masking stdin file env"
 )
 _REFERENCE = re.compile(
-    r"\$\{.*|\$\(.*|\$[A-Z_][A-Z0-9_]{2,}$|`.*|\{\{.*|<[\w \-.]+>$|%[A-Za-z_]\w*%$|%\(\w+\).*|%[sdr]$|[*xX.…#]{3,}$"
-    r"|@(?:-|[\w~.\-]*/[\w./~\-]*)$|(?:file|fileb|env|vault|ssm|secretsmanager|arn|keyring|keychain|op|secretref|projects)[:/].*"
+    r"\$\{.*|\$\(.*|\$[A-Z_][A-Z0-9_]{2,}$|`.*|\{\{.*|<[\w \-.]+>$|%[A-Za-z_]\w*%$|%\(\w+\).*"
+    r"|%[sdr]$|[*xX.…#]{3,}$"
+    r"|@(?:-|[\w~.\-]*/[\w./~\-]*)$|(?:file|fileb|env|vault|ssm|secretsmanager|arn|keyring"
+    r"|keychain|op|secretref|projects)[:/].*"
     r"|!\w+ .*|\.\*.*|\[\^.*|\\[SswW].*|\(\?.*|None$|process\.env.*|\[redacted.*"
     r"|(?:os|sys|self|args|opts?|options|config|conf|cfg|settings|request|params)\.[a-z_]\w*.*"
 )
-_EXPRESSION = re.compile(
-    r"[A-Za-z_]\w*(?:\.\w+)*[(\[].*"
-)  # in code: a call, or an element of something
+_EXPRESSION = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*[(\[].*")  # in code: a call, or an indexed element
 _SHELL_VARIABLE = re.compile(r"\$\{?[A-Za-z_][\w:?\-]*\}?$")
 _PATH = re.compile(
-    r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w.\-@+]+(?:[/\\][\w.\-@+]+)*[/\\]?$|[\w.\-]+\.(?:pem|key|p8|p12|json|ya?ml|ini|cnf|conf|txt|jks|crt|toml|env|gpg)$"
+    r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w.\-@+]+(?:[/\\][\w.\-@+]+)*[/\\]?$|[\w.\-]+\.(?:pem|key|p8"
+    r"|p12|json|ya?ml|ini|cnf|conf|txt|jks|crt|toml|env|gpg)$"
 )
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$")
 _RUN = re.compile(r"[A-Za-z0-9]+")
@@ -34,16 +37,20 @@ _HEX = re.compile(r"[0-9a-fA-F]+$")
 
 
 def is_reference(value: str, *, script: bool = False) -> bool:
-    """It only stands for a secret, or for none. `script`: variables of a script are not yet their values."""
+    """Whether the value only refers to a secret, or to none.
+
+    `script`: variables of a script are not expanded yet.
+    """
     return (
-        not any(c.isalnum() for c in value) or value.lower().rstrip("/.,;:") in _WORDS
+        not any(c.isalnum() for c in value)
+        or value.lower().rstrip("/.,;:") in _WORDS
         or _REFERENCE.match(value) is not None
         or (script and (_SHELL_VARIABLE.match(value) or _EXPRESSION.match(value)) is not None)
-    )  # fmt: skip
+    )
 
 
 def is_secret(value: str, level: int, *, path_key: bool = False, script: bool = False) -> bool:
-    """Whether a value behind a name of that level is to be taken out."""
+    """Whether the value of a name of that level must be removed."""
     if is_reference(value, script=script):
         return False
     if level >= STRONG:
@@ -60,7 +67,9 @@ def is_secret(value: str, level: int, *, path_key: bool = False, script: bool = 
 
 
 def _is_file(value: str) -> bool:
-    """An absolute path of several plain components: what begins like one may be base64."""
+    """An absolute path of several plain components: a text that only begins like a path may be
+    base64.
+    """
     return (
         value[:1] == "/"
         and value.count("/") > 1
@@ -70,12 +79,14 @@ def _is_file(value: str) -> bool:
 
 
 def is_path(value: str) -> bool:
-    """A file, by its form: an absolute or relative path of plain components, or a name that ends as key files do."""
+    """A file, by its form: an absolute or relative path of plain components, or a name with the
+    extension of a key file.
+    """
     return _PATH.match(value) is not None and not (value.count("/") == 1 and len(value) > 24)
 
 
 def looks_random(value: str, shortest: int = 8) -> bool:
-    """A run of mixed letters and digits that no identifier, date, digest or path has."""
+    """A run of mixed letters and digits that is no identifier, date, digest or path."""
     if len(value) < shortest or _UUID.match(value):
         return False
     run = max(_RUN.findall(value), key=len, default="")
@@ -90,7 +101,7 @@ def looks_random(value: str, shortest: int = 8) -> bool:
 
 
 def entropy(value: str) -> float:
-    """Shannon's, in bits for each character."""
+    """Shannon's entropy, in bits per character."""
     total = len(value)
     return -sum(n / total * math.log2(n / total) for n in Counter(value).values()) if total else 0.0
 

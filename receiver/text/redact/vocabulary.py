@@ -1,7 +1,8 @@
-"""The cheap test before the dear one: does a text hold a word that can announce a secret, a token's beginning, or a program?
+"""A cheap test before the expensive one: whether a text holds a word that can announce a secret, a
+token's prefix, or a program.
 
-Pipelines say the same words again and again, so words that announce nothing are learnt: a text of known dull words costs one
-look at a set.
+Pipelines use the same words again and again, so words that announce nothing are remembered: a text
+of known words costs one set operation.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ import re
 
 from receiver.text.redact.programs import NAMES
 
-REMEMBERED = 16384  # words; a full set starts again
+REMEMBERED = 16384  # words; a full set is cleared
 _RUN = re.compile(rb"[a-z]+")
 _TELLING = (
     rb"pass|pwd|secret|token|key|cred|auth|sas|cookie|sig|pw|jwt|hmac|psk|identified|bearer|honeycomb|session"
     rb"|^code$|^pat$|^basic$|^p$|^login$"
 )
 _TOKENS = (
-    rb"akia|asia|abia|acca|aiza|^eyj|dapi|dkea|dose|gocspx|glpat|gldt|glrt|glsoat|glptt|glcbt|glimt|glagent|fwogz|iqojb|nrak|nrjs"
-    rb"|sntry|atct|atat|^gh[pousr]$|^(?:npm|pypi|xox.?|xapp|hf|sk|rk|pk|whsec|ya|sg|hv[sbr]|do[opr]|shp..|lin|gl(?:sa|c)|pn[ub]"
-    rb"|pmak|ntn|nvapi|r|tskey|sbp|sq|dckr|dp|age|private|github)$|slack|discord|telegram|webhook|bearer"
+    rb"akia|asia|abia|acca|aiza|^eyj|dapi|dkea|dose|gocspx|glpat|gldt|glrt|glsoat|glptt|glcbt"
+    rb"|glimt|glagent|fwogz|iqojb|nrak|nrjs"
+    rb"|sntry|atct|atat|^gh[pousr]$|^(?:npm|pypi|xox.?|xapp|hf|sk|rk|pk|whsec|ya|sg|hv[sbr]"
+    rb"|do[opr]|shp..|lin|gl(?:sa|c)|pn[ub]"
+    rb"|pmak|ntn|nvapi|r|tskey|sbp|sq|dckr|dp|age|private|github)$|slack|discord|telegram|webhook"
+    rb"|bearer"
 )
 
 
@@ -37,7 +41,7 @@ class Vocabulary:
         self._dull: set[bytes] = set()
 
     def speaks(self, lowered: bytes) -> bool:
-        """Whether any word of the text, which is in lower case, is of interest."""
+        """Whether any word of the text, which is in lower case, can be a sign of a secret."""
         runs = _RUN.findall(lowered)
         return not self._dull.issuperset(runs) and self._learn(runs)
 
