@@ -1,7 +1,9 @@
-"""What a server refused for good: one sample for each signal and reason, as a file, so that somebody can see what it does not take.
+"""Keeps one sample of the refused requests for each signal and reason, as a file that shows what
+the server refused.
 
-A sample holds the first items of a refused request as OTLP/JSON, and the server's answer. Their values were redacted before they
-were encoded; the answer is redacted here. Request headers are never part of it, so no token is.
+A sample holds the first items of a refused request as OTLP/JSON, and the server's answer. The items
+were redacted before they were encoded; the answer is redacted here. A sample never contains request
+headers, so it contains no token.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from receiver.text.redact import Redactor
 log = logging.getLogger("kwitness.export")
 FILES = 32
 FILE_BYTES = 256 << 10
-SAMPLE_BYTES = 32 << 10  # of encoded items; as JSON they are some four times as long
+SAMPLE_BYTES = 32 << 10  # of encoded items; as JSON they are about four times as long
 SCHEMA = "kwitness.rejected/1"
 _ANSWER = 300  # characters
 _CLOSE_SECONDS = 1.0
@@ -32,8 +34,11 @@ _NAME = re.compile(r"(?:traces|metrics|logs)-[a-z0-9_]{1,40}\.json")
 
 
 class RejectedSamples:
-    """Writes in a thread of its own, one sample at a time: a slow disk delays no delivery. `missed` counts what found it busy, and
-    what could not be written; the next refusal for the same reason tries again."""
+    """Writes in a thread of its own, one sample at a time: a slow disk delays no export.
+
+    `missed` counts samples that found it busy or could not be written; the next refusal for the
+    same reason tries again.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.missed = 0
@@ -42,16 +47,22 @@ class RejectedSamples:
         self._writer: threading.Thread | None = None
 
     def load(self) -> None:
-        """Imports what a sample needs. Call it while our own modules can be read: another user may not be able to."""
+        """Imports the modules that a sample needs.
+
+        Call it before the change of user: another user may not be able to read them.
+        """
         for signal in SIGNALS:
             _sample(signal, "", "", b"", 0)
 
     def keep_in(self, folder: Path | None) -> None:
-        """From now on samples are written there. It is made with the first one."""
+        """Writes samples to this directory from now on. The first sample creates it."""
         self._folder = folder
 
     def wants(self, signal: SignalName, reason: str) -> bool:
-        """Whether a sample of that is still missing: the caller need not make one otherwise."""
+        """Whether a sample for this reason is still missing.
+
+        If not, the caller need not make one.
+        """
         return (
             self._folder is not None
             and _name(signal, reason) not in self._kept
@@ -69,22 +80,36 @@ class RejectedSamples:
             return
         name = _name(signal, reason)
         self._kept.add(name)
-        # a daemon: a disk that hangs must not hold the end of the process
+        # a daemon thread: a disk that hangs must not delay the exit of the process
         self._writer = threading.Thread(
             target=self._write,
-            args=(name, signal, reason, answer, request, items),
+            kwargs={
+                "name": name,
+                "signal": signal,
+                "reason": reason,
+                "answer": answer,
+                "request": request,
+                "items": items,
+            },
             name="rejected",
             daemon=True,
         )
         self._writer.start()
 
     def close(self) -> None:
-        """Waits for a sample that is being written, for a second at most."""
+        """Waits at most one second for a sample that is being written."""
         if self._writer is not None:
             self._writer.join(_CLOSE_SECONDS)
 
     def _write(
-        self, name: str, signal: SignalName, reason: str, answer: str, request: bytes, items: int
+        self,
+        *,
+        name: str,
+        signal: SignalName,
+        reason: str,
+        answer: str,
+        request: bytes,
+        items: int,
     ) -> None:
         assert self._folder is not None
         try:
@@ -92,7 +117,7 @@ class RejectedSamples:
         except (
             OSError,
             ValueError,
-        ) as error:  # a full disk costs the sample; the loss is counted elsewhere
+        ) as error:  # a full disk costs the sample; the lost items are counted elsewhere
             self._kept.discard(name)
             self.missed += 1
             log.debug("no sample of %s: %s", name, error)
@@ -103,7 +128,7 @@ def _name(signal: SignalName, reason: str) -> str:
 
 
 def _sample(signal: SignalName, reason: str, answer: str, request: bytes, items: int) -> bytes:
-    """One JSON object in a line."""
+    """One JSON object on one line."""
     head = {
         "schema": SCHEMA,
         "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
@@ -120,7 +145,9 @@ def _sample(signal: SignalName, reason: str, answer: str, request: bytes, items:
 
 
 def write_sample(folder: Path, name: str, content: bytes) -> None:
-    """Whole or not at all, readable by us only, and nothing outside of the folder is touched. Raises OSError."""
+    """Writes the whole file or nothing, readable by this user only, and touches nothing outside of
+    the folder. Raises OSError.
+    """
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -141,7 +168,10 @@ def write_sample(folder: Path, name: str, content: bytes) -> None:
 
 
 def _make_room(place: int, name: str) -> None:
-    """The oldest samples of earlier runs go, so that with the new one there are FILES at most. Other files are not touched."""
+    """Deletes the oldest samples of earlier runs, so that with the new one there are at most FILES.
+
+    Touches no other files.
+    """
     ages = []
     for found in os.listdir(place):
         if _NAME.fullmatch(found) and found != name:
