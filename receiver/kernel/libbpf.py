@@ -191,7 +191,9 @@ class Library:
             self.btf__free(btf)
         if target < 0:
             return False
-        options = _ProgLoadOpts(c.sizeof(_ProgLoadOpts), 0, _BPF_TRACE_FEXIT, 0, 0, 0, 0, target)
+        options = _ProgLoadOpts(
+            sz=c.sizeof(_ProgLoadOpts), expected_attach_type=_BPF_TRACE_FEXIT, attach_btf_id=target
+        )
         program = self.bpf_prog_load(
             _BPF_PROG_TYPE_TRACING, b"probe", b"GPL", _RETURN_ZERO, 2, c.addressof(options)
         )

@@ -195,7 +195,9 @@ class NetlinkSource:
             self._keys[pid] = key
             parent = self._key(image.parent_pid)
             self._remember_group(pid, image.memory_cgroup)
-            found.append(self._image(Existing, key, parent, image, boottime_ns(), 0))
+            found.append(
+                self._image(Existing, key, parent=parent, image=image, now=boottime_ns(), cpu=0)
+            )
         return [encode(e) for e in found]
 
     def drain(self) -> tuple[Batch, bool]:
@@ -313,7 +315,16 @@ class NetlinkSource:
         if image is None:
             return []  # it has ended already: only its exit will be known
         self._remember_group(pid, image.memory_cgroup)
-        return [self._image(Exec, self._key(pid), self._key(image.parent_pid), image, now, cpu)]
+        return [
+            self._image(
+                Exec,
+                self._key(pid),
+                parent=self._key(image.parent_pid),
+                image=image,
+                now=now,
+                cpu=cpu,
+            )
+        ]
 
     def _exited(self, pid: int, status: int, now: int, cpu: int) -> list[Event]:
         key = self._keys.pop(pid, None) or ProcessKey(pid, now)
@@ -386,7 +397,14 @@ class NetlinkSource:
         return found or NOBODY
 
     def _image(
-        self, kind: type[Any], key: ProcessKey, parent: ProcessKey, image: Image, now: int, cpu: int
+        self,
+        kind: type[Any],
+        key: ProcessKey,
+        *,
+        parent: ProcessKey,
+        image: Image,
+        now: int,
+        cpu: int,
     ) -> Event:
         return self._fact(
             kind,

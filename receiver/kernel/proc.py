@@ -108,17 +108,17 @@ class ProcFs:
         argv = _text(f"/proc/{pid}/cmdline")[:_TEXT_BYTES].rstrip("\0")
         entries = _text(f"/proc/{pid}/environ").split("\0")
         return Image(
-            int(status["PPid"]),
-            int(status["Uid"].split()[0]),
-            int(status["Gid"].split()[0]),
-            int(status.get("NSpid", str(pid)).split()[-1]),
-            status["Name"],
-            executable.removesuffix(" (deleted)"),
-            _link(f"/proc/{pid}/cwd"),
-            self.memory_cgroup(pid),
-            tuple(argv.split("\0")) if argv else (),
-            tuple(e for e in entries if allowed(e)),
-            (self._inode(pid, 0), self._inode(pid, 1), self._inode(pid, 2)),
+            parent_pid=int(status["PPid"]),
+            uid=int(status["Uid"].split()[0]),
+            gid=int(status["Gid"].split()[0]),
+            namespace_pid=int(status.get("NSpid", str(pid)).split()[-1]),
+            comm=status["Name"],
+            executable=executable.removesuffix(" (deleted)"),
+            working_directory=_link(f"/proc/{pid}/cwd"),
+            memory_cgroup=self.memory_cgroup(pid),
+            argv=tuple(argv.split("\0")) if argv else (),
+            environ=tuple(e for e in entries if allowed(e)),
+            stdio=(self._inode(pid, 0), self._inode(pid, 1), self._inode(pid, 2)),
         )
 
     def _inode(self, pid: int, descriptor: int) -> int:

@@ -1,4 +1,6 @@
-"""A user for the helper alone: every process can signal the other processes of its user (kill(2))."""
+"""A user for the helper alone: every process can signal the other processes of its user
+(kill(2)).
+"""
 
 from __future__ import annotations
 

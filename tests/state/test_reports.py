@@ -50,7 +50,7 @@ def test_they_are_kept_and_the_oldest_go(
     store.close()
     assert f"{0:016x}" not in found and found["f" * 16] == last
     assert (
-        "no report of this version" in caplog.text
+        "not a report of this version" in caplog.text
         and (tmp_path / "incidents/note.json").read_text() == "mine"
     )
     assert stat.S_IMODE((tmp_path / "incidents").stat().st_mode) == 0o700

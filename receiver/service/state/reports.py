@@ -1,4 +1,7 @@
-"""Reports as JSON files of mode 0600, one for each, in a directory of the state directory. The oldest go first."""
+"""Reports as JSON files of mode 0600, one per report, in a directory of the state directory.
+
+The oldest are deleted first.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +20,27 @@ from receiver.service.state.directory import open_folder
 
 log = logging.getLogger("kwitness.state")
 KEPT_REPORTS = 500
-REPORT_BYTES = 4 << 20  # a larger file is none of ours
+REPORT_BYTES = 4 << 20  # a larger file is not a report
 _NAME = re.compile(r"^[0-9a-f]{16}\.json$")
 _TEMPORARY = re.compile(r"^\.[0-9a-f]{16}\.json\.[0-9a-f]{8}\.tmp$")
 
 
 class ReportStore:
-    """Files named ID.json. Whatever else lies in the directory is left alone."""
+    """Files named ID.json. Other files in the directory are left alone."""
 
     def __init__(self, state_fd: int, name: str = "incidents") -> None:
-        """Makes the directory, if there is none. Raises OSError."""
+        """Creates the directory if it is missing. Raises OSError."""
         self._name = name
         self._folder = open_folder(state_fd, name)
         for left in os.listdir(self._folder):  # noqa: PTH208 (of a descriptor)
-            if _TEMPORARY.match(left):  # a service that was killed left it
+            if _TEMPORARY.match(left):  # from a service that was killed
                 os.unlink(left, dir_fd=self._folder)
 
     def save(self, number: str, report: Report) -> None:
-        """Whole or not at all. Raises OSError; RefusedError where a file that is no report has this name."""
+        """Writes the whole report or nothing.
+
+        Raises OSError, and RefusedError if a file with this name is not a report.
+        """
         name = f"{number}.json"
         if self._is_foreign(name):
             raise RefusedError(f"{self._name}/{name} is not a report")
@@ -44,7 +50,7 @@ class ReportStore:
                 os.unlink(old, dir_fd=self._folder)
 
     def _is_foreign(self, name: str) -> bool:
-        """Whether there is something of that name that does not begin as our reports do."""
+        """Whether a file with this name exists that does not begin like a report."""
         try:
             fd = open_own(name, self._folder, os.O_RDONLY)
         except FileNotFoundError:
@@ -71,13 +77,13 @@ class ReportStore:
                     yield -status.st_mtime_ns, name
 
     def load(self) -> dict[str, Report]:
-        """Oldest first. A file that is no report is left alone, and named in the log."""
+        """Oldest first. A file that is not a report is left alone and named in the log."""
         out: dict[str, Report] = {}
         for name in reversed(self._names()[:KEPT_REPORTS]):
             try:
                 out[name[:16]] = msgspec.json.decode(self._read(name), type=Report)
             except (OSError, ValueError, RecursionError, KwitnessError):
-                log.warning("%s/%s is no report of this version", self._name, name)
+                log.warning("%s/%s is not a report of this version", self._name, name)
         return out
 
     def _read(self, name: str) -> bytes:
