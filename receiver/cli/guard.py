@@ -138,8 +138,8 @@ def crashed(error: Exception) -> int:
         kept = keep(text)
         where = f"the traceback in {kept}" if kept else "what KWITNESS_DEBUG=1 prints"
     say(
-        f"internal error: {type(error).__name__}{place}: {str(error)[:200]}; please report it with "
-        f"{where}"
+        f"internal error: {type(error).__name__}{place}: {str(error)[:200]}; "
+        f"please report it with {where}"
     )
     return EX_SOFTWARE
 
