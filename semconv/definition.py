@@ -1,9 +1,9 @@
-"""The syntax of OpenTelemetry weaver's `definition/2` files, as far as our model uses it.
+"""The syntax of OpenTelemetry weaver's `definition/2` files, as far as this model uses it.
 
-weaver cannot be had from a package registry. These rules refuse, in our own words, what the
-documentation and the release notes of weaver 0.25 to 0.28 call an error or a warning, and what
-weaver 0.25.1 reported when it was run on this model once. They do not replace a run of weaver.
-Sections that we do not use (refinements) are refused.
+No package registry has weaver. These rules refuse everything that the documentation and the release
+notes of weaver 0.25 to 0.28 call an error or a warning, and everything that weaver 0.25.1 reported
+when it was run on this model once. They do not replace a run of weaver. Sections that this model
+does not use (refinements) are refused.
 
 Every function returns faults, one sentence each; an empty list means that there are none.
 """
@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 Raw = dict[str, Any]
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, if it was built
 
 FORMAT = "definition/2"
 MANIFEST = "manifest.yaml"
@@ -98,7 +98,7 @@ def files(root: Path) -> Iterator[Path]:
 
 
 def read(path: Path, label: str) -> tuple[Raw, list[str]]:
-    """The sections of a file, and its faults. With faults the sections are not to be used."""
+    """The sections of a file, and its faults. Do not use the sections if there are faults."""
     try:
         raw = parse(path)
     except yaml.YAMLError as error:
@@ -125,7 +125,7 @@ def read(path: Path, label: str) -> tuple[Raw, list[str]]:
 
 
 def check_manifest(raw: Any) -> list[str]:
-    """A registry manifest: who we are, and which registries we refer to."""
+    """A registry manifest: the registry's own schema URL, and the registries that it refers to."""
     if not isinstance(raw, dict):
         return [f"{MANIFEST}: must be a mapping"]
     known = {"schema_url", "description", "stability", "dependencies"}

@@ -1,7 +1,7 @@
 """Reads and checks the registry: the model that weaver reads, and the upstream facts beside it.
 
-`load` gives a Registry or raises ValueError with every fault in it; `Registry.violations` is the
-live check: what a signal that was really sent does against the registry.
+`load` returns a Registry or raises ValueError with all faults. `Registry.violations` is the live
+check: it compares an emitted signal with the registry.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Registry:
     events: dict[str, Signal]
     metrics: dict[str, Signal]
     upstream_metrics: dict[str, Raw]
-    imported: set[str]  # names of the upstream metrics that we send
+    imported: set[str]  # names of the upstream metrics that kwitness emits
 
     def type_of(self, name: str) -> str | None:
-        """`enum`, or a type of TYPES; None for a name that stands nowhere."""
+        """`enum`, or a type of TYPES; None for an unknown name."""
         if name in self.attributes:
             kind = self.attributes[name]["type"]
             return "enum" if isinstance(kind, dict) else str(kind)
@@ -51,7 +51,7 @@ class Registry:
         return {m["value"] for m in self.attributes[name]["type"]["members"]}
 
     def violations(self, signal: Signal, values: dict[str, Any]) -> list[str]:
-        """What is wrong with attributes as they were sent, against what the registry says of this signal."""
+        """The violations of emitted attributes against the registry's entry for this signal."""
         found = [
             f"{signal.name}: {n} is required"
             for n, level in signal.attributes.items()
@@ -65,7 +65,7 @@ class Registry:
         return found + self.misfits(signal.name, values)
 
     def misfits(self, where: str, values: dict[str, Any]) -> list[str]:
-        """Attributes that the registry does not have, or whose value is not of its type."""
+        """The attributes that the registry lacks, or whose value has another type."""
         found = []
         for name, value in values.items():
             kind = self.type_of(name)
@@ -106,7 +106,7 @@ def load(root: Path = ROOT) -> Registry:
             imports.update(names)
         for key, entries in sections.items():
             merged[key] += entries
-    if faults:  # references are followed in well-formed files only
+    if faults:  # references are followed only in well-formed files
         raise ValueError("\n".join(faults))
     for key, entries in merged.items():
         names = [entry[definition.SECTIONS[key].name] for entry in entries]
@@ -172,7 +172,7 @@ def _check_attributes(attributes: dict[str, Raw], upstream: Raw) -> list[str]:
 
 
 class _Resolver:
-    """Follows references and group references of signals, and collects what is wrong with them."""
+    """Follows references and group references of signals, and collects their faults."""
 
     def __init__(
         self, attributes: dict[str, Raw], upstream: dict[str, str], groups: dict[str, Raw]
@@ -222,7 +222,7 @@ class _Resolver:
 def _check_dependency(
     manifest: Raw, upstream: Raw, attributes: set[str], imports: set[str]
 ) -> list[str]:
-    """What the model takes from upstream needs the dependency that defines it."""
+    """Names that the model takes from upstream need the dependency that defines them."""
     known = upstream["metrics"].keys()
     faults = [f"imports: {name} is not in upstream.yaml" for name in sorted(imports - known)]
     url = upstream["schema_url"]

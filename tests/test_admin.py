@@ -93,7 +93,9 @@ class Clerk:
 
 
 async def test_what_is_about_incidents_needs_the_token() -> None:
-    admin = Admin("127.0.0.1", 0, lambda: "ready", lambda: (COUNTER,), desk=Clerk(), token="secret")
+    admin = Admin(
+        "127.0.0.1", 0, lambda: "ready", lambda: (COUNTER,), incidents=Clerk(), token="secret"
+    )
     await admin.start()
     base = f"http://127.0.0.1:{admin.addresses[0][1]}"
     right = {"Authorization": "Bearer secret"}
@@ -127,7 +129,7 @@ async def test_what_is_about_incidents_needs_the_token() -> None:
 
 
 async def test_without_a_token_there_is_nothing_about_incidents() -> None:
-    admin = Admin("127.0.0.1", 0, lambda: "ready", tuple, desk=Clerk())
+    admin = Admin("127.0.0.1", 0, lambda: "ready", tuple, incidents=Clerk())
     await admin.start()
     base = f"http://127.0.0.1:{admin.addresses[0][1]}"
     async with aiohttp.ClientSession() as session:
@@ -139,7 +141,7 @@ async def test_without_a_token_there_is_nothing_about_incidents() -> None:
 
 
 async def test_bad_bodies_are_refused_in_one_line() -> None:
-    admin = Admin("127.0.0.1", 0, lambda: "ready", tuple, desk=Clerk(), token="secret")
+    admin = Admin("127.0.0.1", 0, lambda: "ready", tuple, incidents=Clerk(), token="secret")
     await admin.start()
     url = f"http://127.0.0.1:{admin.addresses[0][1]}/alerts"
     headers = {"Authorization": "Bearer secret", "Content-Type": "application/json"}
@@ -246,7 +248,7 @@ def test_times_at_the_ends_of_the_calendar_are_answered() -> None:
 async def test_callers_cannot_fill_the_log_and_a_flood_does_not_stop_a_probe(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    admin = Admin("127.0.0.1", 0, lambda: "ready", tuple, desk=Clerk(), token="secret")
+    admin = Admin("127.0.0.1", 0, lambda: "ready", tuple, incidents=Clerk(), token="secret")
     await admin.start()
     host, port = admin.addresses[0]
     idle = [await asyncio.open_connection(host, port) for _ in range(100)]

@@ -1,51 +1,129 @@
-"""What each key of kwitness.toml means. Keys and defaults come from the types (tools/generate_docs.py); a key without a line here is refused."""
+"""The description of each key of kwitness.toml.
+
+Keys and defaults come from the types (tools/generate_docs.py), which refuses a key without a line
+here.
+"""
 
 KEYS = {
-    "kernel.lifecycle_ring_bytes": "ring for exec, fork, exit, signals, OOM kills of watched processes; a power of two",
-    "kernel.unwatched_ring_bytes": "the same for all other processes, so that they cannot crowd a task out; a power of two",
+    "kernel.lifecycle_ring_bytes": (
+        "ring for exec, fork, exit, signals, OOM kills of watched processes; a power of two"
+    ),
+    "kernel.unwatched_ring_bytes": (
+        "the same for all other processes, so that they cannot displace events of a task; a power "
+        "of two"
+    ),
     "kernel.bulk_ring_bytes": "ring for files, sockets and failing calls; a power of two",
-    "kernel.drain_interval_seconds": "how long an event may wait in its ring; urgent ones (failures, OOM kills) do not wait",
-    "kernel.sample_interval_seconds": "how often watched processes, their sockets and their neighbours are looked at",
-    "kernel.batch_records": "most records taken from a ring before others get their turn",
-    "kernel.source": '`"ebpf"`, `"netlink"` (process connector and polling), or auto: netlink where eBPF is refused',
-    "kernel.door": 'how system calls are seen: `"fexit"` (a program per call) or `"sys_exit"` (one for all); auto: fexit where the kernel takes it',
-    "kernel.limits.files_per_process": "files reported by name, read and written ones apart; the rest is counted",
-    "kernel.limits.changes_per_process": "renames, unlinks, … reported by name; the rest is counted",
-    "kernel.limits.noise_prefixes": "files that are only read and below one of these are code: counted, not named. One that starts with `!` holds for written files, too",
-    "kernel.limits.noise_suffixes": "the same by what follows the last dot, with it, up to 15 bytes",
+    "kernel.drain_interval_seconds": (
+        "how long an event may wait in its ring; urgent events (failures, OOM kills) do not wait"
+    ),
+    "kernel.sample_interval_seconds": (
+        "how often watched processes, their sockets and their neighbours are sampled"
+    ),
+    "kernel.batch_records": "the most records that are read from a ring before other tasks run",
+    "kernel.source": (
+        '`"ebpf"`, `"netlink"` (process connector and polling), or auto: netlink if eBPF is refused'
+    ),
+    "kernel.door": (
+        'how system calls are hooked: `"fexit"` (a program per call) or `"sys_exit"` (one for '
+        "all); auto: fexit if the kernel permits it"
+    ),
+    "kernel.limits.files_per_process": (
+        "files reported by name, read and written files separately; the others are counted"
+    ),
+    "kernel.limits.changes_per_process": (
+        "renames, unlinks, … reported by name; the others are counted"
+    ),
+    "kernel.limits.noise_prefixes": (
+        "files below one of these that are only read count as code: counted, not named. A prefix "
+        "with `!` also applies to written files"
+    ),
+    "kernel.limits.noise_suffixes": (
+        "the same by the file's last extension with its dot, up to 15 bytes"
+    ),
     "kernel.limits.noise_components": "the same by the name of a directory, up to 15 bytes",
-    "core.stall_seconds": "a peer that owes an answer for so long is a finding",
-    "core.hang_seconds": "a task in which nothing moves for so long is a finding",
-    "core.process_limit": "processes known at a time; past it the oldest dead one is forgotten, and counted",
-    "core.linger_seconds": "how long an ended process stays known, for late events",
-    "core.task_grace_seconds": "an attempt without a living process is over after this",
-    "core.run_grace_seconds": "a run without an open attempt is over after this",
-    "core.heartbeat_seconds": "`pipeline.task.heartbeat` of long attempts",
-    "core.orchestrator": '`"elsewhere"` on hosts that run processes of a task whose orchestrator is observed on another host: ids are the same everywhere, so that all of them join in one trace, and the spans of runs and tasks are sent once, by that other host',
-    "core.redaction": '`"scrub"` takes secrets out of command lines, paths, titles and identifiers, `"strip"` keeps the command only, `"off"` keeps all',
+    "core.stall_seconds": "report a peer that has not answered for this many seconds",
+    "core.hang_seconds": "report a task with no activity for this many seconds",
+    "core.process_limit": (
+        "the most processes in memory; beyond it the oldest ended process is evicted and counted"
+    ),
+    "core.linger_seconds": "how long an ended process is kept for late events",
+    "core.task_grace_seconds": "an attempt without a living process ends after this time",
+    "core.run_grace_seconds": "a run without an open attempt ends after this time",
+    "core.heartbeat_seconds": "the interval of `pipeline.task.heartbeat` for long attempts",
+    "core.orchestrator": (
+        '`"elsewhere"` on hosts that run processes of a task whose orchestrator is observed on '
+        "another host: ids are the same everywhere, so that all of them join in one trace, and "
+        "the spans of runs and tasks are sent once, by that other host"
+    ),
+    "core.redaction": (
+        '`"scrub"` removes secrets from command lines, paths, titles and identifiers, `"strip"` '
+        'keeps the command only, `"off"` keeps all'
+    ),
     "core.include_argv": "send `process.command_args` and `process.working_directory`",
-    "core.exit_events": "a `process.exit` record for every end, not only for failures",
-    "core.service_name": "as `OTEL_SERVICE_NAME`, which wins",
-    "core.resource_attributes": 'as `OTEL_RESOURCE_ATTRIBUTES`, which wins; as `[["k", "v"], …]`',
+    "core.exit_events": "emit a `process.exit` record for every exit, not only for failures",
+    "core.service_name": "as `OTEL_SERVICE_NAME`, which overrides it",
+    "core.resource_attributes": (
+        'as `OTEL_RESOURCE_ATTRIBUTES`, which overrides it; written as `[["k", "v"], …]`'
+    ),
     "core.value_length_limit": "as `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`",
-    "admin.host": "the health endpoint; loopback only",
-    "admin.port": "0 switches it off",
-    "admin.token_file": "file (0600) with the token that `/metrics`, `/tree`, `/incidents` and `/alerts` ask for; default: `admin.token` of the state directory, made at the first start. Without either there is nothing about incidents on that port",
-    "state.directory": "what outlives the service: `history.db`, `incidents/` (the last 500 reports), `rejected/` (samples of what a Collector refused), `admin.token`, `last-life`. kwitness makes it, or it is an empty directory of mode 0700 that belongs to the user the service runs as. Another directory is refused and not touched, also one behind a symbolic link. Without one, incidents are kept in memory (256) and history begins anew with each start",
-    "privileges.drop": "after attaching, give up all capabilities (and root)",
-    "privileges.user": "the user to become when started as root. Processes of one user may signal each other: one that nothing else uses is better than `nobody`",
-    "privileges.helper": '`"auto"`: a helper process attaches the hooks for system calls only where the kernel lets no process do so without privileges (before Linux 5.19); `"always"`: it does everywhere, and the service itself may not attach anything after its start',
-    "privileges.helper_user": "the user of the helper that attaches later, when started as root. Empty: a free one from 60578 to 61183, which has no account and no process here",
-    "privileges.confine": '`"auto"`: after the start the service, its helper and the counting process may make only the system calls that they need (seccomp), and reach only the files that they need (Landlock), as far as the kernel has both; `"off"`: neither',
-    "privileges.readable": "further directories that the service may read after its start, for the names of functions in crashed programs. Without: programs and libraries of the system, `/etc`, `/proc`, `/sys`, Python's own",
-    "shutdown_seconds": "how long SIGTERM may flush",
-    "kernel.environment": "further variables that may leave the kernel; a process that has one is followed from its exec on",
-    "core.include_addresses": "send `host.ip` with every resource: what binds the two ends of a connection across hosts ([scale.md](scale.md))",
-    "core.only_commands": "work outside of commands that kwitness started is left alone; what `run` does",
-    "kernel.container_names": "the kubelet's links, whose names say what pods and containers are called; nothing in it is opened. Empty: not looked at",
-    "insights.grpc": "`serve --mode insights`: where OTLP comes in; empty switches it off",
-    "insights.http": "the same by HTTP (protobuf)",
-    "insights.certificate": "PEM chain: both are TLS then",
-    "insights.key": "its private key",
-    "insights.client_ca": "PEM: senders must show a certificate of it",
+    "admin.host": "the address of the admin endpoint; loopback only",
+    "admin.port": "the port of the admin endpoint; 0 disables it",
+    "admin.token_file": (
+        "file (0600) with the token that `/metrics`, `/tree`, `/incidents` and `/alerts` ask for; "
+        "default: `admin.token` of the state directory, created at the first start. Without "
+        "either, the incident paths are closed"
+    ),
+    "state.directory": (
+        "the directory for files that are kept between starts: `history.db`, `incidents/` (the "
+        "last 500 reports), `rejected/` (samples of what a Collector refused), `admin.token`, "
+        "`last-life`. kwitness makes it, or it is an empty directory of mode 0700 that belongs to "
+        "the user the service runs as. Another directory is refused and not touched, also one "
+        "behind a symbolic link. Without one, incidents are kept in memory (256) and history "
+        "begins anew with each start"
+    ),
+    "privileges.drop": "after attaching, drop all capabilities (and root)",
+    "privileges.user": (
+        "the user to become when started as root. Processes of one user may signal each other: a "
+        "user that no other program has is better than `nobody`"
+    ),
+    "privileges.helper": (
+        '`"auto"`: a helper process attaches the system-call hooks only if the kernel needs '
+        'privileges for that (before Linux 5.19); `"always"`: always, and the service itself may '
+        "not attach anything after its start"
+    ),
+    "privileges.helper_user": (
+        "the user of the helper that attaches later, when started as root. Empty: a free one from "
+        "60578 to 61183, which has no account and no process on this host"
+    ),
+    "privileges.confine": (
+        '`"auto"`: after the start the service, its helper and the counting process may make only '
+        "the system calls that they need (seccomp), and reach only the files that they need "
+        '(Landlock), as far as the kernel supports them; `"off"`: neither'
+    ),
+    "privileges.readable": (
+        "more directories that the service may read after its start, for the names of functions "
+        "in crashed programs. It may always read programs and libraries of the system, `/etc`, "
+        "`/proc`, `/sys`, Python's own"
+    ),
+    "shutdown_seconds": "how long the flush after SIGTERM may take",
+    "kernel.environment": (
+        "more environment variables that are read; a process that has one is watched from its "
+        "exec on"
+    ),
+    "core.include_addresses": (
+        "send `host.ip` with every resource: it links the two ends of a connection across hosts "
+        "([scale.md](scale.md))"
+    ),
+    "core.only_commands": "report only processes that `kwitness run` started; `run` sets it",
+    "kernel.container_names": (
+        "the directory of the kubelet's links, which hold the names of pods and containers; no "
+        "file in it is opened. Empty: not read"
+    ),
+    "insights.grpc": (
+        "`serve --mode insights`: the address that receives OTLP by gRPC; empty disables it"
+    ),
+    "insights.http": "the same for OTLP by HTTP (protobuf)",
+    "insights.certificate": "PEM chain; with it, both addresses use TLS",
+    "insights.key": "the private key of the certificate",
+    "insights.client_ca": "PEM: senders must present a certificate of this CA",
 }

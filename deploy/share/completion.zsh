@@ -10,20 +10,20 @@
 
 _shtab_kwitness_commands() {
   local _commands=(
-    check:'what works on this host, what does not, and why'
-    events:'follow decoded events'
-    incidents:'ask a running service what went wrong, and why'
-    record:'store the kernel'"'"'s events for replay: those of a command, or of the whole host'
-    replay:'run the same core over a recording, anywhere, without root'
+    check:'print which parts work on this host, which do not, and why'
+    events:'print decoded events as they arrive'
+    incidents:'list, print and annotate the incidents of a running service'
+    record:'store kernel events for replay: those of a command, or of the whole host'
+    replay:'analyse a recording on any host, without root'
     run:'run a command as one observed task'
-    serve:'the service: observe, export, until SIGTERM'
+    serve:'run as a service: observe and export until SIGTERM'
   )
   _describe 'kwitness commands' _commands
 }
 
 _shtab_kwitness_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--version[print the version and leave]"
+  "--version[print the version and exit]"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -32,9 +32,9 @@ _shtab_kwitness_defaults_added=0
 _shtab_kwitness_check_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[json]"
-  "--explain[whose work it is, by which rule, and why]:PID|RECORDING:"
-  "--ready[whether the running service sees\: exit status 0 or 1, for probes]"
-  {-c,--config}"[kwitness.toml, for its rules or its admin.port]:FILE:"
+  "--explain[print the task of a process, and the rule that identified it]:PID|RECORDING:"
+  "--ready[exit with 0 if the running service receives events, else with 1\; for probes]"
+  {-c,--config}"[the kwitness.toml with the rules or the admin.port]:FILE:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -51,11 +51,11 @@ _shtab_kwitness_events_defaults_added=0
 _shtab_kwitness_incidents_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[json]"
-  "--token-file[default\: the one of the state directory]:FILE:"
-  {-c,--config}"[kwitness.toml of the service]:FILE:"
+  "--token-file[the access token\; default\: the token in the state directory]:FILE:"
+  {-c,--config}"[the kwitness.toml of the service]:FILE:"
   ":what:(list show note)"
   ":id:"
-  ":what fixed it\; told when it comes again:"
+  ":what fixed the incident\; shown when it occurs again:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -64,20 +64,20 @@ _shtab_kwitness_incidents_defaults_added=0
 _shtab_kwitness_record_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-o,--output}"[FILE]:FILE:"
-  "--report[write the report as JSON to a regular file\: why it went as it did, with evidence]:FILE:"
+  "--report[write the report with its evidence as JSON to a regular file]:FILE:"
   "--facts[write all facts as JSON\: every process, file and connection]:FILE:"
-  "--history[earlier runs\: what is usual\; this run is added]:FILE:"
-  "--name[the task\'s name\; default\: the command\'s]:name:"
+  "--history[compare with the runs stored in FILE, then add this run]:FILE:"
+  "--name[the task\'s name\; default\: the name of the command]:name:"
   "--json[print the facts as one line of JSON on stdout]"
-  "--source[where the kernel\'s facts come from]:source:(auto ebpf netlink)"
-  "--timeline[print the whole ordered story, too]"
+  "--source[the source of the kernel events]:source:(auto ebpf netlink)"
+  "--timeline[also print all events in order of time]"
   "--quiet[print no summary]"
-  "--live[print work as it begins and ends (the default on a terminal)]"
-  {-c,--config}"[kwitness.toml, for its rules]:FILE:"
+  "--live[print each task when it starts and when it ends (the default on a terminal)]"
+  {-c,--config}"[the kwitness.toml with the rules]:FILE:"
   "--otlp-json[write OTLP\/JSON lines]:FILE:"
   "--require[if nothing can be observed, do not run the command\: exit with the reason\'s status]"
   "--strict-output[exit with 74 if a report, recording, history or export could not be written]"
-  "--whole-host[with CMD\: other processes in full, too]"
+  "--whole-host[with CMD\: also store all events of other processes]"
   "(-)*::\[-- CMD \…\]:"
 )
 
@@ -89,10 +89,10 @@ _shtab_kwitness_replay_options=(
   "--dump[print the events instead]"
   "--json[json]"
   "--otlp-json[write OTLP\/JSON lines]:FILE:"
-  "--report[write a report for each execution as a line of JSON]:FILE:"
+  "--report[write the report of each execution as one line of JSON]:FILE:"
   "--page[write the last report as one plain HTML page]:FILE:"
-  "--details[print all of the reports, not their first screens]"
-  "--history[earlier runs\: what is usual\; these runs are added]:FILE:"
+  "--details[print the whole reports, not only their first screens]"
+  "--history[compare with the runs stored in FILE, then add these runs]:FILE:"
   ":file:"
 )
 
@@ -101,16 +101,16 @@ _shtab_kwitness_replay_defaults_added=0
 
 _shtab_kwitness_run_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--report[write the report as JSON to a regular file\: why it went as it did, with evidence]:FILE:"
+  "--report[write the report with its evidence as JSON to a regular file]:FILE:"
   "--facts[write all facts as JSON\: every process, file and connection]:FILE:"
-  "--history[earlier runs\: what is usual\; this run is added]:FILE:"
-  "--name[the task\'s name\; default\: the command\'s]:name:"
+  "--history[compare with the runs stored in FILE, then add this run]:FILE:"
+  "--name[the task\'s name\; default\: the name of the command]:name:"
   "--json[print the facts as one line of JSON on stdout]"
-  "--source[where the kernel\'s facts come from]:source:(auto ebpf netlink)"
-  "--timeline[print the whole ordered story, too]"
+  "--source[the source of the kernel events]:source:(auto ebpf netlink)"
+  "--timeline[also print all events in order of time]"
   "--quiet[print no summary]"
-  "--live[print work as it begins and ends (the default on a terminal)]"
-  {-c,--config}"[kwitness.toml, for its rules]:FILE:"
+  "--live[print each task when it starts and when it ends (the default on a terminal)]"
+  {-c,--config}"[the kwitness.toml with the rules]:FILE:"
   "--otlp-json[write OTLP\/JSON lines]:FILE:"
   "--require[if nothing can be observed, do not run the command\: exit with the reason\'s status]"
   "--strict-output[exit with 74 if a report, recording, history or export could not be written]"
@@ -122,7 +122,7 @@ _shtab_kwitness_run_defaults_added=0
 
 _shtab_kwitness_serve_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--mode[insights\: investigates across hosts what agents send by OTLP]:mode:(kernel insights)"
+  "--mode[insights\: find root causes across hosts in the OTLP that agents send]:mode:(kernel insights)"
   {-c,--config}"[kwitness.toml]:FILE:"
 )
 

@@ -1,1 +1,1 @@
-"""What each subcommand does. Every one returns an exit status; trouble leaves as a KwitnessError."""
+"""The subcommands. Each returns an exit status, and raises a KwitnessError when it fails."""

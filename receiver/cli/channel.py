@@ -1,4 +1,6 @@
-"""The observer's end of the socket pair to the launcher of `kwitness run`, and what the observer knows for it."""
+"""The observer's end of the socket pair to the launcher of `kwitness run`, and the observer's
+answers to it.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,9 @@ from receiver.kernel.source import Batch
 from receiver.service.app import Observer
 from receiver.text.redact import Redactor
 
-STOPPED_SECONDS = 0.2  # how often a stopped command is looked at
+STOPPED_SECONDS = 0.2  # how often a stopped command is checked
 EVIDENCE_SECONDS = (
-    0.13  # longer than the interval of draining, and than a sender takes to reach all of a group
+    0.13  # longer than the drain interval, and than a sender takes to signal a whole group
 )
 EVIDENCE_AGE_NS = 1_000_000_000
 KEPT_SIGNALS = 64
@@ -29,7 +31,7 @@ _KIND = slice(22, 24)  # record_kind of struct event_header
 
 
 class Channel:
-    """Words separated by spaces, one message each."""
+    """Words separated by spaces, one message at a time."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -41,7 +43,7 @@ class Channel:
             self._connection.send(text.encode(errors="replace")[:MESSAGE_BYTES])
 
     async def hear(self) -> list[str]:
-        """The next message; no words when the launcher is gone."""
+        """The next message; empty when the launcher has ended."""
         loop = asyncio.get_running_loop()
         try:
             return (await loop.sock_recv(self._connection, MESSAGE_BYTES)).decode().split()
@@ -50,7 +52,10 @@ class Channel:
 
 
 class Signals:
-    """The last signals that reached the command, as the kernel reported them. Bounded: KEPT_SIGNALS, then the oldest goes."""
+    """The last signals that the command received, as the kernel reported them.
+
+    Bounded: at KEPT_SIGNALS the oldest is dropped.
+    """
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -67,11 +72,14 @@ class Signals:
                     self._seen.append(event)
 
     async def reached(self, command: int, number: int, sender: int) -> bool:
-        """Whether the command got this signal from the same sender. Each event answers one question."""
+        """Whether the command received this signal from the same sender.
+
+        Each event is used for one answer.
+        """
         execution = self._observer.core.watched(command)
         by_sender = (
             not self._observer.source.namespace
-        )  # in a namespace of our own, events have the host's pids
+        )  # in a pid namespace, events have the host's pids
         deadline = boottime_ns() + int(EVIDENCE_SECONDS * 1e9)
         while execution is not None:
             now = boottime_ns()
@@ -89,7 +97,10 @@ class Signals:
 
 
 async def follow(channel: Channel, signals: Signals, command: int) -> bool:
-    """Answers the launcher until the command has ended. False: it never started, because its exec failed."""
+    """Answers the launcher until the command has ended.
+
+    False: it never started, because its exec failed.
+    """
     stopped: asyncio.Task[None] | None = None
     try:
         while True:
@@ -105,7 +116,7 @@ async def follow(channel: Channel, signals: Signals, command: int) -> bool:
                     stopped = asyncio.create_task(_continue_launcher(command))
                 case ["continued"] if stopped is not None:
                     stopped.cancel()
-                case []:  # it was killed: the command goes on, and so do we
+                case []:  # the launcher was killed: the command and the observer continue
                     await _end_of(command)
                     return True
     finally:
@@ -114,8 +125,10 @@ async def follow(channel: Channel, signals: Signals, command: int) -> bool:
 
 
 async def _continue_launcher(command: int) -> None:
-    """The launcher stopped because the command had stopped. A shell continues both. When only the command was continued or
-    killed, the launcher is continued here."""
+    """The launcher stopped because the command had stopped.
+
+    A shell continues both. If only the command is continued or killed, this continues the launcher.
+    """
     while True:
         await asyncio.sleep(STOPPED_SECONDS)
         if not _is_stopped(command):

@@ -1,4 +1,4 @@
-"""What several commands share."""
+"""Functions that several commands share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FLUSH_SECONDS = 8.0
 
 
 def core_options(export: ExportSettings, base: CoreOptions | None = None) -> CoreOptions:
-    """What the standard variables say about resources, over what the file says."""
+    """The resource settings of the standard variables, which override the file's."""
     base = base or CoreOptions()
     return msgspec.structs.replace(
         base,
@@ -44,7 +44,7 @@ def make_hub(export: ExportSettings, json_lines: str | None) -> tuple[Hub | None
 
 
 def hub_for(export: ExportSettings, json_lines: BinaryIO | None, *, otlp: bool) -> Hub | None:
-    """Exporters to where the settings say, and to `json_lines`; None when there is nowhere to export to."""
+    """Exporters for the given settings and for `json_lines`; None when there is no destination."""
     if (
         json_lines is None
         and not otlp
@@ -53,7 +53,7 @@ def hub_for(export: ExportSettings, json_lines: BinaryIO | None, *, otlp: bool) 
         return None
     from receiver.export.hub import (
         Hub,
-    )  # grpc and protobuf take 0.3 s to import: only who exports waits for them
+    )  # grpc and protobuf take 0.3 s to import, so only a command that exports imports them
 
     return Hub(export, VERSION, json_lines, otlp=otlp)
 

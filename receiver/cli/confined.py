@@ -1,8 +1,8 @@
-"""What the services share about their confinement: how it is made from the settings, and what it counts as a metric."""
+"""The confinement of both service modes: created from the settings, and counted as a metric."""
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401  getaddrinfo(3) of Python loads it, which may be too late after the change of user
+import encodings.idna  # noqa: F401  getaddrinfo(3) of Python loads it, which can fail after the change of user
 import os
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from receiver.signals import Metric, Point
 
 
 def confinement(settings: PrivilegeConfig) -> Confinement | None:
-    """None when privileges are kept. Forks: call it before anything else is started."""
+    """None when privileges are kept. It forks: call it before anything else is started."""
     if not settings.drop:
         return None
     return Confinement(
@@ -23,7 +23,7 @@ def confinement(settings: PrivilegeConfig) -> Confinement | None:
 
 
 def readable(chosen: ServeConfig, export: ExportSettings) -> list[str]:
-    """Files and directories of the settings that are read after the start."""
+    """The files and directories of the settings that are read after the start."""
     insights = chosen.insights
     files = [
         insights.certificate,
@@ -38,8 +38,11 @@ def readable(chosen: ServeConfig, export: ExportSettings) -> list[str]:
 
 
 def writable(state_directory: str) -> list[str]:
-    """The state directory. SQLite's temporary files go there, too. Where it is still to be made by the service's user (a
-    container's volume), its nearest parent that there is."""
+    """The state directory, which also gets SQLite's temporary files.
+
+    If the service's user still has to create it (a container's volume), its nearest existing
+    parent.
+    """
     if not state_directory:
         return []
     os.environ.setdefault(
@@ -69,8 +72,11 @@ def lines(found: Survey) -> list[str]:
     )
     return [
         f"confinement of serve: {seccomp}; {landlock}",
-        f"capability bounding set: {'is emptied' if not found.bounding_set else f'stays: {found.bounding_set}'}",
+        (
+            "capability bounding set: "
+            f"{'is emptied' if not found.bounding_set else f'is kept: {found.bounding_set}'}"
+        ),
         f"service: {found.service}",
         f"helper: {found.helper}"
-        + (f" ({found.helper_shared})" if found.helper_shared else ", which nothing else here is"),
+        + (f" ({found.helper_shared})" if found.helper_shared else ", which no other process has"),
     ]

@@ -1,4 +1,4 @@
-"""`kwitness check --explain`: which rule or recogniser decided what, and why."""
+"""`kwitness check --explain`: the rule or recogniser behind each attribution, and the reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from receiver.text.printable import printable
 
 
 def explain(args: argparse.Namespace) -> int:
-    """Which rule or recogniser decided what, and why: for a process that lives, or for all of a recording."""
+    """Explains the attribution of a living process, or of all processes of a recording."""
     chosen = configuration.load(Path(args.config) if args.config else None)
     if args.explain.isascii() and args.explain.isdigit():
         return _explain_process(int(args.explain), chosen)
@@ -37,7 +37,7 @@ def explain(args: argparse.Namespace) -> int:
         for reason in reasons:
             print(f"    {printable(reason)}")
     if not core.bindings.reasons:
-        print("nothing in it names any work")
+        print("no process of it belongs to a task")
     return 0
 
 
@@ -59,6 +59,6 @@ def _explain_process(pid: int, chosen: configuration.ServeConfig) -> int:
     chain = list(process.execution.chain()) if process.execution is not None else []
     print(
         "is attributed to: "
-        + (" inside of ".join(printable(describe(e.identity)) for e in chain) or "nobody")
+        + (" inside of ".join(printable(describe(e.identity)) for e in chain) or "no task")
     )
     return 0

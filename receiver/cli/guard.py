@@ -1,7 +1,8 @@
-"""The edge of every command: what the process starts with, and how it ends: one line and a status of sysexits.h, whatever happens.
+"""Runs every command: prepares the process, and ends it with one line and a status of sysexits.h,
+whatever happens.
 
-A fault of ours is status 70: one line says what it was and where its traceback is. KWITNESS_DEBUG=1 or OTEL_LOG_LEVEL=debug prints
-the traceback instead.
+A defect of kwitness is status 70. One line names it and the file with its traceback.
+KWITNESS_DEBUG=1 or OTEL_LOG_LEVEL=debug prints the traceback instead.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ _LINE = 2000  # characters
 
 
 def prepare() -> None:
-    """For a process of our own, before anything else.
+    """Prepares a process of kwitness before anything else.
 
-    SIGINT ends it like any other program, until a command handles it: Python's own way is a traceback. What a terminal's
-    character set cannot show is escaped.
+    SIGINT ends it like any other program until a command handles it, because Python's default is a
+    traceback. Characters that the terminal's character set lacks are escaped.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -50,8 +51,9 @@ def prepare() -> None:
 
 
 def fill_standard_streams() -> None:
-    """Closed standard descriptors become /dev/null, so that no file that is opened later gets their numbers and takes what is
-    printed. They are closed again in every program that is started."""
+    """Closed standard descriptors become /dev/null, so that no file that is opened later gets their
+    numbers and receives printed text. They are closed again in every program that is started.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -62,10 +64,10 @@ def fill_standard_streams() -> None:
 
 
 def redacted(line: str) -> str:
-    """The line without its secrets."""
+    """The line without secrets."""
     from receiver.text.redact.log import (
         redacted,
-    )  # 40 ms: the launcher of `kwitness run` prints nothing in most runs
+    )  # takes 40 ms, and the launcher of `kwitness run` usually prints nothing
 
     return redacted(line)
 
@@ -79,7 +81,7 @@ def debugging() -> bool:
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Runs a command, and gives its status or that of its failure."""
+    """Runs a command and returns its status, or the status of its failure."""
     try:
         status = command()
         if sys.stdout is not None:
@@ -90,7 +92,7 @@ def guarded(command: Callable[[], int]) -> int:
         return error.status
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # who reads our output has had enough of it: `kwitness events | head`
+    except BrokenPipeError:  # the reader of the output has exited: `kwitness events | head`
         _discard_output()
         return 0
     except OSError as error:
@@ -101,13 +103,13 @@ def guarded(command: Callable[[], int]) -> int:
 
 
 def say(message: str) -> None:
-    """One line on stderr, if somebody takes it."""
+    """Writes one line to stderr, if it is open."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         print(f"kwitness: {redacted(printable(message)[:_LINE])}", file=sys.stderr, flush=True)
 
 
 def failed(error: OSError) -> int:
-    """The system refused something: no fault of the program, and no traceback."""
+    """The system refused an operation: not a defect of kwitness, so no traceback."""
     if debugging():
         traceback.print_exception(error)
     name = f"{error.filename}: " if error.filename else ""
@@ -118,7 +120,7 @@ def failed(error: OSError) -> int:
 
 
 def crashed(error: Exception) -> int:
-    """A fault of ours."""
+    """A defect of kwitness."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     text = (
@@ -135,13 +137,17 @@ def crashed(error: Exception) -> int:
         kept = keep(text)
         where = f"the traceback in {kept}" if kept else "what KWITNESS_DEBUG=1 prints"
     say(
-        f"internal error: {type(error).__name__}{place}: {str(error)[:200]}; please report it with {where}"
+        f"internal error: {type(error).__name__}{place}: {str(error)[:200]}; "
+        f"please report it with {where}"
     )
     return EX_SOFTWARE
 
 
 def keep(text: str) -> str:
-    """Writes the traceback of the last fault to the one file that is ours for it; empty when that cannot be done."""
+    """Writes the traceback of the last defect to its one file.
+
+    Returns its path; empty when that fails.
+    """
     try:
         from receiver.safe.files import write_output  # not needed at a start that goes well
 
@@ -153,7 +159,10 @@ def keep(text: str) -> str:
 
 
 class OneLine(logging.Formatter):
-    """A record is one line that no terminal obeys. Its exception is the last part of it, and a traceback only while debugging."""
+    """A record is one line without terminal control characters.
+
+    Its exception is the last part of it, and a traceback only while debugging.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         if debugging():
@@ -167,18 +176,23 @@ class OneLine(logging.Formatter):
 
 
 def log_to_stderr() -> None:
-    """Everything that is logged, from the level of OTEL_LOG_LEVEL on. Does nothing where the process has handlers already."""
+    """Logs all records from the level of OTEL_LOG_LEVEL on.
+
+    Does nothing if the process already has handlers.
+    """
     level = _LEVELS.get(os.environ.get("OTEL_LOG_LEVEL", "info").lower(), logging.INFO)
     logging.raiseExceptions = (
         debugging()
-    )  # a full disk behind stderr is no reason for a traceback per line
+    )  # a full disk behind stderr must not print a traceback per line
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine(FORMAT))
     logging.basicConfig(level=level, handlers=[handler])
 
 
 def _discard_output() -> None:
-    """What is still in the buffer would fail again when the interpreter ends, with a message of its own."""
+    """Drops the rest of the buffer, which would fail again when the interpreter exits, with a
+    message of its own.
+    """
     with contextlib.suppress(OSError, ValueError, AttributeError):
         null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         os.dup2(null, sys.stdout.fileno(), inheritable=False)

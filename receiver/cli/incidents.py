@@ -27,7 +27,8 @@ def incidents(args: argparse.Namespace) -> int:
         for row in rows[:_LINES]:
             print(
                 printable(
-                    f"{row['id']}  {row['ended'] or 'running':<29}  {row['cause'] or row['verdict']:<22}  {row['task']}: {row['summary']}"
+                    f"{row['id']}  {row['ended'] or 'running':<29}  "
+                    f"{row['cause'] or row['verdict']:<22}  {row['task']}: {row['summary']}"
                 )
             )
         if not rows:
@@ -45,7 +46,7 @@ def incidents(args: argparse.Namespace) -> int:
 
 
 def _token(args: argparse.Namespace, chosen: configuration.ServeConfig) -> str:
-    """From --token-file, the configuration, or the state directory."""
+    """The token from --token-file, the configuration, or the state directory."""
     folder = chosen.state.directory or os.environ.get("STATE_DIRECTORY", "")
     place = (
         args.token_file
@@ -53,9 +54,7 @@ def _token(args: argparse.Namespace, chosen: configuration.ServeConfig) -> str:
         or (str(Path(folder) / "admin.token") if folder else "")
     )
     if not place:
-        raise UsageError(
-            "whose token? name the service's configuration with -c, or --token-file FILE"
-        )
+        raise UsageError("no access token: pass -c CONFIG of the service, or --token-file FILE")
     return read_token(Path(place))
 
 
@@ -70,7 +69,8 @@ def _ask(url: str, token: str, body: bytes | None = None) -> str:
     except urllib.error.HTTPError as error:
         with error:
             raise DataError(
-                f"the service says: {printable(error.read(400).decode('utf-8', 'replace').strip()) or error.reason}"
+                "the service answered: "
+                f"{printable(error.read(400).decode('utf-8', 'replace').strip()) or error.reason}"
             ) from None
     except OSError as error:
         raise UnavailableError(

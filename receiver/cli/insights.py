@@ -1,4 +1,6 @@
-"""`kwitness serve --mode insights`: OTLP from the gateway instead of kernel events. It needs no privilege at all."""
+"""`kwitness serve --mode insights`: OTLP from the gateway instead of kernel events. It needs no
+privilege at all.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,15 @@ from receiver.signals import Block, Metric, MetricSnapshot, Point
 
 log = logging.getLogger("kwitness")
 LOOK_SECONDS = 1.0
-LAST_SECONDS = 4.0  # of the shutdown: what is left for the exporters
+LAST_SECONDS = 4.0  # of the shutdown: reserved for the exporters
 
 
 async def serve(args: argparse.Namespace) -> int:
-    """Until SIGTERM. Becomes another user first, when it was started as root, and gives up what it does not need."""
+    """Runs until SIGTERM.
+
+    If started as root, it first becomes another user and drops the privileges that it does not
+    need.
+    """
     raise_limit()
     chosen = configuration.load(Path(args.config) if args.config else None)
     token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else ""
@@ -50,7 +56,7 @@ async def serve(args: argparse.Namespace) -> int:
         hub.samples.load()
     if chosen.privileges.drop:
         if os.geteuid() == 0:
-            load_all()  # the user whom we become may not be able to read our own modules
+            load_all()  # the user that the service becomes may not be able to read its modules
         drop(chosen.privileges.user)
     if guard is not None:
         place = str(directory.path) if directory is not None else ""
@@ -80,15 +86,14 @@ async def serve(args: argparse.Namespace) -> int:
         return (*_metrics(insights, inbound, admin), *state.metrics(), *own)
 
     if chosen.admin.port:
-        desk = IncidentApi(lambda: insights.reports)
         admin = Admin(
             chosen.admin.host,
             chosen.admin.port,
             lambda: "ready",
             metrics,
-            lambda: _listed(insights),
-            desk,
-            token,
+            tree=lambda: _listed(insights),
+            incidents=IncidentApi(lambda: insights.reports),
+            token=token,
         )
     stop_on_signals(stop.set)
     await inbound.start()
@@ -96,7 +101,7 @@ async def serve(args: argparse.Namespace) -> int:
     if admin is not None:
         await admin.start()
     log.info(
-        "insights: OTLP comes in at %s",
+        "insights: receiving OTLP at %s",
         ", ".join(f"{kind} port {port}" for kind, port in inbound.ports.items()),
     )
     supervisor.say("READY=1")
@@ -107,7 +112,15 @@ async def serve(args: argparse.Namespace) -> int:
             guard.report()
 
     try:
-        await _look_forever(insights, hub, resource, supervisor, stop, metrics, tick)
+        await _look_forever(
+            insights,
+            hub,
+            resource=resource,
+            supervisor=supervisor,
+            stop=stop,
+            metrics=metrics,
+            tick=tick,
+        )
     finally:
         supervisor.say("STOPPING=1")
         end = time.monotonic() + chosen.shutdown_seconds
@@ -124,7 +137,7 @@ async def serve(args: argparse.Namespace) -> int:
 
 
 def _metrics(insights: Insights, inbound: Inbound, admin: Admin | None) -> tuple[Metric, ...]:
-    """All of them, one of each name."""
+    """All metrics, one of each name."""
     own = {m.name: m for m in insights.metrics()}
     requests = tuple(
         Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), n)
@@ -141,7 +154,9 @@ def _metrics(insights: Insights, inbound: Inbound, admin: Admin | None) -> tuple
 
 
 async def _look(insights: Insights, now: float, go_on: Callable[[], bool]) -> None:
-    """All runs of which enough was told at `now`, and the event loop has its turn between some of them and the next."""
+    """Evaluates all runs that are complete enough at `now`, and lets the event loop run after every
+    LOOKS runs.
+    """
     more = True
     while more:
         more = insights.look(now, time.time_ns(), LOOKS) and go_on()
@@ -151,13 +166,14 @@ async def _look(insights: Insights, now: float, go_on: Callable[[], bool]) -> No
 async def _look_forever(
     insights: Insights,
     hub: Hub,
+    *,
     resource: Block,
     supervisor: Supervisor,
     stop: asyncio.Event,
     metrics: Callable[[], tuple[Metric, ...]],
     tick: Callable[[], None],
 ) -> None:
-    """Concludes once a second about what is due, and sends its own metrics, until `stop` is set."""
+    """Evaluates due runs once a second, and emits the service's metrics, until `stop` is set."""
     began, next_metrics = time.time_ns(), time.monotonic()
     while not stop.is_set():
         await _look(insights, time.monotonic(), lambda: not stop.is_set())

@@ -1,10 +1,13 @@
-"""`kwitness run -- CMD` from the command's side: the process that the user started, small and single-threaded.
+"""The launcher of `kwitness run -- CMD`: the process that the user started, small and
+single-threaded.
 
-It forks the observer (`observe`), waits until that is attached, starts the command in its own process group, passes signals on,
-and ends as the command ended. It opens nothing, raises no limit and handles no signal of its own, so the command inherits
-what it would have inherited without us. An observer that fails, hangs or is killed costs the report, never the command.
+It forks the observer (`observe`), waits until that has attached, starts the command in its own
+process group, passes signals on, and ends as the command ended. It opens no file, raises no limit
+and handles no signal of its own, so the command inherits the same state as without kwitness. An
+observer that fails, hangs or is killed costs the report, never the command.
 
-    launcher ─fork─▶ observer   one socket pair: ready | refused | invalid ─▶, ◀─ started | failed | signal | stopped | ended
+    launcher ─fork─▶ observer   one socket pair: ready | refused | invalid ─▶, ◀─ started | failed |
+    signal | stopped | ended
         └─────fork─▶ command
 """
 
@@ -23,31 +26,41 @@ from receiver.kernel.inherited import Inherited, exit_status
 from receiver.text.printable import printable
 
 EX_SOFTWARE, EX_IOERR, EX_TEMPFAIL = 70, 74, 75  # sysexits.h
-READY_SECONDS = 30.0  # then the command starts without an observer
-REPORT_SECONDS = 120.0  # after the command's end; then we end without the report
+READY_SECONDS = 30.0  # afterwards the command starts without an observer
+REPORT_SECONDS = 120.0  # after the command's end; afterwards the launcher exits without the report
 ANSWER_SECONDS = 0.3
-SETTLE_SECONDS = 0.5  # a signal that ended the command reaches us, too: it does not mean the report
+# a signal that ended the command also reaches the launcher: it does not cancel the report
+SETTLE_SECONDS = 0.5
 MESSAGE_BYTES = 4096
 
 _ALL = signal.valid_signals()
 _SI_KERNEL = 0x80  # asm-generic/siginfo.h
 _STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
-# sent by a terminal to its whole foreground group: the command has got its own
+# a terminal sends these to its whole foreground group, so the command has received its own
 _TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, *_STOPS)
-_SESSION = (signal.SIGHUP, signal.SIGCONT)  # on a hang-up, to the session's leader alone
+_SESSION = (signal.SIGHUP, signal.SIGCONT)  # on a hang-up, only to the session's leader
 _OURS = (
     signal.SIGPIPE,
     signal.SIGXFSZ,
     signal.SIGXCPU,
-)  # from the kernel: about what we did ourselves
+)  # from the kernel: caused by this process itself
 _IMPATIENCE = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 _FAULTS = (
-    signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS,
-)  # fmt: skip
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGTRAP,
+    signal.SIGABRT,
+    signal.SIGSYS,
+)
 
 
 class Refusal(NamedTuple):
-    """Why nothing is observed. `fatal`: the user's own command line is wrong, so the command must not run."""
+    """Why nothing is observed.
+
+    `fatal`: the user's command line is wrong, so the command must not run.
+    """
 
     fatal: bool
     status: int
@@ -55,7 +68,7 @@ class Refusal(NamedTuple):
 
 
 def say(text: str) -> None:
-    """One line on stderr, if somebody takes it."""
+    """Writes one line to stderr, if it is open."""
     with contextlib.suppress(OSError):
         os.write(2, f"kwitness: {printable(text)}\n".encode(errors="backslashreplace"))
 
@@ -65,7 +78,8 @@ def launch(args: argparse.Namespace) -> NoReturn:
     inherited = Inherited()
     if signal.SIGINT not in inherited.ignored:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would lose us the exit status
+    # if it were ignored, the exit status would be lost
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     observation: Observation | None = None
     try:
         observation = Observation.begin(args, inherited)
@@ -82,9 +96,7 @@ def launch(args: argparse.Namespace) -> NoReturn:
         _replace(inherited, args.command)
     try:
         supervisor = Supervisor(inherited, observation, args.command)
-    except (
-        BlockingIOError
-    ) as error:  # fork(2): no more processes are allowed, but one more program is
+    except BlockingIOError as error:  # fork(2): the process limit is reached, but exec still works
         if observation is not None:
             observation.kill()
         say(f"not observed: cannot start a process: {error.strerror}")
@@ -95,7 +107,7 @@ def launch(args: argparse.Namespace) -> NoReturn:
 
 
 def _replace(inherited: Inherited, command: list[str]) -> NoReturn:
-    """The command in our place."""
+    """Replaces this process with the command."""
     try:
         inherited.become(command)
     except OSError as error:
@@ -109,13 +121,17 @@ def _complain(name: str, error: OSError) -> None:
 
 
 def _leave(status: int) -> NoReturn:
-    """`status`: as wait(2) gives it. A shell tells a program that died of a signal from one that exited with 128 + n: only
-    the former ends its loop, or its script, after Ctrl-C. As strace does it."""
+    """`status`: as wait(2) returns it.
+
+    A shell distinguishes a program that died of a signal from one that exited with 128 + n: only
+    the former ends its loop, or its script, after Ctrl-C. strace does the same.
+    """
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         import resource
 
-        # no core file of ours over that of the command: 1 byte is too little for a file, and no pipe is run for it, core(5)
+        # no core file of this process over the command's: 1 byte is too little for a file, and no
+        # pipe handler runs for it, core(5)
         for limit in (1, 0):
             with contextlib.suppress(OSError, ValueError):
                 resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
@@ -125,12 +141,12 @@ def _leave(status: int) -> NoReturn:
         os.kill(os.getpid(), number)
         with contextlib.suppress(OSError, ValueError):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
-        os._exit(128 + number)  # as the first process of a pid namespace we cannot be killed so
+        os._exit(128 + number)  # the first process of a pid namespace cannot be killed this way
     os._exit(os.waitstatus_to_exitcode(status))
 
 
 class Observation:
-    """The observer, as the launcher sees it."""
+    """The observer, from the launcher's side."""
 
     def __init__(self, pid: int, channel: socket.socket) -> None:
         self.pid = pid
@@ -149,7 +165,7 @@ class Observation:
         return cls(pid, ours)
 
     def ready(self) -> Refusal | None:
-        """Waits until it is attached, or says why it is not; then it is gone."""
+        """Waits until it has attached, or has reported why not and exited."""
         self._channel.settimeout(READY_SECONDS)
         try:
             answer = self._channel.recv(MESSAGE_BYTES).decode(errors="replace").split(" ", 2)
@@ -166,18 +182,20 @@ class Observation:
         return Refusal(False, EX_SOFTWARE, f"the observer {describe(status)}")
 
     def tell(self, *words: object) -> None:
-        """It may be gone."""
+        """The observer may have ended."""
         with contextlib.suppress(OSError):
             self._channel.send(" ".join(map(str, words)).encode())
 
     def saw(self, number: int, sender: int) -> bool:
-        """Whether the kernel has sent the same signal to the command, too: one to its group, or to its cgroup."""
+        """Whether the kernel has sent the same signal to the command, too: one to its group, or to
+        its cgroup.
+        """
         self._questions += 1
         self.tell("signal", self._questions, number, sender)
         self._channel.settimeout(ANSWER_SECONDS)
         with contextlib.suppress(OSError):
             while answer := self._channel.recv(MESSAGE_BYTES).decode().split():
-                if answer[:1] == [str(self._questions)]:  # not a late one
+                if answer[:1] == [str(self._questions)]:  # not an answer to an earlier question
                     return answer[1:] == ["yes"]
         return False
 
@@ -196,9 +214,7 @@ class Supervisor:
         """Starts the command. Raises BlockingIOError when no process can be forked."""
         self._observation = observation
         self._complete = observation is not None
-        signal.pthread_sigmask(
-            signal.SIG_SETMASK, _ALL
-        )  # from here on they are read, one after the other
+        signal.pthread_sigmask(signal.SIG_SETMASK, _ALL)  # from here on they are read one by one
         reader, writer = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
@@ -218,7 +234,7 @@ class Supervisor:
         _let_go_of_stdio()
 
     def wait(self) -> int:
-        """Passes signals on until the command has ended; gives its wait status."""
+        """Passes signals on until the command has ended; returns its wait status."""
         if self._failed:
             os.waitpid(self._pid, 0)
             return self._failed << 8
@@ -245,18 +261,21 @@ class Supervisor:
                 self._stop_as(os.WSTOPSIG(status))
             elif self._observation is not None and pid == self._observation.pid and not stopped:
                 self._observation, self._complete = None, False
-                say("the observer has ended; the command goes on, unobserved")
+                say("the observer has exited; the command continues without observation")
 
     def _stop_as(self, number: int) -> None:
-        """Stops with the command, so that the shell gets its terminal back. The observer continues us when somebody has
-        continued the command alone; without it, only a shell's own stop signals are followed."""
+        """Stops together with the command, so that the shell gets its terminal back.
+
+        The observer continues the launcher when only the command was continued. Without an
+        observer, only a shell's own stop signals are followed.
+        """
         if number in _STOPS or self._observation is not None:
             if self._observation is not None:
                 self._observation.tell("stopped")
             if number in _STOPS:
                 before = signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})  # here we stand still
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})  # the process stops here
                 signal.pthread_sigmask(signal.SIG_BLOCK, {number})
                 signal.signal(number, before)
             else:
@@ -265,7 +284,7 @@ class Supervisor:
                 self._observation.tell("continued")
 
     def _pass_on(self, info: signal.struct_siginfo) -> None:
-        """Once: what the command got by itself is not given to it again."""
+        """Passes a signal on once: not if the command has received it already."""
         number = info.si_signo
         if info.si_code == _SI_KERNEL:
             if number in _TERMINAL or number in _OURS:
@@ -281,7 +300,7 @@ class Supervisor:
             if observation is not None and observation.saw(number, info.si_pid):
                 self._merge(number, info.si_pid)
                 return
-        with contextlib.suppress(OSError):  # it has ended, or belongs to another user now
+        with contextlib.suppress(OSError):  # it has ended, or now belongs to another user
             os.kill(self._pid, number)
 
     def _merge(self, number: int, sender: int) -> None:
@@ -294,7 +313,7 @@ class Supervisor:
             self._pass_on(again)
 
     def finish(self) -> bool:
-        """Waits for the observer's report. Gives whether everything that was asked for was written."""
+        """Waits for the observer's report. Returns whether all requested outputs were written."""
         observation = self._observation
         if observation is None:
             return self._complete
@@ -310,7 +329,8 @@ class Supervisor:
             info = signal.sigtimedwait(_ALL, max(left, 0))
             if info is None:
                 say(
-                    f"the report was not complete {REPORT_SECONDS:.0f} s after the command had ended"
+                    f"the report was not complete {REPORT_SECONDS:.0f} s after the end of the "
+                    "command"
                 )
             elif info.si_signo not in _IMPATIENCE or time.monotonic() - ended < SETTLE_SECONDS:
                 continue
@@ -321,14 +341,16 @@ class Supervisor:
 
 
 def describe(status: int) -> str:
-    """`status`: as wait(2) gives it."""
+    """`status`: as wait(2) returns it."""
     if os.WIFSIGNALED(status):
         return f"was killed by {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"ended with status {os.waitstatus_to_exitcode(status)}"
+    return f"exited with status {os.waitstatus_to_exitcode(status)}"
 
 
 def _channel() -> tuple[socket.socket, socket.socket]:
-    """Whole messages, and never at 0, 1 or 2: the user may have closed these, and they are the command's."""
+    """Whole messages, never on descriptor 0, 1 or 2: these may be closed, and they belong to the
+    command.
+    """
     import fcntl
 
     pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -350,7 +372,9 @@ def _exec(inherited: Inherited, command: list[str], failures: int) -> NoReturn:
 
 
 def _let_go_of_stdio() -> None:
-    """The command's stdin and stdout are its own: whoever writes to it, or reads from it, sees when it closes them."""
+    """The command alone owns its stdin and stdout: the process at the other end notices when the
+    command closes them.
+    """
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1):
         os.dup2(null, number)
@@ -359,7 +383,10 @@ def _let_go_of_stdio() -> None:
 
 
 def _observe(args: argparse.Namespace, channel: socket.socket, inherited: Inherited) -> NoReturn:
-    """The observer's process. A signal to our group, or to our cgroup, is the command's to answer: the socket ends us."""
+    """The observer's process.
+
+    A signal to its group or cgroup is for the command; the closed socket ends the observer.
+    """
     status = EX_SOFTWARE
     try:
         for number in _ALL.difference((signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, *_FAULTS)):
@@ -368,7 +395,7 @@ def _observe(args: argparse.Namespace, channel: socket.socket, inherited: Inheri
         from receiver.cli import observe
 
         status = observe.main(args, channel, inherited)
-    except BaseException as error:  # whatever it is, the command goes on
+    except BaseException as error:  # any failure: the command must continue
         with contextlib.suppress(OSError):
             channel.send(
                 f"refused {EX_SOFTWARE} {type(error).__name__}: {error}".encode()[:MESSAGE_BYTES]

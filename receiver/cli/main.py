@@ -10,29 +10,33 @@ from receiver.errors import UsageError
 
 
 class Parser(argparse.ArgumentParser):
-    """A wrong command line is one line and status 64 (EX_USAGE), not a page and 2."""
+    """Reports a wrong command line with one line and status 64 (EX_USAGE); argparse prints a page
+    and exits with 2.
+    """
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} ({self.prog} --help lists what there is)")
+        raise UsageError(f"{message} ({self.prog} --help lists the options)")
 
 
 def parser() -> argparse.ArgumentParser:
     top = Parser(prog="kwitness", description="The kernel's witness statement for data pipelines.")
-    top.add_argument("--version", action="store_true", help="print the version and leave")
+    top.add_argument("--version", action="store_true", help="print the version and exit")
     sub = top.add_subparsers(dest="name_of_command", metavar="COMMAND")
 
-    add = sub.add_parser("check", help="what works on this host, what does not, and why")
+    add = sub.add_parser("check", help="print which parts work on this host, which do not, and why")
     add.add_argument("--json", action="store_true")
     add.add_argument(
-        "--explain", metavar="PID|RECORDING", help="whose work it is, by which rule, and why"
+        "--explain",
+        metavar="PID|RECORDING",
+        help="print the task of a process, and the rule that identified it",
     )
     add.add_argument(
         "--ready",
         action="store_true",
-        help="whether the running service sees: exit status 0 or 1, for probes",
+        help="exit with 0 if the running service receives events, else with 1; for probes",
     )
     add.add_argument(
-        "-c", "--config", metavar="FILE", help="kwitness.toml, for its rules or its admin.port"
+        "-c", "--config", metavar="FILE", help="the kwitness.toml with the rules or the admin.port"
     )
 
     add = sub.add_parser("run", help="run a command as one observed task")
@@ -41,51 +45,63 @@ def parser() -> argparse.ArgumentParser:
 
     add = sub.add_parser(
         "record",
-        help="store the kernel's events for replay: those of a command, or of the whole host",
+        help="store kernel events for replay: those of a command, or of the whole host",
     )
     add.add_argument("-o", "--output", metavar="FILE", required=True)
     _observed(add)
     add.add_argument(
-        "--whole-host", action="store_true", help="with CMD: other processes in full, too"
+        "--whole-host",
+        action="store_true",
+        help="with CMD: also store all events of other processes",
     )
     add.add_argument("command", nargs=argparse.REMAINDER, metavar="[-- CMD …]")
 
-    add = sub.add_parser(
-        "replay", help="run the same core over a recording, anywhere, without root"
-    )
+    add = sub.add_parser("replay", help="analyse a recording on any host, without root")
     add.add_argument("file")
     add.add_argument("--dump", action="store_true", help="print the events instead")
     add.add_argument("--json", action="store_true")
     add.add_argument("--otlp-json", metavar="FILE", help="write OTLP/JSON lines")
     add.add_argument(
-        "--report", metavar="FILE", help="write a report for each execution as a line of JSON"
+        "--report", metavar="FILE", help="write the report of each execution as one line of JSON"
     )
     add.add_argument("--page", metavar="FILE", help="write the last report as one plain HTML page")
     add.add_argument(
-        "--details", action="store_true", help="print all of the reports, not their first screens"
+        "--details",
+        action="store_true",
+        help="print the whole reports, not only their first screens",
     )
     add.add_argument(
-        "--history", metavar="FILE", help="earlier runs: what is usual; these runs are added"
+        "--history",
+        metavar="FILE",
+        help="compare with the runs stored in FILE, then add these runs",
     )
 
-    add = sub.add_parser("serve", help="the service: observe, export, until SIGTERM")
+    add = sub.add_parser("serve", help="run as a service: observe and export until SIGTERM")
     add.add_argument(
         "--mode",
         choices=("kernel", "insights"),
         default="kernel",
-        help="insights: investigates across hosts what agents send by OTLP",
+        help="insights: find root causes across hosts in the OTLP that agents send",
     )
     add.add_argument("-c", "--config", metavar="FILE", help="kwitness.toml")
 
-    add = sub.add_parser("incidents", help="ask a running service what went wrong, and why")
+    add = sub.add_parser(
+        "incidents", help="list, print and annotate the incidents of a running service"
+    )
     add.add_argument("what", choices=("list", "show", "note"), nargs="?", default="list")
     add.add_argument("id", nargs="?", default="")
-    add.add_argument("note", nargs="?", default="", help="what fixed it; told when it comes again")
+    add.add_argument(
+        "note", nargs="?", default="", help="what fixed the incident; shown when it occurs again"
+    )
     add.add_argument("--json", action="store_true")
-    add.add_argument("--token-file", metavar="FILE", help="default: the one of the state directory")
-    add.add_argument("-c", "--config", metavar="FILE", help="kwitness.toml of the service")
+    add.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="the access token; default: the token in the state directory",
+    )
+    add.add_argument("-c", "--config", metavar="FILE", help="the kwitness.toml of the service")
 
-    add = sub.add_parser("events", help="follow decoded events")
+    add = sub.add_parser("events", help="print decoded events as they arrive")
     add.add_argument("--json", action="store_true")
     return top
 
@@ -94,7 +110,7 @@ def _observed(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--report",
         metavar="FILE",
-        help="write the report as JSON to a regular file: why it went as it did, with evidence",
+        help="write the report with its evidence as JSON to a regular file",
     )
     add.add_argument(
         "--facts",
@@ -102,9 +118,9 @@ def _observed(add: argparse.ArgumentParser) -> None:
         help="write all facts as JSON: every process, file and connection",
     )
     add.add_argument(
-        "--history", metavar="FILE", help="earlier runs: what is usual; this run is added"
+        "--history", metavar="FILE", help="compare with the runs stored in FILE, then add this run"
     )
-    add.add_argument("--name", help="the task's name; default: the command's")
+    add.add_argument("--name", help="the task's name; default: the name of the command")
     add.add_argument(
         "--json", action="store_true", help="print the facts as one line of JSON on stdout"
     )
@@ -112,16 +128,18 @@ def _observed(add: argparse.ArgumentParser) -> None:
         "--source",
         choices=("auto", "ebpf", "netlink"),
         default="auto",
-        help="where the kernel's facts come from",
+        help="the source of the kernel events",
     )
-    add.add_argument("--timeline", action="store_true", help="print the whole ordered story, too")
+    add.add_argument(
+        "--timeline", action="store_true", help="also print all events in order of time"
+    )
     add.add_argument("--quiet", action="store_true", help="print no summary")
     add.add_argument(
         "--live",
         action="store_true",
-        help="print work as it begins and ends (the default on a terminal)",
+        help="print each task when it starts and when it ends (the default on a terminal)",
     )
-    add.add_argument("-c", "--config", metavar="FILE", help="kwitness.toml, for its rules")
+    add.add_argument("-c", "--config", metavar="FILE", help="the kwitness.toml with the rules")
     add.add_argument("--otlp-json", metavar="FILE", help="write OTLP/JSON lines")
     add.add_argument(
         "--require",
@@ -142,7 +160,7 @@ def _starts_command(args: argparse.Namespace) -> bool:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The exit status. Without arguments of its own it is the process's command line."""
+    """Runs a command line, by default the process's own, and returns the exit status."""
     if argv is None:
         guard.prepare()
     return guard.guarded(lambda: command(argv))
@@ -163,7 +181,7 @@ def command(argv: list[str] | None) -> int:
     import asyncio
 
     guard.log_to_stderr()
-    # after the arguments are known: `--help` needs none of it
+    # imported after the arguments are parsed, because `--help` needs none of these
     from receiver.cli import common, incidents, observe, replay, serve
 
     if args.version:

@@ -1,5 +1,8 @@
-"""The observer of `kwitness run -- CMD`, in a process of its own that `launch` forks; and `record` and `events`, which start
-no command. Nothing that fails in here reaches the command or its exit status."""
+"""The observer of `kwitness run -- CMD`, in a process of its own that `launch` forks; and `record`
+and `events`, which start no command.
+
+A failure in this module never reaches the command or its exit status.
+"""
 
 from __future__ import annotations
 
@@ -53,11 +56,11 @@ PROGRESS_SECONDS = 0.25
 HISTORY_SECONDS = (
     1.0,
     4.0,
-)  # a history that is busy is waited for so long before and after the conclusions
+)  # how long to wait for a busy history, before and after the evaluation
 
 
 def main(args: argparse.Namespace, connection: socket.socket, inherited: Inherited) -> int:
-    """Gives the observer's exit status: 0, or 74 when something that was asked for could not be written."""
+    """Returns the observer's exit status: 0, or 74 when a requested output could not be written."""
     open_stdio = _fill_stdio()
     raise_limit()  # of this process; the command has the launcher's
     guard.log_to_stderr()
@@ -110,7 +113,10 @@ class ObservedCommand:
         chosen: configuration.ServeConfig,
         open_stdio: frozenset[int],
     ) -> None:
-        """Opens the outputs and attaches. Raises KwitnessError, or whatever else keeps it from attaching."""
+        """Opens the outputs and attaches.
+
+        Raises KwitnessError, or any other exception that prevents attaching.
+        """
         self.args = args
         self.broken = False
         self.outputs = Outputs()
@@ -164,13 +170,17 @@ class ObservedCommand:
             return from_environment({})
 
     async def watch(self, channel: Channel) -> bool:
-        """From before the command's first instruction until its end. False: it was not started."""
+        """Observes from before the command's first instruction until its end.
+
+        False: it was not started.
+        """
         observer = self.observer
         if self._keeper is not None:
-            self._keeper.start()  # beside the command: nothing waits for it
+            self._keeper.start()  # beside the command, which never waits for it
         signals = Signals(observer)
         observer.on_batch = signals.note
-        # what a watched process forks is watched from its first call on; the launcher is, for as long as it takes to fork
+        # children of a watched process are watched from their first call on, so the launcher is
+        # watched while it forks
         with observer.source.watching_self():
             channel.tell("ready")
             words = await channel.hear()
@@ -204,7 +214,10 @@ class ObservedCommand:
         return started
 
     async def _pump(self) -> None:
-        """Runs until it is stopped. An exporter that dies is left behind; a source or a core that does ends the observation."""
+        """Runs until it is stopped.
+
+        A failed exporter is dropped; a failed source or core ends the observation.
+        """
         observer = self.observer
         while True:
             try:
@@ -214,15 +227,15 @@ class ObservedCommand:
                     self._break(error)
                     return None
                 observer.hub = None
-                self.outputs.failed("not exported any more", _describe(error))
+                self.outputs.failed("export stopped", _describe(error))
 
     def _break(self, error: Exception) -> None:
-        """Nothing is concluded from half of the events."""
+        """Concludes nothing, because half of the events are missing."""
         self.broken = True
-        self.outputs.failed("not observed any more", f"{_describe(error)}; there is no report")
+        self.outputs.failed("observation stopped", f"{_describe(error)}; there is no report")
 
     async def finish(self) -> None:
-        """The last events, and what is to be exported and kept."""
+        """Processes the last events, and finishes exports and files."""
         if self._keeper is not None:
             await self._keeper.settled(HISTORY_SECONDS[0])
         try:
@@ -235,10 +248,10 @@ class ObservedCommand:
         except Exception as error:
             self.outputs.failed("export", _describe(error))
         if self._keeper is not None and not await self._keeper.close(HISTORY_SECONDS[1]):
-            self.outputs.failed("history", f"this run is not kept in {self.args.history}")
+            self.outputs.failed("history", f"this run is not stored in {self.args.history}")
 
     def report(self) -> None:
-        """Writes and prints what was asked for."""
+        """Writes and prints the requested outputs."""
         execution = self.core.watched(self.pid)
         if execution is None:
             self.outputs.failed(
@@ -275,13 +288,15 @@ def _describe(error: Exception) -> str:
 
 
 def _print(text: str) -> None:
-    """On stderr, if somebody reads it."""
+    """Prints to stderr, if it is open."""
     with contextlib.suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
 
 
 def _fill_stdio() -> frozenset[int]:
-    """Opens /dev/null in place of what is closed, so that none of our files takes its number. Gives what was open."""
+    """Opens /dev/null in place of closed descriptors, so that no file of the observer gets their
+    numbers. Returns the open ones.
+    """
     was_open = set()
     for number in (0, 1, 2):
         try:
@@ -298,7 +313,9 @@ def _fill_stdio() -> frozenset[int]:
 
 
 def _let_go_of_stdio(*, stdout: bool) -> None:
-    """The command's stdin, and its stdout when we print nothing there: who waits for their end does not wait for us."""
+    """The command's stdin, and its stdout when nothing is printed there: a process that waits for
+    their end must not wait for the observer.
+    """
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     if not stdout:
@@ -307,7 +324,7 @@ def _let_go_of_stdio(*, stdout: bool) -> None:
 
 
 def _say_live(observer: Observer, views: Views) -> None:
-    """A line for each piece of work as it begins and as it ends."""
+    """Prints a line for each task when it starts and when it ends."""
     since = boottime_ns()
     wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
 
@@ -322,7 +339,10 @@ def _say_live(observer: Observer, views: Views) -> None:
 
 
 async def _progress(observer: Observer) -> None:
-    """One line that is written over; gone before anything else is printed. Not while the terminal is somebody else's."""
+    """One line that is overwritten, and removed before anything else is printed.
+
+    Not while another job has the terminal.
+    """
     start = boottime_ns()
     drawn = False
     try:
@@ -335,7 +355,8 @@ async def _progress(observer: Observer) -> None:
             live, found = sum(e.live for e in open_now), sum(len(e.findings) for e in open_now)
             seconds = (boottime_ns() - start) / 1e9
             _draw(
-                f"\r\x1b[Kkwitness  {seconds:6.1f} s  {live} processes  {observer.core.counts.total()} events  {found} findings"
+                f"\r\x1b[Kkwitness  {seconds:6.1f} s  {live} processes  "
+                f"{observer.core.counts.total()} events  {found} findings"
             )
             drawn = True
     finally:
@@ -344,7 +365,7 @@ async def _progress(observer: Observer) -> None:
 
 
 def _has_terminal() -> bool:
-    """Whether our job is the terminal's foreground; so it is on a terminal that controls no jobs."""
+    """Whether this job is in the terminal's foreground. True on a terminal without job control."""
     try:
         return os.tcgetpgrp(2) == os.getpgrp()
     except OSError:
@@ -358,7 +379,7 @@ def _draw(text: str) -> None:
 
 
 async def record(args: argparse.Namespace) -> int:
-    """Without a command: until Ctrl-C or SIGTERM."""
+    """Without a command: runs until Ctrl-C or SIGTERM."""
     record_to = open_output(args.output)
     observer = Observer(SourceConfig(), CoreOptions(), None, record_to)
     recorder = observer.recorder
@@ -367,7 +388,7 @@ async def record(args: argparse.Namespace) -> int:
     )
     await _until_stopped(observer, f"recording {HOST_CONTENTS}")
     if recorder is not None and recorder.failure:
-        raise OutputError(f"the recording {args.output} is cut short: {recorder.failure}")
+        raise OutputError(f"the recording {args.output} is incomplete: {recorder.failure}")
     print(f"kwitness: {observer.core.counts.total()} events in {args.output}", file=sys.stderr)
     return 0
 
@@ -392,7 +413,7 @@ async def _until_stopped(observer: Observer, what: str) -> None:
     """Observes until Ctrl-C or SIGTERM."""
     observer.start()
     stop_on_signals(observer.stop.set)
-    print(f"kwitness: {what}; Ctrl-C ends it", file=sys.stderr)
+    print(f"kwitness: {what}; stop with Ctrl-C", file=sys.stderr)
     await observer.run()
     observer.end()
     await observer.close(0)

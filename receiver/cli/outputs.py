@@ -1,4 +1,6 @@
-"""What `kwitness run` writes beside the command: each file that cannot be written is one warning, and never an end."""
+"""The output files of `kwitness run`: a file that cannot be written causes one warning, and never
+ends the run.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,10 @@ from receiver.safe.files import check_output, open_output, write_output
 
 
 class Outputs:
-    """Opened before the command starts. `complete`: all that was asked for has been written so far."""
+    """Opened before the command starts.
+
+    `complete`: every requested output has been written so far.
+    """
 
     def __init__(self) -> None:
         self.complete = True
@@ -19,7 +24,10 @@ class Outputs:
         self._planned: dict[str, str] = {}
 
     def open(self, name: str, path: str | None, *, raises: bool = False) -> BinaryIO | None:
-        """`name` is for the warning. `raises`: whoever writes counts its own failures, and is to have them as OSError."""
+        """`name` is for the warning.
+
+        `raises`: the writer counts its own failures and gets them as OSError.
+        """
         if not path:
             return None
         try:
@@ -31,7 +39,7 @@ class Outputs:
         return self._files[name]
 
     def plan(self, name: str, path: str | None) -> None:
-        """An output that is written as a whole at the end. What is wrong with its path is reported now."""
+        """An output that is written in one piece at the end. An invalid path is reported now."""
         if not path:
             return
         try:
@@ -42,7 +50,7 @@ class Outputs:
             self._planned[name] = path
 
     def write(self, name: str, content: bytes) -> None:
-        """All of a planned output, or nothing of it."""
+        """Writes a planned output completely, or not at all."""
         if name in self._planned:
             try:
                 write_output(self._planned[name], content)
@@ -59,7 +67,7 @@ class Outputs:
 
 
 class _Guarded(io.RawIOBase):
-    """A file whose first failure is reported; what follows it is dropped."""
+    """A file whose first failure is reported; later writes are dropped."""
 
     def __init__(
         self, outputs: Outputs, name: str, path: str, file: BinaryIO, *, raises: bool

@@ -1,8 +1,9 @@
-"""Imports what the service loads late, before privileges go.
+"""Imports the modules that the service would load late, before privileges are dropped.
 
-The user that the service becomes may not be able to read its own modules: Python below /root, a private virtual environment.
-Libraries import some of their own modules at first use (codecs, compression, TLS), so these are named here.
-tests/live/test_private_python.py runs both modes with an interpreter that only root can read.
+The user that the service becomes may not be able to read them: Python below /root, or a private
+virtual environment. Libraries import some of their own modules at first use (codecs, compression,
+TLS), so these are listed here. tests/live/test_private_python.py runs both modes with an
+interpreter that only root can read.
 """
 
 from __future__ import annotations
@@ -15,11 +16,38 @@ import sys
 import receiver
 
 _LATE = (
-    "aiohttp", "aiohttp.web", "bz2", "concurrent.futures.process", "concurrent.futures.thread", "encodings.ascii",
-    "encodings.idna", "encodings.latin_1", "encodings.utf_8", "encodings.utf_8_sig", "getpass", "gzip",
-    "html.entities", "http.cookies", "importlib.metadata", "inspect", "json", "linecache", "lzma", "mimetypes",
-    "msgspec.json", "netrc", "sqlite3", "ssl", "stringprep", "tokenize", "traceback", "unicodedata", "uuid", "zlib", "zoneinfo",
-)  # fmt: skip
+    "aiohttp",
+    "aiohttp.web",
+    "bz2",
+    "concurrent.futures.process",
+    "concurrent.futures.thread",
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "encodings.utf_8",
+    "encodings.utf_8_sig",
+    "getpass",
+    "gzip",
+    "html.entities",
+    "http.cookies",
+    "importlib.metadata",
+    "inspect",
+    "json",
+    "linecache",
+    "lzma",
+    "mimetypes",
+    "msgspec.json",
+    "netrc",
+    "sqlite3",
+    "ssl",
+    "stringprep",
+    "tokenize",
+    "traceback",
+    "unicodedata",
+    "uuid",
+    "zlib",
+    "zoneinfo",
+)
 
 
 _WHOLE = ("aiohttp", "grpc", "msgspec")  # packages that import modules of their own at first use
@@ -33,7 +61,10 @@ _BY_CHOICE = (
 
 
 def load_all() -> None:
-    """The modules of this package and of those of _WHOLE that are in use, and _LATE. What an installation lacks is left out."""
+    """The modules in use of this package and of the packages in _WHOLE, and those in _LATE.
+
+    Modules that are not installed are skipped.
+    """
     names = [
         m.name
         for m in pkgutil.walk_packages(receiver.__path__, "receiver.")
@@ -53,6 +84,4 @@ def load_all() -> None:
             importlib.import_module(name)
         except ImportError:
             continue
-    socket.getaddrinfo(
-        "localhost", 1
-    )  # the resolver's own libraries (NSS) are loaded by its first question
+    socket.getaddrinfo("localhost", 1)  # the first lookup loads the resolver's own libraries (NSS)

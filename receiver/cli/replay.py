@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 HISTORY_SECONDS = (
     1.0,
     4.0,
-)  # a history that is busy is waited for so long before and after the conclusions
+)  # how long to wait for a busy history, before and after the evaluation
 
 
 async def replay_file(args: argparse.Namespace) -> int:
-    """The same core over a recording: its findings, trees and signals."""
+    """Runs the same core over a recording, and prints findings, trees and signals."""
     if args.dump:
         with contextlib.closing(Recording(Path(args.file))) as recording:
             _say_contents(args.file, recording)
@@ -64,7 +64,7 @@ async def replay_file(args: argparse.Namespace) -> int:
 
 
 def _say_contents(file: str, recording: Recording) -> None:
-    """For a person: whose data the file holds. Programs read the header."""
+    """Prints for the user whose data the file contains. Programs read the header."""
     if sys.stderr.isatty():
         print(f"kwitness: {printable(file)} holds {recording.header.contents}", file=sys.stderr)
 
@@ -111,17 +111,18 @@ async def _replay(
     if hub:
         await hub.shutdown(FLUSH_SECONDS)
     if recording.truncated:
-        print("kwitness: the recording was cut short; what it holds is shown", file=sys.stderr)
+        print("kwitness: the recording is incomplete; this is its content", file=sys.stderr)
     if core.decode_errors:
         print(
-            f"kwitness: {core.decode_errors.total()} records could not be read: {dict(core.decode_errors)}",
+            f"kwitness: skipped {core.decode_errors.total()} unreadable records: "
+            f"{dict(core.decode_errors)}",
             file=sys.stderr,
         )
     return 0
 
 
 def _report(args: argparse.Namespace, core: Core) -> None:
-    """Why each execution went as it did."""
+    """The report of each execution."""
     reports = list(core.incidents.reports.values())
     if args.report:
         write_output(args.report, b"".join(to_json(report) + b"\n" for report in reports))
@@ -146,5 +147,5 @@ def _dump(recording: Recording, as_lines: bool) -> int:
             except DecodeError:
                 bad += 1
     if bad:
-        print(f"kwitness: {bad} records could not be read", file=sys.stderr)
+        print(f"kwitness: skipped {bad} unreadable records", file=sys.stderr)
     return 0

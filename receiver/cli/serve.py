@@ -44,11 +44,11 @@ log = logging.getLogger("kwitness")
 
 
 async def serve(args: argparse.Namespace) -> int:
-    """The service: attach, drop privileges, observe until SIGTERM, flush."""
+    """Runs the service: attach, drop privileges, observe until SIGTERM, flush."""
     from receiver.kernel.privileges import drop
     from receiver.service.admin import (
         Admin,
-    )  # all of it before the drop: who we become may not be able to read our own modules
+    )  # before the drop: the user that the service becomes may not be able to read its modules
 
     raise_limit()
     chosen = configuration.load(Path(args.config) if args.config else None)
@@ -57,7 +57,7 @@ async def serve(args: argparse.Namespace) -> int:
     becomes = chosen.privileges.user if chosen.privileges.drop else ""
     directory = open_directory_of_service(
         chosen.state.directory, os.environ, becomes
-    )  # a second service ends here
+    )  # a second service exits here
     guard = confined.confinement(chosen.privileges)
     observer = Observer(
         chosen.kernel,
@@ -105,10 +105,8 @@ async def serve(args: argparse.Namespace) -> int:
         if guard is not None:
             guard.report()
         if (seen := observer.ready()) == "ready":
-            supervisor.say(
-                "WATCHDOG=1"
-            )  # a service that is alive and sees nothing is one to restart
-        supervisor.say(f"STATUS={seen}; {len(observer.core.executions.open)} executions in work")
+            supervisor.say("WATCHDOG=1")  # a service that receives no events should be restarted
+        supervisor.say(f"STATUS={seen}; {len(observer.core.executions.open)} open executions")
 
     observer.on_tick = tick
     supervisor.say("READY=1")
@@ -130,7 +128,7 @@ async def serve(args: argparse.Namespace) -> int:
 
 
 def _remember(observer: Observer, state: ServiceState) -> None:
-    """What the investigator knows of earlier runs, and what outlives us when there is a state directory."""
+    """The history for the investigator, stored in the state directory if there is one."""
     core = observer.core
     core.history, core.blind = state.history, tuple(observer.blind())
     observer.own_metrics.append(state.metrics)
@@ -152,22 +150,21 @@ def _admin(
     state: ServiceState,
     token: str,
 ) -> Admin | None:
-    """The endpoint, unless it is switched off."""
+    """The admin endpoint, unless it is disabled."""
     if not chosen.admin.port:
         return None
 
     def tree() -> str:
         return live_tree(observer.core.executions.open.values(), boottime_ns())
 
-    desk = LiveIncidentApi(observer.core, boottime_ns, state.earlier)
     return kind(
         chosen.admin.host,
         chosen.admin.port,
         observer.ready,
         observer.metrics,
-        tree,
-        desk,
-        token or state.token,
+        tree=tree,
+        incidents=LiveIncidentApi(observer.core, boottime_ns, state.earlier),
+        token=token or state.token,
     )
 
 
@@ -199,7 +196,7 @@ def check(args: argparse.Namespace) -> int:
             probes.attach()
             with contextlib.suppress(
                 OSError
-            ):  # as for a task: what is refused shows in the coverage
+            ):  # as for a task: a refused hook appears in the coverage
                 probes.attach_calls()
             coverage = probes.coverage()
         finally:
@@ -232,7 +229,7 @@ def check(args: argparse.Namespace) -> int:
             + (
                 "by bcc"
                 if available()
-                else "not here (apt install python3-bpfcc): file and offset only"
+                else "not available, only file and offset; install python3-bpfcc"
             )
         )
         for line in confined.lines(confinement):
@@ -244,7 +241,9 @@ def check(args: argparse.Namespace) -> int:
 
 
 def ready(args: argparse.Namespace) -> int:
-    """What /readyz of the service here says: 0 it sees, 1 it does not, or nobody answers. For health checks and exec probes."""
+    """Prints the answer of /readyz: 0 ready, 1 not ready or no answer. For health checks and
+    probes.
+    """
     chosen = configuration.load(Path(args.config) if args.config else None)
     try:
         with urllib.request.urlopen(

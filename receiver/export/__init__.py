@@ -1,1 +1,1 @@
-"""Signals out: encoding, queue, and the transports. This package sees signals only, never the core."""
+"""Export: encoding, queue and transports of the signals. This package never imports the core."""

@@ -1,4 +1,4 @@
-"""Transports that end on this machine: a file of OTLP/JSON lines, and a terminal."""
+"""Transports on this machine: a file of OTLP/JSON lines, and the terminal."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from receiver.export.settings import SignalName
 
 
 class JsonLines:
-    """One Export*ServiceRequest a line: what the Collector's file exporter writes and its otlpjsonfile receiver reads."""
+    """One Export*ServiceRequest per line, in the format of the Collector's file exporter and
+    otlpjsonfile receiver.
+    """
 
     def __init__(self, signal: SignalName, output: BinaryIO) -> None:
         self._signal = signal
         self._output = output
         to_json(
             signal, b""
-        )  # imports what it needs now: the user that a service becomes may not be able to read it
+        )  # imports its modules now: the user that the service becomes may not be able to read them
 
     async def send(self, body: bytes) -> Outcome:
         try:
@@ -29,7 +31,7 @@ class JsonLines:
         return Accepted()
 
     async def close(self) -> None:
-        """The output belongs to whoever opened it: three signals may share it."""
+        """Does not close the output: its opener does, because three signals may share it."""
 
 
 class Console(JsonLines):

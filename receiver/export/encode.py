@@ -1,8 +1,9 @@
-"""Signals to OTLP protobuf bytes, written by hand.
+"""Encodes signals to OTLP protobuf bytes, by hand.
 
-Protobuf messages may be concatenated: a repeated field's elements are independent runs of bytes. So the encoded form of a
-shared attribute block is kept with the block, and a record is one join. tests/export/test_encode.py parses every output with
-the generated classes of opentelemetry-proto and compares. Field numbers: opentelemetry-proto 1.10.
+Protobuf messages may be concatenated: the elements of a repeated field are independent runs of
+bytes. So the encoded form of a shared attribute block is kept with the block, and a record is one
+join. tests/export/test_encode.py parses every output with the generated classes of
+opentelemetry-proto and compares. Field numbers: opentelemetry-proto 1.10.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from receiver.signals import (
 
 _FIXED64 = Struct("<Q").pack
 _DOUBLE = Struct("<d").pack
-# severity_number and severity_text, ready
+# severity_number and severity_text, encoded
 _SEVERITY = {
     n: bytes((0x10, n, 0x1A, len(t))) + t
     for n, t in ((5, b"DEBUG"), (9, b"INFO"), (13, b"WARN"), (17, b"ERROR"), (21, b"FATAL"))
@@ -35,7 +36,7 @@ _REMOTE_KNOWN, _REMOTE = 0x100, 0x200
 _DELTA, _CUMULATIVE = 1, 2  # AggregationTemporality
 _KEYS: dict[str, tuple[bytes, int]] = {}
 _KEYS_LIMIT = 1024
-# Whole pairs of short strings, by field number: most are words of an enum. A full one starts again.
+# Encoded pairs of short strings, by field number: most are enum values. A full table is cleared.
 _PAIRS: dict[int, dict[tuple[str, Value], bytes]] = {}
 _PAIRS_LIMIT = 2048
 _PAIR_BYTES = 32
@@ -83,7 +84,7 @@ def _value(value: Value) -> bytes:
 
 
 def _key(name: str) -> tuple[bytes, int]:
-    """KeyValue.key and its length, cached: names come from the registry, so there are few."""
+    """KeyValue.key and its length, cached: all names come from the registry, so there are few."""
     found = _KEYS.get(name)
     if found is None:
         raw = _field(1, name.encode())
@@ -94,7 +95,7 @@ def _key(name: str) -> tuple[bytes, int]:
 
 
 def key_values(items: Attributes, number: int) -> bytes:
-    """Repeated KeyValue under the given field number of their message."""
+    """Repeated KeyValue under the given field number of the enclosing message."""
     out: list[bytes] = []
     tag = _SMALL[number << 3 | 2]
     add = out.extend
@@ -111,7 +112,8 @@ def key_values(items: Attributes, number: int) -> bytes:
         if type(value) is str:
             raw = value.encode("utf-8", "replace")
             size = len(raw)
-            if size < 120:  # AnyValue of size + 2 bytes: every length but the pair's fits one byte
+            # AnyValue of size + 2 bytes: every length except the pair's fits one byte
+            if size < 120:
                 pair = key_size + size + 4
                 head = small[pair] if pair < 128 else varint(pair)
                 encoded = b"".join(
@@ -194,7 +196,7 @@ def span(span: Span) -> bytes:
     if span.parent_id:
         parts += (b"\x22\x08", span.parent_id)
     parts += (_field(5, span.name.encode("utf-8", "replace")), b"\x30", bytes((span.kind,)))
-    # a clock that was set back, or a damaged recording: no span ends before it starts
+    # after a clock was set back, or in a damaged recording: no span ends before it starts
     parts += (b"\x39", _FIXED64(span.start_ns), b"\x41", _FIXED64(max(span.start_ns, span.end_ns)))
     for block in span.blocks:
         parts.append(block.wire.get("span") or _block(block, 9, "span"))
@@ -256,10 +258,12 @@ def _histogram(value: Histogram) -> bytes:
 
 
 class Envelope:
-    """Wraps encoded items in Resource* > Scope* of an Export*ServiceRequest. One instance per signal.
+    """Wraps encoded items in Resource* > Scope* of an Export*ServiceRequest.
 
-    All three signals have the same shape: request.1 = resource_x, resource_x.{1 resource, 2 scope_x, 3 schema_url},
-    scope_x.{1 scope, 2 item, 3 schema_url}.
+    One instance per signal.
+
+    All three signals have the same shape: request.1 = resource_x, resource_x.{1 resource, 2
+    scope_x, 3 schema_url}, scope_x.{1 scope, 2 item, 3 schema_url}.
     """
 
     def __init__(self, scope_name: str, scope_version: str, schema_url: str) -> None:

@@ -1,7 +1,8 @@
-"""Endpoints and headers as they are given by the environment: checked before the first request, never repaired.
+"""Checks the endpoints and headers of the environment before the first request; never repairs them.
 
-What a transport would refuse with every request (a header value with a line feed, a port of 99999) is refused once, at start.
-No message quotes a header's value or the user part of a URL: both are secrets.
+A value that a transport would refuse with every request (a header value with a line feed, a port of
+99999) is refused once, at start. No message quotes a header's value or the user part of a URL: both
+are secrets.
 """
 
 from __future__ import annotations
@@ -19,19 +20,32 @@ _UNSAFE_VALUE = re.compile(r"[^\x20-\x7e]")
 _UNSAFE_URL = re.compile(r"[^\x21-\x7e]")
 _AUTHORITY = re.compile(r"(.*?)(?::([^:\]]*))?")  # the colons of an IPv6 address are in brackets
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[A-Za-z0-9_.-]+")
-# They frame the message or belong to one connection: the transports write them (RFC 9110, 7.6.1 and 8; RFC 9113, 8.2.2).
+# The transports write these: they frame the message or belong to one connection (RFC 9110, 7.6.1
+# and 8; RFC 9113, 8.2.2).
 _RESERVED = {
-    "connection", "content-encoding", "content-length", "content-type", "expect", "keep-alive", "proxy-connection", "te", "trailer",
-    "transfer-encoding", "upgrade",
-}  # fmt: skip
-_LIMIT = 8192  # bytes of a name and its value: what servers take of one header
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
+_LIMIT = 8192  # bytes of a name and its value: the usual limit of servers for one header
 
 Header = tuple[str, str | bytes]  # bytes: binary metadata of gRPC
 
 
 def headers(variable: str, value: str, *, grpc: bool) -> tuple[Header, ...]:
-    """`name=value,name2=value2`, percent-encoded. An empty entry and one without a name or `=` carry nothing and are left out by
-    the caller's warning; everything else that cannot be sent raises ConfigError."""
+    """`name=value,name2=value2`, percent-encoded.
+
+    An empty entry, or one without a name or `=`, is left out with a warning by the caller. Any
+    other entry that cannot be sent raises ConfigError.
+    """
     out: list[Header] = []
     for pair in value.split(","):
         name, equals, content = pair.partition("=")
@@ -42,7 +56,7 @@ def headers(variable: str, value: str, *, grpc: bool) -> tuple[Header, ...]:
 
 
 def incomplete(value: str) -> int:
-    """How many entries have no name or no `=`."""
+    """The number of entries without a name or without `=`."""
     pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
     return sum(not equals or not name.strip() for name, equals, _ in pairs)
 
@@ -54,16 +68,17 @@ def _header(variable: str, name: str, content: str, *, grpc: bool) -> Header:
             f"{variable}: {shown} is not a header name: use letters, digits, and - . _"
         )
     if name.lower() in _RESERVED or (grpc and name.startswith("grpc-")):
-        raise ConfigError(f"{variable}: the header {shown} is set by the exporter: leave it out")
+        raise ConfigError(f"{variable}: the header {shown} is set by the exporter: remove it")
     if bad := _UNSAFE_VALUE.search(content):
         where = f"U+{ord(bad[0]):04X} at position {bad.start() + 1} of {len(content)}"
         raise ConfigError(
-            f"{variable}: the value of {shown} holds a character that no header may hold ({where})"
+            f"{variable}: the value of {shown} contains a character that a header must not contain "
+            f"({where})"
         )
     if len(name) + len(content) > _LIMIT:
         raise ConfigError(f"{variable}: the value of {shown} is longer than {_LIMIT} bytes")
     if grpc and name.endswith("-bin"):
-        try:  # binary metadata travels in base64; grpcio wants the bytes, and padding is optional
+        try:  # binary metadata is sent in base64; grpcio wants the bytes, and padding is optional
             return name, base64.b64decode(content + "=" * (-len(content) % 4), validate=True)
         except (binascii.Error, ValueError):
             raise ConfigError(
@@ -81,12 +96,12 @@ def http_url(variable: str, endpoint: str) -> SplitResult:
         )
     _authority(variable, endpoint, parts)
     if parts.fragment:
-        raise ConfigError(f"{variable}={_shown(endpoint)}: a URL to send to has no #fragment")
+        raise ConfigError(f"{variable}={_shown(endpoint)}: remove the #fragment from the URL")
     return parts
 
 
 def grpc_target(variable: str, endpoint: str) -> tuple[str, str]:
-    """`host:port`, and the scheme where one is given."""
+    """`host:port`, and the scheme if there is one."""
     if "://" in endpoint:
         parts = _split(variable, endpoint)
         if parts.scheme not in ("http", "https"):
@@ -101,7 +116,8 @@ def grpc_target(variable: str, endpoint: str) -> tuple[str, str]:
 def _split(variable: str, endpoint: str) -> SplitResult:
     if _UNSAFE_URL.search(endpoint):  # urlsplit would remove tabs and line ends silently
         raise ConfigError(
-            f"{variable}: the URL holds a space, a control character or a character that is not ASCII"
+            f"{variable}: the URL contains a space, a control character or a character that is not "
+            "ASCII"
         )
     try:
         return urlsplit(endpoint)
@@ -112,7 +128,8 @@ def _split(variable: str, endpoint: str) -> SplitResult:
 def _authority(variable: str, endpoint: str, parts: SplitResult) -> None:
     if "@" in parts.netloc:
         raise ConfigError(
-            f"{variable}: put the user and the password into OTEL_EXPORTER_OTLP_HEADERS, not into the URL"
+            f"{variable}: put the user and the password into OTEL_EXPORTER_OTLP_HEADERS, not into "
+            "the URL"
         )
     host, port = _AUTHORITY.fullmatch(parts.netloc).groups()  # type: ignore[union-attr]
     if not _HOST.fullmatch(host):
@@ -122,6 +139,6 @@ def _authority(variable: str, endpoint: str, parts: SplitResult) -> None:
 
 
 def _shown(endpoint: str) -> str:
-    """Without what may be a secret: the user part and the query."""
+    """Without the parts that may be secret: the user part and the query."""
     text = re.sub(r"//[^/@]*@", "//", endpoint.partition("?")[0])
     return text[:200]

@@ -1,4 +1,4 @@
-"""All ways out together: signals are encoded once and put on every pipeline of their kind."""
+"""All exporters together: a signal is encoded once and put into every pipeline of its kind."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _QUEUE_METRICS = {
 
 
 def _otlp(settings: OtlpSettings, user_agent: str) -> Transport:
-    # grpcio and aiohttp cost 20 MB each: only the one that is needed is imported
+    # grpcio and aiohttp cost 20 MB each: only the selected one is imported
     if settings.protocol == "grpc":
         from receiver.export.otlp_grpc import GrpcTransport
 
@@ -116,13 +116,16 @@ class Hub:
                     pipeline.put(signal.resource, encoded, signal.importance)
 
     def put_loss(self, record: LogRecord) -> None:
-        """A record of lost items. When it is lost itself, that is counted and leads to no other record."""
+        """A record of lost items.
+
+        The loss of such a record is counted and causes no further record.
+        """
         encoded = encode.log_record(record)
         for pipeline in self._by_signal["logs"]:
             pipeline.put(record.resource, encoded, record.importance, reports_loss=True)
 
     def losses(self) -> dict[tuple[str, str], int]:
-        """Items that were lost on their way out, by signal and reason, since the start."""
+        """Items lost on export, by signal and reason, since the start."""
         out: dict[tuple[str, str], int] = {}
         for pipeline in self.pipelines:
             for reason, count in pipeline.losses().items():
@@ -137,7 +140,9 @@ class Hub:
                 pipeline.put(resource, encoded, Importance.NORMAL)
 
     def unsent(self) -> dict[str, int]:
-        """Items that no server has taken, by kind: those in the queues, and those that a shutdown gave up."""
+        """Items that no server has accepted, by kind: those in the queues, and those that a
+        shutdown dropped.
+        """
         out = {}
         for signal, pipelines in self._by_signal.items():
             count = sum(len(p.queue) + p.in_flight + p.failed["shutdown"] for p in pipelines)
@@ -145,7 +150,7 @@ class Hub:
         return out
 
     async def shutdown(self, timeout_seconds: float) -> None:
-        """Flushes within the timeout; what is left then is counted as failed."""
+        """Flushes within the timeout. The remaining items are counted as failed."""
         for pipeline in self.pipelines:
             await pipeline.shutdown(timeout_seconds)
         if self._tasks:
@@ -161,7 +166,7 @@ class Hub:
         self.samples.close()
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Our own health, under upstream's otel.sdk.* names."""
+        """The exporters' own metrics, under upstream's otel.sdk.* names."""
         out: list[Metric] = []
         dropped: list[Point] = []
         for signal, pipelines in self._by_signal.items():
@@ -202,7 +207,9 @@ def _merged(points: list[Point]) -> list[Point]:
 
 
 class _Delta:
-    """OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta: counters and histograms as differences, the rest cumulative."""
+    """OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta: counters and histograms as
+    differences, the other metrics cumulative.
+    """
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, object], int | float | Histogram] = {}
@@ -243,12 +250,12 @@ def _difference(
         assert isinstance(before, Histogram)
         buckets = tuple(a - b for a, b in zip(now.buckets, before.buckets, strict=True))
         return Histogram(
-            now.count - before.count,
-            now.sum - before.sum,
-            now.minimum,
-            now.maximum,
-            now.bounds,
-            buckets,
+            count=now.count - before.count,
+            sum=now.sum - before.sum,
+            minimum=now.minimum,
+            maximum=now.maximum,
+            bounds=now.bounds,
+            buckets=buckets,
         )
     assert not isinstance(before, Histogram)
     return now - before

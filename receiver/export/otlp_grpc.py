@@ -1,4 +1,4 @@
-"""OTLP over gRPC: ready bytes through a generic unary call, no generated stubs."""
+"""OTLP over gRPC: encoded bytes through a generic unary call, without generated stubs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ _METHODS = {
     "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
     "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
 }
-_REBUILD_AFTER = (
-    5  # failures in a row: grpcio has had versions that never reconnect (grpc/grpc#38290)
-)
+_REBUILD_AFTER = 5  # failures in a row: some versions of grpcio never reconnect (grpc/grpc#38290)
 
 
 class GrpcTransport:
-    """One channel, opened with the first request and replaced when it seems stuck."""
+    """One channel, opened with the first request and replaced when it no longer connects."""
 
     def __init__(self, settings: OtlpSettings, user_agent: str) -> None:
         self._settings = settings
@@ -39,7 +37,7 @@ class GrpcTransport:
             (
                 "grpc.enable_retries",
                 0,
-            ),  # retries are the pipeline's: it counts them and keeps to its own backoff
+            ),  # the pipeline retries: it counts the attempts and has its own backoff
         ]
         compression = (
             grpc.Compression.Gzip if self._settings.gzip else grpc.Compression.NoCompression

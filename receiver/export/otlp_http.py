@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401 (loaded with the first name of a host: too late when privileges are gone)
+import encodings.idna  # noqa: F401 (needed for the first host name: too late after privileges are dropped)
 import gzip
 
 import aiohttp

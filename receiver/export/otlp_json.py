@@ -1,6 +1,7 @@
-"""OTLP/JSON: the protobuf JSON mapping, except that ids are hex (OTLP specification, "JSON Protobuf Encoding").
+"""OTLP/JSON: the protobuf JSON mapping, except that ids are hex.
 
-Not the hot path: it goes through the generated classes.
+Source: OTLP specification, "JSON Protobuf Encoding". It is not the hot path, so it uses the
+generated classes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One signal's way out: queue, batches, sending with retry, and the account of every item.
+"""Exports one signal: queue, batches, sending with retry, and the account of every item.
 
-The account: enqueued = exported + rejected + failed + dropped + (in the queue and in flight). An item that was accepted once
-is never sent again; a batch is encoded once, whatever happens to it.
+The account: enqueued = exported + rejected + failed + dropped + (in the queue and in flight). An
+item that was accepted is never sent again. A batch is encoded once, however often it is sent.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from receiver.text.printable import printable
 from receiver.text.redact import Redactor
 
 log = logging.getLogger("kwitness.export")
-_QUIET_SECONDS = 60.0  # one line per kind of trouble a minute; the counters are exact
-_LEAST_DELAY_SECONDS = 0.05  # OTEL_BSP_SCHEDULE_DELAY=0 must not become a loop that never sleeps
+_QUIET_SECONDS = 60.0  # at most one log line a minute per kind of failure; the counters are exact
+_LEAST_DELAY_SECONDS = 0.05  # OTEL_BSP_SCHEDULE_DELAY=0 must not make a busy loop
 _NO_LIMIT = 1 << 62
-_SIZE_SECONDS = 60.0  # how long a size that was refused with 413 is believed
+_SIZE_SECONDS = 60.0  # how long a size that was refused with 413 counts as too large
 
 
 class Transport(Protocol):
-    """Sends one encoded request. `send` does not raise for anything a server or a network does."""
+    """Sends one encoded request. `send` never raises because of a server or a network."""
 
     async def send(self, body: bytes) -> Outcome: ...
 
@@ -69,7 +69,7 @@ class Pipeline:
         self._said: dict[str, float] = {}
         self.new_backoff: Callable[[], Backoff] = Backoff
         self._refused_bytes = (
-            _NO_LIMIT  # the smallest body that was too large, and until when that is believed
+            _NO_LIMIT  # the smallest body that was too large, and how long that is assumed
         )
         self._refused_until = 0.0
 
@@ -81,7 +81,7 @@ class Pipeline:
             self._wake.set()
 
     async def run(self) -> None:
-        """Until shutdown, and then until the queue is empty or the deadline is over."""
+        """Runs until shutdown, and then until the queue is empty or the deadline has passed."""
         while True:
             if not self._stopping.is_set() and len(self.queue) < self.settings.batch_items:
                 await self._pause(
@@ -101,11 +101,17 @@ class Pipeline:
                 return
 
     def losses(self) -> Counter[str]:
-        """Items that the server does not have and will not get, by reason. Records of losses are left out."""
+        """Items that the server does not have and will not get, by reason.
+
+        Records of losses are not counted here.
+        """
         return self._lost + Counter(queue_full=self.queue.lost)
 
     async def shutdown(self, timeout_seconds: float) -> None:
-        """Lets `run` flush until the timeout, then end. What could not be sent is counted as failed: shutdown."""
+        """Lets `run` flush until the timeout, then end.
+
+        Items that could not be sent are counted as failed: shutdown.
+        """
         self._deadline = time.monotonic() + timeout_seconds
         self._stopping.set()
         self._wake.set()
@@ -125,7 +131,9 @@ class Pipeline:
                 waiter.cancel()
 
     async def _deliver(self, batch: list[Item], backoff: Backoff) -> None:
-        """Until it is accepted, refused for good, or the shutdown deadline is over."""
+        """Retries until the batch is accepted, refused permanently, or the shutdown deadline has
+        passed.
+        """
         body = self._envelope.request((resource, encoded) for resource, encoded, *_ in batch)
         while True:
             asked = len(body) < self._size_limit()
@@ -139,10 +147,12 @@ class Pipeline:
                 if rejected or outcome.message:
                     self._say(
                         "partial_success",
-                        f"the server kept {len(batch) - rejected} of {len(batch)}: {outcome.message}",
+                        f"the server kept {len(batch) - rejected} of {len(batch)}: "
+                        f"{outcome.message}",
                     )
                 if rejected:
-                    # which ones is not known: records of losses are taken to be among them, so that none leads to another
+                    # the server does not name the rejected items: records of losses are assumed to
+                    # be among them, so that none causes another
                     self._lost["partial_success"] += max(
                         0, rejected - sum(item.reports_loss for item in batch)
                     )
@@ -173,15 +183,15 @@ class Pipeline:
     async def _send(self, body: bytes) -> Outcome:
         try:
             return await self._transport.send(body)
-        except (
-            Exception
-        ) as error:  # a fault of ours in the transport costs this batch, never the service
+        except Exception as error:  # a defect in the transport costs this batch, never the service
             log.debug("export of %s", self.signal, exc_info=True)
             return Permanent("internal", f"{type(error).__name__}: {error}")
 
     def _size_limit(self) -> int:
-        """Bodies of that many bytes and more were refused a short time ago: they are split without asking again. Without this a
-        server that refuses every size gets twice as many requests as there are items."""
+        """Whether bodies of this size were refused a short time ago: they are split without asking
+        again. Without this, a server that refuses every size gets twice as many requests as there
+        are items.
+        """
         return self._refused_bytes if time.monotonic() < self._refused_until else _NO_LIMIT
 
     async def _wait(self, outcome: Retryable, backoff: Backoff) -> bool:
@@ -191,7 +201,7 @@ class Pipeline:
         self._say(outcome.reason, "will be tried again")
         seconds = backoff.wait_seconds(outcome.after_seconds)
         if self._stopping.is_set():
-            seconds = min(seconds, 1.0)  # a flush has no time for a long backoff
+            seconds = min(seconds, 1.0)  # a flush must not wait for a long backoff
             await asyncio.sleep(max(0.0, min(seconds, self._deadline - time.monotonic())))
         else:
             await self._pause(seconds, self._stopping)
@@ -201,10 +211,10 @@ class Pipeline:
         self.failed[reason] += len(items)
         self._lost[reason] += sum(not item.reports_loss for item in items)
         self.trouble = reason
-        self._say(reason, f"{len(items)} items are lost: {message}")
+        self._say(reason, f"{len(items)} items were dropped: {message}")
 
     def _keep_sample(self, reason: str, batch: list[Item], answer: str) -> None:
-        """The first items, as many as a sample may hold, and one at least."""
+        """As many of the first items as a sample may hold, and at least one."""
         if self.samples is None or not self.samples.wants(self.signal, reason):
             return
         size = 0
@@ -220,6 +230,6 @@ class Pipeline:
         now = time.monotonic()
         if now - self._said.get(reason, -_QUIET_SECONDS) >= _QUIET_SECONDS:
             self._said[reason] = now
-            # a server may quote what it was sent, headers included
+            # a server may quote the request, headers included
             plain = Redactor("scrub").line(printable(detail)[:300].encode("utf-8", "replace"))
             log.warning("export of %s: %s; %s", self.signal, reason, plain)

@@ -1,4 +1,7 @@
-"""The bounded queue before an exporter. Full: the least important goes first, the oldest of those, and all of it is counted."""
+"""The bounded queue before an exporter.
+
+A full queue drops its least important items first, and of those the oldest. Every drop is counted.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from receiver.signals import Block, Importance
 
 
 class Item(NamedTuple):
-    """One record, encoded. The loss of an item that itself reports a loss is counted, and leads to no further record."""
+    """One encoded record.
+
+    The loss of a record that itself reports a loss is counted and causes no further record.
+    """
 
     resource: Block
     encoded: bytes
@@ -18,8 +24,11 @@ class Item(NamedTuple):
 
 
 class ImportanceQueue:
-    """Encoded items by importance. `max_bytes` counts encoded bytes; `dropped` counts by importance name, and
-    `lost` all of these but records of losses."""
+    """Encoded items by importance.
+
+    `max_bytes` limits the encoded bytes. `dropped` counts by the name of the importance, `lost` all
+    of these except records of losses.
+    """
 
     def __init__(self, max_items: int, max_bytes: int) -> None:
         self.max_items = max_items
@@ -37,11 +46,14 @@ class ImportanceQueue:
         return sum(len(q) for q in self._queues.values())
 
     def put(self, item: Item) -> None:
-        """Takes the item, or drops something for it, or drops it."""
+        """Enqueues the item.
+
+        When full, drops less important items for it, or drops the item itself.
+        """
         self.enqueued += 1
         size = len(item.encoded)
         while len(self) >= self.max_items or self.bytes + size > self.max_bytes:
-            # what is larger than the whole queue must not empty it first
+            # reject an item larger than the whole queue before others are dropped for it
             if size > self.max_bytes or not self._drop_below(item.importance):
                 self._count(item)
                 return
@@ -50,7 +62,9 @@ class ImportanceQueue:
         self.peak_items = max(self.peak_items, len(self))
 
     def _drop_below(self, importance: Importance) -> bool:
-        """Drops the oldest of the least important, if that is no more important than what wants in."""
+        """Drops the oldest of the least important items, if it is no more important than the new
+        one.
+        """
         for level in reversed(self._queues):
             if level > importance:
                 return False
@@ -66,7 +80,9 @@ class ImportanceQueue:
         self.lost += not item.reports_loss
 
     def take(self, max_items: int, max_bytes: int) -> list[Item]:
-        """The most important first, in order within one importance; at least one item if there is any."""
+        """The most important first, in order within one importance; at least one item unless the
+        queue is empty.
+        """
         out: list[Item] = []
         size = 0
         for queue in self._queues.values():

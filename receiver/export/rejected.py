@@ -1,7 +1,9 @@
-"""What a server refused for good: one sample for each signal and reason, as a file, so that somebody can see what it does not take.
+"""Keeps one sample of the refused requests for each signal and reason, as a file that shows what
+the server refused.
 
-A sample holds the first items of a refused request as OTLP/JSON, and the server's answer. Their values were redacted before they
-were encoded; the answer is redacted here. Request headers are never part of it, so no token is.
+A sample holds the first items of a refused request as OTLP/JSON, and the server's answer. The items
+were redacted before they were encoded; the answer is redacted here. A sample never contains request
+headers, so it contains no token.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from receiver.text.redact import Redactor
 log = logging.getLogger("kwitness.export")
 FILES = 32
 FILE_BYTES = 256 << 10
-SAMPLE_BYTES = 32 << 10  # of encoded items; as JSON they are some four times as long
+SAMPLE_BYTES = 32 << 10  # of encoded items; as JSON they are about four times as long
 SCHEMA = "kwitness.rejected/1"
 FOLDER = "rejected"
 _ANSWER = 300  # characters
@@ -35,8 +37,11 @@ _TEMPORARY = re.compile(rf"\.{_NAME.pattern}\.[0-9a-f]{{8}}\.tmp")  # see safe_f
 
 
 class RejectedSamples:
-    """Writes in a thread of its own, one sample at a time: a slow disk delays no delivery. `missed` counts what found it busy, and
-    what could not be written; the next refusal for the same reason tries again."""
+    """Writes in a thread of its own, one sample at a time: a slow disk delays no export.
+
+    `missed` counts samples that found it busy or could not be written; the next refusal for the
+    same reason tries again.
+    """
 
     def __init__(self) -> None:
         self.missed = 0
@@ -45,7 +50,10 @@ class RejectedSamples:
         self._writer: threading.Thread | None = None
 
     def load(self) -> None:
-        """Imports what a sample needs. Call it while our own modules can be read: another user may not be able to."""
+        """Imports the modules that a sample needs.
+
+        Call it before the change of user: another user may not be able to read them.
+        """
         for signal in SIGNALS:
             _sample(signal, "", "", b"", 0)
 
@@ -54,7 +62,10 @@ class RejectedSamples:
         self._parent = os.dup(parent_fd)  # the writer may still be at work when its owner closes it
 
     def wants(self, signal: SignalName, reason: str) -> bool:
-        """Whether a sample of that is still missing: the caller need not make one otherwise."""
+        """Whether a sample for this reason is still missing.
+
+        If not, the caller need not make one.
+        """
         return (
             self._parent >= 0
             and _name(signal, reason) not in self._kept
@@ -72,10 +83,17 @@ class RejectedSamples:
             return
         name = _name(signal, reason)
         self._kept.add(name)
-        # a daemon: a disk that hangs must not hold the end of the process
+        # a daemon thread: a disk that hangs must not delay the exit of the process
         self._writer = threading.Thread(
             target=self._write,
-            args=(name, signal, reason, answer, request, items),
+            kwargs={
+                "name": name,
+                "signal": signal,
+                "reason": reason,
+                "answer": answer,
+                "request": request,
+                "items": items,
+            },
             name="rejected",
             daemon=True,
         )
@@ -90,14 +108,21 @@ class RejectedSamples:
             self._parent = -1
 
     def _write(
-        self, name: str, signal: SignalName, reason: str, answer: str, request: bytes, items: int
+        self,
+        *,
+        name: str,
+        signal: SignalName,
+        reason: str,
+        answer: str,
+        request: bytes,
+        items: int,
     ) -> None:
         try:
             write_sample(self._parent, name, _sample(signal, reason, answer, request, items))
         except (
             OSError,
             ValueError,
-        ) as error:  # a full disk costs the sample; the loss is counted elsewhere
+        ) as error:  # a full disk costs the sample; the lost items are counted elsewhere
             self._kept.discard(name)
             self.missed += 1
             log.debug("no sample of %s: %s", name, error)
@@ -108,7 +133,7 @@ def _name(signal: SignalName, reason: str) -> str:
 
 
 def _sample(signal: SignalName, reason: str, answer: str, request: bytes, items: int) -> bytes:
-    """One JSON object in a line."""
+    """One JSON object on one line."""
     head = {
         "schema": SCHEMA,
         "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),

@@ -1,7 +1,8 @@
 """The standard OTEL_* variables, with the semantics of the OpenTelemetry specification 1.60.
 
-Sources: specification `configuration/sdk-environment-variables.md` and `protocol/exporter.md`. Empty means unset; a number or
-a boolean that is none is warned about and replaced by the default; a per-signal variable beats the general one.
+Sources: specification `configuration/sdk-environment-variables.md` and `protocol/exporter.md`.
+Empty means unset. An invalid number or boolean is replaced by the default, with a warning. A
+variable for one signal overrides the general one.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _HTTP_DEFAULT, _GRPC_DEFAULT = "http://localhost:4318", "http://localhost:4317"
 
 
 class OtlpSettings(msgspec.Struct, frozen=True):
-    """Where and how one signal goes. `timeout_seconds` is per attempt; 0 is no limit."""
+    """Destination and options of one signal. `timeout_seconds` is per attempt; 0 is no limit."""
 
     signal: SignalName
     protocol: str
@@ -44,8 +45,11 @@ class OtlpSettings(msgspec.Struct, frozen=True):
 
 
 class BatchSettings(msgspec.Struct, frozen=True):
-    """When a batch leaves, and how much may wait. Unset queue and batch sizes are ours, not the SDK's 2048 and 512: a storm of
-    processes fills those in half a second."""
+    """When a batch is sent, and how many items may wait.
+
+    The defaults of the queue and batch sizes are larger than the SDK's 2048 and 512, which a burst
+    of processes fills in half a second.
+    """
 
     delay_seconds: float = 1.0
     flush_seconds: float = 10.0
@@ -56,7 +60,7 @@ class BatchSettings(msgspec.Struct, frozen=True):
 
 
 class ExportSettings(msgspec.Struct, frozen=True):
-    """What was asked for, per signal."""
+    """The export settings, per signal."""
 
     exporters: dict[str, tuple[str, ...]]
     otlp: dict[str, OtlpSettings]
@@ -70,13 +74,13 @@ class ExportSettings(msgspec.Struct, frozen=True):
 
 
 class Environment:
-    """Reads variables the way the specification says."""
+    """Reads variables as the specification says."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
 
     def text(self, name: str, default: str = "") -> str:
-        """Raises ConfigError for bytes that are not UTF-8: nothing that is sent can hold them."""
+        """Raises ConfigError for bytes that are not UTF-8, because OTLP cannot carry them."""
         value = self._variables.get(name, "")
         if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
             raise ConfigError(f"{name} is not UTF-8")
@@ -85,11 +89,11 @@ class Environment:
     def flag(self, name: str) -> bool:
         value = self.text(name).lower()
         if value not in ("", "true", "false"):
-            log.warning("%s=%s is not a boolean: taken as false", name, value)
+            log.warning("%s=%s is not a boolean: using false", name, value)
         return value == "true"
 
     def number(self, name: str, default: float, most: float = _DAY_MS) -> float:
-        """From 0 to `most`; a larger one is taken as `most`, with a warning."""
+        """From 0 to `most`. A larger number becomes `most`, with a warning."""
         value = self.text(name)
         if not value:
             return default
@@ -101,7 +105,7 @@ class Environment:
         return min(float(value), most)
 
     def otlp(self, signal: SignalName, name: str, default: str = "") -> tuple[str, str]:
-        """The value, and the name of the variable that gave it."""
+        """The value, and the name of the variable that provided it."""
         own = f"{_PREFIX}{signal.upper()}_{name}"
         return (
             (found, own)
@@ -118,7 +122,7 @@ def asks_for_export(variables: Mapping[str, str]) -> bool:
 
 
 def from_environment(variables: Mapping[str, str]) -> ExportSettings:
-    """All of it, checked. Raises ConfigError for what cannot be meant: an unknown protocol, exporter or scheme."""
+    """All settings, checked. Raises ConfigError for an unknown protocol, exporter or scheme."""
     env = Environment(variables)
     service, attributes = _resource(env)
     preference = env.text(f"{_PREFIX}METRICS_TEMPORALITY_PREFERENCE", "cumulative").lower()
@@ -131,7 +135,8 @@ def from_environment(variables: Mapping[str, str]) -> ExportSettings:
         != "explicit_bucket_histogram"
     ):
         log.warning(
-            "%sMETRICS_DEFAULT_HISTOGRAM_AGGREGATION: only explicit_bucket_histogram is implemented",
+            "%sMETRICS_DEFAULT_HISTOGRAM_AGGREGATION: only explicit_bucket_histogram is "
+            "implemented",
             _PREFIX,
         )
     return ExportSettings(
@@ -186,7 +191,7 @@ def _http_url(signal: SignalName, variable: str, endpoint: str) -> tuple[str, bo
     parts = http_url(variable, endpoint)
     if (
         variable != f"{_PREFIX}ENDPOINT"
-    ):  # the signal's own: as it is; without a path the root is used
+    ):  # the signal's own endpoint: unchanged; without a path it is the root
         return parts._replace(path=parts.path or "/").geturl(), parts.scheme == "https"
     return parts._replace(
         path=f"{parts.path.rstrip('/')}/v1/{signal}"
@@ -209,7 +214,7 @@ def _grpc_target(
 def _headers(env: Environment, signal: SignalName, *, grpc: bool) -> tuple[Header, ...]:
     value, variable = env.otlp(signal, "HEADERS")
     if missing := incomplete(value):
-        log.warning("%s: %d entries without a name or without = are left out", variable, missing)
+        log.warning("%s: ignoring %d entries without a name or without =", variable, missing)
     return headers(variable, value, grpc=grpc)
 
 
@@ -237,13 +242,16 @@ def _batch(env: Environment, prefix: str, delay: int) -> BatchSettings:
 
 
 def _resource(env: Environment) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """OTEL_SERVICE_NAME beats service.name; any error in OTEL_RESOURCE_ATTRIBUTES discards all of it."""
+    """OTEL_SERVICE_NAME overrides service.name.
+
+    An error in OTEL_RESOURCE_ATTRIBUTES discards all of it.
+    """
     attributes: dict[str, str] = {}
     value = env.text("OTEL_RESOURCE_ATTRIBUTES")
     for pair in filter(None, (p.strip() for p in value.split(","))):
         name, equals, content = pair.partition("=")
         if not equals or not name.strip():
-            log.warning("OTEL_RESOURCE_ATTRIBUTES is not k=v,k2=v2: all of it is ignored")
+            log.warning("OTEL_RESOURCE_ATTRIBUTES is not k=v,k2=v2: ignoring all of it")
             attributes = {}
             break
         attributes[unquote(name.strip())] = unquote(content.strip())

@@ -1,4 +1,6 @@
-"""Certificates and keys of the exporters: read and checked once, at start, before privileges are dropped."""
+"""Certificates and keys of the exporters, read and checked once at the start, before privileges are
+dropped.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ _PREFIX = "OTEL_EXPORTER_OTLP_"
 
 
 class Material(msgspec.Struct, frozen=True):
-    """The bytes of the three files; None where none is named."""
+    """The bytes of the three files; None for a file that is not set."""
 
     authority: bytes | None
     chain: bytes | None
@@ -38,7 +40,9 @@ def material(settings: OtlpSettings) -> Material:
 
 
 def context(settings: OtlpSettings) -> ssl.SSLContext:
-    """For HTTP. For gRPC it is the check: grpcio accepts any bytes, and then fails with every connection. Raises ConfigError."""
+    """The context for HTTP, and the check for gRPC: grpcio accepts any bytes, and then every
+    connection fails. Raises ConfigError.
+    """
     found = material(settings)
     try:
         made = ssl.create_default_context(

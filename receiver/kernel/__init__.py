@@ -1,1 +1,1 @@
-"""Layer 1, extraction: what happened? Everything that touches the kernel lives here, and only here."""
+"""Layer 1, extraction: the kernel events. Only this package touches the kernel."""

@@ -1,9 +1,11 @@
-"""What the processes of the service may ask of the kernel once they have started: the tables of the seccomp filter.
+"""The system calls that the service's processes may make after the start: the tables of the seccomp
+filter.
 
-Every call is here that glibc, musl, CPython, libuv, gRPC, OpenSSL and SQLite make for what the service does: read and
-write files and sockets, allocate memory, run threads, wait, read clocks. Where libraries choose between an old and a new
-call (open and openat, stat and statx, poll and ppoll), both are here. What starts programs, changes identities,
-namespaces or mounts, loads code into the kernel, or touches other processes is not.
+The tables hold every call that glibc, musl, CPython, libuv, gRPC, OpenSSL and SQLite make for the
+work of the service: read and write files and sockets, allocate memory, run threads, wait and read
+clocks. Where a library chooses between an old and a new call (open and openat, stat and statx, poll
+and ppoll), the tables hold both. They hold no call that starts a program, changes an identity, a
+namespace or a mount, loads code into the kernel, or touches another process.
 """
 
 from __future__ import annotations
@@ -15,19 +17,22 @@ import msgspec
 
 
 class Test(msgspec.Struct, frozen=True):
-    """True when `argument & mask == value`. Only the lower 32 bits of an argument are looked at."""
+    """True when `argument & mask == value`. Only the lower 32 bits of an argument are compared."""
 
     argument: int
     value: int
     mask: int = 0xFFFFFFFF
 
 
-Alternatives = tuple[tuple[Test, ...], ...]  # one of these, all of whose tests must be true
+Alternatives = tuple[tuple[Test, ...], ...]  # in at least one alternative, all tests must be true
 
 
 class CallRules(msgspec.Struct, frozen=True):
-    """`allowed` without a look at the arguments; `conditional` by them; `absent` answers ENOSYS, so that a library falls
-    back to an older call whose arguments can be looked at. What is in none of these is refused."""
+    """`allowed`: whatever the arguments are.
+
+    `conditional`: depends on the arguments. `absent`: answers ENOSYS, so that a library falls back
+    to an older call whose arguments the filter can test. Every other call is refused.
+    """
 
     allowed: frozenset[str]
     conditional: Mapping[str, Alternatives]
@@ -43,27 +48,28 @@ _FILES = (
 )
 _MEMORY = "mmap munmap mprotect mremap madvise msync mincore brk membarrier memfd_create"
 _WAITING = (
-    "poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 "
-    "pipe pipe2 futex futex_waitv nanosleep clock_nanosleep timerfd_create timerfd_settime timerfd_gettime wait4 waitid "
-    "restart_syscall sched_yield"
+    "poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait "
+    "epoll_pwait2 eventfd eventfd2 pipe pipe2 futex futex_waitv nanosleep clock_nanosleep "
+    "timerfd_create timerfd_settime timerfd_gettime wait4 waitid restart_syscall sched_yield"
 )
 _SOCKETS = (
-    "socketpair connect bind listen accept accept4 getsockname getpeername getsockopt setsockopt shutdown sendto recvfrom "
-    "sendmsg recvmsg sendmmsg recvmmsg"
+    "socketpair connect bind listen accept accept4 getsockname getpeername getsockopt setsockopt "
+    "shutdown sendto recvfrom sendmsg recvmsg sendmmsg recvmmsg"
 )
 _SELF = (
-    "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait sigaltstack exit exit_group set_robust_list "
-    "get_robust_list rseq set_tid_address arch_prctl gettid getpid getppid getpgrp getpgid getsid getuid geteuid getgid "
-    "getegid getresuid getresgid getgroups capget sched_getaffinity sched_getparam sched_getscheduler sched_getattr "
-    "sched_get_priority_max sched_get_priority_min getpriority getcpu getrlimit getrusage times sysinfo uname getrandom "
-    "gettimeofday time clock_gettime clock_getres pidfd_open"
+    "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait sigaltstack exit "
+    "exit_group set_robust_list get_robust_list rseq set_tid_address arch_prctl gettid getpid "
+    "getppid getpgrp getpgid getsid getuid geteuid getgid getegid getresuid getresgid getgroups "
+    "capget sched_getaffinity sched_getparam sched_getscheduler sched_getattr "
+    "sched_get_priority_max sched_get_priority_min getpriority getcpu getrlimit getrusage times "
+    "sysinfo uname getrandom gettimeofday time clock_gettime clock_getres pidfd_open"
 )
 
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _NETLINK_ROUTE, _NETLINK_SOCK_DIAG = (
     0,
     4,
-)  # addresses for getaddrinfo(3); the fallback source's samples
+)  # addresses for getaddrinfo(3), and the samples of the fallback source
 _CLONE_THREAD = 0x10000
 _CLONE_OF_OTHER_KINDS = 0x7E020000  # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}, clone(2)
 _PR_GET = (
@@ -76,10 +82,24 @@ _PR_GET = (
     47,
 )  # DUMPABLE, NAME, SECCOMP, SECUREBITS, NO_NEW_PRIVS, CAPBSET_READ, CAP_AMBIENT
 _PR_SET_NAME, _PR_SET_VMA = 15, 0x53564D41  # glibc and musl name memory areas with the latter
-# TCGETS, TCGETS2 (isatty), TIOCGPGRP, TIOCOUTQ, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX; SIOCGIFNAME, SIOCGIFCONF,
-# SIOCGIFFLAGS, SIOCGIFADDR, SIOCGIFINDEX (resolvers); F2FS_IOC_GET_FEATURES (SQLite)
+# TCGETS, TCGETS2 (isatty), TIOCGPGRP, TIOCOUTQ, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX;
+# SIOCGIFNAME, SIOCGIFCONF, SIOCGIFFLAGS, SIOCGIFADDR, SIOCGIFINDEX (resolvers);
+# F2FS_IOC_GET_FEATURES (SQLite)
 _IOCTLS = (
-    0x5401, 0x802C542A, 0x540F, 0x5411, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451, 0x8910, 0x8912, 0x8913, 0x8915, 0x8933,
+    0x5401,
+    0x802C542A,
+    0x540F,
+    0x5411,
+    0x5413,
+    0x541B,
+    0x5421,
+    0x5450,
+    0x5451,
+    0x8910,
+    0x8912,
+    0x8913,
+    0x8915,
+    0x8933,
     0x8004F50C,
 )  # fmt: skip
 # F_DUPFD, _GETFD, _SETFD, _GETFL, _SETFL, _GETLK, _SETLK, _SETLKW, F_OFD_{GETLK,SETLK,SETLKW}, F_DUPFD_CLOEXEC, _SETPIPE_SZ,
@@ -105,7 +125,8 @@ _BPF_READS = (
     _OBJ_INFO,
     _ITER_CREATE,
 )
-# BPF_RAW_TRACEPOINT_OPEN, BPF_LINK_CREATE, BPF_LINK_DETACH. Not PROG_LOAD: all programs are loaded before.
+# BPF_RAW_TRACEPOINT_OPEN, BPF_LINK_CREATE, BPF_LINK_DETACH. PROG_LOAD is not needed: all programs
+# are loaded before.
 _BPF_ATTACHES = (17, 28, 34)
 # PERF_EVENT_IOC_ENABLE, _DISABLE, _SET_BPF: classic tracepoints
 _PERF_IOCTLS = (0x2400, 0x2401, 0x40042408)
@@ -137,16 +158,22 @@ def _base(ioctls: tuple[int, ...], bpf: tuple[int, ...]) -> dict[str, Alternativ
 
 
 def service_rules(*, attaches: bool = False) -> CallRules:
-    """For the calling process, after it has attached: it reads rings, maps and iterators, and exports. `attaches`: it also
-    attaches and detaches programs that are loaded, because this kernel lets it and there is no helper."""
+    """For the calling process after it has attached.
+
+    It reads rings, maps and iterators, and exports. With `attaches` it also attaches and detaches
+    loaded programs: this kernel permits it and there is no helper.
+    """
     allowed = frozenset(" ".join((_FILES, _MEMORY, _WAITING, _SOCKETS, _SELF)).split())
     bpf = (*_BPF_READS, *_BPF_ATTACHES) if attaches else _BPF_READS
     return CallRules(allowed, _base(_IOCTLS, bpf), frozenset({"clone3"}))
 
 
 def helper_rules() -> CallRules:
-    """For the calling process that attaches and detaches: as the service, without listening or connecting, with the
-    commands of bpf(2) and perf_event_open(2) that attach."""
+    """For the helper, which attaches and detaches.
+
+    As the service, but without listen and connect, and with the commands of bpf(2) and
+    perf_event_open(2) that attach.
+    """
     sockets = "socketpair getsockopt sendto recvfrom sendmsg recvmsg shutdown"
     allowed = frozenset(
         " ".join((_FILES, _MEMORY, _WAITING, sockets, _SELF, "perf_event_open")).split()
@@ -156,8 +183,8 @@ def helper_rules() -> CallRules:
 
 
 _COUNTING = (
-    "poll ppoll read recvmsg close brk mmap munmap mremap madvise mprotect futex rt_sigaction rt_sigprocmask rt_sigreturn "
-    "restart_syscall exit exit_group getpid gettid clock_gettime"
+    "poll ppoll read recvmsg close brk mmap munmap mremap madvise mprotect futex rt_sigaction "
+    "rt_sigprocmask rt_sigreturn restart_syscall exit exit_group getpid gettid clock_gettime"
 )
 _NOTIFY_IOCTLS = (
     0xC0502100,
@@ -166,5 +193,5 @@ _NOTIFY_IOCTLS = (
 
 
 def counter_rules() -> CallRules:
-    """For the process that counts what the two others are refused: it waits, answers, allocates memory and ends."""
+    """For the process that counts refused calls. It waits, answers, allocates memory and exits."""
     return CallRules(frozenset(_COUNTING.split()), {"ioctl": _one_of(1, _NOTIFY_IOCTLS)})

@@ -1,7 +1,9 @@
-"""System call numbers of the architectures that seccomp filters are made for, and how the kernel names these.
+"""System call numbers of the architectures that have a seccomp filter, and the kernel's names for
+these architectures.
 
-Sources: `arch/x86/entry/syscalls/syscall_64.tbl` (receiver/calls.py), `include/uapi/asm-generic/unistd.h`
-for aarch64, `include/uapi/linux/audit.h`. Both tables are append-only upstream, and from 424 on they are one.
+Sources: `arch/x86/entry/syscalls/syscall_64.tbl` (receiver/calls.py),
+`include/uapi/asm-generic/unistd.h` for aarch64, `include/uapi/linux/audit.h`. Both tables are
+append-only upstream, and from 424 on they are one.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ class Architecture(msgspec.Struct, frozen=True):
 
     @property
     def highest(self) -> int:
-        """A call beyond this one is newer than these tables."""
+        """Higher numbers belong to calls that are newer than these tables."""
         return max(self.numbers.values())
 
     def name(self, number: int) -> str:
@@ -83,5 +85,8 @@ _ARCHITECTURES = {
 
 
 def architecture(machine: str = "") -> Architecture | None:
-    """Of uname(2)'s machine, by default this one; None where no filter can be made."""
+    """The architecture for a machine name of uname(2), by default this machine's.
+
+    None if no filter can be made for it.
+    """
     return _ARCHITECTURES.get(machine or platform.machine())

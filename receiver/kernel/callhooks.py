@@ -1,4 +1,7 @@
-"""The hooks for system calls: attached while something is watched, by ourselves or by a helper, and watched themselves."""
+"""The system-call hooks.
+
+They are attached while a task is watched, by this process or by a helper.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,28 @@ Attach = Literal["ourselves", "helper", "either"]
 
 
 class CallHooks:
-    """`want` says whether they should be attached, `attached` whether they are. `failure` says why they are not though they should
-    be, or why they cannot be when they are needed next; `final` that no later attempt can succeed."""
+    """`want`: whether the hooks should be attached.
+
+    `attached`: whether they are. `failure`: why they are not attached although they should be, or
+    why the next attempt cannot succeed. `final`: no later attempt can succeed.
+    """
 
     def __init__(
         self, probes: Probes, attach: Attach, confinement: Confinement | None = None
     ) -> None:
-        """`attach`: who attaches. Either: a helper where the kernel would refuse us when our privileges are gone."""
+        """`attach`: which process attaches.
+
+        `either`: a helper if the kernel refuses to attach for a process without privileges.
+        """
         self._probes = probes
         needs_helper = attach == "helper" or (attach == "either" and is_needed(probes))
         self._helper = Helper(probes, confinement) if needs_helper else None
-        self._left: Helper | None = None  # one that is of no use any more
+        self._left: Helper | None = None  # a helper that is no longer used
         self.wanted = False
         self.failure = ""
         self.final = False
         self.on_attached: Callable[[], None] = lambda: None
-        # from when to when (0: it goes on) system calls were not seen, and why
+        # the period without system calls (end 0: it continues), and its reason
         self.on_interrupted: Callable[[int, int, str], None] = lambda *_: None
         self._interrupted_ns = 0
         self._why = ""
@@ -54,7 +63,7 @@ class CallHooks:
             self._probes.detach_calls()
 
     def poll(self) -> None:
-        """Call when the helper's socket has something to read, and now and then."""
+        """Call this when the helper's socket is readable, and periodically."""
         helper = self._helper
         if helper is None:
             return
@@ -66,13 +75,16 @@ class CallHooks:
             self._resume()
 
     def retry(self) -> None:
-        """Call about once a second. Tries again what failed for a reason that may have passed."""
+        """Call this about once a second.
+
+        It retries after a failure whose reason may have passed.
+        """
         self.poll()
         if self.failure and not self.final and self._helper is None:
             self._take_over()
 
     def _lose(self, helper: Helper) -> None:
-        """The helper is of no use: we go on without it where we may attach ourselves."""
+        """Stops using the helper. This process attaches by itself if it may."""
         self._interrupt(helper.alive_ns if helper.attached or self.wanted else 0, helper.failure)
         helper.leave()
         self._helper, self._left = None, helper
@@ -94,23 +106,21 @@ class CallHooks:
             self._probes.attach_calls()
         except OSError as refused:
             self._interrupt(
-                boottime_ns(), f"the hooks for system calls cannot be attached ({refused.strerror})"
+                boottime_ns(), f"cannot attach the system-call hooks ({refused.strerror})"
             )
             self._fail(refused)
         else:
             self._resume()
 
     def _fail(self, refused: OSError) -> None:
-        self.failure = (
-            self._why or f"the hooks for system calls cannot be attached ({refused.strerror})"
-        )
+        self.failure = self._why or f"cannot attach the system-call hooks ({refused.strerror})"
         self.final = refused.errno in (errno.EPERM, errno.EACCES)
-        if not self._interrupted_ns:  # nothing is watched now: the next task would not be
+        if not self._interrupted_ns:  # nothing is watched now; the next task would get no hooks
             self._interrupted_ns = boottime_ns()
             self.on_interrupted(self._interrupted_ns, 0, self.failure)
 
     def _interrupt(self, since_ns: int, why: str) -> None:
-        """`since_ns` 0: nothing was watched."""
+        """`since_ns` 0: nothing was watched then."""
         self._why = self._why or why
         if since_ns and not self._interrupted_ns:
             self._interrupted_ns = since_ns
@@ -125,7 +135,7 @@ class CallHooks:
             self.on_attached()
 
     def close(self) -> None:
-        """Detaches. The helper holds links to all hooks of the host: it goes first."""
+        """Detaches. The helper goes first: it holds links to all hooks of this host."""
         for helper in (self._helper, self._left):
             if helper is not None:
                 helper.close()

@@ -1,4 +1,7 @@
-"""Which source: eBPF where the kernel lets us, else netlink where we may listen to it, said aloud."""
+"""Chooses the source: eBPF if the kernel permits it, else netlink if it is accessible.
+
+The choice is logged.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,11 @@ CAP_NET_ADMIN = 12
 
 
 def _may_listen() -> bool:
-    """Since 6.6 anybody may listen to the process connector, but without privileges most of /proc is shut: that would be half
-    a witness, and nobody asked for it."""
+    """Since Linux 6.6 every user may listen to the process connector.
+
+    Without privileges most of /proc is unreadable, so netlink alone sees too little to be chosen
+    unless it is asked for.
+    """
     return bool(effective_capabilities(Path("/proc/self/status").read_text()) >> CAP_NET_ADMIN & 1)
 
 
@@ -33,8 +39,11 @@ def open_source(
     launched: bool = False,
     confinement: Confinement | None = None,
 ) -> LiveOrFallback:
-    """`drops`, `helper`: see `Observer`. `launched`: see `LiveSource`. `config.source` is auto, ebpf or netlink. With auto
-    the reason why eBPF is refused is what is raised when netlink is refused, too: it is the one to mend."""
+    """`drops`, `helper`: see `Observer`.
+
+    `launched`: see `LiveSource`. `config.source` is auto, ebpf or netlink. If auto fails with both
+    sources, it raises the reason for which eBPF is refused, because that is the one to fix.
+    """
     if config.source == "netlink":
         return NetlinkSource(config, launched=launched)
     try:
@@ -48,7 +57,7 @@ def open_source(
         except (KwitnessError, OSError):
             raise refused from None
         log.warning(
-            "eBPF is not to be had (%s): the process connector is used, and much stays invisible",
+            "eBPF is not available (%s): using the process connector, which misses many events",
             refused,
         )
         return fallback

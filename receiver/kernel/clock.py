@@ -1,4 +1,7 @@
-"""Kernel time (CLOCK_BOOTTIME, ns) and its distance to wall time. The only module that reads a clock for events."""
+"""Kernel time (CLOCK_BOOTTIME, ns) and its offset to wall time.
+
+No other module reads a clock for events.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,15 @@ from receiver.events import ProcessKey
 
 
 def boottime_ns() -> int:
-    """CLOCK_BOOTTIME: what bpf_ktime_get_boot_ns stamps on every record; goes on during suspend."""
+    """CLOCK_BOOTTIME, the clock of bpf_ktime_get_boot_ns, which stamps every record.
+
+    It continues during suspend.
+    """
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def wall_offset_ns() -> int:
-    """Unix time minus boot time, the tightest of a few readings."""
+    """Unix time minus boot time: the tightest of several readings."""
     best, offset = 1 << 62, 0
     for _ in range(5):
         before = boottime_ns()
@@ -31,7 +37,9 @@ def wall_offset_ns() -> int:
 
 
 def refuse_time_namespace() -> None:
-    """In a time namespace our CLOCK_BOOTTIME is shifted against the kernel's stamps (measured: by the whole offset)."""
+    """In a time namespace, CLOCK_BOOTTIME is shifted against the kernel's stamps (measured: by the
+    whole offset).
+    """
     try:
         with open("/proc/self/timens_offsets", encoding="ascii") as offsets:
             shifted = any(
@@ -41,13 +49,16 @@ def refuse_time_namespace() -> None:
         return
     if shifted:
         raise UnavailableError(
-            "this is a time namespace with a shifted boot clock: start kwitness in the host's"
+            "this time namespace has a shifted boot clock: start kwitness in the host's time "
+            "namespace"
         )
 
 
 def gone(keys: list[ProcessKey]) -> list[ProcessKey]:
-    """Those of the processes that are not there any more, by /proc/PID/stat: same pid, same start in clock ticks. A process
-    whose file cannot be read for another reason (no descriptor is free) counts as there."""
+    """The processes that have ended, by /proc/PID/stat: a living one has the same pid and the same
+    start in clock ticks. A process whose file cannot be read for another reason (no free
+    descriptor) counts as alive.
+    """
     tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
     out = []
     for key in keys:
@@ -69,7 +80,7 @@ def boot_id() -> str:
     with open("/proc/sys/kernel/random/boot_id", "rb") as source:
         return (
             source.read().decode().strip()
-        )  # UTF-8 needs no module: this is also read after privileges went
+        )  # UTF-8 needs no import, which matters after privileges were dropped
 
 
 def host_name() -> str:
@@ -77,7 +88,10 @@ def host_name() -> str:
 
 
 def host_addresses(proc: Path = Path("/proc/net")) -> tuple[str, ...]:
-    """Of this network namespace, without loopback and link-local ones, by proc(5): fib_trie lists local addresses, if_inet6 all."""
+    """The addresses of this network namespace, without loopback and link-local ones.
+
+    By proc(5), fib_trie lists local addresses and if_inet6 lists all.
+    """
     found: list[str] = []
     with contextlib.suppress(OSError):
         lines = (proc / "fib_trie").read_text().splitlines()
@@ -94,7 +108,7 @@ def host_addresses(proc: Path = Path("/proc/net")) -> tuple[str, ...]:
 
 
 def machine_id() -> str:
-    """machine-id(5); empty where there is none."""
+    """machine-id(5); empty if the host has none."""
     try:
         found = Path("/etc/machine-id").read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):

@@ -1,7 +1,8 @@
-"""What the service, its helper and the process that counts refused calls may still do once they have started.
+"""What the service, its helper and the process that counts refused calls may do after the start.
 
-Order, in the service: `Confinement(...)` before anything else (it forks the counting process), then the helper, which calls
-`helper`; then `privileges.drop`, then `service`, both while there is one thread. All of it holds until the process ends.
+The order in the service: first `Confinement(...)`, which forks the counting process. Then the
+helper, which calls `helper`. Then `privileges.drop` and `service`, both while the process has one
+thread. The restrictions last until the process ends.
 """
 
 from __future__ import annotations
@@ -25,16 +26,29 @@ from receiver.kernel.privileges import CAP_SETPCAP, drop_to, held, keep_what_att
 from receiver.kernel.spare_user import HelperUser, helper_user
 
 log = logging.getLogger("kwitness")
-# Programs and libraries, so that modules and the ELF files of crashed programs can be read; configuration of the C library;
-# the kernel's own files. Home directories, /var, /srv and temporary directories are not among them.
+# Programs and libraries, so that modules and the ELF files of crashed programs can be read; the
+# configuration of the C library; the kernel's own files. Home directories, /var, /srv and temporary
+# directories are not listed.
 _SYSTEM = (
-    "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/opt", "/nix", "/gnu", "/snap", "/etc", "/proc", "/sys",
-)  # fmt: skip
+    "/usr",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/bin",
+    "/sbin",
+    "/opt",
+    "/nix",
+    "/gnu",
+    "/snap",
+    "/etc",
+    "/proc",
+    "/sys",
+)
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 
 def readable_paths(more: Iterable[str] = ()) -> list[str]:
-    """What Python, the resolver and TLS read late, and `more`."""
+    """The paths that Python, the resolver and TLS read late, and `more`."""
     trust = ssl.get_default_verify_paths()
     variables = ("SSL_CERT_FILE", "SSL_CERT_DIR", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
     files = [
@@ -46,7 +60,7 @@ def readable_paths(more: Iterable[str] = ()) -> list[str]:
     ]
     found = [*_SYSTEM, sys.prefix, sys.base_prefix, *(p or os.getcwd() for p in sys.path)]
     for file in filter(None, files):
-        # the directory: a file that is renewed by a rename is another one
+        # the directory, because a file that is renewed by a rename is a new inode
         found += (
             [file, str(Path(os.path.realpath(file)).parent)] if not os.path.isdir(file) else [file]
         )
@@ -54,18 +68,20 @@ def readable_paths(more: Iterable[str] = ()) -> list[str]:
 
 
 class Confinement:
-    """Made by the service before it starts anything."""
+    """The service creates it before it starts anything else."""
 
     def __init__(self, *, user: str = "nobody", helper: str = "", on: bool = True) -> None:
-        """`helper`: the helper's user; without a name, one that nobody has. `on` False: users are separated, and no
-        filter is installed."""
+        """`helper`: the helper's user; without a name, a user that no other process has.
+
+        With `on` False, users are separated and no filter is installed.
+        """
         self.helper_user: HelperUser = helper_user(helper, user)
-        self.notes: list[str] = []  # what could not be done, with its reason
+        self.notes: list[str] = []  # each step that failed, with its reason
         self._on = on
         self._said: dict[tuple[str, str], int] = {}
         self._counter: DenialCounter | None = None
         if self.helper_user.shared:
-            self.notes.append(f"the helper is not alone under its user: {self.helper_user.shared}")
+            self.notes.append(f"other processes share the helper's user: {self.helper_user.shared}")
         if on:
             self._counter = self._start_counter()
 
@@ -82,8 +98,11 @@ class Confinement:
         seccomp.install(counter_rules(), counted=False)
 
     def helper(self) -> None:
-        """For the helper, at its start: its own user, CAP_BPF and CAP_PERFMON and nothing else, and its filters. Raises
-        PrivilegeError when privileges cannot be given up."""
+        """For the helper, at its start: its own user, only CAP_BPF and CAP_PERFMON, and its
+        filters.
+
+        Raises PrivilegeError when privileges cannot be dropped.
+        """
         keep_what_attaches(self.helper_user.identity)
         if self._on:
             self._restrict("helper", helper_rules(), ["/sys", "/proc", *readable_paths()], [])
@@ -91,14 +110,17 @@ class Confinement:
     def service(
         self, readable: Iterable[str] = (), writable: Iterable[str] = (), *, attaches: bool = False
     ) -> None:
-        """For the service, after `privileges.drop`, while it has one thread. `attaches`: it attaches hooks itself."""
+        """For the service, after `privileges.drop`, while it has one thread.
+
+        `attaches`: it attaches hooks itself.
+        """
         if not self._on:
             return
         rules = service_rules(attaches=attaches)
         if _has_ring():
-            # libuv aborts when this is refused to it
+            # libuv aborts when this call is refused
             rules = msgspec.structs.replace(rules, allowed=rules.allowed | {"io_uring_enter"})
-            self.notes.append("the event loop uses io_uring, whose calls no filter sees")
+            self.notes.append("the event loop uses io_uring, whose requests no seccomp filter sees")
         self._restrict("service", rules, readable_paths(readable), [*_DEVICES, *writable])
         for note in self.notes:
             log.warning("confinement: %s", note)
@@ -106,11 +128,11 @@ class Confinement:
     def _restrict(
         self, who: str, rules: CallRules, readable: list[str], writable: list[str]
     ) -> None:
-        """What is refused is noted, and does not stop the observing."""
+        """A step that is refused becomes a note and does not stop the service."""
         try:
             if landlock.restrict(readable, writable) and len(os.listdir("/proc/self/task")) > 1:
                 self.notes.append(
-                    f"{who}: Landlock does not hold for threads that were there before"
+                    f"{who}: Landlock does not restrict threads that were started before"
                 )
         except OSError as error:
             self.notes.append(f"{who}: Landlock is refused: {error.strerror}")
@@ -122,15 +144,16 @@ class Confinement:
             self.notes.append(f"{who}: no seccomp filter: {error}")
 
     def denied(self) -> tuple[Denied, ...]:
-        """Calls that were refused, since the start."""
+        """The calls that were refused since the start."""
         return self._counter.counts() if self._counter is not None else ()
 
     def report(self) -> None:
-        """Logs each call when it is refused for the first time, and once that nobody counts any more."""
+        """Logs each call at its first refusal, and logs once that counting has stopped."""
         for found in self.denied():
             if (found.who, found.call) not in self._said:
                 log.warning(
-                    "confinement refused %s(2) to the %s, which does not need it; refused so far: %d",
+                    "confinement refused %s(2) to the %s, which does not need it; "
+                    "refused so far: %d",
                     found.call,
                     found.who,
                     found.count,
@@ -138,7 +161,8 @@ class Confinement:
             self._said[found.who, found.call] = found.count
         if self._counter is not None and not self._counter.alive():
             log.error(
-                "the process that counts refused calls has ended: from now on they fail with ENOSYS, and are not counted"
+                "the process that counts refused calls has exited: they now fail with ENOSYS and "
+                "are not counted",
             )
             self._counter.close()
             self._counter = None
@@ -150,7 +174,7 @@ class Confinement:
 
 
 def _has_ring() -> bool:
-    """Whether an io_uring was opened before."""
+    """Whether this process already has an io_uring."""
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             if "io_uring" in os.readlink(f"/proc/self/fd/{name}"):
@@ -159,18 +183,21 @@ def _has_ring() -> bool:
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
-    """What confinement this host allows; for `kwitness check`. Empty texts: it is as it should be."""
+    """The confinement that this host allows, for `kwitness check`.
 
-    seccomp: str  # why not
-    landlock: int  # its ABI; 0 where there is none
+    An empty text means full confinement.
+    """
+
+    seccomp: str  # why there is no filter
+    landlock: int  # its ABI; 0 if there is none
     bounding_set: str  # why it cannot be emptied
-    helper: str  # who the helper will be
-    helper_shared: str  # why others are that user, too
+    helper: str  # the user of the helper
+    helper_shared: str  # why other processes have that user, too
     service: str
 
 
 def survey(user: str, helper: str) -> Survey:
-    """Raises ConfigError for a user that is not there."""
+    """Raises ConfigError for a user that does not exist."""
     chosen = helper_user(helper, user)
     root = os.geteuid() == 0
     can_empty = bool(held().permitted >> CAP_SETPCAP & 1)
@@ -179,7 +206,7 @@ def survey(user: str, helper: str) -> Survey:
         landlock=landlock.version(),
         bounding_set=""
         if can_empty
-        else "CAP_SETPCAP is missing; no_new_privs makes the set meaningless",
+        else "CAP_SETPCAP is missing; no_new_privs makes the set ineffective",
         helper=f"user {chosen.identity.uid}"
         if chosen.identity
         else f"user {os.geteuid()}, as the service",
@@ -190,5 +217,8 @@ def survey(user: str, helper: str) -> Survey:
 
 def _service(user: str) -> str:
     if user == "nobody":
-        return "user nobody, whose processes may signal each other: name one of its own in privileges.user"
+        return (
+            "user nobody, whose processes may signal each other: set privileges.user to a user of "
+            "its own"
+        )
     return f"user {user or os.geteuid()}"

@@ -1,4 +1,8 @@
-"""Bytes to events. Total: any input gives a value or a DecodeError with a reason from a closed set; nothing else leaves."""
+"""Decodes bytes into events.
+
+Any input gives an event or a DecodeError with a reason from a closed set; no other exception is
+raised.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,11 @@ REASONS = ("short", "size", "unknown_kind", "layout", "range")
 
 
 def decode(raw: bytes, redactor: Redactor) -> Event:
-    """One whole record. Reasons: short (no header), size (not as long as it says), unknown_kind, layout, range (a value that
-    its field cannot have: what comes out of here needs no check later)."""
+    """One whole record.
+
+    Reasons: short (no header), size (another length than the header says), unknown_kind, layout,
+    range (a value that its field cannot have). An event needs no check later.
+    """
     if len(raw) < _HEADER.size:
         raise DecodeError("short")
     size, kind = int.from_bytes(raw[16:20], "little"), int.from_bytes(raw[22:24], "little")
@@ -26,7 +33,7 @@ def decode(raw: bytes, redactor: Redactor) -> Event:
         raise DecodeError("unknown_kind")
     try:
         event = decoder(raw, redactor)
-    except Exception:  # struct.error, ValueError: a record that is not what it says
+    except Exception:  # struct.error, ValueError: the record contradicts its header
         raise DecodeError("layout") from None
     if not VALID[kind](event):
         raise DecodeError("range")
@@ -34,7 +41,10 @@ def decode(raw: bytes, redactor: Redactor) -> Event:
 
 
 def split(records: bytes) -> list[bytes]:
-    """Records that stand back to back; what cannot be a record comes out as the last element, for `decode` to refuse."""
+    """Splits records that follow each other directly.
+
+    A malformed rest comes out as the last element, which `decode` refuses.
+    """
     out: list[bytes] = []
     at = 0
     while at < len(records):
@@ -55,17 +65,17 @@ def order(raw: bytes) -> tuple[int, int, int]:
 
 
 def scrub(raw: bytes, redactor: Redactor) -> bytes:
-    """The record as it may be stored: the very bytes, unless a secret had to be taken out of them."""
+    """The record as it may be stored: unchanged, unless a secret had to be removed."""
     before = redactor.counts.total()
     try:
         event = decode(raw, redactor)
     except DecodeError:
-        return raw[: _HEADER.size]  # stays a counted decode error on replay, and carries nothing
+        return raw[: _HEADER.size]  # it stays a counted decode error on replay and carries no data
     if redactor.counts.total() == before:
         return raw
     try:
         return encode(event)
     except (
         struct.error
-    ):  # marks and replacement characters made a text longer than its length field can say
+    ):  # marks and replacement characters made a text longer than its length field can hold
         return raw[: _HEADER.size]

@@ -1,11 +1,13 @@
-"""Who counts what the seccomp filters refuse: a small process of its own.
+"""Counts the calls that the seccomp filters refuse, in a small process of its own.
 
-A filter's "return this errno" is not counted by the kernel, and a SIGSYS handler would have to change registers. So the
-filters ask a listener (SECCOMP_RET_USER_NOTIF): each refused call waits until this process has counted it and has
-answered EPERM. It cannot be a thread of the confined process, because a Python thread may hold the interpreter lock
-in the call that waits. The counts are in memory that both sides share. When the process ends, the kernel answers ENOSYS.
+The kernel does not count a filter's "return this errno", and a SIGSYS handler would have to change
+registers. So the filters ask a listener (SECCOMP_RET_USER_NOTIF): each refused call waits until
+this process has counted it and answered EPERM. The listener cannot be a thread of the confined
+process, because a Python thread may hold the interpreter lock in the call that waits. The counts
+are in shared memory. When the process exits, the kernel answers ENOSYS.
 
-It holds no privilege, runs under the helper's user, and ends when everybody whose calls it counts has ended.
+The process has no privileges, runs under the helper's user, and exits after the last process whose
+calls it counts.
 """
 
 from __future__ import annotations
@@ -28,16 +30,17 @@ from receiver.errors import KwitnessError
 from receiver.kernel.call_tables import Architecture
 
 WHO = ("service", "helper")
-_SLOTS = 512  # per confined process; the last one is for other architectures and what is beyond
+_SLOTS = 512  # per confined process; the last slot counts other architectures and higher numbers
 _OTHER = _SLOTS - 1
 _RECV, _SEND = 0xC0502100, 0xC0182101  # SECCOMP_IOCTL_NOTIF_RECV, _SEND
 _NOTIFICATION = struct.Struct("=QIIiI")  # id, pid, flags; seccomp_data: nr, arch
-_BUFFER_BYTES = 4096  # struct seccomp_notif has 80 bytes today; a newer kernel writes no more than its own ioctl says
+# struct seccomp_notif has 80 bytes; the kernel writes no more than the size in the ioctl
+_BUFFER_BYTES = 4096
 _ANSWER = struct.Struct("=QqiI")  # struct seccomp_notif_resp: id, val, error, flags
 
 
 class Denied(msgspec.Struct, frozen=True, order=True):
-    """How often a process ("service" or "helper") was refused a call, since its start."""
+    """How many times a call was refused to a process ("service" or "helper") since its start."""
 
     who: str
     call: str
@@ -45,7 +48,9 @@ class Denied(msgspec.Struct, frozen=True, order=True):
 
 
 class DenialCounter:
-    """Forks on construction: before there are threads, and before anything is open that should not be inherited."""
+    """Forks on construction, before there are threads and before any descriptor is open that must
+    not be inherited.
+    """
 
     def __init__(self, arch: Architecture, become: Callable[[], None]) -> None:
         """`become` drops the child's privileges and confines it."""
@@ -55,7 +60,7 @@ class DenialCounter:
         wanted = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
         before = signal.pthread_sigmask(
             signal.SIG_BLOCK, wanted
-        )  # they are ignored before they can arrive
+        )  # the child ignores them before they can arrive
         try:
             self.pid = os.fork()
             if self.pid == 0:
@@ -67,8 +72,11 @@ class DenialCounter:
         self._ended = False
 
     def take(self, listener: int, who: str) -> None:
-        """Hands a filter's listener over. The caller keeps no copy: with one, its refused calls would wait for ever after the
-        end of this process."""
+        """Hands over the listener of a filter.
+
+        The caller keeps no copy: with one, its refused calls would wait forever after this process
+        has exited.
+        """
         try:
             if self._channel is None:
                 raise KwitnessError("the process that counts refused calls is closed")
@@ -77,7 +85,7 @@ class DenialCounter:
             os.close(listener)
 
     def counts(self) -> tuple[Denied, ...]:
-        """Without the zeros, in order."""
+        """Without zeros, in order."""
         with memoryview(self._table).cast("Q") as table:
             found = [(index, count) for index, count in enumerate(table) if count]
         return tuple(
@@ -88,14 +96,16 @@ class DenialCounter:
         return "other" if slot == _OTHER else self._arch.name(slot)
 
     def alive(self) -> bool:
-        """False once the process has ended before its time: nothing is counted any more."""
+        """False once the process has exited too early: refused calls are no longer counted."""
         if not self._ended:
             with contextlib.suppress(ChildProcessError):
                 self._ended = os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
         return not self._ended
 
     def close(self) -> None:
-        """It ends with the last of those whose calls it counts, which may be the caller: so it is not waited for."""
+        """Does not wait: the process exits with the last process whose calls it counts, which may
+        be the caller.
+        """
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -111,7 +121,7 @@ def _count_forever(
         gc.disable()
         _rename(b"kwitness-denied")
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # the end of the others ends us
+            signal.signal(number, signal.SIG_IGN)  # this process exits when the others have
         _close_all_but(channel.fileno())
         become()
         _loop(channel, table, arch)
@@ -128,7 +138,7 @@ def _rename(name: bytes) -> None:
 def _close_all_but(kept: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for fd in range(3):
-        os.dup2(nothing, fd)  # a reader of our parent's output must not wait for us
+        os.dup2(nothing, fd)  # a reader of the parent's output must not wait for this process
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2 and int(name) != kept:
             with contextlib.suppress(OSError):
@@ -153,7 +163,7 @@ def _loop(channel: socket.socket, table: mmap.mmap, arch: Architecture) -> None:
                     poller.register(listener, select.POLLIN)
             elif events & select.POLLIN:
                 _answer(fd, listeners[fd], counts, arch)
-            else:  # POLLHUP: nobody lives any more to whom this filter applies
+            else:  # POLLHUP: no process with this filter is left
                 poller.unregister(fd)
                 del listeners[fd]
                 os.close(fd)
@@ -163,12 +173,12 @@ def _answer(listener: int, at: int, counts: memoryview, arch: Architecture) -> N
     request = bytearray(_BUFFER_BYTES)
     try:
         fcntl.ioctl(listener, _RECV, request)
-    except OSError:  # ENOENT: the caller was killed meanwhile
+    except OSError:  # ENOENT: the caller was killed in the meantime
         return
     number, _, _, call, machine = _NOTIFICATION.unpack_from(request)
     known = machine == arch.audit and 0 <= call < _OTHER
     counts[at + (call if known else _OTHER)] += 1
-    # a call that is newer than our tables: a library that knows an older one falls back on ENOSYS only
+    # the call is newer than the tables: a library falls back to an older call only on ENOSYS
     refused = errno.ENOSYS if known and call > arch.highest else errno.EPERM
     with contextlib.suppress(OSError):
         fcntl.ioctl(listener, _SEND, _ANSWER.pack(number, 0, -refused, 0))

@@ -1,4 +1,4 @@
-"""File descriptors: the limit, and a few that are kept back for when there is none left.
+"""File descriptors: their limit, and a reserve for the time when none is free.
 
 Sources: getrlimit(2), open(2) (EMFILE: the process's limit, ENFILE: the host's), accept(2).
 """
@@ -16,13 +16,15 @@ EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 def exhausted(error: OSError) -> bool:
-    """Whether the call failed because there was no descriptor or memory for one, and not because of what it was asked."""
+    """Whether the call failed because no descriptor, or no memory for one, was free."""
     return error.errno in EXHAUSTED
 
 
 def raise_limit() -> tuple[int, int]:
-    """Raises the soft RLIMIT_NOFILE to the hard one, at most to WANTED. Gives the old (soft, hard): a command that is started
-    on behalf of somebody else must get these."""
+    """Raises the soft RLIMIT_NOFILE to the hard limit, at most to WANTED.
+
+    Returns the old (soft, hard), which a command that is started for the user must get back.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -32,7 +34,10 @@ def raise_limit() -> tuple[int, int]:
 
 
 class Reserve:
-    """Descriptors of /dev/null that can be closed to make room. Each `give` frees one; `refill` takes them back."""
+    """Descriptors of /dev/null that can be closed to free a number.
+
+    `give` frees one, `refill` reopens them.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -43,13 +48,13 @@ class Reserve:
         return len(self._held)
 
     def refill(self) -> None:
-        """As many as can be had again."""
+        """Opens as many as possible again."""
         with contextlib.suppress(OSError):
             while len(self._held) < self._size:
                 self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
     def give(self) -> bool:
-        """Closes one. False when there is none left."""
+        """Closes one. False when none is left."""
         if not self._held:
             return False
         os.close(self._held.pop())
@@ -57,7 +62,7 @@ class Reserve:
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[None]:
-        """All of it is free inside."""
+        """The whole reserve is free inside the block."""
         self.close()
         try:
             yield

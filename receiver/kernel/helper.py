@@ -1,9 +1,11 @@
-"""The privileged half, on kernels that attach for nobody without privileges (before 5.19, c8644cd0efe7 "bpf: refine
-kernel.unprivileged_bpf_disabled behaviour"): forked before the drop, it attaches and detaches the hooks for system calls.
+"""The privileged process for kernels that refuse to attach without privileges (before 5.19,
+c8644cd0efe7 "bpf: refine kernel.unprivileged_bpf_disabled behaviour").
 
-It holds the loaded programs and CAP_BPF and CAP_PERFMON (or the CAP_SYS_ADMIN that stands for both). It reads single bytes from
-one socket (attach, detach) and answers each with one; it parses nothing, opens nothing, and ends when the socket does. The hooks
-that it attached end with it: only its own descriptors hold them.
+It is forked before the drop, and attaches and detaches the system-call hooks. It holds the loaded
+programs and CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN, which includes both). It reads single bytes
+(attach, detach) from one socket and answers each with one byte. It parses nothing, opens nothing,
+and exits when the socket closes. The hooks that it attached end with it: only its descriptors hold
+them.
 """
 
 from __future__ import annotations
@@ -26,7 +28,10 @@ END_SECONDS = 1.0
 
 
 def is_needed(probes: Probes) -> bool:
-    """Whether this kernel refuses to attach for a process without privileges: tried with one hook, in a child that gave them up."""
+    """Whether this kernel refuses to attach for a process without privileges.
+
+    A child that dropped its privileges tries one hook.
+    """
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -40,7 +45,10 @@ def is_needed(probes: Probes) -> bool:
 
 
 class Helper:
-    """Our end of it. Nothing here waits: `want` sends, `poll` reads what has come."""
+    """The service's end of the socket.
+
+    No method waits: `want` sends, `poll` reads the answers that have arrived.
+    """
 
     def __init__(self, probes: Probes, confinement: Confinement | None = None) -> None:
         ours, theirs = socket.socketpair()
@@ -52,10 +60,10 @@ class Helper:
         ours.setblocking(False)
         self._socket = ours
         self.attached = False
-        self.failure = ""  # why it is of no use any more
-        self.alive_ns = boottime_ns()  # when it was last known to live
+        self.failure = ""  # why it is no longer used
+        self.alive_ns = boottime_ns()  # when it last answered
         self._wanted = False
-        self._asked: bool | None = None  # what it has not answered yet
+        self._asked: bool | None = None  # the request without an answer
         self._asked_at = 0.0
         self._reaped = False
 
@@ -63,12 +71,15 @@ class Helper:
         return self._socket.fileno()
 
     def want(self, on: bool) -> None:
-        """Whether system calls are to be hooked. `attached` follows when the helper has answered."""
+        """Whether the hooks should be attached. `attached` follows when the helper has answered."""
         self._wanted = on
         self._ask()
 
     def poll(self) -> None:
-        """Takes the answer that has come. Sets `failure` when the helper is gone, or has not answered for 5 s."""
+        """Reads the answer if there is one.
+
+        Sets `failure` when the helper has exited or has not answered for 5 s.
+        """
         now = boottime_ns()
         try:
             answer = self._socket.recv(1)
@@ -88,7 +99,7 @@ class Helper:
         self.alive_ns = now
         asked, self._asked = self._asked, None
         if asked and answer != _DONE:
-            self.failure = f"the helper (pid {self.pid}) cannot attach the hooks for system calls"
+            self.failure = f"the helper (pid {self.pid}) cannot attach the system-call hooks"
             return
         self.attached = bool(asked)
         self._ask()
@@ -99,21 +110,24 @@ class Helper:
         try:
             self._socket.send(_ON if self._wanted else _OFF)
         except OSError:
-            return  # it is gone: `poll` finds the end of the stream
+            return  # it has exited: `poll` reads the end of the stream
         self._asked, self._asked_at = self._wanted, time.monotonic()
 
     def _end(self) -> str:
-        code = self._reap(END_SECONDS)  # its last descriptor is closed: the rest takes no time
+        code = self._reap(END_SECONDS)  # its last descriptor is closed, so it exits at once
         if code is None:
             return "has ended"
         return (
             f"was killed by {signal.Signals(-code).name}"
             if code < 0
-            else f"has ended with status {code}"
+            else f"exited with status {code}"
         )
 
     def _reap(self, seconds: float) -> int | None:
-        """Its exit code as `subprocess` gives it; None when it has not ended by then, or was asked for already."""
+        """Its exit code as `subprocess` gives it.
+
+        None when it has not exited in time, or was already reaped.
+        """
         if self._reaped:
             return None
         descriptor = os.pidfd_open(self.pid)
@@ -129,12 +143,15 @@ class Helper:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def leave(self) -> None:
-        """No more of it: it ends when it reads this. Its socket stays open for whoever waits on it, until `close`."""
+        """Stops using it: it exits when it reads this.
+
+        Its socket stays open for a poll that waits on it, until `close`.
+        """
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Ends it, and waits for that, but not for one that is stopped."""
+        """Ends it and waits for its exit, unless it is stopped."""
         self._socket.close()
         self._reap(END_SECONDS)
 
@@ -146,7 +163,7 @@ def _serve(commands: socket.socket, probes: Probes, confinement: Confinement | N
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(
                 number, signal.SIG_IGN
-            )  # a terminal's Ctrl-C is the parent's to handle; the socket ends us
+            )  # the parent handles Ctrl-C; the closed socket ends this process
         probes.library.rename_self(b"kwitness-attach")
         if confinement is not None:
             confinement.helper()

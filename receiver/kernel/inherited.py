@@ -1,12 +1,15 @@
-"""What this process inherited, kept so that a command gets it unchanged: fork(2), execve(2), signal(7), environ(7).
+"""The state that this process inherited, so that a command gets it unchanged: fork(2), execve(2),
+signal(7), environ(7).
 
-Python changes three things before the first line of ours runs: it ignores SIGPIPE and SIGXFSZ, it handles SIGINT, and in the
-C locale it sets LC_CTYPE (PEP 538). All else (limits, umask, nice value, working directory, groups, capabilities, session)
-passes through fork and exec by itself, as long as nobody changes it: so the process that starts the command changes nothing.
+Python changes three things before it runs the first line of kwitness: it ignores SIGPIPE and
+SIGXFSZ, it handles SIGINT, and in the C locale it sets LC_CTYPE (PEP 538). Everything else (limits,
+umask, nice value, working directory, groups, capabilities, session) passes through fork and exec
+unless it is changed, so the process that starts the command changes nothing.
 
-One thing cannot be known. Nobody can read what SIGPIPE and SIGXFSZ were before Python ignored them. POSIX makes shells pass
-ignored signals on, and systemd does the same, so what such a parent ignores is taken as inherited. Other parents (Python,
-Node, Rust, Go) reset SIGPIPE for what they start, so the default is assumed.
+One thing is unknown: no program can read what SIGPIPE and SIGXFSZ were before Python ignored them.
+POSIX makes shells pass ignored signals on, and systemd does the same, so signals that such a parent
+ignores are taken as inherited. Other parents (Python, Node, Rust, Go) reset SIGPIPE for the
+programs they start, so the default is assumed.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 CHANGED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
-# they pass on what they ignore (POSIX.1-2017, 2.11 and 2.12; systemd.exec(5), IgnoreSIGPIPE=)
+# these parents pass ignored signals on (POSIX.1-2017, 2.11 and 2.12; systemd.exec(5),
+# IgnoreSIGPIPE=)
 _PASS_ON = (
     "sh",
     "bash",
@@ -40,14 +44,14 @@ _NOT_THERE = (
     errno.ESTALE,
     errno.ENODEV,
     errno.ETIMEDOUT,
-)  # execvp(3) goes on to the next
+)  # execvp(3) continues with the next directory
 _DEFAULT_PATH = b"/bin:/usr/bin"  # confstr(_CS_PATH)
 _SHELL = b"/bin/sh"  # _PATH_BSHELL
 _SAMPLE_BYTES = 80
 
 
 class Inherited:
-    """Taken once, before anything of ours opens a descriptor or handles a signal."""
+    """Taken once, before kwitness opens a descriptor or handles a signal."""
 
     __slots__ = ("_locale", "descriptors", "ignored", "mask")
 
@@ -59,7 +63,10 @@ class Inherited:
         self._locale = _original_locale()
 
     def restore(self) -> None:
-        """For the command, just before its exec: signals and environment. A handler becomes the default by exec itself."""
+        """Restores signals and environment for the command, directly before its exec.
+
+        Exec itself resets handlers.
+        """
         for number in signal.valid_signals():
             if number in (signal.SIGKILL, signal.SIGSTOP):
                 continue
@@ -75,12 +82,17 @@ class Inherited:
         signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
 
     def become(self, command: list[str]) -> NoReturn:
-        """Restores, and turns this process into the command. Raises OSError when there is no such program, or it cannot run."""
+        """Restores, then executes the command in this process.
+
+        Raises OSError when the program is missing or cannot run.
+        """
         self.restore()
         execute([os.fsencode(word) for word in command])
 
     def release(self) -> None:
-        """Closes our copies of what is the command's: a pipe of the user ends when the command closes it."""
+        """Closes this process's copies of the command's descriptors: a pipe of the user ends when
+        the command closes it.
+        """
         for number in self.descriptors:
             try:
                 os.close(number)
@@ -89,7 +101,10 @@ class Inherited:
 
 
 def execute(words: list[bytes]) -> NoReturn:
-    """As execvp(3) does it, with the environment as it stands: a script without `#!` is run by /bin/sh. Raises OSError."""
+    """As execvp(3), with the given environment: /bin/sh runs a script without `#!`.
+
+    Raises OSError.
+    """
     refused = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
     for path in _candidates(words[0]):
         try:
@@ -105,7 +120,9 @@ def execute(words: list[bytes]) -> NoReturn:
 
 
 def exit_status(error: OSError) -> int:
-    """Of a command that could not be started: 127 when there is none, else 126 (POSIX.1-2017, 2.8.2)."""
+    """The exit code for a command that could not be started: 127 when it does not exist, else 126
+    (POSIX.1-2017, 2.8.2).
+    """
     return 127 if error.errno == errno.ENOENT else 126
 
 
@@ -120,19 +137,25 @@ def _candidates(name: bytes) -> Iterator[bytes]:
 
 
 def _interpret(path: bytes, words: list[bytes]) -> NoReturn:
-    """Raises OSError (ENOEXEC) for a binary file: like a shell, we look for a NUL in its first line."""
+    """Raises OSError (ENOEXEC) for a binary file: like a shell, it looks for a NUL in the first
+    line.
+    """
     try:
         with open(path, "rb") as script:
             first = script.read(_SAMPLE_BYTES).partition(b"\n")[0]
     except OSError:
-        first = b""  # it can be executed and not read: the shell says so
+        first = b""  # executable but not readable: the shell reports it
     if b"\0" in first:
         raise OSError(errno.ENOEXEC, f"cannot execute binary file: {os.strerror(errno.ENOEXEC)}")
     os.execv(_SHELL, [_SHELL, path, *words[1:]])  # noqa: S606 - the user's own command
 
 
 def _descriptors() -> tuple[int, ...]:
-    """All from 3 on: what survived our own exec has no close-on-exec flag, and all that Python opened since has one."""
+    """All from 3 on.
+
+    A descriptor that survived the exec of this process has no close-on-exec flag; every descriptor
+    that Python opened since has one.
+    """
     found = []
     try:
         numbers = [int(name) for name in os.listdir("/proc/self/fd")]
@@ -142,13 +165,13 @@ def _descriptors() -> tuple[int, ...]:
         try:
             if number > 2 and os.get_inheritable(number):
                 found.append(number)
-        except OSError:  # the directory's own
+        except OSError:  # the descriptor of the directory itself
             continue
     return tuple(sorted(found))
 
 
 def _ignored_by_parent() -> set[int]:
-    """Of the signals that Python has changed: those that our parent ignores and hands on."""
+    """Of the signals that Python has changed, those that the parent ignores and passes on."""
     folder = f"/proc/{os.getppid()}"
     try:
         with open(f"{folder}/status", encoding="utf-8", errors="replace") as status:
@@ -157,13 +180,16 @@ def _ignored_by_parent() -> set[int]:
         mask = int(fields["SigIgn"], 16)
     except (OSError, KeyError, ValueError):
         return set()
-    with contextlib.suppress(OSError):  # of another user
+    with contextlib.suppress(OSError):  # a process of another user
         name = os.path.basename(os.readlink(f"{folder}/exe"))
     return {n for n in CHANGED_BY_PYTHON if mask >> (n - 1) & 1} if name in _PASS_ON else set()
 
 
 def _original_locale() -> tuple[bytes, bytes | None] | None:
-    """LC_CTYPE as it was at our exec, if Python has changed it since; None in it: it was not set."""
+    """LC_CTYPE as it was at the exec of this process, if Python has changed it since.
+
+    A None inside: it was not set.
+    """
     try:
         with open("/proc/self/environ", "rb") as block:
             entries = block.read().split(b"\0")

@@ -1,7 +1,9 @@
-"""Landlock: after the start the calling process reads what was listed, writes below what was listed, and nothing else.
+"""Landlock: after the start, the process reads only the listed paths and writes only below listed
+directories.
 
-It holds for the calling thread and for what it starts, so it is called while there is only one thread. What was opened
-before stays open. Sources: landlock(7), landlock_create_ruleset(2), Documentation/userspace-api/landlock.rst.
+It applies to the calling thread and to the threads and processes it starts, so it is called while
+there is only one thread. Open files stay usable. Sources: landlock(7), landlock_create_ruleset(2),
+Documentation/userspace-api/landlock.rst.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ _BY_ABI = {
     2: _REFER,
     3: _TRUNCATE,
     5: _IOCTL_DEV,
-}  # which bits came with which version
+}  # the access bits that each version added
 _SCOPE_FROM = 6
 _READ = _READ_FILE | _READ_DIR
 _WRITE = (
@@ -56,7 +58,9 @@ def _call(name: str, *arguments: object) -> int:
 
 
 def version() -> int:
-    """The ABI of this kernel's Landlock; 0 where it is not compiled in, not switched on, or refused by a seccomp filter."""
+    """The ABI of this kernel's Landlock; 0 if it is not compiled in, not enabled, or refused by a
+    seccomp filter.
+    """
     try:
         return _call("landlock_create_ruleset", None, c.c_size_t(0), c.c_uint(_CREATE_VERSION))
     except OSError:
@@ -64,8 +68,11 @@ def version() -> int:
 
 
 def restrict(readable: Iterable[str], writable: Iterable[str]) -> int:
-    """Paths that are not there are left out. Nothing can be executed; nobody outside can be signalled (ABI 6). Needs
-    no_new_privs. Returns the ABI, 0 where there is none. Raises OSError."""
+    """Ignores paths that do not exist.
+
+    Afterwards nothing can be executed, and no outside process can be signalled (ABI 6). Needs
+    no_new_privs. Returns the ABI, 0 without Landlock. Raises OSError.
+    """
     abi = version()
     if not abi:
         return 0

@@ -1,6 +1,9 @@
-"""The part of libbpf's C interface that we use, over ctypes. No other module sees a pointer.
+"""The part of libbpf's C interface that kwitness uses, over ctypes.
 
-Source: libbpf 1.1 `bpf/libbpf.h`, `bpf/bpf.h`, `bpf/btf.h`. Functions here raise OSError with the errno libbpf gave.
+No other module handles its pointers.
+
+Source: libbpf 1.1 `bpf/libbpf.h`, `bpf/bpf.h`, `bpf/btf.h`. Functions raise OSError with libbpf's
+errno.
 """
 
 from __future__ import annotations
@@ -68,17 +71,27 @@ _BTF_TYPEDEF, _BTF_FUNC, _BTF_DATASEC = 8, 12, 15
 
 
 class _ProgLoadOpts(c.Structure):
-    """The beginning of struct bpf_prog_load_opts, bpf.h; `sz` tells libbpf where ours ends."""
+    """The first fields of struct bpf_prog_load_opts, bpf.h; `sz` gives libbpf their size."""
 
     _fields_ = [
-        ("sz", c.c_size_t), ("attempts", c.c_int), ("expected_attach_type", c.c_int), ("prog_btf_fd", c.c_uint32),
-        ("prog_flags", c.c_uint32), ("prog_ifindex", c.c_uint32), ("kern_version", c.c_uint32), ("attach_btf_id", c.c_uint32),
-        ("attach_prog_fd", c.c_uint32), ("attach_btf_obj_fd", c.c_uint32),
-    ]  # fmt: skip
+        ("sz", c.c_size_t),
+        ("attempts", c.c_int),
+        ("expected_attach_type", c.c_int),
+        ("prog_btf_fd", c.c_uint32),
+        ("prog_flags", c.c_uint32),
+        ("prog_ifindex", c.c_uint32),
+        ("kern_version", c.c_uint32),
+        ("attach_btf_id", c.c_uint32),
+        ("attach_prog_fd", c.c_uint32),
+        ("attach_btf_obj_fd", c.c_uint32),
+    ]
 
 
 class _IterAttachOpts(c.Structure):
-    """struct bpf_iter_attach_opts, libbpf.h; the link info is a map's descriptor, include/uapi/linux/bpf.h."""
+    """struct bpf_iter_attach_opts, libbpf.h.
+
+    The link info is a map's descriptor, include/uapi/linux/bpf.h.
+    """
 
     _fields_ = [("sz", c.c_size_t), ("link_info", c.c_void_p), ("link_info_len", c.c_uint32)]
 
@@ -94,7 +107,7 @@ class _VarSecinfo(c.Structure):
 
 
 class Library:
-    """libbpf.so.1, loaded once, with its log kept for error messages instead of printed."""
+    """libbpf.so.1, loaded once. Its log is kept for error messages and not printed."""
 
     def __init__(self) -> None:
         try:
@@ -109,12 +122,12 @@ class Library:
             function = getattr(self._so, name)
             function.restype, function.argtypes = result, list(arguments)
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
-        self._print = _PRINT(self._keep)  # referenced for as long as libbpf may call it
+        self._print = _PRINT(self._keep)  # libbpf may call it at any time, so keep a reference
         self._so.libbpf_set_print(self._print)
 
     def _keep(self, level: int, form: bytes, arguments: int) -> int:
-        if level < 2:  # LIBBPF_WARN, LIBBPF_INFO; debug is chatter
-            # the verifier's whole log comes as one message, and the reason stands at its end
+        if level < 2:  # LIBBPF_WARN, LIBBPF_INFO; debug messages are too many
+            # the verifier's whole log is one message, with the reason at its end
             line = c.create_string_buffer(_MESSAGE_BYTES)
             self._libc.vsnprintf(
                 line, c.c_size_t(_MESSAGE_BYTES), c.c_char_p(form), c.c_void_p(arguments)
@@ -126,13 +139,13 @@ class Library:
         return getattr(self._so, name)
 
     def check(self, result: int, what: str) -> int:
-        """libbpf's "negative is -errno" as an OSError."""
+        """Turns libbpf's "negative is -errno" into an OSError."""
         if result < 0:
             raise OSError(-result, f"{what}: {os.strerror(-result)}")
         return result
 
     def pointer(self, result: int | None, what: str) -> int:
-        """libbpf's "NULL and errno" as an OSError."""
+        """Turns libbpf's "NULL and errno" into an OSError."""
         if not result:
             code = c.get_errno() or errno.EINVAL
             raise OSError(code, f"{what}: {os.strerror(code)}")
@@ -146,10 +159,13 @@ class Library:
         return self.check(self.libbpf_num_possible_cpus(), "counting possible CPUs")
 
     def tracepoint_arguments(self, names: Iterable[str]) -> dict[str, int]:
-        """How many arguments the running kernel's raw tracepoints have; those that it does not have are left out."""
+        """The number of arguments of the running kernel's raw tracepoints.
+
+        Missing tracepoints are left out.
+        """
         btf = self.pointer(
             self.btf__load_vmlinux_btf(), "reading the kernel's BTF"
-        )  # some 15 ms: once for all
+        )  # takes about 15 ms: once for all tracepoints
         try:
             found = {
                 name: self.btf__find_by_name_kind(btf, f"btf_trace_{name}".encode(), _BTF_TYPEDEF)
@@ -164,8 +180,10 @@ class Library:
             self.btf__free(btf)
 
     def takes_fexit(self, function: str) -> bool:
-        """Whether this kernel loads and attaches a program on a function: it is tried with one that does nothing. Having
-        the symbols says little: it may be compiled in and still be refused."""
+        """Whether this kernel loads and attaches a program on a function.
+
+        It tries an empty program: fexit may be compiled in, with its symbols, and still be refused.
+        """
         btf = self.pointer(self.btf__load_vmlinux_btf(), "reading the kernel's BTF")
         try:
             target = self.btf__find_by_name_kind(btf, function.encode(), _BTF_FUNC)
@@ -173,7 +191,9 @@ class Library:
             self.btf__free(btf)
         if target < 0:
             return False
-        options = _ProgLoadOpts(c.sizeof(_ProgLoadOpts), 0, _BPF_TRACE_FEXIT, 0, 0, 0, 0, target)
+        options = _ProgLoadOpts(
+            sz=c.sizeof(_ProgLoadOpts), expected_attach_type=_BPF_TRACE_FEXIT, attach_btf_id=target
+        )
         program = self.bpf_prog_load(
             _BPF_PROG_TYPE_TRACING, b"probe", b"GPL", _RETURN_ZERO, 2, c.addressof(options)
         )
@@ -190,11 +210,14 @@ class Library:
         typedef = _BtfType.from_address(self.btf__type_by_id(btf, typedef_id))
         pointer = _BtfType.from_address(self.btf__type_by_id(btf, typedef.size_or_type))
         prototype = _BtfType.from_address(self.btf__type_by_id(btf, pointer.size_or_type))
-        return int(prototype.info & 0xFFFF) - 1  # the first one is the program's private data
+        return int(prototype.info & 0xFFFF) - 1  # the first argument is the program's private data
 
 
 class Object:
-    """A BPF object from open to close. Order of calls: constants, sizes, autoload → load → maps → attach."""
+    """A BPF object from open to close.
+
+    Order of calls: constants, sizes, autoload → load → maps → attach.
+    """
 
     def __init__(self, library: Library, path: Path) -> None:
         self._lib = library
@@ -204,7 +227,7 @@ class Object:
         )
 
     def set_constant(self, name: str, value: int) -> None:
-        """A `const volatile u32`, before load."""
+        """Sets a `const volatile u32`, before load."""
         btf = self._lib.bpf_object__btf(self._object)
         section = self._lib.check(
             self._lib.btf__find_by_name_kind(btf, b".rodata", _BTF_DATASEC), ".rodata"
@@ -247,7 +270,10 @@ class Object:
         self._links[program] = self._lib.pointer(link, f"attaching {program}")
 
     def open_iterator(self, program: str, over: str | None = None) -> None:
-        """Makes the link of a BPF iterator, over a map's entries when one is named. From then on `iterate` needs no privilege."""
+        """Makes the link of a BPF iterator, over a map's entries when a map is named.
+
+        Afterwards `iterate` needs no privilege.
+        """
         options = None
         if over:
             info = c.c_uint32(self.map_fd(over))
@@ -257,7 +283,7 @@ class Object:
         self._links[program] = self._lib.pointer(link, program)
 
     def iterate(self, program: str) -> bytes:
-        """Runs a BPF iterator to its end and gives all it wrote."""
+        """Runs a BPF iterator to its end and returns its whole output."""
         fd = self._lib.check(
             self._lib.bpf_iter_create(self._lib.bpf_link__fd(self._links[program])), program
         )
@@ -297,13 +323,16 @@ class Object:
         )
 
     def memory(self, name: str) -> mmap.mmap:
-        """An array map made with BPF_F_MMAPABLE, as memory that both sides see. The caller closes it."""
+        """An array map made with BPF_F_MMAPABLE, as memory shared with the kernel.
+
+        The caller closes it.
+        """
         pointer = self._map(name)
         size = self._lib.bpf_map__max_entries(pointer) * self._lib.bpf_map__value_size(pointer)
         return mmap.mmap(self.map_fd(name), size + -size % mmap.PAGESIZE)
 
     def detach(self, program: str | None = None) -> None:
-        """One program, or all of them."""
+        """Closes one program, or all of them."""
         for name in [program] if program else list(self._links):
             if link := self._links.pop(name, 0):
                 self._lib.bpf_link__destroy(link)
@@ -316,7 +345,7 @@ class Object:
 
 
 class Ring:
-    """One BPF ring buffer. `drain` copies records out; it never runs for longer than `limit` records take."""
+    """One BPF ring buffer. `drain` copies at most `limit` records out."""
 
     def __init__(self, library: Library, map_fd: int) -> None:
         self._lib = library
@@ -329,13 +358,13 @@ class Ring:
         self.epoll_fd: int = library.ring_buffer__epoll_fd(self._ring)
 
     def _take(self, _: int, data: int, size: int) -> int:
-        # an exception here would lose the record: copy, hand over, return
+        # an exception here would lose the record, so this only copies and returns
         self._sink(c.string_at(data, size))
         self._left -= 1
         return 0 if self._left > 0 else _STOP
 
     def drain(self, sink: Callable[[bytes], None], limit: int) -> bool:
-        """Hands at most `limit` records to `sink`; True when there may be more."""
+        """Passes at most `limit` records to `sink`. True when there may be more."""
         self._sink, self._left = sink, limit
         result = self._lib.ring_buffer__consume(self._ring)
         if result < 0 and result != _STOP:

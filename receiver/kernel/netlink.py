@@ -1,10 +1,15 @@
-"""The fallback without eBPF: the process connector for fork, exec, comm and exit, taskstats for what an exit had used, the
-cgroup's own counters for OOM kills, and polled /proc and socket diagnostics for samples.
+"""The fallback without eBPF.
 
-It gives the same records as the BPF half, so everything above is the same; `coverage` says what is invisible. What it says of
-a process comes from /proc a moment later: a process that lives for less than that is known by its exit alone.
+The process connector reports fork, exec, comm and exit. taskstats gives the resources that an
+exited task had used. The cgroup's own counters give OOM kills. Polled /proc and socket diagnostics
+give samples.
 
-Sources: linux/Documentation/accounting/taskstats.rst, include/uapi/linux/{cn_proc,taskstats}.h, netlink(7), sock_diag(7).
+It emits the same records as the BPF half, so the layers above are the same; `coverage` lists what
+it cannot see. Details of a process are read from /proc a moment later: of a process that lives less
+than that, only the exit is known.
+
+Sources: linux/Documentation/accounting/taskstats.rst, include/uapi/linux/{cn_proc,taskstats}.h,
+netlink(7), sock_diag(7).
 """
 
 from __future__ import annotations
@@ -52,30 +57,34 @@ from receiver.kernel.source import Batch, Deliver, SourceConfig
 
 _READ_BYTES = 1 << 16
 _USAGE_LIMIT = 65_536
-_CPU_LIMIT, _TIME_LIMIT = 0xFFFF, 1 << 62  # what an event header holds (bpf/events.h)
+_CPU_LIMIT, _TIME_LIMIT = 0xFFFF, 1 << 62  # the largest values of an event header (bpf/events.h)
 _BLIND = (
     ("signal_generate", "who killed whom"),
     (
         "mark_victim",
-        "which process the OOM killer chose: a SIGKILL that comes with the cgroup's own count is taken for it",
+        (
+            "which process the OOM killer chose: a SIGKILL together with the cgroup's OOM count "
+            "is taken for it"
+        ),
     ),
     ("sys_exit", "files, failing calls, name queries"),
-    ("inet_sock_set_state", "connections that open and close between two looks"),
+    ("inet_sock_set_state", "connections that open and close between two samples"),
     ("open files at death", "partial writes"),
 )
 
 
 class NetlinkSource:
-    """As `LiveSource`, by other means. Single-threaded; everything runs on the event loop."""
+    """As `LiveSource`, by other means. Single-threaded: everything runs on the event loop."""
 
     name = "netlink"
-    namespace = 0  # it knows the host's pids only
+    namespace = 0  # it reports the host's pids only
 
     def __init__(self, config: SourceConfig, *, launched: bool = False) -> None:
         """`launched`: see `LiveSource`."""
         if own_pid_namespace():
             raise NamespaceError(
-                "netlink tells the host's pids, and this is another pid namespace: start the container with --pid=host"
+                "netlink reports the host's pids, and this is another pid namespace: start the "
+                "container with --pid=host"
             )
         self.own_tgid = os.getpid()
         self.starter_tgid = os.getppid() if launched else self.own_tgid
@@ -86,15 +95,13 @@ class NetlinkSource:
             int, str
         ] = {}  # memory cgroup of living processes, for the OOM counter at their exit
         self._oom_kills: dict[str, int] = {}
-        self._used: dict[
-            int, tuple[int, ...]
-        ] = {}  # taskstats sums of threads that are gone, by tgid
+        self._used: dict[int, tuple[int, ...]] = {}  # taskstats sums of ended threads, by tgid
         self._watched: set[int] = set()
         self._sequence = 0
         self._lost = 0
         self._counts = [0] * KINDS
         self._filtered_self = 0
-        # the connector stamps with the monotonic clock
+        # the connector stamps events with the monotonic clock
         self._offset_ns = boottime_ns() - time.monotonic_ns()
         self._connector = wire.connector()
         try:
@@ -102,9 +109,9 @@ class NetlinkSource:
         except OSError:
             self._stats = None
         self.attached_at_ns = boottime_ns()
-        self.hooks = None  # system calls are not seen here, and coverage says so
+        self.hooks = None  # this source has no system-call hooks, and `coverage` says so
         self.on_late: Callable[[list[int]], None] = lambda _: None
-        self.read_until_ns = 0  # every event that was sent before has been read
+        self.read_until_ns = 0  # all events sent before this time have been read
 
     def coverage(self) -> list[Coverage]:
         seen = [
@@ -116,7 +123,7 @@ class NetlinkSource:
                 "which process started which, and how it ended",
             )
         ]
-        why = "" if self._stats is not None else "taskstats is not there"
+        why = "" if self._stats is not None else "taskstats is not available"
         seen.append(
             Coverage(
                 "taskstats",
@@ -135,14 +142,14 @@ class NetlinkSource:
             Coverage("ebpf", hook, False, "eBPF is not used", blind) for hook, blind in _BLIND
         ]
 
-    # -- what LiveSource does too
+    # -- the interface of LiveSource
 
     @property
     def following(self) -> bool:
         return bool(self._watched)
 
     def watch(self, pids: Iterable[int]) -> None:
-        """These are looked at once a second; children follow as they are forked."""
+        """These processes are sampled once a second; children follow at their fork."""
         self._watched.update(pids)
 
     def unwatch(self) -> None:
@@ -152,15 +159,21 @@ class NetlinkSource:
     def watching_self(self) -> Iterator[None]:
         self._watched.add(self.starter_tgid)
         yield
-        # events of the fork may still wait in the socket: whoever joins an execution is watched by the core's word
+        # fork events may still wait in the socket: the core watches each process that joins an
+        # execution
         self._watched.discard(self.starter_tgid)
 
     def canary(self) -> bool:
-        """The connector has no event of ours to wait for; an open socket is all that can be said."""
+        """The connector sends no event of this process to wait for, so this only checks that the
+        socket is open.
+        """
         return self._connector.fileno() >= 0
 
     def ledger(self) -> Ledger:
-        """Seen and submitted are one here; what the socket dropped has no kind and no number: each overflow counts as one."""
+        """Seen and submitted are the same here.
+
+        The socket reports an overflow without kind or number, so each counts as one.
+        """
         filtered = [[0] * len(FilterReason) for _ in range(KINDS)]
         filtered[EventKind.EXEC][FilterReason.SELF] = self._filtered_self
         lost = [[0] * len(LossReason) for _ in range(KINDS)]
@@ -182,11 +195,13 @@ class NetlinkSource:
             self._keys[pid] = key
             parent = self._key(image.parent_pid)
             self._remember_group(pid, image.memory_cgroup)
-            found.append(self._image(Existing, key, parent, image, boottime_ns(), 0))
+            found.append(
+                self._image(Existing, key, parent=parent, image=image, now=boottime_ns(), cpu=0)
+            )
         return [encode(e) for e in found]
 
     def drain(self) -> tuple[Batch, bool]:
-        """One batch, in order of time; True when more may be waiting."""
+        """One batch in order of time. True when more may be waiting."""
         self._drain_stats()
         events: list[Event] = []
         more, began = False, boottime_ns()
@@ -198,11 +213,9 @@ class NetlinkSource:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                self._lost += 1  # the socket says that it dropped, not how many
+                self._lost += 1  # the socket reports that it dropped, but not how many
                 continue
-            if sender[0] == 0 and (
-                found := self._event(data)
-            ):  # port 0 is the kernel's: netlink(7)
+            if sender[0] == 0 and (found := self._event(data)):  # port 0 is the kernel: netlink(7)
                 events += found
             if len(events) >= self.config.batch_records:
                 more = True
@@ -214,7 +227,7 @@ class NetlinkSource:
         return sorted((encode(e) for e in events), key=order), more
 
     async def pump(self, deliver: Deliver, stop: asyncio.Event) -> None:
-        """Delivers until `stop` is set, then what is left."""
+        """Delivers until `stop` is set, then delivers the rest."""
         while True:
             stopping = stop.is_set()
             batch, more = self.drain()
@@ -243,7 +256,7 @@ class NetlinkSource:
         return [encode(e) for e in events]
 
     def detach(self) -> None:
-        """No new events after what is waiting."""
+        """Accepts no new events; those that wait can still be read."""
         with contextlib.suppress(OSError):
             self._connector.send(wire.listen(2))
 
@@ -260,7 +273,7 @@ class NetlinkSource:
             return []
         what, cpu, stamp = wire.PROC_EVENT.unpack_from(data, at)
         if cpu > _CPU_LIMIT or stamp > _TIME_LIMIT:
-            self._lost += 1  # it is no message of the connector: a record has no room for it
+            self._lost += 1  # not a message of the connector: no record can hold it
             return []
         body = data[at + wire.PROC_EVENT.size :]
         now = stamp + self._offset_ns
@@ -287,16 +300,31 @@ class NetlinkSource:
             self._watched.add(child)
         self._remember_group(child, self._groups.get(parent, ""))
         return self._fact(
-            Fork, now, cpu, process=key, parent=self._key(parent), uid=self._proc.uid(child), pid_namespace_pid=child,
+            Fork,
+            now,
+            cpu,
+            process=key,
+            parent=self._key(parent),
+            uid=self._proc.uid(child),
+            pid_namespace_pid=child,
             comm=self._proc.comm(child),
-        )  # fmt: skip
+        )
 
     def _executed(self, pid: int, now: int, cpu: int) -> list[Event]:
         image = self._proc.image(pid)
         if image is None:
-            return []  # gone already: its exit is all that there will be
+            return []  # it has ended already: only its exit will be known
         self._remember_group(pid, image.memory_cgroup)
-        return [self._image(Exec, self._key(pid), self._key(image.parent_pid), image, now, cpu)]
+        return [
+            self._image(
+                Exec,
+                self._key(pid),
+                parent=self._key(image.parent_pid),
+                image=image,
+                now=now,
+                cpu=cpu,
+            )
+        ]
 
     def _exited(self, pid: int, status: int, now: int, cpu: int) -> list[Event]:
         key = self._keys.pop(pid, None) or ProcessKey(pid, now)
@@ -344,7 +372,7 @@ class NetlinkSource:
         return out
 
     def _oom(self, group: str) -> tuple[int, int] | None:
-        """Usage and limit, when the cgroup has counted an OOM kill since the last look."""
+        """Usage and limit if the cgroup has counted an OOM kill since the last read."""
         memory = cgroup_memory(group)
         if memory is None:
             return None
@@ -369,17 +397,38 @@ class NetlinkSource:
         return found or NOBODY
 
     def _image(
-        self, kind: type[Any], key: ProcessKey, parent: ProcessKey, image: Image, now: int, cpu: int
+        self,
+        kind: type[Any],
+        key: ProcessKey,
+        *,
+        parent: ProcessKey,
+        image: Image,
+        now: int,
+        cpu: int,
     ) -> Event:
         return self._fact(
-            kind, now, cpu, process=key, parent=parent, uid=image.uid, gid=image.gid, argc=len(image.argv), comm=image.comm,
-            pid_namespace_pid=image.namespace_pid, executable=image.executable, working_directory=image.working_directory,
-            memory_cgroup=image.memory_cgroup, argv=image.argv, environ=image.environ, stdin_inode=image.stdio[0],
-            stdout_inode=image.stdio[1], stderr_inode=image.stdio[2],
-        )  # fmt: skip
+            kind,
+            now,
+            cpu,
+            process=key,
+            parent=parent,
+            uid=image.uid,
+            gid=image.gid,
+            argc=len(image.argv),
+            comm=image.comm,
+            pid_namespace_pid=image.namespace_pid,
+            executable=image.executable,
+            working_directory=image.working_directory,
+            memory_cgroup=image.memory_cgroup,
+            argv=image.argv,
+            environ=image.environ,
+            stdin_inode=image.stdio[0],
+            stdout_inode=image.stdio[1],
+            stderr_inode=image.stdio[2],
+        )
 
     def _fact(self, kind: type[Any], now: int, cpu: int, **fields: Any) -> Event:
-        """A record; what is not named is zero or empty: not known by this source."""
+        """A record. Fields without a value are zero or empty: this source does not know them."""
         self._sequence += 1
         found: Event = kind(
             **(
@@ -407,11 +456,16 @@ class NetlinkSource:
                 continue
             tgid, values = found
             old = self._used.get(tgid)
-            # the peak is the memory map's, which all threads share; all else adds up
+            # the peak belongs to the memory map, which all threads share; the other values add up
             self._used[tgid] = (
-                values if old is None else (*(a + b for a, b in zip(old[:4], values[:4], strict=True)), max(old[4], values[4]),
-                                            *(a + b for a, b in zip(old[5:], values[5:], strict=True)))
-            )  # fmt: skip
+                values
+                if old is None
+                else (
+                    *(a + b for a, b in zip(old[:4], values[:4], strict=True)),
+                    max(old[4], values[4]),
+                    *(a + b for a, b in zip(old[5:], values[5:], strict=True)),
+                )
+            )
 
     # -- socket diagnostics
 
@@ -421,7 +475,8 @@ class NetlinkSource:
         out: list[Event] = []
         if not owners:
             return out
-        # in a thread of its own: pyroute2's sockets run an event loop, and here one runs already
+        # in a thread of its own: pyroute2's sockets run an event loop, and this thread already runs
+        # one
         with ThreadPoolExecutor(1, "sock_diag") as pool:
             entries = pool.submit(_connections).result()
         for family, entry in entries:
@@ -453,7 +508,9 @@ class NetlinkSource:
 
 
 def _connections() -> list[tuple[int, Any]]:
-    """Of our network namespace, those that are being made or are there: the family, and pyroute2's inet_diag_msg."""
+    """Connections of this network namespace that are being opened or are open: the family and
+    pyroute2's inet_diag_msg.
+    """
     from pyroute2.netlink.diag import DiagSocket
 
     with DiagSocket() as diag:
@@ -479,7 +536,13 @@ def _blank(kind: type[Any]) -> dict[str, Any]:
 
 
 _KIND: dict[type, int] = {
-    Fork: EventKind.FORK, Exec: EventKind.EXEC, Title: EventKind.TITLE, Exit: EventKind.EXIT, OomKill: EventKind.OOM_KILL,
-    Existing: EventKind.EXISTING, ProcessSample: EventKind.PROCESS_SAMPLE, Connection: EventKind.CONNECTION,
-}  # fmt: skip
+    Fork: EventKind.FORK,
+    Exec: EventKind.EXEC,
+    Title: EventKind.TITLE,
+    Exit: EventKind.EXIT,
+    OomKill: EventKind.OOM_KILL,
+    Existing: EventKind.EXISTING,
+    ProcessSample: EventKind.PROCESS_SAMPLE,
+    Connection: EventKind.CONNECTION,
+}
 _BLANK = {kind: _blank(kind) for kind in _KIND}

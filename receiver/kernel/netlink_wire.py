@@ -1,4 +1,4 @@
-"""Netlink as bytes: the sockets of the process connector and of taskstats, and what they are told.
+"""Netlink as bytes: the sockets of the process connector and of taskstats, and their requests.
 
 Sources: netlink(7), include/uapi/linux/{netlink,connector,cn_proc,genetlink,taskstats}.h.
 """
@@ -58,7 +58,7 @@ def _attribute(kind: int, data: bytes) -> bytes:
 
 
 def taskstats() -> socket.socket | None:
-    """A generic netlink socket that gets the accounting of every thread as it ends."""
+    """A generic netlink socket that receives the accounting of every thread at its end."""
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_GENERIC)
     try:
         sock.bind((0, 0))

@@ -1,6 +1,7 @@
-"""openat2(2), which Python does not have: opening a path without following a symbolic link anywhere on the way.
+"""openat2(2), which Python lacks: opens a path without following any symbolic link on the way.
 
-Source: openat2(2), Linux 5.6, `include/uapi/linux/openat2.h`. The call has the same number on every architecture.
+Source: openat2(2), Linux 5.6, `include/uapi/linux/openat2.h`. The call has the same number on every
+architecture.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import ctypes as c
 import os
 
 _SYS_OPENAT2 = 437
-_RESOLVE_NO_SYMLINKS = 0x04  # implies RESOLVE_NO_MAGICLINKS: /proc/PID/fd/N is refused, too
+_RESOLVE_NO_SYMLINKS = 0x04  # includes RESOLVE_NO_MAGICLINKS: /proc/PID/fd/N is refused, too
 _AT_FDCWD = -100
 
 
@@ -18,10 +19,10 @@ class _OpenHow(c.Structure):
 
 
 def open_without_links(path: str, flags: int, dir_fd: int = _AT_FDCWD) -> int:
-    """Gives a descriptor. `flags` as for open(2); it creates nothing.
+    """Returns a descriptor. `flags` as for open(2). It creates nothing.
 
-    Raises ValueError for a NUL in the path, and OSError: ELOOP for a symbolic link in any component, ENOSYS before
-    Linux 5.6, EPERM under a seccomp filter that does not know the call.
+    Raises ValueError for a NUL in the path, and OSError: ELOOP for a symbolic link in any
+    component, ENOSYS before Linux 5.6, EPERM under a seccomp filter that does not know the call.
     """
     name = os.fsencode(path)
     if b"\0" in name:

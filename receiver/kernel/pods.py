@@ -1,8 +1,8 @@
-"""Names of pods and containers from the links that the kubelet keeps in /var/log/containers.
+"""Names of pods and containers, from the links that the kubelet keeps in /var/log/containers.
 
-A link is `<pod>_<namespace>_<container>-<id>.log`. Only names are read, nothing is opened. Without the directory (no kubelet, or
-it is not mounted) there is nothing to know.
-Source: kubernetes, pkg/kubelet/kuberuntime (legacyLogSymlink).
+A link is `<pod>_<namespace>_<container>-<id>.log`. Only the names are read; no file is opened. If
+the directory is missing (no kubelet, or not mounted), no names are known. Source: kubernetes,
+pkg/kubelet/kuberuntime (legacyLogSymlink).
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _LINK = re.compile(
 
 
 def container_names(folder: str) -> tuple[ContainerName, ...]:
-    """By id, in order; at most CONTAINERS. Empty when the directory cannot be read."""
+    """Names by container id, in order; at most CONTAINERS.
+
+    Empty when the directory cannot be read.
+    """
     try:
         with os.scandir(folder) as entries:
             found = [m for entry in islice(entries, CONTAINERS) if (m := _LINK.match(entry.name))]

@@ -1,4 +1,6 @@
-"""Giving privileges up after attaching, each step checked, and the result read back from the kernel.
+"""Drops privileges after attaching.
+
+Each step is checked, and the result is read back from the kernel.
 
 Measured: an unprivileged process can still drain the rings and read its maps.
 Sources: capabilities(7), prctl(2), credentials(7).
@@ -31,11 +33,12 @@ _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAPBSET_READ, _PR_CAPB
     _PR_CAP_AMBIENT,
 ) = 27, 28, 38, 39, 47
 _PR_CAP_AMBIENT_IS_SET, _PR_CAP_AMBIENT_CLEAR_ALL = 1, 4
-# NOROOT, NO_CAP_AMBIENT_RAISE, and the locks of these, of KEEP_CAPS and of NO_SETUID_FIXUP; include/uapi/linux/securebits.h
+# NOROOT, NO_CAP_AMBIENT_RAISE, and the locks of these, of KEEP_CAPS and of NO_SETUID_FIXUP;
+# include/uapi/linux/securebits.h
 _SECUREBITS = 0b1110_1011
 CAP_SETPCAP, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 8, 21, 38, 39
 _CAPABILITY_VERSION_3 = 0x20080522  # capset(2)
-_CAPABILITIES = 64  # of which the kernel knows the first 41 or so
+_CAPABILITIES = 64  # the kernel knows about the first 41
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -46,7 +49,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Privileges(msgspec.Struct, frozen=True, kw_only=True):
-    """What the calling thread holds; sets of capabilities are bits."""
+    """The privileges of the calling thread. Sets of capabilities are bits."""
 
     users: tuple[int, int, int]  # real, effective, saved
     groups: tuple[int, ...]
@@ -86,12 +89,14 @@ def _capabilities() -> tuple[int, int, int]:
         raise PrivilegeError(f"cannot read capabilities: {os.strerror(c.get_errno())}")
     low, high = held
     return (
-        low.effective | high.effective << 32, low.permitted | high.permitted << 32, low.inheritable | high.inheritable << 32,
-    )  # fmt: skip
+        low.effective | high.effective << 32,
+        low.permitted | high.permitted << 32,
+        low.inheritable | high.inheritable << 32,
+    )
 
 
 def _set_capabilities(effective: int, permitted: int) -> None:
-    """Nothing is inheritable."""
+    """Sets effective and permitted; nothing is inheritable."""
     low, high = (
         (effective >> shift & 0xFFFFFFFF, permitted >> shift & 0xFFFFFFFF, 0) for shift in (0, 32)
     )
@@ -101,11 +106,11 @@ def _set_capabilities(effective: int, permitted: int) -> None:
         )
         != 0
     ):
-        raise PrivilegeError(f"cannot give up capabilities: {os.strerror(c.get_errno())}")
+        raise PrivilegeError(f"cannot drop capabilities: {os.strerror(c.get_errno())}")
 
 
 def _bits(option: int, *before: int) -> int:
-    """Of capabilities, those for which prctl answers 1; it answers EINVAL beyond the last one."""
+    """The capabilities for which prctl answers 1. It answers EINVAL beyond the last one."""
     found = 0
     for capability in range(_CAPABILITIES):
         arguments = [c.c_ulong(a) for a in (*before, capability, 0, 0, 0)[:4]]
@@ -117,7 +122,7 @@ def _bits(option: int, *before: int) -> int:
 
 
 def held() -> Privileges:
-    """Read from the kernel. Raises PrivilegeError where that is refused."""
+    """Read from the kernel. Raises PrivilegeError if the kernel refuses."""
     effective, permitted, inheritable = _capabilities()
     return Privileges(
         users=os.getresuid(),
@@ -134,36 +139,43 @@ def held() -> Privileges:
 
 
 def account(user: str, setting: str = "privileges.user") -> Identity:
-    """Raises ConfigError that names the setting."""
+    """Raises ConfigError with the name of the setting."""
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        raise ConfigError(f"{setting}: there is no user {user!r} here") from None
+        raise ConfigError(f"{setting}: there is no user {user!r} on this host") from None
     if entry.pw_uid == 0:
         raise ConfigError(f"{setting} must not be root; set privileges.drop = false to stay root")
     return Identity(entry.pw_uid, entry.pw_gid)
 
 
 def drop(user: str) -> Privileges:
-    """Becomes `user` when root, and loses all capabilities and the way back to them. Raises when any of it fails."""
+    """Becomes `user` when root, and drops all capabilities and every way to regain them.
+
+    Raises PrivilegeError when a step fails.
+    """
     return drop_to(account(user) if os.geteuid() == 0 else None)
 
 
 def drop_to(identity: Identity | None) -> Privileges:
-    """As `drop`; None leaves the user as it is. Raises PrivilegeError."""
+    """As `drop`; with None the user stays. Raises PrivilegeError."""
     return _reduce(identity, keep=0)
 
 
 def keep_what_attaches(identity: Identity | None = None) -> Privileges:
-    """Loses all but CAP_BPF and CAP_PERFMON, for good; where a container engine cannot give these, all but the CAP_SYS_ADMIN that
-    stands for both. When root it becomes `identity`, by default nobody. Raises when any of it fails."""
+    """Drops all capabilities but CAP_BPF and CAP_PERFMON permanently.
+
+    Where a container engine cannot grant these, it keeps only CAP_SYS_ADMIN, which includes both.
+    When root it becomes `identity`, by default nobody. Raises PrivilegeError when a step fails.
+    """
     permitted = _capabilities()[1]
     keep = 1 << CAP_PERFMON | 1 << CAP_BPF
     if permitted & keep != keep:
         keep = permitted & 1 << CAP_SYS_ADMIN
     if not keep:
         raise PrivilegeError(
-            "neither CAP_BPF and CAP_PERFMON nor CAP_SYS_ADMIN are held: nothing could be attached later"
+            "neither CAP_BPF and CAP_PERFMON nor CAP_SYS_ADMIN is held: the helper could not "
+            "attach later"
         )
     root = os.geteuid() == 0
     return _reduce((identity or account("nobody")) if root else None, keep)
@@ -177,7 +189,7 @@ def _reduce(identity: Identity | None, keep: int) -> Privileges:
         _prctl("reset what kept capabilities", _PR_SET_KEEPCAPS, 0)
     limits = bool(
         permitted >> CAP_SETPCAP & 1
-    )  # without it the set stays, and no_new_privs makes it meaningless
+    )  # without it the set stays, and no_new_privs makes it ineffective
     if limits:
         _set_capabilities(1 << CAP_SETPCAP, permitted)
         for capability in range(_bits(_PR_CAPBSET_READ).bit_length()):
@@ -189,7 +201,7 @@ def _reduce(identity: Identity | None, keep: int) -> Privileges:
     _prctl("switch dumping off", _PR_SET_DUMPABLE, 0)
     found = held()
     if wrong := mismatches(found, identity, keep, limits=limits):
-        raise PrivilegeError(f"privileges could not be given up: {', '.join(wrong)}")
+        raise PrivilegeError(f"cannot drop privileges: {', '.join(wrong)}")
     return found
 
 
@@ -208,7 +220,7 @@ def _become(identity: Identity) -> None:
 def mismatches(
     found: Privileges, identity: Identity | None, keep: int, *, limits: bool
 ) -> list[str]:
-    """What is not as it should be after a drop; names for an error line."""
+    """The values that are wrong after a drop, as names for an error line."""
     wanted: dict[str, tuple[object, object]] = {
         "no_new_privs": (found.no_new_privs, True),
         "dumpable": (found.dumpable, False),

@@ -1,4 +1,4 @@
-"""Which programs we want, what each of them is for, and what became of them: the coverage report."""
+"""The BPF programs, the purpose of each, and whether it is attached: the coverage report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OBJECT = Path(__file__).with_name("kwitness.bpf.o")
 BTF = Path("/sys/kernel/btf/vmlinux")
 LOCKDOWN = Path("/sys/kernel/security/lockdown")
 PID_NAMESPACE = (
-    0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h: the initial one on every kernel
+    0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h: the initial namespace on every kernel
 )
 CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
 ENV_RULE_BYTES = 64  # as in bpf/events.h
@@ -33,7 +33,9 @@ PID_MAX_LIMIT = 4_194_304
 
 
 class Hook(msgspec.Struct, frozen=True):
-    """One program: the tracepoint it wants, with how many arguments (0: any), and what nobody sees without it."""
+    """One program: its tracepoint, the number of arguments (0: any), and what cannot be seen
+    without it.
+    """
 
     program: str
     tracepoint: str
@@ -41,26 +43,86 @@ class Hook(msgspec.Struct, frozen=True):
     blind: str
     required: bool = False
     iterator: bool = False
-    over: str = ""  # an iterator's map; without one it goes over tasks
-    on_demand: bool = False  # attached only while something is watched
-    door: str = ""  # of the two ways to see system calls: the chosen one is loaded
+    over: str = ""  # the map of an iterator; without one it iterates over tasks
+    on_demand: bool = False  # attached only while a process is watched
+    door: str = ""  # how it hooks system calls, fexit or sys_exit; only the chosen kind is loaded
 
 
-# Calls that have a door of their own where the kernel takes programs on functions (bpf/calls.bpf.c).
+# Calls with a hook of their own if the kernel permits programs on functions (bpf/calls.bpf.c).
 DOORS = (
-    "open", "creat", "rename", "unlink", "rmdir", "link", "symlink", "mkdir", "chmod", "chown", "lchown", "dup2", "openat",
-    "openat2", "close", "read", "pread64", "readv", "preadv", "preadv2", "write", "pwrite64", "writev", "pwritev",
-    "pwritev2", "sendfile64", "copy_file_range", "splice", "fsync", "fdatasync", "renameat", "renameat2", "unlinkat",
-    "truncate", "ftruncate", "linkat", "symlinkat", "mkdirat", "fchmod", "fchmodat", "fchown", "fchownat", "mmap", "dup",
-    "dup3", "fcntl", "close_range", "execve", "clone", "clone3", "flock", "connect", "accept", "accept4", "bind", "sendto",
-    "sendmsg", "sendmmsg", "recvfrom", "recvmsg", "recvmmsg", "socket", "pipe2", "io_uring_enter",
-)  # fmt: skip
+    "open",
+    "creat",
+    "rename",
+    "unlink",
+    "rmdir",
+    "link",
+    "symlink",
+    "mkdir",
+    "chmod",
+    "chown",
+    "lchown",
+    "dup2",
+    "openat",
+    "openat2",
+    "close",
+    "read",
+    "pread64",
+    "readv",
+    "preadv",
+    "preadv2",
+    "write",
+    "pwrite64",
+    "writev",
+    "pwritev",
+    "pwritev2",
+    "sendfile64",
+    "copy_file_range",
+    "splice",
+    "fsync",
+    "fdatasync",
+    "renameat",
+    "renameat2",
+    "unlinkat",
+    "truncate",
+    "ftruncate",
+    "linkat",
+    "symlinkat",
+    "mkdirat",
+    "fchmod",
+    "fchmodat",
+    "fchown",
+    "fchownat",
+    "mmap",
+    "dup",
+    "dup3",
+    "fcntl",
+    "close_range",
+    "execve",
+    "clone",
+    "clone3",
+    "flock",
+    "connect",
+    "accept",
+    "accept4",
+    "bind",
+    "sendto",
+    "sendmsg",
+    "sendmmsg",
+    "recvfrom",
+    "recvmsg",
+    "recvmmsg",
+    "socket",
+    "pipe2",
+    "io_uring_enter",
+)
 
 HOOKS = (
     Hook("on_fork", "sched_process_fork", 2, "which process started which", required=True),
-    Hook("on_exec", "sched_process_exec", 3, "what runs, and whose it is", required=True),
-    # before on_exit: what a watched process did is said before its end
-    Hook("on_watched_exit", "sched_process_exit", 0, "sums of what a watched process did"),
+    Hook(
+        "on_exec", "sched_process_exec", 3, "which program runs, and for which task", required=True
+    ),
+    # before on_exit: the sums of a watched process are emitted before its exit
+    Hook("on_watched_exit", "sched_process_exit", 0, "the totals of a watched process at its exit"),
     Hook("on_exit", "sched_process_exit", 2, "how processes end"),
     Hook("on_exit_legacy", "sched_process_exit", 1, "how processes end"),
     Hook("on_title", "task_rename", 2, "titles that workers give themselves"),
@@ -70,14 +132,14 @@ HOOKS = (
         "on_signal_delivery",
         "signal_deliver",
         3,
-        "what a process was writing when it was told to stop",
+        "which file a process was writing when it received a signal to end",
     ),
     Hook("on_oom_kill", "mark_victim", 2, "the OOM killer's choice, with limit and usage"),
     Hook(
         "on_call",
         "sys_exit",
         2,
-        "files, failing calls; while a task is watched, every call of the host pays some 0.03 µs",
+        "files, failing calls; while a task is watched, every call on the host costs about 0.03 µs",
         on_demand=True,
         door="sys_exit",
     ),
@@ -91,58 +153,140 @@ HOOKS = (
     Hook("on_flock", "flock_lock_inode", 3, "who holds a lock that was refused", on_demand=True),
     Hook("on_socket_state", "inet_sock_set_state", 3, "TCP connections"),
     Hook("on_reset_received", "tcp_receive_reset", 1, "which peer broke a connection"),
-    Hook("on_reset_sent", "tcp_send_reset", 0, "which connection we broke"),
+    Hook("on_reset_sent", "tcp_send_reset", 0, "which connection this host reset"),
     Hook(
         "on_sockets", "", 0, "living connections, once a second", iterator=True, over="connections"
     ),
-    Hook("on_tasks", "", 0, "memory, CPU and waiting, once a second", iterator=True),
-    Hook("on_existing", "", 0, "processes that lived before kwitness attached", iterator=True),
+    Hook("on_tasks", "", 0, "memory, CPU and wait times, once a second", iterator=True),
+    Hook("on_existing", "", 0, "processes that started before kwitness attached", iterator=True),
 )
 _ALTERNATIVES = {"on_exit": "on_exit_legacy", "on_exit_legacy": "on_exit"}
 
-# What no hook of ours sees on any kernel; a report says it of the processes and files that it concerns.
+# No hook sees these on any kernel. A report says so for the processes and files concerned.
 BLIND_SPOTS = (
     "bytes read or written through a mapping (the file is marked as mapped)",
-    "what io_uring reads and writes (its use is counted per process)",
-    "system calls by the 32-bit entry (counted)",
+    "reads and writes through io_uring (its use is counted per process)",
+    "system calls through the 32-bit entry (counted)",
 )
 
-# Identifiers of runs and tasks. A name that ends in `_` allows everything below it, save names that look like a secret.
+# Identifiers of runs and tasks. A name that ends in `_` allows all names that begin with it, except
+# names that look like a secret.
 ENVIRONMENT = (
-    "AIRFLOW_CTX_", "TRACEPARENT", "TRACESTATE", "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OPENLINEAGE_NAMESPACE",
-    "OPENLINEAGE_PARENT_ID", "OPENLINEAGE_ROOT_PARENT_ID", "PREFECT__FLOW_RUN_ID", "PREFECT__FLOW_ID", "PREFECT__FLOW_NAME",
-    "PREFECT__DEPLOYMENT_NAME", "PREFECT__WORKER_NAME", "PREFECT_FLOW_RUN_ID", "MAKELEVEL",
-    "PREFECT_DEPLOYMENT_ID", "PREFECT_WORK_POOL_NAME", "DAGSTER_RUN_ID", "DAGSTER_RUN_JOB_NAME", "DAGSTER_RUN_STEP_KEY",
-    "DAGSTER_CODE_LOCATION_NAME", "DBT_CLOUD_PROJECT_ID", "DBT_CLOUD_JOB_ID", "DBT_CLOUD_RUN_ID",
-    "DBT_CLOUD_RUN_REASON_CATEGORY", "DBT_CLOUD_ENVIRONMENT_ID", "DBT_INVOCATION_ID", "SPARK_APPLICATION_ID",
-    "SPARK_EXECUTOR_ID", "SPARK_EXECUTOR_POD_NAME", "SPARK_DRIVER_POD_NAME", "SLURM_JOB_ID", "SLURM_JOBID", "SLURM_JOB_NAME",
-    "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_STEP_ID", "SLURM_PROCID", "SLURM_CLUSTER_NAME", "NXF_TASK_WORKDIR",
-    "SNAKEMAKE_PROFILE", "LUIGI_TASK_ID", "PAPERMILL_EXECUTION_ID", "ARGO_WORKFLOW_NAME", "ARGO_NODE_ID", "AWS_BATCH_JOB_ID",
-    "AWS_BATCH_JOB_ATTEMPT", "KUBERNETES_NAMESPACE", "HOSTNAME", "POD_NAME", "POD_NAMESPACE", "POD_UID",
-)  # fmt: skip
+    "AIRFLOW_CTX_",
+    "TRACEPARENT",
+    "TRACESTATE",
+    "OTEL_SERVICE_NAME",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OPENLINEAGE_NAMESPACE",
+    "OPENLINEAGE_PARENT_ID",
+    "OPENLINEAGE_ROOT_PARENT_ID",
+    "PREFECT__FLOW_RUN_ID",
+    "PREFECT__FLOW_ID",
+    "PREFECT__FLOW_NAME",
+    "PREFECT__DEPLOYMENT_NAME",
+    "PREFECT__WORKER_NAME",
+    "PREFECT_FLOW_RUN_ID",
+    "MAKELEVEL",
+    "PREFECT_DEPLOYMENT_ID",
+    "PREFECT_WORK_POOL_NAME",
+    "DAGSTER_RUN_ID",
+    "DAGSTER_RUN_JOB_NAME",
+    "DAGSTER_RUN_STEP_KEY",
+    "DAGSTER_CODE_LOCATION_NAME",
+    "DBT_CLOUD_PROJECT_ID",
+    "DBT_CLOUD_JOB_ID",
+    "DBT_CLOUD_RUN_ID",
+    "DBT_CLOUD_RUN_REASON_CATEGORY",
+    "DBT_CLOUD_ENVIRONMENT_ID",
+    "DBT_INVOCATION_ID",
+    "SPARK_APPLICATION_ID",
+    "SPARK_EXECUTOR_ID",
+    "SPARK_EXECUTOR_POD_NAME",
+    "SPARK_DRIVER_POD_NAME",
+    "SLURM_JOB_ID",
+    "SLURM_JOBID",
+    "SLURM_JOB_NAME",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_STEP_ID",
+    "SLURM_PROCID",
+    "SLURM_CLUSTER_NAME",
+    "NXF_TASK_WORKDIR",
+    "SNAKEMAKE_PROFILE",
+    "LUIGI_TASK_ID",
+    "PAPERMILL_EXECUTION_ID",
+    "ARGO_WORKFLOW_NAME",
+    "ARGO_NODE_ID",
+    "AWS_BATCH_JOB_ID",
+    "AWS_BATCH_JOB_ATTEMPT",
+    "KUBERNETES_NAMESPACE",
+    "HOSTNAME",
+    "POD_NAME",
+    "POD_NAMESPACE",
+    "POD_UID",
+)
 
-# Of these, the ones that say whose work a process does: its system calls are watched from its exec on.
+# The variables of these that identify a task: the system calls of its process are watched from its
+# exec on.
 BINDING = ("AIRFLOW_CTX_TASK_ID", "PREFECT__FLOW_RUN_ID")
 
-# Files that are only read, below these or with these suffixes, are counted and not named. A prefix that starts with `!` is
-# noise when it is written, too.
+# Files below these prefixes, or with these suffixes, are counted and not named when they are only
+# read. A prefix with `!` is ignored for writes, too.
 NOISE_PREFIXES = (
-    "/usr/", "/lib/", "/lib32/", "/lib64/", "/bin/", "/sbin/", "/etc/", "/boot/", "/nix/store/", "/snap/",
-    "/var/lib/dpkg/", "/var/cache/", "!/tmp/hsperfdata_", "/opt/java/", "/opt/conda/", "/opt/spark/jars/",
-)  # fmt: skip
+    "/usr/",
+    "/lib/",
+    "/lib32/",
+    "/lib64/",
+    "/bin/",
+    "/sbin/",
+    "/etc/",
+    "/boot/",
+    "/nix/store/",
+    "/snap/",
+    "/var/lib/dpkg/",
+    "/var/cache/",
+    "!/tmp/hsperfdata_",
+    "/opt/java/",
+    "/opt/conda/",
+    "/opt/spark/jars/",
+)
 NOISE_SUFFIXES = (
-    ".py", ".pyc", ".pyi", ".pyd", ".pth", ".so", ".jar", ".class", ".jmod", ".rb", ".pm", ".pl", ".mo", ".typed",
-)  # fmt: skip
+    ".py",
+    ".pyc",
+    ".pyi",
+    ".pyd",
+    ".pth",
+    ".so",
+    ".jar",
+    ".class",
+    ".jmod",
+    ".rb",
+    ".pm",
+    ".pl",
+    ".mo",
+    ".typed",
+)
 
 
 NOISE_COMPONENTS = (
-    "site-packages", "dist-packages", "node_modules", "libexec", ".pyenv", ".rbenv", ".nvm", ".cargo", ".ivy2", ".m2", ".git",
+    "site-packages",
+    "dist-packages",
+    "node_modules",
+    "libexec",
+    ".pyenv",
+    ".rbenv",
+    ".nvm",
+    ".cargo",
+    ".ivy2",
+    ".m2",
+    ".git",
     ".venv",
-)  # fmt: skip
+)
 
 
-# Packages whose import says what a process is: the first of their files is named, though it is code.
-# The others belong to the orchestrators: the owner of these files is part of the proof of who an orchestrator is.
+# Packages whose import identifies a process: the first of their files is named although it is code.
+# The others belong to orchestrators: the owner of these files helps to prove which process is an
+# orchestrator.
 TELLING_PACKAGES = (
     "great_expectations",
     "airflow",
@@ -154,7 +298,7 @@ TELLING_PACKAGES = (
 
 
 class KernelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the kernel half reports by name, per process, and what it only counts."""
+    """What the kernel half names per process, and what it only counts."""
 
     files_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = 256
     changes_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = 256
@@ -166,7 +310,7 @@ class KernelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Coverage(msgspec.Struct, frozen=True):
-    """What became of one hook. `why` is empty when it is attached."""
+    """The state of one hook. `why` is empty when it is attached."""
 
     program: str
     hook: str
@@ -176,7 +320,10 @@ class Coverage(msgspec.Struct, frozen=True):
 
 
 def own_pid_namespace() -> int:
-    """Inode of our pid namespace (pid_namespaces(7)); 0 for the host's own, in which every process has its name."""
+    """Inode of this pid namespace (pid_namespaces(7)).
+
+    0 for the host's own, in which every process is visible.
+    """
     try:
         inode = os.stat("/proc/self/ns/pid").st_ino
     except OSError:
@@ -185,25 +332,28 @@ def own_pid_namespace() -> int:
 
 
 def preflight() -> None:
-    """What makes the kernel refuse us, found before libbpf's less helpful words for it."""
+    """Finds the reason for a refusal before libbpf does, whose error messages help less."""
     if not OBJECT.exists():
         raise UnavailableError(
             f"{OBJECT.name} is not built: run `make bpf` (needs clang and bpftool)"
         )
     if not BTF.exists():
         raise UnavailableError(
-            "this kernel has no BTF (/sys/kernel/btf/vmlinux): it must be built with CONFIG_DEBUG_INFO_BTF=y",
+            "this kernel has no BTF (/sys/kernel/btf/vmlinux): it must be built with "
+            "CONFIG_DEBUG_INFO_BTF=y",
             "btf",
         )
     if "[confidentiality]" in _read(LOCKDOWN):
         raise UnavailableError(
-            "kernel lockdown is in confidentiality mode, which forbids eBPF to read: boot with lockdown=integrity",
+            "kernel lockdown is in confidentiality mode, which forbids eBPF to read memory: boot "
+            "with lockdown=integrity",
             "lockdown",
         )
     missing = missing_capabilities(_read(Path("/proc/self/status")))
     if missing:
         raise PrivilegeError(
-            f"{' and '.join(missing)} missing: run as root, or grant with `setpriv --ambient-caps +bpf,+perfmon`",
+            f"{' and '.join(missing)} missing: run as root, or grant with `setpriv --ambient-caps "
+            "+bpf,+perfmon`",
             "capabilities",
         )
 
@@ -215,7 +365,7 @@ def effective_capabilities(status: str) -> int:
 
 
 def missing_capabilities(status: str) -> list[str]:
-    """Names of what is lacking for eBPF; CAP_SYS_ADMIN stands for both."""
+    """Names of the capabilities that eBPF lacks. CAP_SYS_ADMIN includes both."""
     effective = effective_capabilities(status)
     if effective >> CAP_SYS_ADMIN & 1:
         return []
@@ -244,12 +394,12 @@ def _mismatch(hook: Hook, arguments: int | None) -> str:
 
 
 def _pid_max() -> int:
-    """As it is now; a pid beyond it (somebody raised the limit) is not watched."""
+    """pid_max at this moment. A pid above it (the limit was raised later) is not watched."""
     return min(int(_read(Path("/proc/sys/kernel/pid_max")) or PID_MAX_LIMIT), PID_MAX_LIMIT)
 
 
 class Probes:
-    """The loaded object, its links, and the report on both."""
+    """The loaded object, its links, and the coverage report."""
 
     def __init__(
         self,
@@ -263,10 +413,13 @@ class Probes:
         binding: Iterable[str] = (),
         launched: bool = False,
     ) -> None:
-        """`binding`: variables of the user's own that name work. `launched`: our parent is the launcher of
-        `kwitness run`, which is kwitness, too, and no subject of any record.
+        """`binding`: the user's own variables that identify a task.
 
-        `door`: fexit or sys_exit; auto: the cheaper one that this kernel has."""
+        `launched`: the parent is the launcher of `kwitness run`, which belongs to kwitness and
+        appears in no record.
+
+        `door`: fexit or sys_exit. auto: the cheaper one that this kernel has.
+        """
         preflight()
         self.limits = limits or KernelLimits()
         self.library = Library()
@@ -281,7 +434,7 @@ class Probes:
         )
         for hook in HOOKS:
             if hook.door and hook.door != self.door:
-                self._refused[hook.program] = f"the {self.door} door is used"
+                self._refused[hook.program] = f"{self.door} is used instead"
             elif why := _mismatch(hook, arguments.get(hook.tracepoint)):
                 self._refused[hook.program] = why
         self.namespace = own_pid_namespace()
@@ -300,10 +453,13 @@ class Probes:
         self._name_noise()
         self._attached: set[str] = set()
         self.calls_attached = False
-        self._unattachable = ""  # why the last try to hook system calls failed
+        self._unattachable = ""  # why the last attempt to hook system calls failed
 
     def _learn_own_tgids(self) -> tuple[int, int]:
-        """The pids by which the kernel half knows us and our parent: in a namespace of our own only the kernel has them."""
+        """The pids of this process and its parent as the kernel half knows them.
+
+        In a pid namespace only the kernel knows these.
+        """
         with contextlib.closing(Object(self.library, OBJECT)) as probe:
             for hook in HOOKS:
                 if hook.program != "on_existing":
@@ -313,7 +469,8 @@ class Probes:
                 probe.open_iterator("on_existing", None)
             except OSError as failure:
                 raise NamespaceError(
-                    f"this is not the host's pid namespace, and our own pid cannot be learnt ({failure.strerror}): use --pid=host",
+                    "this is not the host's pid namespace, and the kernel did not give this "
+                    f"process's own pid ({failure.strerror}): use --pid=host",
                     "pid_namespace",
                 ) from failure
             for raw in split(probe.iterate("on_existing")):
@@ -327,12 +484,16 @@ class Probes:
                 ):
                     return event.process.tgid, event.parent.tgid
         raise NamespaceError(
-            "this is not the host's pid namespace, and our own process was not found from it: use --pid=host",
+            "this is not the host's pid namespace, and this process was not found in the host's: "
+            "use --pid=host",
             "pid_namespace",
         )
 
     def _load(self, rings: dict[str, int]) -> Object:
-        """Loads all that the verifier accepts: a refused program is named in the log, switched off, and the rest tried again."""
+        """Loads every program that the verifier accepts.
+
+        A refused program is logged and disabled, and the rest is tried again.
+        """
         for _ in HOOKS:
             candidate = Object(self.library, OBJECT)
             candidate.set_constant("self_tgid", self.own_tgid)
@@ -364,7 +525,8 @@ class Probes:
         )
         if not names or names[-1] in self._refused:
             raise UnavailableError(
-                f"the kernel refuses the BPF object: {failure.strerror}; {log[-1] if log else 'no log'}",
+                f"the kernel refuses the BPF object: {failure.strerror}; "
+                f"{log[-1] if log else 'no log'}",
                 "refused",
             )
         detail = [
@@ -374,7 +536,8 @@ class Probes:
             f"the verifier refuses it: {detail[-1] if detail else failure.strerror}"[:200]
         )
         hook = next(h for h in HOOKS if h.program == names[-1])
-        if hook.door == "fexit":  # all or none: half a door would miss calls without a word
+        # all or none: with half of the hooks, calls would be missed silently
+        if hook.door == "fexit":
             self.door = "sys_exit"
             self._refused |= {
                 h.program: self._refused[names[-1]] for h in HOOKS if h.door == "fexit"
@@ -386,8 +549,8 @@ class Probes:
             )
 
     def _allow(self, environment: Iterable[str], binding: tuple[str, ...]) -> None:
-        """Fills the allow list, before anything can run."""
-        # the longest match wins in the trie, and the first one in the list: binding names go first
+        """Fills the allow list before any program runs."""
+        # the trie takes the longest match and the list the first one, so binding names come first
         for index, name in enumerate((*binding, *environment)):
             raw = name.encode() if name.endswith("_") else name.encode() + b"="
             key = struct.pack(f"<I{ENV_RULE_BYTES}s", len(raw) * 8, raw)
@@ -450,7 +613,10 @@ class Probes:
             self._attached.add(hook.program)
 
     def attach_calls(self) -> None:
-        """Hooks system calls: from now on every one of the host passes our program. Raises OSError, with none of them hooked."""
+        """Hooks system calls: from now on every system call of the host runs the program.
+
+        Raises OSError, with no call hooked.
+        """
         for hook in self._on_demand():
             if hook.program in self._attached:
                 continue
@@ -460,14 +626,14 @@ class Probes:
                 if not hook.door:
                     self._refused[hook.program] = failure.strerror or "refused"
                     continue
-                self.detach_calls()  # half of them would miss calls without anybody's knowledge
+                self.detach_calls()  # with half of the hooks, calls would be missed silently
                 self._unattachable = failure.strerror or "refused"
                 raise
             self._attached.add(hook.program)
         self.calls_attached, self._unattachable = True, ""
 
     def try_calls(self) -> None:
-        """Whether `attach_calls` may succeed: one hook comes and goes. Raises OSError."""
+        """Whether `attach_calls` may succeed: it attaches and detaches one hook. Raises OSError."""
         hook = next((h for h in self._on_demand() if h.door), None)
         if hook is not None and hook.program not in self._attached:
             self.object.attach(hook.program)
@@ -484,7 +650,7 @@ class Probes:
         self.calls_attached = False
 
     def coverage(self) -> list[Coverage]:
-        """A hook that is attached on demand counts as attached: it is there when it is needed."""
+        """A hook that is attached on demand counts as attached."""
         report = []
         for hook in HOOKS:
             if _ALTERNATIVES.get(hook.program) in self._attached or (
@@ -492,13 +658,13 @@ class Probes:
             ):
                 continue
             if hook.door == "fexit" and hook.program not in self._refused:
-                continue  # told as one, below
+                continue  # reported as one entry, below
             name = f"iter/{hook.over or 'task'}" if hook.iterator else f"tp_btf/{hook.tracepoint}"
             why = self._refused.get(hook.program) or (self._unattachable if hook.door else "")
             attached = hook.program in self._attached or (hook.on_demand and not why)
             report.append(Coverage(hook.program, name, attached, why, hook.blind))
         if self.door == "fexit":
-            blind = "files, failing calls; while a task is watched, the calls that are hooked pay for it and no others"
+            blind = "files, failing calls; while a task is watched, only the hooked calls cost time"
             report.append(
                 Coverage(
                     "doors",
@@ -511,7 +677,9 @@ class Probes:
         return report
 
     def sample(self) -> bytes:
-        """Records of all watched processes, their sockets, and their neighbours as they are now, back to back."""
+        """Records of all watched processes, their sockets, and their neighbours at this moment,
+        back to back.
+        """
         return b"".join(
             self.object.iterate(name)
             for name in ("on_tasks", "on_sockets")
@@ -519,7 +687,7 @@ class Probes:
         )
 
     def existing(self) -> bytes:
-        """EVENT_EXISTING records of all processes that are alive now, back to back."""
+        """EVENT_EXISTING records of all living processes, back to back."""
         if "on_existing" not in self._attached:
             return b""
         return self.object.iterate("on_existing")

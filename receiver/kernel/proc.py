@@ -1,4 +1,4 @@
-"""What /proc and the cgroup file systems say, for the source that has nothing better. Every read may find nothing."""
+"""Reads /proc and the cgroup file systems for the fallback source. Any read may find nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Image(msgspec.Struct, frozen=True):
     working_directory: str
     memory_cgroup: str
     argv: tuple[str, ...]
-    environ: tuple[str, ...]  # allow-listed only, like the kernel half's
+    environ: tuple[str, ...]  # allow-listed names only, as in the kernel half
     stdio: tuple[int, int, int]
 
 
@@ -48,7 +48,10 @@ def _text(path: str) -> str:
 
 
 def _lines(path: str) -> list[str]:
-    """Lines as the kernel ends them. `str.splitlines` also splits at form feeds and the like, which names may hold."""
+    """Lines as the kernel ends them.
+
+    `str.splitlines` also splits at form feeds and the like, which names may contain.
+    """
     return _text(path).split("\n")
 
 
@@ -60,7 +63,7 @@ def _link(path: str) -> str:
 
 
 def allowed(entry: str) -> bool:
-    """Whether NAME=value may be read: the same rules as bpf/image.bpf.h applies in the kernel."""
+    """Whether NAME=value may be read. The kernel half applies the same rules (bpf/image.bpf.h)."""
     name = entry.partition("=")[0]
     return name in _EXACT or (name.startswith(_PREFIXES) and not is_secret_variable(name))
 
@@ -72,7 +75,10 @@ class ProcFs:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
     def key(self, pid: int) -> ProcessKey | None:
-        """Start time to the clock tick: the kernel half's has nanoseconds, so keys of the two sources differ."""
+        """Start time in whole clock ticks.
+
+        The kernel half has nanoseconds, so the two sources have different keys.
+        """
         fields = self._stat(pid)
         return ProcessKey(pid, int(fields[19]) * _TICK_NS) if fields else None
 
@@ -92,7 +98,7 @@ class ProcFs:
         return _text(f"/proc/{pid}/cmdline").partition("\0")[0]
 
     def image(self, pid: int) -> Image | None:
-        """None for what is gone, and for kernel threads, which have no executable."""
+        """None for an ended process, and for a kernel thread, which has no executable."""
         executable = _link(f"/proc/{pid}/exe")
         status = dict(
             line.split(":\t", 1) for line in _lines(f"/proc/{pid}/status") if ":\t" in line
@@ -102,11 +108,18 @@ class ProcFs:
         argv = _text(f"/proc/{pid}/cmdline")[:_TEXT_BYTES].rstrip("\0")
         entries = _text(f"/proc/{pid}/environ").split("\0")
         return Image(
-            int(status["PPid"]), int(status["Uid"].split()[0]), int(status["Gid"].split()[0]),
-            int(status.get("NSpid", str(pid)).split()[-1]), status["Name"], executable.removesuffix(" (deleted)"),
-            _link(f"/proc/{pid}/cwd"), self.memory_cgroup(pid), tuple(argv.split("\0")) if argv else (),
-            tuple(e for e in entries if allowed(e)), (self._inode(pid, 0), self._inode(pid, 1), self._inode(pid, 2)),
-        )  # fmt: skip
+            parent_pid=int(status["PPid"]),
+            uid=int(status["Uid"].split()[0]),
+            gid=int(status["Gid"].split()[0]),
+            namespace_pid=int(status.get("NSpid", str(pid)).split()[-1]),
+            comm=status["Name"],
+            executable=executable.removesuffix(" (deleted)"),
+            working_directory=_link(f"/proc/{pid}/cwd"),
+            memory_cgroup=self.memory_cgroup(pid),
+            argv=tuple(argv.split("\0")) if argv else (),
+            environ=tuple(e for e in entries if allowed(e)),
+            stdio=(self._inode(pid, 0), self._inode(pid, 1), self._inode(pid, 2)),
+        )
 
     def _inode(self, pid: int, descriptor: int) -> int:
         try:
@@ -115,7 +128,7 @@ class ProcFs:
             return 0
 
     def memory_cgroup(self, pid: int) -> str:
-        """Path below the root of the hierarchy that the memory controller lives in."""
+        """Path below the root of the hierarchy that has the memory controller."""
         unified = ""
         for line in _lines(f"/proc/{pid}/cgroup"):
             _, _, rest = line.partition(":")
@@ -138,7 +151,7 @@ class ProcFs:
         return found
 
     def sample(self, pid: int) -> dict[str, Any] | None:
-        """Fields of a ProcessSample that /proc knows."""
+        """The fields of a ProcessSample that /proc provides."""
         fields = self._stat(pid)
         status = dict(
             line.split(":\t", 1) for line in _lines(f"/proc/{pid}/status") if ":\t" in line
@@ -154,16 +167,27 @@ class ProcFs:
             return int(status[name].split()[0]) << 10 if name in status else 0
 
         return {
-            "anon_bytes": kib("RssAnon"), "file_bytes": kib("RssFile"), "shmem_bytes": kib("RssShmem"), "swap_bytes": kib("VmSwap"),
-            "peak_rss_bytes": kib("VmHWM"), "major_faults": int(fields[9]),
-            "cpu_runtime_ns": (int(fields[11]) + int(fields[12])) * _TICK_NS, "run_delay_ns": int(sched[1]),
+            "anon_bytes": kib("RssAnon"),
+            "file_bytes": kib("RssFile"),
+            "shmem_bytes": kib("RssShmem"),
+            "swap_bytes": kib("VmSwap"),
+            "peak_rss_bytes": kib("VmHWM"),
+            "major_faults": int(fields[9]),
+            "cpu_runtime_ns": (int(fields[11]) + int(fields[12])) * _TICK_NS,
+            "run_delay_ns": int(sched[1]),
             "voluntary_switches": int(status.get("voluntary_ctxt_switches", "0")),
             "involuntary_switches": int(status.get("nonvoluntary_ctxt_switches", "0")),
-            "read_bytes": int(io.get("read_bytes", 0)), "written_bytes": int(io.get("write_bytes", 0)),
-            "read_call_bytes": int(io.get("rchar", 0)), "write_call_bytes": int(io.get("wchar", 0)),
-            "threads": int(status["Threads"]), "running_threads": int(fields[0] == "R"), "disk_threads": int(fields[0] == "D"),
-            "open_descriptors": _count(f"/proc/{pid}/fd"), "memory_usage_bytes": usage, "memory_limit_bytes": limit,
-        }  # fmt: skip
+            "read_bytes": int(io.get("read_bytes", 0)),
+            "written_bytes": int(io.get("write_bytes", 0)),
+            "read_call_bytes": int(io.get("rchar", 0)),
+            "write_call_bytes": int(io.get("wchar", 0)),
+            "threads": int(status["Threads"]),
+            "running_threads": int(fields[0] == "R"),
+            "disk_threads": int(fields[0] == "D"),
+            "open_descriptors": _count(f"/proc/{pid}/fd"),
+            "memory_usage_bytes": usage,
+            "memory_limit_bytes": limit,
+        }
 
 
 def _count(directory: str) -> int:
@@ -174,7 +198,10 @@ def _count(directory: str) -> int:
 
 
 def cgroup_memory(group: str) -> tuple[int, int, int] | None:
-    """Usage and limit in bytes (0: none) and OOM kills of a memory cgroup, v1 or v2; None where there is no such file."""
+    """Usage and limit in bytes (0: none) and OOM kills of a memory cgroup, v1 or v2.
+
+    None if the files do not exist.
+    """
     if not group:
         return None
     try:
@@ -182,7 +209,7 @@ def cgroup_memory(group: str) -> tuple[int, int, int] | None:
     except (
         OSError,
         ValueError,
-    ):  # removed meanwhile; or its name is not UTF-8, so this text does not lead to it
+    ):  # removed in the meantime; or its name is not UTF-8, so this path does not lead to it
         return None
 
 
@@ -205,7 +232,8 @@ def _cgroup_memory(below: str) -> tuple[int, int, int] | None:
     return None
 
 
-# struct taskstats, include/uapi/linux/taskstats.h: append-only, so offsets hold for every version from 12 (5.18) on
+# struct taskstats, include/uapi/linux/taskstats.h: append-only, so the offsets hold for every
+# version from 12 (5.18) on
 _PID, _UTIME, _HIWATER, _READ_CHAR, _READ_BYTES, _TGID = 128, 152, 200, 216, 248, 368
 _CPU_DELAY, _CPU_RUN = 24, 72
 
@@ -213,15 +241,16 @@ _CPU_DELAY, _CPU_RUN = 24, 72
 def accounting(
     data: bytes, at: int, aggregate: int, stats: int
 ) -> tuple[int, tuple[int, ...]] | None:
-    """The tgid and (user, system, runtime, run delay in ns; peak RSS; bytes read from and written to storage; bytes by read
-    and write calls) of a thread that ended. None for any other message."""
+    """The tgid and (user, system, runtime, run delay in ns; peak RSS; bytes read from and written
+    to storage; bytes by read and write calls) of a thread that ended. None for any other message.
+    """
     while at + 4 <= len(data):
         length, kind = struct.unpack_from("<HH", data, at)
         if kind & 0x3FFF == aggregate:
             inner, end = at + 4, min(at + length, len(data))
             while inner + 4 <= end:
                 size, what = struct.unpack_from("<HH", data, inner)
-                # the struct wants eight-byte alignment, which a pad attribute before it gives (nla_align_64bit)
+                # a pad attribute before the struct aligns it to eight bytes (nla_align_64bit)
                 if what & 0x3FFF == stats and min(size, end - inner) - 4 > _TGID + 4:
                     return _values(data, inner + 4)
                 inner += max(4, size + -size % 4)
@@ -236,6 +265,13 @@ def _values(data: bytes, at: int) -> tuple[int, tuple[int, ...]]:
     (tgid,) = struct.unpack_from("<I", data, at + _TGID)
     user, system = field(_UTIME) * 1000, field(_UTIME + 8) * 1000
     return tgid, (
-        user, system, user + system, field(_CPU_DELAY), field(_HIWATER) << 10, field(_READ_BYTES), field(_READ_BYTES + 8),
-        field(_READ_CHAR), field(_READ_CHAR + 8),
-    )  # fmt: skip
+        user,
+        system,
+        user + system,
+        field(_CPU_DELAY),
+        field(_HIWATER) << 10,
+        field(_READ_BYTES),
+        field(_READ_BYTES + 8),
+        field(_READ_CHAR),
+        field(_READ_CHAR + 8),
+    )

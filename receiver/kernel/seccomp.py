@@ -1,10 +1,9 @@
-"""A seccomp filter from tables: classic BPF, installed for all threads of the calling process, for good.
+"""Makes a seccomp filter from tables: classic BPF, installed permanently for all threads of the
+calling process.
 
-What the tables do not allow fails. With a listener each such call waits until the counting process (denials.py) has counted
-it and answered EPERM; without one the kernel answers EPERM, and nobody counts. A call of another architecture, or of
-x86's x32 entry, is refused like any other.
-
-Sources: seccomp(2), seccomp_unotify(2), include/uapi/linux/{seccomp,filter,bpf_common}.h.
+A call that the tables do not allow fails. With a listener, each such call waits until the counting
+process (denials.py) has counted it and answered EPERM. Without one, the kernel answers EPERM and
+nothing counts it. A call of another architecture, or of x86's x32 entry, is refused like any other.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def _op(code: int, k: int, when_true: int = 0, when_false: int = 0) -> bytes:
 
 
 def _condition(alternatives: Alternatives, otherwise: int) -> bytes:
-    """Returns in every case: allowed when one alternative is true."""
+    """Returns in every case: allowed when at least one alternative is true."""
     out = b""
     for tests in alternatives:
         left = 3 * len(tests) + 1
@@ -74,7 +73,7 @@ def program(rules: CallRules, arch: Architecture, *, counted: bool) -> bytes:
     for name, alternatives in sorted(rules.conditional.items()):
         if name in arch.numbers:
             block = _condition(alternatives, refuse)
-            # the offsets of conditional jumps have 8 bits, those of this one 32
+            # a conditional jump has an offset of 8 bits, this jump one of 32
             past = _op(_JA, len(block) // _INSTRUCTION.size)
             out += _op(_JEQ, arch.numbers[name], 1, 0) + past + block
     return out + _op(_RET, refuse)
@@ -84,7 +83,7 @@ def ringless(arch: Architecture) -> bytes:
     """A filter that only makes io_uring_setup(2) answer ENOSYS."""
     number = arch.numbers[
         "io_uring_setup"
-    ]  # the same on every architecture, and so is its x32 twin without that bit
+    ]  # the number is the same on every architecture, and in x32 without that bit
     return (
         _op(_LD_ABS, _NR_AT)
         + _op(_AND, ~_X32_BIT)
@@ -116,21 +115,26 @@ def _seccomp(operation: int, flags: int, argument: object) -> int:
 
 
 def missing() -> str:
-    """Why no counted filter can be installed here; empty when it can."""
+    """Why no counting filter can be installed on this kernel; empty when it can."""
     try:
         for action in (_RET_ERRNO, _RET_USER_NOTIF):
             _seccomp(_GET_ACTION_AVAIL, 0, c.byref(c.c_uint32(action)))
     except UnavailableError as error:
         return str(error)
     except OSError as error:
-        return f"this kernel or the container's own seccomp profile refuses seccomp(2): {error.strerror}"
+        return (
+            "this kernel or the container's own seccomp profile refuses seccomp(2): "
+            f"{error.strerror}"
+        )
     return ""
 
 
 def forbid_rings() -> None:
-    """For the rest of the process's life there is no io_uring: filters do not see what is asked through one. libuv opens a
-    ring with every loop, whatever its environment says (1.49 and later), works without one, and aborts when an open
-    one is refused later. Best effort: where the kernel refuses, nothing changes."""
+    """Disables io_uring for the rest of the process's life: filters do not see requests through a
+    ring. libuv (1.49 and later) opens a ring with every loop, whatever its environment says. It
+    works without one, and aborts when an open ring is refused later. Best effort: if the kernel
+    refuses, nothing changes.
+    """
     arch = architecture()
     if arch is None:
         return
@@ -142,27 +146,31 @@ def forbid_rings() -> None:
         except OSError as error:
             if error.errno != errno.EACCES:
                 raise
-            # without CAP_SYS_ADMIN it takes no_new_privs, which changes nothing for who executes no other program
+            # without CAP_SYS_ADMIN it needs no_new_privs, which matters only for a process that
+            # executes a program
             c.CDLL(None).prctl(c.c_int(_PR_SET_NO_NEW_PRIVS), *(c.c_ulong(a) for a in (1, 0, 0, 0)))
             _seccomp(_SET_MODE_FILTER, _TSYNC | _SPEC_ALLOW, c.byref(given))
 
 
 def install(rules: CallRules, *, counted: bool) -> int:
-    """Returns the listener's descriptor, or -1 when `counted` is false. Needs no_new_privs. Raises OSError: EBUSY means that
-    a filter with a listener is there already (an inner container)."""
+    """Returns the listener's descriptor, or -1 when `counted` is false.
+
+    Needs no_new_privs. Raises OSError. EBUSY means that a filter with a listener is already
+    installed (an inner container).
+    """
     arch = architecture()
     if arch is None:
         raise UnavailableError(f"no seccomp filter for {os.uname().machine}")
     code = program(rules, arch, counted=counted)
     given = _Program(len(code) // _INSTRUCTION.size, code)
-    flags = _TSYNC | _SPEC_ALLOW  # the latter: no slower branches on kernels before 5.16
+    flags = _TSYNC | _SPEC_ALLOW  # the latter avoids slower branches on kernels before 5.16
     if not counted:
         if _seccomp(_SET_MODE_FILTER, flags, c.byref(given)):
             raise OSError(errno.ESRCH, "a thread has another filter")
         return -1
     flags |= _NEW_LISTENER | _TSYNC_ESRCH
     try:
-        # since 5.19: a signal does not begin the waiting anew, which would count the call twice
+        # since 5.19: without it, a signal would restart the wait and count the call twice
         return _seccomp(_SET_MODE_FILTER, flags | _WAIT_KILLABLE_RECV, c.byref(given))
     except OSError as error:
         if error.errno != errno.EINVAL:

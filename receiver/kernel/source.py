@@ -1,4 +1,6 @@
-"""The live source: rings to batches of bytes, and the kernel's side of the ledger."""
+"""The live source: delivers the records of the rings in batches, and the kernel's part of the loss
+account.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ RingBytes = Annotated[int, msgspec.Meta(ge=4096, le=1 << 30, description="a powe
 
 
 class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Ring sizes are powers of two, in bytes; the interval is how long an event may wait in its ring, in seconds."""
+    """Ring sizes are powers of two, in bytes.
+
+    The interval is how long an event may wait in its ring, in seconds.
+    """
 
     lifecycle_ring_bytes: RingBytes = 4 << 20
     unwatched_ring_bytes: RingBytes = 2 << 20
@@ -32,26 +37,26 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sample_interval_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 1.0
     batch_records: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 2048
     source: Literal["auto", "ebpf", "netlink"] = "auto"  # auto: netlink where eBPF is refused
-    door: Literal["auto", "fexit", "sys_exit"] = (
-        "auto"  # how system calls are seen; auto: the cheaper one that there is
-    )
+    # how system calls are hooked; auto: the cheaper way that this kernel has
+    door: Literal["auto", "fexit", "sys_exit"] = "auto"
     limits: KernelLimits = KernelLimits()
-    container_names: str = (
-        "/var/log/containers"  # the kubelet's links, for names of pods; nothing in it is opened
-    )
-    environment: tuple[
-        str, ...
-    ] = ()  # further variables that name work; what has one is watched from its exec on
+    # the kubelet's links, for the names of pods; no file in it is opened
+    container_names: str = "/var/log/containers"
+    # more variables that identify a task; a process that has one is watched from its exec on
+    environment: tuple[str, ...] = ()
 
 
-RINGS = ("lifecycle_ring", "unwatched_ring", "bulk_ring")  # in the order in which they are read
+RINGS = ("lifecycle_ring", "unwatched_ring", "bulk_ring")  # in reading order
 
 Batch = list[bytes]
 Deliver = Callable[[Batch, int], None]  # records in order, and when they were read (boot time, ns)
 
 
 class LiveSource:
-    """Attaches on construction. Single-threaded: everything runs on the event loop, in slices of at most one batch."""
+    """Attaches on construction.
+
+    Single-threaded: everything runs on the event loop, at most one batch at a time.
+    """
 
     name = "ebpf"
 
@@ -63,9 +68,13 @@ class LiveSource:
         launched: bool = False,
         confinement: Confinement | None = None,
     ) -> None:
-        """`attach`: who attaches the hooks for system calls. `ourselves`: with the privileges that we have then; `either`: we
-        shall have none, so a helper does where the kernel wants some, in the given confinement. `launched`: our parent is the
-        launcher of `kwitness run`: it starts the command, and is no subject of any record."""
+        """`attach`: which process attaches the system-call hooks.
+
+        `ourselves`: this process, with its privileges at that time. `either`: this process will
+        have none, so a helper in the given confinement attaches if the kernel wants privileges.
+        `launched`: the parent is the launcher of `kwitness run`, which starts the command and
+        appears in no record.
+        """
         self.config = config
         self._probes = Probes(
             lifecycle_bytes=config.lifecycle_ring_bytes,
@@ -82,7 +91,7 @@ class LiveSource:
         self._hooks: CallHooks | None = None
         self._late: dict[
             int, None
-        ] = {}  # pids, bounded by their number: followed as soon as the hooks are attached
+        ] = {}  # pids; bounded by the number of pids; followed as soon as the hooks are attached
         self.on_late: Callable[[list[int]], None] = lambda _: None
         self._marks: Any = None  # one byte per pid, shared with the kernel
         try:
@@ -95,37 +104,42 @@ class LiveSource:
             self.close()
             raise
         self.attached_at_ns = boottime_ns()
-        self.read_until_ns = 0  # every record that was submitted before has been read
+        self.read_until_ns = 0  # all records submitted before this time have been read
 
     @property
     def hooks(self) -> CallHooks:
-        """Those for system calls."""
+        """The system-call hooks."""
         assert self._hooks is not None
         return self._hooks
 
     @property
     def namespace(self) -> int:
-        """Of pids, when it is not the host's: only what lives in it is ours to tell."""
+        """The pid namespace, when it is not the host's: only its processes are reported."""
         return self._probes.namespace
 
     @property
     def own_tgid(self) -> int:
-        """Ours, as events name it."""
+        """This process's pid as events name it."""
         return self._probes.own_tgid
 
     @property
     def starter_tgid(self) -> int:
-        """Of the process that starts commands, as events name it: the launcher's, or ours when there is none."""
+        """The pid, as events name it, of the process that starts commands: the launcher's, or this
+        process's without one.
+        """
         return self._probes.launcher_tgid or self._probes.own_tgid
 
     @property
     def following(self) -> bool:
-        """Whether system calls are hooked now."""
+        """Whether system calls are hooked at this moment."""
         return self.hooks.attached
 
     def watch(self, pids: Iterable[int]) -> None:
-        """From now on the system calls of these processes, and of what they fork, are followed. Attaches when it is the first.
-        `on_late` is told of those whose first calls were not seen."""
+        """Follows the system calls of these processes and of their children from now on.
+
+        The first one attaches the hooks. `on_late` is called with the processes whose first calls
+        were missed.
+        """
         for pid in pids:
             if pid < len(self._marks):
                 if not (self._marks[pid] and self.following):
@@ -142,13 +156,15 @@ class LiveSource:
             self.on_late(late)
 
     def unwatch(self) -> None:
-        """Nothing is watched any more: every system call of the host is its own business again."""
+        """Watches nothing any more: no system call of the host is hooked."""
         if self.hooks.wanted:
             self.hooks.want(False)
 
     @contextlib.contextmanager
     def watching_self(self) -> Iterator[None]:
-        """Children that we (or the launcher) fork inside are watched from their first instruction."""
+        """Children that this process (or the launcher) forks inside the block are watched from
+        their first instruction.
+        """
         self.watch([self.starter_tgid])
         try:
             yield
@@ -159,17 +175,25 @@ class LiveSource:
         return self._probes.coverage()
 
     def existing(self) -> Batch:
-        """Processes that live now. Read after attaching: a process that starts meanwhile comes twice, never not at all."""
+        """The living processes.
+
+        Read after attaching: a process that starts in the meantime appears twice, but is never
+        missed.
+        """
         return split(self._probes.existing())
 
     def sample(self) -> Batch:
-        """What watched processes are at this moment, in order of time; nothing when none is watched."""
+        """Samples of the watched processes at this moment, in order of time; empty when none is
+        watched.
+        """
         if not self.following:
             return []
         return sorted(split(self._probes.sample()), key=order)
 
     def canary(self) -> bool:
-        """Renames our own thread, which a living hook must see: its count of skipped own events grows."""
+        """Renames this thread, which a working hook must see: its count of skipped own events
+        grows.
+        """
         before = self.ledger().filtered[EventKind.TITLE][FilterReason.SELF]
         self._probes.library.rename_self(b"kwitness")
         return self.ledger().filtered[EventKind.TITLE][FilterReason.SELF] > before
@@ -181,10 +205,11 @@ class LiveSource:
         return decode_ledger(raw)
 
     def drain(self) -> tuple[Batch, bool]:
-        """One batch, in order of time; True when more is waiting.
+        """Delivers one batch in order of time. True when more is waiting.
 
-        What explains a record stands in a ring that is read after its own: the fork of a process that is watched later, a file
-        that was open at an exit. So both are in one batch, unless a ring holds more than a batch.
+        The record that explains another one is in a ring that is read later: the fork of a process
+        that is watched afterwards, or a file that was open at an exit. So both are in one batch,
+        unless a ring holds more than a batch.
         """
         batch: Batch = []
         more, began = False, boottime_ns()
@@ -196,7 +221,10 @@ class LiveSource:
         return batch, more
 
     async def pump(self, deliver: Deliver, stop: asyncio.Event) -> None:
-        """Delivers until `stop` is set, then what is left. Wakes on the interval, and at once for urgent kinds."""
+        """Delivers until `stop` is set, then delivers the rest.
+
+        Wakes on the interval, and at once for urgent kinds.
+        """
         loop = asyncio.get_running_loop()
         wake = asyncio.Event()
         for ring in self._rings:
@@ -219,7 +247,7 @@ class LiveSource:
                 if batch:
                     deliver(batch, boottime_ns())
                 if more:
-                    await asyncio.sleep(0)  # others get their turn between batches
+                    await asyncio.sleep(0)  # other tasks run between batches
                     continue
                 if stopping:
                     return
@@ -236,7 +264,7 @@ class LiveSource:
                 loop.remove_reader(helper.fileno())
 
     def detach(self) -> None:
-        """No new events; the rings can still be drained."""
+        """Accepts no new events. The rings can still be read."""
         self.hooks.close()
         self._probes.object.detach()
 

@@ -1,4 +1,6 @@
-"""A user for the helper that nobody else has: a process can be signalled by every other process of its user (kill(2))."""
+"""A user for the helper alone: every process can signal the other processes of its user
+(kill(2)).
+"""
 
 from __future__ import annotations
 
@@ -14,20 +16,27 @@ import msgspec
 
 from receiver.kernel.privileges import Identity, account
 
-# Between the users of systemd-homed and those of DynamicUser; systemd's table of users (UIDS-GIDS) assigns nobody here.
+# Between the users of systemd-homed and those of DynamicUser; systemd's table (UIDS-GIDS) assigns
+# none of these.
 SPARE = range(60_578, 61_184)
 _IDS = re.compile(r"^[UG]id:\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)", re.M)
 
 
 class HelperUser(msgspec.Struct, frozen=True):
-    """`identity` is None when this process may not change its user. `shared` says why it is not the helper's alone."""
+    """`identity` is None when this process may not change its user.
+
+    `shared`: why other processes have this user, too.
+    """
 
     identity: Identity | None
     shared: str = ""
 
 
 def helper_user(name: str, service_user: str) -> HelperUser:
-    """`name`, or without one a user from SPARE that has no account and no process here. Raises ConfigError."""
+    """`name`, or without one a user from SPARE that has no account and no process on this host.
+
+    Raises ConfigError.
+    """
     if os.geteuid() != 0:
         return HelperUser(None)
     if name:
@@ -40,7 +49,7 @@ def helper_user(name: str, service_user: str) -> HelperUser:
     used = ids_in_use()
     start = secrets.randbelow(
         len(SPARE)
-    )  # two services that start at once look at different ones first
+    )  # two services that start at the same time try different users first
     for uid in (*SPARE[start:], *SPARE[:start]):
         if uid in mapped and uid not in used and not _has_account(uid):
             return HelperUser(Identity(uid, uid))
@@ -53,7 +62,7 @@ def helper_user(name: str, service_user: str) -> HelperUser:
 
 
 def _mapped(kind: str) -> set[int]:
-    """Those of SPARE that exist in our user namespace: user_namespaces(7)."""
+    """The users of SPARE that exist in this user namespace: user_namespaces(7)."""
     try:
         lines = Path(f"/proc/self/{kind}_map").read_text().splitlines()
     except OSError:
@@ -74,7 +83,7 @@ def _has_account(uid: int) -> bool:
 
 
 def ids_in_use(proc: Path = Path("/proc")) -> set[int]:
-    """Users and groups of all processes that we can see."""
+    """Users and groups of all visible processes."""
     return {
         int(number) for status in _statuses(proc) for ids in _IDS.findall(status) for number in ids
     }

@@ -1,1 +1,3 @@
-"""Safe use of the host: files that are ours, connections that are counted, log lines that are limited."""
+"""Safe use of the host: files of this user only, a limit on connections, and a limit on log
+lines.
+"""

@@ -1,12 +1,14 @@
-"""Opens the files that the user or the configuration names, so that nothing is changed that is not ours to change.
+"""Opens the files that the user or the configuration names, without changing a file of anybody
+else.
 
-A file is written only if it is a regular file, has one name (no hard links), belongs to the user who runs kwitness, and is
-neither set-user-ID nor set-group-ID. Everything else is refused with one line and left as it is: a device, a FIFO, a socket, a
-directory, a symbolic link, a file of another user. All checks come before the first change, and they are made on the open
-descriptor. New files have mode 0600.
+A file is written only if it is a regular file, has one name (no hard links), belongs to the user
+who runs kwitness, and is neither set-user-ID nor set-group-ID. Any other file is refused with one
+line and left unchanged: a device, a FIFO, a socket, a directory, a symbolic link, a file of another
+user. All checks precede the first change, and they are made on the open descriptor. New files have
+mode 0600.
 
-On the way to a file a symbolic link is followed only if it belongs to root or to the user who runs kwitness (`/var/run` is
-one). On the way to a state directory none is followed.
+On the way to a file, a symbolic link is followed only if it belongs to root or to the user who runs
+kwitness (`/var/run` is one). On the way to a state directory, no link is followed.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ _IN_PLACE = {
     errno.EPERM,
     errno.EROFS,
     errno.EBUSY,
-}  # the directory refuses a second name; the file may not
+}  # the directory refuses a second file; the existing file may still be writable
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFCHR: "a device",
@@ -42,14 +44,18 @@ _KINDS = {
 
 
 class RefusedError(OSError):
-    """A file that is not ours to write, or not a file. `strerror` is a clause: "it is a FIFO"."""
+    """A file that kwitness must not write, or no regular file.
+
+    `strerror` is a clause: "it is a FIFO".
+    """
 
     def __init__(self, why: str) -> None:
         super().__init__(errno.EPERM, why)
 
 
 def open_directory(path: str, *, follow_trusted_links: bool = False) -> int:
-    """Gives a descriptor for the `dir_fd` of other calls (O_PATH: the directory need not be readable).
+    """Returns a descriptor for the `dir_fd` of other calls (O_PATH: the directory need not be
+    readable).
 
     Raises OSError; ELOOP for a symbolic link that is not followed.
     """
@@ -64,7 +70,7 @@ def open_directory(path: str, *, follow_trusted_links: bool = False) -> int:
 
 
 def _walk(path: str, *, follow_trusted_links: bool) -> int:
-    """One component after the other, each with O_NOFOLLOW."""
+    """Opens one component after the other, each with O_NOFOLLOW."""
     todo, links = _components(path), 0
     here = os.open("/" if path.startswith("/") else ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -99,13 +105,13 @@ def _components(path: str) -> list[str]:
 
 
 def _is_trusted(link: os.stat_result, folder: os.stat_result) -> bool:
-    """Whether only root and we can have made this link, and only root and we can put another in its place."""
+    """Whether only root and this user can have made this link, and only they can replace it."""
     ours = {0, os.geteuid()}
     return link.st_uid in ours and folder.st_uid in ours and not is_open_to_others(folder)
 
 
 def is_open_to_others(folder: os.stat_result) -> bool:
-    """Whether somebody else may rename what lies in this directory (a sticky bit forbids that)."""
+    """Whether another user may rename entries of this directory (a sticky bit prevents that)."""
     return bool(folder.st_mode & 0o022) and not folder.st_mode & stat.S_ISVTX
 
 
@@ -119,13 +125,16 @@ def closing(fd: int) -> Iterator[int]:
 
 
 def open_own(name: str, dir_fd: int, flags: int, *, mode: int = 0o600) -> int:
-    """Opens or (with O_CREAT) makes a regular file of ours in a directory. Never truncates and never follows a link.
+    """Opens or (with O_CREAT) creates a regular file of this user in a directory.
 
-    Raises RefusedError for what is not ours, and OSError. The type is looked at first, because opening a device or a FIFO can
-    already have an effect; then once more on the descriptor, which must be the same file.
+    Never truncates, never follows a link.
+
+    Raises RefusedError for any other file, and OSError. The type is checked first, because opening
+    a device or a FIFO can already have an effect. It is checked again on the descriptor, which must
+    be the same file.
     """
     flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-    for _ in range(3):  # it may appear and vanish between two calls
+    for _ in range(3):  # the file may appear and vanish between two calls
         try:
             before = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -150,7 +159,7 @@ def open_own(name: str, dir_fd: int, flags: int, *, mode: int = 0o600) -> int:
 
 
 def _check(status: os.stat_result) -> None:
-    """Raises RefusedError unless it is a regular file that is ours alone."""
+    """Raises RefusedError unless it is a regular file of this user alone."""
     kind = stat.S_IFMT(status.st_mode)
     if kind != stat.S_IFREG:
         raise RefusedError(f"it is {_KINDS.get(kind, 'a special file')}, not a regular file")
@@ -194,7 +203,7 @@ def is_foreign(name: str, dir_fd: int, is_ours: Callable[[bytes], bool]) -> bool
 
 
 def open_parent(path: str) -> tuple[int, str]:
-    """A descriptor of the file's directory, and its name there. Raises OSError."""
+    """A descriptor of the file's directory, and the file's name in it. Raises OSError."""
     if path in ("", "-") or path.endswith(("/", "/.", "/..")) or path in (".", ".."):
         raise RefusedError("a regular file must be named, and this names none")
     pure = PurePath(path)
@@ -202,9 +211,10 @@ def open_parent(path: str) -> tuple[int, str]:
 
 
 def open_output(path: str) -> BinaryIO:
-    """An empty regular file of ours for writing, mode 0600: a new one, or one that is emptied after all checks.
+    """An empty regular file of this user for writing, mode 0600: a new one, or one that is
+    truncated after all checks.
 
-    For what is written bit by bit (recordings, OTLP/JSON lines). Raises OutputError.
+    For files that are written step by step (recordings, OTLP/JSON lines). Raises OutputError.
     """
     try:
         folder, name = open_parent(path)
@@ -247,7 +257,7 @@ def _identities(path: str) -> Iterator[object]:
 
 
 def close_output(output: BinaryIO) -> None:
-    """Closes it in any case. Raises OutputError when what was written last could not be stored."""
+    """Closes it in any case. Raises OutputError when the last writes could not be stored."""
     try:
         output.close()
     except OSError as error:
@@ -255,7 +265,7 @@ def close_output(output: BinaryIO) -> None:
 
 
 def check_output(path: str) -> None:
-    """Raises the OutputError that `write_output` would raise as things are. Changes nothing."""
+    """Raises the OutputError that `write_output` would raise now. Changes nothing."""
     try:
         folder, name = open_parent(path)
         with closing(folder):
@@ -269,7 +279,7 @@ def check_output(path: str) -> None:
 
 
 def write_output(path: str, data: bytes) -> None:
-    """Writes a whole file of ours or leaves what was there. Raises OutputError."""
+    """Writes a whole file, or leaves the old one unchanged. Raises OutputError."""
     try:
         folder, name = open_parent(path)
         with closing(folder):
@@ -279,9 +289,10 @@ def write_output(path: str, data: bytes) -> None:
 
 
 def replace(name: str, dir_fd: int, data: bytes) -> None:
-    """A file with this content takes the place of a regular file of ours, or of none. Raises RefusedError and OSError.
+    """Replaces a regular file of this user, or creates it. Raises RefusedError and OSError.
 
-    Where the directory takes no second file (a single file that is mounted into a container), it is written in place.
+    If the directory refuses a second file (a single file that is mounted into a container), the
+    file is written in place.
     """
     with contextlib.suppress(FileNotFoundError):
         _check(os.stat(name, dir_fd=dir_fd, follow_symlinks=False))
@@ -308,7 +319,10 @@ def replace(name: str, dir_fd: int, data: bytes) -> None:
 
 
 def _write_in_place(name: str, dir_fd: int, data: bytes, why: OSError) -> None:
-    """After the other way failed for `why`. Raises that, unless the file may be there and only the directory refuses."""
+    """Called after the replacement failed for `why`.
+
+    Raises that error, unless only the directory refuses the second file.
+    """
     if why.errno not in _IN_PLACE:
         raise why
     try:
@@ -322,15 +336,18 @@ def _write_in_place(name: str, dir_fd: int, data: bytes, why: OSError) -> None:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """write(2) until all of it is written. Raises OSError."""
+    """Calls write(2) until everything is written. Raises OSError."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
 
 
 def open_input(path: str) -> BinaryIO:
-    """A regular file for reading; links are followed. A FIFO or a device is refused at once: it could block for ever, or
-    have no end. Raises OSError."""
+    """A regular file for reading; links are followed.
+
+    A FIFO or a device is refused before it is opened: it could block forever, or have no end.
+    Raises OSError.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         kind = stat.S_IFMT(os.fstat(fd).st_mode)

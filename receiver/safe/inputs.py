@@ -1,4 +1,4 @@
-"""Small files that a setting names: read whole, and only when they are regular files."""
+"""Small files that a setting names: read whole, and only if they are regular files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from receiver.text.printable import printable
 
 
 def read_file(path: str | Path, limit: int, setting: str = "") -> bytes:
-    """The content of a regular file of at most `limit` bytes. Raises ConfigError, with the name of the setting where there is one.
+    """The content of a regular file of at most `limit` bytes.
 
-    A FIFO, a device or a directory is refused before a byte is read: opening a FIFO waits for a writer, and /dev/zero has no end.
+    Raises ConfigError, with the name of the setting if there is one.
+
+    A FIFO, a device or a directory is refused before a byte is read: opening a FIFO waits for a
+    writer, and /dev/zero has no end.
     """
     where = f"{setting}: " if setting else ""
     name = printable(str(path))
@@ -21,7 +24,7 @@ def read_file(path: str | Path, limit: int, setting: str = "") -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
         raise ConfigError(f"{where}cannot read {name}: {error.strerror}") from None
-    except ValueError:  # a NUL in it
+    except ValueError:  # a NUL in the name
         raise ConfigError(f"{where}{name!r} is not the name of a file") from None
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

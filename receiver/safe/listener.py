@@ -1,9 +1,11 @@
-"""An HTTP listener that strangers cannot fill up: a cap on connections, timers for heads, bodies and answers, and early close of
-large bodies.
+"""An HTTP listener that a remote caller cannot exhaust.
 
-aiohttp has none of these on the server side. Connections are accepted here, so that the cap is applied before anything is built.
-When it is reached, the oldest idle connection without the token is closed for the new one: a caller who connects and asks at once
-is answered, whatever others hold open. Sources: accept(2); tcp(7); the slow attacks of CAPEC-469.
+It limits the number of connections, sets timers for heads, bodies and answers, and closes early on
+large bodies. aiohttp has none of these on the server side. Connections are accepted here, so that
+the limit applies before any object is made for them. At the limit, the oldest idle connection
+without the token is closed for the new one: a caller who connects and sends a request at once is
+answered, however many connections others hold open. Sources: accept(2); tcp(7); the slow attacks of
+CAPEC-469.
 """
 
 from __future__ import annotations
@@ -28,16 +30,14 @@ from receiver.text.printable import printable
 
 log = logging.getLogger("kwitness.listener")
 BACKLOG = 128
-ACCEPTS = (
-    4  # at a time: a connection is read before so many others came that it would be the oldest
-)
+ACCEPTS = 4  # at a time: so a connection is read before so many others arrive that it is the oldest
 SPARE_DESCRIPTORS = 4
 SWEEP_SECONDS = 0.25
 RETRY_SECONDS = 0.1
 CLOSE_SECONDS = 1.0
 RECEIVE_BUFFER = (
     128 << 10
-)  # of the kernel, which doubles it; without it one connection may fill tcp_rmem[2], some 6 MiB
+)  # of the kernel, which doubles it; without it one connection may use tcp_rmem[2], about 6 MiB
 READ_BUFFER = 1 << 15
 _GONE = {
     errno.ECONNABORTED,
@@ -48,15 +48,19 @@ _GONE = {
     errno.EHOSTDOWN,
     errno.ETIMEDOUT,
 }
-_SILENT = logging.Logger("aiohttp without a voice")
+_SILENT = logging.Logger("aiohttp without output")
 _SILENT.setLevel(logging.CRITICAL + 1)
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Of one listener. Seconds are from the first byte of what they limit; bytes are those of one request on the wire."""
+    """Limits of one listener.
+
+    Seconds count from the first byte of the limited part. Bytes are those of one request on the
+    wire.
+    """
 
     connections: int = 64
-    unproven: int = 16  # of these: without the token
+    unproven: int = 16  # of these, connections that have not presented the token
     request_bytes: int = 512 << 10
     header_seconds: float = 5.0
     body_seconds: float = 10.0
@@ -65,13 +69,19 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Connection(web.RequestHandler):
-    """One connection. `proven`: it has shown the token."""
+    """One connection. `proven`: it has presented the token."""
 
     def __init__(self, owner: Listener, server: web.Server) -> None:
         super().__init__(
-            server, loop=asyncio.get_running_loop(), keepalive_timeout=owner.limits.idle_seconds, lingering_time=CLOSE_SECONDS,
-            access_log=_SILENT, logger=_SILENT, read_bufsize=READ_BUFFER, auto_decompress=False,
-        )  # fmt: skip
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=owner.limits.idle_seconds,
+            lingering_time=CLOSE_SECONDS,
+            access_log=_SILENT,
+            logger=_SILENT,
+            read_bufsize=READ_BUFFER,
+            auto_decompress=False,
+        )
         self.proven = False
         self.busy = False  # a request is being answered
         self.wire: asyncio.Transport | None = None
@@ -79,10 +89,10 @@ class Connection(web.RequestHandler):
         self.deadline, self.late = self.since + owner.limits.header_seconds, "header_timeout"
         self._owner = owner
         self._received = 0
-        self._begun = True  # from the first byte of a request on, and for a new connection at once
+        self._begun = True  # from the first byte of a request, and for a new connection immediately
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.wire = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
+        self.wire = cast("asyncio.Transport", transport)  # uvloop's class only has the same methods
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -96,19 +106,19 @@ class Connection(web.RequestHandler):
         self._received += len(data)
         if self._received > self._owner.limits.request_bytes:
             self._owner.count("too_large")
-            self.force_close()  # what was answered still leaves; what the peer sends is not read any more
+            self.force_close()  # pending answers are still sent; further input is not read
             return
         super().data_received(data)
 
     def body_begins(self) -> None:
-        """The head of a request is complete."""
+        """Called when the head of a request is complete."""
         self.busy = True
         self._until(self._owner.limits.body_seconds, "body_timeout")
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Sends the answer. A peer that does not take it is left."""
+        """Sends the answer. Closes the connection if the peer does not read it."""
         self._until(self._owner.limits.answer_seconds, "answer_timeout")
         done = await super().finish_response(request, resp, start_time)
         self.busy = self._begun = False
@@ -121,7 +131,9 @@ class Connection(web.RequestHandler):
         self.deadline, self.late = self.since + seconds, late
 
     def log_exception(self, *_: Any, **kw: Any) -> None:
-        """One line for what aiohttp would log with a traceback: a request that is no HTTP, and a mistake of ours."""
+        """One line for errors that aiohttp would log with a traceback: a request that is not HTTP,
+        or a defect of kwitness.
+        """
         cause = kw.get("exc_info")
         if isinstance(cause, web.HTTPException) or type(cause).__module__.startswith("aiohttp."):
             self._owner.count("bad_request")
@@ -137,7 +149,10 @@ class Connection(web.RequestHandler):
 
 
 class Listener:
-    """Serves `app` until `close`. `counts` says how many connections were closed before an answer, by reason."""
+    """Serves `app` until `close`.
+
+    `counts`: connections that were closed before an answer, by reason.
+    """
 
     def __init__(
         self, name: str, app: web.Application, limits: Limits, tls: ssl.SSLContext | None = None
@@ -184,7 +199,7 @@ class Listener:
             asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
     def _pause(self) -> None:
-        """The connection stays in the backlog: asking again at once would be a busy loop."""
+        """The connection stays in the backlog: accepting again at once would be a busy loop."""
         loop = asyncio.get_running_loop()
         for listening in self._sockets:
             loop.remove_reader(listening)
@@ -201,7 +216,7 @@ class Listener:
                     continue
                 if not _waiting(
                     listening
-                ):  # accept(2) wants a descriptor before it looks whether anybody waits
+                ):  # accept(2) needs a free descriptor even when no connection waits
                     return
                 if error.errno not in EXHAUSTED or not self._make_room():
                     self._pause()
@@ -210,7 +225,10 @@ class Listener:
             self._admit(accepted)
 
     def _make_room(self) -> bool:
-        """Frees a descriptor of the reserve, and makes one of ours free soon to refill it. False: there is nothing to free."""
+        """Frees a descriptor of the reserve, and closes a connection soon to refill it.
+
+        False: there is none to free.
+        """
         if (victim := self._oldest(lambda c: not c.busy)) is not None:
             self._evict(victim, "no_descriptor")
         if self._reserve.give():
@@ -261,7 +279,10 @@ class Listener:
         return min((c for c in self._connections if wanted(c)), key=lambda c: c.since, default=None)
 
     def prove(self, connection: Connection) -> bool:
-        """This connection has shown the token. False when there are so many of these that none can be given its place."""
+        """This connection has presented the token.
+
+        False when all places of such connections are taken and none can be freed.
+        """
         if connection.proven:
             return True
         if (
@@ -285,7 +306,7 @@ class Listener:
         self._connections.pop(connection, None)
 
     def _sweep(self) -> None:
-        """Closes what is late. An idle connection is closed without being counted."""
+        """Closes late connections. An idle connection is closed without being counted."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         for connection in [c for c in self._connections if c.deadline < now]:
@@ -294,7 +315,10 @@ class Listener:
         self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep) if self._connections else None
 
     def count(self, reason: str) -> None:
-        """Counts a connection that is closed, or a request that is refused, before an answer. An empty reason is none."""
+        """Counts a connection that is closed, or a request that is refused, before an answer.
+
+        An empty reason counts nothing.
+        """
         if reason:
             self.counts[reason] += 1
             self.limited.say(
@@ -315,7 +339,9 @@ class Listener:
         return (Metric(*sc.METRIC_PIPELINE_OBSERVER_CONNECTIONS_CLOSED, points),)
 
     async def close(self) -> None:
-        """Requests that are being answered get CLOSE_SECONDS; all else ends at once."""
+        """Requests that are being answered get CLOSE_SECONDS; other connections are closed
+        at once.
+        """
         loop = asyncio.get_running_loop()
         for timer in (self._sweeper, self._retry):
             if timer is not None:
@@ -333,19 +359,19 @@ class Listener:
             connection.abort()
         self._connections.clear()
         self._reserve.close()
-        await asyncio.sleep(0)  # the loop closes the sockets of what was aborted
+        await asyncio.sleep(0)  # the loop closes the aborted sockets
         await asyncio.sleep(0)
 
 
 def _waiting(listening: socket.socket) -> bool:
-    """Whether a connection is in the backlog, asked without a descriptor."""
+    """Whether a connection is in the backlog. Needs no descriptor."""
     poll = select.poll()
     poll.register(listening, select.POLLIN)
     return bool(poll.poll(0))
 
 
 def _connected(task: asyncio.Task[None], connection: Connection, accepted: socket.socket) -> None:
-    """A task that was cancelled before its first step has not taken the socket over."""
+    """A task that is cancelled before its first step has not taken over the socket."""
     if connection.wire is None and (task.cancelled() or task.exception() is not None):
         accepted.close()
 

@@ -1,4 +1,7 @@
-"""One log line per kind and interval, however often the same thing happens. For every line that a stranger can cause."""
+"""Limits log lines: one per kind and interval, however often the event occurs.
+
+For every line that a remote caller can cause.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,15 @@ import time
 from collections.abc import Callable
 
 SECONDS = 10.0
-KINDS = 64  # past it all further kinds share one interval
+KINDS = 64  # all further kinds share one interval
 
 
 class LogLimit:
-    """Writes the first line of each kind, then at most one per interval, with the number of lines left out in between.
+    """Writes the first line of each kind, then at most one per interval, with the number of omitted
+    lines.
 
-    `kind` is one of a closed set that the caller chooses; it never holds text from outside. Not for several threads.
+    `kind` is one of a closed set that the caller chooses; it never contains text from outside. Not
+    thread-safe.
     """
 
     def __init__(
@@ -43,5 +48,5 @@ class LogLimit:
         )
 
     def suppressed(self) -> int:
-        """Lines that were left out and not yet counted in a later line."""
+        """Lines that were omitted and not yet counted in a later line."""
         return sum(self._suppressed.values())

@@ -1,1 +1,1 @@
-"""The service around the core: its composition, settings, state directory and endpoints."""
+"""The service around the core: composition, settings, state directory and endpoints."""

@@ -1,11 +1,15 @@
-"""The admin endpoint: /livez, /readyz (one word each); with the token /metrics (Prometheus text), /tree (the work that goes on
-now), /incidents, /incidents/{id} (JSON, text or a page), POST /incidents/{id}/note, POST /alerts.
+"""The admin endpoint.
 
-Loopback only. GET has no effects. POST takes JSON of at most 256 KiB, and not too often. Without a token file there is no token:
-/metrics and /tree are then open to this host, and what is about incidents is closed.
+It serves /livez and /readyz (one word each). With the token it also serves /metrics (Prometheus
+text), /tree (the running tasks), /incidents, /incidents/{id} (JSON, text or a page), POST
+/incidents/{id}/note and POST /alerts.
 
-Any user of the host can connect. receiver.safe.listener bounds what that costs: 64 connections, 16 of them without the token, and
-timers for heads, bodies and answers.
+Loopback only. GET has no effects. POST takes JSON of at most 256 KiB, at a limited rate. Without a
+token file there is no token: /metrics and /tree are then open to this host, and the incident paths
+are closed.
+
+Any user of the host can connect. receiver.safe.listener limits the cost: 64 connections, 16 of them
+without the token, and timers for heads, bodies and answers.
 """
 
 from __future__ import annotations
@@ -39,7 +43,7 @@ _HEADERS = {
 
 
 class IncidentAnswers(Protocol):
-    """Who answers about incidents. Raises DataError for a body that says nothing."""
+    """Answers requests about incidents. Raises DataError for an invalid body."""
 
     def listing(self) -> bytes: ...
 
@@ -51,7 +55,10 @@ class IncidentAnswers(Protocol):
 
 
 class Admin:
-    """Serves until `close`. `ready` gives "ready", or the reason why not; `metrics` what to show."""
+    """Serves until `close`.
+
+    `ready` returns "ready" or the reason why not, `metrics` the metrics to serve.
+    """
 
     def __init__(
         self,
@@ -59,19 +66,20 @@ class Admin:
         port: int,
         ready: Callable[[], str],
         metrics: Callable[[], Iterable[Metric]],
+        *,
         tree: Callable[[], str] = lambda: "",
-        desk: IncidentAnswers | None = None,
+        incidents: IncidentAnswers | None = None,
         token: str = "",
     ) -> None:
         self._host, self._port = host, port
-        self._ready, self._metrics, self._tree, self._desk = ready, metrics, tree, desk
+        self._ready, self._metrics, self._tree, self._incidents = ready, metrics, tree, incidents
         self._token = token.encode()
         self._listener: Listener | None = None
         self._limited = LogLimit(log)
         self._allowance, self._refilled = BURST, time.monotonic()
 
     async def start(self) -> None:
-        """If the port is in use, logs it and goes on without the endpoint."""
+        """If the port is in use, logs an error and continues without the endpoint."""
         app = web.Application(
             client_max_size=BODY_BYTES, middlewares=[_loopback_only, self._authorised]
         )
@@ -79,7 +87,7 @@ class Admin:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._show_metrics)
         app.router.add_get("/tree", self._show_tree)
-        if self._desk is not None:
+        if self._incidents is not None:
             app.router.add_get("/incidents", self._show_incidents)
             app.router.add_get("/incidents/{id}", self._show_incident)
             app.router.add_post("/incidents/{id}/note", self._take_note)
@@ -106,16 +114,16 @@ class Admin:
 
     @web.middleware
     async def _authorised(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Compared in constant time. One line in our log for every call that may change something."""
+        """Compares in constant time. Logs one line for every call that may change something."""
         if (
             request.match_info.http_exception is not None
-        ):  # there is no such path or method, with or without a token
+        ):  # the path or method does not exist, with or without a token
             return await handler(request)
         if request.path in (_OPEN if self._token else _OPEN_WITHOUT_TOKEN):
             return await handler(request)
         if not self._token:
             raise web.HTTPForbidden(
-                text="no token is set: give the service a state.directory or an admin.token_file\n"
+                text="no token is set: set state.directory or admin.token_file of the service\n"
             )
         given = (
             request.headers.get("Authorization", "")
@@ -160,31 +168,31 @@ class Admin:
         )
 
     async def _show_incidents(self, _: web.Request) -> web.Response:
-        assert self._desk is not None
+        assert self._incidents is not None
         return web.Response(
-            body=self._desk.listing(), content_type="application/json", headers=_HEADERS
+            body=self._incidents.listing(), content_type="application/json", headers=_HEADERS
         )
 
     async def _show_incident(self, request: web.Request) -> web.Response:
-        """As JSON, or `?form=text`, `?form=page`; or by what is accepted."""
-        assert self._desk is not None
+        """As JSON, `?form=text` or `?form=page`; without `form`, by the Accept header."""
+        assert self._incidents is not None
         wanted = request.headers.get("Accept", "")
         form = request.query.get("form") or (
             "page" if "text/html" in wanted else "text" if "text/plain" in wanted else "json"
         )
         kind = {"json": "application/json", "text": "text/plain", "page": "text/html"}.get(form)
         if kind is None:
-            raise web.HTTPBadRequest(text="form is json, text or page\n")
-        found = self._desk.report(request.match_info["id"], form)
+            raise web.HTTPBadRequest(text="form must be json, text or page\n")
+        found = self._incidents.report(request.match_info["id"], form)
         if found is None:
             raise web.HTTPNotFound(text="there is no such incident\n")
         return web.Response(text=found, content_type=kind, charset="utf-8", headers=_HEADERS)
 
     async def _take_note(self, request: web.Request) -> web.Response:
-        assert self._desk is not None
+        assert self._incidents is not None
         body = await self._body(request)
         try:
-            known = self._desk.note(request.match_info["id"], body)
+            known = self._incidents.note(request.match_info["id"], body)
         except DataError as error:
             raise web.HTTPBadRequest(text=f"{error}\n") from None
         if not known:
@@ -192,17 +200,17 @@ class Admin:
         return web.Response(text="noted\n")
 
     async def _take_alert(self, request: web.Request) -> web.Response:
-        assert self._desk is not None
+        assert self._incidents is not None
         body = await self._body(request)
         try:
             return web.Response(
-                body=self._desk.alert(body), content_type="application/json", headers=_HEADERS
+                body=self._incidents.alert(body), content_type="application/json", headers=_HEADERS
             )
         except DataError as error:
             raise web.HTTPBadRequest(text=f"{error}\n") from None
 
     async def _body(self, request: web.Request) -> bytes:
-        """Whole, small, plain JSON, and not too often."""
+        """The body: complete, small, uncompressed JSON, within the rate limit."""
         now = time.monotonic()
         self._allowance = min(BURST, self._allowance + (now - self._refilled) * POSTS_PER_SECOND)
         self._refilled = now
@@ -224,7 +232,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def _loopback_only(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """A foreign Host is DNS rebinding; an Origin is a browser's page. Neither is ours."""
+    """Refuses a foreign Host (DNS rebinding) and an Origin (a browser's page)."""
     host = (
         request.host.rpartition(":")[0]
         if request.host.rpartition(":")[2].isdigit()

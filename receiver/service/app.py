@@ -1,4 +1,4 @@
-"""The composition root: source, session, core and exporters, and the loops that keep them going."""
+"""The composition root: source, session, core and exporters, and the loops that run them."""
 
 from __future__ import annotations
 
@@ -51,22 +51,22 @@ log = logging.getLogger("kwitness")
 TICK_SECONDS = 1.0
 CLOCK_SECONDS = 10.0
 CANARY_SECONDS = 10.0
-IDLE_SECONDS = 60.0  # without an open execution system calls are left alone after this
-STEP_NS = 50_000_000  # the wall clock moved by more than this: a step, not slew
-SLEW_NS = 500_000  # by less: the noise of measuring
-SPARE_DESCRIPTORS = 16  # for what is opened with every sample
+IDLE_SECONDS = 60.0  # without an open execution, the system-call hooks are detached after this time
+STEP_NS = 50_000_000  # a larger change of the wall clock is a step, not slew
+SLEW_NS = 500_000  # a smaller change is measurement noise
+SPARE_DESCRIPTORS = 16  # for the files that every sample opens
 _T = TypeVar("_T")
 
 
 def this_host(source: str = "ebpf") -> Host:
-    """The session id is of this attachment: event ids start again with every one."""
+    """The session id belongs to this attachment: event ids start again with every attachment."""
     boot = boot_id()
     session = hashlib.sha256(f"{boot} {boottime_ns()}".encode()).hexdigest()[:12]
     return Host(boot, host_name(), session, source=source, id=machine_id())
 
 
 def losses_of(ledger: Ledger) -> dict[tuple[str, str], int]:
-    """Cumulative losses by (kind, reason), without the zeros."""
+    """Cumulative losses by (kind, reason), without zeros."""
     return {
         (EventKind(kind).name.lower(), LossReason(reason).name.lower()): count
         for kind, reasons in enumerate(ledger.lost)
@@ -76,7 +76,10 @@ def losses_of(ledger: Ledger) -> dict[tuple[str, str], int]:
 
 
 class Observer:
-    """A live observation. `start` attaches; `run` goes on until `stop`; `finish` ends what is open and flushes."""
+    """A live observation.
+
+    `start` attaches; `run` continues until `stop`; `finish` closes open executions and flushes.
+    """
 
     def __init__(
         self,
@@ -92,10 +95,14 @@ class Observer:
         rules: tuple[Rule, ...] = (),
         record_host: bool = False,
     ) -> None:
-        """`drops`: this process will give its privileges up; hooks are then attached by a helper where the kernel wants privileges
-        for that, and with `helper` everywhere, in the given confinement.
-        `launched`: our parent starts the command (`kwitness run`). `record_host`: a recording of a command holds other
-        processes in full, too."""
+        """`drops`: this process will drop its privileges.
+
+        A helper in the given confinement then attaches hooks if the kernel wants privileges for
+        that; with `helper`, always.
+
+        `launched`: the parent process starts the command (`kwitness run`). `record_host`: the
+        recording of a command contains all events of other processes, too.
+        """
         refuse_time_namespace()
         self.source = open_source(
             source, drops=drops, helper=helper, launched=launched, confinement=confinement
@@ -127,18 +134,18 @@ class Observer:
         self._limited = LogLimit(log)
         self.own_metrics: list[
             Callable[[], tuple[Metric, ...]]
-        ] = []  # of the service's other parts
+        ] = []  # counters of the service's other parts
         self._drops = drops
         self._joined: dict[
             int, Process
-        ] = {}  # they are to be followed and are not yet; bounded by the pids there are
+        ] = {}  # processes to follow from the next attachment on; bounded by the number of pids
         self.source.on_late = self._late
         if self.source.hooks is not None:
             self.source.hooks.on_interrupted = self._interrupted
-        self._ends_lost = False  # exits were lost since the last look for processes that are gone
+        self._ends_lost = False  # exits were lost since the last check for ended processes
         self._ends_lost_with = (
             ("exit",) if self.source.name == "ebpf" else ("fork",)
-        )  # netlink does not know what it lost
+        )  # netlink does not know which records it lost
         self._gone_then: list[ProcessKey] = []
         self._gone_at_ns = 0
         self._wall_offset = wall_offset_ns()
@@ -151,14 +158,17 @@ class Observer:
         self.recorder = recorder
 
     def _recorder_to(self, output: BinaryIO, core: CoreOptions, *, record_host: bool) -> Recorder:
-        """Of one command only, where only commands are observed and not all of the host is asked for."""
+        """Whether only one command is observed, and the whole host was not requested."""
         whole = record_host or not core.only_commands
         header = Header(WIRES, self.host, self._wall_offset, holds="host" if whole else "command")
         return Recorder(output, header, None if whole else CommandScope(self.host.pid_namespace))
 
     def start(self) -> None:
-        """Learns what lives already. Attached since construction, so nothing falls between."""
-        # records have no cycles among them: collect rarely, and never look again at what importing left
+        """Reads the living processes.
+
+        It attached on construction, so no process is missed in between.
+        """
+        # records contain no cycles: collect rarely, and never scan the imported objects again
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         self._started_ns = boottime_ns()
@@ -177,7 +187,10 @@ class Observer:
         self._flush()
 
     async def run(self) -> None:
-        """Until `stop` is set; then the rings are drained once more. Any loop that dies takes the others with it."""
+        """Runs until `stop` is set; then drains the rings once more.
+
+        A loop that fails stops the others.
+        """
         pump = asyncio.create_task(self.source.pump(self._deliver, self.stop), name="pump")
         ticker = asyncio.create_task(self._tick_forever(), name="ticker")
         exporters = self.hub.tasks if self.hub else []
@@ -188,9 +201,9 @@ class Observer:
             task.cancel()
         await asyncio.gather(ticker, pump, return_exceptions=True)
         for task in done:
-            task.result()  # raises what it died of
+            task.result()  # raises its exception
             if task is not pump:
-                raise RuntimeError(f"{task.get_name()} ended before its time")
+                raise RuntimeError(f"{task.get_name()} ended too early")
 
     def _deliver(self, batch: Batch, read_at_ns: int) -> None:
         self.session.batch(batch, read_at_ns)
@@ -199,7 +212,10 @@ class Observer:
         self._flush()
 
     def _follow(self) -> None:
-        """System calls of what has joined an execution; of nobody when there is none for a while."""
+        """Hooks the system calls of processes that have joined an execution.
+
+        Detaches when no execution has been active for a while.
+        """
         before = self.source.following
         joined = self.core.attempts.to_watch()
         if not before and self.source.hooks is not None:
@@ -219,7 +235,7 @@ class Observer:
                 self.source.unwatch()
 
     def _late(self, pids: list[int]) -> None:
-        """From now on these are followed; what they did before was not seen."""
+        """These processes are followed from now on; their earlier calls were not seen."""
         self._note_late(
             [process for pid in pids if (process := self._joined.pop(pid, None)) is not None]
         )
@@ -230,7 +246,7 @@ class Observer:
         for process in processes:
             if (
                 process.execution is not None
-            ):  # what an orchestrator did before says no less of its tasks
+            ):  # the missed calls of an orchestrator do not concern its tasks
                 began = max(process.key.start_boottime_ns, process.execution.outermost.start_ns)
                 until = process.exit.time_boottime_ns if process.exit is not None else now
                 late.append(Blind("late_attach", began, max(began, until), process.key))
@@ -248,13 +264,14 @@ class Observer:
         self._flush()
 
     def _check_hooks(self) -> None:
-        """Raises UnavailableError when system calls can never be hooked again by this process."""
+        """Raises UnavailableError when this process can never hook system calls again."""
         if self.source.hooks is None:
             return
         self.source.hooks.retry()
         if self.source.hooks.final and self._drops:
             raise UnavailableError(
-                f"{self.source.hooks.failure}, and there are no privileges left to mend that: start kwitness again"
+                f"{self.source.hooks.failure}, and there are no privileges left to retry: "
+                "restart kwitness"
             )
 
     async def _tick_forever(self) -> None:
@@ -294,14 +311,20 @@ class Observer:
         self._report_losses(now)
 
     def _report_losses(self, now_ns: int, *, last: bool = False) -> None:
-        """What the exporters could not deliver. Not by the core: a replay has other exporters, and must give the same signals."""
+        """Emits the losses of the exporters.
+
+        The core does not: a replay has other exporters and must emit the same signals.
+        """
         if self.hub:
             for record in self._losses.due(self.hub.losses(), now_ns, last=last):
                 self.hub.put_loss(record)
 
     def _release_vanished(self, now: int) -> None:
-        """Processes that are gone without an exit record. Who is gone now may still have one in a ring: so they are released when
-        everything that was in the rings at the time of that look has been read."""
+        """Releases processes that have ended without an exit record.
+
+        The exit of a process may still be in a ring, so it is released after everything that was in
+        the rings at the time of the check has been read.
+        """
         if self._gone_at_ns and self.source.read_until_ns > self._gone_at_ns:
             living = set(self.core.living())
             self.session.vanished([key for key in self._gone_then if key in living], now)
@@ -309,12 +332,15 @@ class Observer:
         if self._ends_lost and not self._gone_at_ns:
             self._ends_lost = False
             if (gone := self._with_descriptors(self._gone)) is None:
-                self._ends_lost = True  # again at the next tick
+                self._ends_lost = True  # try again at the next tick
             else:
                 self._gone_then, self._gone_at_ns = gone, boottime_ns()
 
     def _gone(self) -> list[ProcessKey]:
-        """Those whose exits were lost. In a namespace of our own /proc has other pids: the kernel half is asked."""
+        """The processes whose exits were lost.
+
+        In a pid namespace /proc has other pids, so the kernel half is asked.
+        """
         living = self.core.living()
         if not self.host.pid_namespace:
             return gone(living)
@@ -326,13 +352,13 @@ class Observer:
         return [key for key in living if key not in there]
 
     def _sample(self) -> None:
-        """A look at what is watched, as often as was asked for; its own cost is a metric."""
+        """Samples the watched processes at the configured interval. Its own cost is a metric."""
         start = time.monotonic()
         if start < self._next_sample:
             return
         self._next_sample = (
             start + self._sample_interval - TICK_SECONDS / 2
-        )  # ticks come a little late, not early
+        )  # ticks come slightly late, never early
         samples = self._with_descriptors(self.source.sample)
         self._sample_seconds += time.monotonic() - start
         self._missed_last = samples is None
@@ -341,7 +367,10 @@ class Observer:
             self._deliver(samples, boottime_ns())
 
     def _with_descriptors(self, look: Callable[[], _T]) -> _T | None:
-        """`look()`; when no descriptor is free once more with those kept back, and None when that was not enough."""
+        """Calls `look()`.
+
+        If no descriptor is free it tries again with the reserve; None if that was not enough.
+        """
         try:
             return look()
         except OSError as error:
@@ -353,7 +382,9 @@ class Observer:
         except OSError as error:
             if not exhausted(error):
                 raise
-            text = "no file descriptor is free (%s): a sample of processes is missed; raise LimitNOFILE="
+            text = (
+                "no file descriptor is free (%s): skipped a sample of processes; raise LimitNOFILE="
+            )
             self._limited.say(logging.ERROR, "descriptors", text, error.strerror)
             return None
 
@@ -376,19 +407,24 @@ class Observer:
             self.canary_at = time.monotonic()
 
     def blind(self) -> list[str]:
-        """What cannot be seen on this host, for reports: nothing is concluded from its absence."""
+        """The parts that cannot be observed on this host, for reports: nothing is concluded from
+        their absence.
+        """
         return [
             f"{hook.blind} ({hook.why})" for hook in self.source.coverage() if not hook.attached
         ]
 
     @property
     def attaches_itself(self) -> bool:
-        """Whether the hooks for system calls are attached by this process, and not by a helper."""
+        """Whether this process attaches the system-call hooks itself, without a helper."""
         return self.source.hooks is not None and self.source.hooks.helper is None
 
     def ready(self) -> str:
-        """ "ready", or why not: blind when our own canary event was not seen for two intervals, the last sample failed, or
-        system calls cannot be hooked."""
+        """ "ready", or the reason why not.
+
+        Blind: the service's own canary event was not seen for two intervals, the last sample
+        failed, or system calls cannot be hooked.
+        """
         if self.source.hooks is not None and self.source.hooks.failure:
             return f"blind: {self.source.hooks.failure}"
         if self._missed_last:
@@ -442,7 +478,9 @@ class Observer:
             self.hub.put(signals)
 
     def end(self) -> None:
-        """After `run`: no new events, the last ones out of the rings, and every open execution is over."""
+        """After `run`: stops new events, reads the last ones from the rings, and closes every open
+        execution.
+        """
         self.source.detach()
         more = True
         while more:

@@ -1,4 +1,6 @@
-"""kwitness.toml: frozen, every key known, units in names, all of it checked before the first probe attaches."""
+"""kwitness.toml: frozen, without unknown keys, units in the names, checked before the first probe
+attaches.
+"""
 
 from __future__ import annotations
 
@@ -22,36 +24,39 @@ SIZE_LIMIT = 1 << 20
 
 
 class AdminConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The health endpoint. Port 0 switches it off."""
+    """The admin endpoint. Port 0 disables it."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 9464
-    token_file: str = ""  # 0600; with a state directory one is made there
+    token_file: str = ""  # mode 0600; a state directory gets one automatically
 
 
 class PrivilegeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who the service and its helper are after the start, and what they may do then. Without `drop` none of it holds."""
+    """The users and the confinement of the service and its helper after the start.
+
+    Without `drop` none of these applies.
+    """
 
     drop: bool = True
     user: str = "nobody"
     helper: Literal["auto", "always"] = (
-        "auto"  # auto: only where the kernel lets nobody attach without privileges (before 5.19)
+        "auto"  # auto: only if this kernel needs privileges to attach (before 5.19)
     )
-    helper_user: str = ""  # empty: one that nothing else on this host is
+    helper_user: str = ""  # empty: a user that no other process of this host has
     confine: Literal["auto", "off"] = (
-        "auto"  # auto: seccomp and Landlock as far as the kernel has them
+        "auto"  # auto: seccomp and Landlock as far as the kernel supports them
     )
     readable: tuple[str, ...] = ()
 
 
 class StateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What outlives the service. Without a directory nothing does."""
+    """State that is kept between starts. Without a directory nothing is kept."""
 
     directory: str = ""
 
 
 class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file. Exporting is configured by the standard OTEL_* variables, not here."""
+    """The whole file. Exporters are configured by the standard OTEL_* variables, not here."""
 
     kernel: SourceConfig = SourceConfig()
     core: CoreOptions = CoreOptions()
@@ -59,12 +64,15 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     privileges: PrivilegeConfig = PrivilegeConfig()
     state: StateConfig = StateConfig()
     insights: InsightsConfig = InsightsConfig()
-    rule: tuple[Rule, ...] = ()  # `[[rule]]` tables, asked before the frameworks
+    rule: tuple[Rule, ...] = ()  # `[[rule]]` tables, matched before the frameworks
     shutdown_seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 8.0
 
 
 def load(path: Path | None) -> ServeConfig:
-    """The file, or the defaults without one. Raises ConfigError with the line and the remedy."""
+    """The settings of the file, or the defaults without a file.
+
+    Raises ConfigError with the line and the remedy.
+    """
     if path is None:
         return ServeConfig()
     name = printable(str(path))
@@ -75,7 +83,7 @@ def load(path: Path | None) -> ServeConfig:
     except UnicodeDecodeError:
         raise ConfigError(f"{name} is not UTF-8") from None
     except RecursionError:
-        raise ConfigError(f"{name}: its tables or arrays are nested too deeply") from None
+        raise ConfigError(f"{name}: tables or arrays are nested too deeply") from None
     except msgspec.ValidationError as error:
         raise ConfigError(
             f"{name}{_where(str(error), text)}: {_remedy(str(error), content)}"
@@ -91,7 +99,7 @@ def load(path: Path | None) -> ServeConfig:
 
 
 def _where(message: str, text: str) -> str:
-    """The line of the offending key: the message names it, or the path at its end does."""
+    """The line of the offending key, which the message names, or the path at its end."""
     unknown = re.search(r"unknown field `(\w+)`", message)
     path = re.search(r"\$\.([\w.]+)", message)
     key = unknown[1] if unknown else path[1].rpartition(".")[2] if path else ""
@@ -118,7 +126,9 @@ def _remedy(message: str, content: dict[str, Any]) -> str:
 
 
 def _bounds(message: str, content: dict[str, Any]) -> str:
-    """What a number may be, by the bounds of its type; empty when the message is not about a bound."""
+    """The valid range of a number, by the bounds of its type; empty when the message is not about a
+    bound.
+    """
     found = re.search(r"^Expected `(?:int|float)` [<>].* at `\$\.([\w.]+)`$", message)
     if found is None:
         return ""
@@ -142,7 +152,7 @@ def _bounds(message: str, content: dict[str, Any]) -> str:
 
 
 def _plain(value: object, where: str, path: Path) -> None:
-    """No string of it holds a control character, and no number is longer than 64 bits."""
+    """Checks that no string contains a control character and no number is longer than 64 bits."""
     if isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
             _plain(getattr(value, name), f"{where}.{name}" if where else name, path)
@@ -189,7 +199,7 @@ def _check(config: ServeConfig, path: Path) -> None:
 
 
 def _check_limits(limits: KernelLimits, path: Path) -> None:
-    """What fits the kernel half's tables (bpf/maps.bpf.h)."""
+    """Checks the sizes of the kernel half's tables (bpf/maps.bpf.h)."""
     for name, most in (("noise_prefixes", 63), ("noise_suffixes", 15), ("noise_components", 15)):
         entries = getattr(limits, name)
         if len(entries) > 128:
@@ -203,5 +213,6 @@ def _check_limits(limits: KernelLimits, path: Path) -> None:
                 )
     if bad := [s for s in limits.noise_suffixes if not s.startswith(".") or "." in s[1:]]:
         raise ConfigError(
-            f"{path}: kernel.limits.noise_suffixes: {bad[0]!r} must be a dot and what follows the last one"
+            f"{path}: kernel.limits.noise_suffixes: {bad[0]!r} must be a dot and the rest of the "
+            "last extension"
         )

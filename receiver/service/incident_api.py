@@ -1,4 +1,4 @@
-"""What is answered about incidents: lists, reports in three forms, notes, and alerts of others."""
+"""Answers about incidents: lists, reports in three forms, notes, and alerts from other systems."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _LABELS = {
 _TOLD = 5
 
 
-_Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # without a time zone it would be a guess
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # a time without a time zone is ambiguous
 
 
 class AlertQuery(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}
 ):
-    """The simple form: what to look for, and when (RFC 3339, with a time zone)."""
+    """The simple form: the task to look for, and the time (RFC 3339, with a time zone)."""
 
     pipeline: str = ""
     task: str = ""
@@ -54,18 +54,18 @@ class _Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _Alert(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
-    startsAt: str = ""  # noqa: N815 (Alertmanager's word)
+    startsAt: str = ""  # noqa: N815 (Alertmanager's name)
     endsAt: str = ""  # noqa: N815
 
 
 class _Webhook(msgspec.Struct, frozen=True):
-    """Alertmanager's v4 and Grafana's: both have alerts with labels."""
+    """The format of Alertmanager (v4) and Grafana: both have alerts with labels."""
 
     alerts: list[_Alert]
 
 
 def queries(body: bytes) -> list[AlertQuery]:
-    """What a webhook asks for. Raises DataError, in one line, for what is none."""
+    """The alerts of a webhook's body. Raises DataError, with one line, for any other body."""
     try:
         raw = msgspec.json.decode(body)
         if isinstance(raw, dict) and "alerts" in raw:
@@ -94,7 +94,7 @@ def _of_labels(alert: _Alert) -> AlertQuery:
 
 
 def _moment(text: str) -> datetime | None:
-    """Alertmanager says year 1 for "not yet"."""
+    """Alertmanager writes year 1 for "not yet"."""
     try:
         found = datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
     except ValueError:
@@ -112,13 +112,19 @@ class IncidentApi:
         """The latest first."""
         rows = [
             {
-                "id": number, "verdict": r.verdict, "cause": r.hypotheses[0].cause if r.verdict == "incident" else None,
-                "confidence": r.hypotheses[0].confidence if r.verdict == "incident" else None, "summary": r.summary,
-                "pipeline": r.execution.pipeline, "task": r.execution.task, "run_id": r.execution.run_id, "ended": r.ended,
+                "id": number,
+                "verdict": r.verdict,
+                "cause": r.hypotheses[0].cause if r.verdict == "incident" else None,
+                "confidence": r.hypotheses[0].confidence if r.verdict == "incident" else None,
+                "summary": r.summary,
+                "pipeline": r.execution.pipeline,
+                "task": r.execution.task,
+                "run_id": r.execution.run_id,
+                "ended": r.ended,
                 "seen_before": r.seen_before,
             }
             for number, r in reversed(list(self._reports().items()))
-        ]  # fmt: skip
+        ]
         return msgspec.json.encode({"incidents": rows})
 
     def report(self, number: str, form: str) -> str | None:
@@ -133,7 +139,7 @@ class IncidentApi:
         return False
 
     def alert(self, body: bytes) -> bytes:
-        """What is known of each execution that is meant."""
+        """The known facts about each execution that the alert names."""
         out = []
         for query in queries(body):
             known = [r for r in self._reports().values() if _is_about(r, query)]
@@ -148,7 +154,7 @@ class IncidentApi:
 
 
 class LiveIncidentApi(IncidentApi):
-    """Answers from a core, and from the reports of earlier services. `now` gives boot ns."""
+    """Answers from a core, and from the reports of earlier services. `now` returns boot ns."""
 
     def __init__(
         self, core: Core, now: Callable[[], int], earlier: dict[str, Report] | None = None
@@ -171,7 +177,10 @@ class LiveIncidentApi(IncidentApi):
         )
 
     def alert(self, body: bytes) -> bytes:
-        """Investigates each execution that is meant; of what is over and was well, says what was seen."""
+        """Investigates each execution that the alert names.
+
+        For one that ended normally, lists what was observed.
+        """
         out = []
         for query in queries(body):
             running = [
@@ -202,8 +211,15 @@ class LiveIncidentApi(IncidentApi):
             for run in list(runs)[-_TOLD:]:
                 if query.wants(key[1], key[2], run.run_id):
                     when = datetime.fromtimestamp(run.ended_unix_ns / 1e9, UTC).isoformat()
-                    yield {"pipeline": key[1], "task": key[2], "run_id": run.run_id, "ended": when, "seconds": run.seconds,
-                           "failed": run.failed, "end": run.end}  # fmt: skip
+                    yield {
+                        "pipeline": key[1],
+                        "task": key[2],
+                        "run_id": run.run_id,
+                        "ended": when,
+                        "seconds": run.seconds,
+                        "failed": run.failed,
+                        "end": run.end,
+                    }
 
 
 def _is_meant(execution: Execution, query: AlertQuery) -> bool:
@@ -231,7 +247,12 @@ def _in_time(report: Report, query: AlertQuery) -> bool:
 def _brief(report: Report) -> dict[str, Any]:
     lead = report.hypotheses[0] if report.verdict == "incident" else None
     return {
-        "id": report.id, "verdict": report.verdict, "summary": report.summary, "cause": lead.cause if lead is not None else None,
-        "confidence": lead.confidence if lead is not None else None, "fix": lead.fix.text if lead is not None else None,
-        "task": report.execution.task, "run_id": report.execution.run_id,
-    }  # fmt: skip
+        "id": report.id,
+        "verdict": report.verdict,
+        "summary": report.summary,
+        "cause": lead.cause if lead is not None else None,
+        "confidence": lead.confidence if lead is not None else None,
+        "fix": lead.fix.text if lead is not None else None,
+        "task": report.execution.task,
+        "run_id": report.execution.run_id,
+    }

@@ -1,6 +1,8 @@
-"""What a supervisor is told, by sd_notify(3): ready, a status line, alive at every interval that it asks for, stopping.
+"""Notifies a supervisor by sd_notify(3): ready, a status line, a keep-alive at every interval it
+asks for, stopping.
 
-Without NOTIFY_SOCKET nothing is sent. The socket is kept open, because the path to it may not be ours once privileges are gone.
+Without NOTIFY_SOCKET nothing is sent. The socket stays open, because its path may not be accessible
+after privileges are dropped.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ log = logging.getLogger("kwitness")
 
 class Supervisor:
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID; an address that cannot be reached is said and left."""
+        """Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID.
+
+        Logs an address that cannot be reached, and ignores it.
+        """
         self._socket: socket.socket | None = None
         usec = environment.get("WATCHDOG_USEC", "")
         mine = environment.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
@@ -28,17 +33,20 @@ class Supervisor:
             self._socket.setblocking(False)
             self._socket.connect("\0" + address[1:] if address.startswith("@") else address)
         except OSError as error:
-            log.warning("the supervisor at %s cannot be told: %s", address, error.strerror)
+            log.warning("cannot notify the supervisor at %s: %s", address, error.strerror)
             self.close()
 
     def say(self, *lines: str) -> None:
-        """`READY=1`, `WATCHDOG=1`, `STOPPING=1`, `STATUS=…`. A supervisor that does not listen must not stop us."""
+        """`READY=1`, `WATCHDOG=1`, `STOPPING=1`, `STATUS=…`.
+
+        A supervisor that does not read must not stop the service.
+        """
         if self._socket is None:
             return
         try:
             self._socket.send("\n".join(lines).encode())
         except OSError as error:
-            log.debug("the supervisor was not told: %s", error)
+            log.debug("cannot notify the supervisor: %s", error)
 
     def close(self) -> None:
         if self._socket is not None:

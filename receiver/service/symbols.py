@@ -1,5 +1,7 @@
-"""Names for the places in native code that a report mentions, by bcc's symbol cache where the distribution has it
-(python3-bpfcc). At the edge: it opens the files that the crashed process had mapped, by their paths on this host.
+"""Function names for the native code addresses of a report, by bcc's symbol cache if it is
+installed (python3-bpfcc).
+
+It opens the files that the crashed process had mapped, by their paths on this host.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from receiver.investigate.report import CrashLine, Report
 from receiver.text.printable import printable
 
 log = logging.getLogger("kwitness.symbols")
-_PACKAGES = "/usr/lib/python3/dist-packages"  # where Debian keeps it; a virtual environment does not look there
+# Debian's path, which a virtual environment does not search
+_PACKAGES = "/usr/lib/python3/dist-packages"
 _NOTE = re.compile(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", re.S)  # NT_GNU_BUILD_ID, elf(5)
-_HEAD_BYTES = 1 << 20  # the note stands near the beginning
+_HEAD_BYTES = 1 << 20  # the note is near the beginning
 _LARGEST = 1 << 30
 
 

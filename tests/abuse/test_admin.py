@@ -198,7 +198,7 @@ def test_without_any_free_descriptor(service: Service) -> None:
     probes_are_answered(service)
     assert "sample" not in service.log.read_text()
     resource.prlimit(service.child.pid, resource.RLIMIT_NOFILE, (8, 1024))
-    service.until(lambda: "a sample of processes is missed" in service.log.read_text())
+    service.until(lambda: "skipped a sample of processes" in service.log.read_text())
     resource.prlimit(service.child.pid, resource.RLIMIT_NOFILE, (1024, 1024))
     service.until(lambda: service.get("/readyz") == "ready\n")
     assert "samples_missed" in service.get("/metrics")

@@ -73,7 +73,7 @@ class Service:
         said = []
         for line in self.process.stderr:
             said.append(line)
-            if "attached to" in line or "OTLP comes in" in line:
+            if "attached to" in line or "receiving OTLP" in line:
                 break
         else:
             self.process.communicate(timeout=30)
@@ -249,7 +249,7 @@ def test_check_lists_the_confinement(live: None, home: Path) -> None:
     assert f"confinement of serve: seccomp filter, refused calls are counted; {landlocked}" in lines
     assert "capability bounding set: is emptied" in lines
     assert any(
-        re.fullmatch(r"helper: user 6\d{4}, which nothing else here is", line) for line in lines
+        re.fullmatch(r"helper: user 6\d{4}, which no other process has", line) for line in lines
     )
     assert any(
         "service: user nobody, whose processes may signal each other" in line for line in lines

@@ -208,7 +208,7 @@ def test_a_disk_that_hangs_delays_nobody(tmp_path: Path) -> None:
     """The folder's writer blocks; refusals go on, and the wait at the end has an end."""
     samples = samples_in(tmp_path)
     blocked = threading.Event()
-    samples._write = lambda *_: blocked.wait()  # type: ignore[method-assign, assignment]
+    samples._write = lambda **_: blocked.wait()  # type: ignore[method-assign, assignment]
     for number in range(50):
         samples.keep("logs", f"http_{number}", "no", b"", 1)
     assert samples.missed == 49

@@ -120,8 +120,8 @@ def test_sys_admin_stands_for_both_where_an_engine_has_no_other(root: None) -> N
     ("caps", "code", "error"),
     [
         ("-all,+dac_read_search", "drop('nobody')", "CAP_SETUID and CAP_SETGID are needed"),
-        ("-all,+setuid,+setgid", "keep_what_attaches()", "nothing could be attached later"),
-        ("+all", "drop('nobody-at-all')", "there is no user 'nobody-at-all' here"),
+        ("-all,+setuid,+setgid", "keep_what_attaches()", "the helper could not attach later"),
+        ("+all", "drop('nobody-at-all')", "there is no user 'nobody-at-all' on this host"),
         ("+all", "drop('root')", "privileges.user must not be root"),
     ],
 )
@@ -161,7 +161,7 @@ def test_a_call_that_did_nothing_is_found_out(root: None, ignored: str, wrong: s
     start = "import os\nimport receiver.kernel.privileges as p\nreal = p._prctl\n"
     code = f"{start}{keeps}\np.{ignored} = lambda *_: 0\np.drop('nobody')"
     with child(code) as found:
-        assert "PrivilegeError: privileges could not be given up: " in found["error"]
+        assert "PrivilegeError: cannot drop privileges: " in found["error"]
         assert wrong in found["error"]
 
 

@@ -85,5 +85,5 @@ def test_a_recording_that_cannot_be_written_ends_with_one_line(
     status, said = on_bad_disk(tmp_path, how, "record", "-o", str(tmp_path / "tape"))
     assert status == 73, said
     assert (
-        "is cut short: No space left" if how == "full" else "Read-only file system"
+        "is incomplete: No space left" if how == "full" else "Read-only file system"
     ) in said.splitlines()[-1]

@@ -183,7 +183,11 @@ def test_two_capabilities_are_enough(live: None) -> None:
             "ebpf",
             "this kernel has no BTF",
         ),
-        ("unshare -T --boottime 86400 --fork", "auto", "time namespace with a shifted boot clock"),
+        (
+            "unshare -T --boottime 86400 --fork",
+            "auto",
+            "this time namespace has a shifted boot clock",
+        ),
     ],
 )
 def test_where_it_cannot_work_it_says_so_in_one_line(

@@ -60,4 +60,4 @@ def test_a_reader_of_events_that_leaves_ends_it(live: None) -> None:
     ) as process:  # fmt: skip
         out, err = process.communicate(timeout=60)
     assert out.splitlines()[-1] == "0"
-    assert err == "kwitness: following events; Ctrl-C ends it\n"
+    assert err == "kwitness: following events; stop with Ctrl-C\n"

@@ -223,10 +223,10 @@ def test_a_second_one_is_refused_and_what_a_kill_loses_is_said_at_the_next_start
     }
     assert lost == {kind: count for kind, count in unsent.items() if count}
     assert (
-        f"its export queue is lost: {unsent['data_point']} data points" in service.said()
+        f"its export queue was lost: {unsent['data_point']} data points" in service.said()
         or unsent["data_point"] == 0
     )
-    assert f"{unsent['span']} spans when they were last counted" in service.said()
+    assert f"{unsent['span']} spans at the last count" in service.said()
     assert service.stop() == 0 and service.mark()["ended"]
 
     service.start(**CONSOLE)

@@ -419,7 +419,7 @@ def test_the_command_outlives_an_observer_that_is_killed(live: None) -> None:
         Path(f"/proc/{command}/cmdline").read_bytes().startswith(sys.executable.encode() + b"\0-I")
     )
     os.kill(observer, signal.SIGKILL)
-    assert child.stderr and "the command goes on" in child.stderr.readline()
+    assert child.stderr and "the command continues" in child.stderr.readline()
     child.terminate()
     out, _ = child.communicate(timeout=30)
     assert (child.returncode, out) == (9, "15\n")

@@ -229,7 +229,7 @@ def test_a_restart_of_each_server_loses_nothing(stack: Stack) -> None:
 
 # what a demo without a network, without losses and without a hang leaves empty
 _QUIET = {
-    "Network", "Connections", "Hangs and waits", "Lost", "Holes", "Calls that failed",
+    "Network", "Connections", "Hangs and stalled connections", "Lost", "Lost events", "Calls that failed",
 }  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def test_a_foreign_directory_is_refused_and_not_touched(srv: Path, user: str, mo
         srv,
         "it belongs to root and the service runs as nobody"
         if user
-        else "holds what kwitness did not make",
+        else "contains files that kwitness did not create",
         user=user,
     )
     assert tree(srv) == before
@@ -91,7 +91,11 @@ def test_one_that_belongs_to_the_services_user_but_is_not_ours_is_refused(srv: P
     os.chown(srv, NOBODY.pw_uid, NOBODY.pw_gid)
     srv.chmod(0o700)
     before = tree(srv)
-    refused(srv, r"holds what kwitness did not make \('key', 'link', 'sub', …\)", user="nobody")
+    refused(
+        srv,
+        r"contains files that kwitness did not create \('key', 'link', 'sub', …\)",
+        user="nobody",
+    )
     assert tree(srv) == before
 
 
@@ -189,7 +193,9 @@ def test_the_user_makes_it_where_he_may(open_folder: Path) -> None:
         ["setpriv", f"--bounding-set={few}", f"--inh-caps={few}", sys.executable, "-c", code, str(open_folder / "closed/state")],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert "make it for the user nobody: root may not change owners here (CAP_CHOWN)" in done.stderr
+    assert (
+        "create it for the user nobody: root may not change owners here (CAP_CHOWN)" in done.stderr
+    )
     assert not list((open_folder / "closed").iterdir())
 
 
@@ -294,7 +300,7 @@ def test_what_only_looks_like_one_of_version_0_1_is_not(
     of_0_1(tmp_path / "s")
     change(tmp_path / "s")
     before = tree(tmp_path)
-    refused(tmp_path / "s", "holds what kwitness did not make")
+    refused(tmp_path / "s", "contains files that kwitness did not create")
     assert tree(tmp_path) == before
 
 

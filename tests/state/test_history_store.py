@@ -140,7 +140,7 @@ def test_what_does_not_carry_our_mark_is_refused_and_not_touched(
     make(path)
     before, was = digests(tmp_path), identity(path)
     with pytest.raises(
-        HistoryError, match="not a history of kwitness: name another file"
+        HistoryError, match="not a history of kwitness: set another file"
     ) as refused:
         HistoryStore(path, patience_seconds=0)
     assert refused.value.reason == "refused" and "\n" not in str(refused.value)
@@ -322,7 +322,7 @@ def test_a_damaged_row_costs_that_row(tmp_path: Path, caplog: pytest.LogCaptureF
     store._db.execute("UPDATE runs SET body = 'x' WHERE ended = ?", (10**9,))
     store._db.execute("UPDATE runs SET task = NULL WHERE ended = ?", (3 * 10**9,))
     assert [r.run_id for r in store.load().tasks[KEY]] == ["r2"]
-    assert "2 rows" in caplog.text
+    assert "2 unreadable rows" in caplog.text
     store.close()
 
 

@@ -52,7 +52,7 @@ def test_they_are_kept_and_the_oldest_go(
     kept = {path.stem for path in (tmp_path / "incidents").glob("*.json")} - {"note", "e" * 16}
     assert kept == {f"{3:016x}", f"{4:016x}", "f" * 16}  # the others are gone from the disk
     assert (
-        "no report of this version" in caplog.text
+        "not a report of this version" in caplog.text
         and (tmp_path / "incidents/note.json").read_text() == "mine"
     )
     assert stat.S_IMODE((tmp_path / "incidents").stat().st_mode) == 0o700

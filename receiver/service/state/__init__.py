@@ -1,13 +1,13 @@
-"""What outlives the service, in files of its own: a history of earlier runs, reports, the token, and the mark of its last moment.
+"""State that is kept between starts, in files of its own: a history of earlier runs, reports, the
+token, and the mark of the last service.
 
-    directory   the state directory: which one is ours, and the lock that keeps a second service out
+    directory   the state directory: its checks, and the lock that excludes a second service
     history     earlier runs and signatures in one SQLite file
     reports     one JSON file for each report
-    life        until when the last service lived, and what it had not sent
-    service     all of it together
-    worker      the thread that does all of this beside the event loop
-    keeper      a history that is loaded and saved in that thread
-
+    life        when the last service was last alive, and the items it had not exported
+    service     all parts together
+    worker      the thread that writes all of this beside the event loop
+    keeper      loads and saves a history in that thread
 The service works without any of it.
 """
 

@@ -1,10 +1,13 @@
-"""The state directory: which directory is ours, and the lock that keeps a second service out of it.
+"""The state directory: the checks whether this service may use it, and the lock that excludes a
+second service.
 
-It is ours if we made it, or if it belongs to the user that the service runs as, nobody else can read or write it, and it is
-empty or holds our marker. Nothing is ever changed in another directory, and nothing changes its owner or mode but a directory
-that was made a moment ago. No symbolic link is followed on the way to it.
+The service may use it if it made the directory. Otherwise the directory must belong to the
+service's user, no other user may read or write it, and it must be empty or contain the marker. The
+service never changes another directory, and never changes the owner or mode of a directory that it
+did not just create. No symbolic link is followed on the way to it.
 
-A service that is started as root looks at it as the user that it will become, so that root's rights touch nothing.
+A service that is started as root accesses it as the user that it will become, so that no file is
+touched with root's rights.
 """
 
 from __future__ import annotations
@@ -33,8 +36,11 @@ from receiver.service.state.life import last_pid
 from receiver.service.state.mark import LOG_BYTES, PAGE_BYTES, is_history
 
 MARKER = ".kwitness-state"
-_MARK = b"This is the state directory of a kwitness service. Its files are changed by that service only.\n"
-_LOCK_SECONDS = 2.0  # a service that was killed may not be wholly gone yet
+_MARK = (
+    b"This is the state directory of a kwitness service. "
+    b"Its files are changed by that service only.\n"
+)
+_LOCK_SECONDS = 2.0  # a service that was killed may still be exiting
 _POLL_SECONDS = 0.05
 _OF_0_1 = {
     "admin.token",
@@ -44,19 +50,19 @@ _OF_0_1 = {
     "history.db-journal",
     "incidents",
 }
-_UNREADABLE = "history.db.unreadable-"  # what 0.1 called a history that it moved
+_UNREADABLE = "history.db.unreadable-"  # version 0.1's name for a history that it moved aside
 _KEPT_OPEN: weakref.WeakSet[StateDirectory] = weakref.WeakSet()
 
 
 class StateDirectory:
-    """Open and locked from its construction until `close`. `fd` is the `dir_fd` of everything in it."""
+    """Open and locked from construction until `close`. `fd` is the `dir_fd` of all files in it."""
 
     def __init__(self, path: str, *, user: str = "", follow_trusted_links: bool = False) -> None:
-        """`user`: whom a service that runs as root becomes; "" where it stays who it is.
+        """`user`: the user that a service of root becomes; "" if it does not change its user.
 
-        `follow_trusted_links`: for a path that the service manager gives (systemd's /var/lib/NAME is a link with DynamicUser=).
-        Raises ConfigError for a directory that is not ours, BusyError when another service has it, and OSError where the disk is
-        full or read-only.
+        `follow_trusted_links`: for a path from the service manager (systemd's /var/lib/NAME is a
+        link with DynamicUser=). Raises ConfigError for a directory that it must not use, BusyError
+        when another service uses it, and OSError when the disk is full or read-only.
         """
         self.path = Path(path)
         self._links = follow_trusted_links
@@ -102,7 +108,9 @@ class StateDirectory:
 
     @contextlib.contextmanager
     def _as_user(self) -> Iterator[None]:
-        """With the rights of the service's user: what root may do must not be done for others here."""
+        """Runs with the rights of the service's user, so that root's rights are not used for
+        another user.
+        """
         if os.geteuid() == self.uid:
             yield
             return
@@ -122,7 +130,9 @@ class StateDirectory:
             os.setegid(gid)
 
     def _make(self, path: str) -> int:
-        """The directory, and those above it that are missing. By that user if he may, else by root, who gives it to him."""
+        """Creates the directory and its missing parents: as the service's user if permitted, else
+        as root, which then changes the owner.
+        """
         here, missing_names = Path(path), list[str]()
         while True:
             missing_names.insert(0, here.name)
@@ -174,32 +184,32 @@ class StateDirectory:
         return made
 
     def _give(self, made: int) -> None:
-        """The empty directory that root made a moment ago becomes the user's."""
+        """Gives the empty directory that root has just created to the user."""
         status = os.fstat(made)
         if status.st_uid != 0 or os.listdir(made):
-            raise RefusedError("it was replaced while it was being made")
+            raise RefusedError("it was replaced while it was being created")
         try:
             os.fchown(made, self.uid, self._gid)
         except PermissionError:
             raise RefusedError(
-                f"make it for the user {_name(self.uid)}: root may not change owners here (CAP_CHOWN)"
+                f"create it for the user {_name(self.uid)}: root may not change owners here "
+                "(CAP_CHOWN)"
             ) from None
 
     def _check(self, status: os.stat_result) -> None:
-        """Raises RefusedError unless it belongs to us."""
+        """Raises RefusedError unless it belongs to the service's user."""
         if status.st_uid != self.uid:
             raise RefusedError(
                 f"it belongs to {_name(status.st_uid)} and the service runs as {_name(self.uid)}: "
                 "name a directory that is not there yet, or an empty one of that user"
             )
-        if (
-            self.uid == 0
-        ):  # others could put another directory in its place, and root would write there
+        if self.uid == 0:  # other users could replace the directory, and root would write there
             for above in self.path.absolute().parents:
                 found = above.stat()
                 if found.st_uid != 0 or is_open_to_others(found):
                     raise RefusedError(
-                        f"another user can change {above}: a service that stays root needs a path of root's"
+                        f"another user can change {above}: a service that stays root needs a path "
+                        "that only root can change"
                     )
 
     def _claim(self) -> None:
@@ -211,7 +221,8 @@ class StateDirectory:
                 ", …" if len(names) > 3 else ""
             )
             raise RefusedError(
-                f"it holds what kwitness did not make ({shown}): name a directory that is empty or not there yet"
+                f"it contains files that kwitness did not create ({shown}): set a directory that "
+                "is empty or does not exist"
             )
         if os.fstat(self.fd).st_mode & 0o077:
             raise RefusedError(f"other users can read or write it: chmod 700 {self.path}")
@@ -233,11 +244,14 @@ class StateDirectory:
             if error.errno == errno.EROFS:
                 raise RefusedError("it is on a file system that is mounted read-only") from None
             raise
-        with contextlib.suppress(OSError):  # an empty marker marks as well
+        with contextlib.suppress(OSError):  # an empty marker is valid, too
             write_all(self._lock, _MARK)
 
     def _is_of_0_1(self, names: set[str]) -> bool:
-        """Version 0.1 made no marker. It is known by all of its names, their modes, and its database."""
+        """Version 0.1 made no marker.
+
+        Its directory is recognised by all names in it, their modes, and its database.
+        """
         if not names >= {"admin.token", "history.db", "incidents"}:
             return False
         if any(name not in _OF_0_1 and not name.startswith(_UNREADABLE) for name in names):
@@ -264,7 +278,9 @@ class StateDirectory:
             return os.pread(fd, count, 0)
 
     def _take_lock(self) -> None:
-        """flock(2) on the marker: it ends with the process, whatever ends that."""
+        """flock(2) on the marker: the kernel releases it when the process ends, for whatever
+        reason.
+        """
         deadline = time.monotonic() + _LOCK_SECONDS
         while True:
             try:
@@ -276,12 +292,13 @@ class StateDirectory:
                 pid = last_pid(self.fd)
                 who = f" (process {pid})" if pid else ""
                 raise BusyError(
-                    f"state.directory {self.path} is in use by another kwitness service{who}: stop it, or name another directory"
+                    f"state.directory {self.path} is in use by another kwitness service{who}: stop "
+                    "it, or name another directory"
                 ) from None
             return
 
     def close_in_child(self) -> None:
-        """A forked child must not keep the lock when its parent is gone."""
+        """A forked child must not keep the lock after its parent has ended."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1

@@ -1,8 +1,11 @@
-"""Earlier runs and sightings in one SQLite file. All calls may wait for a lock or a disk: never call them in an event loop.
+"""Earlier runs and sightings in one SQLite file.
 
-A file that is not ours is refused and left alone: a device, a file of another user, a text, a database of another program. A
-file that is locked is *busy*. Only a file that carries our mark and fails its integrity check is moved aside, with its log,
-under a name that ends in `.damaged-` and the Unix time.
+Any call may wait for a lock or a disk: never call one in an event loop.
+
+A file that is not a history is refused and left unchanged: a device, a file of another user, a
+text, a database of another program. A locked file is *busy*. Only a file that has kwitness's mark
+and fails its integrity check is moved aside, together with its log, to a name that ends in
+`.damaged-` and the Unix time.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from receiver.service.state.history_file import HistoryFile
 from receiver.service.state.mark import APPLICATION_ID, RUNS_TABLE, SIGHTINGS_TABLE
 
 log = logging.getLogger("kwitness.state")
-VERSION = 1  # of the schema (PRAGMA user_version); a newer one is refused, not guessed at
+VERSION = 1  # of the schema (PRAGMA user_version); a newer one is refused
 Item = tuple[TaskKey, RunSummary] | Sighting
 _POLL_SECONDS = 0.05
 _REASONS = {
@@ -54,7 +57,10 @@ class HistoryStore:
     """One SQLite file. Bounded: RUNS runs of each of TASKS tasks, SIGNATURES signatures."""
 
     def __init__(self, path: Path, *, patience_seconds: float = 5.0) -> None:
-        """Opens it, or makes a new one. Waits that long for another process's lock. Raises HistoryError."""
+        """Opens the file or creates it.
+
+        Waits up to the given time for another process's lock. Raises HistoryError.
+        """
         self.path = path
         self._deadline = time.monotonic() + patience_seconds
         self._file: HistoryFile | None = None
@@ -85,7 +91,7 @@ class HistoryStore:
                 self._close_database()
                 aside = file.move_aside()
                 log.warning(
-                    "history %s is damaged (%s): moved to %s, a new one is begun",
+                    "history %s is damaged (%s): moved it to %s, and created a new one",
                     self.path,
                     error,
                     aside,
@@ -95,7 +101,8 @@ class HistoryStore:
 
     def _connect(self, file: HistoryFile) -> None:
         uri = f"file:{quote(str(self.path.absolute()))}?mode=rw"
-        # patience is our own: SQLite's does not cover all that can be busy. It is used by one thread at a time
+        # no busy timeout: SQLite's does not cover every lock, so `HistoryStore` retries. One thread
+        # uses it at a time
         db = sqlite3.connect(
             uri, timeout=_POLL_SECONDS, isolation_level=None, uri=True, check_same_thread=False
         )
@@ -106,23 +113,26 @@ class HistoryStore:
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute(
             "PRAGMA mmap_size = 0"
-        )  # a disk that becomes full or unreadable is an error then, not a SIGBUS
+        )  # so that a full or unreadable disk is an error and not a SIGBUS
         version = int(self._patiently("PRAGMA user_version"))
         if version > VERSION:
             raise HistoryError(
-                f"cannot use {self.path}: a newer version of kwitness made it (schema {version}); name another file",
+                f"cannot use {self.path}: a newer version of kwitness created it (schema "
+                f"{version}); set another file",
                 "newer",
             )
         if version < VERSION or self._patiently("PRAGMA application_id") != APPLICATION_ID:
             self._make()
         with contextlib.suppress(
             sqlite3.OperationalError
-        ):  # busy: another process does it, or a later start
+        ):  # busy: another process or a later start does it
             db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
 
     def _make(self) -> None:
-        """The tables and the mark, in one transaction, before there is a log: so they are in the file itself."""
+        """Writes the tables and the mark in one transaction, before there is a log, so they are in
+        the file itself.
+        """
         self._begin()
         try:
             if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
@@ -144,7 +154,7 @@ class HistoryStore:
             raise error
 
     def _patiently(self, statement: str) -> str | int:
-        """The first value; waits for a lock until the deadline."""
+        """The first value of a result. Waits for a lock until the deadline."""
         while True:
             try:
                 value: str | int = self._db.execute(statement).fetchone()[0]
@@ -170,7 +180,10 @@ class HistoryStore:
             self._db.execute("ROLLBACK")
 
     def load(self) -> History:
-        """All of it. Rows that cannot be read are counted in the log and left out. Raises HistoryError."""
+        """Loads everything.
+
+        Unreadable rows are skipped, and their number is logged. Raises HistoryError.
+        """
         history, bad = History(), 0
         try:
             rows = self._db.execute(
@@ -196,11 +209,11 @@ class HistoryStore:
                 continue
             history.sightings[sighting.signature] = sighting
         if bad:
-            log.warning("%d rows of %s could not be read", bad, self.path)
+            log.warning("skipped %d unreadable rows of %s", bad, self.path)
         return history
 
     def save(self, fresh: Iterable[Item], *, patience_seconds: float = 5.0) -> None:
-        """All of it or nothing. Raises HistoryError."""
+        """Stores everything or nothing. Raises HistoryError."""
         items = list(fresh)
         if not items:
             return
@@ -232,22 +245,23 @@ class HistoryStore:
     def _trim(self, touched: Iterable[TaskKey]) -> None:
         for key in touched:
             self._db.execute(
-                "DELETE FROM runs WHERE rowid IN (SELECT rowid FROM runs "
-                "WHERE system = ? AND pipeline = ? AND task = ? ORDER BY ended DESC LIMIT -1 OFFSET ?)",
+                "DELETE FROM runs WHERE rowid IN (SELECT rowid FROM runs WHERE system = ? AND "
+                "pipeline = ? AND task = ? ORDER BY ended DESC LIMIT -1 OFFSET ?)",
                 (*key, RUNS),
             )
         self._db.execute(
-            "DELETE FROM runs WHERE (system, pipeline, task) IN (SELECT system, pipeline, task FROM runs "
-            "GROUP BY 1, 2, 3 ORDER BY max(ended) DESC LIMIT -1 OFFSET ?)",
+            "DELETE FROM runs WHERE (system, pipeline, task) IN (SELECT system, pipeline, task "
+            "FROM runs GROUP BY 1, 2, 3 ORDER BY max(ended) DESC LIMIT -1 OFFSET ?)",
             (TASKS,),
         )
         self._db.execute(
-            "DELETE FROM sightings WHERE signature IN (SELECT signature FROM sightings ORDER BY last DESC LIMIT -1 OFFSET ?)",
+            "DELETE FROM sightings WHERE signature IN (SELECT signature FROM sightings ORDER BY "
+            "last DESC LIMIT -1 OFFSET ?)",
             (SIGNATURES,),
         )
 
     def _error(self, error: OSError | ValueError | sqlite3.Error) -> HistoryError:
-        """One line: what failed, on which file, and why."""
+        """One line: the operation, the file, and the reason."""
         reason, why = "unusable", str(error)
         if isinstance(error, RefusedError):
             reason, why = "refused", str(error.strerror)

@@ -1,4 +1,6 @@
-"""The file of a history, before SQLite opens it: whether it is one that is ours, and moving it aside when it is damaged."""
+"""The file of a history before SQLite opens it: checks that it is a history, and moves a damaged
+one aside.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,12 @@ _POLL_SECONDS = 0.05
 
 
 class HistoryFile:
-    """Our own descriptor of it, which stays open for as long as SQLite has one: closing it gives SQLite's locks up (fcntl(2))."""
+    """A descriptor of the file, which stays open as long as SQLite's: closing it would release
+    SQLite's locks (fcntl(2)).
+    """
 
     def __init__(self, path: Path) -> None:
-        """Raises RefusedError where another user could exchange files beside it, and OSError."""
+        """Raises OSError, and RefusedError if another user could replace files beside it."""
         self.path = path
         self._folder, self._name = open_parent(str(path))
         self._fd = -1
@@ -29,7 +33,9 @@ class HistoryFile:
             raise
 
     def _check_folder(self) -> None:
-        """SQLite opens its log by name, and follows links: nobody else may be able to put one there."""
+        """SQLite opens its log by name and follows links, so no other user may be able to create
+        one there.
+        """
         folder, why = os.fstat(self._folder), ""
         if folder.st_uid not in (0, os.geteuid()):
             why = f"its directory belongs to another user (uid {folder.st_uid})"
@@ -41,10 +47,13 @@ class HistoryFile:
             raise RefusedError(f"{why}: keep it in a directory of your own")
 
     def check(self, deadline: float) -> None:
-        """Opens it, or makes an empty one. What does not carry our mark is refused before SQLite has seen it.
+        """Opens it, or creates an empty one.
 
-        Call it while SQLite has it not open. Raises RefusedError and OSError. `deadline`: monotonic seconds; until then it is
-        looked at again, because another process may be about to write its first page.
+        A file without the mark is refused before SQLite opens it.
+
+        Call it while SQLite does not have it open. Raises RefusedError and OSError. `deadline`:
+        monotonic seconds. Until then it is checked again, because another process may be about to
+        write its first page.
         """
         for suffix in _SIDE_FILES:
             self._read_beside(suffix, 0)
@@ -53,11 +62,11 @@ class HistoryFile:
         self._fd = open_own(self._name, self._folder, os.O_RDWR | os.O_CREAT)
         while not self._is_ours():
             if time.monotonic() >= deadline or os.fstat(self._fd).st_size > PAGE_BYTES:
-                raise RefusedError("it is not a history of kwitness: name another file")
+                raise RefusedError("it is not a history of kwitness: set another file")
             time.sleep(_POLL_SECONDS)
 
     def _is_ours(self) -> bool:
-        """Ours, or empty: a new one."""
+        """Whether it has the mark, or is empty and thus new."""
         in_log, journal = self._read_beside("-wal", LOG_BYTES), self._read_beside("-journal", 1)
         page = os.pread(self._fd, PAGE_BYTES, 0)
         if not page:
@@ -73,7 +82,9 @@ class HistoryFile:
             return os.pread(fd, count, 0)
 
     def is_what_was_opened(self) -> bool:
-        """Whether a second descriptor of this process is of the file that was checked: SQLite opens it by its name."""
+        """Whether SQLite's own descriptor is of the file that was checked: SQLite opens it
+        by name.
+        """
         wanted, found = os.fstat(self._fd), 0
         for entry in Path("/proc/self/fd").iterdir():
             with contextlib.suppress(OSError):
@@ -81,14 +92,17 @@ class HistoryFile:
         return found >= 2
 
     def move_aside(self) -> str:
-        """Gives it, with its log, another name that says that it is damaged. Raises OSError. Gives the name."""
+        """Renames it and its log, to a name that marks it as damaged.
+
+        Raises OSError. Returns the name.
+        """
         aside = f"{self._name}.damaged-{time.time_ns() // 1_000_000_000}"
         while self._exists(aside):
             aside += "+"
         for suffix in (
             "",
             *_SIDE_FILES,
-        ):  # its log belongs to it, and must not be taken for the new file's
+        ):  # the log belongs to it and must not be applied to the new file
             with contextlib.suppress(FileNotFoundError):
                 name = self._name + suffix
                 os.rename(name, aside + suffix, src_dir_fd=self._folder, dst_dir_fd=self._folder)
@@ -109,7 +123,9 @@ class HistoryFile:
 
 
 def _links_are_protected() -> bool:
-    """Whether the kernel refuses to follow another user's link in a sticky directory (proc(5), fs.protected_symlinks)."""
+    """Whether the kernel refuses to follow another user's link in a sticky directory (proc(5),
+    fs.protected_symlinks).
+    """
     try:
         return Path("/proc/sys/fs/protected_symlinks").read_text().strip() == "1"
     except OSError:

@@ -1,6 +1,7 @@
-"""A history that is loaded and saved beside the event loop. A file that is busy or a disk that is full is waited for.
+"""Loads and saves a history beside the event loop. It waits for a busy file or a full disk.
 
-Nothing here raises for a bad file: the history is then empty, the log says why, and what could not be stored is counted.
+Nothing here raises for a bad file: the history is then empty, the log has the reason, and items
+that could not be stored are counted.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ from receiver.service.state.worker import Worker, reason_of
 
 log = logging.getLogger("kwitness.state")
 WAITING_ITEMS = 5000  # runs and sightings that wait for the file; the oldest are skipped
-HOLD_SECONDS = 60.0  # how long one waits for a file that is busy, or a disk that is full
-PATIENCE_SECONDS = 0.25  # of one attempt: the thread has other work, too
+HOLD_SECONDS = 60.0  # how long items wait for a busy file or a full disk
+PATIENCE_SECONDS = 0.25  # per attempt: the thread has other jobs, too
 RETRY_SECONDS = 1.0
-_PASSING = {"busy", "full", "io_error", "read_only"}  # reasons that may pass
+_PASSING = {"busy", "full", "io_error", "read_only"}  # temporary reasons
 
 
 class HistoryKeeper:
-    """`history` is empty until the file is loaded, and complete afterwards. Call `save` about once a second."""
+    """`history` is empty until the file is loaded, and complete afterwards.
+
+    Call `save` about once a second.
+    """
 
     def __init__(self, path: Path, worker: Worker) -> None:
         self.history = History()
@@ -35,14 +39,14 @@ class HistoryKeeper:
         self._waiting_since = 0.0
         self._saving: asyncio.Task[HistoryError | OSError | None] | None = None
         self._loading: asyncio.Task[None] | None = None
-        self._answered = asyncio.Event()  # it is loaded, or fails for another reason than a lock
+        self._answered = asyncio.Event()  # loaded, or failed for another reason than a lock
 
     def start(self) -> None:
-        """Begins to load. Call it in the event loop."""
+        """Starts loading. Call it in the event loop."""
         self._loading = asyncio.create_task(self._load(), name="history")
 
     async def settled(self, seconds: float) -> bool:
-        """Waits while it is locked, for so long at most. Gives whether it is loaded."""
+        """Waits at most this long while the file is locked. Returns whether it is loaded."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._answered.wait(), seconds)
         return self._loading is not None and self._loading.done() and self._usable
@@ -68,13 +72,13 @@ class HistoryKeeper:
                 return
 
     def _open(self) -> History:
-        """In the worker's thread."""
+        """Runs in the worker's thread."""
         if self._store is None:
             self._store = HistoryStore(self._path, patience_seconds=PATIENCE_SECONDS)
         return self._store.load()
 
     def save(self) -> None:
-        """Gives what is new to the thread, unless that is still busy with what came before."""
+        """Passes new items to the thread, unless it is still storing earlier ones."""
         if fresh := self.history.take():
             self._waiting_since = self._waiting_since if self._waiting else time.monotonic()
             self._waiting += fresh
@@ -94,7 +98,7 @@ class HistoryKeeper:
         return loaded and (self._saving is None or self._saving.done())
 
     async def _save(self, patience_seconds: float) -> HistoryError | OSError | None:
-        """Gives why it failed, if it did."""
+        """Returns why it failed, or nothing."""
         items = list(self._waiting)
 
         def store() -> None:
@@ -118,7 +122,7 @@ class HistoryKeeper:
             with contextlib.suppress(OSError):
                 await self._worker.ask(
                     self._close_store
-                )  # a damaged one is found when it is opened again
+                )  # the next open detects a damaged file again
 
     def _skip(self, reason: str, count: int, why: str) -> None:
         del self._waiting[:count]
@@ -126,7 +130,10 @@ class HistoryKeeper:
         self._worker.skip("history", reason, count, why)
 
     async def close(self, seconds: float) -> bool:
-        """Stores what is left; a lock is waited for so long. Gives whether all of it is stored."""
+        """Stores the remaining items; waits this long for a lock.
+
+        Returns whether all of them are stored.
+        """
         deadline = time.monotonic() + seconds
         if self._saving is not None:
             await asyncio.wait({self._saving}, timeout=seconds)
@@ -149,7 +156,7 @@ class HistoryKeeper:
         return self._worker.skipped.total() == skipped
 
     def _close_store(self) -> None:
-        """In the worker's thread."""
+        """Runs in the worker's thread."""
         if self._store is not None:
             self._store.close()
             self._store = None

@@ -1,7 +1,9 @@
-"""Until when a service lived and what it had not sent: one block in one file, written over once a second or less.
+"""Until when a service was alive, and its items that were not exported: one block in one file,
+rewritten at most once a second.
 
-After a SIGKILL or a crash of the host the next start reads it. The block has a checksum: half a block is none. It is written
-with one pwrite(2) and without fsync(2): the page cache outlives the process, and a crash of the host costs the last seconds.
+After a SIGKILL or a crash of the host, the next start reads it. A checksum detects a partial block.
+It is written with one pwrite(2) and without fsync(2): the page cache outlives the process, and a
+crash of the host costs the last seconds.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ from receiver.safe.files import closing, open_own
 
 NAME = "last-life"
 BLOCK_BYTES = 512
-REST_SECONDS = 5.0  # between two writes that only say that we live
+REST_SECONDS = 5.0  # between two writes that only show that the service is alive
 
 
 class Life(msgspec.Struct, frozen=True):
-    """`unsent` counts items by signal: of the queues while it lives, and what a shutdown left when `ended`."""
+    """`unsent` counts items by signal: those in the queues while it runs, or those left by a
+    shutdown if `ended`.
+    """
 
     boot_id: str
     pid: int
@@ -31,7 +35,7 @@ class Life(msgspec.Struct, frozen=True):
 
 
 class LifeMark:
-    """`last` is the mark of the service before this one, if there was one."""
+    """`last` is the mark of the previous service, if there was one."""
 
     def __init__(self, state_fd: int) -> None:
         """Raises OSError and RefusedError."""
@@ -40,7 +44,7 @@ class LifeMark:
         self._written: Life | None = None
 
     def write(self, life: Life) -> None:
-        """Raises OSError. What says nothing new is not written more often than each REST_SECONDS."""
+        """Raises OSError. A mark without news is written at most every REST_SECONDS."""
         before = self._written
         same = before is not None and (before.unsent, before.ended) == (life.unsent, life.ended)
         if (
@@ -61,7 +65,7 @@ class LifeMark:
 
 
 def last_pid(state_fd: int) -> int:
-    """The process that wrote the mark last; 0 when that is not known. Changes nothing."""
+    """The process that wrote the mark last; 0 when unknown. Changes nothing."""
     try:
         with closing(open_own(NAME, state_fd, os.O_RDONLY)) as fd:
             found = _read(os.pread(fd, BLOCK_BYTES, 0))
@@ -81,7 +85,10 @@ def _read(block: bytes) -> Life | None:
 
 
 def gap_after(last: Life, boot_id: str, now_unix_ns: int, now_boottime_ns: int) -> Gap:
-    """What was not observed since then. Within one boot the boot clock measures it, else the wall clock, which may be wrong."""
+    """The unobserved time since then.
+
+    The boot clock measures it within one boot, else the wall clock, which may be wrong.
+    """
     same_boot = last.boot_id == boot_id
     length = (
         now_boottime_ns - last.seen_boottime_ns if same_boot else now_unix_ns - last.seen_unix_ns

@@ -1,9 +1,11 @@
-"""Which SQLite files are our histories, by their first page alone: reading it changes nothing, not even a lock.
+"""Recognises histories by their first page alone. Reading it changes nothing, not even a lock.
 
-A history carries our application id. One of version 0.1 has none; there the statements that made its tables, which SQLite keeps
-on the first page, show it. In a database that was never checkpointed the first page lies in the write-ahead log.
+A history has kwitness's application id. A history of version 0.1 has none; it is recognised by the
+statements that created its tables, which SQLite keeps on the first page. If the database was never
+checkpointed, the first page is in the write-ahead log.
 
-Source: https://www.sqlite.org/fileformat2.html, 1.3 (header), 2.6 (sqlite_schema), 4.1 (write-ahead log).
+Source: https://www.sqlite.org/fileformat2.html, 1.3 (header), 2.6 (sqlite_schema), 4.1 (write-ahead
+log).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ APPLICATION_ID = 0x6B776974  # "kwit"
 RUNS_TABLE = "CREATE TABLE runs (system TEXT, pipeline TEXT, task TEXT, ended INTEGER, body BLOB)"
 SIGHTINGS_TABLE = "CREATE TABLE sightings (signature TEXT PRIMARY KEY, last INTEGER, body BLOB)"
 PAGE_BYTES = 65_536  # the largest page
-LOG_BYTES = 8 << 20  # as much of a write-ahead log is looked at: SQLite checkpoints at 4 MiB
+LOG_BYTES = 8 << 20  # how much of a write-ahead log is read: SQLite checkpoints at 4 MiB
 _MAGIC = b"SQLite format 3\0"
 _USER_VERSION, _APPLICATION_ID = 60, 68
 _NUMBER = Struct(">I")
@@ -23,7 +25,7 @@ _LOG_MAGIC = {0x377F0682, 0x377F0683}
 
 
 def is_history(page: bytes, log: bytes = b"") -> bool:
-    """Whether a database with this first page and this write-ahead log is one of ours, of whatever version."""
+    """Whether a database with this first page and write-ahead log is a history, of any version."""
     return _is_marked(page) or (_is_blank(page) and _is_marked(_first_page_in_log(log)))
 
 
@@ -39,7 +41,7 @@ def _is_marked(page: bytes) -> bool:
 
 
 def _is_blank(page: bytes) -> bool:
-    """Whether this is the first page of a database that nobody has marked."""
+    """Whether this is the first page of a database without an application id."""
     return (
         page.startswith(_MAGIC)
         and len(page) >= 100
@@ -49,7 +51,7 @@ def _is_blank(page: bytes) -> bool:
 
 
 def _first_page_in_log(log: bytes) -> bytes:
-    """The latest first page that a write-ahead log holds, or nothing."""
+    """The latest first page in a write-ahead log, or nothing."""
     if len(log) < _LOG_HEADER or _NUMBER.unpack_from(log)[0] not in _LOG_MAGIC:
         return b""
     size: int = _NUMBER.unpack_from(log, 8)[0]

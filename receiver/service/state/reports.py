@@ -1,4 +1,7 @@
-"""Reports as JSON files of mode 0600, one for each, in a directory of the state directory. The oldest go first."""
+"""Reports as JSON files of mode 0600, one per report, in a directory of the state directory.
+
+The oldest are deleted first.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from receiver.safe.files import RefusedError, is_foreign, open_folder, open_own,
 
 log = logging.getLogger("kwitness.state")
 KEPT_REPORTS = 500
-REPORT_BYTES = 4 << 20  # a larger file is none of ours
+REPORT_BYTES = 4 << 20  # a larger file is not a report
 _NAME = re.compile(r"^[0-9a-f]{16}\.json$")
 _UNKNOWN = -1  # an earlier service wrote it
 _HEAD = b'{"schema":"kwitness.report/'  # of every version
@@ -25,15 +28,15 @@ _TEMPORARY = re.compile(r"^\.[0-9a-f]{16}\.json\.[0-9a-f]{8}\.tmp$")
 
 
 class ReportStore:
-    """Files named ID.json. Whatever else lies in the directory is left alone."""
+    """Files named ID.json. Other files in the directory are left alone."""
 
     def __init__(self, state_fd: int, name: str = "incidents") -> None:
-        """Makes the directory, if there is none. Raises OSError."""
+        """Creates the directory if it is missing. Raises OSError."""
         self._name = name
         self._owners: dict[str, int] = {}  # of the files that this service has written
         self._folder = open_folder(state_fd, name)
         for left in os.listdir(self._folder):  # noqa: PTH208 (of a descriptor)
-            if _TEMPORARY.match(left):  # a service that was killed left it
+            if _TEMPORARY.match(left):  # from a service that was killed
                 os.unlink(left, dir_fd=self._folder)
 
     def save(self, number: str, report: Report, owner: int = _UNKNOWN) -> None:
@@ -82,13 +85,13 @@ class ReportStore:
                     yield -status.st_mtime_ns, name
 
     def load(self) -> dict[str, Report]:
-        """Oldest first. A file that is no report is left alone, and named in the log."""
+        """Oldest first. A file that is not a report is left alone and named in the log."""
         out: dict[str, Report] = {}
         for name in reversed(self._names()[:KEPT_REPORTS]):
             try:
                 out[name[:16]] = msgspec.json.decode(self._read(name), type=Report)
             except (OSError, ValueError, RecursionError, KwitnessError):
-                log.warning("%s/%s is no report of this version", self._name, name)
+                log.warning("%s/%s is not a report of this version", self._name, name)
         return out
 
     def _read(self, name: str) -> bytes:

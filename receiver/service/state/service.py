@@ -1,4 +1,7 @@
-"""All that a service keeps in its state directory, together. A part that cannot be used is logged, and the rest works."""
+"""Everything that a service keeps in its state directory.
+
+A part that cannot be used is logged, and the others work.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,12 @@ T = TypeVar("T")
 def open_directory_of_service(
     configured: str, environment: Mapping[str, str], user: str
 ) -> StateDirectory | None:
-    """The configured directory, or the one that systemd names in STATE_DIRECTORY; None without either, or on a full disk.
+    """The configured directory, or systemd's STATE_DIRECTORY.
 
-    Call it before privileges go, and before anything attaches. `user`: whom the service becomes, "" for nobody else.
+    None without either, or on a full disk.
+
+    Call it before privileges are dropped and before anything attaches. `user`: the user that the
+    service becomes; "" if it does not change its user.
     """
     given = environment.get("STATE_DIRECTORY", "").split(":")
     path = configured or given[0]
@@ -52,7 +58,10 @@ def open_directory_of_service(
 
 
 class ServiceState:
-    """Make it after privileges are gone. Without a directory it remembers in memory, and stores nothing."""
+    """Create it after privileges are dropped.
+
+    Without a directory it keeps everything in memory only.
+    """
 
     def __init__(self, directory: StateDirectory | None, *, with_history: bool = True) -> None:
         self.directory = directory
@@ -94,11 +103,11 @@ class ServiceState:
 
     @property
     def history(self) -> History:
-        """One object from the start on: what the file holds comes into it when it is loaded."""
+        """One object for the whole time: the content of the file is added to it after loading."""
         return self._keeper.history if self._keeper is not None else self._in_memory
 
     def start(self) -> None:
-        """Begins to load the history. Call it in the event loop."""
+        """Starts loading the history. Call it in the event loop."""
         if self._keeper is not None:
             self._keeper.start()
 
@@ -113,7 +122,7 @@ class ServiceState:
         self._worker.put("report", lambda: reports.save(number, report, owner))
 
     def tick(self, unsent: Mapping[str, int]) -> None:
-        """About once a second: stores what is new, and marks that we live."""
+        """Called about once a second: stores new items, and marks that the service is alive."""
         if self._keeper is not None:
             self._keeper.save()
         self._mark(unsent, ended=False)
@@ -122,24 +131,31 @@ class ServiceState:
         life = self._life
         if life is None or self._worker is None:
             return
-        now = Life(self._boot_id, os.getpid(), time.time_ns(), boottime_ns(), dict(unsent), ended)
+        now = Life(
+            boot_id=self._boot_id,
+            pid=os.getpid(),
+            seen_unix_ns=time.time_ns(),
+            seen_boottime_ns=boottime_ns(),
+            unsent=dict(unsent),
+            ended=ended,
+        )
         self._worker.put("mark", lambda: life.write(now))
 
     async def save_last(self) -> None:
-        """Stores what is left of the history. It may wait for a lock: the export ends meanwhile."""
+        """Stores the rest of the history. It may wait for a lock, while the export finishes."""
         if self._keeper is not None:
             await self._keeper.close(HISTORY_SECONDS)
 
     async def end(self, unsent: Mapping[str, int]) -> None:
-        """At the very end, when the export is over: `unsent` is lost. While an exception passes, that is no shutdown."""
+        """At the very end, after the export: `unsent` items are lost. An exception in progress is
+        not a shutdown.
+        """
         if self._worker is None:
             return
         self._mark(unsent, ended=sys.exc_info()[0] is None)
         done = await self._worker.close(CLOSE_SECONDS)
         if not done:
-            log.warning(
-                "the disk of the state directory does not answer: what is not stored yet is lost"
-            )
+            log.warning("the disk of the state directory does not respond: unsaved items are lost")
         elif self.directory is not None:
             for part in (self._life, self._reports, self.directory):
                 if part is not None:
@@ -156,16 +172,16 @@ class ServiceState:
 
 
 def log_gap(gap: Gap) -> None:
-    """What the service before this one left: one line."""
+    """One line about the end of the previous service."""
     how = {
         "stopped": "was stopped",
-        "killed": "ended without a shutdown",
-        "host_restarted": "ended with the host",
+        "killed": "was killed without a shutdown",
+        "host_restarted": "ended when the host restarted",
     }[gap.reason]
     text = f"the previous service {how}; nothing was observed for {gap.seconds:.1f} s"
     if gap.unsent:
         lost = " and ".join(f"{count} {kind.replace('_', ' ')}s" for kind, count in gap.unsent)
-        text += f"; its export queue is lost: {lost} when they were last counted"
+        text += f"; its export queue was lost: {lost} at the last count"
     log.log(
         logging.INFO if gap.reason == "stopped" and not gap.unsent else logging.WARNING, "%s", text
     )

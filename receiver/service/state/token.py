@@ -16,7 +16,10 @@ _BYTES = 4096
 
 
 def make_token(state_fd: int) -> str:
-    """The token in the state directory, made at the first start. Raises ConfigError when others can read it, and OSError."""
+    """The token in the state directory, created at the first start.
+
+    Raises OSError, and ConfigError when others can read it.
+    """
     with contextlib.suppress(FileExistsError):
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(NAME, flags, 0o600, dir_fd=state_fd)
@@ -31,7 +34,10 @@ def make_token(state_fd: int) -> str:
 
 
 def read_token(path: Path) -> str:
-    """The token in a file that the user names; links are followed. Raises ConfigError when others can read it."""
+    """The token in a file that the user names; links are followed.
+
+    Raises ConfigError when others can read it.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:

@@ -1,4 +1,6 @@
-"""One thread for what may wait for a disk or a lock, so that the event loop never does."""
+"""One thread for operations that may wait for a disk or a lock, so that the event loop
+never waits.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,22 @@ from receiver.errors import KwitnessError
 
 log = logging.getLogger("kwitness.state")
 JOBS = 512
-QUIET_SECONDS = 60.0  # one line a minute for each reason; the counters are exact
+QUIET_SECONDS = 60.0  # at most one log line a minute for each reason; the counters are exact
 T = TypeVar("T")
 
 
 class Worker:
-    """Jobs run in order. Full: a job is skipped and counted. A daemon thread: a disk that hangs does not hold the exit up."""
+    """Runs jobs in order.
+
+    When the queue is full, a job is skipped and counted. A daemon thread: a hanging disk does not
+    delay the exit.
+    """
 
     def __init__(self) -> None:
-        """Make it after privileges are gone: a thread keeps those that it was started with."""
-        self.skipped: Counter[str] = Counter()  # items that could not be stored, by what and why
+        """Create it after privileges are dropped: a thread keeps the privileges that it started
+        with.
+        """
+        self.skipped: Counter[str] = Counter()  # items that could not be stored, by kind and reason
         self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue(JOBS)
         self._said: dict[str, tuple[float, int]] = {}
         self._thread = threading.Thread(target=self._work, name="state", daemon=True)
@@ -50,10 +58,13 @@ class Worker:
         try:
             self._jobs.put_nowait(guarded)
         except queue.Full:
-            self.skip(what, "busy", items, "the disk is slower than what comes")
+            self.skip(what, "busy", items, "the disk is too slow")
 
     def skip(self, what: str, reason: str, items: int, why: str) -> None:
-        """Counts, and logs once a minute for each reason; without `why` it was logged before. Any thread may call it."""
+        """Counts, and logs once a minute for each reason.
+
+        Without `why` it was already logged. Any thread may call it.
+        """
         key, now = f"{what}_{reason}", time.monotonic()
         self.skipped[key] += items
         if not why:
@@ -66,7 +77,7 @@ class Worker:
         log.warning("%d items of %s not stored: %s", items + count, what, why)
 
     async def ask(self, job: Callable[[], T]) -> T:
-        """The job's result, or what it raised. Raises OSError when too many jobs wait."""
+        """The job's result, or its exception. Raises OSError when too many jobs wait."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -84,7 +95,7 @@ class Worker:
                 result = job()
             except Exception as error:  # the caller gets it
                 raised = error
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the result is not needed
                 loop.call_soon_threadsafe(settle, result, raised)
 
         try:
@@ -94,7 +105,7 @@ class Worker:
         return await future
 
     async def close(self, seconds: float) -> bool:
-        """Waits for what is queued. False when it took longer; then it is left behind."""
+        """Waits for the queued jobs. False when they took longer; the thread is then abandoned."""
         deadline, asked = time.monotonic() + seconds, False
         while self._thread.is_alive() and time.monotonic() < deadline:
             if not asked:
@@ -109,10 +120,14 @@ class Worker:
 
 
 def reason_of(error: BaseException | None) -> str:
-    """A word from a closed set, for a metric."""
+    """A value from a closed set, for a metric."""
     if reason := getattr(error, "reason", ""):
         return str(reason)
     number = getattr(error, "errno", None) or 0
     return {
-        errno.ENOSPC: "full", errno.EDQUOT: "full", errno.EROFS: "read_only", errno.EIO: "io_error", errno.EPERM: "refused",
-    }.get(number, "unusable")  # fmt: skip
+        errno.ENOSPC: "full",
+        errno.EDQUOT: "full",
+        errno.EROFS: "read_only",
+        errno.EIO: "io_error",
+        errno.EPERM: "refused",
+    }.get(number, "unusable")
