@@ -51,7 +51,7 @@ _NETWORK = {sc.EVENT_NETWORK_CONNECTION_FAILED, sc.EVENT_NETWORK_CONNECTION_STAL
 _FILES = {sc.EVENT_FILE_PARTIAL_WRITE, sc.EVENT_FILE_TAINTED_READ, sc.EVENT_FILE_CONFLICT}
 
 
-class RemoteCause(msgspec.Struct, frozen=True):
+class RemoteCause(msgspec.Struct, frozen=True, kw_only=True):
     """What one host's agent holds for the cause of what went wrong there: its incident, or a death without one."""
 
     told: RemoteFact
@@ -116,16 +116,31 @@ def _sources(mine: list[RemoteFact], host: str) -> Iterator[RemoteCause]:
         cause = opened.word(sc.PIPELINE_INCIDENT_CAUSE) or NOT_VISIBLE.name
         support = tuple(f for f in about if f.kind == sc.EVENT_PIPELINE_INCIDENT_EVIDENCE)
         yield RemoteCause(
-            _first_of(mine, opened), cause, _culprit(lead.word(sc.PIPELINE_HYPOTHESIS_CULPRIT) if lead is not None else "", host),
-            lead.number(sc.PIPELINE_HYPOTHESIS_CONFIDENCE) if lead is not None else 0.0,
-            lead.number(sc.PIPELINE_HYPOTHESIS_SCORE) if lead is not None else 0.0,
-            lead.text if lead is not None else opened.text, support,
-        )  # fmt: skip
+            told=_first_of(mine, opened),
+            cause=cause,
+            culprit=_culprit(
+                lead.word(sc.PIPELINE_HYPOTHESIS_CULPRIT) if lead is not None else "", host
+            ),
+            confidence=lead.number(sc.PIPELINE_HYPOTHESIS_CONFIDENCE) if lead is not None else 0.0,
+            score=lead.number(sc.PIPELINE_HYPOTHESIS_SCORE) if lead is not None else 0.0,
+            summary=lead.text if lead is not None else opened.text,
+            support=support,
+        )
     if not any(f.kind == sc.EVENT_PIPELINE_INCIDENT_OPENED for f in mine):
         for death in (f for f in mine if _DEATHS.get(f.kind)):
             pid = death.whole(sc.PROCESS_PID)
-            culprit = Culprit("process", death.word(sc.PROCESS_EXECUTABLE_NAME), pid, host=host)
-            yield RemoteCause(death, _DEATHS[death.kind], culprit, 0.5, CLEAR, death.text, ())
+            culprit = Culprit(
+                type="process", name=death.word(sc.PROCESS_EXECUTABLE_NAME), pid=pid, host=host
+            )
+            yield RemoteCause(
+                told=death,
+                cause=_DEATHS[death.kind],
+                culprit=culprit,
+                confidence=0.5,
+                score=CLEAR,
+                summary=death.text,
+                support=(),
+            )
 
 
 def _first_of(facts: Iterable[RemoteFact], opened: RemoteFact) -> RemoteFact:
@@ -138,18 +153,18 @@ def _culprit(text: str, host: str) -> Culprit:
     """From the agent's words for it."""
     found = _CULPRIT.match(text)
     if found is None:
-        return Culprit("unknown", host=host)
+        return Culprit(type="unknown", host=host)
     kind, name, pid = found[1], found[2] or "", int(found[3] or 0)
     match kind:
         case "file":
-            return Culprit("file", path=name, host=host)
+            return Culprit(type="file", path=name, host=host)
         case "endpoint":
-            return Culprit("endpoint", address=name, host=host)
+            return Culprit(type="endpoint", address=name, host=host)
         case "cgroup":
-            return Culprit("cgroup", cgroup=name, host=host)
+            return Culprit(type="cgroup", cgroup=name, host=host)
         case "process":
-            return Culprit("process", name, pid, host=host)
-    return Culprit("task" if kind == "task" else "host", name, host=host)
+            return Culprit(type="process", name=name, pid=pid, host=host)
+    return Culprit(type="task" if kind == "task" else "host", name=name, host=host)
 
 
 def _links(
@@ -188,10 +203,16 @@ def _links(
         before = (symptom.at_ns - source.told.at_ns) / SECOND
         both = (_id(source.told), _id(symptom))
         if -SKEW_NS <= symptom.at_ns - source.told.at_ns <= WINDOW_NS:
-            text = f"{source.told.host} told of it {max(0.0, before):.2f} s before: {source.told.text.rstrip('.')}."
+            text = (
+                f"{source.told.host} told of it {max(0.0, before):.2f} s before: "
+                f"{source.told.text.rstrip('.')}."
+            )
             lines.append(rp.EvidenceLine("supports", SOME if by else SLIGHT, text, both))
         else:
-            text = f"On {source.told.host} it was {abs(before):.1f} s {'before' if before > 0 else 'after'} this."
+            text = (
+                f"On {source.told.host} it was {abs(before):.1f} s "
+                f"{'before' if before > 0 else 'after'} this."
+            )
             lines.append(rp.EvidenceLine("contradicts", -STRONG, text, both))
         if source.confidence >= 0.5:
             text = (
@@ -206,7 +227,10 @@ def _links(
                 )
             )
         if local is not None:
-            text = f"What {host} saw of itself ({local.cause}) is what such an end looks like from the other side."
+            text = (
+                f"What {host} saw of itself ({local.cause}) is what such an end looks like from "
+                "the other side."
+            )
             lines.append(rp.EvidenceLine("supports", SLIGHT, text, (_id(local.told),)))
         yield _Link(source, tuple(lines), by, symptom)
 
@@ -229,7 +253,16 @@ def _report(trace_id: str, run: RemoteRun, link: _Link, sources: list[RemoteCaus
     local = next((s for s in sources if s.told.host == symptom.host), None)
     summary = f"It began on {source.told.host}: {source.summary}"
     hypotheses = [
-        _hypothesis(1, source.cause, source.culprit, link.score, summary, link.lines, local, source)
+        _hypothesis(
+            1,
+            source.cause,
+            source.culprit,
+            score=link.score,
+            summary=summary,
+            lines=link.lines,
+            rival=local,
+            by=source,
+        )
     ]
     if local is not None:
         because = f"It follows from {source.cause} on {source.told.host}."
@@ -245,11 +278,11 @@ def _report(trace_id: str, run: RemoteRun, link: _Link, sources: list[RemoteCaus
                 2,
                 local.cause,
                 local.culprit,
-                local.score - link.score,
-                local.summary,
-                (own, line),
-                None,
-                None,
+                score=local.score - link.score,
+                summary=local.summary,
+                lines=(own, line),
+                rival=None,
+                by=None,
             )
         )
     moments = tuple(
@@ -260,39 +293,76 @@ def _report(trace_id: str, run: RemoteRun, link: _Link, sources: list[RemoteCaus
     began, told = _moment(source.told, first), _moment(symptom, first)
     chain = rp.ChainLink(began.text, told.text, link.by or "time", (began.id, told.id))
     events: dict[str, dict[str, str | int | float]] = {
-        name: {"kind": f.kind, "at": round((f.at_ns - first) / SECOND, 6), "host": f.host, "pid": f.whole(sc.PROCESS_PID), "text": f.text}
+        name: {
+            "kind": f.kind,
+            "at": round((f.at_ns - first) / SECOND, 6),
+            "host": f.host,
+            "pid": f.whole(sc.PROCESS_PID),
+            "text": f.text,
+        }
         for name, f in known.items()
-    }  # fmt: skip
+    }
     return rp.Report(
-        schema=rp.SCHEMA, id=hashlib.sha256(f"{trace_id} across".encode()).hexdigest()[:16], verdict="incident", summary=summary,
-        ended=datetime.fromtimestamp(facts[-1].at_ns / SECOND, UTC).isoformat(), execution=_execution(trace_id, symptom, facts),
-        symptoms=(told,), hypotheses=tuple(hypotheses), timeline=moments,
-        answers=rp.Answers(tuple(f"{h}: {', '.join(a) or 'addresses not told'}" for h, a in sorted(run.hosts.items())), (), {}, (chain,), "not asked across hosts"),
-        memory=(), crashes=(), normality=(), other_incidents=(), events=events,
-        completeness=rp.Completeness(tuple(_lost(facts)), (), 0), signature="", seen_before=0,
-    )  # fmt: skip
+        schema=rp.SCHEMA,
+        id=hashlib.sha256(f"{trace_id} across".encode()).hexdigest()[:16],
+        verdict="incident",
+        summary=summary,
+        ended=datetime.fromtimestamp(facts[-1].at_ns / SECOND, UTC).isoformat(),
+        execution=_execution(trace_id, symptom, facts),
+        symptoms=(told,),
+        hypotheses=tuple(hypotheses),
+        timeline=moments,
+        answers=rp.Answers(
+            tuple(
+                f"{h}: {', '.join(a) or 'addresses not told'}" for h, a in sorted(run.hosts.items())
+            ),
+            (),
+            {},
+            (chain,),
+            "not asked across hosts",
+        ),
+        memory=(),
+        crashes=(),
+        normality=(),
+        other_incidents=(),
+        events=events,
+        completeness=rp.Completeness(tuple(_lost(facts)), (), 0),
+        signature="",
+        seen_before=0,
+    )
 
 
 def _hypothesis(
-    rank: int, cause: str, culprit: Culprit, score: float, summary: str, lines: tuple[rp.EvidenceLine, ...], rival: RemoteCause | None, by: RemoteCause | None
-) -> rp.Hypothesis:  # fmt: skip
+    rank: int,
+    cause: str,
+    culprit: Culprit,
+    *,
+    score: float,
+    summary: str,
+    lines: tuple[rp.EvidenceLine, ...],
+    rival: RemoteCause | None,
+    by: RemoteCause | None,
+) -> rp.Hypothesis:
     fix = (CLASSES.get(cause) or NOT_VISIBLE).fix
     ruled: tuple[rp.RuledOut, ...] = ()
     if rival is not None and by is not None:
-        because = f"{rival.told.host} could see only its own side; the other side ended on {by.told.host} first"
+        because = (
+            f"{rival.told.host} could see only its own side; the other side ended on "
+            f"{by.told.host} first"
+        )
         ruled = (rp.RuledOut(rival.cause, because, (_id(by.told),)),)
     evidence = tuple(dict.fromkeys(r for line in lines for r in line.refs))
     return rp.Hypothesis(
-        rank,
-        cause,
-        culprit,
-        round(_confidence(score), 3),
-        round(score, 3),
-        summary,
-        evidence,
-        lines,
-        ruled,
-        rp.FixLine(fix.tag, fix.text),
+        rank=rank,
+        cause=cause,
+        culprit=culprit,
+        confidence=round(_confidence(score), 3),
+        score=round(score, 3),
+        summary=summary,
+        evidence=evidence,
+        weighed=lines,
+        ruled_out=ruled,
+        fix=rp.FixLine(fix.tag, fix.text),
     )
 
 
@@ -319,13 +389,23 @@ def _execution(trace_id: str, symptom: RemoteFact, facts: list[RemoteFact]) -> r
     )
     seconds = (facts[-1].at_ns - facts[0].at_ns) / SECOND
     return rp.ExecutionLine(
-        told.word(sc.PIPELINE_SYSTEM_NAME), told.word(sc.PIPELINE_NAME), told.word(sc.PIPELINE_RUN_ID), told.word(sc.PIPELINE_TASK_NAME),
-        told.whole(sc.PIPELINE_TASK_ATTEMPT) or 1, outcome, told.word(sc.PIPELINE_TASK_RUN_REPORTED_RESULT) or None, round(seconds, 6), trace_id,
-    )  # fmt: skip
+        system=told.word(sc.PIPELINE_SYSTEM_NAME),
+        pipeline=told.word(sc.PIPELINE_NAME),
+        run_id=told.word(sc.PIPELINE_RUN_ID),
+        task=told.word(sc.PIPELINE_TASK_NAME),
+        attempt=told.whole(sc.PIPELINE_TASK_ATTEMPT) or 1,
+        outcome=outcome,
+        reported_outcome=told.word(sc.PIPELINE_TASK_RUN_REPORTED_RESULT) or None,
+        seconds=round(seconds, 6),
+        trace_id=trace_id,
+    )
 
 
 def _lost(facts: Iterable[RemoteFact]) -> Iterator[dict[str, str | int | float]]:
     for told in facts:
         if told.kind == sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST:
-            yield {"kind": told.word(sc.PIPELINE_OBSERVER_EVENT_KIND), "reason": f"{told.word(sc.PIPELINE_OBSERVER_LOSS_REASON)} on {told.host}",
-                   "count": told.whole(sc.PIPELINE_OBSERVER_EVENTS_LOST)}  # fmt: skip
+            yield {
+                "kind": told.word(sc.PIPELINE_OBSERVER_EVENT_KIND),
+                "reason": f"{told.word(sc.PIPELINE_OBSERVER_LOSS_REASON)} on {told.host}",
+                "count": told.whole(sc.PIPELINE_OBSERVER_EVENTS_LOST),
+            }

@@ -50,17 +50,25 @@ HTTP_LIMITS = Limits(
     idle_seconds=75.0,
 )
 _OPTIONS = (
-    ("grpc.max_receive_message_length", GRPC_BYTES), ("grpc.max_concurrent_streams", GRPC_STREAMS),
-    ("grpc.max_allowed_incoming_connections", GRPC_CONNECTIONS), ("grpc.max_metadata_size", 16 << 10),
-    ("grpc.max_connection_idle_ms", GRPC_IDLE_SECONDS * 1000), ("grpc.server_handshake_timeout_ms", 5000),
-    ("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 64 << 10),
-    ("grpc.keepalive_time_ms", 60_000), ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000), ("grpc.http2.max_ping_strikes", 2), ("grpc.so_reuseport", 0),
-)  # fmt: skip
+    ("grpc.max_receive_message_length", GRPC_BYTES),
+    ("grpc.max_concurrent_streams", GRPC_STREAMS),
+    ("grpc.max_allowed_incoming_connections", GRPC_CONNECTIONS),
+    ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.max_connection_idle_ms", GRPC_IDLE_SECONDS * 1000),
+    ("grpc.server_handshake_timeout_ms", 5000),
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 64 << 10),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 2),
+    ("grpc.so_reuseport", 0),
+)
 _SERVICES = {
-    "logs": "opentelemetry.proto.collector.logs.v1.LogsService", "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
+    "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
+    "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
     "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
-}  # fmt: skip
+}
 _Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
@@ -225,7 +233,8 @@ class Inbound:
         except (OSError, ValueError, OverflowError) as error:
             await self._listener.close()
             raise ConfigError(
-                f"insights.http = {self._config.http!r}: {getattr(error, 'strerror', None) or error}"
+                f"insights.http = {self._config.http!r}: "
+                f"{getattr(error, 'strerror', None) or error}"
             ) from None
         self.ports["http"] = self._listener.addresses[0][1]
 

@@ -31,17 +31,34 @@ HOST = 255
 ADDRESSES, ADDRESS = 32, 64
 PIDS = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 _NUMBERS: dict[str, tuple[float, float]] = {
-    sc.PROCESS_PID: (0, PIDS), sc.NETWORK_PEER_PORT: (0, 65_535), sc.SERVER_PORT: (0, 65_535),
-    sc.PIPELINE_TASK_ATTEMPT: (0, 1 << 31), sc.PIPELINE_HYPOTHESIS_RANK: (0, 1 << 16), sc.PIPELINE_HYPOTHESIS_SCORE: (-1e4, 1e4),
-    sc.PIPELINE_HYPOTHESIS_CONFIDENCE: (0, 1), sc.PIPELINE_OBSERVER_EVENTS_LOST: (0, (1 << 63) - 1),
-}  # fmt: skip
+    sc.PROCESS_PID: (0, PIDS),
+    sc.NETWORK_PEER_PORT: (0, 65_535),
+    sc.SERVER_PORT: (0, 65_535),
+    sc.PIPELINE_TASK_ATTEMPT: (0, 1 << 31),
+    sc.PIPELINE_HYPOTHESIS_RANK: (0, 1 << 16),
+    sc.PIPELINE_HYPOTHESIS_SCORE: (-1e4, 1e4),
+    sc.PIPELINE_HYPOTHESIS_CONFIDENCE: (0, 1),
+    sc.PIPELINE_OBSERVER_EVENTS_LOST: (0, (1 << 63) - 1),
+}
 _TEXTS = {
-    sc.EVENT_NAME: TEXT, sc.LOG_RECORD_UID: HOST, sc.PROCESS_EXECUTABLE_NAME: PATH, sc.FILE_PATH: PATH, sc.NETWORK_PEER_ADDRESS: TEXT,
-    sc.SERVER_ADDRESS: TEXT, sc.PIPELINE_SYSTEM_NAME: TEXT, sc.PIPELINE_NAME: TEXT, sc.PIPELINE_RUN_ID: TEXT,
-    sc.PIPELINE_TASK_NAME: TEXT, sc.PIPELINE_TASK_RUN_RESULT: TEXT, sc.PIPELINE_TASK_RUN_REPORTED_RESULT: TEXT,
-    sc.PIPELINE_INCIDENT_ID: HOST, sc.PIPELINE_INCIDENT_CAUSE: TEXT, sc.PIPELINE_HYPOTHESIS_CULPRIT: PATH + TEXT,
-    sc.PIPELINE_OBSERVER_EVENT_KIND: TEXT, sc.PIPELINE_OBSERVER_LOSS_REASON: TEXT,
-}  # fmt: skip
+    sc.EVENT_NAME: TEXT,
+    sc.LOG_RECORD_UID: HOST,
+    sc.PROCESS_EXECUTABLE_NAME: PATH,
+    sc.FILE_PATH: PATH,
+    sc.NETWORK_PEER_ADDRESS: TEXT,
+    sc.SERVER_ADDRESS: TEXT,
+    sc.PIPELINE_SYSTEM_NAME: TEXT,
+    sc.PIPELINE_NAME: TEXT,
+    sc.PIPELINE_RUN_ID: TEXT,
+    sc.PIPELINE_TASK_NAME: TEXT,
+    sc.PIPELINE_TASK_RUN_RESULT: TEXT,
+    sc.PIPELINE_TASK_RUN_REPORTED_RESULT: TEXT,
+    sc.PIPELINE_INCIDENT_ID: HOST,
+    sc.PIPELINE_INCIDENT_CAUSE: TEXT,
+    sc.PIPELINE_HYPOTHESIS_CULPRIT: PATH + TEXT,
+    sc.PIPELINE_OBSERVER_EVENT_KIND: TEXT,
+    sc.PIPELINE_OBSERVER_LOSS_REASON: TEXT,
+}
 _NEEDED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         (sc.EVENT_PROCESS_KILLED, sc.EVENT_PROCESS_OOM_KILLED, sc.EVENT_PROCESS_HANG),
@@ -202,9 +219,17 @@ def _fact(resource: _Resource, kind: str, record: Any) -> RemoteFact:
     if len(record.trace_id) not in (0, 16) or len(record.span_id) not in (0, 8):
         raise _RefusedError("malformed")
     return RemoteFact(
-        resource.host, resource.addresses, str(values[sc.LOG_RECORD_UID]), at_ns, kind, record.severity_number,
-        record.body.string_value[:TEXT], record.trace_id.hex(), record.span_id.hex(), values,
-    )  # fmt: skip
+        host=resource.host,
+        addresses=resource.addresses,
+        uid=str(values[sc.LOG_RECORD_UID]),
+        at_ns=at_ns,
+        kind=kind,
+        severity=record.severity_number,
+        text=record.body.string_value[:TEXT],
+        trace_id=record.trace_id.hex(),
+        span_id=record.span_id.hex(),
+        values=values,
+    )
 
 
 def _values(

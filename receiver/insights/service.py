@@ -105,18 +105,37 @@ class Insights:
 
     def _record(self, report: Report, unix_ns: int) -> LogRecord:
         lead, execution = report.hypotheses[0], report.execution
-        text = f"{lead.summary.rstrip('.')}. Cause {lead.cause}, {lead.confidence:.0%} sure. Culprit: {culprit_name(lead.culprit)} on {lead.culprit.host}. Fix: {lead.fix.text}"
+        text = (
+            f"{lead.summary.rstrip('.')}. Cause {lead.cause}, {lead.confidence:.0%} sure. Culprit: "
+            f"{culprit_name(lead.culprit)} on {lead.culprit.host}. Fix: {lead.fix.text}"
+        )
         items: Attributes = (
-            (sc.PIPELINE_SYSTEM_NAME, execution.system), (sc.PIPELINE_NAME, execution.pipeline), (sc.PIPELINE_RUN_ID, execution.run_id),
-            (sc.PIPELINE_TASK_NAME, execution.task), (sc.PIPELINE_INCIDENT_ID, report.id), (sc.PIPELINE_INCIDENT_VERDICT, report.verdict),
-            (sc.PIPELINE_INCIDENT_CAUSE, lead.cause), (sc.PIPELINE_INCIDENT_HOST, lead.culprit.host),
-            (sc.PIPELINE_INCIDENT_RECOMMENDATION, lead.fix.text), (sc.EVENT_NAME, sc.EVENT_PIPELINE_INCIDENT_OPENED),
-            (sc.LOG_RECORD_UID, f"insights-{report.id}-{unix_ns}"), (sc.PIPELINE_LOG_ORIGIN, "inferred"),
-        )  # fmt: skip
+            (sc.PIPELINE_SYSTEM_NAME, execution.system),
+            (sc.PIPELINE_NAME, execution.pipeline),
+            (sc.PIPELINE_RUN_ID, execution.run_id),
+            (sc.PIPELINE_TASK_NAME, execution.task),
+            (sc.PIPELINE_INCIDENT_ID, report.id),
+            (sc.PIPELINE_INCIDENT_VERDICT, report.verdict),
+            (sc.PIPELINE_INCIDENT_CAUSE, lead.cause),
+            (sc.PIPELINE_INCIDENT_HOST, lead.culprit.host),
+            (sc.PIPELINE_INCIDENT_RECOMMENDATION, lead.fix.text),
+            (sc.EVENT_NAME, sc.EVENT_PIPELINE_INCIDENT_OPENED),
+            (sc.LOG_RECORD_UID, f"insights-{report.id}-{unix_ns}"),
+            (sc.PIPELINE_LOG_ORIGIN, "inferred"),
+        )
         return LogRecord(
-            self._resource, unix_ns, unix_ns, Severity.ERROR, sc.EVENT_PIPELINE_INCIDENT_OPENED, text,
-            bytes.fromhex(execution.trace_id), b"", (EMPTY,), items, Importance.FINDING,
-        )  # fmt: skip
+            self._resource,
+            unix_ns,
+            unix_ns,
+            Severity.ERROR,
+            sc.EVENT_PIPELINE_INCIDENT_OPENED,
+            text,
+            bytes.fromhex(execution.trace_id),
+            b"",
+            (EMPTY,),
+            items,
+            Importance.FINDING,
+        )
 
     def metrics(self) -> tuple[Metric, ...]:
         causes = tuple(
@@ -133,6 +152,8 @@ class Insights:
         )
         received = (Point((), self.runs.received),)
         return (
-            Metric(*sc.METRIC_PIPELINE_INCIDENTS, causes), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, drops),
-            Metric(*sc.METRIC_PIPELINE_INSIGHTS_RECEIVED, received), Metric(*sc.METRIC_PIPELINE_INSIGHTS_REFUSED, refused),
-        )  # fmt: skip
+            Metric(*sc.METRIC_PIPELINE_INCIDENTS, causes),
+            Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, drops),
+            Metric(*sc.METRIC_PIPELINE_INSIGHTS_RECEIVED, received),
+            Metric(*sc.METRIC_PIPELINE_INSIGHTS_REFUSED, refused),
+        )

@@ -56,7 +56,7 @@ def task_key(identity: Identity) -> TaskKey:
     return (f"{identity.system} of uid {identity.owner}", identity.pipeline, identity.task)
 
 
-class ProcessSnapshot(msgspec.Struct, frozen=True, eq=False):
+class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One process, as it was when it ended, or as it is now."""
 
     key: ProcessKey
@@ -100,14 +100,42 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, eq=False):
         assert process.execution is not None
         parent = process.parent
         return cls(
-            process.key, parent.key if parent is not None else None, process.name, process.comm, process.executable, process.argv,
-            process.uid, process.memory_cgroup, process.role, partition_of(process), process.execution, process.execs,
-            process.exec_ns, parent.comm if parent is not None else "", process.exit, ending(process), Grade(process.grade),
-            process.signals, process.sibling_senders, process.oom, process.crash, process.company, process.open_files,
-            tuple(process.files.values()), process.changes, tuple(process.failed_calls.values()), tuple(process.peers.values()),
-            process.name_failures, tuple(process.queues.values()), process.usage, process.stdin_inode, process.stdout_inode, process.findings, process.folded,
-            _threads(parent),
-        )  # fmt: skip
+            key=process.key,
+            parent=parent.key if parent is not None else None,
+            name=process.name,
+            comm=process.comm,
+            executable=process.executable,
+            argv=process.argv,
+            uid=process.uid,
+            memory_cgroup=process.memory_cgroup,
+            role=process.role,
+            partition=partition_of(process),
+            execution=process.execution,
+            execs=process.execs,
+            exec_ns=process.exec_ns,
+            parent_comm=parent.comm if parent is not None else "",
+            exit=process.exit,
+            end=ending(process),
+            grade=Grade(process.grade),
+            signals=process.signals,
+            sibling_senders=process.sibling_senders,
+            oom=process.oom,
+            crash=process.crash,
+            company=process.company,
+            open_files=process.open_files,
+            uses=tuple(process.files.values()),
+            changes=process.changes,
+            calls=tuple(process.failed_calls.values()),
+            peers=tuple(process.peers.values()),
+            name_failures=process.name_failures,
+            queues=tuple(process.queues.values()),
+            usage=process.usage,
+            stdin_inode=process.stdin_inode,
+            stdout_inode=process.stdout_inode,
+            findings=process.findings,
+            folded=process.folded,
+            parent_threads=_threads(parent),
+        )
 
     @property
     def pid(self) -> int:
@@ -188,11 +216,23 @@ class Case:
     """The processes of one outermost execution, ended ones as they were then. Read by the causes; nothing in it changes."""
 
     def __init__(
-        self, execution: Execution, actors: Iterable[ProcessSnapshot], now_ns: int, *, left_out: int = 0, holes: Iterable[LossWindow] = (), apart: Iterable[LossWindow] = (),
-        steps: Iterable[Step] = (), blind: Iterable[str] = (), interrupted: bool = False, strangers: Iterable[Competitor] = (), beside: Iterable[Execution] = (),
-        elsewhere: Callable[[ProcessKey], ProcessSnapshot | None] = lambda _: None, names: Mapping[str, str] | None = None,
+        self,
+        execution: Execution,
+        actors: Iterable[ProcessSnapshot],
+        now_ns: int,
+        *,
+        left_out: int = 0,
+        holes: Iterable[LossWindow] = (),
+        apart: Iterable[LossWindow] = (),
+        steps: Iterable[Step] = (),
+        blind: Iterable[str] = (),
+        interrupted: bool = False,
+        strangers: Iterable[Competitor] = (),
+        beside: Iterable[Execution] = (),
+        elsewhere: Callable[[ProcessKey], ProcessSnapshot | None] = lambda _: None,
+        names: Mapping[str, str] | None = None,
         history: History | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.execution = execution
         self.actors = {a.key: a for a in sorted(actors, key=lambda a: (a.start_ns, a.pid))}
         self.now_ns = now_ns
@@ -390,10 +430,18 @@ class Casebook:
         return case.get(key) if case is not None else None
 
     def open(
-        self, execution: Execution, living: Iterable[Process], now_ns: int, *, blind: Iterable[str] = (), interrupted: bool = False,
-        strangers: Iterable[Competitor] = (), beside: Iterable[Execution] = (), names: Mapping[str, str] | None = None,
+        self,
+        execution: Execution,
+        living: Iterable[Process],
+        now_ns: int,
+        *,
+        blind: Iterable[str] = (),
+        interrupted: bool = False,
+        strangers: Iterable[Competitor] = (),
+        beside: Iterable[Execution] = (),
+        names: Mapping[str, str] | None = None,
         history: History | None = None,
-    ) -> Case:  # fmt: skip
+    ) -> Case:
         """The case as it stands now. `living`: processes that have not ended, of any execution."""
         outermost = execution.outermost
         actors = dict(self._cases.get(id(outermost), {}))
@@ -408,11 +456,21 @@ class Casebook:
                 actors[process.key] = ProcessSnapshot.of(process)
         began = execution.start_ns
         return Case(
-            outermost, actors.values(), now_ns, left_out=self._left_out[id(outermost)],
-            holes=[h for h in self.holes if h.at_ns >= began], apart=[h for h in self.apart if h.at_ns >= began],
-            steps=[s for s in self.steps if s.at_ns >= began], blind=blind, interrupted=interrupted,
-            strangers=strangers, beside=beside, elsewhere=self.actor, names=names, history=history,
-        )  # fmt: skip
+            outermost,
+            actors.values(),
+            now_ns,
+            left_out=self._left_out[id(outermost)],
+            holes=[h for h in self.holes if h.at_ns >= began],
+            apart=[h for h in self.apart if h.at_ns >= began],
+            steps=[s for s in self.steps if s.at_ns >= began],
+            blind=blind,
+            interrupted=interrupted,
+            strangers=strangers,
+            beside=beside,
+            elsewhere=self.actor,
+            names=names,
+            history=history,
+        )
 
     def forget(self, execution: Execution) -> None:
         """Nobody will ask for it any more."""

@@ -83,7 +83,9 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
         ended=_rfc3339(ended_unix_ns),
         execution=_execution(case),
         symptoms=tuple(
-            rp.Moment(round(case.at(s.at_ns), 3), events.cite(s.facts)[0], printable(s.text)) for s in found.symptoms if s.facts
+            rp.Moment(round(case.at(s.at_ns), 3), events.cite(s.facts)[0], printable(s.text))
+            for s in found.symptoms
+            if s.facts
         ),
         hypotheses=_hypotheses(case, found.ranked, found.considered, events),
         timeline=_axis(case, found, events),
@@ -92,12 +94,20 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
         crashes=_crashes(case, events),
         normality=_normality(case, events) if found.verdict in ("healthy", "not_visible") else (),
         other_incidents=tuple(
-            rp.Incident(_hypotheses(case, group, found.considered, events), _signature_of(case, group[0])) for group in found.others
+            rp.Incident(
+                _hypotheses(case, group, found.considered, events), _signature_of(case, group[0])
+            )
+            for group in found.others
         ),
         events=events.as_json(),
         completeness=rp.Completeness(
             tuple(
-                {"kind": h.kind, "reason": h.reason, "count": h.count, "at": round(case.at(h.at_ns), 3)}
+                {
+                    "kind": h.kind,
+                    "reason": h.reason,
+                    "count": h.count,
+                    "at": round(case.at(h.at_ns), 3),
+                }
                 for h in (*case.holes, *case.apart)
             ),
             case.blind,
@@ -105,7 +115,7 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
         ),
         signature=key,
         seen_before=seen.count if seen is not None else 0,
-    )  # fmt: skip
+    )
 
 
 def report_id(execution: Execution) -> str:
@@ -116,9 +126,16 @@ def report_id(execution: Execution) -> str:
 def _execution(case: Case) -> rp.ExecutionLine:
     execution, identity = case.execution, case.execution.identity
     return rp.ExecutionLine(
-        printable(identity.system), printable(identity.pipeline), printable(identity.run_id), printable(identity.task), identity.attempt, execution.result,
-        None if execution.incomplete else execution.reported, round(case.seconds, 3), execution.trace_id.hex(),
-    )  # fmt: skip
+        system=printable(identity.system),
+        pipeline=printable(identity.pipeline),
+        run_id=printable(identity.run_id),
+        task=printable(identity.task),
+        attempt=identity.attempt,
+        outcome=execution.result,
+        reported_outcome=None if execution.incomplete else execution.reported,
+        seconds=round(case.seconds, 3),
+        trace_id=execution.trace_id.hex(),
+    )
 
 
 def _summary(case: Case, found: Conclusion) -> str:
@@ -131,11 +148,17 @@ def _summary(case: Case, found: Conclusion) -> str:
         else "it still runs"
     )
     if found.verdict == "healthy":
-        return f"Nothing went wrong that the kernel sees: {end} after {case.seconds:.1f} s, {len(case.actors) + case.left_out} processes."
+        return (
+            f"Nothing went wrong that the kernel sees: {end} after {case.seconds:.1f} s, "
+            f"{len(case.actors) + case.left_out} processes."
+        )
     if found.verdict == "incomplete":
         missed = "Events were lost" if case.holes else "System calls were not observed for a time"
         return f"{missed}, and they could change the answer: {end}."
-    return f"{end[0].upper()}{end[1:]}, and nothing that the kernel sees says why: {NOT_VISIBLE.fix.text[0].lower()}{NOT_VISIBLE.fix.text[1:]}"
+    return (
+        f"{end[0].upper()}{end[1:]}, and nothing that the kernel sees says why: "
+        f"{NOT_VISIBLE.fix.text[0].lower()}{NOT_VISIBLE.fix.text[1:]}"
+    )
 
 
 def _hypotheses(
@@ -152,18 +175,20 @@ def _hypotheses(
         rivals = rule_out(case, suspicion, considered) if number == 1 else []
         out.append(
             rp.Hypothesis(
-                number,
-                suspicion.cause,
-                _safe(suspicion.culprit),
-                each.confidence,
-                round(suspicion.score, 2),
-                printable(suspicion.summary),
-                tuple(dict.fromkeys(r for w in weighed if w.role == "supports" for r in w.refs)),
-                weighed,
-                tuple(
+                rank=number,
+                cause=suspicion.cause,
+                culprit=_safe(suspicion.culprit),
+                confidence=each.confidence,
+                score=round(suspicion.score, 2),
+                summary=printable(suspicion.summary),
+                evidence=tuple(
+                    dict.fromkeys(r for w in weighed if w.role == "supports" for r in w.refs)
+                ),
+                weighed=weighed,
+                ruled_out=tuple(
                     rp.RuledOut(name, printable(e.text), events.cite(e.facts)) for name, e in rivals
                 ),
-                rp.FixLine(known.fix.tag, known.fix.text),
+                fix=rp.FixLine(known.fix.tag, known.fix.text),
             )
         )
     return tuple(out)
@@ -238,14 +263,26 @@ def _process(case: Case, actor: ProcessSnapshot) -> rp.ProcessLine:
         else 0
     )
     read, written = (
-        (actor.exit.read_call_bytes, actor.exit.write_call_bytes) if actor.exit is not None
-        else (last.read_call_bytes, last.write_call_bytes) if last is not None else (0, 0)
-    )  # fmt: skip
+        (actor.exit.read_call_bytes, actor.exit.write_call_bytes)
+        if actor.exit is not None
+        else (last.read_call_bytes, last.write_call_bytes)
+        if last is not None
+        else (0, 0)
+    )
     return rp.ProcessLine(
-        actor.pid, printable(actor.name), printable(" ".join(actor.argv)[:200]), _end(actor), printable(_by(actor)),
-        round(((actor.end_ns or case.now_ns) - actor.start_ns) / 1e9, 3), round(cpu / 1e9, 3), actor.peak_bytes, read, written,
-        sum(p.sent_bytes + p.received_bytes for p in actor.peers), printable(actor.execution.identity.task),
-    )  # fmt: skip
+        pid=actor.pid,
+        name=printable(actor.name),
+        command=printable(" ".join(actor.argv)[:200]),
+        end=_end(actor),
+        by=printable(_by(actor)),
+        seconds=round(((actor.end_ns or case.now_ns) - actor.start_ns) / 1e9, 3),
+        cpu_seconds=round(cpu / 1e9, 3),
+        peak_bytes=actor.peak_bytes,
+        read_bytes=read,
+        written_bytes=written,
+        network_bytes=sum(p.sent_bytes + p.received_bytes for p in actor.peers),
+        execution=printable(actor.execution.identity.task),
+    )
 
 
 def _answers(case: Case, lead: Ranked | None, events: _Events, seen: Sighting | None) -> rp.Answers:
@@ -387,8 +424,20 @@ def _name(suspicion: Candidate) -> str:
 
 def _medium(cause: str) -> str:
     family = cause.partition(".")[0]
-    return {"mem": "memory", "kill": "signal", "fs": "file", "net": "socket", "db": "socket", "cpu": "cpu", "hang": "wait",
-            "crash": "signal", "proc": "exit", "lim": "limit", "data": "file", "time": "clock"}.get(family, "exit")  # fmt: skip
+    return {
+        "mem": "memory",
+        "kill": "signal",
+        "fs": "file",
+        "net": "socket",
+        "db": "socket",
+        "cpu": "cpu",
+        "hang": "wait",
+        "crash": "signal",
+        "proc": "exit",
+        "lim": "limit",
+        "data": "file",
+        "time": "clock",
+    }.get(family, "exit")
 
 
 def _curves(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.CurveLine, ...]:
@@ -437,13 +486,13 @@ def _crashes(case: Case, events: _Events) -> tuple[rp.CrashLine, ...]:
     ]
     return tuple(
         rp.CrashLine(
-            a.pid,
-            printable(a.name),
-            signal_name(a.crash.signal),
-            printable(a.crash.module),
-            a.crash.module_offset,
-            a.crash.address,
-            events.cite(facts(a.crash))[0],
+            pid=a.pid,
+            name=printable(a.name),
+            signal=signal_name(a.crash.signal),
+            module=printable(a.crash.module),
+            offset=a.crash.module_offset,
+            address=a.crash.address,
+            event=events.cite(facts(a.crash))[0],
         )
         for a in dead[:_CRASHES]
         if a.crash is not None
@@ -461,7 +510,10 @@ def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
     if root is not None and root.exit is not None:
         well = sum(1 for a in case if a.exit is not None and not a.failed)
         say(
-            f"{well + case.left_out} of {len(case.actors) + case.left_out} processes ended with status 0; {root.who} with {root.end.error or '0'}.",
+            (
+                f"{well + case.left_out} of {len(case.actors) + case.left_out} processes ended "
+                f"with status 0; {root.who} with {root.end.error or '0'}."
+            ),
             ends(root),
         )
         if not any(died_of(a) for a in case):
@@ -480,7 +532,10 @@ def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
     peers = [p for a in case for p in a.peers if p.endpoint[1] and p.last is not None]
     if peers and not any(p.failed for p in peers):
         say(
-            f"{sum(p.made for p in peers)} connections to {len(peers)} endpoints were made and none failed.",
+            (
+                f"{sum(p.made for p in peers)} connections to {len(peers)} endpoints were made and "
+                "none failed."
+            ),
             facts(*(p.last for p in peers[:2])),
         )
     looks = [
@@ -491,7 +546,10 @@ def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
     if looks:
         fullest = max(looks, key=lambda s: s.memory_usage_bytes / s.memory_limit_bytes)
         say(
-            f"Memory stayed at {mib(fullest.memory_usage_bytes)} of {mib(fullest.memory_limit_bytes)} or below.",
+            (
+                f"Memory stayed at {mib(fullest.memory_usage_bytes)} of "
+                f"{mib(fullest.memory_limit_bytes)} or below."
+            ),
             [fact(fullest)],
         )
     known = (
@@ -501,7 +559,10 @@ def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
     )
     if known is not None and not known.is_far_above(case.seconds):
         say(
-            f"It took {case.seconds:.1f} s; half of its last {known.count} runs took {known.median:.1f} s or less.",
+            (
+                f"It took {case.seconds:.1f} s; half of its last {known.count} runs took "
+                f"{known.median:.1f} s or less."
+            ),
             ends(root) if root is not None else (),
         )
     for hole in case.holes[:2]:

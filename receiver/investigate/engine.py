@@ -41,18 +41,59 @@ _LATER_NS = 1_500_000_000
 
 # Effect: what it comes of. A name that ends in a dot is a family.
 _EFFECTS: dict[str, tuple[str, ...]] = {
-    "proc.exit_masked": ("kill.swallowed", "mem.child_oom", "fs.enospc", "fs.inodes_quota", "hang.", "kill.timeout_orphan"),
+    "proc.exit_masked": (
+        "kill.swallowed",
+        "mem.child_oom",
+        "fs.enospc",
+        "fs.inodes_quota",
+        "hang.",
+        "kill.timeout_orphan",
+    ),
     "fs.truncated": ("fs.enospc", "fs.inodes_quota"),
     "kill.supervisor": (
-        "hang.", "kill.drain", "kill.timeout_orphan", "kill.heartbeat", "kill.probe", "kill.swallowed", "mem.userspace_killer",
-        "db.lock_wait", "fs.slow_io", "mem.child_oom",
+        "hang.",
+        "kill.drain",
+        "kill.timeout_orphan",
+        "kill.heartbeat",
+        "kill.probe",
+        "kill.swallowed",
+        "mem.userspace_killer",
+        "db.lock_wait",
+        "fs.slow_io",
+        "mem.child_oom",
     ),
     "kill.drain": ("kill.probe",),
-    "kill.timeout_orphan": ("hang.", "kill.probe", "kill.heartbeat", "db.lock_wait", "mem.child_oom", "fs.slow_io"),
+    "kill.timeout_orphan": (
+        "hang.",
+        "kill.probe",
+        "kill.heartbeat",
+        "db.lock_wait",
+        "mem.child_oom",
+        "fs.slow_io",
+    ),
     "kill.heartbeat": ("hang.",),
-    "net.silent_peer": ("kill.heartbeat", "net.backlog_refused", "db.lock_wait", "net.credential", "net.pool", "net.mtu", "mem.child_oom", "net.idle_drop", "hang."),
+    "net.silent_peer": (
+        "kill.heartbeat",
+        "net.backlog_refused",
+        "db.lock_wait",
+        "net.credential",
+        "net.pool",
+        "net.mtu",
+        "mem.child_oom",
+        "net.idle_drop",
+        "hang.",
+    ),
     "net.pool": ("net.credential",),
-    "net.reset_short": ("mem.", "kill.", "net.idle_drop", "net.pool", "crash.", "lim.", "fs.", "proc.interpreter"),
+    "net.reset_short": (
+        "mem.",
+        "kill.",
+        "net.idle_drop",
+        "net.pool",
+        "crash.",
+        "lim.",
+        "fs.",
+        "proc.interpreter",
+    ),
     "net.backlog_refused": ("mem.", "kill.", "crash."),
     "net.ports": (),
     "fs.concurrent_writers": ("proc.duplicate_run",),
@@ -67,7 +108,7 @@ _EFFECTS: dict[str, tuple[str, ...]] = {
     "hang.gc_stall": ("mem.app_heap",),
     "lim.pids": ("proc.zombies",),
     "net.dns": ("lim.",),
-}  # fmt: skip
+}
 # What belongs to the story of the first and is no incident of its own.
 _PARTS: dict[str, tuple[str, ...]] = {
     "fs.truncated": ("kill.", "mem.", "crash.", "proc.exit_masked", "fs."),
@@ -79,7 +120,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "hang.pipe_full": ("kill.", "proc.", "hang."),
     "fs.concurrent_writers": ("fs.", "proc.duplicate_run"),
     "proc.duplicate_run": ("fs.",),
-}  # fmt: skip
+}
 # A task that says success: why nobody noticed leads, what struck the child comes second.
 _MASKABLE = ("mem.cgroup_oom", "kill.supervisor", "crash.", "kill.drain", "mem.rlimit")
 
@@ -367,10 +408,18 @@ def _own_growth(case: Case, lead: Candidate) -> str:
     most = next((t for t in others if not t.own), None)
     if most is None:
         return "Nobody else was in that memory."
-    return f"{most.name} ({most.pid}), the next in that memory, grew by {mib(most.growth_bytes)}; {me.name} held {mib(me.rss_bytes)}."
+    return (
+        f"{most.name} ({most.pid}), the next in that memory, grew by {mib(most.growth_bytes)}; "
+        f"{me.name} held {mib(me.rss_bytes)}."
+    )
 
 
 _DECIDES = {
-    "mem.cgroup_oom": _no_oom, "mem.cgroup_neighbour": _own_growth, "mem.child_oom": _no_oom, "mem.host_oom": _cgroup_not_host,
-    "kill.supervisor": _no_sender, "mem.userspace_killer": _no_sender, "kill.drain": _no_sender,
-}  # fmt: skip
+    "mem.cgroup_oom": _no_oom,
+    "mem.cgroup_neighbour": _own_growth,
+    "mem.child_oom": _no_oom,
+    "mem.host_oom": _cgroup_not_host,
+    "kill.supervisor": _no_sender,
+    "mem.userspace_killer": _no_sender,
+    "kill.drain": _no_sender,
+}

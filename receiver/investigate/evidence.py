@@ -47,7 +47,7 @@ class Evidence(msgspec.Struct, frozen=True):
     facts: tuple[Fact, ...]
 
 
-class Culprit(msgspec.Struct, frozen=True, omit_defaults=True):
+class Culprit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who or what would have to change. Only what is known of it is set."""
 
     type: Literal["process", "cgroup", "file", "endpoint", "task", "host", "unknown"]
@@ -77,7 +77,7 @@ class Culprit(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """One cause with its culprit, and what speaks for and against it."""
 
     cause: str
@@ -172,12 +172,17 @@ def context(text: str, found: Iterable[Fact]) -> Evidence:
 
 
 def process_culprit(actor: ProcessSnapshot) -> Culprit:
-    return Culprit("process", actor.script or actor.name, actor.pid, actor.start_ns)
+    return Culprit(
+        type="process",
+        name=actor.script or actor.name,
+        pid=actor.pid,
+        start_boottime_ns=actor.start_ns,
+    )
 
 
 def file_culprit(use: Use, sender: Culprit | None = None) -> Culprit:
     path = use.version.path if use.version is not None else use.path
-    return Culprit("file", path=path, inode=use.key[1], device=use.key[0], sender=sender)
+    return Culprit(type="file", path=path, inode=use.key[1], device=use.key[0], sender=sender)
 
 
 def _snake(name: str) -> str:

@@ -30,7 +30,7 @@ _NUMBER = re.compile(
 _SCRATCH = re.compile(r"^(/tmp|/var/tmp|/dev/shm)/[^/]+")
 
 
-class RunSummary(msgspec.Struct, frozen=True):
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One run of one task, as it is remembered. Bytes by place: a path whose numbers are left out, a partition by its name."""
 
     ended_unix_ns: int
@@ -46,7 +46,7 @@ class RunSummary(msgspec.Struct, frozen=True):
     endpoints: tuple[str, ...] = ()
 
 
-class Sighting(msgspec.Struct, frozen=True):
+class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     """One signature of an incident: how often, when first and last, and what an operator noted."""
 
     signature: str
@@ -129,7 +129,14 @@ class History:
     def saw(self, signature: str, cause: str, at_unix_ns: int, run: str) -> Sighting | None:
         """Counts it; gives what was known of it before."""
         before = self.sightings.pop(signature, None)
-        now = Sighting(signature, cause, 1, at_unix_ns, at_unix_ns, run)
+        now = Sighting(
+            signature=signature,
+            cause=cause,
+            count=1,
+            first_unix_ns=at_unix_ns,
+            last_unix_ns=at_unix_ns,
+            last_run=run,
+        )
         if before is not None:
             now = msgspec.structs.replace(
                 before, count=before.count + 1, last_unix_ns=at_unix_ns, last_run=run
@@ -223,19 +230,19 @@ def summarise(case: Case, ended_unix_ns: int) -> RunSummary:
     )
     torn = any(v.state is State.PARTIAL for v in execution.outputs)
     return RunSummary(
-        ended_unix_ns,
-        execution.identity.run_id,
-        case.seconds,
-        execution.result == "failure" or torn,
-        root.end.error if root is not None else "",
-        max((a.peak_bytes for a in case), default=0),
-        execution.totals.processes,
-        shape_of(case),
-        outputs_of(case),
-        dict(
+        ended_unix_ns=ended_unix_ns,
+        run_id=execution.identity.run_id,
+        seconds=case.seconds,
+        failed=execution.result == "failure" or torn,
+        end=root.end.error if root is not None else "",
+        peak_bytes=max((a.peak_bytes for a in case), default=0),
+        processes=execution.totals.processes,
+        shape=shape_of(case),
+        outputs=outputs_of(case),
+        partitions=dict(
             sorted((name, size) for name, (size, _) in partition_bytes(case).items())[:KEPT_PATHS]
         ),
-        tuple(endpoints[:KEPT_PATHS]),
+        endpoints=tuple(endpoints[:KEPT_PATHS]),
     )
 
 

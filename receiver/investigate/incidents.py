@@ -28,18 +28,27 @@ SETTLE_NS = (
 )
 _EVIDENCE = 8  # records for the first hypothesis
 _OPENING = {  # findings that are a symptom by themselves, while the execution still runs
-    sc.EVENT_PROCESS_OOM_KILLED, sc.EVENT_FILE_TAINTED_READ, sc.EVENT_PROCESS_HANG, sc.EVENT_NETWORK_CONNECTION_STALLED,
+    sc.EVENT_PROCESS_OOM_KILLED,
+    sc.EVENT_FILE_TAINTED_READ,
+    sc.EVENT_PROCESS_HANG,
+    sc.EVENT_NETWORK_CONNECTION_STALLED,
     sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
-}  # fmt: skip
+}
 
 
 class Incidents:
     """`reports`: by id of the incident, the latest last. `on_report` hears of every new or better one; `drops` counts."""
 
     def __init__(
-        self, logs: Logs, book: MetricStore, emit: Callable[[Signal], None], case: Callable[[Execution, int], Case], forget: Callable[[Execution], None],
+        self,
+        logs: Logs,
+        *,
+        book: MetricStore,
+        emit: Callable[[Signal], None],
+        case: Callable[[Execution, int], Case],
+        forget: Callable[[Execution], None],
         wall: Callable[[int], int],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.reports: OrderedDict[str, Report] = OrderedDict()
         self.on_report: Callable[[str, Report], None] = lambda *_: None
         self.drops: Counter[str] = Counter()
@@ -170,10 +179,10 @@ class Incidents:
             self._say(
                 sc.EVENT_PIPELINE_INCIDENT_OPENED,
                 Severity.ERROR,
-                _body(report, lead),
-                execution,
-                _items(report, lead, number, full=True),
-                now_ns,
+                body=_body(report, lead),
+                execution=execution,
+                items=_items(report, lead, number, full=True),
+                now_ns=now_ns,
             )
         if over or not known:
             self._say_why(execution, report, number, now_ns)
@@ -182,10 +191,10 @@ class Incidents:
             self._say(
                 sc.EVENT_PIPELINE_INCIDENT_RESOLVED,
                 Severity.INFO,
-                _sentence(summary),
-                execution,
-                _items(report, lead, number, full=False),
-                now_ns,
+                body=_sentence(summary),
+                execution=execution,
+                items=_items(report, lead, number, full=False),
+                now_ns=now_ns,
             )
         self.on_report(number, report)
         return number
@@ -224,10 +233,10 @@ class Incidents:
             self._say(
                 sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS,
                 Severity.INFO,
-                _sentence(hypothesis.summary),
-                execution,
-                items,
-                now_ns,
+                body=_sentence(hypothesis.summary),
+                execution=execution,
+                items=items,
+                now_ns=now_ns,
             )
         lead = report.hypotheses[0] if report.hypotheses else None
         for rival in lead.ruled_out if lead is not None else ():
@@ -239,10 +248,10 @@ class Incidents:
             self._say(
                 sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS,
                 Severity.INFO,
-                _sentence(rival.because),
-                execution,
-                items,
-                now_ns,
+                body=_sentence(rival.because),
+                execution=execution,
+                items=items,
+                now_ns=now_ns,
             )
         self._say_evidence(execution, report, lead, number, now_ns)
 
@@ -271,16 +280,17 @@ class Incidents:
                 self._say(
                     sc.EVENT_PIPELINE_INCIDENT_EVIDENCE,
                     Severity.INFO,
-                    _sentence(line.text),
-                    execution,
-                    items,
-                    now_ns,
+                    body=_sentence(line.text),
+                    execution=execution,
+                    items=items,
+                    now_ns=now_ns,
                 )
 
     def _say(
         self,
         name: str,
         severity: Severity,
+        *,
         body: str,
         execution: Execution,
         items: Attributes,
@@ -303,7 +313,10 @@ def _sentence(text: str) -> str:
 def culprit_name(culprit: Culprit) -> str:
     """In a few words."""
     name = f"{culprit.name} ({culprit.pid})" if culprit.pid else culprit.name
-    return f"{culprit.type} {culprit.path or culprit.address or culprit.cgroup or name or culprit.task}".rstrip()
+    return (
+        f"{culprit.type} "
+        f"{culprit.path or culprit.address or culprit.cgroup or name or culprit.task}"
+    ).rstrip()
 
 
 def _items(report: Report, lead: Hypothesis | None, number: str, *, full: bool) -> Attributes:
@@ -331,7 +344,8 @@ def _body(report: Report, lead: Hypothesis | None) -> str:
     strongest = " ".join(_sentence(line.text) for line in lead.weighed[:3])
     rivals = "; ".join(f"not {r.cause}: {r.because.rstrip('.')}" for r in lead.ruled_out[:2])
     text = (
-        f"{_sentence(lead.summary)} Cause {lead.cause}, {lead.confidence:.0%} sure. Culprit: {culprit_name(lead.culprit)}. "
+        f"{_sentence(lead.summary)} Cause {lead.cause}, {lead.confidence:.0%} sure. Culprit: "
+        f"{culprit_name(lead.culprit)}. "
         f"Evidence: {strongest} Ruled out: {rivals or 'nothing'}. Fix: {lead.fix.text}"
     )
     return _sentence(text)

@@ -34,7 +34,7 @@ class FixLine(msgspec.Struct, frozen=True):
     text: str
 
 
-class Hypothesis(msgspec.Struct, frozen=True):
+class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
     """`cause` is a class of docs/causes.md. `score` is the sum of the evidence's weights; `confidence` a probability."""
 
     rank: int
@@ -66,7 +66,7 @@ class ChainLink(msgspec.Struct, frozen=True):
     evidence: tuple[str, ...]
 
 
-class ProcessLine(msgspec.Struct, frozen=True):
+class ProcessLine(msgspec.Struct, frozen=True, kw_only=True):
     """How one process ended and what it used."""
 
     pid: int
@@ -93,7 +93,7 @@ class CurveLine(msgspec.Struct, frozen=True):
     points: tuple[tuple[float, int], ...]
 
 
-class CrashLine(msgspec.Struct, frozen=True):
+class CrashLine(msgspec.Struct, frozen=True, kw_only=True):
     """Where native code stood as it died. `offset` in the file `module`; the function is named where symbols are to be had."""
 
     pid: int
@@ -124,7 +124,7 @@ class Completeness(msgspec.Struct, frozen=True):
     processes_left_out: int
 
 
-class ExecutionLine(msgspec.Struct, frozen=True):
+class ExecutionLine(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     pipeline: str
     run_id: str
@@ -143,7 +143,7 @@ class Incident(msgspec.Struct, frozen=True):
     signature: str
 
 
-class Report(msgspec.Struct, frozen=True):
+class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Every id in `evidence`, `refs`, `timeline` is a key of `events`."""
 
     schema: str

@@ -90,7 +90,10 @@ def _slow(case: Case) -> Symptom | None:
     known = case.history.duration(task_key(case.execution.identity))
     if known is None or not known.is_far_above(case.seconds):
         return None
-    text = f"It took {case.seconds:.1f} s; all of its last {known.count} runs took less, half of them {known.median:.1f} s or less."
+    text = (
+        f"It took {case.seconds:.1f} s; all of its last {known.count} runs took less, half of them "
+        f"{known.median:.1f} s or less."
+    )
     return Symptom("slow", case.end_ns, text, ends(case.root))
 
 

@@ -115,11 +115,11 @@ class Core:
         ] = ()  # what the source cannot see here: nothing is concluded from its absence
         self.incidents = Incidents(
             self._logs,
-            self.book,
-            lambda signal: self._out.append(signal),
-            self.case,
-            self.casebook.forget,
-            self.blocks.wall,
+            book=self.book,
+            emit=lambda signal: self._out.append(signal),
+            case=self.case,
+            forget=self.casebook.forget,
+            wall=self.blocks.wall,
         )
         self.attempts.on_over = self.incidents.ended
         self.counts: Counter[str] = Counter()  # decoded, by kind

@@ -20,5 +20,7 @@ from receiver.investigate.evidence import Candidate
 
 Cause = Callable[[Case], Iterator[Candidate]]
 CAUSES: tuple[Cause, ...] = tuple(
-    cause for module in (memory, kills, files, storage, network, slots, waits, ends, work) for cause in module.CAUSES
-)  # fmt: skip
+    cause
+    for module in (memory, kills, files, storage, network, slots, waits, ends, work)
+    for cause in module.CAUSES
+)

@@ -60,16 +60,19 @@ def sent_by_process(actor: ProcessSnapshot, event: Signal) -> bool:
 def sender_culprit(event: Signal) -> Culprit:
     name = event.sender_comm
     return Culprit(
-        "process",
-        name,
-        event.sender.tgid,
-        event.sender.start_boottime_ns,
+        type="process",
+        name=name,
+        pid=event.sender.tgid,
+        start_boottime_ns=event.sender.start_boottime_ns,
         signal=signal_name(event.signal),
     )
 
 
 def sender_text(event: Signal) -> str:
-    return f"{signal_name(event.signal)} ({code_name(event.code)}) from {event.sender_comm} ({event.sender.tgid}, uid {event.sender_uid})"
+    return (
+        f"{signal_name(event.signal)} ({code_name(event.code)}) from {event.sender_comm} "
+        f"({event.sender.tgid}, uid {event.sender_uid})"
+    )
 
 
 def progress(actor: ProcessSnapshot, window_ns: int = 5 * SECOND) -> float | None:
@@ -121,7 +124,10 @@ def partition_share(case: Case, actor: ProcessSnapshot) -> list[Evidence]:
             Evidence("context", 0.0, f"It worked on {actor.partition}, {mib(size)}.", tuple(found))
         ]
     usual = statistics.median(others)
-    text = f"It worked on {actor.partition}: {mib(size)}, {size / max(1, usual):.1f} times the usual {mib(int(usual))}"
+    text = (
+        f"It worked on {actor.partition}: {mib(size)}, {size / max(1, usual):.1f} times the usual "
+        f"{mib(int(usual))}"
+    )
     weight = SOME if size >= LARGE * usual else 0.0
     return [
         supports(weight, text + whose, found)

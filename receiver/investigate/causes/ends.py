@@ -29,8 +29,13 @@ from receiver.investigate.evidence import (
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, signal_name
 
-_FAULTS = {signal.SIGSEGV: "crash.segv", signal.SIGBUS: "crash.segv", signal.SIGABRT: "crash.abort_ill", signal.SIGILL: "crash.abort_ill",
-           signal.SIGFPE: "crash.abort_ill"}  # fmt: skip
+_FAULTS = {
+    signal.SIGSEGV: "crash.segv",
+    signal.SIGBUS: "crash.segv",
+    signal.SIGABRT: "crash.abort_ill",
+    signal.SIGILL: "crash.abort_ill",
+    signal.SIGFPE: "crash.abort_ill",
+}
 _MANY_DEAD = 20
 LONG_NS = 100_000_000
 
@@ -79,12 +84,12 @@ def crashes(case: Case) -> Iterator[Candidate]:
             where = f" in {crash.module.rpartition('/')[2]}" if crash.module else ""
         summary = f"{actor.who} crashed with {signal_name(event.signal)}{where}."
         yield Candidate(
-            cause,
-            process_culprit(actor),
-            summary,
-            tuple(evidence),
-            actor.key,
-            event.time_boottime_ns,
+            cause=cause,
+            culprit=process_culprit(actor),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=event.time_boottime_ns,
         )
 
 
@@ -111,13 +116,19 @@ def masked(case: Case) -> Iterator[Candidate]:
             continue
         deepest = below[-1] if below else actor
         went_on = "ended with status 0" if parent.end.code == 0 else "went on"
-        text = f"{deepest.who} ended with {deepest.end.error}; {parent.who}, which had started it, {went_on}."
+        text = (
+            f"{deepest.who} ended with {deepest.end.error}; {parent.who}, which had started it, "
+            f"{went_on}."
+        )
         evidence = [supports(CLEAR, text, [*ends(deepest), *ends(parent)])]
         if not case.execution.root_failed and case.root is not None:
             evidence.append(supports(SOME, "The task was reported as a success.", ends(case.root)))
         reader = _piped_to(case, actor)
         if reader is not None:
-            text = f"Its output went through a pipe to {reader.who}, which ended well: a pipeline's status is the last one's."
+            text = (
+                f"Its output went through a pipe to {reader.who}, which ended well: a pipeline's "
+                "status is the last one's."
+            )
             evidence.append(supports(SOME, text, ends(reader)))
         if actor.grade is Grade.LOST_WORK:
             evidence.append(supports(SLIGHT, "Its work was not done.", ends(actor)))
@@ -127,7 +138,10 @@ def masked(case: Case) -> Iterator[Candidate]:
             )
         if _keeps_its_own_record(case, parent):
             system = parent.execution.identity.system
-            text = f"{parent.who} supervises a task of {system} and leaves with 0 whatever became of it: {system}'s own record says that."
+            text = (
+                f"{parent.who} supervises a task of {system} and leaves with 0 whatever became of "
+                f"it: {system}'s own record says that."
+            )
             evidence.append(contradicts(STRONG, text, ends(parent)))
         for version in case.execution.outputs[:4]:
             evidence += shorter(case, version.path, version.size_bytes, facts(version.opened))
@@ -135,13 +149,13 @@ def masked(case: Case) -> Iterator[Candidate]:
         summary = f"{deepest.who} failed ({deepest.end.error}) and {parent.who} {did} all the same."
         silent = case.execution.masked or bool({deepest.key, actor.key} & told)
         yield Candidate(
-            "proc.exit_masked",
-            process_culprit(parent),
-            summary,
-            tuple(evidence),
-            deepest.key,
-            actor.end_ns,
-            silent,
+            cause="proc.exit_masked",
+            culprit=process_culprit(parent),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=deepest.key,
+            at_ns=actor.end_ns,
+            silent=silent,
         )
 
 
@@ -235,9 +249,19 @@ def pipes(case: Case) -> Iterator[Candidate]:
                     ends(reader),
                 )
             )
-        summary = f"{actor.who} was ended by SIGPIPE: {reader.who if reader is not None else 'its reader'} had read enough."
+        summary = (
+            f"{actor.who} was ended by SIGPIPE: "
+            f"{reader.who if reader is not None else 'its reader'} had read enough."
+        )
         culprit = process_culprit(actor)
-        yield Candidate("proc.sigpipe", culprit, summary, tuple(evidence), actor.key, actor.end_ns)
+        yield Candidate(
+            cause="proc.sigpipe",
+            culprit=culprit,
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=actor.end_ns,
+        )
 
 
 def interpreters(case: Case) -> Iterator[Candidate]:
@@ -277,10 +301,15 @@ def interpreters(case: Case) -> Iterator[Candidate]:
             what = subject_of(call)
             text = f"exec of {what} failed with {error_name(call.error)}."
             evidence.append(supports(CLEAR + SLIGHT, text, facts(call)))
-            culprit = Culprit("file", path=what)
+            culprit = Culprit(type="file", path=what)
         summary = f"{actor.who} could not start {what or 'a program'}."
         yield Candidate(
-            "proc.interpreter", culprit, summary, tuple(evidence), actor.key, actor.end_ns
+            cause="proc.interpreter",
+            culprit=culprit,
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=actor.end_ns,
         )
 
 
@@ -291,7 +320,10 @@ def limits(case: Case) -> Iterator[Candidate]:
         if files:
             look = actor.usage.last if actor.usage is not None else None
             limit = f" of {look.descriptor_max}" if look is not None and look.descriptor_max else ""
-            text = f"{actor.who} got {error_name(files[0].error)} {files[0].failures} times: no descriptor{limit} was left."
+            text = (
+                f"{actor.who} got {error_name(files[0].error)} {files[0].failures} times: no "
+                f"descriptor{limit} was left."
+            )
             evidence = [supports(STRONG, text, facts(*files[:2]))]
             if actor.failed:
                 evidence.append(supports(SLIGHT, f"It ended with {actor.end.error}.", ends(actor)))
@@ -300,12 +332,12 @@ def limits(case: Case) -> Iterator[Candidate]:
                 evidence.append(supports(SLIGHT, kinds, facts(*(p.last for p in actor.peers[:1]))))
             summary = f"{actor.who} had no file descriptor left{limit}."
             yield Candidate(
-                "lim.emfile",
-                process_culprit(actor),
-                summary,
-                tuple(evidence),
-                actor.key,
-                files[0].first_boottime_ns,
+                cause="lim.emfile",
+                culprit=process_culprit(actor),
+                summary=summary,
+                evidence=tuple(evidence),
+                subject=actor.key,
+                at_ns=files[0].first_boottime_ns,
                 silent=True,
             )
         clones = [
@@ -339,18 +371,21 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
     holder = max(here, key=lambda a: (dead[a.key], -a.pid), default=actor)
     if dead.get(holder.key, 0) >= _MANY_DEAD and dead[holder.key] > 2 * len(here):
         number = dead[holder.key]
-        text = f"{number} children of {holder.who} had ended by then, and only {len(here)} processes lived: nobody reaped them."
+        text = (
+            f"{number} children of {holder.who} had ended by then, and only {len(here)} processes "
+            "lived: nobody reaped them."
+        )
         evidence.append(supports(CLEAR, text, [*ends(holder), *shown]))
         summary = (
             f"{holder.who} left {number} ended children unreaped, until no process could be made."
         )
         return Candidate(
-            "proc.zombies",
-            process_culprit(holder),
-            summary,
-            tuple(evidence),
-            actor.key,
-            at_ns,
+            cause="proc.zombies",
+            culprit=process_culprit(holder),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=at_ns,
             silent=True,
         )
     counts = {a.key: max(living[a.key], _threads(a)) for a in here}
@@ -359,7 +394,13 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
     evidence.append(supports(SLIGHT, text, ends(most) or shown))
     summary = f"A limit on processes was reached: {most.who} had {counts.get(most.key, 0)} of them."
     return Candidate(
-        "lim.pids", process_culprit(most), summary, tuple(evidence), actor.key, at_ns, silent=True
+        cause="lim.pids",
+        culprit=process_culprit(most),
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=actor.key,
+        at_ns=at_ns,
+        silent=True,
     )
 
 

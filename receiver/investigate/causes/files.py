@@ -101,7 +101,10 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
     event = died_of(writer) if writer is not None else None
     how = f"was ended ({version.cause})" if version.cause else "was ended"
     size = (left.position_bytes or left.size_bytes) if left is not None else version.written_bytes
-    text = f"{version.writer.name} ({version.writer.key.tgid}) {how} while it had {version.path} open for writing at byte {size}."
+    text = (
+        f"{version.writer.name} ({version.writer.key.tgid}) {how} while it had {version.path} open "
+        f"for writing at byte {size}."
+    )
     shown = [*facts(left, version.opened), *(ends(writer) if writer is not None else ())]
     evidence.append(supports(CLEAR, text, shown))
     sender = None
@@ -113,7 +116,10 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
         text = f"{reader.who} read the same inode {later:.1f} s later: {mib(use.read_bytes)} of it."
         evidence.append(supports(CLEAR, text, facts_of_use(use)))
         if reader.failed:
-            text = f"{reader.who} then failed with {reader.end.error}: what it checks or parses ended early."
+            text = (
+                f"{reader.who} then failed with {reader.end.error}: what it checks or parses ended "
+                "early."
+            )
             evidence.append(supports(SOME, text, ends(reader)))
     if version.cause in ("enospc", "edquot", "eio"):
         evidence.append(
@@ -131,14 +137,23 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
     if not readers:
         evidence.append(contradicts(SOME, "Nobody has read it since.", facts(version.opened)))
     who = f"; {readers[0][0].who} read it as if it were whole" if readers else ""
-    summary = f"{version.path} ends at byte {size}: its writer {version.writer.name} ({version.writer.key.tgid}) {how}{who}."
+    summary = (
+        f"{version.path} ends at byte {size}: its writer {version.writer.name} "
+        f"({version.writer.key.tgid}) {how}{who}."
+    )
     culprit = Culprit(
-        "file", path=version.path, inode=version.key[1], device=version.key[0], sender=sender
+        type="file", path=version.path, inode=version.key[1], device=version.key[0], sender=sender
     )
     subject = readers[0][0].key if readers else version.writer.key
     at = version.changed_ns or version.began_ns
     return Candidate(
-        "fs.truncated", culprit, summary, tuple(evidence), subject, at, silent=bool(readers)
+        cause="fs.truncated",
+        culprit=culprit,
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=subject,
+        at_ns=at,
+        silent=bool(readers),
     )
 
 
@@ -178,23 +193,29 @@ def read_early(case: Case) -> Iterator[Candidate]:
                     or not (use.read_bytes or use.size_at_open)
                 ):
                     continue
-                text = f"{reader.who} opened it and was done {(until - done) / 1e9:.1f} s before {writer.who} closed it."
+                text = (
+                    f"{reader.who} opened it and was done {(until - done) / 1e9:.1f} s before "
+                    f"{writer.who} closed it."
+                )
                 evidence = [supports(STRONG, text, [*facts_of_use(use), *facts_of_use(wrote)])]
                 got = max(use.read_bytes, use.size_at_open)
                 evidence.append(
                     supports(SOME, f"It got {mib(got)} of {mib(whole)}.", facts_of_use(use))
                 )
                 if writer.end.signal or writer.failed:
-                    text = f"The writer ended with {writer.end.error} afterwards: it was alive when the file was read."
+                    text = (
+                        f"The writer ended with {writer.end.error} afterwards: it was alive when "
+                        "the file was read."
+                    )
                     evidence.append(context(text, ends(writer)))
                 summary = f"{reader.who} read {use.path} while {writer.who} was still writing it."
                 yield Candidate(
-                    "fs.read_early",
-                    file_culprit(wrote),
-                    summary,
-                    tuple(evidence),
-                    reader.key,
-                    use.first_ns,
+                    cause="fs.read_early",
+                    culprit=file_culprit(wrote),
+                    summary=summary,
+                    evidence=tuple(evidence),
+                    subject=reader.key,
+                    at_ns=use.first_ns,
                     silent=True,
                 )
                 break
@@ -214,15 +235,25 @@ def two_writers(case: Case) -> Iterator[Candidate]:
     for writers in _writers(case).values():
         own = [(a, u) for a, u in writers if not u.inherited and not u.append]
         for index, (one, first) in enumerate(own):
-            other = next(((a, u) for a, u in own[index + 1 :] if (_overlap(one, first, a, u) and not case.related(one, a))
-                          or (a is not one and _overlap(one, first, a, u) and one.parent == a.parent)), None)  # fmt: skip
+            other = next(
+                (
+                    (a, u)
+                    for a, u in own[index + 1 :]
+                    if (_overlap(one, first, a, u) and not case.related(one, a))
+                    or (a is not one and _overlap(one, first, a, u) and one.parent == a.parent)
+                ),
+                None,
+            )
             if other is None:
                 continue
             late, second = other
             text = f"{one.who} and {late.who} had it open for writing at the same time."
             shown = [*facts_of_use(first), *facts_of_use(second)]
             evidence = [supports(STRONG, text, shown)]
-            text = f"They wrote {mib(first.written_bytes)} and {mib(second.written_bytes)}; {mib(second.size_bytes)} are there."
+            text = (
+                f"They wrote {mib(first.written_bytes)} and {mib(second.written_bytes)}; "
+                f"{mib(second.size_bytes)} are there."
+            )
             evidence.append(supports(SLIGHT, text, shown))
             if first.cut or second.cut:
                 evidence.append(
@@ -230,12 +261,12 @@ def two_writers(case: Case) -> Iterator[Candidate]:
                 )
             summary = f"{one.who} and {late.who} wrote {second.path} at the same time."
             yield Candidate(
-                "fs.concurrent_writers",
-                file_culprit(second),
-                summary,
-                tuple(evidence),
-                late.key,
-                second.first_ns,
+                cause="fs.concurrent_writers",
+                culprit=file_culprit(second),
+                summary=summary,
+                evidence=tuple(evidence),
+                subject=late.key,
+                at_ns=second.first_ns,
                 silent=True,
             )
             break
@@ -321,14 +352,21 @@ def replaced(case: Case) -> Iterator[Candidate]:
             evidence.append(supports(STRONG if bus else SOME, f"{reader.who} {how}.", ends(reader)))
             summary = f"{who.who} {hit.what} {use.path} under its reader {reader.who}."
             culprit = Culprit(
-                "process",
-                who.script or who.name,
-                who.pid,
-                who.start_ns,
+                type="process",
+                name=who.script or who.name,
+                pid=who.pid,
+                start_boottime_ns=who.start_ns,
                 path=use.path,
                 inode=use.key[1],
             )
-            yield Candidate("fs.replaced", culprit, summary, tuple(evidence), reader.key, hit.at_ns)
+            yield Candidate(
+                cause="fs.replaced",
+                culprit=culprit,
+                summary=summary,
+                evidence=tuple(evidence),
+                subject=reader.key,
+                at_ns=hit.at_ns,
+            )
 
 
 def stale(case: Case) -> Iterator[Candidate]:
@@ -365,12 +403,12 @@ def stale(case: Case) -> Iterator[Candidate]:
         evidence.append(supports(CLEAR, text, facts_of_use(wrote)))
         summary = f"{reader.who} read {use.path} and not {wrote.path}, which this run wrote."
         yield Candidate(
-            "fs.stale_input",
-            file_culprit(use),
-            summary,
-            tuple(evidence),
-            reader.key,
-            use.first_ns,
+            cause="fs.stale_input",
+            culprit=file_culprit(use),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=reader.key,
+            at_ns=use.first_ns,
             silent=True,
         )
 
@@ -386,16 +424,19 @@ def older(case: Case) -> Iterator[Candidate]:
             same = theirs.pipeline == ours.pipeline and theirs.run_id != ours.run_id
             if not same or source.execution.outermost is case.execution:
                 continue
-            text = f"{use.path} was written by run {theirs.run_id} of task {theirs.task}, not by this run ({ours.run_id})."
+            text = (
+                f"{use.path} was written by run {theirs.run_id} of task {theirs.task}, not by this "
+                f"run ({ours.run_id})."
+            )
             evidence = [supports(CLEAR + SOME, text, [*facts_of_use(use), *facts(source.opened)])]
             summary = f"{actor.who} read {use.path} of an older run."
             yield Candidate(
-                "fs.stale_input",
-                file_culprit(use),
-                summary,
-                tuple(evidence),
-                actor.key,
-                use.first_ns,
+                cause="fs.stale_input",
+                culprit=file_culprit(use),
+                summary=summary,
+                evidence=tuple(evidence),
+                subject=actor.key,
+                at_ns=use.first_ns,
                 silent=True,
             )
 

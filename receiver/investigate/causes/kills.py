@@ -90,7 +90,10 @@ def _supervisor(
             if victim.usage is not None and victim.usage.spell is not None
             else ()
         )
-        text = f"It had done nothing for {idle / 1e9:.0f} s when the signal came: who sent it ended a hang."
+        text = (
+            f"It had done nothing for {idle / 1e9:.0f} s when the signal came: who sent it ended a "
+            "hang."
+        )
         evidence.append(contradicts(CLEAR, text, facts(*waits[:2])))
     group = [
         a for a, e in struck if abs(e.time_boottime_ns - event.time_boottime_ns) < _TOGETHER_NS
@@ -101,14 +104,17 @@ def _supervisor(
     if event.sender_comm in ("timeout", "sched"):
         evidence.append(contradicts(SOME, "The sender is a time limit.", [fact(event)]))
     partition = f" while it worked on {victim.partition}" if victim.partition else ""
-    summary = f"{event.sender_comm} ({event.sender.tgid}) ended {victim.who} with {signal_name(event.signal)}{partition}."
+    summary = (
+        f"{event.sender_comm} ({event.sender.tgid}) ended {victim.who} with "
+        f"{signal_name(event.signal)}{partition}."
+    )
     return Candidate(
-        "kill.supervisor",
-        sender_culprit(event),
-        summary,
-        tuple(evidence),
-        victim.key,
-        event.time_boottime_ns,
+        cause="kill.supervisor",
+        culprit=sender_culprit(event),
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
     )
 
 
@@ -130,7 +136,10 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
     first = min((s.time_boottime_ns for _, s in asked), default=0)
     together = {a.key: s for a, s in asked if s.time_boottime_ns - first < _TOGETHER_NS}
     if len(together) >= 2:
-        text = f"{event.sender_comm} ({event.sender.tgid}) told {len(together)} processes of the group to end within a moment."
+        text = (
+            f"{event.sender_comm} ({event.sender.tgid}) told {len(together)} processes of the "
+            "group to end within a moment."
+        )
         evidence.append(
             supports(
                 CLEAR if len(together) > 2 else SOME + SLIGHT,
@@ -169,14 +178,17 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
         evidence.append(
             supports(SLIGHT, f"{victim.who} was at work: {work:.1f} CPUs.", ends(victim))
         )
-    summary = f"{event.sender_comm} ({event.sender.tgid}) drained the group of {victim.who}: {len({a.key for a, _ in received})} processes."
+    summary = (
+        f"{event.sender_comm} ({event.sender.tgid}) drained the group of {victim.who}: "
+        f"{len({a.key for a, _ in received})} processes."
+    )
     yield Candidate(
-        "kill.drain",
-        sender_culprit(event),
-        summary,
-        tuple(evidence),
-        victim.key,
-        event.time_boottime_ns,
+        cause="kill.drain",
+        culprit=sender_culprit(event),
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
     )
 
 
@@ -202,7 +214,10 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
             peer.longest_gap_ns,
             at - moment.last_send_boottime_ns if moment.last_send_boottime_ns < at else 0,
         )
-        text = f"{sender.who} waited {wait / 1e9:.1f} s for {peer.endpoint[0]}:{peer.endpoint[1]} before it sent the signal."
+        text = (
+            f"{sender.who} waited {wait / 1e9:.1f} s for {peer.endpoint[0]}:{peer.endpoint[1]} "
+            "before it sent the signal."
+        )
         evidence.append(supports(CLEAR + SLIGHT, text, facts(moment)))
     delay = sender.usage.worst.get("cpu") if sender.usage is not None else None
     if delay is not None:
@@ -224,15 +239,25 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
     culprit = process_culprit(sender)
     if late is not None:
         culprit = Culprit(
-            "process",
-            sender.script or sender.name,
-            sender.pid,
-            sender.start_ns,
+            type="process",
+            name=sender.script or sender.name,
+            pid=sender.pid,
+            start_boottime_ns=sender.start_ns,
             address=f"{late.endpoint[0]}:{late.endpoint[1]}",
             signal=signal_name(event.signal),
         )
-    summary = f"{sender.who} ended {victim.who}, which was working, after its own answer from {culprit.address or 'elsewhere'} was late."
-    yield Candidate("kill.heartbeat", culprit, summary, tuple(evidence), victim.key, at)
+    summary = (
+        f"{sender.who} ended {victim.who}, which was working, after its own answer from "
+        f"{culprit.address or 'elsewhere'} was late."
+    )
+    yield Candidate(
+        cause="kill.heartbeat",
+        culprit=culprit,
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=victim.key,
+        at_ns=at,
+    )
 
 
 def _at_work(case: Case, victim: ProcessSnapshot) -> list[Fact]:
@@ -272,7 +297,10 @@ def _timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Can
         text = f"timeout ({event.sender.tgid}) ended it {age:.2f} s after its start."
         evidence.append(supports(STRONG, text, signal_facts(victim, event)))
     elif is_round:
-        text = f"{event.sender_comm} ({event.sender.tgid}), which had started it, ended it {age:.2f} s after its start: a round age."
+        text = (
+            f"{event.sender_comm} ({event.sender.tgid}), which had started it, ended it {age:.2f} "
+            "s after its start: a round age."
+        )
         evidence.append(supports(CLEAR + SLIGHT, text, signal_facts(victim, event)))
     if orphans:
         text = f"{len(orphans)} of its children went on without it, {orphans[0].who} among them."
@@ -295,12 +323,12 @@ def _timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Can
         f"; {len(orphans)} children of it live on." if orphans else "."
     )
     yield Candidate(
-        "kill.timeout_orphan",
-        sender_culprit(event),
-        summary,
-        tuple(evidence),
-        victim.key,
-        event.time_boottime_ns,
+        cause="kill.timeout_orphan",
+        culprit=sender_culprit(event),
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
     )
 
 
@@ -329,12 +357,12 @@ def _timers(case: Case) -> Iterator[Candidate]:
             )
         summary = f"{actor.who} reached a time limit of its own after {age:.1f} s."
         yield Candidate(
-            "kill.timeout_orphan",
-            process_culprit(actor),
-            summary,
-            tuple(evidence),
-            actor.key,
-            event.time_boottime_ns,
+            cause="kill.timeout_orphan",
+            culprit=process_culprit(actor),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=event.time_boottime_ns,
         )
 
 
@@ -360,7 +388,10 @@ def _probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
         ages = [(p.end_ns - p.start_ns) / 1e9 for p in failed]
         if len(failed) < 2 or max(ages) - min(ages) > max(0.2, 0.1 * max(ages)) or max(ages) < 0.3:
             continue
-        text = f"{prober.who} ran `{' '.join(failed[0].argv[:4])}` {len(probes)} times; {len(failed)} were ended at the age of {ages[0]:.1f} s."
+        text = (
+            f"{prober.who} ran `{' '.join(failed[0].argv[:4])}` {len(probes)} times; {len(failed)} "
+            f"were ended at the age of {ages[0]:.1f} s."
+        )
         evidence = [supports(STRONG, text, [f for p in failed[-3:] for f in ends(p)])]
         evidence.append(
             supports(
@@ -369,14 +400,17 @@ def _probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
         )
         if work := _at_work(case, victim):
             evidence.append(supports(SLIGHT, f"{victim.who} was working all the time.", work))
-        summary = f"The probe of {prober.who} was too slow {len(failed)} times ({ages[0]:.1f} s each), so it ended {victim.who}."
+        summary = (
+            f"The probe of {prober.who} was too slow {len(failed)} times ({ages[0]:.1f} s each), "
+            f"so it ended {victim.who}."
+        )
         yield Candidate(
-            "kill.probe",
-            process_culprit(prober),
-            summary,
-            tuple(evidence),
-            victim.key,
-            event.time_boottime_ns,
+            cause="kill.probe",
+            culprit=process_culprit(prober),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=victim.key,
+            at_ns=event.time_boottime_ns,
         )
 
 
@@ -393,9 +427,13 @@ def swallowed(case: Case) -> Iterator[Candidate]:
         event = taken[0]
         at = event.time_boottime_ns
         dead = [
-            a for a in case.below(actor)
-            if a.end.signal and a.exit is not None and 0 <= a.end_ns - at < 5 * SECOND and not a.end.retired
-        ]  # fmt: skip
+            a
+            for a in case.below(actor)
+            if a.end.signal
+            and a.exit is not None
+            and 0 <= a.end_ns - at < 5 * SECOND
+            and not a.end.retired
+        ]
         torn = [
             f
             for f in actor.open_files
@@ -429,14 +467,17 @@ def swallowed(case: Case) -> Iterator[Candidate]:
         if (actor.end_ns - at) < 5 * SECOND:
             text = f"It ended {(actor.end_ns - at) / 1e9:.1f} s after the signal."
             evidence.append(supports(SLIGHT, text, ends(actor)))
-        summary = f"{actor.who} took {signal_name(event.signal)} from {event.sender_comm} ({event.sender.tgid}), stopped its work and reported success."
+        summary = (
+            f"{actor.who} took {signal_name(event.signal)} from {event.sender_comm} "
+            f"({event.sender.tgid}), stopped its work and reported success."
+        )
         yield Candidate(
-            "kill.swallowed",
-            process_culprit(actor),
-            summary,
-            (*evidence, context("The sender.", [fact(event)])),
-            actor.key,
-            at,
+            cause="kill.swallowed",
+            culprit=process_culprit(actor),
+            summary=summary,
+            evidence=(*evidence, context("The sender.", [fact(event)])),
+            subject=actor.key,
+            at_ns=at,
             silent=True,
         )
 

@@ -64,7 +64,10 @@ def oom_kills(case: Case) -> Iterator[Candidate]:
 def _killed_by_kernel(victim: ProcessSnapshot) -> list[Evidence]:
     event = victim.oom
     assert event is not None
-    where = f"memory cgroup {event.memory_cgroup} was at {mib(event.usage_bytes)} of {mib(event.limit_bytes)}"
+    where = (
+        f"memory cgroup {event.memory_cgroup} was at {mib(event.usage_bytes)} of "
+        f"{mib(event.limit_bytes)}"
+    )
     if event.scope == OomScope.HOST:
         where = f"the host had {mib(event.host_free_bytes)} of {mib(event.host_total_bytes)} left"
     text = f"The kernel's OOM killer chose {victim.who}: {where}."
@@ -117,7 +120,10 @@ def _in_cgroup(case: Case, victim: ProcessSnapshot, *, told_as_child: bool) -> I
             )
         )
     elif other is not None:
-        about = f"{other.name} ({other.pid}), in the same memory, held {mib(other.rss_bytes)} and grew by {mib(other.growth_bytes)}"
+        about = (
+            f"{other.name} ({other.pid}), in the same memory, held {mib(other.rss_bytes)} and grew "
+            f"by {mib(other.growth_bytes)}"
+        )
         mine.append(context(about + ".", _look(other)))
     if told_as_child:
         mine.append(
@@ -128,11 +134,15 @@ def _in_cgroup(case: Case, victim: ProcessSnapshot, *, told_as_child: bool) -> I
             )
         )
     yield Candidate(
-        "mem.cgroup_oom", process_culprit(victim),
-        f"The kernel killed {victim.who}: its own memory of {mib(max(rss, 0))} hit the limit of "
+        cause="mem.cgroup_oom",
+        culprit=process_culprit(victim),
+        summary=f"The kernel killed {victim.who}: its own memory of {mib(max(rss, 0))} hit the limit "
+        "of "
         f"{event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)})" + _on(victim) + ".",
-        (*base, *mine), victim.key, event.time_boottime_ns,
-    )  # fmt: skip
+        evidence=(*base, *mine),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
+    )
     if other is not None and other.growth_bytes > event.limit_bytes * 0.1:
         yield _neighbour(victim, other, share, base)
 
@@ -165,7 +175,10 @@ def _neighbour(
 ) -> Candidate:
     event = victim.oom
     assert event is not None
-    text = f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)} in the same memory, {1 - share:.0%} of all growth."
+    text = (
+        f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)} in the same memory, "
+        f"{1 - share:.0%} of all growth."
+    )
     weight = CLEAR + SLIGHT if share < 0.35 else SOME if share < 0.5 else -SOME
     mine = (
         supports(weight, text, _look(other))
@@ -174,11 +187,15 @@ def _neighbour(
     )
     start = other.key.start_boottime_ns if other.key is not None else 0
     return Candidate(
-        "mem.cgroup_neighbour", Culprit("process", other.name, other.pid, start),
-        f"{other.name} ({other.pid}) filled the memory that it shares with {victim.who} ({event.memory_cgroup}, "
+        cause="mem.cgroup_neighbour",
+        culprit=Culprit(type="process", name=other.name, pid=other.pid, start_boottime_ns=start),
+        summary=f"{other.name} ({other.pid}) filled the memory that it shares with {victim.who} "
+        f"({event.memory_cgroup}, "
         f"{mib(event.limit_bytes)}); the kernel killed {victim.name}.",
-        (*base, mine), victim.key, event.time_boottime_ns,
-    )  # fmt: skip
+        evidence=(*base, mine),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
+    )
 
 
 def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
@@ -193,7 +210,7 @@ def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
     )
     start = taker.key.start_boottime_ns if taker is not None and taker.key is not None else 0
     culprit = (
-        Culprit("process", taker.name, taker.pid, start)
+        Culprit(type="process", name=taker.name, pid=taker.pid, start_boottime_ns=start)
         if taker is not None
         else process_culprit(victim)
     )
@@ -208,7 +225,14 @@ def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
         supports(SOME, "No cgroup was full: it was the host.", [fact(event)]),
         *more,
     )
-    return Candidate("mem.host_oom", culprit, summary, evidence, victim.key, event.time_boottime_ns)
+    return Candidate(
+        cause="mem.host_oom",
+        culprit=culprit,
+        summary=summary,
+        evidence=evidence,
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
+    )
 
 
 def _tmpfs(case: Case, victim: ProcessSnapshot, base: list[Evidence], held: int) -> Candidate:
@@ -217,17 +241,29 @@ def _tmpfs(case: Case, victim: ProcessSnapshot, base: list[Evidence], held: int)
     assert event is not None
     writes = [u for a in case for u in a.uses if u.writing and u.written_bytes]
     biggest = max(writes, key=lambda u: (u.written_bytes, u.path), default=None)
-    text = f"All processes in it held {mib(held)} of {mib(event.usage_bytes)}: the rest is in files of a tmpfs."
+    text = (
+        f"All processes in it held {mib(held)} of {mib(event.usage_bytes)}: the rest is in files "
+        "of a tmpfs."
+    )
     evidence = [*base, supports(CLEAR, text, [fact(event)])]
-    culprit = Culprit("cgroup", cgroup=event.memory_cgroup)
+    culprit = Culprit(type="cgroup", cgroup=event.memory_cgroup)
     if biggest is not None and biggest.written_bytes > event.usage_bytes * 0.2:
         about = f"{mib(biggest.written_bytes)} were written to {biggest.path}."
         evidence.append(supports(SOME, about, facts_of_use(biggest)))
-        culprit = Culprit("file", path=biggest.path, inode=biggest.key[1], device=biggest.key[0])
+        culprit = Culprit(
+            type="file", path=biggest.path, inode=biggest.key[1], device=biggest.key[0]
+        )
     return Candidate(
-        "mem.shm_full", culprit, f"Files in memory filled {event.memory_cgroup or 'the cgroup'}; the kernel killed {victim.who}.",
-        tuple(evidence), victim.key, event.time_boottime_ns,
-    )  # fmt: skip
+        cause="mem.shm_full",
+        culprit=culprit,
+        summary=(
+            f"Files in memory filled {event.memory_cgroup or 'the cgroup'}; the kernel killed "
+            f"{victim.who}."
+        ),
+        evidence=tuple(evidence),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
+    )
 
 
 def _as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
@@ -263,10 +299,16 @@ def _as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
         return None
     evidence = _killed_by_kernel(victim)
     if worker:
-        text = f"It was a worker that {parent.who} had forked; the parent was told of the loss by nobody."
+        text = (
+            f"It was a worker that {parent.who} had forked; the parent was told of the loss by "
+            "nobody."
+        )
         evidence.append(supports(CLEAR, text, [*ends(victim), *ends(parent)]))
     for peer in broken[:1]:
-        text = f"After that {parent.who} had its connection to {peer.endpoint[0]}:{peer.endpoint[1]} broken."
+        text = (
+            f"After that {parent.who} had its connection to {peer.endpoint[0]}:{peer.endpoint[1]} "
+            "broken."
+        )
         evidence.append(supports(SOME + SLIGHT, text, facts(*(peer.moments[-2:] or (peer.last,)))))
     if hung and parent.usage is not None and parent.usage.spell is not None:
         spell = parent.usage.spell
@@ -276,10 +318,16 @@ def _as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
         "hung" if hung else f"ended with {parent.end.error or 'status 0'}"
     )
     return Candidate(
-        "mem.child_oom", process_culprit(victim),
-        f"The kernel killed {victim.who} at the limit of {event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)}); {tells}.",
-        tuple(evidence), victim.key, event.time_boottime_ns,
-    )  # fmt: skip
+        cause="mem.child_oom",
+        culprit=process_culprit(victim),
+        summary=(
+            f"The kernel killed {victim.who} at the limit of {event.memory_cgroup or 'its cgroup'} "
+            f"({mib(event.limit_bytes)}); {tells}."
+        ),
+        evidence=tuple(evidence),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
+    )
 
 
 def guards(case: Case) -> Iterator[Candidate]:
@@ -310,7 +358,10 @@ def guards(case: Case) -> Iterator[Candidate]:
         if not is_guard and (event.signal != signal.SIGKILL or torn):
             continue  # whoever asks politely, or ends what is at its output, is no guard of memory: any start grows
         if grown > max(32 << 20, _GUARDED_GROWTH * victim.peak_bytes):
-            text = f"{victim.who} had grown by {mib(grown)} to {mib(recent[-1][1])} when the signal came."
+            text = (
+                f"{victim.who} had grown by {mib(grown)} to {mib(recent[-1][1])} when the signal "
+                "came."
+            )
             shown = [fact_of_point(victim.pid, victim.name, p) for p in recent[-4:]]
             evidence.append(supports(CLEAR if len(recent) > 2 else SOME, text, shown))
         elif not is_guard:
@@ -326,10 +377,21 @@ def guards(case: Case) -> Iterator[Candidate]:
                 supports(SOME, f"The sender reads {reads[0].path}.", facts_of_use(reads[0]))
             )
         yield Candidate(
-            "mem.userspace_killer", Culprit("process", event.sender_comm, event.sender.tgid, event.sender.start_boottime_ns),
-            f"{event.sender_comm} ({event.sender.tgid}) killed {victim.who} when its memory was {mib(victim.peak_bytes)}.",
-            tuple(evidence), victim.key, event.time_boottime_ns,
-        )  # fmt: skip
+            cause="mem.userspace_killer",
+            culprit=Culprit(
+                type="process",
+                name=event.sender_comm,
+                pid=event.sender.tgid,
+                start_boottime_ns=event.sender.start_boottime_ns,
+            ),
+            summary=(
+                f"{event.sender_comm} ({event.sender.tgid}) killed {victim.who} when its memory "
+                f"was {mib(victim.peak_bytes)}."
+            ),
+            evidence=tuple(evidence),
+            subject=victim.key,
+            at_ns=event.time_boottime_ns,
+        )
 
 
 def heaps(case: Case) -> Iterator[Candidate]:
@@ -346,7 +408,10 @@ def heaps(case: Case) -> Iterator[Candidate]:
             continue
         evidence = []
         if weight:
-            text = f"{actor.who} left by itself with {actor.end.code}, a JVM's word for 'out of memory'; no signal was sent."
+            text = (
+                f"{actor.who} left by itself with {actor.end.code}, a JVM's word for 'out of "
+                "memory'; no signal was sent."
+            )
             evidence.append(supports(weight, text, ends(actor)))
         if dump is not None:
             evidence.append(
@@ -375,14 +440,17 @@ def heaps(case: Case) -> Iterator[Candidate]:
             text = f"Its cgroup had {mib(used)} of {mib(limit)} in use."
             make = supports if used < _NEAR * limit else contradicts
             evidence.append(make(SLIGHT, text, [fact(actor.usage.last)]))
-        summary = f"{actor.who} reached its own heap limit at {mib(actor.peak_bytes)} and left with {actor.end.code}{_on(actor)}."
+        summary = (
+            f"{actor.who} reached its own heap limit at {mib(actor.peak_bytes)} and left with "
+            f"{actor.end.code}{_on(actor)}."
+        )
         yield Candidate(
-            "mem.app_heap",
-            process_culprit(actor),
-            summary,
-            tuple(evidence),
-            actor.key,
-            actor.end_ns,
+            cause="mem.app_heap",
+            culprit=process_culprit(actor),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=actor.end_ns,
         )
 
 
@@ -420,14 +488,17 @@ def limits(case: Case) -> Iterator[Candidate]:
             evidence.append(
                 supports(SOME, f"It then ended by itself with {actor.end.error}.", ends(actor))
             )
-        summary = f"{actor.who} hit a limit of its own address space (peak {mib(actor.peak_bytes)}): mmap or brk failed with ENOMEM."
+        summary = (
+            f"{actor.who} hit a limit of its own address space (peak {mib(actor.peak_bytes)}): "
+            "mmap or brk failed with ENOMEM."
+        )
         yield Candidate(
-            "mem.rlimit",
-            process_culprit(actor),
-            summary,
-            tuple(evidence),
-            actor.key,
-            calls[0].first_boottime_ns,
+            cause="mem.rlimit",
+            culprit=process_culprit(actor),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=calls[0].first_boottime_ns,
         )
 
 
@@ -441,23 +512,31 @@ def thrashing(case: Case) -> Iterator[Candidate]:
         first = usage.first or look
         reread = look.read_bytes - first.read_bytes - (look.read_call_bytes - first.read_call_bytes)
         text = (
-            f"For {lasted / 1e9:.0f} s {actor.who} read pages back from storage at the limit of its memory: "
-            f"{look.major_faults - first.major_faults} major faults, {mib(max(0, reread))} without a read call."
+            f"For {lasted / 1e9:.0f} s {actor.who} read pages back from storage at the limit of "
+            "its memory: "
+            f"{look.major_faults - first.major_faults} major faults, {mib(max(0, reread))} without "
+            "a read call."
         )
         evidence = [supports(STRONG, text, [fact(first), fact(look)])]
         if look.memory_failures > first.memory_failures:
-            text = f"The limit was hit {look.memory_failures - first.memory_failures} times meanwhile, and nobody was killed."
+            text = (
+                f"The limit was hit {look.memory_failures - first.memory_failures} times "
+                "meanwhile, and nobody was killed."
+            )
             evidence.append(supports(SLIGHT, text, [fact(look)]))
         if actor.oom is not None:
             evidence.append(contradicts(SOME, "It ended in an OOM kill.", facts(actor.oom)))
-        summary = f"{actor.who} thrashed at {mib(look.memory_usage_bytes)} of {mib(look.memory_limit_bytes)} for {lasted / 1e9:.0f} s."
+        summary = (
+            f"{actor.who} thrashed at {mib(look.memory_usage_bytes)} of "
+            f"{mib(look.memory_limit_bytes)} for {lasted / 1e9:.0f} s."
+        )
         yield Candidate(
-            "mem.thrash",
-            process_culprit(actor),
-            summary,
-            tuple(evidence),
-            actor.key,
-            look.time_boottime_ns,
+            cause="mem.thrash",
+            culprit=process_culprit(actor),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=look.time_boottime_ns,
             silent=True,
         )
 
@@ -492,17 +571,27 @@ def shared_memory(case: Case) -> Iterator[Candidate]:
         culprit = process_culprit(actor)
         if mapped:
             use = max(mapped, key=lambda u: (_is_memory_file(u.path), u.size_bytes, u.path))
-            text = f"It had {use.path} mapped, {mib(use.size_bytes)} large, of which {mib(use.written_bytes)} were written."
+            text = (
+                f"It had {use.path} mapped, {mib(use.size_bytes)} large, of which "
+                f"{mib(use.written_bytes)} were written."
+            )
             evidence.append(
                 supports(CLEAR if _is_memory_file(use.path) else SOME, text, facts_of_use(use))
             )
-            culprit = Culprit("file", path=use.path, inode=use.key[1], device=use.key[0])
+            culprit = Culprit(type="file", path=use.path, inode=use.key[1], device=use.key[0])
         elif full:
-            culprit = Culprit("file", path=full[0].path)
+            culprit = Culprit(type="file", path=full[0].path)
         summary = (
             f"Shared memory was full: {actor.who} could not use {culprit.path or 'its mapping'}."
         )
-        yield Candidate("mem.shm_full", culprit, summary, tuple(evidence), actor.key, actor.end_ns)
+        yield Candidate(
+            cause="mem.shm_full",
+            culprit=culprit,
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=actor.end_ns,
+        )
 
 
 def _is_memory_file(path: str) -> bool:

@@ -31,8 +31,19 @@ SILENT_NS = 3 * SECOND
 TICK_NS = 10_000_000  # stamps of sends and receives are to the tick, at most 10 ms (CONFIG_HZ=100)
 _PATIENCE_NS = 60 * SECOND  # with a peer that took the request
 _LARGE = 1200  # bytes: more than fits the smallest packets
-DATABASES = {5432: "PostgreSQL", 3306: "MySQL", 1433: "SQL Server", 1521: "Oracle", 27017: "MongoDB", 6379: "Redis", 5439: "Redshift",
-             6432: "pgbouncer", 26257: "CockroachDB", 3307: "MySQL", 5433: "PostgreSQL"}  # fmt: skip
+DATABASES = {
+    5432: "PostgreSQL",
+    3306: "MySQL",
+    1433: "SQL Server",
+    1521: "Oracle",
+    27017: "MongoDB",
+    6379: "Redis",
+    5439: "Redshift",
+    6432: "pgbouncer",
+    26257: "CockroachDB",
+    3307: "MySQL",
+    5433: "PostgreSQL",
+}
 
 
 def where(peer: Peer) -> str:
@@ -41,7 +52,7 @@ def where(peer: Peer) -> str:
 
 
 def endpoint(peer: Peer) -> Culprit:
-    return Culprit("endpoint", address=where(peer))
+    return Culprit(type="endpoint", address=where(peer))
 
 
 def clients(case: Case) -> Iterator[tuple[ProcessSnapshot, Peer]]:
@@ -91,14 +102,20 @@ def unreachable(case: Case) -> Iterator[Candidate]:
         if silent:
             moment = silent[-1]
             lasted = (moment.time_boottime_ns - moment.connection_id) / 1e9
-            text = f"{actor.who} sent {moment.retransmits + 1} SYNs to {where(peer)} in {lasted:.1f} s, and nobody answered."
+            text = (
+                f"{actor.who} sent {moment.retransmits + 1} SYNs to {where(peer)} in {lasted:.1f} "
+                "s, and nobody answered."
+            )
             evidence = [supports(CLEAR + SLIGHT, text, facts(*silent[-2:]))]
             evidence += after(actor, moment.time_boottime_ns)
             if peer.made > len(unanswered) and peer.received_bytes:
                 evidence.append(contradicts(SLIGHT, "It had answered before.", facts(peer.first)))
             if full is not None:
                 server, fact_of_queue = full
-                text = f"{server.who} listens there, with a queue that is full ({fact_of_queue.queued} of {fact_of_queue.backlog})."
+                text = (
+                    f"{server.who} listens there, with a queue that is full "
+                    f"({fact_of_queue.queued} of {fact_of_queue.backlog})."
+                )
                 evidence = [
                     *evidence[:1],
                     supports(STRONG, text, facts(fact_of_queue)),
@@ -107,23 +124,49 @@ def unreachable(case: Case) -> Iterator[Candidate]:
                 summary = (
                     f"{where(peer)} takes no connections: the accept queue of {server.who} is full."
                 )
-                yield blame(actor, "net.backlog_refused", endpoint(peer), summary, evidence, moment)
+                yield blame(
+                    actor,
+                    "net.backlog_refused",
+                    endpoint(peer),
+                    summary=summary,
+                    evidence=evidence,
+                    moment=moment,
+                )
             else:
-                summary = f"Packets from {actor.who} to {where(peer)} vanish: {moment.retransmits + 1} SYNs in {lasted:.1f} s."
-                yield blame(actor, "net.blackhole", endpoint(peer), summary, evidence, moment)
+                summary = (
+                    f"Packets from {actor.who} to {where(peer)} vanish: {moment.retransmits + 1} "
+                    f"SYNs in {lasted:.1f} s."
+                )
+                yield blame(
+                    actor,
+                    "net.blackhole",
+                    endpoint(peer),
+                    summary=summary,
+                    evidence=evidence,
+                    moment=moment,
+                )
         elif refused or (peer.failed.get("refused") and not peer.received_bytes):
             moment_or_none = refused[-1] if refused else last_moment(peer)
             if moment_or_none is None:
                 continue
-            text = f"{where(peer)} refused {actor.who} {max(1, peer.failed['refused'])} times: nobody listened there."
+            text = (
+                f"{where(peer)} refused {actor.who} {max(1, peer.failed['refused'])} times: nobody "
+                "listened there."
+            )
             evidence = [
                 supports(CLEAR, text, facts(*refused[-2:])),
                 *after(actor, moment_or_none.time_boottime_ns),
             ]
             if peer.received_bytes:
                 evidence.append(contradicts(CLEAR, "It was let in later.", facts(peer.last)))
-            yield blame(actor, "net.backlog_refused", endpoint(peer), f"Nobody listened on {where(peer)}: {actor.who} was refused.",
-                         evidence, moment_or_none)  # fmt: skip
+            yield blame(
+                actor,
+                "net.backlog_refused",
+                endpoint(peer),
+                summary=f"Nobody listened on {where(peer)}: {actor.who} was refused.",
+                evidence=evidence,
+                moment=moment_or_none,
+            )
         elif unanswered and unanswered[-1].error in (errno.EHOSTUNREACH, errno.ENETUNREACH):
             moment = unanswered[-1]
             evidence = [
@@ -134,9 +177,9 @@ def unreachable(case: Case) -> Iterator[Candidate]:
                 actor,
                 "net.blackhole",
                 endpoint(peer),
-                f"No way leads from {actor.who} to {where(peer)}.",
-                evidence,
-                moment,
+                summary=f"No way leads from {actor.who} to {where(peer)}.",
+                evidence=evidence,
+                moment=moment,
             )
 
 
@@ -144,14 +187,20 @@ def blame(
     actor: ProcessSnapshot,
     cause: str,
     culprit: Culprit,
+    *,
     summary: str,
     evidence: list[Evidence],
     moment: Connection,
-    *,
     silent: bool = False,
 ) -> Candidate:
     return Candidate(
-        cause, culprit, summary, tuple(evidence), actor.key, moment.time_boottime_ns, silent
+        cause=cause,
+        culprit=culprit,
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=actor.key,
+        at_ns=moment.time_boottime_ns,
+        silent=silent,
     )
 
 
@@ -234,7 +283,10 @@ def silence(case: Case) -> Iterator[Candidate]:
             evidence.append(
                 supports(SLIGHT, f"That is {whole:.0%} of its life.", ends(actor) or facts(moment))
             )
-        summary = f"{where(peer)} took the request of {actor.who} and did not answer for {gap / 1e9:.1f} s."
+        summary = (
+            f"{where(peer)} took the request of {actor.who} and did not answer for {gap / 1e9:.1f} "
+            "s."
+        )
         if (answer := _answer(peer, moment)) is not None:
             evidence.append(contradicts(SLIGHT, "It did answer in the end.", facts(answer)))
         # a warehouse may think for minutes: as long as nothing failed, that is no incident; a wait that goes on is a question
@@ -244,9 +296,9 @@ def silence(case: Case) -> Iterator[Candidate]:
             actor,
             "net.silent_peer",
             endpoint(peer),
-            summary,
-            evidence,
-            moment,
+            summary=summary,
+            evidence=evidence,
+            moment=moment,
             silent=silent or (case.slow and gap >= 10 * SECOND),
         )
         if peer.endpoint[1] in DATABASES:
@@ -294,7 +346,10 @@ def _idle_before(peer: Peer, moment: Connection) -> int:
 
 def _mtu(actor: ProcessSnapshot, peer: Peer, moment: Connection, owed: int, idle: int) -> Candidate:
     acked = max(0, moment.sent_bytes - owed)
-    text = f"{owed} bytes to {where(peer)} went out {moment.retransmits + 1} times and were never acknowledged."
+    text = (
+        f"{owed} bytes to {where(peer)} went out {moment.retransmits + 1} times and were never "
+        "acknowledged."
+    )
     evidence = [supports(CLEAR, text, facts(moment))]
     text = f"Small ones were: {acked} bytes out, {moment.received_bytes} in."
     evidence.append(supports(SOME, text, facts(peer.first, moment)))
@@ -306,7 +361,9 @@ def _mtu(actor: ProcessSnapshot, peer: Peer, moment: Connection, owed: int, idle
         )
     evidence += after(actor, moment.time_boottime_ns)
     summary = f"Large packets from {actor.who} to {where(peer)} vanish, small ones arrive."
-    return blame(actor, "net.mtu", endpoint(peer), summary, evidence, moment)
+    return blame(
+        actor, "net.mtu", endpoint(peer), summary=summary, evidence=evidence, moment=moment
+    )
 
 
 def _lock_wait(
@@ -331,7 +388,10 @@ def _lock_wait(
         ):  # it said nothing in that time
             holder, seen = other, quiet
     if holder is not None:
-        text = f"{holder.who} was connected to the same database since before, and said nothing in that time."
+        text = (
+            f"{holder.who} was connected to the same database since before, and said nothing in "
+            "that time."
+        )
         evidence.append(supports(CLEAR, text, facts(seen)))
         done = next(
             (p.last for p in holder.peers if p.last is not None and p.endpoint == peer.endpoint),
@@ -347,7 +407,15 @@ def _lock_wait(
     culprit = process_culprit(holder) if holder is not None else endpoint(peer)
     by = f" while {holder.who} is in the middle of something there" if holder is not None else ""
     summary = f"The database {where(peer)} held its answer to {actor.who} back{by}."
-    return blame(actor, "db.lock_wait", culprit, summary, evidence, moment, silent=True)
+    return blame(
+        actor,
+        "db.lock_wait",
+        culprit,
+        summary=summary,
+        evidence=evidence,
+        moment=moment,
+        silent=True,
+    )
 
 
 def broken(case: Case) -> Iterator[Candidate]:
@@ -367,12 +435,25 @@ def broken(case: Case) -> Iterator[Candidate]:
             idle = _idle_before(peer, moment)
             if idle >= _IDLE_NS and moment.received_bytes + moment.sent_bytes:
                 how = "reset" if reset else "lost"
-                text = f"Nothing had come over the connection to {where(peer)} for {idle / 1e9:.1f} s when {actor.who} used it again."
+                text = (
+                    f"Nothing had come over the connection to {where(peer)} for {idle / 1e9:.1f} s "
+                    f"when {actor.who} used it again."
+                )
                 evidence = [supports(CLEAR + SLIGHT, text, facts(peer.first, moment))]
                 evidence.append(supports(SOME, f"That use was {how}.", facts(moment)))
                 evidence += after(actor, moment.time_boottime_ns)
-                summary = f"An idle connection of {actor.who} to {where(peer)} was dropped after {idle / 1e9:.0f} s."
-                yield blame(actor, "net.idle_drop", endpoint(peer), summary, evidence, moment)
+                summary = (
+                    f"An idle connection of {actor.who} to {where(peer)} was dropped after "
+                    f"{idle / 1e9:.0f} s."
+                )
+                yield blame(
+                    actor,
+                    "net.idle_drop",
+                    endpoint(peer),
+                    summary=summary,
+                    evidence=evidence,
+                    moment=moment,
+                )
             elif reset:
                 yield from _reset(case, actor, peer, moment)
             break
@@ -381,7 +462,10 @@ def broken(case: Case) -> Iterator[Candidate]:
 def _reset(
     case: Case, actor: ProcessSnapshot, peer: Peer, moment: Connection
 ) -> Iterator[Candidate]:
-    text = f"{where(peer)} reset a connection of {actor.who} after {moment.sent_bytes} bytes out and {moment.received_bytes} in."
+    text = (
+        f"{where(peer)} reset a connection of {actor.who} after {moment.sent_bytes} bytes out and "
+        f"{moment.received_bytes} in."
+    )
     evidence = [supports(CLEAR, text, facts(moment))]
     evidence += after(actor, moment.time_boottime_ns)
     dead = _server(case, moment)
@@ -391,7 +475,9 @@ def _reset(
     summary = (
         f"{where(peer)} broke off a connection of {actor.who} after {moment.received_bytes} bytes."
     )
-    yield blame(actor, "net.reset_short", endpoint(peer), summary, evidence, moment)
+    yield blame(
+        actor, "net.reset_short", endpoint(peer), summary=summary, evidence=evidence, moment=moment
+    )
 
 
 def _server(case: Case, moment: Connection) -> ProcessSnapshot | None:
@@ -429,10 +515,23 @@ def short_answers(case: Case) -> Iterator[Candidate]:
         lived = (last.time_boottime_ns - last.established_boottime_ns) / 1e9
         if peer.made >= 3 and lived < 0.2 and peer.most >= 2:
             continue
-        text = f"Its last connection, to {where(peer)}, ended {(actor.end_ns - last.time_boottime_ns) / 1e9:.2f} s before it did."
+        text = (
+            f"Its last connection, to {where(peer)}, ended "
+            f"{(actor.end_ns - last.time_boottime_ns) / 1e9:.2f} s before it did."
+        )
         evidence = [supports(SLIGHT, text, [*facts(last), *ends(actor)])]
-        summary = f"{actor.who} failed right after {where(peer)} had answered with {last.received_bytes} bytes."
-        yield blame(actor, "net.reset_short", endpoint(peer), summary, evidence, last)
+        summary = (
+            f"{actor.who} failed right after {where(peer)} had answered with {last.received_bytes} "
+            "bytes."
+        )
+        yield blame(
+            actor,
+            "net.reset_short",
+            endpoint(peer),
+            summary=summary,
+            evidence=evidence,
+            moment=last,
+        )
 
 
 def names(case: Case) -> Iterator[Candidate]:
@@ -444,7 +543,10 @@ def names(case: Case) -> Iterator[Candidate]:
         server = address_of(query.family, query.server_high, query.server_low)
         name = name_in(query.labels)
         silent = not query.query_flags & 0x8000
-        text = f"{actor.who} asked {server} for {name} and got {'no answer' if silent else 'a failure'}."
+        text = (
+            f"{actor.who} asked {server} for {name} and got "
+            f"{'no answer' if silent else 'a failure'}."
+        )
         evidence = [
             supports(CLEAR + SLIGHT, text, facts(*actor.name_failures[-3:])),
             *after(actor, query.time_boottime_ns),
@@ -455,9 +557,13 @@ def names(case: Case) -> Iterator[Candidate]:
             "did not answer." if silent else "failed."
         )
         yield Candidate(
-            "net.dns", Culprit("endpoint", address=f"{server}:{query.port}", name=name), summary, tuple(evidence), actor.key,
-            query.time_boottime_ns,
-        )  # fmt: skip
+            cause="net.dns",
+            culprit=Culprit(type="endpoint", address=f"{server}:{query.port}", name=name),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=query.time_boottime_ns,
+        )
 
 
 CAUSES = (unreachable, silence, broken, short_answers, names)

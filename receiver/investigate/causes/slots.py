@@ -68,7 +68,10 @@ def slots(case: Case) -> Iterator[Candidate]:
         )
         if (peer.most >= 2 and held >= 2 * SECOND) or alone:
             held = max(held, longest_gap(peer) if alone else 0)
-            text = f"{actor.who} held all {peer.most} of its connections to {where(peer)} for {held / 1e9:.0f} s, each waiting."
+            text = (
+                f"{actor.who} held all {peer.most} of its connections to {where(peer)} for "
+                f"{held / 1e9:.0f} s, each waiting."
+            )
             evidence = [
                 supports(
                     CLEAR if not alone else SLIGHT, text, facts(*peer.moments[-3:] or (moment,))
@@ -86,19 +89,32 @@ def slots(case: Case) -> Iterator[Candidate]:
                     )
                 )
             refresh = _refresh(case, actor, peer)
-            summary = f"{actor.who} had all {peer.most} connections to {where(peer)} in use for {held / 1e9:.0f} s; the rest waited."
-            yield blame(actor, "net.pool", endpoint(peer), summary, evidence + after(actor, moment.time_boottime_ns), moment,
-                         silent=peer.told or held >= 5 * SECOND)  # fmt: skip
+            summary = (
+                f"{actor.who} had all {peer.most} connections to {where(peer)} in use for "
+                f"{held / 1e9:.0f} s; the rest waited."
+            )
+            yield blame(
+                actor,
+                "net.pool",
+                endpoint(peer),
+                summary=summary,
+                evidence=evidence + after(actor, moment.time_boottime_ns),
+                moment=moment,
+                silent=peer.told or held >= 5 * SECOND,
+            )
             if refresh:
-                summary = f"A refresh of credentials held all {peer.most} connections of {actor.who} to {where(peer)} for {held / 1e9:.0f} s."
+                summary = (
+                    f"A refresh of credentials held all {peer.most} connections of {actor.who} to "
+                    f"{where(peer)} for {held / 1e9:.0f} s."
+                )
                 more = after(actor, moment.time_boottime_ns)
                 yield blame(
                     actor,
                     "net.credential",
                     endpoint(peer),
-                    summary,
-                    [*evidence, *refresh, *more],
-                    moment,
+                    summary=summary,
+                    evidence=[*evidence, *refresh, *more],
+                    moment=moment,
                     silent=True,
                 )
     yield from _turned_away(case)
@@ -176,8 +192,19 @@ def _token_calls(case: Case) -> Iterator[Candidate]:
             )
         evidence += _held_meanwhile(others, gap, peer)
         evidence += after(actor, moment.time_boottime_ns)
-        summary = f"A refresh of credentials at {where(peer)} took {gap / 1e9:.1f} s and held {actor.who} up."
-        yield blame(actor, "net.credential", endpoint(peer), summary, evidence, moment, silent=True)
+        summary = (
+            f"A refresh of credentials at {where(peer)} took {gap / 1e9:.1f} s and held "
+            f"{actor.who} up."
+        )
+        yield blame(
+            actor,
+            "net.credential",
+            endpoint(peer),
+            summary=summary,
+            evidence=evidence,
+            moment=moment,
+            silent=True,
+        )
 
 
 def _held_meanwhile(others: list[Peer], gap: int, refresh: Peer) -> list[Evidence]:
@@ -187,7 +214,10 @@ def _held_meanwhile(others: list[Peer], gap: int, refresh: Peer) -> list[Evidenc
         if quiet is None or last is None or peer.quiet_ns < 0.6 * gap:
             continue
         unread = f", with {quiet.unread_bytes} bytes unread" if quiet.unread_bytes else ""
-        text = f"It held {peer.most} connections to {where(peer)} that stood still for {peer.quiet_ns / 1e9:.1f} s meanwhile{unread}."
+        text = (
+            f"It held {peer.most} connections to {where(peer)} that stood still for "
+            f"{peer.quiet_ns / 1e9:.1f} s meanwhile{unread}."
+        )
         out = [supports(CLEAR, text, facts(peer.first, quiet))]
         answered = refresh.last.last_receive_boottime_ns if refresh.last is not None else 0
         resumed = last.last_receive_boottime_ns or last.time_boottime_ns
@@ -221,19 +251,38 @@ def _turned_away(case: Case) -> Iterator[Candidate]:
                 and 0 < last.received_bytes < 1024
             ):
                 turned.append((actor, peer, last))
-        stay = [(a, p) for a, p in pairs if p.most and (p.open or (p.last is not None and p.last.established_boottime_ns
-                and p.last.time_boottime_ns - p.last.established_boottime_ns > SECOND))]  # fmt: skip
+        stay = [
+            (a, p)
+            for a, p in pairs
+            if p.most
+            and (
+                p.open
+                or (
+                    p.last is not None
+                    and p.last.established_boottime_ns
+                    and p.last.time_boottime_ns - p.last.established_boottime_ns > SECOND
+                )
+            )
+        ]
         held = sum(p.most for _, p in stay)
         if not turned or held < 2:
             continue
         actor, peer, last = turned[0]
-        text = f"{where(peer)} let {actor.who} in, said {last.received_bytes} bytes and closed at once."
+        text = (
+            f"{where(peer)} let {actor.who} in, said {last.received_bytes} bytes and closed at "
+            "once."
+        )
         evidence = [supports(CLEAR, text, facts(last))]
         text = f"{held} other connections to it stayed open all the time."
         evidence.append(supports(CLEAR, text, facts(*(p.last for _, p in stay[:3]))))
         evidence += after(actor, last.time_boottime_ns)
-        summary = f"All slots of {where(peer)} were taken ({held} connections): {actor.who} was turned away."
-        yield blame(actor, "net.pool", endpoint(peer), summary, evidence, last)
+        summary = (
+            f"All slots of {where(peer)} were taken ({held} connections): {actor.who} was turned "
+            "away."
+        )
+        yield blame(
+            actor, "net.pool", endpoint(peer), summary=summary, evidence=evidence, moment=last
+        )
 
 
 def ports(case: Case) -> Iterator[Candidate]:
@@ -245,7 +294,10 @@ def ports(case: Case) -> Iterator[Candidate]:
             continue
         call = calls[-1]
         made = max((p.made for p in actor.peers), default=0)
-        text = f"{actor.who}: connect to {subject_of(call)} failed with {error_name(call.error)} {call.failures} times."
+        text = (
+            f"{actor.who}: connect to {subject_of(call)} failed with {error_name(call.error)} "
+            f"{call.failures} times."
+        )
         evidence = [supports(STRONG, text, facts(*calls[:2]))]
         if made > 10:
             evidence.append(
@@ -261,14 +313,17 @@ def ports(case: Case) -> Iterator[Candidate]:
             )
         evidence += after(actor, call.last_boottime_ns)
         most = _busiest(case, subject_of(call)) or actor
-        summary = f"No local port was left towards {subject_of(call)}: {most.who} had made {made} connections."
+        summary = (
+            f"No local port was left towards {subject_of(call)}: {most.who} had made {made} "
+            "connections."
+        )
         yield Candidate(
-            "net.ports",
-            process_culprit(most),
-            summary,
-            tuple(evidence),
-            actor.key,
-            call.first_boottime_ns,
+            cause="net.ports",
+            culprit=process_culprit(most),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=call.first_boottime_ns,
         )
 
 

@@ -75,33 +75,39 @@ def full(case: Case) -> Iterator[Candidate]:
                     supports(SLIGHT, f"{made.who} made {number} files there.", ends(made))
                 )
                 yield Candidate(
-                    "fs.inodes_quota", process_culprit(culprit), f"No inode or quota was left for {what}; {made.who} made most files there.",
-                    tuple(evidence), actor.key, first.first_boottime_ns, silent=True,
-                )  # fmt: skip
+                    cause="fs.inodes_quota",
+                    culprit=process_culprit(culprit),
+                    summary=f"No inode or quota was left for {what}; {made.who} made most files there.",
+                    evidence=tuple(evidence),
+                    subject=actor.key,
+                    at_ns=first.first_boottime_ns,
+                    silent=True,
+                )
             else:
                 summary = f"No inode or quota was left for {what}."
                 yield Candidate(
-                    "fs.inodes_quota",
-                    Culprit("file", path=what),
-                    summary,
-                    tuple(evidence),
-                    actor.key,
-                    first.first_boottime_ns,
+                    cause="fs.inodes_quota",
+                    culprit=Culprit(type="file", path=what),
+                    summary=summary,
+                    evidence=tuple(evidence),
+                    subject=actor.key,
+                    at_ns=first.first_boottime_ns,
                     silent=True,
                 )
             continue
-        yield _enospc(actor, first, what, base, device, filler)
+        yield _enospc(actor, first, what=what, base=base, device=device, filler=filler)
 
 
 def _enospc(
     actor: ProcessSnapshot,
     first: CallFailed,
+    *,
     what: str,
     base: list[Evidence],
     device: int,
     filler: tuple[ProcessSnapshot, int, Use] | None,
 ) -> Candidate:
-    culprit, by = Culprit("file", path=what, device=device), ""
+    culprit, by = Culprit(type="file", path=what, device=device), ""
     evidence = list(base)
     if filler is not None:
         who, wrote, use = filler
@@ -110,12 +116,12 @@ def _enospc(
         evidence.append(supports(SOME, text, facts_of_use(use)))
     summary = f"The file system of {what or 'a file'} was full when {actor.who} wrote to it{by}."
     return Candidate(
-        "fs.enospc",
-        culprit,
-        summary,
-        tuple(evidence),
-        actor.key,
-        first.first_boottime_ns,
+        cause="fs.enospc",
+        culprit=culprit,
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=actor.key,
+        at_ns=first.first_boottime_ns,
         silent=True,
     )
 
@@ -200,7 +206,7 @@ def locks(case: Case) -> Iterator[Candidate]:
                     facts(*calls[:2]),
                 )
             ]
-            culprit = Culprit("file", path=what)
+            culprit = Culprit(type="file", path=what)
             if call.holder.tgid:
                 holder = case.by_pid(call.holder.tgid, call.first_boottime_ns)
                 name = holder.who if holder is not None else f"process {call.holder.tgid}"
@@ -208,15 +214,23 @@ def locks(case: Case) -> Iterator[Candidate]:
                 culprit = (
                     process_culprit(holder)
                     if holder is not None
-                    else Culprit("process", pid=call.holder.tgid, path=what)
+                    else Culprit(type="process", pid=call.holder.tgid, path=what)
                 )
             if actor.failed:
                 evidence.append(
                     supports(SOME, f"It ended with {actor.end.error} after that.", ends(actor))
                 )
-            summary = f"{actor.who} could not lock {what or 'a file'}: {culprit.name or 'process'} ({culprit.pid}) held the lock."
+            summary = (
+                f"{actor.who} could not lock {what or 'a file'}: {culprit.name or 'process'} "
+                f"({culprit.pid}) held the lock."
+            )
             yield Candidate(
-                "fs.lock", culprit, summary, tuple(evidence), actor.key, call.first_boottime_ns
+                cause="fs.lock",
+                culprit=culprit,
+                summary=summary,
+                evidence=tuple(evidence),
+                subject=actor.key,
+                at_ns=call.first_boottime_ns,
             )
         yield from _stale_lock(case, actor)
 
@@ -234,16 +248,27 @@ def _stale_lock(case: Case, actor: ProcessSnapshot) -> Iterator[Candidate]:
             continue
         maker = case.get(use.source.writer.key) if use.source is not None else None
         if use.source is not None and maker is not None and (maker.end.signal or maker.failed):
-            text = f"{use.path} was made by {maker.who}, which ended with {maker.end.error} and did not remove it."
+            text = (
+                f"{use.path} was made by {maker.who}, which ended with {maker.end.error} and did "
+                "not remove it."
+            )
             evidence = [supports(STRONG, text, [*facts_of_use(use), *ends(maker)])]
             evidence.append(
                 supports(
                     SOME, f"{actor.who} read it and gave up with {actor.end.error}.", ends(actor)
                 )
             )
-            summary = f"{actor.who} gave up because of the lock file {use.path} that {maker.who} had left behind."
+            summary = (
+                f"{actor.who} gave up because of the lock file {use.path} that {maker.who} had "
+                "left behind."
+            )
             yield Candidate(
-                "fs.lock", file_culprit(use), summary, tuple(evidence), actor.key, use.first_ns
+                cause="fs.lock",
+                culprit=file_culprit(use),
+                summary=summary,
+                evidence=tuple(evidence),
+                subject=actor.key,
+                at_ns=use.first_ns,
             )
 
 
@@ -262,28 +287,35 @@ def denied(case: Case) -> Iterator[Candidate]:
         if soon < 2 * SECOND:
             text = f"It ended with {actor.end.error} {soon / 1e9:.2f} s later."
             evidence.append(supports(SOME if soon < SECOND else SLIGHT, text, ends(actor)))
-        culprit, by = Culprit("file", path=path), ""
+        culprit, by = Culprit(type="file", path=path), ""
         if maker := _maker(case, path):
             who, change = maker
             by = f"; {who.who} (uid {who.uid}) had made or changed it"
             evidence.append(
                 supports(SOME, f"{who.who}, as uid {who.uid}, made or changed it.", facts(change))
             )
-            culprit = Culprit("file", path=path, sender=process_culprit(who))
+            culprit = Culprit(type="file", path=path, sender=process_culprit(who))
         summary = (
             f"{actor.who} (uid {actor.uid}) may not use {path} ({error_name(call.error)}){by}."
         )
         yield Candidate(
-            "fs.eacces", culprit, summary, tuple(evidence), actor.key, call.first_boottime_ns
+            cause="fs.eacces",
+            culprit=culprit,
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=call.first_boottime_ns,
         )
 
 
 def _maker(case: Case, path: str) -> tuple[ProcessSnapshot, FileChanged] | None:
     kinds = (FileOperation.MKDIR, FileOperation.CHMOD, FileOperation.CHOWN)
     found = [
-        (a, c) for a in case for c in a.changes
+        (a, c)
+        for a in case
+        for c in a.changes
         if c.operation in kinds and path.startswith(resolve(c.directory, c.path))
-    ]  # fmt: skip
+    ]
     return max(found, key=lambda pair: pair[1].time_boottime_ns, default=None)
 
 
@@ -311,7 +343,10 @@ def slow(case: Case) -> Iterator[Candidate]:
         evidence = [
             supports(
                 weight,
-                f"{actor.who} waited for storage for {lasted / 1e9:.0f} s, without being interruptible.",
+                (
+                    f"{actor.who} waited for storage for {lasted / 1e9:.0f} s, without being "
+                    "interruptible."
+                ),
                 shown,
             )
         ]
@@ -325,7 +360,13 @@ def slow(case: Case) -> Iterator[Candidate]:
         where = f" at {culprit.path}" if culprit.path else ""
         summary = f"Storage stalled: {actor.who} waited {lasted / 1e9:.0f} s{where}."
         yield Candidate(
-            "fs.slow_io", culprit, summary, tuple(evidence), actor.key, shown[0].at_ns, silent=True
+            cause="fs.slow_io",
+            culprit=culprit,
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=shown[0].at_ns,
+            silent=True,
         )
 
 

@@ -47,7 +47,10 @@ def quota(case: Case) -> Iterator[Candidate]:
     share, look = actor.usage.worst["quota"]  # type: ignore[union-attr]
     first = actor.usage.first or look  # type: ignore[union-attr]
     stopped = (look.throttled_ns - first.throttled_ns) / 1e9
-    text = f"The quota of its CPU cgroup stopped {actor.who} in {share:.0%} of the periods, for {lasted / 1e9:.0f} s."
+    text = (
+        f"The quota of its CPU cgroup stopped {actor.who} in {share:.0%} of the periods, for "
+        f"{lasted / 1e9:.0f} s."
+    )
     evidence = [supports(CLEAR + SOME if share > 0.5 else CLEAR, text, [fact(first), fact(look)])]
     if look.running_threads > 1 or look.threads > _THREADS:
         text = f"It had {look.threads} threads, {look.running_threads} of them wanting to run."
@@ -56,15 +59,18 @@ def quota(case: Case) -> Iterator[Candidate]:
         supports(SLIGHT, f"Together they were stopped for {stopped:.1f} s.", [fact(look)])
     )
     slow = _slow(case, actor, evidence, lasted)
-    summary = f"{actor.who} was throttled by its CPU quota in {share:.0%} of the periods for {lasted / 1e9:.0f} s."
+    summary = (
+        f"{actor.who} was throttled by its CPU quota in {share:.0%} of the periods for "
+        f"{lasted / 1e9:.0f} s."
+    )
     yield Candidate(
-        "cpu.quota",
-        process_culprit(actor),
-        summary,
-        tuple(evidence),
-        actor.key,
-        look.time_boottime_ns,
-        slow,
+        cause="cpu.quota",
+        culprit=process_culprit(actor),
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=actor.key,
+        at_ns=look.time_boottime_ns,
+        silent=slow,
     )
 
 
@@ -89,22 +95,28 @@ def neighbours(case: Case) -> Iterator[Candidate]:
         ) / 1e9
         taker = max(case.strangers, key=lambda t: (t.cpu_ns, -t.pid), default=None)
         inside = _busy_inside(case, actor)
-        text = f"{actor.who} waited for a CPU {min(1.0, share):.0%} of the time, for {lasted / 1e9:.0f} s ({waited:.1f} s in all)."
+        text = (
+            f"{actor.who} waited for a CPU {min(1.0, share):.0%} of the time, for "
+            f"{lasted / 1e9:.0f} s ({waited:.1f} s in all)."
+        )
         evidence = [supports(CLEAR if share > 0.3 else SOME, text, [fact(look)])]
-        culprit, foreign = Culprit("host"), True
+        culprit, foreign = Culprit(type="host"), True
         if (
             taker is not None
             and taker.cpu_ns > SECOND
             and (inside is None or taker.cpu_ns > inside[0])
         ):
-            text = f"{taker.name} ({taker.pid}), which is not of the task, used {taker.cpu_ns / 1e9:.1f} s of CPU meanwhile."
+            text = (
+                f"{taker.name} ({taker.pid}), which is not of the task, used "
+                f"{taker.cpu_ns / 1e9:.1f} s of CPU meanwhile."
+            )
             shown = [fact_of_point(taker.pid, taker.name, p) for p in taker.points[-2:]]
             evidence.append(supports(CLEAR, text, shown))
             culprit = Culprit(
-                "process",
-                taker.name,
-                taker.pid,
-                taker.key.start_boottime_ns if taker.key is not None else 0,
+                type="process",
+                name=taker.name,
+                pid=taker.pid,
+                start_boottime_ns=taker.key.start_boottime_ns if taker.key is not None else 0,
             )
         elif inside is not None:
             used, other = inside
@@ -120,15 +132,18 @@ def neighbours(case: Case) -> Iterator[Candidate]:
                 contradicts(CLEAR, "Its own CPU quota stopped it.", [fact(usage.worst["quota"][1])])
             )
         silent = _slow(case, actor, evidence, lasted) and foreign
-        summary = f"{culprit.name or 'Others'} ({culprit.pid}) took the CPU from {actor.who} for {lasted / 1e9:.0f} s."
+        summary = (
+            f"{culprit.name or 'Others'} ({culprit.pid}) took the CPU from {actor.who} for "
+            f"{lasted / 1e9:.0f} s."
+        )
         yield Candidate(
-            "cpu.neighbour",
-            culprit,
-            summary,
-            tuple(evidence),
-            actor.key,
-            look.time_boottime_ns,
-            silent,
+            cause="cpu.neighbour",
+            culprit=culprit,
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=look.time_boottime_ns,
+            silent=silent,
         )
 
 
@@ -203,13 +218,19 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterato
     if not locks or actor.execs or len(waits) > 1:
         return
     where, shown = _stands(spell, locks[0])
-    text = f"{actor.who} has done nothing for {idle / 1e9:.0f} s: its only thread waits for a lock, without a timeout.{where}"
+    text = (
+        f"{actor.who} has done nothing for {idle / 1e9:.0f} s: its only thread waits for a lock, "
+        f"without a timeout.{where}"
+    )
     evidence = [supports(CLEAR + SLIGHT, text, [*facts(*locks[:2]), *shown])]
     threads = actor.parent_threads
     if threads > 1:
         parent = case.get(actor.parent)
         last = parent.usage.last if parent is not None and parent.usage is not None else None
-        text = f"It was forked, without an exec, from a process with {threads} threads: whoever held the lock is not in it."
+        text = (
+            f"It was forked, without an exec, from a process with {threads} threads: whoever held "
+            "the lock is not in it."
+        )
         evidence.append(supports(CLEAR, text, facts(last)))
     elif actor.usage is not None and actor.usage.last is not None and actor.usage.last.threads == 1:
         evidence.append(
@@ -221,16 +242,22 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterato
     if reader is not None:
         its_spell = reader.usage.spell if reader.usage is not None else None
         at_pipe = facts(*its_spell.waits[:1]) if its_spell is not None else ()
-        text = f"{reader.who}, forked by the same parent, holds the lock and waits for work at a pipe: a pool with nothing to do."
+        text = (
+            f"{reader.who}, forked by the same parent, holds the lock and waits for work at a "
+            "pipe: a pool with nothing to do."
+        )
         evidence.append(contradicts(STRONG, text, at_pipe))
-    summary = f"{actor.who}, forked from {parent.who if parent is not None else 'a threaded parent'}, waits for a lock for ever."
+    summary = (
+        f"{actor.who}, forked from {parent.who if parent is not None else 'a threaded parent'}, "
+        "waits for a lock for ever."
+    )
     yield Candidate(
-        "hang.fork_lock",
-        process_culprit(actor),
-        summary,
-        tuple(evidence),
-        actor.key,
-        locks[0].time_boottime_ns,
+        cause="hang.fork_lock",
+        culprit=process_culprit(actor),
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=actor.key,
+        at_ns=locks[0].time_boottime_ns,
         silent=True,
     )
 
@@ -261,7 +288,10 @@ def _pipe(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterator[Can
     ]
     for wait in pipes[:1]:
         where, shown = _stands(spell, wait)
-        text = f"{actor.who} has waited for {idle / 1e9:.0f} s to write to a pipe that nobody reads.{where}"
+        text = (
+            f"{actor.who} has waited for {idle / 1e9:.0f} s to write to a pipe that nobody "
+            f"reads.{where}"
+        )
         evidence = [supports(CLEAR + SLIGHT, text, [*facts(wait), *shown])]
         others = [
             a
@@ -278,14 +308,17 @@ def _pipe(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterator[Can
         evidence += _ended_by(actor)
         reader = others[0] if others else case.get(actor.parent)
         culprit = process_culprit(reader) if reader is not None else process_culprit(actor)
-        summary = f"{actor.who} waits to write to a pipe, and {reader.who if reader is not None else 'its reader'} does not read it."
+        summary = (
+            f"{actor.who} waits to write to a pipe, and "
+            f"{reader.who if reader is not None else 'its reader'} does not read it."
+        )
         yield Candidate(
-            "hang.pipe_full",
-            culprit,
-            summary,
-            tuple(evidence),
-            actor.key,
-            wait.time_boottime_ns,
+            cause="hang.pipe_full",
+            culprit=culprit,
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=wait.time_boottime_ns,
             silent=True,
         )
 
@@ -336,12 +369,12 @@ def collector(case: Case) -> Iterator[Candidate]:
             f"{actor.who} spent its time collecting garbage: {busy:.1f} CPUs, and nothing moved."
         )
         yield Candidate(
-            "hang.gc_stall",
-            process_culprit(actor),
-            summary,
-            tuple(evidence),
-            actor.key,
-            last.time_boottime_ns,
+            cause="hang.gc_stall",
+            culprit=process_culprit(actor),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=last.time_boottime_ns,
         )
 
 
