@@ -1,7 +1,8 @@
-"""The cause classes: what each one is, what it must have left behind, what it is taken for, and what mends it.
+"""The cause classes: each has a title, a prediction, rivals and a fix.
 
-`predicts` completes "nothing shows …", for a rival of which no trace was found. `needs` are the kinds of events without which
-that absence means nothing. `visible`: K, the kernel's facts prove it; P, they prove the mechanism, and the reason needs others.
+`predicts` completes the sentence "Nothing shows …" for a rival without evidence. `needs` are the
+kinds of events that must be complete for this sentence to be true. `visible` is K if kernel facts
+prove the cause. It is P if they prove only the mechanism, and the reason needs other data.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ _ALL = (
         name="mem.cgroup_oom",
         title="its own memory reached the limit of its cgroup",
         predicts="an OOM kill in a memory cgroup by its own growth",
-        rivals="mem.cgroup_neighbour mem.userspace_killer kill.supervisor mem.app_heap mem.host_oom",
+        rivals="mem.cgroup_neighbour mem.userspace_killer kill.supervisor mem.app_heap "
+        "mem.host_oom",
         tag="raise_limit_or_split",
         fix="Raise the memory limit (or the overhead share of it) for this step, or make the step "
         "smaller: split or repartition its "
@@ -199,7 +201,8 @@ _ALL = (
         predicts="a timer or a timeout command that ended it",
         rivals="kill.supervisor kill.heartbeat kill.drain mem.cgroup_oom",
         tag="raise_timeout",
-        fix="Raise the time limit or make the step faster, and end the whole process group with it.",
+        fix="Raise the time limit or make the step faster, and end the whole process group with "
+        "it.",
     ),
     _c(
         name="fs.truncated",
@@ -219,7 +222,8 @@ _ALL = (
         predicts="a reader that was done before the writer",
         rivals="fs.truncated fs.stale_input fs.concurrent_writers",
         tag="wait_for_marker",
-        fix="Let the reader wait for the writer's end (dependency, rename into place, marker file).",
+        fix="Let the reader wait for the writer's end (dependency, rename into place, marker "
+        "file).",
         needs="file_opened",
     ),
     _c(

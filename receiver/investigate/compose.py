@@ -1,4 +1,8 @@
-"""A conclusion as a report: who ran, how each ended, the chain from cause to symptom, the time axis, the events cited."""
+"""Writes a conclusion as a report.
+
+The report lists the processes and how each ended, the chain from cause to symptom, the timeline,
+and the events that it cites.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from receiver.investigate.evidence import (
     Fact,
     ends,
     fact,
-    fact_of_hole,
+    fact_of_loss,
     fact_of_point,
     facts,
     facts_of_use,
@@ -30,7 +34,7 @@ from receiver.text.names import describe_end, mib, signal_name
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
 
-_LISTED = 40  # processes in the report; those that matter first
+_LISTED = 40  # processes in a report; the most important ones come first
 _ON_AXIS = 24
 _CURVES = 6
 _BESIDE = 12
@@ -40,7 +44,7 @@ _FACTS = 400  # events in a report
 
 
 class _Events:
-    """Every fact that is cited, once."""
+    """The facts that the report cites, each of them once."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
@@ -69,7 +73,10 @@ class _Events:
 
 
 def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
-    """Tries every cause on the case and writes down what came of it. Counts the signature in the case's history."""
+    """Evaluates every cause on the case and returns the report.
+
+    It also counts the incident's signature in the history.
+    """
     found = conclude(case)
     events = _Events(case)
     lead = found.ranked[0] if found.verdict == "incident" else None
@@ -108,7 +115,7 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
                     "count": h.count,
                     "at": round(case.at(h.at_ns), 3),
                 }
-                for h in (*case.holes, *case.apart)
+                for h in (*case.losses, *case.unwatched_losses)
             ),
             case.blind,
             case.left_out,
@@ -119,7 +126,7 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
 
 
 def report_id(execution: Execution) -> str:
-    """The same for every report on one execution."""
+    """Returns an id that is the same for all reports on one execution."""
     return hashlib.sha256(execution.trace_id + execution.span_id).hexdigest()[:16]
 
 
@@ -140,7 +147,7 @@ def _execution(case: Case) -> rp.ExecutionLine:
 
 def _summary(case: Case, found: Conclusion) -> str:
     if found.verdict == "incident":
-        return found.ranked[0].suspicion.summary
+        return found.ranked[0].candidate.summary
     root = case.root
     end = (
         f"{root.who} ended with {root.end.error or 'status 0'}"
@@ -153,7 +160,7 @@ def _summary(case: Case, found: Conclusion) -> str:
             f"{len(case.actors) + case.left_out} processes."
         )
     if found.verdict == "incomplete":
-        missed = "Events were lost" if case.holes else "System calls were not observed for a time"
+        missed = "Events were lost" if case.losses else "System calls were not observed for a time"
         return f"{missed}, and they could change the answer: {end}."
     return (
         f"{end[0].upper()}{end[1:]}, and nothing that the kernel sees says why: "
@@ -167,20 +174,20 @@ def _hypotheses(
     every = list(ranked)
     out = []
     for number, each in enumerate(every, 1):
-        suspicion = each.suspicion
-        known = CLASSES[suspicion.cause]
+        candidate = each.candidate
+        known = CLASSES[candidate.cause]
         weighed = tuple(
-            _line(e, events) for e in sorted(suspicion.evidence, key=lambda e: -abs(e.weight))
+            _line(e, events) for e in sorted(candidate.evidence, key=lambda e: -abs(e.weight))
         )
-        rivals = rule_out(case, suspicion, considered) if number == 1 else []
+        rivals = rule_out(case, candidate, considered) if number == 1 else []
         out.append(
             rp.Hypothesis(
                 rank=number,
-                cause=suspicion.cause,
-                culprit=_safe(suspicion.culprit),
+                cause=candidate.cause,
+                culprit=_safe(candidate.culprit),
                 confidence=each.confidence,
-                score=round(suspicion.score, 2),
-                summary=printable(suspicion.summary),
+                score=round(candidate.score, 2),
+                summary=printable(candidate.summary),
                 evidence=tuple(
                     dict.fromkeys(r for w in weighed if w.role == "supports" for r in w.refs)
                 ),
@@ -195,7 +202,7 @@ def _hypotheses(
 
 
 def _safe(culprit: Culprit) -> Culprit:
-    """Names of processes and files are whatever their owners like."""
+    """Replaces unprintable characters. Users choose the names of processes and files freely."""
     words = {
         f: printable(v)
         for f in culprit.__struct_fields__
@@ -215,9 +222,9 @@ def _line(evidence: Evidence, events: _Events) -> rp.EvidenceLine:
 
 
 def _axis(case: Case, found: Conclusion, events: _Events) -> tuple[rp.Moment, ...]:
-    """The facts behind the best answer and the symptoms, and how the processes on the way to them ended; in order of time."""
+    """Returns the timeline: facts of the first hypothesis, symptoms and failed processes."""
     facts_: dict[str, Fact] = {}
-    lead = found.ranked[0].suspicion if found.ranked and found.verdict != "healthy" else None
+    lead = found.ranked[0].candidate if found.ranked and found.verdict != "healthy" else None
     for symptom in found.symptoms:
         facts_.update({f.id: f for f in symptom.facts})
     for evidence in sorted(lead.evidence if lead is not None else (), key=lambda e: -abs(e.weight)):
@@ -234,7 +241,7 @@ def _axis(case: Case, found: Conclusion, events: _Events) -> tuple[rp.Moment, ..
 
 
 def _by(actor: ProcessSnapshot) -> str:
-    """Who ended it, when somebody did."""
+    """Names the sender of the signal or the kernel component that ended the process."""
     if actor.oom is not None:
         return "the kernel's OOM killer"
     event = died_of(actor)
@@ -312,7 +319,7 @@ def _weight(actor: ProcessSnapshot) -> int:
 
 
 def _most(lines: list[rp.ProcessLine]) -> dict[str, str]:
-    """Who used most of each resource."""
+    """Names the process that used most of each resource."""
     if not lines:
         return {}
     out: dict[str, str] = {}
@@ -335,13 +342,13 @@ _RESOURCES: dict[str, tuple[Callable[[rp.ProcessLine], float], Callable[[rp.Proc
 
 
 def _chain(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.ChainLink, ...]:
-    """What led to what, first cause first."""
+    """Returns the links from cause to effect, the first cause first."""
     out: list[rp.ChainLink] = []
     if lead is None:
         return ()
-    suspicion = lead.suspicion
-    subject = case.get(suspicion.subject)
-    what = CLASSES[suspicion.cause].title
+    candidate = lead.candidate
+    subject = case.get(candidate.subject)
+    what = CLASSES[candidate.cause].title
     if subject is not None:
         hit = f"{subject.who} " + (
             f"ended: {_end(subject)}"
@@ -350,19 +357,19 @@ def _chain(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.ChainLi
         )
         out.append(
             rp.ChainLink(
-                printable(_name(suspicion)),
+                printable(_name(candidate)),
                 printable(hit),
-                _medium(suspicion.cause),
-                events.cite(suspicion.evidence[0].facts),
+                _link_kind(candidate.cause),
+                events.cite(candidate.evidence[0].facts),
             )
         )
     else:
         out.append(
             rp.ChainLink(
-                printable(_name(suspicion)),
+                printable(_name(candidate)),
                 what,
-                _medium(suspicion.cause),
-                events.cite(suspicion.evidence[0].facts),
+                _link_kind(candidate.cause),
+                events.cite(candidate.evidence[0].facts),
             )
         )
     at = subject
@@ -388,7 +395,7 @@ def _chain(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.ChainLi
 
 
 def _reads(case: Case, events: _Events) -> list[rp.ChainLink]:
-    """Half-written files that somebody read."""
+    """Returns a link for each incomplete file that another process read."""
     out: list[rp.ChainLink] = []
     for actor in case:
         for use in actor.uses:
@@ -411,18 +418,18 @@ def _reads(case: Case, events: _Events) -> list[rp.ChainLink]:
     return out
 
 
-def _name(suspicion: Candidate) -> str:
-    c = suspicion.culprit
+def _name(candidate: Candidate) -> str:
+    c = candidate.culprit
     return (
         c.path
         or c.address
         or c.cgroup
         or (f"{c.name} ({c.pid})" if c.pid else c.name)
-        or CLASSES[suspicion.cause].title
+        or CLASSES[candidate.cause].title
     )
 
 
-def _medium(cause: str) -> str:
+def _link_kind(cause: str) -> str:
     family = cause.partition(".")[0]
     return {
         "mem": "memory",
@@ -441,20 +448,31 @@ def _medium(cause: str) -> str:
 
 
 def _curves(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.CurveLine, ...]:
-    """Of the one that was struck and of those in the same memory; of the largest ones when nobody was."""
-    subject = case.get(lead.suspicion.subject) if lead is not None else None
+    """Returns the memory curves of the victim and of the processes in the same memory cgroup.
+
+    Without a victim, it returns the curves of the largest processes.
+    """
+    subject = case.get(lead.candidate.subject) if lead is not None else None
     out: list[rp.CurveLine] = []
     if subject is not None and subject.oom is not None:
-        for taker in subject.company[:_CURVES]:
-            role = "victim" if taker.key == subject.key else "in the same memory"
-            final = [(subject.oom.time_boottime_ns, taker.rss_bytes)] if role == "victim" else []
-            points = [(round(case.at(at), 2), held) for at, held, _ in taker.points] + [
+        for competitor in subject.company[:_CURVES]:
+            role = "victim" if competitor.key == subject.key else "in the same memory"
+            final = (
+                [(subject.oom.time_boottime_ns, competitor.rss_bytes)] if role == "victim" else []
+            )
+            points = [(round(case.at(at), 2), held) for at, held, _ in competitor.points] + [
                 (round(case.at(a), 2), h) for a, h in final
             ]
-            events.cite(fact_of_point(taker.pid, taker.name, p) for p in taker.points[-4:])
+            events.cite(
+                fact_of_point(competitor.pid, competitor.name, p) for p in competitor.points[-4:]
+            )
             out.append(
                 rp.CurveLine(
-                    taker.pid, printable(taker.name), role, subject.oom.limit_bytes, tuple(points)
+                    competitor.pid,
+                    printable(competitor.name),
+                    role,
+                    subject.oom.limit_bytes,
+                    tuple(points),
                 )
             )
         return tuple(out)
@@ -480,7 +498,7 @@ def _curves(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.CurveL
 
 
 def _crashes(case: Case, events: _Events) -> tuple[rp.CrashLine, ...]:
-    """Of the processes that died where they stood."""
+    """Returns the processes that died of a fault of their own, such as SIGSEGV."""
     dead = [
         a for a in case if a.crash is not None and a.failed and a.end.signal in (0, a.crash.signal)
     ]
@@ -500,16 +518,16 @@ def _crashes(case: Case, events: _Events) -> tuple[rp.CrashLine, ...]:
 
 
 def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
-    """What was as it should be: exits, signals, files, connections, memory, time."""
+    """Describes what was normal: exits, signals, files, connections, memory and duration."""
     out: list[rp.EvidenceLine] = []
 
-    def say(text: str, found: Iterable[Fact]) -> None:
+    def add(text: str, found: Iterable[Fact]) -> None:
         out.append(rp.EvidenceLine("context", 0.0, printable(text), events.cite(list(found)[:6])))
 
     root = case.root
     if root is not None and root.exit is not None:
         well = sum(1 for a in case if a.exit is not None and not a.failed)
-        say(
+        add(
             (
                 f"{well + case.left_out} of {len(case.actors) + case.left_out} processes ended "
                 f"with status 0; {root.who} with {root.end.error or '0'}."
@@ -517,7 +535,7 @@ def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
             ends(root),
         )
         if not any(died_of(a) for a in case):
-            say("No process was killed, and none crashed.", ends(root))
+            add("No process was killed, and none crashed.", ends(root))
     whole = [
         (a, u)
         for a in case
@@ -525,13 +543,13 @@ def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
         if u.writing and u.written_bytes and u.state == "complete"
     ]
     if whole:
-        say(
+        add(
             f"{len(whole)} files were written and closed by their writers.",
             [f for _, u in whole[:2] for f in facts_of_use(u)],
         )
     peers = [p for a in case for p in a.peers if p.endpoint[1] and p.last is not None]
     if peers and not any(p.failed for p in peers):
-        say(
+        add(
             (
                 f"{sum(p.made for p in peers)} connections to {len(peers)} endpoints were made and "
                 "none failed."
@@ -545,7 +563,7 @@ def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
     ]
     if looks:
         fullest = max(looks, key=lambda s: s.memory_usage_bytes / s.memory_limit_bytes)
-        say(
+        add(
             (
                 f"Memory stayed at {mib(fullest.memory_usage_bytes)} of "
                 f"{mib(fullest.memory_limit_bytes)} or below."
@@ -558,15 +576,15 @@ def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
         else None
     )
     if known is not None and not known.is_far_above(case.seconds):
-        say(
+        add(
             (
                 f"It took {case.seconds:.1f} s; half of its last {known.count} runs took "
                 f"{known.median:.1f} s or less."
             ),
             ends(root) if root is not None else (),
         )
-    for hole in case.holes[:2]:
-        say(f"{hole.count} {hole.kind} events were lost ({hole.reason}).", [fact_of_hole(hole)])
+    for loss in case.losses[:2]:
+        add(f"{loss.count} {loss.kind} events were lost ({loss.reason}).", [fact_of_loss(loss)])
     return tuple(out)
 
 
@@ -575,23 +593,23 @@ def _signature(case: Case, found: Conclusion) -> str:
 
 
 def _signature_of(case: Case, lead: Ranked) -> str:
-    subject = case.get(lead.suspicion.subject)
-    kinds = {f.kind for e in lead.suspicion.evidence if e.role == "supports" for f in e.facts} - {
+    subject = case.get(lead.candidate.subject)
+    kinds = {f.kind for e in lead.candidate.evidence if e.role == "supports" for f in e.facts} - {
         "process_sample"
     }
     executable = subject.name if subject is not None else ""
     error = subject.end.error if subject is not None and subject.exit is not None else ""
-    return signature(lead.suspicion.cause, case.execution.identity.task, executable, error, kinds)
+    return signature(lead.candidate.cause, case.execution.identity.task, executable, error, kinds)
 
 
 def _seen(case: Case, found: Conclusion, key: str, at_unix_ns: int) -> Sighting | None:
-    """What was known of it before. Only a run that is over counts as one more."""
+    """Returns the earlier sightings of this signature. Only a finished run adds to their number."""
     if case.history is None or not key:
         return None
     if not at_unix_ns:
         return case.history.sightings.get(key)
     return case.history.saw(
-        key, found.ranked[0].suspicion.cause, at_unix_ns, case.execution.identity.run_id
+        key, found.ranked[0].candidate.cause, at_unix_ns, case.execution.identity.run_id
     )
 
 

@@ -1,4 +1,4 @@
-"""Questions that several causes ask of a case."""
+"""Helpers that several causes use."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ _SHELLS = {
     "xargs",
     "time",
 }
-LARGE = 3.0  # times the usual: what stands out
+LARGE = 3.0  # times the usual value: the threshold for an outlier
 
 
 def shells(actor: ProcessSnapshot) -> bool:
-    """A program that only starts others and hands on how they ended."""
+    """Whether the program only starts other programs and returns their exit status."""
     return actor.name in _SHELLS
 
 
 def died_of(actor: ProcessSnapshot) -> Signal | None:
-    """The signal that it died of, or that its status 128 + n names."""
+    """Returns the signal that killed the process, or the one in its exit status 128 + n."""
     if actor.exit is None or not (actor.end.signal or actor.end.code > 128):
         return None
     return fatal_of(actor.signals, actor.key, actor.end)
 
 
 def sent_by_process(actor: ProcessSnapshot, event: Signal) -> bool:
-    """By kill(2) or its like, by somebody else."""
+    """Whether another process sent the signal by kill(2) or a similar call."""
     return event.code <= 0 and event.sender != actor.key
 
 
@@ -76,7 +76,10 @@ def sender_text(event: Signal) -> str:
 
 
 def progress(actor: ProcessSnapshot, window_ns: int = 5 * SECOND) -> float | None:
-    """CPUs that it used in its last looks; None when it was looked at less than twice."""
+    """Returns the number of CPUs that it used between its last samples.
+
+    It is None with fewer than two samples.
+    """
     usage = actor.usage
     if usage is None or usage.last is None or usage.first is None or usage.last is usage.first:
         return None
@@ -94,17 +97,17 @@ def progress(actor: ProcessSnapshot, window_ns: int = 5 * SECOND) -> float | Non
 
 
 def idle_ns(actor: ProcessSnapshot, until_ns: int) -> int:
-    """For how long it had done nothing when that happened."""
+    """Returns how long the process had been idle at this time."""
     spell = actor.usage.spell if actor.usage is not None else None
     if spell is not None and spell.waits and all(wait_of(w) == "timer" for w in spell.waits):
-        return 0  # it slept, as it had been told to
+        return 0  # it slept on purpose, as a `sleep` command does
     return (
         spell.ns if spell is not None and spell.since_ns + spell.ns >= until_ns - 3 * SECOND else 0
     )
 
 
 def partition_share(case: Case, actor: ProcessSnapshot) -> list[Evidence]:
-    """Whether the partition in work is larger than the others that this run has read."""
+    """Compares the size of the current partition with the other partitions of this run."""
     sizes = partition_bytes(case)
     if actor.partition not in sizes:
         return []
@@ -137,7 +140,7 @@ def partition_share(case: Case, actor: ProcessSnapshot) -> list[Evidence]:
 
 
 def shorter(case: Case, path: str, size: int, found: Iterable[Fact]) -> list[Evidence]:
-    """Whether less stands there than after earlier runs."""
+    """Compares the size of the file with its size after earlier runs."""
     known = (
         case.history.output(task_key(case.execution.identity), place(path))
         if case.history is not None

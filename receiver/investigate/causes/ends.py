@@ -1,4 +1,4 @@
-"""How processes end by themselves: crashes, statuses that nobody passes on, programs that never start, limits."""
+"""Causes of an exit: crashes, masked failures, programs that never start, and process limits."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LONG_NS = 100_000_000
 
 
 def crashes(case: Case) -> Iterator[Candidate]:
-    """A fatal signal that the process raised itself, by a fault or by abort(3)."""
+    """Finds fatal signals that a process raised itself, by a fault or by abort(3)."""
     for actor in case:
         event = died_of(actor)
         if (
@@ -51,7 +51,7 @@ def crashes(case: Case) -> Iterator[Candidate]:
         ):
             continue
         if actor.end.code > 128 and not actor.end.signal and shells(actor):
-            continue  # a shell hands on how its child ended
+            continue  # a shell returns the exit status of its child
         cause = _FAULTS[signal.Signals(event.signal)]
         how = "a fault of its own" if event.code > 0 else "it sent the signal to itself"
         text = f"{actor.who} died of {signal_name(event.signal)}: {how} (si_code {event.code})."
@@ -94,8 +94,8 @@ def crashes(case: Case) -> Iterator[Candidate]:
 
 
 def masked(case: Case) -> Iterator[Candidate]:
-    """The deepest failure below a parent that ended with 0."""
-    told = {
+    """Finds the deepest failure below a parent that exited with status 0."""
+    reported = {
         f.process
         for f in case.execution.findings
         if f.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH
@@ -147,7 +147,7 @@ def masked(case: Case) -> Iterator[Candidate]:
             evidence += shorter(case, version.path, version.size_bytes, facts(version.opened))
         did = "reported success" if parent.end.code == 0 else "went on"
         summary = f"{deepest.who} failed ({deepest.end.error}) and {parent.who} {did} all the same."
-        silent = case.execution.masked or bool({deepest.key, actor.key} & told)
+        silent = case.execution.masked or bool({deepest.key, actor.key} & reported)
         yield Candidate(
             cause="proc.exit_masked",
             culprit=process_culprit(parent),
@@ -160,7 +160,10 @@ def masked(case: Case) -> Iterator[Candidate]:
 
 
 def _keeps_its_own_record(case: Case, actor: ProcessSnapshot) -> bool:
-    """The process that holds a task of an orchestrator: its status was never meant for anybody."""
+    """Whether the process holds a task of an orchestrator.
+
+    Nothing reads its exit status; the orchestrator keeps its own record.
+    """
     identity, above = actor.execution.identity, case.get(actor.parent)
     return (
         identity.status_lies
@@ -170,8 +173,11 @@ def _keeps_its_own_record(case: Case, actor: ProcessSnapshot) -> bool:
 
 
 def _lost_in_a_pipe(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot) -> bool:
-    """It failed at the front of a pipe whose end was well, and its shell went on: it started other things, or ended with another
-    status than with `pipefail` it would have."""
+    """Whether a failure in a pipe was lost because the shell lacks `pipefail`.
+
+    It failed before the last command, which succeeded. The shell then started other processes, or
+    it returned another exit status.
+    """
     went_on = parent.end.code != actor.end.code or any(
         c.start_ns > actor.end_ns for c in case.children(parent)
     )
@@ -179,7 +185,7 @@ def _lost_in_a_pipe(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot)
 
 
 def _repeated(case: Case, actor: ProcessSnapshot) -> bool:
-    """The same command succeeded later: a retry."""
+    """Whether the same command succeeded later, as a retry does."""
     parent = case.get(actor.parent)
     siblings = case.children(parent) if parent is not None else []
     return any(
@@ -189,7 +195,7 @@ def _repeated(case: Case, actor: ProcessSnapshot) -> bool:
 
 
 def _answered(actor: ProcessSnapshot) -> bool:
-    """A script's own helper that it stopped, or a question that was answered with 1 in no time."""
+    """Whether a helper was stopped by its script, or a short command answered with status 1."""
     return actor.grade is Grade.STOPPED or (
         actor.end.code == 1 and actor.end_ns - actor.start_ns < 20_000_000 and bool(actor.execs)
     )
@@ -209,7 +215,7 @@ def _piped_to(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
 
 
 def pipes(case: Case) -> Iterator[Candidate]:
-    """SIGPIPE: the reader had enough. Blame the reader if it failed."""
+    """Finds processes that died of SIGPIPE. If the reader failed, the reader is the culprit."""
     for actor in case:
         event = died_of(actor)
         epipe = [c for c in actor.calls if c.error == errno.EPIPE]
@@ -265,7 +271,7 @@ def pipes(case: Case) -> Iterator[Candidate]:
 
 
 def interpreters(case: Case) -> Iterator[Candidate]:
-    """126 and 127, or an exec that failed and was not made good."""
+    """Finds exit status 126 or 127, and an exec that failed and was not repeated with success."""
     for actor in case:
         if not actor.failed or actor.end.signal:
             continue
@@ -277,17 +283,23 @@ def interpreters(case: Case) -> Iterator[Candidate]:
             for c in a.calls
             if c.call == CallKind.EXEC and c.error in kinds and c.last_boottime_ns > a.exec_ns
         ]
-        told = actor.end.code in (126, 127)
-        if not told and not (calls and actor.end_ns - calls[-1][1].last_boottime_ns < SECOND):
+        not_started = actor.end.code in (126, 127)
+        if not not_started and not (
+            calls and actor.end_ns - calls[-1][1].last_boottime_ns < SECOND
+        ):
             continue
-        if told and any(c.end.code == actor.end.code for c in case.children(actor)) and not calls:
-            continue  # handed on by a shell; the child tells
+        if (
+            not_started
+            and any(c.end.code == actor.end.code for c in case.children(actor))
+            and not calls
+        ):
+            continue  # a shell returned this status; the child is the culprit
         evidence = []
         parent = case.get(actor.parent)
         forked = parent is not None and not actor.execs and parent.end.code == actor.end.code
         culprit = process_culprit(parent if forked and parent is not None else actor)
         what = ""
-        if told:
+        if not_started:
             word = "not found" if actor.end.code == 127 else "found, and could not be run"
             evidence.append(
                 supports(
@@ -314,7 +326,7 @@ def interpreters(case: Case) -> Iterator[Candidate]:
 
 
 def limits(case: Case) -> Iterator[Candidate]:
-    """EMFILE; EAGAIN of clone, by a limit or because ended children were never reaped."""
+    """Finds EMFILE, and EAGAIN of clone because of a limit or of unreaped children."""
     for actor in case:
         files = [c for c in actor.calls if c.error in (errno.EMFILE, errno.ENFILE)]
         if files:
@@ -350,7 +362,7 @@ def limits(case: Case) -> Iterator[Candidate]:
 
 
 def _held(actor: ProcessSnapshot) -> str:
-    """What the descriptors are, as far as it shows."""
+    """Describes how many connections and files were open."""
     sockets, files = sum(p.open for p in actor.peers), sum(u.open for u in actor.uses)
     if not sockets and not files:
         return ""
@@ -358,7 +370,7 @@ def _held(actor: ProcessSnapshot) -> str:
 
 
 def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...]) -> Candidate:
-    """By who has most living children or threads; or by who left its ended children unreaped."""
+    """Names the process with most threads, living children or unreaped children."""
     here = [a for a in case if a.start_ns <= at_ns and (not a.end_ns or a.end_ns >= at_ns)]
     dead = {
         a.key: a.folded + sum(1 for c in case.children(a) if c.end_ns and c.end_ns < at_ns)

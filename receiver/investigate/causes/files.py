@@ -1,4 +1,4 @@
-"""What happened to a file, and to whoever reads it."""
+"""Causes in files: incomplete, overwritten, replaced or outdated data."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _writers(case: Case) -> dict[FileKey, list[Pair]]:
 
 
 def truncated(case: Case) -> Iterator[Candidate]:
-    """A version that its writer left half written, and who read it afterwards."""
+    """Finds files that their writer left incomplete, and their later readers."""
     versions: dict[int, tuple[Version, list[Pair]]] = {}
     for actor in case:
         for use in actor.uses:
@@ -158,7 +158,10 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
 
 
 def _openings(case: Case) -> dict[FileKey, tuple[list[Pair], int]]:
-    """By file, who opened it for writing by itself, and how much it and those who inherited the opening wrote."""
+    """Returns, by file, the processes that opened it for writing and the bytes written.
+
+    Bytes of processes that inherited the descriptor are included.
+    """
     out: dict[FileKey, tuple[list[Pair], int]] = {}
     for actor in case:
         for use in actor.uses:
@@ -172,7 +175,7 @@ def _openings(case: Case) -> dict[FileKey, tuple[list[Pair], int]]:
 
 
 def read_early(case: Case) -> Iterator[Candidate]:
-    """A reader that was done before the writer was, and so got less than there is now."""
+    """Finds readers that finished before the writer did, and so read less than the file has now."""
     openings = _openings(case)
     for key, readers in _readers(case).items():
         pairs, total = openings.get(key, ([], 0))
@@ -222,7 +225,10 @@ def read_early(case: Case) -> Iterator[Candidate]:
 
 
 def _written_until(writer: ProcessSnapshot, use: Use) -> int:
-    """When its last opening that wrote was closed, or ended with it; that it read the file again afterwards says nothing."""
+    """Returns when the last descriptor that wrote was closed.
+
+    A later read by the same process doesn't count.
+    """
     if use.wrote is not None and not use.open:
         return use.wrote.time_boottime_ns
     return max(
@@ -231,7 +237,7 @@ def _written_until(writer: ProcessSnapshot, use: Use) -> int:
 
 
 def two_writers(case: Case) -> Iterator[Candidate]:
-    """Two processes wrote one file while both had it open, each by an opening of its own."""
+    """Finds two processes that had opened one file separately and wrote it at the same time."""
     for writers in _writers(case).values():
         own = [(a, u) for a, u in writers if not u.inherited and not u.append]
         for index, (one, first) in enumerate(own):
@@ -286,8 +292,8 @@ def _overlap(one: ProcessSnapshot, first: Use, other: ProcessSnapshot, second: U
     return first.first_ns < also and second.first_ns < until
 
 
-class _Stroke(msgspec.Struct, frozen=True, eq=False):
-    """Something that takes away what a reader has not read yet."""
+class _Removal(msgspec.Struct, frozen=True, eq=False):
+    """An operation that removes data which a reader has not read yet."""
 
     actor: ProcessSnapshot
     at_ns: int
@@ -299,31 +305,34 @@ class _Stroke(msgspec.Struct, frozen=True, eq=False):
         return facts_of_use(self.by) if isinstance(self.by, Use) else (fact(self.by),)
 
 
-def _strokes(case: Case) -> tuple[dict[FileKey, list[_Stroke]], dict[str, list[_Stroke]]]:
-    """By file, for what was cut; by path, for what was replaced or removed."""
-    by_key: dict[FileKey, list[_Stroke]] = defaultdict(list)
-    by_path: dict[str, list[_Stroke]] = defaultdict(list)
+def _removals(case: Case) -> tuple[dict[FileKey, list[_Removal]], dict[str, list[_Removal]]]:
+    """Returns truncations by file, and truncations, replacements and removals by path."""
+    by_key: dict[FileKey, list[_Removal]] = defaultdict(list)
+    by_path: dict[str, list[_Removal]] = defaultdict(list)
     for actor in case:
         for use in actor.uses:
             if use.writing and (use.cut or not use.size_at_open):
-                by_key[use.key].append(_Stroke(actor, use.first_ns, "cut", use))
+                by_key[use.key].append(_Removal(actor, use.first_ns, "cut", use))
         for change in actor.changes:
             old, at = resolve(change.directory, change.path), change.time_boottime_ns
             match change.operation:
                 case FileOperation.TRUNCATE:
-                    by_path[old].append(_Stroke(actor, at, "cut", change))
+                    by_path[old].append(_Removal(actor, at, "cut", change))
                 case FileOperation.UNLINK:
-                    by_path[old].append(_Stroke(actor, at, "removed", change))
+                    by_path[old].append(_Removal(actor, at, "removed", change))
                 case FileOperation.RENAME:
-                    by_path[old].append(_Stroke(actor, at, "moved", change))
+                    by_path[old].append(_Removal(actor, at, "moved", change))
                     new = resolve(change.new_directory, change.new_path)
-                    by_path[new].append(_Stroke(actor, at, "replaced", change))
+                    by_path[new].append(_Removal(actor, at, "replaced", change))
     return by_key, by_path
 
 
 def replaced(case: Case) -> Iterator[Candidate]:
-    """A reader had the file open when somebody else cut, deleted or replaced it; it then died or failed."""
-    by_key, by_path = _strokes(case)
+    """Finds readers that failed after another process changed their open file.
+
+    The other process truncated, deleted or replaced the file.
+    """
+    by_key, by_path = _removals(case)
     for key, readers in _readers(case).items():
         for reader, use in readers:
             bus = reader.end.signal == signal.SIGBUS
@@ -334,9 +343,9 @@ def replaced(case: Case) -> Iterator[Candidate]:
                 if use.closed is not None and not use.open
                 else reader.end_ns or case.now_ns
             )
-            strokes = [*by_key.get(key, ()), *by_path.get(use.path, ())]
+            removals = [*by_key.get(key, ()), *by_path.get(use.path, ())]
             hit = next(
-                (h for h in strokes if h.actor is not reader and use.first_ns < h.at_ns <= done),
+                (h for h in removals if h.actor is not reader and use.first_ns < h.at_ns <= done),
                 None,
             )
             if hit is None:
@@ -370,7 +379,10 @@ def replaced(case: Case) -> Iterator[Candidate]:
 
 
 def stale(case: Case) -> Iterator[Candidate]:
-    """It read a file of another date, though this run had written the same for its own date by then, and nobody read that."""
+    """Finds input of another date, although this run had already written the data of its own date.
+
+    No other process read that data.
+    """
     writers, readers = _writers(case), _readers(case)
     fresh: dict[str, list[Pair]] = defaultdict(list)
     for key, pairs in writers.items():
@@ -414,7 +426,7 @@ def stale(case: Case) -> Iterator[Candidate]:
 
 
 def older(case: Case) -> Iterator[Candidate]:
-    """Findings of the file table across runs: what is read is another run's."""
+    """Finds input that another run wrote."""
     for actor in case:
         for use in actor.uses:
             source = use.source

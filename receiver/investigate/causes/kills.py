@@ -1,4 +1,4 @@
-"""Who told a process to end, why, and who took no notice."""
+"""Causes of signals: their sender and reason, and processes that handled one and succeeded."""
 
 from __future__ import annotations
 
@@ -40,14 +40,18 @@ from receiver.investigate.evidence import (
 )
 from receiver.text.names import signal_name
 
-_TOGETHER_NS = 500_000_000  # signals to a group arrive within this
-_ROUND = 0.06  # share of a second by which a grace or an age may miss a round number
+_TOGETHER_NS = 500_000_000  # signals to one group arrive within this time
+_ROUND = 0.06  # seconds by which a grace period or an age may differ from a round number
 _POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _HANG_NS = 5 * SECOND
 
 
 def kills(case: Case) -> Iterator[Candidate]:
-    """One suspicion per sender: alone, as a drain of a group, as a late heartbeat's supervisor, as a time limit."""
+    """Yields candidates for each sender of fatal signals.
+
+    The sender may be a supervisor, a drain of a group, a supervisor with a late heartbeat, a probe
+    or a time limit.
+    """
     by_sender: dict[ProcessKey, list[tuple[ProcessSnapshot, Signal]]] = defaultdict(list)
     for actor in case:
         event = died_of(actor)
@@ -58,10 +62,10 @@ def kills(case: Case) -> Iterator[Candidate]:
             and sent_by_process(actor, event)
         ):
             by_sender[event.sender].append((actor, event))
-    for struck in by_sender.values():
-        struck.sort(key=lambda pair: (pair[1].time_boottime_ns, pair[0].pid))
-        first, event = next(((a, e) for a, e in struck if a in case.path), struck[0])
-        yield _supervisor(first, event, struck)
+    for signalled in by_sender.values():
+        signalled.sort(key=lambda pair: (pair[1].time_boottime_ns, pair[0].pid))
+        first, event = next(((a, e) for a, e in signalled if a in case.path), signalled[0])
+        yield _supervisor(first, event, signalled)
         yield from _drain(case, first, event)
         yield from _heartbeat(case, first, event)
         yield from _probe(case, first, event)
@@ -70,7 +74,7 @@ def kills(case: Case) -> Iterator[Candidate]:
 
 
 def _supervisor(
-    victim: ProcessSnapshot, event: Signal, struck: list[tuple[ProcessSnapshot, Signal]]
+    victim: ProcessSnapshot, event: Signal, signalled: list[tuple[ProcessSnapshot, Signal]]
 ) -> Candidate:
     evidence = [
         supports(
@@ -96,11 +100,11 @@ def _supervisor(
         )
         evidence.append(contradicts(CLEAR, text, facts(*waits[:2])))
     group = [
-        a for a, e in struck if abs(e.time_boottime_ns - event.time_boottime_ns) < _TOGETHER_NS
+        a for a, e in signalled if abs(e.time_boottime_ns - event.time_boottime_ns) < _TOGETHER_NS
     ]
     if len(group) > 2:
         text = f"The same sender signalled {len(group)} of its processes at once."
-        evidence.append(contradicts(SLIGHT, text, facts(*(e for _, e in struck[:4]))))
+        evidence.append(contradicts(SLIGHT, text, facts(*(e for _, e in signalled[:4]))))
     if event.sender_comm in ("timeout", "sched"):
         evidence.append(contradicts(SOME, "The sender is a time limit.", [fact(event)]))
     partition = f" while it worked on {victim.partition}" if victim.partition else ""
@@ -123,7 +127,7 @@ def _is_outside(case: Case, key: ProcessKey) -> bool:
 
 
 def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
-    """All of a group within a moment; or one that was asked first, and killed when the grace was over."""
+    """Finds signals to a whole group at once, and a SIGKILL after a grace period."""
     received = [
         (a, s)
         for a in case
@@ -193,7 +197,10 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
 
 
 def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
-    """Its supervisor waited for an answer (of a database, an API) or for a CPU just before it ended a process at work."""
+    """Finds a supervisor that waited itself just before it killed a working process.
+
+    It waited for a CPU, or for an answer of a database or an API.
+    """
     sender = case.get(event.sender)
     if sender is None or sender not in case.above(victim) or shells(sender):
         return
@@ -209,16 +216,16 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
         )
     ]
     evidence: list[Evidence] = []
-    for peer, moment in gaps[:1]:
+    for peer, sample in gaps[:1]:
         wait = max(
             peer.longest_gap_ns,
-            at - moment.last_send_boottime_ns if moment.last_send_boottime_ns < at else 0,
+            at - sample.last_send_boottime_ns if sample.last_send_boottime_ns < at else 0,
         )
         text = (
             f"{sender.who} waited {wait / 1e9:.1f} s for {peer.endpoint[0]}:{peer.endpoint[1]} "
             "before it sent the signal."
         )
-        evidence.append(supports(CLEAR + SLIGHT, text, facts(moment)))
+        evidence.append(supports(CLEAR + SLIGHT, text, facts(sample)))
     delay = sender.usage.worst.get("cpu") if sender.usage is not None else None
     if delay is not None:
         text = f"{sender.who} had to wait for a CPU {min(1.0, delay[0]):.0%} of the time."
@@ -261,7 +268,10 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
 
 
 def _at_work(case: Case, victim: ProcessSnapshot) -> list[Fact]:
-    """The facts that show it, or those below it, at work in its last seconds; empty when they do not."""
+    """Returns facts that show work by the process or its descendants in its last seconds.
+
+    The list is empty if there are none.
+    """
     for actor in (victim, *case.below(victim)):
         used = progress(actor)
         if used is not None and used > 0.05:
@@ -275,7 +285,7 @@ def _at_work(case: Case, victim: ProcessSnapshot) -> list[Fact]:
 
 
 def _timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
-    """`timeout`, or whoever ends things at a round age."""
+    """Finds `timeout`, and senders that kill at a round age."""
     sender = case.get(event.sender)
     age = (event.time_boottime_ns - victim.start_ns) / 1e9
     if sender is not None and event.sender_comm != "timeout":
@@ -333,7 +343,7 @@ def _timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Can
 
 
 def _timers(case: Case) -> Iterator[Candidate]:
-    """SIGALRM: a limit that the process had set for itself (or its framework had)."""
+    """Finds SIGALRM: the process or its framework had set a time limit."""
     for actor in case:
         event = next(
             (
@@ -367,7 +377,10 @@ def _timers(case: Case) -> Iterator[Candidate]:
 
 
 def _probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
-    """The sender had started one command again and again, and each was ended at the same age."""
+    """Finds a sender whose repeated command was killed at the same age each time.
+
+    The sender had started that command, as a liveness probe does.
+    """
     sender = case.get(event.sender)
     prober = sender if sender is not None else None
     if prober is not None and not case.children(prober):
@@ -415,7 +428,10 @@ def _probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
 
 
 def swallowed(case: Case) -> Iterator[Candidate]:
-    """A handler took a polite signal, the work stopped there, and the status is 0."""
+    """Finds processes that handled SIGTERM, SIGINT or SIGHUP and exited with status 0.
+
+    Their work stopped at that signal.
+    """
     for actor in case:
         if actor.exit is None or actor.end.code != 0:
             continue

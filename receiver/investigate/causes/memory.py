@@ -1,4 +1,4 @@
-"""Who used the memory, and which limit it was."""
+"""Causes in memory: which process used it, and which limit was reached."""
 
 from __future__ import annotations
 
@@ -32,22 +32,26 @@ from receiver.investigate.evidence import (
 )
 from receiver.text.names import error_name, mib
 
-_NEAR = 0.85  # of a limit: what counts as close to it
+_NEAR = 0.85  # of a limit: memory above this share is close to it
 _PLATEAU = 0.05
+# SparkExitCode.OOM, ExitOnOutOfMemoryError, and a heartbeat failure.
 _HEAP_EXITS = {
     52: CLEAR + SOME,
     3: CLEAR,
     56: SLIGHT,
-}  # SparkExitCode.OOM, ExitOnOutOfMemoryError, heartbeat failure
+}
 _GUARDS = ("earlyoom", "oomd", "nohang", "memwatch", "memory_guard", "memguard", "bustd")
 _SHARED = ("/dev/shm/", "/run/shm/")  # noqa: S108 (names to look for, nothing is written there)
 SIGBUS_ADDRESS = 2  # BUS_ADRERR, sigaction(2)
-_GUARDED_GROWTH = 0.3  # of its peak, within the last looks
+_GUARDED_GROWTH = 0.3  # of its peak, within its last samples
 SECOND = 1_000_000_000
 
 
 def oom_kills(case: Case) -> Iterator[Candidate]:
-    """One suspicion per OOM kill and explanation of the growth: its own, a neighbour's, the host's, a tmpfs's."""
+    """Yields candidates for each OOM kill, one per explanation of the growth.
+
+    The growth may be its own, a neighbour's, the host's or a tmpfs's.
+    """
     for victim in case:
         event = victim.oom
         if event is None:
@@ -58,7 +62,7 @@ def oom_kills(case: Case) -> Iterator[Candidate]:
         child = _as_child(case, victim)
         if child is not None:
             yield child
-        yield from _in_cgroup(case, victim, told_as_child=child is not None)
+        yield from _in_cgroup(case, victim, has_child_candidate=child is not None)
 
 
 def _killed_by_kernel(victim: ProcessSnapshot) -> list[Evidence]:
@@ -87,7 +91,9 @@ def _killed_by_kernel(victim: ProcessSnapshot) -> list[Evidence]:
     return out
 
 
-def _in_cgroup(case: Case, victim: ProcessSnapshot, *, told_as_child: bool) -> Iterator[Candidate]:
+def _in_cgroup(
+    case: Case, victim: ProcessSnapshot, *, has_child_candidate: bool
+) -> Iterator[Candidate]:
     event = victim.oom
     assert event is not None
     own, other, family = _growths(case, victim)
@@ -116,7 +122,7 @@ def _in_cgroup(case: Case, victim: ProcessSnapshot, *, told_as_child: bool) -> I
             contradicts(
                 CLEAR,
                 f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)}, more than it.",
-                _look(other),
+                _latest_points(other),
             )
         )
     elif other is not None:
@@ -124,8 +130,8 @@ def _in_cgroup(case: Case, victim: ProcessSnapshot, *, told_as_child: bool) -> I
             f"{other.name} ({other.pid}), in the same memory, held {mib(other.rss_bytes)} and grew "
             f"by {mib(other.growth_bytes)}"
         )
-        mine.append(context(about + ".", _look(other)))
-    if told_as_child:
+        mine.append(context(about + ".", _latest_points(other)))
+    if has_child_candidate:
         mine.append(
             contradicts(
                 SOME,
@@ -136,9 +142,10 @@ def _in_cgroup(case: Case, victim: ProcessSnapshot, *, told_as_child: bool) -> I
     yield Candidate(
         cause="mem.cgroup_oom",
         culprit=process_culprit(victim),
-        summary=f"The kernel killed {victim.who}: its own memory of {mib(max(rss, 0))} hit the limit "
-        "of "
-        f"{event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)})" + _on(victim) + ".",
+        summary=f"The kernel killed {victim.who}: its own memory of {mib(max(rss, 0))} hit the "
+        f"limit of {event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)})"
+        + _on(victim)
+        + ".",
         evidence=(*base, *mine),
         subject=victim.key,
         at_ns=event.time_boottime_ns,
@@ -152,22 +159,27 @@ def _on(victim: ProcessSnapshot) -> str:
 
 
 def _growths(case: Case, victim: ProcessSnapshot) -> tuple[int, Competitor | None, int]:
-    """Bytes that the victim and its like grew by, who of the others grew most, and how many the like are."""
+    """Returns the growth in bytes of the victim's family, its largest rival and the family's size.
+
+    The family are related processes in the same memory. The rival is the other process that grew
+    most.
+    """
     own, family = 0, 0
     others: list[Competitor] = []
-    for taker in victim.company:
-        actor = case.get(taker.key)
-        if taker is victim.company[0] or (actor is not None and case.related(actor, victim)):
-            own += max(0, taker.growth_bytes)
+    for competitor in victim.company:
+        actor = case.get(competitor.key)
+        if competitor is victim.company[0] or (actor is not None and case.related(actor, victim)):
+            own += max(0, competitor.growth_bytes)
             family += 1
         else:
-            others.append(taker)
-    # an earlier one of its kind that was killed in the same memory counts as growth of its own, too
+            others.append(competitor)
+    # The growth of a related process that was killed earlier in the same memory cgroup counts,
+    # too.
     return own, max(others, key=lambda t: (t.growth_bytes, -t.pid), default=None), family
 
 
-def _look(taker: Competitor) -> list[Fact]:
-    return [fact_of_point(taker.pid, taker.name, p) for p in taker.points[-3:]]
+def _latest_points(competitor: Competitor) -> list[Fact]:
+    return [fact_of_point(competitor.pid, competitor.name, p) for p in competitor.points[-3:]]
 
 
 def _neighbour(
@@ -181,9 +193,9 @@ def _neighbour(
     )
     weight = CLEAR + SLIGHT if share < 0.35 else SOME if share < 0.5 else -SOME
     mine = (
-        supports(weight, text, _look(other))
+        supports(weight, text, _latest_points(other))
         if weight > 0
-        else contradicts(SOME, text, _look(other))
+        else contradicts(SOME, text, _latest_points(other))
     )
     start = other.key.start_boottime_ns if other.key is not None else 0
     return Candidate(
@@ -203,20 +215,30 @@ def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
     assert event is not None
     _, other, _ = _growths(case, victim)
     me = victim.company[0] if victim.company else None
-    taker = (
+    competitor = (
         other
         if other is not None and me is not None and other.growth_bytes > me.growth_bytes
         else None
     )
-    start = taker.key.start_boottime_ns if taker is not None and taker.key is not None else 0
+    start = (
+        competitor.key.start_boottime_ns
+        if competitor is not None and competitor.key is not None
+        else 0
+    )
     culprit = (
-        Culprit(type="process", name=taker.name, pid=taker.pid, start_boottime_ns=start)
-        if taker is not None
+        Culprit(type="process", name=competitor.name, pid=competitor.pid, start_boottime_ns=start)
+        if competitor is not None
         else process_culprit(victim)
     )
     more = (
-        [supports(SLIGHT, f"{taker.name} ({taker.pid}) grew most.", _look(taker))]
-        if taker is not None
+        [
+            supports(
+                SLIGHT,
+                f"{competitor.name} ({competitor.pid}) grew most.",
+                _latest_points(competitor),
+            )
+        ]
+        if competitor is not None
         else []
     )
     summary = f"The host ran out of memory and the kernel killed {victim.who}."
@@ -236,7 +258,10 @@ def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
 
 
 def _tmpfs(case: Case, victim: ProcessSnapshot, base: list[Evidence], held: int) -> Candidate:
-    """Files of a tmpfs are charged to who writes them, and no process holds them."""
+    """Returns a candidate for files in a tmpfs.
+
+    They are charged to the cgroup of their writer, but no process holds that memory.
+    """
     event = victim.oom
     assert event is not None
     writes = [u for a in case for u in a.uses if u.writing and u.written_bytes]
@@ -267,7 +292,10 @@ def _tmpfs(case: Case, victim: ProcessSnapshot, base: list[Evidence], held: int)
 
 
 def _as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
-    """The parent is a program of its own, went on, and then failed or hung in another way."""
+    """Returns a candidate if the parent continued and later failed or hung in another way.
+
+    The parent must be a program of its own, not a shell.
+    """
     event, parent = victim.oom, case.get(victim.parent)
     if (
         event is None
@@ -331,7 +359,10 @@ def _as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
 
 
 def guards(case: Case) -> Iterator[Candidate]:
-    """A SIGKILL by a process (a known guard may send SIGTERM), while the target's memory was what stood out."""
+    """Finds a SIGKILL by another process while the victim's memory was high or growing.
+
+    A known memory guard may send SIGTERM.
+    """
     for victim in case:
         event = died_of(victim)
         if (
@@ -356,7 +387,9 @@ def guards(case: Case) -> Iterator[Candidate]:
             evidence.append(supports(CLEAR, f"{event.sender_comm} guards memory.", [fact(event)]))
         torn = [u for u in victim.uses if u.written_bytes > grown // 8 and u.state != "complete"]
         if not is_guard and (event.signal != signal.SIGKILL or torn):
-            continue  # whoever asks politely, or ends what is at its output, is no guard of memory: any start grows
+            # A sender of SIGTERM, or one that kills a process while it writes its output, is no
+            # memory guard: the memory of every process grows at its start.
+            continue
         if grown > max(32 << 20, _GUARDED_GROWTH * victim.peak_bytes):
             text = (
                 f"{victim.who} had grown by {mib(grown)} to {mib(recent[-1][1])} when the signal "
@@ -395,7 +428,10 @@ def guards(case: Case) -> Iterator[Candidate]:
 
 
 def heaps(case: Case) -> Iterator[Candidate]:
-    """It left by itself, at a plateau of memory, with room in its cgroup."""
+    """Finds programs that exited by themselves at a plateau of memory.
+
+    Their cgroup still had room.
+    """
     for actor in case:
         if not actor.failed or actor.end.signal or actor.oom is not None:
             continue
@@ -470,7 +506,10 @@ def _plateau(actor: ProcessSnapshot) -> bool:
 
 
 def limits(case: Case) -> Iterator[Candidate]:
-    """mmap, brk or mremap were refused: the process's own limit, for a cgroup kills instead."""
+    """Finds refused calls of mmap, brk or mremap.
+
+    The limit is the process's own, because a full cgroup causes an OOM kill instead.
+    """
     for actor in case:
         calls = [c for c in actor.calls if c.call == CallKind.MEMORY and c.error == errno.ENOMEM]
         if not calls or not actor.failed:
@@ -542,7 +581,7 @@ def thrashing(case: Case) -> Iterator[Candidate]:
 
 
 def shared_memory(case: Case) -> Iterator[Candidate]:
-    """SIGBUS on a page that a tmpfs had no room for, or ENOSPC below /dev/shm."""
+    """Finds SIGBUS on a page of a full tmpfs, and ENOSPC below /dev/shm."""
     for actor in case:
         event = died_of(actor)
         full = [c for c in actor.calls if c.error == errno.ENOSPC and c.path.startswith(_SHARED)]

@@ -1,4 +1,7 @@
-"""What there are only so many of: connections of a pool, slots of a server, local ports; and who holds them."""
+"""Causes in limited resources: connections of a pool, slots of a server and local ports.
+
+Each candidate names the holder of the resource.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from receiver.investigate.causes.network import (
     blame,
     clients,
     endpoint,
-    last_moment,
+    last_notable_sample,
     longest_gap,
     where,
 )
@@ -44,19 +47,23 @@ _TOKENS = re.compile(
 _CREDENTIAL_FILES = re.compile(
     r"(?i)(/\.aws/|/\.azure/|/\.config/gcloud/|web[-_]?identity|/serviceaccount/|credential|token)"
 )
+# Runtimes whose idle threads wait for locks.
 _THREADED = (
     "java",
     "node",
     "scala",
-)  # runtimes whose threads wait for locks whenever they are idle
+)
 _METADATA = {"169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254"}
 
 
 def slots(case: Case) -> Iterator[Candidate]:
-    """All connections to one endpoint held at once, each waiting for an answer; or a server that turns away all above N."""
+    """Finds exhausted pools: all connections to one endpoint wait for an answer at once.
+
+    It also finds servers that close every connection above their limit.
+    """
     for actor, peer in clients(case):
-        moment = last_moment(peer)
-        if moment is None:
+        sample = last_notable_sample(peer)
+        if sample is None:
             continue
         waits = _lock_waits(actor)
         held = peer.longest_full_ns
@@ -74,7 +81,7 @@ def slots(case: Case) -> Iterator[Candidate]:
             )
             evidence = [
                 supports(
-                    CLEAR if not alone else SLIGHT, text, facts(*peer.moments[-3:] or (moment,))
+                    CLEAR if not alone else SLIGHT, text, facts(*peer.moments[-3:] or (sample,))
                 )
             ]
             if waits:
@@ -98,8 +105,8 @@ def slots(case: Case) -> Iterator[Candidate]:
                 "net.pool",
                 endpoint(peer),
                 summary=summary,
-                evidence=evidence + after(actor, moment.time_boottime_ns),
-                moment=moment,
+                evidence=evidence + after(actor, sample.time_boottime_ns),
+                sample=sample,
                 silent=peer.told or held >= 5 * SECOND,
             )
             if refresh:
@@ -107,14 +114,14 @@ def slots(case: Case) -> Iterator[Candidate]:
                     f"A refresh of credentials held all {peer.most} connections of {actor.who} to "
                     f"{where(peer)} for {held / 1e9:.0f} s."
                 )
-                more = after(actor, moment.time_boottime_ns)
+                more = after(actor, sample.time_boottime_ns)
                 yield blame(
                     actor,
                     "net.credential",
                     endpoint(peer),
                     summary=summary,
                     evidence=[*evidence, *refresh, *more],
-                    moment=moment,
+                    sample=sample,
                     silent=True,
                 )
     yield from _turned_away(case)
@@ -127,9 +134,12 @@ def _lock_waits(actor: ProcessSnapshot) -> list[ThreadWait]:
 
 
 def _refresh(case: Case, actor: ProcessSnapshot, peer: Peer) -> list[Evidence]:
-    """What shows that credentials were being refreshed: a token file, a helper, a call to a token service."""
-    moment = last_moment(peer)
-    at = (moment.last_send_boottime_ns or moment.time_boottime_ns) if moment is not None else 0
+    """Returns evidence for a refresh of credentials.
+
+    Evidence is a token file, a helper or a call to a token service.
+    """
+    sample = last_notable_sample(peer)
+    at = (sample.last_send_boottime_ns or sample.time_boottime_ns) if sample is not None else 0
     out: list[Evidence] = []
     for each in (actor, *case.below(actor)):
         for use in each.uses:
@@ -154,11 +164,11 @@ def _is_token_service(peer: Peer, names: Mapping[str, str]) -> bool:
 
 
 def _token_calls(case: Case) -> Iterator[Candidate]:
-    """One slow call to an endpoint of its own, while connections to another one were idle and threads waited."""
+    """Finds a slow call to another endpoint while connections were idle and threads waited."""
     names = case.names
     for actor, peer in clients(case):
-        gap, moment = longest_gap(peer), last_moment(peer)
-        if moment is None or gap < 2 * SECOND:
+        gap, sample = longest_gap(peer), last_notable_sample(peer)
+        if sample is None or gap < 2 * SECOND:
             continue
         read = _refresh(case, actor, peer)
         token = _is_token_service(peer, names)
@@ -172,7 +182,7 @@ def _token_calls(case: Case) -> Iterator[Candidate]:
         ]
         evidence = [
             supports(
-                CLEAR, f"{actor.who} waited {gap / 1e9:.1f} s for {where(peer)}.", facts(moment)
+                CLEAR, f"{actor.who} waited {gap / 1e9:.1f} s for {where(peer)}.", facts(sample)
             )
         ]
         if token:
@@ -191,7 +201,7 @@ def _token_calls(case: Case) -> Iterator[Candidate]:
                 )
             )
         evidence += _held_meanwhile(others, gap, peer)
-        evidence += after(actor, moment.time_boottime_ns)
+        evidence += after(actor, sample.time_boottime_ns)
         summary = (
             f"A refresh of credentials at {where(peer)} took {gap / 1e9:.1f} s and held "
             f"{actor.who} up."
@@ -202,13 +212,16 @@ def _token_calls(case: Case) -> Iterator[Candidate]:
             endpoint(peer),
             summary=summary,
             evidence=evidence,
-            moment=moment,
+            sample=sample,
             silent=True,
         )
 
 
 def _held_meanwhile(others: list[Peer], gap: int, refresh: Peer) -> list[Evidence]:
-    """Connections to other endpoints that stood still for as long, and went on when the answer was there."""
+    """Returns evidence for connections that were idle during the call.
+
+    They continued after the answer of the call had arrived.
+    """
     for peer in others:
         quiet, last = peer.quiet, peer.last
         if quiet is None or last is None or peer.quiet_ns < 0.6 * gap:
@@ -231,7 +244,10 @@ def _held_meanwhile(others: list[Peer], gap: int, refresh: Peer) -> list[Evidenc
 
 
 def _turned_away(case: Case) -> Iterator[Candidate]:
-    """The server's own slots: new connections get a few bytes and are closed at once, while others stay."""
+    """Finds servers without a free slot.
+
+    Such a server closes new connections after a few bytes, while others stay open.
+    """
     by: dict[tuple[str, int], list[tuple[ProcessSnapshot, Peer]]] = {}
     for actor, peer in clients(case):
         by.setdefault(peer.endpoint, []).append((actor, peer))
@@ -281,7 +297,7 @@ def _turned_away(case: Case) -> Iterator[Candidate]:
             "away."
         )
         yield blame(
-            actor, "net.pool", endpoint(peer), summary=summary, evidence=evidence, moment=last
+            actor, "net.pool", endpoint(peer), summary=summary, evidence=evidence, sample=last
         )
 
 

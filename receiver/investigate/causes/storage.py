@@ -1,4 +1,4 @@
-"""Room, locks, rights and storage: what a file call was refused for, or waited for."""
+"""Causes in storage: full devices, locks, missing rights and slow I/O."""
 
 from __future__ import annotations
 
@@ -35,12 +35,15 @@ _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def full(case: Case) -> Iterator[Candidate]:
-    """ENOSPC and EDQUOT: space, inodes or quota; and who wrote most there."""
+    """Finds ENOSPC and EDQUOT: no space, no inodes, or an exceeded quota.
+
+    The culprit is the process that wrote most to that device.
+    """
     for actor in case:
         calls = [
             c
             for c in actor.calls
-            if c.error in (errno.ENOSPC, errno.EDQUOT) and not c.path.startswith("/dev/shm/")  # noqa: S108 (a name that is compared)
+            if c.error in (errno.ENOSPC, errno.EDQUOT) and not c.path.startswith("/dev/shm/")  # noqa: S108 (only compared)
         ]
         if not calls:
             continue
@@ -77,7 +80,9 @@ def full(case: Case) -> Iterator[Candidate]:
                 yield Candidate(
                     cause="fs.inodes_quota",
                     culprit=process_culprit(culprit),
-                    summary=f"No inode or quota was left for {what}; {made.who} made most files there.",
+                    summary=(
+                        f"No inode or quota was left for {what}; {made.who} made most files there."
+                    ),
                     evidence=tuple(evidence),
                     subject=actor.key,
                     at_ns=first.first_boottime_ns,
@@ -135,7 +140,7 @@ def _writes_failed(case: Case) -> bool:
 
 
 def _device_of(case: Case, path: str) -> int:
-    """Of the file, else of what stands nearest to it."""
+    """Returns the device of the file, or of the nearest known path."""
     best, length = 0, 0
     for actor in case:
         for use in actor.uses:
@@ -183,7 +188,7 @@ def _made(case: Case, path: str) -> ProcessSnapshot | None:
 
 
 def locks(case: Case) -> Iterator[Candidate]:
-    """A lock that was refused, with its holder; or a lock file that a killed process left behind."""
+    """Finds refused locks with their holder, and lock files that a killed process left behind."""
     for actor in case:
         calls = [
             c
@@ -236,7 +241,7 @@ def locks(case: Case) -> Iterator[Candidate]:
 
 
 def _stale_lock(case: Case, actor: ProcessSnapshot) -> Iterator[Candidate]:
-    """It saw a lock file of somebody who is dead, and gave up."""
+    """Finds a process that saw the lock file of a dead process and gave up."""
     if not actor.failed or actor.end.signal:
         return
     for use in actor.uses:
@@ -273,7 +278,7 @@ def _stale_lock(case: Case, actor: ProcessSnapshot) -> Iterator[Candidate]:
 
 
 def denied(case: Case) -> Iterator[Candidate]:
-    """EACCES, EPERM, EROFS on a path, by a process that then failed."""
+    """Finds EACCES, EPERM and EROFS for a path, in a process that then failed."""
     for actor in case:
         kinds = (CallKind.OPEN, CallKind.CHANGE, CallKind.WRITE, CallKind.OTHER)
         calls = [c for c in actor.calls if c.error in _DENIED and c.call in kinds and c.path]
@@ -320,7 +325,7 @@ def _maker(case: Case, path: str) -> tuple[ProcessSnapshot, FileChanged] | None:
 
 
 def slow(case: Case) -> Iterator[Candidate]:
-    """Threads in uninterruptible sleep: look after look, or in a long time of nothing."""
+    """Finds threads in uninterruptible sleep, in many samples or during a long idle period."""
     for actor in case:
         usage = actor.usage
         if usage is None:
@@ -371,7 +376,7 @@ def slow(case: Case) -> Iterator[Candidate]:
 
 
 def _stuck_at(actor: ProcessSnapshot, inodes: set[int]) -> Use | None:
-    """The file that it waited at, else the one that it used most."""
+    """Returns the file that the process waited for, or else the file that it used most."""
     busy = [u for u in actor.uses if u.written_bytes or u.read_bytes or u.open]
     return max(
         busy,

@@ -1,4 +1,4 @@
-"""CPU that was not had, and waits that do not end."""
+"""Causes in waiting: a lack of CPU time, and waits that do not end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SLOW_NS = 5 * SECOND
 
 
 def quota(case: Case) -> Iterator[Candidate]:
-    """Throttled periods of its cgroup."""
+    """Finds periods in which the CPU quota throttled its cgroup."""
     worst: tuple[int, ProcessSnapshot] | None = None
     for actor in case:
         lasted = actor.usage.pressed_ns.get("quota", 0) if actor.usage is not None else 0
@@ -75,7 +75,7 @@ def quota(case: Case) -> Iterator[Candidate]:
 
 
 def _slow(case: Case, actor: ProcessSnapshot, evidence: list[Evidence], lasted: int) -> bool:
-    """Whether that is reason enough for a task that ended well to have been too slow."""
+    """Whether this is a sufficient reason for a successful task to be too slow."""
     share = lasted / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
     if share > 0.4:
         evidence.append(supports(SLIGHT, f"That was {share:.0%} of its life.", ends(actor)))
@@ -83,7 +83,7 @@ def _slow(case: Case, actor: ProcessSnapshot, evidence: list[Evidence], lasted: 
 
 
 def neighbours(case: Case) -> Iterator[Candidate]:
-    """It waited on a run queue while somebody else ran."""
+    """Finds processes that waited on a run queue while another process ran."""
     for actor in case:
         usage = actor.usage
         lasted = usage.pressed_ns.get("cpu", 0) if usage is not None else 0
@@ -93,7 +93,7 @@ def neighbours(case: Case) -> Iterator[Candidate]:
         waited = (
             look.run_delay_ns - (usage.first.run_delay_ns if usage.first is not None else 0)
         ) / 1e9
-        taker = max(case.strangers, key=lambda t: (t.cpu_ns, -t.pid), default=None)
+        competitor = max(case.strangers, key=lambda t: (t.cpu_ns, -t.pid), default=None)
         inside = _busy_inside(case, actor)
         text = (
             f"{actor.who} waited for a CPU {min(1.0, share):.0%} of the time, for "
@@ -102,21 +102,25 @@ def neighbours(case: Case) -> Iterator[Candidate]:
         evidence = [supports(CLEAR if share > 0.3 else SOME, text, [fact(look)])]
         culprit, foreign = Culprit(type="host"), True
         if (
-            taker is not None
-            and taker.cpu_ns > SECOND
-            and (inside is None or taker.cpu_ns > inside[0])
+            competitor is not None
+            and competitor.cpu_ns > SECOND
+            and (inside is None or competitor.cpu_ns > inside[0])
         ):
             text = (
-                f"{taker.name} ({taker.pid}), which is not of the task, used "
-                f"{taker.cpu_ns / 1e9:.1f} s of CPU meanwhile."
+                f"{competitor.name} ({competitor.pid}), which is not of the task, used "
+                f"{competitor.cpu_ns / 1e9:.1f} s of CPU meanwhile."
             )
-            shown = [fact_of_point(taker.pid, taker.name, p) for p in taker.points[-2:]]
+            shown = [
+                fact_of_point(competitor.pid, competitor.name, p) for p in competitor.points[-2:]
+            ]
             evidence.append(supports(CLEAR, text, shown))
             culprit = Culprit(
                 type="process",
-                name=taker.name,
-                pid=taker.pid,
-                start_boottime_ns=taker.key.start_boottime_ns if taker.key is not None else 0,
+                name=competitor.name,
+                pid=competitor.pid,
+                start_boottime_ns=competitor.key.start_boottime_ns
+                if competitor.key is not None
+                else 0,
             )
         elif inside is not None:
             used, other = inside
@@ -148,7 +152,7 @@ def neighbours(case: Case) -> Iterator[Candidate]:
 
 
 def _busy_inside(case: Case, actor: ProcessSnapshot) -> tuple[int, ProcessSnapshot] | None:
-    """Who else of the case used most CPU while it lived, and does other work."""
+    """Returns the process of the case that used most CPU time meanwhile and does other work."""
     found = []
     for other in case:
         if (
@@ -175,7 +179,7 @@ def _busy_inside(case: Case, actor: ProcessSnapshot) -> tuple[int, ProcessSnapsh
 
 
 def hangs(case: Case) -> Iterator[Candidate]:
-    """Long spells of nothing, and what they waited for."""
+    """Finds long idle periods and the reason for the wait."""
     for actor in case:
         spell = actor.usage.spell if actor.usage is not None else None
         if spell is None or spell.ns < HANG_NS or not spell.waits:
@@ -185,7 +189,7 @@ def hangs(case: Case) -> Iterator[Candidate]:
             and actor.end_ns - (spell.since_ns + spell.ns) > 3 * SECOND
             and not actor.failed
         ):
-            continue  # it woke up and ended well
+            continue  # it continued and succeeded
         yield from _fork_lock(case, actor, spell)
         yield from _pipe(case, actor, spell)
 
@@ -202,7 +206,7 @@ def _ended_by(actor: ProcessSnapshot) -> list[Evidence]:
 
 
 def _stands(spell: IdlePeriod, wait: ThreadWait) -> tuple[str, tuple[Fact, ...]]:
-    """Where in the kernel, as half a sentence, and the record that shows it."""
+    """Describes the wait in the kernel as a part of a sentence, with the event that shows it."""
     stack = spell.stack(wait)
     frames = frames_of(stack) if stack is not None else ()
     return (
@@ -263,7 +267,10 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterato
 
 
 def _reads_for_all(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
-    """The worker of a pool that waits at its queue; the others wait for the lock that it holds (multiprocessing's SimpleQueue)."""
+    """Returns the worker of a pool that waits at the queue of the pool.
+
+    The other workers wait for a lock that it holds, as in multiprocessing's SimpleQueue.
+    """
     parent = case.get(actor.parent)
     for other in case.children(parent) if parent is not None else ():
         spell = other.usage.spell if other.usage is not None else None
@@ -337,7 +344,7 @@ def _waits_for(other: ProcessSnapshot, actor: ProcessSnapshot, wait: ThreadWait)
 
 
 def collector(case: Case) -> Iterator[Candidate]:
-    """A JVM that computes and moves nothing, at a plateau of memory, until somebody gives up on it."""
+    """Finds a busy JVM with its memory at a plateau and no I/O, until another process kills it."""
     for actor in case:
         usage = actor.usage
         if actor.name != "java" or usage is None or usage.last is None or len(usage.recent) < 4:

@@ -1,4 +1,4 @@
-"""The work itself: done twice, unevenly shared, or under a clock that moves."""
+"""Causes in the work itself: duplicate runs, data skew, and steps of the wall clock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ from receiver.text.names import mib
 
 
 def twice(case: Case) -> Iterator[Candidate]:
-    """The same command line, living at the same time, begun apart, and writing the same path."""
+    """Finds two processes with the same command line at the same time that write the same path.
+
+    They were started independently.
+    """
     same: dict[tuple[str, ...], list[ProcessSnapshot]] = defaultdict(list)
     for actor in case:
         if actor.execs and len(actor.argv) > 1:
@@ -74,7 +77,7 @@ def twice(case: Case) -> Iterator[Candidate]:
 
 
 def skew(case: Case) -> Iterator[Candidate]:
-    """Siblings that do the same with unequal shares, and the last of them keeps all waiting."""
+    """Finds sibling workers with unequal shares, where the last one delays the whole task."""
     groups: dict[tuple[object, ...], list[ProcessSnapshot]] = defaultdict(list)
     for actor in case:
         if not shells(actor):
@@ -149,7 +152,7 @@ def skew(case: Case) -> Iterator[Candidate]:
 
 
 def larger(case: Case) -> Iterator[Candidate]:
-    """One partition a run: slower than all earlier runs, over a partition that is larger than all theirs."""
+    """Finds a run that is slower than all earlier runs because its only partition is larger."""
     if case.history is None or case.root is None or case.root.failed:
         return
     key = task_key(case.execution.identity)
