@@ -1,1 +1,4 @@
-"""Layer 4 across hosts: what many kwitness tell of one run, told by OTLP instead of by kernel events."""
+"""Layer 4 across hosts: it combines what the agents of several hosts report about one run.
+
+The agents send this data by OTLP.
+"""

@@ -1,7 +1,8 @@
-"""A cause on one host and its symptom on another: links them by address, path and time, and says who has to change what.
+"""Links a cause on one host to its symptom on another by address, path and time.
 
-Each host's agent has investigated what it could see. A host that only saw a peer go away, or a file that was torn, names the
-peer or the file. Here the other side is known, too.
+The agent of each host has investigated what it could see. If a peer or a file of another host
+failed, the agent can only name the peer or the file. Here the facts of the other host are known,
+too.
 """
 
 from __future__ import annotations
@@ -25,20 +26,21 @@ from receiver.signals import Severity
 from receiver.text.printable import printable
 
 SECOND = 1_000_000_000
-WINDOW_NS = 60 * SECOND  # a cause this long before its symptom
-SKEW_NS = SECOND // 2  # clocks of two hosts
+WINDOW_NS = 60 * SECOND  # the longest time from a cause to its symptom
+SKEW_NS = SECOND // 2  # the largest expected difference between the clocks of two hosts
 _CEILING = 0.99
-SOURCES = (
-    32  # of one run that are looked at: the work grows with their number times that of the facts
-)
+# Causes of one run that are examined. The cost is their number times the number of facts.
+SOURCES = 32
+# A pid has at most seven digits (PID_MAX_LIMIT).
 _CULPRIT = re.compile(
     r"^(process|file|endpoint|cgroup|task|host)(?: (.*?))?(?: \(([0-9]{1,7})\))?$"
-)  # pids: up to PID_MAX_LIMIT
+)
 _DEATHS = {
     sc.EVENT_PROCESS_OOM_KILLED: "mem.cgroup_oom",
     sc.EVENT_PROCESS_KILLED: "kill.supervisor",
     sc.EVENT_PROCESS_HANG: "",
 }
+# The classes that an agent reports if the real cause is on another host.
 _OTHER_SIDE = (
     "net.",
     "none.",
@@ -46,15 +48,15 @@ _OTHER_SIDE = (
     "fs.read_early",
     "fs.stale_input",
     "proc.exit_masked",
-)  # what an end elsewhere looks like
+)
 _NETWORK = {sc.EVENT_NETWORK_CONNECTION_FAILED, sc.EVENT_NETWORK_CONNECTION_STALLED}
 _FILES = {sc.EVENT_FILE_PARTIAL_WRITE, sc.EVENT_FILE_TAINTED_READ, sc.EVENT_FILE_CONFLICT}
 
 
-class RemoteCause(msgspec.Struct, frozen=True):
-    """What one host's agent holds for the cause of what went wrong there: its incident, or a death without one."""
+class RemoteCause(msgspec.Struct, frozen=True, kw_only=True):
+    """The cause that one agent found: its incident, or a death without an incident."""
 
-    told: RemoteFact
+    fact: RemoteFact
     cause: str
     culprit: Culprit
     confidence: float
@@ -75,7 +77,7 @@ class _Link(msgspec.Struct, frozen=True):
 
 
 def across(trace_id: str, run: RemoteRun) -> rp.Report | None:
-    """A report when something that one host suffered from began on another; None when every host explains its own."""
+    """Returns a report if a symptom on one host has its cause on another host, else None."""
     facts = _by_host(run)
     sources = list(
         islice((s for host in sorted(run.hosts) for s in _sources(facts[host], host)), SOURCES)
@@ -83,17 +85,17 @@ def across(trace_id: str, run: RemoteRun) -> rp.Report | None:
     paths = {host: {f.word(sc.FILE_PATH) for f in mine} for host, mine in facts.items()}
     best: _Link | None = None
     for host in sorted(run.hosts):
-        local = next((s for s in sources if s.told.host == host), None)
+        local = next((s for s in sources if s.fact.host == host), None)
         if local is not None and not local.cause.startswith(_OTHER_SIDE):
-            continue  # it needs nobody else's word
+            continue  # its own facts explain the failure
         for source in sources:
-            if source.told.host != host and not source.cause.startswith("net."):
+            if source.fact.host != host and not source.cause.startswith("net."):
                 for link in _links(
-                    facts[host], local, source, run.hosts[source.told.host], paths[source.told.host]
+                    facts[host], local, source, run.hosts[source.fact.host], paths[source.fact.host]
                 ):
-                    if best is None or (link.score, -link.source.told.at_ns) > (
+                    if best is None or (link.score, -link.source.fact.at_ns) > (
                         best.score,
-                        -best.source.told.at_ns,
+                        -best.source.fact.at_ns,
                     ):
                         best = link
     if best is None or best.by == "" or _confidence(best.score) < CONFIDENT:
@@ -110,46 +112,61 @@ def _by_host(run: RemoteRun) -> dict[str, list[RemoteFact]]:
 
 def _sources(mine: list[RemoteFact], host: str) -> Iterator[RemoteCause]:
     for opened in (f for f in mine if f.kind == sc.EVENT_PIPELINE_INCIDENT_OPENED):
-        number = opened.word(sc.PIPELINE_INCIDENT_ID)
-        about = [f for f in mine if f.word(sc.PIPELINE_INCIDENT_ID) == number]
+        incident_id = opened.word(sc.PIPELINE_INCIDENT_ID)
+        about = [f for f in mine if f.word(sc.PIPELINE_INCIDENT_ID) == incident_id]
         lead = next((f for f in about if f.number(sc.PIPELINE_HYPOTHESIS_RANK) == 1), None)
         cause = opened.word(sc.PIPELINE_INCIDENT_CAUSE) or NOT_VISIBLE.name
         support = tuple(f for f in about if f.kind == sc.EVENT_PIPELINE_INCIDENT_EVIDENCE)
         yield RemoteCause(
-            _first_of(mine, opened), cause, _culprit(lead.word(sc.PIPELINE_HYPOTHESIS_CULPRIT) if lead is not None else "", host),
-            lead.number(sc.PIPELINE_HYPOTHESIS_CONFIDENCE) if lead is not None else 0.0,
-            lead.number(sc.PIPELINE_HYPOTHESIS_SCORE) if lead is not None else 0.0,
-            lead.text if lead is not None else opened.text, support,
-        )  # fmt: skip
+            fact=_first_of(mine, opened),
+            cause=cause,
+            culprit=_culprit(
+                lead.word(sc.PIPELINE_HYPOTHESIS_CULPRIT) if lead is not None else "", host
+            ),
+            confidence=lead.number(sc.PIPELINE_HYPOTHESIS_CONFIDENCE) if lead is not None else 0.0,
+            score=lead.number(sc.PIPELINE_HYPOTHESIS_SCORE) if lead is not None else 0.0,
+            summary=lead.text if lead is not None else opened.text,
+            support=support,
+        )
     if not any(f.kind == sc.EVENT_PIPELINE_INCIDENT_OPENED for f in mine):
         for death in (f for f in mine if _DEATHS.get(f.kind)):
             pid = death.whole(sc.PROCESS_PID)
-            culprit = Culprit("process", death.word(sc.PROCESS_EXECUTABLE_NAME), pid, host=host)
-            yield RemoteCause(death, _DEATHS[death.kind], culprit, 0.5, CLEAR, death.text, ())
+            culprit = Culprit(
+                type="process", name=death.word(sc.PROCESS_EXECUTABLE_NAME), pid=pid, host=host
+            )
+            yield RemoteCause(
+                fact=death,
+                cause=_DEATHS[death.kind],
+                culprit=culprit,
+                confidence=0.5,
+                score=CLEAR,
+                summary=death.text,
+                support=(),
+            )
 
 
 def _first_of(facts: Iterable[RemoteFact], opened: RemoteFact) -> RemoteFact:
-    """The incident's beginning: the death or hang that it is about, which comes before the record of its opening."""
+    """Returns the death or hang that the incident is about. It precedes the opening record."""
     same = [f for f in facts if f.kind in _DEATHS and f.span_id and f.at_ns <= opened.at_ns]
     return min(same, key=lambda f: (f.at_ns, f.uid), default=opened)
 
 
 def _culprit(text: str, host: str) -> Culprit:
-    """From the agent's words for it."""
+    """Parses the culprit from the agent's description."""
     found = _CULPRIT.match(text)
     if found is None:
-        return Culprit("unknown", host=host)
+        return Culprit(type="unknown", host=host)
     kind, name, pid = found[1], found[2] or "", int(found[3] or 0)
     match kind:
         case "file":
-            return Culprit("file", path=name, host=host)
+            return Culprit(type="file", path=name, host=host)
         case "endpoint":
-            return Culprit("endpoint", address=name, host=host)
+            return Culprit(type="endpoint", address=name, host=host)
         case "cgroup":
-            return Culprit("cgroup", cgroup=name, host=host)
+            return Culprit(type="cgroup", cgroup=name, host=host)
         case "process":
-            return Culprit("process", name, pid, host=host)
-    return Culprit("task" if kind == "task" else "host", name, host=host)
+            return Culprit(type="process", name=name, pid=pid, host=host)
+    return Culprit(type="task" if kind == "task" else "host", name=name, host=host)
 
 
 def _links(
@@ -159,7 +176,10 @@ def _links(
     addresses: tuple[str, ...],
     paths: set[str],
 ) -> Iterator[_Link]:
-    """Every way in which that could have led to what this host saw. `addresses` and `paths` are those of the source's host."""
+    """Yields each possible link from the source to the facts of this host.
+
+    `addresses` and `paths` are those of the source's host.
+    """
     for symptom in mine:
         host = symptom.host
         lines, by = [], ""
@@ -172,7 +192,7 @@ def _links(
                 rp.EvidenceLine(
                     "supports",
                     STRONG,
-                    f"{host} lost {where}, and {peer} is {source.told.host}.",
+                    f"{host} lost {where}, and {peer} is {source.fact.host}.",
                     (_id(symptom),),
                 )
             )
@@ -185,13 +205,19 @@ def _links(
             )
         elif symptom.kind != sc.EVENT_PIPELINE_TASK_END:
             continue
-        before = (symptom.at_ns - source.told.at_ns) / SECOND
-        both = (_id(source.told), _id(symptom))
-        if -SKEW_NS <= symptom.at_ns - source.told.at_ns <= WINDOW_NS:
-            text = f"{source.told.host} told of it {max(0.0, before):.2f} s before: {source.told.text.rstrip('.')}."
+        before = (symptom.at_ns - source.fact.at_ns) / SECOND
+        both = (_id(source.fact), _id(symptom))
+        if -SKEW_NS <= symptom.at_ns - source.fact.at_ns <= WINDOW_NS:
+            text = (
+                f"{source.fact.host} told of it {max(0.0, before):.2f} s before: "
+                f"{source.fact.text.rstrip('.')}."
+            )
             lines.append(rp.EvidenceLine("supports", SOME if by else SLIGHT, text, both))
         else:
-            text = f"On {source.told.host} it was {abs(before):.1f} s {'before' if before > 0 else 'after'} this."
+            text = (
+                f"On {source.fact.host} it was {abs(before):.1f} s "
+                f"{'before' if before > 0 else 'after'} this."
+            )
             lines.append(rp.EvidenceLine("contradicts", -STRONG, text, both))
         if source.confidence >= 0.5:
             text = (
@@ -202,23 +228,25 @@ def _links(
                     "supports",
                     SOME,
                     text,
-                    tuple(_id(f) for f in source.support[:4]) or (_id(source.told),),
+                    tuple(_id(f) for f in source.support[:4]) or (_id(source.fact),),
                 )
             )
         if local is not None:
-            text = f"What {host} saw of itself ({local.cause}) is what such an end looks like from the other side."
-            lines.append(rp.EvidenceLine("supports", SLIGHT, text, (_id(local.told),)))
+            text = (
+                f"What {host} saw of itself ({local.cause}) is what such an end looks like from "
+                "the other side."
+            )
+            lines.append(rp.EvidenceLine("supports", SLIGHT, text, (_id(local.fact),)))
         yield _Link(source, tuple(lines), by, symptom)
 
 
-def _id(told: RemoteFact) -> str:
-    return f"{told.host}/{told.uid}"
+def _id(fact: RemoteFact) -> str:
+    return f"{fact.host}/{fact.uid}"
 
 
 def _confidence(score: float) -> float:
-    return min(
-        _CEILING, 1 / (1 + math.exp(-max(-700.0, min(700.0, SLOPE * score + OFFSET))))
-    )  # exp(710) is too large a number
+    # The exponent is bounded, because exp(710) overflows.
+    return min(_CEILING, 1 / (1 + math.exp(-max(-700.0, min(700.0, SLOPE * score + OFFSET)))))
 
 
 def _report(trace_id: str, run: RemoteRun, link: _Link, sources: list[RemoteCause]) -> rp.Report:
@@ -226,86 +254,132 @@ def _report(trace_id: str, run: RemoteRun, link: _Link, sources: list[RemoteCaus
     first = facts[0].at_ns
     known = {_id(f): f for f in facts}
     symptom, source = link.symptom, link.source
-    local = next((s for s in sources if s.told.host == symptom.host), None)
-    summary = f"It began on {source.told.host}: {source.summary}"
+    local = next((s for s in sources if s.fact.host == symptom.host), None)
+    summary = f"It began on {source.fact.host}: {source.summary}"
     hypotheses = [
-        _hypothesis(1, source.cause, source.culprit, link.score, summary, link.lines, local, source)
+        _hypothesis(
+            1,
+            source.cause,
+            source.culprit,
+            score=link.score,
+            summary=summary,
+            lines=link.lines,
+            rival=local,
+            by=source,
+        )
     ]
     if local is not None:
-        because = f"It follows from {source.cause} on {source.told.host}."
-        line = rp.EvidenceLine("contradicts", -link.score, because, (_id(source.told),))
+        because = f"It follows from {source.cause} on {source.fact.host}."
+        line = rp.EvidenceLine("contradicts", -link.score, because, (_id(source.fact),))
         own = rp.EvidenceLine(
             "supports",
             local.score,
             local.summary,
-            tuple(_id(f) for f in local.support[:4]) or (_id(local.told),),
+            tuple(_id(f) for f in local.support[:4]) or (_id(local.fact),),
         )
         hypotheses.append(
             _hypothesis(
                 2,
                 local.cause,
                 local.culprit,
-                local.score - link.score,
-                local.summary,
-                (own, line),
-                None,
-                None,
+                score=local.score - link.score,
+                summary=local.summary,
+                lines=(own, line),
+                rival=None,
+                by=None,
             )
         )
-    moments = tuple(
+    timeline = tuple(
         rp.Moment(round((f.at_ns - first) / SECOND, 6), _id(f), f"{f.host}: {f.text}")
         for f in facts
         if _on_axis(f)
     )[:40]
-    began, told = _moment(source.told, first), _moment(symptom, first)
-    chain = rp.ChainLink(began.text, told.text, link.by or "time", (began.id, told.id))
+    began, effect = _moment(source.fact, first), _moment(symptom, first)
+    chain = rp.ChainLink(began.text, effect.text, link.by or "time", (began.id, effect.id))
     events: dict[str, dict[str, str | int | float]] = {
-        name: {"kind": f.kind, "at": round((f.at_ns - first) / SECOND, 6), "host": f.host, "pid": f.whole(sc.PROCESS_PID), "text": f.text}
+        name: {
+            "kind": f.kind,
+            "at": round((f.at_ns - first) / SECOND, 6),
+            "host": f.host,
+            "pid": f.whole(sc.PROCESS_PID),
+            "text": f.text,
+        }
         for name, f in known.items()
-    }  # fmt: skip
+    }
     return rp.Report(
-        schema=rp.SCHEMA, id=hashlib.sha256(f"{trace_id} across".encode()).hexdigest()[:16], verdict="incident", summary=summary,
-        ended=datetime.fromtimestamp(facts[-1].at_ns / SECOND, UTC).isoformat(), execution=_execution(trace_id, symptom, facts),
-        symptoms=(told,), hypotheses=tuple(hypotheses), timeline=moments,
-        answers=rp.Answers(tuple(f"{h}: {', '.join(a) or 'addresses not told'}" for h, a in sorted(run.hosts.items())), (), {}, (chain,), "not asked across hosts"),
-        memory=(), crashes=(), normality=(), other_incidents=(), events=events,
-        completeness=rp.Completeness(tuple(_lost(facts)), (), 0), signature="", seen_before=0,
-    )  # fmt: skip
-
-
-def _hypothesis(
-    rank: int, cause: str, culprit: Culprit, score: float, summary: str, lines: tuple[rp.EvidenceLine, ...], rival: RemoteCause | None, by: RemoteCause | None
-) -> rp.Hypothesis:  # fmt: skip
-    fix = (CLASSES.get(cause) or NOT_VISIBLE).fix
-    ruled: tuple[rp.RuledOut, ...] = ()
-    if rival is not None and by is not None:
-        because = f"{rival.told.host} could see only its own side; the other side ended on {by.told.host} first"
-        ruled = (rp.RuledOut(rival.cause, because, (_id(by.told),)),)
-    evidence = tuple(dict.fromkeys(r for line in lines for r in line.refs))
-    return rp.Hypothesis(
-        rank,
-        cause,
-        culprit,
-        round(_confidence(score), 3),
-        round(score, 3),
-        summary,
-        evidence,
-        lines,
-        ruled,
-        rp.FixLine(fix.tag, fix.text),
+        schema=rp.SCHEMA,
+        id=hashlib.sha256(f"{trace_id} across".encode()).hexdigest()[:16],
+        verdict="incident",
+        summary=summary,
+        ended=datetime.fromtimestamp(facts[-1].at_ns / SECOND, UTC).isoformat(),
+        execution=_execution(trace_id, symptom, facts),
+        symptoms=(effect,),
+        hypotheses=tuple(hypotheses),
+        timeline=timeline,
+        answers=rp.Answers(
+            tuple(
+                f"{h}: {', '.join(a) or 'addresses not told'}" for h, a in sorted(run.hosts.items())
+            ),
+            (),
+            {},
+            (chain,),
+            "not asked across hosts",
+        ),
+        memory=(),
+        crashes=(),
+        normality=(),
+        other_incidents=(),
+        events=events,
+        completeness=rp.Completeness(tuple(_lost(facts)), (), 0),
+        signature="",
+        seen_before=0,
     )
 
 
-def _on_axis(told: RemoteFact) -> bool:
-    return told.kind not in (
+def _hypothesis(
+    rank: int,
+    cause: str,
+    culprit: Culprit,
+    *,
+    score: float,
+    summary: str,
+    lines: tuple[rp.EvidenceLine, ...],
+    rival: RemoteCause | None,
+    by: RemoteCause | None,
+) -> rp.Hypothesis:
+    fix = (CLASSES.get(cause) or NOT_VISIBLE).fix
+    ruled: tuple[rp.RuledOut, ...] = ()
+    if rival is not None and by is not None:
+        because = (
+            f"{rival.fact.host} could see only its own side; the other side ended on "
+            f"{by.fact.host} first"
+        )
+        ruled = (rp.RuledOut(rival.cause, because, (_id(by.fact),)),)
+    evidence = tuple(dict.fromkeys(r for line in lines for r in line.refs))
+    return rp.Hypothesis(
+        rank=rank,
+        cause=cause,
+        culprit=culprit,
+        confidence=round(_confidence(score), 3),
+        score=round(score, 3),
+        summary=summary,
+        evidence=evidence,
+        weighed=lines,
+        ruled_out=ruled,
+        fix=rp.FixLine(fix.tag, fix.text),
+    )
+
+
+def _on_axis(fact: RemoteFact) -> bool:
+    return fact.kind not in (
         sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS,
         sc.EVENT_PIPELINE_INCIDENT_EVIDENCE,
     )
 
 
-def _moment(told: RemoteFact, first_ns: int) -> rp.Moment:
+def _moment(fact: RemoteFact, first_ns: int) -> rp.Moment:
     return rp.Moment(
-        round((told.at_ns - first_ns) / SECOND, 6), _id(told), f"{told.host}: {told.text}"
+        round((fact.at_ns - first_ns) / SECOND, 6), _id(fact), f"{fact.host}: {fact.text}"
     )
 
 
@@ -313,19 +387,29 @@ def _execution(trace_id: str, symptom: RemoteFact, facts: list[RemoteFact]) -> r
     end = next(
         (f for f in facts if f.kind == sc.EVENT_PIPELINE_TASK_END and f.host == symptom.host), None
     )
-    told = end or symptom
-    outcome = told.word(sc.PIPELINE_TASK_RUN_RESULT) or (
-        "failure" if told.severity >= Severity.ERROR else "unknown"
+    fact = end or symptom
+    outcome = fact.word(sc.PIPELINE_TASK_RUN_RESULT) or (
+        "failure" if fact.severity >= Severity.ERROR else "unknown"
     )
     seconds = (facts[-1].at_ns - facts[0].at_ns) / SECOND
     return rp.ExecutionLine(
-        told.word(sc.PIPELINE_SYSTEM_NAME), told.word(sc.PIPELINE_NAME), told.word(sc.PIPELINE_RUN_ID), told.word(sc.PIPELINE_TASK_NAME),
-        told.whole(sc.PIPELINE_TASK_ATTEMPT) or 1, outcome, told.word(sc.PIPELINE_TASK_RUN_REPORTED_RESULT) or None, round(seconds, 6), trace_id,
-    )  # fmt: skip
+        system=fact.word(sc.PIPELINE_SYSTEM_NAME),
+        pipeline=fact.word(sc.PIPELINE_NAME),
+        run_id=fact.word(sc.PIPELINE_RUN_ID),
+        task=fact.word(sc.PIPELINE_TASK_NAME),
+        attempt=fact.whole(sc.PIPELINE_TASK_ATTEMPT) or 1,
+        outcome=outcome,
+        reported_outcome=fact.word(sc.PIPELINE_TASK_RUN_REPORTED_RESULT) or None,
+        seconds=round(seconds, 6),
+        trace_id=trace_id,
+    )
 
 
 def _lost(facts: Iterable[RemoteFact]) -> Iterator[dict[str, str | int | float]]:
-    for told in facts:
-        if told.kind == sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST:
-            yield {"kind": told.word(sc.PIPELINE_OBSERVER_EVENT_KIND), "reason": f"{told.word(sc.PIPELINE_OBSERVER_LOSS_REASON)} on {told.host}",
-                   "count": told.whole(sc.PIPELINE_OBSERVER_EVENTS_LOST)}  # fmt: skip
+    for fact in facts:
+        if fact.kind == sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST:
+            yield {
+                "kind": fact.word(sc.PIPELINE_OBSERVER_EVENT_KIND),
+                "reason": f"{fact.word(sc.PIPELINE_OBSERVER_LOSS_REASON)} on {fact.host}",
+                "count": fact.whole(sc.PIPELINE_OBSERVER_EVENTS_LOST),
+            }

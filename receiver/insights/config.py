@@ -1,4 +1,4 @@
-"""`[insights]` of kwitness.toml."""
+"""The section `[insights]` of kwitness.toml."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import msgspec
 
 
 class InsightsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where OTLP comes in, as address:port; empty switches it off. With a certificate it is TLS, with `client_ca` mutual TLS."""
+    """The addresses (address:port) on which OTLP is received.
+
+    An empty address switches the listener off. A certificate enables TLS, and `client_ca` enables
+    mutual TLS.
+    """
 
     grpc: str = "127.0.0.1:14317"
     http: str = "127.0.0.1:14318"

@@ -1,12 +1,18 @@
-"""OTLP in, by gRPC and by HTTP: log records become facts; spans and metrics are taken and passed over (a gateway sends all three).
+"""Receives OTLP by gRPC and by HTTP.
 
-Specification: opentelemetry-proto, docs/specification.md (OTLP 1.11). What cannot be read is refused for good (INVALID_ARGUMENT,
-400), so that the sender drops it and counts it; single records that cannot be used are refused by a partial success; and a sender is
-asked to come again later (RESOURCE_EXHAUSTED with RetryInfo, 429 with Retry-After) when too many bytes are being received.
+Log records become facts. Spans and metrics are accepted and ignored, because a gateway sends all
+three signals.
 
-Bounds: receiver.insights.uploads for bytes in flight, receiver.safe.listener for HTTP connections. gRPC's core has its own: a message of
-GRPC_BYTES, GRPC_STREAMS on a connection, GRPC_CONNECTIONS. It cannot close the oldest connection for a new one: past the cap new ones
-are refused until an idle one has ended (GRPC_IDLE_SECONDS). Keep its port within the cluster, or use client_ca.
+Specification: opentelemetry-proto, docs/specification.md (OTLP 1.11). A malformed request is
+refused permanently (INVALID_ARGUMENT, 400), so that the sender drops and counts it. A malformed
+record is refused by a partial success. When too many bytes are being received, the sender is asked
+to retry later (RESOURCE_EXHAUSTED with RetryInfo, 429 with Retry-After).
+
+Bounds: receiver.insights.uploads bounds the bytes in flight, and receiver.safe.listener bounds the
+HTTP connections. The gRPC core has bounds of its own: GRPC_BYTES per message, GRPC_STREAMS per
+connection, and GRPC_CONNECTIONS. It cannot close the oldest connection for a new one: above the
+limit, new connections are refused until an idle one has ended (GRPC_IDLE_SECONDS). Keep its port
+within the cluster, or use client_ca.
 """
 
 from __future__ import annotations
@@ -35,12 +41,14 @@ from receiver.signals import Metric
 
 log = logging.getLogger("kwitness.insights")
 REQUEST_BYTES = 16 << 20  # by HTTP, also after decompression
-GRPC_BYTES = 4 << 20  # by gRPC, also after decompression: what the Collector's own receiver takes
+GRPC_BYTES = 4 << 20  # by gRPC, also after decompression: the default of the Collector's receiver
 GRPC_CONNECTIONS = 64
-GRPC_STREAMS = 32  # of a connection; others than the first GRPC_TURNS wait, each with 64 KiB of its message at most
-GRPC_TURNS = 4  # being received from one connection: 16 MiB
+# Streams of one connection. All but the first GRPC_TURNS wait, and each waiting one holds at most
+# 64 KiB of its message.
+GRPC_STREAMS = 32
+GRPC_TURNS = 4  # streams of one connection that are received at the same time: 16 MiB
 GRPC_IDLE_SECONDS = 60
-RECEIVE_SECONDS = 10.0  # for the whole of a request
+RECEIVE_SECONDS = 10.0  # for a whole request
 RETRY_SECONDS = 1
 HTTP_LIMITS = Limits(
     connections=256,
@@ -50,17 +58,25 @@ HTTP_LIMITS = Limits(
     idle_seconds=75.0,
 )
 _OPTIONS = (
-    ("grpc.max_receive_message_length", GRPC_BYTES), ("grpc.max_concurrent_streams", GRPC_STREAMS),
-    ("grpc.max_allowed_incoming_connections", GRPC_CONNECTIONS), ("grpc.max_metadata_size", 16 << 10),
-    ("grpc.max_connection_idle_ms", GRPC_IDLE_SECONDS * 1000), ("grpc.server_handshake_timeout_ms", 5000),
-    ("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 64 << 10),
-    ("grpc.keepalive_time_ms", 60_000), ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000), ("grpc.http2.max_ping_strikes", 2), ("grpc.so_reuseport", 0),
-)  # fmt: skip
+    ("grpc.max_receive_message_length", GRPC_BYTES),
+    ("grpc.max_concurrent_streams", GRPC_STREAMS),
+    ("grpc.max_allowed_incoming_connections", GRPC_CONNECTIONS),
+    ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.max_connection_idle_ms", GRPC_IDLE_SECONDS * 1000),
+    ("grpc.server_handshake_timeout_ms", 5000),
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 64 << 10),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 2),
+    ("grpc.so_reuseport", 0),
+)
 _SERVICES = {
-    "logs": "opentelemetry.proto.collector.logs.v1.LogsService", "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
+    "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
+    "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
     "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
-}  # fmt: skip
+}
 _Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
@@ -69,17 +85,24 @@ def _delimited(number: int, value: bytes) -> bytes:
 
 
 def _retry_later() -> bytes:
-    """google.rpc.Status (RESOURCE_EXHAUSTED) with a google.rpc.RetryInfo: without one OTLP's senders drop what they sent."""
+    """Encodes a google.rpc.Status (RESOURCE_EXHAUSTED) with a google.rpc.RetryInfo.
+
+    Without the latter, OTLP senders drop the data.
+    """
     delay = _delimited(1, bytes([1 << 3, RETRY_SECONDS]))  # RetryInfo { Duration { seconds } }
     detail = _delimited(1, b"type.googleapis.com/google.rpc.RetryInfo") + _delimited(2, delay)
     return bytes([1 << 3, 8]) + _delimited(3, detail)
 
 
 class Inbound:
-    """Both listeners. `take` gets the records of each request; `counts` says what came: (signal, outcome) → requests."""
+    """Both listeners.
+
+    `take` receives the records of each request. `counts` holds the number of requests by (signal,
+    outcome).
+    """
 
     def __init__(self, config: InsightsConfig, take: Callable[[Batch], None]) -> None:
-        """Reads the certificates: who we become may not. Raises ConfigError."""
+        """Reads the certificates while the process still has the right to. Raises ConfigError."""
         if bool(config.certificate) != bool(config.key):
             raise ConfigError("insights.certificate and insights.key belong together")
         if not config.grpc and not config.http:
@@ -87,12 +110,11 @@ class Inbound:
         self._config = config
         self._take = take
         self.counts: Counter[tuple[str, str]] = Counter()
-        self.refused: Counter[str] = Counter()  # requests, by reason
+        self.refused: Counter[str] = Counter()  # requests by reason
         self.uploads = Uploads()
         self._limited = LogLimit(log)
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = (
-            WeakValueDictionary()
-        )  # by connection, while it has calls
+        # By connection, while it has open calls.
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._credentials, self._tls = self._read_certificates()
         self._server: grpc.aio.Server | None = None
         self._listener: Listener | None = None
@@ -110,21 +132,21 @@ class Inbound:
             if config.client_ca:
                 context.load_verify_locations(config.client_ca)
                 context.verify_mode = ssl.CERT_REQUIRED
-        except OSError as error:  # ssl.SSLError is one
+        except OSError as error:  # includes ssl.SSLError
             raise ConfigError(
                 f"insights.certificate, key or client_ca: {str(error)[:200]}"
             ) from None
         return grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None), context
 
     async def start(self) -> None:
-        """Raises ConfigError when an address cannot be listened on."""
+        """Starts both listeners. Raises ConfigError if it cannot listen on an address."""
         if self._config.grpc:
             await self._start_grpc()
         if self._config.http:
             await self._start_http()
 
     def _answer(self, signal: str, body: bytes) -> bytes:
-        """An Export…ServiceResponse. Raises DecodeError."""
+        """Returns an encoded Export…ServiceResponse. Raises DecodeError."""
         answer = b""
         if signal == "logs":
             batch = read(body)
@@ -151,7 +173,8 @@ class Inbound:
     async def _start_grpc(self) -> None:
         server = grpc.aio.server(options=_OPTIONS)
         for signal, service in _SERVICES.items():
-            # as a stream of one: so the handler is asked before the message is received, and can end the waiting for it
+            # The handler is registered for a stream with one request: it is then called before
+            # the message is received, and it can limit the wait for it.
             handler: Any = grpc.stream_unary_rpc_method_handler(self._export(signal))
             server.add_generic_rpc_handlers(
                 (grpc.method_handlers_generic_handler(service, {"Export": handler}),)
@@ -186,9 +209,9 @@ class Inbound:
         deadline = asyncio.timeout(RECEIVE_SECONDS)
         upload = self.uploads.begin(loop.time(), lambda: deadline.reschedule(loop.time()))
         try:
-            if not upload.grow(
-                GRPC_BYTES, loop.time()
-            ):  # how long the message is cannot be known before it is there
+            # The length of the message is unknown until it has been received, so the maximum is
+            # reserved.
+            if not upload.grow(GRPC_BYTES, loop.time()):
                 await self._abort_full(signal, context)
             try:
                 async with deadline:
@@ -225,12 +248,16 @@ class Inbound:
         except (OSError, ValueError, OverflowError) as error:
             await self._listener.close()
             raise ConfigError(
-                f"insights.http = {self._config.http!r}: {getattr(error, 'strerror', None) or error}"
+                f"insights.http = {self._config.http!r}: "
+                f"{getattr(error, 'strerror', None) or error}"
             ) from None
         self.ports["http"] = self._listener.addresses[0][1]
 
     async def _posted(self, request: web.Request) -> web.Response:
-        """Answers are returned, not raised: aiohttp keeps the last answer of a connection, and an exception keeps its frames."""
+        """Returns every answer and raises none.
+
+        aiohttp keeps the last answer of a connection, and an exception would keep its frames alive.
+        """
         signal = request.path.rpartition("/")[2]
         if request.content_type != "application/x-protobuf":
             return self._refusal(signal, "request_type", 415, "only application/x-protobuf")
@@ -267,7 +294,7 @@ class Inbound:
         return web.Response(status=status, text=text + "\n", headers=headers)
 
     async def _received(self, request: web.Request, upload: Upload, parts: list[bytes]) -> bool:
-        """The body, as it comes. False when there is no room for it. Raises TooLargeError."""
+        """Reads the body. Returns False if there is no room for it. Raises TooLargeError."""
         if (request.content_length or 0) > REQUEST_BYTES:
             raise TooLargeError
         loop, size = asyncio.get_running_loop(), 0
@@ -284,9 +311,9 @@ class Inbound:
         return self._listener.metrics() if self._listener is not None else ()
 
     async def close(self) -> None:
-        """Ends whatever is held open: each listener after at most 1 s of waiting for requests that are being answered."""
+        """Closes all connections. Each listener waits at most 1 s for requests in progress."""
         if self._listener is not None:
             await self._listener.close()
         if self._server is not None:
             await self._server.stop(1.0)
-            self._server = None  # its descriptors go with it; aiohttp keeps our handlers in a cache
+            self._server = None  # this closes its descriptors; aiohttp caches our handlers

@@ -1,8 +1,11 @@
-"""Event records out of the bytes of an OTLP request. Total: each record becomes a fact, is passed over, or is refused by itself.
+"""Reads the event records of an OTLP request. Each one becomes a fact, is skipped or is refused.
 
-The outer levels of a request are walked here and records are parsed one at a time. Parsed as a whole, 16 MiB of empty messages would
-become some 600 MiB of objects, and one bad record would spoil all others. Sources: opentelemetry-proto, logs/v1/logs.proto and
-collector/logs/v1; protobuf.dev, "Encoding"; the registry in semconv/model for what an attribute may be.
+This module walks the outer levels of a request and parses one record at a time. Parsed at once, 16
+MiB of empty messages would become about 600 MiB of objects. One bad record would also invalidate
+the whole request.
+
+Sources: opentelemetry-proto, logs/v1/logs.proto and collector/logs/v1; protobuf.dev, "Encoding";
+the registry in semconv/model for the types of the attributes.
 """
 
 from __future__ import annotations
@@ -22,26 +25,43 @@ from receiver import semconv as sc
 from receiver.insights.runs import RemoteFact, is_kept
 from receiver.signals import Value
 
-RECORDS = 65_536  # in one request, with the messages around them
+RECORDS = 65_536  # in one request, including the messages that contain them
 RECORD_BYTES = 256 << 10  # of one record, and of one resource
 ATTRIBUTES = 128
-TEXT = 1024  # of a body and of a name
+TEXT = 1024  # bytes of a body and of a name
 PATH = 4096  # PATH_MAX
 HOST = 255
 ADDRESSES, ADDRESS = 32, 64
 PIDS = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 _NUMBERS: dict[str, tuple[float, float]] = {
-    sc.PROCESS_PID: (0, PIDS), sc.NETWORK_PEER_PORT: (0, 65_535), sc.SERVER_PORT: (0, 65_535),
-    sc.PIPELINE_TASK_ATTEMPT: (0, 1 << 31), sc.PIPELINE_HYPOTHESIS_RANK: (0, 1 << 16), sc.PIPELINE_HYPOTHESIS_SCORE: (-1e4, 1e4),
-    sc.PIPELINE_HYPOTHESIS_CONFIDENCE: (0, 1), sc.PIPELINE_OBSERVER_EVENTS_LOST: (0, (1 << 63) - 1),
-}  # fmt: skip
+    sc.PROCESS_PID: (0, PIDS),
+    sc.NETWORK_PEER_PORT: (0, 65_535),
+    sc.SERVER_PORT: (0, 65_535),
+    sc.PIPELINE_TASK_ATTEMPT: (0, 1 << 31),
+    sc.PIPELINE_HYPOTHESIS_RANK: (0, 1 << 16),
+    sc.PIPELINE_HYPOTHESIS_SCORE: (-1e4, 1e4),
+    sc.PIPELINE_HYPOTHESIS_CONFIDENCE: (0, 1),
+    sc.PIPELINE_OBSERVER_EVENTS_LOST: (0, (1 << 63) - 1),
+}
 _TEXTS = {
-    sc.EVENT_NAME: TEXT, sc.LOG_RECORD_UID: HOST, sc.PROCESS_EXECUTABLE_NAME: PATH, sc.FILE_PATH: PATH, sc.NETWORK_PEER_ADDRESS: TEXT,
-    sc.SERVER_ADDRESS: TEXT, sc.PIPELINE_SYSTEM_NAME: TEXT, sc.PIPELINE_NAME: TEXT, sc.PIPELINE_RUN_ID: TEXT,
-    sc.PIPELINE_TASK_NAME: TEXT, sc.PIPELINE_TASK_RUN_RESULT: TEXT, sc.PIPELINE_TASK_RUN_REPORTED_RESULT: TEXT,
-    sc.PIPELINE_INCIDENT_ID: HOST, sc.PIPELINE_INCIDENT_CAUSE: TEXT, sc.PIPELINE_HYPOTHESIS_CULPRIT: PATH + TEXT,
-    sc.PIPELINE_OBSERVER_EVENT_KIND: TEXT, sc.PIPELINE_OBSERVER_LOSS_REASON: TEXT,
-}  # fmt: skip
+    sc.EVENT_NAME: TEXT,
+    sc.LOG_RECORD_UID: HOST,
+    sc.PROCESS_EXECUTABLE_NAME: PATH,
+    sc.FILE_PATH: PATH,
+    sc.NETWORK_PEER_ADDRESS: TEXT,
+    sc.SERVER_ADDRESS: TEXT,
+    sc.PIPELINE_SYSTEM_NAME: TEXT,
+    sc.PIPELINE_NAME: TEXT,
+    sc.PIPELINE_RUN_ID: TEXT,
+    sc.PIPELINE_TASK_NAME: TEXT,
+    sc.PIPELINE_TASK_RUN_RESULT: TEXT,
+    sc.PIPELINE_TASK_RUN_REPORTED_RESULT: TEXT,
+    sc.PIPELINE_INCIDENT_ID: HOST,
+    sc.PIPELINE_INCIDENT_CAUSE: TEXT,
+    sc.PIPELINE_HYPOTHESIS_CULPRIT: PATH + TEXT,
+    sc.PIPELINE_OBSERVER_EVENT_KIND: TEXT,
+    sc.PIPELINE_OBSERVER_LOSS_REASON: TEXT,
+}
 _NEEDED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         (sc.EVENT_PROCESS_KILLED, sc.EVENT_PROCESS_OOM_KILLED, sc.EVENT_PROCESS_HANG),
@@ -63,7 +83,10 @@ _NEEDED: dict[str, tuple[str, ...]] = {
 
 
 class Batch(msgspec.Struct):
-    """What one request held. `refused` and `cut` count records; `passed` are those of kinds that are not kept."""
+    """The content of one request.
+
+    `refused` and `cut` count records. `passed` counts records of kinds that are not kept.
+    """
 
     facts: list[RemoteFact] = []
     refused: Counter[str] = msgspec.field(default_factory=Counter)
@@ -76,11 +99,14 @@ class Batch(msgspec.Struct):
 
 
 class _RefusedError(Exception):
-    """A record that is not kept, with a reason of a closed set."""
+    """A record was refused. The reason is one of a closed set."""
 
 
 def read(body: bytes) -> Batch:
-    """Raises DecodeError for a request that is no ExportLogsServiceRequest, or one of more than RECORDS messages."""
+    """Reads a request.
+
+    Raises DecodeError if it is not an ExportLogsServiceRequest or has more than RECORDS messages.
+    """
     batch, left = Batch(), RECORDS
     for number, begin, end in _fields(body, 0, len(body)):
         left -= 1
@@ -111,7 +137,10 @@ def _first(fields: Iterator[tuple[int, int, int]], most: int) -> Iterator[tuple[
 
 
 def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(number, begin, end) of each length-delimited field; others are skipped. Raises DecodeError for what is no message."""
+    """Yields (number, begin, end) of each length-delimited field and skips the others.
+
+    Raises DecodeError if the data is not a message.
+    """
     while at < end:
         tag, at = _varint(data, at, end)
         match tag & 7:
@@ -146,7 +175,7 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 class _Resource:
-    """Host and addresses of a resource, or the reason why all of its records are refused."""
+    """The host and addresses of a resource, or the reason to refuse all of its records."""
 
     def __init__(self, parts: list[bytes]) -> None:
         self.host, self.problem = "", ""
@@ -202,15 +231,26 @@ def _fact(resource: _Resource, kind: str, record: Any) -> RemoteFact:
     if len(record.trace_id) not in (0, 16) or len(record.span_id) not in (0, 8):
         raise _RefusedError("malformed")
     return RemoteFact(
-        resource.host, resource.addresses, str(values[sc.LOG_RECORD_UID]), at_ns, kind, record.severity_number,
-        record.body.string_value[:TEXT], record.trace_id.hex(), record.span_id.hex(), values,
-    )  # fmt: skip
+        host=resource.host,
+        addresses=resource.addresses,
+        uid=str(values[sc.LOG_RECORD_UID]),
+        at_ns=at_ns,
+        kind=kind,
+        severity=record.severity_number,
+        text=record.body.string_value[:TEXT],
+        trace_id=record.trace_id.hex(),
+        span_id=record.span_id.hex(),
+        values=values,
+    )
 
 
 def _values(
     attributes: Sequence[KeyValue], texts: dict[str, int], lists: tuple[str, ...] = ()
 ) -> dict[str, Value]:
-    """Those that are known, checked. Of the others only that no number is NaN or infinite."""
+    """Returns the known attributes after a check.
+
+    Unknown attributes are only checked for NaN and infinite numbers.
+    """
     if len(attributes) > ATTRIBUTES:
         raise _RefusedError("too_many_attributes")
     found: dict[str, Value] = {}
@@ -231,7 +271,8 @@ def _text(raw: AnyValue, most: int) -> str:
     if raw.WhichOneof("value") != "string_value":
         raise _RefusedError("wrong_type")
     if len(raw.string_value) > most:
-        raise _RefusedError("text_too_long")  # cut, two of them could become the same
+        # The text is not cut, because two cut texts could become equal.
+        raise _RefusedError("text_too_long")
     return str(raw.string_value)
 
 

@@ -1,4 +1,7 @@
-"""One insights instance: records in, reports out. Times are seconds of a steady clock, given by who calls."""
+"""One insights instance: it takes records and returns reports.
+
+The caller passes the time, in seconds of a steady clock.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +30,17 @@ from receiver.signals import (
 from receiver.text.printable import printable
 
 log = logging.getLogger("kwitness.insights")
-KEPT_REPORTS, REPORT_BYTES = 512, 64 << 20  # bytes as JSON
-LOOKS = 8  # runs at a time: then the event loop has its turn
+KEPT_REPORTS, REPORT_BYTES = 512, 64 << 20  # size as JSON
+# Runs that are evaluated before the event loop gets its turn.
+LOOKS = 8
 
 
 class Insights:
-    """`on_report` hears of every new or changed report; `emit` gets the record that says so to the backends."""
+    """Evaluates runs.
+
+    `on_report` is called for each new or changed report, and `emit` sends the record of this report
+    to the back ends.
+    """
 
     def __init__(self, resource: Block, emit: Callable[[LogRecord], None]) -> None:
         self.runs = RemoteRuns()
@@ -44,22 +52,23 @@ class Insights:
         self._limited = LogLimit(log)
         self._sizes: dict[str, int] = {}
 
-    def take(self, told: RemoteFact, now: float) -> None:
-        self.runs.add(told, now)
+    def take(self, fact: RemoteFact, now: float) -> None:
+        self.runs.add(fact, now)
 
     def take_batch(self, batch: Batch, now: float) -> None:
-        """The records of one request. What was refused and what was passed over is counted here, too."""
-        for told in batch.facts:
-            self.runs.add(told, now)
+        """Adds the records of one request and counts the refused and the skipped ones."""
+        for fact in batch.facts:
+            self.runs.add(fact, now)
         self.runs.received += batch.passed + batch.refused.total()
         self.runs.drops["uninteresting"] += batch.passed
         self.runs.drops["text_cut"] += batch.cut
         self._refused.update(batch.refused)
 
     def look(self, now: float, unix_ns: int, most: int | None = None) -> bool:
-        """Concludes about runs of which enough was told, `most` at a time. True when there may be more.
+        """Evaluates the runs that are due, at most `most` of them. Returns True if more may be due.
 
-        A run that cannot be looked at is set aside, counted and logged: it must not end the looking at others.
+        A run that raises an exception is dropped, counted and logged, so that it cannot stop the
+        evaluation of the others.
         """
         count = 0
         for trace_id, run in islice(self.runs.due(now), most):
@@ -67,8 +76,8 @@ class Insights:
             try:
                 report = across(trace_id, run)
                 if report is not None:
-                    self._tell(run, report, unix_ns)
-            except Exception as error:  # the last line of defence: no record may end the service
+                    self._publish(run, report, unix_ns)
+            except Exception as error:  # a record must never end the service
                 self.runs.set_aside(trace_id)
                 text = printable(f"{type(error).__name__}: {error}")[:200]
                 self._limited.say(
@@ -77,7 +86,10 @@ class Insights:
         return most is not None and count == most
 
     def keep(self, report: Report) -> None:
-        """Bounded by number and bytes; the oldest one goes first, and the newest one stays."""
+        """Keeps a report, bounded by number and bytes.
+
+        The oldest report is dropped first; the newest one always stays.
+        """
         self._forget_report(report.id)
         self.reports[report.id] = report
         self._sizes[report.id] = len(to_json(report))
@@ -91,13 +103,13 @@ class Insights:
         self.reports.pop(number, None)
         self._sizes.pop(number, None)
 
-    def _tell(self, run: RemoteRun, report: Report, unix_ns: int) -> None:
+    def _publish(self, run: RemoteRun, report: Report, unix_ns: int) -> None:
         lead = report.hypotheses[0]
         answer = (lead.cause, lead.culprit.identity)
-        if run.told == answer:
+        if run.concluded == answer:
             return
-        known = bool(run.told)
-        run.told = answer
+        known = bool(run.concluded)
+        run.concluded = answer
         self.keep(report)
         self._causes[lead.cause] += not known
         self._emit(self._record(report, unix_ns))
@@ -105,18 +117,37 @@ class Insights:
 
     def _record(self, report: Report, unix_ns: int) -> LogRecord:
         lead, execution = report.hypotheses[0], report.execution
-        text = f"{lead.summary.rstrip('.')}. Cause {lead.cause}, {lead.confidence:.0%} sure. Culprit: {culprit_name(lead.culprit)} on {lead.culprit.host}. Fix: {lead.fix.text}"
+        text = (
+            f"{lead.summary.rstrip('.')}. Cause {lead.cause}, {lead.confidence:.0%} sure. Culprit: "
+            f"{culprit_name(lead.culprit)} on {lead.culprit.host}. Fix: {lead.fix.text}"
+        )
         items: Attributes = (
-            (sc.PIPELINE_SYSTEM_NAME, execution.system), (sc.PIPELINE_NAME, execution.pipeline), (sc.PIPELINE_RUN_ID, execution.run_id),
-            (sc.PIPELINE_TASK_NAME, execution.task), (sc.PIPELINE_INCIDENT_ID, report.id), (sc.PIPELINE_INCIDENT_VERDICT, report.verdict),
-            (sc.PIPELINE_INCIDENT_CAUSE, lead.cause), (sc.PIPELINE_INCIDENT_HOST, lead.culprit.host),
-            (sc.PIPELINE_INCIDENT_RECOMMENDATION, lead.fix.text), (sc.EVENT_NAME, sc.EVENT_PIPELINE_INCIDENT_OPENED),
-            (sc.LOG_RECORD_UID, f"insights-{report.id}-{unix_ns}"), (sc.PIPELINE_LOG_ORIGIN, "inferred"),
-        )  # fmt: skip
+            (sc.PIPELINE_SYSTEM_NAME, execution.system),
+            (sc.PIPELINE_NAME, execution.pipeline),
+            (sc.PIPELINE_RUN_ID, execution.run_id),
+            (sc.PIPELINE_TASK_NAME, execution.task),
+            (sc.PIPELINE_INCIDENT_ID, report.id),
+            (sc.PIPELINE_INCIDENT_VERDICT, report.verdict),
+            (sc.PIPELINE_INCIDENT_CAUSE, lead.cause),
+            (sc.PIPELINE_INCIDENT_HOST, lead.culprit.host),
+            (sc.PIPELINE_INCIDENT_RECOMMENDATION, lead.fix.text),
+            (sc.EVENT_NAME, sc.EVENT_PIPELINE_INCIDENT_OPENED),
+            (sc.LOG_RECORD_UID, f"insights-{report.id}-{unix_ns}"),
+            (sc.PIPELINE_LOG_ORIGIN, "inferred"),
+        )
         return LogRecord(
-            self._resource, unix_ns, unix_ns, Severity.ERROR, sc.EVENT_PIPELINE_INCIDENT_OPENED, text,
-            bytes.fromhex(execution.trace_id), b"", (EMPTY,), items, Importance.FINDING,
-        )  # fmt: skip
+            self._resource,
+            unix_ns,
+            unix_ns,
+            Severity.ERROR,
+            sc.EVENT_PIPELINE_INCIDENT_OPENED,
+            text,
+            bytes.fromhex(execution.trace_id),
+            b"",
+            (EMPTY,),
+            items,
+            Importance.FINDING,
+        )
 
     def metrics(self) -> tuple[Metric, ...]:
         causes = tuple(
@@ -133,6 +164,8 @@ class Insights:
         )
         received = (Point((), self.runs.received),)
         return (
-            Metric(*sc.METRIC_PIPELINE_INCIDENTS, causes), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, drops),
-            Metric(*sc.METRIC_PIPELINE_INSIGHTS_RECEIVED, received), Metric(*sc.METRIC_PIPELINE_INSIGHTS_REFUSED, refused),
-        )  # fmt: skip
+            Metric(*sc.METRIC_PIPELINE_INCIDENTS, causes),
+            Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, drops),
+            Metric(*sc.METRIC_PIPELINE_INSIGHTS_RECEIVED, received),
+            Metric(*sc.METRIC_PIPELINE_INSIGHTS_REFUSED, refused),
+        )

@@ -1,7 +1,7 @@
-"""Requests that are being received: their bytes over all connections are bounded. No I/O and no clock.
+"""Bounds the bytes of all requests that are being received. It does no I/O and reads no clock.
 
-When there is no room, uploads that hold their place for longer than GRACE_SECONDS are ended, the oldest first: a sender that never
-ends its request cannot keep out the others.
+When there is no room, uploads older than GRACE_SECONDS are ended, the oldest first. A sender that
+never ends its request cannot block the others.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ MEMBERS = 64  # gzip(1): a stream may consist of several
 
 
 class TooLargeError(Exception):
-    """A body of more bytes than are taken, as it comes or after decompression."""
+    """The body has more bytes than allowed, before or after decompression."""
 
 
 class MalformedError(Exception):
-    """A body that is not what its Content-Encoding says."""
+    """The body does not match its Content-Encoding."""
 
 
 class Upload:
-    """One request: `grow` as it comes, `close` when it is done with."""
+    """One request. Call `grow` for each received part and `close` at the end."""
 
     def __init__(self, owner: Uploads, began: float, end: Callable[[], None]) -> None:
         self.size, self.began, self.end = 0, began, end
         self._owner = owner
 
     def grow(self, size: int, now: float) -> bool:
-        """False when there is no room for so many more bytes."""
+        """Reserves `size` more bytes. Returns False if there is no room."""
         return self._owner.grow(self, size, now)
 
     def shrink(self, size: int) -> None:
-        """Now it holds so many bytes."""
+        """Sets the number of reserved bytes to `size`."""
         self._owner.held -= self.size - size
         self.size = size
 
@@ -43,17 +43,17 @@ class Upload:
 
 
 class Uploads:
-    """`evicted` counts those that were ended to make room."""
+    """All open uploads. `evicted` counts the uploads that were ended to make room."""
 
     def __init__(self, limit: int = BYTES) -> None:
         self.limit, self.held, self.evicted = limit, 0, 0
-        self._open: dict[Upload, None] = {}  # in order of their beginning
+        self._open: dict[Upload, None] = {}  # in the order of their start
 
     def __len__(self) -> int:
         return len(self._open)
 
     def begin(self, now: float, end: Callable[[], None]) -> Upload:
-        """`end` is called when others need the room. It must not call back."""
+        """Starts an upload. `end` is called on eviction; it must not call this object."""
         upload = Upload(self, now, end)
         self._open[upload] = None
         return upload
@@ -66,7 +66,7 @@ class Uploads:
             self.evicted += 1
             self.close(oldest)
             oldest.end()
-        if upload in self._open:  # not if it was ended meanwhile
+        if upload in self._open:  # unless it was evicted meanwhile
             self.held += size
             upload.size += size
         return True
@@ -79,9 +79,10 @@ class Uploads:
 
 
 def decompressed(body: bytes, encoding: str, most: int) -> bytes:
-    """The body without its Content-Encoding (identity, gzip, deflate). Never makes more than `most` bytes and one.
+    """Returns the body without its Content-Encoding (identity, gzip, deflate).
 
-    Raises TooLargeError and MalformedError; the latter also for an encoding that is unknown.
+    It never produces more than `most` + 1 bytes. Raises TooLargeError, or MalformedError for a
+    malformed body and for an unknown encoding.
     """
     match encoding:
         case "" | "identity":
@@ -92,7 +93,7 @@ def decompressed(body: bytes, encoding: str, most: int) -> bytes:
             try:
                 return _inflated(body, 15, most)  # RFC 9110, 8.4.1.2: with the zlib header
             except MalformedError:
-                return _inflated(body, -15, most)  # as some send it
+                return _inflated(body, -15, most)  # some senders omit the zlib header
     raise MalformedError(f"Content-Encoding {encoding!r} is not known")
 
 

@@ -1,12 +1,12 @@
-"""Layer 4: why it went as it did.
+"""Layer 4: this layer explains why an execution ended as it did.
 
-case        what one execution left behind, kept until somebody asks
-symptoms    what makes anybody ask
-causes/     one function per mechanism: whom it suspects, and what speaks for and against it
-classes     what each cause class is, what it predicts, its rivals and its fix
-engine      tries all causes, lets effects step back behind their causes, ranks, rules rivals out
-compose     writes the report; report holds its types
-history     what earlier runs were like, and which incidents were seen before
+case        keeps the processes and facts of one execution
+symptoms    names the visible signs that something is wrong
+causes/     has one function per mechanism; each returns candidates with their evidence
+classes     describes each cause class: its prediction, its rivals and its fix
+engine      runs all causes, discounts effects, ranks the candidates and rules out rivals
+compose     writes the report; report holds the types of the report
+history     remembers earlier runs and the incidents that were seen before
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What one execution left behind, kept until somebody asks why: its processes with all that is known of them.
+"""A case holds the processes of one execution, with all facts about them.
 
-The tree forgets a process a second after its end. A case does not, within its bounds: it holds on to the values that the
-tree and the tables had of it.
+The process tree forgets a process one second after its end. A case keeps the values that the tree
+and the tables had, within its own bounds.
 """
 
 from __future__ import annotations
@@ -39,25 +39,29 @@ from receiver.work.execution import Execution
 if TYPE_CHECKING:
     from receiver.investigate.history import History
 
-CASES = 512  # open ones, and ended ones in which something went wrong
-ACTORS_PER_CASE = 4096  # past it, processes in which all was well are counted only
-ACTORS = 20_000  # of all cases: past it the case closed first goes
-KEPT_HOLES = 32
+CASES = 512  # open cases, and closed cases with a failure
+ACTORS_PER_CASE = 4096  # above this number, successful processes are only counted
+ACTORS = 20_000  # over all cases: above this number, the oldest case is dropped
+KEPT_LOSSES = 32
 _UNWATCHED = LossReason.UNWATCHED.name.lower()
-DULL_NS = 10_000_000
-DYING_NS, DYING_BYTES = 30_000_000, 1 << 16  # what the end itself may cost
+SHORT_NS = 10_000_000
+DYING_NS, DYING_BYTES = 30_000_000, 1 << 16  # the cost of the exit itself: CPU time and bytes
 
 
 TaskKey = tuple[str, str, str]
 
 
 def task_key(identity: Identity) -> TaskKey:
-    """Under which a task's history is kept: what other users ran under the same names says nothing about it."""
+    """Returns the key of a task's history.
+
+    The key includes the user: another user may run a task of the same name, and its history says
+    nothing about this one.
+    """
     return (f"{identity.system} of uid {identity.owner}", identity.pipeline, identity.task)
 
 
-class ProcessSnapshot(msgspec.Struct, frozen=True, eq=False):
-    """One process, as it was when it ended, or as it is now."""
+class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The state of one process at its end, or now if it still runs."""
 
     key: ProcessKey
     parent: ProcessKey | None
@@ -93,21 +97,50 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, eq=False):
     stdout_inode: int
     findings: tuple[str, ...]
     folded: int
-    parent_threads: int  # of who forked it, when it was looked at last; 0: not known
+    # The number of threads of the parent at its last sample; 0 if it is unknown.
+    parent_threads: int
 
     @classmethod
     def of(cls, process: Process) -> ProcessSnapshot:
         assert process.execution is not None
         parent = process.parent
         return cls(
-            process.key, parent.key if parent is not None else None, process.name, process.comm, process.executable, process.argv,
-            process.uid, process.memory_cgroup, process.role, partition_of(process), process.execution, process.execs,
-            process.exec_ns, parent.comm if parent is not None else "", process.exit, ending(process), Grade(process.grade),
-            process.signals, process.sibling_senders, process.oom, process.crash, process.company, process.open_files,
-            tuple(process.files.values()), process.changes, tuple(process.failed_calls.values()), tuple(process.peers.values()),
-            process.name_failures, tuple(process.queues.values()), process.usage, process.stdin_inode, process.stdout_inode, process.findings, process.folded,
-            _threads(parent),
-        )  # fmt: skip
+            key=process.key,
+            parent=parent.key if parent is not None else None,
+            name=process.name,
+            comm=process.comm,
+            executable=process.executable,
+            argv=process.argv,
+            uid=process.uid,
+            memory_cgroup=process.memory_cgroup,
+            role=process.role,
+            partition=partition_of(process),
+            execution=process.execution,
+            execs=process.execs,
+            exec_ns=process.exec_ns,
+            parent_comm=parent.comm if parent is not None else "",
+            exit=process.exit,
+            end=ending(process),
+            grade=Grade(process.grade),
+            signals=process.signals,
+            sibling_senders=process.sibling_senders,
+            oom=process.oom,
+            crash=process.crash,
+            company=process.company,
+            open_files=process.open_files,
+            uses=tuple(process.files.values()),
+            changes=process.changes,
+            calls=tuple(process.failed_calls.values()),
+            peers=tuple(process.peers.values()),
+            name_failures=process.name_failures,
+            queues=tuple(process.queues.values()),
+            usage=process.usage,
+            stdin_inode=process.stdin_inode,
+            stdout_inode=process.stdout_inode,
+            findings=process.findings,
+            folded=process.folded,
+            parent_threads=_threads(parent),
+        )
 
     @property
     def pid(self) -> int:
@@ -123,7 +156,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def end_ns(self) -> int:
-        """0 while it lives."""
+        """The time of the exit; 0 while the process runs."""
         return self.exit.time_boottime_ns if self.exit is not None else 0
 
     @property
@@ -137,7 +170,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def limit_bytes(self) -> int:
-        """Of the memory cgroup that bounds it; 0 when there is none, or it was never looked at."""
+        """The limit of its memory cgroup in bytes; 0 if there is no limit or no sample."""
         return (
             self.usage.last.memory_limit_bytes
             if self.usage is not None and self.usage.last is not None
@@ -154,7 +187,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def script(self) -> str:
-        """What an interpreter runs, else the program: what people call it by."""
+        """The name of the script that an interpreter runs; empty for any other program."""
         rest = [a for a in self.argv[1:] if not a.startswith("-")]
         return (
             rest[0].rpartition("/")[2]
@@ -169,7 +202,7 @@ def _threads(parent: Process | None) -> int:
 
 
 class LossWindow(msgspec.Struct, frozen=True):
-    """Events that were lost."""
+    """A number of events of one kind that were lost for one reason."""
 
     at_ns: int
     kind: str
@@ -178,38 +211,49 @@ class LossWindow(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """The wall clock moved by itself."""
+    """A step of the wall clock."""
 
     at_ns: int
     delta_ns: int
 
 
 class Case:
-    """The processes of one outermost execution, ended ones as they were then. Read by the causes; nothing in it changes."""
+    """The processes of one outermost execution. The causes read a case and never change it."""
 
     def __init__(
-        self, execution: Execution, actors: Iterable[ProcessSnapshot], now_ns: int, *, left_out: int = 0, holes: Iterable[LossWindow] = (), apart: Iterable[LossWindow] = (),
-        steps: Iterable[Step] = (), blind: Iterable[str] = (), interrupted: bool = False, strangers: Iterable[Competitor] = (), beside: Iterable[Execution] = (),
-        elsewhere: Callable[[ProcessKey], ProcessSnapshot | None] = lambda _: None, names: Mapping[str, str] | None = None,
+        self,
+        execution: Execution,
+        actors: Iterable[ProcessSnapshot],
+        now_ns: int,
+        *,
+        left_out: int = 0,
+        losses: Iterable[LossWindow] = (),
+        unwatched_losses: Iterable[LossWindow] = (),
+        steps: Iterable[Step] = (),
+        blind: Iterable[str] = (),
+        interrupted: bool = False,
+        strangers: Iterable[Competitor] = (),
+        beside: Iterable[Execution] = (),
+        elsewhere: Callable[[ProcessKey], ProcessSnapshot | None] = lambda _: None,
+        names: Mapping[str, str] | None = None,
         history: History | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.execution = execution
         self.actors = {a.key: a for a in sorted(actors, key=lambda a: (a.start_ns, a.pid))}
         self.now_ns = now_ns
         self.left_out = left_out
-        self.holes = tuple(holes)
-        self.apart = tuple(
-            apart
-        )  # losses among processes that do nobody's work: reported, and in no conclusion
+        self.losses = tuple(losses)
+        # Losses among processes outside of every execution: they are reported, but no conclusion
+        # uses them.
+        self.unwatched_losses = tuple(unwatched_losses)
         self.steps = tuple(steps)
         self.blind = tuple(blind)
-        self.interrupted = (
-            interrupted  # system calls were not observed for a time: their absence says nothing
-        )
+        # System calls were not observed for a time, so a missing call proves nothing.
+        self.interrupted = interrupted
         self.strangers = tuple(strangers)
         self.beside = tuple(beside)
-        self.elsewhere = elsewhere  # an actor of another case
-        self.names = names or {}  # what was asked, by the address that was answered
+        self.elsewhere = elsewhere  # finds a process in another case
+        self.names = names or {}  # the name that was looked up, by the address in the answer
         self.history = history
 
     def __iter__(self) -> Iterator[ProcessSnapshot]:
@@ -219,7 +263,7 @@ class Case:
         return (self.actors.get(key) or self.elsewhere(key)) if key is not None else None
 
     def by_pid(self, pid: int, at_ns: int) -> ProcessSnapshot | None:
-        """Who had that pid then."""
+        """Returns the process that had this pid at this time."""
         found = [
             a
             for a in self
@@ -239,7 +283,7 @@ class Case:
         return self._children.get(actor.key, [])
 
     def below(self, actor: ProcessSnapshot, limit: int = 1024) -> list[ProcessSnapshot]:
-        """All that it started, and what these started."""
+        """Returns all descendants, at most `limit`."""
         out: list[ProcessSnapshot] = []
         queue = list(self.children(actor))
         while queue and len(out) < limit:
@@ -249,7 +293,7 @@ class Case:
         return out
 
     def above(self, actor: ProcessSnapshot) -> list[ProcessSnapshot]:
-        """From the parent upwards."""
+        """Returns the ancestors, the parent first."""
         out: list[ProcessSnapshot] = []
         at = self.get(actor.parent)
         while at is not None and len(out) < 64 and at not in out:
@@ -258,7 +302,10 @@ class Case:
         return out
 
     def related(self, one: ProcessSnapshot, other: ProcessSnapshot) -> bool:
-        """One started the other, or both are workers of one pool: the same program by the same parent."""
+        """Whether one is an ancestor of the other, or both are workers of the same pool.
+
+        Workers of a pool run the same program and have the same parent.
+        """
         if one is other or other in self.above(one) or one in self.above(other):
             return True
         return (
@@ -281,7 +328,7 @@ class Case:
 
     @cached_property
     def slow(self) -> bool:
-        """Beyond all that its history knows."""
+        """Whether it took longer than all runs in its history."""
         known = (
             self.history.duration(task_key(self.execution.identity))
             if self.history is not None
@@ -294,21 +341,24 @@ class Case:
         return max(0, self.end_ns - self.execution.start_ns) / 1e9
 
     def at(self, time_ns: int) -> float:
-        """Seconds since the execution began."""
+        """Converts a boot time to seconds since the start of the execution."""
         return (time_ns - self.execution.start_ns) / 1e9
 
     @cached_property
     def path(self) -> list[ProcessSnapshot]:
-        """From the root down to the process that failed first of those whose failures led to the root's; for a root that said
-        success, from the process whose failure was not told. Empty when nothing failed."""
+        """The processes from the root down to the one whose failure made the root fail.
+
+        If the root succeeded, the path begins at the process whose failure was not reported. It is
+        empty if nothing failed.
+        """
         root = self.root
         if root is None:
             return []
         if root.failed:
             return [root, *self._down(root)]
         lost = [a for a in self if a.grade is Grade.LOST_WORK]
-        told = {f.process for f in self.execution.findings}
-        failed = lost or [a for a in self if a.grade is Grade.FAILED and a.key in told]
+        reported = {f.process for f in self.execution.findings}
+        failed = lost or [a for a in self if a.grade is Grade.FAILED and a.key in reported]
         if not failed:
             return []
         first = min(failed, key=lambda a: (a.end_ns, a.pid))
@@ -324,7 +374,7 @@ class Case:
                 if c.grade > Grade.ANSWER and (not at.end_ns or c.end_ns <= at.end_ns)
             ]
             if at.end.signal or not below:
-                break  # killed itself: its children's ends came of that
+                break  # it died of a signal, so its children ended because of it
             at = max(below, key=lambda c: (c.grade is Grade.LOST_WORK, c.end_ns))
             out.append(at)
         return out
@@ -335,12 +385,12 @@ class Case:
 
 
 class Casebook:
-    """Cases by outermost execution. Bounded; `drops` counts what was forgotten."""
+    """All cases by their outermost execution, bounded. `drops` counts dropped entries."""
 
     def __init__(self) -> None:
         self.drops: Counter[str] = Counter()
-        self.holes: tuple[LossWindow, ...] = ()
-        self.apart: tuple[LossWindow, ...] = ()
+        self.losses: tuple[LossWindow, ...] = ()
+        self.unwatched_losses: tuple[LossWindow, ...] = ()
         self.steps: tuple[Step, ...] = ()
         self._cases: OrderedDict[int, dict[ProcessKey, ProcessSnapshot]] = OrderedDict()
         self._executions: dict[int, Execution] = {}
@@ -349,7 +399,10 @@ class Casebook:
         self._where: dict[ProcessKey, int] = {}
 
     def ended(self, process: Process) -> None:
-        """Call when its findings and its grade are made, before it is forgotten."""
+        """Adds a process at its exit.
+
+        Call it after the findings and the grade are set, and before the tree forgets the process.
+        """
         if process.execution is None:
             return
         outermost = process.execution.outermost
@@ -360,7 +413,7 @@ class Casebook:
             while len(self._cases) > CASES:
                 self._forget(next(iter(self._cases)))
         if (
-            _is_dull(process)
+            _is_uninteresting(process)
             and (len(case) >= ACTORS_PER_CASE or _is_short(process))
             and process is not outermost.root
         ):
@@ -377,24 +430,36 @@ class Casebook:
             self._forget(next(i for i in self._cases if i != id(outermost)))
 
     def lost(self, at_ns: int, kind: str, reason: str, count: int) -> None:
-        if reason == _UNWATCHED:  # apart: whoever floods there must not push the others out
-            self.apart = (*self.apart[1 - KEPT_HOLES :], LossWindow(at_ns, kind, reason, count))
+        # These losses have a queue of their own, so that a flood of them cannot evict the others.
+        if reason == _UNWATCHED:
+            self.unwatched_losses = (
+                *self.unwatched_losses[1 - KEPT_LOSSES :],
+                LossWindow(at_ns, kind, reason, count),
+            )
         else:
-            self.holes = (*self.holes[1 - KEPT_HOLES :], LossWindow(at_ns, kind, reason, count))
+            self.losses = (*self.losses[1 - KEPT_LOSSES :], LossWindow(at_ns, kind, reason, count))
 
     def stepped(self, at_ns: int, delta_ns: int) -> None:
-        self.steps = (*self.steps[1 - KEPT_HOLES :], Step(at_ns, delta_ns))
+        self.steps = (*self.steps[1 - KEPT_LOSSES :], Step(at_ns, delta_ns))
 
     def actor(self, key: ProcessKey) -> ProcessSnapshot | None:
         case = self._cases.get(self._where.get(key, 0))
         return case.get(key) if case is not None else None
 
     def open(
-        self, execution: Execution, living: Iterable[Process], now_ns: int, *, blind: Iterable[str] = (), interrupted: bool = False,
-        strangers: Iterable[Competitor] = (), beside: Iterable[Execution] = (), names: Mapping[str, str] | None = None,
+        self,
+        execution: Execution,
+        living: Iterable[Process],
+        now_ns: int,
+        *,
+        blind: Iterable[str] = (),
+        interrupted: bool = False,
+        strangers: Iterable[Competitor] = (),
+        beside: Iterable[Execution] = (),
+        names: Mapping[str, str] | None = None,
         history: History | None = None,
-    ) -> Case:  # fmt: skip
-        """The case as it stands now. `living`: processes that have not ended, of any execution."""
+    ) -> Case:
+        """Returns the case as it is now. `living` are running processes of any execution."""
         outermost = execution.outermost
         actors = dict(self._cases.get(id(outermost), {}))
         for process in living:
@@ -408,30 +473,43 @@ class Casebook:
                 actors[process.key] = ProcessSnapshot.of(process)
         began = execution.start_ns
         return Case(
-            outermost, actors.values(), now_ns, left_out=self._left_out[id(outermost)],
-            holes=[h for h in self.holes if h.at_ns >= began], apart=[h for h in self.apart if h.at_ns >= began],
-            steps=[s for s in self.steps if s.at_ns >= began], blind=blind, interrupted=interrupted,
-            strangers=strangers, beside=beside, elsewhere=self.actor, names=names, history=history,
-        )  # fmt: skip
+            outermost,
+            actors.values(),
+            now_ns,
+            left_out=self._left_out[id(outermost)],
+            losses=[h for h in self.losses if h.at_ns >= began],
+            unwatched_losses=[h for h in self.unwatched_losses if h.at_ns >= began],
+            steps=[s for s in self.steps if s.at_ns >= began],
+            blind=blind,
+            interrupted=interrupted,
+            strangers=strangers,
+            beside=beside,
+            elsewhere=self.actor,
+            names=names,
+            history=history,
+        )
 
     def forget(self, execution: Execution) -> None:
-        """Nobody will ask for it any more."""
+        """Drops the case of this execution."""
         self._forget(id(execution))
 
-    def _forget(self, number: int) -> None:
-        case = self._cases.pop(number, None)
+    def _forget(self, key: int) -> None:
+        case = self._cases.pop(key, None)
         if case is None:
             return
-        execution = self._executions.pop(number)
+        execution = self._executions.pop(key)
         self.drops["forgotten_case"] += not execution.closed
-        self._left_out.pop(number, None)
+        self._left_out.pop(key, None)
         self._count -= len(case)
-        for key in case:
-            self._where.pop(key, None)
+        for process in case:
+            self._where.pop(process, None)
 
 
 def _close_spell(process: Process) -> None:
-    """Looks at an idle process are told less and less: it did nothing to its end, if its sums are still what they were."""
+    """Extends the idle period to the exit if the process did nothing since its last sample.
+
+    An idle process is sampled less and less often, so the last sample may be old.
+    """
     usage, end = process.usage, process.exit
     if usage is None or end is None or usage.last is None or not usage.idle_since_ns:
         return
@@ -442,8 +520,8 @@ def _close_spell(process: Process) -> None:
         usage.note_spell(end.time_boottime_ns)
 
 
-def _is_dull(process: Process) -> bool:
-    """All was well, and nothing of it can matter to others."""
+def _is_uninteresting(process: Process) -> bool:
+    """Whether it succeeded and has no fact that could matter to another process."""
     return (
         not (process.exit is not None and process.exit.wait_status)
         and not process.findings
@@ -456,6 +534,6 @@ def _is_short(process: Process) -> bool:
     lived = (
         process.exit.time_boottime_ns - process.key.start_boottime_ns
         if process.exit is not None
-        else DULL_NS
+        else SHORT_NS
     )
-    return lived < DULL_NS and not process.files and not process.peers
+    return lived < SHORT_NS and not process.files and not process.peers

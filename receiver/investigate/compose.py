@@ -1,4 +1,8 @@
-"""A conclusion as a report: who ran, how each ended, the chain from cause to symptom, the time axis, the events cited."""
+"""Writes a conclusion as a report.
+
+The report lists the processes and how each ended, the chain from cause to symptom, the timeline,
+and the events that it cites.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from receiver.investigate.evidence import (
     Fact,
     ends,
     fact,
-    fact_of_hole,
+    fact_of_loss,
     fact_of_point,
     facts,
     facts_of_use,
@@ -30,7 +34,7 @@ from receiver.text.names import describe_end, mib, signal_name
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
 
-_LISTED = 40  # processes in the report; those that matter first
+_LISTED = 40  # processes in a report; the most important ones come first
 _ON_AXIS = 24
 _CURVES = 6
 _BESIDE = 12
@@ -40,7 +44,7 @@ _FACTS = 400  # events in a report
 
 
 class _Events:
-    """Every fact that is cited, once."""
+    """The facts that the report cites, each of them once."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
@@ -69,7 +73,10 @@ class _Events:
 
 
 def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
-    """Tries every cause on the case and writes down what came of it. Counts the signature in the case's history."""
+    """Evaluates every cause on the case and returns the report.
+
+    It also counts the incident's signature in the history.
+    """
     found = conclude(case)
     events = _Events(case)
     lead = found.ranked[0] if found.verdict == "incident" else None
@@ -83,7 +90,9 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
         ended=_rfc3339(ended_unix_ns),
         execution=_execution(case),
         symptoms=tuple(
-            rp.Moment(round(case.at(s.at_ns), 3), events.cite(s.facts)[0], printable(s.text)) for s in found.symptoms if s.facts
+            rp.Moment(round(case.at(s.at_ns), 3), events.cite(s.facts)[0], printable(s.text))
+            for s in found.symptoms
+            if s.facts
         ),
         hypotheses=_hypotheses(case, found.ranked, found.considered, events),
         timeline=_axis(case, found, events),
@@ -92,38 +101,53 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
         crashes=_crashes(case, events),
         normality=_normality(case, events) if found.verdict in ("healthy", "not_visible") else (),
         other_incidents=tuple(
-            rp.Incident(_hypotheses(case, group, found.considered, events), _signature_of(case, group[0])) for group in found.others
+            rp.Incident(
+                _hypotheses(case, group, found.considered, events), _signature_of(case, group[0])
+            )
+            for group in found.others
         ),
         events=events.as_json(),
         completeness=rp.Completeness(
             tuple(
-                {"kind": h.kind, "reason": h.reason, "count": h.count, "at": round(case.at(h.at_ns), 3)}
-                for h in (*case.holes, *case.apart)
+                {
+                    "kind": h.kind,
+                    "reason": h.reason,
+                    "count": h.count,
+                    "at": round(case.at(h.at_ns), 3),
+                }
+                for h in (*case.losses, *case.unwatched_losses)
             ),
             case.blind,
             case.left_out,
         ),
         signature=key,
         seen_before=seen.count if seen is not None else 0,
-    )  # fmt: skip
+    )
 
 
 def report_id(execution: Execution) -> str:
-    """The same for every report on one execution."""
+    """Returns an id that is the same for all reports on one execution."""
     return hashlib.sha256(execution.trace_id + execution.span_id).hexdigest()[:16]
 
 
 def _execution(case: Case) -> rp.ExecutionLine:
     execution, identity = case.execution, case.execution.identity
     return rp.ExecutionLine(
-        printable(identity.system), printable(identity.pipeline), printable(identity.run_id), printable(identity.task), identity.attempt, execution.result,
-        None if execution.incomplete else execution.reported, round(case.seconds, 3), execution.trace_id.hex(),
-    )  # fmt: skip
+        system=printable(identity.system),
+        pipeline=printable(identity.pipeline),
+        run_id=printable(identity.run_id),
+        task=printable(identity.task),
+        attempt=identity.attempt,
+        outcome=execution.result,
+        reported_outcome=None if execution.incomplete else execution.reported,
+        seconds=round(case.seconds, 3),
+        trace_id=execution.trace_id.hex(),
+    )
 
 
 def _summary(case: Case, found: Conclusion) -> str:
     if found.verdict == "incident":
-        return found.ranked[0].suspicion.summary
+        return found.ranked[0].candidate.summary
     root = case.root
     end = (
         f"{root.who} ended with {root.end.error or 'status 0'}"
@@ -131,11 +155,17 @@ def _summary(case: Case, found: Conclusion) -> str:
         else "it still runs"
     )
     if found.verdict == "healthy":
-        return f"Nothing went wrong that the kernel sees: {end} after {case.seconds:.1f} s, {len(case.actors) + case.left_out} processes."
+        return (
+            f"Nothing went wrong that the kernel sees: {end} after {case.seconds:.1f} s, "
+            f"{len(case.actors) + case.left_out} processes."
+        )
     if found.verdict == "incomplete":
-        missed = "Events were lost" if case.holes else "System calls were not observed for a time"
+        missed = "Events were lost" if case.losses else "System calls were not observed for a time"
         return f"{missed}, and they could change the answer: {end}."
-    return f"{end[0].upper()}{end[1:]}, and nothing that the kernel sees says why: {NOT_VISIBLE.fix.text[0].lower()}{NOT_VISIBLE.fix.text[1:]}"
+    return (
+        f"{end[0].upper()}{end[1:]}, and nothing that the kernel sees says why: "
+        f"{NOT_VISIBLE.fix.text[0].lower()}{NOT_VISIBLE.fix.text[1:]}"
+    )
 
 
 def _hypotheses(
@@ -144,33 +174,35 @@ def _hypotheses(
     every = list(ranked)
     out = []
     for number, each in enumerate(every, 1):
-        suspicion = each.suspicion
-        known = CLASSES[suspicion.cause]
+        candidate = each.candidate
+        known = CLASSES[candidate.cause]
         weighed = tuple(
-            _line(e, events) for e in sorted(suspicion.evidence, key=lambda e: -abs(e.weight))
+            _line(e, events) for e in sorted(candidate.evidence, key=lambda e: -abs(e.weight))
         )
-        rivals = rule_out(case, suspicion, considered) if number == 1 else []
+        rivals = rule_out(case, candidate, considered) if number == 1 else []
         out.append(
             rp.Hypothesis(
-                number,
-                suspicion.cause,
-                _safe(suspicion.culprit),
-                each.confidence,
-                round(suspicion.score, 2),
-                printable(suspicion.summary),
-                tuple(dict.fromkeys(r for w in weighed if w.role == "supports" for r in w.refs)),
-                weighed,
-                tuple(
+                rank=number,
+                cause=candidate.cause,
+                culprit=_safe(candidate.culprit),
+                confidence=each.confidence,
+                score=round(candidate.score, 2),
+                summary=printable(candidate.summary),
+                evidence=tuple(
+                    dict.fromkeys(r for w in weighed if w.role == "supports" for r in w.refs)
+                ),
+                weighed=weighed,
+                ruled_out=tuple(
                     rp.RuledOut(name, printable(e.text), events.cite(e.facts)) for name, e in rivals
                 ),
-                rp.FixLine(known.fix.tag, known.fix.text),
+                fix=rp.FixLine(known.fix.tag, known.fix.text),
             )
         )
     return tuple(out)
 
 
 def _safe(culprit: Culprit) -> Culprit:
-    """Names of processes and files are whatever their owners like."""
+    """Replaces unprintable characters. Users choose the names of processes and files freely."""
     words = {
         f: printable(v)
         for f in culprit.__struct_fields__
@@ -190,9 +222,9 @@ def _line(evidence: Evidence, events: _Events) -> rp.EvidenceLine:
 
 
 def _axis(case: Case, found: Conclusion, events: _Events) -> tuple[rp.Moment, ...]:
-    """The facts behind the best answer and the symptoms, and how the processes on the way to them ended; in order of time."""
+    """Returns the timeline: facts of the first hypothesis, symptoms and failed processes."""
     facts_: dict[str, Fact] = {}
-    lead = found.ranked[0].suspicion if found.ranked and found.verdict != "healthy" else None
+    lead = found.ranked[0].candidate if found.ranked and found.verdict != "healthy" else None
     for symptom in found.symptoms:
         facts_.update({f.id: f for f in symptom.facts})
     for evidence in sorted(lead.evidence if lead is not None else (), key=lambda e: -abs(e.weight)):
@@ -209,7 +241,7 @@ def _axis(case: Case, found: Conclusion, events: _Events) -> tuple[rp.Moment, ..
 
 
 def _by(actor: ProcessSnapshot) -> str:
-    """Who ended it, when somebody did."""
+    """Names the sender of the signal or the kernel component that ended the process."""
     if actor.oom is not None:
         return "the kernel's OOM killer"
     event = died_of(actor)
@@ -238,14 +270,26 @@ def _process(case: Case, actor: ProcessSnapshot) -> rp.ProcessLine:
         else 0
     )
     read, written = (
-        (actor.exit.read_call_bytes, actor.exit.write_call_bytes) if actor.exit is not None
-        else (last.read_call_bytes, last.write_call_bytes) if last is not None else (0, 0)
-    )  # fmt: skip
+        (actor.exit.read_call_bytes, actor.exit.write_call_bytes)
+        if actor.exit is not None
+        else (last.read_call_bytes, last.write_call_bytes)
+        if last is not None
+        else (0, 0)
+    )
     return rp.ProcessLine(
-        actor.pid, printable(actor.name), printable(" ".join(actor.argv)[:200]), _end(actor), printable(_by(actor)),
-        round(((actor.end_ns or case.now_ns) - actor.start_ns) / 1e9, 3), round(cpu / 1e9, 3), actor.peak_bytes, read, written,
-        sum(p.sent_bytes + p.received_bytes for p in actor.peers), printable(actor.execution.identity.task),
-    )  # fmt: skip
+        pid=actor.pid,
+        name=printable(actor.name),
+        command=printable(" ".join(actor.argv)[:200]),
+        end=_end(actor),
+        by=printable(_by(actor)),
+        seconds=round(((actor.end_ns or case.now_ns) - actor.start_ns) / 1e9, 3),
+        cpu_seconds=round(cpu / 1e9, 3),
+        peak_bytes=actor.peak_bytes,
+        read_bytes=read,
+        written_bytes=written,
+        network_bytes=sum(p.sent_bytes + p.received_bytes for p in actor.peers),
+        execution=printable(actor.execution.identity.task),
+    )
 
 
 def _answers(case: Case, lead: Ranked | None, events: _Events, seen: Sighting | None) -> rp.Answers:
@@ -275,7 +319,7 @@ def _weight(actor: ProcessSnapshot) -> int:
 
 
 def _most(lines: list[rp.ProcessLine]) -> dict[str, str]:
-    """Who used most of each resource."""
+    """Names the process that used most of each resource."""
     if not lines:
         return {}
     out: dict[str, str] = {}
@@ -298,13 +342,13 @@ _RESOURCES: dict[str, tuple[Callable[[rp.ProcessLine], float], Callable[[rp.Proc
 
 
 def _chain(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.ChainLink, ...]:
-    """What led to what, first cause first."""
+    """Returns the links from cause to effect, the first cause first."""
     out: list[rp.ChainLink] = []
     if lead is None:
         return ()
-    suspicion = lead.suspicion
-    subject = case.get(suspicion.subject)
-    what = CLASSES[suspicion.cause].title
+    candidate = lead.candidate
+    subject = case.get(candidate.subject)
+    what = CLASSES[candidate.cause].title
     if subject is not None:
         hit = f"{subject.who} " + (
             f"ended: {_end(subject)}"
@@ -313,19 +357,19 @@ def _chain(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.ChainLi
         )
         out.append(
             rp.ChainLink(
-                printable(_name(suspicion)),
+                printable(_name(candidate)),
                 printable(hit),
-                _medium(suspicion.cause),
-                events.cite(suspicion.evidence[0].facts),
+                _link_kind(candidate.cause),
+                events.cite(candidate.evidence[0].facts),
             )
         )
     else:
         out.append(
             rp.ChainLink(
-                printable(_name(suspicion)),
+                printable(_name(candidate)),
                 what,
-                _medium(suspicion.cause),
-                events.cite(suspicion.evidence[0].facts),
+                _link_kind(candidate.cause),
+                events.cite(candidate.evidence[0].facts),
             )
         )
     at = subject
@@ -351,7 +395,7 @@ def _chain(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.ChainLi
 
 
 def _reads(case: Case, events: _Events) -> list[rp.ChainLink]:
-    """Half-written files that somebody read."""
+    """Returns a link for each incomplete file that another process read."""
     out: list[rp.ChainLink] = []
     for actor in case:
         for use in actor.uses:
@@ -374,38 +418,61 @@ def _reads(case: Case, events: _Events) -> list[rp.ChainLink]:
     return out
 
 
-def _name(suspicion: Candidate) -> str:
-    c = suspicion.culprit
+def _name(candidate: Candidate) -> str:
+    c = candidate.culprit
     return (
         c.path
         or c.address
         or c.cgroup
         or (f"{c.name} ({c.pid})" if c.pid else c.name)
-        or CLASSES[suspicion.cause].title
+        or CLASSES[candidate.cause].title
     )
 
 
-def _medium(cause: str) -> str:
+def _link_kind(cause: str) -> str:
     family = cause.partition(".")[0]
-    return {"mem": "memory", "kill": "signal", "fs": "file", "net": "socket", "db": "socket", "cpu": "cpu", "hang": "wait",
-            "crash": "signal", "proc": "exit", "lim": "limit", "data": "file", "time": "clock"}.get(family, "exit")  # fmt: skip
+    return {
+        "mem": "memory",
+        "kill": "signal",
+        "fs": "file",
+        "net": "socket",
+        "db": "socket",
+        "cpu": "cpu",
+        "hang": "wait",
+        "crash": "signal",
+        "proc": "exit",
+        "lim": "limit",
+        "data": "file",
+        "time": "clock",
+    }.get(family, "exit")
 
 
 def _curves(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.CurveLine, ...]:
-    """Of the one that was struck and of those in the same memory; of the largest ones when nobody was."""
-    subject = case.get(lead.suspicion.subject) if lead is not None else None
+    """Returns the memory curves of the victim and of the processes in the same memory cgroup.
+
+    Without a victim, it returns the curves of the largest processes.
+    """
+    subject = case.get(lead.candidate.subject) if lead is not None else None
     out: list[rp.CurveLine] = []
     if subject is not None and subject.oom is not None:
-        for taker in subject.company[:_CURVES]:
-            role = "victim" if taker.key == subject.key else "in the same memory"
-            final = [(subject.oom.time_boottime_ns, taker.rss_bytes)] if role == "victim" else []
-            points = [(round(case.at(at), 2), held) for at, held, _ in taker.points] + [
+        for competitor in subject.company[:_CURVES]:
+            role = "victim" if competitor.key == subject.key else "in the same memory"
+            final = (
+                [(subject.oom.time_boottime_ns, competitor.rss_bytes)] if role == "victim" else []
+            )
+            points = [(round(case.at(at), 2), held) for at, held, _ in competitor.points] + [
                 (round(case.at(a), 2), h) for a, h in final
             ]
-            events.cite(fact_of_point(taker.pid, taker.name, p) for p in taker.points[-4:])
+            events.cite(
+                fact_of_point(competitor.pid, competitor.name, p) for p in competitor.points[-4:]
+            )
             out.append(
                 rp.CurveLine(
-                    taker.pid, printable(taker.name), role, subject.oom.limit_bytes, tuple(points)
+                    competitor.pid,
+                    printable(competitor.name),
+                    role,
+                    subject.oom.limit_bytes,
+                    tuple(points),
                 )
             )
         return tuple(out)
@@ -431,19 +498,19 @@ def _curves(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.CurveL
 
 
 def _crashes(case: Case, events: _Events) -> tuple[rp.CrashLine, ...]:
-    """Of the processes that died where they stood."""
+    """Returns the processes that died of a fault of their own, such as SIGSEGV."""
     dead = [
         a for a in case if a.crash is not None and a.failed and a.end.signal in (0, a.crash.signal)
     ]
     return tuple(
         rp.CrashLine(
-            a.pid,
-            printable(a.name),
-            signal_name(a.crash.signal),
-            printable(a.crash.module),
-            a.crash.module_offset,
-            a.crash.address,
-            events.cite(facts(a.crash))[0],
+            pid=a.pid,
+            name=printable(a.name),
+            signal=signal_name(a.crash.signal),
+            module=printable(a.crash.module),
+            offset=a.crash.module_offset,
+            address=a.crash.address,
+            event=events.cite(facts(a.crash))[0],
         )
         for a in dead[:_CRASHES]
         if a.crash is not None
@@ -451,21 +518,24 @@ def _crashes(case: Case, events: _Events) -> tuple[rp.CrashLine, ...]:
 
 
 def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
-    """What was as it should be: exits, signals, files, connections, memory, time."""
+    """Describes what was normal: exits, signals, files, connections, memory and duration."""
     out: list[rp.EvidenceLine] = []
 
-    def say(text: str, found: Iterable[Fact]) -> None:
+    def add(text: str, found: Iterable[Fact]) -> None:
         out.append(rp.EvidenceLine("context", 0.0, printable(text), events.cite(list(found)[:6])))
 
     root = case.root
     if root is not None and root.exit is not None:
         well = sum(1 for a in case if a.exit is not None and not a.failed)
-        say(
-            f"{well + case.left_out} of {len(case.actors) + case.left_out} processes ended with status 0; {root.who} with {root.end.error or '0'}.",
+        add(
+            (
+                f"{well + case.left_out} of {len(case.actors) + case.left_out} processes ended "
+                f"with status 0; {root.who} with {root.end.error or '0'}."
+            ),
             ends(root),
         )
         if not any(died_of(a) for a in case):
-            say("No process was killed, and none crashed.", ends(root))
+            add("No process was killed, and none crashed.", ends(root))
     whole = [
         (a, u)
         for a in case
@@ -473,14 +543,17 @@ def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
         if u.writing and u.written_bytes and u.state == "complete"
     ]
     if whole:
-        say(
+        add(
             f"{len(whole)} files were written and closed by their writers.",
             [f for _, u in whole[:2] for f in facts_of_use(u)],
         )
     peers = [p for a in case for p in a.peers if p.endpoint[1] and p.last is not None]
     if peers and not any(p.failed for p in peers):
-        say(
-            f"{sum(p.made for p in peers)} connections to {len(peers)} endpoints were made and none failed.",
+        add(
+            (
+                f"{sum(p.made for p in peers)} connections to {len(peers)} endpoints were made and "
+                "none failed."
+            ),
             facts(*(p.last for p in peers[:2])),
         )
     looks = [
@@ -490,8 +563,11 @@ def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
     ]
     if looks:
         fullest = max(looks, key=lambda s: s.memory_usage_bytes / s.memory_limit_bytes)
-        say(
-            f"Memory stayed at {mib(fullest.memory_usage_bytes)} of {mib(fullest.memory_limit_bytes)} or below.",
+        add(
+            (
+                f"Memory stayed at {mib(fullest.memory_usage_bytes)} of "
+                f"{mib(fullest.memory_limit_bytes)} or below."
+            ),
             [fact(fullest)],
         )
     known = (
@@ -500,12 +576,15 @@ def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
         else None
     )
     if known is not None and not known.is_far_above(case.seconds):
-        say(
-            f"It took {case.seconds:.1f} s; half of its last {known.count} runs took {known.median:.1f} s or less.",
+        add(
+            (
+                f"It took {case.seconds:.1f} s; half of its last {known.count} runs took "
+                f"{known.median:.1f} s or less."
+            ),
             ends(root) if root is not None else (),
         )
-    for hole in case.holes[:2]:
-        say(f"{hole.count} {hole.kind} events were lost ({hole.reason}).", [fact_of_hole(hole)])
+    for loss in case.losses[:2]:
+        add(f"{loss.count} {loss.kind} events were lost ({loss.reason}).", [fact_of_loss(loss)])
     return tuple(out)
 
 
@@ -514,23 +593,23 @@ def _signature(case: Case, found: Conclusion) -> str:
 
 
 def _signature_of(case: Case, lead: Ranked) -> str:
-    subject = case.get(lead.suspicion.subject)
-    kinds = {f.kind for e in lead.suspicion.evidence if e.role == "supports" for f in e.facts} - {
+    subject = case.get(lead.candidate.subject)
+    kinds = {f.kind for e in lead.candidate.evidence if e.role == "supports" for f in e.facts} - {
         "process_sample"
     }
     executable = subject.name if subject is not None else ""
     error = subject.end.error if subject is not None and subject.exit is not None else ""
-    return signature(lead.suspicion.cause, case.execution.identity.task, executable, error, kinds)
+    return signature(lead.candidate.cause, case.execution.identity.task, executable, error, kinds)
 
 
 def _seen(case: Case, found: Conclusion, key: str, at_unix_ns: int) -> Sighting | None:
-    """What was known of it before. Only a run that is over counts as one more."""
+    """Returns the earlier sightings of this signature. Only a finished run adds to their number."""
     if case.history is None or not key:
         return None
     if not at_unix_ns:
         return case.history.sightings.get(key)
     return case.history.saw(
-        key, found.ranked[0].suspicion.cause, at_unix_ns, case.execution.identity.run_id
+        key, found.ranked[0].candidate.cause, at_unix_ns, case.execution.identity.run_id
     )
 
 

@@ -1,6 +1,7 @@
-"""From a case to a report: all causes are tried on it, what follows from others steps back, the rest is ranked.
+"""Draws a conclusion from a case: it runs all causes, discounts effects and ranks the rest.
 
-The same case gives the same report, byte for byte: no clock, no randomness, no order that depends on addresses.
+The same case gives the same report, byte for byte. The engine uses no clock, no random numbers and
+no order that depends on addresses.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from receiver.investigate.evidence import (
     Evidence,
     contradicts,
     ends,
-    fact_of_hole,
+    fact_of_loss,
     missing,
     supports,
 )
@@ -29,30 +30,71 @@ from receiver.investigate.symptoms import Symptom, symptom_affinity, symptoms
 from receiver.text.names import mib
 
 KEPT_HYPOTHESES = 5
-KEPT_OF_A_CAUSE = 8  # culprits
+KEPT_OF_A_CAUSE = 8  # candidates of one cause class with different culprits
 CONFIDENT = 0.5
-# log-odds = SLOPE x score + OFFSET: a curve flatter than the one that fits the laboratory's runs (docs/accuracy.md), for the rules
-# were made on these
+# log-odds = SLOPE x score + OFFSET. The curve is flatter than the best fit to the laboratory's
+# runs (docs/accuracy.md), because the rules were written with the same runs.
 SLOPE, OFFSET = 0.9, -3.2
 _CEILING = 0.99  # no report is certain
-_HOLE_CEILING = 0.75  # …, and less so when events were lost
-_OWN_SCORE = 2.0  # below it a suspicion explains nothing else
+_LOSS_CEILING = 0.75  # the highest confidence when relevant events were lost
+_OWN_SCORE = 2.0  # a candidate below this score cannot explain another one
 _LATER_NS = 1_500_000_000
 
-# Effect: what it comes of. A name that ends in a dot is a family.
+# Maps an effect to its possible causes. A name that ends with a dot is a family of classes.
 _EFFECTS: dict[str, tuple[str, ...]] = {
-    "proc.exit_masked": ("kill.swallowed", "mem.child_oom", "fs.enospc", "fs.inodes_quota", "hang.", "kill.timeout_orphan"),
+    "proc.exit_masked": (
+        "kill.swallowed",
+        "mem.child_oom",
+        "fs.enospc",
+        "fs.inodes_quota",
+        "hang.",
+        "kill.timeout_orphan",
+    ),
     "fs.truncated": ("fs.enospc", "fs.inodes_quota"),
     "kill.supervisor": (
-        "hang.", "kill.drain", "kill.timeout_orphan", "kill.heartbeat", "kill.probe", "kill.swallowed", "mem.userspace_killer",
-        "db.lock_wait", "fs.slow_io", "mem.child_oom",
+        "hang.",
+        "kill.drain",
+        "kill.timeout_orphan",
+        "kill.heartbeat",
+        "kill.probe",
+        "kill.swallowed",
+        "mem.userspace_killer",
+        "db.lock_wait",
+        "fs.slow_io",
+        "mem.child_oom",
     ),
     "kill.drain": ("kill.probe",),
-    "kill.timeout_orphan": ("hang.", "kill.probe", "kill.heartbeat", "db.lock_wait", "mem.child_oom", "fs.slow_io"),
+    "kill.timeout_orphan": (
+        "hang.",
+        "kill.probe",
+        "kill.heartbeat",
+        "db.lock_wait",
+        "mem.child_oom",
+        "fs.slow_io",
+    ),
     "kill.heartbeat": ("hang.",),
-    "net.silent_peer": ("kill.heartbeat", "net.backlog_refused", "db.lock_wait", "net.credential", "net.pool", "net.mtu", "mem.child_oom", "net.idle_drop", "hang."),
+    "net.silent_peer": (
+        "kill.heartbeat",
+        "net.backlog_refused",
+        "db.lock_wait",
+        "net.credential",
+        "net.pool",
+        "net.mtu",
+        "mem.child_oom",
+        "net.idle_drop",
+        "hang.",
+    ),
     "net.pool": ("net.credential",),
-    "net.reset_short": ("mem.", "kill.", "net.idle_drop", "net.pool", "crash.", "lim.", "fs.", "proc.interpreter"),
+    "net.reset_short": (
+        "mem.",
+        "kill.",
+        "net.idle_drop",
+        "net.pool",
+        "crash.",
+        "lim.",
+        "fs.",
+        "proc.interpreter",
+    ),
     "net.backlog_refused": ("mem.", "kill.", "crash."),
     "net.ports": (),
     "fs.concurrent_writers": ("proc.duplicate_run",),
@@ -67,8 +109,8 @@ _EFFECTS: dict[str, tuple[str, ...]] = {
     "hang.gc_stall": ("mem.app_heap",),
     "lim.pids": ("proc.zombies",),
     "net.dns": ("lim.",),
-}  # fmt: skip
-# What belongs to the story of the first and is no incident of its own.
+}
+# Maps a cause to classes that belong to the same incident and are never reported as another one.
 _PARTS: dict[str, tuple[str, ...]] = {
     "fs.truncated": ("kill.", "mem.", "crash.", "proc.exit_masked", "fs."),
     "kill.swallowed": ("kill.", "fs.truncated"),
@@ -79,24 +121,29 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "hang.pipe_full": ("kill.", "proc.", "hang."),
     "fs.concurrent_writers": ("fs.", "proc.duplicate_run"),
     "proc.duplicate_run": ("fs.",),
-}  # fmt: skip
-# A task that says success: why nobody noticed leads, what struck the child comes second.
+}
+# If the task reported success, these causes rank below proc.exit_masked of the same process.
 _MASKABLE = ("mem.cgroup_oom", "kill.supervisor", "crash.", "kill.drain", "mem.rlimit")
 
 
 class Ranked(msgspec.Struct, frozen=True):
-    suspicion: Candidate
+    candidate: Candidate
     confidence: float
 
 
 class Conclusion(msgspec.Struct, frozen=True):
-    """`verdict` as in the report; `ranked` best first; `others`: independent incidents, each best first."""
+    """The result of the engine.
+
+    `verdict` is the verdict of the report. The best candidate comes first in `ranked`. Each element
+    of `others` is an independent incident.
+    """
 
     verdict: str
     symptoms: tuple[Symptom, ...]
     ranked: tuple[Ranked, ...]
     others: tuple[tuple[Ranked, ...], ...]
-    considered: tuple[Candidate, ...]  # all of them, also those that explain nothing here
+    # All candidates, including those that explain no symptom.
+    considered: tuple[Candidate, ...]
 
 
 def conclude(case: Case) -> Conclusion:
@@ -104,15 +151,15 @@ def conclude(case: Case) -> Conclusion:
     broke = any(s.kind in ("task_failed", "result_mismatch") for s in found)
     every = [_reached(case, s) for s in _merged(s for cause in CAUSES for s in cause(case))]
     every = _settled(case, every, broke=broke)
-    suspects = every if broke else [s for s in every if s.silent]
-    ranked = sorted((_rank(case, s) for s in suspects), key=_order)
+    candidates = every if broke else [s for s in every if s.silent]
+    ranked = sorted((_rank(case, s) for s in candidates), key=_order)
     first, others = _independent(case, ranked)
     verdict = "healthy"
     if first and first[0].confidence >= CONFIDENT:
         verdict = "incident"
     elif broke:
-        verdict = "incomplete" if case.holes or case.interrupted else "not_visible"
-    elif case.holes and first and first[0].confidence >= CONFIDENT / 2:
+        verdict = "incomplete" if case.losses or case.interrupted else "not_visible"
+    elif case.losses and first and first[0].confidence >= CONFIDENT / 2:
         verdict = "incomplete"
     return Conclusion(
         verdict, tuple(found), tuple(first), tuple(tuple(group) for group in others), tuple(every)
@@ -120,7 +167,7 @@ def conclude(case: Case) -> Conclusion:
 
 
 def _merged(found: Iterable[Candidate]) -> list[Candidate]:
-    """One for each cause and culprit: the best one; and of each cause the best few."""
+    """Keeps the best candidate for each cause and culprit, at most KEPT_OF_A_CAUSE per cause."""
     best: dict[tuple[object, ...], Candidate] = {}
     for each in found:
         key = (each.cause, *each.culprit.identity)
@@ -137,39 +184,39 @@ def _merged(found: Iterable[Candidate]) -> list[Candidate]:
     ]
 
 
-def _with(suspicion: Candidate, *more: Evidence) -> Candidate:
-    return msgspec.structs.replace(suspicion, evidence=(*suspicion.evidence, *more))
+def _with(candidate: Candidate, *more: Evidence) -> Candidate:
+    return msgspec.structs.replace(candidate, evidence=(*candidate.evidence, *more))
 
 
-def _reached(case: Case, suspicion: Candidate) -> Candidate:
-    late = _came_after(case, suspicion)
+def _reached(case: Case, candidate: Candidate) -> Candidate:
+    late = _came_after(case, candidate)
     if late is not None:
-        suspicion = _with(suspicion, late)
-    weight, text, shown = symptom_affinity(case, suspicion)
+        candidate = _with(candidate, late)
+    weight, text, shown = symptom_affinity(case, candidate)
     if not weight or (
         weight < 0
-        and suspicion.silent
-        and suspicion.cause.startswith(("fs.", "net.", "time.", "db.", "proc."))
+        and candidate.silent
+        and candidate.cause.startswith(("fs.", "net.", "time.", "db.", "proc."))
     ):
-        return suspicion
+        return candidate
     return _with(
-        suspicion,
+        candidate,
         supports(weight, text, shown) if weight > 0 else contradicts(-weight, text, shown),
     )
 
 
-def _came_after(case: Case, suspicion: Candidate) -> Evidence | None:
-    """What happened when the failure had long been there did not cause it."""
+def _came_after(case: Case, candidate: Candidate) -> Evidence | None:
+    """Returns evidence against a candidate that happened after the failure."""
     failed = case.path[-1] if case.path else None
-    subject = case.get(suspicion.subject)
+    subject = case.get(candidate.subject)
     if (
         failed is None
         or not failed.end_ns
         or subject is failed
-        or suspicion.at_ns <= failed.end_ns + _LATER_NS
+        or candidate.at_ns <= failed.end_ns + _LATER_NS
     ):
         return None
-    text = f"{failed.who} had failed {(suspicion.at_ns - failed.end_ns) / 1e9:.1f} s before."
+    text = f"{failed.who} had failed {(candidate.at_ns - failed.end_ns) / 1e9:.1f} s before."
     return contradicts(CLEAR, text, ends(failed))
 
 
@@ -179,13 +226,13 @@ def _explains(effect: str, cause: str) -> bool:
     )
 
 
-def _settled(case: Case, suspects: Sequence[Candidate], *, broke: bool) -> list[Candidate]:
-    """Effects step back behind their causes."""
+def _settled(case: Case, candidates: Sequence[Candidate], *, broke: bool) -> list[Candidate]:
+    """Lowers the score of each candidate that is an effect of another one."""
     success = case.root is not None and not case.root.failed
     out = []
-    for each in suspects:
+    for each in candidates:
         subject = case.get(each.subject)
-        for other in suspects:
+        for other in candidates:
             if (
                 other is each
                 or other.score < _OWN_SCORE
@@ -210,14 +257,13 @@ def _settled(case: Case, suspects: Sequence[Candidate], *, broke: bool) -> list[
             mask = next(
                 (
                     o
-                    for o in suspects
+                    for o in candidates
                     if o.cause == "proc.exit_masked" and o.subject == each.subject
                 ),
                 None,
             )
-            if (
-                mask is not None and SLOPE * mask.score + OFFSET > 0
-            ):  # it would be an incident by itself
+            # The score must be high enough for an incident of its own.
+            if mask is not None and SLOPE * mask.score + OFFSET > 0:
                 text = "That alone would have failed the task: the status was lost on the way."
                 each = _with(each, contradicts(CLEAR + SOME, text, mask.evidence[0].facts[:2]))
         out.append(each)
@@ -225,7 +271,7 @@ def _settled(case: Case, suspects: Sequence[Candidate], *, broke: bool) -> list[
 
 
 def _touches(case: Case, effect: Candidate, cause: Candidate) -> bool:
-    """The same process, one above the other, or two ends of one connection or file."""
+    """Whether two candidates concern related processes, or two ends of a connection or file."""
     one, other = case.get(effect.subject), case.get(cause.subject)
     if one is None or other is None or one is other:
         return True
@@ -237,43 +283,49 @@ def _touches(case: Case, effect: Candidate, cause: Candidate) -> bool:
     )
 
 
-def _rank(case: Case, suspicion: Candidate) -> Ranked:
-    score = suspicion.score
-    hole = _hole_for(case, suspicion)
+def _rank(case: Case, candidate: Candidate) -> Ranked:
+    score = candidate.score
+    loss = _relevant_losses(case, candidate)
     confidence = min(_CEILING, 1 / (1 + math.exp(-(SLOPE * score + OFFSET))))
-    if hole is not None:
-        confidence = min(confidence, _HOLE_CEILING)
-        suspicion = _with(suspicion, hole)
-    return Ranked(suspicion, round(confidence, 3))
+    if loss is not None:
+        confidence = min(confidence, _LOSS_CEILING)
+        candidate = _with(candidate, loss)
+    return Ranked(candidate, round(confidence, 3))
 
 
-def _hole_for(case: Case, suspicion: Candidate) -> Evidence | None:
-    """Events were lost that could change the answer: kinds that it, or a rival of it, needs."""
-    needed = set(CLASSES[suspicion.cause].needs)
-    for rival in CLASSES[suspicion.cause].rivals:
+def _relevant_losses(case: Case, candidate: Candidate) -> Evidence | None:
+    """Returns context if lost events could change the answer.
+
+    Only the kinds that the candidate or one of its rivals needs are relevant.
+    """
+    needed = set(CLASSES[candidate.cause].needs)
+    for rival in CLASSES[candidate.cause].rivals:
         needed |= set(CLASSES[rival].needs) if rival in CLASSES else set()
-    holes = [h for h in case.holes if h.kind in needed and h.reason != "file_limit"]
-    if not holes:
+    losses = [h for h in case.losses if h.kind in needed and h.reason != "file_limit"]
+    if not losses:
         return None
-    total = sum(h.count for h in holes)
+    total = sum(h.count for h in losses)
     text = f"{total} events were lost while it ran, of kinds that could change this answer."
-    return Evidence("context", 0.0, text, tuple(fact_of_hole(h) for h in holes[:4]))
+    return Evidence("context", 0.0, text, tuple(fact_of_loss(h) for h in losses[:4]))
 
 
 def _order(ranked: Ranked) -> tuple[object, ...]:
-    suspicion = ranked.suspicion
-    return (-suspicion.score, suspicion.at_ns, suspicion.cause, suspicion.summary)
+    candidate = ranked.candidate
+    return (-candidate.score, candidate.at_ns, candidate.cause, candidate.summary)
 
 
 def _independent(case: Case, ranked: list[Ranked]) -> tuple[list[Ranked], list[list[Ranked]]]:
-    """The strongest incident with its rivals, and other confident ones that struck somebody else and are no effect of it."""
+    """Separates the strongest incident and its rivals from independent incidents.
+
+    An independent incident is confident, concerns another process and is no effect of the first.
+    """
     if not ranked:
         return [], []
-    lead = ranked[0].suspicion
+    lead = ranked[0].candidate
     first: list[Ranked] = [ranked[0]]
     rest: list[Ranked] = []
     for each in ranked[1:]:
-        other = each.suspicion
+        other = each.candidate
         apart = (
             each.confidence >= CONFIDENT
             and other.subject != lead.subject
@@ -294,7 +346,7 @@ def _related(case: Case, one: Candidate, other: Candidate) -> bool:
 def rule_out(
     case: Case, lead: Candidate, considered: Iterable[Candidate]
 ) -> list[tuple[str, Evidence]]:
-    """For each rival of the class: what speaks against it, or what it would have left and did not."""
+    """Returns the fact that decides against each rival, or names the missing trace of the rival."""
     by_cause = {s.cause: s for s in sorted(considered, key=lambda s: s.score)}
     out: list[tuple[str, Evidence]] = []
     for rival in CLASSES[lead.cause].rivals:
@@ -367,10 +419,18 @@ def _own_growth(case: Case, lead: Candidate) -> str:
     most = next((t for t in others if not t.own), None)
     if most is None:
         return "Nobody else was in that memory."
-    return f"{most.name} ({most.pid}), the next in that memory, grew by {mib(most.growth_bytes)}; {me.name} held {mib(me.rss_bytes)}."
+    return (
+        f"{most.name} ({most.pid}), the next in that memory, grew by {mib(most.growth_bytes)}; "
+        f"{me.name} held {mib(me.rss_bytes)}."
+    )
 
 
 _DECIDES = {
-    "mem.cgroup_oom": _no_oom, "mem.cgroup_neighbour": _own_growth, "mem.child_oom": _no_oom, "mem.host_oom": _cgroup_not_host,
-    "kill.supervisor": _no_sender, "mem.userspace_killer": _no_sender, "kill.drain": _no_sender,
-}  # fmt: skip
+    "mem.cgroup_oom": _no_oom,
+    "mem.cgroup_neighbour": _own_growth,
+    "mem.child_oom": _no_oom,
+    "mem.host_oom": _cgroup_not_host,
+    "kill.supervisor": _no_sender,
+    "mem.userspace_killer": _no_sender,
+    "kill.drain": _no_sender,
+}

@@ -1,7 +1,7 @@
-"""Facts with their event ids, and what they say for or against a cause.
+"""Facts with their event ids, and their weight for or against a cause.
 
-A fact is made from an event and from nothing else, so that no report can cite what was not seen. A weight is a change of
-log-odds: +2.3 makes a cause ten times as likely as before, -2.3 ten times less.
+A fact is always made from an event, so that a report can cite only observed events. A weight is a
+change of the log-odds: +2.3 makes a cause ten times as likely, -2.3 ten times less likely.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STRONG, CLEAR, SOME, SLIGHT = (
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """One thing that the kernel said."""
+    """One event as the kernel reported it."""
 
     id: str
     kind: str
@@ -39,7 +39,7 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What some facts say about a cause. `text` is a whole sentence."""
+    """The meaning of some facts for one cause. `text` is a whole sentence."""
 
     role: Role
     weight: float
@@ -47,8 +47,8 @@ class Evidence(msgspec.Struct, frozen=True):
     facts: tuple[Fact, ...]
 
 
-class Culprit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who or what would have to change. Only what is known of it is set."""
+class Culprit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The object that has to change. Only the known fields are set."""
 
     type: Literal["process", "cgroup", "file", "endpoint", "task", "host", "unknown"]
     name: str = ""
@@ -61,8 +61,9 @@ class Culprit(msgspec.Struct, frozen=True, omit_defaults=True):
     address: str = ""  # address:port
     task: str = ""
     signal: str = ""
-    host: str = ""  # where that is, in a report across hosts
-    sender: Culprit | None = None  # of the signal that came before, when the culprit is a file
+    host: str = ""  # the host of the culprit, in a report across hosts
+    # The sender of the earlier signal, if the culprit is a file.
+    sender: Culprit | None = None
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -77,17 +78,18 @@ class Culprit(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
-class Candidate(msgspec.Struct, frozen=True):
-    """One cause with its culprit, and what speaks for and against it."""
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One cause with its culprit, and the evidence for and against it."""
 
     cause: str
     culprit: Culprit
     summary: str
     evidence: tuple[Evidence, ...]
-    subject: ProcessKey | None = None  # whom it struck
-    at_ns: int = 0  # when
-    silent: bool = False  # it does harm without any process failing
-    ruled_out: tuple[tuple[str, Evidence], ...] = ()  # rivals, with the fact that decides
+    subject: ProcessKey | None = None  # the process that was affected
+    at_ns: int = 0  # boot time of the event
+    silent: bool = False  # the cause does harm even if no process fails
+    # each rival with the fact that decides against it
+    ruled_out: tuple[tuple[str, Evidence], ...] = ()
 
     @property
     def score(self) -> float:
@@ -95,7 +97,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 def fact(event: Event, path: str = "") -> Fact:
-    """`path`: of the file, where the event does not name it."""
+    """Makes a fact from an event. `path` names the file if the event does not."""
     key = next(
         (
             k
@@ -120,23 +122,23 @@ def facts(*events: Event | None) -> tuple[Fact, ...]:
 
 
 def facts_of_use(use: Use) -> tuple[Fact, ...]:
-    """Its opening and its close."""
+    """Returns the opening and the close of a file."""
     return tuple(fact(e, use.path) for e in (use.opened, use.closed) if e is not None)
 
 
 def fact_of_point(pid: int, name: str, point: Point) -> Fact:
-    """One look at the memory of a process."""
+    """Returns the fact for one memory sample of a process."""
     at_ns, held, event = point
     return Fact(event, "process_sample", at_ns, pid, f"sample  {pid} ({name}) held {mib(held)}")
 
 
-def fact_of_hole(hole: LossWindow) -> Fact:
+def fact_of_loss(loss: LossWindow) -> Fact:
     return Fact(
-        f"lost-{hole.kind}-{hole.at_ns}",
+        f"lost-{loss.kind}-{loss.at_ns}",
         "events_lost",
-        hole.at_ns,
+        loss.at_ns,
         0,
-        f"{hole.count} {hole.kind} events lost ({hole.reason})",
+        f"{loss.count} {loss.kind} events lost ({loss.reason})",
     )
 
 
@@ -163,7 +165,7 @@ def contradicts(weight: float, text: str, found: Iterable[Fact]) -> Evidence:
 
 
 def missing(weight: float, text: str, found: Iterable[Fact]) -> Evidence:
-    """A prediction that should be visible and is not; `found` shows that it would have been seen."""
+    """Returns evidence for a missing trace. `found` shows that the trace would have been seen."""
     return Evidence("missing", -weight, text, tuple(found)[:FACTS_PER_EVIDENCE])
 
 
@@ -172,12 +174,17 @@ def context(text: str, found: Iterable[Fact]) -> Evidence:
 
 
 def process_culprit(actor: ProcessSnapshot) -> Culprit:
-    return Culprit("process", actor.script or actor.name, actor.pid, actor.start_ns)
+    return Culprit(
+        type="process",
+        name=actor.script or actor.name,
+        pid=actor.pid,
+        start_boottime_ns=actor.start_ns,
+    )
 
 
 def file_culprit(use: Use, sender: Culprit | None = None) -> Culprit:
     path = use.version.path if use.version is not None else use.path
-    return Culprit("file", path=path, inode=use.key[1], device=use.key[0], sender=sender)
+    return Culprit(type="file", path=path, inode=use.key[1], device=use.key[0], sender=sender)
 
 
 def _snake(name: str) -> str:

@@ -1,6 +1,7 @@
-"""What earlier runs of a task were like, and which incidents were seen before. Values only: a store loads and saves them.
+"""The history: statistics of earlier runs and the incidents that were seen before.
 
-Statistics are robust ones: the median, and the median absolute deviation from it (MAD), of the last RUNS runs.
+This module has values only; a store loads and saves them. The statistics are robust: the median and
+the median absolute deviation (MAD) of the last RUNS runs.
 """
 
 from __future__ import annotations
@@ -17,21 +18,25 @@ from receiver.attribution.partitions import partition_of
 from receiver.facts.files import State, Use
 from receiver.investigate.case import Case, TaskKey
 
-RUNS = 50  # of each task
-TASKS = 2000  # the one that ran longest ago goes first
+RUNS = 50  # runs kept for each task
+TASKS = 2000  # above this number, the task with the oldest last run is dropped
 SIGNATURES = 5000
-KEPT_PATHS = 64  # of each run
-ENOUGH = 5  # runs, before "usual" means anything
+KEPT_PATHS = 64  # paths kept for each run
+ENOUGH = 5  # the number of runs that statistics need
 NOTE_BYTES = 500
-_MAD = 1.4826  # times the MAD is the standard deviation of a normal distribution
+_MAD = 1.4826  # MAD x 1.4826 estimates the standard deviation of a normal distribution
 _NUMBER = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{16,}|\d+"
 )
 _SCRATCH = re.compile(r"^(/tmp|/var/tmp|/dev/shm)/[^/]+")
 
 
-class RunSummary(msgspec.Struct, frozen=True):
-    """One run of one task, as it is remembered. Bytes by place: a path whose numbers are left out, a partition by its name."""
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The summary of one run of one task.
+
+    The keys of `outputs` are paths without their numbers; the keys of `partitions` are partition
+    names.
+    """
 
     ended_unix_ns: int
     run_id: str
@@ -46,8 +51,8 @@ class RunSummary(msgspec.Struct, frozen=True):
     endpoints: tuple[str, ...] = ()
 
 
-class Sighting(msgspec.Struct, frozen=True):
-    """One signature of an incident: how often, when first and last, and what an operator noted."""
+class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+    """How often and when an incident with this signature occurred, and the operator's note."""
 
     signature: str
     cause: str
@@ -59,7 +64,7 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 class Usual(msgspec.Struct, frozen=True):
-    """The middle of some values and how far they lie from it."""
+    """The median of some values and their deviation from it."""
 
     median: float
     mad: float
@@ -70,7 +75,10 @@ class Usual(msgspec.Struct, frozen=True):
         return value / self.median if self.median else 0.0
 
     def is_far_above(self, value: float, factor: float = 1.5) -> bool:
-        """Beyond all that was seen, three deviations, and by a factor that matters."""
+        """Whether a value is above the maximum and far above the median.
+
+        Far means more than three deviations, and more than `factor` times the median.
+        """
         return self.count >= ENOUGH and value > max(
             self.most, self.median + 3 * _MAD * self.mad, factor * self.median
         )
@@ -85,7 +93,7 @@ def usual(values: Iterable[float]) -> Usual | None:
 
 
 class History:
-    """Bounded; `fresh` holds what was added since it was last taken, for whoever stores it."""
+    """Runs and sightings, bounded. `fresh` holds the new entries until a store takes them."""
 
     def __init__(self) -> None:
         self.tasks: dict[TaskKey, deque[RunSummary]] = {}
@@ -99,12 +107,15 @@ class History:
     def remember(self, key: TaskKey, run: RunSummary) -> None:
         runs = self.tasks.pop(key, None) or deque(maxlen=RUNS)
         runs.append(run)
-        self.tasks[key] = runs  # last in order
+        self.tasks[key] = runs  # now the last one in the order
         while len(self.tasks) > TASKS:
             del self.tasks[next(iter(self.tasks))]
 
     def absorb(self, earlier: History) -> None:
-        """Adds what was stored before, when it comes later than the first runs: theirs are the later ones."""
+        """Adds stored entries.
+
+        They may arrive after the first runs of this process, which are newer.
+        """
         since, self.tasks = self.tasks, {}
         for key, runs in (*earlier.tasks.items(), *since.items()):
             for run in runs:
@@ -127,9 +138,16 @@ class History:
             self.sightings[signature] = before
 
     def saw(self, signature: str, cause: str, at_unix_ns: int, run: str) -> Sighting | None:
-        """Counts it; gives what was known of it before."""
+        """Counts the incident and returns the sighting as it was before."""
         before = self.sightings.pop(signature, None)
-        now = Sighting(signature, cause, 1, at_unix_ns, at_unix_ns, run)
+        now = Sighting(
+            signature=signature,
+            cause=cause,
+            count=1,
+            first_unix_ns=at_unix_ns,
+            last_unix_ns=at_unix_ns,
+            last_run=run,
+        )
         if before is not None:
             now = msgspec.structs.replace(
                 before, count=before.count + 1, last_unix_ns=at_unix_ns, last_run=run
@@ -141,7 +159,7 @@ class History:
         return before
 
     def note(self, signature: str, text: str) -> bool:
-        """What an operator has to say about it. False when it was never seen."""
+        """Stores an operator's note. Returns False if the signature is unknown."""
         known = self.sightings.get(signature)
         if known is None:
             return False
@@ -170,18 +188,18 @@ class History:
 
 
 def place(path: str) -> str:
-    """Where a file stands, in words that repeat from run to run."""
+    """Returns the path without the parts that change from run to run."""
     return _NUMBER.sub("#", _SCRATCH.sub(r"\1/*", path))
 
 
 def partition_bytes(case: Case) -> dict[str, tuple[int, list[Use]]]:
-    """Bytes of input by partition, as large as its files are; each file once."""
+    """Returns the input bytes of each partition. Each file counts once, with its size."""
     seen: dict[tuple[int, int], tuple[str, Use]] = {}
     for actor in case:
         for use in actor.uses:
-            read = (
-                use.read_bytes or not use.writing
-            )  # Spark reads in one JVM what it has written there
+            # A file that was opened for both and was only written is no input. Spark reads and
+            # writes in one JVM.
+            read = use.read_bytes or not use.writing
             if (
                 use.reading
                 and read
@@ -208,7 +226,7 @@ def outputs_of(case: Case) -> dict[str, int]:
 
 
 def shape_of(case: Case) -> str:
-    """Which programs started which, without counts and order."""
+    """Describes which programs started which, without numbers and order."""
     edges = set()
     for actor in case:
         parent = case.actors.get(actor.parent) if actor.parent is not None else None
@@ -223,23 +241,26 @@ def summarise(case: Case, ended_unix_ns: int) -> RunSummary:
     )
     torn = any(v.state is State.PARTIAL for v in execution.outputs)
     return RunSummary(
-        ended_unix_ns,
-        execution.identity.run_id,
-        case.seconds,
-        execution.result == "failure" or torn,
-        root.end.error if root is not None else "",
-        max((a.peak_bytes for a in case), default=0),
-        execution.totals.processes,
-        shape_of(case),
-        outputs_of(case),
-        dict(
+        ended_unix_ns=ended_unix_ns,
+        run_id=execution.identity.run_id,
+        seconds=case.seconds,
+        failed=execution.result == "failure" or torn,
+        end=root.end.error if root is not None else "",
+        peak_bytes=max((a.peak_bytes for a in case), default=0),
+        processes=execution.totals.processes,
+        shape=shape_of(case),
+        outputs=outputs_of(case),
+        partitions=dict(
             sorted((name, size) for name, (size, _) in partition_bytes(case).items())[:KEPT_PATHS]
         ),
-        tuple(endpoints[:KEPT_PATHS]),
+        endpoints=tuple(endpoints[:KEPT_PATHS]),
     )
 
 
 def signature(cause: str, task: str, executable: str, error: str, kinds: Iterable[str]) -> str:
-    """conventions, section 8: no pid, time or path in it, so that it repeats."""
+    """Returns the signature (conventions, section 8).
+
+    It contains no pid, time or path, so that it is the same for each recurrence.
+    """
     parts = (cause, task, executable, error, *sorted(set(kinds)))
     return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:16]

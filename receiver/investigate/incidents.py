@@ -1,5 +1,8 @@
-"""Incidents as they come and go: opened at the first symptom, joined by the later ones of the same cascade, told again when
-the execution is over. Every ended execution is looked at; one in which nothing went wrong leaves a summary in the history.
+"""The life cycle of incidents.
+
+The first symptom opens an incident, later symptoms of the same cascade join it, and the end of the
+execution publishes its final report. Every ended execution is evaluated; a healthy one only adds a
+summary to the history.
 """
 
 from __future__ import annotations
@@ -21,25 +24,39 @@ from receiver.text.printable import printable
 from receiver.work.execution import Execution
 
 KEPT_REPORTS = 256
-PENDING = 4096  # ended executions that wait to be looked at
-REVISIT_NS = 60_000_000_000  # a symptom that was none yet is looked at again after this, for as long as the work goes on
-SETTLE_NS = (
-    400_000_000  # after an end: the last sums and closes of its processes come a moment later
-)
-_EVIDENCE = 8  # records for the first hypothesis
-_OPENING = {  # findings that are a symptom by themselves, while the execution still runs
-    sc.EVENT_PROCESS_OOM_KILLED, sc.EVENT_FILE_TAINTED_READ, sc.EVENT_PROCESS_HANG, sc.EVENT_NETWORK_CONNECTION_STALLED,
+PENDING = 4096  # ended executions that wait for their evaluation
+# A symptom without an incident is evaluated again after this time while the execution runs.
+REVISIT_NS = 60_000_000_000
+# The delay after an end: the last events of its processes may arrive this much later.
+SETTLE_NS = 400_000_000
+_EVIDENCE = 8  # evidence records for the first hypothesis
+# Findings that are symptoms while the execution still runs.
+_OPENING = {
+    sc.EVENT_PROCESS_OOM_KILLED,
+    sc.EVENT_FILE_TAINTED_READ,
+    sc.EVENT_PROCESS_HANG,
+    sc.EVENT_NETWORK_CONNECTION_STALLED,
     sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
-}  # fmt: skip
+}
 
 
 class Incidents:
-    """`reports`: by id of the incident, the latest last. `on_report` hears of every new or better one; `drops` counts."""
+    """All open and recent incidents.
+
+    `reports` holds the reports by incident id, the latest one last. `on_report` is called for each
+    new or revised report. `drops` counts dropped entries.
+    """
 
     def __init__(
-        self, logs: Logs, book: MetricStore, emit: Callable[[Signal], None], case: Callable[[Execution, int], Case], forget: Callable[[Execution], None],
+        self,
+        logs: Logs,
+        *,
+        book: MetricStore,
+        emit: Callable[[Signal], None],
+        case: Callable[[Execution, int], Case],
+        forget: Callable[[Execution], None],
         wall: Callable[[int], int],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.reports: OrderedDict[str, Report] = OrderedDict()
         self.on_report: Callable[[str, Report], None] = lambda *_: None
         self.drops: Counter[str] = Counter()
@@ -51,21 +68,18 @@ class Incidents:
             forget,
             wall,
         )
-        self._ended: OrderedDict[int, tuple[Execution, int]] = (
-            OrderedDict()
-        )  # what is to be looked at, and when it ended
-        self._struck: dict[
-            int, tuple[Execution, int]
-        ] = {}  # still running, with a symptom, and since when
+        # Ended executions that wait for their evaluation, with the time of their end.
+        self._ended: OrderedDict[int, tuple[Execution, int]] = OrderedDict()
+        # Running executions with a symptom, and the time since which they have had it.
+        self._symptomatic: dict[int, tuple[Execution, int]] = {}
         self._open: dict[int, str] = {}  # execution → its incident
-        self._by_span: OrderedDict[bytes, str] = (
-            OrderedDict()
-        )  # ended ones: a reader of their files joins them
+        # Ended executions: a reader of their files joins their incident.
+        self._by_span: OrderedDict[bytes, str] = OrderedDict()
         self._by_culprit: OrderedDict[tuple[object, ...], str] = OrderedDict()
         self.owners: dict[str, int] = {}  # of each report: the user whose work it is about
 
     def found(self, finding: Finding, execution: Execution) -> None:
-        """A symptom opens an incident at the next look."""
+        """Records a symptom. The next call of `look` may open an incident."""
         outermost = execution.outermost
         if (
             finding.kind in _OPENING
@@ -73,17 +87,17 @@ class Incidents:
             and not outermost.is_quiet
             and id(outermost) not in self._open
         ):
-            self._struck.setdefault(id(outermost), (outermost, finding.time_boottime_ns))
+            self._symptomatic.setdefault(id(outermost), (outermost, finding.time_boottime_ns))
 
     def ended(self, execution: Execution, now_ns: int) -> None:
-        """Call when an execution closes. Work inside of other work is looked at with the whole."""
+        """Records an end. A nested execution is evaluated together with its outermost one."""
         if execution.outer is not None or execution.is_quiet:
             if execution.identity.is_ambiguous:
-                self._struck.pop(id(execution), None)
+                self._symptomatic.pop(id(execution), None)
                 self._open.pop(id(execution), None)
                 self._forget(execution)
             return
-        self._struck.pop(id(execution), None)
+        self._symptomatic.pop(id(execution), None)
         self._ended[id(execution)] = (execution, now_ns)
         if len(self._ended) > PENDING:
             self._conclude(*self._ended.popitem(last=False)[1])
@@ -91,20 +105,26 @@ class Incidents:
 
     @property
     def waiting(self) -> bool:
-        return bool(self._struck or self._ended)
+        return bool(self._symptomatic or self._ended)
 
     def look(self, now_ns: int, *, settle_ns: int = SETTLE_NS) -> None:
-        """Investigates what is due. Call with the time of every event: how these are batched then changes nothing."""
-        for key, (execution, since_ns) in list(self._struck.items()) if self._struck else ():
+        """Investigates all executions that are due.
+
+        Call it with the time of every event, so that the result does not depend on how events are
+        batched.
+        """
+        for key, (execution, since_ns) in (
+            list(self._symptomatic.items()) if self._symptomatic else ()
+        ):
             if now_ns - since_ns < settle_ns:
                 continue
-            del self._struck[key]
+            del self._symptomatic[key]
             self._conclude_sources(execution)
             report = investigate(self._case(execution, now_ns))
             if report.verdict == "incident":
-                self._open[key] = self._tell(execution, report, now_ns, over=False)
+                self._open[key] = self._publish(execution, report, now_ns, over=False)
             else:
-                self._struck[key] = (execution, now_ns + REVISIT_NS)
+                self._symptomatic[key] = (execution, now_ns + REVISIT_NS)
         while self._ended:
             execution, ended_ns = next(iter(self._ended.values()))
             if now_ns - ended_ns < settle_ns:
@@ -113,7 +133,7 @@ class Incidents:
             self._conclude(execution, max(ended_ns, execution.end_ns))
 
     def _conclude_sources(self, execution: Execution) -> None:
-        """What it has read from comes first: its incident is joined by the reader's."""
+        """First evaluates the executions whose files it read: its incident may join theirs."""
         spans = {span for _, span in execution.reads_from}
         for key, (writer, ended_ns) in list(self._ended.items()):
             if writer.span_id in spans:
@@ -121,10 +141,10 @@ class Incidents:
                 self._conclude(writer, max(ended_ns, writer.end_ns))
 
     def alerted(self, execution: Execution, now_ns: int) -> Report:
-        """Somebody outside says that something is wrong with it: looks at it as it is now."""
+        """Investigates an execution now, because an alert named it."""
         report = investigate(self._case(execution, now_ns))
         if report.verdict == "incident" and id(execution) not in self._open:
-            self._open[id(execution)] = self._tell(execution, report, now_ns, over=False)
+            self._open[id(execution)] = self._publish(execution, report, now_ns, over=False)
         return report
 
     def _conclude(self, execution: Execution, now_ns: int) -> None:
@@ -137,26 +157,26 @@ class Incidents:
         if case.history is not None and not execution.incomplete:
             case.history.add(task_key(execution.identity), summarise(case, ended))
         if report.verdict != "healthy" or id(execution) in self._open:
-            self._tell(execution, report, now_ns, over=True)
+            self._publish(execution, report, now_ns, over=True)
         self._open.pop(id(execution), None)
         if report.verdict == "healthy" and execution.identity.source != "command":
             self._forget(execution)
         if execution.identity.source == "command":
-            self.reports[report.id] = report  # `run` shows it, whatever it says
+            self.reports[report.id] = report  # `kwitness run` prints it whatever the verdict is
             self.owners.setdefault(report.id, execution.identity.owner)
         else:
             execution.findings = []
 
-    def _tell(self, execution: Execution, report: Report, now_ns: int, *, over: bool) -> str:
-        """Records of a new incident, or of the end of one; gives its id."""
-        number = self._joined(execution, report) or report.id
-        known = number in self.reports
-        self.reports[number] = report
-        self.reports.move_to_end(number)
-        self.owners.setdefault(number, execution.identity.owner)
+    def _publish(self, execution: Execution, report: Report, now_ns: int, *, over: bool) -> str:
+        """Publishes a new incident or the end of one. Returns the incident id."""
+        incident_id = self._joined(execution, report) or report.id
+        known = incident_id in self.reports
+        self.reports[incident_id] = report
+        self.reports.move_to_end(incident_id)
+        self.owners.setdefault(incident_id, execution.identity.owner)
         self._forget_reports()
         lead = report.hypotheses[0] if report.verdict == "incident" else None
-        self._remember(execution, lead, number)
+        self._remember(execution, lead, incident_id)
         if not known:
             self._book.add(
                 sc.METRIC_PIPELINE_INCIDENTS,
@@ -168,28 +188,28 @@ class Incidents:
                     ),
                 ),
             )
-            self._say(
+            self._emit_record(
                 sc.EVENT_PIPELINE_INCIDENT_OPENED,
                 Severity.ERROR,
-                _body(report, lead),
-                execution,
-                _items(report, lead, number, full=True),
-                now_ns,
+                body=_body(report, lead),
+                execution=execution,
+                items=_items(report, lead, incident_id, full=True),
+                now_ns=now_ns,
             )
         if over or not known:
-            self._say_why(execution, report, number, now_ns)
+            self._emit_hypotheses(execution, report, incident_id, now_ns)
         if over:
             summary = printable(report.summary)
-            self._say(
+            self._emit_record(
                 sc.EVENT_PIPELINE_INCIDENT_RESOLVED,
                 Severity.INFO,
-                _sentence(summary),
-                execution,
-                _items(report, lead, number, full=False),
-                now_ns,
+                body=_sentence(summary),
+                execution=execution,
+                items=_items(report, lead, incident_id, full=False),
+                now_ns=now_ns,
             )
-        self.on_report(number, report)
-        return number
+        self.on_report(incident_id, report)
+        return incident_id
 
     def _forget_reports(self) -> None:
         """The oldest of the user who has most: another user's failures, however many, take no report from him."""
@@ -201,8 +221,12 @@ class Incidents:
             self.drops["forgotten_report"] += 1
 
     def _joined(self, execution: Execution, report: Report) -> str:
-        """The incident of a task whose file it read, or of the same culprit: one cascade is one incident. Its report takes the place
-        of the earlier one, so work of another user joins only when it is proven: reading a file and failing proves nothing."""
+        """Returns the id of the incident that this report belongs to, or an empty string.
+
+        This is the incident of a task whose file it read, or an incident with the same culprit. The
+        report replaces the earlier one, so work of another user joins only when it is proven:
+        reading a file and failing proves nothing.
+        """
         if id(execution) in self._open:
             return self._open[id(execution)]
         found = [self._by_span[span] for _, span in execution.reads_from if span in self._by_span]
@@ -216,19 +240,21 @@ class Incidents:
         owner = execution.identity.owner
         return execution.identity.confidence >= BACKED or self.owners.get(number, owner) == owner
 
-    def _remember(self, execution: Execution, lead: Hypothesis | None, number: str) -> None:
-        self._by_span[execution.span_id] = number
+    def _remember(self, execution: Execution, lead: Hypothesis | None, incident_id: str) -> None:
+        self._by_span[execution.span_id] = incident_id
         if lead is not None:
-            self._by_culprit[_who(lead.culprit)] = number
+            self._by_culprit[_who(lead.culprit)] = incident_id
         for table in (self._by_span, self._by_culprit):
             while len(table) > KEPT_REPORTS:
                 table.popitem(last=False)
 
-    def _say_why(self, execution: Execution, report: Report, number: str, now_ns: int) -> None:
+    def _emit_hypotheses(
+        self, execution: Execution, report: Report, incident_id: str, now_ns: int
+    ) -> None:
         for hypothesis in report.hypotheses:
             verdict = "likely" if hypothesis.rank == 1 else "possible"
             items: Attributes = (
-                (sc.PIPELINE_INCIDENT_ID, number),
+                (sc.PIPELINE_INCIDENT_ID, incident_id),
                 (sc.PIPELINE_HYPOTHESIS_NAME, hypothesis.cause),
                 (sc.PIPELINE_HYPOTHESIS_VERDICT, verdict),
                 (sc.PIPELINE_HYPOTHESIS_SCORE, hypothesis.score),
@@ -236,66 +262,67 @@ class Incidents:
                 (sc.PIPELINE_HYPOTHESIS_RANK, hypothesis.rank),
                 (sc.PIPELINE_HYPOTHESIS_CULPRIT, culprit_name(hypothesis.culprit)),
             )
-            self._say(
+            self._emit_record(
                 sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS,
                 Severity.INFO,
-                _sentence(hypothesis.summary),
-                execution,
-                items,
-                now_ns,
+                body=_sentence(hypothesis.summary),
+                execution=execution,
+                items=items,
+                now_ns=now_ns,
             )
         lead = report.hypotheses[0] if report.hypotheses else None
         for rival in lead.ruled_out if lead is not None else ():
             items = (
-                (sc.PIPELINE_INCIDENT_ID, number),
+                (sc.PIPELINE_INCIDENT_ID, incident_id),
                 (sc.PIPELINE_HYPOTHESIS_NAME, rival.cause),
                 (sc.PIPELINE_HYPOTHESIS_VERDICT, "ruled_out"),
             )
-            self._say(
+            self._emit_record(
                 sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS,
                 Severity.INFO,
-                _sentence(rival.because),
-                execution,
-                items,
-                now_ns,
+                body=_sentence(rival.because),
+                execution=execution,
+                items=items,
+                now_ns=now_ns,
             )
-        self._say_evidence(execution, report, lead, number, now_ns)
+        self._emit_evidence(execution, report, lead, incident_id, now_ns)
 
-    def _say_evidence(
+    def _emit_evidence(
         self,
         execution: Execution,
         report: Report,
         lead: Hypothesis | None,
-        number: str,
+        incident_id: str,
         now_ns: int,
     ) -> None:
-        told = 0
+        emitted = 0
         for line in lead.weighed if lead is not None else ():
             for ref in line.refs[:1]:
-                if told >= _EVIDENCE:
+                if emitted >= _EVIDENCE:
                     return
-                told += 1
+                emitted += 1
                 items: Attributes = (
-                    (sc.PIPELINE_INCIDENT_ID, number),
+                    (sc.PIPELINE_INCIDENT_ID, incident_id),
                     (sc.PIPELINE_HYPOTHESIS_NAME, lead.cause if lead is not None else ""),
                     (sc.PIPELINE_EVIDENCE_ROLE, line.role),
                     (sc.PIPELINE_EVIDENCE_KIND, str(report.events[ref]["kind"])),
                     (sc.PIPELINE_EVIDENCE_REF, self._logs.reference(ref)),
                     (sc.PIPELINE_EVIDENCE_WEIGHT, line.weight),
                 )
-                self._say(
+                self._emit_record(
                     sc.EVENT_PIPELINE_INCIDENT_EVIDENCE,
                     Severity.INFO,
-                    _sentence(line.text),
-                    execution,
-                    items,
-                    now_ns,
+                    body=_sentence(line.text),
+                    execution=execution,
+                    items=items,
+                    now_ns=now_ns,
                 )
 
-    def _say(
+    def _emit_record(
         self,
         name: str,
         severity: Severity,
+        *,
         body: str,
         execution: Execution,
         items: Attributes,
@@ -316,14 +343,17 @@ def _sentence(text: str) -> str:
 
 
 def culprit_name(culprit: Culprit) -> str:
-    """In a few words."""
+    """Describes the culprit in one short phrase."""
     name = f"{culprit.name} ({culprit.pid})" if culprit.pid else culprit.name
-    return f"{culprit.type} {culprit.path or culprit.address or culprit.cgroup or name or culprit.task}".rstrip()
+    return (
+        f"{culprit.type} "
+        f"{culprit.path or culprit.address or culprit.cgroup or name or culprit.task}"
+    ).rstrip()
 
 
-def _items(report: Report, lead: Hypothesis | None, number: str, *, full: bool) -> Attributes:
+def _items(report: Report, lead: Hypothesis | None, incident_id: str, *, full: bool) -> Attributes:
     items: Attributes = (
-        (sc.PIPELINE_INCIDENT_ID, number),
+        (sc.PIPELINE_INCIDENT_ID, incident_id),
         (sc.PIPELINE_INCIDENT_VERDICT, report.verdict),
     )
     if lead is not None:
@@ -340,13 +370,14 @@ def _items(report: Report, lead: Hypothesis | None, number: str, *, full: bool) 
 
 
 def _body(report: Report, lead: Hypothesis | None) -> str:
-    """The report in one paragraph."""
+    """Writes the report as one paragraph."""
     if lead is None:
         return _sentence(report.summary)
     strongest = " ".join(_sentence(line.text) for line in lead.weighed[:3])
     rivals = "; ".join(f"not {r.cause}: {r.because.rstrip('.')}" for r in lead.ruled_out[:2])
     text = (
-        f"{_sentence(lead.summary)} Cause {lead.cause}, {lead.confidence:.0%} sure. Culprit: {culprit_name(lead.culprit)}. "
+        f"{_sentence(lead.summary)} Cause {lead.cause}, {lead.confidence:.0%} sure. Culprit: "
+        f"{culprit_name(lead.culprit)}. "
         f"Evidence: {strongest} Ruled out: {rivals or 'nothing'}. Fix: {lead.fix.text}"
     )
     return _sentence(text)

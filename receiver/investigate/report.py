@@ -1,4 +1,4 @@
-"""The report: design section 7 as types. `docs/report.schema.json` is made from them."""
+"""The types of the report (design, section 7). `docs/report.schema.json` is generated from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Verdict = Literal["incident", "healthy", "not_visible", "incomplete"]
 
 
 class EvidenceLine(msgspec.Struct, frozen=True):
-    """One piece of evidence: what it says, how much it counts (log-odds), and the events that show it."""
+    """One piece of evidence: a sentence, its weight in log-odds, and the events that show it."""
 
     role: Literal["supports", "contradicts", "missing", "context"]
     weight: float
@@ -34,8 +34,12 @@ class FixLine(msgspec.Struct, frozen=True):
     text: str
 
 
-class Hypothesis(msgspec.Struct, frozen=True):
-    """`cause` is a class of docs/causes.md. `score` is the sum of the evidence's weights; `confidence` a probability."""
+class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
+    """A possible cause.
+
+    `cause` is a class of docs/causes.md, `score` is the sum of the weights of the evidence, and
+    `confidence` is a probability.
+    """
 
     rank: int
     cause: str
@@ -50,7 +54,7 @@ class Hypothesis(msgspec.Struct, frozen=True):
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """Seconds since the execution began."""
+    """One event of the timeline. `at` is the number of seconds since the start of the execution."""
 
     at: float
     id: str
@@ -58,7 +62,7 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 class ChainLink(msgspec.Struct, frozen=True):
-    """One step from cause to effect. `by`: memory, signal, exit, pipe, socket, file, wait."""
+    """One step from cause to effect. `by` is memory, signal, exit, pipe, socket, file or wait."""
 
     cause: str
     effect: str
@@ -66,8 +70,8 @@ class ChainLink(msgspec.Struct, frozen=True):
     evidence: tuple[str, ...]
 
 
-class ProcessLine(msgspec.Struct, frozen=True):
-    """How one process ended and what it used."""
+class ProcessLine(msgspec.Struct, frozen=True, kw_only=True):
+    """How one process ended and which resources it used."""
 
     pid: int
     name: str
@@ -84,7 +88,7 @@ class ProcessLine(msgspec.Struct, frozen=True):
 
 
 class CurveLine(msgspec.Struct, frozen=True):
-    """Memory over time: (seconds, bytes)."""
+    """The memory of one process over time, as pairs of seconds and bytes."""
 
     pid: int
     name: str
@@ -93,8 +97,11 @@ class CurveLine(msgspec.Struct, frozen=True):
     points: tuple[tuple[float, int], ...]
 
 
-class CrashLine(msgspec.Struct, frozen=True):
-    """Where native code stood as it died. `offset` in the file `module`; the function is named where symbols are to be had."""
+class CrashLine(msgspec.Struct, frozen=True, kw_only=True):
+    """The location of a crash.
+
+    `offset` is an offset in the file `module`. `function` is set only if symbols are available.
+    """
 
     pid: int
     name: str
@@ -109,7 +116,7 @@ class CrashLine(msgspec.Struct, frozen=True):
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """The five questions that logs cannot answer."""
+    """The answers to five questions that logs cannot answer."""
 
     what_else_ran: tuple[str, ...]
     how_each_ended: tuple[ProcessLine, ...]
@@ -124,7 +131,7 @@ class Completeness(msgspec.Struct, frozen=True):
     processes_left_out: int
 
 
-class ExecutionLine(msgspec.Struct, frozen=True):
+class ExecutionLine(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     pipeline: str
     run_id: str
@@ -137,20 +144,20 @@ class ExecutionLine(msgspec.Struct, frozen=True):
 
 
 class Incident(msgspec.Struct, frozen=True):
-    """Another one, independent of the first."""
+    """Another incident, which is independent of the first one."""
 
     hypotheses: tuple[Hypothesis, ...]
     signature: str
 
 
-class Report(msgspec.Struct, frozen=True):
-    """Every id in `evidence`, `refs`, `timeline` is a key of `events`."""
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The report. Every id in `evidence`, `refs` and `timeline` is a key of `events`."""
 
     schema: str
     id: str
     verdict: Verdict
     summary: str
-    ended: str  # RFC 3339; empty while it runs
+    ended: str  # RFC 3339; empty while the execution runs
     execution: ExecutionLine
     symptoms: tuple[Moment, ...]
     hypotheses: tuple[Hypothesis, ...]
@@ -167,7 +174,10 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def to_json(report: Report) -> bytes:
-    """One line, in the order of the fields: the same report is the same bytes."""
+    """Encodes the report as one line.
+
+    The order of the fields is fixed, so the same report gives the same bytes.
+    """
     return msgspec.json.encode(report)
 
 
@@ -176,7 +186,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def cited(report: Report) -> set[str]:
-    """All event ids that anything in it refers to."""
+    """Returns all event ids that the report refers to."""
     out = {m.id for m in (*report.timeline, *report.symptoms)}
     groups = (report.hypotheses, *(i.hypotheses for i in report.other_incidents))
     for hypothesis in (h for group in groups for h in group):

@@ -1,4 +1,4 @@
-"""What makes anybody ask: the task failed, lies about it, hangs, or is slow beyond its own history."""
+"""Symptoms: the task failed, hid a failure, hangs, or took longer than all earlier runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from receiver.investigate.evidence import Candidate, Fact, ends, facts, facts_of
 
 
 class Symptom(msgspec.Struct, frozen=True):
-    """One of task_failed, result_mismatch, tainted_read, hang, stall, slow, killed."""
+    """One symptom.
+
+    `kind` is task_failed, result_mismatch, tainted_read, hang, stall, slow or killed.
+    """
 
     kind: str
     at_ns: int
@@ -19,7 +22,7 @@ class Symptom(msgspec.Struct, frozen=True):
     facts: tuple[Fact, ...]
 
 
-_TOLD = {
+_KINDS = {
     sc.EVENT_FILE_TAINTED_READ: "tainted_read",
     sc.EVENT_PROCESS_HANG: "hang",
     sc.EVENT_NETWORK_CONNECTION_STALLED: "stall",
@@ -28,7 +31,7 @@ _TOLD = {
 
 
 def symptoms(case: Case) -> list[Symptom]:
-    """In order of time."""
+    """Returns the symptoms of the case in order of time."""
     out: list[Symptom] = []
     root, execution = case.root, case.execution
     if root is not None and root.failed:
@@ -49,11 +52,11 @@ def symptoms(case: Case) -> list[Symptom]:
             out.append(Symptom("result_mismatch", lost.end_ns, text, ends(lost)))
     for actor in case:
         for kind in actor.findings:
-            if kind in _TOLD:
+            if kind in _KINDS:
                 shown = _shown(actor, kind)
                 out.append(
                     Symptom(
-                        _TOLD[kind],
+                        _KINDS[kind],
                         shown[0].at_ns if shown else actor.end_ns,
                         f"{actor.who}: {kind}.",
                         shown,
@@ -64,7 +67,10 @@ def symptoms(case: Case) -> list[Symptom]:
 
 
 def _failed_inside(case: Case) -> bool:
-    """A task inside of it failed, and no later attempt made that good; who started it all (a scheduler) says success all the same."""
+    """Whether a nested task failed and no later attempt succeeded.
+
+    The root, such as a scheduler, may report success nevertheless.
+    """
     inner = {
         each
         for actor in case
@@ -90,13 +96,16 @@ def _slow(case: Case) -> Symptom | None:
     known = case.history.duration(task_key(case.execution.identity))
     if known is None or not known.is_far_above(case.seconds):
         return None
-    text = f"It took {case.seconds:.1f} s; all of its last {known.count} runs took less, half of them {known.median:.1f} s or less."
+    text = (
+        f"It took {case.seconds:.1f} s; all of its last {known.count} runs took less, half of them "
+        f"{known.median:.1f} s or less."
+    )
     return Symptom("slow", case.end_ns, text, ends(case.root))
 
 
-def symptom_affinity(case: Case, suspicion: Candidate) -> tuple[float, str, tuple[Fact, ...]]:
-    """How directly a suspicion reaches the failure at hand: a weight, in words, and the facts."""
-    subject = case.get(suspicion.subject)
+def symptom_affinity(case: Case, candidate: Candidate) -> tuple[float, str, tuple[Fact, ...]]:
+    """Returns how directly a candidate reaches the failure: a weight, a sentence and the facts."""
+    subject = case.get(candidate.subject)
     path = case.path
     if subject is None or not path:
         return 0.0, "", ()

@@ -119,7 +119,7 @@ class Core:
         self.blind: tuple[str, ...] = ()
         self.incidents = Incidents(
             self._logs,
-            self.book,
+            book=self.book,
             emit=lambda signal: self._out.append(signal),
             case=self.case,
             forget=self.casebook.forget,

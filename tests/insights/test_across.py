@@ -49,16 +49,16 @@ class Teller:
             sc.PIPELINE_TASK_NAME: f"task_{host}",
         }
         told = RemoteFact(
-            host,
-            ADDRESSES[host],
-            f"u{len(self.facts)}",
-            int(at * SECOND),
-            kind,
-            severity,
-            text,
-            TRACE,
-            f"span{host}",
-            base | values,
+            host=host,
+            addresses=ADDRESSES[host],
+            uid=f"u{len(self.facts)}",
+            at_ns=int(at * SECOND),
+            kind=kind,
+            severity=severity,
+            text=text,
+            trace_id=TRACE,
+            span_id=f"span{host}",
+            values=base | values,
         )
         self.facts.append(told)
         return told
@@ -216,11 +216,50 @@ def test_tables_are_bounded_and_count_what_they_drop() -> None:
     for n in range(RUNS + 5):
         told = teller.facts[0]
         runs.add(
-            RemoteFact(told.host, (), "u", 0, told.kind, told.severity, "", f"{n:032x}", "", {}),
+            RemoteFact(
+                host=told.host,
+                addresses=(),
+                uid="u",
+                at_ns=0,
+                kind=told.kind,
+                severity=told.severity,
+                text="",
+                trace_id=f"{n:032x}",
+                span_id="",
+                values={},
+            ),
             0.0,
         )
-    runs.add(RemoteFact("a", (), "u", 0, "process.start", 5, "", TRACE, "", {}), 0.0)
-    runs.add(RemoteFact("a", (), "u", 0, sc.EVENT_PROCESS_KILLED, 17, "", "", "", {}), 0.0)
+    runs.add(
+        RemoteFact(
+            host="a",
+            addresses=(),
+            uid="u",
+            at_ns=0,
+            kind="process.start",
+            severity=5,
+            text="",
+            trace_id=TRACE,
+            span_id="",
+            values={},
+        ),
+        0.0,
+    )
+    runs.add(
+        RemoteFact(
+            host="a",
+            addresses=(),
+            uid="u",
+            at_ns=0,
+            kind=sc.EVENT_PROCESS_KILLED,
+            severity=17,
+            text="",
+            trace_id="",
+            span_id="",
+            values={},
+        ),
+        0.0,
+    )
     assert len(runs) == RUNS
     assert dict(runs.drops) == {
         "run_full": 10,

@@ -260,7 +260,16 @@ def test_no_facts_make_across_raise(facts: list[Any]) -> None:
     for number, (host, kind, at, text, values) in enumerate(facts):
         run.facts.append(
             RemoteFact(
-                host, ("10.0.0.1",), f"u{number}", at, kind, 17, text, "ab" * 16, "s", values
+                host=host,
+                addresses=("10.0.0.1",),
+                uid=f"u{number}",
+                at_ns=at,
+                kind=kind,
+                severity=17,
+                text=text,
+                trace_id="ab" * 16,
+                span_id="s",
+                values=values,
             )
         )
         run.hosts[host] = ("10.0.0.1",) if host == "a" else ("10.0.0.2",)
@@ -282,7 +291,19 @@ def test_a_run_that_cannot_be_looked_at_is_set_aside(
     monkeypatch.setattr("receiver.insights.service.across", broken)
     for trace in ("aa" * 16, "bb" * 16):
         insights.take(
-            RemoteFact("a", (), "u", 5, sc.EVENT_PIPELINE_TASK_END, 17, "", trace, "", {}), 0.0
+            RemoteFact(
+                host="a",
+                addresses=(),
+                uid="u",
+                at_ns=5,
+                kind=sc.EVENT_PIPELINE_TASK_END,
+                severity=17,
+                text="",
+                trace_id=trace,
+                span_id="",
+                values={},
+            ),
+            0.0,
         )
     insights.look(10.0, 1)
     insights.look(1000.0, 1)
@@ -296,7 +317,16 @@ def test_a_run_that_cannot_be_looked_at_is_set_aside(
 
 def big(trace: int, uid: str, size: int) -> RemoteFact:
     return RemoteFact(
-        "a", (), uid, 5, sc.EVENT_PROCESS_KILLED, 17, "x" * size, f"{trace:032x}", "", {}
+        host="a",
+        addresses=(),
+        uid=uid,
+        at_ns=5,
+        kind=sc.EVENT_PROCESS_KILLED,
+        severity=17,
+        text="x" * size,
+        trace_id=f"{trace:032x}",
+        span_id="",
+        values={},
     )
 
 

@@ -112,8 +112,8 @@ def test_events_that_processes_without_work_lost_are_listed_and_change_no_conclu
     for count in range(1, 100):
         story.core.note_losses({("exit", "unwatched"): count}, story.now)
     case = story.core.case(next(iter(story.core.executions.open.values())), story.now)
-    assert [(h.kind, h.reason) for h in case.holes] == [("signal", "ring_full")] and len(
-        case.apart
+    assert [(h.kind, h.reason) for h in case.losses] == [("signal", "ring_full")] and len(
+        case.unwatched_losses
     ) == 32
 
     story = Story()

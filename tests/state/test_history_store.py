@@ -31,16 +31,16 @@ CREATE TABLE sightings (signature TEXT PRIMARY KEY, last INTEGER, body BLOB);
 
 def run(number: int, *, seconds: float = 2.0, failed: bool = False) -> RunSummary:
     return RunSummary(
-        number * 10**9,
-        f"r{number}",
-        seconds,
-        failed,
-        "",
-        1 << 20,
-        3,
-        "s",
-        {"/data/out": 100},
-        {"day=1": 50},
+        ended_unix_ns=number * 10**9,
+        run_id=f"r{number}",
+        seconds=seconds,
+        failed=failed,
+        end="",
+        peak_bytes=1 << 20,
+        processes=3,
+        shape="s",
+        outputs={"/data/out": 100},
+        partitions={"day=1": 50},
     )
 
 

@@ -1,4 +1,8 @@
-"""Every cause looks at a whole case and says whom it suspects, with its evidence. Order is of no consequence."""
+"""All causes.
+
+Each cause examines a whole case and yields candidates with their evidence. The order of the causes
+doesn't matter.
+"""
 
 from __future__ import annotations
 
@@ -20,5 +24,7 @@ from receiver.investigate.evidence import Candidate
 
 Cause = Callable[[Case], Iterator[Candidate]]
 CAUSES: tuple[Cause, ...] = tuple(
-    cause for module in (memory, kills, files, storage, network, slots, waits, ends, work) for cause in module.CAUSES
-)  # fmt: skip
+    cause
+    for module in (memory, kills, files, storage, network, slots, waits, ends, work)
+    for cause in module.CAUSES
+)

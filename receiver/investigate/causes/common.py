@@ -1,4 +1,4 @@
-"""Questions that several causes ask of a case."""
+"""Helpers that several causes use."""
 
 from __future__ import annotations
 
@@ -37,43 +37,49 @@ _SHELLS = {
     "xargs",
     "time",
 }
-LARGE = 3.0  # times the usual: what stands out
+LARGE = 3.0  # times the usual value: the threshold for an outlier
 
 
 def shells(actor: ProcessSnapshot) -> bool:
-    """A program that only starts others and hands on how they ended."""
+    """Whether the program only starts other programs and returns their exit status."""
     return actor.name in _SHELLS
 
 
 def died_of(actor: ProcessSnapshot) -> Signal | None:
-    """The signal that it died of, or that its status 128 + n names."""
+    """Returns the signal that killed the process, or the one in its exit status 128 + n."""
     if actor.exit is None or not (actor.end.signal or actor.end.code > 128):
         return None
     return fatal_of(actor.signals, actor.key, actor.end)
 
 
 def sent_by_process(actor: ProcessSnapshot, event: Signal) -> bool:
-    """By kill(2) or its like, by somebody else."""
+    """Whether another process sent the signal by kill(2) or a similar call."""
     return event.code <= 0 and event.sender != actor.key
 
 
 def sender_culprit(event: Signal) -> Culprit:
     name = event.sender_comm
     return Culprit(
-        "process",
-        name,
-        event.sender.tgid,
-        event.sender.start_boottime_ns,
+        type="process",
+        name=name,
+        pid=event.sender.tgid,
+        start_boottime_ns=event.sender.start_boottime_ns,
         signal=signal_name(event.signal),
     )
 
 
 def sender_text(event: Signal) -> str:
-    return f"{signal_name(event.signal)} ({code_name(event.code)}) from {event.sender_comm} ({event.sender.tgid}, uid {event.sender_uid})"
+    return (
+        f"{signal_name(event.signal)} ({code_name(event.code)}) from {event.sender_comm} "
+        f"({event.sender.tgid}, uid {event.sender_uid})"
+    )
 
 
 def progress(actor: ProcessSnapshot, window_ns: int = 5 * SECOND) -> float | None:
-    """CPUs that it used in its last looks; None when it was looked at less than twice."""
+    """Returns the number of CPUs that it used between its last samples.
+
+    It is None with fewer than two samples.
+    """
     usage = actor.usage
     if usage is None or usage.last is None or usage.first is None or usage.last is usage.first:
         return None
@@ -91,17 +97,17 @@ def progress(actor: ProcessSnapshot, window_ns: int = 5 * SECOND) -> float | Non
 
 
 def idle_ns(actor: ProcessSnapshot, until_ns: int) -> int:
-    """For how long it had done nothing when that happened."""
+    """Returns how long the process had been idle at this time."""
     spell = actor.usage.spell if actor.usage is not None else None
     if spell is not None and spell.waits and all(wait_of(w) == "timer" for w in spell.waits):
-        return 0  # it slept, as it had been told to
+        return 0  # it slept on purpose, as a `sleep` command does
     return (
         spell.ns if spell is not None and spell.since_ns + spell.ns >= until_ns - 3 * SECOND else 0
     )
 
 
 def partition_share(case: Case, actor: ProcessSnapshot) -> list[Evidence]:
-    """Whether the partition in work is larger than the others that this run has read."""
+    """Compares the size of the current partition with the other partitions of this run."""
     sizes = partition_bytes(case)
     if actor.partition not in sizes:
         return []
@@ -121,7 +127,10 @@ def partition_share(case: Case, actor: ProcessSnapshot) -> list[Evidence]:
             Evidence("context", 0.0, f"It worked on {actor.partition}, {mib(size)}.", tuple(found))
         ]
     usual = statistics.median(others)
-    text = f"It worked on {actor.partition}: {mib(size)}, {size / max(1, usual):.1f} times the usual {mib(int(usual))}"
+    text = (
+        f"It worked on {actor.partition}: {mib(size)}, {size / max(1, usual):.1f} times the usual "
+        f"{mib(int(usual))}"
+    )
     weight = SOME if size >= LARGE * usual else 0.0
     return [
         supports(weight, text + whose, found)
@@ -131,7 +140,7 @@ def partition_share(case: Case, actor: ProcessSnapshot) -> list[Evidence]:
 
 
 def shorter(case: Case, path: str, size: int, found: Iterable[Fact]) -> list[Evidence]:
-    """Whether less stands there than after earlier runs."""
+    """Compares the size of the file with its size after earlier runs."""
     known = (
         case.history.output(task_key(case.execution.identity), place(path))
         if case.history is not None

@@ -1,4 +1,4 @@
-"""How processes end by themselves: crashes, statuses that nobody passes on, programs that never start, limits."""
+"""Causes of an exit: crashes, masked failures, programs that never start, and process limits."""
 
 from __future__ import annotations
 
@@ -29,14 +29,19 @@ from receiver.investigate.evidence import (
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, signal_name
 
-_FAULTS = {signal.SIGSEGV: "crash.segv", signal.SIGBUS: "crash.segv", signal.SIGABRT: "crash.abort_ill", signal.SIGILL: "crash.abort_ill",
-           signal.SIGFPE: "crash.abort_ill"}  # fmt: skip
+_FAULTS = {
+    signal.SIGSEGV: "crash.segv",
+    signal.SIGBUS: "crash.segv",
+    signal.SIGABRT: "crash.abort_ill",
+    signal.SIGILL: "crash.abort_ill",
+    signal.SIGFPE: "crash.abort_ill",
+}
 _MANY_DEAD = 20
 LONG_NS = 100_000_000
 
 
 def crashes(case: Case) -> Iterator[Candidate]:
-    """A fatal signal that the process raised itself, by a fault or by abort(3)."""
+    """Finds fatal signals that a process raised itself, by a fault or by abort(3)."""
     for actor in case:
         event = died_of(actor)
         if (
@@ -46,7 +51,7 @@ def crashes(case: Case) -> Iterator[Candidate]:
         ):
             continue
         if actor.end.code > 128 and not actor.end.signal and shells(actor):
-            continue  # a shell hands on how its child ended
+            continue  # a shell returns the exit status of its child
         cause = _FAULTS[signal.Signals(event.signal)]
         how = "a fault of its own" if event.code > 0 else "it sent the signal to itself"
         text = f"{actor.who} died of {signal_name(event.signal)}: {how} (si_code {event.code})."
@@ -79,18 +84,18 @@ def crashes(case: Case) -> Iterator[Candidate]:
             where = f" in {crash.module.rpartition('/')[2]}" if crash.module else ""
         summary = f"{actor.who} crashed with {signal_name(event.signal)}{where}."
         yield Candidate(
-            cause,
-            process_culprit(actor),
-            summary,
-            tuple(evidence),
-            actor.key,
-            event.time_boottime_ns,
+            cause=cause,
+            culprit=process_culprit(actor),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=event.time_boottime_ns,
         )
 
 
 def masked(case: Case) -> Iterator[Candidate]:
-    """The deepest failure below a parent that ended with 0."""
-    told = {
+    """Finds the deepest failure below a parent that exited with status 0."""
+    reported = {
         f.process
         for f in case.execution.findings
         if f.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH
@@ -111,13 +116,19 @@ def masked(case: Case) -> Iterator[Candidate]:
             continue
         deepest = below[-1] if below else actor
         went_on = "ended with status 0" if parent.end.code == 0 else "went on"
-        text = f"{deepest.who} ended with {deepest.end.error}; {parent.who}, which had started it, {went_on}."
+        text = (
+            f"{deepest.who} ended with {deepest.end.error}; {parent.who}, which had started it, "
+            f"{went_on}."
+        )
         evidence = [supports(CLEAR, text, [*ends(deepest), *ends(parent)])]
         if not case.execution.root_failed and case.root is not None:
             evidence.append(supports(SOME, "The task was reported as a success.", ends(case.root)))
         reader = _piped_to(case, actor)
         if reader is not None:
-            text = f"Its output went through a pipe to {reader.who}, which ended well: a pipeline's status is the last one's."
+            text = (
+                f"Its output went through a pipe to {reader.who}, which ended well: a pipeline's "
+                "status is the last one's."
+            )
             evidence.append(supports(SOME, text, ends(reader)))
         if actor.grade is Grade.LOST_WORK:
             evidence.append(supports(SLIGHT, "Its work was not done.", ends(actor)))
@@ -127,26 +138,32 @@ def masked(case: Case) -> Iterator[Candidate]:
             )
         if _keeps_its_own_record(case, parent):
             system = parent.execution.identity.system
-            text = f"{parent.who} supervises a task of {system} and leaves with 0 whatever became of it: {system}'s own record says that."
+            text = (
+                f"{parent.who} supervises a task of {system} and leaves with 0 whatever became of "
+                f"it: {system}'s own record says that."
+            )
             evidence.append(contradicts(STRONG, text, ends(parent)))
         for version in case.execution.outputs[:4]:
             evidence += shorter(case, version.path, version.size_bytes, facts(version.opened))
         did = "reported success" if parent.end.code == 0 else "went on"
         summary = f"{deepest.who} failed ({deepest.end.error}) and {parent.who} {did} all the same."
-        silent = case.execution.masked or bool({deepest.key, actor.key} & told)
+        silent = case.execution.masked or bool({deepest.key, actor.key} & reported)
         yield Candidate(
-            "proc.exit_masked",
-            process_culprit(parent),
-            summary,
-            tuple(evidence),
-            deepest.key,
-            actor.end_ns,
-            silent,
+            cause="proc.exit_masked",
+            culprit=process_culprit(parent),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=deepest.key,
+            at_ns=actor.end_ns,
+            silent=silent,
         )
 
 
 def _keeps_its_own_record(case: Case, actor: ProcessSnapshot) -> bool:
-    """The process that holds a task of an orchestrator: its status was never meant for anybody."""
+    """Whether the process holds a task of an orchestrator.
+
+    Nothing reads its exit status; the orchestrator keeps its own record.
+    """
     identity, above = actor.execution.identity, case.get(actor.parent)
     return (
         identity.status_lies
@@ -156,8 +173,11 @@ def _keeps_its_own_record(case: Case, actor: ProcessSnapshot) -> bool:
 
 
 def _lost_in_a_pipe(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot) -> bool:
-    """It failed at the front of a pipe whose end was well, and its shell went on: it started other things, or ended with another
-    status than with `pipefail` it would have."""
+    """Whether a failure in a pipe was lost because the shell lacks `pipefail`.
+
+    It failed before the last command, which succeeded. The shell then started other processes, or
+    it returned another exit status.
+    """
     went_on = parent.end.code != actor.end.code or any(
         c.start_ns > actor.end_ns for c in case.children(parent)
     )
@@ -165,7 +185,7 @@ def _lost_in_a_pipe(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot)
 
 
 def _repeated(case: Case, actor: ProcessSnapshot) -> bool:
-    """The same command succeeded later: a retry."""
+    """Whether the same command succeeded later, as a retry does."""
     parent = case.get(actor.parent)
     siblings = case.children(parent) if parent is not None else []
     return any(
@@ -175,7 +195,7 @@ def _repeated(case: Case, actor: ProcessSnapshot) -> bool:
 
 
 def _answered(actor: ProcessSnapshot) -> bool:
-    """A script's own helper that it stopped, or a question that was answered with 1 in no time."""
+    """Whether a helper was stopped by its script, or a short command answered with status 1."""
     return actor.grade is Grade.STOPPED or (
         actor.end.code == 1 and actor.end_ns - actor.start_ns < 20_000_000 and bool(actor.execs)
     )
@@ -195,7 +215,7 @@ def _piped_to(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
 
 
 def pipes(case: Case) -> Iterator[Candidate]:
-    """SIGPIPE: the reader had enough. Blame the reader if it failed."""
+    """Finds processes that died of SIGPIPE. If the reader failed, the reader is the culprit."""
     for actor in case:
         event = died_of(actor)
         epipe = [c for c in actor.calls if c.error == errno.EPIPE]
@@ -235,13 +255,23 @@ def pipes(case: Case) -> Iterator[Candidate]:
                     ends(reader),
                 )
             )
-        summary = f"{actor.who} was ended by SIGPIPE: {reader.who if reader is not None else 'its reader'} had read enough."
+        summary = (
+            f"{actor.who} was ended by SIGPIPE: "
+            f"{reader.who if reader is not None else 'its reader'} had read enough."
+        )
         culprit = process_culprit(actor)
-        yield Candidate("proc.sigpipe", culprit, summary, tuple(evidence), actor.key, actor.end_ns)
+        yield Candidate(
+            cause="proc.sigpipe",
+            culprit=culprit,
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=actor.end_ns,
+        )
 
 
 def interpreters(case: Case) -> Iterator[Candidate]:
-    """126 and 127, or an exec that failed and was not made good."""
+    """Finds exit status 126 or 127, and an exec that failed and was not repeated with success."""
     for actor in case:
         if not actor.failed or actor.end.signal:
             continue
@@ -253,17 +283,23 @@ def interpreters(case: Case) -> Iterator[Candidate]:
             for c in a.calls
             if c.call == CallKind.EXEC and c.error in kinds and c.last_boottime_ns > a.exec_ns
         ]
-        told = actor.end.code in (126, 127)
-        if not told and not (calls and actor.end_ns - calls[-1][1].last_boottime_ns < SECOND):
+        not_started = actor.end.code in (126, 127)
+        if not not_started and not (
+            calls and actor.end_ns - calls[-1][1].last_boottime_ns < SECOND
+        ):
             continue
-        if told and any(c.end.code == actor.end.code for c in case.children(actor)) and not calls:
-            continue  # handed on by a shell; the child tells
+        if (
+            not_started
+            and any(c.end.code == actor.end.code for c in case.children(actor))
+            and not calls
+        ):
+            continue  # a shell returned this status; the child is the culprit
         evidence = []
         parent = case.get(actor.parent)
         forked = parent is not None and not actor.execs and parent.end.code == actor.end.code
         culprit = process_culprit(parent if forked and parent is not None else actor)
         what = ""
-        if told:
+        if not_started:
             word = "not found" if actor.end.code == 127 else "found, and could not be run"
             evidence.append(
                 supports(
@@ -277,21 +313,29 @@ def interpreters(case: Case) -> Iterator[Candidate]:
             what = subject_of(call)
             text = f"exec of {what} failed with {error_name(call.error)}."
             evidence.append(supports(CLEAR + SLIGHT, text, facts(call)))
-            culprit = Culprit("file", path=what)
+            culprit = Culprit(type="file", path=what)
         summary = f"{actor.who} could not start {what or 'a program'}."
         yield Candidate(
-            "proc.interpreter", culprit, summary, tuple(evidence), actor.key, actor.end_ns
+            cause="proc.interpreter",
+            culprit=culprit,
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=actor.end_ns,
         )
 
 
 def limits(case: Case) -> Iterator[Candidate]:
-    """EMFILE; EAGAIN of clone, by a limit or because ended children were never reaped."""
+    """Finds EMFILE, and EAGAIN of clone because of a limit or of unreaped children."""
     for actor in case:
         files = [c for c in actor.calls if c.error in (errno.EMFILE, errno.ENFILE)]
         if files:
             look = actor.usage.last if actor.usage is not None else None
             limit = f" of {look.descriptor_max}" if look is not None and look.descriptor_max else ""
-            text = f"{actor.who} got {error_name(files[0].error)} {files[0].failures} times: no descriptor{limit} was left."
+            text = (
+                f"{actor.who} got {error_name(files[0].error)} {files[0].failures} times: no "
+                f"descriptor{limit} was left."
+            )
             evidence = [supports(STRONG, text, facts(*files[:2]))]
             if actor.failed:
                 evidence.append(supports(SLIGHT, f"It ended with {actor.end.error}.", ends(actor)))
@@ -300,12 +344,12 @@ def limits(case: Case) -> Iterator[Candidate]:
                 evidence.append(supports(SLIGHT, kinds, facts(*(p.last for p in actor.peers[:1]))))
             summary = f"{actor.who} had no file descriptor left{limit}."
             yield Candidate(
-                "lim.emfile",
-                process_culprit(actor),
-                summary,
-                tuple(evidence),
-                actor.key,
-                files[0].first_boottime_ns,
+                cause="lim.emfile",
+                culprit=process_culprit(actor),
+                summary=summary,
+                evidence=tuple(evidence),
+                subject=actor.key,
+                at_ns=files[0].first_boottime_ns,
                 silent=True,
             )
         clones = [
@@ -318,7 +362,7 @@ def limits(case: Case) -> Iterator[Candidate]:
 
 
 def _held(actor: ProcessSnapshot) -> str:
-    """What the descriptors are, as far as it shows."""
+    """Describes how many connections and files were open."""
     sockets, files = sum(p.open for p in actor.peers), sum(u.open for u in actor.uses)
     if not sockets and not files:
         return ""
@@ -326,7 +370,7 @@ def _held(actor: ProcessSnapshot) -> str:
 
 
 def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...]) -> Candidate:
-    """By who has most living children or threads; or by who left its ended children unreaped."""
+    """Names the process with most threads, living children or unreaped children."""
     here = [a for a in case if a.start_ns <= at_ns and (not a.end_ns or a.end_ns >= at_ns)]
     dead = {
         a.key: a.folded + sum(1 for c in case.children(a) if c.end_ns and c.end_ns < at_ns)
@@ -339,18 +383,21 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
     holder = max(here, key=lambda a: (dead[a.key], -a.pid), default=actor)
     if dead.get(holder.key, 0) >= _MANY_DEAD and dead[holder.key] > 2 * len(here):
         number = dead[holder.key]
-        text = f"{number} children of {holder.who} had ended by then, and only {len(here)} processes lived: nobody reaped them."
+        text = (
+            f"{number} children of {holder.who} had ended by then, and only {len(here)} processes "
+            "lived: nobody reaped them."
+        )
         evidence.append(supports(CLEAR, text, [*ends(holder), *shown]))
         summary = (
             f"{holder.who} left {number} ended children unreaped, until no process could be made."
         )
         return Candidate(
-            "proc.zombies",
-            process_culprit(holder),
-            summary,
-            tuple(evidence),
-            actor.key,
-            at_ns,
+            cause="proc.zombies",
+            culprit=process_culprit(holder),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=at_ns,
             silent=True,
         )
     counts = {a.key: max(living[a.key], _threads(a)) for a in here}
@@ -359,7 +406,13 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
     evidence.append(supports(SLIGHT, text, ends(most) or shown))
     summary = f"A limit on processes was reached: {most.who} had {counts.get(most.key, 0)} of them."
     return Candidate(
-        "lim.pids", process_culprit(most), summary, tuple(evidence), actor.key, at_ns, silent=True
+        cause="lim.pids",
+        culprit=process_culprit(most),
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=actor.key,
+        at_ns=at_ns,
+        silent=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""What happened to a file, and to whoever reads it."""
+"""Causes in files: incomplete, overwritten, replaced or outdated data."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _writers(case: Case) -> dict[FileKey, list[Pair]]:
 
 
 def truncated(case: Case) -> Iterator[Candidate]:
-    """A version that its writer left half written, and who read it afterwards."""
+    """Finds files that their writer left incomplete, and their later readers."""
     versions: dict[int, tuple[Version, list[Pair]]] = {}
     for actor in case:
         for use in actor.uses:
@@ -101,7 +101,10 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
     event = died_of(writer) if writer is not None else None
     how = f"was ended ({version.cause})" if version.cause else "was ended"
     size = (left.position_bytes or left.size_bytes) if left is not None else version.written_bytes
-    text = f"{version.writer.name} ({version.writer.key.tgid}) {how} while it had {version.path} open for writing at byte {size}."
+    text = (
+        f"{version.writer.name} ({version.writer.key.tgid}) {how} while it had {version.path} open "
+        f"for writing at byte {size}."
+    )
     shown = [*facts(left, version.opened), *(ends(writer) if writer is not None else ())]
     evidence.append(supports(CLEAR, text, shown))
     sender = None
@@ -113,7 +116,10 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
         text = f"{reader.who} read the same inode {later:.1f} s later: {mib(use.read_bytes)} of it."
         evidence.append(supports(CLEAR, text, facts_of_use(use)))
         if reader.failed:
-            text = f"{reader.who} then failed with {reader.end.error}: what it checks or parses ended early."
+            text = (
+                f"{reader.who} then failed with {reader.end.error}: what it checks or parses ended "
+                "early."
+            )
             evidence.append(supports(SOME, text, ends(reader)))
     if version.cause in ("enospc", "edquot", "eio"):
         evidence.append(
@@ -131,19 +137,31 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
     if not readers:
         evidence.append(contradicts(SOME, "Nobody has read it since.", facts(version.opened)))
     who = f"; {readers[0][0].who} read it as if it were whole" if readers else ""
-    summary = f"{version.path} ends at byte {size}: its writer {version.writer.name} ({version.writer.key.tgid}) {how}{who}."
+    summary = (
+        f"{version.path} ends at byte {size}: its writer {version.writer.name} "
+        f"({version.writer.key.tgid}) {how}{who}."
+    )
     culprit = Culprit(
-        "file", path=version.path, inode=version.key[1], device=version.key[0], sender=sender
+        type="file", path=version.path, inode=version.key[1], device=version.key[0], sender=sender
     )
     subject = readers[0][0].key if readers else version.writer.key
     at = version.changed_ns or version.began_ns
     return Candidate(
-        "fs.truncated", culprit, summary, tuple(evidence), subject, at, silent=bool(readers)
+        cause="fs.truncated",
+        culprit=culprit,
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=subject,
+        at_ns=at,
+        silent=bool(readers),
     )
 
 
 def _openings(case: Case) -> dict[FileKey, tuple[list[Pair], int]]:
-    """By file, who opened it for writing by itself, and how much it and those who inherited the opening wrote."""
+    """Returns, by file, the processes that opened it for writing and the bytes written.
+
+    Bytes of processes that inherited the descriptor are included.
+    """
     out: dict[FileKey, tuple[list[Pair], int]] = {}
     for actor in case:
         for use in actor.uses:
@@ -157,7 +175,7 @@ def _openings(case: Case) -> dict[FileKey, tuple[list[Pair], int]]:
 
 
 def read_early(case: Case) -> Iterator[Candidate]:
-    """A reader that was done before the writer was, and so got less than there is now."""
+    """Finds readers that finished before the writer did, and so read less than the file has now."""
     openings = _openings(case)
     for key, readers in _readers(case).items():
         pairs, total = openings.get(key, ([], 0))
@@ -178,30 +196,39 @@ def read_early(case: Case) -> Iterator[Candidate]:
                     or not (use.read_bytes or use.size_at_open)
                 ):
                     continue
-                text = f"{reader.who} opened it and was done {(until - done) / 1e9:.1f} s before {writer.who} closed it."
+                text = (
+                    f"{reader.who} opened it and was done {(until - done) / 1e9:.1f} s before "
+                    f"{writer.who} closed it."
+                )
                 evidence = [supports(STRONG, text, [*facts_of_use(use), *facts_of_use(wrote)])]
                 got = max(use.read_bytes, use.size_at_open)
                 evidence.append(
                     supports(SOME, f"It got {mib(got)} of {mib(whole)}.", facts_of_use(use))
                 )
                 if writer.end.signal or writer.failed:
-                    text = f"The writer ended with {writer.end.error} afterwards: it was alive when the file was read."
+                    text = (
+                        f"The writer ended with {writer.end.error} afterwards: it was alive when "
+                        "the file was read."
+                    )
                     evidence.append(context(text, ends(writer)))
                 summary = f"{reader.who} read {use.path} while {writer.who} was still writing it."
                 yield Candidate(
-                    "fs.read_early",
-                    file_culprit(wrote),
-                    summary,
-                    tuple(evidence),
-                    reader.key,
-                    use.first_ns,
+                    cause="fs.read_early",
+                    culprit=file_culprit(wrote),
+                    summary=summary,
+                    evidence=tuple(evidence),
+                    subject=reader.key,
+                    at_ns=use.first_ns,
                     silent=True,
                 )
                 break
 
 
 def _written_until(writer: ProcessSnapshot, use: Use) -> int:
-    """When its last opening that wrote was closed, or ended with it; that it read the file again afterwards says nothing."""
+    """Returns when the last descriptor that wrote was closed.
+
+    A later read by the same process doesn't count.
+    """
     if use.wrote is not None and not use.open:
         return use.wrote.time_boottime_ns
     return max(
@@ -210,19 +237,29 @@ def _written_until(writer: ProcessSnapshot, use: Use) -> int:
 
 
 def two_writers(case: Case) -> Iterator[Candidate]:
-    """Two processes wrote one file while both had it open, each by an opening of its own."""
+    """Finds two processes that had opened one file separately and wrote it at the same time."""
     for writers in _writers(case).values():
         own = [(a, u) for a, u in writers if not u.inherited and not u.append]
         for index, (one, first) in enumerate(own):
-            other = next(((a, u) for a, u in own[index + 1 :] if (_overlap(one, first, a, u) and not case.related(one, a))
-                          or (a is not one and _overlap(one, first, a, u) and one.parent == a.parent)), None)  # fmt: skip
+            other = next(
+                (
+                    (a, u)
+                    for a, u in own[index + 1 :]
+                    if (_overlap(one, first, a, u) and not case.related(one, a))
+                    or (a is not one and _overlap(one, first, a, u) and one.parent == a.parent)
+                ),
+                None,
+            )
             if other is None:
                 continue
             late, second = other
             text = f"{one.who} and {late.who} had it open for writing at the same time."
             shown = [*facts_of_use(first), *facts_of_use(second)]
             evidence = [supports(STRONG, text, shown)]
-            text = f"They wrote {mib(first.written_bytes)} and {mib(second.written_bytes)}; {mib(second.size_bytes)} are there."
+            text = (
+                f"They wrote {mib(first.written_bytes)} and {mib(second.written_bytes)}; "
+                f"{mib(second.size_bytes)} are there."
+            )
             evidence.append(supports(SLIGHT, text, shown))
             if first.cut or second.cut:
                 evidence.append(
@@ -230,12 +267,12 @@ def two_writers(case: Case) -> Iterator[Candidate]:
                 )
             summary = f"{one.who} and {late.who} wrote {second.path} at the same time."
             yield Candidate(
-                "fs.concurrent_writers",
-                file_culprit(second),
-                summary,
-                tuple(evidence),
-                late.key,
-                second.first_ns,
+                cause="fs.concurrent_writers",
+                culprit=file_culprit(second),
+                summary=summary,
+                evidence=tuple(evidence),
+                subject=late.key,
+                at_ns=second.first_ns,
                 silent=True,
             )
             break
@@ -255,8 +292,8 @@ def _overlap(one: ProcessSnapshot, first: Use, other: ProcessSnapshot, second: U
     return first.first_ns < also and second.first_ns < until
 
 
-class _Stroke(msgspec.Struct, frozen=True, eq=False):
-    """Something that takes away what a reader has not read yet."""
+class _Removal(msgspec.Struct, frozen=True, eq=False):
+    """An operation that removes data which a reader has not read yet."""
 
     actor: ProcessSnapshot
     at_ns: int
@@ -268,31 +305,34 @@ class _Stroke(msgspec.Struct, frozen=True, eq=False):
         return facts_of_use(self.by) if isinstance(self.by, Use) else (fact(self.by),)
 
 
-def _strokes(case: Case) -> tuple[dict[FileKey, list[_Stroke]], dict[str, list[_Stroke]]]:
-    """By file, for what was cut; by path, for what was replaced or removed."""
-    by_key: dict[FileKey, list[_Stroke]] = defaultdict(list)
-    by_path: dict[str, list[_Stroke]] = defaultdict(list)
+def _removals(case: Case) -> tuple[dict[FileKey, list[_Removal]], dict[str, list[_Removal]]]:
+    """Returns truncations by file, and truncations, replacements and removals by path."""
+    by_key: dict[FileKey, list[_Removal]] = defaultdict(list)
+    by_path: dict[str, list[_Removal]] = defaultdict(list)
     for actor in case:
         for use in actor.uses:
             if use.writing and (use.cut or not use.size_at_open):
-                by_key[use.key].append(_Stroke(actor, use.first_ns, "cut", use))
+                by_key[use.key].append(_Removal(actor, use.first_ns, "cut", use))
         for change in actor.changes:
             old, at = resolve(change.directory, change.path), change.time_boottime_ns
             match change.operation:
                 case FileOperation.TRUNCATE:
-                    by_path[old].append(_Stroke(actor, at, "cut", change))
+                    by_path[old].append(_Removal(actor, at, "cut", change))
                 case FileOperation.UNLINK:
-                    by_path[old].append(_Stroke(actor, at, "removed", change))
+                    by_path[old].append(_Removal(actor, at, "removed", change))
                 case FileOperation.RENAME:
-                    by_path[old].append(_Stroke(actor, at, "moved", change))
+                    by_path[old].append(_Removal(actor, at, "moved", change))
                     new = resolve(change.new_directory, change.new_path)
-                    by_path[new].append(_Stroke(actor, at, "replaced", change))
+                    by_path[new].append(_Removal(actor, at, "replaced", change))
     return by_key, by_path
 
 
 def replaced(case: Case) -> Iterator[Candidate]:
-    """A reader had the file open when somebody else cut, deleted or replaced it; it then died or failed."""
-    by_key, by_path = _strokes(case)
+    """Finds readers that failed after another process changed their open file.
+
+    The other process truncated, deleted or replaced the file.
+    """
+    by_key, by_path = _removals(case)
     for key, readers in _readers(case).items():
         for reader, use in readers:
             bus = reader.end.signal == signal.SIGBUS
@@ -303,9 +343,9 @@ def replaced(case: Case) -> Iterator[Candidate]:
                 if use.closed is not None and not use.open
                 else reader.end_ns or case.now_ns
             )
-            strokes = [*by_key.get(key, ()), *by_path.get(use.path, ())]
+            removals = [*by_key.get(key, ()), *by_path.get(use.path, ())]
             hit = next(
-                (h for h in strokes if h.actor is not reader and use.first_ns < h.at_ns <= done),
+                (h for h in removals if h.actor is not reader and use.first_ns < h.at_ns <= done),
                 None,
             )
             if hit is None:
@@ -321,18 +361,28 @@ def replaced(case: Case) -> Iterator[Candidate]:
             evidence.append(supports(STRONG if bus else SOME, f"{reader.who} {how}.", ends(reader)))
             summary = f"{who.who} {hit.what} {use.path} under its reader {reader.who}."
             culprit = Culprit(
-                "process",
-                who.script or who.name,
-                who.pid,
-                who.start_ns,
+                type="process",
+                name=who.script or who.name,
+                pid=who.pid,
+                start_boottime_ns=who.start_ns,
                 path=use.path,
                 inode=use.key[1],
             )
-            yield Candidate("fs.replaced", culprit, summary, tuple(evidence), reader.key, hit.at_ns)
+            yield Candidate(
+                cause="fs.replaced",
+                culprit=culprit,
+                summary=summary,
+                evidence=tuple(evidence),
+                subject=reader.key,
+                at_ns=hit.at_ns,
+            )
 
 
 def stale(case: Case) -> Iterator[Candidate]:
-    """It read a file of another date, though this run had written the same for its own date by then, and nobody read that."""
+    """Finds input of another date, although this run had already written the data of its own date.
+
+    No other process read that data.
+    """
     writers, readers = _writers(case), _readers(case)
     fresh: dict[str, list[Pair]] = defaultdict(list)
     for key, pairs in writers.items():
@@ -365,18 +415,18 @@ def stale(case: Case) -> Iterator[Candidate]:
         evidence.append(supports(CLEAR, text, facts_of_use(wrote)))
         summary = f"{reader.who} read {use.path} and not {wrote.path}, which this run wrote."
         yield Candidate(
-            "fs.stale_input",
-            file_culprit(use),
-            summary,
-            tuple(evidence),
-            reader.key,
-            use.first_ns,
+            cause="fs.stale_input",
+            culprit=file_culprit(use),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=reader.key,
+            at_ns=use.first_ns,
             silent=True,
         )
 
 
 def older(case: Case) -> Iterator[Candidate]:
-    """Findings of the file table across runs: what is read is another run's."""
+    """Finds input that another run wrote."""
     for actor in case:
         for use in actor.uses:
             source = use.source
@@ -386,16 +436,19 @@ def older(case: Case) -> Iterator[Candidate]:
             same = theirs.pipeline == ours.pipeline and theirs.run_id != ours.run_id
             if not same or source.execution.outermost is case.execution:
                 continue
-            text = f"{use.path} was written by run {theirs.run_id} of task {theirs.task}, not by this run ({ours.run_id})."
+            text = (
+                f"{use.path} was written by run {theirs.run_id} of task {theirs.task}, not by this "
+                f"run ({ours.run_id})."
+            )
             evidence = [supports(CLEAR + SOME, text, [*facts_of_use(use), *facts(source.opened)])]
             summary = f"{actor.who} read {use.path} of an older run."
             yield Candidate(
-                "fs.stale_input",
-                file_culprit(use),
-                summary,
-                tuple(evidence),
-                actor.key,
-                use.first_ns,
+                cause="fs.stale_input",
+                culprit=file_culprit(use),
+                summary=summary,
+                evidence=tuple(evidence),
+                subject=actor.key,
+                at_ns=use.first_ns,
                 silent=True,
             )
 

@@ -1,4 +1,4 @@
-"""Who told a process to end, why, and who took no notice."""
+"""Causes of signals: their sender and reason, and processes that handled one and succeeded."""
 
 from __future__ import annotations
 
@@ -40,14 +40,18 @@ from receiver.investigate.evidence import (
 )
 from receiver.text.names import signal_name
 
-_TOGETHER_NS = 500_000_000  # signals to a group arrive within this
-_ROUND = 0.06  # share of a second by which a grace or an age may miss a round number
+_TOGETHER_NS = 500_000_000  # signals to one group arrive within this time
+_ROUND = 0.06  # seconds by which a grace period or an age may differ from a round number
 _POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _HANG_NS = 5 * SECOND
 
 
 def kills(case: Case) -> Iterator[Candidate]:
-    """One suspicion per sender: alone, as a drain of a group, as a late heartbeat's supervisor, as a time limit."""
+    """Yields candidates for each sender of fatal signals.
+
+    The sender may be a supervisor, a drain of a group, a supervisor with a late heartbeat, a probe
+    or a time limit.
+    """
     by_sender: dict[ProcessKey, list[tuple[ProcessSnapshot, Signal]]] = defaultdict(list)
     for actor in case:
         event = died_of(actor)
@@ -58,10 +62,10 @@ def kills(case: Case) -> Iterator[Candidate]:
             and sent_by_process(actor, event)
         ):
             by_sender[event.sender].append((actor, event))
-    for struck in by_sender.values():
-        struck.sort(key=lambda pair: (pair[1].time_boottime_ns, pair[0].pid))
-        first, event = next(((a, e) for a, e in struck if a in case.path), struck[0])
-        yield _supervisor(first, event, struck)
+    for signalled in by_sender.values():
+        signalled.sort(key=lambda pair: (pair[1].time_boottime_ns, pair[0].pid))
+        first, event = next(((a, e) for a, e in signalled if a in case.path), signalled[0])
+        yield _supervisor(first, event, signalled)
         yield from _drain(case, first, event)
         yield from _heartbeat(case, first, event)
         yield from _probe(case, first, event)
@@ -70,7 +74,7 @@ def kills(case: Case) -> Iterator[Candidate]:
 
 
 def _supervisor(
-    victim: ProcessSnapshot, event: Signal, struck: list[tuple[ProcessSnapshot, Signal]]
+    victim: ProcessSnapshot, event: Signal, signalled: list[tuple[ProcessSnapshot, Signal]]
 ) -> Candidate:
     evidence = [
         supports(
@@ -90,25 +94,31 @@ def _supervisor(
             if victim.usage is not None and victim.usage.spell is not None
             else ()
         )
-        text = f"It had done nothing for {idle / 1e9:.0f} s when the signal came: who sent it ended a hang."
+        text = (
+            f"It had done nothing for {idle / 1e9:.0f} s when the signal came: who sent it ended a "
+            "hang."
+        )
         evidence.append(contradicts(CLEAR, text, facts(*waits[:2])))
     group = [
-        a for a, e in struck if abs(e.time_boottime_ns - event.time_boottime_ns) < _TOGETHER_NS
+        a for a, e in signalled if abs(e.time_boottime_ns - event.time_boottime_ns) < _TOGETHER_NS
     ]
     if len(group) > 2:
         text = f"The same sender signalled {len(group)} of its processes at once."
-        evidence.append(contradicts(SLIGHT, text, facts(*(e for _, e in struck[:4]))))
+        evidence.append(contradicts(SLIGHT, text, facts(*(e for _, e in signalled[:4]))))
     if event.sender_comm in ("timeout", "sched"):
         evidence.append(contradicts(SOME, "The sender is a time limit.", [fact(event)]))
     partition = f" while it worked on {victim.partition}" if victim.partition else ""
-    summary = f"{event.sender_comm} ({event.sender.tgid}) ended {victim.who} with {signal_name(event.signal)}{partition}."
+    summary = (
+        f"{event.sender_comm} ({event.sender.tgid}) ended {victim.who} with "
+        f"{signal_name(event.signal)}{partition}."
+    )
     return Candidate(
-        "kill.supervisor",
-        sender_culprit(event),
-        summary,
-        tuple(evidence),
-        victim.key,
-        event.time_boottime_ns,
+        cause="kill.supervisor",
+        culprit=sender_culprit(event),
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
     )
 
 
@@ -117,7 +127,7 @@ def _is_outside(case: Case, key: ProcessKey) -> bool:
 
 
 def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
-    """All of a group within a moment; or one that was asked first, and killed when the grace was over."""
+    """Finds signals to a whole group at once, and a SIGKILL after a grace period."""
     received = [
         (a, s)
         for a in case
@@ -130,7 +140,10 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
     first = min((s.time_boottime_ns for _, s in asked), default=0)
     together = {a.key: s for a, s in asked if s.time_boottime_ns - first < _TOGETHER_NS}
     if len(together) >= 2:
-        text = f"{event.sender_comm} ({event.sender.tgid}) told {len(together)} processes of the group to end within a moment."
+        text = (
+            f"{event.sender_comm} ({event.sender.tgid}) told {len(together)} processes of the "
+            "group to end within a moment."
+        )
         evidence.append(
             supports(
                 CLEAR if len(together) > 2 else SOME + SLIGHT,
@@ -169,19 +182,25 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
         evidence.append(
             supports(SLIGHT, f"{victim.who} was at work: {work:.1f} CPUs.", ends(victim))
         )
-    summary = f"{event.sender_comm} ({event.sender.tgid}) drained the group of {victim.who}: {len({a.key for a, _ in received})} processes."
+    summary = (
+        f"{event.sender_comm} ({event.sender.tgid}) drained the group of {victim.who}: "
+        f"{len({a.key for a, _ in received})} processes."
+    )
     yield Candidate(
-        "kill.drain",
-        sender_culprit(event),
-        summary,
-        tuple(evidence),
-        victim.key,
-        event.time_boottime_ns,
+        cause="kill.drain",
+        culprit=sender_culprit(event),
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
     )
 
 
 def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
-    """Its supervisor waited for an answer (of a database, an API) or for a CPU just before it ended a process at work."""
+    """Finds a supervisor that waited itself just before it killed a working process.
+
+    It waited for a CPU, or for an answer of a database or an API.
+    """
     sender = case.get(event.sender)
     if sender is None or sender not in case.above(victim) or shells(sender):
         return
@@ -197,13 +216,16 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
         )
     ]
     evidence: list[Evidence] = []
-    for peer, moment in gaps[:1]:
+    for peer, sample in gaps[:1]:
         wait = max(
             peer.longest_gap_ns,
-            at - moment.last_send_boottime_ns if moment.last_send_boottime_ns < at else 0,
+            at - sample.last_send_boottime_ns if sample.last_send_boottime_ns < at else 0,
         )
-        text = f"{sender.who} waited {wait / 1e9:.1f} s for {peer.endpoint[0]}:{peer.endpoint[1]} before it sent the signal."
-        evidence.append(supports(CLEAR + SLIGHT, text, facts(moment)))
+        text = (
+            f"{sender.who} waited {wait / 1e9:.1f} s for {peer.endpoint[0]}:{peer.endpoint[1]} "
+            "before it sent the signal."
+        )
+        evidence.append(supports(CLEAR + SLIGHT, text, facts(sample)))
     delay = sender.usage.worst.get("cpu") if sender.usage is not None else None
     if delay is not None:
         text = f"{sender.who} had to wait for a CPU {min(1.0, delay[0]):.0%} of the time."
@@ -224,19 +246,32 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
     culprit = process_culprit(sender)
     if late is not None:
         culprit = Culprit(
-            "process",
-            sender.script or sender.name,
-            sender.pid,
-            sender.start_ns,
+            type="process",
+            name=sender.script or sender.name,
+            pid=sender.pid,
+            start_boottime_ns=sender.start_ns,
             address=f"{late.endpoint[0]}:{late.endpoint[1]}",
             signal=signal_name(event.signal),
         )
-    summary = f"{sender.who} ended {victim.who}, which was working, after its own answer from {culprit.address or 'elsewhere'} was late."
-    yield Candidate("kill.heartbeat", culprit, summary, tuple(evidence), victim.key, at)
+    summary = (
+        f"{sender.who} ended {victim.who}, which was working, after its own answer from "
+        f"{culprit.address or 'elsewhere'} was late."
+    )
+    yield Candidate(
+        cause="kill.heartbeat",
+        culprit=culprit,
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=victim.key,
+        at_ns=at,
+    )
 
 
 def _at_work(case: Case, victim: ProcessSnapshot) -> list[Fact]:
-    """The facts that show it, or those below it, at work in its last seconds; empty when they do not."""
+    """Returns facts that show work by the process or its descendants in its last seconds.
+
+    The list is empty if there are none.
+    """
     for actor in (victim, *case.below(victim)):
         used = progress(actor)
         if used is not None and used > 0.05:
@@ -250,7 +285,7 @@ def _at_work(case: Case, victim: ProcessSnapshot) -> list[Fact]:
 
 
 def _timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
-    """`timeout`, or whoever ends things at a round age."""
+    """Finds `timeout`, and senders that kill at a round age."""
     sender = case.get(event.sender)
     age = (event.time_boottime_ns - victim.start_ns) / 1e9
     if sender is not None and event.sender_comm != "timeout":
@@ -272,7 +307,10 @@ def _timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Can
         text = f"timeout ({event.sender.tgid}) ended it {age:.2f} s after its start."
         evidence.append(supports(STRONG, text, signal_facts(victim, event)))
     elif is_round:
-        text = f"{event.sender_comm} ({event.sender.tgid}), which had started it, ended it {age:.2f} s after its start: a round age."
+        text = (
+            f"{event.sender_comm} ({event.sender.tgid}), which had started it, ended it {age:.2f} "
+            "s after its start: a round age."
+        )
         evidence.append(supports(CLEAR + SLIGHT, text, signal_facts(victim, event)))
     if orphans:
         text = f"{len(orphans)} of its children went on without it, {orphans[0].who} among them."
@@ -295,17 +333,17 @@ def _timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Can
         f"; {len(orphans)} children of it live on." if orphans else "."
     )
     yield Candidate(
-        "kill.timeout_orphan",
-        sender_culprit(event),
-        summary,
-        tuple(evidence),
-        victim.key,
-        event.time_boottime_ns,
+        cause="kill.timeout_orphan",
+        culprit=sender_culprit(event),
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
     )
 
 
 def _timers(case: Case) -> Iterator[Candidate]:
-    """SIGALRM: a limit that the process had set for itself (or its framework had)."""
+    """Finds SIGALRM: the process or its framework had set a time limit."""
     for actor in case:
         event = next(
             (
@@ -329,17 +367,20 @@ def _timers(case: Case) -> Iterator[Candidate]:
             )
         summary = f"{actor.who} reached a time limit of its own after {age:.1f} s."
         yield Candidate(
-            "kill.timeout_orphan",
-            process_culprit(actor),
-            summary,
-            tuple(evidence),
-            actor.key,
-            event.time_boottime_ns,
+            cause="kill.timeout_orphan",
+            culprit=process_culprit(actor),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=event.time_boottime_ns,
         )
 
 
 def _probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
-    """The sender had started one command again and again, and each was ended at the same age."""
+    """Finds a sender whose repeated command was killed at the same age each time.
+
+    The sender had started that command, as a liveness probe does.
+    """
     sender = case.get(event.sender)
     prober = sender if sender is not None else None
     if prober is not None and not case.children(prober):
@@ -360,7 +401,10 @@ def _probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
         ages = [(p.end_ns - p.start_ns) / 1e9 for p in failed]
         if len(failed) < 2 or max(ages) - min(ages) > max(0.2, 0.1 * max(ages)) or max(ages) < 0.3:
             continue
-        text = f"{prober.who} ran `{' '.join(failed[0].argv[:4])}` {len(probes)} times; {len(failed)} were ended at the age of {ages[0]:.1f} s."
+        text = (
+            f"{prober.who} ran `{' '.join(failed[0].argv[:4])}` {len(probes)} times; {len(failed)} "
+            f"were ended at the age of {ages[0]:.1f} s."
+        )
         evidence = [supports(STRONG, text, [f for p in failed[-3:] for f in ends(p)])]
         evidence.append(
             supports(
@@ -369,19 +413,25 @@ def _probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
         )
         if work := _at_work(case, victim):
             evidence.append(supports(SLIGHT, f"{victim.who} was working all the time.", work))
-        summary = f"The probe of {prober.who} was too slow {len(failed)} times ({ages[0]:.1f} s each), so it ended {victim.who}."
+        summary = (
+            f"The probe of {prober.who} was too slow {len(failed)} times ({ages[0]:.1f} s each), "
+            f"so it ended {victim.who}."
+        )
         yield Candidate(
-            "kill.probe",
-            process_culprit(prober),
-            summary,
-            tuple(evidence),
-            victim.key,
-            event.time_boottime_ns,
+            cause="kill.probe",
+            culprit=process_culprit(prober),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=victim.key,
+            at_ns=event.time_boottime_ns,
         )
 
 
 def swallowed(case: Case) -> Iterator[Candidate]:
-    """A handler took a polite signal, the work stopped there, and the status is 0."""
+    """Finds processes that handled SIGTERM, SIGINT or SIGHUP and exited with status 0.
+
+    Their work stopped at that signal.
+    """
     for actor in case:
         if actor.exit is None or actor.end.code != 0:
             continue
@@ -393,9 +443,13 @@ def swallowed(case: Case) -> Iterator[Candidate]:
         event = taken[0]
         at = event.time_boottime_ns
         dead = [
-            a for a in case.below(actor)
-            if a.end.signal and a.exit is not None and 0 <= a.end_ns - at < 5 * SECOND and not a.end.retired
-        ]  # fmt: skip
+            a
+            for a in case.below(actor)
+            if a.end.signal
+            and a.exit is not None
+            and 0 <= a.end_ns - at < 5 * SECOND
+            and not a.end.retired
+        ]
         torn = [
             f
             for f in actor.open_files
@@ -429,14 +483,17 @@ def swallowed(case: Case) -> Iterator[Candidate]:
         if (actor.end_ns - at) < 5 * SECOND:
             text = f"It ended {(actor.end_ns - at) / 1e9:.1f} s after the signal."
             evidence.append(supports(SLIGHT, text, ends(actor)))
-        summary = f"{actor.who} took {signal_name(event.signal)} from {event.sender_comm} ({event.sender.tgid}), stopped its work and reported success."
+        summary = (
+            f"{actor.who} took {signal_name(event.signal)} from {event.sender_comm} "
+            f"({event.sender.tgid}), stopped its work and reported success."
+        )
         yield Candidate(
-            "kill.swallowed",
-            process_culprit(actor),
-            summary,
-            (*evidence, context("The sender.", [fact(event)])),
-            actor.key,
-            at,
+            cause="kill.swallowed",
+            culprit=process_culprit(actor),
+            summary=summary,
+            evidence=(*evidence, context("The sender.", [fact(event)])),
+            subject=actor.key,
+            at_ns=at,
             silent=True,
         )
 

@@ -1,4 +1,4 @@
-"""Who used the memory, and which limit it was."""
+"""Causes in memory: which process used it, and which limit was reached."""
 
 from __future__ import annotations
 
@@ -32,22 +32,26 @@ from receiver.investigate.evidence import (
 )
 from receiver.text.names import error_name, mib
 
-_NEAR = 0.85  # of a limit: what counts as close to it
+_NEAR = 0.85  # of a limit: memory above this share is close to it
 _PLATEAU = 0.05
+# SparkExitCode.OOM, ExitOnOutOfMemoryError, and a heartbeat failure.
 _HEAP_EXITS = {
     52: CLEAR + SOME,
     3: CLEAR,
     56: SLIGHT,
-}  # SparkExitCode.OOM, ExitOnOutOfMemoryError, heartbeat failure
+}
 _GUARDS = ("earlyoom", "oomd", "nohang", "memwatch", "memory_guard", "memguard", "bustd")
 _SHARED = ("/dev/shm/", "/run/shm/")  # noqa: S108 (names to look for, nothing is written there)
 SIGBUS_ADDRESS = 2  # BUS_ADRERR, sigaction(2)
-_GUARDED_GROWTH = 0.3  # of its peak, within the last looks
+_GUARDED_GROWTH = 0.3  # of its peak, within its last samples
 SECOND = 1_000_000_000
 
 
 def oom_kills(case: Case) -> Iterator[Candidate]:
-    """One suspicion per OOM kill and explanation of the growth: its own, a neighbour's, the host's, a tmpfs's."""
+    """Yields candidates for each OOM kill, one per explanation of the growth.
+
+    The growth may be its own, a neighbour's, the host's or a tmpfs's.
+    """
     for victim in case:
         event = victim.oom
         if event is None:
@@ -58,13 +62,16 @@ def oom_kills(case: Case) -> Iterator[Candidate]:
         child = _as_child(case, victim)
         if child is not None:
             yield child
-        yield from _in_cgroup(case, victim, told_as_child=child is not None)
+        yield from _in_cgroup(case, victim, has_child_candidate=child is not None)
 
 
 def _killed_by_kernel(victim: ProcessSnapshot) -> list[Evidence]:
     event = victim.oom
     assert event is not None
-    where = f"memory cgroup {event.memory_cgroup} was at {mib(event.usage_bytes)} of {mib(event.limit_bytes)}"
+    where = (
+        f"memory cgroup {event.memory_cgroup} was at {mib(event.usage_bytes)} of "
+        f"{mib(event.limit_bytes)}"
+    )
     if event.scope == OomScope.HOST:
         where = f"the host had {mib(event.host_free_bytes)} of {mib(event.host_total_bytes)} left"
     text = f"The kernel's OOM killer chose {victim.who}: {where}."
@@ -84,7 +91,9 @@ def _killed_by_kernel(victim: ProcessSnapshot) -> list[Evidence]:
     return out
 
 
-def _in_cgroup(case: Case, victim: ProcessSnapshot, *, told_as_child: bool) -> Iterator[Candidate]:
+def _in_cgroup(
+    case: Case, victim: ProcessSnapshot, *, has_child_candidate: bool
+) -> Iterator[Candidate]:
     event = victim.oom
     assert event is not None
     own, other, family = _growths(case, victim)
@@ -113,13 +122,16 @@ def _in_cgroup(case: Case, victim: ProcessSnapshot, *, told_as_child: bool) -> I
             contradicts(
                 CLEAR,
                 f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)}, more than it.",
-                _look(other),
+                _latest_points(other),
             )
         )
     elif other is not None:
-        about = f"{other.name} ({other.pid}), in the same memory, held {mib(other.rss_bytes)} and grew by {mib(other.growth_bytes)}"
-        mine.append(context(about + ".", _look(other)))
-    if told_as_child:
+        about = (
+            f"{other.name} ({other.pid}), in the same memory, held {mib(other.rss_bytes)} and grew "
+            f"by {mib(other.growth_bytes)}"
+        )
+        mine.append(context(about + ".", _latest_points(other)))
+    if has_child_candidate:
         mine.append(
             contradicts(
                 SOME,
@@ -128,11 +140,16 @@ def _in_cgroup(case: Case, victim: ProcessSnapshot, *, told_as_child: bool) -> I
             )
         )
     yield Candidate(
-        "mem.cgroup_oom", process_culprit(victim),
-        f"The kernel killed {victim.who}: its own memory of {mib(max(rss, 0))} hit the limit of "
-        f"{event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)})" + _on(victim) + ".",
-        (*base, *mine), victim.key, event.time_boottime_ns,
-    )  # fmt: skip
+        cause="mem.cgroup_oom",
+        culprit=process_culprit(victim),
+        summary=f"The kernel killed {victim.who}: its own memory of {mib(max(rss, 0))} hit the "
+        f"limit of {event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)})"
+        + _on(victim)
+        + ".",
+        evidence=(*base, *mine),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
+    )
     if other is not None and other.growth_bytes > event.limit_bytes * 0.1:
         yield _neighbour(victim, other, share, base)
 
@@ -142,22 +159,27 @@ def _on(victim: ProcessSnapshot) -> str:
 
 
 def _growths(case: Case, victim: ProcessSnapshot) -> tuple[int, Competitor | None, int]:
-    """Bytes that the victim and its like grew by, who of the others grew most, and how many the like are."""
+    """Returns the growth in bytes of the victim's family, its largest rival and the family's size.
+
+    The family are related processes in the same memory. The rival is the other process that grew
+    most.
+    """
     own, family = 0, 0
     others: list[Competitor] = []
-    for taker in victim.company:
-        actor = case.get(taker.key)
-        if taker is victim.company[0] or (actor is not None and case.related(actor, victim)):
-            own += max(0, taker.growth_bytes)
+    for competitor in victim.company:
+        actor = case.get(competitor.key)
+        if competitor is victim.company[0] or (actor is not None and case.related(actor, victim)):
+            own += max(0, competitor.growth_bytes)
             family += 1
         else:
-            others.append(taker)
-    # an earlier one of its kind that was killed in the same memory counts as growth of its own, too
+            others.append(competitor)
+    # The growth of a related process that was killed earlier in the same memory cgroup counts,
+    # too.
     return own, max(others, key=lambda t: (t.growth_bytes, -t.pid), default=None), family
 
 
-def _look(taker: Competitor) -> list[Fact]:
-    return [fact_of_point(taker.pid, taker.name, p) for p in taker.points[-3:]]
+def _latest_points(competitor: Competitor) -> list[Fact]:
+    return [fact_of_point(competitor.pid, competitor.name, p) for p in competitor.points[-3:]]
 
 
 def _neighbour(
@@ -165,20 +187,27 @@ def _neighbour(
 ) -> Candidate:
     event = victim.oom
     assert event is not None
-    text = f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)} in the same memory, {1 - share:.0%} of all growth."
+    text = (
+        f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)} in the same memory, "
+        f"{1 - share:.0%} of all growth."
+    )
     weight = CLEAR + SLIGHT if share < 0.35 else SOME if share < 0.5 else -SOME
     mine = (
-        supports(weight, text, _look(other))
+        supports(weight, text, _latest_points(other))
         if weight > 0
-        else contradicts(SOME, text, _look(other))
+        else contradicts(SOME, text, _latest_points(other))
     )
     start = other.key.start_boottime_ns if other.key is not None else 0
     return Candidate(
-        "mem.cgroup_neighbour", Culprit("process", other.name, other.pid, start),
-        f"{other.name} ({other.pid}) filled the memory that it shares with {victim.who} ({event.memory_cgroup}, "
+        cause="mem.cgroup_neighbour",
+        culprit=Culprit(type="process", name=other.name, pid=other.pid, start_boottime_ns=start),
+        summary=f"{other.name} ({other.pid}) filled the memory that it shares with {victim.who} "
+        f"({event.memory_cgroup}, "
         f"{mib(event.limit_bytes)}); the kernel killed {victim.name}.",
-        (*base, mine), victim.key, event.time_boottime_ns,
-    )  # fmt: skip
+        evidence=(*base, mine),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
+    )
 
 
 def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
@@ -186,20 +215,30 @@ def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
     assert event is not None
     _, other, _ = _growths(case, victim)
     me = victim.company[0] if victim.company else None
-    taker = (
+    competitor = (
         other
         if other is not None and me is not None and other.growth_bytes > me.growth_bytes
         else None
     )
-    start = taker.key.start_boottime_ns if taker is not None and taker.key is not None else 0
+    start = (
+        competitor.key.start_boottime_ns
+        if competitor is not None and competitor.key is not None
+        else 0
+    )
     culprit = (
-        Culprit("process", taker.name, taker.pid, start)
-        if taker is not None
+        Culprit(type="process", name=competitor.name, pid=competitor.pid, start_boottime_ns=start)
+        if competitor is not None
         else process_culprit(victim)
     )
     more = (
-        [supports(SLIGHT, f"{taker.name} ({taker.pid}) grew most.", _look(taker))]
-        if taker is not None
+        [
+            supports(
+                SLIGHT,
+                f"{competitor.name} ({competitor.pid}) grew most.",
+                _latest_points(competitor),
+            )
+        ]
+        if competitor is not None
         else []
     )
     summary = f"The host ran out of memory and the kernel killed {victim.who}."
@@ -208,30 +247,55 @@ def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
         supports(SOME, "No cgroup was full: it was the host.", [fact(event)]),
         *more,
     )
-    return Candidate("mem.host_oom", culprit, summary, evidence, victim.key, event.time_boottime_ns)
+    return Candidate(
+        cause="mem.host_oom",
+        culprit=culprit,
+        summary=summary,
+        evidence=evidence,
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
+    )
 
 
 def _tmpfs(case: Case, victim: ProcessSnapshot, base: list[Evidence], held: int) -> Candidate:
-    """Files of a tmpfs are charged to who writes them, and no process holds them."""
+    """Returns a candidate for files in a tmpfs.
+
+    They are charged to the cgroup of their writer, but no process holds that memory.
+    """
     event = victim.oom
     assert event is not None
     writes = [u for a in case for u in a.uses if u.writing and u.written_bytes]
     biggest = max(writes, key=lambda u: (u.written_bytes, u.path), default=None)
-    text = f"All processes in it held {mib(held)} of {mib(event.usage_bytes)}: the rest is in files of a tmpfs."
+    text = (
+        f"All processes in it held {mib(held)} of {mib(event.usage_bytes)}: the rest is in files "
+        "of a tmpfs."
+    )
     evidence = [*base, supports(CLEAR, text, [fact(event)])]
-    culprit = Culprit("cgroup", cgroup=event.memory_cgroup)
+    culprit = Culprit(type="cgroup", cgroup=event.memory_cgroup)
     if biggest is not None and biggest.written_bytes > event.usage_bytes * 0.2:
         about = f"{mib(biggest.written_bytes)} were written to {biggest.path}."
         evidence.append(supports(SOME, about, facts_of_use(biggest)))
-        culprit = Culprit("file", path=biggest.path, inode=biggest.key[1], device=biggest.key[0])
+        culprit = Culprit(
+            type="file", path=biggest.path, inode=biggest.key[1], device=biggest.key[0]
+        )
     return Candidate(
-        "mem.shm_full", culprit, f"Files in memory filled {event.memory_cgroup or 'the cgroup'}; the kernel killed {victim.who}.",
-        tuple(evidence), victim.key, event.time_boottime_ns,
-    )  # fmt: skip
+        cause="mem.shm_full",
+        culprit=culprit,
+        summary=(
+            f"Files in memory filled {event.memory_cgroup or 'the cgroup'}; the kernel killed "
+            f"{victim.who}."
+        ),
+        evidence=tuple(evidence),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
+    )
 
 
 def _as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
-    """The parent is a program of its own, went on, and then failed or hung in another way."""
+    """Returns a candidate if the parent continued and later failed or hung in another way.
+
+    The parent must be a program of its own, not a shell.
+    """
     event, parent = victim.oom, case.get(victim.parent)
     if (
         event is None
@@ -263,10 +327,16 @@ def _as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
         return None
     evidence = _killed_by_kernel(victim)
     if worker:
-        text = f"It was a worker that {parent.who} had forked; the parent was told of the loss by nobody."
+        text = (
+            f"It was a worker that {parent.who} had forked; the parent was told of the loss by "
+            "nobody."
+        )
         evidence.append(supports(CLEAR, text, [*ends(victim), *ends(parent)]))
     for peer in broken[:1]:
-        text = f"After that {parent.who} had its connection to {peer.endpoint[0]}:{peer.endpoint[1]} broken."
+        text = (
+            f"After that {parent.who} had its connection to {peer.endpoint[0]}:{peer.endpoint[1]} "
+            "broken."
+        )
         evidence.append(supports(SOME + SLIGHT, text, facts(*(peer.moments[-2:] or (peer.last,)))))
     if hung and parent.usage is not None and parent.usage.spell is not None:
         spell = parent.usage.spell
@@ -276,14 +346,23 @@ def _as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
         "hung" if hung else f"ended with {parent.end.error or 'status 0'}"
     )
     return Candidate(
-        "mem.child_oom", process_culprit(victim),
-        f"The kernel killed {victim.who} at the limit of {event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)}); {tells}.",
-        tuple(evidence), victim.key, event.time_boottime_ns,
-    )  # fmt: skip
+        cause="mem.child_oom",
+        culprit=process_culprit(victim),
+        summary=(
+            f"The kernel killed {victim.who} at the limit of {event.memory_cgroup or 'its cgroup'} "
+            f"({mib(event.limit_bytes)}); {tells}."
+        ),
+        evidence=tuple(evidence),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
+    )
 
 
 def guards(case: Case) -> Iterator[Candidate]:
-    """A SIGKILL by a process (a known guard may send SIGTERM), while the target's memory was what stood out."""
+    """Finds a SIGKILL by another process while the victim's memory was high or growing.
+
+    A known memory guard may send SIGTERM.
+    """
     for victim in case:
         event = died_of(victim)
         if (
@@ -308,9 +387,14 @@ def guards(case: Case) -> Iterator[Candidate]:
             evidence.append(supports(CLEAR, f"{event.sender_comm} guards memory.", [fact(event)]))
         torn = [u for u in victim.uses if u.written_bytes > grown // 8 and u.state != "complete"]
         if not is_guard and (event.signal != signal.SIGKILL or torn):
-            continue  # whoever asks politely, or ends what is at its output, is no guard of memory: any start grows
+            # A sender of SIGTERM, or one that kills a process while it writes its output, is no
+            # memory guard: the memory of every process grows at its start.
+            continue
         if grown > max(32 << 20, _GUARDED_GROWTH * victim.peak_bytes):
-            text = f"{victim.who} had grown by {mib(grown)} to {mib(recent[-1][1])} when the signal came."
+            text = (
+                f"{victim.who} had grown by {mib(grown)} to {mib(recent[-1][1])} when the signal "
+                "came."
+            )
             shown = [fact_of_point(victim.pid, victim.name, p) for p in recent[-4:]]
             evidence.append(supports(CLEAR if len(recent) > 2 else SOME, text, shown))
         elif not is_guard:
@@ -326,14 +410,28 @@ def guards(case: Case) -> Iterator[Candidate]:
                 supports(SOME, f"The sender reads {reads[0].path}.", facts_of_use(reads[0]))
             )
         yield Candidate(
-            "mem.userspace_killer", Culprit("process", event.sender_comm, event.sender.tgid, event.sender.start_boottime_ns),
-            f"{event.sender_comm} ({event.sender.tgid}) killed {victim.who} when its memory was {mib(victim.peak_bytes)}.",
-            tuple(evidence), victim.key, event.time_boottime_ns,
-        )  # fmt: skip
+            cause="mem.userspace_killer",
+            culprit=Culprit(
+                type="process",
+                name=event.sender_comm,
+                pid=event.sender.tgid,
+                start_boottime_ns=event.sender.start_boottime_ns,
+            ),
+            summary=(
+                f"{event.sender_comm} ({event.sender.tgid}) killed {victim.who} when its memory "
+                f"was {mib(victim.peak_bytes)}."
+            ),
+            evidence=tuple(evidence),
+            subject=victim.key,
+            at_ns=event.time_boottime_ns,
+        )
 
 
 def heaps(case: Case) -> Iterator[Candidate]:
-    """It left by itself, at a plateau of memory, with room in its cgroup."""
+    """Finds programs that exited by themselves at a plateau of memory.
+
+    Their cgroup still had room.
+    """
     for actor in case:
         if not actor.failed or actor.end.signal or actor.oom is not None:
             continue
@@ -346,7 +444,10 @@ def heaps(case: Case) -> Iterator[Candidate]:
             continue
         evidence = []
         if weight:
-            text = f"{actor.who} left by itself with {actor.end.code}, a JVM's word for 'out of memory'; no signal was sent."
+            text = (
+                f"{actor.who} left by itself with {actor.end.code}, a JVM's word for 'out of "
+                "memory'; no signal was sent."
+            )
             evidence.append(supports(weight, text, ends(actor)))
         if dump is not None:
             evidence.append(
@@ -375,14 +476,17 @@ def heaps(case: Case) -> Iterator[Candidate]:
             text = f"Its cgroup had {mib(used)} of {mib(limit)} in use."
             make = supports if used < _NEAR * limit else contradicts
             evidence.append(make(SLIGHT, text, [fact(actor.usage.last)]))
-        summary = f"{actor.who} reached its own heap limit at {mib(actor.peak_bytes)} and left with {actor.end.code}{_on(actor)}."
+        summary = (
+            f"{actor.who} reached its own heap limit at {mib(actor.peak_bytes)} and left with "
+            f"{actor.end.code}{_on(actor)}."
+        )
         yield Candidate(
-            "mem.app_heap",
-            process_culprit(actor),
-            summary,
-            tuple(evidence),
-            actor.key,
-            actor.end_ns,
+            cause="mem.app_heap",
+            culprit=process_culprit(actor),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=actor.end_ns,
         )
 
 
@@ -402,7 +506,10 @@ def _plateau(actor: ProcessSnapshot) -> bool:
 
 
 def limits(case: Case) -> Iterator[Candidate]:
-    """mmap, brk or mremap were refused: the process's own limit, for a cgroup kills instead."""
+    """Finds refused calls of mmap, brk or mremap.
+
+    The limit is the process's own, because a full cgroup causes an OOM kill instead.
+    """
     for actor in case:
         calls = [c for c in actor.calls if c.call == CallKind.MEMORY and c.error == errno.ENOMEM]
         if not calls or not actor.failed:
@@ -420,14 +527,17 @@ def limits(case: Case) -> Iterator[Candidate]:
             evidence.append(
                 supports(SOME, f"It then ended by itself with {actor.end.error}.", ends(actor))
             )
-        summary = f"{actor.who} hit a limit of its own address space (peak {mib(actor.peak_bytes)}): mmap or brk failed with ENOMEM."
+        summary = (
+            f"{actor.who} hit a limit of its own address space (peak {mib(actor.peak_bytes)}): "
+            "mmap or brk failed with ENOMEM."
+        )
         yield Candidate(
-            "mem.rlimit",
-            process_culprit(actor),
-            summary,
-            tuple(evidence),
-            actor.key,
-            calls[0].first_boottime_ns,
+            cause="mem.rlimit",
+            culprit=process_culprit(actor),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=calls[0].first_boottime_ns,
         )
 
 
@@ -441,29 +551,37 @@ def thrashing(case: Case) -> Iterator[Candidate]:
         first = usage.first or look
         reread = look.read_bytes - first.read_bytes - (look.read_call_bytes - first.read_call_bytes)
         text = (
-            f"For {lasted / 1e9:.0f} s {actor.who} read pages back from storage at the limit of its memory: "
-            f"{look.major_faults - first.major_faults} major faults, {mib(max(0, reread))} without a read call."
+            f"For {lasted / 1e9:.0f} s {actor.who} read pages back from storage at the limit of "
+            "its memory: "
+            f"{look.major_faults - first.major_faults} major faults, {mib(max(0, reread))} without "
+            "a read call."
         )
         evidence = [supports(STRONG, text, [fact(first), fact(look)])]
         if look.memory_failures > first.memory_failures:
-            text = f"The limit was hit {look.memory_failures - first.memory_failures} times meanwhile, and nobody was killed."
+            text = (
+                f"The limit was hit {look.memory_failures - first.memory_failures} times "
+                "meanwhile, and nobody was killed."
+            )
             evidence.append(supports(SLIGHT, text, [fact(look)]))
         if actor.oom is not None:
             evidence.append(contradicts(SOME, "It ended in an OOM kill.", facts(actor.oom)))
-        summary = f"{actor.who} thrashed at {mib(look.memory_usage_bytes)} of {mib(look.memory_limit_bytes)} for {lasted / 1e9:.0f} s."
+        summary = (
+            f"{actor.who} thrashed at {mib(look.memory_usage_bytes)} of "
+            f"{mib(look.memory_limit_bytes)} for {lasted / 1e9:.0f} s."
+        )
         yield Candidate(
-            "mem.thrash",
-            process_culprit(actor),
-            summary,
-            tuple(evidence),
-            actor.key,
-            look.time_boottime_ns,
+            cause="mem.thrash",
+            culprit=process_culprit(actor),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=look.time_boottime_ns,
             silent=True,
         )
 
 
 def shared_memory(case: Case) -> Iterator[Candidate]:
-    """SIGBUS on a page that a tmpfs had no room for, or ENOSPC below /dev/shm."""
+    """Finds SIGBUS on a page of a full tmpfs, and ENOSPC below /dev/shm."""
     for actor in case:
         event = died_of(actor)
         full = [c for c in actor.calls if c.error == errno.ENOSPC and c.path.startswith(_SHARED)]
@@ -492,17 +610,27 @@ def shared_memory(case: Case) -> Iterator[Candidate]:
         culprit = process_culprit(actor)
         if mapped:
             use = max(mapped, key=lambda u: (_is_memory_file(u.path), u.size_bytes, u.path))
-            text = f"It had {use.path} mapped, {mib(use.size_bytes)} large, of which {mib(use.written_bytes)} were written."
+            text = (
+                f"It had {use.path} mapped, {mib(use.size_bytes)} large, of which "
+                f"{mib(use.written_bytes)} were written."
+            )
             evidence.append(
                 supports(CLEAR if _is_memory_file(use.path) else SOME, text, facts_of_use(use))
             )
-            culprit = Culprit("file", path=use.path, inode=use.key[1], device=use.key[0])
+            culprit = Culprit(type="file", path=use.path, inode=use.key[1], device=use.key[0])
         elif full:
-            culprit = Culprit("file", path=full[0].path)
+            culprit = Culprit(type="file", path=full[0].path)
         summary = (
             f"Shared memory was full: {actor.who} could not use {culprit.path or 'its mapping'}."
         )
-        yield Candidate("mem.shm_full", culprit, summary, tuple(evidence), actor.key, actor.end_ns)
+        yield Candidate(
+            cause="mem.shm_full",
+            culprit=culprit,
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=actor.end_ns,
+        )
 
 
 def _is_memory_file(path: str) -> bool:

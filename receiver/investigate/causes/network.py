@@ -1,4 +1,4 @@
-"""Peers: not reached, silent, broken; slots, ports and names that ran out."""
+"""Causes in the network: unreachable, silent or broken peers, and names that do not resolve."""
 
 from __future__ import annotations
 
@@ -26,13 +26,26 @@ from receiver.investigate.evidence import (
 from receiver.text.event_text import wait_of
 from receiver.text.names import address_of, name_in
 
-_IDLE_NS = 4 * SECOND  # without a byte either way: an idle connection
+_IDLE_NS = 4 * SECOND  # a connection is idle after this time without a byte in either direction
 SILENT_NS = 3 * SECOND
-TICK_NS = 10_000_000  # stamps of sends and receives are to the tick, at most 10 ms (CONFIG_HZ=100)
-_PATIENCE_NS = 60 * SECOND  # with a peer that took the request
-_LARGE = 1200  # bytes: more than fits the smallest packets
-DATABASES = {5432: "PostgreSQL", 3306: "MySQL", 1433: "SQL Server", 1521: "Oracle", 27017: "MongoDB", 6379: "Redis", 5439: "Redshift",
-             6432: "pgbouncer", 26257: "CockroachDB", 3307: "MySQL", 5433: "PostgreSQL"}  # fmt: skip
+# the kernel stamps sends and receives with ticks of at most 10 ms (CONFIG_HZ=100)
+TICK_NS = 10_000_000
+# A peer that acknowledged the whole request may take this long to answer.
+_PATIENCE_NS = 60 * SECOND
+_LARGE = 1200  # bytes: more than fits into the smallest packets
+DATABASES = {
+    5432: "PostgreSQL",
+    3306: "MySQL",
+    1433: "SQL Server",
+    1521: "Oracle",
+    27017: "MongoDB",
+    6379: "Redis",
+    5439: "Redshift",
+    6432: "pgbouncer",
+    26257: "CockroachDB",
+    3307: "MySQL",
+    5433: "PostgreSQL",
+}
 
 
 def where(peer: Peer) -> str:
@@ -41,11 +54,11 @@ def where(peer: Peer) -> str:
 
 
 def endpoint(peer: Peer) -> Culprit:
-    return Culprit("endpoint", address=where(peer))
+    return Culprit(type="endpoint", address=where(peer))
 
 
 def clients(case: Case) -> Iterator[tuple[ProcessSnapshot, Peer]]:
-    """Peers that a process connected to; who listens has peers without a port."""
+    """Yields the peers that a process connected to. The peers of a listener have no port."""
     for actor in case:
         for peer in actor.peers:
             if peer.endpoint[1]:
@@ -53,7 +66,7 @@ def clients(case: Case) -> Iterator[tuple[ProcessSnapshot, Peer]]:
 
 
 def after(actor: ProcessSnapshot, at_ns: int) -> list[Evidence]:
-    """Whether its process failed soon after that."""
+    """Returns evidence if the process failed soon after this time."""
     if not actor.failed or actor.end.signal:
         return []
     soon = actor.end_ns - at_ns
@@ -69,36 +82,42 @@ def after(actor: ProcessSnapshot, at_ns: int) -> list[Evidence]:
     ]
 
 
-def moments(peer: Peer) -> list[Connection]:
-    """What was remarkable of it, and its last look."""
+def notable_samples(peer: Peer) -> list[Connection]:
+    """Returns the notable samples of the peer and the last one."""
     return [
         *peer.moments,
         *([peer.last] if peer.last is not None and peer.last not in peer.moments else []),
     ]
 
 
-def last_moment(peer: Peer) -> Connection | None:
+def last_notable_sample(peer: Peer) -> Connection | None:
     return peer.moments[-1] if peer.moments else peer.last
 
 
 def unreachable(case: Case) -> Iterator[Candidate]:
-    """SYNs that nobody answers; a refusal; a listener that does not accept."""
+    """Finds unanswered SYNs, refused connections, and listeners that do not accept."""
     for actor, peer in clients(case):
-        unanswered = [m for m in moments(peer) if not m.established_boottime_ns]
+        unanswered = [m for m in notable_samples(peer) if not m.established_boottime_ns]
         silent = [m for m in unanswered if m.retransmits and m.error not in (errno.ECONNREFUSED,)]
         refused = [m for m in unanswered if m.error == errno.ECONNREFUSED]
         full = _full_listener(case, peer)
         if silent:
-            moment = silent[-1]
-            lasted = (moment.time_boottime_ns - moment.connection_id) / 1e9
-            text = f"{actor.who} sent {moment.retransmits + 1} SYNs to {where(peer)} in {lasted:.1f} s, and nobody answered."
+            sample = silent[-1]
+            lasted = (sample.time_boottime_ns - sample.connection_id) / 1e9
+            text = (
+                f"{actor.who} sent {sample.retransmits + 1} SYNs to {where(peer)} in {lasted:.1f} "
+                "s, and nobody answered."
+            )
             evidence = [supports(CLEAR + SLIGHT, text, facts(*silent[-2:]))]
-            evidence += after(actor, moment.time_boottime_ns)
+            evidence += after(actor, sample.time_boottime_ns)
             if peer.made > len(unanswered) and peer.received_bytes:
                 evidence.append(contradicts(SLIGHT, "It had answered before.", facts(peer.first)))
             if full is not None:
                 server, fact_of_queue = full
-                text = f"{server.who} listens there, with a queue that is full ({fact_of_queue.queued} of {fact_of_queue.backlog})."
+                text = (
+                    f"{server.who} listens there, with a queue that is full "
+                    f"({fact_of_queue.queued} of {fact_of_queue.backlog})."
+                )
                 evidence = [
                     *evidence[:1],
                     supports(STRONG, text, facts(fact_of_queue)),
@@ -107,36 +126,62 @@ def unreachable(case: Case) -> Iterator[Candidate]:
                 summary = (
                     f"{where(peer)} takes no connections: the accept queue of {server.who} is full."
                 )
-                yield blame(actor, "net.backlog_refused", endpoint(peer), summary, evidence, moment)
+                yield blame(
+                    actor,
+                    "net.backlog_refused",
+                    endpoint(peer),
+                    summary=summary,
+                    evidence=evidence,
+                    sample=sample,
+                )
             else:
-                summary = f"Packets from {actor.who} to {where(peer)} vanish: {moment.retransmits + 1} SYNs in {lasted:.1f} s."
-                yield blame(actor, "net.blackhole", endpoint(peer), summary, evidence, moment)
+                summary = (
+                    f"Packets from {actor.who} to {where(peer)} vanish: {sample.retransmits + 1} "
+                    f"SYNs in {lasted:.1f} s."
+                )
+                yield blame(
+                    actor,
+                    "net.blackhole",
+                    endpoint(peer),
+                    summary=summary,
+                    evidence=evidence,
+                    sample=sample,
+                )
         elif refused or (peer.failed.get("refused") and not peer.received_bytes):
-            moment_or_none = refused[-1] if refused else last_moment(peer)
-            if moment_or_none is None:
+            sample_or_none = refused[-1] if refused else last_notable_sample(peer)
+            if sample_or_none is None:
                 continue
-            text = f"{where(peer)} refused {actor.who} {max(1, peer.failed['refused'])} times: nobody listened there."
+            text = (
+                f"{where(peer)} refused {actor.who} {max(1, peer.failed['refused'])} times: nobody "
+                "listened there."
+            )
             evidence = [
                 supports(CLEAR, text, facts(*refused[-2:])),
-                *after(actor, moment_or_none.time_boottime_ns),
+                *after(actor, sample_or_none.time_boottime_ns),
             ]
             if peer.received_bytes:
                 evidence.append(contradicts(CLEAR, "It was let in later.", facts(peer.last)))
-            yield blame(actor, "net.backlog_refused", endpoint(peer), f"Nobody listened on {where(peer)}: {actor.who} was refused.",
-                         evidence, moment_or_none)  # fmt: skip
+            yield blame(
+                actor,
+                "net.backlog_refused",
+                endpoint(peer),
+                summary=f"Nobody listened on {where(peer)}: {actor.who} was refused.",
+                evidence=evidence,
+                sample=sample_or_none,
+            )
         elif unanswered and unanswered[-1].error in (errno.EHOSTUNREACH, errno.ENETUNREACH):
-            moment = unanswered[-1]
+            sample = unanswered[-1]
             evidence = [
-                supports(CLEAR, f"No way leads to {where(peer)}.", facts(moment)),
-                *after(actor, moment.time_boottime_ns),
+                supports(CLEAR, f"No way leads to {where(peer)}.", facts(sample)),
+                *after(actor, sample.time_boottime_ns),
             ]
             yield blame(
                 actor,
                 "net.blackhole",
                 endpoint(peer),
-                f"No way leads from {actor.who} to {where(peer)}.",
-                evidence,
-                moment,
+                summary=f"No way leads from {actor.who} to {where(peer)}.",
+                evidence=evidence,
+                sample=sample,
             )
 
 
@@ -144,14 +189,20 @@ def blame(
     actor: ProcessSnapshot,
     cause: str,
     culprit: Culprit,
+    *,
     summary: str,
     evidence: list[Evidence],
-    moment: Connection,
-    *,
+    sample: Connection,
     silent: bool = False,
 ) -> Candidate:
     return Candidate(
-        cause, culprit, summary, tuple(evidence), actor.key, moment.time_boottime_ns, silent
+        cause=cause,
+        culprit=culprit,
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=actor.key,
+        at_ns=sample.time_boottime_ns,
+        silent=silent,
     )
 
 
@@ -160,102 +211,109 @@ def _full_listener(case: Case, peer: Peer) -> tuple[ProcessSnapshot, Connection]
 
 
 def longest_gap(peer: Peer) -> int:
-    """The longest wait for an answer on an established connection."""
+    """Returns the longest wait in ns for an answer on an established connection."""
     longest = peer.longest_gap_ns
-    for moment in moments(peer):
-        if (
-            moment.unacknowledged_bytes and moment.retransmits
-        ):  # sent again and again: the last send says nothing
+    for sample in notable_samples(peer):
+        # The data was retransmitted, so the time of the last send says nothing.
+        if sample.unacknowledged_bytes and sample.retransmits:
             since = max(
-                moment.last_receive_boottime_ns or moment.established_boottime_ns,
-                moment.time_boottime_ns - 60 * SECOND,
+                sample.last_receive_boottime_ns or sample.established_boottime_ns,
+                sample.time_boottime_ns - 60 * SECOND,
             )
-            longest = max(longest, moment.time_boottime_ns - since - peer.idle_ns)
+            longest = max(longest, sample.time_boottime_ns - since - peer.idle_ns)
         elif (
-            moment.established_boottime_ns
-            and moment.last_send_boottime_ns > moment.last_receive_boottime_ns
+            sample.established_boottime_ns
+            and sample.last_send_boottime_ns > sample.last_receive_boottime_ns
         ):
-            longest = max(longest, moment.time_boottime_ns - moment.last_send_boottime_ns)
+            longest = max(longest, sample.time_boottime_ns - sample.last_send_boottime_ns)
     return longest
 
 
-def _answer(peer: Peer, moment: Connection) -> Connection | None:
-    """The look at the connection that shows that the peer spoke after that wait."""
+def _answer(peer: Peer, sample: Connection) -> Connection | None:
+    """Returns the sample that shows that the peer answered after this wait."""
     later = [
         m
         for m in (*peer.moments, *((peer.last,) if peer.last is not None else ()))
-        if m.time_boottime_ns >= moment.time_boottime_ns
+        if m.time_boottime_ns >= sample.time_boottime_ns
     ]
     return next(
-        (m for m in later if m.last_receive_boottime_ns > moment.last_send_boottime_ns > 0), None
+        (m for m in later if m.last_receive_boottime_ns > sample.last_send_boottime_ns > 0), None
     )
 
 
 def silence(case: Case) -> Iterator[Candidate]:
-    """Established, asked, acknowledged, and no answer: who is silent, and what it may be waiting for."""
+    """Finds peers that acknowledged a request and did not answer it, and a possible reason."""
     for actor, peer in clients(case):
-        moment = next((m for m in reversed(peer.moments) if m.established_boottime_ns), peer.last)
+        sample = next((m for m in reversed(peer.moments) if m.established_boottime_ns), peer.last)
         gap = longest_gap(peer)
         if gap < SILENT_NS and (waited := _waits_for(actor, peer)):
-            gap, moment = waited, peer.quiet
-        if moment is None or not moment.established_boottime_ns or gap < SILENT_NS:
+            gap, sample = waited, peer.quiet
+        if sample is None or not sample.established_boottime_ns or gap < SILENT_NS:
             continue
-        if _internal(case, actor, moment):
+        if _internal(case, actor, sample):
             continue
-        owed = moment.unacknowledged_bytes
-        idle = _idle_before(peer, moment)
-        lost = moment.retransmits >= 2 and owed
+        owed = sample.unacknowledged_bytes
+        idle = _idle_before(peer, sample)
+        lost = sample.retransmits >= 2 and owed
         if (
             lost
             and owed > _LARGE
-            and moment.received_bytes + moment.sent_bytes > 0
-            and (moment.sent_bytes - owed > 0 or moment.received_bytes)
+            and sample.received_bytes + sample.sent_bytes > 0
+            and (sample.sent_bytes - owed > 0 or sample.received_bytes)
         ):
-            yield _mtu(actor, peer, moment, owed, idle)
-        if (lost or moment.error in (errno.ETIMEDOUT, errno.ECONNRESET)) and idle >= _IDLE_NS:
-            continue  # a dropped idle connection, below
+            yield _mtu(actor, peer, sample, owed, idle)
+        if (lost or sample.error in (errno.ETIMEDOUT, errno.ECONNRESET)) and idle >= _IDLE_NS:
+            # This is a dropped idle connection, which `broken` reports.
+            continue
         text = f"{actor.who} waited {gap / 1e9:.1f} s for an answer of {where(peer)}."
-        evidence = [supports(CLEAR, text, facts(moment))]
+        evidence = [supports(CLEAR, text, facts(sample))]
         if not owed:
             evidence.append(
                 supports(
                     SOME,
                     "All that it had sent was acknowledged: the network delivered.",
-                    facts(moment),
+                    facts(sample),
                 )
             )
         else:
             evidence.append(
-                contradicts(SOME, f"{owed} bytes were never acknowledged.", facts(moment))
+                contradicts(SOME, f"{owed} bytes were never acknowledged.", facts(sample))
             )
-        evidence += after(actor, moment.time_boottime_ns)
+        evidence += after(actor, sample.time_boottime_ns)
         whole = gap / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
         if whole > 0.5:
             evidence.append(
-                supports(SLIGHT, f"That is {whole:.0%} of its life.", ends(actor) or facts(moment))
+                supports(SLIGHT, f"That is {whole:.0%} of its life.", ends(actor) or facts(sample))
             )
-        summary = f"{where(peer)} took the request of {actor.who} and did not answer for {gap / 1e9:.1f} s."
-        if (answer := _answer(peer, moment)) is not None:
+        summary = (
+            f"{where(peer)} took the request of {actor.who} and did not answer for {gap / 1e9:.1f} "
+            "s."
+        )
+        if (answer := _answer(peer, sample)) is not None:
             evidence.append(contradicts(SLIGHT, "It did answer in the end.", facts(answer)))
-        # a warehouse may think for minutes: as long as nothing failed, that is no incident; a wait that goes on is a question
+        # A data warehouse may need minutes for an answer. Without a failure, only a wait that
+        # still goes on is an incident.
         patience = 10 * SECOND if owed or lost else _PATIENCE_NS
         silent = actor.exit is None and answer is None and gap >= patience
         yield blame(
             actor,
             "net.silent_peer",
             endpoint(peer),
-            summary,
-            evidence,
-            moment,
+            summary=summary,
+            evidence=evidence,
+            sample=sample,
             silent=silent or (case.slow and gap >= 10 * SECOND),
         )
         if peer.endpoint[1] in DATABASES:
-            yield _lock_wait(case, actor, peer, moment, evidence)
+            yield _lock_wait(case, actor, peer, sample, evidence)
 
 
 def _waits_for(actor: ProcessSnapshot, peer: Peer) -> int:
-    """It asked in the tick in which it was last answered, so that stamps do not tell; but it has done nothing since, and this is
-    the only connection that it can be waiting for."""
+    """Returns how long the process has waited for this peer, or 0.
+
+    The timestamps cannot tell if it sent its request in the same tick in which it received the last
+    answer. But it has been idle since, and it has no other connection to wait for.
+    """
     quiet, spell = peer.quiet, actor.usage.spell if actor.usage is not None else None
     if (
         quiet is None
@@ -268,8 +326,8 @@ def _waits_for(actor: ProcessSnapshot, peer: Peer) -> int:
     return peer.quiet_ns if alone and waits and spell.ns >= 0.7 * peer.quiet_ns else 0
 
 
-def _internal(case: Case, actor: ProcessSnapshot, moment: Connection) -> bool:
-    """The other end is a process of the same case that has nothing to say, or one that does the waiting itself."""
+def _internal(case: Case, actor: ProcessSnapshot, sample: Connection) -> bool:
+    """Whether the other end is a related process of the same case that has no unread data."""
     for other in case:
         for peer in other.peers:
             last = peer.last
@@ -279,43 +337,48 @@ def _internal(case: Case, actor: ProcessSnapshot, moment: Connection) -> bool:
                 or not last.connection_flags & ConnectionFlag.ACCEPTED
             ):
                 continue
-            if last.local_port == moment.peer_port and last.peer_port == moment.local_port:
+            if last.local_port == sample.peer_port and last.peer_port == sample.local_port:
                 return not last.unread_bytes and case.related(other, actor)
     return False
 
 
-def _idle_before(peer: Peer, moment: Connection) -> int:
-    """How long nothing had come when the last send went out."""
-    if moment.retransmits:
+def _idle_before(peer: Peer, sample: Connection) -> int:
+    """Returns how long in ns nothing had been received at the time of the last send."""
+    if sample.retransmits:
         return peer.idle_ns
-    last = moment.last_receive_boottime_ns or moment.established_boottime_ns
-    return max(0, moment.last_send_boottime_ns - last) if last else 0
+    last = sample.last_receive_boottime_ns or sample.established_boottime_ns
+    return max(0, sample.last_send_boottime_ns - last) if last else 0
 
 
-def _mtu(actor: ProcessSnapshot, peer: Peer, moment: Connection, owed: int, idle: int) -> Candidate:
-    acked = max(0, moment.sent_bytes - owed)
-    text = f"{owed} bytes to {where(peer)} went out {moment.retransmits + 1} times and were never acknowledged."
-    evidence = [supports(CLEAR, text, facts(moment))]
-    text = f"Small ones were: {acked} bytes out, {moment.received_bytes} in."
-    evidence.append(supports(SOME, text, facts(peer.first, moment)))
+def _mtu(actor: ProcessSnapshot, peer: Peer, sample: Connection, owed: int, idle: int) -> Candidate:
+    acked = max(0, sample.sent_bytes - owed)
+    text = (
+        f"{owed} bytes to {where(peer)} went out {sample.retransmits + 1} times and were never "
+        "acknowledged."
+    )
+    evidence = [supports(CLEAR, text, facts(sample))]
+    text = f"Small ones were: {acked} bytes out, {sample.received_bytes} in."
+    evidence.append(supports(SOME, text, facts(peer.first, sample)))
     if idle >= _IDLE_NS:
         evidence.append(
             contradicts(
-                SOME, f"The connection had been idle for {idle / 1e9:.0f} s before.", facts(moment)
+                SOME, f"The connection had been idle for {idle / 1e9:.0f} s before.", facts(sample)
             )
         )
-    evidence += after(actor, moment.time_boottime_ns)
+    evidence += after(actor, sample.time_boottime_ns)
     summary = f"Large packets from {actor.who} to {where(peer)} vanish, small ones arrive."
-    return blame(actor, "net.mtu", endpoint(peer), summary, evidence, moment)
+    return blame(
+        actor, "net.mtu", endpoint(peer), summary=summary, evidence=evidence, sample=sample
+    )
 
 
 def _lock_wait(
-    case: Case, actor: ProcessSnapshot, peer: Peer, moment: Connection, silent: list[Evidence]
+    case: Case, actor: ProcessSnapshot, peer: Peer, sample: Connection, silent: list[Evidence]
 ) -> Candidate:
-    """Another client of the same database that was in the middle of something."""
+    """Returns a candidate for another client that holds a transaction open in the same database."""
     name = DATABASES[peer.endpoint[1]]
     evidence = [*silent, supports(SOME, f"Port {peer.endpoint[1]} is {name}'s.", facts(peer.first))]
-    since = moment.last_send_boottime_ns
+    since = sample.last_send_boottime_ns
     holder, seen = None, None
     for other, theirs in clients(case):
         quiet = theirs.quiet
@@ -326,12 +389,14 @@ def _lock_wait(
             or quiet.connection_id > since
         ):
             continue
-        if (
-            theirs.quiet_ns >= SECOND and quiet.time_boottime_ns > since
-        ):  # it said nothing in that time
+        # It sent nothing in that time.
+        if theirs.quiet_ns >= SECOND and quiet.time_boottime_ns > since:
             holder, seen = other, quiet
     if holder is not None:
-        text = f"{holder.who} was connected to the same database since before, and said nothing in that time."
+        text = (
+            f"{holder.who} was connected to the same database since before, and said nothing in "
+            "that time."
+        )
         evidence.append(supports(CLEAR, text, facts(seen)))
         done = next(
             (p.last for p in holder.peers if p.last is not None and p.endpoint == peer.endpoint),
@@ -347,61 +412,87 @@ def _lock_wait(
     culprit = process_culprit(holder) if holder is not None else endpoint(peer)
     by = f" while {holder.who} is in the middle of something there" if holder is not None else ""
     summary = f"The database {where(peer)} held its answer to {actor.who} back{by}."
-    return blame(actor, "db.lock_wait", culprit, summary, evidence, moment, silent=True)
+    return blame(
+        actor,
+        "db.lock_wait",
+        culprit,
+        summary=summary,
+        evidence=evidence,
+        sample=sample,
+        silent=True,
+    )
 
 
 def broken(case: Case) -> Iterator[Candidate]:
-    """Resets: after a long silence, or in the middle."""
+    """Finds connections that were reset, after a long idle time or during a transfer."""
     for actor, peer in clients(case):
-        for moment in reversed(moments(peer)):
-            if not moment.established_boottime_ns:
+        for sample in reversed(notable_samples(peer)):
+            if not sample.established_boottime_ns:
                 continue
-            reset = moment.error in (errno.ECONNRESET, errno.EPIPE) or bool(
-                moment.connection_flags & ConnectionFlag.RESET_BY_PEER
+            reset = sample.error in (errno.ECONNRESET, errno.EPIPE) or bool(
+                sample.connection_flags & ConnectionFlag.RESET_BY_PEER
             )
-            lost = moment.error == errno.ETIMEDOUT or (
-                moment.retransmits >= 2 and moment.unacknowledged_bytes
+            lost = sample.error == errno.ETIMEDOUT or (
+                sample.retransmits >= 2 and sample.unacknowledged_bytes
             )
             if not reset and not lost:
                 continue
-            idle = _idle_before(peer, moment)
-            if idle >= _IDLE_NS and moment.received_bytes + moment.sent_bytes:
+            idle = _idle_before(peer, sample)
+            if idle >= _IDLE_NS and sample.received_bytes + sample.sent_bytes:
                 how = "reset" if reset else "lost"
-                text = f"Nothing had come over the connection to {where(peer)} for {idle / 1e9:.1f} s when {actor.who} used it again."
-                evidence = [supports(CLEAR + SLIGHT, text, facts(peer.first, moment))]
-                evidence.append(supports(SOME, f"That use was {how}.", facts(moment)))
-                evidence += after(actor, moment.time_boottime_ns)
-                summary = f"An idle connection of {actor.who} to {where(peer)} was dropped after {idle / 1e9:.0f} s."
-                yield blame(actor, "net.idle_drop", endpoint(peer), summary, evidence, moment)
+                text = (
+                    f"Nothing had come over the connection to {where(peer)} for {idle / 1e9:.1f} s "
+                    f"when {actor.who} used it again."
+                )
+                evidence = [supports(CLEAR + SLIGHT, text, facts(peer.first, sample))]
+                evidence.append(supports(SOME, f"That use was {how}.", facts(sample)))
+                evidence += after(actor, sample.time_boottime_ns)
+                summary = (
+                    f"An idle connection of {actor.who} to {where(peer)} was dropped after "
+                    f"{idle / 1e9:.0f} s."
+                )
+                yield blame(
+                    actor,
+                    "net.idle_drop",
+                    endpoint(peer),
+                    summary=summary,
+                    evidence=evidence,
+                    sample=sample,
+                )
             elif reset:
-                yield from _reset(case, actor, peer, moment)
+                yield from _reset(case, actor, peer, sample)
             break
 
 
 def _reset(
-    case: Case, actor: ProcessSnapshot, peer: Peer, moment: Connection
+    case: Case, actor: ProcessSnapshot, peer: Peer, sample: Connection
 ) -> Iterator[Candidate]:
-    text = f"{where(peer)} reset a connection of {actor.who} after {moment.sent_bytes} bytes out and {moment.received_bytes} in."
-    evidence = [supports(CLEAR, text, facts(moment))]
-    evidence += after(actor, moment.time_boottime_ns)
-    dead = _server(case, moment)
+    text = (
+        f"{where(peer)} reset a connection of {actor.who} after {sample.sent_bytes} bytes out and "
+        f"{sample.received_bytes} in."
+    )
+    evidence = [supports(CLEAR, text, facts(sample))]
+    evidence += after(actor, sample.time_boottime_ns)
+    dead = _server(case, sample)
     if dead is not None and dead.end.signal:
         text = f"The other end, {dead.who}, had died of {dead.end.error}: it broke off nothing."
         evidence.append(contradicts(CLEAR, text, ends(dead)))
     summary = (
-        f"{where(peer)} broke off a connection of {actor.who} after {moment.received_bytes} bytes."
+        f"{where(peer)} broke off a connection of {actor.who} after {sample.received_bytes} bytes."
     )
-    yield blame(actor, "net.reset_short", endpoint(peer), summary, evidence, moment)
+    yield blame(
+        actor, "net.reset_short", endpoint(peer), summary=summary, evidence=evidence, sample=sample
+    )
 
 
-def _server(case: Case, moment: Connection) -> ProcessSnapshot | None:
-    """Who accepted it, if it is of the case."""
+def _server(case: Case, sample: Connection) -> ProcessSnapshot | None:
+    """Returns the process that accepted the connection, if it belongs to the case."""
     for other in case:
         for theirs in other.peers:
             last = theirs.last
             if (
                 last is not None
-                and last.local_port == moment.peer_port
+                and last.local_port == sample.peer_port
                 and last.connection_flags & ConnectionFlag.ACCEPTED
             ):
                 return other
@@ -409,7 +500,10 @@ def _server(case: Case, moment: Connection) -> ProcessSnapshot | None:
 
 
 def short_answers(case: Case) -> Iterator[Candidate]:
-    """The server closed in order, after much less than it had been asked for: the client failed at once."""
+    """Finds servers that closed in order after little data, and the client failed at once.
+
+    The client had asked for much more data.
+    """
     for actor, peer in clients(case):
         last = peer.last
         if (
@@ -429,14 +523,27 @@ def short_answers(case: Case) -> Iterator[Candidate]:
         lived = (last.time_boottime_ns - last.established_boottime_ns) / 1e9
         if peer.made >= 3 and lived < 0.2 and peer.most >= 2:
             continue
-        text = f"Its last connection, to {where(peer)}, ended {(actor.end_ns - last.time_boottime_ns) / 1e9:.2f} s before it did."
+        text = (
+            f"Its last connection, to {where(peer)}, ended "
+            f"{(actor.end_ns - last.time_boottime_ns) / 1e9:.2f} s before it did."
+        )
         evidence = [supports(SLIGHT, text, [*facts(last), *ends(actor)])]
-        summary = f"{actor.who} failed right after {where(peer)} had answered with {last.received_bytes} bytes."
-        yield blame(actor, "net.reset_short", endpoint(peer), summary, evidence, last)
+        summary = (
+            f"{actor.who} failed right after {where(peer)} had answered with {last.received_bytes} "
+            "bytes."
+        )
+        yield blame(
+            actor,
+            "net.reset_short",
+            endpoint(peer),
+            summary=summary,
+            evidence=evidence,
+            sample=last,
+        )
 
 
 def names(case: Case) -> Iterator[Candidate]:
-    """Name servers that fail or stay silent."""
+    """Finds name servers that return errors or do not answer."""
     for actor in case:
         if not actor.name_failures:
             continue
@@ -444,7 +551,10 @@ def names(case: Case) -> Iterator[Candidate]:
         server = address_of(query.family, query.server_high, query.server_low)
         name = name_in(query.labels)
         silent = not query.query_flags & 0x8000
-        text = f"{actor.who} asked {server} for {name} and got {'no answer' if silent else 'a failure'}."
+        text = (
+            f"{actor.who} asked {server} for {name} and got "
+            f"{'no answer' if silent else 'a failure'}."
+        )
         evidence = [
             supports(CLEAR + SLIGHT, text, facts(*actor.name_failures[-3:])),
             *after(actor, query.time_boottime_ns),
@@ -455,9 +565,13 @@ def names(case: Case) -> Iterator[Candidate]:
             "did not answer." if silent else "failed."
         )
         yield Candidate(
-            "net.dns", Culprit("endpoint", address=f"{server}:{query.port}", name=name), summary, tuple(evidence), actor.key,
-            query.time_boottime_ns,
-        )  # fmt: skip
+            cause="net.dns",
+            culprit=Culprit(type="endpoint", address=f"{server}:{query.port}", name=name),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=query.time_boottime_ns,
+        )
 
 
 CAUSES = (unreachable, silence, broken, short_answers, names)

@@ -1,4 +1,7 @@
-"""What there are only so many of: connections of a pool, slots of a server, local ports; and who holds them."""
+"""Causes in limited resources: connections of a pool, slots of a server and local ports.
+
+Each candidate names the holder of the resource.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from receiver.investigate.causes.network import (
     blame,
     clients,
     endpoint,
-    last_moment,
+    last_notable_sample,
     longest_gap,
     where,
 )
@@ -44,19 +47,23 @@ _TOKENS = re.compile(
 _CREDENTIAL_FILES = re.compile(
     r"(?i)(/\.aws/|/\.azure/|/\.config/gcloud/|web[-_]?identity|/serviceaccount/|credential|token)"
 )
+# Runtimes whose idle threads wait for locks.
 _THREADED = (
     "java",
     "node",
     "scala",
-)  # runtimes whose threads wait for locks whenever they are idle
+)
 _METADATA = {"169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254"}
 
 
 def slots(case: Case) -> Iterator[Candidate]:
-    """All connections to one endpoint held at once, each waiting for an answer; or a server that turns away all above N."""
+    """Finds exhausted pools: all connections to one endpoint wait for an answer at once.
+
+    It also finds servers that close every connection above their limit.
+    """
     for actor, peer in clients(case):
-        moment = last_moment(peer)
-        if moment is None:
+        sample = last_notable_sample(peer)
+        if sample is None:
             continue
         waits = _lock_waits(actor)
         held = peer.longest_full_ns
@@ -68,10 +75,13 @@ def slots(case: Case) -> Iterator[Candidate]:
         )
         if (peer.most >= 2 and held >= 2 * SECOND) or alone:
             held = max(held, longest_gap(peer) if alone else 0)
-            text = f"{actor.who} held all {peer.most} of its connections to {where(peer)} for {held / 1e9:.0f} s, each waiting."
+            text = (
+                f"{actor.who} held all {peer.most} of its connections to {where(peer)} for "
+                f"{held / 1e9:.0f} s, each waiting."
+            )
             evidence = [
                 supports(
-                    CLEAR if not alone else SLIGHT, text, facts(*peer.moments[-3:] or (moment,))
+                    CLEAR if not alone else SLIGHT, text, facts(*peer.moments[-3:] or (sample,))
                 )
             ]
             if waits:
@@ -86,19 +96,32 @@ def slots(case: Case) -> Iterator[Candidate]:
                     )
                 )
             refresh = _refresh(case, actor, peer)
-            summary = f"{actor.who} had all {peer.most} connections to {where(peer)} in use for {held / 1e9:.0f} s; the rest waited."
-            yield blame(actor, "net.pool", endpoint(peer), summary, evidence + after(actor, moment.time_boottime_ns), moment,
-                         silent=peer.told or held >= 5 * SECOND)  # fmt: skip
+            summary = (
+                f"{actor.who} had all {peer.most} connections to {where(peer)} in use for "
+                f"{held / 1e9:.0f} s; the rest waited."
+            )
+            yield blame(
+                actor,
+                "net.pool",
+                endpoint(peer),
+                summary=summary,
+                evidence=evidence + after(actor, sample.time_boottime_ns),
+                sample=sample,
+                silent=peer.told or held >= 5 * SECOND,
+            )
             if refresh:
-                summary = f"A refresh of credentials held all {peer.most} connections of {actor.who} to {where(peer)} for {held / 1e9:.0f} s."
-                more = after(actor, moment.time_boottime_ns)
+                summary = (
+                    f"A refresh of credentials held all {peer.most} connections of {actor.who} to "
+                    f"{where(peer)} for {held / 1e9:.0f} s."
+                )
+                more = after(actor, sample.time_boottime_ns)
                 yield blame(
                     actor,
                     "net.credential",
                     endpoint(peer),
-                    summary,
-                    [*evidence, *refresh, *more],
-                    moment,
+                    summary=summary,
+                    evidence=[*evidence, *refresh, *more],
+                    sample=sample,
                     silent=True,
                 )
     yield from _turned_away(case)
@@ -111,9 +134,12 @@ def _lock_waits(actor: ProcessSnapshot) -> list[ThreadWait]:
 
 
 def _refresh(case: Case, actor: ProcessSnapshot, peer: Peer) -> list[Evidence]:
-    """What shows that credentials were being refreshed: a token file, a helper, a call to a token service."""
-    moment = last_moment(peer)
-    at = (moment.last_send_boottime_ns or moment.time_boottime_ns) if moment is not None else 0
+    """Returns evidence for a refresh of credentials.
+
+    Evidence is a token file, a helper or a call to a token service.
+    """
+    sample = last_notable_sample(peer)
+    at = (sample.last_send_boottime_ns or sample.time_boottime_ns) if sample is not None else 0
     out: list[Evidence] = []
     for each in (actor, *case.below(actor)):
         for use in each.uses:
@@ -138,11 +164,11 @@ def _is_token_service(peer: Peer, names: Mapping[str, str]) -> bool:
 
 
 def _token_calls(case: Case) -> Iterator[Candidate]:
-    """One slow call to an endpoint of its own, while connections to another one were idle and threads waited."""
+    """Finds a slow call to another endpoint while connections were idle and threads waited."""
     names = case.names
     for actor, peer in clients(case):
-        gap, moment = longest_gap(peer), last_moment(peer)
-        if moment is None or gap < 2 * SECOND:
+        gap, sample = longest_gap(peer), last_notable_sample(peer)
+        if sample is None or gap < 2 * SECOND:
             continue
         read = _refresh(case, actor, peer)
         token = _is_token_service(peer, names)
@@ -156,7 +182,7 @@ def _token_calls(case: Case) -> Iterator[Candidate]:
         ]
         evidence = [
             supports(
-                CLEAR, f"{actor.who} waited {gap / 1e9:.1f} s for {where(peer)}.", facts(moment)
+                CLEAR, f"{actor.who} waited {gap / 1e9:.1f} s for {where(peer)}.", facts(sample)
             )
         ]
         if token:
@@ -175,19 +201,36 @@ def _token_calls(case: Case) -> Iterator[Candidate]:
                 )
             )
         evidence += _held_meanwhile(others, gap, peer)
-        evidence += after(actor, moment.time_boottime_ns)
-        summary = f"A refresh of credentials at {where(peer)} took {gap / 1e9:.1f} s and held {actor.who} up."
-        yield blame(actor, "net.credential", endpoint(peer), summary, evidence, moment, silent=True)
+        evidence += after(actor, sample.time_boottime_ns)
+        summary = (
+            f"A refresh of credentials at {where(peer)} took {gap / 1e9:.1f} s and held "
+            f"{actor.who} up."
+        )
+        yield blame(
+            actor,
+            "net.credential",
+            endpoint(peer),
+            summary=summary,
+            evidence=evidence,
+            sample=sample,
+            silent=True,
+        )
 
 
 def _held_meanwhile(others: list[Peer], gap: int, refresh: Peer) -> list[Evidence]:
-    """Connections to other endpoints that stood still for as long, and went on when the answer was there."""
+    """Returns evidence for connections that were idle during the call.
+
+    They continued after the answer of the call had arrived.
+    """
     for peer in others:
         quiet, last = peer.quiet, peer.last
         if quiet is None or last is None or peer.quiet_ns < 0.6 * gap:
             continue
         unread = f", with {quiet.unread_bytes} bytes unread" if quiet.unread_bytes else ""
-        text = f"It held {peer.most} connections to {where(peer)} that stood still for {peer.quiet_ns / 1e9:.1f} s meanwhile{unread}."
+        text = (
+            f"It held {peer.most} connections to {where(peer)} that stood still for "
+            f"{peer.quiet_ns / 1e9:.1f} s meanwhile{unread}."
+        )
         out = [supports(CLEAR, text, facts(peer.first, quiet))]
         answered = refresh.last.last_receive_boottime_ns if refresh.last is not None else 0
         resumed = last.last_receive_boottime_ns or last.time_boottime_ns
@@ -201,7 +244,10 @@ def _held_meanwhile(others: list[Peer], gap: int, refresh: Peer) -> list[Evidenc
 
 
 def _turned_away(case: Case) -> Iterator[Candidate]:
-    """The server's own slots: new connections get a few bytes and are closed at once, while others stay."""
+    """Finds servers without a free slot.
+
+    Such a server closes new connections after a few bytes, while others stay open.
+    """
     by: dict[tuple[str, int], list[tuple[ProcessSnapshot, Peer]]] = {}
     for actor, peer in clients(case):
         by.setdefault(peer.endpoint, []).append((actor, peer))
@@ -221,19 +267,38 @@ def _turned_away(case: Case) -> Iterator[Candidate]:
                 and 0 < last.received_bytes < 1024
             ):
                 turned.append((actor, peer, last))
-        stay = [(a, p) for a, p in pairs if p.most and (p.open or (p.last is not None and p.last.established_boottime_ns
-                and p.last.time_boottime_ns - p.last.established_boottime_ns > SECOND))]  # fmt: skip
+        stay = [
+            (a, p)
+            for a, p in pairs
+            if p.most
+            and (
+                p.open
+                or (
+                    p.last is not None
+                    and p.last.established_boottime_ns
+                    and p.last.time_boottime_ns - p.last.established_boottime_ns > SECOND
+                )
+            )
+        ]
         held = sum(p.most for _, p in stay)
         if not turned or held < 2:
             continue
         actor, peer, last = turned[0]
-        text = f"{where(peer)} let {actor.who} in, said {last.received_bytes} bytes and closed at once."
+        text = (
+            f"{where(peer)} let {actor.who} in, said {last.received_bytes} bytes and closed at "
+            "once."
+        )
         evidence = [supports(CLEAR, text, facts(last))]
         text = f"{held} other connections to it stayed open all the time."
         evidence.append(supports(CLEAR, text, facts(*(p.last for _, p in stay[:3]))))
         evidence += after(actor, last.time_boottime_ns)
-        summary = f"All slots of {where(peer)} were taken ({held} connections): {actor.who} was turned away."
-        yield blame(actor, "net.pool", endpoint(peer), summary, evidence, last)
+        summary = (
+            f"All slots of {where(peer)} were taken ({held} connections): {actor.who} was turned "
+            "away."
+        )
+        yield blame(
+            actor, "net.pool", endpoint(peer), summary=summary, evidence=evidence, sample=last
+        )
 
 
 def ports(case: Case) -> Iterator[Candidate]:
@@ -245,7 +310,10 @@ def ports(case: Case) -> Iterator[Candidate]:
             continue
         call = calls[-1]
         made = max((p.made for p in actor.peers), default=0)
-        text = f"{actor.who}: connect to {subject_of(call)} failed with {error_name(call.error)} {call.failures} times."
+        text = (
+            f"{actor.who}: connect to {subject_of(call)} failed with {error_name(call.error)} "
+            f"{call.failures} times."
+        )
         evidence = [supports(STRONG, text, facts(*calls[:2]))]
         if made > 10:
             evidence.append(
@@ -261,14 +329,17 @@ def ports(case: Case) -> Iterator[Candidate]:
             )
         evidence += after(actor, call.last_boottime_ns)
         most = _busiest(case, subject_of(call)) or actor
-        summary = f"No local port was left towards {subject_of(call)}: {most.who} had made {made} connections."
+        summary = (
+            f"No local port was left towards {subject_of(call)}: {most.who} had made {made} "
+            "connections."
+        )
         yield Candidate(
-            "net.ports",
-            process_culprit(most),
-            summary,
-            tuple(evidence),
-            actor.key,
-            call.first_boottime_ns,
+            cause="net.ports",
+            culprit=process_culprit(most),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=call.first_boottime_ns,
         )
 
 

@@ -1,4 +1,4 @@
-"""Room, locks, rights and storage: what a file call was refused for, or waited for."""
+"""Causes in storage: full devices, locks, missing rights and slow I/O."""
 
 from __future__ import annotations
 
@@ -35,12 +35,15 @@ _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def full(case: Case) -> Iterator[Candidate]:
-    """ENOSPC and EDQUOT: space, inodes or quota; and who wrote most there."""
+    """Finds ENOSPC and EDQUOT: no space, no inodes, or an exceeded quota.
+
+    The culprit is the process that wrote most to that device.
+    """
     for actor in case:
         calls = [
             c
             for c in actor.calls
-            if c.error in (errno.ENOSPC, errno.EDQUOT) and not c.path.startswith("/dev/shm/")  # noqa: S108 (a name that is compared)
+            if c.error in (errno.ENOSPC, errno.EDQUOT) and not c.path.startswith("/dev/shm/")  # noqa: S108 (only compared)
         ]
         if not calls:
             continue
@@ -75,33 +78,41 @@ def full(case: Case) -> Iterator[Candidate]:
                     supports(SLIGHT, f"{made.who} made {number} files there.", ends(made))
                 )
                 yield Candidate(
-                    "fs.inodes_quota", process_culprit(culprit), f"No inode or quota was left for {what}; {made.who} made most files there.",
-                    tuple(evidence), actor.key, first.first_boottime_ns, silent=True,
-                )  # fmt: skip
+                    cause="fs.inodes_quota",
+                    culprit=process_culprit(culprit),
+                    summary=(
+                        f"No inode or quota was left for {what}; {made.who} made most files there."
+                    ),
+                    evidence=tuple(evidence),
+                    subject=actor.key,
+                    at_ns=first.first_boottime_ns,
+                    silent=True,
+                )
             else:
                 summary = f"No inode or quota was left for {what}."
                 yield Candidate(
-                    "fs.inodes_quota",
-                    Culprit("file", path=what),
-                    summary,
-                    tuple(evidence),
-                    actor.key,
-                    first.first_boottime_ns,
+                    cause="fs.inodes_quota",
+                    culprit=Culprit(type="file", path=what),
+                    summary=summary,
+                    evidence=tuple(evidence),
+                    subject=actor.key,
+                    at_ns=first.first_boottime_ns,
                     silent=True,
                 )
             continue
-        yield _enospc(actor, first, what, base, device, filler)
+        yield _enospc(actor, first, what=what, base=base, device=device, filler=filler)
 
 
 def _enospc(
     actor: ProcessSnapshot,
     first: CallFailed,
+    *,
     what: str,
     base: list[Evidence],
     device: int,
     filler: tuple[ProcessSnapshot, int, Use] | None,
 ) -> Candidate:
-    culprit, by = Culprit("file", path=what, device=device), ""
+    culprit, by = Culprit(type="file", path=what, device=device), ""
     evidence = list(base)
     if filler is not None:
         who, wrote, use = filler
@@ -110,12 +121,12 @@ def _enospc(
         evidence.append(supports(SOME, text, facts_of_use(use)))
     summary = f"The file system of {what or 'a file'} was full when {actor.who} wrote to it{by}."
     return Candidate(
-        "fs.enospc",
-        culprit,
-        summary,
-        tuple(evidence),
-        actor.key,
-        first.first_boottime_ns,
+        cause="fs.enospc",
+        culprit=culprit,
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=actor.key,
+        at_ns=first.first_boottime_ns,
         silent=True,
     )
 
@@ -129,7 +140,7 @@ def _writes_failed(case: Case) -> bool:
 
 
 def _device_of(case: Case, path: str) -> int:
-    """Of the file, else of what stands nearest to it."""
+    """Returns the device of the file, or of the nearest known path."""
     best, length = 0, 0
     for actor in case:
         for use in actor.uses:
@@ -177,7 +188,7 @@ def _made(case: Case, path: str) -> ProcessSnapshot | None:
 
 
 def locks(case: Case) -> Iterator[Candidate]:
-    """A lock that was refused, with its holder; or a lock file that a killed process left behind."""
+    """Finds refused locks with their holder, and lock files that a killed process left behind."""
     for actor in case:
         calls = [
             c
@@ -200,7 +211,7 @@ def locks(case: Case) -> Iterator[Candidate]:
                     facts(*calls[:2]),
                 )
             ]
-            culprit = Culprit("file", path=what)
+            culprit = Culprit(type="file", path=what)
             if call.holder.tgid:
                 holder = case.by_pid(call.holder.tgid, call.first_boottime_ns)
                 name = holder.who if holder is not None else f"process {call.holder.tgid}"
@@ -208,21 +219,29 @@ def locks(case: Case) -> Iterator[Candidate]:
                 culprit = (
                     process_culprit(holder)
                     if holder is not None
-                    else Culprit("process", pid=call.holder.tgid, path=what)
+                    else Culprit(type="process", pid=call.holder.tgid, path=what)
                 )
             if actor.failed:
                 evidence.append(
                     supports(SOME, f"It ended with {actor.end.error} after that.", ends(actor))
                 )
-            summary = f"{actor.who} could not lock {what or 'a file'}: {culprit.name or 'process'} ({culprit.pid}) held the lock."
+            summary = (
+                f"{actor.who} could not lock {what or 'a file'}: {culprit.name or 'process'} "
+                f"({culprit.pid}) held the lock."
+            )
             yield Candidate(
-                "fs.lock", culprit, summary, tuple(evidence), actor.key, call.first_boottime_ns
+                cause="fs.lock",
+                culprit=culprit,
+                summary=summary,
+                evidence=tuple(evidence),
+                subject=actor.key,
+                at_ns=call.first_boottime_ns,
             )
         yield from _stale_lock(case, actor)
 
 
 def _stale_lock(case: Case, actor: ProcessSnapshot) -> Iterator[Candidate]:
-    """It saw a lock file of somebody who is dead, and gave up."""
+    """Finds a process that saw the lock file of a dead process and gave up."""
     if not actor.failed or actor.end.signal:
         return
     for use in actor.uses:
@@ -234,21 +253,32 @@ def _stale_lock(case: Case, actor: ProcessSnapshot) -> Iterator[Candidate]:
             continue
         maker = case.get(use.source.writer.key) if use.source is not None else None
         if use.source is not None and maker is not None and (maker.end.signal or maker.failed):
-            text = f"{use.path} was made by {maker.who}, which ended with {maker.end.error} and did not remove it."
+            text = (
+                f"{use.path} was made by {maker.who}, which ended with {maker.end.error} and did "
+                "not remove it."
+            )
             evidence = [supports(STRONG, text, [*facts_of_use(use), *ends(maker)])]
             evidence.append(
                 supports(
                     SOME, f"{actor.who} read it and gave up with {actor.end.error}.", ends(actor)
                 )
             )
-            summary = f"{actor.who} gave up because of the lock file {use.path} that {maker.who} had left behind."
+            summary = (
+                f"{actor.who} gave up because of the lock file {use.path} that {maker.who} had "
+                "left behind."
+            )
             yield Candidate(
-                "fs.lock", file_culprit(use), summary, tuple(evidence), actor.key, use.first_ns
+                cause="fs.lock",
+                culprit=file_culprit(use),
+                summary=summary,
+                evidence=tuple(evidence),
+                subject=actor.key,
+                at_ns=use.first_ns,
             )
 
 
 def denied(case: Case) -> Iterator[Candidate]:
-    """EACCES, EPERM, EROFS on a path, by a process that then failed."""
+    """Finds EACCES, EPERM and EROFS for a path, in a process that then failed."""
     for actor in case:
         kinds = (CallKind.OPEN, CallKind.CHANGE, CallKind.WRITE, CallKind.OTHER)
         calls = [c for c in actor.calls if c.error in _DENIED and c.call in kinds and c.path]
@@ -262,33 +292,40 @@ def denied(case: Case) -> Iterator[Candidate]:
         if soon < 2 * SECOND:
             text = f"It ended with {actor.end.error} {soon / 1e9:.2f} s later."
             evidence.append(supports(SOME if soon < SECOND else SLIGHT, text, ends(actor)))
-        culprit, by = Culprit("file", path=path), ""
+        culprit, by = Culprit(type="file", path=path), ""
         if maker := _maker(case, path):
             who, change = maker
             by = f"; {who.who} (uid {who.uid}) had made or changed it"
             evidence.append(
                 supports(SOME, f"{who.who}, as uid {who.uid}, made or changed it.", facts(change))
             )
-            culprit = Culprit("file", path=path, sender=process_culprit(who))
+            culprit = Culprit(type="file", path=path, sender=process_culprit(who))
         summary = (
             f"{actor.who} (uid {actor.uid}) may not use {path} ({error_name(call.error)}){by}."
         )
         yield Candidate(
-            "fs.eacces", culprit, summary, tuple(evidence), actor.key, call.first_boottime_ns
+            cause="fs.eacces",
+            culprit=culprit,
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=call.first_boottime_ns,
         )
 
 
 def _maker(case: Case, path: str) -> tuple[ProcessSnapshot, FileChanged] | None:
     kinds = (FileOperation.MKDIR, FileOperation.CHMOD, FileOperation.CHOWN)
     found = [
-        (a, c) for a in case for c in a.changes
+        (a, c)
+        for a in case
+        for c in a.changes
         if c.operation in kinds and path.startswith(resolve(c.directory, c.path))
-    ]  # fmt: skip
+    ]
     return max(found, key=lambda pair: pair[1].time_boottime_ns, default=None)
 
 
 def slow(case: Case) -> Iterator[Candidate]:
-    """Threads in uninterruptible sleep: look after look, or in a long time of nothing."""
+    """Finds threads in uninterruptible sleep, in many samples or during a long idle period."""
     for actor in case:
         usage = actor.usage
         if usage is None:
@@ -311,7 +348,10 @@ def slow(case: Case) -> Iterator[Candidate]:
         evidence = [
             supports(
                 weight,
-                f"{actor.who} waited for storage for {lasted / 1e9:.0f} s, without being interruptible.",
+                (
+                    f"{actor.who} waited for storage for {lasted / 1e9:.0f} s, without being "
+                    "interruptible."
+                ),
                 shown,
             )
         ]
@@ -325,12 +365,18 @@ def slow(case: Case) -> Iterator[Candidate]:
         where = f" at {culprit.path}" if culprit.path else ""
         summary = f"Storage stalled: {actor.who} waited {lasted / 1e9:.0f} s{where}."
         yield Candidate(
-            "fs.slow_io", culprit, summary, tuple(evidence), actor.key, shown[0].at_ns, silent=True
+            cause="fs.slow_io",
+            culprit=culprit,
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=shown[0].at_ns,
+            silent=True,
         )
 
 
 def _stuck_at(actor: ProcessSnapshot, inodes: set[int]) -> Use | None:
-    """The file that it waited at, else the one that it used most."""
+    """Returns the file that the process waited for, or else the file that it used most."""
     busy = [u for u in actor.uses if u.written_bytes or u.read_bytes or u.open]
     return max(
         busy,

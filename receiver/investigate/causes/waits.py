@@ -1,4 +1,4 @@
-"""CPU that was not had, and waits that do not end."""
+"""Causes in waiting: a lack of CPU time, and waits that do not end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SLOW_NS = 5 * SECOND
 
 
 def quota(case: Case) -> Iterator[Candidate]:
-    """Throttled periods of its cgroup."""
+    """Finds periods in which the CPU quota throttled its cgroup."""
     worst: tuple[int, ProcessSnapshot] | None = None
     for actor in case:
         lasted = actor.usage.pressed_ns.get("quota", 0) if actor.usage is not None else 0
@@ -47,7 +47,10 @@ def quota(case: Case) -> Iterator[Candidate]:
     share, look = actor.usage.worst["quota"]  # type: ignore[union-attr]
     first = actor.usage.first or look  # type: ignore[union-attr]
     stopped = (look.throttled_ns - first.throttled_ns) / 1e9
-    text = f"The quota of its CPU cgroup stopped {actor.who} in {share:.0%} of the periods, for {lasted / 1e9:.0f} s."
+    text = (
+        f"The quota of its CPU cgroup stopped {actor.who} in {share:.0%} of the periods, for "
+        f"{lasted / 1e9:.0f} s."
+    )
     evidence = [supports(CLEAR + SOME if share > 0.5 else CLEAR, text, [fact(first), fact(look)])]
     if look.running_threads > 1 or look.threads > _THREADS:
         text = f"It had {look.threads} threads, {look.running_threads} of them wanting to run."
@@ -56,20 +59,23 @@ def quota(case: Case) -> Iterator[Candidate]:
         supports(SLIGHT, f"Together they were stopped for {stopped:.1f} s.", [fact(look)])
     )
     slow = _slow(case, actor, evidence, lasted)
-    summary = f"{actor.who} was throttled by its CPU quota in {share:.0%} of the periods for {lasted / 1e9:.0f} s."
+    summary = (
+        f"{actor.who} was throttled by its CPU quota in {share:.0%} of the periods for "
+        f"{lasted / 1e9:.0f} s."
+    )
     yield Candidate(
-        "cpu.quota",
-        process_culprit(actor),
-        summary,
-        tuple(evidence),
-        actor.key,
-        look.time_boottime_ns,
-        slow,
+        cause="cpu.quota",
+        culprit=process_culprit(actor),
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=actor.key,
+        at_ns=look.time_boottime_ns,
+        silent=slow,
     )
 
 
 def _slow(case: Case, actor: ProcessSnapshot, evidence: list[Evidence], lasted: int) -> bool:
-    """Whether that is reason enough for a task that ended well to have been too slow."""
+    """Whether this is a sufficient reason for a successful task to be too slow."""
     share = lasted / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
     if share > 0.4:
         evidence.append(supports(SLIGHT, f"That was {share:.0%} of its life.", ends(actor)))
@@ -77,7 +83,7 @@ def _slow(case: Case, actor: ProcessSnapshot, evidence: list[Evidence], lasted: 
 
 
 def neighbours(case: Case) -> Iterator[Candidate]:
-    """It waited on a run queue while somebody else ran."""
+    """Finds processes that waited on a run queue while another process ran."""
     for actor in case:
         usage = actor.usage
         lasted = usage.pressed_ns.get("cpu", 0) if usage is not None else 0
@@ -87,24 +93,34 @@ def neighbours(case: Case) -> Iterator[Candidate]:
         waited = (
             look.run_delay_ns - (usage.first.run_delay_ns if usage.first is not None else 0)
         ) / 1e9
-        taker = max(case.strangers, key=lambda t: (t.cpu_ns, -t.pid), default=None)
+        competitor = max(case.strangers, key=lambda t: (t.cpu_ns, -t.pid), default=None)
         inside = _busy_inside(case, actor)
-        text = f"{actor.who} waited for a CPU {min(1.0, share):.0%} of the time, for {lasted / 1e9:.0f} s ({waited:.1f} s in all)."
+        text = (
+            f"{actor.who} waited for a CPU {min(1.0, share):.0%} of the time, for "
+            f"{lasted / 1e9:.0f} s ({waited:.1f} s in all)."
+        )
         evidence = [supports(CLEAR if share > 0.3 else SOME, text, [fact(look)])]
-        culprit, foreign = Culprit("host"), True
+        culprit, foreign = Culprit(type="host"), True
         if (
-            taker is not None
-            and taker.cpu_ns > SECOND
-            and (inside is None or taker.cpu_ns > inside[0])
+            competitor is not None
+            and competitor.cpu_ns > SECOND
+            and (inside is None or competitor.cpu_ns > inside[0])
         ):
-            text = f"{taker.name} ({taker.pid}), which is not of the task, used {taker.cpu_ns / 1e9:.1f} s of CPU meanwhile."
-            shown = [fact_of_point(taker.pid, taker.name, p) for p in taker.points[-2:]]
+            text = (
+                f"{competitor.name} ({competitor.pid}), which is not of the task, used "
+                f"{competitor.cpu_ns / 1e9:.1f} s of CPU meanwhile."
+            )
+            shown = [
+                fact_of_point(competitor.pid, competitor.name, p) for p in competitor.points[-2:]
+            ]
             evidence.append(supports(CLEAR, text, shown))
             culprit = Culprit(
-                "process",
-                taker.name,
-                taker.pid,
-                taker.key.start_boottime_ns if taker.key is not None else 0,
+                type="process",
+                name=competitor.name,
+                pid=competitor.pid,
+                start_boottime_ns=competitor.key.start_boottime_ns
+                if competitor.key is not None
+                else 0,
             )
         elif inside is not None:
             used, other = inside
@@ -120,20 +136,23 @@ def neighbours(case: Case) -> Iterator[Candidate]:
                 contradicts(CLEAR, "Its own CPU quota stopped it.", [fact(usage.worst["quota"][1])])
             )
         silent = _slow(case, actor, evidence, lasted) and foreign
-        summary = f"{culprit.name or 'Others'} ({culprit.pid}) took the CPU from {actor.who} for {lasted / 1e9:.0f} s."
+        summary = (
+            f"{culprit.name or 'Others'} ({culprit.pid}) took the CPU from {actor.who} for "
+            f"{lasted / 1e9:.0f} s."
+        )
         yield Candidate(
-            "cpu.neighbour",
-            culprit,
-            summary,
-            tuple(evidence),
-            actor.key,
-            look.time_boottime_ns,
-            silent,
+            cause="cpu.neighbour",
+            culprit=culprit,
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=look.time_boottime_ns,
+            silent=silent,
         )
 
 
 def _busy_inside(case: Case, actor: ProcessSnapshot) -> tuple[int, ProcessSnapshot] | None:
-    """Who else of the case used most CPU while it lived, and does other work."""
+    """Returns the process of the case that used most CPU time meanwhile and does other work."""
     found = []
     for other in case:
         if (
@@ -160,7 +179,7 @@ def _busy_inside(case: Case, actor: ProcessSnapshot) -> tuple[int, ProcessSnapsh
 
 
 def hangs(case: Case) -> Iterator[Candidate]:
-    """Long spells of nothing, and what they waited for."""
+    """Finds long idle periods and the reason for the wait."""
     for actor in case:
         spell = actor.usage.spell if actor.usage is not None else None
         if spell is None or spell.ns < HANG_NS or not spell.waits:
@@ -170,7 +189,7 @@ def hangs(case: Case) -> Iterator[Candidate]:
             and actor.end_ns - (spell.since_ns + spell.ns) > 3 * SECOND
             and not actor.failed
         ):
-            continue  # it woke up and ended well
+            continue  # it continued and succeeded
         yield from _fork_lock(case, actor, spell)
         yield from _pipe(case, actor, spell)
 
@@ -187,7 +206,7 @@ def _ended_by(actor: ProcessSnapshot) -> list[Evidence]:
 
 
 def _stands(spell: IdlePeriod, wait: ThreadWait) -> tuple[str, tuple[Fact, ...]]:
-    """Where in the kernel, as half a sentence, and the record that shows it."""
+    """Describes the wait in the kernel as a part of a sentence, with the event that shows it."""
     stack = spell.stack(wait)
     frames = frames_of(stack) if stack is not None else ()
     return (
@@ -203,13 +222,19 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterato
     if not locks or actor.execs or len(waits) > 1:
         return
     where, shown = _stands(spell, locks[0])
-    text = f"{actor.who} has done nothing for {idle / 1e9:.0f} s: its only thread waits for a lock, without a timeout.{where}"
+    text = (
+        f"{actor.who} has done nothing for {idle / 1e9:.0f} s: its only thread waits for a lock, "
+        f"without a timeout.{where}"
+    )
     evidence = [supports(CLEAR + SLIGHT, text, [*facts(*locks[:2]), *shown])]
     threads = actor.parent_threads
     if threads > 1:
         parent = case.get(actor.parent)
         last = parent.usage.last if parent is not None and parent.usage is not None else None
-        text = f"It was forked, without an exec, from a process with {threads} threads: whoever held the lock is not in it."
+        text = (
+            f"It was forked, without an exec, from a process with {threads} threads: whoever held "
+            "the lock is not in it."
+        )
         evidence.append(supports(CLEAR, text, facts(last)))
     elif actor.usage is not None and actor.usage.last is not None and actor.usage.last.threads == 1:
         evidence.append(
@@ -221,22 +246,31 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterato
     if reader is not None:
         its_spell = reader.usage.spell if reader.usage is not None else None
         at_pipe = facts(*its_spell.waits[:1]) if its_spell is not None else ()
-        text = f"{reader.who}, forked by the same parent, holds the lock and waits for work at a pipe: a pool with nothing to do."
+        text = (
+            f"{reader.who}, forked by the same parent, holds the lock and waits for work at a "
+            "pipe: a pool with nothing to do."
+        )
         evidence.append(contradicts(STRONG, text, at_pipe))
-    summary = f"{actor.who}, forked from {parent.who if parent is not None else 'a threaded parent'}, waits for a lock for ever."
+    summary = (
+        f"{actor.who}, forked from {parent.who if parent is not None else 'a threaded parent'}, "
+        "waits for a lock for ever."
+    )
     yield Candidate(
-        "hang.fork_lock",
-        process_culprit(actor),
-        summary,
-        tuple(evidence),
-        actor.key,
-        locks[0].time_boottime_ns,
+        cause="hang.fork_lock",
+        culprit=process_culprit(actor),
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=actor.key,
+        at_ns=locks[0].time_boottime_ns,
         silent=True,
     )
 
 
 def _reads_for_all(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
-    """The worker of a pool that waits at its queue; the others wait for the lock that it holds (multiprocessing's SimpleQueue)."""
+    """Returns the worker of a pool that waits at the queue of the pool.
+
+    The other workers wait for a lock that it holds, as in multiprocessing's SimpleQueue.
+    """
     parent = case.get(actor.parent)
     for other in case.children(parent) if parent is not None else ():
         spell = other.usage.spell if other.usage is not None else None
@@ -261,7 +295,10 @@ def _pipe(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterator[Can
     ]
     for wait in pipes[:1]:
         where, shown = _stands(spell, wait)
-        text = f"{actor.who} has waited for {idle / 1e9:.0f} s to write to a pipe that nobody reads.{where}"
+        text = (
+            f"{actor.who} has waited for {idle / 1e9:.0f} s to write to a pipe that nobody "
+            f"reads.{where}"
+        )
         evidence = [supports(CLEAR + SLIGHT, text, [*facts(wait), *shown])]
         others = [
             a
@@ -278,14 +315,17 @@ def _pipe(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterator[Can
         evidence += _ended_by(actor)
         reader = others[0] if others else case.get(actor.parent)
         culprit = process_culprit(reader) if reader is not None else process_culprit(actor)
-        summary = f"{actor.who} waits to write to a pipe, and {reader.who if reader is not None else 'its reader'} does not read it."
+        summary = (
+            f"{actor.who} waits to write to a pipe, and "
+            f"{reader.who if reader is not None else 'its reader'} does not read it."
+        )
         yield Candidate(
-            "hang.pipe_full",
-            culprit,
-            summary,
-            tuple(evidence),
-            actor.key,
-            wait.time_boottime_ns,
+            cause="hang.pipe_full",
+            culprit=culprit,
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=wait.time_boottime_ns,
             silent=True,
         )
 
@@ -304,7 +344,7 @@ def _waits_for(other: ProcessSnapshot, actor: ProcessSnapshot, wait: ThreadWait)
 
 
 def collector(case: Case) -> Iterator[Candidate]:
-    """A JVM that computes and moves nothing, at a plateau of memory, until somebody gives up on it."""
+    """Finds a busy JVM with its memory at a plateau and no I/O, until another process kills it."""
     for actor in case:
         usage = actor.usage
         if actor.name != "java" or usage is None or usage.last is None or len(usage.recent) < 4:
@@ -336,12 +376,12 @@ def collector(case: Case) -> Iterator[Candidate]:
             f"{actor.who} spent its time collecting garbage: {busy:.1f} CPUs, and nothing moved."
         )
         yield Candidate(
-            "hang.gc_stall",
-            process_culprit(actor),
-            summary,
-            tuple(evidence),
-            actor.key,
-            last.time_boottime_ns,
+            cause="hang.gc_stall",
+            culprit=process_culprit(actor),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=last.time_boottime_ns,
         )
 
 

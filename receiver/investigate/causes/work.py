@@ -1,4 +1,4 @@
-"""The work itself: done twice, unevenly shared, or under a clock that moves."""
+"""Causes in the work itself: duplicate runs, data skew, and steps of the wall clock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ from receiver.text.names import mib
 
 
 def twice(case: Case) -> Iterator[Candidate]:
-    """The same command line, living at the same time, begun apart, and writing the same path."""
+    """Finds two processes with the same command line at the same time that write the same path.
+
+    They were started independently.
+    """
     same: dict[tuple[str, ...], list[ProcessSnapshot]] = defaultdict(list)
     for actor in case:
         if actor.execs and len(actor.argv) > 1:
@@ -47,28 +50,34 @@ def twice(case: Case) -> Iterator[Candidate]:
             paths = {p for p in paths if not p.startswith("/dev/") and not p.endswith(".log")}
             if not paths:
                 continue
-            text = f"{one.who} and {other.who} are the same command, begun {apart:.1f} s apart, and lived at the same time."
+            text = (
+                f"{one.who} and {other.who} are the same command, begun {apart:.1f} s apart, and "
+                "lived at the same time."
+            )
             evidence = [supports(CLEAR + SOME, text, [*ends(one), *ends(other)])]
             path = min(paths)
             shown = [
                 f for a in (one, other) for u in a.uses if u.path == path for f in facts_of_use(u)
             ]
             evidence.append(supports(CLEAR, f"Both wrote {path}.", shown))
-            summary = f"The same command ran twice at once: {one.who} and {other.who}, {apart:.1f} s apart, both writing {path}."
+            summary = (
+                f"The same command ran twice at once: {one.who} and {other.who}, {apart:.1f} s "
+                f"apart, both writing {path}."
+            )
             yield Candidate(
-                "proc.duplicate_run",
-                process_culprit(other),
-                summary,
-                tuple(evidence),
-                other.key,
-                other.start_ns,
+                cause="proc.duplicate_run",
+                culprit=process_culprit(other),
+                summary=summary,
+                evidence=tuple(evidence),
+                subject=other.key,
+                at_ns=other.start_ns,
                 silent=True,
             )
             break
 
 
 def skew(case: Case) -> Iterator[Candidate]:
-    """Siblings that do the same with unequal shares, and the last of them keeps all waiting."""
+    """Finds sibling workers with unequal shares, where the last one delays the whole task."""
     groups: dict[tuple[object, ...], list[ProcessSnapshot]] = defaultdict(list)
     for actor in case:
         if not shells(actor):
@@ -94,7 +103,10 @@ def skew(case: Case) -> Iterator[Candidate]:
         uses = sorted(
             (u for u in largest.uses if u.reading and u.read_bytes), key=lambda u: -u.read_bytes
         )
-        text = f"{largest.who} read {mib(reads[largest])}, {reads[largest] / max(usual, 1):.1f} times the {mib(int(usual))} of its siblings."
+        text = (
+            f"{largest.who} read {mib(reads[largest])}, {reads[largest] / max(usual, 1):.1f} times "
+            f"the {mib(int(usual))} of its siblings."
+        )
         evidence = [supports(CLEAR, text, [f for u in uses[:2] for f in facts_of_use(u)])]
         if alone > 0.3 * lives[largest] / 1e9:
             text = f"It worked {alone:.1f} s longer than the last of the others."
@@ -119,19 +131,28 @@ def skew(case: Case) -> Iterator[Candidate]:
             )
         use = uses[0] if uses else None
         culprit = (
-            Culprit("file", path=use.path, inode=use.key[1], device=use.key[0])
+            Culprit(type="file", path=use.path, inode=use.key[1], device=use.key[0])
             if use is not None
             else process_culprit(largest)
         )
         named = partition_of(use.path) if use is not None else ""
-        summary = f"One part is far larger than the others: {largest.who} read {mib(reads[largest])}{f' of {named}' if named else ''}, the others {mib(int(usual))}."
+        summary = (
+            f"One part is far larger than the others: {largest.who} read "
+            f"{mib(reads[largest])}{f' of {named}' if named else ''}, the others {mib(int(usual))}."
+        )
         yield Candidate(
-            "data.skew", culprit, summary, tuple(evidence), largest.key, largest.end_ns, silent=True
+            cause="data.skew",
+            culprit=culprit,
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=largest.key,
+            at_ns=largest.end_ns,
+            silent=True,
         )
 
 
 def larger(case: Case) -> Iterator[Candidate]:
-    """One partition a run: slower than all earlier runs, over a partition that is larger than all theirs."""
+    """Finds a run that is slower than all earlier runs because its only partition is larger."""
     if case.history is None or case.root is None or case.root.failed:
         return
     key = task_key(case.execution.identity)
@@ -142,7 +163,10 @@ def larger(case: Case) -> Iterator[Candidate]:
         actor = next((a for a in case if a.partition == name), None)
         if actor is None or not uses or not known.is_far_above(size, LARGE):
             continue
-        text = f"It took {case.seconds:.1f} s; all of its last {took.count} runs took less, half of them {took.median:.1f} s or less."
+        text = (
+            f"It took {case.seconds:.1f} s; all of its last {took.count} runs took less, half of "
+            f"them {took.median:.1f} s or less."
+        )
         evidence = [supports(CLEAR, text, ends(case.root)), *partition_share(case, actor)]
         idle = (
             actor.usage.spell.ns if actor.usage is not None and actor.usage.spell is not None else 0
@@ -157,11 +181,22 @@ def larger(case: Case) -> Iterator[Candidate]:
             evidence.append(
                 contradicts(CLEAR, f"{actor.who} did nothing for most of that time.", ends(actor))
             )
-        culprit = Culprit("file", path=uses[0].path, inode=uses[0].key[1], device=uses[0].key[0])
+        culprit = Culprit(
+            type="file", path=uses[0].path, inode=uses[0].key[1], device=uses[0].key[0]
+        )
         times = known.times(size)
-        summary = f"{actor.who} worked on {name}, {times:.1f} times the usual ({mib(size)}), and took {took.times(case.seconds):.1f} times as long."
+        summary = (
+            f"{actor.who} worked on {name}, {times:.1f} times the usual ({mib(size)}), and took "
+            f"{took.times(case.seconds):.1f} times as long."
+        )
         yield Candidate(
-            "data.skew", culprit, summary, tuple(evidence), actor.key, actor.end_ns, silent=True
+            cause="data.skew",
+            culprit=culprit,
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=actor.end_ns,
+            silent=True,
         )
 
 
@@ -187,13 +222,22 @@ def clock(case: Case) -> Iterator[Candidate]:
             evidence.append(
                 supports(
                     SOME,
-                    "By more than a second: time stamps of files and tokens are no longer in order.",
+                    (
+                        "By more than a second: time stamps of files and tokens are no longer in "
+                        "order."
+                    ),
                     [fact_of_step(step)],
                 )
             )
         summary = f"The host's clock moved by {moved:+.1f} s during the run."
         yield Candidate(
-            "time.clock", Culprit("host"), summary, tuple(evidence), None, step.at_ns, silent=True
+            cause="time.clock",
+            culprit=Culprit(type="host"),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=None,
+            at_ns=step.at_ns,
+            silent=True,
         )
 
 
