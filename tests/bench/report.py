@@ -11,7 +11,7 @@ def write(path: Path, results: Results, machine: str) -> None:
     r = results
     rows = [
         (
-            "our CPU per lifecycle event, ring to OTLP bytes, default policy",
+            "kwitness's CPU per lifecycle event, from ring to OTLP bytes, default policy",
             f"{r['sustained']['our_cpu_us_per_event']:.1f} µs",
             "≤ 20 µs",
         ),
@@ -21,16 +21,16 @@ def write(path: Path, results: Results, machine: str) -> None:
             "≤ 20 µs",
         ),
         (
-            "of it the core and encoding alone, default policy",
+            "of which the core and encoding, default policy",
             f"{r['core_cost']['default_us']:.1f} µs",
             "",
         ),
         (
-            "of it the core and encoding alone, a log record for every exit",
+            "of which the core and encoding, a log record for every exit",
             f"{r['core_cost']['every_exit_logged_us']:.1f} µs",
             "",
         ),
-        ("of it draining", f"{r['drain_rate']['us_per_record']:.1f} µs", ""),
+        ("of which reading the ring", f"{r['drain_rate']['us_per_record']:.1f} µs", ""),
         (
             f"events lost at {r['sustained']['lifecycles_per_second']:.0f} lifecycles/s for 20 s",
             f"{r['sustained']['lost']:.0f}",
@@ -42,7 +42,7 @@ def write(path: Path, results: Results, machine: str) -> None:
             "0, or counted",
         ),
         (
-            "our share of one core in that storm",
+            "kwitness's share of one core in that storm",
             f"{r['sustained']['our_cpu_share_of_one_core']:.0%}",
             "",
         ),
@@ -59,26 +59,26 @@ def write(path: Path, results: Results, machine: str) -> None:
             "≤ 100 MB",
         ),
         (
-            "RSS after those were killed at once, and 100,000 short ones",
+            "RSS after these were killed at once, and after 100,000 short processes",
             f"{r['memory']['after_100000_short_mib']:.0f} MiB",
             "≤ 100 MB",
         ),
         (
-            "the same with the Collector away, queues filling",
+            "the same without a Collector, while the queues fill",
             f"{r['memory_collector_away']['after_100000_short_mib']:.0f} MiB",
             "",
         ),
         (
-            f"report on a timeline of {r['reporting']['facts']:.0f} facts, after its last",
+            f"report on a timeline of {r['reporting']['facts']:.0f} facts, after the last fact",
             f"{r['reporting']['report_seconds']:.2f} s",
             "≤ 1 s",
         ),
         (
-            "insights instance: event records a second, by gRPC, a core of its own",
+            "insights instance: event records per second, by gRPC, on a core of its own",
             f"{r['insights_service']['records_per_second']:.0f}",
             "",
         ),
-        ("of it CPU per record", f"{r['insights_service']['us_of_cpu_per_record']:.1f} µs", ""),
+        ("of which CPU per record", f"{r['insights_service']['us_of_cpu_per_record']:.1f} µs", ""),
         ("a conclusion across two hosts", f"{r['insights']['us_per_conclusion']:.0f} µs", ""),
         ("log record of 15 attributes, 10 shared", f"{r['encoding']['ours_us']:.1f} µs", "≤ 8 µs"),
         (
@@ -90,20 +90,20 @@ def write(path: Path, results: Results, machine: str) -> None:
     lines = [
         "# Performance",
         "",
-        "Written by `make bench`; do not edit. Times are good for ratios on one machine, not for promises about another.",
+        "Written by `make bench`; do not edit. The times allow comparisons on one machine. They do not predict another machine.",
         "",
         f"Machine: Linux {machine}.",
         "",
-        "| what | measured | to reach |",
+        "| what | measured | goal |",
         "|---|---|---|",
         *(f"| {a} | {b} | {c} |" for a, b, c in rows),
         "",
         *overhead_lines(r["overhead"]),
         *real_lines(r["real"]),
-        "How each figure is made stands in `tests/bench/`: `sustained` runs the whole service in a process of its own against a",
-        "storm at a fixed rate, twice, and divides its user and system time by the events it read (the better run; losses are of both);",
-        "*default policy* folds processes shorter",
-        "than 10 ms into their parent's span, as the service does unless told otherwise.",
+        "`tests/bench/` shows how each figure is measured. `sustained` runs the whole service in its own process, twice, during a",
+        "storm at a fixed rate. It divides the user and system time of the service by the events that it read. The time is that of",
+        "the better run; losses are those of both runs. With the *default policy*, a process that lives for less than 10 ms gets no",
+        "span of its own, and its parent's span counts it.",
         "",
     ]
     path.write_text("\n".join(lines))
@@ -125,19 +125,24 @@ def overhead_lines(found: dict[str, float]) -> list[str]:
     return [
         "## What watching a task costs the task",
         "",
-        "Time of a storm under each condition over its time under nothing, the fastest of 40 runs each, on a core of its own. *Nothing twice*:",
-        "how far that can be trusted. *Idle*: the service runs and watches nobody, system calls are not hooked. *Floor*: empty programs on",
-        "the hooks that we hold inside a binding: what this kernel takes whoever asks. *Inside*: the storm is a watched task, with names for",
-        "256 files, sums for all, every connection, and the service reading. *bpftrace*: `tests/bench/peer.bt`, the same questions there.",
-        "To reach: inside / floor at most 1.3, and less than bpftrace; idle at most 1.005.",
+        "The figures are ratios: the time of a storm under a condition, divided by its time without any eBPF program. Each time is the",
+        "fastest of 40 runs, on a core of its own.",
+        "",
+        "- *nothing twice*: the storm without any eBPF program, measured a second time. It shows the error of the measurement.",
+        "- *idle*: the service runs and watches no task; system calls are not hooked.",
+        "- *floor*: empty programs on the hooks that kwitness attaches while it watches a task. It shows the cost of the hooks alone.",
+        "- *inside*: the storm is a watched task. kwitness reports up to 256 files by name, sums for all files, and every connection.",
+        "- *bpftrace*: `tests/bench/peer.bt`, which asks the same questions with bpftrace.",
+        "",
+        "The goals are inside / floor at most 1.3, inside less than bpftrace, and idle at most 1.005.",
         "",
         "| storm | nothing twice | idle | floor | inside | inside / floor | bpftrace |",
         "|---|---|---|---|---|---|---|",
         *rows,
         "",
         (
-            f"Inside, per round of all storms: {found['inside: our CPU seconds']:.2f} s of our CPU for {found['inside: events']:.0f} events, "
-            f"{found['inside: lost']:.0f} lost in all rounds. Idle: {found['idle: our CPU seconds']:.2f} s."
+            f"*inside*, per round of all storms: {found['inside: our CPU seconds']:.2f} s of kwitness's CPU for {found['inside: events']:.0f} events, "
+            f"{found['inside: lost']:.0f} lost in all rounds. *idle*: {found['idle: our CPU seconds']:.2f} s."
         ),
         "",
     ]
@@ -156,12 +161,13 @@ def real_lines(found: dict[str, float]) -> list[str]:
         for k in kinds
     ]
     return [
-        "## Real pipelines inside a binding",
+        "## Real pipelines as watched tasks",
         "",
-        "With over without, the fastest of three each, in changing order. To reach: at most 1.01. Runs that are equal differ by several per cent",
-        "on this machine (a ratio below one shows it), so these ratios bound nothing that small; our own CPU over theirs is the firmer figure.",
+        "The figures are ratios: with kwitness, divided by without it. Each is the fastest of three runs, in changing order. The goal is",
+        "at most 1.01. Equal runs differ by several per cent on this machine, as a ratio below one shows. These ratios can therefore not",
+        "show a difference of one per cent. kwitness's own CPU, compared with the CPU of the pipeline, is more reliable.",
         "",
-        "| pipeline | takes | its CPU, ratio | its wall time, ratio | our CPU | events | lost |",
+        "| pipeline | duration | its CPU, ratio | its wall time, ratio | kwitness's CPU | events | lost |",
         "|---|---|---|---|---|---|---|",
         *rows,
         "",

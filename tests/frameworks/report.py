@@ -10,19 +10,22 @@ import msgspec
 from tests.frameworks.harness import Figures
 
 TARGET = Path(__file__).parent.parent.parent / "docs/mapping.md"
-HEAD = """# Mapping: whose process was it?
+HEAD = """# Mapping: which task a process belongs to
 
-Written by `make test-frameworks`, which installs each framework (pinned in `tests/frameworks/requirements`), runs it under a live
-kwitness, and compares. Two independent sources say what is right: the processes themselves, which write down who they are
-(`tests/frameworks/pipelines/truth.py`), and the framework's own records (Airflow's database, Spark's work folder, dbt's
-run_results, Great Expectations' validation results, Prefect's and Dagster's stores).
+Written by `make test-frameworks`. It installs each framework (pinned in `tests/frameworks/requirements`), runs it while
+kwitness observes, and compares the names that kwitness gives with two independent sources. One is the processes
+themselves, which write down who they are (`tests/frameworks/pipelines/truth.py`). The other is the framework's own records
+(Airflow's database, Spark's work folder, dbt's run_results, Great Expectations' validation results, Prefect's and
+Dagster's stores).
 
-- **Recall**: processes that said whose they were, and of which kwitness says the same.
-- **Precision**: of the processes that kwitness gave to a piece of work of that system, the share that is in the right one. *Wrong*
-  (though said to be certain or probable) must be 0.
-- **Work**: pieces of work (tasks with attempt and map index, models, executors, …) in the framework's records that kwitness found.
-- **Outcomes**: where both know one. kwitness says what the kernel saw; a difference is not always an error (see the note).
-- **Grades**: what they mean, and why a service that was started later is only probable: [attribution.md](attribution.md).
+- **Recall**: of the processes that wrote down who they are, the share that kwitness gives the same name.
+- **Precision**: of the processes that kwitness assigned to work of that system, the share for which the work is right.
+  *Wrong* counts processes that are assigned to other work as certain or probable; it must be 0.
+- **Work**: of the pieces of work in the framework's records (tasks with attempt and map index, models, executors, …), the
+  number that kwitness found.
+- **Outcomes**: compared if both sources have one. kwitness reports what the kernel saw, so a difference is not always an
+  error (see the notes).
+- **Grades**: [attribution.md](attribution.md) explains them, and why a service that was started later is only *probable*.
 
 | framework | runs | processes stated | recall | precision | wrong | work found | outcomes equal | grades |
 |---|---|---|---|---|---|---|---|---|
@@ -75,12 +78,14 @@ def main(folder: Path) -> None:
 LIMITS = """
 ## What cannot be known from the kernel
 
-- Prefect's task runs (threads), the steps' names of Dagster (its event log has them), Celery's task names, inner Luigi tasks that
-  write no LocalTarget, Airflow tasks that `airflow tasks test` runs in its own process, the application id of Spark in local mode.
-- Not run here: Nextflow (its program is in no package registry: rules by its documented conventions, tested with stories), Celery's
-  and Kubernetes' executors of Airflow (pods and containers by recorded cgroup paths), YARN and Kubernetes as masters of Spark.
-- A dbt node is told by the files below target/: with `--no-write-json` or another target path it is not. It ends at its
-  thread's next node, so its duration is an upper bound.
+- These names are not visible: Prefect's task runs (they are threads), the names of Dagster's steps (they are only in its
+  event log), Celery's task names, inner Luigi tasks that write no LocalTarget, Airflow tasks that `airflow tasks test` runs
+  in its own process, and the application id of Spark in local mode.
+- These were not run here: Nextflow (its program is in no package registry; the rules follow its documentation and are
+  tested with constructed events), Celery's and Kubernetes' executors of Airflow (pods and containers are tested with
+  recorded cgroup paths), and YARN and Kubernetes as masters of Spark.
+- kwitness recognises a dbt node by the files below target/. With `--no-write-json` or another target path it does not. A
+  node ends when its thread starts the next node, so its duration is an upper bound.
 """
 
 
@@ -92,7 +97,7 @@ def healthy(folder: Path) -> str:
     runs = msgspec.json.decode(path.read_bytes(), type=dict[str, int])
     rows = "\n".join(f"| {name} | {count} |" for name, count in sorted(runs.items()))
     head = "## Healthy runs without a finding of severity WARN or above"
-    return f"\n{head}\n\n| framework | runs |\n|---|---|\n{rows}\n\nWhat is not in this table was not run that often.\n"
+    return f"\n{head}\n\n| framework | runs |\n|---|---|\n{rows}\n\nOther frameworks were not run that often.\n"
 
 
 if __name__ == "__main__":

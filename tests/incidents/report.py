@@ -40,10 +40,10 @@ from tests.incidents.score import Score, brier, macro, score, upper_bound, wilso
 OUT = Path(__file__).parent.parent.parent / "docs/accuracy.md"
 Answer = Callable[[Result], str]
 NOT_REACHED = {
-    "fs.netfs": "no NFS client in the kernel here; a wait on one looks like fs.slow_io, which is what is said",
-    "hang.gc_stall": "a rule, no scene: from outside a JVM that collects garbage looks like one that computes",
-    "mem.host_oom": "by stories only: a host-wide OOM kill is not caused on a shared machine",
-    "time.clock": "by stories only: the clock of this machine is not moved",
+    "fs.netfs": "the kernel here has no NFS client; a wait for one looks like fs.slow_io and is reported as that",
+    "hang.gc_stall": "there is a rule, but no scene: from outside, a JVM that collects garbage looks like one that computes",
+    "mem.host_oom": "tested with constructed events only: we do not cause a host-wide OOM kill on a shared machine",
+    "time.clock": "tested with constructed events only: we do not change the clock of this machine",
 }
 
 
@@ -125,7 +125,7 @@ def right(result: Result, answer: str) -> bool:
 
 ABLATIONS: dict[str, tuple[type[Event], ...]] = {
     "without earlier runs (no history)": (),
-    "without the OOM killer's word": (OomKill,),
+    "without OOM kill events": (OomKill,),
     "without file events": (FileOpened, FileClosed, FileChanged, OpenFile),
     "without samples over time": (ProcessSample, ThreadWait, Neighbour),
 }
@@ -207,10 +207,12 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
     counted += f"{len(absent)} runs whose cause the kernel does not see."
     lines = [
         "# Accuracy", "",
-        "Written by `make bench-incidents`: real processes, cgroups, sockets, mounts and namespaces, broken on purpose from outside of what is",
-        "observed (`tests/incidents`), against the injector's own record. Shares with Wilson's 95% interval.", "",
+        "Written by `make bench-incidents`. It breaks real processes, cgroups, sockets, mounts and namespaces on purpose, from outside of",
+        "the observed task (`tests/incidents`). It compares each report with the record of what was broken. Shares have Wilson's 95%",
+        "interval. A *scene* is one way to break a pipeline, and a *healthy run* is a run of a pipeline that is not broken.", "",
         counted, "",
-        "| | K: the kernel can prove it | P: it can in part | all |", "|---|---|---|---|",
+        "*At 1* counts the first hypothesis of a report, *at 3* one of its first three. A *family* is the part of a class name before the dot.", "",
+        "| | K: kernel events prove the cause | P: they prove it in part | all |", "|---|---|---|---|",
     ]  # fmt: skip
     for label, name in (("class and culprit at 1 (joint@1)", "joint_at_1"), ("class at 1", "class_at_1"), ("class at 3", "class_at_3"),
                         ("family at 1", "family_at_1"), ("culprit at 1", "culprit_at_1")):  # fmt: skip
@@ -223,17 +225,17 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
     rivals = macro((r.truth.cause, s.rivals) for r, s in pairs)
     bound = upper_bound(alarms, len(healthy))
     lines += [
-        "", f"- joint@1, mean of the classes' means: {mean:.2f}. Listed rivals that were ruled out or ranked lower: {rivals:.2f}.",
+        "", f"- joint@1, averaged over the classes: {mean:.2f}. Confusable classes that were ruled out or ranked lower: {rivals:.2f}.",
         f"- False alarms: {alarms} of {len(healthy)} healthy runs (upper 95% bound {bound:.1%}).",
-        f"- Abstained with evidence of normality: {share(sum(score(r).right for r in absent), len(absent))}.",
+        f"- Runs whose cause the kernel does not see, reported as not visible with a list of what was normal: {share(sum(score(r).right for r in absent), len(absent))}.",
         f"- Cited events that are not in the report: {sum(score(r).invented for r in results)}.",
-        f"- Brier score of the first answer's confidence: {brier(s for _, s in pairs):.3f}. Curve in use: log-odds = {SLOPE} x score + {OFFSET}; "
+        f"- Brier score of the confidence of the first hypothesis: {brier(s for _, s in pairs):.3f}. Curve in use: log-odds = {SLOPE} x score + {OFFSET}; "
         "fitted on these runs: {:.2f} x score + {:.2f}.".format(*fit(results)),
     ]  # fmt: skip
     if late:
         lines.append(
-            f"- From a signal's sending to the written report of `kwitness run`: median {late[len(late) // 2]:.1f} s, 95th percentile {late[int(len(late) * 0.95)]:.1f} s "
-            f"({len(late)} runs; a run that goes on after the fault counts to its end)."
+            f"- Time from a signal to the written report of `kwitness run`: median {late[len(late) // 2]:.1f} s, 95th percentile {late[int(len(late) * 0.95)]:.1f} s "
+            f"({len(late)} runs; if a run continues after the fault, the time until its end is included)."
         )
     lines += [
         "",
@@ -241,7 +243,7 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
         "",
         "## By class",
         "",
-        "| class | runs | joint@1 | class@1 | said instead |",
+        "| class | runs | joint@1 | class@1 | reported instead |",
         "|---|---|---|---|---|",
     ]
     by: dict[str, list[tuple[Result, Score]]] = defaultdict(list)
@@ -253,17 +255,17 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
         lines.append(
             f"| {name} | {len(group)} | {sum(bool(s.joint_at_1) for _, s in group)} | {sum(bool(s.class_at_1) for _, s in group)} | {said} |"
         )
-    lines += ["", "## Beside simpler ways", "", "Class at 1 on incident runs, and how many of the healthy and the invisible runs get the right answer.", "",
+    lines += ["", "## Compared with simpler methods", "", "*class@1*: incident runs in which the first answer has the right class. *healthy* and *not visible*: such runs with the right answer.", "",
               "| | class@1 | healthy | not visible |", "|---|---|---|---|"]  # fmt: skip
-    ways: dict[str, Answer] = {"kwitness": ours, "most frequent class": majority(results), "exit code table": by_exit_code, "words in the log": by_log,
-                               "whoever sent the signal": by_sender}  # fmt: skip
+    ways: dict[str, Answer] = {"kwitness": ours, "most frequent class": majority(results), "table of exit codes": by_exit_code, "error messages in the log": by_log,
+                               "the process that sent the signal": by_sender}  # fmt: skip
     for label, answer in ways.items():
         cells = [
             share(sum(right(r, answer(r)) for r in part), len(part))
             for part in (incidents, healthy, absent)
         ]
         lines.append(f"| {label} | {' | '.join(cells)} |")
-    lines += ["", *ablation_lines(results, folder), "", "## Not reached", ""]
+    lines += ["", *ablation_lines(results, folder), "", "## Classes that no scene reaches", ""]
     covered = {r.truth.cause for r in incidents}
     for name in sorted(CLASSES.keys() - covered):
         lines.append(f"- `{name}`: {NOT_REACHED.get(name, 'no scene yet')}.")
@@ -271,8 +273,8 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
         {(r.scene, r.variant, r.truth.cause, ours(r)) for r in results if not score(r).right}
     )
     lines += (
-        ["", "Runs that did not come out right:", ""]
-        + [f"- {s}-{v}: {c}, told as {o}" for s, v, c, o in missed]
+        ["", "Runs with a wrong report:", ""]
+        + [f"- {s}-{v}: {c}, reported as {o}" for s, v, c, o in missed]
         if missed
         else []
     )
@@ -281,9 +283,9 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
 
 def ablation_lines(results: list[Result], folder: Path) -> list[str]:
     lines = [
-        "## With less to go by",
+        "## With fewer facts",
         "",
-        "The recordings of the same incident runs, replayed; the last three without history, too.",
+        "The recordings of the same incident runs are replayed without some of the facts; the last three also without history.",
         "",
         "| | class@1 |",
         "|---|---|",
@@ -295,7 +297,7 @@ def ablation_lines(results: list[Result], folder: Path) -> list[str]:
     if not kept:
         return ["Recordings were not kept: no ablations."]
     whole = sum(right(r, ours(r)) for r, _ in kept)
-    lines.append(f"| nothing taken out | {share(whole, len(kept))} |")
+    lines.append(f"| all facts | {share(whole, len(kept))} |")
     for label, without in ABLATIONS.items():
         good = sum(
             right(r, ours(msgspec.structs.replace(r, report=again(p, without)))) for r, p in kept

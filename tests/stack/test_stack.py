@@ -20,8 +20,10 @@ from tests.stack.images import ROOT
 from tools.dashboards import DASHBOARDS
 
 pytestmark = pytest.mark.stack
-KILLS = 'event.name:="process.oom_killed" AND pipeline.task.name:="transform"'  # this query is in docs/operations.md
-OOM_BY_TASK = '{service_name=~".+"} | event_name="process.oom_killed" | pipeline_task_name="transform"'  # stands in README
+KILLS = (
+    'event.name:="process.oom_killed" AND pipeline.task.name:="transform"'  # in docs/operations.md
+)
+OOM_BY_TASK = '{service_name=~".+"} | event_name="process.oom_killed" | pipeline_task_name="transform"'  # in docs/operations.md
 LABELS = {"service_name", "service_namespace", "deployment_environment_name", "k8s_namespace_name"}
 
 
