@@ -14,6 +14,7 @@ import os
 import queue
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -221,7 +222,7 @@ def _failure(tree: Path, tests: tuple[str, ...]) -> str:
         return "(the tests did not come to an end)"
     if done.returncode == 0:
         return ""
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
     return failed[1] if failed else f"(pytest exited with {done.returncode})"
 
 
@@ -261,12 +262,14 @@ def run(mutants: list[Mutant], workers: int) -> list[Mutant]:
         if broken := with_tree(None)[1]:
             raise RuntimeError(f"without any mutant: {broken} fails")
         survivors = []
-        with ThreadPoolExecutor(workers) as pool:
+        pool = ThreadPoolExecutor(workers)
+        try:
             for mutant, (lives, by) in zip(mutants, pool.map(with_tree, mutants), strict=True):
-                print(
-                    "SURVIVES" if lives else "killed  ", mutant, f"[{by}]" if by else "", flush=True
-                )
+                word = "SURVIVES" if lives else "killed  "
+                print(word, mutant, f"[{by}]" if by else "", flush=True)
                 survivors += [mutant] if lives else []
+        finally:  # an interrupt does not wait for the mutants that have not begun
+            pool.shutdown(cancel_futures=True)
         return survivors
 
 
@@ -278,6 +281,7 @@ def main() -> int:
     if wrong := misplaced():
         print("\n".join(wrong), file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # removes the copies
     began = time.monotonic()
     chosen = [m for m in MUTANTS if options.only in str(m)]
     try:

@@ -284,3 +284,90 @@ def test_storage_that_stands_still_for_seconds_is_a_cause(seconds: int, stalled:
     story.exit(root, 1)
     causes = [h.cause for h in report_of(story).hypotheses]
     assert ("fs.slow_io" in causes) is stalled
+
+
+def test_a_status_that_was_lost_on_the_way_leads_and_the_kill_comes_second() -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    step = story.spawn(root, "python3", "load.py")
+    story.oom(step)
+    story.exit(step, signal=signal.SIGKILL, after_ms=400)
+    story.exit(root)
+    report = report_of(story)
+    assert cause_of(report) == "proc.exit_masked"
+    killed = hypothesis(report, "mem.cgroup_oom")
+    assert any(w.text.endswith("the status was lost on the way.") for w in killed.weighed)
+
+
+def test_what_still_runs_is_not_what_failed() -> None:
+    """A service had no descriptor left and went on; a step beside it failed by itself."""
+    story = Story()
+    root = story.command("bash", "job.sh")
+    service = story.spawn(root, "python3", "serve.py")
+    step = story.spawn(root, "python3", "load.py")
+    refused(story, service, CallKind.OPEN, errno.EMFILE, path="/data/x", subject=1)
+    story.exit(step, 1)
+    story.exit(root, 1)
+    lead = hypothesis(report_of(story), "lim.emfile")
+    (against,) = [w for w in lead.weighed if w.text.endswith("is not what failed.")]
+    assert (against.role, against.weight) == ("contradicts", -0.7)
+
+
+def test_a_connection_that_was_reset_is_told_as_a_reset() -> None:
+    """By the error of the socket alone: the reset itself can have come unseen."""
+    story = Story()
+    root = story.command("python3", "load.py")
+    link(story, root, ConnectionStage.CONNECTED)
+    story.step(1_000)
+    link(
+        story, root, ConnectionStage.CLOSED, error=errno.ECONNRESET, sent_bytes=100, received_bytes=50,
+        last_send_boottime_ns=story.now,
+    )  # fmt: skip
+    story.exit(root, 1)
+    lead = hypothesis(report_of(story), "net.reset_short")
+    assert lead.weighed[0].text.startswith("10.0.0.5:5000 reset a connection of python3")
+
+
+@pytest.mark.parametrize(("life", "verdict"), [(40, "healthy"), (8, "incident")])
+def test_a_quota_is_an_incident_of_a_success_only_when_it_took_much_of_its_life(
+    life: int, verdict: str
+) -> None:
+    story = Story()
+    root = story.command("python3", "load.py")
+    for step in range(life):
+        story.step(1_000)
+        throttled = min(step, 6) * 9
+        story.fact(
+            ProcessSample, root, threads=1, cpu_runtime_ns=step * SECOND // 2,
+            cpu_periods=step * 10, throttled_periods=throttled, throttled_ns=throttled * 10 * MS,
+        )  # fmt: skip
+        story.tick(0)
+    story.exit(root)
+    assert report_of(story).verdict == verdict
+
+
+@pytest.mark.parametrize(("part", "others"), [(True, []), (False, ["fs.eacces"])])
+def test_broken_connections_belong_to_the_story_of_a_child_that_was_killed(
+    part: bool, others: list[str]
+) -> None:
+    """A step that may not read its file, beside it, is an incident of its own."""
+    story = Story()
+    root = story.command("bash", "job.sh")
+    driver = story.spawn(root, "python3", "drive.py")
+    worker = story.fork(driver)
+    client = story.spawn(root, "python3", "load.py")
+    story.oom(worker)
+    story.exit(worker, signal=signal.SIGKILL)
+    if part:
+        link(
+            story, client, ConnectionStage.FAILED, established_boottime_ns=0, error=errno.ETIMEDOUT,
+            retransmits=5, connection_id=story.now,
+        )  # fmt: skip
+    else:
+        refused(story, client, CallKind.OPEN, errno.EACCES, path="/data/secret", subject=1)
+    story.exit(client, 1)
+    story.exit(driver, 1)
+    story.exit(root, 1)
+    report = report_of(story)
+    assert cause_of(report) == "mem.child_oom"
+    assert [o.hypotheses[0].cause for o in report.other_incidents] == others
