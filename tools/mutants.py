@@ -106,7 +106,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("event.code > 0 or event.code == SI_TIMER", "event.code > 0", GRADES),
     ),
     *_of("detect/writes.py", ("event.position_bytes == 0", "event.position_bytes != 0", CORE)),
-    *_of("detect/calls.py", ("_LOCK_WAITS = 16", "_LOCK_WAITS = 160", LINEAGE)),
+    *_of("detect/calls.py", ("event.last_boottime_ns < process.exec_ns", "event.last_boottime_ns > process.exec_ns", LINEAGE)),
     *_of(
         "facts/usage.py",
         ("running), 0.3", "running), 0.75", LOOKS),
