@@ -20,7 +20,7 @@ help:
 	@echo "make test-kernels  the live tests on Debian's 6.1 and 6.12 in qemu, through both doors (root, apt)"
 	@echo "make test-frameworks  Airflow, Spark, dbt and others for real, compared with their own records; writes docs/mapping.md"
 	@echo "make bench-incidents  breaks some 400 real runs on purpose and scores the reports; writes docs/accuracy.md (root, half an hour)"
-	@echo "make test-mutants  puts 60 known faults into a copy of the code, one at a time: the tests must notice them (a quarter of an hour)"
+	@echo "make test-mutants  puts 60 known faults into a copy of the code, one at a time: the tests must notice them"
 	@echo "make fuzz      searches with atheris for inputs that break a decoder, five minutes for each target"
 	@echo "make bench     measures, and writes docs/performance.md (root)"
 	@echo "make collector builds the OpenTelemetry Collector that the e2e tests use (Go)"

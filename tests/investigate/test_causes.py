@@ -14,6 +14,7 @@ from receiver.events import (
     CallKind,
     Connection,
     ConnectionStage,
+    Neighbour,
     ProcessKey,
     ProcessSample,
 )
@@ -371,3 +372,29 @@ def test_broken_connections_belong_to_the_story_of_a_child_that_was_killed(
     report = report_of(story)
     assert cause_of(report) == "mem.child_oom"
     assert [o.hypotheses[0].cause for o in report.other_incidents] == others
+
+
+@pytest.mark.parametrize(("grown", "role"), [(200, "contradicts"), (30, "context")])
+def test_a_neighbour_that_grew_more_speaks_against_the_victims_own_growth(
+    grown: int, role: str
+) -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    step = story.spawn(root, "python3", "load.py")
+    for held in (5, 55):
+        story.step(1_000)
+        story.fact(
+            ProcessSample, step, threads=1, anon_bytes=held * MIB, memory_cgroup_id=5,
+            memory_usage_bytes=60 * MIB, memory_limit_bytes=64 * MIB,
+        )  # fmt: skip
+        story.tick(0)
+    story.fact(
+        Neighbour, ProcessKey(77, 5), rss_growth_bytes=grown * MIB, rss_bytes=grown * MIB, shares_memory_cgroup=1,
+        comm="greedy", interval_ns=SECOND,
+    )  # fmt: skip
+    story.oom(step)
+    story.exit(step, signal=signal.SIGKILL)
+    story.exit(root, 137)
+    victim = hypothesis(report_of(story), "mem.cgroup_oom")
+    (about,) = [w for w in victim.weighed if w.text.startswith("greedy (77)")]
+    assert about.role == role
