@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OBJECT := receiver/kernel/kwitness.bpf.o
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-abuse test-stack test-frameworks test-kernels fuzz bench bench-incidents lint format \
+.PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-abuse test-stack test-frameworks test-kernels test-mutants fuzz bench bench-incidents lint format \
 	wheel collector up down demo-stack clean
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make test-kernels  the live tests on Debian's 6.1 and 6.12 in qemu, through both doors (root, apt)"
 	@echo "make test-frameworks  Airflow, Spark, dbt and others for real, compared with their own records; writes docs/mapping.md"
 	@echo "make bench-incidents  breaks some 400 real runs on purpose and scores the reports; writes docs/accuracy.md (root, half an hour)"
+	@echo "make test-mutants  puts 60 known faults into a copy of the code, one at a time: the tests must notice them"
 	@echo "make fuzz      searches with atheris for inputs that break a decoder, five minutes for each target"
 	@echo "make bench     measures, and writes docs/performance.md (root)"
 	@echo "make collector builds the OpenTelemetry Collector that the e2e tests use (Go)"
@@ -79,6 +80,9 @@ test-frameworks: setup collector
 	rm -rf dist/mapping
 	KWITNESS_MAPPING=$(CURDIR)/dist/mapping KWITNESS_TEST_REQUIRE=live,e2e,frameworks $(PYTEST) -m frameworks
 	$(BIN)/python -m tests.frameworks.report dist/mapping
+
+test-mutants: setup
+	$(BIN)/python tools/mutants.py
 
 test-kernels: setup
 	tools/kernels.sh

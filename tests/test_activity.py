@@ -275,6 +275,43 @@ def test_a_listener_that_does_not_accept() -> None:
     assert exhausted(story) == ["accept_queue"]
 
 
+@pytest.mark.parametrize(("queued", "found"), [(128, []), (129, ["accept_queue"])])
+def test_a_queue_is_full_above_its_backlog_and_not_at_it(queued: int, found: list[str]) -> None:
+    """sk_acceptq_is_full: the kernel takes one more than the backlog says."""
+    story = Story()
+    server = story.task("serve")
+    values = {"stage": ConnectionStage.LISTENING, "local_port": 80, "backlog": 128}
+    look(story, (Connection, server, values | {"queued": queued}))
+    assert exhausted(story) == found
+
+
+def test_the_most_connections_at_once_are_kept_when_fewer_are_open() -> None:
+    story = Story()
+    client = story.task("load")
+    for number in (1, 2, 3):
+        connection(story, client, number, ConnectionStage.CONNECTED)
+    for number in (1, 2):
+        connection(story, client, number, ConnectionStage.CLOSED)
+    connection(story, client, 4, ConnectionStage.CONNECTED)
+    process = story.core.tree.get(client)
+    assert process is not None
+    (peer,) = process.peers.values()
+    assert (peer.most, peer.open, peer.made) == (3, 2, 4)
+
+
+def test_clients_of_one_host_are_one_peer_whatever_their_ports() -> None:
+    story = Story()
+    server = story.task("serve")
+    for number in (1, 2):
+        connection(
+            story, server, number, ConnectionStage.CONNECTED, peer_port=40_000 + number,
+            connection_flags=ConnectionFlag.ACCEPTED,
+        )  # fmt: skip
+    process = story.core.tree.get(server)
+    assert process is not None
+    assert {e: p.made for e, p in process.peers.items()} == {("10.0.0.5", 0): 2}
+
+
 def test_ports_and_descriptors_run_out() -> None:
     story = Story()
     client = story.task("load")

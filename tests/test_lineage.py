@@ -316,3 +316,55 @@ def test_the_table_of_files_is_bounded_and_counts(monkeypatch: pytest.MonkeyPatc
     assert len(table) == 50 and len(table._by_path) == 50
     assert table.drops["forgotten_file"] == 350
     assert story.core.activity.drops()["forgotten_file"] == 350
+
+
+def test_an_older_runs_output_is_no_surprise_when_its_task_failed_in_this_run() -> None:
+    """The failure is what is wrong then, and it has a finding of its own."""
+    for failed in (False, True):
+        story = Story()
+        old = story.task("extract", run="r1")
+        story.writes(old, "/data/day1.csv")
+        story.exit(old)
+        story.tick(7)
+        again = story.task("extract", run="r2")
+        story.exit(again, 3 if failed else 0)
+        story.tick(7)
+        reader = story.task("load", run="r2")
+        story.reads(reader, "/data/day1.csv")
+        expected = [] if failed else [("stale", "/data/day1.csv")]
+        assert taints(story) == expected
+
+
+def test_a_task_may_read_what_the_process_that_started_it_is_still_writing() -> None:
+    """A driver hands its open file down. Somebody else who reads that file is told."""
+    for below in (True, False):
+        story = Story()
+        driver = story.task("drive")
+        story.opens(driver, "/data/plan.json", OUT)
+        reader = story.task("step", parent=driver) if below else story.task("step")
+        story.opens(reader, "/data/plan.json", size=10)
+        assert taints(story) == ([] if below else [("in_progress", "/data/plan.json")])
+
+
+def test_what_is_read_in_several_openings_is_read_together() -> None:
+    story = Story()
+    reader = story.task("load")
+    for size in (100, 30):
+        story.reads(reader, "/data/in.csv", inode=9, size=size)
+    process = story.core.tree.get(reader)
+    assert process is not None
+    use = process.files[(1, 9)]
+    assert (use.read_bytes, use.read_calls, use.open) == (130, 2, 0)
+
+
+def test_an_empty_file_that_a_writer_has_open_is_still_that_writers() -> None:
+    """A second opening before the first byte begins no new version; one after the first writer is gone does."""
+    for gone in (False, True):
+        story = Story()
+        first, second = story.task("extract"), story.task("load")
+        opened = story.opens(first, "/data/out", OUT)
+        if gone:
+            story.closes(first, opened, written=5)
+        story.opens(second, "/data/out", OUT)
+        version = story.core.activity.files.table.version((1, 7))
+        assert version is not None and version.writer.key == (second if gone else first)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import os
 
-from receiver.events import CallFailed, CallKind, Connection, ConnectionStage, SubjectKind
+from receiver.events import (
+    CallFailed,
+    CallKind,
+    Connection,
+    ConnectionStage,
+    ProcessSample,
+    SubjectKind,
+)
 from receiver.facts.tree import Process
 from receiver.render import Timeline, Views, as_json, summary
 from receiver.render.details import Details, details_of, size
@@ -142,3 +149,45 @@ def test_work_that_is_named_after_its_process_has_ended_is_shown_with_it() -> No
     view = views.pop(execution)
     shown = view.rows[job].execution
     assert shown is not None and (shown.identity.task, shown.result) == ("a.txt", "failure")
+
+
+def test_how_many_connections_were_open_at_once_is_told_when_it_was_more_than_one() -> None:
+    lines: list[list[str]] = []
+
+    def ended(process: Process) -> None:
+        lines.append(details_of(process).lines())
+
+    for at_once in (1, 2):
+        story = Story()
+        client = story.command("python3", "load.py")
+        story.core.on_end = ended
+        values = {
+            "family": 2,
+            "peer_low": 0x0500000A,
+            "peer_port": 443,
+            "established_boottime_ns": 5,
+        }
+        for number in range(1, at_once + 1):
+            story.fact(
+                Connection, client, connection_id=number, stage=ConnectionStage.CONNECTED, **values
+            )
+        story.exit(client)
+    assert lines == [
+        ["~ 10.0.0.5:443: 1 connection, 0 B out, 0 B in"],
+        ["~ 10.0.0.5:443: 2 connections, 2 at once, 0 B out, 0 B in"],
+    ]
+
+
+def test_a_look_is_in_the_story_when_memory_grew_by_a_tenth_since_the_last_one_told() -> None:
+    story = Story()
+    timeline = Timeline(story.core.tree)
+    story.core.on_event = timeline.note
+    root = story.command("python3", "load.py")
+    number = root.tgid
+    for mib in (100, 105, 120, 125, 240):
+        story.fact(ProcessSample, root, anon_bytes=mib << 20, threads=1)
+    story.exit(root)
+    execution = story.core.watched(number)
+    assert execution is not None
+    told = [line for line in timeline.text(execution).splitlines() if " sample " in line]
+    assert len(told) == 3

@@ -1,0 +1,117 @@
+"""What people read of two recorded incidents, as text: the report, its details, the page, the tree of processes.
+
+After a wanted change: KWITNESS_UPDATE_GOLDENS=1 make test-unit, then read the diff.
+"""
+
+from __future__ import annotations
+
+import os
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from receiver.investigate.report import Report
+from receiver.model import CoreOptions
+from receiver.observe.core import Core
+from receiver.observe.recording import Recording
+from receiver.observe.session import Session, replay
+from receiver.render import Views, summary
+from receiver.render.page import page
+from receiver.render.terminal import details, screen, sparkline
+
+HERE = Path(__file__).parent
+SCREENS = HERE / "screens"
+# A torn file with its sender and its reader; and memory that stays at its limit.
+RECORDED = ("a_torn_file_is_read-0", "pages_are_read_again_and_again-0")
+
+
+def replayed(name: str) -> tuple[Report, str]:
+    """The report, and the tree."""
+    recording = Recording(HERE / "incidents" / f"{name}.kw")
+    core, views = Core(recording.header.host, CoreOptions(only_commands=True)), Views()
+    core.on_end, core.attempts.on_close = views.ended, views.closed
+    replay(Session(core), recording)
+    report = list(core.incidents.reports.values())[-1]
+    (execution,) = [e for e in core.executions._ended.values() if e.outer is None]
+    return report, summary(execution, views.pop(execution), {}, ["TLS (why)"], colour=False) + "\n"
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_people_read_what_they_read_before(name: str) -> None:
+    report, tree = replayed(name)
+    shown = {
+        "report.txt": screen(report) + "\n",
+        "details.txt": details(report) + "\n",
+        "page.html": page(report),
+        "tree.txt": tree,
+    }
+    for kind, text in shown.items():
+        golden = SCREENS / f"{name}.{kind}"
+        if os.environ.get("KWITNESS_UPDATE_GOLDENS"):
+            golden.parent.mkdir(exist_ok=True)
+            golden.write_text(text)
+        assert text.splitlines() == golden.read_text().splitlines(), kind
+
+
+def test_the_mark_of_a_fact_stands_where_it_happened() -> None:
+    """The axis begins with the run and ends with it: what came later stands further to the right."""
+    report, _ = replayed(RECORDED[0])
+    lines = screen(report).splitlines()
+    marks = [
+        (float(above.split("s")[0]), line.strip().index("●"))
+        for above, line in pairwise(lines)
+        if "●" in line and above.strip()[0].isdigit()
+    ]
+    assert len(marks) >= 3 and marks == sorted(marks)
+    assert marks[-1][1] > marks[0][1]
+
+
+def test_a_curve_of_memory_rises_with_its_values() -> None:
+    assert sparkline([(0.0, 0), (1.0, 50), (2.0, 100)], 100) == "▁▅█"
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_no_text_of_a_report_becomes_markup(name: str) -> None:
+    """Every string of the report could be chosen by who runs a pipeline: names, arguments, paths."""
+    report, _ = replayed(name)
+
+    def spoiled(value: object) -> object:
+        if isinstance(value, str):
+            return value if value in _WORDS else value + EVIL
+        if isinstance(value, list):
+            return [spoiled(v) for v in value]
+        return {k: spoiled(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    built = msgspec.to_builtins(report)
+    bad = msgspec.convert({k: spoiled(v) for k, v in built.items()}, Report)
+    before, after = _Tags(), _Tags()
+    before.feed(page(report))
+    after.feed(page(bad))
+    assert after.tags == before.tags
+    assert EVIL in "".join(after.text)
+
+
+# Fields with a fixed choice of values.
+_WORDS = {
+    "incident", "healthy", "not_visible", "incomplete", "supports", "contradicts", "missing", "context", "process", "cgroup",
+    "file", "endpoint", "task", "host", "unknown",
+}  # fmt: skip

@@ -1,0 +1,108 @@
+"""What the end of a process means to those above it, and who is named for it."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from receiver import semconv as sc
+from receiver.detect.masked import Grade
+from receiver.events import ProcessKey, ProcessSample
+from tests.builders import Story, attributes
+
+STRANGER, OTHER = ProcessKey(666, 5), ProcessKey(667, 6)
+SI_TIMER = -2  # sigaction(2)
+
+
+def grade_of(story: Story, key: ProcessKey) -> Grade:
+    process = story.core.tree.get(key)
+    assert process is not None
+    return Grade(process.grade)
+
+
+def sender_of(story: Story, what: str) -> object:
+    (record,) = story.events(sc.EVENT_PROCESS_KILLED)
+    return attributes(record).get(what)
+
+
+@pytest.mark.parametrize(("idle_ms", "grade"), [(1_000, Grade.LOST_WORK), (3_000, Grade.STOPPED)])
+def test_a_service_that_had_nothing_to_do_is_stopped_and_one_at_work_is_killed(
+    idle_ms: int, grade: Grade
+) -> None:
+    """Two seconds without work are idle. Less is a pause."""
+    story = Story()
+    root = story.command("python3", "drive.py")
+    service = story.spawn(root, "python3", "scheduler.py")
+    worker = story.fork(service)
+    story.fact(ProcessSample, worker, cpu_runtime_ns=5, threads=1)
+    story.step(idle_ms)
+    story.fact(ProcessSample, worker, cpu_runtime_ns=5, threads=1)
+    for each in (service, worker):
+        story.signal(root, each, signal.SIGKILL, comm="python3")
+    story.exit(worker, signal=signal.SIGKILL, after_ms=1)
+    assert grade_of(story, worker) is grade
+
+
+@pytest.mark.parametrize(("asked", "grade"), [(True, Grade.STOPPED), (False, Grade.LOST_WORK)])
+def test_the_signal_that_ends_a_process_is_not_also_the_request_before_it(
+    asked: bool, grade: Grade
+) -> None:
+    """Its parent is gone. An ancestor ends it with SIGTERM: at once, or after another request."""
+    story = Story()
+    root = story.command("python3", "drive.py")
+    service = story.spawn(root, "python3", "scheduler.py")
+    worker = story.fork(service)
+    story.exit(service, after_ms=10)
+    if asked:
+        story.signal(root, worker, signal.SIGINT, comm="python3")
+    story.signal(root, worker, signal.SIGTERM, comm="python3")
+    story.exit(worker, signal=signal.SIGTERM, after_ms=1)
+    assert grade_of(story, worker) is grade
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_an_answer_below_a_failure_is_not_its_culprit(answer: bool) -> None:
+    """`grep` that finds nothing inside a step that then fails with 3: the step failed. A program that fails inside of it is another
+    matter."""
+    story = Story()
+    root = story.command("bash", "job.sh")
+    step = story.spawn(root, "bash", "load.sh")
+    inner = story.spawn(step, "grep" if answer else "psql", "x")
+    story.exit(inner, 1, after_ms=300)
+    story.exit(step, 3, after_ms=300)
+    story.exit(root)
+    (record,) = story.events(sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH)
+    assert attributes(record)[sc.PROCESS_PID] == (step if answer else inner).tgid
+
+
+def test_the_last_sender_of_the_fatal_signal_is_named() -> None:
+    story = Story()
+    root = story.command("python3", "serve.py")
+    story.signal(STRANGER, root, signal.SIGTERM, comm="first", handled=1)
+    story.signal(OTHER, root, signal.SIGTERM, comm="second")
+    story.signal(root, root, signal.SIGTERM, comm="python3")
+    story.exit(root, signal=signal.SIGTERM)
+    assert sender_of(story, sc.PROCESS_SIGNAL_SENDER_PID) == OTHER.tgid
+
+
+@pytest.mark.parametrize(("code", "kind"), [(SI_TIMER, "kernel"), (0, "self")])
+def test_a_timer_of_its_own_is_the_kernels_signal(code: int, kind: str) -> None:
+    story = Story()
+    root = story.command("python3", "serve.py")
+    story.signal(root, root, signal.SIGALRM, code=code, comm="python3")
+    story.exit(root, signal=signal.SIGALRM)
+    assert sender_of(story, sc.PROCESS_SIGNAL_SENDER_KIND) == kind
+
+
+def test_a_success_of_another_command_takes_no_failure_back() -> None:
+    """A retry has the same arguments. `load.py a` that works says nothing about `load.py b` that failed."""
+    found = []
+    for retried in ("b", "a"):
+        story = Story()
+        root = story.command("bash", "job.sh")
+        story.exit(story.spawn(root, "python3", "load.py", "b"), 3, after_ms=300)
+        story.exit(story.spawn(root, "python3", "load.py", retried), after_ms=300)
+        story.exit(root)
+        found.append(len(story.events(sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH)))
+    assert found == [0, 1]

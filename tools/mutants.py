@@ -1,0 +1,300 @@
+"""Sixty fixed faults, put into a copy of the code one at a time: the tests must notice them.
+
+`make test-mutants` copies the tree to a temporary folder for each worker, applies one mutant, and runs the quick tests: first those
+that the mutant names, then the whole set. A mutant that passes all of them survives. The exit status is 1 when more than ALLOWED
+survive, when a snippet does not occur exactly once in its file, or when the tests fail without any mutant.
+
+Snippets are compared token by token, so a formatter that wraps a line elsewhere changes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ALLOWED = 6
+TIMEOUT_SECONDS = 400  # a mutant that makes the tests run for that long is noticed, too
+ENGINE, STORIES = "tests/investigate/test_engine.py", "tests/investigate/test_causes.py"
+GRADES, LOOKS = "tests/test_grades.py", "tests/test_usage.py"
+CORE, ACTIVITY, LINEAGE = "tests/test_core.py", "tests/test_activity.py", "tests/test_lineage.py"
+SHOW, SCREENS = "tests/test_show.py", "tests/scenarios/test_screens.py"
+GOLDENS, INCIDENTS = "tests/scenarios/test_goldens.py", "tests/scenarios/test_incidents.py"
+PROOF = "tests/test_proof.py"
+QUICK = (
+    GRADES, LOOKS, LINEAGE, SHOW, STORIES, SCREENS, GOLDENS, ACTIVITY, PROOF, CORE, INCIDENTS, ENGINE,
+    "tests/investigate/test_history.py",
+)  # fmt: skip
+# These cost much and say little about a mutant.
+SLOW = (
+    f"{CORE}::test_metrics_have_bounded_labels",
+    f"{ENGINE}::test_reports_on_recordings_cite_nothing_that_was_not_seen",
+    f"{ENGINE}::test_reports_on_damaged_recordings_cite_nothing_that_was_not_seen",
+    f"{ENGINE}::test_a_case_is_bounded",
+)
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`old` occurs once in `file`, a path below receiver/; `hint` is the test file that should notice it."""
+
+    file: str
+    old: str
+    new: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.old}  ->  {self.new}"
+
+    def pattern(self) -> re.Pattern[str]:
+        """The tokens of the snippet with any white space between them, not in the middle of a longer name."""
+        tokens = [re.escape(token) for token in _TOKEN.findall(self.old)]
+        before = r"(?<!\w)" if tokens[0].isalnum() else ""
+        return re.compile(before + r"\s*".join(tokens) + r"(?!\w)")
+
+    def applied(self, text: str) -> str:
+        """The text with the fault in it. Raises ValueError when the snippet does not occur exactly once."""
+        found = list(self.pattern().finditer(text))
+        if len(found) != 1:
+            raise ValueError(f"{self.file}: {len(found)} times `{self.old}`, must be once")
+        return text[: found[0].start()] + self.new + text[found[0].end() :]
+
+
+def _of(file: str, *rows: tuple[str, str, str]) -> list[Mutant]:
+    return [Mutant(file, *row) for row in rows]
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    *_of(
+        "detect/usage.py",
+        ("_NEAR_SECONDS = 30.0", "_NEAR_SECONDS = 300.0", ACTIVITY),
+        ("_FULL_SHARE = 0.5", "_FULL_SHARE = 0.05", ACTIVITY),
+    ),
+    *_of(
+        "detect/masked.py",
+        ("_IDLE_NS = 2_000_000_000", "_IDLE_NS = 1", GRADES),
+        ("s.signal in _POLITE and s is not event", "s.signal in _POLITE", GRADES),
+        ("c.grade > Grade.ANSWER", "c.grade >= Grade.ANSWER", GRADES),
+        ("c.argv != child.argv or", "c.argv == child.argv or", CORE),
+    ),
+    *_of(
+        "detect/lineage.py",
+        (".get((writer.task, writer.map_index)) is False", ".get((writer.task, writer.map_index)) is not None", LINEAGE),
+        ("version.writer not in ancestors(process)", "version.writers", LINEAGE),
+    ),
+    *_of(
+        "detect/network.py",
+        ("lasted < _ABANDONED_NS", "lasted > _ABANDONED_NS", ACTIVITY),
+        ("fact.queued <= fact.backlog", "fact.queued < fact.backlog", ACTIVITY),
+        ("link.owed_since_ns or fact.unread_bytes", "True", ACTIVITY),
+    ),
+    *_of(
+        "detect/deaths.py",
+        ("others[-1] if others", "others[0] if others", GRADES),
+        ("event.code > 0 or event.code == SI_TIMER", "event.code > 0", GRADES),
+    ),
+    *_of("detect/writes.py", ("event.position_bytes == 0", "event.position_bytes != 0", CORE)),
+    *_of("detect/calls.py", ("event.last_boottime_ns < process.exec_ns", "event.last_boottime_ns > process.exec_ns", LINEAGE)),
+    *_of(
+        "facts/usage.py",
+        ("running), 0.3", "running), 0.75", LOOKS),
+        ("interval // 500", "interval // 5", LOOKS),
+        ("looks >= LOOKS", "looks > LOOKS", LOOKS),
+        ("lasted > (self.spell", "lasted < (self.spell", LOOKS),
+        ("value - (1 << 64) if", "value if", LOOKS),
+        ("0.95 * sample.memory_limit_bytes", "0.05 * sample.memory_limit_bytes", LOOKS),
+    ),
+    *_of(
+        "facts/files.py",
+        ("fresh and not version.writers", "fresh", LINEAGE),
+        ("use.read_bytes += event.read_bytes", "use.read_bytes = event.read_bytes", LINEAGE),
+    ),
+    *_of(
+        "facts/connections.py",
+        ("fact.last_send_boottime_ns > fact.last_receive_boottime_ns",
+         "fact.last_send_boottime_ns < fact.last_receive_boottime_ns", ACTIVITY),
+        ("max(peer.most, peer.open)", "peer.open", ACTIVITY),
+        ("peer = (peer[0], 0)", "peer = (peer[0], 1)", ACTIVITY),
+    ),
+    *_of("facts/tree.py", ("self.linger_ns > now_ns", "self.linger_ns < now_ns", CORE)),
+    *_of("facts/handover.py", ("before_uid != 0", "before_uid == 0", PROOF)),
+    *_of(
+        "investigate/engine.py",
+        ("_LATER_NS = 1_500_000_000", "_LATER_NS = 150_000_000_000", ENGINE),
+        ('"net.reset_short": ("mem.", "kill.", "net.idle_drop", "net.pool", "crash.", "lim.", "fs.", "proc.interpreter",)',
+         '"net.reset_short": ()', STORIES),
+        ('"cpu.neighbour": ("cpu.quota", "data.skew", "mem.thrash")', '"cpu.neighbour": ()', STORIES),
+        ('"data.skew": ("mem.", "cpu.quota")', '"data.skew": ()', STORIES),
+        ('"crash.segv": ("fs.replaced", "mem.shm_full", "mem.rlimit")', '"crash.segv": ()', STORIES),
+        ('"mem.child_oom": ("kill.", "net.", "hang.", "proc.")', '"mem.child_oom": ()', STORIES),
+        ("min(against, key=lambda e: e.weight", "max(against, key=lambda e: e.weight", STORIES),
+        ("SLOPE, OFFSET = 0.9, -3.2", "SLOPE, OFFSET = 0.6, -2.2", SCREENS),
+        ("one is None or other is None or one is other", "True", STORIES),
+        ("mask.score + OFFSET > 0", "mask.score + OFFSET < 0", STORIES),
+        ("_LOSS_CEILING = 0.75", "_LOSS_CEILING = 0.99", STORIES),
+    ),
+    *_of(
+        "investigate/symptoms.py",
+        ("return 0.7, f", "return 0.0, f", SCREENS),
+        ("return -0.7, f", "return 0.7, f", STORIES),
+    ),
+    *_of("investigate/history.py", ("ENOUGH = 5", "ENOUGH = 1", STORIES)),
+    *_of("investigate/causes/kills.py", ("_ROUND = 0.06", "_ROUND = 0.6", STORIES)),
+    *_of(
+        "investigate/causes/memory.py",
+        ("supports if used < _NEAR * limit else contradicts",
+         "contradicts if used < _NEAR * limit else supports", STORIES),
+        ("other is not None and share < 0.5", "other is not None and share > 0.5", STORIES),
+    ),
+    *_of(
+        "investigate/causes/network.py",
+        ("SILENT_NS = 3 * SECOND", "SILENT_NS = 30 * SECOND", STORIES),
+        ("reset = sample.error in (errno.ECONNRESET, errno.EPIPE)", "reset = sample.error in (errno.EPIPE,)", STORIES),
+    ),
+    *_of("investigate/causes/storage.py", ("lasted < 4 * SECOND", "lasted < 40 * SECOND", STORIES)),
+    *_of("investigate/causes/waits.py", ("share > 0.4 and lasted >= _SLOW_NS", "lasted >= _SLOW_NS", STORIES)),
+    *_of("investigate/causes/ends.py", ("actor.end_ns - actor.start_ns < 20_000_000",
+                                        "actor.end_ns - actor.start_ns < 2_000_000_000", STORIES)),
+    *_of("investigate/causes/files.py", ("use.read_bytes >= whole", "use.read_bytes > whole", STORIES)),
+    *_of(
+        "render/terminal.py",
+        ("round(at / end", "round(0 / end", SCREENS),
+        ("v * 8 // max", "v // max", SCREENS),
+    ),
+    *_of(
+        "render/page.py",
+        ("escape(report.summary)", "report.summary", SCREENS),
+        ("(moment.at - first) / (last - first)", "(moment.at - first) * (last - first)", SCREENS),
+        ("_CURVE_HEIGHT - held / top", "held / top", SCREENS),
+    ),
+    *_of(
+        "render/process_tree.py",
+        ("row.seconds < DULL_SECONDS", "row.seconds > DULL_SECONDS", SCREENS),
+        ("index == len(below) - 1", "index == len(below)", SCREENS),
+    ),
+    *_of("render/details.py", ("row.most_at_once > 1", "row.most_at_once > 10", SHOW)),
+    *_of("render/timeline.py", ("* 1.1", "* 11", SHOW)),
+)  # fmt: skip
+
+
+def survives(mutant: Mutant, tree: Path) -> tuple[bool, str]:
+    """Whether every test passes with the fault in that copy; and the first that does not."""
+    target = tree / "receiver" / mutant.file
+    whole = target.read_text()
+    try:
+        _rewrite(target, mutant.applied(whole))
+        first = _failure(tree, (mutant.hint,))
+        found = first or _failure(tree, tuple(t for t in QUICK if t != mutant.hint))
+    finally:
+        _rewrite(target, whole)
+    return not found, found
+
+
+def _rewrite(target: Path, text: str) -> None:
+    """Without what is cached of it: a change within one second and of the same length would not be seen."""
+    target.write_text(text)
+    for cached in (target.parent / "__pycache__").glob(f"{target.stem}.*.pyc"):
+        cached.unlink()
+
+
+def _failure(tree: Path, tests: tuple[str, ...]) -> str:
+    """The first test that fails, or why no test ran; empty when all pass."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no"]
+    command += ["--hypothesis-seed=0", *(f"--deselect={each}" for each in SLOW), *tests]
+    keep = {k: v for k, v in os.environ.items() if not k.startswith("KWITNESS_")}
+    try:
+        done = subprocess.run(
+            command, cwd=tree, env=keep, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return "(the tests did not come to an end)"
+    if done.returncode == 0:
+        return ""
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    return failed[1] if failed else f"(pytest exited with {done.returncode})"
+
+
+def copied(to: Path) -> Path:
+    """The tree without its history, its environment and its build products."""
+    leave = shutil.ignore_patterns(
+        ".git", ".venv", "dist", "__pycache__", ".*_cache", ".hypothesis"
+    )
+    return Path(shutil.copytree(ROOT, to, ignore=leave, symlinks=True))
+
+
+def misplaced() -> list[str]:
+    """Snippets that do not occur exactly once."""
+    out = []
+    for mutant in MUTANTS:
+        try:
+            mutant.applied((ROOT / "receiver" / mutant.file).read_text())
+        except (OSError, ValueError) as error:
+            out.append(str(error))
+    return out
+
+
+def run(mutants: list[Mutant], workers: int) -> list[Mutant]:
+    """The survivors. Progress goes to stdout. Raises RuntimeError when the tests fail without a mutant."""
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        trees: queue.Queue[Path] = queue.Queue()
+        for number in range(workers):
+            trees.put(copied(Path(folder) / str(number)))
+
+        def with_tree(mutant: Mutant | None) -> tuple[bool, str]:
+            tree = trees.get()
+            try:
+                return survives(mutant, tree) if mutant else (False, _failure(tree, QUICK))
+            finally:
+                trees.put(tree)
+
+        if broken := with_tree(None)[1]:
+            raise RuntimeError(f"without any mutant: {broken} fails")
+        survivors = []
+        pool = ThreadPoolExecutor(workers)
+        try:
+            for mutant, (lives, by) in zip(mutants, pool.map(with_tree, mutants), strict=True):
+                word = "SURVIVES" if lives else "killed  "
+                print(word, mutant, f"[{by}]" if by else "", flush=True)
+                survivors += [mutant] if lives else []
+        finally:  # an interrupt does not wait for the mutants that have not begun
+            pool.shutdown(cancel_futures=True)
+        return survivors
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", default="", help="mutants whose file or snippet holds this text")
+    options = parser.parse_args()
+    if wrong := misplaced():
+        print("\n".join(wrong), file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # removes the copies
+    began = time.monotonic()
+    chosen = [m for m in MUTANTS if options.only in str(m)]
+    try:
+        survivors = run(chosen, options.workers)
+    except RuntimeError as error:
+        print(f"mutants: {error}", file=sys.stderr)
+        return 1
+    minutes = (time.monotonic() - began) / 60
+    print(
+        f"{len(survivors)} of {len(chosen)} mutants survive (at most {ALLOWED} may), {minutes:.1f} minutes"
+    )
+    return 1 if len(survivors) > ALLOWED else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
