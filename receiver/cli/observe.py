@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from receiver.attribution.context import remote_context
-from receiver.cli import guard
+from receiver.cli import guard, loop
 from receiver.cli.channel import Channel, Signals, follow
 from receiver.cli.common import (
     FLUSH_SECONDS,
@@ -59,7 +59,7 @@ def main(args: argparse.Namespace, connection: socket.socket, inherited: Inherit
     """Gives the observer's exit status: 0, or 74 when something that was asked for could not be written."""
     open_stdio = _fill_stdio()
     guard.log_to_stderr()
-    return asyncio.run(_main(args, Channel(connection), inherited, open_stdio))
+    return loop.run(_main(args, Channel(connection), inherited, open_stdio))
 
 
 async def _main(
