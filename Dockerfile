@@ -14,7 +14,7 @@ RUN make -s -C bpf && /opt/kwitness/bin/pip install --no-cache-dir --no-deps --n
     && /opt/kwitness/bin/pip uninstall -y hatchling packaging pathspec pluggy tomlkit trove-classifiers setuptools pip
 
 FROM debian:12.11-slim
-RUN apt-get update && apt-get install -y --no-install-recommends libbpf1 python3 \
+RUN apt-get update && apt-get install -y --no-install-recommends libbpf1 python3 python3-bpfcc \
     && rm -rf /var/lib/apt/lists/* \
     && install -d -o nobody -g nogroup -m 0700 /var/lib/kwitness
 COPY --from=build /opt/kwitness /opt/kwitness

@@ -20,6 +20,17 @@ if [ ${#packages[@]} -gt 0 ]; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" > /dev/null
 fi
+# bcc names the functions of a crash. kwitness works without it, so where it cannot be installed here the setup goes on
+if ! PYTHONPATH=/usr/lib/python3/dist-packages "$python" -c 'import bcc.libbcc' 2> /dev/null; then
+    if command -v apt-get > /dev/null && [ "$(id -u)" = 0 ]; then
+        echo "setup: installing system packages: python3-bpfcc"
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-bpfcc > /dev/null ||
+            echo "setup: python3-bpfcc could not be installed: crashes show file and offset, no function names" >&2
+    else
+        echo "setup: python3-bpfcc is not installed (apt-get as root installs it): crashes show file and offset, no function names"
+    fi
+fi
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || stop "$python is older than 3.11: set PYTHON=python3.x"
 
 echo "setup: installing kwitness and its development tools into $venv"

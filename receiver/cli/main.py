@@ -178,38 +178,32 @@ def command(argv: list[str] | None) -> int:
         launch(args)
     if argv is None:
         guard.fill_standard_streams()
-    import asyncio
-
     guard.log_to_stderr()
     # imported after the arguments are parsed, because `--help` needs none of these
-    from receiver.cli import common, incidents, observe, replay, serve
+    from receiver.cli import common, incidents, loop, observe, replay, serve
 
     if args.version:
         print(f"kwitness {common.VERSION}")
         return 0
-    if args.name_of_command == "serve":
-        from receiver.kernel.seccomp import forbid_rings
-
-        forbid_rings()  # before uvloop opens one
     match args.name_of_command:
         case "check":
             return serve.check(args)
         case "run":
             raise UsageError("no command given: kwitness run -- CMD …")
         case "record":
-            return asyncio.run(observe.record(args))
+            return loop.run(observe.record(args))
         case "replay":
-            return asyncio.run(replay.replay_file(args))
+            return loop.run(replay.replay_file(args))
         case "serve" if args.mode == "insights":
             from receiver.cli import insights
 
-            return asyncio.run(insights.serve(args))
+            return loop.run(insights.serve(args))
         case "serve":
-            return asyncio.run(serve.serve(args))
+            return loop.run(serve.serve(args))
         case "incidents":
             return incidents.incidents(args)
         case "events":
-            return asyncio.run(observe.events(args))
+            return loop.run(observe.events(args))
         case _:
             parser().print_help()
             return 64

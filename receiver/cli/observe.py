@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from receiver.attribution.context import remote_context
-from receiver.cli import guard
+from receiver.cli import guard, loop
 from receiver.cli.channel import Channel, Signals, follow
 from receiver.cli.common import (
     FLUSH_SECONDS,
@@ -64,7 +64,7 @@ def main(args: argparse.Namespace, connection: socket.socket, inherited: Inherit
     open_stdio = _fill_stdio()
     raise_limit()  # of this process; the command has the launcher's
     guard.log_to_stderr()
-    return asyncio.run(_main(args, Channel(connection), inherited, open_stdio))
+    return loop.run(_main(args, Channel(connection), inherited, open_stdio))
 
 
 async def _main(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import grpc
 
 from receiver.export import tls
-from receiver.export.outcome import Outcome, grpc_outcome, partial_success
+from receiver.export.otlp_answers import grpc_outcome, partial_success
+from receiver.export.outcome import Outcome
 from receiver.export.settings import OtlpSettings
 
 _METHODS = {
@@ -74,7 +75,7 @@ class GrpcTransport:
                 details if isinstance(details, bytes) else b"",
             )
         self._failures = 0
-        return partial_success(answer)
+        return partial_success(self._settings.signal, answer)
 
     async def close(self) -> None:
         if self._channel is not None:

@@ -8,8 +8,9 @@ import gzip
 import aiohttp
 
 from receiver.export import tls
+from receiver.export.otlp_answers import http_outcome
 from receiver.export.otlp_json import to_json
-from receiver.export.outcome import Outcome, Permanent, Retryable, http_outcome
+from receiver.export.outcome import Accepted, Outcome, Permanent, Retryable
 from receiver.export.settings import OtlpSettings
 
 ANSWER_LIMIT = 4 << 20  # bytes after decompression, OTLP specification 1.11
@@ -72,12 +73,13 @@ class HttpTransport:
                 return Permanent("bad_response", "the answer is longer than 4 MiB")
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
         if self._json and 200 <= response.status < 300 and kind == "application/json":
-            return http_outcome(response.status, "", b"", True)
+            return Accepted()
         return http_outcome(
+            self._settings.signal,
             response.status,
             response.headers.get("Retry-After", ""),
             bytes(answer),
-            kind == "application/x-protobuf",
+            is_protobuf=kind == "application/x-protobuf",
         )
 
     async def close(self) -> None:

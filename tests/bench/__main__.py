@@ -22,7 +22,7 @@ from receiver.observe.core import Core
 from receiver.semconv import SCHEMA_URL
 from receiver.service.app import this_host
 from receiver.signals import EMPTY, Block, LogRecord, Severity
-from tests.bench.insights import insights, insights_service
+from tests.bench.insights import event_loops, insights, insights_service
 from tests.bench.overhead import overhead
 from tests.bench.real import real
 from tests.bench.reporting import reporting
@@ -216,7 +216,7 @@ BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "encoding": encoding, "core_cost": core_cost, "drain_rate": drain_rate, "sustained": lambda: sustained(False),
     "sustained_every_exit": lambda: sustained(True), "startup": startup, "memory": lambda: memory(False),
     "memory_collector_away": lambda: memory(True), "overhead": lambda: overhead(storm_binary()), "real": real,
-    "reporting": reporting, "insights": insights, "insights_service": insights_service,
+    "reporting": reporting, "insights": insights, "insights_service": insights_service, "event_loops": event_loops,
 }  # fmt: skip
 
 

@@ -79,6 +79,11 @@ def write(path: Path, results: Results, machine: str) -> None:
             "",
         ),
         ("of which CPU per record", f"{r['insights_service']['us_of_cpu_per_record']:.1f} µs", ""),
+        (
+            "the same instance, uvloop over asyncio: records per second, CPU per record",
+            "{records_per_second_ratio:.2f}, {cpu_ratio:.2f}".format(**r["event_loops"]),
+            "",
+        ),
         ("a conclusion across two hosts", f"{r['insights']['us_per_conclusion']:.0f} µs", ""),
         ("log record of 15 attributes, 10 shared", f"{r['encoding']['ours_us']:.1f} µs", "≤ 8 µs"),
         (

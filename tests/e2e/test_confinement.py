@@ -25,7 +25,7 @@ from tests.live.installation import PYTHON, installed
 pytestmark = [pytest.mark.live, pytest.mark.e2e]
 NOBODY = pwd.getpwnam("nobody").pw_uid
 BOTH = 1 << 38 | 1 << 39  # CAP_PERFMON, CAP_BPF
-LOOPS = {"asyncio": "", "uvloop": "uvloop_first"}
+LOOPS = {"uvloop": "", "asyncio": "without_uvloop"}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ class Service:
     def __init__(
         self,
         home: Path,
-        loop: str = "asyncio",
+        loop: str = "uvloop",
         *options: str,
         settings: str = "",
         state: str = "state",
@@ -310,9 +310,10 @@ def test_a_named_helper_user_and_no_filters(live: None, home: Path) -> None:
         service.stop()
 
 
-def test_insights_is_confined_too(home: Path) -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_insights_is_confined_too(home: Path, loop: str) -> None:
     settings = f'[insights]\ngrpc = "127.0.0.1:{free_port()}"\nhttp = "127.0.0.1:{free_port()}"\n'
-    service = Service(home, "asyncio", "--mode", "insights", settings=settings)
+    service = Service(home, loop, "--mode", "insights", settings=settings)
     try:
         assert service.family().keys() == {"kwitness-denied"}
         own = status(service.process.pid)

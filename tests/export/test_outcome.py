@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
+import subprocess
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -13,23 +16,38 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsPartialSuccess,
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsPartialSuccess,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
 
+from receiver.export.otlp_answers import (
+    grpc_outcome,
+    http_outcome,
+    partial_success,
+    retry_info,
+)
 from receiver.export.outcome import (
     Accepted,
     Backoff,
     Permanent,
     Retryable,
     TooLarge,
-    fields,
-    grpc_outcome,
-    http_outcome,
-    partial_success,
     retry_after,
-    retry_info,
 )
+from receiver.export.settings import SIGNALS, SignalName
 from tests.export.fake import partial
 from tests.export.fake import retry_info as make_retry_info
 
+ROOT = Path(__file__).parent.parent.parent
 CODES = {
     "CANCELLED": True, "UNKNOWN": False, "INVALID_ARGUMENT": False, "DEADLINE_EXCEEDED": True, "NOT_FOUND": False,
     "ALREADY_EXISTS": False, "PERMISSION_DENIED": False, "UNAUTHENTICATED": False, "RESOURCE_EXHAUSTED": False,
@@ -55,7 +73,7 @@ def test_resource_exhausted_is_retried_only_with_retry_info() -> None:
 
 def test_the_http_retry_table() -> None:
     for status in range(300, 600):
-        outcome = http_outcome(status, "", b"", False)
+        outcome = http_outcome("logs", status, "", b"", is_protobuf=False)
         expected = (
             Retryable
             if status in (429, 502, 503, 504)
@@ -67,14 +85,41 @@ def test_the_http_retry_table() -> None:
 
 
 def test_partial_success_is_counted_and_never_retried() -> None:
-    assert partial_success(partial(3, "too old")) == Accepted(3, "too old")
-    assert partial_success(b"") == Accepted()
-    assert http_outcome(200, "", partial(2), True) == Accepted(2)
+    assert partial_success("logs", partial(3, "too old")) == Accepted(3, "too old")
+    assert partial_success("logs", b"") == Accepted()
+    assert http_outcome("logs", 200, "", partial(2), is_protobuf=True) == Accepted(2)
+
+
+def test_each_signal_has_a_response_of_its_own() -> None:
+    spans = ExportTracePartialSuccess(rejected_spans=1, error_message="a")
+    points = ExportMetricsPartialSuccess(rejected_data_points=2, error_message="b")
+    records = ExportLogsPartialSuccess(rejected_log_records=3, error_message="c")
+    answers: tuple[tuple[SignalName, Any, Accepted], ...] = (
+        ("traces", ExportTraceServiceResponse(partial_success=spans), Accepted(1, "a")),
+        ("metrics", ExportMetricsServiceResponse(partial_success=points), Accepted(2, "b")),
+        ("logs", ExportLogsServiceResponse(partial_success=records), Accepted(3, "c")),
+    )
+    for signal, response, expected in answers:
+        assert partial_success(signal, response.SerializeToString()) == expected
+
+
+def test_a_warning_without_a_rejected_item_is_kept_and_cut() -> None:
+    assert partial_success("logs", partial(0, "é" * 300)) == Accepted(0, "é" * 200)
+
+
+@pytest.mark.parametrize(
+    "body", [b"\xff\xff", b"\x0a\x05\x08", b"\x0a\x03\x12\x01\xff"], ids=["tag", "cut", "utf-8"]
+)
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_an_answer_that_is_not_protobuf_is_a_bad_response(signal: SignalName, body: bytes) -> None:
+    outcome = partial_success(signal, body)
+    assert isinstance(outcome, Permanent)
+    assert outcome.reason == "bad_response"
 
 
 def test_html_with_200_is_no_success() -> None:
-    assert isinstance(http_outcome(200, "", b"<html>", False), Permanent)
-    assert isinstance(http_outcome(200, "", b"\xff\xff", True), Permanent)
+    assert isinstance(http_outcome("logs", 200, "", b"<html>", is_protobuf=False), Permanent)
+    assert isinstance(http_outcome("logs", 200, "", b"\xff\xff", is_protobuf=True), Permanent)
 
 
 def test_retry_after() -> None:
@@ -140,18 +185,41 @@ def test_a_retry_info_is_a_wait_within_the_cap(duration: tuple[int, int], second
 
 
 def test_a_negative_count_of_rejected_items_is_none() -> None:
-    assert partial_success(partial(-1)) == Accepted(0, "")
+    assert partial_success("logs", partial(-1)) == Accepted(0, "")
 
 
 def test_a_redirect_names_the_remedy() -> None:
-    outcome = http_outcome(308, "", b"<html>", False)
+    outcome = http_outcome("logs", 308, "", b"<html>", is_protobuf=False)
     assert isinstance(outcome, Permanent)
     assert "redirects" in outcome.message
 
 
-@given(st.binary(max_size=200))
-def test_garbage_details_and_answers_never_raise(raw: bytes) -> None:
+def test_a_retry_info_stands_among_other_details() -> None:
+    """Servers add other messages; a damaged entry, or none of that type, asks for nothing."""
+    other, asked = AnyMessage(), AnyMessage()
+    other.Pack(Duration(seconds=9))
+    asked.Pack(RetryInfo(retry_delay=Duration(seconds=3)))
+    damaged = AnyMessage(type_url=asked.type_url, value=b"\xff")
+    for details, seconds in (([other, asked], 3.0), ([other], None), ([damaged], None)):
+        assert retry_info(Status(code=14, details=details).SerializeToString()) == seconds
+
+
+@given(st.binary(max_size=200), st.sampled_from(SIGNALS))
+def test_garbage_details_and_answers_never_raise(raw: bytes, signal: SignalName) -> None:
     retry_info(raw)
-    partial_success(raw)
-    with contextlib.suppress(ValueError):
-        fields(raw)
+    partial_success(signal, raw)
+
+
+def test_protobuf_is_loaded_by_the_otlp_transports_only() -> None:
+    """`kwitness run` without an exporter pays nothing for it."""
+    code = "import sys, {}; print('google.protobuf' in sys.modules)"
+    for module, expected in (
+        ("receiver.cli.observe", "False"),
+        ("receiver.cli.serve", "False"),
+        ("receiver.export.otlp_grpc", "True"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(module)],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stdout.strip() == expected, module

@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError as ProtobufError
 from receiver import semconv as sc
 from receiver.errors import DecodeError, KwitnessError
 from receiver.events import encode as encode_event
-from receiver.export import encode, outcome, settings
+from receiver.export import encode, otlp_answers, settings
 from receiver.insights.across import across
 from receiver.insights.records import read
 from receiver.insights.runs import RemoteRuns
@@ -145,8 +145,14 @@ def answer(data: bytes) -> None:
     """What an OTLP server answers: status, Retry-After, body, gRPC details."""
     status = int.from_bytes(data[:2], "little") % 1000
     wait, _, body = data[2:].partition(b"\0")
-    outcome.http_outcome(status, wait.decode("latin-1"), body, is_protobuf=bool(status & 1))
-    outcome.grpc_outcome(
+    otlp_answers.http_outcome(
+        ("traces", "metrics", "logs")[status % 3],
+        status,
+        wait.decode("latin-1"),
+        body,
+        is_protobuf=bool(status & 1),
+    )
+    otlp_answers.grpc_outcome(
         ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL")[status % 3], wait.decode("latin-1"), body
     )
 

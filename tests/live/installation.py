@@ -44,9 +44,9 @@ def installed(user: int) -> Iterator[Path]:
                 shutil.copytree(
                     found, target, dirs_exist_ok=True
                 ) if found.is_dir() else shutil.copy(found, target)
-        (place / "uvloop_first").mkdir()
-        (place / "uvloop_first" / "sitecustomize.py").write_text(
-            "import asyncio, uvloop\nasyncio.set_event_loop_policy(uvloop.EventLoopPolicy())\n"
+        (place / "without_uvloop").mkdir()
+        (place / "without_uvloop" / "sitecustomize.py").write_text(
+            "import sys\nsys.modules['uvloop'] = None\n"  # its import fails, as where it is missing
         )
         (place / "state").mkdir(mode=0o700)
         os.chown(place / "state", user, user)

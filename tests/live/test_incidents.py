@@ -6,6 +6,7 @@ import pytest
 
 import tests.incidents.scenes  # noqa: F401 (registers them)
 from receiver.service.symbols import available
+from tests.conftest import missing
 from tests.incidents.lab import SCENES, UnavailableError, play
 from tests.incidents.score import score
 
@@ -34,7 +35,7 @@ def test_a_real_incident_is_told_for_what_it_is(live: None, name: str) -> None:
 
 def test_the_function_that_crashed_is_named_where_symbols_are(live: None) -> None:
     if not available():
-        pytest.skip("no bcc here (python3-bpfcc)")
+        missing("bcc", "bcc cannot be imported: install python3-bpfcc")
     result = play(SCENES["native_code_crashes"], 1)  # a small C program
     (crash,) = result.report["crashes"]
     assert (
