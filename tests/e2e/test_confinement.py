@@ -289,7 +289,12 @@ def test_in_a_container_the_bounding_set_is_emptied_where_that_may_be_done(
                 left,
             ]
             assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
-        assert (volume / f"state{len(more)}" / "history.db").stat().st_uid == NOBODY
+        history = volume / f"state{len(more)}" / "history.db"
+        deadline = time.monotonic() + 20
+        while not history.exists():  # a thread makes it after the start
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert history.stat().st_uid == NOBODY
     finally:
         service.stop()
 
