@@ -182,6 +182,24 @@ def test_a_success_takes_the_refusals_before_it_back_and_no_later_ones() -> None
     assert counts(failures(story)) == [7]
 
 
+@pytest.mark.parametrize(("status", "reported"), [(0, 0), (1, 1)])
+def test_a_refusal_after_the_server_of_the_same_work_was_shut_down_is_normal(
+    status: int, reported: int
+) -> None:
+    story = Story()
+    client = story.task("load")
+    server = story.spawn(client, "server")
+    story.fact(
+        Connection, server, stage=ConnectionStage.CONNECTED, connection_id=story.now, family=2,
+        local_port=443, peer_port=50_000, established_boottime_ns=story.now,
+        connection_flags=ConnectionFlag.ACCEPTED,
+    )  # fmt: skip
+    story.exit(server, status)
+    fails(story, client, errno.ECONNREFUSED)
+    story.exit(client, 0)
+    assert len(failures(story)) == reported
+
+
 def test_the_table_of_repeats_is_bounded_and_says_what_it_forgets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict
 import msgspec
 
 from receiver import semconv as sc
-from receiver.detect.deaths import Ending
+from receiver.detect.deaths import Ending, ending
 from receiver.detect.network import (
     connection_failed,
     exhausted_by_call,
@@ -81,6 +81,8 @@ class NetworkActivity:
         self._refused: dict[tuple[ProcessKey, int], Refusal] = {}
         # the accepting process, by the ports of both ends
         self._servers: OrderedDict[tuple[int, int], Process] = OrderedDict()
+        # the process that last accepted a connection at a local port
+        self._accepted_at: OrderedDict[int, Process] = OrderedDict()
         self._full_queues: set[tuple[int, int]] = set()
 
     def connection(self, fact: Connection) -> None:
@@ -93,6 +95,9 @@ class NetworkActivity:
             self._servers[(fact.peer_port, fact.local_port)] = process
             if len(self._servers) > KEPT_SERVERS:
                 self._servers.popitem(last=False)
+            self._accepted_at[fact.local_port] = process
+            if len(self._accepted_at) > KEPT_SERVERS:
+                self._accepted_at.popitem(last=False)
         peer = process.peers.get(link.peer)
         if (
             fact.established_boottime_ns
@@ -256,12 +261,25 @@ class NetworkActivity:
 
     def _report_refused(self, key: tuple[ProcessKey, int]) -> None:
         refusal = self._refused.pop(key)
+        if self._is_after_shutdown(refusal.process, key[1]):
+            self.drops["refused_after_shutdown"] += refusal.count
+            return
         finding = refusal.first
         self.repeats.begin(refusal.process, refusal.kind)
         self._report(
             refusal.process,
             counted(finding, refusal.count, finding.time_boottime_ns, refusal.last_ns),
         )
+
+    def _is_after_shutdown(self, process: Process, port: int) -> bool:
+        """A server of the same work had this port, and has ended well: its client only tries again
+        while it is closed itself, which is normal.
+        """
+        server = self._accepted_at.get(port)
+        if server is None or server.exit is None or ending(server).failed:
+            return False
+        ours, theirs = process.execution, server.execution
+        return ours is not None and theirs is not None and ours.outermost is theirs.outermost
 
     def _report_all_refused(self, now_ns: int) -> None:
         for key, refusal in list(self._refused.items()):
