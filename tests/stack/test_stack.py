@@ -129,7 +129,11 @@ def test_metrics_have_few_labels(stack: Stack) -> None:
     assert labels <= {
         "__name__", "job", "instance", "host_name", "le", "pipeline_system_name", "pipeline_name", "pipeline_task_name",
         "pipeline_run_result", "pipeline_task_run_result", "error_type", "process_signal_name", "cpu_mode", "disk_io_direction",
-        "network_io_direction", "file_write_cause", "file_taint_kind", "pipeline_incident_cause", "pipeline_observer_event_kind",
+        "network_io_direction", "file_write_cause", "file_taint_kind", "pipeline_incident_cause", "pipeline_observer_blind_reason",
+        "pipeline_observer_call",
+        "pipeline_observer_endpoint",
+        "pipeline_observer_process",
+        "pipeline_observer_event_kind",
         "pipeline_observer_loss_reason", "otel_component_type",
     }, labels  # fmt: skip
 
