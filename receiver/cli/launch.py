@@ -25,7 +25,7 @@ from typing import NamedTuple, NoReturn
 from receiver.kernel.inherited import Inherited, exit_status
 from receiver.text.printable import printable
 
-EX_SOFTWARE, EX_IOERR, EX_TEMPFAIL = 70, 74, 75  # sysexits.h
+EX_UNAVAILABLE, EX_SOFTWARE, EX_IOERR, EX_TEMPFAIL = 69, 70, 74, 75  # sysexits.h
 READY_SECONDS = 30.0  # afterwards the command starts without an observer
 REPORT_SECONDS = 120.0  # after the command's end; afterwards the launcher exits without the report
 ANSWER_SECONDS = 0.3

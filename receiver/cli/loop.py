@@ -29,4 +29,15 @@ def _factory() -> Callable[[], asyncio.AbstractEventLoop]:
     except ImportError as error:
         log.info("uvloop cannot be imported, asyncio's own event loop is used: %s", error)
         return asyncio.new_event_loop
-    return uvloop.new_event_loop
+
+    def started() -> asyncio.AbstractEventLoop:
+        """uvloop opens its descriptors when it runs first, and cannot be closed when that fails."""
+        loop = uvloop.new_event_loop()
+        try:
+            loop.run_until_complete(asyncio.sleep(0))
+        except OSError as error:
+            log.debug("uvloop cannot start, asyncio's own event loop is used: %s", error)
+            return asyncio.new_event_loop()
+        return loop
+
+    return started

@@ -29,7 +29,7 @@ from receiver.cli.common import (
     print_event,
     stop_on_signals,
 )
-from receiver.cli.launch import EX_IOERR
+from receiver.cli.launch import EX_IOERR, EX_UNAVAILABLE
 from receiver.cli.outputs import Outputs
 from receiver.errors import ConfigError, DecodeError, KwitnessError, OutputError
 from receiver.export.settings import ExportSettings, asks_for_export, from_environment
@@ -64,7 +64,14 @@ def main(args: argparse.Namespace, connection: socket.socket, inherited: Inherit
     open_stdio = _fill_stdio()
     raise_limit()  # of this process; the command has the launcher's
     guard.log_to_stderr()
-    return loop.run(_main(args, Channel(connection), inherited, open_stdio))
+    channel = Channel(connection)
+    observation = _main(args, channel, inherited, open_stdio)
+    try:
+        return loop.run(observation)
+    except OSError as error:  # for example, no descriptor is left for the event loop
+        observation.close()
+        channel.tell("refused", EX_UNAVAILABLE, error)
+        return 0
 
 
 async def _main(

@@ -349,8 +349,12 @@ def preflight() -> None:
             "with lockdown=integrity",
             "lockdown",
         )
-    missing = missing_capabilities(_read(Path("/proc/self/status")))
-    if missing:
+    status = _read(Path("/proc/self/status"))
+    if not status:
+        raise UnavailableError(
+            "cannot read /proc/self/status: mount /proc, or raise the limit of open files (ulimit -n)"
+        )
+    if missing := missing_capabilities(status):
         raise PrivilegeError(
             f"{' and '.join(missing)} missing: run as root, or grant with `setpriv --ambient-caps "
             "+bpf,+perfmon`",
