@@ -4,8 +4,8 @@
 that the mutant names, then the whole set. A mutant that passes all of them survives. The exit status is 1 when more than ALLOWED
 survive, when a snippet does not occur exactly once in its room, or when the tests fail without any mutant.
 
-Snippets are compared token by token and looked for in a whole room, so a formatter that wraps a line elsewhere, or a move within the
-room, changes nothing.
+Snippets are compared token by token and looked for in a whole room. So a formatter that wraps a line elsewhere changes nothing,
+and neither does a move within the room.
 """
 
 from __future__ import annotations
