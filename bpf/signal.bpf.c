@@ -111,7 +111,7 @@ int BPF_PROG(on_signal, int signal, struct kernel_siginfo *info, struct task_str
 	e->sender_uid = BPF_CORE_READ(sender, cred, uid.val);
 	BPF_CORE_READ_STR_INTO(&e->sender_comm, sender, comm);
 	BPF_CORE_READ_STR_INTO(&e->target_comm, target, comm);
-	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(e, wakeup_of(watched ? RING_LIFECYCLE : RING_UNWATCHED, false));
 	count_submitted(EVENT_SIGNAL);
 	return 0;
 }
