@@ -25,7 +25,7 @@ from receiver.observe.session import Session, replay
 from receiver.render.process_tree import Views, summary
 from receiver.signals import LogRecord, Span
 from receiver.work.execution import Execution
-from tests.builders import Story
+from tests.builders import Calls, Story
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 RECORDINGS = sorted(SCENARIOS.rglob("*.kw"))
@@ -41,7 +41,7 @@ class Observed:
         self.core = core
         self.views = Views()
         self.screens: list[str] = []
-        core.on_end, core.attempts.on_close = self.views.ended, self.closed
+        core.listeners.add(Calls(process_ended=self.views.ended, execution_finished=self.closed))
 
     def closed(self, execution: Execution) -> None:
         self.views.closed(execution)

@@ -51,6 +51,7 @@ from receiver.observe.activity import HANDLERS, Activity
 from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
 from receiver.observe.exits import Exits
+from receiver.observe.listeners import Listener, Listeners
 from receiver.observe.scope import Scope
 from receiver.signals import Metric, Point
 from receiver.signals import Signal as Output
@@ -73,8 +74,15 @@ class Core:
     """See the module's docstring. Not re-entrant; one owner."""
 
     def __init__(
-        self, host: Host, options: CoreOptions | None = None, rules: tuple[Rule, ...] = ()
+        self,
+        host: Host,
+        options: CoreOptions | None = None,
+        rules: tuple[Rule, ...] = (),
+        *,
+        explain: bool = False,
     ) -> None:
+        """`explain`: keeps the reasons of all attributions in `bindings.reasons`."""
+        self.listeners = Listeners()
         self.options = options = options or CoreOptions()
         self.host = host
         self.redactor = Redactor(options.redaction)
@@ -93,16 +101,33 @@ class Core:
         )
         self._spans, self._logs = Spans(self.blocks), Logs(self.blocks)
         self.book = MetricStore()
-        self.attempts = Attempts(
-            self.executions,
-            self._spans,
+        self.casebook = Casebook()
+        self.incidents = Incidents(
             self._logs,
-            self.book,
-            lambda signal: self._out.append(signal),
+            book=self.book,
+            emit=self._emit,
+            case=self.case,
+            forget=self.casebook.forget,
+            wall=self.blocks.wall,
+            told=self.listeners.report,
+        )
+        self.attempts = Attempts(
+            self.tree,
+            self.executions,
+            spans=self._spans,
+            logs=self._logs,
+            book=self.book,
+            emit=self._emit,
+            listeners=self.listeners,
+            evaluate=self.incidents.ended,
             elsewhere=options.orchestrator == "elsewhere",
         )
         self.bindings = Bindings(
-            self.tree, self.attempts, self.recognisers, only_commands=options.only_commands
+            self.tree,
+            self.attempts,
+            self.recognisers,
+            only_commands=options.only_commands,
+            explain=explain,
         )
         self.activity = Activity(
             self.tree,
@@ -112,26 +137,12 @@ class Core:
             stall_seconds=options.stall_seconds,
             hang_seconds=options.hang_seconds,
         )
-        self.casebook = Casebook()
         self.history: History | None = None  # the history of earlier runs, where one is kept
         # what the source cannot see on this host: its absence proves nothing
         self.blind: tuple[str, ...] = ()
-        self.incidents = Incidents(
-            self._logs,
-            book=self.book,
-            emit=lambda signal: self._out.append(signal),
-            case=self.case,
-            forget=self.casebook.forget,
-            wall=self.blocks.wall,
-        )
-        self.attempts.on_over = self.incidents.ended
         self.counts: Counter[str] = Counter()  # decoded events, by kind
         self.decode_errors: Counter[str] = Counter()
         self.policy_drops: Counter[str] = Counter()  # events that led to no signal, by reason
-        # called with every attributed process when it ends
-        self.on_end: Callable[[Process], None] = _ignore
-        # called with every event after it was applied
-        self.on_event: Callable[[Event], None] | None = None
         self.exits = Exits(
             attempts=self.attempts,
             bindings=self.bindings,
@@ -141,7 +152,7 @@ class Core:
             report=self._report,
             log_exit=self._log_exit,
             emit_span=self._emit_process,
-            ended=lambda process: self.on_end(process),
+            ended=self.listeners.process_ended,
             every_exit=options.exit_events,
         )
         self._scope = Scope(host.pid_namespace, host.observer_pid)
@@ -157,6 +168,7 @@ class Core:
         """Applies records in order. Never raises, whatever the records hold."""
         self._read_at_ns = self.attempts.read_at_ns = read_at_ns
         existing: list[Existing] = []
+        listened = self.listeners.of_events
         oldest = 0
         for raw in batch:
             try:
@@ -175,8 +187,8 @@ class Core:
             handle(self, event)
             if self.incidents.waiting:
                 self.incidents.look(event.time_boottime_ns)
-            if self.on_event is not None:
-                self.on_event(event)
+            if listened:
+                self.listeners.event(event)
             if type(event) is Existing:
                 existing.append(event)
         if existing:
@@ -214,7 +226,7 @@ class Core:
                     self.attempts.end_step(process, thread, now_ns, unknown=True)
                 if process.execs:
                     self._emit_process(process, now_ns)
-                    self.on_end(process)
+                    self.listeners.process_ended(process)
         self.attempts.finish(now_ns)
         self.incidents.look(now_ns, settle_ns=0)
 
@@ -235,6 +247,9 @@ class Core:
             names=self.activity.network.table.names,
             history=self.history,
         )
+
+    def _emit(self, signal: Output) -> None:
+        self._out.append(signal)
 
     def take(self) -> list[Output]:
         out, self._out = self._out, []
@@ -361,9 +376,11 @@ class Core:
             + self.activity.drops()
             + self.casebook.drops
         )
-        drops += Counter(
-            {f"broken_recogniser_{name}": count for name, count in self.recognisers.broken.items()}
-        )
+        for kind, failures in (
+            ("broken_recogniser", self.recognisers.broken),
+            ("failed_listener", self.listeners.failed),
+        ):
+            drops += Counter({f"{kind}_{name}": count for name, count in failures.items()})
         points = tuple(
             Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), count)
             for reason, count in drops.items()
@@ -518,10 +535,6 @@ class Core:
         self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._lossy))
 
 
-def _ignore(_: object) -> None:
-    """The default listener does nothing."""
-
-
 def _of_activity(handle: Callable[[Activity, Any], object]) -> Callable[[Core, Any], object]:
     return lambda core, event: handle(core.activity, event)
 
@@ -541,4 +554,4 @@ _HANDLERS: dict[type, tuple[str, Callable[[Core, Any], object]]] = {
     FileChanged: ("file_changed", Core._file_changed),
     Connection: ("connection", Core._connection),
 }
-__all__ = ["Core", "CoreOptions", "Event", "ProcessKey", "Watch"]
+__all__ = ["Core", "CoreOptions", "Event", "Listener", "ProcessKey", "Watch"]
