@@ -13,6 +13,7 @@ from collections import deque
 from pathlib import Path
 
 from receiver.cli.launch import MESSAGE_BYTES
+from receiver.constants import SECOND
 from receiver.errors import DecodeError
 from receiver.events import EventKind, Signal
 from receiver.kernel.clock import boottime_ns
@@ -25,7 +26,7 @@ STOPPED_SECONDS = 0.2  # how often a stopped command is checked
 EVIDENCE_SECONDS = (
     0.13  # longer than the drain interval, and than a sender takes to signal a whole group
 )
-EVIDENCE_AGE_NS = 1_000_000_000
+EVIDENCE_AGE_NS = SECOND
 KEPT_SIGNALS = 64
 _KIND = slice(22, 24)  # record_kind of struct event_header
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from receiver import semconv as sc
+from receiver.constants import SECOND
 from receiver.events import CallFailed, Connection, ConnectionFlag, ConnectionStage, NameQuery
 from receiver.facts.connections import Peer, TrackedConnection
 from receiver.facts.tree import Process
@@ -12,7 +13,6 @@ from receiver.model import Finding
 from receiver.signals import Severity
 from receiver.text.names import AF_INET, address_of, event_id, name_in
 
-SECOND = 1_000_000_000
 _WORDS = {
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",

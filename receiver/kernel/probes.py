@@ -13,11 +13,28 @@ from typing import Annotated
 
 import msgspec
 
+from receiver.constants import (
+    ENV_BINDS,
+    ENV_EXACT,
+    ENV_PREFIX,
+    ENV_RULE_BYTES,
+    MARKS_PER_ENTRY,
+    NAMED_CHANGES,
+    NAMED_FILES,
+    NOISE_ALL,
+    NOISE_COMPONENT_BYTES,
+    NOISE_PREFIX_BYTES,
+    NOISE_READS,
+    NOISE_SUFFIX_BYTES,
+    PID_LIMIT,
+    TELLING_PACKAGE_BYTES,
+)
 from receiver.errors import NamespaceError, PrivilegeError, UnavailableError
-from receiver.events import EventKind, Existing
+from receiver.events import EventKind, Existing, ProcessKey
 from receiver.kernel.decode import decode, split
 from receiver.kernel.hooks import ALTERNATIVES, DOORS, HOOKS, Hook
 from receiver.kernel.libbpf import Library, Object
+from receiver.kernel.privileges import CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN
 from receiver.text.redact import Redactor
 
 OBJECT = Path(__file__).with_name("kwitness.bpf.o")
@@ -26,12 +43,6 @@ LOCKDOWN = Path("/sys/kernel/security/lockdown")
 PID_NAMESPACE = (
     0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h: the initial namespace on every kernel
 )
-CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
-ENV_RULE_BYTES = 64  # as in bpf/events.h
-_EXACT, _PREFIX, _BINDS = 1, 2, 256
-NOISE_SUFFIX_BYTES, NOISE_PREFIX_BYTES, TELLING_PACKAGE_BYTES = 16, 64, 32
-MARKS_PER_ENTRY = 64
-PID_MAX_LIMIT = 4_194_304
 
 
 # No hook sees these on any kernel. A report says so for the processes and files concerned.
@@ -172,8 +183,8 @@ TELLING_PACKAGES = (
 class KernelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the kernel half names per process, and what it only counts."""
 
-    files_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = 256
-    changes_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = 256
+    files_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = NAMED_FILES
+    changes_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = NAMED_CHANGES
     noise_prefixes: tuple[str, ...] = NOISE_PREFIXES
     noise_suffixes: tuple[str, ...] = NOISE_SUFFIXES
     noise_components: tuple[str, ...] = (
@@ -271,7 +282,7 @@ def _mismatch(hook: Hook, arguments: int | None) -> str:
 
 def _pid_max() -> int:
     """pid_max at this moment. A pid above it (the limit was raised later) is not watched."""
-    return min(int(_read(Path("/proc/sys/kernel/pid_max")) or PID_MAX_LIMIT), PID_MAX_LIMIT)
+    return min(int(_read(Path("/proc/sys/kernel/pid_max")) or PID_LIMIT), PID_LIMIT)
 
 
 class Probes:
@@ -433,7 +444,8 @@ class Probes:
             key = struct.pack(f"<I{ENV_RULE_BYTES}s", len(raw) * 8, raw)
             kind = struct.pack(
                 "<I",
-                (_PREFIX if name.endswith("_") else _EXACT) | (_BINDS if name in binding else 0),
+                (ENV_PREFIX if name.endswith("_") else ENV_EXACT)
+                | (ENV_BINDS if name in binding else 0),
             )
             self.object.update("env_rules", key, kind)
             self.object.update("env_rule_list", struct.pack("<I", index), key + kind)
@@ -448,7 +460,7 @@ class Probes:
         for component in self.limits.noise_components:
             self.object.update(
                 "noise_components",
-                component.encode().ljust(NOISE_SUFFIX_BYTES, b"\0"),
+                component.encode().ljust(NOISE_COMPONENT_BYTES, b"\0"),
                 struct.pack("<I", 1),
             )
         for package in TELLING_PACKAGES:
@@ -461,7 +473,9 @@ class Probes:
             raw = prefix.removeprefix("!").encode()
             key = struct.pack(f"<I{NOISE_PREFIX_BYTES}s", len(raw) * 8, raw)
             self.object.update(
-                "noise_prefixes", key, struct.pack("<I", 3 if prefix.startswith("!") else 1)
+                "noise_prefixes",
+                key,
+                struct.pack("<I", NOISE_ALL if prefix.startswith("!") else NOISE_READS),
             )
 
     def attach(self) -> None:
@@ -552,6 +566,14 @@ class Probes:
                 )
             )
         return report
+
+    def ask_mark(self, key: ProcessKey) -> None:
+        """Tells the kernel half which process a mark of this pid is meant for."""
+        self.object.update(
+            "asked_marks",
+            struct.pack("<I", key.tgid),
+            struct.pack("<Q", key.start_boottime_ns),
+        )
 
     def recursion_misses(self) -> Counter[EventKind]:
         """How often the kernel refused to run a program that was running on that CPU already."""

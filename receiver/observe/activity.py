@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from receiver.constants import SECOND
 from receiver.detect.deaths import Ending
 from receiver.events import (
     CallFailed,
@@ -27,8 +28,6 @@ from receiver.observe.attempts import Attempts
 from receiver.observe.files import EmitFinding, FileActivity
 from receiver.observe.network import NetworkActivity
 from receiver.observe.usage import UsageActivity
-
-SECOND = 1_000_000_000
 
 
 class Activity:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from receiver import semconv as sc
+from receiver.constants import SECOND
 from receiver.detect.deaths import Ending
 from receiver.events import Exit
 from receiver.facts.tree import Process, ProcessTree
@@ -20,8 +21,6 @@ from receiver.synthesis.metrics import DURATION_BOUNDS, MetricStore, folded_erro
 from receiver.synthesis.outcomes import run_result, scaled_cpu, task_error
 from receiver.synthesis.spans import Spans
 from receiver.work.execution import Execution, Executions, Run, Totals
-
-SECOND = 1_000_000_000
 
 
 class Attempts:

@@ -20,6 +20,7 @@ from receiver import semconv as sc
 from receiver.attribution.context import remote_context
 from receiver.attribution.frameworks import RECOGNISERS, Recognisers
 from receiver.attribution.rules import Rule, Rules
+from receiver.constants import SECOND
 from receiver.detect import oom_killed
 from receiver.detect.deaths import Ending
 from receiver.errors import DecodeError
@@ -63,7 +64,6 @@ from receiver.text.names import event_id
 from receiver.text.redact import Redactor
 from receiver.work.execution import Execution, Executions
 
-SECOND = 1_000_000_000
 LOSS_WINDOW_NS = 60 * SECOND  # how long after a loss records are marked incomplete
 # lost events of processes without work: no fact of an execution is missing
 UNWATCHED = LossReason.UNWATCHED.name.lower()

@@ -9,6 +9,7 @@ from collections import Counter, OrderedDict
 import msgspec
 
 from receiver import semconv as sc
+from receiver.constants import SECOND
 from receiver.detect.deaths import Ending, ending
 from receiver.detect.network import (
     connection_failed,
@@ -35,7 +36,6 @@ from receiver.observe.repeats import Kind, Repeats, counted
 from receiver.synthesis.metrics import STALL_BOUNDS
 from receiver.text.names import address_of, event_id
 
-SECOND = 1_000_000_000
 NAME_NS = 5 * SECOND  # the resolver's own timeout (resolv.conf(5), timeout)
 PATIENCE_NS = SECOND  # the shortest timeout that a resolver can be given
 FULL_NS = 5 * SECOND

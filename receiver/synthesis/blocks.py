@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from receiver import semconv as sc
 from receiver.attribution.containers import NOWHERE, ContainerIdentity, place_of
+from receiver.constants import SECOND
 from receiver.detect.deaths import Ending
 from receiver.facts.tree import Process
 from receiver.model import ContainerName, Host, Identity
@@ -69,7 +70,7 @@ class Blocks:
 
     def iso(self, boottime_ns: int) -> str:
         """ISO 8601 UTC with microseconds, the form of process.creation.time."""
-        seconds, nanos = divmod(self.wall(boottime_ns), 1_000_000_000)
+        seconds, nanos = divmod(self.wall(boottime_ns), SECOND)
         if seconds != self._second[0]:
             self._second = (
                 seconds,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
+from receiver.constants import SECOND
 from receiver.events import Connection, ConnectionFlag, ConnectionStage
 from receiver.facts.connections import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND
 from receiver.investigate.causes.peers import (
     IDLE_NS,
     after,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable
 
+from receiver.constants import SECOND
 from receiver.detect.deaths import code_name, fatal_of
 from receiver.events import Signal
 from receiver.investigate.case import Case, ProcessSnapshot, task_key
@@ -23,7 +24,6 @@ from receiver.investigate.history import partition_bytes, place
 from receiver.text.event_text import wait_of
 from receiver.text.names import mib, signal_name
 
-SECOND = 1_000_000_000
 _SHELLS = {
     "bash",
     "sh",

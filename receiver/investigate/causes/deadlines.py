@@ -6,11 +6,11 @@ import signal
 from collections import defaultdict
 from collections.abc import Iterator
 
+from receiver.constants import SECOND
 from receiver.detect.deaths import SI_TIMER
 from receiver.events import FileReason, Signal
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
-    SECOND,
     at_work,
     idle_ns,
     sender_culprit,

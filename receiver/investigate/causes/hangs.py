@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.calls import call_name
+from receiver.constants import SECOND
 from receiver.events import ThreadWait, WaitObject
 from receiver.facts.usage import IdlePeriod
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND, died_of, progress, sent_by_process
+from receiver.investigate.causes.common import died_of, progress, sent_by_process
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,

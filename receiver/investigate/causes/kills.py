@@ -6,10 +6,10 @@ import signal
 from collections import defaultdict
 from collections.abc import Iterator
 
+from receiver.constants import SECOND
 from receiver.events import ProcessKey, Signal
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
-    SECOND,
     at_work,
     died_of,
     idle_ns,

@@ -6,9 +6,10 @@ import errno
 import signal
 from collections.abc import Iterator
 
+from receiver.constants import SECOND
 from receiver.events import CallKind
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND, died_of, progress
+from receiver.investigate.causes.common import died_of, progress
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,

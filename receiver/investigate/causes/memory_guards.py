@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 
+from receiver.constants import SECOND
 from receiver.investigate.case import Case
-from receiver.investigate.causes.common import SECOND, died_of
+from receiver.investigate.causes.common import died_of
 from receiver.investigate.evidence import (
     CLEAR,
     SOME,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 
+from receiver.constants import SECOND
 from receiver.detect.deaths import fatal_of
 from receiver.events import OomScope
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND, shells
+from receiver.investigate.causes.common import shells
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,

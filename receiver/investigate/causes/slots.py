@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from receiver.constants import SECOND
 from receiver.events import ConnectionStage, ThreadWait
 from receiver.facts.connections import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND
 from receiver.investigate.causes.peers import (
     SILENT_NS,
     TICK_NS,

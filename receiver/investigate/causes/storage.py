@@ -6,10 +6,10 @@ import errno
 import re
 from collections.abc import Iterator
 
+from receiver.constants import SECOND
 from receiver.events import CallKind, FileChanged, FileOperation
 from receiver.facts.files import Use
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,

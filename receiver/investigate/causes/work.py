@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from receiver.attribution.partitions import partition_of
+from receiver.constants import SECOND
 from receiver.investigate.case import Case, ProcessSnapshot, task_key
-from receiver.investigate.causes.common import LARGE, SECOND, partition_share, shells
+from receiver.investigate.causes.common import LARGE, partition_share, shells
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
