@@ -55,8 +55,9 @@ def _blank(kind: type[Event]) -> dict[str, Any]:
 class Story:
     """A clock that moves 1 ms a step, pids that count up, and a core that listens."""
 
-    def __init__(self, options: CoreOptions | None = None) -> None:
-        self.core = Core(HOST, options)
+    def __init__(self, options: CoreOptions | None = None, **core: Any) -> None:
+        """`core`: further arguments of the core."""
+        self.core = Core(HOST, options, **core)
         self.core.set_wall_offset(WALL_OFFSET_NS)
         self.now = 1_000 * MS
         self.sequence = 0

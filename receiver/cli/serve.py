@@ -186,12 +186,14 @@ def check(args: argparse.Namespace) -> int:
         return explain(args)
     if args.ready:
         return ready(args)
-    from receiver.kernel.probes import BLIND_SPOTS, Probes
+    from receiver.attribution.declared import DECLARED
+    from receiver.kernel.hooks import BLIND_SPOTS
+    from receiver.kernel.probes import Probes
 
     chosen = configuration.load(Path(args.config) if args.config else None).privileges
     confinement = survey(chosen.user, chosen.helper_user)
     try:
-        probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16)
+        probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16, capture=DECLARED.capture)
         try:
             probes.attach()
             with contextlib.suppress(

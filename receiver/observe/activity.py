@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from receiver.attribution.declared import Declared
 from receiver.detect.deaths import Ending
 from receiver.events import (
     CallFailed,
@@ -41,13 +42,14 @@ class Activity:
         report: EmitFinding,
         repeat: EmitFinding,
         *,
+        declared: Declared,
         stall_seconds: float,
         hang_seconds: float,
     ) -> None:
         """`report` takes findings, and `repeat` takes records of failures that were findings
         before.
         """
-        self.files = FileActivity(tree, attempts, report)
+        self.files = FileActivity(tree, attempts, report, declared)
         self.network = NetworkActivity(tree, attempts, report, repeat, int(stall_seconds * SECOND))
         self.usage = UsageActivity(tree, attempts, report, int(hang_seconds * SECOND))
 

@@ -18,7 +18,9 @@ from typing import Any
 
 from receiver import semconv as sc
 from receiver.attribution.context import remote_context
+from receiver.attribution.declared import declared
 from receiver.attribution.frameworks import RECOGNISERS, Recognisers
+from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.rules import Rule, Rules
 from receiver.detect import ending, killed, masked_failures, oom_killed, partial_writes
 from receiver.detect.deaths import Ending, retired
@@ -74,7 +76,12 @@ class Core:
     """See the module's docstring. Not re-entrant; one owner."""
 
     def __init__(
-        self, host: Host, options: CoreOptions | None = None, rules: tuple[Rule, ...] = ()
+        self,
+        host: Host,
+        options: CoreOptions | None = None,
+        rules: tuple[Rule, ...] = (),
+        *,
+        recognisers: tuple[Recogniser, ...] = RECOGNISERS,
     ) -> None:
         self.options = options = options or CoreOptions()
         self.host = host
@@ -84,7 +91,8 @@ class Core:
             int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND)
         )
         self._out: list[Output] = []
-        self.recognisers = Recognisers((Rules(rules), *RECOGNISERS) if rules else RECOGNISERS)
+        asked = (Rules(rules), *recognisers) if rules else recognisers
+        self.recognisers, self.declared = Recognisers(asked), declared(asked)
         self.blocks = Blocks(
             host,
             include_argv=options.include_argv,
@@ -92,7 +100,7 @@ class Core:
             service_name=options.service_name,
             value_length_limit=options.value_length_limit,
         )
-        self._spans, self._logs = Spans(self.blocks), Logs(self.blocks)
+        self._spans, self._logs = Spans(self.blocks, self.declared.attributes), Logs(self.blocks)
         self.book = MetricStore()
         self.attempts = Attempts(
             self.executions,
@@ -110,6 +118,7 @@ class Core:
             self.attempts,
             self._report,
             self._repeat,
+            declared=self.declared,
             stall_seconds=options.stall_seconds,
             hang_seconds=options.hang_seconds,
         )
@@ -475,7 +484,7 @@ class Core:
         if process is None:
             return
         self._inherit(process)
-        process.retired = retired(process)
+        process.retired = retired(process, self.declared.helpers)
         end = ending(process)
         death = killed(process, end)
         self.bindings.ended(process, end, event.time_boottime_ns)

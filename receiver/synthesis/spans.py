@@ -35,8 +35,10 @@ _KEY_FACTS = {
 class Spans:
     """Builds spans from the facts and the executions."""
 
-    def __init__(self, blocks: Blocks) -> None:
+    def __init__(self, blocks: Blocks, attributes: tuple[str, ...] = ()) -> None:
+        """`attributes`: the notes of recognisers that are exported, by their names."""
         self._blocks = blocks
+        self._attributes = attributes
 
     def process_span(self, process: Process, folded: int, now_ns: int = 0) -> Span:
         """For a process that has ended, or (without an exit) for one that is no longer watched."""
@@ -70,6 +72,8 @@ class Spans:
             ]
         if process.partition:
             items.append((sc.PIPELINE_DATASET_PARTITION, process.partition))
+        if process.notes:
+            items += [(a, process.notes[a]) for a in self._attributes if a in process.notes]
         if process.peers:
             items.append(
                 (sc.PROCESS_USAGE_CONNECTIONS, sum(p.made for p in process.peers.values()))

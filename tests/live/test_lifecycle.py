@@ -332,12 +332,12 @@ def test_a_traced_process_tells_tracer_and_real_parent(witness: Witness) -> None
 def test_a_hook_that_cannot_attach_is_reported_and_the_rest_works(
     live: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from receiver.kernel import hooks as table
     from receiver.kernel import probes
-    from receiver.kernel.probes import Hook
 
     bogus = {"on_title": "no_such_tracepoint", "on_oom_kill": "sched_switch"}
     hooks = tuple(
-        Hook(
+        table.Hook(
             h.program,
             bogus.get(h.program, h.tracepoint),
             h.arguments,
@@ -345,7 +345,7 @@ def test_a_hook_that_cannot_attach_is_reported_and_the_rest_works(
             h.required,
             h.iterator,
         )
-        for h in probes.HOOKS
+        for h in table.HOOKS
     )
     monkeypatch.setattr(probes, "HOOKS", hooks)
     witness = Witness()
