@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from receiver.detect.findings import FINDINGS
 from receiver.events import (
     Event,
     Exec,
@@ -29,7 +30,7 @@ from receiver.events import (
     encode,
 )
 from receiver.model import NOBODY, CoreOptions, Finding, Host, Watch
-from receiver.observe.core import Core
+from receiver.observe.core import EVENTS, Core
 from receiver.signals import LogRecord, Span, Value
 
 HOST = Host("00000000-0000-4000-8000-000000000001", "testhost", "5e55104e5e55")
@@ -79,7 +80,11 @@ class Story:
         raw = encode(event)
         self.records.append(raw)
         self.core.feed([raw], self.now + MS)
-        self._signals += self.core.take()
+        emitted = self.core.take()
+        found = {s.event_name for s in emitted if isinstance(s, LogRecord)} & FINDINGS.keys()
+        missing = found - set(EVENTS[kind].findings)
+        assert not missing, f"the row of {kind.__name__} in EVENTS does not name {missing}"
+        self._signals += emitted
 
     def fork(
         self, parent: ProcessKey, *, comm: str = "python3", pid: int = 0, uid: int = 1000

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from receiver import semconv as sc
 from receiver.attribution.context import remote_context
@@ -27,6 +26,7 @@ from receiver.detect.deaths import Ending, retired
 from receiver.detect.masked import failure_below, grade, holds_by_fork, note_child_end
 from receiver.errors import DecodeError
 from receiver.events import (
+    CallFailed,
     Connection,
     Crash,
     Event,
@@ -34,14 +34,22 @@ from receiver.events import (
     Existing,
     Exit,
     FileChanged,
+    FileClosed,
     FileOpened,
+    FileTotals,
     Fork,
     LossReason,
+    NameQuery,
+    Neighbour,
     OomKill,
     OpenFile,
     ProcessKey,
+    ProcessSample,
     Signal,
+    ThreadWait,
     Title,
+    UnixConnected,
+    WaitStack,
 )
 from receiver.facts.blind import BlindTimes
 from receiver.facts.tree import KEPT_FAILED_CHILDREN, KEPT_FILES, KEPT_SIGNALS, Process, ProcessTree
@@ -50,9 +58,10 @@ from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
 from receiver.kernel.decode import decode
 from receiver.model import Blind, CoreOptions, Finding, Gap, Host, Identity, Watch
-from receiver.observe.activity import HANDLERS, Activity
+from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
+from receiver.observe.event_spec import EventSpec, Kept
 from receiver.observe.scope import Scope
 from receiver.signals import Metric, Point
 from receiver.signals import Signal as Output
@@ -60,11 +69,12 @@ from receiver.synthesis.blocks import Blocks
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.metrics import LAG_BOUNDS, MetricStore
 from receiver.synthesis.spans import Spans
+from receiver.text.event_text import LINES
 from receiver.text.names import signal_name
 from receiver.text.redact import Redactor
+from receiver.units import SECOND
 from receiver.work.execution import Execution, Executions
 
-SECOND = 1_000_000_000
 LOSS_WINDOW_NS = 60 * SECOND  # how long after a loss records are marked incomplete
 # lost events of processes without work: no fact of an execution is missing
 UNWATCHED = LossReason.UNWATCHED.name.lower()
@@ -168,9 +178,9 @@ class Core:
             if not self._scope.has(event):
                 self.policy_drops["other_namespace"] += 1
                 continue
-            name, handle = _HANDLERS[type(event)]
-            self.counts[name] += 1
-            handle(self, event)
+            spec = EVENTS[type(event)]
+            self.counts[spec.name] += 1
+            spec.handle(self, event)
             if self.incidents.waiting:
                 self.incidents.look(event.time_boottime_ns)
             if self.on_event is not None:
@@ -593,23 +603,109 @@ def _ignore(_: object) -> None:
     """The default listener does nothing."""
 
 
-def _of_activity(handle: Callable[[Activity, Any], object]) -> Callable[[Core, Any], object]:
-    return lambda core, event: handle(core.activity, event)
-
-
-_HANDLERS: dict[type, tuple[str, Callable[[Core, Any], object]]] = {
-    Fork: ("fork", Core._fork),
-    Exec: ("exec", Core._exec),
-    Existing: ("existing", Core._exec),
-    Title: ("title", Core._title),
-    Exit: ("exit", Core._exit),
-    Signal: ("signal", Core._signal),
-    OomKill: ("oom_kill", Core._oom_kill),
-    Crash: ("crash", Core._crash),
-    OpenFile: ("open_file", Core._open_file),
-    **{kind: (name, _of_activity(handle)) for kind, (name, handle) in HANDLERS.items()},
-    FileOpened: ("file_opened", Core._file_opened),
-    FileChanged: ("file_changed", Core._file_changed),
-    Connection: ("connection", Core._connection),
+# Every kernel event, with all that is specific to its kind. The rooms below own some columns: its
+# text (text.event_text), and what a finding is for (detect.findings).
+EVENTS: dict[type, EventSpec] = {
+    Fork: EventSpec("fork", Core._fork, LINES[Fork], Kept.WHOLE),
+    Exec: EventSpec("exec", Core._exec, LINES[Exec], Kept.NAMED),
+    Existing: EventSpec("existing", Core._exec, LINES[Existing], Kept.NAMED),
+    Title: EventSpec("title", Core._title, LINES[Title]),
+    Exit: EventSpec(
+        "exit",
+        Core._exit,
+        LINES[Exit],
+        Kept.WITHOUT_TITLE,
+        (
+            sc.EVENT_PROCESS_KILLED,
+            sc.EVENT_FILE_PARTIAL_WRITE,
+            sc.EVENT_PROCESS_CALL_FAILED,
+            sc.EVENT_NETWORK_CONNECTION_FAILED,
+            sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH,
+        ),
+    ),
+    Signal: EventSpec("signal", Core._signal, LINES[Signal], Kept.WHOLE),
+    OomKill: EventSpec(
+        "oom_kill",
+        Core._oom_kill,
+        LINES[OomKill],
+        Kept.WITHOUT_GROUPS,
+        (sc.EVENT_PROCESS_OOM_KILLED, sc.EVENT_PIPELINE_TASK_CONTENTION),
+    ),
+    Crash: EventSpec("crash", Core._crash, LINES[Crash]),
+    OpenFile: EventSpec("open_file", Core._open_file, LINES[OpenFile]),
+    FileOpened: EventSpec(
+        "file_opened",
+        Core._file_opened,
+        LINES[FileOpened],
+        findings=(sc.EVENT_FILE_TAINTED_READ, sc.EVENT_FILE_CONFLICT),
+    ),
+    FileClosed: EventSpec(
+        "file_closed",
+        lambda core, event: core.activity.files.file_closed(event),
+        LINES[FileClosed],
+        findings=(sc.EVENT_FILE_PARTIAL_WRITE,),
+    ),
+    FileChanged: EventSpec(
+        "file_changed",
+        Core._file_changed,
+        LINES[FileChanged],
+        findings=(sc.EVENT_FILE_CONFLICT,),
+    ),
+    FileTotals: EventSpec(
+        "file_totals",
+        lambda core, event: core.activity.files.file_totals(event),
+        LINES[FileTotals],
+    ),
+    CallFailed: EventSpec(
+        "call_failed",
+        lambda core, event: core.activity.call_failed(event),
+        LINES[CallFailed],
+        findings=(sc.EVENT_PROCESS_CALL_FAILED, sc.EVENT_NETWORK_CONNECTION_EXHAUSTED),
+    ),
+    Connection: EventSpec(
+        "connection",
+        Core._connection,
+        LINES[Connection],
+        Kept.OTHER_END,
+        (
+            sc.EVENT_NETWORK_CONNECTION_FAILED,
+            sc.EVENT_NETWORK_CONNECTION_STALLED,
+            sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
+        ),
+    ),
+    NameQuery: EventSpec(
+        "name_query",
+        lambda core, event: core.activity.network.name_query(event),
+        LINES[NameQuery],
+        findings=(sc.EVENT_NETWORK_CONNECTION_FAILED,),
+    ),
+    UnixConnected: EventSpec(
+        "unix_connected",
+        lambda core, event: core.activity.network.unix_connected(event),
+        LINES[UnixConnected],
+    ),
+    ProcessSample: EventSpec(
+        "process_sample",
+        lambda core, event: core.activity.usage.process_sample(event),
+        LINES[ProcessSample],
+        findings=(sc.EVENT_PROCESS_MEMORY_GROWTH, sc.EVENT_PIPELINE_TASK_CONTENTION),
+    ),
+    ThreadWait: EventSpec(
+        "thread_wait",
+        lambda core, event: core.activity.usage.thread_wait(event),
+        LINES[ThreadWait],
+        findings=(sc.EVENT_PROCESS_HANG,),
+    ),
+    WaitStack: EventSpec(
+        "wait_stack",
+        lambda core, event: core.activity.usage.wait_stack(event),
+        LINES[WaitStack],
+    ),
+    Neighbour: EventSpec(
+        "neighbour",
+        lambda core, event: core.activity.usage.neighbour(event),
+        LINES[Neighbour],
+        Kept.WHOLE,
+    ),
 }
 __all__ = ["Core", "CoreOptions", "Event", "ProcessKey", "Watch"]

@@ -10,7 +10,7 @@ from receiver import semconv as sc
 from receiver.detect.masked import Grade
 from receiver.events import CallKind
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND, died_of, shells, shorter
+from receiver.investigate.causes.common import died_of, shells, shorter
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -28,6 +28,7 @@ from receiver.investigate.evidence import (
 )
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, signal_name
+from receiver.units import SECOND
 
 _FAULTS = {
     signal.SIGSEGV: "crash.segv",

@@ -10,7 +10,6 @@ from receiver.detect.deaths import SI_TIMER
 from receiver.events import FileReason, ProcessKey, Signal
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
-    SECOND,
     died_of,
     idle_ns,
     progress,
@@ -39,6 +38,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import signal_name
+from receiver.units import SECOND
 
 _TOGETHER_NS = 500_000_000  # signals to one group arrive within this time
 _ROUND = 0.06  # seconds by which a grace period or an age may differ from a round number

@@ -31,6 +31,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import error_name, mib
+from receiver.units import SECOND
 
 _NEAR = 0.85  # of a limit: memory above this share is close to it
 _PLATEAU = 0.05
@@ -44,7 +45,6 @@ _GUARDS = ("earlyoom", "oomd", "nohang", "memwatch", "memory_guard", "memguard",
 _SHARED = ("/dev/shm/", "/run/shm/")  # noqa: S108 (names to look for, nothing is written there)
 SIGBUS_ADDRESS = 2  # BUS_ADRERR, sigaction(2)
 _GUARDED_GROWTH = 0.3  # of its peak, within its last samples
-SECOND = 1_000_000_000
 
 
 def oom_kills(case: Case) -> Iterator[Candidate]:

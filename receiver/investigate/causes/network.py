@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from receiver.events import Connection, ConnectionFlag, ConnectionStage
 from receiver.facts.connections import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -25,6 +24,7 @@ from receiver.investigate.evidence import (
 )
 from receiver.text.event_text import wait_of
 from receiver.text.names import address_of, name_in
+from receiver.units import SECOND
 
 _IDLE_NS = 4 * SECOND  # a connection is idle after this time without a byte in either direction
 SILENT_NS = 3 * SECOND

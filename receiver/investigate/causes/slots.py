@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from receiver.events import CallKind, ConnectionStage, ThreadWait
 from receiver.facts.connections import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND
 from receiver.investigate.causes.network import (
     SILENT_NS,
     TICK_NS,
@@ -40,6 +39,7 @@ from receiver.investigate.evidence import (
 )
 from receiver.text.event_text import subject_of, wait_of
 from receiver.text.names import error_name
+from receiver.units import SECOND
 
 _TOKENS = re.compile(
     r"(?i)(^|[./_-])(sts|iam|oauth2?|auth|login|token|metadata|credentials?|vault|sso|identity)([./_:-]|$)"
