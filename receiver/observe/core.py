@@ -13,7 +13,7 @@ test.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from receiver import semconv as sc
 from receiver.attribution.context import remote_context
@@ -62,6 +62,7 @@ from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
 from receiver.observe.event_spec import EventSpec, Kept
+from receiver.observe.listeners import Listener, Listeners
 from receiver.observe.scope import Scope
 from receiver.signals import Metric, Point
 from receiver.signals import Signal as Output
@@ -92,7 +93,10 @@ class Core:
         rules: tuple[Rule, ...] = (),
         *,
         recognisers: tuple[Recogniser, ...] = RECOGNISERS,
+        explain: bool = False,
     ) -> None:
+        """`explain`: keeps the reasons of all attributions in `bindings.reasons`."""
+        self.listeners = Listeners()
         self.options = options = options or CoreOptions()
         self.host = host
         self.redactor = Redactor(options.redaction)
@@ -112,16 +116,33 @@ class Core:
         )
         self._spans, self._logs = Spans(self.blocks, self.declared.attributes), Logs(self.blocks)
         self.book = MetricStore()
-        self.attempts = Attempts(
-            self.executions,
-            self._spans,
+        self.casebook = Casebook()
+        self.incidents = Incidents(
             self._logs,
-            self.book,
-            lambda signal: self._out.append(signal),
+            book=self.book,
+            emit=self._emit,
+            case=self.case,
+            forget=self.casebook.forget,
+            wall=self.blocks.wall,
+            told=self.listeners.report,
+        )
+        self.attempts = Attempts(
+            self.tree,
+            self.executions,
+            spans=self._spans,
+            logs=self._logs,
+            book=self.book,
+            emit=self._emit,
+            listeners=self.listeners,
+            evaluate=self.incidents.ended,
             elsewhere=options.orchestrator == "elsewhere",
         )
         self.bindings = Bindings(
-            self.tree, self.attempts, self.recognisers, only_commands=options.only_commands
+            self.tree,
+            self.attempts,
+            self.recognisers,
+            only_commands=options.only_commands,
+            explain=explain,
         )
         self.activity = Activity(
             self.tree,
@@ -132,26 +153,12 @@ class Core:
             stall_seconds=options.stall_seconds,
             hang_seconds=options.hang_seconds,
         )
-        self.casebook = Casebook()
         self.history: History | None = None  # the history of earlier runs, where one is kept
         # what the source cannot see on this host: its absence proves nothing
         self.blind: tuple[str, ...] = ()
-        self.incidents = Incidents(
-            self._logs,
-            book=self.book,
-            emit=lambda signal: self._out.append(signal),
-            case=self.case,
-            forget=self.casebook.forget,
-            wall=self.blocks.wall,
-        )
-        self.attempts.on_over = self.incidents.ended
         self.counts: Counter[str] = Counter()  # decoded events, by kind
         self.decode_errors: Counter[str] = Counter()
         self.policy_drops: Counter[str] = Counter()  # events that led to no signal, by reason
-        # called with every attributed process when it ends
-        self.on_end: Callable[[Process], None] = _ignore
-        # called with every event after it was applied
-        self.on_event: Callable[[Event], None] | None = None
         self._scope = Scope(host.pid_namespace, host.observer_pid)
         self._blind_times = BlindTimes()
         self._watches: dict[int, Watch] = {}
@@ -165,6 +172,7 @@ class Core:
         """Applies records in order. Never raises, whatever the records hold."""
         self._read_at_ns = self.attempts.read_at_ns = read_at_ns
         existing: list[Existing] = []
+        listened = self.listeners.of_events
         oldest = 0
         for raw in batch:
             try:
@@ -183,8 +191,8 @@ class Core:
             spec.handle(self, event)
             if self.incidents.waiting:
                 self.incidents.look(event.time_boottime_ns)
-            if self.on_event is not None:
-                self.on_event(event)
+            if listened:
+                self.listeners.event(event)
             if type(event) is Existing:
                 existing.append(event)
         if existing:
@@ -222,7 +230,7 @@ class Core:
                     self.attempts.end_step(process, thread, now_ns, unknown=True)
                 if process.execs:
                     self._emit_process(process, now_ns)
-                    self.on_end(process)
+                    self.listeners.process_ended(process)
         self.attempts.finish(now_ns)
         self.incidents.look(now_ns, settle_ns=0)
 
@@ -243,6 +251,9 @@ class Core:
             names=self.activity.network.table.names,
             history=self.history,
         )
+
+    def _emit(self, signal: Output) -> None:
+        self._out.append(signal)
 
     def take(self) -> list[Output]:
         out, self._out = self._out, []
@@ -369,9 +380,11 @@ class Core:
             + self.activity.drops()
             + self.casebook.drops
         )
-        drops += Counter(
-            {f"broken_recogniser_{name}": count for name, count in self.recognisers.broken.items()}
-        )
+        for kind, failures in (
+            ("broken_recogniser", self.recognisers.broken),
+            ("failed_listener", self.listeners.failed),
+        ):
+            drops += Counter({f"{kind}_{name}": count for name, count in failures.items()})
         points = tuple(
             Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), count)
             for reason, count in drops.items()
@@ -550,7 +563,7 @@ class Core:
         self.attempts.account(execution, event)
         self._close_or_fold(process, end)
         self.casebook.ended(process)
-        self.on_end(process)
+        self.listeners.process_ended(process)
         process.block = None  # ended processes stay known for a while, without their tables
         self.attempts.leave(process, execution, event.time_boottime_ns, end)
 
@@ -597,10 +610,6 @@ class Core:
             self.policy_drops["unattributed"] += 1
             return
         self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._lossy))
-
-
-def _ignore(_: object) -> None:
-    """The default listener does nothing."""
 
 
 # Every kernel event, with all that is specific to its kind. The rooms below own some columns: its
@@ -708,4 +717,4 @@ EVENTS: dict[type, EventSpec] = {
         Kept.WHOLE,
     ),
 }
-__all__ = ["Core", "CoreOptions", "Event", "ProcessKey", "Watch"]
+__all__ = ["Core", "CoreOptions", "Event", "Listener", "ProcessKey", "Watch"]
