@@ -22,7 +22,7 @@ from receiver.cli.explain import explain
 from receiver.cli.preload import load_all
 from receiver.errors import KwitnessError
 from receiver.export.hub import Hub
-from receiver.export.settings import ExportSettings, from_environment
+from receiver.export.settings import from_environment
 from receiver.investigate.report import Report
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.confinement import survey
@@ -99,7 +99,7 @@ async def serve(args: argparse.Namespace) -> int:
     log.info(
         "attached to %d hooks; exporting to %s",
         sum(h.attached for h in observer.source.coverage()),
-        _targets(hub, export),
+        ", ".join(sorted(hub.targets)) or "nowhere",
     )
 
     def tick() -> None:
@@ -176,18 +176,6 @@ def _admin(
         incidents=LiveIncidentApi(observer.core, boottime_ns, state.earlier),
         token=token or state.token,
     )
-
-
-def _targets(hub: Hub, export: ExportSettings) -> str:
-    names = sorted(
-        {
-            export.otlp[p.signal].endpoint.partition("?")[0]
-            if p.kind.startswith("otlp_")
-            else p.kind
-            for p in hub.pipelines
-        }
-    )
-    return ", ".join(names) or "nowhere"
 
 
 def check(args: argparse.Namespace) -> int:
