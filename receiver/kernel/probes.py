@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 from receiver.errors import NamespaceError, UnavailableError
-from receiver.events import Existing
+from receiver.events import EventKind, Existing
 from receiver.kernel.capture import Capture, KernelLimits, fill
 from receiver.kernel.decode import decode, split
 from receiver.kernel.hooks import ALTERNATIVES, DOORS, HOOKS, Coverage, Hook
@@ -83,6 +84,7 @@ class Probes:
                 "bulk_ring": bulk_bytes,
             }
         )
+        self._loaded = [hook for hook in HOOKS if hook.program not in self._refused]
         fill(self.object, capture, self.limits)
         self._attached: set[str] = set()
         self.calls_attached = False
@@ -269,6 +271,13 @@ class Probes:
                 )
             )
         return report
+
+    def recursion_misses(self) -> Counter[EventKind]:
+        """How often the kernel refused to run a program that was running on that CPU already."""
+        misses: Counter[EventKind] = Counter()
+        for hook in self._loaded:
+            misses[hook.kind] += self.library.recursion_misses(self.object.program_fd(hook.program))
+        return misses
 
     def sample(self) -> bytes:
         """Records of all watched processes, their sockets, and their neighbours at this moment,
