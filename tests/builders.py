@@ -33,7 +33,8 @@ from receiver.events import (
 from receiver.facts.tree import Process
 from receiver.investigate.report import Report
 from receiver.model import NOBODY, CoreOptions, Finding, Host, Watch
-from receiver.observe.core import EVENTS, Core
+from receiver.observe.core import Core
+from receiver.observe.events import EVENTS
 from receiver.observe.listeners import Listener
 from receiver.signals import LogRecord, Span, Value
 from receiver.work.execution import Execution

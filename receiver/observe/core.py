@@ -16,52 +16,32 @@ from collections import Counter
 from collections.abc import Iterable
 
 from receiver import semconv as sc
-from receiver.attribution.context import remote_context
 from receiver.attribution.declared import declared
 from receiver.attribution.frameworks import RECOGNISERS, Recognisers
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.rules import Rule, Rules
-from receiver.detect import oom_killed
 from receiver.detect.deaths import Ending
 from receiver.errors import DecodeError
 from receiver.events import (
-    CallFailed,
-    Connection,
-    Crash,
     Event,
-    Exec,
     Existing,
     Exit,
-    FileChanged,
-    FileClosed,
-    FileOpened,
-    FileTotals,
-    Fork,
     LossReason,
-    NameQuery,
-    Neighbour,
-    OomKill,
-    OpenFile,
     ProcessKey,
-    ProcessSample,
-    Signal,
-    ThreadWait,
-    Title,
-    UnixConnected,
-    WaitStack,
 )
 from receiver.facts.blind import BlindTimes
-from receiver.facts.tree import KEPT_FILES, KEPT_SIGNALS, Process, ProcessTree
+from receiver.facts.tree import Process, ProcessTree
 from receiver.investigate.case import Case, Casebook
 from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
 from receiver.kernel.decode import decode
-from receiver.model import Blind, CoreOptions, Finding, Gap, Host, Identity, Watch
+from receiver.model import Blind, CoreOptions, Finding, Gap, Host, Watch
 from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
-from receiver.observe.event_spec import EventSpec, Kept
+from receiver.observe.events import EVENTS
 from receiver.observe.exits import Exits
+from receiver.observe.handlers import Handlers
 from receiver.observe.listeners import Listener, Listeners
 from receiver.observe.scope import Scope
 from receiver.signals import Metric, Point
@@ -70,7 +50,6 @@ from receiver.synthesis.blocks import Blocks
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.metrics import LAG_BOUNDS, MetricStore
 from receiver.synthesis.spans import Spans
-from receiver.text.event_text import LINES
 from receiver.text.names import event_id
 from receiver.text.redact import Redactor
 from receiver.units import SECOND
@@ -171,10 +150,18 @@ class Core:
             helpers=self.declared.helpers,
             every_exit=options.exit_events,
         )
+        self._handlers = Handlers(
+            host,
+            self.tree,
+            attempts=self.attempts,
+            bindings=self.bindings,
+            activity=self.activity,
+            exits=self.exits,
+            drops=self.policy_drops,
+            report=self._report,
+        )
         self._scope = Scope(host.pid_namespace, host.observer_pid)
         self._blind_times = BlindTimes()
-        self._watches: dict[int, Watch] = {}
-        self._watched: dict[int, Execution] = {}
         self.losses: dict[tuple[str, str], int] = {}
         self._lossy_until_ns = 0
         self._read_at_ns = 0
@@ -200,7 +187,7 @@ class Core:
                 continue
             spec = EVENTS[type(event)]
             self.counts[spec.name] += 1
-            spec.handle(self, event)
+            spec.handle(self._handlers, event)
             if self.incidents.waiting:
                 self.incidents.look(event.time_boottime_ns)
             if listened:
@@ -208,7 +195,7 @@ class Core:
             if type(event) is Existing:
                 existing.append(event)
         if existing:
-            self._settle(existing)
+            self._handlers.settle(existing)
         elif oldest:
             self.book.record(
                 sc.METRIC_PIPELINE_OBSERVER_LAG,
@@ -280,11 +267,11 @@ class Core:
 
     def watch(self, watch: Watch) -> None:
         """Expects the fork of a command. It must be called before the fork event is fed."""
-        self._watches[watch.pid] = watch
+        self._handlers.watch(watch)
 
     def watched(self, pid: int) -> Execution | None:
         """The execution of a watched command, after its fork was seen."""
-        return self._watched.get(pid)
+        return self._handlers.watched.get(pid)
 
     def note_losses(self, losses: dict[tuple[str, str], int], now_ns: int) -> None:
         """Cumulative counts of lost events by (kind, reason).
@@ -403,130 +390,10 @@ class Core:
         )
         return (*self.book.metrics(), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, points))
 
-    def _fork(self, event: Fork) -> None:
-        process = self.tree.fork(event)
-        pid = event.pid_namespace_pid if self.host.pid_namespace else event.process.tgid
-        watch = self._watches.get(pid)
-        if (
-            watch is not None
-            and watch.parent_pid == event.parent.tgid
-            and process.execution is None
-        ):
-            del self._watches[pid]
-            identity = Identity(
-                "command",
-                watch.name,
-                f"{self.host.session}-{event.process.tgid}-{event.process.start_boottime_ns}",
-                watch.name,
-                type="command",
-                source="command",
-                confidence=1.0,
-                evidence="started by kwitness",
-                owner=event.uid,
-            )
-            process.context = watch.context
-            execution = self.attempts.enter(process, identity, event.time_boottime_ns)
-            if execution is not None:
-                execution.started_by = event.parent
-                self._watched[pid] = execution
-        else:
-            self.exits.inherit(process)
-            self.bindings.forked(process, event.time_boottime_ns)
-            self._note_unattributed(process)
-
-    def _exec(self, event: Exec | Existing) -> None:
-        process = self.tree.image(event)
-        self.exits.inherit(process)
-        if event.environ:
-            process.context = remote_context(event.environ) or process.context
-        is_old = type(event) is Existing
-        self.bindings.image(
-            process, process.key.start_boottime_ns if is_old else event.time_boottime_ns
-        )
-        # it had set its title before the observer started
-        if is_old and len(event.argv) == 1 and " " in event.argv[0]:
-            process.title = event.argv[0].strip()
-            self.bindings.titled(process, event.time_boottime_ns)
-        self._note_unattributed(process)
-
-    def _settle(self, events: list[Existing]) -> None:
-        """Called after the iterator's last record: links parents, and hands identities down to
-        children that were read first.
-        """
-        self.tree.adopt_parents(events)
-        for event in sorted(events, key=lambda e: e.process.start_boottime_ns):
-            process = self.tree.get(event.process)
-            if process is not None and process.parent is not None and process.exit is None:
-                process.context = process.context or process.parent.context
-                self.exits.inherit(process)
-
-    def _title(self, event: Title) -> None:
-        process = self.tree.title(event)
-        self.bindings.titled(process, event.time_boottime_ns)
-        self._note_unattributed(process)
-
-    def _file_opened(self, event: FileOpened) -> None:
-        """The file's work comes first: the file belongs to that work.
-
-        A file of a package identifies the process, and is no input.
-        """
-        self.bindings.opened(self.tree.ensure(event.process, ""), event)
-        if not event.path.rpartition("/")[2].startswith("__init__."):
-            self.activity.files.file_opened(event)
-
-    def _file_changed(self, event: FileChanged) -> None:
-        self.activity.files.file_changed(event)
-        self.bindings.changed(self.tree.ensure(event.process, ""), event)
-
-    def _connection(self, event: Connection) -> None:
-        self.activity.network.connection(event)
-        self.bindings.connected(self.tree.ensure(event.process, ""), event)
-
-    def _signal(self, event: Signal) -> None:
-        target = self.tree.ensure(event.target, event.target_comm)
-        sender = self.tree.get(event.sender)
-        target.signals = (*target.signals[-KEPT_SIGNALS + 1 :], event)
-        if (
-            sender is not None
-            and sender.execution is not None
-            and sender.execution.is_part_of(target.execution)
-        ):
-            target.sibling_senders = (*target.sibling_senders[-KEPT_SIGNALS + 1 :], event.sender)
-
-    def _open_file(self, event: OpenFile) -> None:
-        process = self.tree.ensure(event.process, "")
-        if process.exit is not None or len(process.open_files) >= KEPT_FILES:
-            self.policy_drops["late_open_file" if process.exit else "too_many_open_files"] += 1
-            return
-        process.open_files = (*process.open_files, event)
-
-    def _crash(self, event: Crash) -> None:
-        self.tree.ensure(event.process, event.comm).crash = event
-
-    def _oom_kill(self, event: OomKill) -> None:
-        victim = self.tree.ensure(event.victim, event.victim_comm)
-        if victim.oom is not None:
-            return  # the OOM killer chose the same victim again before it was gone
-        victim.oom = event
-        for execution in victim.execution.chain() if victim.execution is not None else ():
-            execution.oom_killed = True
-        self._report(victim, oom_killed(victim, event))
-        self.activity.oom_killed(victim, event)
-        self.book.add(sc.METRIC_PIPELINE_TASK_OOM_KILLS, self.attempts.labels(victim.execution))
-
-    def _exit(self, event: Exit) -> None:
-        process = self.tree.exited(event)
-        if process is not None:
-            self.exits.apply(process, event)
-
     def _log_exit(self, process: Process, end: Ending, event: Exit) -> None:
         self._out.append(
             self._logs.exit_event(process, end, event_id(event), self._read_at_ns, self._lossy)
         )
-
-    def _note_unattributed(self, process: Process) -> None:
-        if process.execution is None:
-            self.policy_drops["unattributed"] += 1
 
     def _emit_process(self, process: Process, now_ns: int = 0) -> None:
         process.spanned = True
@@ -551,109 +418,4 @@ class Core:
         self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._lossy))
 
 
-# Every kernel event, with all that is specific to its kind. The rooms below own some columns: its
-# text (text.event_text), and what a finding is for (detect.findings).
-EVENTS: dict[type, EventSpec] = {
-    Fork: EventSpec("fork", Core._fork, LINES[Fork], Kept.WHOLE),
-    Exec: EventSpec("exec", Core._exec, LINES[Exec], Kept.NAMED),
-    Existing: EventSpec("existing", Core._exec, LINES[Existing], Kept.NAMED),
-    Title: EventSpec("title", Core._title, LINES[Title]),
-    Exit: EventSpec(
-        "exit",
-        Core._exit,
-        LINES[Exit],
-        Kept.WITHOUT_TITLE,
-        (
-            sc.EVENT_PROCESS_KILLED,
-            sc.EVENT_FILE_PARTIAL_WRITE,
-            sc.EVENT_PROCESS_CALL_FAILED,
-            sc.EVENT_NETWORK_CONNECTION_FAILED,
-            sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH,
-        ),
-    ),
-    Signal: EventSpec("signal", Core._signal, LINES[Signal], Kept.WHOLE),
-    OomKill: EventSpec(
-        "oom_kill",
-        Core._oom_kill,
-        LINES[OomKill],
-        Kept.WITHOUT_GROUPS,
-        (sc.EVENT_PROCESS_OOM_KILLED, sc.EVENT_PIPELINE_TASK_CONTENTION),
-    ),
-    Crash: EventSpec("crash", Core._crash, LINES[Crash]),
-    OpenFile: EventSpec("open_file", Core._open_file, LINES[OpenFile]),
-    FileOpened: EventSpec(
-        "file_opened",
-        Core._file_opened,
-        LINES[FileOpened],
-        findings=(sc.EVENT_FILE_TAINTED_READ, sc.EVENT_FILE_CONFLICT),
-    ),
-    FileClosed: EventSpec(
-        "file_closed",
-        lambda core, event: core.activity.files.file_closed(event),
-        LINES[FileClosed],
-        findings=(sc.EVENT_FILE_PARTIAL_WRITE,),
-    ),
-    FileChanged: EventSpec(
-        "file_changed",
-        Core._file_changed,
-        LINES[FileChanged],
-        findings=(sc.EVENT_FILE_CONFLICT,),
-    ),
-    FileTotals: EventSpec(
-        "file_totals",
-        lambda core, event: core.activity.files.file_totals(event),
-        LINES[FileTotals],
-    ),
-    CallFailed: EventSpec(
-        "call_failed",
-        lambda core, event: core.activity.call_failed(event),
-        LINES[CallFailed],
-        findings=(sc.EVENT_PROCESS_CALL_FAILED, sc.EVENT_NETWORK_CONNECTION_EXHAUSTED),
-    ),
-    Connection: EventSpec(
-        "connection",
-        Core._connection,
-        LINES[Connection],
-        Kept.OTHER_END,
-        (
-            sc.EVENT_NETWORK_CONNECTION_FAILED,
-            sc.EVENT_NETWORK_CONNECTION_STALLED,
-            sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
-        ),
-    ),
-    NameQuery: EventSpec(
-        "name_query",
-        lambda core, event: core.activity.network.name_query(event),
-        LINES[NameQuery],
-        findings=(sc.EVENT_NETWORK_CONNECTION_FAILED,),
-    ),
-    UnixConnected: EventSpec(
-        "unix_connected",
-        lambda core, event: core.activity.network.unix_connected(event),
-        LINES[UnixConnected],
-    ),
-    ProcessSample: EventSpec(
-        "process_sample",
-        lambda core, event: core.activity.usage.process_sample(event),
-        LINES[ProcessSample],
-        findings=(sc.EVENT_PROCESS_MEMORY_GROWTH, sc.EVENT_PIPELINE_TASK_CONTENTION),
-    ),
-    ThreadWait: EventSpec(
-        "thread_wait",
-        lambda core, event: core.activity.usage.thread_wait(event),
-        LINES[ThreadWait],
-        findings=(sc.EVENT_PROCESS_HANG,),
-    ),
-    WaitStack: EventSpec(
-        "wait_stack",
-        lambda core, event: core.activity.usage.wait_stack(event),
-        LINES[WaitStack],
-    ),
-    Neighbour: EventSpec(
-        "neighbour",
-        lambda core, event: core.activity.usage.neighbour(event),
-        LINES[Neighbour],
-        Kept.WHOLE,
-    ),
-}
 __all__ = ["Core", "CoreOptions", "Event", "Listener", "ProcessKey", "Watch"]

@@ -23,8 +23,7 @@ from receiver.events import (
     ProcessKey,
 )
 from receiver.model import ContainerName, Watch, about
-from receiver.observe.core import EVENTS
-from receiver.observe.event_spec import Kept
+from receiver.observe.events import EVENTS, Kept
 
 MEMBERS = 131_072  # known processes of the command; past it, those that ended first are evicted
 PORTS = 65_536  # pairs of ports of its connections

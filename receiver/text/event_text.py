@@ -179,7 +179,7 @@ def _open_file(event: OpenFile) -> str:
     return f"open    {event.process.tgid} is writing {event.path} at {at}"
 
 
-# the text of each kind; `receiver.observe.core.EVENTS` has the other columns
+# the text of each kind; `receiver.observe.events` has the other columns
 LINES: dict[type, Callable[[Any], str]] = {
     Fork: _fork,
     Exec: _exec,

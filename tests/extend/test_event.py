@@ -17,8 +17,8 @@ from receiver.insights.runs import is_kept
 from receiver.investigate.evidence import fact
 from receiver.kernel.decode import decode
 from receiver.model import Finding, Watch, about
-from receiver.observe.core import EVENTS, Core
-from receiver.observe.event_spec import EventSpec, Kept
+from receiver.observe.events import EVENTS, EventSpec, Kept
+from receiver.observe.handlers import Handlers
 from receiver.observe.recording_scope import CommandScope
 from receiver.signals import Severity
 from receiver.text.event_text import LINES, event_line
@@ -48,7 +48,7 @@ def record(at_ns: int, process: ProcessKey) -> bytes:
     return LAYOUT.pack(at_ns, 77, LAYOUT.size, 0, KIND, process.tgid, 0, start, b"sda")
 
 
-def handle(core: Core, event: DiskFrozen) -> None:
+def handle(on: Handlers, event: DiskFrozen) -> None:
     found = Finding(
         kind=FROZEN,
         process=event.process,
@@ -58,7 +58,7 @@ def handle(core: Core, event: DiskFrozen) -> None:
         severity=Severity.ERROR,
         evidence=(f"{event.cpu}-{event.sequence}",),
     )
-    core._report(core.tree.ensure(event.process, ""), found)
+    on.report(on.tree.ensure(event.process, ""), found)
 
 
 def line(event: DiskFrozen) -> str:
