@@ -13,7 +13,6 @@ from collections import deque
 from pathlib import Path
 
 from receiver.cli.launch import MESSAGE_BYTES
-from receiver.constants import SECOND
 from receiver.errors import DecodeError
 from receiver.events import EventKind, Signal
 from receiver.kernel.clock import boottime_ns
@@ -21,6 +20,7 @@ from receiver.kernel.decode import decode
 from receiver.kernel.source import Batch
 from receiver.service.app import Observer
 from receiver.text.redact import Redactor
+from receiver.units import SECOND
 
 STOPPED_SECONDS = 0.2  # how often a stopped command is checked
 EVIDENCE_SECONDS = (

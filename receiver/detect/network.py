@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 
 from receiver import semconv as sc
-from receiver.constants import SECOND
 from receiver.events import CallFailed, Connection, ConnectionFlag, ConnectionStage, NameQuery
 from receiver.facts.connections import Peer, TrackedConnection
 from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Severity
 from receiver.text.names import AF_INET, address_of, event_id, name_in
+from receiver.units import SECOND
 
 _WORDS = {
     errno.ECONNREFUSED: "refused",

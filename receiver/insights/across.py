@@ -17,7 +17,6 @@ from itertools import islice
 import msgspec
 
 from receiver import semconv as sc
-from receiver.constants import SECOND
 from receiver.insights.runs import RemoteFact, RemoteRun
 from receiver.investigate import report as rp
 from receiver.investigate.classes import CLASSES, NOT_VISIBLE
@@ -25,6 +24,7 @@ from receiver.investigate.engine import CONFIDENT, OFFSET, SLOPE
 from receiver.investigate.evidence import CLEAR, SLIGHT, SOME, STRONG, Culprit
 from receiver.signals import Severity
 from receiver.text.printable import printable
+from receiver.units import SECOND
 
 WINDOW_NS = 60 * SECOND  # the longest time from a cause to its symptom
 SKEW_NS = SECOND // 2  # the largest expected difference between the clocks of two hosts

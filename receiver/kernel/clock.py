@@ -12,9 +12,9 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from receiver.constants import SECOND
 from receiver.errors import UnavailableError
 from receiver.events import ProcessKey
+from receiver.units import SECOND
 
 
 def boottime_ns() -> int:

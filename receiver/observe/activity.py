@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
 
-from receiver.constants import SECOND
+from receiver.attribution.declared import Declared
 from receiver.detect.deaths import Ending
 from receiver.events import (
     CallFailed,
-    Connection,
-    FileChanged,
-    FileClosed,
-    FileOpened,
-    FileTotals,
-    NameQuery,
-    Neighbour,
     OomKill,
-    ProcessSample,
-    ThreadWait,
-    UnixConnected,
-    WaitStack,
 )
 from receiver.facts.tree import Process, ProcessTree
 from receiver.observe.attempts import Attempts
 from receiver.observe.files import EmitFinding, FileActivity
 from receiver.observe.network import NetworkActivity
 from receiver.observe.usage import UsageActivity
+from receiver.units import SECOND
 
 
 class Activity:
@@ -40,13 +28,14 @@ class Activity:
         report: EmitFinding,
         repeat: EmitFinding,
         *,
+        declared: Declared,
         stall_seconds: float,
         hang_seconds: float,
     ) -> None:
         """`report` takes findings, and `repeat` takes records of failures that were findings
         before.
         """
-        self.files = FileActivity(tree, attempts, report)
+        self.files = FileActivity(tree, attempts, report, declared)
         self.network = NetworkActivity(tree, attempts, report, repeat, int(stall_seconds * SECOND))
         self.usage = UsageActivity(tree, attempts, report, int(hang_seconds * SECOND))
 
@@ -86,18 +75,4 @@ class Activity:
         return sum(tables, Counter(self.usage.neighbours.drops))
 
 
-HANDLERS: dict[type, tuple[str, Callable[[Activity, Any], object]]] = {
-    FileOpened: ("file_opened", lambda a, event: a.files.file_opened(event)),
-    FileClosed: ("file_closed", lambda a, event: a.files.file_closed(event)),
-    FileChanged: ("file_changed", lambda a, event: a.files.file_changed(event)),
-    FileTotals: ("file_totals", lambda a, event: a.files.file_totals(event)),
-    CallFailed: ("call_failed", Activity.call_failed),
-    Connection: ("connection", lambda a, event: a.network.connection(event)),
-    NameQuery: ("name_query", lambda a, event: a.network.name_query(event)),
-    UnixConnected: ("unix_connected", lambda a, event: a.network.unix_connected(event)),
-    ProcessSample: ("process_sample", lambda a, event: a.usage.process_sample(event)),
-    ThreadWait: ("thread_wait", lambda a, event: a.usage.thread_wait(event)),
-    WaitStack: ("wait_stack", lambda a, event: a.usage.wait_stack(event)),
-    Neighbour: ("neighbour", lambda a, event: a.usage.neighbour(event)),
-}
-__all__ = ["HANDLERS", "Activity", "EmitFinding"]
+__all__ = ["Activity", "EmitFinding"]

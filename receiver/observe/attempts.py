@@ -8,7 +8,6 @@ from collections.abc import Callable
 import msgspec
 
 from receiver import semconv as sc
-from receiver.constants import SECOND
 from receiver.detect.deaths import Ending
 from receiver.events import Exit
 from receiver.facts.tree import Process, ProcessTree
@@ -20,6 +19,7 @@ from receiver.synthesis.logs import Logs
 from receiver.synthesis.metrics import DURATION_BOUNDS, MetricStore, folded_error
 from receiver.synthesis.outcomes import run_result, scaled_cpu, task_error
 from receiver.synthesis.spans import Spans
+from receiver.units import SECOND
 from receiver.work.execution import Execution, Executions, Run, Totals
 
 

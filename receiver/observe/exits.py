@@ -9,11 +9,12 @@ that are not ordered by a rule must give the same results in any order.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from receiver import semconv as sc
+from receiver.attribution.frameworks.base import Helper
 from receiver.detect import ending, killed, masked_failures, partial_writes
 from receiver.detect.deaths import Ending, retired
 from receiver.detect.masked import failure_below, grade, holds_by_fork, note_child_end
@@ -60,11 +61,13 @@ class Exits:
         log_exit: Callable[[Process, Ending, Exit], None],
         emit_span: Callable[[Process], None],
         ended: Callable[[Process], None],
+        helpers: Mapping[str, Helper],
         every_exit: bool,
         phases: tuple[Phase, ...] = (),
     ) -> None:
         """`drops` counts exits that led to no signal. `ended` is called with each process that
-        did work. `every_exit`: successful exits have a log record, too.
+        did work. `helpers`: what recognisers declare, by role. `every_exit`: successful exits have a
+        log record, too.
         """
         self.attempts = attempts
         self.bindings = bindings
@@ -75,6 +78,7 @@ class Exits:
         self.log_exit = log_exit
         self.emit_span = emit_span
         self.ended = ended
+        self.helpers = helpers
         self.every_exit = every_exit
         self._steps = tuple((phase.run, phase.attributed) for phase in phases or PHASES)
 
@@ -107,7 +111,7 @@ def _inherit(exits: Exits, departure: Departure) -> None:
 
 def _judge(exits: Exits, departure: Departure) -> None:
     """Whether its own framework ended it, as planned. All later phases use this verdict."""
-    departure.process.retired = retired(departure.process)
+    departure.process.retired = retired(departure.process, exits.helpers)
     departure.end = ending(departure.process)
 
 

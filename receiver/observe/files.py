@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from receiver import semconv as sc
+from receiver.attribution.declared import Declared
 from receiver.detect.calls import becomes_a_finding, blamed_calls, call_failed
 from receiver.detect.deaths import Ending
 from receiver.detect.lineage import failed_write, pulled_away, tainted_read, two_writers
@@ -25,7 +26,7 @@ from receiver.events import (
     FileTotals,
     ProcessKey,
 )
-from receiver.facts.files import FileTable, State, Use, Version, idiom
+from receiver.facts.files import FileTable, State, Use, Version
 from receiver.facts.tree import KEPT_CHANGES, Process, ProcessTree
 from receiver.model import Finding
 from receiver.observe.attempts import Attempts
@@ -42,12 +43,15 @@ class FileActivity:
     `report` takes findings; `drops` counts events that led to nothing, by reason.
     """
 
-    def __init__(self, tree: ProcessTree, attempts: Attempts, report: EmitFinding) -> None:
+    def __init__(
+        self, tree: ProcessTree, attempts: Attempts, report: EmitFinding, declared: Declared
+    ) -> None:
         self.tree = tree
         self.attempts = attempts
         self.table = FileTable()
         self.drops: Counter[str] = Counter()
         self._report = report
+        self._declared = declared
 
     def _process(self, key: ProcessKey) -> Process:
         return self.tree.ensure(key, "")
@@ -103,7 +107,7 @@ class FileActivity:
             version.changed_ns = event.last_use_boottime_ns or event.time_boottime_ns
             version.written_bytes += event.written_bytes
             if version.execution is not None and version.execution.is_step:
-                version.execution.wrote(version)
+                self._wrote(version.execution, version)
         version.size_bytes = event.size_bytes
         version.synced |= bool(event.closed_flags & ClosedFlag.SYNCED)
         if not event.closed_flags & ClosedFlag.SHARED:
@@ -139,7 +143,7 @@ class FileActivity:
         match event.operation:
             case FileOperation.RENAME:
                 new = resolve(event.new_directory, event.new_path)
-                moved, replaced = self.table.renamed(path, new, idiom(path, new))
+                moved, replaced = self.table.renamed(path, new, self._declared.committer(path, new))
                 for version in moved:
                     if version.state is State.IN_PROGRESS and not version.writers:
                         version.state = State.COMPLETE
@@ -211,7 +215,30 @@ class FileActivity:
             for finding in blamed_calls(process):
                 self._report(process, finding)
         for execution in process.execution.chain() if process.execution is not None else ():
-            _gather(execution, process)
+            self._gather(execution, process)
+
+    def _gather(self, execution: Execution, process: Process) -> None:
+        """Adds the inputs and outputs of a process that ended to the attempt."""
+        for use in process.files.values():
+            if use.version is not None and use.written_bytes and not use.append:
+                self._wrote(execution, use.version)
+            elif (
+                use.reading
+                and not use.writing
+                and (use.read_bytes or use.closed_flags & ClosedFlag.MAPPED)
+            ):
+                own = (
+                    use.source is not None
+                    and use.source.execution is not None
+                    and use.source.execution.is_part_of(execution)
+                )
+                if not own and not process.is_program(use.path):
+                    execution.read(use.path)
+
+    def _wrote(self, execution: Execution, version: Version) -> None:
+        system = execution.identity.system
+        if not (execution.is_step and self._declared.is_metadata(system, version.path)):
+            execution.wrote(version)
 
 
 def _with_object(event: CallFailed, first: CallFailed) -> CallFailed:
@@ -226,22 +253,3 @@ def _with_object(event: CallFailed, first: CallFailed) -> CallFailed:
         port=first.port,
         holder=first.holder,
     )
-
-
-def _gather(execution: Execution, process: Process) -> None:
-    """Adds the inputs and outputs of a process that ended to the attempt."""
-    for use in process.files.values():
-        if use.version is not None and use.written_bytes and not use.append:
-            execution.wrote(use.version)
-        elif (
-            use.reading
-            and not use.writing
-            and (use.read_bytes or use.closed_flags & ClosedFlag.MAPPED)
-        ):
-            own = (
-                use.source is not None
-                and use.source.execution is not None
-                and use.source.execution.is_part_of(execution)
-            )
-            if not own and not process.is_program(use.path):
-                execution.read(use.path)

@@ -9,7 +9,6 @@ from collections import Counter, OrderedDict
 import msgspec
 
 from receiver import semconv as sc
-from receiver.constants import SECOND
 from receiver.detect.deaths import Ending, ending
 from receiver.detect.network import (
     connection_failed,
@@ -35,6 +34,7 @@ from receiver.observe.files import EmitFinding
 from receiver.observe.repeats import Kind, Repeats, counted
 from receiver.synthesis.metrics import STALL_BOUNDS
 from receiver.text.names import address_of, event_id
+from receiver.units import SECOND
 
 NAME_NS = 5 * SECOND  # the resolver's own timeout (resolv.conf(5), timeout)
 PATIENCE_NS = SECOND  # the shortest timeout that a resolver can be given

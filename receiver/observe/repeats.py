@@ -10,11 +10,11 @@ from collections.abc import Iterable
 import msgspec
 
 from receiver import semconv as sc
-from receiver.constants import SECOND
 from receiver.events import ProcessKey
 from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.observe.files import EmitFinding
+from receiver.units import SECOND
 
 WINDOW_NS = 60 * SECOND
 # kinds of failures of one process, by endpoint; beyond these, each error is one kind for all

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
+from receiver.attribution.declared import DECLARED
 from receiver.attribution.rules import RULES, Rule
 from receiver.constants import (
     NOISE_COMPONENT_BYTES,
@@ -20,7 +21,7 @@ from receiver.constants import (
 )
 from receiver.errors import ConfigError
 from receiver.insights.config import InsightsConfig
-from receiver.kernel.probes import KernelLimits
+from receiver.kernel.capture import KernelLimits
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions
 from receiver.safe.inputs import read_file
@@ -213,10 +214,12 @@ def _check_limits(limits: KernelLimits, path: Path) -> None:
     ):
         most = room - 1  # and a NUL
         entries = getattr(limits, name)
-        if len(entries) > NOISE_ENTRIES:
+        # the recognisers' own paths are in the same map
+        declared = len(DECLARED.capture.ignored_paths) if name == "noise_prefixes" else 0
+        if len(entries) > NOISE_ENTRIES - declared:
             raise ConfigError(
                 f"{path}: kernel.limits.{name} has {len(entries)} entries, there is room for "
-                f"{NOISE_ENTRIES}"
+                f"{NOISE_ENTRIES - declared}"
             )
         for entry in entries:
             if not 0 < len(entry.removeprefix("!").encode()) <= most:

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 from receiver import semconv as sc
 from receiver.attribution.containers import NOWHERE, ContainerIdentity, place_of
-from receiver.constants import SECOND
 from receiver.detect.deaths import Ending
 from receiver.facts.tree import Process
 from receiver.model import ContainerName, Host, Identity
 from receiver.signals import Attributes, Block, Value
 from receiver.synthesis.ids import process_span_id
 from receiver.text.names import signal_name
+from receiver.units import SECOND
 from receiver.work.execution import Execution
 
 _RESOURCES = 1024

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from receiver.constants import SECOND
+from receiver.units import SECOND
 
 BURST = 1_000  # claims at once, per user; a host runs fewer tasks of one user at a time
 PER_SECOND = 50  # and after that

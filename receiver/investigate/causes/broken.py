@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from receiver.constants import SECOND
 from receiver.events import Connection, ConnectionFlag, ConnectionStage
 from receiver.facts.connections import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
@@ -29,6 +28,7 @@ from receiver.investigate.evidence import (
     facts,
     supports,
 )
+from receiver.units import SECOND
 
 
 def broken(case: Case) -> Iterator[Candidate]:

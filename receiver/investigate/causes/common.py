@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable
 
-from receiver.constants import SECOND
 from receiver.detect.deaths import code_name, fatal_of
 from receiver.events import Signal
 from receiver.investigate.case import Case, ProcessSnapshot, task_key
@@ -23,6 +22,7 @@ from receiver.investigate.evidence import (
 from receiver.investigate.history import partition_bytes, place
 from receiver.text.event_text import wait_of
 from receiver.text.names import mib, signal_name
+from receiver.units import SECOND
 
 _SHELLS = {
     "bash",

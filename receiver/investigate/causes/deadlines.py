@@ -6,7 +6,6 @@ import signal
 from collections import defaultdict
 from collections.abc import Iterator
 
-from receiver.constants import SECOND
 from receiver.detect.deaths import SI_TIMER
 from receiver.events import FileReason, Signal
 from receiver.investigate.case import Case, ProcessSnapshot
@@ -34,6 +33,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import signal_name
+from receiver.units import SECOND
 
 ROUND = 0.06  # seconds by which a grace period or an age may differ from a round number
 POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

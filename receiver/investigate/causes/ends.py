@@ -6,7 +6,6 @@ import errno
 import signal
 from collections.abc import Iterator
 
-from receiver.constants import SECOND
 from receiver.events import CallKind
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import died_of, shells
@@ -27,6 +26,7 @@ from receiver.investigate.evidence import (
 )
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, signal_name
+from receiver.units import SECOND
 
 _FAULTS = {
     signal.SIGSEGV: "crash.segv",

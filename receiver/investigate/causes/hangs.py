@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.calls import call_name
-from receiver.constants import SECOND
 from receiver.events import ThreadWait, WaitObject
 from receiver.facts.usage import IdlePeriod
 from receiver.investigate.case import Case, ProcessSnapshot
@@ -26,6 +25,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.event_text import frames_of, wait_of
+from receiver.units import SECOND
 
 HANG_NS = 5 * SECOND
 

@@ -6,7 +6,6 @@ import signal
 from collections import defaultdict
 from collections.abc import Iterator
 
-from receiver.constants import SECOND
 from receiver.events import ProcessKey, Signal
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
@@ -44,6 +43,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import signal_name
+from receiver.units import SECOND
 
 _TOGETHER_NS = 500_000_000  # signals to one group arrive within this time
 

@@ -6,7 +6,6 @@ import errno
 import signal
 from collections.abc import Iterator
 
-from receiver.constants import SECOND
 from receiver.events import CallKind
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import died_of, progress
@@ -28,6 +27,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import error_name, mib
+from receiver.units import SECOND
 
 _NEAR = 0.85  # of a limit: memory above this share is close to it
 _PLATEAU = 0.05

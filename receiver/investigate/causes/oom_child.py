@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 
-from receiver.constants import SECOND
 from receiver.detect.deaths import fatal_of
 from receiver.events import OomScope
 from receiver.investigate.case import Case, ProcessSnapshot
@@ -24,6 +23,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import mib
+from receiver.units import SECOND
 
 
 def killed_by_kernel(victim: ProcessSnapshot) -> list[Evidence]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from receiver.constants import SECOND
 from receiver.events import ConnectionStage, ThreadWait
 from receiver.facts.connections import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
@@ -35,6 +34,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.event_text import wait_of
+from receiver.units import SECOND
 
 _TOKENS = re.compile(
     r"(?i)(^|[./_-])(sts|iam|oauth2?|auth|login|token|metadata|credentials?|vault|sso|identity)([./_:-]|$)"

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from receiver.attribution.partitions import partition_of
-from receiver.constants import SECOND
 from receiver.investigate.case import Case, ProcessSnapshot, task_key
 from receiver.investigate.causes.common import LARGE, partition_share, shells
 from receiver.investigate.evidence import (
@@ -27,6 +26,7 @@ from receiver.investigate.evidence import (
 )
 from receiver.investigate.history import partition_bytes
 from receiver.text.names import mib
+from receiver.units import SECOND
 
 
 def twice(case: Case) -> Iterator[Candidate]:

@@ -9,9 +9,9 @@ import os
 import time
 from pathlib import Path
 
-from receiver.constants import SECOND
 from receiver.safe.files import RefusedError, closing, is_open_to_others, open_own, open_parent
 from receiver.service.state.mark import LOG_BYTES, PAGE_BYTES, is_history
+from receiver.units import SECOND
 
 _SIDE_FILES = ("-wal", "-shm", "-journal")  # SQLite makes them beside the database, by name
 _POLL_SECONDS = 0.05
