@@ -150,7 +150,7 @@ class ObservedCommand:
         )
         self.core = self.observer.core
         self.pid = 0
-        self._views = Views()
+        self._views = Views(self.core.facts)
         self.core.listeners.add(ViewListener(self._views))
         self._draws = sys.stderr.isatty() and not args.quiet
         if args.live or self._draws:

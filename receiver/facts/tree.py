@@ -5,10 +5,10 @@ late.
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from receiver.events import (
-    CallFailed,
     Connection,
     Crash,
     Exec,
@@ -65,7 +65,6 @@ class Process:
         "execution",
         "exit",
         "expects",
-        "failed_calls",
         "failed_children",
         "file_totals",
         "files",
@@ -170,8 +169,6 @@ class Process:
         self.queues: dict[int, Connection] = {}  # accept queues that were full, by port
         self.unix_peers: dict[tuple[int, str], None] = {}  # (pid, path)
         self.usage: Usage | None = None
-        # by (call, errno), the latest event
-        self.failed_calls: dict[tuple[int, int], CallFailed] = {}
         self.grade = 0  # detect.masked.Grade, once it has ended
         self.findings: tuple[str, ...] = ()
         self.folded = 0  # children without a span of their own
@@ -220,8 +217,15 @@ class Process:
 class ProcessTree:
     """Applies lifecycle events. `drops` counts the events that could not be applied, by reason."""
 
-    def __init__(self, limit: int, linger_ns: int) -> None:
+    def __init__(
+        self,
+        limit: int,
+        linger_ns: int,
+        forget: Callable[[ProcessKey], None] = lambda _: None,
+    ) -> None:
+        """`forget` frees what the tables hold of a process that the tree forgets."""
         self.limit = limit
+        self._forget_facts = forget
         self.linger_ns = linger_ns
         self.drops: Counter[str] = Counter()
         self._processes: dict[ProcessKey, Process] = {}
@@ -367,7 +371,7 @@ class ProcessTree:
         process.open_files = ()
         process.signals = ()
         process.files = {}
-        process.failed_calls = {}
+        self._forget_facts(process.key)
         process.peers = {}
         process.steps = {}
         process.last_child = None

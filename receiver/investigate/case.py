@@ -30,6 +30,7 @@ from receiver.events import (
 )
 from receiver.facts.connections import Peer
 from receiver.facts.files import Use
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
 from receiver.facts.usage import Competitor, Usage, moved, resident
 from receiver.model import Identity
@@ -101,7 +102,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     parent_threads: int
 
     @classmethod
-    def of(cls, process: Process) -> ProcessSnapshot:
+    def of(cls, process: Process, facts: Facts) -> ProcessSnapshot:
         assert process.execution is not None
         parent = process.parent
         return cls(
@@ -130,7 +131,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             open_files=process.open_files,
             uses=tuple(process.files.values()),
             changes=process.changes,
-            calls=tuple(process.failed_calls.values()),
+            calls=facts.calls.of(process.key),
             peers=tuple(process.peers.values()),
             name_failures=process.name_failures,
             queues=tuple(process.queues.values()),
@@ -387,7 +388,8 @@ class Case:
 class Casebook:
     """All cases by their outermost execution, bounded. `drops` counts dropped entries."""
 
-    def __init__(self) -> None:
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
         self.drops: Counter[str] = Counter()
         self.losses: tuple[LossWindow, ...] = ()
         self.unwatched_losses: tuple[LossWindow, ...] = ()
@@ -413,7 +415,7 @@ class Casebook:
             while len(self._cases) > CASES:
                 self._forget(next(iter(self._cases)))
         if (
-            _is_uninteresting(process)
+            _is_uninteresting(process, self._facts)
             and (len(case) >= ACTORS_PER_CASE or _is_short(process))
             and process is not outermost.root
         ):
@@ -424,7 +426,7 @@ class Casebook:
             return
         _close_spell(process)
         self._count += process.key not in case
-        case[process.key] = ProcessSnapshot.of(process)
+        case[process.key] = ProcessSnapshot.of(process, self._facts)
         self._where[process.key] = id(outermost)
         if self._count > ACTORS and len(self._cases) > 1:
             self._forget(next(i for i in self._cases if i != id(outermost)))
@@ -470,7 +472,7 @@ class Casebook:
             ):
                 if process.usage is not None:
                     process.usage.note_spell(now_ns)
-                actors[process.key] = ProcessSnapshot.of(process)
+                actors[process.key] = ProcessSnapshot.of(process, self._facts)
         began = execution.start_ns
         return Case(
             outermost,
@@ -520,13 +522,13 @@ def _close_spell(process: Process) -> None:
         usage.note_spell(end.time_boottime_ns)
 
 
-def _is_uninteresting(process: Process) -> bool:
+def _is_uninteresting(process: Process, facts: Facts) -> bool:
     """Whether it succeeded and has no fact that could matter to another process."""
     return (
         not (process.exit is not None and process.exit.wait_status)
         and not process.findings
         and not process.signals
-        and not process.failed_calls
+        and process.key not in facts.calls.rows
     )
 
 

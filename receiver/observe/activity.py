@@ -22,6 +22,7 @@ from receiver.events import (
     UnixConnected,
     WaitStack,
 )
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process, ProcessTree
 from receiver.observe.attempts import Attempts
 from receiver.observe.files import EmitFinding, FileActivity
@@ -38,16 +39,18 @@ class Activity:
         self,
         tree: ProcessTree,
         attempts: Attempts,
+        *,
+        facts: Facts,
         report: EmitFinding,
         repeat: EmitFinding,
-        *,
         stall_seconds: float,
         hang_seconds: float,
     ) -> None:
         """`report` takes findings, and `repeat` takes records of failures that were findings
         before.
         """
-        self.files = FileActivity(tree, attempts, report)
+        self.facts = facts
+        self.files = FileActivity(tree, facts, attempts, report)
         self.network = NetworkActivity(tree, attempts, report, repeat, int(stall_seconds * SECOND))
         self.usage = UsageActivity(tree, attempts, report, int(hang_seconds * SECOND))
 
@@ -62,7 +65,7 @@ class Activity:
     def ended(self, process: Process, end: Ending) -> None:
         """Called after the findings about its death and its torn files are made."""
         # most short processes have none of these
-        if process.files or process.failed_calls or process.open_files:
+        if process.files or process.key in self.facts.calls.rows or process.open_files:
             self.files.ended(process, end)
         if process.peers or process.name_failures or self.network.table.questions:
             self.network.ended(process, end)
@@ -84,7 +87,7 @@ class Activity:
             self.network.repeats.drops,
             self.usage.drops,
         )
-        return sum(tables, Counter(self.usage.neighbours.drops))
+        return sum(tables, self.facts.drops() + self.usage.neighbours.drops)
 
 
 HANDLERS: dict[type, tuple[str, Callable[[Activity, Any], object]]] = {

@@ -41,6 +41,7 @@ from receiver.events import (
     Title,
 )
 from receiver.facts.blind import BlindTimes
+from receiver.facts.tables import Facts
 from receiver.facts.tree import KEPT_FILES, KEPT_SIGNALS, Process, ProcessTree
 from receiver.investigate.case import Case, Casebook
 from receiver.investigate.history import History
@@ -86,7 +87,10 @@ class Core:
         self.options = options = options or CoreOptions()
         self.host = host
         self.redactor = Redactor(options.redaction)
-        self.tree = ProcessTree(options.process_limit, int(options.linger_seconds * SECOND))
+        self.facts = Facts()
+        self.tree = ProcessTree(
+            options.process_limit, int(options.linger_seconds * SECOND), self.facts.forget
+        )
         self.executions = Executions(
             int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND)
         )
@@ -101,7 +105,7 @@ class Core:
         )
         self._spans, self._logs = Spans(self.blocks), Logs(self.blocks)
         self.book = MetricStore()
-        self.casebook = Casebook()
+        self.casebook = Casebook(self.facts)
         self.incidents = Incidents(
             self._logs,
             book=self.book,
@@ -132,8 +136,9 @@ class Core:
         self.activity = Activity(
             self.tree,
             self.attempts,
-            self._report,
-            self._repeat,
+            facts=self.facts,
+            report=self._report,
+            repeat=self._repeat,
             stall_seconds=options.stall_seconds,
             hang_seconds=options.hang_seconds,
         )

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-import msgspec
-
 from receiver import semconv as sc
 from receiver.detect.calls import becomes_a_finding, blamed_calls, call_failed
 from receiver.detect.deaths import Ending
@@ -26,13 +24,13 @@ from receiver.events import (
     ProcessKey,
 )
 from receiver.facts.files import FileTable, State, Use, Version, idiom
+from receiver.facts.tables import Facts
 from receiver.facts.tree import KEPT_CHANGES, Process, ProcessTree
 from receiver.model import Finding
 from receiver.observe.attempts import Attempts
 from receiver.text.names import error_name, event_id, resolve
 from receiver.work.execution import KEPT_LINKS, Execution
 
-KEPT_FAILURES = 32
 EmitFinding = Callable[[Process, Finding], None]
 
 
@@ -42,8 +40,11 @@ class FileActivity:
     `report` takes findings; `drops` counts events that led to nothing, by reason.
     """
 
-    def __init__(self, tree: ProcessTree, attempts: Attempts, report: EmitFinding) -> None:
+    def __init__(
+        self, tree: ProcessTree, facts: Facts, attempts: Attempts, report: EmitFinding
+    ) -> None:
         self.tree = tree
+        self.facts = facts
         self.attempts = attempts
         self.table = FileTable()
         self.drops: Counter[str] = Counter()
@@ -165,15 +166,10 @@ class FileActivity:
     def call_failed(self, event: CallFailed) -> tuple[Process, bool]:
         """The process, and whether it is the first record of this call and error."""
         process = self._process(event.process)
-        key = (event.call_number, event.error)
-        known = process.failed_calls.get(key)
-        if known is None and len(process.failed_calls) >= KEPT_FAILURES:
-            self.drops["too_many_failures"] += 1
+        noted = self.facts.calls.failed(event)
+        if noted is None:
             return process, False
-        if known is not None and not event.subject:
-            # The last event of a series is only a count; the first one has the details.
-            event = _with_object(event, known)
-        process.failed_calls[key] = event
+        event, known = noted
         before = known.failures if known is not None else 0
         if before > event.failures:
             before = (
@@ -208,24 +204,10 @@ class FileActivity:
             ):
                 use.version.state = State.COMPLETE
         if end.failed and not end.signal:  # a signal needs no other reason
-            for finding in blamed_calls(process):
+            for finding in blamed_calls(process, self.facts.calls):
                 self._report(process, finding)
         for execution in process.execution.chain() if process.execution is not None else ():
             _gather(execution, process)
-
-
-def _with_object(event: CallFailed, first: CallFailed) -> CallFailed:
-    return msgspec.structs.replace(
-        event,
-        subject=first.subject,
-        path=first.path,
-        directory=first.directory,
-        address_high=first.address_high,
-        address_low=first.address_low,
-        family=first.family,
-        port=first.port,
-        holder=first.holder,
-    )
 
 
 def _gather(execution: Execution, process: Process) -> None:
