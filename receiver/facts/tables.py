@@ -6,6 +6,8 @@ from collections import Counter
 
 from receiver.events import ProcessKey
 from receiver.facts.calls import CallTable
+from receiver.facts.deaths import DeathTable
+from receiver.facts.signals import SignalTable
 
 
 class Facts:
@@ -14,7 +16,9 @@ class Facts:
     def __init__(self) -> None:
         self.keys: set[ProcessKey] = set()  # processes that have a row in any table
         self.calls = CallTable(self.keys)
-        self.tables = (self.calls,)
+        self.deaths = DeathTable(self.keys)
+        self.signals = SignalTable(self.keys)
+        self.tables = (self.calls, self.deaths, self.signals)
 
     def forget(self, key: ProcessKey) -> None:
         """Frees all rows of a process that the tree has forgotten."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from receiver.events import (
     Connection,
-    Crash,
     Exec,
     Existing,
     Exit,
@@ -19,25 +18,21 @@ from receiver.events import (
     Fork,
     ImageFlag,
     NameQuery,
-    OomKill,
-    OpenFile,
     ProcessKey,
-    Signal,
     Title,
 )
+from receiver.facts.ending import RUNNING
 from receiver.facts.handover import handed_over
 from receiver.model import NOBODY, Identity, RemoteContext
 
 if TYPE_CHECKING:
     from receiver.facts.connections import Peer
     from receiver.facts.files import Use
-    from receiver.facts.usage import Competitor, Usage
+    from receiver.facts.usage import Usage
     from receiver.work.execution import Execution
 
-KEPT_SIGNALS = 8
 KEPT_CHANGES = 64
 KEPT_NAME_FAILURES = 4
-KEPT_FILES = 64
 KEPT_FAILED_CHILDREN = 64
 
 
@@ -54,10 +49,9 @@ class Process:
         "cgroup_id",
         "changes",
         "comm",
-        "company",
         "context",
-        "crash",
         "created",
+        "end",
         "environ",
         "exec_ns",
         "execs",
@@ -77,8 +71,6 @@ class Process:
         "memory_cgroup",
         "name_failures",
         "notes",
-        "oom",
-        "open_files",
         "package_owner",
         "parent",
         "parent_pid",
@@ -87,10 +79,7 @@ class Process:
         "program_of",
         "queues",
         "released",
-        "retired",
         "role",
-        "sibling_senders",
-        "signals",
         "spanned",
         "started_by",
         "stdin_inode",
@@ -146,16 +135,10 @@ class Process:
         # the owner of that program's package, from the opened files: "trusted", "third"; empty: not
         # seen
         self.package_owner = ""
-        # it is a helper that its own framework ended: no failure, whatever its status
-        self.retired = False
         self.partition = ""  # the last data partition that it touched, as `key=value`
         self.stub = False  # created from an event about it, not from its own fork or exec
         self.exit: Exit | None = None
-        self.oom: OomKill | None = None
-        self.crash: Crash | None = None  # the code location of the signal that killed it
-        self.signals: tuple[Signal, ...] = ()
-        self.sibling_senders: tuple[ProcessKey, ...] = ()  # senders that were of the same execution
-        self.open_files: tuple[OpenFile, ...] = ()
+        self.end = RUNNING  # how it ended, as its exit was judged
         self.last_child: Process | None = None  # the child that ended last, and its grade
         # these counts stay after the children leave the tree: the parent may run for hours
         self.failed_children: tuple[Process, ...] = ()
@@ -163,8 +146,6 @@ class Process:
         self.file_totals: FileTotals | None = None
         self.changes: tuple[FileChanged, ...] = ()  # names that it changed, the last ones
         self.name_failures: tuple[NameQuery, ...] = ()  # DNS queries that got no answer or an error
-        # the processes of its memory cgroup when the OOM killer chose it, itself first
-        self.company: tuple[Competitor, ...] = ()
         self.peers: dict[tuple[str, int], Peer] = {}  # by (address, port)
         self.queues: dict[int, Connection] = {}  # accept queues that were full, by port
         self.unix_peers: dict[tuple[int, str], None] = {}  # (pid, path)
@@ -368,8 +349,6 @@ class ProcessTree:
 
     def _forget(self, process: Process) -> None:
         self._processes.pop(process.key, None)
-        process.open_files = ()
-        process.signals = ()
         process.files = {}
         self._forget_facts(process.key)
         process.peers = {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from receiver.detect.deaths import Ending, ending, partition_of
+from receiver.detect.deaths import partition_of
 from receiver.detect.masked import Grade
 from receiver.events import (
     CallFailed,
@@ -29,6 +29,7 @@ from receiver.events import (
     Signal,
 )
 from receiver.facts.connections import Peer
+from receiver.facts.ending import Ending
 from receiver.facts.files import Use
 from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
@@ -104,7 +105,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @classmethod
     def of(cls, process: Process, facts: Facts) -> ProcessSnapshot:
         assert process.execution is not None
-        parent = process.parent
+        parent, death = process.parent, facts.deaths.of(process.key)
         return cls(
             key=process.key,
             parent=parent.key if parent is not None else None,
@@ -121,14 +122,14 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             exec_ns=process.exec_ns,
             parent_comm=parent.comm if parent is not None else "",
             exit=process.exit,
-            end=ending(process),
+            end=process.end,
             grade=Grade(process.grade),
-            signals=process.signals,
-            sibling_senders=process.sibling_senders,
-            oom=process.oom,
-            crash=process.crash,
-            company=process.company,
-            open_files=process.open_files,
+            signals=facts.signals.of(process.key),
+            sibling_senders=facts.signals.siblings(process.key),
+            oom=death.oom,
+            crash=death.crash,
+            company=death.company,
+            open_files=death.open_files,
             uses=tuple(process.files.values()),
             changes=process.changes,
             calls=facts.calls.of(process.key),
@@ -527,7 +528,7 @@ def _is_uninteresting(process: Process, facts: Facts) -> bool:
     return (
         not (process.exit is not None and process.exit.wait_status)
         and not process.findings
-        and not process.signals
+        and process.key not in facts.signals.rows
         and process.key not in facts.calls.rows
     )
 

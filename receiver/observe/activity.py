@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from receiver.detect.deaths import Ending
 from receiver.events import (
     CallFailed,
     Connection,
@@ -22,6 +21,7 @@ from receiver.events import (
     UnixConnected,
     WaitStack,
 )
+from receiver.facts.ending import Ending
 from receiver.facts.tables import Facts
 from receiver.facts.tree import Process, ProcessTree
 from receiver.observe.attempts import Attempts
@@ -52,7 +52,7 @@ class Activity:
         self.facts = facts
         self.files = FileActivity(tree, facts, attempts, report)
         self.network = NetworkActivity(tree, attempts, report, repeat, int(stall_seconds * SECOND))
-        self.usage = UsageActivity(tree, attempts, report, int(hang_seconds * SECOND))
+        self.usage = UsageActivity(tree, facts, attempts, report, int(hang_seconds * SECOND))
 
     def call_failed(self, event: CallFailed) -> None:
         process, is_first = self.files.call_failed(event)
@@ -65,7 +65,11 @@ class Activity:
     def ended(self, process: Process, end: Ending) -> None:
         """Called after the findings about its death and its torn files are made."""
         # most short processes have none of these
-        if process.files or process.key in self.facts.calls.rows or process.open_files:
+        if (
+            process.files
+            or process.key in self.facts.calls.rows
+            or process.key in self.facts.deaths.rows
+        ):
             self.files.ended(process, end)
         if process.peers or process.name_failures or self.network.table.questions:
             self.network.ended(process, end)

@@ -30,8 +30,8 @@ from receiver.attribution.claims import (
 from receiver.attribution.frameworks import Recognisers
 from receiver.attribution.partitions import partition_of
 from receiver.attribution.proof import image_of, prove
-from receiver.detect.deaths import Ending, ending
 from receiver.events import Connection, ConnectionStage, FileChanged, FileOpened, ProcessKey
+from receiver.facts.ending import Ending
 from receiver.facts.tree import Process, ProcessTree, ancestors
 from receiver.model import BACKED, CERTAIN, Identity
 from receiver.observe.attempts import Attempts, contested
@@ -210,7 +210,7 @@ class Bindings:
         identity, rival = self._compared(process, identity, execution)
         if process.exit is not None:
             self.attempts.enter_late(
-                process, identity, process.exec_ns or process.key.start_boottime_ns, ending(process)
+                process, identity, process.exec_ns or process.key.start_boottime_ns, process.end
             )
             return
         # All descendants inherit an environment, so it names one process of many. Every other fact

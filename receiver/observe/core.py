@@ -21,7 +21,6 @@ from receiver.attribution.context import remote_context
 from receiver.attribution.frameworks import RECOGNISERS, Recognisers
 from receiver.attribution.rules import Rule, Rules
 from receiver.detect import oom_killed
-from receiver.detect.deaths import Ending
 from receiver.errors import DecodeError
 from receiver.events import (
     Connection,
@@ -41,8 +40,9 @@ from receiver.events import (
     Title,
 )
 from receiver.facts.blind import BlindTimes
+from receiver.facts.ending import Ending, decoded
 from receiver.facts.tables import Facts
-from receiver.facts.tree import KEPT_FILES, KEPT_SIGNALS, Process, ProcessTree
+from receiver.facts.tree import Process, ProcessTree
 from receiver.investigate.case import Case, Casebook
 from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
@@ -151,6 +151,7 @@ class Core:
         self.exits = Exits(
             attempts=self.attempts,
             bindings=self.bindings,
+            facts=self.facts,
             activity=self.activity,
             casebook=self.casebook,
             drops=self.policy_drops,
@@ -474,29 +475,27 @@ class Core:
     def _signal(self, event: Signal) -> None:
         target = self.tree.ensure(event.target, event.target_comm)
         sender = self.tree.get(event.sender)
-        target.signals = (*target.signals[-KEPT_SIGNALS + 1 :], event)
-        if (
+        same_work = (
             sender is not None
             and sender.execution is not None
             and sender.execution.is_part_of(target.execution)
-        ):
-            target.sibling_senders = (*target.sibling_senders[-KEPT_SIGNALS + 1 :], event.sender)
+        )
+        self.facts.signals.received(event, same_work=same_work)
 
     def _open_file(self, event: OpenFile) -> None:
         process = self.tree.ensure(event.process, "")
-        if process.exit is not None or len(process.open_files) >= KEPT_FILES:
-            self.policy_drops["late_open_file" if process.exit else "too_many_open_files"] += 1
-            return
-        process.open_files = (*process.open_files, event)
+        self.facts.deaths.open_file(event, ended=process.exit is not None)
 
     def _crash(self, event: Crash) -> None:
-        self.tree.ensure(event.process, event.comm).crash = event
+        self.tree.ensure(event.process, event.comm)
+        self.facts.deaths.crashed(event)
 
     def _oom_kill(self, event: OomKill) -> None:
         victim = self.tree.ensure(event.victim, event.victim_comm)
-        if victim.oom is not None:
-            return  # the OOM killer chose the same victim again before it was gone
-        victim.oom = event
+        if not self.facts.deaths.oom_killed(event):
+            return
+        if victim.exit is not None:  # its exit was read first
+            victim.end = decoded(victim.exit.wait_status, oom_killed=True)
         for execution in victim.execution.chain() if victim.execution is not None else ():
             execution.oom_killed = True
         self._report(victim, oom_killed(victim, event))

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from receiver import semconv as sc
 from receiver.detect.calls import becomes_a_finding, blamed_calls, call_failed
-from receiver.detect.deaths import Ending
 from receiver.detect.lineage import failed_write, pulled_away, tainted_read, two_writers
 from receiver.detect.writes import unfinished_outputs
 from receiver.events import (
@@ -23,6 +22,7 @@ from receiver.events import (
     FileTotals,
     ProcessKey,
 )
+from receiver.facts.ending import Ending
 from receiver.facts.files import FileTable, State, Use, Version, idiom
 from receiver.facts.tables import Facts
 from receiver.facts.tree import KEPT_CHANGES, Process, ProcessTree
@@ -190,7 +190,7 @@ class FileActivity:
 
         Called after the findings about deaths and torn files are made.
         """
-        for event in unfinished_outputs(process, end):
+        for event in unfinished_outputs(process, end, self.facts.deaths.of(process.key).open_files):
             version = self.table.version((event.device, event.inode))
             if version is not None and version.writer is process:
                 version.state, version.cause = State.PARTIAL, end.error or "failed"

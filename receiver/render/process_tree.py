@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from receiver.detect.deaths import ending
 from receiver.detect.usage import peak
 from receiver.events import ProcessKey
 from receiver.facts.tables import Facts
@@ -110,7 +109,7 @@ class RunView:
             self.rows[row.key] = msgspec.structs.replace(row, execution=execution)
 
     def ended(self, process: Process) -> None:
-        end = ending(process)
+        end = process.end
         remarkable = (
             end.failed
             or bool(process.findings)

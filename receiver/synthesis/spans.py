@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from receiver import semconv as sc
-from receiver.detect.deaths import ending
 from receiver.facts.tree import Process
 from receiver.model import Finding, Identity
 from receiver.signals import Importance, Link, Span, SpanEvent, SpanKind, Value
@@ -43,7 +42,7 @@ class Spans:
         assert process.execution is not None
         execution = process.execution
         trace_id, span_id = self._blocks.process_context(process)
-        end = ending(process)
+        end = process.end
         ended = process.exit
         items: list[tuple[str, Value]] = []
         if ended is None:
