@@ -72,7 +72,10 @@ enum loss_reason {
 	LOSS_USER_SHARE = 4, /* of a watched process: its user's share of a ring that was nearly full was used up */
 	LOSS_RATE_LIMIT = 5, /* past the number that one user may cause per second */
 	LOSS_BUSY = 6,	     /* the file of a crash: another thread changed the process's mappings while they were read */
-	LOSS_REASON_COUNT = 7,
+	LOSS_NESTED = 7,     /* programs on one CPU had interrupted each other, and no room to build the record in was left */
+	LOSS_RECURSION = 8,  /* a program was to run while it ran already on that CPU: the kernel refused it (recursion_misses) */
+	LOSS_DESCRIPTOR_LIMIT = 9, /* a process at its death, or at a signal, had descriptors that were not looked at */
+	LOSS_REASON_COUNT = 10,
 };
 
 /* Why a hook that fired made no record, on purpose. */

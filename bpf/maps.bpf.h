@@ -325,26 +325,15 @@ struct {
 	__type(value, u32);
 } noise_prefixes __weak SEC(".maps");
 
-/* Room to build a record in. One slot per program: a program never runs twice at a time on one CPU (the kernel refuses and
- * counts that as recursion_misses), but two programs may. */
-enum scratch_slot {
-	SLOT_EXEC,
-	SLOT_TITLE,
-	SLOT_EXIT,
-	SLOT_EXIT_FILES,
-	SLOT_SIGNAL_FILES,
-	SLOT_CRASH,
-	SLOT_OOM,
-	SLOT_EXISTING,
-	SLOT_CALL,
-	SLOT_SOCKETS,
-	SLOT_SAMPLE,
-	SLOT_THREAD,
-	SLOT_STACK,
-	SLOT_COUNT,
-};
+/* Room to build a record in. A program takes one that is free on its CPU and gives it back: it may have been interrupted or, as a
+ * program on a function, preempted by another one, which must not write into the same. They do not end in the order in which
+ * they began, so that a count of the depth would not do. Only programs on system calls can be preempted by many others of their
+ * kind; they leave some for the life and death of processes. Full: the record is lost, LOSS_NESTED. */
+#define CALL_SCRATCHES 3
+#define SCRATCHES 5
 
 struct scratch {
+	u32 taken;
 	u32 used; /* bytes of `record` in use */
 	/* What a bpf_loop callback reads back lives here and not on the stack: before 6.7 (ab5cfac139ab, "bpf: verify
 	 * callbacks as if they are called unknown number of times") the verifier looked at one iteration only, took the stack's
@@ -372,9 +361,33 @@ struct scratch {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, SLOT_COUNT);
+	__uint(max_entries, SCRATCHES);
 	__type(key, u32);
 	__type(value, struct scratch);
 } scratches __weak SEC(".maps");
+
+/* The same for records with little text, of iterators: only we read those, one at a time, so each kind has a slot of its own. */
+#define SMALL_RECORD_BYTES 1024
+
+enum small_slot {
+	SLOT_SOCKETS,
+	SLOT_SAMPLE,
+	SLOT_THREAD,
+	SLOT_STACK,
+	SLOT_COUNT,
+};
+
+struct small_scratch {
+	u32 used;
+	u32 _reserved;
+	u8 record[SMALL_RECORD_BYTES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SLOT_COUNT);
+	__type(key, u32);
+	__type(value, struct small_scratch);
+} small_scratches __weak SEC(".maps");
 
 #endif

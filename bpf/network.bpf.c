@@ -188,12 +188,12 @@ int on_sockets(struct bpf_iter__bpf_sk_storage_map *context)
 	struct connection *c = context->value;
 	struct sock *sk = context->sk;
 	struct event_connection *e;
-	struct scratch *s;
+	struct small_scratch *s;
 	u16 stage;
 
 	if (!sk || !c || c->done)
 		return 0;
-	s = scratch_of(SLOT_SOCKETS);
+	s = small_scratch_of(SLOT_SOCKETS);
 	if (!s)
 		return 0;
 	stage = c->flags & CONNECTION_LISTENER ? STAGE_LISTENING : STAGE_SAMPLED;

@@ -52,16 +52,21 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
 {
-	struct scratch *s = scratch_of(SLOT_EXEC);
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	bool watched, first = false;
 	struct event_exec *e;
+	struct scratch *s;
 	u64 start, bytes;
 	u8 *room;
 
 	count_seen(EVENT_EXEC);
-	if (!s || is_self(task->tgid)) {
+	if (is_self(task->tgid)) {
 		count_filtered(EVENT_EXEC, FILTER_SELF);
+		return 0;
+	}
+	s = take_scratch(SCRATCHES);
+	if (!s) {
+		count_lost(EVENT_EXEC, LOSS_NESTED);
 		return 0;
 	}
 	e = begin_record(s, struct event_exec, EVENT_EXEC);
@@ -97,6 +102,7 @@ int BPF_PROG(on_exec, struct task_struct *task, pid_t old_pid, struct linux_binp
 		watched = true;
 	}
 	submit_record(s, watched ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_EXEC, first);
+	give_back(s);
 	return 0;
 }
 
@@ -104,14 +110,14 @@ int BPF_PROG(on_exec, struct task_struct *task, pid_t old_pid, struct linux_binp
 SEC("tp_btf/task_rename")
 int BPF_PROG(on_title, struct task_struct *task, const char *comm)
 {
-	struct scratch *s = scratch_of(SLOT_TITLE);
 	struct task_struct *current = bpf_get_current_task_btf();
 	u64 start = BPF_CORE_READ(task, mm, arg_start);
 	struct event_title *e;
+	struct scratch *s;
 	bool watched;
 
 	count_seen(EVENT_TITLE);
-	if (!s || is_self(task->tgid)) {
+	if (is_self(task->tgid)) {
 		count_filtered(EVENT_TITLE, FILTER_SELF);
 		return 0;
 	}
@@ -131,12 +137,18 @@ int BPF_PROG(on_title, struct task_struct *task, const char *comm)
 		count_filtered(EVENT_TITLE, FILTER_RATE_LIMIT);
 		return 0;
 	}
+	s = take_scratch(SCRATCHES);
+	if (!s) {
+		count_lost(EVENT_TITLE, LOSS_NESTED);
+		return 0;
+	}
 	e = begin_record(s, struct event_title, EVENT_TITLE);
 	e->process = key_of(task);
 	bpf_probe_read_kernel_str(e->comm, sizeof(e->comm), comm);
 	if (task == current)
 		e->title = append_user_string(s, (void *)start, 512);
 	submit_record(s, watched ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_TITLE, false);
+	give_back(s);
 	return 0;
 }
 
@@ -166,10 +178,10 @@ static __always_inline void note_dead_thread(struct task_struct *task)
 
 static __always_inline int process_exit(struct task_struct *task, bool group_dead)
 {
-	struct scratch *s = scratch_of(SLOT_EXIT);
 	struct task_struct *leader;
 	struct mm_struct *mm;
 	struct event_exit *e;
+	struct scratch *s;
 	u64 *delay, pages;
 	bool watched;
 	u32 status;
@@ -184,7 +196,7 @@ static __always_inline int process_exit(struct task_struct *task, bool group_dea
 		count_filtered(EVENT_EXIT, FILTER_THREAD);
 		return 0;
 	}
-	if (!s || is_self(task->tgid)) {
+	if (is_self(task->tgid)) {
 		count_filtered(EVENT_EXIT, FILTER_SELF);
 		return 0;
 	}
@@ -193,8 +205,13 @@ static __always_inline int process_exit(struct task_struct *task, bool group_dea
 	status = wait_status(leader);
 	/* before the exit record, and in a ring that is read after the exit's: whoever reads the exit finds the files waiting */
 	if (status)
-		report_open_files(task, SLOT_EXIT_FILES, watched, FILE_AT_DEATH, status & 0x7f);
+		report_open_files(task, watched, FILE_AT_DEATH, status & 0x7f);
 
+	s = take_scratch(SCRATCHES);
+	if (!s) {
+		count_lost(EVENT_EXIT, LOSS_NESTED);
+		return 0;
+	}
 	e = begin_record(s, struct event_exit, EVENT_EXIT);
 	e->process = key_of(task);
 	e->real_parent = key_of(BPF_CORE_READ(leader, real_parent));
@@ -228,6 +245,7 @@ static __always_inline int process_exit(struct task_struct *task, bool group_dea
 	}
 	e->peak_rss_bytes = pages * page_bytes;
 	submit_record(s, watched ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_EXIT, watched && status);
+	give_back(s);
 	return 0;
 }
 

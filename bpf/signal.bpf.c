@@ -128,7 +128,7 @@ int BPF_PROG(on_signal_delivery, int signal, struct kernel_siginfo *info, struct
 	task = bpf_get_current_task_btf();
 	if (BPF_CORE_READ(action, sa.sa_handler) == SIG_DFL || is_self(task->tgid))
 		return 0;
-	report_open_files(task, SLOT_SIGNAL_FILES, is_watched(task->tgid), FILE_AT_SIGNAL, signal);
+	report_open_files(task, is_watched(task->tgid), FILE_AT_SIGNAL, signal);
 	return 0;
 }
 
@@ -155,9 +155,11 @@ int BPF_PROG(on_crash, int signal, struct kernel_siginfo *info, struct task_stru
 	if (!is_crash(signal) || task->tgid != target->tgid || is_self(task->tgid) || handler_of(target, signal) != SIG_DFL)
 		return 0;
 	count_seen(EVENT_CRASH);
-	s = scratch_of(SLOT_CRASH);
-	if (!s)
+	s = take_scratch(SCRATCHES);
+	if (!s) {
+		count_lost(EVENT_CRASH, LOSS_NESTED);
 		return 0;
+	}
 	registers = (void *)bpf_task_pt_regs(task);
 #if defined(__TARGET_ARCH_x86)
 	address = BPF_CORE_READ(registers, ip);
@@ -181,5 +183,6 @@ int BPF_PROG(on_crash, int signal, struct kernel_siginfo *info, struct task_stru
 		count_lost(EVENT_CRASH, LOSS_BUSY);
 	}
 	submit_record(s, is_watched(task->tgid) ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_CRASH, false);
+	give_back(s);
 	return 0;
 }

@@ -30,7 +30,7 @@ static __always_inline void watch(u32 tgid)
 		*mark = 1;
 }
 
-/* The sums of a watched process, made when they are first needed; NULL, and counted, when the table is full. */
+/* The sums of a watched process, made when they are first needed; NULL, and counted as seen and lost, when the table is full. */
 static __always_inline struct watched *sums_of(u32 tgid, struct task_struct *task, u32 kind)
 {
 	struct watched *sums = bpf_map_lookup_elem(&watched_processes, &tgid);
@@ -41,8 +41,10 @@ static __always_inline struct watched *sums_of(u32 tgid, struct task_struct *tas
 	sums = bpf_map_lookup_elem(&watched_processes, &tgid);
 	if (sums)
 		sums->start_boottime_ns = BPF_CORE_READ(task, group_leader, start_boottime);
-	else
+	else {
+		count_seen(kind);
 		count_lost(kind, LOSS_TABLE_FULL);
+	}
 	return sums;
 }
 

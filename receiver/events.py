@@ -74,6 +74,9 @@ class LossReason(IntEnum):
     USER_SHARE = 4
     RATE_LIMIT = 5
     BUSY = 6
+    NESTED = 7
+    RECURSION = 8
+    DESCRIPTOR_LIMIT = 9
 
 
 class FilterReason(IntEnum):
@@ -2553,12 +2556,12 @@ class Ledger(msgspec.Struct, frozen=True):
     lost: tuple[tuple[int, ...], ...]
 
 
-KINDS, FILTERS, LOSSES = 22, 7, 7
-_LEDGER = Layout("<353Q")
+KINDS, FILTERS, LOSSES = 22, 7, 10
+_LEDGER = Layout("<419Q")
 
 
 def decode_ledger(per_cpu: bytes) -> Ledger:
-    """Sums the per-CPU values of the `ledgers` map: 2824 bytes per possible CPU."""
+    """Sums the per-CPU values of the `ledgers` map: 3352 bytes per possible CPU."""
     words = [sum(column) for column in zip(*_LEDGER.iter_unpack(per_cpu), strict=True)]
     at = 1 + 2 * KINDS
     filtered = tuple(tuple(words[at + k * FILTERS : at + (k + 1) * FILTERS]) for k in range(KINDS))

@@ -161,7 +161,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("return -0.7, f", "return 0.7, f", STORIES),
     ),
     *_of("investigate", ("ENOUGH = 5", "ENOUGH = 1", STORIES)),
-    *_of("investigate", ("_ROUND = 0.06", "_ROUND = 0.6", STORIES)),
+    *_of("investigate", ("ROUND = 0.06", "ROUND = 0.6", STORIES)),
     *_of(
         "investigate",
         ("supports if used < _NEAR * limit else contradicts",

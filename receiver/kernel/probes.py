@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import struct
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +14,9 @@ from typing import Annotated
 import msgspec
 
 from receiver.errors import NamespaceError, PrivilegeError, UnavailableError
-from receiver.events import Existing
+from receiver.events import EventKind, Existing
 from receiver.kernel.decode import decode, split
+from receiver.kernel.hooks import ALTERNATIVES, DOORS, HOOKS, Hook
 from receiver.kernel.libbpf import Library, Object
 from receiver.text.redact import Redactor
 
@@ -31,136 +33,6 @@ NOISE_SUFFIX_BYTES, NOISE_PREFIX_BYTES, TELLING_PACKAGE_BYTES = 16, 64, 32
 MARKS_PER_ENTRY = 64
 PID_MAX_LIMIT = 4_194_304
 
-
-class Hook(msgspec.Struct, frozen=True):
-    """One program: its tracepoint, the number of arguments (0: any), and what cannot be seen
-    without it.
-    """
-
-    program: str
-    tracepoint: str
-    arguments: int
-    blind: str
-    required: bool = False
-    iterator: bool = False
-    over: str = ""  # the map of an iterator; without one it iterates over tasks
-    on_demand: bool = False  # attached only while a process is watched
-    door: str = ""  # how it hooks system calls, fexit or sys_exit; only the chosen kind is loaded
-
-
-# Calls with a hook of their own if the kernel permits programs on functions (bpf/calls.bpf.c).
-DOORS = (
-    "open",
-    "creat",
-    "rename",
-    "unlink",
-    "rmdir",
-    "link",
-    "symlink",
-    "mkdir",
-    "chmod",
-    "chown",
-    "lchown",
-    "dup2",
-    "openat",
-    "openat2",
-    "close",
-    "read",
-    "pread64",
-    "readv",
-    "preadv",
-    "preadv2",
-    "write",
-    "pwrite64",
-    "writev",
-    "pwritev",
-    "pwritev2",
-    "sendfile64",
-    "copy_file_range",
-    "splice",
-    "fsync",
-    "fdatasync",
-    "renameat",
-    "renameat2",
-    "unlinkat",
-    "truncate",
-    "ftruncate",
-    "linkat",
-    "symlinkat",
-    "mkdirat",
-    "fchmod",
-    "fchmodat",
-    "fchown",
-    "fchownat",
-    "mmap",
-    "dup",
-    "dup3",
-    "fcntl",
-    "close_range",
-    "execve",
-    "clone",
-    "clone3",
-    "flock",
-    "connect",
-    "accept",
-    "accept4",
-    "bind",
-    "sendto",
-    "sendmsg",
-    "sendmmsg",
-    "recvfrom",
-    "recvmsg",
-    "recvmmsg",
-    "socket",
-    "pipe2",
-    "io_uring_enter",
-)
-
-HOOKS = (
-    Hook("on_fork", "sched_process_fork", 2, "which process started which", required=True),
-    Hook(
-        "on_exec", "sched_process_exec", 3, "which program runs, and for which task", required=True
-    ),
-    # before on_exit: the sums of a watched process are emitted before its exit
-    Hook("on_watched_exit", "sched_process_exit", 0, "the totals of a watched process at its exit"),
-    Hook("on_exit", "sched_process_exit", 2, "how processes end"),
-    Hook("on_exit_legacy", "sched_process_exit", 1, "how processes end"),
-    Hook("on_title", "task_rename", 2, "titles that workers give themselves"),
-    Hook("on_signal", "signal_generate", 5, "who killed whom"),
-    Hook("on_crash", "signal_generate", 5, "where native code was when it crashed"),
-    Hook(
-        "on_signal_delivery",
-        "signal_deliver",
-        3,
-        "which file a process was writing when it received a signal to end",
-    ),
-    Hook("on_oom_kill", "mark_victim", 2, "the OOM killer's choice, with limit and usage"),
-    Hook(
-        "on_call",
-        "sys_exit",
-        2,
-        "files, failing calls; while a task is watched, every call on the host costs about 0.03 µs",
-        on_demand=True,
-        door="sys_exit",
-    ),
-    *(
-        Hook(f"door_{call}", f"__x64_sys_{call}", 0, "", on_demand=True, door="fexit")
-        for call in DOORS
-    ),
-    Hook(
-        "on_posix_lock", "posix_lock_inode", 3, "who holds a lock that was refused", on_demand=True
-    ),
-    Hook("on_flock", "flock_lock_inode", 3, "who holds a lock that was refused", on_demand=True),
-    Hook("on_socket_state", "inet_sock_set_state", 3, "TCP connections"),
-    Hook("on_reset_received", "tcp_receive_reset", 1, "which peer broke a connection"),
-    Hook("on_reset_sent", "tcp_send_reset", 0, "which connection this host reset"),
-    Hook(
-        "on_sockets", "", 0, "living connections, once a second", iterator=True, over="connections"
-    ),
-    Hook("on_tasks", "", 0, "memory, CPU and wait times, once a second", iterator=True),
-    Hook("on_existing", "", 0, "processes that started before kwitness attached", iterator=True),
-)
-_ALTERNATIVES = {"on_exit": "on_exit_legacy", "on_exit_legacy": "on_exit"}
 
 # No hook sees these on any kernel. A report says so for the processes and files concerned.
 BLIND_SPOTS = (
@@ -453,6 +325,7 @@ class Probes:
                 "bulk_ring": bulk_bytes,
             }
         )
+        self._loaded = [hook for hook in HOOKS if hook.program not in self._refused]
         self._allow(environment, (*BINDING, *binding))
         self._name_noise()
         self._attached: set[str] = set()
@@ -596,7 +469,7 @@ class Probes:
             if hook.program in self._refused or hook.on_demand:
                 continue
             self._attach(hook)
-        if not self._attached & _ALTERNATIVES.keys():
+        if not self._attached & ALTERNATIVES.keys():
             raise UnavailableError(
                 f"cannot attach to sched_process_exit: {self._refused['on_exit']}"
             )
@@ -657,7 +530,7 @@ class Probes:
         """A hook that is attached on demand counts as attached."""
         report = []
         for hook in HOOKS:
-            if _ALTERNATIVES.get(hook.program) in self._attached or (
+            if ALTERNATIVES.get(hook.program) in self._attached or (
                 hook.door and hook.door != self.door
             ):
                 continue
@@ -679,6 +552,13 @@ class Probes:
                 )
             )
         return report
+
+    def recursion_misses(self) -> Counter[EventKind]:
+        """How often the kernel refused to run a program that was running on that CPU already."""
+        misses: Counter[EventKind] = Counter()
+        for hook in self._loaded:
+            misses[hook.kind] += self.library.recursion_misses(self.object.program_fd(hook.program))
+        return misses
 
     def sample(self) -> bytes:
         """Records of all watched processes, their sockets, and their neighbours at this moment,

@@ -7,13 +7,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from receiver.events import _LEDGER as LEDGER_LAYOUT
-from receiver.events import EventKind, FilterReason, Ledger, decode_ledger
+from receiver.events import EventKind, FilterReason, Ledger, LossReason, decode_ledger
 from receiver.kernel.callhooks import Attach, CallHooks
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.confinement import Confinement
@@ -202,7 +202,7 @@ class LiveSource:
         raw = self._probes.object.lookup(
             "ledgers", struct.pack("<I", 0), self._cpus * LEDGER_LAYOUT.size
         )
-        return decode_ledger(raw)
+        return with_recursion(decode_ledger(raw), self._probes.recursion_misses())
 
     def drain(self) -> tuple[Batch, bool]:
         """Delivers one batch in order of time. True when more is waiting.
@@ -279,4 +279,19 @@ class LiveSource:
         self._probes.close()
 
 
-__all__ = ["Batch", "Deliver", "LiveSource", "SourceConfig"]
+def with_recursion(ledger: Ledger, misses: Mapping[EventKind, int]) -> Ledger:
+    """The ledger with the runs that the kernel refused: they were seen, and are lost.
+
+    A program counts in the row of one kind, and its hook may fire for a process that is not
+    watched: these counts are an upper bound.
+    """
+    if not any(misses.values()):
+        return ledger
+    seen, lost = list(ledger.seen), [list(reasons) for reasons in ledger.lost]
+    for kind, count in misses.items():
+        seen[kind] += count
+        lost[kind][LossReason.RECURSION] += count
+    return msgspec.structs.replace(ledger, seen=tuple(seen), lost=tuple(map(tuple, lost)))
+
+
+__all__ = ["Batch", "Deliver", "LiveSource", "SourceConfig", "with_recursion"]
