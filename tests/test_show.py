@@ -24,7 +24,7 @@ OUT = os.O_WRONLY | os.O_CREAT
 def story() -> tuple[Story, Views, Timeline, dict[int, Details]]:
     found = Story()
     views = Views(found.core.facts)
-    timeline = Timeline(found.core.tree)
+    timeline = Timeline(found.core.tree, found.core.facts)
     kept: dict[int, Details] = {}
 
     def ended(process: Process) -> None:
@@ -117,7 +117,7 @@ def test_the_story_is_in_order_and_escaped() -> None:
 
 def test_a_task_below_a_command_is_in_its_story() -> None:
     found = Story()
-    timeline = Timeline(found.core.tree)
+    timeline = Timeline(found.core.tree, found.core.facts)
     found.core.listeners.add(Calls(event=timeline.note))
     root = found.command("bash", "-c", "x")
     number = found.next_pid
@@ -184,7 +184,7 @@ def test_how_many_connections_were_open_at_once_is_told_when_it_was_more_than_on
 
 def test_a_look_is_in_the_story_when_memory_grew_by_a_tenth_since_the_last_one_told() -> None:
     story = Story()
-    timeline = Timeline(story.core.tree)
+    timeline = Timeline(story.core.tree, story.core.facts)
     story.core.listeners.add(Calls(event=timeline.note))
     root = story.command("python3", "load.py")
     number = root.tgid

@@ -155,7 +155,7 @@ class ObservedCommand:
         self._draws = sys.stderr.isatty() and not args.quiet
         if args.live or self._draws:
             self.core.listeners.add(LiveLines(boottime_ns(), _print))
-        self._timeline = Timeline(self.core.tree) if args.timeline else None
+        self._timeline = Timeline(self.core.tree, self.core.facts) if args.timeline else None
         if self._timeline:
             self.core.listeners.add(TimelineListener(self._timeline))
         self.observer.start()

@@ -13,8 +13,6 @@ from receiver.events import (
     Exec,
     Existing,
     Exit,
-    FileChanged,
-    FileTotals,
     Fork,
     ImageFlag,
     NameQuery,
@@ -27,11 +25,9 @@ from receiver.model import NOBODY, Identity, RemoteContext
 
 if TYPE_CHECKING:
     from receiver.facts.connections import Peer
-    from receiver.facts.files import Use
     from receiver.facts.usage import Usage
     from receiver.work.execution import Execution
 
-KEPT_CHANGES = 64
 KEPT_NAME_FAILURES = 4
 KEPT_FAILED_CHILDREN = 64
 
@@ -47,7 +43,6 @@ class Process:
         "argv",
         "block",
         "cgroup_id",
-        "changes",
         "comm",
         "context",
         "created",
@@ -60,8 +55,6 @@ class Process:
         "exit",
         "expects",
         "failed_children",
-        "file_totals",
-        "files",
         "findings",
         "folded",
         "grade",
@@ -142,9 +135,6 @@ class Process:
         self.last_child: Process | None = None  # the child that ended last, and its grade
         # these counts stay after the children leave the tree: the parent may run for hours
         self.failed_children: tuple[Process, ...] = ()
-        self.files: dict[tuple[int, int], Use] = {}  # by (device, inode)
-        self.file_totals: FileTotals | None = None
-        self.changes: tuple[FileChanged, ...] = ()  # names that it changed, the last ones
         self.name_failures: tuple[NameQuery, ...] = ()  # DNS queries that got no answer or an error
         self.peers: dict[tuple[str, int], Peer] = {}  # by (address, port)
         self.queues: dict[int, Connection] = {}  # accept queues that were full, by port
@@ -349,7 +339,6 @@ class ProcessTree:
 
     def _forget(self, process: Process) -> None:
         self._processes.pop(process.key, None)
-        process.files = {}
         self._forget_facts(process.key)
         process.peers = {}
         process.steps = {}

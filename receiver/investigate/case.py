@@ -106,6 +106,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def of(cls, process: Process, facts: Facts) -> ProcessSnapshot:
         assert process.execution is not None
         parent, death = process.parent, facts.deaths.of(process.key)
+        files = facts.files.of(process.key)
         return cls(
             key=process.key,
             parent=parent.key if parent is not None else None,
@@ -130,8 +131,8 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             crash=death.crash,
             company=death.company,
             open_files=death.open_files,
-            uses=tuple(process.files.values()),
-            changes=process.changes,
+            uses=tuple(files.uses.values()),
+            changes=files.changes,
             calls=facts.calls.of(process.key),
             peers=tuple(process.peers.values()),
             name_failures=process.name_failures,
@@ -417,7 +418,7 @@ class Casebook:
                 self._forget(next(iter(self._cases)))
         if (
             _is_uninteresting(process, self._facts)
-            and (len(case) >= ACTORS_PER_CASE or _is_short(process))
+            and (len(case) >= ACTORS_PER_CASE or _is_short(process, self._facts))
             and process is not outermost.root
         ):
             self._left_out[id(outermost)] += 1
@@ -533,10 +534,10 @@ def _is_uninteresting(process: Process, facts: Facts) -> bool:
     )
 
 
-def _is_short(process: Process) -> bool:
+def _is_short(process: Process, facts: Facts) -> bool:
     lived = (
         process.exit.time_boottime_ns - process.key.start_boottime_ns
         if process.exit is not None
         else SHORT_NS
     )
-    return lived < SHORT_NS and not process.files and not process.peers
+    return lived < SHORT_NS and not facts.files.of(process.key).uses and not process.peers

@@ -66,7 +66,7 @@ class Activity:
         """Called after the findings about its death and its torn files are made."""
         # most short processes have none of these
         if (
-            process.files
+            process.key in self.facts.files.rows
             or process.key in self.facts.calls.rows
             or process.key in self.facts.deaths.rows
         ):
@@ -85,7 +85,6 @@ class Activity:
     def drops(self) -> Counter[str]:
         tables = (
             self.files.drops,
-            self.files.table.drops,
             self.network.drops,
             self.network.table.drops,
             self.network.repeats.drops,

@@ -103,7 +103,7 @@ class Core:
             service_name=options.service_name,
             value_length_limit=options.value_length_limit,
         )
-        self._spans, self._logs = Spans(self.blocks), Logs(self.blocks)
+        self._spans, self._logs = Spans(self.blocks, self.facts), Logs(self.blocks)
         self.book = MetricStore()
         self.casebook = Casebook(self.facts)
         self.incidents = Incidents(
@@ -128,6 +128,7 @@ class Core:
         )
         self.bindings = Bindings(
             self.tree,
+            self.facts,
             self.attempts,
             self.recognisers,
             only_commands=options.only_commands,

@@ -23,9 +23,10 @@ from receiver.events import (
     ProcessKey,
 )
 from receiver.facts.ending import Ending
-from receiver.facts.files import FileTable, State, Use, Version, idiom
+from receiver.facts.files import Files, Use, idiom
 from receiver.facts.tables import Facts
-from receiver.facts.tree import KEPT_CHANGES, Process, ProcessTree
+from receiver.facts.tree import Process, ProcessTree
+from receiver.facts.versions import State, Version
 from receiver.model import Finding
 from receiver.observe.attempts import Attempts
 from receiver.text.names import error_name, event_id, resolve
@@ -46,7 +47,8 @@ class FileActivity:
         self.tree = tree
         self.facts = facts
         self.attempts = attempts
-        self.table = FileTable()
+        self.table = facts.files
+        self.versions = facts.versions
         self.drops: Counter[str] = Counter()
         self._report = report
 
@@ -55,7 +57,7 @@ class FileActivity:
 
     def file_opened(self, event: FileOpened) -> Process:
         process = self._process(event.process)
-        use = self.table.opened(process, event)
+        use = self.table.opened(event)
         if use is None:
             return process
         if use.writing:
@@ -96,7 +98,7 @@ class FileActivity:
 
     def file_closed(self, event: FileClosed) -> Process:
         process = self._process(event.process)
-        use = self.table.closed(process, event)
+        use = self.table.closed(event)
         version = use.version if use is not None else None
         if use is None or version is None:
             return process
@@ -135,19 +137,19 @@ class FileActivity:
 
     def file_changed(self, event: FileChanged) -> Process:
         process = self._process(event.process)
-        process.changes = (*process.changes[1 - KEPT_CHANGES :], event)
+        self.table.changed(event)
         path = resolve(event.directory, event.path)
         match event.operation:
             case FileOperation.RENAME:
                 new = resolve(event.new_directory, event.new_path)
-                moved, replaced = self.table.renamed(path, new, idiom(path, new))
+                moved, replaced = self.versions.renamed(path, new, idiom(path, new))
                 for version in moved:
                     if version.state is State.IN_PROGRESS and not version.writers:
                         version.state = State.COMPLETE
                 if replaced is not None:
                     self._pulled(process, replaced, event, "replaces")
             case FileOperation.UNLINK:
-                gone = self.table.unlinked(path)
+                gone = self.versions.unlinked(path)
                 if gone is not None:
                     self._pulled(process, gone, event, "deletes")
             case _:
@@ -160,7 +162,7 @@ class FileActivity:
 
     def file_totals(self, event: FileTotals) -> Process:
         process = self._process(event.process)
-        process.file_totals = event
+        self.table.counted(event)
         return process
 
     def call_failed(self, event: CallFailed) -> tuple[Process, bool]:
@@ -191,12 +193,12 @@ class FileActivity:
         Called after the findings about deaths and torn files are made.
         """
         for event in unfinished_outputs(process, end, self.facts.deaths.of(process.key).open_files):
-            version = self.table.version((event.device, event.inode))
+            version = self.versions.get((event.device, event.inode))
             if version is not None and version.writer is process:
                 version.state, version.cause = State.PARTIAL, end.error or "failed"
                 version.changed_ns = event.time_boottime_ns
-        self.table.forget_process(process)
-        for use in process.files.values():
+        self.table.release(process.key)
+        for use in self.table.of(process.key).uses.values():
             if (
                 use.version is not None
                 and not use.version.writers
@@ -207,12 +209,12 @@ class FileActivity:
             for finding in blamed_calls(process, self.facts.calls):
                 self._report(process, finding)
         for execution in process.execution.chain() if process.execution is not None else ():
-            _gather(execution, process)
+            _gather(execution, process, self.table.of(process.key))
 
 
-def _gather(execution: Execution, process: Process) -> None:
+def _gather(execution: Execution, process: Process, files: Files) -> None:
     """Adds the inputs and outputs of a process that ended to the attempt."""
-    for use in process.files.values():
+    for use in files.uses.values():
         if use.version is not None and use.written_bytes and not use.append:
             execution.wrote(use.version)
         elif (

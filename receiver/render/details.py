@@ -110,8 +110,8 @@ def size(count: int) -> str:
 
 def details_of(process: Process, facts: Facts) -> Details:
     """Written files first, then read ones, each kind by bytes. Its own script is not an input."""
-    files = []
-    for use in process.files.values():
+    rows, files = facts.files.of(process.key), []
+    for use in rows.uses.values():
         if not use.writing and process.is_program(use.path):
             continue
         mode = "in+out" if use.read_bytes and use.written_bytes else "out" if use.writing else "in"
@@ -156,7 +156,7 @@ def details_of(process: Process, facts: Facts) -> Details:
         for e in facts.calls.of(process.key)
         if not is_search(process, e)
     ]
-    totals = process.file_totals
+    totals = rows.totals
     return Details(
         files=tuple(files),
         files_counted=totals.opened_files - totals.reported_files if totals is not None else 0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from receiver import semconv as sc
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
 from receiver.model import Finding, Identity
 from receiver.signals import Importance, Link, Span, SpanEvent, SpanKind, Value
@@ -34,7 +35,8 @@ _KEY_FACTS = {
 class Spans:
     """Builds spans from the facts and the executions."""
 
-    def __init__(self, blocks: Blocks) -> None:
+    def __init__(self, blocks: Blocks, facts: Facts) -> None:
+        self._facts = facts
         self._blocks = blocks
 
     def process_span(self, process: Process, folded: int, now_ns: int = 0) -> Span:
@@ -60,9 +62,10 @@ class Spans:
                 (sc.PROCESS_USAGE_IO_READ, ended.read_call_bytes),
                 (sc.PROCESS_USAGE_IO_WRITE, ended.write_call_bytes),
             ]
-        totals = process.file_totals
+        files = self._facts.files.of(process.key)
+        totals = files.totals
         if totals is not None:
-            written = sum(1 for use in process.files.values() if use.written_bytes)
+            written = sum(1 for use in files.uses.values() if use.written_bytes)
             items += [
                 (sc.PROCESS_USAGE_FILES_OPENED, totals.opened_files),
                 (sc.PROCESS_USAGE_FILES_WRITTEN, written),
