@@ -24,6 +24,7 @@ Imports go downwards only (`make lint` checks it). From the top to the bottom:
     events        GENERATED from bpf/events.h: the records of the kernel half
     semconv       GENERATED from semconv/model: the names of everything that is emitted
     calls         the system calls of x86-64 by number
+    units         units of time and size
 
 asyncio is used in cli, service, export, insights, safe and kernel only; ctypes in kernel and service/symbols only.
 """

@@ -8,9 +8,8 @@ import tracemalloc
 
 from receiver.events import Connection, ConnectionStage, ProcessSample
 from receiver.model import CoreOptions
+from receiver.units import MIB
 from tests.builders import Story
-
-MIB = 1 << 20
 
 
 def test_100_000_files_50_000_connections_10_000_processes() -> None:

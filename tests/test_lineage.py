@@ -8,6 +8,7 @@ import os
 import pytest
 
 from receiver import semconv as sc
+from receiver.attribution.declared import DECLARED
 from receiver.events import (
     CallFailed,
     CallKind,
@@ -18,7 +19,6 @@ from receiver.events import (
     SubjectKind,
 )
 from receiver.facts import versions
-from receiver.facts.files import idiom, is_uncommitted
 from receiver.facts.versions import State
 from receiver.text.names import resolve
 from tests.builders import Story, attributes
@@ -170,8 +170,7 @@ def test_a_directory_takes_its_files_along() -> None:
     ],
 )
 def test_idioms(old: str, new: str, how: str) -> None:
-    assert idiom(old, new) == how
-    assert is_uncommitted(old) == (how != "rename")
+    assert DECLARED.committer(old, new) == how
 
 
 def test_relative_names_are_joined() -> None:

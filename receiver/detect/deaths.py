@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal as signals
+from collections.abc import Mapping
 from typing import Literal
 
 from receiver import semconv as sc
+from receiver.attribution.frameworks.base import Helper
 from receiver.events import OomKill, OomScope, ProcessKey, Signal
 from receiver.facts.ending import Ending
 from receiver.facts.signals import SignalTable
@@ -176,41 +178,29 @@ def killed(process: Process, end: Ending, received: SignalTable) -> Finding | No
     )
 
 
-# These live for as long as their parent needs them. A SIGTERM or a SIGKILL from it is their normal
-# end.
-_HELPERS = {
-    "dagster log helper",
-    "notebook kernel",
-    "prefect server",
-    "prefect worker",
-    "spark executor",
-    "spark history server",
-    "spark master",
-    "spark python daemon",
-    "spark worker",
-    "celery worker",
-}
-
-
 _OWN_PEOPLE = ("parent", "sibling", "supervisor", "orchestrator")
 
 
-def retired(process: Process, end: Ending, received: SignalTable) -> bool:
-    """Whether it is a helper that its own framework ended, as planned. Called at its exit."""
+def retired(
+    process: Process, end: Ending, received: SignalTable, helpers: Mapping[str, Helper]
+) -> bool:
+    """Whether it is a helper that its own framework ended, as planned. Called at its exit.
+
+    `helpers`: what the recognisers declare, by role.
+    """
     if process.exit is None or not process.exit.wait_status:
         return False
     line = [p for p in (process, *ancestors(process, 3)) if p is process or p.execution is not None]
-    helper = next((p for p in line if p.role in _HELPERS), None)
+    helper = next((p for p in line if p.role in helpers), None)
     if helper is None or not end.code or end.cause == "oom_killed":
         return False
     event = fatal_signal(process, end, received)
     if event is not None:
         return sender_kind(process, event, received) in _OWN_PEOPLE
-    # Python workers of Spark exit with 1 when their JVM ends, or hang up after its end
     goes = any(
         p.exit is not None or any(s.signal in _POLITE for s in received.of(p.key)) for p in line
     )
-    return helper.role == "spark python daemon" and end.code == 1 and goes
+    return end.code in helpers[helper.role].ends_with and goes
 
 
 _ROLES = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import PurePosixPath
 
 import msgspec
 
@@ -182,29 +181,3 @@ class FileTable(Table[Files]):
     def forget(self, key: ProcessKey) -> None:
         self.release(key)
         super().forget(key)
-
-
-def idiom(old: str, new: str) -> str:
-    """How a rename commits a file: the tool's own way of putting a whole file in place, or just
-    "rename".
-    """
-    before = PurePosixPath(old)
-    if "_temporary" in before.parts:
-        return "spark"  # org.apache.hadoop.mapreduce.lib.output.FileOutputCommitter
-    if before.name.startswith("tmp_") and before.name[4:] == PurePosixPath(new).name:
-        return "duckdb"
-    if "-luigi-tmp-" in before.name:
-        return "luigi"
-    return "rename"
-
-
-def is_uncommitted(path: str) -> bool:
-    """Whether the name marks a file that is not complete yet."""
-    parts = PurePosixPath(path).parts
-    name = parts[-1] if parts else ""
-    return (
-        "_temporary" in parts
-        or name.startswith(("tmp_", ".tmp", "_tmp"))
-        or "-luigi-tmp-" in name
-        or name.endswith((".tmp", ".temp", ".part", ".inprogress", ".crc.tmp", "~"))
-    )

@@ -15,11 +15,13 @@ import msgspec
 from receiver.events import _LEDGER as LEDGER_LAYOUT
 from receiver.events import EventKind, FilterReason, Ledger, LossReason, decode_ledger
 from receiver.kernel.callhooks import Attach, CallHooks
+from receiver.kernel.capture import Capture, KernelLimits
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.confinement import Confinement
 from receiver.kernel.decode import order, split
+from receiver.kernel.hooks import Coverage
 from receiver.kernel.libbpf import Ring
-from receiver.kernel.probes import Coverage, KernelLimits, Probes
+from receiver.kernel.probes import Probes
 
 RingBytes = Annotated[int, msgspec.Meta(ge=4096, le=1 << 30, description="a power of two")]
 
@@ -63,6 +65,7 @@ class LiveSource:
     def __init__(
         self,
         config: SourceConfig,
+        capture: Capture,
         *,
         attach: Attach = "ourselves",
         launched: bool = False,
@@ -80,9 +83,9 @@ class LiveSource:
             lifecycle_bytes=config.lifecycle_ring_bytes,
             unwatched_bytes=config.unwatched_ring_bytes,
             bulk_bytes=config.bulk_ring_bytes,
+            capture=capture.with_binding(config.environment),
             limits=config.limits,
             door=config.door,
-            binding=config.environment,
             launched=launched,
         )
         library = self._probes.library

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
 
+from receiver.attribution.declared import Declared
 from receiver.events import (
     CallFailed,
-    Connection,
-    FileChanged,
-    FileClosed,
-    FileOpened,
-    FileTotals,
-    NameQuery,
-    Neighbour,
     OomKill,
-    ProcessSample,
-    ThreadWait,
-    UnixConnected,
-    WaitStack,
 )
 from receiver.facts.ending import Ending
 from receiver.facts.tables import Facts
@@ -28,8 +16,7 @@ from receiver.observe.attempts import Attempts
 from receiver.observe.files import EmitFinding, FileActivity
 from receiver.observe.network import NetworkActivity
 from receiver.observe.usage import UsageActivity
-
-SECOND = 1_000_000_000
+from receiver.units import SECOND
 
 
 class Activity:
@@ -43,6 +30,7 @@ class Activity:
         facts: Facts,
         report: EmitFinding,
         repeat: EmitFinding,
+        declared: Declared,
         stall_seconds: float,
         hang_seconds: float,
     ) -> None:
@@ -50,7 +38,7 @@ class Activity:
         before.
         """
         self.facts = facts
-        self.files = FileActivity(tree, facts, attempts, report)
+        self.files = FileActivity(tree, attempts, facts=facts, report=report, declared=declared)
         self.network = NetworkActivity(tree, attempts, report, repeat, int(stall_seconds * SECOND))
         self.usage = UsageActivity(tree, facts, attempts, report, int(hang_seconds * SECOND))
 
@@ -93,18 +81,4 @@ class Activity:
         return sum(tables, self.facts.drops() + self.usage.neighbours.drops)
 
 
-HANDLERS: dict[type, tuple[str, Callable[[Activity, Any], object]]] = {
-    FileOpened: ("file_opened", lambda a, event: a.files.file_opened(event)),
-    FileClosed: ("file_closed", lambda a, event: a.files.file_closed(event)),
-    FileChanged: ("file_changed", lambda a, event: a.files.file_changed(event)),
-    FileTotals: ("file_totals", lambda a, event: a.files.file_totals(event)),
-    CallFailed: ("call_failed", Activity.call_failed),
-    Connection: ("connection", lambda a, event: a.network.connection(event)),
-    NameQuery: ("name_query", lambda a, event: a.network.name_query(event)),
-    UnixConnected: ("unix_connected", lambda a, event: a.network.unix_connected(event)),
-    ProcessSample: ("process_sample", lambda a, event: a.usage.process_sample(event)),
-    ThreadWait: ("thread_wait", lambda a, event: a.usage.thread_wait(event)),
-    WaitStack: ("wait_stack", lambda a, event: a.usage.wait_stack(event)),
-    Neighbour: ("neighbour", lambda a, event: a.usage.neighbour(event)),
-}
-__all__ = ["HANDLERS", "Activity", "EmitFinding"]
+__all__ = ["Activity", "EmitFinding"]

@@ -19,9 +19,8 @@ from receiver.synthesis.logs import Logs
 from receiver.synthesis.metrics import DURATION_BOUNDS, MetricStore, folded_error
 from receiver.synthesis.outcomes import run_result, scaled_cpu, task_error
 from receiver.synthesis.spans import Spans
+from receiver.units import SECOND
 from receiver.work.execution import Execution, Executions, Run, Totals
-
-SECOND = 1_000_000_000
 
 
 class Attempts:

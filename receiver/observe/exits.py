@@ -9,11 +9,12 @@ that are not ordered by a rule must give the same results in any order.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from receiver import semconv as sc
+from receiver.attribution.frameworks.base import Helper
 from receiver.detect import killed, masked_failures, partial_writes
 from receiver.detect.deaths import retired
 from receiver.detect.masked import failure_below, grade, holds_by_fork, note_child_end
@@ -60,11 +61,13 @@ class Exits:
         log_exit: Callable[[Process, Ending, Exit], None],
         emit_span: Callable[[Process], None],
         ended: Callable[[Process], None],
+        helpers: Mapping[str, Helper],
         every_exit: bool,
         phases: tuple[Phase, ...] = (),
     ) -> None:
         """`drops` counts exits that led to no signal. `ended` is called with each process that
-        did work. `every_exit`: successful exits have a log record, too.
+        did work. `helpers`: what recognisers declare, by role. `every_exit`: successful exits have a
+        log record, too.
         """
         self.attempts = attempts
         self.bindings = bindings
@@ -76,6 +79,7 @@ class Exits:
         self.log_exit = log_exit
         self.emit_span = emit_span
         self.ended = ended
+        self.helpers = helpers
         self.every_exit = every_exit
         self._steps = tuple((phase.run, phase.attributed) for phase in phases or PHASES)
 
@@ -111,7 +115,7 @@ def _judge(exits: Exits, departure: Departure) -> None:
     process = departure.process
     oom_killed = exits.facts.deaths.of(process.key).oom is not None
     end = decoded(departure.event.wait_status, oom_killed=oom_killed)
-    if end.code and retired(process, end, exits.facts.signals):
+    if end.code and retired(process, end, exits.facts.signals, exits.helpers):
         end = msgspec.structs.replace(end, retired=True)
     process.end = departure.end = end
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from receiver import semconv as sc
+from receiver.attribution.declared import Declared
 from receiver.detect.calls import becomes_a_finding, blamed_calls, call_failed
 from receiver.detect.lineage import failed_write, pulled_away, tainted_read, two_writers
 from receiver.detect.writes import unfinished_outputs
@@ -23,7 +24,7 @@ from receiver.events import (
     ProcessKey,
 )
 from receiver.facts.ending import Ending
-from receiver.facts.files import Files, Use, idiom
+from receiver.facts.files import Use
 from receiver.facts.tables import Facts
 from receiver.facts.tree import Process, ProcessTree
 from receiver.facts.versions import State, Version
@@ -42,7 +43,13 @@ class FileActivity:
     """
 
     def __init__(
-        self, tree: ProcessTree, facts: Facts, attempts: Attempts, report: EmitFinding
+        self,
+        tree: ProcessTree,
+        attempts: Attempts,
+        *,
+        facts: Facts,
+        report: EmitFinding,
+        declared: Declared,
     ) -> None:
         self.tree = tree
         self.facts = facts
@@ -51,6 +58,7 @@ class FileActivity:
         self.versions = facts.versions
         self.drops: Counter[str] = Counter()
         self._report = report
+        self._declared = declared
 
     def _process(self, key: ProcessKey) -> Process:
         return self.tree.ensure(key, "")
@@ -106,7 +114,7 @@ class FileActivity:
             version.changed_ns = event.last_use_boottime_ns or event.time_boottime_ns
             version.written_bytes += event.written_bytes
             if version.execution is not None and version.execution.is_step:
-                version.execution.wrote(version)
+                self._wrote(version.execution, version)
         version.size_bytes = event.size_bytes
         version.synced |= bool(event.closed_flags & ClosedFlag.SYNCED)
         if not event.closed_flags & ClosedFlag.SHARED:
@@ -142,7 +150,9 @@ class FileActivity:
         match event.operation:
             case FileOperation.RENAME:
                 new = resolve(event.new_directory, event.new_path)
-                moved, replaced = self.versions.renamed(path, new, idiom(path, new))
+                moved, replaced = self.versions.renamed(
+                    path, new, self._declared.committer(path, new)
+                )
                 for version in moved:
                     if version.state is State.IN_PROGRESS and not version.writers:
                         version.state = State.COMPLETE
@@ -209,23 +219,27 @@ class FileActivity:
             for finding in blamed_calls(process, self.facts.calls):
                 self._report(process, finding)
         for execution in process.execution.chain() if process.execution is not None else ():
-            _gather(execution, process, self.table.of(process.key))
+            self._gather(execution, process)
 
+    def _gather(self, execution: Execution, process: Process) -> None:
+        """Adds the inputs and outputs of a process that ended to the attempt."""
+        for use in self.table.of(process.key).uses.values():
+            if use.version is not None and use.written_bytes and not use.append:
+                self._wrote(execution, use.version)
+            elif (
+                use.reading
+                and not use.writing
+                and (use.read_bytes or use.closed_flags & ClosedFlag.MAPPED)
+            ):
+                own = (
+                    use.source is not None
+                    and use.source.execution is not None
+                    and use.source.execution.is_part_of(execution)
+                )
+                if not own and not process.is_program(use.path):
+                    execution.read(use.path)
 
-def _gather(execution: Execution, process: Process, files: Files) -> None:
-    """Adds the inputs and outputs of a process that ended to the attempt."""
-    for use in files.uses.values():
-        if use.version is not None and use.written_bytes and not use.append:
-            execution.wrote(use.version)
-        elif (
-            use.reading
-            and not use.writing
-            and (use.read_bytes or use.closed_flags & ClosedFlag.MAPPED)
-        ):
-            own = (
-                use.source is not None
-                and use.source.execution is not None
-                and use.source.execution.is_part_of(execution)
-            )
-            if not own and not process.is_program(use.path):
-                execution.read(use.path)
+    def _wrote(self, execution: Execution, version: Version) -> None:
+        system = execution.identity.system
+        if not (execution.is_step and self._declared.is_metadata(system, version.path)):
+            execution.wrote(version)

@@ -34,8 +34,8 @@ from receiver.observe.files import EmitFinding
 from receiver.observe.repeats import Kind, Repeats, counted
 from receiver.synthesis.metrics import STALL_BOUNDS
 from receiver.text.names import address_of, event_id
+from receiver.units import SECOND
 
-SECOND = 1_000_000_000
 NAME_NS = 5 * SECOND  # the resolver's own timeout (resolv.conf(5), timeout)
 PATIENCE_NS = SECOND  # the shortest timeout that a resolver can be given
 FULL_NS = 5 * SECOND

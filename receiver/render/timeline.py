@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from receiver.events import Event, FileClosed, Neighbour, OomKill, ProcessSample, Signal
+from receiver.events import Event, FileClosed, Neighbour, ProcessSample
 from receiver.facts.tables import Facts
 from receiver.facts.tree import ProcessTree, ancestors
+from receiver.model import about
 from receiver.text.event_text import event_line
 from receiver.work.execution import Execution
 
@@ -26,13 +27,7 @@ class Timeline:
     def note(self, event: Event) -> None:
         if isinstance(event, Neighbour):
             return
-        key = (
-            event.target
-            if isinstance(event, Signal)
-            else event.victim
-            if isinstance(event, OomKill)
-            else event.process
-        )
+        key = about(event)
         process = self._tree.get(key)
         if process is None or process.execution is None:
             return

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
+from receiver.attribution.declared import DECLARED
 from receiver.attribution.rules import RULES, Rule
 from receiver.errors import ConfigError
 from receiver.insights.config import InsightsConfig
-from receiver.kernel.probes import KernelLimits
+from receiver.kernel.capture import NOISE_ENTRIES, KernelLimits
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions
 from receiver.safe.inputs import read_file
@@ -202,9 +203,12 @@ def _check_limits(limits: KernelLimits, path: Path) -> None:
     """Checks the sizes of the kernel half's tables (bpf/maps.bpf.h)."""
     for name, most in (("noise_prefixes", 63), ("noise_suffixes", 15), ("noise_components", 15)):
         entries = getattr(limits, name)
-        if len(entries) > 128:
+        # the recognisers' own paths are in the same map
+        declared = len(DECLARED.capture.ignored_paths) if name == "noise_prefixes" else 0
+        if len(entries) > NOISE_ENTRIES - declared:
             raise ConfigError(
-                f"{path}: kernel.limits.{name} has {len(entries)} entries, there is room for 128"
+                f"{path}: kernel.limits.{name} has {len(entries)} entries, there is room for "
+                f"{NOISE_ENTRIES - declared}"
             )
         for entry in entries:
             if not 0 < len(entry.removeprefix("!").encode()) <= most:

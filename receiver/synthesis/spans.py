@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from receiver import semconv as sc
+from receiver.detect.findings import spec_of
 from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
 from receiver.model import Finding, Identity
@@ -15,29 +16,16 @@ from receiver.synthesis.outcomes import run_result, scaled_cpu, task_error
 from receiver.work.execution import Execution, Run
 
 SHOWN_PATHS = 32
-_KEY_FACTS = {
-    sc.EVENT_PROCESS_OOM_KILLED,
-    sc.EVENT_PROCESS_KILLED,
-    sc.EVENT_FILE_PARTIAL_WRITE,
-    sc.EVENT_FILE_TAINTED_READ,
-    sc.EVENT_FILE_CONFLICT,
-    sc.EVENT_NETWORK_CONNECTION_FAILED,
-    sc.EVENT_NETWORK_CONNECTION_STALLED,
-    sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
-    sc.EVENT_PROCESS_MEMORY_GROWTH,
-    sc.EVENT_PROCESS_HANG,
-    sc.EVENT_PROCESS_CALL_FAILED,
-    sc.EVENT_PIPELINE_TASK_CONTENTION,
-    sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH,
-}
 
 
 class Spans:
     """Builds spans from the facts and the executions."""
 
-    def __init__(self, blocks: Blocks, facts: Facts) -> None:
+    def __init__(self, blocks: Blocks, facts: Facts, attributes: tuple[str, ...] = ()) -> None:
+        """`attributes`: the notes of recognisers that are exported, by their names."""
         self._facts = facts
         self._blocks = blocks
+        self._attributes = attributes
 
     def process_span(self, process: Process, folded: int, now_ns: int = 0) -> Span:
         """For a process that has ended, or (without an exit) for one that is no longer watched."""
@@ -72,6 +60,8 @@ class Spans:
             ]
         if process.partition:
             items.append((sc.PIPELINE_DATASET_PARTITION, process.partition))
+        if process.notes:
+            items += [(a, process.notes[a]) for a in self._attributes if a in process.notes]
         if process.peers:
             items.append(
                 (sc.PROCESS_USAGE_CONNECTIONS, sum(p.made for p in process.peers.values()))
@@ -125,7 +115,7 @@ class Spans:
         return tuple(
             SpanEvent(self._blocks.wall(f.time_boottime_ns), f.kind, self._blocks.cut(f.facts))
             for f in findings
-            if f.kind in _KEY_FACTS
+            if spec_of(f.kind).key_fact
         )
 
     def task_span(self, execution: Execution) -> Span:

@@ -163,8 +163,6 @@ class Execution:
             self.paths_dropped += 1
 
     def wrote(self, version: Version) -> None:
-        if self.is_step and "/target/" in version.path:
-            return  # dbt's own metadata about the model, not its data
         if len(self.written) < KEPT_PATHS:
             self.written[id(version)] = version
         elif id(version) not in self.written:

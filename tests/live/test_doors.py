@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from receiver.attribution.declared import DECLARED
 from receiver.events import FileOpened
 from receiver.kernel.source import LiveSource, SourceConfig
 from tests.live.conftest import DOOR, Watched, Witness
@@ -79,7 +80,7 @@ def until_following(source: LiveSource, wanted: bool) -> None:
 
 
 def test_the_helper_holds_two_capabilities_and_ends_with_us(live: None, tmp_path: Path) -> None:
-    witness = Witness(source=LiveSource(SourceConfig(door=DOOR), attach="helper"))
+    witness = Witness(source=LiveSource(SourceConfig(door=DOOR), DECLARED.capture, attach="helper"))
     helper = witness.source.hooks.helper
     assert helper is not None
     witness.source.watch([])
@@ -100,7 +101,9 @@ def test_either_door_or_the_other_but_never_half(live: None, door: str) -> None:
     """Where the kernel refuses one, the other is open, and coverage names it."""
     from receiver.kernel.probes import Probes
 
-    probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16, door=door)
+    probes = Probes(
+        lifecycle_bytes=1 << 16, bulk_bytes=1 << 16, capture=DECLARED.capture, door=door
+    )
     probes.attach()
     probes.attach_calls()
     told = [c.hook for c in probes.coverage() if "failing calls" in c.blind]
@@ -115,8 +118,9 @@ def test_where_an_engine_gives_sys_admin_instead_the_helper_keeps_that(live: Non
     code = """
 import select
 from pathlib import Path
+from receiver.kernel.capture import Capture
 from receiver.kernel.source import LiveSource, SourceConfig
-source = LiveSource(SourceConfig(), attach="helper")
+source = LiveSource(SourceConfig(), Capture(), attach="helper")
 helper = source.hooks.helper
 source.watch([])
 while not source.following and source.hooks.helper is helper:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from receiver.events import ProcessKey, Signal
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
-    SECOND,
     at_work,
     died_of,
     idle_ns,
@@ -44,6 +43,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import signal_name
+from receiver.units import SECOND
 
 _TOGETHER_NS = 500_000_000  # signals to one group arrive within this time
 

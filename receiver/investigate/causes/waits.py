@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -20,6 +19,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.units import SECOND
 
 _THREADS = 2
 _PRESSED_NS = 3 * SECOND
