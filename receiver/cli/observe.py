@@ -152,12 +152,12 @@ class ObservedCommand:
         )
         self.core = self.observer.core
         self.pid = 0
-        self._views = Views()
+        self._views = Views(self.core.facts)
         self.core.listeners.add(ViewListener(self._views))
         self._draws = sys.stderr.isatty() and not args.quiet
         if args.live or self._draws:
             self.core.listeners.add(LiveLines(boottime_ns(), _print))
-        self._timeline = Timeline(self.core.tree) if args.timeline else None
+        self._timeline = Timeline(self.core.tree, self.core.facts) if args.timeline else None
         if self._timeline:
             self.core.listeners.add(TimelineListener(self._timeline))
         self.observer.start()

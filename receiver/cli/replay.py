@@ -80,7 +80,7 @@ async def _replay(
         recording.header.host,
         msgspec.structs.replace(core_options(export), only_commands=of_command),
     )
-    trees = Trees(lambda execution, view: _tree(args, execution, view, core))
+    trees = Trees(lambda execution, view: _tree(args, execution, view, core), core.facts)
     core.listeners.add(trees)
 
     def after_frame() -> None:

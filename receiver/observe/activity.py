@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 from receiver.attribution.declared import Declared
-from receiver.detect.deaths import Ending
 from receiver.events import (
     CallFailed,
     OomKill,
 )
+from receiver.facts.ending import Ending
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process, ProcessTree
 from receiver.observe.attempts import Attempts
 from receiver.observe.files import EmitFinding, FileActivity
@@ -25,9 +26,10 @@ class Activity:
         self,
         tree: ProcessTree,
         attempts: Attempts,
+        *,
+        facts: Facts,
         report: EmitFinding,
         repeat: EmitFinding,
-        *,
         declared: Declared,
         stall_seconds: float,
         hang_seconds: float,
@@ -35,9 +37,10 @@ class Activity:
         """`report` takes findings, and `repeat` takes records of failures that were findings
         before.
         """
-        self.files = FileActivity(tree, attempts, report, declared)
+        self.facts = facts
+        self.files = FileActivity(tree, attempts, facts=facts, report=report, declared=declared)
         self.network = NetworkActivity(tree, attempts, report, repeat, int(stall_seconds * SECOND))
-        self.usage = UsageActivity(tree, attempts, report, int(hang_seconds * SECOND))
+        self.usage = UsageActivity(tree, facts, attempts, report, int(hang_seconds * SECOND))
 
     def call_failed(self, event: CallFailed) -> None:
         process, is_first = self.files.call_failed(event)
@@ -50,7 +53,11 @@ class Activity:
     def ended(self, process: Process, end: Ending) -> None:
         """Called after the findings about its death and its torn files are made."""
         # most short processes have none of these
-        if process.files or process.failed_calls or process.open_files:
+        if (
+            process.key in self.facts.files.rows
+            or process.key in self.facts.calls.rows
+            or process.key in self.facts.deaths.rows
+        ):
             self.files.ended(process, end)
         if process.peers or process.name_failures or self.network.table.questions:
             self.network.ended(process, end)
@@ -66,13 +73,12 @@ class Activity:
     def drops(self) -> Counter[str]:
         tables = (
             self.files.drops,
-            self.files.table.drops,
             self.network.drops,
             self.network.table.drops,
             self.network.repeats.drops,
             self.usage.drops,
         )
-        return sum(tables, Counter(self.usage.neighbours.drops))
+        return sum(tables, self.facts.drops() + self.usage.neighbours.drops)
 
 
 __all__ = ["Activity", "EmitFinding"]

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import msgspec
 
 from receiver import semconv as sc
-from receiver.detect.deaths import Ending
 from receiver.events import Exit
+from receiver.facts.ending import Ending
 from receiver.facts.tree import Process, ProcessTree
 from receiver.model import AMBIGUOUS, BACKED, CERTAIN, Identity
 from receiver.observe.listeners import Listeners

@@ -20,7 +20,6 @@ from receiver.attribution.declared import declared
 from receiver.attribution.frameworks import RECOGNISERS, Recognisers
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.rules import Rule, Rules
-from receiver.detect.deaths import Ending
 from receiver.errors import DecodeError
 from receiver.events import (
     Event,
@@ -30,6 +29,8 @@ from receiver.events import (
     ProcessKey,
 )
 from receiver.facts.blind import BlindTimes
+from receiver.facts.ending import Ending
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process, ProcessTree
 from receiver.investigate.case import Case, Casebook
 from receiver.investigate.history import History
@@ -78,7 +79,10 @@ class Core:
         self.options = options = options or CoreOptions()
         self.host = host
         self.redactor = Redactor(options.redaction)
-        self.tree = ProcessTree(options.process_limit, int(options.linger_seconds * SECOND))
+        self.facts = Facts()
+        self.tree = ProcessTree(
+            options.process_limit, int(options.linger_seconds * SECOND), self.facts.forget
+        )
         self.executions = Executions(
             int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND)
         )
@@ -92,9 +96,10 @@ class Core:
             service_name=options.service_name,
             value_length_limit=options.value_length_limit,
         )
-        self._spans, self._logs = Spans(self.blocks, self.declared.attributes), Logs(self.blocks)
+        self._spans = Spans(self.blocks, self.facts, self.declared.attributes)
+        self._logs = Logs(self.blocks)
         self.book = MetricStore()
-        self.casebook = Casebook()
+        self.casebook = Casebook(self.facts)
         self.incidents = Incidents(
             self._logs,
             book=self.book,
@@ -117,6 +122,7 @@ class Core:
         )
         self.bindings = Bindings(
             self.tree,
+            self.facts,
             self.attempts,
             self.recognisers,
             only_commands=options.only_commands,
@@ -125,8 +131,9 @@ class Core:
         self.activity = Activity(
             self.tree,
             self.attempts,
-            self._report,
-            self._repeat,
+            facts=self.facts,
+            report=self._report,
+            repeat=self._repeat,
             declared=self.declared,
             stall_seconds=options.stall_seconds,
             hang_seconds=options.hang_seconds,
@@ -140,6 +147,7 @@ class Core:
         self.exits = Exits(
             attempts=self.attempts,
             bindings=self.bindings,
+            facts=self.facts,
             activity=self.activity,
             casebook=self.casebook,
             drops=self.policy_drops,
@@ -153,6 +161,7 @@ class Core:
         self._handlers = Handlers(
             host,
             self.tree,
+            facts=self.facts,
             attempts=self.attempts,
             bindings=self.bindings,
             activity=self.activity,

@@ -23,7 +23,9 @@ from receiver.events import (
     Signal,
     Title,
 )
-from receiver.facts.tree import KEPT_FILES, KEPT_SIGNALS, Process, ProcessTree
+from receiver.facts.ending import decoded
+from receiver.facts.tables import Facts
+from receiver.facts.tree import Process, ProcessTree
 from receiver.model import Host, Identity, Watch
 from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
@@ -41,6 +43,7 @@ class Handlers:
         host: Host,
         tree: ProcessTree,
         *,
+        facts: Facts,
         attempts: Attempts,
         bindings: Bindings,
         activity: Activity,
@@ -50,6 +53,7 @@ class Handlers:
     ) -> None:
         self._host = host
         self.tree = tree
+        self.facts = facts
         self.attempts = attempts
         self.bindings = bindings
         self.activity = activity
@@ -145,29 +149,27 @@ class Handlers:
     def signal(self, event: Signal) -> None:
         target = self.tree.ensure(event.target, event.target_comm)
         sender = self.tree.get(event.sender)
-        target.signals = (*target.signals[-KEPT_SIGNALS + 1 :], event)
-        if (
+        same_work = (
             sender is not None
             and sender.execution is not None
             and sender.execution.is_part_of(target.execution)
-        ):
-            target.sibling_senders = (*target.sibling_senders[-KEPT_SIGNALS + 1 :], event.sender)
+        )
+        self.facts.signals.received(event, same_work=same_work)
 
     def open_file(self, event: OpenFile) -> None:
         process = self.tree.ensure(event.process, "")
-        if process.exit is not None or len(process.open_files) >= KEPT_FILES:
-            self.drops["late_open_file" if process.exit else "too_many_open_files"] += 1
-            return
-        process.open_files = (*process.open_files, event)
+        self.facts.deaths.open_file(event, ended=process.exit is not None)
 
     def crash(self, event: Crash) -> None:
-        self.tree.ensure(event.process, event.comm).crash = event
+        self.tree.ensure(event.process, event.comm)
+        self.facts.deaths.crashed(event)
 
     def oom_kill(self, event: OomKill) -> None:
         victim = self.tree.ensure(event.victim, event.victim_comm)
-        if victim.oom is not None:
-            return  # the OOM killer chose the same victim again before it was gone
-        victim.oom = event
+        if not self.facts.deaths.oom_killed(event):
+            return
+        if victim.exit is not None:  # its exit was read first
+            victim.end = decoded(victim.exit.wait_status, oom_killed=True)
         for execution in victim.execution.chain() if victim.execution is not None else ():
             execution.oom_killed = True
         self.report(victim, oom_killed(victim, event))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from receiver import semconv as sc
 from receiver.attribution.containers import NOWHERE, ContainerIdentity, place_of
-from receiver.detect.deaths import Ending
+from receiver.facts.ending import Ending
 from receiver.facts.tree import Process
 from receiver.model import ContainerName, Host, Identity
 from receiver.signals import Attributes, Block, Value

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from receiver import semconv as sc
-from receiver.detect.deaths import ending
 from receiver.detect.findings import spec_of
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
 from receiver.model import Finding, Identity
 from receiver.signals import Importance, Link, Span, SpanEvent, SpanKind, Value
@@ -21,8 +21,9 @@ SHOWN_PATHS = 32
 class Spans:
     """Builds spans from the facts and the executions."""
 
-    def __init__(self, blocks: Blocks, attributes: tuple[str, ...] = ()) -> None:
+    def __init__(self, blocks: Blocks, facts: Facts, attributes: tuple[str, ...] = ()) -> None:
         """`attributes`: the notes of recognisers that are exported, by their names."""
+        self._facts = facts
         self._blocks = blocks
         self._attributes = attributes
 
@@ -31,7 +32,7 @@ class Spans:
         assert process.execution is not None
         execution = process.execution
         trace_id, span_id = self._blocks.process_context(process)
-        end = ending(process)
+        end = process.end
         ended = process.exit
         items: list[tuple[str, Value]] = []
         if ended is None:
@@ -49,9 +50,10 @@ class Spans:
                 (sc.PROCESS_USAGE_IO_READ, ended.read_call_bytes),
                 (sc.PROCESS_USAGE_IO_WRITE, ended.write_call_bytes),
             ]
-        totals = process.file_totals
+        files = self._facts.files.of(process.key)
+        totals = files.totals
         if totals is not None:
-            written = sum(1 for use in process.files.values() if use.written_bytes)
+            written = sum(1 for use in files.uses.values() if use.written_bytes)
             items += [
                 (sc.PROCESS_USAGE_FILES_OPENED, totals.opened_files),
                 (sc.PROCESS_USAGE_FILES_WRITTEN, written),

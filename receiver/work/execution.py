@@ -11,8 +11,8 @@ from receiver.model import BACKED, CERTAIN, Finding, Identity, RemoteContext, Ru
 from receiver.work.shares import Rates, Share
 
 if TYPE_CHECKING:
-    from receiver.facts.files import Version
     from receiver.facts.tree import Process
+    from receiver.facts.versions import Version
 
 # attempts whose span is exported: a late process of theirs must not open a second one; and proven
 # runs

@@ -103,7 +103,7 @@ def test_its_temporary_file_is_committed_by_a_rename(story: Story) -> None:
     main = weaver(story)
     story.writes(main, "/data/cloth.weaving")
     story.renames(main, "/data/cloth.weaving", "/data/cloth")
-    version = story.core.activity.files.table.at("/data/cloth")
+    version = story.core.facts.versions.at("/data/cloth")
     assert version is not None and version.commit == "weaver"
 
 
