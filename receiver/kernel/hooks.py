@@ -219,3 +219,20 @@ HOOKS = (
     ),
 )
 ALTERNATIVES = {"on_exit": "on_exit_legacy", "on_exit_legacy": "on_exit"}
+
+# No hook sees these on any kernel. A report says so for the processes and files concerned.
+BLIND_SPOTS = (
+    "bytes read or written through a mapping (the file is marked as mapped)",
+    "reads and writes through io_uring (its use is counted per process)",
+    "system calls through the 32-bit entry (counted)",
+)
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """The state of one hook. `why` is empty when it is attached."""
+
+    program: str
+    hook: str
+    attached: bool
+    why: str
+    blind: str

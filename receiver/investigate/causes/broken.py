@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from receiver.events import Connection, ConnectionFlag, ConnectionStage
 from receiver.facts.connections import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND
 from receiver.investigate.causes.peers import (
     IDLE_NS,
     after,
@@ -29,6 +28,7 @@ from receiver.investigate.evidence import (
     facts,
     supports,
 )
+from receiver.units import SECOND
 
 
 def broken(case: Case) -> Iterator[Candidate]:

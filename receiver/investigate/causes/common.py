@@ -24,8 +24,8 @@ from receiver.investigate.evidence import (
 from receiver.investigate.history import partition_bytes, place
 from receiver.text.event_text import wait_of
 from receiver.text.names import mib, signal_name
+from receiver.units import SECOND
 
-SECOND = 1_000_000_000
 _SHELLS = {
     "bash",
     "sh",

@@ -10,7 +10,6 @@ from receiver.detect.deaths import SI_TIMER
 from receiver.events import FileReason, Signal
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
-    SECOND,
     at_work,
     chosen_by_oom_killer,
     idle_ns,
@@ -35,6 +34,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import signal_name
+from receiver.units import SECOND
 
 ROUND = 0.06  # seconds by which a grace period or an age may differ from a round number
 POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from receiver.events import CallFailed, CallKind, Crash
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND, died_of, shells
+from receiver.investigate.causes.common import died_of, shells
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -27,6 +27,7 @@ from receiver.investigate.evidence import (
 )
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, signal_name
+from receiver.units import SECOND
 
 _FAULTS = {
     signal.SIGSEGV: "crash.segv",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from receiver.facts.files import FileKey, Use
+from receiver.facts.files import Use
+from receiver.facts.versions import FileKey
 from receiver.investigate.case import Case, ProcessSnapshot
 
 _LOGS = (".log", ".out", ".err", ".lock", ".pid", ".wal", "-journal", "-wal", "-shm", ".lck")

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import msgspec
 
 from receiver.events import FileChanged, FileOperation
-from receiver.facts.files import FileKey, Use
+from receiver.facts.files import Use
+from receiver.facts.versions import FileKey
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.file_pairs import Pair, readers_of, writers_of
 from receiver.investigate.evidence import (

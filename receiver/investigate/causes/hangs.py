@@ -8,7 +8,7 @@ from receiver.calls import call_name
 from receiver.events import ThreadWait, WaitObject
 from receiver.facts.usage import IdlePeriod
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND, died_of, progress, sent_by_process
+from receiver.investigate.causes.common import died_of, progress, sent_by_process
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -25,6 +25,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.event_text import frames_of, wait_of
+from receiver.units import SECOND
 
 HANG_NS = 5 * SECOND
 

@@ -10,7 +10,6 @@ from receiver.events import ProcessKey, Signal
 from receiver.facts.connections import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
-    SECOND,
     at_work,
     chosen_by_oom_killer,
     died_of,
@@ -46,6 +45,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import signal_name
+from receiver.units import SECOND
 
 _TOGETHER_NS = 500_000_000  # signals to one group arrive within this time
 

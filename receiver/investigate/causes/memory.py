@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from receiver.events import CallKind
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND, died_of, progress
+from receiver.investigate.causes.common import died_of, progress
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -28,6 +28,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import error_name, mib
+from receiver.units import SECOND
 
 _NEAR = 0.85  # of a limit: memory above this share is close to it
 _PLATEAU = 0.05

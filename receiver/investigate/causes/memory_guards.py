@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from receiver.events import Signal
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND, died_of
+from receiver.investigate.causes.common import died_of
 from receiver.investigate.evidence import (
     CLEAR,
     SOME,
@@ -20,6 +20,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import mib
+from receiver.units import SECOND
 
 _GUARDS = ("earlyoom", "oomd", "nohang", "memwatch", "memory_guard", "memguard", "bustd")
 _GUARDED_GROWTH = 0.3  # of its peak, within its last samples

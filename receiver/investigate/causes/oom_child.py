@@ -8,7 +8,7 @@ from receiver.detect.deaths import fatal_of
 from receiver.events import OomScope
 from receiver.facts.connections import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND, shells
+from receiver.investigate.causes.common import shells
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -24,6 +24,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import mib
+from receiver.units import SECOND
 
 
 def killed_by_kernel(victim: ProcessSnapshot) -> list[Evidence]:

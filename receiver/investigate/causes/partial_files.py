@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from receiver.facts.files import FileKey, State, Use, Version
+from receiver.facts.files import Use
+from receiver.facts.versions import FileKey, State, Version
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
     died_of,

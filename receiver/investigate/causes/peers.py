@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from receiver.events import Connection
 from receiver.facts.connections import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND
 from receiver.investigate.evidence import SLIGHT, SOME, Candidate, Culprit, Evidence, ends, supports
+from receiver.units import SECOND
 
 IDLE_NS = 4 * SECOND  # a connection is idle after this time without a byte in either direction
 SILENT_NS = 3 * SECOND

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from receiver.events import Connection, ConnectionFlag
 from receiver.facts.connections import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND
 from receiver.investigate.causes.peers import (
     DATABASES,
     IDLE_NS,
@@ -35,6 +34,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.event_text import wait_of
+from receiver.units import SECOND
 
 # A peer that acknowledged the whole request may take this long to answer.
 _PATIENCE_NS = 60 * SECOND

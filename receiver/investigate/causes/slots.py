@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from receiver.events import Connection, ConnectionStage, ThreadWait
 from receiver.facts.connections import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND
 from receiver.investigate.causes.peers import (
     SILENT_NS,
     TICK_NS,
@@ -35,6 +34,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.event_text import wait_of
+from receiver.units import SECOND
 
 _TOKENS = re.compile(
     r"(?i)(^|[./_-])(sts|iam|oauth2?|auth|login|token|metadata|credentials?|vault|sso|identity)([./_:-]|$)"

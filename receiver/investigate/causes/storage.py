@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from receiver.events import CallFailed, CallKind, FileChanged, FileOperation
 from receiver.facts.files import Use
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -28,6 +27,7 @@ from receiver.investigate.evidence import (
 )
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, resolve
+from receiver.units import SECOND
 
 UNINTERRUPTIBLE = 2  # TASK_UNINTERRUPTIBLE, include/linux/sched.h
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}

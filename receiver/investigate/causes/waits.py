@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from receiver.events import ProcessSample
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -21,6 +20,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.units import SECOND
 
 _THREADS = 2
 _PRESSED_NS = 3 * SECOND
