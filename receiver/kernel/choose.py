@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from receiver.errors import KwitnessError, NamespaceError, PrivilegeError, UnavailableError
 from receiver.kernel.callhooks import Attach
+from receiver.kernel.capture import Capture
 from receiver.kernel.confinement import Confinement
-from receiver.kernel.probes import effective_capabilities
+from receiver.kernel.preflight import effective_capabilities
+from receiver.kernel.privileges import CAP_NET_ADMIN
 from receiver.kernel.source import LiveSource, SourceConfig
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kwitness")
 LiveOrFallback: TypeAlias = "LiveSource | NetlinkSource"
-CAP_NET_ADMIN = 12
 
 
 def _may_listen() -> bool:
@@ -32,15 +33,16 @@ def _may_listen() -> bool:
     return bool(effective_capabilities(Path("/proc/self/status").read_text()) >> CAP_NET_ADMIN & 1)
 
 
-def _fallback(config: SourceConfig, *, launched: bool) -> NetlinkSource:
+def _fallback(config: SourceConfig, capture: Capture, *, launched: bool) -> NetlinkSource:
     """Imported here: pyroute2 is loaded only where the fallback is used."""
     from receiver.kernel.netlink import NetlinkSource
 
-    return NetlinkSource(config, launched=launched)
+    return NetlinkSource(config, capture, launched=launched)
 
 
 def open_source(
     config: SourceConfig,
+    capture: Capture,
     *,
     drops: bool = False,
     helper: bool = False,
@@ -53,15 +55,17 @@ def open_source(
     sources, it raises the reason for which eBPF is refused, because that is the one to fix.
     """
     if config.source == "netlink":
-        return _fallback(config, launched=launched)
+        return _fallback(config, capture, launched=launched)
     try:
         attach: Attach = ("helper" if helper else "either") if drops else "ourselves"
-        return LiveSource(config, attach=attach, launched=launched, confinement=confinement)
+        return LiveSource(
+            config, capture, attach=attach, launched=launched, confinement=confinement
+        )
     except (PrivilegeError, UnavailableError) as refused:
         if config.source == "ebpf" or isinstance(refused, NamespaceError) or not _may_listen():
             raise
         try:
-            fallback = _fallback(config, launched=launched)
+            fallback = _fallback(config, capture, launched=launched)
         except (KwitnessError, OSError):
             raise refused from None
         log.warning(

@@ -38,15 +38,18 @@ from receiver.events import (
     FilterReason,
     Ledger,
     LossReason,
+    ProcessKey,
     encode,
 )
+from receiver.kernel.capture import Capture
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import order
+from receiver.kernel.hooks import Coverage
 from receiver.kernel.netlink_messages import usage
 from receiver.kernel.netlink_processes import Processes
 from receiver.kernel.netlink_records import KINDS_MADE
 from receiver.kernel.netlink_sockets import Accounting, Connector, Diagnosis
-from receiver.kernel.probes import Coverage, own_pid_namespace
+from receiver.kernel.preflight import own_pid_namespace
 from receiver.kernel.proc import ProcFs
 from receiver.kernel.source import Batch, Deliver, SourceConfig
 
@@ -77,7 +80,7 @@ class NetlinkSource:
     name = "netlink"
     namespace = 0  # it reports the host's pids only
 
-    def __init__(self, config: SourceConfig, *, launched: bool = False) -> None:
+    def __init__(self, config: SourceConfig, capture: Capture, *, launched: bool = False) -> None:
         """`launched`: see `LiveSource`."""
         if own_pid_namespace():
             raise NamespaceError(
@@ -91,8 +94,9 @@ class NetlinkSource:
         self._lost = [0] * KINDS  # values that no record can hold, and resources without room
         # the connector stamps events with the monotonic clock
         offset = boottime_ns() - time.monotonic_ns()
+        allowed = capture.with_binding(config.environment).allow_list()
         self.processes = Processes(
-            ProcFs(), (self.own_tgid, self.starter_tgid), offset, self._drain_accounting
+            ProcFs(allowed), (self.own_tgid, self.starter_tgid), offset, self._drain_accounting
         )
         self._connector = Connector()
         self._accounting: Accounting | None = None
@@ -119,9 +123,9 @@ class NetlinkSource:
     def following(self) -> bool:
         return bool(self.processes.watched)
 
-    def watch(self, pids: Iterable[int]) -> None:
+    def watch(self, keys: Iterable[ProcessKey]) -> None:
         """These processes are sampled once a second; children follow at their fork."""
-        self.processes.watched.update(pids)
+        self.processes.watched.update(key.tgid for key in keys)
 
     def unwatch(self) -> None:
         self.processes.watched.clear()

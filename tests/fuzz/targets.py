@@ -201,7 +201,7 @@ def _socket(marshal: type[Any]) -> PolledSocket:
 
 def connector(data: bytes) -> None:
     """A datagram of the process connector (cn_proc)."""
-    processes = Processes(_NoProc(), (1,), 0, lambda: None)
+    processes = Processes(_NoProc(lambda _: False), (1,), 0, lambda: None)
     for message in _socket(netlink_messages.ProcMarshal).decoded(data):
         for found in processes.events(message):
             encode_event(found)
@@ -209,7 +209,7 @@ def connector(data: bytes) -> None:
 
 def accounting(data: bytes) -> None:
     """A datagram of taskstats."""
-    processes = Processes(_NoProc(), (1,), 0, lambda: None)
+    processes = Processes(_NoProc(lambda _: False), (1,), 0, lambda: None)
     for message in _socket(_Stats).decoded(data):
         if found := netlink_messages.usage(message):
             processes.used(*found)
@@ -217,7 +217,7 @@ def accounting(data: bytes) -> None:
 
 def diagnosis(data: bytes) -> None:
     """A datagram of socket diagnostics."""
-    processes = Processes(_NoProc(), (1,), 0, lambda: None)
+    processes = Processes(_NoProc(lambda _: False), (1,), 0, lambda: None)
     owners = {datagrams.INODE: ProcessKey(7, 1)}
     for found in processes.connections(owners, _socket(_Wanted).decoded(data), 5):
         encode_event(found)
@@ -239,7 +239,7 @@ def procfs(data: bytes) -> None:
     proc._text = lambda path: files.get(path.rpartition("/")[2], b"").decode("utf-8", "replace")
     proc._link = lambda path: "/bin/x"
     try:
-        found = proc.ProcFs()
+        found = proc.ProcFs(lambda _: True)
         image = found.image(1)
         assert image is not None and (image.parent_pid, image.uid, image.gid) == (1, 5, 5)
         found.key(1), found.sample(1), found.title(1)

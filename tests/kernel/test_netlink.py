@@ -68,7 +68,10 @@ def reading(marshal: Any) -> PolledSocket:
 
 
 def events(*data: bytes) -> list[Event]:
-    sock, processes = reading(ProcMarshal()), Processes(_Host(), (1,), 0, lambda: None)
+    sock, processes = (
+        reading(ProcMarshal()),
+        Processes(_Host(lambda _: False), (1,), 0, lambda: None),
+    )
     found = [e for d in data for m in sock.decoded(d) for e in processes.events(m)]
     assert sock.lost == processes.lost == 0
     return found
@@ -144,7 +147,7 @@ def test_a_length_that_is_none_is_a_counted_loss(length: int) -> None:
 
 
 def test_a_value_that_no_record_holds_is_a_counted_loss() -> None:
-    processes = Processes(_Host(), (1,), 0, lambda: None)
+    processes = Processes(_Host(lambda _: False), (1,), 0, lambda: None)
     for far in (
         datagrams.proc_event(datagrams.EXIT, 9, 9, cpu=1 << 16),
         datagrams.proc_event(datagrams.EXIT, 9, 9, stamp=1 << 63),
@@ -195,7 +198,7 @@ def test_only_connections_that_are_wanted_are_decoded() -> None:
         datagrams.INODE, "fe80::1", 443
     )
     owner = ProcessKey(7, 1)
-    processes = Processes(_Host(), (1,), 0, lambda: None)
+    processes = Processes(_Host(lambda _: False), (1,), 0, lambda: None)
     entries = sock.decoded(data)
     (found,) = processes.connections({datagrams.INODE: owner}, entries, 5)
     assert len(entries) == 1 and isinstance(found, Connection) and found.process == owner
@@ -206,7 +209,7 @@ def test_only_connections_that_are_wanted_are_decoded() -> None:
 
 def test_threads_add_up_and_the_oldest_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(netlink_processes, "_USAGE_LIMIT", 2)
-    processes = Processes(_Host(), (1,), 0, lambda: None)
+    processes = Processes(_Host(lambda _: False), (1,), 0, lambda: None)
     other = Usage(user=1, system=1, runtime=1, peak_rss=1)
     assert processes.used(5, USAGE) and processes.used(42, USAGE) and processes.used(42, other)
     assert not processes.used(6, other)  # 5 made room
@@ -226,7 +229,7 @@ def test_an_exit_waits_for_its_resources() -> None:
     def read() -> None:
         processes.used(9, USAGE)
 
-    processes = Processes(_Host(), (1,), 0, read)
+    processes = Processes(_Host(lambda _: False), (1,), 0, read)
     (message,) = reading(ProcMarshal()).decoded(datagrams.exited(9, 0))
     (end,) = processes.events(message)
     assert isinstance(end, Exit) and end.cpu_runtime_ns == USAGE.runtime
