@@ -6,7 +6,8 @@ import errno
 
 from receiver import semconv as sc
 from receiver.events import CallFailed, Connection, ConnectionFlag, ConnectionStage, NameQuery
-from receiver.facts.connections import Peer, TrackedConnection
+from receiver.facts.connections import TrackedConnection
+from receiver.facts.peers import Peer
 from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Severity

@@ -7,8 +7,11 @@ from typing import Any
 
 from receiver.events import ProcessKey
 from receiver.facts.calls import CallTable
+from receiver.facts.connections import ConnectionTable
 from receiver.facts.deaths import DeathTable
 from receiver.facts.files import FileTable
+from receiver.facts.names import NameTable
+from receiver.facts.peers import PeerTable
 from receiver.facts.signals import SignalTable
 from receiver.facts.table import Table
 from receiver.facts.versions import VersionTable
@@ -23,8 +26,19 @@ class Facts:
         self.deaths = DeathTable(self.keys)
         self.versions = VersionTable()  # of files, not by process
         self.files = FileTable(self.keys, self.versions)
+        self.peers = PeerTable(self.keys)
+        self.connections = ConnectionTable(self.keys, self.peers)
+        self.names = NameTable(self.keys)
         self.signals = SignalTable(self.keys)
-        self.tables: tuple[Table[Any], ...] = (self.calls, self.deaths, self.files, self.signals)
+        self.tables: tuple[Table[Any], ...] = (
+            self.calls,
+            self.deaths,
+            self.files,
+            self.connections,  # before the peers, whose sums it completes
+            self.peers,
+            self.names,
+            self.signals,
+        )
 
     def forget(self, key: ProcessKey) -> None:
         """Frees all rows of a process that the tree has forgotten."""

@@ -28,9 +28,9 @@ from receiver.events import (
     ProcessKey,
     Signal,
 )
-from receiver.facts.connections import Peer
 from receiver.facts.ending import Ending
 from receiver.facts.files import Use
+from receiver.facts.peers import Peer
 from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
 from receiver.facts.usage import Competitor, Usage, moved, resident
@@ -106,7 +106,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def of(cls, process: Process, facts: Facts) -> ProcessSnapshot:
         assert process.execution is not None
         parent, death = process.parent, facts.deaths.of(process.key)
-        files = facts.files.of(process.key)
+        files, network = facts.files.of(process.key), facts.peers.of(process.key)
         return cls(
             key=process.key,
             parent=parent.key if parent is not None else None,
@@ -134,9 +134,9 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             uses=tuple(files.uses.values()),
             changes=files.changes,
             calls=facts.calls.of(process.key),
-            peers=tuple(process.peers.values()),
-            name_failures=process.name_failures,
-            queues=tuple(process.queues.values()),
+            peers=tuple(network.peers.values()),
+            name_failures=network.name_failures,
+            queues=tuple(network.queues.values()),
             usage=process.usage,
             stdin_inode=process.stdin_inode,
             stdout_inode=process.stdout_inode,
@@ -540,4 +540,8 @@ def _is_short(process: Process, facts: Facts) -> bool:
         if process.exit is not None
         else SHORT_NS
     )
-    return lived < SHORT_NS and not facts.files.of(process.key).uses and not process.peers
+    return (
+        lived < SHORT_NS
+        and not facts.files.of(process.key).uses
+        and not facts.peers.of(process.key).peers
+    )

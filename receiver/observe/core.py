@@ -256,7 +256,7 @@ class Core:
                 for e in self.executions.open.values()
                 if e.outermost is not execution.outermost and e.outer is None
             ],
-            names=self.activity.network.table.names,
+            names=self.facts.names.names,
             history=self.history,
         )
 
