@@ -7,7 +7,7 @@
 #include "file.bpf.h"
 
 /* Set by user space before load. */
-const volatile u32 changes_per_process __weak = 256; /* renames, unlinks, … */
+const volatile u32 changes_per_process __weak = NAMED_CHANGES;
 
 /* Room for one more named change, to be given back; or a count. */
 static __always_inline struct scratch *change_room(struct task_struct *task, u32 tgid, struct watched **found)

@@ -50,8 +50,8 @@ int on_existing(struct bpf_iter__task *context)
 	if (room && bytes > TEXT_BYTES) {
 		e->image_flags |= IMAGE_ARGV_CUT;
 		if (bpf_copy_from_user_task(room, ARGV_HEAD_BYTES, (void *)start, task, 0) ||
-		    bpf_copy_from_user_task(room + ARGV_HEAD_BYTES + ARGV_MARK_BYTES, ARGV_TAIL_BYTES,
-					    (void *)(start + bytes - ARGV_TAIL_BYTES), task, 0)) {
+		    bpf_copy_from_user_task(room + ARGV_TAIL_AT, ARGV_TAIL_BYTES, (void *)(start + bytes - ARGV_TAIL_BYTES), task,
+					    0)) {
 			bytes = 0;
 			e->image_flags |= IMAGE_ARGV_UNREADABLE;
 		} else {

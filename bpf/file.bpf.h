@@ -9,10 +9,10 @@
 #include "owner.bpf.h"
 
 /* Set by user space before load. */
-const volatile u32 files_per_process __weak = 256; /* reported by name, reads and writes apart */
+const volatile u32 files_per_process __weak = NAMED_FILES;
 
 #define DESCRIPTOR_LIMIT (1 << 20)
-#define FILES_WINDOW_NS 10000000000ULL /* 10 s */
+#define FILES_WINDOW_NS (10 * SECOND_NS)
 
 static __always_inline void read_size(struct tracked_file *t, u64 *size, u32 *flags)
 {

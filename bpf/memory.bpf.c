@@ -129,7 +129,7 @@ int BPF_PROG(on_oom_kill, struct task_struct *victim)
 		}
 		e->victim_cgroup = append_cgroup(s, BPF_CORE_READ(css, cgroup));
 	}
-	submit_record(s, is_watched(victim->tgid) ? RING_LIFECYCLE : RING_UNWATCHED, victim, EVENT_OOM_KILL, true);
+	submit_record(s, is_watched(victim->tgid, victim) ? RING_LIFECYCLE : RING_UNWATCHED, victim, EVENT_OOM_KILL, true);
 	give_back(s);
 	return 0;
 }

@@ -23,11 +23,11 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 		count_filtered(EVENT_FORK, FILTER_UNINTERESTING);
 		return 0;
 	}
-	if (is_watched(parent->tgid)) {
+	if (is_watched(parent->tgid, parent)) {
 		watch(child->tgid);
 		ring = RING_LIFECYCLE;
 	} else {
-		unwatch(child->tgid); /* user space may have marked that pid when its last owner was gone already */
+		forget_mark(child->tgid);
 	}
 	e = reserve_record(ring, parent, sizeof(*e), EVENT_FORK);
 	if (!e)
@@ -79,8 +79,7 @@ int BPF_PROG(on_exec, struct task_struct *task, pid_t old_pid, struct linux_binp
 	if (room && bytes > TEXT_BYTES) {
 		e->image_flags |= IMAGE_ARGV_CUT;
 		if (bpf_probe_read_user(room, ARGV_HEAD_BYTES, (void *)start) ||
-		    bpf_probe_read_user(room + ARGV_HEAD_BYTES + ARGV_MARK_BYTES, ARGV_TAIL_BYTES,
-					(void *)(start + bytes - ARGV_TAIL_BYTES))) {
+		    bpf_probe_read_user(room + ARGV_TAIL_AT, ARGV_TAIL_BYTES, (void *)(start + bytes - ARGV_TAIL_BYTES))) {
 			bytes = 0;
 			e->image_flags |= IMAGE_ARGV_UNREADABLE;
 		} else {
@@ -95,7 +94,7 @@ int BPF_PROG(on_exec, struct task_struct *task, pid_t old_pid, struct linux_binp
 		e->argv = bytes;
 		s->used += bytes;
 	}
-	watched = is_watched(task->tgid);
+	watched = is_watched(task->tgid, task);
 	if (append_environ(s, mm, &e->environ, &e->image_flags) && !watched) {
 		watch(task->tgid); /* at once, not when user space has read of it: its first files count too */
 		first = true;	   /* the reader may have to attach the hooks for system calls, and the task runs already */
@@ -131,7 +130,7 @@ int BPF_PROG(on_title, struct task_struct *task, const char *comm)
 		return 0;
 	}
 	/* what it is called at its end is in its exit record */
-	watched = is_watched(task->tgid);
+	watched = is_watched(task->tgid, task);
 	if (share_used_up(accountable_user(task), watched ? SHARE_TITLES : SHARE_UNWATCHED_TITLES, SECOND_NS / TITLES_PER_SECOND,
 			  SECOND_NS / TITLES_PER_SECOND * TITLES_AT_ONCE)) {
 		count_filtered(EVENT_TITLE, FILTER_RATE_LIMIT);
@@ -200,7 +199,7 @@ static __always_inline int process_exit(struct task_struct *task, bool group_dea
 		count_filtered(EVENT_EXIT, FILTER_SELF);
 		return 0;
 	}
-	watched = unwatch(task->tgid);
+	watched = unwatch(task->tgid, task);
 	leader = BPF_CORE_READ(task, group_leader);
 	status = wait_status(leader);
 	/* before the exit record, and in a ring that is read after the exit's: whoever reads the exit finds the files waiting */

@@ -422,7 +422,7 @@ int on_tasks(struct bpf_iter__task *context)
 
 	if (!task || (task->flags & PF_KTHREAD) || is_self(task->tgid))
 		return 0;
-	if (!is_watched(task->tgid)) {
+	if (!is_watched(task->tgid, task)) {
 		if (task->pid == task->tgid)
 			look_at_neighbour(context, task);
 		return 0;

@@ -13,14 +13,22 @@ from typing import Annotated
 
 import msgspec
 
+from receiver.constants import (
+    ENV_BINDS,
+    ENV_EXACT,
+    ENV_PREFIX,
+    ENV_RULE_BYTES,
+    NAMED_CHANGES,
+    NAMED_FILES,
+    NOISE_ALL,
+    NOISE_COMPONENT_BYTES,
+    NOISE_PREFIX_BYTES,
+    NOISE_READS,
+    NOISE_SUFFIX_BYTES,
+    TELLING_PACKAGE_BYTES,
+)
 from receiver.kernel.libbpf import Object
 from receiver.text.redact.names import is_secret_variable
-
-ENV_RULE_BYTES = 64  # as in bpf/events.h
-NOISE_SUFFIX_BYTES, NOISE_PREFIX_BYTES, TELLING_PACKAGE_BYTES = 16, 64, 32
-NOISE_ENTRIES = 128  # of each of the three maps
-_EXACT, _PREFIX, _BINDS = 1, 2, 256
-_READS, _ALL = 1, 3  # values of noise_prefixes
 
 # Files below these prefixes, or with these suffixes, are counted and not named when they are only
 # read. A prefix with `!` is ignored for writes, too.
@@ -110,8 +118,8 @@ class Capture(msgspec.Struct, frozen=True, kw_only=True):
 class KernelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the kernel half names per process, and what it only counts."""
 
-    files_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = 256
-    changes_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = 256
+    files_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = NAMED_FILES
+    changes_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = NAMED_CHANGES
     noise_prefixes: tuple[str, ...] = NOISE_PREFIXES
     noise_suffixes: tuple[str, ...] = NOISE_SUFFIXES
     # names of directories, at most 15 bytes long
@@ -129,8 +137,8 @@ def _allow(target: Object, capture: Capture) -> None:
     for index, name in enumerate((*capture.binding, *capture.environment)):
         raw = name.encode() if name.endswith("_") else name.encode() + b"="
         key = struct.pack(f"<I{ENV_RULE_BYTES}s", len(raw) * 8, raw)
-        kind = _PREFIX if name.endswith("_") else _EXACT
-        rule = struct.pack("<I", kind | (_BINDS if name in capture.binding else 0))
+        kind = ENV_PREFIX if name.endswith("_") else ENV_EXACT
+        rule = struct.pack("<I", kind | (ENV_BINDS if name in capture.binding else 0))
         target.update("env_rules", key, rule)
         target.update("env_rule_list", struct.pack("<I", index), key + rule)
 
@@ -140,13 +148,13 @@ def _name_noise(target: Object, capture: Capture, limits: KernelLimits) -> None:
     for suffix in limits.noise_suffixes:
         target.update("noise_suffixes", _padded(suffix, NOISE_SUFFIX_BYTES), present)
     for component in limits.noise_components:
-        target.update("noise_components", _padded(component, NOISE_SUFFIX_BYTES), present)
+        target.update("noise_components", _padded(component, NOISE_COMPONENT_BYTES), present)
     for package in capture.packages:
         target.update("telling_packages", _padded(package, TELLING_PACKAGE_BYTES), present)
     for prefix in (*capture.ignored_paths, *limits.noise_prefixes):
         raw = prefix.removeprefix("!").encode()
         key = struct.pack(f"<I{NOISE_PREFIX_BYTES}s", len(raw) * 8, raw)
-        value = struct.pack("<I", _ALL if prefix.startswith("!") else _READS)
+        value = struct.pack("<I", NOISE_ALL if prefix.startswith("!") else NOISE_READS)
         target.update("noise_prefixes", key, value)
 
 

@@ -150,9 +150,9 @@ class NetlinkSource:
     def following(self) -> bool:
         return bool(self._watched)
 
-    def watch(self, pids: Iterable[int]) -> None:
+    def watch(self, keys: Iterable[ProcessKey]) -> None:
         """These processes are sampled once a second; children follow at their fork."""
-        self._watched.update(pids)
+        self._watched.update(key.tgid for key in keys)
 
     def unwatch(self) -> None:
         self._watched.clear()

@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import struct
 from collections import Counter
 from pathlib import Path
 
+from receiver.constants import MARKS_PER_ENTRY, PID_LIMIT
 from receiver.errors import NamespaceError, UnavailableError
-from receiver.events import EventKind, Existing
+from receiver.events import EventKind, Existing, ProcessKey
 from receiver.kernel.capture import Capture, KernelLimits, fill
 from receiver.kernel.decode import decode, split
 from receiver.kernel.hooks import ALTERNATIVES, DOORS, HOOKS, Coverage, Hook
 from receiver.kernel.libbpf import Library, Object
 from receiver.kernel.preflight import OBJECT, own_pid_namespace, preflight, read
 from receiver.text.redact import Redactor
-
-MARKS_PER_ENTRY = 64
-PID_MAX_LIMIT = 4_194_304
 
 
 def _mismatch(hook: Hook, arguments: int | None) -> str:
@@ -33,7 +32,7 @@ def _mismatch(hook: Hook, arguments: int | None) -> str:
 
 def _pid_max() -> int:
     """pid_max at this moment. A pid above it (the limit was raised later) is not watched."""
-    return min(int(read(Path("/proc/sys/kernel/pid_max")) or PID_MAX_LIMIT), PID_MAX_LIMIT)
+    return min(int(read(Path("/proc/sys/kernel/pid_max")) or PID_LIMIT), PID_LIMIT)
 
 
 class Probes:
@@ -271,6 +270,14 @@ class Probes:
                 )
             )
         return report
+
+    def ask_mark(self, key: ProcessKey) -> None:
+        """Tells the kernel half which process a mark of this pid is meant for."""
+        self.object.update(
+            "asked_marks",
+            struct.pack("<I", key.tgid),
+            struct.pack("<Q", key.start_boottime_ns),
+        )
 
     def recursion_misses(self) -> Counter[EventKind]:
         """How often the kernel refused to run a program that was running on that CPU already."""

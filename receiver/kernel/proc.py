@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
+from receiver.constants import SECOND, TEXT_BYTES
 from receiver.events import ProcessKey
 
 NOBODY = ProcessKey(0, 0)
-_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_TICK_NS = SECOND // os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_TEXT_BYTES = 4096
 _SOCKET = re.compile(r"socket:\[(\d+)\]")
 V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60
@@ -100,7 +100,7 @@ class ProcFs:
         )
         if not executable or "PPid" not in status:
             return None
-        argv = _text(f"/proc/{pid}/cmdline")[:_TEXT_BYTES].rstrip("\0")
+        argv = _text(f"/proc/{pid}/cmdline")[:TEXT_BYTES].rstrip("\0")
         entries = _text(f"/proc/{pid}/environ").split("\0")
         return Image(
             parent_pid=int(status["PPid"]),

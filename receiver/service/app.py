@@ -233,7 +233,7 @@ class Observer:
         if joined:
             self._idle_since = 0.0
             self._joined |= {p.key.tgid: p for p in joined}
-            self.source.watch([p.key.tgid for p in joined])
+            self.source.watch([p.key for p in joined])
             if self.source.following:
                 self._joined.clear()
         elif self.core.bindings.need_calls:

@@ -79,7 +79,7 @@ class Observer:
             batch, more = self.source.drain()
             self.core.feed(batch, boottime_ns())
         if joined := self.core.attempts.to_watch():
-            self.source.watch(process.key.tgid for process in joined)
+            self.source.watch(process.key for process in joined)
         self.core.tick(boottime_ns())
         self.signals += self.core.take()
 

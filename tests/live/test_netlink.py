@@ -25,6 +25,7 @@ from receiver.events import (
     Fork,
     LossReason,
     OomKill,
+    ProcessKey,
     ProcessSample,
 )
 from receiver.kernel import choose
@@ -238,7 +239,7 @@ async def test_connections_are_sampled_inside_of_an_event_loop(live: None) -> No
             assert child.stdout is not None
             child.stdout.readline()
             listener.drain()
-            listener.source.watch([child.pid])
+            listener.source.watch([ProcessKey(child.pid, 0)])
             found = [
                 event
                 for raw in listener.source.sample()
