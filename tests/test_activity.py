@@ -24,7 +24,8 @@ from receiver.events import (
     WaitStack,
 )
 from receiver.facts import connections, peers
-from receiver.facts.usage import CURVE_POINTS, NEIGHBOURS, Curve
+from receiver.facts.neighbours import NEIGHBOURS
+from receiver.facts.usage import CURVE_POINTS, Curve
 from receiver.model import CoreOptions
 from receiver.text.names import name_in
 from receiver.units import MIB, SECOND

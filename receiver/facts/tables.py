@@ -11,10 +11,13 @@ from receiver.facts.connections import ConnectionTable
 from receiver.facts.deaths import DeathTable
 from receiver.facts.files import FileTable
 from receiver.facts.names import NameTable
+from receiver.facts.neighbours import Neighbours
 from receiver.facts.peers import PeerTable
 from receiver.facts.signals import SignalTable
 from receiver.facts.table import Table
+from receiver.facts.usage import UsageTable
 from receiver.facts.versions import VersionTable
+from receiver.facts.waits import WaitTable
 
 
 class Facts:
@@ -29,6 +32,9 @@ class Facts:
         self.peers = PeerTable(self.keys)
         self.connections = ConnectionTable(self.keys, self.peers)
         self.names = NameTable(self.keys)
+        self.waits = WaitTable(self.keys)
+        self.usage = UsageTable(self.keys, self.waits)
+        self.neighbours = Neighbours()  # processes that are not watched
         self.signals = SignalTable(self.keys)
         self.tables: tuple[Table[Any], ...] = (
             self.calls,
@@ -38,6 +44,8 @@ class Facts:
             self.peers,
             self.names,
             self.signals,
+            self.waits,
+            self.usage,
         )
 
     def forget(self, key: ProcessKey) -> None:
@@ -48,4 +56,6 @@ class Facts:
                 table.forget(key)
 
     def drops(self) -> Counter[str]:
-        return sum((table.drops for table in self.tables), Counter(self.versions.drops))
+        return sum(
+            (table.drops for table in self.tables), self.versions.drops + self.neighbours.drops
+        )

@@ -22,7 +22,6 @@ from receiver.facts.handover import handed_over
 from receiver.model import NOBODY, Identity, RemoteContext
 
 if TYPE_CHECKING:
-    from receiver.facts.usage import Usage
     from receiver.work.execution import Execution
 
 KEPT_FAILED_CHILDREN = 64
@@ -75,7 +74,6 @@ class Process:
         "title",
         "uid",
         "unnamed",
-        "usage",
         "vpid",
         "watched_ns",
         "working_directory",
@@ -127,7 +125,6 @@ class Process:
         self.last_child: Process | None = None  # the child that ended last, and its grade
         # these counts stay after the children leave the tree: the parent may run for hours
         self.failed_children: tuple[Process, ...] = ()
-        self.usage: Usage | None = None
         self.grade = 0  # detect.masked.Grade, once it has ended
         self.findings: tuple[str, ...] = ()
         self.folded = 0  # children without a span of their own
@@ -331,7 +328,6 @@ class ProcessTree:
         process.steps = {}
         process.last_child = None
         process.unnamed = ()
-        process.usage = None
         process.parent = None  # otherwise a chain of short generations would never be freed
 
     def vanished(self, key: ProcessKey) -> Process | None:

@@ -30,10 +30,11 @@ from receiver.events import (
 )
 from receiver.facts.ending import Ending
 from receiver.facts.files import Use
+from receiver.facts.neighbours import Competitor
 from receiver.facts.peers import Peer
 from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
-from receiver.facts.usage import Competitor, Usage, moved, resident
+from receiver.facts.usage import Usage, moved, resident
 from receiver.model import Identity
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
@@ -137,12 +138,12 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             peers=tuple(network.peers.values()),
             name_failures=network.name_failures,
             queues=tuple(network.queues.values()),
-            usage=process.usage,
+            usage=facts.usage.of(process.key),
             stdin_inode=process.stdin_inode,
             stdout_inode=process.stdout_inode,
             findings=process.findings,
             folded=process.folded,
-            parent_threads=_threads(parent),
+            parent_threads=_threads(parent, facts),
         )
 
     @property
@@ -199,9 +200,9 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
 
 
-def _threads(parent: Process | None) -> int:
-    usage = parent.usage if parent is not None else None
-    return usage.last.threads if usage is not None and usage.last is not None else 0
+def _threads(parent: Process | None, facts: Facts) -> int:
+    last = facts.usage.last(parent.key) if parent is not None else None
+    return last.threads if last is not None else 0
 
 
 class LossWindow(msgspec.Struct, frozen=True):
@@ -426,7 +427,7 @@ class Casebook:
         if len(case) >= 2 * ACTORS_PER_CASE:
             self.drops["too_many_actors"] += 1
             return
-        _close_spell(process)
+        _close_spell(process, self._facts)
         self._count += process.key not in case
         case[process.key] = ProcessSnapshot.of(process, self._facts)
         self._where[process.key] = id(outermost)
@@ -472,8 +473,7 @@ class Casebook:
                 and process.execution is not None
                 and process.execution.outermost is outermost
             ):
-                if process.usage is not None:
-                    process.usage.note_spell(now_ns)
+                self._facts.usage.note_idle(process.key, now_ns)
                 actors[process.key] = ProcessSnapshot.of(process, self._facts)
         began = execution.start_ns
         return Case(
@@ -509,19 +509,18 @@ class Casebook:
             self._where.pop(process, None)
 
 
-def _close_spell(process: Process) -> None:
+def _close_spell(process: Process, facts: Facts) -> None:
     """Extends the idle period to the exit if the process did nothing since its last sample.
 
     An idle process is sampled less and less often, so the last sample may be old.
     """
-    usage, end = process.usage, process.exit
-    if usage is None or end is None or usage.last is None or not usage.idle_since_ns:
+    last, end = facts.usage.last(process.key), process.exit
+    if end is None or last is None or not facts.waits.of(process.key).idle_since_ns:
         return
-    last = usage.last
     lasted = end.time_boottime_ns - last.time_boottime_ns
     worked = end.cpu_runtime_ns - last.cpu_runtime_ns > lasted // 200 + DYING_NS
     if not worked and end.read_call_bytes + end.write_call_bytes - moved(last) < DYING_BYTES:
-        usage.note_spell(end.time_boottime_ns)
+        facts.usage.note_idle(process.key, end.time_boottime_ns)
 
 
 def _is_uninteresting(process: Process, facts: Facts) -> bool:

@@ -84,7 +84,7 @@ class Activity:
             self.network.repeats.drops,
             self.usage.drops,
         )
-        return sum(tables, self.facts.drops() + self.usage.neighbours.drops)
+        return sum(tables, self.facts.drops())
 
 
 __all__ = ["Activity", "EmitFinding"]

@@ -366,7 +366,9 @@ class NetworkActivity:
             endpoint = (address_of(event.family, event.address_high, event.address_low), event.port)
             found = self.peers.known(process.key, endpoint)
             in_use = found.open if found is not None else 0
-        if finding := exhausted_by_call(process, event, in_use):
+        last = self.facts.usage.last(process.key)
+        limit = last.descriptor_max if last is not None else 0
+        if finding := exhausted_by_call(process, event, in_use, limit):
             self._report(process, finding)
 
     def ended(self, process: Process, end: Ending) -> None:
