@@ -7,9 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from receiver.detect.deaths import SI_TIMER
+from receiver.detect.file_names import BOOKKEEPING
 from receiver.events import FileReason, Signal
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
+    HANG_NS,
     at_work,
     idle_ns,
     sender_culprit,
@@ -32,12 +34,11 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.model import POLITE
 from receiver.text.names import signal_name
 from receiver.units import SECOND
 
 ROUND = 0.06  # seconds by which a grace period or an age may differ from a round number
-POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-HANG_NS = 5 * SECOND
 
 
 def timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
@@ -209,7 +210,7 @@ def swallowed(case: Case) -> Iterator[Candidate]:
         torn = [
             f
             for f in actor.open_files
-            if f.reason == FileReason.SIGNAL and not f.path.endswith((".log", ".lock", ".pid"))
+            if f.reason == FileReason.SIGNAL and not f.path.endswith((".log", *BOOKKEEPING))
         ]
         torn = [f for f in torn if f.position_bytes]
         wrote_on = [

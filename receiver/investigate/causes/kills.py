@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from receiver.events import ProcessKey, Signal
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
+    HANG_NS,
     at_work,
     died_of,
     idle_ns,
@@ -20,8 +21,6 @@ from receiver.investigate.causes.common import (
     signal_facts,
 )
 from receiver.investigate.causes.deadlines import (
-    HANG_NS,
-    POLITE,
     ROUND,
     probe,
     timeout,
@@ -42,6 +41,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.model import POLITE
 from receiver.text.names import signal_name
 from receiver.units import SECOND
 

@@ -18,7 +18,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import mib
-from receiver.units import SECOND
+from receiver.units import MIB, SECOND
 
 _GUARDS = ("earlyoom", "oomd", "nohang", "memwatch", "memory_guard", "memguard", "bustd")
 _GUARDED_GROWTH = 0.3  # of its peak, within its last samples
@@ -56,7 +56,7 @@ def guards(case: Case) -> Iterator[Candidate]:
             # A sender of SIGTERM, or one that kills a process while it writes its output, is no
             # memory guard: the memory of every process grows at its start.
             continue
-        if grown > max(32 << 20, _GUARDED_GROWTH * victim.peak_bytes):
+        if grown > max(32 * MIB, _GUARDED_GROWTH * victim.peak_bytes):
             text = (
                 f"{victim.who} had grown by {mib(grown)} to {mib(recent[-1][1])} when the signal "
                 "came."
