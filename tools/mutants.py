@@ -166,7 +166,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "investigate",
         ("supports if used < _NEAR * limit else contradicts",
          "contradicts if used < _NEAR * limit else supports", STORIES),
-        ("other is not None and share < 0.5", "other is not None and share > 0.5", STORIES),
+        ("if share < 0.5:", "if share > 0.5:", STORIES),
     ),
     *_of(
         "investigate",
