@@ -8,9 +8,10 @@ import msgspec
 
 from receiver.events import Neighbour, ProcessKey
 from receiver.facts.usage import Point
+from receiver.units import SECOND
 
 NEIGHBOURS = 512
-WINDOW_NS = 60_000_000_000
+WINDOW_NS = 60 * SECOND
 
 
 class Competitor(msgspec.Struct, frozen=True, kw_only=True):

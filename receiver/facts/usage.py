@@ -5,9 +5,10 @@ from __future__ import annotations
 from receiver.events import ProcessKey, ProcessSample
 from receiver.facts.table import Table
 from receiver.facts.waits import IdlePeriod, WaitTable
+from receiver.units import MIB
 
 CURVE_POINTS = 64
-STEP_BYTES = 16 << 20
+STEP_BYTES = 16 * MIB
 LOOKS = 5  # a condition must hold in so many samples in a row
 
 

@@ -35,7 +35,7 @@ from receiver.facts.peers import Peer
 from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
 from receiver.facts.usage import Usage, moved, resident
-from receiver.model import Identity
+from receiver.model import SHORT_NS, Identity
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
 
@@ -46,8 +46,8 @@ CASES = 512  # open cases, and closed cases with a failure
 ACTORS_PER_CASE = 4096  # above this number, successful processes are only counted
 ACTORS = 20_000  # over all cases: above this number, the oldest case is dropped
 KEPT_LOSSES = 32
-_UNWATCHED = LossReason.UNWATCHED.name.lower()
-SHORT_NS = 10_000_000
+# lost events of processes without work: no fact of an execution is missing
+UNWATCHED = LossReason.UNWATCHED.name.lower()
 DYING_NS, DYING_BYTES = 30_000_000, 1 << 16  # the cost of the exit itself: CPU time and bytes
 
 
@@ -436,7 +436,7 @@ class Casebook:
 
     def lost(self, at_ns: int, kind: str, reason: str, count: int) -> None:
         # These losses have a queue of their own, so that a flood of them cannot evict the others.
-        if reason == _UNWATCHED:
+        if reason == UNWATCHED:
             self.unwatched_losses = (
                 *self.unwatched_losses[1 - KEPT_LOSSES :],
                 LossWindow(at_ns, kind, reason, count),

@@ -25,14 +25,13 @@ from receiver.events import (
     Event,
     Existing,
     Exit,
-    LossReason,
     ProcessKey,
 )
 from receiver.facts.blind import BlindTimes
 from receiver.facts.ending import Ending
 from receiver.facts.tables import Facts
 from receiver.facts.tree import Process, ProcessTree
-from receiver.investigate.case import Case, Casebook
+from receiver.investigate.case import UNWATCHED, Case, Casebook
 from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
 from receiver.kernel.decode import decode
@@ -57,8 +56,6 @@ from receiver.units import SECOND
 from receiver.work.execution import Execution, Executions
 
 LOSS_WINDOW_NS = 60 * SECOND  # how long after a loss records are marked incomplete
-# lost events of processes without work: no fact of an execution is missing
-UNWATCHED = LossReason.UNWATCHED.name.lower()
 CLOCK_STEP_NS = 50_000_000  # a larger change means that the wall clock was set, not slewed
 
 
