@@ -167,7 +167,9 @@ def _outcome(observer: Observer, execution: Execution | None) -> Outcome:
     if execution is not None:
         case = observer.core.case(execution, observer.core.attempts.read_at_ns)
         report = investigate(case)
-        sleeps = sum(a.name == "sleep" and a.exit is not None for a in case) + execution.root.folded
+        root = observer.core.tree.get(execution.root.key)
+        assert root is not None
+        sleeps = sum(a.name == "sleep" and a.exit is not None for a in case) + root.folded
         killed = sum(a.name == "sleep" and a.exit is not None and a.end.signal == 9 for a in case)
     return Outcome(
         execution, report, sleeps, killed, dict(observer.core.losses), observer.source.ledger()

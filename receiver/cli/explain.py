@@ -7,7 +7,6 @@ from pathlib import Path
 
 from receiver.cli.listeners import CommandLines
 from receiver.errors import UsageError
-from receiver.facts.tree import ancestors
 from receiver.observe.bindings import describe
 from receiver.observe.core import Core
 from receiver.observe.recording import Recording
@@ -46,7 +45,7 @@ def _explain_process(pid: int, chosen: configuration.ServeConfig) -> int:
     process = next((p for p in core.tree.processes() if p.key.tgid == pid), None)
     if process is None:
         raise UsageError(f"there is no process {pid}")
-    for each in (process, *ancestors(process)):
+    for each in (process, *process.ancestors()):
         print(f"{each.key.tgid} {printable(each.name)}")
         for reason in core.bindings.reasons.get(each.key, ("nothing",)):
             print(f"    {printable(reason)}")

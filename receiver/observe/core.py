@@ -27,10 +27,7 @@ from receiver.events import (
     Exit,
     ProcessKey,
 )
-from receiver.facts.blind import BlindTimes
 from receiver.facts.ending import Ending
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process, ProcessTree
 from receiver.investigate.case import UNWATCHED, Case, Casebook
 from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
@@ -53,7 +50,10 @@ from receiver.synthesis.spans import Spans
 from receiver.text.names import event_id
 from receiver.text.redact import Redactor
 from receiver.units import SECOND
+from receiver.work.blind import BlindTimes
 from receiver.work.execution import Execution, Executions
+from receiver.work.tables import Facts
+from receiver.work.worker import Tree, Worker
 
 LOSS_WINDOW_NS = 60 * SECOND  # how long after a loss records are marked incomplete
 CLOCK_STEP_NS = 50_000_000  # a larger change means that the wall clock was set, not slewed
@@ -77,8 +77,8 @@ class Core:
         self.host = host
         self.redactor = Redactor(options.redaction)
         self.facts = Facts()
-        self.tree = ProcessTree(
-            options.process_limit, int(options.linger_seconds * SECOND), self.facts.forget
+        self.tree = Tree(
+            Worker, options.process_limit, int(options.linger_seconds * SECOND), self.facts.forget
         )
         self.executions = Executions(
             int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND)
@@ -355,7 +355,7 @@ class Core:
             if process is not None:
                 self._release(process, now_ns)
 
-    def _release(self, process: Process, now_ns: int) -> None:
+    def _release(self, process: Worker, now_ns: int) -> None:
         self.bindings.lost(process, now_ns)
         execution = process.execution
         if execution is None or process.exit is not None:
@@ -396,16 +396,16 @@ class Core:
         )
         return (*self.book.metrics(), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, points))
 
-    def _log_exit(self, process: Process, end: Ending, event: Exit) -> None:
+    def _log_exit(self, process: Worker, end: Ending, event: Exit) -> None:
         self._out.append(
             self._logs.exit_event(process, end, event_id(event), self._read_at_ns, self._lossy)
         )
 
-    def _emit_process(self, process: Process, now_ns: int = 0) -> None:
+    def _emit_process(self, process: Worker, now_ns: int = 0) -> None:
         process.spanned = True
         self._out.append(self._spans.process_span(process, process.folded, now_ns))
 
-    def _report(self, process: Process, finding: Finding) -> None:
+    def _report(self, process: Worker, finding: Finding) -> None:
         if process.execution is None and finding.kind != sc.EVENT_PROCESS_OOM_KILLED:
             # a followed orchestrator: its own failures belong to no work
             self.policy_drops["unattributed"] += 1
@@ -416,7 +416,7 @@ class Core:
             self.incidents.found(finding, process.execution)
         self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._lossy))
 
-    def _repeat(self, process: Process, finding: Finding) -> None:
+    def _repeat(self, process: Worker, finding: Finding) -> None:
         """A record that counts repetitions of a finding: it adds nothing to an investigation."""
         if process.execution is None:
             self.policy_drops["unattributed"] += 1
