@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from receiver.events import (
+    WIRES,
     Event,
     Exec,
     Exit,
@@ -34,6 +36,10 @@ from receiver.investigate.report import Report
 from receiver.model import NOBODY, CoreOptions, Finding, Host, Watch
 from receiver.observe.core import Core
 from receiver.observe.listeners import Listener
+from receiver.observe.recorder import Recorder
+from receiver.observe.recording import Header, Settings
+from receiver.observe.recording_scope import CommandScope
+from receiver.observe.session import Session
 from receiver.signals import LogRecord, Span, Value
 from receiver.work.execution import Execution
 
@@ -101,6 +107,8 @@ class Story:
     def __init__(self, options: CoreOptions | None = None) -> None:
         self.core = Core(HOST, options)
         self.core.set_wall_offset(WALL_OFFSET_NS)
+        self.recorder: Recorder | None = None
+        self._session = Session(self.core)
         self.now = 1_000 * MS
         self.sequence = 0
         self.next_pid = 1000
@@ -109,6 +117,24 @@ class Story:
         self.next_open = 0
         self.opened: dict[tuple[int, int], dict[str, Any]] = {}
         self._signals: list[Span | LogRecord] = []
+
+    @classmethod
+    def recorded(cls, path: Path, settings: Settings, scope: CommandScope | None = None) -> Story:
+        """One whose inputs are recorded."""
+        story = cls()
+        story.core = Core(HOST, settings.options, settings.rules)
+        holds = "host" if scope is None else "command"
+        header = Header(WIRES, HOST, WALL_OFFSET_NS, holds, settings)
+        story.recorder = Recorder(path.open("wb"), header, scope)
+        story._session = Session(story.core, story.recorder)
+        story.session.wall_offset(WALL_OFFSET_NS, story.now)
+        return story
+
+    @property
+    def session(self) -> Session:
+        if self._session.core is not self.core:  # a test has replaced it
+            self._session = Session(self.core)
+        return self._session
 
     def step(self, ms: float = 1) -> None:
         self.now += int(ms * MS)
@@ -120,7 +146,7 @@ class Story:
         event = kind(time_boottime_ns=self.now, sequence=self.sequence, cpu=0, **fields)
         raw = encode(event)
         self.records.append(raw)
-        self.core.feed([raw], self.now + MS)
+        self.session.batch([raw], self.now + MS)
         self._signals += self.core.take()
 
     def fork(
@@ -254,7 +280,7 @@ class Story:
     def command(self, *argv: str, name: str = "job") -> ProcessKey:
         """Starts a command as `kwitness run` would; SELF is us."""
         self.next_pid += 1
-        self.core.watch(Watch(self.next_pid + 1, SELF.tgid, name))
+        self.session.watch(Watch(self.next_pid + 1, SELF.tgid, name), self.now)
         return self.spawn(SELF, *argv)
 
     def fact(self, kind: type[Event], key: ProcessKey, **fields: Any) -> None:
@@ -319,11 +345,11 @@ class Story:
 
     def tick(self, seconds: float = 1.0) -> None:
         self.step(seconds * 1000)
-        self.core.tick(self.now)
+        self.session.tick(self.now)
         self._signals += self.core.take()
 
     def finish(self) -> None:
-        self.core.finish(self.now)
+        self.session.finish(self.now)
         self._signals += self.core.take()
 
     @property

@@ -17,6 +17,7 @@ from receiver.investigate.case import Case, ProcessSnapshot, task_key
 from receiver.investigate.causes.common import died_of, sent_by_process
 from receiver.investigate.classes import CLASSES, NOT_VISIBLE
 from receiver.investigate.engine import Conclusion, Ranked, conclude
+from receiver.investigate.entries import Sighting
 from receiver.investigate.evidence import (
     Candidate,
     Culprit,
@@ -29,7 +30,7 @@ from receiver.investigate.evidence import (
     facts,
     facts_of_use,
 )
-from receiver.investigate.history import Sighting, signature
+from receiver.investigate.history import signature
 from receiver.investigate.ruled_out import rule_out
 from receiver.text.names import describe_end, mib, signal_name
 from receiver.text.printable import printable
@@ -608,7 +609,7 @@ def _seen(case: Case, found: Conclusion, key: str, at_unix_ns: int) -> Sighting 
     if case.history is None or not key:
         return None
     if not at_unix_ns:
-        return case.history.sightings.get(key)
+        return case.history.seen(key)
     return case.history.saw(
         key, found.ranked[0].candidate.cause, at_unix_ns, case.execution.identity.run_id
     )

@@ -43,9 +43,11 @@ from receiver.events import (
 )
 from receiver.facts.blind import BlindTimes
 from receiver.facts.tree import KEPT_FAILED_CHILDREN, KEPT_FILES, KEPT_SIGNALS, Process, ProcessTree
+from receiver.investigate.alerts import AlertQuery
 from receiver.investigate.case import Case, Casebook
 from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
+from receiver.investigate.report import Report
 from receiver.kernel.decode import decode
 from receiver.model import Blind, CoreOptions, Finding, Gap, Host, Identity, Watch
 from receiver.observe.activity import HANDLERS, Activity
@@ -64,6 +66,7 @@ from receiver.text.redact import Redactor
 from receiver.work.execution import Execution, Executions
 
 SECOND = 1_000_000_000
+ALERTED = 5  # executions that one alert investigates
 LOSS_WINDOW_NS = 60 * SECOND  # how long after a loss records are marked incomplete
 # lost events of processes without work: no fact of an execution is missing
 UNWATCHED = LossReason.UNWATCHED.name.lower()
@@ -190,6 +193,11 @@ class Core:
                 LAG_BOUNDS,
             )
 
+    def passed(self, at_ns: int) -> None:
+        """The time of an event that was not recorded: an investigation that is due starts then."""
+        if self.incidents.waiting:
+            self.incidents.look(at_ns)
+
     def tick(self, now_ns: int) -> None:
         """Called about once a second."""
         self.activity.tick(now_ns)
@@ -218,6 +226,15 @@ class Core:
                     self.listeners.process_ended(process)
         self.attempts.finish(now_ns)
         self.incidents.look(now_ns, settle_ns=0)
+
+    def alert(self, query: AlertQuery, now_ns: int) -> list[Report]:
+        """Investigates the running executions that an alert is about, at most ALERTED of them."""
+        running = self.running(query)[:ALERTED]
+        return [self.incidents.alerted(execution, now_ns) for execution in running]
+
+    def running(self, query: AlertQuery) -> list[Execution]:
+        """The outermost open executions that an alert is about."""
+        return [e for e in self.executions.open.values() if e.outer is None and query.is_about(e)]
 
     def case(self, execution: Execution, now_ns: int) -> Case:
         """All present knowledge of an execution."""
