@@ -161,12 +161,12 @@ MUTANTS: tuple[Mutant, ...] = (
         ("return -0.7, f", "return 0.7, f", STORIES),
     ),
     *_of("investigate", ("ENOUGH = 5", "ENOUGH = 1", STORIES)),
-    *_of("investigate", ("_ROUND = 0.06", "_ROUND = 0.6", STORIES)),
+    *_of("investigate", ("ROUND = 0.06", "ROUND = 0.6", STORIES)),
     *_of(
         "investigate",
         ("supports if used < _NEAR * limit else contradicts",
          "contradicts if used < _NEAR * limit else supports", STORIES),
-        ("other is not None and share < 0.5", "other is not None and share > 0.5", STORIES),
+        ("if share < 0.5:", "if share > 0.5:", STORIES),
     ),
     *_of(
         "investigate",

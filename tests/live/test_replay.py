@@ -141,7 +141,7 @@ class Service:
 
     def __init__(self, folder: Path) -> None:
         self.otlp = (folder / "live.otlp").open("wb")
-        hub = hub_for(from_environment({}), self.otlp, otlp=False)
+        hub = hub_for(from_environment({}), self.otlp, remote=False)
         self.observer = Observer(
             SourceConfig(door=DOOR), CoreOptions(exit_events=True), hub, (folder / "live.kw").open("wb"), rules=(RULE,)
         )  # fmt: skip
