@@ -28,13 +28,14 @@ from receiver.events import (
     ProcessKey,
     Signal,
 )
-from receiver.facts.connections import Peer
 from receiver.facts.ending import Ending
 from receiver.facts.files import Use
+from receiver.facts.neighbours import Competitor
+from receiver.facts.peers import Peer
 from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
-from receiver.facts.usage import Competitor, Usage, moved, resident
-from receiver.model import Identity
+from receiver.facts.usage import Usage, moved, resident
+from receiver.model import SHORT_NS, Identity
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
 
@@ -45,8 +46,8 @@ CASES = 512  # open cases, and closed cases with a failure
 ACTORS_PER_CASE = 4096  # above this number, successful processes are only counted
 ACTORS = 20_000  # over all cases: above this number, the oldest case is dropped
 KEPT_LOSSES = 32
-_UNWATCHED = LossReason.UNWATCHED.name.lower()
-SHORT_NS = 10_000_000
+# lost events of processes without work: no fact of an execution is missing
+UNWATCHED = LossReason.UNWATCHED.name.lower()
 DYING_NS, DYING_BYTES = 30_000_000, 1 << 16  # the cost of the exit itself: CPU time and bytes
 
 
@@ -106,7 +107,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def of(cls, process: Process, facts: Facts) -> ProcessSnapshot:
         assert process.execution is not None
         parent, death = process.parent, facts.deaths.of(process.key)
-        files = facts.files.of(process.key)
+        files, network = facts.files.of(process.key), facts.peers.of(process.key)
         return cls(
             key=process.key,
             parent=parent.key if parent is not None else None,
@@ -134,15 +135,15 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             uses=tuple(files.uses.values()),
             changes=files.changes,
             calls=facts.calls.of(process.key),
-            peers=tuple(process.peers.values()),
-            name_failures=process.name_failures,
-            queues=tuple(process.queues.values()),
-            usage=process.usage,
+            peers=tuple(network.peers.values()),
+            name_failures=network.name_failures,
+            queues=tuple(network.queues.values()),
+            usage=facts.usage.of(process.key),
             stdin_inode=process.stdin_inode,
             stdout_inode=process.stdout_inode,
             findings=process.findings,
             folded=process.folded,
-            parent_threads=_threads(parent),
+            parent_threads=_threads(parent, facts),
         )
 
     @property
@@ -199,9 +200,9 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
 
 
-def _threads(parent: Process | None) -> int:
-    usage = parent.usage if parent is not None else None
-    return usage.last.threads if usage is not None and usage.last is not None else 0
+def _threads(parent: Process | None, facts: Facts) -> int:
+    last = facts.usage.last(parent.key) if parent is not None else None
+    return last.threads if last is not None else 0
 
 
 class LossWindow(msgspec.Struct, frozen=True):
@@ -426,7 +427,7 @@ class Casebook:
         if len(case) >= 2 * ACTORS_PER_CASE:
             self.drops["too_many_actors"] += 1
             return
-        _close_spell(process)
+        _close_spell(process, self._facts)
         self._count += process.key not in case
         case[process.key] = ProcessSnapshot.of(process, self._facts)
         self._where[process.key] = id(outermost)
@@ -435,7 +436,7 @@ class Casebook:
 
     def lost(self, at_ns: int, kind: str, reason: str, count: int) -> None:
         # These losses have a queue of their own, so that a flood of them cannot evict the others.
-        if reason == _UNWATCHED:
+        if reason == UNWATCHED:
             self.unwatched_losses = (
                 *self.unwatched_losses[1 - KEPT_LOSSES :],
                 LossWindow(at_ns, kind, reason, count),
@@ -472,8 +473,7 @@ class Casebook:
                 and process.execution is not None
                 and process.execution.outermost is outermost
             ):
-                if process.usage is not None:
-                    process.usage.note_spell(now_ns)
+                self._facts.usage.note_idle(process.key, now_ns)
                 actors[process.key] = ProcessSnapshot.of(process, self._facts)
         began = execution.start_ns
         return Case(
@@ -509,19 +509,18 @@ class Casebook:
             self._where.pop(process, None)
 
 
-def _close_spell(process: Process) -> None:
+def _close_spell(process: Process, facts: Facts) -> None:
     """Extends the idle period to the exit if the process did nothing since its last sample.
 
     An idle process is sampled less and less often, so the last sample may be old.
     """
-    usage, end = process.usage, process.exit
-    if usage is None or end is None or usage.last is None or not usage.idle_since_ns:
+    last, end = facts.usage.last(process.key), process.exit
+    if end is None or last is None or not facts.waits.of(process.key).idle_since_ns:
         return
-    last = usage.last
     lasted = end.time_boottime_ns - last.time_boottime_ns
     worked = end.cpu_runtime_ns - last.cpu_runtime_ns > lasted // 200 + DYING_NS
     if not worked and end.read_call_bytes + end.write_call_bytes - moved(last) < DYING_BYTES:
-        usage.note_spell(end.time_boottime_ns)
+        facts.usage.note_idle(process.key, end.time_boottime_ns)
 
 
 def _is_uninteresting(process: Process, facts: Facts) -> bool:
@@ -540,4 +539,8 @@ def _is_short(process: Process, facts: Facts) -> bool:
         if process.exit is not None
         else SHORT_NS
     )
-    return lived < SHORT_NS and not facts.files.of(process.key).uses and not process.peers
+    return (
+        lived < SHORT_NS
+        and not facts.files.of(process.key).uses
+        and not facts.peers.of(process.key).peers
+    )

@@ -29,12 +29,13 @@ from receiver.errors import DataError
 from receiver.events import TIME_LIMIT_NS, WIRES
 from receiver.model import CoreOptions, Host
 from receiver.safe.files import open_input
+from receiver.units import MIB
 
 MAGIC = b"kwitness-recording 3\n"
 READABLE = (b"kwitness-recording 2\n", MAGIC)
 FRAME = Struct("<BIq")
-_LENGTH_LIMIT = 64 << 20
-_HEADER_LIMIT = 4 << 20  # a configuration has at most 1 MiB
+_LENGTH_LIMIT = 64 * MIB
+_HEADER_LIMIT = 4 * MIB  # a configuration has at most 1 MiB
 HOST_CONTENTS = "all processes of the host, with arguments, paths and endpoints, secrets redacted"
 COMMAND_CONTENTS = "the command and its children; of other processes pid, start time and name only"
 SETTINGS_CONTENTS = "the settings, alerts, notes and earlier runs that its reports used"
