@@ -95,7 +95,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *_of(
         "detect",
         ("_IDLE_NS = 2_000_000_000", "_IDLE_NS = 1", GRADES),
-        ("s.signal in _POLITE and s is not event", "s.signal in _POLITE", GRADES),
+        ("s.signal in POLITE and s is not event", "s.signal in POLITE", GRADES),
         ("c.grade > Grade.ANSWER", "c.grade >= Grade.ANSWER", GRADES),
         ("c.argv != child.argv or", "c.argv == child.argv or", CORE),
     ),
@@ -166,7 +166,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "investigate",
         ("supports if used < _NEAR * limit else contradicts",
          "contradicts if used < _NEAR * limit else supports", STORIES),
-        ("other is not None and share < 0.5", "other is not None and share > 0.5", STORIES),
+        ("if share < 0.5:", "if share > 0.5:", STORIES),
     ),
     *_of(
         "investigate",

@@ -12,12 +12,11 @@ from receiver.events import OomKill, OomScope, ProcessKey, Signal
 from receiver.facts.ending import Ending
 from receiver.facts.signals import SignalTable
 from receiver.facts.tree import Process, ancestors
-from receiver.model import NOBODY, Finding
+from receiver.model import NOBODY, POLITE, Finding
 from receiver.signals import Severity
 from receiver.text.names import event_id, mib, signal_name
 
 SI_USER, SI_QUEUE, SI_TIMER, SI_TKILL, SI_KERNEL = 0, -1, -2, -6, 128  # sigaction(2)
-_POLITE = {signals.SIGTERM, signals.SIGINT, signals.SIGHUP}
 # In a healthy `producer | head`, a pipe whose reader has left ends its writer this way.
 _ORDINARY = {signals.SIGPIPE}
 _KILL_COMMANDS = {
@@ -158,7 +157,7 @@ def killed(process: Process, end: Ending, received: SignalTable) -> Finding | No
                 if kind == "self"
                 else f"{event.sender_comm} ({event.sender.tgid}), {_ROLES[kind]}"
             )
-    polite = number in _POLITE and kind in ("parent", "sibling", "orchestrator", "supervisor")
+    polite = number in POLITE and kind in ("parent", "sibling", "orchestrator", "supervisor")
     what = "was killed by" if end.signal else f"left with {end.code} after"
     sentence = (
         f"{process.name} ({process.key.tgid}) {what} {signal_name(number)} from "
@@ -198,7 +197,7 @@ def retired(
     if event is not None:
         return sender_kind(process, event, received) in _OWN_PEOPLE
     goes = any(
-        p.exit is not None or any(s.signal in _POLITE for s in received.of(p.key)) for p in line
+        p.exit is not None or any(s.signal in POLITE for s in received.of(p.key)) for p in line
     )
     return end.code in helpers[helper.role].ends_with and goes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from enum import IntEnum
 
 from receiver import semconv as sc
@@ -10,7 +9,7 @@ from receiver.detect.deaths import fatal_signal, sender_kind
 from receiver.events import Signal
 from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
-from receiver.model import Finding
+from receiver.model import POLITE, SHORT_NS, Finding
 from receiver.signals import Severity
 from receiver.text.names import event_id
 from receiver.work.execution import Execution
@@ -47,9 +46,7 @@ _QUESTIONS = {
     "log",
     "tag",
 }
-_NO_TIME_NS = 10_000_000
 _IDLE_NS = 2_000_000_000
-_POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Grade(IntEnum):
@@ -90,17 +87,17 @@ def _shut_down(process: Process, event: Signal, facts: Facts) -> bool:
     """An ancestor ended it together with its parent, when a stop had been requested or it had been
     idle for a while. This is how a program that started a service stops it.
     """
-    parent, usage = process.parent, process.usage
+    parent = process.parent
     if parent is None or not (
         parent.exit is not None
         or any(s.sender == event.sender for s in facts.signals.of(parent.key))
     ):
         return False
     asked = any(
-        s.sender == event.sender and s.signal in _POLITE and s is not event
+        s.sender == event.sender and s.signal in POLITE and s is not event
         for s in (*facts.signals.of(process.key), *facts.signals.of(parent.key))
     )
-    idle_since = usage.idle_since_ns if usage is not None else 0
+    idle_since = facts.waits.of(process.key).idle_since_ns
     return asked or bool(idle_since and event.time_boottime_ns - idle_since >= _IDLE_NS)
 
 
@@ -110,7 +107,7 @@ def _is_answer(process: Process, code: int) -> bool:
     if process.exit is None or code != 1:
         return False
     lived_ns = process.exit.time_boottime_ns - process.key.start_boottime_ns
-    return process.name in _PREDICATES or lived_ns < _NO_TIME_NS
+    return process.name in _PREDICATES or lived_ns < SHORT_NS
 
 
 def masked_failures(parent: Process) -> list[tuple[Finding, Process, bool]]:

@@ -6,16 +6,16 @@ import os
 import signal as signals
 
 from receiver import semconv as sc
+from receiver.detect.file_names import BOOKKEEPING
 from receiver.events import FileFlag, FileReason, OpenFile
 from receiver.facts.ending import Ending
 from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
-from receiver.model import Finding
+from receiver.model import POLITE, Finding
 from receiver.signals import Severity
 from receiver.text.names import event_id
 
 _HIDDEN = FileFlag.DELETED | FileFlag.INHERITED_STDIO | FileFlag.SHARES_STDERR
-_BOOKKEEPING = (".lock", ".pid", ".lck")
 
 
 def partial_writes(process: Process, end: Ending, facts: Facts) -> list[Finding]:
@@ -28,8 +28,7 @@ def partial_writes(process: Process, end: Ending, facts: Facts) -> list[Finding]
     """
     open_files = facts.deaths.of(process.key).open_files
     told = any(f.reason == FileReason.SIGNAL for f in open_files) or any(
-        s.signal in (signals.SIGTERM, signals.SIGINT, signals.SIGHUP)
-        for s in facts.signals.of(process.key)
+        s.signal in POLITE for s in facts.signals.of(process.key)
     )
     if (
         process.exit is None
@@ -60,7 +59,7 @@ def _is_output(event: OpenFile) -> bool:
     if (
         event.file_flags & _HIDDEN
         or event.open_flags & os.O_APPEND
-        or event.path.endswith(_BOOKKEEPING)
+        or event.path.endswith(BOOKKEEPING)
     ):
         return False
     return not (event.open_flags & os.O_ACCMODE == os.O_RDWR and event.position_bytes == 0)

@@ -28,14 +28,15 @@ from receiver.events import (
     ProcessKey,
     Signal,
 )
-from receiver.facts.connections import Peer
 from receiver.facts.ending import Ending
 from receiver.facts.files import Use
 from receiver.facts.losses import ANYBODY, Lost, accounts_of, add_accounts, concerns
+from receiver.facts.neighbours import Competitor
+from receiver.facts.peers import Peer
 from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
-from receiver.facts.usage import Competitor, Usage, moved, resident
-from receiver.model import Identity
+from receiver.facts.usage import Usage, moved, resident
+from receiver.model import SHORT_NS, Identity
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
 
@@ -47,8 +48,8 @@ ACTORS_PER_CASE = 4096  # above this number, successful processes are only count
 ACTORS = 20_000  # over all cases: above this number, the oldest case is dropped
 KEPT_LOSSES = 32
 USERS_WITH_LOSSES = 64
-_UNWATCHED = LossReason.UNWATCHED.name.lower()
-SHORT_NS = 10_000_000
+# lost events of processes without work: no fact of an execution is missing
+UNWATCHED = LossReason.UNWATCHED.name.lower()
 DYING_NS, DYING_BYTES = 30_000_000, 1 << 16  # the cost of the exit itself: CPU time and bytes
 
 
@@ -108,7 +109,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def of(cls, process: Process, facts: Facts) -> ProcessSnapshot:
         assert process.execution is not None
         parent, death = process.parent, facts.deaths.of(process.key)
-        files = facts.files.of(process.key)
+        files, network = facts.files.of(process.key), facts.peers.of(process.key)
         return cls(
             key=process.key,
             parent=parent.key if parent is not None else None,
@@ -136,15 +137,15 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             uses=tuple(files.uses.values()),
             changes=files.changes,
             calls=facts.calls.of(process.key),
-            peers=tuple(process.peers.values()),
-            name_failures=process.name_failures,
-            queues=tuple(process.queues.values()),
-            usage=process.usage,
+            peers=tuple(network.peers.values()),
+            name_failures=network.name_failures,
+            queues=tuple(network.queues.values()),
+            usage=facts.usage.of(process.key),
             stdin_inode=process.stdin_inode,
             stdout_inode=process.stdout_inode,
             findings=process.findings,
             folded=process.folded,
-            parent_threads=_threads(parent),
+            parent_threads=_threads(parent, facts),
         )
 
     @property
@@ -201,9 +202,9 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
 
 
-def _threads(parent: Process | None) -> int:
-    usage = parent.usage if parent is not None else None
-    return usage.last.threads if usage is not None and usage.last is not None else 0
+def _threads(parent: Process | None, facts: Facts) -> int:
+    last = facts.usage.last(parent.key) if parent is not None else None
+    return last.threads if last is not None else 0
 
 
 class LossWindow(msgspec.Struct, frozen=True):
@@ -434,7 +435,7 @@ class Casebook:
         if len(case) >= 2 * ACTORS_PER_CASE:
             self.drops["too_many_actors"] += 1
             return
-        _close_spell(process)
+        _close_spell(process, self._facts)
         self._count += process.key not in case
         case[process.key] = ProcessSnapshot.of(process, self._facts)
         self._where[process.key] = id(outermost)
@@ -444,7 +445,7 @@ class Casebook:
     def lost(self, at_ns: int, lost: Lost) -> None:
         window = LossWindow(at_ns, lost.kind, lost.reason, lost.count, lost.user)
         # Each of these has a queue of its own, so that a flood of them cannot evict the others.
-        if lost.reason == _UNWATCHED:
+        if lost.reason == UNWATCHED:
             self.unwatched_losses = (*self.unwatched_losses[1 - KEPT_LOSSES :], window)
         elif lost.user is None:
             self.losses = (*self.losses[1 - KEPT_LOSSES :], window)
@@ -452,10 +453,9 @@ class Casebook:
             kept = self.users_losses.pop(lost.user, ())
             self.users_losses[lost.user] = (*kept[1 - KEPT_LOSSES :], window)
             if len(self.users_losses) > USERS_WITH_LOSSES:
+                # no loss may be hidden: these concern everybody from now on
                 _, oldest = self.users_losses.popitem(last=False)
-                self.losses = (*self.losses, *oldest)[
-                    -KEPT_LOSSES:
-                ]  # for everybody: none is hidden
+                self.losses = (*self.losses, *oldest)[-KEPT_LOSSES:]
 
     def accounts(self, execution: Execution, living: Iterable[Process]) -> set[int]:
         """The users whose lost events may concern the outermost work of this one."""
@@ -499,8 +499,7 @@ class Casebook:
                 and process.execution is not None
                 and process.execution.outermost is outermost
             ):
-                if process.usage is not None:
-                    process.usage.note_spell(now_ns)
+                self._facts.usage.note_idle(process.key, now_ns)
                 actors[process.key] = ProcessSnapshot.of(process, self._facts)
         began = execution.start_ns
         return Case(
@@ -538,19 +537,18 @@ class Casebook:
             self._where.pop(process, None)
 
 
-def _close_spell(process: Process) -> None:
+def _close_spell(process: Process, facts: Facts) -> None:
     """Extends the idle period to the exit if the process did nothing since its last sample.
 
     An idle process is sampled less and less often, so the last sample may be old.
     """
-    usage, end = process.usage, process.exit
-    if usage is None or end is None or usage.last is None or not usage.idle_since_ns:
+    last, end = facts.usage.last(process.key), process.exit
+    if end is None or last is None or not facts.waits.of(process.key).idle_since_ns:
         return
-    last = usage.last
     lasted = end.time_boottime_ns - last.time_boottime_ns
     worked = end.cpu_runtime_ns - last.cpu_runtime_ns > lasted // 200 + DYING_NS
     if not worked and end.read_call_bytes + end.write_call_bytes - moved(last) < DYING_BYTES:
-        usage.note_spell(end.time_boottime_ns)
+        facts.usage.note_idle(process.key, end.time_boottime_ns)
 
 
 def _is_uninteresting(process: Process, facts: Facts) -> bool:
@@ -569,4 +567,8 @@ def _is_short(process: Process, facts: Facts) -> bool:
         if process.exit is not None
         else SHORT_NS
     )
-    return lived < SHORT_NS and not facts.files.of(process.key).uses and not process.peers
+    return (
+        lived < SHORT_NS
+        and not facts.files.of(process.key).uses
+        and not facts.peers.of(process.key).peers
+    )

@@ -63,21 +63,21 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
             for group in found.others
         ),
         events=events.as_json(),
-        completeness=rp.Completeness(
-            tuple(
-                {
-                    "kind": h.kind,
-                    "reason": h.reason,
-                    "count": h.count,
-                    "at": round(case.at(h.at_ns), 3),
-                }
-                for h in (*case.losses, *case.unwatched_losses)
-            ),
-            case.blind,
-            case.left_out,
-        ),
+        completeness=_completeness(case),
         signature=key,
         seen_before=seen.count if seen is not None else 0,
+    )
+
+
+def _completeness(case: Case) -> rp.Completeness:
+    losses = (*case.losses, *case.unwatched_losses)
+    return rp.Completeness(
+        tuple(
+            {"kind": h.kind, "reason": h.reason, "count": h.count, "at": round(case.at(h.at_ns), 3)}
+            for h in losses
+        ),
+        case.blind,
+        case.left_out,
     )
 
 

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from receiver.errors import UnavailableError
+from receiver.units import MIB
 
 _PRINT = c.CFUNCTYPE(c.c_int, c.c_int, c.c_char_p, c.c_void_p)
 _SAMPLE = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p, c.c_size_t)
 _LOG_LINES = 400
-_MESSAGE_BYTES = 4 << 20
+_MESSAGE_BYTES = 4 * MIB
 _STOP = -errno.ENOBUFS
 
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {

@@ -25,7 +25,6 @@ from receiver.events import (
     Event,
     Existing,
     Exit,
-    LossReason,
     ProcessKey,
 )
 from receiver.facts.blind import BlindTimes
@@ -39,7 +38,7 @@ from receiver.facts.losses import (
 )
 from receiver.facts.tables import Facts
 from receiver.facts.tree import Process, ProcessTree
-from receiver.investigate.case import Case, Casebook
+from receiver.investigate.case import UNWATCHED, Case, Casebook
 from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
 from receiver.kernel.decode import decode
@@ -64,8 +63,6 @@ from receiver.units import SECOND
 from receiver.work.execution import Execution, Executions
 
 LOSS_WINDOW_NS = 60 * SECOND  # how long after a loss records are marked incomplete
-# lost events of processes without work: no fact of an execution is missing
-UNWATCHED = LossReason.UNWATCHED.name.lower()
 CLOCK_STEP_NS = 50_000_000  # a larger change means that the wall clock was set, not slewed
 
 
@@ -264,7 +261,7 @@ class Core:
                 for e in self.executions.open.values()
                 if e.outermost is not execution.outermost and e.outer is None
             ],
-            names=self.activity.network.table.names,
+            names=self.facts.names.names,
             history=self.history,
         )
 

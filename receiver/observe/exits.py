@@ -23,14 +23,12 @@ from receiver.facts.ending import RUNNING, Ending, decoded
 from receiver.facts.tables import Facts
 from receiver.facts.tree import KEPT_FAILED_CHILDREN, Process
 from receiver.investigate.case import Casebook
-from receiver.model import Finding
+from receiver.model import SHORT_NS, Finding
 from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
 from receiver.text.names import signal_name
 from receiver.work.execution import Execution
-
-SHORT_NS = 10_000_000  # a shorter process without notable events gets no span; its parent counts it
 
 
 class Departure:

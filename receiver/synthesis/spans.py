@@ -62,10 +62,8 @@ class Spans:
             items.append((sc.PIPELINE_DATASET_PARTITION, process.partition))
         if process.notes:
             items += [(a, process.notes[a]) for a in self._attributes if a in process.notes]
-        if process.peers:
-            items.append(
-                (sc.PROCESS_USAGE_CONNECTIONS, sum(p.made for p in process.peers.values()))
-            )
+        if peers := self._facts.peers.of(process.key).peers:
+            items.append((sc.PROCESS_USAGE_CONNECTIONS, sum(p.made for p in peers.values())))
         if folded:
             items.append((sc.PROCESS_CHILDREN_FOLDED, folded))
         parent_id, remote, state = self._parent_of(process, trace_id)
