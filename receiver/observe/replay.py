@@ -113,8 +113,21 @@ def _passed(session: Session, payload: bytes, _: int) -> None:
     session.passed(times)
 
 
-def _losses(session: Session, entries: list[tuple[str, str, int]], now: int) -> None:
-    session.losses({(kind, reason): total for kind, reason, total in entries}, now)
+class _LossRow(msgspec.Struct, array_like=True):
+    """A row of a frame of losses. Recordings of earlier versions have no users."""
+
+    kind: str
+    reason: str
+    total: int
+    user: int | None = None
+
+
+def _losses(session: Session, rows: list[_LossRow], now: int) -> None:
+    session.losses(
+        {(row.kind, row.reason): row.total for row in rows if row.user is None},
+        now,
+        {(row.kind, row.reason, row.user): row.total for row in rows if row.user is not None},
+    )
 
 
 def _vanished(session: Session, pairs: list[tuple[int, int]], now: int) -> None:
@@ -147,7 +160,7 @@ _INPUTS: dict[int, Apply] = {
     FrameKind.TICK: lambda session, _, now: session.tick(now),
     FrameKind.WALL_OFFSET: _wall_offset,
     FrameKind.WATCH: _as(Watch, Session.watch),
-    FrameKind.LOSSES: _as(list[tuple[str, str, int]], _losses),
+    FrameKind.LOSSES: _as(list[_LossRow], _losses),
     FrameKind.VANISHED: _as(list[tuple[int, int]], _vanished),
     FrameKind.FINISH: lambda session, _, now: session.finish(now),
     FrameKind.CONTAINERS: _as(tuple[ContainerName, ...], Session.containers),

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 from receiver.events import ProcessKey
+from receiver.facts.losses import Losses, LossesByUser
 from receiver.investigate.alerts import AlertQuery
 from receiver.investigate.history import History
 from receiver.investigate.report import CrashLine, Report
@@ -60,13 +61,12 @@ class Session:
             self._recorder.watch(watch, now_ns)
         self.core.watch(watch)
 
-    def losses(self, losses: dict[tuple[str, str], int], now_ns: int) -> None:
-        self._note(
-            FrameKind.LOSSES,
-            now_ns,
-            msgspec.json.encode([[*key, total] for key, total in losses.items()]),
-        )
-        self.core.note_losses(losses, now_ns)
+    def losses(self, losses: Losses, now_ns: int, by_user: LossesByUser | None = None) -> None:
+        """Totals since the start; `by_user`: of the losses that concern one user only."""
+        rows: list[tuple[str | int, ...]] = [(*key, total) for key, total in losses.items()]
+        rows += [(kind, reason, n, user) for (kind, reason, user), n in (by_user or {}).items()]
+        self._note(FrameKind.LOSSES, now_ns, msgspec.json.encode(rows))
+        self.core.note_losses(losses, now_ns, by_user)
 
     def vanished(self, keys: Iterable[ProcessKey], now_ns: int) -> None:
         gone = list(keys)
