@@ -268,7 +268,7 @@ class ObservedCommand:
             )
             return
         view = self._views.pop(execution)
-        facts = json.dumps(as_json(execution, view, self.core.losses, self._blind))
+        facts = json.dumps(as_json(execution, view, self.core.losses_of(execution), self._blind))
         why = named(self.core.incidents.reports[report_id(execution)])
         self.outputs.write("report", to_json(why) + b"\n")
         self.outputs.write("facts", facts.encode() + b"\n")
@@ -280,7 +280,9 @@ class ObservedCommand:
             if recording := getattr(self.args, "output", None):
                 _print(f"kwitness: {printable(recording)} holds {COMMAND_CONTENTS}")
             colour = colour_wanted(sys.stderr.isatty())
-            _print(summary(execution, view, self.core.losses, self._blind, colour=colour))
+            _print(
+                summary(execution, view, self.core.losses_of(execution), self._blind, colour=colour)
+            )
             _print(screen(why, colour=colour))
 
     def _print_facts(self, facts: str) -> None:

@@ -115,8 +115,10 @@ async def _replay(
 
 def _tree(args: argparse.Namespace, execution: Execution, view: RunView, core: Core) -> str:
     if args.json:
-        return json.dumps(as_json(execution, view, core.losses))
-    return summary(execution, view, core.losses, colour=colour_wanted(sys.stdout.isatty()))
+        return json.dumps(as_json(execution, view, core.losses_of(execution)))
+    return summary(
+        execution, view, core.losses_of(execution), colour=colour_wanted(sys.stdout.isatty())
+    )
 
 
 def _report(args: argparse.Namespace, core: Core) -> None:

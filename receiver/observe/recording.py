@@ -46,7 +46,7 @@ class FrameKind(IntEnum):
     TICK = 2
     WALL_OFFSET = 3  # i64 ns
     WATCH = 4  # JSON
-    LOSSES = 5  # JSON [[kind, reason, total], …]
+    LOSSES = 5  # JSON [[kind, reason, total], …, [kind, reason, total, user], …]
     VANISHED = 6  # JSON [[tgid, start], …]
     FINISH = 7
     CONTAINERS = 8  # JSON [ContainerName, …]

@@ -7,7 +7,7 @@ import gc
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import msgspec
@@ -73,6 +73,14 @@ def losses_of(ledger: Ledger) -> dict[tuple[str, str], int]:
         for kind, reasons in enumerate(ledger.lost)
         for reason, count in enumerate(reasons)
         if count and kind
+    }
+
+
+def by_user_of(rows: Mapping[tuple[int, int, int], int]) -> dict[tuple[str, str, int], int]:
+    """Cumulative losses by (kind, reason, user). Rows of kinds that are not known are left out."""
+    return {
+        (EventKind(kind).name.lower(), LossReason(reason).name.lower(), user): count
+        for (user, kind, reason), count in rows.items()
     }
 
 
@@ -313,7 +321,8 @@ class Observer:
                 for k, n in losses.items()
                 if k[0] in self._ends_lost_with
             )
-            self.session.losses(losses, now)
+            # read after the totals, so that no loss of one user counts for everybody
+            self.session.losses(losses, now, by_user_of(self.source.user_losses()))
         self._release_vanished(now)
         self._sample()
         self.session.tick(now)
