@@ -29,6 +29,7 @@ from receiver.events import (
     Signal,
 )
 from receiver.facts.ending import Ending
+from receiver.facts.losses import ANYBODY, Lost, accounts_of, add_accounts, concerns
 from receiver.facts.neighbours import Competitor
 from receiver.facts.peers import Peer
 from receiver.facts.usage import Usage, moved, resident
@@ -45,6 +46,7 @@ CASES = 512  # open cases, and closed cases with a failure
 ACTORS_PER_CASE = 4096  # above this number, successful processes are only counted
 ACTORS = 20_000  # over all cases: above this number, the oldest case is dropped
 KEPT_LOSSES = 32
+USERS_WITH_LOSSES = 64
 # lost events of processes without work: no fact of an execution is missing
 UNWATCHED = LossReason.UNWATCHED.name.lower()
 DYING_NS, DYING_BYTES = 30_000_000, 1 << 16  # the cost of the exit itself: CPU time and bytes
@@ -205,12 +207,16 @@ def _threads(parent: Worker | None, facts: Facts) -> int:
 
 
 class LossWindow(msgspec.Struct, frozen=True):
-    """A number of events of one kind that were lost for one reason."""
+    """A number of events of one kind that were lost for one reason.
+
+    `user` None: they may concern any work.
+    """
 
     at_ns: int
     kind: str
     reason: str
     count: int
+    user: int | None = None
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -395,6 +401,7 @@ class Casebook:
         self.drops: Counter[str] = Counter()
         self.losses: tuple[LossWindow, ...] = ()
         self.unwatched_losses: tuple[LossWindow, ...] = ()
+        self.users_losses: OrderedDict[int, tuple[LossWindow, ...]] = OrderedDict()
         self.steps: tuple[Step, ...] = ()
         self._cases: OrderedDict[int, dict[ProcessKey, ProcessSnapshot]] = OrderedDict()
         self._executions: dict[int, Execution] = {}
@@ -410,6 +417,7 @@ class Casebook:
         if process.execution is None:
             return
         outermost = process.execution.outermost
+        add_accounts(outermost.accounts, accounts_of(process))
         case = self._cases.get(id(outermost))
         if case is None:
             case = self._cases[id(outermost)] = {}
@@ -433,15 +441,32 @@ class Casebook:
         if self._count > ACTORS and len(self._cases) > 1:
             self._forget(next(i for i in self._cases if i != id(outermost)))
 
-    def lost(self, at_ns: int, kind: str, reason: str, count: int) -> None:
-        # These losses have a queue of their own, so that a flood of them cannot evict the others.
-        if reason == UNWATCHED:
-            self.unwatched_losses = (
-                *self.unwatched_losses[1 - KEPT_LOSSES :],
-                LossWindow(at_ns, kind, reason, count),
-            )
+    def lost(self, at_ns: int, lost: Lost) -> None:
+        window = LossWindow(at_ns, lost.kind, lost.reason, lost.count, lost.user)
+        # Each of these has a queue of its own, so that a flood of them cannot evict the others.
+        if lost.reason == UNWATCHED:
+            self.unwatched_losses = (*self.unwatched_losses[1 - KEPT_LOSSES :], window)
+        elif lost.user is None:
+            self.losses = (*self.losses[1 - KEPT_LOSSES :], window)
         else:
-            self.losses = (*self.losses[1 - KEPT_LOSSES :], LossWindow(at_ns, kind, reason, count))
+            kept = self.users_losses.pop(lost.user, ())
+            self.users_losses[lost.user] = (*kept[1 - KEPT_LOSSES :], window)
+            if len(self.users_losses) > USERS_WITH_LOSSES:
+                # no loss may be hidden: these concern everybody from now on
+                _, oldest = self.users_losses.popitem(last=False)
+                self.losses = (*self.losses, *oldest)[-KEPT_LOSSES:]
+
+    def accounts(self, execution: Execution, living: Iterable[Worker]) -> set[int]:
+        """The users whose lost events may concern the outermost work of this one."""
+        outermost = execution.outermost
+        for process in living:
+            if process.execution is not None and process.execution.outermost is outermost:
+                add_accounts(outermost.accounts, accounts_of(process))
+        return outermost.accounts or {ANYBODY}
+
+    def _losses_of(self, accounts: set[int]) -> list[LossWindow]:
+        own = (w for u, kept in self.users_losses.items() if concerns(u, accounts) for w in kept)
+        return sorted((*self.losses, *own), key=lambda window: window.at_ns)
 
     def stepped(self, at_ns: int, delta_ns: int) -> None:
         self.steps = (*self.steps[1 - KEPT_LOSSES :], Step(at_ns, delta_ns))
@@ -465,6 +490,7 @@ class Casebook:
     ) -> Case:
         """Returns the case as it is now. `living` are running processes of any execution."""
         outermost = execution.outermost
+        living = list(living)
         actors = dict(self._cases.get(id(outermost), {}))
         for process in living:
             if (
@@ -480,7 +506,9 @@ class Casebook:
             actors.values(),
             now_ns,
             left_out=self._left_out[id(outermost)],
-            losses=[h for h in self.losses if h.at_ns >= began],
+            losses=[
+                h for h in self._losses_of(self.accounts(execution, living)) if h.at_ns >= began
+            ],
             unwatched_losses=[h for h in self.unwatched_losses if h.at_ns >= began],
             steps=[s for s in self.steps if s.at_ns >= began],
             blind=blind,

@@ -111,6 +111,8 @@ class Execution:
         self.closed = False
         self.entered_late = False  # its process was found to have done it after its end
         self.incomplete = False
+        # of an outermost one: the users whose lost events may concern it (receiver.facts.losses)
+        self.accounts: set[int] = set()
         # processes whose first calls were not observed, and the longest such time
         self.late_processes, self.late_ns = 0, 0
         self.findings: list[Finding] = []
