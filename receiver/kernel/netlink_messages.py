@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from receiver.kernel import netlink_pyroute2 as p
+from receiver.units import KIB
 
 _HEADER = struct.Struct("<IHHII")  # nlmsghdr
 _LENGTH = struct.Struct("<I")
@@ -214,7 +215,7 @@ def usage(message: Any) -> tuple[int, Usage] | None:
         # CONFIG_TASK_DELAY_ACCT leave it empty
         runtime=stats["cpu_run_virtual_total"] or user + system,
         run_delay=stats["cpu_delay_total"],
-        peak_rss=stats["hiwater_rss"] << 10,
+        peak_rss=stats["hiwater_rss"] * KIB,
         read=stats["read_bytes"],
         written=stats["write_bytes"],
         read_calls=stats["read_char"],

@@ -32,7 +32,8 @@ from receiver.kernel.netlink_pyroute2 import (
     SS_ESTABLISHED,
 )
 from receiver.kernel.netlink_records import Records
-from receiver.kernel.proc import NOBODY, ProcFs, cgroup_memory
+from receiver.kernel.proc import ProcFs, cgroup_memory
+from receiver.model import NOBODY
 
 _USAGE_LIMIT, _GROUPS_LIMIT = 65_536, 65_536
 _CPU_LIMIT, _TIME_LIMIT = 0xFFFF, 1 << 62  # the largest values of an event header (bpf/events.h)

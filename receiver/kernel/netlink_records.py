@@ -19,7 +19,8 @@ from receiver.events import (
     ProcessSample,
     Title,
 )
-from receiver.kernel.proc import NOBODY, Image
+from receiver.kernel.proc import Image
+from receiver.model import NOBODY
 
 
 def _blank(kind: type[Any]) -> dict[str, Any]:

@@ -27,9 +27,10 @@ from typing import Any
 from receiver.errors import PrivilegeError, UnavailableError
 from receiver.kernel import netlink_messages as messages
 from receiver.kernel import netlink_pyroute2 as p
+from receiver.units import MIB
 
 _READ_BYTES = 1 << 16
-_RECEIVE_BYTES = 8 << 20
+_RECEIVE_BYTES = 8 * MIB
 _SO_RCVBUFFORCE = 33
 _HEADER_NAMES_LIMIT = 65_536
 

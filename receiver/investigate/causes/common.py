@@ -41,6 +41,7 @@ _SHELLS = {
     "xargs",
     "time",
 }
+HANG_NS = 5 * SECOND  # a process that waited longer may hang
 LARGE = 3.0  # times the usual value: the threshold for an outlier
 
 

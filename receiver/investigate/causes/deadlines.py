@@ -7,9 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from receiver.detect.deaths import SI_TIMER
+from receiver.detect.file_names import BOOKKEEPING
 from receiver.events import FileReason, Signal
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
+    HANG_NS,
     at_work,
     chosen_by_oom_killer,
     idle_ns,
@@ -33,12 +35,11 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.model import POLITE
 from receiver.text.names import signal_name
 from receiver.units import SECOND
 
 ROUND = 0.06  # seconds by which a grace period or an age may differ from a round number
-POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-HANG_NS = 5 * SECOND
 
 
 def timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
@@ -242,7 +243,7 @@ def _stopped_work(case: Case, actor: ProcessSnapshot, at_ns: int) -> list[Eviden
         for f in actor.open_files
         if f.reason == FileReason.SIGNAL
         and f.position_bytes
-        and not f.path.endswith((".log", ".lock", ".pid"))
+        and not f.path.endswith((".log", *BOOKKEEPING))
     ]
     out = [
         supports(CLEAR, f"Its child {each.who} died of {each.end.error} then.", ends(each))

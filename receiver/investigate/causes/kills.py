@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from receiver.events import ProcessKey, Signal
-from receiver.facts.connections import Peer
+from receiver.facts.peers import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
+    HANG_NS,
     at_work,
     chosen_by_oom_killer,
     died_of,
@@ -22,8 +23,6 @@ from receiver.investigate.causes.common import (
     signal_facts,
 )
 from receiver.investigate.causes.deadlines import (
-    HANG_NS,
-    POLITE,
     ROUND,
     probe,
     timeout,
@@ -44,6 +43,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.model import POLITE
 from receiver.text.names import signal_name
 from receiver.units import SECOND
 

@@ -28,7 +28,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import error_name, mib
-from receiver.units import SECOND
+from receiver.units import MIB, SECOND
 
 _NEAR = 0.85  # of a limit: memory above this share is close to it
 _PLATEAU = 0.05
@@ -116,7 +116,7 @@ def _plateau(actor: ProcessSnapshot) -> bool:
     if len(recent) < 3:
         return False
     values = [v for _, v in recent[-3:]]
-    return max(values) - min(values) <= _PLATEAU * max(values) and max(values) > 32 << 20
+    return max(values) - min(values) <= _PLATEAU * max(values) and max(values) > 32 * MIB
 
 
 def limits(case: Case) -> Iterator[Candidate]:

@@ -20,7 +20,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import mib
-from receiver.units import SECOND
+from receiver.units import MIB, SECOND
 
 _GUARDS = ("earlyoom", "oomd", "nohang", "memwatch", "memory_guard", "memguard", "bustd")
 _GUARDED_GROWTH = 0.3  # of its peak, within its last samples
@@ -81,7 +81,7 @@ def _growth(victim: ProcessSnapshot, event: Signal) -> tuple[int, list[Evidence]
     points = victim.usage.curve.points if victim.usage is not None else []
     recent = [p for p in points if event.time_boottime_ns - p[0] < 20 * SECOND]
     grown = (recent[-1][1] - recent[0][1]) if len(recent) > 1 else 0
-    if grown <= max(32 << 20, _GUARDED_GROWTH * victim.peak_bytes):
+    if grown <= max(32 * MIB, _GUARDED_GROWTH * victim.peak_bytes):
         return grown, []
     text = f"{victim.who} had grown by {mib(grown)} to {mib(recent[-1][1])} when the signal came."
     shown = [fact_of_point(victim.pid, victim.name, p) for p in recent[-4:]]

@@ -27,7 +27,7 @@ from receiver.investigate.evidence import (
 )
 from receiver.investigate.history import partition_bytes
 from receiver.text.names import mib
-from receiver.units import SECOND
+from receiver.units import MIB, SECOND
 
 
 def twice(case: Case) -> Iterator[Candidate]:
@@ -96,7 +96,7 @@ def skew(case: Case) -> Iterator[Candidate]:
         rest = statistics.median(v for a, v in lives.items() if a is not largest)
         if (
             reads[largest] < LARGE * max(usual, 1)
-            or reads[largest] < 1 << 20
+            or reads[largest] < MIB
             or lives[largest] < 1.8 * rest
             or largest.oom is not None
         ):
