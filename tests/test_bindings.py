@@ -20,11 +20,11 @@ from receiver.events import (
     OpenedFlag,
     ProcessKey,
 )
-from receiver.facts.tree import Process
 from receiver.kernel.pods import container_names
 from receiver.model import NOBODY, ContainerName, CoreOptions, Host
 from receiver.observe.core import Core
 from receiver.signals import Span
+from receiver.work.worker import Worker
 from tests.builders import HOST, MS, Story, airflow, attributes
 
 LOG = "/logs/dag_id={}/run_id={}/task_id={}{}/attempt={}.log"
@@ -449,7 +449,7 @@ class Broken(Recogniser):
     name = "broken"
     every_image = True
 
-    def image(self, process: Process) -> tuple[()]:
+    def image(self, process: Worker) -> tuple[()]:
         raise RuntimeError("a bug")
 
 
@@ -602,7 +602,7 @@ SLICE = POD.replace("-", "_")  # as systemd wants it
     ],
 )
 def test_containers_by_the_paths_that_runtimes_make(cgroup: str, place: ContainerIdentity) -> None:
-    process = Process(ProcessKey(1, 1), None, "x", 0)
+    process = Worker(ProcessKey(1, 1), None, "x", 0)
     process.memory_cgroup = cgroup
     process.environ = ("POD_NAME=etl-0", "POD_NAMESPACE=prod")
     assert place_of(process) == place
