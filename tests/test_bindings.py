@@ -411,6 +411,19 @@ def test_luigi_tasks_end_when_their_target_is_in_place() -> None:
     assert [s.name for s in story.spans] == ["task out.csv"]
 
 
+def test_the_span_of_a_spark_process_names_the_partition_that_it_wrote_last() -> None:
+    story = Story()
+    main = "org.apache.spark.deploy.SparkSubmit"
+    driver = story.spawn(NOBODY, "java", "-cp", "x", main, "--name", "daily", "job.py")
+    for stage, part in ((2, 1), (3, 5)):
+        attempt = f"attempt_202601010000_{stage:04}_m_{part:06}_9"
+        story.writes(driver, f"/out/_temporary/0/_temporary/{attempt}/part-0.parquet")
+    story.exit(driver)
+    story.finish()
+    own = next(s for s in story.spans if s.name == "java")
+    assert attributes(own)[sc.PIPELINE_PROCESS_PART] == "stage 3, partition 5"
+
+
 def test_only_dbts_own_target_directory_is_metadata() -> None:
     story = Story()
     main = story.spawn(NOBODY, "luigi", "--module", "tasks", "All")
