@@ -205,7 +205,7 @@ class Core:
                     self._emit_process(process, now_ns)
                     self.on_end(process)
         self.attempts.finish(now_ns)
-        self.incidents.look(now_ns, settle_ns=0)
+        self.incidents.finish(now_ns)
 
     def case(self, execution: Execution, now_ns: int) -> Case:
         """All present knowledge of an execution."""
@@ -349,6 +349,7 @@ class Core:
             + self.bindings.drops
             + self.activity.drops()
             + self.casebook.drops
+            + self.incidents.drops
         )
         drops += Counter(
             {f"broken_recogniser_{name}": count for name, count in self.recognisers.broken.items()}
