@@ -1,7 +1,8 @@
 """The history: statistics of earlier runs and the incidents that were seen before.
 
 This module has values only; a store loads and saves them. The statistics are robust: the median and
-the median absolute deviation (MAD) of the last RUNS runs.
+the median absolute deviation (MAD) of the last RUNS runs. Each user has a share of the room: what
+one user runs, however much, removes nothing of another user.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import statistics
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 
 import msgspec
@@ -17,17 +18,24 @@ import msgspec
 from receiver.attribution.partitions import partition_of
 from receiver.facts.files import State, Use
 from receiver.investigate.case import Case, TaskKey
+from receiver.work.fair_table import FairTable
 
 RUNS = 50  # runs kept for each task
-TASKS = 2000  # above this number, the task with the oldest last run is dropped
-SIGNATURES = 5000
+# Places for tasks. Above this number, the user with most places loses the task whose last run is
+# oldest.
+TASKS = 2000
+PLACE_BYTES = 32 << 10  # of the runs of a task; larger ones take more places
+SIGNATURES = 5000  # above this number, the user with most loses the oldest
 KEPT_PATHS = 64  # paths kept for each run
+KEPT_BYTES = 8 << 10  # of the names in one run: paths, partitions and endpoints have a third each
 ENOUGH = 5  # the number of runs that statistics need
 NOTE_BYTES = 500
+UNKNOWN_OWNER = -1  # of entries that version 0.1 stored
 _MAD = 1.4826  # MAD x 1.4826 estimates the standard deviation of a normal distribution
 _NUMBER = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{16,}|\d+"
 )
+_OWNER = re.compile(r" of uid ([0-9]{1,10})\Z")
 _SCRATCH = re.compile(r"^(/tmp|/var/tmp|/dev/shm)/[^/]+")
 
 
@@ -50,9 +58,17 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     partitions: dict[str, int]
     endpoints: tuple[str, ...] = ()
 
+    @property
+    def size_bytes(self) -> int:
+        """About the size of its text. Its other fields have 300 bytes."""
+        names = (self.run_id, *self.outputs, *self.partitions, *self.endpoints)
+        return 300 + sum(len(name) + 16 for name in names)
+
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
-    """How often and when an incident with this signature occurred, and the operator's note."""
+    """How often and when an incident with this signature occurred in the work of one user, and the
+    operator's note.
+    """
 
     signature: str
     cause: str
@@ -61,6 +77,29 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     last_unix_ns: int
     last_run: str
     note: str = ""
+    owner: int = UNKNOWN_OWNER
+
+    @property
+    def key(self) -> str:
+        """The key under which it is kept: the failures of one user are not those of another."""
+        return sighting_key(self.signature, self.owner)
+
+
+def sighting_key(signature: str, owner: int) -> str:
+    return signature if owner == UNKNOWN_OWNER else f"{signature} of uid {owner}"
+
+
+def owner_of(key: object) -> int:
+    """The user in the key of a sighting, or in the first part of a task's key. Any value may come
+    from a damaged file.
+    """
+    found = _OWNER.search(key) if isinstance(key, str) else None
+    return int(found[1]) if found is not None else UNKNOWN_OWNER
+
+
+def places(size_bytes: int) -> int:
+    """The places that a task with runs of this size takes."""
+    return max(1, -(-size_bytes // PLACE_BYTES))
 
 
 class Usual(msgspec.Struct, frozen=True):
@@ -93,86 +132,101 @@ def usual(values: Iterable[float]) -> Usual | None:
 
 
 class History:
-    """Runs and sightings, bounded. `fresh` holds the new entries until a store takes them."""
+    """Runs and sightings, bounded. `fresh` holds the new entries until a store takes them.
+
+    `drops` counts what was forgotten.
+    """
 
     def __init__(self) -> None:
-        self.tasks: dict[TaskKey, deque[RunSummary]] = {}
-        self.sightings: dict[str, Sighting] = {}
+        self.tasks: FairTable[TaskKey, deque[RunSummary]] = FairTable(TASKS)
+        self.sightings: FairTable[str, Sighting] = FairTable(SIGNATURES)
+        self._sizes: dict[TaskKey, int] = {}
         self.fresh: list[tuple[TaskKey, RunSummary] | Sighting] = []
+        self.drops: Counter[str] = Counter()
 
     def add(self, key: TaskKey, run: RunSummary) -> None:
         self.remember(key, run)
         self.fresh.append((key, run))
 
     def remember(self, key: TaskKey, run: RunSummary) -> None:
-        runs = self.tasks.pop(key, None) or deque(maxlen=RUNS)
+        runs = self.tasks.pop(key) or deque(maxlen=RUNS)
+        size = self._sizes.get(key, 0) + run.size_bytes
+        if len(runs) == RUNS:
+            size -= runs[0].size_bytes
         runs.append(run)
-        self.tasks[key] = runs  # now the last one in the order
-        while len(self.tasks) > TASKS:
-            del self.tasks[next(iter(self.tasks))]
+        self._sizes[key] = size
+        # now it is the newest
+        for forgotten, _ in self.tasks.put(key, runs, owner_of(key[0]), places(size)):
+            del self._sizes[forgotten]
+            self.drops["forgotten_task"] += 1
+
+    def remember_sighting(self, sighting: Sighting) -> None:
+        dropped = self.sightings.put(sighting.key, sighting, sighting.owner)
+        self.drops["forgotten_sighting"] += len(dropped)
 
     def absorb(self, earlier: History) -> None:
         """Adds stored entries.
 
         They may arrive after the first runs of this process, which are newer.
         """
-        since, self.tasks = self.tasks, {}
+        since, self.tasks, self._sizes = self.tasks, FairTable(TASKS), {}
         for key, runs in (*earlier.tasks.items(), *since.items()):
             for run in runs:
                 self.remember(key, run)
-        for signature, before in earlier.sightings.items():
-            now = self.sightings.get(signature)
-            if now is not None:
-                before = msgspec.structs.replace(
-                    now,
-                    count=before.count + now.count,
-                    first_unix_ns=before.first_unix_ns,
-                    note=now.note or before.note,
-                )
-                self.fresh = [
-                    x
-                    for x in self.fresh
-                    if not (isinstance(x, Sighting) and x.signature == signature)
-                ]
-                self.fresh.append(before)
-            self.sightings[signature] = before
+        newer, self.sightings = self.sightings, FairTable(SIGNATURES)
+        for before in earlier.sightings.values():
+            now = newer.pop(before.key)
+            self.remember_sighting(before if now is None else self._joined(before, now))
+        for now in newer.values():
+            self.remember_sighting(now)
 
-    def saw(self, signature: str, cause: str, at_unix_ns: int, run: str) -> Sighting | None:
-        """Counts the incident and returns the sighting as it was before."""
-        before = self.sightings.pop(signature, None)
-        now = Sighting(
-            signature=signature,
-            cause=cause,
-            count=1,
-            first_unix_ns=at_unix_ns,
-            last_unix_ns=at_unix_ns,
-            last_run=run,
+    def _joined(self, before: Sighting, now: Sighting) -> Sighting:
+        both = msgspec.structs.replace(
+            now,
+            count=before.count + now.count,
+            first_unix_ns=before.first_unix_ns,
+            note=now.note or before.note,
         )
+        self.fresh = [
+            x for x in self.fresh if not (isinstance(x, Sighting) and x.key == before.key)
+        ]
+        self.fresh.append(both)
+        return both
+
+    def seen(self, signature: str, owner: int) -> Sighting | None:
+        """The sightings in the work of this user, or those that version 0.1 stored for any user."""
+        own = self.sightings.get(sighting_key(signature, owner))
+        return own or self.sightings.get(signature)
+
+    def saw(self, now: Sighting) -> Sighting | None:
+        """Counts one more incident and returns the sighting as it was before."""
+        before = self.seen(now.signature, now.owner)
         if before is not None:
             now = msgspec.structs.replace(
-                before, count=before.count + 1, last_unix_ns=at_unix_ns, last_run=run
+                now,
+                count=before.count + now.count,
+                first_unix_ns=before.first_unix_ns,
+                note=before.note,
             )
-        self.sightings[signature] = now
+        self.remember_sighting(now)
         self.fresh.append(now)
-        while len(self.sightings) > SIGNATURES:
-            del self.sightings[next(iter(self.sightings))]
         return before
 
     def note(self, signature: str, text: str) -> bool:
         """Stores an operator's note. Returns False if the signature is unknown."""
-        known = self.sightings.get(signature)
-        if known is None:
-            return False
-        self.sightings[signature] = msgspec.structs.replace(known, note=text[:NOTE_BYTES])
-        self.fresh.append(self.sightings[signature])
-        return True
+        known = [s for s in self.sightings.values() if s.signature == signature]
+        for each in known:
+            noted = msgspec.structs.replace(each, note=text[:NOTE_BYTES])
+            self.remember_sighting(noted)
+            self.fresh.append(noted)
+        return bool(known)
 
     def take(self) -> list[tuple[TaskKey, RunSummary] | Sighting]:
         out, self.fresh = self.fresh, []
         return out
 
     def good_runs(self, key: TaskKey) -> list[RunSummary]:
-        return [r for r in self.tasks.get(key, ()) if not r.failed]
+        return [r for r in self.tasks.get(key) or () if not r.failed]
 
     def duration(self, key: TaskKey) -> Usual | None:
         return usual(r.seconds for r in self.good_runs(key))
@@ -249,12 +303,24 @@ def summarise(case: Case, ended_unix_ns: int) -> RunSummary:
         peak_bytes=max((a.peak_bytes for a in case), default=0),
         processes=execution.totals.processes,
         shape=shape_of(case),
-        outputs=outputs_of(case),
-        partitions=dict(
-            sorted((name, size) for name, (size, _) in partition_bytes(case).items())[:KEPT_PATHS]
+        outputs=_kept(outputs_of(case)),
+        partitions=_kept(
+            dict(sorted((name, size) for name, (size, _) in partition_bytes(case).items()))
         ),
-        endpoints=tuple(endpoints[:KEPT_PATHS]),
+        endpoints=tuple(_kept(dict.fromkeys(endpoints, 0))),
     )
+
+
+def _kept(found: dict[str, int]) -> dict[str, int]:
+    """The first KEPT_PATHS, as far as their names fit: a path may have 4096 bytes."""
+    out: dict[str, int] = {}
+    left = KEPT_BYTES // 3
+    for name, size in list(found.items())[:KEPT_PATHS]:
+        left -= len(name)
+        if left < 0:
+            break
+        out[name] = size
+    return out
 
 
 def signature(cause: str, task: str, executable: str, error: str, kinds: Iterable[str]) -> str:

@@ -350,6 +350,7 @@ class Core:
             + self.activity.drops()
             + self.casebook.drops
             + self.incidents.drops
+            + (self.history.drops if self.history is not None else Counter())
         )
         drops += Counter(
             {f"broken_recogniser_{name}": count for name, count in self.recognisers.broken.items()}

@@ -60,6 +60,9 @@ class FairTable(Generic[K, V]):
         found = self._entries.get(key)
         return found[0] if found is not None else None
 
+    def __getitem__(self, key: K) -> V:
+        return self._entries[key][0]
+
     def holds(self, owner: int) -> bool:
         """Whether this owner has an entry."""
         return owner in self._keys

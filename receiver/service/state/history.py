@@ -23,7 +23,16 @@ import msgspec
 
 from receiver.errors import KwitnessError
 from receiver.investigate.case import TaskKey
-from receiver.investigate.history import RUNS, SIGNATURES, TASKS, History, RunSummary, Sighting
+from receiver.investigate.history import (
+    PLACE_BYTES,
+    RUNS,
+    SIGNATURES,
+    TASKS,
+    History,
+    RunSummary,
+    Sighting,
+    owner_of,
+)
 from receiver.safe.files import RefusedError
 from receiver.service.state.history_file import HistoryFile
 from receiver.service.state.mark import APPLICATION_ID, RUNS_TABLE, SIGHTINGS_TABLE
@@ -32,6 +41,33 @@ log = logging.getLogger("kwitness.state")
 VERSION = 1  # of the schema (PRAGMA user_version); a newer one is refused
 Item = tuple[TaskKey, RunSummary] | Sighting
 _POLL_SECONDS = 0.05
+# Both keep the newest entry of each user, then the second of each, and so on, while there is room.
+# So one user takes no room from another (`FairTable`). A row: the key, its owner, its place among
+# the owner's.
+_TRIM_TASKS = """
+WITH tasks AS (
+    SELECT system, pipeline, task, max(ended) AS last, owner_of(system) AS owner,
+        max(1, (sum(length(body)) + ? - 1) / ?) AS places
+    FROM runs GROUP BY system, pipeline, task),
+ranked AS (
+    SELECT *, sum(places) OVER (
+        PARTITION BY owner ORDER BY last DESC, pipeline, task, system ROWS UNBOUNDED PRECEDING
+    ) AS rank FROM tasks),
+summed AS (
+    SELECT *, sum(places) OVER (
+        ORDER BY rank, last DESC, owner ROWS UNBOUNDED PRECEDING
+    ) AS taken FROM ranked)
+DELETE FROM runs WHERE (system, pipeline, task) IN (
+    SELECT system, pipeline, task FROM summed WHERE taken > ?)
+"""
+_TRIM_SIGHTINGS = """
+WITH ranked AS (
+    SELECT signature, last, row_number() OVER (
+        PARTITION BY owner_of(signature) ORDER BY last DESC
+    ) AS rank FROM sightings)
+DELETE FROM sightings WHERE signature IN (
+    SELECT signature FROM ranked ORDER BY rank, last DESC LIMIT -1 OFFSET ?)
+"""
 _REASONS = {
     sqlite3.SQLITE_BUSY: "busy",
     sqlite3.SQLITE_LOCKED: "busy",
@@ -54,7 +90,9 @@ class HistoryError(KwitnessError):
 
 
 class HistoryStore:
-    """One SQLite file. Bounded: RUNS runs of each of TASKS tasks, SIGNATURES signatures."""
+    """One SQLite file. Bounded: RUNS runs of each of TASKS tasks, SIGNATURES signatures. Each user
+    has a share.
+    """
 
     def __init__(self, path: Path, *, patience_seconds: float = 5.0) -> None:
         """Opens the file or creates it.
@@ -110,6 +148,7 @@ class HistoryStore:
         if not file.is_what_was_opened():
             raise RefusedError("it was replaced while it was being opened")
         db.text_factory = lambda text: text.decode("utf-8", "replace")
+        db.create_function("owner_of", 1, owner_of, deterministic=True)
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute(
             "PRAGMA mmap_size = 0"
@@ -207,7 +246,7 @@ class HistoryStore:
             except (ValueError, TypeError, RecursionError):
                 bad += 1
                 continue
-            history.sightings[sighting.signature] = sighting
+            history.remember_sighting(sighting)
         if bad:
             log.warning("skipped %d unreadable rows of %s", bad, self.path)
         return history
@@ -235,7 +274,7 @@ class HistoryStore:
         if isinstance(item, Sighting):
             self._db.execute(
                 "INSERT OR REPLACE INTO sightings VALUES (?, ?, ?)",
-                (item.signature, item.last_unix_ns, msgspec.json.encode(item)),
+                (item.key, item.last_unix_ns, msgspec.json.encode(item)),
             )
         else:
             key, run = item
@@ -249,16 +288,20 @@ class HistoryStore:
                 "pipeline = ? AND task = ? ORDER BY ended DESC LIMIT -1 OFFSET ?)",
                 (*key, RUNS),
             )
-        self._db.execute(
-            "DELETE FROM runs WHERE (system, pipeline, task) IN (SELECT system, pipeline, task "
-            "FROM runs GROUP BY 1, 2, 3 ORDER BY max(ended) DESC LIMIT -1 OFFSET ?)",
-            (TASKS,),
+        if self._may_be_too_large():
+            self._db.execute(_TRIM_TASKS, (PLACE_BYTES, PLACE_BYTES, TASKS))
+        self._db.execute(_TRIM_SIGHTINGS, (SIGNATURES,))
+
+    def _may_be_too_large(self) -> bool:
+        """From numbers that SQLite has at hand: the sizes of the runs are in the whole file."""
+        pages, free, size = (
+            self._db.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
         )
-        self._db.execute(
-            "DELETE FROM sightings WHERE signature IN (SELECT signature FROM sightings ORDER BY "
-            "last DESC LIMIT -1 OFFSET ?)",
-            (SIGNATURES,),
-        )
+        if (pages - free) * size > TASKS * PLACE_BYTES:
+            return True
+        tasks = "SELECT count(*) FROM (SELECT DISTINCT system, pipeline, task FROM runs)"
+        return bool(self._db.execute(tasks).fetchone()[0] > TASKS)
 
     def _error(self, error: OSError | ValueError | sqlite3.Error) -> HistoryError:
         """One line: the operation, the file, and the reason."""
