@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
@@ -15,91 +16,16 @@ from receiver.investigate.history import NOTE_BYTES
 from receiver.investigate.report import Report, to_json
 from receiver.observe.core import Core
 from receiver.render import details, page, screen
+from receiver.service.alerts import AlertQuery, queries
 from receiver.text.printable import printable
 from receiver.text.redact.log import redacted
 from receiver.work.execution import Execution
 
-ALERTS = 100  # in one request
-NAME_LENGTH = 256
-_LABELS = {
-    "pipeline": ("pipeline_name", "pipeline", "dag_id", "dag", "flow", "job_name"),
-    "task": ("pipeline_task_name", "task", "task_id", "task_name", "step"),
-    "run_id": ("pipeline_run_id", "run_id", "dag_run_id", "run"),
-}
 _TOLD = 5
-
-
-_Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # a time without a time zone is ambiguous
-
-
-class AlertQuery(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}
-):
-    """The simple form: the task to look for, and the time (RFC 3339, with a time zone)."""
-
-    pipeline: str = ""
-    task: str = ""
-    run_id: str = ""
-    since: _Moment | None = None
-    until: _Moment | None = None
-
-    def wants(self, pipeline: str, task: str, run_id: str) -> bool:
-        pairs = ((self.pipeline, pipeline), (self.task, task), (self.run_id, run_id))
-        return all(not wanted or wanted == has for wanted, has in pairs)
 
 
 class _Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: str
-
-
-class _Alert(msgspec.Struct, frozen=True):
-    labels: dict[str, str] = {}
-    startsAt: str = ""  # noqa: N815 (Alertmanager's name)
-    endsAt: str = ""  # noqa: N815
-
-
-class _Webhook(msgspec.Struct, frozen=True):
-    """The format of Alertmanager (v4) and Grafana: both have alerts with labels."""
-
-    alerts: list[_Alert]
-
-
-def queries(body: bytes) -> list[AlertQuery]:
-    """The alerts of a webhook's body. Raises DataError, with one line, for any other body."""
-    try:
-        raw = msgspec.json.decode(body)
-        if isinstance(raw, dict) and "alerts" in raw:
-            alerts = msgspec.convert(raw, _Webhook).alerts
-            if len(alerts) > ALERTS:
-                raise DataError(f"{len(alerts)} alerts, at most {ALERTS} in one request")
-            found = [_of_labels(a) for a in alerts]
-        else:
-            found = [msgspec.convert(raw, AlertQuery)]
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"not an alert: {printable(str(error))[:200] or 'not JSON'}") from None
-    found = [q for q in found if q.pipeline or q.task or q.run_id]
-    if not found:
-        raise DataError("no alert names a pipeline, a task or a run")
-    if any(len(v) > NAME_LENGTH for q in found for v in (q.pipeline, q.task, q.run_id)):
-        raise DataError(f"a name is longer than {NAME_LENGTH} characters")
-    return found
-
-
-def _of_labels(alert: _Alert) -> AlertQuery:
-    values = {
-        name: next((alert.labels[k] for k in keys if k in alert.labels), "")
-        for name, keys in _LABELS.items()
-    }
-    return AlertQuery(since=_moment(alert.startsAt), until=_moment(alert.endsAt), **values)
-
-
-def _moment(text: str) -> datetime | None:
-    """Alertmanager writes year 1 for "not yet"."""
-    try:
-        found = datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
-    except ValueError:
-        return None
-    return found if found is not None and found.year > 1 and found.tzinfo is not None else None
 
 
 class IncidentApi:
@@ -186,7 +112,7 @@ class LiveIncidentApi(IncidentApi):
             running = [
                 e
                 for e in self._core.executions.open.values()
-                if e.outer is None and _is_meant(e, query)
+                if e.outer is None and self._is_meant(e, query)
             ]
             reports = [self._core.incidents.alerted(e, self._now()) for e in running[:_TOLD]]
             now_running = {report_id(e) for e in running}
@@ -205,12 +131,22 @@ class LiveIncidentApi(IncidentApi):
             )
         return msgspec.json.encode({"alerts": out})
 
+    def _is_meant(self, execution: Execution, query: AlertQuery) -> bool:
+        _, pipeline, task = task_key(execution.identity)
+        began = self._core.blocks.wall(execution.start_ns) / 1e9
+        return query.wants(pipeline, task, execution.identity.run_id) and query.is_about(
+            began, math.inf
+        )
+
     def _seen(self, query: AlertQuery) -> Iterator[dict[str, Any]]:
         history = self._core.history
         for key, runs in list(history.tasks.items()) if history is not None else ():
             for run in list(runs)[-_TOLD:]:
-                if query.wants(key[1], key[2], run.run_id):
-                    when = datetime.fromtimestamp(run.ended_unix_ns / 1e9, UTC).isoformat()
+                ended = run.ended_unix_ns / 1e9
+                if query.wants(key[1], key[2], run.run_id) and query.is_about(
+                    ended - run.seconds, ended
+                ):
+                    when = datetime.fromtimestamp(ended, UTC).isoformat()
                     yield {
                         "pipeline": key[1],
                         "task": key[2],
@@ -222,11 +158,6 @@ class LiveIncidentApi(IncidentApi):
                     }
 
 
-def _is_meant(execution: Execution, query: AlertQuery) -> bool:
-    _, pipeline, task = task_key(execution.identity)
-    return query.wants(pipeline, task, execution.identity.run_id)
-
-
 def _is_about(report: Report, query: AlertQuery) -> bool:
     execution = report.execution
     return query.wants(execution.pipeline, execution.task, execution.run_id) and _in_time(
@@ -235,13 +166,10 @@ def _is_about(report: Report, query: AlertQuery) -> bool:
 
 
 def _in_time(report: Report, query: AlertQuery) -> bool:
-    ended = datetime.fromisoformat(report.ended) if report.ended else None
-    if ended is None:
+    if not report.ended:
         return True
-    began = ended.timestamp() - report.execution.seconds
-    return not (query.since and ended < query.since) and not (
-        query.until and began > query.until.timestamp()
-    )
+    ended = datetime.fromisoformat(report.ended).timestamp()
+    return query.is_about(ended - report.execution.seconds, ended)
 
 
 def _brief(report: Report) -> dict[str, Any]:
