@@ -161,7 +161,7 @@ def test_a_foreign_directory_or_a_link_to_one_is_refused_before_anything_attache
     link = service.folder / "link"
     link.symlink_to(service.state)
     for place, why in (
-        (service.state, "it belongs to root and the service runs as nobody"),
+        (service.state, "it belongs to root and the service runs as uid "),
         (link, "a symbolic link is on the way"),
     ):
         service.config.write_text(CONFIG.format(port=service.port, state=place))
@@ -264,3 +264,34 @@ def _begin(lock: sqlite3.Connection) -> bool:
     except sqlite3.OperationalError:
         return False
     return True
+
+
+def test_it_runs_under_a_user_of_its_own_that_nobody_can_signal_and_keeps_it(
+    service: Service,
+) -> None:
+    """The user owns the state directory, so the next start has the same one."""
+    first = service.start()
+    user = Path(f"/proc/{first.pid}").stat().st_uid
+    ids = Path(f"/proc/{first.pid}/status").read_text()
+    assert f"\nUid:\t{user}\t{user}\t{user}\t{user}\n" in ids
+    others = {
+        pid
+        for pid in map(int, filter(str.isdecimal, os.listdir("/proc")))
+        if pid != first.pid and owner(pid) == user
+    }
+    assert user not in (0, 65534) and not others
+    kill = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "kill", "-9"]
+    done = subprocess.run([*kill, str(first.pid)], capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "not permitted" in done.stderr.lower()
+    service.stop(signal.SIGTERM)
+    again = service.start()
+    assert Path(f"/proc/{again.pid}/status").read_text().count(f"\t{user}") >= 8
+    assert service.state.stat().st_uid == user
+
+
+def owner(pid: int) -> int:
+    try:
+        found = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return -1
+    return int(found.partition("\nUid:")[2].split()[0])

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from receiver.errors import BusyError, ConfigError
+from receiver.kernel.privileges import Identity
 from receiver.safe.files import (
     RefusedError,
     closing,
@@ -57,8 +58,10 @@ _KEPT_OPEN: weakref.WeakSet[StateDirectory] = weakref.WeakSet()
 class StateDirectory:
     """Open and locked from construction until `close`. `fd` is the `dir_fd` of all files in it."""
 
-    def __init__(self, path: str, *, user: str = "", follow_trusted_links: bool = False) -> None:
-        """`user`: the user that a service of root becomes; "" if it does not change its user.
+    def __init__(
+        self, path: str, *, user: Identity | None = None, follow_trusted_links: bool = False
+    ) -> None:
+        """`user`: the user that a service of root becomes; None if it does not change its user.
 
         `follow_trusted_links`: for a path from the service manager (systemd's /var/lib/NAME is a
         link with DynamicUser=). Raises ConfigError for a directory that it must not use, BusyError
@@ -66,10 +69,9 @@ class StateDirectory:
         """
         self.path = Path(path)
         self._links = follow_trusted_links
-        entry = _entry(user) if user and os.geteuid() == 0 else None
-        self.uid, self._gid = (
-            (entry.pw_uid, entry.pw_gid) if entry is not None else (os.geteuid(), os.getegid())
-        )
+        changes = user is not None and os.geteuid() == 0
+        runs_as = user if user is not None and changes else Identity(os.geteuid(), os.getegid())
+        self.uid, self._gid = runs_as.uid, runs_as.gid
         self.fd = self._lock = -1
         try:
             self._open()
@@ -316,13 +318,6 @@ def _close_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_close_in_child)
-
-
-def _entry(user: str) -> pwd.struct_passwd:
-    try:
-        return pwd.getpwnam(user)
-    except KeyError:
-        raise ConfigError(f"privileges.user: there is no user {user!r} here") from None
 
 
 def _name(uid: int) -> str:
