@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,10 +19,13 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.collector import free_port
+
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parent.parent.parent
 KWITNESS = [sys.executable, "-m", "receiver"]
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+NAP_RUN = f"NAP_RUN_{os.getpid()}"  # so that the naps of another test process are not ours
 CONFIG = """
 shutdown_seconds = 0.5
 [admin]
@@ -35,18 +37,12 @@ task_grace_seconds = 0.2
 run_grace_seconds = 0.2
 [[rule]]
 name = "naps"
-environment = "NAP_RUN"
+environment = "{variable}"
 system = "naps"
 pipeline = "afternoon"
 task = "nap"
-run = "{{NAP_RUN}}"
+run = "{{{variable}}}"
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Any, what: str, seconds: float = 60) -> Any:
@@ -63,7 +59,7 @@ class Service:
     def __init__(self, folder: Path) -> None:
         self.folder, self.state, self.port = folder, folder / "state", free_port()
         self.config = folder / "kwitness.toml"
-        self.config.write_text(CONFIG.format(port=self.port, state=self.state))
+        self.config.write_text(CONFIG.format(port=self.port, state=self.state, variable=NAP_RUN))
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, **env: str) -> subprocess.Popen[str]:
@@ -117,7 +113,7 @@ class Service:
         return dict(json.loads(text.partition(" ")[2])) if text.strip() else {"unsent": {}}
 
     def nap(self, number: int) -> None:
-        env = CLEAN | {"NAP_RUN": f"r{number}"}
+        env = CLEAN | {NAP_RUN: f"r{number}"}
         subprocess.run(["sh", "-c", "sleep 0.05; true"], check=True, env=env)
 
     def stop(self, how: int = signal.SIGTERM) -> int:
@@ -164,7 +160,7 @@ def test_a_foreign_directory_or_a_link_to_one_is_refused_before_anything_attache
         (service.state, "it belongs to root and the service runs as uid "),
         (link, "a symbolic link is on the way"),
     ):
-        service.config.write_text(CONFIG.format(port=service.port, state=place))
+        service.config.write_text(CONFIG.format(port=service.port, state=place, variable=NAP_RUN))
         done = subprocess.run(
             [*KWITNESS, "serve", "-c", str(service.config)],
             env=CLEAN,
