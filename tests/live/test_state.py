@@ -81,11 +81,13 @@ class Service:
         assert child.poll() is None, self.said(number)
         return child
 
-    def ask(self, path: str) -> str:
+    def ask(self, path: str, *, token: bool = False) -> str:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}")
+        if token:
+            given = (self.state / "admin.token").read_text().strip()
+            request.add_header("Authorization", f"Bearer {given}")
         try:
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{self.port}{path}", timeout=30
-            ) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return str(answer.read().decode())
         except (OSError, urllib.error.URLError):
             return ""
@@ -111,6 +113,25 @@ class Service:
     def mark(self) -> dict[str, Any]:
         text = (self.state / "last-life").read_text()
         return dict(json.loads(text.partition(" ")[2])) if text.strip() else {"unsent": {}}
+
+    def spans(self) -> list[dict[str, Any]]:
+        """What the last one printed as spans: names and attributes."""
+        lines = (self.folder / f"{len(self.started) - 1}.out").read_text().splitlines()
+        return [
+            {
+                "name": span["name"],
+                **{
+                    a["key"]: int(next(iter(a["value"].values()), 0))
+                    for a in span["attributes"]
+                    if "intValue" in a["value"]
+                },
+            }
+            for line in lines
+            for x in json.loads(line)["resourceSpans"]
+            for y in x["scopeSpans"]
+            for span in y["spans"]
+            if any(a["value"].get("stringValue") == "first" for a in span["attributes"])
+        ]
 
     def nap(self, number: int) -> None:
         env = CLEAN | {NAP_RUN: f"r{number}"}
@@ -291,3 +312,43 @@ def owner(pid: int) -> int:
     except OSError:
         return -1
     return int(found.partition("\nUid:")[2].split()[0])
+
+
+FILES = 3000
+SHELL = Path("/bin/sh").resolve().name
+
+
+def test_what_the_first_task_opened_was_seen_or_is_a_blind_time_of_its_report(
+    service: Service,
+) -> None:
+    """The hook of system calls is attached when the task is known: what it did before has a row."""
+    service.start(
+        OTEL_LOGS_EXPORTER="none", OTEL_METRICS_EXPORTER="none", OTEL_TRACES_EXPORTER="console"
+    )
+    place = service.folder / "files"
+    place.mkdir()
+    script = f"i=0; while [ $i -lt {FILES} ]; do : > {place}/$i; i=$((i+1)); done; exit 3"
+    env = CLEAN | {NAP_RUN: "first"}
+    assert subprocess.run(["sh", "-c", script], check=False, env=env).returncode == 3
+    assert len(os.listdir(place)) == FILES
+
+    def reports() -> list[dict[str, Any]]:
+        found = json.loads(service.ask("/incidents", token=True) or '{"incidents": []}')
+        return [row for row in found["incidents"] if row["run_id"] == "first"]
+
+    (row,) = until(reports, "there is no report")
+    report = json.loads(service.ask(f"/incidents/{row['id']}", token=True))
+    late = [b for b in report["completeness"]["blind"] if "hooks were attached later" in b]
+    metrics = service.ask("/metrics", token=True)
+    assert service.stop() == 0
+    (shell,) = [
+        s for s in service.spans() if "process.usage.files.opened" in s and s["name"] == SHELL
+    ]
+    seen = shell["process.usage.files.opened"]
+    assert seen <= FILES + 20
+    if seen < FILES:
+        assert len(late) == 1, (seen, report["completeness"])
+        assert (
+            'pipeline_observer_blind_count_total{pipeline_observer_blind_reason="late_attach"}'
+            in metrics
+        )
