@@ -16,7 +16,7 @@ import msgspec
 from receiver.events import Event
 from receiver.export.settings import ExportSettings, asks_for_export
 from receiver.model import CoreOptions
-from receiver.safe.files import open_output
+from receiver.safe.outputs import open_output
 from receiver.text.event_text import event_line
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.observe.recording import COMMAND_CONTENTS, HOST_CONTENTS
 from receiver.render import Timeline, Views, as_json, screen, summary
-from receiver.safe.files import check_distinct, open_output
+from receiver.safe.outputs import check_distinct, open_output
 from receiver.service import config as configuration
 from receiver.service.app import Observer
 from receiver.service.state import HistoryKeeper, Worker

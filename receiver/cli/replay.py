@@ -22,7 +22,7 @@ from receiver.observe.core import Core
 from receiver.observe.recording import FrameKind, Recording
 from receiver.observe.session import Session, replay
 from receiver.render import RunView, as_json, details, page, screen, summary
-from receiver.safe.files import check_distinct, close_output, write_output
+from receiver.safe.outputs import check_distinct, close_output, write_output
 from receiver.service.state import HistoryKeeper, Worker
 from receiver.text.printable import printable
 from receiver.text.redact import Redactor

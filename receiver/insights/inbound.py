@@ -31,7 +31,8 @@ from receiver.insights.config import InsightsConfig
 from receiver.insights.grpc_server import RECEIVE_SECONDS, RETRY_SECONDS, SERVICES, GrpcServer
 from receiver.insights.records import Batch, read
 from receiver.insights.uploads import MalformedError, TooLargeError, Upload, Uploads, decompressed
-from receiver.safe.listener import Connection, Limits, Listener
+from receiver.safe.connection import Connection, Limits
+from receiver.safe.listener import Listener
 from receiver.safe.log_limit import LogLimit
 from receiver.signals import Metric
 

@@ -25,14 +25,8 @@ from pathlib import Path
 
 from receiver.errors import BusyError, ConfigError
 from receiver.kernel.privileges import Identity
-from receiver.safe.files import (
-    RefusedError,
-    closing,
-    is_open_to_others,
-    open_directory,
-    open_own,
-    write_all,
-)
+from receiver.safe.directories import RefusedError, closing, is_open_to_others, open_directory
+from receiver.safe.files import open_own, write_all
 from receiver.service.state.life import last_pid
 from receiver.service.state.mark import LOG_BYTES, PAGE_BYTES, is_history
 

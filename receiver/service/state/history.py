@@ -33,7 +33,7 @@ from receiver.investigate.history import (
     Sighting,
     owner_of,
 )
-from receiver.safe.files import RefusedError
+from receiver.safe.directories import RefusedError
 from receiver.service.state.history_file import HistoryFile
 from receiver.service.state.mark import APPLICATION_ID, RUNS_TABLE, SIGHTINGS_TABLE
 
