@@ -29,7 +29,7 @@ from receiver.cli.common import (
     print_event,
     stop_on_signals,
 )
-from receiver.cli.launch import EX_IOERR, EX_UNAVAILABLE
+from receiver.cli.exits import EX_IOERR, EX_UNAVAILABLE
 from receiver.cli.listeners import LiveLines, TimelineListener, ViewListener
 from receiver.cli.outputs import Outputs
 from receiver.errors import ConfigError, DecodeError, KwitnessError, OutputError

@@ -24,16 +24,13 @@ import msgspec
 from receiver.errors import KwitnessError
 from receiver.investigate.case import TaskKey
 from receiver.investigate.history import (
-    PLACE_BYTES,
-    RUNS,
-    SIGNATURES,
-    TASKS,
     History,
     RunSummary,
     Sighting,
     owner_of,
 )
 from receiver.safe.directories import RefusedError
+from receiver.service.state.history_bounds import trim
 from receiver.service.state.history_file import HistoryFile
 from receiver.service.state.mark import APPLICATION_ID, RUNS_TABLE, SIGHTINGS_TABLE
 
@@ -41,33 +38,6 @@ log = logging.getLogger("kwitness.state")
 VERSION = 1  # of the schema (PRAGMA user_version); a newer one is refused
 Item = tuple[TaskKey, RunSummary] | Sighting
 _POLL_SECONDS = 0.05
-# Both keep the newest entry of each user, then the second of each, and so on, while there is room.
-# So one user takes no room from another (`FairTable`). A row: the key, its owner, its place among
-# the owner's.
-_TRIM_TASKS = """
-WITH tasks AS (
-    SELECT system, pipeline, task, max(ended) AS last, owner_of(system) AS owner,
-        max(1, (sum(length(body)) + ? - 1) / ?) AS places
-    FROM runs GROUP BY system, pipeline, task),
-ranked AS (
-    SELECT *, sum(places) OVER (
-        PARTITION BY owner ORDER BY last DESC, pipeline, task, system ROWS UNBOUNDED PRECEDING
-    ) AS rank FROM tasks),
-summed AS (
-    SELECT *, sum(places) OVER (
-        ORDER BY rank, last DESC, owner ROWS UNBOUNDED PRECEDING
-    ) AS taken FROM ranked)
-DELETE FROM runs WHERE (system, pipeline, task) IN (
-    SELECT system, pipeline, task FROM summed WHERE taken > ?)
-"""
-_TRIM_SIGHTINGS = """
-WITH ranked AS (
-    SELECT signature, last, row_number() OVER (
-        PARTITION BY owner_of(signature) ORDER BY last DESC
-    ) AS rank FROM sightings)
-DELETE FROM sightings WHERE signature IN (
-    SELECT signature FROM ranked ORDER BY rank, last DESC LIMIT -1 OFFSET ?)
-"""
 _REASONS = {
     sqlite3.SQLITE_BUSY: "busy",
     sqlite3.SQLITE_LOCKED: "busy",
@@ -261,7 +231,7 @@ class HistoryStore:
             self._begin()
             for item in items:
                 self._insert(item)
-            self._trim({item[0] for item in items if isinstance(item, tuple)})
+            trim(self._db, {item[0] for item in items if isinstance(item, tuple)})
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
@@ -280,28 +250,6 @@ class HistoryStore:
             key, run = item
             row = (*key, run.ended_unix_ns, msgspec.json.encode(run))
             self._db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?)", row)
-
-    def _trim(self, touched: Iterable[TaskKey]) -> None:
-        for key in touched:
-            self._db.execute(
-                "DELETE FROM runs WHERE rowid IN (SELECT rowid FROM runs WHERE system = ? AND "
-                "pipeline = ? AND task = ? ORDER BY ended DESC LIMIT -1 OFFSET ?)",
-                (*key, RUNS),
-            )
-        if self._may_be_too_large():
-            self._db.execute(_TRIM_TASKS, (PLACE_BYTES, PLACE_BYTES, TASKS))
-        self._db.execute(_TRIM_SIGHTINGS, (SIGNATURES,))
-
-    def _may_be_too_large(self) -> bool:
-        """From numbers that SQLite has at hand: the sizes of the runs are in the whole file."""
-        pages, free, size = (
-            self._db.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("page_count", "freelist_count", "page_size")
-        )
-        if (pages - free) * size > TASKS * PLACE_BYTES:
-            return True
-        tasks = "SELECT count(*) FROM (SELECT DISTINCT system, pipeline, task FROM runs)"
-        return bool(self._db.execute(tasks).fetchone()[0] > TASKS)
 
     def _error(self, error: OSError | ValueError | sqlite3.Error) -> HistoryError:
         """One line: the operation, the file, and the reason."""
