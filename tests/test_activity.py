@@ -27,10 +27,9 @@ from receiver.facts import connections
 from receiver.facts.usage import CURVE_POINTS, NEIGHBOURS, Curve
 from receiver.model import CoreOptions
 from receiver.text.names import name_in
+from receiver.units import MIB, SECOND
 from tests.builders import Story, attributes
 
-SECOND = 1_000_000_000
-MIB = 1 << 20
 SERVER = int.from_bytes(bytes([10, 0, 0, 5]), "little")
 
 

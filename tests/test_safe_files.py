@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import OutputError, UsageError
-from receiver.safe import directories, files as safe_files
+from receiver.safe import directories
 from receiver.safe.directories import RefusedError, open_directory
 from receiver.safe.files import open_input
 from receiver.safe.outputs import check_distinct, check_output, open_output, write_output

@@ -9,10 +9,9 @@ import pytest
 from receiver import semconv as sc
 from receiver.events import Neighbour, ProcessKey, ProcessSample, ThreadWait
 from receiver.facts.usage import LOOKS, Neighbours, Usage
+from receiver.units import MIB, SECOND
 from tests.builders import Calls, Story, attributes
 
-SECOND = 1_000_000_000
-MIB = 1 << 20
 SPINNER = ProcessKey(88, 5)
 
 

@@ -33,7 +33,9 @@ from receiver.cli.exits import EX_IOERR, EX_UNAVAILABLE
 from receiver.cli.listeners import LiveLines, TimelineListener, ViewListener
 from receiver.cli.outputs import Outputs
 from receiver.errors import ConfigError, DecodeError, KwitnessError, OutputError
-from receiver.export.settings import ExportSettings, asks_for_export, from_environment
+from receiver.export import exporters
+from receiver.export.options import ExportSettings
+from receiver.export.settings import asks_for_export, from_environment
 from receiver.investigate.compose import report_id
 from receiver.investigate.report import to_json
 from receiver.kernel.clock import boottime_ns
@@ -130,8 +132,8 @@ class ObservedCommand:
         self._open_stdio = open_stdio
         export = self._export_settings()
         lines = self.outputs.open("--otlp-json", args.otlp_json, raises=True)
-        hub = hub_for(export, lines, otlp=self._exports)
-        self.prints = args.json or any("console" in names for names in export.exporters.values())
+        hub = hub_for(export, lines, remote=self._exports)
+        self.prints = args.json or any(e.prints for e in exporters.chosen(export))
         record_to = self.outputs.open("recording", getattr(args, "output", None))
         for name in ("report", "facts"):
             self.outputs.plan(name, getattr(args, name))
@@ -150,12 +152,12 @@ class ObservedCommand:
         )
         self.core = self.observer.core
         self.pid = 0
-        self._views = Views()
+        self._views = Views(self.core.facts)
         self.core.listeners.add(ViewListener(self._views))
         self._draws = sys.stderr.isatty() and not args.quiet
         if args.live or self._draws:
             self.core.listeners.add(LiveLines(boottime_ns(), _print))
-        self._timeline = Timeline(self.core.tree) if args.timeline else None
+        self._timeline = Timeline(self.core.tree, self.core.facts) if args.timeline else None
         if self._timeline:
             self.core.listeners.add(TimelineListener(self._timeline))
         self.observer.start()

@@ -15,7 +15,8 @@ import msgspec
 from receiver.cli.common import FLUSH_SECONDS, colour_wanted, core_options, make_hub, print_event
 from receiver.cli.listeners import Trees
 from receiver.errors import DecodeError, OutputError
-from receiver.export.settings import ExportSettings, from_environment
+from receiver.export.options import ExportSettings
+from receiver.export.settings import from_environment
 from receiver.investigate.report import to_json
 from receiver.kernel.decode import decode, split
 from receiver.observe.core import Core
@@ -79,7 +80,7 @@ async def _replay(
         recording.header.host,
         msgspec.structs.replace(core_options(export), only_commands=of_command),
     )
-    trees = Trees(lambda execution, view: _tree(args, execution, view, core))
+    trees = Trees(lambda execution, view: _tree(args, execution, view, core), core.facts)
     core.listeners.add(trees)
 
     def after_frame() -> None:

@@ -10,9 +10,10 @@ import msgspec
 
 from receiver.events import Neighbour, ProcessKey, ProcessSample, ThreadWait, WaitStack
 from receiver.facts.tree import Process
+from receiver.units import MIB
 
 CURVE_POINTS = 64
-STEP_BYTES = 16 << 20
+STEP_BYTES = 16 * MIB
 NEIGHBOURS = 512
 WINDOW_NS = 60_000_000_000
 LOOKS = 5  # a condition must hold in so many samples in a row

@@ -18,8 +18,8 @@ from receiver.investigate import report as rp
 from receiver.investigate.engine import CONFIDENT
 from receiver.investigate.evidence import CLEAR, SLIGHT, SOME, STRONG
 from receiver.text.printable import printable
+from receiver.units import SECOND
 
-SECOND = 1_000_000_000
 WINDOW_NS = 60 * SECOND  # the longest time from a cause to its symptom
 SKEW_NS = SECOND // 2  # the largest expected difference between the clocks of two hosts
 # Causes of one run that are examined. The cost is their number times the number of facts.

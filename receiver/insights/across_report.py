@@ -17,8 +17,8 @@ from receiver.investigate.classes import CLASSES, NOT_VISIBLE
 from receiver.investigate.engine import OFFSET, SLOPE
 from receiver.investigate.evidence import Culprit
 from receiver.signals import Severity
+from receiver.units import SECOND
 
-SECOND = 1_000_000_000
 _CEILING = 0.99
 
 

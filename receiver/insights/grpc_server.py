@@ -19,8 +19,9 @@ from google.protobuf.message import DecodeError
 
 from receiver.errors import ConfigError
 from receiver.insights.uploads import Uploads
+from receiver.units import KIB, MIB
 
-GRPC_BYTES = 4 << 20  # by gRPC, also after decompression: the default of the Collector's receiver
+GRPC_BYTES = 4 * MIB  # by gRPC, also after decompression: the default of the Collector's receiver
 GRPC_CONNECTIONS = 64
 # Streams of one connection. All but the first GRPC_TURNS wait, and each waiting one holds at most
 # 64 KiB of its message.
@@ -44,13 +45,13 @@ def _options() -> tuple[tuple[str, int], ...]:
         ("grpc.max_receive_message_length", GRPC_BYTES),
         ("grpc.max_concurrent_streams", GRPC_STREAMS),
         ("grpc.max_allowed_incoming_connections", GRPC_CONNECTIONS),
-        ("grpc.max_metadata_size", 16 << 10),
+        ("grpc.max_metadata_size", 16 * KIB),
         ("grpc.max_connection_idle_ms", GRPC_IDLE_SECONDS * 1000),
         ("grpc.max_connection_age_ms", int(GRPC_AGE_SECONDS * 1000)),
         ("grpc.max_connection_age_grace_ms", int(RECEIVE_SECONDS * 1000)),
         ("grpc.server_handshake_timeout_ms", 5000),
         ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", 64 << 10),
+        ("grpc.http2.lookahead_bytes", 64 * KIB),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

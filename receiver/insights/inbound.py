@@ -35,13 +35,14 @@ from receiver.safe.connection import Connection, Limits
 from receiver.safe.listener import Listener
 from receiver.safe.log_limit import LogLimit
 from receiver.signals import Metric
+from receiver.units import KIB, MIB
 
 log = logging.getLogger("kwitness.insights")
-REQUEST_BYTES = 16 << 20  # by HTTP, also after decompression
+REQUEST_BYTES = 16 * MIB  # by HTTP, also after decompression
 HTTP_LIMITS = Limits(
     connections=256,
     unproven=256,
-    request_bytes=REQUEST_BYTES + (64 << 10),
+    request_bytes=REQUEST_BYTES + 64 * KIB,
     body_seconds=RECEIVE_SECONDS,
     idle_seconds=75.0,
 )

@@ -16,18 +16,20 @@ from collections.abc import Iterable
 import msgspec
 
 from receiver.attribution.partitions import partition_of
-from receiver.facts.files import State, Use
+from receiver.facts.files import Use
+from receiver.facts.versions import State
 from receiver.investigate.case import Case, TaskKey
+from receiver.units import KIB
 from receiver.work.fair_table import FairTable
 
 RUNS = 50  # runs kept for each task
 # Places for tasks. Above this number, the user with most places loses the task whose last run is
 # oldest.
 TASKS = 2000
-PLACE_BYTES = 32 << 10  # of the runs of a task; larger ones take more places
+PLACE_BYTES = 32 * KIB  # of the runs of a task; larger ones take more places
 SIGNATURES = 5000  # above this number, the user with most loses the oldest
 KEPT_PATHS = 64  # paths kept for each run
-KEPT_BYTES = 8 << 10  # of the names in one run: paths, partitions and endpoints have a third each
+KEPT_BYTES = 8 * KIB  # of the names in one run: paths, partitions and endpoints have a third each
 ENOUGH = 5  # the number of runs that statistics need
 NOTE_BYTES = 500
 UNKNOWN_OWNER = -1  # of entries that version 0.1 stored

@@ -11,13 +11,13 @@ from collections import Counter
 
 import msgspec
 
+from receiver.units import SECOND
 from receiver.work.execution import Execution
 from receiver.work.fair_table import FairTable
 
 PENDING = 4096  # executions that wait
 BURST = 32  # investigations in one step, if there was no need for any before it
 PER_SECOND = 200  # and after that, of the events' time
-_SECOND = 1_000_000_000
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ class Budget:
         self._counted_ns = 0
 
     def allows(self, now_ns: int) -> bool:
-        grown = max(0, now_ns - self._counted_ns) * PER_SECOND / _SECOND
+        grown = max(0, now_ns - self._counted_ns) * PER_SECOND / SECOND
         self._left = min(float(BURST), self._left + grown)
         self._counted_ns = max(self._counted_ns, now_ns)
         return self._left >= 1

@@ -9,7 +9,6 @@ from collections import Counter, OrderedDict
 import msgspec
 
 from receiver import semconv as sc
-from receiver.detect.deaths import Ending, ending
 from receiver.detect.network import (
     connection_failed,
     exhausted_by_call,
@@ -27,6 +26,7 @@ from receiver.events import (
     UnixConnected,
 )
 from receiver.facts.connections import ConnectionTable, Peer, TrackedConnection
+from receiver.facts.ending import Ending
 from receiver.facts.tree import KEPT_NAME_FAILURES, Process, ProcessTree
 from receiver.model import Finding
 from receiver.observe.attempts import Attempts
@@ -34,8 +34,8 @@ from receiver.observe.files import EmitFinding
 from receiver.observe.repeats import Kind, Repeats, counted
 from receiver.synthesis.metrics import STALL_BOUNDS
 from receiver.text.names import address_of, event_id
+from receiver.units import SECOND
 
-SECOND = 1_000_000_000
 NAME_NS = 5 * SECOND  # the resolver's own timeout (resolv.conf(5), timeout)
 PATIENCE_NS = SECOND  # the shortest timeout that a resolver can be given
 FULL_NS = 5 * SECOND
@@ -276,7 +276,7 @@ class NetworkActivity:
         while it is closed itself, which is normal.
         """
         server = self._accepted_at.get(port)
-        if server is None or server.exit is None or ending(server).failed:
+        if server is None or server.exit is None or server.end.failed:
             return False
         ours, theirs = process.execution, server.execution
         return ours is not None and theirs is not None and ours.outermost is theirs.outermost

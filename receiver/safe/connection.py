@@ -11,9 +11,10 @@ from aiohttp import web
 
 from receiver.safe.log_limit import LogLimit
 from receiver.text.printable import printable
+from receiver.units import KIB
 
 CLOSE_SECONDS = 1.0
-READ_BUFFER = 1 << 15
+READ_BUFFER = 32 * KIB
 _SILENT = logging.Logger("aiohttp without output")
 _SILENT.setLevel(logging.CRITICAL + 1)
 
@@ -27,7 +28,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     connections: int = 64
     unproven: int = 16  # of these, connections that have not presented the token
-    request_bytes: int = 512 << 10
+    request_bytes: int = 512 * KIB
     header_seconds: float = 5.0
     body_seconds: float = 10.0
     answer_seconds: float = 10.0

@@ -26,6 +26,7 @@ from receiver.kernel.descriptors import EXHAUSTED, Reserve
 from receiver.safe.connection import CLOSE_SECONDS, Connection, Limits
 from receiver.safe.log_limit import LogLimit
 from receiver.signals import Metric, Point
+from receiver.units import KIB
 
 log = logging.getLogger("kwitness.listener")
 BACKLOG = 128
@@ -34,7 +35,7 @@ SPARE_DESCRIPTORS = 4
 SWEEP_SECONDS = 0.25
 RETRY_SECONDS = 0.1
 RECEIVE_BUFFER = (
-    128 << 10
+    128 * KIB
 )  # of the kernel, which doubles it; without it one connection may use tcp_rmem[2], about 6 MiB
 _GONE = {
     errno.ECONNABORTED,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 import msgspec
 
 from receiver import semconv as sc
+from receiver.attribution.declared import DECLARED
 from receiver.attribution.rules import Rule
 from receiver.errors import UnavailableError
 from receiver.events import WIRES, EventKind, Existing, FilterReason, Ledger, LossReason, ProcessKey
@@ -108,7 +109,12 @@ class Observer:
         """
         refuse_time_namespace()
         self.source = open_source(
-            source, drops=drops, helper=helper, launched=launched, confinement=confinement
+            source,
+            DECLARED.capture,
+            drops=drops,
+            helper=helper,
+            launched=launched,
+            confinement=confinement,
         )
         self.host = this_host(self.source.name)
         if self.source.namespace:
@@ -228,7 +234,7 @@ class Observer:
         if joined:
             self._idle_since = 0.0
             self._joined |= {p.key.tgid: p for p in joined}
-            self.source.watch([p.key.tgid for p in joined])
+            self.source.watch([p.key for p in joined])
             if self.source.following:
                 self._joined.clear()
         elif self.core.bindings.need_calls:

@@ -16,13 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from receiver.events import EventKind
+from receiver.events import EventKind, LossReason
 from receiver.export.hub import Hub
 from receiver.export.settings import from_environment
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
-from receiver.observe.core import UNWATCHED
 from receiver.service.app import Observer, losses_of
 from tests.e2e.collector import Collector
 
@@ -95,7 +94,9 @@ def close_ledger(observer: Observer) -> None:
 def own_losses(observer: Observer) -> dict[tuple[str, str], int]:
     """Without what processes without work lost: that may be any other process of the host."""
     found = losses_of(observer.source.ledger())
-    return {key: count for key, count in found.items() if key[1] != UNWATCHED}
+    return {
+        key: count for key, count in found.items() if key[1] != LossReason.UNWATCHED.name.lower()
+    }
 
 
 async def test_nothing_is_lost_and_nothing_is_invented(
