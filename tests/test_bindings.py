@@ -452,6 +452,20 @@ def test_a_broken_recogniser_is_switched_off_and_the_others_go_on() -> None:
     ]
 
 
+@pytest.mark.parametrize("argv", [(), ("",), ("-",)], ids=["none", "empty", "dash"])
+def test_a_program_without_arguments_breaks_no_recogniser(argv: tuple[str, ...]) -> None:
+    """execve(2) takes an empty list, and a recording of a command has no arguments of other processes."""
+    story = Story()
+    names = sorted({name for r in RECOGNISERS for name in r.programs})
+    assert len(names) > 20
+    for name in names:
+        parent = story.fork(NOBODY)
+        for key in (parent, story.fork(parent)):
+            story.exec(key, "x", argv=argv, argc=len(argv), comm=name, executable=f"/bin/{name}")
+            story.opens(key, f"/x/{name}/compute_logs/a=b", os.O_WRONLY | os.O_CREAT)
+    assert not story.core.recognisers.broken
+
+
 def with_rules(*rules: Rule) -> Story:
     story = Story()
     story.core = Core(HOST, None, rules)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from receiver.cli.listeners import CommandLines
+from receiver.cli.replay import settings_of
 from receiver.errors import UsageError
+from receiver.export.settings import from_environment
 from receiver.facts.tree import ancestors
 from receiver.observe.bindings import describe
-from receiver.observe.core import Core
 from receiver.observe.recording import Recording
-from receiver.observe.session import Session, replay
+from receiver.observe.replay import core_of, replay
+from receiver.observe.session import Session
 from receiver.service import config as configuration
 from receiver.service.app import Observer
 from receiver.text.printable import printable
@@ -23,7 +26,9 @@ def explain(args: argparse.Namespace) -> int:
     if args.explain.isascii() and args.explain.isdigit():
         return _explain_process(int(args.explain), chosen)
     recording = Recording(Path(args.explain))
-    core = Core(recording.header.host, rules=chosen.rule, explain=True)
+    export = from_environment(os.environ)
+    settings = settings_of(args.explain, recording.header, args.config, export)
+    core = core_of(recording.header, settings, explain=True)
     seen = CommandLines()
     core.listeners.add(seen)
     replay(Session(core), recording)

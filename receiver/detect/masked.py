@@ -87,7 +87,7 @@ def _shut_down(process: Process, event: Signal, facts: Facts) -> bool:
     """An ancestor ended it together with its parent, when a stop had been requested or it had been
     idle for a while. This is how a program that started a service stops it.
     """
-    parent, usage = process.parent, process.usage
+    parent = process.parent
     if parent is None or not (
         parent.exit is not None
         or any(s.sender == event.sender for s in facts.signals.of(parent.key))
@@ -97,7 +97,7 @@ def _shut_down(process: Process, event: Signal, facts: Facts) -> bool:
         s.sender == event.sender and s.signal in POLITE and s is not event
         for s in (*facts.signals.of(process.key), *facts.signals.of(parent.key))
     )
-    idle_since = usage.idle_since_ns if usage is not None else 0
+    idle_since = facts.waits.of(process.key).idle_since_ns
     return asked or bool(idle_since and event.time_boottime_ns - idle_since >= _IDLE_NS)
 
 

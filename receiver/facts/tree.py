@@ -9,13 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from receiver.events import (
-    Connection,
     Exec,
     Existing,
     Exit,
     Fork,
     ImageFlag,
-    NameQuery,
     ProcessKey,
     Title,
 )
@@ -24,11 +22,8 @@ from receiver.facts.handover import handed_over
 from receiver.model import NOBODY, Identity, RemoteContext
 
 if TYPE_CHECKING:
-    from receiver.facts.connections import Peer
-    from receiver.facts.usage import Usage
     from receiver.work.execution import Execution
 
-KEPT_NAME_FAILURES = 4
 KEPT_FAILED_CHILDREN = 64
 
 
@@ -62,15 +57,12 @@ class Process:
         "key",
         "last_child",
         "memory_cgroup",
-        "name_failures",
         "notes",
         "package_owner",
         "parent",
         "parent_pid",
         "partition",
-        "peers",
         "program_of",
-        "queues",
         "released",
         "role",
         "spanned",
@@ -81,9 +73,7 @@ class Process:
         "stub",
         "title",
         "uid",
-        "unix_peers",
         "unnamed",
-        "usage",
         "vpid",
         "watched_ns",
         "working_directory",
@@ -135,11 +125,6 @@ class Process:
         self.last_child: Process | None = None  # the child that ended last, and its grade
         # these counts stay after the children leave the tree: the parent may run for hours
         self.failed_children: tuple[Process, ...] = ()
-        self.name_failures: tuple[NameQuery, ...] = ()  # DNS queries that got no answer or an error
-        self.peers: dict[tuple[str, int], Peer] = {}  # by (address, port)
-        self.queues: dict[int, Connection] = {}  # accept queues that were full, by port
-        self.unix_peers: dict[tuple[int, str], None] = {}  # (pid, path)
-        self.usage: Usage | None = None
         self.grade = 0  # detect.masked.Grade, once it has ended
         self.findings: tuple[str, ...] = ()
         self.folded = 0  # children without a span of their own
@@ -340,11 +325,9 @@ class ProcessTree:
     def _forget(self, process: Process) -> None:
         self._processes.pop(process.key, None)
         self._forget_facts(process.key)
-        process.peers = {}
         process.steps = {}
         process.last_child = None
         process.unnamed = ()
-        process.usage = None
         process.parent = None  # otherwise a chain of short generations would never be freed
 
     def vanished(self, key: ProcessKey) -> Process | None:

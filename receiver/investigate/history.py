@@ -19,6 +19,15 @@ from receiver.attribution.partitions import partition_of
 from receiver.facts.files import Use
 from receiver.facts.versions import State
 from receiver.investigate.case import Case, TaskKey
+from receiver.investigate.entries import (
+    RunSummary,
+    Sighting,
+    Used,
+    Uses,
+    owner_of,
+    places,
+    sighting_key,
+)
 from receiver.units import KIB
 from receiver.work.fair_table import FairTable
 
@@ -26,82 +35,16 @@ RUNS = 50  # runs kept for each task
 # Places for tasks. Above this number, the user with most places loses the task whose last run is
 # oldest.
 TASKS = 2000
-PLACE_BYTES = 32 * KIB  # of the runs of a task; larger ones take more places
 SIGNATURES = 5000  # above this number, the user with most loses the oldest
 KEPT_PATHS = 64  # paths kept for each run
 KEPT_BYTES = 8 * KIB  # of the names in one run: paths, partitions and endpoints have a third each
 ENOUGH = 5  # the number of runs that statistics need
 NOTE_BYTES = 500
-UNKNOWN_OWNER = -1  # of entries that version 0.1 stored
 _MAD = 1.4826  # MAD x 1.4826 estimates the standard deviation of a normal distribution
 _NUMBER = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{16,}|\d+"
 )
-_OWNER = re.compile(r" of uid ([0-9]{1,10})\Z")
 _SCRATCH = re.compile(r"^(/tmp|/var/tmp|/dev/shm)/[^/]+")
-
-
-class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """The summary of one run of one task.
-
-    The keys of `outputs` are paths without their numbers; the keys of `partitions` are partition
-    names.
-    """
-
-    ended_unix_ns: int
-    run_id: str
-    seconds: float
-    failed: bool
-    end: str
-    peak_bytes: int
-    processes: int
-    shape: str
-    outputs: dict[str, int]
-    partitions: dict[str, int]
-    endpoints: tuple[str, ...] = ()
-
-    @property
-    def size_bytes(self) -> int:
-        """About the size of its text. Its other fields have 300 bytes."""
-        names = (self.run_id, *self.outputs, *self.partitions, *self.endpoints)
-        return 300 + sum(len(name) + 16 for name in names)
-
-
-class Sighting(msgspec.Struct, frozen=True, kw_only=True):
-    """How often and when an incident with this signature occurred in the work of one user, and the
-    operator's note.
-    """
-
-    signature: str
-    cause: str
-    count: int
-    first_unix_ns: int
-    last_unix_ns: int
-    last_run: str
-    note: str = ""
-    owner: int = UNKNOWN_OWNER
-
-    @property
-    def key(self) -> str:
-        """The key under which it is kept: the failures of one user are not those of another."""
-        return sighting_key(self.signature, self.owner)
-
-
-def sighting_key(signature: str, owner: int) -> str:
-    return signature if owner == UNKNOWN_OWNER else f"{signature} of uid {owner}"
-
-
-def owner_of(key: object) -> int:
-    """The user in the key of a sighting, or in the first part of a task's key. Any value may come
-    from a damaged file.
-    """
-    found = _OWNER.search(key) if isinstance(key, str) else None
-    return int(found[1]) if found is not None else UNKNOWN_OWNER
-
-
-def places(size_bytes: int) -> int:
-    """The places that a task with runs of this size takes."""
-    return max(1, -(-size_bytes // PLACE_BYTES))
 
 
 class Usual(msgspec.Struct, frozen=True):
@@ -136,7 +79,8 @@ def usual(values: Iterable[float]) -> Usual | None:
 class History:
     """Runs and sightings, bounded. `fresh` holds the new entries until a store takes them.
 
-    `drops` counts what was forgotten.
+    `uses` holds the entries that reports were made with, until a recording takes them. `drops`
+    counts what was forgotten.
     """
 
     def __init__(self) -> None:
@@ -145,6 +89,19 @@ class History:
         self._sizes: dict[TaskKey, int] = {}
         self.fresh: list[tuple[TaskKey, RunSummary] | Sighting] = []
         self.drops: Counter[str] = Counter()
+        self.uses = Uses()
+
+    def restore(self, used: Used) -> None:
+        """Sets the entries that the recorded reports were made with."""
+        for key, runs in used.runs:
+            self.tasks.pop(key)
+            self._sizes.pop(key, None)
+            for run in runs:
+                self.remember(key, run)
+        for signature, sighting in used.sightings:
+            self.sightings.pop(signature)
+            if sighting is not None:
+                self.remember_sighting(sighting)
 
     def add(self, key: TaskKey, run: RunSummary) -> None:
         self.remember(key, run)
@@ -160,17 +117,20 @@ class History:
         # now it is the newest
         for forgotten, _ in self.tasks.put(key, runs, owner_of(key[0]), places(size)):
             del self._sizes[forgotten]
+            self.uses.evicted(forgotten)
             self.drops["forgotten_task"] += 1
 
     def remember_sighting(self, sighting: Sighting) -> None:
-        dropped = self.sightings.put(sighting.key, sighting, sighting.owner)
-        self.drops["forgotten_sighting"] += len(dropped)
+        for forgotten, _ in self.sightings.put(sighting.key, sighting, sighting.owner):
+            self.uses.evicted(forgotten)
+            self.drops["forgotten_sighting"] += 1
 
     def absorb(self, earlier: History) -> None:
         """Adds stored entries.
 
         They may arrive after the first runs of this process, which are newer.
         """
+        self.uses.loaded()
         since, self.tasks, self._sizes = self.tasks, FairTable(TASKS), {}
         for key, runs in (*earlier.tasks.items(), *since.items()):
             for run in runs:
@@ -197,8 +157,12 @@ class History:
 
     def seen(self, signature: str, owner: int) -> Sighting | None:
         """The sightings in the work of this user, or those that version 0.1 stored for any user."""
-        own = self.sightings.get(sighting_key(signature, owner))
-        return own or self.sightings.get(signature)
+        for key in (sighting_key(signature, owner), signature):
+            found = self.sightings.get(key)
+            self.uses.sighting(key, found)
+            if found is not None:
+                return found
+        return None
 
     def saw(self, now: Sighting) -> Sighting | None:
         """Counts one more incident and returns the sighting as it was before."""
@@ -228,7 +192,9 @@ class History:
         return out
 
     def good_runs(self, key: TaskKey) -> list[RunSummary]:
-        return [r for r in self.tasks.get(key) or () if not r.failed]
+        runs = self.tasks.get(key) or ()
+        self.uses.runs(key, runs)
+        return [r for r in runs if not r.failed]
 
     def duration(self, key: TaskKey) -> Usual | None:
         return usual(r.seconds for r in self.good_runs(key))

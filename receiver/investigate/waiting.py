@@ -18,6 +18,7 @@ from receiver.work.fair_table import FairTable
 PENDING = 4096  # executions that wait
 BURST = 32  # investigations in one step, if there was no need for any before it
 PER_SECOND = 200  # and after that, of the events' time
+_TOKEN_NS = SECOND // PER_SECOND
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -32,18 +33,19 @@ class Budget:
     """A token bucket on the time of the events, so that a replay investigates at the same points."""
 
     def __init__(self) -> None:
-        self._left = float(BURST)
+        # in ns, because sums of integers do not depend on the number of steps
+        self._left_ns = BURST * _TOKEN_NS
         self._counted_ns = 0
 
     def allows(self, now_ns: int) -> bool:
-        grown = max(0, now_ns - self._counted_ns) * PER_SECOND / SECOND
-        self._left = min(float(BURST), self._left + grown)
+        grown = max(0, now_ns - self._counted_ns)
+        self._left_ns = min(BURST * _TOKEN_NS, self._left_ns + grown)
         self._counted_ns = max(self._counted_ns, now_ns)
-        return self._left >= 1
+        return self._left_ns >= _TOKEN_NS
 
     def spend(self) -> None:
         """May be called without tokens: later investigations then wait longer."""
-        self._left -= 1
+        self._left_ns -= _TOKEN_NS
 
 
 class Waiting:

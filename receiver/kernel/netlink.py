@@ -172,6 +172,10 @@ class NetlinkSource:
         """
         return self._connector.fileno() >= 0
 
+    def user_losses(self) -> dict[tuple[int, int, int], int]:
+        """None: this source has no shares."""
+        return {}
+
     def ledger(self) -> Ledger:
         """Seen and submitted are the same here.
 

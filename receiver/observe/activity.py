@@ -39,7 +39,14 @@ class Activity:
         """
         self.facts = facts
         self.files = FileActivity(tree, attempts, facts=facts, report=report, declared=declared)
-        self.network = NetworkActivity(tree, attempts, report, repeat, int(stall_seconds * SECOND))
+        self.network = NetworkActivity(
+            tree,
+            attempts,
+            facts=facts,
+            report=report,
+            repeat=repeat,
+            stall_ns=int(stall_seconds * SECOND),
+        )
         self.usage = UsageActivity(tree, facts, attempts, report, int(hang_seconds * SECOND))
 
     def call_failed(self, event: CallFailed) -> None:
@@ -59,7 +66,7 @@ class Activity:
             or process.key in self.facts.deaths.rows
         ):
             self.files.ended(process, end)
-        if process.peers or process.name_failures or self.network.table.questions:
+        if process.key in self.facts.peers.rows or process.key in self.facts.names.rows:
             self.network.ended(process, end)
 
     def tick(self, now_ns: int) -> None:
@@ -74,11 +81,10 @@ class Activity:
         tables = (
             self.files.drops,
             self.network.drops,
-            self.network.table.drops,
             self.network.repeats.drops,
             self.usage.drops,
         )
-        return sum(tables, self.facts.drops() + self.usage.neighbours.drops)
+        return sum(tables, self.facts.drops())
 
 
 __all__ = ["Activity", "EmitFinding"]

@@ -148,7 +148,7 @@ def details_of(process: Process, facts: Facts) -> Details:
             rtt_seconds=p.rtt_us / 1e6,
             longest_wait_seconds=p.longest_gap_ns / 1e9,
         )
-        for p in process.peers.values()
+        for p in facts.peers.of(process.key).peers.values()
     ]
     failures = [
         FailureRow(

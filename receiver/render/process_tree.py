@@ -131,7 +131,7 @@ class RunView:
             end="still running" if event is None else describe_end(end.cause, end.code, end.signal),
             failed=end.failed,
             cpu_seconds=event.cpu_runtime_ns / 1e9 if event else 0.0,
-            peak_bytes=peak(process),
+            peak_bytes=peak(process, self._facts.usage.of(process.key)),
             read_bytes=event.read_call_bytes if event else 0,
             written_bytes=event.write_call_bytes if event else 0,
             findings=process.findings,

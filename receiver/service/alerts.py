@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime, timedelta
-from typing import Annotated
 
 import msgspec
 
 from receiver.errors import DataError
+from receiver.investigate.alerts import AlertQuery
 from receiver.text.printable import printable
+from receiver.text.redact.log import redacted
 
 ALERTS = 100  # in one request
 NAME_LENGTH = 256
@@ -20,30 +20,6 @@ _LABELS = {
     "task": ("pipeline_task_name", "task", "task_id", "task_name", "step"),
     "run_id": ("pipeline_run_id", "run_id", "dag_run_id", "run"),
 }
-
-_Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # a time without a time zone is ambiguous
-
-
-class AlertQuery(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}
-):
-    """The simple form: the task to look for, and the time (RFC 3339, with a time zone)."""
-
-    pipeline: str = ""
-    task: str = ""
-    run_id: str = ""
-    since: _Moment | None = None
-    until: _Moment | None = None
-
-    def wants(self, pipeline: str, task: str, run_id: str) -> bool:
-        pairs = ((self.pipeline, pipeline), (self.task, task), (self.run_id, run_id))
-        return all(not wanted or wanted == has for wanted, has in pairs)
-
-    def is_about(self, began: float, ended: float) -> bool:
-        """Whether work from `began` to `ended` (Unix seconds) was done in the time asked for."""
-        since = self.since.timestamp() if self.since is not None else -math.inf
-        until = self.until.timestamp() if self.until is not None else math.inf
-        return began <= until and ended >= since
 
 
 class _Alert(msgspec.Struct, frozen=True):
@@ -76,7 +52,17 @@ def queries(body: bytes) -> list[AlertQuery]:
         raise DataError("no alert names a pipeline, a task or a run")
     for query in found:
         _check(query)
-    return found
+    return [_without_secrets(q) for q in found]
+
+
+def _without_secrets(query: AlertQuery) -> AlertQuery:
+    """A query is recorded, and the names of work have no secrets either."""
+    return msgspec.structs.replace(
+        query,
+        pipeline=redacted(query.pipeline),
+        task=redacted(query.task),
+        run_id=redacted(query.run_id),
+    )
 
 
 def _check(query: AlertQuery) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -10,18 +9,17 @@ from typing import Any
 import msgspec
 
 from receiver.errors import DataError
-from receiver.investigate.case import task_key
+from receiver.investigate.alerts import AlertQuery
 from receiver.investigate.compose import report_id
 from receiver.investigate.history import NOTE_BYTES
 from receiver.investigate.report import Report, to_json
-from receiver.observe.core import Core
+from receiver.observe.session import Session
 from receiver.render import details, page, screen
-from receiver.service.alerts import AlertQuery, queries
+from receiver.service.alerts import queries
 from receiver.text.printable import printable
 from receiver.text.redact.log import redacted
-from receiver.work.execution import Execution
 
-_TOLD = 5
+_TOLD = 5  # reports and runs in one answer
 
 
 class _Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,13 +78,15 @@ class IncidentApi:
 
 
 class LiveIncidentApi(IncidentApi):
-    """Answers from a core, and from the reports of earlier services. `now` returns boot ns."""
+    """Answers from a session's core, and from the reports of earlier services. `now` returns boot
+    ns.
+    """
 
     def __init__(
-        self, core: Core, now: Callable[[], int], earlier: dict[str, Report] | None = None
+        self, session: Session, now: Callable[[], int], earlier: dict[str, Report] | None = None
     ) -> None:
-        super().__init__(lambda: {**(earlier or {}), **core.incidents.reports})
-        self._core, self._now = core, now
+        super().__init__(lambda: {**(earlier or {}), **session.core.incidents.reports})
+        self._session, self._core, self._now = session, session.core, now
 
     def note(self, number: str, body: bytes) -> bool:
         try:
@@ -95,11 +95,9 @@ class LiveIncidentApi(IncidentApi):
             raise DataError('the body is {"note": "…"}') from None
         if not 0 < len(text) <= NOTE_BYTES:
             raise DataError(f"a note has 1 to {NOTE_BYTES} characters")
-        found, history = self._reports().get(number), self._core.history
-        return (
-            found is not None
-            and history is not None
-            and history.note(found.signature, printable(redacted(text)))
+        found = self._reports().get(number)
+        return found is not None and self._session.note(
+            found.signature, printable(redacted(text)), self._now()
         )
 
     def alert(self, body: bytes) -> bytes:
@@ -109,13 +107,8 @@ class LiveIncidentApi(IncidentApi):
         """
         out = []
         for query in queries(body):
-            running = [
-                e
-                for e in self._core.executions.open.values()
-                if e.outer is None and self._is_meant(e, query)
-            ]
-            reports = [self._core.incidents.alerted(e, self._now()) for e in running[:_TOLD]]
-            now_running = {report_id(e) for e in running}
+            now_running = {report_id(e) for e in self._core.running(query)}
+            reports = self._session.alert(query, self._now())
             known = [
                 r
                 for r in self._reports().values()
@@ -131,19 +124,12 @@ class LiveIncidentApi(IncidentApi):
             )
         return msgspec.json.encode({"alerts": out})
 
-    def _is_meant(self, execution: Execution, query: AlertQuery) -> bool:
-        _, pipeline, task = task_key(execution.identity)
-        began = self._core.blocks.wall(execution.start_ns) / 1e9
-        return query.wants(pipeline, task, execution.identity.run_id) and query.is_about(
-            began, math.inf
-        )
-
     def _seen(self, query: AlertQuery) -> Iterator[dict[str, Any]]:
         history = self._core.history
         for key, runs in list(history.tasks.items()) if history is not None else ():
             for run in list(runs)[-_TOLD:]:
                 ended = run.ended_unix_ns / 1e9
-                if query.wants(key[1], key[2], run.run_id) and query.is_about(
+                if query.wants(key[1], key[2], run.run_id) and query.in_time(
                     ended - run.seconds, ended
                 ):
                     when = datetime.fromtimestamp(ended, UTC).isoformat()
@@ -169,7 +155,7 @@ def _in_time(report: Report, query: AlertQuery) -> bool:
     if not report.ended:
         return True
     ended = datetime.fromisoformat(report.ended).timestamp()
-    return query.is_about(ended - report.execution.seconds, ended)
+    return query.in_time(ended - report.execution.seconds, ended)
 
 
 def _brief(report: Report) -> dict[str, Any]:

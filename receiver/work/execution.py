@@ -114,6 +114,8 @@ class Execution:
         self.started_by: ProcessKey | None = None
         self.closed = False
         self.incomplete = False
+        # of an outermost one: the users whose lost events may concern it (receiver.facts.losses)
+        self.accounts: set[int] = set()
         # processes whose first calls were not observed, and the longest such time
         self.late_processes, self.late_ns = 0, 0
         self.findings: list[Finding] = []

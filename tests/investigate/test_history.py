@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from receiver.investigate.entries import PLACE_BYTES, UNKNOWN_OWNER, RunSummary, Sighting
 from receiver.investigate.history import (
     ENOUGH,
     KEPT_BYTES,
-    PLACE_BYTES,
     SIGNATURES,
     TASKS,
-    UNKNOWN_OWNER,
     History,
-    RunSummary,
-    Sighting,
     place,
     signature,
     usual,

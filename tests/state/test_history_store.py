@@ -15,14 +15,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from receiver.investigate.history import (
-    PLACE_BYTES,
-    RUNS,
-    SIGNATURES,
-    TASKS,
-    History,
-    RunSummary,
-)
+from receiver.investigate.entries import PLACE_BYTES, RunSummary
+from receiver.investigate.history import RUNS, SIGNATURES, TASKS, History
 from receiver.service.state import HistoryError, HistoryStore, history_file
 from receiver.service.state.mark import APPLICATION_ID
 from tests.investigate.test_history import sighting

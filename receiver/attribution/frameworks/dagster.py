@@ -42,7 +42,7 @@ class Dagster(Recogniser):
         if process.name == "tail" or any(
             word.endswith("/execution/scripts/watch_orphans.py") for word in argv[1:3]
         ):
-            helper = process.name != "tail" or "/compute_logs/" in argv[-1]
+            helper = process.name != "tail" or any("/compute_logs/" in word for word in argv[-1:])
             return (Role(_LOG_HELPER),) if helper else ()
         arguments = after(argv, "dagster")
         command = positional(arguments)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from receiver.calls import call_name
 from receiver.events import ThreadWait, WaitObject
-from receiver.facts.usage import IdlePeriod
+from receiver.facts.waits import IdlePeriod
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import HANG_NS, died_of, progress, sent_by_process
 from receiver.investigate.evidence import (

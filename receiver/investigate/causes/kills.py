@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from receiver.events import ProcessKey, Signal
-from receiver.facts.connections import Peer
+from receiver.facts.peers import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
     HANG_NS,

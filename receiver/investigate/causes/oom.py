@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.events import OomScope
-from receiver.facts.usage import Competitor
+from receiver.facts.neighbours import Competitor
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import partition_share
 from receiver.investigate.causes.memory import on_processes

@@ -6,7 +6,7 @@ import signal
 
 from receiver.detect.deaths import fatal_of
 from receiver.events import OomScope
-from receiver.facts.connections import Peer
+from receiver.facts.peers import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import shells
 from receiver.investigate.evidence import (

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from receiver.events import Connection, ConnectionStage, ThreadWait
-from receiver.facts.connections import Peer
+from receiver.facts.peers import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.peers import (
     SILENT_NS,

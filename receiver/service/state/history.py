@@ -23,12 +23,8 @@ import msgspec
 
 from receiver.errors import KwitnessError
 from receiver.investigate.case import TaskKey
-from receiver.investigate.history import (
-    History,
-    RunSummary,
-    Sighting,
-    owner_of,
-)
+from receiver.investigate.entries import RunSummary, Sighting, owner_of
+from receiver.investigate.history import History
 from receiver.safe.directories import RefusedError
 from receiver.service.state.history_bounds import trim
 from receiver.service.state.history_file import HistoryFile

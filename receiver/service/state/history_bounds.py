@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Iterable
 
 from receiver.investigate.case import TaskKey
-from receiver.investigate.history import PLACE_BYTES, RUNS, SIGNATURES, TASKS
+from receiver.investigate.entries import PLACE_BYTES
+from receiver.investigate.history import RUNS, SIGNATURES, TASKS
 
 # Both keep the newest entry of each user, then the second of each, and so on, while there is room.
 # So one user takes no room from another (`FairTable`). A row: the key, its owner, its place among

@@ -12,7 +12,8 @@ import logging
 import time
 from pathlib import Path
 
-from receiver.investigate.history import History, owner_of
+from receiver.investigate.entries import owner_of
+from receiver.investigate.history import History
 from receiver.service.state.history import HistoryError, HistoryStore, Item
 from receiver.service.state.worker import Worker, reason_of
 from receiver.work.fair_table import FairTable
