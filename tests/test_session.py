@@ -214,7 +214,7 @@ def test_an_entry_that_was_evicted_and_came_back_is_recorded_again() -> None:
     history.remember(KEY, run(1, 1.0))
     assert history.good_runs(KEY) and history.uses.take() is None  # it follows from the inputs
     for number in range(TASKS):
-        history.remember(("x", "y", str(number)), run(number, 1.0))
+        history.remember((KEY[0], "y", str(number)), run(number, 1.0))
     assert history.good_runs(KEY) == []
     assert history.uses.take() == Used(runs=((KEY, ()),))
 
