@@ -25,7 +25,7 @@ from receiver.text.redact import MAX_ARGUMENTS, Mode, Redactor
 from receiver.text.redact.log import RedactedFormatter, redacted
 from receiver.text.redact.names import VARIABLE_WORDS, telling
 from receiver.text.redact.vocabulary import REMEMBERED, Vocabulary
-from tests.corpus import ORDINARY_LINES, Shape, ordinary, secrets
+from tests.corpus import ORDINARY_LINES, Shape, ordinary, ordinary_written, secrets
 
 T = TypeVar("T", bound=msgspec.Struct)
 SECRETS = ("hunter2secretvalue", "p4ss.w0rd-X9", "Zx81/abc+def==", "s3cr3t%21value")
@@ -95,6 +95,14 @@ def test_the_corpora_are_large_enough() -> None:
     assert len(set(secrets())) == halves.total() >= 800 and min(halves.values()) >= 400
     assert {shape.kind for shape in secrets()} == {"argv", "path", "title", "error", "env"}
     assert len(ordinary()) == ORDINARY_LINES == 2000
+
+
+def test_the_second_set_is_large_enough_and_its_secrets_are_in_it() -> None:
+    halves = Counter(shape.judged for shape in secrets(2))
+    assert len(set(secrets(2))) == halves.total() >= 900 and min(halves.values()) >= 400
+    assert len(set(ordinary_written(2))) >= 1200
+    for shape in secrets(2):
+        assert shape.secrets and all(value in "\0".join(shape.plain()) for value in shape.secrets)
 
 
 @pytest.mark.parametrize("judged", [False, True], ids=["development", "judged"])
