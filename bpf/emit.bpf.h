@@ -98,9 +98,48 @@ static __always_inline void stamp(struct event_header *header, u32 bytes, u16 ki
 	header->record_bytes = bytes;
 }
 
-static __always_inline struct scratch *scratch_of(u32 slot)
+/* Takes the first free one of this CPU's scratches and gives its index; `limit` when none is free. A function of its own, so that
+ * the verifier follows its callers once and not once for each index. */
+__weak __noinline int free_scratch(u32 limit)
 {
-	return bpf_map_lookup_elem(&scratches, &slot);
+	struct scratch *s;
+	u32 index, key;
+
+#pragma unroll
+	for (index = 0; index < SCRATCHES; index++) {
+		key = index; /* a copy: the helper takes its address */
+		if (index >= limit)
+			break;
+		s = bpf_map_lookup_elem(&scratches, &key);
+		if (s && !__sync_lock_test_and_set(&s->taken, 1))
+			return index;
+	}
+	return limit;
+}
+
+/* NULL when all are in use: the caller counts LOSS_NESTED. Whoever got one gives it back. */
+static __always_inline struct scratch *take_scratch(u32 limit)
+{
+	u32 index = free_scratch(limit);
+
+	return index < limit ? bpf_map_lookup_elem(&scratches, &index) : NULL;
+}
+
+static __always_inline void give_back(struct scratch *s)
+{
+	barrier(); /* it is another program's from here on; all of them are on this CPU */
+	*(volatile u32 *)&s->taken = 0;
+}
+
+static __always_inline struct small_scratch *small_scratch_of(u32 slot)
+{
+	return bpf_map_lookup_elem(&small_scratches, &slot);
+}
+
+static __always_inline void count_nested(u32 kind)
+{
+	count_seen(kind);
+	count_lost(kind, LOSS_NESTED);
 }
 
 /* Begins a record with text in a scratch slot. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Who sent what to whom, and what the target was writing when it heard. */
+#include "module.bpf.h"
 #include "openfiles.bpf.h"
 #include "watch.bpf.h"
 
@@ -18,7 +19,6 @@
 #define SIGBUS 7
 #define SIGFPE 8
 #define SIGSEGV 11
-#define PAGE_SHIFT 12
 #define SI_USER 0
 #define SI_KERNEL 128
 #define SIG_DFL ((void *)0)
@@ -89,7 +89,7 @@ int BPF_PROG(on_signal, int signal, struct kernel_siginfo *info, struct task_str
 		count_filtered(EVENT_SIGNAL, FILTER_SELF);
 		return 0;
 	}
-	watched = is_watched(target->tgid);
+	watched = is_watched(target->tgid, target);
 	/* by the target's user, who alone (with root) can signal it: the running task may be anybody when the kernel sends */
 	if (share_used_up(accountable_user(target), watched ? SHARE_SIGNALS : SHARE_UNWATCHED_SIGNALS,
 			  SECOND_NS / SIGNALS_PER_SECOND, SECOND_NS / SIGNALS_PER_SECOND * SIGNALS_AT_ONCE)) {
@@ -128,20 +128,7 @@ int BPF_PROG(on_signal_delivery, int signal, struct kernel_siginfo *info, struct
 	task = bpf_get_current_task_btf();
 	if (BPF_CORE_READ(action, sa.sa_handler) == SIG_DFL || is_self(task->tgid))
 		return 0;
-	report_open_files(task, SLOT_SIGNAL_FILES, is_watched(task->tgid), FILE_AT_SIGNAL, signal);
-	return 0;
-}
-
-/* What is mapped where the process died. */
-struct found_module {
-	struct file *file;
-	u64 offset;
-};
-
-static long on_module(struct task_struct *task, struct vm_area_struct *area, struct found_module *found)
-{
-	found->file = BPF_CORE_READ(area, vm_file);
-	found->offset = found->offset - BPF_CORE_READ(area, vm_start) + (BPF_CORE_READ(area, vm_pgoff) << PAGE_SHIFT);
+	report_open_files(task, is_watched(task->tgid, task), FILE_AT_SIGNAL, signal);
 	return 0;
 }
 
@@ -156,39 +143,46 @@ SEC("tp_btf/signal_generate")
 int BPF_PROG(on_crash, int signal, struct kernel_siginfo *info, struct task_struct *target, int group, int result)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct found_module found = {};
 	struct event_crash *e;
 	struct scratch *s;
 	struct pt_regs *registers;
+	struct vm_area_struct *area;
 	struct file *file;
 	bool cut = false;
+	u64 address;
+	u32 answer;
 
 	if (!is_crash(signal) || task->tgid != target->tgid || is_self(task->tgid) || handler_of(target, signal) != SIG_DFL)
 		return 0;
 	count_seen(EVENT_CRASH);
-	s = scratch_of(SLOT_CRASH);
-	if (!s)
+	s = take_scratch(SCRATCHES);
+	if (!s) {
+		count_lost(EVENT_CRASH, LOSS_NESTED);
 		return 0;
+	}
 	registers = (void *)bpf_task_pt_regs(task);
 #if defined(__TARGET_ARCH_x86)
-	found.offset = BPF_CORE_READ(registers, ip);
+	address = BPF_CORE_READ(registers, ip);
 #else
-	found.offset = BPF_CORE_READ(registers, pc);
+	address = BPF_CORE_READ(registers, pc);
 #endif
 	e = begin_record(s, struct event_crash, EVENT_CRASH);
 	e->process = key_of(task);
 	e->thread = task->pid;
 	e->signal = signal;
-	e->address = found.offset;
-	e->module_offset = 0;
-	e->module = 0;
+	e->address = address;
 	BPF_CORE_READ_STR_INTO(&e->comm, task, comm);
-	bpf_find_vma(task, found.offset, on_module, &found, 0);
-	file = found.file; /* a kernel pointer in a local: CO-RE would try to relocate found.file, too */
+	area = area_at(BPF_CORE_READ(task, mm), address, &answer);
+	file = area ? BPF_CORE_READ(area, vm_file) : NULL;
 	if (file) {
-		e->module_offset = found.offset;
+		e->module_offset = address - BPF_CORE_READ(area, vm_start) + BPF_CORE_READ(area, vm_pgoff) * page_bytes;
 		e->module = append_path(s, task, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), &cut);
 	}
-	submit_record(s, is_watched(task->tgid) ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_CRASH, false);
+	if (answer == AREA_CHANGED) { /* the crash is told without its file, which is lost */
+		count_seen(EVENT_CRASH);
+		count_lost(EVENT_CRASH, LOSS_BUSY);
+	}
+	submit_record(s, is_watched(task->tgid, task) ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_CRASH, false);
+	give_back(s);
 	return 0;
 }

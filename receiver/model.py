@@ -6,11 +6,18 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from receiver.events import ProcessKey
+from receiver.events import Event, OomKill, ProcessKey, Signal
 from receiver.signals import Attributes
 from receiver.text.redact import Mode
 
 NOBODY = ProcessKey(0, 0)
+
+
+def about(event: Event) -> ProcessKey:
+    """The process that an event is about: its own, a signal's target, or an OOM kill's victim."""
+    if isinstance(event, Signal):
+        return event.target
+    return event.victim if isinstance(event, OomKill) else event.process
 
 
 class Host(msgspec.Struct, frozen=True):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import msgspec
 
+from receiver.detect.findings import FINDINGS
 from receiver.events import (
     Event,
     Exec,
@@ -28,9 +30,14 @@ from receiver.events import (
     Title,
     encode,
 )
+from receiver.facts.tree import Process
+from receiver.investigate.report import Report
 from receiver.model import NOBODY, CoreOptions, Finding, Host, Watch
 from receiver.observe.core import Core
+from receiver.observe.events import EVENTS
+from receiver.observe.listeners import Listener
 from receiver.signals import LogRecord, Span, Value
+from receiver.work.execution import Execution
 
 HOST = Host("00000000-0000-4000-8000-000000000001", "testhost", "5e55104e5e55")
 WALL_OFFSET_NS = 1_700_000_000_000_000_000
@@ -52,11 +59,50 @@ def _blank(kind: type[Event]) -> dict[str, Any]:
     }
 
 
+def _ignore(*_: object) -> None: ...
+
+
+class Calls(Listener):
+    """A listener made of functions."""
+
+    def __init__(
+        self,
+        *,
+        execution_started: Callable[[Execution], object] = _ignore,
+        execution_finished: Callable[[Execution], object] = _ignore,
+        process_ended: Callable[[Process], object] = _ignore,
+        event: Callable[[Any], object] = _ignore,
+        report: Callable[[str, Report], object] = _ignore,
+    ) -> None:
+        self._started, self._finished, self._process_ended = (
+            execution_started,
+            execution_finished,
+            process_ended,
+        )
+        self._event, self._report = event, report
+
+    def execution_started(self, execution: Execution) -> None:
+        self._started(execution)
+
+    def execution_finished(self, execution: Execution) -> None:
+        self._finished(execution)
+
+    def process_ended(self, process: Process) -> None:
+        self._process_ended(process)
+
+    def event(self, event: Event) -> None:
+        self._event(event)
+
+    def report(self, number: str, report: Report) -> None:
+        self._report(number, report)
+
+
 class Story:
     """A clock that moves 1 ms a step, pids that count up, and a core that listens."""
 
-    def __init__(self, options: CoreOptions | None = None) -> None:
-        self.core = Core(HOST, options)
+    def __init__(self, options: CoreOptions | None = None, **core: Any) -> None:
+        """`core`: further arguments of the core."""
+        self.core = Core(HOST, options, **core)
         self.core.set_wall_offset(WALL_OFFSET_NS)
         self.now = 1_000 * MS
         self.sequence = 0
@@ -78,7 +124,11 @@ class Story:
         raw = encode(event)
         self.records.append(raw)
         self.core.feed([raw], self.now + MS)
-        self._signals += self.core.take()
+        emitted = self.core.take()
+        found = {s.event_name for s in emitted if isinstance(s, LogRecord)} & FINDINGS.keys()
+        missing = found - set(EVENTS[kind].findings)
+        assert not missing, f"the row of {kind.__name__} in EVENTS does not name {missing}"
+        self._signals += emitted
 
     def fork(
         self, parent: ProcessKey, *, comm: str = "python3", pid: int = 0, uid: int = 1000

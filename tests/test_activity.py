@@ -27,10 +27,9 @@ from receiver.facts import connections
 from receiver.facts.usage import CURVE_POINTS, NEIGHBOURS, Curve
 from receiver.model import CoreOptions
 from receiver.text.names import name_in
+from receiver.units import MIB, SECOND
 from tests.builders import Story, attributes
 
-SECOND = 1_000_000_000
-MIB = 1 << 20
 SERVER = int.from_bytes(bytes([10, 0, 0, 5]), "little")
 
 
@@ -329,6 +328,16 @@ def test_ports_and_descriptors_run_out() -> None:
         CallFailed, client, error=errno.EMFILE, call=CallKind.OPEN, failures=1, call_number=257
     )
     assert exhausted(story) == ["ephemeral_ports", "file_descriptors"]
+
+
+def test_descriptors_that_ran_out_are_told_once_and_also_without_the_first_record() -> None:
+    story = Story()
+    client = story.task("load")
+    for count in (16, 256):
+        story.fact(
+            CallFailed, client, error=errno.EMFILE, call=CallKind.OPEN, failures=count, call_number=257,
+        )  # fmt: skip
+    assert exhausted(story) == ["file_descriptors"]
 
 
 LABELS = "\x03www\x07example\x03com"

@@ -8,6 +8,7 @@ import os
 import pytest
 
 from receiver import semconv as sc
+from receiver.attribution.declared import DECLARED
 from receiver.events import (
     CallFailed,
     CallKind,
@@ -17,8 +18,8 @@ from receiver.events import (
     ProcessKey,
     SubjectKind,
 )
-from receiver.facts import files
-from receiver.facts.files import State, idiom, is_uncommitted
+from receiver.facts import versions
+from receiver.facts.versions import State
 from receiver.text.names import resolve
 from tests.builders import Story, attributes
 
@@ -33,7 +34,7 @@ def taints(story: Story) -> list[tuple[object, object]]:
 
 
 def state(story: Story, inode: int = 7) -> State:
-    version = story.core.activity.files.table.version((1, inode))
+    version = story.core.facts.versions.get((1, inode))
     assert version is not None
     return version.state
 
@@ -144,7 +145,7 @@ def test_a_rename_is_the_commit() -> None:
     story.writes(writer, "/data/out.tmp")
     story.renames(writer, "/data/out.tmp", "/data/out")
     story.exit(writer)
-    version = story.core.activity.files.table.at("/data/out")
+    version = story.core.facts.versions.at("/data/out")
     assert version is not None and (version.commit, version.state) == ("rename", State.COMPLETE)
     story.tick(10)
     assert attributes(story.span("task extract"))[sc.PIPELINE_TASK_OUTPUTS] == ("/data/out",)
@@ -155,7 +156,7 @@ def test_a_directory_takes_its_files_along() -> None:
     writer = story.task("write")
     story.writes(writer, "/out/_temporary/0/task_1/part-0.parquet")
     story.renames(writer, "/out/_temporary/0/task_1", "/out/date=1")
-    version = story.core.activity.files.table.at("/out/date=1/part-0.parquet")
+    version = story.core.facts.versions.at("/out/date=1/part-0.parquet")
     assert version is not None and version.commit == "spark"
 
 
@@ -169,8 +170,7 @@ def test_a_directory_takes_its_files_along() -> None:
     ],
 )
 def test_idioms(old: str, new: str, how: str) -> None:
-    assert idiom(old, new) == how
-    assert is_uncommitted(old) == (how != "rename")
+    assert DECLARED.committer(old, new) == how
 
 
 def test_relative_names_are_joined() -> None:
@@ -277,6 +277,51 @@ def test_a_denied_file_is_told_when_its_process_fails() -> None:
     assert (found[sc.PROCESS_CALL_OBJECT], found[sc.PROCESS_CALL_FAILURES]) == ("/data/secret", 40)
 
 
+def lock_refusals(story: Story, *counts: int) -> ProcessKey:
+    """A worker that is refused a lock; each record has the count so far, as the kernel half sends them."""
+    worker = story.task("load")
+    for count in counts:
+        failing(
+            story, worker, errno.EAGAIN, CallKind.LOCK, count, subject=SubjectKind.LOCK,
+            path="/data/db", holder=ProcessKey(77, 0),
+        )  # fmt: skip
+    return worker
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ((1, 16, 256), 16),
+        ((1, 40), 40),  # the record of the 16th was lost
+        ((16, 256), 16),  # the first record was lost
+        ((300,), 300),
+    ],
+)
+def test_a_lock_that_is_refused_again_and_again_is_a_conflict(
+    counts: tuple[int, ...], told: int
+) -> None:
+    story = Story()
+    worker = lock_refusals(story, *counts)
+    (record,) = story.events(sc.EVENT_PROCESS_CALL_FAILED)
+    found = attributes(record)
+    assert found[sc.PROCESS_CALL_FAILURES] == told
+    assert (found[sc.PROCESS_CALL_OBJECT], found[sc.PROCESS_CALL_LOCK_HOLDER_PID]) == (
+        "/data/db",
+        77,
+    )
+    story.exit(worker, 1)
+    assert len(story.events(sc.EVENT_PROCESS_CALL_FAILED)) == 1  # it is not told again
+
+
+def test_a_lock_that_is_asked_for_a_few_times_is_told_only_of_a_process_that_fails() -> None:
+    for code in (0, 1):
+        story = Story()
+        worker = lock_refusals(story, 1, 5)
+        assert story.events(sc.EVENT_PROCESS_CALL_FAILED) == []
+        story.exit(worker, code)
+        assert len(story.events(sc.EVENT_PROCESS_CALL_FAILED)) == code
+
+
 def test_a_search_along_the_path_is_no_failure() -> None:
     story = Story()
     worker = story.task("extract")
@@ -293,6 +338,17 @@ def test_a_search_along_the_path_is_no_failure() -> None:
     assert story.events(sc.EVENT_PROCESS_CALL_FAILED) == []
 
 
+def test_a_count_that_begins_again_after_an_exec_takes_nothing_from_the_metric() -> None:
+    story = Story()
+    worker = story.task("extract")
+    for count in (1, 16, 256, 16):
+        failing(story, worker, errno.ENOENT, CallKind.EXEC, count)
+    (metric,) = [
+        m for m in story.core.metrics() if m.name == sc.METRIC_PIPELINE_TASK_FAILED_CALLS[0]
+    ]
+    assert [point.value for point in metric.points] == [256 + 15]
+
+
 def test_a_command_that_is_not_there_is_told_by_its_path() -> None:
     story = Story()
     worker = story.task("extract")
@@ -305,14 +361,14 @@ def test_a_command_that_is_not_there_is_told_by_its_path() -> None:
 
 
 def test_the_table_of_files_is_bounded_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "VERSIONS", 50)
+    monkeypatch.setattr(versions, "VERSIONS", 50)
     story = Story()
     for batch in range(20):
         worker = story.task("extract", run=f"r{batch}")
         for number in range(20):
             story.writes(worker, f"/data/{batch}-{number}", inode=100 + batch * 20 + number)
         story.exit(worker)
-    table = story.core.activity.files.table
+    table = story.core.facts.versions
     assert len(table) == 50 and len(table._by_path) == 50
     assert table.drops["forgotten_file"] == 350
     assert story.core.activity.drops()["forgotten_file"] == 350
@@ -353,7 +409,7 @@ def test_what_is_read_in_several_openings_is_read_together() -> None:
         story.reads(reader, "/data/in.csv", inode=9, size=size)
     process = story.core.tree.get(reader)
     assert process is not None
-    use = process.files[(1, 9)]
+    use = story.core.facts.files.of(process.key).uses[(1, 9)]
     assert (use.read_bytes, use.read_calls, use.open) == (130, 2, 0)
 
 
@@ -366,5 +422,5 @@ def test_an_empty_file_that_a_writer_has_open_is_still_that_writers() -> None:
         if gone:
             story.closes(first, opened, written=5)
         story.opens(second, "/data/out", OUT)
-        version = story.core.activity.files.table.version((1, 7))
+        version = story.core.facts.versions.get((1, 7))
         assert version is not None and version.writer.key == (second if gone else first)

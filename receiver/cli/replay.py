@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from receiver.cli.common import FLUSH_SECONDS, colour_wanted, core_options, make_hub, print_event
+from receiver.cli.listeners import Trees
 from receiver.errors import DecodeError, OutputError
-from receiver.export.settings import ExportSettings, from_environment
+from receiver.export.options import ExportSettings
+from receiver.export.settings import from_environment
 from receiver.investigate.report import to_json
 from receiver.kernel.decode import decode, split
 from receiver.observe.core import Core
 from receiver.observe.recording import FrameKind, Recording
 from receiver.observe.session import Session, replay
-from receiver.render import Views, as_json, details, page, screen, summary
+from receiver.render import RunView, as_json, details, page, screen, summary
 from receiver.safe.files import check_distinct, close_output, write_output
 from receiver.service.state import HistoryKeeper, Worker
 from receiver.text.printable import printable
@@ -78,33 +80,23 @@ async def _replay(
         recording.header.host,
         msgspec.structs.replace(core_options(export), only_commands=of_command),
     )
-    views = Views()
+    trees = Trees(lambda execution, view: _tree(args, execution, view, core), core.facts)
+    core.listeners.add(trees)
 
-    def show(execution: Execution) -> None:
-        if execution.outer is not None:
-            views.closed(execution)
-            return
-        if args.json:
-            print(json.dumps(as_json(execution, views.pop(execution), core.losses)))
-        else:
-            print(
-                summary(
-                    execution,
-                    views.pop(execution),
-                    core.losses,
-                    colour=colour_wanted(sys.stdout.isatty()),
-                )
-            )
+    def after_frame() -> None:
+        for text in trees.take():
+            print(text)
+        if hub:
+            hub.put(core.take())
 
     keeper = HistoryKeeper(Path(args.history), Worker()) if args.history else None
     if keeper is not None:
         keeper.start()
         await keeper.settled(HISTORY_SECONDS[0])
         core.history = keeper.history
-    core.on_end, core.attempts.on_close = views.ended, show
     if hub:
         hub.start()
-    replay(Session(core), recording, (lambda: hub.put(core.take())) if hub else None)
+    replay(Session(core), recording, after_frame)
     _report(args, core)
     if keeper is not None:
         await keeper.close(HISTORY_SECONDS[1])
@@ -119,6 +111,12 @@ async def _replay(
             file=sys.stderr,
         )
     return 0
+
+
+def _tree(args: argparse.Namespace, execution: Execution, view: RunView, core: Core) -> str:
+    if args.json:
+        return json.dumps(as_json(execution, view, core.losses))
+    return summary(execution, view, core.losses, colour=colour_wanted(sys.stdout.isatty()))
 
 
 def _report(args: argparse.Namespace, core: Core) -> None:

@@ -22,12 +22,14 @@ from receiver.cli.explain import explain
 from receiver.cli.preload import load_all
 from receiver.errors import KwitnessError
 from receiver.export.hub import Hub
-from receiver.export.settings import ExportSettings, from_environment
+from receiver.export.settings import from_environment
 from receiver.investigate.report import Report
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.confinement import survey
 from receiver.kernel.descriptors import raise_limit
 from receiver.kernel.remedies import remedy, surroundings
+from receiver.observe.core import Core
+from receiver.observe.listeners import Listener
 from receiver.render import live_tree
 from receiver.service import config as configuration
 from receiver.service.app import Observer
@@ -97,7 +99,7 @@ async def serve(args: argparse.Namespace) -> int:
     log.info(
         "attached to %d hooks; exporting to %s",
         sum(h.attached for h in observer.source.coverage()),
-        _targets(hub, export),
+        ", ".join(sorted(hub.targets)) or "nowhere",
     )
 
     def tick() -> None:
@@ -108,7 +110,7 @@ async def serve(args: argparse.Namespace) -> int:
             supervisor.say("WATCHDOG=1")  # a service that receives no events should be restarted
         supervisor.say(f"STATUS={seen}; {len(observer.core.executions.open)} open executions")
 
-    observer.on_tick = tick
+    observer.each_tick.append(tick)
     supervisor.say("READY=1")
     try:
         await observer.run()
@@ -135,12 +137,20 @@ def _remember(observer: Observer, state: ServiceState) -> None:
     if state.gap is not None:
         core.resumed(state.gap, boottime_ns())
 
-    def keep(number: str, report: Report) -> None:
-        report = core.incidents.reports[number] = named(report)
-        state.keep_report(number, report, core.incidents.owners.get(number, -1))
-
-    core.incidents.on_report = keep
+    core.listeners.add(_KeptReports(core, state))
     state.start()
+
+
+class _KeptReports(Listener):
+    """Adds the names of functions to each report, and stores it."""
+
+    def __init__(self, core: Core, state: ServiceState) -> None:
+        self._core, self._state = core, state
+
+    def report(self, number: str, report: Report) -> None:
+        incidents = self._core.incidents
+        report = incidents.reports[number] = named(report)
+        self._state.keep_report(number, report, incidents.owners.get(number, -1))
 
 
 def _admin(
@@ -168,30 +178,20 @@ def _admin(
     )
 
 
-def _targets(hub: Hub, export: ExportSettings) -> str:
-    names = sorted(
-        {
-            export.otlp[p.signal].endpoint.partition("?")[0]
-            if p.kind.startswith("otlp_")
-            else p.kind
-            for p in hub.pipelines
-        }
-    )
-    return ", ".join(names) or "nowhere"
-
-
 def check(args: argparse.Namespace) -> int:
     """0 ready, 1 degraded, 2 cannot run."""
     if args.explain:
         return explain(args)
     if args.ready:
         return ready(args)
-    from receiver.kernel.probes import BLIND_SPOTS, Probes
+    from receiver.attribution.declared import DECLARED
+    from receiver.kernel.hooks import BLIND_SPOTS
+    from receiver.kernel.probes import Probes
 
     chosen = configuration.load(Path(args.config) if args.config else None).privileges
     confinement = survey(chosen.user, chosen.helper_user)
     try:
-        probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16)
+        probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16, capture=DECLARED.capture)
         try:
             probes.attach()
             with contextlib.suppress(

@@ -11,6 +11,7 @@ import errno
 from receiver import semconv as sc
 from receiver.calls import call_name
 from receiver.events import CallFailed, CallKind, SubjectKind
+from receiver.facts.calls import CallTable
 from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Severity
@@ -35,7 +36,17 @@ def speaks_for_itself(event: CallFailed) -> bool:
         return True
     if event.call == CallKind.CLONE:
         return event.error in (errno.EAGAIN, errno.ENOMEM)
-    return event.call == CallKind.LOCK and event.failures == _LOCK_WAITS
+    return event.call == CallKind.LOCK and event.failures >= _LOCK_WAITS
+
+
+def becomes_a_finding(event: CallFailed, known: CallFailed | None) -> bool:
+    """Whether this record of a series, which counts all failures so far, is the first one that is
+    worth a finding. `known`: the record before it.
+
+    The counts that the kernel half sends are 1, 16, 256 … and the last one. Any of these records
+    may be lost, so no count is compared for equality.
+    """
+    return speaks_for_itself(event) and (known is None or not speaks_for_itself(known))
 
 
 def call_failed(process: Process, event: CallFailed) -> Finding:
@@ -67,7 +78,7 @@ def call_failed(process: Process, event: CallFailed) -> Finding:
     )
 
 
-def blamed_calls(process: Process) -> list[Finding]:
+def blamed_calls(process: Process, calls: CallTable) -> list[Finding]:
     """For a process that failed: its last failures that are not reported yet.
 
     A failed exec is reported by its path.
@@ -76,7 +87,7 @@ def blamed_calls(process: Process) -> list[Finding]:
         return []
     waiting = [
         e
-        for e in process.failed_calls.values()
+        for e in calls.of(process.key)
         if not speaks_for_itself(e) and not _is_reported_elsewhere(e)
     ]
     waiting = [

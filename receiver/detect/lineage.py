@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from receiver import semconv as sc
 from receiver.events import FileChanged, FileClosed, FileOpened
-from receiver.facts.files import State, Use, Version
+from receiver.facts.files import Use
 from receiver.facts.tree import Process, ancestors
+from receiver.facts.versions import State, Version
 from receiver.model import Finding
 from receiver.signals import Severity
 from receiver.text.names import event_id

@@ -11,8 +11,8 @@ from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Severity
 from receiver.text.names import AF_INET, address_of, event_id, name_in
+from receiver.units import SECOND
 
-SECOND = 1_000_000_000
 _WORDS = {
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",

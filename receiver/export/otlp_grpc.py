@@ -5,9 +5,9 @@ from __future__ import annotations
 import grpc
 
 from receiver.export import tls
+from receiver.export.options import OtlpSettings
 from receiver.export.otlp_answers import grpc_outcome, partial_success
 from receiver.export.outcome import Outcome
-from receiver.export.settings import OtlpSettings
 
 _METHODS = {
     "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",

@@ -17,8 +17,8 @@ import threading
 import time
 from datetime import UTC, datetime
 
+from receiver.export.options import SIGNALS, SignalName
 from receiver.export.otlp_json import to_json
-from receiver.export.settings import SIGNALS, SignalName
 from receiver.safe.files import RefusedError, closing, is_foreign, open_folder, replace
 from receiver.text.printable import printable
 from receiver.text.redact import Redactor

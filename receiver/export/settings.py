@@ -9,68 +9,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Literal
 from urllib.parse import unquote
-
-import msgspec
 
 from receiver.errors import ConfigError
 from receiver.export.endpoints import Header, grpc_target, headers, http_url, incomplete
+from receiver.export.exporters import EXPORTERS
+from receiver.export.options import (
+    SIGNALS,
+    BatchSettings,
+    ExportSettings,
+    OtlpSettings,
+    SignalName,
+)
 
 log = logging.getLogger("kwitness.export")
 
-SignalName = Literal["traces", "metrics", "logs"]
-SIGNALS: tuple[SignalName, ...] = ("traces", "metrics", "logs")
 PROTOCOLS = ("http/protobuf", "http/json", "grpc")
-EXPORTERS = ("otlp", "console", "none")
+NONE = "none"
 _PREFIX = "OTEL_EXPORTER_OTLP_"
 _DAY_MS = 86_400_000
 _MOST_ITEMS = 10_000_000
 _HTTP_DEFAULT, _GRPC_DEFAULT = "http://localhost:4318", "http://localhost:4317"
-
-
-class OtlpSettings(msgspec.Struct, frozen=True):
-    """Destination and options of one signal. `timeout_seconds` is per attempt; 0 is no limit."""
-
-    signal: SignalName
-    protocol: str
-    endpoint: str  # HTTP: the whole URL; gRPC: host:port
-    tls: bool
-    headers: tuple[Header, ...] = ()
-    timeout_seconds: float = 10.0
-    gzip: bool = False
-    certificate: str = ""
-    client_key: str = ""
-    client_certificate: str = ""
-
-
-class BatchSettings(msgspec.Struct, frozen=True):
-    """When a batch is sent, and how many items may wait.
-
-    The defaults of the queue and batch sizes are larger than the SDK's 2048 and 512, which a burst
-    of processes fills in half a second.
-    """
-
-    delay_seconds: float = 1.0
-    flush_seconds: float = 10.0
-    queue_items: int = 65_536
-    queue_bytes: int = 16 << 20
-    batch_items: int = 2048
-    batch_bytes: int = 1 << 20
-
-
-class ExportSettings(msgspec.Struct, frozen=True):
-    """The export settings, per signal."""
-
-    exporters: dict[str, tuple[str, ...]]
-    otlp: dict[str, OtlpSettings]
-    batches: dict[str, BatchSettings]
-    metric_interval_seconds: float = 60.0
-    delta: bool = False
-    service_name: str = ""
-    resource_attributes: tuple[tuple[str, str], ...] = ()
-    value_length_limit: int = 0  # characters; 0 is none
-    disabled: bool = False
 
 
 class Environment:
@@ -224,9 +183,10 @@ def _exporters(env: Environment, signal: SignalName) -> tuple[str, ...]:
         dict.fromkeys(part.strip() for part in env.text(name, "otlp").split(",") if part.strip())
     )
     for part in chosen:
-        if part not in EXPORTERS:
-            raise ConfigError(f"{name}={part[:80]}: must be one of {', '.join(EXPORTERS)}")
-    return () if "none" in chosen else chosen
+        if part not in (*EXPORTERS, NONE):
+            known = ", ".join((*EXPORTERS, NONE))
+            raise ConfigError(f"{name}={part[:80]}: must be one of {known}")
+    return () if NONE in chosen else chosen
 
 
 def _batch(env: Environment, prefix: str, delay: int) -> BatchSettings:

@@ -9,7 +9,7 @@ import ssl
 import msgspec
 
 from receiver.errors import ConfigError
-from receiver.export.settings import OtlpSettings
+from receiver.export.options import OtlpSettings
 from receiver.safe.inputs import read_file
 
 _LIMIT = 1 << 20

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from receiver.detect.deaths import Ending, ending, partition_of
+from receiver.detect.deaths import partition_of
 from receiver.detect.masked import Grade
 from receiver.events import (
     CallFailed,
@@ -29,7 +29,9 @@ from receiver.events import (
     Signal,
 )
 from receiver.facts.connections import Peer
+from receiver.facts.ending import Ending
 from receiver.facts.files import Use
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
 from receiver.facts.usage import Competitor, Usage, moved, resident
 from receiver.model import Identity
@@ -101,9 +103,10 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     parent_threads: int
 
     @classmethod
-    def of(cls, process: Process) -> ProcessSnapshot:
+    def of(cls, process: Process, facts: Facts) -> ProcessSnapshot:
         assert process.execution is not None
-        parent = process.parent
+        parent, death = process.parent, facts.deaths.of(process.key)
+        files = facts.files.of(process.key)
         return cls(
             key=process.key,
             parent=parent.key if parent is not None else None,
@@ -120,17 +123,17 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             exec_ns=process.exec_ns,
             parent_comm=parent.comm if parent is not None else "",
             exit=process.exit,
-            end=ending(process),
+            end=process.end,
             grade=Grade(process.grade),
-            signals=process.signals,
-            sibling_senders=process.sibling_senders,
-            oom=process.oom,
-            crash=process.crash,
-            company=process.company,
-            open_files=process.open_files,
-            uses=tuple(process.files.values()),
-            changes=process.changes,
-            calls=tuple(process.failed_calls.values()),
+            signals=facts.signals.of(process.key),
+            sibling_senders=facts.signals.siblings(process.key),
+            oom=death.oom,
+            crash=death.crash,
+            company=death.company,
+            open_files=death.open_files,
+            uses=tuple(files.uses.values()),
+            changes=files.changes,
+            calls=facts.calls.of(process.key),
             peers=tuple(process.peers.values()),
             name_failures=process.name_failures,
             queues=tuple(process.queues.values()),
@@ -387,7 +390,8 @@ class Case:
 class Casebook:
     """All cases by their outermost execution, bounded. `drops` counts dropped entries."""
 
-    def __init__(self) -> None:
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
         self.drops: Counter[str] = Counter()
         self.losses: tuple[LossWindow, ...] = ()
         self.unwatched_losses: tuple[LossWindow, ...] = ()
@@ -413,8 +417,8 @@ class Casebook:
             while len(self._cases) > CASES:
                 self._forget(next(iter(self._cases)))
         if (
-            _is_uninteresting(process)
-            and (len(case) >= ACTORS_PER_CASE or _is_short(process))
+            _is_uninteresting(process, self._facts)
+            and (len(case) >= ACTORS_PER_CASE or _is_short(process, self._facts))
             and process is not outermost.root
         ):
             self._left_out[id(outermost)] += 1
@@ -424,7 +428,7 @@ class Casebook:
             return
         _close_spell(process)
         self._count += process.key not in case
-        case[process.key] = ProcessSnapshot.of(process)
+        case[process.key] = ProcessSnapshot.of(process, self._facts)
         self._where[process.key] = id(outermost)
         if self._count > ACTORS and len(self._cases) > 1:
             self._forget(next(i for i in self._cases if i != id(outermost)))
@@ -470,7 +474,7 @@ class Casebook:
             ):
                 if process.usage is not None:
                     process.usage.note_spell(now_ns)
-                actors[process.key] = ProcessSnapshot.of(process)
+                actors[process.key] = ProcessSnapshot.of(process, self._facts)
         began = execution.start_ns
         return Case(
             outermost,
@@ -520,20 +524,20 @@ def _close_spell(process: Process) -> None:
         usage.note_spell(end.time_boottime_ns)
 
 
-def _is_uninteresting(process: Process) -> bool:
+def _is_uninteresting(process: Process, facts: Facts) -> bool:
     """Whether it succeeded and has no fact that could matter to another process."""
     return (
         not (process.exit is not None and process.exit.wait_status)
         and not process.findings
-        and not process.signals
-        and not process.failed_calls
+        and process.key not in facts.signals.rows
+        and process.key not in facts.calls.rows
     )
 
 
-def _is_short(process: Process) -> bool:
+def _is_short(process: Process, facts: Facts) -> bool:
     lived = (
         process.exit.time_boottime_ns - process.key.start_boottime_ns
         if process.exit is not None
         else SHORT_NS
     )
-    return lived < SHORT_NS and not process.files and not process.peers
+    return lived < SHORT_NS and not facts.files.of(process.key).uses and not process.peers

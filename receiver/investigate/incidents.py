@@ -11,6 +11,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from receiver import semconv as sc
+from receiver.detect.findings import spec_of
 from receiver.investigate.case import Case, task_key
 from receiver.investigate.compose import investigate
 from receiver.investigate.evidence import Culprit
@@ -30,21 +31,12 @@ REVISIT_NS = 60_000_000_000
 # The delay after an end: the last events of its processes may arrive this much later.
 SETTLE_NS = 400_000_000
 _EVIDENCE = 8  # evidence records for the first hypothesis
-# Findings that are symptoms while the execution still runs.
-_OPENING = {
-    sc.EVENT_PROCESS_OOM_KILLED,
-    sc.EVENT_FILE_TAINTED_READ,
-    sc.EVENT_PROCESS_HANG,
-    sc.EVENT_NETWORK_CONNECTION_STALLED,
-    sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
-}
 
 
 class Incidents:
     """All open and recent incidents.
 
-    `reports` holds the reports by incident id, the latest one last. `on_report` is called for each
-    new or revised report. `drops` counts dropped entries.
+    `reports` holds the reports by incident id, the latest one last. `drops` counts dropped entries.
     """
 
     def __init__(
@@ -56,9 +48,11 @@ class Incidents:
         case: Callable[[Execution, int], Case],
         forget: Callable[[Execution], None],
         wall: Callable[[int], int],
+        told: Callable[[str, Report], None],
     ) -> None:
+        """`told` is called with each new or revised report and the id of its incident."""
         self.reports: OrderedDict[str, Report] = OrderedDict()
-        self.on_report: Callable[[str, Report], None] = lambda *_: None
+        self._told = told
         self.drops: Counter[str] = Counter()
         self._logs, self._book, self._emit, self._case, self._forget, self._wall = (
             logs,
@@ -82,7 +76,7 @@ class Incidents:
         """Records a symptom. The next call of `look` may open an incident."""
         outermost = execution.outermost
         if (
-            finding.kind in _OPENING
+            spec_of(finding.kind).opens_incident
             and not outermost.closed
             and not outermost.is_quiet
             and id(outermost) not in self._open
@@ -208,7 +202,7 @@ class Incidents:
                 items=_items(report, lead, incident_id, full=False),
                 now_ns=now_ns,
             )
-        self.on_report(incident_id, report)
+        self._told(incident_id, report)
         return incident_id
 
     def _forget_reports(self) -> None:

@@ -30,8 +30,9 @@ from receiver.attribution.claims import (
 from receiver.attribution.frameworks import Recognisers
 from receiver.attribution.partitions import partition_of
 from receiver.attribution.proof import image_of, prove
-from receiver.detect.deaths import Ending, ending
 from receiver.events import Connection, ConnectionStage, FileChanged, FileOpened, ProcessKey
+from receiver.facts.ending import Ending
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process, ProcessTree, ancestors
 from receiver.model import BACKED, CERTAIN, Identity
 from receiver.observe.attempts import Attempts, contested
@@ -50,30 +51,28 @@ class Bindings:
     def __init__(
         self,
         tree: ProcessTree,
+        facts: Facts,
         attempts: Attempts,
         recognisers: Recognisers,
         *,
         only_commands: bool = False,
+        explain: bool = False,
     ) -> None:
-        """`only_commands`: only the work inside of a command that kwitness started is bound."""
+        """`only_commands`: only the work inside of a command that kwitness started is bound.
+        `explain`: keeps the reasons of all decisions, for `check --explain`.
+        """
         self._only_commands = only_commands
         self.tree = tree
+        self._facts = facts
         self.attempts = attempts
         self.recognisers = recognisers
         self.drops: Counter[str] = Counter()
         # living processes that name the work of other processes
         self.followed: dict[ProcessKey, None] = {}
-        # the recogniser of each decision: kept for `check --explain` only
-        self.reasons: dict[ProcessKey, tuple[str, ...]] | None = None
+        # the recogniser of each decision
+        self.reasons: dict[ProcessKey, tuple[str, ...]] = {}
+        self._explain = explain
         self._listeners: dict[int, Process] = {}  # the process that listens on each port
-        attempts.executions_of = self._members
-
-    def _members(self, execution: Execution) -> list[Process]:
-        return [
-            p
-            for p in self.tree.processes()
-            if p.execution is not None and execution in p.execution.chain()
-        ]
 
     def forked(self, process: Process, at_ns: int) -> None:
         """Called after it has inherited its parent's work."""
@@ -114,7 +113,7 @@ class Bindings:
         self.followed.pop(process.key, None)
         torn = {
             id(use.version.execution)
-            for use in process.files.values()
+            for use in self._facts.files.of(process.key).uses.values()
             if use.version is not None and use.version.writers
         }
         latest = list(process.steps)[-1:]
@@ -214,7 +213,7 @@ class Bindings:
         identity, rival = self._compared(process, identity, execution)
         if process.exit is not None:
             self.attempts.enter_late(
-                process, identity, process.exec_ns or process.key.start_boottime_ns, ending(process)
+                process, identity, process.exec_ns or process.key.start_boottime_ns, process.end
             )
             return
         # All descendants inherit an environment, so it names one process of many. Every other fact
@@ -340,7 +339,7 @@ class Bindings:
             )
 
     def _note(self, process: Process, who: str, identity: Identity | None) -> None:
-        if self.reasons is None:
+        if not self._explain:
             return
         known = self.reasons.get(process.key, ())
         if len(known) < KEPT_REASONS:

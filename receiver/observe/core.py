@@ -13,44 +13,37 @@ test.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from receiver import semconv as sc
-from receiver.attribution.context import remote_context
+from receiver.attribution.declared import declared
 from receiver.attribution.frameworks import RECOGNISERS, Recognisers
+from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.rules import Rule, Rules
-from receiver.detect import ending, killed, masked_failures, oom_killed, partial_writes
-from receiver.detect.deaths import Ending, retired
-from receiver.detect.masked import failure_below, grade, holds_by_fork, note_child_end
 from receiver.errors import DecodeError
 from receiver.events import (
-    Connection,
-    Crash,
     Event,
-    Exec,
     Existing,
     Exit,
-    FileChanged,
-    FileOpened,
-    Fork,
     LossReason,
-    OomKill,
-    OpenFile,
     ProcessKey,
-    Signal,
-    Title,
 )
 from receiver.facts.blind import BlindTimes
-from receiver.facts.tree import KEPT_FAILED_CHILDREN, KEPT_FILES, KEPT_SIGNALS, Process, ProcessTree
+from receiver.facts.ending import Ending
+from receiver.facts.tables import Facts
+from receiver.facts.tree import Process, ProcessTree
 from receiver.investigate.case import Case, Casebook
 from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
 from receiver.kernel.decode import decode
-from receiver.model import Blind, CoreOptions, Finding, Gap, Host, Identity, Watch
-from receiver.observe.activity import HANDLERS, Activity
+from receiver.model import Blind, CoreOptions, Finding, Gap, Host, Watch
+from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
+from receiver.observe.events import EVENTS
+from receiver.observe.exits import Exits
+from receiver.observe.handlers import Handlers
+from receiver.observe.listeners import Listener, Listeners
 from receiver.observe.scope import Scope
 from receiver.signals import Metric, Point
 from receiver.signals import Signal as Output
@@ -58,33 +51,44 @@ from receiver.synthesis.blocks import Blocks
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.metrics import LAG_BOUNDS, MetricStore
 from receiver.synthesis.spans import Spans
-from receiver.text.names import signal_name
+from receiver.text.names import event_id
 from receiver.text.redact import Redactor
+from receiver.units import SECOND
 from receiver.work.execution import Execution, Executions
 
-SECOND = 1_000_000_000
 LOSS_WINDOW_NS = 60 * SECOND  # how long after a loss records are marked incomplete
 # lost events of processes without work: no fact of an execution is missing
 UNWATCHED = LossReason.UNWATCHED.name.lower()
 CLOCK_STEP_NS = 50_000_000  # a larger change means that the wall clock was set, not slewed
-SHORT_NS = 10_000_000  # a shorter process without notable events gets no span; its parent counts it
 
 
 class Core:
     """See the module's docstring. Not re-entrant; one owner."""
 
     def __init__(
-        self, host: Host, options: CoreOptions | None = None, rules: tuple[Rule, ...] = ()
+        self,
+        host: Host,
+        options: CoreOptions | None = None,
+        rules: tuple[Rule, ...] = (),
+        *,
+        recognisers: tuple[Recogniser, ...] = RECOGNISERS,
+        explain: bool = False,
     ) -> None:
+        """`explain`: keeps the reasons of all attributions in `bindings.reasons`."""
+        self.listeners = Listeners()
         self.options = options = options or CoreOptions()
         self.host = host
         self.redactor = Redactor(options.redaction)
-        self.tree = ProcessTree(options.process_limit, int(options.linger_seconds * SECOND))
+        self.facts = Facts()
+        self.tree = ProcessTree(
+            options.process_limit, int(options.linger_seconds * SECOND), self.facts.forget
+        )
         self.executions = Executions(
             int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND)
         )
         self._out: list[Output] = []
-        self.recognisers = Recognisers((Rules(rules), *RECOGNISERS) if rules else RECOGNISERS)
+        asked = (Rules(rules), *recognisers) if rules else recognisers
+        self.recognisers, self.declared = Recognisers(asked), declared(asked)
         self.blocks = Blocks(
             host,
             include_argv=options.include_argv,
@@ -92,51 +96,81 @@ class Core:
             service_name=options.service_name,
             value_length_limit=options.value_length_limit,
         )
-        self._spans, self._logs = Spans(self.blocks), Logs(self.blocks)
+        self._spans = Spans(self.blocks, self.facts, self.declared.attributes)
+        self._logs = Logs(self.blocks)
         self.book = MetricStore()
-        self.attempts = Attempts(
-            self.executions,
-            self._spans,
+        self.casebook = Casebook(self.facts)
+        self.incidents = Incidents(
             self._logs,
-            self.book,
-            lambda signal: self._out.append(signal),
+            book=self.book,
+            emit=self._emit,
+            case=self.case,
+            forget=self.casebook.forget,
+            wall=self.blocks.wall,
+            told=self.listeners.report,
+        )
+        self.attempts = Attempts(
+            self.tree,
+            self.executions,
+            spans=self._spans,
+            logs=self._logs,
+            book=self.book,
+            emit=self._emit,
+            listeners=self.listeners,
+            evaluate=self.incidents.ended,
             elsewhere=options.orchestrator == "elsewhere",
         )
         self.bindings = Bindings(
-            self.tree, self.attempts, self.recognisers, only_commands=options.only_commands
+            self.tree,
+            self.facts,
+            self.attempts,
+            self.recognisers,
+            only_commands=options.only_commands,
+            explain=explain,
         )
         self.activity = Activity(
             self.tree,
             self.attempts,
-            self._report,
-            self._repeat,
+            facts=self.facts,
+            report=self._report,
+            repeat=self._repeat,
+            declared=self.declared,
             stall_seconds=options.stall_seconds,
             hang_seconds=options.hang_seconds,
         )
-        self.casebook = Casebook()
         self.history: History | None = None  # the history of earlier runs, where one is kept
         # what the source cannot see on this host: its absence proves nothing
         self.blind: tuple[str, ...] = ()
-        self.incidents = Incidents(
-            self._logs,
-            book=self.book,
-            emit=lambda signal: self._out.append(signal),
-            case=self.case,
-            forget=self.casebook.forget,
-            wall=self.blocks.wall,
-        )
-        self.attempts.on_over = self.incidents.ended
         self.counts: Counter[str] = Counter()  # decoded events, by kind
         self.decode_errors: Counter[str] = Counter()
         self.policy_drops: Counter[str] = Counter()  # events that led to no signal, by reason
-        # called with every attributed process when it ends
-        self.on_end: Callable[[Process], None] = _ignore
-        # called with every event after it was applied
-        self.on_event: Callable[[Event], None] | None = None
+        self.exits = Exits(
+            attempts=self.attempts,
+            bindings=self.bindings,
+            facts=self.facts,
+            activity=self.activity,
+            casebook=self.casebook,
+            drops=self.policy_drops,
+            report=self._report,
+            log_exit=self._log_exit,
+            emit_span=self._emit_process,
+            ended=self.listeners.process_ended,
+            helpers=self.declared.helpers,
+            every_exit=options.exit_events,
+        )
+        self._handlers = Handlers(
+            host,
+            self.tree,
+            facts=self.facts,
+            attempts=self.attempts,
+            bindings=self.bindings,
+            activity=self.activity,
+            exits=self.exits,
+            drops=self.policy_drops,
+            report=self._report,
+        )
         self._scope = Scope(host.pid_namespace, host.observer_pid)
         self._blind_times = BlindTimes()
-        self._watches: dict[int, Watch] = {}
-        self._watched: dict[int, Execution] = {}
         self.losses: dict[tuple[str, str], int] = {}
         self._lossy_until_ns = 0
         self._read_at_ns = 0
@@ -146,6 +180,7 @@ class Core:
         """Applies records in order. Never raises, whatever the records hold."""
         self._read_at_ns = self.attempts.read_at_ns = read_at_ns
         existing: list[Existing] = []
+        listened = self.listeners.of_events
         oldest = 0
         for raw in batch:
             try:
@@ -159,17 +194,17 @@ class Core:
             if not self._scope.has(event):
                 self.policy_drops["other_namespace"] += 1
                 continue
-            name, handle = _HANDLERS[type(event)]
-            self.counts[name] += 1
-            handle(self, event)
+            spec = EVENTS[type(event)]
+            self.counts[spec.name] += 1
+            spec.handle(self._handlers, event)
             if self.incidents.waiting:
                 self.incidents.look(event.time_boottime_ns)
-            if self.on_event is not None:
-                self.on_event(event)
+            if listened:
+                self.listeners.event(event)
             if type(event) is Existing:
                 existing.append(event)
         if existing:
-            self._settle(existing)
+            self._handlers.settle(existing)
         elif oldest:
             self.book.record(
                 sc.METRIC_PIPELINE_OBSERVER_LAG,
@@ -203,7 +238,7 @@ class Core:
                     self.attempts.end_step(process, thread, now_ns, unknown=True)
                 if process.execs:
                     self._emit_process(process, now_ns)
-                    self.on_end(process)
+                    self.listeners.process_ended(process)
         self.attempts.finish(now_ns)
         self.incidents.look(now_ns, settle_ns=0)
 
@@ -225,6 +260,9 @@ class Core:
             history=self.history,
         )
 
+    def _emit(self, signal: Output) -> None:
+        self._out.append(signal)
+
     def take(self) -> list[Output]:
         out, self._out = self._out, []
         return out
@@ -238,11 +276,11 @@ class Core:
 
     def watch(self, watch: Watch) -> None:
         """Expects the fork of a command. It must be called before the fork event is fed."""
-        self._watches[watch.pid] = watch
+        self._handlers.watch(watch)
 
     def watched(self, pid: int) -> Execution | None:
         """The execution of a watched command, after its fork was seen."""
-        return self._watched.get(pid)
+        return self._handlers.watched.get(pid)
 
     def note_losses(self, losses: dict[tuple[str, str], int], now_ns: int) -> None:
         """Cumulative counts of lost events by (kind, reason).
@@ -350,212 +388,21 @@ class Core:
             + self.activity.drops()
             + self.casebook.drops
         )
-        drops += Counter(
-            {f"broken_recogniser_{name}": count for name, count in self.recognisers.broken.items()}
-        )
+        for kind, failures in (
+            ("broken_recogniser", self.recognisers.broken),
+            ("failed_listener", self.listeners.failed),
+        ):
+            drops += Counter({f"{kind}_{name}": count for name, count in failures.items()})
         points = tuple(
             Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), count)
             for reason, count in drops.items()
         )
         return (*self.book.metrics(), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, points))
 
-    def _fork(self, event: Fork) -> None:
-        process = self.tree.fork(event)
-        pid = event.pid_namespace_pid if self.host.pid_namespace else event.process.tgid
-        watch = self._watches.get(pid)
-        if (
-            watch is not None
-            and watch.parent_pid == event.parent.tgid
-            and process.execution is None
-        ):
-            del self._watches[pid]
-            identity = Identity(
-                "command",
-                watch.name,
-                f"{self.host.session}-{event.process.tgid}-{event.process.start_boottime_ns}",
-                watch.name,
-                type="command",
-                source="command",
-                confidence=1.0,
-                evidence="started by kwitness",
-                owner=event.uid,
-            )
-            process.context = watch.context
-            execution = self.attempts.enter(process, identity, event.time_boottime_ns)
-            if execution is not None:
-                execution.started_by = event.parent
-                self._watched[pid] = execution
-        else:
-            self._inherit(process)
-            self.bindings.forked(process, event.time_boottime_ns)
-            self._note_unattributed(process)
-
-    def _exec(self, event: Exec | Existing) -> None:
-        process = self.tree.image(event)
-        self._inherit(process)
-        if event.environ:
-            process.context = remote_context(event.environ) or process.context
-        is_old = type(event) is Existing
-        self.bindings.image(
-            process, process.key.start_boottime_ns if is_old else event.time_boottime_ns
+    def _log_exit(self, process: Process, end: Ending, event: Exit) -> None:
+        self._out.append(
+            self._logs.exit_event(process, end, event_id(event), self._read_at_ns, self._lossy)
         )
-        # it had set its title before the observer started
-        if is_old and len(event.argv) == 1 and " " in event.argv[0]:
-            process.title = event.argv[0].strip()
-            self.bindings.titled(process, event.time_boottime_ns)
-        self._note_unattributed(process)
-
-    def _settle(self, events: list[Existing]) -> None:
-        """Called after the iterator's last record: links parents, and hands identities down to
-        children that were read first.
-        """
-        self.tree.adopt_parents(events)
-        for event in sorted(events, key=lambda e: e.process.start_boottime_ns):
-            process = self.tree.get(event.process)
-            if process is not None and process.parent is not None and process.exit is None:
-                process.context = process.context or process.parent.context
-                self._inherit(process)
-
-    def _title(self, event: Title) -> None:
-        process = self.tree.title(event)
-        self.bindings.titled(process, event.time_boottime_ns)
-        self._note_unattributed(process)
-
-    def _file_opened(self, event: FileOpened) -> None:
-        """The file's work comes first: the file belongs to that work.
-
-        A file of a package identifies the process, and is no input.
-        """
-        self.bindings.opened(self.tree.ensure(event.process, ""), event)
-        if not event.path.rpartition("/")[2].startswith("__init__."):
-            self.activity.files.file_opened(event)
-
-    def _file_changed(self, event: FileChanged) -> None:
-        self.activity.files.file_changed(event)
-        self.bindings.changed(self.tree.ensure(event.process, ""), event)
-
-    def _connection(self, event: Connection) -> None:
-        self.activity.network.connection(event)
-        self.bindings.connected(self.tree.ensure(event.process, ""), event)
-
-    def _signal(self, event: Signal) -> None:
-        target = self.tree.ensure(event.target, event.target_comm)
-        sender = self.tree.get(event.sender)
-        target.signals = (*target.signals[-KEPT_SIGNALS + 1 :], event)
-        if (
-            sender is not None
-            and sender.execution is not None
-            and sender.execution.is_part_of(target.execution)
-        ):
-            target.sibling_senders = (*target.sibling_senders[-KEPT_SIGNALS + 1 :], event.sender)
-
-    def _open_file(self, event: OpenFile) -> None:
-        process = self.tree.ensure(event.process, "")
-        if process.exit is not None or len(process.open_files) >= KEPT_FILES:
-            self.policy_drops["late_open_file" if process.exit else "too_many_open_files"] += 1
-            return
-        process.open_files = (*process.open_files, event)
-
-    def _crash(self, event: Crash) -> None:
-        self.tree.ensure(event.process, event.comm).crash = event
-
-    def _oom_kill(self, event: OomKill) -> None:
-        victim = self.tree.ensure(event.victim, event.victim_comm)
-        if victim.oom is not None:
-            return  # the OOM killer chose the same victim again before it was gone
-        victim.oom = event
-        for execution in victim.execution.chain() if victim.execution is not None else ():
-            execution.oom_killed = True
-        self._report(victim, oom_killed(victim, event))
-        self.activity.oom_killed(victim, event)
-        self.book.add(sc.METRIC_PIPELINE_TASK_OOM_KILLS, self.attempts.labels(victim.execution))
-
-    def _exit(self, event: Exit) -> None:
-        process = self.tree.exited(event)
-        if process is None:
-            return
-        self._inherit(process)
-        process.retired = retired(process)
-        end = ending(process)
-        death = killed(process, end)
-        self.bindings.ended(process, end, event.time_boottime_ns)
-        execution = process.execution
-        if execution is None:
-            # A kill outside of all pipelines is not reported. An OOM kill concerns the whole host,
-            # and is reported already.
-            self.policy_drops["unattributed"] += 1
-            return
-        if death is not None:
-            self._report(process, death)
-        if end.signal and end.cause != "oom_killed":
-            labels = (
-                *self.attempts.labels(execution),
-                (sc.PROCESS_SIGNAL_NAME, signal_name(end.signal)),
-            )
-            self.book.add(sc.METRIC_PIPELINE_TASK_SIGNALS, labels)
-        for torn in partial_writes(process, end):
-            for each in execution.chain():
-                each.partial_write = True
-            self._report(process, torn)
-            cause = dict(torn.facts)[sc.FILE_WRITE_CAUSE]
-            self.book.add(
-                sc.METRIC_PIPELINE_FILE_PARTIAL_WRITES,
-                (*self.attempts.labels(execution), (sc.FILE_WRITE_CAUSE, cause)),
-            )
-        liar = next(
-            (e for e in execution.chain() if e.identity.status_lies and holds_by_fork(process, e)),
-            None,
-        )
-        if liar is not None and not end.failed:
-            liar.failed_by = failure_below(process) or liar.failed_by
-        elif not end.failed and process.failed_children:
-            for finding, culprit, lost_work in masked_failures(process):
-                execution.masked |= lost_work
-                self._report(culprit, finding)
-        if end.failed or self.options.exit_events:
-            self._out.append(
-                self._logs.exit_event(
-                    process, end, f"{event.cpu}-{event.sequence}", self._read_at_ns, self._lossy
-                )
-            )
-        self.activity.ended(process, end)
-        process.grade = grade(process)
-        parent = process.parent
-        if (
-            parent is not None
-            and parent.execution is not None
-            and parent.execution in execution.chain()
-        ):
-            parent.last_child = process
-            note_child_end(parent, process, KEPT_FAILED_CHILDREN)
-        self.attempts.account(execution, event)
-        self._close_or_fold(process, end)
-        self.casebook.ended(process)
-        self.on_end(process)
-        process.block = None  # ended processes stay known for a while, without their tables
-        self.attempts.leave(process, execution, event.time_boottime_ns, end)
-
-    def _inherit(self, process: Process) -> None:
-        """A child does its parent's work, until a claim binds it to other work."""
-        parent = process.parent
-        if process.execution is None and parent is not None and parent.execution is not None:
-            self.attempts.join(process, parent.execution)
-
-    def _note_unattributed(self, process: Process) -> None:
-        if process.execution is None:
-            self.policy_drops["unattributed"] += 1
-
-    def _close_or_fold(self, process: Process, end: Ending) -> None:
-        """A span of its own, or a count on the parent (conventions, span rules)."""
-        assert process.exit is not None and process.execution is not None
-        short = process.exit.time_boottime_ns - process.key.start_boottime_ns < SHORT_NS
-        dull = (short or not process.execs) and not end.failed and not process.findings
-        if dull and not process.spanned and process is not process.execution.root:
-            if process.parent is not None:
-                process.parent.folded += 1 + process.folded
-            self.policy_drops["folded"] += 1
-            return
-        self._emit_process(process)
 
     def _emit_process(self, process: Process, now_ns: int = 0) -> None:
         process.spanned = True
@@ -580,27 +427,4 @@ class Core:
         self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._lossy))
 
 
-def _ignore(_: object) -> None:
-    """The default listener does nothing."""
-
-
-def _of_activity(handle: Callable[[Activity, Any], object]) -> Callable[[Core, Any], object]:
-    return lambda core, event: handle(core.activity, event)
-
-
-_HANDLERS: dict[type, tuple[str, Callable[[Core, Any], object]]] = {
-    Fork: ("fork", Core._fork),
-    Exec: ("exec", Core._exec),
-    Existing: ("existing", Core._exec),
-    Title: ("title", Core._title),
-    Exit: ("exit", Core._exit),
-    Signal: ("signal", Core._signal),
-    OomKill: ("oom_kill", Core._oom_kill),
-    Crash: ("crash", Core._crash),
-    OpenFile: ("open_file", Core._open_file),
-    **{kind: (name, _of_activity(handle)) for kind, (name, handle) in HANDLERS.items()},
-    FileOpened: ("file_opened", Core._file_opened),
-    FileChanged: ("file_changed", Core._file_changed),
-    Connection: ("connection", Core._connection),
-}
-__all__ = ["Core", "CoreOptions", "Event", "ProcessKey", "Watch"]
+__all__ = ["Core", "CoreOptions", "Event", "Listener", "ProcessKey", "Watch"]

@@ -9,7 +9,6 @@ from collections import Counter, OrderedDict
 import msgspec
 
 from receiver import semconv as sc
-from receiver.detect.deaths import Ending, ending
 from receiver.detect.network import (
     connection_failed,
     exhausted_by_call,
@@ -27,6 +26,7 @@ from receiver.events import (
     UnixConnected,
 )
 from receiver.facts.connections import ConnectionTable, Peer, TrackedConnection
+from receiver.facts.ending import Ending
 from receiver.facts.tree import KEPT_NAME_FAILURES, Process, ProcessTree
 from receiver.model import Finding
 from receiver.observe.attempts import Attempts
@@ -34,8 +34,8 @@ from receiver.observe.files import EmitFinding
 from receiver.observe.repeats import Kind, Repeats, counted
 from receiver.synthesis.metrics import STALL_BOUNDS
 from receiver.text.names import address_of, event_id
+from receiver.units import SECOND
 
-SECOND = 1_000_000_000
 NAME_NS = 5 * SECOND  # the resolver's own timeout (resolv.conf(5), timeout)
 PATIENCE_NS = SECOND  # the shortest timeout that a resolver can be given
 FULL_NS = 5 * SECOND
@@ -276,7 +276,7 @@ class NetworkActivity:
         while it is closed itself, which is normal.
         """
         server = self._accepted_at.get(port)
-        if server is None or server.exit is None or ending(server).failed:
+        if server is None or server.exit is None or server.end.failed:
             return False
         ours, theirs = process.execution, server.execution
         return ours is not None and theirs is not None and ours.outermost is theirs.outermost
@@ -353,13 +353,15 @@ class NetworkActivity:
             self.drops["too_many_unix_peers"] += 1
 
     def call_failed(self, process: Process, event: CallFailed) -> None:
-        """Failures that show that a resource had run out."""
+        """Failures that show that a resource had run out: the first record of each series, which
+        need not be the first failure.
+        """
         in_use = 0
         if event.port:
             endpoint = (address_of(event.family, event.address_high, event.address_low), event.port)
             found = process.peers.get(endpoint)
             in_use = found.open if found is not None else 0
-        if event.failures == 1 and (finding := exhausted_by_call(process, event, in_use)):
+        if finding := exhausted_by_call(process, event, in_use):
             self._report(process, finding)
 
     def ended(self, process: Process, end: Ending) -> None:

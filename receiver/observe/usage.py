@@ -9,6 +9,7 @@ from collections import Counter
 from receiver import semconv as sc
 from receiver.detect.usage import contention, growing, hanging, memory_taken
 from receiver.events import Neighbour, OomKill, ProcessSample, ThreadWait, WaitObject, WaitStack
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process, ProcessTree
 from receiver.facts.usage import (
     KEPT_WAITS,
@@ -35,9 +36,15 @@ class UsageActivity:
     """Owns the table of neighbours; a process's own usage is on the process."""
 
     def __init__(
-        self, tree: ProcessTree, attempts: Attempts, report: EmitFinding, hang_ns: int
+        self,
+        tree: ProcessTree,
+        facts: Facts,
+        attempts: Attempts,
+        report: EmitFinding,
+        hang_ns: int,
     ) -> None:
         self.tree = tree
+        self.facts = facts
         self.attempts = attempts
         self.neighbours = Neighbours()
         self._report = report
@@ -111,9 +118,10 @@ class UsageActivity:
 
     def oom_killed(self, victim: Process, event: OomKill) -> None:
         """Who else took the memory: a process that is not watched, or one of another task."""
-        victim.company = self._company(victim, event)
+        company = self._company(victim, event)
+        self.facts.deaths.surrounded(victim.key, company)
         taker = max(
-            (t for t in victim.company[1:] if not t.own), key=lambda t: t.growth_bytes, default=None
+            (t for t in company[1:] if not t.own), key=lambda t: t.growth_bytes, default=None
         )
         if (
             taker is not None

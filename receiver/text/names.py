@@ -7,7 +7,9 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
+import re
 import signal as signals
+from functools import cache
 
 from receiver.events import Event
 
@@ -30,6 +32,12 @@ def describe_end(cause: str, code: int, signal: int) -> str:
 def event_id(event: Event) -> str:
     """Unique within one attachment; together with the host's session it is unique everywhere."""
     return f"{event.cpu}-{event.sequence}"
+
+
+@cache
+def kind_name(kind: type) -> str:
+    """`file_opened` for the class of FileOpened events, as in bpf/events.h."""
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", kind.__name__).lower()
 
 
 def mib(count: int) -> str:

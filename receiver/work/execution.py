@@ -11,8 +11,8 @@ from receiver.model import BACKED, CERTAIN, Finding, Identity, RemoteContext, Ru
 from receiver.work.shares import Rates, Share
 
 if TYPE_CHECKING:
-    from receiver.facts.files import Version
     from receiver.facts.tree import Process
+    from receiver.facts.versions import Version
 
 # attempts whose span is exported: a late process of theirs must not open a second one; and proven
 # runs
@@ -163,8 +163,6 @@ class Execution:
             self.paths_dropped += 1
 
     def wrote(self, version: Version) -> None:
-        if self.is_step and "/target/" in version.path:
-            return  # dbt's own metadata about the model, not its data
         if len(self.written) < KEPT_PATHS:
             self.written[id(version)] = version
         elif id(version) not in self.written:

@@ -21,6 +21,7 @@ from receiver.observe.session import Session, replay
 from receiver.render import Views, summary
 from receiver.render.page import page
 from receiver.render.terminal import details, screen, sparkline
+from tests.builders import Calls
 
 HERE = Path(__file__).parent
 SCREENS = HERE / "screens"
@@ -31,8 +32,9 @@ RECORDED = ("a_torn_file_is_read-0", "pages_are_read_again_and_again-0")
 def replayed(name: str) -> tuple[Report, str]:
     """The report, and the tree."""
     recording = Recording(HERE / "incidents" / f"{name}.kw")
-    core, views = Core(recording.header.host, CoreOptions(only_commands=True)), Views()
-    core.on_end, core.attempts.on_close = views.ended, views.closed
+    core = Core(recording.header.host, CoreOptions(only_commands=True))
+    views = Views(core.facts)
+    core.listeners.add(Calls(process_ended=views.ended, execution_finished=views.closed))
     replay(Session(core), recording)
     report = list(core.incidents.reports.values())[-1]
     (execution,) = [e for e in core.executions._ended.values() if e.outer is None]

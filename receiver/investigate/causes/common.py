@@ -13,15 +13,17 @@ from receiver.investigate.evidence import (
     Culprit,
     Evidence,
     Fact,
+    ends,
     fact,
+    facts,
     facts_of_use,
     supports,
 )
 from receiver.investigate.history import partition_bytes, place
 from receiver.text.event_text import wait_of
 from receiver.text.names import mib, signal_name
+from receiver.units import SECOND
 
-SECOND = 1_000_000_000
 _SHELLS = {
     "bash",
     "sh",
@@ -159,3 +161,20 @@ def shorter(case: Case, path: str, size: int, found: Iterable[Fact]) -> list[Evi
 
 def signal_facts(actor: ProcessSnapshot, event: Signal) -> list[Fact]:
     return [fact(event), *([fact(actor.exit)] if actor.exit is not None else [])]
+
+
+def at_work(case: Case, victim: ProcessSnapshot) -> list[Fact]:
+    """Returns facts that show work by the process or its descendants in its last seconds.
+
+    The list is empty if there are none.
+    """
+    for actor in (victim, *case.below(victim)):
+        used = progress(actor)
+        if used is not None and used > 0.05:
+            return [*facts(actor.usage.last if actor.usage is not None else None), *ends(actor)]
+        recent = [
+            u for u in actor.uses if u.written_bytes and victim.end_ns - u.last_ns < 5 * SECOND
+        ]
+        if recent:
+            return [*facts_of_use(recent[0])]
+    return []

@@ -6,11 +6,10 @@ import signal
 from collections import defaultdict
 from collections.abc import Iterator
 
-from receiver.detect.deaths import SI_TIMER
-from receiver.events import FileReason, ProcessKey, Signal
+from receiver.events import ProcessKey, Signal
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
-    SECOND,
+    at_work,
     died_of,
     idle_ns,
     progress,
@@ -20,6 +19,14 @@ from receiver.investigate.causes.common import (
     shells,
     signal_facts,
 )
+from receiver.investigate.causes.deadlines import (
+    HANG_NS,
+    POLITE,
+    ROUND,
+    probe,
+    timeout,
+    timers,
+)
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -28,22 +35,17 @@ from receiver.investigate.evidence import (
     Candidate,
     Culprit,
     Evidence,
-    Fact,
-    context,
     contradicts,
     ends,
     fact,
     facts,
-    facts_of_use,
     process_culprit,
     supports,
 )
 from receiver.text.names import signal_name
+from receiver.units import SECOND
 
 _TOGETHER_NS = 500_000_000  # signals to one group arrive within this time
-_ROUND = 0.06  # seconds by which a grace period or an age may differ from a round number
-_POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_HANG_NS = 5 * SECOND
 
 
 def kills(case: Case) -> Iterator[Candidate]:
@@ -68,9 +70,9 @@ def kills(case: Case) -> Iterator[Candidate]:
         yield _supervisor(first, event, signalled)
         yield from _drain(case, first, event)
         yield from _heartbeat(case, first, event)
-        yield from _probe(case, first, event)
-        yield from _timeout(case, first, event)
-    yield from _timers(case)
+        yield from probe(case, first, event)
+        yield from timeout(case, first, event)
+    yield from timers(case)
 
 
 def _supervisor(
@@ -88,7 +90,7 @@ def _supervisor(
             contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom))
         )
     idle = idle_ns(victim, event.time_boottime_ns)
-    if idle >= _HANG_NS:
+    if idle >= HANG_NS:
         waits = (
             victim.usage.spell.waits
             if victim.usage is not None and victim.usage.spell is not None
@@ -132,9 +134,9 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
         (a, s)
         for a in case
         for s in a.signals
-        if s.sender == event.sender and s.signal in (*_POLITE, signal.SIGKILL)
+        if s.sender == event.sender and s.signal in (*POLITE, signal.SIGKILL)
     ]
-    asked = [(a, s) for a, s in received if s.signal in _POLITE]
+    asked = [(a, s) for a, s in received if s.signal in POLITE]
     killed = [(a, s) for a, s in received if s.signal == signal.SIGKILL]
     evidence: list[Evidence] = []
     first = min((s.time_boottime_ns for _, s in asked), default=0)
@@ -154,7 +156,7 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
     late = [s for _, s in killed if first and s.time_boottime_ns - first > SECOND // 2]
     if late:
         grace = (late[0].time_boottime_ns - first) / 1e9
-        is_round = abs(grace - round(grace)) < max(_ROUND, 0.02 * grace)
+        is_round = abs(grace - round(grace)) < max(ROUND, 0.02 * grace)
         text = f"What was left was killed {grace:.1f} s later" + (
             ", a round grace period." if is_round else "."
         )
@@ -235,7 +237,7 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
     evidence.append(
         supports(SOME, f"{sender_text(event)}: its own supervisor.", signal_facts(victim, event))
     )
-    work = _at_work(case, victim)
+    work = at_work(case, victim)
     if work:
         evidence.append(supports(SOME, f"{victim.who} was working when it was ended.", work))
     if victim.oom is not None:
@@ -267,235 +269,4 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
     )
 
 
-def _at_work(case: Case, victim: ProcessSnapshot) -> list[Fact]:
-    """Returns facts that show work by the process or its descendants in its last seconds.
-
-    The list is empty if there are none.
-    """
-    for actor in (victim, *case.below(victim)):
-        used = progress(actor)
-        if used is not None and used > 0.05:
-            return [*facts(actor.usage.last if actor.usage is not None else None), *ends(actor)]
-        recent = [
-            u for u in actor.uses if u.written_bytes and victim.end_ns - u.last_ns < 5 * SECOND
-        ]
-        if recent:
-            return [*facts_of_use(recent[0])]
-    return []
-
-
-def _timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
-    """Finds `timeout`, and senders that kill at a round age."""
-    sender = case.get(event.sender)
-    age = (event.time_boottime_ns - victim.start_ns) / 1e9
-    if sender is not None and event.sender_comm != "timeout":
-        age = (
-            min(age, (event.time_boottime_ns - sender.start_ns) / 1e9)
-            if sender.name == "timeout"
-            else age
-        )
-    is_timeout = event.sender_comm == "timeout" or (sender is not None and sender.name == "timeout")
-    is_round = age >= 0.9 and abs(age - round(age)) < _ROUND + 0.01 * age
-    orphans = [a for a in case.below(victim) if not a.end_ns or a.end_ns > victim.end_ns + SECOND]
-    above = sender is not None and (sender in case.above(victim))
-    if not is_timeout and not (above and (is_round or orphans)):
-        return
-    if sender is not None and shells(sender) and not is_timeout:
-        return
-    evidence = []
-    if is_timeout:
-        text = f"timeout ({event.sender.tgid}) ended it {age:.2f} s after its start."
-        evidence.append(supports(STRONG, text, signal_facts(victim, event)))
-    elif is_round:
-        text = (
-            f"{event.sender_comm} ({event.sender.tgid}), which had started it, ended it {age:.2f} "
-            "s after its start: a round age."
-        )
-        evidence.append(supports(CLEAR + SLIGHT, text, signal_facts(victim, event)))
-    if orphans:
-        text = f"{len(orphans)} of its children went on without it, {orphans[0].who} among them."
-        evidence.append(supports(CLEAR, text, [*ends(victim), *ends(orphans[0])]))
-    idle = idle_ns(victim, event.time_boottime_ns)
-    below = max((idle_ns(a, event.time_boottime_ns) for a in case.below(victim)), default=0)
-    if max(idle, below if not orphans else 0) >= _HANG_NS:
-        evidence.append(
-            contradicts(
-                CLEAR,
-                f"It had done nothing for {max(idle, below) / 1e9:.0f} s by then.",
-                ends(victim),
-            )
-        )
-    if victim.oom is not None:
-        evidence.append(
-            contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom))
-        )
-    summary = f"A time limit of {age:.1f} s ended {victim.who}" + (
-        f"; {len(orphans)} children of it live on." if orphans else "."
-    )
-    yield Candidate(
-        cause="kill.timeout_orphan",
-        culprit=sender_culprit(event),
-        summary=summary,
-        evidence=tuple(evidence),
-        subject=victim.key,
-        at_ns=event.time_boottime_ns,
-    )
-
-
-def _timers(case: Case) -> Iterator[Candidate]:
-    """Finds SIGALRM: the process or its framework had set a time limit."""
-    for actor in case:
-        event = next(
-            (
-                s
-                for s in actor.signals
-                if s.signal == signal.SIGALRM and (s.code > 0 or s.code == SI_TIMER)
-            ),
-            None,
-        )
-        if event is None or not actor.failed or actor.end_ns - event.time_boottime_ns > 2 * SECOND:
-            continue
-        age = (event.time_boottime_ns - actor.start_ns) / 1e9
-        orphans = [a for a in case.below(actor) if not a.end_ns or a.end_ns > actor.end_ns + SECOND]
-        text = f"Its own timer went off {age:.2f} s after its start, and it ended."
-        evidence = [supports(STRONG, text, [fact(event), *ends(actor)])]
-        if orphans:
-            evidence.append(
-                supports(
-                    SOME, f"{orphans[0].who} went on without it.", [*ends(actor), *ends(orphans[0])]
-                )
-            )
-        summary = f"{actor.who} reached a time limit of its own after {age:.1f} s."
-        yield Candidate(
-            cause="kill.timeout_orphan",
-            culprit=process_culprit(actor),
-            summary=summary,
-            evidence=tuple(evidence),
-            subject=actor.key,
-            at_ns=event.time_boottime_ns,
-        )
-
-
-def _probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
-    """Finds a sender whose repeated command was killed at the same age each time.
-
-    The sender had started that command, as a liveness probe does.
-    """
-    sender = case.get(event.sender)
-    prober = sender if sender is not None else None
-    if prober is not None and not case.children(prober):
-        prober = case.get(prober.parent)
-    if prober is None:
-        return
-    tried: dict[tuple[str, ...], list[ProcessSnapshot]] = defaultdict(list)
-    for child in case.children(prober):
-        if (
-            child is not victim
-            and child.execs
-            and child.exit is not None
-            and child.end_ns <= event.time_boottime_ns
-        ):
-            tried[child.argv].append(child)
-    for probes in tried.values():
-        failed = [p for p in probes if p.end.code in (124, 137, 143, 1) and p.end.code]
-        ages = [(p.end_ns - p.start_ns) / 1e9 for p in failed]
-        if len(failed) < 2 or max(ages) - min(ages) > max(0.2, 0.1 * max(ages)) or max(ages) < 0.3:
-            continue
-        text = (
-            f"{prober.who} ran `{' '.join(failed[0].argv[:4])}` {len(probes)} times; {len(failed)} "
-            f"were ended at the age of {ages[0]:.1f} s."
-        )
-        evidence = [supports(STRONG, text, [f for p in failed[-3:] for f in ends(p)])]
-        evidence.append(
-            supports(
-                SOME, f"Then {sender_text(event)} ended {victim.who}.", signal_facts(victim, event)
-            )
-        )
-        if work := _at_work(case, victim):
-            evidence.append(supports(SLIGHT, f"{victim.who} was working all the time.", work))
-        summary = (
-            f"The probe of {prober.who} was too slow {len(failed)} times ({ages[0]:.1f} s each), "
-            f"so it ended {victim.who}."
-        )
-        yield Candidate(
-            cause="kill.probe",
-            culprit=process_culprit(prober),
-            summary=summary,
-            evidence=tuple(evidence),
-            subject=victim.key,
-            at_ns=event.time_boottime_ns,
-        )
-
-
-def swallowed(case: Case) -> Iterator[Candidate]:
-    """Finds processes that handled SIGTERM, SIGINT or SIGHUP and exited with status 0.
-
-    Their work stopped at that signal.
-    """
-    for actor in case:
-        if actor.exit is None or actor.end.code != 0:
-            continue
-        taken = [
-            s for s in actor.signals if s.signal in _POLITE and s.handled and s.sender != actor.key
-        ]
-        if not taken:
-            continue
-        event = taken[0]
-        at = event.time_boottime_ns
-        dead = [
-            a
-            for a in case.below(actor)
-            if a.end.signal
-            and a.exit is not None
-            and 0 <= a.end_ns - at < 5 * SECOND
-            and not a.end.retired
-        ]
-        torn = [
-            f
-            for f in actor.open_files
-            if f.reason == FileReason.SIGNAL and not f.path.endswith((".log", ".lock", ".pid"))
-        ]
-        torn = [f for f in torn if f.position_bytes]
-        wrote_on = [
-            u for u in actor.uses if u.writing and u.written_bytes and u.last_ns > at + SECOND
-        ]
-        if not (dead or torn):
-            continue
-        evidence = [
-            supports(
-                SOME + SLIGHT,
-                f"{actor.who} handled {sender_text(event)} and left with status 0.",
-                [fact(event), *ends(actor)],
-            )
-        ]
-        for each in dead[:1]:
-            evidence.append(
-                supports(CLEAR, f"Its child {each.who} died of {each.end.error} then.", ends(each))
-            )
-        for each_file in torn[:1]:
-            text = (
-                f"It was writing {each_file.path} at that moment: {each_file.position_bytes} bytes."
-            )
-            evidence.append(supports(CLEAR, text, [fact(each_file)]))
-        if wrote_on and not dead:
-            text = f"It wrote on for {(wrote_on[0].last_ns - at) / 1e9:.1f} s after the signal."
-            evidence.append(contradicts(SOME, text, facts_of_use(wrote_on[0])))
-        if (actor.end_ns - at) < 5 * SECOND:
-            text = f"It ended {(actor.end_ns - at) / 1e9:.1f} s after the signal."
-            evidence.append(supports(SLIGHT, text, ends(actor)))
-        summary = (
-            f"{actor.who} took {signal_name(event.signal)} from {event.sender_comm} "
-            f"({event.sender.tgid}), stopped its work and reported success."
-        )
-        yield Candidate(
-            cause="kill.swallowed",
-            culprit=process_culprit(actor),
-            summary=summary,
-            evidence=(*evidence, context("The sender.", [fact(event)])),
-            subject=actor.key,
-            at_ns=at,
-            silent=True,
-        )
-
-
-CAUSES = (kills, swallowed)
+CAUSES = (kills,)

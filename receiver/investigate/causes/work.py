@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from receiver.attribution.partitions import partition_of
 from receiver.investigate.case import Case, ProcessSnapshot, task_key
-from receiver.investigate.causes.common import LARGE, SECOND, partition_share, shells
+from receiver.investigate.causes.common import LARGE, partition_share, shells
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -26,6 +26,7 @@ from receiver.investigate.evidence import (
 )
 from receiver.investigate.history import partition_bytes
 from receiver.text.names import mib
+from receiver.units import SECOND
 
 
 def twice(case: Case) -> Iterator[Candidate]:
