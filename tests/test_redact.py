@@ -96,13 +96,16 @@ def test_the_corpora_are_large_enough() -> None:
     assert len(ordinary()) == ORDINARY_LINES == 2000
 
 
-@pytest.mark.parametrize(("number", "shapes", "lines"), [(2, 900, 1200), (3, 500, 2400)])
+@pytest.mark.parametrize(
+    ("number", "shapes", "lines"),
+    [(2, 900, 1200), (3, 500, 2400), (4, 400, 1600), (5, 300, 2500), (6, 260, 0)],
+)
 def test_the_later_sets_are_large_enough_and_their_secrets_are_in_them(
     number: int, shapes: int, lines: int
 ) -> None:
     halves = Counter(shape.judged for shape in secrets(number))
-    assert halves.total() >= shapes and min(halves.values()) >= 200
-    assert len(set(ordinary_written(number))) >= lines
+    assert halves.total() >= shapes and min(halves.values()) >= 100
+    assert not lines or len(set(ordinary_written(number))) >= lines
     for shape in secrets(number):
         assert shape.secrets and all(value in "\0".join(shape.plain()) for value in shape.secrets)
 
@@ -129,7 +132,7 @@ def test_ordinary_lines_are_left_alone() -> None:
     assert len(changed) <= ORDINARY_LINES / 100, changed
 
 
-@pytest.mark.parametrize("number", SETS[1:])
+@pytest.mark.parametrize("number", SETS[1:5])
 def test_the_ordinary_lines_of_later_sets_are_left_alone(number: int) -> None:
     redactor, lines = Redactor(), ordinary_written(number)
     changed = [shape.text for shape in lines if shape.read(redactor) != shape.plain()]

@@ -25,7 +25,7 @@ DEPTH = 5  # depth of command lines inside of command lines
 _WORDS = re.compile(r"[a-z0-9_.\-]+")
 _TELLING_FLAG = re.compile(
     r"(?i)(?<![\w.])-[\w.\-]*(?:pass|secret|token|key|pwd|cred|auth|pw|cookie|pin|otp)"
-    r"|(?<![\w.\-])-(?:p|a|u)\s|<<<|/p(?:ass)?\w*[\s:]"
+    r"|(?<![\w.\-])-(?:p|a|u)\s|stdin|<<<|/p(?:ass)?\w*[\s:]"
 )
 _QUOTED = re.compile(r"([\"'])((?:(?!\1)[^\\\n])*+)\1")
 _ECHO_FLAG = re.compile(r"-[neE]+$|--$|%|$")
@@ -38,8 +38,10 @@ _STDIN = frozenset(("-", "/dev/stdin", "--data-file=-", "--from-file=/dev/stdin"
 def walk(mark: Mark, depth: int, *, cut: bool = False) -> Walk:
     """A pass over one argument list, at this depth of nesting."""
 
-    def read(argument: str, program: str) -> str:
-        return argument_text(argument, mark, depth, script=depth > 0, cut=cut, program=program)
+    def read(argument: str, program: str, random: bool) -> str:
+        return argument_text(
+            argument, mark, depth, script=depth > 0, cut=cut, program=program, random=random
+        )
 
     return Walk(mark, read, script=depth > 0)
 
@@ -54,11 +56,12 @@ def argument_text(
     cut: bool = False,
     commands_too: bool = False,
     program: str = "",
+    random: bool = True,
 ) -> str:
     """One argument: pairs, URLs and tokens in it, and command lines inside of it.
 
     `commands_too`: also when it is a single word. `program`: the program whose own commands they
-    are.
+    are. `random`: a random run is a secret, and not a job's name.
     """
     if len(argument) < 4:
         return argument
@@ -69,6 +72,7 @@ def argument_text(
         whole=whole and not (inner and _is_script(argument)),
         script=script or inner,
         cut=cut,
+        random=random,
     )
     if inner and (program or holds_commands(text)):
         text = _lists(text, mark, depth)
@@ -151,6 +155,8 @@ def reads_secret(values: tuple[str, ...]) -> bool:
     """Whether the command reads a secret from its standard input."""
     values = tuple(v for v in values[:ARGUMENTS] if v)
     at, asked = 0, False
+    if values[:1] == ("su",):
+        return True
     while at < len(values) and ("=" in values[at] or values[at] in ("sudo", "su")):
         asked = asked or values[at] in ("sudo", "su")
         at += 1
@@ -161,7 +167,7 @@ def reads_secret(values: tuple[str, ...]) -> bool:
     if at >= len(values):
         return asked
     name, rest = program_name(values[at]), values[at + 1 :]
-    if name in READERS or any(READER_FLAGS.match(v) for v in rest if v[:2] == "--"):
+    if name in READERS or any(READER_FLAGS.match(v) for v in rest if not re.match(r"-\w*S$", v)):
         return True
     if name == "read":
         return any(telling(v) >= MEDIUM or one_time(v) for v in rest if v[:1] != "-")

@@ -17,6 +17,7 @@ _LOGIN_FLAGS = words(
     "-b -u -U -a -A -user --user --login --username -auth --auth --basic --basic-auth --userpwd"
     " --creds --credentials --proxy-user --proxy-auth --http-auth --userpass"
 )
+_ATTACHED = re.compile(r"-[pP](?=.*[^A-Za-z\-=:/.])(?!\d+$)[^/=:]{6,}$")  # -pVALUE, no -path
 _COMMAND_FLAG = re.compile(r"(?i)-+\w*(?:pass|pw|secret|token)\w*[\-_]?(?:eval|command|cmd)$")
 _DSN = re.compile(r"([\"'\\]{0,2}[\w$#]{1,64}/)([^/@\s]{2,128}|\"[^\"]{1,128}\")(@[\w/][^\s]*)$")
 _DSN_FLAGS = words("--dsn --connect --conn --connection --database --userid --logon --tns --ora")
@@ -38,6 +39,13 @@ class Flagged(Placed):
             found = self._own(argument, name, equals, value, flags)
             if found is not None:
                 return found
+        if (
+            self._user_given
+            and not self._program
+            and _ATTACHED.match(argument)
+            and not self._taken.is_none(argument[2:])
+        ):
+            return argument[:2] + self._mark("short")
         take = self._meaning(name, equals)
         if take is None:
             return None
@@ -57,6 +65,8 @@ class Flagged(Placed):
             return self._named
         if name in _PASSWORD_FLAGS and self._user_given and not known:
             return self._taken.password
+        if name in ("-w", "-W") and self._user_given and not known:
+            return self._taken.likely
         if name in _LOGIN_FLAGS and not known and not (name in ("-a", "-A") and self._program):
             level = telling(name)
             return lambda v: self._user(v, level)

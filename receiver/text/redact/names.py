@@ -95,7 +95,7 @@ _NOT_BEFORE = words(
     " eos bos unk sep mask special next"
     " page starting continuation stop end start per has show hide reset change forgot read"
     " unexpected invalid missing bad"
-    " external public foreign by detach"
+    " external public foreign by detach idempotency request pagination cursor sync delta sequence"
 )
 _NOT_BEFORE_KEY = words(
     "partition primary sort foreign public group row join cache surrogate natural business"
@@ -104,6 +104,7 @@ _NOT_BEFORE_KEY = words(
     " index hash lookup password"
 )
 _ONE_TIME = words("pin otp totp mfa hotp 2fa twofactor tan cvv cvc")
+_CODES = words("auth verification confirmation security login sms token pass authenticator")
 _EXACT = {
     "sonar.login": STRONG,
     "x-honeycomb-team": STRONG,
@@ -151,8 +152,10 @@ def telling(name: str) -> int:
 
 def one_time(name: str) -> bool:
     """Whether it is the name of a PIN or of a one-time code: digits are its secret."""
-    words = _WORDS.findall(name[-_NAME_LENGTH:])
-    return bool(words) and words[-1].lower() in _ONE_TIME
+    words = [word.lower() for word in _WORDS.findall(name[-_NAME_LENGTH:])]
+    if words[-1:] == ["code"] and len(words) > 1:
+        return words[-2] in _ONE_TIME or words[-2] in _CODES
+    return bool(words) and words[-1] in _ONE_TIME
 
 
 def is_telling_word(name: str) -> bool:

@@ -39,7 +39,7 @@ _FIRST = re.compile(r"(?i)\w*bypassphrase")
 _THIRD = re.compile(r"(?i)connect|newinstance|mysqli|pdo|ftp|set_?password|create|pscredential$")
 # the first argument is the secret
 _KEY_CALL = re.compile(
-    r"(?i)(?<![A-Za-z])(?:set_?password|make_password|passwd|hashpw|generate_password_hash|fernet"
+    r"(?i)(?<![A-Za-z])(?:set_?p(?:w|wd|ass|asswd|assword)|password|old_password|make_password|passwd|hashpw|generate_password_hash|fernet"
     r"|hmac\.new|(?:aes|arc4|chacha20|des3)\.new|secretstr)\(\s{0,4}(?=[bBuUrR]?[\"'])"
 )
 _LITERALS = re.compile(
@@ -80,13 +80,22 @@ _USER_THEN = re.compile(
     r",?(?:\s|\\n){1,4}(?:using|password|passwd)\s{1,4}(?![\"']?(?:is|was|were|are|has|had|not|must|for|and"
     r"|or|authentication|required|expired|auth|file|prompt|in|from|to|with|by|on|as)\b)"
 )
+# <password>…</password>
+_ELEMENT = re.compile(r"<([\w.:\-]{1,64})(?:\s[^<>]{0,128})?>\s{0,16}([^<>\s]{1,512})\s{0,16}</")
+# the dialogue of ftp and telnet, and OrientDB's connect URL USER PASSWORD
+_DIALOGUE = re.compile(
+    r"(?im)(?:^|;\s{0,4}|[\"']\s{0,4})(?:quote\s{1,4})?(?:pass\s{1,4}|user\s{1,4}[\w.@\-]{1,64}\s{1,4}"
+    r"(?=[^\s;]{0,64}[\d!#$%*+])|connect\s{1,4}\w{1,16}:\S{1,128}\s{1,4}[\w.@\-]{1,64}\s{1,4})"
+    r"([^\s;\"']{4,256})(?=\s{0,4}(?:$|;))"
+)
+_VARIABLE = re.compile(r"=([\w.\-]{1,64}),([^,\s]{1,256}),String\b")  # KNIME
 # host:port:database:user:password (~/.pgpass)
 _PGPASS = re.compile(
     r"(?<![\w.\-:*])((?:[\w.\-]{1,128}[A-Za-z.][\w.\-]*|\*|\w{1,64}):(?:\d{2,5}|\*):[\w\-*]{1,64}"
-    r":(?![\da-f]{2}:)[A-Za-z*][\w.\-]{1,64}:)((?:[^\s:\"'\\]|\\.){4,256}+)(?!:)"
+    r":(?![\da-f]{2}:)[A-Za-z*][\w.\-]{0,64}:)((?:[^\s:\"'\\]|\\.){4,256}+)(?!:)"
 )
 _ORACLE = re.compile(
-    r"(?i)(\b(?:conn(?:ect)?|userid|dsn|logon|connect_?string)(?:\s{1,4}|\s{0,4}=\s{0,4})[\w$#]{1,64}/)((?!nolog\b)[^@/\s\"']{1,128}|\"[^\"]{1,128}\")(?=@|\s|;|[\"']|$)"
+    r"(?i)(\b(?:conn(?:ect)?|userid|dsn|logon|connect_?string)(?:\s{1,4}|\s{0,4}[=(]\s{0,4}[\"']?)[\w$#]{1,64}/)((?!nolog\b)[^@/\s\"']{1,128}|\"[^\"]{1,128}\")(?=@|\s|;|[\"']|$)"
 )
 _ASKED = re.compile(r"(?i)assword|assphrase|\bpin\b|asscode|token")
 _SENT = re.compile(r"\bsend\s{1,4}(?:--\s{1,4})?(\\{0,7}[\"{])(?!\$)([^\"{}\\]{1,256})")
@@ -170,6 +179,12 @@ def _statements(text: str, lowered: str, mark: Callable[[str], str]) -> str:
         text = _after(_SET_TO, 1, text, mark)
     if "user" in lowered or "login" in lowered or "account" in lowered:
         text = _after(_USER_THEN, 0, text, mark)
+    if "</" in text:
+        text = _ELEMENT.sub(lambda m: _with(m, 2, mark) if telling(m[1]) >= STRONG else m[0], text)
+    if "pass " in lowered or "user " in lowered or "connect " in lowered:
+        text = _DIALOGUE.sub(lambda m: _with(m, 1, mark), text)
+    if ",String" in text:
+        text = _VARIABLE.sub(lambda m: _with(m, 2, mark) if telling(m[1]) >= STRONG else m[0], text)
     if "sp_" in lowered:
         text = _after(_PROCEDURE, 0, text, mark)
     if "p=" in lowered:
@@ -193,7 +208,8 @@ def _calls(text: str, mark: Callable[[str], str]) -> str:
             if argument[4] == ")":
                 break
         place = _place(found["name"], len(places))
-        for start, end in places[place : place + 1]:
+        both = len(places) == 3 and found["name"].lower() == "connect"  # user, password, database
+        for start, end in places[place - both : place + 1]:
             value = text[start:end]
             if value and MARK not in value and "://" not in value and not is_reference(value):
                 out += [text[kept:start], mark("value")]

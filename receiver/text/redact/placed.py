@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 
+from receiver.text.printable import words
 from receiver.text.redact.names import STRONG, telling
 from receiver.text.redact.programs import (
     KEYED,
@@ -22,12 +23,13 @@ from receiver.text.redact.state import State
 from receiver.text.redact.values import MARK, is_path, is_reference
 
 SWITCH = re.compile(r"/([A-Za-z][\w.]{0,63})(?:([:=])(.+))?$", re.DOTALL)
-_COMPOUND = re.compile(r"(?=.*(?:[_\-./:\[]|[a-z][A-Z]))[\w./:\[\]\-]{3,128}$")
+_COMPOUND = re.compile(r"(?=.*(?:[_\-./:\[]|[a-z][A-Z])|[A-Z]{4,}$)[\w./:\[\]\-]{3,128}$")
 _PLAIN_NAMES = frozenset(("password", "passwd", "passphrase"))
 _USER_VERB = re.compile(
     r"(?:set|add|create|change|reset|update)[_\-](?:\w+[_\-])*(?:user|users|password|passwd|credentials"
     r"|login)$"
 )
+_MAKES = words("init create set put add update edit import")
 _SHARE = re.compile(r"\\|[A-Za-z]:$|\*$|(?i:lpt)\d")  # of net use, which may lack its device
 
 
@@ -77,6 +79,8 @@ class Placed(State):
             return False
         if self._program == "vault" and argument.startswith("secret_id="):
             return True
+        if not self._flags and {"secret", "secrets"} & set(self._verbs):
+            return not _MAKES.isdisjoint(self._verbs)
         return any(flags.assigned for flags in self._active())
 
     def _is_at(self, place: ArgumentPlace) -> bool:

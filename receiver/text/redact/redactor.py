@@ -24,6 +24,7 @@ MAX_ARGUMENTS = 64  # reported; the total is in argc
 CUT = "\x01" * ARGV_MARK_BYTES  # between the two ends of a command line that was too long
 _LOGIN = re.compile(rb"-(?:[uUaA]|-user)[\0 =]+[\"']?[\w.\-]+:[^\0\s/]")  # -u user:password
 _MADE = re.compile(rb"\d[A-Za-z0-9._\-]*[!#^+@]|[!#^+][A-Za-z._\-]*\d")
+_ATTACHED = re.compile(rb"[\0 ]-[pP][A-Za-z._]*[\d!#$%*+]")  # -pVALUE
 NAME = "[redacted]"  # fits into the 16 bytes of a comm
 
 T = TypeVar("T")
@@ -208,6 +209,7 @@ def _may_hold_secret(raw: bytes) -> bool:
         or (b":" in raw and _LOGIN.search(raw) is not None)
         or RANDOM.search(raw) is not None
         or _MADE.search(raw) is not None
+        or _ATTACHED.search(raw) is not None
     )
 
 

@@ -64,17 +64,19 @@ def scan(
     script: bool = False,
     path: bool = False,
     cut: bool = False,
+    random: bool = True,
 ) -> str:
     """The text without its secrets.
 
     `whole`: the text is one argument; in `NAME=value`, the value extends to its end. `script`:
     `$name` is a variable. `path`: components end at `/`. `cut`: the text may lack its end.
+    `random`: a random run is a token of an unknown issuer.
     """
     text = WEBHOOKS.sub(lambda m: next(g for g in m.groups() if g) + mark("url"), text)
     if ":" in text or "%40" in text:
         text = without_userinfo(text, mark, path=path, cut=cut)
     text = TOKENS.sub(lambda _: mark("shape"), text)
-    if len(text) >= 20:
+    if random and len(text) >= 20:
         text = without_random(text, mark, path=path)
     text = _pairs(text, mark, whole=whole, script=script, path=path)
     if path:  # token_VALUE.json: a name of a file has no room for `=`
@@ -144,7 +146,10 @@ def _pairs(text: str, mark: Mark, *, whole: bool, script: bool, path: bool) -> s
             at = text.find("]", start) + 1 or end
             continue
         query = text[found.start() - 1 : found.start()] in ("?", "&") and found[3] == "="
-        digest = level == WEAK and (query or name.isupper()) and DIGEST.match(value)
+        if name.lower().strip("-").endswith("code") and level == WEAK and not query:
+            continue  # service-code: a code is a secret in URLs only
+        quoted = name == "key" and text[start - 1] in "\"'"
+        digest = level == WEAK and (query or quoted or name.isupper()) and DIGEST.match(value)
         if digest or is_secret(value, level, path_key=is_path_key(name), script=script):
             out += [text[kept:start], mark(_rule(found))]
             kept = at = end

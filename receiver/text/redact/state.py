@@ -10,7 +10,7 @@ from receiver.text.redact.taken import Mark, Taken
 
 _SUFFIX = re.compile(r"(?i)\.(?:exe|sh|bat|cmd)$")
 
-Read = Callable[[str, str], str]
+Read = Callable[[str, str, bool], str]
 Take = Callable[[str], str]
 
 
@@ -21,7 +21,8 @@ def program_name(argument: str) -> str:
 
 class State:
     """`read` reads an argument of no known meaning; its second argument is the program if the
-    argument holds commands of its own. `script`: they are words of a script.
+    argument holds commands of its own, its third is whether a random run in it is a secret.
+    `script`: they are words of a script.
     """
 
     def __init__(self, mark: Mark, read: Read, *, script: bool = False) -> None:
@@ -32,6 +33,7 @@ class State:
         self._flags: list[Flags] = []
         self._verbs: list[str] = []  # words that are no flags, since the program
         self._next: list[Take] = []  # what is done to the next arguments
+        self._identity = False  # the argument is the value of a flag like --job-id
         self._two_follow = False  # two arguments that are no flags
         self._all: frozenset[str] = frozenset()  # the command's arguments
         self._named: Take | None = None  # what is done to the value of a NAME
@@ -49,4 +51,5 @@ class State:
         return [f for f in self._flags if not f.verbs or not f.verbs.isdisjoint(self._verbs)]
 
     def _text(self, argument: str) -> str:
-        return self._read(argument, self._program if self._program in INTERPRETERS else "")
+        program = self._program if self._program in INTERPRETERS else ""
+        return self._read(argument, program, not self._identity)

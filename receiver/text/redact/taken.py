@@ -10,6 +10,9 @@ from receiver.text.redact.values import DIGEST, MARK, is_code, is_reference, is_
 
 # a port, a mapping of ports, or a file: values of a `-p` that is no password
 _NO_PASSWORD = re.compile(r"[\d.:,/\-]*$|.*(?:/|\.\.|\.[a-z]{2,5}$)|[a-z]\w*=", re.DOTALL)
+_ADMIN = re.compile(r"(?:root|admin|administrator|sa|postgres|elastic|superuser):(?!/)[^\s:]{4,}$")
+_NAME = re.compile(r"[\w.@\\$+\-]+$")
+_LIKELY = re.compile(r"(?=.*[A-Za-z])(?=.*[\d!#$*+@])[^%{}=/\s]{6,64}$")
 _SAID = re.compile(r"(?:echo|printf)\s+(?:-\w+\s+)*([\"']?)([^\s\"'|;&]+)\1")
 _NAMED_VALUE = re.compile(r"([^;=]{1,256});(.+)$", re.DOTALL)
 
@@ -45,6 +48,10 @@ class Taken:
             return self.read(value)
         return self._mark("short")
 
+    def likely(self, value: str) -> str:
+        """The same for a flag that may mean something else: only what looks like a password."""
+        return self.password(value) if _LIKELY.match(value) else self.read(value)
+
     def login(self, value: str, separator: str) -> str:
         """USER SEPARATOR SECRET."""
         at = value.find(separator, value.find("]") if value.startswith(MARK) else 0)
@@ -66,10 +73,16 @@ class Taken:
             or secret.isdigit()
             or user == secret
             or secret[0] in "/\\"
+            or MARK in secret
+            or not _NAME.match(user)
             or any(c.isspace() for c in value)
         ):
             return self.read(value)
         return self.login(value, ":")
+
+    def admin(self, value: str) -> str:
+        """USER:SECRET after a flag that says nothing, where the user is one of a server's."""
+        return self.login(value, ":") if _ADMIN.match(value) else self.read(value)
 
     def literal(self, value: str) -> str:
         """NAME=SECRET, whatever the name."""
@@ -85,16 +98,20 @@ class Taken:
             return value if found and prefix in ("file", "env", "fd") else self.read(value)
         return f"{prefix}:{self._mark('value')}"
 
-    def after_flag(self, value: str, level: int, *, path_key: bool, compound: bool = False) -> str:
+    def after_flag(
+        self, value: str, level: int, *, path_key: bool, compound: bool = False, code: bool = False
+    ) -> str:
         """The value of a flag whose name announces a secret."""
         if MARK in value:
             return value
+        if level == WEAK and code:
+            return self.read(value)
         digest = level == WEAK and compound and DIGEST.match(value)
         if not level or not (
             digest or is_secret(value, level, path_key=path_key, script=self._script)
         ):
             return self.read(value)
-        if level < STRONG and ("=" in value or value[:1] in "{["):
+        if level < STRONG and ("=" in value.rstrip("=") or value[:1] in "{["):
             return self.read(value)
         if "://" in value or (value[:1] in "{[" and '"' in value):
             cleaned = self.read(value)
@@ -107,7 +124,8 @@ class Taken:
             return lambda v: self._mark("flag") if is_code(v) else self.read(v)
         level, path_key = telling(name.replace("/", ".").replace(":", ".")), is_path_key(name)
         compound = len(re.findall(r"[a-z]+", name.lower())) > 1
-        return lambda v: self.after_flag(v, level, path_key=path_key, compound=compound)
+        code = name.lower().endswith("code")
+        return lambda v: self.after_flag(v, level, path_key=path_key, compound=compound, code=code)
 
     def command(self, value: str) -> str:
         """A command that prints a password: what it says itself is the password."""

@@ -18,7 +18,7 @@ _AUTHORITY = re.compile(r"[^/?#]*")
 _PORTS = re.compile(r"(?::?\d{0,5}(?:,[^,]*)*|\*|[^:]*\]:\d+)[\])};,.]{0,3}$")
 _ORACLE = re.compile(r"(?i)(jdbc:oracle:\w{2,8}:)([\w$#]{1,64})/([^@\s\"']{1,256})@")
 _BARE = re.compile(
-    r"(?<![\w+.\-/:@\\\[])([\w.\\\-]{1,64}):([^\s@\"'/:,]{4,256})@(?!sha256:)(?=[A-Za-z0-9\[])"
+    r"(?<![\w+.\-/:@\\\[])((?:\w{1,16}:)?[\w.\\\-]{1,64}):([^\s@\"'/:,]{4,256})@(?!sha256:)(?=[A-Za-z0-9\[])"
 )
 _PATH_BARE = re.compile(_BARE.pattern.replace("/:@", ":@", 1))  # a component of a path
 # the form in which variables hold URLs (W3C Baggage percent-encodes values), and files named after
@@ -59,7 +59,7 @@ def without_userinfo(
 
 def _is_no_login(found: re.Match[str]) -> bool:
     return (
-        found[1].lower() in _SCHEMES
+        found[1].lower().partition(":")[0] in _SCHEMES
         or found[2].isdigit()
         or found[2].startswith(MARK)
         or is_reference(found[2])

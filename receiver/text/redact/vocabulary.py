@@ -24,7 +24,7 @@ _TOKENS = (
     rb"|glimt|glagent|fwogz|iqojb|nrak|nrjs"
     rb"|sntry|atct|atat|^gh[pousr]$|^(?:npm|pypi|xox.?|xapp|hf|sk|rk|pk|whsec|ya|sg|hv[sbr]"
     rb"|do[opr]|shp..|lin|gl(?:sa|c)|pn[ub]"
-    rb"|pmak|ntn|nvapi|r|tskey|sbp|sq|dckr|dp|age|private|github)$|slack|discord|telegram|webhook"
+    rb"|pmak|ntn|nvapi|r|tskey|sbp|sq[a-z]?|dckr|dp|age|private|github)$|slack|discord|telegram|webhook"
     rb"|bearer"
 )
 

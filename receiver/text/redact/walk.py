@@ -33,6 +33,8 @@ _USER_FLAGS = frozenset(("-u", "-U", "-user", "--user", "--username", "--login",
 _USER = re.compile(r"(?!\d+$)[\w@$+\-][\w.@$+\\\-]{0,63}$")
 _SCRIPT = re.compile(r".*\.(?:py|sh|r|R|js|jl|sql|csv|ipynb)$")
 # a password as people make it: letters of both cases, digits and a character that names seldom hold
+_IDENTITY = re.compile(r"--?[\w\-]*(?:-id|-ids|_id|Id|-arn)$|--(?:id|key-name|etag)$")
+_SETS = re.compile(r"--?(?:set|setenv|set-env|env|var|variable|define|property|option)$")
 _MADE = re.compile(
     r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])(?=\D*\d)(?=[^!#^+@]*[!#^+@])[A-Za-z][A-Za-z0-9._\-]{2,30}"
     r"[!#^+@][A-Za-z0-9._!#^+\-]{0,30}$"
@@ -66,6 +68,7 @@ class Walk(Flagged):
                     out.append(take(argument))
                     continue
             previous = arguments[index - 1] if index else ""
+            self._identity = _IDENTITY.match(previous) is not None
             following = arguments[index + 1 : index + 3]
             self._two_follow = len(following) == 2 and not any(a[:1] == "-" for a in following)
             if self._starts(argument, previous):
@@ -120,8 +123,8 @@ class Walk(Flagged):
         taken = None
         if argument.startswith("-") and len(argument) > 1:
             taken = self._flag(argument)
-            if argument in SET_VERBS and len(self._verbs) < VERBS:
-                self._verbs.append(argument)
+            if (argument in SET_VERBS or _SETS.match(argument)) and len(self._verbs) < VERBS:
+                self._verbs.append("set")
         elif switched := SWITCH.match(argument):
             taken = self._switch(argument, switched)
         if taken is None and argument[:1] != "-":
@@ -137,6 +140,8 @@ class Walk(Flagged):
             and previous[:1].isalpha()
         ):
             return self._mark("flag")  # set-initial-password VALUE
+        if len(previous) == 2 and previous[0] == "-" and not self._program:
+            return self._taken.admin(argument)
         if _MADE.match(argument) and _is_made(argument):
             return self._mark("shape")
         if previous in _HEADER_FLAGS and (found := _HEADER.match(argument)) and telling(found[1]):

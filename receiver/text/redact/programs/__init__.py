@@ -34,17 +34,17 @@ PYTHON = re.compile(r"(?:python|pypy)[\d.]*$")
 # programs that read a secret from their standard input
 READERS = words(
     "chpasswd sudo su passwd kinit cryptsetup smbpasswd vncpasswd htpasswd kubeseal lpass"
-    " mkpasswd ansible-vault age-keygen ssh-add pass secret-tool keyring rclone"
+    " mkpasswd ansible-vault age-keygen ssh-add pass secret-tool keyring rclone adduser"
 )
 READER_VERBS = words(
     "secret secrets login unlock unseal luksopen luksformat encrypt_string obscure"
 )
 READER_FLAGS = re.compile(
-    r"--?[\w\-]*stdin$|-\w*S$|--with-token$|--passphrase-fd|--password-fd|--pinentry-mode|--pass-fd"
+    r"--?[\w\-]*stdin$|\w*pass\w*_stdin$|-\w*S$|--with-token$|--passphrase-fd|--password-fd|--pinentry-mode|--pass-fd"
 )
 # their own commands stand in one argument: lftp -c "open -u user,secret …"
 INTERPRETERS = frozenset(("lftp", "db2", "bteq", "sqlplus", "zkcli"))
-ECHOES = frozenset(("echo", "printf"))
+ECHOES = frozenset(("echo", "printf", "yes"))
 
 # -b, alone or among other letters: the last argument is the password
 LETTERS = frozenset(("htpasswd", "mosquitto_passwd", "htdigest"))

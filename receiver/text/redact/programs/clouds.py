@@ -24,9 +24,12 @@ flags(
     value="--secret-string --secret-binary --token-code --secret-hash --session-token",
     plain="--secret-id --token --starting-token --next-token",
 )
+flags("aws", verbs="get-api-key update-api-key delete-api-key", plain="--api-key")
 flags("aws", verbs="put-parameter", value="--value")
 flags("ossutil ossutil64", value="-k")
 flags("swift", value="-K")
+flags("coscmd", value="-s")
+flags("obsutil", value="-k")
 flags("databricks", value="--string-value --bytes-value")
 flags("doctl", verbs="auth", value="-t")
 flags("cf tabcmd ibmcloud bx", verbs="login", value="-p")

@@ -31,7 +31,9 @@ flags(
     value="-P",
 )
 flags("sqlcmd osql", value="-Z -z", attached="-Z -z")
-flags("vsql vbr db2look db2move db2advis db2batch ora2pg", value="-w", boolean="xvnZLc")
+flags(
+    "vsql vertica-vsql vbr db2look db2move db2advis db2batch ora2pg", value="-w", boolean="xvnZLc"
+)
 flags("db2move db2batch tdload tpump", value="-p")
 flags("nzsql nzload nodetool sstableloader cassandra-stress mqtt", value="-pw")
 flags("redis-cli redis-benchmark keydb-cli valkey-cli", value="-a")
