@@ -49,6 +49,31 @@ static __always_inline void count_lost(u32 kind, u32 reason)
 		count(&l->lost[kind][reason]);
 }
 
+/* A loss that concerns nobody but one user. */
+static __noinline int count_lost_of(u64 user, u32 kind, u32 reason)
+{
+	struct user_loss key = {.user = user, .kind = kind, .reason = reason};
+	u64 *lost = bpf_map_lookup_elem(&user_losses, &key), one = 1;
+
+	count_lost(kind, reason);
+	if (!lost) {
+		if (!bpf_map_update_elem(&user_losses, &key, &one, BPF_NOEXIST))
+			return 0;
+		lost = bpf_map_lookup_elem(&user_losses, &key); /* another CPU was faster */
+	}
+	if (lost)
+		count(lost);
+	return 0;
+}
+
+static __always_inline void count_no_room(const u32 ring, struct task_struct *task, u64 user, u32 kind)
+{
+	if (ring == RING_UNWATCHED)
+		count_lost(kind, LOSS_UNWATCHED);
+	else
+		count_lost_of(user ?: accountable_user(task), kind, LOSS_USER_SHARE);
+}
+
 static __always_inline void count_submitted(u32 kind)
 {
 	struct ledger *l = ledger();
@@ -196,7 +221,7 @@ static __always_inline void *reserve_record_for(const u32 ring, struct task_stru
 	void *room = NULL;
 
 	if (!ring_has_room(ring, task, user, bytes)) {
-		count_lost(kind, ring == RING_UNWATCHED ? LOSS_UNWATCHED : LOSS_USER_SHARE);
+		count_no_room(ring, task, user, kind);
 		return NULL;
 	}
 	if (ring == RING_LIFECYCLE)
@@ -227,7 +252,7 @@ static __always_inline void submit_record(struct scratch *s, const u32 ring, str
 	if (bytes > RECORD_BYTES) /* never: proves the size to the verifier */
 		return;
 	if (!ring_has_room(ring, task, 0, bytes)) {
-		count_lost(kind, ring == RING_UNWATCHED ? LOSS_UNWATCHED : LOSS_USER_SHARE);
+		count_no_room(ring, task, 0, kind);
 		return;
 	}
 	if (ring == RING_LIFECYCLE)

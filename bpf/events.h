@@ -52,6 +52,10 @@ enum constant {
 	/* A long command line has both ends, and between them this many bytes 0x01 and a NUL. */
 	ARGV_MARK_BYTES = 3,
 
+	/* Whose share was used up: a user, or this bit and the control group of one of root's processes. */
+	CONTROL_GROUP_BIT = 63,
+	LOSSES_BY_USER = 1024, /* rows: users, kinds and reasons */
+
 	/* Which processes are watched: one byte for each pid. */
 	MARKS_PER_ENTRY = 64,
 	MARK_WATCHED = 1, /* by the kernel half, or by user space for a process that cannot end meanwhile */

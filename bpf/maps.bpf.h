@@ -63,6 +63,21 @@ struct {
 	__type(value, struct ledger);
 } ledgers __weak SEC(".maps");
 
+/* The ledger's losses for a user's used-up share, by user: what one user lost says nothing about the work of the others. Full: the
+ * least recently counted row is dropped, and begins again at 0; what user space had not read of it then counts for everybody. */
+struct user_loss {
+	u64 user; /* accountable_user() */
+	u32 kind;
+	u32 reason;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, LOSSES_BY_USER);
+	__type(key, struct user_loss);
+	__type(value, u64);
+} user_losses __weak SEC(".maps");
+
 /* Allow-listed environment: "NAME=" allows one variable, "PREFIX_" all below it. Filled by user space before attaching. */
 struct env_rule {
 	u32 prefix_bits;

@@ -75,6 +75,7 @@ int BPF_PROG(on_signal, int signal, struct kernel_siginfo *info, struct task_str
 	bool handled = handler_of(target, signal) != SIG_DFL;
 	struct event_signal *e;
 	bool watched;
+	u64 user;
 
 	count_seen(EVENT_SIGNAL);
 	if (result != TRACE_SIGNAL_DELIVERED && result != TRACE_SIGNAL_ALREADY_PENDING) {
@@ -91,10 +92,11 @@ int BPF_PROG(on_signal, int signal, struct kernel_siginfo *info, struct task_str
 	}
 	watched = is_watched(target->tgid, target);
 	/* by the target's user, who alone (with root) can signal it: the running task may be anybody when the kernel sends */
-	if (share_used_up(accountable_user(target), watched ? SHARE_SIGNALS : SHARE_UNWATCHED_SIGNALS,
-			  SECOND_NS / SIGNALS_PER_SECOND, SECOND_NS / SIGNALS_PER_SECOND * SIGNALS_AT_ONCE)) {
+	user = accountable_user(target);
+	if (share_used_up(user, watched ? SHARE_SIGNALS : SHARE_UNWATCHED_SIGNALS, SECOND_NS / SIGNALS_PER_SECOND,
+			  SECOND_NS / SIGNALS_PER_SECOND * SIGNALS_AT_ONCE)) {
 		if (watched)
-			count_lost(EVENT_SIGNAL, LOSS_RATE_LIMIT);
+			count_lost_of(user, EVENT_SIGNAL, LOSS_RATE_LIMIT);
 		else
 			count_filtered(EVENT_SIGNAL, FILTER_RATE_LIMIT);
 		return 0;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,6 +12,9 @@ from receiver.signals import Attributes
 from receiver.text.redact import Mode
 
 NOBODY = ProcessKey(0, 0)
+SHORT_NS = 10_000_000  # a process that lives shorter and does nothing notable is only counted
+# the signals that ask a process to end
+POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def about(event: Event) -> ProcessKey:

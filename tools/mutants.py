@@ -95,14 +95,14 @@ MUTANTS: tuple[Mutant, ...] = (
     *_of(
         "detect",
         ("_IDLE_NS = 2_000_000_000", "_IDLE_NS = 1", GRADES),
-        ("s.signal in _POLITE and s is not event", "s.signal in _POLITE", GRADES),
+        ("s.signal in POLITE and s is not event", "s.signal in POLITE", GRADES),
         ("c.grade > Grade.ANSWER", "c.grade >= Grade.ANSWER", GRADES),
         ("c.argv != child.argv or", "c.argv == child.argv or", CORE),
     ),
     *_of(
         "detect",
         (".get((writer.task, writer.map_index)) is False", ".get((writer.task, writer.map_index)) is not None", LINEAGE),
-        ("version.writer not in ancestors(process)", "version.writers", LINEAGE),
+        ("version.writer not in process.ancestors()", "version.writers", LINEAGE),
     ),
     *_of(
         "detect",
@@ -122,7 +122,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("running), 0.3", "running), 0.75", LOOKS),
         ("interval // 500", "interval // 5", LOOKS),
         ("looks >= LOOKS", "looks > LOOKS", LOOKS),
-        ("lasted > (self.spell", "lasted < (self.spell", LOOKS),
+        ("period.ns > (self.spell", "period.ns < (self.spell", LOOKS),
         ("value - (1 << 64) if", "value if", LOOKS),
         ("0.95 * sample.memory_limit_bytes", "0.05 * sample.memory_limit_bytes", LOOKS),
     ),
@@ -166,7 +166,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "investigate",
         ("supports if used < _NEAR * limit else contradicts",
          "contradicts if used < _NEAR * limit else supports", STORIES),
-        ("other is not None and share < 0.5", "other is not None and share > 0.5", STORIES),
+        ("if share < 0.5:", "if share > 0.5:", STORIES),
     ),
     *_of(
         "investigate",

@@ -6,12 +6,13 @@ import errno
 
 from receiver import semconv as sc
 from receiver.events import CallFailed, Connection, ConnectionFlag, ConnectionStage, NameQuery
-from receiver.facts.connections import Peer, TrackedConnection
-from receiver.facts.tree import Process
+from receiver.facts.connections import TrackedConnection
+from receiver.facts.peers import Peer
 from receiver.model import Finding
 from receiver.signals import Severity
 from receiver.text.names import AF_INET, address_of, event_id, name_in
 from receiver.units import SECOND
+from receiver.work.worker import Worker
 
 _WORDS = {
     errno.ECONNREFUSED: "refused",
@@ -126,7 +127,7 @@ def stalled(link: TrackedConnection, name: str, now_ns: int, after_ns: int) -> F
     )
 
 
-def slots_exhausted(process: Process, peer: Peer, fact: Connection) -> Finding:
+def slots_exhausted(process: Worker, peer: Peer, fact: Connection) -> Finding:
     """All connections to one endpoint were waiting for answers, and the next use followed the first
     release at once.
     """
@@ -182,18 +183,16 @@ def queue_full(link: TrackedConnection, fact: Connection) -> Finding | None:
     )
 
 
-def exhausted_by_call(process: Process, event: CallFailed, in_use: int) -> Finding | None:
+def exhausted_by_call(
+    process: Worker, event: CallFailed, in_use: int, limit: int
+) -> Finding | None:
     """EMFILE: the process has no free descriptor.
 
-    EADDRNOTAVAIL of a connect: no local port is free towards the endpoint.
+    EADDRNOTAVAIL of a connect: no local port is free towards the endpoint. `limit`: of its
+    descriptors, 0 when it is not known.
     """
     facts: list[tuple[str, str | int | float | bool]]
     if event.error == errno.EMFILE:
-        limit = (
-            process.usage.last.descriptor_max
-            if process.usage is not None and process.usage.last is not None
-            else 0
-        )
         facts = [
             (sc.NETWORK_EXHAUSTION_RESOURCE, "file_descriptors"),
             (sc.NETWORK_EXHAUSTION_USED, limit or in_use),
@@ -226,7 +225,7 @@ def exhausted_by_call(process: Process, event: CallFailed, in_use: int) -> Findi
     )
 
 
-def name_failed(process: Process, query: NameQuery, answer: NameQuery | None) -> Finding | None:
+def name_failed(process: Worker, query: NameQuery, answer: NameQuery | None) -> Finding | None:
     """The name server failed, or did not answer at all. "No such name" is an answer."""
     error = "dns_timeout" if answer is None else _RCODES.get(answer.query_flags & 0xF, "")
     if not error:

@@ -6,19 +6,19 @@ import os
 import signal as signals
 
 from receiver import semconv as sc
+from receiver.detect.file_names import BOOKKEEPING
 from receiver.events import FileFlag, FileReason, OpenFile
 from receiver.facts.ending import Ending
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process
-from receiver.model import Finding
+from receiver.model import POLITE, Finding
 from receiver.signals import Severity
 from receiver.text.names import event_id
+from receiver.work.tables import Facts
+from receiver.work.worker import Worker
 
 _HIDDEN = FileFlag.DELETED | FileFlag.INHERITED_STDIO | FileFlag.SHARES_STDERR
-_BOOKKEEPING = (".lock", ".pid", ".lck")
 
 
-def partial_writes(process: Process, end: Ending, facts: Facts) -> list[Finding]:
+def partial_writes(process: Worker, end: Ending, facts: Facts) -> list[Finding]:
     """One finding for each file that was open for writing when the process was killed, or when it
     failed after a SIGTERM.
 
@@ -28,8 +28,7 @@ def partial_writes(process: Process, end: Ending, facts: Facts) -> list[Finding]
     """
     open_files = facts.deaths.of(process.key).open_files
     told = any(f.reason == FileReason.SIGNAL for f in open_files) or any(
-        s.signal in (signals.SIGTERM, signals.SIGINT, signals.SIGHUP)
-        for s in facts.signals.of(process.key)
+        s.signal in POLITE for s in facts.signals.of(process.key)
     )
     if (
         process.exit is None
@@ -43,7 +42,7 @@ def partial_writes(process: Process, end: Ending, facts: Facts) -> list[Finding]
 
 
 def unfinished_outputs(
-    process: Process, end: Ending, open_files: tuple[OpenFile, ...]
+    process: Worker, end: Ending, open_files: tuple[OpenFile, ...]
 ) -> list[OpenFile]:
     """Outputs that a failed process still had open for writing, whether or not a signal asked it to
     stop.
@@ -60,13 +59,13 @@ def _is_output(event: OpenFile) -> bool:
     if (
         event.file_flags & _HIDDEN
         or event.open_flags & os.O_APPEND
-        or event.path.endswith(_BOOKKEEPING)
+        or event.path.endswith(BOOKKEEPING)
     ):
         return False
     return not (event.open_flags & os.O_ACCMODE == os.O_RDWR and event.position_bytes == 0)
 
 
-def _finding(process: Process, event: OpenFile, cause: str) -> Finding:
+def _finding(process: Worker, event: OpenFile, cause: str) -> Finding:
     assert process.exit is not None
     how = {"oom_killed": "was OOM-killed", "killed": "was killed", "terminated": "was told to end"}[
         cause

@@ -7,7 +7,9 @@ from typing import Literal
 import msgspec
 
 from receiver.export.endpoints import Header
+from receiver.units import MIB
 
+PREFIX = "OTEL_EXPORTER_OTLP_"
 SignalName = Literal["traces", "metrics", "logs"]
 SIGNALS: tuple[SignalName, ...] = ("traces", "metrics", "logs")
 
@@ -37,9 +39,9 @@ class BatchSettings(msgspec.Struct, frozen=True):
     delay_seconds: float = 1.0
     flush_seconds: float = 10.0
     queue_items: int = 65_536
-    queue_bytes: int = 16 << 20
+    queue_bytes: int = 16 * MIB
     batch_items: int = 2048
-    batch_bytes: int = 1 << 20
+    batch_bytes: int = MIB
 
 
 class ExportSettings(msgspec.Struct, frozen=True):

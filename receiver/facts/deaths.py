@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from receiver.events import Crash, OomKill, OpenFile, ProcessKey
+from receiver.facts.neighbours import Competitor
 from receiver.facts.table import Table
-from receiver.facts.usage import Competitor
 
 KEPT_FILES = 64
 

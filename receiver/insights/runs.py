@@ -16,10 +16,11 @@ import msgspec
 from receiver import semconv as sc
 from receiver.detect.findings import spec_of
 from receiver.signals import Severity, Value
+from receiver.units import MIB
 
 RUNS = 5000  # above this number, the least recently updated run is dropped
-BYTES = 96 << 20  # memory of all facts in this process
-RUN_BYTES = 1 << 20
+BYTES = 96 * MIB  # memory of all facts in this process
+RUN_BYTES = MIB
 FACTS_PER_RUN = 512
 HOSTS_PER_RUN = 256
 # A run is due after this time without a new fact: by then the other hosts have reported, too.

@@ -21,30 +21,21 @@ def chain(case: Case, lead: Ranked | None, events: Citations) -> tuple[rp.ChainL
         return ()
     candidate = lead.candidate
     subject = case.get(candidate.subject)
-    what = CLASSES[candidate.cause].title
+    effect = CLASSES[candidate.cause].title
     if subject is not None:
-        hit = f"{subject.who} " + (
-            f"ended: {end_of(subject)}"
+        effect = printable(
+            f"{subject.who} ended: {end_of(subject)}"
             if subject.exit is not None and subject.failed
-            else "was struck"
+            else f"{subject.who} was struck"
         )
-        out.append(
-            rp.ChainLink(
-                printable(_name(candidate)),
-                printable(hit),
-                _link_kind(candidate.cause),
-                events.cite(candidate.evidence[0].facts),
-            )
+    out.append(
+        rp.ChainLink(
+            printable(_name(candidate)),
+            effect,
+            _link_kind(candidate.cause),
+            events.cite(candidate.evidence[0].facts),
         )
-    else:
-        out.append(
-            rp.ChainLink(
-                printable(_name(candidate)),
-                what,
-                _link_kind(candidate.cause),
-                events.cite(candidate.evidence[0].facts),
-            )
-        )
+    )
     at = subject
     for above in case.above(subject) if subject is not None else ():
         if at is None or above.exit is None or not at.failed:

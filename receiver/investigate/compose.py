@@ -18,8 +18,9 @@ from receiver.investigate.case import Case
 from receiver.investigate.citations import Citations, evidence_line
 from receiver.investigate.classes import CLASSES, NOT_VISIBLE
 from receiver.investigate.engine import Conclusion, Ranked, conclude
+from receiver.investigate.entries import Sighting
 from receiver.investigate.evidence import Candidate, Culprit, Fact, ends
-from receiver.investigate.history import Sighting, signature
+from receiver.investigate.history import signature
 from receiver.investigate.ruled_out import rule_out
 from receiver.investigate.sections import crashes, curves, normality
 from receiver.text.printable import printable
@@ -63,21 +64,21 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
             for group in found.others
         ),
         events=events.as_json(),
-        completeness=rp.Completeness(
-            tuple(
-                {
-                    "kind": h.kind,
-                    "reason": h.reason,
-                    "count": h.count,
-                    "at": round(case.at(h.at_ns), 3),
-                }
-                for h in (*case.losses, *case.unwatched_losses)
-            ),
-            case.blind,
-            case.left_out,
-        ),
+        completeness=_completeness(case),
         signature=key,
         seen_before=seen.count if seen is not None else 0,
+    )
+
+
+def _completeness(case: Case) -> rp.Completeness:
+    losses = (*case.losses, *case.unwatched_losses)
+    return rp.Completeness(
+        tuple(
+            {"kind": h.kind, "reason": h.reason, "count": h.count, "at": round(case.at(h.at_ns), 3)}
+            for h in losses
+        ),
+        case.blind,
+        case.left_out,
     )
 
 
@@ -207,7 +208,7 @@ def _seen(case: Case, found: Conclusion, key: str, at_unix_ns: int) -> Sighting 
     if case.history is None or not key:
         return None
     if not at_unix_ns:
-        return case.history.sightings.get(key)
+        return case.history.seen(key)
     return case.history.saw(
         key, found.ranked[0].candidate.cause, at_unix_ns, case.execution.identity.run_id
     )

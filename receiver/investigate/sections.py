@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from receiver.investigate import report as rp
 from receiver.investigate.case import Case, task_key
@@ -95,6 +95,63 @@ def crashes(case: Case, events: Citations) -> tuple[rp.CrashLine, ...]:
     )
 
 
+def _normal_exits(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
+    root = case.root
+    if root is None or root.exit is None:
+        return
+    well = sum(1 for a in case if a.exit is not None and not a.failed)
+    yield (
+        (
+            f"{well + case.left_out} of {len(case.actors) + case.left_out} processes ended with "
+            f"status 0; {root.who} with {root.end.error or '0'}."
+        ),
+        ends(root),
+    )
+    if not any(died_of(a) for a in case):
+        yield "No process was killed, and none crashed.", ends(root)
+
+
+def _normal_files(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
+    uses = [u for a in case for u in a.uses]
+    whole = [u for u in uses if u.writing and u.written_bytes and u.state == "complete"]
+    if whole:
+        shown = [f for u in whole[:2] for f in facts_of_use(u)]
+        yield f"{len(whole)} files were written and closed by their writers.", shown
+    peers = [p for a in case for p in a.peers if p.endpoint[1] and p.last is not None]
+    if peers and not any(p.failed for p in peers):
+        text = (
+            f"{sum(p.made for p in peers)} connections to {len(peers)} endpoints were made and "
+            "none failed."
+        )
+        yield text, facts(*(p.last for p in peers[:2]))
+
+
+def _normal_memory(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
+    samples = [
+        a.usage.last
+        for a in case
+        if a.usage is not None and a.usage.last is not None and a.usage.last.memory_limit_bytes
+    ]
+    if samples:
+        fullest = max(samples, key=lambda s: s.memory_usage_bytes / s.memory_limit_bytes)
+        text = (
+            f"Memory stayed at {mib(fullest.memory_usage_bytes)} of "
+            f"{mib(fullest.memory_limit_bytes)} or below."
+        )
+        yield text, [fact(fullest)]
+
+
+def _normal_duration(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
+    history = case.history
+    known = history.duration(task_key(case.execution.identity)) if history is not None else None
+    if known is not None and not known.is_far_above(case.seconds):
+        text = (
+            f"It took {case.seconds:.1f} s; half of its last {known.count} runs took "
+            f"{known.median:.1f} s or less."
+        )
+        yield text, ends(case.root) if case.root is not None else ()
+
+
 def normality(case: Case, events: Citations) -> tuple[rp.EvidenceLine, ...]:
     """Describes what was normal: exits, signals, files, connections, memory and duration."""
     out: list[rp.EvidenceLine] = []
@@ -102,65 +159,13 @@ def normality(case: Case, events: Citations) -> tuple[rp.EvidenceLine, ...]:
     def add(text: str, found: Iterable[Fact]) -> None:
         out.append(rp.EvidenceLine("context", 0.0, printable(text), events.cite(list(found)[:6])))
 
-    root = case.root
-    if root is not None and root.exit is not None:
-        well = sum(1 for a in case if a.exit is not None and not a.failed)
-        add(
-            (
-                f"{well + case.left_out} of {len(case.actors) + case.left_out} processes ended "
-                f"with status 0; {root.who} with {root.end.error or '0'}."
-            ),
-            ends(root),
-        )
-        if not any(died_of(a) for a in case):
-            add("No process was killed, and none crashed.", ends(root))
-    whole = [
-        (a, u)
-        for a in case
-        for u in a.uses
-        if u.writing and u.written_bytes and u.state == "complete"
-    ]
-    if whole:
-        add(
-            f"{len(whole)} files were written and closed by their writers.",
-            [f for _, u in whole[:2] for f in facts_of_use(u)],
-        )
-    peers = [p for a in case for p in a.peers if p.endpoint[1] and p.last is not None]
-    if peers and not any(p.failed for p in peers):
-        add(
-            (
-                f"{sum(p.made for p in peers)} connections to {len(peers)} endpoints were made and "
-                "none failed."
-            ),
-            facts(*(p.last for p in peers[:2])),
-        )
-    looks = [
-        a.usage.last
-        for a in case
-        if a.usage is not None and a.usage.last is not None and a.usage.last.memory_limit_bytes
-    ]
-    if looks:
-        fullest = max(looks, key=lambda s: s.memory_usage_bytes / s.memory_limit_bytes)
-        add(
-            (
-                f"Memory stayed at {mib(fullest.memory_usage_bytes)} of "
-                f"{mib(fullest.memory_limit_bytes)} or below."
-            ),
-            [fact(fullest)],
-        )
-    known = (
-        case.history.duration(task_key(case.execution.identity))
-        if case.history is not None
-        else None
-    )
-    if known is not None and not known.is_far_above(case.seconds):
-        add(
-            (
-                f"It took {case.seconds:.1f} s; half of its last {known.count} runs took "
-                f"{known.median:.1f} s or less."
-            ),
-            ends(root) if root is not None else (),
-        )
+    for text, found in (
+        *_normal_exits(case),
+        *_normal_files(case),
+        *_normal_memory(case),
+        *_normal_duration(case),
+    ):
+        add(text, found)
     for loss in case.losses[:2]:
         add(f"{loss.count} {loss.kind} events were lost ({loss.reason}).", [fact_of_loss(loss)])
     return tuple(out)

@@ -54,8 +54,9 @@ from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import order
 from receiver.kernel.hooks import Coverage
 from receiver.kernel.preflight import own_pid_namespace
-from receiver.kernel.proc import NOBODY, Image, ProcFs, accounting, cgroup_memory
+from receiver.kernel.proc import Image, ProcFs, accounting, cgroup_memory
 from receiver.kernel.source import Batch, Deliver, SourceConfig
+from receiver.model import NOBODY
 
 _READ_BYTES = 1 << 16
 _USAGE_LIMIT = 65_536
@@ -170,6 +171,10 @@ class NetlinkSource:
         socket is open.
         """
         return self._connector.fileno() >= 0
+
+    def user_losses(self) -> dict[tuple[int, int, int], int]:
+        """None: this source has no shares."""
+        return {}
 
     def ledger(self) -> Ledger:
         """Seen and submitted are the same here.

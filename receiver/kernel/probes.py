@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import struct
@@ -10,14 +9,13 @@ from collections import Counter
 from pathlib import Path
 
 from receiver.constants import MARKS_PER_ENTRY, PID_LIMIT
-from receiver.errors import NamespaceError, UnavailableError
-from receiver.events import EventKind, Existing, ProcessKey
+from receiver.errors import UnavailableError
+from receiver.events import EventKind, ProcessKey
 from receiver.kernel.capture import Capture, KernelLimits, fill
-from receiver.kernel.decode import decode, split
 from receiver.kernel.hooks import ALTERNATIVES, DOORS, HOOKS, Coverage, Hook
 from receiver.kernel.libbpf import Library, Object
+from receiver.kernel.own_pids import own_tgids
 from receiver.kernel.preflight import OBJECT, own_pid_namespace, preflight, read
-from receiver.text.redact import Redactor
 
 
 def _mismatch(hook: Hook, arguments: int | None) -> str:
@@ -73,7 +71,9 @@ class Probes:
                 self._refused[hook.program] = why
         self.namespace = own_pid_namespace()
         self.own_tgid, parent_tgid = (
-            self._learn_own_tgids() if self.namespace else (os.getpid(), os.getppid())
+            own_tgids(self.library, self.namespace)
+            if self.namespace
+            else (os.getpid(), os.getppid())
         )
         self.launcher_tgid = parent_tgid if launched else 0
         self.object = self._load(
@@ -88,40 +88,6 @@ class Probes:
         self._attached: set[str] = set()
         self.calls_attached = False
         self._unattachable = ""  # why the last attempt to hook system calls failed
-
-    def _learn_own_tgids(self) -> tuple[int, int]:
-        """The pids of this process and its parent as the kernel half knows them.
-
-        In a pid namespace only the kernel knows these.
-        """
-        with contextlib.closing(Object(self.library, OBJECT)) as probe:
-            for hook in HOOKS:
-                if hook.program != "on_existing":
-                    probe.skip(hook.program)
-            try:
-                probe.load()
-                probe.open_iterator("on_existing", None)
-            except OSError as failure:
-                raise NamespaceError(
-                    "this is not the host's pid namespace, and the kernel did not give this "
-                    f"process's own pid ({failure.strerror}): use --pid=host",
-                    "pid_namespace",
-                ) from failure
-            for raw in split(probe.iterate("on_existing")):
-                event = decode(raw, Redactor("strip"))
-                if isinstance(event, Existing) and (
-                    event.pid_namespace_inode,
-                    event.pid_namespace_pid,
-                ) == (
-                    self.namespace,
-                    os.getpid(),
-                ):
-                    return event.process.tgid, event.parent.tgid
-        raise NamespaceError(
-            "this is not the host's pid namespace, and this process was not found in the host's: "
-            "use --pid=host",
-            "pid_namespace",
-        )
 
     def _load(self, rings: dict[str, int]) -> Object:
         """Loads every program that the verifier accepts.

@@ -14,7 +14,6 @@ import msgspec
 from receiver.constants import SECOND, TEXT_BYTES
 from receiver.events import ProcessKey
 
-NOBODY = ProcessKey(0, 0)
 _TICK_NS = SECOND // os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _SOCKET = re.compile(r"socket:\[(\d+)\]")

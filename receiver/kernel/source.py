@@ -15,6 +15,7 @@ import msgspec
 from receiver.constants import (
     BULK_RING_BYTES,
     LIFECYCLE_RING_BYTES,
+    LOSSES_BY_USER,
     MARK_ASKED,
     MARK_WATCHED,
     UNWATCHED_RING_BYTES,
@@ -62,6 +63,7 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: tuple[str, ...] = ()
 
 
+USER_LOSS = struct.Struct("<QII")  # struct user_loss, bpf/maps.bpf.h
 RINGS = ("lifecycle_ring", "unwatched_ring", "bulk_ring")  # in reading order
 
 Batch = list[bytes]
@@ -231,6 +233,14 @@ class LiveSource:
             "ledgers", struct.pack("<I", 0), self._cpus * LEDGER_LAYOUT.size
         )
         return with_recursion(decode_ledger(raw), self._probes.recursion_misses())
+
+    def user_losses(self) -> dict[tuple[int, int, int], int]:
+        """The losses of users whose share was used up, by (user, kind, reason).
+
+        They are in the ledger, too. At most LOSSES_BY_USER rows.
+        """
+        rows = self._probes.object.rows("user_losses", USER_LOSS.size, 8, LOSSES_BY_USER)
+        return {USER_LOSS.unpack(key): int.from_bytes(count, "little") for key, count in rows}
 
     def drain(self) -> tuple[Batch, bool]:
         """Delivers one batch in order of time. True when more is waiting.

@@ -10,13 +10,13 @@ from receiver.events import (
     OomKill,
 )
 from receiver.facts.ending import Ending
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process, ProcessTree
 from receiver.observe.attempts import Attempts
 from receiver.observe.files import EmitFinding, FileActivity
 from receiver.observe.network import NetworkActivity
 from receiver.observe.usage import UsageActivity
 from receiver.units import SECOND
+from receiver.work.tables import Facts
+from receiver.work.worker import Tree, Worker
 
 
 class Activity:
@@ -24,7 +24,7 @@ class Activity:
 
     def __init__(
         self,
-        tree: ProcessTree,
+        tree: Tree,
         attempts: Attempts,
         *,
         facts: Facts,
@@ -39,7 +39,14 @@ class Activity:
         """
         self.facts = facts
         self.files = FileActivity(tree, attempts, facts=facts, report=report, declared=declared)
-        self.network = NetworkActivity(tree, attempts, report, repeat, int(stall_seconds * SECOND))
+        self.network = NetworkActivity(
+            tree,
+            attempts,
+            facts=facts,
+            report=report,
+            repeat=repeat,
+            stall_ns=int(stall_seconds * SECOND),
+        )
         self.usage = UsageActivity(tree, facts, attempts, report, int(hang_seconds * SECOND))
 
     def call_failed(self, event: CallFailed) -> None:
@@ -47,10 +54,10 @@ class Activity:
         if is_first:
             self.network.call_failed(process, event)
 
-    def oom_killed(self, victim: Process, event: OomKill) -> None:
+    def oom_killed(self, victim: Worker, event: OomKill) -> None:
         self.usage.oom_killed(victim, event)
 
-    def ended(self, process: Process, end: Ending) -> None:
+    def ended(self, process: Worker, end: Ending) -> None:
         """Called after the findings about its death and its torn files are made."""
         # most short processes have none of these
         if (
@@ -59,7 +66,7 @@ class Activity:
             or process.key in self.facts.deaths.rows
         ):
             self.files.ended(process, end)
-        if process.peers or process.name_failures or self.network.table.questions:
+        if process.key in self.facts.peers.rows or process.key in self.facts.names.rows:
             self.network.ended(process, end)
 
     def tick(self, now_ns: int) -> None:
@@ -74,11 +81,10 @@ class Activity:
         tables = (
             self.files.drops,
             self.network.drops,
-            self.network.table.drops,
             self.network.repeats.drops,
             self.usage.drops,
         )
-        return sum(tables, self.facts.drops() + self.usage.neighbours.drops)
+        return sum(tables, self.facts.drops())
 
 
 __all__ = ["Activity", "EmitFinding"]

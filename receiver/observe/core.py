@@ -25,16 +25,21 @@ from receiver.events import (
     Event,
     Existing,
     Exit,
-    LossReason,
     ProcessKey,
 )
-from receiver.facts.blind import BlindTimes
 from receiver.facts.ending import Ending
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process, ProcessTree
-from receiver.investigate.case import Case, Casebook
+from receiver.facts.losses import (
+    LossAccount,
+    Losses,
+    LossesByUser,
+    LossyTimes,
+    accounts_of,
+)
+from receiver.investigate.alerts import AlertQuery
+from receiver.investigate.case import UNWATCHED, Case, Casebook
 from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
+from receiver.investigate.report import Report
 from receiver.kernel.decode import decode
 from receiver.model import Blind, CoreOptions, Finding, Gap, Host, Watch
 from receiver.observe.activity import Activity
@@ -54,11 +59,13 @@ from receiver.synthesis.spans import Spans
 from receiver.text.names import event_id
 from receiver.text.redact import Redactor
 from receiver.units import SECOND
+from receiver.work.blind import BlindTimes
 from receiver.work.execution import Execution, Executions
+from receiver.work.tables import Facts
+from receiver.work.worker import Tree, Worker
 
+ALERTED = 5  # executions that one alert investigates
 LOSS_WINDOW_NS = 60 * SECOND  # how long after a loss records are marked incomplete
-# lost events of processes without work: no fact of an execution is missing
-UNWATCHED = LossReason.UNWATCHED.name.lower()
 CLOCK_STEP_NS = 50_000_000  # a larger change means that the wall clock was set, not slewed
 
 
@@ -80,8 +87,8 @@ class Core:
         self.host = host
         self.redactor = Redactor(options.redaction)
         self.facts = Facts()
-        self.tree = ProcessTree(
-            options.process_limit, int(options.linger_seconds * SECOND), self.facts.forget
+        self.tree = Tree(
+            Worker, options.process_limit, int(options.linger_seconds * SECOND), self.facts.forget
         )
         self.executions = Executions(
             int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND)
@@ -172,7 +179,8 @@ class Core:
         self._scope = Scope(host.pid_namespace, host.observer_pid)
         self._blind_times = BlindTimes()
         self.losses: dict[tuple[str, str], int] = {}
-        self._lossy_until_ns = 0
+        self._loss_account = LossAccount()
+        self._lossy_times = LossyTimes(LOSS_WINDOW_NS)
         self._read_at_ns = 0
         self._events_in_book: Counter[str] = Counter()
 
@@ -213,6 +221,11 @@ class Core:
                 LAG_BOUNDS,
             )
 
+    def passed(self, at_ns: int) -> None:
+        """The time of an event that was not recorded: an investigation that is due starts then."""
+        if self.incidents.waiting:
+            self.incidents.look(at_ns)
+
     def tick(self, now_ns: int) -> None:
         """Called about once a second."""
         self.activity.tick(now_ns)
@@ -242,6 +255,15 @@ class Core:
         self.attempts.finish(now_ns)
         self.incidents.look(now_ns, settle_ns=0)
 
+    def alert(self, query: AlertQuery, now_ns: int) -> list[Report]:
+        """Investigates the running executions that an alert is about, at most ALERTED of them."""
+        running = self.running(query)[:ALERTED]
+        return [self.incidents.alerted(execution, now_ns) for execution in running]
+
+    def running(self, query: AlertQuery) -> list[Execution]:
+        """The outermost open executions that an alert is about."""
+        return [e for e in self.executions.open.values() if e.outer is None and query.is_about(e)]
+
     def case(self, execution: Execution, now_ns: int) -> Case:
         """All present knowledge of an execution."""
         return self.casebook.open(
@@ -256,7 +278,7 @@ class Core:
                 for e in self.executions.open.values()
                 if e.outermost is not execution.outermost and e.outer is None
             ],
-            names=self.activity.network.table.names,
+            names=self.facts.names.names,
             history=self.history,
         )
 
@@ -282,21 +304,34 @@ class Core:
         """The execution of a watched command, after its fork was seen."""
         return self._handlers.watched.get(pid)
 
-    def note_losses(self, losses: dict[tuple[str, str], int], now_ns: int) -> None:
-        """Cumulative counts of lost events by (kind, reason).
+    def note_losses(self, losses: Losses, now_ns: int, by_user: LossesByUser | None = None) -> None:
+        """Cumulative counts of lost events by (kind, reason), and by user those that concern one.
 
-        Growth becomes a record, a metric, and a mark on the signals that follow.
+        Growth becomes a record, a metric, and a mark on the signals that follow and on the reports
+        about the works that it may concern.
         """
         for key, total in losses.items():
             grown = total - self.losses.get(key, 0)
             if grown <= 0:
                 continue
             self.losses[key] = total
-            if key[1] != UNWATCHED:
-                self._lossy_until_ns = now_ns + LOSS_WINDOW_NS
-            self.casebook.lost(now_ns, *key, grown)
             self._out.append(self._logs.lost_event(*key, grown, now_ns))
             self._count_lost(*key, grown)
+        for lost in self._loss_account.grow(losses, by_user or {}, self._accounts):
+            if lost.reason != UNWATCHED:
+                self._lossy_times.lost(lost.user, now_ns)
+            self.casebook.lost(now_ns, lost)
+
+    def _accounts(self) -> set[int]:
+        """The users of all known work."""
+        return set().union(
+            *(accounts_of(p) for p in self.tree.processes() if p.execution is not None)
+        )
+
+    def losses_of(self, execution: Execution) -> dict[tuple[str, str], int]:
+        """The losses that may concern this work."""
+        accounts = self.casebook.accounts(execution, self.tree.processes())
+        return self._loss_account.concerning(self.losses, accounts)
 
     def resumed(self, gap: Gap, now_ns: int) -> None:
         """The gap before the observer started, and the unsent items of the previous service:
@@ -337,10 +372,11 @@ class Core:
         )
         self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS_LOST, labels, count)
 
-    @property
-    def _lossy(self) -> bool:
-        """Whether events were lost shortly before this batch, so that a fact may be missing."""
-        return self._read_at_ns < self._lossy_until_ns
+    def _lossy(self, process: Worker) -> bool:
+        """Whether events were lost shortly before this batch, so that a fact about the process may
+        be missing.
+        """
+        return self._lossy_times.has(process, self._read_at_ns)
 
     def living(self) -> list[ProcessKey]:
         """Processes whose exit was not seen.
@@ -358,7 +394,7 @@ class Core:
             if process is not None:
                 self._release(process, now_ns)
 
-    def _release(self, process: Process, now_ns: int) -> None:
+    def _release(self, process: Worker, now_ns: int) -> None:
         self.bindings.lost(process, now_ns)
         execution = process.execution
         if execution is None or process.exit is not None:
@@ -399,16 +435,18 @@ class Core:
         )
         return (*self.book.metrics(), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, points))
 
-    def _log_exit(self, process: Process, end: Ending, event: Exit) -> None:
+    def _log_exit(self, process: Worker, end: Ending, event: Exit) -> None:
         self._out.append(
-            self._logs.exit_event(process, end, event_id(event), self._read_at_ns, self._lossy)
+            self._logs.exit_event(
+                process, end, event_id(event), self._read_at_ns, self._lossy(process)
+            )
         )
 
-    def _emit_process(self, process: Process, now_ns: int = 0) -> None:
+    def _emit_process(self, process: Worker, now_ns: int = 0) -> None:
         process.spanned = True
         self._out.append(self._spans.process_span(process, process.folded, now_ns))
 
-    def _report(self, process: Process, finding: Finding) -> None:
+    def _report(self, process: Worker, finding: Finding) -> None:
         if process.execution is None and finding.kind != sc.EVENT_PROCESS_OOM_KILLED:
             # a followed orchestrator: its own failures belong to no work
             self.policy_drops["unattributed"] += 1
@@ -417,14 +455,18 @@ class Core:
         if process.execution is not None:
             process.execution.add(finding)
             self.incidents.found(finding, process.execution)
-        self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._lossy))
+        self._out.append(
+            self._logs.finding(finding, process, self._read_at_ns, self._lossy(process))
+        )
 
-    def _repeat(self, process: Process, finding: Finding) -> None:
+    def _repeat(self, process: Worker, finding: Finding) -> None:
         """A record that counts repetitions of a finding: it adds nothing to an investigation."""
         if process.execution is None:
             self.policy_drops["unattributed"] += 1
             return
-        self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._lossy))
+        self._out.append(
+            self._logs.finding(finding, process, self._read_at_ns, self._lossy(process))
+        )
 
 
 __all__ = ["Core", "CoreOptions", "Event", "Listener", "ProcessKey", "Watch"]

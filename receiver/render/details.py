@@ -9,11 +9,12 @@ import msgspec
 from receiver.calls import call_name
 from receiver.detect.calls import is_search
 from receiver.events import ClosedFlag
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name
 from receiver.text.printable import printable
+from receiver.units import MIB
+from receiver.work.tables import Facts
+from receiver.work.worker import Worker
 
 SHOWN_FILES = 6
 SHOWN_PEERS = 4
@@ -105,10 +106,10 @@ def size(count: int) -> str:
     """Bytes for people, small ones exactly."""
     if count < 10_000:
         return f"{count} B"
-    return f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"
+    return f"{count / 1024:.1f} KiB" if count < MIB else f"{count / MIB:.1f} MiB"
 
 
-def details_of(process: Process, facts: Facts) -> Details:
+def details_of(process: Worker, facts: Facts) -> Details:
     """Written files first, then read ones, each kind by bytes. Its own script is not an input."""
     rows, files = facts.files.of(process.key), []
     for use in rows.uses.values():
@@ -147,7 +148,7 @@ def details_of(process: Process, facts: Facts) -> Details:
             rtt_seconds=p.rtt_us / 1e6,
             longest_wait_seconds=p.longest_gap_ns / 1e9,
         )
-        for p in process.peers.values()
+        for p in facts.peers.of(process.key).peers.values()
     ]
     failures = [
         FailureRow(

@@ -26,8 +26,9 @@ from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions
 from receiver.safe.inputs import read_file
 from receiver.text.printable import printable
+from receiver.units import MIB
 
-SIZE_LIMIT = 1 << 20
+SIZE_LIMIT = MIB
 
 
 class AdminConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

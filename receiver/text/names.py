@@ -12,6 +12,7 @@ import signal as signals
 from functools import cache
 
 from receiver.events import Event
+from receiver.units import MIB
 
 AF_INET = 2  # address family of IPv4, socket(2)
 
@@ -42,7 +43,7 @@ def kind_name(kind: type) -> str:
 
 def mib(count: int) -> str:
     """Bytes for people."""
-    return f"{count / (1 << 20):.1f} MiB"
+    return f"{count / MIB:.1f} MiB"
 
 
 def error_name(number: int) -> str:

@@ -27,7 +27,8 @@ from receiver.kernel import netlink, netlink_wire, proc
 from receiver.kernel.decode import decode, split
 from receiver.observe.core import Core
 from receiver.observe.recording import MAGIC, Recording
-from receiver.observe.session import Session, replay
+from receiver.observe.replay import replay, steps
+from receiver.observe.session import Session
 from receiver.render import details, page, screen
 from receiver.service import config, incident_api
 from receiver.signals import LogRecord, Span
@@ -67,7 +68,8 @@ def frames(data: bytes) -> None:
     core = Core(recording.header.host)
     signals: list[LogRecord | Span] = []
     try:
-        replay(Session(core), recording, lambda: signals.extend(core.take()))
+        for _ in steps(Session(core), recording):
+            signals.extend(core.take())
     except KwitnessError:
         return
     for signal in signals:
@@ -112,9 +114,9 @@ def otlp(data: bytes) -> None:
 @cache
 def _desk() -> incident_api.LiveIncidentApi:
     found = Recording(SCENARIOS / "retry.kw")
-    core = Core(found.header.host)
-    replay(Session(core), found)
-    return incident_api.LiveIncidentApi(core, lambda: 10**15)
+    session = Session(Core(found.header.host))
+    replay(session, found)
+    return incident_api.LiveIncidentApi(session, lambda: 10**15)
 
 
 def webhook(data: bytes) -> None:

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 
 from receiver.events import Connection, ConnectionFlag, ConnectionStage
-from receiver.facts.connections import Peer
+from receiver.facts.peers import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.peers import (
     IDLE_NS,

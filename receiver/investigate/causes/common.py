@@ -10,9 +10,11 @@ from receiver.events import Signal
 from receiver.investigate.case import Case, ProcessSnapshot, task_key
 from receiver.investigate.evidence import (
     SOME,
+    STRONG,
     Culprit,
     Evidence,
     Fact,
+    contradicts,
     ends,
     fact,
     facts,
@@ -39,6 +41,7 @@ _SHELLS = {
     "xargs",
     "time",
 }
+HANG_NS = 5 * SECOND  # a process that waited longer may hang
 LARGE = 3.0  # times the usual value: the threshold for an outlier
 
 
@@ -178,3 +181,10 @@ def at_work(case: Case, victim: ProcessSnapshot) -> list[Fact]:
         if recent:
             return [*facts_of_use(recent[0])]
     return []
+
+
+def chosen_by_oom_killer(victim: ProcessSnapshot) -> list[Evidence]:
+    """Returns evidence against any other cause of a death, if the OOM killer chose the process."""
+    if victim.oom is None:
+        return []
+    return [contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom))]

@@ -7,10 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from receiver.detect.deaths import SI_TIMER
+from receiver.detect.file_names import BOOKKEEPING
 from receiver.events import FileReason, Signal
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
+    HANG_NS,
     at_work,
+    chosen_by_oom_killer,
     idle_ns,
     sender_culprit,
     sender_text,
@@ -23,34 +26,27 @@ from receiver.investigate.evidence import (
     SOME,
     STRONG,
     Candidate,
+    Evidence,
     context,
     contradicts,
     ends,
     fact,
-    facts,
     facts_of_use,
     process_culprit,
     supports,
 )
+from receiver.model import POLITE
 from receiver.text.names import signal_name
 from receiver.units import SECOND
 
 ROUND = 0.06  # seconds by which a grace period or an age may differ from a round number
-POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-HANG_NS = 5 * SECOND
 
 
 def timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
     """Finds `timeout`, and senders that kill at a round age."""
     sender = case.get(event.sender)
-    age = (event.time_boottime_ns - victim.start_ns) / 1e9
-    if sender is not None and event.sender_comm != "timeout":
-        age = (
-            min(age, (event.time_boottime_ns - sender.start_ns) / 1e9)
-            if sender.name == "timeout"
-            else age
-        )
     is_timeout = event.sender_comm == "timeout" or (sender is not None and sender.name == "timeout")
+    age = _age(victim, event, sender)
     is_round = age >= 0.9 and abs(age - round(age)) < ROUND + 0.01 * age
     orphans = [a for a in case.below(victim) if not a.end_ns or a.end_ns > victim.end_ns + SECOND]
     above = sender is not None and (sender in case.above(victim))
@@ -71,20 +67,8 @@ def timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Cand
     if orphans:
         text = f"{len(orphans)} of its children went on without it, {orphans[0].who} among them."
         evidence.append(supports(CLEAR, text, [*ends(victim), *ends(orphans[0])]))
-    idle = idle_ns(victim, event.time_boottime_ns)
-    below = max((idle_ns(a, event.time_boottime_ns) for a in case.below(victim)), default=0)
-    if max(idle, below if not orphans else 0) >= HANG_NS:
-        evidence.append(
-            contradicts(
-                CLEAR,
-                f"It had done nothing for {max(idle, below) / 1e9:.0f} s by then.",
-                ends(victim),
-            )
-        )
-    if victim.oom is not None:
-        evidence.append(
-            contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom))
-        )
+    evidence += _was_idle(case, victim, event, orphans)
+    evidence += chosen_by_oom_killer(victim)
     summary = f"A time limit of {age:.1f} s ended {victim.who}" + (
         f"; {len(orphans)} children of it live on." if orphans else "."
     )
@@ -96,6 +80,25 @@ def timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Cand
         subject=victim.key,
         at_ns=event.time_boottime_ns,
     )
+
+
+def _age(victim: ProcessSnapshot, event: Signal, sender: ProcessSnapshot | None) -> float:
+    """Returns the seconds from the start of the time limit to the signal."""
+    age = (event.time_boottime_ns - victim.start_ns) / 1e9
+    if sender is not None and sender.name == "timeout" and event.sender_comm != "timeout":
+        return min(age, (event.time_boottime_ns - sender.start_ns) / 1e9)
+    return age
+
+
+def _was_idle(
+    case: Case, victim: ProcessSnapshot, event: Signal, orphans: list[ProcessSnapshot]
+) -> list[Evidence]:
+    idle = idle_ns(victim, event.time_boottime_ns)
+    below = max((idle_ns(a, event.time_boottime_ns) for a in case.below(victim)), default=0)
+    if max(idle, below if not orphans else 0) < HANG_NS:
+        return []
+    text = f"It had done nothing for {max(idle, below) / 1e9:.0f} s by then."
+    return [contradicts(CLEAR, text, ends(victim))]
 
 
 def timers(case: Case) -> Iterator[Candidate]:
@@ -191,51 +194,22 @@ def swallowed(case: Case) -> Iterator[Candidate]:
     for actor in case:
         if actor.exit is None or actor.end.code != 0:
             continue
-        taken = [
-            s for s in actor.signals if s.signal in POLITE and s.handled and s.sender != actor.key
-        ]
-        if not taken:
+        event = next(
+            (
+                s
+                for s in actor.signals
+                if s.signal in POLITE and s.handled and s.sender != actor.key
+            ),
+            None,
+        )
+        if event is None:
             continue
-        event = taken[0]
         at = event.time_boottime_ns
-        dead = [
-            a
-            for a in case.below(actor)
-            if a.end.signal
-            and a.exit is not None
-            and 0 <= a.end_ns - at < 5 * SECOND
-            and not a.end.retired
-        ]
-        torn = [
-            f
-            for f in actor.open_files
-            if f.reason == FileReason.SIGNAL and not f.path.endswith((".log", ".lock", ".pid"))
-        ]
-        torn = [f for f in torn if f.position_bytes]
-        wrote_on = [
-            u for u in actor.uses if u.writing and u.written_bytes and u.last_ns > at + SECOND
-        ]
-        if not (dead or torn):
+        stopped = _stopped_work(case, actor, at)
+        if not stopped:
             continue
-        evidence = [
-            supports(
-                SOME + SLIGHT,
-                f"{actor.who} handled {sender_text(event)} and left with status 0.",
-                [fact(event), *ends(actor)],
-            )
-        ]
-        for each in dead[:1]:
-            evidence.append(
-                supports(CLEAR, f"Its child {each.who} died of {each.end.error} then.", ends(each))
-            )
-        for each_file in torn[:1]:
-            text = (
-                f"It was writing {each_file.path} at that moment: {each_file.position_bytes} bytes."
-            )
-            evidence.append(supports(CLEAR, text, [fact(each_file)]))
-        if wrote_on and not dead:
-            text = f"It wrote on for {(wrote_on[0].last_ns - at) / 1e9:.1f} s after the signal."
-            evidence.append(contradicts(SOME, text, facts_of_use(wrote_on[0])))
+        handled = f"{actor.who} handled {sender_text(event)} and left with status 0."
+        evidence = [supports(SOME + SLIGHT, handled, [fact(event), *ends(actor)]), *stopped]
         if (actor.end_ns - at) < 5 * SECOND:
             text = f"It ended {(actor.end_ns - at) / 1e9:.1f} s after the signal."
             evidence.append(supports(SLIGHT, text, ends(actor)))
@@ -252,6 +226,39 @@ def swallowed(case: Case) -> Iterator[Candidate]:
             at_ns=at,
             silent=True,
         )
+
+
+def _stopped_work(case: Case, actor: ProcessSnapshot, at_ns: int) -> list[Evidence]:
+    """Returns evidence of work that the signal stopped; empty if there is none."""
+    dead = [
+        a
+        for a in case.below(actor)
+        if a.end.signal
+        and a.exit is not None
+        and 0 <= a.end_ns - at_ns < 5 * SECOND
+        and not a.end.retired
+    ]
+    torn = [
+        f
+        for f in actor.open_files
+        if f.reason == FileReason.SIGNAL
+        and f.position_bytes
+        and not f.path.endswith((".log", *BOOKKEEPING))
+    ]
+    out = [
+        supports(CLEAR, f"Its child {each.who} died of {each.end.error} then.", ends(each))
+        for each in dead[:1]
+    ]
+    for each in torn[:1]:
+        text = f"It was writing {each.path} at that moment: {each.position_bytes} bytes."
+        out.append(supports(CLEAR, text, [fact(each)]))
+    wrote_on = [
+        u for u in actor.uses if u.writing and u.written_bytes and u.last_ns > at_ns + SECOND
+    ]
+    if out and wrote_on and not dead:
+        text = f"It wrote on for {(wrote_on[0].last_ns - at_ns) / 1e9:.1f} s after the signal."
+        out.append(contradicts(SOME, text, facts_of_use(wrote_on[0])))
+    return out
 
 
 CAUSES = (swallowed,)

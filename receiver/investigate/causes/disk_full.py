@@ -6,7 +6,6 @@ import errno
 from collections.abc import Iterator
 
 from receiver.events import CallFailed, CallKind
-from receiver.facts.files import Use
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.evidence import (
     CLEAR,
@@ -24,6 +23,7 @@ from receiver.investigate.evidence import (
 )
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, mib
+from receiver.work.tables import Use
 
 
 def full(case: Case) -> Iterator[Candidate]:
@@ -47,63 +47,53 @@ def full(case: Case) -> Iterator[Candidate]:
         ]
         first = calls[0]
         what = subject_of(first)
-        base = [
-            supports(
-                STRONG,
-                f"{actor.who}: {error_name(first.error)} on {what or 'a file'}.",
-                facts(*calls[:3]),
-            )
-        ]
+        text = f"{actor.who}: {error_name(first.error)} on {what or 'a file'}."
+        base = [supports(STRONG, text, facts(*calls[:3]))]
         if actor.failed:
             base.append(supports(SLIGHT, f"It then ended with {actor.end.error}.", ends(actor)))
-        quota = any(c.error == errno.EDQUOT for c in calls) or (
+        if any(c.error == errno.EDQUOT for c in calls) or (
             creates and not writes and not _writes_failed(case)
-        )
-        device, filler = _filler(case, actor, what)
-        if quota:
-            made = _made(case, what)
-            text = "Files could not be made, and no write failed for want of space."
-            evidence = [*base, supports(CLEAR, text, facts(*creates[:2]))]
-            if made is not None:
-                culprit, number = made, sum(1 for u in made.uses if u.created)
-                evidence.append(
-                    supports(SLIGHT, f"{made.who} made {number} files there.", ends(made))
-                )
-                yield Candidate(
-                    cause="fs.inodes_quota",
-                    culprit=process_culprit(culprit),
-                    summary=(
-                        f"No inode or quota was left for {what}; {made.who} made most files there."
-                    ),
-                    evidence=tuple(evidence),
-                    subject=actor.key,
-                    at_ns=first.first_boottime_ns,
-                    silent=True,
-                )
-            else:
-                summary = f"No inode or quota was left for {what}."
-                yield Candidate(
-                    cause="fs.inodes_quota",
-                    culprit=Culprit(type="file", path=what),
-                    summary=summary,
-                    evidence=tuple(evidence),
-                    subject=actor.key,
-                    at_ns=first.first_boottime_ns,
-                    silent=True,
-                )
-            continue
-        yield _enospc(actor, first, what=what, base=base, device=device, filler=filler)
+        ):
+            yield _no_inodes(case, actor, first, base=base, creates=creates)
+        else:
+            yield _enospc(case, actor, first, base)
 
 
-def _enospc(
+def _no_inodes(
+    case: Case,
     actor: ProcessSnapshot,
     first: CallFailed,
     *,
-    what: str,
     base: list[Evidence],
-    device: int,
-    filler: tuple[ProcessSnapshot, int, Use] | None,
+    creates: list[CallFailed],
 ) -> Candidate:
+    what = subject_of(first)
+    text = "Files could not be made, and no write failed for want of space."
+    evidence = [*base, supports(CLEAR, text, facts(*creates[:2]))]
+    culprit = Culprit(type="file", path=what)
+    summary = f"No inode or quota was left for {what}."
+    made = _made(case, what)
+    if made is not None:
+        number = sum(1 for u in made.uses if u.created)
+        evidence.append(supports(SLIGHT, f"{made.who} made {number} files there.", ends(made)))
+        culprit = process_culprit(made)
+        summary = f"No inode or quota was left for {what}; {made.who} made most files there."
+    return Candidate(
+        cause="fs.inodes_quota",
+        culprit=culprit,
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=actor.key,
+        at_ns=first.first_boottime_ns,
+        silent=True,
+    )
+
+
+def _enospc(
+    case: Case, actor: ProcessSnapshot, first: CallFailed, base: list[Evidence]
+) -> Candidate:
+    what = subject_of(first)
+    device, filler = _filler(case, actor, what)
     culprit, by = Culprit(type="file", path=what, device=device), ""
     evidence = list(base)
     if filler is not None:

@@ -6,7 +6,7 @@ import errno
 import signal
 from collections.abc import Iterator
 
-from receiver.events import CallKind
+from receiver.events import CallFailed, CallKind, Crash
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import died_of, shells
 from receiver.investigate.evidence import (
@@ -16,6 +16,7 @@ from receiver.investigate.evidence import (
     STRONG,
     Candidate,
     Culprit,
+    Evidence,
     Fact,
     contradicts,
     ends,
@@ -69,18 +70,9 @@ def crashes(case: Case) -> Iterator[Candidate]:
             )
         where = ""
         if actor.crash is not None and actor.crash.signal == event.signal:
-            crash = actor.crash
-            at = (
-                f"{crash.module}, offset {crash.module_offset:#x}"
-                if crash.module
-                else f"address {crash.address:#x}"
-            )
-            evidence.append(
-                supports(
-                    SLIGHT, f"Its thread {crash.thread} ({crash.comm}) stood in {at}.", facts(crash)
-                )
-            )
-            where = f" in {crash.module.rpartition('/')[2]}" if crash.module else ""
+            evidence.append(_place_of(actor.crash))
+            module = actor.crash.module
+            where = f" in {module.rpartition('/')[2]}" if module else ""
         summary = f"{actor.who} crashed with {signal_name(event.signal)}{where}."
         yield Candidate(
             cause=cause,
@@ -92,23 +84,24 @@ def crashes(case: Case) -> Iterator[Candidate]:
         )
 
 
+def _place_of(crash: Crash) -> Evidence:
+    at = (
+        f"{crash.module}, offset {crash.module_offset:#x}"
+        if crash.module
+        else f"address {crash.address:#x}"
+    )
+    text = f"Its thread {crash.thread} ({crash.comm}) stood in {at}."
+    return supports(SLIGHT, text, facts(crash))
+
+
 def interpreters(case: Case) -> Iterator[Candidate]:
     """Finds exit status 126 or 127, and an exec that failed and was not repeated with success."""
     for actor in case:
         if not actor.failed or actor.end.signal:
             continue
-        kinds = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.E2BIG)
-        below = [a for a in (actor, *case.children(actor)) if a.end_ns and a.end_ns <= actor.end_ns]
-        calls = [
-            (a, c)
-            for a in below
-            for c in a.calls
-            if c.call == CallKind.EXEC and c.error in kinds and c.last_boottime_ns > a.exec_ns
-        ]
+        calls = _failed_execs(case, actor)
         not_started = actor.end.code in (126, 127)
-        if not not_started and not (
-            calls and actor.end_ns - calls[-1][1].last_boottime_ns < SECOND
-        ):
+        if not not_started and not (calls and actor.end_ns - calls[-1].last_boottime_ns < SECOND):
             continue
         if (
             not_started
@@ -131,7 +124,7 @@ def interpreters(case: Case) -> Iterator[Candidate]:
                 )
             )
         if calls:
-            _, call = calls[-1]
+            call = calls[-1]
             what = subject_of(call)
             text = f"exec of {what} failed with {error_name(call.error)}."
             evidence.append(supports(CLEAR + SLIGHT, text, facts(call)))
@@ -145,6 +138,20 @@ def interpreters(case: Case) -> Iterator[Candidate]:
             subject=actor.key,
             at_ns=actor.end_ns,
         )
+
+
+def _failed_execs(case: Case, actor: ProcessSnapshot) -> list[CallFailed]:
+    """Returns failed execs of the process and its ended children that no later exec made good."""
+    kinds = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.E2BIG)
+    return [
+        call
+        for each in (actor, *case.children(actor))
+        if each.end_ns and each.end_ns <= actor.end_ns
+        for call in each.calls
+        if call.call == CallKind.EXEC
+        and call.error in kinds
+        and call.last_boottime_ns > each.exec_ns
+    ]
 
 
 def limits(case: Case) -> Iterator[Candidate]:

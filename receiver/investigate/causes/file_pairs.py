@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from receiver.facts.files import Use
+from receiver.detect.file_names import LOGS
 from receiver.facts.versions import FileKey
 from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.work.tables import Use
 
-_LOGS = (".log", ".out", ".err", ".lock", ".pid", ".wal", "-journal", "-wal", "-shm", ".lck")
 Pair = tuple[ProcessSnapshot, Use]
 
 
 def is_data(path: str) -> bool:
-    return not path.endswith(_LOGS) and not path.startswith(("/proc/", "/sys/", "/dev/"))
+    return not path.endswith(LOGS) and not path.startswith(("/proc/", "/sys/", "/dev/"))
 
 
 def readers_of(case: Case) -> dict[FileKey, list[Pair]]:

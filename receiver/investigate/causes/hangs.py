@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from receiver.calls import call_name
 from receiver.events import ThreadWait, WaitObject
-from receiver.facts.usage import IdlePeriod
+from receiver.facts.waits import IdlePeriod
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import died_of, progress, sent_by_process
+from receiver.investigate.causes.common import HANG_NS, died_of, progress, sent_by_process
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -25,9 +25,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.event_text import frames_of, wait_of
-from receiver.units import SECOND
-
-HANG_NS = 5 * SECOND
+from receiver.units import MIB, SECOND
 
 
 def hangs(case: Case) -> Iterator[Candidate]:
@@ -213,7 +211,7 @@ def collector(case: Case) -> Iterator[Candidate]:
         )
         event = died_of(actor)
         given_up = actor.end.code == 56 or (event is not None and sent_by_process(actor, event))
-        if busy < 0.8 or not flat or moved > 1 << 20 or not (given_up or actor.exit is None):
+        if busy < 0.8 or not flat or moved > MIB or not (given_up or actor.exit is None):
             continue
         text = f"{actor.who} used {busy:.1f} CPUs at a plateau of memory and moved {moved} bytes."
         evidence = [supports(CLEAR, text, [fact(first), fact(last)])]

@@ -7,9 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from receiver.events import ProcessKey, Signal
+from receiver.facts.peers import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
+    HANG_NS,
     at_work,
+    chosen_by_oom_killer,
     died_of,
     idle_ns,
     progress,
@@ -20,8 +23,6 @@ from receiver.investigate.causes.common import (
     signal_facts,
 )
 from receiver.investigate.causes.deadlines import (
-    HANG_NS,
-    POLITE,
     ROUND,
     probe,
     timeout,
@@ -42,6 +43,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.model import POLITE
 from receiver.text.names import signal_name
 from receiver.units import SECOND
 
@@ -85,10 +87,7 @@ def _supervisor(
             signal_facts(victim, event),
         )
     ]
-    if victim.oom is not None:
-        evidence.append(
-            contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom))
-        )
+    evidence += chosen_by_oom_killer(victim)
     idle = idle_ns(victim, event.time_boottime_ns)
     if idle >= HANG_NS:
         waits = (
@@ -136,31 +135,7 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
         for s in a.signals
         if s.sender == event.sender and s.signal in (*POLITE, signal.SIGKILL)
     ]
-    asked = [(a, s) for a, s in received if s.signal in POLITE]
-    killed = [(a, s) for a, s in received if s.signal == signal.SIGKILL]
-    evidence: list[Evidence] = []
-    first = min((s.time_boottime_ns for _, s in asked), default=0)
-    together = {a.key: s for a, s in asked if s.time_boottime_ns - first < _TOGETHER_NS}
-    if len(together) >= 2:
-        text = (
-            f"{event.sender_comm} ({event.sender.tgid}) told {len(together)} processes of the "
-            "group to end within a moment."
-        )
-        evidence.append(
-            supports(
-                CLEAR if len(together) > 2 else SOME + SLIGHT,
-                text,
-                facts(*list(together.values())[:4]),
-            )
-        )
-    late = [s for _, s in killed if first and s.time_boottime_ns - first > SECOND // 2]
-    if late:
-        grace = (late[0].time_boottime_ns - first) / 1e9
-        is_round = abs(grace - round(grace)) < max(ROUND, 0.02 * grace)
-        text = f"What was left was killed {grace:.1f} s later" + (
-            ", a round grace period." if is_round else "."
-        )
-        evidence.append(supports(CLEAR if is_round else SOME, text, facts(*late[:3])))
+    evidence = _ended_as_group(event, received)
     if not evidence:
         return
     if _is_outside(case, event.sender):
@@ -173,10 +148,7 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
                 [fact(event)],
             )
         )
-    if victim.oom is not None:
-        evidence.append(
-            contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom))
-        )
+    evidence += chosen_by_oom_killer(victim)
     if event.sender_comm == "timeout":
         evidence.append(contradicts(CLEAR, "The sender is a time limit.", [fact(event)]))
     work = progress(victim)
@@ -198,6 +170,33 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
     )
 
 
+def _ended_as_group(
+    event: Signal, received: list[tuple[ProcessSnapshot, Signal]]
+) -> list[Evidence]:
+    """Returns evidence that a group was told to end, and that the rest was killed later."""
+    asked = [(a, s) for a, s in received if s.signal in POLITE]
+    killed = [(a, s) for a, s in received if s.signal == signal.SIGKILL]
+    evidence: list[Evidence] = []
+    first = min((s.time_boottime_ns for _, s in asked), default=0)
+    together = {a.key: s for a, s in asked if s.time_boottime_ns - first < _TOGETHER_NS}
+    if len(together) >= 2:
+        text = (
+            f"{event.sender_comm} ({event.sender.tgid}) told {len(together)} processes of the "
+            "group to end within a moment."
+        )
+        weight = CLEAR if len(together) > 2 else SOME + SLIGHT
+        evidence.append(supports(weight, text, facts(*list(together.values())[:4])))
+    late = [s for _, s in killed if first and s.time_boottime_ns - first > SECOND // 2]
+    if late:
+        grace = (late[0].time_boottime_ns - first) / 1e9
+        is_round = abs(grace - round(grace)) < max(ROUND, 0.02 * grace)
+        text = f"What was left was killed {grace:.1f} s later" + (
+            ", a round grace period." if is_round else "."
+        )
+        evidence.append(supports(CLEAR if is_round else SOME, text, facts(*late[:3])))
+    return evidence
+
+
 def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
     """Finds a supervisor that waited itself just before it killed a working process.
 
@@ -207,27 +206,7 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
     if sender is None or sender not in case.above(victim) or shells(sender):
         return
     at = event.time_boottime_ns
-    gaps = [
-        (p, m)
-        for p in sender.peers
-        for m in (*p.moments, *([p.last] if p.last is not None else []))
-        if p.longest_gap_ns >= SECOND
-        or (
-            m.last_send_boottime_ns > m.last_receive_boottime_ns
-            and at - m.last_send_boottime_ns > SECOND
-        )
-    ]
-    evidence: list[Evidence] = []
-    for peer, sample in gaps[:1]:
-        wait = max(
-            peer.longest_gap_ns,
-            at - sample.last_send_boottime_ns if sample.last_send_boottime_ns < at else 0,
-        )
-        text = (
-            f"{sender.who} waited {wait / 1e9:.1f} s for {peer.endpoint[0]}:{peer.endpoint[1]} "
-            "before it sent the signal."
-        )
-        evidence.append(supports(CLEAR + SLIGHT, text, facts(sample)))
+    late, evidence = _late_answer(sender, at)
     delay = sender.usage.worst.get("cpu") if sender.usage is not None else None
     if delay is not None:
         text = f"{sender.who} had to wait for a CPU {min(1.0, delay[0]):.0%} of the time."
@@ -240,11 +219,7 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
     work = at_work(case, victim)
     if work:
         evidence.append(supports(SOME, f"{victim.who} was working when it was ended.", work))
-    if victim.oom is not None:
-        evidence.append(
-            contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom))
-        )
-    late = gaps[0][0] if gaps else None
+    evidence += chosen_by_oom_killer(victim)
     culprit = process_culprit(sender)
     if late is not None:
         culprit = Culprit(
@@ -267,6 +242,23 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
         subject=victim.key,
         at_ns=at,
     )
+
+
+def _late_answer(sender: ProcessSnapshot, at_ns: int) -> tuple[Peer | None, list[Evidence]]:
+    """Returns the peer that the sender waited for before the signal, and the evidence for it."""
+    for peer in sender.peers:
+        for sample in (*peer.moments, *([peer.last] if peer.last is not None else [])):
+            sent_ns = sample.last_send_boottime_ns
+            open_ns = at_ns - sent_ns if sent_ns > sample.last_receive_boottime_ns else 0
+            if peer.longest_gap_ns < SECOND and open_ns <= SECOND:
+                continue
+            wait = max(peer.longest_gap_ns, at_ns - sent_ns if sent_ns < at_ns else 0)
+            text = (
+                f"{sender.who} waited {wait / 1e9:.1f} s for {peer.endpoint[0]}:{peer.endpoint[1]} "
+                "before it sent the signal."
+            )
+            return peer, [supports(CLEAR + SLIGHT, text, facts(sample))]
+    return None, []
 
 
 CAUSES = (kills,)

@@ -17,6 +17,7 @@ from receiver.investigate.evidence import (
     SOME,
     STRONG,
     Candidate,
+    Evidence,
     contradicts,
     ends,
     facts,
@@ -53,28 +54,7 @@ def masked(case: Case) -> Iterator[Candidate]:
             f"{went_on}."
         )
         evidence = [supports(CLEAR, text, [*ends(deepest), *ends(parent)])]
-        if not case.execution.root_failed and case.root is not None:
-            evidence.append(supports(SOME, "The task was reported as a success.", ends(case.root)))
-        reader = _piped_to(case, actor)
-        if reader is not None:
-            text = (
-                f"Its output went through a pipe to {reader.who}, which ended well: a pipeline's "
-                "status is the last one's."
-            )
-            evidence.append(supports(SOME, text, ends(reader)))
-        if actor.grade is Grade.LOST_WORK:
-            evidence.append(supports(SLIGHT, "Its work was not done.", ends(actor)))
-        elif actor.execs and actor.end_ns - actor.start_ns > LONG_NS:
-            evidence.append(
-                supports(SLIGHT, "It had worked for a while: that was no question.", ends(actor))
-            )
-        if _keeps_its_own_record(case, parent):
-            system = parent.execution.identity.system
-            text = (
-                f"{parent.who} supervises a task of {system} and leaves with 0 whatever became of "
-                f"it: {system}'s own record says that."
-            )
-            evidence.append(contradicts(STRONG, text, ends(parent)))
+        evidence += _context_of_loss(case, actor, parent)
         for version in case.execution.outputs[:4]:
             evidence += shorter(case, version.path, version.size_bytes, facts(version.opened))
         did = "reported success" if parent.end.code == 0 else "went on"
@@ -89,6 +69,34 @@ def masked(case: Case) -> Iterator[Candidate]:
             at_ns=actor.end_ns,
             silent=silent,
         )
+
+
+def _context_of_loss(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot) -> list[Evidence]:
+    """Returns what speaks for or against a lost failure of `actor` below `parent`."""
+    out = []
+    if not case.execution.root_failed and case.root is not None:
+        out.append(supports(SOME, "The task was reported as a success.", ends(case.root)))
+    reader = _piped_to(case, actor)
+    if reader is not None:
+        text = (
+            f"Its output went through a pipe to {reader.who}, which ended well: a pipeline's "
+            "status is the last one's."
+        )
+        out.append(supports(SOME, text, ends(reader)))
+    if actor.grade is Grade.LOST_WORK:
+        out.append(supports(SLIGHT, "Its work was not done.", ends(actor)))
+    elif actor.execs and actor.end_ns - actor.start_ns > LONG_NS:
+        out.append(
+            supports(SLIGHT, "It had worked for a while: that was no question.", ends(actor))
+        )
+    if _keeps_its_own_record(case, parent):
+        system = parent.execution.identity.system
+        text = (
+            f"{parent.who} supervises a task of {system} and leaves with 0 whatever became of "
+            f"it: {system}'s own record says that."
+        )
+        out.append(contradicts(STRONG, text, ends(parent)))
+    return out
 
 
 def _keeps_its_own_record(case: Case, actor: ProcessSnapshot) -> bool:
@@ -172,29 +180,18 @@ def pipes(case: Case) -> Iterator[Candidate]:
         )
         evidence = [supports(CLEAR + SLIGHT, text, [*facts(event, *epipe[:1]), *ends(actor)])]
         if reader is not None and reader.failed:
-            evidence.append(
-                contradicts(
-                    STRONG,
-                    f"Its reader {reader.who} had failed with {reader.end.error}.",
-                    ends(reader),
-                )
-            )
+            text = f"Its reader {reader.who} had failed with {reader.end.error}."
+            evidence.append(contradicts(STRONG, text, ends(reader)))
         elif reader is not None:
-            evidence.append(
-                supports(
-                    CLEAR,
-                    f"Its reader {reader.who} had left with status 0: it had enough.",
-                    ends(reader),
-                )
-            )
+            text = f"Its reader {reader.who} had left with status 0: it had enough."
+            evidence.append(supports(CLEAR, text, ends(reader)))
         summary = (
             f"{actor.who} was ended by SIGPIPE: "
             f"{reader.who if reader is not None else 'its reader'} had read enough."
         )
-        culprit = process_culprit(actor)
         yield Candidate(
             cause="proc.sigpipe",
-            culprit=culprit,
+            culprit=process_culprit(actor),
             summary=summary,
             evidence=tuple(evidence),
             subject=actor.key,

@@ -16,6 +16,7 @@ from receiver.investigate.evidence import (
     STRONG,
     Candidate,
     Culprit,
+    Evidence,
     Fact,
     contradicts,
     ends,
@@ -27,7 +28,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import error_name, mib
-from receiver.units import SECOND
+from receiver.units import MIB, SECOND
 
 _NEAR = 0.85  # of a limit: memory above this share is close to it
 _PLATEAU = 0.05
@@ -56,9 +57,8 @@ def heaps(case: Case) -> Iterator[Candidate]:
         java = actor.name == "java"
         dump = next((u for u in actor.uses if u.path.endswith(".hprof") and u.writing), None)
         weight = _HEAP_EXITS.get(actor.end.code, 0.0) if java else 0.0
-        flat = _plateau(actor)
         refused = any(c.call == CallKind.MEMORY for c in actor.calls)
-        if refused or not (weight or dump or (java and flat and actor.end.code == 1)):
+        if refused or not (weight or dump or (java and actor.end.code == 1 and _plateau(actor))):
             continue
         evidence = []
         if weight:
@@ -68,32 +68,9 @@ def heaps(case: Case) -> Iterator[Candidate]:
             )
             evidence.append(supports(weight, text, ends(actor)))
         if dump is not None:
-            evidence.append(
-                supports(CLEAR, f"It wrote a heap dump: {dump.path}.", facts_of_use(dump))
-            )
-        if flat:
-            evidence.append(
-                supports(
-                    SOME,
-                    f"Its memory had stopped growing at {mib(actor.rss_bytes)}.",
-                    _points(actor)[-3:],
-                )
-            )
-        busy = progress(actor)
-        if java and busy is not None and busy > 0.8:
-            evidence.append(
-                supports(
-                    SLIGHT,
-                    f"It used {busy:.1f} CPUs to its end: that is how a full heap is collected.",
-                    ends(actor),
-                )
-            )
-        limit = actor.limit_bytes
-        if limit and actor.usage is not None and actor.usage.last is not None:
-            used = actor.usage.last.memory_usage_bytes
-            text = f"Its cgroup had {mib(used)} of {mib(limit)} in use."
-            make = supports if used < _NEAR * limit else contradicts
-            evidence.append(make(SLIGHT, text, [fact(actor.usage.last)]))
+            text = f"It wrote a heap dump: {dump.path}."
+            evidence.append(supports(CLEAR, text, facts_of_use(dump)))
+        evidence += _shape_of_heap(actor)
         summary = (
             f"{actor.who} reached its own heap limit at {mib(actor.peak_bytes)} and left with "
             f"{actor.end.code}{on_processes(actor)}."
@@ -108,6 +85,25 @@ def heaps(case: Case) -> Iterator[Candidate]:
         )
 
 
+def _shape_of_heap(actor: ProcessSnapshot) -> list[Evidence]:
+    """Returns evidence from its samples: a plateau, a busy collector, room in its cgroup."""
+    out = []
+    if _plateau(actor):
+        text = f"Its memory had stopped growing at {mib(actor.rss_bytes)}."
+        out.append(supports(SOME, text, _points(actor)[-3:]))
+    busy = progress(actor)
+    if actor.name == "java" and busy is not None and busy > 0.8:
+        text = f"It used {busy:.1f} CPUs to its end: that is how a full heap is collected."
+        out.append(supports(SLIGHT, text, ends(actor)))
+    limit = actor.limit_bytes
+    if limit and actor.usage is not None and actor.usage.last is not None:
+        used = actor.usage.last.memory_usage_bytes
+        text = f"Its cgroup had {mib(used)} of {mib(limit)} in use."
+        make = supports if used < _NEAR * limit else contradicts
+        out.append(make(SLIGHT, text, [fact(actor.usage.last)]))
+    return out
+
+
 def _points(actor: ProcessSnapshot) -> list[Fact]:
     return [
         fact_of_point(actor.pid, actor.name, p)
@@ -120,7 +116,7 @@ def _plateau(actor: ProcessSnapshot) -> bool:
     if len(recent) < 3:
         return False
     values = [v for _, v in recent[-3:]]
-    return max(values) - min(values) <= _PLATEAU * max(values) and max(values) > 32 << 20
+    return max(values) - min(values) <= _PLATEAU * max(values) and max(values) > 32 * MIB
 
 
 def limits(case: Case) -> Iterator[Candidate]:
@@ -214,17 +210,11 @@ def shared_memory(case: Case) -> Iterator[Candidate]:
         ]
         evidence = []
         if bus and event is not None:
-            evidence.append(
-                supports(
-                    CLEAR,
-                    f"{actor.who} died of SIGBUS (no page behind the address).",
-                    [fact(event), *ends(actor)],
-                )
-            )
+            text = f"{actor.who} died of SIGBUS (no page behind the address)."
+            evidence.append(supports(CLEAR, text, [fact(event), *ends(actor)]))
         if full:
-            evidence.append(
-                supports(STRONG, f"{full[0].path}: {error_name(full[0].error)}.", facts(*full))
-            )
+            text = f"{full[0].path}: {error_name(full[0].error)}."
+            evidence.append(supports(STRONG, text, facts(*full)))
         culprit = process_culprit(actor)
         if mapped:
             use = max(mapped, key=lambda u: (_is_memory_file(u.path), u.size_bytes, u.path))

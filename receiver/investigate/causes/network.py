@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 
 from receiver.events import Connection
-from receiver.facts.connections import Peer
+from receiver.facts.peers import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.peers import (
     after,
@@ -37,89 +37,84 @@ def unreachable(case: Case) -> Iterator[Candidate]:
         unanswered = [m for m in notable_samples(peer) if not m.established_boottime_ns]
         silent = [m for m in unanswered if m.retransmits and m.error not in (errno.ECONNREFUSED,)]
         refused = [m for m in unanswered if m.error == errno.ECONNREFUSED]
-        full = _full_listener(case, peer)
         if silent:
-            sample = silent[-1]
-            lasted = (sample.time_boottime_ns - sample.connection_id) / 1e9
-            text = (
-                f"{actor.who} sent {sample.retransmits + 1} SYNs to {where(peer)} in {lasted:.1f} "
-                "s, and nobody answered."
-            )
-            evidence = [supports(CLEAR + SLIGHT, text, facts(*silent[-2:]))]
-            evidence += after(actor, sample.time_boottime_ns)
-            if peer.made > len(unanswered) and peer.received_bytes:
-                evidence.append(contradicts(SLIGHT, "It had answered before.", facts(peer.first)))
-            if full is not None:
-                server, fact_of_queue = full
-                text = (
-                    f"{server.who} listens there, with a queue that is full "
-                    f"({fact_of_queue.queued} of {fact_of_queue.backlog})."
-                )
-                evidence = [
-                    *evidence[:1],
-                    supports(STRONG, text, facts(fact_of_queue)),
-                    *evidence[1:],
-                ]
-                summary = (
-                    f"{where(peer)} takes no connections: the accept queue of {server.who} is full."
-                )
-                yield blame(
-                    actor,
-                    "net.backlog_refused",
-                    endpoint(peer),
-                    summary=summary,
-                    evidence=evidence,
-                    sample=sample,
-                )
-            else:
-                summary = (
-                    f"Packets from {actor.who} to {where(peer)} vanish: {sample.retransmits + 1} "
-                    f"SYNs in {lasted:.1f} s."
-                )
-                yield blame(
-                    actor,
-                    "net.blackhole",
-                    endpoint(peer),
-                    summary=summary,
-                    evidence=evidence,
-                    sample=sample,
-                )
+            yield _vanished(case, actor, peer, silent, len(unanswered))
         elif refused or (peer.failed.get("refused") and not peer.received_bytes):
-            sample_or_none = refused[-1] if refused else last_notable_sample(peer)
-            if sample_or_none is None:
-                continue
-            text = (
-                f"{where(peer)} refused {actor.who} {max(1, peer.failed['refused'])} times: nobody "
-                "listened there."
-            )
-            evidence = [
-                supports(CLEAR, text, facts(*refused[-2:])),
-                *after(actor, sample_or_none.time_boottime_ns),
-            ]
-            if peer.received_bytes:
-                evidence.append(contradicts(CLEAR, "It was let in later.", facts(peer.last)))
-            yield blame(
-                actor,
-                "net.backlog_refused",
-                endpoint(peer),
-                summary=f"Nobody listened on {where(peer)}: {actor.who} was refused.",
-                evidence=evidence,
-                sample=sample_or_none,
-            )
+            sample = refused[-1] if refused else last_notable_sample(peer)
+            if sample is not None:
+                yield _refused(actor, peer, refused, sample)
         elif unanswered and unanswered[-1].error in (errno.EHOSTUNREACH, errno.ENETUNREACH):
-            sample = unanswered[-1]
-            evidence = [
-                supports(CLEAR, f"No way leads to {where(peer)}.", facts(sample)),
-                *after(actor, sample.time_boottime_ns),
-            ]
-            yield blame(
-                actor,
-                "net.blackhole",
-                endpoint(peer),
-                summary=f"No way leads from {actor.who} to {where(peer)}.",
-                evidence=evidence,
-                sample=sample,
-            )
+            yield _no_route(actor, peer, unanswered[-1])
+
+
+def _vanished(
+    case: Case, actor: ProcessSnapshot, peer: Peer, silent: list[Connection], unanswered: int
+) -> Candidate:
+    """Returns a candidate for SYNs without an answer: lost, or refused by a full queue."""
+    sample = silent[-1]
+    lasted = (sample.time_boottime_ns - sample.connection_id) / 1e9
+    text = (
+        f"{actor.who} sent {sample.retransmits + 1} SYNs to {where(peer)} in {lasted:.1f} s, and "
+        "nobody answered."
+    )
+    evidence = [supports(CLEAR + SLIGHT, text, facts(*silent[-2:]))]
+    cause = "net.blackhole"
+    summary = (
+        f"Packets from {actor.who} to {where(peer)} vanish: {sample.retransmits + 1} SYNs in "
+        f"{lasted:.1f} s."
+    )
+    full = _full_listener(case, peer)
+    if full is not None:
+        server, queue = full
+        text = (
+            f"{server.who} listens there, with a queue that is full ({queue.queued} of "
+            f"{queue.backlog})."
+        )
+        evidence.append(supports(STRONG, text, facts(queue)))
+        cause = "net.backlog_refused"
+        summary = f"{where(peer)} takes no connections: the accept queue of {server.who} is full."
+    evidence += after(actor, sample.time_boottime_ns)
+    if peer.made > unanswered and peer.received_bytes:
+        evidence.append(contradicts(SLIGHT, "It had answered before.", facts(peer.first)))
+    return blame(actor, cause, endpoint(peer), summary=summary, evidence=evidence, sample=sample)
+
+
+def _refused(
+    actor: ProcessSnapshot, peer: Peer, refused: list[Connection], sample: Connection
+) -> Candidate:
+    text = (
+        f"{where(peer)} refused {actor.who} {max(1, peer.failed['refused'])} times: nobody "
+        "listened there."
+    )
+    evidence = [
+        supports(CLEAR, text, facts(*refused[-2:])),
+        *after(actor, sample.time_boottime_ns),
+    ]
+    if peer.received_bytes:
+        evidence.append(contradicts(CLEAR, "It was let in later.", facts(peer.last)))
+    return blame(
+        actor,
+        "net.backlog_refused",
+        endpoint(peer),
+        summary=f"Nobody listened on {where(peer)}: {actor.who} was refused.",
+        evidence=evidence,
+        sample=sample,
+    )
+
+
+def _no_route(actor: ProcessSnapshot, peer: Peer, sample: Connection) -> Candidate:
+    evidence = [
+        supports(CLEAR, f"No way leads to {where(peer)}.", facts(sample)),
+        *after(actor, sample.time_boottime_ns),
+    ]
+    return blame(
+        actor,
+        "net.blackhole",
+        endpoint(peer),
+        summary=f"No way leads from {actor.who} to {where(peer)}.",
+        evidence=evidence,
+        sample=sample,
+    )
 
 
 def _full_listener(case: Case, peer: Peer) -> tuple[ProcessSnapshot, Connection] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.events import OomScope
-from receiver.facts.usage import Competitor
+from receiver.facts.neighbours import Competitor
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import partition_share
 from receiver.investigate.causes.memory import on_processes
@@ -74,28 +74,11 @@ def _in_cgroup(
             [fact(event), *curve],
         )
     ]
-    if other is not None and share < 0.5:
-        mine.append(
-            contradicts(
-                CLEAR,
-                f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)}, more than it.",
-                _latest_points(other),
-            )
-        )
-    elif other is not None:
-        about = (
-            f"{other.name} ({other.pid}), in the same memory, held {mib(other.rss_bytes)} and grew "
-            f"by {mib(other.growth_bytes)}"
-        )
-        mine.append(context(about + ".", _latest_points(other)))
+    if other is not None:
+        mine.append(_rival(other, share))
     if has_child_candidate:
-        mine.append(
-            contradicts(
-                SOME,
-                "It was a worker of a parent that went on without it and tells another story.",
-                ends(victim),
-            )
-        )
+        text = "It was a worker of a parent that went on without it and tells another story."
+        mine.append(contradicts(SOME, text, ends(victim)))
     yield Candidate(
         cause="mem.cgroup_oom",
         culprit=process_culprit(victim),
@@ -109,6 +92,18 @@ def _in_cgroup(
     )
     if other is not None and other.growth_bytes > event.limit_bytes * 0.1:
         yield _neighbour(victim, other, share, base)
+
+
+def _rival(other: Competitor, share: float) -> Evidence:
+    """Returns what the next largest process says against, or about, a share of the growth."""
+    if share < 0.5:
+        text = f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)}, more than it."
+        return contradicts(CLEAR, text, _latest_points(other))
+    text = (
+        f"{other.name} ({other.pid}), in the same memory, held {mib(other.rss_bytes)} and grew by "
+        f"{mib(other.growth_bytes)}."
+    )
+    return context(text, _latest_points(other))
 
 
 def _growths(case: Case, victim: ProcessSnapshot) -> tuple[int, Competitor | None, int]:

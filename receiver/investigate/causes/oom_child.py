@@ -6,6 +6,7 @@ import signal
 
 from receiver.detect.deaths import fatal_of
 from receiver.events import OomScope
+from receiver.facts.peers import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import shells
 from receiver.investigate.evidence import (
@@ -52,6 +53,30 @@ def killed_by_kernel(victim: ProcessSnapshot) -> list[Evidence]:
     return out
 
 
+def _suffering(parent: ProcessSnapshot, broken: list[Peer], *, hung: bool) -> list[Evidence]:
+    """Returns evidence that the parent lost a connection or did nothing after the loss."""
+    out = []
+    for peer in broken[:1]:
+        text = (
+            f"After that {parent.who} had its connection to {peer.endpoint[0]}:{peer.endpoint[1]} "
+            "broken."
+        )
+        out.append(supports(SOME + SLIGHT, text, facts(*(peer.moments[-2:] or (peer.last,)))))
+    if hung and parent.usage is not None and parent.usage.spell is not None:
+        spell = parent.usage.spell
+        text = f"{parent.who} then did nothing for {spell.ns / 1e9:.0f} s."
+        out.append(supports(SOME, text, facts(*spell.waits[:2])))
+    return out
+
+
+def _is_worker(victim: ProcessSnapshot, parent: ProcessSnapshot) -> bool:
+    return (
+        not victim.execs
+        or "multiprocessing" in " ".join(victim.argv)
+        or (victim.executable, victim.script) == (parent.executable, parent.script)
+    )
+
+
 def as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
     """Returns a candidate if the parent continued and later failed or hung in another way.
 
@@ -67,18 +92,11 @@ def as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
         or "spark" in parent.role
     ):
         return None
-    worker = (
-        not victim.execs
-        or "multiprocessing" in " ".join(victim.argv)
-        or (victim.executable, victim.script) == (parent.executable, parent.script)
-    )
+    worker = _is_worker(victim, parent)
     served = {p.last.local_port for p in victim.peers if p.last is not None}
     broken = [p for p in parent.peers if p.endpoint[1] in served]
-    hung = (
-        parent.usage is not None
-        and parent.usage.spell is not None
-        and parent.usage.spell.ns > 3 * SECOND
-    )
+    spell = parent.usage.spell if parent.usage is not None else None
+    hung = spell is not None and spell.ns > 3 * SECOND
     other_end = (
         parent.exit is None
         or not (parent.end.code == 137 or parent.end.signal == signal.SIGKILL)
@@ -93,16 +111,7 @@ def as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
             "nobody."
         )
         evidence.append(supports(CLEAR, text, [*ends(victim), *ends(parent)]))
-    for peer in broken[:1]:
-        text = (
-            f"After that {parent.who} had its connection to {peer.endpoint[0]}:{peer.endpoint[1]} "
-            "broken."
-        )
-        evidence.append(supports(SOME + SLIGHT, text, facts(*(peer.moments[-2:] or (peer.last,)))))
-    if hung and parent.usage is not None and parent.usage.spell is not None:
-        spell = parent.usage.spell
-        text = f"{parent.who} then did nothing for {spell.ns / 1e9:.0f} s."
-        evidence.append(supports(SOME, text, facts(*spell.waits[:2])))
+    evidence += _suffering(parent, broken, hung=hung)
     tells = f"its parent {parent.who} " + (
         "hung" if hung else f"ended with {parent.end.error or 'status 0'}"
     )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from receiver.facts.files import Use
-from receiver.facts.versions import FileKey, State, Version
+from receiver.facts.versions import FileKey, State
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
     died_of,
@@ -33,6 +32,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import mib
+from receiver.work.tables import Use, Version
 
 
 def truncated(case: Case) -> Iterator[Candidate]:
@@ -58,16 +58,8 @@ def truncated(case: Case) -> Iterator[Candidate]:
 
 def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
     writer = case.get(version.writer.key)
-    evidence: list[Evidence] = []
-    left = next(
-        (
-            f
-            for f in (writer.open_files if writer is not None else ())
-            if (f.device, f.inode) == version.key
-        ),
-        None,
-    )
-    event = died_of(writer) if writer is not None else None
+    open_files = writer.open_files if writer is not None else ()
+    left = next((f for f in open_files if (f.device, f.inode) == version.key), None)
     how = f"was ended ({version.cause})" if version.cause else "was ended"
     size = (left.position_bytes or left.size_bytes) if left is not None else version.written_bytes
     text = (
@@ -75,33 +67,18 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
         f"for writing at byte {size}."
     )
     shown = [*facts(left, version.opened), *(ends(writer) if writer is not None else ())]
-    evidence.append(supports(CLEAR, text, shown))
+    evidence = [supports(CLEAR, text, shown)]
     sender = None
+    event = died_of(writer) if writer is not None else None
     if event is not None and writer is not None and sent_by_process(writer, event):
         evidence.append(supports(SOME, f"{sender_text(event)} ended it.", [fact(event)]))
         sender = sender_culprit(event)
-    for reader, use in readers[:3]:
-        later = (use.first_ns - (version.changed_ns or version.began_ns)) / 1e9
-        text = f"{reader.who} read the same inode {later:.1f} s later: {mib(use.read_bytes)} of it."
-        evidence.append(supports(CLEAR, text, facts_of_use(use)))
-        if reader.failed:
-            text = (
-                f"{reader.who} then failed with {reader.end.error}: what it checks or parses ended "
-                "early."
-            )
-            evidence.append(supports(SOME, text, ends(reader)))
+    evidence += _readings(version, readers)
     if version.cause in ("enospc", "edquot", "eio"):
-        evidence.append(
-            contradicts(CLEAR, "It is incomplete because a write failed.", facts(version.opened))
-        )
-    blind = (
-        next((a for a in case.above(writer) if a.exit is not None and not a.failed), None)
-        if writer is not None
-        else None
-    )
-    if blind is not None and writer is not None:
-        text = f"{blind.who} reported success all the same: nobody was told."
-        evidence.append(supports(SLIGHT, text, [*ends(writer), *ends(blind)]))
+        text = "It is incomplete because a write failed."
+        evidence.append(contradicts(CLEAR, text, facts(version.opened)))
+    if writer is not None:
+        evidence += _untold(case, writer)
     evidence += shorter(case, version.path, size, facts(left, version.opened))
     if not readers:
         evidence.append(contradicts(SOME, "Nobody has read it since.", facts(version.opened)))
@@ -110,20 +87,46 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
         f"{version.path} ends at byte {size}: its writer {version.writer.name} "
         f"({version.writer.key.tgid}) {how}{who}."
     )
-    culprit = Culprit(
-        type="file", path=version.path, inode=version.key[1], device=version.key[0], sender=sender
-    )
-    subject = readers[0][0].key if readers else version.writer.key
-    at = version.changed_ns or version.began_ns
     return Candidate(
         cause="fs.truncated",
-        culprit=culprit,
+        culprit=Culprit(
+            type="file",
+            path=version.path,
+            inode=version.key[1],
+            device=version.key[0],
+            sender=sender,
+        ),
         summary=summary,
         evidence=tuple(evidence),
-        subject=subject,
-        at_ns=at,
+        subject=readers[0][0].key if readers else version.writer.key,
+        at_ns=version.changed_ns or version.began_ns,
         silent=bool(readers),
     )
+
+
+def _readings(version: Version, readers: list[Pair]) -> list[Evidence]:
+    """Returns evidence for each process that read the file after its writer had ended."""
+    out = []
+    for reader, use in readers[:3]:
+        later = (use.first_ns - (version.changed_ns or version.began_ns)) / 1e9
+        text = f"{reader.who} read the same inode {later:.1f} s later: {mib(use.read_bytes)} of it."
+        out.append(supports(CLEAR, text, facts_of_use(use)))
+        if reader.failed:
+            text = (
+                f"{reader.who} then failed with {reader.end.error}: what it checks or parses ended "
+                "early."
+            )
+            out.append(supports(SOME, text, ends(reader)))
+    return out
+
+
+def _untold(case: Case, writer: ProcessSnapshot) -> list[Evidence]:
+    """Returns evidence for an ancestor of the writer that reported success."""
+    blind = next((a for a in case.above(writer) if a.exit is not None and not a.failed), None)
+    if blind is None:
+        return []
+    text = f"{blind.who} reported success all the same: nobody was told."
+    return [supports(SLIGHT, text, [*ends(writer), *ends(blind)])]
 
 
 def _openings(case: Case) -> dict[FileKey, tuple[list[Pair], int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.events import Connection
-from receiver.facts.connections import Peer
+from receiver.facts.peers import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.evidence import SLIGHT, SOME, Candidate, Culprit, Evidence, ends, supports
 from receiver.units import SECOND

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 
 from receiver.events import Connection, ConnectionFlag
-from receiver.facts.connections import Peer
+from receiver.facts.peers import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.peers import (
     DATABASES,
@@ -96,26 +96,7 @@ def silence(case: Case) -> Iterator[Candidate]:
         if (lost or sample.error in (errno.ETIMEDOUT, errno.ECONNRESET)) and idle >= IDLE_NS:
             # This is a dropped idle connection, which `broken` reports.
             continue
-        text = f"{actor.who} waited {gap / 1e9:.1f} s for an answer of {where(peer)}."
-        evidence = [supports(CLEAR, text, facts(sample))]
-        if not owed:
-            evidence.append(
-                supports(
-                    SOME,
-                    "All that it had sent was acknowledged: the network delivered.",
-                    facts(sample),
-                )
-            )
-        else:
-            evidence.append(
-                contradicts(SOME, f"{owed} bytes were never acknowledged.", facts(sample))
-            )
-        evidence += after(actor, sample.time_boottime_ns)
-        whole = gap / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
-        if whole > 0.5:
-            evidence.append(
-                supports(SLIGHT, f"That is {whole:.0%} of its life.", ends(actor) or facts(sample))
-            )
+        evidence = _unanswered(case, actor, peer, sample, gap)
         summary = (
             f"{where(peer)} took the request of {actor.who} and did not answer for {gap / 1e9:.1f} "
             "s."
@@ -137,6 +118,25 @@ def silence(case: Case) -> Iterator[Candidate]:
         )
         if peer.endpoint[1] in DATABASES:
             yield _lock_wait(case, actor, peer, sample, evidence)
+
+
+def _unanswered(
+    case: Case, actor: ProcessSnapshot, peer: Peer, sample: Connection, gap_ns: int
+) -> list[Evidence]:
+    text = f"{actor.who} waited {gap_ns / 1e9:.1f} s for an answer of {where(peer)}."
+    evidence = [supports(CLEAR, text, facts(sample))]
+    owed = sample.unacknowledged_bytes
+    if owed:
+        evidence.append(contradicts(SOME, f"{owed} bytes were never acknowledged.", facts(sample)))
+    else:
+        text = "All that it had sent was acknowledged: the network delivered."
+        evidence.append(supports(SOME, text, facts(sample)))
+    evidence += after(actor, sample.time_boottime_ns)
+    whole = gap_ns / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
+    if whole > 0.5:
+        text = f"That is {whole:.0%} of its life."
+        evidence.append(supports(SLIGHT, text, ends(actor) or facts(sample)))
+    return evidence
 
 
 def _waits_for(actor: ProcessSnapshot, peer: Peer) -> int:

@@ -6,8 +6,7 @@ import errno
 import re
 from collections.abc import Iterator
 
-from receiver.events import CallKind, FileChanged, FileOperation
-from receiver.facts.files import Use
+from receiver.events import CallFailed, CallKind, FileChanged, FileOperation
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.evidence import (
     CLEAR,
@@ -28,6 +27,7 @@ from receiver.investigate.evidence import (
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, resolve
 from receiver.units import SECOND
+from receiver.work.tables import Use
 
 UNINTERRUPTIBLE = 2  # TASK_UNINTERRUPTIBLE, include/linux/sched.h
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -48,42 +48,39 @@ def locks(case: Case) -> Iterator[Candidate]:
             and actor.end_ns - calls[-1].last_boottime_ns < 10 * SECOND
         )
         if gave_up:
-            call = calls[-1]
-            what = subject_of(call)
-            evidence = [
-                supports(
-                    CLEAR,
-                    f"{actor.who} was refused a lock on {what or 'a file'}.",
-                    facts(*calls[:2]),
-                )
-            ]
-            culprit = Culprit(type="file", path=what)
-            if call.holder.tgid:
-                holder = case.by_pid(call.holder.tgid, call.first_boottime_ns)
-                name = holder.who if holder is not None else f"process {call.holder.tgid}"
-                evidence.append(supports(CLEAR, f"{name} held it.", [fact(call)]))
-                culprit = (
-                    process_culprit(holder)
-                    if holder is not None
-                    else Culprit(type="process", pid=call.holder.tgid, path=what)
-                )
-            if actor.failed:
-                evidence.append(
-                    supports(SOME, f"It ended with {actor.end.error} after that.", ends(actor))
-                )
-            summary = (
-                f"{actor.who} could not lock {what or 'a file'}: {culprit.name or 'process'} "
-                f"({culprit.pid}) held the lock."
-            )
-            yield Candidate(
-                cause="fs.lock",
-                culprit=culprit,
-                summary=summary,
-                evidence=tuple(evidence),
-                subject=actor.key,
-                at_ns=call.first_boottime_ns,
-            )
+            yield _refused_lock(case, actor, calls)
         yield from _stale_lock(case, actor)
+
+
+def _refused_lock(case: Case, actor: ProcessSnapshot, calls: list[CallFailed]) -> Candidate:
+    call = calls[-1]
+    what = subject_of(call)
+    text = f"{actor.who} was refused a lock on {what or 'a file'}."
+    evidence = [supports(CLEAR, text, facts(*calls[:2]))]
+    culprit = Culprit(type="file", path=what)
+    if call.holder.tgid:
+        holder = case.by_pid(call.holder.tgid, call.first_boottime_ns)
+        name = holder.who if holder is not None else f"process {call.holder.tgid}"
+        evidence.append(supports(CLEAR, f"{name} held it.", [fact(call)]))
+        culprit = (
+            process_culprit(holder)
+            if holder is not None
+            else Culprit(type="process", pid=call.holder.tgid, path=what)
+        )
+    text = f"It ended with {actor.end.error} after that."
+    evidence.append(supports(SOME, text, ends(actor)))
+    summary = (
+        f"{actor.who} could not lock {what or 'a file'}: {culprit.name or 'process'} "
+        f"({culprit.pid}) held the lock."
+    )
+    return Candidate(
+        cause="fs.lock",
+        culprit=culprit,
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=actor.key,
+        at_ns=call.first_boottime_ns,
+    )
 
 
 def _stale_lock(case: Case, actor: ProcessSnapshot) -> Iterator[Candidate]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from receiver.events import ProcessSample
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.evidence import (
     CLEAR,
@@ -85,44 +86,13 @@ def neighbours(case: Case) -> Iterator[Candidate]:
         waited = (
             look.run_delay_ns - (usage.first.run_delay_ns if usage.first is not None else 0)
         ) / 1e9
-        competitor = max(case.strangers, key=lambda t: (t.cpu_ns, -t.pid), default=None)
-        inside = _busy_inside(case, actor)
         text = (
             f"{actor.who} waited for a CPU {min(1.0, share):.0%} of the time, for "
             f"{lasted / 1e9:.0f} s ({waited:.1f} s in all)."
         )
         evidence = [supports(CLEAR if share > 0.3 else SOME, text, [fact(look)])]
-        culprit, foreign = Culprit(type="host"), True
-        if (
-            competitor is not None
-            and competitor.cpu_ns > SECOND
-            and (inside is None or competitor.cpu_ns > inside[0])
-        ):
-            text = (
-                f"{competitor.name} ({competitor.pid}), which is not of the task, used "
-                f"{competitor.cpu_ns / 1e9:.1f} s of CPU meanwhile."
-            )
-            shown = [
-                fact_of_point(competitor.pid, competitor.name, p) for p in competitor.points[-2:]
-            ]
-            evidence.append(supports(CLEAR, text, shown))
-            culprit = Culprit(
-                type="process",
-                name=competitor.name,
-                pid=competitor.pid,
-                start_boottime_ns=competitor.key.start_boottime_ns
-                if competitor.key is not None
-                else 0,
-            )
-        elif inside is not None:
-            used, other = inside
-            text = f"{other.who} used {used / 1e9:.1f} s of CPU in that time."
-            evidence.append(supports(SLIGHT, text, ends(other)))
-            culprit, foreign = process_culprit(other), False
-        else:
-            evidence.append(
-                contradicts(SOME, "Nobody else stands out: its own threads took it.", [fact(look)])
-            )
+        culprit, foreign, who = _took_the_cpu(case, actor, look)
+        evidence.append(who)
         if usage.pressed_ns.get("quota", 0) >= _PRESSED_NS:
             evidence.append(
                 contradicts(CLEAR, "Its own CPU quota stopped it.", [fact(usage.worst["quota"][1])])
@@ -141,6 +111,35 @@ def neighbours(case: Case) -> Iterator[Candidate]:
             at_ns=look.time_boottime_ns,
             silent=silent,
         )
+
+
+def _took_the_cpu(
+    case: Case, actor: ProcessSnapshot, look: ProcessSample
+) -> tuple[Culprit, bool, Evidence]:
+    """Returns who used the CPU meanwhile, whether that is foreign to the task, and the evidence."""
+    competitor = max(case.strangers, key=lambda t: (t.cpu_ns, -t.pid), default=None)
+    inside = _busy_inside(case, actor)
+    if (
+        competitor is not None
+        and competitor.cpu_ns > SECOND
+        and (inside is None or competitor.cpu_ns > inside[0])
+    ):
+        text = (
+            f"{competitor.name} ({competitor.pid}), which is not of the task, used "
+            f"{competitor.cpu_ns / 1e9:.1f} s of CPU meanwhile."
+        )
+        shown = [fact_of_point(competitor.pid, competitor.name, p) for p in competitor.points[-2:]]
+        start = competitor.key.start_boottime_ns if competitor.key is not None else 0
+        culprit = Culprit(
+            type="process", name=competitor.name, pid=competitor.pid, start_boottime_ns=start
+        )
+        return culprit, True, supports(CLEAR, text, shown)
+    if inside is not None:
+        used, other = inside
+        text = f"{other.who} used {used / 1e9:.1f} s of CPU in that time."
+        return process_culprit(other), False, supports(SLIGHT, text, ends(other))
+    text = "Nobody else stands out: its own threads took it."
+    return Culprit(type="host"), True, contradicts(SOME, text, [fact(look)])
 
 
 def _busy_inside(case: Case, actor: ProcessSnapshot) -> tuple[int, ProcessSnapshot] | None:
