@@ -16,7 +16,6 @@ from collections.abc import Iterable
 import msgspec
 
 from receiver.attribution.partitions import partition_of
-from receiver.facts.files import Use
 from receiver.facts.versions import State
 from receiver.investigate.case import Case, TaskKey
 from receiver.investigate.entries import (
@@ -30,6 +29,7 @@ from receiver.investigate.entries import (
 )
 from receiver.units import KIB
 from receiver.work.fair_table import FairTable
+from receiver.work.tables import Use
 
 RUNS = 50  # runs kept for each task
 # Places for tasks. Above this number, the user with most places loses the task whose last run is

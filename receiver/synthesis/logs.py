@@ -5,20 +5,20 @@ from __future__ import annotations
 from receiver import semconv as sc
 from receiver.detect.deaths import partition_of
 from receiver.facts.ending import Ending
-from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Attributes, Importance, LogRecord, Severity
 from receiver.synthesis.blocks import identity_items
 from receiver.synthesis.observer_logs import ObserverLogs
 from receiver.synthesis.outcomes import run_result, task_error
 from receiver.work.execution import Execution, Run
+from receiver.work.worker import Worker
 
 
 class Logs(ObserverLogs):
     """Builds log records."""
 
     def finding(
-        self, finding: Finding, process: Process, observed_ns: int, incomplete: bool
+        self, finding: Finding, process: Worker, observed_ns: int, incomplete: bool
     ) -> LogRecord:
         trace_id, span_id = self._blocks.process_context(process)
         execution = process.execution
@@ -51,7 +51,7 @@ class Logs(ObserverLogs):
         )
 
     def exit_event(
-        self, process: Process, end: Ending, event: str, observed_ns: int, incomplete: bool
+        self, process: Worker, end: Ending, event: str, observed_ns: int, incomplete: bool
     ) -> LogRecord:
         assert process.exit is not None and process.execution is not None
         trace_id, span_id = self._blocks.process_context(process)
