@@ -88,7 +88,7 @@ class Core:
         self.redactor = Redactor(options.redaction)
         self.facts = Facts()
         self.tree = Tree(
-            Worker, options.process_limit, int(options.linger_seconds * SECOND), self.facts.forget
+            Worker, options.process_limit, int(options.linger_seconds * SECOND), self._forget
         )
         self.executions = Executions(
             int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND)
@@ -235,6 +235,7 @@ class Core:
         forgotten, self.tree.forgotten = self.tree.forgotten, []
         for process in forgotten:
             self._release(process, now_ns)
+            self.tree.free(process)
 
     def finish(self, now_ns: int) -> None:
         """Ends open work; nothing may be fed afterwards."""
@@ -393,8 +394,17 @@ class Core:
             process = self.tree.vanished(key)
             if process is not None:
                 self._release(process, now_ns)
+                self.tree.free(process)
+
+    def _forget(self, key: ProcessKey) -> None:
+        """No table keeps a row of a process that the tree has forgotten."""
+        if key in self.facts.keys:
+            self.activity.forget(key)
+            self.facts.forget(key)
+        self.bindings.forget(key)
 
     def _release(self, process: Worker, now_ns: int) -> None:
+        self.activity.forget(process.key)  # reports what waits for its end
         self.bindings.lost(process, now_ns)
         execution = process.execution
         if execution is None or process.exit is not None:
