@@ -13,8 +13,11 @@ from receiver.events import (
     SubjectKind,
 )
 from receiver.facts.tree import Process
-from receiver.render import Timeline, Views, as_json, summary
 from receiver.render.details import Details, details_of, size
+from receiver.render.process_tree import summary
+from receiver.render.rows import Views
+from receiver.render.run_json import as_json
+from receiver.render.timeline import Timeline
 from tests.builders import Story
 
 OUT = os.O_WRONLY | os.O_CREAT

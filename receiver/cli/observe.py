@@ -28,13 +28,14 @@ from receiver.cli.common import (
     hub_for,
     print_event,
     stop_on_signals,
+    width_of,
 )
 from receiver.cli.launch import EX_IOERR, EX_UNAVAILABLE
 from receiver.cli.outputs import Outputs
 from receiver.errors import ConfigError, DecodeError, KwitnessError, OutputError
 from receiver.export.settings import ExportSettings, asks_for_export, from_environment
 from receiver.investigate.compose import report_id
-from receiver.investigate.report import to_json
+from receiver.investigate.report import Report, to_json
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import decode
 from receiver.kernel.descriptors import raise_limit
@@ -42,7 +43,10 @@ from receiver.kernel.inherited import Inherited
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.observe.recording import COMMAND_CONTENTS, HOST_CONTENTS
-from receiver.render import Timeline, Views, as_json, moment, screen, summary
+from receiver.render.live import moment
+from receiver.render.rows import RunView, Views
+from receiver.render.run_json import as_json
+from receiver.render.timeline import Timeline
 from receiver.safe.files import check_distinct, open_output
 from receiver.service import config as configuration
 from receiver.service.app import Observer
@@ -277,9 +281,17 @@ class ObservedCommand:
         elif not self.args.quiet:
             if recording := getattr(self.args, "output", None):
                 _print(f"kwitness: {printable(recording)} holds {COMMAND_CONTENTS}")
-            colour = colour_wanted(sys.stderr.isatty())
-            _print(summary(execution, view, self.core.losses, self._blind, colour=colour))
-            _print(screen(why, colour=colour))
+            self._print_screens(execution, view, why)
+
+    def _print_screens(self, execution: Execution, view: RunView, why: Report) -> None:
+        # see receiver/render/__init__.py: the command has ended, and nothing waits for the import
+        from receiver.render.process_tree import summary
+        from receiver.render.terminal import screen
+
+        colour, width = colour_wanted(sys.stderr.isatty()), width_of(sys.stderr)
+        losses, blind = self.core.losses, self._blind
+        _print(summary(execution, view, losses, blind, width=width, colour=colour))
+        _print(screen(why, width=width, colour=colour))
 
     def _print_facts(self, facts: str) -> None:
         try:

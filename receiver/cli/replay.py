@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from receiver.cli.common import FLUSH_SECONDS, colour_wanted, core_options, make_hub, print_event
+from receiver.cli.common import (
+    FLUSH_SECONDS,
+    colour_wanted,
+    core_options,
+    make_hub,
+    print_event,
+    width_of,
+)
 from receiver.errors import DecodeError, OutputError
 from receiver.export.settings import ExportSettings, from_environment
 from receiver.investigate.report import to_json
@@ -20,7 +27,8 @@ from receiver.kernel.decode import decode, split
 from receiver.observe.core import Core
 from receiver.observe.recording import FrameKind, Recording
 from receiver.observe.session import Session, replay
-from receiver.render import Views, as_json, details, page, screen, summary
+from receiver.render.rows import Views
+from receiver.render.run_json import as_json
 from receiver.safe.files import check_distinct, close_output, write_output
 from receiver.service.state import HistoryKeeper, Worker
 from receiver.text.printable import printable
@@ -79,6 +87,7 @@ async def _replay(
         msgspec.structs.replace(core_options(export), only_commands=of_command),
     )
     views = Views()
+    from receiver.render.process_tree import summary
 
     def show(execution: Execution) -> None:
         if execution.outer is not None:
@@ -92,6 +101,7 @@ async def _replay(
                     execution,
                     views.pop(execution),
                     core.losses,
+                    width=width_of(sys.stdout),
                     colour=colour_wanted(sys.stdout.isatty()),
                 )
             )
@@ -127,13 +137,17 @@ def _report(args: argparse.Namespace, core: Core) -> None:
     if args.report:
         write_output(args.report, b"".join(to_json(report) + b"\n" for report in reports))
     if args.page and reports:
+        from receiver.render.page import page
+
         write_output(args.page, page(reports[-1]).encode())
     if not args.json:
-        colour = colour_wanted(sys.stdout.isatty())
+        from receiver.render.terminal import details, screen
+
+        colour, width = colour_wanted(sys.stdout.isatty()), width_of(sys.stdout)
         for report in reports:
-            print(screen(report, colour=colour))
+            print(screen(report, width=width, colour=colour))
             if args.details:
-                print("\n" + details(report, colour=colour))
+                print("\n" + details(report, width=width, colour=colour))
 
 
 def _dump(recording: Recording, as_lines: bool) -> int:

@@ -28,7 +28,8 @@ from receiver.kernel.decode import decode, split
 from receiver.observe.core import Core
 from receiver.observe.recording import MAGIC, Recording
 from receiver.observe.session import Session, replay
-from receiver.render import details, page, screen
+from receiver.render.page import page
+from receiver.render.terminal import details, screen
 from receiver.service import config, incident_api
 from receiver.signals import LogRecord, Span
 from receiver.text.event_text import event_line
