@@ -343,7 +343,7 @@ static __always_inline void report_totals(struct task_struct *task, u32 tgid, st
 	e->unnamed_changes = sums->unnamed_changes;
 	e->io_uring_calls = sums->io_uring_calls;
 	e->failed_calls_elsewhere = sums->failed_calls_elsewhere;
-	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(e, wakeup_of(RING_BULK, false));
 	count_submitted(EVENT_FILE_TOTALS);
 }
 
@@ -365,7 +365,7 @@ static long on_last_failure(u32 index, struct failure_search *search)
 		return 0;
 	stamp(&e->header, sizeof(*e), EVENT_CALL_FAILED);
 	fill_failure(e, search->sums, f, search->number);
-	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(e, wakeup_of(RING_BULK, false));
 	count_submitted(EVENT_CALL_FAILED);
 	return 0;
 }

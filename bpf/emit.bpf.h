@@ -176,12 +176,11 @@ static __always_inline void *reserve_record(const u32 ring, struct task_struct *
 	return reserve_record_for(ring, task, 0, bytes, kind);
 }
 
-/* Hands a record with text over; it takes from the share of `task`'s user. `urgent` wakes the reader at once; all else waits for
- * its timer. */
+/* Hands a record with text over; it takes from the share of `task`'s user. `urgent` wakes the reader at once. */
 static __always_inline void submit_record(struct scratch *s, const u32 ring, struct task_struct *task, u16 kind, bool urgent)
 {
 	struct event_header *header = (void *)s->record;
-	u64 flags = urgent ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	u64 flags = wakeup_of(ring, urgent);
 	u32 bytes = s->used;
 	long refused;
 

@@ -329,7 +329,7 @@ __noinline int on_failure(u32 number_and_handler, u32 error, u64 first, u64 seco
 	e = begin_record(s, struct event_call_failed, EVENT_CALL_FAILED);
 	fill_failure(e, sums, f, tgid);
 	fill_object(s, e, task, handler, first, second);
-	if (call == CALL_LOCK) {
+	if (call == CALL_LOCK && error == EAGAIN) { /* fcntl(2) also duplicates descriptors, and fails with EMFILE */
 		e->subject = SUBJECT_LOCK;
 		e->holder.tgid = sums->lock_holder;
 	}

@@ -71,7 +71,8 @@ enum loss_reason {
 	LOSS_UNWATCHED = 3,  /* of a process that is not watched: their ring was full, or its user's share of it was used up */
 	LOSS_USER_SHARE = 4, /* of a watched process: its user's share of a ring that was nearly full was used up */
 	LOSS_RATE_LIMIT = 5, /* past the number that one user may cause per second */
-	LOSS_REASON_COUNT = 6,
+	LOSS_BUSY = 6,	     /* the file of a crash: another thread changed the process's mappings while they were read */
+	LOSS_REASON_COUNT = 7,
 };
 
 /* Why a hook that fired made no record, on purpose. */

@@ -62,7 +62,7 @@ static __noinline void finish_file(struct file_key *key, struct tracked_file *t,
 			flags |= t->closed_flags;
 			read_size(t, &e->size_bytes, &flags);
 			e->closed_flags = flags;
-			bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+			bpf_ringbuf_submit(e, wakeup_of(RING_BULK, false));
 			count_submitted(EVENT_FILE_CLOSED);
 		}
 	}

@@ -95,7 +95,7 @@ static __always_inline void report_connection(struct sock *sk, struct connection
 		return;
 	stamp(&e->header, sizeof(*e), EVENT_CONNECTION);
 	fill_connection(e, sk, c, stage);
-	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(e, wakeup_of(RING_BULK, false));
 	count_submitted(EVENT_CONNECTION);
 }
 

@@ -42,7 +42,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	e->uid = BPF_CORE_READ(child, cred, uid.val);
 	e->pid_namespace_pid = own_pid(child, NULL);
 	BPF_CORE_READ_STR_INTO(&e->comm, child, comm);
-	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(e, wakeup_of(ring, false));
 	count_submitted(EVENT_FORK);
 	return 0;
 }

@@ -64,24 +64,49 @@ static __noinline bool share_used_up(u64 user, u32 share, u64 cost_ns, u64 burst
 	return false;
 }
 
+struct ring_level {
+	u64 size, used; /* bytes */
+};
+
+static __always_inline struct ring_level level_of(const u32 ring)
+{
+	struct ring_level level;
+
+	if (ring == RING_LIFECYCLE) {
+		level.size = bpf_ringbuf_query(&lifecycle_ring, BPF_RB_RING_SIZE);
+		level.used = bpf_ringbuf_query(&lifecycle_ring, BPF_RB_AVAIL_DATA);
+	} else if (ring == RING_UNWATCHED) {
+		level.size = bpf_ringbuf_query(&unwatched_ring, BPF_RB_RING_SIZE);
+		level.used = bpf_ringbuf_query(&unwatched_ring, BPF_RB_AVAIL_DATA);
+	} else {
+		level.size = bpf_ringbuf_query(&bulk_ring, BPF_RB_RING_SIZE);
+		level.used = bpf_ringbuf_query(&bulk_ring, BPF_RB_AVAIL_DATA);
+	}
+	return level;
+}
+
 /* Three quarters of a ring are for all; of the rest, nobody gets more than a share. So no user can fill it for others. */
 static __always_inline bool ring_has_room(const u32 ring, struct task_struct *task, u64 user, u32 bytes)
 {
-	u64 size, used;
+	struct ring_level level = level_of(ring);
+	u64 cost_ns;
 
-	if (ring == RING_LIFECYCLE) {
-		size = bpf_ringbuf_query(&lifecycle_ring, BPF_RB_RING_SIZE);
-		used = bpf_ringbuf_query(&lifecycle_ring, BPF_RB_AVAIL_DATA);
-	} else if (ring == RING_UNWATCHED) {
-		size = bpf_ringbuf_query(&unwatched_ring, BPF_RB_RING_SIZE);
-		used = bpf_ringbuf_query(&unwatched_ring, BPF_RB_AVAIL_DATA);
-	} else {
-		size = bpf_ringbuf_query(&bulk_ring, BPF_RB_RING_SIZE);
-		used = bpf_ringbuf_query(&bulk_ring, BPF_RB_AVAIL_DATA);
-	}
-	if (used <= size - size / 4)
+	if (level.used <= level.size - level.size / 4)
 		return true;
-	return !share_used_up(user ?: accountable_user(task), ring, bytes * RING_SHARE_PARTS * SECOND_NS / (size + 1), SECOND_NS);
+	cost_ns = bytes * RING_SHARE_PARTS * SECOND_NS / (level.size + 1);
+	return !share_used_up(user ?: accountable_user(task), ring, cost_ns, SECOND_NS);
+}
+
+/* Flags of a submit. The reader comes by a timer, for few wakeups. It is woken by an urgent record, and by a ring that is half full:
+ * a flood fills one long before the timer, and then others have only their shares. */
+static __always_inline u64 wakeup_of(const u32 ring, bool urgent)
+{
+	struct ring_level level;
+
+	if (urgent)
+		return BPF_RB_FORCE_WAKEUP;
+	level = level_of(ring);
+	return level.used > level.size / 2 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Who sent what to whom, and what the target was writing when it heard. */
+#include "module.bpf.h"
 #include "openfiles.bpf.h"
 #include "watch.bpf.h"
 
@@ -18,7 +19,6 @@
 #define SIGBUS 7
 #define SIGFPE 8
 #define SIGSEGV 11
-#define PAGE_SHIFT 12
 #define SI_USER 0
 #define SI_KERNEL 128
 #define SIG_DFL ((void *)0)
@@ -111,7 +111,7 @@ int BPF_PROG(on_signal, int signal, struct kernel_siginfo *info, struct task_str
 	e->sender_uid = BPF_CORE_READ(sender, cred, uid.val);
 	BPF_CORE_READ_STR_INTO(&e->sender_comm, sender, comm);
 	BPF_CORE_READ_STR_INTO(&e->target_comm, target, comm);
-	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(e, wakeup_of(watched ? RING_LIFECYCLE : RING_UNWATCHED, false));
 	count_submitted(EVENT_SIGNAL);
 	return 0;
 }
@@ -132,19 +132,6 @@ int BPF_PROG(on_signal_delivery, int signal, struct kernel_siginfo *info, struct
 	return 0;
 }
 
-/* What is mapped where the process died. */
-struct found_module {
-	struct file *file;
-	u64 offset;
-};
-
-static long on_module(struct task_struct *task, struct vm_area_struct *area, struct found_module *found)
-{
-	found->file = BPF_CORE_READ(area, vm_file);
-	found->offset = found->offset - BPF_CORE_READ(area, vm_start) + (BPF_CORE_READ(area, vm_pgoff) << PAGE_SHIFT);
-	return 0;
-}
-
 static __always_inline bool is_crash(int signal)
 {
 	return signal == SIGSEGV || signal == SIGABRT || signal == SIGBUS || signal == SIGILL || signal == SIGFPE;
@@ -156,12 +143,14 @@ SEC("tp_btf/signal_generate")
 int BPF_PROG(on_crash, int signal, struct kernel_siginfo *info, struct task_struct *target, int group, int result)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct found_module found = {};
 	struct event_crash *e;
 	struct scratch *s;
 	struct pt_regs *registers;
+	struct vm_area_struct *area;
 	struct file *file;
 	bool cut = false;
+	u64 address;
+	u32 answer;
 
 	if (!is_crash(signal) || task->tgid != target->tgid || is_self(task->tgid) || handler_of(target, signal) != SIG_DFL)
 		return 0;
@@ -171,23 +160,25 @@ int BPF_PROG(on_crash, int signal, struct kernel_siginfo *info, struct task_stru
 		return 0;
 	registers = (void *)bpf_task_pt_regs(task);
 #if defined(__TARGET_ARCH_x86)
-	found.offset = BPF_CORE_READ(registers, ip);
+	address = BPF_CORE_READ(registers, ip);
 #else
-	found.offset = BPF_CORE_READ(registers, pc);
+	address = BPF_CORE_READ(registers, pc);
 #endif
 	e = begin_record(s, struct event_crash, EVENT_CRASH);
 	e->process = key_of(task);
 	e->thread = task->pid;
 	e->signal = signal;
-	e->address = found.offset;
-	e->module_offset = 0;
-	e->module = 0;
+	e->address = address;
 	BPF_CORE_READ_STR_INTO(&e->comm, task, comm);
-	bpf_find_vma(task, found.offset, on_module, &found, 0);
-	file = found.file; /* a kernel pointer in a local: CO-RE would try to relocate found.file, too */
+	area = area_at(BPF_CORE_READ(task, mm), address, &answer);
+	file = area ? BPF_CORE_READ(area, vm_file) : NULL;
 	if (file) {
-		e->module_offset = found.offset;
+		e->module_offset = address - BPF_CORE_READ(area, vm_start) + BPF_CORE_READ(area, vm_pgoff) * page_bytes;
 		e->module = append_path(s, task, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), &cut);
+	}
+	if (answer == AREA_CHANGED) { /* the crash is told without its file, which is lost */
+		count_seen(EVENT_CRASH);
+		count_lost(EVENT_CRASH, LOSS_BUSY);
 	}
 	submit_record(s, is_watched(task->tgid) ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_CRASH, false);
 	return 0;

@@ -73,6 +73,7 @@ class LossReason(IntEnum):
     UNWATCHED = 3
     USER_SHARE = 4
     RATE_LIMIT = 5
+    BUSY = 6
 
 
 class FilterReason(IntEnum):
@@ -2552,12 +2553,12 @@ class Ledger(msgspec.Struct, frozen=True):
     lost: tuple[tuple[int, ...], ...]
 
 
-KINDS, FILTERS, LOSSES = 22, 7, 6
-_LEDGER = Layout("<331Q")
+KINDS, FILTERS, LOSSES = 22, 7, 7
+_LEDGER = Layout("<353Q")
 
 
 def decode_ledger(per_cpu: bytes) -> Ledger:
-    """Sums the per-CPU values of the `ledgers` map: 2648 bytes per possible CPU."""
+    """Sums the per-CPU values of the `ledgers` map: 2824 bytes per possible CPU."""
     words = [sum(column) for column in zip(*_LEDGER.iter_unpack(per_cpu), strict=True)]
     at = 1 + 2 * KINDS
     filtered = tuple(tuple(words[at + k * FILTERS : at + (k + 1) * FILTERS]) for k in range(KINDS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -28,9 +29,13 @@ from receiver.events import (
     Title,
     encode,
 )
+from receiver.facts.tree import Process
+from receiver.investigate.report import Report
 from receiver.model import NOBODY, CoreOptions, Finding, Host, Watch
 from receiver.observe.core import Core
+from receiver.observe.listeners import Listener
 from receiver.signals import LogRecord, Span, Value
+from receiver.work.execution import Execution
 
 HOST = Host("00000000-0000-4000-8000-000000000001", "testhost", "5e55104e5e55")
 WALL_OFFSET_NS = 1_700_000_000_000_000_000
@@ -50,6 +55,44 @@ def _blank(kind: type[Event]) -> dict[str, Any]:
         for name, value in found.items()
         if name not in ("time_boottime_ns", "sequence", "cpu")
     }
+
+
+def _ignore(*_: object) -> None: ...
+
+
+class Calls(Listener):
+    """A listener made of functions."""
+
+    def __init__(
+        self,
+        *,
+        execution_started: Callable[[Execution], object] = _ignore,
+        execution_finished: Callable[[Execution], object] = _ignore,
+        process_ended: Callable[[Process], object] = _ignore,
+        event: Callable[[Any], object] = _ignore,
+        report: Callable[[str, Report], object] = _ignore,
+    ) -> None:
+        self._started, self._finished, self._process_ended = (
+            execution_started,
+            execution_finished,
+            process_ended,
+        )
+        self._event, self._report = event, report
+
+    def execution_started(self, execution: Execution) -> None:
+        self._started(execution)
+
+    def execution_finished(self, execution: Execution) -> None:
+        self._finished(execution)
+
+    def process_ended(self, process: Process) -> None:
+        self._process_ended(process)
+
+    def event(self, event: Event) -> None:
+        self._event(event)
+
+    def report(self, number: str, report: Report) -> None:
+        self._report(number, report)
 
 
 class Story:

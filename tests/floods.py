@@ -17,6 +17,7 @@ from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions
 from receiver.service.app import Observer
 from receiver.work.execution import Execution
+from tests.builders import Calls
 
 FLOODER, VICTIM = 1000, 1001
 CHILDREN = 50
@@ -188,7 +189,7 @@ async def _attack(kind: str, watched: bool, titles: int, config: SourceConfig) -
         if execution.identity.run_id == TASK["AIRFLOW_CTX_DAG_RUN_ID"]:
             seen.append(execution)
 
-    observer.core.attempts.on_open = opened
+    observer.core.listeners.add(Calls(execution_started=opened))
     observer.start()
     running = asyncio.create_task(observer.run())
     try:

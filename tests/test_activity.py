@@ -331,6 +331,16 @@ def test_ports_and_descriptors_run_out() -> None:
     assert exhausted(story) == ["ephemeral_ports", "file_descriptors"]
 
 
+def test_descriptors_that_ran_out_are_told_once_and_also_without_the_first_record() -> None:
+    story = Story()
+    client = story.task("load")
+    for count in (16, 256):
+        story.fact(
+            CallFailed, client, error=errno.EMFILE, call=CallKind.OPEN, failures=count, call_number=257,
+        )  # fmt: skip
+    assert exhausted(story) == ["file_descriptors"]
+
+
 LABELS = "\x03www\x07example\x03com"
 
 

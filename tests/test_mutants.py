@@ -17,13 +17,13 @@ def test_each_of_the_sixty_snippets_occurs_once() -> None:
 
 def test_a_mutant_is_another_program_and_not_a_broken_one() -> None:
     for mutant in MUTANTS:
-        text = (ROOT / "receiver" / mutant.file).read_text()
+        text = mutant.place(ROOT).read_text()
         before, after = ast.parse(text), ast.parse(mutant.applied(text))
         assert ast.dump(before) != ast.dump(after), str(mutant)
 
 
 def test_they_are_spread_over_the_rooms_and_their_tests_are_there() -> None:
-    rooms = Counter(m.file.partition("/")[0] for m in MUTANTS)
+    rooms = Counter(m.room for m in MUTANTS)
     assert set(rooms) == {"detect", "facts", "investigate", "render"} and min(rooms.values()) >= 8
     assert all((ROOT / test).is_file() for test in QUICK)
     assert {m.hint for m in MUTANTS} <= set(QUICK)

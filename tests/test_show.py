@@ -18,7 +18,7 @@ from receiver.render.process_tree import summary
 from receiver.render.rows import Views
 from receiver.render.run_json import as_json
 from receiver.render.timeline import Timeline
-from tests.builders import Story
+from tests.builders import Calls, Story
 
 OUT = os.O_WRONLY | os.O_CREAT
 
@@ -32,7 +32,7 @@ def story() -> tuple[Story, Views, Timeline, dict[int, Details]]:
         views.ended(process)
         kept[process.key.tgid] = details_of(process)
 
-    found.core.on_end, found.core.on_event = ended, timeline.note
+    found.core.listeners.add(Calls(process_ended=ended, event=timeline.note))
     root = found.command("bash", "-c", "x")
     worker = found.spawn(
         root, "python3", "-u", "/work/clean.py", "/data/raw\x1b[31m.csv", "/data/clean.csv"
@@ -119,7 +119,7 @@ def test_the_story_is_in_order_and_escaped() -> None:
 def test_a_task_below_a_command_is_in_its_story() -> None:
     found = Story()
     timeline = Timeline(found.core.tree)
-    found.core.on_event = timeline.note
+    found.core.listeners.add(Calls(event=timeline.note))
     root = found.command("bash", "-c", "x")
     number = found.next_pid
     found.exit(found.task("load", parent=root))
@@ -140,7 +140,7 @@ def test_sizes() -> None:
 def test_work_that_is_named_after_its_process_has_ended_is_shown_with_it() -> None:
     story = Story()
     views = Views()
-    story.core.on_end, story.core.attempts.on_close = views.ended, views.closed
+    story.core.listeners.add(Calls(process_ended=views.ended, execution_finished=views.closed))
     main = story.command("snakemake", "--cores", "1")
     job = story.spawn(main, "bash", "-c", "set -euo pipefail;  exit 7 > /data/a.txt")
     story.exit(job, 7, after_ms=1)
@@ -163,7 +163,7 @@ def test_how_many_connections_were_open_at_once_is_told_when_it_was_more_than_on
     for at_once in (1, 2):
         story = Story()
         client = story.command("python3", "load.py")
-        story.core.on_end = ended
+        story.core.listeners.add(Calls(process_ended=ended))
         values = {
             "family": 2,
             "peer_low": 0x0500000A,
@@ -184,7 +184,7 @@ def test_how_many_connections_were_open_at_once_is_told_when_it_was_more_than_on
 def test_a_look_is_in_the_story_when_memory_grew_by_a_tenth_since_the_last_one_told() -> None:
     story = Story()
     timeline = Timeline(story.core.tree)
-    story.core.on_event = timeline.note
+    story.core.listeners.add(Calls(event=timeline.note))
     root = story.command("python3", "load.py")
     number = root.tgid
     for mib in (100, 105, 120, 125, 240):

@@ -9,7 +9,7 @@ import pytest
 from receiver import semconv as sc
 from receiver.events import Neighbour, ProcessKey, ProcessSample, ThreadWait
 from receiver.facts.usage import LOOKS, Neighbours, Usage
-from tests.builders import Story, attributes
+from tests.builders import Calls, Story, attributes
 
 SECOND = 1_000_000_000
 MIB = 1 << 20
@@ -111,7 +111,7 @@ def test_a_neighbour_that_shrank_took_nothing() -> None:
         if isinstance(event, Neighbour):
             table.add(event)
 
-    story.core.on_event = note
+    story.core.listeners.add(Calls(event=note))
     for pid, change in ((81, -50 * MIB), (82, 10 * MIB)):
         story.fact(
             Neighbour,

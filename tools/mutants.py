@@ -2,9 +2,10 @@
 
 `make test-mutants` copies the tree to a temporary folder for each worker, applies one mutant, and runs the quick tests: first those
 that the mutant names, then the whole set. A mutant that passes all of them survives. The exit status is 1 when more than ALLOWED
-survive, when a snippet does not occur exactly once in its file, or when the tests fail without any mutant.
+survive, when a snippet does not occur exactly once in its room, or when the tests fail without any mutant.
 
-Snippets are compared token by token, so a formatter that wraps a line elsewhere changes nothing.
+Snippets are compared token by token and looked for in a whole room. So a formatter that wraps a line elsewhere changes nothing,
+and neither does a move within the room.
 """
 
 from __future__ import annotations
@@ -48,15 +49,15 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 @dataclass(frozen=True)
 class Mutant:
-    """`old` occurs once in `file`, a path below receiver/; `hint` is the test file that should notice it."""
+    """`old` occurs once in the files of `room`, a folder of receiver/; `hint` is the test file that should notice it."""
 
-    file: str
+    room: str
     old: str
     new: str
     hint: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.old}  ->  {self.new}"
+        return f"{self.room}: {self.old}  ->  {self.new}"
 
     def pattern(self) -> re.Pattern[str]:
         """The tokens of the snippet with any white space between them, not in the middle of a longer name."""
@@ -68,47 +69,56 @@ class Mutant:
         """The text with the fault in it. Raises ValueError when the snippet does not occur exactly once."""
         found = list(self.pattern().finditer(text))
         if len(found) != 1:
-            raise ValueError(f"{self.file}: {len(found)} times `{self.old}`, must be once")
+            raise ValueError(f"{self.room}: {len(found)} times `{self.old}`, must be once")
         return text[: found[0].start()] + self.new + text[found[0].end() :]
 
+    def place(self, root: Path) -> Path:
+        """The file that holds the snippet. Raises ValueError when the room does not hold it exactly once."""
+        files = sorted((root / "receiver" / self.room).rglob("*.py"))
+        found = [(f, len(self.pattern().findall(f.read_text()))) for f in files]
+        times = sum(n for _, n in found)
+        if times != 1:
+            raise ValueError(f"{self.room}: {times} times `{self.old}`, must be once")
+        return next(f for f, n in found if n)
 
-def _of(file: str, *rows: tuple[str, str, str]) -> list[Mutant]:
-    return [Mutant(file, *row) for row in rows]
+
+def _of(room: str, *rows: tuple[str, str, str]) -> list[Mutant]:
+    return [Mutant(room, *row) for row in rows]
 
 
 MUTANTS: tuple[Mutant, ...] = (
     *_of(
-        "detect/usage.py",
+        "detect",
         ("_NEAR_SECONDS = 30.0", "_NEAR_SECONDS = 300.0", ACTIVITY),
         ("_FULL_SHARE = 0.5", "_FULL_SHARE = 0.05", ACTIVITY),
     ),
     *_of(
-        "detect/masked.py",
+        "detect",
         ("_IDLE_NS = 2_000_000_000", "_IDLE_NS = 1", GRADES),
         ("s.signal in _POLITE and s is not event", "s.signal in _POLITE", GRADES),
         ("c.grade > Grade.ANSWER", "c.grade >= Grade.ANSWER", GRADES),
         ("c.argv != child.argv or", "c.argv == child.argv or", CORE),
     ),
     *_of(
-        "detect/lineage.py",
+        "detect",
         (".get((writer.task, writer.map_index)) is False", ".get((writer.task, writer.map_index)) is not None", LINEAGE),
         ("version.writer not in ancestors(process)", "version.writers", LINEAGE),
     ),
     *_of(
-        "detect/network.py",
+        "detect",
         ("lasted < _ABANDONED_NS", "lasted > _ABANDONED_NS", ACTIVITY),
         ("fact.queued <= fact.backlog", "fact.queued < fact.backlog", ACTIVITY),
         ("link.owed_since_ns or fact.unread_bytes", "True", ACTIVITY),
     ),
     *_of(
-        "detect/deaths.py",
+        "detect",
         ("others[-1] if others", "others[0] if others", GRADES),
         ("event.code > 0 or event.code == SI_TIMER", "event.code > 0", GRADES),
     ),
-    *_of("detect/writes.py", ("event.position_bytes == 0", "event.position_bytes != 0", CORE)),
-    *_of("detect/calls.py", ("event.last_boottime_ns < process.exec_ns", "event.last_boottime_ns > process.exec_ns", LINEAGE)),
+    *_of("detect", ("event.position_bytes == 0", "event.position_bytes != 0", CORE)),
+    *_of("detect", ("event.last_boottime_ns < process.exec_ns", "event.last_boottime_ns > process.exec_ns", LINEAGE)),
     *_of(
-        "facts/usage.py",
+        "facts",
         ("running), 0.3", "running), 0.75", LOOKS),
         ("interval // 500", "interval // 5", LOOKS),
         ("looks >= LOOKS", "looks > LOOKS", LOOKS),
@@ -117,21 +127,21 @@ MUTANTS: tuple[Mutant, ...] = (
         ("0.95 * sample.memory_limit_bytes", "0.05 * sample.memory_limit_bytes", LOOKS),
     ),
     *_of(
-        "facts/files.py",
+        "facts",
         ("fresh and not version.writers", "fresh", LINEAGE),
         ("use.read_bytes += event.read_bytes", "use.read_bytes = event.read_bytes", LINEAGE),
     ),
     *_of(
-        "facts/connections.py",
+        "facts",
         ("fact.last_send_boottime_ns > fact.last_receive_boottime_ns",
          "fact.last_send_boottime_ns < fact.last_receive_boottime_ns", ACTIVITY),
         ("max(peer.most, peer.open)", "peer.open", ACTIVITY),
         ("peer = (peer[0], 0)", "peer = (peer[0], 1)", ACTIVITY),
     ),
-    *_of("facts/tree.py", ("self.linger_ns > now_ns", "self.linger_ns < now_ns", CORE)),
-    *_of("facts/handover.py", ("before_uid != 0", "before_uid == 0", PROOF)),
+    *_of("facts", ("self.linger_ns > now_ns", "self.linger_ns < now_ns", CORE)),
+    *_of("facts", ("before_uid != 0", "before_uid == 0", PROOF)),
     *_of(
-        "investigate/engine.py",
+        "investigate",
         ("_LATER_NS = 1_500_000_000", "_LATER_NS = 150_000_000_000", ENGINE),
         ('"net.reset_short": ("mem.", "kill.", "net.idle_drop", "net.pool", "crash.", "lim.", "fs.", "proc.interpreter",)',
          '"net.reset_short": ()', STORIES),
@@ -146,52 +156,52 @@ MUTANTS: tuple[Mutant, ...] = (
         ("_LOSS_CEILING = 0.75", "_LOSS_CEILING = 0.99", STORIES),
     ),
     *_of(
-        "investigate/symptoms.py",
+        "investigate",
         ("return 0.7, f", "return 0.0, f", SCREENS),
         ("return -0.7, f", "return 0.7, f", STORIES),
     ),
-    *_of("investigate/history.py", ("ENOUGH = 5", "ENOUGH = 1", STORIES)),
-    *_of("investigate/causes/kills.py", ("_ROUND = 0.06", "_ROUND = 0.6", STORIES)),
+    *_of("investigate", ("ENOUGH = 5", "ENOUGH = 1", STORIES)),
+    *_of("investigate", ("_ROUND = 0.06", "_ROUND = 0.6", STORIES)),
     *_of(
-        "investigate/causes/memory.py",
+        "investigate",
         ("supports if used < _NEAR * limit else contradicts",
          "contradicts if used < _NEAR * limit else supports", STORIES),
         ("other is not None and share < 0.5", "other is not None and share > 0.5", STORIES),
     ),
     *_of(
-        "investigate/causes/network.py",
+        "investigate",
         ("SILENT_NS = 3 * SECOND", "SILENT_NS = 30 * SECOND", STORIES),
         ("reset = sample.error in (errno.ECONNRESET, errno.EPIPE)", "reset = sample.error in (errno.EPIPE,)", STORIES),
     ),
-    *_of("investigate/causes/storage.py", ("lasted < 4 * SECOND", "lasted < 40 * SECOND", STORIES)),
-    *_of("investigate/causes/waits.py", ("share > 0.4 and lasted >= _SLOW_NS", "lasted >= _SLOW_NS", STORIES)),
-    *_of("investigate/causes/ends.py", ("actor.end_ns - actor.start_ns < 20_000_000",
+    *_of("investigate", ("lasted < 4 * SECOND", "lasted < 40 * SECOND", STORIES)),
+    *_of("investigate", ("share > 0.4 and lasted >= _SLOW_NS", "lasted >= _SLOW_NS", STORIES)),
+    *_of("investigate", ("actor.end_ns - actor.start_ns < 20_000_000",
                                         "actor.end_ns - actor.start_ns < 2_000_000_000", STORIES)),
-    *_of("investigate/causes/files.py", ("use.read_bytes >= whole", "use.read_bytes > whole", STORIES)),
+    *_of("investigate", ("use.read_bytes >= whole", "use.read_bytes > whole", STORIES)),
     *_of(
-        "render/terminal.py",
+        "render",
         ("round(at / end", "round(0 / end", SCREENS),
         ("v * 8 // max", "v // max", SCREENS),
     ),
     *_of(
-        "render/page.py",
-        ("escape(report.summary)", "report.summary", SCREENS),
-        ("(moment.at - first) / (last - first)", "(moment.at - first) * (last - first)", SCREENS),
-        ("_CURVE_HEIGHT - held / top", "held / top", SCREENS),
+        "render",
+        ("autoescape=True", "autoescape=False", SCREENS),
+        ("(m.at - first) / span", "(m.at - first) * span", SCREENS),
+        ("_HEIGHT - held / top", "held / top", SCREENS),
     ),
     *_of(
-        "render/process_tree.py",
+        "render",
         ("row.seconds < DULL_SECONDS", "row.seconds > DULL_SECONDS", SCREENS),
-        ("index == len(below) - 1", "index == len(below)", SCREENS),
+        ("number == last else", "number > last else", SCREENS),
     ),
-    *_of("render/details.py", ("row.most_at_once > 1", "row.most_at_once > 10", SHOW)),
-    *_of("render/timeline.py", ("* 1.1", "* 11", SHOW)),
+    *_of("render", ("row.most_at_once > 1", "row.most_at_once > 10", SHOW)),
+    *_of("render", ("* 1.1", "* 11", SHOW)),
 )  # fmt: skip
 
 
 def survives(mutant: Mutant, tree: Path) -> tuple[bool, str]:
     """Whether every test passes with the fault in that copy; and the first that does not."""
-    target = tree / "receiver" / mutant.file
+    target = mutant.place(tree)
     whole = target.read_text()
     try:
         _rewrite(target, mutant.applied(whole))
@@ -239,8 +249,8 @@ def misplaced() -> list[str]:
     out = []
     for mutant in MUTANTS:
         try:
-            mutant.applied((ROOT / "receiver" / mutant.file).read_text())
-        except (OSError, ValueError) as error:
+            mutant.place(ROOT)
+        except ValueError as error:
             out.append(str(error))
     return out
 
@@ -276,7 +286,7 @@ def run(mutants: list[Mutant], workers: int) -> list[Mutant]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", default="", help="mutants whose file or snippet holds this text")
+    parser.add_argument("--only", default="", help="mutants whose room or snippet holds this text")
     options = parser.parse_args()
     if wrong := misplaced():
         print("\n".join(wrong), file=sys.stderr)

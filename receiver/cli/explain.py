@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from receiver.cli.listeners import CommandLines
 from receiver.errors import UsageError
-from receiver.events import ProcessKey
-from receiver.facts.tree import Process, ancestors
+from receiver.facts.tree import ancestors
 from receiver.observe.bindings import describe
 from receiver.observe.core import Core
 from receiver.observe.recording import Recording
@@ -23,17 +23,12 @@ def explain(args: argparse.Namespace) -> int:
     if args.explain.isascii() and args.explain.isdigit():
         return _explain_process(int(args.explain), chosen)
     recording = Recording(Path(args.explain))
-    core = Core(recording.header.host, rules=chosen.rule)
-    core.bindings.reasons = {}
-    seen: dict[ProcessKey, str] = {}
-
-    def note(process: Process) -> None:
-        seen[process.key] = f"{process.key.tgid} {printable(process.command[:80])}"
-
-    core.on_end = note
+    core = Core(recording.header.host, rules=chosen.rule, explain=True)
+    seen = CommandLines()
+    core.listeners.add(seen)
     replay(Session(core), recording)
     for key, reasons in core.bindings.reasons.items():
-        print(seen.get(key, str(key.tgid)))
+        print(seen.lines.get(key, str(key.tgid)))
         for reason in reasons:
             print(f"    {printable(reason)}")
     if not core.bindings.reasons:
@@ -42,9 +37,8 @@ def explain(args: argparse.Namespace) -> int:
 
 
 def _explain_process(pid: int, chosen: configuration.ServeConfig) -> int:
-    observer = Observer(chosen.kernel, chosen.core, None, rules=chosen.rule)
+    observer = Observer(chosen.kernel, chosen.core, None, rules=chosen.rule, explain=True)
     core = observer.core
-    core.bindings.reasons = {}
     try:
         observer.start()
     finally:

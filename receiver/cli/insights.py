@@ -70,13 +70,12 @@ async def serve(args: argparse.Namespace) -> int:
             (sc.SERVICE_INSTANCE_ID, host_name()),
         )
     )
-    insights = Insights(resource, lambda record: hub.put([record]))
     state = ServiceState(directory, with_history=False)
+    insights = Insights(resource, lambda record: hub.put([record]), state.keep_report)
     if directory is not None:
         hub.samples.keep_in(directory.fd)
     for report in state.earlier.values():
         insights.keep(report)
-    insights.on_report = state.keep_report
     token = token or state.token
     inbound = Inbound(chosen.insights, lambda batch: insights.take_batch(batch, time.monotonic()))
     admin = None

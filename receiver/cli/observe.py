@@ -31,6 +31,7 @@ from receiver.cli.common import (
     width_of,
 )
 from receiver.cli.launch import EX_IOERR, EX_UNAVAILABLE
+from receiver.cli.listeners import LiveLines, TimelineListener, ViewListener
 from receiver.cli.outputs import Outputs
 from receiver.errors import ConfigError, DecodeError, KwitnessError, OutputError
 from receiver.export.settings import ExportSettings, asks_for_export, from_environment
@@ -43,7 +44,6 @@ from receiver.kernel.inherited import Inherited
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.observe.recording import COMMAND_CONTENTS, HOST_CONTENTS
-from receiver.render.live import moment
 from receiver.render.rows import RunView, Views
 from receiver.render.run_json import as_json
 from receiver.render.timeline import Timeline
@@ -155,13 +155,13 @@ class ObservedCommand:
         self.core = self.observer.core
         self.pid = 0
         self._views = Views()
-        self.core.on_end, self.core.attempts.on_close = self._views.ended, self._views.closed
+        self.core.listeners.add(ViewListener(self._views))
         self._draws = sys.stderr.isatty() and not args.quiet
         if args.live or self._draws:
-            _say_live(self.observer, self._views)
+            self.core.listeners.add(LiveLines(boottime_ns(), _print))
         self._timeline = Timeline(self.core.tree) if args.timeline else None
         if self._timeline:
-            self.core.on_event = self._timeline.note
+            self.core.listeners.add(TimelineListener(self._timeline))
         self.observer.start()
         self._blind = self.observer.blind()
         self.core.blind = tuple(self._blind)
@@ -189,7 +189,7 @@ class ObservedCommand:
         if self._keeper is not None:
             self._keeper.start()  # beside the command, which never waits for it
         signals = Signals(observer)
-        observer.on_batch = signals.note
+        observer.each_batch.append(signals.note)
         # children of a watched process are watched from their first call on, so the launcher is
         # watched while it forks
         with observer.source.watching_self():
@@ -342,21 +342,6 @@ def _let_go_of_stdio(*, stdout: bool) -> None:
     os.close(null)
 
 
-def _say_live(observer: Observer, views: Views) -> None:
-    """Prints a line for each task when it starts and when it ends."""
-    since = boottime_ns()
-    wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
-
-    def begins(execution: Execution) -> None:
-        _print(wipe + moment(execution, "begins", since))
-
-    def ends(execution: Execution) -> None:
-        views.closed(execution)
-        _print(wipe + moment(execution, "ends", since))
-
-    observer.core.attempts.on_open, observer.core.attempts.on_close = begins, ends
-
-
 async def _progress(observer: Observer) -> None:
     """One line that is overwritten, and removed before anything else is printed.
 
@@ -402,8 +387,8 @@ async def record(args: argparse.Namespace) -> int:
     record_to = open_output(args.output)
     observer = Observer(SourceConfig(), CoreOptions(), None, record_to)
     recorder = observer.recorder
-    observer.on_tick = lambda: (
-        observer.stop.set() if recorder is not None and recorder.failure else None
+    observer.each_tick.append(
+        lambda: observer.stop.set() if recorder is not None and recorder.failure else None
     )
     await _until_stopped(observer, f"recording {HOST_CONTENTS}")
     if recorder is not None and recorder.failure:
@@ -423,7 +408,7 @@ async def events(args: argparse.Namespace) -> int:
                 print_event(decode(raw, redactor), observer.core.blocks.wall_offset_ns, args.json)
         sys.stdout.flush()
 
-    observer.on_batch = show
+    observer.each_batch.append(show)
     await _until_stopped(observer, "following events")
     return 0
 

@@ -20,6 +20,7 @@ from receiver.cli.common import (
     print_event,
     width_of,
 )
+from receiver.cli.listeners import Trees
 from receiver.errors import DecodeError, OutputError
 from receiver.export.settings import ExportSettings, from_environment
 from receiver.investigate.report import to_json
@@ -27,7 +28,7 @@ from receiver.kernel.decode import decode, split
 from receiver.observe.core import Core
 from receiver.observe.recording import FrameKind, Recording
 from receiver.observe.session import Session, replay
-from receiver.render.rows import Views
+from receiver.render.rows import RunView
 from receiver.render.run_json import as_json
 from receiver.safe.files import check_distinct, close_output, write_output
 from receiver.service.state import HistoryKeeper, Worker
@@ -86,35 +87,23 @@ async def _replay(
         recording.header.host,
         msgspec.structs.replace(core_options(export), only_commands=of_command),
     )
-    views = Views()
-    from receiver.render.process_tree import summary
+    trees = Trees(lambda execution, view: _tree(args, execution, view, core))
+    core.listeners.add(trees)
 
-    def show(execution: Execution) -> None:
-        if execution.outer is not None:
-            views.closed(execution)
-            return
-        if args.json:
-            print(json.dumps(as_json(execution, views.pop(execution), core.losses)))
-        else:
-            print(
-                summary(
-                    execution,
-                    views.pop(execution),
-                    core.losses,
-                    width=width_of(sys.stdout),
-                    colour=colour_wanted(sys.stdout.isatty()),
-                )
-            )
+    def after_frame() -> None:
+        for text in trees.take():
+            print(text)
+        if hub:
+            hub.put(core.take())
 
     keeper = HistoryKeeper(Path(args.history), Worker()) if args.history else None
     if keeper is not None:
         keeper.start()
         await keeper.settled(HISTORY_SECONDS[0])
         core.history = keeper.history
-    core.on_end, core.attempts.on_close = views.ended, show
     if hub:
         hub.start()
-    replay(Session(core), recording, (lambda: hub.put(core.take())) if hub else None)
+    replay(Session(core), recording, after_frame)
     _report(args, core)
     if keeper is not None:
         await keeper.close(HISTORY_SECONDS[1])
@@ -129,6 +118,15 @@ async def _replay(
             file=sys.stderr,
         )
     return 0
+
+
+def _tree(args: argparse.Namespace, execution: Execution, view: RunView, core: Core) -> str:
+    if args.json:
+        return json.dumps(as_json(execution, view, core.losses))
+    from receiver.render.process_tree import summary  # see receiver/render/__init__.py
+
+    colour, width = colour_wanted(sys.stdout.isatty()), width_of(sys.stdout)
+    return summary(execution, view, core.losses, width=width, colour=colour)
 
 
 def _report(args: argparse.Namespace, core: Core) -> None:

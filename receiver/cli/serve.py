@@ -28,6 +28,8 @@ from receiver.kernel.clock import boottime_ns
 from receiver.kernel.confinement import survey
 from receiver.kernel.descriptors import raise_limit
 from receiver.kernel.remedies import remedy, surroundings
+from receiver.observe.core import Core
+from receiver.observe.listeners import Listener
 from receiver.render.live import live_tree
 from receiver.service import config as configuration
 from receiver.service.app import Observer
@@ -108,7 +110,7 @@ async def serve(args: argparse.Namespace) -> int:
             supervisor.say("WATCHDOG=1")  # a service that receives no events should be restarted
         supervisor.say(f"STATUS={seen}; {len(observer.core.executions.open)} open executions")
 
-    observer.on_tick = tick
+    observer.each_tick.append(tick)
     supervisor.say("READY=1")
     try:
         await observer.run()
@@ -135,12 +137,20 @@ def _remember(observer: Observer, state: ServiceState) -> None:
     if state.gap is not None:
         core.resumed(state.gap, boottime_ns())
 
-    def keep(number: str, report: Report) -> None:
-        report = core.incidents.reports[number] = named(report)
-        state.keep_report(number, report, core.incidents.owners.get(number, -1))
-
-    core.incidents.on_report = keep
+    core.listeners.add(_KeptReports(core, state))
     state.start()
+
+
+class _KeptReports(Listener):
+    """Adds the names of functions to each report, and stores it."""
+
+    def __init__(self, core: Core, state: ServiceState) -> None:
+        self._core, self._state = core, state
+
+    def report(self, number: str, report: Report) -> None:
+        incidents = self._core.incidents
+        report = incidents.reports[number] = named(report)
+        self._state.keep_report(number, report, incidents.owners.get(number, -1))
 
 
 def _admin(

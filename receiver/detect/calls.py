@@ -35,7 +35,17 @@ def speaks_for_itself(event: CallFailed) -> bool:
         return True
     if event.call == CallKind.CLONE:
         return event.error in (errno.EAGAIN, errno.ENOMEM)
-    return event.call == CallKind.LOCK and event.failures == _LOCK_WAITS
+    return event.call == CallKind.LOCK and event.failures >= _LOCK_WAITS
+
+
+def becomes_a_finding(event: CallFailed, known: CallFailed | None) -> bool:
+    """Whether this record of a series, which counts all failures so far, is the first one that is
+    worth a finding. `known`: the record before it.
+
+    The counts that the kernel half sends are 1, 16, 256 … and the last one. Any of these records
+    may be lost, so no count is compared for equality.
+    """
+    return speaks_for_itself(event) and (known is None or not speaks_for_itself(known))
 
 
 def call_failed(process: Process, event: CallFailed) -> Finding:

@@ -38,15 +38,19 @@ LOOKS = 8
 class Insights:
     """Evaluates runs.
 
-    `on_report` is called for each new or changed report, and `emit` sends the record of this report
-    to the back ends.
+    `keep_report` is called with each new or changed report and its id, and `emit` sends the record
+    of this report to the back ends.
     """
 
-    def __init__(self, resource: Block, emit: Callable[[LogRecord], None]) -> None:
+    def __init__(
+        self,
+        resource: Block,
+        emit: Callable[[LogRecord], None],
+        keep_report: Callable[[str, Report], None] = lambda *_: None,
+    ) -> None:
         self.runs = RemoteRuns()
         self.reports: OrderedDict[str, Report] = OrderedDict()
-        self.on_report: Callable[[str, Report], None] = lambda *_: None
-        self._resource, self._emit = resource, emit
+        self._resource, self._emit, self._keep_report = resource, emit, keep_report
         self._causes: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._limited = LogLimit(log)
@@ -113,7 +117,7 @@ class Insights:
         self.keep(report)
         self._causes[lead.cause] += not known
         self._emit(self._record(report, unix_ns))
-        self.on_report(report.id, report)
+        self._keep_report(report.id, report)
 
     def _record(self, report: Report, unix_ns: int) -> LogRecord:
         lead, execution = report.hypotheses[0], report.execution

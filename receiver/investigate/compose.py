@@ -16,7 +16,7 @@ from receiver.investigate import report as rp
 from receiver.investigate.case import Case, ProcessSnapshot, task_key
 from receiver.investigate.causes.common import died_of, sent_by_process
 from receiver.investigate.classes import CLASSES, NOT_VISIBLE
-from receiver.investigate.engine import Conclusion, Ranked, conclude, rule_out
+from receiver.investigate.engine import Conclusion, Ranked, conclude
 from receiver.investigate.evidence import (
     Candidate,
     Culprit,
@@ -30,6 +30,7 @@ from receiver.investigate.evidence import (
     facts_of_use,
 )
 from receiver.investigate.history import Sighting, signature
+from receiver.investigate.ruled_out import rule_out
 from receiver.text.names import describe_end, mib, signal_name
 from receiver.text.printable import printable
 from receiver.work.execution import Execution

@@ -23,11 +23,10 @@ from receiver.investigate.evidence import (
     contradicts,
     ends,
     fact_of_loss,
-    missing,
     supports,
 )
+from receiver.investigate.relations import belongs, explains, is_maskable
 from receiver.investigate.symptoms import Symptom, symptom_affinity, symptoms
-from receiver.text.names import mib
 
 KEPT_HYPOTHESES = 5
 KEPT_OF_A_CAUSE = 8  # candidates of one cause class with different culprits
@@ -39,91 +38,6 @@ _CEILING = 0.99  # no report is certain
 _LOSS_CEILING = 0.75  # the highest confidence when relevant events were lost
 _OWN_SCORE = 2.0  # a candidate below this score cannot explain another one
 _LATER_NS = 1_500_000_000
-
-# Maps an effect to its possible causes. A name that ends with a dot is a family of classes.
-_EFFECTS: dict[str, tuple[str, ...]] = {
-    "proc.exit_masked": (
-        "kill.swallowed",
-        "mem.child_oom",
-        "fs.enospc",
-        "fs.inodes_quota",
-        "hang.",
-        "kill.timeout_orphan",
-    ),
-    "fs.truncated": ("fs.enospc", "fs.inodes_quota"),
-    "kill.supervisor": (
-        "hang.",
-        "kill.drain",
-        "kill.timeout_orphan",
-        "kill.heartbeat",
-        "kill.probe",
-        "kill.swallowed",
-        "mem.userspace_killer",
-        "db.lock_wait",
-        "fs.slow_io",
-        "mem.child_oom",
-    ),
-    "kill.drain": ("kill.probe",),
-    "kill.timeout_orphan": (
-        "hang.",
-        "kill.probe",
-        "kill.heartbeat",
-        "db.lock_wait",
-        "mem.child_oom",
-        "fs.slow_io",
-    ),
-    "kill.heartbeat": ("hang.",),
-    "net.silent_peer": (
-        "kill.heartbeat",
-        "net.backlog_refused",
-        "db.lock_wait",
-        "net.credential",
-        "net.pool",
-        "net.mtu",
-        "mem.child_oom",
-        "net.idle_drop",
-        "hang.",
-    ),
-    "net.pool": ("net.credential",),
-    "net.reset_short": (
-        "mem.",
-        "kill.",
-        "net.idle_drop",
-        "net.pool",
-        "crash.",
-        "lim.",
-        "fs.",
-        "proc.interpreter",
-    ),
-    "net.backlog_refused": ("mem.", "kill.", "crash."),
-    "net.ports": (),
-    "fs.concurrent_writers": ("proc.duplicate_run",),
-    "fs.slow_io": ("mem.thrash",),
-    "fs.eacces": ("proc.interpreter",),
-    "cpu.neighbour": ("cpu.quota", "data.skew", "mem.thrash"),
-    "data.skew": ("mem.", "cpu.quota"),
-    "crash.segv": ("fs.replaced", "mem.shm_full", "mem.rlimit"),
-    "crash.abort_ill": ("mem.rlimit", "lim.pids"),
-    "hang.pipe_full": ("mem.child_oom",),
-    "hang.fork_lock": ("mem.child_oom",),
-    "hang.gc_stall": ("mem.app_heap",),
-    "lim.pids": ("proc.zombies",),
-    "net.dns": ("lim.",),
-}
-# Maps a cause to classes that belong to the same incident and are never reported as another one.
-_PARTS: dict[str, tuple[str, ...]] = {
-    "fs.truncated": ("kill.", "mem.", "crash.", "proc.exit_masked", "fs."),
-    "kill.swallowed": ("kill.", "fs.truncated"),
-    "proc.exit_masked": ("kill.", "mem.", "crash.", "fs.", "net.", "lim.", "proc."),
-    "mem.cgroup_oom": ("proc.exit_masked", "kill.", "net.reset_short", "data.skew"),
-    "mem.child_oom": ("kill.", "net.", "hang.", "proc."),
-    "hang.fork_lock": ("kill.", "proc."),
-    "hang.pipe_full": ("kill.", "proc.", "hang."),
-    "fs.concurrent_writers": ("fs.", "proc.duplicate_run"),
-    "proc.duplicate_run": ("fs.",),
-}
-# If the task reported success, these causes rank below proc.exit_masked of the same process.
-_MASKABLE = ("mem.cgroup_oom", "kill.supervisor", "crash.", "kill.drain", "mem.rlimit")
 
 
 class Ranked(msgspec.Struct, frozen=True):
@@ -220,12 +134,6 @@ def _came_after(case: Case, candidate: Candidate) -> Evidence | None:
     return contradicts(CLEAR, text, ends(failed))
 
 
-def _explains(effect: str, cause: str) -> bool:
-    return any(
-        cause == c or (c.endswith(".") and cause.startswith(c)) for c in _EFFECTS.get(effect, ())
-    )
-
-
 def _settled(case: Case, candidates: Sequence[Candidate], *, broke: bool) -> list[Candidate]:
     """Lowers the score of each candidate that is an effect of another one."""
     success = case.root is not None and not case.root.failed
@@ -240,7 +148,7 @@ def _settled(case: Case, candidates: Sequence[Candidate], *, broke: bool) -> lis
                 > each.at_ns + (0 if each.cause == "net.backlog_refused" else _LATER_NS)
             ):
                 continue
-            if _explains(each.cause, other.cause) and _touches(case, each, other):
+            if explains(each.cause, other.cause) and _touches(case, each, other):
                 each = _with(
                     each,
                     contradicts(
@@ -250,10 +158,7 @@ def _settled(case: Case, candidates: Sequence[Candidate], *, broke: bool) -> lis
                     ),
                 )
                 break
-        maskable = any(
-            each.cause == m or (m.endswith(".") and each.cause.startswith(m)) for m in _MASKABLE
-        )
-        if broke and success and maskable and subject is not None:
+        if broke and success and is_maskable(each.cause) and subject is not None:
             mask = next(
                 (
                     o
@@ -329,8 +234,8 @@ def _independent(case: Case, ranked: list[Ranked]) -> tuple[list[Ranked], list[l
         apart = (
             each.confidence >= CONFIDENT
             and other.subject != lead.subject
-            and not _explains(other.cause, lead.cause)
-            and not other.cause.startswith(_PARTS.get(lead.cause, ("-",)))
+            and not explains(other.cause, lead.cause)
+            and not belongs(other.cause, lead.cause)
             and other.cause not in CLASSES[lead.cause].rivals
             and not _related(case, lead, other)
         )
@@ -341,96 +246,3 @@ def _independent(case: Case, ranked: list[Ranked]) -> tuple[list[Ranked], list[l
 def _related(case: Case, one: Candidate, other: Candidate) -> bool:
     a, b = case.get(one.subject), case.get(other.subject)
     return a is None or b is None or a in case.above(b) or b in case.above(a)
-
-
-def rule_out(
-    case: Case, lead: Candidate, considered: Iterable[Candidate]
-) -> list[tuple[str, Evidence]]:
-    """Returns the fact that decides against each rival, or names the missing trace of the rival."""
-    by_cause = {s.cause: s for s in sorted(considered, key=lambda s: s.score)}
-    out: list[tuple[str, Evidence]] = []
-    for rival in CLASSES[lead.cause].rivals:
-        known = by_cause.get(rival)
-        if known is not None:
-            against = [e for e in known.evidence if e.weight < 0]
-            worst = min(against, key=lambda e: e.weight, default=None)
-            text = (
-                worst.text
-                if worst is not None
-                else f"Less speaks for it: {known.score:.1f} against {lead.score:.1f}."
-            )
-            out.append(
-                (rival, Evidence("contradicts", 0.0, text, (worst or lead.evidence[0]).facts))
-            )
-        elif rival in CLASSES:
-            out.append((rival, missing(0.0, _absence(case, rival, lead), _witnesses(case, lead))))
-        else:
-            out.append(
-                (rival, Evidence("contradicts", 0.0, lead.evidence[0].text, lead.evidence[0].facts))
-            )
-    return out
-
-
-def _absence(case: Case, rival: str, lead: Candidate) -> str:
-    decides = _DECIDES.get(rival)
-    if decides is not None and (found := decides(case, lead)):
-        return found
-    return f"Nothing shows {CLASSES[rival].predicts}."
-
-
-def _witnesses(case: Case, lead: Candidate):  # type: ignore[no-untyped-def]
-    subject = case.get(lead.subject)
-    return (
-        ends(subject) or lead.evidence[0].facts if subject is not None else lead.evidence[0].facts
-    )
-
-
-def _no_oom(case: Case, _: Candidate) -> str:
-    return (
-        ""
-        if any(a.oom is not None for a in case)
-        else "The kernel's OOM killer chose none of its processes (no mark_victim)."
-    )
-
-
-def _no_sender(case: Case, lead: Candidate) -> str:
-    subject = case.get(lead.subject)
-    if subject is None or subject.exit is None:
-        return ""
-    sent = [s for s in subject.signals if s.code <= 0 and s.sender != subject.key]
-    return "" if sent else f"No process sent {subject.who} a signal."
-
-
-def _cgroup_not_host(case: Case, lead: Candidate) -> str:
-    subject = case.get(lead.subject)
-    event = subject.oom if subject is not None else None
-    return (
-        f"The cgroup {event.memory_cgroup} was full, not the host."
-        if event is not None and event.limit_bytes
-        else ""
-    )
-
-
-def _own_growth(case: Case, lead: Candidate) -> str:
-    subject = case.get(lead.subject)
-    if subject is None or subject.oom is None or not subject.company:
-        return _no_oom(case, lead)
-    me, *others = subject.company
-    most = next((t for t in others if not t.own), None)
-    if most is None:
-        return "Nobody else was in that memory."
-    return (
-        f"{most.name} ({most.pid}), the next in that memory, grew by {mib(most.growth_bytes)}; "
-        f"{me.name} held {mib(me.rss_bytes)}."
-    )
-
-
-_DECIDES = {
-    "mem.cgroup_oom": _no_oom,
-    "mem.cgroup_neighbour": _own_growth,
-    "mem.child_oom": _no_oom,
-    "mem.host_oom": _cgroup_not_host,
-    "kill.supervisor": _no_sender,
-    "mem.userspace_killer": _no_sender,
-    "kill.drain": _no_sender,
-}

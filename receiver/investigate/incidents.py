@@ -43,8 +43,7 @@ _OPENING = {
 class Incidents:
     """All open and recent incidents.
 
-    `reports` holds the reports by incident id, the latest one last. `on_report` is called for each
-    new or revised report. `drops` counts dropped entries.
+    `reports` holds the reports by incident id, the latest one last. `drops` counts dropped entries.
     """
 
     def __init__(
@@ -56,9 +55,11 @@ class Incidents:
         case: Callable[[Execution, int], Case],
         forget: Callable[[Execution], None],
         wall: Callable[[int], int],
+        told: Callable[[str, Report], None],
     ) -> None:
+        """`told` is called with each new or revised report and the id of its incident."""
         self.reports: OrderedDict[str, Report] = OrderedDict()
-        self.on_report: Callable[[str, Report], None] = lambda *_: None
+        self._told = told
         self.drops: Counter[str] = Counter()
         self._logs, self._book, self._emit, self._case, self._forget, self._wall = (
             logs,
@@ -208,7 +209,7 @@ class Incidents:
                 items=_items(report, lead, incident_id, full=False),
                 now_ns=now_ns,
             )
-        self.on_report(incident_id, report)
+        self._told(incident_id, report)
         return incident_id
 
     def _forget_reports(self) -> None:

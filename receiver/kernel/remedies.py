@@ -142,13 +142,12 @@ _BY_FAMILY: dict[str, dict[str, str]] = {
         ),
         "fedora": (
             "kernels of Fedora and of RHEL 8.2 and later have it: dnf upgrade kernel, and reboot; "
-            "kwitness needs 5.15 or later (RHEL 9)"
+            "kwitness is tested on 6.1 and later (RHEL 10)"
         ),
         "amazon": (
-            "Amazon Linux 2023 has it; on Amazon Linux 2: amazon-linux-extras install "
-            "kernel-5.15, and reboot"
+            "Amazon Linux 2023 has it (6.1); the kernels of Amazon Linux 2 are too old (5.15)"
         ),
-        "other": "a kernel built with CONFIG_DEBUG_INFO_BTF=y, 5.15 or later",
+        "other": "a kernel built with CONFIG_DEBUG_INFO_BTF=y, 6.1 or later",
     },
 }
 

@@ -52,8 +52,9 @@ class Activity:
         self.usage = UsageActivity(tree, attempts, report, int(hang_seconds * SECOND))
 
     def call_failed(self, event: CallFailed) -> None:
-        process = self.files.call_failed(event)
-        self.network.call_failed(process, event)
+        process, is_first = self.files.call_failed(event)
+        if is_first:
+            self.network.call_failed(process, event)
 
     def oom_killed(self, victim: Process, event: OomKill) -> None:
         self.usage.oom_killed(victim, event)

@@ -10,8 +10,9 @@ import msgspec
 from receiver import semconv as sc
 from receiver.detect.deaths import Ending
 from receiver.events import Exit
-from receiver.facts.tree import Process
+from receiver.facts.tree import Process, ProcessTree
 from receiver.model import AMBIGUOUS, BACKED, CERTAIN, Identity
+from receiver.observe.listeners import Listeners
 from receiver.signals import Attributes, Signal
 from receiver.synthesis.ids import inner_span_id, run_span_id, run_trace_id, task_span_id
 from receiver.synthesis.logs import Logs
@@ -31,30 +32,28 @@ class Attempts:
 
     def __init__(
         self,
+        tree: ProcessTree,
         executions: Executions,
+        *,
         spans: Spans,
         logs: Logs,
         book: MetricStore,
         emit: Callable[[Signal], None],
-        *,
+        listeners: Listeners,
+        evaluate: Callable[[Execution, int], None],
         elsewhere: bool = False,
     ) -> None:
-        """`elsewhere`: the orchestrator is on another host, which exports the spans of runs and
+        """`evaluate` is called with each closed execution, after its span was emitted.
+
+        `elsewhere`: the orchestrator is on another host, which exports the spans of runs and
         tasks, each once.
         """
         self.executions = executions
+        self._tree, self._listeners, self._evaluate = tree, listeners, evaluate
         self._elsewhere = elsewhere
         self.book = book
         self.drops: Counter[str] = Counter()
         self.read_at_ns = 0
-        # called with every execution when it opens
-        self.on_open: Callable[[Execution], None] = lambda _: None
-        # called with every execution when it closes
-        self.on_close: Callable[[Execution], None] = lambda _: None
-        # called when its span is made
-        self.on_over: Callable[[Execution, int], None] = lambda *_: None
-        # its processes; set by the owner of the tree
-        self.executions_of: Callable[[Execution], list[Process]] = lambda _: []
         self._to_watch: list[Process] = []
         # left out by the last `to_watch`: they had ended before
         self.ended_unwatched: list[Process] = []
@@ -261,7 +260,7 @@ class Attempts:
             execution.trace_id = context.trace_id
         if execution.is_quiet:
             self.executions.opened(execution)
-            self.on_open(execution)
+            self._listeners.execution_started(execution)
             return
         if own_trace and not run.announced and not (context is not None and context.sampled):
             run.announced = True
@@ -275,7 +274,7 @@ class Attempts:
                 sc.EVENT_PIPELINE_TASK_START, execution, start_ns, self.read_at_ns
             )
         )
-        self.on_open(execution)
+        self._listeners.execution_started(execution)
 
     def join(self, process: Process, execution: Execution) -> None:
         """A process without work does this work from now on."""
@@ -361,8 +360,12 @@ class Attempts:
 
     def release(self, execution: Execution) -> None:
         """A process that outlives the work (a daemon that the work started) is released."""
-        for process in self.executions_of(execution):
-            if process.exit is None:
+        for process in list(self._tree.processes()):
+            if (
+                process.exit is None
+                and process.execution is not None
+                and (execution in process.execution.chain())
+            ):
                 process.released = (*process.released, execution.identity.key)
                 process.steps.clear()
                 self.rebind(
@@ -429,13 +432,13 @@ class Attempts:
         self.executions.close(execution)
         if execution.live and execution.held:
             self.release(execution)
-        self.on_close(execution)
+        self._listeners.execution_finished(execution)
         if not execution.is_quiet:
             self._say_closed(execution, now_ns)
         elif not execution.claimed:
             self._emit(self._spans.task_span(execution))
         execution.run.incomplete |= execution.incomplete and execution.own_run
-        self.on_over(execution, now_ns)
+        self._evaluate(execution, now_ns)
         if (
             execution.own_run
             and execution.identity.type in ("command", "job")

@@ -54,8 +54,11 @@ class Bindings:
         recognisers: Recognisers,
         *,
         only_commands: bool = False,
+        explain: bool = False,
     ) -> None:
-        """`only_commands`: only the work inside of a command that kwitness started is bound."""
+        """`only_commands`: only the work inside of a command that kwitness started is bound.
+        `explain`: keeps the reasons of all decisions, for `check --explain`.
+        """
         self._only_commands = only_commands
         self.tree = tree
         self.attempts = attempts
@@ -63,17 +66,10 @@ class Bindings:
         self.drops: Counter[str] = Counter()
         # living processes that name the work of other processes
         self.followed: dict[ProcessKey, None] = {}
-        # the recogniser of each decision: kept for `check --explain` only
-        self.reasons: dict[ProcessKey, tuple[str, ...]] | None = None
+        # the recogniser of each decision
+        self.reasons: dict[ProcessKey, tuple[str, ...]] = {}
+        self._explain = explain
         self._listeners: dict[int, Process] = {}  # the process that listens on each port
-        attempts.executions_of = self._members
-
-    def _members(self, execution: Execution) -> list[Process]:
-        return [
-            p
-            for p in self.tree.processes()
-            if p.execution is not None and execution in p.execution.chain()
-        ]
 
     def forked(self, process: Process, at_ns: int) -> None:
         """Called after it has inherited its parent's work."""
@@ -340,7 +336,7 @@ class Bindings:
             )
 
     def _note(self, process: Process, who: str, identity: Identity | None) -> None:
-        if self.reasons is None:
+        if not self._explain:
             return
         known = self.reasons.get(process.key, ())
         if len(known) < KEPT_REASONS:

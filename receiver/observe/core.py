@@ -20,9 +20,8 @@ from receiver import semconv as sc
 from receiver.attribution.context import remote_context
 from receiver.attribution.frameworks import RECOGNISERS, Recognisers
 from receiver.attribution.rules import Rule, Rules
-from receiver.detect import ending, killed, masked_failures, oom_killed, partial_writes
-from receiver.detect.deaths import Ending, retired
-from receiver.detect.masked import failure_below, grade, holds_by_fork, note_child_end
+from receiver.detect import oom_killed
+from receiver.detect.deaths import Ending
 from receiver.errors import DecodeError
 from receiver.events import (
     Connection,
@@ -42,7 +41,7 @@ from receiver.events import (
     Title,
 )
 from receiver.facts.blind import BlindTimes
-from receiver.facts.tree import KEPT_FAILED_CHILDREN, KEPT_FILES, KEPT_SIGNALS, Process, ProcessTree
+from receiver.facts.tree import KEPT_FILES, KEPT_SIGNALS, Process, ProcessTree
 from receiver.investigate.case import Case, Casebook
 from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
@@ -51,6 +50,8 @@ from receiver.model import Blind, CoreOptions, Finding, Gap, Host, Identity, Wat
 from receiver.observe.activity import HANDLERS, Activity
 from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
+from receiver.observe.exits import Exits
+from receiver.observe.listeners import Listener, Listeners
 from receiver.observe.scope import Scope
 from receiver.signals import Metric, Point
 from receiver.signals import Signal as Output
@@ -58,7 +59,7 @@ from receiver.synthesis.blocks import Blocks
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.metrics import LAG_BOUNDS, MetricStore
 from receiver.synthesis.spans import Spans
-from receiver.text.names import signal_name
+from receiver.text.names import event_id
 from receiver.text.redact import Redactor
 from receiver.work.execution import Execution, Executions
 
@@ -67,15 +68,21 @@ LOSS_WINDOW_NS = 60 * SECOND  # how long after a loss records are marked incompl
 # lost events of processes without work: no fact of an execution is missing
 UNWATCHED = LossReason.UNWATCHED.name.lower()
 CLOCK_STEP_NS = 50_000_000  # a larger change means that the wall clock was set, not slewed
-SHORT_NS = 10_000_000  # a shorter process without notable events gets no span; its parent counts it
 
 
 class Core:
     """See the module's docstring. Not re-entrant; one owner."""
 
     def __init__(
-        self, host: Host, options: CoreOptions | None = None, rules: tuple[Rule, ...] = ()
+        self,
+        host: Host,
+        options: CoreOptions | None = None,
+        rules: tuple[Rule, ...] = (),
+        *,
+        explain: bool = False,
     ) -> None:
+        """`explain`: keeps the reasons of all attributions in `bindings.reasons`."""
+        self.listeners = Listeners()
         self.options = options = options or CoreOptions()
         self.host = host
         self.redactor = Redactor(options.redaction)
@@ -94,16 +101,33 @@ class Core:
         )
         self._spans, self._logs = Spans(self.blocks), Logs(self.blocks)
         self.book = MetricStore()
-        self.attempts = Attempts(
-            self.executions,
-            self._spans,
+        self.casebook = Casebook()
+        self.incidents = Incidents(
             self._logs,
-            self.book,
-            lambda signal: self._out.append(signal),
+            book=self.book,
+            emit=self._emit,
+            case=self.case,
+            forget=self.casebook.forget,
+            wall=self.blocks.wall,
+            told=self.listeners.report,
+        )
+        self.attempts = Attempts(
+            self.tree,
+            self.executions,
+            spans=self._spans,
+            logs=self._logs,
+            book=self.book,
+            emit=self._emit,
+            listeners=self.listeners,
+            evaluate=self.incidents.ended,
             elsewhere=options.orchestrator == "elsewhere",
         )
         self.bindings = Bindings(
-            self.tree, self.attempts, self.recognisers, only_commands=options.only_commands
+            self.tree,
+            self.attempts,
+            self.recognisers,
+            only_commands=options.only_commands,
+            explain=explain,
         )
         self.activity = Activity(
             self.tree,
@@ -113,26 +137,24 @@ class Core:
             stall_seconds=options.stall_seconds,
             hang_seconds=options.hang_seconds,
         )
-        self.casebook = Casebook()
         self.history: History | None = None  # the history of earlier runs, where one is kept
         # what the source cannot see on this host: its absence proves nothing
         self.blind: tuple[str, ...] = ()
-        self.incidents = Incidents(
-            self._logs,
-            book=self.book,
-            emit=lambda signal: self._out.append(signal),
-            case=self.case,
-            forget=self.casebook.forget,
-            wall=self.blocks.wall,
-        )
-        self.attempts.on_over = self.incidents.ended
         self.counts: Counter[str] = Counter()  # decoded events, by kind
         self.decode_errors: Counter[str] = Counter()
         self.policy_drops: Counter[str] = Counter()  # events that led to no signal, by reason
-        # called with every attributed process when it ends
-        self.on_end: Callable[[Process], None] = _ignore
-        # called with every event after it was applied
-        self.on_event: Callable[[Event], None] | None = None
+        self.exits = Exits(
+            attempts=self.attempts,
+            bindings=self.bindings,
+            activity=self.activity,
+            casebook=self.casebook,
+            drops=self.policy_drops,
+            report=self._report,
+            log_exit=self._log_exit,
+            emit_span=self._emit_process,
+            ended=self.listeners.process_ended,
+            every_exit=options.exit_events,
+        )
         self._scope = Scope(host.pid_namespace, host.observer_pid)
         self._blind_times = BlindTimes()
         self._watches: dict[int, Watch] = {}
@@ -146,6 +168,7 @@ class Core:
         """Applies records in order. Never raises, whatever the records hold."""
         self._read_at_ns = self.attempts.read_at_ns = read_at_ns
         existing: list[Existing] = []
+        listened = self.listeners.of_events
         oldest = 0
         for raw in batch:
             try:
@@ -164,8 +187,8 @@ class Core:
             handle(self, event)
             if self.incidents.waiting:
                 self.incidents.look(event.time_boottime_ns)
-            if self.on_event is not None:
-                self.on_event(event)
+            if listened:
+                self.listeners.event(event)
             if type(event) is Existing:
                 existing.append(event)
         if existing:
@@ -203,7 +226,7 @@ class Core:
                     self.attempts.end_step(process, thread, now_ns, unknown=True)
                 if process.execs:
                     self._emit_process(process, now_ns)
-                    self.on_end(process)
+                    self.listeners.process_ended(process)
         self.attempts.finish(now_ns)
         self.incidents.look(now_ns, settle_ns=0)
 
@@ -224,6 +247,9 @@ class Core:
             names=self.activity.network.table.names,
             history=self.history,
         )
+
+    def _emit(self, signal: Output) -> None:
+        self._out.append(signal)
 
     def take(self) -> list[Output]:
         out, self._out = self._out, []
@@ -350,9 +376,11 @@ class Core:
             + self.activity.drops()
             + self.casebook.drops
         )
-        drops += Counter(
-            {f"broken_recogniser_{name}": count for name, count in self.recognisers.broken.items()}
-        )
+        for kind, failures in (
+            ("broken_recogniser", self.recognisers.broken),
+            ("failed_listener", self.listeners.failed),
+        ):
+            drops += Counter({f"{kind}_{name}": count for name, count in failures.items()})
         points = tuple(
             Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), count)
             for reason, count in drops.items()
@@ -386,13 +414,13 @@ class Core:
                 execution.started_by = event.parent
                 self._watched[pid] = execution
         else:
-            self._inherit(process)
+            self.exits.inherit(process)
             self.bindings.forked(process, event.time_boottime_ns)
             self._note_unattributed(process)
 
     def _exec(self, event: Exec | Existing) -> None:
         process = self.tree.image(event)
-        self._inherit(process)
+        self.exits.inherit(process)
         if event.environ:
             process.context = remote_context(event.environ) or process.context
         is_old = type(event) is Existing
@@ -414,7 +442,7 @@ class Core:
             process = self.tree.get(event.process)
             if process is not None and process.parent is not None and process.exit is None:
                 process.context = process.context or process.parent.context
-                self._inherit(process)
+                self.exits.inherit(process)
 
     def _title(self, event: Title) -> None:
         process = self.tree.title(event)
@@ -472,90 +500,17 @@ class Core:
 
     def _exit(self, event: Exit) -> None:
         process = self.tree.exited(event)
-        if process is None:
-            return
-        self._inherit(process)
-        process.retired = retired(process)
-        end = ending(process)
-        death = killed(process, end)
-        self.bindings.ended(process, end, event.time_boottime_ns)
-        execution = process.execution
-        if execution is None:
-            # A kill outside of all pipelines is not reported. An OOM kill concerns the whole host,
-            # and is reported already.
-            self.policy_drops["unattributed"] += 1
-            return
-        if death is not None:
-            self._report(process, death)
-        if end.signal and end.cause != "oom_killed":
-            labels = (
-                *self.attempts.labels(execution),
-                (sc.PROCESS_SIGNAL_NAME, signal_name(end.signal)),
-            )
-            self.book.add(sc.METRIC_PIPELINE_TASK_SIGNALS, labels)
-        for torn in partial_writes(process, end):
-            for each in execution.chain():
-                each.partial_write = True
-            self._report(process, torn)
-            cause = dict(torn.facts)[sc.FILE_WRITE_CAUSE]
-            self.book.add(
-                sc.METRIC_PIPELINE_FILE_PARTIAL_WRITES,
-                (*self.attempts.labels(execution), (sc.FILE_WRITE_CAUSE, cause)),
-            )
-        liar = next(
-            (e for e in execution.chain() if e.identity.status_lies and holds_by_fork(process, e)),
-            None,
-        )
-        if liar is not None and not end.failed:
-            liar.failed_by = failure_below(process) or liar.failed_by
-        elif not end.failed and process.failed_children:
-            for finding, culprit, lost_work in masked_failures(process):
-                execution.masked |= lost_work
-                self._report(culprit, finding)
-        if end.failed or self.options.exit_events:
-            self._out.append(
-                self._logs.exit_event(
-                    process, end, f"{event.cpu}-{event.sequence}", self._read_at_ns, self._lossy
-                )
-            )
-        self.activity.ended(process, end)
-        process.grade = grade(process)
-        parent = process.parent
-        if (
-            parent is not None
-            and parent.execution is not None
-            and parent.execution in execution.chain()
-        ):
-            parent.last_child = process
-            note_child_end(parent, process, KEPT_FAILED_CHILDREN)
-        self.attempts.account(execution, event)
-        self._close_or_fold(process, end)
-        self.casebook.ended(process)
-        self.on_end(process)
-        process.block = None  # ended processes stay known for a while, without their tables
-        self.attempts.leave(process, execution, event.time_boottime_ns, end)
+        if process is not None:
+            self.exits.apply(process, event)
 
-    def _inherit(self, process: Process) -> None:
-        """A child does its parent's work, until a claim binds it to other work."""
-        parent = process.parent
-        if process.execution is None and parent is not None and parent.execution is not None:
-            self.attempts.join(process, parent.execution)
+    def _log_exit(self, process: Process, end: Ending, event: Exit) -> None:
+        self._out.append(
+            self._logs.exit_event(process, end, event_id(event), self._read_at_ns, self._lossy)
+        )
 
     def _note_unattributed(self, process: Process) -> None:
         if process.execution is None:
             self.policy_drops["unattributed"] += 1
-
-    def _close_or_fold(self, process: Process, end: Ending) -> None:
-        """A span of its own, or a count on the parent (conventions, span rules)."""
-        assert process.exit is not None and process.execution is not None
-        short = process.exit.time_boottime_ns - process.key.start_boottime_ns < SHORT_NS
-        dull = (short or not process.execs) and not end.failed and not process.findings
-        if dull and not process.spanned and process is not process.execution.root:
-            if process.parent is not None:
-                process.parent.folded += 1 + process.folded
-            self.policy_drops["folded"] += 1
-            return
-        self._emit_process(process)
 
     def _emit_process(self, process: Process, now_ns: int = 0) -> None:
         process.spanned = True
@@ -580,10 +535,6 @@ class Core:
         self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._lossy))
 
 
-def _ignore(_: object) -> None:
-    """The default listener does nothing."""
-
-
 def _of_activity(handle: Callable[[Activity, Any], object]) -> Callable[[Core, Any], object]:
     return lambda core, event: handle(core.activity, event)
 
@@ -603,4 +554,4 @@ _HANDLERS: dict[type, tuple[str, Callable[[Core, Any], object]]] = {
     FileChanged: ("file_changed", Core._file_changed),
     Connection: ("connection", Core._connection),
 }
-__all__ = ["Core", "CoreOptions", "Event", "ProcessKey", "Watch"]
+__all__ = ["Core", "CoreOptions", "Event", "Listener", "ProcessKey", "Watch"]

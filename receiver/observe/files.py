@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from receiver import semconv as sc
-from receiver.detect.calls import blamed_calls, call_failed, speaks_for_itself
+from receiver.detect.calls import becomes_a_finding, blamed_calls, call_failed
 from receiver.detect.deaths import Ending
 from receiver.detect.lineage import failed_write, pulled_away, tainted_read, two_writers
 from receiver.detect.writes import unfinished_outputs
@@ -162,26 +162,32 @@ class FileActivity:
         process.file_totals = event
         return process
 
-    def call_failed(self, event: CallFailed) -> Process:
+    def call_failed(self, event: CallFailed) -> tuple[Process, bool]:
+        """The process, and whether it is the first record of this call and error."""
         process = self._process(event.process)
         key = (event.call_number, event.error)
         known = process.failed_calls.get(key)
         if known is None and len(process.failed_calls) >= KEPT_FAILURES:
             self.drops["too_many_failures"] += 1
-            return process
+            return process, False
         if known is not None and not event.subject:
             # The last event of a series is only a count; the first one has the details.
             event = _with_object(event, known)
         process.failed_calls[key] = event
-        grown = event.failures - (known.failures if known is not None else 0)
+        before = known.failures if known is not None else 0
+        if before > event.failures:
+            before = (
+                1  # a later exec succeeded, and the kernel half counts from the first one again
+            )
+        grown = event.failures - before
         labels = (
             *self.attempts.labels(process.execution),
             (sc.ERROR_TYPE, error_name(event.error)),
         )
         self.attempts.book.add(sc.METRIC_PIPELINE_TASK_FAILED_CALLS, labels, grown)
-        if known is None and speaks_for_itself(event):
+        if becomes_a_finding(event, known):
             self._report(process, call_failed(process, event))
-        return process
+        return process, known is None
 
     def ended(self, process: Process, end: Ending) -> None:
         """Its files have their final state.

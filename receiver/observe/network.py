@@ -353,13 +353,15 @@ class NetworkActivity:
             self.drops["too_many_unix_peers"] += 1
 
     def call_failed(self, process: Process, event: CallFailed) -> None:
-        """Failures that show that a resource had run out."""
+        """Failures that show that a resource had run out: the first record of each series, which
+        need not be the first failure.
+        """
         in_use = 0
         if event.port:
             endpoint = (address_of(event.family, event.address_high, event.address_low), event.port)
             found = process.peers.get(endpoint)
             in_use = found.open if found is not None else 0
-        if event.failures == 1 and (finding := exhausted_by_call(process, event, in_use)):
+        if finding := exhausted_by_call(process, event, in_use):
             self._report(process, finding)
 
     def ended(self, process: Process, end: Ending) -> None:

@@ -47,8 +47,7 @@ def culprit_text(culprit: Culprit) -> str:
 
 def crash_text(crash: CrashLine) -> str:
     """`parse+0x8 in /opt/x/libwork.so (offset 0x1131, build id 0328…)`."""
-    # no file is mapped there, or the kernel could not read the mapping then (another observer
-    # held it)
+    # no file is mapped there, or the mappings changed while they were read (counted as `busy`)
     if not crash.module:
         return f"{crash.name} ({crash.pid}) at address {crash.address:#x}"
     where = crash.module

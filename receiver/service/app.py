@@ -94,6 +94,7 @@ class Observer:
         launched: bool = False,
         rules: tuple[Rule, ...] = (),
         record_host: bool = False,
+        explain: bool = False,
     ) -> None:
         """`drops`: this process will drop its privileges.
 
@@ -101,7 +102,8 @@ class Observer:
         that; with `helper`, always.
 
         `launched`: the parent process starts the command (`kwitness run`). `record_host`: the
-        recording of a command contains all events of other processes, too.
+        recording of a command contains all events of other processes, too. `explain`: keeps the
+        reasons of all attributions.
         """
         refuse_time_namespace()
         self.source = open_source(
@@ -116,12 +118,13 @@ class Observer:
             self.host = msgspec.structs.replace(self.host, **mine)
         if core.include_addresses:
             self.host = msgspec.structs.replace(self.host, addresses=host_addresses())
-        self.core = Core(self.host, core, rules)
+        self.core = Core(self.host, core, rules, explain=explain)
         self.hub = hub
         self._losses = LossRecords(Logs(self.core.blocks, "x"))
         self.stop = asyncio.Event()
-        self.on_batch: Callable[[Batch], None] = lambda _: None
-        self.on_tick: Callable[[], None] = lambda: None
+        # called after the core: with each batch, and about once a second
+        self.each_batch: list[Callable[[Batch], None]] = []
+        self.each_tick: list[Callable[[], None]] = []
         self.canary_at = 0.0
         self._idle_since = 0.0
         self._metric_interval = hub.settings.metric_interval_seconds if hub else 60.0
@@ -208,7 +211,8 @@ class Observer:
     def _deliver(self, batch: Batch, read_at_ns: int) -> None:
         self.session.batch(batch, read_at_ns)
         self._follow()
-        self.on_batch(batch)
+        for call in self.each_batch:
+            call(batch)
         self._flush()
 
     def _follow(self) -> None:
@@ -280,7 +284,8 @@ class Observer:
             await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
             self.tick()
-            self.on_tick()
+            for call in self.each_tick:
+                call()
             self._check_hooks()
             if now >= next_clock:
                 next_clock = now + CLOCK_SECONDS

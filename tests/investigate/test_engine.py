@@ -7,13 +7,14 @@ import errno
 import os
 import re
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.events import CallFailed, CallKind, Crash, NameQuery, OomScope, ProcessKey
+from receiver.events import CallFailed, CallKind, Crash, Event, NameQuery, OomScope, ProcessKey
 from receiver.investigate.classes import _ALL, CLASSES
 from receiver.investigate.engine import CONFIDENT, conclude
 from receiver.investigate.report import cited, to_json
@@ -22,7 +23,7 @@ from receiver.observe.core import Core
 from receiver.observe.recording import FrameKind, Recording
 from receiver.observe.session import Session, replay, replay_frame
 from receiver.signals import Severity
-from tests.builders import MS, Story, airflow, attributes
+from tests.builders import MS, Calls, Story, airflow, attributes
 from tests.investigate.telling import cause_of, report_of, with_history
 
 STRANGER = ProcessKey(666, 5)
@@ -450,6 +451,10 @@ RECORDINGS = sorted(
 )
 
 
+def _note(seen: set[str], event: Event) -> None:
+    seen.add(f"{event.cpu}-{event.sequence}")
+
+
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda p: p.stem)
 def test_reports_on_recordings_cite_nothing_that_was_not_seen(path: Path) -> None:
     """Whole, the same twice, byte by byte."""
@@ -458,7 +463,7 @@ def test_reports_on_recordings_cite_nothing_that_was_not_seen(path: Path) -> Non
         recording = Recording(path)
         core = Core(recording.header.host)
         seen: set[str] = set()
-        core.on_event = lambda e, seen=seen: seen.add(f"{e.cpu}-{e.sequence}")
+        core.listeners.add(Calls(event=partial(_note, seen)))
         replay(Session(core), recording)
         for report in core.incidents.reports.values():
             assert cited(report) <= set(report.events)
@@ -476,7 +481,7 @@ def test_reports_on_damaged_recordings_cite_nothing_that_was_not_seen(data: st.D
     frames = frames[: data.draw(st.integers(1, len(frames)))]
     core = Core(recording.header.host)
     seen: set[str] = set()
-    core.on_event = lambda e: seen.add(f"{e.cpu}-{e.sequence}")
+    core.listeners.add(Calls(event=partial(_note, seen)))
     session = Session(core)
     drop = data.draw(st.floats(0, 0.4))
     chance = data.draw(st.randoms(use_true_random=False))

@@ -25,6 +25,7 @@ from receiver.model import CoreOptions, Watch
 from receiver.service.app import Observer
 from receiver.signals import LogRecord
 from receiver.work.execution import Execution
+from tests.builders import Calls
 from tests.floods import TASK
 from tests.live.conftest import DOOR
 
@@ -126,8 +127,8 @@ async def test_a_killed_helper_is_told_at_once_and_replaced_where_the_kernel_all
 ) -> None:
     run = Run()
     opened: list[str] = []
-    run.observer.core.on_event = lambda e: (
-        opened.append(e.path) if isinstance(e, FileOpened) else None
+    run.observer.core.listeners.add(
+        Calls(event=lambda e: opened.append(e.path) if isinstance(e, FileOpened) else None)
     )
     child, execution = await run.work("/bin/sh", "-c", f"read line; echo x > {tmp_path}/after")
     pid = _kill(run)
@@ -242,8 +243,10 @@ async def test_the_first_calls_of_a_first_task_are_a_blind_time_of_its_report(li
     """Nothing was watched before, so its first calls ran before the hooks were there. Of the second task all is seen."""
     run = Run(only_commands=False)
     found: list[Execution] = []
-    run.observer.core.attempts.on_open = lambda e: (
-        found.append(e) if e.identity.system == "airflow" else None
+    run.observer.core.listeners.add(
+        Calls(
+            execution_started=lambda e: found.append(e) if e.identity.system == "airflow" else None
+        )
     )
     run.observer.source.unwatch()  # whatever else runs here
     for number in (1, 2):
@@ -271,7 +274,7 @@ async def test_the_first_calls_of_a_first_task_are_a_blind_time_of_its_report(li
 async def test_a_first_task_that_is_over_before_anybody_can_attach_is_told_too(live: None) -> None:
     run = Run(only_commands=False)
     found: list[Execution] = []
-    run.observer.core.attempts.on_open = found.append
+    run.observer.core.listeners.add(Calls(execution_started=found.append))
     env = {**os.environ, **TASK}
     run.observer.source.unwatch()
     subprocess.run(["/bin/true"], env=env, check=True)  # our loop stands still meanwhile

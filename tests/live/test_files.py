@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -420,6 +421,21 @@ except ConnectionRefusedError: pass
     assert (found[4].subject, found[4].path) == (SubjectKind.PATH_ASKED, "/no/such/program")
 
 
+@contextmanager
+def lock_holder(database: Path, how: str) -> Iterator[int]:
+    """The pid of a process that holds the lock of this file."""
+    code = f"import fcntl, sys; f = open(sys.argv[1], 'w'); {how}; print('up', flush=True); input()"
+    holder = subprocess.Popen(
+        ["python3", "-c", code, database],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "up\n"
+    yield holder.pid
+    holder.communicate("\n")
+
+
 @pytest.mark.parametrize(
     "how",
     [
@@ -429,23 +445,47 @@ except ConnectionRefusedError: pass
 )
 def test_a_refused_lock_names_its_holder(watched: Watched, tmp_path: Path, how: str) -> None:
     database = tmp_path / "db"
-    holder = subprocess.Popen(
-        ["python3", "-c", f"import fcntl, sys; f = open(sys.argv[1], 'w'); {how}; print('up', flush=True); input()", database],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert holder.stdout is not None and holder.stdout.readline() == "up\n"
-    pid = watched.run(
-        f"import fcntl, sys\nf = open(sys.argv[1], 'w')\ntry: {how}\nexcept BlockingIOError: pass\nelse: raise SystemExit(1)",
-        str(database),
-    )
-    holder.communicate("\n")
+    with lock_holder(database, how) as holder:
+        pid = watched.run(
+            f"import fcntl, sys\nf = open(sys.argv[1], 'w')\n"
+            f"try: {how}\nexcept BlockingIOError: pass\nelse: raise SystemExit(1)",
+            str(database),
+        )
     (failure,) = failures(watched, pid)
     assert (failure.call, failure.subject, failure.path) == (
         CallKind.LOCK,
         SubjectKind.LOCK,
         str(database),
     )
-    assert failure.holder.tgid == holder.pid
+    assert failure.holder.tgid == holder
+
+
+def test_a_descriptor_that_could_not_be_duplicated_is_no_lock(
+    watched: Watched, tmp_path: Path
+) -> None:
+    """One call, fcntl(2), locks and duplicates: only its refused locks have a holder."""
+    database = tmp_path / "db"
+    with lock_holder(database, "fcntl.lockf(f, fcntl.LOCK_EX)") as holder:
+        pid = watched.run(
+            """
+import fcntl, resource, sys
+f = open(sys.argv[1], "w")
+for _ in range(16):
+    try: fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError: pass
+resource.setrlimit(resource.RLIMIT_NOFILE, (f.fileno() + 1, f.fileno() + 1))
+try: fcntl.fcntl(f, fcntl.F_DUPFD, 0)
+except OSError as error: assert error.errno == 24
+else: raise SystemExit(1)
+""",
+            str(database),
+        )
+    found = watched.witness.of(pid, CallFailed)
+    assert [(e.error, e.failures, e.subject, e.holder.tgid) for e in found] == [
+        (11, 1, SubjectKind.LOCK, holder),
+        (11, 16, SubjectKind.LOCK, holder),
+        (24, 1, SubjectKind.FILE, 0),
+    ]
 
 
 def test_a_process_limit(watched: Watched) -> None:

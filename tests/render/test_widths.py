@@ -25,7 +25,7 @@ from receiver.render.rows import RunView, Views
 from receiver.render.sheet import NARROWEST, cut, padded, shortened
 from receiver.render.terminal import details, screen
 from receiver.work.execution import Execution
-from tests.builders import Story
+from tests.builders import Calls, Story
 from tests.scenarios.test_screens import RECORDED, replayed
 
 OUT = os.O_WRONLY | os.O_CREAT
@@ -54,7 +54,7 @@ def check(text: str, width: int) -> None:
 def run_of(names: list[str], depth: int) -> tuple[Execution, RunView]:
     """A tree of processes whose arguments, files and task have these names."""
     story, views = Story(), Views()
-    story.core.on_end, story.core.attempts.on_close = views.ended, views.closed
+    story.core.listeners.add(Calls(process_ended=views.ended, execution_finished=views.closed))
     root = story.command("bash", *names, name=names[0] or "job")
     line = [root]
     for number in range(depth):

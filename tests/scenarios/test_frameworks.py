@@ -16,6 +16,7 @@ from receiver.observe.core import Core
 from receiver.observe.recording import Recording
 from receiver.observe.session import Session, replay
 from receiver.work.execution import Execution
+from tests.builders import Calls
 
 RECORDINGS = sorted((Path(__file__).parent / "frameworks").glob("*.kw"))
 
@@ -25,7 +26,7 @@ def works(path: Path) -> list[dict[str, Any]]:
     recording = Recording(path)
     core = Core(recording.header.host)
     found: list[Execution] = []
-    core.attempts.on_open = found.append
+    core.listeners.add(Calls(execution_started=found.append))
     replay(Session(core), recording)
     assert not core.recognisers.broken and not core.decode_errors
     return [

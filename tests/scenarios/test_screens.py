@@ -24,6 +24,7 @@ from receiver.render.page import page
 from receiver.render.process_tree import summary
 from receiver.render.rows import Views
 from receiver.render.terminal import details, screen, sparkline
+from tests.builders import Calls
 
 HERE = Path(__file__).parent
 SCREENS = HERE / "screens"
@@ -36,7 +37,7 @@ def replayed(name: str) -> tuple[Report, Callable[[int], str]]:
     """The report, and the tree at a width."""
     recording = Recording(HERE / "incidents" / f"{name}.kw")
     core, views = Core(recording.header.host, CoreOptions(only_commands=True)), Views()
-    core.on_end, core.attempts.on_close = views.ended, views.closed
+    core.listeners.add(Calls(process_ended=views.ended, execution_finished=views.closed))
     replay(Session(core), recording)
     report = list(core.incidents.reports.values())[-1]
     (execution,) = [e for e in core.executions._ended.values() if e.outer is None]
