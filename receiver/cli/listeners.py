@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 from receiver.events import Event, ProcessKey
@@ -43,13 +42,12 @@ class LiveLines(Listener):
 
     def __init__(self, since_ns: int, say: Callable[[str], None]) -> None:
         self._since_ns, self._say = since_ns, say
-        self._wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
 
     def execution_started(self, execution: Execution) -> None:
-        self._say(self._wipe + moment(execution, "begins", self._since_ns))
+        self._say(moment(execution, "starts", self._since_ns))
 
     def execution_finished(self, execution: Execution) -> None:
-        self._say(self._wipe + moment(execution, "ends", self._since_ns))
+        self._say(moment(execution, "ends", self._since_ns))
 
 
 class Trees(Listener):

@@ -30,7 +30,7 @@ from receiver.render.sheet import (
     shortened,
     steady,
 )
-from receiver.text.names import mib
+from receiver.text.names import counted, mib
 from receiver.work.execution import Execution
 
 DULL_SECONDS = 0.05
@@ -95,7 +95,7 @@ def _head(execution: Execution) -> Text:
     processes = execution.totals.processes
     return Text.assemble(
         (f"kwitness  {steady(head)}", style),
-        f"  {seconds:.2f} s, {processes} process{'' if processes == 1 else 'es'}, "
+        f"  {seconds:.2f} s, {counted(processes, 'process', 'processes')}, "
         f"{execution.totals.cpu_ns / 1e9:.2f} s of CPU",
     )
 
