@@ -12,7 +12,7 @@ from receiver.events import OomKill, OomScope, ProcessKey, Signal
 from receiver.facts.tree import Process, ancestors
 from receiver.model import NOBODY, Finding
 from receiver.signals import Severity
-from receiver.text.names import event_id, mib, signal_name
+from receiver.text.names import ended, event_id, mib, signal_name
 
 SI_USER, SI_QUEUE, SI_TIMER, SI_TKILL, SI_KERNEL = 0, -1, -2, -6, 128  # sigaction(2)
 _POLITE = {signals.SIGTERM, signals.SIGINT, signals.SIGHUP}
@@ -65,6 +65,11 @@ class Ending(msgspec.Struct, frozen=True):
         if self.signal:
             return signal_name(self.signal)
         return f"exit_{self.code}" if self.code else ""
+
+    @property
+    def words(self) -> str:
+        """For a sentence: `exited with status 1`."""
+        return "was ended by its own framework" if self.retired else ended(self.error)
 
 
 def ending(process: Process) -> Ending:
@@ -196,7 +201,7 @@ def killed(process: Process, end: Ending) -> Finding | None:
                 else f"{event.sender_comm} ({event.sender.tgid}), {_ROLES[kind]}"
             )
     polite = number in _POLITE and kind in ("parent", "sibling", "orchestrator", "supervisor")
-    what = "was killed by" if end.signal else f"left with {end.code} after"
+    what = "was killed by" if end.signal else f"exited with status {end.code} after"
     sentence = (
         f"{process.name} ({process.key.tgid}) {what} {signal_name(number)} from "
         f"{by}{_at_work(process)}."

@@ -192,7 +192,10 @@ def _links(
                 rp.EvidenceLine(
                     "supports",
                     STRONG,
-                    f"{host} lost {where}, and {peer} is {source.fact.host}.",
+                    (
+                        f"The connection of {host} broke ({where}), and {peer} is an address "
+                        f"of {source.fact.host}."
+                    ),
                     (_id(symptom),),
                 )
             )
@@ -200,7 +203,7 @@ def _links(
             by = "file"
             lines.append(
                 rp.EvidenceLine(
-                    "supports", CLEAR, f"Both hosts name {printable(path)}.", (_id(symptom),)
+                    "supports", CLEAR, f"Both hosts report {printable(path)}.", (_id(symptom),)
                 )
             )
         elif symptom.kind != sc.EVENT_PIPELINE_TASK_END:
@@ -209,19 +212,20 @@ def _links(
         both = (_id(source.fact), _id(symptom))
         if -SKEW_NS <= symptom.at_ns - source.fact.at_ns <= WINDOW_NS:
             text = (
-                f"{source.fact.host} told of it {max(0.0, before):.2f} s before: "
+                f"{source.fact.host} reported this {max(0.0, before):.2f} s before: "
                 f"{source.fact.text.rstrip('.')}."
             )
             lines.append(rp.EvidenceLine("supports", SOME if by else SLIGHT, text, both))
         else:
             text = (
-                f"On {source.fact.host} it was {abs(before):.1f} s "
+                f"On {source.fact.host} it happened {abs(before):.1f} s "
                 f"{'before' if before > 0 else 'after'} this."
             )
             lines.append(rp.EvidenceLine("contradicts", -STRONG, text, both))
         if source.confidence >= 0.5:
             text = (
-                f"There the cause is {source.cause}, {source.confidence:.0%} sure: {source.summary}"
+                f"On that host the cause is {source.cause}, {source.confidence:.0%} sure: "
+                f"{source.summary}"
             )
             lines.append(
                 rp.EvidenceLine(
@@ -233,8 +237,8 @@ def _links(
             )
         if local is not None:
             text = (
-                f"What {host} saw of itself ({local.cause}) is what such an end looks like from "
-                "the other side."
+                f"The cause that {host} found ({local.cause}) is how such a failure "
+                "appears on the other host."
             )
             lines.append(rp.EvidenceLine("supports", SLIGHT, text, (_id(local.fact),)))
         yield _Link(source, tuple(lines), by, symptom)
@@ -255,7 +259,7 @@ def _report(trace_id: str, run: RemoteRun, link: _Link, sources: list[RemoteCaus
     known = {_id(f): f for f in facts}
     symptom, source = link.symptom, link.source
     local = next((s for s in sources if s.fact.host == symptom.host), None)
-    summary = f"It began on {source.fact.host}: {source.summary}"
+    summary = f"The failure began on {source.fact.host}: {source.summary}"
     hypotheses = [
         _hypothesis(
             1,
@@ -269,7 +273,7 @@ def _report(trace_id: str, run: RemoteRun, link: _Link, sources: list[RemoteCaus
         )
     ]
     if local is not None:
-        because = f"It follows from {source.cause} on {source.fact.host}."
+        because = f"It is an effect of {source.cause} on {source.fact.host}."
         line = rp.EvidenceLine("contradicts", -link.score, because, (_id(source.fact),))
         own = rp.EvidenceLine(
             "supports",
@@ -318,12 +322,12 @@ def _report(trace_id: str, run: RemoteRun, link: _Link, sources: list[RemoteCaus
         timeline=timeline,
         answers=rp.Answers(
             tuple(
-                f"{h}: {', '.join(a) or 'addresses not told'}" for h, a in sorted(run.hosts.items())
+                f"{h}: {', '.join(a) or 'addresses unknown'}" for h, a in sorted(run.hosts.items())
             ),
             (),
             {},
             (chain,),
-            "not asked across hosts",
+            "not compared across hosts",
         ),
         memory=(),
         crashes=(),
@@ -351,8 +355,8 @@ def _hypothesis(
     ruled: tuple[rp.RuledOut, ...] = ()
     if rival is not None and by is not None:
         because = (
-            f"{rival.fact.host} could see only its own side; the other side ended on "
-            f"{by.fact.host} first"
+            f"{rival.fact.host} saw only its own side; the other side, on {by.fact.host}, "
+            "had ended before"
         )
         ruled = (rp.RuledOut(rival.cause, because, (_id(by.fact),)),)
     evidence = tuple(dict.fromkeys(r for line in lines for r in line.refs))

@@ -31,7 +31,7 @@ from receiver.investigate.evidence import (
 )
 from receiver.investigate.history import Sighting, signature
 from receiver.investigate.ruled_out import rule_out
-from receiver.text.names import describe_end, mib, signal_name
+from receiver.text.names import counted, describe_end, mib, signal_name
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
 
@@ -42,6 +42,7 @@ _BESIDE = 12
 _FILES = 3
 _CRASHES = 8
 _FACTS = 400  # events in a report
+_STATES = {"partial": "incomplete", "in_progress": "unfinished"}  # of a file, facts.files.State
 
 
 class _Events:
@@ -151,22 +152,23 @@ def _summary(case: Case, found: Conclusion) -> str:
         return found.ranked[0].candidate.summary
     root = case.root
     end = (
-        f"{root.who} ended with {root.end.error or 'status 0'}"
+        f"{root.who} {root.end.words}"
         if root is not None and root.exit is not None
-        else "it still runs"
+        else "it is still running"
     )
     if found.verdict == "healthy":
         return (
-            f"Nothing went wrong that the kernel sees: {end} after {case.seconds:.1f} s, "
+            f"The kernel events show no failure: {end} after {case.seconds:.1f} s, "
             f"{len(case.actors) + case.left_out} processes."
         )
     if found.verdict == "incomplete":
-        missed = "Events were lost" if case.losses else "System calls were not observed for a time"
+        missed = (
+            "Events were lost"
+            if case.losses
+            else ("System calls were not observed for part of the time")
+        )
         return f"{missed}, and they could change the answer: {end}."
-    return (
-        f"{end[0].upper()}{end[1:]}, and nothing that the kernel sees says why: "
-        f"{NOT_VISIBLE.fix.text[0].lower()}{NOT_VISIBLE.fix.text[1:]}"
-    )
+    return f"{end[0].upper()}{end[1:]}, and no kernel event shows why. {NOT_VISIBLE.fix.text}"
 
 
 def _hypotheses(
@@ -352,9 +354,9 @@ def _chain(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.ChainLi
     what = CLASSES[candidate.cause].title
     if subject is not None:
         hit = f"{subject.who} " + (
-            f"ended: {_end(subject)}"
+            f"{subject.end.words}"
             if subject.exit is not None and subject.failed
-            else "was struck"
+            else "was affected"
         )
         out.append(
             rp.ChainLink(
@@ -377,12 +379,10 @@ def _chain(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.ChainLi
     for above in case.above(subject) if subject is not None else ():
         if at is None or above.exit is None or not at.failed:
             break
-        how = (
-            f"{above.who} ended: {_end(above)}" if above.failed else f"{above.who} reported success"
-        )
+        how = f"{above.who} {above.end.words}" if above.failed else f"{above.who} reported success"
         out.append(
             rp.ChainLink(
-                f"{at.who} ended: {_end(at)}",
+                f"{at.who} {at.end.words}",
                 printable(how),
                 "exit",
                 events.cite([*ends(at), *ends(above)]),
@@ -402,11 +402,10 @@ def _reads(case: Case, events: _Events) -> list[rp.ChainLink]:
         for use in actor.uses:
             if use.told and use.source is not None and len(out) < _FILES:
                 writer = use.source.writer
-                text = f"{actor.who} read it" + (
-                    f" and ended: {_end(actor)}" if actor.failed else ""
-                )
+                text = f"{actor.who} read it" + (f" and {actor.end.words}" if actor.failed else "")
                 cause = (
-                    f"{writer.name} ({writer.key.tgid}) left {use.path} {use.source.state.value}"
+                    f"{writer.name} ({writer.key.tgid}) left {use.path} "
+                    f"{_STATES.get(use.source.state.value, use.source.state.value)}"
                 )
                 out.append(
                     rp.ChainLink(
@@ -457,7 +456,7 @@ def _curves(case: Case, lead: Ranked | None, events: _Events) -> tuple[rp.CurveL
     out: list[rp.CurveLine] = []
     if subject is not None and subject.oom is not None:
         for competitor in subject.company[:_CURVES]:
-            role = "victim" if competitor.key == subject.key else "in the same memory"
+            role = "victim" if competitor.key == subject.key else "in the same memory cgroup"
             final = (
                 [(subject.oom.time_boottime_ns, competitor.rss_bytes)] if role == "victim" else []
             )
@@ -530,8 +529,8 @@ def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
         well = sum(1 for a in case if a.exit is not None and not a.failed)
         add(
             (
-                f"{well + case.left_out} of {len(case.actors) + case.left_out} processes ended "
-                f"with status 0; {root.who} with {root.end.error or '0'}."
+                f"{well + case.left_out} of {len(case.actors) + case.left_out} processes "
+                f"exited with status 0; {root.who} {root.end.words}."
             ),
             ends(root),
         )
@@ -545,15 +544,16 @@ def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
     ]
     if whole:
         add(
-            f"{len(whole)} files were written and closed by their writers.",
+            (f"{counted(len(whole), 'file was', 'files were')} written and closed by the writers."),
             [f for _, u in whole[:2] for f in facts_of_use(u)],
         )
     peers = [p for a in case for p in a.peers if p.endpoint[1] and p.last is not None]
     if peers and not any(p.failed for p in peers):
         add(
             (
-                f"{sum(p.made for p in peers)} connections to {len(peers)} endpoints were made and "
-                "none failed."
+                f"{counted(sum(p.made for p in peers), 'connection', 'connections')} to "
+                f"{counted(len(peers), 'endpoint', 'endpoints')} were made, and none "
+                "failed."
             ),
             facts(*(p.last for p in peers[:2])),
         )
@@ -566,8 +566,8 @@ def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
         fullest = max(looks, key=lambda s: s.memory_usage_bytes / s.memory_limit_bytes)
         add(
             (
-                f"Memory stayed at {mib(fullest.memory_usage_bytes)} of "
-                f"{mib(fullest.memory_limit_bytes)} or below."
+                f"Memory use stayed at or below {mib(fullest.memory_usage_bytes)} of "
+                f"{mib(fullest.memory_limit_bytes)}."
             ),
             [fact(fullest)],
         )
@@ -579,8 +579,8 @@ def _normality(case: Case, events: _Events) -> tuple[rp.EvidenceLine, ...]:
     if known is not None and not known.is_far_above(case.seconds):
         add(
             (
-                f"It took {case.seconds:.1f} s; half of its last {known.count} runs took "
-                f"{known.median:.1f} s or less."
+                f"It took {case.seconds:.1f} s; the median of its last {known.count} runs "
+                f"is {known.median:.1f} s."
             ),
             ends(root) if root is not None else (),
         )
@@ -624,8 +624,8 @@ def _rfc3339(unix_ns: int) -> str:
 
 def _history_line(seen: Sighting | None) -> str:
     if seen is None:
-        return "not seen before"
+        return "this problem was not seen before"
     since = datetime.fromtimestamp(seen.first_unix_ns / 1e9, UTC).strftime("%Y-%m-%d")
     times = f"{seen.count} times" if seen.count != 1 else "once"
-    note = f", then fixed by: {printable(seen.note)}" if seen.note else ""
-    return f"seen before: {times} since {since}, last in run {printable(seen.last_run)}{note}"
+    note = f"; the fix noted then: {printable(seen.note)}" if seen.note else ""
+    return f"seen {times} since {since}, last in run {printable(seen.last_run)}{note}"

@@ -27,7 +27,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.event_text import subject_of
-from receiver.text.names import error_name, signal_name
+from receiver.text.names import error_name, signal_name, times
 
 _FAULTS = {
     signal.SIGSEGV: "crash.segv",
@@ -53,20 +53,26 @@ def crashes(case: Case) -> Iterator[Candidate]:
         if actor.end.code > 128 and not actor.end.signal and shells(actor):
             continue  # a shell returns the exit status of its child
         cause = _FAULTS[signal.Signals(event.signal)]
-        how = "a fault of its own" if event.code > 0 else "it sent the signal to itself"
-        text = f"{actor.who} died of {signal_name(event.signal)}: {how} (si_code {event.code})."
+        how = "its own code caused the fault" if event.code > 0 else "it sent the signal to itself"
+        text = (
+            f"{actor.who} was killed by {signal_name(event.signal)}: {how} (si_code {event.code})."
+        )
         evidence = [supports(STRONG, text, [fact(event), *ends(actor)])]
         if event.signal == signal.SIGBUS:
             evidence.append(
                 contradicts(
                     SOME,
-                    "SIGBUS speaks of what is behind a mapping, not of the code.",
+                    "SIGBUS is caused by the memory behind a mapping, not by the code.",
                     [fact(event)],
                 )
             )
         if any(c.call == CallKind.MEMORY and c.error == errno.ENOMEM for c in actor.calls):
             evidence.append(
-                contradicts(SOME, "It had been refused memory before.", facts(*actor.calls[:1]))
+                contradicts(
+                    SOME,
+                    "One of its memory allocations had failed before.",
+                    facts(*actor.calls[:1]),
+                )
             )
         where = ""
         if actor.crash is not None and actor.crash.signal == event.signal:
@@ -78,7 +84,7 @@ def crashes(case: Case) -> Iterator[Candidate]:
             )
             evidence.append(
                 supports(
-                    SLIGHT, f"Its thread {crash.thread} ({crash.comm}) stood in {at}.", facts(crash)
+                    SLIGHT, f"Its thread {crash.thread} ({crash.comm}) was at {at}.", facts(crash)
                 )
             )
             where = f" in {crash.module.rpartition('/')[2]}" if crash.module else ""
@@ -115,38 +121,43 @@ def masked(case: Case) -> Iterator[Candidate]:
         if (below and not shells(actor)) or _repeated(case, actor) or _answered(actor):
             continue
         deepest = below[-1] if below else actor
-        went_on = "ended with status 0" if parent.end.code == 0 else "went on"
-        text = (
-            f"{deepest.who} ended with {deepest.end.error}; {parent.who}, which had started it, "
-            f"{went_on}."
-        )
+        went_on = "exited with status 0" if parent.end.code == 0 else "continued"
+        text = f"{deepest.who} {deepest.end.words}; {parent.who} above it {went_on}."
         evidence = [supports(CLEAR, text, [*ends(deepest), *ends(parent)])]
         if not case.execution.root_failed and case.root is not None:
             evidence.append(supports(SOME, "The task was reported as a success.", ends(case.root)))
         reader = _piped_to(case, actor)
         if reader is not None:
             text = (
-                f"Its output went through a pipe to {reader.who}, which ended well: a pipeline's "
-                "status is the last one's."
+                f"It wrote to a pipe that {reader.who} read. That process exited with "
+                "status 0, which became the status of the whole pipeline."
             )
             evidence.append(supports(SOME, text, ends(reader)))
         if actor.grade is Grade.LOST_WORK:
-            evidence.append(supports(SLIGHT, "Its work was not done.", ends(actor)))
+            evidence.append(supports(SLIGHT, "Its work was lost.", ends(actor)))
         elif actor.execs and actor.end_ns - actor.start_ns > LONG_NS:
             evidence.append(
-                supports(SLIGHT, "It had worked for a while: that was no question.", ends(actor))
+                supports(
+                    SLIGHT,
+                    (
+                        "It had been running for "
+                        f"{(actor.end_ns - actor.start_ns) / 1e9:.1f} s, so it "
+                        "was not a short check."
+                    ),
+                    ends(actor),
+                )
             )
         if _keeps_its_own_record(case, parent):
             system = parent.execution.identity.system
             text = (
-                f"{parent.who} supervises a task of {system} and leaves with 0 whatever became of "
-                f"it: {system}'s own record says that."
+                f"{parent.who} supervises a task of {system}. It always exits with status "
+                f"0, because {system} records the result itself."
             )
             evidence.append(contradicts(STRONG, text, ends(parent)))
         for version in case.execution.outputs[:4]:
             evidence += shorter(case, version.path, version.size_bytes, facts(version.opened))
-        did = "reported success" if parent.end.code == 0 else "went on"
-        summary = f"{deepest.who} failed ({deepest.end.error}) and {parent.who} {did} all the same."
+        did = "reported success" if parent.end.code == 0 else "continued"
+        summary = f"{deepest.who} {deepest.end.words}, but {parent.who} {did}."
         silent = case.execution.masked or bool({deepest.key, actor.key} & reported)
         yield Candidate(
             cause="proc.exit_masked",
@@ -234,16 +245,16 @@ def pipes(case: Case) -> Iterator[Candidate]:
             None,
         )
         text = (
-            f"{actor.who} died of SIGPIPE: nobody read its output any more."
+            f"{actor.who} was killed by SIGPIPE: its output had no reader any more."
             if event is not None
-            else f"{actor.who} got EPIPE."
+            else f"A write of {actor.who} failed with EPIPE."
         )
         evidence = [supports(CLEAR + SLIGHT, text, [*facts(event, *epipe[:1]), *ends(actor)])]
         if reader is not None and reader.failed:
             evidence.append(
                 contradicts(
                     STRONG,
-                    f"Its reader {reader.who} had failed with {reader.end.error}.",
+                    f"Its reader {reader.who} had failed: it {reader.end.words}.",
                     ends(reader),
                 )
             )
@@ -251,13 +262,13 @@ def pipes(case: Case) -> Iterator[Candidate]:
             evidence.append(
                 supports(
                     CLEAR,
-                    f"Its reader {reader.who} had left with status 0: it had enough.",
+                    f"Its reader {reader.who} had exited with status 0 before.",
                     ends(reader),
                 )
             )
         summary = (
-            f"{actor.who} was ended by SIGPIPE: "
-            f"{reader.who if reader is not None else 'its reader'} had read enough."
+            f"SIGPIPE ended {actor.who}: "
+            f"{reader.who if reader is not None else 'its reader'} had stopped reading."
         )
         culprit = process_culprit(actor)
         yield Candidate(
@@ -300,11 +311,11 @@ def interpreters(case: Case) -> Iterator[Candidate]:
         culprit = process_culprit(parent if forked and parent is not None else actor)
         what = ""
         if not_started:
-            word = "not found" if actor.end.code == 127 else "found, and could not be run"
+            word = "not found" if actor.end.code == 127 else "found, but could not be executed"
             evidence.append(
                 supports(
                     CLEAR,
-                    f"{actor.who} ended with {actor.end.code}: a command was {word}.",
+                    f"{actor.who} exited with status {actor.end.code}: a command was {word}.",
                     ends(actor),
                 )
             )
@@ -331,18 +342,20 @@ def limits(case: Case) -> Iterator[Candidate]:
         files = [c for c in actor.calls if c.error in (errno.EMFILE, errno.ENFILE)]
         if files:
             look = actor.usage.last if actor.usage is not None else None
-            limit = f" of {look.descriptor_max}" if look is not None and look.descriptor_max else ""
+            limit = (
+                f" of its {look.descriptor_max}" if look is not None and look.descriptor_max else ""
+            )
             text = (
-                f"{actor.who} got {error_name(files[0].error)} {files[0].failures} times: no "
-                f"descriptor{limit} was left."
+                f"{actor.who} got {error_name(files[0].error)} {times(files[0].failures)}: "
+                f"it had no free descriptor{limit}."
             )
             evidence = [supports(STRONG, text, facts(*files[:2]))]
             if actor.failed:
-                evidence.append(supports(SLIGHT, f"It ended with {actor.end.error}.", ends(actor)))
+                evidence.append(supports(SLIGHT, f"It then {actor.end.words}.", ends(actor)))
             kinds = _held(actor)
             if kinds:
                 evidence.append(supports(SLIGHT, kinds, facts(*(p.last for p in actor.peers[:1]))))
-            summary = f"{actor.who} had no file descriptor left{limit}."
+            summary = f"{actor.who} had no free file descriptor{limit}."
             yield Candidate(
                 cause="lim.emfile",
                 culprit=process_culprit(actor),
@@ -378,18 +391,18 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
     }
     living = {a.key: sum(1 for c in case.children(a) if c in here) for a in here}
     evidence = [
-        supports(STRONG, f"{actor.who}: no process or thread could be made (EAGAIN).", shown)
+        supports(STRONG, f"{actor.who} could not create a process or thread (EAGAIN).", shown)
     ]
     holder = max(here, key=lambda a: (dead[a.key], -a.pid), default=actor)
     if dead.get(holder.key, 0) >= _MANY_DEAD and dead[holder.key] > 2 * len(here):
         number = dead[holder.key]
         text = (
-            f"{number} children of {holder.who} had ended by then, and only {len(here)} processes "
-            "lived: nobody reaped them."
+            f"{number} children of {holder.who} had ended and were not reaped, and only "
+            f"{len(here)} processes were running."
         )
         evidence.append(supports(CLEAR, text, [*ends(holder), *shown]))
         summary = (
-            f"{holder.who} left {number} ended children unreaped, until no process could be made."
+            f"{holder.who} did not reap {number} ended children, until no process could be created."
         )
         return Candidate(
             cause="proc.zombies",

@@ -37,7 +37,7 @@ from receiver.investigate.evidence import (
     file_culprit,
     supports,
 )
-from receiver.text.names import mib, resolve
+from receiver.text.names import ended, mib, resolve
 
 _LOGS = (".log", ".out", ".err", ".lock", ".pid", ".wal", "-journal", "-wal", "-shm", ".lck")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|(?<!\d)\d{8}(?!\d)|\d{4}/\d\d/\d\d")
@@ -99,11 +99,11 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
         None,
     )
     event = died_of(writer) if writer is not None else None
-    how = f"was ended ({version.cause})" if version.cause else "was ended"
+    how = f"{ended(version.cause)}" if version.cause else "was ended"
     size = (left.position_bytes or left.size_bytes) if left is not None else version.written_bytes
     text = (
-        f"{version.writer.name} ({version.writer.key.tgid}) {how} while it had {version.path} open "
-        f"for writing at byte {size}."
+        f"{version.writer.name} ({version.writer.key.tgid}) {how} while it had "
+        f"{version.path} open for writing at byte {size}."
     )
     shown = [*facts(left, version.opened), *(ends(writer) if writer is not None else ())]
     evidence.append(supports(CLEAR, text, shown))
@@ -113,17 +113,19 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
         sender = sender_culprit(event)
     for reader, use in readers[:3]:
         later = (use.first_ns - (version.changed_ns or version.began_ns)) / 1e9
-        text = f"{reader.who} read the same inode {later:.1f} s later: {mib(use.read_bytes)} of it."
+        text = (
+            f"{later:.1f} s later {reader.who} read {mib(use.read_bytes)} of the same "
+            "file (the same inode)."
+        )
         evidence.append(supports(CLEAR, text, facts_of_use(use)))
         if reader.failed:
-            text = (
-                f"{reader.who} then failed with {reader.end.error}: what it checks or parses ended "
-                "early."
-            )
+            text = f"{reader.who} then failed: it {reader.end.words}."
             evidence.append(supports(SOME, text, ends(reader)))
     if version.cause in ("enospc", "edquot", "eio"):
         evidence.append(
-            contradicts(CLEAR, "It is incomplete because a write failed.", facts(version.opened))
+            contradicts(
+                CLEAR, "The file is incomplete because a write failed.", facts(version.opened)
+            )
         )
     blind = (
         next((a for a in case.above(writer) if a.exit is not None and not a.failed), None)
@@ -131,12 +133,12 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
         else None
     )
     if blind is not None and writer is not None:
-        text = f"{blind.who} reported success all the same: nobody was told."
+        text = f"{blind.who} did not report the failure: it exited with status 0."
         evidence.append(supports(SLIGHT, text, [*ends(writer), *ends(blind)]))
     evidence += shorter(case, version.path, size, facts(left, version.opened))
     if not readers:
-        evidence.append(contradicts(SOME, "Nobody has read it since.", facts(version.opened)))
-    who = f"; {readers[0][0].who} read it as if it were whole" if readers else ""
+        evidence.append(contradicts(SOME, "No process has read it since.", facts(version.opened)))
+    who = f"; {readers[0][0].who} then read the incomplete file" if readers else ""
     summary = (
         f"{version.path} ends at byte {size}: its writer {version.writer.name} "
         f"({version.writer.key.tgid}) {how}{who}."
@@ -197,18 +199,18 @@ def read_early(case: Case) -> Iterator[Candidate]:
                 ):
                     continue
                 text = (
-                    f"{reader.who} opened it and was done {(until - done) / 1e9:.1f} s before "
-                    f"{writer.who} closed it."
+                    f"{reader.who} opened it, and had read it {(until - done) / 1e9:.1f} s "
+                    f"before {writer.who} closed it."
                 )
                 evidence = [supports(STRONG, text, [*facts_of_use(use), *facts_of_use(wrote)])]
                 got = max(use.read_bytes, use.size_at_open)
                 evidence.append(
-                    supports(SOME, f"It got {mib(got)} of {mib(whole)}.", facts_of_use(use))
+                    supports(SOME, f"It read {mib(got)} of {mib(whole)}.", facts_of_use(use))
                 )
                 if writer.end.signal or writer.failed:
                     text = (
-                        f"The writer ended with {writer.end.error} afterwards: it was alive when "
-                        "the file was read."
+                        f"The writer ended later (it {writer.end.words}), so it was still "
+                        "running when the file was read."
                     )
                     evidence.append(context(text, ends(writer)))
                 summary = f"{reader.who} read {use.path} while {writer.who} was still writing it."
@@ -258,12 +260,12 @@ def two_writers(case: Case) -> Iterator[Candidate]:
             evidence = [supports(STRONG, text, shown)]
             text = (
                 f"They wrote {mib(first.written_bytes)} and {mib(second.written_bytes)}; "
-                f"{mib(second.size_bytes)} are there."
+                f"the file has {mib(second.size_bytes)}."
             )
             evidence.append(supports(SLIGHT, text, shown))
             if first.cut or second.cut:
                 evidence.append(
-                    supports(SLIGHT, "One of them cut what the other had written.", shown)
+                    supports(SLIGHT, "One of them truncated the data of the other.", shown)
                 )
             summary = f"{one.who} and {late.who} wrote {second.path} at the same time."
             yield Candidate(
@@ -354,12 +356,14 @@ def replaced(case: Case) -> Iterator[Candidate]:
             text = f"{who.who} {hit.what} {use.path} while {reader.who} had it open."
             evidence = [supports(CLEAR + SLIGHT, text, [*hit.shown, *facts_of_use(use)])]
             how = (
-                "died of SIGBUS: the page it read was gone"
+                "was killed by SIGBUS, because the page that it read was gone"
                 if bus
-                else f"ended with {reader.end.error}"
+                else f"{reader.end.words}"
             )
-            evidence.append(supports(STRONG if bus else SOME, f"{reader.who} {how}.", ends(reader)))
-            summary = f"{who.who} {hit.what} {use.path} under its reader {reader.who}."
+            evidence.append(
+                supports(STRONG if bus else SOME, f"{reader.who} then {how}.", ends(reader))
+            )
+            summary = f"{who.who} {hit.what} {use.path} while {reader.who} was reading it."
             culprit = Culprit(
                 type="process",
                 name=who.script or who.name,
@@ -407,13 +411,13 @@ def stale(case: Case) -> Iterator[Candidate]:
         evidence = [
             supports(
                 CLEAR,
-                f"{reader.who} read {use.path}, which nobody wrote in this run.",
+                f"{reader.who} read {use.path}, which no process of this run wrote.",
                 facts_of_use(use),
             )
         ]
-        text = f"{writer.who} had written {wrote.path} by then, which nobody read."
+        text = f"{writer.who} had written {wrote.path} before, and no process read it."
         evidence.append(supports(CLEAR, text, facts_of_use(wrote)))
-        summary = f"{reader.who} read {use.path} and not {wrote.path}, which this run wrote."
+        summary = f"{reader.who} read {use.path} instead of {wrote.path}, which this run wrote."
         yield Candidate(
             cause="fs.stale_input",
             culprit=file_culprit(use),
@@ -437,11 +441,11 @@ def older(case: Case) -> Iterator[Candidate]:
             if not same or source.execution.outermost is case.execution:
                 continue
             text = (
-                f"{use.path} was written by run {theirs.run_id} of task {theirs.task}, not by this "
-                f"run ({ours.run_id})."
+                f"{use.path} was written by run {theirs.run_id} of task {theirs.task}, not "
+                f"by this run ({ours.run_id})."
             )
             evidence = [supports(CLEAR + SOME, text, [*facts_of_use(use), *facts(source.opened)])]
-            summary = f"{actor.who} read {use.path} of an older run."
+            summary = f"{actor.who} read {use.path}, which an older run wrote."
             yield Candidate(
                 cause="fs.stale_input",
                 culprit=file_culprit(use),

@@ -38,7 +38,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
-from receiver.text.names import signal_name
+from receiver.text.names import signal_name, times
 
 _TOGETHER_NS = 500_000_000  # signals to one group arrive within this time
 _ROUND = 0.06  # seconds by which a grace period or an age may differ from a round number
@@ -95,8 +95,8 @@ def _supervisor(
             else ()
         )
         text = (
-            f"It had done nothing for {idle / 1e9:.0f} s when the signal came: who sent it ended a "
-            "hang."
+            f"It had been inactive for {idle / 1e9:.0f} s when the signal came: the sender "
+            "ended a hang."
         )
         evidence.append(contradicts(CLEAR, text, facts(*waits[:2])))
     group = [
@@ -141,8 +141,8 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
     together = {a.key: s for a, s in asked if s.time_boottime_ns - first < _TOGETHER_NS}
     if len(together) >= 2:
         text = (
-            f"{event.sender_comm} ({event.sender.tgid}) told {len(together)} processes of the "
-            "group to end within a moment."
+            f"{event.sender_comm} ({event.sender.tgid}) sent a signal to {len(together)} "
+            "processes of the group at the same time."
         )
         evidence.append(
             supports(
@@ -155,19 +155,24 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
     if late:
         grace = (late[0].time_boottime_ns - first) / 1e9
         is_round = abs(grace - round(grace)) < max(_ROUND, 0.02 * grace)
-        text = f"What was left was killed {grace:.1f} s later" + (
-            ", a round grace period." if is_round else "."
+        text = f"The remaining processes were killed {grace:.1f} s later" + (
+            ", which is a common grace period." if is_round else "."
         )
         evidence.append(supports(CLEAR if is_round else SOME, text, facts(*late[:3])))
     if not evidence:
         return
     if _is_outside(case, event.sender):
-        evidence.append(supports(SOME, "The sender is not of the execution.", [fact(event)]))
+        evidence.append(
+            supports(SOME, "The sender does not belong to the execution.", [fact(event)])
+        )
     elif any(a.key == event.sender for a in case.above(victim)):
         evidence.append(
             contradicts(
                 CLEAR,
-                "The sender had started them itself: that is how it ends its own.",
+                (
+                    "The sender had started these processes itself, as a program does that "
+                    "ends its own workers."
+                ),
                 [fact(event)],
             )
         )
@@ -180,11 +185,11 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
     work = progress(victim)
     if work is not None and work > 0.02:
         evidence.append(
-            supports(SLIGHT, f"{victim.who} was at work: {work:.1f} CPUs.", ends(victim))
+            supports(SLIGHT, f"{victim.who} was working: it used {work:.1f} CPUs.", ends(victim))
         )
     summary = (
-        f"{event.sender_comm} ({event.sender.tgid}) drained the group of {victim.who}: "
-        f"{len({a.key for a, _ in received})} processes."
+        f"{event.sender_comm} ({event.sender.tgid}) ended the process group of "
+        f"{victim.who}, {len({a.key for a, _ in received})} processes."
     )
     yield Candidate(
         cause="kill.drain",
@@ -222,18 +227,22 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
             at - sample.last_send_boottime_ns if sample.last_send_boottime_ns < at else 0,
         )
         text = (
-            f"{sender.who} waited {wait / 1e9:.1f} s for {peer.endpoint[0]}:{peer.endpoint[1]} "
-            "before it sent the signal."
+            f"{sender.who} waited {wait / 1e9:.1f} s for "
+            f"{peer.endpoint[0]}:{peer.endpoint[1]} before it sent the signal."
         )
         evidence.append(supports(CLEAR + SLIGHT, text, facts(sample)))
     delay = sender.usage.worst.get("cpu") if sender.usage is not None else None
     if delay is not None:
-        text = f"{sender.who} had to wait for a CPU {min(1.0, delay[0]):.0%} of the time."
+        text = f"{sender.who} waited for a CPU for {min(1.0, delay[0]):.0%} of the time."
         evidence.append(supports(SOME, text, [fact(delay[1])]))
     if not evidence:
         return
     evidence.append(
-        supports(SOME, f"{sender_text(event)}: its own supervisor.", signal_facts(victim, event))
+        supports(
+            SOME,
+            f"{sender_text(event)}: the sender is its own supervisor.",
+            signal_facts(victim, event),
+        )
     )
     work = _at_work(case, victim)
     if work:
@@ -254,7 +263,7 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
             signal=signal_name(event.signal),
         )
     summary = (
-        f"{sender.who} ended {victim.who}, which was working, after its own answer from "
+        f"{sender.who} ended {victim.who}, although that was working: its own answer from "
         f"{culprit.address or 'elsewhere'} was late."
     )
     yield Candidate(
@@ -308,12 +317,12 @@ def _timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Can
         evidence.append(supports(STRONG, text, signal_facts(victim, event)))
     elif is_round:
         text = (
-            f"{event.sender_comm} ({event.sender.tgid}), which had started it, ended it {age:.2f} "
-            "s after its start: a round age."
+            f"Its parent {event.sender_comm} ({event.sender.tgid}) ended it {age:.2f} s "
+            "after its start, which is a common time limit."
         )
         evidence.append(supports(CLEAR + SLIGHT, text, signal_facts(victim, event)))
     if orphans:
-        text = f"{len(orphans)} of its children went on without it, {orphans[0].who} among them."
+        text = f"{len(orphans)} of its children continued without it, for example {orphans[0].who}."
         evidence.append(supports(CLEAR, text, [*ends(victim), *ends(orphans[0])]))
     idle = idle_ns(victim, event.time_boottime_ns)
     below = max((idle_ns(a, event.time_boottime_ns) for a in case.below(victim)), default=0)
@@ -321,7 +330,7 @@ def _timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Can
         evidence.append(
             contradicts(
                 CLEAR,
-                f"It had done nothing for {max(idle, below) / 1e9:.0f} s by then.",
+                f"It had been inactive for {max(idle, below) / 1e9:.0f} s by then.",
                 ends(victim),
             )
         )
@@ -330,7 +339,7 @@ def _timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Can
             contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom))
         )
     summary = f"A time limit of {age:.1f} s ended {victim.who}" + (
-        f"; {len(orphans)} children of it live on." if orphans else "."
+        f"; {len(orphans)} of its children continued." if orphans else "."
     )
     yield Candidate(
         cause="kill.timeout_orphan",
@@ -357,15 +366,17 @@ def _timers(case: Case) -> Iterator[Candidate]:
             continue
         age = (event.time_boottime_ns - actor.start_ns) / 1e9
         orphans = [a for a in case.below(actor) if not a.end_ns or a.end_ns > actor.end_ns + SECOND]
-        text = f"Its own timer went off {age:.2f} s after its start, and it ended."
+        text = f"Its own timer expired {age:.2f} s after its start, and it exited."
         evidence = [supports(STRONG, text, [fact(event), *ends(actor)])]
         if orphans:
             evidence.append(
                 supports(
-                    SOME, f"{orphans[0].who} went on without it.", [*ends(actor), *ends(orphans[0])]
+                    SOME,
+                    f"{orphans[0].who} continued without it.",
+                    [*ends(actor), *ends(orphans[0])],
                 )
             )
-        summary = f"{actor.who} reached a time limit of its own after {age:.1f} s."
+        summary = f"{actor.who} reached its own time limit after {age:.1f} s."
         yield Candidate(
             cause="kill.timeout_orphan",
             culprit=process_culprit(actor),
@@ -402,8 +413,8 @@ def _probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
         if len(failed) < 2 or max(ages) - min(ages) > max(0.2, 0.1 * max(ages)) or max(ages) < 0.3:
             continue
         text = (
-            f"{prober.who} ran `{' '.join(failed[0].argv[:4])}` {len(probes)} times; {len(failed)} "
-            f"were ended at the age of {ages[0]:.1f} s."
+            f"{prober.who} ran `{' '.join(failed[0].argv[:4])}` {times(len(probes))}; "
+            f"{len(failed)} of these runs were ended after {ages[0]:.1f} s each."
         )
         evidence = [supports(STRONG, text, [f for p in failed[-3:] for f in ends(p)])]
         evidence.append(
@@ -414,8 +425,8 @@ def _probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
         if work := _at_work(case, victim):
             evidence.append(supports(SLIGHT, f"{victim.who} was working all the time.", work))
         summary = (
-            f"The probe of {prober.who} was too slow {len(failed)} times ({ages[0]:.1f} s each), "
-            f"so it ended {victim.who}."
+            f"The health probe of {prober.who} was too slow {times(len(failed))} "
+            f"({ages[0]:.1f} s each), so {prober.who} ended {victim.who}."
         )
         yield Candidate(
             cause="kill.probe",
@@ -464,27 +475,31 @@ def swallowed(case: Case) -> Iterator[Candidate]:
         evidence = [
             supports(
                 SOME + SLIGHT,
-                f"{actor.who} handled {sender_text(event)} and left with status 0.",
+                f"{actor.who} handled {sender_text(event)}, and exited with status 0.",
                 [fact(event), *ends(actor)],
             )
         ]
         for each in dead[:1]:
             evidence.append(
-                supports(CLEAR, f"Its child {each.who} died of {each.end.error} then.", ends(each))
+                supports(CLEAR, f"Its child {each.who} {each.end.words} at that time.", ends(each))
             )
         for each_file in torn[:1]:
             text = (
-                f"It was writing {each_file.path} at that moment: {each_file.position_bytes} bytes."
+                f"It was writing {each_file.path} at that moment, at byte "
+                f"{each_file.position_bytes}."
             )
             evidence.append(supports(CLEAR, text, [fact(each_file)]))
         if wrote_on and not dead:
-            text = f"It wrote on for {(wrote_on[0].last_ns - at) / 1e9:.1f} s after the signal."
+            text = (
+                f"It continued to write for {(wrote_on[0].last_ns - at) / 1e9:.1f} s "
+                "after the signal."
+            )
             evidence.append(contradicts(SOME, text, facts_of_use(wrote_on[0])))
         if (actor.end_ns - at) < 5 * SECOND:
             text = f"It ended {(actor.end_ns - at) / 1e9:.1f} s after the signal."
             evidence.append(supports(SLIGHT, text, ends(actor)))
         summary = (
-            f"{actor.who} took {signal_name(event.signal)} from {event.sender_comm} "
+            f"{actor.who} received {signal_name(event.signal)} from {event.sender_comm} "
             f"({event.sender.tgid}), stopped its work and reported success."
         )
         yield Candidate(

@@ -30,7 +30,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
-from receiver.text.names import error_name, mib
+from receiver.text.names import error_name, mib, times
 
 _NEAR = 0.85  # of a limit: memory above this share is close to it
 _PLATEAU = 0.05
@@ -74,7 +74,7 @@ def _killed_by_kernel(victim: ProcessSnapshot) -> list[Evidence]:
     )
     if event.scope == OomScope.HOST:
         where = f"the host had {mib(event.host_free_bytes)} of {mib(event.host_total_bytes)} left"
-    text = f"The kernel's OOM killer chose {victim.who}: {where}."
+    text = f"The kernel's OOM killer killed {victim.who}: {where}."
     out = [
         supports(
             STRONG, text, [fact(event), *facts(fatal_of(victim.signals, victim.key, victim.end))]
@@ -84,7 +84,7 @@ def _killed_by_kernel(victim: ProcessSnapshot) -> list[Evidence]:
         who = f"{event.trigger_comm} ({event.trigger.tgid})"
         out.append(
             context(
-                f"The allocation that failed was {who}'s: whose it was says nothing of who grew.",
+                (f"The allocation that failed was {who}'s. This does not show which process grew."),
                 [fact(event)],
             )
         )
@@ -113,7 +113,10 @@ def _in_cgroup(
     mine = [
         supports(
             CLEAR if share >= 0.8 else SOME if share >= 0.5 else SLIGHT,
-            f"{names} grew by {mib(own)}, {share:.0%} of all growth in that memory.",
+            (
+                f"{names} grew by {mib(own)}, which is {share:.0%} of all growth in that "
+                "memory cgroup."
+            ),
             [fact(event), *curve],
         )
     ]
@@ -121,29 +124,32 @@ def _in_cgroup(
         mine.append(
             contradicts(
                 CLEAR,
-                f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)}, more than it.",
+                f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)}, which is more.",
                 _latest_points(other),
             )
         )
     elif other is not None:
         about = (
-            f"{other.name} ({other.pid}), in the same memory, held {mib(other.rss_bytes)} and grew "
-            f"by {mib(other.growth_bytes)}"
+            f"{other.name} ({other.pid}), in the same memory cgroup, held "
+            f"{mib(other.rss_bytes)} and grew by {mib(other.growth_bytes)}"
         )
         mine.append(context(about + ".", _latest_points(other)))
     if has_child_candidate:
         mine.append(
             contradicts(
                 SOME,
-                "It was a worker of a parent that went on without it and tells another story.",
+                "Its parent continued without it and later reported a different error.",
                 ends(victim),
             )
         )
     yield Candidate(
         cause="mem.cgroup_oom",
         culprit=process_culprit(victim),
-        summary=f"The kernel killed {victim.who}: its own memory of {mib(max(rss, 0))} hit the "
-        f"limit of {event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)})"
+        summary=(
+            f"The OOM killer killed {victim.who}: its own memory of {mib(max(rss, 0))} "
+            f"reached the limit of {event.memory_cgroup or 'its cgroup'} "
+            f"({mib(event.limit_bytes)})"
+        )
         + _on(victim)
         + ".",
         evidence=(*base, *mine),
@@ -188,8 +194,8 @@ def _neighbour(
     event = victim.oom
     assert event is not None
     text = (
-        f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)} in the same memory, "
-        f"{1 - share:.0%} of all growth."
+        f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)} in the same memory "
+        f"cgroup, which is {1 - share:.0%} of all growth."
     )
     weight = CLEAR + SLIGHT if share < 0.35 else SOME if share < 0.5 else -SOME
     mine = (
@@ -201,9 +207,11 @@ def _neighbour(
     return Candidate(
         cause="mem.cgroup_neighbour",
         culprit=Culprit(type="process", name=other.name, pid=other.pid, start_boottime_ns=start),
-        summary=f"{other.name} ({other.pid}) filled the memory that it shares with {victim.who} "
-        f"({event.memory_cgroup}, "
-        f"{mib(event.limit_bytes)}); the kernel killed {victim.name}.",
+        summary=(
+            f"{other.name} ({other.pid}) filled the memory cgroup that it shares with "
+            f"{victim.who} ({event.memory_cgroup}, {mib(event.limit_bytes)}); the OOM "
+            f"killer killed {victim.name}."
+        ),
         evidence=(*base, mine),
         subject=victim.key,
         at_ns=event.time_boottime_ns,
@@ -241,10 +249,12 @@ def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
         if competitor is not None
         else []
     )
-    summary = f"The host ran out of memory and the kernel killed {victim.who}."
+    summary = f"The host ran out of memory, and the OOM killer killed {victim.who}."
     evidence = (
         *_killed_by_kernel(victim),
-        supports(SOME, "No cgroup was full: it was the host.", [fact(event)]),
+        supports(
+            SOME, "No cgroup was at its limit: the host itself had no free memory.", [fact(event)]
+        ),
         *more,
     )
     return Candidate(
@@ -267,8 +277,8 @@ def _tmpfs(case: Case, victim: ProcessSnapshot, base: list[Evidence], held: int)
     writes = [u for a in case for u in a.uses if u.writing and u.written_bytes]
     biggest = max(writes, key=lambda u: (u.written_bytes, u.path), default=None)
     text = (
-        f"All processes in it held {mib(held)} of {mib(event.usage_bytes)}: the rest is in files "
-        "of a tmpfs."
+        f"All its processes held {mib(held)} of {mib(event.usage_bytes)}; files in a tmpfs "
+        "hold the rest."
     )
     evidence = [*base, supports(CLEAR, text, [fact(event)])]
     culprit = Culprit(type="cgroup", cgroup=event.memory_cgroup)
@@ -282,8 +292,8 @@ def _tmpfs(case: Case, victim: ProcessSnapshot, base: list[Evidence], held: int)
         cause="mem.shm_full",
         culprit=culprit,
         summary=(
-            f"Files in memory filled {event.memory_cgroup or 'the cgroup'}; the kernel killed "
-            f"{victim.who}."
+            f"Files in memory filled {event.memory_cgroup or 'the cgroup'}; the OOM killer "
+            f"killed {victim.who}."
         ),
         evidence=tuple(evidence),
         subject=victim.key,
@@ -328,29 +338,27 @@ def _as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
     evidence = _killed_by_kernel(victim)
     if worker:
         text = (
-            f"It was a worker that {parent.who} had forked; the parent was told of the loss by "
-            "nobody."
+            f"It was a worker that {parent.who} had forked, and nothing reported its death "
+            "to the parent."
         )
         evidence.append(supports(CLEAR, text, [*ends(victim), *ends(parent)]))
     for peer in broken[:1]:
         text = (
-            f"After that {parent.who} had its connection to {peer.endpoint[0]}:{peer.endpoint[1]} "
-            "broken."
+            f"After that the connection of {parent.who} to "
+            f"{peer.endpoint[0]}:{peer.endpoint[1]} broke."
         )
         evidence.append(supports(SOME + SLIGHT, text, facts(*(peer.moments[-2:] or (peer.last,)))))
     if hung and parent.usage is not None and parent.usage.spell is not None:
         spell = parent.usage.spell
-        text = f"{parent.who} then did nothing for {spell.ns / 1e9:.0f} s."
+        text = f"{parent.who} was then inactive for {spell.ns / 1e9:.0f} s."
         evidence.append(supports(SOME, text, facts(*spell.waits[:2])))
-    tells = f"its parent {parent.who} " + (
-        "hung" if hung else f"ended with {parent.end.error or 'status 0'}"
-    )
+    tells = f"its parent {parent.who} " + ("hung" if hung else f"{parent.end.words}")
     return Candidate(
         cause="mem.child_oom",
         culprit=process_culprit(victim),
         summary=(
-            f"The kernel killed {victim.who} at the limit of {event.memory_cgroup or 'its cgroup'} "
-            f"({mib(event.limit_bytes)}); {tells}."
+            f"The OOM killer killed {victim.who} at the limit of "
+            f"{event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)}); {tells}."
         ),
         evidence=tuple(evidence),
         subject=victim.key,
@@ -375,7 +383,7 @@ def guards(case: Case) -> Iterator[Candidate]:
         evidence = [
             supports(
                 SOME,
-                f"{event.sender_comm} ({event.sender.tgid}) sent the signal; the kernel did not.",
+                (f"{event.sender_comm} ({event.sender.tgid}) sent the signal; the kernel did not."),
                 [fact(event)],
             )
         ]
@@ -384,7 +392,11 @@ def guards(case: Case) -> Iterator[Candidate]:
         grown = (recent[-1][1] - recent[0][1]) if len(recent) > 1 else 0
         is_guard = any(g in event.sender_comm for g in _GUARDS)
         if is_guard:
-            evidence.append(supports(CLEAR, f"{event.sender_comm} guards memory.", [fact(event)]))
+            evidence.append(
+                supports(
+                    CLEAR, (f"{event.sender_comm} is a known user-space OOM killer."), [fact(event)]
+                )
+            )
         torn = [u for u in victim.uses if u.written_bytes > grown // 8 and u.state != "complete"]
         if not is_guard and (event.signal != signal.SIGKILL or torn):
             # A sender of SIGTERM, or one that kills a process while it writes its output, is no
@@ -392,8 +404,8 @@ def guards(case: Case) -> Iterator[Candidate]:
             continue
         if grown > max(32 << 20, _GUARDED_GROWTH * victim.peak_bytes):
             text = (
-                f"{victim.who} had grown by {mib(grown)} to {mib(recent[-1][1])} when the signal "
-                "came."
+                f"{victim.who} had grown by {mib(grown)} to {mib(recent[-1][1])} when the "
+                "signal came."
             )
             shown = [fact_of_point(victim.pid, victim.name, p) for p in recent[-4:]]
             evidence.append(supports(CLEAR if len(recent) > 2 else SOME, text, shown))
@@ -418,8 +430,8 @@ def guards(case: Case) -> Iterator[Candidate]:
                 start_boottime_ns=event.sender.start_boottime_ns,
             ),
             summary=(
-                f"{event.sender_comm} ({event.sender.tgid}) killed {victim.who} when its memory "
-                f"was {mib(victim.peak_bytes)}."
+                f"{event.sender_comm} ({event.sender.tgid}) killed {victim.who} when its "
+                f"memory was {mib(victim.peak_bytes)}."
             ),
             evidence=tuple(evidence),
             subject=victim.key,
@@ -445,8 +457,8 @@ def heaps(case: Case) -> Iterator[Candidate]:
         evidence = []
         if weight:
             text = (
-                f"{actor.who} left by itself with {actor.end.code}, a JVM's word for 'out of "
-                "memory'; no signal was sent."
+                f"{actor.who} exited by itself with status {actor.end.code}, which a JVM "
+                'uses for "out of memory"; no signal was sent.'
             )
             evidence.append(supports(weight, text, ends(actor)))
         if dump is not None:
@@ -466,19 +478,22 @@ def heaps(case: Case) -> Iterator[Candidate]:
             evidence.append(
                 supports(
                     SLIGHT,
-                    f"It used {busy:.1f} CPUs to its end: that is how a full heap is collected.",
+                    (
+                        f"It used {busy:.1f} CPUs until its end, as the garbage collection of "
+                        "a full heap does."
+                    ),
                     ends(actor),
                 )
             )
         limit = actor.limit_bytes
         if limit and actor.usage is not None and actor.usage.last is not None:
             used = actor.usage.last.memory_usage_bytes
-            text = f"Its cgroup had {mib(used)} of {mib(limit)} in use."
+            text = f"Its cgroup used {mib(used)} of {mib(limit)}."
             make = supports if used < _NEAR * limit else contradicts
             evidence.append(make(SLIGHT, text, [fact(actor.usage.last)]))
         summary = (
-            f"{actor.who} reached its own heap limit at {mib(actor.peak_bytes)} and left with "
-            f"{actor.end.code}{_on(actor)}."
+            f"{actor.who} reached its own heap limit at {mib(actor.peak_bytes)} and exited "
+            f"with status {actor.end.code}{_on(actor)}."
         )
         yield Candidate(
             cause="mem.app_heap",
@@ -516,20 +531,22 @@ def limits(case: Case) -> Iterator[Candidate]:
             continue
         evidence = [
             supports(
-                STRONG, f"{actor.who} was refused memory {calls[0].failures} times.", facts(*calls)
+                STRONG,
+                f"Memory allocations of {actor.who} failed {times(calls[0].failures)}.",
+                facts(*calls),
             )
         ]
         if actor.oom is not None:
             evidence.append(
-                contradicts(STRONG, "The kernel's OOM killer ended it.", facts(actor.oom))
+                contradicts(STRONG, "The kernel's OOM killer killed it.", facts(actor.oom))
             )
         if actor.end.signal == 0 or actor.end.signal == signal.SIGABRT:
             evidence.append(
-                supports(SOME, f"It then ended by itself with {actor.end.error}.", ends(actor))
+                supports(SOME, f"It then ended by itself: it {actor.end.words}.", ends(actor))
             )
         summary = (
-            f"{actor.who} hit a limit of its own address space (peak {mib(actor.peak_bytes)}): "
-            "mmap or brk failed with ENOMEM."
+            f"{actor.who} reached the limit of its own address space (peak "
+            f"{mib(actor.peak_bytes)}): mmap or brk failed with ENOMEM."
         )
         yield Candidate(
             cause="mem.rlimit",
@@ -551,23 +568,23 @@ def thrashing(case: Case) -> Iterator[Candidate]:
         first = usage.first or look
         reread = look.read_bytes - first.read_bytes - (look.read_call_bytes - first.read_call_bytes)
         text = (
-            f"For {lasted / 1e9:.0f} s {actor.who} read pages back from storage at the limit of "
-            "its memory: "
-            f"{look.major_faults - first.major_faults} major faults, {mib(max(0, reread))} without "
-            "a read call."
+            f"For {lasted / 1e9:.0f} s {actor.who} read pages back from storage at the "
+            f"limit of its memory: {look.major_faults - first.major_faults} major faults, "
+            f"{mib(max(0, reread))} without a read call."
         )
         evidence = [supports(STRONG, text, [fact(first), fact(look)])]
         if look.memory_failures > first.memory_failures:
             text = (
-                f"The limit was hit {look.memory_failures - first.memory_failures} times "
-                "meanwhile, and nobody was killed."
+                "Meanwhile its memory cgroup reached the limit "
+                f"{times(look.memory_failures - first.memory_failures)}, and no process "
+                "was killed."
             )
             evidence.append(supports(SLIGHT, text, [fact(look)]))
         if actor.oom is not None:
             evidence.append(contradicts(SOME, "It ended in an OOM kill.", facts(actor.oom)))
         summary = (
-            f"{actor.who} thrashed at {mib(look.memory_usage_bytes)} of "
-            f"{mib(look.memory_limit_bytes)} for {lasted / 1e9:.0f} s."
+            f"{actor.who} thrashed for {lasted / 1e9:.0f} s: it used "
+            f"{mib(look.memory_usage_bytes)} of {mib(look.memory_limit_bytes)}."
         )
         yield Candidate(
             cause="mem.thrash",
@@ -599,7 +616,7 @@ def shared_memory(case: Case) -> Iterator[Candidate]:
             evidence.append(
                 supports(
                     CLEAR,
-                    f"{actor.who} died of SIGBUS (no page behind the address).",
+                    f"{actor.who} was killed by SIGBUS (no page behind the address).",
                     [fact(event), *ends(actor)],
                 )
             )
@@ -611,7 +628,7 @@ def shared_memory(case: Case) -> Iterator[Candidate]:
         if mapped:
             use = max(mapped, key=lambda u: (_is_memory_file(u.path), u.size_bytes, u.path))
             text = (
-                f"It had {use.path} mapped, {mib(use.size_bytes)} large, of which "
+                f"It had mapped {use.path}: {mib(use.size_bytes)}, of which "
                 f"{mib(use.written_bytes)} were written."
             )
             evidence.append(

@@ -24,7 +24,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.event_text import wait_of
-from receiver.text.names import address_of, name_in
+from receiver.text.names import address_of, name_in, times
 
 _IDLE_NS = 4 * SECOND  # a connection is idle after this time without a byte in either direction
 SILENT_NS = 3 * SECOND
@@ -76,7 +76,7 @@ def after(actor: ProcessSnapshot, at_ns: int) -> list[Evidence]:
     return [
         supports(
             weight,
-            f"{actor.who} ended with {actor.end.error} {soon / 1e9:.1f} s later.",
+            f"{soon / 1e9:.1f} s later {actor.who} {actor.end.words}.",
             ends(actor),
         )
     ]
@@ -105,8 +105,8 @@ def unreachable(case: Case) -> Iterator[Candidate]:
             sample = silent[-1]
             lasted = (sample.time_boottime_ns - sample.connection_id) / 1e9
             text = (
-                f"{actor.who} sent {sample.retransmits + 1} SYNs to {where(peer)} in {lasted:.1f} "
-                "s, and nobody answered."
+                f"{actor.who} sent {sample.retransmits + 1} SYNs to {where(peer)} in "
+                f"{lasted:.1f} s, and got no answer."
             )
             evidence = [supports(CLEAR + SLIGHT, text, facts(*silent[-2:]))]
             evidence += after(actor, sample.time_boottime_ns)
@@ -115,7 +115,7 @@ def unreachable(case: Case) -> Iterator[Candidate]:
             if full is not None:
                 server, fact_of_queue = full
                 text = (
-                    f"{server.who} listens there, with a queue that is full "
+                    f"{server.who} listens there, and its accept queue is full "
                     f"({fact_of_queue.queued} of {fact_of_queue.backlog})."
                 )
                 evidence = [
@@ -124,7 +124,8 @@ def unreachable(case: Case) -> Iterator[Candidate]:
                     *evidence[1:],
                 ]
                 summary = (
-                    f"{where(peer)} takes no connections: the accept queue of {server.who} is full."
+                    f"{where(peer)} accepts no connections: the accept queue of "
+                    f"{server.who} is full."
                 )
                 yield blame(
                     actor,
@@ -136,8 +137,8 @@ def unreachable(case: Case) -> Iterator[Candidate]:
                 )
             else:
                 summary = (
-                    f"Packets from {actor.who} to {where(peer)} vanish: {sample.retransmits + 1} "
-                    f"SYNs in {lasted:.1f} s."
+                    f"Packets from {actor.who} to {where(peer)} are lost: "
+                    f"{sample.retransmits + 1} SYNs in {lasted:.1f} s got no answer."
                 )
                 yield blame(
                     actor,
@@ -152,34 +153,39 @@ def unreachable(case: Case) -> Iterator[Candidate]:
             if sample_or_none is None:
                 continue
             text = (
-                f"{where(peer)} refused {actor.who} {max(1, peer.failed['refused'])} times: nobody "
-                "listened there."
+                f"{where(peer)} refused {actor.who} "
+                f"{times(max(1, peer.failed['refused']))}: no process listened there."
             )
             evidence = [
                 supports(CLEAR, text, facts(*refused[-2:])),
                 *after(actor, sample_or_none.time_boottime_ns),
             ]
             if peer.received_bytes:
-                evidence.append(contradicts(CLEAR, "It was let in later.", facts(peer.last)))
+                evidence.append(
+                    contradicts(CLEAR, "A later connection was accepted.", facts(peer.last))
+                )
             yield blame(
                 actor,
                 "net.backlog_refused",
                 endpoint(peer),
-                summary=f"Nobody listened on {where(peer)}: {actor.who} was refused.",
+                summary=(
+                    f"No process listened on {where(peer)}: the connection of "
+                    f"{actor.who} was refused."
+                ),
                 evidence=evidence,
                 sample=sample_or_none,
             )
         elif unanswered and unanswered[-1].error in (errno.EHOSTUNREACH, errno.ENETUNREACH):
             sample = unanswered[-1]
             evidence = [
-                supports(CLEAR, f"No way leads to {where(peer)}.", facts(sample)),
+                supports(CLEAR, f"There is no route to {where(peer)}.", facts(sample)),
                 *after(actor, sample.time_boottime_ns),
             ]
             yield blame(
                 actor,
                 "net.blackhole",
                 endpoint(peer),
-                summary=f"No way leads from {actor.who} to {where(peer)}.",
+                summary=f"There is no route from {actor.who} to {where(peer)}.",
                 evidence=evidence,
                 sample=sample,
             )
@@ -265,13 +271,13 @@ def silence(case: Case) -> Iterator[Candidate]:
         if (lost or sample.error in (errno.ETIMEDOUT, errno.ECONNRESET)) and idle >= _IDLE_NS:
             # This is a dropped idle connection, which `broken` reports.
             continue
-        text = f"{actor.who} waited {gap / 1e9:.1f} s for an answer of {where(peer)}."
+        text = f"{actor.who} waited {gap / 1e9:.1f} s for an answer from {where(peer)}."
         evidence = [supports(CLEAR, text, facts(sample))]
         if not owed:
             evidence.append(
                 supports(
                     SOME,
-                    "All that it had sent was acknowledged: the network delivered.",
+                    "The peer acknowledged all data that it had sent, so the network worked.",
                     facts(sample),
                 )
             )
@@ -283,14 +289,16 @@ def silence(case: Case) -> Iterator[Candidate]:
         whole = gap / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
         if whole > 0.5:
             evidence.append(
-                supports(SLIGHT, f"That is {whole:.0%} of its life.", ends(actor) or facts(sample))
+                supports(
+                    SLIGHT, f"That is {whole:.0%} of its run time.", ends(actor) or facts(sample)
+                )
             )
         summary = (
-            f"{where(peer)} took the request of {actor.who} and did not answer for {gap / 1e9:.1f} "
-            "s."
+            f"{where(peer)} received the request of {actor.who} and did not answer for "
+            f"{gap / 1e9:.1f} s."
         )
         if (answer := _answer(peer, sample)) is not None:
-            evidence.append(contradicts(SLIGHT, "It did answer in the end.", facts(answer)))
+            evidence.append(contradicts(SLIGHT, "It answered in the end.", facts(answer)))
         # A data warehouse may need minutes for an answer. Without a failure, only a wait that
         # still goes on is an incident.
         patience = 10 * SECOND if owed or lost else _PATIENCE_NS
@@ -353,11 +361,14 @@ def _idle_before(peer: Peer, sample: Connection) -> int:
 def _mtu(actor: ProcessSnapshot, peer: Peer, sample: Connection, owed: int, idle: int) -> Candidate:
     acked = max(0, sample.sent_bytes - owed)
     text = (
-        f"{owed} bytes to {where(peer)} went out {sample.retransmits + 1} times and were never "
+        f"{owed} bytes to {where(peer)} were sent {sample.retransmits + 1} times and never "
         "acknowledged."
     )
     evidence = [supports(CLEAR, text, facts(sample))]
-    text = f"Small ones were: {acked} bytes out, {sample.received_bytes} in."
+    text = (
+        f"Small packets were acknowledged: {acked} bytes were sent and "
+        f"{sample.received_bytes} received."
+    )
     evidence.append(supports(SOME, text, facts(peer.first, sample)))
     if idle >= _IDLE_NS:
         evidence.append(
@@ -366,7 +377,7 @@ def _mtu(actor: ProcessSnapshot, peer: Peer, sample: Connection, owed: int, idle
             )
         )
     evidence += after(actor, sample.time_boottime_ns)
-    summary = f"Large packets from {actor.who} to {where(peer)} vanish, small ones arrive."
+    summary = f"Large packets from {actor.who} to {where(peer)} are lost, while small ones arrive."
     return blame(
         actor, "net.mtu", endpoint(peer), summary=summary, evidence=evidence, sample=sample
     )
@@ -377,7 +388,10 @@ def _lock_wait(
 ) -> Candidate:
     """Returns a candidate for another client that holds a transaction open in the same database."""
     name = DATABASES[peer.endpoint[1]]
-    evidence = [*silent, supports(SOME, f"Port {peer.endpoint[1]} is {name}'s.", facts(peer.first))]
+    evidence = [
+        *silent,
+        supports(SOME, f"Port {peer.endpoint[1]} is the port of {name}.", facts(peer.first)),
+    ]
     since = sample.last_send_boottime_ns
     holder, seen = None, None
     for other, theirs in clients(case):
@@ -394,8 +408,8 @@ def _lock_wait(
             holder, seen = other, quiet
     if holder is not None:
         text = (
-            f"{holder.who} was connected to the same database since before, and said nothing in "
-            "that time."
+            f"{holder.who} was already connected to the same database, and was silent "
+            "during that time."
         )
         evidence.append(supports(CLEAR, text, facts(seen)))
         done = next(
@@ -406,12 +420,14 @@ def _lock_wait(
         if done is not None and answered and 0 <= answered - done.last_send_boottime_ns < SECOND:
             evidence.append(
                 supports(
-                    SOME, "The answer came as soon as that one went on.", facts(done, peer.last)
+                    SOME,
+                    "The answer came as soon as that client continued.",
+                    facts(done, peer.last),
                 )
             )
     culprit = process_culprit(holder) if holder is not None else endpoint(peer)
-    by = f" while {holder.who} is in the middle of something there" if holder is not None else ""
-    summary = f"The database {where(peer)} held its answer to {actor.who} back{by}."
+    by = f", while {holder.who} has an open transaction there" if holder is not None else ""
+    summary = f"The database {where(peer)} delayed its answer to {actor.who}{by}."
     return blame(
         actor,
         "db.lock_wait",
@@ -441,11 +457,11 @@ def broken(case: Case) -> Iterator[Candidate]:
             if idle >= _IDLE_NS and sample.received_bytes + sample.sent_bytes:
                 how = "reset" if reset else "lost"
                 text = (
-                    f"Nothing had come over the connection to {where(peer)} for {idle / 1e9:.1f} s "
+                    f"The connection to {where(peer)} had been idle for {idle / 1e9:.1f} s "
                     f"when {actor.who} used it again."
                 )
                 evidence = [supports(CLEAR + SLIGHT, text, facts(peer.first, sample))]
-                evidence.append(supports(SOME, f"That use was {how}.", facts(sample)))
+                evidence.append(supports(SOME, f"The new request was {how}.", facts(sample)))
                 evidence += after(actor, sample.time_boottime_ns)
                 summary = (
                     f"An idle connection of {actor.who} to {where(peer)} was dropped after "
@@ -468,17 +484,20 @@ def _reset(
     case: Case, actor: ProcessSnapshot, peer: Peer, sample: Connection
 ) -> Iterator[Candidate]:
     text = (
-        f"{where(peer)} reset a connection of {actor.who} after {sample.sent_bytes} bytes out and "
-        f"{sample.received_bytes} in."
+        f"{where(peer)} reset a connection of {actor.who} after {sample.sent_bytes} bytes "
+        f"sent and {sample.received_bytes} received."
     )
     evidence = [supports(CLEAR, text, facts(sample))]
     evidence += after(actor, sample.time_boottime_ns)
     dead = _server(case, sample)
     if dead is not None and dead.end.signal:
-        text = f"The other end, {dead.who}, had died of {dead.end.error}: it broke off nothing."
+        text = (
+            f"The process at the other end, {dead.who}, had ended before (it "
+            f"{dead.end.words}), so the reset is an effect of that."
+        )
         evidence.append(contradicts(CLEAR, text, ends(dead)))
     summary = (
-        f"{where(peer)} broke off a connection of {actor.who} after {sample.received_bytes} bytes."
+        f"{where(peer)} broke a connection of {actor.who} after {sample.received_bytes} bytes."
     )
     yield blame(
         actor, "net.reset_short", endpoint(peer), summary=summary, evidence=evidence, sample=sample
@@ -529,8 +548,8 @@ def short_answers(case: Case) -> Iterator[Candidate]:
         )
         evidence = [supports(SLIGHT, text, [*facts(last), *ends(actor)])]
         summary = (
-            f"{actor.who} failed right after {where(peer)} had answered with {last.received_bytes} "
-            "bytes."
+            f"{actor.who} failed directly after an answer of {last.received_bytes} bytes "
+            f"from {where(peer)}."
         )
         yield blame(
             actor,
@@ -553,14 +572,14 @@ def names(case: Case) -> Iterator[Candidate]:
         silent = not query.query_flags & 0x8000
         text = (
             f"{actor.who} asked {server} for {name} and got "
-            f"{'no answer' if silent else 'a failure'}."
+            f"{'no answer' if silent else 'an error'}."
         )
         evidence = [
             supports(CLEAR + SLIGHT, text, facts(*actor.name_failures[-3:])),
             *after(actor, query.time_boottime_ns),
         ]
         if not actor.failed:
-            evidence.append(contradicts(SLIGHT, f"{actor.who} got on without it.", ends(actor)))
+            evidence.append(contradicts(SLIGHT, f"{actor.who} continued without it.", ends(actor)))
         summary = f"{name} could not be resolved: {server} " + (
             "did not answer." if silent else "failed."
         )

@@ -39,7 +39,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.event_text import subject_of, wait_of
-from receiver.text.names import error_name
+from receiver.text.names import error_name, times
 
 _TOKENS = re.compile(
     r"(?i)(^|[./_-])(sts|iam|oauth2?|auth|login|token|metadata|credentials?|vault|sso|identity)([./_:-]|$)"
@@ -76,8 +76,8 @@ def slots(case: Case) -> Iterator[Candidate]:
         if (peer.most >= 2 and held >= 2 * SECOND) or alone:
             held = max(held, longest_gap(peer) if alone else 0)
             text = (
-                f"{actor.who} held all {peer.most} of its connections to {where(peer)} for "
-                f"{held / 1e9:.0f} s, each waiting."
+                f"{actor.who} held all its {peer.most} connections to {where(peer)} for "
+                f"{held / 1e9:.0f} s, and waited on each."
             )
             evidence = [
                 supports(
@@ -85,7 +85,7 @@ def slots(case: Case) -> Iterator[Candidate]:
                 )
             ]
             if waits:
-                text = f"{len(waits)} of its threads waited for a lock meanwhile."
+                text = f"{len(waits)} of its threads waited for a lock during that time."
                 evidence.append(supports(SOME, text, facts(*waits[:3])))
             if peer.told:
                 evidence.append(
@@ -97,8 +97,8 @@ def slots(case: Case) -> Iterator[Candidate]:
                 )
             refresh = _refresh(case, actor, peer)
             summary = (
-                f"{actor.who} had all {peer.most} connections to {where(peer)} in use for "
-                f"{held / 1e9:.0f} s; the rest waited."
+                f"{actor.who} used all its {peer.most} connections to {where(peer)} for "
+                f"{held / 1e9:.0f} s; further requests waited."
             )
             yield blame(
                 actor,
@@ -111,8 +111,8 @@ def slots(case: Case) -> Iterator[Candidate]:
             )
             if refresh:
                 summary = (
-                    f"A refresh of credentials held all {peer.most} connections of {actor.who} to "
-                    f"{where(peer)} for {held / 1e9:.0f} s."
+                    f"A refresh of credentials held all {peer.most} connections of "
+                    f"{actor.who} to {where(peer)} for {held / 1e9:.0f} s."
                 )
                 more = after(actor, sample.time_boottime_ns)
                 yield blame(
@@ -155,7 +155,7 @@ def _refresh(case: Case, actor: ProcessSnapshot, peer: Peer) -> list[Evidence]:
                 )
                 break
         if each is not actor and _TOKENS.search(" ".join(each.argv[:4])):
-            out.append(supports(SOME, f"{each.who} ran meanwhile.", ends(each)))
+            out.append(supports(SOME, f"{each.who} ran during that time.", ends(each)))
     return out[:2]
 
 
@@ -196,15 +196,15 @@ def _token_calls(case: Case) -> Iterator[Candidate]:
             evidence.append(
                 supports(
                     SOME,
-                    f"{len(waits)} of its threads waited for a lock meanwhile.",
+                    f"{len(waits)} of its threads waited for a lock during that time.",
                     facts(*waits[:3]),
                 )
             )
         evidence += _held_meanwhile(others, gap, peer)
         evidence += after(actor, sample.time_boottime_ns)
         summary = (
-            f"A refresh of credentials at {where(peer)} took {gap / 1e9:.1f} s and held "
-            f"{actor.who} up."
+            f"A refresh of credentials at {where(peer)} took {gap / 1e9:.1f} s and delayed "
+            f"{actor.who}."
         )
         yield blame(
             actor,
@@ -228,15 +228,16 @@ def _held_meanwhile(others: list[Peer], gap: int, refresh: Peer) -> list[Evidenc
             continue
         unread = f", with {quiet.unread_bytes} bytes unread" if quiet.unread_bytes else ""
         text = (
-            f"It held {peer.most} connections to {where(peer)} that stood still for "
-            f"{peer.quiet_ns / 1e9:.1f} s meanwhile{unread}."
+            f"Its {peer.most} connections to {where(peer)} were idle for "
+            f"{peer.quiet_ns / 1e9:.1f} s during that time{unread}."
         )
         out = [supports(CLEAR, text, facts(peer.first, quiet))]
         answered = refresh.last.last_receive_boottime_ns if refresh.last is not None else 0
         resumed = last.last_receive_boottime_ns or last.time_boottime_ns
         if answered and -TICK_NS <= resumed - answered < SECOND:
             text = (
-                f"They went on {max(0, resumed - answered) / 1e6:.0f} ms after the answer had come."
+                f"They continued {max(0, resumed - answered) / 1e6:.0f} ms after the "
+                "answer had come."
             )
             out.append(supports(SOME, text, facts(refresh.last, last)))
         return out
@@ -285,16 +286,16 @@ def _turned_away(case: Case) -> Iterator[Candidate]:
             continue
         actor, peer, last = turned[0]
         text = (
-            f"{where(peer)} let {actor.who} in, said {last.received_bytes} bytes and closed at "
-            "once."
+            f"{where(peer)} accepted {actor.who}, sent {last.received_bytes} bytes and "
+            "closed the connection at once."
         )
         evidence = [supports(CLEAR, text, facts(last))]
         text = f"{held} other connections to it stayed open all the time."
         evidence.append(supports(CLEAR, text, facts(*(p.last for _, p in stay[:3]))))
         evidence += after(actor, last.time_boottime_ns)
         summary = (
-            f"All slots of {where(peer)} were taken ({held} connections): {actor.who} was turned "
-            "away."
+            f"All slots of {where(peer)} were in use ({held} connections): {actor.who} was "
+            "rejected."
         )
         yield blame(
             actor, "net.pool", endpoint(peer), summary=summary, evidence=evidence, sample=last
@@ -311,8 +312,8 @@ def ports(case: Case) -> Iterator[Candidate]:
         call = calls[-1]
         made = max((p.made for p in actor.peers), default=0)
         text = (
-            f"{actor.who}: connect to {subject_of(call)} failed with {error_name(call.error)} "
-            f"{call.failures} times."
+            f"{actor.who}: connect to {subject_of(call)} failed with "
+            f"{error_name(call.error)} {times(call.failures)}."
         )
         evidence = [supports(STRONG, text, facts(*calls[:2]))]
         if made > 10:
@@ -325,12 +326,12 @@ def ports(case: Case) -> Iterator[Candidate]:
             )
         else:
             evidence.append(
-                contradicts(CLEAR, f"It had made {made} connections only.", facts(call))
+                contradicts(CLEAR, f"It had made only {made} connections.", facts(call))
             )
         evidence += after(actor, call.last_boottime_ns)
         most = _busiest(case, subject_of(call)) or actor
         summary = (
-            f"No local port was left towards {subject_of(call)}: {most.who} had made {made} "
+            f"No local port was free for {subject_of(call)}: {most.who} had made {made} "
             "connections."
         )
         yield Candidate(

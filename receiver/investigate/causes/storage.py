@@ -58,30 +58,31 @@ def full(case: Case) -> Iterator[Candidate]:
         base = [
             supports(
                 STRONG,
-                f"{actor.who}: {error_name(first.error)} on {what or 'a file'}.",
+                f"{actor.who} got {error_name(first.error)} on {what or 'a file'}.",
                 facts(*calls[:3]),
             )
         ]
         if actor.failed:
-            base.append(supports(SLIGHT, f"It then ended with {actor.end.error}.", ends(actor)))
+            base.append(supports(SLIGHT, f"It then {actor.end.words}.", ends(actor)))
         quota = any(c.error == errno.EDQUOT for c in calls) or (
             creates and not writes and not _writes_failed(case)
         )
         device, filler = _filler(case, actor, what)
         if quota:
             made = _made(case, what)
-            text = "Files could not be made, and no write failed for want of space."
+            text = "Files could not be created, and no write failed for lack of space."
             evidence = [*base, supports(CLEAR, text, facts(*creates[:2]))]
             if made is not None:
                 culprit, number = made, sum(1 for u in made.uses if u.created)
                 evidence.append(
-                    supports(SLIGHT, f"{made.who} made {number} files there.", ends(made))
+                    supports(SLIGHT, f"{made.who} created {number} files there.", ends(made))
                 )
                 yield Candidate(
                     cause="fs.inodes_quota",
                     culprit=process_culprit(culprit),
                     summary=(
-                        f"No inode or quota was left for {what}; {made.who} made most files there."
+                        f"No inode or quota was left for {what}; {made.who} created most "
+                        "files there."
                     ),
                     evidence=tuple(evidence),
                     subject=actor.key,
@@ -117,7 +118,7 @@ def _enospc(
     if filler is not None:
         who, wrote, use = filler
         culprit, by = process_culprit(who), f"; {who.who} had written most there: {mib(wrote)}"
-        text = f"{who.who} wrote {mib(wrote)} to that file system, {use.path} among it."
+        text = f"{who.who} wrote {mib(wrote)} to that file system, among others to {use.path}."
         evidence.append(supports(SOME, text, facts_of_use(use)))
     summary = f"The file system of {what or 'a file'} was full when {actor.who} wrote to it{by}."
     return Candidate(
@@ -222,12 +223,10 @@ def locks(case: Case) -> Iterator[Candidate]:
                     else Culprit(type="process", pid=call.holder.tgid, path=what)
                 )
             if actor.failed:
-                evidence.append(
-                    supports(SOME, f"It ended with {actor.end.error} after that.", ends(actor))
-                )
+                evidence.append(supports(SOME, f"After that it {actor.end.words}.", ends(actor)))
             summary = (
-                f"{actor.who} could not lock {what or 'a file'}: {culprit.name or 'process'} "
-                f"({culprit.pid}) held the lock."
+                f"{actor.who} could not lock {what or 'a file'}: "
+                f"{culprit.name or 'process'} ({culprit.pid}) held the lock."
             )
             yield Candidate(
                 cause="fs.lock",
@@ -254,18 +253,16 @@ def _stale_lock(case: Case, actor: ProcessSnapshot) -> Iterator[Candidate]:
         maker = case.get(use.source.writer.key) if use.source is not None else None
         if use.source is not None and maker is not None and (maker.end.signal or maker.failed):
             text = (
-                f"{use.path} was made by {maker.who}, which ended with {maker.end.error} and did "
-                "not remove it."
+                f"{maker.who} created {use.path}, ended (it {maker.end.words}) and did not "
+                "remove the file."
             )
             evidence = [supports(STRONG, text, [*facts_of_use(use), *ends(maker)])]
             evidence.append(
-                supports(
-                    SOME, f"{actor.who} read it and gave up with {actor.end.error}.", ends(actor)
-                )
+                supports(SOME, f"{actor.who} read it, and then {actor.end.words}.", ends(actor))
             )
             summary = (
-                f"{actor.who} gave up because of the lock file {use.path} that {maker.who} had "
-                "left behind."
+                f"{actor.who} gave up because of the lock file {use.path}, which "
+                f"{maker.who} had not removed."
             )
             yield Candidate(
                 cause="fs.lock",
@@ -286,22 +283,25 @@ def denied(case: Case) -> Iterator[Candidate]:
             continue
         call = max(calls, key=lambda c: c.last_boottime_ns)
         path = subject_of(call)
-        text = f"{actor.who}, as uid {actor.uid}, got {error_name(call.error)} on {path}."
+        text = f"{actor.who}, with uid {actor.uid}, got {error_name(call.error)} on {path}."
         evidence = [supports(CLEAR + SLIGHT, text, facts(call))]
         soon = actor.end_ns - call.last_boottime_ns
         if soon < 2 * SECOND:
-            text = f"It ended with {actor.end.error} {soon / 1e9:.2f} s later."
+            text = f"{soon / 1e9:.2f} s later it {actor.end.words}."
             evidence.append(supports(SOME if soon < SECOND else SLIGHT, text, ends(actor)))
         culprit, by = Culprit(type="file", path=path), ""
         if maker := _maker(case, path):
             who, change = maker
-            by = f"; {who.who} (uid {who.uid}) had made or changed it"
+            by = f"; {who.who} (uid {who.uid}) had created or changed it"
             evidence.append(
-                supports(SOME, f"{who.who}, as uid {who.uid}, made or changed it.", facts(change))
+                supports(
+                    SOME, f"{who.who}, with uid {who.uid}, created or changed it.", facts(change)
+                )
             )
             culprit = Culprit(type="file", path=path, sender=process_culprit(who))
         summary = (
-            f"{actor.who} (uid {actor.uid}) may not use {path} ({error_name(call.error)}){by}."
+            f"{actor.who} (uid {actor.uid}) has no permission for {path} "
+            f"({error_name(call.error)}){by}."
         )
         yield Candidate(
             cause="fs.eacces",
@@ -349,8 +349,8 @@ def slow(case: Case) -> Iterator[Candidate]:
             supports(
                 weight,
                 (
-                    f"{actor.who} waited for storage for {lasted / 1e9:.0f} s, without being "
-                    "interruptible."
+                    f"{actor.who} waited for storage for {lasted / 1e9:.0f} s in "
+                    "uninterruptible sleep."
                 ),
                 shown,
             )

@@ -48,12 +48,14 @@ def quota(case: Case) -> Iterator[Candidate]:
     first = actor.usage.first or look  # type: ignore[union-attr]
     stopped = (look.throttled_ns - first.throttled_ns) / 1e9
     text = (
-        f"The quota of its CPU cgroup stopped {actor.who} in {share:.0%} of the periods, for "
-        f"{lasted / 1e9:.0f} s."
+        f"The quota of its CPU cgroup stopped {actor.who} in {share:.0%} of the periods, "
+        f"for {lasted / 1e9:.0f} s."
     )
     evidence = [supports(CLEAR + SOME if share > 0.5 else CLEAR, text, [fact(first), fact(look)])]
     if look.running_threads > 1 or look.threads > _THREADS:
-        text = f"It had {look.threads} threads, {look.running_threads} of them wanting to run."
+        text = (
+            f"It had {look.threads} threads, and {look.running_threads} of them were ready to run."
+        )
         evidence.append(supports(SLIGHT, text, [fact(look)]))
     evidence.append(
         supports(SLIGHT, f"Together they were stopped for {stopped:.1f} s.", [fact(look)])
@@ -78,7 +80,7 @@ def _slow(case: Case, actor: ProcessSnapshot, evidence: list[Evidence], lasted: 
     """Whether this is a sufficient reason for a successful task to be too slow."""
     share = lasted / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
     if share > 0.4:
-        evidence.append(supports(SLIGHT, f"That was {share:.0%} of its life.", ends(actor)))
+        evidence.append(supports(SLIGHT, f"That was {share:.0%} of its run time.", ends(actor)))
     return share > 0.4 and lasted >= _SLOW_NS
 
 
@@ -96,7 +98,7 @@ def neighbours(case: Case) -> Iterator[Candidate]:
         competitor = max(case.strangers, key=lambda t: (t.cpu_ns, -t.pid), default=None)
         inside = _busy_inside(case, actor)
         text = (
-            f"{actor.who} waited for a CPU {min(1.0, share):.0%} of the time, for "
+            f"{actor.who} waited for a CPU for {min(1.0, share):.0%} of the time, over "
             f"{lasted / 1e9:.0f} s ({waited:.1f} s in all)."
         )
         evidence = [supports(CLEAR if share > 0.3 else SOME, text, [fact(look)])]
@@ -107,8 +109,8 @@ def neighbours(case: Case) -> Iterator[Candidate]:
             and (inside is None or competitor.cpu_ns > inside[0])
         ):
             text = (
-                f"{competitor.name} ({competitor.pid}), which is not of the task, used "
-                f"{competitor.cpu_ns / 1e9:.1f} s of CPU meanwhile."
+                f"{competitor.name} ({competitor.pid}), which does not belong to the task, "
+                f"used {competitor.cpu_ns / 1e9:.1f} s of CPU during that time."
             )
             shown = [
                 fact_of_point(competitor.pid, competitor.name, p) for p in competitor.points[-2:]
@@ -129,7 +131,9 @@ def neighbours(case: Case) -> Iterator[Candidate]:
             culprit, foreign = process_culprit(other), False
         else:
             evidence.append(
-                contradicts(SOME, "Nobody else stands out: its own threads took it.", [fact(look)])
+                contradicts(
+                    SOME, "No other process stands out: its own threads used the CPU.", [fact(look)]
+                )
             )
         if usage.pressed_ns.get("quota", 0) >= _PRESSED_NS:
             evidence.append(
@@ -210,7 +214,7 @@ def _stands(spell: IdlePeriod, wait: ThreadWait) -> tuple[str, tuple[Fact, ...]]
     stack = spell.stack(wait)
     frames = frames_of(stack) if stack is not None else ()
     return (
-        (f" It stands in the kernel's {' < '.join(frames[:4])}.", facts(stack))
+        (f" It waits in the kernel's {' < '.join(frames[:4])}.", facts(stack))
         if frames
         else ("", ())
     )
@@ -223,8 +227,8 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterato
         return
     where, shown = _stands(spell, locks[0])
     text = (
-        f"{actor.who} has done nothing for {idle / 1e9:.0f} s: its only thread waits for a lock, "
-        f"without a timeout.{where}"
+        f"{actor.who} has been inactive for {idle / 1e9:.0f} s: its only thread waits for "
+        f"a lock without a timeout.{where}"
     )
     evidence = [supports(CLEAR + SLIGHT, text, [*facts(*locks[:2]), *shown])]
     threads = actor.parent_threads
@@ -232,13 +236,17 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterato
         parent = case.get(actor.parent)
         last = parent.usage.last if parent is not None and parent.usage is not None else None
         text = (
-            f"It was forked, without an exec, from a process with {threads} threads: whoever held "
-            "the lock is not in it."
+            f"It was forked, without an exec, from a process with {threads} threads. The "
+            "thread that held the lock does not exist in it."
         )
         evidence.append(supports(CLEAR, text, facts(last)))
     elif actor.usage is not None and actor.usage.last is not None and actor.usage.last.threads == 1:
         evidence.append(
-            supports(SOME, "It has one thread: nobody in it can wake it.", facts(actor.usage.last))
+            supports(
+                SOME,
+                "It has one thread: no other thread in it can release the lock.",
+                facts(actor.usage.last),
+            )
         )
     evidence += _ended_by(actor)
     parent = case.get(actor.parent)
@@ -247,13 +255,14 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterato
         its_spell = reader.usage.spell if reader.usage is not None else None
         at_pipe = facts(*its_spell.waits[:1]) if its_spell is not None else ()
         text = (
-            f"{reader.who}, forked by the same parent, holds the lock and waits for work at a "
-            "pipe: a pool with nothing to do."
+            f"{reader.who}, forked by the same parent, holds the lock and waits at a pipe "
+            "for work: a pool without work."
         )
         evidence.append(contradicts(STRONG, text, at_pipe))
     summary = (
-        f"{actor.who}, forked from {parent.who if parent is not None else 'a threaded parent'}, "
-        "waits for a lock for ever."
+        f"{actor.who}, forked from "
+        f"{parent.who if parent is not None else 'a threaded parent'}, waits forever for a "
+        "lock."
     )
     yield Candidate(
         cause="hang.fork_lock",
@@ -296,8 +305,8 @@ def _pipe(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterator[Can
     for wait in pipes[:1]:
         where, shown = _stands(spell, wait)
         text = (
-            f"{actor.who} has waited for {idle / 1e9:.0f} s to write to a pipe that nobody "
-            f"reads.{where}"
+            f"{actor.who} has waited for {idle / 1e9:.0f} s to write to a pipe that no "
+            f"process reads.{where}"
         )
         evidence = [supports(CLEAR + SLIGHT, text, [*facts(wait), *shown])]
         others = [
@@ -363,17 +372,25 @@ def collector(case: Case) -> Iterator[Candidate]:
         given_up = actor.end.code == 56 or (event is not None and sent_by_process(actor, event))
         if busy < 0.8 or not flat or moved > 1 << 20 or not (given_up or actor.exit is None):
             continue
-        text = f"{actor.who} used {busy:.1f} CPUs at a plateau of memory and moved {moved} bytes."
+        text = (
+            f"{actor.who} used {busy:.1f} CPUs while its memory was constant, and "
+            f"transferred {moved} bytes."
+        )
         evidence = [supports(CLEAR, text, [fact(first), fact(last)])]
         if actor.end.code == 56:
             evidence.append(
-                supports(CLEAR, "It left with 56, Spark's word for lost heartbeats.", ends(actor))
+                supports(
+                    CLEAR,
+                    ("It exited with status 56, which Spark uses for lost heartbeats."),
+                    ends(actor),
+                )
             )
         elif event is not None:
-            text = f"{event.sender_comm} ({event.sender.tgid}) then gave up on it."
+            text = f"{event.sender_comm} ({event.sender.tgid}) then ended it."
             evidence.append(supports(SOME, text, [fact(event)]))
         summary = (
-            f"{actor.who} spent its time collecting garbage: {busy:.1f} CPUs, and nothing moved."
+            f"{actor.who} spent its time on garbage collection: it used {busy:.1f} CPUs "
+            "and transferred no data."
         )
         yield Candidate(
             cause="hang.gc_stall",
