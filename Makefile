@@ -43,7 +43,7 @@ generate: setup
 	@$(BIN)/python semconv/generate.py
 	@PYTHONPATH=$(CURDIR) $(BIN)/python tools/generate_docs.py
 	@$(BIN)/python tools/dashboards.py
-	@$(BIN)/ruff format -q receiver/events.py receiver/semconv.py
+	@$(BIN)/ruff format -q receiver/events.py receiver/constants.py receiver/semconv.py
 
 demo: setup
 	@tools/need.sh root btf

@@ -163,7 +163,7 @@ static __always_inline int on_call_end(struct pt_regs *regs, u32 number, long re
 	struct task_struct *task;
 	u32 handler;
 
-	if (!is_watched(tgid) || is_self(tgid) || number >= CALL_NUMBERS)
+	if (!is_watched(tgid, bpf_get_current_task_btf()) || is_self(tgid) || number >= CALL_NUMBERS)
 		return 0;
 	handler = handlers[number];
 	if (result < 0 && result >= -LAST_ERRNO) {
@@ -292,7 +292,7 @@ static __always_inline void note_lock_holder(struct inode *inode, int result, bo
 	struct file_lock_context *locks;
 	struct watched *sums;
 
-	if ((result != -EAGAIN && result != FILE_LOCK_DEFERRED) || !is_watched(tgid))
+	if ((result != -EAGAIN && result != FILE_LOCK_DEFERRED) || !is_watched(tgid, bpf_get_current_task_btf()))
 		return;
 	sums = sums_of(tgid, bpf_get_current_task_btf(), EVENT_CALL_FAILED);
 	locks = BPF_CORE_READ(inode, i_flctx);
@@ -379,7 +379,7 @@ int BPF_PROG(on_watched_exit, struct task_struct *task)
 	struct failure_search search = {};
 	struct watched *sums;
 
-	if (!is_watched(tgid) || BPF_CORE_READ(task, signal, live.counter))
+	if (!is_watched(tgid, task) || BPF_CORE_READ(task, signal, live.counter))
 		return 0;
 	sums = bpf_map_lookup_elem(&watched_processes, &tgid);
 	if (sums) {

@@ -7,23 +7,27 @@
 #include "file.bpf.h"
 
 /* Set by user space before load. */
-const volatile u32 changes_per_process __weak = 256; /* renames, unlinks, … */
+const volatile u32 changes_per_process __weak = NAMED_CHANGES;
 
-/* Room for one more named change, or a count. */
+/* Room for one more named change, to be given back; or a count. */
 static __always_inline struct scratch *change_room(struct task_struct *task, u32 tgid, struct watched **found)
 {
 	struct watched *sums = sums_of(tgid, task, EVENT_FILE_CHANGED);
+	struct scratch *s;
 
-	count_seen(EVENT_FILE_CHANGED);
 	if (!sums)
 		return NULL;
+	count_seen(EVENT_FILE_CHANGED);
 	if (sums->changes_reported >= changes_per_process) {
 		__sync_fetch_and_add(&sums->unnamed_changes, 1);
 		count_filtered(EVENT_FILE_CHANGED, FILTER_LIMIT);
 		return NULL;
 	}
 	*found = sums;
-	return scratch_of(SLOT_CALL);
+	s = take_scratch(CALL_SCRATCHES);
+	if (!s)
+		count_lost(EVENT_FILE_CHANGED, LOSS_NESTED);
+	return s;
 }
 
 /* Whether the text that was appended last ends in a noise suffix. */
@@ -47,8 +51,12 @@ __noinline int change_names(u32 operation, u64 path, u64 new_path, u64 directori
 	struct watched *sums = NULL;
 	struct scratch *s = change_room(task, tgid, &sums);
 
-	if (!s || !sums)
+	if (!s)
 		return 0;
+	if (!sums) { /* never: proves it to the verifier */
+		give_back(s);
+		return 0;
+	}
 	e = begin_record(s, struct event_file_changed, EVENT_FILE_CHANGED);
 	e->process.tgid = tgid;
 	e->process.start_boottime_ns = sums->start_boottime_ns;
@@ -61,10 +69,12 @@ __noinline int change_names(u32 operation, u64 path, u64 new_path, u64 directori
 	}
 	if (ends_in_noise(s, e->new_path ? e->new_path : e->path)) {
 		count_filtered(EVENT_FILE_CHANGED, FILTER_NOISE);
+		give_back(s);
 		return 0;
 	}
 	__sync_fetch_and_add(&sums->changes_reported, 1);
 	submit_record(s, RING_BULK, task, EVENT_FILE_CHANGED, false);
+	give_back(s);
 	return 0;
 }
 
@@ -77,8 +87,12 @@ __noinline int change_value(u32 operation, int directory, u64 path, u64 value)
 	struct watched *sums = NULL;
 	struct scratch *s = change_room(task, tgid, &sums);
 
-	if (!s || !sums)
+	if (!s)
 		return 0;
+	if (!sums) { /* never: proves it to the verifier */
+		give_back(s);
+		return 0;
+	}
 	e = begin_record(s, struct event_file_changed, EVENT_FILE_CHANGED);
 	e->process.tgid = tgid;
 	e->process.start_boottime_ns = sums->start_boottime_ns;
@@ -88,6 +102,7 @@ __noinline int change_value(u32 operation, int directory, u64 path, u64 value)
 	e->path = append_user_string(s, (void *)path, TEXT_BYTES);
 	__sync_fetch_and_add(&sums->changes_reported, 1);
 	submit_record(s, RING_BULK, task, EVENT_FILE_CHANGED, false);
+	give_back(s);
 	return 0;
 }
 
@@ -105,8 +120,12 @@ __noinline int change_open_file(u32 operation, u32 descriptor, u64 value)
 	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFREG)
 		return 0;
 	s = change_room(task, tgid, &sums);
-	if (!s || !sums)
+	if (!s)
 		return 0;
+	if (!sums) { /* never: proves it to the verifier */
+		give_back(s);
+		return 0;
+	}
 	e = begin_record(s, struct event_file_changed, EVENT_FILE_CHANGED);
 	e->process.tgid = tgid;
 	e->process.start_boottime_ns = sums->start_boottime_ns;
@@ -117,6 +136,7 @@ __noinline int change_open_file(u32 operation, u32 descriptor, u64 value)
 	e->path = append_path(s, task, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), &cut);
 	__sync_fetch_and_add(&sums->changes_reported, 1);
 	submit_record(s, RING_BULK, task, EVENT_FILE_CHANGED, false);
+	give_back(s);
 	return 0;
 }
 

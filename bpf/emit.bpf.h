@@ -49,6 +49,31 @@ static __always_inline void count_lost(u32 kind, u32 reason)
 		count(&l->lost[kind][reason]);
 }
 
+/* A loss that concerns nobody but one user. */
+static __noinline int count_lost_of(u64 user, u32 kind, u32 reason)
+{
+	struct user_loss key = {.user = user, .kind = kind, .reason = reason};
+	u64 *lost = bpf_map_lookup_elem(&user_losses, &key), one = 1;
+
+	count_lost(kind, reason);
+	if (!lost) {
+		if (!bpf_map_update_elem(&user_losses, &key, &one, BPF_NOEXIST))
+			return 0;
+		lost = bpf_map_lookup_elem(&user_losses, &key); /* another CPU was faster */
+	}
+	if (lost)
+		count(lost);
+	return 0;
+}
+
+static __always_inline void count_no_room(const u32 ring, struct task_struct *task, u64 user, u32 kind)
+{
+	if (ring == RING_UNWATCHED)
+		count_lost(kind, LOSS_UNWATCHED);
+	else
+		count_lost_of(user ?: accountable_user(task), kind, LOSS_USER_SHARE);
+}
+
 static __always_inline void count_submitted(u32 kind)
 {
 	struct ledger *l = ledger();
@@ -98,9 +123,48 @@ static __always_inline void stamp(struct event_header *header, u32 bytes, u16 ki
 	header->record_bytes = bytes;
 }
 
-static __always_inline struct scratch *scratch_of(u32 slot)
+/* Takes the first free one of this CPU's scratches and gives its index; `limit` when none is free. A function of its own, so that
+ * the verifier follows its callers once and not once for each index. */
+__weak __noinline int free_scratch(u32 limit)
 {
-	return bpf_map_lookup_elem(&scratches, &slot);
+	struct scratch *s;
+	u32 index, key;
+
+#pragma unroll
+	for (index = 0; index < SCRATCHES; index++) {
+		key = index; /* a copy: the helper takes its address */
+		if (index >= limit)
+			break;
+		s = bpf_map_lookup_elem(&scratches, &key);
+		if (s && !__sync_lock_test_and_set(&s->taken, 1))
+			return index;
+	}
+	return limit;
+}
+
+/* NULL when all are in use: the caller counts LOSS_NESTED. Whoever got one gives it back. */
+static __always_inline struct scratch *take_scratch(u32 limit)
+{
+	u32 index = free_scratch(limit);
+
+	return index < limit ? bpf_map_lookup_elem(&scratches, &index) : NULL;
+}
+
+static __always_inline void give_back(struct scratch *s)
+{
+	barrier(); /* it is another program's from here on; all of them are on this CPU */
+	*(volatile u32 *)&s->taken = 0;
+}
+
+static __always_inline struct small_scratch *small_scratch_of(u32 slot)
+{
+	return bpf_map_lookup_elem(&small_scratches, &slot);
+}
+
+static __always_inline void count_nested(u32 kind)
+{
+	count_seen(kind);
+	count_lost(kind, LOSS_NESTED);
 }
 
 /* Begins a record with text in a scratch slot. */
@@ -157,7 +221,7 @@ static __always_inline void *reserve_record_for(const u32 ring, struct task_stru
 	void *room = NULL;
 
 	if (!ring_has_room(ring, task, user, bytes)) {
-		count_lost(kind, ring == RING_UNWATCHED ? LOSS_UNWATCHED : LOSS_USER_SHARE);
+		count_no_room(ring, task, user, kind);
 		return NULL;
 	}
 	if (ring == RING_LIFECYCLE)
@@ -188,7 +252,7 @@ static __always_inline void submit_record(struct scratch *s, const u32 ring, str
 	if (bytes > RECORD_BYTES) /* never: proves the size to the verifier */
 		return;
 	if (!ring_has_room(ring, task, 0, bytes)) {
-		count_lost(kind, ring == RING_UNWATCHED ? LOSS_UNWATCHED : LOSS_USER_SHARE);
+		count_no_room(ring, task, 0, kind);
 		return;
 	}
 	if (ring == RING_LIFECYCLE)

@@ -300,11 +300,10 @@ __noinline int on_failure(u32 number_and_handler, u32 error, u64 first, u64 seco
 
 	if (!failure_matters(call, error))
 		return 0;
-	count_seen(EVENT_CALL_FAILED);
 	sums = sums_of(tgid, task, EVENT_CALL_FAILED);
-	s = scratch_of(SLOT_CALL);
-	if (!sums || !s)
+	if (!sums)
 		return 0;
+	count_seen(EVENT_CALL_FAILED);
 	search.sums = sums;
 	search.number = number;
 	search.error = error;
@@ -326,6 +325,11 @@ __noinline int on_failure(u32 number_and_handler, u32 error, u64 first, u64 seco
 		count_filtered(EVENT_CALL_FAILED, FILTER_UNINTERESTING);
 		return 0;
 	}
+	s = take_scratch(CALL_SCRATCHES);
+	if (!s) {
+		count_lost(EVENT_CALL_FAILED, LOSS_NESTED);
+		return 0;
+	}
 	e = begin_record(s, struct event_call_failed, EVENT_CALL_FAILED);
 	fill_failure(e, sums, f, tgid);
 	fill_object(s, e, task, handler, first, second);
@@ -334,6 +338,7 @@ __noinline int on_failure(u32 number_and_handler, u32 error, u64 first, u64 seco
 		e->holder.tgid = sums->lock_holder;
 	}
 	submit_record(s, RING_BULK, task, EVENT_CALL_FAILED, false);
+	give_back(s);
 	return 0;
 }
 

@@ -19,10 +19,57 @@
 
 #include <linux/types.h>
 
-#define COMM_BYTES 16
-#define TEXT_BYTES 4096 /* most bytes of any one text field */
-#define ENV_BYTES 1024	/* most bytes of one environment variable; also one step of the walk over the environment */
-#define ENV_RULE_BYTES 64
+/* Numbers that both halves need: bpf/generate.py writes them into receiver/constants.py, under the same names. */
+enum constant {
+	SECOND = 1000000000, /* ns */
+	COMM_BYTES = 16,
+	TEXT_BYTES = 4096, /* most bytes of any one text field */
+
+	/* Sizes before load; user space sets its own. */
+	LIFECYCLE_RING_BYTES = 4194304,
+	UNWATCHED_RING_BYTES = 2097152,
+	BULK_RING_BYTES = 1048576,
+	NAMED_FILES = 256,   /* of one process in 10 s, reads and writes apart */
+	NAMED_CHANGES = 256, /* renames, unlinks, … */
+	PID_LIMIT = 4194304, /* PID_MAX_LIMIT, include/linux/threads.h */
+
+	/* Which variables of an environment are told. */
+	ENV_RULES = 256,
+	ENV_RULE_BYTES = 64,
+	ENV_EXACT = 1,
+	ENV_PREFIX = 2,	 /* names below it that look like a secret are refused */
+	ENV_BINDS = 256, /* added to either: a process that has it does the work of a task, and is watched */
+
+	/* Which files are only counted. */
+	NOISE_ENTRIES = 128, /* of each table */
+	NOISE_SUFFIX_BYTES = 16,
+	NOISE_COMPONENT_BYTES = 16,
+	NOISE_PREFIX_BYTES = 64,
+	NOISE_READS = 1, /* below a prefix: what is only read */
+	NOISE_ALL = 3,
+	TELLING_PACKAGE_BYTES = 32,
+
+	/* A long command line has both ends, and between them this many bytes 0x01 and a NUL. */
+	ARGV_MARK_BYTES = 3,
+
+	/* Whose share was used up: a user, or this bit and the control group of one of root's processes. */
+	CONTROL_GROUP_BIT = 63,
+	LOSSES_BY_USER = 1024, /* rows: users, kinds and reasons */
+
+	/* Which processes are watched: one byte for each pid. */
+	MARKS_PER_ENTRY = 64,
+	MARK_WATCHED = 1, /* by the kernel half, or by user space for a process that cannot end meanwhile */
+	MARK_ASKED = 2,	  /* by user space: of the process in asked_marks, if that one still has the pid */
+};
+
+/* A variable whose name holds one of these words is refused, even below an allowed prefix. */
+#define SECRET_WORDS(word) \
+	word(PASS) word(PWD) word(SECRET) word(TOKEN) word(KEY) word(CRED) word(AUTH) word(PRIVATE) word(COOKIE) word(CONN)
+
+#define SECRET_ENUM(word) SECRET_##word,
+enum secret_word { SECRET_WORDS(SECRET_ENUM) SECRET_WORD_COUNT };
+
+#define ENV_BYTES 1024 /* most bytes of one environment variable; also one step of the walk over the environment */
 
 typedef __u16 text_len;
 typedef __u16 line_len;
@@ -72,7 +119,10 @@ enum loss_reason {
 	LOSS_USER_SHARE = 4, /* of a watched process: its user's share of a ring that was nearly full was used up */
 	LOSS_RATE_LIMIT = 5, /* past the number that one user may cause per second */
 	LOSS_BUSY = 6,	     /* the file of a crash: another thread changed the process's mappings while they were read */
-	LOSS_REASON_COUNT = 7,
+	LOSS_NESTED = 7,     /* programs on one CPU had interrupted each other, and no room to build the record in was left */
+	LOSS_RECURSION = 8,  /* a program was to run while it ran already on that CPU: the kernel refused it (recursion_misses) */
+	LOSS_DESCRIPTOR_LIMIT = 9, /* a process at its death, or at a signal, had descriptors that were not looked at */
+	LOSS_REASON_COUNT = 10,
 };
 
 /* Why a hook that fired made no record, on purpose. */
@@ -84,7 +134,8 @@ enum filter_reason {
 	FILTER_LIMIT = 4,	  /* past what is reported by name for one process: in its totals */
 	FILTER_FOREIGN_CALL = 5,  /* a 32-bit system call, whose numbers mean other calls */
 	FILTER_RATE_LIMIT = 6,	  /* past the number that one user may cause per second, of a kind that nothing depends on */
-	FILTER_REASON_COUNT = 7,
+	FILTER_STALE_MARK = 7,	  /* a pid that was to be watched belongs to another process by now: that one is not */
+	FILTER_REASON_COUNT = 8,
 };
 
 enum stdio_kind {

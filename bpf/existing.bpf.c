@@ -34,9 +34,13 @@ int on_existing(struct bpf_iter__task *context)
 	if (!task || task->pid != task->tgid || (task->flags & PF_KTHREAD) || is_self(task->tgid))
 		return 0;
 	mm = BPF_CORE_READ(task, mm);
-	s = scratch_of(SLOT_EXISTING);
-	if (!mm || !s) /* a zombie has no image left */
+	if (!mm) /* a zombie has no image left */
 		return 0;
+	s = take_scratch(SCRATCHES);
+	if (!s) {
+		count_nested(EVENT_EXISTING);
+		return 0;
+	}
 	e = begin_record(s, struct event_exec, EVENT_EXISTING);
 	fill_image(s, e, task);
 
@@ -46,8 +50,8 @@ int on_existing(struct bpf_iter__task *context)
 	if (room && bytes > TEXT_BYTES) {
 		e->image_flags |= IMAGE_ARGV_CUT;
 		if (bpf_copy_from_user_task(room, ARGV_HEAD_BYTES, (void *)start, task, 0) ||
-		    bpf_copy_from_user_task(room + ARGV_HEAD_BYTES + ARGV_MARK_BYTES, ARGV_TAIL_BYTES,
-					    (void *)(start + bytes - ARGV_TAIL_BYTES), task, 0)) {
+		    bpf_copy_from_user_task(room + ARGV_TAIL_AT, ARGV_TAIL_BYTES, (void *)(start + bytes - ARGV_TAIL_BYTES), task,
+					    0)) {
 			bytes = 0;
 			e->image_flags |= IMAGE_ARGV_UNREADABLE;
 		} else {
@@ -74,9 +78,10 @@ int on_existing(struct bpf_iter__task *context)
 	e->image_flags |= walk.flags;
 
 	used = s->used;
-	if (used > RECORD_BYTES)
-		return 0;
-	e->header.record_bytes = used;
-	bpf_seq_write(context->meta->seq, s->record, used);
+	if (used <= RECORD_BYTES) { /* always: proves the size to the verifier */
+		e->header.record_bytes = used;
+		bpf_seq_write(context->meta->seq, s->record, used);
+	}
+	give_back(s);
 	return 0;
 }

@@ -9,10 +9,10 @@
 #include "owner.bpf.h"
 
 /* Set by user space before load. */
-const volatile u32 files_per_process __weak = 256; /* reported by name, reads and writes apart */
+const volatile u32 files_per_process __weak = NAMED_FILES;
 
 #define DESCRIPTOR_LIMIT (1 << 20)
-#define FILES_WINDOW_NS 10000000000ULL /* 10 s */
+#define FILES_WINDOW_NS (10 * SECOND_NS)
 
 static __always_inline void read_size(struct tracked_file *t, u64 *size, u32 *flags)
 {
@@ -156,7 +156,7 @@ __noinline int track(u32 descriptor, u32 opened_flags)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct file *file = file_of(task, descriptor);
-	struct scratch *s = scratch_of(SLOT_CALL);
+	struct scratch *s;
 	struct file_key key = {};
 	struct tracked_file *t;
 	struct watched *sums;
@@ -164,7 +164,7 @@ __noinline int track(u32 descriptor, u32 opened_flags)
 	bool writing;
 	u16 kind;
 
-	if (!s || !file)
+	if (!file)
 		return 0;
 	key.tgid = task->tgid;
 	key.descriptor = descriptor;
@@ -174,6 +174,11 @@ __noinline int track(u32 descriptor, u32 opened_flags)
 	t = bpf_map_lookup_elem(&tracked_files, &key);
 	if (t)
 		finish_file(&key, t, sums, CLOSED_UNSEEN);
+	s = take_scratch(CALL_SCRATCHES);
+	if (!s) {
+		count_nested(EVENT_FILE_OPENED);
+		return 0;
+	}
 
 	inode = BPF_CORE_READ(file, f_inode);
 	t = &s->fresh;
@@ -211,13 +216,16 @@ __noinline int track(u32 descriptor, u32 opened_flags)
 		}
 	}
 	if (bpf_map_update_elem(&tracked_files, &key, t, BPF_ANY)) {
-		if (t->state < TRACK_OTHER)
+		if (t->state < TRACK_OTHER) {
+			count_seen(EVENT_FILE_CLOSED);
 			count_lost(EVENT_FILE_CLOSED, LOSS_TABLE_FULL);
-		return 0;
+		}
+	} else {
+		__sync_fetch_and_add(&sums->files_tracked, 1);
+		if (descriptor > sums->highest_descriptor)
+			sums->highest_descriptor = descriptor;
 	}
-	__sync_fetch_and_add(&sums->files_tracked, 1);
-	if (descriptor > sums->highest_descriptor)
-		sums->highest_descriptor = descriptor;
+	give_back(s);
 	return 0;
 }
 
@@ -378,10 +386,11 @@ static __always_inline void duplicated(struct task_struct *task, u32 tgid, u32 f
 {
 	struct file_key old = {tgid, from}, new = {tgid, to};
 	struct watched *sums = bpf_map_lookup_elem(&watched_processes, &tgid);
-	struct scratch *s = scratch_of(SLOT_CALL);
 	struct tracked_file *t;
+	struct scratch *s;
+	long refused;
 
-	if (!s || !sums || from == to)
+	if (!sums || from == to)
 		return;
 	t = bpf_map_lookup_elem(&tracked_files, &new);
 	if (t)
@@ -390,10 +399,15 @@ static __always_inline void duplicated(struct task_struct *task, u32 tgid, u32 f
 	if (!t)
 		return;
 	t->shared = 1;
+	s = take_scratch(CALL_SCRATCHES);
+	if (!s)
+		return; /* as below */
 	__builtin_memcpy(&s->fresh, t, sizeof(*t));
 	s->fresh.read_bytes = s->fresh.read_calls = s->fresh.written_bytes = s->fresh.write_calls = 0;
 	s->fresh.last_use_tick = s->fresh.last_use_ns = 0;
-	if (bpf_map_update_elem(&tracked_files, &new, &s->fresh, BPF_ANY))
+	refused = bpf_map_update_elem(&tracked_files, &new, &s->fresh, BPF_ANY);
+	give_back(s);
+	if (refused)
 		return; /* it will be begun again at its first use, or is lost there */
 	__sync_fetch_and_add(&sums->files_tracked, 1);
 	if (to > sums->highest_descriptor)

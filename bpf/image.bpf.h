@@ -6,14 +6,11 @@
 #include "owner.bpf.h"
 #include "path.bpf.h"
 
-#define ENV_STEPS 1024 /* variables, or pieces of ENV_BYTES, looked at per exec; the rest is reported as cut */
-#define SECRET_WORDS 10
-#define SECRET_WORD_BYTES 8
+#define ENV_STEPS 1024	    /* variables, or pieces of ENV_BYTES, looked at per exec; the rest is reported as cut */
+#define SECRET_WORD_BYTES 8 /* what eight_bytes() compares */
+#define SECRET_TEXT(word) #word,
 
-/* A name holding one of these never passes, not even below an allowed prefix. */
-static const char secret_words[SECRET_WORDS][SECRET_WORD_BYTES] = {
-    "PASS", "PWD", "SECRET", "TOKEN", "KEY", "CRED", "AUTH", "PRIVATE", "COOKIE", "CONN",
-};
+static const char secret_words[SECRET_WORD_COUNT][SECRET_WORD_BYTES] = {SECRET_WORDS(SECRET_TEXT)};
 
 _Static_assert(sizeof(struct event_exec) == sizeof(struct event_existing), "one filler serves both");
 _Static_assert(__builtin_offsetof(struct event_exec, environ) == __builtin_offsetof(struct event_existing, environ), "same");
@@ -44,7 +41,7 @@ static long on_secret_step(u32 index, struct env_walk *walk)
 	if (index >= ENV_RULE_BYTES || s->variable[index] == '=' || !s->variable[index])
 		return 1;
 	found = eight_bytes(&s->variable[index]) & ~0x2020202020202020ULL;
-	for (word = 0; word < SECRET_WORDS; word++) {
+	for (word = 0; word < SECRET_WORD_COUNT; word++) {
 		wanted = eight_bytes(secret_words[word]);
 		mask = ((wanted & 0x4040404040404040ULL) >> 6) * 0xff; /* all letters have that bit, the NULs behind have not */
 		if ((found & mask) == wanted) {
@@ -86,7 +83,7 @@ static __always_inline u32 rule_kind(struct env_walk *walk, const bool sleepable
 
 	if (sleepable) {
 		walk->kind = 0;
-		bpf_loop(256, on_rule_step, walk, 0);
+		bpf_loop(ENV_RULES, on_rule_step, walk, 0);
 		return walk->kind;
 	}
 	s->rule.prefix_bits = ENV_RULE_BYTES * 8;
@@ -193,14 +190,14 @@ static __always_inline u16 stdio_kind_of(struct task_struct *task, u32 descripto
 
 /* Of a long command line both ends are told, with a mark between them: a JVM says who it is behind its class path. */
 #define ARGV_HEAD_BYTES 1024
-#define ARGV_MARK_BYTES 4
-#define ARGV_TAIL_BYTES (TEXT_BYTES - ARGV_HEAD_BYTES - ARGV_MARK_BYTES)
+#define ARGV_TAIL_AT (ARGV_HEAD_BYTES + ARGV_MARK_BYTES + 1)
+#define ARGV_TAIL_BYTES (TEXT_BYTES - ARGV_TAIL_AT)
 
 static __always_inline void mark_cut(u8 *room)
 {
 	room[ARGV_HEAD_BYTES - 1] = 0;
-	__builtin_memset(room + ARGV_HEAD_BYTES, 1, ARGV_MARK_BYTES - 1);
-	room[ARGV_HEAD_BYTES + ARGV_MARK_BYTES - 1] = 0;
+	__builtin_memset(room + ARGV_HEAD_BYTES, 1, ARGV_MARK_BYTES);
+	room[ARGV_TAIL_AT - 1] = 0;
 }
 
 /* The number the process has in its own pid namespace. */

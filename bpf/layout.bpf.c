@@ -24,6 +24,8 @@ struct event_neighbour keep_neighbour;
 struct event_crash keep_crash;
 struct event_wait_stack keep_wait_stack;
 struct ledger keep_ledger;
+enum constant keep_constant;
+enum secret_word keep_secret_word;
 enum event_kind keep_event_kind;
 enum loss_reason keep_loss_reason;
 enum filter_reason keep_filter_reason;

@@ -21,17 +21,17 @@ enum ring {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4 * 1024 * 1024);
+	__uint(max_entries, LIFECYCLE_RING_BYTES);
 } lifecycle_ring __weak SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 2 * 1024 * 1024);
+	__uint(max_entries, UNWATCHED_RING_BYTES);
 } unwatched_ring __weak SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1024 * 1024);
+	__uint(max_entries, BULK_RING_BYTES);
 } bulk_ring __weak SEC(".maps");
 
 /* What one user may still cause. Full: the least recently used entry is dropped, and that user begins with a whole share. */
@@ -63,21 +63,30 @@ struct {
 	__type(value, struct ledger);
 } ledgers __weak SEC(".maps");
 
+/* The ledger's losses for a user's used-up share, by user: what one user lost says nothing about the work of the others. Full: the
+ * least recently counted row is dropped, and begins again at 0; what user space had not read of it then counts for everybody. */
+struct user_loss {
+	u64 user; /* accountable_user() */
+	u32 kind;
+	u32 reason;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, LOSSES_BY_USER);
+	__type(key, struct user_loss);
+	__type(value, u64);
+} user_losses __weak SEC(".maps");
+
 /* Allow-listed environment: "NAME=" allows one variable, "PREFIX_" all below it. Filled by user space before attaching. */
 struct env_rule {
 	u32 prefix_bits;
 	char name[ENV_RULE_BYTES];
 };
 
-enum env_rule_kind {
-	ENV_EXACT = 1,
-	ENV_PREFIX = 2,	 /* names below it that look like a secret are refused */
-	ENV_BINDS = 256, /* added to either: a process that has it does the work of a task, and is watched */
-};
-
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(max_entries, 256);
+	__uint(max_entries, ENV_RULES);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct env_rule);
 	__type(value, u32);
@@ -91,7 +100,7 @@ struct env_rule_entry {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 256);
+	__uint(max_entries, ENV_RULES);
 	__type(key, u32);
 	__type(value, struct env_rule_entry);
 } env_rule_list __weak SEC(".maps");
@@ -104,11 +113,9 @@ struct {
 	__type(value, u64);
 } dead_thread_delay __weak SEC(".maps");
 
-/* Watched processes: one byte per pid, so that the question costs one inlined look-up. Written by fork, by exec (when the
- * environment names a task), and by user space through a mapping of it; cleared at exit. Sized by pid_max before load: a pid
- * beyond it is not watched. */
-#define MARKS_PER_ENTRY 64
-
+/* Watched processes: one byte per pid (MARK_WATCHED or MARK_ASKED), so that the question costs one inlined look-up. Written by
+ * fork, by exec (when the environment names a task), and by user space through a mapping of it; cleared at exit. Sized by pid_max
+ * before load: a pid beyond it is not watched. */
 struct marks {
 	u8 of[MARKS_PER_ENTRY];
 };
@@ -116,10 +123,19 @@ struct marks {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 4194304 / MARKS_PER_ENTRY);
+	__uint(max_entries, PID_LIMIT / MARKS_PER_ENTRY);
 	__type(key, u32);
 	__type(value, struct marks);
 } watch_marks __weak SEC(".maps");
+
+/* When the processes began that user space asks to watch: it knows of a process by records, and by now another one may have the
+ * pid. Compared at the first use of the mark. Full: the least recently used one is dropped, and its process is not watched. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, u64); /* start_boottime */
+} asked_marks __weak SEC(".maps");
 
 /* What is summed up for one watched process until its end. */
 #define FAILURE_SLOTS 16
@@ -256,16 +272,13 @@ struct {
 } neighbours __weak SEC(".maps");
 
 /* Names that mark a file that is only read as the interpreter's or the system's. Filled by user space. */
-#define NOISE_SUFFIX_BYTES 16
-#define NOISE_PREFIX_BYTES 64
-
 struct noise_suffix {
 	char of[NOISE_SUFFIX_BYTES]; /* from the last dot on, NUL-padded */
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 128);
+	__uint(max_entries, NOISE_ENTRIES);
 	__type(key, struct noise_suffix);
 	__type(value, u32);
 } noise_suffixes __weak SEC(".maps");
@@ -286,20 +299,16 @@ struct {
 } noise_files __weak SEC(".maps");
 
 /* Directories whose contents are somebody's code. */
-#define NOISE_COMPONENT_BYTES 16
-
 struct noise_component {
 	char of[NOISE_COMPONENT_BYTES];
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 128);
+	__uint(max_entries, NOISE_ENTRIES);
 	__type(key, struct noise_component);
 	__type(value, u32);
 } noise_components __weak SEC(".maps");
-
-#define TELLING_PACKAGE_BYTES 32
 
 struct telling_package {
 	char of[TELLING_PACKAGE_BYTES];
@@ -319,32 +328,21 @@ struct noise_prefix {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(max_entries, 128);
+	__uint(max_entries, NOISE_ENTRIES);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct noise_prefix);
 	__type(value, u32);
 } noise_prefixes __weak SEC(".maps");
 
-/* Room to build a record in. One slot per program: a program never runs twice at a time on one CPU (the kernel refuses and
- * counts that as recursion_misses), but two programs may. */
-enum scratch_slot {
-	SLOT_EXEC,
-	SLOT_TITLE,
-	SLOT_EXIT,
-	SLOT_EXIT_FILES,
-	SLOT_SIGNAL_FILES,
-	SLOT_CRASH,
-	SLOT_OOM,
-	SLOT_EXISTING,
-	SLOT_CALL,
-	SLOT_SOCKETS,
-	SLOT_SAMPLE,
-	SLOT_THREAD,
-	SLOT_STACK,
-	SLOT_COUNT,
-};
+/* Room to build a record in. A program takes one that is free on its CPU and gives it back: it may have been interrupted or, as a
+ * program on a function, preempted by another one, which must not write into the same. They do not end in the order in which
+ * they began, so that a count of the depth would not do. Only programs on system calls can be preempted by many others of their
+ * kind; they leave some for the life and death of processes. Full: the record is lost, LOSS_NESTED. */
+#define CALL_SCRATCHES 3
+#define SCRATCHES 5
 
 struct scratch {
+	u32 taken;
 	u32 used; /* bytes of `record` in use */
 	/* What a bpf_loop callback reads back lives here and not on the stack: before 6.7 (ab5cfac139ab, "bpf: verify
 	 * callbacks as if they are called unknown number of times") the verifier looked at one iteration only, took the stack's
@@ -372,9 +370,33 @@ struct scratch {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, SLOT_COUNT);
+	__uint(max_entries, SCRATCHES);
 	__type(key, u32);
 	__type(value, struct scratch);
 } scratches __weak SEC(".maps");
+
+/* The same for records with little text, of iterators: only we read those, one at a time, so each kind has a slot of its own. */
+#define SMALL_RECORD_BYTES 1024
+
+enum small_slot {
+	SLOT_SOCKETS,
+	SLOT_SAMPLE,
+	SLOT_THREAD,
+	SLOT_STACK,
+	SLOT_COUNT,
+};
+
+struct small_scratch {
+	u32 used;
+	u32 _reserved;
+	u8 record[SMALL_RECORD_BYTES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SLOT_COUNT);
+	__type(key, u32);
+	__type(value, struct small_scratch);
+} small_scratches __weak SEC(".maps");
 
 #endif

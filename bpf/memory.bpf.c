@@ -92,16 +92,19 @@ static __always_inline void fill_host(struct event_oom_kill *e, struct mem_cgrou
 SEC("tp_btf/mark_victim")
 int BPF_PROG(on_oom_kill, struct task_struct *victim)
 {
-	struct scratch *s = scratch_of(SLOT_OOM);
 	struct task_struct *trigger = bpf_get_current_task_btf();
 	struct mm_struct *mm = BPF_CORE_READ(victim, mm);
 	struct cgroup_subsys_state *css = memory_css(victim);
 	struct mem_cgroup *memcg, *full;
 	struct event_oom_kill *e;
+	struct scratch *s;
 
 	count_seen(EVENT_OOM_KILL);
-	if (!s)
+	s = take_scratch(SCRATCHES);
+	if (!s) {
+		count_lost(EVENT_OOM_KILL, LOSS_NESTED);
 		return 0;
+	}
 	e = begin_record(s, struct event_oom_kill, EVENT_OOM_KILL);
 	e->victim = key_of(victim);
 	e->trigger = key_of(trigger);
@@ -126,6 +129,7 @@ int BPF_PROG(on_oom_kill, struct task_struct *victim)
 		}
 		e->victim_cgroup = append_cgroup(s, BPF_CORE_READ(css, cgroup));
 	}
-	submit_record(s, is_watched(victim->tgid) ? RING_LIFECYCLE : RING_UNWATCHED, victim, EVENT_OOM_KILL, true);
+	submit_record(s, is_watched(victim->tgid, victim) ? RING_LIFECYCLE : RING_UNWATCHED, victim, EVENT_OOM_KILL, true);
+	give_back(s);
 	return 0;
 }

@@ -17,14 +17,14 @@
 static __always_inline u64 tick_ns(void)
 {
 	const u32 rates[TICKS_PER_SECOND_CANDIDATES] = {250, 1000, 100, 300};
-	u64 seconds = bpf_ktime_get_ns() / 1000000000, jiffies = bpf_jiffies64(), since;
+	u64 seconds = bpf_ktime_get_ns() / SECOND, jiffies = bpf_jiffies64(), since;
 	u32 i;
 
 #pragma unroll
 	for (i = 0; i < TICKS_PER_SECOND_CANDIDATES; i++) {
 		since = (jiffies - ((1ULL << 32) - 300ULL * rates[i])) / rates[i];
 		if (since + 2 >= seconds && since <= seconds + 2)
-			return 1000000000 / rates[i];
+			return SECOND / rates[i];
 	}
 	return 0;
 }
@@ -105,7 +105,7 @@ static __always_inline void adopt(struct sock *sk, u32 flags)
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct connection *c;
 
-	if (!is_watched(task->tgid) || is_self(task->tgid))
+	if (!is_watched(task->tgid, task) || is_self(task->tgid))
 		return;
 	c = bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!c) {
@@ -188,12 +188,12 @@ int on_sockets(struct bpf_iter__bpf_sk_storage_map *context)
 	struct connection *c = context->value;
 	struct sock *sk = context->sk;
 	struct event_connection *e;
-	struct scratch *s;
+	struct small_scratch *s;
 	u16 stage;
 
 	if (!sk || !c || c->done)
 		return 0;
-	s = scratch_of(SLOT_SOCKETS);
+	s = small_scratch_of(SLOT_SOCKETS);
 	if (!s)
 		return 0;
 	stage = c->flags & CONNECTION_LISTENER ? STAGE_LISTENING : STAGE_SAMPLED;

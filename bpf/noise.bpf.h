@@ -97,8 +97,6 @@ static __always_inline bool is_telling(struct dentry *dentry)
 	return bpf_map_lookup_elem(&telling_packages, &key);
 }
 
-enum { NOISE_READS = 1, NOISE_ALL = 3 }; /* values of noise_prefixes */
-
 /* The path is in scratch->path, from path_position on. */
 static __always_inline u32 prefix_noise(struct scratch *s)
 {

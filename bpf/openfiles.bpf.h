@@ -7,6 +7,8 @@
 
 #define DESCRIPTORS_PER_PROCESS 4096 /* looked at */
 #define FILES_PER_PROCESS 64	     /* reported; the rest is counted as lost, LOSS_FILE_LIMIT */
+#define DESCRIPTORS_PER_WORD 64
+#define DESCRIPTOR_WORDS 16384 /* of the table of what is open: a process may have 1,048,576 (fs.nr_open) */
 
 struct file_walk {
 	struct scratch *scratch;
@@ -29,6 +31,37 @@ static __always_inline struct file *file_at(struct file **slots, u32 descriptor)
 	if (slots)
 		bpf_probe_read_kernel(&file, sizeof(file), slots + descriptor);
 	return file;
+}
+
+struct word_walk {
+	unsigned long *words;
+	u32 count;
+	u32 found;
+};
+
+static long on_word(u32 index, struct word_walk *walk)
+{
+	unsigned long word = 0;
+
+	index += DESCRIPTORS_PER_PROCESS / DESCRIPTORS_PER_WORD;
+	if (index >= walk->count)
+		return 1;
+	bpf_probe_read_kernel(&word, sizeof(word), walk->words + index);
+	if (!word)
+		return 0;
+	walk->found = 1;
+	return 1;
+}
+
+/* Whether a descriptor is open that is not looked at. The table never shrinks: its size alone says what was open at some time. */
+static __always_inline bool has_more_descriptors(struct fdtable *table, u32 max_fds)
+{
+	struct word_walk walk = {};
+
+	walk.words = BPF_CORE_READ(table, open_fds);
+	walk.count = max_fds / DESCRIPTORS_PER_WORD;
+	bpf_loop(DESCRIPTOR_WORDS, on_word, &walk, 0);
+	return walk.found;
 }
 
 static long on_descriptor(u32 descriptor, struct file_walk *walk)
@@ -76,15 +109,19 @@ static long on_descriptor(u32 descriptor, struct file_walk *walk)
 	return 0;
 }
 
-static __always_inline void report_open_files(struct task_struct *task, u32 slot, bool watched, u16 reason, u16 signal)
+static __always_inline void report_open_files(struct task_struct *task, bool watched, u16 reason, u16 signal)
 {
 	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
 	struct file **parent_slots = BPF_CORE_READ(task, group_leader, real_parent, files, fdt, fd);
 	struct file_walk walk = {};
 
-	walk.scratch = scratch_of(slot);
-	if (!walk.scratch || !table)
+	if (!table)
 		return;
+	walk.scratch = take_scratch(SCRATCHES);
+	if (!walk.scratch) {
+		count_nested(EVENT_OPEN_FILE);
+		return;
+	}
 	walk.scratch->files_found = 0;
 	walk.task = task;
 	walk.key = key_of(task);
@@ -97,9 +134,10 @@ static __always_inline void report_open_files(struct task_struct *task, u32 slot
 	walk.reason = reason;
 	walk.signal = signal;
 	bpf_loop(DESCRIPTORS_PER_PROCESS, on_descriptor, &walk, 0);
-	if (walk.max_fds > DESCRIPTORS_PER_PROCESS) { /* it had more open at some time, and may have them still */
+	give_back(walk.scratch);
+	if (walk.max_fds > DESCRIPTORS_PER_PROCESS && has_more_descriptors(table, walk.max_fds)) {
 		count_seen(EVENT_OPEN_FILE);
-		count_lost(EVENT_OPEN_FILE, LOSS_FILE_LIMIT);
+		count_lost(EVENT_OPEN_FILE, LOSS_DESCRIPTOR_LIMIT);
 	}
 }
 

@@ -23,11 +23,11 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 		count_filtered(EVENT_FORK, FILTER_UNINTERESTING);
 		return 0;
 	}
-	if (is_watched(parent->tgid)) {
+	if (is_watched(parent->tgid, parent)) {
 		watch(child->tgid);
 		ring = RING_LIFECYCLE;
 	} else {
-		unwatch(child->tgid); /* user space may have marked that pid when its last owner was gone already */
+		forget_mark(child->tgid);
 	}
 	e = reserve_record(ring, parent, sizeof(*e), EVENT_FORK);
 	if (!e)
@@ -52,16 +52,21 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
 {
-	struct scratch *s = scratch_of(SLOT_EXEC);
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	bool watched, first = false;
 	struct event_exec *e;
+	struct scratch *s;
 	u64 start, bytes;
 	u8 *room;
 
 	count_seen(EVENT_EXEC);
-	if (!s || is_self(task->tgid)) {
+	if (is_self(task->tgid)) {
 		count_filtered(EVENT_EXEC, FILTER_SELF);
+		return 0;
+	}
+	s = take_scratch(SCRATCHES);
+	if (!s) {
+		count_lost(EVENT_EXEC, LOSS_NESTED);
 		return 0;
 	}
 	e = begin_record(s, struct event_exec, EVENT_EXEC);
@@ -74,8 +79,7 @@ int BPF_PROG(on_exec, struct task_struct *task, pid_t old_pid, struct linux_binp
 	if (room && bytes > TEXT_BYTES) {
 		e->image_flags |= IMAGE_ARGV_CUT;
 		if (bpf_probe_read_user(room, ARGV_HEAD_BYTES, (void *)start) ||
-		    bpf_probe_read_user(room + ARGV_HEAD_BYTES + ARGV_MARK_BYTES, ARGV_TAIL_BYTES,
-					(void *)(start + bytes - ARGV_TAIL_BYTES))) {
+		    bpf_probe_read_user(room + ARGV_TAIL_AT, ARGV_TAIL_BYTES, (void *)(start + bytes - ARGV_TAIL_BYTES))) {
 			bytes = 0;
 			e->image_flags |= IMAGE_ARGV_UNREADABLE;
 		} else {
@@ -90,13 +94,14 @@ int BPF_PROG(on_exec, struct task_struct *task, pid_t old_pid, struct linux_binp
 		e->argv = bytes;
 		s->used += bytes;
 	}
-	watched = is_watched(task->tgid);
+	watched = is_watched(task->tgid, task);
 	if (append_environ(s, mm, &e->environ, &e->image_flags) && !watched) {
 		watch(task->tgid); /* at once, not when user space has read of it: its first files count too */
 		first = true;	   /* the reader may have to attach the hooks for system calls, and the task runs already */
 		watched = true;
 	}
 	submit_record(s, watched ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_EXEC, first);
+	give_back(s);
 	return 0;
 }
 
@@ -104,14 +109,14 @@ int BPF_PROG(on_exec, struct task_struct *task, pid_t old_pid, struct linux_binp
 SEC("tp_btf/task_rename")
 int BPF_PROG(on_title, struct task_struct *task, const char *comm)
 {
-	struct scratch *s = scratch_of(SLOT_TITLE);
 	struct task_struct *current = bpf_get_current_task_btf();
 	u64 start = BPF_CORE_READ(task, mm, arg_start);
 	struct event_title *e;
+	struct scratch *s;
 	bool watched;
 
 	count_seen(EVENT_TITLE);
-	if (!s || is_self(task->tgid)) {
+	if (is_self(task->tgid)) {
 		count_filtered(EVENT_TITLE, FILTER_SELF);
 		return 0;
 	}
@@ -125,10 +130,15 @@ int BPF_PROG(on_title, struct task_struct *task, const char *comm)
 		return 0;
 	}
 	/* what it is called at its end is in its exit record */
-	watched = is_watched(task->tgid);
+	watched = is_watched(task->tgid, task);
 	if (share_used_up(accountable_user(task), watched ? SHARE_TITLES : SHARE_UNWATCHED_TITLES, SECOND_NS / TITLES_PER_SECOND,
 			  SECOND_NS / TITLES_PER_SECOND * TITLES_AT_ONCE)) {
 		count_filtered(EVENT_TITLE, FILTER_RATE_LIMIT);
+		return 0;
+	}
+	s = take_scratch(SCRATCHES);
+	if (!s) {
+		count_lost(EVENT_TITLE, LOSS_NESTED);
 		return 0;
 	}
 	e = begin_record(s, struct event_title, EVENT_TITLE);
@@ -137,6 +147,7 @@ int BPF_PROG(on_title, struct task_struct *task, const char *comm)
 	if (task == current)
 		e->title = append_user_string(s, (void *)start, 512);
 	submit_record(s, watched ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_TITLE, false);
+	give_back(s);
 	return 0;
 }
 
@@ -166,10 +177,10 @@ static __always_inline void note_dead_thread(struct task_struct *task)
 
 static __always_inline int process_exit(struct task_struct *task, bool group_dead)
 {
-	struct scratch *s = scratch_of(SLOT_EXIT);
 	struct task_struct *leader;
 	struct mm_struct *mm;
 	struct event_exit *e;
+	struct scratch *s;
 	u64 *delay, pages;
 	bool watched;
 	u32 status;
@@ -184,17 +195,22 @@ static __always_inline int process_exit(struct task_struct *task, bool group_dea
 		count_filtered(EVENT_EXIT, FILTER_THREAD);
 		return 0;
 	}
-	if (!s || is_self(task->tgid)) {
+	if (is_self(task->tgid)) {
 		count_filtered(EVENT_EXIT, FILTER_SELF);
 		return 0;
 	}
-	watched = unwatch(task->tgid);
+	watched = unwatch(task->tgid, task);
 	leader = BPF_CORE_READ(task, group_leader);
 	status = wait_status(leader);
 	/* before the exit record, and in a ring that is read after the exit's: whoever reads the exit finds the files waiting */
 	if (status)
-		report_open_files(task, SLOT_EXIT_FILES, watched, FILE_AT_DEATH, status & 0x7f);
+		report_open_files(task, watched, FILE_AT_DEATH, status & 0x7f);
 
+	s = take_scratch(SCRATCHES);
+	if (!s) {
+		count_lost(EVENT_EXIT, LOSS_NESTED);
+		return 0;
+	}
 	e = begin_record(s, struct event_exit, EVENT_EXIT);
 	e->process = key_of(task);
 	e->real_parent = key_of(BPF_CORE_READ(leader, real_parent));
@@ -228,6 +244,7 @@ static __always_inline int process_exit(struct task_struct *task, bool group_dea
 	}
 	e->peak_rss_bytes = pages * page_bytes;
 	submit_record(s, watched ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_EXIT, watched && status);
+	give_back(s);
 	return 0;
 }
 

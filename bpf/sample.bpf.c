@@ -161,7 +161,7 @@ static __always_inline bool note_idleness(struct event_process_sample *e, struct
 
 static __always_inline void sample_process(struct bpf_iter__task *context, struct task_struct *task)
 {
-	struct scratch *s = scratch_of(SLOT_SAMPLE);
+	struct small_scratch *s = small_scratch_of(SLOT_SAMPLE);
 	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	struct event_process_sample *e;
@@ -235,7 +235,7 @@ static __always_inline void look_at_neighbour(struct bpf_iter__task *context, st
 {
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	struct cgroup_subsys_state *css = memory_css(task), *parent;
-	struct scratch *s = scratch_of(SLOT_SAMPLE);
+	struct small_scratch *s = small_scratch_of(SLOT_SAMPLE);
 	u64 growth, cpu_ns, interval_ns, id;
 	struct event_neighbour *e;
 	struct neighbour now = {}, *last;
@@ -349,7 +349,7 @@ static __always_inline bool is_timed(struct pt_regs *regs, u32 number)
 /* The kernel names its own functions: no symbol table has to be read for that, and none can be out of date. */
 static __always_inline void tell_stack(struct bpf_iter__task *context, struct task_struct *task)
 {
-	struct scratch *s = scratch_of(SLOT_STACK);
+	struct small_scratch *s = small_scratch_of(SLOT_STACK);
 	struct event_wait_stack *e;
 	u64 at[FRAMES] = {};
 	long bytes;
@@ -373,7 +373,7 @@ static __always_inline void tell_stack(struct bpf_iter__task *context, struct ta
 
 static __always_inline void sample_thread(struct bpf_iter__task *context, struct task_struct *task)
 {
-	struct scratch *s = scratch_of(SLOT_THREAD);
+	struct small_scratch *s = small_scratch_of(SLOT_THREAD);
 	u32 tgid = task->tgid, state = task->__state;
 	struct watched *sums = bpf_map_lookup_elem(&watched_processes, &tgid);
 	struct list_head *children, *first;
@@ -422,7 +422,7 @@ int on_tasks(struct bpf_iter__task *context)
 
 	if (!task || (task->flags & PF_KTHREAD) || is_self(task->tgid))
 		return 0;
-	if (!is_watched(task->tgid)) {
+	if (!is_watched(task->tgid, task)) {
 		if (task->pid == task->tgid)
 			look_at_neighbour(context, task);
 		return 0;

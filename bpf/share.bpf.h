@@ -17,9 +17,9 @@ enum share {
 	SHARE_UNWATCHED_SIGNALS, /* to others */
 };
 
-#define SECOND_NS 1000000000ULL
+#define SECOND_NS ((u64)SECOND) /* an enumerator is an int, and a few seconds overflow it */
 #define USER_NAMESPACE_DEPTH 33 /* kernel/user_namespace.c: nested 32 deep at most */
-#define CONTROL_GROUP (1ULL << 63)
+#define CONTROL_GROUP (1ULL << CONTROL_GROUP_BIT)
 #define RING_SHARE_PARTS 16 /* per second, one user may put 1/16 of a ring into its last quarter */
 #define TITLES_PER_SECOND 32
 #define TITLES_AT_ONCE 256

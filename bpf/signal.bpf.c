@@ -75,6 +75,7 @@ int BPF_PROG(on_signal, int signal, struct kernel_siginfo *info, struct task_str
 	bool handled = handler_of(target, signal) != SIG_DFL;
 	struct event_signal *e;
 	bool watched;
+	u64 user;
 
 	count_seen(EVENT_SIGNAL);
 	if (result != TRACE_SIGNAL_DELIVERED && result != TRACE_SIGNAL_ALREADY_PENDING) {
@@ -89,12 +90,13 @@ int BPF_PROG(on_signal, int signal, struct kernel_siginfo *info, struct task_str
 		count_filtered(EVENT_SIGNAL, FILTER_SELF);
 		return 0;
 	}
-	watched = is_watched(target->tgid);
+	watched = is_watched(target->tgid, target);
 	/* by the target's user, who alone (with root) can signal it: the running task may be anybody when the kernel sends */
-	if (share_used_up(accountable_user(target), watched ? SHARE_SIGNALS : SHARE_UNWATCHED_SIGNALS,
-			  SECOND_NS / SIGNALS_PER_SECOND, SECOND_NS / SIGNALS_PER_SECOND * SIGNALS_AT_ONCE)) {
+	user = accountable_user(target);
+	if (share_used_up(user, watched ? SHARE_SIGNALS : SHARE_UNWATCHED_SIGNALS, SECOND_NS / SIGNALS_PER_SECOND,
+			  SECOND_NS / SIGNALS_PER_SECOND * SIGNALS_AT_ONCE)) {
 		if (watched)
-			count_lost(EVENT_SIGNAL, LOSS_RATE_LIMIT);
+			count_lost_of(user, EVENT_SIGNAL, LOSS_RATE_LIMIT);
 		else
 			count_filtered(EVENT_SIGNAL, FILTER_RATE_LIMIT);
 		return 0;
@@ -128,7 +130,7 @@ int BPF_PROG(on_signal_delivery, int signal, struct kernel_siginfo *info, struct
 	task = bpf_get_current_task_btf();
 	if (BPF_CORE_READ(action, sa.sa_handler) == SIG_DFL || is_self(task->tgid))
 		return 0;
-	report_open_files(task, SLOT_SIGNAL_FILES, is_watched(task->tgid), FILE_AT_SIGNAL, signal);
+	report_open_files(task, is_watched(task->tgid, task), FILE_AT_SIGNAL, signal);
 	return 0;
 }
 
@@ -155,9 +157,11 @@ int BPF_PROG(on_crash, int signal, struct kernel_siginfo *info, struct task_stru
 	if (!is_crash(signal) || task->tgid != target->tgid || is_self(task->tgid) || handler_of(target, signal) != SIG_DFL)
 		return 0;
 	count_seen(EVENT_CRASH);
-	s = scratch_of(SLOT_CRASH);
-	if (!s)
+	s = take_scratch(SCRATCHES);
+	if (!s) {
+		count_lost(EVENT_CRASH, LOSS_NESTED);
 		return 0;
+	}
 	registers = (void *)bpf_task_pt_regs(task);
 #if defined(__TARGET_ARCH_x86)
 	address = BPF_CORE_READ(registers, ip);
@@ -180,6 +184,7 @@ int BPF_PROG(on_crash, int signal, struct kernel_siginfo *info, struct task_stru
 		count_seen(EVENT_CRASH);
 		count_lost(EVENT_CRASH, LOSS_BUSY);
 	}
-	submit_record(s, is_watched(task->tgid) ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_CRASH, false);
+	submit_record(s, is_watched(task->tgid, task) ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_CRASH, false);
+	give_back(s);
 	return 0;
 }

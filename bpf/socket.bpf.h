@@ -89,15 +89,15 @@ static long on_answer(u32 index, struct answer_walk *walk)
 __noinline int report_query(u64 message, u32 bytes, u64 peer)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct scratch *s = scratch_of(SLOT_CALL);
 	struct sock *sk = (void *)peer;
 	u32 tgid = task->tgid;
 	struct answer_walk walk = {};
 	struct event_name_query *e;
 	struct watched *sums;
+	struct scratch *s;
 	u16 head[6] = {}, question[2] = {};
 
-	if (!s || bytes < 17 || bpf_probe_read_user(head, sizeof(head), (void *)message) || head[2] != bpf_htons(1))
+	if (bytes < 17 || bpf_probe_read_user(head, sizeof(head), (void *)message) || head[2] != bpf_htons(1))
 		return 0;
 	sums = sums_of(tgid, task, EVENT_NAME_QUERY);
 	if (!sums)
@@ -105,6 +105,11 @@ __noinline int report_query(u64 message, u32 bytes, u64 peer)
 	count_seen(EVENT_NAME_QUERY);
 	if (__sync_fetch_and_add(&sums->queries_reported, 1) >= QUERIES_PER_PROCESS) {
 		count_filtered(EVENT_NAME_QUERY, FILTER_LIMIT);
+		return 0;
+	}
+	s = take_scratch(CALL_SCRATCHES);
+	if (!s) {
+		count_lost(EVENT_NAME_QUERY, LOSS_NESTED);
 		return 0;
 	}
 	e = begin_record(s, struct event_name_query, EVENT_NAME_QUERY);
@@ -124,6 +129,7 @@ __noinline int report_query(u64 message, u32 bytes, u64 peer)
 		bpf_loop(ANSWERS_LOOKED_AT, on_answer, &walk, 0);
 	}
 	submit_record(s, RING_BULK, task, EVENT_NAME_QUERY, false);
+	give_back(s);
 	return 0;
 }
 
@@ -212,12 +218,16 @@ __noinline int on_connected(u32 tgid, u32 descriptor)
 	if (BPF_CORE_READ(sk, __sk_common.skc_family) != AF_UNIX)
 		return 0;
 	sums = sums_of(tgid, task, EVENT_UNIX_CONNECTED);
-	s = scratch_of(SLOT_CALL);
-	if (!s || !sums)
+	if (!sums)
 		return 0;
 	count_seen(EVENT_UNIX_CONNECTED);
 	if (__sync_fetch_and_add(&sums->peers_reported, 1) >= PEERS_PER_PROCESS) {
 		count_filtered(EVENT_UNIX_CONNECTED, FILTER_LIMIT);
+		return 0;
+	}
+	s = take_scratch(CALL_SCRATCHES);
+	if (!s) {
+		count_lost(EVENT_UNIX_CONNECTED, LOSS_NESTED);
 		return 0;
 	}
 	e = begin_record(s, struct event_unix_connected, EVENT_UNIX_CONNECTED);
@@ -232,6 +242,7 @@ __noinline int on_connected(u32 tgid, u32 descriptor)
 	if (address)
 		e->path = append_unix_path(s, address);
 	submit_record(s, RING_BULK, task, EVENT_UNIX_CONNECTED, false);
+	give_back(s);
 	return 0;
 }
 

@@ -15,11 +15,31 @@ static __always_inline u8 *mark_of(u32 tgid)
 	return marks ? &marks->of[tgid % MARKS_PER_ENTRY] : NULL;
 }
 
-static __always_inline bool is_watched(u32 tgid)
+/* Whether a mark that user space made is meant for this process; if not, it goes. */
+static __noinline bool confirm_mark(u32 tgid, struct task_struct *task)
+{
+	u64 *asked = bpf_map_lookup_elem(&asked_marks, &tgid);
+	bool meant = asked && *asked == BPF_CORE_READ(task, group_leader, start_boottime);
+	u8 *mark = mark_of(tgid);
+
+	bpf_map_delete_elem(&asked_marks, &tgid);
+	if (mark)
+		*mark = meant ? MARK_WATCHED : 0;
+	if (!meant) {
+		count_seen(EVENT_EXISTING);
+		count_filtered(EVENT_EXISTING, FILTER_STALE_MARK);
+	}
+	return meant;
+}
+
+/* `task`: any of the process's threads. */
+static __always_inline bool is_watched(u32 tgid, struct task_struct *task)
 {
 	u8 *mark = mark_of(tgid);
 
-	return mark && *mark;
+	if (!mark || !*mark)
+		return false;
+	return *mark == MARK_WATCHED || confirm_mark(tgid, task);
 }
 
 static __always_inline void watch(u32 tgid)
@@ -27,10 +47,10 @@ static __always_inline void watch(u32 tgid)
 	u8 *mark = mark_of(tgid);
 
 	if (mark)
-		*mark = 1;
+		*mark = MARK_WATCHED;
 }
 
-/* The sums of a watched process, made when they are first needed; NULL, and counted, when the table is full. */
+/* The sums of a watched process, made when they are first needed; NULL, and counted as seen and lost, when the table is full. */
 static __always_inline struct watched *sums_of(u32 tgid, struct task_struct *task, u32 kind)
 {
 	struct watched *sums = bpf_map_lookup_elem(&watched_processes, &tgid);
@@ -41,20 +61,35 @@ static __always_inline struct watched *sums_of(u32 tgid, struct task_struct *tas
 	sums = bpf_map_lookup_elem(&watched_processes, &tgid);
 	if (sums)
 		sums->start_boottime_ns = BPF_CORE_READ(task, group_leader, start_boottime);
-	else
+	else {
+		count_seen(kind);
 		count_lost(kind, LOSS_TABLE_FULL);
+	}
 	return sums;
 }
 
-/* For the next process with that pid. Gives whether it was watched. */
-static __always_inline bool unwatch(u32 tgid)
+/* At the end of a process. Gives whether it was watched. */
+static __always_inline bool unwatch(u32 tgid, struct task_struct *task)
+{
+	u8 *mark = mark_of(tgid);
+	bool watched = is_watched(tgid, task);
+
+	if (mark && watched)
+		*mark = 0;
+	return watched;
+}
+
+/* At the beginning of one: what was meant for the last process with that pid came too late. */
+static __always_inline void forget_mark(u32 tgid)
 {
 	u8 *mark = mark_of(tgid);
 
 	if (!mark || !*mark)
-		return false;
+		return;
 	*mark = 0;
-	return true;
+	bpf_map_delete_elem(&asked_marks, &tgid);
+	count_seen(EVENT_EXISTING);
+	count_filtered(EVENT_EXISTING, FILTER_STALE_MARK);
 }
 
 #endif

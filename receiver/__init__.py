@@ -22,8 +22,10 @@ Imports go downwards only (`make lint` checks it). From the top to the bottom:
     signals       spans, log records and metrics as values
     errors        every error that ends a command, with its exit status
     events        GENERATED from bpf/events.h: the records of the kernel half
+    constants     GENERATED from bpf/events.h: the numbers and words that both halves need
     semconv       GENERATED from semconv/model: the names of everything that is emitted
     calls         the system calls of x86-64 by number
+    units         units of time and size
 
 asyncio is used in cli, service, export, insights, safe and kernel only; ctypes in kernel and service/symbols only.
 """

@@ -74,6 +74,9 @@ class LossReason(IntEnum):
     USER_SHARE = 4
     RATE_LIMIT = 5
     BUSY = 6
+    NESTED = 7
+    RECURSION = 8
+    DESCRIPTOR_LIMIT = 9
 
 
 class FilterReason(IntEnum):
@@ -84,6 +87,7 @@ class FilterReason(IntEnum):
     LIMIT = 4
     FOREIGN_CALL = 5
     RATE_LIMIT = 6
+    STALE_MARK = 7
 
 
 class StdioKind(IntEnum):
@@ -2553,12 +2557,12 @@ class Ledger(msgspec.Struct, frozen=True):
     lost: tuple[tuple[int, ...], ...]
 
 
-KINDS, FILTERS, LOSSES = 22, 7, 7
-_LEDGER = Layout("<353Q")
+KINDS, FILTERS, LOSSES = 22, 8, 10
+_LEDGER = Layout("<441Q")
 
 
 def decode_ledger(per_cpu: bytes) -> Ledger:
-    """Sums the per-CPU values of the `ledgers` map: 2824 bytes per possible CPU."""
+    """Sums the per-CPU values of the `ledgers` map: 3528 bytes per possible CPU."""
     words = [sum(column) for column in zip(*_LEDGER.iter_unpack(per_cpu), strict=True)]
     at = 1 + 2 * KINDS
     filtered = tuple(tuple(words[at + k * FILTERS : at + (k + 1) * FILTERS]) for k in range(KINDS))

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated, Literal
 
 import msgspec
 
-from receiver.events import ProcessKey
+from receiver.events import Event, OomKill, ProcessKey, Signal
 from receiver.signals import Attributes
 from receiver.text.redact import Mode
 
 NOBODY = ProcessKey(0, 0)
+SHORT_NS = 10_000_000  # a process that lives shorter and does nothing notable is only counted
+# the signals that ask a process to end
+POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def about(event: Event) -> ProcessKey:
+    """The process that an event is about: its own, a signal's target, or an OOM kill's victim."""
+    if isinstance(event, Signal):
+        return event.target
+    return event.victim if isinstance(event, OomKill) else event.process
 
 
 class Host(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from receiver.detect.findings import FINDINGS
 from receiver.events import (
     Event,
     Exec,
@@ -33,6 +34,7 @@ from receiver.facts.tree import Process
 from receiver.investigate.report import Report
 from receiver.model import NOBODY, CoreOptions, Finding, Host, Watch
 from receiver.observe.core import Core
+from receiver.observe.events import EVENTS
 from receiver.observe.listeners import Listener
 from receiver.signals import LogRecord, Span, Value
 from receiver.work.execution import Execution
@@ -98,8 +100,9 @@ class Calls(Listener):
 class Story:
     """A clock that moves 1 ms a step, pids that count up, and a core that listens."""
 
-    def __init__(self, options: CoreOptions | None = None) -> None:
-        self.core = Core(HOST, options)
+    def __init__(self, options: CoreOptions | None = None, **core: Any) -> None:
+        """`core`: further arguments of the core."""
+        self.core = Core(HOST, options, **core)
         self.core.set_wall_offset(WALL_OFFSET_NS)
         self.now = 1_000 * MS
         self.sequence = 0
@@ -121,7 +124,11 @@ class Story:
         raw = encode(event)
         self.records.append(raw)
         self.core.feed([raw], self.now + MS)
-        self._signals += self.core.take()
+        emitted = self.core.take()
+        found = {s.event_name for s in emitted if isinstance(s, LogRecord)} & FINDINGS.keys()
+        missing = found - set(EVENTS[kind].findings)
+        assert not missing, f"the row of {kind.__name__} in EVENTS does not name {missing}"
+        self._signals += emitted
 
     def fork(
         self, parent: ProcessKey, *, comm: str = "python3", pid: int = 0, uid: int = 1000

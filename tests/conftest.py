@@ -117,7 +117,7 @@ def live_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def live() -> None:
     """For tests on the real kernel."""
     from receiver.errors import KwitnessError
-    from receiver.kernel.probes import preflight
+    from receiver.kernel.preflight import preflight
 
     try:
         preflight()

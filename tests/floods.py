@@ -82,7 +82,7 @@ TASK = {
 OWN = {
     "AIRFLOW_CTX_DAG_ID": "flood",
     "AIRFLOW_CTX_TASK_ID": "flood",
-    "AIRFLOW_CTX_DAG_RUN_ID": "f1",
+    "AIRFLOW_CTX_DAG_RUN_ID": f"flooder-{os.getpid()}",
 }
 _TASK = f"""
 import ctypes, os, signal, sys, time
@@ -131,7 +131,7 @@ def flood(kind: str, *, watched: bool, processes: int = 2, uid: int = FLOODER) -
             child.wait()
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of the victim's task when it is over."""
 
     execution: Execution | None
@@ -140,6 +140,16 @@ class Outcome(msgspec.Struct, frozen=True):
     killed: int
     losses: dict[tuple[str, str], int]
     ledger: Ledger
+    flooder: Report | None  # on the flooder's own work, if it is watched
+
+    def lost(self, reason: str) -> tuple[bool, bool]:
+        """Whether the victim's report and the flooder's have events lost for this reason."""
+        reports = (self.report, self.flooder)
+        assert None not in reports
+        victim, flooder = (
+            any(entry["reason"] == reason for entry in r.completeness.lost) for r in reports if r
+        )
+        return victim, flooder
 
     def is_whole(self) -> bool:
         """Nothing of the task is missing, and its result and its incident are right."""
@@ -162,15 +172,21 @@ class Outcome(msgspec.Struct, frozen=True):
         ]
 
 
-def _outcome(observer: Observer, execution: Execution | None) -> Outcome:
-    report, sleeps, killed = None, 0, 0
+def _outcome(observer: Observer, execution: Execution | None, flooder: Execution | None) -> Outcome:
+    report, sleeps, killed, now = None, 0, 0, observer.core.attempts.read_at_ns
     if execution is not None:
-        case = observer.core.case(execution, observer.core.attempts.read_at_ns)
+        case = observer.core.case(execution, now)
         report = investigate(case)
         sleeps = sum(a.name == "sleep" and a.exit is not None for a in case) + execution.root.folded
         killed = sum(a.name == "sleep" and a.exit is not None and a.end.signal == 9 for a in case)
     return Outcome(
-        execution, report, sleeps, killed, dict(observer.core.losses), observer.source.ledger()
+        execution=execution,
+        report=report,
+        sleeps=sleeps,
+        killed=killed,
+        losses=dict(observer.core.losses),
+        ledger=observer.source.ledger(),
+        flooder=investigate(observer.core.case(flooder, now)) if flooder is not None else None,
     )
 
 
@@ -184,10 +200,13 @@ def attack(
 async def _attack(kind: str, watched: bool, titles: int, config: SourceConfig) -> Outcome:
     observer = Observer(config, CoreOptions(), None)
     seen: list[Execution] = []
+    floods: list[Execution] = []
 
     def opened(execution: Execution) -> None:
         if execution.identity.run_id == TASK["AIRFLOW_CTX_DAG_RUN_ID"]:
             seen.append(execution)
+        elif execution.identity.run_id == OWN["AIRFLOW_CTX_DAG_RUN_ID"]:
+            floods.append(execution)
 
     observer.core.listeners.add(Calls(execution_started=opened))
     observer.start()
@@ -203,6 +222,6 @@ async def _attack(kind: str, watched: bool, titles: int, config: SourceConfig) -
         observer.stop.set()
         await running
         observer.end()
-        found = _outcome(observer, seen[0] if seen else None)
+        found = _outcome(observer, seen[0] if seen else None, floods[0] if floods else None)
         await observer.close(0)
     return found

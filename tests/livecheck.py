@@ -6,8 +6,8 @@ import json
 from functools import cache
 from typing import Any
 
+from receiver.export.options import SignalName
 from receiver.export.otlp_json import to_json
-from receiver.export.settings import SignalName
 from semconv.registry import SEVERITIES, Registry, load
 
 _SPAN_TYPES = (

@@ -23,14 +23,14 @@ from receiver.events import (
     WaitObject,
     WaitStack,
 )
-from receiver.facts import connections
-from receiver.facts.usage import CURVE_POINTS, NEIGHBOURS, Curve
+from receiver.facts import connections, peers
+from receiver.facts.neighbours import NEIGHBOURS
+from receiver.facts.usage import CURVE_POINTS, Curve
 from receiver.model import CoreOptions
 from receiver.text.names import name_in
+from receiver.units import MIB, SECOND
 from tests.builders import Story, attributes
 
-SECOND = 1_000_000_000
-MIB = 1 << 20
 SERVER = int.from_bytes(bytes([10, 0, 0, 5]), "little")
 
 
@@ -91,7 +91,7 @@ def test_a_connection_that_is_never_made(error: int, word: str) -> None:
         "10.0.0.5",
         443,
     )
-    assert next(iter(story.core.tree.get(client).peers.values())).failed[word] == 3  # type: ignore[union-attr]
+    assert next(iter(story.core.facts.peers.of(client).peers.values())).failed[word] == 3
 
 
 def test_one_of_several_connects_that_lost_the_race_is_nothing() -> None:
@@ -293,9 +293,7 @@ def test_the_most_connections_at_once_are_kept_when_fewer_are_open() -> None:
     for number in (1, 2):
         connection(story, client, number, ConnectionStage.CLOSED)
     connection(story, client, 4, ConnectionStage.CONNECTED)
-    process = story.core.tree.get(client)
-    assert process is not None
-    (peer,) = process.peers.values()
+    (peer,) = story.core.facts.peers.of(client).peers.values()
     assert (peer.most, peer.open, peer.made) == (3, 2, 4)
 
 
@@ -307,9 +305,8 @@ def test_clients_of_one_host_are_one_peer_whatever_their_ports() -> None:
             story, server, number, ConnectionStage.CONNECTED, peer_port=40_000 + number,
             connection_flags=ConnectionFlag.ACCEPTED,
         )  # fmt: skip
-    process = story.core.tree.get(server)
-    assert process is not None
-    assert {e: p.made for e, p in process.peers.items()} == {("10.0.0.5", 0): 2}
+    found = story.core.facts.peers.of(server).peers
+    assert {e: p.made for e, p in found.items()} == {("10.0.0.5", 0): 2}
 
 
 def test_ports_and_descriptors_run_out() -> None:
@@ -395,9 +392,9 @@ def test_connections_are_bounded_and_counted(monkeypatch: pytest.MonkeyPatch) ->
         )
     table = story.core.activity.network.table
     assert len(table.open) == 100 and table.drops["forgotten_connection"] == 400
-    process = story.core.tree.get(client)
-    assert process is not None and len(process.peers) == connections.PEERS_PER_PROCESS
-    assert table.drops["too_many_peers"] > 0
+    table_of_peers = story.core.facts.peers
+    assert len(table_of_peers.of(client).peers) == peers.PEERS_PER_PROCESS
+    assert table_of_peers.drops["too_many_peers"] > 0
     story.exit(client)
     assert len(table.open) == 0
 

@@ -37,6 +37,9 @@ class Source:
     def ledger(self) -> Ledger:
         return Ledger((), (), (), ())
 
+    def user_losses(self) -> dict[tuple[int, int, int], int]:
+        return {}
+
     def watch(self, pids: Any) -> None: ...
 
     def __getattr__(self, name: str) -> Callable[..., list[Any]]:

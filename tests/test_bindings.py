@@ -411,6 +411,17 @@ def test_luigi_tasks_end_when_their_target_is_in_place() -> None:
     assert [s.name for s in story.spans] == ["task out.csv"]
 
 
+def test_only_dbts_own_target_directory_is_metadata() -> None:
+    story = Story()
+    main = story.spawn(NOBODY, "luigi", "--module", "tasks", "All")
+    opened = story.opens(main, "/data/target/a-luigi-tmp-1", os.O_WRONLY | os.O_CREAT, thread=41)
+    story.closes(main, opened, written=10)
+    story.exit(main)
+    story.finish()
+    written = attributes(story.span("task a"))[sc.PIPELINE_TASK_OUTPUTS]
+    assert written == ("/data/target/a-luigi-tmp-1",)
+
+
 def test_make_is_followed_inside_of_other_work_only() -> None:
     story = Story()
     assert of(story, story.spawn(NOBODY, "make", "all")) == []

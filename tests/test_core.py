@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from receiver.events import Exit, FileFlag, FileReason, Fork, OomScope, ProcessKey, encode
 from receiver.investigate.compose import investigate
 from receiver.model import NOBODY, Blind, CoreOptions, Identity
-from receiver.observe.core import SECOND, Core
+from receiver.observe.core import Core
 from receiver.signals import Severity, SpanKind
+from receiver.units import SECOND
 from tests.builders import HOST, MS, SELF, WALL_OFFSET_NS, Story, airflow, attributes
 
 INIT = ProcessKey(1, 1)

@@ -40,7 +40,7 @@ class Observed:
 
     def __init__(self, core: Core) -> None:
         self.core = core
-        self.views = Views()
+        self.views = Views(core.facts)
         self.screens: list[str] = []
         core.listeners.add(Calls(process_ended=self.views.ended, execution_finished=self.closed))
 

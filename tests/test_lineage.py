@@ -8,6 +8,7 @@ import os
 import pytest
 
 from receiver import semconv as sc
+from receiver.attribution.declared import DECLARED
 from receiver.events import (
     CallFailed,
     CallKind,
@@ -17,8 +18,8 @@ from receiver.events import (
     ProcessKey,
     SubjectKind,
 )
-from receiver.facts import files
-from receiver.facts.files import State, idiom, is_uncommitted
+from receiver.facts import versions
+from receiver.facts.versions import State
 from receiver.text.names import resolve
 from tests.builders import Story, attributes
 
@@ -33,7 +34,7 @@ def taints(story: Story) -> list[tuple[object, object]]:
 
 
 def state(story: Story, inode: int = 7) -> State:
-    version = story.core.activity.files.table.version((1, inode))
+    version = story.core.facts.versions.get((1, inode))
     assert version is not None
     return version.state
 
@@ -144,7 +145,7 @@ def test_a_rename_is_the_commit() -> None:
     story.writes(writer, "/data/out.tmp")
     story.renames(writer, "/data/out.tmp", "/data/out")
     story.exit(writer)
-    version = story.core.activity.files.table.at("/data/out")
+    version = story.core.facts.versions.at("/data/out")
     assert version is not None and (version.commit, version.state) == ("rename", State.COMPLETE)
     story.tick(10)
     assert attributes(story.span("task extract"))[sc.PIPELINE_TASK_OUTPUTS] == ("/data/out",)
@@ -155,7 +156,7 @@ def test_a_directory_takes_its_files_along() -> None:
     writer = story.task("write")
     story.writes(writer, "/out/_temporary/0/task_1/part-0.parquet")
     story.renames(writer, "/out/_temporary/0/task_1", "/out/date=1")
-    version = story.core.activity.files.table.at("/out/date=1/part-0.parquet")
+    version = story.core.facts.versions.at("/out/date=1/part-0.parquet")
     assert version is not None and version.commit == "spark"
 
 
@@ -169,8 +170,7 @@ def test_a_directory_takes_its_files_along() -> None:
     ],
 )
 def test_idioms(old: str, new: str, how: str) -> None:
-    assert idiom(old, new) == how
-    assert is_uncommitted(old) == (how != "rename")
+    assert DECLARED.committer(old, new) == how
 
 
 def test_relative_names_are_joined() -> None:
@@ -361,14 +361,14 @@ def test_a_command_that_is_not_there_is_told_by_its_path() -> None:
 
 
 def test_the_table_of_files_is_bounded_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "VERSIONS", 50)
+    monkeypatch.setattr(versions, "VERSIONS", 50)
     story = Story()
     for batch in range(20):
         worker = story.task("extract", run=f"r{batch}")
         for number in range(20):
             story.writes(worker, f"/data/{batch}-{number}", inode=100 + batch * 20 + number)
         story.exit(worker)
-    table = story.core.activity.files.table
+    table = story.core.facts.versions
     assert len(table) == 50 and len(table._by_path) == 50
     assert table.drops["forgotten_file"] == 350
     assert story.core.activity.drops()["forgotten_file"] == 350
@@ -409,7 +409,7 @@ def test_what_is_read_in_several_openings_is_read_together() -> None:
         story.reads(reader, "/data/in.csv", inode=9, size=size)
     process = story.core.tree.get(reader)
     assert process is not None
-    use = process.files[(1, 9)]
+    use = story.core.facts.files.of(process.key).uses[(1, 9)]
     assert (use.read_bytes, use.read_calls, use.open) == (130, 2, 0)
 
 
@@ -422,5 +422,5 @@ def test_an_empty_file_that_a_writer_has_open_is_still_that_writers() -> None:
         if gone:
             story.closes(first, opened, written=5)
         story.opens(second, "/data/out", OUT)
-        version = story.core.activity.files.table.version((1, 7))
+        version = story.core.facts.versions.get((1, 7))
         assert version is not None and version.writer.key == (second if gone else first)

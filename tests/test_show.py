@@ -12,6 +12,7 @@ from receiver.events import (
     ProcessSample,
     SubjectKind,
 )
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
 from receiver.render.details import Details, details_of, size
 from receiver.render.process_tree import summary
@@ -24,13 +25,14 @@ OUT = os.O_WRONLY | os.O_CREAT
 
 
 def story() -> tuple[Story, Views, Timeline, dict[int, Details]]:
-    found, views = Story(), Views()
-    timeline = Timeline(found.core.tree)
+    found = Story()
+    views = Views(found.core.facts)
+    timeline = Timeline(found.core.tree, found.core.facts)
     kept: dict[int, Details] = {}
 
     def ended(process: Process) -> None:
         views.ended(process)
-        kept[process.key.tgid] = details_of(process)
+        kept[process.key.tgid] = details_of(process, found.core.facts)
 
     found.core.listeners.add(Calls(process_ended=ended, event=timeline.note))
     root = found.command("bash", "-c", "x")
@@ -118,7 +120,7 @@ def test_the_story_is_in_order_and_escaped() -> None:
 
 def test_a_task_below_a_command_is_in_its_story() -> None:
     found = Story()
-    timeline = Timeline(found.core.tree)
+    timeline = Timeline(found.core.tree, found.core.facts)
     found.core.listeners.add(Calls(event=timeline.note))
     root = found.command("bash", "-c", "x")
     number = found.next_pid
@@ -139,7 +141,7 @@ def test_sizes() -> None:
 
 def test_work_that_is_named_after_its_process_has_ended_is_shown_with_it() -> None:
     story = Story()
-    views = Views()
+    views = Views(story.core.facts)
     story.core.listeners.add(Calls(process_ended=views.ended, execution_finished=views.closed))
     main = story.command("snakemake", "--cores", "1")
     job = story.spawn(main, "bash", "-c", "set -euo pipefail;  exit 7 > /data/a.txt")
@@ -157,11 +159,13 @@ def test_work_that_is_named_after_its_process_has_ended_is_shown_with_it() -> No
 def test_how_many_connections_were_open_at_once_is_told_when_it_was_more_than_one() -> None:
     lines: list[list[str]] = []
 
-    def ended(process: Process) -> None:
-        lines.append(details_of(process).lines())
-
     for at_once in (1, 2):
         story = Story()
+        facts = story.core.facts
+
+        def ended(process: Process, facts: Facts = facts) -> None:
+            lines.append(details_of(process, facts).lines())
+
         client = story.command("python3", "load.py")
         story.core.listeners.add(Calls(process_ended=ended))
         values = {
@@ -183,7 +187,7 @@ def test_how_many_connections_were_open_at_once_is_told_when_it_was_more_than_on
 
 def test_a_look_is_in_the_story_when_memory_grew_by_a_tenth_since_the_last_one_told() -> None:
     story = Story()
-    timeline = Timeline(story.core.tree)
+    timeline = Timeline(story.core.tree, story.core.facts)
     story.core.listeners.add(Calls(event=timeline.note))
     root = story.command("python3", "load.py")
     number = root.tgid

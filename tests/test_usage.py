@@ -8,11 +8,11 @@ import pytest
 
 from receiver import semconv as sc
 from receiver.events import Neighbour, ProcessKey, ProcessSample, ThreadWait
-from receiver.facts.usage import LOOKS, Neighbours, Usage
+from receiver.facts.neighbours import Neighbours
+from receiver.facts.usage import LOOKS, Usage
+from receiver.units import MIB, SECOND
 from tests.builders import Calls, Story, attributes
 
-SECOND = 1_000_000_000
-MIB = 1 << 20
 SPINNER = ProcessKey(88, 5)
 
 
@@ -25,9 +25,9 @@ def looked(story: Story, key: ProcessKey, *, seconds: float = 1.0, **fields: Any
 
 
 def usage_of(story: Story, key: ProcessKey) -> Usage:
-    process = story.core.tree.get(key)
-    assert process is not None and process.usage is not None
-    return process.usage
+    usage = story.core.facts.usage.of(key)
+    assert usage is not None
+    return usage
 
 
 def contended(story: Story) -> list[object]:
@@ -68,7 +68,7 @@ def test_a_process_with_two_percent_of_a_cpu_is_at_work(permille: int, idle: boo
     for step in range(6):
         looked(story, worker, cpu_runtime_ns=step * SECOND * permille // 1000)
     usage = usage_of(story, worker)
-    assert bool(usage.idle_since_ns) is idle
+    assert bool(story.core.facts.waits.of(worker).idle_since_ns) is idle
     assert (usage.spell is not None and usage.spell.ns > 4 * SECOND) is idle
 
 

@@ -35,7 +35,7 @@ KEYS = {
     ),
     "kernel.limits.noise_prefixes": (
         "files below one of these that are only read count as code: counted, not named. A prefix "
-        "with `!` also applies to written files"
+        "with `!` also applies to written files. The paths that a recogniser declares are added"
     ),
     "kernel.limits.noise_suffixes": (
         "the same by the file's last extension with its dot, up to 15 bytes"

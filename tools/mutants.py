@@ -95,7 +95,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *_of(
         "detect",
         ("_IDLE_NS = 2_000_000_000", "_IDLE_NS = 1", GRADES),
-        ("s.signal in _POLITE and s is not event", "s.signal in _POLITE", GRADES),
+        ("s.signal in POLITE and s is not event", "s.signal in POLITE", GRADES),
         ("c.grade > Grade.ANSWER", "c.grade >= Grade.ANSWER", GRADES),
         ("c.argv != child.argv or", "c.argv == child.argv or", CORE),
     ),
@@ -161,12 +161,12 @@ MUTANTS: tuple[Mutant, ...] = (
         ("return -0.7, f", "return 0.7, f", STORIES),
     ),
     *_of("investigate", ("ENOUGH = 5", "ENOUGH = 1", STORIES)),
-    *_of("investigate", ("_ROUND = 0.06", "_ROUND = 0.6", STORIES)),
+    *_of("investigate", ("ROUND = 0.06", "ROUND = 0.6", STORIES)),
     *_of(
         "investigate",
         ("supports if used < _NEAR * limit else contradicts",
          "contradicts if used < _NEAR * limit else supports", STORIES),
-        ("other is not None and share < 0.5", "other is not None and share > 0.5", STORIES),
+        ("if share < 0.5:", "if share > 0.5:", STORIES),
     ),
     *_of(
         "investigate",

@@ -19,6 +19,7 @@ import msgspec
 from receiver.attribution.context import variable
 from receiver.facts.tree import Process
 
+ENVIRONMENT = ("POD_NAME", "POD_NAMESPACE", "POD_UID", "KUBERNETES_NAMESPACE", "HOSTNAME")
 _ID = re.compile(
     r"(?:^|[/:])(?:(docker|cri-containerd|crio|libpod"
     r"|containerd)-)?([0-9a-f]{64})(?:\.scope)?(?=/|$)"

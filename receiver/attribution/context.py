@@ -6,6 +6,7 @@ import re
 
 from receiver.model import RemoteContext
 
+ENVIRONMENT = ("TRACEPARENT", "TRACESTATE")
 _TRACEPARENT = re.compile(r"^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$")
 _STATE_LIMIT = 512
 

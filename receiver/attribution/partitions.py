@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 
+from receiver.attribution.declared import DECLARED
+
+_NOT_DATA = tuple(f"{key}=" for key in DECLARED.path_keys)
 _PART = re.compile(r"/([A-Za-z_][\w.]{0,63}=[^/]{1,128})(?=/)")
-# the paths of Airflow's logs have the same form
-_NOT_DATA = ("dag_id", "run_id", "task_id", "map_index", "attempt")
 
 
 def partition_of(path: str) -> str:

@@ -20,12 +20,13 @@ from receiver.kernel.decode import decode
 from receiver.kernel.source import Batch
 from receiver.service.app import Observer
 from receiver.text.redact import Redactor
+from receiver.units import SECOND
 
 STOPPED_SECONDS = 0.2  # how often a stopped command is checked
 EVIDENCE_SECONDS = (
     0.13  # longer than the drain interval, and than a sender takes to signal a whole group
 )
-EVIDENCE_AGE_NS = 1_000_000_000
+EVIDENCE_AGE_NS = SECOND
 KEPT_SIGNALS = 64
 _KIND = slice(22, 24)  # record_kind of struct event_header
 

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 import msgspec
 
 from receiver.events import Event
-from receiver.export.settings import ExportSettings, asks_for_export
+from receiver.export.exporters import chosen
+from receiver.export.options import ExportSettings
+from receiver.export.settings import asks_for_export
 from receiver.model import CoreOptions
 from receiver.render import PLAIN_WIDTH
 from receiver.safe.files import open_output
@@ -41,22 +43,21 @@ def core_options(export: ExportSettings, base: CoreOptions | None = None) -> Cor
 def make_hub(export: ExportSettings, json_lines: str | None) -> tuple[Hub | None, BinaryIO | None]:
     """Exporters for the one-shot commands: a file if asked for, OTLP if an endpoint is set."""
     output = open_output(json_lines) if json_lines else None
-    return hub_for(export, output, otlp=asks_for_export(os.environ)), output
+    return hub_for(export, output, remote=asks_for_export(os.environ)), output
 
 
-def hub_for(export: ExportSettings, json_lines: BinaryIO | None, *, otlp: bool) -> Hub | None:
-    """Exporters for the given settings and for `json_lines`; None when there is no destination."""
-    if (
-        json_lines is None
-        and not otlp
-        and not any("console" in names for names in export.exporters.values())
-    ):
+def hub_for(export: ExportSettings, json_lines: BinaryIO | None, *, remote: bool) -> Hub | None:
+    """Exporters for the given settings and for `json_lines`; None when there is no destination.
+
+    `remote`: an endpoint is set.
+    """
+    if json_lines is None and not remote and all(e.remote for e in chosen(export)):
         return None
     from receiver.export.hub import (
         Hub,
     )  # grpc and protobuf take 0.3 s to import, so only a command that exports imports them
 
-    return Hub(export, VERSION, json_lines, otlp=otlp)
+    return Hub(export, VERSION, json_lines, remote=remote)
 
 
 def print_event(event: Event, wall_offset_ns: int, as_lines: bool) -> None:

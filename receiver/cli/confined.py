@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from receiver import semconv as sc
-from receiver.export.settings import ExportSettings
+from receiver.export.options import ExportSettings
 from receiver.kernel.confinement import Confinement, Survey
 from receiver.service.config import PrivilegeConfig, ServeConfig
 from receiver.signals import Metric, Point

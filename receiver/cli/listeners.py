@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from receiver.events import Event, ProcessKey
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
 from receiver.observe.listeners import Listener
 from receiver.render.live import moment
@@ -55,8 +56,8 @@ class Trees(Listener):
     its findings are released soon afterwards.
     """
 
-    def __init__(self, draw: Callable[[Execution, RunView], str]) -> None:
-        self._draw, self._views = draw, Views()
+    def __init__(self, draw: Callable[[Execution, RunView], str], facts: Facts) -> None:
+        self._draw, self._views = draw, Views(facts)
         self._texts: list[str] = []
 
     def process_ended(self, process: Process) -> None:

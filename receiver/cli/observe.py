@@ -35,7 +35,9 @@ from receiver.cli.listeners import LiveLines, TimelineListener, ViewListener
 from receiver.cli.outputs import Outputs
 from receiver.cli.status import Status
 from receiver.errors import ConfigError, DecodeError, KwitnessError, OutputError
-from receiver.export.settings import ExportSettings, asks_for_export, from_environment
+from receiver.export import exporters
+from receiver.export.options import ExportSettings
+from receiver.export.settings import asks_for_export, from_environment
 from receiver.investigate.compose import report_id
 from receiver.investigate.report import Report, to_json
 from receiver.kernel.clock import boottime_ns
@@ -135,8 +137,8 @@ class ObservedCommand:
         self._open_stdio = open_stdio
         export = self._export_settings()
         lines = self.outputs.open("--otlp-json", args.otlp_json, raises=True)
-        hub = hub_for(export, lines, otlp=self._exports)
-        self.prints = args.json or any("console" in names for names in export.exporters.values())
+        hub = hub_for(export, lines, remote=self._exports)
+        self.prints = args.json or any(e.prints for e in exporters.chosen(export))
         record_to = self.outputs.open("recording", getattr(args, "output", None))
         for name in ("report", "facts"):
             self.outputs.plan(name, getattr(args, name))
@@ -155,13 +157,13 @@ class ObservedCommand:
         )
         self.core = self.observer.core
         self.pid = 0
-        self._views = Views()
+        self._views = Views(self.core.facts)
         self.core.listeners.add(ViewListener(self._views))
         shows = chosen.run.status and not (args.quiet or args.no_status)
         self._status = self._open_status() if shows else None
         if args.live:
             self.core.listeners.add(LiveLines(boottime_ns(), _print))
-        self._timeline = Timeline(self.core.tree) if args.timeline else None
+        self._timeline = Timeline(self.core.tree, self.core.facts) if args.timeline else None
         if self._timeline:
             self.core.listeners.add(TimelineListener(self._timeline))
         self.observer.start()
@@ -281,7 +283,7 @@ class ObservedCommand:
             )
             return
         view = self._views.pop(execution)
-        facts = json.dumps(as_json(execution, view, self.core.losses, self._blind))
+        facts = json.dumps(as_json(execution, view, self.core.losses_of(execution), self._blind))
         why = named(self.core.incidents.reports[report_id(execution)])
         self.outputs.write("report", to_json(why) + b"\n")
         self.outputs.write("facts", facts.encode() + b"\n")
@@ -300,7 +302,7 @@ class ObservedCommand:
         from receiver.render.terminal import screen
 
         colour, width = colour_wanted(sys.stderr.isatty()), width_of(sys.stderr)
-        losses, blind = self.core.losses, self._blind
+        losses, blind = self.core.losses_of(execution), self._blind
         _print(summary(execution, view, losses, blind, width=width, colour=colour))
         _print(screen(why, width=width, colour=colour))
 

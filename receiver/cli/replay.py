@@ -22,7 +22,8 @@ from receiver.cli.common import (
 )
 from receiver.cli.listeners import Trees
 from receiver.errors import DecodeError, OutputError
-from receiver.export.settings import ExportSettings, from_environment
+from receiver.export.options import ExportSettings
+from receiver.export.settings import from_environment
 from receiver.investigate.report import to_json
 from receiver.kernel.decode import decode, split
 from receiver.observe.core import Core
@@ -87,7 +88,7 @@ async def _replay(
         recording.header.host,
         msgspec.structs.replace(core_options(export), only_commands=of_command),
     )
-    trees = Trees(lambda execution, view: _tree(args, execution, view, core))
+    trees = Trees(lambda execution, view: _tree(args, execution, view, core), core.facts)
     core.listeners.add(trees)
 
     def after_frame() -> None:
@@ -122,11 +123,11 @@ async def _replay(
 
 def _tree(args: argparse.Namespace, execution: Execution, view: RunView, core: Core) -> str:
     if args.json:
-        return json.dumps(as_json(execution, view, core.losses))
+        return json.dumps(as_json(execution, view, core.losses_of(execution)))
     from receiver.render.process_tree import summary  # see receiver/render/__init__.py
 
     colour, width = colour_wanted(sys.stdout.isatty()), width_of(sys.stdout)
-    return summary(execution, view, core.losses, width=width, colour=colour)
+    return summary(execution, view, core.losses_of(execution), width=width, colour=colour)
 
 
 def _report(args: argparse.Namespace, core: Core) -> None:

@@ -22,7 +22,7 @@ from receiver.cli.explain import explain
 from receiver.cli.preload import load_all
 from receiver.errors import KwitnessError
 from receiver.export.hub import Hub
-from receiver.export.settings import ExportSettings, from_environment
+from receiver.export.settings import from_environment
 from receiver.investigate.report import Report
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.confinement import survey
@@ -99,7 +99,7 @@ async def serve(args: argparse.Namespace) -> int:
     log.info(
         "attached to %d hooks; exporting to %s",
         sum(h.attached for h in observer.source.coverage()),
-        _targets(hub, export),
+        ", ".join(sorted(hub.targets)) or "nowhere",
     )
 
     def tick() -> None:
@@ -178,30 +178,20 @@ def _admin(
     )
 
 
-def _targets(hub: Hub, export: ExportSettings) -> str:
-    names = sorted(
-        {
-            export.otlp[p.signal].endpoint.partition("?")[0]
-            if p.kind.startswith("otlp_")
-            else p.kind
-            for p in hub.pipelines
-        }
-    )
-    return ", ".join(names) or "nowhere"
-
-
 def check(args: argparse.Namespace) -> int:
     """0 ready, 1 degraded, 2 cannot run."""
     if args.explain:
         return explain(args)
     if args.ready:
         return ready(args)
-    from receiver.kernel.probes import BLIND_SPOTS, Probes
+    from receiver.attribution.declared import DECLARED
+    from receiver.kernel.hooks import BLIND_SPOTS
+    from receiver.kernel.probes import Probes
 
     chosen = configuration.load(Path(args.config) if args.config else None).privileges
     confinement = survey(chosen.user, chosen.helper_user)
     try:
-        probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16)
+        probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16, capture=DECLARED.capture)
         try:
             probes.attach()
             with contextlib.suppress(

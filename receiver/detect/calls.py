@@ -11,6 +11,7 @@ import errno
 from receiver import semconv as sc
 from receiver.calls import call_name
 from receiver.events import CallFailed, CallKind, SubjectKind
+from receiver.facts.calls import CallTable
 from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Severity
@@ -77,7 +78,7 @@ def call_failed(process: Process, event: CallFailed) -> Finding:
     )
 
 
-def blamed_calls(process: Process) -> list[Finding]:
+def blamed_calls(process: Process, calls: CallTable) -> list[Finding]:
     """For a process that failed: its last failures that are not reported yet.
 
     A failed exec is reported by its path.
@@ -86,7 +87,7 @@ def blamed_calls(process: Process) -> list[Finding]:
         return []
     waiting = [
         e
-        for e in process.failed_calls.values()
+        for e in calls.of(process.key)
         if not speaks_for_itself(e) and not _is_reported_elsewhere(e)
     ]
     waiting = [

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import signal as signals
+from collections.abc import Mapping
 from typing import Literal
 
-import msgspec
-
 from receiver import semconv as sc
+from receiver.attribution.frameworks.base import Helper
 from receiver.events import OomKill, OomScope, ProcessKey, Signal
+from receiver.facts.ending import Ending
+from receiver.facts.signals import SignalTable
 from receiver.facts.tree import Process, ancestors
-from receiver.model import NOBODY, Finding
+from receiver.model import NOBODY, POLITE, Finding
 from receiver.signals import Severity
-from receiver.text.names import ended, event_id, mib, signal_name
+from receiver.text.names import event_id, mib, signal_name
 
 SI_USER, SI_QUEUE, SI_TIMER, SI_TKILL, SI_KERNEL = 0, -1, -2, -6, 128  # sigaction(2)
-_POLITE = {signals.SIGTERM, signals.SIGINT, signals.SIGHUP}
 # In a healthy `producer | head`, a pipe whose reader has left ends its writer this way.
 _ORDINARY = {signals.SIGPIPE}
 _KILL_COMMANDS = {
@@ -37,50 +38,6 @@ _KILL_COMMANDS = {
 SenderKind = Literal[
     "self", "parent", "sibling", "orchestrator", "supervisor", "operator", "kernel", "unknown"
 ]
-
-
-class Ending(msgspec.Struct, frozen=True):
-    """A decoded wait status.
-
-    `code` is the shell's: 128 + signal for a process that a signal killed.
-    """
-
-    code: int
-    cause: Literal["exited", "signaled", "oom_killed"]
-    signal: int
-    core_dumped: bool
-    retired: bool = False  # its own framework ended this helper, as planned
-
-    @property
-    def failed(self) -> bool:
-        return self.code != 0 and not self.retired
-
-    @property
-    def error(self) -> str:
-        """error.type: empty, oom_killed, a signal's name, or exit_N."""
-        if self.retired:
-            return ""
-        if self.cause == "oom_killed":
-            return "oom_killed"
-        if self.signal:
-            return signal_name(self.signal)
-        return f"exit_{self.code}" if self.code else ""
-
-    @property
-    def words(self) -> str:
-        """For a sentence: `exited with status 1`."""
-        return "was ended by its own framework" if self.retired else ended(self.error)
-
-
-def ending(process: Process) -> Ending:
-    """Only for a process whose exit was seen."""
-    status = process.exit.wait_status if process.exit else 0
-    signal = status & 0x7F
-    if process.oom is not None and signal:
-        return Ending(128 + signal, "oom_killed", signal, bool(status & 0x80))
-    if signal:
-        return Ending(128 + signal, "signaled", signal, bool(status & 0x80), process.retired)
-    return Ending(status >> 8 & 0xFF, "exited", 0, False, process.retired)
 
 
 def oom_killed(process: Process, event: OomKill) -> Finding:
@@ -151,11 +108,11 @@ def _at_work(process: Process) -> str:
     return f", while it worked on {partition}" if partition else ""
 
 
-def fatal_signal(process: Process, end: Ending) -> Signal | None:
+def fatal_signal(process: Process, end: Ending, received: SignalTable) -> Signal | None:
     """The signal event behind an end: the last event of the signal that killed it, or that the
     status `128 + n` names.
     """
-    return fatal_of(process.signals, process.key, end)
+    return fatal_of(received.of(process.key), process.key, end)
 
 
 def fatal_of(received: tuple[Signal, ...], key: ProcessKey, end: Ending) -> Signal | None:
@@ -167,17 +124,17 @@ def fatal_of(received: tuple[Signal, ...], key: ProcessKey, end: Ending) -> Sign
     return others[-1] if others else found[-1] if found else None
 
 
-def killed(process: Process, end: Ending) -> Finding | None:
+def killed(process: Process, end: Ending, received: SignalTable) -> Finding | None:
     """A death by a signal, or an exit with 128 + n after another process sent signal n."""
     if process.exit is None or end.retired or end.cause == "oom_killed" or end.signal in _ORDINARY:
         return None
-    event = fatal_signal(process, end)
+    event = fatal_signal(process, end, received)
     if not end.signal and (
         event is None or (event.sender == process.key and event.code != SI_KERNEL)
     ):
         return None
     number = end.signal or (event.signal if event else 0)
-    kind = sender_kind(process, event)
+    kind = sender_kind(process, event, received)
     facts: list[tuple[str, str | int | float | bool]] = [
         (sc.PROCESS_SIGNAL_NUMBER, number),
         (sc.PROCESS_SIGNAL_NAME, signal_name(number)),
@@ -200,7 +157,7 @@ def killed(process: Process, end: Ending) -> Finding | None:
                 if kind == "self"
                 else f"{event.sender_comm} ({event.sender.tgid}), {_ROLES[kind]}"
             )
-    polite = number in _POLITE and kind in ("parent", "sibling", "orchestrator", "supervisor")
+    polite = number in POLITE and kind in ("parent", "sibling", "orchestrator", "supervisor")
     what = "was killed by" if end.signal else f"exited with status {end.code} after"
     sentence = (
         f"{process.name} ({process.key.tgid}) {what} {signal_name(number)} from "
@@ -220,40 +177,29 @@ def killed(process: Process, end: Ending) -> Finding | None:
     )
 
 
-# These live for as long as their parent needs them. A SIGTERM or a SIGKILL from it is their normal
-# end.
-_HELPERS = {
-    "dagster log helper",
-    "notebook kernel",
-    "prefect server",
-    "prefect worker",
-    "spark executor",
-    "spark history server",
-    "spark master",
-    "spark python daemon",
-    "spark worker",
-    "celery worker",
-}
-
-
 _OWN_PEOPLE = ("parent", "sibling", "supervisor", "orchestrator")
 
 
-def retired(process: Process) -> bool:
-    """Whether it is a helper that its own framework ended, as planned. Called at its exit."""
+def retired(
+    process: Process, end: Ending, received: SignalTable, helpers: Mapping[str, Helper]
+) -> bool:
+    """Whether it is a helper that its own framework ended, as planned. Called at its exit.
+
+    `helpers`: what the recognisers declare, by role.
+    """
     if process.exit is None or not process.exit.wait_status:
         return False
     line = [p for p in (process, *ancestors(process, 3)) if p is process or p.execution is not None]
-    helper = next((p for p in line if p.role in _HELPERS), None)
-    end = ending(process)
+    helper = next((p for p in line if p.role in helpers), None)
     if helper is None or not end.code or end.cause == "oom_killed":
         return False
-    event = fatal_signal(process, end)
+    event = fatal_signal(process, end, received)
     if event is not None:
-        return sender_kind(process, event) in _OWN_PEOPLE
-    # Python workers of Spark exit with 1 when their JVM ends, or hang up after its end
-    goes = any(p.exit is not None or any(s.signal in _POLITE for s in p.signals) for p in line)
-    return helper.role == "spark python daemon" and end.code == 1 and goes
+        return sender_kind(process, event, received) in _OWN_PEOPLE
+    goes = any(
+        p.exit is not None or any(s.signal in POLITE for s in received.of(p.key)) for p in line
+    )
+    return end.code in helpers[helper.role].ends_with and goes
 
 
 _ROLES = {
@@ -274,7 +220,7 @@ def code_name(code: int) -> str:
     )
 
 
-def sender_kind(process: Process, event: Signal | None) -> SenderKind:
+def sender_kind(process: Process, event: Signal | None, received: SignalTable) -> SenderKind:
     """The relation of the sender to the process, as far as the tree shows it."""
     if event is None or event.sender == NOBODY:
         return "unknown"
@@ -296,7 +242,7 @@ def sender_kind(process: Process, event: Signal | None) -> SenderKind:
         ):
             return "orchestrator"
         return "parent" if distance == 0 else "supervisor"
-    if event.sender in process.sibling_senders:
+    if event.sender in received.siblings(process.key):
         return "sibling"
     return "operator" if event.sender_comm in _KILL_COMMANDS else "unknown"
 

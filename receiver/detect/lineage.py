@@ -5,15 +5,16 @@ inputs, and double writers.
 from __future__ import annotations
 
 from receiver import semconv as sc
+from receiver.detect.file_names import LOGS
 from receiver.events import FileChanged, FileClosed, FileOpened
-from receiver.facts.files import State, Use, Version
+from receiver.facts.files import Use
 from receiver.facts.tree import Process, ancestors
+from receiver.facts.versions import State, Version
 from receiver.model import Finding
 from receiver.signals import Severity
 from receiver.text.names import ended, event_id
 from receiver.work.execution import Execution
 
-_LOGS = (".log", ".out", ".err", ".lock", ".pid", ".wal", "-journal", "-wal", "-shm")
 _FAILED_WRITES = {5: "eio", 28: "enospc", 122: "edquot", 27: "efbig"}
 
 
@@ -64,7 +65,7 @@ def _taint(process: Process, use: Use, version: Version) -> str:
     if version.state is State.PARTIAL and not use.writing:
         return "partial"
     foreign = version.execution is not None and not version.execution.is_part_of(process.execution)
-    if not foreign or use.writing or use.append or use.path.endswith(_LOGS):
+    if not foreign or use.writing or use.append or use.path.endswith(LOGS):
         return ""
     if (
         version.state is State.IN_PROGRESS
@@ -103,7 +104,7 @@ def two_writers(process: Process, version: Version, event: FileOpened) -> Findin
     if (
         version.execution is None
         or version.execution.is_part_of(process.execution)
-        or event.path.endswith(_LOGS)
+        or event.path.endswith(LOGS)
     ):
         return None
     sentence = (

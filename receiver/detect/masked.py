@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from enum import IntEnum
 
 from receiver import semconv as sc
-from receiver.detect.deaths import ending, fatal_signal, sender_kind
+from receiver.detect.deaths import fatal_signal, sender_kind
 from receiver.events import Signal
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
-from receiver.model import Finding
+from receiver.model import POLITE, SHORT_NS, Finding
 from receiver.signals import Severity
 from receiver.text.names import event_id
 from receiver.work.execution import Execution
@@ -46,9 +46,7 @@ _QUESTIONS = {
     "log",
     "tag",
 }
-_NO_TIME_NS = 10_000_000
 _IDLE_NS = 2_000_000_000
-_POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Grade(IntEnum):
@@ -66,18 +64,18 @@ class Grade(IntEnum):
     LOST_WORK = 4
 
 
-def grade(process: Process) -> Grade:
+def grade(process: Process, facts: Facts) -> Grade:
     """Called after the process's own findings are made."""
-    end = ending(process)
+    end = process.end
     if not end.failed:
         return Grade.SUCCESS
     if end.cause == "oom_killed" or sc.EVENT_FILE_PARTIAL_WRITE in process.findings:
         return Grade.LOST_WORK
     if sc.EVENT_PROCESS_KILLED in process.findings:
-        event = fatal_signal(process, end)
-        kind = sender_kind(process, event)
+        event = fatal_signal(process, end, facts.signals)
+        kind = sender_kind(process, event, facts.signals)
         own = kind in ("parent", "sibling") or (
-            event is not None and kind == "supervisor" and _shut_down(process, event)
+            event is not None and kind == "supervisor" and _shut_down(process, event, facts)
         )
         return Grade.STOPPED if own else Grade.LOST_WORK
     if end.signal:
@@ -85,20 +83,21 @@ def grade(process: Process) -> Grade:
     return Grade.ANSWER if _is_answer(process, end.code) else Grade.FAILED
 
 
-def _shut_down(process: Process, event: Signal) -> bool:
+def _shut_down(process: Process, event: Signal, facts: Facts) -> bool:
     """An ancestor ended it together with its parent, when a stop had been requested or it had been
     idle for a while. This is how a program that started a service stops it.
     """
-    parent, usage = process.parent, process.usage
+    parent = process.parent
     if parent is None or not (
-        parent.exit is not None or any(s.sender == event.sender for s in parent.signals)
+        parent.exit is not None
+        or any(s.sender == event.sender for s in facts.signals.of(parent.key))
     ):
         return False
     asked = any(
-        s.sender == event.sender and s.signal in _POLITE and s is not event
-        for s in (*process.signals, *parent.signals)
+        s.sender == event.sender and s.signal in POLITE and s is not event
+        for s in (*facts.signals.of(process.key), *facts.signals.of(parent.key))
     )
-    idle_since = usage.idle_since_ns if usage is not None else 0
+    idle_since = facts.waits.of(process.key).idle_since_ns
     return asked or bool(idle_since and event.time_boottime_ns - idle_since >= _IDLE_NS)
 
 
@@ -108,7 +107,7 @@ def _is_answer(process: Process, code: int) -> bool:
     if process.exit is None or code != 1:
         return False
     lived_ns = process.exit.time_boottime_ns - process.key.start_boottime_ns
-    return process.name in _PREDICATES or lived_ns < _NO_TIME_NS
+    return process.name in _PREDICATES or lived_ns < SHORT_NS
 
 
 def masked_failures(parent: Process) -> list[tuple[Finding, Process, bool]]:
@@ -142,7 +141,7 @@ def _deepest(child: Process) -> Process:
 
 def _finding(parent: Process, child: Process, culprit: Process) -> Finding:
     assert parent.exit is not None and culprit.exit is not None
-    end = ending(culprit)
+    end = culprit.end
     what = {
         "oom_killed": "was OOM-killed",
         "signaled": f"was killed by {end.error}",
@@ -203,4 +202,4 @@ def failure_below(supervisor: Process) -> str:
     culprit = (
         lost[-1] if lost else last if last is not None and last.grade == Grade.FAILED else None
     )
-    return (ending(culprit).error or "child_failed") if culprit is not None else ""
+    return (culprit.end.error or "child_failed") if culprit is not None else ""

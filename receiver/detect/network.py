@@ -6,13 +6,14 @@ import errno
 
 from receiver import semconv as sc
 from receiver.events import CallFailed, Connection, ConnectionFlag, ConnectionStage, NameQuery
-from receiver.facts.connections import Peer, TrackedConnection
+from receiver.facts.connections import TrackedConnection
+from receiver.facts.peers import Peer
 from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Severity
 from receiver.text.names import AF_INET, address_of, event_id, name_in
+from receiver.units import SECOND
 
-SECOND = 1_000_000_000
 _WORDS = {
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",
@@ -180,18 +181,16 @@ def queue_full(link: TrackedConnection, fact: Connection) -> Finding | None:
     )
 
 
-def exhausted_by_call(process: Process, event: CallFailed, in_use: int) -> Finding | None:
+def exhausted_by_call(
+    process: Process, event: CallFailed, in_use: int, limit: int
+) -> Finding | None:
     """EMFILE: the process has no free descriptor.
 
-    EADDRNOTAVAIL of a connect: no local port is free towards the endpoint.
+    EADDRNOTAVAIL of a connect: no local port is free towards the endpoint. `limit`: of its
+    descriptors, 0 when it is not known.
     """
     facts: list[tuple[str, str | int | float | bool]]
     if event.error == errno.EMFILE:
-        limit = (
-            process.usage.last.descriptor_max
-            if process.usage is not None and process.usage.last is not None
-            else 0
-        )
         facts = [
             (sc.NETWORK_EXHAUSTION_RESOURCE, "file_descriptors"),
             (sc.NETWORK_EXHAUSTION_USED, limit or in_use),

@@ -7,8 +7,9 @@ from __future__ import annotations
 from receiver import semconv as sc
 from receiver.calls import call_name
 from receiver.events import OomKill, ProcessSample, ThreadWait, WaitStack
+from receiver.facts.neighbours import Competitor
 from receiver.facts.tree import Process
-from receiver.facts.usage import LOOKS, Competitor, Usage, resident
+from receiver.facts.usage import LOOKS, Usage, resident
 from receiver.model import Finding
 from receiver.signals import Severity
 from receiver.text.event_text import frames_of, wait_of
@@ -161,9 +162,8 @@ def hanging(
     )
 
 
-def peak(process: Process) -> int:
+def peak(process: Process, usage: Usage | None) -> int:
     """The peak of resident bytes, from the samples and from the kernel's own high-water mark."""
-    usage = process.usage
     known = usage.curve.peak if usage is not None else 0
     if usage is not None and usage.last is not None:
         known = max(known, resident(usage.last))

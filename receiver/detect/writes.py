@@ -6,18 +6,19 @@ import os
 import signal as signals
 
 from receiver import semconv as sc
-from receiver.detect.deaths import Ending
+from receiver.detect.file_names import BOOKKEEPING
 from receiver.events import FileFlag, FileReason, OpenFile
+from receiver.facts.ending import Ending
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
-from receiver.model import Finding
+from receiver.model import POLITE, Finding
 from receiver.signals import Severity
 from receiver.text.names import event_id
 
 _HIDDEN = FileFlag.DELETED | FileFlag.INHERITED_STDIO | FileFlag.SHARES_STDERR
-_BOOKKEEPING = (".lock", ".pid", ".lck")
 
 
-def partial_writes(process: Process, end: Ending) -> list[Finding]:
+def partial_writes(process: Process, end: Ending, facts: Facts) -> list[Finding]:
     """One finding for each file that was open for writing when the process was killed, or when it
     failed after a SIGTERM.
 
@@ -25,8 +26,9 @@ def partial_writes(process: Process, end: Ending) -> list[Finding]:
     stdout (the script's log), files without a name, lock files, and databases (opened read-write
     and written by offset, so the position stays 0).
     """
-    told = any(f.reason == FileReason.SIGNAL for f in process.open_files) or any(
-        s.signal in (signals.SIGTERM, signals.SIGINT, signals.SIGHUP) for s in process.signals
+    open_files = facts.deaths.of(process.key).open_files
+    told = any(f.reason == FileReason.SIGNAL for f in open_files) or any(
+        s.signal in POLITE for s in facts.signals.of(process.key)
     )
     if (
         process.exit is None
@@ -36,17 +38,19 @@ def partial_writes(process: Process, end: Ending) -> list[Finding]:
     ):
         return []
     cause = "oom_killed" if end.cause == "oom_killed" else "killed" if end.signal else "terminated"
-    return [_finding(process, f, cause) for f in unfinished_outputs(process, end)]
+    return [_finding(process, f, cause) for f in unfinished_outputs(process, end, open_files)]
 
 
-def unfinished_outputs(process: Process, end: Ending) -> list[OpenFile]:
+def unfinished_outputs(
+    process: Process, end: Ending, open_files: tuple[OpenFile, ...]
+) -> list[OpenFile]:
     """Outputs that a failed process still had open for writing, whether or not a signal asked it to
     stop.
     """
     if process.exit is None or end.signal == signals.SIGPIPE or not end.failed:
         return []
     latest: dict[tuple[int, int], OpenFile] = {}
-    for event in process.open_files:  # read at the signal, then at death: the later reading counts
+    for event in open_files:  # read at the signal, then at death: the later reading counts
         latest[(event.device, event.inode)] = event
     return [f for f in latest.values() if _is_output(f)]
 
@@ -55,7 +59,7 @@ def _is_output(event: OpenFile) -> bool:
     if (
         event.file_flags & _HIDDEN
         or event.open_flags & os.O_APPEND
-        or event.path.endswith(_BOOKKEEPING)
+        or event.path.endswith(BOOKKEEPING)
     ):
         return False
     return not (event.open_flags & os.O_ACCMODE == os.O_RDWR and event.position_bytes == 0)

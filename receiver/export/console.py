@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import BinaryIO
 
+from receiver.export.options import SignalName
 from receiver.export.otlp_json import to_json
 from receiver.export.outcome import Accepted, Outcome, Permanent
-from receiver.export.settings import SignalName
 
 
 class JsonLines:

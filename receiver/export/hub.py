@@ -8,18 +8,13 @@ from typing import BinaryIO
 
 from receiver import semconv as sc
 from receiver.export import encode
-from receiver.export.console import Console, JsonLines
+from receiver.export.console import JsonLines
 from receiver.export.encode import Envelope
+from receiver.export.exporters import EXPORTERS, Connected
+from receiver.export.options import SIGNALS, BatchSettings, ExportSettings, SignalName
 from receiver.export.outcome import Outcome
-from receiver.export.pipeline import Pipeline, Transport
+from receiver.export.pipeline import Pipeline
 from receiver.export.rejected import RejectedSamples
-from receiver.export.settings import (
-    SIGNALS,
-    BatchSettings,
-    ExportSettings,
-    OtlpSettings,
-    SignalName,
-)
 from receiver.signals import Histogram, Importance, LogRecord, Metric, MetricSnapshot, Point, Span
 
 _ITEM_METRICS = {
@@ -34,17 +29,6 @@ _QUEUE_METRICS = {
 }
 
 
-def _otlp(settings: OtlpSettings, user_agent: str) -> Transport:
-    # grpcio and aiohttp cost 20 MB each: only the selected one is imported
-    if settings.protocol == "grpc":
-        from receiver.export.otlp_grpc import GrpcTransport
-
-        return GrpcTransport(settings, user_agent)
-    from receiver.export.otlp_http import HttpTransport
-
-    return HttpTransport(settings, user_agent)
-
-
 class Hub:
     """`put` is synchronous and never blocks; delivery happens in the pipelines' tasks."""
 
@@ -54,11 +38,13 @@ class Hub:
         version: str,
         json_lines: BinaryIO | None = None,
         *,
-        otlp: bool = True,
+        remote: bool = True,
     ) -> None:
+        """`remote`: uses the exporters that send to a server."""
         self.settings = settings
         self.samples = RejectedSamples()
         self.pipelines: list[Pipeline] = []
+        self.targets: set[str] = set()  # where the signals go, for the log
         self._by_signal: dict[SignalName, list[Pipeline]] = {signal: [] for signal in SIGNALS}
         self._tasks: list[asyncio.Task[None]] = []
         self._envelope = Envelope("receiver", version, sc.SCHEMA_URL)
@@ -66,30 +52,23 @@ class Hub:
         agent = f"kwitness/{version} OTel-OTLP-Exporter-Python/{version}"
         for signal in SIGNALS:
             if json_lines is not None:
-                self._add(
-                    signal,
-                    JsonLines(signal, json_lines),
-                    BatchSettings(),
-                    "otlp_json_file_exporter",
-                )
-            if settings.disabled:
-                continue
-            for name in settings.exporters[signal]:
-                if name == "console":
-                    self._add(signal, Console(signal), settings.batches[signal], "console_exporter")
-                elif otlp:
-                    chosen = settings.otlp[signal]
-                    kind = (
-                        "otlp_grpc_exporter" if chosen.protocol == "grpc" else "otlp_http_exporter"
-                    )
-                    self._add(signal, _otlp(chosen, agent), settings.batches[signal], kind)
+                lines = JsonLines(signal, json_lines)
+                made = Connected(lines, "otlp_json_file_exporter", "otlp_json_file_exporter")
+                self._add(signal, made, BatchSettings())
+            for name in settings.exporters[signal] if not settings.disabled else ():
+                exporter = EXPORTERS[name]
+                if remote or not exporter.remote:
+                    made = exporter.connect(signal, settings, agent)
+                    self._add(signal, made, settings.batches[signal], sampled=exporter.remote)
 
     def _add(
-        self, signal: SignalName, transport: Transport, batch: BatchSettings, kind: str
+        self, signal: SignalName, made: Connected, batch: BatchSettings, *, sampled: bool = False
     ) -> None:
-        pipeline = Pipeline(signal, transport, batch, self._envelope, kind)
-        if kind.startswith("otlp_") and kind != "otlp_json_file_exporter":
+        """`sampled`: keeps samples of what the server refuses."""
+        pipeline = Pipeline(signal, made.transport, batch, self._envelope, made.kind)
+        if sampled:
             pipeline.samples = self.samples
+        self.targets.add(made.target)
         self.pipelines.append(pipeline)
         self._by_signal[signal].append(pipeline)
 

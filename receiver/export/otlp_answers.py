@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from receiver.export.options import SignalName
 from receiver.export.outcome import (
     MAX_WAIT_SECONDS,
     Accepted,
@@ -29,7 +30,6 @@ from receiver.export.outcome import (
     TooLarge,
     retry_after,
 )
-from receiver.export.settings import SignalName
 
 GRPC_RETRYABLE = {
     "CANCELLED",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import grpc
 
 from receiver.export import tls
+from receiver.export.options import OtlpSettings
 from receiver.export.otlp_answers import grpc_outcome, partial_success
 from receiver.export.outcome import Outcome
-from receiver.export.settings import OtlpSettings
+from receiver.units import MIB
 
 _METHODS = {
     "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
@@ -33,7 +34,7 @@ class GrpcTransport:
             ("grpc.initial_reconnect_backoff_ms", 500),
             ("grpc.max_reconnect_backoff_ms", 5000),
             ("grpc.keepalive_time_ms", 300_000),  # grpc-go disconnects clients that ping more often
-            ("grpc.max_receive_message_length", 4 << 20),
+            ("grpc.max_receive_message_length", 4 * MIB),
             ("grpc.enable_http_proxy", 0),
             (
                 "grpc.enable_retries",

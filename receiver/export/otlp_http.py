@@ -8,12 +8,13 @@ import gzip
 import aiohttp
 
 from receiver.export import tls
+from receiver.export.options import OtlpSettings
 from receiver.export.otlp_answers import http_outcome
 from receiver.export.otlp_json import to_json
 from receiver.export.outcome import Accepted, Outcome, Permanent, Retryable
-from receiver.export.settings import OtlpSettings
+from receiver.units import MIB
 
-ANSWER_LIMIT = 4 << 20  # bytes after decompression, OTLP specification 1.11
+ANSWER_LIMIT = 4 * MIB  # bytes after decompression, OTLP specification 1.11
 
 
 class HttpTransport:

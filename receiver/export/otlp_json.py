@@ -12,7 +12,7 @@ import json
 from functools import cache
 from typing import Any
 
-from receiver.export.settings import SignalName
+from receiver.export.options import SignalName
 
 _MODULES = {
     "traces": ("trace.v1.trace_service_pb2", "ExportTraceServiceRequest"),

@@ -11,13 +11,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
 
 from receiver.export.encode import Envelope
+from receiver.export.options import BatchSettings, SignalName
 from receiver.export.outcome import Accepted, Backoff, Outcome, Permanent, Retryable, TooLarge
 from receiver.export.queue import ImportanceQueue, Item
 from receiver.export.rejected import SAMPLE_BYTES, RejectedSamples
-from receiver.export.settings import BatchSettings, SignalName
+from receiver.export.transport import Transport
 from receiver.signals import Block, Importance
 from receiver.text.printable import printable
 from receiver.text.redact import Redactor
@@ -27,14 +27,6 @@ _QUIET_SECONDS = 60.0  # at most one log line a minute per kind of failure; the 
 _LEAST_DELAY_SECONDS = 0.05  # OTEL_BSP_SCHEDULE_DELAY=0 must not make a busy loop
 _NO_LIMIT = 1 << 62
 _SIZE_SECONDS = 60.0  # how long a size that was refused with 413 counts as too large
-
-
-class Transport(Protocol):
-    """Sends one encoded request. `send` never raises because of a server or a network."""
-
-    async def send(self, body: bytes) -> Outcome: ...
-
-    async def close(self) -> None: ...
 
 
 class Pipeline:

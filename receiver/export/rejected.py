@@ -17,16 +17,17 @@ import threading
 import time
 from datetime import UTC, datetime
 
+from receiver.export.options import SIGNALS, SignalName
 from receiver.export.otlp_json import to_json
-from receiver.export.settings import SIGNALS, SignalName
 from receiver.safe.files import RefusedError, closing, is_foreign, open_folder, replace
 from receiver.text.printable import printable
 from receiver.text.redact import Redactor
+from receiver.units import KIB
 
 log = logging.getLogger("kwitness.export")
 FILES = 32
-FILE_BYTES = 256 << 10
-SAMPLE_BYTES = 32 << 10  # of encoded items; as JSON they are about four times as long
+FILE_BYTES = 256 * KIB
+SAMPLE_BYTES = 32 * KIB  # of encoded items; as JSON they are about four times as long
 SCHEMA = "kwitness.rejected/1"
 FOLDER = "rejected"
 _ANSWER = 300  # characters

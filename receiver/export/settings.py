@@ -9,68 +9,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Literal
 from urllib.parse import unquote
-
-import msgspec
 
 from receiver.errors import ConfigError
 from receiver.export.endpoints import Header, grpc_target, headers, http_url, incomplete
+from receiver.export.exporters import EXPORTERS
+from receiver.export.options import (
+    PREFIX,
+    SIGNALS,
+    BatchSettings,
+    ExportSettings,
+    OtlpSettings,
+    SignalName,
+)
 
 log = logging.getLogger("kwitness.export")
 
-SignalName = Literal["traces", "metrics", "logs"]
-SIGNALS: tuple[SignalName, ...] = ("traces", "metrics", "logs")
 PROTOCOLS = ("http/protobuf", "http/json", "grpc")
-EXPORTERS = ("otlp", "console", "none")
-_PREFIX = "OTEL_EXPORTER_OTLP_"
+NONE = "none"
 _DAY_MS = 86_400_000
 _MOST_ITEMS = 10_000_000
 _HTTP_DEFAULT, _GRPC_DEFAULT = "http://localhost:4318", "http://localhost:4317"
-
-
-class OtlpSettings(msgspec.Struct, frozen=True):
-    """Destination and options of one signal. `timeout_seconds` is per attempt; 0 is no limit."""
-
-    signal: SignalName
-    protocol: str
-    endpoint: str  # HTTP: the whole URL; gRPC: host:port
-    tls: bool
-    headers: tuple[Header, ...] = ()
-    timeout_seconds: float = 10.0
-    gzip: bool = False
-    certificate: str = ""
-    client_key: str = ""
-    client_certificate: str = ""
-
-
-class BatchSettings(msgspec.Struct, frozen=True):
-    """When a batch is sent, and how many items may wait.
-
-    The defaults of the queue and batch sizes are larger than the SDK's 2048 and 512, which a burst
-    of processes fills in half a second.
-    """
-
-    delay_seconds: float = 1.0
-    flush_seconds: float = 10.0
-    queue_items: int = 65_536
-    queue_bytes: int = 16 << 20
-    batch_items: int = 2048
-    batch_bytes: int = 1 << 20
-
-
-class ExportSettings(msgspec.Struct, frozen=True):
-    """The export settings, per signal."""
-
-    exporters: dict[str, tuple[str, ...]]
-    otlp: dict[str, OtlpSettings]
-    batches: dict[str, BatchSettings]
-    metric_interval_seconds: float = 60.0
-    delta: bool = False
-    service_name: str = ""
-    resource_attributes: tuple[tuple[str, str], ...] = ()
-    value_length_limit: int = 0  # characters; 0 is none
-    disabled: bool = False
 
 
 class Environment:
@@ -106,18 +65,18 @@ class Environment:
 
     def otlp(self, signal: SignalName, name: str, default: str = "") -> tuple[str, str]:
         """The value, and the name of the variable that provided it."""
-        own = f"{_PREFIX}{signal.upper()}_{name}"
+        own = f"{PREFIX}{signal.upper()}_{name}"
         return (
             (found, own)
             if (found := self.text(own))
-            else (self.text(_PREFIX + name, default), _PREFIX + name)
+            else (self.text(PREFIX + name, default), PREFIX + name)
         )
 
 
 def asks_for_export(variables: Mapping[str, str]) -> bool:
     """Whether an endpoint is set: then `run` exports instead of only printing."""
     return any(
-        v.strip() for k, v in variables.items() if k.startswith(_PREFIX) and k.endswith("ENDPOINT")
+        v.strip() for k, v in variables.items() if k.startswith(PREFIX) and k.endswith("ENDPOINT")
     )
 
 
@@ -125,19 +84,19 @@ def from_environment(variables: Mapping[str, str]) -> ExportSettings:
     """All settings, checked. Raises ConfigError for an unknown protocol, exporter or scheme."""
     env = Environment(variables)
     service, attributes = _resource(env)
-    preference = env.text(f"{_PREFIX}METRICS_TEMPORALITY_PREFERENCE", "cumulative").lower()
+    preference = env.text(f"{PREFIX}METRICS_TEMPORALITY_PREFERENCE", "cumulative").lower()
     if preference not in ("cumulative", "delta", "lowmemory"):
         log.warning(
-            "%sMETRICS_TEMPORALITY_PREFERENCE=%s is unknown: using cumulative", _PREFIX, preference
+            "%sMETRICS_TEMPORALITY_PREFERENCE=%s is unknown: using cumulative", PREFIX, preference
         )
     if (
-        env.text(f"{_PREFIX}METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram")
+        env.text(f"{PREFIX}METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram")
         != "explicit_bucket_histogram"
     ):
         log.warning(
             "%sMETRICS_DEFAULT_HISTOGRAM_AGGREGATION: only explicit_bucket_histogram is "
             "implemented",
-            _PREFIX,
+            PREFIX,
         )
     return ExportSettings(
         exporters={signal: _exporters(env, signal) for signal in SIGNALS},
@@ -171,7 +130,7 @@ def otlp_settings(env: Environment, signal: SignalName) -> OtlpSettings:
         else _http_url(signal, variable, endpoint)
     )
     timeout = env.number(
-        f"{_PREFIX}{signal.upper()}_TIMEOUT", env.number(f"{_PREFIX}TIMEOUT", 10_000)
+        f"{PREFIX}{signal.upper()}_TIMEOUT", env.number(f"{PREFIX}TIMEOUT", 10_000)
     )
     return OtlpSettings(
         signal,
@@ -190,7 +149,7 @@ def otlp_settings(env: Environment, signal: SignalName) -> OtlpSettings:
 def _http_url(signal: SignalName, variable: str, endpoint: str) -> tuple[str, bool]:
     parts = http_url(variable, endpoint)
     if (
-        variable != f"{_PREFIX}ENDPOINT"
+        variable != f"{PREFIX}ENDPOINT"
     ):  # the signal's own endpoint: unchanged; without a path it is the root
         return parts._replace(path=parts.path or "/").geturl(), parts.scheme == "https"
     return parts._replace(
@@ -204,9 +163,9 @@ def _grpc_target(
     target, scheme = grpc_target(variable, endpoint)
     if scheme:
         return target, scheme == "https"
-    own = env.text(f"{_PREFIX}{signal.upper()}_INSECURE")
+    own = env.text(f"{PREFIX}{signal.upper()}_INSECURE")
     insecure = (
-        env.flag(f"{_PREFIX}{signal.upper()}_INSECURE") if own else env.flag(f"{_PREFIX}INSECURE")
+        env.flag(f"{PREFIX}{signal.upper()}_INSECURE") if own else env.flag(f"{PREFIX}INSECURE")
     )
     return target, not insecure
 
@@ -224,9 +183,10 @@ def _exporters(env: Environment, signal: SignalName) -> tuple[str, ...]:
         dict.fromkeys(part.strip() for part in env.text(name, "otlp").split(",") if part.strip())
     )
     for part in chosen:
-        if part not in EXPORTERS:
-            raise ConfigError(f"{name}={part[:80]}: must be one of {', '.join(EXPORTERS)}")
-    return () if "none" in chosen else chosen
+        if part not in (*EXPORTERS, NONE):
+            known = ", ".join((*EXPORTERS, NONE))
+            raise ConfigError(f"{name}={part[:80]}: must be one of {known}")
+    return () if NONE in chosen else chosen
 
 
 def _batch(env: Environment, prefix: str, delay: int) -> BatchSettings:

@@ -9,11 +9,11 @@ import ssl
 import msgspec
 
 from receiver.errors import ConfigError
-from receiver.export.settings import OtlpSettings
+from receiver.export.options import PREFIX, OtlpSettings
 from receiver.safe.inputs import read_file
+from receiver.units import MIB
 
-_LIMIT = 1 << 20
-_PREFIX = "OTEL_EXPORTER_OTLP_"
+_LIMIT = MIB
 
 
 class Material(msgspec.Struct, frozen=True):
@@ -28,10 +28,10 @@ def material(settings: OtlpSettings) -> Material:
     """Raises ConfigError for a file that is missing, unreadable, or not a regular file."""
 
     def read(path: str, name: str) -> bytes | None:
-        return read_file(path, _LIMIT, _PREFIX + name) if path else None
+        return read_file(path, _LIMIT, PREFIX + name) if path else None
 
     if settings.client_key and not settings.client_certificate:
-        raise ConfigError(f"{_PREFIX}CLIENT_KEY is set without {_PREFIX}CLIENT_CERTIFICATE")
+        raise ConfigError(f"{PREFIX}CLIENT_KEY is set without {PREFIX}CLIENT_CERTIFICATE")
     return Material(
         read(settings.certificate, "CERTIFICATE"),
         read(settings.client_certificate, "CLIENT_CERTIFICATE"),
@@ -49,14 +49,14 @@ def context(settings: OtlpSettings) -> ssl.SSLContext:
             cadata=found.authority.decode("ascii") if found.authority is not None else None
         )
     except (ssl.SSLError, ValueError):
-        raise ConfigError(f"{_PREFIX}CERTIFICATE holds no certificate in PEM") from None
+        raise ConfigError(f"{PREFIX}CERTIFICATE holds no certificate in PEM") from None
     if found.chain is not None:
         try:  # an encrypted key would make OpenSSL ask the terminal for its password
             made.load_cert_chain(
                 settings.client_certificate, settings.client_key or None, password=lambda: ""
             )
         except (ssl.SSLError, OSError, ValueError):
-            both = f"{_PREFIX}CLIENT_CERTIFICATE and {_PREFIX}CLIENT_KEY"
+            both = f"{PREFIX}CLIENT_CERTIFICATE and {PREFIX}CLIENT_KEY"
             raise ConfigError(
                 f"{both} are not a certificate and its own unencrypted key, both in PEM"
             ) from None

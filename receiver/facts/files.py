@@ -1,59 +1,18 @@
-"""Which process read and wrote which file, and whether the content is complete: the basis of
-lineage.
-
-A file is keyed by (device, inode), which stays when the name changes. Its content has a *version*:
-a new one begins when a writer truncates or creates the file. The state of a version describes what
-a reader gets at that moment.
-"""
+"""Which process read and wrote which file: the basis of lineage."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter, OrderedDict
-from enum import StrEnum
-from pathlib import PurePosixPath
 
 import msgspec
 
-from receiver.events import FileClosed, FileOpened, OpenedFlag, ProcessKey
+from receiver.events import FileChanged, FileClosed, FileOpened, FileTotals, OpenedFlag, ProcessKey
+from receiver.facts.table import Table
 from receiver.facts.tree import Process
-from receiver.work.execution import Execution
+from receiver.facts.versions import FileKey, Version, VersionTable
 
-VERSIONS = 32_768  # written files of the whole host; the one untouched for longest is evicted
 USES_PER_PROCESS = 1024
-READERS_PER_VERSION = 16
-FileKey = tuple[int, int]  # device, inode
-
-
-class State(StrEnum):
-    IN_PROGRESS = "in_progress"
-    COMPLETE = "complete"  # closed by its writer, or renamed into place
-    PARTIAL = "partial"  # the writer died or was asked to stop, or a write failed
-    SUPERSEDED = "superseded"  # written again since
-
-
-class Version(msgspec.Struct, eq=False, kw_only=True):
-    """The content that one writer put into a file. Mutable; owned by the table."""
-
-    key: FileKey
-    path: str
-    writer: Process
-    execution: Execution | None
-    began_ns: int
-    evidence: str  # id of the event that shows the writing
-    opened: FileOpened | None = None  # that event
-    state: State = State.IN_PROGRESS
-    cause: str = ""  # why it is partial
-    changed_ns: int = 0
-    size_bytes: int = 0
-    written_bytes: int = 0
-    synced: bool = False
-    commit: str = ""  # how it was put in place: rename, spark, duckdb, luigi
-    deleted: bool = False
-    # (process, open id): open for writing now
-    writers: set[tuple[ProcessKey, int]] = msgspec.field(default_factory=set)
-    # open for reading now; bounded
-    readers: dict[ProcessKey, Process] = msgspec.field(default_factory=dict)
+KEPT_CHANGES = 64
 
 
 class Use(msgspec.Struct, eq=False, kw_only=True):
@@ -96,41 +55,41 @@ class Use(msgspec.Struct, eq=False, kw_only=True):
         return self.version.state.value if self.version is not None else ""
 
 
-class FileTable:
-    """Versions by file and by path, and uses by process.
+class Files(msgspec.Struct, eq=False, kw_only=True):
+    """What one process did with files. Mutable; owned by the table."""
 
-    `drops` counts what was evicted, by reason.
-    """
+    uses: dict[FileKey, Use] = msgspec.field(default_factory=dict)
+    totals: FileTotals | None = None
+    changes: tuple[FileChanged, ...] = ()  # names that it changed, the last ones
 
-    def __init__(self) -> None:
-        self.drops: Counter[str] = Counter()
-        self._versions: OrderedDict[FileKey, Version] = OrderedDict()
-        self._by_path: dict[str, FileKey] = {}
 
-    def __len__(self) -> int:
-        return len(self._versions)
+_NOTHING = Files()
 
-    def version(self, key: FileKey) -> Version | None:
-        return self._versions.get(key)
 
-    def at(self, path: str) -> Version | None:
-        key = self._by_path.get(path)
-        return self._versions.get(key) if key is not None else None
+class FileTable(Table[Files]):
+    """The uses of files by process, and the versions that they read or write."""
 
-    def versions(self) -> list[Version]:
-        return list(self._versions.values())
+    def __init__(self, keys: set[ProcessKey], versions: VersionTable) -> None:
+        super().__init__(keys)
+        self.versions = versions
 
-    def opened(self, process: Process, event: FileOpened) -> Use | None:
-        """The process's use of that file, with the version that it will read or write; None, and
-        counted, past the limit.
-        """
+    def of(self, key: ProcessKey) -> Files:
+        """To be read only."""
+        return self.rows.get(key, _NOTHING)
+
+    def _row(self, key: ProcessKey) -> Files:
+        return self.rows.get(key) or self.put(key, Files())
+
+    def opened(self, event: FileOpened) -> Use | None:
+        """The process's use of that file; None, and counted, past the limit."""
         key = (event.device, event.inode)
-        use = process.files.get(key)
+        uses = self._row(event.process).uses
+        use = uses.get(key)
         if use is None:
-            if len(process.files) >= USES_PER_PROCESS:
+            if len(uses) >= USES_PER_PROCESS:
                 self.drops["too_many_files"] += 1
                 return None
-            use = process.files[key] = Use(
+            use = uses[key] = Use(
                 key=key,
                 path=event.path,
                 first_ns=event.time_boottime_ns,
@@ -155,13 +114,9 @@ class FileTable:
         """The version that this opening writes into: a new one when the file is empty then (created
         or truncated), else the existing one.
         """
-        version = self._versions.get(use.key)
         fresh = event.size_bytes == 0 and not event.opened_flags & OpenedFlag.INHERITED
-        if version is not None and not (fresh and not version.writers):
-            self._versions.move_to_end(use.key)
-        else:
-            if version is not None and version.state is not State.IN_PROGRESS:
-                version.state = State.SUPERSEDED
+        version = self.versions.written(use.key, fresh=fresh)
+        if version is None:
             use.created |= fresh
             version = Version(
                 key=use.key,
@@ -172,29 +127,24 @@ class FileTable:
                 evidence=evidence,
                 opened=event,
             )
-            self._versions[use.key] = version
-            if len(self._versions) > VERSIONS:
-                self._forget()
-        self._by_path[use.path] = use.key
-        version.path = use.path
+            self.versions.add(version)
+        self.versions.named(version, use.path)
         version.writers.add((process.key, event.open_id))
         use.version = version
         return version
 
     def begin_reading(self, process: Process, use: Use) -> Version | None:
         """The version that a watched process wrote there, if any."""
-        version = self._versions.get(use.key)
+        version = self.versions.get(use.key)
         if version is None or version.writer is process:
             return None
         use.source = version
         use.source_state = use.source_state or version.state.value
-        if len(version.readers) < READERS_PER_VERSION:
-            version.readers[process.key] = process
+        version.read_by(process)
         return version
 
-    def closed(self, process: Process, event: FileClosed) -> Use | None:
-        key = (event.device, event.inode)
-        use = process.files.get(key)
+    def closed(self, event: FileClosed) -> Use | None:
+        use = self.of(event.process).uses.get((event.device, event.inode))
         if use is None:
             return None
         use.open = max(0, use.open - 1)
@@ -208,85 +158,26 @@ class FileTable:
         use.size_bytes = event.size_bytes or use.size_bytes
         use.last_ns = event.last_use_boottime_ns or use.last_ns
         if use.source is not None:
-            use.source.readers.pop(process.key, None)
+            use.source.readers.pop(event.process, None)
         return use
 
-    def renamed(self, old: str, new: str, commit: str) -> tuple[list[Version], Version | None]:
-        """The versions that have a new name now, and the one that was replaced.
+    def changed(self, event: FileChanged) -> None:
+        row = self._row(event.process)
+        if len(row.changes) == KEPT_CHANGES:
+            self.drops["older_change"] += 1
+        row.changes = (*row.changes[1 - KEPT_CHANGES :], event)
 
-        A rename of a directory moves all files below it.
-        """
-        replaced = self._versions.get(self._by_path.get(new, (0, 0)))
-        key = self._by_path.pop(old, None)
-        moved: list[Version] = []
-        if key is not None:
-            self._move(key, new, commit, moved)
-        else:
-            below = old.rstrip("/") + "/"
-            for path in [p for p in self._by_path if p.startswith(below)]:
-                self._move(
-                    self._by_path.pop(path),
-                    new.rstrip("/") + "/" + path[len(below) :],
-                    commit,
-                    moved,
-                )
-        if replaced in moved:
-            replaced = None
-        if replaced is not None and replaced.path == new:
-            replaced.deleted = True
-        return moved, replaced
+    def counted(self, event: FileTotals) -> None:
+        self._row(event.process).totals = event
 
-    def _move(self, key: FileKey, path: str, commit: str, moved: list[Version]) -> None:
-        version = self._versions.get(key)
-        if version is None:
-            return
-        version.path, version.commit = path, version.commit or commit
-        self._by_path[path] = key
-        moved.append(version)
-
-    def unlinked(self, path: str) -> Version | None:
-        key = self._by_path.pop(path, None)
-        version = self._versions.get(key) if key is not None else None
-        if version is not None:
-            version.deleted = True
-        return version
-
-    def forget_process(self, process: Process) -> None:
+    def release(self, key: ProcessKey) -> None:
         """The process has ended, so it reads and writes nothing any more."""
-        for use in process.files.values():
+        for use in self.of(key).uses.values():
             if use.version is not None and use.version.writers:
-                use.version.writers = {w for w in use.version.writers if w[0] != process.key}
+                use.version.writers = {w for w in use.version.writers if w[0] != key}
             if use.source is not None:
-                use.source.readers.pop(process.key, None)
+                use.source.readers.pop(key, None)
 
-    def _forget(self) -> None:
-        _, oldest = self._versions.popitem(last=False)
-        if self._by_path.get(oldest.path) == oldest.key:
-            del self._by_path[oldest.path]
-        self.drops["forgotten_file"] += 1
-
-
-def idiom(old: str, new: str) -> str:
-    """How a rename commits a file: the tool's own way of putting a whole file in place, or just
-    "rename".
-    """
-    before = PurePosixPath(old)
-    if "_temporary" in before.parts:
-        return "spark"  # org.apache.hadoop.mapreduce.lib.output.FileOutputCommitter
-    if before.name.startswith("tmp_") and before.name[4:] == PurePosixPath(new).name:
-        return "duckdb"
-    if "-luigi-tmp-" in before.name:
-        return "luigi"
-    return "rename"
-
-
-def is_uncommitted(path: str) -> bool:
-    """Whether the name marks a file that is not complete yet."""
-    parts = PurePosixPath(path).parts
-    name = parts[-1] if parts else ""
-    return (
-        "_temporary" in parts
-        or name.startswith(("tmp_", ".tmp", "_tmp"))
-        or "-luigi-tmp-" in name
-        or name.endswith((".tmp", ".temp", ".part", ".inprogress", ".crc.tmp", "~"))
-    )
+    def forget(self, key: ProcessKey) -> None:
+        self.release(key)
+        super().forget(key)

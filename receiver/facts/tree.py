@@ -5,39 +5,25 @@ late.
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from receiver.events import (
-    CallFailed,
-    Connection,
-    Crash,
     Exec,
     Existing,
     Exit,
-    FileChanged,
-    FileTotals,
     Fork,
     ImageFlag,
-    NameQuery,
-    OomKill,
-    OpenFile,
     ProcessKey,
-    Signal,
     Title,
 )
+from receiver.facts.ending import RUNNING
 from receiver.facts.handover import handed_over
 from receiver.model import NOBODY, Identity, RemoteContext
 
 if TYPE_CHECKING:
-    from receiver.facts.connections import Peer
-    from receiver.facts.files import Use
-    from receiver.facts.usage import Competitor, Usage
     from receiver.work.execution import Execution
 
-KEPT_SIGNALS = 8
-KEPT_CHANGES = 64
-KEPT_NAME_FAILURES = 4
-KEPT_FILES = 64
 KEPT_FAILED_CHILDREN = 64
 
 
@@ -52,12 +38,10 @@ class Process:
         "argv",
         "block",
         "cgroup_id",
-        "changes",
         "comm",
-        "company",
         "context",
-        "crash",
         "created",
+        "end",
         "environ",
         "exec_ns",
         "execs",
@@ -65,10 +49,7 @@ class Process:
         "execution",
         "exit",
         "expects",
-        "failed_calls",
         "failed_children",
-        "file_totals",
-        "files",
         "findings",
         "folded",
         "grade",
@@ -76,22 +57,14 @@ class Process:
         "key",
         "last_child",
         "memory_cgroup",
-        "name_failures",
         "notes",
-        "oom",
-        "open_files",
         "package_owner",
         "parent",
         "parent_pid",
         "partition",
-        "peers",
         "program_of",
-        "queues",
         "released",
-        "retired",
         "role",
-        "sibling_senders",
-        "signals",
         "spanned",
         "started_by",
         "stdin_inode",
@@ -100,9 +73,7 @@ class Process:
         "stub",
         "title",
         "uid",
-        "unix_peers",
         "unnamed",
-        "usage",
         "vpid",
         "watched_ns",
         "working_directory",
@@ -147,31 +118,13 @@ class Process:
         # the owner of that program's package, from the opened files: "trusted", "third"; empty: not
         # seen
         self.package_owner = ""
-        # it is a helper that its own framework ended: no failure, whatever its status
-        self.retired = False
         self.partition = ""  # the last data partition that it touched, as `key=value`
         self.stub = False  # created from an event about it, not from its own fork or exec
         self.exit: Exit | None = None
-        self.oom: OomKill | None = None
-        self.crash: Crash | None = None  # the code location of the signal that killed it
-        self.signals: tuple[Signal, ...] = ()
-        self.sibling_senders: tuple[ProcessKey, ...] = ()  # senders that were of the same execution
-        self.open_files: tuple[OpenFile, ...] = ()
+        self.end = RUNNING  # how it ended, as its exit was judged
         self.last_child: Process | None = None  # the child that ended last, and its grade
         # these counts stay after the children leave the tree: the parent may run for hours
         self.failed_children: tuple[Process, ...] = ()
-        self.files: dict[tuple[int, int], Use] = {}  # by (device, inode)
-        self.file_totals: FileTotals | None = None
-        self.changes: tuple[FileChanged, ...] = ()  # names that it changed, the last ones
-        self.name_failures: tuple[NameQuery, ...] = ()  # DNS queries that got no answer or an error
-        # the processes of its memory cgroup when the OOM killer chose it, itself first
-        self.company: tuple[Competitor, ...] = ()
-        self.peers: dict[tuple[str, int], Peer] = {}  # by (address, port)
-        self.queues: dict[int, Connection] = {}  # accept queues that were full, by port
-        self.unix_peers: dict[tuple[int, str], None] = {}  # (pid, path)
-        self.usage: Usage | None = None
-        # by (call, errno), the latest event
-        self.failed_calls: dict[tuple[int, int], CallFailed] = {}
         self.grade = 0  # detect.masked.Grade, once it has ended
         self.findings: tuple[str, ...] = ()
         self.folded = 0  # children without a span of their own
@@ -220,8 +173,15 @@ class Process:
 class ProcessTree:
     """Applies lifecycle events. `drops` counts the events that could not be applied, by reason."""
 
-    def __init__(self, limit: int, linger_ns: int) -> None:
+    def __init__(
+        self,
+        limit: int,
+        linger_ns: int,
+        forget: Callable[[ProcessKey], None] = lambda _: None,
+    ) -> None:
+        """`forget` frees what the tables hold of a process that the tree forgets."""
         self.limit = limit
+        self._forget_facts = forget
         self.linger_ns = linger_ns
         self.drops: Counter[str] = Counter()
         self._processes: dict[ProcessKey, Process] = {}
@@ -364,15 +324,10 @@ class ProcessTree:
 
     def _forget(self, process: Process) -> None:
         self._processes.pop(process.key, None)
-        process.open_files = ()
-        process.signals = ()
-        process.files = {}
-        process.failed_calls = {}
-        process.peers = {}
+        self._forget_facts(process.key)
         process.steps = {}
         process.last_child = None
         process.unnamed = ()
-        process.usage = None
         process.parent = None  # otherwise a chain of short generations would never be freed
 
     def vanished(self, key: ProcessKey) -> Process | None:

@@ -1,22 +1,15 @@
-"""The resources of watched processes over time, and who takes them away: memory, CPU, storage,
-waiting.
-"""
+"""The resources of watched processes over time: memory, CPU, storage, idle time."""
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
-
-import msgspec
-
-from receiver.events import Neighbour, ProcessKey, ProcessSample, ThreadWait, WaitStack
-from receiver.facts.tree import Process
+from receiver.events import ProcessKey, ProcessSample
+from receiver.facts.table import Table
+from receiver.facts.waits import IdlePeriod, WaitTable
+from receiver.units import MIB
 
 CURVE_POINTS = 64
-STEP_BYTES = 16 << 20
-NEIGHBOURS = 512
-WINDOW_NS = 60_000_000_000
+STEP_BYTES = 16 * MIB
 LOOKS = 5  # a condition must hold in so many samples in a row
-KEPT_WAITS = 64
 
 
 Point = tuple[int, int, str]  # boot ns, bytes, event id
@@ -58,15 +51,12 @@ class Usage:
         "curve",
         "first",
         "growth_reported",
-        "idle_since_ns",
         "last",
         "pressed_ns",
         "pressure",
         "recent",
         "reported",
         "spell",
-        "stacks",
-        "waits",
         "worst",
     )
 
@@ -80,16 +70,16 @@ class Usage:
         self.pressure: dict[str, tuple[int, float]] = {}
         self.reported: tuple[str, ...] = ()
         self.growth_reported = False
-        self.idle_since_ns = 0  # neither CPU nor bytes since then
-        self.waits: dict[int, ThreadWait] = {}  # the latest wait of each thread
-        self.stacks: dict[int, WaitStack] = {}  # the stacks of the same threads
         self.spell: IdlePeriod | None = None  # the longest time in which it did nothing
         self.pressed_ns: dict[str, int] = {}  # resource → how long it was short, in total
         # resource → the largest share, and the sample that shows it
         self.worst: dict[str, tuple[float, ProcessSample]] = {}
 
-    def add(self, sample: ProcessSample) -> None:
-        """Computes what changed since the last sample."""
+    def add(self, sample: ProcessSample) -> bool | None:
+        """Computes what changed since the last sample: whether the process worked.
+
+        None where nothing can be compared.
+        """
         rss = resident(sample)
         self.curve.add(sample.time_boottime_ns, rss, f"{sample.cpu}-{sample.sequence}")
         self.first = self.first or sample
@@ -97,19 +87,17 @@ class Usage:
         self.recent = (*self.recent[1 - LOOKS :], (sample.time_boottime_ns, rss))
         last, self.last = self.last, sample
         if last is None:
-            return
+            return None
         interval = sample.time_boottime_ns - last.time_boottime_ns
         if interval <= 0:
-            return
-        self.note_spell(sample.time_boottime_ns)
-        worked = sample.cpu_runtime_ns - last.cpu_runtime_ns > interval // 500 or moved(
+            return None
+        self._compare(last, sample, interval)
+        return sample.cpu_runtime_ns - last.cpu_runtime_ns > interval // 500 or moved(
             sample
         ) != moved(last)
-        if worked:
-            self.idle_since_ns = 0
-            self.waits, self.stacks = {}, {}
-        elif not self.idle_since_ns:
-            self.idle_since_ns = last.time_boottime_ns
+
+    def _compare(self, last: ProcessSample, sample: ProcessSample, interval: int) -> None:
+        """How short each resource was between the two samples."""
         running = interval * max(1, sample.running_threads)
         periods = sample.cpu_periods - last.cpu_periods
         throttled = (
@@ -132,13 +120,10 @@ class Usage:
         )
         self._press("faults", _faulting(last, sample, interval), 0.5, sample, interval)
 
-    def note_spell(self, now_ns: int) -> None:
-        """Keeps the current idle time, if it is the longest so far."""
-        lasted = now_ns - self.idle_since_ns if self.idle_since_ns else 0
-        if lasted > (self.spell.ns if self.spell is not None else 0):
-            self.spell = IdlePeriod(
-                self.idle_since_ns, lasted, tuple(self.waits.values()), tuple(self.stacks.values())
-            )
+    def note_idle(self, period: IdlePeriod | None) -> None:
+        """Keeps the longest idle time."""
+        if period is not None and period.ns > (self.spell.ns if self.spell is not None else 0):
+            self.spell = period
 
     def _press(
         self, resource: str, share: float, limit: float, sample: ProcessSample, interval: int
@@ -161,20 +146,6 @@ class Usage:
         short = [(r, min(1.0, share)) for r, (looks, share) in kept if looks >= LOOKS]
         self.reported += tuple(r for r, _ in short)
         return short
-
-
-class IdlePeriod(msgspec.Struct, frozen=True):
-    """An interval in which a process neither used CPU nor moved a byte, and what its threads waited
-    for.
-    """
-
-    since_ns: int
-    ns: int
-    waits: tuple[ThreadWait, ...]
-    stacks: tuple[WaitStack, ...] = ()
-
-    def stack(self, wait: ThreadWait) -> WaitStack | None:
-        return next((s for s in self.stacks if s.thread == wait.thread), None)
 
 
 _FAULTS_PER_SECOND = 200  # pages that were read back singly
@@ -214,89 +185,34 @@ def _share(part: int, whole: int) -> float:
     return max(0.0, part / whole) if whole > 0 else 0.0
 
 
-class Competitor(msgspec.Struct, frozen=True, kw_only=True):
-    """A process that took a resource. It is reported by name, never by its arguments."""
+class UsageTable(Table[Usage]):
+    def __init__(self, keys: set[ProcessKey], waits: WaitTable) -> None:
+        super().__init__(keys)
+        self.waits = waits
 
-    pid: int
-    name: str
-    growth_bytes: int
-    cpu_ns: int
-    key: ProcessKey | None = None
-    rss_bytes: int = 0
-    points: tuple[Point, ...] = ()  # its memory over time
-    own: bool = False  # it does the same work
+    def of(self, key: ProcessKey) -> Usage | None:
+        """None for a process without a sample."""
+        return self.rows.get(key)
 
+    def last(self, key: ProcessKey) -> ProcessSample | None:
+        usage = self.rows.get(key)
+        return usage.last if usage is not None else None
 
-class Neighbours:
-    """Processes that are not watched and that recently grew or used CPU.
+    def sampled(self, sample: ProcessSample) -> Usage:
+        key = sample.process
+        usage = self.rows.get(key) or self.put(key, Usage())
+        before = usage.last
+        worked = usage.add(sample)
+        if worked is not None:
+            self.note_idle(key, sample.time_boottime_ns)
+        if worked:
+            self.waits.worked(key)
+        elif worked is not None and before is not None:
+            self.waits.idle(key, before.time_boottime_ns)
+        return usage
 
-    The one sampled least recently is evicted first.
-    """
-
-    def __init__(self) -> None:
-        self.drops: Counter[str] = Counter()
-        self._looks: OrderedDict[ProcessKey, deque[Neighbour]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._looks)
-
-    def add(self, look: Neighbour) -> None:
-        looks = self._looks.setdefault(look.process, deque(maxlen=60))
-        looks.append(look)
-        self._looks.move_to_end(look.process)
-        if len(self._looks) > NEIGHBOURS:
-            self._looks.popitem(last=False)
-            self.drops["forgotten_neighbour"] += 1
-
-    def top(
-        self, now_ns: int, *, memory_cgroup_id: int = 0, by_cpu: bool = False
-    ) -> Competitor | None:
-        """The processes that took most in the last minute: memory of one cgroup, memory of the
-        host, or CPU.
-        """
-        found = self.all(now_ns, memory_cgroup_id=memory_cgroup_id)
-        return max(found, key=lambda t: t.cpu_ns if by_cpu else t.growth_bytes, default=None)
-
-    def all(self, now_ns: int, *, memory_cgroup_id: int = 0) -> list[Competitor]:
-        """The amount that each of them took in the last minute."""
-        out: list[Competitor] = []
-        for key, looks in self._looks.items():
-            recent = [n for n in looks if now_ns - n.time_boottime_ns <= WINDOW_NS]
-            if memory_cgroup_id:
-                recent = [n for n in recent if n.shares_memory_cgroup]
-            if not recent:
-                continue
-            growth = sum(_signed(n.rss_growth_bytes) for n in recent)
-            points = tuple(
-                (n.time_boottime_ns, n.rss_bytes, f"{n.cpu}-{n.sequence}") for n in recent
-            )
-            cpu_ns = sum(n.cpu_ns for n in recent)
-            out.append(
-                Competitor(
-                    pid=key.tgid,
-                    name=recent[-1].comm,
-                    growth_bytes=growth,
-                    cpu_ns=cpu_ns,
-                    key=key,
-                    rss_bytes=recent[-1].rss_bytes,
-                    points=points,
-                )
-            )
-        return out
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >> 63 else value
-
-
-def main_wait(process: Process) -> ThreadWait | None:
-    """What the process as a whole waits for: its first thread's wait, or that of a thread which
-    waits without a timeout.
-    """
-    usage = process.usage
-    if usage is None or not usage.waits:
-        return None
-    waits = sorted(
-        usage.waits.values(), key=lambda w: (bool(w.timed), w.thread != process.key.tgid)
-    )
-    return waits[0]
+    def note_idle(self, key: ProcessKey, now_ns: int) -> None:
+        """The idle time goes on until now, where the process is idle."""
+        usage = self.rows.get(key)
+        if usage is not None:
+            usage.note_idle(self.waits.of(key).period(now_ns))

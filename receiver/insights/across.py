@@ -24,8 +24,8 @@ from receiver.investigate.engine import CONFIDENT, OFFSET, SLOPE
 from receiver.investigate.evidence import CLEAR, SLIGHT, SOME, STRONG, Culprit
 from receiver.signals import Severity
 from receiver.text.printable import printable
+from receiver.units import SECOND
 
-SECOND = 1_000_000_000
 WINDOW_NS = 60 * SECOND  # the longest time from a cause to its symptom
 SKEW_NS = SECOND // 2  # the largest expected difference between the clocks of two hosts
 _CEILING = 0.99

@@ -38,10 +38,11 @@ from receiver.insights.uploads import MalformedError, TooLargeError, Upload, Upl
 from receiver.safe.listener import Connection, Limits, Listener
 from receiver.safe.log_limit import LogLimit
 from receiver.signals import Metric
+from receiver.units import KIB, MIB
 
 log = logging.getLogger("kwitness.insights")
-REQUEST_BYTES = 16 << 20  # by HTTP, also after decompression
-GRPC_BYTES = 4 << 20  # by gRPC, also after decompression: the default of the Collector's receiver
+REQUEST_BYTES = 16 * MIB  # by HTTP, also after decompression
+GRPC_BYTES = 4 * MIB  # by gRPC, also after decompression: the default of the Collector's receiver
 GRPC_CONNECTIONS = 64
 # Streams of one connection. All but the first GRPC_TURNS wait, and each waiting one holds at most
 # 64 KiB of its message.
@@ -53,7 +54,7 @@ RETRY_SECONDS = 1
 HTTP_LIMITS = Limits(
     connections=256,
     unproven=256,
-    request_bytes=REQUEST_BYTES + (64 << 10),
+    request_bytes=REQUEST_BYTES + 64 * KIB,
     body_seconds=RECEIVE_SECONDS,
     idle_seconds=75.0,
 )
@@ -61,11 +62,11 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", GRPC_BYTES),
     ("grpc.max_concurrent_streams", GRPC_STREAMS),
     ("grpc.max_allowed_incoming_connections", GRPC_CONNECTIONS),
-    ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.max_metadata_size", 16 * KIB),
     ("grpc.max_connection_idle_ms", GRPC_IDLE_SECONDS * 1000),
     ("grpc.server_handshake_timeout_ms", 5000),
     ("grpc.http2.bdp_probe", 0),
-    ("grpc.http2.lookahead_bytes", 64 << 10),
+    ("grpc.http2.lookahead_bytes", 64 * KIB),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

@@ -24,9 +24,10 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from receiver import semconv as sc
 from receiver.insights.runs import RemoteFact, is_kept
 from receiver.signals import Value
+from receiver.units import KIB
 
 RECORDS = 65_536  # in one request, including the messages that contain them
-RECORD_BYTES = 256 << 10  # of one record, and of one resource
+RECORD_BYTES = 256 * KIB  # of one record, and of one resource
 ATTRIBUTES = 128
 TEXT = 1024  # bytes of a body and of a name
 PATH = 4096  # PATH_MAX

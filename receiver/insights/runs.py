@@ -14,30 +14,20 @@ from collections.abc import Iterator
 import msgspec
 
 from receiver import semconv as sc
+from receiver.detect.findings import spec_of
 from receiver.signals import Severity, Value
+from receiver.units import MIB
 
 RUNS = 5000  # above this number, the least recently updated run is dropped
-BYTES = 96 << 20  # memory of all facts in this process
-RUN_BYTES = 1 << 20
+BYTES = 96 * MIB  # memory of all facts in this process
+RUN_BYTES = MIB
 FACTS_PER_RUN = 512
 HOSTS_PER_RUN = 256
 # A run is due after this time without a new fact: by then the other hosts have reported, too.
 SETTLE_SECONDS = 5.0
 PATIENCE_SECONDS = 60.0  # a run is due after this time at the latest
+# Records that are kept and are no findings; `detect.findings` says which findings are kept.
 _KEPT = {
-    sc.EVENT_PROCESS_OOM_KILLED,
-    sc.EVENT_PROCESS_KILLED,
-    sc.EVENT_PROCESS_HANG,
-    sc.EVENT_PROCESS_MEMORY_GROWTH,
-    sc.EVENT_PROCESS_CALL_FAILED,
-    sc.EVENT_FILE_PARTIAL_WRITE,
-    sc.EVENT_FILE_TAINTED_READ,
-    sc.EVENT_FILE_CONFLICT,
-    sc.EVENT_NETWORK_CONNECTION_FAILED,
-    sc.EVENT_NETWORK_CONNECTION_STALLED,
-    sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
-    sc.EVENT_PIPELINE_TASK_CONTENTION,
-    sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH,
     sc.EVENT_PIPELINE_INCIDENT_OPENED,
     sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS,
     sc.EVENT_PIPELINE_INCIDENT_EVIDENCE,
@@ -50,7 +40,9 @@ STARTING = {sc.EVENT_PIPELINE_INCIDENT_OPENED, sc.EVENT_PIPELINE_TASK_END}
 
 def is_kept(kind: str, severity: int) -> bool:
     """Whether records of this kind can help to explain a failure."""
-    return kind in _KEPT or (kind in _KEPT_WHEN_FAILED and severity >= Severity.ERROR)
+    if kind in _KEPT or spec_of(kind).kept:
+        return True
+    return kind in _KEPT_WHEN_FAILED and severity >= Severity.ERROR
 
 
 class RemoteFact(msgspec.Struct, frozen=True, kw_only=True):

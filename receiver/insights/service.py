@@ -28,9 +28,10 @@ from receiver.signals import (
     Severity,
 )
 from receiver.text.printable import printable
+from receiver.units import MIB
 
 log = logging.getLogger("kwitness.insights")
-KEPT_REPORTS, REPORT_BYTES = 512, 64 << 20  # size as JSON
+KEPT_REPORTS, REPORT_BYTES = 512, 64 * MIB  # size as JSON
 # Runs that are evaluated before the event loop gets its turn.
 LOOKS = 8
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 
-BYTES = 64 << 20
+from receiver.units import MIB
+
+BYTES = 64 * MIB
 GRACE_SECONDS = 2.0
 MEMBERS = 64  # gzip(1): a stream may consist of several
 

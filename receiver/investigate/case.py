@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from receiver.detect.deaths import Ending, ending, partition_of
+from receiver.detect.deaths import partition_of
 from receiver.detect.masked import Grade
 from receiver.events import (
     CallFailed,
@@ -28,11 +28,15 @@ from receiver.events import (
     ProcessKey,
     Signal,
 )
-from receiver.facts.connections import Peer
+from receiver.facts.ending import Ending
 from receiver.facts.files import Use
+from receiver.facts.losses import ANYBODY, Lost, accounts_of, add_accounts, concerns
+from receiver.facts.neighbours import Competitor
+from receiver.facts.peers import Peer
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
-from receiver.facts.usage import Competitor, Usage, moved, resident
-from receiver.model import Identity
+from receiver.facts.usage import Usage, moved, resident
+from receiver.model import SHORT_NS, Identity
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
 
@@ -43,8 +47,9 @@ CASES = 512  # open cases, and closed cases with a failure
 ACTORS_PER_CASE = 4096  # above this number, successful processes are only counted
 ACTORS = 20_000  # over all cases: above this number, the oldest case is dropped
 KEPT_LOSSES = 32
-_UNWATCHED = LossReason.UNWATCHED.name.lower()
-SHORT_NS = 10_000_000
+USERS_WITH_LOSSES = 64
+# lost events of processes without work: no fact of an execution is missing
+UNWATCHED = LossReason.UNWATCHED.name.lower()
 DYING_NS, DYING_BYTES = 30_000_000, 1 << 16  # the cost of the exit itself: CPU time and bytes
 
 
@@ -101,9 +106,10 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     parent_threads: int
 
     @classmethod
-    def of(cls, process: Process) -> ProcessSnapshot:
+    def of(cls, process: Process, facts: Facts) -> ProcessSnapshot:
         assert process.execution is not None
-        parent = process.parent
+        parent, death = process.parent, facts.deaths.of(process.key)
+        files, network = facts.files.of(process.key), facts.peers.of(process.key)
         return cls(
             key=process.key,
             parent=parent.key if parent is not None else None,
@@ -120,26 +126,26 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             exec_ns=process.exec_ns,
             parent_comm=parent.comm if parent is not None else "",
             exit=process.exit,
-            end=ending(process),
+            end=process.end,
             grade=Grade(process.grade),
-            signals=process.signals,
-            sibling_senders=process.sibling_senders,
-            oom=process.oom,
-            crash=process.crash,
-            company=process.company,
-            open_files=process.open_files,
-            uses=tuple(process.files.values()),
-            changes=process.changes,
-            calls=tuple(process.failed_calls.values()),
-            peers=tuple(process.peers.values()),
-            name_failures=process.name_failures,
-            queues=tuple(process.queues.values()),
-            usage=process.usage,
+            signals=facts.signals.of(process.key),
+            sibling_senders=facts.signals.siblings(process.key),
+            oom=death.oom,
+            crash=death.crash,
+            company=death.company,
+            open_files=death.open_files,
+            uses=tuple(files.uses.values()),
+            changes=files.changes,
+            calls=facts.calls.of(process.key),
+            peers=tuple(network.peers.values()),
+            name_failures=network.name_failures,
+            queues=tuple(network.queues.values()),
+            usage=facts.usage.of(process.key),
             stdin_inode=process.stdin_inode,
             stdout_inode=process.stdout_inode,
             findings=process.findings,
             folded=process.folded,
-            parent_threads=_threads(parent),
+            parent_threads=_threads(parent, facts),
         )
 
     @property
@@ -196,18 +202,22 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
 
 
-def _threads(parent: Process | None) -> int:
-    usage = parent.usage if parent is not None else None
-    return usage.last.threads if usage is not None and usage.last is not None else 0
+def _threads(parent: Process | None, facts: Facts) -> int:
+    last = facts.usage.last(parent.key) if parent is not None else None
+    return last.threads if last is not None else 0
 
 
 class LossWindow(msgspec.Struct, frozen=True):
-    """A number of events of one kind that were lost for one reason."""
+    """A number of events of one kind that were lost for one reason.
+
+    `user` None: they may concern any work.
+    """
 
     at_ns: int
     kind: str
     reason: str
     count: int
+    user: int | None = None
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -387,10 +397,12 @@ class Case:
 class Casebook:
     """All cases by their outermost execution, bounded. `drops` counts dropped entries."""
 
-    def __init__(self) -> None:
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
         self.drops: Counter[str] = Counter()
         self.losses: tuple[LossWindow, ...] = ()
         self.unwatched_losses: tuple[LossWindow, ...] = ()
+        self.users_losses: OrderedDict[int, tuple[LossWindow, ...]] = OrderedDict()
         self.steps: tuple[Step, ...] = ()
         self._cases: OrderedDict[int, dict[ProcessKey, ProcessSnapshot]] = OrderedDict()
         self._executions: dict[int, Execution] = {}
@@ -406,6 +418,7 @@ class Casebook:
         if process.execution is None:
             return
         outermost = process.execution.outermost
+        add_accounts(outermost.accounts, accounts_of(process))
         case = self._cases.get(id(outermost))
         if case is None:
             case = self._cases[id(outermost)] = {}
@@ -413,8 +426,8 @@ class Casebook:
             while len(self._cases) > CASES:
                 self._forget(next(iter(self._cases)))
         if (
-            _is_uninteresting(process)
-            and (len(case) >= ACTORS_PER_CASE or _is_short(process))
+            _is_uninteresting(process, self._facts)
+            and (len(case) >= ACTORS_PER_CASE or _is_short(process, self._facts))
             and process is not outermost.root
         ):
             self._left_out[id(outermost)] += 1
@@ -422,22 +435,39 @@ class Casebook:
         if len(case) >= 2 * ACTORS_PER_CASE:
             self.drops["too_many_actors"] += 1
             return
-        _close_spell(process)
+        _close_spell(process, self._facts)
         self._count += process.key not in case
-        case[process.key] = ProcessSnapshot.of(process)
+        case[process.key] = ProcessSnapshot.of(process, self._facts)
         self._where[process.key] = id(outermost)
         if self._count > ACTORS and len(self._cases) > 1:
             self._forget(next(i for i in self._cases if i != id(outermost)))
 
-    def lost(self, at_ns: int, kind: str, reason: str, count: int) -> None:
-        # These losses have a queue of their own, so that a flood of them cannot evict the others.
-        if reason == _UNWATCHED:
-            self.unwatched_losses = (
-                *self.unwatched_losses[1 - KEPT_LOSSES :],
-                LossWindow(at_ns, kind, reason, count),
-            )
+    def lost(self, at_ns: int, lost: Lost) -> None:
+        window = LossWindow(at_ns, lost.kind, lost.reason, lost.count, lost.user)
+        # Each of these has a queue of its own, so that a flood of them cannot evict the others.
+        if lost.reason == UNWATCHED:
+            self.unwatched_losses = (*self.unwatched_losses[1 - KEPT_LOSSES :], window)
+        elif lost.user is None:
+            self.losses = (*self.losses[1 - KEPT_LOSSES :], window)
         else:
-            self.losses = (*self.losses[1 - KEPT_LOSSES :], LossWindow(at_ns, kind, reason, count))
+            kept = self.users_losses.pop(lost.user, ())
+            self.users_losses[lost.user] = (*kept[1 - KEPT_LOSSES :], window)
+            if len(self.users_losses) > USERS_WITH_LOSSES:
+                # no loss may be hidden: these concern everybody from now on
+                _, oldest = self.users_losses.popitem(last=False)
+                self.losses = (*self.losses, *oldest)[-KEPT_LOSSES:]
+
+    def accounts(self, execution: Execution, living: Iterable[Process]) -> set[int]:
+        """The users whose lost events may concern the outermost work of this one."""
+        outermost = execution.outermost
+        for process in living:
+            if process.execution is not None and process.execution.outermost is outermost:
+                add_accounts(outermost.accounts, accounts_of(process))
+        return outermost.accounts or {ANYBODY}
+
+    def _losses_of(self, accounts: set[int]) -> list[LossWindow]:
+        own = (w for u, kept in self.users_losses.items() if concerns(u, accounts) for w in kept)
+        return sorted((*self.losses, *own), key=lambda window: window.at_ns)
 
     def stepped(self, at_ns: int, delta_ns: int) -> None:
         self.steps = (*self.steps[1 - KEPT_LOSSES :], Step(at_ns, delta_ns))
@@ -461,6 +491,7 @@ class Casebook:
     ) -> Case:
         """Returns the case as it is now. `living` are running processes of any execution."""
         outermost = execution.outermost
+        living = list(living)
         actors = dict(self._cases.get(id(outermost), {}))
         for process in living:
             if (
@@ -468,16 +499,17 @@ class Casebook:
                 and process.execution is not None
                 and process.execution.outermost is outermost
             ):
-                if process.usage is not None:
-                    process.usage.note_spell(now_ns)
-                actors[process.key] = ProcessSnapshot.of(process)
+                self._facts.usage.note_idle(process.key, now_ns)
+                actors[process.key] = ProcessSnapshot.of(process, self._facts)
         began = execution.start_ns
         return Case(
             outermost,
             actors.values(),
             now_ns,
             left_out=self._left_out[id(outermost)],
-            losses=[h for h in self.losses if h.at_ns >= began],
+            losses=[
+                h for h in self._losses_of(self.accounts(execution, living)) if h.at_ns >= began
+            ],
             unwatched_losses=[h for h in self.unwatched_losses if h.at_ns >= began],
             steps=[s for s in self.steps if s.at_ns >= began],
             blind=blind,
@@ -505,35 +537,38 @@ class Casebook:
             self._where.pop(process, None)
 
 
-def _close_spell(process: Process) -> None:
+def _close_spell(process: Process, facts: Facts) -> None:
     """Extends the idle period to the exit if the process did nothing since its last sample.
 
     An idle process is sampled less and less often, so the last sample may be old.
     """
-    usage, end = process.usage, process.exit
-    if usage is None or end is None or usage.last is None or not usage.idle_since_ns:
+    last, end = facts.usage.last(process.key), process.exit
+    if end is None or last is None or not facts.waits.of(process.key).idle_since_ns:
         return
-    last = usage.last
     lasted = end.time_boottime_ns - last.time_boottime_ns
     worked = end.cpu_runtime_ns - last.cpu_runtime_ns > lasted // 200 + DYING_NS
     if not worked and end.read_call_bytes + end.write_call_bytes - moved(last) < DYING_BYTES:
-        usage.note_spell(end.time_boottime_ns)
+        facts.usage.note_idle(process.key, end.time_boottime_ns)
 
 
-def _is_uninteresting(process: Process) -> bool:
+def _is_uninteresting(process: Process, facts: Facts) -> bool:
     """Whether it succeeded and has no fact that could matter to another process."""
     return (
         not (process.exit is not None and process.exit.wait_status)
         and not process.findings
-        and not process.signals
-        and not process.failed_calls
+        and process.key not in facts.signals.rows
+        and process.key not in facts.calls.rows
     )
 
 
-def _is_short(process: Process) -> bool:
+def _is_short(process: Process, facts: Facts) -> bool:
     lived = (
         process.exit.time_boottime_ns - process.key.start_boottime_ns
         if process.exit is not None
         else SHORT_NS
     )
-    return lived < SHORT_NS and not process.files and not process.peers
+    return (
+        lived < SHORT_NS
+        and not facts.files.of(process.key).uses
+        and not facts.peers.of(process.key).peers
+    )

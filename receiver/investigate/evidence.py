@@ -15,8 +15,9 @@ from receiver.events import Event, FileClosed, ProcessKey
 from receiver.facts.files import Use
 from receiver.facts.usage import Point
 from receiver.investigate.case import LossWindow, ProcessSnapshot, Step
+from receiver.model import about
 from receiver.text.event_text import event_line
-from receiver.text.names import event_id, mib
+from receiver.text.names import event_id, kind_name, mib
 
 Role = Literal["supports", "contradicts", "missing", "context"]
 FACTS_PER_EVIDENCE = 8
@@ -98,21 +99,13 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 def fact(event: Event, path: str = "") -> Fact:
     """Makes a fact from an event. `path` names the file if the event does not."""
-    key = next(
-        (
-            k
-            for name in ("process", "target", "victim")
-            if isinstance(k := getattr(event, name, None), ProcessKey)
-        ),
-        ProcessKey(0, 0),
-    )
     if not path and isinstance(event, FileClosed):
         path = f"inode {event.inode}"
     return Fact(
         event_id(event),
-        _snake(type(event).__name__),
+        kind_name(type(event)),
         event.time_boottime_ns,
-        key.tgid,
+        about(event).tgid,
         event_line(event, "", path).strip(),
     )
 
@@ -185,7 +178,3 @@ def process_culprit(actor: ProcessSnapshot) -> Culprit:
 def file_culprit(use: Use, sender: Culprit | None = None) -> Culprit:
     path = use.version.path if use.version is not None else use.path
     return Culprit(type="file", path=path, inode=use.key[1], device=use.key[0], sender=sender)
-
-
-def _snake(name: str) -> str:
-    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))

@@ -15,7 +15,8 @@ from collections.abc import Iterable
 import msgspec
 
 from receiver.attribution.partitions import partition_of
-from receiver.facts.files import State, Use
+from receiver.facts.files import Use
+from receiver.facts.versions import State
 from receiver.investigate.case import Case, TaskKey
 
 RUNS = 50  # runs kept for each task

@@ -11,6 +11,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from receiver import semconv as sc
+from receiver.detect.findings import spec_of
 from receiver.investigate.case import Case, task_key
 from receiver.investigate.compose import investigate
 from receiver.investigate.evidence import Culprit
@@ -30,14 +31,6 @@ REVISIT_NS = 60_000_000_000
 # The delay after an end: the last events of its processes may arrive this much later.
 SETTLE_NS = 400_000_000
 _EVIDENCE = 8  # evidence records for the first hypothesis
-# Findings that are symptoms while the execution still runs.
-_OPENING = {
-    sc.EVENT_PROCESS_OOM_KILLED,
-    sc.EVENT_FILE_TAINTED_READ,
-    sc.EVENT_PROCESS_HANG,
-    sc.EVENT_NETWORK_CONNECTION_STALLED,
-    sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
-}
 
 
 class Incidents:
@@ -83,7 +76,7 @@ class Incidents:
         """Records a symptom. The next call of `look` may open an incident."""
         outermost = execution.outermost
         if (
-            finding.kind in _OPENING
+            spec_of(finding.kind).opens_incident
             and not outermost.closed
             and not outermost.is_quiet
             and id(outermost) not in self._open

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from receiver import semconv as sc
+from receiver.detect.findings import spec_of
 from receiver.detect.masked import Grade
 from receiver.investigate.case import Case, ProcessSnapshot, task_key
 from receiver.investigate.evidence import Candidate, Fact, ends, facts, facts_of_use
@@ -13,21 +14,13 @@ from receiver.investigate.evidence import Candidate, Fact, ends, facts, facts_of
 class Symptom(msgspec.Struct, frozen=True):
     """One symptom.
 
-    `kind` is task_failed, result_mismatch, tainted_read, hang, stall, slow or killed.
+    `kind` is task_failed, result_mismatch, slow, or the symptom of a finding (`detect.findings`).
     """
 
     kind: str
     at_ns: int
     text: str
     facts: tuple[Fact, ...]
-
-
-_KINDS = {
-    sc.EVENT_FILE_TAINTED_READ: "tainted_read",
-    sc.EVENT_PROCESS_HANG: "hang",
-    sc.EVENT_NETWORK_CONNECTION_STALLED: "stall",
-    sc.EVENT_NETWORK_CONNECTION_EXHAUSTED: "stall",
-}
 
 
 def symptoms(case: Case) -> list[Symptom]:
@@ -48,11 +41,11 @@ def symptoms(case: Case) -> list[Symptom]:
             out.append(Symptom("result_mismatch", lost.end_ns, text, ends(lost)))
     for actor in case:
         for kind in actor.findings:
-            if kind in _KINDS:
+            if symptom := spec_of(kind).symptom:
                 shown = _shown(actor, kind)
                 out.append(
                     Symptom(
-                        _KINDS[kind],
+                        symptom,
                         shown[0].at_ns if shown else actor.end_ns,
                         f"{actor.who}: {kind}.",
                         shown,

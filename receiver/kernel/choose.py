@@ -10,16 +10,15 @@ from pathlib import Path
 
 from receiver.errors import KwitnessError, NamespaceError, PrivilegeError, UnavailableError
 from receiver.kernel.callhooks import Attach
+from receiver.kernel.capture import Capture
 from receiver.kernel.confinement import Confinement
 from receiver.kernel.netlink import NetlinkSource
-from receiver.kernel.probes import effective_capabilities
+from receiver.kernel.preflight import effective_capabilities
+from receiver.kernel.privileges import CAP_NET_ADMIN
 from receiver.kernel.source import LiveSource, SourceConfig
 
 log = logging.getLogger("kwitness")
 LiveOrFallback = LiveSource | NetlinkSource
-
-
-CAP_NET_ADMIN = 12
 
 
 def _may_listen() -> bool:
@@ -33,6 +32,7 @@ def _may_listen() -> bool:
 
 def open_source(
     config: SourceConfig,
+    capture: Capture,
     *,
     drops: bool = False,
     helper: bool = False,
@@ -45,15 +45,17 @@ def open_source(
     sources, it raises the reason for which eBPF is refused, because that is the one to fix.
     """
     if config.source == "netlink":
-        return NetlinkSource(config, launched=launched)
+        return NetlinkSource(config, capture, launched=launched)
     try:
         attach: Attach = ("helper" if helper else "either") if drops else "ourselves"
-        return LiveSource(config, attach=attach, launched=launched, confinement=confinement)
+        return LiveSource(
+            config, capture, attach=attach, launched=launched, confinement=confinement
+        )
     except (PrivilegeError, UnavailableError) as refused:
         if config.source == "ebpf" or isinstance(refused, NamespaceError) or not _may_listen():
             raise
         try:
-            fallback = NetlinkSource(config, launched=launched)
+            fallback = NetlinkSource(config, capture, launched=launched)
         except (KwitnessError, OSError):
             raise refused from None
         log.warning(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from receiver.errors import UnavailableError
 from receiver.events import ProcessKey
+from receiver.units import SECOND
 
 
 def boottime_ns() -> int:
@@ -59,7 +60,7 @@ def gone(keys: list[ProcessKey]) -> list[ProcessKey]:
     start in clock ticks. A process whose file cannot be read for another reason (no free
     descriptor) counts as alive.
     """
-    tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    tick_ns = SECOND // os.sysconf("SC_CLK_TCK")
     out = []
     for key in keys:
         try:

@@ -8,6 +8,7 @@ errno.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes as c
 import errno
 import mmap
@@ -18,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from receiver.errors import UnavailableError
+from receiver.units import MIB
 
 _PRINT = c.CFUNCTYPE(c.c_int, c.c_int, c.c_char_p, c.c_void_p)
 _SAMPLE = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p, c.c_size_t)
 _LOG_LINES = 400
-_MESSAGE_BYTES = 4 << 20
+_MESSAGE_BYTES = 4 * MIB
 _STOP = -errno.ENOBUFS
 
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
@@ -55,6 +57,8 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_map__initial_value": (c.c_void_p, (c.c_void_p, c.POINTER(c.c_size_t))),
     "bpf_map_update_elem": (c.c_int, (c.c_int, c.c_char_p, c.c_char_p, c.c_uint64)),
     "bpf_map_lookup_elem": (c.c_int, (c.c_int, c.c_char_p, c.c_void_p)),
+    "bpf_map_get_next_key": (c.c_int, (c.c_int, c.c_char_p, c.c_void_p)),
+    "bpf_obj_get_info_by_fd": (c.c_int, (c.c_int, c.c_void_p, c.POINTER(c.c_uint32))),
     "ring_buffer__new": (c.c_void_p, (c.c_int, _SAMPLE, c.c_void_p, c.c_void_p)),
     "ring_buffer__consume": (c.c_int, (c.c_void_p,)),
     "ring_buffer__epoll_fd": (c.c_int, (c.c_void_p,)),
@@ -94,6 +98,15 @@ class _IterAttachOpts(c.Structure):
     """
 
     _fields_ = [("sz", c.c_size_t), ("link_info", c.c_void_p), ("link_info_len", c.c_uint32)]
+
+
+class _ProgInfo(c.Structure):
+    """struct bpf_prog_info, include/uapi/linux/bpf.h, up to what is read here.
+
+    The kernel fills what fits.
+    """
+
+    _fields_ = [("_before", c.c_uint64 * 26), ("recursion_misses", c.c_uint64)]
 
 
 class _BtfType(c.Structure):
@@ -178,6 +191,15 @@ class Library:
             }
         finally:
             self.btf__free(btf)
+
+    def recursion_misses(self, program_fd: int) -> int:
+        """How often the kernel did not run a program because it ran on that CPU already."""
+        info, size = _ProgInfo(), c.c_uint32(c.sizeof(_ProgInfo))
+        self.check(
+            self.bpf_obj_get_info_by_fd(program_fd, c.byref(info), c.byref(size)),
+            "reading what the kernel knows of a program",
+        )
+        return int(info.recursion_misses)
 
     def takes_fexit(self, function: str) -> bool:
         """Whether this kernel loads and attaches a program on a function.
@@ -305,6 +327,24 @@ class Object:
             self._lib.bpf_map_lookup_elem(self.map_fd(name), key, value), f"reading {name}"
         )
         return value.raw
+
+    def rows(
+        self, name: str, key_size: int, value_size: int, most: int
+    ) -> list[tuple[bytes, bytes]]:
+        """At most `most` keys and values of a map. A row that goes away meanwhile is left out."""
+        out: list[tuple[bytes, bytes]] = []
+        fd, key, following = self.map_fd(name), None, c.create_string_buffer(key_size)
+        for _ in range(most):
+            if self._lib.bpf_map_get_next_key(fd, key, following) < 0:  # ENOENT: that was the last
+                break
+            key = following.raw
+            with contextlib.suppress(OSError):
+                out.append((key, self.lookup(name, key, value_size)))
+        return out
+
+    def value_size(self, name: str) -> int:
+        """Of one value of a map, in bytes."""
+        return int(self._lib.bpf_map__value_size(self._map(name)))
 
     def map_fd(self, name: str) -> int:
         return self._lib.check(self._lib.bpf_map__fd(self._map(name)), name)

@@ -49,11 +49,14 @@ from receiver.events import (
     encode,
 )
 from receiver.kernel import netlink_wire as wire
+from receiver.kernel.capture import Capture
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import order
-from receiver.kernel.probes import Coverage, own_pid_namespace
-from receiver.kernel.proc import NOBODY, Image, ProcFs, accounting, cgroup_memory
+from receiver.kernel.hooks import Coverage
+from receiver.kernel.preflight import own_pid_namespace
+from receiver.kernel.proc import Image, ProcFs, accounting, cgroup_memory
 from receiver.kernel.source import Batch, Deliver, SourceConfig
+from receiver.model import NOBODY
 
 _READ_BYTES = 1 << 16
 _USAGE_LIMIT = 65_536
@@ -79,7 +82,7 @@ class NetlinkSource:
     name = "netlink"
     namespace = 0  # it reports the host's pids only
 
-    def __init__(self, config: SourceConfig, *, launched: bool = False) -> None:
+    def __init__(self, config: SourceConfig, capture: Capture, *, launched: bool = False) -> None:
         """`launched`: see `LiveSource`."""
         if own_pid_namespace():
             raise NamespaceError(
@@ -89,7 +92,7 @@ class NetlinkSource:
         self.own_tgid = os.getpid()
         self.starter_tgid = os.getppid() if launched else self.own_tgid
         self.config = config
-        self._proc = ProcFs()
+        self._proc = ProcFs(capture.with_binding(config.environment).allow_list())
         self._keys: dict[int, ProcessKey] = {}
         self._groups: dict[
             int, str
@@ -148,9 +151,9 @@ class NetlinkSource:
     def following(self) -> bool:
         return bool(self._watched)
 
-    def watch(self, pids: Iterable[int]) -> None:
+    def watch(self, keys: Iterable[ProcessKey]) -> None:
         """These processes are sampled once a second; children follow at their fork."""
-        self._watched.update(pids)
+        self._watched.update(key.tgid for key in keys)
 
     def unwatch(self) -> None:
         self._watched.clear()
@@ -168,6 +171,10 @@ class NetlinkSource:
         socket is open.
         """
         return self._connector.fileno() >= 0
+
+    def user_losses(self) -> dict[tuple[int, int, int], int]:
+        """None: this source has no shares."""
+        return {}
 
     def ledger(self) -> Ledger:
         """Seen and submitted are the same here.

@@ -12,6 +12,7 @@ import struct
 from pathlib import Path
 
 from receiver.errors import PrivilegeError, UnavailableError
+from receiver.units import MIB
 
 NETLINK_CONNECTOR, NETLINK_GENERIC = 11, 16
 CN_IDX_PROC = 1
@@ -20,7 +21,7 @@ CN = struct.Struct("<IIIIHH")  # cn_msg
 PROC_EVENT = struct.Struct("<IIQ")  # proc_event: what, cpu, timestamp (monotonic ns)
 FORK, EXEC, COMM, EXIT = 1, 2, 0x200, 0x80000000
 TYPE_STATS, TYPE_AGGR_PID = 3, 4
-_RECEIVE_BYTES = 8 << 20
+_RECEIVE_BYTES = 8 * MIB
 _GENL_ID_CTRL, _CTRL_GETFAMILY, _CTRL_FAMILY_ID, _CTRL_FAMILY_NAME = 16, 3, 1, 2
 _TASKSTATS_GET, _REGISTER_CPUMASK = 1, 3
 _SO_RCVBUFFORCE = 33

@@ -1,390 +1,21 @@
-"""The BPF programs, the purpose of each, and whether it is attached: the coverage report."""
+"""The loaded BPF programs, which of them are attached, and the coverage report."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import struct
-from collections.abc import Iterable
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
 
-import msgspec
-
-from receiver.errors import NamespaceError, PrivilegeError, UnavailableError
-from receiver.events import Existing
-from receiver.kernel.decode import decode, split
+from receiver.constants import MARKS_PER_ENTRY, PID_LIMIT
+from receiver.errors import UnavailableError
+from receiver.events import EventKind, ProcessKey
+from receiver.kernel.capture import Capture, KernelLimits, fill
+from receiver.kernel.hooks import ALTERNATIVES, DOORS, HOOKS, Coverage, Hook
 from receiver.kernel.libbpf import Library, Object
-from receiver.text.redact import Redactor
-
-OBJECT = Path(__file__).with_name("kwitness.bpf.o")
-BTF = Path("/sys/kernel/btf/vmlinux")
-LOCKDOWN = Path("/sys/kernel/security/lockdown")
-PID_NAMESPACE = (
-    0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h: the initial namespace on every kernel
-)
-CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
-ENV_RULE_BYTES = 64  # as in bpf/events.h
-_EXACT, _PREFIX, _BINDS = 1, 2, 256
-NOISE_SUFFIX_BYTES, NOISE_PREFIX_BYTES, TELLING_PACKAGE_BYTES = 16, 64, 32
-MARKS_PER_ENTRY = 64
-PID_MAX_LIMIT = 4_194_304
-
-
-class Hook(msgspec.Struct, frozen=True):
-    """One program: its tracepoint, the number of arguments (0: any), and what cannot be seen
-    without it.
-    """
-
-    program: str
-    tracepoint: str
-    arguments: int
-    blind: str
-    required: bool = False
-    iterator: bool = False
-    over: str = ""  # the map of an iterator; without one it iterates over tasks
-    on_demand: bool = False  # attached only while a process is watched
-    door: str = ""  # how it hooks system calls, fexit or sys_exit; only the chosen kind is loaded
-
-
-# Calls with a hook of their own if the kernel permits programs on functions (bpf/calls.bpf.c).
-DOORS = (
-    "open",
-    "creat",
-    "rename",
-    "unlink",
-    "rmdir",
-    "link",
-    "symlink",
-    "mkdir",
-    "chmod",
-    "chown",
-    "lchown",
-    "dup2",
-    "openat",
-    "openat2",
-    "close",
-    "read",
-    "pread64",
-    "readv",
-    "preadv",
-    "preadv2",
-    "write",
-    "pwrite64",
-    "writev",
-    "pwritev",
-    "pwritev2",
-    "sendfile64",
-    "copy_file_range",
-    "splice",
-    "fsync",
-    "fdatasync",
-    "renameat",
-    "renameat2",
-    "unlinkat",
-    "truncate",
-    "ftruncate",
-    "linkat",
-    "symlinkat",
-    "mkdirat",
-    "fchmod",
-    "fchmodat",
-    "fchown",
-    "fchownat",
-    "mmap",
-    "dup",
-    "dup3",
-    "fcntl",
-    "close_range",
-    "execve",
-    "clone",
-    "clone3",
-    "flock",
-    "connect",
-    "accept",
-    "accept4",
-    "bind",
-    "sendto",
-    "sendmsg",
-    "sendmmsg",
-    "recvfrom",
-    "recvmsg",
-    "recvmmsg",
-    "socket",
-    "pipe2",
-    "io_uring_enter",
-)
-
-HOOKS = (
-    Hook("on_fork", "sched_process_fork", 2, "which process started which", required=True),
-    Hook(
-        "on_exec", "sched_process_exec", 3, "which program runs, and for which task", required=True
-    ),
-    # before on_exit: the sums of a watched process are emitted before its exit
-    Hook("on_watched_exit", "sched_process_exit", 0, "the totals of a watched process at its exit"),
-    Hook("on_exit", "sched_process_exit", 2, "how processes end"),
-    Hook("on_exit_legacy", "sched_process_exit", 1, "how processes end"),
-    Hook("on_title", "task_rename", 2, "titles that workers give themselves"),
-    Hook("on_signal", "signal_generate", 5, "who killed whom"),
-    Hook("on_crash", "signal_generate", 5, "where native code was when it crashed"),
-    Hook(
-        "on_signal_delivery",
-        "signal_deliver",
-        3,
-        "which file a process was writing when it received a signal to end",
-    ),
-    Hook("on_oom_kill", "mark_victim", 2, "the OOM killer's choice, with limit and usage"),
-    Hook(
-        "on_call",
-        "sys_exit",
-        2,
-        "files, failing calls; while a task is watched, every call on the host costs about 0.03 µs",
-        on_demand=True,
-        door="sys_exit",
-    ),
-    *(
-        Hook(f"door_{call}", f"__x64_sys_{call}", 0, "", on_demand=True, door="fexit")
-        for call in DOORS
-    ),
-    Hook(
-        "on_posix_lock", "posix_lock_inode", 3, "who holds a lock that was refused", on_demand=True
-    ),
-    Hook("on_flock", "flock_lock_inode", 3, "who holds a lock that was refused", on_demand=True),
-    Hook("on_socket_state", "inet_sock_set_state", 3, "TCP connections"),
-    Hook("on_reset_received", "tcp_receive_reset", 1, "which peer broke a connection"),
-    Hook("on_reset_sent", "tcp_send_reset", 0, "which connection this host reset"),
-    Hook(
-        "on_sockets", "", 0, "living connections, once a second", iterator=True, over="connections"
-    ),
-    Hook("on_tasks", "", 0, "memory, CPU and wait times, once a second", iterator=True),
-    Hook("on_existing", "", 0, "processes that started before kwitness attached", iterator=True),
-)
-_ALTERNATIVES = {"on_exit": "on_exit_legacy", "on_exit_legacy": "on_exit"}
-
-# No hook sees these on any kernel. A report says so for the processes and files concerned.
-BLIND_SPOTS = (
-    "bytes read or written through a mapping (the file is marked as mapped)",
-    "reads and writes through io_uring (its use is counted per process)",
-    "system calls through the 32-bit entry (counted)",
-)
-
-# Identifiers of runs and tasks. A name that ends in `_` allows all names that begin with it, except
-# names that look like a secret.
-ENVIRONMENT = (
-    "AIRFLOW_CTX_",
-    "TRACEPARENT",
-    "TRACESTATE",
-    "OTEL_SERVICE_NAME",
-    "OTEL_RESOURCE_ATTRIBUTES",
-    "OPENLINEAGE_NAMESPACE",
-    "OPENLINEAGE_PARENT_ID",
-    "OPENLINEAGE_ROOT_PARENT_ID",
-    "PREFECT__FLOW_RUN_ID",
-    "PREFECT__FLOW_ID",
-    "PREFECT__FLOW_NAME",
-    "PREFECT__DEPLOYMENT_NAME",
-    "PREFECT__WORKER_NAME",
-    "PREFECT_FLOW_RUN_ID",
-    "MAKELEVEL",
-    "PREFECT_DEPLOYMENT_ID",
-    "PREFECT_WORK_POOL_NAME",
-    "DAGSTER_RUN_ID",
-    "DAGSTER_RUN_JOB_NAME",
-    "DAGSTER_RUN_STEP_KEY",
-    "DAGSTER_CODE_LOCATION_NAME",
-    "DBT_CLOUD_PROJECT_ID",
-    "DBT_CLOUD_JOB_ID",
-    "DBT_CLOUD_RUN_ID",
-    "DBT_CLOUD_RUN_REASON_CATEGORY",
-    "DBT_CLOUD_ENVIRONMENT_ID",
-    "DBT_INVOCATION_ID",
-    "SPARK_APPLICATION_ID",
-    "SPARK_EXECUTOR_ID",
-    "SPARK_EXECUTOR_POD_NAME",
-    "SPARK_DRIVER_POD_NAME",
-    "SLURM_JOB_ID",
-    "SLURM_JOBID",
-    "SLURM_JOB_NAME",
-    "SLURM_ARRAY_JOB_ID",
-    "SLURM_ARRAY_TASK_ID",
-    "SLURM_STEP_ID",
-    "SLURM_PROCID",
-    "SLURM_CLUSTER_NAME",
-    "NXF_TASK_WORKDIR",
-    "SNAKEMAKE_PROFILE",
-    "LUIGI_TASK_ID",
-    "PAPERMILL_EXECUTION_ID",
-    "ARGO_WORKFLOW_NAME",
-    "ARGO_NODE_ID",
-    "AWS_BATCH_JOB_ID",
-    "AWS_BATCH_JOB_ATTEMPT",
-    "KUBERNETES_NAMESPACE",
-    "HOSTNAME",
-    "POD_NAME",
-    "POD_NAMESPACE",
-    "POD_UID",
-)
-
-# The variables of these that identify a task: the system calls of its process are watched from its
-# exec on.
-BINDING = ("AIRFLOW_CTX_TASK_ID", "PREFECT__FLOW_RUN_ID")
-
-# Files below these prefixes, or with these suffixes, are counted and not named when they are only
-# read. A prefix with `!` is ignored for writes, too.
-NOISE_PREFIXES = (
-    "/usr/",
-    "/lib/",
-    "/lib32/",
-    "/lib64/",
-    "/bin/",
-    "/sbin/",
-    "/etc/",
-    "/boot/",
-    "/nix/store/",
-    "/snap/",
-    "/var/lib/dpkg/",
-    "/var/cache/",
-    "!/tmp/hsperfdata_",
-    "/opt/java/",
-    "/opt/conda/",
-    "/opt/spark/jars/",
-)
-NOISE_SUFFIXES = (
-    ".py",
-    ".pyc",
-    ".pyi",
-    ".pyd",
-    ".pth",
-    ".so",
-    ".jar",
-    ".class",
-    ".jmod",
-    ".rb",
-    ".pm",
-    ".pl",
-    ".mo",
-    ".typed",
-)
-
-
-NOISE_COMPONENTS = (
-    "site-packages",
-    "dist-packages",
-    "node_modules",
-    "libexec",
-    ".pyenv",
-    ".rbenv",
-    ".nvm",
-    ".cargo",
-    ".ivy2",
-    ".m2",
-    ".git",
-    ".venv",
-)
-
-
-# Packages whose import identifies a process: the first of their files is named although it is code.
-# The others belong to orchestrators: the owner of these files helps to prove which process is an
-# orchestrator.
-TELLING_PACKAGES = (
-    "great_expectations",
-    "airflow",
-    "executors",
-    "jobs",
-    "execution_time",
-    "dag_processing",
-)
-
-
-class KernelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the kernel half names per process, and what it only counts."""
-
-    files_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = 256
-    changes_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = 256
-    noise_prefixes: tuple[str, ...] = NOISE_PREFIXES
-    noise_suffixes: tuple[str, ...] = NOISE_SUFFIXES
-    noise_components: tuple[str, ...] = (
-        NOISE_COMPONENTS  # names of directories, at most 15 bytes long
-    )
-
-
-class Coverage(msgspec.Struct, frozen=True):
-    """The state of one hook. `why` is empty when it is attached."""
-
-    program: str
-    hook: str
-    attached: bool
-    why: str
-    blind: str
-
-
-def own_pid_namespace() -> int:
-    """Inode of this pid namespace (pid_namespaces(7)).
-
-    0 for the host's own, in which every process is visible.
-    """
-    try:
-        inode = os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        return 0
-    return 0 if inode == PID_NAMESPACE else inode
-
-
-def preflight() -> None:
-    """Finds the reason for a refusal before libbpf does, whose error messages help less."""
-    if not OBJECT.exists():
-        raise UnavailableError(
-            f"{OBJECT.name} is not built: run `make bpf` (needs clang and bpftool)"
-        )
-    if not BTF.exists():
-        raise UnavailableError(
-            "this kernel has no BTF (/sys/kernel/btf/vmlinux): it must be built with "
-            "CONFIG_DEBUG_INFO_BTF=y",
-            "btf",
-        )
-    if "[confidentiality]" in _read(LOCKDOWN):
-        raise UnavailableError(
-            "kernel lockdown is in confidentiality mode, which forbids eBPF to read memory: boot "
-            "with lockdown=integrity",
-            "lockdown",
-        )
-    status = _read(Path("/proc/self/status"))
-    if not status:
-        raise UnavailableError(
-            "cannot read /proc/self/status: mount /proc, or raise the limit of open files (ulimit -n)"
-        )
-    if missing := missing_capabilities(status):
-        raise PrivilegeError(
-            f"{' and '.join(missing)} missing: run as root, or grant with `setpriv --ambient-caps "
-            "+bpf,+perfmon`",
-            "capabilities",
-        )
-
-
-def effective_capabilities(status: str) -> int:
-    """The effective set of a /proc/PID/status text, as bits."""
-    found = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.M)
-    return int(found[1], 16) if found else 0
-
-
-def missing_capabilities(status: str) -> list[str]:
-    """Names of the capabilities that eBPF lacks. CAP_SYS_ADMIN includes both."""
-    effective = effective_capabilities(status)
-    if effective >> CAP_SYS_ADMIN & 1:
-        return []
-    return [
-        name
-        for name, bit in (("CAP_BPF", CAP_BPF), ("CAP_PERFMON", CAP_PERFMON))
-        if not effective >> bit & 1
-    ]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", "replace")
-    except OSError:
-        return ""
+from receiver.kernel.own_pids import own_tgids
+from receiver.kernel.preflight import OBJECT, own_pid_namespace, preflight, read
 
 
 def _mismatch(hook: Hook, arguments: int | None) -> str:
@@ -399,7 +30,7 @@ def _mismatch(hook: Hook, arguments: int | None) -> str:
 
 def _pid_max() -> int:
     """pid_max at this moment. A pid above it (the limit was raised later) is not watched."""
-    return min(int(_read(Path("/proc/sys/kernel/pid_max")) or PID_MAX_LIMIT), PID_MAX_LIMIT)
+    return min(int(read(Path("/proc/sys/kernel/pid_max")) or PID_LIMIT), PID_LIMIT)
 
 
 class Probes:
@@ -411,15 +42,12 @@ class Probes:
         lifecycle_bytes: int,
         bulk_bytes: int,
         unwatched_bytes: int = 1 << 16,
-        environment: Iterable[str] = ENVIRONMENT,
+        capture: Capture,
         limits: KernelLimits | None = None,
         door: str = "auto",
-        binding: Iterable[str] = (),
         launched: bool = False,
     ) -> None:
-        """`binding`: the user's own variables that identify a task.
-
-        `launched`: the parent is the launcher of `kwitness run`, which belongs to kwitness and
+        """`launched`: the parent is the launcher of `kwitness run`, which belongs to kwitness and
         appears in no record.
 
         `door`: fexit or sys_exit. auto: the cheaper one that this kernel has.
@@ -443,7 +71,9 @@ class Probes:
                 self._refused[hook.program] = why
         self.namespace = own_pid_namespace()
         self.own_tgid, parent_tgid = (
-            self._learn_own_tgids() if self.namespace else (os.getpid(), os.getppid())
+            own_tgids(self.library, self.namespace)
+            if self.namespace
+            else (os.getpid(), os.getppid())
         )
         self.launcher_tgid = parent_tgid if launched else 0
         self.object = self._load(
@@ -453,45 +83,11 @@ class Probes:
                 "bulk_ring": bulk_bytes,
             }
         )
-        self._allow(environment, (*BINDING, *binding))
-        self._name_noise()
+        self._loaded = [hook for hook in HOOKS if hook.program not in self._refused]
+        fill(self.object, capture, self.limits)
         self._attached: set[str] = set()
         self.calls_attached = False
         self._unattachable = ""  # why the last attempt to hook system calls failed
-
-    def _learn_own_tgids(self) -> tuple[int, int]:
-        """The pids of this process and its parent as the kernel half knows them.
-
-        In a pid namespace only the kernel knows these.
-        """
-        with contextlib.closing(Object(self.library, OBJECT)) as probe:
-            for hook in HOOKS:
-                if hook.program != "on_existing":
-                    probe.skip(hook.program)
-            try:
-                probe.load()
-                probe.open_iterator("on_existing", None)
-            except OSError as failure:
-                raise NamespaceError(
-                    "this is not the host's pid namespace, and the kernel did not give this "
-                    f"process's own pid ({failure.strerror}): use --pid=host",
-                    "pid_namespace",
-                ) from failure
-            for raw in split(probe.iterate("on_existing")):
-                event = decode(raw, Redactor("strip"))
-                if isinstance(event, Existing) and (
-                    event.pid_namespace_inode,
-                    event.pid_namespace_pid,
-                ) == (
-                    self.namespace,
-                    os.getpid(),
-                ):
-                    return event.process.tgid, event.parent.tgid
-        raise NamespaceError(
-            "this is not the host's pid namespace, and this process was not found in the host's: "
-            "use --pid=host",
-            "pid_namespace",
-        )
 
     def _load(self, rings: dict[str, int]) -> Object:
         """Loads every program that the verifier accepts.
@@ -552,51 +148,12 @@ class Probes:
                 f"{hook.program} ({hook.tracepoint}): {self._refused[names[-1]]}"
             )
 
-    def _allow(self, environment: Iterable[str], binding: tuple[str, ...]) -> None:
-        """Fills the allow list before any program runs."""
-        # the trie takes the longest match and the list the first one, so binding names come first
-        for index, name in enumerate((*binding, *environment)):
-            raw = name.encode() if name.endswith("_") else name.encode() + b"="
-            key = struct.pack(f"<I{ENV_RULE_BYTES}s", len(raw) * 8, raw)
-            kind = struct.pack(
-                "<I",
-                (_PREFIX if name.endswith("_") else _EXACT) | (_BINDS if name in binding else 0),
-            )
-            self.object.update("env_rules", key, kind)
-            self.object.update("env_rule_list", struct.pack("<I", index), key + kind)
-
-    def _name_noise(self) -> None:
-        for suffix in self.limits.noise_suffixes:
-            self.object.update(
-                "noise_suffixes",
-                suffix.encode().ljust(NOISE_SUFFIX_BYTES, b"\0"),
-                struct.pack("<I", 1),
-            )
-        for component in self.limits.noise_components:
-            self.object.update(
-                "noise_components",
-                component.encode().ljust(NOISE_SUFFIX_BYTES, b"\0"),
-                struct.pack("<I", 1),
-            )
-        for package in TELLING_PACKAGES:
-            self.object.update(
-                "telling_packages",
-                package.encode().ljust(TELLING_PACKAGE_BYTES, b"\0"),
-                struct.pack("<I", 1),
-            )
-        for prefix in self.limits.noise_prefixes:
-            raw = prefix.removeprefix("!").encode()
-            key = struct.pack(f"<I{NOISE_PREFIX_BYTES}s", len(raw) * 8, raw)
-            self.object.update(
-                "noise_prefixes", key, struct.pack("<I", 3 if prefix.startswith("!") else 1)
-            )
-
     def attach(self) -> None:
         for hook in HOOKS:
             if hook.program in self._refused or hook.on_demand:
                 continue
             self._attach(hook)
-        if not self._attached & _ALTERNATIVES.keys():
+        if not self._attached & ALTERNATIVES.keys():
             raise UnavailableError(
                 f"cannot attach to sched_process_exit: {self._refused['on_exit']}"
             )
@@ -657,7 +214,7 @@ class Probes:
         """A hook that is attached on demand counts as attached."""
         report = []
         for hook in HOOKS:
-            if _ALTERNATIVES.get(hook.program) in self._attached or (
+            if ALTERNATIVES.get(hook.program) in self._attached or (
                 hook.door and hook.door != self.door
             ):
                 continue
@@ -679,6 +236,21 @@ class Probes:
                 )
             )
         return report
+
+    def ask_mark(self, key: ProcessKey) -> None:
+        """Tells the kernel half which process a mark of this pid is meant for."""
+        self.object.update(
+            "asked_marks",
+            struct.pack("<I", key.tgid),
+            struct.pack("<Q", key.start_boottime_ns),
+        )
+
+    def recursion_misses(self) -> Counter[EventKind]:
+        """How often the kernel refused to run a program that was running on that CPU already."""
+        misses: Counter[EventKind] = Counter()
+        for hook in self._loaded:
+            misses[hook.kind] += self.library.recursion_misses(self.object.program_fd(hook.program))
+        return misses
 
     def sample(self) -> bytes:
         """Records of all watched processes, their sockets, and their neighbours at this moment,

@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from receiver.constants import SECOND, TEXT_BYTES
 from receiver.events import ProcessKey
-from receiver.kernel.probes import ENVIRONMENT
-from receiver.text.redact.names import is_secret_variable
 
-NOBODY = ProcessKey(0, 0)
-_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_TICK_NS = SECOND // os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_TEXT_BYTES = 4096
-_EXACT = frozenset(n for n in ENVIRONMENT if not n.endswith("_"))
-_PREFIXES = tuple(n for n in ENVIRONMENT if n.endswith("_"))
 _SOCKET = re.compile(r"socket:\[(\d+)\]")
 V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60
@@ -62,14 +58,12 @@ def _link(path: str) -> str:
         return ""
 
 
-def allowed(entry: str) -> bool:
-    """Whether NAME=value may be read. The kernel half applies the same rules (bpf/image.bpf.h)."""
-    name = entry.partition("=")[0]
-    return name in _EXACT or (name.startswith(_PREFIXES) and not is_secret_variable(name))
-
-
 class ProcFs:
     """Reads one process at a time."""
+
+    def __init__(self, allowed: Callable[[str], bool]) -> None:
+        """`allowed`: whether NAME=value may be read (`Capture.allow_list`)."""
+        self._allowed = allowed
 
     def pids(self) -> list[int]:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]
@@ -105,7 +99,7 @@ class ProcFs:
         )
         if not executable or "PPid" not in status:
             return None
-        argv = _text(f"/proc/{pid}/cmdline")[:_TEXT_BYTES].rstrip("\0")
+        argv = _text(f"/proc/{pid}/cmdline")[:TEXT_BYTES].rstrip("\0")
         entries = _text(f"/proc/{pid}/environ").split("\0")
         return Image(
             parent_pid=int(status["PPid"]),
@@ -117,7 +111,7 @@ class ProcFs:
             working_directory=_link(f"/proc/{pid}/cwd"),
             memory_cgroup=self.memory_cgroup(pid),
             argv=tuple(argv.split("\0")) if argv else (),
-            environ=tuple(e for e in entries if allowed(e)),
+            environ=tuple(e for e in entries if self._allowed(e)),
             stdio=(self._inode(pid, 0), self._inode(pid, 1), self._inode(pid, 2)),
         )
 

@@ -7,19 +7,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from receiver.constants import (
+    BULK_RING_BYTES,
+    LIFECYCLE_RING_BYTES,
+    LOSSES_BY_USER,
+    MARK_ASKED,
+    MARK_WATCHED,
+    UNWATCHED_RING_BYTES,
+)
 from receiver.events import _LEDGER as LEDGER_LAYOUT
-from receiver.events import EventKind, FilterReason, Ledger, decode_ledger
+from receiver.events import (
+    EventKind,
+    FilterReason,
+    Ledger,
+    LossReason,
+    ProcessKey,
+    decode_ledger,
+)
 from receiver.kernel.callhooks import Attach, CallHooks
+from receiver.kernel.capture import Capture, KernelLimits
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.confinement import Confinement
 from receiver.kernel.decode import order, split
+from receiver.kernel.hooks import Coverage
 from receiver.kernel.libbpf import Ring
-from receiver.kernel.probes import Coverage, KernelLimits, Probes
+from receiver.kernel.probes import Probes
 
 RingBytes = Annotated[int, msgspec.Meta(ge=4096, le=1 << 30, description="a power of two")]
 
@@ -30,9 +47,9 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     The interval is how long an event may wait in its ring, in seconds.
     """
 
-    lifecycle_ring_bytes: RingBytes = 4 << 20
-    unwatched_ring_bytes: RingBytes = 2 << 20
-    bulk_ring_bytes: RingBytes = 1 << 20
+    lifecycle_ring_bytes: RingBytes = LIFECYCLE_RING_BYTES
+    unwatched_ring_bytes: RingBytes = UNWATCHED_RING_BYTES
+    bulk_ring_bytes: RingBytes = BULK_RING_BYTES
     drain_interval_seconds: Annotated[float, msgspec.Meta(ge=0.005, le=5)] = 0.1
     sample_interval_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 1.0
     batch_records: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 2048
@@ -46,6 +63,7 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: tuple[str, ...] = ()
 
 
+USER_LOSS = struct.Struct("<QII")  # struct user_loss, bpf/maps.bpf.h
 RINGS = ("lifecycle_ring", "unwatched_ring", "bulk_ring")  # in reading order
 
 Batch = list[bytes]
@@ -63,6 +81,7 @@ class LiveSource:
     def __init__(
         self,
         config: SourceConfig,
+        capture: Capture,
         *,
         attach: Attach = "ourselves",
         launched: bool = False,
@@ -80,9 +99,9 @@ class LiveSource:
             lifecycle_bytes=config.lifecycle_ring_bytes,
             unwatched_bytes=config.unwatched_ring_bytes,
             bulk_bytes=config.bulk_ring_bytes,
+            capture=capture.with_binding(config.environment),
             limits=config.limits,
             door=config.door,
-            binding=config.environment,
             launched=launched,
         )
         library = self._probes.library
@@ -134,17 +153,24 @@ class LiveSource:
         """Whether system calls are hooked at this moment."""
         return self.hooks.attached
 
-    def watch(self, pids: Iterable[int]) -> None:
+    def watch(self, keys: Iterable[ProcessKey]) -> None:
         """Follows the system calls of these processes and of their children from now on.
 
         The first one attaches the hooks. `on_late` is called with the processes whose first calls
-        were missed.
+        were missed. A process that has ended is not watched, nor is the next one with its pid: the
+        kernel half compares the start time at the first use of a mark.
         """
-        for pid in pids:
-            if pid < len(self._marks):
-                if not (self._marks[pid] and self.following):
-                    self._late[pid] = None
-                self._marks[pid] = 1
+        for key in keys:
+            if key.tgid < len(self._marks):
+                mark = self._marks[key.tgid]
+                if not (mark and self.following):
+                    self._late[key.tgid] = None
+                if mark != MARK_WATCHED:
+                    self._probes.ask_mark(key)
+                    self._marks[key.tgid] = MARK_ASKED
+        self._want_hooks()
+
+    def _want_hooks(self) -> None:
         if not self.hooks.wanted:
             self.hooks.want(True)
         elif self.following:
@@ -165,7 +191,11 @@ class LiveSource:
         """Children that this process (or the launcher) forks inside the block are watched from
         their first instruction.
         """
-        self.watch([self.starter_tgid])
+        # this process and its launcher live while they are marked: no start time is compared
+        if not self.following:
+            self._late[self.starter_tgid] = None
+        self._marks[self.starter_tgid] = MARK_WATCHED
+        self._want_hooks()
         try:
             yield
         finally:
@@ -202,7 +232,15 @@ class LiveSource:
         raw = self._probes.object.lookup(
             "ledgers", struct.pack("<I", 0), self._cpus * LEDGER_LAYOUT.size
         )
-        return decode_ledger(raw)
+        return with_recursion(decode_ledger(raw), self._probes.recursion_misses())
+
+    def user_losses(self) -> dict[tuple[int, int, int], int]:
+        """The losses of users whose share was used up, by (user, kind, reason).
+
+        They are in the ledger, too. At most LOSSES_BY_USER rows.
+        """
+        rows = self._probes.object.rows("user_losses", USER_LOSS.size, 8, LOSSES_BY_USER)
+        return {USER_LOSS.unpack(key): int.from_bytes(count, "little") for key, count in rows}
 
     def drain(self) -> tuple[Batch, bool]:
         """Delivers one batch in order of time. True when more is waiting.
@@ -279,4 +317,19 @@ class LiveSource:
         self._probes.close()
 
 
-__all__ = ["Batch", "Deliver", "LiveSource", "SourceConfig"]
+def with_recursion(ledger: Ledger, misses: Mapping[EventKind, int]) -> Ledger:
+    """The ledger with the runs that the kernel refused: they were seen, and are lost.
+
+    A program counts in the row of one kind, and its hook may fire for a process that is not
+    watched: these counts are an upper bound.
+    """
+    if not any(misses.values()):
+        return ledger
+    seen, lost = list(ledger.seen), [list(reasons) for reasons in ledger.lost]
+    for kind, count in misses.items():
+        seen[kind] += count
+        lost[kind][LossReason.RECURSION] += count
+    return msgspec.structs.replace(ledger, seen=tuple(seen), lost=tuple(map(tuple, lost)))
+
+
+__all__ = ["Batch", "Deliver", "LiveSource", "SourceConfig", "with_recursion"]

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import msgspec
 
 from receiver import semconv as sc
-from receiver.detect.deaths import Ending
 from receiver.events import Exit
+from receiver.facts.ending import Ending
 from receiver.facts.tree import Process, ProcessTree
 from receiver.model import AMBIGUOUS, BACKED, CERTAIN, Identity
 from receiver.observe.listeners import Listeners
@@ -19,9 +19,8 @@ from receiver.synthesis.logs import Logs
 from receiver.synthesis.metrics import DURATION_BOUNDS, MetricStore, folded_error
 from receiver.synthesis.outcomes import run_result, scaled_cpu, task_error
 from receiver.synthesis.spans import Spans
+from receiver.units import SECOND
 from receiver.work.execution import Execution, Executions, Run, Totals
-
-SECOND = 1_000_000_000
 
 
 class Attempts:

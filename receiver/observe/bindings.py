@@ -30,8 +30,9 @@ from receiver.attribution.claims import (
 from receiver.attribution.frameworks import Recognisers
 from receiver.attribution.partitions import partition_of
 from receiver.attribution.proof import image_of, prove
-from receiver.detect.deaths import Ending, ending
 from receiver.events import Connection, ConnectionStage, FileChanged, FileOpened, ProcessKey
+from receiver.facts.ending import Ending
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process, ProcessTree, ancestors
 from receiver.model import BACKED, CERTAIN, Identity
 from receiver.observe.attempts import Attempts, contested
@@ -50,6 +51,7 @@ class Bindings:
     def __init__(
         self,
         tree: ProcessTree,
+        facts: Facts,
         attempts: Attempts,
         recognisers: Recognisers,
         *,
@@ -61,6 +63,7 @@ class Bindings:
         """
         self._only_commands = only_commands
         self.tree = tree
+        self._facts = facts
         self.attempts = attempts
         self.recognisers = recognisers
         self.drops: Counter[str] = Counter()
@@ -110,7 +113,7 @@ class Bindings:
         self.followed.pop(process.key, None)
         torn = {
             id(use.version.execution)
-            for use in process.files.values()
+            for use in self._facts.files.of(process.key).uses.values()
             if use.version is not None and use.version.writers
         }
         latest = list(process.steps)[-1:]
@@ -210,7 +213,7 @@ class Bindings:
         identity, rival = self._compared(process, identity, execution)
         if process.exit is not None:
             self.attempts.enter_late(
-                process, identity, process.exec_ns or process.key.start_boottime_ns, ending(process)
+                process, identity, process.exec_ns or process.key.start_boottime_ns, process.end
             )
             return
         # All descendants inherit an environment, so it names one process of many. Every other fact

@@ -13,44 +13,42 @@ test.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from receiver import semconv as sc
-from receiver.attribution.context import remote_context
+from receiver.attribution.declared import declared
 from receiver.attribution.frameworks import RECOGNISERS, Recognisers
+from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.rules import Rule, Rules
-from receiver.detect import oom_killed
-from receiver.detect.deaths import Ending
 from receiver.errors import DecodeError
 from receiver.events import (
-    Connection,
-    Crash,
     Event,
-    Exec,
     Existing,
     Exit,
-    FileChanged,
-    FileOpened,
-    Fork,
-    LossReason,
-    OomKill,
-    OpenFile,
     ProcessKey,
-    Signal,
-    Title,
 )
 from receiver.facts.blind import BlindTimes
-from receiver.facts.tree import KEPT_FILES, KEPT_SIGNALS, Process, ProcessTree
-from receiver.investigate.case import Case, Casebook
+from receiver.facts.ending import Ending
+from receiver.facts.losses import (
+    LossAccount,
+    Losses,
+    LossesByUser,
+    LossyTimes,
+    accounts_of,
+)
+from receiver.facts.tables import Facts
+from receiver.facts.tree import Process, ProcessTree
+from receiver.investigate.case import UNWATCHED, Case, Casebook
 from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
 from receiver.kernel.decode import decode
-from receiver.model import Blind, CoreOptions, Finding, Gap, Host, Identity, Watch
-from receiver.observe.activity import HANDLERS, Activity
+from receiver.model import Blind, CoreOptions, Finding, Gap, Host, Watch
+from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
+from receiver.observe.events import EVENTS
 from receiver.observe.exits import Exits
+from receiver.observe.handlers import Handlers
 from receiver.observe.listeners import Listener, Listeners
 from receiver.observe.scope import Scope
 from receiver.signals import Metric, Point
@@ -61,12 +59,10 @@ from receiver.synthesis.metrics import LAG_BOUNDS, MetricStore
 from receiver.synthesis.spans import Spans
 from receiver.text.names import event_id
 from receiver.text.redact import Redactor
+from receiver.units import SECOND
 from receiver.work.execution import Execution, Executions
 
-SECOND = 1_000_000_000
 LOSS_WINDOW_NS = 60 * SECOND  # how long after a loss records are marked incomplete
-# lost events of processes without work: no fact of an execution is missing
-UNWATCHED = LossReason.UNWATCHED.name.lower()
 CLOCK_STEP_NS = 50_000_000  # a larger change means that the wall clock was set, not slewed
 
 
@@ -79,6 +75,7 @@ class Core:
         options: CoreOptions | None = None,
         rules: tuple[Rule, ...] = (),
         *,
+        recognisers: tuple[Recogniser, ...] = RECOGNISERS,
         explain: bool = False,
     ) -> None:
         """`explain`: keeps the reasons of all attributions in `bindings.reasons`."""
@@ -86,12 +83,16 @@ class Core:
         self.options = options = options or CoreOptions()
         self.host = host
         self.redactor = Redactor(options.redaction)
-        self.tree = ProcessTree(options.process_limit, int(options.linger_seconds * SECOND))
+        self.facts = Facts()
+        self.tree = ProcessTree(
+            options.process_limit, int(options.linger_seconds * SECOND), self.facts.forget
+        )
         self.executions = Executions(
             int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND)
         )
         self._out: list[Output] = []
-        self.recognisers = Recognisers((Rules(rules), *RECOGNISERS) if rules else RECOGNISERS)
+        asked = (Rules(rules), *recognisers) if rules else recognisers
+        self.recognisers, self.declared = Recognisers(asked), declared(asked)
         self.blocks = Blocks(
             host,
             include_argv=options.include_argv,
@@ -99,9 +100,10 @@ class Core:
             service_name=options.service_name,
             value_length_limit=options.value_length_limit,
         )
-        self._spans, self._logs = Spans(self.blocks), Logs(self.blocks)
+        self._spans = Spans(self.blocks, self.facts, self.declared.attributes)
+        self._logs = Logs(self.blocks)
         self.book = MetricStore()
-        self.casebook = Casebook()
+        self.casebook = Casebook(self.facts)
         self.incidents = Incidents(
             self._logs,
             book=self.book,
@@ -124,6 +126,7 @@ class Core:
         )
         self.bindings = Bindings(
             self.tree,
+            self.facts,
             self.attempts,
             self.recognisers,
             only_commands=options.only_commands,
@@ -132,8 +135,10 @@ class Core:
         self.activity = Activity(
             self.tree,
             self.attempts,
-            self._report,
-            self._repeat,
+            facts=self.facts,
+            report=self._report,
+            repeat=self._repeat,
+            declared=self.declared,
             stall_seconds=options.stall_seconds,
             hang_seconds=options.hang_seconds,
         )
@@ -146,6 +151,7 @@ class Core:
         self.exits = Exits(
             attempts=self.attempts,
             bindings=self.bindings,
+            facts=self.facts,
             activity=self.activity,
             casebook=self.casebook,
             drops=self.policy_drops,
@@ -153,14 +159,25 @@ class Core:
             log_exit=self._log_exit,
             emit_span=self._emit_process,
             ended=self.listeners.process_ended,
+            helpers=self.declared.helpers,
             every_exit=options.exit_events,
+        )
+        self._handlers = Handlers(
+            host,
+            self.tree,
+            facts=self.facts,
+            attempts=self.attempts,
+            bindings=self.bindings,
+            activity=self.activity,
+            exits=self.exits,
+            drops=self.policy_drops,
+            report=self._report,
         )
         self._scope = Scope(host.pid_namespace, host.observer_pid)
         self._blind_times = BlindTimes()
-        self._watches: dict[int, Watch] = {}
-        self._watched: dict[int, Execution] = {}
         self.losses: dict[tuple[str, str], int] = {}
-        self._lossy_until_ns = 0
+        self._loss_account = LossAccount()
+        self._lossy_times = LossyTimes(LOSS_WINDOW_NS)
         self._read_at_ns = 0
         self._events_in_book: Counter[str] = Counter()
 
@@ -182,9 +199,9 @@ class Core:
             if not self._scope.has(event):
                 self.policy_drops["other_namespace"] += 1
                 continue
-            name, handle = _HANDLERS[type(event)]
-            self.counts[name] += 1
-            handle(self, event)
+            spec = EVENTS[type(event)]
+            self.counts[spec.name] += 1
+            spec.handle(self._handlers, event)
             if self.incidents.waiting:
                 self.incidents.look(event.time_boottime_ns)
             if listened:
@@ -192,7 +209,7 @@ class Core:
             if type(event) is Existing:
                 existing.append(event)
         if existing:
-            self._settle(existing)
+            self._handlers.settle(existing)
         elif oldest:
             self.book.record(
                 sc.METRIC_PIPELINE_OBSERVER_LAG,
@@ -244,7 +261,7 @@ class Core:
                 for e in self.executions.open.values()
                 if e.outermost is not execution.outermost and e.outer is None
             ],
-            names=self.activity.network.table.names,
+            names=self.facts.names.names,
             history=self.history,
         )
 
@@ -264,27 +281,40 @@ class Core:
 
     def watch(self, watch: Watch) -> None:
         """Expects the fork of a command. It must be called before the fork event is fed."""
-        self._watches[watch.pid] = watch
+        self._handlers.watch(watch)
 
     def watched(self, pid: int) -> Execution | None:
         """The execution of a watched command, after its fork was seen."""
-        return self._watched.get(pid)
+        return self._handlers.watched.get(pid)
 
-    def note_losses(self, losses: dict[tuple[str, str], int], now_ns: int) -> None:
-        """Cumulative counts of lost events by (kind, reason).
+    def note_losses(self, losses: Losses, now_ns: int, by_user: LossesByUser | None = None) -> None:
+        """Cumulative counts of lost events by (kind, reason), and by user those that concern one.
 
-        Growth becomes a record, a metric, and a mark on the signals that follow.
+        Growth becomes a record, a metric, and a mark on the signals that follow and on the reports
+        about the works that it may concern.
         """
         for key, total in losses.items():
             grown = total - self.losses.get(key, 0)
             if grown <= 0:
                 continue
             self.losses[key] = total
-            if key[1] != UNWATCHED:
-                self._lossy_until_ns = now_ns + LOSS_WINDOW_NS
-            self.casebook.lost(now_ns, *key, grown)
             self._out.append(self._logs.lost_event(*key, grown, now_ns))
             self._count_lost(*key, grown)
+        for lost in self._loss_account.grow(losses, by_user or {}, self._accounts):
+            if lost.reason != UNWATCHED:
+                self._lossy_times.lost(lost.user, now_ns)
+            self.casebook.lost(now_ns, lost)
+
+    def _accounts(self) -> set[int]:
+        """The users of all known work."""
+        return set().union(
+            *(accounts_of(p) for p in self.tree.processes() if p.execution is not None)
+        )
+
+    def losses_of(self, execution: Execution) -> dict[tuple[str, str], int]:
+        """The losses that may concern this work."""
+        accounts = self.casebook.accounts(execution, self.tree.processes())
+        return self._loss_account.concerning(self.losses, accounts)
 
     def resumed(self, gap: Gap, now_ns: int) -> None:
         """The gap before the observer started, and the unsent items of the previous service:
@@ -325,10 +355,11 @@ class Core:
         )
         self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS_LOST, labels, count)
 
-    @property
-    def _lossy(self) -> bool:
-        """Whether events were lost shortly before this batch, so that a fact may be missing."""
-        return self._read_at_ns < self._lossy_until_ns
+    def _lossy(self, process: Process) -> bool:
+        """Whether events were lost shortly before this batch, so that a fact about the process may
+        be missing.
+        """
+        return self._lossy_times.has(process, self._read_at_ns)
 
     def living(self) -> list[ProcessKey]:
         """Processes whose exit was not seen.
@@ -387,130 +418,12 @@ class Core:
         )
         return (*self.book.metrics(), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, points))
 
-    def _fork(self, event: Fork) -> None:
-        process = self.tree.fork(event)
-        pid = event.pid_namespace_pid if self.host.pid_namespace else event.process.tgid
-        watch = self._watches.get(pid)
-        if (
-            watch is not None
-            and watch.parent_pid == event.parent.tgid
-            and process.execution is None
-        ):
-            del self._watches[pid]
-            identity = Identity(
-                "command",
-                watch.name,
-                f"{self.host.session}-{event.process.tgid}-{event.process.start_boottime_ns}",
-                watch.name,
-                type="command",
-                source="command",
-                confidence=1.0,
-                evidence="started by kwitness",
-                owner=event.uid,
-            )
-            process.context = watch.context
-            execution = self.attempts.enter(process, identity, event.time_boottime_ns)
-            if execution is not None:
-                execution.started_by = event.parent
-                self._watched[pid] = execution
-        else:
-            self.exits.inherit(process)
-            self.bindings.forked(process, event.time_boottime_ns)
-            self._note_unattributed(process)
-
-    def _exec(self, event: Exec | Existing) -> None:
-        process = self.tree.image(event)
-        self.exits.inherit(process)
-        if event.environ:
-            process.context = remote_context(event.environ) or process.context
-        is_old = type(event) is Existing
-        self.bindings.image(
-            process, process.key.start_boottime_ns if is_old else event.time_boottime_ns
-        )
-        # it had set its title before the observer started
-        if is_old and len(event.argv) == 1 and " " in event.argv[0]:
-            process.title = event.argv[0].strip()
-            self.bindings.titled(process, event.time_boottime_ns)
-        self._note_unattributed(process)
-
-    def _settle(self, events: list[Existing]) -> None:
-        """Called after the iterator's last record: links parents, and hands identities down to
-        children that were read first.
-        """
-        self.tree.adopt_parents(events)
-        for event in sorted(events, key=lambda e: e.process.start_boottime_ns):
-            process = self.tree.get(event.process)
-            if process is not None and process.parent is not None and process.exit is None:
-                process.context = process.context or process.parent.context
-                self.exits.inherit(process)
-
-    def _title(self, event: Title) -> None:
-        process = self.tree.title(event)
-        self.bindings.titled(process, event.time_boottime_ns)
-        self._note_unattributed(process)
-
-    def _file_opened(self, event: FileOpened) -> None:
-        """The file's work comes first: the file belongs to that work.
-
-        A file of a package identifies the process, and is no input.
-        """
-        self.bindings.opened(self.tree.ensure(event.process, ""), event)
-        if not event.path.rpartition("/")[2].startswith("__init__."):
-            self.activity.files.file_opened(event)
-
-    def _file_changed(self, event: FileChanged) -> None:
-        self.activity.files.file_changed(event)
-        self.bindings.changed(self.tree.ensure(event.process, ""), event)
-
-    def _connection(self, event: Connection) -> None:
-        self.activity.network.connection(event)
-        self.bindings.connected(self.tree.ensure(event.process, ""), event)
-
-    def _signal(self, event: Signal) -> None:
-        target = self.tree.ensure(event.target, event.target_comm)
-        sender = self.tree.get(event.sender)
-        target.signals = (*target.signals[-KEPT_SIGNALS + 1 :], event)
-        if (
-            sender is not None
-            and sender.execution is not None
-            and sender.execution.is_part_of(target.execution)
-        ):
-            target.sibling_senders = (*target.sibling_senders[-KEPT_SIGNALS + 1 :], event.sender)
-
-    def _open_file(self, event: OpenFile) -> None:
-        process = self.tree.ensure(event.process, "")
-        if process.exit is not None or len(process.open_files) >= KEPT_FILES:
-            self.policy_drops["late_open_file" if process.exit else "too_many_open_files"] += 1
-            return
-        process.open_files = (*process.open_files, event)
-
-    def _crash(self, event: Crash) -> None:
-        self.tree.ensure(event.process, event.comm).crash = event
-
-    def _oom_kill(self, event: OomKill) -> None:
-        victim = self.tree.ensure(event.victim, event.victim_comm)
-        if victim.oom is not None:
-            return  # the OOM killer chose the same victim again before it was gone
-        victim.oom = event
-        for execution in victim.execution.chain() if victim.execution is not None else ():
-            execution.oom_killed = True
-        self._report(victim, oom_killed(victim, event))
-        self.activity.oom_killed(victim, event)
-        self.book.add(sc.METRIC_PIPELINE_TASK_OOM_KILLS, self.attempts.labels(victim.execution))
-
-    def _exit(self, event: Exit) -> None:
-        process = self.tree.exited(event)
-        if process is not None:
-            self.exits.apply(process, event)
-
     def _log_exit(self, process: Process, end: Ending, event: Exit) -> None:
         self._out.append(
-            self._logs.exit_event(process, end, event_id(event), self._read_at_ns, self._lossy)
+            self._logs.exit_event(
+                process, end, event_id(event), self._read_at_ns, self._lossy(process)
+            )
         )
-
-    def _note_unattributed(self, process: Process) -> None:
-        if process.execution is None:
-            self.policy_drops["unattributed"] += 1
 
     def _emit_process(self, process: Process, now_ns: int = 0) -> None:
         process.spanned = True
@@ -525,33 +438,18 @@ class Core:
         if process.execution is not None:
             process.execution.add(finding)
             self.incidents.found(finding, process.execution)
-        self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._lossy))
+        self._out.append(
+            self._logs.finding(finding, process, self._read_at_ns, self._lossy(process))
+        )
 
     def _repeat(self, process: Process, finding: Finding) -> None:
         """A record that counts repetitions of a finding: it adds nothing to an investigation."""
         if process.execution is None:
             self.policy_drops["unattributed"] += 1
             return
-        self._out.append(self._logs.finding(finding, process, self._read_at_ns, self._lossy))
+        self._out.append(
+            self._logs.finding(finding, process, self._read_at_ns, self._lossy(process))
+        )
 
 
-def _of_activity(handle: Callable[[Activity, Any], object]) -> Callable[[Core, Any], object]:
-    return lambda core, event: handle(core.activity, event)
-
-
-_HANDLERS: dict[type, tuple[str, Callable[[Core, Any], object]]] = {
-    Fork: ("fork", Core._fork),
-    Exec: ("exec", Core._exec),
-    Existing: ("existing", Core._exec),
-    Title: ("title", Core._title),
-    Exit: ("exit", Core._exit),
-    Signal: ("signal", Core._signal),
-    OomKill: ("oom_kill", Core._oom_kill),
-    Crash: ("crash", Core._crash),
-    OpenFile: ("open_file", Core._open_file),
-    **{kind: (name, _of_activity(handle)) for kind, (name, handle) in HANDLERS.items()},
-    FileOpened: ("file_opened", Core._file_opened),
-    FileChanged: ("file_changed", Core._file_changed),
-    Connection: ("connection", Core._connection),
-}
 __all__ = ["Core", "CoreOptions", "Event", "Listener", "ProcessKey", "Watch"]

@@ -9,28 +9,26 @@ that are not ordered by a rule must give the same results in any order.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from receiver import semconv as sc
-from receiver.detect import ending, killed, masked_failures, partial_writes
-from receiver.detect.deaths import Ending, retired
+from receiver.attribution.frameworks.base import Helper
+from receiver.detect import killed, masked_failures, partial_writes
+from receiver.detect.deaths import retired
 from receiver.detect.masked import failure_below, grade, holds_by_fork, note_child_end
 from receiver.events import Exit
+from receiver.facts.ending import RUNNING, Ending, decoded
+from receiver.facts.tables import Facts
 from receiver.facts.tree import KEPT_FAILED_CHILDREN, Process
 from receiver.investigate.case import Casebook
-from receiver.model import Finding
+from receiver.model import SHORT_NS, Finding
 from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
 from receiver.text.names import signal_name
 from receiver.work.execution import Execution
-
-SHORT_NS = 10_000_000  # a shorter process without notable events gets no span; its parent counts it
-
-
-_UNJUDGED = Ending(0, "exited", 0, False)
 
 
 class Departure:
@@ -41,7 +39,7 @@ class Departure:
     def __init__(self, process: Process, event: Exit) -> None:
         self.process = process
         self.event = event
-        self.end: Ending = _UNJUDGED
+        self.end: Ending = RUNNING
         self.execution: Execution | None = None
 
 
@@ -53,6 +51,7 @@ class Exits:
         *,
         attempts: Attempts,
         bindings: Bindings,
+        facts: Facts,
         activity: Activity,
         casebook: Casebook,
         drops: Counter[str],
@@ -60,14 +59,17 @@ class Exits:
         log_exit: Callable[[Process, Ending, Exit], None],
         emit_span: Callable[[Process], None],
         ended: Callable[[Process], None],
+        helpers: Mapping[str, Helper],
         every_exit: bool,
         phases: tuple[Phase, ...] = (),
     ) -> None:
         """`drops` counts exits that led to no signal. `ended` is called with each process that
-        did work. `every_exit`: successful exits have a log record, too.
+        did work. `helpers`: what recognisers declare, by role. `every_exit`: successful exits have a
+        log record, too.
         """
         self.attempts = attempts
         self.bindings = bindings
+        self.facts = facts
         self.activity = activity
         self.casebook = casebook
         self.drops = drops
@@ -75,6 +77,7 @@ class Exits:
         self.log_exit = log_exit
         self.emit_span = emit_span
         self.ended = ended
+        self.helpers = helpers
         self.every_exit = every_exit
         self._steps = tuple((phase.run, phase.attributed) for phase in phases or PHASES)
 
@@ -107,8 +110,12 @@ def _inherit(exits: Exits, departure: Departure) -> None:
 
 def _judge(exits: Exits, departure: Departure) -> None:
     """Whether its own framework ended it, as planned. All later phases use this verdict."""
-    departure.process.retired = retired(departure.process)
-    departure.end = ending(departure.process)
+    process = departure.process
+    oom_killed = exits.facts.deaths.of(process.key).oom is not None
+    end = decoded(departure.event.wait_status, oom_killed=oom_killed)
+    if end.code and retired(process, end, exits.facts.signals, exits.helpers):
+        end = msgspec.structs.replace(end, retired=True)
+    process.end = departure.end = end
 
 
 def _end_steps(exits: Exits, departure: Departure) -> None:
@@ -116,7 +123,7 @@ def _end_steps(exits: Exits, departure: Departure) -> None:
 
 
 def _report_death(exits: Exits, departure: Departure) -> None:
-    death = killed(departure.process, departure.end)
+    death = killed(departure.process, departure.end, exits.facts.signals)
     if death is not None:
         exits.report(departure.process, death)
 
@@ -133,7 +140,7 @@ def _count_signal(exits: Exits, departure: Departure) -> None:
 
 def _report_torn_files(exits: Exits, departure: Departure) -> None:
     execution = departure.execution
-    for torn in partial_writes(departure.process, departure.end):
+    for torn in partial_writes(departure.process, departure.end, exits.facts):
         for each in execution.chain() if execution is not None else ():
             each.partial_write = True
         exits.report(departure.process, torn)
@@ -172,7 +179,7 @@ def _close_tables(exits: Exits, departure: Departure) -> None:
 def _tell_parent(exits: Exits, departure: Departure) -> None:
     """The grade depends on the findings about its death and its files."""
     process, execution = departure.process, departure.execution
-    process.grade = grade(process)
+    process.grade = grade(process, exits.facts)
     parent = process.parent
     if (
         parent is not None

@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-import msgspec
-
 from receiver import semconv as sc
+from receiver.attribution.declared import Declared
 from receiver.detect.calls import becomes_a_finding, blamed_calls, call_failed
-from receiver.detect.deaths import Ending
 from receiver.detect.lineage import failed_write, pulled_away, tainted_read, two_writers
 from receiver.detect.writes import unfinished_outputs
 from receiver.events import (
@@ -25,14 +23,16 @@ from receiver.events import (
     FileTotals,
     ProcessKey,
 )
-from receiver.facts.files import FileTable, State, Use, Version, idiom
-from receiver.facts.tree import KEPT_CHANGES, Process, ProcessTree
+from receiver.facts.ending import Ending
+from receiver.facts.files import Use
+from receiver.facts.tables import Facts
+from receiver.facts.tree import Process, ProcessTree
+from receiver.facts.versions import State, Version
 from receiver.model import Finding
 from receiver.observe.attempts import Attempts
 from receiver.text.names import error_name, event_id, resolve
 from receiver.work.execution import KEPT_LINKS, Execution
 
-KEPT_FAILURES = 32
 EmitFinding = Callable[[Process, Finding], None]
 
 
@@ -42,19 +42,30 @@ class FileActivity:
     `report` takes findings; `drops` counts events that led to nothing, by reason.
     """
 
-    def __init__(self, tree: ProcessTree, attempts: Attempts, report: EmitFinding) -> None:
+    def __init__(
+        self,
+        tree: ProcessTree,
+        attempts: Attempts,
+        *,
+        facts: Facts,
+        report: EmitFinding,
+        declared: Declared,
+    ) -> None:
         self.tree = tree
+        self.facts = facts
         self.attempts = attempts
-        self.table = FileTable()
+        self.table = facts.files
+        self.versions = facts.versions
         self.drops: Counter[str] = Counter()
         self._report = report
+        self._declared = declared
 
     def _process(self, key: ProcessKey) -> Process:
         return self.tree.ensure(key, "")
 
     def file_opened(self, event: FileOpened) -> Process:
         process = self._process(event.process)
-        use = self.table.opened(process, event)
+        use = self.table.opened(event)
         if use is None:
             return process
         if use.writing:
@@ -95,7 +106,7 @@ class FileActivity:
 
     def file_closed(self, event: FileClosed) -> Process:
         process = self._process(event.process)
-        use = self.table.closed(process, event)
+        use = self.table.closed(event)
         version = use.version if use is not None else None
         if use is None or version is None:
             return process
@@ -103,7 +114,7 @@ class FileActivity:
             version.changed_ns = event.last_use_boottime_ns or event.time_boottime_ns
             version.written_bytes += event.written_bytes
             if version.execution is not None and version.execution.is_step:
-                version.execution.wrote(version)
+                self._wrote(version.execution, version)
         version.size_bytes = event.size_bytes
         version.synced |= bool(event.closed_flags & ClosedFlag.SYNCED)
         if not event.closed_flags & ClosedFlag.SHARED:
@@ -134,19 +145,21 @@ class FileActivity:
 
     def file_changed(self, event: FileChanged) -> Process:
         process = self._process(event.process)
-        process.changes = (*process.changes[1 - KEPT_CHANGES :], event)
+        self.table.changed(event)
         path = resolve(event.directory, event.path)
         match event.operation:
             case FileOperation.RENAME:
                 new = resolve(event.new_directory, event.new_path)
-                moved, replaced = self.table.renamed(path, new, idiom(path, new))
+                moved, replaced = self.versions.renamed(
+                    path, new, self._declared.committer(path, new)
+                )
                 for version in moved:
                     if version.state is State.IN_PROGRESS and not version.writers:
                         version.state = State.COMPLETE
                 if replaced is not None:
                     self._pulled(process, replaced, event, "replaces")
             case FileOperation.UNLINK:
-                gone = self.table.unlinked(path)
+                gone = self.versions.unlinked(path)
                 if gone is not None:
                     self._pulled(process, gone, event, "deletes")
             case _:
@@ -159,21 +172,16 @@ class FileActivity:
 
     def file_totals(self, event: FileTotals) -> Process:
         process = self._process(event.process)
-        process.file_totals = event
+        self.table.counted(event)
         return process
 
     def call_failed(self, event: CallFailed) -> tuple[Process, bool]:
         """The process, and whether it is the first record of this call and error."""
         process = self._process(event.process)
-        key = (event.call_number, event.error)
-        known = process.failed_calls.get(key)
-        if known is None and len(process.failed_calls) >= KEPT_FAILURES:
-            self.drops["too_many_failures"] += 1
+        noted = self.facts.calls.failed(event)
+        if noted is None:
             return process, False
-        if known is not None and not event.subject:
-            # The last event of a series is only a count; the first one has the details.
-            event = _with_object(event, known)
-        process.failed_calls[key] = event
+        event, known = noted
         before = known.failures if known is not None else 0
         if before > event.failures:
             before = (
@@ -194,13 +202,13 @@ class FileActivity:
 
         Called after the findings about deaths and torn files are made.
         """
-        for event in unfinished_outputs(process, end):
-            version = self.table.version((event.device, event.inode))
+        for event in unfinished_outputs(process, end, self.facts.deaths.of(process.key).open_files):
+            version = self.versions.get((event.device, event.inode))
             if version is not None and version.writer is process:
                 version.state, version.cause = State.PARTIAL, end.error or "failed"
                 version.changed_ns = event.time_boottime_ns
-        self.table.forget_process(process)
-        for use in process.files.values():
+        self.table.release(process.key)
+        for use in self.table.of(process.key).uses.values():
             if (
                 use.version is not None
                 and not use.version.writers
@@ -208,40 +216,30 @@ class FileActivity:
             ):
                 use.version.state = State.COMPLETE
         if end.failed and not end.signal:  # a signal needs no other reason
-            for finding in blamed_calls(process):
+            for finding in blamed_calls(process, self.facts.calls):
                 self._report(process, finding)
         for execution in process.execution.chain() if process.execution is not None else ():
-            _gather(execution, process)
+            self._gather(execution, process)
 
+    def _gather(self, execution: Execution, process: Process) -> None:
+        """Adds the inputs and outputs of a process that ended to the attempt."""
+        for use in self.table.of(process.key).uses.values():
+            if use.version is not None and use.written_bytes and not use.append:
+                self._wrote(execution, use.version)
+            elif (
+                use.reading
+                and not use.writing
+                and (use.read_bytes or use.closed_flags & ClosedFlag.MAPPED)
+            ):
+                own = (
+                    use.source is not None
+                    and use.source.execution is not None
+                    and use.source.execution.is_part_of(execution)
+                )
+                if not own and not process.is_program(use.path):
+                    execution.read(use.path)
 
-def _with_object(event: CallFailed, first: CallFailed) -> CallFailed:
-    return msgspec.structs.replace(
-        event,
-        subject=first.subject,
-        path=first.path,
-        directory=first.directory,
-        address_high=first.address_high,
-        address_low=first.address_low,
-        family=first.family,
-        port=first.port,
-        holder=first.holder,
-    )
-
-
-def _gather(execution: Execution, process: Process) -> None:
-    """Adds the inputs and outputs of a process that ended to the attempt."""
-    for use in process.files.values():
-        if use.version is not None and use.written_bytes and not use.append:
-            execution.wrote(use.version)
-        elif (
-            use.reading
-            and not use.writing
-            and (use.read_bytes or use.closed_flags & ClosedFlag.MAPPED)
-        ):
-            own = (
-                use.source is not None
-                and use.source.execution is not None
-                and use.source.execution.is_part_of(execution)
-            )
-            if not own and not process.is_program(use.path):
-                execution.read(use.path)
+    def _wrote(self, execution: Execution, version: Version) -> None:
+        system = execution.identity.system
+        if not (execution.is_step and self._declared.is_metadata(system, version.path)):
+            execution.wrote(version)

@@ -9,7 +9,6 @@ from collections import Counter, OrderedDict
 import msgspec
 
 from receiver import semconv as sc
-from receiver.detect.deaths import Ending, ending
 from receiver.detect.network import (
     connection_failed,
     exhausted_by_call,
@@ -26,23 +25,24 @@ from receiver.events import (
     ProcessKey,
     UnixConnected,
 )
-from receiver.facts.connections import ConnectionTable, Peer, TrackedConnection
-from receiver.facts.tree import KEPT_NAME_FAILURES, Process, ProcessTree
+from receiver.facts.connections import TrackedConnection
+from receiver.facts.ending import Ending
+from receiver.facts.peers import Peer
+from receiver.facts.tables import Facts
+from receiver.facts.tree import Process, ProcessTree
 from receiver.model import Finding
 from receiver.observe.attempts import Attempts
 from receiver.observe.files import EmitFinding
 from receiver.observe.repeats import Kind, Repeats, counted
 from receiver.synthesis.metrics import STALL_BOUNDS
 from receiver.text.names import address_of, event_id
+from receiver.units import SECOND
 
-SECOND = 1_000_000_000
 NAME_NS = 5 * SECOND  # the resolver's own timeout (resolv.conf(5), timeout)
 PATIENCE_NS = SECOND  # the shortest timeout that a resolver can be given
 FULL_NS = 5 * SECOND
 GAP_NS = 2 * SECOND  # a wait that an investigation may need
 NEXT_USE_NS = SECOND
-KEPT_UNIX_PEERS = 16
-KEPT_QUEUES = 16
 KEPT_SERVERS = 4096
 KEPT_REFUSALS = 1024  # past it they are reported at once
 OTHER_PORTS = -1  # of endpoints beyond those that are followed singly
@@ -66,13 +66,18 @@ class NetworkActivity:
         self,
         tree: ProcessTree,
         attempts: Attempts,
+        *,
+        facts: Facts,
         report: EmitFinding,
         repeat: EmitFinding,
         stall_ns: int,
     ) -> None:
         self.tree = tree
         self.attempts = attempts
-        self.table = ConnectionTable()
+        self.facts = facts
+        self.table = facts.connections
+        self.peers = facts.peers
+        self.names = facts.names
         self.drops: Counter[str] = Counter()
         self._report = report
         self._stall_ns = stall_ns
@@ -98,7 +103,7 @@ class NetworkActivity:
             self._accepted_at[fact.local_port] = process
             if len(self._accepted_at) > KEPT_SERVERS:
                 self._accepted_at.popitem(last=False)
-        peer = process.peers.get(link.peer)
+        peer = self.peers.known(process.key, link.peer)
         if (
             fact.established_boottime_ns
             and self._refused
@@ -129,15 +134,14 @@ class NetworkActivity:
             self._full_queues.discard(key)
         elif key not in self._full_queues and len(self._full_queues) < 1024:
             self._full_queues.add(key)
-            if len(process.queues) < KEPT_QUEUES:
-                process.queues[fact.local_port] = fact
+            self.peers.queue_full(fact)
             self._report(process, finding)
 
     def _look(self, link: TrackedConnection, fact: Connection) -> None:
         """Called once a second: which side owes an answer, and for how long."""
         now, process = fact.time_boottime_ns, link.process
         owed = link.owed_since_ns
-        peer = process.peers.get(link.peer)
+        peer = self.peers.known(process.key, link.peer)
         used = max(
             fact.last_send_boottime_ns, fact.last_receive_boottime_ns, fact.established_boottime_ns
         )
@@ -153,10 +157,10 @@ class NetworkActivity:
             and now - owed >= self._stall_ns
             and not self._is_internal(link, fact)
         ):
-            finding = stalled(link, self.table.name_of(link.peer[0]), now, self._stall_ns)
+            finding = stalled(link, self.names.name_of(link.peer[0]), now, self._stall_ns)
             if finding is not None:
                 link.stall_reported = True
-                self.table.remark(link, fact)
+                self.peers.remark(process.key, link.peer, fact)
                 self._report(process, finding)
                 self.attempts.book.add(
                     sc.METRIC_PIPELINE_NETWORK_STALLS, self.attempts.labels(process.execution)
@@ -194,7 +198,7 @@ class NetworkActivity:
     def _ended(
         self, process: Process, link: TrackedConnection, peer: Peer | None, fact: Connection
     ) -> None:
-        name = self.table.name_of(link.peer[0])
+        name = self.names.name_of(link.peer[0])
         labels = self.attempts.labels(process.execution)
         if link.stall_reported:
             self._stall_over(link)
@@ -207,7 +211,7 @@ class NetworkActivity:
                 )
         finding = connection_failed(link, name, fact)
         if finding is not None or fact.error or link.longest_gap_ns >= GAP_NS:
-            self.table.remark(link, fact)
+            self.peers.remark(process.key, link.peer, fact)
         if finding is not None and self._is_farewell(process, fact):
             self.drops["reset_among_own"] += 1
         elif finding is not None:
@@ -244,7 +248,9 @@ class NetworkActivity:
         A client that retries until a server is up is refused at first, which is normal: a refusal
         is not reported until its success fails to come.
         """
-        kind = self.repeats.kind(process, link.peer if link.peer in process.peers else None, error)
+        kind = self.repeats.kind(
+            process, link.peer if link.peer in self.peers.of(process.key).peers else None, error
+        )
         if error != "refused" or self.repeats.knows(process, kind):
             self.repeats.add(process, kind, finding)
             return
@@ -276,7 +282,7 @@ class NetworkActivity:
         while it is closed itself, which is normal.
         """
         server = self._accepted_at.get(port)
-        if server is None or server.exit is None or ending(server).failed:
+        if server is None or server.exit is None or server.end.failed:
             return False
         ours, theirs = process.execution, server.execution
         return ours is not None and theirs is not None and ours.outermost is theirs.outermost
@@ -309,7 +315,7 @@ class NetworkActivity:
                 busy[key] = busy.get(key, 0) + 1
                 owners[key] = link.process
         for process in {id(o): o for o in owners.values()}.values():
-            for peer in process.peers.values():
+            for peer in self.peers.of(process.key).peers.values():
                 count = busy.get((id(process), peer.endpoint), 0)
                 # one connection above the usual number can exist for a moment, while an old one is
                 # closed
@@ -320,12 +326,14 @@ class NetworkActivity:
                     peer.full_since_ns = 0
         self._report_all_refused(now_ns)
         self.repeats.tick(now_ns)
-        for query in self.table.unanswered(now_ns, NAME_NS):
-            self._name(self.tree.ensure(query.process, ""), query, None)
+        for query in self.names.unanswered(now_ns, NAME_NS):
+            asker = self.tree.get(query.process)
+            if asker is not None:
+                self._name(asker, query, None)
 
     def name_query(self, event: NameQuery) -> None:
         process = self.tree.ensure(event.process, "")
-        _, question = self.table.asked(event)
+        _, question = self.names.asked(event)
         if question is not None:
             self._name(process, question, event)
 
@@ -333,7 +341,7 @@ class NetworkActivity:
         finding = name_failed(process, query, answer)
         if finding is None:
             return
-        process.name_failures = (*process.name_failures[1 - KEPT_NAME_FAILURES :], answer or query)
+        self.peers.name_failed(process.key, answer or query)
         labels = (
             *self.attempts.labels(process.execution),
             (sc.ERROR_TYPE, str(dict(finding.facts)[sc.ERROR_TYPE])),
@@ -346,11 +354,8 @@ class NetworkActivity:
         )
 
     def unix_connected(self, event: UnixConnected) -> None:
-        process = self.tree.ensure(event.process, "")
-        if len(process.unix_peers) < KEPT_UNIX_PEERS:
-            process.unix_peers[(event.peer_tgid, event.path)] = None
-        else:
-            self.drops["too_many_unix_peers"] += 1
+        """It is in the timeline only."""
+        self.tree.ensure(event.process, "")
 
     def call_failed(self, process: Process, event: CallFailed) -> None:
         """Failures that show that a resource had run out: the first record of each series, which
@@ -359,9 +364,11 @@ class NetworkActivity:
         in_use = 0
         if event.port:
             endpoint = (address_of(event.family, event.address_high, event.address_low), event.port)
-            found = process.peers.get(endpoint)
+            found = self.peers.known(process.key, endpoint)
             in_use = found.open if found is not None else 0
-        if finding := exhausted_by_call(process, event, in_use):
+        last = self.facts.usage.last(process.key)
+        limit = last.descriptor_max if last is not None else 0
+        if finding := exhausted_by_call(process, event, in_use, limit):
             self._report(process, finding)
 
     def ended(self, process: Process, end: Ending) -> None:
@@ -371,12 +378,12 @@ class NetworkActivity:
         for key in [k for k in self._refused if k[0] == process.key]:
             self._report_refused(key)
         if end.failed and process.exit is not None:
-            for query in self.table.unanswered_by(
-                process, process.exit.time_boottime_ns - PATIENCE_NS
+            for query in self.names.unanswered_by(
+                process.key, process.exit.time_boottime_ns - PATIENCE_NS
             ):
                 self._name(process, query, None)
         self.repeats.ended(process)
-        self.table.forget_process(process)
+        self.table.release(process.key)
 
     def finish(self) -> None:
         """The observer stops: reports what was counted.

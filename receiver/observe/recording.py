@@ -29,11 +29,12 @@ from receiver.model import ContainerName, Host, Watch
 from receiver.observe.recording_scope import CommandScope
 from receiver.safe.files import open_input
 from receiver.text.redact import Redactor
+from receiver.units import MIB
 
 log = logging.getLogger("kwitness")
 MAGIC = b"kwitness-recording 2\n"
 _FRAME = Struct("<BIq")
-_LENGTH_LIMIT = 64 << 20
+_LENGTH_LIMIT = 64 * MIB
 HOST_CONTENTS = "all processes of the host, with arguments, paths and endpoints, secrets redacted"
 COMMAND_CONTENTS = "the command and its children; of other processes pid, start time and name only"
 
@@ -45,7 +46,7 @@ class FrameKind(IntEnum):
     TICK = 2
     WALL_OFFSET = 3  # i64 ns
     WATCH = 4  # JSON
-    LOSSES = 5  # JSON [[kind, reason, total], …]
+    LOSSES = 5  # JSON [[kind, reason, total], …, [kind, reason, total, user], …]
     VANISHED = 6  # JSON [[tgid, start], …]
     FINISH = 7
     CONTAINERS = 8  # JSON [ContainerName, …]

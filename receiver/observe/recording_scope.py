@@ -18,15 +18,12 @@ from receiver.events import (
     ConnectionFlag,
     Event,
     Exec,
-    Existing,
     Exit,
     Fork,
-    Neighbour,
-    OomKill,
     ProcessKey,
-    Signal,
 )
-from receiver.model import ContainerName, Watch
+from receiver.model import ContainerName, Watch, about
+from receiver.observe.events import EVENTS, Kept
 
 MEMBERS = 131_072  # known processes of the command; past it, those that ended first are evicted
 PORTS = 65_536  # pairs of ports of its connections
@@ -65,26 +62,32 @@ class CommandScope:
         self._watches[watch.pid] = watch.parent_pid
 
     def keep(self, event: Event) -> Event | None:
-        """The event as it may be stored: unchanged, reduced, or None."""
+        """The event as it may be stored: unchanged, reduced, or None.
+
+        `EVENTS` says what is kept of an event about another process.
+        """
         if isinstance(event, Fork):
             self._forked(event)
-            return event
-        if isinstance(event, Signal | Neighbour):  # they hold names and numbers only
-            return event
-        if isinstance(event, OomKill):
-            return self._oom_kill(event)
-        if event.process in self._members:
+        if about(event) in self._members:
             self._learn(event)
             return event
-        if isinstance(event, Exec | Existing):
-            return msgspec.structs.replace(
-                event, executable=event.executable.rstrip("/").rpartition("/")[2], **_NO_FILE
-            )
-        if isinstance(event, Exit):
-            return msgspec.structs.replace(event, title="") if event.title else event
-        if isinstance(event, Connection) and self._is_ours(event):
-            return event
-        self.left_out[type(event).__name__] += 1
+        found = self._reduced(event, EVENTS[type(event)].kept)
+        if found is None:
+            self.left_out[type(event).__name__] += 1
+        return found
+
+    def _reduced(self, event: Event, kept: Kept) -> Event | None:
+        match kept:
+            case Kept.WHOLE:
+                return event
+            case Kept.NAMED:
+                return _named(event)
+            case Kept.WITHOUT_TITLE:
+                return _replaced(event, title="")
+            case Kept.WITHOUT_GROUPS:
+                return self._without_groups(event)
+            case Kept.OTHER_END if isinstance(event, Connection) and self._is_ours(event):
+                return event
         return None
 
     def containers(self, names: tuple[ContainerName, ...]) -> tuple[ContainerName, ...]:
@@ -115,18 +118,25 @@ class CommandScope:
         elif isinstance(event, Connection) and len(self._ports) < PORTS:
             self._ports[event.local_port, event.peer_port] = None
 
-    def _oom_kill(self, event: OomKill) -> OomKill:
-        if event.victim in self._members:
-            return event
-        ours = self._cgroups
-        return msgspec.structs.replace(
-            event,
-            memory_cgroup=event.memory_cgroup if event.memory_cgroup in ours else "",
-            victim_cgroup=event.victim_cgroup if event.victim_cgroup in ours else "",
-        )
+    def _without_groups(self, event: Event) -> Event:
+        names = ("memory_cgroup", "victim_cgroup")
+        others = {n: "" for n in names if getattr(event, n) not in self._cgroups}
+        return _replaced(event, **others)
 
     def _is_ours(self, event: Connection) -> bool:
         """The other end of a connection of the command, or the listener that accepted it."""
         if event.connection_flags & ConnectionFlag.LISTENER:
             return any(peer == event.local_port for _, peer in self._ports)
         return (event.peer_port, event.local_port) in self._ports
+
+
+def _named(event: Event) -> Event:
+    """Only the base name of its executable."""
+    name = getattr(event, "executable", "").rstrip("/").rpartition("/")[2]
+    return _replaced(event, executable=name, **_NO_FILE)
+
+
+def _replaced(event: Event, **values: object) -> Event:
+    if all(getattr(event, name) == value for name, value in values.items()):
+        return event
+    return msgspec.structs.replace(event, **values)

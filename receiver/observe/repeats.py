@@ -14,8 +14,8 @@ from receiver.events import ProcessKey
 from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.observe.files import EmitFinding
+from receiver.units import SECOND
 
-SECOND = 1_000_000_000
 WINDOW_NS = 60 * SECOND
 # kinds of failures of one process, by endpoint; beyond these, each error is one kind for all
 # further endpoints

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from receiver.events import Event, Exec, Existing, Fork, ProcessKey
+from receiver.model import about
 
 KEPT = 65_536  # processes of the namespace; past it the one seen first is evicted
-_SUBJECTS = ("process", "target", "victim")
 
 
 class Scope:
@@ -31,7 +31,7 @@ class Scope:
             self._is_inside(event) or self._is_child(event)
         ):
             self._add(event.process)
-        return any(getattr(event, name, None) in self._own for name in _SUBJECTS)
+        return about(event) in self._own
 
     def _is_inside(self, event: Exec | Existing | Fork) -> bool:
         return not isinstance(event, Fork) and event.pid_namespace_inode == self.namespace

@@ -10,6 +10,7 @@ import msgspec
 
 from receiver.errors import DataError
 from receiver.events import TIME_LIMIT_NS, ProcessKey
+from receiver.facts.losses import Losses, LossesByUser
 from receiver.kernel.decode import split
 from receiver.model import Blind, ContainerName, Watch
 from receiver.observe.core import Core
@@ -44,13 +45,12 @@ class Session:
             self._recorder.watch(watch, now_ns)
         self.core.watch(watch)
 
-    def losses(self, losses: dict[tuple[str, str], int], now_ns: int) -> None:
-        self._note(
-            FrameKind.LOSSES,
-            now_ns,
-            msgspec.json.encode([[*key, total] for key, total in losses.items()]),
-        )
-        self.core.note_losses(losses, now_ns)
+    def losses(self, losses: Losses, now_ns: int, by_user: LossesByUser | None = None) -> None:
+        """Totals since the start; `by_user`: of the losses that concern one user only."""
+        rows: list[tuple[str | int, ...]] = [(*key, total) for key, total in losses.items()]
+        rows += [(kind, reason, n, user) for (kind, reason, user), n in (by_user or {}).items()]
+        self._note(FrameKind.LOSSES, now_ns, msgspec.json.encode(rows))
+        self.core.note_losses(losses, now_ns, by_user)
 
     def vanished(self, keys: Iterable[ProcessKey], now_ns: int) -> None:
         gone = list(keys)
@@ -80,6 +80,15 @@ class Session:
             self._recorder.write(kind, now_ns, payload)
 
 
+class _LossRow(msgspec.Struct, array_like=True):
+    """A row of a frame of losses. Recordings of earlier versions have no users."""
+
+    kind: str
+    reason: str
+    total: int
+    user: int | None = None
+
+
 def replay_frame(session: Session, frame: Frame) -> None:
     """Applies one frame. Raises DataError for a frame that cannot be read."""
     now = frame.time_ns
@@ -99,8 +108,16 @@ def replay_frame(session: Session, frame: Frame) -> None:
             case FrameKind.WATCH:
                 session.watch(msgspec.json.decode(frame.payload, type=Watch), now)
             case FrameKind.LOSSES:
-                entries = msgspec.json.decode(frame.payload, type=list[tuple[str, str, int]])
-                session.losses({(kind, reason): total for kind, reason, total in entries}, now)
+                rows = msgspec.json.decode(frame.payload, type=list[_LossRow])
+                session.losses(
+                    {(row.kind, row.reason): row.total for row in rows if row.user is None},
+                    now,
+                    {
+                        (row.kind, row.reason, row.user): row.total
+                        for row in rows
+                        if row.user is not None
+                    },
+                )
             case FrameKind.VANISHED:
                 pairs = msgspec.json.decode(frame.payload, type=list[tuple[int, int]])
                 session.vanished([ProcessKey(*pair) for pair in pairs], now)

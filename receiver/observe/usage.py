@@ -9,17 +9,10 @@ from collections import Counter
 from receiver import semconv as sc
 from receiver.detect.usage import contention, growing, hanging, memory_taken
 from receiver.events import Neighbour, OomKill, ProcessSample, ThreadWait, WaitObject, WaitStack
+from receiver.facts.neighbours import WINDOW_NS, Competitor
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process, ProcessTree
-from receiver.facts.usage import (
-    KEPT_WAITS,
-    WINDOW_NS,
-    Competitor,
-    Neighbours,
-    Point,
-    Usage,
-    main_wait,
-    resident,
-)
+from receiver.facts.usage import Point, Usage, resident
 from receiver.observe.attempts import Attempts
 from receiver.observe.files import EmitFinding
 from receiver.signals import Attributes
@@ -32,14 +25,20 @@ _TAKEN_SHARE = 0.1
 
 
 class UsageActivity:
-    """Owns the table of neighbours; a process's own usage is on the process."""
+    """Fills the tables of usage, waits and neighbours."""
 
     def __init__(
-        self, tree: ProcessTree, attempts: Attempts, report: EmitFinding, hang_ns: int
+        self,
+        tree: ProcessTree,
+        facts: Facts,
+        attempts: Attempts,
+        report: EmitFinding,
+        hang_ns: int,
     ) -> None:
         self.tree = tree
+        self.facts = facts
         self.attempts = attempts
-        self.neighbours = Neighbours()
+        self.neighbours = facts.neighbours
         self._report = report
         self._hang_ns = hang_ns
         self._memory: dict[Attributes, int] = {}  # the part of it that is in the metrics already
@@ -50,10 +49,7 @@ class UsageActivity:
         process = self.tree.get(sample.process)
         if process is None or process.exit is not None:
             return
-        usage = process.usage
-        if usage is None:
-            usage = process.usage = Usage()
-        usage.add(sample)
+        usage = self.facts.usage.sampled(sample)
         if finding := growing(process, usage, sample):
             self._report(process, finding)
         for resource, pressure in usage.pressed():
@@ -91,29 +87,21 @@ class UsageActivity:
         return None
 
     def thread_wait(self, wait: ThreadWait) -> None:
-        process = self.tree.get(wait.process)
-        if process is None or process.usage is None:
-            return
-        if len(process.usage.waits) < KEPT_WAITS or wait.thread in process.usage.waits:
-            process.usage.waits[wait.thread] = wait
+        if wait.process in self.facts.usage.rows:
+            self.facts.waits.waits(wait)
 
     def wait_stack(self, stack: WaitStack) -> None:
-        process = self.tree.get(stack.process)
-        if (
-            process is not None
-            and process.usage is not None
-            and stack.thread in process.usage.waits
-        ):
-            process.usage.stacks[stack.thread] = stack
+        self.facts.waits.stack(stack)
 
     def neighbour(self, look: Neighbour) -> None:
         self.neighbours.add(look)
 
     def oom_killed(self, victim: Process, event: OomKill) -> None:
         """Who else took the memory: a process that is not watched, or one of another task."""
-        victim.company = self._company(victim, event)
+        company = self._company(victim, event)
+        self.facts.deaths.surrounded(victim.key, company)
         taker = max(
-            (t for t in victim.company[1:] if not t.own), key=lambda t: t.growth_bytes, default=None
+            (t for t in company[1:] if not t.own), key=lambda t: t.growth_bytes, default=None
         )
         if (
             taker is not None
@@ -126,19 +114,19 @@ class UsageActivity:
         """The processes in the full memory cgroup: the victim, then the others, the one that grew
         most first.
         """
-        own = victim.usage.last if victim.usage is not None else None
+        own = self.facts.usage.last(victim.key)
         group = own.memory_cgroup_id if own is not None else event.memory_cgroup_id
         others = self.neighbours.all(
             event.time_boottime_ns, memory_cgroup_id=group if event.limit_bytes else 0
         )
         for process in self.tree.processes():
-            usage = process.usage
+            usage = self.facts.usage.of(process.key)
             if process is victim or usage is None or usage.last is None or process.exit is not None:
                 continue
             if usage.last.memory_cgroup_id == group or not event.limit_bytes:
                 others.append(_taker(process, usage, own=_together(process, victim)))
         rss = event.anon_rss_bytes + event.file_rss_bytes + event.shmem_rss_bytes
-        usage = victim.usage
+        usage = self.facts.usage.of(victim.key)
         points = tuple(usage.curve.points) if usage is not None else ()
         began = _at(points, event.time_boottime_ns - WINDOW_NS)
         me = Competitor(
@@ -158,7 +146,11 @@ class UsageActivity:
         """Called after the second's samples: executions without progress, and memory by task."""
         members: dict[Execution, list[Process]] = {}
         for process in self.tree.processes():
-            if process.usage is not None and process.exit is None and process.execution is not None:
+            if (
+                process.key in self.facts.usage.rows
+                and process.exit is None
+                and process.execution is not None
+            ):
                 for each in reversed(
                     list(process.execution.chain())
                 ):  # outer ones first: a hang is reported once, for the whole
@@ -169,7 +161,7 @@ class UsageActivity:
             self._note_hang(execution, processes, now_ns)
             labels = self.attempts.labels(execution)
             samples = [
-                p.usage.last for p in processes if p.usage is not None and p.usage.last is not None
+                last for p in processes if (last := self.facts.usage.last(p.key)) is not None
             ]
             memory[labels] = memory.get(labels, 0) + sum(resident(s) for s in samples)
             bounds = [s.memory_limit_bytes for s in samples if s.memory_limit_bytes]
@@ -194,7 +186,8 @@ class UsageActivity:
         """Whether all of its processes are idle for long enough, and the one that all others wait
         for waits without a timeout.
         """
-        idle = [p.usage.idle_since_ns for p in processes if p.usage is not None]
+        waits = self.facts.waits
+        idle = [waits.of(p.key).idle_since_ns for p in processes]
         if not all(idle) or len(processes) < execution.live:
             execution.hang_reported = False
             return
@@ -202,11 +195,11 @@ class UsageActivity:
         if any(e.hang_reported for e in execution.chain()) or now_ns - since < self._hang_ns:
             return
         for process in sorted(processes, key=lambda p: p.key.start_boottime_ns, reverse=True):
-            wait = main_wait(process)
+            wait = waits.main(process.key)
             if wait is None or wait.timed or wait_of(wait) == "child":
                 continue
             execution.hang_reported = True
-            stack = process.usage.stacks.get(wait.thread) if process.usage is not None else None
+            stack = waits.of(process.key).stacks.get(wait.thread)
             self._report(
                 process,
                 hanging(process, wait, now_ns - since, self._other_end(process, wait), stack),

@@ -9,10 +9,12 @@ import msgspec
 from receiver.calls import call_name
 from receiver.detect.calls import is_search
 from receiver.events import ClosedFlag
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name
 from receiver.text.printable import printable
+from receiver.units import MIB
 
 SHOWN_FILES = 6
 SHOWN_PEERS = 4
@@ -104,13 +106,13 @@ def size(count: int) -> str:
     """Bytes for people, small ones exactly."""
     if count < 10_000:
         return f"{count} B"
-    return f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"
+    return f"{count / 1024:.1f} KiB" if count < MIB else f"{count / MIB:.1f} MiB"
 
 
-def details_of(process: Process) -> Details:
+def details_of(process: Process, facts: Facts) -> Details:
     """Written files first, then read ones, each kind by bytes. Its own script is not an input."""
-    files = []
-    for use in process.files.values():
+    rows, files = facts.files.of(process.key), []
+    for use in rows.uses.values():
         if not use.writing and process.is_program(use.path):
             continue
         mode = "in+out" if use.read_bytes and use.written_bytes else "out" if use.writing else "in"
@@ -146,16 +148,16 @@ def details_of(process: Process) -> Details:
             rtt_seconds=p.rtt_us / 1e6,
             longest_wait_seconds=p.longest_gap_ns / 1e9,
         )
-        for p in process.peers.values()
+        for p in facts.peers.of(process.key).peers.values()
     ]
     failures = [
         FailureRow(
             call_name(e.call_number), error_name(e.error), printable(subject_of(e)), e.failures
         )
-        for e in process.failed_calls.values()
+        for e in facts.calls.of(process.key)
         if not is_search(process, e)
     ]
-    totals = process.file_totals
+    totals = rows.totals
     return Details(
         files=tuple(files),
         files_counted=totals.opened_files - totals.reported_files if totals is not None else 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -37,6 +38,7 @@ DULL_SECONDS = 0.05
 _GAP = 2
 _LEAST_LABEL = 34  # cells for the process; below that, columns are left out
 _MOST_LABEL = 100
+_FOLDERS = re.compile(r"(?<!\S)/\S*/(?=[^\s/])")  # of an absolute path among the arguments
 _DEEPEST = 0.6  # share of the label's cells that lines of the tree may take
 
 
@@ -181,7 +183,11 @@ class _Drawing:
         for work in self._bound(row, steps=False):
             self._whole(f"{prefix}{branch and '│ '}", f"◆ {work_line(work)}", BOLD)
         more = f" (+{short} short)" if short else ""
-        label = cut(prefix + branch + steady(row.command), self._label - len(more)) + more
+        room = self._label - len(more)
+        label = prefix + branch + steady(row.command)
+        if cell_len(label) > room:
+            label = prefix + branch + _FOLDERS.sub("…/", steady(row.command))
+        label = cut(label, room) + more
         numbers = "".join(" " * _GAP + _aligned(c, c.of(row), w) for c, w in self._columns)
         self._line(Text(padded(label, self._label) + numbers, RED if row.failed else ""))
 

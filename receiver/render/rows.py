@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from receiver.detect.deaths import ending
 from receiver.detect.usage import peak
 from receiver.events import ProcessKey
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
 from receiver.render.details import Details, details_of
 from receiver.text.names import describe_end
@@ -47,20 +47,23 @@ class Views:
     The number of kept executions bounds it: `pop` each one when it closes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
         self._views: dict[int, RunView] = {}
 
     def ended(self, process: Process) -> None:
         if process.execution is not None:
-            self._views.setdefault(id(process.execution.outermost), RunView()).ended(process)
+            self._views.setdefault(id(process.execution.outermost), RunView(self._facts)).ended(
+                process
+            )
 
     def closed(self, execution: Execution) -> None:
         """Work inside of other work is shown in its tree."""
         if execution.outer is not None:
-            self._views.setdefault(id(execution.outermost), RunView()).closed(execution)
+            self._views.setdefault(id(execution.outermost), RunView(self._facts)).closed(execution)
 
     def pop(self, execution: Execution) -> RunView:
-        return self._views.pop(id(execution), None) or RunView()
+        return self._views.pop(id(execution), None) or RunView(self._facts)
 
 
 class RunView:
@@ -69,7 +72,8 @@ class RunView:
     Bounded: past the limit, unremarkable rows are only counted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
         self.rows: dict[ProcessKey, Row] = {}
         self.work: dict[ProcessKey, list[Execution]] = {}  # by the process that does it
         self._works = 0
@@ -89,7 +93,7 @@ class RunView:
             self.rows[row.key] = msgspec.structs.replace(row, execution=execution)
 
     def ended(self, process: Process) -> None:
-        end = ending(process)
+        end = process.end
         remarkable = (
             end.failed
             or bool(process.findings)
@@ -111,11 +115,11 @@ class RunView:
             end="still running" if event is None else describe_end(end.cause, end.code, end.signal),
             failed=end.failed,
             cpu_seconds=event.cpu_runtime_ns / 1e9 if event else 0.0,
-            peak_bytes=peak(process),
+            peak_bytes=peak(process, self._facts.usage.of(process.key)),
             read_bytes=event.read_call_bytes if event else 0,
             written_bytes=event.write_call_bytes if event else 0,
             findings=process.findings,
-            details=details_of(process),
+            details=details_of(process, self._facts),
             partition=process.partition,
             role=process.role,
             execution=process.execution,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from receiver.events import Event, FileClosed, Neighbour, OomKill, ProcessSample, Signal
+from receiver.events import Event, FileClosed, Neighbour, ProcessSample
+from receiver.facts.tables import Facts
 from receiver.facts.tree import ProcessTree, ancestors
+from receiver.model import about
 from receiver.text.event_text import event_line
 from receiver.work.execution import Execution
 
@@ -16,8 +18,8 @@ class Timeline:
     A sample of a process gets a line when it grew by 10 % since its last line.
     """
 
-    def __init__(self, tree: ProcessTree) -> None:
-        self._tree = tree
+    def __init__(self, tree: ProcessTree, facts: Facts) -> None:
+        self._tree, self._facts = tree, facts
         self._lines: dict[int, list[tuple[int, str]]] = {}  # by execution
         self._told: dict[int, int] = {}
         self.left_out = 0
@@ -25,13 +27,7 @@ class Timeline:
     def note(self, event: Event) -> None:
         if isinstance(event, Neighbour):
             return
-        key = (
-            event.target
-            if isinstance(event, Signal)
-            else event.victim
-            if isinstance(event, OomKill)
-            else event.process
-        )
+        key = about(event)
         process = self._tree.get(key)
         if process is None or process.execution is None:
             return
@@ -43,7 +39,7 @@ class Timeline:
         path = ""
         if (
             isinstance(event, FileClosed)
-            and (use := process.files.get((event.device, event.inode))) is not None
+            and (use := self._facts.files.of(key).uses.get((event.device, event.inode))) is not None
         ):
             path = use.path
         line = event_line(event, "", path).lstrip()

@@ -27,6 +27,7 @@ from receiver.kernel.descriptors import EXHAUSTED, Reserve
 from receiver.safe.log_limit import LogLimit
 from receiver.signals import Metric, Point
 from receiver.text.printable import printable
+from receiver.units import KIB
 
 log = logging.getLogger("kwitness.listener")
 BACKLOG = 128
@@ -36,7 +37,7 @@ SWEEP_SECONDS = 0.25
 RETRY_SECONDS = 0.1
 CLOSE_SECONDS = 1.0
 RECEIVE_BUFFER = (
-    128 << 10
+    128 * KIB
 )  # of the kernel, which doubles it; without it one connection may use tcp_rmem[2], about 6 MiB
 READ_BUFFER = 1 << 15
 _GONE = {
@@ -61,7 +62,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     connections: int = 64
     unproven: int = 16  # of these, connections that have not presented the token
-    request_bytes: int = 512 << 10
+    request_bytes: int = 512 * KIB
     header_seconds: float = 5.0
     body_seconds: float = 10.0
     answer_seconds: float = 10.0

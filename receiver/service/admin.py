@@ -27,11 +27,12 @@ from receiver.safe.listener import Connection, Limits, Listener
 from receiver.safe.log_limit import LogLimit
 from receiver.signals import Histogram, Metric
 from receiver.text.printable import printable
+from receiver.units import KIB
 
 log = logging.getLogger("kwitness.admin")
 _HOSTS = {"127.0.0.1", "localhost", "[::1]", "::1"}
-BODY_BYTES = 256 << 10
-LIMITS = Limits(connections=64, unproven=16, request_bytes=512 << 10)
+BODY_BYTES = 256 * KIB
+LIMITS = Limits(connections=64, unproven=16, request_bytes=512 * KIB)
 POSTS_PER_SECOND, BURST = 2.0, 20.0
 _OPEN = {"/livez", "/readyz"}
 _OPEN_WITHOUT_TOKEN = {*_OPEN, "/metrics", "/tree"}

@@ -7,12 +7,13 @@ import gc
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import msgspec
 
 from receiver import semconv as sc
+from receiver.attribution.declared import DECLARED
 from receiver.attribution.rules import Rule
 from receiver.errors import UnavailableError
 from receiver.events import WIRES, EventKind, Existing, FilterReason, Ledger, LossReason, ProcessKey
@@ -75,6 +76,14 @@ def losses_of(ledger: Ledger) -> dict[tuple[str, str], int]:
     }
 
 
+def by_user_of(rows: Mapping[tuple[int, int, int], int]) -> dict[tuple[str, str, int], int]:
+    """Cumulative losses by (kind, reason, user). Rows of kinds that are not known are left out."""
+    return {
+        (EventKind(kind).name.lower(), LossReason(reason).name.lower(), user): count
+        for (user, kind, reason), count in rows.items()
+    }
+
+
 class Observer:
     """A live observation.
 
@@ -107,7 +116,12 @@ class Observer:
         """
         refuse_time_namespace()
         self.source = open_source(
-            source, drops=drops, helper=helper, launched=launched, confinement=confinement
+            source,
+            DECLARED.capture,
+            drops=drops,
+            helper=helper,
+            launched=launched,
+            confinement=confinement,
         )
         self.host = this_host(self.source.name)
         if self.source.namespace:
@@ -227,7 +241,7 @@ class Observer:
         if joined:
             self._idle_since = 0.0
             self._joined |= {p.key.tgid: p for p in joined}
-            self.source.watch([p.key.tgid for p in joined])
+            self.source.watch([p.key for p in joined])
             if self.source.following:
                 self._joined.clear()
         elif self.core.bindings.need_calls:
@@ -307,7 +321,8 @@ class Observer:
                 for k, n in losses.items()
                 if k[0] in self._ends_lost_with
             )
-            self.session.losses(losses, now)
+            # read after the totals, so that no loss of one user counts for everybody
+            self.session.losses(losses, now, by_user_of(self.source.user_losses()))
         self._release_vanished(now)
         self._sample()
         self.session.tick(now)

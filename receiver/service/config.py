@@ -11,16 +11,24 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
+from receiver.attribution.declared import DECLARED
 from receiver.attribution.rules import RULES, Rule
+from receiver.constants import (
+    NOISE_COMPONENT_BYTES,
+    NOISE_ENTRIES,
+    NOISE_PREFIX_BYTES,
+    NOISE_SUFFIX_BYTES,
+)
 from receiver.errors import ConfigError
 from receiver.insights.config import InsightsConfig
-from receiver.kernel.probes import KernelLimits
+from receiver.kernel.capture import KernelLimits
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions
 from receiver.safe.inputs import read_file
 from receiver.text.printable import printable
+from receiver.units import MIB
 
-SIZE_LIMIT = 1 << 20
+SIZE_LIMIT = MIB
 
 
 class AdminConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -207,11 +215,19 @@ def _check(config: ServeConfig, path: Path) -> None:
 
 def _check_limits(limits: KernelLimits, path: Path) -> None:
     """Checks the sizes of the kernel half's tables (bpf/maps.bpf.h)."""
-    for name, most in (("noise_prefixes", 63), ("noise_suffixes", 15), ("noise_components", 15)):
+    for name, room in (
+        ("noise_prefixes", NOISE_PREFIX_BYTES),
+        ("noise_suffixes", NOISE_SUFFIX_BYTES),
+        ("noise_components", NOISE_COMPONENT_BYTES),
+    ):
+        most = room - 1  # and a NUL
         entries = getattr(limits, name)
-        if len(entries) > 128:
+        # the recognisers' own paths are in the same map
+        declared = len(DECLARED.capture.ignored_paths) if name == "noise_prefixes" else 0
+        if len(entries) > NOISE_ENTRIES - declared:
             raise ConfigError(
-                f"{path}: kernel.limits.{name} has {len(entries)} entries, there is room for 128"
+                f"{path}: kernel.limits.{name} has {len(entries)} entries, there is room for "
+                f"{NOISE_ENTRIES - declared}"
             )
         for entry in entries:
             if not 0 < len(entry.removeprefix("!").encode()) <= most:

@@ -19,12 +19,13 @@ import msgspec
 
 from receiver.investigate.report import CrashLine, Report
 from receiver.text.printable import printable
+from receiver.units import MIB
 
 log = logging.getLogger("kwitness.symbols")
 # Debian's path, which a virtual environment does not search
 _PACKAGES = "/usr/lib/python3/dist-packages"
 _NOTE = re.compile(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", re.S)  # NT_GNU_BUILD_ID, elf(5)
-_HEAD_BYTES = 1 << 20  # the note is near the beginning
+_HEAD_BYTES = MIB  # the note is near the beginning
 _LARGEST = 1 << 30
 
 

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 
 from receiver import semconv as sc
 from receiver.attribution.containers import NOWHERE, ContainerIdentity, place_of
-from receiver.detect.deaths import Ending
+from receiver.facts.ending import Ending
 from receiver.facts.tree import Process
 from receiver.model import ContainerName, Host, Identity
 from receiver.signals import Attributes, Block, Value
 from receiver.synthesis.ids import process_span_id
 from receiver.text.names import signal_name
+from receiver.units import SECOND
 from receiver.work.execution import Execution
 
 _RESOURCES = 1024
@@ -69,7 +70,7 @@ class Blocks:
 
     def iso(self, boottime_ns: int) -> str:
         """ISO 8601 UTC with microseconds, the form of process.creation.time."""
-        seconds, nanos = divmod(self.wall(boottime_ns), 1_000_000_000)
+        seconds, nanos = divmod(self.wall(boottime_ns), SECOND)
         if seconds != self._second[0]:
             self._second = (
                 seconds,

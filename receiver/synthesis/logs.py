@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from receiver import semconv as sc
-from receiver.detect.deaths import Ending, ending, partition_of
+from receiver.detect.deaths import partition_of
+from receiver.facts.ending import Ending
 from receiver.facts.tree import Process
 from receiver.model import Blind, Finding, Gap
 from receiver.signals import EMPTY, Attributes, Block, Importance, LogRecord, Severity, Value
@@ -42,7 +43,7 @@ class Logs:
         if partition := partition_of(process):
             items = (*items, (sc.PIPELINE_DATASET_PARTITION, partition))
         if finding.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH:
-            items = (*items, *self._blocks.exit_items(process, ending(process)))
+            items = (*items, *self._blocks.exit_items(process, process.end))
         return self._event(
             finding.kind,
             severity,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from receiver import semconv as sc
-from receiver.detect.deaths import ending
+from receiver.detect.findings import spec_of
+from receiver.facts.tables import Facts
 from receiver.facts.tree import Process
 from receiver.model import Finding, Identity
 from receiver.signals import Importance, Link, Span, SpanEvent, SpanKind, Value
@@ -15,35 +16,23 @@ from receiver.synthesis.outcomes import run_result, scaled_cpu, task_error
 from receiver.work.execution import Execution, Run
 
 SHOWN_PATHS = 32
-_KEY_FACTS = {
-    sc.EVENT_PROCESS_OOM_KILLED,
-    sc.EVENT_PROCESS_KILLED,
-    sc.EVENT_FILE_PARTIAL_WRITE,
-    sc.EVENT_FILE_TAINTED_READ,
-    sc.EVENT_FILE_CONFLICT,
-    sc.EVENT_NETWORK_CONNECTION_FAILED,
-    sc.EVENT_NETWORK_CONNECTION_STALLED,
-    sc.EVENT_NETWORK_CONNECTION_EXHAUSTED,
-    sc.EVENT_PROCESS_MEMORY_GROWTH,
-    sc.EVENT_PROCESS_HANG,
-    sc.EVENT_PROCESS_CALL_FAILED,
-    sc.EVENT_PIPELINE_TASK_CONTENTION,
-    sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH,
-}
 
 
 class Spans:
     """Builds spans from the facts and the executions."""
 
-    def __init__(self, blocks: Blocks) -> None:
+    def __init__(self, blocks: Blocks, facts: Facts, attributes: tuple[str, ...] = ()) -> None:
+        """`attributes`: the notes of recognisers that are exported, by their names."""
+        self._facts = facts
         self._blocks = blocks
+        self._attributes = attributes
 
     def process_span(self, process: Process, folded: int, now_ns: int = 0) -> Span:
         """For a process that has ended, or (without an exit) for one that is no longer watched."""
         assert process.execution is not None
         execution = process.execution
         trace_id, span_id = self._blocks.process_context(process)
-        end = ending(process)
+        end = process.end
         ended = process.exit
         items: list[tuple[str, Value]] = []
         if ended is None:
@@ -61,19 +50,20 @@ class Spans:
                 (sc.PROCESS_USAGE_IO_READ, ended.read_call_bytes),
                 (sc.PROCESS_USAGE_IO_WRITE, ended.write_call_bytes),
             ]
-        totals = process.file_totals
+        files = self._facts.files.of(process.key)
+        totals = files.totals
         if totals is not None:
-            written = sum(1 for use in process.files.values() if use.written_bytes)
+            written = sum(1 for use in files.uses.values() if use.written_bytes)
             items += [
                 (sc.PROCESS_USAGE_FILES_OPENED, totals.opened_files),
                 (sc.PROCESS_USAGE_FILES_WRITTEN, written),
             ]
         if process.partition:
             items.append((sc.PIPELINE_DATASET_PARTITION, process.partition))
-        if process.peers:
-            items.append(
-                (sc.PROCESS_USAGE_CONNECTIONS, sum(p.made for p in process.peers.values()))
-            )
+        if process.notes:
+            items += [(a, process.notes[a]) for a in self._attributes if a in process.notes]
+        if peers := self._facts.peers.of(process.key).peers:
+            items.append((sc.PROCESS_USAGE_CONNECTIONS, sum(p.made for p in peers.values())))
         if folded:
             items.append((sc.PROCESS_CHILDREN_FOLDED, folded))
         parent_id, remote, state = self._parent_of(process, trace_id)
@@ -123,7 +113,7 @@ class Spans:
         return tuple(
             SpanEvent(self._blocks.wall(f.time_boottime_ns), f.kind, self._blocks.cut(f.facts))
             for f in findings
-            if f.kind in _KEY_FACTS
+            if spec_of(f.kind).key_fact
         )
 
     def task_span(self, execution: Execution) -> Span:

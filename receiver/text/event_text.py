@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable
+from typing import Any
 
 from receiver.calls import call_name
 from receiver.events import (
@@ -45,6 +47,7 @@ from receiver.text.names import (
     signal_name,
 )
 from receiver.text.printable import printable
+from receiver.units import SECOND
 
 
 def mode_of(flags: int) -> str:
@@ -60,109 +63,146 @@ def event_line(event: Event, wall: str, path: str = "") -> str:
 
     `path`: the path of a file that is closed, where the caller knows it.
     """
-    match event:
-        case Fork():
-            what = f"fork    {event.process.tgid} by {event.parent.tgid} ({event.comm})"
-        case Exec() | Existing():
-            word = "exec   " if isinstance(event, Exec) else "exists "
-            what = f"{word} {event.process.tgid} {' '.join(event.argv) or event.comm}"
-        case Title():
-            what = f"title   {event.process.tgid} {event.title or event.comm}"
-        case Exit():
-            status = event.wait_status
-            end = describe_end("exited", status >> 8 & 0xFF, status & 0x7F)
-            what = (
-                f"exit    {event.process.tgid} ({event.comm}) {end}, peak "
-                f"{mib(event.peak_rss_bytes)}"
-            )
-        case Signal():
-            sender, target = (
-                f"{event.sender.tgid} ({event.sender_comm})",
-                f"{event.target.tgid} ({event.target_comm})",
-            )
-            what = f"signal  {signal_name(event.signal)} from {sender} to {target}"
-        case Crash():
-            where = (
-                f"{event.module}+{event.module_offset:#x}"
-                if event.module
-                else f"address {event.address:#x}"
-            )
-            what = (
-                f"crash   {event.process.tgid} thread {event.thread} ({event.comm}) with "
-                f"{signal_name(event.signal)} at {where}"
-            )
-        case OomKill():
-            where = event.memory_cgroup if event.scope == OomScope.CGROUP else "the host"
-            full = f"{mib(event.usage_bytes)} of {mib(event.limit_bytes)}"
-            what = f"oom     {event.victim.tgid} ({event.victim_comm}) in {where}, {full}"
-        case FileOpened():
-            what = f"opens   {event.process.tgid} {event.path} ({mode_of(event.open_flags)})"
-        case FileClosed():
-            did = (
-                f"read {event.read_bytes}, wrote {event.written_bytes} of {event.size_bytes} bytes"
-            )
-            what = (
-                f"closes  {event.process.tgid} {path or f'file {event.device}:{event.inode}'}: "
-                f"{did}"
-            )
-        case FileChanged():
-            new = f" to {resolve(event.new_directory, event.new_path)}" if event.new_path else ""
-            verb = FileOperation(event.operation).name.lower()
-            what = f"{verb:<7} {event.process.tgid} {resolve(event.directory, event.path)}{new}"
-        case FileTotals():
-            what = (
-                f"files   {event.process.tgid} opened {event.opened_files}, {event.noise_files} "
-                "of them code"
-            )
-        case CallFailed():
-            error, about = error_name(event.error), subject_of(event)
-            what = (
-                f"fails   {event.process.tgid} {call_name(event.call_number)} {about} {error} "
-                f"({event.failures}x)"
-            )
-        case Connection():
-            peer = f"{address_of(event.family, event.peer_high, event.peer_low)}:{event.peer_port}"
-            stage = ConnectionStage(event.stage).name.lower()
-            what = (
-                f"tcp     {event.process.tgid} {stage} {peer}, {event.sent_bytes} out, "
-                f"{event.received_bytes} in"
-            )
-        case NameQuery():
-            word = "answer" if event.query_flags & 0x8000 else "asks"
-            what = f"dns     {event.process.tgid} {word} {name_in(event.labels)}"
-        case UnixConnected():
-            what = (
-                f"unix    {event.process.tgid} connects to {event.path or '(unnamed)'} of "
-                f"{event.peer_tgid}"
-            )
-        case ProcessSample():
-            rss = event.anon_bytes + event.file_bytes + event.shmem_bytes
-            what = (
-                f"sample  {event.process.tgid} {mib(rss)}, {event.cpu_runtime_ns / 1e9:.2f} s of "
-                f"CPU, {event.threads} threads"
-            )
-        case ThreadWait():
-            call = call_name(event.call_number) if event.call_number < 1 << 16 else "-"
-            what = (
-                f"waits   {event.process.tgid} thread {event.thread} ({event.comm}) in {call} for "
-                f"{wait_of(event)}"
-            )
-        case WaitStack():
-            what = (
-                f"stands  {event.process.tgid} thread {event.thread} in the kernel's "
-                f"{' < '.join(frames_of(event))}"
-            )
-        case Neighbour():
-            what = (
-                f"nearby  {event.process.tgid} ({event.comm}) {mib(event.rss_bytes)}, "
-                f"{event.cpu_ns / 1e9:.2f} s of CPU"
-            )
-        case OpenFile():
-            what = (
-                f"open    {event.process.tgid} is writing {event.path} at {event.position_bytes} "
-                f"of {event.size_bytes}"
-            )
+    what = _close(event, path) if isinstance(event, FileClosed) else LINES[type(event)](event)
     return f"{wall} {printable(what)}"
+
+
+def _fork(event: Fork) -> str:
+    return f"fork    {event.process.tgid} by {event.parent.tgid} ({event.comm})"
+
+
+def _exec(event: Exec) -> str:
+    return f"exec    {event.process.tgid} {' '.join(event.argv) or event.comm}"
+
+
+def _existing(event: Existing) -> str:
+    return f"exists  {event.process.tgid} {' '.join(event.argv) or event.comm}"
+
+
+def _title(event: Title) -> str:
+    return f"title   {event.process.tgid} {event.title or event.comm}"
+
+
+def _exit(event: Exit) -> str:
+    status = event.wait_status
+    end = describe_end("exited", status >> 8 & 0xFF, status & 0x7F)
+    return f"exit    {event.process.tgid} ({event.comm}) {end}, peak {mib(event.peak_rss_bytes)}"
+
+
+def _signal(event: Signal) -> str:
+    sender = f"{event.sender.tgid} ({event.sender_comm})"
+    target = f"{event.target.tgid} ({event.target_comm})"
+    return f"signal  {signal_name(event.signal)} from {sender} to {target}"
+
+
+def _crash(event: Crash) -> str:
+    where = f"address {event.address:#x}"
+    if event.module:
+        where = f"{event.module}+{event.module_offset:#x}"
+    who = f"{event.process.tgid} thread {event.thread} ({event.comm})"
+    return f"crash   {who} with {signal_name(event.signal)} at {where}"
+
+
+def _oom_kill(event: OomKill) -> str:
+    where = event.memory_cgroup if event.scope == OomScope.CGROUP else "the host"
+    full = f"{mib(event.usage_bytes)} of {mib(event.limit_bytes)}"
+    return f"oom     {event.victim.tgid} ({event.victim_comm}) in {where}, {full}"
+
+
+def _file_opened(event: FileOpened) -> str:
+    return f"opens   {event.process.tgid} {event.path} ({mode_of(event.open_flags)})"
+
+
+def _close(event: FileClosed, path: str = "") -> str:
+    file = path or f"file {event.device}:{event.inode}"
+    did = f"read {event.read_bytes}, wrote {event.written_bytes} of {event.size_bytes} bytes"
+    return f"closes  {event.process.tgid} {file}: {did}"
+
+
+def _file_changed(event: FileChanged) -> str:
+    new = f" to {resolve(event.new_directory, event.new_path)}" if event.new_path else ""
+    verb = FileOperation(event.operation).name.lower()
+    return f"{verb:<7} {event.process.tgid} {resolve(event.directory, event.path)}{new}"
+
+
+def _file_totals(event: FileTotals) -> str:
+    opened = f"opened {event.opened_files}, {event.noise_files} of them code"
+    return f"files   {event.process.tgid} {opened}"
+
+
+def _call_failed(event: CallFailed) -> str:
+    call, error = call_name(event.call_number), error_name(event.error)
+    return f"fails   {event.process.tgid} {call} {subject_of(event)} {error} ({event.failures}x)"
+
+
+def _connection(event: Connection) -> str:
+    peer = f"{address_of(event.family, event.peer_high, event.peer_low)}:{event.peer_port}"
+    stage = ConnectionStage(event.stage).name.lower()
+    sums = f"{event.sent_bytes} out, {event.received_bytes} in"
+    return f"tcp     {event.process.tgid} {stage} {peer}, {sums}"
+
+
+def _name_query(event: NameQuery) -> str:
+    word = "answer" if event.query_flags & 0x8000 else "asks"
+    return f"dns     {event.process.tgid} {word} {name_in(event.labels)}"
+
+
+def _unix_connected(event: UnixConnected) -> str:
+    to = f"{event.path or '(unnamed)'} of {event.peer_tgid}"
+    return f"unix    {event.process.tgid} connects to {to}"
+
+
+def _process_sample(event: ProcessSample) -> str:
+    rss = event.anon_bytes + event.file_bytes + event.shmem_bytes
+    used = f"{mib(rss)}, {event.cpu_runtime_ns / SECOND:.2f} s of CPU, {event.threads} threads"
+    return f"sample  {event.process.tgid} {used}"
+
+
+def _thread_wait(event: ThreadWait) -> str:
+    call = call_name(event.call_number) if event.call_number < 1 << 16 else "-"
+    who = f"{event.process.tgid} thread {event.thread} ({event.comm})"
+    return f"waits   {who} in {call} for {wait_of(event)}"
+
+
+def _wait_stack(event: WaitStack) -> str:
+    who = f"{event.process.tgid} thread {event.thread}"
+    return f"stands  {who} in the kernel's {' < '.join(frames_of(event))}"
+
+
+def _neighbour(event: Neighbour) -> str:
+    used = f"{mib(event.rss_bytes)}, {event.cpu_ns / SECOND:.2f} s of CPU"
+    return f"nearby  {event.process.tgid} ({event.comm}) {used}"
+
+
+def _open_file(event: OpenFile) -> str:
+    at = f"{event.position_bytes} of {event.size_bytes}"
+    return f"open    {event.process.tgid} is writing {event.path} at {at}"
+
+
+# the text of each kind; `receiver.observe.events` has the other columns
+LINES: dict[type, Callable[[Any], str]] = {
+    Fork: _fork,
+    Exec: _exec,
+    Title: _title,
+    Exit: _exit,
+    Signal: _signal,
+    OomKill: _oom_kill,
+    OpenFile: _open_file,
+    Existing: _existing,
+    FileOpened: _file_opened,
+    FileClosed: _close,
+    FileChanged: _file_changed,
+    FileTotals: _file_totals,
+    CallFailed: _call_failed,
+    Connection: _connection,
+    NameQuery: _name_query,
+    UnixConnected: _unix_connected,
+    ProcessSample: _process_sample,
+    ThreadWait: _thread_wait,
+    Neighbour: _neighbour,
+    Crash: _crash,
+    WaitStack: _wait_stack,
+}
 
 
 def subject_of(event: CallFailed) -> str:

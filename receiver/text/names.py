@@ -7,9 +7,12 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
+import re
 import signal as signals
+from functools import cache
 
 from receiver.events import Event
+from receiver.units import MIB
 
 AF_INET = 2  # address family of IPv4, socket(2)
 
@@ -52,9 +55,15 @@ def event_id(event: Event) -> str:
     return f"{event.cpu}-{event.sequence}"
 
 
+@cache
+def kind_name(kind: type) -> str:
+    """`file_opened` for the class of FileOpened events, as in bpf/events.h."""
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", kind.__name__).lower()
+
+
 def mib(count: int) -> str:
     """Bytes for people."""
-    return f"{count / (1 << 20):.1f} MiB"
+    return f"{count / MIB:.1f} MiB"
 
 
 def error_name(number: int) -> str:

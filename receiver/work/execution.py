@@ -11,8 +11,8 @@ from receiver.model import BACKED, CERTAIN, Finding, Identity, RemoteContext, Ru
 from receiver.work.shares import Rates, Share
 
 if TYPE_CHECKING:
-    from receiver.facts.files import Version
     from receiver.facts.tree import Process
+    from receiver.facts.versions import Version
 
 # attempts whose span is exported: a late process of theirs must not open a second one; and proven
 # runs
@@ -113,6 +113,8 @@ class Execution:
         self.started_by: ProcessKey | None = None
         self.closed = False
         self.incomplete = False
+        # of an outermost one: the users whose lost events may concern it (receiver.facts.losses)
+        self.accounts: set[int] = set()
         # processes whose first calls were not observed, and the longest such time
         self.late_processes, self.late_ns = 0, 0
         self.findings: list[Finding] = []
@@ -163,8 +165,6 @@ class Execution:
             self.paths_dropped += 1
 
     def wrote(self, version: Version) -> None:
-        if self.is_step and "/target/" in version.path:
-            return  # dbt's own metadata about the model, not its data
         if len(self.written) < KEPT_PATHS:
             self.written[id(version)] = version
         elif id(version) not in self.written:

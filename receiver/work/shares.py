@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from receiver.units import SECOND
+
 BURST = 1_000  # claims at once, per user; a host runs fewer tasks of one user at a time
 PER_SECOND = 50  # and after that
 # users whose rates are remembered; the one that claimed nothing for the longest time starts again
 _USERS = 4_096
-_SECOND = 1_000_000_000
 
 
 class Share:
@@ -47,7 +48,7 @@ class Rates:
 
     def allows(self, owner: int, now_ns: int) -> bool:
         left, since_ns = self._left.pop(owner, (float(BURST), now_ns))
-        left = min(BURST, left + max(0, now_ns - since_ns) * PER_SECOND / _SECOND)
+        left = min(BURST, left + max(0, now_ns - since_ns) * PER_SECOND / SECOND)
         allowed = left >= 1
         self._left[owner] = (left - 1 if allowed else left, max(now_ns, since_ns))
         if len(self._left) > _USERS:

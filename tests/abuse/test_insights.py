@@ -18,12 +18,12 @@ from pathlib import Path
 import pytest
 
 from receiver import semconv as sc
+from receiver.units import MIB
 from tests.abuse.http2 import Holder
 from tests.insights.test_records import record, request
 
 pytestmark = pytest.mark.abuse
 ROOT = Path(__file__).parent.parent.parent
-MIB = 1 << 20
 LIMIT = 512 * MIB  # of deploy/kubernetes/insights.yaml
 KIND = {"Content-Type": "application/x-protobuf"}
 

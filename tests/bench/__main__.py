@@ -14,6 +14,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from receiver.attribution.declared import DECLARED
 from receiver.export import encode
 from receiver.export.encode import Envelope, log_record
 from receiver.kernel.source import LiveSource, SourceConfig
@@ -106,7 +107,7 @@ def storm_binary() -> Path:
 
 def captured(count: int) -> list[bytes]:
     """Real records of `count` attributed process lifecycles with exec."""
-    source = LiveSource(SourceConfig(lifecycle_ring_bytes=64 << 20))
+    source = LiveSource(SourceConfig(lifecycle_ring_bytes=64 << 20), DECLARED.capture)
     storm("exec", str(count), env=AIRFLOW)
     records: list[bytes] = []
     more = True
@@ -150,7 +151,7 @@ def core_cost() -> dict[str, float]:
 
 def drain_rate() -> dict[str, float]:
     """Records out of the ring into Python bytes, nothing else."""
-    source = LiveSource(SourceConfig(lifecycle_ring_bytes=64 << 20))
+    source = LiveSource(SourceConfig(lifecycle_ring_bytes=64 << 20), DECLARED.capture)
     storm("exec", "6000")
     count, start = 0, time.perf_counter()
     more = True
@@ -191,7 +192,7 @@ def startup() -> dict[str, float]:
     attach = []
     for _ in range(5):
         start = time.perf_counter()
-        LiveSource(SourceConfig()).close()
+        LiveSource(SourceConfig(), DECLARED.capture).close()
         attach.append(time.perf_counter() - start)
     plain = best(lambda: subprocess.run(["/bin/true"], check=True), 10, 3) / 1e6
     kwitness = [

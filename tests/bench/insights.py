@@ -21,9 +21,9 @@ from receiver.export.encode import Envelope
 from receiver.insights.records import read
 from receiver.insights.service import Insights
 from receiver.signals import EMPTY, Block, LogRecord, Severity
+from receiver.units import SECOND
 
 RUNS, BATCH, ROUTINE = 400, 500, 4
-SECOND = 1_000_000_000
 
 
 def record(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from receiver.export.encode import Envelope
 from receiver.export.hub import Hub
+from receiver.export.options import SIGNALS, BatchSettings
 from receiver.export.outcome import Accepted, Outcome
 from receiver.export.pipeline import Pipeline
-from receiver.export.settings import SIGNALS, BatchSettings, from_environment
+from receiver.export.settings import from_environment
 from receiver.semconv import SCHEMA_URL
 
 NOTHING = {

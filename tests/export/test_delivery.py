@@ -14,12 +14,13 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from receiver.export.encode import Envelope, log_record
+from receiver.export.options import BatchSettings, OtlpSettings
 from receiver.export.otlp_grpc import GrpcTransport
 from receiver.export.otlp_http import HttpTransport
 from receiver.export.outcome import Backoff
 from receiver.export.pipeline import Pipeline
 from receiver.export.queue import ImportanceQueue, Item
-from receiver.export.settings import BatchSettings, OtlpSettings, from_environment
+from receiver.export.settings import from_environment
 from receiver.semconv import SCHEMA_URL
 from receiver.signals import EMPTY, Block, Importance, LogRecord
 from tests.builders import Story
@@ -383,7 +384,7 @@ async def test_delta_temporality_sends_differences() -> None:
     settings = from_environment(
         {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta", "OTEL_LOGS_EXPORTER": "none"}
     )
-    hub = Hub(settings, "0", out, otlp=False)
+    hub = Hub(settings, "0", out, remote=False)
     hub.start()
     resource = Block((("service.name", "x"), ("host.name", "h")))
     labels = tuple(

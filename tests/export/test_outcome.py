@@ -29,6 +29,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from receiver.export.options import SIGNALS, SignalName
 from receiver.export.otlp_answers import (
     grpc_outcome,
     http_outcome,
@@ -43,7 +44,6 @@ from receiver.export.outcome import (
     TooLarge,
     retry_after,
 )
-from receiver.export.settings import SIGNALS, SignalName
 from tests.export.fake import partial
 from tests.export.fake import retry_info as make_retry_info
 

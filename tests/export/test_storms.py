@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 import grpc
 import pytest
 
+from receiver.export.options import BatchSettings
 from receiver.export.outcome import Backoff, Outcome
 from receiver.export.pipeline import Pipeline
-from receiver.export.settings import BatchSettings
 from tests.export.fake import GrpcFake, HttpFake, partial, retry_info, until
 from tests.export.test_delivery import envelope, fill, finish, grpc_pipeline, http_pipeline, records
 

@@ -180,7 +180,7 @@ class _NoProc(proc.ProcFs):
 def connector(data: bytes) -> None:
     """A datagram of the process connector (cn_proc)."""
     source = netlink.NetlinkSource.__new__(netlink.NetlinkSource)
-    source._proc = _NoProc()
+    source._proc = _NoProc(lambda _: False)
     source._keys, source._groups, source._oom_kills, source._used, source._watched = (
         {},
         {},
@@ -217,7 +217,7 @@ def procfs(data: bytes) -> None:
     proc._text = lambda path: files.get(path.rpartition("/")[2], b"").decode("utf-8", "replace")
     proc._link = lambda path: "/bin/x"
     try:
-        found = proc.ProcFs()
+        found = proc.ProcFs(lambda _: True)
         image = found.image(1)
         assert image is not None and (image.parent_pid, image.uid, image.gid) == (1, 5, 5)
         found.key(1), found.sample(1), found.title(1)

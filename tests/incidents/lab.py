@@ -23,10 +23,11 @@ from typing import Any
 
 import msgspec
 
+from receiver.units import MIB
+
 ROOT = Path(__file__).parent.parent.parent
 V1 = Path("/sys/fs/cgroup")
 NAMES = ("transform_users", "nightly_load", "build_report")
-MIB = 1 << 20
 SAY = 'import os, sys, time\n\n\ndef say(role):\n    os.write(1, f"@{role} {os.getpid()}\\n".encode())\n\n\n'
 
 

@@ -20,8 +20,8 @@ from receiver.insights.runs import (
 from receiver.insights.service import Insights
 from receiver.investigate.report import cited
 from receiver.signals import Block, LogRecord, Severity
+from receiver.units import SECOND
 
-SECOND = 1_000_000_000
 TRACE = "ab" * 16
 ADDRESSES = {"a": ("10.0.0.1",), "b": ("10.0.0.2",)}
 

@@ -19,13 +19,12 @@ from receiver.events import (
     ProcessSample,
 )
 from receiver.investigate.report import Hypothesis, Report
+from receiver.units import MIB, SECOND
 from tests.builders import MS, Story
 from tests.investigate.telling import cause_of, report_of, with_history
 
 STRANGER = ProcessKey(666, 5)
 SERVER = int.from_bytes(bytes([10, 0, 0, 5]), "little")
-SECOND = 1_000_000_000
-MIB = 1 << 20
 
 
 def hypothesis(report: Report, cause: str) -> Hypothesis:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from receiver.attribution.declared import DECLARED
 from receiver.kernel import proc
 
 SEPARATORS = (
@@ -21,6 +22,36 @@ def test_a_hostile_name_or_cgroup_adds_no_line(
     }
     monkeypatch.setattr(proc, "_text", lambda path: files.get(path, ""))
     monkeypatch.setattr(proc, "_link", lambda path: "/bin/x")
-    image = proc.ProcFs().image(7)
+    image = proc.ProcFs(lambda _: True).image(7)
     assert image is not None and image.parent_pid == 1
     assert image.memory_cgroup == f"/a{separator}b"
+
+
+def test_the_fallback_reads_the_variables_of_the_users_rules(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = {
+        "/proc/7/status": "Uid:\t5\t5\nGid:\t5\t5\nPPid:\t1\nName:\ta\n",
+        "/proc/7/environ": "LOADER_JOB_ID=7\0PATH=/bin\0",
+    }
+    monkeypatch.setattr(proc, "_text", lambda path: files.get(path, ""))
+    monkeypatch.setattr(proc, "_link", lambda path: "/bin/x")
+    capture = DECLARED.capture.with_binding(("LOADER_JOB_ID",))
+    image = proc.ProcFs(capture.allow_list()).image(7)
+    assert image is not None and image.environ == ("LOADER_JOB_ID=7",)
+
+
+@pytest.mark.parametrize(
+    ("entry", "passes"),
+    [
+        ("AIRFLOW_CTX_DAG_ID=x", True),
+        ("AIRFLOW_CTX_MY_TOKEN=x", False),
+        ("TRACEPARENT=x", True),
+        ("LOADER_JOB_ID=x", True),  # named by a rule of the user
+        ("PATH=x", False),
+        ("X", False),
+    ],
+)
+def test_the_allow_list_is_the_kernel_halfs(entry: str, passes: bool) -> None:
+    capture = DECLARED.capture.with_binding(("LOADER_JOB_ID",))
+    assert capture.allow_list()(entry) is passes

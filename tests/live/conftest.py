@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 import msgspec
 import pytest
 
+from receiver.attribution.declared import DECLARED
 from receiver.events import Event, Fork, ProcessKey
 from receiver.kernel.decode import decode
 from receiver.kernel.source import LiveSource, SourceConfig
@@ -31,7 +32,7 @@ class Witness:
         self, config: SourceConfig | None = None, source: LiveSource | None = None
     ) -> None:
         self.source = source or LiveSource(
-            msgspec.structs.replace(config or SourceConfig(), door=DOOR)
+            msgspec.structs.replace(config or SourceConfig(), door=DOOR), DECLARED.capture
         )
         self.events: list[Event] = []
 
@@ -73,7 +74,7 @@ def shared_source() -> Iterator[LiveSource | None]:
     if not os.environ.get("KWITNESS_SHARED_SOURCE"):
         yield None
         return
-    source = LiveSource(SourceConfig(door=DOOR))
+    source = LiveSource(SourceConfig(door=DOOR), DECLARED.capture)
     source.watch([])
     yield source
     source.close()

@@ -220,8 +220,9 @@ def test_without_privileges_hooks_are_attached_where_the_kernel_allows_it_and_no
     """Since 5.19, whatever kernel.unprivileged_bpf_disabled says: who holds a program may attach it."""
     code = """
 from receiver.kernel.privileges import drop
+from receiver.kernel.capture import Capture
 from receiver.kernel.source import LiveSource, SourceConfig
-source = LiveSource(SourceConfig(door=%r), attach="either")
+source = LiveSource(SourceConfig(door=%r), Capture(), attach="either")
 drop("nobody")
 source.watch([])
 print(source.following, source.hooks.helper is None)

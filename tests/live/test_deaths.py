@@ -194,16 +194,24 @@ def test_many_open_files_are_capped_and_counted(witness: Witness, tmp_path: Path
     assert witness.source.ledger().lost[7][1] >= 100 - 64
 
 
+@pytest.mark.parametrize(
+    ("more", "counted"),
+    [
+        ("os.dup2(fd, 5000)", 1),
+        ("os.dup2(fd, 5000); os.close(5000)", 0),  # the table stays large, and nothing is missed
+    ],
+)
 def test_descriptors_past_those_that_are_looked_at_are_counted_as_missed(
-    witness: Witness, tmp_path: Path
+    witness: Witness, tmp_path: Path, more: str, counted: int
 ) -> None:
-    before = witness.source.ledger().lost[EventKind.OPEN_FILE][LossReason.FILE_LIMIT]
-    more = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192)); os.dup2(fd, 5000)"
-    child = python(WRITE.format(more=more), str(tmp_path / "out"), stdout=subprocess.PIPE)
+    before = witness.source.ledger().lost[EventKind.OPEN_FILE][LossReason.DESCRIPTOR_LIMIT]
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192)); "
+    child = python(WRITE.format(more=limit + more), str(tmp_path / "out"), stdout=subprocess.PIPE)
     ready(child)
     child.kill()
     finish(child)
-    assert witness.source.ledger().lost[EventKind.OPEN_FILE][LossReason.FILE_LIMIT] > before
+    after = witness.source.ledger().lost[EventKind.OPEN_FILE][LossReason.DESCRIPTOR_LIMIT]
+    assert after - before == counted
 
 
 def test_an_oom_kill_in_a_cgroup_tells_limit_usage_and_victim(

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.events import FileOpened
+from receiver.attribution.declared import DECLARED
+from receiver.events import EventKind, Exit, FileOpened, FilterReason, Fork
 from receiver.kernel.source import LiveSource, SourceConfig
 from tests.live.conftest import DOOR, Watched, Witness
 
@@ -47,26 +48,70 @@ def test_it_is_shut_until_something_is_watched_and_again_afterwards(
     source.close()
 
 
-def test_a_mark_that_came_too_late_for_its_process_is_not_the_next_ones(
-    live: None, tmp_path: Path
-) -> None:
-    """User space marks by pid, and by then the pid may be free: whoever gets it is not watched."""
-    last = Path("/proc/sys/kernel/ns_last_pid")
-    if not last.exists():
+LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
+
+
+def child_with_pid(wanted: int, *command: str) -> subprocess.Popen[str]:
+    """A child that has a pid which is free. Other processes of the host also take pids."""
+    if not LAST_PID.exists():
         pytest.skip("this kernel has no ns_last_pid (CONFIG_CHECKPOINT_RESTORE)")
+    for _ in range(200):
+        LAST_PID.write_text(str(wanted - 1))
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)
+        if child.pid == wanted:
+            return child
+        child.communicate("\n")
+    raise AssertionError(f"pid {wanted} is not free")
+
+
+def stale_marks(witness: Witness) -> int:
+    return witness.source.ledger().filtered[EventKind.EXISTING][FilterReason.STALE_MARK]
+
+
+@pytest.mark.parametrize("reused", ["before it is marked", "after it was marked"])
+def test_a_mark_that_came_too_late_for_its_process_is_not_the_next_ones(
+    live: None, tmp_path: Path, reused: str
+) -> None:
+    """User space marks a process that it knows by records, and by then the pid may be another's."""
     witness = Witness()
     gone = subprocess.Popen(["/bin/true"])
     assert gone.wait() == 0
-    witness.source.watch([gone.pid])
-    for _ in range(200):
-        last.write_text(str(gone.pid - 1))
-        child = subprocess.Popen([sys.executable, "-I", "-S", "-c", OPEN, str(tmp_path / "one")])
-        assert child.wait() == 0
-        if child.pid == gone.pid:
-            break
-        (tmp_path / "one").unlink()
-    assert child.pid == gone.pid
+    key = witness.one(gone.pid, Exit).process
+    before = stale_marks(witness)
+    if reused == "after it was marked":
+        witness.source.watch([key])
+    code = f"import sys; sys.stdin.readline(); {OPEN}"
+    child = child_with_pid(gone.pid, sys.executable, "-I", "-S", "-c", code, str(tmp_path / "one"))
+    if reused == "before it is marked":
+        witness.source.watch([key])
+    child.communicate("\n")
+    assert child.wait() == 0 and (tmp_path / "one").exists()
     assert opened(witness, tmp_path / "one") == 0
+    assert stale_marks(witness) == before + 1
+    assert witness.of(gone.pid, Fork)[-1].process != key
+    witness.source.close()
+
+
+def test_a_process_that_is_marked_in_time_is_watched_with_its_children(
+    live: None, tmp_path: Path
+) -> None:
+    witness = Witness()
+    code = (
+        f"import os, subprocess, sys; sys.stdin.readline(); {OPEN}; "
+        "subprocess.run(['/bin/sh', '-c', 'echo x > ' + sys.argv[2]])"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", code, str(tmp_path / "one"), str(tmp_path / "two")],
+        stdin=subprocess.PIPE,
+        text=True,
+    )
+    (fork,) = witness.of(child.pid, Fork)
+    before = stale_marks(witness)
+    witness.source.watch([fork.process])
+    child.communicate("\n")
+    assert child.wait() == 0
+    assert [opened(witness, tmp_path / name) for name in ("one", "two")] == [1, 1]
+    assert stale_marks(witness) == before
     witness.source.close()
 
 
@@ -79,7 +124,7 @@ def until_following(source: LiveSource, wanted: bool) -> None:
 
 
 def test_the_helper_holds_two_capabilities_and_ends_with_us(live: None, tmp_path: Path) -> None:
-    witness = Witness(source=LiveSource(SourceConfig(door=DOOR), attach="helper"))
+    witness = Witness(source=LiveSource(SourceConfig(door=DOOR), DECLARED.capture, attach="helper"))
     helper = witness.source.hooks.helper
     assert helper is not None
     witness.source.watch([])
@@ -100,7 +145,9 @@ def test_either_door_or_the_other_but_never_half(live: None, door: str) -> None:
     """Where the kernel refuses one, the other is open, and coverage names it."""
     from receiver.kernel.probes import Probes
 
-    probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16, door=door)
+    probes = Probes(
+        lifecycle_bytes=1 << 16, bulk_bytes=1 << 16, capture=DECLARED.capture, door=door
+    )
     probes.attach()
     probes.attach_calls()
     told = [c.hook for c in probes.coverage() if "failing calls" in c.blind]
@@ -115,8 +162,9 @@ def test_where_an_engine_gives_sys_admin_instead_the_helper_keeps_that(live: Non
     code = """
 import select
 from pathlib import Path
+from receiver.kernel.capture import Capture
 from receiver.kernel.source import LiveSource, SourceConfig
-source = LiveSource(SourceConfig(), attach="helper")
+source = LiveSource(SourceConfig(), Capture(), attach="helper")
 helper = source.hooks.helper
 source.watch([])
 while not source.following and source.hooks.helper is helper:

@@ -26,7 +26,7 @@ from receiver.events import (
     OpenedFlag,
     SubjectKind,
 )
-from receiver.kernel.probes import KernelLimits
+from receiver.kernel.capture import KernelLimits
 from receiver.kernel.source import SourceConfig
 from tests.live.conftest import Watched, Witness
 

@@ -98,6 +98,7 @@ def test_a_flooder_that_says_it_is_a_task_uses_up_its_own_share() -> None:
     found = attack("connections", watched=True, config=SMALL)
     assert found.is_whole(), found
     assert found.losses[("connection", "user_share")] > 1_000
+    assert found.lost("user_share") == (False, True)
     assert not [key for key in found.losses if key[0] in ("fork", "exec", "exit", "signal")]
 
 

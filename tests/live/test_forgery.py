@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from receiver import semconv as sc
+from receiver.attribution.declared import DECLARED
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.source import LiveSource, SourceConfig
 from receiver.model import CoreOptions
@@ -52,7 +53,7 @@ class Observer:
     """A core that is fed by the kernel, as the service does it."""
 
     def __init__(self) -> None:
-        self.source = LiveSource(SourceConfig(door=DOOR))
+        self.source = LiveSource(SourceConfig(door=DOOR), DECLARED.capture)
         self.core = Core(HOST, CoreOptions(task_grace_seconds=0.2))
         self.signals: list[Span | LogRecord] = []
         self.started: list[subprocess.Popen[bytes]] = []
@@ -78,7 +79,7 @@ class Observer:
             batch, more = self.source.drain()
             self.core.feed(batch, boottime_ns())
         if joined := self.core.attempts.to_watch():
-            self.source.watch(process.key.tgid for process in joined)
+            self.source.watch(process.key for process in joined)
         self.core.tick(boottime_ns())
         self.signals += self.core.take()
 

@@ -333,7 +333,7 @@ def test_a_hook_that_cannot_attach_is_reported_and_the_rest_works(
     live: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from receiver.kernel import probes
-    from receiver.kernel.probes import Hook
+    from receiver.kernel.hooks import HOOKS, Hook
 
     bogus = {"on_title": "no_such_tracepoint", "on_oom_kill": "sched_switch"}
     hooks = tuple(
@@ -342,10 +342,11 @@ def test_a_hook_that_cannot_attach_is_reported_and_the_rest_works(
             bogus.get(h.program, h.tracepoint),
             h.arguments,
             h.blind,
-            h.required,
-            h.iterator,
+            h.kind,
+            required=h.required,
+            iterator=h.iterator,
         )
-        for h in probes.HOOKS
+        for h in HOOKS
     )
     monkeypatch.setattr(probes, "HOOKS", hooks)
     witness = Witness()

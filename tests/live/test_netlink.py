@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from receiver.attribution.declared import DECLARED
 from receiver.errors import PrivilegeError
 from receiver.events import (
     Connection,
@@ -24,13 +25,13 @@ from receiver.events import (
     Fork,
     LossReason,
     OomKill,
+    ProcessKey,
     ProcessSample,
 )
 from receiver.kernel import choose
 from receiver.kernel.choose import open_source
 from receiver.kernel.decode import decode
 from receiver.kernel.netlink import NetlinkSource
-from receiver.kernel.proc import allowed
 from receiver.kernel.source import LiveSource, SourceConfig
 from receiver.text.redact import Redactor
 from tests.live.conftest import Witness, python
@@ -43,7 +44,7 @@ class Listener(Witness):
     """The same, without BPF."""
 
     def __init__(self) -> None:
-        self.source = NetlinkSource(SourceConfig())  # type: ignore[assignment]
+        self.source = NetlinkSource(SourceConfig(), DECLARED.capture)  # type: ignore[assignment]
         self.events = []
 
 
@@ -197,11 +198,11 @@ def test_auto_falls_back_and_says_so(
 
     monkeypatch.setattr(choose, "LiveSource", refused)
     with caplog.at_level("WARNING", "kwitness"):
-        source = open_source(SourceConfig())
+        source = open_source(SourceConfig(), DECLARED.capture)
     assert isinstance(source, NetlinkSource) and "CAP_BPF missing" in caplog.text
     source.close()
     with pytest.raises(PrivilegeError):
-        open_source(SourceConfig(source="ebpf"))
+        open_source(SourceConfig(source="ebpf"), DECLARED.capture)
 
 
 def test_a_run_without_ebpf_says_what_it_cannot_see(live: None) -> None:
@@ -216,20 +217,6 @@ def test_net_admin_alone_is_enough_for_the_fallback(live: None) -> None:
     done = run("run", "--json", "--", "sh", "-c", "exit 4", before=caps)
     assert done.returncode == 4, done.stderr
     assert "CAP_BPF" in done.stderr and json.loads(done.stdout)["completeness"]["blind"]
-
-
-@pytest.mark.parametrize(
-    ("entry", "passes"),
-    [
-        ("AIRFLOW_CTX_DAG_ID=x", True),
-        ("AIRFLOW_CTX_MY_TOKEN=x", False),
-        ("TRACEPARENT=x", True),
-        ("PATH=x", False),
-        ("X", False),
-    ],
-)
-def test_the_allow_list_is_the_kernel_halfs(entry: str, passes: bool) -> None:
-    assert allowed(entry) is passes
 
 
 def test_without_btf_it_goes_on_without_ebpf(live: None) -> None:
@@ -252,7 +239,7 @@ async def test_connections_are_sampled_inside_of_an_event_loop(live: None) -> No
             assert child.stdout is not None
             child.stdout.readline()
             listener.drain()
-            listener.source.watch([child.pid])
+            listener.source.watch([ProcessKey(child.pid, 0)])
             found = [
                 event
                 for raw in listener.source.sample()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from receiver.attribution.declared import DECLARED
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.source import LiveSource, SourceConfig
 from receiver.observe.core import Core
@@ -40,7 +41,7 @@ def test_attaching_in_a_fork_storm_misses_and_doubles_nobody(live: None) -> None
     assert storm.stdout
     try:
         started = {int(storm.stdout.readline()) for _ in range(150)}
-        source = LiveSource(SourceConfig())
+        source = LiveSource(SourceConfig(), DECLARED.capture)
         try:
             core = Core(HOST)
             core.feed(source.existing(), boottime_ns())

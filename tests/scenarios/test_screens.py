@@ -36,7 +36,8 @@ RECORDED = ("a_torn_file_is_read-0", "pages_are_read_again_and_again-0")
 def replayed(name: str) -> tuple[Report, Callable[[int], str]]:
     """The report, and the tree at a width."""
     recording = Recording(HERE / "incidents" / f"{name}.kw")
-    core, views = Core(recording.header.host, CoreOptions(only_commands=True)), Views()
+    core = Core(recording.header.host, CoreOptions(only_commands=True))
+    views = Views(core.facts)
     core.listeners.add(Calls(process_ended=views.ended, execution_finished=views.closed))
     replay(Session(core), recording)
     report = list(core.incidents.reports.values())[-1]

@@ -12,9 +12,8 @@ from receiver.model import Gap
 from receiver.observe.core import Core
 from receiver.safe.files import RefusedError
 from receiver.service.state.life import BLOCK_BYTES, NAME, Life, LifeMark, gap_after
+from receiver.units import SECOND
 from tests.builders import HOST, attributes
-
-SECOND = 1_000_000_000
 
 
 def life(

@@ -61,6 +61,11 @@ class Airflow(Recogniser):
     variables = (_PREFIX,)
     titles = ("airflow ", "[celeryd")
     paths = ("/dag_id=", "-packages/airflow/")
+    environment = (_PREFIX,)
+    binding = ("AIRFLOW_CTX_TASK_ID",)
+    # the owner of these files helps to prove which process is an orchestrator
+    packages = ("airflow", "executors", "jobs", "execution_time", "dag_processing")
+    path_keys = ("dag_id", "run_id", "task_id", "map_index", "attempt")  # of its logs
 
     def image(self, process: Process) -> Claims:
         """Airflow's own services are known by their command line, and the children of tasks by

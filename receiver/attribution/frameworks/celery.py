@@ -7,15 +7,18 @@ worker are visible by their log files.
 from __future__ import annotations
 
 from receiver.attribution.claims import Claims, Role
-from receiver.attribution.frameworks.base import Recogniser
+from receiver.attribution.frameworks.base import Helper, Recogniser
 from receiver.attribution.programs import after, option
 from receiver.facts.tree import Process
+
+_WORKER = "celery worker"
 
 
 class Celery(Recogniser):
     name = "celery"
     programs = frozenset({"celery"})
     titles = ("[celeryd:",)
+    helpers = (Helper(_WORKER),)
 
     def image(self, process: Process) -> Claims:
         arguments = after(process.argv, "celery")
@@ -24,10 +27,10 @@ class Celery(Recogniser):
         application = option(arguments, "-A", "--app")
         return (
             Role(
-                f"celery worker of {application}" if application else "celery worker",
+                f"{_WORKER} of {application}" if application else _WORKER,
                 watch="airflow" in application,
             ),
         )
 
     def titled(self, process: Process) -> Claims:
-        return (Role("celery worker"),)
+        return (Role(_WORKER),)

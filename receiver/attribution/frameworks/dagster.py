@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from receiver.attribution.claims import Bind, Claims, Refine, Role
-from receiver.attribution.frameworks.base import Recogniser, is_written
+from receiver.attribution.frameworks.base import Helper, Recogniser, is_written
 from receiver.attribution.programs import after, base, option, own_run, positional
 from receiver.events import FileOpened
 from receiver.facts.tree import Process
@@ -19,6 +19,7 @@ from receiver.model import PARTIAL, PROBABLE, Identity
 _RUN = r"([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})"
 _CAPTURED = re.compile(rf"/{_RUN}/compute_logs/([^/]+)\.(?:out|err)$")
 _DATABASE = re.compile(rf"/history/runs/{_RUN}\.db$")
+_LOG_HELPER = "dagster log helper"
 _SERVICES = {("dev",), ("api",), ("code-server",), ("daemon",), ("webserver",)}
 
 
@@ -28,6 +29,13 @@ class Dagster(Recogniser):
         {"dagster", "dagster_webserver", "dagster-webserver", "dagster-daemon", "tail", "python"}
     )
     paths = ("/compute_logs/", "/history/runs/")
+    environment = (
+        "DAGSTER_RUN_ID",
+        "DAGSTER_RUN_JOB_NAME",
+        "DAGSTER_RUN_STEP_KEY",
+        "DAGSTER_CODE_LOCATION_NAME",
+    )
+    helpers = (Helper(_LOG_HELPER),)
 
     def image(self, process: Process) -> Claims:
         argv = process.argv
@@ -35,7 +43,7 @@ class Dagster(Recogniser):
             word.endswith("/execution/scripts/watch_orphans.py") for word in argv[1:3]
         ):
             helper = process.name != "tail" or "/compute_logs/" in argv[-1]
-            return (Role("dagster log helper"),) if helper else ()
+            return (Role(_LOG_HELPER),) if helper else ()
         arguments = after(argv, "dagster")
         command = positional(arguments)
         if command[:2] in (("job", "execute"), ("asset", "materialize")):

@@ -36,6 +36,15 @@ class Dbt(Recogniser):
     name = "dbt"
     programs = frozenset({"dbt"})
     paths = ("/target/",)
+    environment = (
+        "DBT_CLOUD_PROJECT_ID",
+        "DBT_CLOUD_JOB_ID",
+        "DBT_CLOUD_RUN_ID",
+        "DBT_CLOUD_RUN_REASON_CATEGORY",
+        "DBT_CLOUD_ENVIRONMENT_ID",
+        "DBT_INVOCATION_ID",
+    )
+    metadata_paths = ("/target/",)
 
     def image(self, process: Process) -> Claims:
         arguments = after(process.argv, "dbt")
@@ -67,7 +76,6 @@ class Dbt(Recogniser):
         if "dbt project" not in process.notes or not is_written(event):
             return ()
         if event.path.endswith("/target/run_results.json"):
-            process.notes["dbt results"] = event.path
             return (End(),)
         found = _NODE.search(event.path)
         if found is None:

@@ -41,6 +41,7 @@ _DATA = (
 class GreatExpectations(Recogniser):
     name = "great_expectations"
     paths = ("/great_expectations/", "/gx/")
+    packages = ("great_expectations",)
 
     def opened(self, process: Process, event: FileOpened) -> Claims:
         path, state = event.path, process.notes.get(self.name, "")

@@ -32,6 +32,8 @@ class Luigi(Recogniser):
     programs = frozenset({"luigi"})
     paths = ("-luigi-tmp-",)
     changes = True
+    environment = ("LUIGI_TASK_ID",)
+    temporary_path = re.compile(r"-luigi-tmp-[^/]*$")
 
     def image(self, process: Process) -> Claims:
         arguments = after(process.argv, "luigi")

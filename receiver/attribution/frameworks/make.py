@@ -15,6 +15,7 @@ _TAKES_VALUE = frozenset({"-C", "-f", "-I", "-o", "-W", "--directory", "--file",
 class Make(Recogniser):
     name = "make"
     programs = frozenset({"make", "gmake"})
+    environment = ("MAKELEVEL",)
 
     def image(self, process: Process) -> Claims:
         level = variable(process.environ, "MAKELEVEL")

@@ -22,6 +22,7 @@ _LAUNCHER = "nextflow.cli.Launcher"
 class Nextflow(Recogniser):
     name = "nextflow"
     programs = frozenset({"java", "bash", "sh"})
+    environment = ("NXF_TASK_WORKDIR",)
 
     def image(self, process: Process) -> Claims:
         argv = process.argv

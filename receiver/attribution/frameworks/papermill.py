@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from receiver.attribution.claims import Bind, Claims, Role
-from receiver.attribution.frameworks.base import Recogniser
+from receiver.attribution.frameworks.base import Helper, Recogniser
 from receiver.attribution.programs import after, base, own_run, positional
 from receiver.facts.tree import Process
 from receiver.model import PROBABLE, Identity
@@ -27,15 +27,18 @@ _TAKES_VALUE = frozenset(
         "--autosave-cell-every",
     }
 )
+_KERNEL = "notebook kernel"
 
 
 class Papermill(Recogniser):
     name = "papermill"
     programs = frozenset({"papermill", "ipykernel_launcher"})
+    environment = ("PAPERMILL_EXECUTION_ID",)
+    helpers = (Helper(_KERNEL),)
 
     def image(self, process: Process) -> Claims:
         if "ipykernel_launcher" in process.argv:
-            return (Role("notebook kernel"),)
+            return (Role(_KERNEL),)
         notebooks = positional(after(process.argv, "papermill"), _TAKES_VALUE)
         if not notebooks or not notebooks[0].endswith(".ipynb"):
             return ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from receiver.attribution.claims import Bind, Claims, Role
 from receiver.attribution.context import variable
-from receiver.attribution.frameworks.base import Recogniser
+from receiver.attribution.frameworks.base import Helper, Recogniser
 from receiver.attribution.programs import after, base, option, own_run, positional
 from receiver.facts.tree import Process
 from receiver.model import PARTIAL, PROBABLE, Identity
@@ -22,6 +22,18 @@ class Prefect(Recogniser):
     name = "prefect"
     programs = frozenset({"prefect", "uvicorn"})
     variables = ("PREFECT__FLOW_RUN_ID=", "PREFECT_FLOW_RUN_ID=")
+    environment = (
+        "PREFECT__FLOW_RUN_ID",
+        "PREFECT__FLOW_ID",
+        "PREFECT__FLOW_NAME",
+        "PREFECT__DEPLOYMENT_NAME",
+        "PREFECT__WORKER_NAME",
+        "PREFECT_FLOW_RUN_ID",
+        "PREFECT_DEPLOYMENT_ID",
+        "PREFECT_WORK_POOL_NAME",
+    )
+    binding = ("PREFECT__FLOW_RUN_ID",)
+    helpers = (Helper("prefect server"), Helper("prefect worker"))
 
     def image(self, process: Process) -> Claims:
         environ = process.environ

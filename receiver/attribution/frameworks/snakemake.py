@@ -30,6 +30,7 @@ class Snakemake(Recogniser):
     programs = frozenset({"snakemake", "bash", "sh"})
     paths = ("/.snakemake/incomplete/",)
     changes = True
+    environment = ("SNAKEMAKE_PROFILE",)
 
     def image(self, process: Process) -> Claims:
         argv = process.argv

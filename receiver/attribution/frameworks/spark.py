@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 
+from receiver import semconv as sc
 from receiver.attribution.claims import Bind, Claims, Refine, Role
-from receiver.attribution.frameworks.base import Recogniser, is_written
+from receiver.attribution.frameworks.base import Helper, Recogniser, is_written
 from receiver.attribution.programs import after, base, option, own_run, positional
 from receiver.events import FileOpened
 from receiver.facts.tree import Process
 from receiver.model import PARTIAL, PROBABLE, Identity
 
+_EXECUTOR, _PYTHON_DAEMON = "spark executor", "spark python daemon"
 _SUBMIT = "org.apache.spark.deploy.SparkSubmit"
 _EXECUTORS = (
     "org.apache.spark.executor.CoarseGrainedExecutorBackend",
@@ -68,6 +70,22 @@ class Spark(Recogniser):
     name = "spark"
     programs = frozenset({"java", "pyspark"})
     paths = ("/_temporary/attempt_",)
+    environment = (
+        "SPARK_APPLICATION_ID",
+        "SPARK_EXECUTOR_ID",
+        "SPARK_EXECUTOR_POD_NAME",
+        "SPARK_DRIVER_POD_NAME",
+    )
+    ignored_paths = ("/opt/spark/jars/",)
+    helpers = (
+        Helper(_EXECUTOR),
+        # it and its workers exit with 1 when their JVM ends, or hang up after its end
+        Helper(_PYTHON_DAEMON, ends_with=(1,)),
+        *(Helper(role) for role in _SERVICES.values()),
+    )
+    attributes = (sc.PIPELINE_PROCESS_PART,)
+    # org.apache.hadoop.mapreduce.lib.output.FileOutputCommitter
+    temporary_path = re.compile(r"/_temporary(?:/|$)")
 
     def image(self, process: Process) -> Claims:
         argv = process.argv
@@ -77,7 +95,7 @@ class Spark(Recogniser):
             if backend in argv:
                 return self._executor(process, after(argv, base(backend)))
         if "pyspark.daemon" in argv:
-            return (Role("spark python daemon"),)
+            return (Role(_PYTHON_DAEMON),)
         return tuple(Role(role) for main, role in _SERVICES.items() if main in argv)
 
     def _driver(self, process: Process) -> Claims:
@@ -128,12 +146,14 @@ class Spark(Recogniser):
         return (
             Bind(identity, port=int(port[1]) if port else 0),
             Refine(system="spark", type="job", run_id=application),
-            Role("spark executor"),
+            Role(_EXECUTOR),
         )
 
     def opened(self, process: Process, event: FileOpened) -> Claims:
         """The part of the stage that it writes: no thread's name holds it."""
         found = _TASK_ATTEMPT.search(event.path)
         if found is not None and is_written(event):
-            process.notes["spark task"] = f"stage {int(found[1])}, partition {int(found[2])}"
+            process.notes[sc.PIPELINE_PROCESS_PART] = (
+                f"stage {int(found[1])}, partition {int(found[2])}"
+            )
         return ()

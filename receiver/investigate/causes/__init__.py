@@ -10,11 +10,21 @@ from collections.abc import Callable, Iterator
 
 from receiver.investigate.case import Case
 from receiver.investigate.causes import (
+    broken,
+    deadlines,
+    disk_full,
     ends,
     files,
+    hangs,
     kills,
+    lost_status,
     memory,
+    memory_guards,
     network,
+    oom,
+    partial_files,
+    ports,
+    silence,
     slots,
     storage,
     waits,
@@ -23,8 +33,24 @@ from receiver.investigate.causes import (
 from receiver.investigate.evidence import Candidate
 
 Cause = Callable[[Case], Iterator[Candidate]]
-CAUSES: tuple[Cause, ...] = tuple(
-    cause
-    for module in (memory, kills, files, storage, network, slots, waits, ends, work)
-    for cause in module.CAUSES
+CAUSES: tuple[Cause, ...] = (
+    *oom.CAUSES,
+    *memory_guards.CAUSES,
+    *memory.CAUSES,
+    *kills.CAUSES,
+    *deadlines.CAUSES,
+    *partial_files.CAUSES,
+    *files.CAUSES,
+    *disk_full.CAUSES,
+    *storage.CAUSES,
+    *network.CAUSES,
+    *silence.CAUSES,
+    *broken.CAUSES,
+    *slots.CAUSES,
+    *ports.CAUSES,
+    *waits.CAUSES,
+    *hangs.CAUSES,
+    *ends.CAUSES,
+    *lost_status.CAUSES,
+    *work.CAUSES,
 )

@@ -10,18 +10,22 @@ from receiver.events import Signal
 from receiver.investigate.case import Case, ProcessSnapshot, task_key
 from receiver.investigate.evidence import (
     SOME,
+    STRONG,
     Culprit,
     Evidence,
     Fact,
+    contradicts,
+    ends,
     fact,
+    facts,
     facts_of_use,
     supports,
 )
 from receiver.investigate.history import partition_bytes, place
 from receiver.text.event_text import wait_of
 from receiver.text.names import mib, signal_name
+from receiver.units import SECOND
 
-SECOND = 1_000_000_000
 _SHELLS = {
     "bash",
     "sh",
@@ -37,6 +41,7 @@ _SHELLS = {
     "xargs",
     "time",
 }
+HANG_NS = 5 * SECOND  # a process that waited longer may hang
 LARGE = 3.0  # times the usual value: the threshold for an outlier
 
 
@@ -159,3 +164,27 @@ def shorter(case: Case, path: str, size: int, found: Iterable[Fact]) -> list[Evi
 
 def signal_facts(actor: ProcessSnapshot, event: Signal) -> list[Fact]:
     return [fact(event), *([fact(actor.exit)] if actor.exit is not None else [])]
+
+
+def at_work(case: Case, victim: ProcessSnapshot) -> list[Fact]:
+    """Returns facts that show work by the process or its descendants in its last seconds.
+
+    The list is empty if there are none.
+    """
+    for actor in (victim, *case.below(victim)):
+        used = progress(actor)
+        if used is not None and used > 0.05:
+            return [*facts(actor.usage.last if actor.usage is not None else None), *ends(actor)]
+        recent = [
+            u for u in actor.uses if u.written_bytes and victim.end_ns - u.last_ns < 5 * SECOND
+        ]
+        if recent:
+            return [*facts_of_use(recent[0])]
+    return []
+
+
+def chosen_by_oom_killer(victim: ProcessSnapshot) -> list[Evidence]:
+    """Returns evidence against any other cause of a death, if the OOM killer chose the process."""
+    if victim.oom is None:
+        return []
+    return [contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom))]

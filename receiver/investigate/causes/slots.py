@@ -5,15 +5,13 @@ Each candidate names the holder of the resource.
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Iterator, Mapping
 
-from receiver.events import CallKind, ConnectionStage, ThreadWait
-from receiver.facts.connections import Peer
+from receiver.events import Connection, ConnectionStage, ThreadWait
+from receiver.facts.peers import Peer
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND
-from receiver.investigate.causes.network import (
+from receiver.investigate.causes.peers import (
     SILENT_NS,
     TICK_NS,
     after,
@@ -21,25 +19,22 @@ from receiver.investigate.causes.network import (
     clients,
     endpoint,
     last_notable_sample,
-    longest_gap,
     where,
 )
+from receiver.investigate.causes.silence import longest_gap
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
     SOME,
-    STRONG,
     Candidate,
     Evidence,
-    contradicts,
     ends,
     facts,
     facts_of_use,
-    process_culprit,
     supports,
 )
-from receiver.text.event_text import subject_of, wait_of
-from receiver.text.names import error_name, times
+from receiver.text.event_text import wait_of
+from receiver.units import SECOND
 
 _TOKENS = re.compile(
     r"(?i)(^|[./_-])(sts|iam|oauth2?|auth|login|token|metadata|credentials?|vault|sso|identity)([./_:-]|$)"
@@ -63,69 +58,78 @@ def slots(case: Case) -> Iterator[Candidate]:
     """
     for actor, peer in clients(case):
         sample = last_notable_sample(peer)
-        if sample is None:
-            continue
-        waits = _lock_waits(actor)
-        held = peer.longest_full_ns
-        alone = (
-            peer.most == 1
-            and waits
-            and actor.name not in _THREADED
-            and longest_gap(peer) >= SILENT_NS
-        )
-        if (peer.most >= 2 and held >= 2 * SECOND) or alone:
-            held = max(held, longest_gap(peer) if alone else 0)
-            text = (
-                f"{actor.who} held all its {peer.most} connections to {where(peer)} for "
-                f"{held / 1e9:.0f} s, and waited on each."
-            )
-            evidence = [
-                supports(
-                    CLEAR if not alone else SLIGHT, text, facts(*peer.moments[-3:] or (sample,))
-                )
-            ]
-            if waits:
-                text = f"{len(waits)} of its threads waited for a lock during that time."
-                evidence.append(supports(SOME, text, facts(*waits[:3])))
-            if peer.told:
-                evidence.append(
-                    supports(
-                        CLEAR,
-                        "The next connection was made as soon as one was free.",
-                        facts(*peer.moments[-2:]),
-                    )
-                )
-            refresh = _refresh(case, actor, peer)
-            summary = (
-                f"{actor.who} used all its {peer.most} connections to {where(peer)} for "
-                f"{held / 1e9:.0f} s; further requests waited."
-            )
-            yield blame(
-                actor,
-                "net.pool",
-                endpoint(peer),
-                summary=summary,
-                evidence=evidence + after(actor, sample.time_boottime_ns),
-                sample=sample,
-                silent=peer.told or held >= 5 * SECOND,
-            )
-            if refresh:
-                summary = (
-                    f"A refresh of credentials held all {peer.most} connections of "
-                    f"{actor.who} to {where(peer)} for {held / 1e9:.0f} s."
-                )
-                more = after(actor, sample.time_boottime_ns)
-                yield blame(
-                    actor,
-                    "net.credential",
-                    endpoint(peer),
-                    summary=summary,
-                    evidence=[*evidence, *refresh, *more],
-                    sample=sample,
-                    silent=True,
-                )
+        if sample is not None:
+            yield from _exhausted(case, actor, peer, sample)
     yield from _turned_away(case)
     yield from _token_calls(case)
+
+
+def _exhausted(
+    case: Case, actor: ProcessSnapshot, peer: Peer, sample: Connection
+) -> Iterator[Candidate]:
+    """Finds a pool of connections that were all in use, and a refresh that held them."""
+    held = peer.longest_full_ns
+    alone = (
+        peer.most == 1
+        and bool(_lock_waits(actor))
+        and actor.name not in _THREADED
+        and longest_gap(peer) >= SILENT_NS
+    )
+    if not (alone or (peer.most >= 2 and held >= 2 * SECOND)):
+        return
+    held = max(held, longest_gap(peer) if alone else 0)
+    evidence = _all_waiting(actor, peer, sample, held, alone=alone)
+    late = after(actor, sample.time_boottime_ns)
+    yield blame(
+        actor,
+        "net.pool",
+        endpoint(peer),
+        summary=(
+            f"{actor.who} used all its {peer.most} connections to {where(peer)} for "
+            f"{held / 1e9:.0f} s; further requests waited."
+        ),
+        evidence=evidence + late,
+        sample=sample,
+        silent=peer.told or held >= 5 * SECOND,
+    )
+    refresh = _refresh(case, actor, peer)
+    if refresh:
+        yield blame(
+            actor,
+            "net.credential",
+            endpoint(peer),
+            summary=(
+                f"A refresh of credentials held all {peer.most} connections of {actor.who} to "
+                f"{where(peer)} for {held / 1e9:.0f} s."
+            ),
+            evidence=[*evidence, *refresh, *late],
+            sample=sample,
+            silent=True,
+        )
+
+
+def _all_waiting(
+    actor: ProcessSnapshot, peer: Peer, sample: Connection, held_ns: int, *, alone: bool
+) -> list[Evidence]:
+    text = (
+        f"{actor.who} held all its {peer.most} connections to {where(peer)} for "
+        f"{held_ns / 1e9:.0f} s, and waited on each."
+    )
+    shown = facts(*peer.moments[-3:] or (sample,))
+    evidence = [supports(SLIGHT if alone else CLEAR, text, shown)]
+    evidence += _waited_for_lock(actor)
+    if peer.told:
+        text = "The next connection was made as soon as one was free."
+        evidence.append(supports(CLEAR, text, facts(*peer.moments[-2:])))
+    return evidence
+
+
+def _waited_for_lock(actor: ProcessSnapshot) -> list[Evidence]:
+    waits = _lock_waits(actor)
+    if not waits:
+        return []
+    text = f"{len(waits)} of its threads waited for a lock during that time."
+    return [supports(SOME, text, facts(*waits[:3]))]
 
 
 def _lock_waits(actor: ProcessSnapshot) -> list[ThreadWait]:
@@ -180,26 +184,14 @@ def _token_calls(case: Case) -> Iterator[Candidate]:
             if (p is not peer and p.endpoint[1] and p.received_bytes + p.sent_bytes)
             or (p is not peer and p.open)
         ]
-        evidence = [
-            supports(
-                CLEAR, f"{actor.who} waited {gap / 1e9:.1f} s for {where(peer)}.", facts(sample)
-            )
-        ]
+        text = f"{actor.who} waited {gap / 1e9:.1f} s for {where(peer)}."
+        evidence = [supports(CLEAR, text, facts(sample))]
         if token:
             name = names.get(peer.endpoint[0], "a metadata service's address")
-            evidence.append(
-                supports(CLEAR, f"That is a token service ({name}).", facts(peer.first))
-            )
+            text = f"That is a token service ({name})."
+            evidence.append(supports(CLEAR, text, facts(peer.first)))
         evidence += read
-        waits = _lock_waits(actor)
-        if waits:
-            evidence.append(
-                supports(
-                    SOME,
-                    f"{len(waits)} of its threads waited for a lock during that time.",
-                    facts(*waits[:3]),
-                )
-            )
+        evidence += _waited_for_lock(actor)
         evidence += _held_meanwhile(others, gap, peer)
         evidence += after(actor, sample.time_boottime_ns)
         summary = (
@@ -253,34 +245,10 @@ def _turned_away(case: Case) -> Iterator[Candidate]:
     for actor, peer in clients(case):
         by.setdefault(peer.endpoint, []).append((actor, peer))
     for pairs in by.values():
-        turned = []
-        for actor, peer in pairs:
-            last = peer.last
-            if (
-                last is None
-                or last.stage != ConnectionStage.CLOSED
-                or not last.established_boottime_ns
-                or not actor.failed
-            ):
-                continue
-            if (
-                last.time_boottime_ns - last.established_boottime_ns < SECOND // 5
-                and 0 < last.received_bytes < 1024
-            ):
-                turned.append((actor, peer, last))
-        stay = [
-            (a, p)
-            for a, p in pairs
-            if p.most
-            and (
-                p.open
-                or (
-                    p.last is not None
-                    and p.last.established_boottime_ns
-                    and p.last.time_boottime_ns - p.last.established_boottime_ns > SECOND
-                )
-            )
+        turned = [
+            (a, p, last) for a, p in pairs if a.failed and (last := _closed_at_once(p)) is not None
         ]
+        stay = [(a, p) for a, p in pairs if p.most and (p.open or _open_ns(p) > SECOND)]
         held = sum(p.most for _, p in stay)
         if not turned or held < 2:
             continue
@@ -302,51 +270,26 @@ def _turned_away(case: Case) -> Iterator[Candidate]:
         )
 
 
-def ports(case: Case) -> Iterator[Candidate]:
-    for actor in case:
-        calls = [
-            c for c in actor.calls if c.error == errno.EADDRNOTAVAIL and c.call == CallKind.CONNECT
-        ]
-        if not calls:
-            continue
-        call = calls[-1]
-        made = max((p.made for p in actor.peers), default=0)
-        text = (
-            f"{actor.who}: connect to {subject_of(call)} failed with "
-            f"{error_name(call.error)} {times(call.failures)}."
-        )
-        evidence = [supports(STRONG, text, facts(*calls[:2]))]
-        if made > 10:
-            evidence.append(
-                supports(
-                    SOME,
-                    f"It had made {made} connections to one endpoint.",
-                    facts(*(p.last for p in actor.peers[:1])),
-                )
-            )
-        else:
-            evidence.append(
-                contradicts(CLEAR, f"It had made only {made} connections.", facts(call))
-            )
-        evidence += after(actor, call.last_boottime_ns)
-        most = _busiest(case, subject_of(call)) or actor
-        summary = (
-            f"No local port was free for {subject_of(call)}: {most.who} had made {made} "
-            "connections."
-        )
-        yield Candidate(
-            cause="net.ports",
-            culprit=process_culprit(most),
-            summary=summary,
-            evidence=tuple(evidence),
-            subject=actor.key,
-            at_ns=call.first_boottime_ns,
-        )
+def _open_ns(peer: Peer) -> int:
+    """Returns how long the last connection to the peer was open; 0 if it never was."""
+    last = peer.last
+    if last is None or not last.established_boottime_ns:
+        return 0
+    return last.time_boottime_ns - last.established_boottime_ns
 
 
-def _busiest(case: Case, address: str) -> ProcessSnapshot | None:
-    pairs = [(p.made, a) for a, p in clients(case) if where(p) == address]
-    return max(pairs, key=lambda pair: (pair[0], -pair[1].pid))[1] if pairs else None
+def _closed_at_once(peer: Peer) -> Connection | None:
+    """Returns the last connection, if it was closed after a few bytes."""
+    last = peer.last
+    if (
+        last is None
+        or last.stage != ConnectionStage.CLOSED
+        or not last.established_boottime_ns
+        or _open_ns(peer) >= SECOND // 5
+        or not 0 < last.received_bytes < 1024
+    ):
+        return None
+    return last
 
 
-CAUSES = (slots, ports)
+CAUSES = (slots,)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from receiver.events import CallFailed, CallKind, FileChanged, FileOperation
 from receiver.facts.files import Use
 from receiver.investigate.case import Case, ProcessSnapshot
-from receiver.investigate.causes.common import SECOND
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -17,7 +16,6 @@ from receiver.investigate.evidence import (
     STRONG,
     Candidate,
     Culprit,
-    Evidence,
     contradicts,
     ends,
     fact,
@@ -28,164 +26,11 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.event_text import subject_of
-from receiver.text.names import error_name, mib, resolve
+from receiver.text.names import error_name, resolve
+from receiver.units import SECOND
 
 UNINTERRUPTIBLE = 2  # TASK_UNINTERRUPTIBLE, include/linux/sched.h
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
-
-
-def full(case: Case) -> Iterator[Candidate]:
-    """Finds ENOSPC and EDQUOT: no space, no inodes, or an exceeded quota.
-
-    The culprit is the process that wrote most to that device.
-    """
-    for actor in case:
-        calls = [
-            c
-            for c in actor.calls
-            if c.error in (errno.ENOSPC, errno.EDQUOT) and not c.path.startswith("/dev/shm/")  # noqa: S108 (only compared)
-        ]
-        if not calls:
-            continue
-        creates = [c for c in calls if c.call in (CallKind.OPEN, CallKind.CHANGE)]
-        writes = [
-            c
-            for c in calls
-            if c.call in (CallKind.WRITE, CallKind.SYNC) or c.call == CallKind.OTHER
-        ]
-        first = calls[0]
-        what = subject_of(first)
-        base = [
-            supports(
-                STRONG,
-                f"{actor.who} got {error_name(first.error)} on {what or 'a file'}.",
-                facts(*calls[:3]),
-            )
-        ]
-        if actor.failed:
-            base.append(supports(SLIGHT, f"It then {actor.end.words}.", ends(actor)))
-        quota = any(c.error == errno.EDQUOT for c in calls) or (
-            creates and not writes and not _writes_failed(case)
-        )
-        device, filler = _filler(case, actor, what)
-        if quota:
-            made = _made(case, what)
-            text = "Files could not be created, and no write failed for lack of space."
-            evidence = [*base, supports(CLEAR, text, facts(*creates[:2]))]
-            if made is not None:
-                culprit, number = made, sum(1 for u in made.uses if u.created)
-                evidence.append(
-                    supports(SLIGHT, f"{made.who} created {number} files there.", ends(made))
-                )
-                yield Candidate(
-                    cause="fs.inodes_quota",
-                    culprit=process_culprit(culprit),
-                    summary=(
-                        f"No inode or quota was left for {what}; {made.who} created most "
-                        "files there."
-                    ),
-                    evidence=tuple(evidence),
-                    subject=actor.key,
-                    at_ns=first.first_boottime_ns,
-                    silent=True,
-                )
-            else:
-                summary = f"No inode or quota was left for {what}."
-                yield Candidate(
-                    cause="fs.inodes_quota",
-                    culprit=Culprit(type="file", path=what),
-                    summary=summary,
-                    evidence=tuple(evidence),
-                    subject=actor.key,
-                    at_ns=first.first_boottime_ns,
-                    silent=True,
-                )
-            continue
-        yield _enospc(actor, first, what=what, base=base, device=device, filler=filler)
-
-
-def _enospc(
-    actor: ProcessSnapshot,
-    first: CallFailed,
-    *,
-    what: str,
-    base: list[Evidence],
-    device: int,
-    filler: tuple[ProcessSnapshot, int, Use] | None,
-) -> Candidate:
-    culprit, by = Culprit(type="file", path=what, device=device), ""
-    evidence = list(base)
-    if filler is not None:
-        who, wrote, use = filler
-        culprit, by = process_culprit(who), f"; {who.who} had written most there: {mib(wrote)}"
-        text = f"{who.who} wrote {mib(wrote)} to that file system, among others to {use.path}."
-        evidence.append(supports(SOME, text, facts_of_use(use)))
-    summary = f"The file system of {what or 'a file'} was full when {actor.who} wrote to it{by}."
-    return Candidate(
-        cause="fs.enospc",
-        culprit=culprit,
-        summary=summary,
-        evidence=tuple(evidence),
-        subject=actor.key,
-        at_ns=first.first_boottime_ns,
-        silent=True,
-    )
-
-
-def _writes_failed(case: Case) -> bool:
-    return any(
-        c.error == errno.ENOSPC and c.call in (CallKind.WRITE, CallKind.SYNC)
-        for a in case
-        for c in a.calls
-    )
-
-
-def _device_of(case: Case, path: str) -> int:
-    """Returns the device of the file, or of the nearest known path."""
-    best, length = 0, 0
-    for actor in case:
-        for use in actor.uses:
-            common = len(_common(use.path, path))
-            if use.path == path:
-                return use.key[0]
-            if common > length and use.writing:
-                best, length = use.key[0], common
-    return best
-
-
-def _common(one: str, other: str) -> str:
-    parts: list[str] = []
-    for a, b in zip(one.split("/"), other.split("/"), strict=False):
-        if a != b:
-            break
-        parts.append(a)
-    return "/".join(parts)
-
-
-def _filler(
-    case: Case, victim: ProcessSnapshot, path: str
-) -> tuple[int, tuple[ProcessSnapshot, int, Use] | None]:
-    device = _device_of(case, path)
-    by: dict[ProcessSnapshot, tuple[int, Use]] = {}
-    for actor in case:
-        for use in actor.uses:
-            if use.writing and use.key[0] == device and use.written_bytes and not use.inherited:
-                total, largest = by.get(actor, (0, use))
-                by[actor] = (
-                    total + use.written_bytes,
-                    max(use, largest, key=lambda u: u.written_bytes),
-                )
-    if not by:
-        return device, None
-    who = max(by, key=lambda a: (by[a][0], a is not victim))
-    return device, (who, *by[who])
-
-
-def _made(case: Case, path: str) -> ProcessSnapshot | None:
-    device = _device_of(case, path)
-    counts = {a: sum(1 for u in a.uses if u.created and u.key[0] == device) for a in case}
-    counts = {a: n + (a.folded and 0) for a, n in counts.items() if n}
-    return max(counts, key=lambda a: (counts[a], a.pid)) if counts else None
 
 
 def locks(case: Case) -> Iterator[Candidate]:
@@ -203,40 +48,39 @@ def locks(case: Case) -> Iterator[Candidate]:
             and actor.end_ns - calls[-1].last_boottime_ns < 10 * SECOND
         )
         if gave_up:
-            call = calls[-1]
-            what = subject_of(call)
-            evidence = [
-                supports(
-                    CLEAR,
-                    f"{actor.who} was refused a lock on {what or 'a file'}.",
-                    facts(*calls[:2]),
-                )
-            ]
-            culprit = Culprit(type="file", path=what)
-            if call.holder.tgid:
-                holder = case.by_pid(call.holder.tgid, call.first_boottime_ns)
-                name = holder.who if holder is not None else f"process {call.holder.tgid}"
-                evidence.append(supports(CLEAR, f"{name} held it.", [fact(call)]))
-                culprit = (
-                    process_culprit(holder)
-                    if holder is not None
-                    else Culprit(type="process", pid=call.holder.tgid, path=what)
-                )
-            if actor.failed:
-                evidence.append(supports(SOME, f"After that it {actor.end.words}.", ends(actor)))
-            summary = (
-                f"{actor.who} could not lock {what or 'a file'}: "
-                f"{culprit.name or 'process'} ({culprit.pid}) held the lock."
-            )
-            yield Candidate(
-                cause="fs.lock",
-                culprit=culprit,
-                summary=summary,
-                evidence=tuple(evidence),
-                subject=actor.key,
-                at_ns=call.first_boottime_ns,
-            )
+            yield _refused_lock(case, actor, calls)
         yield from _stale_lock(case, actor)
+
+
+def _refused_lock(case: Case, actor: ProcessSnapshot, calls: list[CallFailed]) -> Candidate:
+    call = calls[-1]
+    what = subject_of(call)
+    text = f"{actor.who} was refused a lock on {what or 'a file'}."
+    evidence = [supports(CLEAR, text, facts(*calls[:2]))]
+    culprit = Culprit(type="file", path=what)
+    if call.holder.tgid:
+        holder = case.by_pid(call.holder.tgid, call.first_boottime_ns)
+        name = holder.who if holder is not None else f"process {call.holder.tgid}"
+        evidence.append(supports(CLEAR, f"{name} held it.", [fact(call)]))
+        culprit = (
+            process_culprit(holder)
+            if holder is not None
+            else Culprit(type="process", pid=call.holder.tgid, path=what)
+        )
+    text = f"After that it {actor.end.words}."
+    evidence.append(supports(SOME, text, ends(actor)))
+    summary = (
+        f"{actor.who} could not lock {what or 'a file'}: {culprit.name or 'process'} "
+        f"({culprit.pid}) held the lock."
+    )
+    return Candidate(
+        cause="fs.lock",
+        culprit=culprit,
+        summary=summary,
+        evidence=tuple(evidence),
+        subject=actor.key,
+        at_ns=call.first_boottime_ns,
+    )
 
 
 def _stale_lock(case: Case, actor: ProcessSnapshot) -> Iterator[Candidate]:
@@ -385,4 +229,4 @@ def _stuck_at(actor: ProcessSnapshot, inodes: set[int]) -> Use | None:
     )
 
 
-CAUSES = (full, locks, denied, slow)
+CAUSES = (locks, denied, slow)

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from receiver.attribution.partitions import partition_of
 from receiver.investigate.case import Case, ProcessSnapshot, task_key
-from receiver.investigate.causes.common import LARGE, SECOND, partition_share, shells
+from receiver.investigate.causes.common import LARGE, partition_share, shells
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -17,6 +17,7 @@ from receiver.investigate.evidence import (
     STRONG,
     Candidate,
     Culprit,
+    Evidence,
     contradicts,
     ends,
     fact_of_step,
@@ -26,6 +27,7 @@ from receiver.investigate.evidence import (
 )
 from receiver.investigate.history import partition_bytes
 from receiver.text.names import mib
+from receiver.units import MIB, SECOND
 
 
 def twice(case: Case) -> Iterator[Candidate]:
@@ -94,12 +96,11 @@ def skew(case: Case) -> Iterator[Candidate]:
         rest = statistics.median(v for a, v in lives.items() if a is not largest)
         if (
             reads[largest] < LARGE * max(usual, 1)
-            or reads[largest] < 1 << 20
+            or reads[largest] < MIB
             or lives[largest] < 1.8 * rest
             or largest.oom is not None
         ):
             continue
-        alone = (largest.end_ns - max(a.end_ns for a in done if a is not largest)) / 1e9
         uses = sorted(
             (u for u in largest.uses if u.reading and u.read_bytes), key=lambda u: -u.read_bytes
         )
@@ -109,38 +110,15 @@ def skew(case: Case) -> Iterator[Candidate]:
             "siblings."
         )
         evidence = [supports(CLEAR, text, [f for u in uses[:2] for f in facts_of_use(u)])]
-        if alone > 0.3 * lives[largest] / 1e9:
-            text = f"It ran {alone:.1f} s longer than any other."
-            evidence.append(supports(SOME, text, ends(largest)))
-        cpu = {a: a.exit.cpu_runtime_ns for a in done if a.exit is not None}
-        most, others = (
-            cpu[largest],
-            statistics.median(v for a, v in cpu.items() if a is not largest),
-        )
-        if most >= 2 * others:
-            evidence.append(
-                supports(
-                    SLIGHT,
-                    f"It used {most / max(1, others):.1f} times the CPU time of the others.",
-                    ends(largest),
-                )
-            )
-        delay = largest.usage.pressed_ns.get("cpu", 0) if largest.usage is not None else 0
-        if delay > 0.4 * lives[largest]:
-            evidence.append(
-                contradicts(CLEAR, "It waited for a CPU most of the time.", ends(largest))
-            )
-        use = uses[0] if uses else None
-        culprit = (
-            Culprit(type="file", path=use.path, inode=use.key[1], device=use.key[0])
-            if use is not None
-            else process_culprit(largest)
-        )
-        named = partition_of(use.path) if use is not None else ""
+        evidence += _worked_longer(largest, done)
+        culprit, named = process_culprit(largest), ""
+        if uses:
+            path, (device, inode) = uses[0].path, uses[0].key
+            culprit = Culprit(type="file", path=path, inode=inode, device=device)
+            named = partition_of(path)
         summary = (
             f"One part is far larger than the others: {largest.who} read "
-            f"{mib(reads[largest])}{f' of {named}' if named else ''}, the others "
-            f"{mib(int(usual))}."
+            f"{mib(reads[largest])}{f' of {named}' if named else ''}, the others {mib(int(usual))}."
         )
         yield Candidate(
             cause="data.skew",
@@ -151,6 +129,25 @@ def skew(case: Case) -> Iterator[Candidate]:
             at_ns=largest.end_ns,
             silent=True,
         )
+
+
+def _worked_longer(largest: ProcessSnapshot, done: list[ProcessSnapshot]) -> list[Evidence]:
+    """Returns what its life and its CPU time say of a worker with the largest share."""
+    out = []
+    life = largest.end_ns - largest.start_ns
+    alone = (largest.end_ns - max(a.end_ns for a in done if a is not largest)) / 1e9
+    if alone > 0.3 * life / 1e9:
+        text = f"It ran {alone:.1f} s longer than any other."
+        out.append(supports(SOME, text, ends(largest)))
+    cpu = {a: a.exit.cpu_runtime_ns for a in done if a.exit is not None}
+    others = statistics.median(v for a, v in cpu.items() if a is not largest)
+    if cpu[largest] >= 2 * others:
+        text = f"It used {cpu[largest] / max(1, others):.1f} times the CPU time of the others."
+        out.append(supports(SLIGHT, text, ends(largest)))
+    delay = largest.usage.pressed_ns.get("cpu", 0) if largest.usage is not None else 0
+    if delay > 0.4 * life:
+        out.append(contradicts(CLEAR, "It waited for a CPU most of the time.", ends(largest)))
+    return out
 
 
 def larger(case: Case) -> Iterator[Candidate]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from receiver.safe.files import RefusedError, closing, is_open_to_others, open_own, open_parent
 from receiver.service.state.mark import LOG_BYTES, PAGE_BYTES, is_history
+from receiver.units import SECOND
 
 _SIDE_FILES = ("-wal", "-shm", "-journal")  # SQLite makes them beside the database, by name
 _POLL_SECONDS = 0.05
@@ -96,7 +97,7 @@ class HistoryFile:
 
         Raises OSError. Returns the name.
         """
-        aside = f"{self._name}.damaged-{time.time_ns() // 1_000_000_000}"
+        aside = f"{self._name}.damaged-{time.time_ns() // SECOND}"
         while self._exists(aside):
             aside += "+"
         for suffix in (

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from struct import Struct
 
+from receiver.units import MIB
+
 APPLICATION_ID = 0x6B776974  # "kwit"
 RUNS_TABLE = "CREATE TABLE runs (system TEXT, pipeline TEXT, task TEXT, ended INTEGER, body BLOB)"
 SIGHTINGS_TABLE = "CREATE TABLE sightings (signature TEXT PRIMARY KEY, last INTEGER, body BLOB)"
 PAGE_BYTES = 65_536  # the largest page
-LOG_BYTES = 8 << 20  # how much of a write-ahead log is read: SQLite checkpoints at 4 MiB
+LOG_BYTES = 8 * MIB  # how much of a write-ahead log is read: SQLite checkpoints at 4 MiB
 _MAGIC = b"SQLite format 3\0"
 _USER_VERSION, _APPLICATION_ID = 60, 68
 _NUMBER = Struct(">I")

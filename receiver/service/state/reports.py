@@ -17,10 +17,11 @@ import msgspec
 from receiver.errors import KwitnessError
 from receiver.investigate.report import Report, to_json
 from receiver.safe.files import RefusedError, is_foreign, open_folder, open_own, replace
+from receiver.units import MIB
 
 log = logging.getLogger("kwitness.state")
 KEPT_REPORTS = 500
-REPORT_BYTES = 4 << 20  # a larger file is not a report
+REPORT_BYTES = 4 * MIB  # a larger file is not a report
 _NAME = re.compile(r"^[0-9a-f]{16}\.json$")
 _UNKNOWN = -1  # an earlier service wrote it
 _HEAD = b'{"schema":"kwitness.report/'  # of every version

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from receiver.constants import SECRET_WORDS
 from receiver.text.printable import words
 
 WEAK, MEDIUM, STRONG = (
@@ -111,20 +112,8 @@ _EXACT = {
 
 
 # A variable whose name holds one of these words is never exported from the kernel, unless its whole
-# name is on the allow list. The same words are `secret_words` in bpf/image.bpf.h
-# (tests/test_redact.py compares them).
-VARIABLE_WORDS = (
-    "PASS",
-    "PWD",
-    "SECRET",
-    "TOKEN",
-    "KEY",
-    "CRED",
-    "AUTH",
-    "PRIVATE",
-    "COOKIE",
-    "CONN",
-)
+# name is on the allow list. The kernel half compares with the same words.
+VARIABLE_WORDS = SECRET_WORDS
 
 
 def is_secret_variable(name: str) -> bool:

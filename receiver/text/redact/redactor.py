@@ -10,6 +10,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Literal, TypeVar
 
+from receiver.constants import ARGV_MARK_BYTES
 from receiver.text.printable import text, texts
 from receiver.text.redact.commands import Walk, argument_text
 from receiver.text.redact.scan import scan
@@ -18,7 +19,7 @@ from receiver.text.redact.vocabulary import of_lines, of_pairs, of_tokens
 Mode = Literal["scrub", "strip", "off"]
 REMEMBERED = 4096  # cached texts of each kind; a full cache is cleared
 MAX_ARGUMENTS = 64  # reported; the total is in argc
-CUT = "\x01\x01\x01"  # between the two ends of a command line that was too long (bpf/image.bpf.h)
+CUT = "\x01" * ARGV_MARK_BYTES  # between the two ends of a command line that was too long
 NAME = "[redacted]"  # fits into the 16 bytes of a comm
 
 T = TypeVar("T")

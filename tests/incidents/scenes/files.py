@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 
-from tests.incidents.lab import MIB, Lab, Truth, scene
+from receiver.units import MIB
+from tests.incidents.lab import Lab, Truth, scene
 
 WRITER = """
 say("writer")

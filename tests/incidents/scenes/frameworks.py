@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from receiver.units import MIB
 from tests.frameworks.harness import PIPELINES, environment
-from tests.incidents.lab import MIB, ROOT, Lab, Truth, UnavailableError, join, scene
+from tests.incidents.lab import ROOT, Lab, Truth, UnavailableError, join, scene
 
 Env = dict[str, str]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from tests.incidents.lab import MIB, Lab, Truth, join, scene
+from receiver.units import MIB
+from tests.incidents.lab import Lab, Truth, join, scene
 
 _SHELLS = (
     "set -euo pipefail\nseq 1 20000 | sort -n | tail -n 3 > out.txt\nwc -l out.txt\n",

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 
-from tests.incidents.lab import MIB, Lab, Truth, join, scene
+from receiver.units import MIB
+from tests.incidents.lab import Lab, Truth, join, scene
 
 GROW = """
 say("grower")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from tests.incidents.lab import MIB, Lab, Truth, scene
+from receiver.units import MIB
+from tests.incidents.lab import Lab, Truth, scene
 
 
 @scene("I38", "B", "P", group="work")

@@ -1,0 +1,61 @@
+"""All tables of facts about processes, and the one place where a process is forgotten."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from receiver.events import ProcessKey
+from receiver.facts.calls import CallTable
+from receiver.facts.connections import ConnectionTable
+from receiver.facts.deaths import DeathTable
+from receiver.facts.files import FileTable
+from receiver.facts.names import NameTable
+from receiver.facts.neighbours import Neighbours
+from receiver.facts.peers import PeerTable
+from receiver.facts.signals import SignalTable
+from receiver.facts.table import Table
+from receiver.facts.usage import UsageTable
+from receiver.facts.versions import VersionTable
+from receiver.facts.waits import WaitTable
+
+
+class Facts:
+    """The tables by name. Every table is keyed by process and owned by its own module."""
+
+    def __init__(self) -> None:
+        self.keys: set[ProcessKey] = set()  # processes that have a row in any table
+        self.calls = CallTable(self.keys)
+        self.deaths = DeathTable(self.keys)
+        self.versions = VersionTable()  # of files, not by process
+        self.files = FileTable(self.keys, self.versions)
+        self.peers = PeerTable(self.keys)
+        self.connections = ConnectionTable(self.keys, self.peers)
+        self.names = NameTable(self.keys)
+        self.waits = WaitTable(self.keys)
+        self.usage = UsageTable(self.keys, self.waits)
+        self.neighbours = Neighbours()  # processes that are not watched
+        self.signals = SignalTable(self.keys)
+        self.tables: tuple[Table[Any], ...] = (
+            self.calls,
+            self.deaths,
+            self.files,
+            self.connections,  # before the peers, whose sums it completes
+            self.peers,
+            self.names,
+            self.signals,
+            self.waits,
+            self.usage,
+        )
+
+    def forget(self, key: ProcessKey) -> None:
+        """Frees all rows of a process that the tree has forgotten."""
+        if key in self.keys:
+            self.keys.remove(key)
+            for table in self.tables:
+                table.forget(key)
+
+    def drops(self) -> Counter[str]:
+        return sum(
+            (table.drops for table in self.tables), self.versions.drops + self.neighbours.drops
+        )

@@ -1,0 +1,207 @@
+"""Failures whose exit status was lost on the way up, and pipes that broke."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections.abc import Iterator
+
+from receiver import semconv as sc
+from receiver.detect.masked import Grade
+from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.causes.common import died_of, shells, shorter
+from receiver.investigate.causes.ends import LONG_NS
+from receiver.investigate.evidence import (
+    CLEAR,
+    SLIGHT,
+    SOME,
+    STRONG,
+    Candidate,
+    Evidence,
+    contradicts,
+    ends,
+    facts,
+    process_culprit,
+    supports,
+)
+
+
+def masked(case: Case) -> Iterator[Candidate]:
+    """Finds the deepest failure below a parent that exited with status 0."""
+    reported = {
+        f.process
+        for f in case.execution.findings
+        if f.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH
+    }
+    for actor in case:
+        parent = case.get(actor.parent)
+        if (
+            actor.grade < Grade.FAILED
+            or actor.exit is None
+            or parent is None
+            or parent.exit is None
+        ):
+            continue
+        if parent.end.code != 0 and not _lost_in_a_pipe(case, actor, parent):
+            continue
+        below = [c for c in case.children(actor) if c.grade > Grade.ANSWER]
+        if (below and not shells(actor)) or _repeated(case, actor) or _answered(actor):
+            continue
+        deepest = below[-1] if below else actor
+        went_on = "exited with status 0" if parent.end.code == 0 else "continued"
+        text = f"{deepest.who} {deepest.end.words}; {parent.who} above it {went_on}."
+        evidence = [supports(CLEAR, text, [*ends(deepest), *ends(parent)])]
+        evidence += _context_of_loss(case, actor, parent)
+        for version in case.execution.outputs[:4]:
+            evidence += shorter(case, version.path, version.size_bytes, facts(version.opened))
+        did = "reported success" if parent.end.code == 0 else "continued"
+        summary = f"{deepest.who} {deepest.end.words}, but {parent.who} {did}."
+        silent = case.execution.masked or bool({deepest.key, actor.key} & reported)
+        yield Candidate(
+            cause="proc.exit_masked",
+            culprit=process_culprit(parent),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=deepest.key,
+            at_ns=actor.end_ns,
+            silent=silent,
+        )
+
+
+def _context_of_loss(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot) -> list[Evidence]:
+    """Returns what speaks for or against a lost failure of `actor` below `parent`."""
+    out = []
+    if not case.execution.root_failed and case.root is not None:
+        out.append(supports(SOME, "The task was reported as a success.", ends(case.root)))
+    reader = _piped_to(case, actor)
+    if reader is not None:
+        text = (
+            f"It wrote to a pipe that {reader.who} read. That process exited with status "
+            "0, which became the status of the whole pipeline."
+        )
+        out.append(supports(SOME, text, ends(reader)))
+    if actor.grade is Grade.LOST_WORK:
+        out.append(supports(SLIGHT, "Its work was lost.", ends(actor)))
+    elif actor.execs and actor.end_ns - actor.start_ns > LONG_NS:
+        out.append(
+            supports(
+                SLIGHT,
+                (
+                    "It had been running for "
+                    f"{(actor.end_ns - actor.start_ns) / 1e9:.1f} s, so it was "
+                    "not a short check."
+                ),
+                ends(actor),
+            )
+        )
+    if _keeps_its_own_record(case, parent):
+        system = parent.execution.identity.system
+        text = (
+            f"{parent.who} supervises a task of {system}. It always exits with status 0, "
+            f"because {system} records the result itself."
+        )
+        out.append(contradicts(STRONG, text, ends(parent)))
+    return out
+
+
+def _keeps_its_own_record(case: Case, actor: ProcessSnapshot) -> bool:
+    """Whether the process holds a task of an orchestrator.
+
+    Nothing reads its exit status; the orchestrator keeps its own record.
+    """
+    identity, above = actor.execution.identity, case.get(actor.parent)
+    return (
+        identity.status_lies
+        and identity.type == "task"
+        and (above is None or above.execution is not actor.execution)
+    )
+
+
+def _lost_in_a_pipe(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot) -> bool:
+    """Whether a failure in a pipe was lost because the shell lacks `pipefail`.
+
+    It failed before the last command, which succeeded. The shell then started other processes, or
+    it returned another exit status.
+    """
+    went_on = parent.end.code != actor.end.code or any(
+        c.start_ns > actor.end_ns for c in case.children(parent)
+    )
+    return shells(parent) and went_on and _piped_to(case, actor) is not None
+
+
+def _repeated(case: Case, actor: ProcessSnapshot) -> bool:
+    """Whether the same command succeeded later, as a retry does."""
+    parent = case.get(actor.parent)
+    siblings = case.children(parent) if parent is not None else []
+    return any(
+        s.argv == actor.argv and s.start_ns > actor.start_ns and s.exit is not None and not s.failed
+        for s in siblings
+    )
+
+
+def _answered(actor: ProcessSnapshot) -> bool:
+    """Whether a helper was stopped by its script, or a short command answered with status 1."""
+    return actor.grade is Grade.STOPPED or (
+        actor.end.code == 1 and actor.end_ns - actor.start_ns < 20_000_000 and bool(actor.execs)
+    )
+
+
+def _piped_to(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
+    parent = case.get(actor.parent)
+    for other in case.children(parent) if parent is not None else ():
+        if (
+            other is not actor
+            and other.stdin_inode
+            and other.stdin_inode == actor.stdout_inode
+            and not other.failed
+        ):
+            return other
+    return None
+
+
+def pipes(case: Case) -> Iterator[Candidate]:
+    """Finds processes that died of SIGPIPE. If the reader failed, the reader is the culprit."""
+    for actor in case:
+        event = died_of(actor)
+        epipe = [c for c in actor.calls if c.error == errno.EPIPE]
+        if not (event is not None and event.signal == signal.SIGPIPE) and not (
+            epipe and actor.failed and not actor.end.signal
+        ):
+            continue
+        if event is not None and not actor.end.signal and shells(actor) and case.children(actor):
+            continue
+        reader = next(
+            (
+                a
+                for a in case
+                if a is not actor and a.stdin_inode and a.stdin_inode == actor.stdout_inode
+            ),
+            None,
+        )
+        text = (
+            f"{actor.who} was killed by SIGPIPE: its output had no reader any more."
+            if event is not None
+            else f"A write of {actor.who} failed with EPIPE."
+        )
+        evidence = [supports(CLEAR + SLIGHT, text, [*facts(event, *epipe[:1]), *ends(actor)])]
+        if reader is not None and reader.failed:
+            text = f"Its reader {reader.who} had failed: it {reader.end.words}."
+            evidence.append(contradicts(STRONG, text, ends(reader)))
+        elif reader is not None:
+            text = f"Its reader {reader.who} had exited with status 0 before."
+            evidence.append(supports(CLEAR, text, ends(reader)))
+        summary = (
+            f"SIGPIPE ended {actor.who}: "
+            f"{reader.who if reader is not None else 'its reader'} had stopped reading."
+        )
+        yield Candidate(
+            cause="proc.sigpipe",
+            culprit=process_culprit(actor),
+            summary=summary,
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=actor.end_ns,
+        )
+
+
+CAUSES = (masked, pipes)

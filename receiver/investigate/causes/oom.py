@@ -1,0 +1,252 @@
+"""OOM kills: in a cgroup, by a neighbour, on the whole host, or of a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from receiver.events import OomScope
+from receiver.facts.neighbours import Competitor
+from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.causes.common import partition_share
+from receiver.investigate.causes.memory import on_processes
+from receiver.investigate.causes.oom_child import as_child, killed_by_kernel
+from receiver.investigate.evidence import (
+    CLEAR,
+    SLIGHT,
+    SOME,
+    Candidate,
+    Culprit,
+    Evidence,
+    Fact,
+    context,
+    contradicts,
+    ends,
+    fact,
+    fact_of_point,
+    facts_of_use,
+    process_culprit,
+    supports,
+)
+from receiver.text.names import mib
+
+
+def oom_kills(case: Case) -> Iterator[Candidate]:
+    """Yields candidates for each OOM kill, one per explanation of the growth.
+
+    The growth may be its own, a neighbour's, the host's or a tmpfs's.
+    """
+    for victim in case:
+        event = victim.oom
+        if event is None:
+            continue
+        if event.scope == OomScope.HOST:
+            yield _host(case, victim)
+            continue
+        child = as_child(case, victim)
+        if child is not None:
+            yield child
+        yield from _in_cgroup(case, victim, has_child_candidate=child is not None)
+
+
+def _in_cgroup(
+    case: Case, victim: ProcessSnapshot, *, has_child_candidate: bool
+) -> Iterator[Candidate]:
+    event = victim.oom
+    assert event is not None
+    own, other, family = _growths(case, victim)
+    rss = event.anon_rss_bytes + event.file_rss_bytes + event.shmem_rss_bytes
+    held = sum(max(0, t.rss_bytes) for t in victim.company) or rss
+    base = killed_by_kernel(victim)
+    base += partition_share(case, victim)
+    if event.limit_bytes and held < event.usage_bytes * 0.4 and rss < event.usage_bytes * 0.4:
+        yield _tmpfs(case, victim, base, held)
+    total = max(1, own + max(0, other.growth_bytes if other is not None else 0))
+    share = own / total
+    curve = [
+        fact_of_point(victim.pid, victim.name, p)
+        for p in (victim.company[0].points if victim.company else ())
+    ][-4:]
+    names = f"{victim.who}" if family < 2 else f"{family} processes of {victim.name}"
+    mine = [
+        supports(
+            CLEAR if share >= 0.8 else SOME if share >= 0.5 else SLIGHT,
+            (
+                f"{names} grew by {mib(own)}, which is {share:.0%} of all growth in that "
+                "memory cgroup."
+            ),
+            [fact(event), *curve],
+        )
+    ]
+    if other is not None:
+        mine.append(_rival(other, share))
+    if has_child_candidate:
+        text = "Its parent continued without it and later reported a different error."
+        mine.append(contradicts(SOME, text, ends(victim)))
+    yield Candidate(
+        cause="mem.cgroup_oom",
+        culprit=process_culprit(victim),
+        summary=(
+            f"The OOM killer killed {victim.who}: its own memory of {mib(max(rss, 0))} "
+            f"reached the limit of {event.memory_cgroup or 'its cgroup'} "
+            f"({mib(event.limit_bytes)})"
+        )
+        + on_processes(victim)
+        + ".",
+        evidence=(*base, *mine),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
+    )
+    if other is not None and other.growth_bytes > event.limit_bytes * 0.1:
+        yield _neighbour(victim, other, share, base)
+
+
+def _rival(other: Competitor, share: float) -> Evidence:
+    """Returns what the next largest process says against, or about, a share of the growth."""
+    if share < 0.5:
+        text = f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)}, which is more."
+        return contradicts(CLEAR, text, _latest_points(other))
+    text = (
+        f"{other.name} ({other.pid}), in the same memory cgroup, held {mib(other.rss_bytes)} and "
+        f"grew by {mib(other.growth_bytes)}."
+    )
+    return context(text, _latest_points(other))
+
+
+def _growths(case: Case, victim: ProcessSnapshot) -> tuple[int, Competitor | None, int]:
+    """Returns the growth in bytes of the victim's family, its largest rival and the family's size.
+
+    The family are related processes in the same memory. The rival is the other process that grew
+    most.
+    """
+    own, family = 0, 0
+    others: list[Competitor] = []
+    for competitor in victim.company:
+        actor = case.get(competitor.key)
+        if competitor is victim.company[0] or (actor is not None and case.related(actor, victim)):
+            own += max(0, competitor.growth_bytes)
+            family += 1
+        else:
+            others.append(competitor)
+    # The growth of a related process that was killed earlier in the same memory cgroup counts,
+    # too.
+    return own, max(others, key=lambda t: (t.growth_bytes, -t.pid), default=None), family
+
+
+def _latest_points(competitor: Competitor) -> list[Fact]:
+    return [fact_of_point(competitor.pid, competitor.name, p) for p in competitor.points[-3:]]
+
+
+def _neighbour(
+    victim: ProcessSnapshot, other: Competitor, share: float, base: list[Evidence]
+) -> Candidate:
+    event = victim.oom
+    assert event is not None
+    text = (
+        f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)} in the same memory "
+        f"cgroup, which is {1 - share:.0%} of all growth."
+    )
+    weight = CLEAR + SLIGHT if share < 0.35 else SOME if share < 0.5 else -SOME
+    mine = (
+        supports(weight, text, _latest_points(other))
+        if weight > 0
+        else contradicts(SOME, text, _latest_points(other))
+    )
+    start = other.key.start_boottime_ns if other.key is not None else 0
+    return Candidate(
+        cause="mem.cgroup_neighbour",
+        culprit=Culprit(type="process", name=other.name, pid=other.pid, start_boottime_ns=start),
+        summary=(
+            f"{other.name} ({other.pid}) filled the memory cgroup that it shares with "
+            f"{victim.who} ({event.memory_cgroup}, {mib(event.limit_bytes)}); the OOM "
+            f"killer killed {victim.name}."
+        ),
+        evidence=(*base, mine),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
+    )
+
+
+def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
+    event = victim.oom
+    assert event is not None
+    _, other, _ = _growths(case, victim)
+    me = victim.company[0] if victim.company else None
+    competitor = (
+        other
+        if other is not None and me is not None and other.growth_bytes > me.growth_bytes
+        else None
+    )
+    start = (
+        competitor.key.start_boottime_ns
+        if competitor is not None and competitor.key is not None
+        else 0
+    )
+    culprit = (
+        Culprit(type="process", name=competitor.name, pid=competitor.pid, start_boottime_ns=start)
+        if competitor is not None
+        else process_culprit(victim)
+    )
+    more = (
+        [
+            supports(
+                SLIGHT,
+                f"{competitor.name} ({competitor.pid}) grew most.",
+                _latest_points(competitor),
+            )
+        ]
+        if competitor is not None
+        else []
+    )
+    summary = f"The host ran out of memory, and the OOM killer killed {victim.who}."
+    evidence = (
+        *killed_by_kernel(victim),
+        supports(
+            SOME, "No cgroup was at its limit: the host itself had no free memory.", [fact(event)]
+        ),
+        *more,
+    )
+    return Candidate(
+        cause="mem.host_oom",
+        culprit=culprit,
+        summary=summary,
+        evidence=evidence,
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
+    )
+
+
+def _tmpfs(case: Case, victim: ProcessSnapshot, base: list[Evidence], held: int) -> Candidate:
+    """Returns a candidate for files in a tmpfs.
+
+    They are charged to the cgroup of their writer, but no process holds that memory.
+    """
+    event = victim.oom
+    assert event is not None
+    writes = [u for a in case for u in a.uses if u.writing and u.written_bytes]
+    biggest = max(writes, key=lambda u: (u.written_bytes, u.path), default=None)
+    text = (
+        f"All its processes held {mib(held)} of {mib(event.usage_bytes)}; files in a tmpfs "
+        "hold the rest."
+    )
+    evidence = [*base, supports(CLEAR, text, [fact(event)])]
+    culprit = Culprit(type="cgroup", cgroup=event.memory_cgroup)
+    if biggest is not None and biggest.written_bytes > event.usage_bytes * 0.2:
+        about = f"{mib(biggest.written_bytes)} were written to {biggest.path}."
+        evidence.append(supports(SOME, about, facts_of_use(biggest)))
+        culprit = Culprit(
+            type="file", path=biggest.path, inode=biggest.key[1], device=biggest.key[0]
+        )
+    return Candidate(
+        cause="mem.shm_full",
+        culprit=culprit,
+        summary=(
+            f"Files in memory filled {event.memory_cgroup or 'the cgroup'}; the OOM killer "
+            f"killed {victim.who}."
+        ),
+        evidence=tuple(evidence),
+        subject=victim.key,
+        at_ns=event.time_boottime_ns,
+    )
+
+
+CAUSES = (oom_kills,)

@@ -1,0 +1,1 @@
+"""What CONTRIBUTING.md promises: an extension of each kind, in one file of its own, works."""
