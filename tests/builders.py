@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from receiver.detect.findings import FINDINGS
 from receiver.events import (
+    WIRES,
     Event,
     Exec,
     Exit,
@@ -30,14 +32,18 @@ from receiver.events import (
     Title,
     encode,
 )
-from receiver.facts.tree import Process
 from receiver.investigate.report import Report
 from receiver.model import NOBODY, CoreOptions, Finding, Host, Watch
 from receiver.observe.core import Core
 from receiver.observe.events import EVENTS
 from receiver.observe.listeners import Listener
+from receiver.observe.recorder import Recorder
+from receiver.observe.recording import Header, Settings
+from receiver.observe.recording_scope import CommandScope
+from receiver.observe.session import Session
 from receiver.signals import LogRecord, Span, Value
 from receiver.work.execution import Execution
+from receiver.work.worker import Worker
 
 HOST = Host("00000000-0000-4000-8000-000000000001", "testhost", "5e55104e5e55")
 WALL_OFFSET_NS = 1_700_000_000_000_000_000
@@ -70,7 +76,7 @@ class Calls(Listener):
         *,
         execution_started: Callable[[Execution], object] = _ignore,
         execution_finished: Callable[[Execution], object] = _ignore,
-        process_ended: Callable[[Process], object] = _ignore,
+        process_ended: Callable[[Worker], object] = _ignore,
         event: Callable[[Any], object] = _ignore,
         report: Callable[[str, Report], object] = _ignore,
     ) -> None:
@@ -87,7 +93,7 @@ class Calls(Listener):
     def execution_finished(self, execution: Execution) -> None:
         self._finished(execution)
 
-    def process_ended(self, process: Process) -> None:
+    def process_ended(self, process: Worker) -> None:
         self._process_ended(process)
 
     def event(self, event: Event) -> None:
@@ -104,6 +110,8 @@ class Story:
         """`core`: further arguments of the core."""
         self.core = Core(HOST, options, **core)
         self.core.set_wall_offset(WALL_OFFSET_NS)
+        self.recorder: Recorder | None = None
+        self._session = Session(self.core)
         self.now = 1_000 * MS
         self.sequence = 0
         self.next_pid = 1000
@@ -112,6 +120,24 @@ class Story:
         self.next_open = 0
         self.opened: dict[tuple[int, int], dict[str, Any]] = {}
         self._signals: list[Span | LogRecord] = []
+
+    @classmethod
+    def recorded(cls, path: Path, settings: Settings, scope: CommandScope | None = None) -> Story:
+        """One whose inputs are recorded."""
+        story = cls()
+        story.core = Core(HOST, settings.options, settings.rules)
+        holds = "host" if scope is None else "command"
+        header = Header(WIRES, HOST, WALL_OFFSET_NS, holds, settings)
+        story.recorder = Recorder(path.open("wb"), header, scope)
+        story._session = Session(story.core, story.recorder)
+        story.session.wall_offset(WALL_OFFSET_NS, story.now)
+        return story
+
+    @property
+    def session(self) -> Session:
+        if self._session.core is not self.core:  # a test has replaced it
+            self._session = Session(self.core)
+        return self._session
 
     def step(self, ms: float = 1) -> None:
         self.now += int(ms * MS)
@@ -123,7 +149,7 @@ class Story:
         event = kind(time_boottime_ns=self.now, sequence=self.sequence, cpu=0, **fields)
         raw = encode(event)
         self.records.append(raw)
-        self.core.feed([raw], self.now + MS)
+        self.session.batch([raw], self.now + MS)
         emitted = self.core.take()
         found = {s.event_name for s in emitted if isinstance(s, LogRecord)} & FINDINGS.keys()
         missing = found - set(EVENTS[kind].findings)
@@ -261,7 +287,7 @@ class Story:
     def command(self, *argv: str, name: str = "job") -> ProcessKey:
         """Starts a command as `kwitness run` would; SELF is us."""
         self.next_pid += 1
-        self.core.watch(Watch(self.next_pid + 1, SELF.tgid, name))
+        self.session.watch(Watch(self.next_pid + 1, SELF.tgid, name), self.now)
         return self.spawn(SELF, *argv)
 
     def fact(self, kind: type[Event], key: ProcessKey, **fields: Any) -> None:
@@ -326,11 +352,11 @@ class Story:
 
     def tick(self, seconds: float = 1.0) -> None:
         self.step(seconds * 1000)
-        self.core.tick(self.now)
+        self.session.tick(self.now)
         self._signals += self.core.take()
 
     def finish(self) -> None:
-        self.core.finish(self.now)
+        self.session.finish(self.now)
         self._signals += self.core.take()
 
     @property

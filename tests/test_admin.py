@@ -11,6 +11,7 @@ import pytest
 from receiver import semconv as sc
 from receiver.errors import DataError
 from receiver.investigate.history import History
+from receiver.observe.session import Session
 from receiver.service.admin import Admin, prometheus_text
 from receiver.service.incident_api import LiveIncidentApi, queries
 from receiver.signals import Histogram, Metric, Point
@@ -209,7 +210,7 @@ def test_the_desk_answers_about_what_runs_what_failed_and_what_was_well() -> Non
     story.tick(7)
     story.tick(1)
     story.task("publish", run="r1")
-    desk = LiveIncidentApi(story.core, lambda: story.now)
+    desk = LiveIncidentApi(Session(story.core), lambda: story.now)
     answers = json.loads(desk.alert(b'{"pipeline": "etl", "run_id": "r1"}'))["alerts"][0]
     assert {r["task"]: r["verdict"] for r in answers["reports"]} == {
         "load": "not_visible",
@@ -236,7 +237,7 @@ def test_times_at_the_ends_of_the_calendar_are_answered() -> None:
     failed = story.task("load", run="r1")
     story.exit(failed, 1)
     story.tick(7)
-    desk = LiveIncidentApi(story.core, lambda: story.now)
+    desk = LiveIncidentApi(Session(story.core), lambda: story.now)
     for moment in (
         "0001-01-01T00:00:00+23:59",
         "9999-12-31T23:59:59-23:59",
@@ -283,7 +284,7 @@ def test_hostile_names_are_text_on_the_page_and_on_the_terminal() -> None:
     story.exit(step, signal=9)
     story.exit(root, 137)
     story.finish()
-    desk = LiveIncidentApi(story.core, lambda: story.now)
+    desk = LiveIncidentApi(Session(story.core), lambda: story.now)
     (number,) = story.core.incidents.reports
     shown, text = desk.report(number, "page"), desk.report(number, "text")
     assert shown is not None and text is not None

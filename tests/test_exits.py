@@ -21,7 +21,8 @@ from receiver.observe import exits
 from receiver.observe.core import Core
 from receiver.observe.exits import PHASES, Phase
 from receiver.observe.recording import Recording
-from receiver.observe.session import Session, replay
+from receiver.observe.replay import replay
+from receiver.observe.session import Session
 from receiver.render.process_tree import summary
 from receiver.render.rows import Views
 from receiver.signals import LogRecord, Span

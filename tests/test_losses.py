@@ -23,8 +23,10 @@ from receiver.facts.losses import (
 )
 from receiver.investigate.compose import investigate
 from receiver.investigate.report import Report
-from receiver.observe.recording import Frame, FrameKind, Recorder
-from receiver.observe.session import Session, replay_frame
+from receiver.observe.recorder import Recorder
+from receiver.observe.recording import Frame, FrameKind
+from receiver.observe.replay import replay_frame
+from receiver.observe.session import Session
 from receiver.work.execution import Execution
 from tests.builders import Story, attributes
 

@@ -31,17 +31,18 @@ from receiver.export import encode
 from receiver.kernel.decode import decode, split
 from receiver.model import NOBODY, Blind, ContainerName, CoreOptions, Watch
 from receiver.observe.core import Core
+from receiver.observe.recorder import Recorder
 from receiver.observe.recording import (
     COMMAND_CONTENTS,
     HOST_CONTENTS,
     MAGIC,
     FrameKind,
     Header,
-    Recorder,
     Recording,
 )
 from receiver.observe.recording_scope import CommandScope
-from receiver.observe.session import Session, replay
+from receiver.observe.replay import replay
+from receiver.observe.session import Session
 from receiver.signals import LogRecord, Span
 from receiver.text.redact import Redactor
 from tests.builders import HOST, SELF, WALL_OFFSET_NS, Story, airflow
@@ -215,6 +216,8 @@ def test_a_wall_clock_of_before_1970_is_no_traceback() -> None:
 def test_frame_kinds_are_append_only() -> None:
     assert {k.name: k.value for k in FrameKind} == {
         "BATCH": 1, "TICK": 2, "WALL_OFFSET": 3, "WATCH": 4, "LOSSES": 5, "VANISHED": 6, "FINISH": 7, "CONTAINERS": 8, "BLIND": 9,
+        "UNSEEN": 10, "GAP": 11, "ALERT": 12, "HISTORY": 13, "USED": 14, "NOTE": 15, "METRICS": 16, "FUNCTIONS": 17,
+        "PASSED": 18,
     }  # fmt: skip
 
 

@@ -87,13 +87,14 @@ _shtab_kwitness_record_defaults_added=0
 
 _shtab_kwitness_replay_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-c,--config}"[use the rules and the \[core\] settings of this kwitness.toml, and the OTEL_\* variables, instead of the recorded ones]:FILE:"
   "--dump[print the events instead]"
   "--json[json]"
   "--otlp-json[write OTLP\/JSON lines]:FILE:"
   "--report[write the report of each execution as one line of JSON]:FILE:"
   "--page[write the last report as one plain HTML page]:FILE:"
   "--details[print the whole reports, not only their first screens]"
-  "--history[compare with the runs stored in FILE, then add these runs]:FILE:"
+  "--history[compare with the runs stored in FILE instead of the recorded ones, then add these runs]:FILE:"
   ":file:"
 )
 

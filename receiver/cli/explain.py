@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from receiver.cli.listeners import CommandLines
+from receiver.cli.replay import settings_of
 from receiver.errors import UsageError
-from receiver.facts.tree import ancestors
+from receiver.export.settings import from_environment
 from receiver.observe.bindings import describe
-from receiver.observe.core import Core
 from receiver.observe.recording import Recording
-from receiver.observe.session import Session, replay
+from receiver.observe.replay import core_of, replay
+from receiver.observe.session import Session
 from receiver.service import config as configuration
 from receiver.service.app import Observer
 from receiver.text.printable import printable
@@ -23,7 +25,9 @@ def explain(args: argparse.Namespace) -> int:
     if args.explain.isascii() and args.explain.isdigit():
         return _explain_process(int(args.explain), chosen)
     recording = Recording(Path(args.explain))
-    core = Core(recording.header.host, rules=chosen.rule, explain=True)
+    export = from_environment(os.environ)
+    settings = settings_of(args.explain, recording.header, args.config, export)
+    core = core_of(recording.header, settings, explain=True)
     seen = CommandLines()
     core.listeners.add(seen)
     replay(Session(core), recording)
@@ -46,7 +50,7 @@ def _explain_process(pid: int, chosen: configuration.ServeConfig) -> int:
     process = next((p for p in core.tree.processes() if p.key.tgid == pid), None)
     if process is None:
         raise UsageError(f"there is no process {pid}")
-    for each in (process, *ancestors(process)):
+    for each in (process, *process.ancestors()):
         print(f"{each.key.tgid} {printable(each.name)}")
         for reason in core.bindings.reasons.get(each.key, ("nothing",)):
             print(f"    {printable(reason)}")

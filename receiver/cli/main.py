@@ -58,6 +58,13 @@ def parser() -> argparse.ArgumentParser:
 
     add = sub.add_parser("replay", help="analyse a recording on any host, without root")
     add.add_argument("file")
+    add.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="use the rules and the [core] settings of this kwitness.toml, and the OTEL_* "
+        "variables, instead of the recorded ones",
+    )
     add.add_argument("--dump", action="store_true", help="print the events instead")
     add.add_argument("--json", action="store_true")
     add.add_argument("--otlp-json", metavar="FILE", help="write OTLP/JSON lines")
@@ -73,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument(
         "--history",
         metavar="FILE",
-        help="compare with the runs stored in FILE, then add these runs",
+        help="compare with the runs stored in FILE instead of the recorded ones, then add these runs",
     )
 
     add = sub.add_parser("serve", help="run as a service: observe and export until SIGTERM")

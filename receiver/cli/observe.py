@@ -55,7 +55,6 @@ from receiver.safe.files import check_distinct, open_output
 from receiver.service import config as configuration
 from receiver.service.app import Observer
 from receiver.service.state import HistoryKeeper, Worker
-from receiver.service.symbols import named
 from receiver.text.printable import printable
 from receiver.text.redact import Redactor
 from receiver.work.execution import Execution
@@ -168,10 +167,9 @@ class ObservedCommand:
             self.core.listeners.add(TimelineListener(self._timeline))
         self.observer.start()
         self._blind = self.observer.blind()
-        self.core.blind = tuple(self._blind)
         self._keeper = HistoryKeeper(Path(args.history), Worker()) if args.history else None
         if self._keeper is not None:
-            self.core.history = self._keeper.history
+            self.observer.session.history(self._keeper.history, boottime_ns())
 
     def _export_settings(self) -> ExportSettings:
         self._exports = asks_for_export(os.environ)
@@ -265,6 +263,8 @@ class ObservedCommand:
         try:
             if not self.broken:
                 self.observer.end()
+                for number, report in list(self.core.incidents.reports.items()):
+                    self.observer.name_functions(number, report)
         except Exception as error:
             self._break(error)
         try:
@@ -284,7 +284,7 @@ class ObservedCommand:
             return
         view = self._views.pop(execution)
         facts = json.dumps(as_json(execution, view, self.core.losses_of(execution), self._blind))
-        why = named(self.core.incidents.reports[report_id(execution)])
+        why = self.core.incidents.reports[report_id(execution)]
         self.outputs.write("report", to_json(why) + b"\n")
         self.outputs.write("facts", facts.encode() + b"\n")
         if self._timeline:
@@ -357,8 +357,11 @@ def _let_go_of_stdio(*, stdout: bool) -> None:
 
 async def record(args: argparse.Namespace) -> int:
     """Without a command: runs until Ctrl-C or SIGTERM."""
+    chosen = configuration.load(Path(args.config) if args.config else None)
+    options = core_options(from_environment(os.environ), chosen.core)
     record_to = open_output(args.output)
-    observer = Observer(SourceConfig(), CoreOptions(), None, record_to)
+    source = msgspec.structs.replace(chosen.kernel, source=args.source)
+    observer = Observer(source, options, None, record_to, rules=chosen.rule)
     recorder = observer.recorder
     observer.each_tick.append(
         lambda: observer.stop.set() if recorder is not None and recorder.failure else None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,12 +29,15 @@ from receiver.export.settings import from_environment
 from receiver.investigate.report import to_json
 from receiver.kernel.decode import decode, split
 from receiver.observe.core import Core
-from receiver.observe.recording import FrameKind, Recording
-from receiver.observe.session import Session, replay
+from receiver.observe.recording import FrameKind, Header, Recording, Settings
+from receiver.observe.replay import core_of, steps
+from receiver.observe.session import Session
 from receiver.render.rows import RunView
 from receiver.render.run_json import as_json
 from receiver.safe.files import check_distinct, close_output, write_output
+from receiver.service import config as configuration
 from receiver.service.state import HistoryKeeper, Worker
+from receiver.signals import LogRecord, MetricSnapshot, Span
 from receiver.text.printable import printable
 from receiver.text.redact import Redactor
 from receiver.work.execution import Execution
@@ -40,10 +45,9 @@ from receiver.work.execution import Execution
 if TYPE_CHECKING:
     from receiver.export.hub import Hub
 
-HISTORY_SECONDS = (
-    1.0,
-    4.0,
-)  # how long to wait for a busy history, before and after the evaluation
+# how long to wait for a busy history, before and after the evaluation
+HISTORY_SECONDS = (1.0, 4.0)
+WAIT_SECONDS = 0.01
 
 
 async def replay_file(args: argparse.Namespace) -> int:
@@ -82,29 +86,23 @@ def _say_contents(file: str, recording: Recording) -> None:
 async def _replay(
     args: argparse.Namespace, export: ExportSettings, recording: Recording, hub: Hub | None
 ) -> int:
-    with contextlib.closing(Recording(Path(args.file))) as ahead:
-        of_command = any(frame.kind == FrameKind.WATCH for frame in ahead)
-    core = Core(
-        recording.header.host,
-        msgspec.structs.replace(core_options(export), only_commands=of_command),
-    )
+    core = core_of(recording.header, settings_of(args.file, recording.header, args.config, export))
+    session = Session(core)
     trees = Trees(lambda execution, view: _tree(args, execution, view, core), core.facts)
     core.listeners.add(trees)
-
-    def after_frame() -> None:
-        for text in trees.take():
-            print(text)
-        if hub:
-            hub.put(core.take())
-
     keeper = HistoryKeeper(Path(args.history), Worker()) if args.history else None
     if keeper is not None:
         keeper.start()
         await keeper.settled(HISTORY_SECONDS[0])
-        core.history = keeper.history
+        session.history(keeper.history, 0)
     if hub:
         hub.start()
-    replay(Session(core), recording, after_frame)
+    for snapshot in steps(session, recording, other_history=keeper is not None):
+        for text in trees.take():
+            print(text)
+        signals = core.take()
+        if hub:
+            await _put(hub, signals, snapshot)
     _report(args, core)
     if keeper is not None:
         await keeper.close(HISTORY_SECONDS[1])
@@ -119,6 +117,34 @@ async def _replay(
             file=sys.stderr,
         )
     return 0
+
+
+def settings_of(file: str, header: Header, config: str | None, export: ExportSettings) -> Settings:
+    """The recorded settings; with a configuration, its own and those of the environment.
+
+    A recording of version 2 has none. Whether only a command was observed stays as it was.
+    """
+    recorded = header.settings
+    if recorded is not None and config is None:
+        return recorded
+    chosen = configuration.load(Path(config) if config else None)
+    if recorded is not None:
+        only_commands = recorded.options.only_commands
+    else:
+        with contextlib.closing(Recording(Path(file))) as ahead:
+            only_commands = any(frame.kind == FrameKind.WATCH for frame in ahead)
+    options = core_options(export, chosen.core)
+    return Settings(msgspec.structs.replace(options, only_commands=only_commands), chosen.rule)
+
+
+async def _put(hub: Hub, signals: list[Span | LogRecord], snapshot: MetricSnapshot | None) -> None:
+    """A replay is faster than its exporters: it waits while a queue is more than half full."""
+    hub.put(signals)
+    if snapshot is not None:
+        hub.put_metrics(snapshot)
+    deadline = time.monotonic() + FLUSH_SECONDS  # a server that does not answer
+    while hub.is_half_full and time.monotonic() < deadline:  # noqa: ASYNC110 (a bound of time)
+        await asyncio.sleep(WAIT_SECONDS)
 
 
 def _tree(args: argparse.Namespace, execution: Execution, view: RunView, core: Core) -> str:

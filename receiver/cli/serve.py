@@ -28,7 +28,6 @@ from receiver.kernel.clock import boottime_ns
 from receiver.kernel.confinement import survey
 from receiver.kernel.descriptors import raise_limit
 from receiver.kernel.remedies import remedy, surroundings
-from receiver.observe.core import Core
 from receiver.observe.listeners import Listener
 from receiver.render.live import live_tree
 from receiver.service import config as configuration
@@ -36,7 +35,7 @@ from receiver.service.app import Observer
 from receiver.service.incident_api import LiveIncidentApi
 from receiver.service.state import ServiceState, open_directory_of_service, read_token
 from receiver.service.supervisor import Supervisor
-from receiver.service.symbols import available, named
+from receiver.service.symbols import available
 from receiver.text.printable import printable
 
 if TYPE_CHECKING:
@@ -131,26 +130,24 @@ async def serve(args: argparse.Namespace) -> int:
 
 def _remember(observer: Observer, state: ServiceState) -> None:
     """The history for the investigator, stored in the state directory if there is one."""
-    core = observer.core
-    core.history, core.blind = state.history, tuple(observer.blind())
+    observer.session.history(state.history, boottime_ns())
     observer.own_metrics.append(state.metrics)
     if state.gap is not None:
-        core.resumed(state.gap, boottime_ns())
-
-    core.listeners.add(_KeptReports(core, state))
+        observer.session.resumed(state.gap, boottime_ns())
+    observer.core.listeners.add(_KeptReports(observer, state))
     state.start()
 
 
 class _KeptReports(Listener):
     """Adds the names of functions to each report, and stores it."""
 
-    def __init__(self, core: Core, state: ServiceState) -> None:
-        self._core, self._state = core, state
+    def __init__(self, observer: Observer, state: ServiceState) -> None:
+        self._observer, self._state = observer, state
 
     def report(self, number: str, report: Report) -> None:
-        incidents = self._core.incidents
-        report = incidents.reports[number] = named(report)
-        self._state.keep_report(number, report, incidents.owners.get(number, -1))
+        report = self._observer.name_functions(number, report)
+        owner = self._observer.core.incidents.owners.get(number, -1)
+        self._state.keep_report(number, report, owner)
 
 
 def _admin(
@@ -173,7 +170,7 @@ def _admin(
         observer.ready,
         observer.metrics,
         tree=tree,
-        incidents=LiveIncidentApi(observer.core, boottime_ns, state.earlier),
+        incidents=LiveIncidentApi(observer.session, boottime_ns, state.earlier),
         token=token or state.token,
     )
 

@@ -94,6 +94,12 @@ class Hub:
                 for pipeline in traces:
                     pipeline.put(signal.resource, encoded, signal.importance)
 
+    @property
+    def is_half_full(self) -> bool:
+        """Whether a queue is more than half full, in items or in bytes."""
+        queues = [pipeline.queue for pipeline in self.pipelines]
+        return any(2 * len(q) > q.max_items or 2 * q.bytes > q.max_bytes for q in queues)
+
     def put_loss(self, record: LogRecord) -> None:
         """A record of lost items.
 

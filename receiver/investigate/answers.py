@@ -10,7 +10,7 @@ from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.chain import chain
 from receiver.investigate.citations import Citations
 from receiver.investigate.engine import Ranked
-from receiver.investigate.history import Sighting
+from receiver.investigate.entries import Sighting
 from receiver.investigate.process_lines import process_line
 from receiver.text.names import mib
 from receiver.text.printable import printable

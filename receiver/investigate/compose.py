@@ -18,8 +18,9 @@ from receiver.investigate.case import Case
 from receiver.investigate.citations import Citations, evidence_line
 from receiver.investigate.classes import CLASSES, NOT_VISIBLE
 from receiver.investigate.engine import Conclusion, Ranked, conclude
+from receiver.investigate.entries import Sighting
 from receiver.investigate.evidence import Candidate, Culprit, Fact, ends
-from receiver.investigate.history import Sighting, signature
+from receiver.investigate.history import signature
 from receiver.investigate.ruled_out import rule_out
 from receiver.investigate.sections import crashes, curves, normality
 from receiver.text.printable import printable
@@ -208,7 +209,7 @@ def _seen(case: Case, found: Conclusion, key: str, at_unix_ns: int) -> Sighting 
     if case.history is None or not key:
         return None
     if not at_unix_ns:
-        return case.history.sightings.get(key)
+        return case.history.seen(key)
     return case.history.saw(
         key, found.ranked[0].candidate.cause, at_unix_ns, case.execution.identity.run_id
     )

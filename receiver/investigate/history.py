@@ -15,9 +15,10 @@ from collections.abc import Iterable
 import msgspec
 
 from receiver.attribution.partitions import partition_of
-from receiver.facts.files import Use
 from receiver.facts.versions import State
 from receiver.investigate.case import Case, TaskKey
+from receiver.investigate.entries import RunSummary, Sighting, Used, Uses
+from receiver.work.tables import Use
 
 RUNS = 50  # runs kept for each task
 TASKS = 2000  # above this number, the task with the oldest last run is dropped
@@ -30,38 +31,6 @@ _NUMBER = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{16,}|\d+"
 )
 _SCRATCH = re.compile(r"^(/tmp|/var/tmp|/dev/shm)/[^/]+")
-
-
-class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """The summary of one run of one task.
-
-    The keys of `outputs` are paths without their numbers; the keys of `partitions` are partition
-    names.
-    """
-
-    ended_unix_ns: int
-    run_id: str
-    seconds: float
-    failed: bool
-    end: str
-    peak_bytes: int
-    processes: int
-    shape: str
-    outputs: dict[str, int]
-    partitions: dict[str, int]
-    endpoints: tuple[str, ...] = ()
-
-
-class Sighting(msgspec.Struct, frozen=True, kw_only=True):
-    """How often and when an incident with this signature occurred, and the operator's note."""
-
-    signature: str
-    cause: str
-    count: int
-    first_unix_ns: int
-    last_unix_ns: int
-    last_run: str
-    note: str = ""
 
 
 class Usual(msgspec.Struct, frozen=True):
@@ -94,12 +63,34 @@ def usual(values: Iterable[float]) -> Usual | None:
 
 
 class History:
-    """Runs and sightings, bounded. `fresh` holds the new entries until a store takes them."""
+    """Runs and sightings, bounded. `fresh` holds the new entries until a store takes them.
+
+    `uses` holds the entries that reports were made with, until a recording takes them.
+    """
 
     def __init__(self) -> None:
         self.tasks: dict[TaskKey, deque[RunSummary]] = {}
         self.sightings: dict[str, Sighting] = {}
         self.fresh: list[tuple[TaskKey, RunSummary] | Sighting] = []
+        self.uses = Uses()
+
+    def restore(self, used: Used) -> None:
+        """Sets the entries that the recorded reports were made with."""
+        for key, runs in used.runs:
+            self.tasks.pop(key, None)
+            for run in runs:
+                self.remember(key, run)
+        for signature, sighting in used.sightings:
+            self.sightings.pop(signature, None)
+            if sighting is not None:
+                self._place(sighting)
+
+    def _place(self, sighting: Sighting) -> None:
+        self.sightings[sighting.signature] = sighting
+        while len(self.sightings) > SIGNATURES:
+            oldest = next(iter(self.sightings))
+            del self.sightings[oldest]
+            self.uses.evicted(oldest)
 
     def add(self, key: TaskKey, run: RunSummary) -> None:
         self.remember(key, run)
@@ -110,13 +101,16 @@ class History:
         runs.append(run)
         self.tasks[key] = runs  # now the last one in the order
         while len(self.tasks) > TASKS:
-            del self.tasks[next(iter(self.tasks))]
+            oldest = next(iter(self.tasks))
+            del self.tasks[oldest]
+            self.uses.evicted(oldest)
 
     def absorb(self, earlier: History) -> None:
         """Adds stored entries.
 
         They may arrive after the first runs of this process, which are newer.
         """
+        self.uses.loaded()
         since, self.tasks = self.tasks, {}
         for key, runs in (*earlier.tasks.items(), *since.items()):
             for run in runs:
@@ -140,7 +134,8 @@ class History:
 
     def saw(self, signature: str, cause: str, at_unix_ns: int, run: str) -> Sighting | None:
         """Counts the incident and returns the sighting as it was before."""
-        before = self.sightings.pop(signature, None)
+        before = self.seen(signature)
+        self.sightings.pop(signature, None)
         now = Sighting(
             signature=signature,
             cause=cause,
@@ -153,11 +148,14 @@ class History:
             now = msgspec.structs.replace(
                 before, count=before.count + 1, last_unix_ns=at_unix_ns, last_run=run
             )
-        self.sightings[signature] = now
+        self._place(now)
         self.fresh.append(now)
-        while len(self.sightings) > SIGNATURES:
-            del self.sightings[next(iter(self.sightings))]
         return before
+
+    def seen(self, signature: str) -> Sighting | None:
+        found = self.sightings.get(signature)
+        self.uses.sighting(signature, found)
+        return found
 
     def note(self, signature: str, text: str) -> bool:
         """Stores an operator's note. Returns False if the signature is unknown."""
@@ -173,7 +171,9 @@ class History:
         return out
 
     def good_runs(self, key: TaskKey) -> list[RunSummary]:
-        return [r for r in self.tasks.get(key, ()) if not r.failed]
+        runs = self.tasks.get(key, ())
+        self.uses.runs(key, runs)
+        return [r for r in runs if not r.failed]
 
     def duration(self, key: TaskKey) -> Usual | None:
         return usual(r.seconds for r in self.good_runs(key))

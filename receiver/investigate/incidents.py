@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 
+import msgspec
+
 from receiver import semconv as sc
 from receiver.detect.findings import spec_of
 from receiver.investigate.case import Case, task_key
 from receiver.investigate.compose import investigate
 from receiver.investigate.evidence import Culprit
 from receiver.investigate.history import summarise
-from receiver.investigate.report import Hypothesis, Report
+from receiver.investigate.report import CrashLine, Hypothesis, Report
 from receiver.model import BACKED, Finding
 from receiver.signals import Attributes, Importance, LogRecord, Severity, Signal
 from receiver.synthesis.logs import Logs
@@ -140,6 +142,12 @@ class Incidents:
         if report.verdict == "incident" and id(execution) not in self._open:
             self._open[id(execution)] = self._publish(execution, report, now_ns, over=False)
         return report
+
+    def name_functions(self, number: str, crashes: tuple[CrashLine, ...]) -> None:
+        """Sets the crashes of a report, in which functions have their names."""
+        report = self.reports.get(number)
+        if report is not None:
+            self.reports[number] = msgspec.structs.replace(report, crashes=crashes)
 
     def _conclude(self, execution: Execution, now_ns: int) -> None:
         case = self._case(execution, now_ns)

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections import Counter
 
 from receiver.attribution.declared import Declared
-from receiver.events import (
-    CallFailed,
-    OomKill,
-)
+from receiver.events import CallFailed, OomKill, ProcessKey
 from receiver.facts.ending import Ending
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process, ProcessTree
 from receiver.observe.attempts import Attempts
 from receiver.observe.files import EmitFinding, FileActivity
 from receiver.observe.network import NetworkActivity
 from receiver.observe.usage import UsageActivity
 from receiver.units import SECOND
+from receiver.work.tables import Facts
+from receiver.work.worker import Tree, Worker
 
 
 class Activity:
@@ -24,7 +21,7 @@ class Activity:
 
     def __init__(
         self,
-        tree: ProcessTree,
+        tree: Tree,
         attempts: Attempts,
         *,
         facts: Facts,
@@ -54,10 +51,10 @@ class Activity:
         if is_first:
             self.network.call_failed(process, event)
 
-    def oom_killed(self, victim: Process, event: OomKill) -> None:
+    def oom_killed(self, victim: Worker, event: OomKill) -> None:
         self.usage.oom_killed(victim, event)
 
-    def ended(self, process: Process, end: Ending) -> None:
+    def ended(self, process: Worker, end: Ending) -> None:
         """Called after the findings about its death and its torn files are made."""
         # most short processes have none of these
         if (
@@ -68,6 +65,10 @@ class Activity:
             self.files.ended(process, end)
         if process.key in self.facts.peers.rows or process.key in self.facts.names.rows:
             self.network.ended(process, end)
+
+    def forget(self, key: ProcessKey) -> None:
+        """The process is gone: reports what waited for more events of it."""
+        self.network.forget(key)
 
     def tick(self, now_ns: int) -> None:
         self.network.tick(now_ns)

@@ -27,7 +27,6 @@ from receiver.events import (
     Exit,
     ProcessKey,
 )
-from receiver.facts.blind import BlindTimes
 from receiver.facts.ending import Ending
 from receiver.facts.losses import (
     LossAccount,
@@ -36,11 +35,11 @@ from receiver.facts.losses import (
     LossyTimes,
     accounts_of,
 )
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process, ProcessTree
+from receiver.investigate.alerts import AlertQuery
 from receiver.investigate.case import UNWATCHED, Case, Casebook
 from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
+from receiver.investigate.report import Report
 from receiver.kernel.decode import decode
 from receiver.model import Blind, CoreOptions, Finding, Gap, Host, Watch
 from receiver.observe.activity import Activity
@@ -60,8 +59,12 @@ from receiver.synthesis.spans import Spans
 from receiver.text.names import event_id
 from receiver.text.redact import Redactor
 from receiver.units import SECOND
+from receiver.work.blind import BlindTimes
 from receiver.work.execution import Execution, Executions
+from receiver.work.tables import Facts
+from receiver.work.worker import Tree, Worker
 
+ALERTED = 5  # executions that one alert investigates
 LOSS_WINDOW_NS = 60 * SECOND  # how long after a loss records are marked incomplete
 CLOCK_STEP_NS = 50_000_000  # a larger change means that the wall clock was set, not slewed
 
@@ -84,8 +87,8 @@ class Core:
         self.host = host
         self.redactor = Redactor(options.redaction)
         self.facts = Facts()
-        self.tree = ProcessTree(
-            options.process_limit, int(options.linger_seconds * SECOND), self.facts.forget
+        self.tree = Tree(
+            Worker, options.process_limit, int(options.linger_seconds * SECOND), self._forget
         )
         self.executions = Executions(
             int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND)
@@ -218,6 +221,11 @@ class Core:
                 LAG_BOUNDS,
             )
 
+    def passed(self, at_ns: int) -> None:
+        """The time of an event that was not recorded: an investigation that is due starts then."""
+        if self.incidents.waiting:
+            self.incidents.look(at_ns)
+
     def tick(self, now_ns: int) -> None:
         """Called about once a second."""
         self.activity.tick(now_ns)
@@ -227,6 +235,7 @@ class Core:
         forgotten, self.tree.forgotten = self.tree.forgotten, []
         for process in forgotten:
             self._release(process, now_ns)
+            self.tree.free(process)
 
     def finish(self, now_ns: int) -> None:
         """Ends open work; nothing may be fed afterwards."""
@@ -246,6 +255,15 @@ class Core:
                     self.listeners.process_ended(process)
         self.attempts.finish(now_ns)
         self.incidents.look(now_ns, settle_ns=0)
+
+    def alert(self, query: AlertQuery, now_ns: int) -> list[Report]:
+        """Investigates the running executions that an alert is about, at most ALERTED of them."""
+        running = self.running(query)[:ALERTED]
+        return [self.incidents.alerted(execution, now_ns) for execution in running]
+
+    def running(self, query: AlertQuery) -> list[Execution]:
+        """The outermost open executions that an alert is about."""
+        return [e for e in self.executions.open.values() if e.outer is None and query.is_about(e)]
 
     def case(self, execution: Execution, now_ns: int) -> Case:
         """All present knowledge of an execution."""
@@ -355,7 +373,7 @@ class Core:
         )
         self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS_LOST, labels, count)
 
-    def _lossy(self, process: Process) -> bool:
+    def _lossy(self, process: Worker) -> bool:
         """Whether events were lost shortly before this batch, so that a fact about the process may
         be missing.
         """
@@ -376,8 +394,17 @@ class Core:
             process = self.tree.vanished(key)
             if process is not None:
                 self._release(process, now_ns)
+                self.tree.free(process)
 
-    def _release(self, process: Process, now_ns: int) -> None:
+    def _forget(self, key: ProcessKey) -> None:
+        """No table keeps a row of a process that the tree has forgotten."""
+        if key in self.facts.keys:
+            self.activity.forget(key)
+            self.facts.forget(key)
+        self.bindings.forget(key)
+
+    def _release(self, process: Worker, now_ns: int) -> None:
+        self.activity.forget(process.key)  # reports what waits for its end
         self.bindings.lost(process, now_ns)
         execution = process.execution
         if execution is None or process.exit is not None:
@@ -418,18 +445,18 @@ class Core:
         )
         return (*self.book.metrics(), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, points))
 
-    def _log_exit(self, process: Process, end: Ending, event: Exit) -> None:
+    def _log_exit(self, process: Worker, end: Ending, event: Exit) -> None:
         self._out.append(
             self._logs.exit_event(
                 process, end, event_id(event), self._read_at_ns, self._lossy(process)
             )
         )
 
-    def _emit_process(self, process: Process, now_ns: int = 0) -> None:
+    def _emit_process(self, process: Worker, now_ns: int = 0) -> None:
         process.spanned = True
         self._out.append(self._spans.process_span(process, process.folded, now_ns))
 
-    def _report(self, process: Process, finding: Finding) -> None:
+    def _report(self, process: Worker, finding: Finding) -> None:
         if process.execution is None and finding.kind != sc.EVENT_PROCESS_OOM_KILLED:
             # a followed orchestrator: its own failures belong to no work
             self.policy_drops["unattributed"] += 1
@@ -442,7 +469,7 @@ class Core:
             self._logs.finding(finding, process, self._read_at_ns, self._lossy(process))
         )
 
-    def _repeat(self, process: Process, finding: Finding) -> None:
+    def _repeat(self, process: Worker, finding: Finding) -> None:
         """A record that counts repetitions of a finding: it adds nothing to an investigation."""
         if process.execution is None:
             self.policy_drops["unattributed"] += 1

@@ -1,42 +1,44 @@
-"""A recording holds all inputs of the core in order, so that a replay makes the same signals, byte
-for byte.
+"""A recording holds all inputs of the core in order, so that a replay makes the same works,
+findings, reports and signals, byte for byte.
 
-    kwitness-recording 2\\n
-    {"wires": {kind: hash}, "host": {…}, "wall_offset_ns": …, "holds": …}\\n  JSON, one line
+    kwitness-recording 3\\n
+    {"wires": {kind: hash}, "host": {…}, "wall_offset_ns": …, "holds": …, "settings": …}\\n  one line
     frame*          u8 kind, u32 length, i64 time (boot ns), payload
 
 All text is redacted when it is written. A recording of a command (`holds`: "command") has the
 command and its children in full, and only the identity of other processes
-(receiver.observe.recording_scope). Reading refuses another version or wire layout. A truncated last
-frame is dropped and reported (`truncated`).
+(receiver.observe.recording_scope). `settings` are the options and the rules of the core. Of the
+history, a recording holds the entries that the reports used.
+
+Version 2 had no settings, and no frames after BLIND; it is read, too. Reading refuses another
+version or wire layout. A truncated last frame is dropped and reported (`truncated`).
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
 from struct import Struct
-from typing import BinaryIO
+from typing import Annotated
 
 import msgspec
 
-from receiver.errors import DataError, DecodeError
-from receiver.events import TIME_LIMIT_NS, WIRES, encode
-from receiver.kernel.decode import decode, scrub
-from receiver.model import ContainerName, Host, Watch
-from receiver.observe.recording_scope import CommandScope
+from receiver.attribution.rules import RULES, Rule
+from receiver.errors import DataError
+from receiver.events import TIME_LIMIT_NS, WIRES
+from receiver.model import CoreOptions, Host
 from receiver.safe.files import open_input
-from receiver.text.redact import Redactor
 from receiver.units import MIB
 
-log = logging.getLogger("kwitness")
-MAGIC = b"kwitness-recording 2\n"
-_FRAME = Struct("<BIq")
+MAGIC = b"kwitness-recording 3\n"
+READABLE = (b"kwitness-recording 2\n", MAGIC)
+FRAME = Struct("<BIq")
 _LENGTH_LIMIT = 64 * MIB
+_HEADER_LIMIT = 4 * MIB  # a configuration has at most 1 MiB
 HOST_CONTENTS = "all processes of the host, with arguments, paths and endpoints, secrets redacted"
 COMMAND_CONTENTS = "the command and its children; of other processes pid, start time and name only"
+SETTINGS_CONTENTS = "the settings, alerts, notes and earlier runs that its reports used"
 
 
 class FrameKind(IntEnum):
@@ -51,6 +53,22 @@ class FrameKind(IntEnum):
     FINISH = 7
     CONTAINERS = 8  # JSON [ContainerName, …]
     BLIND = 9  # JSON [Blind, …]
+    UNSEEN = 10  # JSON [text, …]: what the source cannot see on its host
+    GAP = 11  # JSON Gap
+    ALERT = 12  # JSON AlertQuery
+    HISTORY = 13  # empty: reports are compared with earlier runs from here on
+    USED = 14  # JSON Used: the entries of the history that the frame before this one used
+    NOTE = 15  # JSON [signature, text]
+    METRICS = 16  # JSON bool: the metrics were read; whether they were exported
+    FUNCTIONS = 17  # JSON [incident id, [CrashLine, …]]: the names of functions in its crashes
+    PASSED = 18  # i64 ns, …: times of events that a recording of a command leaves out
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What the user of the live run had configured."""
+
+    options: CoreOptions
+    rules: Annotated[tuple[Rule, ...], msgspec.Meta(max_length=RULES)] = ()
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -65,99 +83,28 @@ class Header(msgspec.Struct, frozen=True):
     # "host": all processes; "command": one command's; empty in recordings of earlier versions,
     # which hold all
     holds: str = ""
+    settings: Settings | None = None  # None: the recording is of version 2
 
     @property
     def contents(self) -> str:
         """Its content, in words."""
-        return COMMAND_CONTENTS if self.holds == "command" else HOST_CONTENTS
+        events = COMMAND_CONTENTS if self.holds == "command" else HOST_CONTENTS
+        return events if self.settings is None else f"{events}; {SETTINGS_CONTENTS}"
+
+
+class _HeaderOfEvents(msgspec.Struct, frozen=True):
+    """The header without the settings: they may be those of another version."""
+
+    wires: dict[str, str]
+    host: Host
+    wall_offset_ns: int
+    holds: str = ""
 
 
 class Frame(msgspec.Struct, frozen=True):
     kind: int
     time_ns: int
     payload: bytes
-
-
-class Recorder:
-    """Writes frames. It has a redactor of its own, so that its redaction counts stay apart from the
-    core's.
-
-    A full disk does not end the observing: `failure` holds the reason, and later frames are not
-    written. The frames until then can be replayed.
-    """
-
-    def __init__(self, output: BinaryIO, header: Header, scope: CommandScope | None = None) -> None:
-        """`scope`: stores only the events of a command."""
-        self.failure = ""
-        self._output = output
-        self._scope = scope
-        self._containers: tuple[ContainerName, ...] = ()
-        self._cgroups = 0
-        self._redactor = Redactor("scrub")
-        self._write(MAGIC + msgspec.json.encode(header) + b"\n")
-
-    def write(self, kind: FrameKind, time_ns: int, payload: bytes = b"") -> None:
-        self._write(_FRAME.pack(kind, len(payload), time_ns) + payload)
-
-    def _write(self, data: bytes) -> None:
-        if self.failure:
-            return
-        try:
-            self._output.write(data)
-        except OSError as error:
-            self._fail(error)
-
-    def _fail(self, error: OSError) -> None:
-        self.failure = error.strerror or "it cannot be written"
-        log.warning("the recording is cut short: %s", self.failure)
-
-    def batch(self, batch: list[bytes], time_ns: int) -> None:
-        if self._scope is None:
-            self.write(
-                FrameKind.BATCH, time_ns, b"".join(scrub(raw, self._redactor) for raw in batch)
-            )
-            return
-        kept = b"".join(self._of_command(raw, self._scope) for raw in batch)
-        if self._scope.cgroups != self._cgroups:  # the names of its containers, before their events
-            self._cgroups = self._scope.cgroups
-            self._write_containers(self._scope.containers(self._containers), time_ns)
-        self.write(FrameKind.BATCH, time_ns, kept)
-
-    def watch(self, watch: Watch, time_ns: int) -> None:
-        if self._scope is not None:
-            self._scope.watch(watch)
-        self.write(FrameKind.WATCH, time_ns, msgspec.json.encode(watch))
-
-    def containers(self, names: tuple[ContainerName, ...], time_ns: int) -> None:
-        self._containers = names
-        self._write_containers(
-            names if self._scope is None else self._scope.containers(names), time_ns
-        )
-
-    def _write_containers(self, names: tuple[ContainerName, ...], time_ns: int) -> None:
-        if names or self._scope is None:
-            self.write(FrameKind.CONTAINERS, time_ns, msgspec.json.encode(names))
-
-    def _of_command(self, raw: bytes, scope: CommandScope) -> bytes:
-        """The record in the form that may be stored; empty for an event outside of the command's
-        scope.
-        """
-        before = self._redactor.counts.total()
-        try:
-            event = decode(raw, self._redactor)
-        except DecodeError:
-            return scrub(raw, self._redactor)
-        kept = scope.keep(event)
-        if kept is None:
-            return b""
-        return raw if kept is event and self._redactor.counts.total() == before else encode(kept)
-
-    def close(self) -> None:
-        try:
-            self._output.close()
-        except OSError as error:  # the descriptor is closed all the same
-            if not self.failure:
-                self._fail(error)
 
 
 class Recording:
@@ -176,12 +123,9 @@ class Recording:
             raise
 
     def _read_header(self, path: Path) -> Header:
-        if self._file.readline(64) != MAGIC:
-            raise DataError(f"{path} is not a kwitness recording of version 2")
-        try:
-            header = msgspec.json.decode(self._file.readline(1 << 16), type=Header)
-        except (ValueError, RecursionError):
-            raise DataError(f"{path}: its header is damaged") from None
+        if self._file.readline(64) not in READABLE:
+            raise DataError(f"{path} is not a kwitness recording of version 2 or 3")
+        header = _decode_header(path, self._file.readline(_HEADER_LIMIT))
         if abs(header.wall_offset_ns) >= TIME_LIMIT_NS or header.host.page_bytes <= 0:
             raise DataError(f"{path}: its header is damaged")
         foreign = sorted(kind for kind, wire in header.wires.items() if WIRES.get(kind) != wire)
@@ -195,11 +139,11 @@ class Recording:
 
     def __iter__(self) -> Iterator[Frame]:
         with self._file:
-            while head := self._file.read(_FRAME.size):
-                if len(head) < _FRAME.size:
+            while head := self._file.read(FRAME.size):
+                if len(head) < FRAME.size:
                     self.truncated = True
                     return
-                kind, length, time_ns = _FRAME.unpack(head)
+                kind, length, time_ns = FRAME.unpack(head)
                 payload = self._file.read(length) if length <= _LENGTH_LIMIT else b""
                 if len(payload) != length:
                     self.truncated = True
@@ -208,3 +152,20 @@ class Recording:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _decode_header(path: Path, line: bytes) -> Header:
+    try:
+        header = msgspec.json.decode(line, type=Header)
+        if header.settings is None or not any(r.problem() for r in header.settings.rules):
+            return header
+    except (ValueError, RecursionError):
+        pass
+    try:
+        msgspec.json.decode(line, type=_HeaderOfEvents)
+    except (ValueError, RecursionError):
+        raise DataError(f"{path}: its header is damaged") from None
+    raise DataError(
+        f"{path} holds settings that this version does not know: replay it with the version that "
+        "made it"
+    )

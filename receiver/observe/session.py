@@ -1,43 +1,59 @@
-"""The only entrance to the core: a replay gives it the same inputs as the live run, in the same
-order and through the same code.
+"""The only entrance to the core: every input of a live run passes through here, and a replay gives
+the core the same inputs, in the same order and through the same code (receiver.observe.replay).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import msgspec
 
-from receiver.errors import DataError
-from receiver.events import TIME_LIMIT_NS, ProcessKey
+from receiver.events import ProcessKey
 from receiver.facts.losses import Losses, LossesByUser
-from receiver.kernel.decode import split
-from receiver.model import Blind, ContainerName, Watch
+from receiver.investigate.alerts import AlertQuery
+from receiver.investigate.history import History
+from receiver.investigate.report import CrashLine, Report
+from receiver.model import Blind, ContainerName, Gap, Watch
 from receiver.observe.core import Core
-from receiver.observe.recording import Frame, FrameKind, Recorder, Recording
+from receiver.observe.recorder import Recorder
+from receiver.observe.recording import FrameKind
+from receiver.signals import MetricSnapshot
 
 
 class Session:
     """Feeds a core, and a recorder when there is one.
 
-    Each input is recorded before the core sees it.
+    Each input is recorded before the core sees it. The entries of the history that the core used
+    for it follow in a frame of their own.
     """
 
     def __init__(self, core: Core, recorder: Recorder | None = None) -> None:
         self.core = core
         self._recorder = recorder
+        self._started_ns = 0  # boot time of the first wall clock
 
     def batch(self, batch: list[bytes], read_at_ns: int) -> None:
         if self._recorder:
             self._recorder.batch(batch, read_at_ns)
         self.core.feed(batch, read_at_ns)
+        self._note_used(read_at_ns)
+
+    def passed(self, times_ns: Iterable[int]) -> None:
+        """Events of other processes that a recording of a command does not hold. Only in a replay:
+        an investigation that is due starts at the time of the next event.
+        """
+        for at_ns in times_ns:
+            self.core.passed(at_ns)
+        self._note_used(0)
 
     def tick(self, now_ns: int) -> None:
         self._note(FrameKind.TICK, now_ns)
         self.core.tick(now_ns)
+        self._note_used(now_ns)
 
     def wall_offset(self, offset_ns: int, now_ns: int) -> None:
         self._note(FrameKind.WALL_OFFSET, now_ns, offset_ns.to_bytes(8, "little", signed=True))
+        self._started_ns = self._started_ns or now_ns
         self.core.set_wall_offset(offset_ns, now_ns)
 
     def watch(self, watch: Watch, now_ns: int) -> None:
@@ -67,86 +83,69 @@ class Session:
         self.core.blocks.name_containers(names)
 
     def blind(self, times: list[Blind], now_ns: int) -> None:
+        """Intervals in which system calls were not observed."""
         self._note(FrameKind.BLIND, now_ns, msgspec.json.encode(times))
         for each in times:
             self.core.note_blind(each, now_ns)
 
+    def unseen(self, parts: tuple[str, ...], now_ns: int) -> None:
+        """What the source cannot see on its host at all."""
+        self._note(FrameKind.UNSEEN, now_ns, msgspec.json.encode(parts))
+        self.core.blind = parts
+
+    def resumed(self, gap: Gap, now_ns: int) -> None:
+        """The interval before this service, and the items that the previous one did not send."""
+        self._note(FrameKind.GAP, now_ns, msgspec.json.encode(gap))
+        self.core.resumed(gap, now_ns)
+
+    def alert(self, query: AlertQuery, now_ns: int) -> list[Report]:
+        """Investigates the running executions that an alert is about. Returns their reports."""
+        self._note(FrameKind.ALERT, now_ns, msgspec.json.encode(query))
+        reports = self.core.alert(query, now_ns)
+        self._note_used(now_ns)
+        return reports
+
+    def history(self, history: History, now_ns: int) -> None:
+        """Compares executions with earlier runs from here on. `history` may be filled later."""
+        self._note(FrameKind.HISTORY, now_ns)
+        self.core.history = history
+
+    def note(self, signature: str, text: str, now_ns: int) -> bool:
+        """An operator's note on an incident. Returns False if the signature is unknown."""
+        self._note(FrameKind.NOTE, now_ns, msgspec.json.encode([signature, text]))
+        history = self.core.history
+        return history is not None and history.note(signature, text)
+
+    def metrics(self, now_ns: int, *, exported: bool) -> MetricSnapshot:
+        """The metrics of the core.
+
+        Reading them is an input: sums of seconds depend on when their parts are added.
+        """
+        self._note(FrameKind.METRICS, now_ns, msgspec.json.encode(exported))
+        blocks = self.core.blocks
+        return MetricSnapshot(
+            blocks.resource("kwitness"),
+            blocks.wall(self._started_ns),
+            blocks.wall(now_ns),
+            self.core.metrics(),
+        )
+
+    def functions(self, number: str, crashes: tuple[CrashLine, ...], now_ns: int) -> None:
+        """The names of functions in the crashes of a report: they come from files of the host."""
+        self._note(FrameKind.FUNCTIONS, now_ns, msgspec.json.encode([number, crashes]))
+        self.core.incidents.name_functions(number, crashes)
+
     def finish(self, now_ns: int) -> None:
         self._note(FrameKind.FINISH, now_ns)
         self.core.finish(now_ns)
+        self._note_used(now_ns)
 
     def _note(self, kind: FrameKind, now_ns: int, payload: bytes = b"") -> None:
         if self._recorder:
             self._recorder.write(kind, now_ns, payload)
 
-
-class _LossRow(msgspec.Struct, array_like=True):
-    """A row of a frame of losses. Recordings of earlier versions have no users."""
-
-    kind: str
-    reason: str
-    total: int
-    user: int | None = None
-
-
-def replay_frame(session: Session, frame: Frame) -> None:
-    """Applies one frame. Raises DataError for a frame that cannot be read."""
-    now = frame.time_ns
-    try:
-        if not 0 <= now < TIME_LIMIT_NS:
-            raise ValueError
-        match frame.kind:
-            case FrameKind.BATCH:
-                session.batch(split(frame.payload), now)
-            case FrameKind.TICK:
-                session.tick(now)
-            case FrameKind.WALL_OFFSET:
-                offset = int.from_bytes(frame.payload, "little", signed=True)
-                if abs(offset) >= TIME_LIMIT_NS:
-                    raise ValueError
-                session.wall_offset(offset, now)
-            case FrameKind.WATCH:
-                session.watch(msgspec.json.decode(frame.payload, type=Watch), now)
-            case FrameKind.LOSSES:
-                rows = msgspec.json.decode(frame.payload, type=list[_LossRow])
-                session.losses(
-                    {(row.kind, row.reason): row.total for row in rows if row.user is None},
-                    now,
-                    {
-                        (row.kind, row.reason, row.user): row.total
-                        for row in rows
-                        if row.user is not None
-                    },
-                )
-            case FrameKind.VANISHED:
-                pairs = msgspec.json.decode(frame.payload, type=list[tuple[int, int]])
-                session.vanished([ProcessKey(*pair) for pair in pairs], now)
-            case FrameKind.CONTAINERS:
-                session.containers(
-                    msgspec.json.decode(frame.payload, type=tuple[ContainerName, ...]), now
-                )
-            case FrameKind.BLIND:
-                session.blind(msgspec.json.decode(frame.payload, type=list[Blind]), now)
-            case FrameKind.FINISH:
-                session.finish(now)
-            case _:
-                raise DataError(f"the recording holds a frame of unknown kind {frame.kind}")
-    except (ValueError, RecursionError, OverflowError):
-        raise DataError(f"the recording holds a damaged frame of kind {frame.kind}") from None
-
-
-def replay(
-    session: Session, recording: Recording, after_frame: Callable[[], None] | None = None
-) -> None:
-    """Replays the whole recording. One that was cut short is finished where it ends."""
-    session.core.set_wall_offset(recording.header.wall_offset_ns)
-    last, finished = 0, False
-    for frame in recording:
-        replay_frame(session, frame)
-        if after_frame:
-            after_frame()
-        last, finished = max(last, frame.time_ns), frame.kind == FrameKind.FINISH
-    if not finished:
-        session.finish(last)
-        if after_frame:
-            after_frame()
+    def _note_used(self, now_ns: int) -> None:
+        if self.core.history is not None:
+            used = self.core.history.uses.take()
+            if used is not None:
+                self._note(FrameKind.USED, now_ns, msgspec.json.encode(used))

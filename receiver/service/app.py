@@ -17,7 +17,7 @@ from receiver.attribution.declared import DECLARED
 from receiver.attribution.rules import Rule
 from receiver.errors import UnavailableError
 from receiver.events import WIRES, EventKind, Existing, FilterReason, Ledger, LossReason, ProcessKey
-from receiver.facts.tree import Process
+from receiver.investigate.report import Report
 from receiver.kernel.choose import open_source
 from receiver.kernel.clock import (
     boot_id,
@@ -36,14 +36,17 @@ from receiver.kernel.pods import container_names
 from receiver.kernel.source import Batch, SourceConfig
 from receiver.model import Blind, ContainerName, CoreOptions, Host
 from receiver.observe.core import Core
-from receiver.observe.recording import Header, Recorder
+from receiver.observe.recorder import Recorder
+from receiver.observe.recording import Header, Settings
 from receiver.observe.recording_scope import CommandScope
 from receiver.observe.session import Session
 from receiver.safe.log_limit import LogLimit
-from receiver.signals import Metric, MetricSnapshot, Point
+from receiver.service.symbols import named
+from receiver.signals import Metric, Point
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.losses import LossRecords
 from receiver.text.redact import Redactor
+from receiver.work.worker import Worker
 
 if TYPE_CHECKING:
     from receiver.export.hub import Hub
@@ -142,7 +145,6 @@ class Observer:
         self.canary_at = 0.0
         self._idle_since = 0.0
         self._metric_interval = hub.settings.metric_interval_seconds if hub else 60.0
-        self._started_ns = 0
         self._sample_interval = source.sample_interval_seconds
         self._next_sample = 0.0
         self._sample_seconds = 0.0
@@ -154,7 +156,7 @@ class Observer:
         ] = []  # counters of the service's other parts
         self._drops = drops
         self._joined: dict[
-            int, Process
+            int, Worker
         ] = {}  # processes to follow from the next attachment on; bounded by the number of pids
         self.source.on_late = self._late
         if self.source.hooks is not None:
@@ -168,16 +170,19 @@ class Observer:
         self._wall_offset = wall_offset_ns()
         self._container_folder = source.container_names
         self._containers: tuple[ContainerName, ...] = ()
-        recorder = (
-            self._recorder_to(record_to, core, record_host=record_host) if record_to else None
+        self.recorder = (
+            self._recorder_to(record_to, Settings(core, rules), record_host=record_host)
+            if record_to
+            else None
         )
-        self.session = Session(self.core, recorder)
-        self.recorder = recorder
+        self.session = Session(self.core, self.recorder)
 
-    def _recorder_to(self, output: BinaryIO, core: CoreOptions, *, record_host: bool) -> Recorder:
-        """Whether only one command is observed, and the whole host was not requested."""
-        whole = record_host or not core.only_commands
-        header = Header(WIRES, self.host, self._wall_offset, holds="host" if whole else "command")
+    def _recorder_to(self, output: BinaryIO, settings: Settings, *, record_host: bool) -> Recorder:
+        """Stores all events, unless only one command is observed and not the whole host."""
+        whole = record_host or not settings.options.only_commands
+        header = Header(
+            WIRES, self.host, self._wall_offset, "host" if whole else "command", settings
+        )
         return Recorder(output, header, None if whole else CommandScope(self.host.pid_namespace))
 
     def start(self) -> None:
@@ -188,11 +193,11 @@ class Observer:
         # records contain no cycles: collect rarely, and never scan the imported objects again
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        self._started_ns = boottime_ns()
-        self.session.wall_offset(self._wall_offset, self._started_ns)
+        self.session.wall_offset(self._wall_offset, boottime_ns())
         self.session.batch(self.source.existing(), boottime_ns())
         self._name_containers()
         self._follow()
+        self.session.unseen(tuple(self.blind()), boottime_ns())
         for hook in self.source.coverage():
             if not hook.attached:
                 log.warning(
@@ -258,7 +263,7 @@ class Observer:
             [process for pid in pids if (process := self._joined.pop(pid, None)) is not None]
         )
 
-    def _note_late(self, processes: list[Process]) -> None:
+    def _note_late(self, processes: list[Worker]) -> None:
         now = boottime_ns()
         late = []
         for process in processes:
@@ -422,6 +427,13 @@ class Observer:
             self._containers = found
             self.session.containers(found, boottime_ns())
 
+    def name_functions(self, number: str, report: Report) -> Report:
+        """Names the functions of a report's crashes, as far as this host knows them."""
+        found = named(report)
+        if found is not report:
+            self.session.functions(number, found.crashes, boottime_ns())
+        return found
+
     def _check_canary(self) -> None:
         if self.source.canary():
             self.canary_at = time.monotonic()
@@ -454,6 +466,11 @@ class Observer:
         return "ready"
 
     def metrics(self) -> tuple[Metric, ...]:
+        """The metrics of the core, of the source and of the exporters."""
+        return (*self.session.metrics(boottime_ns(), exported=False).metrics, *self._own_metrics())
+
+    def _own_metrics(self) -> tuple[Metric, ...]:
+        """Those that are no facts about pipelines: a replay does not have them."""
         skipped = tuple(
             Point(
                 (
@@ -481,16 +498,13 @@ class Observer:
             )
         for part in self.own_metrics:
             own += part()
-        return self.core.metrics() + own + (self.hub.metrics() if self.hub else ())
+        return own + (self.hub.metrics() if self.hub else ())
 
     def export_metrics(self) -> None:
         if self.hub:
-            resource = self.core.blocks.resource("kwitness")
-            start, now = (
-                self.core.blocks.wall(self._started_ns),
-                self.core.blocks.wall(boottime_ns()),
-            )
-            self.hub.put_metrics(MetricSnapshot(resource, start, now, self.metrics()))
+            found = self.session.metrics(boottime_ns(), exported=True)
+            metrics = (*found.metrics, *self._own_metrics())
+            self.hub.put_metrics(msgspec.structs.replace(found, metrics=metrics))
 
     def _flush(self) -> None:
         signals = self.core.take()

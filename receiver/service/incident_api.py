@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from receiver.errors import DataError
-from receiver.investigate.case import task_key
+from receiver.investigate.alerts import AlertQuery
 from receiver.investigate.compose import report_id
 from receiver.investigate.history import NOTE_BYTES
 from receiver.investigate.report import Report, to_json
-from receiver.observe.core import Core
+from receiver.observe.session import Session
 from receiver.text.printable import printable
 from receiver.text.redact.log import redacted
-from receiver.work.execution import Execution
 
 ALERTS = 100  # in one request
 NAME_LENGTH = 256
@@ -25,26 +24,7 @@ _LABELS = {
     "task": ("pipeline_task_name", "task", "task_id", "task_name", "step"),
     "run_id": ("pipeline_run_id", "run_id", "dag_run_id", "run"),
 }
-_TOLD = 5
-
-
-_Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # a time without a time zone is ambiguous
-
-
-class AlertQuery(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}
-):
-    """The simple form: the task to look for, and the time (RFC 3339, with a time zone)."""
-
-    pipeline: str = ""
-    task: str = ""
-    run_id: str = ""
-    since: _Moment | None = None
-    until: _Moment | None = None
-
-    def wants(self, pipeline: str, task: str, run_id: str) -> bool:
-        pairs = ((self.pipeline, pipeline), (self.task, task), (self.run_id, run_id))
-        return all(not wanted or wanted == has for wanted, has in pairs)
+_TOLD = 5  # reports and runs in one answer
 
 
 class _Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,7 +61,17 @@ def queries(body: bytes) -> list[AlertQuery]:
         raise DataError("no alert names a pipeline, a task or a run")
     if any(len(v) > NAME_LENGTH for q in found for v in (q.pipeline, q.task, q.run_id)):
         raise DataError(f"a name is longer than {NAME_LENGTH} characters")
-    return found
+    return [_without_secrets(q) for q in found]
+
+
+def _without_secrets(query: AlertQuery) -> AlertQuery:
+    """A query is recorded, and the names of work have no secrets either."""
+    return msgspec.structs.replace(
+        query,
+        pipeline=redacted(query.pipeline),
+        task=redacted(query.task),
+        run_id=redacted(query.run_id),
+    )
 
 
 def _of_labels(alert: _Alert) -> AlertQuery:
@@ -159,13 +149,15 @@ class IncidentApi:
 
 
 class LiveIncidentApi(IncidentApi):
-    """Answers from a core, and from the reports of earlier services. `now` returns boot ns."""
+    """Answers from a session's core, and from the reports of earlier services. `now` returns boot
+    ns.
+    """
 
     def __init__(
-        self, core: Core, now: Callable[[], int], earlier: dict[str, Report] | None = None
+        self, session: Session, now: Callable[[], int], earlier: dict[str, Report] | None = None
     ) -> None:
-        super().__init__(lambda: {**(earlier or {}), **core.incidents.reports})
-        self._core, self._now = core, now
+        super().__init__(lambda: {**(earlier or {}), **session.core.incidents.reports})
+        self._session, self._core, self._now = session, session.core, now
 
     def note(self, number: str, body: bytes) -> bool:
         try:
@@ -174,11 +166,9 @@ class LiveIncidentApi(IncidentApi):
             raise DataError('the body is {"note": "…"}') from None
         if not 0 < len(text) <= NOTE_BYTES:
             raise DataError(f"a note has 1 to {NOTE_BYTES} characters")
-        found, history = self._reports().get(number), self._core.history
-        return (
-            found is not None
-            and history is not None
-            and history.note(found.signature, printable(redacted(text)))
+        found = self._reports().get(number)
+        return found is not None and self._session.note(
+            found.signature, printable(redacted(text)), self._now()
         )
 
     def alert(self, body: bytes) -> bytes:
@@ -188,13 +178,8 @@ class LiveIncidentApi(IncidentApi):
         """
         out = []
         for query in queries(body):
-            running = [
-                e
-                for e in self._core.executions.open.values()
-                if e.outer is None and _is_meant(e, query)
-            ]
-            reports = [self._core.incidents.alerted(e, self._now()) for e in running[:_TOLD]]
-            now_running = {report_id(e) for e in running}
+            now_running = {report_id(e) for e in self._core.running(query)}
+            reports = self._session.alert(query, self._now())
             known = [
                 r
                 for r in self._reports().values()
@@ -225,11 +210,6 @@ class LiveIncidentApi(IncidentApi):
                         "failed": run.failed,
                         "end": run.end,
                     }
-
-
-def _is_meant(execution: Execution, query: AlertQuery) -> bool:
-    _, pipeline, task = task_key(execution.identity)
-    return query.wants(pipeline, task, execution.identity.run_id)
 
 
 def _is_about(report: Report, query: AlertQuery) -> bool:

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 from receiver import semconv as sc
 from receiver.detect.findings import spec_of
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process
 from receiver.model import Finding, Identity
 from receiver.signals import Importance, Link, Span, SpanEvent, SpanKind, Value
 from receiver.synthesis.blocks import Blocks, identity_items
 from receiver.synthesis.ids import process_span_id, task_span_id
 from receiver.synthesis.outcomes import run_result, scaled_cpu, task_error
 from receiver.work.execution import Execution, Run
+from receiver.work.tables import Facts
+from receiver.work.worker import Worker
 
 SHOWN_PATHS = 32
 
@@ -27,18 +27,44 @@ class Spans:
         self._blocks = blocks
         self._attributes = attributes
 
-    def process_span(self, process: Process, folded: int, now_ns: int = 0) -> Span:
+    def process_span(self, process: Worker, folded: int, now_ns: int = 0) -> Span:
         """For a process that has ended, or (without an exit) for one that is no longer watched."""
         assert process.execution is not None
         execution = process.execution
         trace_id, span_id = self._blocks.process_context(process)
         end = process.end
         ended = process.exit
+        items = self._process_items(process, folded)
+        parent_id, remote, state = self._parent_of(process, trace_id)
+        own = [f for f in execution.findings if f.process == process.key]
+        return Span(
+            resource=self._blocks.resource_of(process),
+            trace_id=trace_id,
+            span_id=span_id,
+            parent_id=parent_id,
+            name=process.name,
+            kind=SpanKind.INTERNAL,
+            start_ns=self._blocks.wall(process.key.start_boottime_ns),
+            end_ns=self._blocks.wall(
+                ended.time_boottime_ns if ended else max(now_ns, process.key.start_boottime_ns)
+            ),
+            blocks=(self._blocks.task_block(execution), self._blocks.process_block(process)),
+            attributes=self._blocks.cut(items),
+            events=self.span_events(own),
+            error=end.error if end.failed else "",
+            remote_parent=remote,
+            trace_state=state,
+            importance=Importance.NORMAL if end.failed or own else Importance.ROUTINE,
+        )
+
+    def _process_items(self, process: Worker, folded: int) -> list[tuple[str, Value]]:
+        """How it ended, and what it used."""
+        ended = process.exit
         items: list[tuple[str, Value]] = []
         if ended is None:
             items += [(sc.PROCESS_EXIT_CAUSE, "unknown"), (sc.PIPELINE_OBSERVER_INCOMPLETE, True)]
         else:
-            items += self._blocks.exit_items(process, end)
+            items += self._blocks.exit_items(process, process.end)
             user, system = scaled_cpu(ended.user_cpu_ns, ended.system_cpu_ns, ended.cpu_runtime_ns)
             items += [
                 (sc.PROCESS_USAGE_CPU_USER, user / 1e9),
@@ -66,29 +92,9 @@ class Spans:
             items.append((sc.PROCESS_USAGE_CONNECTIONS, sum(p.made for p in peers.values())))
         if folded:
             items.append((sc.PROCESS_CHILDREN_FOLDED, folded))
-        parent_id, remote, state = self._parent_of(process, trace_id)
-        own = [f for f in execution.findings if f.process == process.key]
-        return Span(
-            resource=self._blocks.resource_of(process),
-            trace_id=trace_id,
-            span_id=span_id,
-            parent_id=parent_id,
-            name=process.name,
-            kind=SpanKind.INTERNAL,
-            start_ns=self._blocks.wall(process.key.start_boottime_ns),
-            end_ns=self._blocks.wall(
-                ended.time_boottime_ns if ended else max(now_ns, process.key.start_boottime_ns)
-            ),
-            blocks=(self._blocks.task_block(execution), self._blocks.process_block(process)),
-            attributes=self._blocks.cut(items),
-            events=self.span_events(own),
-            error=end.error if end.failed else "",
-            remote_parent=remote,
-            trace_state=state,
-            importance=Importance.NORMAL if end.failed or own else Importance.ROUTINE,
-        )
+        return items
 
-    def _parent_of(self, process: Process, trace_id: bytes) -> tuple[bytes, bool, str]:
+    def _parent_of(self, process: Worker, trace_id: bytes) -> tuple[bytes, bool, str]:
         """The nearest ancestor with a span in the same trace, else the application's span, else the
         task.
         """
@@ -118,47 +124,9 @@ class Spans:
 
     def task_span(self, execution: Execution) -> Span:
         identity = execution.identity
-        items: list[tuple[str, Value]] = [(sc.PIPELINE_TASK_RUN_RESULT, execution.result)]
-        if execution.incomplete:
-            items.append((sc.PIPELINE_OBSERVER_INCOMPLETE, True))
-        else:
-            items.append((sc.PIPELINE_TASK_RUN_REPORTED_RESULT, execution.reported))
-        if execution.oom_killed:
-            items.append((sc.PROCESS_OOM_KILLED, True))
-        if execution.partial_write:
-            items.append((sc.FILE_PARTIAL_WRITE, True))
-        if execution.inputs:
-            items.append((sc.PIPELINE_TASK_INPUTS, tuple(list(execution.inputs)[:SHOWN_PATHS])))
-        if outputs := execution.outputs:
-            items.append((sc.PIPELINE_TASK_OUTPUTS, tuple(v.path for v in outputs[:SHOWN_PATHS])))
         error = task_error(execution)
-        if error:
-            items.append((sc.ERROR_TYPE, error))
-        links = [
-            Link(trace, span, ((sc.PIPELINE_LINK_TYPE, "reads_from"),))
-            for trace, span in execution.reads_from
-        ]
-        if identity.attempt > 1:
-            previous = task_span_id(identity, identity.attempt - 1)
-            links.append(
-                Link(execution.previous_trace_id, previous, ((sc.PIPELINE_LINK_TYPE, "retry_of"),))
-            )
-        if execution.resumed:
-            before = task_span_id(identity, identity.attempt, execution.resumed - 1)
-            links.append(Link(execution.trace_id, before, ((sc.PIPELINE_LINK_TYPE, "resumes"),)))
-        if execution.outer is not None and execution.own_run:
-            outer = execution.outer
-            links.append(
-                Link(outer.trace_id, outer.span_id, ((sc.PIPELINE_LINK_TYPE, "inside_of"),))
-            )
-        if execution.rival is not None:
-            links.append(Link(*execution.rival, ((sc.PIPELINE_LINK_TYPE, "claims_to_be"),)))
         context = execution.context
         joined = context is not None and context.sampled
-        if context is not None and not joined:
-            links.append(
-                Link(context.trace_id, context.span_id, ((sc.PIPELINE_LINK_TYPE, "application"),))
-            )
         return Span(
             resource=self._blocks.resource_of_work(execution),
             trace_id=execution.trace_id,
@@ -169,9 +137,9 @@ class Spans:
             start_ns=self._blocks.wall(execution.start_ns),
             end_ns=self._blocks.wall(max(execution.end_ns, execution.start_ns)),
             blocks=(self._blocks.task_block(execution),),
-            attributes=self._blocks.cut(items),
+            attributes=self._blocks.cut(_task_items(execution, error)),
             events=self.span_events(execution.findings),
-            links=tuple(links),
+            links=tuple(_links(execution)),
             error=error,
             remote_parent=joined,
             trace_state=context.trace_state if context is not None and joined else "",
@@ -217,3 +185,50 @@ def _parent_id(execution: Execution) -> bytes:
     if execution.outer is not None and not execution.own_run:
         return execution.outer.span_id
     return execution.run.span_id if execution.run.announced else b""
+
+
+def _task_items(execution: Execution, error: str) -> list[tuple[str, Value]]:
+    items: list[tuple[str, Value]] = [(sc.PIPELINE_TASK_RUN_RESULT, execution.result)]
+    if execution.incomplete:
+        items.append((sc.PIPELINE_OBSERVER_INCOMPLETE, True))
+    else:
+        items.append((sc.PIPELINE_TASK_RUN_REPORTED_RESULT, execution.reported))
+    if execution.oom_killed:
+        items.append((sc.PROCESS_OOM_KILLED, True))
+    if execution.partial_write:
+        items.append((sc.FILE_PARTIAL_WRITE, True))
+    if execution.inputs:
+        items.append((sc.PIPELINE_TASK_INPUTS, tuple(list(execution.inputs)[:SHOWN_PATHS])))
+    if outputs := execution.outputs:
+        items.append((sc.PIPELINE_TASK_OUTPUTS, tuple(v.path for v in outputs[:SHOWN_PATHS])))
+    if error:
+        items.append((sc.ERROR_TYPE, error))
+    return items
+
+
+def _links(execution: Execution) -> list[Link]:
+    """Other spans that it belongs to: what it read, its earlier attempt, the work around it."""
+    identity = execution.identity
+    links = [
+        Link(trace, span, ((sc.PIPELINE_LINK_TYPE, "reads_from"),))
+        for trace, span in execution.reads_from
+    ]
+    if identity.attempt > 1:
+        previous = task_span_id(identity, identity.attempt - 1)
+        links.append(
+            Link(execution.previous_trace_id, previous, ((sc.PIPELINE_LINK_TYPE, "retry_of"),))
+        )
+    if execution.resumed:
+        before = task_span_id(identity, identity.attempt, execution.resumed - 1)
+        links.append(Link(execution.trace_id, before, ((sc.PIPELINE_LINK_TYPE, "resumes"),)))
+    if execution.outer is not None and execution.own_run:
+        outer = execution.outer
+        links.append(Link(outer.trace_id, outer.span_id, ((sc.PIPELINE_LINK_TYPE, "inside_of"),)))
+    if execution.rival is not None:
+        links.append(Link(*execution.rival, ((sc.PIPELINE_LINK_TYPE, "claims_to_be"),)))
+    context = execution.context
+    if context is not None and not context.sampled:
+        links.append(
+            Link(context.trace_id, context.span_id, ((sc.PIPELINE_LINK_TYPE, "application"),))
+        )
+    return links

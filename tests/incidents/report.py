@@ -31,7 +31,8 @@ from receiver.kernel.decode import decode, split
 from receiver.model import CoreOptions
 from receiver.observe.core import Core
 from receiver.observe.recording import FrameKind, Recording
-from receiver.observe.session import Session, replay_frame
+from receiver.observe.replay import OF_HISTORY, replay_frame
+from receiver.observe.session import Session
 from receiver.service.state import HistoryStore
 from receiver.text.redact import Redactor
 from tests.incidents.lab import Result
@@ -154,7 +155,7 @@ def again(
                 except DecodeError:
                     continue
             session.batch(kept, frame.time_ns)
-        else:
+        elif frame.kind not in OF_HISTORY:
             replay_frame(session, frame)
     session.finish(last)
     report: dict[str, Any] = json.loads(to_json(list(core.incidents.reports.values())[-1]))

@@ -21,7 +21,8 @@ from receiver.investigate.report import cited, to_json
 from receiver.kernel.decode import split
 from receiver.observe.core import Core
 from receiver.observe.recording import FrameKind, Recording
-from receiver.observe.session import Session, replay, replay_frame
+from receiver.observe.replay import replay, replay_frame
+from receiver.observe.session import Session
 from receiver.signals import Severity
 from tests.builders import MS, Calls, Story, airflow, attributes
 from tests.investigate.telling import cause_of, report_of, with_history

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from receiver.investigate.history import (
-    ENOUGH,
-    History,
-    RunSummary,
-    Sighting,
-    place,
-    signature,
-    usual,
-)
+from receiver.investigate.entries import RunSummary, Sighting
+from receiver.investigate.history import ENOUGH, History, place, signature, usual
 
 KEY = ("airflow", "etl", "load")
 

@@ -31,7 +31,9 @@ from receiver.events import (
 )
 from receiver.kernel.decode import decode, split
 from receiver.model import Watch
-from receiver.observe.recording import FrameKind, Header, Recorder, Recording
+from receiver.observe.recorder import Recorder
+from receiver.observe.recording import FrameKind, Header, Recording
+from receiver.observe.replay import OF_HISTORY
 from receiver.text.redact import Redactor
 from tests.builders import HOST
 
@@ -57,6 +59,10 @@ def renamed(event: Event, names: list[tuple[str, str]]) -> Event:
         elif isinstance(value, tuple) and value and isinstance(value[0], str):
             changed[field] = tuple(text(v) for v in value)
     return msgspec.structs.replace(event, **changed)
+
+
+# earlier runs hold paths of the host; the others are about parts that are cut away
+OF_THE_HOST = (*OF_HISTORY, FrameKind.METRICS, FrameKind.FUNCTIONS, FrameKind.UNSEEN)
 
 
 def wanted(event: Event) -> bool:
@@ -90,6 +96,8 @@ def rewrite(
         target.open("wb"), Header(recording.header.wires, HOST, recording.header.wall_offset_ns)
     )
     for frame in frames:
+        if frame.kind in OF_THE_HOST:
+            continue
         if frame.kind != FrameKind.BATCH:
             recorder.write(FrameKind(frame.kind), frame.time_ns, frame.payload)
             continue

@@ -12,7 +12,8 @@ from receiver.export import encode
 from receiver.model import CoreOptions
 from receiver.observe.core import Core
 from receiver.observe.recording import Recording
-from receiver.observe.session import Session, replay
+from receiver.observe.replay import replay
+from receiver.observe.session import Session
 from receiver.signals import LogRecord, Metric, Signal
 from tests.export import reference
 

@@ -14,7 +14,8 @@ import pytest
 
 from receiver.observe.core import Core
 from receiver.observe.recording import Recording
-from receiver.observe.session import Session, replay
+from receiver.observe.replay import replay
+from receiver.observe.session import Session
 from receiver.work.execution import Execution
 from tests.builders import Calls
 

@@ -15,7 +15,8 @@ from receiver.export.encode import Envelope
 from receiver.export.otlp_json import to_json
 from receiver.observe.core import Core
 from receiver.observe.recording import Recording
-from receiver.observe.session import Session, replay
+from receiver.observe.replay import replay
+from receiver.observe.session import Session
 from receiver.semconv import SCHEMA_URL
 from receiver.signals import LogRecord
 from tests.livecheck import check_bytes

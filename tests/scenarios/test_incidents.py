@@ -15,7 +15,8 @@ from receiver.investigate.report import to_json
 from receiver.model import CoreOptions
 from receiver.observe.core import Core
 from receiver.observe.recording import Recording
-from receiver.observe.session import Session, replay
+from receiver.observe.replay import replay
+from receiver.observe.session import Session
 from tests.incidents.score import same_culprit
 
 RECORDINGS = sorted((Path(__file__).parent / "incidents").glob("*.kw"))

@@ -19,7 +19,8 @@ from receiver.investigate.report import Report
 from receiver.model import CoreOptions
 from receiver.observe.core import Core
 from receiver.observe.recording import Recording
-from receiver.observe.session import Session, replay
+from receiver.observe.replay import replay
+from receiver.observe.session import Session
 from receiver.render.page import page
 from receiver.render.process_tree import summary
 from receiver.render.rows import Views

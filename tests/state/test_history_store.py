@@ -15,7 +15,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from receiver.investigate.history import RUNS, SIGNATURES, TASKS, History, RunSummary
+from receiver.investigate.entries import RunSummary
+from receiver.investigate.history import RUNS, SIGNATURES, TASKS, History
 from receiver.service.state import HistoryError, HistoryStore, history_file
 from receiver.service.state.mark import APPLICATION_ID
 from tests.small_disk import run_on_small_disk

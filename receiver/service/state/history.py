@@ -23,7 +23,8 @@ import msgspec
 
 from receiver.errors import KwitnessError
 from receiver.investigate.case import TaskKey
-from receiver.investigate.history import RUNS, SIGNATURES, TASKS, History, RunSummary, Sighting
+from receiver.investigate.entries import RunSummary, Sighting
+from receiver.investigate.history import RUNS, SIGNATURES, TASKS, History
 from receiver.safe.files import RefusedError
 from receiver.service.state.history_file import HistoryFile
 from receiver.service.state.mark import APPLICATION_ID, RUNS_TABLE, SIGHTINGS_TABLE

@@ -1,0 +1,33 @@
+"""The question of an alert: which work it is about."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from receiver.investigate.case import task_key
+from receiver.work.execution import Execution
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # a time without a time zone is ambiguous
+
+
+class AlertQuery(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}
+):
+    """The task to look for, and the time (RFC 3339, with a time zone). Empty: any."""
+
+    pipeline: str = ""
+    task: str = ""
+    run_id: str = ""
+    since: Moment | None = None
+    until: Moment | None = None
+
+    def wants(self, pipeline: str, task: str, run_id: str) -> bool:
+        pairs = ((self.pipeline, pipeline), (self.task, task), (self.run_id, run_id))
+        return all(not wanted or wanted == has for wanted, has in pairs)
+
+    def is_about(self, execution: Execution) -> bool:
+        _, pipeline, task = task_key(execution.identity)
+        return self.wants(pipeline, task, execution.identity.run_id)

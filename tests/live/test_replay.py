@@ -1,0 +1,280 @@
+"""What a live run made, its recording makes again elsewhere: works, findings, reports, and OTLP byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.attribution.rules import Rule
+from receiver.cli.common import hub_for
+from receiver.export import encode
+from receiver.export.settings import from_environment
+from receiver.investigate.entries import RunSummary
+from receiver.investigate.history import History
+from receiver.investigate.report import to_json
+from receiver.kernel.clock import boottime_ns
+from receiver.kernel.source import SourceConfig
+from receiver.model import CoreOptions
+from receiver.observe.recording import FrameKind, Recording
+from receiver.observe.replay import core_of, steps
+from receiver.observe.session import Session
+from receiver.service.app import Observer
+from receiver.service.incident_api import LiveIncidentApi
+from receiver.signals import LogRecord, Span
+from receiver.work.execution import Execution
+from tests.builders import Calls
+from tests.live.conftest import DOOR
+
+pytestmark = pytest.mark.live
+ROOT = Path(__file__).parent.parent.parent
+TASK = f"replay-{os.getpid()}"
+RULE = Rule(system="loader", pipeline="landing", argv=f"--job={TASK}-*", task="{0}", name="nightly")
+CONFIG = f"""
+[core]
+exit_events = true
+[[rule]]
+argv = "--job={TASK}-*"
+system = "loader"
+pipeline = "landing"
+task = "{{0}}"
+"""
+SCRIPT = f"""
+sh -c 'echo x > out.csv; exit 3' loader --job={TASK}-orders
+{sys.executable} -I -S -c 'import os; os.abort()' --job={TASK}-users || exit 1
+"""
+# of the run itself: its exporters' queues, its own cost, and what the kernel half did not send
+OF_THE_RUN = ("otel.sdk.", "pipeline.observer.sample", "pipeline.observer.skipped")
+# a recording of a command leaves out events of other processes, which these metrics count
+OF_OTHERS = {"pipeline.observer.events", "pipeline.observer.lag", "pipeline.observer.drops"}
+LISTS = {
+    "resourceSpans": ("scopeSpans", "spans"),
+    "resourceLogs": ("scopeLogs", "logRecords"),
+    "resourceMetrics": ("scopeMetrics", "metrics"),
+}
+
+
+def items(path: Path) -> dict[str, Counter[str]]:
+    """Every span, record and metric with its resource and scope, however they were batched."""
+    found: dict[str, Counter[str]] = {kind: Counter() for kind in LISTS}
+    for line in path.read_text().splitlines():
+        for kind, resources in json.loads(line).items():
+            scopes, records = LISTS[kind]
+            for resource in resources:
+                for scope in resource[scopes]:
+                    found[kind].update(
+                        json.dumps([resource["resource"], scope["scope"], record])
+                        for record in scope[records]
+                    )
+    return found
+
+
+def named(metrics: Counter[str]) -> dict[str, Any]:
+    return {line: json.loads(line)[2]["name"] for line in metrics}
+
+
+def replay_elsewhere(folder: Path, recording: Path, *options: str) -> str:
+    """In another directory, with another environment and another seed of the hashes."""
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "receiver", "replay", str(recording), "--otlp-json", "otlp", "--report", "report", *options],
+        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "77", "OTEL_SERVICE_NAME": "other",
+             "OTEL_RESOURCE_ATTRIBUTES": "other=1", "HOME": str(folder)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("scope", ["command", "host"])
+def test_a_recorded_command_with_a_rule_and_a_history(
+    live: None, tmp_path: Path, scope: str
+) -> None:
+    (tmp_path / "rules.toml").write_text(CONFIG)
+    (tmp_path / "job.sh").write_text(SCRIPT)
+    for number in range(2):  # the second one has been seen before
+        command = [
+            sys.executable, "-m", "receiver", "record", "-o", f"{number}.kw", "-c", "rules.toml", "--history", "h.db", "--quiet",
+            "--otlp-json", f"{number}.otlp", "--report", f"{number}.report", *(["--whole-host"] if scope == "host" else []),
+            "--require", "--strict-output", "--", "sh", "job.sh",
+        ]  # fmt: skip
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "OTEL_RESOURCE_ATTRIBUTES": "team=data"}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 1, done.stderr
+    replay_elsewhere(tmp_path / "else", tmp_path / "1.kw")
+    told = (tmp_path / "1.report").read_bytes()
+    assert (tmp_path / "else/report").read_bytes() == told
+    assert json.loads(told)["seen_before"] == 1
+    live_items, again = items(tmp_path / "1.otlp"), items(tmp_path / "else/otlp")
+    assert again["resourceSpans"] == live_items["resourceSpans"]
+    assert again["resourceLogs"] == live_items["resourceLogs"]
+    text = str(again["resourceSpans"])
+    assert f"--job={TASK}-orders" in text and "loader" in text and "team" in text
+    _same_metrics(live_items, again, besides=OF_OTHERS if scope == "command" else set())
+
+
+def _same_metrics(
+    told: dict[str, Counter[str]], again: dict[str, Counter[str]], besides: set[str]
+) -> None:
+    kept = {
+        line: count
+        for line, count in told["resourceMetrics"].items()
+        if not json.loads(line)[2]["name"].startswith(OF_THE_RUN)
+    }
+    found = again["resourceMetrics"]
+    assert kept and set(named(Counter(kept)).values()) == set(named(found).values())
+    differ = {json.loads(line)[2]["name"] for line in Counter(kept) - found}
+    assert differ <= besides
+
+
+class Service:
+    """An observer as `serve` has it, with a rule, a history, alerts, and a recording."""
+
+    def __init__(self, folder: Path) -> None:
+        self.otlp = (folder / "live.otlp").open("wb")
+        hub = hub_for(from_environment({}), self.otlp, remote=False)
+        self.observer = Observer(
+            SourceConfig(door=DOOR), CoreOptions(exit_events=True), hub, (folder / "live.kw").open("wb"), rules=(RULE,)
+        )  # fmt: skip
+        self.core, self.session = self.observer.core, self.observer.session
+        self.sent: list[bytes] = []
+        self.begun: dict[str, Execution] = {}
+        take = self.core.take
+
+        def taken() -> list[Span | LogRecord]:
+            signals = take()
+            self.sent += [_encoded(s) for s in signals]
+            return signals
+
+        self.core.take = taken  # type: ignore[method-assign]
+        self.core.listeners.add(Calls(execution_started=self._note))
+        self.observer.start()
+        self.session.history(History(), boottime_ns())
+        self.api = LiveIncidentApi(self.session, boottime_ns)
+        self.loop = asyncio.create_task(self.observer.run())
+
+    def _note(self, execution: Execution) -> None:
+        self.begun[execution.identity.task] = execution
+
+    def job(self, name: str) -> subprocess.Popen[bytes]:
+        code = "input(); import os; os.abort()"
+        command = [sys.executable, "-I", "-S", "-c", code, f"--job={TASK}-{name}"]
+        return subprocess.Popen(command, stdin=subprocess.PIPE)
+
+    async def until(self, happened: Any) -> None:
+        async with asyncio.timeout(60):
+            while not happened():
+                await asyncio.sleep(0.02)
+
+    async def started(self, name: str) -> Execution:
+        await self.until(lambda: f"--job={TASK}-{name}" in self.begun)
+        return self.begun.pop(f"--job={TASK}-{name}")
+
+    async def fails(self, name: str) -> str:
+        """The id of its report."""
+        known = set(self.core.incidents.reports)
+        self.job(name).communicate(b"\n")
+        execution = await self.started(name)
+        await self.until(lambda: execution.closed and set(self.core.incidents.reports) - known)
+        (number,) = set(self.core.incidents.reports) - known
+        return number
+
+    async def end(self) -> None:
+        self.observer.stop.set()
+        await self.loop
+        self.observer.end()
+        await self.observer.close(20)
+        self.otlp.close()
+
+
+def _encoded(signal: Span | LogRecord) -> bytes:
+    return encode.log_record(signal) if isinstance(signal, LogRecord) else encode.span(signal)
+
+
+def earlier(task: str) -> History:
+    found = History()
+    for number in range(6):
+        summary = RunSummary(
+            ended_unix_ns=number, run_id=str(number), seconds=0.01, failed=False, end="", peak_bytes=1, processes=1,
+            shape="", outputs={}, partitions={},
+        )  # fmt: skip
+        found.remember((f"loader of uid {os.getuid()}", "landing", task), summary)
+    return found
+
+
+async def test_a_recorded_service_with_a_rule_an_alert_a_note_and_a_history(
+    live: None, tmp_path: Path
+) -> None:
+    service = Service(tmp_path)
+    history = service.core.history
+    assert history is not None
+    history.absorb(earlier(f"--job={TASK}-waits"))
+    first = await service.fails("orders")
+    waiting = service.job("waits")
+    await service.started("waits")
+    body = json.dumps({"alerts": [{"labels": {"task": f"--job={TASK}-waits"}}]}).encode()
+    (answer,) = json.loads(service.api.alert(body))["alerts"]
+    assert [r["task"] for r in answer["reports"]] == [f"--job={TASK}-waits"]
+    assert service.api.note(first, b'{"note": "the loader was restarted"}')
+    service.observer.export_metrics()
+    second = await service.fails("orders")
+    waiting.communicate(b"\n")
+    await service.end()
+    reports = [to_json(r) for r in service.core.incidents.reports.values()]
+    assert "the loader was restarted" in to_json(service.core.incidents.reports[second]).decode()
+
+    recording = Recording(tmp_path / "live.kw")
+    core = core_of(recording.header)
+    again: list[bytes] = []
+    for _ in steps(Session(core), recording):
+        again += [_encoded(s) for s in core.take()]
+    assert again == service.sent  # in this order, too
+    assert [to_json(r) for r in core.incidents.reports.values()] == reports
+    assert _works(core.executions._ended.values()) == _works(
+        service.core.executions._ended.values()
+    )
+    kinds = {f.kind for f in Recording(tmp_path / "live.kw")}
+    assert kinds >= {FrameKind.ALERT, FrameKind.NOTE, FrameKind.USED, FrameKind.METRICS}
+
+    replay_elsewhere(tmp_path / "else", tmp_path / "live.kw")
+    assert (tmp_path / "else/report").read_bytes().splitlines() == reports
+    told, found = items(tmp_path / "live.otlp"), items(tmp_path / "else/otlp")
+    assert (found["resourceSpans"], found["resourceLogs"]) == (
+        told["resourceSpans"], told["resourceLogs"]
+    )  # fmt: skip
+    _same_metrics(told, found, besides=set())
+
+
+def _works(executions: Any) -> list[str]:
+    return [f"{e.identity} {e.result} {[f.sentence for f in e.findings]}" for e in executions]
+
+
+def test_other_rules_on_old_facts(live: None, tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text(CONFIG)
+    (tmp_path / "other.toml").write_text(CONFIG.replace('"loader"', '"mover"'))
+    (tmp_path / "job.sh").write_text(SCRIPT)
+    command = ["record", "-o", "x.kw", "-c", "rules.toml", "--quiet", "--", "sh", "job.sh"]
+    command = [sys.executable, "-m", "receiver", *command]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, timeout=120, check=False)
+    same = replay_elsewhere(tmp_path / "same", tmp_path / "x.kw", "--json")
+    other = replay_elsewhere(
+        tmp_path / "other", tmp_path / "x.kw", "--json", "-c", str(tmp_path / "other.toml")
+    )
+    spans = {
+        name: str(items(tmp_path / name / "otlp")["resourceSpans"]) for name in ("same", "other")
+    }
+    assert '"loader"' in spans["same"] and '"mover"' not in spans["same"]
+    assert '"mover"' in spans["other"] and '"loader"' not in spans["other"]
+    assert len(same.splitlines()) == len(other.splitlines()) == 1
+    # with a configuration, the standard variables hold as in a live run
+    assert '"other"' not in spans["same"] and '"other"' in spans["other"]
