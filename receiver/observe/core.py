@@ -161,6 +161,7 @@ class Core:
             report=self._report,
             log_exit=self._log_exit,
             emit_span=self._emit_process,
+            drop_attributes=self.blocks.forget,
             ended=self.listeners.process_ended,
             helpers=self.declared.helpers,
             every_exit=options.exit_events,
@@ -402,6 +403,7 @@ class Core:
             self.activity.forget(key)
             self.facts.forget(key)
         self.bindings.forget(key)
+        self.blocks.forget(key)
 
     def _release(self, process: Worker, now_ns: int) -> None:
         self.activity.forget(process.key)  # reports what waits for its end
@@ -454,14 +456,14 @@ class Core:
 
     def _emit_process(self, process: Worker, now_ns: int = 0) -> None:
         process.spanned = True
-        self._out.append(self._spans.process_span(process, process.folded, now_ns))
+        self._out.append(self._spans.process_span(process, now_ns))
 
     def _report(self, process: Worker, finding: Finding) -> None:
         if process.execution is None and finding.kind != sc.EVENT_PROCESS_OOM_KILLED:
             # a followed orchestrator: its own failures belong to no work
             self.policy_drops["unattributed"] += 1
             return
-        process.findings = (*process.findings, finding.kind)
+        self.facts.reported.add(process, finding.kind)
         if process.execution is not None:
             process.execution.add(finding)
             self.incidents.found(finding, process.execution)
