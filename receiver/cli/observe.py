@@ -30,7 +30,7 @@ from receiver.cli.common import (
     stop_on_signals,
     width_of,
 )
-from receiver.cli.launch import EX_IOERR, EX_UNAVAILABLE
+from receiver.cli.exits import EX_IOERR, EX_UNAVAILABLE
 from receiver.cli.listeners import LiveLines, TimelineListener, ViewListener
 from receiver.cli.outputs import Outputs
 from receiver.cli.status import Status
@@ -51,7 +51,7 @@ from receiver.render.live import status
 from receiver.render.rows import RunView, Views
 from receiver.render.run_json import as_json
 from receiver.render.timeline import Timeline
-from receiver.safe.files import check_distinct, open_output
+from receiver.safe.outputs import check_distinct, open_output
 from receiver.service import config as configuration
 from receiver.service.app import Observer
 from receiver.service.state import HistoryKeeper, Worker

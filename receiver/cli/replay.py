@@ -34,7 +34,7 @@ from receiver.observe.replay import core_of, steps
 from receiver.observe.session import Session
 from receiver.render.rows import RunView
 from receiver.render.run_json import as_json
-from receiver.safe.files import check_distinct, close_output, write_output
+from receiver.safe.outputs import check_distinct, close_output, write_output
 from receiver.service import config as configuration
 from receiver.service.state import HistoryKeeper, Worker
 from receiver.signals import LogRecord, MetricSnapshot, Span

@@ -12,6 +12,7 @@ test.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 
@@ -255,7 +256,7 @@ class Core:
                     self._emit_process(process, now_ns)
                     self.listeners.process_ended(process)
         self.attempts.finish(now_ns)
-        self.incidents.look(now_ns, settle_ns=0)
+        self.incidents.finish(now_ns)
 
     def alert(self, query: AlertQuery, now_ns: int) -> list[Report]:
         """Investigates the running executions that an alert is about, at most ALERTED of them."""
@@ -264,7 +265,13 @@ class Core:
 
     def running(self, query: AlertQuery) -> list[Execution]:
         """The outermost open executions that an alert is about."""
-        return [e for e in self.executions.open.values() if e.outer is None and query.is_about(e)]
+        return [
+            e
+            for e in self.executions.open.values()
+            if e.outer is None
+            and query.is_about(e)
+            and query.in_time(self.blocks.wall(e.start_ns) / SECOND, math.inf)
+        ]
 
     def case(self, execution: Execution, now_ns: int) -> Case:
         """All present knowledge of an execution."""
@@ -435,6 +442,8 @@ class Core:
             + self.bindings.drops
             + self.activity.drops()
             + self.casebook.drops
+            + self.incidents.drops
+            + (self.history.drops if self.history is not None else Counter())
         )
         for kind, failures in (
             ("broken_recogniser", self.recognisers.broken),
