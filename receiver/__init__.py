@@ -11,8 +11,8 @@ Imports go downwards only (`make lint` checks it). From the top to the bottom:
     synthesis     spans, log records and metrics of what was observed
     detect        findings that cite kernel events
     attribution   which framework's work a process does: recognisers, their claims, and the proof of them
-    facts         what is known: the process tree, files and their versions, connections, usage over time
-    work          runs of pipelines and attempts of their tasks
+    work          runs of pipelines, attempts of their tasks, and the processes that do them
+    facts         what is known: the process tree, and one table per kind of fact, by process
     export        signals to OTLP: encoding, queue, retry, transports; it knows nothing of the core
     safe          safe use of the host: own files, counted connections, limited log lines
     kernel        eBPF programs and their records, the fallback source, clocks, privileges

@@ -32,7 +32,6 @@ from receiver.events import (
     Title,
     encode,
 )
-from receiver.facts.tree import Process
 from receiver.investigate.report import Report
 from receiver.model import NOBODY, CoreOptions, Finding, Host, Watch
 from receiver.observe.core import Core
@@ -44,6 +43,7 @@ from receiver.observe.recording_scope import CommandScope
 from receiver.observe.session import Session
 from receiver.signals import LogRecord, Span, Value
 from receiver.work.execution import Execution
+from receiver.work.worker import Worker
 
 HOST = Host("00000000-0000-4000-8000-000000000001", "testhost", "5e55104e5e55")
 WALL_OFFSET_NS = 1_700_000_000_000_000_000
@@ -76,7 +76,7 @@ class Calls(Listener):
         *,
         execution_started: Callable[[Execution], object] = _ignore,
         execution_finished: Callable[[Execution], object] = _ignore,
-        process_ended: Callable[[Process], object] = _ignore,
+        process_ended: Callable[[Worker], object] = _ignore,
         event: Callable[[Any], object] = _ignore,
         report: Callable[[str, Report], object] = _ignore,
     ) -> None:
@@ -93,7 +93,7 @@ class Calls(Listener):
     def execution_finished(self, execution: Execution) -> None:
         self._finished(execution)
 
-    def process_ended(self, process: Process) -> None:
+    def process_ended(self, process: Worker) -> None:
         self._process_ended(process)
 
     def event(self, event: Event) -> None:

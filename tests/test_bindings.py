@@ -20,11 +20,11 @@ from receiver.events import (
     OpenedFlag,
     ProcessKey,
 )
-from receiver.facts.tree import Process
 from receiver.kernel.pods import container_names
 from receiver.model import NOBODY, ContainerName, CoreOptions, Host
 from receiver.observe.core import Core
 from receiver.signals import Span
+from receiver.work.worker import Worker
 from tests.builders import HOST, MS, Story, airflow, attributes
 
 LOG = "/logs/dag_id={}/run_id={}/task_id={}{}/attempt={}.log"
@@ -411,6 +411,19 @@ def test_luigi_tasks_end_when_their_target_is_in_place() -> None:
     assert [s.name for s in story.spans] == ["task out.csv"]
 
 
+def test_the_span_of_a_spark_process_names_the_partition_that_it_wrote_last() -> None:
+    story = Story()
+    main = "org.apache.spark.deploy.SparkSubmit"
+    driver = story.spawn(NOBODY, "java", "-cp", "x", main, "--name", "daily", "job.py")
+    for stage, part in ((2, 1), (3, 5)):
+        attempt = f"attempt_202601010000_{stage:04}_m_{part:06}_9"
+        story.writes(driver, f"/out/_temporary/0/_temporary/{attempt}/part-0.parquet")
+    story.exit(driver)
+    story.finish()
+    own = next(s for s in story.spans if s.name == "java")
+    assert attributes(own)[sc.PIPELINE_PROCESS_PART] == "stage 3, partition 5"
+
+
 def test_only_dbts_own_target_directory_is_metadata() -> None:
     story = Story()
     main = story.spawn(NOBODY, "luigi", "--module", "tasks", "All")
@@ -436,7 +449,7 @@ class Broken(Recogniser):
     name = "broken"
     every_image = True
 
-    def image(self, process: Process) -> tuple[()]:
+    def image(self, process: Worker) -> tuple[()]:
         raise RuntimeError("a bug")
 
 
@@ -589,7 +602,7 @@ SLICE = POD.replace("-", "_")  # as systemd wants it
     ],
 )
 def test_containers_by_the_paths_that_runtimes_make(cgroup: str, place: ContainerIdentity) -> None:
-    process = Process(ProcessKey(1, 1), None, "x", 0)
+    process = Worker(ProcessKey(1, 1), None, "x", 0)
     process.memory_cgroup = cgroup
     process.environ = ("POD_NAME=etl-0", "POD_NAMESPACE=prod")
     assert place_of(process) == place

@@ -20,11 +20,11 @@ from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.rules import Rule, Rules
 from receiver.events import Connection, ConnectionStage, ImageFlag, OpenedFlag, ProcessKey
 from receiver.facts.handover import handed_over
-from receiver.facts.tree import Process
 from receiver.investigate.history import History
 from receiver.model import CERTAIN, NOBODY, Identity
 from receiver.observe.core import Core
 from receiver.signals import LogRecord, Span
+from receiver.work.worker import Worker
 from tests.builders import HOST, Story, airflow, attributes
 
 MALLORY, ALICE = 1000, 1001
@@ -457,7 +457,7 @@ class Boaster(Recogniser):
     name = "boaster"
     every_image = True
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         return (
             Bind(
                 Identity(

@@ -12,10 +12,10 @@ from receiver.events import (
     ProcessSample,
     SubjectKind,
 )
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process
 from receiver.render import Timeline, Views, as_json, summary
 from receiver.render.details import Details, details_of, size
+from receiver.work.tables import Facts
+from receiver.work.worker import Worker
 from tests.builders import Calls, Story
 
 OUT = os.O_WRONLY | os.O_CREAT
@@ -27,7 +27,7 @@ def story() -> tuple[Story, Views, Timeline, dict[int, Details]]:
     timeline = Timeline(found.core.tree, found.core.facts)
     kept: dict[int, Details] = {}
 
-    def ended(process: Process) -> None:
+    def ended(process: Worker) -> None:
         views.ended(process)
         kept[process.key.tgid] = details_of(process, found.core.facts)
 
@@ -160,7 +160,7 @@ def test_how_many_connections_were_open_at_once_is_told_when_it_was_more_than_on
         story = Story()
         facts = story.core.facts
 
-        def ended(process: Process, facts: Facts = facts) -> None:
+        def ended(process: Worker, facts: Facts = facts) -> None:
             lines.append(details_of(process, facts).lines())
 
         client = story.command("python3", "load.py")

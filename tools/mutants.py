@@ -102,7 +102,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *_of(
         "detect",
         (".get((writer.task, writer.map_index)) is False", ".get((writer.task, writer.map_index)) is not None", LINEAGE),
-        ("version.writer not in ancestors(process)", "version.writers", LINEAGE),
+        ("version.writer not in process.ancestors()", "version.writers", LINEAGE),
     ),
     *_of(
         "detect",
@@ -122,7 +122,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("running), 0.3", "running), 0.75", LOOKS),
         ("interval // 500", "interval // 5", LOOKS),
         ("looks >= LOOKS", "looks > LOOKS", LOOKS),
-        ("lasted > (self.spell", "lasted < (self.spell", LOOKS),
+        ("period.ns > (self.spell", "period.ns < (self.spell", LOOKS),
         ("value - (1 << 64) if", "value if", LOOKS),
         ("0.95 * sample.memory_limit_bytes", "0.05 * sample.memory_limit_bytes", LOOKS),
     ),

@@ -8,8 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from receiver.events import FileOpened
-from receiver.facts.tree import Process
 from receiver.model import Identity
+from receiver.work.worker import Worker
 
 
 class Bind(msgspec.Struct, frozen=True):
@@ -20,7 +20,7 @@ class Bind(msgspec.Struct, frozen=True):
     """
 
     identity: Identity
-    process: Process | None = None  # None: the process that the recogniser was asked about
+    process: Worker | None = None  # None: the process that the recogniser was asked about
     inner_only: bool = False  # the tool is too common to watch it outside of other work
     port: int = 0  # it works for the process that listens on this port
     opened: FileOpened | None = None

@@ -17,7 +17,7 @@ from functools import lru_cache
 import msgspec
 
 from receiver.attribution.context import variable
-from receiver.facts.tree import Process
+from receiver.facts.process import Process
 
 ENVIRONMENT = ("POD_NAME", "POD_NAMESPACE", "POD_UID", "KUBERNETES_NAMESPACE", "HOSTNAME")
 _ID = re.compile(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from receiver.facts.tree import Process
+from receiver.work.worker import Worker
 
 _INTERPRETERS = {"python", "pypy", "bash", "sh", "dash", "ruby", "perl", "env"}
 _VERSION = re.compile(r"[\d.]+$")
@@ -22,7 +22,7 @@ def program(path: str) -> str:
     return _VERSION.sub("", name) or name
 
 
-def words(process: Process) -> tuple[str, ...]:
+def words(process: Worker) -> tuple[str, ...]:
     """The program words: `python -m dagster job` gives ("python", "dagster"), and `python
     /venv/bin/dbt run` gives ("python", "dbt").
     """
@@ -75,6 +75,6 @@ def positional(
     return tuple(out)
 
 
-def own_run(process: Process) -> str:
+def own_run(process: Worker) -> str:
     """A run id for work that has none: it identifies this process."""
     return f"{process.key.tgid}-{process.key.start_boottime_ns}"

@@ -17,8 +17,8 @@ import msgspec
 from receiver.attribution.containers import place_of
 from receiver.attribution.programs import program
 from receiver.events import FileOpened, ImageFlag, OpenedFlag
-from receiver.facts.tree import Process
 from receiver.model import BACKED, CERTAIN, PROBABLE
+from receiver.work.worker import Worker
 
 # forks between a service and the process that opens a log: Airflow has at most three
 _GENERATIONS = 16
@@ -35,7 +35,7 @@ class Proof(msgspec.Struct, frozen=True):
     text: str
 
 
-def prove(process: Process, system: str, opened: FileOpened | None) -> Proof:
+def prove(process: Worker, system: str, opened: FileOpened | None) -> Proof:
     """Whether `process` is a supervisor of `system` that no other user could have made.
 
     `opened` is the file that names the work; its folder must belong to the same user.
@@ -62,7 +62,7 @@ def prove(process: Process, system: str, opened: FileOpened | None) -> Proof:
     )
 
 
-def _missing(process: Process, service: Process | None, system: str) -> str:
+def _missing(process: Worker, service: Worker | None, system: str) -> str:
     """The first fact that is missing; empty when none is."""
     if service is None:
         return f"no process that runs the program of {system} has forked it"
@@ -88,17 +88,17 @@ def _missing(process: Process, service: Process | None, system: str) -> str:
     return ""
 
 
-def has_own_program(service: Process) -> bool:
+def has_own_program(service: Worker) -> bool:
     """Whether root or its own user owns its executable, and no other user may write it."""
     return bool(service.image_flags & (ImageFlag.ROOT_OWNS | ImageFlag.USER_OWNS))
 
 
-def image_of(process: Process, system: str) -> Process | None:
+def image_of(process: Worker, system: str) -> Worker | None:
     """The process whose image this is: itself, or the ancestor of the same user that it was forked
     from without an exec. The image must be the program of `system`. None where there is no such
     process.
     """
-    at: Process | None = process
+    at: Worker | None = process
     for _ in range(_GENERATIONS):
         if at is None or at.uid != process.uid or at.executable != process.executable:
             return None
@@ -110,7 +110,7 @@ def image_of(process: Process, system: str) -> Process | None:
     return None
 
 
-def started_by(service: Process, system: str) -> str:
+def started_by(service: Worker, system: str) -> str:
     """What started it, if its user has no control over that; empty where no fact shows it."""
     if any(
         e.identity.source == "command"
@@ -122,7 +122,7 @@ def started_by(service: Process, system: str) -> str:
     return service.started_by or _placed_by(service, system)
 
 
-def _placed_by(service: Process, system: str) -> str:
+def _placed_by(service: Worker, system: str) -> str:
     """Only root moves a process into a cgroup outside of a user's own part of the tree."""
     path = service.memory_cgroup
     if "/user.slice" in path or "/user@" in path:

@@ -28,9 +28,9 @@ from receiver.attribution.context import variable
 from receiver.attribution.frameworks.base import Recogniser, is_written
 from receiver.attribution.programs import own_run
 from receiver.events import FileOpened
-from receiver.facts.tree import Process
 from receiver.model import PROBABLE, Identity
 from receiver.text.redact.names import is_secret_variable
+from receiver.work.worker import Worker
 
 VALUE_LIMIT = 250
 RULES = 64
@@ -98,13 +98,13 @@ class Rules(Recogniser):
         self._paths = tuple(rule for rule in rules if rule.path)
         self.paths = ("/",) if self._paths else ()  # type: ignore[misc]
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         for rule in self._images:
             if (found := _matches(rule, process)) is not None:
                 return (Bind(_identity(rule, process, found)),)
         return ()
 
-    def opened(self, process: Process, event: FileOpened) -> Claims:
+    def opened(self, process: Worker, event: FileOpened) -> Claims:
         if not is_written(event):
             return ()
         for rule in self._paths:
@@ -113,7 +113,7 @@ class Rules(Recogniser):
         return ()
 
 
-def _matches(rule: Rule, process: Process) -> str | None:
+def _matches(rule: Rule, process: Worker) -> str | None:
     """The value that its most specific pattern matched; None when a pattern does not match."""
     found = process.executable
     if rule.executable and not fnmatchcase(process.executable, rule.executable):
@@ -132,7 +132,7 @@ def _matches(rule: Rule, process: Process) -> str | None:
     return found
 
 
-def _identity(rule: Rule, process: Process, found: str) -> Identity:
+def _identity(rule: Rule, process: Worker, found: str) -> Identity:
     def filled(template: str) -> str:
         return _FIELD.sub(
             lambda m: found if m[1] == "0" else variable(process.environ, m[1]), template

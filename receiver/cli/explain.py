@@ -10,7 +10,6 @@ from receiver.cli.listeners import CommandLines
 from receiver.cli.replay import settings_of
 from receiver.errors import UsageError
 from receiver.export.settings import from_environment
-from receiver.facts.tree import ancestors
 from receiver.observe.bindings import describe
 from receiver.observe.recording import Recording
 from receiver.observe.replay import core_of, replay
@@ -51,7 +50,7 @@ def _explain_process(pid: int, chosen: configuration.ServeConfig) -> int:
     process = next((p for p in core.tree.processes() if p.key.tgid == pid), None)
     if process is None:
         raise UsageError(f"there is no process {pid}")
-    for each in (process, *ancestors(process)):
+    for each in (process, *process.ancestors()):
         print(f"{each.key.tgid} {printable(each.name)}")
         for reason in core.bindings.reasons.get(each.key, ("nothing",)):
             print(f"    {printable(reason)}")

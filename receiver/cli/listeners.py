@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable
 
 from receiver.events import Event, ProcessKey
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process
 from receiver.observe.listeners import Listener
 from receiver.render import RunView, Timeline, Views, moment
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
+from receiver.work.tables import Facts
+from receiver.work.worker import Worker
 
 
 class ViewListener(Listener):
@@ -20,7 +20,7 @@ class ViewListener(Listener):
     def __init__(self, views: Views) -> None:
         self._views = views
 
-    def process_ended(self, process: Process) -> None:
+    def process_ended(self, process: Worker) -> None:
         self._views.ended(process)
 
     def execution_finished(self, execution: Execution) -> None:
@@ -60,7 +60,7 @@ class Trees(Listener):
         self._draw, self._views = draw, Views(facts)
         self._texts: list[str] = []
 
-    def process_ended(self, process: Process) -> None:
+    def process_ended(self, process: Worker) -> None:
         self._views.ended(process)
 
     def execution_finished(self, execution: Execution) -> None:
@@ -80,5 +80,5 @@ class CommandLines(Listener):
     def __init__(self) -> None:
         self.lines: dict[ProcessKey, str] = {}
 
-    def process_ended(self, process: Process) -> None:
+    def process_ended(self, process: Worker) -> None:
         self.lines[process.key] = f"{process.key.tgid} {printable(process.command[:80])}"

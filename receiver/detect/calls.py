@@ -12,11 +12,11 @@ from receiver import semconv as sc
 from receiver.calls import call_name
 from receiver.events import CallFailed, CallKind, SubjectKind
 from receiver.facts.calls import CallTable
-from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Severity
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, event_id
+from receiver.work.worker import Worker
 
 _AT_ONCE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
 # this many refusals of one lock are a conflict; fewer occur when programs poll for a lock
@@ -49,7 +49,7 @@ def becomes_a_finding(event: CallFailed, known: CallFailed | None) -> bool:
     return speaks_for_itself(event) and (known is None or not speaks_for_itself(known))
 
 
-def call_failed(process: Process, event: CallFailed) -> Finding:
+def call_failed(process: Worker, event: CallFailed) -> Finding:
     name, error, what = call_name(event.call_number), error_name(event.error), subject_of(event)
     times = "" if event.failures == 1 else f", {event.failures} times"
     about = f" on {what}" if what else ""
@@ -78,7 +78,7 @@ def call_failed(process: Process, event: CallFailed) -> Finding:
     )
 
 
-def blamed_calls(process: Process, calls: CallTable) -> list[Finding]:
+def blamed_calls(process: Worker, calls: CallTable) -> list[Finding]:
     """For a process that failed: its last failures that are not reported yet.
 
     A failed exec is reported by its path.
@@ -97,7 +97,7 @@ def blamed_calls(process: Process, calls: CallTable) -> list[Finding]:
     return [call_failed(process, event) for event in waiting[-_BLAMED:]]
 
 
-def is_search(process: Process, event: CallFailed) -> bool:
+def is_search(process: Worker, event: CallFailed) -> bool:
     """A failed exec that a later one made good: a step of the search along PATH."""
     return event.call == CallKind.EXEC and event.last_boottime_ns < process.exec_ns
 

@@ -10,11 +10,12 @@ from receiver import semconv as sc
 from receiver.attribution.frameworks.base import Helper
 from receiver.events import OomKill, OomScope, ProcessKey, Signal
 from receiver.facts.ending import Ending
+from receiver.facts.process import Process
 from receiver.facts.signals import SignalTable
-from receiver.facts.tree import Process, ancestors
 from receiver.model import NOBODY, POLITE, Finding
 from receiver.signals import Severity
 from receiver.text.names import event_id, mib, signal_name
+from receiver.work.worker import Worker
 
 SI_USER, SI_QUEUE, SI_TIMER, SI_TKILL, SI_KERNEL = 0, -1, -2, -6, 128  # sigaction(2)
 # In a healthy `producer | head`, a pipe whose reader has left ends its writer this way.
@@ -40,7 +41,7 @@ SenderKind = Literal[
 ]
 
 
-def oom_killed(process: Process, event: OomKill) -> Finding:
+def oom_killed(process: Worker, event: OomKill) -> Finding:
     """The finding at the OOM kill, before the exit."""
     in_cgroup = event.scope == OomScope.CGROUP
     rss = event.anon_rss_bytes + event.file_rss_bytes + event.shmem_rss_bytes
@@ -89,12 +90,12 @@ def oom_killed(process: Process, event: OomKill) -> Finding:
     )
 
 
-def partition_of(process: Process) -> str:
+def partition_of(process: Worker) -> str:
     """The data partition that it touched last; empty when there was none.
 
     For a Python worker, this is its JVM's partition.
     """
-    for each in (process, *ancestors(process, 4)):
+    for each in (process, *process.ancestors(4)):
         if each.partition and (
             each is process
             or (each.execution is not None and each.execution.is_part_of(process.execution))
@@ -103,12 +104,12 @@ def partition_of(process: Process) -> str:
     return ""
 
 
-def _at_work(process: Process) -> str:
+def _at_work(process: Worker) -> str:
     partition = partition_of(process)
     return f", while it worked on {partition}" if partition else ""
 
 
-def fatal_signal(process: Process, end: Ending, received: SignalTable) -> Signal | None:
+def fatal_signal(process: Worker, end: Ending, received: SignalTable) -> Signal | None:
     """The signal event behind an end: the last event of the signal that killed it, or that the
     status `128 + n` names.
     """
@@ -124,7 +125,7 @@ def fatal_of(received: tuple[Signal, ...], key: ProcessKey, end: Ending) -> Sign
     return others[-1] if others else found[-1] if found else None
 
 
-def killed(process: Process, end: Ending, received: SignalTable) -> Finding | None:
+def killed(process: Worker, end: Ending, received: SignalTable) -> Finding | None:
     """A death by a signal, or an exit with 128 + n after another process sent signal n."""
     if process.exit is None or end.retired or end.cause == "oom_killed" or end.signal in _ORDINARY:
         return None
@@ -181,7 +182,7 @@ _OWN_PEOPLE = ("parent", "sibling", "supervisor", "orchestrator")
 
 
 def retired(
-    process: Process, end: Ending, received: SignalTable, helpers: Mapping[str, Helper]
+    process: Worker, end: Ending, received: SignalTable, helpers: Mapping[str, Helper]
 ) -> bool:
     """Whether it is a helper that its own framework ended, as planned. Called at its exit.
 
@@ -189,7 +190,7 @@ def retired(
     """
     if process.exit is None or not process.exit.wait_status:
         return False
-    line = [p for p in (process, *ancestors(process, 3)) if p is process or p.execution is not None]
+    line = [p for p in (process, *process.ancestors(3)) if p is process or p.execution is not None]
     helper = next((p for p in line if p.role in helpers), None)
     if helper is None or not end.code or end.cause == "oom_killed":
         return False
@@ -220,7 +221,7 @@ def code_name(code: int) -> str:
     )
 
 
-def sender_kind(process: Process, event: Signal | None, received: SignalTable) -> SenderKind:
+def sender_kind(process: Worker, event: Signal | None, received: SignalTable) -> SenderKind:
     """The relation of the sender to the process, as far as the tree shows it."""
     if event is None or event.sender == NOBODY:
         return "unknown"
@@ -231,7 +232,7 @@ def sender_kind(process: Process, event: Signal | None, received: SignalTable) -
     execution = process.execution
     if execution is not None and event.sender == execution.started_by:
         return "orchestrator"
-    for distance, ancestor in enumerate(ancestors(process)):
+    for distance, ancestor in enumerate(process.ancestors()):
         if ancestor.key != event.sender:
             continue
         own = execution is None or execution.is_part_of(ancestor.execution)
@@ -247,5 +248,5 @@ def sender_kind(process: Process, event: Signal | None, received: SignalTable) -
     return "operator" if event.sender_comm in _KILL_COMMANDS else "unknown"
 
 
-def _is_root(root: Process, ancestor: Process) -> bool:
+def _is_root(root: Process, ancestor: Worker) -> bool:
     return root.parent is ancestor

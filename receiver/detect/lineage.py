@@ -7,18 +7,19 @@ from __future__ import annotations
 from receiver import semconv as sc
 from receiver.detect.file_names import LOGS
 from receiver.events import FileChanged, FileClosed, FileOpened
-from receiver.facts.files import Use
-from receiver.facts.tree import Process, ancestors
-from receiver.facts.versions import State, Version
+from receiver.facts.process import Process
+from receiver.facts.versions import State
 from receiver.model import Finding
 from receiver.signals import Severity
 from receiver.text.names import event_id
 from receiver.work.execution import Execution
+from receiver.work.tables import Use, Version
+from receiver.work.worker import Worker
 
 _FAILED_WRITES = {5: "eio", 28: "enospc", 122: "edquot", 27: "efbig"}
 
 
-def tainted_read(process: Process, use: Use, version: Version, event: FileOpened) -> Finding | None:
+def tainted_read(process: Worker, use: Use, version: Version, event: FileOpened) -> Finding | None:
     """The reader gets other content than a finished writer would leave.
 
     Called when it opens the file.
@@ -43,10 +44,10 @@ def tainted_read(process: Process, use: Use, version: Version, event: FileOpened
         (sc.FILE_TAINT_WRITER_PID, version.writer.key.tgid),
         (sc.FILE_TAINT_AGE, age),
     ]
-    if version.execution is not None:
+    if version.work is not None:
         facts += [
-            (sc.FILE_TAINT_WRITER_TASK_NAME, version.execution.identity.task),
-            (sc.FILE_TAINT_TRACE_ID, version.execution.trace_id.hex()),
+            (sc.FILE_TAINT_WRITER_TASK_NAME, version.work.identity.task),
+            (sc.FILE_TAINT_TRACE_ID, version.work.trace_id.hex()),
         ]
     return Finding(
         kind=sc.EVENT_FILE_TAINTED_READ,
@@ -60,17 +61,17 @@ def tainted_read(process: Process, use: Use, version: Version, event: FileOpened
     )
 
 
-def _taint(process: Process, use: Use, version: Version) -> str:
+def _taint(process: Worker, use: Use, version: Version) -> str:
     """partial, in_progress or stale; empty when the content is as expected."""
     if version.state is State.PARTIAL and not use.writing:
         return "partial"
-    foreign = version.execution is not None and not version.execution.is_part_of(process.execution)
+    foreign = version.work is not None and not version.work.is_part_of(process.execution)
     if not foreign or use.writing or use.append or use.path.endswith(LOGS):
         return ""
     if (
         version.state is State.IN_PROGRESS
         and version.writers
-        and version.writer not in ancestors(process)
+        and version.writer not in process.ancestors()
     ):
         return "in_progress"
     return "stale" if _is_stale(process.execution, version) else ""
@@ -80,20 +81,20 @@ def _is_stale(reader: Execution | None, version: Version) -> bool:
     """The writing task has also run in the reader's run and ended well, but it wrote this file only
     in another run.
     """
-    if reader is None or version.execution is None or version.state is not State.COMPLETE:
+    if reader is None or version.work is None or version.state is not State.COMPLETE:
         return False
-    writer = version.execution.identity
+    writer = version.work.identity
     if writer.pipeline != reader.identity.pipeline or writer.run_id == reader.identity.run_id:
         return False
     return reader.run.failed.get((writer.task, writer.map_index)) is False
 
 
 def _who(version: Version) -> str:
-    task = f" of task {version.execution.identity.task}" if version.execution is not None else ""
+    task = f" of task {version.work.identity.task}" if version.work is not None else ""
     return f"{version.writer.name} ({version.writer.key.tgid}){task}"
 
 
-def two_writers(process: Process, version: Version, event: FileOpened) -> Finding | None:
+def two_writers(process: Worker, version: Version, event: FileOpened) -> Finding | None:
     """Two tasks have one file open for writing at the same time.
 
     Appending to a shared log does not count.
@@ -102,8 +103,8 @@ def two_writers(process: Process, version: Version, event: FileOpened) -> Findin
     if other is process or not version.writers - {(process.key, event.open_id)}:
         return None
     if (
-        version.execution is None
-        or version.execution.is_part_of(process.execution)
+        version.work is None
+        or version.work.is_part_of(process.execution)
         or event.path.endswith(LOGS)
     ):
         return None
@@ -123,13 +124,13 @@ def two_writers(process: Process, version: Version, event: FileOpened) -> Findin
 
 
 def pulled_away(
-    process: Process, version: Version, event: FileChanged, what: str
+    process: Worker, version: Version, event: FileChanged, what: str, readers: list[Worker]
 ) -> Finding | None:
     """The file is deleted or replaced while a process of another task has it open for reading."""
     readers = [
-        p
-        for p in version.readers.values()
-        if p.execution is not None and not p.execution.is_part_of(process.execution)
+        r
+        for r in readers
+        if r.execution is not None and not r.execution.is_part_of(process.execution)
     ]
     if not readers:
         return None
@@ -146,7 +147,7 @@ def pulled_away(
 
 
 def _conflict(
-    process: Process,
+    process: Worker,
     version: Version,
     event: FileOpened | FileChanged,
     *,
@@ -173,7 +174,7 @@ def _conflict(
     )
 
 
-def failed_write(process: Process, use: Use, event: FileClosed) -> Finding | None:
+def failed_write(process: Worker, use: Use, event: FileClosed) -> Finding | None:
     """A write or a sync failed with no space left or an I/O error, so the file is not complete."""
     cause = _FAILED_WRITES.get(event.write_error)
     if cause is None:

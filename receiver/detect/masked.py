@@ -7,12 +7,12 @@ from enum import IntEnum
 from receiver import semconv as sc
 from receiver.detect.deaths import fatal_signal, sender_kind
 from receiver.events import Signal
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process
 from receiver.model import POLITE, SHORT_NS, Finding
 from receiver.signals import Severity
 from receiver.text.names import event_id
 from receiver.work.execution import Execution
+from receiver.work.tables import Facts
+from receiver.work.worker import Worker
 
 # Status 1 is an answer, not a failure, from these programs, and from every very short process
 # (`readlink`, `test -f`, `which`: a version manager's shim runs five of them per command).
@@ -64,7 +64,7 @@ class Grade(IntEnum):
     LOST_WORK = 4
 
 
-def grade(process: Process, facts: Facts) -> Grade:
+def grade(process: Worker, facts: Facts) -> Grade:
     """Called after the process's own findings are made."""
     end = process.end
     if not end.failed:
@@ -83,7 +83,7 @@ def grade(process: Process, facts: Facts) -> Grade:
     return Grade.ANSWER if _is_answer(process, end.code) else Grade.FAILED
 
 
-def _shut_down(process: Process, event: Signal, facts: Facts) -> bool:
+def _shut_down(process: Worker, event: Signal, facts: Facts) -> bool:
     """An ancestor ended it together with its parent, when a stop had been requested or it had been
     idle for a while. This is how a program that started a service stops it.
     """
@@ -101,7 +101,7 @@ def _shut_down(process: Process, event: Signal, facts: Facts) -> bool:
     return asked or bool(idle_since and event.time_boottime_ns - idle_since >= _IDLE_NS)
 
 
-def _is_answer(process: Process, code: int) -> bool:
+def _is_answer(process: Worker, code: int) -> bool:
     if process.name == "git" and len(process.argv) > 1 and process.argv[1] in _QUESTIONS:
         return True
     if process.exit is None or code != 1:
@@ -110,7 +110,7 @@ def _is_answer(process: Process, code: int) -> bool:
     return process.name in _PREDICATES or lived_ns < SHORT_NS
 
 
-def masked_failures(parent: Process) -> list[tuple[Finding, Process, bool]]:
+def masked_failures(parent: Worker) -> list[tuple[Finding, Worker, bool]]:
     """Called when `parent` has exited with 0. Each finding has its culprit, and whether work was
     certainly lost.
 
@@ -128,7 +128,7 @@ def masked_failures(parent: Process) -> list[tuple[Finding, Process, bool]]:
     return found
 
 
-def _deepest(child: Process) -> Process:
+def _deepest(child: Worker) -> Worker:
     """Follows failures down to where they began. At each step, lost work comes first."""
     at = child
     for _ in range(32):
@@ -139,7 +139,7 @@ def _deepest(child: Process) -> Process:
     return at
 
 
-def _finding(parent: Process, child: Process, culprit: Process) -> Finding:
+def _finding(parent: Worker, child: Worker, culprit: Worker) -> Finding:
     assert parent.exit is not None and culprit.exit is not None
     end = culprit.end
     what = {
@@ -167,7 +167,7 @@ def _finding(parent: Process, child: Process, culprit: Process) -> Finding:
     )
 
 
-def note_child_end(parent: Process, child: Process, limit: int) -> None:
+def note_child_end(parent: Worker, child: Worker, limit: int) -> None:
     """Keeps what `masked_failures` needs.
 
     A success cancels earlier failures of the same command: it was a retry.
@@ -181,17 +181,17 @@ def note_child_end(parent: Process, child: Process, limit: int) -> None:
         )
 
 
-def holds_by_fork(process: Process, execution: Execution) -> bool:
+def holds_by_fork(process: Worker, execution: Execution) -> bool:
     """Whether it holds the work, or is a fork of its holder: the same program, whose status 0 means
     nothing.
     """
-    at: Process | None = process
+    at: Worker | None = process
     while at is not None and at.key not in execution.holders and not at.execs:
         at = at.parent
     return at is not None and at.key in execution.holders
 
 
-def failure_below(supervisor: Process) -> str:
+def failure_below(supervisor: Worker) -> str:
     """error.type of the child that shows the result of a supervisor that always exits with 0.
 
     This is a child that lost work, or the last child, if it failed. Empty when there is none: the

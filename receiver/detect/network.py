@@ -8,11 +8,11 @@ from receiver import semconv as sc
 from receiver.events import CallFailed, Connection, ConnectionFlag, ConnectionStage, NameQuery
 from receiver.facts.connections import TrackedConnection
 from receiver.facts.peers import Peer
-from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.signals import Severity
 from receiver.text.names import AF_INET, address_of, event_id, name_in
 from receiver.units import SECOND
+from receiver.work.worker import Worker
 
 _WORDS = {
     errno.ECONNREFUSED: "refused",
@@ -127,7 +127,7 @@ def stalled(link: TrackedConnection, name: str, now_ns: int, after_ns: int) -> F
     )
 
 
-def slots_exhausted(process: Process, peer: Peer, fact: Connection) -> Finding:
+def slots_exhausted(process: Worker, peer: Peer, fact: Connection) -> Finding:
     """All connections to one endpoint were waiting for answers, and the next use followed the first
     release at once.
     """
@@ -184,7 +184,7 @@ def queue_full(link: TrackedConnection, fact: Connection) -> Finding | None:
 
 
 def exhausted_by_call(
-    process: Process, event: CallFailed, in_use: int, limit: int
+    process: Worker, event: CallFailed, in_use: int, limit: int
 ) -> Finding | None:
     """EMFILE: the process has no free descriptor.
 
@@ -225,7 +225,7 @@ def exhausted_by_call(
     )
 
 
-def name_failed(process: Process, query: NameQuery, answer: NameQuery | None) -> Finding | None:
+def name_failed(process: Worker, query: NameQuery, answer: NameQuery | None) -> Finding | None:
     """The name server failed, or did not answer at all. "No such name" is an answer."""
     error = "dns_timeout" if answer is None else _RCODES.get(answer.query_flags & 0xF, "")
     if not error:

@@ -8,19 +8,19 @@ from receiver import semconv as sc
 from receiver.calls import call_name
 from receiver.events import OomKill, ProcessSample, ThreadWait, WaitStack
 from receiver.facts.neighbours import Competitor
-from receiver.facts.tree import Process
 from receiver.facts.usage import LOOKS, Usage, resident
 from receiver.model import Finding
 from receiver.signals import Severity
 from receiver.text.event_text import frames_of, wait_of
 from receiver.text.names import address_of, event_id, mib
+from receiver.work.worker import Worker
 
 _NEAR_SECONDS = 30.0  # at the present rate, the limit is reached in this time
 _FULL_SHARE = 0.5  # this share of the limit is used
 _GROWN_SHARE = 0.1  # the number of growing samples, among those that count
 
 
-def growing(process: Process, usage: Usage, sample: ProcessSample) -> Finding | None:
+def growing(process: Worker, usage: Usage, sample: ProcessSample) -> Finding | None:
     """Reported once: at this rate, the process reaches the limit of its memory cgroup soon."""
     if usage.growth_reported or not sample.memory_limit_bytes or len(usage.recent) < LOOKS:
         return None
@@ -58,7 +58,7 @@ def growing(process: Process, usage: Usage, sample: ProcessSample) -> Finding | 
 
 
 def contention(
-    process: Process,
+    process: Worker,
     resource: str,
     pressure: float,
     sample: ProcessSample,
@@ -99,7 +99,7 @@ def contention(
     )
 
 
-def memory_taken(process: Process, event: OomKill, taker: Competitor) -> Finding:
+def memory_taken(process: Worker, event: OomKill, taker: Competitor) -> Finding:
     """Another process of the victim's cgroup took much of its memory in the minute before."""
     share = taker.growth_bytes / event.limit_bytes if event.limit_bytes else 0.0
     return Finding(
@@ -123,7 +123,7 @@ def memory_taken(process: Process, event: OomKill, taker: Competitor) -> Finding
 
 
 def hanging(
-    process: Process, wait: ThreadWait, idle_ns: int, other_end: str, stack: WaitStack | None
+    process: Worker, wait: ThreadWait, idle_ns: int, other_end: str, stack: WaitStack | None
 ) -> Finding:
     """The execution used no CPU and moved no byte, and it waits without a timeout."""
     kind = wait_of(wait)
@@ -162,7 +162,7 @@ def hanging(
     )
 
 
-def peak(process: Process, usage: Usage | None) -> int:
+def peak(process: Worker, usage: Usage | None) -> int:
     """The peak of resident bytes, from the samples and from the kernel's own high-water mark."""
     known = usage.curve.peak if usage is not None else 0
     if usage is not None and usage.last is not None:

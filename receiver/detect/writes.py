@@ -9,16 +9,16 @@ from receiver import semconv as sc
 from receiver.detect.file_names import BOOKKEEPING
 from receiver.events import FileFlag, FileReason, OpenFile
 from receiver.facts.ending import Ending
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process
 from receiver.model import POLITE, Finding
 from receiver.signals import Severity
 from receiver.text.names import event_id
+from receiver.work.tables import Facts
+from receiver.work.worker import Worker
 
 _HIDDEN = FileFlag.DELETED | FileFlag.INHERITED_STDIO | FileFlag.SHARES_STDERR
 
 
-def partial_writes(process: Process, end: Ending, facts: Facts) -> list[Finding]:
+def partial_writes(process: Worker, end: Ending, facts: Facts) -> list[Finding]:
     """One finding for each file that was open for writing when the process was killed, or when it
     failed after a SIGTERM.
 
@@ -42,7 +42,7 @@ def partial_writes(process: Process, end: Ending, facts: Facts) -> list[Finding]
 
 
 def unfinished_outputs(
-    process: Process, end: Ending, open_files: tuple[OpenFile, ...]
+    process: Worker, end: Ending, open_files: tuple[OpenFile, ...]
 ) -> list[OpenFile]:
     """Outputs that a failed process still had open for writing, whether or not a signal asked it to
     stop.
@@ -65,7 +65,7 @@ def _is_output(event: OpenFile) -> bool:
     return not (event.open_flags & os.O_ACCMODE == os.O_RDWR and event.position_bytes == 0)
 
 
-def _finding(process: Process, event: OpenFile, cause: str) -> Finding:
+def _finding(process: Worker, event: OpenFile, cause: str) -> Finding:
     assert process.exit is not None
     how = {"oom_killed": "was OOM-killed", "killed": "was killed", "terminated": "was told to end"}[
         cause

@@ -13,8 +13,8 @@ import msgspec
 from receiver.events import Connection as Fact
 from receiver.events import ConnectionFlag, ConnectionStage, ProcessKey
 from receiver.facts.peers import Endpoint, Peer, PeerTable
+from receiver.facts.process import Process
 from receiver.facts.table import Table
-from receiver.facts.tree import Process
 from receiver.text.names import address_of
 
 CONNECTIONS = 65_536  # connections followed at a time; past it the oldest one is evicted

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+from typing import Any, Generic
 
 import msgspec
 
 from receiver.events import FileChanged, FileClosed, FileOpened, FileTotals, OpenedFlag, ProcessKey
+from receiver.facts.process import Process
 from receiver.facts.table import Table
-from receiver.facts.tree import Process
-from receiver.facts.versions import FileKey, Version, VersionTable
+from receiver.facts.versions import FileKey, Version, VersionTable, W
 
 USES_PER_PROCESS = 1024
 KEPT_CHANGES = 64
 
 
-class Use(msgspec.Struct, eq=False, kw_only=True):
+class Use(msgspec.Struct, Generic[W], eq=False, kw_only=True):
     """One file, as one process used it: all its openings together.
 
     Times are boot ns, 0 when unknown.
@@ -38,10 +39,10 @@ class Use(msgspec.Struct, eq=False, kw_only=True):
     last_ns: int = 0
     open: int = 0
     closed_flags: int = 0
-    version: Version | None = None
+    version: Version[W] | None = None
     told: bool = False  # a finding has reported that its input is not complete
     # the version that was read, when a watched process had written it
-    source: Version | None = None
+    source: Version[W] | None = None
     # the state of that version at the first opening: in_progress while another process was writing
     # it
     source_state: str = ""
@@ -55,32 +56,32 @@ class Use(msgspec.Struct, eq=False, kw_only=True):
         return self.version.state.value if self.version is not None else ""
 
 
-class Files(msgspec.Struct, eq=False, kw_only=True):
+class Files(msgspec.Struct, Generic[W], eq=False, kw_only=True):
     """What one process did with files. Mutable; owned by the table."""
 
-    uses: dict[FileKey, Use] = msgspec.field(default_factory=dict)
+    uses: dict[FileKey, Use[W]] = msgspec.field(default_factory=dict)
     totals: FileTotals | None = None
     changes: tuple[FileChanged, ...] = ()  # names that it changed, the last ones
 
 
-_NOTHING = Files()
+_NOTHING: Files[Any] = Files()
 
 
-class FileTable(Table[Files]):
+class FileTable(Table[Files[W]], Generic[W]):
     """The uses of files by process, and the versions that they read or write."""
 
-    def __init__(self, keys: set[ProcessKey], versions: VersionTable) -> None:
+    def __init__(self, keys: set[ProcessKey], versions: VersionTable[W]) -> None:
         super().__init__(keys)
         self.versions = versions
 
-    def of(self, key: ProcessKey) -> Files:
+    def of(self, key: ProcessKey) -> Files[W]:
         """To be read only."""
         return self.rows.get(key, _NOTHING)
 
-    def _row(self, key: ProcessKey) -> Files:
+    def _row(self, key: ProcessKey) -> Files[W]:
         return self.rows.get(key) or self.put(key, Files())
 
-    def opened(self, event: FileOpened) -> Use | None:
+    def opened(self, event: FileOpened) -> Use[W] | None:
         """The process's use of that file; None, and counted, past the limit."""
         key = (event.device, event.inode)
         uses = self._row(event.process).uses
@@ -109,8 +110,8 @@ class FileTable(Table[Files]):
         return use
 
     def begin_writing(
-        self, process: Process, use: Use, event: FileOpened, evidence: str
-    ) -> Version:
+        self, process: Process, use: Use[W], event: FileOpened, *, evidence: str, work: W | None
+    ) -> Version[W]:
         """The version that this opening writes into: a new one when the file is empty then (created
         or truncated), else the existing one.
         """
@@ -122,7 +123,7 @@ class FileTable(Table[Files]):
                 key=use.key,
                 path=use.path,
                 writer=process,
-                execution=process.working_for(event.thread, event.path),
+                work=work,
                 began_ns=event.time_boottime_ns,
                 evidence=evidence,
                 opened=event,
@@ -133,17 +134,17 @@ class FileTable(Table[Files]):
         use.version = version
         return version
 
-    def begin_reading(self, process: Process, use: Use) -> Version | None:
+    def begin_reading(self, process: Process, use: Use[W]) -> Version[W] | None:
         """The version that a watched process wrote there, if any."""
         version = self.versions.get(use.key)
         if version is None or version.writer is process:
             return None
         use.source = version
         use.source_state = use.source_state or version.state.value
-        version.read_by(process)
+        version.read_by(process.key)
         return version
 
-    def closed(self, event: FileClosed) -> Use | None:
+    def closed(self, event: FileClosed) -> Use[W] | None:
         use = self.of(event.process).uses.get((event.device, event.inode))
         if use is None:
             return None

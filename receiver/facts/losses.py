@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 import msgspec
 
 from receiver.constants import CONTROL_GROUP_BIT, LOSSES_BY_USER
-from receiver.facts.tree import Process
+from receiver.facts.process import Process
 
 CONTROL_GROUP = 1 << CONTROL_GROUP_BIT
 # Users of a user namespace have numbers from here on in the first one (SUB_UID_MIN, login.defs(5)).

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from enum import StrEnum
+from typing import Generic, TypeVar
 
 import msgspec
 
 from receiver.events import FileOpened, ProcessKey
-from receiver.facts.tree import Process
-from receiver.work.execution import Execution
+from receiver.facts.process import Process
 
 VERSIONS = 32_768  # written files of the whole host; the one untouched for longest is evicted
 READERS_PER_VERSION = 16
 FileKey = tuple[int, int]  # device, inode
+W = TypeVar("W")  # a piece of work: facts know nothing of it
 
 
 class State(StrEnum):
@@ -28,13 +29,16 @@ class State(StrEnum):
     SUPERSEDED = "superseded"  # written again since
 
 
-class Version(msgspec.Struct, eq=False, kw_only=True):
-    """The content that one writer put into a file. Mutable; owned by the table."""
+class Version(msgspec.Struct, Generic[W], eq=False, kw_only=True):
+    """The content that one writer put into a file. Mutable; owned by the table.
+
+    `work`: for which work it was written, as the caller of the table names it.
+    """
 
     key: FileKey
     path: str
     writer: Process
-    execution: Execution | None
+    work: W | None
     began_ns: int
     evidence: str  # id of the event that shows the writing
     opened: FileOpened | None = None  # that event
@@ -49,14 +53,14 @@ class Version(msgspec.Struct, eq=False, kw_only=True):
     # (process, open id): open for writing now
     writers: set[tuple[ProcessKey, int]] = msgspec.field(default_factory=set)
     # open for reading now; bounded
-    readers: dict[ProcessKey, Process] = msgspec.field(default_factory=dict)
+    readers: dict[ProcessKey, None] = msgspec.field(default_factory=dict)
 
-    def read_by(self, process: Process) -> None:
+    def read_by(self, key: ProcessKey) -> None:
         if len(self.readers) < READERS_PER_VERSION:
-            self.readers[process.key] = process
+            self.readers[key] = None
 
 
-class VersionTable:
+class VersionTable(Generic[W]):
     """The present version of each written file, by file and by path.
 
     `drops` counts what was evicted, by reason.
@@ -64,23 +68,23 @@ class VersionTable:
 
     def __init__(self) -> None:
         self.drops: Counter[str] = Counter()
-        self._versions: OrderedDict[FileKey, Version] = OrderedDict()
+        self._versions: OrderedDict[FileKey, Version[W]] = OrderedDict()
         self._by_path: dict[str, FileKey] = {}
 
     def __len__(self) -> int:
         return len(self._versions)
 
-    def get(self, key: FileKey) -> Version | None:
+    def get(self, key: FileKey) -> Version[W] | None:
         return self._versions.get(key)
 
-    def at(self, path: str) -> Version | None:
+    def at(self, path: str) -> Version[W] | None:
         key = self._by_path.get(path)
         return self._versions.get(key) if key is not None else None
 
-    def all(self) -> list[Version]:
+    def all(self) -> list[Version[W]]:
         return list(self._versions.values())
 
-    def written(self, key: FileKey, *, fresh: bool) -> Version | None:
+    def written(self, key: FileKey, *, fresh: bool) -> Version[W] | None:
         """The version that an opening for writing continues; None where it begins a new one.
 
         `fresh`: the file was empty when it was opened.
@@ -93,23 +97,25 @@ class VersionTable:
             version.state = State.SUPERSEDED
         return None
 
-    def add(self, version: Version) -> None:
+    def add(self, version: Version[W]) -> None:
         self._versions[version.key] = version
         if len(self._versions) > VERSIONS:
             self._forget()
 
-    def named(self, version: Version, path: str) -> None:
+    def named(self, version: Version[W], path: str) -> None:
         self._by_path[path] = version.key
         version.path = path
 
-    def renamed(self, old: str, new: str, commit: str) -> tuple[list[Version], Version | None]:
+    def renamed(
+        self, old: str, new: str, commit: str
+    ) -> tuple[list[Version[W]], Version[W] | None]:
         """The versions that have a new name now, and the one that was replaced.
 
         A rename of a directory moves all files below it.
         """
         replaced = self._versions.get(self._by_path.get(new, (0, 0)))
         key = self._by_path.pop(old, None)
-        moved: list[Version] = []
+        moved: list[Version[W]] = []
         if key is not None:
             self._move(key, new, commit, moved)
         else:
@@ -127,7 +133,7 @@ class VersionTable:
             replaced.deleted = True
         return moved, replaced
 
-    def _move(self, key: FileKey, path: str, commit: str, moved: list[Version]) -> None:
+    def _move(self, key: FileKey, path: str, commit: str, moved: list[Version[W]]) -> None:
         version = self._versions.get(key)
         if version is None:
             return
@@ -135,7 +141,7 @@ class VersionTable:
         self._by_path[path] = key
         moved.append(version)
 
-    def unlinked(self, path: str) -> Version | None:
+    def unlinked(self, path: str) -> Version[W] | None:
         key = self._by_path.pop(path, None)
         version = self._versions.get(key) if key is not None else None
         if version is not None:

@@ -29,16 +29,15 @@ from receiver.events import (
     Signal,
 )
 from receiver.facts.ending import Ending
-from receiver.facts.files import Use
 from receiver.facts.losses import ANYBODY, Lost, accounts_of, add_accounts, concerns
 from receiver.facts.neighbours import Competitor
 from receiver.facts.peers import Peer
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process
 from receiver.facts.usage import Usage, moved, resident
 from receiver.model import SHORT_NS, Identity
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
+from receiver.work.tables import Facts, Use
+from receiver.work.worker import Worker
 
 if TYPE_CHECKING:
     from receiver.investigate.history import History
@@ -106,7 +105,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     parent_threads: int
 
     @classmethod
-    def of(cls, process: Process, facts: Facts) -> ProcessSnapshot:
+    def of(cls, process: Worker, facts: Facts) -> ProcessSnapshot:
         assert process.execution is not None
         parent, death = process.parent, facts.deaths.of(process.key)
         files, network = facts.files.of(process.key), facts.peers.of(process.key)
@@ -202,7 +201,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
 
 
-def _threads(parent: Process | None, facts: Facts) -> int:
+def _threads(parent: Worker | None, facts: Facts) -> int:
     last = facts.usage.last(parent.key) if parent is not None else None
     return last.threads if last is not None else 0
 
@@ -410,7 +409,7 @@ class Casebook:
         self._count = 0
         self._where: dict[ProcessKey, int] = {}
 
-    def ended(self, process: Process) -> None:
+    def ended(self, process: Worker) -> None:
         """Adds a process at its exit.
 
         Call it after the findings and the grade are set, and before the tree forgets the process.
@@ -457,7 +456,7 @@ class Casebook:
                 _, oldest = self.users_losses.popitem(last=False)
                 self.losses = (*self.losses, *oldest)[-KEPT_LOSSES:]
 
-    def accounts(self, execution: Execution, living: Iterable[Process]) -> set[int]:
+    def accounts(self, execution: Execution, living: Iterable[Worker]) -> set[int]:
         """The users whose lost events may concern the outermost work of this one."""
         outermost = execution.outermost
         for process in living:
@@ -479,7 +478,7 @@ class Casebook:
     def open(
         self,
         execution: Execution,
-        living: Iterable[Process],
+        living: Iterable[Worker],
         now_ns: int,
         *,
         blind: Iterable[str] = (),
@@ -537,7 +536,7 @@ class Casebook:
             self._where.pop(process, None)
 
 
-def _close_spell(process: Process, facts: Facts) -> None:
+def _close_spell(process: Worker, facts: Facts) -> None:
     """Extends the idle period to the exit if the process did nothing since its last sample.
 
     An idle process is sampled less and less often, so the last sample may be old.
@@ -551,7 +550,7 @@ def _close_spell(process: Process, facts: Facts) -> None:
         facts.usage.note_idle(process.key, end.time_boottime_ns)
 
 
-def _is_uninteresting(process: Process, facts: Facts) -> bool:
+def _is_uninteresting(process: Worker, facts: Facts) -> bool:
     """Whether it succeeded and has no fact that could matter to another process."""
     return (
         not (process.exit is not None and process.exit.wait_status)
@@ -561,7 +560,7 @@ def _is_uninteresting(process: Process, facts: Facts) -> bool:
     )
 
 
-def _is_short(process: Process, facts: Facts) -> bool:
+def _is_short(process: Worker, facts: Facts) -> bool:
     lived = (
         process.exit.time_boottime_ns - process.key.start_boottime_ns
         if process.exit is not None

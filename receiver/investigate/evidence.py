@@ -12,12 +12,12 @@ from typing import Literal
 import msgspec
 
 from receiver.events import Event, FileClosed, ProcessKey
-from receiver.facts.files import Use
 from receiver.facts.usage import Point
 from receiver.investigate.case import LossWindow, ProcessSnapshot, Step
 from receiver.model import about
 from receiver.text.event_text import event_line
 from receiver.text.names import event_id, kind_name, mib
+from receiver.work.tables import Use
 
 Role = Literal["supports", "contradicts", "missing", "context"]
 FACTS_PER_EVIDENCE = 8

@@ -15,10 +15,10 @@ from collections.abc import Iterable
 import msgspec
 
 from receiver.attribution.partitions import partition_of
-from receiver.facts.files import Use
 from receiver.facts.versions import State
 from receiver.investigate.case import Case, TaskKey
 from receiver.investigate.entries import RunSummary, Sighting, Used, Uses
+from receiver.work.tables import Use
 
 RUNS = 50  # runs kept for each task
 TASKS = 2000  # above this number, the task with the oldest last run is dropped

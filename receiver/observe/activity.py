@@ -10,13 +10,13 @@ from receiver.events import (
     OomKill,
 )
 from receiver.facts.ending import Ending
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process, ProcessTree
 from receiver.observe.attempts import Attempts
 from receiver.observe.files import EmitFinding, FileActivity
 from receiver.observe.network import NetworkActivity
 from receiver.observe.usage import UsageActivity
 from receiver.units import SECOND
+from receiver.work.tables import Facts
+from receiver.work.worker import Tree, Worker
 
 
 class Activity:
@@ -24,7 +24,7 @@ class Activity:
 
     def __init__(
         self,
-        tree: ProcessTree,
+        tree: Tree,
         attempts: Attempts,
         *,
         facts: Facts,
@@ -54,10 +54,10 @@ class Activity:
         if is_first:
             self.network.call_failed(process, event)
 
-    def oom_killed(self, victim: Process, event: OomKill) -> None:
+    def oom_killed(self, victim: Worker, event: OomKill) -> None:
         self.usage.oom_killed(victim, event)
 
-    def ended(self, process: Process, end: Ending) -> None:
+    def ended(self, process: Worker, end: Ending) -> None:
         """Called after the findings about its death and its torn files are made."""
         # most short processes have none of these
         if (

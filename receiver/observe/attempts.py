@@ -10,7 +10,6 @@ import msgspec
 from receiver import semconv as sc
 from receiver.events import Exit
 from receiver.facts.ending import Ending
-from receiver.facts.tree import Process, ProcessTree
 from receiver.model import AMBIGUOUS, BACKED, CERTAIN, Identity
 from receiver.observe.listeners import Listeners
 from receiver.signals import Attributes, Signal
@@ -21,6 +20,7 @@ from receiver.synthesis.outcomes import run_result, scaled_cpu, task_error
 from receiver.synthesis.spans import Spans
 from receiver.units import SECOND
 from receiver.work.execution import Execution, Executions, Run, Totals
+from receiver.work.worker import Tree, Worker
 
 
 class Attempts:
@@ -31,7 +31,7 @@ class Attempts:
 
     def __init__(
         self,
-        tree: ProcessTree,
+        tree: Tree,
         executions: Executions,
         *,
         spans: Spans,
@@ -53,9 +53,9 @@ class Attempts:
         self.book = book
         self.drops: Counter[str] = Counter()
         self.read_at_ns = 0
-        self._to_watch: list[Process] = []
+        self._to_watch: list[Worker] = []
         # left out by the last `to_watch`: they had ended before
-        self.ended_unwatched: list[Process] = []
+        self.ended_unwatched: list[Worker] = []
         self._spans, self._logs, self._emit = spans, logs, emit
         # their sums have changed since the metrics were last read
         self._unbooked: dict[int, Execution] = {}
@@ -100,7 +100,7 @@ class Attempts:
         self.drops["disputed"] += 1
 
     def begin_step(
-        self, process: Process, identity: Identity, thread: int, start_ns: int
+        self, process: Worker, identity: Identity, thread: int, start_ns: int
     ) -> Execution | None:
         """The work of one thread: it has no process of its own, and ends when a claim ends it."""
         execution = self.open(process, identity, start_ns, process.execution)
@@ -110,7 +110,7 @@ class Attempts:
         return execution
 
     def end_step(
-        self, process: Process, thread: int, at_ns: int, error: str = "", *, unknown: bool = False
+        self, process: Worker, thread: int, at_ns: int, error: str = "", *, unknown: bool = False
     ) -> None:
         execution = process.steps.pop(thread, None)
         if execution is not None and not execution.closed:
@@ -149,7 +149,7 @@ class Attempts:
 
     def enter(
         self,
-        process: Process,
+        process: Worker,
         identity: Identity,
         start_ns: int,
         *,
@@ -177,13 +177,14 @@ class Attempts:
             execution.holders[process.key] = None
         return execution
 
-    def enter_late(self, process: Process, identity: Identity, start_ns: int, end: Ending) -> None:
+    def enter_late(self, process: Worker, identity: Identity, start_ns: int, end: Ending) -> None:
         """A process that has ended is found to have done this work: the work began and ended with
         it.
         """
         execution = self.open(process, identity, start_ns, process.execution)
         if execution is not None and process.exit is not None:
             process.execution = execution
+            execution.entered_late = True
             execution.totals.processes = 1
             execution.root_failed, execution.error = end.failed, end.error
             execution.end_ns = process.exit.time_boottime_ns
@@ -191,7 +192,7 @@ class Attempts:
 
     def open(
         self,
-        process: Process,
+        process: Worker,
         identity: Identity,
         start_ns: int,
         outer: Execution | None = None,
@@ -275,7 +276,7 @@ class Attempts:
         )
         self._listeners.execution_started(execution)
 
-    def join(self, process: Process, execution: Execution) -> None:
+    def join(self, process: Worker, execution: Execution) -> None:
         """A process without work does this work from now on."""
         process.execution = execution
         parent = process.parent
@@ -288,7 +289,7 @@ class Attempts:
             each.totals.processes += 1
             self._unbooked[id(each)] = each
 
-    def follow(self, process: Process) -> None:
+    def follow(self, process: Worker) -> None:
         """Its system calls must be observed, although it may have no work: the files that it opens
         name work.
         """
@@ -296,7 +297,7 @@ class Attempts:
             process.watched_ns = self.read_at_ns
             self._to_watch.append(process)
 
-    def rebind(self, process: Process, execution: Execution | None) -> None:
+    def rebind(self, process: Worker, execution: Execution | None) -> None:
         """Moves a living process from its present work to `execution`.
 
         The work around both does not change.
@@ -318,7 +319,7 @@ class Attempts:
                 each.totals.processes += 1
                 self._unbooked[id(each)] = each
 
-    def to_watch(self) -> list[Process]:
+    def to_watch(self) -> list[Worker]:
         """Living processes that joined since the last call and that the BPF programs may not watch
         yet.
         """
@@ -327,7 +328,7 @@ class Attempts:
         return [p for p in joined if p.exit is None]
 
     def leave(
-        self, process: Process, execution: Execution, at_ns: int, end: Ending | None = None
+        self, process: Worker, execution: Execution, at_ns: int, end: Ending | None = None
     ) -> None:
         """The process has ended (`end`: how; None: its end was not seen)."""
         for each in execution.chain():
@@ -345,7 +346,7 @@ class Attempts:
             if over and not each.closed and each.live == 0:
                 self.close(each, at_ns)
 
-    def _speaks_for(self, process: Process, execution: Execution) -> bool:
+    def _speaks_for(self, process: Worker, execution: Execution) -> bool:
         """Whether its exit status is the outcome: it holds the work, or it is the first process of
         it.
         """

@@ -32,11 +32,11 @@ from receiver.attribution.partitions import partition_of
 from receiver.attribution.proof import image_of, prove
 from receiver.events import Connection, ConnectionStage, FileChanged, FileOpened, ProcessKey
 from receiver.facts.ending import Ending
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process, ProcessTree, ancestors
 from receiver.model import BACKED, CERTAIN, Identity
 from receiver.observe.attempts import Attempts, contested
 from receiver.work.execution import Execution
+from receiver.work.tables import Facts
+from receiver.work.worker import Tree, Worker
 
 KEPT_REASONS = 16
 LISTENERS = 4096
@@ -50,7 +50,7 @@ class Bindings:
 
     def __init__(
         self,
-        tree: ProcessTree,
+        tree: Tree,
         facts: Facts,
         attempts: Attempts,
         recognisers: Recognisers,
@@ -72,9 +72,9 @@ class Bindings:
         # the recogniser of each decision
         self.reasons: dict[ProcessKey, tuple[str, ...]] = {}
         self._explain = explain
-        self._listeners: dict[int, Process] = {}  # the process that listens on each port
+        self._listeners: dict[int, Worker] = {}  # the process that listens on each port
 
-    def forked(self, process: Process, at_ns: int) -> None:
+    def forked(self, process: Worker, at_ns: int) -> None:
         """Called after it has inherited its parent's work."""
         parent = process.parent
         if parent is not None and parent.expects is not None:
@@ -82,24 +82,24 @@ class Bindings:
             self._note(process, "its supervisor", identity)
             self._bind(process, identity, at_ns, judged=True)
 
-    def image(self, process: Process, at_ns: int) -> None:
+    def image(self, process: Worker, at_ns: int) -> None:
         """A new image: asks the recognisers what it is."""
         for thread in list(process.steps):  # the threads ended with the old image
             self.attempts.end_step(process, thread, at_ns)
         self._apply(process, self.recognisers.image(process), at_ns)
 
-    def titled(self, process: Process, at_ns: int) -> None:
+    def titled(self, process: Worker, at_ns: int) -> None:
         self._apply(process, self.recognisers.titled(process), at_ns)
 
-    def opened(self, process: Process, event: FileOpened) -> None:
+    def opened(self, process: Worker, event: FileOpened) -> None:
         if process.execution is not None and "=" in event.path:
             process.partition = partition_of(event.path) or process.partition
         self._apply(process, self.recognisers.opened(process, event), event.time_boottime_ns)
 
-    def changed(self, process: Process, event: FileChanged) -> None:
+    def changed(self, process: Worker, event: FileChanged) -> None:
         self._apply(process, self.recognisers.changed(process, event), event.time_boottime_ns)
 
-    def connected(self, process: Process, fact: Connection) -> None:
+    def connected(self, process: Worker, fact: Connection) -> None:
         """A port can join processes without a common ancestor: an executor's command line names its
         driver's port.
         """
@@ -108,11 +108,11 @@ class Bindings:
         ):
             self._listeners[fact.local_port] = process
 
-    def ended(self, process: Process, end: Ending, at_ns: int) -> None:
+    def ended(self, process: Worker, end: Ending, at_ns: int) -> None:
         """Called before its findings are made: the steps of its threads end with it."""
         self.followed.pop(process.key, None)
         torn = {
-            id(use.version.execution)
+            id(use.version.work)
             for use in self._facts.files.of(process.key).uses.values()
             if use.version is not None and use.version.writers
         }
@@ -129,7 +129,7 @@ class Bindings:
                 unknown=end.failed and not struck,
             )
 
-    def lost(self, process: Process, at_ns: int) -> None:
+    def lost(self, process: Worker, at_ns: int) -> None:
         """The process is gone, and its exit was not seen."""
         self.followed.pop(process.key, None)
         for thread in list(process.steps):
@@ -140,7 +140,7 @@ class Bindings:
         """Whether a living process names work by the files it opens, or does such work."""
         return bool(self.followed or self.attempts.executions.open)
 
-    def _apply(self, process: Process, claims: Claims, at_ns: int) -> None:
+    def _apply(self, process: Worker, claims: Claims, at_ns: int) -> None:
         for claim in claims:
             target = (claim.process if isinstance(claim, Bind) else None) or process
             # no process makes a claim for another user's process
@@ -152,7 +152,7 @@ class Bindings:
                 continue
             self._act(process, claim, at_ns)
 
-    def _act(self, process: Process, claim: Claim, at_ns: int) -> None:
+    def _act(self, process: Worker, claim: Claim, at_ns: int) -> None:
         match claim:
             case Bind():
                 target = claim.process or process
@@ -186,7 +186,7 @@ class Bindings:
 
     def _bind(
         self,
-        process: Process,
+        process: Worker,
         identity: Identity,
         at_ns: int,
         *,
@@ -228,7 +228,7 @@ class Bindings:
         if entered is not None and rival is not None:
             entered.rival = rival
 
-    def _outer_of(self, process: Process, port: int) -> Execution | None:
+    def _outer_of(self, process: Worker, port: int) -> Execution | None:
         """The work around a new claim: the work that it does already, or that of the process that
         listens on `port`. A port is no secret, so it counts only between processes of one user, and
         for root's.
@@ -241,7 +241,7 @@ class Bindings:
             return process.execution
         return server.execution
 
-    def _judged(self, process: Process, identity: Identity, opened: FileOpened | None) -> Identity:
+    def _judged(self, process: Worker, identity: Identity, opened: FileOpened | None) -> Identity:
         """Checks a claim. Every claim of every recogniser and rule passes here."""
         owner = process.uid
         if identity.confidence < CERTAIN:
@@ -253,7 +253,7 @@ class Bindings:
         )
 
     def _compared(
-        self, process: Process, identity: Identity, execution: Execution | None
+        self, process: Worker, identity: Identity, execution: Execution | None
     ) -> tuple[Identity, tuple[bytes, bytes] | None]:
         """Compares the claim with the claims of other processes: it is ambiguous when one of them
         is better, and gets the ids of that one.
@@ -272,7 +272,7 @@ class Bindings:
             return contested(identity, why), (rightful.trace_id, rightful.span_id)
         return identity, None
 
-    def _is_released(self, process: Process, identity: Identity) -> bool:
+    def _is_released(self, process: Worker, identity: Identity) -> bool:
         return bool(process.released) and any(
             Identity(*key).agrees(identity) for key in process.released if isinstance(key, tuple)
         )
@@ -290,16 +290,16 @@ class Bindings:
             return found
         return self.attempts.executions.like(identity)
 
-    def _is_stranger(self, process: Process, rightful: Execution) -> bool:
+    def _is_stranger(self, process: Worker, rightful: Execution) -> bool:
         """Whether it is outside of the proven work's process tree."""
         if any(
             rightful in (a.execution.chain() if a.execution is not None else ())
-            for a in ancestors(process)
+            for a in process.ancestors()
         ):
             return False
         return rightful.identity.confidence >= CERTAIN
 
-    def _expect(self, process: Process, claim: Expect) -> None:
+    def _expect(self, process: Worker, claim: Expect) -> None:
         """Its next child; when it existed before the observer started, its youngest one."""
         process.expects = self._judged(process, claim.identity, claim.opened)
         if not claim.begun:
@@ -310,7 +310,7 @@ class Bindings:
             youngest = max(children, key=lambda p: p.key.start_boottime_ns)
             self._bind(youngest, identity, youngest.key.start_boottime_ns, judged=True)
 
-    def _refine(self, process: Process, claim: Refine) -> None:
+    def _refine(self, process: Worker, claim: Refine) -> None:
         for each in process.execution.chain() if process.execution is not None else ():
             identity = each.identity
             if (identity.system, identity.type) != (claim.system, claim.type):
@@ -326,7 +326,7 @@ class Bindings:
                 self._note(process, identity.system, refined)
             return
 
-    def _begin(self, process: Process, claim: Begin, at_ns: int) -> None:
+    def _begin(self, process: Worker, claim: Begin, at_ns: int) -> None:
         current = process.steps.get(claim.thread)
         if current is not None and current.identity.agrees(claim.identity):
             return
@@ -338,7 +338,7 @@ class Bindings:
                 process, self._judged(process, claim.identity, None), claim.thread, at_ns
             )
 
-    def _note(self, process: Process, who: str, identity: Identity | None) -> None:
+    def _note(self, process: Worker, who: str, identity: Identity | None) -> None:
         if not self._explain:
             return
         known = self.reasons.get(process.key, ())

@@ -21,8 +21,6 @@ from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.rules import Rule, Rules
 from receiver.errors import DecodeError
 from receiver.events import Existing
-from receiver.facts.tables import Facts
-from receiver.facts.tree import ProcessTree
 from receiver.investigate.alerts import AlertQuery
 from receiver.investigate.case import Case, Casebook
 from receiver.investigate.history import History
@@ -49,6 +47,8 @@ from receiver.synthesis.spans import Spans
 from receiver.text.redact import Redactor
 from receiver.units import SECOND
 from receiver.work.execution import Execution, Executions
+from receiver.work.tables import Facts
+from receiver.work.worker import Tree, Worker
 
 ALERTED = 5  # executions that one alert investigates
 CLOCK_STEP_NS = 50_000_000  # a larger change means that the wall clock was set, not slewed
@@ -85,8 +85,8 @@ class Core:
 
     def _keep_facts(self, options: CoreOptions) -> None:
         self.facts = Facts()
-        self.tree = ProcessTree(
-            options.process_limit, int(options.linger_seconds * SECOND), self.facts.forget
+        self.tree = Tree(
+            Worker, options.process_limit, int(options.linger_seconds * SECOND), self.facts.forget
         )
         self.executions = Executions(
             int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND)

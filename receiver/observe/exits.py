@@ -20,8 +20,6 @@ from receiver.detect.deaths import retired
 from receiver.detect.masked import failure_below, grade, holds_by_fork, note_child_end
 from receiver.events import Exit
 from receiver.facts.ending import RUNNING, Ending, decoded
-from receiver.facts.tables import Facts
-from receiver.facts.tree import KEPT_FAILED_CHILDREN, Process
 from receiver.investigate.case import Casebook
 from receiver.model import SHORT_NS, Finding
 from receiver.observe.activity import Activity
@@ -29,6 +27,8 @@ from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
 from receiver.text.names import signal_name
 from receiver.work.execution import Execution
+from receiver.work.tables import Facts
+from receiver.work.worker import KEPT_FAILED_CHILDREN, Worker
 
 
 class Departure:
@@ -36,7 +36,7 @@ class Departure:
 
     __slots__ = ("end", "event", "execution", "process")
 
-    def __init__(self, process: Process, event: Exit) -> None:
+    def __init__(self, process: Worker, event: Exit) -> None:
         self.process = process
         self.event = event
         self.end: Ending = RUNNING
@@ -55,10 +55,10 @@ class Exits:
         activity: Activity,
         casebook: Casebook,
         drops: Counter[str],
-        report: Callable[[Process, Finding], None],
-        log_exit: Callable[[Process, Ending, Exit], None],
-        emit_span: Callable[[Process], None],
-        ended: Callable[[Process], None],
+        report: Callable[[Worker, Finding], None],
+        log_exit: Callable[[Worker, Ending, Exit], None],
+        emit_span: Callable[[Worker], None],
+        ended: Callable[[Worker], None],
         helpers: Mapping[str, Helper],
         every_exit: bool,
         phases: tuple[Phase, ...] = (),
@@ -81,7 +81,7 @@ class Exits:
         self.every_exit = every_exit
         self._steps = tuple((phase.run, phase.attributed) for phase in phases or PHASES)
 
-    def apply(self, process: Process, event: Exit) -> None:
+    def apply(self, process: Worker, event: Exit) -> None:
         """The tree has applied the exit event already.
 
         A process without work has only the phases of every process.
@@ -95,7 +95,7 @@ class Exits:
                 return
             run(self, departure)
 
-    def inherit(self, process: Process) -> None:
+    def inherit(self, process: Worker) -> None:
         """A child does its parent's work, until a claim binds it to other work."""
         parent = process.parent
         if process.execution is None and parent is not None and parent.execution is not None:

@@ -24,16 +24,15 @@ from receiver.events import (
     ProcessKey,
 )
 from receiver.facts.ending import Ending
-from receiver.facts.files import Use
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process, ProcessTree
-from receiver.facts.versions import State, Version
+from receiver.facts.versions import State
 from receiver.model import Finding
 from receiver.observe.attempts import Attempts
 from receiver.text.names import error_name, event_id, resolve
 from receiver.work.execution import KEPT_LINKS, Execution
+from receiver.work.tables import Facts, Use, Version
+from receiver.work.worker import Tree, Worker
 
-EmitFinding = Callable[[Process, Finding], None]
+EmitFinding = Callable[[Worker, Finding], None]
 
 
 class FileActivity:
@@ -44,7 +43,7 @@ class FileActivity:
 
     def __init__(
         self,
-        tree: ProcessTree,
+        tree: Tree,
         attempts: Attempts,
         *,
         facts: Facts,
@@ -60,16 +59,22 @@ class FileActivity:
         self._report = report
         self._declared = declared
 
-    def _process(self, key: ProcessKey) -> Process:
+    def _process(self, key: ProcessKey) -> Worker:
         return self.tree.ensure(key, "")
 
-    def file_opened(self, event: FileOpened) -> Process:
+    def file_opened(self, event: FileOpened) -> Worker:
         process = self._process(event.process)
         use = self.table.opened(event)
         if use is None:
             return process
         if use.writing:
-            version = self.table.begin_writing(process, use, event, event_id(event))
+            version = self.table.begin_writing(
+                process,
+                use,
+                event,
+                evidence=event_id(event),
+                work=process.working_for(event.thread, event.path),
+            )
             if finding := two_writers(process, version, event):
                 self._report(process, finding)
         else:
@@ -81,7 +86,7 @@ class FileActivity:
                 self._read_from(process, use, source, event)
         return process
 
-    def _read_from(self, process: Process, use: Use, source: Version, event: FileOpened) -> None:
+    def _read_from(self, process: Worker, use: Use, source: Version, event: FileOpened) -> None:
         self._note_lineage(process, source, event.thread)
         finding = None if use.told else tainted_read(process, use, source, event)
         if finding is None:
@@ -94,9 +99,9 @@ class FileActivity:
         )
         self.attempts.book.add(sc.METRIC_PIPELINE_FILE_TAINTED_READS, labels)
 
-    def _note_lineage(self, process: Process, version: Version, thread: int) -> None:
+    def _note_lineage(self, process: Worker, version: Version, thread: int) -> None:
         """Task B reads what task A wrote."""
-        reader, writer = process.working_for(thread, version.path), version.execution
+        reader, writer = process.working_for(thread, version.path), version.work
         if reader is None or writer is None or writer.is_part_of(reader):
             return
         if len(reader.reads_from) < KEPT_LINKS:
@@ -104,7 +109,7 @@ class FileActivity:
         else:
             self.drops["too_many_links"] += 1
 
-    def file_closed(self, event: FileClosed) -> Process:
+    def file_closed(self, event: FileClosed) -> Worker:
         process = self._process(event.process)
         use = self.table.closed(event)
         version = use.version if use is not None else None
@@ -113,8 +118,8 @@ class FileActivity:
         if event.written_bytes:
             version.changed_ns = event.last_use_boottime_ns or event.time_boottime_ns
             version.written_bytes += event.written_bytes
-            if version.execution is not None and version.execution.is_step:
-                self._wrote(version.execution, version)
+            if version.work is not None and version.work.is_step:
+                self._wrote(version.work, version)
         version.size_bytes = event.size_bytes
         version.synced |= bool(event.closed_flags & ClosedFlag.SYNCED)
         if not event.closed_flags & ClosedFlag.SHARED:
@@ -133,7 +138,7 @@ class FileActivity:
             version.state = State.COMPLETE
         return process
 
-    def _torn(self, process: Process, finding: Finding) -> None:
+    def _torn(self, process: Worker, finding: Finding) -> None:
         for execution in process.execution.chain() if process.execution is not None else ():
             execution.partial_write = True
         self._report(process, finding)
@@ -143,7 +148,7 @@ class FileActivity:
         )
         self.attempts.book.add(sc.METRIC_PIPELINE_FILE_PARTIAL_WRITES, labels)
 
-    def file_changed(self, event: FileChanged) -> Process:
+    def file_changed(self, event: FileChanged) -> Worker:
         process = self._process(event.process)
         self.table.changed(event)
         path = resolve(event.directory, event.path)
@@ -166,16 +171,17 @@ class FileActivity:
                 pass  # in the timeline only
         return process
 
-    def _pulled(self, process: Process, version: Version, event: FileChanged, what: str) -> None:
-        if finding := pulled_away(process, version, event, what):
+    def _pulled(self, process: Worker, version: Version, event: FileChanged, what: str) -> None:
+        readers = [r for key in version.readers if (r := self.tree.get(key)) is not None]
+        if finding := pulled_away(process, version, event, what, readers):
             self._report(process, finding)
 
-    def file_totals(self, event: FileTotals) -> Process:
+    def file_totals(self, event: FileTotals) -> Worker:
         process = self._process(event.process)
         self.table.counted(event)
         return process
 
-    def call_failed(self, event: CallFailed) -> tuple[Process, bool]:
+    def call_failed(self, event: CallFailed) -> tuple[Worker, bool]:
         """The process, and whether it is the first record of this call and error."""
         process = self._process(event.process)
         noted = self.facts.calls.failed(event)
@@ -197,7 +203,7 @@ class FileActivity:
             self._report(process, call_failed(process, event))
         return process, known is None
 
-    def ended(self, process: Process, end: Ending) -> None:
+    def ended(self, process: Worker, end: Ending) -> None:
         """Its files have their final state.
 
         Called after the findings about deaths and torn files are made.
@@ -221,7 +227,7 @@ class FileActivity:
         for execution in process.execution.chain() if process.execution is not None else ():
             self._gather(execution, process)
 
-    def _gather(self, execution: Execution, process: Process) -> None:
+    def _gather(self, execution: Execution, process: Worker) -> None:
         """Adds the inputs and outputs of a process that ended to the attempt."""
         for use in self.table.of(process.key).uses.values():
             if use.version is not None and use.written_bytes and not use.append:
@@ -233,8 +239,8 @@ class FileActivity:
             ):
                 own = (
                     use.source is not None
-                    and use.source.execution is not None
-                    and use.source.execution.is_part_of(execution)
+                    and use.source.work is not None
+                    and use.source.work.is_part_of(execution)
                 )
                 if not own and not process.is_program(use.path):
                     execution.read(use.path)

@@ -24,8 +24,6 @@ from receiver.events import (
     Title,
 )
 from receiver.facts.ending import decoded
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process, ProcessTree
 from receiver.model import Host, Identity, Watch
 from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
@@ -33,6 +31,8 @@ from receiver.observe.bindings import Bindings
 from receiver.observe.exits import Exits
 from receiver.observe.files import EmitFinding
 from receiver.work.execution import Execution
+from receiver.work.tables import Facts
+from receiver.work.worker import Tree, Worker
 
 
 class Handlers:
@@ -41,7 +41,7 @@ class Handlers:
     def __init__(
         self,
         host: Host,
-        tree: ProcessTree,
+        tree: Tree,
         *,
         facts: Facts,
         attempts: Attempts,
@@ -183,6 +183,6 @@ class Handlers:
         if process is not None:
             self.exits.apply(process, event)
 
-    def _note_unattributed(self, process: Process) -> None:
+    def _note_unattributed(self, process: Worker) -> None:
         if process.execution is None:
             self.drops["unattributed"] += 1

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import ParamSpec
 
 from receiver.events import Event
-from receiver.facts.tree import Process
 from receiver.investigate.report import Report
 from receiver.work.execution import Execution
+from receiver.work.worker import Worker
 
 log = logging.getLogger("kwitness")
 P = ParamSpec("P")
@@ -28,7 +28,7 @@ class Listener:
     def execution_finished(self, execution: Execution) -> None:
         """Its result is known. Its span is made after this call."""
 
-    def process_ended(self, process: Process) -> None:
+    def process_ended(self, process: Worker) -> None:
         """A process with work has ended, or the observing ends. Its tables are still complete."""
 
     def event(self, event: Event) -> None:
@@ -64,7 +64,7 @@ class Listeners:
         for each in self._all:
             self._call(each, each.execution_finished, execution)
 
-    def process_ended(self, process: Process) -> None:
+    def process_ended(self, process: Worker) -> None:
         for each in self._all:
             self._call(each, each.process_ended, process)
 

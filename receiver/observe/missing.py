@@ -7,16 +7,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from receiver import semconv as sc
-from receiver.facts.blind import BlindTimes
 from receiver.facts.losses import LossAccount, Losses, LossesByUser, LossyTimes, accounts_of
-from receiver.facts.tree import Process, ProcessTree
 from receiver.investigate.case import UNWATCHED, Casebook
 from receiver.model import Blind, Gap
 from receiver.signals import Signal
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.metrics import MetricStore
 from receiver.units import SECOND
+from receiver.work.blind import BlindTimes
 from receiver.work.execution import Execution
+from receiver.work.worker import Tree, Worker
 
 LOSS_WINDOW_NS = 60 * SECOND  # how long after a loss records are marked incomplete
 
@@ -29,7 +29,7 @@ class Missing:
 
     def __init__(
         self,
-        tree: ProcessTree,
+        tree: Tree,
         *,
         logs: Logs,
         book: MetricStore,
@@ -73,7 +73,7 @@ class Missing:
         accounts = self._casebook.accounts(execution, self._tree.processes())
         return self._loss_account.concerning(self.losses, accounts)
 
-    def is_lossy(self, process: Process, read_at_ns: int) -> bool:
+    def is_lossy(self, process: Worker, read_at_ns: int) -> bool:
         """Whether events were lost shortly before this batch, so that a fact about the process may
         be missing.
         """

@@ -27,9 +27,7 @@ from receiver.events import (
 )
 from receiver.facts.connections import TrackedConnection
 from receiver.facts.ending import Ending
-from receiver.facts.peers import Peer
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process, ProcessTree
+from receiver.facts.peers import Endpoint, Peer
 from receiver.model import Finding
 from receiver.observe.attempts import Attempts
 from receiver.observe.files import EmitFinding
@@ -37,6 +35,8 @@ from receiver.observe.repeats import Kind, Repeats, counted
 from receiver.synthesis.metrics import STALL_BOUNDS
 from receiver.text.names import address_of, event_id
 from receiver.units import SECOND
+from receiver.work.tables import Facts
+from receiver.work.worker import Tree, Worker
 
 NAME_NS = 5 * SECOND  # the resolver's own timeout (resolv.conf(5), timeout)
 PATIENCE_NS = SECOND  # the shortest timeout that a resolver can be given
@@ -52,7 +52,7 @@ REFUSED_NS = 30 * SECOND  # a server that is not up by then is not expected any 
 class Refusal(msgspec.Struct, eq=False):
     """Refused connections to one endpoint that are not reported yet. Mutable."""
 
-    process: Process
+    process: Worker
     first: Finding
     kind: Kind
     last_ns: int
@@ -64,7 +64,7 @@ class NetworkActivity:
 
     def __init__(
         self,
-        tree: ProcessTree,
+        tree: Tree,
         attempts: Attempts,
         *,
         facts: Facts,
@@ -85,9 +85,9 @@ class NetworkActivity:
         # by the process that asked, and the port
         self._refused: dict[tuple[ProcessKey, int], Refusal] = {}
         # the accepting process, by the ports of both ends
-        self._servers: OrderedDict[tuple[int, int], Process] = OrderedDict()
+        self._servers: OrderedDict[tuple[int, int], Worker] = OrderedDict()
         # the process that last accepted a connection at a local port
-        self._accepted_at: OrderedDict[int, Process] = OrderedDict()
+        self._accepted_at: OrderedDict[int, Worker] = OrderedDict()
         self._full_queues: set[tuple[int, int]] = set()
 
     def connection(self, fact: Connection) -> None:
@@ -112,14 +112,14 @@ class NetworkActivity:
             self.drops["refused_at_first"] += 1
         match fact.stage:
             case ConnectionStage.SAMPLED:
-                self._look(link, fact)
+                self._look(process, link, fact)
             case ConnectionStage.CONNECTED:
                 if peer is not None:
                     self._used_again(process, peer, fact)
             case _:
                 self._ended(process, link, peer, fact)
 
-    def _listening(self, process: Process, fact: Connection) -> None:
+    def _listening(self, process: Worker, fact: Connection) -> None:
         link = TrackedConnection(
             process=process,
             id=fact.connection_id,
@@ -137,9 +137,9 @@ class NetworkActivity:
             self.peers.queue_full(fact)
             self._report(process, finding)
 
-    def _look(self, link: TrackedConnection, fact: Connection) -> None:
+    def _look(self, process: Worker, link: TrackedConnection, fact: Connection) -> None:
         """Called once a second: which side owes an answer, and for how long."""
-        now, process = fact.time_boottime_ns, link.process
+        now = fact.time_boottime_ns
         owed = link.owed_since_ns
         peer = self.peers.known(process.key, link.peer)
         used = max(
@@ -150,12 +150,12 @@ class NetworkActivity:
         if owed:
             link.longest_gap_ns = max(link.longest_gap_ns, now - owed)
         elif link.stall_reported:
-            self._stall_over(link)
+            self._stall_over(process, link)
         if (
             owed
             and not link.stall_reported
             and now - owed >= self._stall_ns
-            and not self._is_internal(link, fact)
+            and not self._is_internal(process, link, fact)
         ):
             finding = stalled(link, self.names.name_of(link.peer[0]), now, self._stall_ns)
             if finding is not None:
@@ -166,13 +166,12 @@ class NetworkActivity:
                     sc.METRIC_PIPELINE_NETWORK_STALLS, self.attempts.labels(process.execution)
                 )
 
-    def _is_internal(self, link: TrackedConnection, fact: Connection) -> bool:
+    def _is_internal(self, process: Worker, link: TrackedConnection, fact: Connection) -> bool:
         """The other end does the same work and has read all that it was sent.
 
         It owes nothing, because it may have nothing to answer (the messages of Spark's driver and
         executors go one way).
         """
-        process = link.process
         for other in self.table.open.values():
             if (
                 other.last.local_port != fact.peer_port
@@ -180,14 +179,15 @@ class NetworkActivity:
                 or other is link
             ):
                 continue
-            ours, theirs = process.execution, other.process.execution
+            peer = self.tree.get(other.process.key)
+            ours, theirs = process.execution, peer.execution if peer is not None else None
             if ours is not None and theirs is not None and ours.outermost is theirs.outermost:
                 return not other.last.unread_bytes
         return False
 
-    def _stall_over(self, link: TrackedConnection) -> None:
+    def _stall_over(self, process: Worker, link: TrackedConnection) -> None:
         link.stall_reported = False
-        labels = self.attempts.labels(link.process.execution)
+        labels = self.attempts.labels(process.execution)
         self.attempts.book.record(
             sc.METRIC_PIPELINE_NETWORK_STALL_TIME,
             labels,
@@ -196,12 +196,12 @@ class NetworkActivity:
         )
 
     def _ended(
-        self, process: Process, link: TrackedConnection, peer: Peer | None, fact: Connection
+        self, process: Worker, link: TrackedConnection, peer: Peer | None, fact: Connection
     ) -> None:
         name = self.names.name_of(link.peer[0])
         labels = self.attempts.labels(process.execution)
         if link.stall_reported:
-            self._stall_over(link)
+            self._stall_over(process, link)
         for direction, count in (("transmit", fact.sent_bytes), ("receive", fact.received_bytes)):
             if count:
                 self.attempts.book.add(
@@ -228,7 +228,7 @@ class NetworkActivity:
             peer.release_event = event_id(fact)
             peer.full_since_ns = 0
 
-    def _is_farewell(self, process: Process, fact: Connection) -> bool:
+    def _is_farewell(self, process: Worker, fact: Connection) -> bool:
         """The other end does the same work, and ends with it: the last bytes are never read."""
         other = self._servers.get((fact.local_port, fact.peer_port))
         if (
@@ -241,7 +241,7 @@ class NetworkActivity:
         return other.execution.outermost is process.execution.outermost
 
     def _failed(
-        self, process: Process, link: TrackedConnection, finding: Finding, error: str
+        self, process: Worker, link: TrackedConnection, finding: Finding, error: str
     ) -> None:
         """The same failure of the same endpoint is a record once, and then a count.
 
@@ -277,7 +277,7 @@ class NetworkActivity:
             counted(finding, refusal.count, finding.time_boottime_ns, refusal.last_ns),
         )
 
-    def _is_after_shutdown(self, process: Process, port: int) -> bool:
+    def _is_after_shutdown(self, process: Worker, port: int) -> bool:
         """A server of the same work had this port, and has ended well: its client only tries again
         while it is closed itself, which is normal.
         """
@@ -292,7 +292,7 @@ class NetworkActivity:
             if now_ns - refusal.first.time_boottime_ns >= REFUSED_NS:
                 self._report_refused(key)
 
-    def _used_again(self, process: Process, peer: Peer, fact: Connection) -> None:
+    def _used_again(self, process: Worker, peer: Peer, fact: Connection) -> None:
         """A connection made right after one of a full set was given up: a caller had waited for the
         slot.
         """
@@ -307,16 +307,13 @@ class NetworkActivity:
         """Called after the second's samples: reports endpoints whose connections all wait, and
         names that are not reported yet.
         """
-        busy: dict[tuple[int, tuple[str, int]], int] = {}
-        owners: dict[tuple[int, tuple[str, int]], Process] = {}
+        busy: Counter[tuple[ProcessKey, Endpoint]] = Counter()
         for link in self.table.open.values():
             if link.owed_since_ns and link.last.established_boottime_ns:
-                key = (id(link.process), link.peer)
-                busy[key] = busy.get(key, 0) + 1
-                owners[key] = link.process
-        for process in {id(o): o for o in owners.values()}.values():
-            for peer in self.peers.of(process.key).peers.values():
-                count = busy.get((id(process), peer.endpoint), 0)
+                busy[(link.process.key, link.peer)] += 1
+        for key in {process: None for process, _ in busy}:
+            for peer in self.peers.of(key).peers.values():
+                count = busy[(key, peer.endpoint)]
                 # one connection above the usual number can exist for a moment, while an old one is
                 # closed
                 if count >= 2 and count == peer.open and count >= peer.most - 1:
@@ -337,7 +334,7 @@ class NetworkActivity:
         if question is not None:
             self._name(process, question, event)
 
-    def _name(self, process: Process, query: NameQuery, answer: NameQuery | None) -> None:
+    def _name(self, process: Worker, query: NameQuery, answer: NameQuery | None) -> None:
         finding = name_failed(process, query, answer)
         if finding is None:
             return
@@ -357,7 +354,7 @@ class NetworkActivity:
         """It is in the timeline only."""
         self.tree.ensure(event.process, "")
 
-    def call_failed(self, process: Process, event: CallFailed) -> None:
+    def call_failed(self, process: Worker, event: CallFailed) -> None:
         """Failures that show that a resource had run out: the first record of each series, which
         need not be the first failure.
         """
@@ -371,7 +368,7 @@ class NetworkActivity:
         if finding := exhausted_by_call(process, event, in_use, limit):
             self._report(process, finding)
 
-    def ended(self, process: Process, end: Ending) -> None:
+    def ended(self, process: Worker, end: Ending) -> None:
         """Reports connections that were refused to the end; for a failed process, also the names
         that were not resolved.
         """

@@ -7,7 +7,6 @@ from collections import Counter
 from receiver import semconv as sc
 from receiver.events import Exit
 from receiver.facts.ending import Ending
-from receiver.facts.tree import Process
 from receiver.investigate.incidents import Incidents
 from receiver.model import CoreOptions, Finding, Host
 from receiver.observe.missing import Missing
@@ -16,6 +15,7 @@ from receiver.synthesis.blocks import Blocks
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.spans import Spans
 from receiver.text.names import event_id
+from receiver.work.worker import Worker
 
 
 def blocks_of(host: Host, options: CoreOptions) -> Blocks:
@@ -60,7 +60,7 @@ class Output:
         self._spans, self._logs = spans, logs
         self._incidents, self._missing, self._drops = incidents, missing, drops
 
-    def finding(self, process: Process, finding: Finding) -> None:
+    def finding(self, process: Worker, finding: Finding) -> None:
         """A record, and a symptom for the investigation."""
         if process.execution is None and finding.kind != sc.EVENT_PROCESS_OOM_KILLED:
             # a followed orchestrator: its own failures belong to no work
@@ -72,22 +72,22 @@ class Output:
             self._incidents.found(finding, process.execution)
         self._record(process, finding)
 
-    def repeated(self, process: Process, finding: Finding) -> None:
+    def repeated(self, process: Worker, finding: Finding) -> None:
         """A record that counts repetitions of a finding: it adds nothing to an investigation."""
         if process.execution is None:
             self._drops["unattributed"] += 1
             return
         self._record(process, finding)
 
-    def _record(self, process: Process, finding: Finding) -> None:
+    def _record(self, process: Worker, finding: Finding) -> None:
         lossy = self._missing.is_lossy(process, self.read_at_ns)
         self._emit(self._logs.finding(finding, process, self.read_at_ns, lossy))
 
-    def exit(self, process: Process, end: Ending, event: Exit) -> None:
+    def exit(self, process: Worker, end: Ending, event: Exit) -> None:
         lossy = self._missing.is_lossy(process, self.read_at_ns)
         self._emit(self._logs.exit_event(process, end, event_id(event), self.read_at_ns, lossy))
 
-    def span(self, process: Process, now_ns: int = 0) -> None:
+    def span(self, process: Worker, now_ns: int = 0) -> None:
         """`now_ns`: the process has not ended."""
         process.spanned = True
         self._emit(self._spans.process_span(process, process.folded, now_ns))

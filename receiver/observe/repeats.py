@@ -11,10 +11,10 @@ import msgspec
 
 from receiver import semconv as sc
 from receiver.events import ProcessKey
-from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.observe.files import EmitFinding
 from receiver.units import SECOND
+from receiver.work.worker import Worker
 
 WINDOW_NS = 60 * SECOND
 # kinds of failures of one process, by endpoint; beyond these, each error is one kind for all
@@ -27,7 +27,7 @@ Kind = tuple[object, ...]  # endpoint and error, or what else makes two failures
 class Repeat(msgspec.Struct, eq=False):
     """Failures of one kind since the last record of them. Mutable."""
 
-    process: Process
+    process: Worker
     count: int = 0
     first_ns: int = 0
     last: Finding | None = None
@@ -53,7 +53,7 @@ class Repeats:
         self._of: OrderedDict[ProcessKey, dict[Kind, Repeat]] = OrderedDict()
         self._grown: dict[int, Repeat] = {}  # kinds with an unreported count, by identity
 
-    def kind(self, process: Process, endpoint: object, error: str) -> Kind:
+    def kind(self, process: Worker, endpoint: object, error: str) -> Kind:
         """The failures that are counted together: (endpoint, error), and past KINDS of these for
         one process (None, error).
         """
@@ -62,11 +62,11 @@ class Repeats:
             (endpoint, error) if (endpoint, error) in known or len(known) < KINDS else (None, error)
         )
 
-    def knows(self, process: Process, kind: Kind) -> bool:
+    def knows(self, process: Worker, kind: Kind) -> bool:
         """Whether it has a record already."""
         return kind in self._of.get(process.key, {})
 
-    def begin(self, process: Process, kind: Kind) -> None:
+    def begin(self, process: Worker, kind: Kind) -> None:
         """The caller has made the first record itself."""
         self._of.setdefault(process.key, {})[kind] = Repeat(process)
         if len(self._of) > PROCESSES:
@@ -76,7 +76,7 @@ class Repeats:
             )
             self._flush(oldest.values())
 
-    def add(self, process: Process, kind: Kind, finding: Finding) -> None:
+    def add(self, process: Worker, kind: Kind, finding: Finding) -> None:
         """Counts one more failure."""
         known = self._of.get(process.key, {}).get(kind)
         if known is None:
@@ -89,7 +89,7 @@ class Repeats:
     def tick(self, now_ns: int) -> None:
         self._flush([r for r in self._grown.values() if now_ns - r.first_ns >= WINDOW_NS])
 
-    def ended(self, process: Process) -> None:
+    def ended(self, process: Worker) -> None:
         """Reports the rest of its counts.
 
         It stays known: its last failures are in another ring buffer and may be read after its end.

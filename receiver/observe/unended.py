@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from receiver.events import ProcessKey
-from receiver.facts.tree import Process, ProcessTree
 from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
 from receiver.observe.output import Output
+from receiver.work.worker import Tree, Worker
 
 
 class Unended:
     """Their spans have no outcome, and their execution is incomplete."""
 
     def __init__(
-        self, tree: ProcessTree, *, attempts: Attempts, bindings: Bindings, output: Output
+        self, tree: Tree, *, attempts: Attempts, bindings: Bindings, output: Output
     ) -> None:
         self._tree, self._attempts, self._bindings = tree, attempts, bindings
         self._output = output
@@ -37,7 +37,7 @@ class Unended:
         for process in forgotten:
             self._release(process, now_ns)
 
-    def _release(self, process: Process, now_ns: int) -> None:
+    def _release(self, process: Worker, now_ns: int) -> None:
         self._bindings.lost(process, now_ns)
         execution = process.execution
         if execution is None or process.exit is not None:
@@ -48,7 +48,7 @@ class Unended:
             execution.incomplete = True
         self._attempts.leave(process, execution, now_ns)
 
-    def finish(self, now_ns: int, ended: Callable[[Process], None]) -> None:
+    def finish(self, now_ns: int, ended: Callable[[Worker], None]) -> None:
         """The observing ends. `ended` is called with each process that still runs."""
         for process in self._tree.processes():
             execution = process.execution

@@ -10,14 +10,14 @@ from receiver import semconv as sc
 from receiver.detect.usage import contention, growing, hanging, memory_taken
 from receiver.events import Neighbour, OomKill, ProcessSample, ThreadWait, WaitObject, WaitStack
 from receiver.facts.neighbours import WINDOW_NS, Competitor
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process, ProcessTree
 from receiver.facts.usage import Point, Usage, resident
 from receiver.observe.attempts import Attempts
 from receiver.observe.files import EmitFinding
 from receiver.signals import Attributes
 from receiver.text.event_text import wait_of
 from receiver.work.execution import Execution
+from receiver.work.tables import Facts
+from receiver.work.worker import Tree, Worker
 
 KEPT_COMPANY = 16
 # share of the limit: a neighbour is named at an OOM kill only if it took this much
@@ -29,7 +29,7 @@ class UsageActivity:
 
     def __init__(
         self,
-        tree: ProcessTree,
+        tree: Tree,
         facts: Facts,
         attempts: Attempts,
         report: EmitFinding,
@@ -63,7 +63,7 @@ class UsageActivity:
                 continue
             self._report(process, contention(process, resource, pressure, sample, taker))
 
-    def _is_own(self, process: Process, pid: int) -> bool:
+    def _is_own(self, process: Worker, pid: int) -> bool:
         """It was an unknown process in the first sample, and does the same execution's work now."""
         found = next(
             (p for p in self.tree.processes() if p.key.tgid == pid and p.exit is None), None
@@ -96,7 +96,7 @@ class UsageActivity:
     def neighbour(self, look: Neighbour) -> None:
         self.neighbours.add(look)
 
-    def oom_killed(self, victim: Process, event: OomKill) -> None:
+    def oom_killed(self, victim: Worker, event: OomKill) -> None:
         """Who else took the memory: a process that is not watched, or one of another task."""
         company = self._company(victim, event)
         self.facts.deaths.surrounded(victim.key, company)
@@ -110,7 +110,7 @@ class UsageActivity:
         ):
             self._report(victim, memory_taken(victim, event, taker))
 
-    def _company(self, victim: Process, event: OomKill) -> tuple[Competitor, ...]:
+    def _company(self, victim: Worker, event: OomKill) -> tuple[Competitor, ...]:
         """The processes in the full memory cgroup: the victim, then the others, the one that grew
         most first.
         """
@@ -144,7 +144,7 @@ class UsageActivity:
 
     def tick(self, now_ns: int) -> None:
         """Called after the second's samples: executions without progress, and memory by task."""
-        members: dict[Execution, list[Process]] = {}
+        members: dict[Execution, list[Worker]] = {}
         for process in self.tree.processes():
             if (
                 process.key in self.facts.usage.rows
@@ -182,7 +182,7 @@ class UsageActivity:
             if change:
                 self.attempts.book.add(metric, labels, change)
 
-    def _note_hang(self, execution: Execution, processes: list[Process], now_ns: int) -> None:
+    def _note_hang(self, execution: Execution, processes: list[Worker], now_ns: int) -> None:
         """Whether all of its processes are idle for long enough, and the one that all others wait
         for waits without a timeout.
         """
@@ -206,7 +206,7 @@ class UsageActivity:
             )
             return
 
-    def _other_end(self, process: Process, wait: ThreadWait) -> str:
+    def _other_end(self, process: Worker, wait: ThreadWait) -> str:
         """For a pipe: the process that has the other end as standard input or output, as far as its
         exec showed that.
         """
@@ -220,7 +220,7 @@ class UsageActivity:
         return "pipe"
 
 
-def _taker(process: Process, usage: Usage, *, own: bool) -> Competitor:
+def _taker(process: Worker, usage: Usage, *, own: bool) -> Competitor:
     points = tuple(usage.curve.points)
     last = usage.last
     now, at = (resident(last), last.time_boottime_ns) if last is not None else (0, 0)
@@ -241,5 +241,5 @@ def _at(points: tuple[Point, ...], at_ns: int) -> int:
     return next((value for when, value, _ in reversed(points) if when <= at_ns), 0)
 
 
-def _together(one: Process, other: Process) -> bool:
+def _together(one: Worker, other: Worker) -> bool:
     return one.execution is not None and one.execution.is_part_of(other.execution)

@@ -9,12 +9,12 @@ import msgspec
 from receiver.calls import call_name
 from receiver.detect.calls import is_search
 from receiver.events import ClosedFlag
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name
 from receiver.text.printable import printable
 from receiver.units import MIB
+from receiver.work.tables import Facts
+from receiver.work.worker import Worker
 
 SHOWN_FILES = 6
 SHOWN_PEERS = 4
@@ -109,7 +109,7 @@ def size(count: int) -> str:
     return f"{count / 1024:.1f} KiB" if count < MIB else f"{count / MIB:.1f} MiB"
 
 
-def details_of(process: Process, facts: Facts) -> Details:
+def details_of(process: Worker, facts: Facts) -> Details:
     """Written files first, then read ones, each kind by bytes. Its own script is not an input."""
     rows, files = facts.files.of(process.key), []
     for use in rows.uses.values():

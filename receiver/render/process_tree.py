@@ -12,8 +12,6 @@ import msgspec
 
 from receiver.detect.usage import peak
 from receiver.events import ProcessKey
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process
 from receiver.model import Finding
 from receiver.render.details import Details, details_of
 from receiver.render.live import named
@@ -21,6 +19,8 @@ from receiver.signals import Severity
 from receiver.text.names import describe_end, mib
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
+from receiver.work.tables import Facts
+from receiver.work.worker import Worker
 
 KEPT_ROWS = 2000
 COMMAND_WIDTH = 64
@@ -67,7 +67,7 @@ class Views:
         self._facts = facts
         self._views: dict[int, RunView] = {}
 
-    def ended(self, process: Process) -> None:
+    def ended(self, process: Worker) -> None:
         if process.execution is not None:
             self._views.setdefault(id(process.execution.outermost), RunView(self._facts)).ended(
                 process
@@ -100,15 +100,11 @@ class RunView:
             self._works += 1
             self.work.setdefault(execution.root.key, []).append(execution)
         row = self.rows.get(execution.root.key)
-        if (
-            row is not None
-            and row.execution is execution.outer
-            and execution.root.execution is execution
-        ):
+        if row is not None and row.execution is execution.outer and execution.entered_late:
             # it got its name after its end
             self.rows[row.key] = msgspec.structs.replace(row, execution=execution)
 
-    def ended(self, process: Process) -> None:
+    def ended(self, process: Worker) -> None:
         end = process.end
         remarkable = (
             end.failed

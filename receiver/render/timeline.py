@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from receiver.events import Event, FileClosed, Neighbour, ProcessSample
-from receiver.facts.tables import Facts
-from receiver.facts.tree import ProcessTree, ancestors
 from receiver.model import about
 from receiver.text.event_text import event_line
 from receiver.work.execution import Execution
+from receiver.work.tables import Facts
+from receiver.work.worker import Tree
 
 KEPT_LINES = 20_000
 
@@ -18,7 +18,7 @@ class Timeline:
     A sample of a process gets a line when it grew by 10 % since its last line.
     """
 
-    def __init__(self, tree: ProcessTree, facts: Facts) -> None:
+    def __init__(self, tree: Tree, facts: Facts) -> None:
         self._tree, self._facts = tree, facts
         self._lines: dict[int, list[tuple[int, str]]] = {}  # by execution
         self._told: dict[int, int] = {}
@@ -46,7 +46,7 @@ class Timeline:
         # the timeline of a command includes the task that runs below it
         for execution in {
             id(p.execution): p.execution
-            for p in (process, *ancestors(process))
+            for p in (process, *process.ancestors())
             if p.execution is not None
         }:
             lines = self._lines.setdefault(execution, [])

@@ -17,7 +17,6 @@ from receiver.attribution.declared import DECLARED
 from receiver.attribution.rules import Rule
 from receiver.errors import UnavailableError
 from receiver.events import WIRES, EventKind, Existing, FilterReason, Ledger, LossReason, ProcessKey
-from receiver.facts.tree import Process
 from receiver.investigate.report import Report
 from receiver.kernel.choose import open_source
 from receiver.kernel.clock import (
@@ -47,6 +46,7 @@ from receiver.signals import Metric, Point
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.losses import LossRecords
 from receiver.text.redact import Redactor
+from receiver.work.worker import Worker
 
 if TYPE_CHECKING:
     from receiver.export.hub import Hub
@@ -156,7 +156,7 @@ class Observer:
         ] = []  # counters of the service's other parts
         self._drops = drops
         self._joined: dict[
-            int, Process
+            int, Worker
         ] = {}  # processes to follow from the next attachment on; bounded by the number of pids
         self.source.on_late = self._late
         if self.source.hooks is not None:
@@ -263,7 +263,7 @@ class Observer:
             [process for pid in pids if (process := self._joined.pop(pid, None)) is not None]
         )
 
-    def _note_late(self, processes: list[Process]) -> None:
+    def _note_late(self, processes: list[Worker]) -> None:
         now = boottime_ns()
         late = []
         for process in processes:

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from receiver import semconv as sc
 from receiver.attribution.containers import NOWHERE, ContainerIdentity, place_of
 from receiver.facts.ending import Ending
-from receiver.facts.tree import Process
 from receiver.model import ContainerName, Host, Identity
 from receiver.signals import Attributes, Block, Value
 from receiver.synthesis.ids import process_span_id
 from receiver.text.names import signal_name
 from receiver.units import SECOND
 from receiver.work.execution import Execution
+from receiver.work.worker import Worker
 
 _RESOURCES = 1024
 
@@ -123,7 +123,7 @@ class Blocks:
             block = self._resources[(system, place)] = Block(tuple(base.items()))
         return block
 
-    def resource_of(self, process: Process) -> Block:
+    def resource_of(self, process: Worker) -> Block:
         """The resource of the execution's work, where the process does it."""
         return self.resource(
             process.execution.identity.system if process.execution else "unknown", place_of(process)
@@ -153,7 +153,7 @@ class Blocks:
         execution.block = Block(self.cut(items))
         return execution.block
 
-    def process_block(self, process: Process) -> Block:
+    def process_block(self, process: Worker) -> Block:
         """Attributes of the process that do not change until its next exec."""
         if isinstance(process.block, Block):
             return process.block
@@ -188,7 +188,7 @@ class Blocks:
         process.block = Block(self.cut(items))
         return process.block
 
-    def exit_items(self, process: Process, end: Ending) -> Attributes:
+    def exit_items(self, process: Worker, end: Ending) -> Attributes:
         items: list[tuple[str, Value]] = [
             (sc.PROCESS_EXIT_CODE, end.code),
             (sc.PROCESS_EXIT_CAUSE, end.cause),
@@ -225,7 +225,7 @@ class Blocks:
             for k, v in items
         )
 
-    def process_context(self, process: Process) -> tuple[bytes, bytes]:
+    def process_context(self, process: Worker) -> tuple[bytes, bytes]:
         """The trace id and the span id of the process's span."""
         span_id = process_span_id(self.host.boot_id, process.key)
         execution = process.execution

@@ -5,13 +5,13 @@ from __future__ import annotations
 from receiver import semconv as sc
 from receiver.detect.deaths import partition_of
 from receiver.facts.ending import Ending
-from receiver.facts.tree import Process
 from receiver.model import Blind, Finding, Gap
 from receiver.signals import EMPTY, Attributes, Block, Importance, LogRecord, Severity, Value
 from receiver.synthesis.blocks import Blocks, identity_items
 from receiver.synthesis.outcomes import run_result, task_error
 from receiver.text.printable import printable
 from receiver.work.execution import Execution, Run
+from receiver.work.worker import Worker
 
 _GAPS = {
     "stopped": "the service was stopped",
@@ -32,7 +32,7 @@ class Logs:
         self._made = 0
 
     def finding(
-        self, finding: Finding, process: Process, observed_ns: int, incomplete: bool
+        self, finding: Finding, process: Worker, observed_ns: int, incomplete: bool
     ) -> LogRecord:
         trace_id, span_id = self._blocks.process_context(process)
         execution = process.execution
@@ -65,7 +65,7 @@ class Logs:
         )
 
     def exit_event(
-        self, process: Process, end: Ending, event: str, observed_ns: int, incomplete: bool
+        self, process: Worker, end: Ending, event: str, observed_ns: int, incomplete: bool
     ) -> LogRecord:
         assert process.exit is not None and process.execution is not None
         trace_id, span_id = self._blocks.process_context(process)

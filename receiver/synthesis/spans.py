@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 from receiver import semconv as sc
 from receiver.detect.findings import spec_of
-from receiver.facts.tables import Facts
-from receiver.facts.tree import Process
 from receiver.model import Finding, Identity
 from receiver.signals import Importance, Link, Span, SpanEvent, SpanKind, Value
 from receiver.synthesis.blocks import Blocks, identity_items
 from receiver.synthesis.ids import process_span_id, task_span_id
 from receiver.synthesis.outcomes import run_result, scaled_cpu, task_error
 from receiver.work.execution import Execution, Run
+from receiver.work.tables import Facts
+from receiver.work.worker import Worker
 
 SHOWN_PATHS = 32
 
@@ -27,7 +27,7 @@ class Spans:
         self._blocks = blocks
         self._attributes = attributes
 
-    def process_span(self, process: Process, folded: int, now_ns: int = 0) -> Span:
+    def process_span(self, process: Worker, folded: int, now_ns: int = 0) -> Span:
         """For a process that has ended, or (without an exit) for one that is no longer watched."""
         assert process.execution is not None
         execution = process.execution
@@ -57,7 +57,7 @@ class Spans:
             importance=Importance.NORMAL if end.failed or own else Importance.ROUTINE,
         )
 
-    def _process_items(self, process: Process, folded: int) -> list[tuple[str, Value]]:
+    def _process_items(self, process: Worker, folded: int) -> list[tuple[str, Value]]:
         """How it ended, and what it used."""
         ended = process.exit
         items: list[tuple[str, Value]] = []
@@ -94,7 +94,7 @@ class Spans:
             items.append((sc.PROCESS_CHILDREN_FOLDED, folded))
         return items
 
-    def _parent_of(self, process: Process, trace_id: bytes) -> tuple[bytes, bool, str]:
+    def _parent_of(self, process: Worker, trace_id: bytes) -> tuple[bytes, bool, str]:
         """The nearest ancestor with a span in the same trace, else the application's span, else the
         task.
         """

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from receiver.events import ProcessKey
+from receiver.facts.process import Process
+from receiver.facts.versions import Version
 from receiver.model import BACKED, CERTAIN, Finding, Identity, RemoteContext, RunKey, Slot
 from receiver.work.shares import Rates, Share
-
-if TYPE_CHECKING:
-    from receiver.facts.tree import Process
-    from receiver.facts.versions import Version
 
 # attempts whose span is exported: a late process of theirs must not open a second one; and proven
 # runs
@@ -112,6 +109,7 @@ class Execution:
         # the parent of its first process, when that fork was seen
         self.started_by: ProcessKey | None = None
         self.closed = False
+        self.entered_late = False  # its process was found to have done it after its end
         self.incomplete = False
         # of an outermost one: the users whose lost events may concern it (receiver.facts.losses)
         self.accounts: set[int] = set()
@@ -131,7 +129,7 @@ class Execution:
         # (trace id, span id) of the tasks that wrote what it read
         self.reads_from: dict[tuple[bytes, bytes], None] = {}
         self.inputs: dict[str, None] = {}  # in order of first use
-        self.written: dict[int, Version] = {}
+        self.written: dict[int, Version[Execution]] = {}
         self.paths_dropped = 0
         self.hang_reported = False
 
@@ -164,14 +162,14 @@ class Execution:
         elif path not in self.inputs:
             self.paths_dropped += 1
 
-    def wrote(self, version: Version) -> None:
+    def wrote(self, version: Version[Execution]) -> None:
         if len(self.written) < KEPT_PATHS:
             self.written[id(version)] = version
         elif id(version) not in self.written:
             self.paths_dropped += 1
 
     @property
-    def outputs(self) -> list[Version]:
+    def outputs(self) -> list[Version[Execution]]:
         """The files that it wrote and did not remove, each once, by their present names."""
         left = {v.path: v for v in self.written.values() if not v.deleted}
         return list(left.values())

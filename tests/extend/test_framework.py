@@ -13,9 +13,9 @@ from receiver.attribution.declared import declared
 from receiver.attribution.frameworks import RECOGNISERS
 from receiver.attribution.frameworks.base import Helper, Recogniser
 from receiver.events import FileOpened, ProcessKey
-from receiver.facts.tree import Process
 from receiver.kernel.capture import KernelLimits, fill
 from receiver.model import NOBODY, PROBABLE, Identity
+from receiver.work.worker import Worker
 from tests.builders import Story, attributes
 
 
@@ -32,13 +32,13 @@ class Weaver(Recogniser):
     metadata_paths = ("/loom/",)
     attributes = (sc.PIPELINE_PROCESS_PART,)
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         if "shuttle" in process.argv:
             return (Role("weaver shuttle"),)
         run = variable(process.environ, "WEAVER_RUN")
         return (Bind(self._identity(run, "weave")),) if run else ()
 
-    def opened(self, process: Process, event: FileOpened) -> Claims:
+    def opened(self, process: Worker, event: FileOpened) -> Claims:
         if not event.path.endswith("/plan"):
             return ()
         process.notes[sc.PIPELINE_PROCESS_PART] = event.path.rpartition("/")[2]

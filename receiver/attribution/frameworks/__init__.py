@@ -35,7 +35,7 @@ from receiver.attribution.frameworks import (
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.programs import words
 from receiver.events import FileChanged, FileOpened
-from receiver.facts.tree import Process
+from receiver.work.worker import Worker
 
 RECOGNISERS: tuple[Recogniser, ...] = (
     cron.Cron(),
@@ -81,7 +81,7 @@ class Recognisers:
         self._opened = [r for r in self._active if r.paths]
         self._changed = [r for r in self._active if r.changes]
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         key = (process.executable, process.argv, process.environ, process.comm)
         ranked = self._asked.get(key)
         if ranked is None:
@@ -91,7 +91,7 @@ class Recognisers:
             self._asked[key] = ranked  # pipelines run the same commands again and again
         return self._ask(ranked, lambda r: r.image(process)) if ranked else ()
 
-    def _whom_to_ask(self, process: Process) -> tuple[Recogniser, ...]:
+    def _whom_to_ask(self, process: Worker) -> tuple[Recogniser, ...]:
         asked: dict[str, Recogniser] = {r.name: r for r in self._every}
         for word in words(process):
             for recogniser in self._by_word.get(word, ()):
@@ -104,7 +104,7 @@ class Recognisers:
                     asked[recogniser.name] = recogniser
         return tuple(sorted(asked.values(), key=lambda r: self._rank[r.name]))
 
-    def titled(self, process: Process) -> Claims:
+    def titled(self, process: Worker) -> Claims:
         title = process.title
         return (
             self._ask(
@@ -114,13 +114,13 @@ class Recognisers:
             else ()
         )
 
-    def opened(self, process: Process, event: FileOpened) -> Claims:
+    def opened(self, process: Worker, event: FileOpened) -> Claims:
         path = event.path
         found = [r for r in self._opened if any(piece in path for piece in r.paths)]
         found += [r for r in self._opened if r.name in process.notes and r not in found]
         return self._ask(found, lambda r: r.opened(process, event)) if found else ()
 
-    def changed(self, process: Process, event: FileChanged) -> Claims:
+    def changed(self, process: Worker, event: FileChanged) -> Claims:
         path = event.path
         found = [r for r in self._changed if any(piece in path for piece in r.paths)]
         return self._ask(found, lambda r: r.changed(process, event)) if found else ()

@@ -20,8 +20,8 @@ from receiver.attribution.claims import Bind, Claims, Expect, Idle, Imports, Rol
 from receiver.attribution.frameworks.base import Recogniser, is_written
 from receiver.attribution.programs import after, positional, words
 from receiver.events import FileOpened, OpenedFlag
-from receiver.facts.tree import Process
 from receiver.model import CERTAIN, PROBABLE, Identity
+from receiver.work.worker import Worker
 
 _PREFIX = "AIRFLOW_CTX_"
 _VALUE_LIMIT = 250  # the columns dag_id, task_id and run_id of Airflow's metadata database
@@ -67,7 +67,7 @@ class Airflow(Recogniser):
     packages = ("airflow", "executors", "jobs", "execution_time", "dag_processing")
     path_keys = ("dag_id", "run_id", "task_id", "map_index", "attempt")  # of its logs
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         """Airflow's own services are known by their command line, and the children of tasks by
         their environment.
         """
@@ -85,7 +85,7 @@ class Airflow(Recogniser):
             claims += (Role("airflow supervisor", True, program),)
         return claims
 
-    def titled(self, process: Process) -> Claims:
+    def titled(self, process: Worker) -> Claims:
         """A worker's title says when it is idle; a 2.x runner's title holds dag, task and run."""
         title = process.title
         if title.endswith("<idle>"):
@@ -123,7 +123,7 @@ class Airflow(Recogniser):
             return (Role("airflow supervisor", watch=True),)
         return ()
 
-    def opened(self, process: Process, event: FileOpened) -> Claims:
+    def opened(self, process: Worker, event: FileOpened) -> Claims:
         if _PACKAGE.search(event.path):
             return (
                 Imports(
@@ -158,12 +158,12 @@ class Airflow(Recogniser):
         )
 
 
-def _is_second(process: Process) -> bool:
+def _is_second(process: Worker) -> bool:
     """In 2.x, the runner exits with the task's status. In 3.x, it also exits with 0 on failure."""
     return process.title.startswith("airflow task")
 
 
-def _runs_workload(process: Process) -> bool:
+def _runs_workload(process: Worker) -> bool:
     return any("execution_time.execute_workload" in word for word in process.argv[:4])
 
 

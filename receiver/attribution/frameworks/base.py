@@ -14,7 +14,7 @@ import msgspec
 
 from receiver.attribution.claims import Claims
 from receiver.events import FileChanged, FileOpened
-from receiver.facts.tree import Process
+from receiver.work.worker import Worker
 
 
 class Helper(msgspec.Struct, frozen=True):
@@ -64,19 +64,19 @@ class Recogniser:
     # its value
     attributes: ClassVar[tuple[str, ...]] = ()
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         """The process has a new image."""
         return ()
 
-    def titled(self, process: Process) -> Claims:
+    def titled(self, process: Worker) -> Claims:
         """The process has set its title."""
         return ()
 
-    def opened(self, process: Process, event: FileOpened) -> Claims:
+    def opened(self, process: Worker, event: FileOpened) -> Claims:
         """The process has opened a file."""
         return ()
 
-    def changed(self, process: Process, event: FileChanged) -> Claims:
+    def changed(self, process: Worker, event: FileChanged) -> Claims:
         """The process has renamed, linked or removed a file."""
         return ()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from receiver.attribution.claims import Claims, Role
 from receiver.attribution.frameworks.base import Helper, Recogniser
 from receiver.attribution.programs import after, option
-from receiver.facts.tree import Process
+from receiver.work.worker import Worker
 
 _WORKER = "celery worker"
 
@@ -20,7 +20,7 @@ class Celery(Recogniser):
     titles = ("[celeryd:",)
     helpers = (Helper(_WORKER),)
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         arguments = after(process.argv, "celery")
         if "worker" not in arguments:
             return ()
@@ -32,5 +32,5 @@ class Celery(Recogniser):
             ),
         )
 
-    def titled(self, process: Process) -> Claims:
+    def titled(self, process: Worker) -> Claims:
         return (Role(_WORKER),)

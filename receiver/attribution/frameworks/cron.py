@@ -10,8 +10,8 @@ import re
 from receiver.attribution.claims import Bind, Claims
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.programs import base, own_run
-from receiver.facts.tree import Process
 from receiver.model import PROBABLE, Identity
+from receiver.work.worker import Worker
 
 _DAEMONS = {"cron", "crond", "CRON"}
 _LINE_LIMIT = 80
@@ -22,7 +22,7 @@ class Cron(Recogniser):
     name = "cron"
     programs = frozenset({"sh", "dash", "bash"})
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         parent, argv = process.parent, process.argv
         if process.execution is not None and process.execution.identity.system == self.name:
             return ()  # the line starts a shell of its own
@@ -43,7 +43,7 @@ class Cron(Recogniser):
         return (Bind(identity),)
 
 
-def _is_daemon(process: Process) -> bool:
+def _is_daemon(process: Worker) -> bool:
     """cron's child overwrites its arguments without a system call: the executable's name and the
     comm stay.
     """

@@ -13,8 +13,8 @@ from receiver.attribution.claims import Bind, Claims, Refine, Role
 from receiver.attribution.frameworks.base import Helper, Recogniser, is_written
 from receiver.attribution.programs import after, base, option, own_run, positional
 from receiver.events import FileOpened
-from receiver.facts.tree import Process
 from receiver.model import PARTIAL, PROBABLE, Identity
+from receiver.work.worker import Worker
 
 _RUN = r"([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})"
 _CAPTURED = re.compile(rf"/{_RUN}/compute_logs/([^/]+)\.(?:out|err)$")
@@ -37,7 +37,7 @@ class Dagster(Recogniser):
     )
     helpers = (Helper(_LOG_HELPER),)
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         argv = process.argv
         if process.name == "tail" or any(
             word.endswith("/execution/scripts/watch_orphans.py") for word in argv[1:3]
@@ -74,7 +74,7 @@ class Dagster(Recogniser):
             )
         return ()
 
-    def opened(self, process: Process, event: FileOpened) -> Claims:
+    def opened(self, process: Worker, event: FileOpened) -> Claims:
         if not is_written(event):
             return ()
         if found := _CAPTURED.search(event.path):
@@ -83,7 +83,7 @@ class Dagster(Recogniser):
             return self._run(process, found[1])
         return ()
 
-    def _run(self, process: Process, run: str) -> Claims:
+    def _run(self, process: Worker, run: str) -> Claims:
         """The run's own process, unless it is inside of the run already."""
         inside = (
             [e.identity for e in process.execution.chain() if e.identity.system == self.name]
@@ -111,7 +111,7 @@ class Dagster(Recogniser):
             ),
         )
 
-    def _step(self, process: Process, run: str, key: str) -> Claims:
+    def _step(self, process: Worker, run: str, key: str) -> Claims:
         """A child of the run's process.
 
         In an in-process run, the run's process itself captures the logs.

@@ -12,8 +12,8 @@ from receiver.attribution.claims import Begin, Bind, Claims, End, Refine
 from receiver.attribution.frameworks.base import Recogniser, is_written
 from receiver.attribution.programs import after, base, option, own_run
 from receiver.events import FileOpened
-from receiver.facts.tree import Process
 from receiver.model import PROBABLE, Identity
+from receiver.work.worker import Worker
 
 _COMMANDS = {
     "run",
@@ -46,7 +46,7 @@ class Dbt(Recogniser):
     )
     metadata_paths = ("/target/",)
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         arguments = after(process.argv, "dbt")
         command = next((word for word in arguments if word in _COMMANDS), "")
         if not command:
@@ -72,7 +72,7 @@ class Dbt(Recogniser):
             ),
         )
 
-    def opened(self, process: Process, event: FileOpened) -> Claims:
+    def opened(self, process: Worker, event: FileOpened) -> Claims:
         if "dbt project" not in process.notes or not is_written(event):
             return ()
         if event.path.endswith("/target/run_results.json"):

@@ -14,8 +14,8 @@ from receiver.attribution.claims import Bind, Claims, Refine
 from receiver.attribution.frameworks.base import Recogniser, is_written
 from receiver.attribution.programs import base, own_run
 from receiver.events import FileOpened
-from receiver.facts.tree import Process
 from receiver.model import PARTIAL, Identity
+from receiver.work.worker import Worker
 
 _PACKAGE = re.compile(r"/great_expectations/(?:__pycache__/)?__init__\.")
 _RESULT = re.compile(r"/gx/uncommitted/validations/([^/]+)/([^/]+)/([^/]+)/([^/]+)\.json$")
@@ -43,7 +43,7 @@ class GreatExpectations(Recogniser):
     paths = ("/great_expectations/", "/gx/")
     packages = ("great_expectations",)
 
-    def opened(self, process: Process, event: FileOpened) -> Claims:
+    def opened(self, process: Worker, event: FileOpened) -> Claims:
         path, state = event.path, process.notes.get(self.name, "")
         if not state:
             if _PACKAGE.search(path):
@@ -59,7 +59,7 @@ class GreatExpectations(Recogniser):
             return (self._check(process, asset), *self._named(path))
         return self._named(path) if suite is not None and is_written(event) else ()
 
-    def _check(self, process: Process, asset: str) -> Bind:
+    def _check(self, process: Worker, asset: str) -> Bind:
         script = next((base(a) for a in process.argv[1:] if not a.startswith("-")), process.name)
         return Bind(
             Identity(

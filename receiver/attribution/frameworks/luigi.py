@@ -11,8 +11,8 @@ from receiver.attribution.claims import Begin, Bind, Claims, End
 from receiver.attribution.frameworks.base import Recogniser, is_written
 from receiver.attribution.programs import after, base, option, own_run, positional
 from receiver.events import FileChanged, FileOpened, FileOperation
-from receiver.facts.tree import Process
 from receiver.model import PARTIAL, PROBABLE, Identity
+from receiver.work.worker import Worker
 
 _TARGET = re.compile(r"([^/]+)-luigi-tmp-\d+$")
 _TAKES_VALUE = frozenset(
@@ -35,7 +35,7 @@ class Luigi(Recogniser):
     environment = ("LUIGI_TASK_ID",)
     temporary_path = re.compile(r"-luigi-tmp-[^/]*$")
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         arguments = after(process.argv, "luigi")
         task = positional(arguments, _TAKES_VALUE)[:1]
         if not task:
@@ -54,7 +54,7 @@ class Luigi(Recogniser):
         )
         return (Bind(identity),)
 
-    def opened(self, process: Process, event: FileOpened) -> Claims:
+    def opened(self, process: Worker, event: FileOpened) -> Claims:
         found = _TARGET.search(event.path)
         outer = process.execution
         if (
@@ -76,7 +76,7 @@ class Luigi(Recogniser):
         )
         return (Begin(identity, event.thread),)
 
-    def changed(self, process: Process, event: FileChanged) -> Claims:
+    def changed(self, process: Worker, event: FileChanged) -> Claims:
         """The target is in place, so the task is done."""
         return (
             (End(),)

@@ -6,8 +6,8 @@ from receiver.attribution.claims import Bind, Claims
 from receiver.attribution.context import variable
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.programs import base, option, own_run, positional
-from receiver.facts.tree import Process
 from receiver.model import PARTIAL, Identity
+from receiver.work.worker import Worker
 
 _TAKES_VALUE = frozenset({"-C", "-f", "-I", "-o", "-W", "--directory", "--file", "--makefile"})
 
@@ -17,7 +17,7 @@ class Make(Recogniser):
     programs = frozenset({"make", "gmake"})
     environment = ("MAKELEVEL",)
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         level = variable(process.environ, "MAKELEVEL")
         if level not in ("", "0"):
             return ()  # make below make is the same work

@@ -12,8 +12,8 @@ import re
 from receiver.attribution.claims import Bind, Claims
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.programs import base, own_run, positional
-from receiver.facts.tree import Process
 from receiver.model import PARTIAL, PROBABLE, Identity
+from receiver.work.worker import Worker
 
 _WORK = re.compile(r"/([0-9a-f]{2}/[0-9a-f]{6})[0-9a-f]{24}$")
 _LAUNCHER = "nextflow.cli.Launcher"
@@ -24,7 +24,7 @@ class Nextflow(Recogniser):
     programs = frozenset({"java", "bash", "sh"})
     environment = ("NXF_TASK_WORKDIR",)
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         argv = process.argv
         if _LAUNCHER in argv:
             arguments = positional(argv[argv.index(_LAUNCHER) + 1 :])

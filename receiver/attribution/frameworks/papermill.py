@@ -5,8 +5,8 @@ from __future__ import annotations
 from receiver.attribution.claims import Bind, Claims, Role
 from receiver.attribution.frameworks.base import Helper, Recogniser
 from receiver.attribution.programs import after, base, own_run, positional
-from receiver.facts.tree import Process
 from receiver.model import PROBABLE, Identity
+from receiver.work.worker import Worker
 
 _TAKES_VALUE = frozenset(
     {
@@ -36,7 +36,7 @@ class Papermill(Recogniser):
     environment = ("PAPERMILL_EXECUTION_ID",)
     helpers = (Helper(_KERNEL),)
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         if "ipykernel_launcher" in process.argv:
             return (Role(_KERNEL),)
         notebooks = positional(after(process.argv, "papermill"), _TAKES_VALUE)

@@ -11,8 +11,8 @@ from receiver.attribution.claims import Bind, Claims, Role
 from receiver.attribution.context import variable
 from receiver.attribution.frameworks.base import Helper, Recogniser
 from receiver.attribution.programs import after, base, option, own_run, positional
-from receiver.facts.tree import Process
 from receiver.model import PARTIAL, PROBABLE, Identity
+from receiver.work.worker import Worker
 
 _LIMIT = 250
 _SERVER = "prefect.server.api.server:create_app"
@@ -35,7 +35,7 @@ class Prefect(Recogniser):
     binding = ("PREFECT__FLOW_RUN_ID",)
     helpers = (Helper("prefect server"), Helper("prefect worker"))
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         environ = process.environ
         run = variable(environ, "PREFECT__FLOW_RUN_ID") or variable(environ, "PREFECT_FLOW_RUN_ID")
         if run:
@@ -61,7 +61,7 @@ class Prefect(Recogniser):
             return (Role(f"prefect {command[0]}"),)
         return ()
 
-    def _script(self, process: Process) -> Claims:
+    def _script(self, process: Worker) -> Claims:
         """A script, and not `prefect server start`, started a server: the script is a flow."""
         parent = process.parent
         if (

@@ -15,9 +15,9 @@ from receiver.attribution.claims import Bind, Claims
 from receiver.attribution.frameworks.base import Recogniser, is_written
 from receiver.attribution.programs import after, base, option, own_run
 from receiver.events import FileChanged, FileOpened, FileOperation
-from receiver.facts.tree import Process
 from receiver.model import PARTIAL, PROBABLE, Identity
 from receiver.text.redact.log import redacted
+from receiver.work.worker import Worker
 
 _MARKER = re.compile(r"/\.snakemake/incomplete/([A-Za-z0-9_=\-/+]{4,})$")
 _JOB = "set -euo pipefail;"
@@ -32,7 +32,7 @@ class Snakemake(Recogniser):
     changes = True
     environment = ("SNAKEMAKE_PROFILE",)
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         argv = process.argv
         if len(argv) > 2 and argv[1] == "-c" and argv[2].startswith(_JOB):
             return self._shell_job(process, argv[2])
@@ -54,7 +54,7 @@ class Snakemake(Recogniser):
         )
         return (Bind(identity),)
 
-    def _run_of(self, process: Process) -> Identity | None:
+    def _run_of(self, process: Worker) -> Identity | None:
         chain = process.execution.chain() if process.execution is not None else ()
         return next(
             (
@@ -65,7 +65,7 @@ class Snakemake(Recogniser):
             None,
         )
 
-    def _shell_job(self, process: Process, command: str) -> Claims:
+    def _shell_job(self, process: Worker, command: str) -> Claims:
         """One thread of Snakemake starts the shell while another writes the marker: either can come
         first.
         """
@@ -98,7 +98,7 @@ class Snakemake(Recogniser):
             evidence="the outputs that Snakemake marked as incomplete for it",
         )
 
-    def _script_job(self, process: Process, targets: str, attempt: str) -> Claims:
+    def _script_job(self, process: Worker, targets: str, attempt: str) -> Claims:
         run, rule = self._run_of(process), targets.partition(":")[0].strip("'")
         identity = Identity(
             self.name,
@@ -115,7 +115,7 @@ class Snakemake(Recogniser):
         )
         return (Bind(identity),)
 
-    def opened(self, process: Process, event: FileOpened) -> Claims:
+    def opened(self, process: Worker, event: FileOpened) -> Claims:
         output, run = _output(event.path), self._run_of(process)
         if not output or not is_written(event) or run is None or process.execution is None:
             return ()
@@ -129,7 +129,7 @@ class Snakemake(Recogniser):
         process.notes[self.name] = "\0".join([*_waiting(process), output][-_KEPT:])
         return ()
 
-    def changed(self, process: Process, event: FileChanged) -> Claims:
+    def changed(self, process: Worker, event: FileChanged) -> Claims:
         """The marker is removed: the job is over, whether or not a process was recognised as its
         own.
         """
@@ -139,7 +139,7 @@ class Snakemake(Recogniser):
         return ()
 
 
-def _waiting(process: Process) -> list[str]:
+def _waiting(process: Worker) -> list[str]:
     """Outputs that were marked and that no job was seen to write."""
     return [output for output in process.notes.get("snakemake", "").split("\0") if output]
 

@@ -14,8 +14,8 @@ from receiver.attribution.claims import Bind, Claims, Refine, Role
 from receiver.attribution.frameworks.base import Helper, Recogniser, is_written
 from receiver.attribution.programs import after, base, option, own_run, positional
 from receiver.events import FileOpened
-from receiver.facts.tree import Process
 from receiver.model import PARTIAL, PROBABLE, Identity
+from receiver.work.worker import Worker
 
 _EXECUTOR, _PYTHON_DAEMON = "spark executor", "spark python daemon"
 _SUBMIT = "org.apache.spark.deploy.SparkSubmit"
@@ -87,7 +87,7 @@ class Spark(Recogniser):
     # org.apache.hadoop.mapreduce.lib.output.FileOutputCommitter
     temporary_path = re.compile(r"/_temporary(?:/|$)")
 
-    def image(self, process: Process) -> Claims:
+    def image(self, process: Worker) -> Claims:
         argv = process.argv
         if _SUBMIT in argv and "org.apache.spark.launcher.Main" not in argv:
             return self._driver(process)
@@ -98,7 +98,7 @@ class Spark(Recogniser):
             return (Role(_PYTHON_DAEMON),)
         return tuple(Role(role) for main, role in _SERVICES.items() if main in argv)
 
-    def _driver(self, process: Process) -> Claims:
+    def _driver(self, process: Worker) -> Claims:
         arguments = after(process.argv, _SUBMIT)
         configured = [
             value for word in arguments if (value := word.partition("spark.app.name=")[2])
@@ -128,7 +128,7 @@ class Spark(Recogniser):
         claims: Claims = (Bind(identity), Role("spark driver"))
         return (Bind(identity, holder), *claims) if holder is not None else claims
 
-    def _executor(self, process: Process, arguments: tuple[str, ...]) -> Claims:
+    def _executor(self, process: Worker, arguments: tuple[str, ...]) -> Claims:
         application, number = option(arguments, "--app-id"), option(arguments, "--executor-id")
         if not (application and number):
             return ()
@@ -149,7 +149,7 @@ class Spark(Recogniser):
             Role(_EXECUTOR),
         )
 
-    def opened(self, process: Process, event: FileOpened) -> Claims:
+    def opened(self, process: Worker, event: FileOpened) -> Claims:
         """The part of the stage that it writes: no thread's name holds it."""
         found = _TASK_ATTEMPT.search(event.path)
         if found is not None and is_written(event):

@@ -6,7 +6,6 @@ import errno
 from collections.abc import Iterator
 
 from receiver.events import CallFailed, CallKind
-from receiver.facts.files import Use
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.evidence import (
     CLEAR,
@@ -24,6 +23,7 @@ from receiver.investigate.evidence import (
 )
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, mib
+from receiver.work.tables import Use
 
 
 def full(case: Case) -> Iterator[Candidate]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 
 from receiver.detect.file_names import LOGS
-from receiver.facts.files import Use
 from receiver.facts.versions import FileKey
 from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.work.tables import Use
 
 Pair = tuple[ProcessSnapshot, Use]
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import msgspec
 
 from receiver.events import FileChanged, FileOperation
-from receiver.facts.files import Use
 from receiver.facts.versions import FileKey
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.file_pairs import Pair, readers_of, writers_of
@@ -30,6 +29,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import mib, resolve
+from receiver.work.tables import Use
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|(?<!\d)\d{8}(?!\d)|\d{4}/\d\d/\d\d")
 
@@ -100,7 +100,7 @@ class _Removal(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def shown(self) -> tuple[Fact, ...]:
-        return facts_of_use(self.by) if isinstance(self.by, Use) else (fact(self.by),)
+        return (fact(self.by),) if isinstance(self.by, FileChanged) else facts_of_use(self.by)
 
 
 def _removals(case: Case) -> tuple[dict[FileKey, list[_Removal]], dict[str, list[_Removal]]]:
@@ -228,11 +228,11 @@ def older(case: Case) -> Iterator[Candidate]:
     for actor in case:
         for use in actor.uses:
             source = use.source
-            if source is None or source.execution is None or not use.reading or use.writing:
+            if source is None or source.work is None or not use.reading or use.writing:
                 continue
-            theirs, ours = source.execution.identity, actor.execution.identity
+            theirs, ours = source.work.identity, actor.execution.identity
             same = theirs.pipeline == ours.pipeline and theirs.run_id != ours.run_id
-            if not same or source.execution.outermost is case.execution:
+            if not same or source.work.outermost is case.execution:
                 continue
             text = (
                 f"{use.path} was written by run {theirs.run_id} of task {theirs.task}, not by this "

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from receiver.facts.files import Use
-from receiver.facts.versions import FileKey, State, Version
+from receiver.facts.versions import FileKey, State
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import (
     died_of,
@@ -33,6 +32,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.text.names import mib
+from receiver.work.tables import Use, Version
 
 
 def truncated(case: Case) -> Iterator[Candidate]:

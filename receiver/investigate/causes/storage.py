@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 
 from receiver.events import CallFailed, CallKind, FileChanged, FileOperation
-from receiver.facts.files import Use
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.evidence import (
     CLEAR,
@@ -28,6 +27,7 @@ from receiver.investigate.evidence import (
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, resolve
 from receiver.units import SECOND
+from receiver.work.tables import Use
 
 UNINTERRUPTIBLE = 2  # TASK_UNINTERRUPTIBLE, include/linux/sched.h
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, TypeAlias
 
 from receiver.events import ProcessKey
+from receiver.facts import files, versions
 from receiver.facts.calls import CallTable
 from receiver.facts.connections import ConnectionTable
 from receiver.facts.deaths import DeathTable
@@ -18,6 +19,10 @@ from receiver.facts.table import Table
 from receiver.facts.usage import UsageTable
 from receiver.facts.versions import VersionTable
 from receiver.facts.waits import WaitTable
+from receiver.work.execution import Execution
+
+Version: TypeAlias = versions.Version[Execution]
+Use: TypeAlias = files.Use[Execution]
 
 
 class Facts:
@@ -27,8 +32,8 @@ class Facts:
         self.keys: set[ProcessKey] = set()  # processes that have a row in any table
         self.calls = CallTable(self.keys)
         self.deaths = DeathTable(self.keys)
-        self.versions = VersionTable()  # of files, not by process
-        self.files = FileTable(self.keys, self.versions)
+        self.versions = VersionTable[Execution]()  # of files, not by process
+        self.files = FileTable[Execution](self.keys, self.versions)
         self.peers = PeerTable(self.keys)
         self.connections = ConnectionTable(self.keys, self.peers)
         self.names = NameTable(self.keys)
