@@ -12,7 +12,7 @@ from receiver.constants import MARKS_PER_ENTRY, PID_LIMIT
 from receiver.errors import UnavailableError
 from receiver.events import EventKind, ProcessKey
 from receiver.kernel.capture import Capture, KernelLimits, fill
-from receiver.kernel.hooks import ALTERNATIVES, DOORS, HOOKS, Coverage, Hook
+from receiver.kernel.hooks import ALTERNATIVES, CALL_PREFIX, DOORS, HOOKS, Coverage, Hook
 from receiver.kernel.libbpf import Library, Object
 from receiver.kernel.own_pids import own_tgids
 from receiver.kernel.preflight import OBJECT, own_pid_namespace, preflight, read
@@ -62,7 +62,7 @@ class Probes:
         self.door = (
             door
             if door != "auto"
-            else ("fexit" if self.library.takes_fexit("__x64_sys_socket") else "sys_exit")
+            else ("fexit" if self.library.takes_fexit(f"{CALL_PREFIX}socket") else "sys_exit")
         )
         for hook in HOOKS:
             if hook.door and hook.door != self.door:

@@ -20,7 +20,7 @@ from receiver.attribution.frameworks import RECOGNISERS, Recognisers
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.rules import Rule, Rules
 from receiver.errors import DecodeError
-from receiver.events import Existing
+from receiver.events import Existing, ProcessKey
 from receiver.investigate.alerts import AlertQuery
 from receiver.investigate.case import Case, Casebook
 from receiver.investigate.history import History
@@ -86,7 +86,7 @@ class Core:
     def _keep_facts(self, options: CoreOptions) -> None:
         self.facts = Facts()
         self.tree = Tree(
-            Worker, options.process_limit, int(options.linger_seconds * SECOND), self.facts.forget
+            Worker, options.process_limit, int(options.linger_seconds * SECOND), self._forget
         )
         self.executions = Executions(
             int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND)
@@ -145,10 +145,6 @@ class Core:
             explain=explain,
         )
 
-        self.unended = Unended(
-            self.tree, attempts=self.attempts, bindings=self.bindings, output=self._output
-        )
-
     def _handle_events(self, options: CoreOptions) -> None:
         self.activity = Activity(
             self.tree,
@@ -185,6 +181,7 @@ class Core:
             drops=self.policy_drops,
             report=self._output.finding,
         )
+        self.unended = Unended(self.tree, self.attempts, self.bindings, self.activity, self._output)
 
     def feed(self, batch: Iterable[bytes], read_at_ns: int) -> None:
         """Applies records in order. Never raises, whatever the records hold."""
@@ -220,8 +217,7 @@ class Core:
 
     def passed(self, at_ns: int) -> None:
         """The time of an event that was not recorded: an investigation that is due starts then."""
-        if self.incidents.waiting:
-            self.incidents.look(at_ns)
+        self.incidents.look(at_ns)
 
     def tick(self, now_ns: int) -> None:
         """Called about once a second."""
@@ -245,8 +241,12 @@ class Core:
         return [self.incidents.alerted(execution, now_ns) for execution in running]
 
     def running(self, query: AlertQuery) -> list[Execution]:
-        """The outermost open executions that an alert is about."""
-        return [e for e in self.executions.open.values() if e.outer is None and query.is_about(e)]
+        """The executions that an alert is about."""
+        return [e for e in self.outermost() if query.is_about(e)]
+
+    def outermost(self) -> list[Execution]:
+        """The open executions that are in no other one."""
+        return [e for e in self.executions.open.values() if e.outer is None]
 
     def case(self, execution: Execution, now_ns: int) -> Case:
         """All present knowledge of an execution."""
@@ -257,11 +257,7 @@ class Core:
             blind=self.missing.blind_of(execution, now_ns),
             interrupted=self.missing.interrupted(execution, now_ns),
             strangers=self.activity.usage.neighbours.all(now_ns),
-            beside=[
-                e
-                for e in self.executions.open.values()
-                if e.outermost is not execution.outermost and e.outer is None
-            ],
+            beside=[e for e in self.outermost() if e is not execution.outermost],
             names=self.facts.names.names,
             history=self.history,
         )
@@ -284,13 +280,18 @@ class Core:
         """The execution of a watched command, after its fork was seen."""
         return self._handlers.watched.get(pid)
 
+    def _forget(self, key: ProcessKey) -> None:
+        """No table keeps a row of a process that the tree has forgotten."""
+        if key in self.facts.keys:
+            self.activity.forget(key)
+            self.facts.forget(key)
+        self.bindings.forget(key)
+
     def metrics(self) -> tuple[Metric, ...]:
         book_events(self.counts, self._booked, self.book)
         self.attempts.book_totals()
         work = (self.tree.drops, self.attempts.drops, self.bindings.drops)
         drops = (self.policy_drops, *work, self.activity.drops(), self.casebook.drops)
-        failed = {
-            "broken_recogniser": self.recognisers.broken,
-            "failed_listener": self.listeners.failed,
-        }
-        return (*self.book.metrics(), drops_metric(drops, failed))
+        broken, failed = self.recognisers.broken, self.listeners.failed
+        failures = {"broken_recogniser": broken, "failed_listener": failed}
+        return (*self.book.metrics(), drops_metric(drops, failures))

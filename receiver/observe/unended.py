@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from receiver.events import ProcessKey
+from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
 from receiver.observe.output import Output
@@ -15,10 +16,15 @@ class Unended:
     """Their spans have no outcome, and their execution is incomplete."""
 
     def __init__(
-        self, tree: Tree, *, attempts: Attempts, bindings: Bindings, output: Output
+        self,
+        tree: Tree,
+        attempts: Attempts,
+        bindings: Bindings,
+        activity: Activity,
+        output: Output,
     ) -> None:
         self._tree, self._attempts, self._bindings = tree, attempts, bindings
-        self._output = output
+        self._activity, self._output = activity, output
 
     def keys(self) -> list[ProcessKey]:
         return [p.key for p in self._tree.processes() if p.exit is None]
@@ -29,6 +35,7 @@ class Unended:
             process = self._tree.vanished(key)
             if process is not None:
                 self._release(process, now_ns)
+                self._tree.free(process)
 
     def sweep(self, now_ns: int) -> None:
         """Forgets ended processes, and the oldest ones past the limit."""
@@ -36,8 +43,10 @@ class Unended:
         forgotten, self._tree.forgotten = self._tree.forgotten, []
         for process in forgotten:
             self._release(process, now_ns)
+            self._tree.free(process)
 
     def _release(self, process: Worker, now_ns: int) -> None:
+        self._activity.forget(process.key)  # reports what waits for its end
         self._bindings.lost(process, now_ns)
         execution = process.execution
         if execution is None or process.exit is not None:

@@ -55,10 +55,9 @@ class Facts:
 
     def forget(self, key: ProcessKey) -> None:
         """Frees all rows of a process that the tree has forgotten."""
-        if key in self.keys:
-            self.keys.remove(key)
-            for table in self.tables:
-                table.forget(key)
+        self.keys.discard(key)
+        for table in self.tables:
+            table.forget(key)
 
     def drops(self) -> Counter[str]:
         return sum(
