@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Callable
 from typing import Any
@@ -108,3 +109,30 @@ def test_a_process_whose_file_cannot_be_opened_is_not_taken_for_gone(
     assert clock.gone([key]) == []
     monkeypatch.setattr("builtins.open", refuse(errno.ENOENT))
     assert clock.gone([key]) == [key]
+
+
+async def test_what_a_burst_left_over_is_investigated_between_the_ticks_and_in_steps(
+    observer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other tasks of the event loop, such as the answer to a probe, run between the steps."""
+    left, at_each_turn = [30], []
+
+    def step(_: int) -> None:
+        left[0] -= min(left[0], 10)
+
+    async def others() -> None:
+        while True:
+            at_each_turn.append(left[0])
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(app, "STEP_SECONDS", 0.001)
+    monkeypatch.setattr(observer, "_is_behind", lambda: left[0] > 0)
+    monkeypatch.setattr(observer.session, "tick", step)
+    probe = asyncio.create_task(others())
+    pause = asyncio.create_task(observer._until_next_tick())
+    while left[0]:
+        assert not pause.done(), "it waited for the next tick"
+        await asyncio.sleep(0)
+    probe.cancel()
+    pause.cancel()
+    assert {30, 20, 10} <= set(at_each_turn)

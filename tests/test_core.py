@@ -694,6 +694,24 @@ def test_a_flood_of_forged_identities_is_bounded_and_leaves_room_for_others(
     assert sum(e.identity.owner == 1001 for e in story.core.executions.open.values()) == 20
 
 
+def test_the_ended_work_of_one_user_does_not_make_anothers_be_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A late process of a forgotten attempt would open it again, and send its span twice."""
+    monkeypatch.setattr("receiver.work.execution.REMEMBERED_ENDED", 20)
+    story = Story()
+    story.exit(story.spawn(INIT, "bash", environ=airflow(run="honest"), uid=1001))
+    story.tick(70)
+    for index in range(60):
+        story.exit(story.spawn(INIT, "bash", environ=airflow(run=f"forged_{index}")))
+    story.tick(70)
+    story.exit(story.spawn(INIT, "bash", environ=airflow(run="honest"), uid=1001))
+    story.tick(70)
+    assert story.core.attempts.drops["late_process"] == 1
+    ids = [s.span_id for s in story.spans]
+    assert len(ids) == len(set(ids))
+
+
 def test_room_comes_back_when_work_and_its_runs_are_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("receiver.work.execution.OPEN_LIMIT", 10)
     story = Story()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -170,6 +171,15 @@ def waits(story: Story, key: ProcessKey, number: int) -> None:
     story.fact(WaitStack, key, thread=1 + number)
 
 
+def torn(story: Story, key: ProcessKey, number: int) -> None:
+    opened = story.opens(key, f"/data/{number}", os.O_WRONLY, inode=5_000 + number)
+    story.closes(key, opened, written=1, write_error=errno.ENOSPC)
+
+
+def child_failed(story: Story, key: ProcessKey, number: int) -> None:
+    story.exit(story.spawn(key, "python3", f"{number}.py"), code=3)
+
+
 def signalled(story: Story, key: ProcessKey, _: int) -> None:
     story.signal(ProcessKey(5, 5), key, 10)
 
@@ -186,6 +196,8 @@ ACTIVITIES: dict[str, Callable[[Story, ProcessKey, int], object]] = {
     "older_name_failure": name_failed,
     "forgotten_question": asked,
     "too_many_waits": waits,
+    "too_many_findings": torn,
+    "too_many_failed_children": child_failed,
 }
 
 

@@ -29,7 +29,7 @@ from receiver.cli.common import (
     print_event,
     stop_on_signals,
 )
-from receiver.cli.launch import EX_IOERR, EX_UNAVAILABLE
+from receiver.cli.exits import EX_IOERR, EX_UNAVAILABLE
 from receiver.cli.listeners import LiveLines, TimelineListener, ViewListener
 from receiver.cli.outputs import Outputs
 from receiver.errors import ConfigError, DecodeError, KwitnessError, OutputError
@@ -46,7 +46,7 @@ from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.observe.recording import COMMAND_CONTENTS, HOST_CONTENTS
 from receiver.render import Timeline, Views, as_json, screen, summary
-from receiver.safe.files import check_distinct, open_output
+from receiver.safe.outputs import check_distinct, open_output
 from receiver.service import config as configuration
 from receiver.service.app import Observer
 from receiver.service.state import HistoryKeeper, Worker

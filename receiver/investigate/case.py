@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from receiver.detect.deaths import partition_of
-from receiver.detect.masked import Grade
 from receiver.events import (
     CallFailed,
     Connection,
@@ -35,6 +34,7 @@ from receiver.facts.peers import Peer
 from receiver.facts.usage import Usage, moved, resident
 from receiver.model import SHORT_NS, Identity
 from receiver.text.printable import printable
+from receiver.work.children import Grade
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts, Use
 from receiver.work.worker import Worker
@@ -42,7 +42,7 @@ from receiver.work.worker import Worker
 if TYPE_CHECKING:
     from receiver.investigate.history import History
 
-CASES = 512  # open cases, and closed cases with a failure
+CASES = 4096  # open cases, closed ones that wait for their investigation, and those with a failure
 ACTORS_PER_CASE = 4096  # above this number, successful processes are only counted
 ACTORS = 20_000  # over all cases: above this number, the oldest case is dropped
 KEPT_LOSSES = 32
@@ -105,7 +105,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     parent_threads: int
 
     @classmethod
-    def of(cls, process: Worker, facts: Facts) -> ProcessSnapshot:
+    def of(cls, process: Worker, facts: Facts, grade: Grade = Grade.SUCCESS) -> ProcessSnapshot:
         assert process.execution is not None
         parent, death = process.parent, facts.deaths.of(process.key)
         files, network = facts.files.of(process.key), facts.peers.of(process.key)
@@ -126,7 +126,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             parent_comm=parent.comm if parent is not None else "",
             exit=process.exit,
             end=process.end,
-            grade=Grade(process.grade),
+            grade=grade,
             signals=facts.signals.of(process.key),
             sibling_senders=facts.signals.siblings(process.key),
             oom=death.oom,
@@ -142,8 +142,8 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             usage=facts.usage.of(process.key),
             stdin_inode=process.stdin_inode,
             stdout_inode=process.stdout_inode,
-            findings=process.findings,
-            folded=process.folded,
+            findings=facts.reported.of(process.key),
+            folded=facts.children.of(process.key).folded,
             parent_threads=_threads(parent, facts),
         )
 
@@ -409,7 +409,7 @@ class Casebook:
         self._count = 0
         self._where: dict[ProcessKey, int] = {}
 
-    def ended(self, process: Worker) -> None:
+    def ended(self, process: Worker, grade: Grade) -> None:
         """Adds a process at its exit.
 
         Call it after the findings and the grade are set, and before the tree forgets the process.
@@ -423,7 +423,7 @@ class Casebook:
             case = self._cases[id(outermost)] = {}
             self._executions[id(outermost)] = outermost
             while len(self._cases) > CASES:
-                self._forget(next(iter(self._cases)))
+                self._forget_oldest(lambda _: 1, keep=id(outermost))
         if (
             _is_uninteresting(process, self._facts)
             and (len(case) >= ACTORS_PER_CASE or _is_short(process, self._facts))
@@ -436,10 +436,10 @@ class Casebook:
             return
         _close_spell(process, self._facts)
         self._count += process.key not in case
-        case[process.key] = ProcessSnapshot.of(process, self._facts)
+        case[process.key] = ProcessSnapshot.of(process, self._facts, grade)
         self._where[process.key] = id(outermost)
         if self._count > ACTORS and len(self._cases) > 1:
-            self._forget(next(i for i in self._cases if i != id(outermost)))
+            self._forget_oldest(len, keep=id(outermost))
 
     def lost(self, at_ns: int, lost: Lost) -> None:
         window = LossWindow(at_ns, lost.kind, lost.reason, lost.count, lost.user)
@@ -524,6 +524,21 @@ class Casebook:
         """Drops the case of this execution."""
         self._forget(id(execution))
 
+    def _forget_oldest(
+        self, weight: Callable[[dict[ProcessKey, ProcessSnapshot]], int], keep: int
+    ) -> None:
+        """Drops the oldest case of the user whose cases weigh most: one user's work, however much,
+        takes no facts from another's.
+        """
+        held: Counter[int] = Counter()
+        for key, case in self._cases.items():
+            held[self._executions[key].identity.owner] += weight(case)
+        for owner, _ in held.most_common():
+            for key in self._cases:
+                if key != keep and self._executions[key].identity.owner == owner:
+                    self._forget(key)
+                    return
+
     def _forget(self, key: int) -> None:
         case = self._cases.pop(key, None)
         if case is None:
@@ -554,7 +569,7 @@ def _is_uninteresting(process: Worker, facts: Facts) -> bool:
     """Whether it succeeded and has no fact that could matter to another process."""
     return (
         not (process.exit is not None and process.exit.wait_status)
-        and not process.findings
+        and process.key not in facts.reported.rows
         and process.key not in facts.signals.rows
         and process.key not in facts.calls.rows
     )

@@ -12,6 +12,7 @@ test.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 
@@ -117,6 +118,7 @@ class Core:
         )
         self._output = Output(
             self._signals,
+            facts=self.facts,
             spans=self._spans,
             logs=self._logs,
             incidents=self.incidents,
@@ -166,6 +168,7 @@ class Core:
             report=self._output.finding,
             log_exit=self._output.exit,
             emit_span=self._output.span,
+            drop_attributes=self.blocks.forget,
             ended=self.listeners.process_ended,
             helpers=self.declared.helpers,
             every_exit=options.exit_events,
@@ -233,7 +236,7 @@ class Core:
             self.attempts.close(execution, now_ns)
         self.unended.finish(now_ns, self.listeners.process_ended)
         self.attempts.finish(now_ns)
-        self.incidents.look(now_ns, settle_ns=0)
+        self.incidents.finish(now_ns)
 
     def alert(self, query: AlertQuery, now_ns: int) -> list[Report]:
         """Investigates the running executions that an alert is about, at most ALERTED of them."""
@@ -242,7 +245,11 @@ class Core:
 
     def running(self, query: AlertQuery) -> list[Execution]:
         """The executions that an alert is about."""
-        return [e for e in self.outermost() if query.is_about(e)]
+        return [
+            e
+            for e in self.outermost()
+            if query.is_about(e) and query.in_time(self.blocks.wall(e.start_ns) / SECOND, math.inf)
+        ]
 
     def outermost(self) -> list[Execution]:
         """The open executions that are in no other one."""
@@ -286,12 +293,15 @@ class Core:
             self.activity.forget(key)
             self.facts.forget(key)
         self.bindings.forget(key)
+        self.blocks.forget(key)
 
     def metrics(self) -> tuple[Metric, ...]:
         book_events(self.counts, self._booked, self.book)
         self.attempts.book_totals()
         work = (self.tree.drops, self.attempts.drops, self.bindings.drops)
-        drops = (self.policy_drops, *work, self.activity.drops(), self.casebook.drops)
+        cases = (self.casebook.drops, self.incidents.drops)
+        history = self.history.drops if self.history is not None else Counter()
+        drops = (self.policy_drops, *work, self.activity.drops(), *cases, history)
         broken, failed = self.recognisers.broken, self.listeners.failed
         failures = {"broken_recogniser": broken, "failed_listener": failed}
         return (*self.book.metrics(), drops_metric(drops, failures))

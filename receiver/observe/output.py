@@ -15,6 +15,7 @@ from receiver.synthesis.blocks import Blocks
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.spans import Spans
 from receiver.text.names import event_id
+from receiver.work.tables import Facts
 from receiver.work.worker import Worker
 
 
@@ -49,6 +50,7 @@ class Output:
         self,
         signals: Signals,
         *,
+        facts: Facts,
         spans: Spans,
         logs: Logs,
         incidents: Incidents,
@@ -57,7 +59,7 @@ class Output:
     ) -> None:
         self.read_at_ns = 0
         self._emit = signals.emit
-        self._spans, self._logs = spans, logs
+        self._facts, self._spans, self._logs = facts, spans, logs
         self._incidents, self._missing, self._drops = incidents, missing, drops
 
     def finding(self, process: Worker, finding: Finding) -> None:
@@ -66,7 +68,7 @@ class Output:
             # a followed orchestrator: its own failures belong to no work
             self._drops["unattributed"] += 1
             return
-        process.findings = (*process.findings, finding.kind)
+        self._facts.reported.add(process, finding.kind)
         if process.execution is not None:
             process.execution.add(finding)
             self._incidents.found(finding, process.execution)
@@ -90,4 +92,4 @@ class Output:
     def span(self, process: Worker, now_ns: int = 0) -> None:
         """`now_ns`: the process has not ended."""
         process.spanned = True
-        self._emit(self._spans.process_span(process, process.folded, now_ns))
+        self._emit(self._spans.process_span(process, now_ns))

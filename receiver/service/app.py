@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kwitness")
 TICK_SECONDS = 1.0
+STEP_SECONDS = 0.1  # between the ticks, while investigations wait
 CLOCK_SECONDS = 10.0
 CANARY_SECONDS = 10.0
 IDLE_SECONDS = 60.0  # without an open execution, the system-call hooks are detached after this time
@@ -300,7 +301,7 @@ class Observer:
     async def _tick_forever(self) -> None:
         next_clock = next_metrics = time.monotonic()
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await self._until_next_tick()
             now = time.monotonic()
             self.tick()
             for call in self.each_tick:
@@ -314,6 +315,18 @@ class Observer:
             if now >= next_metrics:
                 next_metrics = now + self._metric_interval
                 self.export_metrics()
+
+    async def _until_next_tick(self) -> None:
+        """Meanwhile investigates what a burst of ends left over, a bounded number at a time."""
+        until = time.monotonic() + TICK_SECONDS
+        while (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, STEP_SECONDS) if self._is_behind() else left)
+            if self._is_behind():
+                self.session.tick(boottime_ns())
+                self._flush()
+
+    def _is_behind(self) -> bool:
+        return self.core.incidents.is_behind(boottime_ns())
 
     def tick(self) -> None:
         now = boottime_ns()

@@ -10,7 +10,7 @@ import pytest
 
 from receiver.model import Gap
 from receiver.observe.core import Core
-from receiver.safe.files import RefusedError
+from receiver.safe.directories import RefusedError
 from receiver.service.state.life import BLOCK_BYTES, NAME, Life, LifeMark, gap_after
 from receiver.units import SECOND
 from tests.builders import HOST, attributes
