@@ -283,7 +283,9 @@ class ObservedCommand:
             )
             return
         view = self._views.pop(execution)
-        facts = json.dumps(as_json(execution, view, self.core.losses_of(execution), self._blind))
+        facts = json.dumps(
+            as_json(execution, view, self.core.missing.losses_of(execution), self._blind)
+        )
         why = self.core.incidents.reports[report_id(execution)]
         self.outputs.write("report", to_json(why) + b"\n")
         self.outputs.write("facts", facts.encode() + b"\n")
@@ -302,7 +304,7 @@ class ObservedCommand:
         from receiver.render.terminal import screen
 
         colour, width = colour_wanted(sys.stderr.isatty()), width_of(sys.stderr)
-        losses, blind = self.core.losses_of(execution), self._blind
+        losses, blind = self.core.missing.losses_of(execution), self._blind
         _print(summary(execution, view, losses, blind, width=width, colour=colour))
         _print(screen(why, width=width, colour=colour))
 

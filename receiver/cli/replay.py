@@ -149,11 +149,11 @@ async def _put(hub: Hub, signals: list[Span | LogRecord], snapshot: MetricSnapsh
 
 def _tree(args: argparse.Namespace, execution: Execution, view: RunView, core: Core) -> str:
     if args.json:
-        return json.dumps(as_json(execution, view, core.losses_of(execution)))
+        return json.dumps(as_json(execution, view, core.missing.losses_of(execution)))
     from receiver.render.process_tree import summary  # see receiver/render/__init__.py
 
     colour, width = colour_wanted(sys.stdout.isatty()), width_of(sys.stdout)
-    return summary(execution, view, core.losses_of(execution), width=width, colour=colour)
+    return summary(execution, view, core.missing.losses_of(execution), width=width, colour=colour)
 
 
 def _report(args: argparse.Namespace, core: Core) -> None:
