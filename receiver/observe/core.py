@@ -37,7 +37,8 @@ from receiver.facts.losses import (
     accounts_of,
 )
 from receiver.investigate.alerts import AlertQuery
-from receiver.investigate.case import UNWATCHED, Case, Casebook
+from receiver.investigate.case import Case
+from receiver.investigate.casebook import UNWATCHED, Casebook
 from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
 from receiver.investigate.report import Report

@@ -20,7 +20,7 @@ from receiver.detect.deaths import retired
 from receiver.detect.masked import failure_below, grade, holds_by_fork
 from receiver.events import Exit, ProcessKey
 from receiver.facts.ending import RUNNING, Ending, decoded
-from receiver.investigate.case import Casebook
+from receiver.investigate.casebook import Casebook
 from receiver.model import SHORT_NS, Finding
 from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
