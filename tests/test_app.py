@@ -61,7 +61,7 @@ def observer(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_sample_that_finds_no_descriptor_is_taken_with_those_kept_back(observer: Any) -> None:
     observer.source.failures = [OSError(errno.EMFILE, "on_tasks")]
     observer.tick()
-    assert observer.ready() == "ready" and not observer.core.losses
+    assert observer.ready() == "ready" and not observer.core.missing.losses
 
 
 def test_a_sample_that_cannot_be_taken_is_counted_and_the_service_goes_on(
@@ -78,7 +78,7 @@ def test_a_sample_that_cannot_be_taken_is_counted_and_the_service_goes_on(
     observer._next_sample = 0.0
     observer.tick()
     assert observer.ready() == "ready"
-    assert observer.core.losses == {("process_sample", "no_descriptor"): 3}
+    assert observer.core.missing.losses == {("process_sample", "no_descriptor"): 3}
     assert [
         m.points[0].value
         for m in observer.metrics()

@@ -359,7 +359,14 @@ def inputs_of(tree: ast.AST) -> Iterator[str]:
         for each in (*targets, *called):
             if isinstance(each, ast.Attribute):
                 whose = ast.unparse(each.value)
-                of_core = whose.split(".")[-1] in ("core", "_core", "incidents", "blocks")
+                of_core = whose.split(".")[-1] in (
+                    "core",
+                    "_core",
+                    "incidents",
+                    "blocks",
+                    "missing",
+                    "unended",
+                )
                 if of_core and (targets or each.attr in INPUTS):
                     yield ast.unparse(each)
 

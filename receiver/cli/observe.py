@@ -268,7 +268,9 @@ class ObservedCommand:
             )
             return
         view = self._views.pop(execution)
-        facts = json.dumps(as_json(execution, view, self.core.losses_of(execution), self._blind))
+        facts = json.dumps(
+            as_json(execution, view, self.core.missing.losses_of(execution), self._blind)
+        )
         why = self.core.incidents.reports[report_id(execution)]
         self.outputs.write("report", to_json(why) + b"\n")
         self.outputs.write("facts", facts.encode() + b"\n")
@@ -281,7 +283,13 @@ class ObservedCommand:
                 _print(f"kwitness: {printable(recording)} holds {COMMAND_CONTENTS}")
             colour = colour_wanted(sys.stderr.isatty())
             _print(
-                summary(execution, view, self.core.losses_of(execution), self._blind, colour=colour)
+                summary(
+                    execution,
+                    view,
+                    self.core.missing.losses_of(execution),
+                    self._blind,
+                    colour=colour,
+                )
             )
             _print(screen(why, colour=colour))
 

@@ -141,9 +141,12 @@ async def _put(hub: Hub, signals: list[Span | LogRecord], snapshot: MetricSnapsh
 
 def _tree(args: argparse.Namespace, execution: Execution, view: RunView, core: Core) -> str:
     if args.json:
-        return json.dumps(as_json(execution, view, core.losses_of(execution)))
+        return json.dumps(as_json(execution, view, core.missing.losses_of(execution)))
     return summary(
-        execution, view, core.losses_of(execution), colour=colour_wanted(sys.stdout.isatty())
+        execution,
+        view,
+        core.missing.losses_of(execution),
+        colour=colour_wanted(sys.stdout.isatty()),
     )
 
 

@@ -333,9 +333,9 @@ class Observer:
         losses = losses_of(self.source.ledger())
         if self._samples_missed:
             losses["process_sample", "no_descriptor"] = self._samples_missed
-        if losses != self.core.losses:
+        if losses != self.core.missing.losses:
             self._ends_lost |= any(
-                n > self.core.losses.get(k, 0)
+                n > self.core.missing.losses.get(k, 0)
                 for k, n in losses.items()
                 if k[0] in self._ends_lost_with
             )
@@ -364,7 +364,7 @@ class Observer:
         the rings at the time of the check has been read.
         """
         if self._gone_at_ns and self.source.read_until_ns > self._gone_at_ns:
-            living = set(self.core.living())
+            living = set(self.core.unended.keys())
             self.session.vanished([key for key in self._gone_then if key in living], now)
             self._gone_then, self._gone_at_ns = [], 0
         if self._ends_lost and not self._gone_at_ns:
@@ -379,7 +379,7 @@ class Observer:
 
         In a pid namespace /proc has other pids, so the kernel half is asked.
         """
-        living = self.core.living()
+        living = self.core.unended.keys()
         if not self.host.pid_namespace:
             return gone(living)
         there = {

@@ -149,7 +149,7 @@ async def test_what_a_full_ring_loses_is_counted_to_the_record(
     close_ledger(observer)
     losses = losses_of(observer.source.ledger())
     assert sum(losses.values()) > 0
-    assert losses == observer.core.losses
+    assert losses == observer.core.missing.losses
     await observer.close(10)
     collector.stop()
     told: Counter[tuple[str, str]] = Counter()
