@@ -33,7 +33,8 @@ from receiver.attribution.proof import image_of, prove
 from receiver.events import Connection, ConnectionStage, FileChanged, FileOpened, ProcessKey
 from receiver.facts.ending import Ending
 from receiver.model import BACKED, CERTAIN, Identity
-from receiver.observe.attempts import Attempts, contested
+from receiver.observe.attempts import Attempts
+from receiver.work.disputes import contested
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts
 from receiver.work.worker import Tree, Worker
@@ -184,7 +185,7 @@ class Bindings:
                 self._note(process, claim.name, None)
                 if claim.watch:
                     self.followed[process.key] = None
-                    self.attempts.follow(process)
+                    self.attempts.members.follow(process)
             case Imports():
                 service = image_of(process, claim.system)
                 if service is not None and service.package_owner != "third":

@@ -42,6 +42,7 @@ from receiver.investigate.incidents import Incidents
 from receiver.investigate.report import Report
 from receiver.kernel.decode import decode
 from receiver.model import Blind, CoreOptions, Finding, Gap, Host, Watch
+from receiver.observe.accounts import Accounts
 from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
@@ -49,6 +50,7 @@ from receiver.observe.events import EVENTS
 from receiver.observe.exits import Exits
 from receiver.observe.handlers import Handlers
 from receiver.observe.listeners import Listener, Listeners
+from receiver.observe.members import Members
 from receiver.observe.scope import Scope
 from receiver.signals import Metric, Point
 from receiver.signals import Signal as Output
@@ -60,7 +62,8 @@ from receiver.text.names import event_id
 from receiver.text.redact import Redactor
 from receiver.units import SECOND
 from receiver.work.blind import BlindTimes
-from receiver.work.execution import Execution, Executions
+from receiver.work.execution import Execution
+from receiver.work.executions import Executions
 from receiver.work.tables import Facts
 from receiver.work.worker import Tree, Worker
 
@@ -116,12 +119,12 @@ class Core:
             wall=self.blocks.wall,
             told=self.listeners.report,
         )
+        self.members = Members(self.tree, Accounts(self.book))
         self.attempts = Attempts(
-            self.tree,
             self.executions,
+            self.members,
             spans=self._spans,
             logs=self._logs,
-            book=self.book,
             emit=self._emit,
             listeners=self.listeners,
             evaluate=self.incidents.ended,
@@ -187,7 +190,7 @@ class Core:
 
     def feed(self, batch: Iterable[bytes], read_at_ns: int) -> None:
         """Applies records in order. Never raises, whatever the records hold."""
-        self._read_at_ns = self.attempts.read_at_ns = read_at_ns
+        self._read_at_ns = self.members.read_at_ns = read_at_ns
         existing: list[Existing] = []
         listened = self.listeners.of_events
         oldest = 0
@@ -427,11 +430,12 @@ class Core:
                     grown,
                 )
                 self._events_in_book[kind] = count
-        self.attempts.book_totals()
+        self.members.accounts.book_totals()
         drops = (
             self.policy_drops
             + self.tree.drops
             + self.attempts.drops
+            + self.members.drops
             + self.bindings.drops
             + self.activity.drops()
             + self.casebook.drops

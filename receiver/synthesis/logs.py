@@ -10,7 +10,8 @@ from receiver.signals import EMPTY, Attributes, Block, Importance, LogRecord, Se
 from receiver.synthesis.blocks import Blocks, identity_items
 from receiver.synthesis.outcomes import run_result, task_error
 from receiver.text.printable import printable
-from receiver.work.execution import Execution, Run
+from receiver.work.execution import Execution
+from receiver.work.runs import Run
 from receiver.work.worker import Worker
 
 _GAPS = {
