@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from receiver.model import BACKED, CERTAIN, Identity, RunKey, Slot
 from receiver.work.execution import Execution, Names
+from receiver.work.fair_table import FairTable
 from receiver.work.runs import Run
 from receiver.work.shares import Rates, Share
 
@@ -34,7 +35,7 @@ class Executions:
         self.runs: dict[RunKey, Run] = {}
         self._named: dict[Names, dict[int, Execution]] = {}  # of `open`, by map index
         self._open_share, self._run_share, self._rates = Share(), Share(), Rates()
-        self._ended: OrderedDict[Slot, Execution] = OrderedDict()
+        self._ended: FairTable[Slot, Execution] = FairTable(REMEMBERED_ENDED)
         self._proven: OrderedDict[tuple[str, str, str], dict[int, tuple[bytes, bytes]]] = (
             OrderedDict()
         )
@@ -121,9 +122,8 @@ class Executions:
         if execution.outer is not None:
             execution.outer.inside.pop(execution, None)
         if not execution.claimed and not execution.is_step:
-            self._ended[execution.identity.slot] = execution
-            if len(self._ended) > REMEMBERED_ENDED:
-                self._ended.popitem(last=False)
+            identity = execution.identity
+            self._ended.put(identity.slot, execution, identity.owner)
         run = execution.run
         run.active -= 1
         run.end_ns = max(run.end_ns, execution.end_ns)
