@@ -170,7 +170,7 @@ def test_a_caught_sigterm_that_ends_in_143_is_a_kill() -> None:
     story.exit(root, 143)
     record = story.events("process.killed")[0]
     assert attributes(record)["process.signal.name"] == "SIGTERM"
-    assert "left with 143 after SIGTERM from kill (50)" in record.body
+    assert "exited with status 143 after SIGTERM from kill (50)" in record.body
 
 
 def test_status_143_without_a_signal_is_only_a_failure() -> None:
