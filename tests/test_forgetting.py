@@ -34,7 +34,8 @@ from receiver.observe.core import Core
 from receiver.observe.recording import Recording
 from receiver.observe.replay import core_of, replay
 from receiver.observe.session import Session
-from receiver.work.execution import Execution, Run
+from receiver.work.execution import Execution
+from receiver.work.runs import Run
 from tests.builders import Story
 
 RECORDINGS = sorted((Path(__file__).parent / "scenarios").rglob("*.kw"))
