@@ -18,6 +18,8 @@
 #define TS_COMPAT 0x2 /* arch/x86/include/asm/thread_info.h: the call came through the 32-bit entry */
 #define is_foreign(task) ((task)->thread_info.status & TS_COMPAT)
 #else
+#define __ARCH_WANT_RENAMEAT /* arch/arm64/include/uapi/asm/unistd.h */
+#define __ARCH_WANT_SYS_CLONE3
 #include <asm-generic/unistd.h>
 #define NUMBER(regs) ((u32)(regs)->syscallno)
 #define ARG1(regs) ((regs)->orig_x0) /* x0 holds the result by now */
@@ -25,7 +27,8 @@
 #define ARG3(regs) ((regs)->regs[2])
 #define ARG4(regs) ((regs)->regs[3])
 #define ARG5(regs) ((regs)->regs[4])
-#define is_foreign(task) false
+#define TIF_32BIT 22 /* arch/arm64/include/asm/thread_info.h */
+#define is_foreign(task) ((task)->thread_info.flags & 1UL << TIF_32BIT)
 #endif
 
 #define CALL_NUMBERS 512
@@ -164,15 +167,6 @@ static const u8 handlers[CALL_NUMBERS] = {
     [__NR_eventfd2] = ON_DESCRIPTOR,
     [__NR_mremap] = ON_MEMORY,
     [__NR_io_uring_enter] = ON_IO_URING,
-};
-
-/* A call at its end. Registers are read through the typed pointer: direct loads, no helper. */
-struct call {
-	struct task_struct *task;
-	u32 tgid;
-	u32 number;
-	u32 handler;
-	long result;
 };
 
 static __always_inline struct file *file_of(struct task_struct *task, u32 descriptor)

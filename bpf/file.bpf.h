@@ -11,15 +11,17 @@
 /* Set by user space before load. */
 const volatile u32 files_per_process __weak = NAMED_FILES;
 
-#define DESCRIPTOR_LIMIT (1 << 20)
+#define DESCRIPTOR_LIMIT (1 << 20) /* at an exec, close_range(2) and the end */
+#define DESCRIPTORS_PER_CLOSE 4096 /* looked at for another one of the same file */
 #define FILES_WINDOW_NS (10 * SECOND_NS)
 
 static __always_inline void read_size(struct tracked_file *t, u64 *size, u32 *flags)
 {
 	struct inode *inode = (void *)t->inode;
 
-	/* a close that was the last one may have freed the file; the inode stays cached, and its number proves it */
-	if (BPF_CORE_READ(inode, i_ino) != t->inode_number) {
+	/* a close that was the last one may have freed the file, and later the inode; what is there then is another one */
+	if (BPF_CORE_READ(inode, i_ino) != t->inode_number || BPF_CORE_READ(inode, i_sb, s_dev) != t->device ||
+	    BPF_CORE_READ(inode, i_generation) != t->generation) {
 		*flags |= CLOSED_SIZE_UNKNOWN;
 		return;
 	}
@@ -83,7 +85,7 @@ static __always_inline u32 describe(struct scratch *s, struct task_struct *task,
 
 	identity.inode = t->inode_number;
 	identity.device = t->device;
-	identity.generation = BPF_CORE_READ(inode, i_generation);
+	identity.generation = t->generation;
 	telling = !writing && is_telling(dentry);
 	if (!telling && !writing && bpf_map_lookup_elem(&noise_files, &identity))
 		return TRACK_NOISE;
@@ -187,6 +189,7 @@ __noinline int track(u32 descriptor, u32 opened_flags)
 	t->inode = (u64)inode;
 	t->inode_number = BPF_CORE_READ(inode, i_ino);
 	t->device = BPF_CORE_READ(inode, i_sb, s_dev);
+	t->generation = BPF_CORE_READ(inode, i_generation);
 	t->open_flags = BPF_CORE_READ(file, f_flags);
 	t->open_id = __sync_fetch_and_add(&sums->last_open_id, 1) + 1;
 	kind = BPF_CORE_READ(inode, i_mode) & S_IFMT;
@@ -303,7 +306,7 @@ static long on_same_file(u32 descriptor, struct descriptor_walk *walk)
 {
 	struct file *file = NULL;
 
-	if (descriptor >= walk->max_fds)
+	if (descriptor >= walk->max_fds || descriptor > walk->sums->highest_descriptor)
 		return 1;
 	if (descriptor == walk->skip)
 		return 0;
@@ -340,8 +343,12 @@ __noinline int close_descriptor(u32 descriptor, u32 flags)
 		begin_walk(&walk, task, sums, tgid);
 		walk.wanted = t->file;
 		walk.skip = descriptor;
-		bpf_loop(DESCRIPTOR_LIMIT, on_same_file, &walk, 0);
+		bpf_loop(DESCRIPTORS_PER_CLOSE, on_same_file, &walk, 0);
 		flags |= walk.flags;
+		if (!walk.flags && sums->highest_descriptor >= DESCRIPTORS_PER_CLOSE) {
+			count_seen(EVENT_FILE_CLOSED); /* it is told as closed, and may still be open there */
+			count_lost(EVENT_FILE_CLOSED, LOSS_DESCRIPTOR_LIMIT);
+		}
 	}
 	finish_file(&key, t, sums, flags);
 	return 0;

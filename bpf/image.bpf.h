@@ -208,7 +208,8 @@ static __always_inline u32 own_pid(struct task_struct *task, u32 *namespace_inod
 	struct upid upid;
 
 	/* numbers[] ends in a flexible array: step by the kernel's size of one entry */
-	bpf_probe_read_kernel(&upid, sizeof(upid), (void *)pid + bpf_core_field_offset(struct pid, numbers) + level * sizeof(upid));
+	bpf_probe_read_kernel(&upid, sizeof(upid),
+			      (void *)pid + bpf_core_field_offset(struct pid, numbers) + level * bpf_core_type_size(struct upid));
 	if (namespace_inode)
 		*namespace_inode = BPF_CORE_READ(upid.ns, ns.inum);
 	return upid.nr;

@@ -200,7 +200,6 @@ struct rlimit {
 struct signal_struct {
 	atomic_t live;
 	struct list_head thread_head;
-	int nr_threads;
 	unsigned long nvcsw;
 	unsigned long nivcsw;
 	unsigned long maj_flt;
@@ -236,10 +235,6 @@ struct kernfs_node {
 	u64 id;
 };
 
-struct cgroup_root {
-	int hierarchy_id;
-};
-
 struct psi_group {
 	u64 total[12];
 };
@@ -247,7 +242,6 @@ struct psi_group {
 struct cgroup {
 	struct psi_group *psi;
 	struct kernfs_node *kn;
-	struct cgroup_root *root;
 };
 
 struct cgroup_subsys_state {
@@ -328,6 +322,7 @@ struct vm_area_struct {
 };
 
 struct thread_info {
+	unsigned long flags;
 	unsigned int status;
 };
 

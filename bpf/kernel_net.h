@@ -43,7 +43,6 @@ struct sock {
 	struct sock_common __sk_common;
 	u16 sk_protocol;
 	int sk_err;
-	int sk_err_soft;
 	u32 sk_ack_backlog;
 	u32 sk_max_ack_backlog;
 	struct pid *sk_peer_pid;
@@ -61,7 +60,6 @@ struct inet_connection_sock {
 	struct {
 		u32 lrcvtime;
 	} icsk_ack;
-	u8 icsk_retransmits;
 };
 
 struct tcp_sock {

@@ -219,6 +219,8 @@ struct tracked_file {
 	u32 write_error;
 	u32 state;
 	u32 shared; /* a descriptor was duplicated: look for others before calling it closed */
+	u32 generation;
+	u32 _reserved;
 };
 
 /* Full: the file is not followed, and counted as lost. Entries leave at close and at the end of their process. */

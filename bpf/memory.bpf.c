@@ -60,11 +60,15 @@ static long on_zone(u32 index, struct zone_walk *walk)
 {
 	struct zoneref *zoneref = walk->zoneref;
 	struct zone *zone = BPF_CORE_READ(zoneref, zone);
+	u64 free = 0;
 
 	if (!zone)
 		return 1;
 	walk->total_pages += BPF_CORE_READ(zone, managed_pages.counter);
-	walk->free_pages += BPF_CORE_READ(zone, vm_stat[0].counter);
+	bpf_probe_read_kernel(&free, sizeof(free),
+			      (void *)zone + bpf_core_field_offset(struct zone, vm_stat) +
+				  bpf_core_enum_value(enum zone_stat_item, NR_FREE_PAGES) * sizeof(free));
+	walk->free_pages += free;
 	walk->zoneref += bpf_core_type_size(struct zoneref);
 	return 0;
 }

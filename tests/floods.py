@@ -177,9 +177,8 @@ def _outcome(observer: Observer, execution: Execution | None, flooder: Execution
     if execution is not None:
         case = observer.core.case(execution, now)
         report = investigate(case)
-        root = observer.core.tree.get(execution.root.key)
-        assert root is not None
-        sleeps = sum(a.name == "sleep" and a.exit is not None for a in case) + root.folded
+        folded = observer.core.facts.children.of(execution.root.key).folded
+        sleeps = sum(a.name == "sleep" and a.exit is not None for a in case) + folded
         killed = sum(a.name == "sleep" and a.exit is not None and a.end.signal == 9 for a in case)
     return Outcome(
         execution=execution,

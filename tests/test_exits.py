@@ -59,7 +59,7 @@ class Observed:
         ]
         reports = [to_json(report) for report in core.incidents.reports.values()]
         metrics = sorted(repr(metric) for metric in core.metrics())
-        kept = sorted(p.key.tgid for p in core.tree.processes() if p.block is not None)
+        kept = sorted(key.tgid for key in core.blocks._processes)
         return [*sent, *metrics, *reports, *self.screens, kept]
 
 

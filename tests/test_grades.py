@@ -7,8 +7,8 @@ import signal
 import pytest
 
 from receiver import semconv as sc
-from receiver.detect.masked import Grade
 from receiver.events import ProcessKey, ProcessSample
+from receiver.work.children import Grade
 from tests.builders import Story, attributes
 
 STRANGER, OTHER = ProcessKey(666, 5), ProcessKey(667, 6)
@@ -16,9 +16,9 @@ SI_TIMER = -2  # sigaction(2)
 
 
 def grade_of(story: Story, key: ProcessKey) -> Grade:
-    process = story.core.tree.get(key)
-    assert process is not None
-    return Grade(process.grade)
+    actor = story.core.casebook.actor(key)
+    assert actor is not None
+    return actor.grade
 
 
 def sender_of(story: Story, what: str) -> object:

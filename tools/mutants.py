@@ -97,7 +97,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("_IDLE_NS = 2_000_000_000", "_IDLE_NS = 1", GRADES),
         ("s.signal in POLITE and s is not event", "s.signal in POLITE", GRADES),
         ("c.grade > Grade.ANSWER", "c.grade >= Grade.ANSWER", GRADES),
-        ("c.argv != child.argv or", "c.argv == child.argv or", CORE),
+        ("culprit.grade >= Grade.FAILED", "culprit.grade > Grade.FAILED", CORE),
     ),
     *_of(
         "detect",

@@ -36,6 +36,8 @@ _KILL_COMMANDS = {
     "ksh",
     "fuser",
 }
+# kinds of senders that belong to the work of the process
+_OF_THE_WORK = ("parent", "sibling", "supervisor", "orchestrator")
 SenderKind = Literal[
     "self", "parent", "sibling", "orchestrator", "supervisor", "operator", "kernel", "unknown"
 ]
@@ -158,14 +160,11 @@ def killed(process: Worker, end: Ending, received: SignalTable) -> Finding | Non
                 if kind == "self"
                 else f"{event.sender_comm} ({event.sender.tgid}), {_ROLES[kind]}"
             )
-    polite = number in POLITE and kind in ("parent", "sibling", "orchestrator", "supervisor")
+    polite = number in POLITE and kind in _OF_THE_WORK
     what = "was killed by" if end.signal else f"left with {end.code} after"
     sentence = (
         f"{process.name} ({process.key.tgid}) {what} {signal_name(number)} from "
         f"{by}{_at_work(process)}."
-    )
-    evidence = (
-        (event_id(process.exit),) if event is None else (event_id(event), event_id(process.exit))
     )
     return Finding(
         kind=sc.EVENT_PROCESS_KILLED,
@@ -174,11 +173,8 @@ def killed(process: Worker, end: Ending, received: SignalTable) -> Finding | Non
         sentence=sentence,
         facts=tuple(facts),
         severity=Severity.WARN if polite else Severity.ERROR,
-        evidence=evidence,
+        evidence=tuple(event_id(e) for e in (event, process.exit) if e is not None),
     )
-
-
-_OWN_PEOPLE = ("parent", "sibling", "supervisor", "orchestrator")
 
 
 def retired(
@@ -196,7 +192,7 @@ def retired(
         return False
     event = fatal_signal(process, end, received)
     if event is not None:
-        return sender_kind(process, event, received) in _OWN_PEOPLE
+        return sender_kind(process, event, received) in _OF_THE_WORK
     goes = any(
         p.exit is not None or any(s.signal in POLITE for s in received.of(p.key)) for p in line
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 from receiver import semconv as sc
 from receiver.detect.deaths import fatal_signal, sender_kind
 from receiver.events import Signal
 from receiver.model import POLITE, SHORT_NS, Finding
 from receiver.signals import Severity
 from receiver.text.names import event_id
+from receiver.work.children import ChildEnd, Children, Grade
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts
 from receiver.work.worker import Worker
@@ -49,29 +48,14 @@ _QUESTIONS = {
 _IDLE_NS = 2_000_000_000
 
 
-class Grade(IntEnum):
-    """The meaning of an end for the parent that saw it.
-
-    It is set when the process ends, while its signals and files are still known.
-    """
-
-    SUCCESS = 0
-    ANSWER = 1  # status 1 as an answer
-    STOPPED = 2  # a script that stops its own helper, or a writer whose reader has read enough
-    FAILED = 3  # exited with another status
-    # OOM-killed, crashed, killed from outside its execution, or left a torn file: the work was not
-    # done
-    LOST_WORK = 4
-
-
 def grade(process: Worker, facts: Facts) -> Grade:
     """Called after the process's own findings are made."""
     end = process.end
     if not end.failed:
         return Grade.SUCCESS
-    if end.cause == "oom_killed" or sc.EVENT_FILE_PARTIAL_WRITE in process.findings:
+    if end.cause == "oom_killed" or sc.EVENT_FILE_PARTIAL_WRITE in facts.reported.of(process.key):
         return Grade.LOST_WORK
-    if sc.EVENT_PROCESS_KILLED in process.findings:
+    if sc.EVENT_PROCESS_KILLED in facts.reported.of(process.key):
         event = fatal_signal(process, end, facts.signals)
         kind = sender_kind(process, event, facts.signals)
         own = kind in ("parent", "sibling") or (
@@ -110,7 +94,7 @@ def _is_answer(process: Worker, code: int) -> bool:
     return process.name in _PREDICATES or lived_ns < SHORT_NS
 
 
-def masked_failures(parent: Worker) -> list[tuple[Finding, Worker, bool]]:
+def masked_failures(parent: Worker, children: Children) -> list[tuple[Finding, Worker, bool]]:
     """Called when `parent` has exited with 0. Each finding has its culprit, and whether work was
     certainly lost.
 
@@ -119,20 +103,19 @@ def masked_failures(parent: Worker) -> list[tuple[Finding, Worker, bool]]:
     """
     assert parent.exit is not None
     found = []
-    for child in parent.failed_children:
-        culprit = _deepest(child)
+    for end in children.failed:
+        culprit = _deepest(end)
         if culprit.grade >= Grade.FAILED:
-            found.append(
-                (_finding(parent, child, culprit), culprit, culprit.grade == Grade.LOST_WORK)
-            )
+            finding = _finding(parent, end.child, culprit.child)
+            found.append((finding, culprit.child, culprit.grade == Grade.LOST_WORK))
     return found
 
 
-def _deepest(child: Worker) -> Worker:
+def _deepest(end: ChildEnd) -> ChildEnd:
     """Follows failures down to where they began. At each step, lost work comes first."""
-    at = child
+    at = end
     for _ in range(32):
-        below = [c for c in at.failed_children if c.grade > Grade.ANSWER]
+        below = [c for c in at.below if c.grade > Grade.ANSWER]
         if not below:
             return at
         at = max(reversed(below), key=lambda c: c.grade == Grade.LOST_WORK)
@@ -167,20 +150,6 @@ def _finding(parent: Worker, child: Worker, culprit: Worker) -> Finding:
     )
 
 
-def note_child_end(parent: Worker, child: Worker, limit: int) -> None:
-    """Keeps what `masked_failures` needs.
-
-    A success cancels earlier failures of the same command: it was a retry.
-    """
-    if child.grade:
-        if len(parent.failed_children) < limit:
-            parent.failed_children = (*parent.failed_children, child)
-    elif parent.failed_children:
-        parent.failed_children = tuple(
-            c for c in parent.failed_children if c.argv != child.argv or c.grade == Grade.LOST_WORK
-        )
-
-
 def holds_by_fork(process: Worker, execution: Execution) -> bool:
     """Whether it holds the work, or is a fork of its holder: the same program, whose status 0 means
     nothing.
@@ -191,15 +160,15 @@ def holds_by_fork(process: Worker, execution: Execution) -> bool:
     return at is not None and at.key in execution.holders
 
 
-def failure_below(supervisor: Worker) -> str:
+def failure_below(children: Children) -> str:
     """error.type of the child that shows the result of a supervisor that always exits with 0.
 
     This is a child that lost work, or the last child, if it failed. Empty when there is none: the
     kernel shows only the children.
     """
-    lost = [c for c in supervisor.failed_children if c.grade == Grade.LOST_WORK]
-    last = supervisor.last_child
+    lost = [c for c in children.failed if c.grade == Grade.LOST_WORK]
+    last = children.last
     culprit = (
         lost[-1] if lost else last if last is not None and last.grade == Grade.FAILED else None
     )
-    return (culprit.end.error or "child_failed") if culprit is not None else ""
+    return (culprit.child.end.error or "child_failed") if culprit is not None else ""

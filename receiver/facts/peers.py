@@ -52,7 +52,8 @@ class Network(msgspec.Struct, eq=False, kw_only=True):
     """The network facts of one process. Mutable; owned by the table."""
 
     peers: dict[Endpoint, Peer] = msgspec.field(default_factory=dict)
-    queues: dict[int, Connection] = msgspec.field(default_factory=dict)  # full ones, by port
+    queues: dict[int, Connection] = msgspec.field(default_factory=dict)  # once full, by port
+    full: set[int] = msgspec.field(default_factory=set)  # ports whose queues are full now
     name_failures: tuple[NameQuery, ...] = ()  # DNS queries that got no answer or an error
 
 
@@ -90,12 +91,21 @@ class PeerTable(Table[Network]):
             self.drops["older_moment"] += 1
         peer.moments = (*peer.moments[1 - KEPT_MOMENTS :], fact)
 
-    def queue_full(self, fact: Connection) -> None:
-        queues = self._row(fact.process).queues
-        if len(queues) < KEPT_QUEUES:
-            queues[fact.local_port] = fact
-        elif fact.local_port not in queues:
+    def queue_full(self, fact: Connection) -> bool:
+        """Whether the queue of this port was not full before."""
+        row = self._row(fact.process)
+        if fact.local_port in row.full:
+            return False
+        if len(row.full) >= KEPT_QUEUES:
             self.drops["too_many_queues"] += 1
+            return False
+        row.full.add(fact.local_port)
+        if len(row.queues) < KEPT_QUEUES:
+            row.queues[fact.local_port] = fact
+        return True
+
+    def queue_empty(self, fact: Connection) -> None:
+        self.of(fact.process).full.discard(fact.local_port)
 
     def name_failed(self, key: ProcessKey, query: NameQuery) -> None:
         row = self._row(key)

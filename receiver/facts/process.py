@@ -28,11 +28,13 @@ class Process:
         "execs",
         "executable",
         "exit",
+        "forgotten",
         "image_flags",
         "key",
         "memory_cgroup",
         "parent",
         "parent_pid",
+        "revision",
         "started_by",
         "stdin_inode",
         "stdout_inode",
@@ -67,6 +69,8 @@ class Process:
         self.stdout_inode = 0
         # facts.handover
         self.started_by: str = parent.started_by if parent is not None and parent.uid == uid else ""
+        self.forgotten = False  # it is not in the tree any more
+        self.revision = 0  # changes with its name, title and user
         self.stub = False  # created from an event about it, not from its own fork or exec
         self.exit: Exit | None = None
         self.end = RUNNING  # how it ended, as its exit was judged
@@ -76,9 +80,12 @@ class Process:
 
     def described_anew(self) -> None:
         """Its name, its title or its user have changed."""
+        self.revision += 1
 
     def image(self, event: Exec | Existing) -> None:
         """A new image, or that of a process that existed before the observer started."""
+        self.forgotten = False  # it is not in the tree any more
+        self.revision = 0  # changes with its name, title and user
         self.stub = False
         self.execs += 1
         self.exec_ns = event.time_boottime_ns if type(event) is Exec else 0
@@ -101,6 +108,7 @@ class Process:
         """The tree has forgotten it. Others may still refer to it, and it must not keep its
         ancestors: otherwise a chain of short generations would never be freed.
         """
+        self.forgotten = True
         self.parent = None
 
     def ancestors(self, limit: int = 64) -> list[Self]:

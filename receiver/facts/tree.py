@@ -153,16 +153,24 @@ class ProcessTree(Generic[P]):
         else:
             victim = next(iter(self._processes.values()))
             self.drops["evicted_live"] += 1
-            self.forgotten.append(victim)
+            del self._processes[victim.key]
+            self.forgotten.append(victim)  # its rows are still needed to report its end
+            return
         self._forget(victim)
 
     def _forget(self, process: P) -> None:
         self._processes.pop(process.key, None)
-        self._forget_facts(process.key)
+        self.free(process)
+
+    def free(self, process: P) -> None:
+        """Frees what the tables hold of a process that left the tree while it was alive."""
+        if process.key not in self._processes:  # else it was seen again: these are its rows
+            self._forget_facts(process.key)
         process.forget()
 
     def vanished(self, key: ProcessKey) -> P | None:
-        """Removes a process whose exit event was lost and that does not exist any more.
+        """Removes a process whose exit event was lost and that does not exist any more. The caller
+        frees it.
 
         None when its exit arrived after all.
         """

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from receiver.detect.deaths import partition_of
-from receiver.detect.masked import Grade
 from receiver.events import (
     CallFailed,
     Connection,
@@ -35,6 +34,7 @@ from receiver.facts.peers import Peer
 from receiver.facts.usage import Usage, moved, resident
 from receiver.model import SHORT_NS, Identity
 from receiver.text.printable import printable
+from receiver.work.children import Grade
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts, Use
 from receiver.work.worker import Worker
@@ -105,7 +105,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     parent_threads: int
 
     @classmethod
-    def of(cls, process: Worker, facts: Facts) -> ProcessSnapshot:
+    def of(cls, process: Worker, facts: Facts, grade: Grade = Grade.SUCCESS) -> ProcessSnapshot:
         assert process.execution is not None
         parent, death = process.parent, facts.deaths.of(process.key)
         files, network = facts.files.of(process.key), facts.peers.of(process.key)
@@ -126,7 +126,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             parent_comm=parent.comm if parent is not None else "",
             exit=process.exit,
             end=process.end,
-            grade=Grade(process.grade),
+            grade=grade,
             signals=facts.signals.of(process.key),
             sibling_senders=facts.signals.siblings(process.key),
             oom=death.oom,
@@ -142,8 +142,8 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             usage=facts.usage.of(process.key),
             stdin_inode=process.stdin_inode,
             stdout_inode=process.stdout_inode,
-            findings=process.findings,
-            folded=process.folded,
+            findings=facts.reported.of(process.key),
+            folded=facts.children.of(process.key).folded,
             parent_threads=_threads(parent, facts),
         )
 
@@ -409,7 +409,7 @@ class Casebook:
         self._count = 0
         self._where: dict[ProcessKey, int] = {}
 
-    def ended(self, process: Worker) -> None:
+    def ended(self, process: Worker, grade: Grade) -> None:
         """Adds a process at its exit.
 
         Call it after the findings and the grade are set, and before the tree forgets the process.
@@ -436,7 +436,7 @@ class Casebook:
             return
         _close_spell(process, self._facts)
         self._count += process.key not in case
-        case[process.key] = ProcessSnapshot.of(process, self._facts)
+        case[process.key] = ProcessSnapshot.of(process, self._facts, grade)
         self._where[process.key] = id(outermost)
         if self._count > ACTORS and len(self._cases) > 1:
             self._forget(next(i for i in self._cases if i != id(outermost)))
@@ -554,7 +554,7 @@ def _is_uninteresting(process: Worker, facts: Facts) -> bool:
     """Whether it succeeded and has no fact that could matter to another process."""
     return (
         not (process.exit is not None and process.exit.wait_status)
-        and not process.findings
+        and process.key not in facts.reported.rows
         and process.key not in facts.signals.rows
         and process.key not in facts.calls.rows
     )

@@ -6,9 +6,9 @@ import msgspec
 
 from receiver import semconv as sc
 from receiver.detect.findings import spec_of
-from receiver.detect.masked import Grade
 from receiver.investigate.case import Case, ProcessSnapshot, task_key
 from receiver.investigate.evidence import Candidate, Fact, ends, facts, facts_of_use
+from receiver.work.children import Grade
 
 
 class Symptom(msgspec.Struct, frozen=True):

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from receiver.errors import KwitnessError, NamespaceError, PrivilegeError, UnavailableError
 from receiver.kernel.callhooks import Attach
 from receiver.kernel.capture import Capture
 from receiver.kernel.confinement import Confinement
-from receiver.kernel.netlink import NetlinkSource
 from receiver.kernel.preflight import effective_capabilities
 from receiver.kernel.privileges import CAP_NET_ADMIN
 from receiver.kernel.source import LiveSource, SourceConfig
 
+if TYPE_CHECKING:
+    from receiver.kernel.netlink import NetlinkSource
+
 log = logging.getLogger("kwitness")
-LiveOrFallback = LiveSource | NetlinkSource
+LiveOrFallback: TypeAlias = "LiveSource | NetlinkSource"
 
 
 def _may_listen() -> bool:
@@ -28,6 +31,13 @@ def _may_listen() -> bool:
     unless it is asked for.
     """
     return bool(effective_capabilities(Path("/proc/self/status").read_text()) >> CAP_NET_ADMIN & 1)
+
+
+def _fallback(config: SourceConfig, capture: Capture, *, launched: bool) -> NetlinkSource:
+    """Imported here: pyroute2 is loaded only where the fallback is used."""
+    from receiver.kernel.netlink import NetlinkSource
+
+    return NetlinkSource(config, capture, launched=launched)
 
 
 def open_source(
@@ -45,7 +55,7 @@ def open_source(
     sources, it raises the reason for which eBPF is refused, because that is the one to fix.
     """
     if config.source == "netlink":
-        return NetlinkSource(config, capture, launched=launched)
+        return _fallback(config, capture, launched=launched)
     try:
         attach: Attach = ("helper" if helper else "either") if drops else "ourselves"
         return LiveSource(
@@ -55,7 +65,7 @@ def open_source(
         if config.source == "ebpf" or isinstance(refused, NamespaceError) or not _may_listen():
             raise
         try:
-            fallback = NetlinkSource(config, capture, launched=launched)
+            fallback = _fallback(config, capture, launched=launched)
         except (KwitnessError, OSError):
             raise refused from None
         log.warning(

@@ -47,7 +47,7 @@ def is_needed(probes: Probes) -> bool:
 class Helper:
     """The service's end of the socket.
 
-    No method waits: `want` sends, `poll` reads the answers that have arrived.
+    Only `close` waits: `want` sends, `poll` reads the answers that have arrived.
     """
 
     def __init__(self, probes: Probes, confinement: Confinement | None = None) -> None:
@@ -61,10 +61,13 @@ class Helper:
         self._socket = ours
         self.attached = False
         self.failure = ""  # why it is no longer used
+        # its end of the socket is closed: it is exiting, and there is nothing more to wait for there
+        self.closed = False
         self.alive_ns = boottime_ns()  # when it last answered
         self._wanted = False
         self._asked: bool | None = None  # the request without an answer
         self._asked_at = 0.0
+        self._closed_at = 0.0
         self._reaped = False
 
     def fileno(self) -> int:
@@ -78,8 +81,14 @@ class Helper:
     def poll(self) -> None:
         """Reads the answer if there is one.
 
-        Sets `failure` when the helper has exited or has not answered for 5 s.
+        Sets `failure` when the helper has exited or has not answered for 5 s. It may take a while to
+        exit, because the kernel detaches its hooks then: call this again.
         """
+        if self.failure:
+            return
+        if self.closed:
+            self._fail_at_end()
+            return
         now = boottime_ns()
         try:
             answer = self._socket.recv(1)
@@ -94,7 +103,8 @@ class Helper:
         except OSError:
             answer = b""
         if not answer:
-            self.failure = f"the helper (pid {self.pid}) {self._end()}"
+            self.closed, self._closed_at = True, time.monotonic()
+            self._fail_at_end()
             return
         self.alive_ns = now
         asked, self._asked = self._asked, None
@@ -113,15 +123,15 @@ class Helper:
             return  # it has exited: `poll` reads the end of the stream
         self._asked, self._asked_at = self._wanted, time.monotonic()
 
-    def _end(self) -> str:
-        code = self._reap(END_SECONDS)  # its last descriptor is closed, so it exits at once
-        if code is None:
-            return "has ended"
-        return (
-            f"was killed by {signal.Signals(-code).name}"
-            if code < 0
-            else f"exited with status {code}"
-        )
+    def _fail_at_end(self) -> None:
+        code = self._reap(0)
+        if code is not None:
+            how = f"was killed by {_name(-code)}" if code < 0 else f"exited with status {code}"
+        elif time.monotonic() - self._closed_at > END_SECONDS:
+            how = "has ended"
+        else:
+            return
+        self.failure = f"the helper (pid {self.pid}) {how}"
 
     def _reap(self, seconds: float) -> int | None:
         """Its exit code as `subprocess` gives it.
@@ -154,6 +164,13 @@ class Helper:
         """Ends it and waits for its exit, unless it is stopped."""
         self._socket.close()
         self._reap(END_SECONDS)
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has no name
+        return f"signal {number}"
 
 
 def _serve(commands: socket.socket, probes: Probes, confinement: Confinement | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 
 from receiver.events import EventKind
@@ -26,8 +28,11 @@ class Hook(msgspec.Struct, frozen=True):
     door: str = ""  # how it hooks system calls, fexit or sys_exit; only the chosen kind is loaded
 
 
-# Calls with a hook of their own if the kernel permits programs on functions (bpf/calls.bpf.c).
-DOORS = (
+ARM64 = os.uname().machine == "aarch64"
+CALL_PREFIX = "__arm64_sys_" if ARM64 else "__x64_sys_"  # of the kernel's functions
+
+# Calls that newer architectures never had.
+_OLD_DOORS = (
     "open",
     "creat",
     "rename",
@@ -40,6 +45,11 @@ DOORS = (
     "chown",
     "lchown",
     "dup2",
+)
+
+# Calls with a hook of their own if the kernel permits programs on functions (bpf/calls.bpf.c).
+DOORS = (
+    *(() if ARM64 else _OLD_DOORS),
     "openat",
     "openat2",
     "close",
@@ -152,7 +162,7 @@ HOOKS = (
     *(
         Hook(
             f"door_{call}",
-            f"__x64_sys_{call}",
+            f"{CALL_PREFIX}{call}",
             0,
             "",
             EventKind.FILE_OPENED,

@@ -12,7 +12,7 @@ from receiver.constants import MARKS_PER_ENTRY, PID_LIMIT
 from receiver.errors import UnavailableError
 from receiver.events import EventKind, ProcessKey
 from receiver.kernel.capture import Capture, KernelLimits, fill
-from receiver.kernel.hooks import ALTERNATIVES, DOORS, HOOKS, Coverage, Hook
+from receiver.kernel.hooks import ALTERNATIVES, CALL_PREFIX, DOORS, HOOKS, Coverage, Hook
 from receiver.kernel.libbpf import Library, Object
 from receiver.kernel.own_pids import own_tgids
 from receiver.kernel.preflight import OBJECT, own_pid_namespace, preflight, read
@@ -55,20 +55,11 @@ class Probes:
         preflight()
         self.limits = limits or KernelLimits()
         self.library = Library()
-        self._refused: dict[str, str] = {}
-        arguments = self.library.tracepoint_arguments(
-            {hook.tracepoint for hook in HOOKS if hook.tracepoint and not hook.iterator}
-        )
-        self.door = (
-            door
-            if door != "auto"
-            else ("fexit" if self.library.takes_fexit("__x64_sys_socket") else "sys_exit")
-        )
-        for hook in HOOKS:
-            if hook.door and hook.door != self.door:
-                self._refused[hook.program] = f"{self.door} is used instead"
-            elif why := _mismatch(hook, arguments.get(hook.tracepoint)):
-                self._refused[hook.program] = why
+        if door == "auto":
+            takes_fexit = self.library.takes_fexit(f"{CALL_PREFIX}socket")
+            door = "fexit" if takes_fexit else "sys_exit"
+        self.door = door
+        self._refused = self._unfit()
         self.namespace = own_pid_namespace()
         self.own_tgid, parent_tgid = (
             own_tgids(self.library, self.namespace)
@@ -88,6 +79,19 @@ class Probes:
         self._attached: set[str] = set()
         self.calls_attached = False
         self._unattachable = ""  # why the last attempt to hook system calls failed
+
+    def _unfit(self) -> dict[str, str]:
+        """The programs that this kernel has no use for, with the reason."""
+        arguments = self.library.tracepoint_arguments(
+            {hook.tracepoint for hook in HOOKS if hook.tracepoint and not hook.iterator}
+        )
+        unfit = {}
+        for hook in HOOKS:
+            if hook.door and hook.door != self.door:
+                unfit[hook.program] = f"{self.door} is used instead"
+            elif why := _mismatch(hook, arguments.get(hook.tracepoint)):
+                unfit[hook.program] = why
+        return unfit
 
     def _load(self, rings: dict[str, int]) -> Object:
         """Loads every program that the verifier accepts.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -224,48 +223,3 @@ def _cgroup_memory(below: str) -> tuple[int, int, int] | None:
         limit = int(limit_text) if limit_text.isdigit() else 0
         return int(_text(str(v2 / "memory.current")) or 0), limit, int(counts.get("oom_kill", 0))
     return None
-
-
-# struct taskstats, include/uapi/linux/taskstats.h: append-only, so the offsets hold for every
-# version from 12 (5.18) on
-_PID, _UTIME, _HIWATER, _READ_CHAR, _READ_BYTES, _TGID = 128, 152, 200, 216, 248, 368
-_CPU_DELAY, _CPU_RUN = 24, 72
-
-
-def accounting(
-    data: bytes, at: int, aggregate: int, stats: int
-) -> tuple[int, tuple[int, ...]] | None:
-    """The tgid and (user, system, runtime, run delay in ns; peak RSS; bytes read from and written
-    to storage; bytes by read and write calls) of a thread that ended. None for any other message.
-    """
-    while at + 4 <= len(data):
-        length, kind = struct.unpack_from("<HH", data, at)
-        if kind & 0x3FFF == aggregate:
-            inner, end = at + 4, min(at + length, len(data))
-            while inner + 4 <= end:
-                size, what = struct.unpack_from("<HH", data, inner)
-                # a pad attribute before the struct aligns it to eight bytes (nla_align_64bit)
-                if what & 0x3FFF == stats and min(size, end - inner) - 4 > _TGID + 4:
-                    return _values(data, inner + 4)
-                inner += max(4, size + -size % 4)
-        at += max(4, length + -length % 4)
-    return None
-
-
-def _values(data: bytes, at: int) -> tuple[int, tuple[int, ...]]:
-    def field(offset: int) -> int:
-        return int.from_bytes(data[at + offset : at + offset + 8], "little")
-
-    (tgid,) = struct.unpack_from("<I", data, at + _TGID)
-    user, system = field(_UTIME) * 1000, field(_UTIME + 8) * 1000
-    return tgid, (
-        user,
-        system,
-        user + system,
-        field(_CPU_DELAY),
-        field(_HIWATER) << 10,
-        field(_READ_BYTES),
-        field(_READ_BYTES + 8),
-        field(_READ_CHAR),
-        field(_READ_CHAR + 8),
-    )

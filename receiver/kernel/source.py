@@ -278,8 +278,9 @@ class LiveSource:
                 wake.clear()
                 if helper is not None:
                     self.hooks.poll()
+                    if helper.closed or self.hooks.helper is None:
+                        loop.remove_reader(helper.fileno())  # it would be readable for ever
                     if self.hooks.helper is None:
-                        loop.remove_reader(helper.fileno())
                         helper = None
                 batch, more = self.drain()
                 if batch:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from receiver.attribution.declared import Declared
-from receiver.events import (
-    CallFailed,
-    OomKill,
-)
+from receiver.events import CallFailed, OomKill, ProcessKey
 from receiver.facts.ending import Ending
 from receiver.observe.attempts import Attempts
 from receiver.observe.files import EmitFinding, FileActivity
@@ -68,6 +65,10 @@ class Activity:
             self.files.ended(process, end)
         if process.key in self.facts.peers.rows or process.key in self.facts.names.rows:
             self.network.ended(process, end)
+
+    def forget(self, key: ProcessKey) -> None:
+        """The process is gone: reports what waited for more events of it."""
+        self.network.forget(key)
 
     def tick(self, now_ns: int) -> None:
         self.network.tick(now_ns)

@@ -11,7 +11,7 @@ process of another user does.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 
 import msgspec
 
@@ -72,7 +72,8 @@ class Bindings:
         # the recogniser of each decision
         self.reasons: dict[ProcessKey, tuple[str, ...]] = {}
         self._explain = explain
-        self._listeners: dict[int, Worker] = {}  # the process that listens on each port
+        # the process that listened last on each port
+        self._listeners: OrderedDict[int, Worker] = OrderedDict()
 
     def forked(self, process: Worker, at_ns: int) -> None:
         """Called after it has inherited its parent's work."""
@@ -103,10 +104,12 @@ class Bindings:
         """A port can join processes without a common ancestor: an executor's command line names its
         driver's port.
         """
-        if fact.stage == ConnectionStage.LISTENING and (
-            len(self._listeners) < LISTENERS or fact.local_port in self._listeners
-        ):
+        if fact.stage == ConnectionStage.LISTENING:
             self._listeners[fact.local_port] = process
+            self._listeners.move_to_end(fact.local_port)
+            if len(self._listeners) > LISTENERS:
+                self._listeners.popitem(last=False)
+                self.drops["forgotten_listener"] += 1
 
     def ended(self, process: Worker, end: Ending, at_ns: int) -> None:
         """Called before its findings are made: the steps of its threads end with it."""
@@ -134,6 +137,9 @@ class Bindings:
         self.followed.pop(process.key, None)
         for thread in list(process.steps):
             self.attempts.end_step(process, thread, at_ns, unknown=True)
+
+    def forget(self, key: ProcessKey) -> None:
+        self.followed.pop(key, None)
 
     @property
     def need_calls(self) -> bool:

@@ -88,7 +88,7 @@ class Core:
         self.redactor = Redactor(options.redaction)
         self.facts = Facts()
         self.tree = Tree(
-            Worker, options.process_limit, int(options.linger_seconds * SECOND), self.facts.forget
+            Worker, options.process_limit, int(options.linger_seconds * SECOND), self._forget
         )
         self.executions = Executions(
             int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND)
@@ -161,6 +161,7 @@ class Core:
             report=self._report,
             log_exit=self._log_exit,
             emit_span=self._emit_process,
+            drop_attributes=self.blocks.forget,
             ended=self.listeners.process_ended,
             helpers=self.declared.helpers,
             every_exit=options.exit_events,
@@ -235,6 +236,7 @@ class Core:
         forgotten, self.tree.forgotten = self.tree.forgotten, []
         for process in forgotten:
             self._release(process, now_ns)
+            self.tree.free(process)
 
     def finish(self, now_ns: int) -> None:
         """Ends open work; nothing may be fed afterwards."""
@@ -393,8 +395,18 @@ class Core:
             process = self.tree.vanished(key)
             if process is not None:
                 self._release(process, now_ns)
+                self.tree.free(process)
+
+    def _forget(self, key: ProcessKey) -> None:
+        """No table keeps a row of a process that the tree has forgotten."""
+        if key in self.facts.keys:
+            self.activity.forget(key)
+            self.facts.forget(key)
+        self.bindings.forget(key)
+        self.blocks.forget(key)
 
     def _release(self, process: Worker, now_ns: int) -> None:
+        self.activity.forget(process.key)  # reports what waits for its end
         self.bindings.lost(process, now_ns)
         execution = process.execution
         if execution is None or process.exit is not None:
@@ -444,14 +456,14 @@ class Core:
 
     def _emit_process(self, process: Worker, now_ns: int = 0) -> None:
         process.spanned = True
-        self._out.append(self._spans.process_span(process, process.folded, now_ns))
+        self._out.append(self._spans.process_span(process, now_ns))
 
     def _report(self, process: Worker, finding: Finding) -> None:
         if process.execution is None and finding.kind != sc.EVENT_PROCESS_OOM_KILLED:
             # a followed orchestrator: its own failures belong to no work
             self.policy_drops["unattributed"] += 1
             return
-        process.findings = (*process.findings, finding.kind)
+        self.facts.reported.add(process, finding.kind)
         if process.execution is not None:
             process.execution.add(finding)
             self.incidents.found(finding, process.execution)

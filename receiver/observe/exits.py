@@ -17,8 +17,8 @@ from receiver import semconv as sc
 from receiver.attribution.frameworks.base import Helper
 from receiver.detect import killed, masked_failures, partial_writes
 from receiver.detect.deaths import retired
-from receiver.detect.masked import failure_below, grade, holds_by_fork, note_child_end
-from receiver.events import Exit
+from receiver.detect.masked import failure_below, grade, holds_by_fork
+from receiver.events import Exit, ProcessKey
 from receiver.facts.ending import RUNNING, Ending, decoded
 from receiver.investigate.case import Casebook
 from receiver.model import SHORT_NS, Finding
@@ -26,21 +26,23 @@ from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
 from receiver.text.names import signal_name
+from receiver.work.children import Grade
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts
-from receiver.work.worker import KEPT_FAILED_CHILDREN, Worker
+from receiver.work.worker import Worker
 
 
 class Departure:
     """One process that has ended, while the phases of its exit are applied."""
 
-    __slots__ = ("end", "event", "execution", "process")
+    __slots__ = ("end", "event", "execution", "grade", "process")
 
     def __init__(self, process: Worker, event: Exit) -> None:
         self.process = process
         self.event = event
         self.end: Ending = RUNNING
         self.execution: Execution | None = None
+        self.grade = Grade.SUCCESS
 
 
 class Exits:
@@ -58,6 +60,7 @@ class Exits:
         report: Callable[[Worker, Finding], None],
         log_exit: Callable[[Worker, Ending, Exit], None],
         emit_span: Callable[[Worker], None],
+        drop_attributes: Callable[[ProcessKey], None],
         ended: Callable[[Worker], None],
         helpers: Mapping[str, Helper],
         every_exit: bool,
@@ -76,6 +79,7 @@ class Exits:
         self.report = report
         self.log_exit = log_exit
         self.emit_span = emit_span
+        self.drop_attributes = drop_attributes
         self.ended = ended
         self.helpers = helpers
         self.every_exit = every_exit
@@ -156,14 +160,14 @@ def _report_masked(exits: Exits, departure: Departure) -> None:
     process, execution = departure.process, departure.execution
     if departure.end.failed or execution is None:
         return
+    children = exits.facts.children.of(process.key)
     for each in execution.chain():
         if each.identity.status_lies and holds_by_fork(process, each):
-            each.failed_by = failure_below(process) or each.failed_by
+            each.failed_by = failure_below(children) or each.failed_by
             return
-    if process.failed_children:
-        for finding, culprit, lost_work in masked_failures(process):
-            execution.masked |= lost_work
-            exits.report(culprit, finding)
+    for finding, culprit, lost_work in masked_failures(process, children):
+        execution.masked |= lost_work
+        exits.report(culprit, finding)
 
 
 def _log_exit(exits: Exits, departure: Departure) -> None:
@@ -179,7 +183,7 @@ def _close_tables(exits: Exits, departure: Departure) -> None:
 def _tell_parent(exits: Exits, departure: Departure) -> None:
     """The grade depends on the findings about its death and its files."""
     process, execution = departure.process, departure.execution
-    process.grade = grade(process, exits.facts)
+    departure.grade = grade(process, exits.facts)
     parent = process.parent
     if (
         parent is not None
@@ -187,8 +191,7 @@ def _tell_parent(exits: Exits, departure: Departure) -> None:
         and parent.execution is not None
         and parent.execution in execution.chain()
     ):
-        parent.last_child = process
-        note_child_end(parent, process, KEPT_FAILED_CHILDREN)
+        exits.facts.children.ended(parent, process, departure.grade)
 
 
 def _account(exits: Exits, departure: Departure) -> None:
@@ -200,17 +203,18 @@ def _span_or_fold(exits: Exits, departure: Departure) -> None:
     """A span of its own, or a count on the parent (conventions, span rules)."""
     process, execution = departure.process, departure.execution
     short = departure.event.time_boottime_ns - process.key.start_boottime_ns < SHORT_NS
-    dull = (short or not process.execs) and not departure.end.failed and not process.findings
+    reported = exits.facts.reported.of(process.key)
+    dull = (short or not process.execs) and not departure.end.failed and not reported
     if dull and not process.spanned and (execution is None or process is not execution.root):
         if process.parent is not None:
-            process.parent.folded += 1 + process.folded
+            exits.facts.children.fold(process.parent, process.key)
         exits.drops["folded"] += 1
         return
     exits.emit_span(process)
 
 
 def _keep_in_case(exits: Exits, departure: Departure) -> None:
-    exits.casebook.ended(departure.process)
+    exits.casebook.ended(departure.process, departure.grade)
 
 
 def _tell_listeners(exits: Exits, departure: Departure) -> None:
@@ -219,7 +223,7 @@ def _tell_listeners(exits: Exits, departure: Departure) -> None:
 
 def _drop_attributes(exits: Exits, departure: Departure) -> None:
     """An ended process stays known for a while, without its encoded attributes."""
-    departure.process.block = None
+    exits.drop_attributes(departure.process.key)
 
 
 def _leave_work(exits: Exits, departure: Departure) -> None:

@@ -88,7 +88,6 @@ class NetworkActivity:
         self._servers: OrderedDict[tuple[int, int], Worker] = OrderedDict()
         # the process that last accepted a connection at a local port
         self._accepted_at: OrderedDict[int, Worker] = OrderedDict()
-        self._full_queues: set[tuple[int, int]] = set()
 
     def connection(self, fact: Connection) -> None:
         process = self.tree.ensure(fact.process, "")
@@ -100,9 +99,11 @@ class NetworkActivity:
             self._servers[(fact.peer_port, fact.local_port)] = process
             if len(self._servers) > KEPT_SERVERS:
                 self._servers.popitem(last=False)
+                self.drops["forgotten_server"] += 1
             self._accepted_at[fact.local_port] = process
             if len(self._accepted_at) > KEPT_SERVERS:
                 self._accepted_at.popitem(last=False)
+                self.drops["forgotten_server"] += 1
         peer = self.peers.known(process.key, link.peer)
         if (
             fact.established_boottime_ns
@@ -128,13 +129,10 @@ class NetworkActivity:
             accepted=True,
             last=fact,
         )
-        key = (process.key.tgid, fact.local_port)
         finding = queue_full(link, fact)
         if finding is None:
-            self._full_queues.discard(key)
-        elif key not in self._full_queues and len(self._full_queues) < 1024:
-            self._full_queues.add(key)
-            self.peers.queue_full(fact)
+            self.peers.queue_empty(fact)
+        elif self.peers.queue_full(fact):
             self._report(process, finding)
 
     def _look(self, process: Worker, link: TrackedConnection, fact: Connection) -> None:
@@ -381,6 +379,12 @@ class NetworkActivity:
                 self._name(process, query, None)
         self.repeats.ended(process)
         self.table.release(process.key)
+
+    def forget(self, key: ProcessKey) -> None:
+        """Reports its refused connections and the rest of its counts, and frees them."""
+        for refused in [k for k in self._refused if k[0] == key] if self._refused else ():
+            self._report_refused(refused)
+        self.repeats.forget(key)
 
     def finish(self) -> None:
         """The observer stops: reports what was counted.

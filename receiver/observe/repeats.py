@@ -96,6 +96,9 @@ class Repeats:
         """
         self._flush(self._of.get(process.key, {}).values())
 
+    def forget(self, key: ProcessKey) -> None:
+        self._flush(self._of.pop(key, {}).values())
+
     def finish(self) -> None:
         self._flush(list(self._grown.values()))
 

@@ -108,7 +108,7 @@ class RunView:
         end = process.end
         remarkable = (
             end.failed
-            or bool(process.findings)
+            or process.key in self._facts.reported.rows
             or (process.execution is not None and process is process.execution.root)
         )
         if len(self.rows) >= KEPT_ROWS and not remarkable:
@@ -130,7 +130,7 @@ class RunView:
             peak_bytes=peak(process, self._facts.usage.of(process.key)),
             read_bytes=event.read_call_bytes if event else 0,
             written_bytes=event.write_call_bytes if event else 0,
-            findings=process.findings,
+            findings=self._facts.reported.of(process.key),
             details=details_of(process, self._facts),
             partition=process.partition,
             role=process.role,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from receiver import semconv as sc
 from receiver.attribution.containers import NOWHERE, ContainerIdentity, place_of
+from receiver.events import ProcessKey
 from receiver.facts.ending import Ending
 from receiver.model import ContainerName, Host, Identity
 from receiver.signals import Attributes, Block, Value
@@ -50,6 +51,8 @@ class Blocks:
                 (sc.PIPELINE_MAPPING_GRADE, "none"),
             )
         )
+        # by process, with the revision that it describes
+        self._processes: dict[ProcessKey, tuple[int, Block]] = {}
         self._second = (-1, "")  # the last second that was formatted
 
     def name_containers(self, names: Iterable[ContainerName]) -> None:
@@ -155,8 +158,9 @@ class Blocks:
 
     def process_block(self, process: Worker) -> Block:
         """Attributes of the process that do not change until its next exec."""
-        if isinstance(process.block, Block):
-            return process.block
+        known = self._processes.get(process.key)
+        if known is not None and known[0] == process.revision:
+            return known[1]
         process.created = process.created or self.iso(process.key.start_boottime_ns)
         items: list[tuple[str, Value]] = [
             (sc.PROCESS_PID, process.key.tgid),
@@ -185,8 +189,14 @@ class Blocks:
                 (sc.PROCESS_COMMAND_ARGS, process.argv),
                 (sc.PROCESS_WORKING_DIRECTORY, process.working_directory),
             ]
-        process.block = Block(self.cut(items))
-        return process.block
+        block = Block(self.cut(items))
+        if not process.forgotten:
+            self._processes[process.key] = (process.revision, block)
+        return block
+
+    def forget(self, key: ProcessKey) -> None:
+        """Frees the attributes of a process. They are made again when they are needed again."""
+        self._processes.pop(key, None)
 
     def exit_items(self, process: Worker, end: Ending) -> Attributes:
         items: list[tuple[str, Value]] = [

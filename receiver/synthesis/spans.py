@@ -27,14 +27,14 @@ class Spans:
         self._blocks = blocks
         self._attributes = attributes
 
-    def process_span(self, process: Worker, folded: int, now_ns: int = 0) -> Span:
+    def process_span(self, process: Worker, now_ns: int = 0) -> Span:
         """For a process that has ended, or (without an exit) for one that is no longer watched."""
         assert process.execution is not None
         execution = process.execution
         trace_id, span_id = self._blocks.process_context(process)
         end = process.end
         ended = process.exit
-        items = self._process_items(process, folded)
+        items = self._process_items(process)
         parent_id, remote, state = self._parent_of(process, trace_id)
         own = [f for f in execution.findings if f.process == process.key]
         return Span(
@@ -57,7 +57,7 @@ class Spans:
             importance=Importance.NORMAL if end.failed or own else Importance.ROUTINE,
         )
 
-    def _process_items(self, process: Worker, folded: int) -> list[tuple[str, Value]]:
+    def _process_items(self, process: Worker) -> list[tuple[str, Value]]:
         """How it ended, and what it used."""
         ended = process.exit
         items: list[tuple[str, Value]] = []
@@ -90,7 +90,7 @@ class Spans:
             items += [(a, process.notes[a]) for a in self._attributes if a in process.notes]
         if peers := self._facts.peers.of(process.key).peers:
             items.append((sc.PROCESS_USAGE_CONNECTIONS, sum(p.made for p in peers.values())))
-        if folded:
+        if folded := self._facts.children.of(process.key).folded:
             items.append((sc.PROCESS_CHILDREN_FOLDED, folded))
         return items
 

@@ -14,11 +14,13 @@ from receiver.facts.files import FileTable
 from receiver.facts.names import NameTable
 from receiver.facts.neighbours import Neighbours
 from receiver.facts.peers import PeerTable
+from receiver.facts.reported import ReportedTable
 from receiver.facts.signals import SignalTable
 from receiver.facts.table import Table
 from receiver.facts.usage import UsageTable
 from receiver.facts.versions import VersionTable
 from receiver.facts.waits import WaitTable
+from receiver.work.children import ChildTable
 from receiver.work.execution import Execution
 
 Version: TypeAlias = versions.Version[Execution]
@@ -41,6 +43,8 @@ class Facts:
         self.usage = UsageTable(self.keys, self.waits)
         self.neighbours = Neighbours()  # processes that are not watched
         self.signals = SignalTable(self.keys)
+        self.reported = ReportedTable(self.keys)
+        self.children = ChildTable(self.keys)
         self.tables: tuple[Table[Any], ...] = (
             self.calls,
             self.deaths,
@@ -51,14 +55,15 @@ class Facts:
             self.signals,
             self.waits,
             self.usage,
+            self.reported,
+            self.children,
         )
 
     def forget(self, key: ProcessKey) -> None:
         """Frees all rows of a process that the tree has forgotten."""
-        if key in self.keys:
-            self.keys.remove(key)
-            for table in self.tables:
-                table.forget(key)
+        self.keys.discard(key)
+        for table in self.tables:
+            table.forget(key)
 
     def drops(self) -> Counter[str]:
         return sum(

@@ -10,21 +10,13 @@ from receiver.facts.tree import ProcessTree
 from receiver.model import Identity
 from receiver.work.execution import Execution
 
-KEPT_FAILED_CHILDREN = 64
-
 
 class Worker(Process):
     """A process of the tree, with its work and what its recognisers and its parent know of it."""
 
     __slots__ = (
-        "block",
         "execution",
         "expects",
-        "failed_children",
-        "findings",
-        "folded",
-        "grade",
-        "last_child",
         "notes",
         "package_owner",
         "partition",
@@ -56,17 +48,7 @@ class Worker(Process):
         # seen
         self.package_owner = ""
         self.partition = ""  # the last data partition that it touched, as `key=value`
-        self.last_child: Self | None = None  # the child that ended last, and its grade
-        # these counts stay after the children leave the tree: the parent may run for hours
-        self.failed_children: tuple[Self, ...] = ()
-        self.grade = 0  # detect.masked.Grade, once it has ended
-        self.findings: tuple[str, ...] = ()
-        self.folded = 0  # children without a span of their own
         self.spanned = False  # a span names it as its parent, or is its own span
-        self.block: object = None  # synthesis keeps the encoded attributes here
-
-    def described_anew(self) -> None:
-        self.block = None
 
     def image(self, event: Exec | Existing) -> None:
         self.program_of = self.package_owner = ""
@@ -76,7 +58,6 @@ class Worker(Process):
         super().forget()
         self.steps = {}
         self.unnamed = ()
-        self.last_child = None
 
     def working_for(self, thread: int, path: str = "") -> Execution | None:
         """The work of one of its threads.

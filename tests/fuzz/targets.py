@@ -12,19 +12,24 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.message import DecodeError as ProtobufError
+from pyroute2.netlink.marshal import Marshal
 
 from receiver import semconv as sc
 from receiver.errors import DecodeError, KwitnessError
+from receiver.events import ProcessKey
 from receiver.events import encode as encode_event
 from receiver.export import encode, otlp_answers, settings
 from receiver.insights.across import across
 from receiver.insights.records import read
 from receiver.insights.runs import RemoteRuns
 from receiver.investigate.report import to_json
-from receiver.kernel import netlink, netlink_wire, proc
+from receiver.kernel import netlink_messages, proc
 from receiver.kernel.decode import decode, split
+from receiver.kernel.netlink_processes import Processes
+from receiver.kernel.netlink_sockets import PolledSocket
 from receiver.observe.core import Core
 from receiver.observe.recording import MAGIC, Recording
 from receiver.observe.replay import replay, steps
@@ -35,6 +40,7 @@ from receiver.signals import LogRecord, Span
 from receiver.text.event_text import event_line
 from receiver.text.printable import printable
 from receiver.text.redact import Redactor
+from tests.kernel import datagrams
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 FOUND = Path(__file__).parent / "found"
@@ -178,28 +184,45 @@ class _NoProc(proc.ProcFs):
         return None
 
 
+class _Stats(Marshal):  # type: ignore[misc]  # pyroute2 has no types
+    default_message_class = netlink_messages.StatsMessage
+
+
+class _Wanted(netlink_messages.DiagMarshal):
+    def __init__(self) -> None:
+        super().__init__(lambda inode: inode == datagrams.INODE)
+
+
+@cache
+def _socket(marshal: type[Any]) -> PolledSocket:
+    """It opens nothing before it is bound."""
+    found = PolledSocket()
+    found.set_marshal(marshal())
+    return found
+
+
 def connector(data: bytes) -> None:
     """A datagram of the process connector (cn_proc)."""
-    source = netlink.NetlinkSource.__new__(netlink.NetlinkSource)
-    source._proc = _NoProc(lambda _: False)
-    source._keys, source._groups, source._oom_kills, source._used, source._watched = (
-        {},
-        {},
-        {},
-        {},
-        set(),
-    )
-    source.own_tgid = source.starter_tgid = 1
-    source._sequence = source._filtered_self = source._offset_ns = source._lost = 0
-    for found in source._event(data):
-        encode_event(found)
+    processes = Processes(_NoProc(lambda _: False), (1,), 0, lambda: None)
+    for message in _socket(netlink_messages.ProcMarshal).decoded(data):
+        for found in processes.events(message):
+            encode_event(found)
 
 
 def accounting(data: bytes) -> None:
     """A datagram of taskstats."""
-    proc.accounting(
-        data, netlink_wire.NLMSG.size + 4, netlink_wire.TYPE_AGGR_PID, netlink_wire.TYPE_STATS
-    )
+    processes = Processes(_NoProc(lambda _: False), (1,), 0, lambda: None)
+    for message in _socket(_Stats).decoded(data):
+        if found := netlink_messages.usage(message):
+            processes.used(*found)
+
+
+def diagnosis(data: bytes) -> None:
+    """A datagram of socket diagnostics."""
+    processes = Processes(_NoProc(lambda _: False), (1,), 0, lambda: None)
+    owners = {datagrams.INODE: ProcessKey(7, 1)}
+    for found in processes.connections(owners, _socket(_Wanted).decoded(data), 5):
+        encode_event(found)
 
 
 def procfs(data: bytes) -> None:
@@ -266,6 +289,15 @@ def seeds(name: str) -> Iterator[bytes]:
         case "procfs":
             yield b"name\0/a/b\0HOME=/\0AIRFLOW_CTX_DAG_ID=x"
             yield b"a\x0cPPid:\t0\0/x\x0cy"
+        case "connector":
+            yield datagrams.forked(5, 9) + datagrams.executed(9)
+            yield datagrams.renamed(9, b"name") + datagrams.exited(9, 9)
+        case "accounting":
+            yield datagrams.taskstats(16, 480, datagrams.USED)
+            yield datagrams.taskstats(15, 560, datagrams.USED_15)
+        case "diagnosis":
+            yield datagrams.connection(datagrams.INODE, "10.0.0.1", 80)
+            yield datagrams.connection(datagrams.INODE, "fe80::1", 80)
         case "environment":
             yield b"OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318\0OTEL_EXPORTER_OTLP_HEADERS=a=b,c=%20"
         case "answer":
@@ -273,5 +305,5 @@ def seeds(name: str) -> Iterator[bytes]:
 
 
 TARGETS: tuple[Target, ...] = (
-    frames, recording, event, otlp, webhook, configuration, environment, answer, connector, accounting, procfs, text,
+    frames, recording, event, otlp, webhook, configuration, environment, answer, connector, accounting, diagnosis, procfs, text,
 )  # fmt: skip

@@ -117,7 +117,7 @@ def test_an_oom_kill_is_told_by_its_cgroup(either: Witness, memory_cgroup: Path)
     (memory_cgroup / "cgroup.procs").write_text(str(child.pid))
     either.drain()
     if isinstance(either, Listener):
-        either.source._remember_group(child.pid, "/" + memory_cgroup.name)  # type: ignore[attr-defined]
+        either.source.processes.remember_group(child.pid, "/" + memory_cgroup.name)  # type: ignore[attr-defined]
     child.communicate("\n")
     settle(either, child.pid)
     kill = either.one(child.pid, OomKill)
@@ -190,6 +190,20 @@ def test_an_overflow_is_counted_as_a_loss(live: None) -> None:
     listener.source.close()
 
 
+def test_each_exit_has_its_resources_while_processes_come_and_go(live: None) -> None:
+    """An exit may be read later than the last look at the resources: then they are read again."""
+    listener = Listener()
+    program = "for i in $(seq 300); do /bin/true; done"
+    churn = subprocess.Popen(["/bin/bash", "-c", program])
+    while not listener.of(churn.pid, Exit):
+        listener.drain()
+    churn.wait()
+    below = listener.descendants(churn.pid)
+    ends = [e for e in listener.all(Exit) if e.process.tgid in below]
+    assert len(ends) >= 300 and [e for e in ends if not e.peak_rss_bytes] == []
+    listener.source.close()
+
+
 def test_auto_falls_back_and_says_so(
     live: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -227,7 +241,7 @@ def test_without_btf_it_goes_on_without_ebpf(live: None) -> None:
 
 
 async def test_connections_are_sampled_inside_of_an_event_loop(live: None) -> None:
-    """As the service does it: pyroute2's sockets start a loop of their own."""
+    """As the service does it: pyroute2's own classes refuse a thread whose loop is running."""
     server = socket.create_server(("127.0.0.1", 0))
     port = server.getsockname()[1]
     program = f"import socket, sys; s = socket.create_connection(('127.0.0.1', {port})); print(flush=True); sys.stdin.read()"

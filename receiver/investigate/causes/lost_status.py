@@ -7,7 +7,6 @@ import signal
 from collections.abc import Iterator
 
 from receiver import semconv as sc
-from receiver.detect.masked import Grade
 from receiver.investigate.case import Case, ProcessSnapshot
 from receiver.investigate.causes.common import died_of, shells, shorter
 from receiver.investigate.causes.ends import LONG_NS
@@ -24,6 +23,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.work.children import Grade
 
 
 def masked(case: Case) -> Iterator[Candidate]:

@@ -1,0 +1,85 @@
+"""How the children of a process ended, as it saw them."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import msgspec
+
+from receiver.events import ProcessKey
+from receiver.facts.table import Table
+from receiver.work.worker import Worker
+
+KEPT_FAILED_CHILDREN = 64
+
+
+class Grade(IntEnum):
+    """The meaning of an end for the parent that saw it.
+
+    It is set when the process ends, while its signals and files are still known.
+    """
+
+    SUCCESS = 0
+    ANSWER = 1  # status 1 as an answer
+    STOPPED = 2  # a script that stops its own helper, or a writer whose reader has read enough
+    FAILED = 3  # exited with another status
+    # OOM-killed, crashed, killed from outside its execution, or left a torn file: the work was not
+    # done
+    LOST_WORK = 4
+
+
+class ChildEnd(msgspec.Struct, frozen=True, eq=False):
+    """A child that ended, and the failures below it. It is kept when the tree has forgotten the
+    child: the parent may run for hours.
+    """
+
+    child: Worker
+    grade: Grade
+    below: tuple[ChildEnd, ...] = ()
+
+
+class Children(msgspec.Struct, eq=False, kw_only=True):
+    """The ended children of one process. Mutable; owned by the table."""
+
+    failed: tuple[ChildEnd, ...] = ()
+    last: ChildEnd | None = None
+    folded: int = 0  # without a span of their own, with those below them
+
+
+_NONE = Children()
+
+
+class ChildTable(Table[Children]):
+    def of(self, key: ProcessKey) -> Children:
+        """To be read only."""
+        return self.rows.get(key, _NONE)
+
+    def _row(self, parent: Worker) -> Children | None:
+        """None for a parent that the tree has forgotten: nothing asks for its children any more."""
+        if parent.forgotten:
+            return None
+        return self.rows.get(parent.key) or self.put(parent.key, Children())
+
+    def ended(self, parent: Worker, child: Worker, grade: Grade) -> None:
+        """A success cancels earlier failures of the same command: it was a retry."""
+        row = self._row(parent)
+        if row is None:
+            return
+        row.last = end = ChildEnd(child, grade, self.of(child.key).failed)
+        if not grade:
+            if row.failed:
+                row.failed = tuple(
+                    c
+                    for c in row.failed
+                    if c.child.argv != child.argv or c.grade == Grade.LOST_WORK
+                )
+        elif len(row.failed) < KEPT_FAILED_CHILDREN:
+            row.failed = (*row.failed, end)
+        else:
+            self.drops["too_many_failed_children"] += 1
+
+    def fold(self, parent: Worker, child: ProcessKey) -> None:
+        """The child has no span: its parent's span counts it, and those that it counted."""
+        row = self._row(parent)
+        if row is not None:
+            row.folded += 1 + self.of(child).folded
