@@ -36,7 +36,7 @@ def explain(args: argparse.Namespace) -> int:
         for reason in reasons:
             print(f"    {printable(reason)}")
     if not core.bindings.reasons:
-        print("no process of it belongs to a task")
+        print("no process in this recording belongs to a task")
     return 0
 
 

@@ -72,8 +72,8 @@ _RESOURCES: dict[str, tuple[Callable[[rp.ProcessLine], float], Callable[[rp.Proc
 
 def _history_line(seen: Sighting | None) -> str:
     if seen is None:
-        return "not seen before"
+        return "this problem was not seen before"
     since = datetime.fromtimestamp(seen.first_unix_ns / 1e9, UTC).strftime("%Y-%m-%d")
     times = f"{seen.count} times" if seen.count != 1 else "once"
-    note = f", then fixed by: {printable(seen.note)}" if seen.note else ""
-    return f"seen before: {times} since {since}, last in run {printable(seen.last_run)}{note}"
+    note = f"; the fix noted then: {printable(seen.note)}" if seen.note else ""
+    return f"seen {times} since {since}, last in run {printable(seen.last_run)}{note}"

@@ -107,22 +107,23 @@ def _summary(case: Case, found: Conclusion) -> str:
         return found.ranked[0].candidate.summary
     root = case.root
     end = (
-        f"{root.who} ended with {root.end.error or 'status 0'}"
+        f"{root.who} {root.end.words}"
         if root is not None and root.exit is not None
-        else "it still runs"
+        else "it is still running"
     )
     if found.verdict == "healthy":
         return (
-            f"Nothing went wrong that the kernel sees: {end} after {case.seconds:.1f} s, "
+            f"The kernel events show no failure: {end} after {case.seconds:.1f} s, "
             f"{len(case.actors) + case.left_out} processes."
         )
     if found.verdict == "incomplete":
-        missed = "Events were lost" if case.losses else "System calls were not observed for a time"
+        missed = (
+            "Events were lost"
+            if case.losses
+            else ("System calls were not observed for part of the time")
+        )
         return f"{missed}, and they could change the answer: {end}."
-    return (
-        f"{end[0].upper()}{end[1:]}, and nothing that the kernel sees says why: "
-        f"{NOT_VISIBLE.fix.text[0].lower()}{NOT_VISIBLE.fix.text[1:]}"
-    )
+    return f"{end[0].upper()}{end[1:]}, and no kernel event shows why. {NOT_VISIBLE.fix.text}"
 
 
 def _hypotheses(
@@ -208,9 +209,17 @@ def _seen(case: Case, found: Conclusion, key: str, at_unix_ns: int) -> Sighting 
     if case.history is None or not key:
         return None
     if not at_unix_ns:
-        return case.history.seen(key)
+        return case.history.seen(key, case.execution.identity.owner)
     return case.history.saw(
-        key, found.ranked[0].candidate.cause, at_unix_ns, case.execution.identity.run_id
+        Sighting(
+            signature=key,
+            cause=found.ranked[0].candidate.cause,
+            count=1,
+            first_unix_ns=at_unix_ns,
+            last_unix_ns=at_unix_ns,
+            last_run=case.execution.identity.run_id,
+            owner=case.execution.identity.owner,
+        )
     )
 
 

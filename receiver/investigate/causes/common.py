@@ -129,12 +129,12 @@ def partition_share(case: Case, actor: ProcessSnapshot) -> list[Evidence]:
     found: list[Fact] = [f for use in uses[:3] for f in facts_of_use(use)]
     if not others:
         return [
-            Evidence("context", 0.0, f"It worked on {actor.partition}, {mib(size)}.", tuple(found))
+            Evidence("context", 0.0, f"It worked on {actor.partition} ({mib(size)}).", tuple(found))
         ]
     usual = statistics.median(others)
     text = (
-        f"It worked on {actor.partition}: {mib(size)}, {size / max(1, usual):.1f} times the usual "
-        f"{mib(int(usual))}"
+        f"It worked on {actor.partition}: {mib(size)}, which is {size / max(1, usual):.1f} "
+        f"times the median of {mib(int(usual))}"
     )
     weight = SOME if size >= LARGE * usual else 0.0
     return [
@@ -156,7 +156,7 @@ def shorter(case: Case, path: str, size: int, found: Iterable[Fact]) -> list[Evi
     return [
         supports(
             SOME,
-            f"That is {size / known.median:.0%} of what {known.count} earlier runs left there.",
+            f"That is {size / known.median:.0%} of the median of {known.count} earlier runs.",
             found,
         )
     ]

@@ -57,7 +57,7 @@ def after(actor: ProcessSnapshot, at_ns: int) -> list[Evidence]:
     return [
         supports(
             weight,
-            f"{actor.who} ended with {actor.end.error} {soon / 1e9:.1f} s later.",
+            f"{soon / 1e9:.1f} s later {actor.who} {actor.end.words}.",
             ends(actor),
         )
     ]
