@@ -6,8 +6,9 @@ import msgspec
 
 from receiver import semconv as sc
 from receiver.detect.findings import spec_of
-from receiver.investigate.case import Case, ProcessSnapshot, task_key
+from receiver.investigate.case import Case, task_key
 from receiver.investigate.evidence import Candidate, Fact, ends, facts, facts_of_use
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.work.children import Grade
 
 

@@ -438,7 +438,7 @@ def test_the_causes_conclude_every_class_and_no_other() -> None:
 
 
 def test_a_case_is_bounded() -> None:
-    from receiver.investigate.case import ACTORS_PER_CASE
+    from receiver.investigate.casebook import ACTORS_PER_CASE
 
     story = Story()
     root = story.command("bash", "job.sh")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from receiver.detect.deaths import code_name, fatal_of
 from receiver.events import Signal
-from receiver.investigate.case import Case, ProcessSnapshot, task_key
+from receiver.investigate.case import Case, task_key
 from receiver.investigate.evidence import (
     SOME,
     STRONG,
@@ -22,6 +22,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.history import partition_bytes, place
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import wait_of
 from receiver.text.names import mib, signal_name
 from receiver.units import SECOND

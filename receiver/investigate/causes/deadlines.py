@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from receiver.detect.deaths import SI_TIMER
 from receiver.detect.file_names import BOOKKEEPING
 from receiver.events import FileReason, Signal
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import (
     HANG_NS,
     at_work,
@@ -35,6 +35,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.model import POLITE
 from receiver.text.names import signal_name, times
 from receiver.units import SECOND

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 
 from receiver.events import CallFailed, CallKind
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -21,6 +21,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, mib
 from receiver.work.tables import Use

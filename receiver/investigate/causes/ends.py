@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 
 from receiver.events import CallFailed, CallKind, Crash
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of, shells
 from receiver.investigate.evidence import (
     CLEAR,
@@ -25,6 +25,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, signal_name, times
 from receiver.units import SECOND

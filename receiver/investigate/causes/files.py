@@ -11,7 +11,7 @@ import msgspec
 
 from receiver.events import FileChanged, FileOperation
 from receiver.facts.versions import FileKey
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.file_pairs import Pair, readers_of, writers_of
 from receiver.investigate.evidence import (
     CLEAR,
@@ -28,6 +28,7 @@ from receiver.investigate.evidence import (
     file_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import mib, resolve
 from receiver.work.tables import Use
 

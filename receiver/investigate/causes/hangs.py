@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from receiver.calls import call_name
 from receiver.events import ThreadWait, WaitObject
 from receiver.facts.waits import IdlePeriod
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import HANG_NS, died_of, progress, sent_by_process
 from receiver.investigate.evidence import (
     CLEAR,
@@ -24,6 +24,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import frames_of, wait_of
 from receiver.units import MIB, SECOND
 

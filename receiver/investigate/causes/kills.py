@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from receiver.events import ProcessKey, Signal
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import (
     HANG_NS,
     at_work,
@@ -43,6 +43,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.model import POLITE
 from receiver.text.names import signal_name
 from receiver.units import SECOND

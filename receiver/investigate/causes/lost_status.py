@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 
 from receiver import semconv as sc
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of, shells, shorter
 from receiver.investigate.causes.ends import LONG_NS
 from receiver.investigate.evidence import (
@@ -23,6 +23,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.work.children import Grade
 
 

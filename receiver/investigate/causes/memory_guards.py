@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 
 from receiver.events import Signal
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of
 from receiver.investigate.evidence import (
     CLEAR,
@@ -19,6 +19,7 @@ from receiver.investigate.evidence import (
     facts_of_use,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import mib
 from receiver.units import MIB, SECOND
 

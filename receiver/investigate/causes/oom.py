@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from receiver.events import OomScope
 from receiver.facts.neighbours import Competitor
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import partition_share
 from receiver.investigate.causes.memory import on_processes
 from receiver.investigate.causes.oom_child import as_child, killed_by_kernel
@@ -27,6 +27,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import mib
 
 

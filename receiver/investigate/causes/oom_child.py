@@ -7,7 +7,7 @@ import signal
 from receiver.detect.deaths import fatal_of
 from receiver.events import OomScope
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import shells
 from receiver.investigate.evidence import (
     CLEAR,
@@ -23,6 +23,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import mib
 from receiver.units import SECOND
 

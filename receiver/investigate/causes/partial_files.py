@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.facts.versions import FileKey, State
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import (
     died_of,
     sender_culprit,
@@ -31,6 +31,7 @@ from receiver.investigate.evidence import (
     file_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import ended, mib
 from receiver.work.tables import Use, Version
 

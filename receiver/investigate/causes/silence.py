@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from receiver.events import Connection, ConnectionFlag
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
     DATABASES,
     IDLE_NS,
@@ -33,6 +33,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import wait_of
 from receiver.units import SECOND
 

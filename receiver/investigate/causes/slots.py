@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from receiver.events import Connection, ConnectionStage, ThreadWait
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
     SILENT_NS,
     TICK_NS,
@@ -33,6 +33,7 @@ from receiver.investigate.evidence import (
     facts_of_use,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import wait_of
 from receiver.units import SECOND
 

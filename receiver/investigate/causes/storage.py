@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from receiver.events import CallFailed, CallKind, FileChanged, FileOperation
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -24,6 +24,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, resolve
 from receiver.units import SECOND

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.events import ProcessSample
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -20,6 +20,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.units import SECOND
 
 _THREADS = 2

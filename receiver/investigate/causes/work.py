@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from receiver.attribution.partitions import partition_of
-from receiver.investigate.case import Case, ProcessSnapshot, task_key
+from receiver.investigate.case import Case, task_key
 from receiver.investigate.causes.common import LARGE, partition_share, shells
 from receiver.investigate.evidence import (
     CLEAR,
@@ -26,6 +26,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.history import partition_bytes
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import mib
 from receiver.units import MIB, SECOND
 
