@@ -16,9 +16,12 @@ RUN make -s -C bpf && /opt/kwitness/bin/pip install --no-cache-dir --no-deps --n
 FROM debian:12.11-slim
 RUN apt-get update && apt-get install -y --no-install-recommends libbpf1 python3 python3-bpfcc \
     && rm -rf /var/lib/apt/lists/* \
-    && install -d -o nobody -g nogroup -m 0700 /var/lib/kwitness
+    && groupadd --gid 60612 kwitness \
+    && useradd --uid 60612 --gid 60612 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin kwitness \
+    && install -d -o kwitness -g kwitness -m 0700 /var/lib/kwitness
 COPY --from=build /opt/kwitness /opt/kwitness
 ENV PATH=/opt/kwitness/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONDONTWRITEBYTECODE=1
-# it starts as root, because only that can be given two capabilities by a container runtime, and becomes nobody when it has attached
+# it starts as root, because only that can be given two capabilities by a container runtime, and becomes kwitness, a user
+# that nothing else on the host has, when it has attached
 ENTRYPOINT ["kwitness"]
 CMD ["serve"]

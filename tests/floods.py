@@ -185,7 +185,7 @@ def _outcome(observer: Observer, execution: Execution | None, flooder: Execution
         report=report,
         sleeps=sleeps,
         killed=killed,
-        losses=dict(observer.core.losses),
+        losses=dict(observer.core.missing.losses),
         ledger=observer.source.ledger(),
         flooder=investigate(observer.core.case(flooder, now)) if flooder is not None else None,
     )

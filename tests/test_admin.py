@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta, timezone
 
 import aiohttp
 import pytest
@@ -13,7 +14,8 @@ from receiver.errors import DataError
 from receiver.investigate.history import History
 from receiver.observe.session import Session
 from receiver.service.admin import Admin, prometheus_text
-from receiver.service.incident_api import LiveIncidentApi, queries
+from receiver.service.alerts import queries
+from receiver.service.incident_api import LiveIncidentApi
 from receiver.signals import Histogram, Metric, Point
 from tests.builders import Story
 
@@ -160,6 +162,7 @@ async def test_bad_bodies_are_refused_in_one_line() -> None:
         b'{"pipeline": "x", "from": "2026-01-01T00:00:00"}',
         b'{"pipeline": "x", "to": "2026-01-01"}',
         b'{"pipeline": "x", "from": NaN}',
+        b'{"pipeline": "x", "from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}',
     )
     async with aiohttp.ClientSession() as session:
         for body in bad:
@@ -225,6 +228,56 @@ def test_the_desk_answers_about_what_runs_what_failed_and_what_was_well() -> Non
     assert text is not None and "NOT VISIBLE FROM HERE" in text
     assert shown is not None and "<script" not in shown and "http" not in shown
     assert desk.report("none", "json") is None
+
+
+@pytest.mark.parametrize("name", ["startsAt", "endsAt"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-01-01T00:00:00",
+        "yesterday\nand more",
+        "2026-13-01T00:00:00Z",
+        "2026-01-01T00:00:00+25:00",
+        "2026-01-01",
+        "9" * 5000,
+        1767225600,
+        None,
+        [],
+    ],
+)
+def test_a_time_that_cannot_be_read_is_refused_in_one_line(name: str, value: object) -> None:
+    alert = {"labels": {"task": "x"}, name: value}
+    with pytest.raises(DataError, match=name) as refused:
+        queries(json.dumps({"alerts": [alert]}).encode())
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 250
+
+
+def test_the_start_of_an_alert_selects_the_runs_of_that_time() -> None:
+    """An alert fires after what it is about. Its zone counts, and work of another time is not meant."""
+    story = Story()
+    story.core.history = History()
+    failed = story.task("load", run="r1")
+    story.exit(failed, 1)
+    story.tick(70)
+    story.tick(1)
+    story.task("load", run="r2")
+    desk = LiveIncidentApi(Session(story.core), lambda: story.now)
+    ended = datetime.fromtimestamp(story.core.blocks.wall(story.now) / 1e9 - 71, UTC)
+
+    def found(starts: datetime, ends: str = "0001-01-01T00:00:00Z") -> tuple[set[str], set[str]]:
+        alert = {"labels": {"task": "load"}, "startsAt": starts.isoformat(), "endsAt": ends}
+        (answer,) = json.loads(desk.alert(json.dumps({"alerts": [alert]}).encode()))["alerts"]
+        return {r["run_id"] for r in answer["reports"]}, {s["run_id"] for s in answer["seen"]}
+
+    both = {"r1", "r2"}
+    assert found(ended) == found(ended + timedelta(minutes=59)) == (both, {"r1"})
+    assert found(ended + timedelta(hours=2)) == ({"r2"}, set())
+    east = timezone(timedelta(hours=5, minutes=30))
+    assert found((ended + timedelta(minutes=59)).astimezone(east)) == (both, {"r1"})
+    same_digits = (ended + timedelta(hours=2)).replace(tzinfo=timezone(timedelta(hours=3)))
+    assert found(same_digits) == (both, {"r1"})
+    over = ended + timedelta(seconds=1)
+    assert found(ended, over.isoformat()) == ({"r1"}, {"r1"})  # r2 began later
 
 
 def test_times_at_the_ends_of_the_calendar_are_answered() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Callable
 from typing import Any
@@ -60,7 +61,7 @@ def observer(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_sample_that_finds_no_descriptor_is_taken_with_those_kept_back(observer: Any) -> None:
     observer.source.failures = [OSError(errno.EMFILE, "on_tasks")]
     observer.tick()
-    assert observer.ready() == "ready" and not observer.core.losses
+    assert observer.ready() == "ready" and not observer.core.missing.losses
 
 
 def test_a_sample_that_cannot_be_taken_is_counted_and_the_service_goes_on(
@@ -77,7 +78,7 @@ def test_a_sample_that_cannot_be_taken_is_counted_and_the_service_goes_on(
     observer._next_sample = 0.0
     observer.tick()
     assert observer.ready() == "ready"
-    assert observer.core.losses == {("process_sample", "no_descriptor"): 3}
+    assert observer.core.missing.losses == {("process_sample", "no_descriptor"): 3}
     assert [
         m.points[0].value
         for m in observer.metrics()
@@ -108,3 +109,30 @@ def test_a_process_whose_file_cannot_be_opened_is_not_taken_for_gone(
     assert clock.gone([key]) == []
     monkeypatch.setattr("builtins.open", refuse(errno.ENOENT))
     assert clock.gone([key]) == [key]
+
+
+async def test_what_a_burst_left_over_is_investigated_between_the_ticks_and_in_steps(
+    observer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other tasks of the event loop, such as the answer to a probe, run between the steps."""
+    left, at_each_turn = [30], []
+
+    def step(_: int) -> None:
+        left[0] -= min(left[0], 10)
+
+    async def others() -> None:
+        while True:
+            at_each_turn.append(left[0])
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(app, "STEP_SECONDS", 0.001)
+    monkeypatch.setattr(observer, "_is_behind", lambda: left[0] > 0)
+    monkeypatch.setattr(observer.session, "tick", step)
+    probe = asyncio.create_task(others())
+    pause = asyncio.create_task(observer._until_next_tick())
+    while left[0]:
+        assert not pause.done(), "it waited for the next tick"
+        await asyncio.sleep(0)
+    probe.cancel()
+    pause.cancel()
+    assert {30, 20, 10} <= set(at_each_turn)

@@ -544,8 +544,8 @@ def test_an_exit_of_a_process_never_seen_is_tolerated() -> None:
 def test_lost_events_leave_a_record_and_mark_what_follows() -> None:
     story = Story()
     root = story.command("bash")
-    story.core.note_losses({("exec", "ring_full"): 24}, story.now)
-    story.core.note_losses({("exec", "ring_full"): 24}, story.now)
+    story.core.missing.note_losses({("exec", "ring_full"): 24}, story.now)
+    story.core.missing.note_losses({("exec", "ring_full"): 24}, story.now)
     story.exit(root, 1)
     lost = story.events("pipeline.observer.events_lost")
     assert [attributes(r)["pipeline.observer.events_lost"] for r in lost] == [24]
@@ -558,7 +558,7 @@ def test_lost_events_leave_a_record_and_mark_what_follows() -> None:
 def test_losses_among_processes_that_nobody_watches_leave_a_record_and_mark_no_work() -> None:
     story = Story()
     root = story.command("bash")
-    story.core.note_losses({("fork", "unwatched"): 7}, story.now)
+    story.core.missing.note_losses({("fork", "unwatched"): 7}, story.now)
     story.exit(root, 1)
     assert [
         attributes(r)["pipeline.observer.events_lost"]
@@ -572,9 +572,9 @@ def test_what_was_not_observed_of_a_task_is_in_its_report() -> None:
     root = story.command("bash")
     execution = next(iter(story.core.executions.open.values()))
     began = execution.start_ns
-    story.core.note_blind(Blind("late_attach", began, began + 56 * MS, root), story.now)
-    story.core.note_blind(Blind("late_attach", began, began + 20 * MS, root), story.now)
-    story.core.note_blind(
+    story.core.missing.note_blind(Blind("late_attach", began, began + 56 * MS, root), story.now)
+    story.core.missing.note_blind(Blind("late_attach", began, began + 20 * MS, root), story.now)
+    story.core.missing.note_blind(
         Blind("interrupted", began + 100 * MS, 0, why="the helper was killed"), story.now
     )
     (late, on) = story.core.case(execution, story.now + SECOND).blind
@@ -583,7 +583,7 @@ def test_what_was_not_observed_of_a_task_is_in_its_report() -> None:
         == "the first at most 0.056 s of system calls of 2 processes (the hooks were attached later)"
     )
     assert on == "system calls from 0.100 s on (the helper was killed)"
-    story.core.note_blind(
+    story.core.missing.note_blind(
         Blind("interrupted", began + 100 * MS, began + 400 * MS, why="the helper was killed"),
         story.now,
     )
@@ -606,7 +606,7 @@ def test_what_was_not_observed_of_a_task_is_in_its_report() -> None:
 def test_a_process_whose_exit_was_lost_ends_without_an_outcome() -> None:
     story = Story()
     root = story.command("bash")
-    story.core.vanished([root], story.now)
+    story.core.unended.vanished([root], story.now)
     story.tick()
     facts = attributes(story.span("task job"))
     assert facts["pipeline.task.run.result"] == "unknown"
@@ -692,6 +692,24 @@ def test_a_flood_of_forged_identities_is_bounded_and_leaves_room_for_others(
     for index in range(20):
         story.spawn(INIT, "bash", environ=airflow(run=f"honest_{index}"), uid=1001)
     assert sum(e.identity.owner == 1001 for e in story.core.executions.open.values()) == 20
+
+
+def test_the_ended_work_of_one_user_does_not_make_anothers_be_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A late process of a forgotten attempt would open it again, and send its span twice."""
+    monkeypatch.setattr("receiver.work.execution.REMEMBERED_ENDED", 20)
+    story = Story()
+    story.exit(story.spawn(INIT, "bash", environ=airflow(run="honest"), uid=1001))
+    story.tick(70)
+    for index in range(60):
+        story.exit(story.spawn(INIT, "bash", environ=airflow(run=f"forged_{index}")))
+    story.tick(70)
+    story.exit(story.spawn(INIT, "bash", environ=airflow(run="honest"), uid=1001))
+    story.tick(70)
+    assert story.core.attempts.drops["late_process"] == 1
+    ids = [s.span_id for s in story.spans]
+    assert len(ids) == len(set(ids))
 
 
 def test_room_comes_back_when_work_and_its_runs_are_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,7 +248,7 @@ def churn(seed: int, **options: Any) -> Iterator[Story]:
             story.exit(alive.pop(chance.randrange(1, len(alive))), code=chance.choice((0, 1)))
         else:
             gone = alive.pop(chance.randrange(1, len(alive)))
-            story.core.vanished([gone], story.now)
+            story.core.unended.vanished([gone], story.now)
             story.core.take()  # signals of no event
         if number % 20 == 0:
             story.tick()

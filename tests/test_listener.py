@@ -14,7 +14,8 @@ import pytest
 from aiohttp import web
 
 from receiver.kernel.descriptors import Reserve, raise_limit
-from receiver.safe.listener import Connection, Limits, Listener
+from receiver.safe.connection import Connection, Limits
+from receiver.safe.listener import Listener
 from receiver.safe.log_limit import LogLimit
 
 TOKEN = b"Authorization: Bearer secret\r\n"

@@ -24,7 +24,7 @@ from receiver.text.redact import MAX_ARGUMENTS, Mode, Redactor
 from receiver.text.redact.log import RedactedFormatter, redacted
 from receiver.text.redact.names import telling
 from receiver.text.redact.vocabulary import REMEMBERED, Vocabulary
-from tests.corpus import ORDINARY_LINES, Shape, ordinary, secrets
+from tests.corpus import ORDINARY_LINES, SETS, Shape, ordinary, ordinary_written, secrets
 
 T = TypeVar("T", bound=msgspec.Struct)
 SECRETS = ("hunter2secretvalue", "p4ss.w0rd-X9", "Zx81/abc+def==", "s3cr3t%21value")
@@ -81,7 +81,7 @@ HARMLESS = [
     ("git", "commit", "-m", "fix: authors list"), ("sort", "-k", "1,2", "keyboard.txt"), ("python3", "passenger_counts.py"),
     ("psql", "-h", "db", "-p", "5432"), ("ssh", "-p", "2222", "host"), ("docker", "run", "-p", "80:80", "nginx"),
     ("docker", "run", "-u", "1000:1000", "-p", "8080:80", "nginx"), ("psql", "-U", "etl", "-p", "5432"),
-    ("cp", "-u", "src/a.csv", "-p", "out2024.csv"), ("tool", "-u", "x", "-p", "part42"),
+    ("cp", "-u", "src/a.csv", "-p", "out2024.csv"), ("tool", "-u", "x", "-p", "parts/42"),
     ("kubectl", "get", "secret", "db-creds-7d9f8b6c5d"), ("jq", ".token", "out2024.json"), ("git", "log", "-u", "-p", "v1..v2"),
     ("rsync", "-u", "-p", "a2024/", "b2024/"), ("echo", "password", "changed2024now"),
     ("python3", "x.py", "token", "classification"),
@@ -96,9 +96,24 @@ def test_the_corpora_are_large_enough() -> None:
     assert len(ordinary()) == ORDINARY_LINES == 2000
 
 
+@pytest.mark.parametrize(
+    ("number", "shapes", "lines"),
+    [(2, 900, 1200), (3, 500, 2400), (4, 400, 1600), (5, 300, 2500), (6, 260, 0)],
+)
+def test_the_later_sets_are_large_enough_and_their_secrets_are_in_them(
+    number: int, shapes: int, lines: int
+) -> None:
+    halves = Counter(shape.judged for shape in secrets(number))
+    assert halves.total() >= shapes and min(halves.values()) >= 100
+    assert not lines or len(set(ordinary_written(number))) >= lines
+    for shape in secrets(number):
+        assert shape.secrets and all(value in "\0".join(shape.plain()) for value in shape.secrets)
+
+
+@pytest.mark.parametrize("number", SETS)
 @pytest.mark.parametrize("judged", [False, True], ids=["development", "judged"])
-def test_99_of_100_secrets_are_caught(judged: bool) -> None:
-    half = [shape for shape in secrets() if shape.judged == judged]
+def test_99_of_100_secrets_are_caught(number: int, judged: bool) -> None:
+    half = [shape for shape in secrets(number) if shape.judged == judged]
     leaks = [shape.text for shape in half if shape.leaks(Redactor())]
     assert len(leaks) <= len(half) / 100, leaks
 
@@ -117,6 +132,13 @@ def test_ordinary_lines_are_left_alone() -> None:
     assert len(changed) <= ORDINARY_LINES / 100, changed
 
 
+@pytest.mark.parametrize("number", SETS[1:5])
+def test_the_ordinary_lines_of_later_sets_are_left_alone(number: int) -> None:
+    redactor, lines = Redactor(), ordinary_written(number)
+    changed = [shape.text for shape in lines if shape.read(redactor) != shape.plain()]
+    assert len(changed) <= len(lines) / 100, changed
+
+
 def test_what_was_learnt_changes_nothing() -> None:
     """Caches and learnt words give the same text as a new redactor, and count the same."""
     old = Redactor()
@@ -129,7 +151,7 @@ def test_what_was_learnt_changes_nothing() -> None:
 
 
 def test_the_corpus_is_redacted_idempotently() -> None:
-    for shape in secrets():
+    for shape in itertools.chain.from_iterable(map(secrets, SETS)):
         once = shape.read(Redactor())
         again = Redactor()
         twice = (

@@ -13,16 +13,10 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import OutputError, UsageError
-from receiver.safe import files as safe_files
-from receiver.safe.files import (
-    RefusedError,
-    check_distinct,
-    check_output,
-    open_directory,
-    open_input,
-    open_output,
-    write_output,
-)
+from receiver.safe import directories
+from receiver.safe.directories import RefusedError, open_directory
+from receiver.safe.files import open_input
+from receiver.safe.outputs import check_distinct, check_output, open_output, write_output
 from tests.conftest import missing
 from tests.small_disk import run_on_small_disk
 
@@ -155,7 +149,7 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
         def refused(path: str, flags: int) -> int:
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
-        monkeypatch.setattr(safe_files, "open_without_links", refused)
+        monkeypatch.setattr(directories, "open_without_links", refused)
     return str(request.param)
 
 
@@ -243,7 +237,7 @@ def test_only_a_regular_file_is_read(
 _FILL = """
 import sys
 from receiver.errors import OutputError, UsageError
-from receiver.safe.files import open_output, write_output
+from receiver.safe.outputs import open_output, write_output
 folder = sys.argv[1]
 write_output(folder + "/why.json", b"before")
 try:
@@ -269,7 +263,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
 _READ_ONLY = """
 import subprocess, sys
 from receiver.errors import OutputError, UsageError
-from receiver.safe.files import check_output, open_output, write_output
+from receiver.safe.outputs import check_output, open_output, write_output
 folder = sys.argv[1]
 write_output(folder + "/old", b"before")
 subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
@@ -296,7 +290,7 @@ def test_a_read_only_disk_is_one_line(tmp_path: Path) -> None:
 
 _MOUNTED = """
 import subprocess, sys
-from receiver.safe.files import write_output
+from receiver.safe.outputs import write_output
 folder = sys.argv[1]
 for name in ("one", "source"):
     write_output(folder + "/" + name, b"before")

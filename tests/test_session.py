@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from receiver import semconv as sc
@@ -107,9 +108,9 @@ def live(path: Path) -> Outcome:
     (first,) = story.core.incidents.reports.values()
     outcome.take(story.core, session.metrics(story.now, exported=True))
     session.metrics(story.now, exported=False)
-    earlier.sightings[first.signature] = Sighting(
-        signature=first.signature, cause="mem.cgroup_oom", count=5, first_unix_ns=1, last_unix_ns=2, last_run="r0"
-    )  # fmt: skip
+    earlier.remember_sighting(Sighting(
+        signature=first.signature, cause="mem.cgroup_oom", count=5, first_unix_ns=1, last_unix_ns=2, last_run="r0", owner=1000
+    ))  # fmt: skip
     history.absorb(earlier)  # the file was busy until now
     story._signals.clear()
     loader(story)
@@ -193,7 +194,7 @@ def test_an_own_history_replaces_the_recorded_one(tmp_path: Path) -> None:
     for _ in steps(session, recording, other_history=True):
         pass
     assert core.history is own and set(own.tasks) == {KEY, (*KEY[:2], "--job=users")}
-    assert SIGNATURE_NOTE not in str(own.sightings)
+    assert SIGNATURE_NOTE not in str(list(own.sightings.values()))
 
 
 def test_other_rules_on_old_facts(tmp_path: Path) -> None:
@@ -213,28 +214,35 @@ def test_an_entry_that_was_evicted_and_came_back_is_recorded_again() -> None:
     history.remember(KEY, run(1, 1.0))
     assert history.good_runs(KEY) and history.uses.take() is None  # it follows from the inputs
     for number in range(TASKS):
-        history.remember(("x", "y", str(number)), run(number, 1.0))
+        history.remember((KEY[0], "y", str(number)), run(number, 1.0))
     assert history.good_runs(KEY) == []
     assert history.uses.take() == Used(runs=((KEY, ()),))
 
 
 def test_what_a_file_adds_is_recorded_at_its_next_use() -> None:
     history, earlier = History(), History()
-    history.saw("abc", "oom", 5, "r9")
-    assert history.uses.take() == Used(sightings=(("abc", None),))
     seen = Sighting(
-        signature="abc", cause="oom", count=3, first_unix_ns=1, last_unix_ns=2, last_run="r1"
+        signature="abc",
+        cause="oom",
+        count=1,
+        first_unix_ns=5,
+        last_unix_ns=5,
+        last_run="r9",
+        owner=7,
     )
-    earlier.sightings["abc"] = seen
+    key = seen.key
+    history.saw(seen)
+    assert history.uses.take() == Used(sightings=((key, None), ("abc", None)))
+    earlier.remember_sighting(msgspec.structs.replace(seen, count=3, first_unix_ns=1))
     history.absorb(earlier)
-    found = history.seen("abc")
+    found = history.seen("abc", 7)
     assert found is not None and found.count == 4
-    assert history.uses.take() == Used(sightings=(("abc", found),))
+    assert history.uses.take() == Used(sightings=((key, found),))
     other = History()
-    other.restore(Used(runs=((KEY, (run(1, 1.0),)),), sightings=(("abc", found),)))
-    assert other.seen("abc") == found and len(other.good_runs(KEY)) == 1
-    other.restore(Used(runs=((KEY, ()),), sightings=(("abc", None),)))
-    assert other.seen("abc") is None and other.good_runs(KEY) == []
+    other.restore(Used(runs=((KEY, (run(1, 1.0),)),), sightings=((key, found),)))
+    assert other.seen("abc", 7) == found and len(other.good_runs(KEY)) == 1
+    other.restore(Used(runs=((KEY, ()),), sightings=((key, None),)))
+    assert other.seen("abc", 7) is None and other.good_runs(KEY) == []
     assert not other.fresh
 
 
@@ -351,7 +359,14 @@ def inputs_of(tree: ast.AST) -> Iterator[str]:
         for each in (*targets, *called):
             if isinstance(each, ast.Attribute):
                 whose = ast.unparse(each.value)
-                of_core = whose.split(".")[-1] in ("core", "_core", "incidents", "blocks")
+                of_core = whose.split(".")[-1] in (
+                    "core",
+                    "_core",
+                    "incidents",
+                    "blocks",
+                    "missing",
+                    "unended",
+                )
                 if of_core and (targets or each.attr in INPUTS):
                     yield ast.unparse(each)
 

@@ -12,7 +12,7 @@ powers() { # asked of the engine itself, once our image is there
     else export KWITNESS_CAP_BPF=SYS_ADMIN KWITNESS_CAP_PERFMON=CAP_SYS_ADMIN; fi
 }
 case $1 in
-up) powers && $compose up -d && echo "Grafana http://localhost:3000   Jaeger http://localhost:16686   incidents: $compose exec -u nobody kwitness kwitness incidents list -c /etc/kwitness/kwitness.toml" ;;
+up) powers && $compose up -d && echo "Grafana http://localhost:3000   Jaeger http://localhost:16686   incidents: $compose exec -u kwitness kwitness kwitness incidents list -c /etc/kwitness/kwitness.toml" ;;
 demo-stack) powers && COMPOSE_PROFILES=demo $compose up -d && echo "a run every half a minute, each second one broken: Grafana http://localhost:3000   Jaeger http://localhost:16686" ;;
 down) COMPOSE_PROFILES=demo,tempo,victorialogs $compose down ;;
 *) echo "compose.sh up|down|demo-stack" >&2; exit 64 ;;

@@ -83,8 +83,10 @@ KEYS = {
     ),
     "privileges.drop": "after attaching, drop all capabilities (and root)",
     "privileges.user": (
-        "the user to become when started as root. Processes of one user may signal each other: a "
-        "user that no other program has is better than `nobody`"
+        "the user to become when started as root. Empty: a user of its own, because processes of "
+        "one user may signal each other. This is the account `kwitness`, or without one, a user "
+        "from 60578 to 61183 that has no account and no process on this host. The owner of "
+        "`state.directory` stays the user, if it is one of these or `nobody`"
     ),
     "privileges.helper": (
         '`"auto"`: a helper process attaches the system-call hooks only if the kernel needs '

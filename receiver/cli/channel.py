@@ -12,7 +12,7 @@ import socket
 from collections import deque
 from pathlib import Path
 
-from receiver.cli.launch import MESSAGE_BYTES
+from receiver.cli.observation import MESSAGE_BYTES
 from receiver.errors import DecodeError
 from receiver.events import EventKind, Signal
 from receiver.kernel.clock import boottime_ns

@@ -18,7 +18,7 @@ from receiver.export.exporters import chosen
 from receiver.export.options import ExportSettings
 from receiver.export.settings import asks_for_export
 from receiver.model import CoreOptions
-from receiver.safe.files import open_output
+from receiver.safe.outputs import open_output
 from receiver.text.event_text import event_line
 
 if TYPE_CHECKING:

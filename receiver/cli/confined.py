@@ -9,17 +9,23 @@ from pathlib import Path
 from receiver import semconv as sc
 from receiver.export.options import ExportSettings
 from receiver.kernel.confinement import Confinement, Survey
+from receiver.kernel.spare_user import OwnUser, service_user
 from receiver.service.config import PrivilegeConfig, ServeConfig
 from receiver.signals import Metric, Point
 
 
-def confinement(settings: PrivilegeConfig) -> Confinement | None:
+def becomes(settings: PrivilegeConfig, directory: str) -> OwnUser | None:
+    """The user that the service becomes; None when privileges are kept. `directory`: its state
+    directory.
+    """
+    return service_user(settings.user, directory) if settings.drop else None
+
+
+def confinement(settings: PrivilegeConfig, service: OwnUser | None) -> Confinement | None:
     """None when privileges are kept. It forks: call it before anything else is started."""
-    if not settings.drop:
+    if service is None:
         return None
-    return Confinement(
-        user=settings.user, helper=settings.helper_user, on=settings.confine == "auto"
-    )
+    return Confinement(service=service, helper=settings.helper_user, on=settings.confine == "auto")
 
 
 def readable(chosen: ServeConfig, export: ExportSettings) -> list[str]:
@@ -76,7 +82,8 @@ def lines(found: Survey) -> list[str]:
             "capability bounding set: "
             f"{'is emptied' if not found.bounding_set else f'is kept: {found.bounding_set}'}"
         ),
-        f"service: {found.service}",
+        f"service: {found.service}"
+        + (f" ({found.service_shared})" if found.service_shared else ", which is its own"),
         f"helper: {found.helper}"
         + (f" ({found.helper_shared})" if found.helper_shared else ", which no other process has"),
     ]

@@ -149,7 +149,7 @@ def keep(text: str) -> str:
     Returns its path; empty when that fails.
     """
     try:
-        from receiver.safe.files import write_output  # not needed at a start that goes well
+        from receiver.safe.outputs import write_output  # not needed at a start that goes well
 
         path = str(Path(tempfile.gettempdir()) / f"kwitness-{os.geteuid()}.traceback")
         write_output(path, text.encode(errors="backslashreplace"))

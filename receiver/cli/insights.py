@@ -23,7 +23,7 @@ from receiver.insights.inbound import Inbound
 from receiver.insights.service import LOOKS, Insights
 from receiver.kernel.clock import host_name
 from receiver.kernel.descriptors import raise_limit
-from receiver.kernel.privileges import drop
+from receiver.kernel.privileges import drop_to
 from receiver.render import screen
 from receiver.service import config as configuration
 from receiver.service.admin import Admin
@@ -46,18 +46,20 @@ async def serve(args: argparse.Namespace) -> int:
     raise_limit()
     chosen = configuration.load(Path(args.config) if args.config else None)
     token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else ""
-    becomes = chosen.privileges.user if chosen.privileges.drop else ""
-    directory = open_directory_of_service(chosen.state.directory, {}, becomes)
+    becomes = confined.becomes(chosen.privileges, chosen.state.directory)
+    directory = open_directory_of_service(
+        chosen.state.directory, {}, becomes.identity if becomes is not None else None
+    )
     export = from_environment(os.environ)
-    guard = confined.confinement(chosen.privileges)
+    guard = confined.confinement(chosen.privileges, becomes)
     hub = Hub(export, VERSION)
     supervisor, stop = Supervisor(os.environ), asyncio.Event()
     if directory is not None:
         hub.samples.load()
-    if chosen.privileges.drop:
+    if becomes is not None:
         if os.geteuid() == 0:
             load_all()  # the user that the service becomes may not be able to read its modules
-        drop(chosen.privileges.user)
+        drop_to(becomes.identity)
     if guard is not None:
         place = str(directory.path) if directory is not None else ""
         guard.service(confined.readable(chosen, export), confined.writable(place))

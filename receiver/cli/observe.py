@@ -29,7 +29,7 @@ from receiver.cli.common import (
     print_event,
     stop_on_signals,
 )
-from receiver.cli.launch import EX_IOERR, EX_UNAVAILABLE
+from receiver.cli.exits import EX_IOERR, EX_UNAVAILABLE
 from receiver.cli.listeners import LiveLines, TimelineListener, ViewListener
 from receiver.cli.outputs import Outputs
 from receiver.errors import ConfigError, DecodeError, KwitnessError, OutputError
@@ -46,7 +46,7 @@ from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.observe.recording import COMMAND_CONTENTS, HOST_CONTENTS
 from receiver.render import Timeline, Views, as_json, screen, summary
-from receiver.safe.files import check_distinct, open_output
+from receiver.safe.outputs import check_distinct, open_output
 from receiver.service import config as configuration
 from receiver.service.app import Observer
 from receiver.service.state import HistoryKeeper, Worker
@@ -268,7 +268,9 @@ class ObservedCommand:
             )
             return
         view = self._views.pop(execution)
-        facts = json.dumps(as_json(execution, view, self.core.losses_of(execution), self._blind))
+        facts = json.dumps(
+            as_json(execution, view, self.core.missing.losses_of(execution), self._blind)
+        )
         why = self.core.incidents.reports[report_id(execution)]
         self.outputs.write("report", to_json(why) + b"\n")
         self.outputs.write("facts", facts.encode() + b"\n")
@@ -281,7 +283,13 @@ class ObservedCommand:
                 _print(f"kwitness: {printable(recording)} holds {COMMAND_CONTENTS}")
             colour = colour_wanted(sys.stderr.isatty())
             _print(
-                summary(execution, view, self.core.losses_of(execution), self._blind, colour=colour)
+                summary(
+                    execution,
+                    view,
+                    self.core.missing.losses_of(execution),
+                    self._blind,
+                    colour=colour,
+                )
             )
             _print(screen(why, colour=colour))
 

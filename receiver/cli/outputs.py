@@ -7,9 +7,9 @@ from __future__ import annotations
 import io
 from typing import BinaryIO, cast
 
-from receiver.cli.launch import say
+from receiver.cli.exits import say
 from receiver.errors import KwitnessError, OutputError
-from receiver.safe.files import check_output, open_output, write_output
+from receiver.safe.outputs import check_output, open_output, write_output
 
 
 class Outputs:

@@ -26,7 +26,7 @@ from receiver.observe.recording import FrameKind, Header, Recording, Settings
 from receiver.observe.replay import core_of, steps
 from receiver.observe.session import Session
 from receiver.render import RunView, as_json, details, page, screen, summary
-from receiver.safe.files import check_distinct, close_output, write_output
+from receiver.safe.outputs import check_distinct, close_output, write_output
 from receiver.service import config as configuration
 from receiver.service.state import HistoryKeeper, Worker
 from receiver.signals import LogRecord, MetricSnapshot, Span
@@ -141,9 +141,12 @@ async def _put(hub: Hub, signals: list[Span | LogRecord], snapshot: MetricSnapsh
 
 def _tree(args: argparse.Namespace, execution: Execution, view: RunView, core: Core) -> str:
     if args.json:
-        return json.dumps(as_json(execution, view, core.losses_of(execution)))
+        return json.dumps(as_json(execution, view, core.missing.losses_of(execution)))
     return summary(
-        execution, view, core.losses_of(execution), colour=colour_wanted(sys.stdout.isatty())
+        execution,
+        view,
+        core.missing.losses_of(execution),
+        colour=colour_wanted(sys.stdout.isatty()),
     )
 
 

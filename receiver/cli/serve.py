@@ -33,7 +33,12 @@ from receiver.render import live_tree
 from receiver.service import config as configuration
 from receiver.service.app import Observer
 from receiver.service.incident_api import LiveIncidentApi
-from receiver.service.state import ServiceState, open_directory_of_service, read_token
+from receiver.service.state import (
+    ServiceState,
+    open_directory_of_service,
+    read_token,
+    state_path,
+)
 from receiver.service.supervisor import Supervisor
 from receiver.service.symbols import available
 from receiver.text.printable import printable
@@ -46,7 +51,7 @@ log = logging.getLogger("kwitness")
 
 async def serve(args: argparse.Namespace) -> int:
     """Runs the service: attach, drop privileges, observe until SIGTERM, flush."""
-    from receiver.kernel.privileges import drop
+    from receiver.kernel.privileges import drop_to
     from receiver.service.admin import (
         Admin,
     )  # before the drop: the user that the service becomes may not be able to read its modules
@@ -55,11 +60,13 @@ async def serve(args: argparse.Namespace) -> int:
     chosen = configuration.load(Path(args.config) if args.config else None)
     export = from_environment(os.environ)
     hub = Hub(export, VERSION)
-    becomes = chosen.privileges.user if chosen.privileges.drop else ""
+    place = state_path(chosen.state.directory, os.environ)
+    becomes = confined.becomes(chosen.privileges, place)
+    # a second service exits here
     directory = open_directory_of_service(
-        chosen.state.directory, os.environ, becomes
-    )  # a second service exits here
-    guard = confined.confinement(chosen.privileges)
+        chosen.state.directory, os.environ, becomes.identity if becomes is not None else None
+    )
+    guard = confined.confinement(chosen.privileges, becomes)
     observer = Observer(
         chosen.kernel,
         core_options(export, chosen.core),
@@ -74,10 +81,10 @@ async def serve(args: argparse.Namespace) -> int:
     observer.start()
     if directory is not None:
         hub.samples.load()
-    if chosen.privileges.drop:
+    if becomes is not None:
         if os.geteuid() == 0:
             load_all()
-        drop(chosen.privileges.user)
+        drop_to(becomes.identity)
     if guard is not None:
         place = str(directory.path) if directory is not None else ""
         guard.service(
@@ -185,8 +192,9 @@ def check(args: argparse.Namespace) -> int:
     from receiver.kernel.hooks import BLIND_SPOTS
     from receiver.kernel.probes import Probes
 
-    chosen = configuration.load(Path(args.config) if args.config else None).privileges
-    confinement = survey(chosen.user, chosen.helper_user)
+    chosen = configuration.load(Path(args.config) if args.config else None)
+    place = state_path(chosen.state.directory, os.environ)
+    confinement = survey(chosen.privileges.user, chosen.privileges.helper_user, place)
     try:
         probes = Probes(lifecycle_bytes=1 << 16, bulk_bytes=1 << 16, capture=DECLARED.capture)
         try:

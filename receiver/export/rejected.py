@@ -19,7 +19,8 @@ from datetime import UTC, datetime
 
 from receiver.export.options import SIGNALS, SignalName
 from receiver.export.otlp_json import to_json
-from receiver.safe.files import RefusedError, closing, is_foreign, open_folder, replace
+from receiver.safe.directories import RefusedError, closing
+from receiver.safe.files import is_foreign, open_folder, replace
 from receiver.text.printable import printable
 from receiver.text.redact import Redactor
 from receiver.units import KIB

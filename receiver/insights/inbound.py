@@ -8,11 +8,8 @@ refused permanently (INVALID_ARGUMENT, 400), so that the sender drops and counts
 record is refused by a partial success. When too many bytes are being received, the sender is asked
 to retry later (RESOURCE_EXHAUSTED with RetryInfo, 429 with Retry-After).
 
-Bounds: receiver.insights.uploads bounds the bytes in flight, and receiver.safe.listener bounds the
-HTTP connections. The gRPC core has bounds of its own: GRPC_BYTES per message, GRPC_STREAMS per
-connection, and GRPC_CONNECTIONS. It cannot close the oldest connection for a new one: above the
-limit, new connections are refused until an idle one has ended (GRPC_IDLE_SECONDS). Keep its port
-within the cluster, or use client_ca.
+Bounds: receiver.insights.uploads bounds the bytes in flight, receiver.safe.listener the HTTP
+connections, and receiver.insights.grpc_server the gRPC connections.
 """
 
 from __future__ import annotations
@@ -21,10 +18,8 @@ import asyncio
 import logging
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from weakref import WeakValueDictionary
 
 import grpc
 from aiohttp import web
@@ -33,24 +28,17 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from receiver.errors import ConfigError
 from receiver.insights.config import InsightsConfig
+from receiver.insights.grpc_server import RECEIVE_SECONDS, RETRY_SECONDS, SERVICES, GrpcServer
 from receiver.insights.records import Batch, read
 from receiver.insights.uploads import MalformedError, TooLargeError, Upload, Uploads, decompressed
-from receiver.safe.listener import Connection, Limits, Listener
+from receiver.safe.connection import Connection, Limits
+from receiver.safe.listener import Listener
 from receiver.safe.log_limit import LogLimit
 from receiver.signals import Metric
 from receiver.units import KIB, MIB
 
 log = logging.getLogger("kwitness.insights")
 REQUEST_BYTES = 16 * MIB  # by HTTP, also after decompression
-GRPC_BYTES = 4 * MIB  # by gRPC, also after decompression: the default of the Collector's receiver
-GRPC_CONNECTIONS = 64
-# Streams of one connection. All but the first GRPC_TURNS wait, and each waiting one holds at most
-# 64 KiB of its message.
-GRPC_STREAMS = 32
-GRPC_TURNS = 4  # streams of one connection that are received at the same time: 16 MiB
-GRPC_IDLE_SECONDS = 60
-RECEIVE_SECONDS = 10.0  # for a whole request
-RETRY_SECONDS = 1
 HTTP_LIMITS = Limits(
     connections=256,
     unproven=256,
@@ -58,41 +46,6 @@ HTTP_LIMITS = Limits(
     body_seconds=RECEIVE_SECONDS,
     idle_seconds=75.0,
 )
-_OPTIONS = (
-    ("grpc.max_receive_message_length", GRPC_BYTES),
-    ("grpc.max_concurrent_streams", GRPC_STREAMS),
-    ("grpc.max_allowed_incoming_connections", GRPC_CONNECTIONS),
-    ("grpc.max_metadata_size", 16 * KIB),
-    ("grpc.max_connection_idle_ms", GRPC_IDLE_SECONDS * 1000),
-    ("grpc.server_handshake_timeout_ms", 5000),
-    ("grpc.http2.bdp_probe", 0),
-    ("grpc.http2.lookahead_bytes", 64 * KIB),
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    ("grpc.http2.max_ping_strikes", 2),
-    ("grpc.so_reuseport", 0),
-)
-_SERVICES = {
-    "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
-    "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
-    "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
-}
-_Context = grpc.aio.ServicerContext[bytes, bytes]
-
-
-def _delimited(number: int, value: bytes) -> bytes:
-    return bytes([number << 3 | 2, len(value)]) + value
-
-
-def _retry_later() -> bytes:
-    """Encodes a google.rpc.Status (RESOURCE_EXHAUSTED) with a google.rpc.RetryInfo.
-
-    Without the latter, OTLP senders drop the data.
-    """
-    delay = _delimited(1, bytes([1 << 3, RETRY_SECONDS]))  # RetryInfo { Duration { seconds } }
-    detail = _delimited(1, b"type.googleapis.com/google.rpc.RetryInfo") + _delimited(2, delay)
-    return bytes([1 << 3, 8]) + _delimited(3, detail)
 
 
 class Inbound:
@@ -114,10 +67,8 @@ class Inbound:
         self.refused: Counter[str] = Counter()  # requests by reason
         self.uploads = Uploads()
         self._limited = LogLimit(log)
-        # By connection, while it has open calls.
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._credentials, self._tls = self._read_certificates()
-        self._server: grpc.aio.Server | None = None
+        self._grpc = GrpcServer(self.uploads, self._answer, self._refuse)
         self._listener: Listener | None = None
         self.ports: dict[str, int] = {}
 
@@ -142,7 +93,7 @@ class Inbound:
     async def start(self) -> None:
         """Starts both listeners. Raises ConfigError if it cannot listen on an address."""
         if self._config.grpc:
-            await self._start_grpc()
+            self.ports["grpc"] = await self._grpc.start(self._config.grpc, self._credentials)
         if self._config.http:
             await self._start_http()
 
@@ -171,76 +122,9 @@ class Inbound:
         self.refused[reason] += 1
         self._limited.say(logging.WARNING, reason, "a request was refused: %s", reason)
 
-    async def _start_grpc(self) -> None:
-        server = grpc.aio.server(options=_OPTIONS)
-        for signal, service in _SERVICES.items():
-            # The handler is registered for a stream with one request: it is then called before
-            # the message is received, and it can limit the wait for it.
-            handler: Any = grpc.stream_unary_rpc_method_handler(self._export(signal))
-            server.add_generic_rpc_handlers(
-                (grpc.method_handlers_generic_handler(service, {"Export": handler}),)
-            )
-        try:
-            listen = self._config.grpc
-            port = (
-                server.add_secure_port(listen, self._credentials)
-                if self._credentials
-                else server.add_insecure_port(listen)
-            )
-        except (RuntimeError, OSError) as error:
-            raise ConfigError(
-                f"insights.grpc = {self._config.grpc!r}: {str(error)[:200]}"
-            ) from None
-        self.ports["grpc"] = port
-        await server.start()
-        self._server = server
-
-    def _export(self, signal: str) -> Callable[[AsyncIterator[bytes], _Context], Awaitable[bytes]]:
-        async def export(requests: AsyncIterator[bytes], context: _Context) -> bytes:
-            turn = self._turns.setdefault(context.peer(), asyncio.Semaphore(GRPC_TURNS))
-            async with turn:
-                return await self._exported(signal, requests, context)
-
-        return export
-
-    async def _exported(
-        self, signal: str, requests: AsyncIterator[bytes], context: _Context
-    ) -> bytes:
-        loop = asyncio.get_running_loop()
-        deadline = asyncio.timeout(RECEIVE_SECONDS)
-        upload = self.uploads.begin(loop.time(), lambda: deadline.reschedule(loop.time()))
-        try:
-            # The length of the message is unknown until it has been received, so the maximum is
-            # reserved.
-            if not upload.grow(GRPC_BYTES, loop.time()):
-                await self._abort_full(signal, context)
-            try:
-                async with deadline:
-                    body = await anext(aiter(requests), b"")
-            except TimeoutError:
-                self._refuse(signal, "upload_late")
-                await context.abort(
-                    grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not come in time"
-                )
-            upload.shrink(len(body))
-            return self._answer(signal, body)
-        except DecodeError:
-            self._refuse(signal, "request_malformed")
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not an ExportLogsServiceRequest")
-        finally:
-            upload.close()
-        raise AssertionError("abort raises")
-
-    async def _abort_full(self, signal: str, context: _Context) -> None:
-        self._refuse(signal, "uploads_full")
-        details = (("grpc-status-details-bin", _retry_later()),)
-        await context.abort(
-            grpc.StatusCode.RESOURCE_EXHAUSTED, "too many bytes are being received", details
-        )
-
     async def _start_http(self) -> None:
         app = web.Application(client_max_size=REQUEST_BYTES)
-        for signal in _SERVICES:
+        for signal in SERVICES:
             app.router.add_post(f"/v1/{signal}", self._posted)
         self._listener = Listener("insights.http", app, HTTP_LIMITS, self._tls)
         host, _, port = self._config.http.rpartition(":")
@@ -315,6 +199,4 @@ class Inbound:
         """Closes all connections. Each listener waits at most 1 s for requests in progress."""
         if self._listener is not None:
             await self._listener.close()
-        if self._server is not None:
-            await self._server.stop(1.0)
-            self._server = None  # this closes its descriptors; aiohttp caches our handlers
+        await self._grpc.close()

@@ -14,7 +14,7 @@ from receiver import semconv as sc
 from receiver.insights.across import across
 from receiver.insights.records import Batch
 from receiver.insights.runs import RemoteFact, RemoteRun, RemoteRuns
-from receiver.investigate.incidents import culprit_name
+from receiver.investigate.incident_records import culprit_name
 from receiver.investigate.report import Report, to_json
 from receiver.safe.log_limit import LogLimit
 from receiver.signals import (

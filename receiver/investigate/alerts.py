@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Annotated
 
@@ -31,3 +32,9 @@ class AlertQuery(
     def is_about(self, execution: Execution) -> bool:
         _, pipeline, task = task_key(execution.identity)
         return self.wants(pipeline, task, execution.identity.run_id)
+
+    def in_time(self, began: float, ended: float) -> bool:
+        """Whether work from `began` to `ended` (Unix seconds) was done in the time asked for."""
+        since = self.since.timestamp() if self.since is not None else -math.inf
+        until = self.until.timestamp() if self.until is not None else math.inf
+        return began <= until and ended >= since

@@ -42,7 +42,7 @@ from receiver.work.worker import Worker
 if TYPE_CHECKING:
     from receiver.investigate.history import History
 
-CASES = 512  # open cases, and closed cases with a failure
+CASES = 4096  # open cases, closed ones that wait for their investigation, and those with a failure
 ACTORS_PER_CASE = 4096  # above this number, successful processes are only counted
 ACTORS = 20_000  # over all cases: above this number, the oldest case is dropped
 KEPT_LOSSES = 32
@@ -423,7 +423,7 @@ class Casebook:
             case = self._cases[id(outermost)] = {}
             self._executions[id(outermost)] = outermost
             while len(self._cases) > CASES:
-                self._forget(next(iter(self._cases)))
+                self._forget_oldest(lambda _: 1, keep=id(outermost))
         if (
             _is_uninteresting(process, self._facts)
             and (len(case) >= ACTORS_PER_CASE or _is_short(process, self._facts))
@@ -439,7 +439,7 @@ class Casebook:
         case[process.key] = ProcessSnapshot.of(process, self._facts, grade)
         self._where[process.key] = id(outermost)
         if self._count > ACTORS and len(self._cases) > 1:
-            self._forget(next(i for i in self._cases if i != id(outermost)))
+            self._forget_oldest(len, keep=id(outermost))
 
     def lost(self, at_ns: int, lost: Lost) -> None:
         window = LossWindow(at_ns, lost.kind, lost.reason, lost.count, lost.user)
@@ -523,6 +523,21 @@ class Casebook:
     def forget(self, execution: Execution) -> None:
         """Drops the case of this execution."""
         self._forget(id(execution))
+
+    def _forget_oldest(
+        self, weight: Callable[[dict[ProcessKey, ProcessSnapshot]], int], keep: int
+    ) -> None:
+        """Drops the oldest case of the user whose cases weigh most: one user's work, however much,
+        takes no facts from another's.
+        """
+        held: Counter[int] = Counter()
+        for key, case in self._cases.items():
+            held[self._executions[key].identity.owner] += weight(case)
+        for owner, _ in held.most_common():
+            for key in self._cases:
+                if key != keep and self._executions[key].identity.owner == owner:
+                    self._forget(key)
+                    return
 
     def _forget(self, key: int) -> None:
         case = self._cases.pop(key, None)

@@ -208,9 +208,17 @@ def _seen(case: Case, found: Conclusion, key: str, at_unix_ns: int) -> Sighting 
     if case.history is None or not key:
         return None
     if not at_unix_ns:
-        return case.history.seen(key)
+        return case.history.seen(key, case.execution.identity.owner)
     return case.history.saw(
-        key, found.ranked[0].candidate.cause, at_unix_ns, case.execution.identity.run_id
+        Sighting(
+            signature=key,
+            cause=found.ranked[0].candidate.cause,
+            count=1,
+            first_unix_ns=at_unix_ns,
+            last_unix_ns=at_unix_ns,
+            last_run=case.execution.identity.run_id,
+            owner=case.execution.identity.owner,
+        )
     )
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import msgspec
 
 from receiver.investigate.case import TaskKey
+from receiver.units import KIB
 
+PLACE_BYTES = 32 * KIB  # of the runs of a task; larger ones take more places in a history
+UNKNOWN_OWNER = -1  # of entries that version 0.1 stored
+_OWNER = re.compile(r" of uid ([0-9]{1,10})\Z")
 KNOWN = 10_000  # keys of used entries; past it, entries count as unused again, which is harmless
 
 
@@ -30,9 +35,17 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     partitions: dict[str, int]
     endpoints: tuple[str, ...] = ()
 
+    @property
+    def size_bytes(self) -> int:
+        """About the size of its text. Its other fields have 300 bytes."""
+        names = (self.run_id, *self.outputs, *self.partitions, *self.endpoints)
+        return 300 + sum(len(name) + 16 for name in names)
+
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
-    """How often and when an incident with this signature occurred, and the operator's note."""
+    """How often and when an incident with this signature occurred in the work of one user, and the
+    operator's note.
+    """
 
     signature: str
     cause: str
@@ -41,6 +54,29 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     last_unix_ns: int
     last_run: str
     note: str = ""
+    owner: int = UNKNOWN_OWNER
+
+    @property
+    def key(self) -> str:
+        """The key under which it is kept: the failures of one user are not those of another."""
+        return sighting_key(self.signature, self.owner)
+
+
+def sighting_key(signature: str, owner: int) -> str:
+    return signature if owner == UNKNOWN_OWNER else f"{signature} of uid {owner}"
+
+
+def owner_of(key: object) -> int:
+    """The user in the key of a sighting, or in the first part of a task's key. Any value may come
+    from a damaged file.
+    """
+    found = _OWNER.search(key) if isinstance(key, str) else None
+    return int(found[1]) if found is not None else UNKNOWN_OWNER
+
+
+def places(size_bytes: int) -> int:
+    """The places that a task with runs of this size takes."""
+    return max(1, -(-size_bytes // PLACE_BYTES))
 
 
 class Used(msgspec.Struct, frozen=True):

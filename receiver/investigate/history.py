@@ -1,7 +1,8 @@
 """The history: statistics of earlier runs and the incidents that were seen before.
 
 This module has values only; a store loads and saves them. The statistics are robust: the median and
-the median absolute deviation (MAD) of the last RUNS runs.
+the median absolute deviation (MAD) of the last RUNS runs. Each user has a share of the room: what
+one user runs, however much, removes nothing of another user.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import statistics
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 
 import msgspec
@@ -17,13 +18,26 @@ import msgspec
 from receiver.attribution.partitions import partition_of
 from receiver.facts.versions import State
 from receiver.investigate.case import Case, TaskKey
-from receiver.investigate.entries import RunSummary, Sighting, Used, Uses
+from receiver.investigate.entries import (
+    RunSummary,
+    Sighting,
+    Used,
+    Uses,
+    owner_of,
+    places,
+    sighting_key,
+)
+from receiver.units import KIB
+from receiver.work.fair_table import FairTable
 from receiver.work.tables import Use
 
 RUNS = 50  # runs kept for each task
-TASKS = 2000  # above this number, the task with the oldest last run is dropped
-SIGNATURES = 5000
+# Places for tasks. Above this number, the user with most places loses the task whose last run is
+# oldest.
+TASKS = 2000
+SIGNATURES = 5000  # above this number, the user with most loses the oldest
 KEPT_PATHS = 64  # paths kept for each run
+KEPT_BYTES = 8 * KIB  # of the names in one run: paths, partitions and endpoints have a third each
 ENOUGH = 5  # the number of runs that statistics need
 NOTE_BYTES = 500
 _MAD = 1.4826  # MAD x 1.4826 estimates the standard deviation of a normal distribution
@@ -65,45 +79,51 @@ def usual(values: Iterable[float]) -> Usual | None:
 class History:
     """Runs and sightings, bounded. `fresh` holds the new entries until a store takes them.
 
-    `uses` holds the entries that reports were made with, until a recording takes them.
+    `uses` holds the entries that reports were made with, until a recording takes them. `drops`
+    counts what was forgotten.
     """
 
     def __init__(self) -> None:
-        self.tasks: dict[TaskKey, deque[RunSummary]] = {}
-        self.sightings: dict[str, Sighting] = {}
+        self.tasks: FairTable[TaskKey, deque[RunSummary]] = FairTable(TASKS)
+        self.sightings: FairTable[str, Sighting] = FairTable(SIGNATURES)
+        self._sizes: dict[TaskKey, int] = {}
         self.fresh: list[tuple[TaskKey, RunSummary] | Sighting] = []
+        self.drops: Counter[str] = Counter()
         self.uses = Uses()
 
     def restore(self, used: Used) -> None:
         """Sets the entries that the recorded reports were made with."""
         for key, runs in used.runs:
-            self.tasks.pop(key, None)
+            self.tasks.pop(key)
+            self._sizes.pop(key, None)
             for run in runs:
                 self.remember(key, run)
         for signature, sighting in used.sightings:
-            self.sightings.pop(signature, None)
+            self.sightings.pop(signature)
             if sighting is not None:
-                self._place(sighting)
-
-    def _place(self, sighting: Sighting) -> None:
-        self.sightings[sighting.signature] = sighting
-        while len(self.sightings) > SIGNATURES:
-            oldest = next(iter(self.sightings))
-            del self.sightings[oldest]
-            self.uses.evicted(oldest)
+                self.remember_sighting(sighting)
 
     def add(self, key: TaskKey, run: RunSummary) -> None:
         self.remember(key, run)
         self.fresh.append((key, run))
 
     def remember(self, key: TaskKey, run: RunSummary) -> None:
-        runs = self.tasks.pop(key, None) or deque(maxlen=RUNS)
+        runs = self.tasks.pop(key) or deque(maxlen=RUNS)
+        size = self._sizes.get(key, 0) + run.size_bytes
+        if len(runs) == RUNS:
+            size -= runs[0].size_bytes
         runs.append(run)
-        self.tasks[key] = runs  # now the last one in the order
-        while len(self.tasks) > TASKS:
-            oldest = next(iter(self.tasks))
-            del self.tasks[oldest]
-            self.uses.evicted(oldest)
+        self._sizes[key] = size
+        # now it is the newest
+        for forgotten, _ in self.tasks.put(key, runs, owner_of(key[0]), places(size)):
+            del self._sizes[forgotten]
+            self.uses.evicted(forgotten)
+            self.drops["forgotten_task"] += 1
+
+    def remember_sighting(self, sighting: Sighting) -> None:
+        for forgotten, _ in self.sightings.put(sighting.key, sighting, sighting.owner):
+            self.uses.evicted(forgotten)
+            self.drops["forgotten_sighting"] += 1
 
     def absorb(self, earlier: History) -> None:
         """Adds stored entries.
@@ -111,67 +131,68 @@ class History:
         They may arrive after the first runs of this process, which are newer.
         """
         self.uses.loaded()
-        since, self.tasks = self.tasks, {}
+        since, self.tasks, self._sizes = self.tasks, FairTable(TASKS), {}
         for key, runs in (*earlier.tasks.items(), *since.items()):
             for run in runs:
                 self.remember(key, run)
-        for signature, before in earlier.sightings.items():
-            now = self.sightings.get(signature)
-            if now is not None:
-                before = msgspec.structs.replace(
-                    now,
-                    count=before.count + now.count,
-                    first_unix_ns=before.first_unix_ns,
-                    note=now.note or before.note,
-                )
-                self.fresh = [
-                    x
-                    for x in self.fresh
-                    if not (isinstance(x, Sighting) and x.signature == signature)
-                ]
-                self.fresh.append(before)
-            self.sightings[signature] = before
+        newer, self.sightings = self.sightings, FairTable(SIGNATURES)
+        for before in earlier.sightings.values():
+            now = newer.pop(before.key)
+            self.remember_sighting(before if now is None else self._joined(before, now))
+        for now in newer.values():
+            self.remember_sighting(now)
 
-    def saw(self, signature: str, cause: str, at_unix_ns: int, run: str) -> Sighting | None:
-        """Counts the incident and returns the sighting as it was before."""
-        before = self.seen(signature)
-        self.sightings.pop(signature, None)
-        now = Sighting(
-            signature=signature,
-            cause=cause,
-            count=1,
-            first_unix_ns=at_unix_ns,
-            last_unix_ns=at_unix_ns,
-            last_run=run,
+    def _joined(self, before: Sighting, now: Sighting) -> Sighting:
+        both = msgspec.structs.replace(
+            now,
+            count=before.count + now.count,
+            first_unix_ns=before.first_unix_ns,
+            note=now.note or before.note,
         )
+        self.fresh = [
+            x for x in self.fresh if not (isinstance(x, Sighting) and x.key == before.key)
+        ]
+        self.fresh.append(both)
+        return both
+
+    def seen(self, signature: str, owner: int) -> Sighting | None:
+        """The sightings in the work of this user, or those that version 0.1 stored for any user."""
+        for key in (sighting_key(signature, owner), signature):
+            found = self.sightings.get(key)
+            self.uses.sighting(key, found)
+            if found is not None:
+                return found
+        return None
+
+    def saw(self, now: Sighting) -> Sighting | None:
+        """Counts one more incident and returns the sighting as it was before."""
+        before = self.seen(now.signature, now.owner)
         if before is not None:
             now = msgspec.structs.replace(
-                before, count=before.count + 1, last_unix_ns=at_unix_ns, last_run=run
+                now,
+                count=before.count + now.count,
+                first_unix_ns=before.first_unix_ns,
+                note=before.note,
             )
-        self._place(now)
+        self.remember_sighting(now)
         self.fresh.append(now)
         return before
 
-    def seen(self, signature: str) -> Sighting | None:
-        found = self.sightings.get(signature)
-        self.uses.sighting(signature, found)
-        return found
-
     def note(self, signature: str, text: str) -> bool:
         """Stores an operator's note. Returns False if the signature is unknown."""
-        known = self.sightings.get(signature)
-        if known is None:
-            return False
-        self.sightings[signature] = msgspec.structs.replace(known, note=text[:NOTE_BYTES])
-        self.fresh.append(self.sightings[signature])
-        return True
+        known = [s for s in self.sightings.values() if s.signature == signature]
+        for each in known:
+            noted = msgspec.structs.replace(each, note=text[:NOTE_BYTES])
+            self.remember_sighting(noted)
+            self.fresh.append(noted)
+        return bool(known)
 
     def take(self) -> list[tuple[TaskKey, RunSummary] | Sighting]:
         out, self.fresh = self.fresh, []
         return out
 
     def good_runs(self, key: TaskKey) -> list[RunSummary]:
-        runs = self.tasks.get(key, ())
+        runs = self.tasks.get(key) or ()
         self.uses.runs(key, runs)
         return [r for r in runs if not r.failed]
 
@@ -250,12 +271,24 @@ def summarise(case: Case, ended_unix_ns: int) -> RunSummary:
         peak_bytes=max((a.peak_bytes for a in case), default=0),
         processes=execution.totals.processes,
         shape=shape_of(case),
-        outputs=outputs_of(case),
-        partitions=dict(
-            sorted((name, size) for name, (size, _) in partition_bytes(case).items())[:KEPT_PATHS]
+        outputs=_kept(outputs_of(case)),
+        partitions=_kept(
+            dict(sorted((name, size) for name, (size, _) in partition_bytes(case).items()))
         ),
-        endpoints=tuple(endpoints[:KEPT_PATHS]),
+        endpoints=tuple(_kept(dict.fromkeys(endpoints, 0))),
     )
+
+
+def _kept(found: dict[str, int]) -> dict[str, int]:
+    """The first KEPT_PATHS, as far as their names fit: a path may have 4096 bytes."""
+    out: dict[str, int] = {}
+    left = KEPT_BYTES // 3
+    for name, size in list(found.items())[:KEPT_PATHS]:
+        left -= len(name)
+        if left < 0:
+            break
+        out[name] = size
+    return out
 
 
 def signature(cause: str, task: str, executable: str, error: str, kinds: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pwd
 import ssl
 import sys
 from collections.abc import Iterable
@@ -23,7 +24,7 @@ from receiver.kernel.allowed_calls import CallRules, counter_rules, helper_rules
 from receiver.kernel.call_tables import architecture
 from receiver.kernel.denials import DenialCounter, Denied
 from receiver.kernel.privileges import CAP_SETPCAP, drop_to, held, keep_what_attaches
-from receiver.kernel.spare_user import HelperUser, helper_user
+from receiver.kernel.spare_user import ACCOUNT, OwnUser, helper_user, service_user
 
 log = logging.getLogger("kwitness")
 # Programs and libraries, so that modules and the ELF files of crashed programs can be read; the
@@ -70,13 +71,21 @@ def readable_paths(more: Iterable[str] = ()) -> list[str]:
 class Confinement:
     """The service creates it before it starts anything else."""
 
-    def __init__(self, *, user: str = "nobody", helper: str = "", on: bool = True) -> None:
-        """`helper`: the helper's user; without a name, a user that no other process has.
+    def __init__(
+        self, *, service: OwnUser | None = None, helper: str = "", on: bool = True
+    ) -> None:
+        """`service`: the user that the service becomes. `helper`: the helper's; without a name, a
+        user that no other process has.
 
         With `on` False, users are separated and no filter is installed.
         """
-        self.helper_user: HelperUser = helper_user(helper, user)
+        self.helper_user = helper_user(helper, service.identity if service is not None else None)
         self.notes: list[str] = []  # each step that failed, with its reason
+        if service is not None and service.shared:
+            self.notes.append(
+                f"other processes share the service's user, and can stop it: {service.shared}. "
+                f"Create the account {ACCOUNT}, or set privileges.user and give it state.directory"
+            )
         self._on = on
         self._said: dict[tuple[str, str], int] = {}
         self._counter: DenialCounter | None = None
@@ -194,12 +203,13 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     helper: str  # the user of the helper
     helper_shared: str  # why other processes have that user, too
     service: str
+    service_shared: str
 
 
-def survey(user: str, helper: str) -> Survey:
-    """Raises ConfigError for a user that does not exist."""
-    chosen = helper_user(helper, user)
-    root = os.geteuid() == 0
+def survey(user: str, helper: str, directory: str = "") -> Survey:
+    """`directory`: the state directory. Raises ConfigError for a user that does not exist."""
+    service = service_user(user, directory)
+    chosen = helper_user(helper, service.identity)
     can_empty = bool(held().permitted >> CAP_SETPCAP & 1)
     return Survey(
         seccomp=seccomp.missing(),
@@ -211,14 +221,13 @@ def survey(user: str, helper: str) -> Survey:
         if chosen.identity
         else f"user {os.geteuid()}, as the service",
         helper_shared=chosen.shared,
-        service=_service(user if root else ""),
+        service=f"user {_name(service.identity.uid if service.identity else os.geteuid())}",
+        service_shared=service.shared,
     )
 
 
-def _service(user: str) -> str:
-    if user == "nobody":
-        return (
-            "user nobody, whose processes may signal each other: set privileges.user to a user of "
-            "its own"
-        )
-    return f"user {user or os.geteuid()}"
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -44,7 +44,9 @@ _NOT_THERE = (
     errno.ESTALE,
     errno.ENODEV,
     errno.ETIMEDOUT,
-)  # execvp(3) continues with the next directory
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)  # a shell continues with the next directory
 _DEFAULT_PATH = b"/bin:/usr/bin"  # confstr(_CS_PATH)
 _SHELL = b"/bin/sh"  # _PATH_BSHELL
 _SAMPLE_BYTES = 80

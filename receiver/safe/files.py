@@ -18,15 +18,13 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import BinaryIO
 
-from receiver.errors import OutputError, UsageError
-from receiver.kernel.openat2 import open_without_links
+from receiver.safe.directories import RefusedError, closing, open_directory
 
 _HEAD_BYTES = 128
-_LINKS = 40  # on the way to one file, as many as the kernel follows (path_resolution(7))
 _IN_PLACE = {
     errno.EACCES,
     errno.EPERM,
@@ -41,87 +39,6 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
     stat.S_IFLNK: "a symbolic link",
 }
-
-
-class RefusedError(OSError):
-    """A file that kwitness must not write, or no regular file.
-
-    `strerror` is a clause: "it is a FIFO".
-    """
-
-    def __init__(self, why: str) -> None:
-        super().__init__(errno.EPERM, why)
-
-
-def open_directory(path: str, *, follow_trusted_links: bool = False) -> int:
-    """Returns a descriptor for the `dir_fd` of other calls (O_PATH: the directory need not be
-    readable).
-
-    Raises OSError; ELOOP for a symbolic link that is not followed.
-    """
-    try:
-        return open_without_links(path, os.O_PATH | os.O_DIRECTORY)
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.ELOOP):
-            raise
-        if error.errno == errno.ELOOP and not follow_trusted_links:
-            raise
-    return _walk(path, follow_trusted_links=follow_trusted_links)
-
-
-def _walk(path: str, *, follow_trusted_links: bool) -> int:
-    """Opens one component after the other, each with O_NOFOLLOW."""
-    todo, links = _components(path), 0
-    here = os.open("/" if path.startswith("/") else ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        while todo:
-            name = todo.pop(0)
-            found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
-            status = os.fstat(found)
-            if stat.S_ISLNK(status.st_mode):
-                links += 1
-                with closing(found):
-                    target = os.readlink("", dir_fd=found)
-                if not follow_trusted_links or links > _LINKS:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-                if not _is_trusted(status, os.fstat(here)):
-                    raise RefusedError(
-                        f"{name!r} on the way to it is a symbolic link that another user can change"
-                    )
-                todo = _components(target) + todo
-                if target.startswith("/"):
-                    os.close(here)
-                    here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-                continue
-            os.close(here)
-            here = found
-        return os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
-    finally:
-        os.close(here)
-
-
-def _components(path: str) -> list[str]:
-    return [name for name in path.split("/") if name not in ("", ".")]
-
-
-def _is_trusted(link: os.stat_result, folder: os.stat_result) -> bool:
-    """Whether only root and this user can have made this link, and only they can replace it."""
-    ours = {0, os.geteuid()}
-    return link.st_uid in ours and folder.st_uid in ours and not is_open_to_others(folder)
-
-
-def is_open_to_others(folder: os.stat_result) -> bool:
-    """Whether another user may rename entries of this directory (a sticky bit prevents that)."""
-    return bool(folder.st_mode & 0o022) and not folder.st_mode & stat.S_ISVTX
-
-
-@contextlib.contextmanager
-def closing(fd: int) -> Iterator[int]:
-    """Closes the descriptor at the end of the block."""
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def open_own(name: str, dir_fd: int, flags: int, *, mode: int = 0o600) -> int:
@@ -143,14 +60,14 @@ def open_own(name: str, dir_fd: int, flags: int, *, mode: int = 0o600) -> int:
             with contextlib.suppress(FileExistsError):
                 return os.open(name, flags | os.O_EXCL, mode, dir_fd=dir_fd)
             continue
-        _check(before)
+        check_own(before)
         with contextlib.suppress(FileNotFoundError):
             fd = os.open(name, flags & ~os.O_CREAT, dir_fd=dir_fd)
             try:
                 after = os.fstat(fd)
                 if (after.st_dev, after.st_ino) != (before.st_dev, before.st_ino):
                     raise RefusedError("it was replaced while it was being opened")
-                _check(after)
+                check_own(after)
             except BaseException:
                 os.close(fd)
                 raise
@@ -158,7 +75,7 @@ def open_own(name: str, dir_fd: int, flags: int, *, mode: int = 0o600) -> int:
     raise RefusedError("it was replaced while it was being opened")
 
 
-def _check(status: os.stat_result) -> None:
+def check_own(status: os.stat_result) -> None:
     """Raises RefusedError unless it is a regular file of this user alone."""
     kind = stat.S_IFMT(status.st_mode)
     if kind != stat.S_IFREG:
@@ -210,84 +127,6 @@ def open_parent(path: str) -> tuple[int, str]:
     return open_directory(str(pure.parent), follow_trusted_links=True), pure.name
 
 
-def open_output(path: str) -> BinaryIO:
-    """An empty regular file of this user for writing, mode 0600: a new one, or one that is
-    truncated after all checks.
-
-    For files that are written step by step (recordings, OTLP/JSON lines). Raises OutputError.
-    """
-    try:
-        folder, name = open_parent(path)
-        with closing(folder):
-            fd = open_own(name, folder, os.O_WRONLY | os.O_CREAT)
-        try:
-            os.ftruncate(fd, 0)
-            os.fchmod(fd, 0o600)
-            return os.fdopen(fd, "wb")
-        except BaseException:
-            os.close(fd)
-            raise
-    except (OSError, ValueError) as error:
-        raise _output_error(path, error) from None
-
-
-def check_distinct(files: Mapping[str, str | None]) -> None:
-    """Raises UsageError when two options name one file: the second would destroy what the first holds.
-
-    `files`: the path by option; None and "" where the option was not given. Call it before the first file is opened.
-    """
-    seen: dict[object, str] = {}
-    for option, path in files.items():
-        for identity in _identities(path) if path else ():
-            if (other := seen.setdefault(identity, option)) != option:
-                raise UsageError(
-                    f"{other} and {option} are the same file, {path}: give each one of its own"
-                )
-
-
-def _identities(path: str) -> Iterator[object]:
-    """Of a file that is there or not yet; none of a device and the like, which are refused anyway."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        yield os.path.realpath(path)
-        return
-    if stat.S_ISREG(status.st_mode):
-        yield status.st_dev, status.st_ino
-
-
-def close_output(output: BinaryIO) -> None:
-    """Closes it in any case. Raises OutputError when the last writes could not be stored."""
-    try:
-        output.close()
-    except OSError as error:
-        raise OutputError(f"an output is not complete: {error.strerror}") from None
-
-
-def check_output(path: str) -> None:
-    """Raises the OutputError that `write_output` would raise now. Changes nothing."""
-    try:
-        folder, name = open_parent(path)
-        with closing(folder):
-            try:
-                _check(os.stat(name, dir_fd=folder, follow_symlinks=False))
-            except FileNotFoundError:
-                if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
-                    raise PermissionError(errno.EACCES, "its directory cannot be written") from None
-    except (OSError, ValueError) as error:
-        raise _output_error(path, error) from None
-
-
-def write_output(path: str, data: bytes) -> None:
-    """Writes a whole file, or leaves the old one unchanged. Raises OutputError."""
-    try:
-        folder, name = open_parent(path)
-        with closing(folder):
-            replace(name, folder, data)
-    except (OSError, ValueError) as error:
-        raise _output_error(path, error) from None
-
-
 def replace(name: str, dir_fd: int, data: bytes) -> None:
     """Replaces a regular file of this user, or creates it. Raises RefusedError and OSError.
 
@@ -295,7 +134,7 @@ def replace(name: str, dir_fd: int, data: bytes) -> None:
     file is written in place.
     """
     with contextlib.suppress(FileNotFoundError):
-        _check(os.stat(name, dir_fd=dir_fd, follow_symlinks=False))
+        check_own(os.stat(name, dir_fd=dir_fd, follow_symlinks=False))
     temporary = f".{name[:200]}.{secrets.token_hex(4)}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -358,11 +197,3 @@ def open_input(path: str) -> BinaryIO:
     except BaseException:
         os.close(fd)
         raise
-
-
-def _output_error(path: str, error: OSError | ValueError) -> OutputError:
-    why = (
-        error.strerror if isinstance(error, OSError) else str(error)
-    )  # ValueError: a NUL in the path
-    remedy = "; name a regular file of your own" if isinstance(error, RefusedError) else ""
-    return OutputError(f"cannot write {path}: {why or 'it failed'}{remedy}")

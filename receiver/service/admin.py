@@ -23,7 +23,8 @@ from typing import Protocol
 from aiohttp import web
 
 from receiver.errors import DataError
-from receiver.safe.listener import Connection, Limits, Listener
+from receiver.safe.connection import Connection, Limits
+from receiver.safe.listener import Listener
 from receiver.safe.log_limit import LogLimit
 from receiver.signals import Histogram, Metric
 from receiver.text.printable import printable

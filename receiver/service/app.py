@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kwitness")
 TICK_SECONDS = 1.0
+STEP_SECONDS = 0.1  # between the ticks, while investigations wait
 CLOCK_SECONDS = 10.0
 CANARY_SECONDS = 10.0
 IDLE_SECONDS = 60.0  # without an open execution, the system-call hooks are detached after this time
@@ -300,7 +301,7 @@ class Observer:
     async def _tick_forever(self) -> None:
         next_clock = next_metrics = time.monotonic()
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await self._until_next_tick()
             now = time.monotonic()
             self.tick()
             for call in self.each_tick:
@@ -315,14 +316,26 @@ class Observer:
                 next_metrics = now + self._metric_interval
                 self.export_metrics()
 
+    async def _until_next_tick(self) -> None:
+        """Meanwhile investigates what a burst of ends left over, a bounded number at a time."""
+        until = time.monotonic() + TICK_SECONDS
+        while (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, STEP_SECONDS) if self._is_behind() else left)
+            if self._is_behind():
+                self.session.tick(boottime_ns())
+                self._flush()
+
+    def _is_behind(self) -> bool:
+        return self.core.incidents.is_behind(boottime_ns())
+
     def tick(self) -> None:
         now = boottime_ns()
         losses = losses_of(self.source.ledger())
         if self._samples_missed:
             losses["process_sample", "no_descriptor"] = self._samples_missed
-        if losses != self.core.losses:
+        if losses != self.core.missing.losses:
             self._ends_lost |= any(
-                n > self.core.losses.get(k, 0)
+                n > self.core.missing.losses.get(k, 0)
                 for k, n in losses.items()
                 if k[0] in self._ends_lost_with
             )
@@ -351,7 +364,7 @@ class Observer:
         the rings at the time of the check has been read.
         """
         if self._gone_at_ns and self.source.read_until_ns > self._gone_at_ns:
-            living = set(self.core.living())
+            living = set(self.core.unended.keys())
             self.session.vanished([key for key in self._gone_then if key in living], now)
             self._gone_then, self._gone_at_ns = [], 0
         if self._ends_lost and not self._gone_at_ns:
@@ -366,7 +379,7 @@ class Observer:
 
         In a pid namespace /proc has other pids, so the kernel half is asked.
         """
-        living = self.core.living()
+        living = self.core.unended.keys()
         if not self.host.pid_namespace:
             return gone(living)
         there = {

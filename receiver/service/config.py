@@ -46,7 +46,7 @@ class PrivilegeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     drop: bool = True
-    user: str = "nobody"
+    user: str = ""  # empty: a user of its own
     helper: Literal["auto", "always"] = (
         "auto"  # auto: only if this kernel needs privileges to attach (before 5.19)
     )

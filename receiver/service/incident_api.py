@@ -15,81 +15,15 @@ from receiver.investigate.history import NOTE_BYTES
 from receiver.investigate.report import Report, to_json
 from receiver.observe.session import Session
 from receiver.render import details, page, screen
+from receiver.service.alerts import queries
 from receiver.text.printable import printable
 from receiver.text.redact.log import redacted
 
-ALERTS = 100  # in one request
-NAME_LENGTH = 256
-_LABELS = {
-    "pipeline": ("pipeline_name", "pipeline", "dag_id", "dag", "flow", "job_name"),
-    "task": ("pipeline_task_name", "task", "task_id", "task_name", "step"),
-    "run_id": ("pipeline_run_id", "run_id", "dag_run_id", "run"),
-}
 _TOLD = 5  # reports and runs in one answer
 
 
 class _Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: str
-
-
-class _Alert(msgspec.Struct, frozen=True):
-    labels: dict[str, str] = {}
-    startsAt: str = ""  # noqa: N815 (Alertmanager's name)
-    endsAt: str = ""  # noqa: N815
-
-
-class _Webhook(msgspec.Struct, frozen=True):
-    """The format of Alertmanager (v4) and Grafana: both have alerts with labels."""
-
-    alerts: list[_Alert]
-
-
-def queries(body: bytes) -> list[AlertQuery]:
-    """The alerts of a webhook's body. Raises DataError, with one line, for any other body."""
-    try:
-        raw = msgspec.json.decode(body)
-        if isinstance(raw, dict) and "alerts" in raw:
-            alerts = msgspec.convert(raw, _Webhook).alerts
-            if len(alerts) > ALERTS:
-                raise DataError(f"{len(alerts)} alerts, at most {ALERTS} in one request")
-            found = [_of_labels(a) for a in alerts]
-        else:
-            found = [msgspec.convert(raw, AlertQuery)]
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"not an alert: {printable(str(error))[:200] or 'not JSON'}") from None
-    found = [q for q in found if q.pipeline or q.task or q.run_id]
-    if not found:
-        raise DataError("no alert names a pipeline, a task or a run")
-    if any(len(v) > NAME_LENGTH for q in found for v in (q.pipeline, q.task, q.run_id)):
-        raise DataError(f"a name is longer than {NAME_LENGTH} characters")
-    return [_without_secrets(q) for q in found]
-
-
-def _without_secrets(query: AlertQuery) -> AlertQuery:
-    """A query is recorded, and the names of work have no secrets either."""
-    return msgspec.structs.replace(
-        query,
-        pipeline=redacted(query.pipeline),
-        task=redacted(query.task),
-        run_id=redacted(query.run_id),
-    )
-
-
-def _of_labels(alert: _Alert) -> AlertQuery:
-    values = {
-        name: next((alert.labels[k] for k in keys if k in alert.labels), "")
-        for name, keys in _LABELS.items()
-    }
-    return AlertQuery(since=_moment(alert.startsAt), until=_moment(alert.endsAt), **values)
-
-
-def _moment(text: str) -> datetime | None:
-    """Alertmanager writes year 1 for "not yet"."""
-    try:
-        found = datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
-    except ValueError:
-        return None
-    return found if found is not None and found.year > 1 and found.tzinfo is not None else None
 
 
 class IncidentApi:
@@ -194,8 +128,11 @@ class LiveIncidentApi(IncidentApi):
         history = self._core.history
         for key, runs in list(history.tasks.items()) if history is not None else ():
             for run in list(runs)[-_TOLD:]:
-                if query.wants(key[1], key[2], run.run_id):
-                    when = datetime.fromtimestamp(run.ended_unix_ns / 1e9, UTC).isoformat()
+                ended = run.ended_unix_ns / 1e9
+                if query.wants(key[1], key[2], run.run_id) and query.in_time(
+                    ended - run.seconds, ended
+                ):
+                    when = datetime.fromtimestamp(ended, UTC).isoformat()
                     yield {
                         "pipeline": key[1],
                         "task": key[2],
@@ -215,13 +152,10 @@ def _is_about(report: Report, query: AlertQuery) -> bool:
 
 
 def _in_time(report: Report, query: AlertQuery) -> bool:
-    ended = datetime.fromisoformat(report.ended) if report.ended else None
-    if ended is None:
+    if not report.ended:
         return True
-    began = ended.timestamp() - report.execution.seconds
-    return not (query.since and ended < query.since) and not (
-        query.until and began > query.until.timestamp()
-    )
+    ended = datetime.fromisoformat(report.ended).timestamp()
+    return query.in_time(ended - report.execution.seconds, ended)
 
 
 def _brief(report: Report) -> dict[str, Any]:

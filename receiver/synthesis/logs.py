@@ -5,31 +5,17 @@ from __future__ import annotations
 from receiver import semconv as sc
 from receiver.detect.deaths import partition_of
 from receiver.facts.ending import Ending
-from receiver.model import Blind, Finding, Gap
-from receiver.signals import EMPTY, Attributes, Block, Importance, LogRecord, Severity, Value
-from receiver.synthesis.blocks import Blocks, identity_items
+from receiver.model import Finding
+from receiver.signals import Attributes, Importance, LogRecord, Severity
+from receiver.synthesis.blocks import identity_items
+from receiver.synthesis.observer_logs import ObserverLogs
 from receiver.synthesis.outcomes import run_result, task_error
-from receiver.text.printable import printable
 from receiver.work.execution import Execution, Run
 from receiver.work.worker import Worker
 
-_GAPS = {
-    "stopped": "the service was stopped",
-    "killed": "the service ended without a shutdown (SIGKILL or a crash)",
-    "host_restarted": "the host restarted",
-}
 
-
-class Logs:
-    """Builds log records.
-
-    Every record has a uid; `series` keeps the uids of two builders of one host apart.
-    """
-
-    def __init__(self, blocks: Blocks, series: str = "t") -> None:
-        self._blocks = blocks
-        self._series = series
-        self._made = 0
+class Logs(ObserverLogs):
+    """Builds log records."""
 
     def finding(
         self, finding: Finding, process: Worker, observed_ns: int, incomplete: bool
@@ -187,150 +173,4 @@ class Logs:
             origin="inferred",
             importance=Importance.NORMAL,
             resource=self._blocks.resource(run.identity.system),
-        )
-
-    def lost_event(self, kind: str, reason: str, count: int, at_ns: int) -> LogRecord:
-        sentence = f"{count} {kind} events were lost before they could be read ({reason})."
-        return self._lost(sentence, kind, reason, count, at_ns)
-
-    def unsent_event(self, kind: str, reason: str, count: int, at_ns: int) -> LogRecord:
-        """`count` is the last known count; it misses the items that a killed service queued after
-        that.
-        """
-        sentence = (
-            f"{count} items ({kind}) in the export queue of the previous service were lost "
-            f"({reason})."
-        )
-        return self._lost(sentence, kind, reason, count, at_ns)
-
-    def gap_event(self, gap: Gap, at_ns: int) -> LogRecord:
-        sentence = (
-            f"Nothing was observed for {gap.seconds:.1f} s before this start: {_GAPS[gap.reason]}."
-        )
-        items: Attributes = (
-            (sc.PIPELINE_OBSERVER_GAP_DURATION, gap.seconds),
-            (sc.PIPELINE_OBSERVER_LOSS_REASON, gap.reason),
-        )
-        return self._event(
-            sc.EVENT_PIPELINE_OBSERVER_GAP,
-            Severity.WARN,
-            sentence,
-            at_ns=at_ns,
-            observed_ns=at_ns,
-            blocks=(EMPTY,),
-            items=items,
-            origin="inferred",
-            importance=Importance.FINDING,
-            resource=self._blocks.resource("unknown"),
-        )
-
-    def _lost(self, sentence: str, kind: str, reason: str, count: int, at_ns: int) -> LogRecord:
-        items: Attributes = (
-            (sc.PIPELINE_OBSERVER_EVENTS_LOST, count),
-            (sc.PIPELINE_OBSERVER_EVENT_KIND, kind),
-            (sc.PIPELINE_OBSERVER_LOSS_REASON, reason),
-        )
-        return self._event(
-            sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST,
-            Severity.WARN,
-            sentence,
-            at_ns=at_ns,
-            observed_ns=at_ns,
-            blocks=(EMPTY,),
-            items=items,
-            origin="kernel",
-            importance=Importance.FINDING,
-            resource=self._blocks.resource("unknown"),
-        )
-
-    def lost_items(self, what: str, reason: str, count: int, at_ns: int) -> LogRecord:
-        """Spans, log records or metrics that could not be delivered.
-
-        `what` is the singular, with underscores.
-        """
-        items_of = what.replace("_", " ") + ("" if count == 1 else "s")
-        sentence = f"{count} {items_of} could not be delivered and will not come ({reason})."
-        items: Attributes = (
-            (sc.PIPELINE_OBSERVER_EVENTS_LOST, count),
-            (sc.PIPELINE_OBSERVER_EVENT_KIND, what),
-            (sc.PIPELINE_OBSERVER_LOSS_REASON, reason),
-        )
-        return self._event(
-            sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST,
-            Severity.WARN,
-            sentence,
-            at_ns=at_ns,
-            observed_ns=at_ns,
-            blocks=(EMPTY,),
-            items=items,
-            origin="inferred",
-            importance=Importance.FINDING,
-            resource=self._blocks.resource("unknown"),
-        )
-
-    def blind_event(self, blind: Blind, at_ns: int) -> LogRecord:
-        seconds = max(0, blind.until_ns - blind.began_ns) / 1e9 if blind.until_ns else 0.0
-        how = (
-            f"were not observed for {seconds:.3f} s"
-            if blind.until_ns
-            else "are not observed any more"
-        )
-        items: Attributes = (
-            (sc.PIPELINE_OBSERVER_BLIND_REASON, blind.reason),
-            (sc.PIPELINE_OBSERVER_BLIND_DURATION, seconds),
-        )
-        return self._event(
-            sc.EVENT_PIPELINE_OBSERVER_BLIND,
-            Severity.WARN,
-            f"System calls {how}: {printable(blind.why)}.",
-            at_ns=at_ns,
-            observed_ns=at_ns,
-            blocks=(EMPTY,),
-            items=items,
-            origin="kernel",
-            importance=Importance.FINDING,
-            resource=self._blocks.resource("unknown"),
-        )
-
-    def _event(
-        self,
-        name: str,
-        severity: Severity,
-        body: str,
-        *,
-        at_ns: int,
-        observed_ns: int,
-        blocks: tuple[Block, ...],
-        items: Attributes,
-        origin: str,
-        importance: Importance,
-        resource: Block,
-        trace_id: bytes = b"",
-        span_id: bytes = b"",
-        event: str = "",
-        incomplete: bool = False,
-    ) -> LogRecord:
-        self._made += 1
-        extra: list[tuple[str, Value]] = [
-            (sc.EVENT_NAME, name),
-            (
-                sc.LOG_RECORD_UID,
-                f"{self._blocks.host.session}-{event or self._series}-{self._made}",
-            ),
-            (sc.PIPELINE_LOG_ORIGIN, origin),
-        ]
-        if incomplete:
-            extra.append((sc.PIPELINE_OBSERVER_INCOMPLETE, True))
-        return LogRecord(
-            resource=resource,
-            time_ns=self._blocks.wall(at_ns),
-            observed_ns=self._blocks.wall(observed_ns),
-            severity=severity,
-            event_name=name,
-            body=printable(body),
-            trace_id=trace_id,
-            span_id=span_id if trace_id else b"",
-            blocks=blocks,
-            attributes=self._blocks.cut((*items, *extra)),
-            importance=importance,
         )

@@ -9,6 +9,7 @@ from receiver.events import ProcessKey
 from receiver.facts.process import Process
 from receiver.facts.versions import Version
 from receiver.model import BACKED, CERTAIN, Finding, Identity, RemoteContext, RunKey, Slot
+from receiver.work.fair_table import FairTable
 from receiver.work.shares import Rates, Share
 
 # attempts whose span is exported: a late process of theirs must not open a second one; and proven
@@ -244,7 +245,7 @@ class Executions:
         self.runs: dict[RunKey, Run] = {}
         self._named: dict[Names, dict[int, Execution]] = {}  # of `open`, by map index
         self._open_share, self._run_share, self._rates = Share(), Share(), Rates()
-        self._ended: OrderedDict[Slot, Execution] = OrderedDict()
+        self._ended: FairTable[Slot, Execution] = FairTable(REMEMBERED_ENDED)
         self._proven: OrderedDict[tuple[str, str, str], dict[int, tuple[bytes, bytes]]] = (
             OrderedDict()
         )
@@ -331,9 +332,8 @@ class Executions:
         if execution.outer is not None:
             execution.outer.inside.pop(execution, None)
         if not execution.claimed and not execution.is_step:
-            self._ended[execution.identity.slot] = execution
-            if len(self._ended) > REMEMBERED_ENDED:
-                self._ended.popitem(last=False)
+            identity = execution.identity
+            self._ended.put(identity.slot, execution, identity.owner)
         run = execution.run
         run.active -= 1
         run.end_ns = max(run.end_ns, execution.end_ns)

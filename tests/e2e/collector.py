@@ -17,7 +17,10 @@ from tests.conftest import missing
 from tests.livecheck import check_json, values
 
 ROOT = Path(__file__).parent.parent.parent
-START_SECONDS = 20.0
+START_SECONDS = 60.0
+# A name for the pipelines of this process: several suites may run on one host, and each service
+# sees the work of all.
+PIPELINE = f"e2e_{os.getpid()}"
 
 
 def binary() -> Path | None:
@@ -87,7 +90,8 @@ class Collector:
         path = self.output / f"{signal}.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def spans(self) -> list[dict[str, Any]]:
+    def spans(self, pipeline: str = "") -> list[dict[str, Any]]:
+        """All, or those of one pipeline: a service sees the work of the whole host."""
         found = [
             s
             for r in self.requests("traces")
@@ -95,9 +99,9 @@ class Collector:
             for y in x["scopeSpans"]
             for s in y["spans"]
         ]
-        return [s | {"values": values(s.get("attributes", []))} for s in found]
+        return _of([s | {"values": values(s.get("attributes", []))} for s in found], pipeline)
 
-    def logs(self) -> list[dict[str, Any]]:
+    def logs(self, pipeline: str = "") -> list[dict[str, Any]]:
         found = [
             s
             for r in self.requests("logs")
@@ -105,7 +109,7 @@ class Collector:
             for y in x["scopeLogs"]
             for s in y["logRecords"]
         ]
-        return [s | {"values": values(s.get("attributes", []))} for s in found]
+        return _of([s | {"values": values(s.get("attributes", []))} for s in found], pipeline)
 
     def metrics(self) -> dict[str, dict[str, Any]]:
         """The last value of each metric."""
@@ -118,6 +122,11 @@ class Collector:
         ]
         return {m["name"]: m for m in found}
 
+    def points(self, metric: str, pipeline: str) -> list[dict[str, Any]]:
+        """The last points of a metric that are about one pipeline."""
+        found = self.metrics()[metric]["sum"]["dataPoints"]
+        return _of([p | {"values": values(p.get("attributes", []))} for p in found], pipeline)
+
     def violations(self) -> list[str]:
         return [
             v
@@ -125,6 +134,10 @@ class Collector:
             for r in self.requests(name)
             for v in check_json(r)
         ]
+
+
+def _of(items: list[dict[str, Any]], pipeline: str) -> list[dict[str, Any]]:
+    return [i for i in items if not pipeline or i["values"].get("pipeline.name") == pipeline]
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.collector import Collector, free_port
+from tests.e2e.collector import PIPELINE, Collector, free_port
 
 pytestmark = [pytest.mark.live, pytest.mark.e2e]
 ROOT = Path(__file__).parent.parent.parent
@@ -91,7 +91,7 @@ def serve(
 
 
 def wait_ready(service: subprocess.Popen[str], port: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90  # also where many other tests run
     while True:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer:
@@ -113,8 +113,9 @@ def stop(service: subprocess.Popen[str]) -> str:
 
 def airflow(task: str, attempt: int = 1) -> dict[str, str]:
     return {
-        "PATH": os.environ["PATH"], "AIRFLOW_CTX_DAG_ID": "etl", "AIRFLOW_CTX_TASK_ID": task, "AIRFLOW_CTX_DAG_RUN_ID": "manual_1",
-        "AIRFLOW_CTX_TRY_NUMBER": str(attempt), "AIRFLOW_CTX_API_TOKEN": "sesame", "DB_PASSWORD": "sesame",
+        "PATH": os.environ["PATH"], "AIRFLOW_CTX_DAG_ID": PIPELINE, "AIRFLOW_CTX_TASK_ID": task,
+        "AIRFLOW_CTX_DAG_RUN_ID": "manual_1", "AIRFLOW_CTX_TRY_NUMBER": str(attempt),
+        "AIRFLOW_CTX_API_TOKEN": "sesame", "DB_PASSWORD": "sesame",
     }  # fmt: skip
 
 
@@ -137,18 +138,20 @@ def test_the_service_watches_unprivileged_and_flushes_on_sigterm(
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         text = answer.read().decode()
     assert (
-        'pipeline_task_active{pipeline_system_name="airflow",pipeline_name="etl",pipeline_task_name="load"}'
+        'pipeline_task_active{pipeline_system_name="airflow",pipeline_name="'
+        + PIPELINE
+        + '",pipeline_task_name="load"}'
         in text
     )
     log = stop(service)
     collector.stop()
     assert "items exported, 0 not" in log
     assert collector.violations() == []
-    tasks = [s for s in collector.spans() if s["name"] == "task load"]
+    tasks = [s for s in collector.spans(PIPELINE) if s["name"] == "task load"]
     assert [s["values"]["pipeline.task.run.result"] for s in tasks] == ["failure", "success"]
     assert tasks[1]["links"][0]["spanId"] == tasks[0]["spanId"]
     assert tasks[0]["traceId"] == tasks[1]["traceId"]
-    joined = next(s for s in collector.spans() if s["name"] == "task traced")
+    joined = next(s for s in collector.spans(PIPELINE) if s["name"] == "task traced")
     assert (joined["traceId"], joined["parentSpanId"]) == (
         "0af7651916cd43dd8448eb211c80319c",
         "b7ad6b7169203331",
@@ -181,16 +184,18 @@ def test_a_collector_that_restarts_in_the_middle_misses_nothing(
     collector.stop()
     assert "items exported, 0 not" in log
     names = [
-        s["name"].removeprefix("task ") for s in collector.spans() if s["name"].startswith("task ")
+        s["name"].removeprefix("task ")
+        for s in collector.spans(PIPELINE)
+        if s["name"].startswith("task ")
     ]
     assert sorted(names) == sorted(expected)
     failed = [
         r["values"]["pipeline.task.name"]
-        for r in collector.logs()
+        for r in collector.logs(PIPELINE)
         if r["eventName"] == "process.exit" and "bash" in r["body"]["stringValue"]
     ]
     assert sorted(failed) == sorted(expected)
-    uids = [r["values"]["log.record.uid"] for r in collector.logs()]
+    uids = [r["values"]["log.record.uid"] for r in collector.logs(PIPELINE)]
     assert len(uids) == len(set(uids))
 
 
@@ -336,15 +341,15 @@ def test_a_torn_file_is_followed_from_its_writer_to_its_reader(
     stop(service)
     collector.stop()
     assert collector.violations() == []
-    tasks = {s["name"]: s for s in collector.spans() if s["name"].startswith("task ")}
+    tasks = {s["name"]: s for s in collector.spans(PIPELINE) if s["name"].startswith("task ")}
     link = [
         k for k in tasks["task check"]["links"] if k["spanId"] == tasks["task transform"]["spanId"]
     ]
     assert len(link) == 1 and link[0]["attributes"][0]["value"]["stringValue"] == "reads_from"
-    (torn,) = [r for r in collector.logs() if r["eventName"] == "file.partial_write"]
-    (tainted,) = [r for r in collector.logs() if r["eventName"] == "file.tainted_read"]
+    (torn,) = [r for r in collector.logs(PIPELINE) if r["eventName"] == "file.partial_write"]
+    (tainted,) = [r for r in collector.logs(PIPELINE) if r["eventName"] == "file.tainted_read"]
     assert torn["values"]["file.path"] == tainted["values"]["file.path"] == str(out)
     assert tainted["values"]["file.taint.writer.task.name"] == "transform"
     assert tainted["values"]["file.taint.trace_id"] == tasks["task transform"]["traceId"]
-    points = collector.metrics()["pipeline.file.tainted_reads"]["sum"]["dataPoints"]
+    points = collector.points("pipeline.file.tainted_reads", PIPELINE)
     assert [int(p["asInt"]) for p in points] == [1]

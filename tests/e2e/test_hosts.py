@@ -25,7 +25,10 @@ pytestmark = [pytest.mark.live, pytest.mark.e2e]
 T = TypeVar("T")
 MEMORY = Path("/sys/fs/cgroup/memory")
 NET = "10.78.0"
-GATEWAY = "10.79.0.254"
+# Addresses in the host's own namespace: of each test process its own, because several suites may run.
+OWN = os.getpid() % 120
+GATEWAY = f"10.77.0.{OWN + 1}"
+OUTSIDE = {1: f"10.79.{2 * OWN}", 2: f"10.79.{2 * OWN + 1}"}
 SERVER = """
 import socket, sys, time
 listening = socket.create_server(("0.0.0.0", 8080))
@@ -98,11 +101,11 @@ class Hosts:
             self.ip("-n", space, "addr", "add", f"{NET}.{number}/24", "dev", "pair")
             self.ip("-n", space, "link", "set", "pair", "up")
             self.ip("link", "add", ours, "type", "veth", "peer", "name", "out", "netns", space)
-            self.ip("addr", "add", f"10.79.{number}.254/24", "dev", ours)
+            self.ip("addr", "add", f"{OUTSIDE[number]}.254/24", "dev", ours)
             self.ip("link", "set", ours, "up")
-            self.ip("-n", space, "addr", "add", f"10.79.{number}.1/24", "dev", "out")
+            self.ip("-n", space, "addr", "add", f"{OUTSIDE[number]}.1/24", "dev", "out")
             self.ip("-n", space, "link", "set", "out", "up")
-            self.ip("-n", space, "route", "add", GATEWAY, "via", f"10.79.{number}.254")
+            self.ip("-n", space, "route", "add", GATEWAY, "via", f"{OUTSIDE[number]}.254")
             if number == 1:
                 self.ip("addr", "add", f"{GATEWAY}/32", "dev", ours)
 

@@ -77,7 +77,8 @@ def test_processes_of_one_task_join_across_namespaces(collector: Collector, tmp_
         for span in scope["spans"]
     ]
     assert not collector.violations()
-    named = {(s["host"], s["name"]) for s in spans}
+    # a process that took longer than 10 ms has a span of its own, so `sort` may have one
+    named = {(s["host"], s["name"]) for s in spans if s["name"] != "sort"}
     assert named == {
         ("one", "run etl"),
         ("one", "task load"),

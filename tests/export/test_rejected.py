@@ -19,7 +19,7 @@ from receiver.export.hub import Hub
 from receiver.export.pipeline import Pipeline
 from receiver.export.rejected import FILES, RejectedSamples, write_sample
 from receiver.export.settings import from_environment
-from receiver.safe.files import RefusedError
+from receiver.safe.directories import RefusedError
 from receiver.signals import LogRecord
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.losses import LossRecords

@@ -22,10 +22,12 @@ from receiver.errors import ConfigError
 from receiver.export import encode
 from receiver.export.encode import Envelope
 from receiver.insights.config import InsightsConfig
-from receiver.insights.inbound import GRPC_TURNS, Inbound
+from receiver.insights.grpc_server import GRPC_TURNS
+from receiver.insights.inbound import Inbound
 from receiver.insights.records import read
 from receiver.insights.runs import RemoteFact
 from receiver.signals import EMPTY, Block, LogRecord, Severity
+from tests.abuse.http2 import Holder
 
 LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 RESOURCE = Block(
@@ -246,7 +248,7 @@ def test_when_too_much_is_being_received_others_are_asked_to_come_again() -> Non
 
 
 def test_a_message_that_never_comes_by_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("receiver.insights.inbound.RECEIVE_SECONDS", 0.3)
+    monkeypatch.setattr("receiver.insights.grpc_server.RECEIVE_SECONDS", 0.3)
 
     async def do(inbound: Inbound, got: list[RemoteFact]) -> None:
         async def never() -> AsyncIterator[bytes]:
@@ -295,6 +297,35 @@ def test_a_connection_with_many_calls_at_once_is_served() -> None:
             assert len(inbound.uploads) == GRPC_TURNS
             for each in calls:
                 each.cancel()
+
+    serving(ANY, do)
+
+
+def test_places_of_held_grpc_connections_become_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of four connections, all that there may be, begins a call that never ends. HTTP has its own places."""
+    for name, value in (("CONNECTIONS", 4), ("AGE_SECONDS", 2.0)):
+        monkeypatch.setattr(f"receiver.insights.grpc_server.GRPC_{name}", value)
+    monkeypatch.setattr("receiver.insights.grpc_server.RECEIVE_SECONDS", 0.5)
+
+    async def do(inbound: Inbound, got: list[RemoteFact]) -> None:
+        holders = [Holder(inbound.ports["grpc"], 1, 1 << 20) for _ in range(4)]
+        try:
+            await asyncio.gather(*(asyncio.to_thread(h.hold, 0.1) for h in holders))
+            url = f"http://127.0.0.1:{inbound.ports['http']}/v1/logs"
+            headers = {"Content-Type": "application/x-protobuf"}
+            async with (
+                aiohttp.ClientSession() as session,
+                session.post(url, data=request(), headers=headers) as response,
+            ):
+                assert response.status == 200
+            own = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 200))
+            address = f"127.0.0.1:{inbound.ports['grpc']}"
+            async with grpc.aio.insecure_channel(address, options=own) as channel:
+                assert await call(channel, LOGS)(request(), wait_for_ready=True, timeout=60) == b""
+            assert len(got) == 2
+        finally:
+            for holder in holders:
+                holder.socket.close()
 
     serving(ANY, do)
 

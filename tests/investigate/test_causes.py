@@ -184,7 +184,7 @@ def test_a_report_with_lost_events_is_never_surer_than_its_ceiling() -> None:
         root = story.command("bash", "job.sh")
         step = story.spawn(root, "python3", "load.py")
         if lost:
-            story.core.note_losses({("signal", "ring_full"): 3}, story.now)
+            story.core.missing.note_losses({("signal", "ring_full"): 3}, story.now)
         story.oom(step)
         story.exit(step, signal=signal.SIGKILL)
         story.exit(root, 137)

@@ -104,7 +104,7 @@ def test_a_success_is_healthy() -> None:
 def test_lost_events_keep_it_from_concluding_from_their_absence() -> None:
     story = Story()
     root = story.command("bash", "job.sh")
-    story.core.note_losses({("oom_kill", "ring_full"): 3}, story.now)
+    story.core.missing.note_losses({("oom_kill", "ring_full"): 3}, story.now)
     story.exit(story.spawn(root, "python3", "load.py"), 1)
     story.exit(root, 1)
     report = report_of(story)
@@ -116,9 +116,9 @@ def test_events_that_processes_without_work_lost_are_listed_and_change_no_conclu
     """Anybody can cause these: they must not take a report's certainty away, nor push other losses out of it."""
     story = Story()
     root = story.command("bash", "job.sh")
-    story.core.note_losses({("signal", "ring_full"): 3}, story.now)
+    story.core.missing.note_losses({("signal", "ring_full"): 3}, story.now)
     for count in range(1, 100):
-        story.core.note_losses({("exit", "unwatched"): count}, story.now)
+        story.core.missing.note_losses({("exit", "unwatched"): count}, story.now)
     case = story.core.case(next(iter(story.core.executions.open.values())), story.now)
     assert [(h.kind, h.reason) for h in case.losses] == [("signal", "ring_full")] and len(
         case.unwatched_losses
@@ -126,7 +126,7 @@ def test_events_that_processes_without_work_lost_are_listed_and_change_no_conclu
 
     story = Story()
     root = story.command("bash", "job.sh")
-    story.core.note_losses({("oom_kill", "unwatched"): 3}, story.now)
+    story.core.missing.note_losses({("oom_kill", "unwatched"): 3}, story.now)
     story.exit(story.spawn(root, "python3", "load.py"), 1)
     story.exit(root, 1)
     report = report_of(story)
@@ -138,7 +138,7 @@ def test_lost_events_lower_the_confidence_of_what_is_concluded() -> None:
     story = Story()
     root = story.command("bash", "job.sh")
     step = story.spawn(root, "python3", "load.py")
-    story.core.note_losses({("signal", "ring_full"): 3}, story.now)
+    story.core.missing.note_losses({("signal", "ring_full"): 3}, story.now)
     story.oom(step)
     story.exit(step, signal=9)
     story.exit(root, 137)

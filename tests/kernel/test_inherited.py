@@ -45,6 +45,10 @@ def test_the_path_is_searched_as_execvp_does(tmp_path: Path) -> None:
     assert outcome([b"job"], search) == -4
     assert outcome([b"other"], search) == errno.ENOENT
     assert outcome([b"job"], "") == errno.ENOENT
+    (tmp_path / "loop").symlink_to("loop")
+    search = f"{tmp_path}/loop:{tmp_path}/{'x' * 300}:{second}"  # a shell goes on searching
+    assert outcome([b"job"], search) == -4
+    assert outcome([b"x" * 300], search) == errno.ENOENT
 
 
 @pytest.mark.parametrize(

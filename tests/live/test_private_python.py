@@ -25,12 +25,13 @@ import pytest
 
 from receiver import semconv as sc
 from tests.conftest import missing
+from tests.e2e.collector import free_port
 from tests.export.fake import LOGS
 from tests.insights.test_records import record, request
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parent.parent.parent
-PORT, OTLP_GRPC, OTLP_HTTP = 39471, 39472, 39473
+PORT, OTLP_GRPC, OTLP_HTTP = (free_port() for _ in range(3))
 HOOK = """
 import os, sys
 def look(event, arguments):

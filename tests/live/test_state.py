@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,10 +19,13 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.collector import free_port
+
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parent.parent.parent
 KWITNESS = [sys.executable, "-m", "receiver"]
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+NAP_RUN = f"NAP_RUN_{os.getpid()}"  # so that the naps of another test process are not ours
 CONFIG = """
 shutdown_seconds = 0.5
 [admin]
@@ -35,18 +37,12 @@ task_grace_seconds = 0.2
 run_grace_seconds = 0.2
 [[rule]]
 name = "naps"
-environment = "NAP_RUN"
+environment = "{variable}"
 system = "naps"
 pipeline = "afternoon"
 task = "nap"
-run = "{{NAP_RUN}}"
+run = "{{{variable}}}"
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Any, what: str, seconds: float = 60) -> Any:
@@ -63,7 +59,7 @@ class Service:
     def __init__(self, folder: Path) -> None:
         self.folder, self.state, self.port = folder, folder / "state", free_port()
         self.config = folder / "kwitness.toml"
-        self.config.write_text(CONFIG.format(port=self.port, state=self.state))
+        self.config.write_text(CONFIG.format(port=self.port, state=self.state, variable=NAP_RUN))
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, **env: str) -> subprocess.Popen[str]:
@@ -85,11 +81,13 @@ class Service:
         assert child.poll() is None, self.said(number)
         return child
 
-    def ask(self, path: str) -> str:
+    def ask(self, path: str, *, token: bool = False) -> str:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}")
+        if token:
+            given = (self.state / "admin.token").read_text().strip()
+            request.add_header("Authorization", f"Bearer {given}")
         try:
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{self.port}{path}", timeout=30
-            ) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return str(answer.read().decode())
         except (OSError, urllib.error.URLError):
             return ""
@@ -116,8 +114,27 @@ class Service:
         text = (self.state / "last-life").read_text()
         return dict(json.loads(text.partition(" ")[2])) if text.strip() else {"unsent": {}}
 
+    def spans(self) -> list[dict[str, Any]]:
+        """What the last one printed as spans: names and attributes."""
+        lines = (self.folder / f"{len(self.started) - 1}.out").read_text().splitlines()
+        return [
+            {
+                "name": span["name"],
+                **{
+                    a["key"]: int(next(iter(a["value"].values()), 0))
+                    for a in span["attributes"]
+                    if "intValue" in a["value"]
+                },
+            }
+            for line in lines
+            for x in json.loads(line)["resourceSpans"]
+            for y in x["scopeSpans"]
+            for span in y["spans"]
+            if any(a["value"].get("stringValue") == "first" for a in span["attributes"])
+        ]
+
     def nap(self, number: int) -> None:
-        env = CLEAN | {"NAP_RUN": f"r{number}"}
+        env = CLEAN | {NAP_RUN: f"r{number}"}
         subprocess.run(["sh", "-c", "sleep 0.05; true"], check=True, env=env)
 
     def stop(self, how: int = signal.SIGTERM) -> int:
@@ -161,10 +178,10 @@ def test_a_foreign_directory_or_a_link_to_one_is_refused_before_anything_attache
     link = service.folder / "link"
     link.symlink_to(service.state)
     for place, why in (
-        (service.state, "it belongs to root and the service runs as nobody"),
+        (service.state, "it belongs to root and the service runs as uid "),
         (link, "a symbolic link is on the way"),
     ):
-        service.config.write_text(CONFIG.format(port=service.port, state=place))
+        service.config.write_text(CONFIG.format(port=service.port, state=place, variable=NAP_RUN))
         done = subprocess.run(
             [*KWITNESS, "serve", "-c", str(service.config)],
             env=CLEAN,
@@ -264,3 +281,74 @@ def _begin(lock: sqlite3.Connection) -> bool:
     except sqlite3.OperationalError:
         return False
     return True
+
+
+def test_it_runs_under_a_user_of_its_own_that_nobody_can_signal_and_keeps_it(
+    service: Service,
+) -> None:
+    """The user owns the state directory, so the next start has the same one."""
+    first = service.start()
+    user = Path(f"/proc/{first.pid}").stat().st_uid
+    ids = Path(f"/proc/{first.pid}/status").read_text()
+    assert f"\nUid:\t{user}\t{user}\t{user}\t{user}\n" in ids
+    others = {
+        pid
+        for pid in map(int, filter(str.isdecimal, os.listdir("/proc")))
+        if pid != first.pid and owner(pid) == user
+    }
+    assert user not in (0, 65534) and not others
+    kill = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "kill", "-9"]
+    done = subprocess.run([*kill, str(first.pid)], capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "not permitted" in done.stderr.lower()
+    service.stop(signal.SIGTERM)
+    again = service.start()
+    assert Path(f"/proc/{again.pid}/status").read_text().count(f"\t{user}") >= 8
+    assert service.state.stat().st_uid == user
+
+
+def owner(pid: int) -> int:
+    try:
+        found = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return -1
+    return int(found.partition("\nUid:")[2].split()[0])
+
+
+FILES = 3000
+SHELL = Path("/bin/sh").resolve().name
+
+
+def test_what_the_first_task_opened_was_seen_or_is_a_blind_time_of_its_report(
+    service: Service,
+) -> None:
+    """The hook of system calls is attached when the task is known: what it did before has a row."""
+    service.start(
+        OTEL_LOGS_EXPORTER="none", OTEL_METRICS_EXPORTER="none", OTEL_TRACES_EXPORTER="console"
+    )
+    place = service.folder / "files"
+    place.mkdir()
+    script = f"i=0; while [ $i -lt {FILES} ]; do : > {place}/$i; i=$((i+1)); done; exit 3"
+    env = CLEAN | {NAP_RUN: "first"}
+    assert subprocess.run(["sh", "-c", script], check=False, env=env).returncode == 3
+    assert len(os.listdir(place)) == FILES
+
+    def reports() -> list[dict[str, Any]]:
+        found = json.loads(service.ask("/incidents", token=True) or '{"incidents": []}')
+        return [row for row in found["incidents"] if row["run_id"] == "first"]
+
+    (row,) = until(reports, "there is no report")
+    report = json.loads(service.ask(f"/incidents/{row['id']}", token=True))
+    late = [b for b in report["completeness"]["blind"] if "hooks were attached later" in b]
+    metrics = service.ask("/metrics", token=True)
+    assert service.stop() == 0
+    (shell,) = [
+        s for s in service.spans() if "process.usage.files.opened" in s and s["name"] == SHELL
+    ]
+    seen = shell["process.usage.files.opened"]
+    assert seen <= FILES + 20
+    if seen < FILES:
+        assert len(late) == 1, (seen, report["completeness"])
+        assert (
+            'pipeline_observer_blind_count_total{pipeline_observer_blind_reason="late_attach"}'
+            in metrics
+        )

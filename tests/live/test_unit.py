@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.collector import free_port
+
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parent.parent.parent
 NOBODY = 65534
@@ -80,7 +82,7 @@ def test_it_serves_with_two_capabilities_and_tells_its_supervisor(live: None, ho
     if version.stdout.strip() != str(sys.version_info[:2]):
         pytest.skip("the system's Python is another version: packages would not load in it")
     supervisor = Supervisor(home / "notify")
-    port = 39464
+    port = free_port()
     config = home / "kwitness.toml"
     config.write_text(f"[admin]\nport = {port}\n")
     env = {

@@ -138,7 +138,7 @@ class Stack:
 
     def token(self) -> str:
         return self.compose(
-            "exec", "-T", "-u", "nobody", "kwitness", "cat", "/var/lib/kwitness/admin.token"
+            "exec", "-T", "-u", "kwitness", "kwitness", "cat", "/var/lib/kwitness/admin.token"
         ).strip()
 
     def own(self, name: str, *labels: str) -> float:

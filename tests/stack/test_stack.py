@@ -155,7 +155,7 @@ def test_an_incident_is_told_to_everybody(stack: Stack) -> None:
         "exec",
         "-T",
         "-u",
-        "nobody",
+        "kwitness",
         "kwitness",
         "kwitness",
         "incidents",
@@ -301,7 +301,7 @@ def test_it_stays_within_what_it_was_given(stack: Stack) -> None:
     )
     assert (
         status["CapEff"] == status["CapPrm"] == "0" * 16
-        and status["Uid"].split()[0] == "65534"
+        and status["Uid"].split()[0] == "60612"
         and status["NoNewPrivs"] == "1"
     )
     assert int(json.loads(docker("inspect", container))[0]["HostConfig"]["Memory"]) == 512 << 20

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import BusyError, ConfigError
+from receiver.kernel.privileges import Identity, account
 from receiver.service.state import HistoryStore, StateDirectory, directory, read_token
 from receiver.service.state.token import make_token
 from tests.small_disk import run_on_small_disk
@@ -41,7 +42,7 @@ def tree(folder: Path) -> dict[str, tuple[int, int, int, int, int, bytes]]:
     return out
 
 
-def refused(path: Path, why: str, *, user: str = "") -> None:
+def refused(path: Path, why: str, *, user: Identity | None = None) -> None:
     with pytest.raises(ConfigError, match=why) as error:
         StateDirectory(str(path), user=user)
     assert error.value.status == 78 and "\n" not in str(error.value)
@@ -70,9 +71,11 @@ def srv(open_folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("user", ["", "nobody"])
+@pytest.mark.parametrize("user", [None, Identity(NOBODY.pw_uid, NOBODY.pw_gid)])
 @pytest.mark.parametrize("mode", [0o700, 0o755])
-def test_a_foreign_directory_is_refused_and_not_touched(srv: Path, user: str, mode: int) -> None:
+def test_a_foreign_directory_is_refused_and_not_touched(
+    srv: Path, user: Identity | None, mode: int
+) -> None:
     need_root()
     srv.chmod(mode)
     before = tree(srv)
@@ -94,7 +97,7 @@ def test_one_that_belongs_to_the_services_user_but_is_not_ours_is_refused(srv: P
     refused(
         srv,
         r"contains files that kwitness did not create \('key', 'link', 'sub', …\)",
-        user="nobody",
+        user=account("nobody"),
     )
     assert tree(srv) == before
 
@@ -163,12 +166,12 @@ def test_it_is_made_and_used_again(tmp_path: Path) -> None:
 
 def test_root_makes_it_for_the_user_that_it_becomes_and_remains_root(open_folder: Path) -> None:
     need_root()
-    made = StateDirectory(str(open_folder / "new/state"), user="nobody")
+    made = StateDirectory(str(open_folder / "new/state"), user=account("nobody"))
     made.close()
     assert (os.geteuid(), os.getegid(), os.getuid()) == (0, 0, 0)
     check_made(open_folder / "new/state", NOBODY.pw_uid)
     assert (open_folder / "new").stat().st_uid == 0  # what is above it stays root's
-    again = StateDirectory(str(open_folder / "new/state"), user="nobody")
+    again = StateDirectory(str(open_folder / "new/state"), user=account("nobody"))
     again.close()
 
 
@@ -178,8 +181,10 @@ def test_the_user_makes_it_where_he_may(open_folder: Path) -> None:
     (open_folder / "volume").mkdir()
     (open_folder / "volume").chmod(0o777)
     code = (
-        "import sys; sys.path.insert(0, '.'); from receiver.service.state import StateDirectory\n"
-        "StateDirectory(sys.argv[1], user='nobody').close(); StateDirectory(sys.argv[1], user='nobody').close()"
+        "import sys; sys.path.insert(0, '.')\n"
+        "from receiver.service.state import StateDirectory\n"
+        "from receiver.kernel.privileges import account\n"
+        "StateDirectory(sys.argv[1], user=account('nobody')).close(); StateDirectory(sys.argv[1], user=account('nobody')).close()"
     )
     few = "-all,+setuid,+setgid"
     done = subprocess.run(
@@ -205,7 +210,7 @@ def test_an_empty_one_of_the_user_is_adopted(open_folder: Path) -> None:
     path = open_folder / "state"
     path.mkdir(mode=0o700)
     os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
-    StateDirectory(str(path), user="nobody").close()
+    StateDirectory(str(path), user=account("nobody")).close()
     check_made(path, NOBODY.pw_uid)
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from receiver.investigate.entries import RunSummary
+from receiver.investigate.entries import PLACE_BYTES, RunSummary
 from receiver.investigate.history import RUNS, SIGNATURES, TASKS, History
 from receiver.service.state import HistoryError, HistoryStore, history_file
 from receiver.service.state.mark import APPLICATION_ID
+from tests.investigate.test_history import sighting
 from tests.small_disk import run_on_small_disk
 from tests.test_safe_files import OTHER, STRANGE, identity, need_root
 
@@ -64,14 +65,14 @@ def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
     history = store.load()
     for number in range(7):
         history.add(KEY, run(number, failed=number == 3))
-    history.saw("abc", "mem.cgroup_oom", 5, "r5")
-    history.saw("abc", "mem.cgroup_oom", 6, "r6")
+    history.saw(sighting("abc", 5))
+    history.saw(sighting("abc", 6))
     assert history.note("abc", "more memory")
     store.save(history.take())
     store.close()
     known = loaded(tmp_path / "h.db")
     assert [r.run_id for r in known.tasks[KEY]] == [f"r{n}" for n in range(7)]
-    seen = known.sightings["abc"]
+    seen = known.sightings["abc of uid 1000"]
     assert (seen.count, seen.note, seen.last_run) == (2, "more memory", "r6")
     assert known.duration(KEY) == history.duration(KEY) and len(known.good_runs(KEY)) == 6
     assert stat.S_IMODE((tmp_path / "h.db").stat().st_mode) == 0o600
@@ -84,7 +85,7 @@ def test_it_is_bounded_in_memory_and_on_disk(tmp_path: Path) -> None:
     for number in range(TASKS + 20):
         history.add(("x", "y", str(number)), run(1000 + number))
     for number in range(SIGNATURES + 10):
-        history.saw(str(number), "c", number, "r")
+        history.saw(sighting(str(number), number))
     assert len(history.tasks) == TASKS and len(history.sightings) == SIGNATURES
     store.save(history.take())
     store.close()
@@ -93,6 +94,53 @@ def test_it_is_bounded_in_memory_and_on_disk(tmp_path: Path) -> None:
         assert db.execute("SELECT count(DISTINCT task) FROM runs").fetchone()[0] == TASKS
         assert db.execute("SELECT count(*) FROM runs WHERE task = 'load'").fetchone()[0] <= RUNS
     db.close()
+
+
+def test_on_disk_the_runs_of_one_user_take_no_room_from_another(tmp_path: Path) -> None:
+    store = HistoryStore(tmp_path / "h.db")
+    try:
+        mine, others = (f"airflow of uid {uid}" for uid in (1002, 1001))
+        store.save([((mine, "etl", f"t{n}"), run(n)) for n in range(20)])
+        store.save([((others, "etl", f"t{n}"), run(100 + n)) for n in range(TASKS + 500)])
+        store.save([sighting("abc", 1, owner=1002)])
+        store.save([sighting(str(n), 100 + n, owner=1001) for n in range(SIGNATURES + 10)])
+        rows = store._db.execute("SELECT system FROM runs").fetchall()
+        assert rows.count((mine,)) == 20 and len(rows) == TASKS
+        keys = store._db.execute("SELECT signature FROM sightings").fetchall()
+        assert ("abc of uid 1002",) in keys and len(keys) == SIGNATURES
+        known = store.load()
+    finally:
+        store.close()
+    assert sum(key[0] == mine for key in known.tasks) == 20
+    assert len(known.tasks) == TASKS and len(known.sightings) == SIGNATURES
+    assert known.seen("abc", 1002) is not None
+    kept = {key[2] for key in known.tasks if key[0] == others}
+    assert "t2499" in kept and "t0" not in kept
+
+
+def test_on_disk_large_runs_take_more_of_the_users_own_room(tmp_path: Path) -> None:
+    large = msgspec.structs.replace(run(1), outputs={f"{'x' * 4000}{n}": 1 for n in range(64)})
+    store = HistoryStore(tmp_path / "h.db")
+    try:
+        store.save([(("airflow of uid 1002", "etl", "mine"), run(1))])
+        for start in range(0, 400, 50):
+            names = range(start, start + 50)
+            store.save([(("airflow of uid 1001", "etl", f"t{n}"), large) for n in names])
+        rows = store._db.execute("SELECT system, task FROM runs").fetchall()
+    finally:
+        store.close()
+    assert ("airflow of uid 1002", "mine") in rows
+    assert 200 < len(rows) <= TASKS * PLACE_BYTES // large.size_bytes + 1 < 400
+
+
+def test_a_row_with_any_owner_stops_nothing(tmp_path: Path) -> None:
+    store = HistoryStore(tmp_path / "h.db")
+    try:
+        store._db.execute("INSERT INTO runs VALUES (?, 'p', 't', 1, x'00')", (b"\xff",))
+        store._db.execute("INSERT INTO runs VALUES (?, 'p', 't', 1, x'00')", (7,))
+        store.save([((f"x of uid {'9' * 30}", "p", "t"), run(1))])
+    finally:
+        store.close()
 
 
 def text(path: Path) -> None:
@@ -243,7 +291,7 @@ def test_ours_that_is_damaged_is_moved_aside_with_a_name_that_says_so(
     data[8192:12288] = b"\xff" * 4096
     path.write_bytes(data)
     store = HistoryStore(path)
-    assert store.load().tasks == {}
+    assert not store.load().tasks
     store.save([(KEY, run(1))])
     store.close()
     aside = [p for p in tmp_path.iterdir() if p.name.startswith("h.db.damaged-")]

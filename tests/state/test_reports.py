@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from receiver.investigate.report import Report
-from receiver.safe.files import RefusedError
+from receiver.safe.directories import RefusedError
 from receiver.service.state import ReportStore, reports
 from tests.builders import Story
 from tests.investigate.telling import report_of

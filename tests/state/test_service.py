@@ -14,7 +14,7 @@ from tests.test_safe_files import identity
 
 
 async def test_without_a_directory_it_remembers_in_memory() -> None:
-    assert open_directory_of_service("", {}, "") is None
+    assert open_directory_of_service("", {}, None) is None
     state = ServiceState(None)
     state.start()
     state.history.add(KEY, run(1))

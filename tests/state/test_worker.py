@@ -164,3 +164,44 @@ async def test_more_than_can_wait_is_counted(
     kept.start()
     assert await kept.close(20) and await jobs.close(20)
     assert [r.run_id for r in loaded(tmp_path / "h.db").tasks[KEY]] == ["r5", "r6", "r7"]
+
+
+async def test_of_too_many_those_of_the_user_with_most_are_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "WAITING_ITEMS", 4)
+    jobs = Worker()
+    kept = HistoryKeeper(tmp_path / "h.db", jobs)  # not started: nothing is stored
+    mine, others = (("airflow of uid 1002", "p", "t"), ("airflow of uid 1001", "p", "t"))
+    kept.history.add(mine, run(0))
+    for number in range(8):
+        kept.history.add(others, run(number))
+        kept.save()
+    assert jobs.skipped == {"history_busy": 5}
+    kept.start()
+    assert await kept.close(20) and await jobs.close(20)
+    known = loaded(tmp_path / "h.db").tasks
+    assert [r.run_id for r in known[mine]] == ["r0"]
+    assert [r.run_id for r in known[others]] == ["r5", "r6", "r7"]
+
+
+async def test_what_is_skipped_during_a_save_is_not_what_is_being_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Items that came meanwhile were removed in place of those that were skipped, and not counted."""
+    monkeypatch.setattr(keeper, "WAITING_ITEMS", 2)
+    jobs, gate = Worker(), threading.Event()
+    kept = HistoryKeeper(tmp_path / "h.db", jobs)
+    kept.start()
+    assert await kept.settled(20)
+    jobs.put("gate", gate.wait)
+    kept.history.add(KEY, run(0))
+    kept.save()
+    await asyncio.sleep(0)  # the save has begun, and waits for the thread
+    for number in range(1, 6):
+        kept.history.add(KEY, run(number))
+        kept.save()
+    gate.set()
+    assert await kept.close(20) and await jobs.close(20)
+    found = [r.run_id for r in loaded(tmp_path / "h.db").tasks[KEY]]
+    assert found == ["r0", "r4", "r5"] and jobs.skipped == {"history_busy": 3}

@@ -17,7 +17,7 @@ from receiver.service.state.directory import StateDirectory
 from receiver.service.state.history import HistoryError, HistoryStore
 from receiver.service.state.keeper import HistoryKeeper
 from receiver.service.state.reports import ReportStore
-from receiver.service.state.service import ServiceState, open_directory_of_service
+from receiver.service.state.service import ServiceState, open_directory_of_service, state_path
 from receiver.service.state.token import read_token
 from receiver.service.state.worker import Worker
 
@@ -31,4 +31,5 @@ __all__ = [
     "Worker",
     "open_directory_of_service",
     "read_token",
+    "state_path",
 ]

@@ -5,9 +5,6 @@ The service may use it if it made the directory. Otherwise the directory must be
 service's user, no other user may read or write it, and it must be empty or contain the marker. The
 service never changes another directory, and never changes the owner or mode of a directory that it
 did not just create. No symbolic link is followed on the way to it.
-
-A service that is started as root accesses it as the user that it will become, so that no file is
-touched with root's rights.
 """
 
 from __future__ import annotations
@@ -16,23 +13,17 @@ import contextlib
 import errno
 import fcntl
 import os
-import pwd
 import stat
 import time
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 
 from receiver.errors import BusyError, ConfigError
-from receiver.safe.files import (
-    RefusedError,
-    closing,
-    is_open_to_others,
-    open_directory,
-    open_own,
-    write_all,
-)
+from receiver.kernel.privileges import Identity
+from receiver.safe.directories import RefusedError, closing, is_open_to_others
+from receiver.safe.files import open_own, write_all
 from receiver.service.state.life import last_pid
+from receiver.service.state.making import Maker, name_of
 from receiver.service.state.mark import LOG_BYTES, PAGE_BYTES, is_history
 
 MARKER = ".kwitness-state"
@@ -57,19 +48,20 @@ _KEPT_OPEN: weakref.WeakSet[StateDirectory] = weakref.WeakSet()
 class StateDirectory:
     """Open and locked from construction until `close`. `fd` is the `dir_fd` of all files in it."""
 
-    def __init__(self, path: str, *, user: str = "", follow_trusted_links: bool = False) -> None:
-        """`user`: the user that a service of root becomes; "" if it does not change its user.
+    def __init__(
+        self, path: str, *, user: Identity | None = None, follow_trusted_links: bool = False
+    ) -> None:
+        """`user`: the user that a service of root becomes; None if it does not change its user.
 
         `follow_trusted_links`: for a path from the service manager (systemd's /var/lib/NAME is a
         link with DynamicUser=). Raises ConfigError for a directory that it must not use, BusyError
         when another service uses it, and OSError when the disk is full or read-only.
         """
         self.path = Path(path)
-        self._links = follow_trusted_links
-        entry = _entry(user) if user and os.geteuid() == 0 else None
-        self.uid, self._gid = (
-            (entry.pw_uid, entry.pw_gid) if entry is not None else (os.geteuid(), os.getegid())
-        )
+        changes = user is not None and os.geteuid() == 0
+        runs_as = user if user is not None and changes else Identity(os.geteuid(), os.getegid())
+        self.uid = runs_as.uid
+        self._maker = Maker(runs_as, follow_trusted_links=follow_trusted_links)
         self.fd = self._lock = -1
         try:
             self._open()
@@ -83,124 +75,31 @@ class StateDirectory:
 
     def _open(self) -> None:
         try:
-            with self._as_user():
-                found = self._find(str(self.path))
+            with self._maker.as_user():
+                found = self._maker.find(str(self.path))
         except FileNotFoundError:
-            found = self._make(str(self.path))
+            found = self._maker.make(str(self.path))
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise RefusedError(
                     "a symbolic link is on the way to it: name the directory itself"
                 ) from None
             if error.errno in (errno.ENOTDIR, errno.EACCES, errno.ENAMETOOLONG):
-                raise RefusedError(f"{error.strerror}, for the user {_name(self.uid)}") from None
+                raise RefusedError(f"{error.strerror}, for the user {name_of(self.uid)}") from None
             raise
         except ValueError as error:
             raise RefusedError(str(error)) from None
-        with closing(found), self._as_user():
+        with closing(found), self._maker.as_user():
             self._check(os.fstat(found))
             self.fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=found)
             self._claim()
             self._take_lock()
 
-    def _find(self, path: str) -> int:
-        return open_directory(path, follow_trusted_links=self._links)
-
-    @contextlib.contextmanager
-    def _as_user(self) -> Iterator[None]:
-        """Runs with the rights of the service's user, so that root's rights are not used for
-        another user.
-        """
-        if os.geteuid() == self.uid:
-            yield
-            return
-        gid = os.getegid()
-        try:
-            os.setegid(self._gid)
-            os.seteuid(self.uid)
-        except PermissionError:
-            os.setegid(gid)
-            raise RefusedError(
-                f"root may not become {_name(self.uid)} here (CAP_SETUID, CAP_SETGID)"
-            ) from None
-        try:
-            yield
-        finally:
-            os.seteuid(0)
-            os.setegid(gid)
-
-    def _make(self, path: str) -> int:
-        """Creates the directory and its missing parents: as the service's user if permitted, else
-        as root, which then changes the owner.
-        """
-        here, missing_names = Path(path), list[str]()
-        while True:
-            missing_names.insert(0, here.name)
-            here = here.parent
-            if not missing_names[0] or missing_names[0] == "..":
-                raise RefusedError(
-                    "there is no such directory, and its name is not one that can be made"
-                )
-            try:
-                folder = self._find(str(here))
-                break
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                if error.errno == errno.ELOOP:
-                    raise RefusedError(
-                        "a symbolic link is on the way to it: name the directory itself"
-                    ) from None
-                raise RefusedError(f"{error.strerror}: {here}") from None
-        for name in missing_names:
-            with closing(folder):
-                folder = self._make_one(name, folder, last=name is missing_names[-1])
-        return folder
-
-    def _make_one(self, name: str, folder: int, *, last: bool) -> int:
-        mode = 0o700 if last else 0o755
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            with self._as_user():
-                os.mkdir(name, mode, dir_fd=folder)
-                return os.open(name, flags, dir_fd=folder)
-        except PermissionError as error:
-            if os.geteuid() == self.uid:
-                raise RefusedError(f"it cannot be made: {error.strerror}") from None
-            os.mkdir(name, mode, dir_fd=folder)
-        except OSError as error:
-            if error.errno in (errno.EROFS, errno.EEXIST):
-                raise RefusedError(f"it cannot be made: {error.strerror}") from None
-            raise
-        made = os.open(name, flags, dir_fd=folder)
-        try:
-            if last:
-                self._give(made)
-        except BaseException:
-            os.close(made)
-            with contextlib.suppress(OSError):
-                os.rmdir(name, dir_fd=folder)
-            raise
-        return made
-
-    def _give(self, made: int) -> None:
-        """Gives the empty directory that root has just created to the user."""
-        status = os.fstat(made)
-        if status.st_uid != 0 or os.listdir(made):
-            raise RefusedError("it was replaced while it was being created")
-        try:
-            os.fchown(made, self.uid, self._gid)
-        except PermissionError:
-            raise RefusedError(
-                f"create it for the user {_name(self.uid)}: root may not change owners here "
-                "(CAP_CHOWN)"
-            ) from None
-
     def _check(self, status: os.stat_result) -> None:
         """Raises RefusedError unless it belongs to the service's user."""
         if status.st_uid != self.uid:
             raise RefusedError(
-                f"it belongs to {_name(status.st_uid)} and the service runs as {_name(self.uid)}: "
+                f"it belongs to {name_of(status.st_uid)} and the service runs as {name_of(self.uid)}: "
                 "name a directory that is not there yet, or an empty one of that user"
             )
         if self.uid == 0:  # other users could replace the directory, and root would write there
@@ -316,17 +215,3 @@ def _close_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_close_in_child)
-
-
-def _entry(user: str) -> pwd.struct_passwd:
-    try:
-        return pwd.getpwnam(user)
-    except KeyError:
-        raise ConfigError(f"privileges.user: there is no user {user!r} here") from None
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"

@@ -23,9 +23,10 @@ import msgspec
 
 from receiver.errors import KwitnessError
 from receiver.investigate.case import TaskKey
-from receiver.investigate.entries import RunSummary, Sighting
-from receiver.investigate.history import RUNS, SIGNATURES, TASKS, History
-from receiver.safe.files import RefusedError
+from receiver.investigate.entries import RunSummary, Sighting, owner_of
+from receiver.investigate.history import History
+from receiver.safe.directories import RefusedError
+from receiver.service.state.history_bounds import trim
 from receiver.service.state.history_file import HistoryFile
 from receiver.service.state.mark import APPLICATION_ID, RUNS_TABLE, SIGHTINGS_TABLE
 
@@ -55,7 +56,9 @@ class HistoryError(KwitnessError):
 
 
 class HistoryStore:
-    """One SQLite file. Bounded: RUNS runs of each of TASKS tasks, SIGNATURES signatures."""
+    """One SQLite file. Bounded: RUNS runs of each of TASKS tasks, SIGNATURES signatures. Each user
+    has a share.
+    """
 
     def __init__(self, path: Path, *, patience_seconds: float = 5.0) -> None:
         """Opens the file or creates it.
@@ -111,6 +114,7 @@ class HistoryStore:
         if not file.is_what_was_opened():
             raise RefusedError("it was replaced while it was being opened")
         db.text_factory = lambda text: text.decode("utf-8", "replace")
+        db.create_function("owner_of", 1, owner_of, deterministic=True)
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute(
             "PRAGMA mmap_size = 0"
@@ -208,7 +212,7 @@ class HistoryStore:
             except (ValueError, TypeError, RecursionError):
                 bad += 1
                 continue
-            history.sightings[sighting.signature] = sighting
+            history.remember_sighting(sighting)
         if bad:
             log.warning("skipped %d unreadable rows of %s", bad, self.path)
         return history
@@ -223,7 +227,7 @@ class HistoryStore:
             self._begin()
             for item in items:
                 self._insert(item)
-            self._trim({item[0] for item in items if isinstance(item, tuple)})
+            trim(self._db, {item[0] for item in items if isinstance(item, tuple)})
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
@@ -236,30 +240,12 @@ class HistoryStore:
         if isinstance(item, Sighting):
             self._db.execute(
                 "INSERT OR REPLACE INTO sightings VALUES (?, ?, ?)",
-                (item.signature, item.last_unix_ns, msgspec.json.encode(item)),
+                (item.key, item.last_unix_ns, msgspec.json.encode(item)),
             )
         else:
             key, run = item
             row = (*key, run.ended_unix_ns, msgspec.json.encode(run))
             self._db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?)", row)
-
-    def _trim(self, touched: Iterable[TaskKey]) -> None:
-        for key in touched:
-            self._db.execute(
-                "DELETE FROM runs WHERE rowid IN (SELECT rowid FROM runs WHERE system = ? AND "
-                "pipeline = ? AND task = ? ORDER BY ended DESC LIMIT -1 OFFSET ?)",
-                (*key, RUNS),
-            )
-        self._db.execute(
-            "DELETE FROM runs WHERE (system, pipeline, task) IN (SELECT system, pipeline, task "
-            "FROM runs GROUP BY 1, 2, 3 ORDER BY max(ended) DESC LIMIT -1 OFFSET ?)",
-            (TASKS,),
-        )
-        self._db.execute(
-            "DELETE FROM sightings WHERE signature IN (SELECT signature FROM sightings ORDER BY "
-            "last DESC LIMIT -1 OFFSET ?)",
-            (SIGNATURES,),
-        )
 
     def _error(self, error: OSError | ValueError | sqlite3.Error) -> HistoryError:
         """One line: the operation, the file, and the reason."""

@@ -9,7 +9,8 @@ import os
 import time
 from pathlib import Path
 
-from receiver.safe.files import RefusedError, closing, is_open_to_others, open_own, open_parent
+from receiver.safe.directories import RefusedError, closing, is_open_to_others
+from receiver.safe.files import open_own, open_parent
 from receiver.service.state.mark import LOG_BYTES, PAGE_BYTES, is_history
 from receiver.units import SECOND
 

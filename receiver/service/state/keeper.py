@@ -12,12 +12,16 @@ import logging
 import time
 from pathlib import Path
 
+from receiver.investigate.entries import owner_of
 from receiver.investigate.history import History
 from receiver.service.state.history import HistoryError, HistoryStore, Item
 from receiver.service.state.worker import Worker, reason_of
+from receiver.work.fair_table import FairTable
 
 log = logging.getLogger("kwitness.state")
-WAITING_ITEMS = 5000  # runs and sightings that wait for the file; the oldest are skipped
+# Runs and sightings that wait for the file. Above this number, the oldest of the user who has most
+# are skipped.
+WAITING_ITEMS = 5000
 HOLD_SECONDS = 60.0  # how long items wait for a busy file or a full disk
 PATIENCE_SECONDS = 0.25  # per attempt: the thread has other jobs, too
 RETRY_SECONDS = 1.0
@@ -85,13 +89,15 @@ class HistoryKeeper:
         if not self._waiting:
             return
         if not self._usable:
-            self._skip("unusable", len(self._waiting), "")
-        elif len(self._waiting) > WAITING_ITEMS:
-            self._skip("busy", len(self._waiting) - WAITING_ITEMS, "too many wait for it")
+            self._skip("unusable", "")
         elif time.monotonic() - self._waiting_since > HOLD_SECONDS:
-            self._skip("busy", len(self._waiting), f"the history was busy for {HOLD_SECONDS:.0f} s")
-        elif self._is_free():
-            self._saving = asyncio.create_task(self._save(PATIENCE_SECONDS), name="save history")
+            self._skip("busy", f"the history was busy for {HOLD_SECONDS:.0f} s")
+        else:
+            self._skip_too_many()
+            if self._is_free():
+                self._saving = asyncio.create_task(
+                    self._save(PATIENCE_SECONDS), name="save history"
+                )
 
     def _is_free(self) -> bool:
         loaded = self._loading is not None and self._loading.done()
@@ -99,7 +105,7 @@ class HistoryKeeper:
 
     async def _save(self, patience_seconds: float) -> HistoryError | OSError | None:
         """Returns why it failed, or nothing."""
-        items = list(self._waiting)
+        items, self._waiting = self._waiting, []
 
         def store() -> None:
             if self._store is None:
@@ -108,26 +114,39 @@ class HistoryKeeper:
 
         try:
             await self._worker.ask(store)
-        except (HistoryError, OSError) as error:
+        except BaseException as error:
+            self._waiting = items + self._waiting
+            if not isinstance(error, HistoryError | OSError):
+                raise
             await self._failed(error)
             return error
-        del self._waiting[: len(items)]
         self._waiting_since = time.monotonic()
         return None
 
     async def _failed(self, error: HistoryError | OSError) -> None:
         reason = getattr(error, "reason", "busy")
         if reason not in _PASSING:
-            self._skip(reason, len(self._waiting), str(error))
+            self._skip(reason, str(error))
             with contextlib.suppress(OSError):
                 await self._worker.ask(
                     self._close_store
                 )  # the next open detects a damaged file again
 
-    def _skip(self, reason: str, count: int, why: str) -> None:
-        del self._waiting[:count]
+    def _skip(self, reason: str, why: str) -> None:
+        """Skips all items that wait."""
+        count, self._waiting = len(self._waiting), []
         self._waiting_since = time.monotonic()
         self._worker.skip("history", reason, count, why)
+
+    def _skip_too_many(self) -> None:
+        if len(self._waiting) <= WAITING_ITEMS:
+            return
+        kept: FairTable[int, Item] = FairTable(WAITING_ITEMS)
+        for number, item in enumerate(self._waiting):
+            owner = owner_of(item[0][0]) if isinstance(item, tuple) else item.owner
+            kept.put(number, item, owner)
+        count, self._waiting = len(self._waiting) - len(kept), list(kept.values())
+        self._worker.skip("history", "busy", count, "too many wait for it")
 
     async def close(self, seconds: float) -> bool:
         """Stores the remaining items; waits this long for a lock.
@@ -137,6 +156,8 @@ class HistoryKeeper:
         deadline = time.monotonic() + seconds
         if self._saving is not None:
             await asyncio.wait({self._saving}, timeout=seconds)
+            self._saving.cancel()  # its items, if it has not ended, are counted below
+            await asyncio.gather(self._saving, return_exceptions=True)
         await self.settled(max(0.0, deadline - time.monotonic()))
         if self._loading is not None and not self._loading.done():
             self._loading.cancel()
@@ -150,7 +171,7 @@ class HistoryKeeper:
                 break
             await asyncio.sleep(PATIENCE_SECONDS)
         if self._waiting:
-            self._skip(reason_of(error), len(self._waiting), str(error or ""))
+            self._skip(reason_of(error), str(error or ""))
         with contextlib.suppress(OSError):
             await self._worker.ask(self._close_store)
         return self._worker.skipped.total() == skipped

@@ -14,7 +14,8 @@ import zlib
 import msgspec
 
 from receiver.model import Gap, GapReason
-from receiver.safe.files import closing, open_own
+from receiver.safe.directories import closing
+from receiver.safe.files import open_own
 
 NAME = "last-life"
 BLOCK_BYTES = 512

@@ -16,7 +16,8 @@ import msgspec
 
 from receiver.errors import KwitnessError
 from receiver.investigate.report import Report, to_json
-from receiver.safe.files import RefusedError, is_foreign, open_folder, open_own, replace
+from receiver.safe.directories import RefusedError
+from receiver.safe.files import is_foreign, open_folder, open_own, replace
 from receiver.units import MIB
 
 log = logging.getLogger("kwitness.state")

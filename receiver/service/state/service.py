@@ -17,6 +17,7 @@ from receiver.errors import ConfigError
 from receiver.investigate.history import History
 from receiver.investigate.report import Report
 from receiver.kernel.clock import boot_id, boottime_ns
+from receiver.kernel.privileges import Identity
 from receiver.model import Gap
 from receiver.service.state.directory import StateDirectory
 from receiver.service.state.keeper import HistoryKeeper
@@ -32,22 +33,25 @@ CLOSE_SECONDS = 1.0  # … for a disk that does not answer
 T = TypeVar("T")
 
 
-def open_directory_of_service(
-    configured: str, environment: Mapping[str, str], user: str
-) -> StateDirectory | None:
-    """The configured directory, or systemd's STATE_DIRECTORY.
+def state_path(configured: str, environment: Mapping[str, str]) -> str:
+    """The configured directory, or systemd's STATE_DIRECTORY. Empty without either."""
+    return configured or environment.get("STATE_DIRECTORY", "").split(":")[0]
 
-    None without either, or on a full disk.
+
+def open_directory_of_service(
+    configured: str, environment: Mapping[str, str], user: Identity | None
+) -> StateDirectory | None:
+    """None without a directory, or on a full disk.
 
     Call it before privileges are dropped and before anything attaches. `user`: the user that the
-    service becomes; "" if it does not change its user.
+    service becomes; None if it does not change its user.
     """
-    given = environment.get("STATE_DIRECTORY", "").split(":")
-    path = configured or given[0]
+    path = state_path(configured, environment)
     if not path:
         return None
+    trusted = path in environment.get("STATE_DIRECTORY", "").split(":")
     try:
-        return StateDirectory(path, user=user, follow_trusted_links=path in given)
+        return StateDirectory(path, user=user, follow_trusted_links=trusted)
     except OSError as error:
         log.error(
             "state.directory %s: %s; history and reports are in memory only, until the next start",

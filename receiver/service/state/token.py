@@ -9,7 +9,8 @@ import stat
 from pathlib import Path
 
 from receiver.errors import ConfigError
-from receiver.safe.files import closing, open_own, write_all
+from receiver.safe.directories import closing
+from receiver.safe.files import open_own, write_all
 
 NAME = "admin.token"
 _BYTES = 4096
