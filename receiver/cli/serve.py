@@ -29,7 +29,7 @@ from receiver.kernel.confinement import survey
 from receiver.kernel.descriptors import raise_limit
 from receiver.kernel.remedies import remedy, surroundings
 from receiver.observe.listeners import Listener
-from receiver.render import live_tree
+from receiver.render.live import live_tree
 from receiver.service import config as configuration
 from receiver.service.app import Observer
 from receiver.service.incident_api import LiveIncidentApi

@@ -241,9 +241,9 @@ class Observer:
         Detaches when no execution has been active for a while.
         """
         before = self.source.following
-        joined = self.core.attempts.to_watch()
+        joined = self.core.members.to_watch()
         if not before and self.source.hooks is not None:
-            self._note_late(self.core.attempts.ended_unwatched)
+            self._note_late(self.core.members.ended_unwatched)
         if joined:
             self._idle_since = 0.0
             self._joined |= {p.key.tgid: p for p in joined}
