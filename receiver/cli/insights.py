@@ -11,24 +11,20 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import NamedTuple
 
 from receiver import semconv as sc
-from receiver.cli import confined
-from receiver.cli.common import VERSION, stop_on_signals
-from receiver.cli.preload import load_all
+from receiver.cli.common import stop_on_signals
+from receiver.cli.startup import prepare
 from receiver.export.hub import Hub
-from receiver.export.settings import from_environment
 from receiver.insights.inbound import Inbound
 from receiver.insights.service import LOOKS, Insights
 from receiver.kernel.clock import host_name
-from receiver.kernel.descriptors import raise_limit
-from receiver.kernel.privileges import drop_to
 from receiver.render.terminal import screen
 from receiver.service import config as configuration
 from receiver.service.admin import Admin
 from receiver.service.incident_api import IncidentApi
-from receiver.service.state import ServiceState, open_directory_of_service, read_token
+from receiver.service.state import ServiceState
 from receiver.service.supervisor import Supervisor
 from receiver.signals import Block, Metric, MetricSnapshot, Point
 
@@ -37,65 +33,38 @@ LOOK_SECONDS = 1.0
 LAST_SECONDS = 4.0  # of the shutdown: reserved for the exporters
 
 
+class Duties(NamedTuple):
+    """What the service does once a second, beside its evaluations."""
+
+    resource: Block
+    supervisor: Supervisor
+    metrics: Callable[[], tuple[Metric, ...]]
+    tick: Callable[[], None]
+
+
 async def serve(args: argparse.Namespace) -> int:
     """Runs until SIGTERM.
 
     If started as root, it first becomes another user and drops the privileges that it does not
     need.
     """
-    raise_limit()
-    chosen = configuration.load(Path(args.config) if args.config else None)
-    token = read_token(Path(chosen.admin.token_file)) if chosen.admin.token_file else ""
-    becomes = confined.becomes(chosen.privileges, chosen.state.directory)
-    directory = open_directory_of_service(
-        chosen.state.directory, {}, becomes.identity if becomes is not None else None
-    )
-    export = from_environment(os.environ)
-    guard = confined.confinement(chosen.privileges, becomes)
-    hub = Hub(export, VERSION)
+    startup = prepare(args, {})
+    chosen, hub = startup.chosen, startup.hub
     supervisor, stop = Supervisor(os.environ), asyncio.Event()
-    if directory is not None:
-        hub.samples.load()
-    if becomes is not None:
-        if os.geteuid() == 0:
-            load_all()  # the user that the service becomes may not be able to read its modules
-        drop_to(becomes.identity)
-    if guard is not None:
-        place = str(directory.path) if directory is not None else ""
-        guard.service(confined.readable(chosen, export), confined.writable(place))
-    name = export.service_name or "kwitness-insights"
-    resource = Block(
-        (
-            (sc.SERVICE_NAME, name),
-            (sc.HOST_NAME, host_name()),
-            (sc.OS_TYPE, "linux"),
-            (sc.SERVICE_INSTANCE_ID, host_name()),
-        )
-    )
-    state = ServiceState(directory, with_history=False)
+    startup.confine()
+    resource = _resource(startup.export.service_name or "kwitness-insights")
+    state = ServiceState(startup.directory, with_history=False)
     insights = Insights(resource, lambda record: hub.put([record]), state.keep_report)
-    if directory is not None:
-        hub.samples.keep_in(directory.fd)
     for report in state.earlier.values():
         insights.keep(report)
-    token = token or state.token
     inbound = Inbound(chosen.insights, lambda batch: insights.take_batch(batch, time.monotonic()))
     admin = None
 
     def metrics() -> tuple[Metric, ...]:
-        own = confined.metrics(guard) if guard is not None else ()
-        return (*_metrics(insights, inbound, admin), *state.metrics(), *own)
+        return (*_metrics(insights, inbound, admin), *state.metrics(), *startup.metrics())
 
     if chosen.admin.port:
-        admin = Admin(
-            chosen.admin.host,
-            chosen.admin.port,
-            lambda: "ready",
-            metrics,
-            tree=lambda: _listed(insights),
-            incidents=IncidentApi(lambda: insights.reports),
-            token=token,
-        )
+        admin = _admin(chosen.admin, insights, metrics, startup.token or state.token)
     stop_on_signals(stop.set)
     await inbound.start()
     hub.start()
@@ -109,32 +78,55 @@ async def serve(args: argparse.Namespace) -> int:
 
     def tick() -> None:
         state.tick(hub.unsent())
-        if guard is not None:
-            guard.report()
+        startup.report()
 
+    duties = Duties(resource, supervisor, metrics, tick)
     try:
-        await _look_forever(
-            insights,
-            hub,
-            resource=resource,
-            supervisor=supervisor,
-            stop=stop,
-            metrics=metrics,
-            tick=tick,
-        )
+        await _look_forever(insights, hub, duties, stop)
     finally:
         supervisor.say("STOPPING=1")
-        end = time.monotonic() + chosen.shutdown_seconds
-        await inbound.close()
-        await _look(insights, float("inf"), lambda: time.monotonic() < end - LAST_SECONDS)
-        await hub.shutdown(max(1.0, end - time.monotonic() - 1.0))
+        await _end(insights, inbound, hub, chosen.shutdown_seconds)
         if admin is not None:
             await admin.close()
         await state.end(hub.unsent())
-        if guard is not None:
-            guard.report()
-            guard.close()
+        startup.release()
     return 0
+
+
+def _resource(name: str) -> Block:
+    return Block(
+        (
+            (sc.SERVICE_NAME, name),
+            (sc.HOST_NAME, host_name()),
+            (sc.OS_TYPE, "linux"),
+            (sc.SERVICE_INSTANCE_ID, host_name()),
+        )
+    )
+
+
+def _admin(
+    settings: configuration.AdminConfig,
+    insights: Insights,
+    metrics: Callable[[], tuple[Metric, ...]],
+    token: str,
+) -> Admin:
+    return Admin(
+        settings.host,
+        settings.port,
+        lambda: "ready",
+        metrics,
+        tree=lambda: _listed(insights),
+        incidents=IncidentApi(lambda: insights.reports),
+        token=token,
+    )
+
+
+async def _end(insights: Insights, inbound: Inbound, hub: Hub, seconds: float) -> None:
+    """Takes no more uploads, investigates what is there as far as the time allows, and exports it."""
+    end = time.monotonic() + seconds
+    await inbound.close()
+    await _look(insights, float("inf"), lambda: time.monotonic() < end - LAST_SECONDS)
+    await hub.shutdown(max(1.0, end - time.monotonic() - 1.0))
 
 
 def _metrics(insights: Insights, inbound: Inbound, admin: Admin | None) -> tuple[Metric, ...]:
@@ -164,28 +156,21 @@ async def _look(insights: Insights, now: float, go_on: Callable[[], bool]) -> No
         await asyncio.sleep(0)
 
 
-async def _look_forever(
-    insights: Insights,
-    hub: Hub,
-    *,
-    resource: Block,
-    supervisor: Supervisor,
-    stop: asyncio.Event,
-    metrics: Callable[[], tuple[Metric, ...]],
-    tick: Callable[[], None],
-) -> None:
+async def _look_forever(insights: Insights, hub: Hub, duties: Duties, stop: asyncio.Event) -> None:
     """Evaluates due runs once a second, and emits the service's metrics, until `stop` is set."""
     began, next_metrics = time.time_ns(), time.monotonic()
     while not stop.is_set():
         await _look(insights, time.monotonic(), lambda: not stop.is_set())
-        tick()
-        supervisor.say(
+        duties.tick()
+        duties.supervisor.say(
             "WATCHDOG=1", f"STATUS={len(insights.runs)} runs known, {len(insights.reports)} reports"
         )
         if time.monotonic() >= next_metrics:
             next_metrics += hub.settings.metric_interval_seconds
             hub.put_metrics(
-                MetricSnapshot(resource, began, time.time_ns(), (*metrics(), *hub.metrics()))
+                MetricSnapshot(
+                    duties.resource, began, time.time_ns(), (*duties.metrics(), *hub.metrics())
+                )
             )
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), LOOK_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import NoReturn
 
 from receiver.cli import guard
@@ -18,12 +19,21 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} ({self.prog} --help lists the options)")
 
 
+New = Callable[..., argparse.ArgumentParser]  # adds the parser of a command
+
+
 def parser() -> argparse.ArgumentParser:
     top = Parser(prog="kwitness", description="The kernel's witness statement for data pipelines.")
     top.add_argument("--version", action="store_true", help="print the version and exit")
     sub = top.add_subparsers(dest="name_of_command", metavar="COMMAND")
 
-    add = sub.add_parser("check", help="print which parts work on this host, which do not, and why")
+    for add in (_check, _run, _record, _replay, _serve, _incidents, _events):
+        add(sub.add_parser)
+    return top
+
+
+def _check(new: New) -> None:
+    add = new("check", help="print which parts work on this host, which do not, and why")
     add.add_argument("--json", action="store_true")
     add.add_argument(
         "--explain",
@@ -39,11 +49,15 @@ def parser() -> argparse.ArgumentParser:
         "-c", "--config", metavar="FILE", help="the kwitness.toml with the rules or the admin.port"
     )
 
-    add = sub.add_parser("run", help="run a command as one observed task")
+
+def _run(new: New) -> None:
+    add = new("run", help="run a command as one observed task")
     _observed(add)
     add.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …")
 
-    add = sub.add_parser(
+
+def _record(new: New) -> None:
+    add = new(
         "record",
         help="store kernel events for replay: those of a command, or of the whole host",
     )
@@ -56,7 +70,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add.add_argument("command", nargs=argparse.REMAINDER, metavar="[-- CMD …]")
 
-    add = sub.add_parser("replay", help="analyse a recording on any host, without root")
+
+def _replay(new: New) -> None:
+    add = new("replay", help="analyse a recording on any host, without root")
     add.add_argument("file")
     add.add_argument(
         "-c",
@@ -83,7 +99,9 @@ def parser() -> argparse.ArgumentParser:
         help="compare with the runs stored in FILE instead of the recorded ones, then add these runs",
     )
 
-    add = sub.add_parser("serve", help="run as a service: observe and export until SIGTERM")
+
+def _serve(new: New) -> None:
+    add = new("serve", help="run as a service: observe and export until SIGTERM")
     add.add_argument(
         "--mode",
         choices=("kernel", "insights"),
@@ -92,9 +110,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add.add_argument("-c", "--config", metavar="FILE", help="kwitness.toml")
 
-    add = sub.add_parser(
-        "incidents", help="list, print and annotate the incidents of a running service"
-    )
+
+def _incidents(new: New) -> None:
+    add = new("incidents", help="list, print and annotate the incidents of a running service")
     add.add_argument("what", choices=("list", "show", "note"), nargs="?", default="list")
     add.add_argument("id", nargs="?", default="")
     add.add_argument(
@@ -108,9 +126,10 @@ def parser() -> argparse.ArgumentParser:
     )
     add.add_argument("-c", "--config", metavar="FILE", help="the kwitness.toml of the service")
 
-    add = sub.add_parser("events", help="print decoded events as they arrive")
+
+def _events(new: New) -> None:
+    add = new("events", help="print decoded events as they arrive")
     add.add_argument("--json", action="store_true")
-    return top
 
 
 def _observed(add: argparse.ArgumentParser) -> None:
@@ -190,14 +209,14 @@ def command(argv: list[str] | None) -> int:
         guard.fill_standard_streams()
     guard.log_to_stderr()
     # imported after the arguments are parsed, because `--help` needs none of these
-    from receiver.cli import common, incidents, loop, observe, replay, serve
+    from receiver.cli import check, common, incidents, loop, observe, replay, serve
 
     if args.version:
         print(f"kwitness {common.VERSION}")
         return 0
     match args.name_of_command:
         case "check":
-            return serve.check(args)
+            return check.check(args)
         case "run":
             raise UsageError("no command given: kwitness run -- CMD …")
         case "record":
