@@ -11,7 +11,7 @@ import pytest
 
 from receiver.events import Ledger
 from receiver.kernel import clock
-from receiver.kernel.source import SourceConfig
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions
 from receiver.service import app
 from receiver.service.app import Observer

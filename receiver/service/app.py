@@ -33,7 +33,7 @@ from receiver.kernel.confinement import Confinement
 from receiver.kernel.decode import decode
 from receiver.kernel.descriptors import Reserve, exhausted
 from receiver.kernel.pods import container_names
-from receiver.kernel.source import Batch, SourceConfig
+from receiver.kernel.source_config import Batch, SourceConfig
 from receiver.model import Blind, ContainerName, CoreOptions, Host
 from receiver.observe.core import Core
 from receiver.observe.recorder import Recorder

@@ -22,7 +22,7 @@ from receiver.constants import (
 from receiver.errors import ConfigError
 from receiver.insights.config import InsightsConfig
 from receiver.kernel.capture import KernelLimits
-from receiver.kernel.source import SourceConfig
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions
 from receiver.safe.inputs import read_file
 from receiver.text.printable import printable

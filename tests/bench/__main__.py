@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from receiver.attribution.declared import DECLARED
 from receiver.export import encode
 from receiver.export.encode import Envelope, log_record
-from receiver.kernel.source import LiveSource, SourceConfig
+from receiver.kernel.source import LiveSource
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions
 from receiver.observe.core import Core
 from receiver.semconv import SCHEMA_URL

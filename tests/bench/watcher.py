@@ -8,7 +8,7 @@ import json
 import resource
 import sys
 
-from receiver.kernel.source import SourceConfig
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions
 from receiver.service.app import Observer, losses_of
 
