@@ -129,7 +129,12 @@ def fatal_of(received: tuple[Signal, ...], key: ProcessKey, end: Ending) -> Sign
 
 def killed(process: Worker, end: Ending, received: SignalTable) -> Finding | None:
     """A death by a signal, or an exit with 128 + n after another process sent signal n."""
-    if process.exit is None or end.retired or end.cause == "oom_killed" or end.signal in _ORDINARY:
+    if (
+        process.exit is None
+        or end.expected_shutdown
+        or end.cause == "oom_killed"
+        or end.signal in _ORDINARY
+    ):
         return None
     event = fatal_signal(process, end, received)
     if not end.signal and (
@@ -177,7 +182,7 @@ def killed(process: Worker, end: Ending, received: SignalTable) -> Finding | Non
     )
 
 
-def retired(
+def expected_shutdown(
     process: Worker, end: Ending, received: SignalTable, helpers: Mapping[str, Helper]
 ) -> bool:
     """Whether it is a helper that its own framework ended, as planned. Called at its exit.

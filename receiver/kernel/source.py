@@ -67,7 +67,7 @@ class LiveSource:
             bulk_bytes=config.bulk_ring_bytes,
             capture=capture.with_binding(config.environment),
             limits=config.limits,
-            door=config.door,
+            syscall_hook=config.syscall_hook,
             launched=launched,
         )
         library = self._probes.library

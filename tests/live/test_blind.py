@@ -31,7 +31,7 @@ from tests.live.conftest import DOOR
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parent.parent.parent
-SOURCE = SourceConfig(door=DOOR)
+SOURCE = SourceConfig(syscall_hook=DOOR)
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ from receiver.kernel.privileges import drop
 from receiver.kernel.capture import Capture
 from receiver.kernel.source import LiveSource
 from receiver.kernel.source_config import SourceConfig
-source = LiveSource(SourceConfig(door=%r), Capture(), attach="either")
+source = LiveSource(SourceConfig(syscall_hook=%r), Capture(), attach="either")
 drop("nobody")
 source.watch([])
 print(source.following, source.hooks.helper is None)

@@ -72,7 +72,7 @@ def two_writers(case: Case) -> Iterator[Candidate]:
                 evidence=tuple(evidence),
                 subject=late.key,
                 at_ns=second.first_ns,
-                silent=True,
+                harms_without_failure=True,
             )
             break
 
@@ -222,7 +222,7 @@ def stale(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=reader.key,
             at_ns=use.first_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -250,7 +250,7 @@ def older(case: Case) -> Iterator[Candidate]:
                 evidence=tuple(evidence),
                 subject=actor.key,
                 at_ns=use.first_ns,
-                silent=True,
+                harms_without_failure=True,
             )
 
 

@@ -74,7 +74,7 @@ def twice(case: Case) -> Iterator[Candidate]:
                 evidence=tuple(evidence),
                 subject=other.key,
                 at_ns=other.start_ns,
-                silent=True,
+                harms_without_failure=True,
             )
             break
 
@@ -128,7 +128,7 @@ def skew(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=largest.key,
             at_ns=largest.end_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -169,7 +169,9 @@ def larger(case: Case) -> Iterator[Candidate]:
         )
         evidence = [supports(CLEAR, text, ends(case.root)), *partition_share(case, actor)]
         idle = (
-            actor.usage.spell.ns if actor.usage is not None and actor.usage.spell is not None else 0
+            actor.usage.idle_period.ns
+            if actor.usage is not None and actor.usage.idle_period is not None
+            else 0
         )
         if actor.exit is not None and actor.exit.cpu_runtime_ns >= 0.5 * (
             actor.end_ns - actor.start_ns
@@ -196,7 +198,7 @@ def larger(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=actor.end_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -237,7 +239,7 @@ def clock(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=None,
             at_ns=step.at_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
