@@ -173,7 +173,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _outcome(observer: Observer, execution: Execution | None, flooder: Execution | None) -> Outcome:
-    report, sleeps, killed, now = None, 0, 0, observer.core.attempts.read_at_ns
+    report, sleeps, killed, now = None, 0, 0, observer.core.members.read_at_ns
     if execution is not None:
         case = observer.core.case(execution, now)
         report = investigate(case)

@@ -121,6 +121,10 @@ KEYS = {
         "the directory of the kubelet's links, which hold the names of pods and containers; no "
         "file in it is opened. Empty: not read"
     ),
+    "run.status": (
+        "`run` and `record -- CMD`: shows the status of the command in the title of the terminal; "
+        "`--no-status` does the same as `false`"
+    ),
     "insights.grpc": (
         "`serve --mode insights`: the address that receives OTLP by gRPC; empty disables it"
     ),

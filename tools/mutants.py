@@ -185,14 +185,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     *_of(
         "render",
-        ("escape(report.summary)", "report.summary", SCREENS),
-        ("(moment.at - first) / (last - first)", "(moment.at - first) * (last - first)", SCREENS),
-        ("_CURVE_HEIGHT - held / top", "held / top", SCREENS),
+        ("autoescape=True", "autoescape=False", SCREENS),
+        ("(m.at - first) / span", "(m.at - first) * span", SCREENS),
+        ("_HEIGHT - held / top", "held / top", SCREENS),
     ),
     *_of(
         "render",
         ("row.seconds < DULL_SECONDS", "row.seconds > DULL_SECONDS", SCREENS),
-        ("index == len(below) - 1", "index == len(below)", SCREENS),
+        ("number == last else", "number > last else", SCREENS),
     ),
     *_of("render", ("row.most_at_once > 1", "row.most_at_once > 10", SHOW)),
     *_of("render", ("* 1.1", "* 11", SHOW)),

@@ -24,7 +24,7 @@ from receiver.insights.service import LOOKS, Insights
 from receiver.kernel.clock import host_name
 from receiver.kernel.descriptors import raise_limit
 from receiver.kernel.privileges import drop_to
-from receiver.render import screen
+from receiver.render.terminal import screen
 from receiver.service import config as configuration
 from receiver.service.admin import Admin
 from receiver.service.incident_api import IncidentApi

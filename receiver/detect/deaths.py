@@ -161,7 +161,7 @@ def killed(process: Worker, end: Ending, received: SignalTable) -> Finding | Non
                 else f"{event.sender_comm} ({event.sender.tgid}), {_ROLES[kind]}"
             )
     polite = number in POLITE and kind in _OF_THE_WORK
-    what = "was killed by" if end.signal else f"left with {end.code} after"
+    what = "was killed by" if end.signal else f"exited with status {end.code} after"
     sentence = (
         f"{process.name} ({process.key.tgid}) {what} {signal_name(number)} from "
         f"{by}{_at_work(process)}."

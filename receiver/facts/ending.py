@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from receiver.text.names import signal_name
+from receiver.text.names import ended, signal_name
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -35,6 +35,11 @@ class Ending(msgspec.Struct, frozen=True):
         if self.signal:
             return signal_name(self.signal)
         return f"exit_{self.code}" if self.code else ""
+
+    @property
+    def words(self) -> str:
+        """For a sentence: `exited with status 1`."""
+        return "was ended by its own framework" if self.retired else ended(self.error)
 
 
 RUNNING = Ending(0, "exited", 0, False)  # the end of a process whose exit was not seen

@@ -55,53 +55,57 @@ _ALL = (
         rivals="mem.cgroup_neighbour mem.userspace_killer kill.supervisor mem.app_heap "
         "mem.host_oom",
         tag="raise_limit_or_split",
-        fix="Raise the memory limit (or the overhead share of it) for this step, or make the step "
-        "smaller: split or repartition its "
-        "input.",
+        fix=(
+            "Raise the memory limit (or its share for memory overhead) for this step, or "
+            "make the step smaller: split or repartition its input."
+        ),
         needs="oom_kill signal",
     ),
     _c(
         name="mem.cgroup_neighbour",
-        title="somebody else's growth filled the memory that it shares",
+        title="another process filled the memory cgroup that both share",
         predicts="another process that grew in its cgroup",
         rivals="mem.cgroup_oom mem.host_oom kill.supervisor",
         tag="isolate_memory",
         fix=(
-            "Give the two memory cgroups of their own, or limit the neighbour; the one that was "
-            "killed needs no more than before."
+            "Give the two processes memory cgroups of their own, or limit the other one. "
+            "The killed process needs no more memory than before."
         ),
         needs="oom_kill neighbour",
     ),
     _c(
         name="mem.child_oom",
-        title="a child was OOM-killed, and its parent tells something else",
+        title="a child was OOM-killed, and its parent reported another error",
         predicts="an OOM kill of a child that the parent needed",
         rivals="net.reset_short hang.pipe_full mem.app_heap mem.cgroup_oom",
         tag="raise_limit_or_split",
         fix=(
-            "Give the child more memory or less to do; let the parent notice its death "
-            "(ProcessPoolExecutor, memory.oom.group)."
+            "Give the child more memory or less work. Let the parent notice the death of "
+            "a child (ProcessPoolExecutor, memory.oom.group)."
         ),
         needs="oom_kill signal",
     ),
     _c(
         name="mem.userspace_killer",
-        title="a process that guards memory killed it",
+        title="a user-space OOM killer killed it",
         predicts="a SIGKILL by a process while its memory was growing",
         rivals="mem.cgroup_oom kill.supervisor mem.host_oom",
         tag="tune_memory_killer",
-        fix="Give the step more memory or less to do, or raise the threshold of the memory guard.",
+        fix=(
+            "Give the step more memory or less work, or raise the threshold of the "
+            "user-space OOM killer."
+        ),
         needs="signal process_sample",
     ),
     _c(
         name="mem.app_heap",
-        title="its own heap limit was reached inside a healthy container",
-        predicts="an exit by its own decision with its memory at a plateau",
+        title="it reached its own heap limit, while the container had free memory",
+        predicts="an exit by itself while its memory was constant",
         rivals="mem.cgroup_oom hang.gc_stall kill.supervisor",
         tag="raise_heap",
         fix=(
-            "Raise the application's own heap limit (-Xmx, --max-old-space-size) or cut its work "
-            "smaller; the container had room."
+            "Raise the application's own heap limit (-Xmx, --max-old-space-size), or "
+            "split its work. The container had free memory."
         ),
         visible="P",
     ),
@@ -111,25 +115,25 @@ _ALL = (
         predicts="an OOM kill by the host, not by a cgroup",
         rivals="mem.cgroup_oom mem.userspace_killer kill.supervisor",
         tag="host_memory",
-        fix="Free or add memory on the host, and limit the process that took it.",
+        fix="Free or add memory on the host, and limit the process that used it.",
         needs="oom_kill",
     ),
     _c(
         name="mem.rlimit",
-        title="a limit of its own address space or data refused it memory",
+        title="a limit of its own address space or data made an allocation fail",
         predicts="an mmap or brk that failed with ENOMEM",
         rivals="mem.cgroup_oom mem.app_heap",
         tag="raise_rlimit",
-        fix="Raise the process's own limit (ulimit -v, RLIMIT_AS) or need less memory.",
+        fix="Raise the process's own limit (ulimit -v, RLIMIT_AS), or use less memory.",
         needs="call_failed",
     ),
     _c(
         name="mem.thrash",
-        title="it reads its own pages back again and again at the edge of its memory",
-        predicts="a storm of major faults at the limit",
+        title="it reads its own pages back again and again at the limit of its memory",
+        predicts="many major faults at the memory limit",
         rivals="fs.slow_io none.healthy mem.cgroup_oom",
         tag="memory_headroom",
-        fix="Leave headroom above the working set: raise the limit or shrink what is mapped.",
+        fix="Keep the memory limit above the working set: raise the limit, or map less.",
         needs="process_sample",
     ),
     _c(
@@ -138,47 +142,47 @@ _ALL = (
         predicts="a SIGBUS or a full tmpfs",
         rivals="mem.cgroup_oom fs.replaced fs.enospc",
         tag="grow_shm",
-        fix="Make /dev/shm (shm_size, emptyDir medium Memory) larger, or keep the data elsewhere.",
+        fix="Enlarge /dev/shm (shm_size, emptyDir medium Memory), or store the data elsewhere.",
     ),
     _c(
         name="kill.heartbeat",
-        title="its supervisor ended it because a heartbeat was late, though it was working",
+        title="its supervisor ended it because a heartbeat was late, although it was working",
         predicts="a late answer to its supervisor, then a signal by it",
         rivals="kill.supervisor kill.drain kill.timeout_orphan mem.cgroup_oom",
         tag="heartbeat_threshold",
         fix=(
-            "Make the heartbeat's threshold at least three times its interval, and mend what made "
-            "the answer late."
+            "Set the heartbeat's threshold to at least three times its interval, and "
+            "remove the reason of the late answer."
         ),
         visible="P",
     ),
     _c(
         name="kill.supervisor",
-        title="another process ended it by a signal",
+        title="another process ended it with a signal",
         predicts="a signal from another process",
         rivals="mem.cgroup_oom kill.drain kill.timeout_orphan kill.heartbeat mem.userspace_killer",
         tag="ask_the_sender",
         fix=(
-            "Ask the sender of the signal; the process itself did not fail, and more memory would "
-            "not help."
+            "Find out why the sender sent the signal. The process itself did not fail, "
+            "and more memory would not help."
         ),
     ),
     _c(
         name="kill.drain",
-        title="its whole group was told to go, and what was left was killed",
+        title="its whole group was asked to end, and the remaining processes were killed",
         predicts="one sender that signals the whole group",
         rivals="kill.supervisor kill.heartbeat kill.probe mem.cgroup_oom",
         tag="longer_grace",
         fix=(
-            "Make the grace period longer than the task, or keep the task from being drained "
-            "(disruption budget, own session)."
+            "Set the grace period longer than the task, or protect the task from the "
+            "drain (disruption budget, own session)."
         ),
         visible="P",
     ),
     _c(
         name="kill.probe",
-        title="a health probe that is too slow had it restarted",
-        predicts="probes that were ended at the same age, again and again",
+        title="a health probe that was too slow caused its restart",
+        predicts="probes that were ended at the same age several times",
         rivals="kill.drain kill.supervisor kill.heartbeat",
         tag="cheaper_probe",
         fix="Make the probe cheaper or its timeout longer: the process itself was working.",
@@ -186,13 +190,13 @@ _ALL = (
     ),
     _c(
         name="kill.swallowed",
-        title="it was told to end, did, and reported success",
-        predicts="a handled signal, then status 0",
+        title="it was asked to end, did so, and reported success",
+        predicts="a signal that was handled, followed by exit status 0",
         rivals="kill.supervisor proc.exit_masked none.healthy",
         tag="fail_on_signal",
         fix=(
-            "Let the handler end with a failure (raise, exit 143) so that the task is not marked a "
-            "success."
+            "End the handler with a failure (raise, exit 143), so that the task is not "
+            "marked as a success."
         ),
     ),
     _c(
@@ -201,29 +205,35 @@ _ALL = (
         predicts="a timer or a timeout command that ended it",
         rivals="kill.supervisor kill.heartbeat kill.drain mem.cgroup_oom",
         tag="raise_timeout",
-        fix="Raise the time limit or make the step faster, and end the whole process group with "
-        "it.",
+        fix=(
+            "Raise the time limit or make the step faster, and let the limit end the "
+            "whole process group."
+        ),
     ),
     _c(
         name="fs.truncated",
-        title="a writer was ended in the middle of a file, and the next step took what was there",
+        title=(
+            "a writer was ended in the middle of a file, and the next step used the incomplete file"
+        ),
         predicts="a file left open by a writer that was ended",
         rivals="fs.read_early fs.enospc fs.stale_input none.not_visible",
         tag="atomic_write",
         fix=(
-            "Write to a temporary name, fsync, then rename; gate the reader on the task's success "
-            "or on a marker."
+            "Write to a temporary name, fsync, then rename. Let the reader wait for the "
+            "task's success or for a marker file."
         ),
         needs="open_file file_opened signal",
     ),
     _c(
         name="fs.read_early",
         title="a file was read while it was still being written",
-        predicts="a reader that was done before the writer",
+        predicts="a reader that finished before the writer",
         rivals="fs.truncated fs.stale_input fs.concurrent_writers",
         tag="wait_for_marker",
-        fix="Let the reader wait for the writer's end (dependency, rename into place, marker "
-        "file).",
+        fix=(
+            "Let the reader wait until the writer has finished (dependency, rename into "
+            "place, marker file)."
+        ),
         needs="file_opened",
     ),
     _c(
@@ -233,8 +243,8 @@ _ALL = (
         rivals="fs.inodes_quota mem.shm_full fs.eacces",
         tag="free_space",
         fix=(
-            "Free or add space where it ended, or move the directory; the largest writer there is "
-            "named."
+            "Free or add space on that file system, or use another one. The report names "
+            "the largest writer."
         ),
         needs="call_failed",
     ),
@@ -249,19 +259,20 @@ _ALL = (
     ),
     _c(
         name="fs.lock",
-        title="a lock that somebody else holds refused it",
+        title="a lock that another process holds was refused",
         predicts="a lock that was refused",
         rivals="fs.eacces fs.concurrent_writers db.lock_wait",
         tag="serialise",
-        fix="Run the two one after the other, or open read-only; remove a stale lock after "
-        "checking its "
-        "owner.",
+        fix=(
+            "Run the two one after the other, or open read-only. Remove a stale lock "
+            "after you have checked its owner."
+        ),
         needs="call_failed",
     ),
     _c(
         name="fs.eacces",
-        title="it was not allowed to use a file",
-        predicts="a file call that was denied",
+        title="it had no permission for a file",
+        predicts="a file operation that was denied",
         rivals="fs.enospc proc.interpreter fs.lock",
         tag="fix_ownership",
         fix=(
@@ -281,20 +292,24 @@ _ALL = (
     ),
     _c(
         name="fs.replaced",
-        title="a file was replaced, cut or deleted under its reader",
+        title="a file was replaced, truncated or deleted while it was read",
         predicts="a change to a file that its reader had open",
         rivals="mem.shm_full crash.segv fs.read_early",
         tag="immutable_inputs",
-        fix="Write new versions under new names, and delete old ones only when no reader is left.",
+        fix=(
+            "Write new versions under new names, and delete old ones only when no reader uses them."
+        ),
         needs="file_opened file_changed",
     ),
     _c(
         name="fs.stale_input",
-        title="it read an older file instead of this run's",
+        title="it read an older file instead of this run's file",
         predicts="an input that this run did not write",
         rivals="fs.read_early fs.truncated none.not_visible",
         tag="freshness_gate",
-        fix="Put the run's id or date into the path, and check that the input is of this run.",
+        fix=(
+            "Put the run's id or date into the path, and check that the input belongs to this run."
+        ),
         visible="P",
         needs="file_opened",
     ),
@@ -304,27 +319,27 @@ _ALL = (
         predicts="a wait on a network file system",
         rivals="fs.slow_io net.silent_peer",
         tag="check_file_server",
-        fix="Check the file server and its network; mount soft or with a timeout.",
+        fix="Check the file server and its network; mount with a timeout (soft).",
         needs="thread_wait",
     ),
     _c(
         name="fs.slow_io",
         title="storage stalled",
-        predicts="threads that waited for storage without being interruptible",
+        predicts="threads that waited for storage in uninterruptible sleep",
         rivals="mem.thrash cpu.neighbour net.silent_peer",
         tag="check_storage",
-        fix="Check the device or its I/O limit; nothing in the process itself was slow.",
+        fix="Check the device or its I/O limit. Nothing in the process itself was slow.",
         needs="process_sample",
     ),
     _c(
         name="net.pool",
-        title="all connections of a pool or all slots of a server were taken",
-        predicts="connections that were all held at once",
+        title="all connections of a pool, or all slots of a server, were in use",
+        predicts="connections that were all in use at once",
         rivals="net.silent_peer net.blackhole lim.emfile net.credential",
         tag="bigger_pool",
         fix=(
-            "Make the pool at least as large as the number of its users, close what is read, or "
-            "put a pooler in front."
+            "Make the pool at least as large as the number of its users, close responses "
+            "after reading, or use a pooler in front."
         ),
         visible="P",
         needs="connection",
@@ -332,19 +347,19 @@ _ALL = (
     _c(
         name="net.idle_drop",
         title="a connection that had been idle was dropped on the way",
-        predicts="a long silence before the break",
+        predicts="an idle time before the connection broke",
         rivals="net.silent_peer net.reset_short net.blackhole",
         tag="keepalive",
         fix=(
-            "Switch on TCP keep-alive below the idle limit of what is in between, or recycle idle "
-            "connections."
+            "Enable TCP keep-alive with an interval below the idle limit of the network "
+            "in between, or recycle idle connections."
         ),
         needs="connection",
     ),
     _c(
         name="net.dns",
         title="a name could not be resolved",
-        predicts="a question to a name server without a good answer",
+        predicts="a query to a name server without a good answer",
         rivals="net.blackhole net.backlog_refused",
         tag="fix_dns",
         fix="Check the name server (or the number of search domains); cache answers.",
@@ -352,44 +367,47 @@ _ALL = (
     ),
     _c(
         name="net.credential",
-        title="a refresh of credentials held everything up",
-        predicts="a call to a token service while everything else waits",
+        title="a refresh of credentials delayed all other work",
+        predicts="a call to a token service while all other work waits",
         rivals="net.pool net.silent_peer net.dns",
         tag="refresh_early",
-        fix="Refresh credentials early and with a client, timeout and pool of their own.",
+        fix="Refresh credentials early, and with a client, a timeout and a pool of their own.",
         visible="P",
         needs="connection",
     ),
     _c(
         name="net.blackhole",
-        title="packets to a peer vanish",
-        predicts="SYNs that nobody answered",
+        title="packets to a peer are lost",
+        predicts="SYNs without an answer",
         rivals="net.backlog_refused net.dns net.silent_peer",
         tag="open_the_way",
-        fix="Open the way (security group, route, firewall) and set a connect timeout.",
+        fix="Allow the traffic (security group, route, firewall), and set a connect timeout.",
         needs="connection",
     ),
     _c(
         name="net.silent_peer",
-        title="a peer took the request and did not answer",
+        title="a peer received the request and did not answer",
         predicts="a request that was acknowledged and not answered",
         rivals="net.idle_drop db.lock_wait net.blackhole net.pool",
         tag="read_timeout",
-        fix="Set a read timeout, and look at the peer: the network delivered.",
+        fix="Set a read timeout, and examine the peer: the network delivered the request.",
         needs="connection",
     ),
     _c(
         name="net.reset_short",
-        title="a peer broke the connection in the middle",
+        title="a peer broke the connection before its end",
         predicts="a reset by the peer",
         rivals="mem.child_oom net.idle_drop net.backlog_refused",
         tag="retry_and_check_peer",
-        fix="Look at why the peer closed; retry idempotent requests, and check lengths.",
+        fix=(
+            "Find out why the peer closed the connection. Retry idempotent requests, and "
+            "check lengths."
+        ),
         needs="connection",
     ),
     _c(
         name="net.ports",
-        title="no local port was left towards an endpoint",
+        title="no local port was free for an endpoint",
         predicts="a connect that failed with EADDRNOTAVAIL",
         rivals="net.backlog_refused lim.emfile",
         tag="reuse_connections",
@@ -398,8 +416,8 @@ _ALL = (
     ),
     _c(
         name="net.backlog_refused",
-        title="nobody took the connection",
-        predicts="a refusal, or a queue of connections that is full",
+        title="no process accepted the connection",
+        predicts="a refused connection, or a full accept queue",
         rivals="net.blackhole net.dns",
         tag="readiness",
         fix="Start the server first and wait until it listens; enlarge its backlog.",
@@ -407,18 +425,18 @@ _ALL = (
     ),
     _c(
         name="net.mtu",
-        title="large packets vanish and small ones arrive",
-        predicts="large sends that are never acknowledged while small ones were",
+        title="large packets are lost, and small ones arrive",
+        predicts="large packets that were not acknowledged while small ones were",
         rivals="net.silent_peer net.idle_drop net.blackhole",
         tag="lower_mtu",
-        fix="Lower the MTU or let ICMP 'fragmentation needed' pass.",
+        fix="Lower the MTU, or allow ICMP 'fragmentation needed'.",
         visible="P",
         needs="connection",
     ),
     _c(
         name="db.lock_wait",
-        title="a database holds its answer back for a lock",
-        predicts="a silent database while another client is in the middle of something",
+        title="a database delayed its answer because of a lock",
+        predicts="a silent database while another client has an open transaction",
         rivals="net.silent_peer net.pool fs.lock",
         tag="end_the_holder",
         fix="End or commit the transaction of the other client; set lock_timeout.",
@@ -436,7 +454,7 @@ _ALL = (
     ),
     _c(
         name="cpu.neighbour",
-        title="others took the CPU",
+        title="other processes used the CPU",
         predicts="a long wait for a CPU that others used",
         rivals="cpu.quota fs.slow_io data.skew",
         tag="isolate_cpu",
@@ -445,11 +463,11 @@ _ALL = (
     ),
     _c(
         name="hang.fork_lock",
-        title="a child of a threaded process waits for a lock that nobody can release",
-        predicts="a single-threaded fork of a threaded parent in an endless futex wait",
+        title="a child of a threaded process waits for a lock that no thread can release",
+        predicts="a single-threaded fork of a threaded parent that waits forever in futex",
         rivals="hang.pipe_full net.silent_peer fs.slow_io",
         tag="spawn",
-        fix="Start children with spawn or forkserver, not by fork from a process with threads.",
+        fix=("Start children with spawn or forkserver, not with fork from a process with threads."),
         needs="thread_wait",
     ),
     _c(
@@ -459,55 +477,58 @@ _ALL = (
         rivals="hang.fork_lock net.silent_peer",
         tag="drain_pipes",
         fix=(
-            "Read the child's output while it runs (communicate(), a thread for each pipe), or "
-            "send it to a file."
+            "Read the child's output while it runs (communicate(), a thread for each "
+            "pipe), or write it to a file."
         ),
         needs="thread_wait",
     ),
     _c(
         name="hang.gc_stall",
-        title="garbage collection took all the time",
-        predicts="a busy JVM that moves no byte",
+        title="garbage collection used all the time",
+        predicts="a busy JVM that transfers no data",
         rivals="mem.app_heap cpu.quota kill.heartbeat",
         tag="raise_heap",
-        fix="Raise the heap or cut the work; look at the collector's log.",
+        fix="Raise the heap limit or split the work; read the collector's log.",
         visible="P",
         needs="process_sample",
     ),
     _c(
         name="crash.segv",
         title="native code crashed",
-        predicts="a fault of its own",
+        predicts="a fault in its own code",
         rivals="kill.supervisor crash.abort_ill fs.replaced mem.shm_full",
         tag="pin_library",
-        fix="Pin or upgrade the native library named in the stack; report the frame.",
+        fix=(
+            "Pin or upgrade the native library that the stack names, and report the crash "
+            "to its authors."
+        ),
     ),
     _c(
         name="crash.abort_ill",
-        title="it aborted itself, or used an instruction that this CPU lacks",
-        predicts="a SIGABRT, SIGILL or SIGFPE of its own",
+        title="it aborted itself, or used an instruction that this CPU does not have",
+        predicts="a SIGABRT, SIGILL or SIGFPE that it caused itself",
         rivals="kill.supervisor crash.segv mem.app_heap",
         tag="pin_library",
         fix="Read the assertion on stderr; pin or upgrade the library, or build it for this CPU.",
     ),
     _c(
         name="proc.exit_masked",
-        title="a failure was not passed on, so the task looks fine",
-        predicts="a failed child below a parent that said success",
+        title="a failure was not passed on, so the task looks successful",
+        predicts="a failed child below a parent that reported success",
         rivals="kill.swallowed none.healthy proc.sigpipe",
         tag="pass_failures_on",
         fix=(
-            "Use `set -euo pipefail` (or check PIPESTATUS, the return code), so that the failure "
-            "fails the task."
+            "Use `set -euo pipefail` (or check PIPESTATUS or the return code), so that "
+            "the failure fails the task."
         ),
     ),
     _c(
         name="proc.sigpipe",
-        title="a writer was ended by a reader that had enough",
-        predicts="a SIGPIPE after its reader had left well",
+        title="a writer was ended because its reader had stopped reading",
+        predicts="a SIGPIPE after a reader that exited with status 0",
         rivals="kill.supervisor crash.abort_ill",
         tag="tolerate_141",
-        fix="Nothing is broken: tolerate 141, or let the reader read to the end.",
+        fix="This is no error: accept status 141, or let the reader read to the end.",
     ),
     _c(
         name="proc.interpreter",
@@ -515,38 +536,41 @@ _ALL = (
         predicts="an exec that failed",
         rivals="fs.eacces mem.cgroup_oom",
         tag="fix_path",
-        fix="Install the program or mend PATH, the shebang line or the mode bit.",
+        fix="Install the program, or correct PATH, the shebang line or the execute permission.",
         needs="call_failed",
     ),
     _c(
         name="proc.zombies",
-        title="ended children were never reaped until no process could be made",
+        title="ended children were not reaped, until no process could be created",
         predicts="many ended children of one parent",
         rivals="lim.pids",
         tag="reap_children",
-        fix="Reap children (an init such as tini as pid 1, or wait()).",
+        fix="Reap children (with an init such as tini as pid 1, or with wait()).",
     ),
     _c(
         name="proc.duplicate_run",
         title="the same work ran twice at once",
-        predicts="a second tree that does the same",
+        predicts="a second process tree that does the same work",
         rivals="fs.concurrent_writers kill.timeout_orphan",
         tag="idempotent_or_locked",
-        fix="Make redelivery later than the longest task, take a lock, write idempotently.",
+        fix=(
+            "Set the redelivery time above that of the longest task, use a lock, or write "
+            "idempotently."
+        ),
         visible="P",
     ),
     _c(
         name="lim.emfile",
-        title="no file descriptor was left",
+        title="no file descriptor was free",
         predicts="a call that failed with EMFILE",
         rivals="lim.pids net.ports fs.eacces",
         tag="close_descriptors",
-        fix="Close what is opened, or raise the limit (ulimit -n).",
+        fix="Close files and sockets after use, or raise the limit (ulimit -n).",
         needs="call_failed",
     ),
     _c(
         name="lim.pids",
-        title="no process or thread could be made",
+        title="no process or thread could be created",
         predicts="a clone that failed with EAGAIN",
         rivals="proc.zombies lim.emfile mem.rlimit",
         tag="raise_pids",
@@ -568,7 +592,7 @@ _ALL = (
         predicts="a step of the wall clock",
         rivals="none.not_visible",
         tag="ntp",
-        fix="Keep clocks in step by slewing (chrony, NTP); compare no times of different hosts.",
+        fix=("Let the clock be slewed (chrony, NTP), and do not compare times of different hosts."),
         visible="P",
     ),
 )
@@ -582,12 +606,12 @@ HEALTHY = CauseClass(
 )
 NOT_VISIBLE = CauseClass(
     name="none.not_visible",
-    title="the cause is not in what the kernel sees",
+    title="the kernel does not see the cause",
     predicts="",
     rivals=(),
     fix=Fix(
         "look_elsewhere",
-        "Look at the data, the program's logic and its own log, or at the remote service.",
+        "Examine the data, the program's logic and its own log, or the remote service.",
     ),
     visible="N",
 )

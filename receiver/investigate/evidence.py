@@ -13,7 +13,8 @@ import msgspec
 
 from receiver.events import Event, FileClosed, ProcessKey
 from receiver.facts.usage import Point
-from receiver.investigate.case import LossWindow, ProcessSnapshot, Step
+from receiver.investigate.case import LossWindow, Step
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.model import about
 from receiver.text.event_text import event_line
 from receiver.text.names import event_id, kind_name, mib

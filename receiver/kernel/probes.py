@@ -11,9 +11,10 @@ from pathlib import Path
 from receiver.constants import MARKS_PER_ENTRY, PID_LIMIT
 from receiver.errors import UnavailableError
 from receiver.events import EventKind, ProcessKey
+from receiver.kernel.bpf_object import Object
 from receiver.kernel.capture import Capture, KernelLimits, fill
 from receiver.kernel.hooks import ALTERNATIVES, CALL_PREFIX, DOORS, HOOKS, Coverage, Hook
-from receiver.kernel.libbpf import Library, Object
+from receiver.kernel.libbpf import Library
 from receiver.kernel.own_pids import own_tgids
 from receiver.kernel.preflight import OBJECT, own_pid_namespace, preflight, read
 

@@ -29,13 +29,13 @@ from receiver.events import (
     ProcessKey,
     decode_ledger,
 )
+from receiver.kernel.bpf_object import Ring
 from receiver.kernel.callhooks import Attach, CallHooks
 from receiver.kernel.capture import Capture, KernelLimits
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.confinement import Confinement
 from receiver.kernel.decode import order, split
 from receiver.kernel.hooks import Coverage
-from receiver.kernel.libbpf import Ring
 from receiver.kernel.probes import Probes
 
 RingBytes = Annotated[int, msgspec.Meta(ge=4096, le=1 << 30, description="a power of two")]

@@ -20,7 +20,7 @@ from receiver.detect.deaths import retired
 from receiver.detect.masked import failure_below, grade, holds_by_fork
 from receiver.events import Exit, ProcessKey
 from receiver.facts.ending import RUNNING, Ending, decoded
-from receiver.investigate.case import Casebook
+from receiver.investigate.casebook import Casebook
 from receiver.model import SHORT_NS, Finding
 from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
@@ -103,7 +103,7 @@ class Exits:
         """A child does its parent's work, until a claim binds it to other work."""
         parent = process.parent
         if process.execution is None and parent is not None and parent.execution is not None:
-            self.attempts.join(process, parent.execution)
+            self.attempts.members.join(process, parent.execution)
 
 
 def _inherit(exits: Exits, departure: Departure) -> None:
@@ -196,7 +196,7 @@ def _tell_parent(exits: Exits, departure: Departure) -> None:
 
 def _account(exits: Exits, departure: Departure) -> None:
     if departure.execution is not None:
-        exits.attempts.account(departure.execution, departure.event)
+        exits.attempts.accounts.account(departure.execution, departure.event)
 
 
 def _span_or_fold(exits: Exits, departure: Departure) -> None:

@@ -40,10 +40,10 @@ class Following:
 
     def follow(self) -> None:
         """Call it after each batch."""
-        attempts, before = self._session.core.attempts, self._source.following
-        joined = attempts.to_watch()
+        members, before = self._session.core.members, self._source.following
+        joined = members.to_watch()
         if not before and self._source.hooks is not None:
-            self._note_late(attempts.ended_unwatched)
+            self._note_late(members.ended_unwatched)
         if joined:
             self._idle_since = 0.0
             self._joined |= {p.key.tgid: p for p in joined}

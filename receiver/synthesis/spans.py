@@ -11,7 +11,8 @@ from receiver.signals import Importance, Link, Span, SpanEvent, SpanKind, Value
 from receiver.synthesis.blocks import Blocks, identity_items
 from receiver.synthesis.ids import process_span_id, task_span_id
 from receiver.synthesis.outcomes import run_result, scaled_cpu, task_error
-from receiver.work.execution import Execution, Run
+from receiver.work.execution import Execution
+from receiver.work.runs import Run
 from receiver.work.tables import Facts
 from receiver.work.worker import Worker
 

@@ -78,7 +78,7 @@ class Observer:
         while more:
             batch, more = self.source.drain()
             self.core.feed(batch, boottime_ns())
-        if joined := self.core.attempts.to_watch():
+        if joined := self.core.members.to_watch():
             self.source.watch(process.key for process in joined)
         self.core.tick(boottime_ns())
         self.signals += self.core.take()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from receiver.calls import call_name
 from receiver.events import ThreadWait, WaitObject
 from receiver.facts.waits import IdlePeriod
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import HANG_NS, died_of, progress, sent_by_process
 from receiver.investigate.evidence import (
     CLEAR,
@@ -24,6 +24,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import frames_of, wait_of
 from receiver.units import MIB, SECOND
 
@@ -60,7 +61,7 @@ def _stands(spell: IdlePeriod, wait: ThreadWait) -> tuple[str, tuple[Fact, ...]]
     stack = spell.stack(wait)
     frames = frames_of(stack) if stack is not None else ()
     return (
-        (f" It stands in the kernel's {' < '.join(frames[:4])}.", facts(stack))
+        (f" It waits in the kernel's {' < '.join(frames[:4])}.", facts(stack))
         if frames
         else ("", ())
     )
@@ -73,8 +74,8 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterato
         return
     where, shown = _stands(spell, locks[0])
     text = (
-        f"{actor.who} has done nothing for {idle / 1e9:.0f} s: its only thread waits for a lock, "
-        f"without a timeout.{where}"
+        f"{actor.who} has been inactive for {idle / 1e9:.0f} s: its only thread waits for "
+        f"a lock without a timeout.{where}"
     )
     evidence = [supports(CLEAR + SLIGHT, text, [*facts(*locks[:2]), *shown])]
     threads = actor.parent_threads
@@ -82,13 +83,17 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterato
         parent = case.get(actor.parent)
         last = parent.usage.last if parent is not None and parent.usage is not None else None
         text = (
-            f"It was forked, without an exec, from a process with {threads} threads: whoever held "
-            "the lock is not in it."
+            f"It was forked, without an exec, from a process with {threads} threads. The "
+            "thread that held the lock does not exist in it."
         )
         evidence.append(supports(CLEAR, text, facts(last)))
     elif actor.usage is not None and actor.usage.last is not None and actor.usage.last.threads == 1:
         evidence.append(
-            supports(SOME, "It has one thread: nobody in it can wake it.", facts(actor.usage.last))
+            supports(
+                SOME,
+                "It has one thread: no other thread in it can release the lock.",
+                facts(actor.usage.last),
+            )
         )
     evidence += _ended_by(actor)
     parent = case.get(actor.parent)
@@ -97,13 +102,14 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterato
         its_spell = reader.usage.spell if reader.usage is not None else None
         at_pipe = facts(*its_spell.waits[:1]) if its_spell is not None else ()
         text = (
-            f"{reader.who}, forked by the same parent, holds the lock and waits for work at a "
-            "pipe: a pool with nothing to do."
+            f"{reader.who}, forked by the same parent, holds the lock and waits at a pipe "
+            "for work: a pool without work."
         )
         evidence.append(contradicts(STRONG, text, at_pipe))
     summary = (
-        f"{actor.who}, forked from {parent.who if parent is not None else 'a threaded parent'}, "
-        "waits for a lock for ever."
+        f"{actor.who}, forked from "
+        f"{parent.who if parent is not None else 'a threaded parent'}, waits forever for a "
+        "lock."
     )
     yield Candidate(
         cause="hang.fork_lock",
@@ -146,8 +152,8 @@ def _pipe(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterator[Can
     for wait in pipes[:1]:
         where, shown = _stands(spell, wait)
         text = (
-            f"{actor.who} has waited for {idle / 1e9:.0f} s to write to a pipe that nobody "
-            f"reads.{where}"
+            f"{actor.who} has waited for {idle / 1e9:.0f} s to write to a pipe that no "
+            f"process reads.{where}"
         )
         evidence = [supports(CLEAR + SLIGHT, text, [*facts(wait), *shown])]
         others = [
@@ -213,17 +219,25 @@ def collector(case: Case) -> Iterator[Candidate]:
         given_up = actor.end.code == 56 or (event is not None and sent_by_process(actor, event))
         if busy < 0.8 or not flat or moved > MIB or not (given_up or actor.exit is None):
             continue
-        text = f"{actor.who} used {busy:.1f} CPUs at a plateau of memory and moved {moved} bytes."
+        text = (
+            f"{actor.who} used {busy:.1f} CPUs while its memory was constant, and "
+            f"transferred {moved} bytes."
+        )
         evidence = [supports(CLEAR, text, [fact(first), fact(last)])]
         if actor.end.code == 56:
             evidence.append(
-                supports(CLEAR, "It left with 56, Spark's word for lost heartbeats.", ends(actor))
+                supports(
+                    CLEAR,
+                    ("It exited with status 56, which Spark uses for lost heartbeats."),
+                    ends(actor),
+                )
             )
         elif event is not None:
-            text = f"{event.sender_comm} ({event.sender.tgid}) then gave up on it."
+            text = f"{event.sender_comm} ({event.sender.tgid}) then ended it."
             evidence.append(supports(SOME, text, [fact(event)]))
         summary = (
-            f"{actor.who} spent its time collecting garbage: {busy:.1f} CPUs, and nothing moved."
+            f"{actor.who} spent its time on garbage collection: it used {busy:.1f} CPUs "
+            "and transferred no data."
         )
         yield Candidate(
             cause="hang.gc_stall",

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from receiver.events import Connection
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.evidence import SLIGHT, SOME, Candidate, Culprit, Evidence, ends, supports
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.units import SECOND
 
 IDLE_NS = 4 * SECOND  # a connection is idle after this time without a byte in either direction
@@ -57,7 +58,7 @@ def after(actor: ProcessSnapshot, at_ns: int) -> list[Evidence]:
     return [
         supports(
             weight,
-            f"{actor.who} ended with {actor.end.error} {soon / 1e9:.1f} s later.",
+            f"{soon / 1e9:.1f} s later {actor.who} {actor.end.words}.",
             ends(actor),
         )
     ]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from receiver.events import Connection, ConnectionFlag
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
     DATABASES,
     IDLE_NS,
@@ -33,6 +33,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import wait_of
 from receiver.units import SECOND
 
@@ -98,11 +99,11 @@ def silence(case: Case) -> Iterator[Candidate]:
             continue
         evidence = _unanswered(case, actor, peer, sample, gap)
         summary = (
-            f"{where(peer)} took the request of {actor.who} and did not answer for {gap / 1e9:.1f} "
-            "s."
+            f"{where(peer)} received the request of {actor.who} and did not answer for "
+            f"{gap / 1e9:.1f} s."
         )
         if (answer := _answer(peer, sample)) is not None:
-            evidence.append(contradicts(SLIGHT, "It did answer in the end.", facts(answer)))
+            evidence.append(contradicts(SLIGHT, "It answered in the end.", facts(answer)))
         # A data warehouse may need minutes for an answer. Without a failure, only a wait that
         # still goes on is an incident.
         patience = 10 * SECOND if owed or lost else _PATIENCE_NS
@@ -123,18 +124,18 @@ def silence(case: Case) -> Iterator[Candidate]:
 def _unanswered(
     case: Case, actor: ProcessSnapshot, peer: Peer, sample: Connection, gap_ns: int
 ) -> list[Evidence]:
-    text = f"{actor.who} waited {gap_ns / 1e9:.1f} s for an answer of {where(peer)}."
+    text = f"{actor.who} waited {gap_ns / 1e9:.1f} s for an answer from {where(peer)}."
     evidence = [supports(CLEAR, text, facts(sample))]
     owed = sample.unacknowledged_bytes
     if owed:
         evidence.append(contradicts(SOME, f"{owed} bytes were never acknowledged.", facts(sample)))
     else:
-        text = "All that it had sent was acknowledged: the network delivered."
+        text = "The peer acknowledged all data that it had sent, so the network worked."
         evidence.append(supports(SOME, text, facts(sample)))
     evidence += after(actor, sample.time_boottime_ns)
     whole = gap_ns / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
     if whole > 0.5:
-        text = f"That is {whole:.0%} of its life."
+        text = f"That is {whole:.0%} of its run time."
         evidence.append(supports(SLIGHT, text, ends(actor) or facts(sample)))
     return evidence
 
@@ -176,11 +177,14 @@ def _internal(case: Case, actor: ProcessSnapshot, sample: Connection) -> bool:
 def _mtu(actor: ProcessSnapshot, peer: Peer, sample: Connection, owed: int, idle: int) -> Candidate:
     acked = max(0, sample.sent_bytes - owed)
     text = (
-        f"{owed} bytes to {where(peer)} went out {sample.retransmits + 1} times and were never "
+        f"{owed} bytes to {where(peer)} were sent {sample.retransmits + 1} times and never "
         "acknowledged."
     )
     evidence = [supports(CLEAR, text, facts(sample))]
-    text = f"Small ones were: {acked} bytes out, {sample.received_bytes} in."
+    text = (
+        f"Small packets were acknowledged: {acked} bytes were sent and "
+        f"{sample.received_bytes} received."
+    )
     evidence.append(supports(SOME, text, facts(peer.first, sample)))
     if idle >= IDLE_NS:
         evidence.append(
@@ -189,7 +193,7 @@ def _mtu(actor: ProcessSnapshot, peer: Peer, sample: Connection, owed: int, idle
             )
         )
     evidence += after(actor, sample.time_boottime_ns)
-    summary = f"Large packets from {actor.who} to {where(peer)} vanish, small ones arrive."
+    summary = f"Large packets from {actor.who} to {where(peer)} are lost, while small ones arrive."
     return blame(
         actor, "net.mtu", endpoint(peer), summary=summary, evidence=evidence, sample=sample
     )
@@ -200,7 +204,10 @@ def _lock_wait(
 ) -> Candidate:
     """Returns a candidate for another client that holds a transaction open in the same database."""
     name = DATABASES[peer.endpoint[1]]
-    evidence = [*silent, supports(SOME, f"Port {peer.endpoint[1]} is {name}'s.", facts(peer.first))]
+    evidence = [
+        *silent,
+        supports(SOME, f"Port {peer.endpoint[1]} is the port of {name}.", facts(peer.first)),
+    ]
     since = sample.last_send_boottime_ns
     holder, seen = None, None
     for other, theirs in clients(case):
@@ -217,8 +224,8 @@ def _lock_wait(
             holder, seen = other, quiet
     if holder is not None:
         text = (
-            f"{holder.who} was connected to the same database since before, and said nothing in "
-            "that time."
+            f"{holder.who} was already connected to the same database, and was silent "
+            "during that time."
         )
         evidence.append(supports(CLEAR, text, facts(seen)))
         done = next(
@@ -229,12 +236,14 @@ def _lock_wait(
         if done is not None and answered and 0 <= answered - done.last_send_boottime_ns < SECOND:
             evidence.append(
                 supports(
-                    SOME, "The answer came as soon as that one went on.", facts(done, peer.last)
+                    SOME,
+                    "The answer came as soon as that client continued.",
+                    facts(done, peer.last),
                 )
             )
     culprit = process_culprit(holder) if holder is not None else endpoint(peer)
-    by = f" while {holder.who} is in the middle of something there" if holder is not None else ""
-    summary = f"The database {where(peer)} held its answer to {actor.who} back{by}."
+    by = f", while {holder.who} has an open transaction there" if holder is not None else ""
+    summary = f"The database {where(peer)} delayed its answer to {actor.who}{by}."
     return blame(
         actor,
         "db.lock_wait",
