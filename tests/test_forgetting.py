@@ -27,7 +27,7 @@ from receiver.events import (
 from receiver.facts.neighbours import Neighbours
 from receiver.facts.process import Process
 from receiver.facts.tree import ProcessTree
-from receiver.investigate.case import Casebook
+from receiver.investigate.casebook import Casebook
 from receiver.investigate.incidents import Incidents
 from receiver.model import CoreOptions
 from receiver.observe.core import Core

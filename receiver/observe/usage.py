@@ -98,10 +98,12 @@ class UsageActivity:
 
     def oom_killed(self, victim: Worker, event: OomKill) -> None:
         """Who else took the memory: a process that is not watched, or one of another task."""
-        company = self._company(victim, event)
-        self.facts.deaths.surrounded(victim.key, company)
+        cgroup_processes = self._company(victim, event)
+        self.facts.deaths.surrounded(victim.key, cgroup_processes)
         taker = max(
-            (t for t in company[1:] if not t.own), key=lambda t: t.growth_bytes, default=None
+            (t for t in cgroup_processes[1:] if not t.own),
+            key=lambda t: t.growth_bytes,
+            default=None,
         )
         if (
             taker is not None

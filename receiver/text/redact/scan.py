@@ -14,7 +14,7 @@ from collections.abc import Callable
 from receiver.text.printable import words
 from receiver.text.redact.names import MEDIUM, STRONG, WEAK, is_path_key, telling
 from receiver.text.redact.phrases import closing, phrases
-from receiver.text.redact.tokens import BEARER, TOKENS, WEBHOOKS, without_random
+from receiver.text.redact.tokens import BEARER, CUT_TOKEN, TOKENS, WEBHOOKS, without_random
 from receiver.text.redact.urls import without_userinfo
 from receiver.text.redact.values import DIGEST, MARK, is_path, is_reference, is_secret, looks_random
 
@@ -76,6 +76,8 @@ def scan(
     if ":" in text or "%40" in text:
         text = without_userinfo(text, mark, path=path, cut=cut)
     text = TOKENS.sub(lambda _: mark("shape"), text)
+    if cut:
+        text = CUT_TOKEN.sub(lambda _: mark("shape"), text)
     if random and len(text) >= 20:
         text = without_random(text, mark, path=path)
     text = _pairs(text, mark, whole=whole, script=script, path=path)
