@@ -73,7 +73,7 @@ class Casebook:
         if len(case) >= 2 * ACTORS_PER_CASE:
             self.drops["too_many_actors"] += 1
             return
-        _close_spell(process, self._facts)
+        _close_idle_period(process, self._facts)
         self._count += process.key not in case
         case[process.key] = ProcessSnapshot.of(process, self._facts, grade)
         self._where[process.key] = id(outermost)
@@ -190,7 +190,7 @@ class Casebook:
             self._where.pop(process, None)
 
 
-def _close_spell(process: Worker, facts: Facts) -> None:
+def _close_idle_period(process: Worker, facts: Facts) -> None:
     """Extends the idle period to the exit if the process did nothing since its last sample.
 
     An idle process is sampled less and less often, so the last sample may be old.

@@ -89,7 +89,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[Evidence, ...]
     subject: ProcessKey | None = None  # the process that was affected
     at_ns: int = 0  # boot time of the event
-    silent: bool = False  # the cause does harm even if no process fails
+    harms_without_failure: bool = False  # the cause does harm even if no process fails
     # each rival with the fact that decides against it
     ruled_out: tuple[tuple[str, Evidence], ...] = ()
 

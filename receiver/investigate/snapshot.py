@@ -52,7 +52,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     sibling_senders: tuple[ProcessKey, ...]
     oom: OomKill | None
     crash: Crash | None
-    company: tuple[Competitor, ...]
+    cgroup_processes: tuple[Competitor, ...]
     open_files: tuple[OpenFile, ...]
     uses: tuple[Use, ...]
     changes: tuple[FileChanged, ...]
@@ -64,7 +64,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     stdin_inode: int
     stdout_inode: int
     findings: tuple[str, ...]
-    folded: int
+    collapsed: int
     # The number of threads of the parent at its last sample; 0 if it is unknown.
     parent_threads: int
 
@@ -95,7 +95,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             sibling_senders=facts.signals.siblings(process.key),
             oom=death.oom,
             crash=death.crash,
-            company=death.company,
+            cgroup_processes=death.cgroup_processes,
             open_files=death.open_files,
             uses=tuple(files.uses.values()),
             changes=files.changes,
@@ -107,7 +107,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             stdin_inode=process.stdin_inode,
             stdout_inode=process.stdout_inode,
             findings=facts.reported.of(process.key),
-            folded=facts.children.of(process.key).folded,
+            collapsed=facts.children.of(process.key).collapsed,
             parent_threads=_threads(parent, facts),
         )
 

@@ -55,7 +55,7 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_records: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 2048
     source: Literal["auto", "ebpf", "netlink"] = "auto"  # auto: netlink where eBPF is refused
     # how system calls are hooked; auto: the cheaper way that this kernel has
-    door: Literal["auto", "fexit", "sys_exit"] = "auto"
+    syscall_hook: Literal["auto", "fexit", "sys_exit"] = "auto"
     limits: KernelLimits = KernelLimits()
     # the kubelet's links, for the names of pods; no file in it is opened
     container_names: str = "/var/log/containers"
@@ -101,7 +101,7 @@ class LiveSource:
             bulk_bytes=config.bulk_ring_bytes,
             capture=capture.with_binding(config.environment),
             limits=config.limits,
-            door=config.door,
+            syscall_hook=config.syscall_hook,
             launched=launched,
         )
         library = self._probes.library

@@ -129,7 +129,7 @@ class Attempts:
         for execution in sorted(
             self.executions.open.values(), key=lambda e: sum(1 for _ in e.chain()), reverse=True
         ):
-            over = execution.held and not execution.holders
+            over = execution.has_owner and not execution.owner_processes
             if not over and (execution.identity.source != "command" or execution.root.exit is None):
                 execution.incomplete, execution.end_ns = True, now_ns
             self.close(execution, now_ns)
@@ -162,8 +162,8 @@ class Attempts:
             self.drops["late_process"] += 1
         self.members.rebind(process, execution)
         if holds and not execution.closed:
-            execution.held = True
-            execution.holders[process.key] = None
+            execution.has_owner = True
+            execution.owner_processes[process.key] = None
         return execution
 
     def enter_late(self, process: Worker, identity: Identity, start_ns: int, end: Ending) -> None:
@@ -265,7 +265,7 @@ class Attempts:
             if not inner.live:
                 self.close(inner, now_ns)
         self.executions.close(execution)
-        if execution.live and execution.held:
+        if execution.live and execution.has_owner:
             self.members.release(execution)
         self._listeners.execution_finished(execution)
         if not execution.is_quiet:

@@ -212,7 +212,7 @@ class Core:
             self.counts[spec.name] += 1
             spec.handle(self._handlers, event)
             if self.incidents.waiting:
-                self.incidents.look(event.time_boottime_ns)
+                self.incidents.evaluate_due(event.time_boottime_ns)
             if listened:
                 self.listeners.event(event)
             if type(event) is Existing:
@@ -224,13 +224,13 @@ class Core:
 
     def passed(self, at_ns: int) -> None:
         """The time of an event that was not recorded: an investigation that is due starts then."""
-        self.incidents.look(at_ns)
+        self.incidents.evaluate_due(at_ns)
 
     def tick(self, now_ns: int) -> None:
         """Called about once a second."""
         self.activity.tick(now_ns)
         self.attempts.tick(now_ns, int(self.options.heartbeat_seconds * SECOND))
-        self.incidents.look(now_ns)
+        self.incidents.evaluate_due(now_ns)
         self.unended.sweep(now_ns)
 
     def finish(self, now_ns: int) -> None:

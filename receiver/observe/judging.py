@@ -30,8 +30,10 @@ def judge_claim(process: Worker, identity: Identity, opened: FileOpened | None) 
 
 
 def is_released(process: Worker, identity: Identity) -> bool:
-    return bool(process.released) and any(
-        Identity(*key).agrees(identity) for key in process.released if isinstance(key, tuple)
+    return bool(process.detached_identities) and any(
+        Identity(*key).agrees(identity)
+        for key in process.detached_identities
+        if isinstance(key, tuple)
     )
 
 

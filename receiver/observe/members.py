@@ -79,20 +79,20 @@ class Members:
         """The process has ended (`end`: how; None: its end was not seen). The work that is over."""
         for each in execution.chain():
             each.live -= 1
-            if process.key in each.holders or not each.held or each.holders:
+            if process.key in each.owner_processes or not each.has_owner or each.owner_processes:
                 each.end_ns = max(each.end_ns, at_ns)
             self.accounts.changed(each)
             if end is not None and self._speaks_for(process, each):
                 each.root_ended(process, failed=end.failed, error=end.error)
-            each.holders.pop(process.key, None)
+            each.owner_processes.pop(process.key, None)
         return [e for e in execution.chain() if _is_over(e, process)]
 
     def _speaks_for(self, process: Worker, execution: Execution) -> bool:
         """Whether its exit status is the outcome: it holds the work, or it is the first process of
         it.
         """
-        if execution.held:
-            return process.key in execution.holders
+        if execution.has_owner:
+            return process.key in execution.owner_processes
         parent = process.parent
         outside = (
             parent is None or parent.execution is None or execution not in parent.execution.chain()
@@ -107,7 +107,7 @@ class Members:
                 and process.execution is not None
                 and (execution in process.execution.chain())
             ):
-                process.released = (*process.released, execution.identity.key)
+                process.detached_identities = (*process.detached_identities, execution.identity.key)
                 process.steps.clear()
                 self.rebind(
                     process,
@@ -120,7 +120,7 @@ class Members:
 
 def _is_over(execution: Execution, process: Worker) -> bool:
     """Whether it ends with this process, which was the last one of it."""
-    over = (execution.held and not execution.holders) or (
+    over = (execution.has_owner and not execution.owner_processes) or (
         execution.identity.source == "command" and process is execution.root
     )
     return over and execution.live == 0

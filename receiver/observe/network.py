@@ -203,8 +203,8 @@ class NetworkActivity:
         waited = (
             0 < fact.connection_id - peer.released_ns < NEXT_USE_NS if peer.released_ns else False
         )
-        if waited and peer.released_after_ns >= FULL_NS and not peer.told:
-            peer.told = True
+        if waited and peer.released_after_ns >= FULL_NS and not peer.reported:
+            peer.reported = True
             self._report(process, slots_exhausted(process, peer, fact))
 
     def tick(self, now_ns: int) -> None:

@@ -63,9 +63,9 @@ class Execution:
         self.span_id = span_id
         self.root = root  # the first process of it that was seen
         # living processes that have a claim of their own to this work, not by ancestry
-        self.holders: dict[ProcessKey, None] = {}
+        self.owner_processes: dict[ProcessKey, None] = {}
         # it has holders that end it; otherwise it continues as long as one of its processes lives
-        self.held = False
+        self.has_owner = False
         self.inside: dict[Execution, None] = {}  # open work inside of it
         self.step_thread = 0  # for a step: the thread that does it
         self.claimed = False  # the orchestrator runs on another host, which exports its span
@@ -116,7 +116,7 @@ class Execution:
         A parent outside of the work can start several, one after another. Each counts: one that
         failed is made good by a success of the same command line, and by nothing else.
         """
-        if self.held:
+        if self.has_owner:
             self.root_failed, self.error = failed, error
             return
         self.lost_roots.pop(process.argv, None)
@@ -185,7 +185,7 @@ class Execution:
         """The result of its own exit status; "unknown" where failures also exit with 0."""
         if self.root_failed:
             return "failure"
-        return "unknown" if self.identity.status_lies or self.is_step else "success"
+        return "unknown" if self.identity.unreliable_exit_status or self.is_step else "success"
 
     @property
     def result(self) -> str:

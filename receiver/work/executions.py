@@ -153,8 +153,8 @@ class Executions:
         if execution.identity.type == "command" and execution.identity.source == "command":
             return not execution.live
         late = now_ns - execution.end_ns >= self.grace_ns
-        if execution.held:
-            return not execution.holders and (late or not execution.live)
+        if execution.has_owner:
+            return not execution.owner_processes and (late or not execution.live)
         return late and not execution.live
 
     def due_runs(self, now_ns: int) -> list[Run]:

@@ -122,7 +122,7 @@ def short_answers(case: Case) -> Iterator[Candidate]:
             last is None
             or not actor.failed
             or actor.end.signal
-            or peer.moments
+            or peer.notable_facts
             or not last.established_boottime_ns
         ):
             continue

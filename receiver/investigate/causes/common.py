@@ -104,11 +104,18 @@ def progress(actor: ProcessSnapshot, window_ns: int = 5 * SECOND) -> float | Non
 
 def idle_ns(actor: ProcessSnapshot, until_ns: int) -> int:
     """Returns how long the process had been idle at this time."""
-    spell = actor.usage.spell if actor.usage is not None else None
-    if spell is not None and spell.waits and all(wait_of(w) == "timer" for w in spell.waits):
+    idle_period = actor.usage.idle_period if actor.usage is not None else None
+    if (
+        idle_period is not None
+        and idle_period.waits
+        and all(wait_of(w) == "timer" for w in idle_period.waits)
+    ):
         return 0  # it slept on purpose, as a `sleep` command does
     return (
-        spell.ns if spell is not None and spell.since_ns + spell.ns >= until_ns - 3 * SECOND else 0
+        idle_period.ns
+        if idle_period is not None
+        and idle_period.since_ns + idle_period.ns >= until_ns - 3 * SECOND
+        else 0
     )
 
 

@@ -227,7 +227,7 @@ def swallowed(case: Case) -> Iterator[Candidate]:
             evidence=(*evidence, context("The sender.", [fact(event)])),
             subject=actor.key,
             at_ns=at,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -239,7 +239,7 @@ def _stopped_work(case: Case, actor: ProcessSnapshot, at_ns: int) -> list[Eviden
         if a.end.signal
         and a.exit is not None
         and 0 <= a.end_ns - at_ns < 5 * SECOND
-        and not a.end.retired
+        and not a.end.expected_shutdown
     ]
     torn = [
         f

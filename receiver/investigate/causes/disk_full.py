@@ -86,7 +86,7 @@ def _no_inodes(
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=first.first_boottime_ns,
-        silent=True,
+        harms_without_failure=True,
     )
 
 
@@ -110,7 +110,7 @@ def _enospc(
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=first.first_boottime_ns,
-        silent=True,
+        harms_without_failure=True,
     )
 
 
@@ -166,7 +166,7 @@ def _filler(
 def _made(case: Case, path: str) -> ProcessSnapshot | None:
     device = _device_of(case, path)
     counts = {a: sum(1 for u in a.uses if u.created and u.key[0] == device) for a in case}
-    counts = {a: n + (a.folded and 0) for a, n in counts.items() if n}
+    counts = {a: n + (a.collapsed and 0) for a, n in counts.items() if n}
     return max(counts, key=lambda a: (counts[a], a.pid)) if counts else None
 
 

@@ -188,7 +188,7 @@ def limits(case: Case) -> Iterator[Candidate]:
                 evidence=tuple(evidence),
                 subject=actor.key,
                 at_ns=files[0].first_boottime_ns,
-                silent=True,
+                harms_without_failure=True,
             )
         clones = [
             c
@@ -211,7 +211,7 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
     """Names the process with most threads, living children or unreaped children."""
     here = [a for a in case if a.start_ns <= at_ns and (not a.end_ns or a.end_ns >= at_ns)]
     dead = {
-        a.key: a.folded + sum(1 for c in case.children(a) if c.end_ns and c.end_ns < at_ns)
+        a.key: a.collapsed + sum(1 for c in case.children(a) if c.end_ns and c.end_ns < at_ns)
         for a in here
     }
     living = {a.key: sum(1 for c in case.children(a) if c in here) for a in here}
@@ -236,7 +236,7 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=at_ns,
-            silent=True,
+            harms_without_failure=True,
         )
     counts = {a.key: max(living[a.key], _threads(a)) for a in here}
     most = max(here, key=lambda a: (counts[a.key], -a.pid), default=actor)
@@ -250,7 +250,7 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=at_ns,
-        silent=True,
+        harms_without_failure=True,
     )
 
 

@@ -72,7 +72,7 @@ def two_writers(case: Case) -> Iterator[Candidate]:
                 evidence=tuple(evidence),
                 subject=late.key,
                 at_ns=second.first_ns,
-                silent=True,
+                harms_without_failure=True,
             )
             break
 
@@ -137,11 +137,9 @@ def replaced(case: Case) -> Iterator[Candidate]:
             bus = reader.end.signal == signal.SIGBUS
             if not (bus or reader.failed) or not use.size_at_open:
                 continue
-            done = (
-                use.closed.time_boottime_ns
-                if use.closed is not None and not use.open
-                else reader.end_ns or case.now_ns
-            )
+            done = reader.end_ns or case.now_ns
+            if use.closed is not None and not use.open:
+                done = use.closed.time_boottime_ns
             removals = [*by_key.get(key, ()), *by_path.get(use.path, ())]
             hit = next(
                 (h for h in removals if h.actor is not reader and use.first_ns < h.at_ns <= done),
@@ -222,7 +220,7 @@ def stale(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=reader.key,
             at_ns=use.first_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -250,7 +248,7 @@ def older(case: Case) -> Iterator[Candidate]:
                 evidence=tuple(evidence),
                 subject=actor.key,
                 at_ns=use.first_ns,
-                silent=True,
+                harms_without_failure=True,
             )
 
 

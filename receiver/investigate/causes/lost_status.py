@@ -65,7 +65,7 @@ def masked(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=deepest.key,
             at_ns=actor.end_ns,
-            silent=silent,
+            harms_without_failure=silent,
         )
 
 
@@ -112,7 +112,7 @@ def _keeps_its_own_record(case: Case, actor: ProcessSnapshot) -> bool:
     """
     identity, above = actor.execution.identity, case.get(actor.parent)
     return (
-        identity.status_lies
+        identity.unreliable_exit_status
         and identity.type == "task"
         and (above is None or above.execution is not actor.execution)
     )

@@ -196,7 +196,7 @@ def thrashing(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=look.time_boottime_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 

@@ -101,7 +101,7 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
         evidence=tuple(evidence),
         subject=readers[0][0].key if readers else version.writer.key,
         at_ns=version.changed_ns or version.began_ns,
-        silent=bool(readers),
+        harms_without_failure=bool(readers),
     )
 
 
@@ -192,7 +192,7 @@ def read_early(case: Case) -> Iterator[Candidate]:
                     evidence=tuple(evidence),
                     subject=reader.key,
                     at_ns=use.first_ns,
-                    silent=True,
+                    harms_without_failure=True,
                 )
                 break
 

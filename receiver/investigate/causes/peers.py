@@ -67,13 +67,13 @@ def after(actor: ProcessSnapshot, at_ns: int) -> list[Evidence]:
 def notable_samples(peer: Peer) -> list[Connection]:
     """Returns the notable samples of the peer and the last one."""
     return [
-        *peer.moments,
-        *([peer.last] if peer.last is not None and peer.last not in peer.moments else []),
+        *peer.notable_facts,
+        *([peer.last] if peer.last is not None and peer.last not in peer.notable_facts else []),
     ]
 
 
 def last_notable_sample(peer: Peer) -> Connection | None:
-    return peer.moments[-1] if peer.moments else peer.last
+    return peer.notable_facts[-1] if peer.notable_facts else peer.last
 
 
 def blame(
@@ -84,7 +84,7 @@ def blame(
     summary: str,
     evidence: list[Evidence],
     sample: Connection,
-    silent: bool = False,
+    harms_without_failure: bool = False,
 ) -> Candidate:
     return Candidate(
         cause=cause,
@@ -93,7 +93,7 @@ def blame(
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=sample.time_boottime_ns,
-        silent=silent,
+        harms_without_failure=harms_without_failure,
     )
 
 

@@ -91,7 +91,7 @@ def _exhausted(
         ),
         evidence=evidence + late,
         sample=sample,
-        silent=peer.told or held >= 5 * SECOND,
+        harms_without_failure=peer.reported or held >= 5 * SECOND,
     )
     refresh = _refresh(case, actor, peer)
     if refresh:
@@ -105,7 +105,7 @@ def _exhausted(
             ),
             evidence=[*evidence, *refresh, *late],
             sample=sample,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -116,12 +116,12 @@ def _all_waiting(
         f"{actor.who} held all its {peer.most} connections to {where(peer)} for "
         f"{held_ns / 1e9:.0f} s, and waited on each."
     )
-    shown = facts(*peer.moments[-3:] or (sample,))
+    shown = facts(*peer.notable_facts[-3:] or (sample,))
     evidence = [supports(SLIGHT if alone else CLEAR, text, shown)]
     evidence += _waited_for_lock(actor)
-    if peer.told:
+    if peer.reported:
         text = "The next connection was made as soon as one was free."
-        evidence.append(supports(CLEAR, text, facts(*peer.moments[-2:])))
+        evidence.append(supports(CLEAR, text, facts(*peer.notable_facts[-2:])))
     return evidence
 
 
@@ -134,8 +134,10 @@ def _waited_for_lock(actor: ProcessSnapshot) -> list[Evidence]:
 
 
 def _lock_waits(actor: ProcessSnapshot) -> list[ThreadWait]:
-    spell = actor.usage.spell if actor.usage is not None else None
-    return [w for w in (spell.waits if spell is not None else ()) if wait_of(w) == "futex"]
+    idle_period = actor.usage.idle_period if actor.usage is not None else None
+    return [
+        w for w in (idle_period.waits if idle_period is not None else ()) if wait_of(w) == "futex"
+    ]
 
 
 def _refresh(case: Case, actor: ProcessSnapshot, peer: Peer) -> list[Evidence]:
@@ -206,7 +208,7 @@ def _token_calls(case: Case) -> Iterator[Candidate]:
             summary=summary,
             evidence=evidence,
             sample=sample,
-            silent=True,
+            harms_without_failure=True,
         )
 
 

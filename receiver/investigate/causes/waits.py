@@ -66,7 +66,7 @@ def quota(case: Case) -> Iterator[Candidate]:
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=look.time_boottime_ns,
-        silent=slow,
+        harms_without_failure=slow,
     )
 
 
@@ -112,7 +112,7 @@ def neighbours(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=look.time_boottime_ns,
-            silent=silent,
+            harms_without_failure=silent,
         )
 
 

@@ -74,7 +74,7 @@ def twice(case: Case) -> Iterator[Candidate]:
                 evidence=tuple(evidence),
                 subject=other.key,
                 at_ns=other.start_ns,
-                silent=True,
+                harms_without_failure=True,
             )
             break
 
@@ -107,8 +107,7 @@ def skew(case: Case) -> Iterator[Candidate]:
         )
         text = (
             f"{largest.who} read {mib(reads[largest])}, which is "
-            f"{reads[largest] / max(usual, 1):.1f} times the {mib(int(usual))} of its "
-            "siblings."
+            f"{reads[largest] / max(usual, 1):.1f} times the {mib(int(usual))} of its siblings."
         )
         evidence = [supports(CLEAR, text, [f for u in uses[:2] for f in facts_of_use(u)])]
         evidence += _worked_longer(largest, done)
@@ -128,7 +127,7 @@ def skew(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=largest.key,
             at_ns=largest.end_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -169,7 +168,9 @@ def larger(case: Case) -> Iterator[Candidate]:
         )
         evidence = [supports(CLEAR, text, ends(case.root)), *partition_share(case, actor)]
         idle = (
-            actor.usage.spell.ns if actor.usage is not None and actor.usage.spell is not None else 0
+            actor.usage.idle_period.ns
+            if actor.usage is not None and actor.usage.idle_period is not None
+            else 0
         )
         if actor.exit is not None and actor.exit.cpu_runtime_ns >= 0.5 * (
             actor.end_ns - actor.start_ns
@@ -196,7 +197,7 @@ def larger(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=actor.end_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -237,7 +238,7 @@ def clock(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=None,
             at_ns=step.at_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
