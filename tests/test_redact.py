@@ -443,7 +443,7 @@ def test_learnt_words_are_bounded() -> None:
         "a-" * 2040 + "=", "password" * 500 + ":", "\"'" * 2000, "[{(" * 1300 + "password=", "a=b," * 1000, "x://" * 1000,
         "u:p@" * 1000, "token=[" + "'a'," * 1000, "\\" * 4000 + '"', "eyJ" * 1300, "-----BEGIN A PRIVATE KEY-----" * 130,
         "--password " * 370, "bearer " * 580, "password '" * 400, "name=password,value=" * 200, "password=[{(" * 340,
-        "bash -c '" * 450, "login(" * 680, "connect('a'," * 340, 'send "' * 580, "<<< " * 1000, "read p <<< x " * 300,
+        "bash -c '" * 450, "pw=[" * 1000 + "'a", "pw=[{" * 800 + "'a", "login(" * 680, "connect('a'," * 340, 'send "' * 580, "<<< " * 1000, "read p <<< x " * 300,
         "echo a | " * 450, "identified by " * 290, "a:10:b:c:" * 450, "/p:" * 1300, "-u a -p b " * 400, "$(" * 2000,
         "x\0" * 2000, "-u\0a\0-p\0b\0" * 300, "user a password b " * 220, "AKIAIOSFODNN7EXAMPLE,'" * 180, "A1b2" * 1000,
         "sudo " * 800, "mysql -u a -p b " * 250, "a <<E\n" * 600, "&& echo a | sudo -S " * 200, "<password>" * 400,

@@ -150,26 +150,19 @@ def killed(process: Worker, end: Ending, received: SignalTable) -> Finding | Non
         (sc.PROCESS_EXIT_CODE, end.code),
         (sc.ERROR_TYPE, signal_name(number)),
     ]
-    by = "nobody seen"
     if event is not None:
         facts.append((sc.PROCESS_SIGNAL_CODE, code_name(event.code)))
-        by = "the kernel"
-        if kind != "kernel":
-            facts += [
-                (sc.PROCESS_SIGNAL_SENDER_PID, event.sender.tgid),
-                (sc.PROCESS_SIGNAL_SENDER_USER_ID, event.sender_uid),
-                (sc.PROCESS_SIGNAL_SENDER_EXECUTABLE_NAME, event.sender_comm),
-            ]
-            by = (
-                "itself"
-                if kind == "self"
-                else f"{event.sender_comm} ({event.sender.tgid}), {_ROLES[kind]}"
-            )
+    if event is not None and kind != "kernel":
+        facts += [
+            (sc.PROCESS_SIGNAL_SENDER_PID, event.sender.tgid),
+            (sc.PROCESS_SIGNAL_SENDER_USER_ID, event.sender_uid),
+            (sc.PROCESS_SIGNAL_SENDER_EXECUTABLE_NAME, event.sender_comm),
+        ]
     polite = number in POLITE and kind in _OF_THE_WORK
     what = "was killed by" if end.signal else f"exited with status {end.code} after"
     sentence = (
         f"{process.name} ({process.key.tgid}) {what} {signal_name(number)} from "
-        f"{by}{_at_work(process)}."
+        f"{_sender_words(event, kind)}{_at_work(process)}."
     )
     return Finding(
         kind=sc.EVENT_PROCESS_KILLED,
@@ -180,6 +173,14 @@ def killed(process: Worker, end: Ending, received: SignalTable) -> Finding | Non
         severity=Severity.WARN if polite else Severity.ERROR,
         evidence=tuple(event_id(e) for e in (event, process.exit) if e is not None),
     )
+
+
+def _sender_words(event: Signal | None, kind: str) -> str:
+    if event is None:
+        return "nobody seen"
+    if kind in ("kernel", "self"):
+        return "the kernel" if kind == "kernel" else "itself"
+    return f"{event.sender_comm} ({event.sender.tgid}), {_ROLES[kind]}"
 
 
 def expected_shutdown(

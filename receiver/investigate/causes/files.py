@@ -137,11 +137,9 @@ def replaced(case: Case) -> Iterator[Candidate]:
             bus = reader.end.signal == signal.SIGBUS
             if not (bus or reader.failed) or not use.size_at_open:
                 continue
-            done = (
-                use.closed.time_boottime_ns
-                if use.closed is not None and not use.open
-                else reader.end_ns or case.now_ns
-            )
+            done = reader.end_ns or case.now_ns
+            if use.closed is not None and not use.open:
+                done = use.closed.time_boottime_ns
             removals = [*by_key.get(key, ()), *by_path.get(use.path, ())]
             hit = next(
                 (h for h in removals if h.actor is not reader and use.first_ns < h.at_ns <= done),

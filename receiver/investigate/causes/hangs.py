@@ -77,26 +77,10 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, idle_period: IdlePeriod) -> I
         f"{actor.who} has been inactive for {idle / 1e9:.0f} s: its only thread waits for "
         f"a lock without a timeout.{where}"
     )
-    evidence = [supports(CLEAR + SLIGHT, text, [*facts(*locks[:2]), *shown])]
-    threads = actor.parent_threads
-    if threads > 1:
-        parent = case.get(actor.parent)
-        last = parent.usage.last if parent is not None and parent.usage is not None else None
-        text = (
-            f"It was forked, without an exec, from a process with {threads} threads. The "
-            "thread that held the lock does not exist in it."
-        )
-        evidence.append(supports(CLEAR, text, facts(last)))
-    elif actor.usage is not None and actor.usage.last is not None and actor.usage.last.threads == 1:
-        evidence.append(
-            supports(
-                SOME,
-                "It has one thread: no other thread in it can release the lock.",
-                facts(actor.usage.last),
-            )
-        )
-    evidence += _ended_by(actor)
     parent = case.get(actor.parent)
+    evidence = [supports(CLEAR + SLIGHT, text, [*facts(*locks[:2]), *shown])]
+    evidence += _lost_threads(actor, parent)
+    evidence += _ended_by(actor)
     reader = _reads_for_all(case, actor)
     if reader is not None:
         its_spell = reader.usage.idle_period if reader.usage is not None else None
@@ -120,6 +104,23 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, idle_period: IdlePeriod) -> I
         at_ns=locks[0].time_boottime_ns,
         harms_without_failure=True,
     )
+
+
+def _lost_threads(actor: ProcessSnapshot, parent: ProcessSnapshot | None) -> list[Evidence]:
+    """Returns evidence that no thread of the process can release its lock."""
+    threads = actor.parent_threads
+    last = actor.usage.last if actor.usage is not None else None
+    if threads > 1:
+        text = (
+            f"It was forked, without an exec, from a process with {threads} threads. The "
+            "thread that held the lock does not exist in it."
+        )
+        usage = parent.usage if parent is not None else None
+        return [supports(CLEAR, text, facts(usage.last if usage is not None else None))]
+    if last is not None and last.threads == 1:
+        text = "It has one thread: no other thread in it can release the lock."
+        return [supports(SOME, text, facts(last))]
+    return []
 
 
 def _reads_for_all(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:

@@ -51,11 +51,8 @@ def guards(case: Case) -> Iterator[Candidate]:
         text = f"{event.sender_comm} ({event.sender.tgid}) sent the signal; the kernel did not."
         evidence = [supports(SOME, text, [fact(event)])]
         if is_guard:
-            evidence.append(
-                supports(
-                    CLEAR, (f"{event.sender_comm} is a known user-space OOM killer."), [fact(event)]
-                )
-            )
+            text = f"{event.sender_comm} is a known user-space OOM killer."
+            evidence.append(supports(CLEAR, text, [fact(event)]))
         evidence += growth
         sender = case.by_pid(event.sender.tgid, event.time_boottime_ns)
         uses = sender.uses if sender is not None else ()

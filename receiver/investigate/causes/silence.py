@@ -210,20 +210,7 @@ def _lock_wait(
         *silent,
         supports(SOME, f"Port {peer.endpoint[1]} is the port of {name}.", facts(peer.first)),
     ]
-    since = sample.last_send_boottime_ns
-    holder, seen = None, None
-    for other, theirs in clients(case):
-        quiet = theirs.quiet
-        if (
-            other is actor
-            or theirs.endpoint[1] != peer.endpoint[1]
-            or quiet is None
-            or quiet.connection_id > since
-        ):
-            continue
-        # It sent nothing in that time.
-        if theirs.quiet_ns >= SECOND and quiet.time_boottime_ns > since:
-            holder, seen = other, quiet
+    holder, seen = _quiet_client(case, actor, peer, sample.last_send_boottime_ns)
     if holder is not None:
         text = (
             f"{holder.who} was already connected to the same database, and was silent "
@@ -255,6 +242,25 @@ def _lock_wait(
         sample=sample,
         harms_without_failure=True,
     )
+
+
+def _quiet_client(
+    case: Case, actor: ProcessSnapshot, peer: Peer, since_ns: int
+) -> tuple[ProcessSnapshot | None, Connection | None]:
+    """Returns another client of that port that has sent nothing since that time."""
+    holder, seen = None, None
+    for other, theirs in clients(case):
+        quiet = theirs.quiet
+        if (
+            other is actor
+            or theirs.endpoint[1] != peer.endpoint[1]
+            or quiet is None
+            or quiet.connection_id > since_ns
+        ):
+            continue
+        if theirs.quiet_ns >= SECOND and quiet.time_boottime_ns > since_ns:
+            holder, seen = other, quiet
+    return holder, seen
 
 
 CAUSES = (silence,)

@@ -107,8 +107,7 @@ def skew(case: Case) -> Iterator[Candidate]:
         )
         text = (
             f"{largest.who} read {mib(reads[largest])}, which is "
-            f"{reads[largest] / max(usual, 1):.1f} times the {mib(int(usual))} of its "
-            "siblings."
+            f"{reads[largest] / max(usual, 1):.1f} times the {mib(int(usual))} of its siblings."
         )
         evidence = [supports(CLEAR, text, [f for u in uses[:2] for f in facts_of_use(u)])]
         evidence += _worked_longer(largest, done)
