@@ -170,7 +170,7 @@ def test_a_caught_sigterm_that_ends_in_143_is_a_kill() -> None:
     story.exit(root, 143)
     record = story.events("process.killed")[0]
     assert attributes(record)["process.signal.name"] == "SIGTERM"
-    assert "left with 143 after SIGTERM from kill (50)" in record.body
+    assert "exited with status 143 after SIGTERM from kill (50)" in record.body
 
 
 def test_status_143_without_a_signal_is_only_a_failure() -> None:
@@ -544,8 +544,8 @@ def test_an_exit_of_a_process_never_seen_is_tolerated() -> None:
 def test_lost_events_leave_a_record_and_mark_what_follows() -> None:
     story = Story()
     root = story.command("bash")
-    story.core.note_losses({("exec", "ring_full"): 24}, story.now)
-    story.core.note_losses({("exec", "ring_full"): 24}, story.now)
+    story.core.missing.note_losses({("exec", "ring_full"): 24}, story.now)
+    story.core.missing.note_losses({("exec", "ring_full"): 24}, story.now)
     story.exit(root, 1)
     lost = story.events("pipeline.observer.events_lost")
     assert [attributes(r)["pipeline.observer.events_lost"] for r in lost] == [24]
@@ -558,7 +558,7 @@ def test_lost_events_leave_a_record_and_mark_what_follows() -> None:
 def test_losses_among_processes_that_nobody_watches_leave_a_record_and_mark_no_work() -> None:
     story = Story()
     root = story.command("bash")
-    story.core.note_losses({("fork", "unwatched"): 7}, story.now)
+    story.core.missing.note_losses({("fork", "unwatched"): 7}, story.now)
     story.exit(root, 1)
     assert [
         attributes(r)["pipeline.observer.events_lost"]
@@ -572,9 +572,9 @@ def test_what_was_not_observed_of_a_task_is_in_its_report() -> None:
     root = story.command("bash")
     execution = next(iter(story.core.executions.open.values()))
     began = execution.start_ns
-    story.core.note_blind(Blind("late_attach", began, began + 56 * MS, root), story.now)
-    story.core.note_blind(Blind("late_attach", began, began + 20 * MS, root), story.now)
-    story.core.note_blind(
+    story.core.missing.note_blind(Blind("late_attach", began, began + 56 * MS, root), story.now)
+    story.core.missing.note_blind(Blind("late_attach", began, began + 20 * MS, root), story.now)
+    story.core.missing.note_blind(
         Blind("interrupted", began + 100 * MS, 0, why="the helper was killed"), story.now
     )
     (late, on) = story.core.case(execution, story.now + SECOND).blind
@@ -583,7 +583,7 @@ def test_what_was_not_observed_of_a_task_is_in_its_report() -> None:
         == "the first at most 0.056 s of system calls of 2 processes (the hooks were attached later)"
     )
     assert on == "system calls from 0.100 s on (the helper was killed)"
-    story.core.note_blind(
+    story.core.missing.note_blind(
         Blind("interrupted", began + 100 * MS, began + 400 * MS, why="the helper was killed"),
         story.now,
     )
@@ -606,7 +606,7 @@ def test_what_was_not_observed_of_a_task_is_in_its_report() -> None:
 def test_a_process_whose_exit_was_lost_ends_without_an_outcome() -> None:
     story = Story()
     root = story.command("bash")
-    story.core.vanished([root], story.now)
+    story.core.unended.vanished([root], story.now)
     story.tick()
     facts = attributes(story.span("task job"))
     assert facts["pipeline.task.run.result"] == "unknown"
@@ -683,7 +683,7 @@ def test_a_flood_of_forged_identities_is_bounded_and_leaves_room_for_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One user gets half of the table, and each later one half of what is left."""
-    monkeypatch.setattr("receiver.work.execution.OPEN_LIMIT", 100)
+    monkeypatch.setattr("receiver.work.executions.OPEN_LIMIT", 100)
     story = Story()
     for index in range(80):
         story.spawn(INIT, "bash", environ=airflow(run=f"forged_{index}"))
@@ -698,7 +698,7 @@ def test_the_ended_work_of_one_user_does_not_make_anothers_be_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A late process of a forgotten attempt would open it again, and send its span twice."""
-    monkeypatch.setattr("receiver.work.execution.REMEMBERED_ENDED", 20)
+    monkeypatch.setattr("receiver.work.executions.REMEMBERED_ENDED", 20)
     story = Story()
     story.exit(story.spawn(INIT, "bash", environ=airflow(run="honest"), uid=1001))
     story.tick(70)
@@ -713,7 +713,7 @@ def test_the_ended_work_of_one_user_does_not_make_anothers_be_forgotten(
 
 
 def test_room_comes_back_when_work_and_its_runs_are_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("receiver.work.execution.OPEN_LIMIT", 10)
+    monkeypatch.setattr("receiver.work.executions.OPEN_LIMIT", 10)
     story = Story()
     for index in range(30):
         story.exit(story.spawn(INIT, "bash", environ=airflow(run=f"r{index}")))

@@ -25,7 +25,7 @@ RUN_BY = {
     ".venv/bin/kwitness check --explain": "tests/live/test_commands.py::test_explain_reads_recordings_without_privileges",
     ".venv/bin/kwitness check": "tests/live/test_commands.py::test_check_says_ready",
     ".venv/bin/kwitness run --report": "tests/live/test_commands.py::test_run_as_json_and_as_report",
-    ".venv/bin/kwitness run --live": "tests/live/test_commands.py::test_the_live_line_is_drawn_on_a_terminal_and_wiped",
+    ".venv/bin/kwitness run --live": "tests/live/test_commands.py::test_each_task_has_a_line_when_it_starts_and_rules_name_it",
     ".venv/bin/kwitness run": "tests/live/test_commands.py::test_run_gives_the_commands_own_status",
     "mkdir -p /tmp/otel": "tests/e2e/collector.py::Collector", "OTELCOL_OUTPUT=": "tests/e2e/collector.py::Collector",
     "OTEL_EXPORTER_OTLP_ENDPOINT=": "tests/frameworks/test_incidents.py::incident",

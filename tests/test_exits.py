@@ -23,7 +23,8 @@ from receiver.observe.exits import PHASES, Phase
 from receiver.observe.recording import Recording
 from receiver.observe.replay import replay
 from receiver.observe.session import Session
-from receiver.render.process_tree import Views, summary
+from receiver.render.process_tree import summary
+from receiver.render.rows import Views
 from receiver.signals import LogRecord, Span
 from receiver.work.execution import Execution
 from tests.builders import Calls, Story

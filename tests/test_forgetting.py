@@ -27,14 +27,15 @@ from receiver.events import (
 from receiver.facts.neighbours import Neighbours
 from receiver.facts.process import Process
 from receiver.facts.tree import ProcessTree
-from receiver.investigate.case import Casebook
+from receiver.investigate.casebook import Casebook
 from receiver.investigate.incidents import Incidents
 from receiver.model import CoreOptions
 from receiver.observe.core import Core
 from receiver.observe.recording import Recording
 from receiver.observe.replay import core_of, replay
 from receiver.observe.session import Session
-from receiver.work.execution import Execution, Run
+from receiver.work.execution import Execution
+from receiver.work.runs import Run
 from tests.builders import Story
 
 RECORDINGS = sorted((Path(__file__).parent / "scenarios").rglob("*.kw"))
@@ -248,7 +249,7 @@ def churn(seed: int, **options: Any) -> Iterator[Story]:
             story.exit(alive.pop(chance.randrange(1, len(alive))), code=chance.choice((0, 1)))
         else:
             gone = alive.pop(chance.randrange(1, len(alive)))
-            story.core.vanished([gone], story.now)
+            story.core.unended.vanished([gone], story.now)
             story.core.take()  # signals of no event
         if number % 20 == 0:
             story.tick()

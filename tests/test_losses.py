@@ -57,7 +57,7 @@ def report_on(story: Story, execution: Execution) -> Report:
 
 def lose(story: Story, by_user: dict[int, int], more: int = 0) -> None:
     """`more`: lost events of this kind whose user is not known."""
-    story.core.note_losses(
+    story.core.missing.note_losses(
         {SHARE: sum(by_user.values()) + more},
         story.now,
         {(*SHARE, user): count for user, count in by_user.items()},
@@ -78,8 +78,8 @@ def test_a_flood_of_one_user_marks_his_own_work_and_nobody_elses() -> None:
     victim, loads = task(story, "load", BOB)
     lose(story, {ALICE: 500})
     assert marked(story, floods, loads) == [500, 0]
-    assert story.core.losses_of(floods) == {SHARE: 500}
-    assert story.core.losses_of(loads) == {}
+    assert story.core.missing.losses_of(floods) == {SHARE: 500}
+    assert story.core.missing.losses_of(loads) == {}
     for key in (flooder, victim):
         story.exit(key, 1, uid=ALICE if key == flooder else BOB)
     records = [attributes(r) for r in story.events("process.exit")]
@@ -93,7 +93,7 @@ def test_what_has_no_user_concerns_everybody() -> None:
     works = [task(story, "flood", ALICE)[1], task(story, "load", BOB)[1]]
     lose(story, {ALICE: 500}, more=3)
     assert marked(story, *works) == [503, 3]
-    assert [story.core.losses_of(w)[SHARE] for w in works] == [503, 3]
+    assert [story.core.missing.losses_of(w)[SHARE] for w in works] == [503, 3]
 
 
 def test_a_user_without_known_work_may_be_anybody() -> None:
@@ -181,7 +181,7 @@ def test_all_tables_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_losses_of_more_users_than_are_kept_are_hidden_from_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("receiver.investigate.case.USERS_WITH_LOSSES", 2)
+    monkeypatch.setattr("receiver.investigate.casebook.USERS_WITH_LOSSES", 2)
     story = Story()
     works = [task(story, f"w{uid}", uid)[1] for uid in (ALICE, BOB, 1002)]
     for count in (1, 2, 3):

@@ -24,7 +24,7 @@ from receiver.text.redact import MAX_ARGUMENTS, Mode, Redactor
 from receiver.text.redact.log import RedactedFormatter, redacted
 from receiver.text.redact.names import telling
 from receiver.text.redact.vocabulary import REMEMBERED, Vocabulary
-from tests.corpus import ORDINARY_LINES, Shape, ordinary, secrets
+from tests.corpus import ORDINARY_LINES, SETS, Shape, ordinary, ordinary_written, secrets
 
 T = TypeVar("T", bound=msgspec.Struct)
 SECRETS = ("hunter2secretvalue", "p4ss.w0rd-X9", "Zx81/abc+def==", "s3cr3t%21value")
@@ -81,7 +81,7 @@ HARMLESS = [
     ("git", "commit", "-m", "fix: authors list"), ("sort", "-k", "1,2", "keyboard.txt"), ("python3", "passenger_counts.py"),
     ("psql", "-h", "db", "-p", "5432"), ("ssh", "-p", "2222", "host"), ("docker", "run", "-p", "80:80", "nginx"),
     ("docker", "run", "-u", "1000:1000", "-p", "8080:80", "nginx"), ("psql", "-U", "etl", "-p", "5432"),
-    ("cp", "-u", "src/a.csv", "-p", "out2024.csv"), ("tool", "-u", "x", "-p", "part42"),
+    ("cp", "-u", "src/a.csv", "-p", "out2024.csv"), ("tool", "-u", "x", "-p", "parts/42"),
     ("kubectl", "get", "secret", "db-creds-7d9f8b6c5d"), ("jq", ".token", "out2024.json"), ("git", "log", "-u", "-p", "v1..v2"),
     ("rsync", "-u", "-p", "a2024/", "b2024/"), ("echo", "password", "changed2024now"),
     ("python3", "x.py", "token", "classification"),
@@ -96,9 +96,24 @@ def test_the_corpora_are_large_enough() -> None:
     assert len(ordinary()) == ORDINARY_LINES == 2000
 
 
+@pytest.mark.parametrize(
+    ("number", "shapes", "lines"),
+    [(2, 900, 1200), (3, 500, 2400), (4, 400, 1600), (5, 300, 2500), (6, 260, 0)],
+)
+def test_the_later_sets_are_large_enough_and_their_secrets_are_in_them(
+    number: int, shapes: int, lines: int
+) -> None:
+    halves = Counter(shape.judged for shape in secrets(number))
+    assert halves.total() >= shapes and min(halves.values()) >= 100
+    assert not lines or len(set(ordinary_written(number))) >= lines
+    for shape in secrets(number):
+        assert shape.secrets and all(value in "\0".join(shape.plain()) for value in shape.secrets)
+
+
+@pytest.mark.parametrize("number", SETS)
 @pytest.mark.parametrize("judged", [False, True], ids=["development", "judged"])
-def test_99_of_100_secrets_are_caught(judged: bool) -> None:
-    half = [shape for shape in secrets() if shape.judged == judged]
+def test_99_of_100_secrets_are_caught(number: int, judged: bool) -> None:
+    half = [shape for shape in secrets(number) if shape.judged == judged]
     leaks = [shape.text for shape in half if shape.leaks(Redactor())]
     assert len(leaks) <= len(half) / 100, leaks
 
@@ -117,6 +132,13 @@ def test_ordinary_lines_are_left_alone() -> None:
     assert len(changed) <= ORDINARY_LINES / 100, changed
 
 
+@pytest.mark.parametrize("number", SETS[1:5])
+def test_the_ordinary_lines_of_later_sets_are_left_alone(number: int) -> None:
+    redactor, lines = Redactor(), ordinary_written(number)
+    changed = [shape.text for shape in lines if shape.read(redactor) != shape.plain()]
+    assert len(changed) <= len(lines) / 100, changed
+
+
 def test_what_was_learnt_changes_nothing() -> None:
     """Caches and learnt words give the same text as a new redactor, and count the same."""
     old = Redactor()
@@ -129,7 +151,7 @@ def test_what_was_learnt_changes_nothing() -> None:
 
 
 def test_the_corpus_is_redacted_idempotently() -> None:
-    for shape in secrets():
+    for shape in itertools.chain.from_iterable(map(secrets, SETS)):
         once = shape.read(Redactor())
         again = Redactor()
         twice = (
@@ -174,6 +196,42 @@ def test_a_secret_cut_in_the_middle_is_taken_whole() -> None:
     )
     assert Redactor().argv(b"x\0postgresql://u:hunter2sec")[1] == "postgresql://u:[redacted:url]"
     assert Redactor().argv(b"x\0http://host:8080") == ("x", "http://host:8080")
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "ghp_abcdef",
+        "AKIAIOSFO",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIi",
+        "sk-abcd",
+        "glpat-x1y2",
+        "hf_abc1",
+    ],
+)
+def test_a_token_without_its_end_is_taken_where_a_limit_may_have_cut_it(token: str) -> None:
+    assert Redactor().argv(b"x\0" + token.encode())[1] == "[redacted:shape]"
+    assert Redactor().line(b"x " + token.encode()) == "x [redacted:shape]"
+
+
+def test_a_path_that_is_as_long_as_its_limit_may_lack_the_host_behind_a_password() -> None:
+    long = b"/tmp/" + b"x" * 240 + b"/postgresql://u:hunter2s"
+    assert "hunter2s" not in Redactor().path(long)
+    assert Redactor().path(b"/tmp/postgresql://host:port") == "/tmp/postgresql://host:port"
+
+
+def test_a_header_in_several_arguments_is_one() -> None:
+    raw = joined(
+        ("curl", "-H", "Authorization:", "Bearer", "abcdef", "https://h", "-H", "Accept:", "x/y")
+    )
+    assert Redactor().argv(raw)[3:] == (
+        "Bearer", "[redacted:short]", "https://h", "-H", "Accept:", "x/y",
+    )  # fmt: skip
+
+
+def test_secrets_with_bytes_that_are_no_text_are_taken() -> None:
+    assert Redactor().argv(b"x\0--token\0\xff\xfehunter2\xff\0")[2] == "[redacted:flag]"
+    assert "pw1" not in Redactor().line(b"psql postgres://u:\xff\xfepw1@h/d")
 
 
 def test_at_most_64_arguments_are_kept() -> None:
@@ -385,7 +443,11 @@ def test_learnt_words_are_bounded() -> None:
         "a-" * 2040 + "=", "password" * 500 + ":", "\"'" * 2000, "[{(" * 1300 + "password=", "a=b," * 1000, "x://" * 1000,
         "u:p@" * 1000, "token=[" + "'a'," * 1000, "\\" * 4000 + '"', "eyJ" * 1300, "-----BEGIN A PRIVATE KEY-----" * 130,
         "--password " * 370, "bearer " * 580, "password '" * 400, "name=password,value=" * 200, "password=[{(" * 340,
-        "bash -c '" * 450,
+        "bash -c '" * 450, "login(" * 680, "connect('a'," * 340, 'send "' * 580, "<<< " * 1000, "read p <<< x " * 300,
+        "echo a | " * 450, "identified by " * 290, "a:10:b:c:" * 450, "/p:" * 1300, "-u a -p b " * 400, "$(" * 2000,
+        "x\0" * 2000, "-u\0a\0-p\0b\0" * 300, "user a password b " * 220, "AKIAIOSFODNN7EXAMPLE,'" * 180, "A1b2" * 1000,
+        "sudo " * 800, "mysql -u a -p b " * 250, "a <<E\n" * 600, "&& echo a | sudo -S " * 200, "<password>" * 400,
+        "s|__PASSWORD__" * 290, "name 'x' " * 450, "eyJabcdefgh." * 340,
     ],
 )  # fmt: skip
 def test_hostile_lines_come_out_as_text(hostile: str) -> None:

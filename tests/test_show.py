@@ -12,8 +12,11 @@ from receiver.events import (
     ProcessSample,
     SubjectKind,
 )
-from receiver.render import Timeline, Views, as_json, summary
 from receiver.render.details import Details, details_of, size
+from receiver.render.process_tree import summary
+from receiver.render.rows import Views
+from receiver.render.run_json import as_json
+from receiver.render.timeline import Timeline
 from receiver.work.tables import Facts
 from receiver.work.worker import Worker
 from tests.builders import Calls, Story

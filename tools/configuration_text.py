@@ -23,7 +23,7 @@ KEYS = {
     "kernel.source": (
         '`"ebpf"`, `"netlink"` (process connector and polling), or auto: netlink if eBPF is refused'
     ),
-    "kernel.door": (
+    "kernel.syscall_hook": (
         'how system calls are hooked: `"fexit"` (a program per call) or `"sys_exit"` (one for '
         "all); auto: fexit if the kernel permits it"
     ),
@@ -120,6 +120,10 @@ KEYS = {
     "kernel.container_names": (
         "the directory of the kubelet's links, which hold the names of pods and containers; no "
         "file in it is opened. Empty: not read"
+    ),
+    "run.status": (
+        "`run` and `record -- CMD`: shows the status of the command in the title of the terminal; "
+        "`--no-status` does the same as `false`"
     ),
     "insights.grpc": (
         "`serve --mode insights`: the address that receives OTLP by gRPC; empty disables it"

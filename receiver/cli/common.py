@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 import msgspec
 
@@ -18,6 +18,7 @@ from receiver.export.exporters import chosen
 from receiver.export.options import ExportSettings
 from receiver.export.settings import asks_for_export
 from receiver.model import CoreOptions
+from receiver.render import PLAIN_WIDTH
 from receiver.safe.outputs import open_output
 from receiver.text.event_text import event_line
 
@@ -76,3 +77,14 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
 def colour_wanted(terminal: bool) -> bool:
     """https://no-color.org"""
     return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width_of(stream: TextIO) -> int:
+    """The columns of the terminal behind a stream. COLUMNS overrides it, as in the shell."""
+    wanted = os.environ.get("COLUMNS", "")
+    if wanted.isascii() and wanted.isdigit() and int(wanted):
+        return int(wanted)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or PLAIN_WIDTH
+    except (OSError, ValueError):
+        return PLAIN_WIDTH

@@ -10,12 +10,12 @@ from receiver.cli.listeners import CommandLines
 from receiver.cli.replay import settings_of
 from receiver.errors import UsageError
 from receiver.export.settings import from_environment
-from receiver.observe.bindings import describe
 from receiver.observe.recording import Recording
 from receiver.observe.replay import core_of, replay
 from receiver.observe.session import Session
 from receiver.service import config as configuration
 from receiver.service.app import Observer
+from receiver.text.identity import describe
 from receiver.text.printable import printable
 
 
@@ -36,7 +36,7 @@ def explain(args: argparse.Namespace) -> int:
         for reason in reasons:
             print(f"    {printable(reason)}")
     if not core.bindings.reasons:
-        print("no process of it belongs to a task")
+        print("no process in this recording belongs to a task")
     return 0
 
 

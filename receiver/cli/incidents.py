@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from receiver.cli.common import colour_wanted, width_of
 from receiver.errors import DataError, UnavailableError, UsageError
+from receiver.investigate.report import Report
 from receiver.service import config as configuration
 from receiver.service.state import read_token
 from receiver.text.printable import printable
@@ -24,25 +30,46 @@ def incidents(args: argparse.Namespace) -> int:
     token = _token(args, chosen)
     if args.what == "list":
         rows = json.loads(_ask(base, token))["incidents"]
-        for row in rows[:_LINES]:
-            print(
-                printable(
-                    f"{row['id']}  {row['ended'] or 'running':<29}  "
-                    f"{row['cause'] or row['verdict']:<22}  {row['task']}: {row['summary']}"
-                )
-            )
-        if not rows:
-            print("no incidents")
+        print(_listed(rows[:_LINES]) if rows else "no incidents")
         return 0
     if not args.id:
-        raise UsageError(f"kwitness incidents {args.what} ID …")
+        raise UsageError(f"no incident given: kwitness incidents {args.what} ID")
     if args.what == "show":
-        print(_ask(f"{base}/{args.id}?form={'json' if args.json else 'text'}", token), end="")
+        found = _ask(f"{base}/{args.id}?form=json", token)
+        print(found if args.json else _shown(found))
         return 0
     if not args.note:
-        raise UsageError('kwitness incidents note ID "what fixed it"')
+        raise UsageError('no note given: kwitness incidents note ID "what fixed it"')
     print(_ask(f"{base}/{args.id}/note", token, json.dumps({"note": args.note}).encode()), end="")
     return 0
+
+
+def _listed(rows: list[dict[str, Any]]) -> str:
+    """One line for each incident on a pipe, for grep; a table on a terminal."""
+    if not sys.stdout.isatty():
+        return "\n".join(
+            printable(
+                f"{row['id']}  {row['ended'] or 'running':<29}  "
+                f"{row['cause'] or row['verdict']:<22}  {row['task']}: {row['summary']}"
+            )
+            for row in rows
+        )
+    from receiver.render.listing import incidents_table
+
+    return incidents_table(rows, width_of(sys.stdout), colour=colour_wanted(terminal=True))
+
+
+def _shown(found: str) -> str:
+    """The report for the width of this terminal."""
+    from receiver.render.terminal import details, screen
+
+    try:
+        report = msgspec.json.decode(found, type=Report)
+    except ValueError as error:
+        raise DataError(f"the service sent a report of another version: {error}") from None
+    width, colour = width_of(sys.stdout), colour_wanted(sys.stdout.isatty())
+    first = screen(report, width=width, colour=colour)
+    return f"{first}\n\n{details(report, width=width, colour=colour)}"
 
 
 def _token(args: argparse.Namespace, chosen: configuration.ServeConfig) -> str:

@@ -24,7 +24,7 @@ from receiver.insights.service import LOOKS, Insights
 from receiver.kernel.clock import host_name
 from receiver.kernel.descriptors import raise_limit
 from receiver.kernel.privileges import drop_to
-from receiver.render import screen
+from receiver.render.terminal import screen
 from receiver.service import config as configuration
 from receiver.service.admin import Admin
 from receiver.service.incident_api import IncidentApi
@@ -160,7 +160,7 @@ async def _look(insights: Insights, now: float, go_on: Callable[[], bool]) -> No
     """
     more = True
     while more:
-        more = insights.look(now, time.time_ns(), LOOKS) and go_on()
+        more = insights.evaluate_due(now, time.time_ns(), LOOKS) and go_on()
         await asyncio.sleep(0)
 
 

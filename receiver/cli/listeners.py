@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 from receiver.events import Event, ProcessKey
 from receiver.observe.listeners import Listener
-from receiver.render import RunView, Timeline, Views, moment
+from receiver.render.live import moment
+from receiver.render.rows import RunView, Views
+from receiver.render.timeline import Timeline
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts
@@ -42,13 +43,12 @@ class LiveLines(Listener):
 
     def __init__(self, since_ns: int, say: Callable[[str], None]) -> None:
         self._since_ns, self._say = since_ns, say
-        self._wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
 
     def execution_started(self, execution: Execution) -> None:
-        self._say(self._wipe + moment(execution, "begins", self._since_ns))
+        self._say(moment(execution, "starts", self._since_ns))
 
     def execution_finished(self, execution: Execution) -> None:
-        self._say(self._wipe + moment(execution, "ends", self._since_ns))
+        self._say(moment(execution, "ends", self._since_ns))
 
 
 class Trees(Listener):

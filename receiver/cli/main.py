@@ -142,9 +142,12 @@ def _observed(add: argparse.ArgumentParser) -> None:
     )
     add.add_argument("--quiet", action="store_true", help="print no summary")
     add.add_argument(
-        "--live",
+        "--live", action="store_true", help="print each task when it starts and when it ends"
+    )
+    add.add_argument(
+        "--no-status",
         action="store_true",
-        help="print each task when it starts and when it ends (the default on a terminal)",
+        help="do not show the status of the command in the title of the terminal",
     )
     add.add_argument("-c", "--config", metavar="FILE", help="the kwitness.toml with the rules")
     add.add_argument("--otlp-json", metavar="FILE", help="write OTLP/JSON lines")

@@ -28,16 +28,18 @@ from receiver.cli.common import (
     hub_for,
     print_event,
     stop_on_signals,
+    width_of,
 )
 from receiver.cli.exits import EX_IOERR, EX_UNAVAILABLE
 from receiver.cli.listeners import LiveLines, TimelineListener, ViewListener
 from receiver.cli.outputs import Outputs
+from receiver.cli.status import Status
 from receiver.errors import ConfigError, DecodeError, KwitnessError, OutputError
 from receiver.export import exporters
 from receiver.export.options import ExportSettings
 from receiver.export.settings import asks_for_export, from_environment
 from receiver.investigate.compose import report_id
-from receiver.investigate.report import to_json
+from receiver.investigate.report import Report, to_json
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import decode
 from receiver.kernel.descriptors import raise_limit
@@ -45,15 +47,18 @@ from receiver.kernel.inherited import Inherited
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.observe.recording import COMMAND_CONTENTS, HOST_CONTENTS
-from receiver.render import Timeline, Views, as_json, screen, summary
+from receiver.render.live import status
+from receiver.render.rows import RunView, Views
+from receiver.render.run_json import as_json
+from receiver.render.timeline import Timeline
 from receiver.safe.outputs import check_distinct, open_output
 from receiver.service import config as configuration
 from receiver.service.app import Observer
 from receiver.service.state import HistoryKeeper, Worker
 from receiver.text.printable import printable
 from receiver.text.redact import Redactor
+from receiver.work.execution import Execution
 
-PROGRESS_SECONDS = 0.25
 HISTORY_SECONDS = (
     1.0,
     4.0,
@@ -153,8 +158,9 @@ class ObservedCommand:
         self.pid = 0
         self._views = Views(self.core.facts)
         self.core.listeners.add(ViewListener(self._views))
-        self._draws = sys.stderr.isatty() and not args.quiet
-        if args.live or self._draws:
+        shows = chosen.run.status and not (args.quiet or args.no_status)
+        self._status = self._open_status() if shows else None
+        if args.live:
             self.core.listeners.add(LiveLines(boottime_ns(), _print))
         self._timeline = Timeline(self.core.tree, self.core.facts) if args.timeline else None
         if self._timeline:
@@ -210,15 +216,24 @@ class ObservedCommand:
             boottime_ns(),
         )
         pump = asyncio.create_task(self._pump())
-        progress = asyncio.create_task(_progress(observer)) if self._draws else None
+        shown = asyncio.create_task(self._status.run()) if self._status else None
         started = await follow(channel, signals, self.pid)
-        if progress:
-            progress.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await progress
+        if self._status is not None and shown is not None:
+            shown.cancel()
+            self._status.close()
         observer.stop.set()
         await pump
         return started
+
+    def _open_status(self) -> Status | None:
+        start, executions = boottime_ns(), self.core.executions.open
+
+        def text() -> str:
+            root = self.core.watched(self.pid)
+            seconds = (boottime_ns() - start) // 10**9
+            return "" if root is None else status(root, executions.values(), seconds)
+
+        return Status.open(sys.stderr.fileno(), os.environ.get("TERM", ""), text)
 
     async def _pump(self) -> None:
         """Runs until it is stopped.
@@ -268,7 +283,9 @@ class ObservedCommand:
             )
             return
         view = self._views.pop(execution)
-        facts = json.dumps(as_json(execution, view, self.core.losses_of(execution), self._blind))
+        facts = json.dumps(
+            as_json(execution, view, self.core.missing.losses_of(execution), self._blind)
+        )
         why = self.core.incidents.reports[report_id(execution)]
         self.outputs.write("report", to_json(why) + b"\n")
         self.outputs.write("facts", facts.encode() + b"\n")
@@ -279,11 +296,17 @@ class ObservedCommand:
         elif not self.args.quiet:
             if recording := getattr(self.args, "output", None):
                 _print(f"kwitness: {printable(recording)} holds {COMMAND_CONTENTS}")
-            colour = colour_wanted(sys.stderr.isatty())
-            _print(
-                summary(execution, view, self.core.losses_of(execution), self._blind, colour=colour)
-            )
-            _print(screen(why, colour=colour))
+            self._print_screens(execution, view, why)
+
+    def _print_screens(self, execution: Execution, view: RunView, why: Report) -> None:
+        # see receiver/render/__init__.py: the command has ended, and nothing waits for the import
+        from receiver.render.process_tree import summary
+        from receiver.render.terminal import screen
+
+        colour, width = colour_wanted(sys.stderr.isatty()), width_of(sys.stderr)
+        losses, blind = self.core.missing.losses_of(execution), self._blind
+        _print(summary(execution, view, losses, blind, width=width, colour=colour))
+        _print(screen(why, width=width, colour=colour))
 
     def _print_facts(self, facts: str) -> None:
         try:
@@ -332,46 +355,6 @@ def _let_go_of_stdio(*, stdout: bool) -> None:
     if not stdout:
         os.dup2(null, 1)
     os.close(null)
-
-
-async def _progress(observer: Observer) -> None:
-    """One line that is overwritten, and removed before anything else is printed.
-
-    Not while another job has the terminal.
-    """
-    start = boottime_ns()
-    drawn = False
-    try:
-        while True:
-            await asyncio.sleep(PROGRESS_SECONDS)
-            if not _has_terminal():
-                drawn = False
-                continue
-            open_now = list(observer.core.executions.open.values())
-            live, found = sum(e.live for e in open_now), sum(len(e.findings) for e in open_now)
-            seconds = (boottime_ns() - start) / 1e9
-            _draw(
-                f"\r\x1b[Kkwitness  {seconds:6.1f} s  {live} processes  "
-                f"{observer.core.counts.total()} events  {found} findings"
-            )
-            drawn = True
-    finally:
-        if drawn:
-            _draw("\r\x1b[K")
-
-
-def _has_terminal() -> bool:
-    """Whether this job is in the terminal's foreground. True on a terminal without job control."""
-    try:
-        return os.tcgetpgrp(2) == os.getpgrp()
-    except OSError:
-        return True
-
-
-def _draw(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
 
 
 async def record(args: argparse.Namespace) -> int:

@@ -77,6 +77,8 @@ def load_all() -> None:
                 for m in pkgutil.iter_modules(package.__path__, f"{name}.")
                 if m.name not in _NOT
             ]
+    from rich.cells import cell_len
+
     for name in (*names, *_LATE):
         if name.endswith("__main__"):
             continue
@@ -84,4 +86,5 @@ def load_all() -> None:
             importlib.import_module(name)
         except ImportError:
             continue
+    cell_len("é한")  # the first character that is not ASCII loads a table of rich
     socket.getaddrinfo("localhost", 1)  # the first lookup loads the resolver's own libraries (NSS)

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from receiver.cli.common import FLUSH_SECONDS, colour_wanted, core_options, make_hub, print_event
+from receiver.cli.common import (
+    FLUSH_SECONDS,
+    colour_wanted,
+    core_options,
+    make_hub,
+    print_event,
+    width_of,
+)
 from receiver.cli.listeners import Trees
 from receiver.errors import DecodeError, OutputError
 from receiver.export.options import ExportSettings
@@ -25,7 +32,8 @@ from receiver.observe.core import Core
 from receiver.observe.recording import FrameKind, Header, Recording, Settings
 from receiver.observe.replay import core_of, steps
 from receiver.observe.session import Session
-from receiver.render import RunView, as_json, details, page, screen, summary
+from receiver.render.rows import RunView
+from receiver.render.run_json import as_json
 from receiver.safe.outputs import check_distinct, close_output, write_output
 from receiver.service import config as configuration
 from receiver.service.state import HistoryKeeper, Worker
@@ -141,10 +149,11 @@ async def _put(hub: Hub, signals: list[Span | LogRecord], snapshot: MetricSnapsh
 
 def _tree(args: argparse.Namespace, execution: Execution, view: RunView, core: Core) -> str:
     if args.json:
-        return json.dumps(as_json(execution, view, core.losses_of(execution)))
-    return summary(
-        execution, view, core.losses_of(execution), colour=colour_wanted(sys.stdout.isatty())
-    )
+        return json.dumps(as_json(execution, view, core.missing.losses_of(execution)))
+    from receiver.render.process_tree import summary  # see receiver/render/__init__.py
+
+    colour, width = colour_wanted(sys.stdout.isatty()), width_of(sys.stdout)
+    return summary(execution, view, core.missing.losses_of(execution), width=width, colour=colour)
 
 
 def _report(args: argparse.Namespace, core: Core) -> None:
@@ -153,13 +162,17 @@ def _report(args: argparse.Namespace, core: Core) -> None:
     if args.report:
         write_output(args.report, b"".join(to_json(report) + b"\n" for report in reports))
     if args.page and reports:
+        from receiver.render.page import page
+
         write_output(args.page, page(reports[-1]).encode())
     if not args.json:
-        colour = colour_wanted(sys.stdout.isatty())
+        from receiver.render.terminal import details, screen
+
+        colour, width = colour_wanted(sys.stdout.isatty()), width_of(sys.stdout)
         for report in reports:
-            print(screen(report, colour=colour))
+            print(screen(report, width=width, colour=colour))
             if args.details:
-                print("\n" + details(report, colour=colour))
+                print("\n" + details(report, width=width, colour=colour))
 
 
 def _dump(recording: Recording, as_lines: bool) -> int:

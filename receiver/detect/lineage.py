@@ -11,7 +11,7 @@ from receiver.facts.process import Process
 from receiver.facts.versions import State
 from receiver.model import Finding
 from receiver.signals import Severity
-from receiver.text.names import event_id
+from receiver.text.names import ended, event_id
 from receiver.work.execution import Execution
 from receiver.work.tables import Use, Version
 from receiver.work.worker import Worker
@@ -28,11 +28,11 @@ def tainted_read(process: Worker, use: Use, version: Version, event: FileOpened)
     if not kind:
         return None
     what = {
-        "partial": f"which {_who(version)} left half written ({version.cause})",
+        "partial": f"which {_who(version)} left incomplete: it {ended(version.cause)}",
         "in_progress": f"which {_who(version)} is still writing",
         "stale": (
-            f"which is {_who(version)}'s of an older run: "
-            "this run's own output is another file or was never written"
+            f"which {_who(version)} wrote in an older run: this run wrote another file, or "
+            "did not write it"
         ),
     }[kind]
     age = max(0, event.time_boottime_ns - (version.changed_ns or version.began_ns)) / 1e9
@@ -53,7 +53,7 @@ def tainted_read(process: Worker, use: Use, version: Version, event: FileOpened)
         kind=sc.EVENT_FILE_TAINTED_READ,
         process=process.key,
         time_boottime_ns=event.time_boottime_ns,
-        sentence=f"{process.name} ({process.key.tgid}) reads {use.path}, {what}.",
+        sentence=f"{process.name} ({process.key.tgid}) read {use.path}, {what}.",
         facts=tuple(facts),
         severity=Severity.ERROR if kind == "partial" else Severity.WARN,
         evidence=(version.evidence, event_id(event)),
@@ -109,8 +109,8 @@ def two_writers(process: Worker, version: Version, event: FileOpened) -> Finding
     ):
         return None
     sentence = (
-        f"{process.name} ({process.key.tgid}) opens for writing {event.path}, "
-        f"which {_who(version)} has open for writing, too."
+        f"{process.name} ({process.key.tgid}) opened {event.path} for writing while "
+        f"{_who(version)} also had it open for writing."
     )
     return _conflict(
         process,
@@ -137,8 +137,8 @@ def pulled_away(
     reader = readers[0]
     sentence = (
         f"{process.name} ({process.key.tgid}) {what} {version.path} while {reader.name} "
-        f"({reader.key.tgid})"
-        f" of task {reader.execution.identity.task if reader.execution else '?'} had it open for "
+        f"({reader.key.tgid}) of task "
+        f"{reader.execution.identity.task if reader.execution else '?'} had it open for "
         "reading."
     )
     return _conflict(
@@ -180,8 +180,9 @@ def failed_write(process: Worker, use: Use, event: FileClosed) -> Finding | None
     if cause is None:
         return None
     sentence = (
-        f"{process.name} ({process.key.tgid}) could not write all of {use.path} ({cause.upper()}): "
-        f"{event.size_bytes} bytes are there, {event.written_bytes} were taken."
+        f"{process.name} ({process.key.tgid}) could not write all of {use.path} "
+        f"({cause.upper()}): the file has {event.size_bytes} bytes, of which "
+        f"{event.written_bytes} were written."
     )
     facts = (
         (sc.FILE_PARTIAL_WRITE, True),

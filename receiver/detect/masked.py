@@ -127,13 +127,13 @@ def _finding(parent: Worker, child: Worker, culprit: Worker) -> Finding:
     end = culprit.end
     what = {
         "oom_killed": "was OOM-killed",
-        "signaled": f"died of {end.error}",
-        "exited": f"failed with status {end.code}",
+        "signaled": f"was killed by {end.error}",
+        "exited": f"exited with status {end.code}",
     }[end.cause]
     via = "" if culprit is child else f" below {child.name} ({child.key.tgid})"
     sentence = (
-        f"{culprit.name} ({culprit.key.tgid}){via} {what}, "
-        f"but its parent {parent.name} ({parent.key.tgid}) reported success."
+        f"{culprit.name} ({culprit.key.tgid}){via} {what}, but its parent {parent.name} "
+        f"({parent.key.tgid}) reported success."
     )
     return Finding(
         kind=sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH,
@@ -155,9 +155,9 @@ def holds_by_fork(process: Worker, execution: Execution) -> bool:
     nothing.
     """
     at: Worker | None = process
-    while at is not None and at.key not in execution.holders and not at.execs:
+    while at is not None and at.key not in execution.owner_processes and not at.execs:
         at = at.parent
-    return at is not None and at.key in execution.holders
+    return at is not None and at.key in execution.owner_processes
 
 
 def failure_below(children: Children) -> str:

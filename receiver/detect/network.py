@@ -80,9 +80,9 @@ def connection_failed(link: TrackedConnection, name: str, fact: Connection) -> F
         error = "reset" if reset else "timeout"
         how = "was reset by" if reset else "timed out towards"
         sentence = (
-            f"A connection of {process.name} ({process.key.tgid}) {how} {_target(link, name)} "
-            f"after {fact.sent_bytes} bytes out "
-            f"and {fact.received_bytes} in."
+            f"A connection of {process.name} ({process.key.tgid}) {how} "
+            f"{_target(link, name)} after {fact.sent_bytes} bytes sent and "
+            f"{fact.received_bytes} received."
         )
         more = ((sc.ERROR_TYPE, error),)
     return Finding(
@@ -104,17 +104,17 @@ def stalled(link: TrackedConnection, name: str, now_ns: int, after_ns: int) -> F
     fact, process = link.last, link.process
     owed = fact.unacknowledged_bytes
     if not fact.established_boottime_ns:
-        what = f"gets no answer to its SYN ({fact.retransmits} retransmits)"
+        what = f"has had no answer to its SYN ({fact.retransmits} retransmits) from"
     elif owed:
-        what = f"has {owed} bytes unacknowledged ({fact.retransmits} retransmits)"
+        what = f"has {owed} bytes that were not acknowledged ({fact.retransmits} retransmits) by"
     else:
-        what = "has sent a request that was acknowledged and not answered"
+        what = "sent a request that was acknowledged, and has had no answer from"
     return Finding(
         kind=sc.EVENT_NETWORK_CONNECTION_STALLED,
         process=process.key,
         time_boottime_ns=now_ns,
         sentence=(
-            f"{process.name} ({process.key.tgid}) {what} by {_target(link, name)} for "
+            f"{process.name} ({process.key.tgid}) {what} {_target(link, name)} for "
             f"{(now_ns - since) / 1e9:.1f} s."
         ),
         facts=(
@@ -138,10 +138,9 @@ def slots_exhausted(process: Worker, peer: Peer, fact: Connection) -> Finding:
         process=process.key,
         time_boottime_ns=fact.time_boottime_ns,
         sentence=(
-            f"{process.name} ({process.key.tgid}) held all {peer.most} of its connections to "
-            f"{address}:{port} for {lasted:.1f} s, "
-            f"and used the next one {(fact.time_boottime_ns - peer.released_ns) / 1e6:.0f} ms "
-            "after one was free."
+            f"{process.name} ({process.key.tgid}) held all its {peer.most} connections to "
+            f"{address}:{port} for {lasted:.1f} s, and used the next one "
+            f"{(fact.time_boottime_ns - peer.released_ns) / 1e6:.0f} ms after one was free."
         ),
         facts=(
             (sc.NETWORK_EXHAUSTION_RESOURCE, "connection_slots"),
@@ -169,9 +168,8 @@ def queue_full(link: TrackedConnection, fact: Connection) -> Finding | None:
         process=process.key,
         time_boottime_ns=fact.time_boottime_ns,
         sentence=(
-            f"{process.name} ({process.key.tgid}) has {fact.queued} connections waiting on port "
-            f"{fact.local_port} "
-            f"that it does not accept; its backlog is {fact.backlog}."
+            f"{process.name} ({process.key.tgid}) has {fact.queued} connections on port "
+            f"{fact.local_port} that it has not accepted; its backlog is {fact.backlog}."
         ),
         facts=(
             (sc.NETWORK_EXHAUSTION_RESOURCE, "accept_queue"),
@@ -199,7 +197,7 @@ def exhausted_by_call(
         ]
         if limit:
             facts.append((sc.NETWORK_EXHAUSTION_LIMIT, limit))
-        what = "has no file descriptor left" + (f" of {limit}" if limit else "")
+        what = "has no free file descriptor" + (f" of {limit}" if limit else "")
     elif event.error == errno.EADDRNOTAVAIL and event.port:
         address = address_of(event.family, event.address_high, event.address_low)
         facts = [
@@ -208,10 +206,7 @@ def exhausted_by_call(
             (sc.NETWORK_PEER_ADDRESS, address),
             (sc.NETWORK_PEER_PORT, event.port),
         ]
-        what = (
-            f"has no local port left towards {address}:{event.port}, with {in_use} connections of "
-            "its own there"
-        )
+        what = f"has no free local port for {address}:{event.port}, and {in_use} connections to it"
     else:
         return None
     return Finding(

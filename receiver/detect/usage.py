@@ -42,8 +42,8 @@ def growing(process: Worker, usage: Usage, sample: ProcessSample) -> Finding | N
         time_boottime_ns=sample.time_boottime_ns,
         sentence=(
             f"{process.name} ({process.key.tgid}) grew from {mib(start)} to {mib(end)} in "
-            f"{seconds:.1f} s; its cgroup has "
-            f"{mib(sample.memory_usage_bytes)} of {mib(sample.memory_limit_bytes)} in use."
+            f"{seconds:.1f} s; its cgroup uses {mib(sample.memory_usage_bytes)} of "
+            f"{mib(sample.memory_limit_bytes)}."
         ),
         facts=(
             (sc.PROCESS_MEMORY_GROWTH_START, start),
@@ -73,10 +73,10 @@ def contention(
         (sc.PIPELINE_CONTENTION_PRESSURE, pressure),
     ]
     what = {
-        "cpu": f"waited for a CPU {pressure:.0%} of its running time",
+        "cpu": f"waited for a CPU for {pressure:.0%} of its run time",
         "quota": f"was stopped by its CPU quota in {pressure:.0%} of the periods",
-        "memory": f"stood still for memory {pressure:.0%} of the time",
-        "disk": f"stood still for storage {pressure:.0%} of the time",
+        "memory": f"was stalled by lack of memory for {pressure:.0%} of the time",
+        "disk": f"was stalled by storage for {pressure:.0%} of the time",
     }[resource]
     by = ""
     if taker is not None and resource in ("cpu", "memory"):
@@ -87,7 +87,7 @@ def contention(
         took = (
             f"{taker.cpu_ns / 1e9:.1f} s of CPU" if resource == "cpu" else mib(taker.growth_bytes)
         )
-        by = f"; {taker.name} ({taker.pid}) took {took} in the last minute"
+        by = f"; {taker.name} ({taker.pid}) used {took} in the last minute"
     return Finding(
         kind=sc.EVENT_PIPELINE_TASK_CONTENTION,
         process=process.key,
@@ -108,8 +108,8 @@ def memory_taken(process: Worker, event: OomKill, taker: Competitor) -> Finding:
         time_boottime_ns=event.time_boottime_ns,
         sentence=(
             f"{taker.name} ({taker.pid}), in the same memory cgroup as {process.name} "
-            f"({process.key.tgid}), took "
-            f"{mib(taker.growth_bytes)} of its {mib(event.limit_bytes)} in the minute before."
+            f"({process.key.tgid}), grew by {mib(taker.growth_bytes)} of its "
+            f"{mib(event.limit_bytes)} in the minute before."
         ),
         facts=(
             (sc.PIPELINE_CONTENTION_RESOURCE, "memory"),
@@ -151,9 +151,9 @@ def hanging(
         process=process.key,
         time_boottime_ns=wait.time_boottime_ns,
         sentence=(
-            f"{process.name} ({process.key.tgid}) has done nothing for {idle_ns / 1e9:.0f} s: "
-            f"thread {wait.thread} waits in {call}"
-            f" for {kind}{about}{inside}."
+            f"{process.name} ({process.key.tgid}) has been inactive for "
+            f"{idle_ns / 1e9:.0f} s: thread {wait.thread} waits in {call} for "
+            f"{kind}{about}{inside}."
         ),
         facts=tuple(facts),
         severity=Severity.WARN,

@@ -32,7 +32,7 @@ def partial_writes(process: Worker, end: Ending, facts: Facts) -> list[Finding]:
     )
     if (
         process.exit is None
-        or end.retired
+        or end.expected_shutdown
         or end.signal == signals.SIGPIPE
         or not (end.signal or (end.failed and told))
     ):
@@ -67,13 +67,16 @@ def _is_output(event: OpenFile) -> bool:
 
 def _finding(process: Worker, event: OpenFile, cause: str) -> Finding:
     assert process.exit is not None
-    how = {"oom_killed": "was OOM-killed", "killed": "was killed", "terminated": "was told to end"}[
-        cause
-    ]
+    how = {
+        "oom_killed": "was OOM-killed",
+        "killed": "was killed",
+        "terminated": ("received a request to end"),
+    }[cause]
     failed = " and then failed" if cause == "terminated" else ""
     sentence = (
-        f"{process.name} ({process.key.tgid}) {how} while it was writing {event.path}{failed}: "
-        f"{event.size_bytes} bytes are there, it stood at {event.position_bytes}."
+        f"{process.name} ({process.key.tgid}) {how} while it was writing "
+        f"{event.path}{failed}: the file has {event.size_bytes} bytes, and the writer was "
+        f"at byte {event.position_bytes}."
     )
     facts = (
         (sc.FILE_PARTIAL_WRITE, True),

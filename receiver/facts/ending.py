@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from receiver.text.names import signal_name
+from receiver.text.names import ended, signal_name
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -19,22 +19,27 @@ class Ending(msgspec.Struct, frozen=True):
     cause: Literal["exited", "signaled", "oom_killed"]
     signal: int
     core_dumped: bool
-    retired: bool = False  # its own framework ended this helper, as planned
+    expected_shutdown: bool = False  # its own framework ended this helper, as planned
 
     @property
     def failed(self) -> bool:
-        return self.code != 0 and not self.retired
+        return self.code != 0 and not self.expected_shutdown
 
     @property
     def error(self) -> str:
         """error.type: empty, oom_killed, a signal's name, or exit_N."""
-        if self.retired:
+        if self.expected_shutdown:
             return ""
         if self.cause == "oom_killed":
             return "oom_killed"
         if self.signal:
             return signal_name(self.signal)
         return f"exit_{self.code}" if self.code else ""
+
+    @property
+    def words(self) -> str:
+        """For a sentence: `exited with status 1`."""
+        return "was ended by its own framework" if self.expected_shutdown else ended(self.error)
 
 
 RUNNING = Ending(0, "exited", 0, False)  # the end of a process whose exit was not seen

@@ -101,10 +101,13 @@ def _connection(
     refs = (fact_id(symptom),)
     if symptom.kind in _NETWORK and peer in addresses:
         where = f"{peer}:{symptom.word(sc.NETWORK_PEER_PORT) or symptom.word(sc.SERVER_PORT)}"
-        text = f"{symptom.host} lost {where}, and {peer} is {source.fact.host}."
+        text = (
+            f"The connection of {symptom.host} broke ({where}), and {peer} is an address of "
+            f"{source.fact.host}."
+        )
         return "socket", (rp.EvidenceLine("supports", STRONG, text, refs),)
     if symptom.kind in _FILES and path and path in paths:
-        text = f"Both hosts name {printable(path)}."
+        text = f"Both hosts report {printable(path)}."
         return "file", (rp.EvidenceLine("supports", CLEAR, text, refs),)
     return "", ()
 
@@ -115,12 +118,12 @@ def _order(symptom: RemoteFact, source: RemoteCause, *, linked: bool) -> rp.Evid
     both = (fact_id(source.fact), fact_id(symptom))
     if -SKEW_NS <= symptom.at_ns - source.fact.at_ns <= WINDOW_NS:
         text = (
-            f"{source.fact.host} told of it {max(0.0, before):.2f} s before: "
+            f"{source.fact.host} reported this {max(0.0, before):.2f} s before: "
             f"{source.fact.text.rstrip('.')}."
         )
         return rp.EvidenceLine("supports", SOME if linked else SLIGHT, text, both)
     text = (
-        f"On {source.fact.host} it was {abs(before):.1f} s "
+        f"On {source.fact.host} it happened {abs(before):.1f} s "
         f"{'before' if before > 0 else 'after'} this."
     )
     return rp.EvidenceLine("contradicts", -STRONG, text, both)
@@ -131,12 +134,15 @@ def _conclusions(
 ) -> Iterator[rp.EvidenceLine]:
     """What both agents concluded."""
     if source.confidence >= 0.5:
-        text = f"There the cause is {source.cause}, {source.confidence:.0%} sure: {source.summary}"
+        text = (
+            f"On that host the cause is {source.cause}, {source.confidence:.0%} sure: "
+            f"{source.summary}"
+        )
         refs = tuple(fact_id(f) for f in source.support[:4]) or (fact_id(source.fact),)
         yield rp.EvidenceLine("supports", SOME, text, refs)
     if local is not None:
         text = (
-            f"What {symptom.host} saw of itself ({local.cause}) is what such an end looks like "
-            "from the other side."
+            f"The cause that {symptom.host} found ({local.cause}) is how such a failure appears "
+            "on the other host."
         )
         yield rp.EvidenceLine("supports", SLIGHT, text, (fact_id(local.fact),))

@@ -52,12 +52,12 @@ def report_on(trace_id: str, run: RemoteRun, link: Link, sources: list[RemoteCau
         timeline=tuple(_moment(f, first) for f in facts if _on_axis(f))[:40],
         answers=rp.Answers(
             tuple(
-                f"{h}: {', '.join(a) or 'addresses not told'}" for h, a in sorted(run.hosts.items())
+                f"{h}: {', '.join(a) or 'addresses unknown'}" for h, a in sorted(run.hosts.items())
             ),
             (),
             {},
             (chain,),
-            "not asked across hosts",
+            "not compared across hosts",
         ),
         memory=(),
         crashes=(),
@@ -79,14 +79,14 @@ def _hypotheses(link: Link, sources: list[RemoteCause]) -> tuple[rp.Hypothesis, 
         source.cause,
         source.culprit,
         score=link.score,
-        summary=f"It began on {source.fact.host}: {source.summary}",
+        summary=f"The failure began on {source.fact.host}: {source.summary}",
         lines=link.lines,
         rival=local,
         by=source,
     )
     if local is None:
         return (lead,)
-    because = f"It follows from {source.cause} on {source.fact.host}."
+    because = f"It is an effect of {source.cause} on {source.fact.host}."
     line = rp.EvidenceLine("contradicts", -link.score, because, (fact_id(source.fact),))
     refs = tuple(fact_id(f) for f in local.support[:4]) or (fact_id(local.fact),)
     own = rp.EvidenceLine("supports", local.score, local.summary, refs)
@@ -131,8 +131,8 @@ def _hypothesis(
     ruled: tuple[rp.RuledOut, ...] = ()
     if rival is not None and by is not None:
         because = (
-            f"{rival.fact.host} could see only its own side; the other side ended on "
-            f"{by.fact.host} first"
+            f"{rival.fact.host} saw only its own side; the other side had ended before on "
+            f"{by.fact.host}"
         )
         ruled = (rp.RuledOut(rival.cause, because, (fact_id(by.fact),)),)
     evidence = tuple(dict.fromkeys(r for line in lines for r in line.refs))

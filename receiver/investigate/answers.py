@@ -6,12 +6,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from receiver.investigate import report as rp
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.chain import chain
 from receiver.investigate.citations import Citations
 from receiver.investigate.engine import Ranked
 from receiver.investigate.entries import Sighting
 from receiver.investigate.process_lines import process_line
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import mib
 from receiver.text.printable import printable
 
@@ -72,8 +73,8 @@ _RESOURCES: dict[str, tuple[Callable[[rp.ProcessLine], float], Callable[[rp.Proc
 
 def _history_line(seen: Sighting | None) -> str:
     if seen is None:
-        return "not seen before"
+        return "this problem was not seen before"
     since = datetime.fromtimestamp(seen.first_unix_ns / 1e9, UTC).strftime("%Y-%m-%d")
     times = f"{seen.count} times" if seen.count != 1 else "once"
-    note = f", then fixed by: {printable(seen.note)}" if seen.note else ""
-    return f"seen before: {times} since {since}, last in run {printable(seen.last_run)}{note}"
+    note = f"; the fix noted then: {printable(seen.note)}" if seen.note else ""
+    return f"seen {times} since {since}, last in run {printable(seen.last_run)}{note}"

@@ -8,10 +8,10 @@ from receiver.investigate.citations import Citations
 from receiver.investigate.classes import CLASSES
 from receiver.investigate.engine import Ranked
 from receiver.investigate.evidence import Candidate, ends, facts, facts_of_use
-from receiver.investigate.process_lines import end_of
 from receiver.text.printable import printable
 
 _FILES = 3
+_STATES = {"partial": "incomplete", "in_progress": "unfinished"}  # of a file, facts.versions.State
 
 
 def chain(case: Case, lead: Ranked | None, events: Citations) -> tuple[rp.ChainLink, ...]:
@@ -24,9 +24,9 @@ def chain(case: Case, lead: Ranked | None, events: Citations) -> tuple[rp.ChainL
     effect = CLASSES[candidate.cause].title
     if subject is not None:
         effect = printable(
-            f"{subject.who} ended: {end_of(subject)}"
+            f"{subject.who} {subject.end.words}"
             if subject.exit is not None and subject.failed
-            else f"{subject.who} was struck"
+            else f"{subject.who} was affected"
         )
     out.append(
         rp.ChainLink(
@@ -40,14 +40,10 @@ def chain(case: Case, lead: Ranked | None, events: Citations) -> tuple[rp.ChainL
     for above in case.above(subject) if subject is not None else ():
         if at is None or above.exit is None or not at.failed:
             break
-        how = (
-            f"{above.who} ended: {end_of(above)}"
-            if above.failed
-            else f"{above.who} reported success"
-        )
+        how = f"{above.who} {above.end.words}" if above.failed else f"{above.who} reported success"
         out.append(
             rp.ChainLink(
-                f"{at.who} ended: {end_of(at)}",
+                f"{at.who} {at.end.words}",
                 printable(how),
                 "exit",
                 events.cite([*ends(at), *ends(above)]),
@@ -65,13 +61,12 @@ def _reads(case: Case, events: Citations) -> list[rp.ChainLink]:
     out: list[rp.ChainLink] = []
     for actor in case:
         for use in actor.uses:
-            if use.told and use.source is not None and len(out) < _FILES:
+            if use.reported and use.source is not None and len(out) < _FILES:
                 writer = use.source.writer
-                text = f"{actor.who} read it" + (
-                    f" and ended: {end_of(actor)}" if actor.failed else ""
-                )
+                text = f"{actor.who} read it" + (f" and {actor.end.words}" if actor.failed else "")
                 cause = (
-                    f"{writer.name} ({writer.key.tgid}) left {use.path} {use.source.state.value}"
+                    f"{writer.name} ({writer.key.tgid}) left {use.path} "
+                    f"{_STATES.get(use.source.state.value, use.source.state.value)}"
                 )
                 out.append(
                     rp.ChainLink(

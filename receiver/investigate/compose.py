@@ -107,22 +107,23 @@ def _summary(case: Case, found: Conclusion) -> str:
         return found.ranked[0].candidate.summary
     root = case.root
     end = (
-        f"{root.who} ended with {root.end.error or 'status 0'}"
+        f"{root.who} {root.end.words}"
         if root is not None and root.exit is not None
-        else "it still runs"
+        else "it is still running"
     )
     if found.verdict == "healthy":
         return (
-            f"Nothing went wrong that the kernel sees: {end} after {case.seconds:.1f} s, "
+            f"The kernel events show no failure: {end} after {case.seconds:.1f} s, "
             f"{len(case.actors) + case.left_out} processes."
         )
     if found.verdict == "incomplete":
-        missed = "Events were lost" if case.losses else "System calls were not observed for a time"
+        missed = (
+            "Events were lost"
+            if case.losses
+            else ("System calls were not observed for part of the time")
+        )
         return f"{missed}, and they could change the answer: {end}."
-    return (
-        f"{end[0].upper()}{end[1:]}, and nothing that the kernel sees says why: "
-        f"{NOT_VISIBLE.fix.text[0].lower()}{NOT_VISIBLE.fix.text[1:]}"
-    )
+    return f"{end[0].upper()}{end[1:]}, and no kernel event shows why. {NOT_VISIBLE.fix.text}"
 
 
 def _hypotheses(

@@ -65,7 +65,7 @@ def conclude(case: Case) -> Conclusion:
     broke = any(s.kind in ("task_failed", "result_mismatch") for s in found)
     every = [_reached(case, s) for s in _merged(s for cause in CAUSES for s in cause(case))]
     every = _settled(case, every, broke=broke)
-    candidates = every if broke else [s for s in every if s.silent]
+    candidates = every if broke else [s for s in every if s.harms_without_failure]
     ranked = sorted((_rank(case, s) for s in candidates), key=_order)
     first, others = _independent(case, ranked)
     verdict = "healthy"
@@ -109,7 +109,7 @@ def _reached(case: Case, candidate: Candidate) -> Candidate:
     weight, text, shown = symptom_affinity(case, candidate)
     if not weight or (
         weight < 0
-        and candidate.silent
+        and candidate.harms_without_failure
         and candidate.cause.startswith(("fs.", "net.", "time.", "db.", "proc."))
     ):
         return candidate
@@ -153,7 +153,7 @@ def _settled(case: Case, candidates: Sequence[Candidate], *, broke: bool) -> lis
                     each,
                     contradicts(
                         CLEAR,
-                        f"It follows from {other.cause}: {other.summary}",
+                        f"It is an effect of {other.cause}: {other.summary}",
                         other.evidence[0].facts[:2],
                     ),
                 )
@@ -169,7 +169,10 @@ def _settled(case: Case, candidates: Sequence[Candidate], *, broke: bool) -> lis
             )
             # The score must be high enough for an incident of its own.
             if mask is not None and SLOPE * mask.score + OFFSET > 0:
-                text = "That alone would have failed the task: the status was lost on the way."
+                text = (
+                    "This failure alone would have failed the task, but its exit "
+                    "status was not passed on."
+                )
                 each = _with(each, contradicts(CLEAR + SOME, text, mask.evidence[0].facts[:2]))
         out.append(each)
     return out
@@ -210,7 +213,7 @@ def _relevant_losses(case: Case, candidate: Candidate) -> Evidence | None:
     if not losses:
         return None
     total = sum(h.count for h in losses)
-    text = f"{total} events were lost while it ran, of kinds that could change this answer."
+    text = f"{total} events that could change this answer were lost while it ran."
     return Evidence("context", 0.0, text, tuple(fact_of_loss(h) for h in losses[:4]))
 
 

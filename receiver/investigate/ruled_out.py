@@ -24,7 +24,7 @@ def rule_out(
             text = (
                 worst.text
                 if worst is not None
-                else f"Less speaks for it: {known.score:.1f} against {lead.score:.1f}."
+                else f"Its evidence is weaker: {known.score:.1f} against {lead.score:.1f}."
             )
             out.append(
                 (rival, Evidence("contradicts", 0.0, text, (worst or lead.evidence[0]).facts))
@@ -42,7 +42,7 @@ def _absence(case: Case, rival: str, lead: Candidate) -> str:
     decides = _DECIDES.get(rival)
     if decides is not None and (found := decides(case, lead)):
         return found
-    return f"Nothing shows {CLASSES[rival].predicts}."
+    return f"No event shows {CLASSES[rival].predicts}."
 
 
 def _witnesses(case: Case, lead: Candidate) -> tuple[Fact, ...]:
@@ -64,14 +64,14 @@ def _no_sender(case: Case, lead: Candidate) -> str:
     if subject is None or subject.exit is None:
         return ""
     sent = [s for s in subject.signals if s.code <= 0 and s.sender != subject.key]
-    return "" if sent else f"No process sent {subject.who} a signal."
+    return "" if sent else f"No process sent a signal to {subject.who}."
 
 
 def _cgroup_not_host(case: Case, lead: Candidate) -> str:
     subject = case.get(lead.subject)
     event = subject.oom if subject is not None else None
     return (
-        f"The cgroup {event.memory_cgroup} was full, not the host."
+        f"The cgroup {event.memory_cgroup} was at its limit, not the host."
         if event is not None and event.limit_bytes
         else ""
     )
@@ -79,15 +79,15 @@ def _cgroup_not_host(case: Case, lead: Candidate) -> str:
 
 def _own_growth(case: Case, lead: Candidate) -> str:
     subject = case.get(lead.subject)
-    if subject is None or subject.oom is None or not subject.company:
+    if subject is None or subject.oom is None or not subject.cgroup_processes:
         return _no_oom(case, lead)
-    me, *others = subject.company
+    me, *others = subject.cgroup_processes
     most = next((t for t in others if not t.own), None)
     if most is None:
-        return "Nobody else was in that memory."
+        return "No other process used that memory cgroup."
     return (
-        f"{most.name} ({most.pid}), the next in that memory, grew by {mib(most.growth_bytes)}; "
-        f"{me.name} held {mib(me.rss_bytes)}."
+        f"{most.name} ({most.pid}), the next in that memory cgroup, grew by "
+        f"{mib(most.growth_bytes)}; {me.name} held {mib(me.rss_bytes)}."
     )
 
 

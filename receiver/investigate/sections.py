@@ -18,7 +18,7 @@ from receiver.investigate.evidence import (
     facts,
     facts_of_use,
 )
-from receiver.text.names import mib, signal_name
+from receiver.text.names import counted, mib, signal_name
 from receiver.text.printable import printable
 
 _CURVES = 6
@@ -33,8 +33,8 @@ def curves(case: Case, lead: Ranked | None, events: Citations) -> tuple[rp.Curve
     subject = case.get(lead.candidate.subject) if lead is not None else None
     out: list[rp.CurveLine] = []
     if subject is not None and subject.oom is not None:
-        for competitor in subject.company[:_CURVES]:
-            role = "victim" if competitor.key == subject.key else "in the same memory"
+        for competitor in subject.cgroup_processes[:_CURVES]:
+            role = "victim" if competitor.key == subject.key else "in the same memory cgroup"
             final = (
                 [(subject.oom.time_boottime_ns, competitor.rss_bytes)] if role == "victim" else []
             )
@@ -102,8 +102,8 @@ def _normal_exits(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
     well = sum(1 for a in case if a.exit is not None and not a.failed)
     yield (
         (
-            f"{well + case.left_out} of {len(case.actors) + case.left_out} processes ended with "
-            f"status 0; {root.who} with {root.end.error or '0'}."
+            f"{well + case.left_out} of {len(case.actors) + case.left_out} processes "
+            f"exited with status 0; {root.who} {root.end.words}."
         ),
         ends(root),
     )
@@ -116,12 +116,15 @@ def _normal_files(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
     whole = [u for u in uses if u.writing and u.written_bytes and u.state == "complete"]
     if whole:
         shown = [f for u in whole[:2] for f in facts_of_use(u)]
-        yield f"{len(whole)} files were written and closed by their writers.", shown
+        yield (
+            (f"{counted(len(whole), 'file was', 'files were')} written and closed by the writers."),
+            shown,
+        )
     peers = [p for a in case for p in a.peers if p.endpoint[1] and p.last is not None]
     if peers and not any(p.failed for p in peers):
         text = (
-            f"{sum(p.made for p in peers)} connections to {len(peers)} endpoints were made and "
-            "none failed."
+            f"{counted(sum(p.made for p in peers), 'connection', 'connections')} to "
+            f"{counted(len(peers), 'endpoint', 'endpoints')} were made, and none failed."
         )
         yield text, facts(*(p.last for p in peers[:2]))
 
@@ -135,8 +138,8 @@ def _normal_memory(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
     if samples:
         fullest = max(samples, key=lambda s: s.memory_usage_bytes / s.memory_limit_bytes)
         text = (
-            f"Memory stayed at {mib(fullest.memory_usage_bytes)} of "
-            f"{mib(fullest.memory_limit_bytes)} or below."
+            f"Memory use stayed at or below {mib(fullest.memory_usage_bytes)} of "
+            f"{mib(fullest.memory_limit_bytes)}."
         )
         yield text, [fact(fullest)]
 
@@ -146,8 +149,8 @@ def _normal_duration(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
     known = history.duration(task_key(case.execution.identity)) if history is not None else None
     if known is not None and not known.is_far_above(case.seconds):
         text = (
-            f"It took {case.seconds:.1f} s; half of its last {known.count} runs took "
-            f"{known.median:.1f} s or less."
+            f"It took {case.seconds:.1f} s; the median of its last {known.count} runs is "
+            f"{known.median:.1f} s."
         )
         yield text, ends(case.root) if case.root is not None else ()
 

@@ -6,8 +6,9 @@ import msgspec
 
 from receiver import semconv as sc
 from receiver.detect.findings import spec_of
-from receiver.investigate.case import Case, ProcessSnapshot, task_key
+from receiver.investigate.case import Case, task_key
 from receiver.investigate.evidence import Candidate, Fact, ends, facts, facts_of_use
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.work.children import Grade
 
 
@@ -28,11 +29,7 @@ def symptoms(case: Case) -> list[Symptom]:
     out: list[Symptom] = []
     root, execution = case.root, case.execution
     if root is not None and root.failed:
-        out.append(
-            Symptom(
-                "task_failed", root.end_ns, f"{root.who} ended with {root.end.error}.", ends(root)
-            )
-        )
+        out.append(Symptom("task_failed", root.end_ns, f"{root.who} {root.end.words}.", ends(root)))
     elif (
         execution.masked
         or execution.failed_by
@@ -41,7 +38,7 @@ def symptoms(case: Case) -> list[Symptom]:
     ):
         lost = next((a for a in case.path if a.failed), None)
         if lost is not None:
-            text = f"{lost.who} ended with {lost.end.error}, and the task reported success."
+            text = f"{lost.who} {lost.end.words}, and the task reported success."
             out.append(Symptom("result_mismatch", lost.end_ns, text, ends(lost)))
     for actor in case:
         for kind in actor.findings:
@@ -76,11 +73,11 @@ def _failed_inside(case: Case) -> bool:
 
 def _shown(actor: ProcessSnapshot, kind: str) -> tuple[Fact, ...]:
     if kind == sc.EVENT_FILE_TAINTED_READ:
-        return next((facts_of_use(u) for u in actor.uses if u.told), ())
+        return next((facts_of_use(u) for u in actor.uses if u.reported), ())
     if kind == sc.EVENT_PROCESS_HANG:
-        spell = actor.usage.spell if actor.usage is not None else None
-        return facts(*(spell.waits[:1] if spell is not None else ()))
-    return next((facts(*p.moments[-1:]) for p in actor.peers if p.moments), ())
+        idle_period = actor.usage.idle_period if actor.usage is not None else None
+        return facts(*(idle_period.waits[:1] if idle_period is not None else ()))
+    return next((facts(*p.notable_facts[-1:]) for p in actor.peers if p.notable_facts), ())
 
 
 def _slow(case: Case) -> Symptom | None:
@@ -90,8 +87,8 @@ def _slow(case: Case) -> Symptom | None:
     if known is None or not known.is_far_above(case.seconds):
         return None
     text = (
-        f"It took {case.seconds:.1f} s; all of its last {known.count} runs took less, half of them "
-        f"{known.median:.1f} s or less."
+        f"It took {case.seconds:.1f} s. All of its last {known.count} runs took less; "
+        f"their median is {known.median:.1f} s."
     )
     return Symptom("slow", case.end_ns, text, ends(case.root))
 
@@ -104,9 +101,9 @@ def symptom_affinity(case: Case, candidate: Candidate) -> tuple[float, str, tupl
         return 0.0, "", ()
     if subject in path:
         what = (
-            "the task's failure began with it"
+            "this was the first failure of the task"
             if subject is path[-1]
-            else "the task's failure passed through it"
+            else "this failure is in the chain that failed the task"
         )
         return 1.5, f"{subject.who} failed, and {what}.", ends(subject)
     failed_work = {id(a.execution) for a in path}
@@ -123,10 +120,10 @@ def symptom_affinity(case: Case, candidate: Candidate) -> tuple[float, str, tupl
     if subject.exit is not None and not subject.failed:
         return (
             -2.0,
-            f"{subject.who} itself ended well, and the failure was elsewhere.",
+            f"{subject.who} itself did not fail; another process did.",
             ends(subject),
         )
-    return -0.7, f"{subject.who} is not what failed.", ends(path[-1])
+    return -0.7, f"{subject.who} is not the process that failed.", ends(path[-1])
 
 
 def _before(actor: ProcessSnapshot, other: ProcessSnapshot) -> bool:

@@ -16,57 +16,46 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
-from receiver import semconv as sc
 from receiver.attribution.declared import declared
 from receiver.attribution.frameworks import RECOGNISERS, Recognisers
 from receiver.attribution.frameworks.base import Recogniser
 from receiver.attribution.rules import Rule, Rules
 from receiver.errors import DecodeError
-from receiver.events import (
-    Event,
-    Existing,
-    Exit,
-    ProcessKey,
-)
-from receiver.facts.ending import Ending
-from receiver.facts.losses import (
-    LossAccount,
-    Losses,
-    LossesByUser,
-    LossyTimes,
-    accounts_of,
-)
+from receiver.events import Existing, ProcessKey
 from receiver.investigate.alerts import AlertQuery
-from receiver.investigate.case import UNWATCHED, Case, Casebook
+from receiver.investigate.case import Case
+from receiver.investigate.casebook import Casebook
 from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
 from receiver.investigate.report import Report
 from receiver.kernel.decode import decode
-from receiver.model import Blind, CoreOptions, Finding, Gap, Host, Watch
+from receiver.model import CoreOptions, Host, Watch
+from receiver.observe.accounts import Accounts
 from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
+from receiver.observe.counts import book_events, book_lag, drops_metric
 from receiver.observe.events import EVENTS
 from receiver.observe.exits import Exits
 from receiver.observe.handlers import Handlers
-from receiver.observe.listeners import Listener, Listeners
+from receiver.observe.listeners import Listeners
+from receiver.observe.members import Members
+from receiver.observe.missing import Missing
+from receiver.observe.output import Output, Signals, blocks_of
 from receiver.observe.scope import Scope
-from receiver.signals import Metric, Point
-from receiver.signals import Signal as Output
-from receiver.synthesis.blocks import Blocks
+from receiver.observe.unended import Unended
+from receiver.signals import Metric, Signal
 from receiver.synthesis.logs import Logs
-from receiver.synthesis.metrics import LAG_BOUNDS, MetricStore
+from receiver.synthesis.metrics import MetricStore
 from receiver.synthesis.spans import Spans
-from receiver.text.names import event_id
 from receiver.text.redact import Redactor
 from receiver.units import SECOND
-from receiver.work.blind import BlindTimes
-from receiver.work.execution import Execution, Executions
+from receiver.work.execution import Execution
+from receiver.work.executions import Executions
 from receiver.work.tables import Facts
 from receiver.work.worker import Tree, Worker
 
 ALERTED = 5  # executions that one alert investigates
-LOSS_WINDOW_NS = 60 * SECOND  # how long after a loss records are marked incomplete
 CLOCK_STEP_NS = 50_000_000  # a larger change means that the wall clock was set, not slewed
 
 
@@ -83,10 +72,23 @@ class Core:
         explain: bool = False,
     ) -> None:
         """`explain`: keeps the reasons of all attributions in `bindings.reasons`."""
+        self.host, self.options = host, options or CoreOptions()
         self.listeners = Listeners()
-        self.options = options = options or CoreOptions()
-        self.host = host
-        self.redactor = Redactor(options.redaction)
+        self.redactor = Redactor(self.options.redaction)
+        asked = (Rules(rules), *recognisers) if rules else recognisers
+        self.recognisers, self.declared = Recognisers(asked), declared(asked)
+        self.history: History | None = None  # the history of earlier runs, where one is kept
+        self.counts: Counter[str] = Counter()  # decoded events, by kind
+        self._booked: Counter[str] = Counter()
+        self.decode_errors: Counter[str] = Counter()
+        self.policy_drops: Counter[str] = Counter()  # events that led to no signal, by reason
+        self._scope = Scope(host.pid_namespace, host.observer_pid)
+        self._keep_facts(self.options)
+        self._make_signals(self.options)
+        self._bind_work(self.options, explain=explain)
+        self._handle_events(self.options)
+
+    def _keep_facts(self, options: CoreOptions) -> None:
         self.facts = Facts()
         self.tree = Tree(
             Worker, options.process_limit, int(options.linger_seconds * SECOND), self._forget
@@ -94,36 +96,48 @@ class Core:
         self.executions = Executions(
             int(options.task_grace_seconds * SECOND), int(options.run_grace_seconds * SECOND)
         )
-        self._out: list[Output] = []
-        asked = (Rules(rules), *recognisers) if rules else recognisers
-        self.recognisers, self.declared = Recognisers(asked), declared(asked)
-        self.blocks = Blocks(
-            host,
-            include_argv=options.include_argv,
-            resource_attributes=options.resource_attributes,
-            service_name=options.service_name,
-            value_length_limit=options.value_length_limit,
-        )
+        self.casebook = Casebook(self.facts)
+
+    def _make_signals(self, options: CoreOptions) -> None:
+        self.blocks = blocks_of(self.host, options)
         self._spans = Spans(self.blocks, self.facts, self.declared.attributes)
         self._logs = Logs(self.blocks)
         self.book = MetricStore()
-        self.casebook = Casebook(self.facts)
+        self._signals = Signals()
         self.incidents = Incidents(
             self._logs,
             book=self.book,
-            emit=self._emit,
+            emit=self._signals.emit,
             case=self.case,
             forget=self.casebook.forget,
             wall=self.blocks.wall,
             told=self.listeners.report,
         )
-        self.attempts = Attempts(
+        self.missing = Missing(
             self.tree,
-            self.executions,
-            spans=self._spans,
             logs=self._logs,
             book=self.book,
-            emit=self._emit,
+            casebook=self.casebook,
+            emit=self._signals.emit,
+        )
+        self._output = Output(
+            self._signals,
+            facts=self.facts,
+            spans=self._spans,
+            logs=self._logs,
+            incidents=self.incidents,
+            missing=self.missing,
+            drops=self.policy_drops,
+        )
+
+    def _bind_work(self, options: CoreOptions, *, explain: bool) -> None:
+        self.members = Members(self.tree, Accounts(self.book))
+        self.attempts = Attempts(
+            self.executions,
+            self.members,
+            spans=self._spans,
+            logs=self._logs,
+            emit=self._signals.emit,
             listeners=self.listeners,
             evaluate=self.incidents.ended,
             elsewhere=options.orchestrator == "elsewhere",
@@ -136,22 +150,18 @@ class Core:
             only_commands=options.only_commands,
             explain=explain,
         )
+
+    def _handle_events(self, options: CoreOptions) -> None:
         self.activity = Activity(
             self.tree,
             self.attempts,
             facts=self.facts,
-            report=self._report,
-            repeat=self._repeat,
+            report=self._output.finding,
+            repeat=self._output.repeated,
             declared=self.declared,
             stall_seconds=options.stall_seconds,
             hang_seconds=options.hang_seconds,
         )
-        self.history: History | None = None  # the history of earlier runs, where one is kept
-        # what the source cannot see on this host: its absence proves nothing
-        self.blind: tuple[str, ...] = ()
-        self.counts: Counter[str] = Counter()  # decoded events, by kind
-        self.decode_errors: Counter[str] = Counter()
-        self.policy_drops: Counter[str] = Counter()  # events that led to no signal, by reason
         self.exits = Exits(
             attempts=self.attempts,
             bindings=self.bindings,
@@ -159,16 +169,16 @@ class Core:
             activity=self.activity,
             casebook=self.casebook,
             drops=self.policy_drops,
-            report=self._report,
-            log_exit=self._log_exit,
-            emit_span=self._emit_process,
+            report=self._output.finding,
+            log_exit=self._output.exit,
+            emit_span=self._output.span,
             drop_attributes=self.blocks.forget,
             ended=self.listeners.process_ended,
             helpers=self.declared.helpers,
             every_exit=options.exit_events,
         )
         self._handlers = Handlers(
-            host,
+            self.host,
             self.tree,
             facts=self.facts,
             attempts=self.attempts,
@@ -176,19 +186,13 @@ class Core:
             activity=self.activity,
             exits=self.exits,
             drops=self.policy_drops,
-            report=self._report,
+            report=self._output.finding,
         )
-        self._scope = Scope(host.pid_namespace, host.observer_pid)
-        self._blind_times = BlindTimes()
-        self.losses: dict[tuple[str, str], int] = {}
-        self._loss_account = LossAccount()
-        self._lossy_times = LossyTimes(LOSS_WINDOW_NS)
-        self._read_at_ns = 0
-        self._events_in_book: Counter[str] = Counter()
+        self.unended = Unended(self.tree, self.attempts, self.bindings, self.activity, self._output)
 
     def feed(self, batch: Iterable[bytes], read_at_ns: int) -> None:
         """Applies records in order. Never raises, whatever the records hold."""
-        self._read_at_ns = self.attempts.read_at_ns = read_at_ns
+        self._output.read_at_ns = self.members.read_at_ns = read_at_ns
         existing: list[Existing] = []
         listened = self.listeners.of_events
         oldest = 0
@@ -197,7 +201,7 @@ class Core:
                 event = decode(raw, self.redactor)
             except DecodeError as error:
                 self.decode_errors[error.reason] += 1
-                self._count_lost("unknown", f"decode_{error.reason}", 1)
+                self.missing.count_lost("unknown", f"decode_{error.reason}", 1)
                 continue
             if not oldest:
                 oldest = event.time_boottime_ns
@@ -208,7 +212,7 @@ class Core:
             self.counts[spec.name] += 1
             spec.handle(self._handlers, event)
             if self.incidents.waiting:
-                self.incidents.look(event.time_boottime_ns)
+                self.incidents.evaluate_due(event.time_boottime_ns)
             if listened:
                 self.listeners.event(event)
             if type(event) is Existing:
@@ -216,45 +220,25 @@ class Core:
         if existing:
             self._handlers.settle(existing)
         elif oldest:
-            self.book.record(
-                sc.METRIC_PIPELINE_OBSERVER_LAG,
-                (),
-                max(0, read_at_ns - oldest) / SECOND,
-                LAG_BOUNDS,
-            )
+            book_lag(read_at_ns - oldest, self.book)
 
     def passed(self, at_ns: int) -> None:
         """The time of an event that was not recorded: an investigation that is due starts then."""
-        if self.incidents.waiting:
-            self.incidents.look(at_ns)
+        self.incidents.evaluate_due(at_ns)
 
     def tick(self, now_ns: int) -> None:
         """Called about once a second."""
         self.activity.tick(now_ns)
         self.attempts.tick(now_ns, int(self.options.heartbeat_seconds * SECOND))
-        self.incidents.look(now_ns)
-        self.tree.sweep(now_ns)
-        forgotten, self.tree.forgotten = self.tree.forgotten, []
-        for process in forgotten:
-            self._release(process, now_ns)
-            self.tree.free(process)
+        self.incidents.evaluate_due(now_ns)
+        self.unended.sweep(now_ns)
 
     def finish(self, now_ns: int) -> None:
         """Ends open work; nothing may be fed afterwards."""
         self.activity.finish()
         for execution in self.executions.due(1 << 62):
             self.attempts.close(execution, now_ns)
-        for process in self.tree.processes():
-            if (
-                process.exit is None
-                and process.execution is not None
-                and not process.execution.closed
-            ):
-                for thread in list(process.steps):
-                    self.attempts.end_step(process, thread, now_ns, unknown=True)
-                if process.execs:
-                    self._emit_process(process, now_ns)
-                    self.listeners.process_ended(process)
+        self.unended.finish(now_ns, self.listeners.process_ended)
         self.attempts.finish(now_ns)
         self.incidents.finish(now_ns)
 
@@ -264,14 +248,16 @@ class Core:
         return [self.incidents.alerted(execution, now_ns) for execution in running]
 
     def running(self, query: AlertQuery) -> list[Execution]:
-        """The outermost open executions that an alert is about."""
+        """The executions that an alert is about."""
         return [
             e
-            for e in self.executions.open.values()
-            if e.outer is None
-            and query.is_about(e)
-            and query.in_time(self.blocks.wall(e.start_ns) / SECOND, math.inf)
+            for e in self.outermost()
+            if query.is_about(e) and query.in_time(self.blocks.wall(e.start_ns) / SECOND, math.inf)
         ]
+
+    def outermost(self) -> list[Execution]:
+        """The open executions that are in no other one."""
+        return [e for e in self.executions.open.values() if e.outer is None]
 
     def case(self, execution: Execution, now_ns: int) -> Case:
         """All present knowledge of an execution."""
@@ -279,24 +265,16 @@ class Core:
             execution,
             self.tree.processes(),
             now_ns,
-            blind=(*self.blind, *self._blind_times.of(execution, now_ns)),
-            interrupted=self._blind_times.hides(execution, now_ns),
+            blind=self.missing.blind_of(execution, now_ns),
+            interrupted=self.missing.interrupted(execution, now_ns),
             strangers=self.activity.usage.neighbours.all(now_ns),
-            beside=[
-                e
-                for e in self.executions.open.values()
-                if e.outermost is not execution.outermost and e.outer is None
-            ],
+            beside=[e for e in self.outermost() if e is not execution.outermost],
             names=self.facts.names.names,
             history=self.history,
         )
 
-    def _emit(self, signal: Output) -> None:
-        self._out.append(signal)
-
-    def take(self) -> list[Output]:
-        out, self._out = self._out, []
-        return out
+    def take(self) -> list[Signal]:
+        return self._signals.take()
 
     def set_wall_offset(self, offset_ns: int, now_ns: int = 0) -> None:
         """Unix time minus boot time, for later signals. `now_ns`: when the change was found."""
@@ -313,97 +291,6 @@ class Core:
         """The execution of a watched command, after its fork was seen."""
         return self._handlers.watched.get(pid)
 
-    def note_losses(self, losses: Losses, now_ns: int, by_user: LossesByUser | None = None) -> None:
-        """Cumulative counts of lost events by (kind, reason), and by user those that concern one.
-
-        Growth becomes a record, a metric, and a mark on the signals that follow and on the reports
-        about the works that it may concern.
-        """
-        for key, total in losses.items():
-            grown = total - self.losses.get(key, 0)
-            if grown <= 0:
-                continue
-            self.losses[key] = total
-            self._out.append(self._logs.lost_event(*key, grown, now_ns))
-            self._count_lost(*key, grown)
-        for lost in self._loss_account.grow(losses, by_user or {}, self._accounts):
-            if lost.reason != UNWATCHED:
-                self._lossy_times.lost(lost.user, now_ns)
-            self.casebook.lost(now_ns, lost)
-
-    def _accounts(self) -> set[int]:
-        """The users of all known work."""
-        return set().union(
-            *(accounts_of(p) for p in self.tree.processes() if p.execution is not None)
-        )
-
-    def losses_of(self, execution: Execution) -> dict[tuple[str, str], int]:
-        """The losses that may concern this work."""
-        accounts = self.casebook.accounts(execution, self.tree.processes())
-        return self._loss_account.concerning(self.losses, accounts)
-
-    def resumed(self, gap: Gap, now_ns: int) -> None:
-        """The gap before the observer started, and the unsent items of the previous service:
-        records, and counts of the loss.
-        """
-        self._out.append(self._logs.gap_event(gap, now_ns))
-        for kind, count in gap.unsent:
-            self._out.append(self._logs.unsent_event(kind, gap.reason, count, now_ns))
-            self._count_lost(kind, gap.reason, count)
-
-    def note_blind(self, blind: Blind, now_ns: int) -> None:
-        """System calls were not observed: of one process before its hooks were attached, or of all
-        watched processes.
-        """
-        reason = ((sc.PIPELINE_OBSERVER_BLIND_REASON, blind.reason),)
-        if blind.reason == "late_attach":
-            process = self.tree.get(blind.process)
-            if process is None or process.execution is None:
-                return
-            work = process.execution.outermost
-            work.late_processes += 1
-            work.late_ns = max(work.late_ns, blind.until_ns - blind.began_ns)
-        else:
-            self._blind_times.interrupted(blind)
-            self._out.append(self._logs.blind_event(blind, now_ns))
-        if blind.until_ns:
-            self.book.add(sc.METRIC_PIPELINE_OBSERVER_BLIND_COUNT, reason)
-            self.book.add(
-                sc.METRIC_PIPELINE_OBSERVER_BLIND_TIME,
-                reason,
-                (blind.until_ns - blind.began_ns) / SECOND,
-            )
-
-    def _count_lost(self, kind: str, reason: str, count: int) -> None:
-        labels = (
-            (sc.PIPELINE_OBSERVER_EVENT_KIND, kind),
-            (sc.PIPELINE_OBSERVER_LOSS_REASON, reason),
-        )
-        self.book.add(sc.METRIC_PIPELINE_OBSERVER_EVENTS_LOST, labels, count)
-
-    def _lossy(self, process: Worker) -> bool:
-        """Whether events were lost shortly before this batch, so that a fact about the process may
-        be missing.
-        """
-        return self._lossy_times.has(process, self._read_at_ns)
-
-    def living(self) -> list[ProcessKey]:
-        """Processes whose exit was not seen.
-
-        After a loss, the caller checks on the host which of them are gone, and calls `vanished`.
-        """
-        return [p.key for p in self.tree.processes() if p.exit is None]
-
-    def vanished(self, keys: Iterable[ProcessKey], now_ns: int) -> None:
-        """These processes ended and their exits were lost: their spans have no outcome, and their
-        execution is incomplete.
-        """
-        for key in keys:
-            process = self.tree.vanished(key)
-            if process is not None:
-                self._release(process, now_ns)
-                self.tree.free(process)
-
     def _forget(self, key: ProcessKey) -> None:
         """No table keeps a row of a process that the tree has forgotten."""
         if key in self.facts.keys:
@@ -412,82 +299,13 @@ class Core:
         self.bindings.forget(key)
         self.blocks.forget(key)
 
-    def _release(self, process: Worker, now_ns: int) -> None:
-        self.activity.forget(process.key)  # reports what waits for its end
-        self.bindings.lost(process, now_ns)
-        execution = process.execution
-        if execution is None or process.exit is not None:
-            return
-        if process.execs:
-            self._emit_process(process, now_ns)
-        if process is execution.root:
-            execution.incomplete = True
-        self.attempts.leave(process, execution, now_ns)
-
     def metrics(self) -> tuple[Metric, ...]:
-        for kind, count in self.counts.items():
-            grown = count - self._events_in_book[kind]
-            if grown:
-                self.book.add(
-                    sc.METRIC_PIPELINE_OBSERVER_EVENTS,
-                    ((sc.PIPELINE_OBSERVER_EVENT_KIND, kind),),
-                    grown,
-                )
-                self._events_in_book[kind] = count
-        self.attempts.book_totals()
-        drops = (
-            self.policy_drops
-            + self.tree.drops
-            + self.attempts.drops
-            + self.bindings.drops
-            + self.activity.drops()
-            + self.casebook.drops
-            + self.incidents.drops
-            + (self.history.drops if self.history is not None else Counter())
-        )
-        for kind, failures in (
-            ("broken_recogniser", self.recognisers.broken),
-            ("failed_listener", self.listeners.failed),
-        ):
-            drops += Counter({f"{kind}_{name}": count for name, count in failures.items()})
-        points = tuple(
-            Point(((sc.PIPELINE_OBSERVER_LOSS_REASON, reason),), count)
-            for reason, count in drops.items()
-        )
-        return (*self.book.metrics(), Metric(*sc.METRIC_PIPELINE_OBSERVER_DROPS, points))
-
-    def _log_exit(self, process: Worker, end: Ending, event: Exit) -> None:
-        self._out.append(
-            self._logs.exit_event(
-                process, end, event_id(event), self._read_at_ns, self._lossy(process)
-            )
-        )
-
-    def _emit_process(self, process: Worker, now_ns: int = 0) -> None:
-        process.spanned = True
-        self._out.append(self._spans.process_span(process, now_ns))
-
-    def _report(self, process: Worker, finding: Finding) -> None:
-        if process.execution is None and finding.kind != sc.EVENT_PROCESS_OOM_KILLED:
-            # a followed orchestrator: its own failures belong to no work
-            self.policy_drops["unattributed"] += 1
-            return
-        self.facts.reported.add(process, finding.kind)
-        if process.execution is not None:
-            process.execution.add(finding)
-            self.incidents.found(finding, process.execution)
-        self._out.append(
-            self._logs.finding(finding, process, self._read_at_ns, self._lossy(process))
-        )
-
-    def _repeat(self, process: Worker, finding: Finding) -> None:
-        """A record that counts repetitions of a finding: it adds nothing to an investigation."""
-        if process.execution is None:
-            self.policy_drops["unattributed"] += 1
-            return
-        self._out.append(
-            self._logs.finding(finding, process, self._read_at_ns, self._lossy(process))
-        )
-
-
-__all__ = ["Core", "CoreOptions", "Event", "Listener", "ProcessKey", "Watch"]
+        book_events(self.counts, self._booked, self.book)
+        self.members.accounts.book_totals()
+        work = (self.tree.drops, self.attempts.drops, self.members.drops, self.bindings.drops)
+        cases = (self.casebook.drops, self.incidents.drops)
+        history = self.history.drops if self.history is not None else Counter()
+        drops = (self.policy_drops, *work, self.activity.drops(), *cases, history)
+        broken, failed = self.recognisers.broken, self.listeners.failed
+        failures = {"broken_recogniser": broken, "failed_listener": failed}
+        return (*self.book.metrics(), drops_metric(drops, failures))

@@ -66,7 +66,7 @@ class Session:
         rows: list[tuple[str | int, ...]] = [(*key, total) for key, total in losses.items()]
         rows += [(kind, reason, n, user) for (kind, reason, user), n in (by_user or {}).items()]
         self._note(FrameKind.LOSSES, now_ns, msgspec.json.encode(rows))
-        self.core.note_losses(losses, now_ns, by_user)
+        self.core.missing.note_losses(losses, now_ns, by_user)
 
     def vanished(self, keys: Iterable[ProcessKey], now_ns: int) -> None:
         gone = list(keys)
@@ -75,7 +75,7 @@ class Session:
             now_ns,
             msgspec.json.encode([[k.tgid, k.start_boottime_ns] for k in gone]),
         )
-        self.core.vanished(gone, now_ns)
+        self.core.unended.vanished(gone, now_ns)
 
     def containers(self, names: tuple[ContainerName, ...], now_ns: int) -> None:
         if self._recorder:
@@ -86,17 +86,17 @@ class Session:
         """Intervals in which system calls were not observed."""
         self._note(FrameKind.BLIND, now_ns, msgspec.json.encode(times))
         for each in times:
-            self.core.note_blind(each, now_ns)
+            self.core.missing.note_blind(each, now_ns)
 
     def unseen(self, parts: tuple[str, ...], now_ns: int) -> None:
         """What the source cannot see on its host at all."""
         self._note(FrameKind.UNSEEN, now_ns, msgspec.json.encode(parts))
-        self.core.blind = parts
+        self.core.missing.unseen = parts
 
     def resumed(self, gap: Gap, now_ns: int) -> None:
         """The interval before this service, and the items that the previous one did not send."""
         self._note(FrameKind.GAP, now_ns, msgspec.json.encode(gap))
-        self.core.resumed(gap, now_ns)
+        self.core.missing.resumed(gap, now_ns)
 
     def alert(self, query: AlertQuery, now_ns: int) -> list[Report]:
         """Investigates the running executions that an alert is about. Returns their reports."""

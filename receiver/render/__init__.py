@@ -1,23 +1,8 @@
-"""Output for people on a terminal."""
+"""Output for people: process trees, reports, timelines and pages.
 
-from __future__ import annotations
+`rows`, `details`, `run_json`, `timeline` and `live` collect and format without a library. `sheet`,
+`process_tree` and `terminal` draw with rich, and `page` with Jinja2: a command imports these when
+it prints, so that its start does not wait for them.
+"""
 
-from receiver.render.live import live_tree, moment, named
-from receiver.render.page import page
-from receiver.render.process_tree import RunView, Views, as_json, summary
-from receiver.render.terminal import details, screen
-from receiver.render.timeline import Timeline
-
-__all__ = [
-    "RunView",
-    "Timeline",
-    "Views",
-    "as_json",
-    "details",
-    "live_tree",
-    "moment",
-    "named",
-    "page",
-    "screen",
-    "summary",
-]
+PLAIN_WIDTH = 100  # columns of an output that is no terminal

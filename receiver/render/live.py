@@ -1,10 +1,11 @@
-"""The work in progress, and one line for each start and end of work."""
+"""The work in progress: as a tree, in one line, and one line for each start and end of work."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from receiver.synthesis.spans import work_name
+from receiver.text.names import counted
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
 
@@ -28,8 +29,8 @@ def live_tree(executions: Iterable[Execution], now_ns: int) -> str:
             return
         seconds = (now_ns - execution.start_ns) / 1e9
         lines.append(
-            f"{'  ' * depth}{named(execution)}  {seconds:.1f} s, {execution.live} "
-            f"processes{_grade(execution)}"
+            f"{'  ' * depth}{named(execution)}  {seconds:.1f} s, "
+            f"{counted(execution.live, 'process', 'processes')}{_grade(execution)}"
         )
         for each in inside.get(execution, ()):
             walk(each, depth + 1)
@@ -38,7 +39,25 @@ def live_tree(executions: Iterable[Execution], now_ns: int) -> str:
         walk(execution, 0)
     if len(found) > len(lines):
         lines.append(f"… and {len(found) - len(lines)} more")
-    return "\n".join(lines) + "\n" if lines else "nothing runs that is known to be a pipeline's\n"
+    return "\n".join(lines) + "\n" if lines else "no pipeline is running\n"
+
+
+def status(root: Execution, executions: Iterable[Execution], seconds: int) -> str:
+    """`kwitness 1:02:03, 4 processes, dbt model users of shop, 1 finding`."""
+    found = list(executions)
+    inner = [e for e in found if e is not root]
+    latest = max(inner, key=lambda e: (sum(1 for _ in e.chain()), e.start_ns), default=root)
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    time = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return ", ".join(
+        (
+            f"kwitness {time}",
+            counted(sum(e.live for e in found), "process", "processes"),
+            named(latest),
+            counted(len(root.findings) + root.findings_dropped, "finding", "findings"),
+        )
+    )
 
 
 def named(execution: Execution) -> str:
@@ -53,7 +72,7 @@ def named(execution: Execution) -> str:
 def moment(execution: Execution, verb: str, since_ns: int) -> str:
     """One line when it starts or ends."""
     depth = sum(1 for _ in execution.chain()) - 1
-    at = (execution.start_ns if verb == "begins" else execution.end_ns) - since_ns
+    at = (execution.start_ns if verb == "starts" else execution.end_ns) - since_ns
     result = f": {execution.result}" if verb == "ends" else _grade(execution)
     return f"kwitness {at / 1e9:8.2f} s  {'  ' * depth}{named(execution)} {verb}{result}"
 

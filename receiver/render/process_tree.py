@@ -1,149 +1,64 @@
-"""The process tree of a run, with the activity of each process, and the findings.
-
-All text passes `printable`.
-"""
+"""The process tree of a run, with the activity of each process, and the findings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import re
+from collections.abc import Callable, Iterable
 
 import msgspec
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
 
-from receiver.detect.usage import peak
 from receiver.events import ProcessKey
 from receiver.model import Finding
-from receiver.render.details import Details, details_of
+from receiver.render import PLAIN_WIDTH
 from receiver.render.live import named
-from receiver.signals import Severity
-from receiver.text.names import describe_end, mib
-from receiver.text.printable import printable
-from receiver.work.execution import Execution
-from receiver.work.tables import Facts
-from receiver.work.worker import Worker
-
-KEPT_ROWS = 2000
-COMMAND_WIDTH = 64
-DULL_SECONDS = 0.05
-RED, YELLOW, GREEN, DIM, BOLD, _RESET = (
-    "\x1b[31m",
-    "\x1b[33m",
-    "\x1b[32m",
-    "\x1b[2m",
-    "\x1b[1m",
-    "\x1b[0m",
+from receiver.render.rows import Row, RunView
+from receiver.render.sheet import (
+    BOLD,
+    DIM,
+    GREEN,
+    INDENT,
+    RED,
+    YELLOW,
+    Sheet,
+    cut,
+    evidence,
+    indented,
+    padded,
+    plain,
+    shortened,
+    steady,
 )
+from receiver.text.names import counted, mib
+from receiver.work.execution import Execution
+
+DULL_SECONDS = 0.05
+_GAP = 2
+_LEAST_LABEL = 34  # cells for the process; below that, columns are left out
+_MOST_LABEL = 100
+_FOLDERS = re.compile(r"(?<!\S)/\S*/(?=[^\s/])")  # of an absolute path among the arguments
+_DEEPEST = 0.6  # share of the label's cells that lines of the tree may take
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One ended process, as the tree shows it. Seconds and bytes."""
+class _Column(msgspec.Struct, frozen=True, kw_only=True):
+    """A column beside the process. When the line is too narrow, the highest `rank` goes first."""
 
-    pid: int
-    parent: ProcessKey | None
-    key: ProcessKey
-    command: str
-    started: float
-    seconds: float
-    end: str
-    failed: bool
-    cpu_seconds: float
-    peak_bytes: int
-    read_bytes: int
-    written_bytes: int
-    findings: tuple[str, ...]
-    details: Details
-    partition: str = ""
-    role: str = ""
-    execution: Execution | None = None  # the innermost; its names can still change to better ones
+    name: str
+    of: Callable[[Row], str]
+    rank: int
+    left: bool = False
 
 
-class Views:
-    """One RunView per outermost execution.
-
-    The number of kept executions bounds it: `pop` each one when it closes.
-    """
-
-    def __init__(self, facts: Facts) -> None:
-        self._facts = facts
-        self._views: dict[int, RunView] = {}
-
-    def ended(self, process: Worker) -> None:
-        if process.execution is not None:
-            self._views.setdefault(id(process.execution.outermost), RunView(self._facts)).ended(
-                process
-            )
-
-    def closed(self, execution: Execution) -> None:
-        """Work inside of other work is shown in its tree."""
-        if execution.outer is not None:
-            self._views.setdefault(id(execution.outermost), RunView(self._facts)).closed(execution)
-
-    def pop(self, execution: Execution) -> RunView:
-        return self._views.pop(id(execution), None) or RunView(self._facts)
-
-
-class RunView:
-    """Collects the rows of one execution.
-
-    Bounded: past the limit, unremarkable rows are only counted.
-    """
-
-    def __init__(self, facts: Facts) -> None:
-        self._facts = facts
-        self.rows: dict[ProcessKey, Row] = {}
-        self.work: dict[ProcessKey, list[Execution]] = {}  # by the process that does it
-        self._works = 0
-        self.left_out = 0
-
-    def closed(self, execution: Execution) -> None:
-        if self._works < KEPT_ROWS:
-            self._works += 1
-            self.work.setdefault(execution.root.key, []).append(execution)
-        row = self.rows.get(execution.root.key)
-        if row is not None and row.execution is execution.outer and execution.entered_late:
-            # it got its name after its end
-            self.rows[row.key] = msgspec.structs.replace(row, execution=execution)
-
-    def ended(self, process: Worker) -> None:
-        end = process.end
-        remarkable = (
-            end.failed
-            or process.key in self._facts.reported.rows
-            or (process.execution is not None and process is process.execution.root)
-        )
-        if len(self.rows) >= KEPT_ROWS and not remarkable:
-            self.left_out += 1
-            return
-        event = process.exit
-        still = process.execution.end_ns if process.execution is not None else 0
-        last = event.time_boottime_ns if event else max(still, process.key.start_boottime_ns)
-        self.rows[process.key] = Row(
-            pid=process.key.tgid,
-            parent=process.parent.key if process.parent else None,
-            key=process.key,
-            command=process.command if process.execs else f"({process.name})",
-            started=process.key.start_boottime_ns / 1e9,
-            seconds=(last - process.key.start_boottime_ns) / 1e9,
-            end="still running" if event is None else describe_end(end.cause, end.code, end.signal),
-            failed=end.failed,
-            cpu_seconds=event.cpu_runtime_ns / 1e9 if event else 0.0,
-            peak_bytes=peak(process, self._facts.usage.of(process.key)),
-            read_bytes=event.read_call_bytes if event else 0,
-            written_bytes=event.write_call_bytes if event else 0,
-            findings=self._facts.reported.of(process.key),
-            details=details_of(process, self._facts),
-            partition=process.partition,
-            role=process.role,
-            execution=process.execution,
-        )
-
-
-class Painter:
-    def __init__(self, colour: bool) -> None:
-        self.colour = colour
-
-    def __call__(self, text: str, style: str) -> str:
-        return f"{style}{text}{_RESET}" if self.colour else text
+_COLUMNS = (
+    _Column(name="time", of=lambda r: f"{r.seconds:.2f}s", rank=0),
+    _Column(name="end", of=lambda r: r.end, rank=0, left=True),
+    _Column(name="cpu", of=lambda r: f"{r.cpu_seconds:.2f}s", rank=2),
+    _Column(name="peak", of=lambda r: mib(r.peak_bytes), rank=1),
+    _Column(name="read", of=lambda r: mib(r.read_bytes), rank=3),
+    _Column(name="written", of=lambda r: mib(r.written_bytes), rank=3),
+)
 
 
 def summary(
@@ -152,102 +67,151 @@ def summary(
     losses: dict[tuple[str, str], int],
     blind: Iterable[str] = (),
     *,
-    colour: bool,
+    width: int = PLAIN_WIDTH,
+    colour: bool = False,
 ) -> str:
-    """The tree, the findings, and what the observer could not see."""
-    paint = Painter(colour)
-    good = execution.result == "success"
+    """The tree, the findings, and the limits of the observation."""
+    sheet = Sheet(width, colour=colour)
+    sheet.blank()
+    sheet.add(_head(execution))
+    sheet.blank()
+    if execution.root.key in view.rows:
+        _Drawing(sheet, view, execution.root.key).draw()
+    if view.left_out:
+        sheet.add(indented(Text(f"… and {view.left_out} more processes with exit status 0")))
+    sheet.blank()
+    _findings(sheet, execution)
+    for (kind, reason), count in losses.items():
+        sheet.add(indented(plain(f"lost: {count} {kind} events ({reason})", YELLOW)))
+    for what in blind:
+        sheet.add(indented(plain(f"not visible here: {what}", YELLOW)))
+    return sheet.text()
+
+
+def _head(execution: Execution) -> Text:
     head = f"{execution.identity.task}: {execution.result}"
     if execution.masked and not execution.root_failed:
         head += " (it reported success)"
+    style = f"{BOLD} {GREEN if execution.result == 'success' else RED}"
     seconds = (execution.end_ns - execution.start_ns) / 1e9
-    lines = [
-        "",
-        paint(f"kwitness  {printable(head)}", BOLD + (GREEN if good else RED))
-        + f"  {seconds:.2f} s, {execution.totals.processes} processes, "
+    processes = execution.totals.processes
+    return Text.assemble(
+        (f"kwitness  {steady(head)}", style),
+        f"  {seconds:.2f} s, {counted(processes, 'process', 'processes')}, "
         f"{execution.totals.cpu_ns / 1e9:.2f} s of CPU",
-        "",
-        paint(
-            f"  {'process':<{COMMAND_WIDTH}} {'time':>9}  {'end':<13} {'cpu':>8} {'peak':>10} "
-            f"{'read':>10} {'written':>10}",
-            DIM,
-        ),
-    ]
-    lines += _tree(view, execution.root.key, paint)
-    if view.left_out:
-        lines.append(f"  … and {view.left_out} more that ended well")
-    lines += ["", *_findings(execution.findings, execution.start_ns, paint)]
-    if execution.findings_dropped:
-        lines.append(f"  … and {execution.findings_dropped} more findings")
-    for (kind, reason), count in losses.items():
-        lines.append(paint(f"  not seen: {count} {kind} events were lost ({reason})", YELLOW))
-    lines += [paint(f"  not visible here: {printable(what)}", YELLOW) for what in blind]
-    return "\n".join(lines)
+    )
 
 
-def _tree(view: RunView, root: ProcessKey, paint: Painter) -> list[str]:
-    """A subtree of short processes without failures is one word on the line of its parent."""
-    children: dict[ProcessKey, list[Row]] = {}
-    for row in view.rows.values():
-        if row.key != root:
-            parent = row.parent if row.parent in view.rows else root
-            assert parent is not None
-            children.setdefault(parent, []).append(row)
-    lines: list[str] = []
+class _Drawing:
+    """One tree: which rows are shown, and how wide its columns are."""
 
-    def dull(row: Row) -> bool:
+    def __init__(self, sheet: Sheet, view: RunView, root: ProcessKey) -> None:
+        self._sheet, self._view, self._root = sheet, view, root
+        self._children: dict[ProcessKey, list[Row]] = {}
+        for row in sorted(view.rows.values(), key=lambda r: r.started):
+            if row.key != root:
+                parent = row.parent if row.parent in view.rows else root
+                assert parent is not None
+                self._children.setdefault(parent, []).append(row)
+        self._dull = self._short_ones()
+        self._columns = self._fitting_columns()
+        taken = INDENT + sum(w + _GAP for _, w in self._columns)
+        self._label = min(_MOST_LABEL, sheet.width - taken)
+
+    def draw(self) -> None:
+        titles = "".join(" " * _GAP + _aligned(c, c.name, w) for c, w in self._columns)
+        self._line(Text(padded("process", self._label) + titles, DIM))
+        self._walk()
+
+    def _short_ones(self) -> dict[ProcessKey, int]:
+        """The subtrees of short processes without notable facts, each with its size.
+
+        Children come before their parents, so that no recursion is needed.
+        """
+        order = [self._root]
+        for key in order:
+            order += [row.key for row in self._children.get(key, ())]
+        sizes: dict[ProcessKey, int] = {}
+        for key in reversed(order[1:]):
+            below = [row.key for row in self._children.get(key, ())]
+            if self._is_dull(self._view.rows[key]) and all(k in sizes for k in below):
+                sizes[key] = 1 + sum(sizes[k] for k in below)
+        return sizes
+
+    def _is_dull(self, row: Row) -> bool:
         return (
             row.seconds < DULL_SECONDS
-            and row.key not in view.work
+            and row.key not in self._view.work
             and not row.findings
             and "SIG" not in row.end
             and not row.details.lines()
-            and all(map(dull, children.get(row.key, ())))
         )
 
-    def size(row: Row) -> int:
-        return 1 + sum(map(size, children.get(row.key, ())))
+    def _fitting_columns(self) -> list[tuple[_Column, int]]:
+        """The columns that leave room for the process, with their widths."""
+        shown = [r for k, r in self._view.rows.items() if k not in self._dull]
+        widths = [
+            (c, max(len(c.name), *(cell_len(c.of(r)) for r in shown)) if shown else len(c.name))
+            for c in _COLUMNS
+        ]
+        while True:
+            room = self._sheet.width - INDENT - sum(w + _GAP for _, w in widths)
+            last = max(c.rank for c, _ in widths)
+            if room >= _LEAST_LABEL or not last:
+                return widths
+            widths = [(c, w) for c, w in widths if c.rank < last]
 
-    def bound(row: Row, *, steps: bool) -> list[Execution]:
-        return sorted(
-            (w for w in view.work.get(row.key, ()) if w.is_step is steps), key=lambda w: w.start_ns
-        )
+    def _walk(self) -> None:
+        """Depth first, without recursion: the depth of a tree of processes has no bound."""
+        rows = self._view.rows
+        stack = [(rows[self._root], "", "")]
+        while stack:
+            row, prefix, branch = stack.pop()
+            every = self._children.get(row.key, [])
+            below = [child for child in every if child.key not in self._dull]
+            short = sum(self._dull.get(child.key, 0) for child in every)
+            self._row(row, prefix, branch, short=short)
+            deeper = prefix + ("" if not branch else "   " if branch.startswith("└") else "│  ")
+            self._details(row, deeper + ("│  " if below else "   "))
+            if cell_len(deeper) > self._label * _DEEPEST:
+                deeper = prefix  # deeper processes share this depth
+            last = len(below) - 1
+            for number, child in reversed(list(enumerate(below))):
+                stack.append((child, deeper, "└─ " if number == last else "├─ "))
 
-    def walk(row: Row, prefix: str, branch: str) -> None:
-        every = sorted(children.get(row.key, ()), key=lambda r: r.started)
-        below = [child for child in every if not dull(child)]
-        short = sum(size(child) for child in every if dull(child))
+    def _row(self, row: Row, prefix: str, branch: str, *, short: int) -> None:
+        for work in self._bound(row, steps=False):
+            self._whole(f"{prefix}{branch and '│ '}", f"◆ {work_line(work)}", BOLD)
         more = f" (+{short} short)" if short else ""
-        label = prefix + branch + printable(row.command)
-        room = COMMAND_WIDTH - len(more)
-        label = (label if len(label) <= room else label[: room - 1] + "…") + more
-        style = RED if row.failed else ""
-        text = (
-            f"  {label:<{COMMAND_WIDTH}} {row.seconds:8.2f}s  {row.end:<13} "
-            f"{row.cpu_seconds:7.2f}s {mib(row.peak_bytes):>10} "
-            f"{mib(row.read_bytes):>10} {mib(row.written_bytes):>10}"
-        )
-        lines.extend(
-            paint(f"  {prefix}{branch and '│ '}◆ {work_line(work)}", BOLD)
-            for work in bound(row, steps=False)
-        )
-        lines.append(paint(text, style) if style else text)
-        margin = (
-            prefix
-            + ("" if not branch else "   " if branch.startswith("└") else "│  ")
-            + ("│  " if below else "   ")
-        )
-        lines.extend(f"  {margin}◆ {work_line(work)}" for work in bound(row, steps=True))
-        lines.extend(paint(f"  {margin}{printable(detail)}", DIM) for detail in row.details.lines())
-        deeper = prefix + ("" if not branch else "   " if branch.startswith("└") else "│  ")
-        for index, child in enumerate(below):
-            if len(prefix) > COMMAND_WIDTH:
-                return  # too deep to show; the findings name the important processes
-            walk(child, deeper, "└─ " if index == len(below) - 1 else "├─ ")
+        room = self._label - len(more)
+        label = prefix + branch + steady(row.command)
+        if cell_len(label) > room:
+            label = prefix + branch + _FOLDERS.sub("…/", steady(row.command))
+        label = cut(label, room) + more
+        numbers = "".join(" " * _GAP + _aligned(c, c.of(row), w) for c, w in self._columns)
+        self._line(Text(padded(label, self._label) + numbers, RED if row.failed else ""))
 
-    if root in view.rows:
-        walk(view.rows[root], "", "")
-    return lines
+    def _details(self, row: Row, margin: str) -> None:
+        for work in self._bound(row, steps=True):
+            self._whole(margin, f"◆ {work_line(work)}", "")
+        for line in row.details.lines():
+            self._whole(margin, line, DIM)
+
+    def _bound(self, row: Row, *, steps: bool) -> list[Execution]:
+        works = (w for w in self._view.work.get(row.key, ()) if w.is_step is steps)
+        return sorted(works, key=lambda w: w.start_ns)
+
+    def _whole(self, margin: str, text: str, style: str) -> None:
+        """A line that uses the whole width."""
+        room = self._sheet.width - INDENT - cell_len(margin)
+        self._line(Text.assemble(margin, (shortened(steady(text), room), style)))
+
+    def _line(self, text: Text) -> None:
+        self._sheet.add(indented(text))
+
+
+def _aligned(column: _Column, text: str, width: int) -> str:
+    return text.ljust(width) if column.left else text.rjust(width)
 
 
 def work_line(work: Execution) -> str:
@@ -256,110 +220,23 @@ def work_line(work: Execution) -> str:
     doubt = "" if work.identity.grade in ("certain", "probable") else f", {work.identity.grade}"
     seconds = max(0, work.end_ns - work.start_ns) / 1e9
     outputs = "".join(f" > {v.path}" for v in work.outputs[:2]) if work.is_step else ""
-    return f"{named(work)} ({seconds:.2f} s{result}{doubt}){printable(outputs)}"
+    return f"{named(work)} ({seconds:.2f} s{result}{doubt}){outputs}"
 
 
-def _findings(findings: Iterable[Finding], start_ns: int, paint: Painter) -> list[str]:
-    out = [
-        f"  {paint('✗', RED)} {(f.time_boottime_ns - start_ns) / 1e9:7.2f}s  "
-        f"{paint(f.kind, BOLD)}  {printable(f.sentence)}  "
-        + paint(f"[{' '.join(f.evidence)}]", DIM)
-        for f in findings
-    ]
-    return out or ["  no findings"]
+def _findings(sheet: Sheet, execution: Execution) -> None:
+    if not execution.findings:
+        sheet.add(indented(Text("no findings")))
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for found in execution.findings:
+        at = (found.time_boottime_ns - execution.start_ns) / 1e9
+        grid.add_row(Text.assemble(("✗", RED), f" {at:7.2f}s"), _finding(found))
+    if execution.findings:
+        sheet.add(indented(grid))
+    if execution.findings_dropped:
+        sheet.add(indented(Text(f"… and {execution.findings_dropped} more findings")))
 
 
-def as_json(
-    execution: Execution,
-    view: RunView,
-    losses: dict[tuple[str, str], int],
-    blind: Iterable[str] = (),
-) -> dict[str, Any]:
-    """The same facts for programs."""
-    identity = execution.identity
-    return {
-        "schema": "kwitness.run/1",
-        "execution": {
-            "system": identity.system,
-            "pipeline": identity.pipeline,
-            "run_id": identity.run_id,
-            "task": identity.task,
-            "outcome": execution.result,
-            "reported_outcome": None if execution.incomplete else execution.reported,
-            "seconds": (execution.end_ns - execution.start_ns) / 1e9,
-            "processes": execution.totals.processes,
-            "trace_id": execution.trace_id.hex(),
-            "inputs": list(execution.inputs),
-            "outputs": [
-                {"path": v.path, "state": v.state.value, "bytes": v.size_bytes, "commit": v.commit}
-                for v in execution.outputs
-            ],
-        },
-        "processes": [
-            {
-                "pid": r.pid,
-                "parent_pid": r.parent.tgid if r.parent else None,
-                "command": r.command,
-                "seconds": r.seconds,
-                "end": r.end,
-                "failed": r.failed,
-                "cpu_seconds": r.cpu_seconds,
-                "peak_rss_bytes": r.peak_bytes,
-                "read_bytes": r.read_bytes,
-                "written_bytes": r.written_bytes,
-                "findings": list(r.findings),
-                "partition": r.partition,
-                "role": r.role,
-                "work": [e.span_id.hex() for e in r.execution.chain()] if r.execution else [],
-                **msgspec.to_builtins(r.details),
-            }
-            for r in view.rows.values()
-        ],
-        "work": [
-            _work_json(w, execution) for works in (*view.work.values(), (execution,)) for w in works
-        ],
-        "findings": [
-            {
-                "kind": f.kind,
-                "severity": Severity(f.severity).name,
-                "pid": f.process.tgid,
-                "seconds": (f.time_boottime_ns - execution.start_ns) / 1e9,
-                "sentence": printable(f.sentence),
-                "facts": dict(f.facts),
-                "evidence": list(f.evidence),
-            }
-            for f in execution.findings
-        ],
-        "completeness": {
-            "lost": [{"kind": k, "reason": r, "count": n} for (k, r), n in losses.items()],
-            "blind": list(blind),
-            "rows_left_out": view.left_out,
-        },
-    }
-
-
-def _work_json(work: Execution, outermost: Execution) -> dict[str, Any]:
-    identity = work.identity
-    return {
-        "system": identity.system,
-        "type": identity.type,
-        "pipeline": identity.pipeline,
-        "run_id": identity.run_id,
-        "task": identity.task,
-        "attempt": identity.attempt,
-        "map_index": identity.map_index,
-        "outcome": work.result,
-        "reported_outcome": None if work.incomplete else work.reported,
-        "grade": identity.grade,
-        "source": identity.source,
-        "evidence": identity.evidence,
-        "pid": work.root.key.tgid,
-        "processes": work.totals.processes,
-        "inside_of": work.outer.span_id.hex() if work.outer else None,
-        "trace_id": work.trace_id.hex(),
-        "span_id": work.span_id.hex(),
-        "started": (work.start_ns - outermost.start_ns) / 1e9,
-        "seconds": max(0, work.end_ns - work.start_ns) / 1e9,
-        "inputs": list(work.inputs),
-        "outputs": [v.path for v in work.outputs],
-    }
+def _finding(found: Finding) -> Text:
+    return Text.assemble((found.kind, BOLD), "  ", evidence(found.sentence, found.evidence))

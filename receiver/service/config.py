@@ -63,6 +63,12 @@ class StateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     directory: str = ""
 
 
+class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`kwitness run` and `kwitness record -- CMD`."""
+
+    status: bool = True  # show the status of the command in the terminal's title
+
+
 class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. Exporters are configured by the standard OTEL_* variables, not here."""
 
@@ -72,6 +78,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     privileges: PrivilegeConfig = PrivilegeConfig()
     state: StateConfig = StateConfig()
     insights: InsightsConfig = InsightsConfig()
+    run: RunConfig = RunConfig()
     rule: tuple[Rule, ...] = ()  # `[[rule]]` tables, matched before the frameworks
     shutdown_seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 8.0
 

@@ -14,7 +14,6 @@ from receiver.investigate.compose import report_id
 from receiver.investigate.history import NOTE_BYTES
 from receiver.investigate.report import Report, to_json
 from receiver.observe.session import Session
-from receiver.render import details, page, screen
 from receiver.service.alerts import queries
 from receiver.text.printable import printable
 from receiver.text.redact.log import redacted
@@ -56,8 +55,14 @@ class IncidentApi:
         if found is None:
             return None
         if form == "text":
+            from receiver.render.terminal import details, screen  # see render/__init__.py
+
             return f"{screen(found)}\n\n{details(found)}\n"
-        return page(found) if form == "page" else to_json(found).decode()
+        if form == "page":
+            from receiver.render.page import page
+
+            return page(found)
+        return to_json(found).decode()
 
     def note(self, number: str, body: bytes) -> bool:  # noqa: ARG002 (there is no history to note it in)
         return False

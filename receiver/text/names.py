@@ -30,6 +30,26 @@ def describe_end(cause: str, code: int, signal: int) -> str:
     return signal_name(signal) if signal else f"exit {code}"
 
 
+def ended(error: str) -> str:
+    """What happened to a process with this error.type: `was killed by SIGTERM`."""
+    if not error:
+        return "exited with status 0"
+    if error == "oom_killed":
+        return "was killed by the OOM killer"
+    if error.startswith("SIG"):
+        return f"was killed by {error}"
+    kind, _, code = error.partition("_")
+    return f"exited with status {code}" if kind == "exit" else f"failed ({error})"
+
+
+def counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
 def event_id(event: Event) -> str:
     """Unique within one attachment; together with the host's session it is unique everywhere."""
     return f"{event.cpu}-{event.sequence}"

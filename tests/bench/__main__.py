@@ -21,7 +21,7 @@ from receiver.kernel.source import LiveSource, SourceConfig
 from receiver.model import CoreOptions
 from receiver.observe.core import Core
 from receiver.semconv import SCHEMA_URL
-from receiver.service.app import this_host
+from receiver.service.host import this_host
 from receiver.signals import EMPTY, Block, LogRecord, Severity
 from tests.bench.insights import event_loops, insights, insights_service
 from tests.bench.overhead import overhead
@@ -59,7 +59,7 @@ def encoding() -> dict[str, float]:
     process = Block(tuple((f"process.attribute.n{i}", i * 1000) for i in range(5)))
     own = (("process.exit.code", 137), ("process.exit.cause", "oom_killed"), ("error.type", "oom_killed"), ("event.name", "process.exit"),
            ("log.record.uid", "5e55104e5e55-1-2-3"))  # fmt: skip
-    record = LogRecord(EMPTY, 10**18, 10**18 + 5, Severity.ERROR, "process.exit", "python3 (4711) ended with oom_killed.", b"\1" * 16,
+    record = LogRecord(EMPTY, 10**18, 10**18 + 5, Severity.ERROR, "process.exit", "python3 (4711) was killed by the OOM killer.", b"\1" * 16,
                        b"\2" * 8, (task, process), own)  # fmt: skip
 
     def naive() -> bytes:

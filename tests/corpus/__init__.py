@@ -3,6 +3,9 @@
 `secrets.txt` was written from the documentation of the programs before any rule was built, and is split in halves by the hash
 of each line: rules were built from the development half, and the judged half was run at the end. `ordinary.txt` holds shapes
 that are filled with seeded values.
+
+The files with a number were written after the rules, without a look at them. Each was judged once at first sight, before a rule
+was changed for it; that figure is the one that the documents give. Their ordinary lines stand for themselves.
 """
 
 from __future__ import annotations
@@ -20,9 +23,10 @@ import msgspec
 from receiver.text.printable import joined
 from receiver.text.redact import Redactor
 
-_MARKED = re.compile("«(.+?)»")
+_MARKED = re.compile("«(.+?)»", re.DOTALL)
 _HERE = Path(__file__).parent
 ORDINARY_LINES = 2000
+SETS = (1, 2, 3, 4, 5, 6)  # each was judged at first sight, before a rule was changed for it
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -51,9 +55,10 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 def _lines(name: str) -> list[tuple[str, str]]:
-    lines = (_HERE / name).read_text("utf-8").splitlines()
+    """The kind and the text of each line of a file; `⏎` is a line end within a text."""
+    lines = (_HERE / name).read_text("utf-8").replace("⏎", "\v").split("\n")
     return [
-        (kind, text)
+        (kind, text.replace("\v", "\n"))
         for kind, _, text in (
             line.partition("\t") for line in lines if line and not line.startswith("#")
         )
@@ -61,10 +66,10 @@ def _lines(name: str) -> list[tuple[str, str]]:
 
 
 @cache
-def secrets() -> tuple[Shape, ...]:
-    """All shapes with a secret."""
+def secrets(number: int = 1) -> tuple[Shape, ...]:
+    """All shapes with a secret of one set."""
     found = []
-    for kind, text in _lines("secrets.txt"):
+    for kind, text in _lines("secrets.txt" if number == 1 else f"secrets-{number}.txt"):
         judged = bool(hashlib.sha256(f"{kind}\t{text}".encode()).digest()[0] & 1)
         found.append(Shape(kind, _MARKED.sub(r"\1", text), tuple(_MARKED.findall(text)), judged))
     return tuple(found)
@@ -135,3 +140,9 @@ def ordinary() -> tuple[Shape, ...]:
         )
         out.append(Shape(kind, filled.replace("\1", "{").replace("\2", "}")))
     return tuple(out)
+
+
+@cache
+def ordinary_written(number: int) -> tuple[Shape, ...]:
+    """The ordinary texts of one of the sets 2 to 5."""
+    return tuple(Shape(kind, text) for kind, text in _lines(f"ordinary-{number}.txt"))

@@ -22,7 +22,8 @@ from receiver.export.settings import from_environment
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
-from receiver.service.app import Observer, losses_of
+from receiver.service.app import Observer
+from receiver.service.host import losses_of
 from tests.e2e.collector import Collector
 
 pytestmark = [pytest.mark.live, pytest.mark.e2e]
@@ -149,7 +150,7 @@ async def test_what_a_full_ring_loses_is_counted_to_the_record(
     close_ledger(observer)
     losses = losses_of(observer.source.ledger())
     assert sum(losses.values()) > 0
-    assert losses == observer.core.losses
+    assert losses == observer.core.missing.losses
     await observer.close(10)
     collector.stop()
     told: Counter[tuple[str, str]] = Counter()

@@ -34,7 +34,8 @@ from receiver.observe.core import Core
 from receiver.observe.recording import MAGIC, Recording
 from receiver.observe.replay import replay, steps
 from receiver.observe.session import Session
-from receiver.render import details, page, screen
+from receiver.render.page import page
+from receiver.render.terminal import details, screen
 from receiver.service import config, incident_api
 from receiver.signals import LogRecord, Span
 from receiver.text.event_text import event_line

@@ -35,9 +35,9 @@ def hypothesis(report: Report, cause: str) -> Hypothesis:
 def follows(report: Report, effect: str) -> list[str]:
     """The causes that the hypothesis is said to follow from."""
     return [
-        w.text.split(":")[0].removeprefix("It follows from ")
+        w.text.split(":")[0].removeprefix("It is an effect of ")
         for w in hypothesis(report, effect).weighed
-        if w.text.startswith("It follows from ")
+        if w.text.startswith("It is an effect of ")
     ]
 
 
@@ -173,7 +173,7 @@ def test_room_in_its_cgroup_speaks_for_a_heap_that_was_full(used: int, role: str
         story.tick(0)
     story.exit(root, 52)
     heap = hypothesis(report_of(story), "mem.app_heap")
-    (headroom,) = [w for w in heap.weighed if w.text.startswith("Its cgroup had")]
+    (headroom,) = [w for w in heap.weighed if w.text.startswith("Its cgroup used")]
     assert headroom.role == role and (headroom.weight > 0) is (role == "supports")
 
 
@@ -184,7 +184,7 @@ def test_a_report_with_lost_events_is_never_surer_than_its_ceiling() -> None:
         root = story.command("bash", "job.sh")
         step = story.spawn(root, "python3", "load.py")
         if lost:
-            story.core.note_losses({("signal", "ring_full"): 3}, story.now)
+            story.core.missing.note_losses({("signal", "ring_full"): 3}, story.now)
         story.oom(step)
         story.exit(step, signal=signal.SIGKILL)
         story.exit(root, 137)
@@ -296,7 +296,7 @@ def test_a_status_that_was_lost_on_the_way_leads_and_the_kill_comes_second() -> 
     report = report_of(story)
     assert cause_of(report) == "proc.exit_masked"
     killed = hypothesis(report, "mem.cgroup_oom")
-    assert any(w.text.endswith("the status was lost on the way.") for w in killed.weighed)
+    assert any(w.text.endswith("its exit status was not passed on.") for w in killed.weighed)
 
 
 def test_what_still_runs_is_not_what_failed() -> None:
@@ -309,7 +309,7 @@ def test_what_still_runs_is_not_what_failed() -> None:
     story.exit(step, 1)
     story.exit(root, 1)
     lead = hypothesis(report_of(story), "lim.emfile")
-    (against,) = [w for w in lead.weighed if w.text.endswith("is not what failed.")]
+    (against,) = [w for w in lead.weighed if w.text.endswith("is not the process that failed.")]
     assert (against.role, against.weight) == ("contradicts", -0.7)
 
 

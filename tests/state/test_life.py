@@ -96,7 +96,7 @@ def test_the_gap_is_measured_by_the_boot_clock_within_one_boot() -> None:
 
 def test_the_next_service_sends_what_is_not_known() -> None:
     core = Core(HOST)
-    core.resumed(
+    core.missing.resumed(
         Gap("killed", 10**18, 10**18 + 12 * SECOND, (("log_record", 2), ("span", 601))), SECOND
     )
     records = [attributes(r) for r in core.take()]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from receiver.events import Connection, ConnectionFlag, ConnectionStage
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
     IDLE_NS,
     after,
@@ -28,6 +28,7 @@ from receiver.investigate.evidence import (
     facts,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.units import SECOND
 
 
@@ -49,11 +50,11 @@ def broken(case: Case) -> Iterator[Candidate]:
             if idle >= IDLE_NS and sample.received_bytes + sample.sent_bytes:
                 how = "reset" if reset else "lost"
                 text = (
-                    f"Nothing had come over the connection to {where(peer)} for {idle / 1e9:.1f} s "
+                    f"The connection to {where(peer)} had been idle for {idle / 1e9:.1f} s "
                     f"when {actor.who} used it again."
                 )
                 evidence = [supports(CLEAR + SLIGHT, text, facts(peer.first, sample))]
-                evidence.append(supports(SOME, f"That use was {how}.", facts(sample)))
+                evidence.append(supports(SOME, f"The new request was {how}.", facts(sample)))
                 evidence += after(actor, sample.time_boottime_ns)
                 summary = (
                     f"An idle connection of {actor.who} to {where(peer)} was dropped after "
@@ -76,17 +77,20 @@ def _reset(
     case: Case, actor: ProcessSnapshot, peer: Peer, sample: Connection
 ) -> Iterator[Candidate]:
     text = (
-        f"{where(peer)} reset a connection of {actor.who} after {sample.sent_bytes} bytes out and "
-        f"{sample.received_bytes} in."
+        f"{where(peer)} reset a connection of {actor.who} after {sample.sent_bytes} bytes "
+        f"sent and {sample.received_bytes} received."
     )
     evidence = [supports(CLEAR, text, facts(sample))]
     evidence += after(actor, sample.time_boottime_ns)
     dead = _server(case, sample)
     if dead is not None and dead.end.signal:
-        text = f"The other end, {dead.who}, had died of {dead.end.error}: it broke off nothing."
+        text = (
+            f"The process at the other end, {dead.who}, had ended before (it "
+            f"{dead.end.words}), so the reset is an effect of that."
+        )
         evidence.append(contradicts(CLEAR, text, ends(dead)))
     summary = (
-        f"{where(peer)} broke off a connection of {actor.who} after {sample.received_bytes} bytes."
+        f"{where(peer)} broke a connection of {actor.who} after {sample.received_bytes} bytes."
     )
     yield blame(
         actor, "net.reset_short", endpoint(peer), summary=summary, evidence=evidence, sample=sample
@@ -118,7 +122,7 @@ def short_answers(case: Case) -> Iterator[Candidate]:
             last is None
             or not actor.failed
             or actor.end.signal
-            or peer.moments
+            or peer.notable_facts
             or not last.established_boottime_ns
         ):
             continue
@@ -137,8 +141,8 @@ def short_answers(case: Case) -> Iterator[Candidate]:
         )
         evidence = [supports(SLIGHT, text, [*facts(last), *ends(actor)])]
         summary = (
-            f"{actor.who} failed right after {where(peer)} had answered with {last.received_bytes} "
-            "bytes."
+            f"{actor.who} failed directly after an answer of {last.received_bytes} bytes "
+            f"from {where(peer)}."
         )
         yield blame(
             actor,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from receiver.detect.deaths import SI_TIMER
 from receiver.detect.file_names import BOOKKEEPING
 from receiver.events import FileReason, Signal
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import (
     HANG_NS,
     at_work,
@@ -35,8 +35,9 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.model import POLITE
-from receiver.text.names import signal_name
+from receiver.text.names import signal_name, times
 from receiver.units import SECOND
 
 ROUND = 0.06  # seconds by which a grace period or an age may differ from a round number
@@ -60,17 +61,17 @@ def timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Cand
         evidence.append(supports(STRONG, text, signal_facts(victim, event)))
     elif is_round:
         text = (
-            f"{event.sender_comm} ({event.sender.tgid}), which had started it, ended it {age:.2f} "
-            "s after its start: a round age."
+            f"Its parent {event.sender_comm} ({event.sender.tgid}) ended it {age:.2f} s "
+            "after its start, which is a common time limit."
         )
         evidence.append(supports(CLEAR + SLIGHT, text, signal_facts(victim, event)))
     if orphans:
-        text = f"{len(orphans)} of its children went on without it, {orphans[0].who} among them."
+        text = f"{len(orphans)} of its children continued without it, for example {orphans[0].who}."
         evidence.append(supports(CLEAR, text, [*ends(victim), *ends(orphans[0])]))
     evidence += _was_idle(case, victim, event, orphans)
     evidence += chosen_by_oom_killer(victim)
     summary = f"A time limit of {age:.1f} s ended {victim.who}" + (
-        f"; {len(orphans)} children of it live on." if orphans else "."
+        f"; {len(orphans)} of its children continued." if orphans else "."
     )
     yield Candidate(
         cause="kill.timeout_orphan",
@@ -97,7 +98,7 @@ def _was_idle(
     below = max((idle_ns(a, event.time_boottime_ns) for a in case.below(victim)), default=0)
     if max(idle, below if not orphans else 0) < HANG_NS:
         return []
-    text = f"It had done nothing for {max(idle, below) / 1e9:.0f} s by then."
+    text = f"It had been inactive for {max(idle, below) / 1e9:.0f} s by then."
     return [contradicts(CLEAR, text, ends(victim))]
 
 
@@ -116,15 +117,17 @@ def timers(case: Case) -> Iterator[Candidate]:
             continue
         age = (event.time_boottime_ns - actor.start_ns) / 1e9
         orphans = [a for a in case.below(actor) if not a.end_ns or a.end_ns > actor.end_ns + SECOND]
-        text = f"Its own timer went off {age:.2f} s after its start, and it ended."
+        text = f"Its own timer expired {age:.2f} s after its start, and it exited."
         evidence = [supports(STRONG, text, [fact(event), *ends(actor)])]
         if orphans:
             evidence.append(
                 supports(
-                    SOME, f"{orphans[0].who} went on without it.", [*ends(actor), *ends(orphans[0])]
+                    SOME,
+                    f"{orphans[0].who} continued without it.",
+                    [*ends(actor), *ends(orphans[0])],
                 )
             )
-        summary = f"{actor.who} reached a time limit of its own after {age:.1f} s."
+        summary = f"{actor.who} reached its own time limit after {age:.1f} s."
         yield Candidate(
             cause="kill.timeout_orphan",
             culprit=process_culprit(actor),
@@ -161,8 +164,8 @@ def probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candid
         if len(failed) < 2 or max(ages) - min(ages) > max(0.2, 0.1 * max(ages)) or max(ages) < 0.3:
             continue
         text = (
-            f"{prober.who} ran `{' '.join(failed[0].argv[:4])}` {len(probes)} times; {len(failed)} "
-            f"were ended at the age of {ages[0]:.1f} s."
+            f"{prober.who} ran `{' '.join(failed[0].argv[:4])}` {times(len(probes))}; "
+            f"{len(failed)} of these runs were ended after {ages[0]:.1f} s each."
         )
         evidence = [supports(STRONG, text, [f for p in failed[-3:] for f in ends(p)])]
         evidence.append(
@@ -173,8 +176,8 @@ def probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candid
         if work := at_work(case, victim):
             evidence.append(supports(SLIGHT, f"{victim.who} was working all the time.", work))
         summary = (
-            f"The probe of {prober.who} was too slow {len(failed)} times ({ages[0]:.1f} s each), "
-            f"so it ended {victim.who}."
+            f"The health probe of {prober.who} was too slow {times(len(failed))} "
+            f"({ages[0]:.1f} s each), so {prober.who} ended {victim.who}."
         )
         yield Candidate(
             cause="kill.probe",
@@ -208,13 +211,13 @@ def swallowed(case: Case) -> Iterator[Candidate]:
         stopped = _stopped_work(case, actor, at)
         if not stopped:
             continue
-        handled = f"{actor.who} handled {sender_text(event)} and left with status 0."
+        handled = f"{actor.who} handled {sender_text(event)}, and exited with status 0."
         evidence = [supports(SOME + SLIGHT, handled, [fact(event), *ends(actor)]), *stopped]
         if (actor.end_ns - at) < 5 * SECOND:
             text = f"It ended {(actor.end_ns - at) / 1e9:.1f} s after the signal."
             evidence.append(supports(SLIGHT, text, ends(actor)))
         summary = (
-            f"{actor.who} took {signal_name(event.signal)} from {event.sender_comm} "
+            f"{actor.who} received {signal_name(event.signal)} from {event.sender_comm} "
             f"({event.sender.tgid}), stopped its work and reported success."
         )
         yield Candidate(
@@ -224,7 +227,7 @@ def swallowed(case: Case) -> Iterator[Candidate]:
             evidence=(*evidence, context("The sender.", [fact(event)])),
             subject=actor.key,
             at_ns=at,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -236,7 +239,7 @@ def _stopped_work(case: Case, actor: ProcessSnapshot, at_ns: int) -> list[Eviden
         if a.end.signal
         and a.exit is not None
         and 0 <= a.end_ns - at_ns < 5 * SECOND
-        and not a.end.retired
+        and not a.end.expected_shutdown
     ]
     torn = [
         f
@@ -246,17 +249,17 @@ def _stopped_work(case: Case, actor: ProcessSnapshot, at_ns: int) -> list[Eviden
         and not f.path.endswith((".log", *BOOKKEEPING))
     ]
     out = [
-        supports(CLEAR, f"Its child {each.who} died of {each.end.error} then.", ends(each))
+        supports(CLEAR, f"Its child {each.who} {each.end.words} at that time.", ends(each))
         for each in dead[:1]
     ]
     for each in torn[:1]:
-        text = f"It was writing {each.path} at that moment: {each.position_bytes} bytes."
+        text = f"It was writing {each.path} at that moment, at byte {each.position_bytes}."
         out.append(supports(CLEAR, text, [fact(each)]))
     wrote_on = [
         u for u in actor.uses if u.writing and u.written_bytes and u.last_ns > at_ns + SECOND
     ]
     if out and wrote_on and not dead:
-        text = f"It wrote on for {(wrote_on[0].last_ns - at_ns) / 1e9:.1f} s after the signal."
+        text = f"It continued to write for {(wrote_on[0].last_ns - at_ns) / 1e9:.1f} s after the signal."
         out.append(contradicts(SOME, text, facts_of_use(wrote_on[0])))
     return out
 

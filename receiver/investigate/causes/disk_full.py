@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 
 from receiver.events import CallFailed, CallKind
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -21,6 +21,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, mib
 from receiver.work.tables import Use
@@ -47,10 +48,10 @@ def full(case: Case) -> Iterator[Candidate]:
         ]
         first = calls[0]
         what = subject_of(first)
-        text = f"{actor.who}: {error_name(first.error)} on {what or 'a file'}."
+        text = f"{actor.who} got {error_name(first.error)} on {what or 'a file'}."
         base = [supports(STRONG, text, facts(*calls[:3]))]
         if actor.failed:
-            base.append(supports(SLIGHT, f"It then ended with {actor.end.error}.", ends(actor)))
+            base.append(supports(SLIGHT, f"It then {actor.end.words}.", ends(actor)))
         if any(c.error == errno.EDQUOT for c in calls) or (
             creates and not writes and not _writes_failed(case)
         ):
@@ -68,16 +69,16 @@ def _no_inodes(
     creates: list[CallFailed],
 ) -> Candidate:
     what = subject_of(first)
-    text = "Files could not be made, and no write failed for want of space."
+    text = "Files could not be created, and no write failed for lack of space."
     evidence = [*base, supports(CLEAR, text, facts(*creates[:2]))]
     culprit = Culprit(type="file", path=what)
     summary = f"No inode or quota was left for {what}."
     made = _made(case, what)
     if made is not None:
         number = sum(1 for u in made.uses if u.created)
-        evidence.append(supports(SLIGHT, f"{made.who} made {number} files there.", ends(made)))
+        evidence.append(supports(SLIGHT, f"{made.who} created {number} files there.", ends(made)))
         culprit = process_culprit(made)
-        summary = f"No inode or quota was left for {what}; {made.who} made most files there."
+        summary = f"No inode or quota was left for {what}; {made.who} created most files there."
     return Candidate(
         cause="fs.inodes_quota",
         culprit=culprit,
@@ -85,7 +86,7 @@ def _no_inodes(
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=first.first_boottime_ns,
-        silent=True,
+        harms_without_failure=True,
     )
 
 
@@ -99,7 +100,7 @@ def _enospc(
     if filler is not None:
         who, wrote, use = filler
         culprit, by = process_culprit(who), f"; {who.who} had written most there: {mib(wrote)}"
-        text = f"{who.who} wrote {mib(wrote)} to that file system, {use.path} among it."
+        text = f"{who.who} wrote {mib(wrote)} to that file system, among others to {use.path}."
         evidence.append(supports(SOME, text, facts_of_use(use)))
     summary = f"The file system of {what or 'a file'} was full when {actor.who} wrote to it{by}."
     return Candidate(
@@ -109,7 +110,7 @@ def _enospc(
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=first.first_boottime_ns,
-        silent=True,
+        harms_without_failure=True,
     )
 
 
@@ -165,7 +166,7 @@ def _filler(
 def _made(case: Case, path: str) -> ProcessSnapshot | None:
     device = _device_of(case, path)
     counts = {a: sum(1 for u in a.uses if u.created and u.key[0] == device) for a in case}
-    counts = {a: n + (a.folded and 0) for a, n in counts.items() if n}
+    counts = {a: n + (a.collapsed and 0) for a, n in counts.items() if n}
     return max(counts, key=lambda a: (counts[a], a.pid)) if counts else None
 
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 
 from receiver.events import CallFailed, CallKind, Crash
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of, shells
 from receiver.investigate.evidence import (
     CLEAR,
@@ -25,8 +25,9 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import subject_of
-from receiver.text.names import error_name, signal_name
+from receiver.text.names import error_name, signal_name, times
 from receiver.units import SECOND
 
 _FAULTS = {
@@ -53,20 +54,26 @@ def crashes(case: Case) -> Iterator[Candidate]:
         if actor.end.code > 128 and not actor.end.signal and shells(actor):
             continue  # a shell returns the exit status of its child
         cause = _FAULTS[signal.Signals(event.signal)]
-        how = "a fault of its own" if event.code > 0 else "it sent the signal to itself"
-        text = f"{actor.who} died of {signal_name(event.signal)}: {how} (si_code {event.code})."
+        how = "a fault in its own code" if event.code > 0 else "it sent the signal to itself"
+        text = (
+            f"{actor.who} was killed by {signal_name(event.signal)}: {how} (si_code {event.code})."
+        )
         evidence = [supports(STRONG, text, [fact(event), *ends(actor)])]
         if event.signal == signal.SIGBUS:
             evidence.append(
                 contradicts(
                     SOME,
-                    "SIGBUS speaks of what is behind a mapping, not of the code.",
+                    "SIGBUS is caused by the memory behind a mapping, not by the code.",
                     [fact(event)],
                 )
             )
         if any(c.call == CallKind.MEMORY and c.error == errno.ENOMEM for c in actor.calls):
             evidence.append(
-                contradicts(SOME, "It had been refused memory before.", facts(*actor.calls[:1]))
+                contradicts(
+                    SOME,
+                    "One of its memory allocations had failed before.",
+                    facts(*actor.calls[:1]),
+                )
             )
         where = ""
         if actor.crash is not None and actor.crash.signal == event.signal:
@@ -90,7 +97,7 @@ def _place_of(crash: Crash) -> Evidence:
         if crash.module
         else f"address {crash.address:#x}"
     )
-    text = f"Its thread {crash.thread} ({crash.comm}) stood in {at}."
+    text = f"Its thread {crash.thread} ({crash.comm}) was at {at}."
     return supports(SLIGHT, text, facts(crash))
 
 
@@ -115,11 +122,11 @@ def interpreters(case: Case) -> Iterator[Candidate]:
         culprit = process_culprit(parent if forked and parent is not None else actor)
         what = ""
         if not_started:
-            word = "not found" if actor.end.code == 127 else "found, and could not be run"
+            word = "not found" if actor.end.code == 127 else "found, but could not be executed"
             evidence.append(
                 supports(
                     CLEAR,
-                    f"{actor.who} ended with {actor.end.code}: a command was {word}.",
+                    f"{actor.who} exited with status {actor.end.code}: a command was {word}.",
                     ends(actor),
                 )
             )
@@ -160,18 +167,20 @@ def limits(case: Case) -> Iterator[Candidate]:
         files = [c for c in actor.calls if c.error in (errno.EMFILE, errno.ENFILE)]
         if files:
             look = actor.usage.last if actor.usage is not None else None
-            limit = f" of {look.descriptor_max}" if look is not None and look.descriptor_max else ""
+            limit = (
+                f" of its {look.descriptor_max}" if look is not None and look.descriptor_max else ""
+            )
             text = (
-                f"{actor.who} got {error_name(files[0].error)} {files[0].failures} times: no "
-                f"descriptor{limit} was left."
+                f"{actor.who} got {error_name(files[0].error)} {times(files[0].failures)}: "
+                f"it had no free descriptor{limit}."
             )
             evidence = [supports(STRONG, text, facts(*files[:2]))]
             if actor.failed:
-                evidence.append(supports(SLIGHT, f"It ended with {actor.end.error}.", ends(actor)))
+                evidence.append(supports(SLIGHT, f"It then {actor.end.words}.", ends(actor)))
             kinds = _held(actor)
             if kinds:
                 evidence.append(supports(SLIGHT, kinds, facts(*(p.last for p in actor.peers[:1]))))
-            summary = f"{actor.who} had no file descriptor left{limit}."
+            summary = f"{actor.who} had no free file descriptor{limit}."
             yield Candidate(
                 cause="lim.emfile",
                 culprit=process_culprit(actor),
@@ -179,7 +188,7 @@ def limits(case: Case) -> Iterator[Candidate]:
                 evidence=tuple(evidence),
                 subject=actor.key,
                 at_ns=files[0].first_boottime_ns,
-                silent=True,
+                harms_without_failure=True,
             )
         clones = [
             c
@@ -202,23 +211,23 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
     """Names the process with most threads, living children or unreaped children."""
     here = [a for a in case if a.start_ns <= at_ns and (not a.end_ns or a.end_ns >= at_ns)]
     dead = {
-        a.key: a.folded + sum(1 for c in case.children(a) if c.end_ns and c.end_ns < at_ns)
+        a.key: a.collapsed + sum(1 for c in case.children(a) if c.end_ns and c.end_ns < at_ns)
         for a in here
     }
     living = {a.key: sum(1 for c in case.children(a) if c in here) for a in here}
     evidence = [
-        supports(STRONG, f"{actor.who}: no process or thread could be made (EAGAIN).", shown)
+        supports(STRONG, f"{actor.who} could not create a process or thread (EAGAIN).", shown)
     ]
     holder = max(here, key=lambda a: (dead[a.key], -a.pid), default=actor)
     if dead.get(holder.key, 0) >= _MANY_DEAD and dead[holder.key] > 2 * len(here):
         number = dead[holder.key]
         text = (
-            f"{number} children of {holder.who} had ended by then, and only {len(here)} processes "
-            "lived: nobody reaped them."
+            f"{number} children of {holder.who} had ended and were not reaped, and only "
+            f"{len(here)} processes were running."
         )
         evidence.append(supports(CLEAR, text, [*ends(holder), *shown]))
         summary = (
-            f"{holder.who} left {number} ended children unreaped, until no process could be made."
+            f"{holder.who} did not reap {number} ended children, until no process could be created."
         )
         return Candidate(
             cause="proc.zombies",
@@ -227,7 +236,7 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=at_ns,
-            silent=True,
+            harms_without_failure=True,
         )
     counts = {a.key: max(living[a.key], _threads(a)) for a in here}
     most = max(here, key=lambda a: (counts[a.key], -a.pid), default=actor)
@@ -241,7 +250,7 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=at_ns,
-        silent=True,
+        harms_without_failure=True,
     )
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from receiver.events import FileChanged, FileOperation
 from receiver.facts.versions import FileKey
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.file_pairs import Pair, readers_of, writers_of
 from receiver.investigate.evidence import (
     CLEAR,
@@ -28,6 +28,7 @@ from receiver.investigate.evidence import (
     file_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import mib, resolve
 from receiver.work.tables import Use
 
@@ -56,12 +57,12 @@ def two_writers(case: Case) -> Iterator[Candidate]:
             evidence = [supports(STRONG, text, shown)]
             text = (
                 f"They wrote {mib(first.written_bytes)} and {mib(second.written_bytes)}; "
-                f"{mib(second.size_bytes)} are there."
+                f"the file has {mib(second.size_bytes)}."
             )
             evidence.append(supports(SLIGHT, text, shown))
             if first.cut or second.cut:
                 evidence.append(
-                    supports(SLIGHT, "One of them cut what the other had written.", shown)
+                    supports(SLIGHT, "One of them truncated the data of the other.", shown)
                 )
             summary = f"{one.who} and {late.who} wrote {second.path} at the same time."
             yield Candidate(
@@ -71,7 +72,7 @@ def two_writers(case: Case) -> Iterator[Candidate]:
                 evidence=tuple(evidence),
                 subject=late.key,
                 at_ns=second.first_ns,
-                silent=True,
+                harms_without_failure=True,
             )
             break
 
@@ -136,11 +137,9 @@ def replaced(case: Case) -> Iterator[Candidate]:
             bus = reader.end.signal == signal.SIGBUS
             if not (bus or reader.failed) or not use.size_at_open:
                 continue
-            done = (
-                use.closed.time_boottime_ns
-                if use.closed is not None and not use.open
-                else reader.end_ns or case.now_ns
-            )
+            done = reader.end_ns or case.now_ns
+            if use.closed is not None and not use.open:
+                done = use.closed.time_boottime_ns
             removals = [*by_key.get(key, ()), *by_path.get(use.path, ())]
             hit = next(
                 (h for h in removals if h.actor is not reader and use.first_ns < h.at_ns <= done),
@@ -152,12 +151,14 @@ def replaced(case: Case) -> Iterator[Candidate]:
             text = f"{who.who} {hit.what} {use.path} while {reader.who} had it open."
             evidence = [supports(CLEAR + SLIGHT, text, [*hit.shown, *facts_of_use(use)])]
             how = (
-                "died of SIGBUS: the page it read was gone"
+                "was killed by SIGBUS, because the page that it read was gone"
                 if bus
-                else f"ended with {reader.end.error}"
+                else f"{reader.end.words}"
             )
-            evidence.append(supports(STRONG if bus else SOME, f"{reader.who} {how}.", ends(reader)))
-            summary = f"{who.who} {hit.what} {use.path} under its reader {reader.who}."
+            evidence.append(
+                supports(STRONG if bus else SOME, f"{reader.who} then {how}.", ends(reader))
+            )
+            summary = f"{who.who} {hit.what} {use.path} while {reader.who} was reading it."
             culprit = Culprit(
                 type="process",
                 name=who.script or who.name,
@@ -205,13 +206,13 @@ def stale(case: Case) -> Iterator[Candidate]:
         evidence = [
             supports(
                 CLEAR,
-                f"{reader.who} read {use.path}, which nobody wrote in this run.",
+                f"{reader.who} read {use.path}, which no process of this run wrote.",
                 facts_of_use(use),
             )
         ]
-        text = f"{writer.who} had written {wrote.path} by then, which nobody read."
+        text = f"{writer.who} had written {wrote.path} before, and no process read it."
         evidence.append(supports(CLEAR, text, facts_of_use(wrote)))
-        summary = f"{reader.who} read {use.path} and not {wrote.path}, which this run wrote."
+        summary = f"{reader.who} read {use.path} instead of {wrote.path}, which this run wrote."
         yield Candidate(
             cause="fs.stale_input",
             culprit=file_culprit(use),
@@ -219,7 +220,7 @@ def stale(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=reader.key,
             at_ns=use.first_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -239,7 +240,7 @@ def older(case: Case) -> Iterator[Candidate]:
                 f"run ({ours.run_id})."
             )
             evidence = [supports(CLEAR + SOME, text, [*facts_of_use(use), *facts(source.opened)])]
-            summary = f"{actor.who} read {use.path} of an older run."
+            summary = f"{actor.who} read {use.path}, which an older run wrote."
             yield Candidate(
                 cause="fs.stale_input",
                 culprit=file_culprit(use),
@@ -247,7 +248,7 @@ def older(case: Case) -> Iterator[Candidate]:
                 evidence=tuple(evidence),
                 subject=actor.key,
                 at_ns=use.first_ns,
-                silent=True,
+                harms_without_failure=True,
             )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from receiver.events import ProcessKey, Signal
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import (
     HANG_NS,
     at_work,
@@ -43,6 +43,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.model import POLITE
 from receiver.text.names import signal_name
 from receiver.units import SECOND
@@ -61,7 +62,7 @@ def kills(case: Case) -> Iterator[Candidate]:
         event = died_of(actor)
         if (
             event is not None
-            and not actor.end.retired
+            and not actor.end.expected_shutdown
             and event.signal != signal.SIGPIPE
             and sent_by_process(actor, event)
         ):
@@ -91,13 +92,13 @@ def _supervisor(
     idle = idle_ns(victim, event.time_boottime_ns)
     if idle >= HANG_NS:
         waits = (
-            victim.usage.spell.waits
-            if victim.usage is not None and victim.usage.spell is not None
+            victim.usage.idle_period.waits
+            if victim.usage is not None and victim.usage.idle_period is not None
             else ()
         )
         text = (
-            f"It had done nothing for {idle / 1e9:.0f} s when the signal came: who sent it ended a "
-            "hang."
+            f"It had been inactive for {idle / 1e9:.0f} s when the signal came: the sender "
+            "ended a hang."
         )
         evidence.append(contradicts(CLEAR, text, facts(*waits[:2])))
     group = [
@@ -139,12 +140,17 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
     if not evidence:
         return
     if _is_outside(case, event.sender):
-        evidence.append(supports(SOME, "The sender is not of the execution.", [fact(event)]))
+        evidence.append(
+            supports(SOME, "The sender does not belong to the execution.", [fact(event)])
+        )
     elif any(a.key == event.sender for a in case.above(victim)):
         evidence.append(
             contradicts(
                 CLEAR,
-                "The sender had started them itself: that is how it ends its own.",
+                (
+                    "The sender had started these processes itself, as a program does that "
+                    "ends its own workers."
+                ),
                 [fact(event)],
             )
         )
@@ -154,11 +160,11 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
     work = progress(victim)
     if work is not None and work > 0.02:
         evidence.append(
-            supports(SLIGHT, f"{victim.who} was at work: {work:.1f} CPUs.", ends(victim))
+            supports(SLIGHT, f"{victim.who} was working: it used {work:.1f} CPUs.", ends(victim))
         )
     summary = (
-        f"{event.sender_comm} ({event.sender.tgid}) drained the group of {victim.who}: "
-        f"{len({a.key for a, _ in received})} processes."
+        f"{event.sender_comm} ({event.sender.tgid}) ended the process group of "
+        f"{victim.who}, {len({a.key for a, _ in received})} processes."
     )
     yield Candidate(
         cause="kill.drain",
@@ -181,8 +187,8 @@ def _ended_as_group(
     together = {a.key: s for a, s in asked if s.time_boottime_ns - first < _TOGETHER_NS}
     if len(together) >= 2:
         text = (
-            f"{event.sender_comm} ({event.sender.tgid}) told {len(together)} processes of the "
-            "group to end within a moment."
+            f"{event.sender_comm} ({event.sender.tgid}) sent a signal to {len(together)} "
+            "processes of the group at the same time."
         )
         weight = CLEAR if len(together) > 2 else SOME + SLIGHT
         evidence.append(supports(weight, text, facts(*list(together.values())[:4])))
@@ -190,8 +196,8 @@ def _ended_as_group(
     if late:
         grace = (late[0].time_boottime_ns - first) / 1e9
         is_round = abs(grace - round(grace)) < max(ROUND, 0.02 * grace)
-        text = f"What was left was killed {grace:.1f} s later" + (
-            ", a round grace period." if is_round else "."
+        text = f"The remaining processes were killed {grace:.1f} s later" + (
+            ", which is a common grace period." if is_round else "."
         )
         evidence.append(supports(CLEAR if is_round else SOME, text, facts(*late[:3])))
     return evidence
@@ -209,12 +215,16 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
     late, evidence = _late_answer(sender, at)
     delay = sender.usage.worst.get("cpu") if sender.usage is not None else None
     if delay is not None:
-        text = f"{sender.who} had to wait for a CPU {min(1.0, delay[0]):.0%} of the time."
+        text = f"{sender.who} waited for a CPU for {min(1.0, delay[0]):.0%} of the time."
         evidence.append(supports(SOME, text, [fact(delay[1])]))
     if not evidence:
         return
     evidence.append(
-        supports(SOME, f"{sender_text(event)}: its own supervisor.", signal_facts(victim, event))
+        supports(
+            SOME,
+            f"{sender_text(event)}: the sender is its own supervisor.",
+            signal_facts(victim, event),
+        )
     )
     work = at_work(case, victim)
     if work:
@@ -231,7 +241,7 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
             signal=signal_name(event.signal),
         )
     summary = (
-        f"{sender.who} ended {victim.who}, which was working, after its own answer from "
+        f"{sender.who} ended {victim.who}, although that was working: its own answer from "
         f"{culprit.address or 'elsewhere'} was late."
     )
     yield Candidate(
@@ -247,7 +257,7 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
 def _late_answer(sender: ProcessSnapshot, at_ns: int) -> tuple[Peer | None, list[Evidence]]:
     """Returns the peer that the sender waited for before the signal, and the evidence for it."""
     for peer in sender.peers:
-        for sample in (*peer.moments, *([peer.last] if peer.last is not None else [])):
+        for sample in (*peer.notable_facts, *([peer.last] if peer.last is not None else [])):
             sent_ns = sample.last_send_boottime_ns
             open_ns = at_ns - sent_ns if sent_ns > sample.last_receive_boottime_ns else 0
             if peer.longest_gap_ns < SECOND and open_ns <= SECOND:

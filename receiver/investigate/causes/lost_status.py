@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 
 from receiver import semconv as sc
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of, shells, shorter
 from receiver.investigate.causes.ends import LONG_NS
 from receiver.investigate.evidence import (
@@ -23,6 +23,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.work.children import Grade
 
 
@@ -48,17 +49,14 @@ def masked(case: Case) -> Iterator[Candidate]:
         if (below and not shells(actor)) or _repeated(case, actor) or _answered(actor):
             continue
         deepest = below[-1] if below else actor
-        went_on = "ended with status 0" if parent.end.code == 0 else "went on"
-        text = (
-            f"{deepest.who} ended with {deepest.end.error}; {parent.who}, which had started it, "
-            f"{went_on}."
-        )
+        went_on = "exited with status 0" if parent.end.code == 0 else "continued"
+        text = f"{deepest.who} {deepest.end.words}; {parent.who} above it {went_on}."
         evidence = [supports(CLEAR, text, [*ends(deepest), *ends(parent)])]
         evidence += _context_of_loss(case, actor, parent)
         for version in case.execution.outputs[:4]:
             evidence += shorter(case, version.path, version.size_bytes, facts(version.opened))
-        did = "reported success" if parent.end.code == 0 else "went on"
-        summary = f"{deepest.who} failed ({deepest.end.error}) and {parent.who} {did} all the same."
+        did = "reported success" if parent.end.code == 0 else "continued"
+        summary = f"{deepest.who} {deepest.end.words}, but {parent.who} {did}."
         silent = case.execution.masked or bool({deepest.key, actor.key} & reported)
         yield Candidate(
             cause="proc.exit_masked",
@@ -67,7 +65,7 @@ def masked(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=deepest.key,
             at_ns=actor.end_ns,
-            silent=silent,
+            harms_without_failure=silent,
         )
 
 
@@ -79,21 +77,29 @@ def _context_of_loss(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot
     reader = _piped_to(case, actor)
     if reader is not None:
         text = (
-            f"Its output went through a pipe to {reader.who}, which ended well: a pipeline's "
-            "status is the last one's."
+            f"It wrote to a pipe that {reader.who} read. That process exited with status "
+            "0, which became the status of the whole pipeline."
         )
         out.append(supports(SOME, text, ends(reader)))
     if actor.grade is Grade.LOST_WORK:
-        out.append(supports(SLIGHT, "Its work was not done.", ends(actor)))
+        out.append(supports(SLIGHT, "Its work was lost.", ends(actor)))
     elif actor.execs and actor.end_ns - actor.start_ns > LONG_NS:
         out.append(
-            supports(SLIGHT, "It had worked for a while: that was no question.", ends(actor))
+            supports(
+                SLIGHT,
+                (
+                    "It had been running for "
+                    f"{(actor.end_ns - actor.start_ns) / 1e9:.1f} s, so it was "
+                    "not a short check."
+                ),
+                ends(actor),
+            )
         )
     if _keeps_its_own_record(case, parent):
         system = parent.execution.identity.system
         text = (
-            f"{parent.who} supervises a task of {system} and leaves with 0 whatever became of "
-            f"it: {system}'s own record says that."
+            f"{parent.who} supervises a task of {system}. It always exits with status 0, "
+            f"because {system} records the result itself."
         )
         out.append(contradicts(STRONG, text, ends(parent)))
     return out
@@ -106,7 +112,7 @@ def _keeps_its_own_record(case: Case, actor: ProcessSnapshot) -> bool:
     """
     identity, above = actor.execution.identity, case.get(actor.parent)
     return (
-        identity.status_lies
+        identity.unreliable_exit_status
         and identity.type == "task"
         and (above is None or above.execution is not actor.execution)
     )
@@ -174,20 +180,20 @@ def pipes(case: Case) -> Iterator[Candidate]:
             None,
         )
         text = (
-            f"{actor.who} died of SIGPIPE: nobody read its output any more."
+            f"{actor.who} was killed by SIGPIPE: its output had no reader any more."
             if event is not None
-            else f"{actor.who} got EPIPE."
+            else f"A write of {actor.who} failed with EPIPE."
         )
         evidence = [supports(CLEAR + SLIGHT, text, [*facts(event, *epipe[:1]), *ends(actor)])]
         if reader is not None and reader.failed:
-            text = f"Its reader {reader.who} had failed with {reader.end.error}."
+            text = f"Its reader {reader.who} had failed: it {reader.end.words}."
             evidence.append(contradicts(STRONG, text, ends(reader)))
         elif reader is not None:
-            text = f"Its reader {reader.who} had left with status 0: it had enough."
+            text = f"Its reader {reader.who} had exited with status 0 before."
             evidence.append(supports(CLEAR, text, ends(reader)))
         summary = (
-            f"{actor.who} was ended by SIGPIPE: "
-            f"{reader.who if reader is not None else 'its reader'} had read enough."
+            f"SIGPIPE ended {actor.who}: "
+            f"{reader.who if reader is not None else 'its reader'} had stopped reading."
         )
         yield Candidate(
             cause="proc.sigpipe",

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 
 from receiver.events import CallKind
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of, progress
 from receiver.investigate.evidence import (
     CLEAR,
@@ -27,7 +27,8 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
-from receiver.text.names import error_name, mib
+from receiver.investigate.snapshot import ProcessSnapshot
+from receiver.text.names import error_name, mib, times
 from receiver.units import MIB, SECOND
 
 _NEAR = 0.85  # of a limit: memory above this share is close to it
@@ -63,8 +64,8 @@ def heaps(case: Case) -> Iterator[Candidate]:
         evidence = []
         if weight:
             text = (
-                f"{actor.who} left by itself with {actor.end.code}, a JVM's word for 'out of "
-                "memory'; no signal was sent."
+                f"{actor.who} exited by itself with status {actor.end.code}, which a JVM "
+                'uses for "out of memory"; no signal was sent.'
             )
             evidence.append(supports(weight, text, ends(actor)))
         if dump is not None:
@@ -72,8 +73,8 @@ def heaps(case: Case) -> Iterator[Candidate]:
             evidence.append(supports(CLEAR, text, facts_of_use(dump)))
         evidence += _shape_of_heap(actor)
         summary = (
-            f"{actor.who} reached its own heap limit at {mib(actor.peak_bytes)} and left with "
-            f"{actor.end.code}{on_processes(actor)}."
+            f"{actor.who} reached its own heap limit at {mib(actor.peak_bytes)} and exited "
+            f"with status {actor.end.code}{on_processes(actor)}."
         )
         yield Candidate(
             cause="mem.app_heap",
@@ -93,12 +94,14 @@ def _shape_of_heap(actor: ProcessSnapshot) -> list[Evidence]:
         out.append(supports(SOME, text, _points(actor)[-3:]))
     busy = progress(actor)
     if actor.name == "java" and busy is not None and busy > 0.8:
-        text = f"It used {busy:.1f} CPUs to its end: that is how a full heap is collected."
+        text = (
+            f"It used {busy:.1f} CPUs until its end, as the garbage collection of a full heap does."
+        )
         out.append(supports(SLIGHT, text, ends(actor)))
     limit = actor.limit_bytes
     if limit and actor.usage is not None and actor.usage.last is not None:
         used = actor.usage.last.memory_usage_bytes
-        text = f"Its cgroup had {mib(used)} of {mib(limit)} in use."
+        text = f"Its cgroup used {mib(used)} of {mib(limit)}."
         make = supports if used < _NEAR * limit else contradicts
         out.append(make(SLIGHT, text, [fact(actor.usage.last)]))
     return out
@@ -130,20 +133,22 @@ def limits(case: Case) -> Iterator[Candidate]:
             continue
         evidence = [
             supports(
-                STRONG, f"{actor.who} was refused memory {calls[0].failures} times.", facts(*calls)
+                STRONG,
+                f"Memory allocations of {actor.who} failed {times(calls[0].failures)}.",
+                facts(*calls),
             )
         ]
         if actor.oom is not None:
             evidence.append(
-                contradicts(STRONG, "The kernel's OOM killer ended it.", facts(actor.oom))
+                contradicts(STRONG, "The kernel's OOM killer killed it.", facts(actor.oom))
             )
         if actor.end.signal == 0 or actor.end.signal == signal.SIGABRT:
             evidence.append(
-                supports(SOME, f"It then ended by itself with {actor.end.error}.", ends(actor))
+                supports(SOME, f"It then ended by itself: it {actor.end.words}.", ends(actor))
             )
         summary = (
-            f"{actor.who} hit a limit of its own address space (peak {mib(actor.peak_bytes)}): "
-            "mmap or brk failed with ENOMEM."
+            f"{actor.who} reached the limit of its own address space (peak "
+            f"{mib(actor.peak_bytes)}): mmap or brk failed with ENOMEM."
         )
         yield Candidate(
             cause="mem.rlimit",
@@ -173,15 +178,16 @@ def thrashing(case: Case) -> Iterator[Candidate]:
         evidence = [supports(STRONG, text, [fact(first), fact(look)])]
         if look.memory_failures > first.memory_failures:
             text = (
-                f"The limit was hit {look.memory_failures - first.memory_failures} times "
-                "meanwhile, and nobody was killed."
+                "Meanwhile its memory cgroup reached the limit "
+                f"{times(look.memory_failures - first.memory_failures)}, and no process "
+                "was killed."
             )
             evidence.append(supports(SLIGHT, text, [fact(look)]))
         if actor.oom is not None:
             evidence.append(contradicts(SOME, "It ended in an OOM kill.", facts(actor.oom)))
         summary = (
-            f"{actor.who} thrashed at {mib(look.memory_usage_bytes)} of "
-            f"{mib(look.memory_limit_bytes)} for {lasted / 1e9:.0f} s."
+            f"{actor.who} thrashed for {lasted / 1e9:.0f} s: it used "
+            f"{mib(look.memory_usage_bytes)} of {mib(look.memory_limit_bytes)}."
         )
         yield Candidate(
             cause="mem.thrash",
@@ -190,7 +196,7 @@ def thrashing(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=look.time_boottime_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -210,7 +216,7 @@ def shared_memory(case: Case) -> Iterator[Candidate]:
         ]
         evidence = []
         if bus and event is not None:
-            text = f"{actor.who} died of SIGBUS (no page behind the address)."
+            text = f"{actor.who} was killed by SIGBUS (no page behind the address)."
             evidence.append(supports(CLEAR, text, [fact(event), *ends(actor)]))
         if full:
             text = f"{full[0].path}: {error_name(full[0].error)}."
@@ -219,7 +225,7 @@ def shared_memory(case: Case) -> Iterator[Candidate]:
         if mapped:
             use = max(mapped, key=lambda u: (_is_memory_file(u.path), u.size_bytes, u.path))
             text = (
-                f"It had {use.path} mapped, {mib(use.size_bytes)} large, of which "
+                f"It had mapped {use.path}: {mib(use.size_bytes)}, of which "
                 f"{mib(use.written_bytes)} were written."
             )
             evidence.append(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from receiver.events import Connection
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
     after,
     blame,
@@ -28,7 +28,8 @@ from receiver.investigate.evidence import (
     facts,
     supports,
 )
-from receiver.text.names import address_of, name_in
+from receiver.investigate.snapshot import ProcessSnapshot
+from receiver.text.names import address_of, name_in, times
 
 
 def unreachable(case: Case) -> Iterator[Candidate]:
@@ -54,25 +55,25 @@ def _vanished(
     sample = silent[-1]
     lasted = (sample.time_boottime_ns - sample.connection_id) / 1e9
     text = (
-        f"{actor.who} sent {sample.retransmits + 1} SYNs to {where(peer)} in {lasted:.1f} s, and "
-        "nobody answered."
+        f"{actor.who} sent {sample.retransmits + 1} SYNs to {where(peer)} in {lasted:.1f} "
+        "s, and got no answer."
     )
     evidence = [supports(CLEAR + SLIGHT, text, facts(*silent[-2:]))]
     cause = "net.blackhole"
     summary = (
-        f"Packets from {actor.who} to {where(peer)} vanish: {sample.retransmits + 1} SYNs in "
-        f"{lasted:.1f} s."
+        f"Packets from {actor.who} to {where(peer)} are lost: {sample.retransmits + 1} "
+        f"SYNs in {lasted:.1f} s got no answer."
     )
     full = _full_listener(case, peer)
     if full is not None:
         server, queue = full
         text = (
-            f"{server.who} listens there, with a queue that is full ({queue.queued} of "
+            f"{server.who} listens there, and its accept queue is full ({queue.queued} of "
             f"{queue.backlog})."
         )
         evidence.append(supports(STRONG, text, facts(queue)))
         cause = "net.backlog_refused"
-        summary = f"{where(peer)} takes no connections: the accept queue of {server.who} is full."
+        summary = f"{where(peer)} accepts no connections: the accept queue of {server.who} is full."
     evidence += after(actor, sample.time_boottime_ns)
     if peer.made > unanswered and peer.received_bytes:
         evidence.append(contradicts(SLIGHT, "It had answered before.", facts(peer.first)))
@@ -83,20 +84,22 @@ def _refused(
     actor: ProcessSnapshot, peer: Peer, refused: list[Connection], sample: Connection
 ) -> Candidate:
     text = (
-        f"{where(peer)} refused {actor.who} {max(1, peer.failed['refused'])} times: nobody "
-        "listened there."
+        f"{where(peer)} refused {actor.who} {times(max(1, peer.failed['refused']))}: no "
+        "process listened there."
     )
     evidence = [
         supports(CLEAR, text, facts(*refused[-2:])),
         *after(actor, sample.time_boottime_ns),
     ]
     if peer.received_bytes:
-        evidence.append(contradicts(CLEAR, "It was let in later.", facts(peer.last)))
+        evidence.append(contradicts(CLEAR, "A later connection was accepted.", facts(peer.last)))
     return blame(
         actor,
         "net.backlog_refused",
         endpoint(peer),
-        summary=f"Nobody listened on {where(peer)}: {actor.who} was refused.",
+        summary=(
+            f"No process listened on {where(peer)}: the connection of {actor.who} was refused."
+        ),
         evidence=evidence,
         sample=sample,
     )
@@ -104,14 +107,14 @@ def _refused(
 
 def _no_route(actor: ProcessSnapshot, peer: Peer, sample: Connection) -> Candidate:
     evidence = [
-        supports(CLEAR, f"No way leads to {where(peer)}.", facts(sample)),
+        supports(CLEAR, f"There is no route to {where(peer)}.", facts(sample)),
         *after(actor, sample.time_boottime_ns),
     ]
     return blame(
         actor,
         "net.blackhole",
         endpoint(peer),
-        summary=f"No way leads from {actor.who} to {where(peer)}.",
+        summary=f"There is no route from {actor.who} to {where(peer)}.",
         evidence=evidence,
         sample=sample,
     )
@@ -132,14 +135,14 @@ def names(case: Case) -> Iterator[Candidate]:
         silent = not query.query_flags & 0x8000
         text = (
             f"{actor.who} asked {server} for {name} and got "
-            f"{'no answer' if silent else 'a failure'}."
+            f"{'no answer' if silent else 'an error'}."
         )
         evidence = [
             supports(CLEAR + SLIGHT, text, facts(*actor.name_failures[-3:])),
             *after(actor, query.time_boottime_ns),
         ]
         if not actor.failed:
-            evidence.append(contradicts(SLIGHT, f"{actor.who} got on without it.", ends(actor)))
+            evidence.append(contradicts(SLIGHT, f"{actor.who} continued without it.", ends(actor)))
         summary = f"{name} could not be resolved: {server} " + (
             "did not answer." if silent else "failed."
         )

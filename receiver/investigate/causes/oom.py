@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from receiver.events import OomScope
 from receiver.facts.neighbours import Competitor
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import partition_share
 from receiver.investigate.causes.memory import on_processes
 from receiver.investigate.causes.oom_child import as_child, killed_by_kernel
@@ -27,6 +27,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import mib
 
 
@@ -55,7 +56,7 @@ def _in_cgroup(
     assert event is not None
     own, other, family = _growths(case, victim)
     rss = event.anon_rss_bytes + event.file_rss_bytes + event.shmem_rss_bytes
-    held = sum(max(0, t.rss_bytes) for t in victim.company) or rss
+    held = sum(max(0, t.rss_bytes) for t in victim.cgroup_processes) or rss
     base = killed_by_kernel(victim)
     base += partition_share(case, victim)
     if event.limit_bytes and held < event.usage_bytes * 0.4 and rss < event.usage_bytes * 0.4:
@@ -64,26 +65,32 @@ def _in_cgroup(
     share = own / total
     curve = [
         fact_of_point(victim.pid, victim.name, p)
-        for p in (victim.company[0].points if victim.company else ())
+        for p in (victim.cgroup_processes[0].points if victim.cgroup_processes else ())
     ][-4:]
     names = f"{victim.who}" if family < 2 else f"{family} processes of {victim.name}"
     mine = [
         supports(
             CLEAR if share >= 0.8 else SOME if share >= 0.5 else SLIGHT,
-            f"{names} grew by {mib(own)}, {share:.0%} of all growth in that memory.",
+            (
+                f"{names} grew by {mib(own)}, which is {share:.0%} of all growth in that "
+                "memory cgroup."
+            ),
             [fact(event), *curve],
         )
     ]
     if other is not None:
         mine.append(_rival(other, share))
     if has_child_candidate:
-        text = "It was a worker of a parent that went on without it and tells another story."
+        text = "Its parent continued without it and later reported a different error."
         mine.append(contradicts(SOME, text, ends(victim)))
     yield Candidate(
         cause="mem.cgroup_oom",
         culprit=process_culprit(victim),
-        summary=f"The kernel killed {victim.who}: its own memory of {mib(max(rss, 0))} hit the "
-        f"limit of {event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)})"
+        summary=(
+            f"The OOM killer killed {victim.who}: its own memory of {mib(max(rss, 0))} "
+            f"reached the limit of {event.memory_cgroup or 'its cgroup'} "
+            f"({mib(event.limit_bytes)})"
+        )
         + on_processes(victim)
         + ".",
         evidence=(*base, *mine),
@@ -97,11 +104,11 @@ def _in_cgroup(
 def _rival(other: Competitor, share: float) -> Evidence:
     """Returns what the next largest process says against, or about, a share of the growth."""
     if share < 0.5:
-        text = f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)}, more than it."
+        text = f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)}, which is more."
         return contradicts(CLEAR, text, _latest_points(other))
     text = (
-        f"{other.name} ({other.pid}), in the same memory, held {mib(other.rss_bytes)} and grew by "
-        f"{mib(other.growth_bytes)}."
+        f"{other.name} ({other.pid}), in the same memory cgroup, held {mib(other.rss_bytes)} and "
+        f"grew by {mib(other.growth_bytes)}."
     )
     return context(text, _latest_points(other))
 
@@ -114,9 +121,11 @@ def _growths(case: Case, victim: ProcessSnapshot) -> tuple[int, Competitor | Non
     """
     own, family = 0, 0
     others: list[Competitor] = []
-    for competitor in victim.company:
+    for competitor in victim.cgroup_processes:
         actor = case.get(competitor.key)
-        if competitor is victim.company[0] or (actor is not None and case.related(actor, victim)):
+        if competitor is victim.cgroup_processes[0] or (
+            actor is not None and case.related(actor, victim)
+        ):
             own += max(0, competitor.growth_bytes)
             family += 1
         else:
@@ -136,8 +145,8 @@ def _neighbour(
     event = victim.oom
     assert event is not None
     text = (
-        f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)} in the same memory, "
-        f"{1 - share:.0%} of all growth."
+        f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)} in the same memory "
+        f"cgroup, which is {1 - share:.0%} of all growth."
     )
     weight = CLEAR + SLIGHT if share < 0.35 else SOME if share < 0.5 else -SOME
     mine = (
@@ -149,9 +158,11 @@ def _neighbour(
     return Candidate(
         cause="mem.cgroup_neighbour",
         culprit=Culprit(type="process", name=other.name, pid=other.pid, start_boottime_ns=start),
-        summary=f"{other.name} ({other.pid}) filled the memory that it shares with {victim.who} "
-        f"({event.memory_cgroup}, "
-        f"{mib(event.limit_bytes)}); the kernel killed {victim.name}.",
+        summary=(
+            f"{other.name} ({other.pid}) filled the memory cgroup that it shares with "
+            f"{victim.who} ({event.memory_cgroup}, {mib(event.limit_bytes)}); the OOM "
+            f"killer killed {victim.name}."
+        ),
         evidence=(*base, mine),
         subject=victim.key,
         at_ns=event.time_boottime_ns,
@@ -162,7 +173,7 @@ def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
     event = victim.oom
     assert event is not None
     _, other, _ = _growths(case, victim)
-    me = victim.company[0] if victim.company else None
+    me = victim.cgroup_processes[0] if victim.cgroup_processes else None
     competitor = (
         other
         if other is not None and me is not None and other.growth_bytes > me.growth_bytes
@@ -189,10 +200,12 @@ def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
         if competitor is not None
         else []
     )
-    summary = f"The host ran out of memory and the kernel killed {victim.who}."
+    summary = f"The host ran out of memory, and the OOM killer killed {victim.who}."
     evidence = (
         *killed_by_kernel(victim),
-        supports(SOME, "No cgroup was full: it was the host.", [fact(event)]),
+        supports(
+            SOME, "No cgroup was at its limit: the host itself had no free memory.", [fact(event)]
+        ),
         *more,
     )
     return Candidate(
@@ -215,8 +228,8 @@ def _tmpfs(case: Case, victim: ProcessSnapshot, base: list[Evidence], held: int)
     writes = [u for a in case for u in a.uses if u.writing and u.written_bytes]
     biggest = max(writes, key=lambda u: (u.written_bytes, u.path), default=None)
     text = (
-        f"All processes in it held {mib(held)} of {mib(event.usage_bytes)}: the rest is in files "
-        "of a tmpfs."
+        f"All its processes held {mib(held)} of {mib(event.usage_bytes)}; files in a tmpfs "
+        "hold the rest."
     )
     evidence = [*base, supports(CLEAR, text, [fact(event)])]
     culprit = Culprit(type="cgroup", cgroup=event.memory_cgroup)
@@ -230,8 +243,8 @@ def _tmpfs(case: Case, victim: ProcessSnapshot, base: list[Evidence], held: int)
         cause="mem.shm_full",
         culprit=culprit,
         summary=(
-            f"Files in memory filled {event.memory_cgroup or 'the cgroup'}; the kernel killed "
-            f"{victim.who}."
+            f"Files in memory filled {event.memory_cgroup or 'the cgroup'}; the OOM killer "
+            f"killed {victim.who}."
         ),
         evidence=tuple(evidence),
         subject=victim.key,

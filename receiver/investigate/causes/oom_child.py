@@ -7,7 +7,7 @@ import signal
 from receiver.detect.deaths import fatal_of
 from receiver.events import OomScope
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import shells
 from receiver.investigate.evidence import (
     CLEAR,
@@ -23,6 +23,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import mib
 from receiver.units import SECOND
 
@@ -36,7 +37,7 @@ def killed_by_kernel(victim: ProcessSnapshot) -> list[Evidence]:
     )
     if event.scope == OomScope.HOST:
         where = f"the host had {mib(event.host_free_bytes)} of {mib(event.host_total_bytes)} left"
-    text = f"The kernel's OOM killer chose {victim.who}: {where}."
+    text = f"The kernel's OOM killer killed {victim.who}: {where}."
     out = [
         supports(
             STRONG, text, [fact(event), *facts(fatal_of(victim.signals, victim.key, victim.end))]
@@ -46,7 +47,7 @@ def killed_by_kernel(victim: ProcessSnapshot) -> list[Evidence]:
         who = f"{event.trigger_comm} ({event.trigger.tgid})"
         out.append(
             context(
-                f"The allocation that failed was {who}'s: whose it was says nothing of who grew.",
+                (f"The allocation that failed was {who}'s. This does not show which process grew."),
                 [fact(event)],
             )
         )
@@ -58,14 +59,14 @@ def _suffering(parent: ProcessSnapshot, broken: list[Peer], *, hung: bool) -> li
     out = []
     for peer in broken[:1]:
         text = (
-            f"After that {parent.who} had its connection to {peer.endpoint[0]}:{peer.endpoint[1]} "
-            "broken."
+            f"After that the connection of {parent.who} to "
+            f"{peer.endpoint[0]}:{peer.endpoint[1]} broke."
         )
-        out.append(supports(SOME + SLIGHT, text, facts(*(peer.moments[-2:] or (peer.last,)))))
-    if hung and parent.usage is not None and parent.usage.spell is not None:
-        spell = parent.usage.spell
-        text = f"{parent.who} then did nothing for {spell.ns / 1e9:.0f} s."
-        out.append(supports(SOME, text, facts(*spell.waits[:2])))
+        out.append(supports(SOME + SLIGHT, text, facts(*(peer.notable_facts[-2:] or (peer.last,)))))
+    if hung and parent.usage is not None and parent.usage.idle_period is not None:
+        idle_period = parent.usage.idle_period
+        text = f"{parent.who} was then inactive for {idle_period.ns / 1e9:.0f} s."
+        out.append(supports(SOME, text, facts(*idle_period.waits[:2])))
     return out
 
 
@@ -95,8 +96,8 @@ def as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
     worker = _is_worker(victim, parent)
     served = {p.last.local_port for p in victim.peers if p.last is not None}
     broken = [p for p in parent.peers if p.endpoint[1] in served]
-    spell = parent.usage.spell if parent.usage is not None else None
-    hung = spell is not None and spell.ns > 3 * SECOND
+    idle_period = parent.usage.idle_period if parent.usage is not None else None
+    hung = idle_period is not None and idle_period.ns > 3 * SECOND
     other_end = (
         parent.exit is None
         or not (parent.end.code == 137 or parent.end.signal == signal.SIGKILL)
@@ -107,20 +108,18 @@ def as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
     evidence = killed_by_kernel(victim)
     if worker:
         text = (
-            f"It was a worker that {parent.who} had forked; the parent was told of the loss by "
-            "nobody."
+            f"It was a worker that {parent.who} had forked, and nothing reported its death "
+            "to the parent."
         )
         evidence.append(supports(CLEAR, text, [*ends(victim), *ends(parent)]))
     evidence += _suffering(parent, broken, hung=hung)
-    tells = f"its parent {parent.who} " + (
-        "hung" if hung else f"ended with {parent.end.error or 'status 0'}"
-    )
+    tells = f"its parent {parent.who} " + ("hung" if hung else f"{parent.end.words}")
     return Candidate(
         cause="mem.child_oom",
         culprit=process_culprit(victim),
         summary=(
-            f"The kernel killed {victim.who} at the limit of {event.memory_cgroup or 'its cgroup'} "
-            f"({mib(event.limit_bytes)}); {tells}."
+            f"The OOM killer killed {victim.who} at the limit of "
+            f"{event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)}); {tells}."
         ),
         evidence=tuple(evidence),
         subject=victim.key,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.facts.versions import FileKey, State
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import (
     died_of,
     sender_culprit,
@@ -31,7 +31,8 @@ from receiver.investigate.evidence import (
     file_culprit,
     supports,
 )
-from receiver.text.names import mib
+from receiver.investigate.snapshot import ProcessSnapshot
+from receiver.text.names import ended, mib
 from receiver.work.tables import Use, Version
 
 
@@ -60,7 +61,7 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
     writer = case.get(version.writer.key)
     open_files = writer.open_files if writer is not None else ()
     left = next((f for f in open_files if (f.device, f.inode) == version.key), None)
-    how = f"was ended ({version.cause})" if version.cause else "was ended"
+    how = f"{ended(version.cause)}" if version.cause else "was ended"
     size = (left.position_bytes or left.size_bytes) if left is not None else version.written_bytes
     text = (
         f"{version.writer.name} ({version.writer.key.tgid}) {how} while it had {version.path} open "
@@ -75,14 +76,14 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
         sender = sender_culprit(event)
     evidence += _readings(version, readers)
     if version.cause in ("enospc", "edquot", "eio"):
-        text = "It is incomplete because a write failed."
+        text = "The file is incomplete because a write failed."
         evidence.append(contradicts(CLEAR, text, facts(version.opened)))
     if writer is not None:
         evidence += _untold(case, writer)
     evidence += shorter(case, version.path, size, facts(left, version.opened))
     if not readers:
-        evidence.append(contradicts(SOME, "Nobody has read it since.", facts(version.opened)))
-    who = f"; {readers[0][0].who} read it as if it were whole" if readers else ""
+        evidence.append(contradicts(SOME, "No process has read it since.", facts(version.opened)))
+    who = f"; {readers[0][0].who} then read the incomplete file" if readers else ""
     summary = (
         f"{version.path} ends at byte {size}: its writer {version.writer.name} "
         f"({version.writer.key.tgid}) {how}{who}."
@@ -100,7 +101,7 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
         evidence=tuple(evidence),
         subject=readers[0][0].key if readers else version.writer.key,
         at_ns=version.changed_ns or version.began_ns,
-        silent=bool(readers),
+        harms_without_failure=bool(readers),
     )
 
 
@@ -109,13 +110,13 @@ def _readings(version: Version, readers: list[Pair]) -> list[Evidence]:
     out = []
     for reader, use in readers[:3]:
         later = (use.first_ns - (version.changed_ns or version.began_ns)) / 1e9
-        text = f"{reader.who} read the same inode {later:.1f} s later: {mib(use.read_bytes)} of it."
+        text = (
+            f"{later:.1f} s later {reader.who} read {mib(use.read_bytes)} of the same "
+            "file (the same inode)."
+        )
         out.append(supports(CLEAR, text, facts_of_use(use)))
         if reader.failed:
-            text = (
-                f"{reader.who} then failed with {reader.end.error}: what it checks or parses ended "
-                "early."
-            )
+            text = f"{reader.who} then failed: it {reader.end.words}."
             out.append(supports(SOME, text, ends(reader)))
     return out
 
@@ -125,7 +126,7 @@ def _untold(case: Case, writer: ProcessSnapshot) -> list[Evidence]:
     blind = next((a for a in case.above(writer) if a.exit is not None and not a.failed), None)
     if blind is None:
         return []
-    text = f"{blind.who} reported success all the same: nobody was told."
+    text = f"{blind.who} did not report the failure: it exited with status 0."
     return [supports(SLIGHT, text, [*ends(writer), *ends(blind)])]
 
 
@@ -169,18 +170,18 @@ def read_early(case: Case) -> Iterator[Candidate]:
                 ):
                     continue
                 text = (
-                    f"{reader.who} opened it and was done {(until - done) / 1e9:.1f} s before "
-                    f"{writer.who} closed it."
+                    f"{reader.who} opened it, and had read it {(until - done) / 1e9:.1f} s "
+                    f"before {writer.who} closed it."
                 )
                 evidence = [supports(STRONG, text, [*facts_of_use(use), *facts_of_use(wrote)])]
                 got = max(use.read_bytes, use.size_at_open)
                 evidence.append(
-                    supports(SOME, f"It got {mib(got)} of {mib(whole)}.", facts_of_use(use))
+                    supports(SOME, f"It read {mib(got)} of {mib(whole)}.", facts_of_use(use))
                 )
                 if writer.end.signal or writer.failed:
                     text = (
-                        f"The writer ended with {writer.end.error} afterwards: it was alive when "
-                        "the file was read."
+                        f"The writer ended later (it {writer.end.words}), so it was still "
+                        "running when the file was read."
                     )
                     evidence.append(context(text, ends(writer)))
                 summary = f"{reader.who} read {use.path} while {writer.who} was still writing it."
@@ -191,7 +192,7 @@ def read_early(case: Case) -> Iterator[Candidate]:
                     evidence=tuple(evidence),
                     subject=reader.key,
                     at_ns=use.first_ns,
-                    silent=True,
+                    harms_without_failure=True,
                 )
                 break
 

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 
 from receiver.events import CallKind
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import after, clients, where
 from receiver.investigate.evidence import (
     CLEAR,
@@ -18,8 +18,9 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import subject_of
-from receiver.text.names import error_name
+from receiver.text.names import error_name, times
 
 
 def ports(case: Case) -> Iterator[Candidate]:
@@ -32,8 +33,8 @@ def ports(case: Case) -> Iterator[Candidate]:
         call = calls[-1]
         made = max((p.made for p in actor.peers), default=0)
         text = (
-            f"{actor.who}: connect to {subject_of(call)} failed with {error_name(call.error)} "
-            f"{call.failures} times."
+            f"{actor.who}: connect to {subject_of(call)} failed with "
+            f"{error_name(call.error)} {times(call.failures)}."
         )
         evidence = [supports(STRONG, text, facts(*calls[:2]))]
         if made > 10:
@@ -46,12 +47,12 @@ def ports(case: Case) -> Iterator[Candidate]:
             )
         else:
             evidence.append(
-                contradicts(CLEAR, f"It had made {made} connections only.", facts(call))
+                contradicts(CLEAR, f"It had made only {made} connections.", facts(call))
             )
         evidence += after(actor, call.last_boottime_ns)
         most = _busiest(case, subject_of(call)) or actor
         summary = (
-            f"No local port was left towards {subject_of(call)}: {most.who} had made {made} "
+            f"No local port was free for {subject_of(call)}: {most.who} had made {made} "
             "connections."
         )
         yield Candidate(

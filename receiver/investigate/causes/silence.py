@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from receiver.events import Connection, ConnectionFlag
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
     DATABASES,
     IDLE_NS,
@@ -33,6 +33,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import wait_of
 from receiver.units import SECOND
 
@@ -64,7 +65,7 @@ def _answer(peer: Peer, sample: Connection) -> Connection | None:
     """Returns the sample that shows that the peer answered after this wait."""
     later = [
         m
-        for m in (*peer.moments, *((peer.last,) if peer.last is not None else ()))
+        for m in (*peer.notable_facts, *((peer.last,) if peer.last is not None else ()))
         if m.time_boottime_ns >= sample.time_boottime_ns
     ]
     return next(
@@ -75,7 +76,9 @@ def _answer(peer: Peer, sample: Connection) -> Connection | None:
 def silence(case: Case) -> Iterator[Candidate]:
     """Finds peers that acknowledged a request and did not answer it, and a possible reason."""
     for actor, peer in clients(case):
-        sample = next((m for m in reversed(peer.moments) if m.established_boottime_ns), peer.last)
+        sample = next(
+            (m for m in reversed(peer.notable_facts) if m.established_boottime_ns), peer.last
+        )
         gap = longest_gap(peer)
         if gap < SILENT_NS and (waited := _waits_for(actor, peer)):
             gap, sample = waited, peer.quiet
@@ -98,11 +101,11 @@ def silence(case: Case) -> Iterator[Candidate]:
             continue
         evidence = _unanswered(case, actor, peer, sample, gap)
         summary = (
-            f"{where(peer)} took the request of {actor.who} and did not answer for {gap / 1e9:.1f} "
-            "s."
+            f"{where(peer)} received the request of {actor.who} and did not answer for "
+            f"{gap / 1e9:.1f} s."
         )
         if (answer := _answer(peer, sample)) is not None:
-            evidence.append(contradicts(SLIGHT, "It did answer in the end.", facts(answer)))
+            evidence.append(contradicts(SLIGHT, "It answered in the end.", facts(answer)))
         # A data warehouse may need minutes for an answer. Without a failure, only a wait that
         # still goes on is an incident.
         patience = 10 * SECOND if owed or lost else _PATIENCE_NS
@@ -114,7 +117,7 @@ def silence(case: Case) -> Iterator[Candidate]:
             summary=summary,
             evidence=evidence,
             sample=sample,
-            silent=silent or (case.slow and gap >= 10 * SECOND),
+            harms_without_failure=silent or (case.slow and gap >= 10 * SECOND),
         )
         if peer.endpoint[1] in DATABASES:
             yield _lock_wait(case, actor, peer, sample, evidence)
@@ -123,18 +126,18 @@ def silence(case: Case) -> Iterator[Candidate]:
 def _unanswered(
     case: Case, actor: ProcessSnapshot, peer: Peer, sample: Connection, gap_ns: int
 ) -> list[Evidence]:
-    text = f"{actor.who} waited {gap_ns / 1e9:.1f} s for an answer of {where(peer)}."
+    text = f"{actor.who} waited {gap_ns / 1e9:.1f} s for an answer from {where(peer)}."
     evidence = [supports(CLEAR, text, facts(sample))]
     owed = sample.unacknowledged_bytes
     if owed:
         evidence.append(contradicts(SOME, f"{owed} bytes were never acknowledged.", facts(sample)))
     else:
-        text = "All that it had sent was acknowledged: the network delivered."
+        text = "The peer acknowledged all data that it had sent, so the network worked."
         evidence.append(supports(SOME, text, facts(sample)))
     evidence += after(actor, sample.time_boottime_ns)
     whole = gap_ns / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
     if whole > 0.5:
-        text = f"That is {whole:.0%} of its life."
+        text = f"That is {whole:.0%} of its run time."
         evidence.append(supports(SLIGHT, text, ends(actor) or facts(sample)))
     return evidence
 
@@ -145,16 +148,16 @@ def _waits_for(actor: ProcessSnapshot, peer: Peer) -> int:
     The timestamps cannot tell if it sent its request in the same tick in which it received the last
     answer. But it has been idle since, and it has no other connection to wait for.
     """
-    quiet, spell = peer.quiet, actor.usage.spell if actor.usage is not None else None
+    quiet, idle_period = peer.quiet, actor.usage.idle_period if actor.usage is not None else None
     if (
         quiet is None
-        or spell is None
+        or idle_period is None
         or quiet.last_receive_boottime_ns - quiet.last_send_boottime_ns > TICK_NS
     ):
         return 0
     alone = all(p is peer or not p.endpoint[1] for p in actor.peers)
-    waits = any(wait_of(w) in ("poll", "socket") for w in spell.waits)
-    return peer.quiet_ns if alone and waits and spell.ns >= 0.7 * peer.quiet_ns else 0
+    waits = any(wait_of(w) in ("poll", "socket") for w in idle_period.waits)
+    return peer.quiet_ns if alone and waits and idle_period.ns >= 0.7 * peer.quiet_ns else 0
 
 
 def _internal(case: Case, actor: ProcessSnapshot, sample: Connection) -> bool:
@@ -176,11 +179,14 @@ def _internal(case: Case, actor: ProcessSnapshot, sample: Connection) -> bool:
 def _mtu(actor: ProcessSnapshot, peer: Peer, sample: Connection, owed: int, idle: int) -> Candidate:
     acked = max(0, sample.sent_bytes - owed)
     text = (
-        f"{owed} bytes to {where(peer)} went out {sample.retransmits + 1} times and were never "
+        f"{owed} bytes to {where(peer)} were sent {sample.retransmits + 1} times and never "
         "acknowledged."
     )
     evidence = [supports(CLEAR, text, facts(sample))]
-    text = f"Small ones were: {acked} bytes out, {sample.received_bytes} in."
+    text = (
+        f"Small packets were acknowledged: {acked} bytes were sent and "
+        f"{sample.received_bytes} received."
+    )
     evidence.append(supports(SOME, text, facts(peer.first, sample)))
     if idle >= IDLE_NS:
         evidence.append(
@@ -189,7 +195,7 @@ def _mtu(actor: ProcessSnapshot, peer: Peer, sample: Connection, owed: int, idle
             )
         )
     evidence += after(actor, sample.time_boottime_ns)
-    summary = f"Large packets from {actor.who} to {where(peer)} vanish, small ones arrive."
+    summary = f"Large packets from {actor.who} to {where(peer)} are lost, while small ones arrive."
     return blame(
         actor, "net.mtu", endpoint(peer), summary=summary, evidence=evidence, sample=sample
     )
@@ -200,25 +206,15 @@ def _lock_wait(
 ) -> Candidate:
     """Returns a candidate for another client that holds a transaction open in the same database."""
     name = DATABASES[peer.endpoint[1]]
-    evidence = [*silent, supports(SOME, f"Port {peer.endpoint[1]} is {name}'s.", facts(peer.first))]
-    since = sample.last_send_boottime_ns
-    holder, seen = None, None
-    for other, theirs in clients(case):
-        quiet = theirs.quiet
-        if (
-            other is actor
-            or theirs.endpoint[1] != peer.endpoint[1]
-            or quiet is None
-            or quiet.connection_id > since
-        ):
-            continue
-        # It sent nothing in that time.
-        if theirs.quiet_ns >= SECOND and quiet.time_boottime_ns > since:
-            holder, seen = other, quiet
+    evidence = [
+        *silent,
+        supports(SOME, f"Port {peer.endpoint[1]} is the port of {name}.", facts(peer.first)),
+    ]
+    holder, seen = _quiet_client(case, actor, peer, sample.last_send_boottime_ns)
     if holder is not None:
         text = (
-            f"{holder.who} was connected to the same database since before, and said nothing in "
-            "that time."
+            f"{holder.who} was already connected to the same database, and was silent "
+            "during that time."
         )
         evidence.append(supports(CLEAR, text, facts(seen)))
         done = next(
@@ -229,12 +225,14 @@ def _lock_wait(
         if done is not None and answered and 0 <= answered - done.last_send_boottime_ns < SECOND:
             evidence.append(
                 supports(
-                    SOME, "The answer came as soon as that one went on.", facts(done, peer.last)
+                    SOME,
+                    "The answer came as soon as that client continued.",
+                    facts(done, peer.last),
                 )
             )
     culprit = process_culprit(holder) if holder is not None else endpoint(peer)
-    by = f" while {holder.who} is in the middle of something there" if holder is not None else ""
-    summary = f"The database {where(peer)} held its answer to {actor.who} back{by}."
+    by = f", while {holder.who} has an open transaction there" if holder is not None else ""
+    summary = f"The database {where(peer)} delayed its answer to {actor.who}{by}."
     return blame(
         actor,
         "db.lock_wait",
@@ -242,8 +240,27 @@ def _lock_wait(
         summary=summary,
         evidence=evidence,
         sample=sample,
-        silent=True,
+        harms_without_failure=True,
     )
+
+
+def _quiet_client(
+    case: Case, actor: ProcessSnapshot, peer: Peer, since_ns: int
+) -> tuple[ProcessSnapshot | None, Connection | None]:
+    """Returns another client of that port that has sent nothing since that time."""
+    holder, seen = None, None
+    for other, theirs in clients(case):
+        quiet = theirs.quiet
+        if (
+            other is actor
+            or theirs.endpoint[1] != peer.endpoint[1]
+            or quiet is None
+            or quiet.connection_id > since_ns
+        ):
+            continue
+        if theirs.quiet_ns >= SECOND and quiet.time_boottime_ns > since_ns:
+            holder, seen = other, quiet
+    return holder, seen
 
 
 CAUSES = (silence,)

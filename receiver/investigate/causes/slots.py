@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from receiver.events import Connection, ConnectionStage, ThreadWait
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
     SILENT_NS,
     TICK_NS,
@@ -33,6 +33,7 @@ from receiver.investigate.evidence import (
     facts_of_use,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import wait_of
 from receiver.units import SECOND
 
@@ -85,12 +86,12 @@ def _exhausted(
         "net.pool",
         endpoint(peer),
         summary=(
-            f"{actor.who} had all {peer.most} connections to {where(peer)} in use for "
-            f"{held / 1e9:.0f} s; the rest waited."
+            f"{actor.who} used all its {peer.most} connections to {where(peer)} for "
+            f"{held / 1e9:.0f} s; further requests waited."
         ),
         evidence=evidence + late,
         sample=sample,
-        silent=peer.told or held >= 5 * SECOND,
+        harms_without_failure=peer.reported or held >= 5 * SECOND,
     )
     refresh = _refresh(case, actor, peer)
     if refresh:
@@ -104,7 +105,7 @@ def _exhausted(
             ),
             evidence=[*evidence, *refresh, *late],
             sample=sample,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -112,15 +113,15 @@ def _all_waiting(
     actor: ProcessSnapshot, peer: Peer, sample: Connection, held_ns: int, *, alone: bool
 ) -> list[Evidence]:
     text = (
-        f"{actor.who} held all {peer.most} of its connections to {where(peer)} for "
-        f"{held_ns / 1e9:.0f} s, each waiting."
+        f"{actor.who} held all its {peer.most} connections to {where(peer)} for "
+        f"{held_ns / 1e9:.0f} s, and waited on each."
     )
-    shown = facts(*peer.moments[-3:] or (sample,))
+    shown = facts(*peer.notable_facts[-3:] or (sample,))
     evidence = [supports(SLIGHT if alone else CLEAR, text, shown)]
     evidence += _waited_for_lock(actor)
-    if peer.told:
+    if peer.reported:
         text = "The next connection was made as soon as one was free."
-        evidence.append(supports(CLEAR, text, facts(*peer.moments[-2:])))
+        evidence.append(supports(CLEAR, text, facts(*peer.notable_facts[-2:])))
     return evidence
 
 
@@ -128,13 +129,15 @@ def _waited_for_lock(actor: ProcessSnapshot) -> list[Evidence]:
     waits = _lock_waits(actor)
     if not waits:
         return []
-    text = f"{len(waits)} of its threads waited for a lock meanwhile."
+    text = f"{len(waits)} of its threads waited for a lock during that time."
     return [supports(SOME, text, facts(*waits[:3]))]
 
 
 def _lock_waits(actor: ProcessSnapshot) -> list[ThreadWait]:
-    spell = actor.usage.spell if actor.usage is not None else None
-    return [w for w in (spell.waits if spell is not None else ()) if wait_of(w) == "futex"]
+    idle_period = actor.usage.idle_period if actor.usage is not None else None
+    return [
+        w for w in (idle_period.waits if idle_period is not None else ()) if wait_of(w) == "futex"
+    ]
 
 
 def _refresh(case: Case, actor: ProcessSnapshot, peer: Peer) -> list[Evidence]:
@@ -159,7 +162,7 @@ def _refresh(case: Case, actor: ProcessSnapshot, peer: Peer) -> list[Evidence]:
                 )
                 break
         if each is not actor and _TOKENS.search(" ".join(each.argv[:4])):
-            out.append(supports(SOME, f"{each.who} ran meanwhile.", ends(each)))
+            out.append(supports(SOME, f"{each.who} ran during that time.", ends(each)))
     return out[:2]
 
 
@@ -195,8 +198,8 @@ def _token_calls(case: Case) -> Iterator[Candidate]:
         evidence += _held_meanwhile(others, gap, peer)
         evidence += after(actor, sample.time_boottime_ns)
         summary = (
-            f"A refresh of credentials at {where(peer)} took {gap / 1e9:.1f} s and held "
-            f"{actor.who} up."
+            f"A refresh of credentials at {where(peer)} took {gap / 1e9:.1f} s and delayed "
+            f"{actor.who}."
         )
         yield blame(
             actor,
@@ -205,7 +208,7 @@ def _token_calls(case: Case) -> Iterator[Candidate]:
             summary=summary,
             evidence=evidence,
             sample=sample,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -220,15 +223,16 @@ def _held_meanwhile(others: list[Peer], gap: int, refresh: Peer) -> list[Evidenc
             continue
         unread = f", with {quiet.unread_bytes} bytes unread" if quiet.unread_bytes else ""
         text = (
-            f"It held {peer.most} connections to {where(peer)} that stood still for "
-            f"{peer.quiet_ns / 1e9:.1f} s meanwhile{unread}."
+            f"Its {peer.most} connections to {where(peer)} were idle for "
+            f"{peer.quiet_ns / 1e9:.1f} s during that time{unread}."
         )
         out = [supports(CLEAR, text, facts(peer.first, quiet))]
         answered = refresh.last.last_receive_boottime_ns if refresh.last is not None else 0
         resumed = last.last_receive_boottime_ns or last.time_boottime_ns
         if answered and -TICK_NS <= resumed - answered < SECOND:
             text = (
-                f"They went on {max(0, resumed - answered) / 1e6:.0f} ms after the answer had come."
+                f"They continued {max(0, resumed - answered) / 1e6:.0f} ms after the "
+                "answer had come."
             )
             out.append(supports(SOME, text, facts(refresh.last, last)))
         return out
@@ -253,16 +257,16 @@ def _turned_away(case: Case) -> Iterator[Candidate]:
             continue
         actor, peer, last = turned[0]
         text = (
-            f"{where(peer)} let {actor.who} in, said {last.received_bytes} bytes and closed at "
-            "once."
+            f"{where(peer)} accepted {actor.who}, sent {last.received_bytes} bytes and "
+            "closed the connection at once."
         )
         evidence = [supports(CLEAR, text, facts(last))]
         text = f"{held} other connections to it stayed open all the time."
         evidence.append(supports(CLEAR, text, facts(*(p.last for _, p in stay[:3]))))
         evidence += after(actor, last.time_boottime_ns)
         summary = (
-            f"All slots of {where(peer)} were taken ({held} connections): {actor.who} was turned "
-            "away."
+            f"All slots of {where(peer)} were in use ({held} connections): {actor.who} was "
+            "rejected."
         )
         yield blame(
             actor, "net.pool", endpoint(peer), summary=summary, evidence=evidence, sample=last

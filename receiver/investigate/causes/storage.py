@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from receiver.events import CallFailed, CallKind, FileChanged, FileOperation
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -24,6 +24,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, resolve
 from receiver.units import SECOND
@@ -67,7 +68,7 @@ def _refused_lock(case: Case, actor: ProcessSnapshot, calls: list[CallFailed]) -
             if holder is not None
             else Culprit(type="process", pid=call.holder.tgid, path=what)
         )
-    text = f"It ended with {actor.end.error} after that."
+    text = f"After that it {actor.end.words}."
     evidence.append(supports(SOME, text, ends(actor)))
     summary = (
         f"{actor.who} could not lock {what or 'a file'}: {culprit.name or 'process'} "
@@ -97,18 +98,16 @@ def _stale_lock(case: Case, actor: ProcessSnapshot) -> Iterator[Candidate]:
         maker = case.get(use.source.writer.key) if use.source is not None else None
         if use.source is not None and maker is not None and (maker.end.signal or maker.failed):
             text = (
-                f"{use.path} was made by {maker.who}, which ended with {maker.end.error} and did "
-                "not remove it."
+                f"{maker.who} created {use.path}, ended (it {maker.end.words}) and did not "
+                "remove the file."
             )
             evidence = [supports(STRONG, text, [*facts_of_use(use), *ends(maker)])]
             evidence.append(
-                supports(
-                    SOME, f"{actor.who} read it and gave up with {actor.end.error}.", ends(actor)
-                )
+                supports(SOME, f"{actor.who} read it, and then {actor.end.words}.", ends(actor))
             )
             summary = (
-                f"{actor.who} gave up because of the lock file {use.path} that {maker.who} had "
-                "left behind."
+                f"{actor.who} gave up because of the lock file {use.path}, which "
+                f"{maker.who} had not removed."
             )
             yield Candidate(
                 cause="fs.lock",
@@ -129,22 +128,25 @@ def denied(case: Case) -> Iterator[Candidate]:
             continue
         call = max(calls, key=lambda c: c.last_boottime_ns)
         path = subject_of(call)
-        text = f"{actor.who}, as uid {actor.uid}, got {error_name(call.error)} on {path}."
+        text = f"{actor.who}, with uid {actor.uid}, got {error_name(call.error)} on {path}."
         evidence = [supports(CLEAR + SLIGHT, text, facts(call))]
         soon = actor.end_ns - call.last_boottime_ns
         if soon < 2 * SECOND:
-            text = f"It ended with {actor.end.error} {soon / 1e9:.2f} s later."
+            text = f"{soon / 1e9:.2f} s later it {actor.end.words}."
             evidence.append(supports(SOME if soon < SECOND else SLIGHT, text, ends(actor)))
         culprit, by = Culprit(type="file", path=path), ""
         if maker := _maker(case, path):
             who, change = maker
-            by = f"; {who.who} (uid {who.uid}) had made or changed it"
+            by = f"; {who.who} (uid {who.uid}) had created or changed it"
             evidence.append(
-                supports(SOME, f"{who.who}, as uid {who.uid}, made or changed it.", facts(change))
+                supports(
+                    SOME, f"{who.who}, with uid {who.uid}, created or changed it.", facts(change)
+                )
             )
             culprit = Culprit(type="file", path=path, sender=process_culprit(who))
         summary = (
-            f"{actor.who} (uid {actor.uid}) may not use {path} ({error_name(call.error)}){by}."
+            f"{actor.who} (uid {actor.uid}) has no permission for {path} "
+            f"({error_name(call.error)}){by}."
         )
         yield Candidate(
             cause="fs.eacces",
@@ -173,14 +175,15 @@ def slow(case: Case) -> Iterator[Candidate]:
         usage = actor.usage
         if usage is None:
             continue
-        spell = usage.spell
+        idle_period = usage.idle_period
         stuck = [
             w
-            for w in (spell.waits if spell is not None else ())
+            for w in (idle_period.waits if idle_period is not None else ())
             if w.thread_state & UNINTERRUPTIBLE
         ]
         lasted = max(
-            usage.pressed_ns.get("disk", 0), spell.ns if stuck and spell is not None else 0
+            usage.pressed_ns.get("disk", 0),
+            idle_period.ns if stuck and idle_period is not None else 0,
         )
         shown = facts(*stuck[:2]) or (
             facts(usage.worst["disk"][1]) if "disk" in usage.worst else ()
@@ -192,8 +195,8 @@ def slow(case: Case) -> Iterator[Candidate]:
             supports(
                 weight,
                 (
-                    f"{actor.who} waited for storage for {lasted / 1e9:.0f} s, without being "
-                    "interruptible."
+                    f"{actor.who} waited for storage for {lasted / 1e9:.0f} s in "
+                    "uninterruptible sleep."
                 ),
                 shown,
             )
@@ -214,7 +217,7 @@ def slow(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=shown[0].at_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 

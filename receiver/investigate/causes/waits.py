@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.events import ProcessSample
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -20,6 +20,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.units import SECOND
 
 _THREADS = 2
@@ -46,7 +47,9 @@ def quota(case: Case) -> Iterator[Candidate]:
     )
     evidence = [supports(CLEAR + SOME if share > 0.5 else CLEAR, text, [fact(first), fact(look)])]
     if look.running_threads > 1 or look.threads > _THREADS:
-        text = f"It had {look.threads} threads, {look.running_threads} of them wanting to run."
+        text = (
+            f"It had {look.threads} threads, and {look.running_threads} of them were ready to run."
+        )
         evidence.append(supports(SLIGHT, text, [fact(look)]))
     evidence.append(
         supports(SLIGHT, f"Together they were stopped for {stopped:.1f} s.", [fact(look)])
@@ -63,7 +66,7 @@ def quota(case: Case) -> Iterator[Candidate]:
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=look.time_boottime_ns,
-        silent=slow,
+        harms_without_failure=slow,
     )
 
 
@@ -71,7 +74,7 @@ def _slow(case: Case, actor: ProcessSnapshot, evidence: list[Evidence], lasted: 
     """Whether this is a sufficient reason for a successful task to be too slow."""
     share = lasted / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
     if share > 0.4:
-        evidence.append(supports(SLIGHT, f"That was {share:.0%} of its life.", ends(actor)))
+        evidence.append(supports(SLIGHT, f"That was {share:.0%} of its run time.", ends(actor)))
     return share > 0.4 and lasted >= _SLOW_NS
 
 
@@ -87,7 +90,7 @@ def neighbours(case: Case) -> Iterator[Candidate]:
             look.run_delay_ns - (usage.first.run_delay_ns if usage.first is not None else 0)
         ) / 1e9
         text = (
-            f"{actor.who} waited for a CPU {min(1.0, share):.0%} of the time, for "
+            f"{actor.who} waited for a CPU for {min(1.0, share):.0%} of the time, over "
             f"{lasted / 1e9:.0f} s ({waited:.1f} s in all)."
         )
         evidence = [supports(CLEAR if share > 0.3 else SOME, text, [fact(look)])]
@@ -109,7 +112,7 @@ def neighbours(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=look.time_boottime_ns,
-            silent=silent,
+            harms_without_failure=silent,
         )
 
 
@@ -125,8 +128,8 @@ def _took_the_cpu(
         and (inside is None or competitor.cpu_ns > inside[0])
     ):
         text = (
-            f"{competitor.name} ({competitor.pid}), which is not of the task, used "
-            f"{competitor.cpu_ns / 1e9:.1f} s of CPU meanwhile."
+            f"{competitor.name} ({competitor.pid}), which does not belong to the task, "
+            f"used {competitor.cpu_ns / 1e9:.1f} s of CPU during that time."
         )
         shown = [fact_of_point(competitor.pid, competitor.name, p) for p in competitor.points[-2:]]
         start = competitor.key.start_boottime_ns if competitor.key is not None else 0
@@ -138,7 +141,7 @@ def _took_the_cpu(
         used, other = inside
         text = f"{other.who} used {used / 1e9:.1f} s of CPU in that time."
         return process_culprit(other), False, supports(SLIGHT, text, ends(other))
-    text = "Nobody else stands out: its own threads took it."
+    text = "No other process stands out: its own threads used the CPU."
     return Culprit(type="host"), True, contradicts(SOME, text, [fact(look)])
 
 

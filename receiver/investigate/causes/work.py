@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from receiver.attribution.partitions import partition_of
-from receiver.investigate.case import Case, ProcessSnapshot, task_key
+from receiver.investigate.case import Case, task_key
 from receiver.investigate.causes.common import LARGE, partition_share, shells
 from receiver.investigate.evidence import (
     CLEAR,
@@ -26,6 +26,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.history import partition_bytes
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import mib
 from receiver.units import MIB, SECOND
 
@@ -53,8 +54,8 @@ def twice(case: Case) -> Iterator[Candidate]:
             if not paths:
                 continue
             text = (
-                f"{one.who} and {other.who} are the same command, begun {apart:.1f} s apart, and "
-                "lived at the same time."
+                f"{one.who} and {other.who} are the same command. They started {apart:.1f} "
+                "s apart and ran at the same time."
             )
             evidence = [supports(CLEAR + SOME, text, [*ends(one), *ends(other)])]
             path = min(paths)
@@ -63,8 +64,8 @@ def twice(case: Case) -> Iterator[Candidate]:
             ]
             evidence.append(supports(CLEAR, f"Both wrote {path}.", shown))
             summary = (
-                f"The same command ran twice at once: {one.who} and {other.who}, {apart:.1f} s "
-                f"apart, both writing {path}."
+                f"The same command ran twice at once: {one.who} and {other.who} started "
+                f"{apart:.1f} s apart, and both wrote {path}."
             )
             yield Candidate(
                 cause="proc.duplicate_run",
@@ -73,7 +74,7 @@ def twice(case: Case) -> Iterator[Candidate]:
                 evidence=tuple(evidence),
                 subject=other.key,
                 at_ns=other.start_ns,
-                silent=True,
+                harms_without_failure=True,
             )
             break
 
@@ -105,8 +106,8 @@ def skew(case: Case) -> Iterator[Candidate]:
             (u for u in largest.uses if u.reading and u.read_bytes), key=lambda u: -u.read_bytes
         )
         text = (
-            f"{largest.who} read {mib(reads[largest])}, {reads[largest] / max(usual, 1):.1f} times "
-            f"the {mib(int(usual))} of its siblings."
+            f"{largest.who} read {mib(reads[largest])}, which is "
+            f"{reads[largest] / max(usual, 1):.1f} times the {mib(int(usual))} of its siblings."
         )
         evidence = [supports(CLEAR, text, [f for u in uses[:2] for f in facts_of_use(u)])]
         evidence += _worked_longer(largest, done)
@@ -126,7 +127,7 @@ def skew(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=largest.key,
             at_ns=largest.end_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -136,7 +137,7 @@ def _worked_longer(largest: ProcessSnapshot, done: list[ProcessSnapshot]) -> lis
     life = largest.end_ns - largest.start_ns
     alone = (largest.end_ns - max(a.end_ns for a in done if a is not largest)) / 1e9
     if alone > 0.3 * life / 1e9:
-        text = f"It worked {alone:.1f} s longer than the last of the others."
+        text = f"It ran {alone:.1f} s longer than any other."
         out.append(supports(SOME, text, ends(largest)))
     cpu = {a: a.exit.cpu_runtime_ns for a in done if a.exit is not None}
     others = statistics.median(v for a, v in cpu.items() if a is not largest)
@@ -162,30 +163,32 @@ def larger(case: Case) -> Iterator[Candidate]:
         if actor is None or not uses or not known.is_far_above(size, LARGE):
             continue
         text = (
-            f"It took {case.seconds:.1f} s; all of its last {took.count} runs took less, half of "
-            f"them {took.median:.1f} s or less."
+            f"It took {case.seconds:.1f} s. All of its last {took.count} runs took less; "
+            f"their median is {took.median:.1f} s."
         )
         evidence = [supports(CLEAR, text, ends(case.root)), *partition_share(case, actor)]
         idle = (
-            actor.usage.spell.ns if actor.usage is not None and actor.usage.spell is not None else 0
+            actor.usage.idle_period.ns
+            if actor.usage is not None and actor.usage.idle_period is not None
+            else 0
         )
         if actor.exit is not None and actor.exit.cpu_runtime_ns >= 0.5 * (
             actor.end_ns - actor.start_ns
         ):
             evidence.append(
-                supports(SOME, f"{actor.who} computed for most of that time.", ends(actor))
+                supports(SOME, f"{actor.who} used the CPU for most of that time.", ends(actor))
             )
         elif idle > 0.5 * (actor.end_ns - actor.start_ns):
             evidence.append(
-                contradicts(CLEAR, f"{actor.who} did nothing for most of that time.", ends(actor))
+                contradicts(CLEAR, f"{actor.who} was inactive for most of that time.", ends(actor))
             )
         culprit = Culprit(
             type="file", path=uses[0].path, inode=uses[0].key[1], device=uses[0].key[0]
         )
         times = known.times(size)
         summary = (
-            f"{actor.who} worked on {name}, {times:.1f} times the usual ({mib(size)}), and took "
-            f"{took.times(case.seconds):.1f} times as long."
+            f"{actor.who} worked on {name}, {times:.1f} times the median ({mib(size)}), "
+            f"and took {took.times(case.seconds):.1f} times as long."
         )
         yield Candidate(
             cause="data.skew",
@@ -194,7 +197,7 @@ def larger(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=actor.end_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -221,13 +224,13 @@ def clock(case: Case) -> Iterator[Candidate]:
                 supports(
                     SOME,
                     (
-                        "By more than a second: time stamps of files and tokens are no longer in "
-                        "order."
+                        "That is more than a second: the time stamps of files and tokens "
+                        "are no longer in order."
                     ),
                     [fact_of_step(step)],
                 )
             )
-        summary = f"The host's clock moved by {moved:+.1f} s during the run."
+        summary = f"The wall clock of the host moved by {moved:+.1f} s during the run."
         yield Candidate(
             cause="time.clock",
             culprit=Culprit(type="host"),
@@ -235,7 +238,7 @@ def clock(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=None,
             at_ns=step.at_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 

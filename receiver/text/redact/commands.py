@@ -1,395 +1,49 @@
-"""Argument lists, and the command lines inside of arguments: `bash -c '…'`, `ssh host '…'`, a list
-in Python.
+"""Command lines inside of arguments and lines: `bash -c '…'`, `ssh host '…'`, a title, a list in
+Python.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
-from receiver.text.redact.names import STRONG, is_path_key, is_telling_word, telling
+from receiver.text.redact.names import MEDIUM, STRONG, one_time, telling
 from receiver.text.redact.programs import (
     ECHOES,
-    FLAGS,
-    INTERPRETERS,
-    KEYED,
-    KEYED_NOT,
-    KEYED_VERBS,
-    KEYED_WORDS,
-    LETTERS,
-    LOGINS,
     NAMES,
-    PLACES,
+    READER_FLAGS,
+    READER_VERBS,
     READERS,
-    READS_SECRET,
-    ArgumentPlace,
-    Flags,
 )
 from receiver.text.redact.scan import Mark, scan
-from receiver.text.redact.shell import Command, commands, requoted
-from receiver.text.redact.values import MARK, is_reference, is_secret, looks_random
+from receiver.text.redact.shell import Command, Word, commands, requoted
+from receiver.text.redact.state import program_name
+from receiver.text.redact.values import MARK, is_reference
+from receiver.text.redact.walk import Walk
 
+ARGUMENTS = 64  # of a command that may read a secret
 DEPTH = 5  # depth of command lines inside of command lines
-_FLAG = re.compile(r"--?[A-Za-z][\w.\-]*$")
-_IS_FLAG = re.compile(r"--[A-Za-z][\w.\-]*(?:=|$)|-[A-Za-z][\w.\-]*$")
-_SWITCH = re.compile(r"(/(?:p|pw|pass|passwd|password)):(.+)$", re.IGNORECASE | re.DOTALL)
 _WORDS = re.compile(r"[a-z0-9_.\-]+")
 _TELLING_FLAG = re.compile(
-    r"(?i)(?<![\w.])-[\w.\-]*(?:pass|secret|token|key|pwd|cred|auth|pw|cookie)"
+    r"(?i)(?<![\w.])-[\w.\-]*(?:pass|secret|token|key|pwd|cred|auth|pw|cookie|pin|otp)"
+    r"|(?<![\w.\-])-(?:p|a|u)\s|stdin|<<<|/p(?:ass)?\w*[\s:]"
 )
 _QUOTED = re.compile(r"([\"'])((?:(?!\1)[^\\\n])*+)\1")
+_ECHO_FLAG = re.compile(r"-[neE]+$|--$|%|$")
+_BRACKETED = re.compile(r"\[(\s{0,4}[\"'][^\[\]]*)\]")  # also in quotes: Command '['x', …]'
 _BETWEEN = re.compile(r"\s{0,4},\s{0,4}$")
-_HEADER = re.compile(r"([A-Za-z][\w\-]{0,64})(\s{0,2}:\s{0,4})(\S.*)$", re.DOTALL)
-_USER_FLAGS = frozenset(("-u", "-U", "-user", "--user", "--username", "--login"))
-# a port, a mapping of ports, a file, or a name with a number: values of a `-p` that is no password
-_NO_PASSWORD = re.compile(r"[\d.:/\-]*$|[A-Za-z_\-]+\d{1,4}$|.*(?:/|\.\.|\.[a-z]{2,5}$)", re.DOTALL)
-_MIXED = re.compile(
-    r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[A-Za-z0-9+/=_!@#%^*]{10,256}$"
-)  # not a name of Kubernetes, a file or a word
-_HEADER_FLAGS = frozenset(("-H", "--header", "--proxy-header", "-rpc-header"))
+_FORMAT = re.compile(r"([\w.\-]{1,64})[=:]\s?[\"']?%s")
+_STDIN = frozenset(("-", "/dev/stdin", "--data-file=-", "--from-file=/dev/stdin", "@-"))
 
 
-def holds_commands(text: str) -> bool:
-    """Whether it may be a flag of a known program."""
-    lowered = text.lower()
-    return _TELLING_FLAG.search(text) is not None or not NAMES.isdisjoint(_WORDS.findall(lowered))
+def walk(mark: Mark, depth: int, *, cut: bool = False) -> Walk:
+    """A pass over one argument list, at this depth of nesting."""
 
-
-class Walk:
-    """One pass over the arguments of one command.
-
-    `script`: they are words of a script, so `$name` is a variable.
-    """
-
-    def __init__(
-        self,
-        mark: Mark,
-        depth: int = 0,
-        *,
-        script: bool = False,
-        cut: bool = False,
-        program: str = "",
-    ) -> None:
-        self._mark, self._depth, self._script, self._cut = mark, depth, script, cut
-        self._program = program
-        self._flags = FLAGS.get(program, [])
-        self._places: list[
-            tuple[ArgumentPlace, int]
-        ] = []  # with the index of the word that each stands behind
-        self._verbs: list[str] = []  # words that are no flags, since the program
-        self._next: list[Callable[[str], str]] = []  # what is done to the next arguments
-        # `-u NAME` came before: a later `-p` may be a password, whatever the program is
-        self._user_given = False
-
-    def arguments(self, arguments: tuple[str, ...]) -> list[str]:
-        out = []
-        for index, argument in enumerate(arguments):
-            if self._next:
-                take = self._next.pop(0)
-                if not _IS_FLAG.match(argument):
-                    out.append(take(argument))
-                    continue
-            previous = arguments[index - 1] if index else ""
-            if previous in _USER_FLAGS and not argument.startswith("-"):
-                self._user_given = True
-            if self._starts(argument, previous):
-                out.append(self._text(argument))
-            else:
-                out.append(self._one(argument, previous, last=index + 1 == len(arguments)))
-        return self._by_letters(out)
-
-    def _starts(self, argument: str, previous: str) -> bool:
-        """A known program: its flags count from here on."""
-        name = argument.rpartition("/")[2].removesuffix(".exe").lower()
-        if (
-            name not in NAMES
-            or name in READERS
-            or (previous.startswith("--") and previous != "--")
-            or "=" in argument
-        ):
-            return False
-        if self._program and previous[:1] == "-" and previous[:2] != "--" and self._takes(previous):
-            return False
-        if self._program and not name.islower():
-            return False
-        if self._program in ("vault", "kubectl", "gcloud", "az", "net", "poetry", "npm") and not (
-            FLAGS.get(name) or name in LOGINS
-        ):
-            return False  # `vault kv …`, `gcloud sql users`: a word of its own
-        if self._program and name in (
-            "sql",
-            "exp",
-            "imp",
-            "net",
-            "fly",
-            "rar",
-            "zip",
-            "http",
-            "https",
-            "db2",
-        ):
-            return False
-        self._program, self._verbs = name, []
-        self._flags = FLAGS.get(name, [])
-        return True
-
-    def _takes(self, flag: str) -> bool:
-        return any(flag in f.value + f.login + f.pair + f.both for f in self._flags)
-
-    def _active(self) -> list[Flags]:
-        return [f for f in self._flags if not f.verbs or not f.verbs.isdisjoint(self._verbs)]
-
-    def _one(self, argument: str, previous: str, *, last: bool) -> str:
-        if argument.startswith("-") and len(argument) > 1:
-            taken = self._flag(argument)
-            if taken is not None:
-                return taken
-        elif switched := _SWITCH.match(argument):
-            return argument if is_reference(switched[2]) else f"{switched[1]}:{self._mark('value')}"
-        else:
-            taken = self._placed(argument, last=last)
-            self._verbs.append(argument.lower())
-            if taken is not None:
-                return taken
-        if (
-            _MIXED.match(argument)
-            and looks_random(argument)
-            and telling(previous) >= STRONG
-            and previous[:1].isalpha()
-        ):
-            return self._mark("flag")  # set-initial-password VALUE
-        if previous in _HEADER_FLAGS and (found := _HEADER.match(argument)) and telling(found[1]):
-            return self._header(argument, found)
-        return self._text(argument)
-
-    def _header(self, argument: str, found: re.Match[str]) -> str:
-        cleaned = self._text(argument)
-        if MARK in cleaned or is_reference(found[3], script=self._script):
-            return cleaned
-        return found[1] + found[2] + self._mark("header") if "$" not in found[3] else cleaned
-
-    # flags
-
-    def _flag(self, argument: str) -> str | None:
-        """The flag with its value redacted, or None when it is an ordinary argument."""
-        name, equals, value = argument.partition("=")
-        for flags in self._active():
-            if name in flags.switches:
-                return argument
-            if name in flags.plain:
-                if not equals:
-                    self._next.append(lambda a: a)
-                return argument
-            found = self._own(argument, name, equals, value, flags)
-            if found is not None:
-                return found
-        if name == "-p" and self._user_given:
-            if equals:
-                return f"{name}={self._password(value)}"
-            self._next.append(self._password)
-            return argument
-        if not equals and _FLAG.match(argument) and (level := telling(argument)):
-            self._next.append(lambda a: self._after_flag(a, level, is_path_key(argument)))
-            return argument
-        return None
-
-    def _own(self, argument: str, name: str, equals: str, value: str, flags: Flags) -> str | None:
-        long = argument.startswith("--") or len(name) > 2 or equals
-        for wanted, take in (
-            (flags.value, self._secret),
-            (flags.login, lambda a: self._login(a, flags.separator)),
-            (flags.literal, self._literal),
-            (flags.prefixed, self._passphrase),
-        ):
-            if name in wanted:
-                if equals:
-                    return f"{name}={take(value)}"
-                self._next.append(take)
-                return argument
-        if name in flags.pair:
-            self._next += [self._named]
-            return argument
-        if name in flags.both:
-            self._next += [self._secret, self._secret]
-            return argument
-        if long and not argument.startswith("--"):
-            return self._clustered(argument, flags)
-        return None
-
-    def _clustered(self, argument: str, flags: Flags) -> str | None:
-        """-pSECRET, -su user:SECRET."""
-        for flag in flags.attached:
-            if argument.startswith(flag) and len(argument) > len(flag) and len(flag) >= 2:
-                value = argument[len(flag) :]
-                return (
-                    argument
-                    if is_reference(value, script=self._script)
-                    else flag + self._mark("short")
-                )
-        at = 1
-        while at < len(argument) and argument[at] in flags.boolean:
-            at += 1
-        if at >= len(argument):
-            return None
-        flag, value = "-" + argument[at], argument[at + 1 :]
-        if flag in flags.value or flag in flags.login:
-            take = (
-                self._secret if flag in flags.value else lambda a: self._login(a, flags.separator)
-            )
-            if not value:
-                self._next.append(take)
-                return argument
-            if not is_telling_word(argument) and MARK not in argument:
-                return argument[: at + 1] + take(value)
-        return None
-
-    # values
-
-    def _secret(self, value: str) -> str:
-        if is_reference(value, script=self._script) or MARK in value:
-            return value
-        if (
-            self._program == "curl"
-            and "=" not in value
-            and ("/" in value or value.endswith(".txt"))
-        ):
-            return value  # -b FILE
-        return self._mark("short")
-
-    def _password(self, value: str) -> str:
-        """The value of `-p` of an unknown program that was given a user. A port, a file or a word is
-        not redacted."""
-        plain = len(value) < 6 or not any(c.isdigit() for c in value) or _NO_PASSWORD.match(value)
-        if plain or MARK in value or is_reference(value, script=self._script):
-            return self._text(value)
-        return self._mark("short")
-
-    def _login(self, value: str, separator: str) -> str:
-        at = value.find(separator, value.find("]") if value.startswith(MARK) else 0)
-        user, found, secret = (
-            (value[:at], separator, value[at + 1 :]) if at >= 0 else (value, "", "")
-        )
-        if (
-            not found
-            or not secret
-            or is_reference(secret, script=self._script)
-            or secret.startswith(MARK)
-        ):
-            return self._text(value)
-        if separator == ":" and (user + secret).isdigit():
-            return value  # user and group
-        if separator == ":" and "@" in secret:
-            return f"{self._text(user)}:{self._mark('short')}@{secret.rpartition('@')[2]}"
-        return f"{self._text(user)}{separator}{self._mark('short')}"
-
-    def _literal(self, value: str) -> str:
-        name, found, secret = value.partition("=")
-        if not found or is_reference(secret, script=self._script) or secret.startswith(MARK):
-            return value
-        return f"{name}={self._mark('value')}"
-
-    def _passphrase(self, value: str) -> str:
-        if (
-            value.startswith("pass:")
-            and not is_reference(value[5:], script=self._script)
-            and MARK not in value
-        ):
-            return "pass:" + self._mark("value")
-        return value
-
-    def _named(self, name: str) -> str:
-        level = telling(name)
-        self._next.insert(0, lambda a: self._after_flag(a, level, is_path_key(name)))
-        return self._text(name)
-
-    def _after_flag(self, value: str, level: int, path_key: bool) -> str:
-        """The value of a flag whose name announces a secret."""
-        if MARK in value:
-            return value
-        if level and is_secret(value, level, path_key=path_key, script=self._script):
-            if level < STRONG and ("=" in value or value[:1] in "{["):
-                return self._text(value)
-            if "://" in value or (value[:1] in "{[" and '"' in value):
-                cleaned = self._text(value)
-                return cleaned if MARK in cleaned else self._mark("flag")
-            return self._mark("flag")
-        return self._text(value)
-
-    # places
-
-    def _placed(self, argument: str, *, last: bool) -> str | None:
-        if MARK in argument:
-            return argument if argument.startswith(MARK) else None
-        if (form := LOGINS.get(self._program)) and (found := form.match(argument)):
-            return (
-                argument
-                if is_reference(found[2], script=self._script)
-                else f"{found[1]}{self._mark('value')}{found[3] or ''}"
-            )
-        if "=" in argument and not argument.startswith("=") and self._is_assigned(argument):
-            return self._literal(argument)
-        for place in PLACES.get(self._program, ()):
-            if (
-                self._is_at(place)
-                and "=" not in argument
-                and not is_reference(argument, script=self._script)
-            ):
-                return (
-                    self._mark("place")
-                    if self._program != "smbclient" or last or len(self._verbs) == 1
-                    else None
-                )
-        if self._program == "poetry" and argument.startswith("http-basic."):
-            self._next += [self._text, self._secret]
-        elif self._program in KEYED and self._is_keyed(argument):
-            self._next.append(self._secret)
-        return None
-
-    def _is_assigned(self, argument: str) -> bool:
-        if (
-            self._program == "vault"
-            and "write" in self._verbs
-            and argument.startswith("secret_id=")
-        ):
-            return True
-        return any(flags.assigned for flags in self._active())
-
-    def _is_at(self, place: ArgumentPlace) -> bool:
-        count = len(place.verbs)
-        for start in range(len(self._verbs) - count + 1) if count else (0,):
-            if tuple(self._verbs[start : start + count]) == place.verbs:
-                behind = len(self._verbs) - start - count
-                return place.skip <= behind < place.skip + place.take
-        return False
-
-    def _is_keyed(self, argument: str) -> bool:
-        """The NAME of `set NAME VALUE`."""
-        verbs = set(self._verbs)
-        if self._program == "gcloud" and "config" not in verbs:
-            return False
-        if verbs & KEYED_NOT or not verbs & KEYED_VERBS or "=" in argument:
-            return False
-        if self._program == "rclone" and argument == "pass":
-            return True
-        return (
-            argument.lower() in KEYED_WORDS
-            or telling(argument.replace(":", ".").replace("/", ".")) >= STRONG
-        )
-
-    def _by_letters(self, out: list[str]) -> list[str]:
-        """htpasswd -b: the last argument is the password."""
-        batch = (
-            self._program in LETTERS and len(out) > 2 and any(re.match(r"-\w*b", a) for a in out)
-        )
-        if batch and MARK not in out[-1] and not is_reference(out[-1], script=self._script):
-            out[-1] = self._mark("place")
-        return out
-
-    def _text(self, argument: str) -> str:
-        program = self._program if self._program in INTERPRETERS else ""
+    def read(argument: str, program: str, random: bool) -> str:
         return argument_text(
-            argument, self._mark, self._depth, script=self._script, cut=self._cut, program=program
+            argument, mark, depth, script=depth > 0, cut=cut, program=program, random=random
         )
+
+    return Walk(mark, read, script=depth > 0)
 
 
 def argument_text(
@@ -402,10 +56,12 @@ def argument_text(
     cut: bool = False,
     commands_too: bool = False,
     program: str = "",
+    random: bool = True,
 ) -> str:
     """One argument: pairs, URLs and tokens in it, and command lines inside of it.
 
-    `commands_too`: also when it is a single word.
+    `commands_too`: also when it is a single word. `program`: the program whose own commands they
+    are. `random`: a random run is a secret, and not a job's name.
     """
     if len(argument) < 4:
         return argument
@@ -416,11 +72,18 @@ def argument_text(
         whole=whole and not (inner and _is_script(argument)),
         script=script or inner,
         cut=cut,
+        random=random,
     )
     if inner and (program or holds_commands(text)):
         text = _lists(text, mark, depth)
         text = line(text, mark, depth + 1, program)
     return text
+
+
+def holds_commands(text: str) -> bool:
+    """Whether it may be a flag of a known program."""
+    lowered = text.lower()
+    return _TELLING_FLAG.search(text) is not None or not NAMES.isdisjoint(_WORDS.findall(lowered))
 
 
 def _is_script(argument: str) -> bool:
@@ -430,41 +93,130 @@ def _is_script(argument: str) -> bool:
 
 
 def line(text: str, mark: Mark, depth: int = 0, program: str = "") -> str:
-    """A shell's line: the arguments of each simple command.
-
-    `program`: the program whose own commands they are.
-    """
+    """A shell's line: the arguments of each simple command, and what it gets as its input."""
     found = commands(text)
     out: list[str] = []
     kept = 0
     for index, command in enumerate(found):
         values = tuple(word.value for word in command.words)
-        if _is_echoed(found, index, text):
-            cleaned = [
-                values[0],
-                *(v if v[:1] in "-%$" or MARK in v else mark("stdin") for v in values[1:]),
-            ]
-        else:
-            cleaned = Walk(mark, depth, script=True, program=program).arguments(values)
-        for word, value in zip(command.words, cleaned, strict=True):
-            if value != word.value:
-                out += [text[kept : word.start], requoted(text[word.start : word.end], value)]
-                kept = word.end
+        cleaned = _cleaned(found, index, values, mark, depth, program)
+        changed = [
+            (word.start, word.end, requoted(text[word.start : word.end], value))
+            for word, value in zip(command.words, cleaned, strict=True)
+            if value != word.value
+        ]
+        if command.inputs:
+            secret = any(_reads(one) for one in _pipeline(found, index))
+            own = program_name(values[0]) if values else ""
+            for here in command.inputs:
+                changed += _input(text, here, secret, own, mark, depth)
+        for start, end, value in sorted(changed):
+            out += [text[kept:start], value]
+            kept = end
     out.append(text[kept:])
     return "".join(out)
 
 
-def _is_echoed(found: list[Command], index: int, text: str) -> bool:
+def _cleaned(
+    found: list[Command], index: int, values: tuple[str, ...], mark: Mark, depth: int, program: str
+) -> list[str]:
+    if _is_echoed(found, index):
+        return [
+            values[0],
+            *(
+                v
+                if _ECHO_FLAG.match(v) or MARK in v or is_reference(v, script=True)
+                else mark("stdin")
+                for v in values[1:]
+            ),
+        ]
+    if values[:1] == ("printf",) and len(values) == 3 and MARK not in values[2]:
+        named = _FORMAT.search(values[1])
+        if named and telling(named[1]) >= STRONG and not is_reference(values[2], script=True):
+            return [*values[:2], mark("value")]
+    one = walk(mark, depth)
+    if program:
+        one.run(program)
+    return one.arguments(values)
+
+
+def _is_echoed(found: list[Command], index: int) -> bool:
     """`echo SECRET | docker login --password-stdin`."""
     command = found[index]
-    if command.ending != "|" or command.words[0].value not in ECHOES or index + 1 >= len(found):
+    return (
+        command.ending == "|"
+        and command.words[0].value in ECHOES
+        and index + 1 < len(found)
+        and _reads(found[index + 1])
+    )
+
+
+def reads_secret(values: tuple[str, ...]) -> bool:
+    """Whether the command reads a secret from its standard input."""
+    values = tuple(v for v in values[:ARGUMENTS] if v)
+    at, asked = 0, False
+    if values[:1] == ("su",):
+        return True
+    while at < len(values) and ("=" in values[at] or values[at] in ("sudo", "su")):
+        asked = asked or values[at] in ("sudo", "su")
+        at += 1
+    if asked and any(re.match(r"-\w*S$", v) for v in values):
+        return True
+    if asked:  # a command that sudo runs may read it instead
+        values, at = tuple(v for v in values[at:] if v[:1] != "-"), 0
+    if at >= len(values):
+        return asked
+    name, rest = program_name(values[at]), values[at + 1 :]
+    if name in READERS or any(READER_FLAGS.match(v) for v in rest if not re.match(r"-\w*S$", v)):
+        return True
+    if name == "read":
+        return any(telling(v) >= MEDIUM or one_time(v) for v in rest if v[:1] != "-")
+    if name == "base64":
         return False
-    following = found[index + 1].words
-    return READS_SECRET.search(text[following[0].start : following[-1].end]) is not None
+    stdin = not _STDIN.isdisjoint(rest) or any(v.endswith(("=-", "=/dev/stdin")) for v in rest)
+    verbs = [v.lower() for v in rest if v[:1] != "-"]
+    if not READER_VERBS.isdisjoint(verbs):
+        return stdin or verbs[-1:] == ["login"] or bool({"put", "set", "login"} & set(verbs))
+    return name == "openssl" and "stdin" in rest
+
+
+def _pipeline(found: list[Command], index: int) -> list[Command]:
+    """The command, and the one that gets its output."""
+    return found[index : index + 2] if found[index].ending == "|" else found[index : index + 1]
+
+
+def _reads(command: Command) -> bool:
+    return reads_secret(tuple(word.value for word in command.words))
+
+
+def _input(
+    text: str, here: Word, secret: bool, own: str, mark: Mark, depth: int
+) -> list[tuple[int, int, str]]:
+    """The place and the new text of a here-string or of the body of a here-document, if it
+    changes. `secret`: all of it is one. `own`: the program that reads it.
+    """
+    value = here.value
+    if not secret:
+        cleaned = argument_text(
+            value, mark, depth, script=True, whole=False, commands_too=True, program=own
+        )
+    elif is_reference(value.strip(), script=True) or MARK in value:
+        cleaned = value
+    else:
+        cleaned = mark("stdin") + ("\n" if value.endswith("\n") else "")
+    if cleaned == value:
+        return []
+    raw = text[here.start : here.end]
+    return [(here.start, here.end, cleaned if raw == value else requoted(raw, cleaned))]
 
 
 def _lists(text: str, mark: Mark, depth: int) -> str:
     """['mysqldump', '-pSECRET'] in Python and JSON: the arguments of a command."""
+    text = _BRACKETED.sub(lambda m: f"[{_list(m[1], mark, depth)}]", text)
+    return _list(text, mark, depth)
+
+
+def _list(text: str, mark: Mark, depth: int) -> str:
     out: list[str] = []
     kept = 0
     group: list[re.Match[str]] = []
@@ -478,7 +230,7 @@ def _lists(text: str, mark: Mark, depth: int) -> str:
         if len(values) > 1 and (
             values[0].rpartition("/")[2] in NAMES or any(v.startswith("-") for v in values)
         ):
-            for g, value in zip(group, Walk(mark, depth + 1).arguments(values), strict=True):
+            for g, value in zip(group, walk(mark, depth + 1).arguments(values), strict=True):
                 if value != g[2]:
                     out += [text[kept : g.start(2)], value]
                     kept = g.end(2)

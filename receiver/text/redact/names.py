@@ -29,13 +29,14 @@ _STRONG = words(
     " apikey authtoken accesstoken accesskey"
     " secretkey privatekey accountkey authkey sharedkey signingkey masterkey licensekey"
     " fernetkey storagekey storepass keypass"
-    " requirepass masterauth psk sskey"
+    " requirepass masterauth psk sskey bearer passkey pswd psw passwort kennwort mdp motdepasse"
+    " senha contrasena"
 )
 _MEDIUM = words(
-    "credential credentials creds cred authorization cookie cookies sas hmac jwt pat bearer auth "
-    "sig signature"
+    "credential credentials creds cred authorization cookie cookies sas hmac jwt pat auth sig"
+    " signature"
 )
-_WEAK = words("key session code")
+_WEAK = words("key session code appid appkey")
 _ENDS = (
     "password",
     "passwd",
@@ -68,7 +69,7 @@ _PATHS = words("private ssh rsa host client")  # the value of such a key is a fi
 _NOT_AFTER = words(
     "file files filename path paths name names id ids url uri type types count counts length"
     " len size policy ttl expiry expires"
-    " expiration lifetime timeout field fields column columns col cols store provider manager"
+    " encryption expiration lifetime timeout field fields column columns col cols store provider manager"
     " class dir directory location arn"
     " ref version rotation env var prompt stdin fd min max required enabled disabled refresh"
     " algorithm alg format method mode"
@@ -94,7 +95,7 @@ _NOT_BEFORE = words(
     " eos bos unk sep mask special next"
     " page starting continuation stop end start per has show hide reset change forgot read"
     " unexpected invalid missing bad"
-    " external public foreign by"
+    " external public foreign by detach idempotency request pagination cursor sync delta sequence"
 )
 _NOT_BEFORE_KEY = words(
     "partition primary sort foreign public group row join cache surrogate natural business"
@@ -102,7 +103,10 @@ _NOT_BEFORE_KEY = words(
     " routing message order cluster unique merge composite dist distribution object step map"
     " index hash lookup password"
 )
+_ONE_TIME = words("pin otp totp mfa hotp 2fa twofactor tan cvv cvc")
+_CODES = words("auth verification confirmation security login sms token pass authenticator")
 _EXACT = {
+    "sonar.login": STRONG,
     "x-honeycomb-team": STRONG,
     "sasl.jaas.config": 0,
     "http.extraheader": 0,
@@ -129,6 +133,8 @@ def is_secret_variable(name: str) -> bool:
 def telling(name: str) -> int:
     """0: it announces no secret. Else the certainty: WEAK, MEDIUM, STRONG."""
     lowered = name.lower().strip("-")
+    if name.startswith("-D"):
+        lowered = lowered[1:]
     if lowered in _EXACT:
         return _EXACT[lowered]
     words = [word.lower() for word in _WORDS.findall(name[-_NAME_LENGTH:])]
@@ -137,9 +143,19 @@ def telling(name: str) -> int:
     level = next(
         (found for at in reversed(range(len(words))) if (found := _level(words, at)) is not None), 0
     )
+    if 0 < level < STRONG and any(_of_word(word) == STRONG for word in words):
+        level = STRONG  # SECRET_GIT_CREDENTIAL
     if level and lowered.startswith("x-") and ":" not in lowered:
         return max(level, MEDIUM)  # X-Auth: a custom header
     return level
+
+
+def one_time(name: str) -> bool:
+    """Whether it is the name of a PIN or of a one-time code: digits are its secret."""
+    words = [word.lower() for word in _WORDS.findall(name[-_NAME_LENGTH:])]
+    if words[-1:] == ["code"] and len(words) > 1:
+        return words[-2] in _ONE_TIME or words[-2] in _CODES
+    return bool(words) and words[-1] in _ONE_TIME
 
 
 def is_telling_word(name: str) -> bool:

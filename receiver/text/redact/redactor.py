@@ -5,6 +5,7 @@ Text without a secret, nearly all text, is cheap.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from hashlib import blake2b
@@ -12,14 +13,19 @@ from typing import Literal, TypeVar
 
 from receiver.constants import ARGV_MARK_BYTES
 from receiver.text.printable import text, texts
-from receiver.text.redact.commands import Walk, argument_text
+from receiver.text.redact.commands import argument_text, line, walk
 from receiver.text.redact.scan import scan
+from receiver.text.redact.tokens import RANDOM
 from receiver.text.redact.vocabulary import of_lines, of_pairs, of_tokens
 
 Mode = Literal["scrub", "strip", "off"]
 REMEMBERED = 4096  # cached texts of each kind; a full cache is cleared
+MAX_PATH = 255  # a path of this length may have been cut by the kernel half
 MAX_ARGUMENTS = 64  # reported; the total is in argc
 CUT = "\x01" * ARGV_MARK_BYTES  # between the two ends of a command line that was too long
+_LOGIN = re.compile(rb"-(?:[uUaA]|-user)[\0 =]+[\"']?[\w.\-]+:[^\0\s/]")  # -u user:password
+_MADE = re.compile(rb"\d[A-Za-z0-9._\-]*[!#^+@]|[!#^+][A-Za-z._\-]*\d")
+_ATTACHED = re.compile(rb"[\0 ]-[pP][A-Za-z._]*[\d!#$%*+]")  # -pVALUE
 NAME = "[redacted]"  # fits into the 16 bytes of a comm
 
 T = TypeVar("T")
@@ -67,7 +73,7 @@ class Redactor:
         lowered = raw.lower()
         if (
             not self._lines.speaks(lowered)
-            and not _may_hold_login(raw)
+            and not _may_hold_secret(raw)
             and CUT.encode() not in raw
             and not _may_be_cut(raw)
         ):
@@ -81,7 +87,7 @@ class Redactor:
             return known
         if self.mode == "off":
             return text(raw)
-        if not self._lines.speaks(raw.lower()) and not _may_hold_login(raw) and b"://" not in raw:
+        if not self._lines.speaks(raw.lower()) and not _may_hold_secret(raw) and b"://" not in raw:
             return _remember(self._clean_lines, raw, text(raw))
         return self._dear(b"l" + raw, self._clean_lines, raw, lambda: self._line(text(raw)))
 
@@ -96,7 +102,11 @@ class Redactor:
             return text(raw)
         pairs = b"=" in raw or b":" in raw
         if not (self._pairs if pairs else self._tokens).speaks(raw.lower()) and not (
-            b"%40" in raw or (pairs and b"@" in raw)
+            b"%40" in raw
+            or (pairs and b"@" in raw)
+            or RANDOM.search(raw)
+            or b" -" in raw
+            or (len(raw) >= MAX_PATH and b"://" in raw)
         ):
             return _remember(self._clean_paths, raw, text(raw))
         return self._dear(b"p" + raw, self._clean_paths, raw, lambda: self._path(text(raw)))
@@ -129,7 +139,9 @@ class Redactor:
         known = self._clean_entries.get(raw)
         if known is not None:
             return known
-        if self.mode == "off" or (not self._lines.speaks(raw.lower()) and not _may_hold_login(raw)):
+        if self.mode == "off" or (
+            not self._lines.speaks(raw.lower()) and not _may_hold_secret(raw)
+        ):
             return _remember(self._clean_entries, raw, texts(raw))
         return self._dear(
             b"e" + raw, self._clean_entries, raw, lambda: tuple(self._entry(e) for e in texts(raw))
@@ -167,13 +179,16 @@ class Redactor:
 
     def _arguments(self, raw: bytes) -> tuple[str, ...]:
         arguments = self._joined(texts(raw))
-        return _shortened(tuple(Walk(self._mark, cut=_may_be_cut(raw)).arguments(arguments)))
+        return _shortened(tuple(walk(self._mark, 0, cut=_may_be_cut(raw)).arguments(arguments)))
 
     def _line(self, value: str) -> str:
         return argument_text(value, self._mark, 0, whole=False, cut=True, commands_too=True)
 
     def _path(self, value: str) -> str:
-        return scan(value, self._mark, path=True)
+        value = scan(value, self._mark, path=True, cut=len(value) >= MAX_PATH)
+        if " -" in value:  # a file that is named after a command line
+            value = line(value, self._mark)
+        return value
 
     def _labels(self, raw: bytes) -> str:
         out, at = [], 0
@@ -189,16 +204,25 @@ class Redactor:
         return f"{name}{equals}{self._line(value)}"
 
 
-def _may_hold_login(raw: bytes) -> bool:
-    """There is an `@` of user:password@host, percent-encoded or not."""
-    return b"@" in raw or b"%40" in raw
+def _may_hold_secret(raw: bytes) -> bool:
+    """There is an `@` of user:password@host, percent-encoded or not, a flag with user:password, or
+    a random run.
+    """
+    return (
+        b"@" in raw
+        or b"%40" in raw
+        or (b":" in raw and _LOGIN.search(raw) is not None)
+        or RANDOM.search(raw) is not None
+        or _MADE.search(raw) is not None
+        or _ATTACHED.search(raw) is not None
+    )
 
 
 def _may_be_cut(raw: bytes) -> bool:
     """The BPF program cut the list in the middle of an argument: a URL in it may lack the `@` that
-    shows its password.
+    shows its password, and a token its end.
     """
-    return raw[-1:] != b"\0" and b"://" in raw
+    return raw[-1:] != b"\0" and len(raw) > 1
 
 
 def _remember(cache: dict[bytes, T], raw: bytes, value: T) -> T:

@@ -13,25 +13,26 @@ from collections.abc import Callable
 
 from receiver.text.printable import words
 from receiver.text.redact.names import MEDIUM, STRONG, WEAK, is_path_key, telling
-from receiver.text.redact.tokens import BEARER, TOKENS, WEBHOOKS
+from receiver.text.redact.phrases import closing, phrases
+from receiver.text.redact.tokens import BEARER, CUT_TOKEN, TOKENS, WEBHOOKS, without_random
 from receiver.text.redact.urls import without_userinfo
-from receiver.text.redact.values import MARK, is_reference, is_secret, looks_random
+from receiver.text.redact.values import DIGEST, MARK, is_path, is_reference, is_secret, looks_random
 
 Mark = Callable[[str], str]
 
 # each name is tried once, from its first character on: that keeps the scan linear
 _PAIR = re.compile(
-    r"(?<![\w.\-])(-{0,3}\w[\w.\-]*+)((?:\\{0,7}[\"'])?(?:\[\])?\]?)(\s{0,4}(?:=>|:=|==?|:"
+    r"(?<![\w.\-])(-{0,3}\.?\w[\w.\-]*+)((?:\\{0,7}[\"'])?(?:\[\])?\]?)(\s{0,4}(?:=>|:=|==?|:"
     r"|%3[AaDd])\s{0,4}|(?<=\])\s{1,4}(?=[\"']))"
 )
-_OPENING = re.compile(r"[bBrRuUfFnN@]{0,2}(\\{0,7}[\"'`])")
+_OPENING = re.compile(r"[bBrRuUfFnN@$]{0,2}(\\{0,7}[\"'`])")
 _BARE = re.compile(
     r"(?:[^\s\"'`&;,)}\]<>|]|[<>|](?=[^\s&\"'])|,(?![\s\"'\\]|[\w.\-]{1,64}[\"']?\s?[=:]|$)"
     r"|[)}\]](?![\s,;)}\]\"'`]|$))+"
 )
 _PATH_BARE = re.compile(r"[^\s\"'`&;,/}\]]+")
 _SCHEME = re.compile(
-    r"(?i)(?:bearer|basic|token|digest|negotiate|apikey|splunk|bot|ssws|aws4-hmac-sha256)(?:\s+"
+    r"(?i)(?:bearer|basic|token|digest|negotiate|apikey|splunk|bot|ssws|aws4-hmac-sha256|hawk|oauth|signature|sharedkey)(?:\s+"
     r"|%20|\+)"
 )
 _HEADER_VALUE = re.compile(r"[^\"'\n\\]*")
@@ -39,6 +40,7 @@ _HEADERS = words("authorization proxy-authorization cookie set-cookie")
 _DOUBT = re.compile(
     r"(?i)(?:unexpected|invalid|bad|unknown|missing|expected|near|illegal|unterminated)\s$"
 )
+_WORD = re.compile(r"[a-z]+(?![\w\-])|\d+(?!\w)")
 _NUMBER = re.compile(r"\d+(?!\S)")
 _STRING = re.compile(r"(\\{0,7}[\"'])((?:(?!\1).)*?)\1(\s{0,4}[:=])?", re.DOTALL)
 _BENIGN = words(
@@ -46,32 +48,8 @@ _BENIGN = words(
     " uri region role warehouse driver"
     " provider client_id clientid email project project_id server"
 )
-# {"name": "DB_PASSWORD", "value": "…"} of Kubernetes and ECS,
-# ParameterKey=DBPassword,ParameterValue=… of CloudFormation
-_NAMED = re.compile(
-    r"(?i)(?<!\w)(?:name|key|parameterkey|variable"
-    r"|optionname)\\{0,7}[\"']?\s{0,4}[:=]\s{0,4}\\{0,7}[\"']?([\w.\-/]{1,128})\\{0,7}[\"']?"
-    r"\s{0,4},\s{0,4}\\{0,7}[\"']?(?:value|parametervalue|val|stringvalue"
-    r"|optionvalue)\\{0,7}[\"']?\s{0,4}[:=]\s{0,4}"
-)
-_CALLED = re.compile(
-    r"(?:setdefault|setenv|Setenv|putenv|set|put|add|env|getenv"
-    r"|get)\(\s{0,4}([\"'])([\w.\-]{1,128})\1\s{0,4},\s{0,4}(?=[\"'])"
-)
-_AUTH_CALL = re.compile(
-    r"(?i)(?:(?<=auth\()|(?<=login\()|(?<=authenticate\())(\s{0,4}([\"'])[^\"']{0,128}\2\s{0,4},\s{0,4})(?=[\"'])"
-)
-_SETTING = re.compile(
-    r"((?<![\w.\-])[\w.\-]++\s{0,4})([\"'])((?:(?!\2)\S){1,4096}+)\2;"
-)  # nginx and others: NAME "VALUE";
-_SQL = re.compile(
-    r"(?i)\b((?:password|passwd|identified\s{1,4}by|identified\s{1,4}by\s{1,4}password"
-    r"|secret)\s{1,4}"
-    r"|password\s{1,4}for\s{1,4}\S{1,128}\s{0,4}=\s{0,4})'((?:[^']|'')*)'"
-)
-
 _IN_NAME = re.compile(
-    r"(?<![A-Za-z0-9])((?:[A-Za-z]{1,16}[_\-]){0,2}(?:secret|password|passwd|token|key|apikey)[_\-])([A-Za-z0-9]{12,256}+)(?![A-Za-z0-9])",
+    r"(?<![A-Za-z0-9])((?:[A-Za-z]{1,16}[_\-]){0,2}(?:secret|password|passwd|token|key|apikey)[_\-.])([A-Za-z0-9]{8,256}+)(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
 
@@ -86,30 +64,38 @@ def scan(
     script: bool = False,
     path: bool = False,
     cut: bool = False,
+    random: bool = True,
 ) -> str:
     """The text without its secrets.
 
     `whole`: the text is one argument; in `NAME=value`, the value extends to its end. `script`:
     `$name` is a variable. `path`: components end at `/`. `cut`: the text may lack its end.
+    `random`: a random run is a token of an unknown issuer.
     """
     text = WEBHOOKS.sub(lambda m: next(g for g in m.groups() if g) + mark("url"), text)
     if ":" in text or "%40" in text:
         text = without_userinfo(text, mark, path=path, cut=cut)
     text = TOKENS.sub(lambda _: mark("shape"), text)
+    if cut:
+        text = CUT_TOKEN.sub(lambda _: mark("shape"), text)
+    if random and len(text) >= 20:
+        text = without_random(text, mark, path=path)
     text = _pairs(text, mark, whole=whole, script=script, path=path)
     if path:  # token_VALUE.json: a name of a file has no room for `=`
         text = _IN_NAME.sub(
-            lambda m: (
-                m[1] + mark("value") if telling(m[1]) >= STRONG and looks_random(m[2], 12) else m[0]
-            ),
+            lambda m: m[1] + mark("value") if telling(m[1]) >= STRONG and _is_named(m[2]) else m[0],
             text,
         )
     text = BEARER.sub(
         lambda m: m[0] if is_reference(m[3]) else f"{m[1]}{m[2]}{mark('bearer')}", text
     )
-    if "'" in text or '"' in text or "," in text:
-        text = _named(text, mark)
-    return text
+    return phrases(text, mark)
+
+
+def _is_named(value: str) -> bool:
+    """A secret in the name of a file: not a hash, and not the random end of a pod's name."""
+    mixed = not value.islower() and not value.isupper() and not value.isalpha()
+    return looks_random(value, 8 if mixed else 12)
 
 
 def _pairs(text: str, mark: Mark, *, whole: bool, script: bool, path: bool) -> str:
@@ -119,9 +105,13 @@ def _pairs(text: str, mark: Mark, *, whole: bool, script: bool, path: bool) -> s
         at = found.end()
         name = found[1]
         level = telling(name)
-        if not level or text.startswith("//", at) or at >= len(text):
+        if not level or text.startswith(("//", ":"), at) or at >= len(text):
             continue
         if level < STRONG and "x-" not in name and found[3].strip() == "==":
+            continue
+        if not found[2] and text[found.start() - 1 : found.start()] == text[at] in "\"'":
+            continue  # "password:", a prompt
+        if _is_expansion(text, found):  # ${PASSWORD:?is not set}
             continue
         if ":" in found[3] and _DOUBT.search(text, max(0, found.start() - 16), found.start()):
             level = WEAK
@@ -129,6 +119,8 @@ def _pairs(text: str, mark: Mark, *, whole: bool, script: bool, path: bool) -> s
             if text[found.start() - 1 : found.start()] == ":" or _NUMBER.match(text, at):
                 continue
             level = min(level, WEAK) if level < STRONG else level
+            if name.lower().endswith("token") and _WORD.match(text, at):
+                continue  # token:count, a key of a store
         span = _value(
             text,
             found,
@@ -139,7 +131,9 @@ def _pairs(text: str, mark: Mark, *, whole: bool, script: bool, path: bool) -> s
         )
         if span is None:
             continue
-        start, end, opened = span
+        start, end, opened, schemed = span
+        if schemed:
+            level = STRONG
         if opened:  # a list, an object, a tuple: its elements
             spent += end - start
             body = text[start:end]
@@ -151,13 +145,24 @@ def _pairs(text: str, mark: Mark, *, whole: bool, script: bool, path: bool) -> s
             continue
         value = text[start:end]
         if value.startswith(MARK):
-            at = end
+            at = text.find("]", start) + 1 or end
             continue
-        if is_secret(value, level, path_key=is_path_key(name), script=script):
+        query = text[found.start() - 1 : found.start()] in ("?", "&") and found[3] == "="
+        if name.lower().strip("-").endswith("code") and level == WEAK and not query:
+            continue  # service-code: a code is a secret in URLs only
+        quoted = name == "key" and text[start - 1] in "\"'"
+        digest = level == WEAK and (query or quoted or name.isupper()) and DIGEST.match(value)
+        if digest or is_secret(value, level, path_key=is_path_key(name), script=script):
             out += [text[kept:start], mark(_rule(found))]
             kept = at = end
     out.append(text[kept:])
     return "".join(out)
+
+
+def _is_expansion(text: str, found: re.Match[str]) -> bool:
+    """A shell's `${NAME:?message}`. What follows `:-` and `:=` is a value."""
+    at = found.start()
+    return text[max(0, at - 2) : at] == "${" and text[found.end() : found.end() + 1] in ("?", "+")
 
 
 def _rule(found: re.Match[str]) -> str:
@@ -170,42 +175,32 @@ def _is_header(found: re.Match[str]) -> bool:
 
 def _value(
     text: str, found: re.Match[str], level: int, *, whole: bool, path: bool, containers: bool
-) -> tuple[int, int, str] | None:
-    """The place of the value, and its opening bracket, if any."""
+) -> tuple[int, int, str, bool] | None:
+    """The place of the value, its opening bracket, if any, and whether `Bearer` or the like
+    precedes it.
+    """
     at = found.end()
     if _is_header(found) and not _OPENING.match(text, at):
         if scheme := _SCHEME.match(text, at):
             at = scheme.end()
         # the pattern matches the empty string
         end = _HEADER_VALUE.match(text, at).end()  # type: ignore[union-attr]
-        return (at, end, "") if end > at else None
+        return (at, end, "", scheme is not None) if end > at else None
     opening = _OPENING.match(text, at)
     if opening:
         start = opening.end()
-        end = _closing(text, opening[1], start)
+        end = closing(text, opening[1], start)
         if scheme := _SCHEME.match(text, start):
             start = min(scheme.end(), end)
-        return start, end, ""
+        return start, end, "", scheme is not None
     if containers and text[at] in "[{(" and not text.startswith(MARK, at):
-        return at, _bracket_end(text, at), text[at]
+        return at, _bracket_end(text, at), text[at], False
     if scheme := _SCHEME.match(text, at):
         at = scheme.end()
-    if whole and level >= MEDIUM:
-        return at, len(text), ""
     bare = (_PATH_BARE if path else _BARE).match(text, at)
-    return (at, bare.end(), "") if bare else None
-
-
-def _closing(text: str, delimiter: str, start: int) -> int:
-    """The end of a string with this delimiter (a quote, and the backslashes before it); the end of
-    the text if it is not closed.
-    """
-    at = start
-    while (at := text.find(delimiter, at)) >= 0:
-        if at == start or text[at - 1] != "\\":
-            return at
-        at += len(delimiter)
-    return len(text)
+    if whole and level >= MEDIUM and not (bare and (is_path(bare[0]) or is_reference(bare[0]))):
+        return at, len(text), "", scheme is not None
+    return (at, bare.end(), "", scheme is not None) if bare else None
 
 
 def _bracket_end(text: str, at: int) -> int:
@@ -246,49 +241,6 @@ def _inside(body: str, opened: str, level: int, name: str, mark: Mark) -> str | 
             kept = found.end(2)
         key = ""
     return "".join(out) + body[kept:]
-
-
-def _named(text: str, mark: Mark) -> str:
-    """Values whose name is a value itself, and passwords in SQL."""
-    text = _after(_NAMED, 1, text, mark)
-    if "'" in text or '"' in text:
-        text = _after(_CALLED, 2, text, mark)
-        text = _after(_AUTH_CALL, 0, text, mark)
-        text = _SETTING.sub(
-            lambda m: m[0] if _is_no_setting(m) else f"{m[1]}{m[2]}{mark('value')}{m[2]};", text
-        )
-        text = _SQL.sub(
-            lambda m: m[0] if is_reference(m[2]) or MARK in m[2] else f"{m[1]}'{mark('value')}'",
-            text,
-        )
-    return text
-
-
-def _is_no_setting(found: re.Match[str]) -> bool:
-    return telling(found[1].strip()) < STRONG or is_reference(found[3]) or found[3].startswith(MARK)
-
-
-def _after(pattern: re.Pattern[str], group: int, text: str, mark: Mark) -> str:
-    out: list[str] = []
-    kept = at = 0
-    while found := pattern.search(text, at):
-        at = found.end()
-        if group and telling(found[group].replace("/", ".")) < STRONG:
-            continue
-        opening = _OPENING.match(text, at)
-        if opening:
-            start, end = opening.end(), _closing(text, opening[1], opening.end())
-        else:
-            bare = _BARE.match(text, at)
-            if not bare:
-                continue
-            start, end = at, bare.end()
-        if is_reference(text[start:end]) or text.startswith(MARK, start):
-            continue
-        out += [text[kept:start], mark("value")]
-        kept = at = end
-    out.append(text[kept:])
-    return "".join(out)
 
 
 __all__ = ["Mark", "looks_random", "scan"]

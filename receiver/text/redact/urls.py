@@ -15,11 +15,12 @@ _URL = re.compile(r"(?<![\w+.\-])((?:[A-Za-z][\w+.\-]*+:(?://)?){1,6}(?<=//))([^
 # file names
 _PATH_URL = re.compile(r"(?<![\w+.\-])((?:[A-Za-z][\w+.\-]*+:){1,3}(?://?|__))([^\s\"'`<>\\]*)")
 _AUTHORITY = re.compile(r"[^/?#]*")
-_PORTS = re.compile(r"(?::?\d{0,5}(?:,[^,]*)*|\*|[^:]*\]:\d+)$")
+_PORTS = re.compile(r"(?::?\d{0,5}(?:,[^,]*)*|\*|[^:]*\]:\d+)[\])};,.]{0,3}$")
 _ORACLE = re.compile(r"(?i)(jdbc:oracle:\w{2,8}:)([\w$#]{1,64})/([^@\s\"']{1,256})@")
 _BARE = re.compile(
-    r"(?<![\w+.\-/:@\\\[])([\w.\\\-]{1,64}):([^\s@\"'/:,]{4,256})@(?!sha256:)(?=[A-Za-z0-9\[])"
+    r"(?<![\w+.\-/:@\\\[])((?:\w{1,16}:)?[\w.\\\-]{1,64}):([^\s@\"'/:,]{4,256})@(?!sha256:)(?=[A-Za-z0-9\[])"
 )
+_PATH_BARE = re.compile(_BARE.pattern.replace("/:@", ":@", 1))  # a component of a path
 # the form in which variables hold URLs (W3C Baggage percent-encodes values), and files named after
 # them
 _ENCODED = re.compile(
@@ -50,13 +51,15 @@ def without_userinfo(
             lambda m: m[0] if m[3].startswith(MARK) else f"{m[1]}{m[2]}/{mark('url')}@", text
         )
     if "@" in text:
-        text = _BARE.sub(lambda m: m[0] if _is_no_login(m) else f"{m[1]}:{mark('url')}@", text)
+        text = (_PATH_BARE if path else _BARE).sub(
+            lambda m: m[0] if _is_no_login(m) else f"{m[1]}:{mark('url')}@", text
+        )
     return text
 
 
 def _is_no_login(found: re.Match[str]) -> bool:
     return (
-        found[1].lower() in _SCHEMES
+        found[1].lower().partition(":")[0] in _SCHEMES
         or found[2].isdigit()
         or found[2].startswith(MARK)
         or is_reference(found[2])
@@ -71,6 +74,7 @@ def _of_rest(scheme: str, rest: str, mark: Callable[[str], str], *, cut: bool) -
     else:
         # a password may hold characters that end an authority: then an `@` follows, and no port
         # precedes it
+        authority = authority.partition(";")[0]  # jdbc:sqlserver://host;user=…
         _, colon, port = authority.partition(":")
         if not colon or authority.startswith("[") or _PORTS.match(port):
             return rest

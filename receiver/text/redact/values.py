@@ -15,7 +15,7 @@ MARK = "[redacted:"
 _WORDS = words(
     "true false yes no on off null none nil undefined required optional redacted hidden masked"
     " prompt ask default unset empty"
-    " masking stdin file env"
+    " masking stdin file env is was are must and or"
 )
 _REFERENCE = re.compile(
     r"\$\{.*|\$\(.*|\$[A-Z_][A-Z0-9_]{2,}$|`.*|\{\{.*|<[\w \-.]+>$|%[A-Za-z_]\w*%$|%\(\w+\).*"
@@ -23,17 +23,22 @@ _REFERENCE = re.compile(
     r"|@(?:-|[\w~.\-]*/[\w./~\-]*)$|(?:file|fileb|env|vault|ssm|secretsmanager|arn|keyring"
     r"|keychain|op|secretref|projects)[:/].*"
     r"|!\w+ .*|\.\*.*|\[\^.*|\\[SswW].*|\(\?.*|None$|process\.env.*|\[redacted.*"
+    r"|(?:scram-sha-\d+|md5|trust|peer|cert|kerberos|gssapi|ldap|oauth2?|oidc|iam|jwt|plain|login)$"
+    r"|\.[a-z_]+(?:\.[a-z_]+)*(?:\[\d*\])?$|(?:Get|New|Read|Import|ConvertTo|ConvertFrom|Connect)-[A-Z]\w+.*"
     r"|(?:os|sys|self|args|opts?|options|config|conf|cfg|settings|request|params)\.[a-z_]\w*.*"
 )
 _EXPRESSION = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*[(\[].*")  # in code: a call, or an indexed element
 _SHELL_VARIABLE = re.compile(r"\$\{?[A-Za-z_][\w:?\-]*\}?$")
 _PATH = re.compile(
     r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w.\-@+]+(?:[/\\][\w.\-@+]+)*[/\\]?$|[\w.\-]+\.(?:pem|key|p8"
-    r"|p12|json|ya?ml|ini|cnf|conf|txt|jks|crt|toml|env|gpg)$"
+    r"|p12|json|ya?ml|ini|cnf|conf|txt|jks|crt|toml|env|gpg|sig|asc|cer|der|csr|pub|keytab|creds"
+    r"|token|properties|cfg|xml|csv|tsv|log|sql|db|enc|parquet|gz|tgz|zip|bz2|xz|tar|bin|dat|md|html|js|py|sh)$"
 )
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$")
 _RUN = re.compile(r"[A-Za-z0-9]+")
 _HEX = re.compile(r"[0-9a-fA-F]+$")
+# the value of `KEY=` in an environment or a URL, though other digests are none
+DIGEST = re.compile(r"[0-9a-f]{32,128}$")
 
 
 def is_reference(value: str, *, script: bool = False) -> bool:
@@ -54,6 +59,8 @@ def is_secret(value: str, level: int, *, path_key: bool = False, script: bool = 
     if is_reference(value, script=script):
         return False
     if level >= STRONG:
+        if value.isdigit() and len(value) < 3:
+            return False  # the second pass
         return not (is_path(value) if path_key else _is_file(value))
     if is_path(value) or value.isdigit():
         return False
@@ -64,6 +71,11 @@ def is_secret(value: str, level: int, *, path_key: bool = False, script: bool = 
             and (":" in value or not value.isalpha() or len(value) >= 20)
         )
     return looks_random(value)
+
+
+def is_code(value: str) -> bool:
+    """A PIN or a one-time code."""
+    return value.isdigit() and 4 <= len(value) <= 10
 
 
 def _is_file(value: str) -> bool:
@@ -89,6 +101,8 @@ def looks_random(value: str, shortest: int = 8) -> bool:
     """A run of mixed letters and digits that is no identifier, date, digest or path."""
     if len(value) < shortest or _UUID.match(value):
         return False
+    if value.endswith("=") and len(value) >= 16:
+        return True  # base64
     run = max(_RUN.findall(value), key=len, default="")
     if (
         len(run) < 6
@@ -106,4 +120,13 @@ def entropy(value: str) -> float:
     return -sum(n / total * math.log2(n / total) for n in Counter(value).values()) if total else 0.0
 
 
-__all__ = ["MARK", "WEAK", "entropy", "is_path", "is_reference", "is_secret", "looks_random"]
+__all__ = [
+    "MARK",
+    "WEAK",
+    "entropy",
+    "is_code",
+    "is_path",
+    "is_reference",
+    "is_secret",
+    "looks_random",
+]

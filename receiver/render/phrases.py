@@ -1,0 +1,80 @@
+"""Short texts about the parts of a report that the terminal and the page have in common."""
+
+from __future__ import annotations
+
+from receiver.investigate.evidence import Culprit
+from receiver.investigate.report import CrashLine, Report
+
+VERDICTS = {
+    "incident": "INCIDENT",
+    "healthy": "HEALTHY",
+    "not_visible": "NOT VISIBLE FROM HERE",
+    "incomplete": "INCOMPLETE",
+}
+CAUSE, CULPRIT, FIX, HISTORY = "cause", "culprit", "fix", "history"
+EVIDENCE, RULED_OUT, UNNOTICED = "evidence", "ruled out", "how it stayed unnoticed"
+CRASH, ALSO = "crash", "also"
+_MASKED = "proc.exit_masked"
+
+
+def culprit_text(culprit: Culprit) -> str:
+    """`process python3 (4711)`, `file /data/x.csv (inode 42); ended by …`."""
+    match culprit.type:
+        case "file":
+            what = f"file {culprit.path}" + (f" (inode {culprit.inode})" if culprit.inode else "")
+        case "endpoint":
+            what = f"endpoint {culprit.address}" + (f" ({culprit.name})" if culprit.name else "")
+        case "cgroup":
+            what = f"cgroup {culprit.cgroup}"
+        case "process":
+            what = f"process {culprit.name} ({culprit.pid})".replace("  ", " ")
+            what += (
+                f" at {culprit.path}"
+                if culprit.path
+                else f" towards {culprit.address}"
+                if culprit.address
+                else ""
+            )
+        case _:
+            what = f"{culprit.type} {culprit.name or culprit.task}".rstrip()
+    if culprit.host:
+        what += f" on {culprit.host}"
+    if culprit.sender is not None:
+        by = culprit.sender
+        what += f"; {by.signal + ' from ' if by.signal else 'by '}{by.name} ({by.pid})"
+    return what
+
+
+def crash_text(crash: CrashLine) -> str:
+    """`parse+0x8 in /opt/x/libwork.so (offset 0x1131, build id 0328…)`."""
+    # no file is mapped there, or the mappings changed while they were read (counted as `busy`)
+    if not crash.module:
+        return f"{crash.name} ({crash.pid}) at address {crash.address:#x}"
+    where = crash.module
+    name = f"{crash.function}+{crash.function_offset:#x} in {where}" if crash.function else where
+    identity = f", build id {crash.build_id}" if crash.build_id else ""
+    return f"{crash.name} ({crash.pid}) at {name} (offset {crash.offset:#x}{identity})"
+
+
+def outcome_text(report: Report) -> str:
+    """`failure (reported: success)`."""
+    execution = report.execution
+    if execution.reported_outcome in (None, execution.outcome):
+        return execution.outcome
+    return f"{execution.outcome} (reported: {execution.reported_outcome})"
+
+
+def unnoticed_text(report: Report) -> str:
+    """Why a failed task reported success. Empty if it did not, or if the cause itself is the answer."""
+    execution = report.execution
+    if execution.outcome != "failure" or execution.reported_outcome != "success":
+        return ""
+    lead, *others = report.hypotheses or (None,)
+    if lead is None or lead.cause == _MASKED:
+        return ""
+    return next((h.summary for h in others if h is not None and h.cause == _MASKED), "")
+
+
+def lost_texts(report: Report) -> list[str]:
+    """`12 fork events (ring_full)`."""
+    return [f"{e['count']} {e['kind']} events ({e['reason']})" for e in report.completeness.lost]
