@@ -7,7 +7,7 @@ OBJECT := receiver/kernel/kwitness.bpf.o
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-abuse test-stack test-frameworks test-kernels test-mutants fuzz bench bench-incidents lint format \
-	wheel collector up down demo-stack clean
+	wheel test-wheel collector up down demo-stack clean
 
 help:
 	@echo "make demo      a small real pipeline under kwitness: what its log says, what the kernel saw (root)"
@@ -24,7 +24,8 @@ help:
 	@echo "make fuzz      searches with atheris for inputs that break a decoder, five minutes for each target"
 	@echo "make bench     measures, and writes docs/performance.md (root)"
 	@echo "make collector builds the OpenTelemetry Collector that the e2e tests use (Go)"
-	@echo "make wheel     dist/*.whl with the BPF object inside"
+	@echo "make wheel     dist/*.whl with the BPF object and libbpf inside: a host needs nothing else"
+	@echo "make test-wheel  installs the wheel in Debian roots without libbpf and runs it there (root, debootstrap)"
 
 setup: $(VENV)/.installed bpf
 
@@ -118,10 +119,19 @@ format: setup
 	$(BIN)/ruff check --fix .
 	clang-format -i bpf/*.c bpf/*.h
 
+# receiver/kernel/lib is preferred to the system's libbpf from then on; make clean removes it
 wheel: setup
+	@PYTHON=$(CURDIR)/$(BIN)/python tools/libbpf.sh receiver/kernel/lib dist/libbpf-sources
+	@rm -f dist/kwitness-*.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-	@$(BIN)/python -m zipfile -l dist/kwitness-*.whl | grep -q kwitness.bpf.o && ls dist
+	@for file in kwitness.bpf.o lib/libkwitness-bpf.so.1 lib/libkwitness-elf.so.1 lib/NOTICE; do \
+		$(BIN)/python -m zipfile -l dist/kwitness-*.whl | grep -q "receiver/kernel/$$file" || exit 1; done
+	@ls dist
+
+# HEAVY: a minimal Debian for each suite, without libbpf, and kwitness in it from the wheel (root, debootstrap)
+test-wheel: wheel
+	tools/test_wheel.sh $(SUITES)
 
 clean:
-	rm -rf $(VENV) dist
+	rm -rf $(VENV) dist receiver/kernel/lib
 	$(MAKE) -C bpf clean

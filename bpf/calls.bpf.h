@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* System calls by what they do. Handlers get the call's registers and its result; which hook brought them is the door's
- * business (calls.bpf.c). */
+/* System calls by what they do. Handlers get the call's registers and its result, from either kind of hook. */
 #ifndef KWITNESS_CALLS_BPF_H
 #define KWITNESS_CALLS_BPF_H
 

@@ -67,7 +67,7 @@ class Identity(msgspec.Struct, frozen=True):
     confidence: float = 0.0
     evidence: str = ""  # names the fact, never a value that could be a secret
     portable: bool = False  # the run id means the same on every host, so its trace is the run's own
-    status_lies: bool = False  # exit status 0 of the process that holds it means nothing
+    unreliable_exit_status: bool = False  # exit status 0 of the process that holds it means nothing
     owner: int = 0  # user id of the process that claimed it, in the kernel's first user namespace
 
     @property

@@ -173,11 +173,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _outcome(observer: Observer, execution: Execution | None, flooder: Execution | None) -> Outcome:
-    report, sleeps, killed, now = None, 0, 0, observer.core.attempts.read_at_ns
+    report, sleeps, killed, now = None, 0, 0, observer.core.members.read_at_ns
     if execution is not None:
         case = observer.core.case(execution, now)
         report = investigate(case)
-        folded = observer.core.facts.children.of(execution.root.key).folded
+        folded = observer.core.facts.children.of(execution.root.key).collapsed
         sleeps = sum(a.name == "sleep" and a.exit is not None for a in case) + folded
         killed = sum(a.name == "sleep" and a.exit is not None and a.end.signal == 9 for a in case)
     return Outcome(

@@ -78,7 +78,7 @@ class Clerk:
     """A desk that keeps what it was told."""
 
     def __init__(self) -> None:
-        self.told: list[bytes] = []
+        self.reported: list[bytes] = []
 
     def listing(self) -> bytes:
         return b'{"incidents":[]}'
@@ -87,7 +87,7 @@ class Clerk:
         return f"<b>{form}</b>" if number == "known" else None
 
     def note(self, number: str, body: bytes) -> bool:
-        self.told.append(body)
+        self.reported.append(body)
         return number == "known"
 
     def alert(self, body: bytes) -> bytes:

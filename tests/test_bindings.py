@@ -188,7 +188,7 @@ def test_a_daemon_that_outlives_its_task_is_released() -> None:
     assert story.span("task load").end_ns <= ended + story.core.blocks.wall_offset_ns - 900 * MS
     child = story.spawn(daemon, "postgres", environ=airflow("load"))
     assert of(story, child) == []
-    assert story.core.attempts.drops["released"] and story.core.bindings.drops["released"]
+    assert story.core.members.drops["released"] and story.core.bindings.drops["released"]
 
 
 def test_an_attempt_that_comes_back_is_a_second_span_linked_to_the_first() -> None:
@@ -670,7 +670,7 @@ def test_an_orchestrator_is_followed_for_what_it_opens_and_its_own_troubles_are_
     story = Story()
     worker = supervisor(story)
     assert story.core.bindings.need_calls
-    assert story.core.attempts.to_watch()
+    assert story.core.members.to_watch()
     story.signal(ProcessKey(9, 9), worker, 9)
     story.exit(worker, signal=9)
     assert not story.events(sc.EVENT_PROCESS_KILLED)

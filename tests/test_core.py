@@ -683,7 +683,7 @@ def test_a_flood_of_forged_identities_is_bounded_and_leaves_room_for_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One user gets half of the table, and each later one half of what is left."""
-    monkeypatch.setattr("receiver.work.execution.OPEN_LIMIT", 100)
+    monkeypatch.setattr("receiver.work.executions.OPEN_LIMIT", 100)
     story = Story()
     for index in range(80):
         story.spawn(INIT, "bash", environ=airflow(run=f"forged_{index}"))
@@ -698,7 +698,7 @@ def test_the_ended_work_of_one_user_does_not_make_anothers_be_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A late process of a forgotten attempt would open it again, and send its span twice."""
-    monkeypatch.setattr("receiver.work.execution.REMEMBERED_ENDED", 20)
+    monkeypatch.setattr("receiver.work.executions.REMEMBERED_ENDED", 20)
     story = Story()
     story.exit(story.spawn(INIT, "bash", environ=airflow(run="honest"), uid=1001))
     story.tick(70)
@@ -713,7 +713,7 @@ def test_the_ended_work_of_one_user_does_not_make_anothers_be_forgotten(
 
 
 def test_room_comes_back_when_work_and_its_runs_are_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("receiver.work.execution.OPEN_LIMIT", 10)
+    monkeypatch.setattr("receiver.work.executions.OPEN_LIMIT", 10)
     story = Story()
     for index in range(30):
         story.exit(story.spawn(INIT, "bash", environ=airflow(run=f"r{index}")))

@@ -27,14 +27,15 @@ from receiver.events import (
 from receiver.facts.neighbours import Neighbours
 from receiver.facts.process import Process
 from receiver.facts.tree import ProcessTree
-from receiver.investigate.case import Casebook
+from receiver.investigate.casebook import Casebook
 from receiver.investigate.incidents import Incidents
 from receiver.model import CoreOptions
 from receiver.observe.core import Core
 from receiver.observe.recording import Recording
 from receiver.observe.replay import core_of, replay
 from receiver.observe.session import Session
-from receiver.work.execution import Execution, Run
+from receiver.work.execution import Execution
+from receiver.work.runs import Run
 from tests.builders import Story
 
 RECORDINGS = sorted((Path(__file__).parent / "scenarios").rglob("*.kw"))

@@ -181,7 +181,7 @@ def test_all_tables_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_losses_of_more_users_than_are_kept_are_hidden_from_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("receiver.investigate.case.USERS_WITH_LOSSES", 2)
+    monkeypatch.setattr("receiver.investigate.casebook.USERS_WITH_LOSSES", 2)
     story = Story()
     works = [task(story, f"w{uid}", uid)[1] for uid in (ALICE, BOB, 1002)]
     for count in (1, 2, 3):

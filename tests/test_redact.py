@@ -198,6 +198,42 @@ def test_a_secret_cut_in_the_middle_is_taken_whole() -> None:
     assert Redactor().argv(b"x\0http://host:8080") == ("x", "http://host:8080")
 
 
+@pytest.mark.parametrize(
+    "token",
+    [
+        "ghp_abcdef",
+        "AKIAIOSFO",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIi",
+        "sk-abcd",
+        "glpat-x1y2",
+        "hf_abc1",
+    ],
+)
+def test_a_token_without_its_end_is_taken_where_a_limit_may_have_cut_it(token: str) -> None:
+    assert Redactor().argv(b"x\0" + token.encode())[1] == "[redacted:shape]"
+    assert Redactor().line(b"x " + token.encode()) == "x [redacted:shape]"
+
+
+def test_a_path_that_is_as_long_as_its_limit_may_lack_the_host_behind_a_password() -> None:
+    long = b"/tmp/" + b"x" * 240 + b"/postgresql://u:hunter2s"
+    assert "hunter2s" not in Redactor().path(long)
+    assert Redactor().path(b"/tmp/postgresql://host:port") == "/tmp/postgresql://host:port"
+
+
+def test_a_header_in_several_arguments_is_one() -> None:
+    raw = joined(
+        ("curl", "-H", "Authorization:", "Bearer", "abcdef", "https://h", "-H", "Accept:", "x/y")
+    )
+    assert Redactor().argv(raw)[3:] == (
+        "Bearer", "[redacted:short]", "https://h", "-H", "Accept:", "x/y",
+    )  # fmt: skip
+
+
+def test_secrets_with_bytes_that_are_no_text_are_taken() -> None:
+    assert Redactor().argv(b"x\0--token\0\xff\xfehunter2\xff\0")[2] == "[redacted:flag]"
+    assert "pw1" not in Redactor().line(b"psql postgres://u:\xff\xfepw1@h/d")
+
+
 def test_at_most_64_arguments_are_kept() -> None:
     assert len(Redactor().argv(b"a\0" * 100)) == MAX_ARGUMENTS
 
@@ -408,6 +444,12 @@ def test_learnt_words_are_bounded() -> None:
         "u:p@" * 1000, "token=[" + "'a'," * 1000, "\\" * 4000 + '"', "eyJ" * 1300, "-----BEGIN A PRIVATE KEY-----" * 130,
         "--password " * 370, "bearer " * 580, "password '" * 400, "name=password,value=" * 200, "password=[{(" * 340,
         "bash -c '" * 450,
+        "pw=[" * 1000 + "'a", "pw=[{" * 800 + "'a",
+        "login(" * 680, "connect('a'," * 340, 'send "' * 580, "<<< " * 1000, "read p <<< x " * 300,
+        "echo a | " * 450, "identified by " * 290, "a:10:b:c:" * 450, "/p:" * 1300, "-u a -p b " * 400, "$(" * 2000,
+        "x\0" * 2000, "-u\0a\0-p\0b\0" * 300, "user a password b " * 220, "AKIAIOSFODNN7EXAMPLE,'" * 180, "A1b2" * 1000,
+        "sudo " * 800, "mysql -u a -p b " * 250, "a <<E\n" * 600, "&& echo a | sudo -S " * 200, "<password>" * 400,
+        "s|__PASSWORD__" * 290, "name 'x' " * 450, "eyJabcdefgh." * 340,
     ],
 )  # fmt: skip
 def test_hostile_lines_come_out_as_text(hostile: str) -> None:

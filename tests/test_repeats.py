@@ -9,7 +9,7 @@ import pytest
 
 from receiver import semconv as sc
 from receiver.events import Connection, ConnectionFlag, ConnectionStage, NameQuery, ProcessKey
-from receiver.observe import network, repeats
+from receiver.observe import refusals, repeats
 from receiver.signals import LogRecord
 from tests.builders import Story, attributes
 
@@ -204,7 +204,7 @@ def test_the_table_of_repeats_is_bounded_and_says_what_it_forgets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(repeats, "PROCESSES", 8)
-    monkeypatch.setattr(network, "KEPT_REFUSALS", 4)
+    monkeypatch.setattr(refusals, "KEPT_REFUSALS", 4)
     story = Story()
     clients = [story.task(f"load{number}") for number in range(20)]
     for _ in range(3):

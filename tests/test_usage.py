@@ -69,7 +69,7 @@ def test_a_process_with_two_percent_of_a_cpu_is_at_work(permille: int, idle: boo
         looked(story, worker, cpu_runtime_ns=step * SECOND * permille // 1000)
     usage = usage_of(story, worker)
     assert bool(story.core.facts.waits.of(worker).idle_since_ns) is idle
-    assert (usage.spell is not None and usage.spell.ns > 4 * SECOND) is idle
+    assert (usage.idle_period is not None and usage.idle_period.ns > 4 * SECOND) is idle
 
 
 def test_the_longest_time_of_nothing_is_kept_with_its_waits() -> None:
@@ -84,9 +84,9 @@ def test_the_longest_time_of_nothing_is_kept_with_its_waits() -> None:
             looked(story, worker, cpu_runtime_ns=cpu)
         cpu += SECOND
     looked(story, worker, cpu_runtime_ns=cpu)
-    spell = usage_of(story, worker).spell
-    assert spell is not None and 4 * SECOND <= spell.ns < 6 * SECOND
-    assert [w.call_number for w in spell.waits] == [202]
+    idle_period = usage_of(story, worker).idle_period
+    assert idle_period is not None and 4 * SECOND <= idle_period.ns < 6 * SECOND
+    assert [w.call_number for w in idle_period.waits] == [202]
 
 
 @pytest.mark.parametrize(("used", "presses"), [(60, False), (98, True)])

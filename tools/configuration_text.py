@@ -23,7 +23,7 @@ KEYS = {
     "kernel.source": (
         '`"ebpf"`, `"netlink"` (process connector and polling), or auto: netlink if eBPF is refused'
     ),
-    "kernel.door": (
+    "kernel.syscall_hook": (
         'how system calls are hooked: `"fexit"` (a program per call) or `"sys_exit"` (one for '
         "all); auto: fexit if the kernel permits it"
     ),

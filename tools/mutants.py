@@ -122,7 +122,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("running), 0.3", "running), 0.75", LOOKS),
         ("interval // 500", "interval // 5", LOOKS),
         ("looks >= LOOKS", "looks > LOOKS", LOOKS),
-        ("period.ns > (self.spell", "period.ns < (self.spell", LOOKS),
+        ("period.ns > (self.idle_period", "period.ns < (self.idle_period", LOOKS),
         ("value - (1 << 64) if", "value if", LOOKS),
         ("0.95 * sample.memory_limit_bytes", "0.05 * sample.memory_limit_bytes", LOOKS),
     ),

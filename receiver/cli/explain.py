@@ -10,12 +10,12 @@ from receiver.cli.listeners import CommandLines
 from receiver.cli.replay import settings_of
 from receiver.errors import UsageError
 from receiver.export.settings import from_environment
-from receiver.observe.bindings import describe
 from receiver.observe.recording import Recording
 from receiver.observe.replay import core_of, replay
 from receiver.observe.session import Session
 from receiver.service import config as configuration
 from receiver.service.app import Observer
+from receiver.text.identity import describe
 from receiver.text.printable import printable
 
 

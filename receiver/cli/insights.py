@@ -160,7 +160,7 @@ async def _look(insights: Insights, now: float, go_on: Callable[[], bool]) -> No
     """
     more = True
     while more:
-        more = insights.look(now, time.time_ns(), LOOKS) and go_on()
+        more = insights.evaluate_due(now, time.time_ns(), LOOKS) and go_on()
         await asyncio.sleep(0)
 
 

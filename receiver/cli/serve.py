@@ -203,7 +203,7 @@ def check(args: argparse.Namespace) -> int:
                 OSError
             ):  # as for a task: a refused hook appears in the coverage
                 probes.attach_calls()
-            coverage = probes.coverage()
+            coverage, libbpf = probes.coverage(), probes.library.version
         finally:
             probes.close()
     except KwitnessError as error:
@@ -222,6 +222,7 @@ def check(args: argparse.Namespace) -> int:
                     "hooks": msgspec.to_builtins(coverage),
                     "blind_spots": BLIND_SPOTS,
                     "confinement": msgspec.to_builtins(confinement),
+                    "libbpf": libbpf,
                 }
             )
         )
@@ -229,6 +230,7 @@ def check(args: argparse.Namespace) -> int:
         for hook in coverage:
             state = "attached" if hook.attached else f"MISSING ({hook.why})"
             print(f"  {hook.hook:<28} {state:<10} {hook.blind}")
+        print(f"  library: {libbpf}")
         print(
             "  names of functions in crashes: "
             + (

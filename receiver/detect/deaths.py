@@ -129,7 +129,12 @@ def fatal_of(received: tuple[Signal, ...], key: ProcessKey, end: Ending) -> Sign
 
 def killed(process: Worker, end: Ending, received: SignalTable) -> Finding | None:
     """A death by a signal, or an exit with 128 + n after another process sent signal n."""
-    if process.exit is None or end.retired or end.cause == "oom_killed" or end.signal in _ORDINARY:
+    if (
+        process.exit is None
+        or end.expected_shutdown
+        or end.cause == "oom_killed"
+        or end.signal in _ORDINARY
+    ):
         return None
     event = fatal_signal(process, end, received)
     if not end.signal and (
@@ -145,26 +150,19 @@ def killed(process: Worker, end: Ending, received: SignalTable) -> Finding | Non
         (sc.PROCESS_EXIT_CODE, end.code),
         (sc.ERROR_TYPE, signal_name(number)),
     ]
-    by = "nobody seen"
     if event is not None:
         facts.append((sc.PROCESS_SIGNAL_CODE, code_name(event.code)))
-        by = "the kernel"
-        if kind != "kernel":
-            facts += [
-                (sc.PROCESS_SIGNAL_SENDER_PID, event.sender.tgid),
-                (sc.PROCESS_SIGNAL_SENDER_USER_ID, event.sender_uid),
-                (sc.PROCESS_SIGNAL_SENDER_EXECUTABLE_NAME, event.sender_comm),
-            ]
-            by = (
-                "itself"
-                if kind == "self"
-                else f"{event.sender_comm} ({event.sender.tgid}), {_ROLES[kind]}"
-            )
+    if event is not None and kind != "kernel":
+        facts += [
+            (sc.PROCESS_SIGNAL_SENDER_PID, event.sender.tgid),
+            (sc.PROCESS_SIGNAL_SENDER_USER_ID, event.sender_uid),
+            (sc.PROCESS_SIGNAL_SENDER_EXECUTABLE_NAME, event.sender_comm),
+        ]
     polite = number in POLITE and kind in _OF_THE_WORK
     what = "was killed by" if end.signal else f"exited with status {end.code} after"
     sentence = (
         f"{process.name} ({process.key.tgid}) {what} {signal_name(number)} from "
-        f"{by}{_at_work(process)}."
+        f"{_sender_words(event, kind)}{_at_work(process)}."
     )
     return Finding(
         kind=sc.EVENT_PROCESS_KILLED,
@@ -177,7 +175,15 @@ def killed(process: Worker, end: Ending, received: SignalTable) -> Finding | Non
     )
 
 
-def retired(
+def _sender_words(event: Signal | None, kind: str) -> str:
+    if event is None:
+        return "nobody seen"
+    if kind in ("kernel", "self"):
+        return "the kernel" if kind == "kernel" else "itself"
+    return f"{event.sender_comm} ({event.sender.tgid}), {_ROLES[kind]}"
+
+
+def expected_shutdown(
     process: Worker, end: Ending, received: SignalTable, helpers: Mapping[str, Helper]
 ) -> bool:
     """Whether it is a helper that its own framework ended, as planned. Called at its exit.

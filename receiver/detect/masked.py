@@ -155,9 +155,9 @@ def holds_by_fork(process: Worker, execution: Execution) -> bool:
     nothing.
     """
     at: Worker | None = process
-    while at is not None and at.key not in execution.holders and not at.execs:
+    while at is not None and at.key not in execution.owner_processes and not at.execs:
         at = at.parent
-    return at is not None and at.key in execution.holders
+    return at is not None and at.key in execution.owner_processes
 
 
 def failure_below(children: Children) -> str:

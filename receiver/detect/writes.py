@@ -32,7 +32,7 @@ def partial_writes(process: Worker, end: Ending, facts: Facts) -> list[Finding]:
     )
     if (
         process.exit is None
-        or end.retired
+        or end.expected_shutdown
         or end.signal == signals.SIGPIPE
         or not (end.signal or (end.failed and told))
     ):

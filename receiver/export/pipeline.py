@@ -23,6 +23,7 @@ from receiver.text.printable import printable
 from receiver.text.redact import Redactor
 
 log = logging.getLogger("kwitness.export")
+_READ = 4096  # characters of an answer; redaction comes before the cut to what is logged
 _QUIET_SECONDS = 60.0  # at most one log line a minute per kind of failure; the counters are exact
 _LEAST_DELAY_SECONDS = 0.05  # OTEL_BSP_SCHEDULE_DELAY=0 must not make a busy loop
 _NO_LIMIT = 1 << 62
@@ -223,5 +224,7 @@ class Pipeline:
         if now - self._said.get(reason, -_QUIET_SECONDS) >= _QUIET_SECONDS:
             self._said[reason] = now
             # a server may quote the request, headers included
-            plain = Redactor("scrub").line(printable(detail)[:300].encode("utf-8", "replace"))
+            plain = Redactor("scrub").line(printable(detail[:_READ]).encode("utf-8", "replace"))[
+                :300
+            ]
             log.warning("export of %s: %s; %s", self.signal, reason, plain)

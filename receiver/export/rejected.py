@@ -32,6 +32,7 @@ SAMPLE_BYTES = 32 * KIB  # of encoded items; as JSON they are about four times a
 SCHEMA = "kwitness.rejected/1"
 FOLDER = "rejected"
 _ANSWER = 300  # characters
+_READ = 4096  # of them are read
 _CLOSE_SECONDS = 1.0
 _BEGIN = f'{{"schema": "{SCHEMA}",'.encode()  # how each of our files begins
 _NAME = re.compile(r"(?:traces|metrics|logs)-[a-z0-9_]{1,40}\.json")
@@ -134,6 +135,11 @@ def _name(signal: SignalName, reason: str) -> str:
     return f"{signal}-{re.sub('[^a-z0-9_]', '_', reason.lower())[:40] or 'unknown'}.json"
 
 
+def _plain(answer: str) -> str:
+    """Redacted before it is cut: a secret must not lose the part by which it is recognised."""
+    return Redactor("scrub").line(printable(answer[:_READ]).encode("utf-8", "replace"))[:_ANSWER]
+
+
 def _sample(signal: SignalName, reason: str, answer: str, request: bytes, items: int) -> bytes:
     """One JSON object on one line."""
     head = {
@@ -141,7 +147,7 @@ def _sample(signal: SignalName, reason: str, answer: str, request: bytes, items:
         "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         "signal": signal,
         "reason": reason,
-        "answer": Redactor("scrub").line(printable(answer)[:_ANSWER].encode("utf-8", "replace")),
+        "answer": _plain(answer),
         "items": items,
     }
     content: object = json.loads(to_json(signal, request))

@@ -18,7 +18,7 @@ class Death(msgspec.Struct, eq=False, kw_only=True):
     crash: Crash | None = None  # the code location of the signal that killed it
     open_files: tuple[OpenFile, ...] = ()  # at a signal, and at death
     # the processes of its memory cgroup when the OOM killer chose it, itself first
-    company: tuple[Competitor, ...] = ()
+    cgroup_processes: tuple[Competitor, ...] = ()
 
 
 _NOTHING = Death()
@@ -40,8 +40,8 @@ class DeathTable(Table[Death]):
         row.oom = event
         return True
 
-    def surrounded(self, key: ProcessKey, company: tuple[Competitor, ...]) -> None:
-        self._row(key).company = company
+    def surrounded(self, key: ProcessKey, cgroup_processes: tuple[Competitor, ...]) -> None:
+        self._row(key).cgroup_processes = cgroup_processes
 
     def crashed(self, event: Crash) -> None:
         self._row(event.process).crash = event

@@ -19,16 +19,16 @@ class Ending(msgspec.Struct, frozen=True):
     cause: Literal["exited", "signaled", "oom_killed"]
     signal: int
     core_dumped: bool
-    retired: bool = False  # its own framework ended this helper, as planned
+    expected_shutdown: bool = False  # its own framework ended this helper, as planned
 
     @property
     def failed(self) -> bool:
-        return self.code != 0 and not self.retired
+        return self.code != 0 and not self.expected_shutdown
 
     @property
     def error(self) -> str:
         """error.type: empty, oom_killed, a signal's name, or exit_N."""
-        if self.retired:
+        if self.expected_shutdown:
             return ""
         if self.cause == "oom_killed":
             return "oom_killed"
@@ -39,7 +39,7 @@ class Ending(msgspec.Struct, frozen=True):
     @property
     def words(self) -> str:
         """For a sentence: `exited with status 1`."""
-        return "was ended by its own framework" if self.retired else ended(self.error)
+        return "was ended by its own framework" if self.expected_shutdown else ended(self.error)
 
 
 RUNNING = Ending(0, "exited", 0, False)  # the end of a process whose exit was not seen

@@ -40,7 +40,7 @@ class Use(msgspec.Struct, Generic[W], eq=False, kw_only=True):
     open: int = 0
     closed_flags: int = 0
     version: Version[W] | None = None
-    told: bool = False  # a finding has reported that its input is not complete
+    reported: bool = False  # a finding has reported that its input is not complete
     # the version that was read, when a watched process had written it
     source: Version[W] | None = None
     # the state of that version at the first opening: in_progress while another process was writing

@@ -35,7 +35,7 @@ class Peer(msgspec.Struct, eq=False, kw_only=True):
     released_ns: int = 0  # one of them ended while it was full
     released_after_ns: int = 0  # it had been full for this long
     release_event: str = ""
-    told: bool = False
+    reported: bool = False
     longest_full_ns: int = 0
     # the time without received bytes at the start of the last send that was not acknowledged at
     # once
@@ -43,7 +43,7 @@ class Peer(msgspec.Struct, eq=False, kw_only=True):
     quiet_ns: int = 0  # the longest time without a byte in either direction, from the samples
     quiet: Connection | None = None
     # notable events: failures, resets, the longest waits; the last few
-    moments: tuple[Connection, ...] = ()
+    notable_facts: tuple[Connection, ...] = ()
     first: Connection | None = None
     last: Connection | None = None
 
@@ -87,9 +87,9 @@ class PeerTable(Table[Network]):
         peer = self.known(key, endpoint)
         if peer is None:
             return
-        if len(peer.moments) == KEPT_MOMENTS:
+        if len(peer.notable_facts) == KEPT_MOMENTS:
             self.drops["older_moment"] += 1
-        peer.moments = (*peer.moments[1 - KEPT_MOMENTS :], fact)
+        peer.notable_facts = (*peer.notable_facts[1 - KEPT_MOMENTS :], fact)
 
     def queue_full(self, fact: Connection) -> bool:
         """Whether the queue of this port was not full before."""

@@ -51,12 +51,12 @@ class Usage:
         "curve",
         "first",
         "growth_reported",
+        "idle_period",
         "last",
         "pressed_ns",
         "pressure",
         "recent",
         "reported",
-        "spell",
         "worst",
     )
 
@@ -70,7 +70,7 @@ class Usage:
         self.pressure: dict[str, tuple[int, float]] = {}
         self.reported: tuple[str, ...] = ()
         self.growth_reported = False
-        self.spell: IdlePeriod | None = None  # the longest time in which it did nothing
+        self.idle_period: IdlePeriod | None = None  # the longest time in which it did nothing
         self.pressed_ns: dict[str, int] = {}  # resource → how long it was short, in total
         # resource → the largest share, and the sample that shows it
         self.worst: dict[str, tuple[float, ProcessSample]] = {}
@@ -122,8 +122,10 @@ class Usage:
 
     def note_idle(self, period: IdlePeriod | None) -> None:
         """Keeps the longest idle time."""
-        if period is not None and period.ns > (self.spell.ns if self.spell is not None else 0):
-            self.spell = period
+        if period is not None and period.ns > (
+            self.idle_period.ns if self.idle_period is not None else 0
+        ):
+            self.idle_period = period
 
     def _press(
         self, resource: str, share: float, limit: float, sample: ProcessSample, interval: int

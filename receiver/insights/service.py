@@ -69,7 +69,7 @@ class Insights:
         self.runs.drops["text_cut"] += batch.cut
         self._refused.update(batch.refused)
 
-    def look(self, now: float, unix_ns: int, most: int | None = None) -> bool:
+    def evaluate_due(self, now: float, unix_ns: int, most: int | None = None) -> bool:
         """Evaluates the runs that are due, at most `most` of them. Returns True if more may be due.
 
         A run that raises an exception is dropped, counted and logged, so that it cannot stop the

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from receiver.investigate import report as rp
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.chain import chain
 from receiver.investigate.citations import Citations
 from receiver.investigate.engine import Ranked
 from receiver.investigate.entries import Sighting
 from receiver.investigate.process_lines import process_line
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import mib
 from receiver.text.printable import printable
 

@@ -61,7 +61,7 @@ def _reads(case: Case, events: Citations) -> list[rp.ChainLink]:
     out: list[rp.ChainLink] = []
     for actor in case:
         for use in actor.uses:
-            if use.told and use.source is not None and len(out) < _FILES:
+            if use.reported and use.source is not None and len(out) < _FILES:
                 writer = use.source.writer
                 text = f"{actor.who} read it" + (f" and {actor.end.words}" if actor.failed else "")
                 cause = (

@@ -65,7 +65,7 @@ def conclude(case: Case) -> Conclusion:
     broke = any(s.kind in ("task_failed", "result_mismatch") for s in found)
     every = [_reached(case, s) for s in _merged(s for cause in CAUSES for s in cause(case))]
     every = _settled(case, every, broke=broke)
-    candidates = every if broke else [s for s in every if s.silent]
+    candidates = every if broke else [s for s in every if s.harms_without_failure]
     ranked = sorted((_rank(case, s) for s in candidates), key=_order)
     first, others = _independent(case, ranked)
     verdict = "healthy"
@@ -109,7 +109,7 @@ def _reached(case: Case, candidate: Candidate) -> Candidate:
     weight, text, shown = symptom_affinity(case, candidate)
     if not weight or (
         weight < 0
-        and candidate.silent
+        and candidate.harms_without_failure
         and candidate.cause.startswith(("fs.", "net.", "time.", "db.", "proc."))
     ):
         return candidate

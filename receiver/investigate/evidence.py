@@ -13,7 +13,8 @@ import msgspec
 
 from receiver.events import Event, FileClosed, ProcessKey
 from receiver.facts.usage import Point
-from receiver.investigate.case import LossWindow, ProcessSnapshot, Step
+from receiver.investigate.case import LossWindow, Step
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.model import about
 from receiver.text.event_text import event_line
 from receiver.text.names import event_id, kind_name, mib
@@ -88,7 +89,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[Evidence, ...]
     subject: ProcessKey | None = None  # the process that was affected
     at_ns: int = 0  # boot time of the event
-    silent: bool = False  # the cause does harm even if no process fails
+    harms_without_failure: bool = False  # the cause does harm even if no process fails
     # each rival with the fact that decides against it
     ruled_out: tuple[tuple[str, Evidence], ...] = ()
 

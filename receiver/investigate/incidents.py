@@ -111,7 +111,7 @@ class Incidents:
         """Whether the budget left something over that is due: call `look` again soon."""
         return self._waiting.is_due(now_ns - SETTLE_NS)
 
-    def look(self, now_ns: int) -> None:
+    def evaluate_due(self, now_ns: int) -> None:
         """Investigates executions that are due, as many as the budget allows.
 
         Call it with the time of every event, so that the result does not depend on how events are

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from receiver.investigate import report as rp
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of, sent_by_process
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import describe_end, signal_name
 from receiver.text.printable import printable
 

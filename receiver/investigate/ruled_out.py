@@ -79,9 +79,9 @@ def _cgroup_not_host(case: Case, lead: Candidate) -> str:
 
 def _own_growth(case: Case, lead: Candidate) -> str:
     subject = case.get(lead.subject)
-    if subject is None or subject.oom is None or not subject.company:
+    if subject is None or subject.oom is None or not subject.cgroup_processes:
         return _no_oom(case, lead)
-    me, *others = subject.company
+    me, *others = subject.cgroup_processes
     most = next((t for t in others if not t.own), None)
     if most is None:
         return "No other process used that memory cgroup."

@@ -33,7 +33,7 @@ def curves(case: Case, lead: Ranked | None, events: Citations) -> tuple[rp.Curve
     subject = case.get(lead.candidate.subject) if lead is not None else None
     out: list[rp.CurveLine] = []
     if subject is not None and subject.oom is not None:
-        for competitor in subject.company[:_CURVES]:
+        for competitor in subject.cgroup_processes[:_CURVES]:
             role = "victim" if competitor.key == subject.key else "in the same memory cgroup"
             final = (
                 [(subject.oom.time_boottime_ns, competitor.rss_bytes)] if role == "victim" else []

@@ -6,8 +6,9 @@ import msgspec
 
 from receiver import semconv as sc
 from receiver.detect.findings import spec_of
-from receiver.investigate.case import Case, ProcessSnapshot, task_key
+from receiver.investigate.case import Case, task_key
 from receiver.investigate.evidence import Candidate, Fact, ends, facts, facts_of_use
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.work.children import Grade
 
 
@@ -72,11 +73,11 @@ def _failed_inside(case: Case) -> bool:
 
 def _shown(actor: ProcessSnapshot, kind: str) -> tuple[Fact, ...]:
     if kind == sc.EVENT_FILE_TAINTED_READ:
-        return next((facts_of_use(u) for u in actor.uses if u.told), ())
+        return next((facts_of_use(u) for u in actor.uses if u.reported), ())
     if kind == sc.EVENT_PROCESS_HANG:
-        spell = actor.usage.spell if actor.usage is not None else None
-        return facts(*(spell.waits[:1] if spell is not None else ()))
-    return next((facts(*p.moments[-1:]) for p in actor.peers if p.moments), ())
+        idle_period = actor.usage.idle_period if actor.usage is not None else None
+        return facts(*(idle_period.waits[:1] if idle_period is not None else ()))
+    return next((facts(*p.notable_facts[-1:]) for p in actor.peers if p.notable_facts), ())
 
 
 def _slow(case: Case) -> Symptom | None:

@@ -27,7 +27,7 @@ from receiver.constants import (
     NOISE_SUFFIX_BYTES,
     TELLING_PACKAGE_BYTES,
 )
-from receiver.kernel.libbpf import Object
+from receiver.kernel.bpf_object import Object
 from receiver.text.redact.names import is_secret_variable
 
 # Files below these prefixes, or with these suffixes, are counted and not named when they are only

@@ -25,7 +25,9 @@ class Hook(msgspec.Struct, frozen=True):
     iterator: bool = False
     over: str = ""  # the map of an iterator; without one it iterates over tasks
     on_demand: bool = False  # attached only while a process is watched
-    door: str = ""  # how it hooks system calls, fexit or sys_exit; only the chosen kind is loaded
+    syscall_hook: str = (
+        ""  # how it hooks system calls, fexit or sys_exit; only the chosen kind is loaded
+    )
 
 
 ARM64 = os.uname().machine == "aarch64"
@@ -157,7 +159,7 @@ HOOKS = (
         "files, failing calls; while a task is watched, every call on the host costs about 0.03 µs",
         EventKind.FILE_OPENED,
         on_demand=True,
-        door="sys_exit",
+        syscall_hook="sys_exit",
     ),
     *(
         Hook(
@@ -167,7 +169,7 @@ HOOKS = (
             "",
             EventKind.FILE_OPENED,
             on_demand=True,
-            door="fexit",
+            syscall_hook="fexit",
         )
         for call in DOORS
     ),

@@ -7,9 +7,10 @@ import os
 
 from receiver.errors import NamespaceError
 from receiver.events import Existing
+from receiver.kernel.bpf_object import Object
 from receiver.kernel.decode import decode, split
 from receiver.kernel.hooks import HOOKS
-from receiver.kernel.libbpf import Library, Object
+from receiver.kernel.libbpf import Library
 from receiver.kernel.preflight import OBJECT
 from receiver.text.redact import Redactor
 

@@ -11,15 +11,16 @@ from pathlib import Path
 from receiver.constants import MARKS_PER_ENTRY, PID_LIMIT
 from receiver.errors import UnavailableError
 from receiver.events import EventKind, ProcessKey
+from receiver.kernel.bpf_object import Object
 from receiver.kernel.capture import Capture, KernelLimits, fill
 from receiver.kernel.hooks import ALTERNATIVES, CALL_PREFIX, DOORS, HOOKS, Coverage, Hook
-from receiver.kernel.libbpf import Library, Object
+from receiver.kernel.libbpf import Library
 from receiver.kernel.own_pids import own_tgids
 from receiver.kernel.preflight import OBJECT, own_pid_namespace, preflight, read
 
 
 def _mismatch(hook: Hook, arguments: int | None) -> str:
-    if hook.iterator or hook.door == "fexit":
+    if hook.iterator or hook.syscall_hook == "fexit":
         return ""
     if arguments is None:
         return f"this kernel has no tracepoint {hook.tracepoint}"
@@ -44,21 +45,21 @@ class Probes:
         unwatched_bytes: int = 1 << 16,
         capture: Capture,
         limits: KernelLimits | None = None,
-        door: str = "auto",
+        syscall_hook: str = "auto",
         launched: bool = False,
     ) -> None:
         """`launched`: the parent is the launcher of `kwitness run`, which belongs to kwitness and
         appears in no record.
 
-        `door`: fexit or sys_exit. auto: the cheaper one that this kernel has.
+        `syscall_hook`: fexit or sys_exit. auto: the cheaper one that this kernel has.
         """
         preflight()
         self.limits = limits or KernelLimits()
         self.library = Library()
-        if door == "auto":
+        if syscall_hook == "auto":
             takes_fexit = self.library.takes_fexit(f"{CALL_PREFIX}socket")
-            door = "fexit" if takes_fexit else "sys_exit"
-        self.door = door
+            syscall_hook = "fexit" if takes_fexit else "sys_exit"
+        self.syscall_hook = syscall_hook
         self._refused = self._unfit()
         self.namespace = own_pid_namespace()
         self.own_tgid, parent_tgid = (
@@ -87,8 +88,8 @@ class Probes:
         )
         unfit = {}
         for hook in HOOKS:
-            if hook.door and hook.door != self.door:
-                unfit[hook.program] = f"{self.door} is used instead"
+            if hook.syscall_hook and hook.syscall_hook != self.syscall_hook:
+                unfit[hook.program] = f"{self.syscall_hook} is used instead"
             elif why := _mismatch(hook, arguments.get(hook.tracepoint)):
                 unfit[hook.program] = why
         return unfit
@@ -141,10 +142,10 @@ class Probes:
         )
         hook = next(h for h in HOOKS if h.program == names[-1])
         # all or none: with half of the hooks, calls would be missed silently
-        if hook.door == "fexit":
-            self.door = "sys_exit"
+        if hook.syscall_hook == "fexit":
+            self.syscall_hook = "sys_exit"
             self._refused |= {
-                h.program: self._refused[names[-1]] for h in HOOKS if h.door == "fexit"
+                h.program: self._refused[names[-1]] for h in HOOKS if h.syscall_hook == "fexit"
             }
             self._refused.pop("on_call", None)
         if hook.required:
@@ -188,7 +189,7 @@ class Probes:
             try:
                 self.object.attach(hook.program)
             except OSError as failure:
-                if not hook.door:
+                if not hook.syscall_hook:
                     self._refused[hook.program] = failure.strerror or "refused"
                     continue
                 self.detach_calls()  # with half of the hooks, calls would be missed silently
@@ -199,7 +200,7 @@ class Probes:
 
     def try_calls(self) -> None:
         """Whether `attach_calls` may succeed: it attaches and detaches one hook. Raises OSError."""
-        hook = next((h for h in self._on_demand() if h.door), None)
+        hook = next((h for h in self._on_demand() if h.syscall_hook), None)
         if hook is not None and hook.program not in self._attached:
             self.object.attach(hook.program)
             self.object.detach(hook.program)
@@ -219,16 +220,18 @@ class Probes:
         report = []
         for hook in HOOKS:
             if ALTERNATIVES.get(hook.program) in self._attached or (
-                hook.door and hook.door != self.door
+                hook.syscall_hook and hook.syscall_hook != self.syscall_hook
             ):
                 continue
-            if hook.door == "fexit" and hook.program not in self._refused:
+            if hook.syscall_hook == "fexit" and hook.program not in self._refused:
                 continue  # reported as one entry, below
             name = f"iter/{hook.over or 'task'}" if hook.iterator else f"tp_btf/{hook.tracepoint}"
-            why = self._refused.get(hook.program) or (self._unattachable if hook.door else "")
+            why = self._refused.get(hook.program) or (
+                self._unattachable if hook.syscall_hook else ""
+            )
             attached = hook.program in self._attached or (hook.on_demand and not why)
             report.append(Coverage(hook.program, name, attached, why, hook.blind))
-        if self.door == "fexit":
+        if self.syscall_hook == "fexit":
             blind = "files, failing calls; while a task is watched, only the hooked calls cost time"
             report.append(
                 Coverage(

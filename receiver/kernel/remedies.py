@@ -125,11 +125,11 @@ _BY_FAMILY: dict[str, dict[str, str]] = {
         "debian": "apt-get install libbpf1 (Debian 12 and later)",
         "ubuntu": (
             "apt-get install libbpf1 (Ubuntu 22.10 and later; 22.04 has libbpf0, which is too "
-            "old: use the container image)"
+            "old: install a wheel of `make wheel`, which contains libbpf)"
         ),
         "fedora": "dnf install libbpf (Fedora 37, RHEL 9 and later)",
         "amazon": "dnf install libbpf (Amazon Linux 2023)",
-        "other": "install libbpf 1.0 or later, or use the container image",
+        "other": "install libbpf 1.0 or later, or a wheel of `make wheel`, which contains it",
     },
     "btf": {
         "debian": (

@@ -29,13 +29,13 @@ from receiver.events import (
     ProcessKey,
     decode_ledger,
 )
+from receiver.kernel.bpf_object import Ring
 from receiver.kernel.callhooks import Attach, CallHooks
 from receiver.kernel.capture import Capture, KernelLimits
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.confinement import Confinement
 from receiver.kernel.decode import order, split
 from receiver.kernel.hooks import Coverage
-from receiver.kernel.libbpf import Ring
 from receiver.kernel.probes import Probes
 
 RingBytes = Annotated[int, msgspec.Meta(ge=4096, le=1 << 30, description="a power of two")]
@@ -55,7 +55,7 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_records: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 2048
     source: Literal["auto", "ebpf", "netlink"] = "auto"  # auto: netlink where eBPF is refused
     # how system calls are hooked; auto: the cheaper way that this kernel has
-    door: Literal["auto", "fexit", "sys_exit"] = "auto"
+    syscall_hook: Literal["auto", "fexit", "sys_exit"] = "auto"
     limits: KernelLimits = KernelLimits()
     # the kubelet's links, for the names of pods; no file in it is opened
     container_names: str = "/var/log/containers"
@@ -101,7 +101,7 @@ class LiveSource:
             bulk_bytes=config.bulk_ring_bytes,
             capture=capture.with_binding(config.environment),
             limits=config.limits,
-            door=config.door,
+            syscall_hook=config.syscall_hook,
             launched=launched,
         )
         library = self._probes.library

@@ -83,6 +83,8 @@ class Activity:
             self.files.drops,
             self.network.drops,
             self.network.repeats.drops,
+            self.network.refusals.drops,
+            self.network.servers.drops,
             self.usage.drops,
         )
         return sum(tables, self.facts.drops())

@@ -4,9 +4,7 @@ their claims.
 A binding is an identity that a process subtree holds, inside of its earlier identities. It ends
 with the process that holds it, or when that process's title says that it is idle.
 
-Every claim passes `_judged`. It gets the user id of the claiming process. It is certain only when
-`attribution.proof` finds that process proven. It is ambiguous when it names a run that a proven
-process of another user does.
+Every claim is judged (`receiver.observe.judging`).
 """
 
 from __future__ import annotations
@@ -29,11 +27,13 @@ from receiver.attribution.claims import (
 )
 from receiver.attribution.frameworks import Recognisers
 from receiver.attribution.partitions import partition_of
-from receiver.attribution.proof import image_of, prove
+from receiver.attribution.proof import image_of
 from receiver.events import Connection, ConnectionStage, FileChanged, FileOpened, ProcessKey
 from receiver.facts.ending import Ending
-from receiver.model import BACKED, CERTAIN, Identity
-from receiver.observe.attempts import Attempts, contested
+from receiver.model import Identity
+from receiver.observe.attempts import Attempts
+from receiver.observe.judging import Judge, is_released, judge_claim
+from receiver.text.identity import describe
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts
 from receiver.work.worker import Tree, Worker
@@ -66,6 +66,7 @@ class Bindings:
         self._facts = facts
         self.attempts = attempts
         self.recognisers = recognisers
+        self.judge = Judge(attempts.executions)
         self.drops: Counter[str] = Counter()
         # living processes that name the work of other processes
         self.followed: dict[ProcessKey, None] = {}
@@ -184,7 +185,7 @@ class Bindings:
                 self._note(process, claim.name, None)
                 if claim.watch:
                     self.followed[process.key] = None
-                    self.attempts.follow(process)
+                    self.attempts.members.follow(process)
             case Imports():
                 service = image_of(process, claim.system)
                 if service is not None and service.package_owner != "third":
@@ -211,12 +212,12 @@ class Bindings:
             and execution.identity.system == identity.system
         ):
             identity = msgspec.structs.replace(identity, pipeline=execution.identity.pipeline)
-        if self._is_released(process, identity):
+        if is_released(process, identity):
             self.drops["released"] += 1
             return
         if not judged:
-            identity = self._judged(process, identity, opened)
-        identity, rival = self._compared(process, identity, execution)
+            identity = judge_claim(process, identity, opened)
+        identity, rival = self.judge.compared(process, identity, execution)
         if process.exit is not None:
             self.attempts.enter_late(
                 process, identity, process.exec_ns or process.key.start_boottime_ns, process.end
@@ -247,67 +248,9 @@ class Bindings:
             return process.execution
         return server.execution
 
-    def _judged(self, process: Worker, identity: Identity, opened: FileOpened | None) -> Identity:
-        """Checks a claim. Every claim of every recogniser and rule passes here."""
-        owner = process.uid
-        if identity.confidence < CERTAIN:
-            return msgspec.structs.replace(identity, owner=owner)
-        proof = prove(process, identity.system, opened)
-        evidence = f"{identity.evidence}: {proof.text}"
-        return msgspec.structs.replace(
-            identity, owner=owner, confidence=proof.confidence, evidence=evidence
-        )
-
-    def _compared(
-        self, process: Worker, identity: Identity, execution: Execution | None
-    ) -> tuple[Identity, tuple[bytes, bytes] | None]:
-        """Compares the claim with the claims of other processes: it is ambiguous when one of them
-        is better, and gets the ids of that one.
-        """
-        names_a_run = identity.portable or identity.source == "env"
-        if names_a_run and execution is not None and self._contradicts(execution, identity):
-            return contested(identity, "its ancestors do other work"), None
-        if identity.confidence >= BACKED:
-            return identity, None
-        if (found := self.attempts.executions.proven_for_others(identity)) is not None:
-            owner, ids = found
-            return contested(identity, f"a proven process of uid {owner} does that run"), ids
-        rightful = self._rightful(identity) if names_a_run else None
-        if rightful is not None and self._is_stranger(process, rightful):
-            why = "the task itself runs elsewhere or as another user"
-            return contested(identity, why), (rightful.trace_id, rightful.span_id)
-        return identity, None
-
-    def _is_released(self, process: Worker, identity: Identity) -> bool:
-        return bool(process.released) and any(
-            Identity(*key).agrees(identity) for key in process.released if isinstance(key, tuple)
-        )
-
-    def _contradicts(self, execution: Execution, identity: Identity) -> bool:
-        return any(
-            e.identity.system == identity.system and e.identity.type == identity.type
-            for e in execution.chain()
-        )
-
-    def _rightful(self, identity: Identity) -> Execution | None:
-        """The open work of that name and user, with or without a known map index."""
-        found = self.attempts.executions.open.get(identity.slot)
-        if found is not None or identity.source != "env":
-            return found
-        return self.attempts.executions.like(identity)
-
-    def _is_stranger(self, process: Worker, rightful: Execution) -> bool:
-        """Whether it is outside of the proven work's process tree."""
-        if any(
-            rightful in (a.execution.chain() if a.execution is not None else ())
-            for a in process.ancestors()
-        ):
-            return False
-        return rightful.identity.confidence >= CERTAIN
-
     def _expect(self, process: Worker, claim: Expect) -> None:
         """Its next child; when it existed before the observer started, its youngest one."""
-        process.expects = self._judged(process, claim.identity, claim.opened)
+        process.expects = judge_claim(process, claim.identity, claim.opened)
         if not claim.begun:
             return
         children = [p for p in self.tree.processes() if p.parent is process and p.exit is None]
@@ -341,7 +284,7 @@ class Bindings:
         if process.execution is not None:
             self._note(process, claim.identity.system, claim.identity)
             self.attempts.begin_step(
-                process, self._judged(process, claim.identity, None), claim.thread, at_ns
+                process, judge_claim(process, claim.identity, None), claim.thread, at_ns
             )
 
     def _note(self, process: Worker, who: str, identity: Identity | None) -> None:
@@ -352,14 +295,3 @@ class Bindings:
             what = f"{who}: {describe(identity)}" if identity is not None else f"role: {who}"
             if what not in known:
                 self.reasons[process.key] = (*known, what)
-
-
-def describe(identity: Identity) -> str:
-    """One line for people."""
-    attempt = f", attempt {identity.attempt}" if identity.attempt > 1 else ""
-    index = f", map index {identity.map_index}" if identity.map_index >= 0 else ""
-    return (
-        f"{identity.type} {identity.task} of {identity.system} {identity.pipeline}, run "
-        f"{identity.run_id}{attempt}{index} "
-        f"[{identity.grade}, by {identity.source}: {identity.evidence}]"
-    )

@@ -23,12 +23,14 @@ from receiver.attribution.rules import Rule, Rules
 from receiver.errors import DecodeError
 from receiver.events import Existing, ProcessKey
 from receiver.investigate.alerts import AlertQuery
-from receiver.investigate.case import Case, Casebook
+from receiver.investigate.case import Case
+from receiver.investigate.casebook import Casebook
 from receiver.investigate.history import History
 from receiver.investigate.incidents import Incidents
 from receiver.investigate.report import Report
 from receiver.kernel.decode import decode
 from receiver.model import CoreOptions, Host, Watch
+from receiver.observe.accounts import Accounts
 from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
@@ -37,6 +39,7 @@ from receiver.observe.events import EVENTS
 from receiver.observe.exits import Exits
 from receiver.observe.handlers import Handlers
 from receiver.observe.listeners import Listeners
+from receiver.observe.members import Members
 from receiver.observe.missing import Missing
 from receiver.observe.output import Output, Signals, blocks_of
 from receiver.observe.scope import Scope
@@ -47,7 +50,8 @@ from receiver.synthesis.metrics import MetricStore
 from receiver.synthesis.spans import Spans
 from receiver.text.redact import Redactor
 from receiver.units import SECOND
-from receiver.work.execution import Execution, Executions
+from receiver.work.execution import Execution
+from receiver.work.executions import Executions
 from receiver.work.tables import Facts
 from receiver.work.worker import Tree, Worker
 
@@ -127,12 +131,12 @@ class Core:
         )
 
     def _bind_work(self, options: CoreOptions, *, explain: bool) -> None:
+        self.members = Members(self.tree, Accounts(self.book))
         self.attempts = Attempts(
-            self.tree,
             self.executions,
+            self.members,
             spans=self._spans,
             logs=self._logs,
-            book=self.book,
             emit=self._signals.emit,
             listeners=self.listeners,
             evaluate=self.incidents.ended,
@@ -188,7 +192,7 @@ class Core:
 
     def feed(self, batch: Iterable[bytes], read_at_ns: int) -> None:
         """Applies records in order. Never raises, whatever the records hold."""
-        self._output.read_at_ns = self.attempts.read_at_ns = read_at_ns
+        self._output.read_at_ns = self.members.read_at_ns = read_at_ns
         existing: list[Existing] = []
         listened = self.listeners.of_events
         oldest = 0
@@ -208,7 +212,7 @@ class Core:
             self.counts[spec.name] += 1
             spec.handle(self._handlers, event)
             if self.incidents.waiting:
-                self.incidents.look(event.time_boottime_ns)
+                self.incidents.evaluate_due(event.time_boottime_ns)
             if listened:
                 self.listeners.event(event)
             if type(event) is Existing:
@@ -220,13 +224,13 @@ class Core:
 
     def passed(self, at_ns: int) -> None:
         """The time of an event that was not recorded: an investigation that is due starts then."""
-        self.incidents.look(at_ns)
+        self.incidents.evaluate_due(at_ns)
 
     def tick(self, now_ns: int) -> None:
         """Called about once a second."""
         self.activity.tick(now_ns)
         self.attempts.tick(now_ns, int(self.options.heartbeat_seconds * SECOND))
-        self.incidents.look(now_ns)
+        self.incidents.evaluate_due(now_ns)
         self.unended.sweep(now_ns)
 
     def finish(self, now_ns: int) -> None:
@@ -297,8 +301,8 @@ class Core:
 
     def metrics(self) -> tuple[Metric, ...]:
         book_events(self.counts, self._booked, self.book)
-        self.attempts.book_totals()
-        work = (self.tree.drops, self.attempts.drops, self.bindings.drops)
+        self.members.accounts.book_totals()
+        work = (self.tree.drops, self.attempts.drops, self.members.drops, self.bindings.drops)
         cases = (self.casebook.drops, self.incidents.drops)
         history = self.history.drops if self.history is not None else Counter()
         drops = (self.policy_drops, *work, self.activity.drops(), *cases, history)

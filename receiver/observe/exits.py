@@ -16,11 +16,11 @@ import msgspec
 from receiver import semconv as sc
 from receiver.attribution.frameworks.base import Helper
 from receiver.detect import killed, masked_failures, partial_writes
-from receiver.detect.deaths import retired
+from receiver.detect.deaths import expected_shutdown
 from receiver.detect.masked import failure_below, grade, holds_by_fork
 from receiver.events import Exit, ProcessKey
 from receiver.facts.ending import RUNNING, Ending, decoded
-from receiver.investigate.case import Casebook
+from receiver.investigate.casebook import Casebook
 from receiver.model import SHORT_NS, Finding
 from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
@@ -103,7 +103,7 @@ class Exits:
         """A child does its parent's work, until a claim binds it to other work."""
         parent = process.parent
         if process.execution is None and parent is not None and parent.execution is not None:
-            self.attempts.join(process, parent.execution)
+            self.attempts.members.join(process, parent.execution)
 
 
 def _inherit(exits: Exits, departure: Departure) -> None:
@@ -117,8 +117,8 @@ def _judge(exits: Exits, departure: Departure) -> None:
     process = departure.process
     oom_killed = exits.facts.deaths.of(process.key).oom is not None
     end = decoded(departure.event.wait_status, oom_killed=oom_killed)
-    if end.code and retired(process, end, exits.facts.signals, exits.helpers):
-        end = msgspec.structs.replace(end, retired=True)
+    if end.code and expected_shutdown(process, end, exits.facts.signals, exits.helpers):
+        end = msgspec.structs.replace(end, expected_shutdown=True)
     process.end = departure.end = end
 
 
@@ -162,7 +162,7 @@ def _report_masked(exits: Exits, departure: Departure) -> None:
         return
     children = exits.facts.children.of(process.key)
     for each in execution.chain():
-        if each.identity.status_lies and holds_by_fork(process, each):
+        if each.identity.unreliable_exit_status and holds_by_fork(process, each):
             each.failed_by = failure_below(children) or each.failed_by
             return
     for finding, culprit, lost_work in masked_failures(process, children):
@@ -196,7 +196,7 @@ def _tell_parent(exits: Exits, departure: Departure) -> None:
 
 def _account(exits: Exits, departure: Departure) -> None:
     if departure.execution is not None:
-        exits.attempts.account(departure.execution, departure.event)
+        exits.attempts.accounts.account(departure.execution, departure.event)
 
 
 def _span_or_fold(exits: Exits, departure: Departure) -> None:

@@ -88,10 +88,10 @@ class FileActivity:
 
     def _read_from(self, process: Worker, use: Use, source: Version, event: FileOpened) -> None:
         self._note_lineage(process, source, event.thread)
-        finding = None if use.told else tainted_read(process, use, source, event)
+        finding = None if use.reported else tainted_read(process, use, source, event)
         if finding is None:
             return
-        use.told = True  # a reader opens it again and again
+        use.reported = True  # a reader opens it again and again
         self._report(process, finding)
         labels = (
             *self.attempts.labels(process.execution),

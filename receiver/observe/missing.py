@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from receiver import semconv as sc
 from receiver.facts.losses import LossAccount, Losses, LossesByUser, LossyTimes, accounts_of
-from receiver.investigate.case import UNWATCHED, Casebook
+from receiver.investigate.casebook import UNWATCHED, Casebook
 from receiver.model import Blind, Gap
 from receiver.signals import Signal
 from receiver.synthesis.logs import Logs

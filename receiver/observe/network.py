@@ -4,9 +4,7 @@ where it matters.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-
-import msgspec
+from collections import Counter
 
 from receiver import semconv as sc
 from receiver.detect.network import (
@@ -28,10 +26,11 @@ from receiver.events import (
 from receiver.facts.connections import TrackedConnection
 from receiver.facts.ending import Ending
 from receiver.facts.peers import Endpoint, Peer
-from receiver.model import Finding
 from receiver.observe.attempts import Attempts
 from receiver.observe.files import EmitFinding
-from receiver.observe.repeats import Kind, Repeats, counted
+from receiver.observe.refusals import Refusals
+from receiver.observe.repeats import Repeats
+from receiver.observe.servers import Servers
 from receiver.synthesis.metrics import STALL_BOUNDS
 from receiver.text.names import address_of, event_id
 from receiver.units import SECOND
@@ -43,20 +42,6 @@ PATIENCE_NS = SECOND  # the shortest timeout that a resolver can be given
 FULL_NS = 5 * SECOND
 GAP_NS = 2 * SECOND  # a wait that an investigation may need
 NEXT_USE_NS = SECOND
-KEPT_SERVERS = 4096
-KEPT_REFUSALS = 1024  # past it they are reported at once
-OTHER_PORTS = -1  # of endpoints beyond those that are followed singly
-REFUSED_NS = 30 * SECOND  # a server that is not up by then is not expected any more
-
-
-class Refusal(msgspec.Struct, eq=False):
-    """Refused connections to one endpoint that are not reported yet. Mutable."""
-
-    process: Worker
-    first: Finding
-    kind: Kind
-    last_ns: int
-    count: int = 1
 
 
 class NetworkActivity:
@@ -82,12 +67,8 @@ class NetworkActivity:
         self._report = report
         self._stall_ns = stall_ns
         self.repeats = Repeats(report, repeat)
-        # by the process that asked, and the port
-        self._refused: dict[tuple[ProcessKey, int], Refusal] = {}
-        # the accepting process, by the ports of both ends
-        self._servers: OrderedDict[tuple[int, int], Worker] = OrderedDict()
-        # the process that last accepted a connection at a local port
-        self._accepted_at: OrderedDict[int, Worker] = OrderedDict()
+        self.servers = Servers()
+        self.refusals = Refusals(self.peers, self.servers, self.repeats, report)
 
     def connection(self, fact: Connection) -> None:
         process = self.tree.ensure(fact.process, "")
@@ -96,21 +77,10 @@ class NetworkActivity:
             return
         link = self.table.note(process, fact)
         if link.accepted:
-            self._servers[(fact.peer_port, fact.local_port)] = process
-            if len(self._servers) > KEPT_SERVERS:
-                self._servers.popitem(last=False)
-                self.drops["forgotten_server"] += 1
-            self._accepted_at[fact.local_port] = process
-            if len(self._accepted_at) > KEPT_SERVERS:
-                self._accepted_at.popitem(last=False)
-                self.drops["forgotten_server"] += 1
+            self.servers.accepted(process, fact)
         peer = self.peers.known(process.key, link.peer)
-        if (
-            fact.established_boottime_ns
-            and self._refused
-            and self._refused.pop((process.key, link.peer[1]), None) is not None
-        ):
-            self.drops["refused_at_first"] += 1
+        if fact.established_boottime_ns:
+            self.refusals.connected(process.key, link.peer[1])
         match fact.stage:
             case ConnectionStage.SAMPLED:
                 self._look(process, link, fact)
@@ -210,14 +180,14 @@ class NetworkActivity:
         finding = connection_failed(link, name, fact)
         if finding is not None or fact.error or link.longest_gap_ns >= GAP_NS:
             self.peers.remark(process.key, link.peer, fact)
-        if finding is not None and self._is_farewell(process, fact):
+        if finding is not None and self.servers.says_farewell(process, fact):
             self.drops["reset_among_own"] += 1
         elif finding is not None:
             error = str(dict(finding.facts)[sc.ERROR_TYPE])
             self.attempts.book.add(
                 sc.METRIC_PIPELINE_NETWORK_FAILURES, (*labels, (sc.ERROR_TYPE, error))
             )
-            self._failed(process, link, finding, error)
+            self.refusals.failed(process, link, finding, error)
             if peer is not None:
                 peer.failed[error] += 1
         if peer is not None and peer.full_since_ns and fact.stage == ConnectionStage.CLOSED:
@@ -226,70 +196,6 @@ class NetworkActivity:
             peer.release_event = event_id(fact)
             peer.full_since_ns = 0
 
-    def _is_farewell(self, process: Worker, fact: Connection) -> bool:
-        """The other end does the same work, and ends with it: the last bytes are never read."""
-        other = self._servers.get((fact.local_port, fact.peer_port))
-        if (
-            fact.stage != ConnectionStage.CLOSED
-            or other is None
-            or other.execution is None
-            or process.execution is None
-        ):
-            return False
-        return other.execution.outermost is process.execution.outermost
-
-    def _failed(
-        self, process: Worker, link: TrackedConnection, finding: Finding, error: str
-    ) -> None:
-        """The same failure of the same endpoint is a record once, and then a count.
-
-        A client that retries until a server is up is refused at first, which is normal: a refusal
-        is not reported until its success fails to come.
-        """
-        kind = self.repeats.kind(
-            process, link.peer if link.peer in self.peers.of(process.key).peers else None, error
-        )
-        if error != "refused" or self.repeats.knows(process, kind):
-            self.repeats.add(process, kind, finding)
-            return
-        key = (process.key, link.peer[1] if kind[0] is not None else OTHER_PORTS)
-        waiting = self._refused.get(key)
-        if waiting is not None:
-            if waiting.kind == kind:
-                waiting.count += 1
-                waiting.last_ns = finding.time_boottime_ns
-        elif len(self._refused) >= KEPT_REFUSALS:
-            self.repeats.add(process, kind, finding)
-        else:
-            self._refused[key] = Refusal(process, finding, kind, finding.time_boottime_ns)
-
-    def _report_refused(self, key: tuple[ProcessKey, int]) -> None:
-        refusal = self._refused.pop(key)
-        if self._is_after_shutdown(refusal.process, key[1]):
-            self.drops["refused_after_shutdown"] += refusal.count
-            return
-        finding = refusal.first
-        self.repeats.begin(refusal.process, refusal.kind)
-        self._report(
-            refusal.process,
-            counted(finding, refusal.count, finding.time_boottime_ns, refusal.last_ns),
-        )
-
-    def _is_after_shutdown(self, process: Worker, port: int) -> bool:
-        """A server of the same work had this port, and has ended well: its client only tries again
-        while it is closed itself, which is normal.
-        """
-        server = self._accepted_at.get(port)
-        if server is None or server.exit is None or server.end.failed:
-            return False
-        ours, theirs = process.execution, server.execution
-        return ours is not None and theirs is not None and ours.outermost is theirs.outermost
-
-    def _report_all_refused(self, now_ns: int) -> None:
-        for key, refusal in list(self._refused.items()):
-            if now_ns - refusal.first.time_boottime_ns >= REFUSED_NS:
-                self._report_refused(key)
-
     def _used_again(self, process: Worker, peer: Peer, fact: Connection) -> None:
         """A connection made right after one of a full set was given up: a caller had waited for the
         slot.
@@ -297,8 +203,8 @@ class NetworkActivity:
         waited = (
             0 < fact.connection_id - peer.released_ns < NEXT_USE_NS if peer.released_ns else False
         )
-        if waited and peer.released_after_ns >= FULL_NS and not peer.told:
-            peer.told = True
+        if waited and peer.released_after_ns >= FULL_NS and not peer.reported:
+            peer.reported = True
             self._report(process, slots_exhausted(process, peer, fact))
 
     def tick(self, now_ns: int) -> None:
@@ -319,7 +225,7 @@ class NetworkActivity:
                     peer.longest_full_ns = max(peer.longest_full_ns, now_ns - peer.full_since_ns)
                 else:
                     peer.full_since_ns = 0
-        self._report_all_refused(now_ns)
+        self.refusals.tick(now_ns)
         self.repeats.tick(now_ns)
         for query in self.names.unanswered(now_ns, NAME_NS):
             asker = self.tree.get(query.process)
@@ -370,8 +276,7 @@ class NetworkActivity:
         """Reports connections that were refused to the end; for a failed process, also the names
         that were not resolved.
         """
-        for key in [k for k in self._refused if k[0] == process.key]:
-            self._report_refused(key)
+        self.refusals.report(process.key)
         if end.failed and process.exit is not None:
             for query in self.names.unanswered_by(
                 process.key, process.exit.time_boottime_ns - PATIENCE_NS
@@ -382,8 +287,7 @@ class NetworkActivity:
 
     def forget(self, key: ProcessKey) -> None:
         """Reports its refused connections and the rest of its counts, and frees them."""
-        for refused in [k for k in self._refused if k[0] == key] if self._refused else ():
-            self._report_refused(refused)
+        self.refusals.report(key)
         self.repeats.forget(key)
 
     def finish(self) -> None:
@@ -391,9 +295,5 @@ class NetworkActivity:
 
         A living process that is still refused may succeed later.
         """
-        for key, refusal in list(self._refused.items()):
-            if refusal.process.exit is not None:
-                self._report_refused(key)
-            else:
-                self.drops["refused_at_first"] += 1
+        self.refusals.finish()
         self.repeats.finish()

@@ -69,7 +69,7 @@ def steps(
         if other_history and frame.kind in OF_HISTORY:
             continue
         snapshot = replay_frame(session, frame)
-        session.core.attempts.to_watch()  # nothing is attached here; the list must not grow
+        session.core.members.to_watch()  # nothing is attached here; the list must not grow
         last, finished = max(last, frame.time_ns), finished or frame.kind == FrameKind.FINISH
         yield snapshot
     if not finished:

@@ -98,10 +98,12 @@ class UsageActivity:
 
     def oom_killed(self, victim: Worker, event: OomKill) -> None:
         """Who else took the memory: a process that is not watched, or one of another task."""
-        company = self._company(victim, event)
-        self.facts.deaths.surrounded(victim.key, company)
+        cgroup_processes = self._company(victim, event)
+        self.facts.deaths.surrounded(victim.key, cgroup_processes)
         taker = max(
-            (t for t in company[1:] if not t.own), key=lambda t: t.growth_bytes, default=None
+            (t for t in cgroup_processes[1:] if not t.own),
+            key=lambda t: t.growth_bytes,
+            default=None,
         )
         if (
             taker is not None
@@ -177,7 +179,7 @@ class UsageActivity:
         before: dict[Attributes, int],
         now: dict[Attributes, int],
     ) -> None:
-        for labels in before.keys() | now.keys():
+        for labels in {**before, **now}:  # not a set: its order differs from run to run
             change = now.get(labels, 0) - before.get(labels, 0)
             if change:
                 self.attempts.book.add(metric, labels, change)

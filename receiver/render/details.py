@@ -13,7 +13,7 @@ from receiver.text.event_text import subject_of
 from receiver.text.names import error_name
 from receiver.text.printable import printable
 from receiver.units import MIB
-from receiver.work.tables import Facts
+from receiver.work.tables import Facts, Use
 from receiver.work.worker import Worker
 
 SHOWN_FILES = 6
@@ -109,33 +109,28 @@ def size(count: int) -> str:
     return f"{count / 1024:.1f} KiB" if count < MIB else f"{count / MIB:.1f} MiB"
 
 
+def _file_row(use: Use) -> FileRow:
+    deleted = use.version is not None and use.version.deleted
+    path = use.version.path if use.version is not None and not deleted else use.path
+    return FileRow(
+        path=printable(path),
+        mode="in+out" if use.read_bytes and use.written_bytes else "out" if use.writing else "in",
+        read_bytes=use.read_bytes,
+        written_bytes=use.written_bytes,
+        state="deleted" if deleted else use.state if use.writing else "",
+        mapped=bool(use.closed_flags & ClosedFlag.MAPPED),
+        inherited=use.inherited,
+    )
+
+
 def details_of(process: Worker, facts: Facts) -> Details:
     """Written files first, then read ones, each kind by bytes. Its own script is not an input."""
-    rows, files = facts.files.of(process.key), []
-    for use in rows.uses.values():
-        if not use.writing and process.is_program(use.path):
-            continue
-        mode = "in+out" if use.read_bytes and use.written_bytes else "out" if use.writing else "in"
-        path = use.version.path if use.version is not None and not use.version.deleted else use.path
-        state = (
-            "deleted"
-            if use.version is not None and use.version.deleted
-            else use.state
-            if use.writing
-            else ""
-        )
-        mapped = bool(use.closed_flags & ClosedFlag.MAPPED)
-        files.append(
-            FileRow(
-                path=printable(path),
-                mode=mode,
-                read_bytes=use.read_bytes,
-                written_bytes=use.written_bytes,
-                state=state,
-                mapped=mapped,
-                inherited=use.inherited,
-            )
-        )
+    rows = facts.files.of(process.key)
+    files = [
+        _file_row(use)
+        for use in rows.uses.values()
+        if use.writing or not process.is_program(use.path)
+    ]
     files.sort(key=lambda f: (f.mode == "in", -f.written_bytes, -f.read_bytes))
     peers = [
         PeerRow(

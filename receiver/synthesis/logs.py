@@ -10,7 +10,8 @@ from receiver.signals import Attributes, Importance, LogRecord, Severity
 from receiver.synthesis.blocks import identity_items
 from receiver.synthesis.observer_logs import ObserverLogs
 from receiver.synthesis.outcomes import run_result, task_error
-from receiver.work.execution import Execution, Run
+from receiver.work.execution import Execution
+from receiver.work.runs import Run
 from receiver.work.worker import Worker
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from receiver.work.execution import Execution, Run
+from receiver.work.execution import Execution
+from receiver.work.runs import Run
 
 
 def task_error(execution: Execution) -> str:

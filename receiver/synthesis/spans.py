@@ -11,7 +11,8 @@ from receiver.signals import Importance, Link, Span, SpanEvent, SpanKind, Value
 from receiver.synthesis.blocks import Blocks, identity_items
 from receiver.synthesis.ids import process_span_id, task_span_id
 from receiver.synthesis.outcomes import run_result, scaled_cpu, task_error
-from receiver.work.execution import Execution, Run
+from receiver.work.execution import Execution
+from receiver.work.runs import Run
 from receiver.work.tables import Facts
 from receiver.work.worker import Worker
 
@@ -90,8 +91,8 @@ class Spans:
             items += [(a, process.notes[a]) for a in self._attributes if a in process.notes]
         if peers := self._facts.peers.of(process.key).peers:
             items.append((sc.PROCESS_USAGE_CONNECTIONS, sum(p.made for p in peers.values())))
-        if folded := self._facts.children.of(process.key).folded:
-            items.append((sc.PROCESS_CHILDREN_FOLDED, folded))
+        if collapsed := self._facts.children.of(process.key).collapsed:
+            items.append((sc.PROCESS_CHILDREN_FOLDED, collapsed))
         return items
 
     def _parent_of(self, process: Worker, trace_id: bytes) -> tuple[bytes, bool, str]:

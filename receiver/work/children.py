@@ -43,7 +43,7 @@ class Children(msgspec.Struct, eq=False, kw_only=True):
 
     failed: tuple[ChildEnd, ...] = ()
     last: ChildEnd | None = None
-    folded: int = 0  # without a span of their own, with those below them
+    collapsed: int = 0  # without a span of their own, with those below them
 
 
 _NONE = Children()
@@ -82,4 +82,4 @@ class ChildTable(Table[Children]):
         """The child has no span: its parent's span counts it, and those that it counted."""
         row = self._row(parent)
         if row is not None:
-            row.folded += 1 + self.of(child).folded
+            row.collapsed += 1 + self.of(child).collapsed

@@ -15,13 +15,13 @@ class Worker(Process):
     """A process of the tree, with its work and what its recognisers and its parent know of it."""
 
     __slots__ = (
+        "detached_identities",
         "execution",
         "expects",
         "notes",
         "package_owner",
         "partition",
         "program_of",
-        "released",
         "role",
         "spanned",
         "steps",
@@ -41,7 +41,7 @@ class Worker(Process):
         self.unnamed: tuple[Self, ...] = ()
         self.notes: dict[str, str] = {}  # what recognisers remember of it, a few words
         # bindings that it outlived
-        self.released: tuple[object, ...] = parent.released if parent else ()
+        self.detached_identities: tuple[object, ...] = parent.detached_identities if parent else ()
         # the system whose program its own image is, by the command line at exec
         self.program_of = ""
         # the owner of that program's package, from the opened files: "trusted", "third"; empty: not

@@ -21,7 +21,7 @@ from receiver.kernel.source import LiveSource, SourceConfig
 from receiver.model import CoreOptions
 from receiver.observe.core import Core
 from receiver.semconv import SCHEMA_URL
-from receiver.service.app import this_host
+from receiver.service.host import this_host
 from receiver.signals import EMPTY, Block, LogRecord, Severity
 from tests.bench.insights import event_loops, insights, insights_service
 from tests.bench.overhead import overhead

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from receiver.kernel.libbpf import Library, Object
+from receiver.kernel.bpf_object import Object
+from receiver.kernel.libbpf import Library
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

@@ -10,7 +10,8 @@ import sys
 
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions
-from receiver.service.app import Observer, losses_of
+from receiver.service.app import Observer
+from receiver.service.host import losses_of
 
 
 async def main(follow: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 import subprocess
 import sys
@@ -45,6 +46,30 @@ def test_the_wheel_holds_all_that_runs(built: Path) -> None:
         for n in names
         if n.startswith(("tests/", "tools/", "semconv/")) or n.endswith((".c", ".h"))
     ]
+
+
+def test_the_libraries_that_were_built_are_inside(built: Path) -> None:
+    """tools/libbpf.sh builds them for `make wheel`; a wheel without them uses the host's libbpf."""
+    (wheel,) = built.glob("*.whl")
+    folder = "receiver/kernel/lib/"
+    found = {n for n in zipfile.ZipFile(wheel).namelist() if n.startswith(folder)}
+    assert found == {folder + path.name for path in (ROOT / folder).glob("*")}
+    if found:
+        licences = {"NOTICE", "LICENSE.libbpf", "LICENSE.libelf", "LICENSE.zlib"}
+        libraries = {"libkwitness-bpf.so.1", "libkwitness-elf.so.1"}
+        assert found == {folder + name for name in licences | libraries}
+
+
+def test_the_tag_is_the_glibc_that_the_libraries_need(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert spec is not None and spec.loader is not None
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    old, new = tmp_path / "old.so.1", tmp_path / "new.so.1"
+    old.write_bytes(b"\x7fELF\0GLIBC_2.2.5\0GLIBC_2.14\0GLIBC_PRIVATE\0")
+    new.write_bytes(b"\x7fELF\0GLIBC_2.9\0GLIBC_2.34\0GLIBCXX_3.4.30\0")
+    assert hook.glibc([]) == hook.glibc([old]) == (2, 17)
+    assert hook.glibc([old, new]) == (2, 34)
 
 
 def test_it_runs_from_where_it_is_installed(built: Path, tmp_path: Path) -> None:

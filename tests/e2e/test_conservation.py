@@ -22,7 +22,8 @@ from receiver.export.settings import from_environment
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.source import SourceConfig
 from receiver.model import CoreOptions, Watch
-from receiver.service.app import Observer, losses_of
+from receiver.service.app import Observer
+from receiver.service.host import losses_of
 from tests.e2e.collector import Collector
 
 pytestmark = [pytest.mark.live, pytest.mark.e2e]

@@ -294,3 +294,10 @@ async def test_a_loss_record_is_as_the_registry_says() -> None:
     await finish(pipeline, task)
     await fake.stop()
     assert fake.accepted == [f"{Story().core.host.session}-x-1"]
+
+
+def test_an_answer_is_redacted_before_it_is_cut() -> None:
+    """What is left of a secret at the cut must not be what no rule recognises."""
+    secret = "wJalr9XUtnFEMI7K7MDENGbPx2RfiCYzEXAMP8KEYq"
+    answer = f"{'x' * 280} {secret} rejected"
+    assert secret[:12] not in rejected._plain(answer)

@@ -275,9 +275,9 @@ def test_an_instance_tells_each_incident_once_and_again_when_it_changes() -> Non
     teller = a_kill_and_a_reset()
     for fact in teller.facts:
         insights.take(fact, 0.0)
-    insights.look(10.0, 1)
+    insights.evaluate_due(10.0, 1)
     insights.take(teller.say("b", sc.EVENT_PROCESS_EXIT, 101.0), 11.0)
-    insights.look(20.0, 2)
+    insights.evaluate_due(20.0, 2)
     assert len(told) == 1 and len(insights.reports) == 1
     values = dict(told[0].attributes)
     assert (

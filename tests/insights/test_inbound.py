@@ -308,9 +308,9 @@ def test_places_of_held_grpc_connections_become_free(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("receiver.insights.grpc_server.RECEIVE_SECONDS", 0.5)
 
     async def do(inbound: Inbound, got: list[RemoteFact]) -> None:
-        holders = [Holder(inbound.ports["grpc"], 1, 1 << 20) for _ in range(4)]
+        owner_processes = [Holder(inbound.ports["grpc"], 1, 1 << 20) for _ in range(4)]
         try:
-            await asyncio.gather(*(asyncio.to_thread(h.hold, 0.1) for h in holders))
+            await asyncio.gather(*(asyncio.to_thread(h.hold, 0.1) for h in owner_processes))
             url = f"http://127.0.0.1:{inbound.ports['http']}/v1/logs"
             headers = {"Content-Type": "application/x-protobuf"}
             async with (
@@ -324,7 +324,7 @@ def test_places_of_held_grpc_connections_become_free(monkeypatch: pytest.MonkeyP
                 assert await call(channel, LOGS)(request(), wait_for_ready=True, timeout=60) == b""
             assert len(got) == 2
         finally:
-            for holder in holders:
+            for holder in owner_processes:
                 holder.socket.close()
 
     serving(ANY, do)

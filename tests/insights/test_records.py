@@ -246,7 +246,7 @@ def test_no_request_makes_looking_raise(facts: list[Any], data: st.DataObject) -
             insights.take_batch(read(bytes(body)), 0.0)
         except DecodeError:
             continue
-    insights.look(1000.0, 1)
+    insights.evaluate_due(1000.0, 1)
     insights.metrics()
     assert not insights.runs.drops["failed_run"]
     assert all(json.loads(to_json(report)) for report in insights.reports.values())
@@ -305,8 +305,8 @@ def test_a_run_that_cannot_be_looked_at_is_set_aside(
             ),
             0.0,
         )
-    insights.look(10.0, 1)
-    insights.look(1000.0, 1)
+    insights.evaluate_due(10.0, 1)
+    insights.evaluate_due(1000.0, 1)
     assert (
         seen == ["aa" * 16, "bb" * 16]
         and insights.runs.drops["failed_run"] == 1

@@ -143,8 +143,8 @@ def test_the_cases_of_one_user_take_no_facts_from_the_case_of_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A case holds the processes that have ended, so a long task would lose what happened in it."""
-    monkeypatch.setattr("receiver.investigate.case.CASES", 10)
-    monkeypatch.setattr("receiver.investigate.case.ACTORS", 50)
+    monkeypatch.setattr("receiver.investigate.casebook.CASES", 10)
+    monkeypatch.setattr("receiver.investigate.casebook.ACTORS", 50)
     story = Story(CoreOptions())
     victim = story.spawn(INIT, "bash", environ=airflow("long"), uid=VICTIM)
     lost = story.fork(victim, uid=VICTIM)

@@ -32,7 +32,7 @@ class Witness:
         self, config: SourceConfig | None = None, source: LiveSource | None = None
     ) -> None:
         self.source = source or LiveSource(
-            msgspec.structs.replace(config or SourceConfig(), door=DOOR), DECLARED.capture
+            msgspec.structs.replace(config or SourceConfig(), syscall_hook=DOOR), DECLARED.capture
         )
         self.events: list[Event] = []
 
@@ -74,7 +74,7 @@ def shared_source() -> Iterator[LiveSource | None]:
     if not os.environ.get("KWITNESS_SHARED_SOURCE"):
         yield None
         return
-    source = LiveSource(SourceConfig(door=DOOR), DECLARED.capture)
+    source = LiveSource(SourceConfig(syscall_hook=DOOR), DECLARED.capture)
     source.watch([])
     yield source
     source.close()

@@ -31,7 +31,7 @@ from tests.live.conftest import DOOR
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parent.parent.parent
-SOURCE = SourceConfig(door=DOOR)
+SOURCE = SourceConfig(syscall_hook=DOOR)
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_without_privileges_hooks_are_attached_where_the_kernel_allows_it_and_no
 from receiver.kernel.privileges import drop
 from receiver.kernel.capture import Capture
 from receiver.kernel.source import LiveSource, SourceConfig
-source = LiveSource(SourceConfig(door=%r), Capture(), attach="either")
+source = LiveSource(SourceConfig(syscall_hook=%r), Capture(), attach="either")
 drop("nobody")
 source.watch([])
 print(source.following, source.hooks.helper is None)

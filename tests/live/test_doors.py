@@ -124,7 +124,9 @@ def until_following(source: LiveSource, wanted: bool) -> None:
 
 
 def test_the_helper_holds_two_capabilities_and_ends_with_us(live: None, tmp_path: Path) -> None:
-    witness = Witness(source=LiveSource(SourceConfig(door=DOOR), DECLARED.capture, attach="helper"))
+    witness = Witness(
+        source=LiveSource(SourceConfig(syscall_hook=DOOR), DECLARED.capture, attach="helper")
+    )
     helper = witness.source.hooks.helper
     assert helper is not None
     witness.source.watch([])
@@ -140,20 +142,23 @@ def test_the_helper_holds_two_capabilities_and_ends_with_us(live: None, tmp_path
     assert not Path(f"/proc/{helper.pid}").exists()
 
 
-@pytest.mark.parametrize("door", ["sys_exit", "fexit"])
-def test_either_door_or_the_other_but_never_half(live: None, door: str) -> None:
+@pytest.mark.parametrize("syscall_hook", ["sys_exit", "fexit"])
+def test_either_door_or_the_other_but_never_half(live: None, syscall_hook: str) -> None:
     """Where the kernel refuses one, the other is open, and coverage names it."""
     from receiver.kernel.probes import Probes
 
     probes = Probes(
-        lifecycle_bytes=1 << 16, bulk_bytes=1 << 16, capture=DECLARED.capture, door=door
+        lifecycle_bytes=1 << 16,
+        bulk_bytes=1 << 16,
+        capture=DECLARED.capture,
+        syscall_hook=syscall_hook,
     )
     probes.attach()
     probes.attach_calls()
     told = [c.hook for c in probes.coverage() if "failing calls" in c.blind]
     assert probes.calls_attached and len(told) == 1
-    assert told[0].startswith("fexit/" if probes.door == "fexit" else "tp_btf/sys_exit")
-    assert door == "fexit" or probes.door == "sys_exit"
+    assert told[0].startswith("fexit/" if probes.syscall_hook == "fexit" else "tp_btf/sys_exit")
+    assert syscall_hook == "fexit" or probes.syscall_hook == "sys_exit"
     probes.close()
 
 

@@ -53,7 +53,7 @@ class Observer:
     """A core that is fed by the kernel, as the service does it."""
 
     def __init__(self) -> None:
-        self.source = LiveSource(SourceConfig(door=DOOR), DECLARED.capture)
+        self.source = LiveSource(SourceConfig(syscall_hook=DOOR), DECLARED.capture)
         self.core = Core(HOST, CoreOptions(task_grace_seconds=0.2))
         self.signals: list[Span | LogRecord] = []
         self.started: list[subprocess.Popen[bytes]] = []
@@ -78,7 +78,7 @@ class Observer:
         while more:
             batch, more = self.source.drain()
             self.core.feed(batch, boottime_ns())
-        if joined := self.core.attempts.to_watch():
+        if joined := self.core.members.to_watch():
             self.source.watch(process.key for process in joined)
         self.core.tick(boottime_ns())
         self.signals += self.core.take()

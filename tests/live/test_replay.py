@@ -143,7 +143,7 @@ class Service:
         self.otlp = (folder / "live.otlp").open("wb")
         hub = hub_for(from_environment({}), self.otlp, remote=False)
         self.observer = Observer(
-            SourceConfig(door=DOOR), CoreOptions(exit_events=True), hub, (folder / "live.kw").open("wb"), rules=(RULE,)
+            SourceConfig(syscall_hook=DOOR), CoreOptions(exit_events=True), hub, (folder / "live.kw").open("wb"), rules=(RULE,)
         )  # fmt: skip
         self.core, self.session = self.observer.core, self.observer.session
         self.sent: list[bytes] = []

@@ -147,7 +147,7 @@ class Airflow(Recogniser):
             confidence=CERTAIN,  # only where it is proven: attribution.proof
             evidence="the attempt's log file, opened by its supervisor",
             portable=True,
-            status_lies=not _is_second(process),
+            unreliable_exit_status=not _is_second(process),
         )
         if known is not None and any(e.identity.agrees(identity) for e in known.chain()):
             return ()  # the task itself, which inherits the log, or opens it again

@@ -106,7 +106,7 @@ class Dagster(Recogniser):
                     confidence=PARTIAL,
                     evidence="it opened the run's own event log",
                     portable=True,
-                    status_lies=True,
+                    unreliable_exit_status=True,
                 )
             ),
         )
@@ -137,6 +137,6 @@ class Dagster(Recogniser):
             source="file",
             confidence=PARTIAL,
             evidence="the log that the step captures; its name is in Dagster's event log only",
-            status_lies=True,
+            unreliable_exit_status=True,
         )
         return (Refine(system=self.name, type="job", run_id=run), Bind(identity))

@@ -50,7 +50,7 @@ class Luigi(Recogniser):
             source="argv",
             confidence=PROBABLE,
             evidence="a luigi command line: module and root task",
-            status_lies=True,
+            unreliable_exit_status=True,
         )
         return (Bind(identity),)
 

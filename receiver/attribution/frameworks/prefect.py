@@ -51,7 +51,7 @@ class Prefect(Recogniser):
                 confidence=PROBABLE if flow else PARTIAL,
                 evidence="PREFECT__FLOW_RUN_ID, PREFECT__FLOW_NAME at exec",
                 portable=True,
-                status_lies=True,
+                unreliable_exit_status=True,
             )
             return (Bind(identity),)
         if _SERVER in process.argv:
@@ -83,6 +83,6 @@ class Prefect(Recogniser):
             source="argv",
             confidence=PARTIAL,
             evidence="a script that started a temporary Prefect server",
-            status_lies=True,
+            unreliable_exit_status=True,
         )
         return (Bind(identity, parent),)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from receiver.events import Connection, ConnectionFlag, ConnectionStage
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
     IDLE_NS,
     after,
@@ -28,6 +28,7 @@ from receiver.investigate.evidence import (
     facts,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.units import SECOND
 
 
@@ -121,7 +122,7 @@ def short_answers(case: Case) -> Iterator[Candidate]:
             last is None
             or not actor.failed
             or actor.end.signal
-            or peer.moments
+            or peer.notable_facts
             or not last.established_boottime_ns
         ):
             continue

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from receiver.detect.deaths import code_name, fatal_of
 from receiver.events import Signal
-from receiver.investigate.case import Case, ProcessSnapshot, task_key
+from receiver.investigate.case import Case, task_key
 from receiver.investigate.evidence import (
     SOME,
     STRONG,
@@ -22,6 +22,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.history import partition_bytes, place
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import wait_of
 from receiver.text.names import mib, signal_name
 from receiver.units import SECOND
@@ -103,11 +104,18 @@ def progress(actor: ProcessSnapshot, window_ns: int = 5 * SECOND) -> float | Non
 
 def idle_ns(actor: ProcessSnapshot, until_ns: int) -> int:
     """Returns how long the process had been idle at this time."""
-    spell = actor.usage.spell if actor.usage is not None else None
-    if spell is not None and spell.waits and all(wait_of(w) == "timer" for w in spell.waits):
+    idle_period = actor.usage.idle_period if actor.usage is not None else None
+    if (
+        idle_period is not None
+        and idle_period.waits
+        and all(wait_of(w) == "timer" for w in idle_period.waits)
+    ):
         return 0  # it slept on purpose, as a `sleep` command does
     return (
-        spell.ns if spell is not None and spell.since_ns + spell.ns >= until_ns - 3 * SECOND else 0
+        idle_period.ns
+        if idle_period is not None
+        and idle_period.since_ns + idle_period.ns >= until_ns - 3 * SECOND
+        else 0
     )
 
 

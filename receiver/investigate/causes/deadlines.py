@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from receiver.detect.deaths import SI_TIMER
 from receiver.detect.file_names import BOOKKEEPING
 from receiver.events import FileReason, Signal
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import (
     HANG_NS,
     at_work,
@@ -35,6 +35,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.model import POLITE
 from receiver.text.names import signal_name, times
 from receiver.units import SECOND
@@ -226,7 +227,7 @@ def swallowed(case: Case) -> Iterator[Candidate]:
             evidence=(*evidence, context("The sender.", [fact(event)])),
             subject=actor.key,
             at_ns=at,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -238,7 +239,7 @@ def _stopped_work(case: Case, actor: ProcessSnapshot, at_ns: int) -> list[Eviden
         if a.end.signal
         and a.exit is not None
         and 0 <= a.end_ns - at_ns < 5 * SECOND
-        and not a.end.retired
+        and not a.end.expected_shutdown
     ]
     torn = [
         f

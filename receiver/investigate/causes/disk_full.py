@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 
 from receiver.events import CallFailed, CallKind
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -21,6 +21,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, mib
 from receiver.work.tables import Use
@@ -85,7 +86,7 @@ def _no_inodes(
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=first.first_boottime_ns,
-        silent=True,
+        harms_without_failure=True,
     )
 
 
@@ -109,7 +110,7 @@ def _enospc(
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=first.first_boottime_ns,
-        silent=True,
+        harms_without_failure=True,
     )
 
 
@@ -165,7 +166,7 @@ def _filler(
 def _made(case: Case, path: str) -> ProcessSnapshot | None:
     device = _device_of(case, path)
     counts = {a: sum(1 for u in a.uses if u.created and u.key[0] == device) for a in case}
-    counts = {a: n + (a.folded and 0) for a, n in counts.items() if n}
+    counts = {a: n + (a.collapsed and 0) for a, n in counts.items() if n}
     return max(counts, key=lambda a: (counts[a], a.pid)) if counts else None
 
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 
 from receiver.events import CallFailed, CallKind, Crash
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of, shells
 from receiver.investigate.evidence import (
     CLEAR,
@@ -25,6 +25,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, signal_name, times
 from receiver.units import SECOND
@@ -187,7 +188,7 @@ def limits(case: Case) -> Iterator[Candidate]:
                 evidence=tuple(evidence),
                 subject=actor.key,
                 at_ns=files[0].first_boottime_ns,
-                silent=True,
+                harms_without_failure=True,
             )
         clones = [
             c
@@ -210,7 +211,7 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
     """Names the process with most threads, living children or unreaped children."""
     here = [a for a in case if a.start_ns <= at_ns and (not a.end_ns or a.end_ns >= at_ns)]
     dead = {
-        a.key: a.folded + sum(1 for c in case.children(a) if c.end_ns and c.end_ns < at_ns)
+        a.key: a.collapsed + sum(1 for c in case.children(a) if c.end_ns and c.end_ns < at_ns)
         for a in here
     }
     living = {a.key: sum(1 for c in case.children(a) if c in here) for a in here}
@@ -235,7 +236,7 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=at_ns,
-            silent=True,
+            harms_without_failure=True,
         )
     counts = {a.key: max(living[a.key], _threads(a)) for a in here}
     most = max(here, key=lambda a: (counts[a.key], -a.pid), default=actor)
@@ -249,7 +250,7 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=at_ns,
-        silent=True,
+        harms_without_failure=True,
     )
 
 

@@ -6,7 +6,8 @@ from collections import defaultdict
 
 from receiver.detect.file_names import LOGS
 from receiver.facts.versions import FileKey
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.work.tables import Use
 
 Pair = tuple[ProcessSnapshot, Use]

@@ -11,7 +11,7 @@ import msgspec
 
 from receiver.events import FileChanged, FileOperation
 from receiver.facts.versions import FileKey
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.file_pairs import Pair, readers_of, writers_of
 from receiver.investigate.evidence import (
     CLEAR,
@@ -28,6 +28,7 @@ from receiver.investigate.evidence import (
     file_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import mib, resolve
 from receiver.work.tables import Use
 
@@ -71,7 +72,7 @@ def two_writers(case: Case) -> Iterator[Candidate]:
                 evidence=tuple(evidence),
                 subject=late.key,
                 at_ns=second.first_ns,
-                silent=True,
+                harms_without_failure=True,
             )
             break
 
@@ -136,11 +137,9 @@ def replaced(case: Case) -> Iterator[Candidate]:
             bus = reader.end.signal == signal.SIGBUS
             if not (bus or reader.failed) or not use.size_at_open:
                 continue
-            done = (
-                use.closed.time_boottime_ns
-                if use.closed is not None and not use.open
-                else reader.end_ns or case.now_ns
-            )
+            done = reader.end_ns or case.now_ns
+            if use.closed is not None and not use.open:
+                done = use.closed.time_boottime_ns
             removals = [*by_key.get(key, ()), *by_path.get(use.path, ())]
             hit = next(
                 (h for h in removals if h.actor is not reader and use.first_ns < h.at_ns <= done),
@@ -221,7 +220,7 @@ def stale(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=reader.key,
             at_ns=use.first_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -249,7 +248,7 @@ def older(case: Case) -> Iterator[Candidate]:
                 evidence=tuple(evidence),
                 subject=actor.key,
                 at_ns=use.first_ns,
-                silent=True,
+                harms_without_failure=True,
             )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from receiver.calls import call_name
 from receiver.events import ThreadWait, WaitObject
 from receiver.facts.waits import IdlePeriod
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import HANG_NS, died_of, progress, sent_by_process
 from receiver.investigate.evidence import (
     CLEAR,
@@ -24,6 +24,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import frames_of, wait_of
 from receiver.units import MIB, SECOND
 
@@ -31,17 +32,17 @@ from receiver.units import MIB, SECOND
 def hangs(case: Case) -> Iterator[Candidate]:
     """Finds long idle periods and the reason for the wait."""
     for actor in case:
-        spell = actor.usage.spell if actor.usage is not None else None
-        if spell is None or spell.ns < HANG_NS or not spell.waits:
+        idle_period = actor.usage.idle_period if actor.usage is not None else None
+        if idle_period is None or idle_period.ns < HANG_NS or not idle_period.waits:
             continue
         if (
             actor.end_ns
-            and actor.end_ns - (spell.since_ns + spell.ns) > 3 * SECOND
+            and actor.end_ns - (idle_period.since_ns + idle_period.ns) > 3 * SECOND
             and not actor.failed
         ):
             continue  # it continued and succeeded
-        yield from _fork_lock(case, actor, spell)
-        yield from _pipe(case, actor, spell)
+        yield from _fork_lock(case, actor, idle_period)
+        yield from _pipe(case, actor, idle_period)
 
 
 def _ended_by(actor: ProcessSnapshot) -> list[Evidence]:
@@ -55,9 +56,9 @@ def _ended_by(actor: ProcessSnapshot) -> list[Evidence]:
     ]
 
 
-def _stands(spell: IdlePeriod, wait: ThreadWait) -> tuple[str, tuple[Fact, ...]]:
+def _stands(idle_period: IdlePeriod, wait: ThreadWait) -> tuple[str, tuple[Fact, ...]]:
     """Describes the wait in the kernel as a part of a sentence, with the event that shows it."""
-    stack = spell.stack(wait)
+    stack = idle_period.stack(wait)
     frames = frames_of(stack) if stack is not None else ()
     return (
         (f" It waits in the kernel's {' < '.join(frames[:4])}.", facts(stack))
@@ -66,39 +67,23 @@ def _stands(spell: IdlePeriod, wait: ThreadWait) -> tuple[str, tuple[Fact, ...]]
     )
 
 
-def _fork_lock(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterator[Candidate]:
-    waits, idle = spell.waits, spell.ns
+def _fork_lock(case: Case, actor: ProcessSnapshot, idle_period: IdlePeriod) -> Iterator[Candidate]:
+    waits, idle = idle_period.waits, idle_period.ns
     locks = [w for w in waits if wait_of(w) == "futex" and not w.timed]
     if not locks or actor.execs or len(waits) > 1:
         return
-    where, shown = _stands(spell, locks[0])
+    where, shown = _stands(idle_period, locks[0])
     text = (
         f"{actor.who} has been inactive for {idle / 1e9:.0f} s: its only thread waits for "
         f"a lock without a timeout.{where}"
     )
-    evidence = [supports(CLEAR + SLIGHT, text, [*facts(*locks[:2]), *shown])]
-    threads = actor.parent_threads
-    if threads > 1:
-        parent = case.get(actor.parent)
-        last = parent.usage.last if parent is not None and parent.usage is not None else None
-        text = (
-            f"It was forked, without an exec, from a process with {threads} threads. The "
-            "thread that held the lock does not exist in it."
-        )
-        evidence.append(supports(CLEAR, text, facts(last)))
-    elif actor.usage is not None and actor.usage.last is not None and actor.usage.last.threads == 1:
-        evidence.append(
-            supports(
-                SOME,
-                "It has one thread: no other thread in it can release the lock.",
-                facts(actor.usage.last),
-            )
-        )
-    evidence += _ended_by(actor)
     parent = case.get(actor.parent)
+    evidence = [supports(CLEAR + SLIGHT, text, [*facts(*locks[:2]), *shown])]
+    evidence += _lost_threads(actor, parent)
+    evidence += _ended_by(actor)
     reader = _reads_for_all(case, actor)
     if reader is not None:
-        its_spell = reader.usage.spell if reader.usage is not None else None
+        its_spell = reader.usage.idle_period if reader.usage is not None else None
         at_pipe = facts(*its_spell.waits[:1]) if its_spell is not None else ()
         text = (
             f"{reader.who}, forked by the same parent, holds the lock and waits at a pipe "
@@ -117,8 +102,25 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterato
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=locks[0].time_boottime_ns,
-        silent=True,
+        harms_without_failure=True,
     )
+
+
+def _lost_threads(actor: ProcessSnapshot, parent: ProcessSnapshot | None) -> list[Evidence]:
+    """Returns evidence that no thread of the process can release its lock."""
+    threads = actor.parent_threads
+    last = actor.usage.last if actor.usage is not None else None
+    if threads > 1:
+        text = (
+            f"It was forked, without an exec, from a process with {threads} threads. The "
+            "thread that held the lock does not exist in it."
+        )
+        usage = parent.usage if parent is not None else None
+        return [supports(CLEAR, text, facts(usage.last if usage is not None else None))]
+    if last is not None and last.threads == 1:
+        text = "It has one thread: no other thread in it can release the lock."
+        return [supports(SOME, text, facts(last))]
+    return []
 
 
 def _reads_for_all(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
@@ -128,19 +130,19 @@ def _reads_for_all(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None
     """
     parent = case.get(actor.parent)
     for other in case.children(parent) if parent is not None else ():
-        spell = other.usage.spell if other.usage is not None else None
-        if other is actor or other.execs or spell is None:
+        idle_period = other.usage.idle_period if other.usage is not None else None
+        if other is actor or other.execs or idle_period is None:
             continue
         if any(
             w.waits_on == WaitObject.PIPE and call_name(w.call_number) in ("read", "readv")
-            for w in spell.waits
+            for w in idle_period.waits
         ):
             return other
     return None
 
 
-def _pipe(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterator[Candidate]:
-    waits, idle = spell.waits, spell.ns
+def _pipe(case: Case, actor: ProcessSnapshot, idle_period: IdlePeriod) -> Iterator[Candidate]:
+    waits, idle = idle_period.waits, idle_period.ns
     pipes = [
         w
         for w in waits
@@ -149,7 +151,7 @@ def _pipe(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterator[Can
         and call_name(w.call_number) in ("write", "writev", "splice")
     ]
     for wait in pipes[:1]:
-        where, shown = _stands(spell, wait)
+        where, shown = _stands(idle_period, wait)
         text = (
             f"{actor.who} has waited for {idle / 1e9:.0f} s to write to a pipe that no "
             f"process reads.{where}"
@@ -162,7 +164,7 @@ def _pipe(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterator[Can
         ]
         if others:
             other = others[0]
-            theirs = other.usage.spell if other.usage is not None else None
+            theirs = other.usage.idle_period if other.usage is not None else None
             text = f"{other.who}, at the other end, waits for it or for another pipe of it."
             evidence.append(
                 supports(CLEAR, text, facts(*(theirs.waits[:2] if theirs is not None else ())))
@@ -181,15 +183,15 @@ def _pipe(case: Case, actor: ProcessSnapshot, spell: IdlePeriod) -> Iterator[Can
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=wait.time_boottime_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
 def _waits_for(other: ProcessSnapshot, actor: ProcessSnapshot, wait: ThreadWait) -> bool:
-    spell = other.usage.spell if other.usage is not None else None
-    if spell is None:
+    idle_period = other.usage.idle_period if other.usage is not None else None
+    if idle_period is None:
         return False
-    for theirs in spell.waits:
+    for theirs in idle_period.waits:
         kind = wait_of(theirs)
         if kind == "child" and (theirs.child in (0, actor.pid)):
             return True

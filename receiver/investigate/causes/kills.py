@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from receiver.events import ProcessKey, Signal
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import (
     HANG_NS,
     at_work,
@@ -43,6 +43,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.model import POLITE
 from receiver.text.names import signal_name
 from receiver.units import SECOND
@@ -61,7 +62,7 @@ def kills(case: Case) -> Iterator[Candidate]:
         event = died_of(actor)
         if (
             event is not None
-            and not actor.end.retired
+            and not actor.end.expected_shutdown
             and event.signal != signal.SIGPIPE
             and sent_by_process(actor, event)
         ):
@@ -91,8 +92,8 @@ def _supervisor(
     idle = idle_ns(victim, event.time_boottime_ns)
     if idle >= HANG_NS:
         waits = (
-            victim.usage.spell.waits
-            if victim.usage is not None and victim.usage.spell is not None
+            victim.usage.idle_period.waits
+            if victim.usage is not None and victim.usage.idle_period is not None
             else ()
         )
         text = (
@@ -256,7 +257,7 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
 def _late_answer(sender: ProcessSnapshot, at_ns: int) -> tuple[Peer | None, list[Evidence]]:
     """Returns the peer that the sender waited for before the signal, and the evidence for it."""
     for peer in sender.peers:
-        for sample in (*peer.moments, *([peer.last] if peer.last is not None else [])):
+        for sample in (*peer.notable_facts, *([peer.last] if peer.last is not None else [])):
             sent_ns = sample.last_send_boottime_ns
             open_ns = at_ns - sent_ns if sent_ns > sample.last_receive_boottime_ns else 0
             if peer.longest_gap_ns < SECOND and open_ns <= SECOND:

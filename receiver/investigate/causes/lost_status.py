@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 
 from receiver import semconv as sc
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of, shells, shorter
 from receiver.investigate.causes.ends import LONG_NS
 from receiver.investigate.evidence import (
@@ -23,6 +23,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.work.children import Grade
 
 
@@ -64,7 +65,7 @@ def masked(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=deepest.key,
             at_ns=actor.end_ns,
-            silent=silent,
+            harms_without_failure=silent,
         )
 
 
@@ -111,7 +112,7 @@ def _keeps_its_own_record(case: Case, actor: ProcessSnapshot) -> bool:
     """
     identity, above = actor.execution.identity, case.get(actor.parent)
     return (
-        identity.status_lies
+        identity.unreliable_exit_status
         and identity.type == "task"
         and (above is None or above.execution is not actor.execution)
     )

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 
 from receiver.events import CallKind
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of, progress
 from receiver.investigate.evidence import (
     CLEAR,
@@ -27,6 +27,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import error_name, mib, times
 from receiver.units import MIB, SECOND
 
@@ -195,7 +196,7 @@ def thrashing(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=look.time_boottime_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 
 from receiver.events import Signal
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of
 from receiver.investigate.evidence import (
     CLEAR,
@@ -19,6 +19,7 @@ from receiver.investigate.evidence import (
     facts_of_use,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import mib
 from receiver.units import MIB, SECOND
 
@@ -50,11 +51,8 @@ def guards(case: Case) -> Iterator[Candidate]:
         text = f"{event.sender_comm} ({event.sender.tgid}) sent the signal; the kernel did not."
         evidence = [supports(SOME, text, [fact(event)])]
         if is_guard:
-            evidence.append(
-                supports(
-                    CLEAR, (f"{event.sender_comm} is a known user-space OOM killer."), [fact(event)]
-                )
-            )
+            text = f"{event.sender_comm} is a known user-space OOM killer."
+            evidence.append(supports(CLEAR, text, [fact(event)]))
         evidence += growth
         sender = case.by_pid(event.sender.tgid, event.time_boottime_ns)
         uses = sender.uses if sender is not None else ()

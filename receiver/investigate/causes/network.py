@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from receiver.events import Connection
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
     after,
     blame,
@@ -28,6 +28,7 @@ from receiver.investigate.evidence import (
     facts,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import address_of, name_in, times
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from receiver.events import OomScope
 from receiver.facts.neighbours import Competitor
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import partition_share
 from receiver.investigate.causes.memory import on_processes
 from receiver.investigate.causes.oom_child import as_child, killed_by_kernel
@@ -27,6 +27,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import mib
 
 
@@ -55,7 +56,7 @@ def _in_cgroup(
     assert event is not None
     own, other, family = _growths(case, victim)
     rss = event.anon_rss_bytes + event.file_rss_bytes + event.shmem_rss_bytes
-    held = sum(max(0, t.rss_bytes) for t in victim.company) or rss
+    held = sum(max(0, t.rss_bytes) for t in victim.cgroup_processes) or rss
     base = killed_by_kernel(victim)
     base += partition_share(case, victim)
     if event.limit_bytes and held < event.usage_bytes * 0.4 and rss < event.usage_bytes * 0.4:
@@ -64,7 +65,7 @@ def _in_cgroup(
     share = own / total
     curve = [
         fact_of_point(victim.pid, victim.name, p)
-        for p in (victim.company[0].points if victim.company else ())
+        for p in (victim.cgroup_processes[0].points if victim.cgroup_processes else ())
     ][-4:]
     names = f"{victim.who}" if family < 2 else f"{family} processes of {victim.name}"
     mine = [
@@ -120,9 +121,11 @@ def _growths(case: Case, victim: ProcessSnapshot) -> tuple[int, Competitor | Non
     """
     own, family = 0, 0
     others: list[Competitor] = []
-    for competitor in victim.company:
+    for competitor in victim.cgroup_processes:
         actor = case.get(competitor.key)
-        if competitor is victim.company[0] or (actor is not None and case.related(actor, victim)):
+        if competitor is victim.cgroup_processes[0] or (
+            actor is not None and case.related(actor, victim)
+        ):
             own += max(0, competitor.growth_bytes)
             family += 1
         else:
@@ -170,7 +173,7 @@ def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
     event = victim.oom
     assert event is not None
     _, other, _ = _growths(case, victim)
-    me = victim.company[0] if victim.company else None
+    me = victim.cgroup_processes[0] if victim.cgroup_processes else None
     competitor = (
         other
         if other is not None and me is not None and other.growth_bytes > me.growth_bytes

@@ -7,7 +7,7 @@ import signal
 from receiver.detect.deaths import fatal_of
 from receiver.events import OomScope
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import shells
 from receiver.investigate.evidence import (
     CLEAR,
@@ -23,6 +23,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import mib
 from receiver.units import SECOND
 
@@ -61,11 +62,11 @@ def _suffering(parent: ProcessSnapshot, broken: list[Peer], *, hung: bool) -> li
             f"After that the connection of {parent.who} to "
             f"{peer.endpoint[0]}:{peer.endpoint[1]} broke."
         )
-        out.append(supports(SOME + SLIGHT, text, facts(*(peer.moments[-2:] or (peer.last,)))))
-    if hung and parent.usage is not None and parent.usage.spell is not None:
-        spell = parent.usage.spell
-        text = f"{parent.who} was then inactive for {spell.ns / 1e9:.0f} s."
-        out.append(supports(SOME, text, facts(*spell.waits[:2])))
+        out.append(supports(SOME + SLIGHT, text, facts(*(peer.notable_facts[-2:] or (peer.last,)))))
+    if hung and parent.usage is not None and parent.usage.idle_period is not None:
+        idle_period = parent.usage.idle_period
+        text = f"{parent.who} was then inactive for {idle_period.ns / 1e9:.0f} s."
+        out.append(supports(SOME, text, facts(*idle_period.waits[:2])))
     return out
 
 
@@ -95,8 +96,8 @@ def as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
     worker = _is_worker(victim, parent)
     served = {p.last.local_port for p in victim.peers if p.last is not None}
     broken = [p for p in parent.peers if p.endpoint[1] in served]
-    spell = parent.usage.spell if parent.usage is not None else None
-    hung = spell is not None and spell.ns > 3 * SECOND
+    idle_period = parent.usage.idle_period if parent.usage is not None else None
+    hung = idle_period is not None and idle_period.ns > 3 * SECOND
     other_end = (
         parent.exit is None
         or not (parent.end.code == 137 or parent.end.signal == signal.SIGKILL)

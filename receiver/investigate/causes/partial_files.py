@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.facts.versions import FileKey, State
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.common import (
     died_of,
     sender_culprit,
@@ -31,6 +31,7 @@ from receiver.investigate.evidence import (
     file_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import ended, mib
 from receiver.work.tables import Use, Version
 
@@ -100,7 +101,7 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
         evidence=tuple(evidence),
         subject=readers[0][0].key if readers else version.writer.key,
         at_ns=version.changed_ns or version.began_ns,
-        silent=bool(readers),
+        harms_without_failure=bool(readers),
     )
 
 
@@ -191,7 +192,7 @@ def read_early(case: Case) -> Iterator[Candidate]:
                     evidence=tuple(evidence),
                     subject=reader.key,
                     at_ns=use.first_ns,
-                    silent=True,
+                    harms_without_failure=True,
                 )
                 break
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from receiver.events import Connection
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.evidence import SLIGHT, SOME, Candidate, Culprit, Evidence, ends, supports
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.units import SECOND
 
 IDLE_NS = 4 * SECOND  # a connection is idle after this time without a byte in either direction
@@ -66,13 +67,13 @@ def after(actor: ProcessSnapshot, at_ns: int) -> list[Evidence]:
 def notable_samples(peer: Peer) -> list[Connection]:
     """Returns the notable samples of the peer and the last one."""
     return [
-        *peer.moments,
-        *([peer.last] if peer.last is not None and peer.last not in peer.moments else []),
+        *peer.notable_facts,
+        *([peer.last] if peer.last is not None and peer.last not in peer.notable_facts else []),
     ]
 
 
 def last_notable_sample(peer: Peer) -> Connection | None:
-    return peer.moments[-1] if peer.moments else peer.last
+    return peer.notable_facts[-1] if peer.notable_facts else peer.last
 
 
 def blame(
@@ -83,7 +84,7 @@ def blame(
     summary: str,
     evidence: list[Evidence],
     sample: Connection,
-    silent: bool = False,
+    harms_without_failure: bool = False,
 ) -> Candidate:
     return Candidate(
         cause=cause,
@@ -92,7 +93,7 @@ def blame(
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=sample.time_boottime_ns,
-        silent=silent,
+        harms_without_failure=harms_without_failure,
     )
 
 

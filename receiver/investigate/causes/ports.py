@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 
 from receiver.events import CallKind
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import after, clients, where
 from receiver.investigate.evidence import (
     CLEAR,
@@ -18,6 +18,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, times
 

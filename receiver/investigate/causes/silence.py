@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from receiver.events import Connection, ConnectionFlag
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
     DATABASES,
     IDLE_NS,
@@ -33,6 +33,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import wait_of
 from receiver.units import SECOND
 
@@ -64,7 +65,7 @@ def _answer(peer: Peer, sample: Connection) -> Connection | None:
     """Returns the sample that shows that the peer answered after this wait."""
     later = [
         m
-        for m in (*peer.moments, *((peer.last,) if peer.last is not None else ()))
+        for m in (*peer.notable_facts, *((peer.last,) if peer.last is not None else ()))
         if m.time_boottime_ns >= sample.time_boottime_ns
     ]
     return next(
@@ -75,7 +76,9 @@ def _answer(peer: Peer, sample: Connection) -> Connection | None:
 def silence(case: Case) -> Iterator[Candidate]:
     """Finds peers that acknowledged a request and did not answer it, and a possible reason."""
     for actor, peer in clients(case):
-        sample = next((m for m in reversed(peer.moments) if m.established_boottime_ns), peer.last)
+        sample = next(
+            (m for m in reversed(peer.notable_facts) if m.established_boottime_ns), peer.last
+        )
         gap = longest_gap(peer)
         if gap < SILENT_NS and (waited := _waits_for(actor, peer)):
             gap, sample = waited, peer.quiet
@@ -114,7 +117,7 @@ def silence(case: Case) -> Iterator[Candidate]:
             summary=summary,
             evidence=evidence,
             sample=sample,
-            silent=silent or (case.slow and gap >= 10 * SECOND),
+            harms_without_failure=silent or (case.slow and gap >= 10 * SECOND),
         )
         if peer.endpoint[1] in DATABASES:
             yield _lock_wait(case, actor, peer, sample, evidence)
@@ -145,16 +148,16 @@ def _waits_for(actor: ProcessSnapshot, peer: Peer) -> int:
     The timestamps cannot tell if it sent its request in the same tick in which it received the last
     answer. But it has been idle since, and it has no other connection to wait for.
     """
-    quiet, spell = peer.quiet, actor.usage.spell if actor.usage is not None else None
+    quiet, idle_period = peer.quiet, actor.usage.idle_period if actor.usage is not None else None
     if (
         quiet is None
-        or spell is None
+        or idle_period is None
         or quiet.last_receive_boottime_ns - quiet.last_send_boottime_ns > TICK_NS
     ):
         return 0
     alone = all(p is peer or not p.endpoint[1] for p in actor.peers)
-    waits = any(wait_of(w) in ("poll", "socket") for w in spell.waits)
-    return peer.quiet_ns if alone and waits and spell.ns >= 0.7 * peer.quiet_ns else 0
+    waits = any(wait_of(w) in ("poll", "socket") for w in idle_period.waits)
+    return peer.quiet_ns if alone and waits and idle_period.ns >= 0.7 * peer.quiet_ns else 0
 
 
 def _internal(case: Case, actor: ProcessSnapshot, sample: Connection) -> bool:
@@ -207,20 +210,7 @@ def _lock_wait(
         *silent,
         supports(SOME, f"Port {peer.endpoint[1]} is the port of {name}.", facts(peer.first)),
     ]
-    since = sample.last_send_boottime_ns
-    holder, seen = None, None
-    for other, theirs in clients(case):
-        quiet = theirs.quiet
-        if (
-            other is actor
-            or theirs.endpoint[1] != peer.endpoint[1]
-            or quiet is None
-            or quiet.connection_id > since
-        ):
-            continue
-        # It sent nothing in that time.
-        if theirs.quiet_ns >= SECOND and quiet.time_boottime_ns > since:
-            holder, seen = other, quiet
+    holder, seen = _quiet_client(case, actor, peer, sample.last_send_boottime_ns)
     if holder is not None:
         text = (
             f"{holder.who} was already connected to the same database, and was silent "
@@ -250,8 +240,27 @@ def _lock_wait(
         summary=summary,
         evidence=evidence,
         sample=sample,
-        silent=True,
+        harms_without_failure=True,
     )
+
+
+def _quiet_client(
+    case: Case, actor: ProcessSnapshot, peer: Peer, since_ns: int
+) -> tuple[ProcessSnapshot | None, Connection | None]:
+    """Returns another client of that port that has sent nothing since that time."""
+    holder, seen = None, None
+    for other, theirs in clients(case):
+        quiet = theirs.quiet
+        if (
+            other is actor
+            or theirs.endpoint[1] != peer.endpoint[1]
+            or quiet is None
+            or quiet.connection_id > since_ns
+        ):
+            continue
+        if theirs.quiet_ns >= SECOND and quiet.time_boottime_ns > since_ns:
+            holder, seen = other, quiet
+    return holder, seen
 
 
 CAUSES = (silence,)

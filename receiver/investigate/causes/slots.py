@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from receiver.events import Connection, ConnectionStage, ThreadWait
 from receiver.facts.peers import Peer
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
     SILENT_NS,
     TICK_NS,
@@ -33,6 +33,7 @@ from receiver.investigate.evidence import (
     facts_of_use,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import wait_of
 from receiver.units import SECOND
 
@@ -90,7 +91,7 @@ def _exhausted(
         ),
         evidence=evidence + late,
         sample=sample,
-        silent=peer.told or held >= 5 * SECOND,
+        harms_without_failure=peer.reported or held >= 5 * SECOND,
     )
     refresh = _refresh(case, actor, peer)
     if refresh:
@@ -104,7 +105,7 @@ def _exhausted(
             ),
             evidence=[*evidence, *refresh, *late],
             sample=sample,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -115,12 +116,12 @@ def _all_waiting(
         f"{actor.who} held all its {peer.most} connections to {where(peer)} for "
         f"{held_ns / 1e9:.0f} s, and waited on each."
     )
-    shown = facts(*peer.moments[-3:] or (sample,))
+    shown = facts(*peer.notable_facts[-3:] or (sample,))
     evidence = [supports(SLIGHT if alone else CLEAR, text, shown)]
     evidence += _waited_for_lock(actor)
-    if peer.told:
+    if peer.reported:
         text = "The next connection was made as soon as one was free."
-        evidence.append(supports(CLEAR, text, facts(*peer.moments[-2:])))
+        evidence.append(supports(CLEAR, text, facts(*peer.notable_facts[-2:])))
     return evidence
 
 
@@ -133,8 +134,10 @@ def _waited_for_lock(actor: ProcessSnapshot) -> list[Evidence]:
 
 
 def _lock_waits(actor: ProcessSnapshot) -> list[ThreadWait]:
-    spell = actor.usage.spell if actor.usage is not None else None
-    return [w for w in (spell.waits if spell is not None else ()) if wait_of(w) == "futex"]
+    idle_period = actor.usage.idle_period if actor.usage is not None else None
+    return [
+        w for w in (idle_period.waits if idle_period is not None else ()) if wait_of(w) == "futex"
+    ]
 
 
 def _refresh(case: Case, actor: ProcessSnapshot, peer: Peer) -> list[Evidence]:
@@ -205,7 +208,7 @@ def _token_calls(case: Case) -> Iterator[Candidate]:
             summary=summary,
             evidence=evidence,
             sample=sample,
-            silent=True,
+            harms_without_failure=True,
         )
 
 

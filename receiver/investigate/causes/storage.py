@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from receiver.events import CallFailed, CallKind, FileChanged, FileOperation
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -24,6 +24,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, resolve
 from receiver.units import SECOND
@@ -174,14 +175,15 @@ def slow(case: Case) -> Iterator[Candidate]:
         usage = actor.usage
         if usage is None:
             continue
-        spell = usage.spell
+        idle_period = usage.idle_period
         stuck = [
             w
-            for w in (spell.waits if spell is not None else ())
+            for w in (idle_period.waits if idle_period is not None else ())
             if w.thread_state & UNINTERRUPTIBLE
         ]
         lasted = max(
-            usage.pressed_ns.get("disk", 0), spell.ns if stuck and spell is not None else 0
+            usage.pressed_ns.get("disk", 0),
+            idle_period.ns if stuck and idle_period is not None else 0,
         )
         shown = facts(*stuck[:2]) or (
             facts(usage.worst["disk"][1]) if "disk" in usage.worst else ()
@@ -215,7 +217,7 @@ def slow(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=shown[0].at_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 

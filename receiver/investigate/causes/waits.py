@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.events import ProcessSample
-from receiver.investigate.case import Case, ProcessSnapshot
+from receiver.investigate.case import Case
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -20,6 +20,7 @@ from receiver.investigate.evidence import (
     process_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.units import SECOND
 
 _THREADS = 2
@@ -65,7 +66,7 @@ def quota(case: Case) -> Iterator[Candidate]:
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=look.time_boottime_ns,
-        silent=slow,
+        harms_without_failure=slow,
     )
 
 
@@ -111,7 +112,7 @@ def neighbours(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=look.time_boottime_ns,
-            silent=silent,
+            harms_without_failure=silent,
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from receiver.attribution.partitions import partition_of
-from receiver.investigate.case import Case, ProcessSnapshot, task_key
+from receiver.investigate.case import Case, task_key
 from receiver.investigate.causes.common import LARGE, partition_share, shells
 from receiver.investigate.evidence import (
     CLEAR,
@@ -26,6 +26,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.history import partition_bytes
+from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import mib
 from receiver.units import MIB, SECOND
 
@@ -73,7 +74,7 @@ def twice(case: Case) -> Iterator[Candidate]:
                 evidence=tuple(evidence),
                 subject=other.key,
                 at_ns=other.start_ns,
-                silent=True,
+                harms_without_failure=True,
             )
             break
 
@@ -106,8 +107,7 @@ def skew(case: Case) -> Iterator[Candidate]:
         )
         text = (
             f"{largest.who} read {mib(reads[largest])}, which is "
-            f"{reads[largest] / max(usual, 1):.1f} times the {mib(int(usual))} of its "
-            "siblings."
+            f"{reads[largest] / max(usual, 1):.1f} times the {mib(int(usual))} of its siblings."
         )
         evidence = [supports(CLEAR, text, [f for u in uses[:2] for f in facts_of_use(u)])]
         evidence += _worked_longer(largest, done)
@@ -127,7 +127,7 @@ def skew(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=largest.key,
             at_ns=largest.end_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -168,7 +168,9 @@ def larger(case: Case) -> Iterator[Candidate]:
         )
         evidence = [supports(CLEAR, text, ends(case.root)), *partition_share(case, actor)]
         idle = (
-            actor.usage.spell.ns if actor.usage is not None and actor.usage.spell is not None else 0
+            actor.usage.idle_period.ns
+            if actor.usage is not None and actor.usage.idle_period is not None
+            else 0
         )
         if actor.exit is not None and actor.exit.cpu_runtime_ns >= 0.5 * (
             actor.end_ns - actor.start_ns
@@ -195,7 +197,7 @@ def larger(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=actor.end_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 
@@ -236,7 +238,7 @@ def clock(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=None,
             at_ns=step.at_ns,
-            silent=True,
+            harms_without_failure=True,
         )
 
 

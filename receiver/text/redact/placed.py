@@ -19,7 +19,7 @@ from receiver.text.redact.programs import (
     SET_VERBS,
     ArgumentPlace,
 )
-from receiver.text.redact.state import State
+from receiver.text.redact.state import State, Take
 from receiver.text.redact.values import MARK, is_path, is_reference
 
 SWITCH = re.compile(r"/([A-Za-z][\w.]{0,63})(?:([:=])(.+))?$", re.DOTALL)
@@ -30,6 +30,7 @@ _USER_VERB = re.compile(
     r"|login)$"
 )
 _MAKES = words("init create set put add update edit import")
+_SCHEME = re.compile(r"(?i)(?:bearer|basic|token|apikey|digest|ssws)$")
 _SHARE = re.compile(r"\\|[A-Za-z]:$|\*$|(?i:lpt)\d")  # of net use, which may lack its device
 
 
@@ -50,8 +51,9 @@ class Placed(State):
         for place in PLACES.get(self._program, ()):
             if self._is_at(place) and self._is_placed(argument, last=last):
                 return self._mark("place")
-        if argument.endswith("=") and telling(argument[:-1]) >= STRONG and argument[:1].isalpha():
-            self._next.append(self._taken.after_name(argument[:-1]))  # sc.exe: password= VALUE
+        if argument[-1:] in ("=", ":") and argument[:1].isalpha() and telling(argument[:-1]):
+            # sc.exe: password= VALUE; a header that no quotes hold together
+            self._next.append(self._header_word(argument[:-1]))
         elif self._program == "poetry" and argument.startswith("http-basic."):
             self._next += [self._text, self._taken.secret]
         elif self._program in KEYED and self._is_keyed(argument):
@@ -62,6 +64,15 @@ class Placed(State):
             self._named = self._taken.after_name(argument)
             self._next.append(self._named)
         return None
+
+    def _header_word(self, name: str) -> Take:
+        def take(value: str) -> str:
+            if _SCHEME.match(value):
+                self._next.insert(0, self._taken.secret)
+                return value
+            return value if is_path(value) else self._taken.after_name(name)(value)
+
+        return take
 
     def _is_placed(self, argument: str, *, last: bool) -> bool:
         if self._program == "net" and (

@@ -20,6 +20,7 @@ from receiver.text.redact.vocabulary import of_lines, of_pairs, of_tokens
 
 Mode = Literal["scrub", "strip", "off"]
 REMEMBERED = 4096  # cached texts of each kind; a full cache is cleared
+MAX_PATH = 255  # a path of this length may have been cut by the kernel half
 MAX_ARGUMENTS = 64  # reported; the total is in argc
 CUT = "\x01" * ARGV_MARK_BYTES  # between the two ends of a command line that was too long
 _LOGIN = re.compile(rb"-(?:[uUaA]|-user)[\0 =]+[\"']?[\w.\-]+:[^\0\s/]")  # -u user:password
@@ -101,7 +102,11 @@ class Redactor:
             return text(raw)
         pairs = b"=" in raw or b":" in raw
         if not (self._pairs if pairs else self._tokens).speaks(raw.lower()) and not (
-            b"%40" in raw or (pairs and b"@" in raw) or RANDOM.search(raw) or b" -" in raw
+            b"%40" in raw
+            or (pairs and b"@" in raw)
+            or RANDOM.search(raw)
+            or b" -" in raw
+            or (len(raw) >= MAX_PATH and b"://" in raw)
         ):
             return _remember(self._clean_paths, raw, text(raw))
         return self._dear(b"p" + raw, self._clean_paths, raw, lambda: self._path(text(raw)))
@@ -180,7 +185,7 @@ class Redactor:
         return argument_text(value, self._mark, 0, whole=False, cut=True, commands_too=True)
 
     def _path(self, value: str) -> str:
-        value = scan(value, self._mark, path=True)
+        value = scan(value, self._mark, path=True, cut=len(value) >= MAX_PATH)
         if " -" in value:  # a file that is named after a command line
             value = line(value, self._mark)
         return value
@@ -215,9 +220,9 @@ def _may_hold_secret(raw: bytes) -> bool:
 
 def _may_be_cut(raw: bytes) -> bool:
     """The BPF program cut the list in the middle of an argument: a URL in it may lack the `@` that
-    shows its password.
+    shows its password, and a token its end.
     """
-    return raw[-1:] != b"\0" and b"://" in raw
+    return raw[-1:] != b"\0" and len(raw) > 1
 
 
 def _remember(cache: dict[bytes, T], raw: bytes, value: T) -> T:

@@ -8,6 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+# a token whose end a limit has cut off, at the end of a text
+CUT_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9])(?:gh[pousr]_|github_pat_|gl(?:pat|dt|rt)-|npm_|pypi-|xox[abeoprs]-|[srp]k_(?:live"
+    r"|test)_|whsec_|hf_|sk-|dapi|AIza|ya29\.|hv[sbr]\.|(?:AKIA|ASIA)(?=[0-9A-Z]*$)|eyJ[\w\-]{8,4096}\.)"
+    r"[\w\-./+=]{4,}$"
+)
 _B = r"(?<![A-Za-z0-9])"  # no \b: in file names, `_` and `-` precede tokens
 TOKENS = re.compile(
     _B + r"(?:"

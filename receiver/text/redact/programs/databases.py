@@ -14,7 +14,7 @@ flags("etcdctl", login="--user")
 flags("influx", value="-t -p -password")
 flags(
     "mycli pgcli litecli exaplus cqlsh rdesktop rabbitmqadmin smbmap cqlsh-expansion dsbulk"
-    " cypher-shell couchbase-cli cbimport cbexport cbq cbbackupmgr cbstats cbc hdbsql monetdb"
+    " cypher-shell couchbase-cli cbimport cbexport cbq cbbackupmgr cbstats hdbsql monetdb"
     " schemaspy sqlline dsetool spanner-cli ksql",
     value="-p",
 )

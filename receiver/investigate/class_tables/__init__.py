@@ -1,0 +1,1 @@
+"""The cause classes, in one table for each subject."""
