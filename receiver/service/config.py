@@ -205,7 +205,8 @@ def _check(config: ServeConfig, path: Path) -> None:
     ):
         if value.startswith("~"):
             raise ConfigError(
-                f"{path}: {name} = {value!r}: no home directory is filled in here, write the whole path"
+                f"{path}: {name} = {value!r}: no home directory is filled in here, write the whole "
+                "path"
             )
     if config.admin.port and config.admin.host not in ("127.0.0.1", "::1", "localhost"):
         raise ConfigError(
