@@ -13,7 +13,7 @@ import msgspec
 from receiver.events import Ledger
 from receiver.investigate.compose import investigate
 from receiver.investigate.report import Hypothesis, Report
-from receiver.kernel.source import SourceConfig
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions
 from receiver.service.app import Observer
 from receiver.work.execution import Execution

@@ -11,7 +11,7 @@ import pytest
 
 from receiver.events import Ledger
 from receiver.kernel import clock
-from receiver.kernel.source import SourceConfig
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions
 from receiver.service import app
 from receiver.service.app import Observer
@@ -55,7 +55,7 @@ def observer(monkeypatch: pytest.MonkeyPatch) -> Any:
     made = Observer(SourceConfig(), CoreOptions(), None)
     made.canary_at = 1e18
     yield made
-    made._reserve.close()
+    made.sampler.close()
 
 
 def test_a_sample_that_finds_no_descriptor_is_taken_with_those_kept_back(observer: Any) -> None:
@@ -72,10 +72,10 @@ def test_a_sample_that_cannot_be_taken_is_counted_and_the_service_goes_on(
             OSError(errno.EMFILE, "on_tasks"),
             OSError(errno.ENFILE, "on_tasks"),
         ]
-        observer._next_sample = 0.0
+        observer.sampler.next_at = 0.0
         observer.tick()
         assert observer.ready() == "blind"
-    observer._next_sample = 0.0
+    observer.sampler.next_at = 0.0
     observer.tick()
     assert observer.ready() == "ready"
     assert observer.core.missing.losses == {("process_sample", "no_descriptor"): 3}

@@ -107,7 +107,7 @@ def test_explain_names_the_rule_of_each_task_in_a_recording(capsys: Out) -> None
     assert main(["check", "--explain", str(SCENARIOS / "lineage.kw")]) == 0
     assert "airflow: task extract of airflow etl" in capsys.readouterr().out
     assert main(["check", "--explain", DEMO]) == 0
-    assert capsys.readouterr().out == "no process of it belongs to a task\n"
+    assert capsys.readouterr().out == "no process in this recording belongs to a task\n"
 
 
 class Service(BaseHTTPRequestHandler):
@@ -165,15 +165,22 @@ def test_incidents_are_listed_without_control_characters(service: list[str], cap
     }
 
 
-def test_one_incident_is_shown_and_gets_a_note(service: list[str], capsys: Out) -> None:
-    Service.answer = (200, "the report\n")
+def test_one_incident_is_shown_and_gets_a_note(
+    service: list[str], capsys: Out, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    assert main(["replay", "--json", "--report", str(report), DEMO]) == 0
+    capsys.readouterr()
+    Service.answer = (200, report.read_text().strip())
     assert main(["incidents", "show", "a1", *service]) == 0
+    assert "  signature " in capsys.readouterr().out
     assert main(["incidents", "show", "a1", "--json", *service]) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "incident"
+    Service.answer = (200, "noted\n")
     assert main(["incidents", "note", "a1", "more memory", *service]) == 0
-    assert capsys.readouterr().out == "the report\n" * 3
+    assert capsys.readouterr().out == "noted\n"
     assert [(path, body) for path, _, body in Service.asked] == [
-        ("/incidents/a1?form=text", b""),
-        ("/incidents/a1?form=json", b""),
+        *[("/incidents/a1?form=json", b"")] * 2,
         ("/incidents/a1/note", b'{"note": "more memory"}'),
     ]
 

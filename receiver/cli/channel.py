@@ -17,7 +17,7 @@ from receiver.errors import DecodeError
 from receiver.events import EventKind, Signal
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import decode
-from receiver.kernel.source import Batch
+from receiver.kernel.source_config import Batch
 from receiver.service.app import Observer
 from receiver.text.redact import Redactor
 from receiver.units import SECOND

@@ -73,8 +73,11 @@ class Supervisor:
                 self._pass_on(info)
 
     def _reap(self) -> int | None:
-        """The command's status when it has ended. Whatever else is a child of ours has come to us as the first process of a
-        pid namespace, or as a subreaper: without us it would stay a zombie."""
+        """The command's status when it has ended.
+
+        Any other child has come to this process as the first process of a pid namespace, or as a
+        subreaper: it would stay a zombie.
+        """
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             if not pid:
@@ -129,8 +132,11 @@ class Supervisor:
             os.kill(self._pid, number)
 
     def _merge(self, number: int, sender: int) -> None:
-        """timeout(1) signals its child and then the child's group. The command alone would have had both as one pending
-        signal, signal(7); here it has got the second, and the first was read before that came."""
+        """timeout(1) signals its child and then the child's group.
+
+        The command alone would have had both as one pending signal, signal(7). Here it has got the
+        second, and the first was read before that came.
+        """
         if number >= signal.SIGRTMIN:
             return
         again = signal.sigtimedwait((number,), 0)

@@ -16,7 +16,8 @@ Result = TypeVar("Result")
 def run(main: Coroutine[Any, Any, Result]) -> Result:
     """Runs the coroutine in a loop of its own, as asyncio.run does, and gives its result.
 
-    io_uring is forbidden first, for the rest of the process's life: uvloop's libuv would open a ring with the loop.
+    io_uring is forbidden first, for the rest of the process's life: uvloop's libuv would open a
+    ring with the loop.
     """
     forbid_rings()
     with asyncio.Runner(loop_factory=_factory()) as runner:

@@ -44,7 +44,7 @@ from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import decode
 from receiver.kernel.descriptors import raise_limit
 from receiver.kernel.inherited import Inherited
-from receiver.kernel.source import SourceConfig
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.observe.recording import COMMAND_CONTENTS, HOST_CONTENTS
 from receiver.render.live import status

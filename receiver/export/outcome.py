@@ -1,6 +1,8 @@
-"""What became of a request: accepted, to be sent again later, too large, or refused for good; and how long to wait.
+"""The outcome of a request (accepted, to be sent again later, too large, or refused for good), and
+how long to wait.
 
-`otlp_answers` decides it from a server's answer. Source: OTLP specification 1.11 (`docs/specification.md`).
+`otlp_answers` decides it from a server's answer. Source: OTLP specification 1.11
+(`docs/specification.md`).
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ MAX_WAIT_SECONDS = 60.0  # a server may not silence us for longer
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """The server took the request; `rejected` of its items it did not keep (partial success: never sent again)."""
+    """The server took the request, but not `rejected` of its items (partial success: never sent
+    again).
+    """
 
     rejected: int = 0
     message: str = ""
@@ -42,8 +46,9 @@ Outcome = Accepted | Retryable | TooLarge | Permanent
 class Backoff:
     """Exponential with jitter, like the Collector's: 1 s, times 1.5, at most 30 s.
 
-    A delay that the server asks for can only make the wait longer. A server that asks for 0 s, for a date in the past or for
-    garbage (a proxy whose clock is behind does) meets the same growing waits as one that asks for nothing.
+    A delay that the server asks for can only make the wait longer. A server that asks for 0 s, for
+    a date in the past or for garbage (a proxy whose clock is behind does) meets the same growing
+    waits as one that asks for nothing.
     """
 
     def __init__(
@@ -53,7 +58,10 @@ class Backoff:
         self._next = initial
 
     def wait_seconds(self, after: float | None = None) -> float:
-        """Seconds until the next attempt. Never less than `after`, the server's own delay, up to MAX_WAIT_SECONDS."""
+        """Seconds until the next attempt, at most MAX_WAIT_SECONDS.
+
+        Never less than `after`, the server's own delay.
+        """
         base, self._next = self._next, min(self._next * self._factor, self._limit)
         own = base * random.uniform(1 - self._jitter, 1 + self._jitter)
         if after is None or not math.isfinite(after) or after <= own:
@@ -63,7 +71,10 @@ class Backoff:
 
 
 def retry_after(value: str, now: datetime | None = None) -> float | None:
-    """HTTP Retry-After (RFC 9110, 10.2.3): seconds or an HTTP date; None for garbage; capped, never negative."""
+    """HTTP Retry-After (RFC 9110, 10.2.3): seconds or an HTTP date; None for garbage.
+
+    Capped, never negative.
+    """
     value = value.strip()
     if value.isascii() and value.isdigit():
         return min(float(value), MAX_WAIT_SECONDS)

@@ -61,7 +61,9 @@ class RejectedSamples:
             _sample(signal, "", "", b"", 0)
 
     def keep_in(self, parent_fd: int) -> None:
-        """From now on samples are written into FOLDER of that directory. It is made with the first one. Raises OSError."""
+        """From now on samples are written into FOLDER of that directory, which is made with the first
+        one. Raises OSError.
+        """
         self._parent = os.dup(parent_fd)  # the writer may still be at work when its owner closes it
 
     def wants(self, signal: SignalName, reason: str) -> bool:
@@ -103,7 +105,7 @@ class RejectedSamples:
         self._writer.start()
 
     def close(self) -> None:
-        """Waits for a sample that is being written, for a second at most. None is kept afterwards."""
+        """Waits for a sample that is being written, at most 1 s. None is kept afterwards."""
         if self._writer is not None:
             self._writer.join(_CLOSE_SECONDS)
         if self._parent >= 0 and not (self._writer is not None and self._writer.is_alive()):
@@ -158,8 +160,11 @@ def _sample(signal: SignalName, reason: str, answer: str, request: bytes, items:
 
 
 def write_sample(parent_fd: int, name: str, content: bytes) -> None:
-    """Whole or not at all, readable by us only. A file that is no sample stays as it is. Raises OSError; RefusedError where one
-    has this name."""
+    """Writes the whole file or nothing; only this user may read it.
+
+    A file that is no sample stays as it is. Raises OSError; RefusedError where such a file has this
+    name.
+    """
     with closing(open_folder(parent_fd, FOLDER)) as folder:
         if is_foreign(name, folder, _is_sample):
             raise RefusedError(f"{FOLDER}/{name} is not a sample")
@@ -172,7 +177,10 @@ def _is_sample(head: bytes) -> bool:
 
 
 def _make_room(folder: int, name: str) -> None:
-    """The oldest samples of earlier runs go, so that with the new one there are FILES at most. Other files are not touched."""
+    """Deletes the oldest samples of earlier runs, so that with the new one there are at most FILES.
+
+    Other files are not touched.
+    """
     ages = []
     for found in os.listdir(folder):
         if _TEMPORARY.fullmatch(found):  # a service that was killed left it

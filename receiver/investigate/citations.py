@@ -10,6 +10,7 @@ from receiver.investigate.evidence import Evidence, Fact
 from receiver.text.printable import printable
 
 _FACTS = 400  # events in a report
+TEXT = 1000  # characters of one of them: a path alone may have 4096
 
 
 class Citations:
@@ -35,7 +36,7 @@ class Citations:
                 "at": round(self._case.at(f.at_ns), 6),
                 "boottime_ns": f.at_ns,
                 "pid": f.pid,
-                "text": f.text,
+                "text": _bounded(f.text),
             }
             for f in ordered
         }
@@ -48,3 +49,9 @@ def evidence_line(evidence: Evidence, events: Citations) -> rp.EvidenceLine:
         printable(evidence.text),
         events.cite(evidence.facts),
     )
+
+
+def _bounded(text: str) -> str:
+    """Both ends of a long text: a path ends with the file's name."""
+    half = (TEXT - 1) // 2
+    return text if len(text) <= TEXT else f"{text[:half]}…{text[-half:]}"

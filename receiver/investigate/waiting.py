@@ -30,7 +30,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Budget:
-    """A token bucket on the time of the events, so that a replay investigates at the same points."""
+    """A token bucket on the time of the events: a replay investigates at the same points."""
 
     def __init__(self) -> None:
         # in ns, because sums of integers do not depend on the number of steps

@@ -40,10 +40,12 @@ class CallRules(msgspec.Struct, frozen=True):
 
 
 _FILES = (
-    "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range dup dup2 dup3 "
-    "flock sendfile splice copy_file_range fsync fdatasync sync_file_range fadvise64 readahead fallocate truncate ftruncate "
-    "open openat openat2 creat stat fstat lstat newfstatat statx statfs fstatfs access faccessat faccessat2 readlink "
-    "readlinkat getdents getdents64 getcwd mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 link linkat "
+    "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close "
+    "close_range dup dup2 dup3 flock sendfile splice copy_file_range fsync fdatasync "
+    "sync_file_range fadvise64 readahead fallocate truncate ftruncate open openat openat2 creat "
+    "stat fstat lstat newfstatat statx statfs fstatfs access faccessat faccessat2 readlink "
+    "readlinkat getdents getdents64 getcwd mkdir mkdirat rmdir unlink unlinkat rename renameat "
+    "renameat2 link linkat "
     "chmod fchmod fchmodat umask utimensat"
 )
 _MEMORY = "mmap munmap mprotect mremap madvise msync mincore brk membarrier memfd_create"
@@ -102,11 +104,13 @@ _IOCTLS = (
     0x8933,
     0x8004F50C,
 )  # fmt: skip
-# F_DUPFD, _GETFD, _SETFD, _GETFL, _SETFL, _GETLK, _SETLK, _SETLKW, F_OFD_{GETLK,SETLK,SETLKW}, F_DUPFD_CLOEXEC, _SETPIPE_SZ,
-# _GETPIPE_SZ, _ADD_SEALS, _GET_SEALS. Not F_SETOWN and F_SETSIG: with these the kernel sends a signal of one's choice to
-# another process of the same user, which kill(2) is refused for
+# F_DUPFD, _GETFD, _SETFD, _GETFL, _SETFL, _GETLK, _SETLK, _SETLKW, F_OFD_{GETLK,SETLK,SETLKW},
+# F_DUPFD_CLOEXEC, _SETPIPE_SZ, _GETPIPE_SZ, _ADD_SEALS, _GET_SEALS. Not F_SETOWN and F_SETSIG: with
+# these the kernel sends a signal of one's choice to another process of the same user, which kill(2)
+# is refused for
 _FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032, 1033, 1034)
-# enum bpf_cmd: reading and writing maps that we hold, running iterators that we hold, asking what they are
+# enum bpf_cmd: reading and writing maps that we hold, running iterators that we hold, asking what
+# they are
 _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT, _LOOKUP_BATCH, _OBJ_INFO, _ITER_CREATE = (
     1,
     2,

@@ -15,7 +15,8 @@ from receiver.kernel.capture import Capture
 from receiver.kernel.confinement import Confinement
 from receiver.kernel.preflight import effective_capabilities
 from receiver.kernel.privileges import CAP_NET_ADMIN
-from receiver.kernel.source import LiveSource, SourceConfig
+from receiver.kernel.source import LiveSource
+from receiver.kernel.source_config import SourceConfig
 
 if TYPE_CHECKING:
     from receiver.kernel.netlink import NetlinkSource

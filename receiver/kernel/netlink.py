@@ -51,7 +51,7 @@ from receiver.kernel.netlink_records import KINDS_MADE
 from receiver.kernel.netlink_sockets import Accounting, Connector, Diagnosis
 from receiver.kernel.preflight import own_pid_namespace
 from receiver.kernel.proc import ProcFs
-from receiver.kernel.source import Batch, Deliver, SourceConfig
+from receiver.kernel.source_config import Batch, Deliver, SourceConfig
 
 _ACCOUNTING_DATAGRAMS = 16_384  # read at a time; the socket holds about as many
 _SEEN = (

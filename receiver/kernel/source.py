@@ -8,18 +8,11 @@ import asyncio
 import contextlib
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 
-from receiver.constants import (
-    BULK_RING_BYTES,
-    LIFECYCLE_RING_BYTES,
-    LOSSES_BY_USER,
-    MARK_ASKED,
-    MARK_WATCHED,
-    UNWATCHED_RING_BYTES,
-)
+from receiver.constants import LOSSES_BY_USER, MARK_ASKED, MARK_WATCHED
 from receiver.events import _LEDGER as LEDGER_LAYOUT
 from receiver.events import (
     EventKind,
@@ -31,43 +24,16 @@ from receiver.events import (
 )
 from receiver.kernel.bpf_object import Ring
 from receiver.kernel.callhooks import Attach, CallHooks
-from receiver.kernel.capture import Capture, KernelLimits
+from receiver.kernel.capture import Capture
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.confinement import Confinement
 from receiver.kernel.decode import order, split
 from receiver.kernel.hooks import Coverage
 from receiver.kernel.probes import Probes
-
-RingBytes = Annotated[int, msgspec.Meta(ge=4096, le=1 << 30, description="a power of two")]
-
-
-class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Ring sizes are powers of two, in bytes.
-
-    The interval is how long an event may wait in its ring, in seconds.
-    """
-
-    lifecycle_ring_bytes: RingBytes = LIFECYCLE_RING_BYTES
-    unwatched_ring_bytes: RingBytes = UNWATCHED_RING_BYTES
-    bulk_ring_bytes: RingBytes = BULK_RING_BYTES
-    drain_interval_seconds: Annotated[float, msgspec.Meta(ge=0.005, le=5)] = 0.1
-    sample_interval_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 1.0
-    batch_records: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 2048
-    source: Literal["auto", "ebpf", "netlink"] = "auto"  # auto: netlink where eBPF is refused
-    # how system calls are hooked; auto: the cheaper way that this kernel has
-    syscall_hook: Literal["auto", "fexit", "sys_exit"] = "auto"
-    limits: KernelLimits = KernelLimits()
-    # the kubelet's links, for the names of pods; no file in it is opened
-    container_names: str = "/var/log/containers"
-    # more variables that identify a task; a process that has one is watched from its exec on
-    environment: tuple[str, ...] = ()
-
+from receiver.kernel.source_config import Batch, Deliver, SourceConfig
 
 USER_LOSS = struct.Struct("<QII")  # struct user_loss, bpf/maps.bpf.h
 RINGS = ("lifecycle_ring", "unwatched_ring", "bulk_ring")  # in reading order
-
-Batch = list[bytes]
-Deliver = Callable[[Batch, int], None]  # records in order, and when they were read (boot time, ns)
 
 
 class LiveSource:
@@ -331,6 +297,3 @@ def with_recursion(ledger: Ledger, misses: Mapping[EventKind, int]) -> Ledger:
         seen[kind] += count
         lost[kind][LossReason.RECURSION] += count
     return msgspec.structs.replace(ledger, seen=tuple(seen), lost=tuple(map(tuple, lost)))
-
-
-__all__ = ["Batch", "Deliver", "LiveSource", "SourceConfig", "with_recursion"]

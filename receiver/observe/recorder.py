@@ -10,9 +10,9 @@ from typing import BinaryIO
 import msgspec
 
 from receiver.errors import DecodeError
-from receiver.events import encode
+from receiver.events import WIRES, encode
 from receiver.kernel.decode import decode, scrub
-from receiver.model import ContainerName, Watch
+from receiver.model import ContainerName, Host, Watch
 from receiver.observe.recording import FRAME, MAGIC, FrameKind, Header, Settings
 from receiver.observe.recording_scope import CommandScope
 from receiver.observe.scope import Scope
@@ -125,6 +125,18 @@ class Recorder:
         except OSError as error:  # the descriptor is closed all the same
             if not self.failure:
                 self._fail(error)
+
+
+def recorder_to(
+    output: BinaryIO, host: Host, offset_ns: int, settings: Settings, *, record_host: bool
+) -> Recorder:
+    """Stores all events, unless only one command is observed and not the whole host.
+
+    `offset_ns`: Unix time minus boot time.
+    """
+    whole = record_host or not settings.options.only_commands
+    header = Header(WIRES, host, offset_ns, "host" if whole else "command", settings)
+    return Recorder(output, header, None if whole else CommandScope(host.pid_namespace))
 
 
 def without_secrets(settings: Settings, redactor: Redactor) -> Settings:

@@ -179,7 +179,7 @@ class UsageActivity:
         before: dict[Attributes, int],
         now: dict[Attributes, int],
     ) -> None:
-        for labels in before.keys() | now.keys():
+        for labels in {**before, **now}:  # not a set: its order differs from run to run
             change = now.get(labels, 0) - before.get(labels, 0)
             if change:
                 self.attempts.book.add(metric, labels, change)

@@ -89,7 +89,10 @@ def check_own(status: os.stat_result) -> None:
 
 
 def open_folder(parent_fd: int, name: str) -> int:
-    """A directory of ours below another one of ours; made if it is not there. Raises RefusedError and OSError."""
+    """A directory of ours below another one of ours; made if it is not there.
+
+    Raises RefusedError and OSError.
+    """
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=parent_fd)
     try:
@@ -108,7 +111,9 @@ def open_folder(parent_fd: int, name: str) -> int:
 
 
 def is_foreign(name: str, dir_fd: int, is_ours: Callable[[bytes], bool]) -> bool:
-    """Whether there is something of that name that is not ours to replace, by its owner and kind or by its first bytes."""
+    """Whether there is something of that name that is not ours to replace, by its owner and kind or
+    by its first bytes.
+    """
     try:
         fd = open_own(name, dir_fd, os.O_RDONLY)
     except FileNotFoundError:

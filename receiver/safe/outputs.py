@@ -35,9 +35,11 @@ def open_output(path: str) -> BinaryIO:
 
 
 def check_distinct(files: Mapping[str, str | None]) -> None:
-    """Raises UsageError when two options name one file: the second would destroy what the first holds.
+    """Raises UsageError when two options name one file: the second would destroy the content of the
+    first.
 
-    `files`: the path by option; None and "" where the option was not given. Call it before the first file is opened.
+    `files`: the path by option; None and "" where the option was not given. Call it before the
+    first file is opened.
     """
     seen: dict[object, str] = {}
     for option, path in files.items():
@@ -49,7 +51,7 @@ def check_distinct(files: Mapping[str, str | None]) -> None:
 
 
 def _identities(path: str) -> Iterator[object]:
-    """Of a file that is there or not yet; none of a device and the like, which are refused anyway."""
+    """Of a file that is there or not yet. None of a device and the like: they are refused anyway."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):

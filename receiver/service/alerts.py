@@ -1,4 +1,4 @@
-"""What an alert asks for: the webhooks of Alertmanager and Grafana, and a simple form of our own."""
+"""What an alert asks for: webhooks of Alertmanager and Grafana, and a simple form of our own."""
 
 from __future__ import annotations
 

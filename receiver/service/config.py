@@ -22,7 +22,7 @@ from receiver.constants import (
 from receiver.errors import ConfigError
 from receiver.insights.config import InsightsConfig
 from receiver.kernel.capture import KernelLimits
-from receiver.kernel.source import SourceConfig
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions
 from receiver.safe.inputs import read_file
 from receiver.text.printable import printable
@@ -205,7 +205,8 @@ def _check(config: ServeConfig, path: Path) -> None:
     ):
         if value.startswith("~"):
             raise ConfigError(
-                f"{path}: {name} = {value!r}: no home directory is filled in here, write the whole path"
+                f"{path}: {name} = {value!r}: no home directory is filled in here, write the whole "
+                "path"
             )
     if config.admin.port and config.admin.host not in ("127.0.0.1", "::1", "localhost"):
         raise ConfigError(

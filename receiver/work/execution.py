@@ -55,9 +55,8 @@ class Execution:
         self.own_run = True  # it is not inside of other work's trace
         self.slot: object = identity.slot  # under which it is found while it is open
         self.names: Names | None = None  # under which it is found, whatever its map index
-        self.rival: tuple[bytes, bytes] | None = (
-            None  # (trace id, span id) of the proven work whose names it claims
-        )
+        # (trace id, span id) of the proven work whose names it claims
+        self.rival: tuple[bytes, bytes] | None = None
         self.outer = outer
         self.run = run  # of the outermost work in the same trace
         self.span_id = span_id
@@ -74,6 +73,27 @@ class Execution:
         self.start_ns = start_ns
         self.end_ns = start_ns
         self.live = 0
+        self.findings: list[Finding] = []
+        self.findings_dropped = 0
+        self.totals = Totals()
+        self.booked = Totals()  # the part of them that is in the metrics already
+        self.booked_live = 0
+        self.heartbeat_ns = start_ns
+        # the trace context that the application handed to its first process
+        self.context: RemoteContext | None = None
+        self.trace_id = run.trace_id  # or the application's
+        self.previous_trace_id = run.trace_id  # of the attempt before
+        self.block: object = None  # synthesis keeps the shared attributes here
+        # (trace id, span id) of the tasks that wrote what it read
+        self.reads_from: dict[tuple[bytes, bytes], None] = {}
+        self.inputs: dict[str, None] = {}  # in order of first use
+        self.written: dict[int, Version[Execution]] = {}
+        self.paths_dropped = 0
+        self.hang_reported = False
+        self._start()
+
+    def _start(self) -> None:
+        """It has no result yet."""
         self.root_failed = False  # by the exit statuses of its root processes
         # command line → the process that failed last with it, and its error
         self.lost_roots: dict[tuple[str, ...], tuple[ProcessKey, str]] = {}
@@ -92,23 +112,6 @@ class Execution:
         self.accounts: set[int] = set()
         # processes whose first calls were not observed, and the longest such time
         self.late_processes, self.late_ns = 0, 0
-        self.findings: list[Finding] = []
-        self.findings_dropped = 0
-        self.totals = Totals()
-        self.booked = Totals()  # the part of them that is in the metrics already
-        self.booked_live = 0
-        self.heartbeat_ns = start_ns
-        # the trace context that the application handed to its first process
-        self.context: RemoteContext | None = None
-        self.trace_id = run.trace_id  # or the application's
-        self.previous_trace_id = run.trace_id  # of the attempt before
-        self.block: object = None  # synthesis keeps the shared attributes here
-        # (trace id, span id) of the tasks that wrote what it read
-        self.reads_from: dict[tuple[bytes, bytes], None] = {}
-        self.inputs: dict[str, None] = {}  # in order of first use
-        self.written: dict[int, Version[Execution]] = {}
-        self.paths_dropped = 0
-        self.hang_reported = False
 
     def root_ended(self, process: Process, *, failed: bool, error: str) -> None:
         """One of the root processes, whose exit status is the work's status.

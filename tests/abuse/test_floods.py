@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from receiver.kernel.source import SourceConfig
+from receiver.kernel.source_config import SourceConfig
 from tests.floods import FLOODS, attack
 
 pytestmark = [pytest.mark.abuse, pytest.mark.live]

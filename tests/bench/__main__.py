@@ -17,11 +17,12 @@ from msgspec.structs import replace
 from receiver.attribution.declared import DECLARED
 from receiver.export import encode
 from receiver.export.encode import Envelope, log_record
-from receiver.kernel.source import LiveSource, SourceConfig
+from receiver.kernel.source import LiveSource
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions
 from receiver.observe.core import Core
 from receiver.semconv import SCHEMA_URL
-from receiver.service.app import this_host
+from receiver.service.host import this_host
 from receiver.signals import EMPTY, Block, LogRecord, Severity
 from tests.bench.insights import event_loops, insights, insights_service
 from tests.bench.overhead import overhead

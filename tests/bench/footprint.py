@@ -12,7 +12,7 @@ from pathlib import Path
 from receiver.export.hub import Hub
 from receiver.export.settings import from_environment
 from receiver.kernel.clock import boottime_ns
-from receiver.kernel.source import SourceConfig
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.service.app import Observer
 from tests.bench.sink import sink_hub

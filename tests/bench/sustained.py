@@ -9,9 +9,10 @@ import resource
 import sys
 
 from receiver.kernel.clock import boottime_ns
-from receiver.kernel.source import SourceConfig
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions, Watch
-from receiver.service.app import Observer, losses_of
+from receiver.service.app import Observer
+from receiver.service.host import losses_of
 from tests.bench.sink import sink_hub
 
 

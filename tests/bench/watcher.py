@@ -8,9 +8,10 @@ import json
 import resource
 import sys
 
-from receiver.kernel.source import SourceConfig
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions
-from receiver.service.app import Observer, losses_of
+from receiver.service.app import Observer
+from receiver.service.host import losses_of
 
 
 async def main(follow: bool) -> None:

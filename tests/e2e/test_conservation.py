@@ -20,9 +20,10 @@ from receiver.events import EventKind, LossReason
 from receiver.export.hub import Hub
 from receiver.export.settings import from_environment
 from receiver.kernel.clock import boottime_ns
-from receiver.kernel.source import SourceConfig
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions, Watch
-from receiver.service.app import Observer, losses_of
+from receiver.service.app import Observer
+from receiver.service.host import losses_of
 from tests.e2e.collector import Collector
 
 pytestmark = [pytest.mark.live, pytest.mark.e2e]

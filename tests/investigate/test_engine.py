@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receiver.events import CallFailed, CallKind, Crash, Event, NameQuery, OomScope, ProcessKey
+from receiver.investigate.citations import Citations
 from receiver.investigate.classes import CLASSES, TABLES
 from receiver.investigate.engine import CONFIDENT, conclude
+from receiver.investigate.evidence import Fact
 from receiver.investigate.report import cited, to_json
 from receiver.kernel.decode import split
 from receiver.observe.core import Core
@@ -599,3 +601,18 @@ def test_a_failure_that_a_pipe_swallowed_and_a_check_found_later(status: int, ca
     story.exit(reader)
     story.exit(root, status)
     assert cause_of(report_of(story)) == cause
+
+
+def test_the_texts_of_a_report_are_bounded() -> None:
+    """Reports are kept in memory, and a path may have 4,096 bytes. Its end names the file."""
+    story = Story()
+    story.command("python3")
+    (execution,) = story.core.executions.open.values()
+    cited_facts = Citations(story.core.case(execution, story.now))
+    text = f"It opens /data/{'x' * 4000}/missing.csv."
+    cited_facts.cite([Fact(id="1-1", kind="call_failed", at_ns=story.now, pid=1, text=text)])
+    (event,) = cited_facts.as_json().values()
+    told = str(event["text"])
+    assert (
+        len(told) <= 1000 and told.startswith("It opens /data/x") and told.endswith("/missing.csv.")
+    )

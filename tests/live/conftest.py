@@ -16,7 +16,8 @@ import pytest
 from receiver.attribution.declared import DECLARED
 from receiver.events import Event, Fork, ProcessKey
 from receiver.kernel.decode import decode
-from receiver.kernel.source import LiveSource, SourceConfig
+from receiver.kernel.source import LiveSource
+from receiver.kernel.source_config import SourceConfig
 from receiver.text.redact import Redactor
 
 E = TypeVar("E", bound=Event)

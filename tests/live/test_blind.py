@@ -20,7 +20,7 @@ from receiver.events import FileOpened
 from receiver.kernel import callhooks, helper
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.probes import Probes
-from receiver.kernel.source import SourceConfig
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.service.app import Observer
 from receiver.signals import LogRecord
@@ -221,7 +221,8 @@ def test_without_privileges_hooks_are_attached_where_the_kernel_allows_it_and_no
     code = """
 from receiver.kernel.privileges import drop
 from receiver.kernel.capture import Capture
-from receiver.kernel.source import LiveSource, SourceConfig
+from receiver.kernel.source import LiveSource
+from receiver.kernel.source_config import SourceConfig
 source = LiveSource(SourceConfig(syscall_hook=%r), Capture(), attach="either")
 drop("nobody")
 source.watch([])

@@ -12,7 +12,8 @@ import pytest
 
 from receiver.attribution.declared import DECLARED
 from receiver.events import EventKind, Exit, FileOpened, FilterReason, Fork
-from receiver.kernel.source import LiveSource, SourceConfig
+from receiver.kernel.source import LiveSource
+from receiver.kernel.source_config import SourceConfig
 from tests.live.conftest import DOOR, Watched, Witness
 
 pytestmark = pytest.mark.live
@@ -168,7 +169,8 @@ def test_where_an_engine_gives_sys_admin_instead_the_helper_keeps_that(live: Non
 import select
 from pathlib import Path
 from receiver.kernel.capture import Capture
-from receiver.kernel.source import LiveSource, SourceConfig
+from receiver.kernel.source import LiveSource
+from receiver.kernel.source_config import SourceConfig
 source = LiveSource(SourceConfig(), Capture(), attach="helper")
 helper = source.hooks.helper
 source.watch([])

@@ -27,7 +27,7 @@ from receiver.events import (
     SubjectKind,
 )
 from receiver.kernel.capture import KernelLimits
-from receiver.kernel.source import SourceConfig
+from receiver.kernel.source_config import SourceConfig
 from tests.live.conftest import Watched, Witness
 
 pytestmark = pytest.mark.live

@@ -11,9 +11,10 @@ import pytest
 
 from receiver.events import EventKind, FilterReason, Title
 from receiver.kernel.clock import boottime_ns
-from receiver.kernel.source import SourceConfig
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions, Watch
-from receiver.service.app import Observer, losses_of
+from receiver.service.app import Observer
+from receiver.service.host import losses_of
 from tests.floods import FLOODER, as_user, attack
 from tests.live.conftest import Witness, python
 

@@ -16,7 +16,8 @@ import pytest
 from receiver import semconv as sc
 from receiver.attribution.declared import DECLARED
 from receiver.kernel.clock import boottime_ns
-from receiver.kernel.source import LiveSource, SourceConfig
+from receiver.kernel.source import LiveSource
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions
 from receiver.observe.core import Core
 from receiver.signals import LogRecord, Span

@@ -32,7 +32,8 @@ from receiver.kernel import choose
 from receiver.kernel.choose import open_source
 from receiver.kernel.decode import decode
 from receiver.kernel.netlink import NetlinkSource
-from receiver.kernel.source import LiveSource, SourceConfig
+from receiver.kernel.source import LiveSource
+from receiver.kernel.source_config import SourceConfig
 from receiver.text.redact import Redactor
 from tests.live.conftest import Witness, python
 from tests.live.test_commands import run

@@ -21,7 +21,7 @@ from receiver.investigate.entries import RunSummary
 from receiver.investigate.history import History
 from receiver.investigate.report import to_json
 from receiver.kernel.clock import boottime_ns
-from receiver.kernel.source import SourceConfig
+from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions
 from receiver.observe.recording import FrameKind, Recording
 from receiver.observe.replay import core_of, steps

@@ -12,7 +12,8 @@ import pytest
 
 from receiver.attribution.declared import DECLARED
 from receiver.kernel.clock import boottime_ns
-from receiver.kernel.source import LiveSource, SourceConfig
+from receiver.kernel.source import LiveSource
+from receiver.kernel.source_config import SourceConfig
 from receiver.observe.core import Core
 from tests.builders import HOST
 

@@ -99,7 +99,8 @@ class StateDirectory:
         """Raises RefusedError unless it belongs to the service's user."""
         if status.st_uid != self.uid:
             raise RefusedError(
-                f"it belongs to {name_of(status.st_uid)} and the service runs as {name_of(self.uid)}: "
+                f"it belongs to {name_of(status.st_uid)} and the service runs as "
+                f"{name_of(self.uid)}: "
                 "name a directory that is not there yet, or an empty one of that user"
             )
         if self.uid == 0:  # other users could replace the directory, and root would write there

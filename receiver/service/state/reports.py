@@ -42,8 +42,11 @@ class ReportStore:
                 os.unlink(left, dir_fd=self._folder)
 
     def save(self, number: str, report: Report, owner: int = _UNKNOWN) -> None:
-        """Whole or not at all. `owner`: the user whose work it is about; of too many, the oldest of the user who has most goes.
-        Raises OSError; RefusedError where a file that is no report has this name."""
+        """Writes the whole file or nothing.
+
+        `owner`: the user whose work it is about. Of too many, the oldest of the user who has most
+        is deleted. Raises OSError; RefusedError where a file that is no report has this name.
+        """
         name = f"{number}.json"
         if self._is_foreign(name):
             raise RefusedError(f"{self._name}/{name} is not a report")
@@ -63,7 +66,8 @@ class ReportStore:
             os.unlink(oldest, dir_fd=self._folder)
 
     def _is_full(self) -> bool:
-        return sum(1 for name in os.listdir(self._folder) if _NAME.match(name)) > KEPT_REPORTS  # noqa: PTH208
+        names = os.listdir(self._folder)  # noqa: PTH208 (of a descriptor)
+        return sum(1 for name in names if _NAME.match(name)) > KEPT_REPORTS
 
     def _owner(self, name: str) -> int:
         return self._owners.get(name, _UNKNOWN)

@@ -53,6 +53,7 @@ _IN_NAME = re.compile(
     re.IGNORECASE,
 )
 
+NESTED = 8  # containers within containers; deeper ones are read as any other text
 CONTAINERS_LENGTH = 8192  # of one text, together; what is in further ones is read as any other text
 
 
@@ -98,7 +99,7 @@ def _is_named(value: str) -> bool:
     return looks_random(value, 8 if mixed else 12)
 
 
-def _pairs(text: str, mark: Mark, *, whole: bool, script: bool, path: bool) -> str:
+def _pairs(text: str, mark: Mark, *, whole: bool, script: bool, path: bool, nested: int = 0) -> str:
     out: list[str] = []
     kept = at = spent = 0
     while found := _PAIR.search(text, at):
@@ -127,7 +128,7 @@ def _pairs(text: str, mark: Mark, *, whole: bool, script: bool, path: bool) -> s
             level,
             whole=whole and found.start() == 0,
             path=path,
-            containers=spent <= CONTAINERS_LENGTH,
+            containers=spent <= CONTAINERS_LENGTH and nested < NESTED,
         )
         if span is None:
             continue
@@ -137,7 +138,7 @@ def _pairs(text: str, mark: Mark, *, whole: bool, script: bool, path: bool) -> s
         if opened:  # a list, an object, a tuple: its elements
             spent += end - start
             body = text[start:end]
-            replaced = _inside(body, opened, level, name, mark)
+            replaced = _inside(body, opened, level, name, mark, nested)
             if replaced is None:
                 continue
             out += [text[kept:start], replaced]
@@ -221,7 +222,7 @@ def _bracket_end(text: str, at: int) -> int:
     return len(text)
 
 
-def _inside(body: str, opened: str, level: int, name: str, mark: Mark) -> str | None:
+def _inside(body: str, opened: str, level: int, name: str, mark: Mark, nested: int) -> str | None:
     """A container after a name that announces a secret. None: it is read as plain text."""
     if '"' not in body and "'" not in body:
         plain = level >= STRONG and opened == "{" and not re.search(r"[:=]", body) and len(body) > 2
@@ -229,7 +230,7 @@ def _inside(body: str, opened: str, level: int, name: str, mark: Mark) -> str | 
     if level < MEDIUM or (opened == "{" and level < STRONG and "cred" not in name.lower()):
         return None
     out, kept, key, first = [], 0, "", True
-    body = _pairs(body, mark, whole=False, script=False, path=False)
+    body = _pairs(body, mark, whole=False, script=False, path=False, nested=nested + 1)
     for found in _STRING.finditer(body):
         if found[3]:
             key = found[2].lower()
