@@ -8,16 +8,36 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = "/usr/bin/python3"
-_WANTED = (
-    "kwitness-*", "msgspec*", "grpc*", "aiohttp*", "aiohappyeyeballs*", "aiosignal*", "attr*", "frozenlist*", "idna*", "multidict*",
-    "opentelemetry*", "propcache*", "google*", "pyroute2*", "typing_extensions*", "yarl*", "uvloop*",
-)  # fmt: skip
+
+
+def needed(package: str, known: dict[str, Distribution] | None = None) -> dict[str, Distribution]:
+    """The distribution and all that it requires at run time, by name."""
+    known = {} if known is None else known
+    if package not in known:
+        known[package] = distribution(package)
+        for line in known[package].requires or ():
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                needed(canonicalize_name(requirement.name), known)
+    return known
+
+
+def copy_packages(place: Path) -> None:
+    for each in needed("kwitness").values():
+        for file in each.files or ():
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                target = place / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file.locate(), target)
 
 
 @contextmanager
@@ -37,13 +57,7 @@ def installed(user: int) -> Iterator[Path]:
         shutil.copytree(
             ROOT / "receiver", place / "receiver", ignore=shutil.ignore_patterns("__pycache__")
         )
-        packages = Path(next(p for p in sys.path if p.endswith("site-packages")))
-        for pattern in _WANTED:
-            for found in packages.glob(pattern):
-                target = place / found.name
-                shutil.copytree(
-                    found, target, dirs_exist_ok=True
-                ) if found.is_dir() else shutil.copy(found, target)
+        copy_packages(place)
         (place / "without_uvloop").mkdir()
         (place / "without_uvloop" / "sitecustomize.py").write_text(
             "import sys\nsys.modules['uvloop'] = None\n"  # its import fails, as where it is missing
