@@ -209,7 +209,7 @@ def command(argv: list[str] | None) -> int:
         guard.fill_standard_streams()
     guard.log_to_stderr()
     # imported after the arguments are parsed, because `--help` needs none of these
-    from receiver.cli import check, common, incidents, loop, observe, replay, serve
+    from receiver.cli import check, common, incidents, loop, record, replay, serve
 
     if args.version:
         print(f"kwitness {common.VERSION}")
@@ -220,7 +220,7 @@ def command(argv: list[str] | None) -> int:
         case "run":
             raise UsageError("no command given: kwitness run -- CMD …")
         case "record":
-            return loop.run(observe.record(args))
+            return loop.run(record.record(args))
         case "replay":
             return loop.run(replay.replay_file(args))
         case "serve" if args.mode == "insights":
@@ -232,7 +232,7 @@ def command(argv: list[str] | None) -> int:
         case "incidents":
             return incidents.incidents(args)
         case "events":
-            return loop.run(observe.events(args))
+            return loop.run(record.events(args))
         case _:
             parser().print_help()
             return 64

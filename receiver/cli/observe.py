@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
-import logging
 import os
 import socket
 import sys
@@ -21,42 +19,32 @@ import msgspec
 from receiver.attribution.context import remote_context
 from receiver.cli import guard, loop
 from receiver.cli.channel import Channel, Signals, follow
-from receiver.cli.common import (
-    FLUSH_SECONDS,
-    colour_wanted,
-    core_options,
-    hub_for,
-    print_event,
-    stop_on_signals,
-    width_of,
-)
+from receiver.cli.common import FLUSH_SECONDS, colour_wanted, core_options, hub_for, width_of
 from receiver.cli.exits import EX_IOERR, EX_UNAVAILABLE
+from receiver.cli.lines import check_files, describe, print_text
 from receiver.cli.listeners import LiveLines, TimelineListener, ViewListener
 from receiver.cli.outputs import Outputs
 from receiver.cli.status import Status
-from receiver.errors import ConfigError, DecodeError, KwitnessError, OutputError
+from receiver.cli.stdio import fill_stdio, let_go_of_stdio
+from receiver.errors import ConfigError, KwitnessError
 from receiver.export import exporters
 from receiver.export.options import ExportSettings
 from receiver.export.settings import asks_for_export, from_environment
 from receiver.investigate.compose import report_id
 from receiver.investigate.report import Report, to_json
 from receiver.kernel.clock import boottime_ns
-from receiver.kernel.decode import decode
 from receiver.kernel.descriptors import raise_limit
 from receiver.kernel.inherited import Inherited
-from receiver.kernel.source_config import SourceConfig
-from receiver.model import CoreOptions, Watch
-from receiver.observe.recording import COMMAND_CONTENTS, HOST_CONTENTS
+from receiver.model import Watch
+from receiver.observe.recording import COMMAND_CONTENTS
 from receiver.render.live import status
 from receiver.render.rows import RunView, Views
 from receiver.render.run_json import as_json
 from receiver.render.timeline import Timeline
-from receiver.safe.outputs import check_distinct, open_output
 from receiver.service import config as configuration
 from receiver.service.app import Observer
 from receiver.service.state import HistoryKeeper, Worker
 from receiver.text.printable import printable
-from receiver.text.redact import Redactor
 from receiver.work.execution import Execution
 
 HISTORY_SECONDS = (
@@ -67,7 +55,7 @@ HISTORY_SECONDS = (
 
 def main(args: argparse.Namespace, connection: socket.socket, inherited: Inherited) -> int:
     """Returns the observer's exit status: 0, or 74 when a requested output could not be written."""
-    open_stdio = _fill_stdio()
+    open_stdio = fill_stdio()
     raise_limit()  # of this process; the command has the launcher's
     guard.log_to_stderr()
     channel = Channel(connection)
@@ -84,7 +72,7 @@ async def _main(
     args: argparse.Namespace, channel: Channel, inherited: Inherited, open_stdio: frozenset[int]
 ) -> int:
     try:
-        _check_files(args)
+        check_files(args)
         chosen = configuration.load(Path(args.config) if args.config else None)
     except KwitnessError as error:
         channel.tell("invalid", error.status, error)
@@ -95,7 +83,7 @@ async def _main(
         channel.tell("refused", error.status, error)
         return 0
     inherited.release()
-    _let_go_of_stdio(stdout=run.prints)
+    let_go_of_stdio(stdout=run.prints)
     if not await run.watch(channel):
         return 0
     await run.finish()
@@ -106,15 +94,6 @@ async def _main(
             run.outputs.failed("report", f"{type(error).__name__}: {error}")
     run.outputs.close()
     return 0 if run.outputs.complete else EX_IOERR
-
-
-def _check_files(args: argparse.Namespace) -> None:
-    """Raises UsageError when two options name one file."""
-    options = {
-        f"--{name.replace('_', '-')}": getattr(args, name)
-        for name in ("history", "report", "facts", "otlp_json")
-    }
-    check_distinct({"-o": getattr(args, "output", None), **options})
 
 
 class ObservedCommand:
@@ -161,7 +140,7 @@ class ObservedCommand:
         shows = chosen.run.status and not (args.quiet or args.no_status)
         self._status = self._open_status() if shows else None
         if args.live:
-            self.core.listeners.add(LiveLines(boottime_ns(), _print))
+            self.core.listeners.add(LiveLines(boottime_ns(), print_text))
         self._timeline = Timeline(self.core.tree, self.core.facts) if args.timeline else None
         if self._timeline:
             self.core.listeners.add(TimelineListener(self._timeline))
@@ -249,12 +228,12 @@ class ObservedCommand:
                     self._break(error)
                     return None
                 observer.hub = None
-                self.outputs.failed("export stopped", _describe(error))
+                self.outputs.failed("export stopped", describe(error))
 
     def _break(self, error: Exception) -> None:
         """Concludes nothing, because half of the events are missing."""
         self.broken = True
-        self.outputs.failed("observation stopped", f"{_describe(error)}; there is no report")
+        self.outputs.failed("observation stopped", f"{describe(error)}; there is no report")
 
     async def finish(self) -> None:
         """Processes the last events, and finishes exports and files."""
@@ -270,7 +249,7 @@ class ObservedCommand:
         try:
             await self.observer.close(FLUSH_SECONDS)
         except Exception as error:
-            self.outputs.failed("export", _describe(error))
+            self.outputs.failed("export", describe(error))
         if self._keeper is not None and not await self._keeper.close(HISTORY_SECONDS[1]):
             self.outputs.failed("history", f"this run is not stored in {self.args.history}")
 
@@ -290,12 +269,12 @@ class ObservedCommand:
         self.outputs.write("report", to_json(why) + b"\n")
         self.outputs.write("facts", facts.encode() + b"\n")
         if self._timeline:
-            _print(self._timeline.text(execution))
+            print_text(self._timeline.text(execution))
         if self.args.json:
             self._print_facts(facts)
         elif not self.args.quiet:
             if recording := getattr(self.args, "output", None):
-                _print(f"kwitness: {printable(recording)} holds {COMMAND_CONTENTS}")
+                print_text(f"kwitness: {printable(recording)} holds {COMMAND_CONTENTS}")
             self._print_screens(execution, view, why)
 
     def _print_screens(self, execution: Execution, view: RunView, why: Report) -> None:
@@ -305,8 +284,8 @@ class ObservedCommand:
 
         colour, width = colour_wanted(sys.stderr.isatty()), width_of(sys.stderr)
         losses, blind = self.core.missing.losses_of(execution), self._blind
-        _print(summary(execution, view, losses, blind, width=width, colour=colour))
-        _print(screen(why, width=width, colour=colour))
+        print_text(summary(execution, view, losses, blind, width=width, colour=colour))
+        print_text(screen(why, width=width, colour=colour))
 
     def _print_facts(self, facts: str) -> None:
         try:
@@ -315,87 +294,3 @@ class ObservedCommand:
             print(facts, flush=True)
         except OSError as error:
             self.outputs.failed("--json", f"cannot write to stdout: {error.strerror}")
-
-
-def _describe(error: Exception) -> str:
-    return str(error) if isinstance(error, KwitnessError) else f"{type(error).__name__}: {error}"
-
-
-def _print(text: str) -> None:
-    """Prints to stderr, if it is open."""
-    with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
-
-
-def _fill_stdio() -> frozenset[int]:
-    """Opens /dev/null in place of closed descriptors, so that no file of the observer gets their
-    numbers. Returns the open ones.
-    """
-    was_open = set()
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-            was_open.add(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for the process's life
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler):
-            handler.setStream(sys.stderr)
-    return frozenset(was_open)
-
-
-def _let_go_of_stdio(*, stdout: bool) -> None:
-    """The command's stdin, and its stdout when nothing is printed there: a process that waits for
-    their end must not wait for the observer.
-    """
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    if not stdout:
-        os.dup2(null, 1)
-    os.close(null)
-
-
-async def record(args: argparse.Namespace) -> int:
-    """Without a command: runs until Ctrl-C or SIGTERM."""
-    chosen = configuration.load(Path(args.config) if args.config else None)
-    options = core_options(from_environment(os.environ), chosen.core)
-    record_to = open_output(args.output)
-    source = msgspec.structs.replace(chosen.kernel, source=args.source)
-    observer = Observer(source, options, None, record_to, rules=chosen.rule)
-    recorder = observer.recorder
-    observer.each_tick.append(
-        lambda: observer.stop.set() if recorder is not None and recorder.failure else None
-    )
-    await _until_stopped(observer, f"recording {HOST_CONTENTS}")
-    if recorder is not None and recorder.failure:
-        raise OutputError(f"the recording {args.output} is incomplete: {recorder.failure}")
-    print(f"kwitness: {observer.core.counts.total()} events in {args.output}", file=sys.stderr)
-    return 0
-
-
-async def events(args: argparse.Namespace) -> int:
-    """Follows decoded events until Ctrl-C."""
-    observer = Observer(SourceConfig(drain_interval_seconds=0.05), CoreOptions(), None)
-    redactor = Redactor()
-
-    def show(batch: list[bytes]) -> None:
-        for raw in batch:
-            with contextlib.suppress(DecodeError):  # counted by the core
-                print_event(decode(raw, redactor), observer.core.blocks.wall_offset_ns, args.json)
-        sys.stdout.flush()
-
-    observer.each_batch.append(show)
-    await _until_stopped(observer, "following events")
-    return 0
-
-
-async def _until_stopped(observer: Observer, what: str) -> None:
-    """Observes until Ctrl-C or SIGTERM."""
-    observer.start()
-    stop_on_signals(observer.stop.set)
-    print(f"kwitness: {what}; stop with Ctrl-C", file=sys.stderr)
-    await observer.run()
-    observer.end()
-    await observer.close(0)

@@ -4,8 +4,7 @@ This module walks the outer levels of a request and parses one record at a time.
 MiB of empty messages would become about 600 MiB of objects. One bad record would also invalidate
 the whole request.
 
-Sources: opentelemetry-proto, logs/v1/logs.proto and collector/logs/v1; protobuf.dev, "Encoding";
-the registry in semconv/model for the types of the attributes.
+Sources: opentelemetry-proto, logs/v1 and collector/logs/v1; protobuf.dev; semconv/model for types.
 """
 
 from __future__ import annotations

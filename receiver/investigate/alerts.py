@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 
 from receiver.investigate.case import task_key
+from receiver.units import SECOND
 from receiver.work.execution import Execution
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # a time without a time zone is ambiguous
@@ -38,3 +39,7 @@ class AlertQuery(
         since = self.since.timestamp() if self.since is not None else -math.inf
         until = self.until.timestamp() if self.until is not None else math.inf
         return began <= until and ended >= since
+
+    def concerns(self, running: Execution, began_unix_ns: int) -> bool:
+        """Whether the alert is about work that runs and began at that time."""
+        return self.is_about(running) and self.in_time(began_unix_ns / SECOND, math.inf)

@@ -123,7 +123,13 @@ class IncidentRecords:
         now_ns: int,
     ) -> None:
         record: LogRecord = self._logs.of_execution(
-            name, severity, body, execution, items, now_ns, Importance.FINDING
+            name,
+            severity,
+            body,
+            execution,
+            items=items,
+            at_ns=now_ns,
+            importance=Importance.FINDING,
         )
         self._emit(record)
 

@@ -237,7 +237,7 @@ class DiagMarshal(p.MarshalDiag):
         super().__init__()
         self._wanted = wanted
 
-    def parse_one_message(
+    def parse_one_message(  # noqa: PLR0917 (pyroute2's signature)
         self, key: int, flags: int, sequence_number: int, data: bytes, offset: int, length: int
     ) -> Any:
         _, kind, *_ = _HEADER.unpack_from(data, offset)

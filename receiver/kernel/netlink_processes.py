@@ -163,7 +163,7 @@ class Processes:
         used = self._used.pop(pid, _NO_USAGE)
         out: list[Event] = []
         if status & 0x7F == 9 and (kill := self._oom(group)):
-            out.append(self._oom_kill(key, group, kill, used.peak_rss, now, cpu))
+            out.append(self._oom_kill(key, group, kill, used.peak_rss, now=now, cpu=cpu))
         out.append(
             self._records.make(
                 Exit,
@@ -185,7 +185,7 @@ class Processes:
         return out
 
     def _oom_kill(
-        self, key: ProcessKey, group: str, kill: tuple[int, int], peak: int, now: int, cpu: int
+        self, key: ProcessKey, group: str, kill: tuple[int, int], peak: int, *, now: int, cpu: int
     ) -> Event:
         usage, limit = kill
         return self._records.make(

@@ -1,18 +1,15 @@
-"""The core turns kernel events into signals. It is pure and synchronous; everything it knows
-arrives as an event, time included.
+"""The core turns kernel events into signals. It is pure; even the time arrives as an event.
 
     feed(batch, read_at)   applies records, in order of time
     tick(now)              closes finished work, and emits heartbeats
     finish(now)            ends the observing: open work is "unfinished"
     take()                 returns the signals since the last call
 
-The same calls in the same order give the same signals, in the live service, in a replay and in a
-test.
+The same calls in the same order give the same signals: live, in a replay and in a test.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 
@@ -78,10 +75,8 @@ class Core:
         asked = (Rules(rules), *recognisers) if rules else recognisers
         self.recognisers, self.declared = Recognisers(asked), declared(asked)
         self.history: History | None = None  # the history of earlier runs, where one is kept
-        self.counts: Counter[str] = Counter()  # decoded events, by kind
-        self._booked: Counter[str] = Counter()
-        self.decode_errors: Counter[str] = Counter()
-        self.policy_drops: Counter[str] = Counter()  # events that led to no signal, by reason
+        self.counts, self._booked = Counter[str](), Counter[str]()  # decoded events, by kind
+        self.decode_errors, self.policy_drops = Counter[str](), Counter[str]()  # by reason
         self._scope = Scope(host.pid_namespace, host.observer_pid)
         self._keep_facts(self.options)
         self._make_signals(self.options)
@@ -244,16 +239,11 @@ class Core:
 
     def alert(self, query: AlertQuery, now_ns: int) -> list[Report]:
         """Investigates the running executions that an alert is about, at most ALERTED of them."""
-        running = self.running(query)[:ALERTED]
-        return [self.incidents.alerted(execution, now_ns) for execution in running]
+        return [self.incidents.alerted(each, now_ns) for each in self.running(query)[:ALERTED]]
 
     def running(self, query: AlertQuery) -> list[Execution]:
         """The executions that an alert is about."""
-        return [
-            e
-            for e in self.outermost()
-            if query.is_about(e) and query.in_time(self.blocks.wall(e.start_ns) / SECOND, math.inf)
-        ]
+        return [e for e in self.outermost() if query.concerns(e, self.blocks.wall(e.start_ns))]
 
     def outermost(self) -> list[Execution]:
         """The open executions that are in no other one."""
@@ -288,7 +278,7 @@ class Core:
         self._handlers.watch(watch)
 
     def watched(self, pid: int) -> Execution | None:
-        """The execution of a watched command, after its fork was seen."""
+        """Of a watched command, after its fork was seen."""
         return self._handlers.watched.get(pid)
 
     def _forget(self, key: ProcessKey) -> None:
@@ -302,10 +292,9 @@ class Core:
     def metrics(self) -> tuple[Metric, ...]:
         book_events(self.counts, self._booked, self.book)
         self.members.accounts.book_totals()
-        work = (self.tree.drops, self.attempts.drops, self.members.drops, self.bindings.drops)
-        cases = (self.casebook.drops, self.incidents.drops)
-        history = self.history.drops if self.history is not None else Counter()
-        drops = (self.policy_drops, *work, self.activity.drops(), *cases, history)
+        owners = (self.tree, self.attempts, self.members, self.bindings, self.casebook)
+        drops = [self.policy_drops, self.activity.drops(), *(each.drops for each in owners)]
+        drops += [self.incidents.drops, *([self.history.drops] if self.history else [])]
         broken, failed = self.recognisers.broken, self.listeners.failed
         failures = {"broken_recogniser": broken, "failed_listener": failed}
         return (*self.book.metrics(), drops_metric(drops, failures))

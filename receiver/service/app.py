@@ -23,7 +23,7 @@ from receiver.kernel.confinement import Confinement
 from receiver.kernel.source_config import Batch, SourceConfig
 from receiver.model import CoreOptions
 from receiver.observe.core import Core
-from receiver.observe.recorder import Recorder, recorder_to
+from receiver.observe.recorder import recorder_to
 from receiver.observe.recording import Settings
 from receiver.observe.session import Session
 from receiver.service.following import Following
@@ -77,14 +77,8 @@ class Observer:
         reasons of all attributions.
         """
         refuse_time_namespace()
-        self.source = open_source(
-            source,
-            DECLARED.capture,
-            drops=drops,
-            helper=helper,
-            launched=launched,
-            confinement=confinement,
-        )
+        how = {"drops": drops, "helper": helper, "launched": launched}
+        self.source = open_source(source, DECLARED.capture, confinement=confinement, **how)
         self.host = host_of(self.source, core)
         self.core = Core(self.host, core, rules, explain=explain)
         self.hub = hub
@@ -98,13 +92,12 @@ class Observer:
         # counters of the service's other parts
         self.own_metrics: list[Callable[[], tuple[Metric, ...]]] = []
         self._surroundings = Surroundings(source.container_names)
-        self.recorder: Recorder | None = None
-        if record_to:
-            settings = Settings(core, rules)
-            offset_ns = self._surroundings.wall_offset_ns
-            self.recorder = recorder_to(
-                record_to, self.host, offset_ns, settings, record_host=record_host
-            )
+        offset_ns, settings = self._surroundings.wall_offset_ns, Settings(core, rules)
+        self.recorder = (
+            recorder_to(record_to, self.host, offset_ns, settings, record_host=record_host)
+            if record_to
+            else None
+        )
         self.session = Session(self.core, self.recorder)
         self.sampler = Sampler(self.source, source.sample_interval_seconds)
         self._vanished = Vanished(self.source, self.session, self.sampler)

@@ -120,6 +120,7 @@ class Logs(ObserverLogs):
         severity: Severity,
         body: str,
         execution: Execution,
+        *,
         items: Attributes,
         at_ns: int,
         importance: Importance,

@@ -99,7 +99,7 @@ def line(text: str, mark: Mark, depth: int = 0, program: str = "") -> str:
     kept = 0
     for index, command in enumerate(found):
         values = tuple(word.value for word in command.words)
-        cleaned = _cleaned(found, index, values, mark, depth, program)
+        cleaned = _cleaned(found, index, values, mark, depth=depth, program=program)
         changed = [
             (word.start, word.end, requoted(text[word.start : word.end], value))
             for word, value in zip(command.words, cleaned, strict=True)
@@ -109,7 +109,7 @@ def line(text: str, mark: Mark, depth: int = 0, program: str = "") -> str:
             secret = any(_reads(one) for one in _pipeline(found, index))
             own = program_name(values[0]) if values else ""
             for here in command.inputs:
-                changed += _input(text, here, secret, own, mark, depth)
+                changed += _input(text, here, secret, own, mark, depth=depth)
         for start, end, value in sorted(changed):
             out += [text[kept:start], value]
             kept = end
@@ -118,7 +118,13 @@ def line(text: str, mark: Mark, depth: int = 0, program: str = "") -> str:
 
 
 def _cleaned(
-    found: list[Command], index: int, values: tuple[str, ...], mark: Mark, depth: int, program: str
+    found: list[Command],
+    index: int,
+    values: tuple[str, ...],
+    mark: Mark,
+    *,
+    depth: int,
+    program: str,
 ) -> list[str]:
     if _is_echoed(found, index):
         return [
@@ -190,7 +196,7 @@ def _reads(command: Command) -> bool:
 
 
 def _input(
-    text: str, here: Word, secret: bool, own: str, mark: Mark, depth: int
+    text: str, here: Word, secret: bool, own: str, mark: Mark, *, depth: int
 ) -> list[tuple[int, int, str]]:
     """The place and the new text of a here-string or of the body of a here-document, if it
     changes. `secret`: all of it is one. `own`: the program that reads it.

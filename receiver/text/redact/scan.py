@@ -99,29 +99,38 @@ def _is_named(value: str) -> bool:
     return looks_random(value, 8 if mixed else 12)
 
 
+def _level(text: str, found: re.Match[str]) -> int:
+    """How surely the value of a pair is a secret, by its name and its surroundings; 0: not at all."""
+    name, at = found[1], found.end()
+    level = telling(name)
+    if not level or text.startswith(("//", ":"), at) or at >= len(text):
+        return 0
+    if level < STRONG and "x-" not in name and found[3].strip() == "==":
+        return 0
+    if not found[2] and text[found.start() - 1 : found.start()] == text[at] in "\"'":
+        return 0  # "password:", a prompt
+    if _is_expansion(text, found):  # ${PASSWORD:?is not set}
+        return 0
+    if ":" in found[3] and _DOUBT.search(text, max(0, found.start() - 16), found.start()):
+        level = WEAK
+    if found[3] == ":" and not found[2]:  # a:b:c: keys of stores, names of resources
+        if text[found.start() - 1 : found.start()] == ":" or _NUMBER.match(text, at):
+            return 0
+        level = min(level, WEAK) if level < STRONG else level
+        if name.lower().endswith("token") and _WORD.match(text, at):
+            return 0  # token:count, a key of a store
+    return level
+
+
 def _pairs(text: str, mark: Mark, *, whole: bool, script: bool, path: bool, nested: int = 0) -> str:
     out: list[str] = []
     kept = at = spent = 0
     while found := _PAIR.search(text, at):
         at = found.end()
         name = found[1]
-        level = telling(name)
-        if not level or text.startswith(("//", ":"), at) or at >= len(text):
+        level = _level(text, found)
+        if not level:
             continue
-        if level < STRONG and "x-" not in name and found[3].strip() == "==":
-            continue
-        if not found[2] and text[found.start() - 1 : found.start()] == text[at] in "\"'":
-            continue  # "password:", a prompt
-        if _is_expansion(text, found):  # ${PASSWORD:?is not set}
-            continue
-        if ":" in found[3] and _DOUBT.search(text, max(0, found.start() - 16), found.start()):
-            level = WEAK
-        if found[3] == ":" and not found[2]:  # a:b:c: keys of stores, names of resources
-            if text[found.start() - 1 : found.start()] == ":" or _NUMBER.match(text, at):
-                continue
-            level = min(level, WEAK) if level < STRONG else level
-            if name.lower().endswith("token") and _WORD.match(text, at):
-                continue  # token:count, a key of a store
         span = _value(
             text,
             found,
@@ -138,7 +147,7 @@ def _pairs(text: str, mark: Mark, *, whole: bool, script: bool, path: bool, nest
         if opened:  # a list, an object, a tuple: its elements
             spent += end - start
             body = text[start:end]
-            replaced = _inside(body, opened, level, name, mark, nested)
+            replaced = _inside(body, opened, level, name, mark, nested=nested)
             if replaced is None:
                 continue
             out += [text[kept:start], replaced]
@@ -222,7 +231,9 @@ def _bracket_end(text: str, at: int) -> int:
     return len(text)
 
 
-def _inside(body: str, opened: str, level: int, name: str, mark: Mark, nested: int) -> str | None:
+def _inside(
+    body: str, opened: str, level: int, name: str, mark: Mark, *, nested: int
+) -> str | None:
     """A container after a name that announces a secret. None: it is read as plain text."""
     if '"' not in body and "'" not in body:
         plain = level >= STRONG and opened == "{" and not re.search(r"[:=]", body) and len(body) > 2
