@@ -111,6 +111,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/vulture
 	clang-format --dry-run --Werror bpf/*.c bpf/*.h
 	@tools/check-generated.sh
 

@@ -54,7 +54,7 @@ class Backoff:
     def __init__(
         self, initial: float = 1.0, factor: float = 1.5, limit: float = 30.0, jitter: float = 0.2
     ) -> None:
-        self._initial, self._factor, self._limit, self._jitter = initial, factor, limit, jitter
+        self._factor, self._limit, self._jitter = factor, limit, jitter
         self._next = initial
 
     def wait_seconds(self, after: float | None = None) -> float:

@@ -52,8 +52,6 @@ class Pipeline:
         self.samples: RejectedSamples | None = None
         self.retries: Counter[str] = Counter()
         self.in_flight = 0
-        self.last_success = 0.0  # monotonic; 0: never
-        self.trouble = ""
         self._transport = transport
         self._envelope = envelope
         self._wake = asyncio.Event()
@@ -135,8 +133,6 @@ class Pipeline:
                 rejected = min(max(outcome.rejected, 0), len(batch))
                 self.exported += len(batch) - rejected
                 self.rejected += rejected
-                self.last_success = time.monotonic()
-                self.trouble = ""
                 if rejected or outcome.message:
                     self._say(
                         "partial_success",
@@ -190,7 +186,6 @@ class Pipeline:
     async def _wait(self, outcome: Retryable, backoff: Backoff) -> bool:
         """False when the deadline leaves no time for another attempt."""
         self.retries[outcome.reason] += 1
-        self.trouble = outcome.reason
         self._say(outcome.reason, "will be tried again")
         seconds = backoff.wait_seconds(outcome.after_seconds)
         if self._stopping.is_set():
@@ -203,7 +198,6 @@ class Pipeline:
     def _fail(self, reason: str, items: list[Item], message: str) -> None:
         self.failed[reason] += len(items)
         self._lost[reason] += sum(not item.reports_loss for item in items)
-        self.trouble = reason
         self._say(reason, f"{len(items)} items were dropped: {message}")
 
     def _keep_sample(self, reason: str, batch: list[Item], answer: str) -> None:

@@ -32,7 +32,6 @@ class TrackedConnection(msgspec.Struct, eq=False, kw_only=True):
     family: int
     accepted: bool
     last: Fact
-    answered_ns: int = 0  # the last sample at which the peer owed no answer
     longest_gap_ns: int = 0
     stall_reported: bool = False
 

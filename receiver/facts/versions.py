@@ -47,7 +47,6 @@ class Version(msgspec.Struct, Generic[W], eq=False, kw_only=True):
     changed_ns: int = 0
     size_bytes: int = 0
     written_bytes: int = 0
-    synced: bool = False
     commit: str = ""  # how it was put in place: rename, spark, duckdb, luigi
     deleted: bool = False
     # (process, open id): open for writing now

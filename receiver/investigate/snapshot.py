@@ -44,12 +44,10 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     execution: Execution
     execs: int
     exec_ns: int
-    parent_comm: str
     exit: Exit | None
     end: Ending
     grade: Grade
     signals: tuple[Signal, ...]
-    sibling_senders: tuple[ProcessKey, ...]
     oom: OomKill | None
     crash: Crash | None
     cgroup_processes: tuple[Competitor, ...]
@@ -87,12 +85,10 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             execution=process.execution,
             execs=process.execs,
             exec_ns=process.exec_ns,
-            parent_comm=parent.comm if parent is not None else "",
             exit=process.exit,
             end=process.end,
             grade=grade,
             signals=facts.signals.of(process.key),
-            sibling_senders=facts.signals.siblings(process.key),
             oom=death.oom,
             crash=death.crash,
             cgroup_processes=death.cgroup_processes,

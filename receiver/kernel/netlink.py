@@ -102,7 +102,6 @@ class NetlinkSource:
         self._accounting: Accounting | None = None
         with contextlib.suppress(OSError):
             self._accounting = Accounting()
-        self.attached_at_ns = boottime_ns()
         self.hooks = None  # this source has no system-call hooks, and `coverage` says so
         self.on_late: Callable[[list[int]], None] = lambda _: None
         self.read_until_ns = 0  # all events sent before this time have been read

@@ -88,7 +88,6 @@ class LiveSource:
         except BaseException:
             self.close()
             raise
-        self.attached_at_ns = boottime_ns()
         self.read_until_ns = 0  # all records submitted before this time have been read
 
     @property

@@ -265,6 +265,8 @@ class Attempts:
             if not inner.live:
                 self.close(inner, now_ns)
         self.executions.close(execution)
+        if execution.paths_dropped:
+            self.drops["too_many_paths"] += execution.paths_dropped
         if execution.live and execution.has_owner:
             self.members.release(execution)
         self._listeners.execution_finished(execution)

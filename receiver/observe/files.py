@@ -121,7 +121,6 @@ class FileActivity:
             if version.work is not None and version.work.is_step:
                 self._wrote(version.work, version)
         version.size_bytes = event.size_bytes
-        version.synced |= bool(event.closed_flags & ClosedFlag.SYNCED)
         if not event.closed_flags & ClosedFlag.SHARED:
             version.writers.discard((process.key, event.open_id))
         if finding := failed_write(process, use, event):

@@ -60,7 +60,7 @@ class Listener:
         self.name, self.limits = name, limits
         self.counts: Counter[str] = Counter()
         self.limited = LogLimit(log)
-        self._app, self._tls = app, tls
+        self._tls = tls
         app.middlewares.insert(0, _timed)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_SECONDS)
         self._connections: dict[Connection, asyncio.Task[None]] = {}

@@ -8,7 +8,6 @@ after privileges are dropped.
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from collections.abc import Mapping
 
@@ -17,14 +16,8 @@ log = logging.getLogger("kwitness")
 
 class Supervisor:
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID.
-
-        Logs an address that cannot be reached, and ignores it.
-        """
+        """Reads NOTIFY_SOCKET. Logs an address that cannot be reached, and ignores it."""
         self._socket: socket.socket | None = None
-        usec = environment.get("WATCHDOG_USEC", "")
-        mine = environment.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
-        self.watchdog_seconds = int(usec) / 1e6 if usec.isdigit() and mine else 0.0
         address = environment.get("NOTIFY_SOCKET", "")
         if not address.startswith(("/", "@")):
             return

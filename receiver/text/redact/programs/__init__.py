@@ -28,8 +28,6 @@ KEYED_WORDS = frozenset(("using", "requirepass", "masterauth"))
 # the flag that holds the value of a NAME which an argument before it gave
 VALUE_FLAGS = frozenset(("-v", "--value", "-value", "--val", "--secret-value", "--string-value"))
 
-SHELLS = words("sh bash dash zsh ksh ash fish busybox su runuser sg")
-PYTHON = re.compile(r"(?:python|pypy)[\d.]*$")
 
 # programs that read a secret from their standard input
 READERS = words(
