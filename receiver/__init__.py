@@ -4,13 +4,13 @@ Imports go downwards only (`make lint` checks it). From the top to the bottom:
 
     cli           the commands of `kwitness`, one module each
     service       the service around the core: composition, settings, state directory, endpoints
-    insights      the investigation across hosts: event records by OTLP in, a report when one host explains another
+    insights      the investigation across hosts: event records in, reports about several hosts out
     render        what people see: reports, process trees, timelines and pages
-    observe       the core (feed, tick, finish, take), the session that is its only entrance, and recordings
+    observe       the core (feed, tick, finish, take), the session as its entrance, and recordings
     investigate   competing causes over one case: report, history, incidents
     synthesis     spans, log records and metrics of what was observed
     detect        findings that cite kernel events
-    attribution   which framework's work a process does: recognisers, their claims, and the proof of them
+    attribution   which framework's work a process does: recognisers, their claims, and the proof
     work          runs of pipelines, attempts of their tasks, and the processes that do them
     facts         what is known: the process tree, and one table per kind of fact, by process
     export        signals to OTLP: encoding, queue, retry, transports; it knows nothing of the core
@@ -27,5 +27,6 @@ Imports go downwards only (`make lint` checks it). From the top to the bottom:
     calls         the system calls of x86-64 by number
     units         units of time and size
 
-asyncio is used in cli, service, export, insights, safe and kernel only; ctypes in kernel and service/symbols only.
+asyncio is used in cli, service, export, insights, safe and kernel only; ctypes in kernel and in
+service/symbols only.
 """

@@ -122,7 +122,8 @@ def _admin(
 
 
 async def _end(insights: Insights, inbound: Inbound, hub: Hub, seconds: float) -> None:
-    """Takes no more uploads, investigates what is there as far as the time allows, and exports it."""
+    """Takes no more uploads, investigates what is there as far as the time allows, and exports
+    it."""
     end = time.monotonic() + seconds
     await inbound.close()
     await _look(insights, float("inf"), lambda: time.monotonic() < end - LAST_SECONDS)

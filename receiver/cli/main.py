@@ -96,7 +96,8 @@ def _replay(new: New) -> None:
     add.add_argument(
         "--history",
         metavar="FILE",
-        help="compare with the runs stored in FILE instead of the recorded ones, then add these runs",
+        help="compare with the runs stored in FILE instead of the recorded ones, "
+        "then add these runs",
     )
 
 

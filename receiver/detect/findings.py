@@ -13,8 +13,8 @@ from receiver import semconv as sc
 
 class FindingSpec(msgspec.Struct, frozen=True, kw_only=True):
     """key_fact: the spans of the process and of its task have it as an event. kept: insights keeps
-    its record, because it can explain a failure on another host. symptom: the kind of symptom that it
-    is of a case; empty if it only explains others. opens_incident: it starts an investigation
+    its record, because it can explain a failure on another host. symptom: the kind of symptom that
+    it is of a case; empty if it only explains others. opens_incident: it starts an investigation
     although its task still runs.
     """
 

@@ -1,7 +1,7 @@
 """The table of exporters: the values that OTEL_{TRACES,METRICS,LOGS}_EXPORTER can name.
 
-The modules of a transport are imported when it is connected: grpcio and aiohttp cost 20 MB each, and
-protobuf takes 0.3 s.
+The modules of a transport are imported when it is connected: grpcio and aiohttp cost 20 MB each,
+and protobuf takes 0.3 s.
 """
 
 from __future__ import annotations

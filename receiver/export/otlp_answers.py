@@ -1,7 +1,8 @@
 """Decides what a server's answer means, in one place for both transports.
 
-Answers are decoded by the generated classes of opentelemetry-proto and googleapis-common-protos. Only the OTLP transports
-import this module, so a process without one of them does not load protobuf. The import is not deferred to the first answer:
+Answers are decoded by the generated classes of opentelemetry-proto and googleapis-common-protos.
+Only the OTLP transports import this module, so a process without one of them does not load
+protobuf. The import is not deferred to the first answer:
 by then the service may have become a user who cannot read its modules.
 
 Sources: OTLP specification 1.11 (`docs/specification.md`), google/rpc/{status,error_details}.proto.
@@ -83,7 +84,8 @@ def http_outcome(
 
 
 def partial_success(signal: SignalName, body: bytes) -> Outcome:
-    """From the Export*ServiceResponse of the signal. An empty one, the usual answer, accepts everything."""
+    """From the Export*ServiceResponse of the signal. An empty one, the usual answer, accepts
+    everything."""
     if not body:
         return Accepted()
     response, rejected = _RESPONSES[signal]
@@ -95,7 +97,8 @@ def partial_success(signal: SignalName, body: bytes) -> Outcome:
 
 
 def retry_info(details: bytes) -> float | None:
-    """Seconds, from 0 to MAX_WAIT_SECONDS, that the google.rpc.Status in grpc-status-details-bin asks for.
+    """Seconds, from 0 to MAX_WAIT_SECONDS, that the google.rpc.Status in grpc-status-details-bin
+    asks for.
 
     None without a google.rpc.RetryInfo, and for bytes that are no Status.
     """

@@ -61,8 +61,8 @@ class RejectedSamples:
             _sample(signal, "", "", b"", 0)
 
     def keep_in(self, parent_fd: int) -> None:
-        """From now on samples are written into FOLDER of that directory, which is made with the first
-        one. Raises OSError.
+        """From now on samples are written into FOLDER of that directory, which is made with the
+        first one. Raises OSError.
         """
         self._parent = os.dup(parent_fd)  # the writer may still be at work when its owner closes it
 

@@ -4,8 +4,8 @@ The kernel half gives each user a share of what it can report. A user that flood
 its own. They say nothing about the work of the others, so the kernel half counts them by user. All
 other losses may concern any work.
 
-A user is a number of the kernel half (`accountable_user` in bpf/share.bpf.h): the user of a process;
-in a user namespace, the user that made the outermost one; for root, a control group.
+A user is a number of the kernel half (`accountable_user` in bpf/share.bpf.h): the user of a
+process; in a user namespace, the user that made the outermost one; for root, a control group.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class LossAccount:
     def grow(
         self, totals: Losses, by_user: LossesByUser, known: Callable[[], Set[int]]
     ) -> list[Lost]:
-        """Returns the losses since the last call. All counts are since the start of the kernel half.
+        """Returns the losses since the last call. All counts are since the start of the kernel
+        half.
 
         `known` returns the accounts of all known work. What a user without any lost may concern
         everybody: a process may have changed its control group since its last exec.

@@ -1,4 +1,5 @@
-"""What one process did on the network: its peers, its full accept queues, its failed name queries."""
+"""What one process did on the network: its peers, its full accept queues, its failed name
+queries."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 The core accepts connections itself: GRPC_BYTES per message, GRPC_STREAMS per connection, and
 GRPC_CONNECTIONS. Above the limit, new connections are refused; the core cannot close the oldest one
 for a new one, and has no call by which we could. So each connection ends after GRPC_AGE_SECONDS,
-and an idle one after GRPC_IDLE_SECONDS; a sender connects again. A client that takes every place that
-becomes free can keep others out: keep the port within the cluster, or use client_ca.
+and an idle one after GRPC_IDLE_SECONDS; a sender connects again. A client that takes every place
+that becomes free can keep others out: keep the port within the cluster, or use client_ca.
 """
 
 from __future__ import annotations

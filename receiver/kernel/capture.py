@@ -1,8 +1,8 @@
 """What the kernel half reads and names of a process: variables, packages, and files that are only
 counted.
 
-`Capture` holds what the recognisers declare (receiver.attribution.declared), and `KernelLimits` what
-the user sets. Both are written into the maps of the BPF object before any program runs.
+`Capture` holds what the recognisers declare (receiver.attribution.declared), and `KernelLimits`
+what the user sets. Both are written into the maps of the BPF object before any program runs.
 """
 
 from __future__ import annotations
@@ -84,11 +84,11 @@ NOISE_COMPONENTS = (
 class Capture(msgspec.Struct, frozen=True, kw_only=True):
     """What recognisers need of a process beyond its command line.
 
-    environment: variables that are read at exec. A name that ends in `_` allows all names that begin
-    with it, except names that look like a secret. binding: those of them that identify a task. The
-    system calls of a process that has one are watched from its exec on. packages: directories whose
-    `__init__` file is named when a process opens it, although it is code. ignored_paths: see
-    `KernelLimits.noise_prefixes`; they are added to the user's.
+    environment: variables that are read at exec. A name that ends in `_` allows all names that
+    begin with it, except names that look like a secret. binding: those of them that identify a
+    task. The system calls of a process that has one are watched from its exec on. packages:
+    directories whose `__init__` file is named when a process opens it, although it is code.
+    ignored_paths: see `KernelLimits.noise_prefixes`; they are added to the user's.
     """
 
     environment: tuple[str, ...] = ()

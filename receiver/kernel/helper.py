@@ -61,7 +61,8 @@ class Helper:
         self._socket = ours
         self.attached = False
         self.failure = ""  # why it is no longer used
-        # its end of the socket is closed: it is exiting, and there is nothing more to wait for there
+        # its end of the socket is closed: it is exiting, and there is nothing more to wait for
+        # there
         self.closed = False
         self.alive_ns = boottime_ns()  # when it last answered
         self._wanted = False
@@ -81,8 +82,8 @@ class Helper:
     def poll(self) -> None:
         """Reads the answer if there is one.
 
-        Sets `failure` when the helper has exited or has not answered for 5 s. It may take a while to
-        exit, because the kernel detaches its hooks then: call this again.
+        Sets `failure` when the helper has exited or has not answered for 5 s. It may take a while
+        to exit, because the kernel detaches its hooks then: call this again.
         """
         if self.failure:
             return

@@ -52,7 +52,8 @@ def preflight() -> None:
     status = read(Path("/proc/self/status"))
     if not status:
         raise UnavailableError(
-            "cannot read /proc/self/status: mount /proc, or raise the limit of open files (ulimit -n)"
+            "cannot read /proc/self/status: mount /proc, or raise the limit of open files "
+            "(ulimit -n)"
         )
     if missing := missing_capabilities(status):
         raise PrivilegeError(

@@ -65,7 +65,8 @@ def _why_shared(name: str) -> str:
 
 
 def _owner(directory: str) -> int:
-    """Only to choose a user: whether that user may use the directory is checked when it is opened."""
+    """Only to choose a user: whether that user may use the directory is checked when it is
+    opened."""
     try:
         return os.lstat(directory).st_uid if directory else -1
     except (OSError, ValueError):

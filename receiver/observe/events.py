@@ -1,7 +1,7 @@
 """The table of kernel events: `EVENTS` has one row for each kind, with all that is specific to it.
 
-The rooms below own the values of two columns: the texts (text.event_text), and what a finding is for
-(detect.findings).
+The rooms below own the values of two columns: the texts (text.event_text), and what a finding is
+for (detect.findings).
 """
 
 from __future__ import annotations

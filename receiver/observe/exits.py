@@ -67,8 +67,8 @@ class Exits:
         phases: tuple[Phase, ...] = (),
     ) -> None:
         """`drops` counts exits that led to no signal. `ended` is called with each process that
-        did work. `helpers`: what recognisers declare, by role. `every_exit`: successful exits have a
-        log record, too.
+        did work. `helpers`: what recognisers declare, by role. `every_exit`: successful exits have
+        a log record, too.
         """
         self.attempts = attempts
         self.bindings = bindings

@@ -2,7 +2,7 @@
 findings, reports and signals, byte for byte.
 
     kwitness-recording 3\\n
-    {"wires": {kind: hash}, "host": {…}, "wall_offset_ns": …, "holds": …, "settings": …}\\n  one line
+    {"wires": {kind: hash}, "host": {…}, "wall_offset_ns": …, "holds": …, "settings": …}\\n
     frame*          u8 kind, u32 length, i64 time (boot ns), payload
 
 All text is redacted when it is written. A recording of a command (`holds`: "command") has the

@@ -65,7 +65,8 @@ def outcome_text(report: Report) -> str:
 
 
 def unnoticed_text(report: Report) -> str:
-    """Why a failed task reported success. Empty if it did not, or if the cause itself is the answer."""
+    """Why a failed task reported success. Empty if it did not, or if the cause itself is the
+    answer."""
     execution = report.execution
     if execution.outcome != "failure" or execution.reported_outcome != "success":
         return ""

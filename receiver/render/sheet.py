@@ -82,7 +82,8 @@ class Sheet:
 
 
 def steady(text: str) -> str:
-    """Text of others, in which nothing moves the cursor, and whose width every terminal agrees on."""
+    """Text of others, in which nothing moves the cursor, and whose width every terminal agrees
+    on."""
     known = _PRESENTATION.sub("", printable(text))
     return known if known.isascii() else _UNSTEADY.sub(lambda m: f"\\u{{{ord(m[0]):x}}}", known)
 

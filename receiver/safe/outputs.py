@@ -51,7 +51,8 @@ def check_distinct(files: Mapping[str, str | None]) -> None:
 
 
 def _identities(path: str) -> Iterator[object]:
-    """Of a file that is there or not yet. None of a device and the like: they are refused anyway."""
+    """Of a file that is there or not yet. None of a device and the like: they are refused
+    anyway."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):

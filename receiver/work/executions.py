@@ -53,8 +53,8 @@ class Executions:
         )
 
     def refuses(self, identity: Identity, outer: Execution | None, at_ns: int) -> str:
-        """Why no more work of this user can be opened now; empty when it can. Proven work, and work that
-        kwitness itself has started, is limited by the room alone."""
+        """Why no more work of this user can be opened now; empty when it can. Proven work, and work
+        that kwitness itself has started, is limited by the room alone."""
         owner = identity.owner
         if not (
             self._open_share.has_room(owner, OPEN_LIMIT)

@@ -17,8 +17,9 @@ _USERS = 4_096
 
 
 class Share:
-    """Room in a bounded table: a user may hold as much as is still free. So one user alone gets half
-    of it, and a later user always finds room (dynamic thresholds, Choudhury and Hahne 1998)."""
+    """Room in a bounded table: a user may hold as much as is still free. So one user alone gets
+    half of it, and a later user always finds room (dynamic thresholds, Choudhury and Hahne
+    1998)."""
 
     def __init__(self) -> None:
         self._held: Counter[int] = Counter()

@@ -6,9 +6,9 @@ fact does not concern it. When it raises an exception, it is switched off for go
 the others continue. The claims of all recognisers count, because work nests: one exec can be an
 Airflow task's child and a dbt run.
 
-To add one, write a file here and add a line to RECOGNISERS; CONTRIBUTING.md has the rest. Everything
-that other rooms must know about a framework is declared in its class (frameworks.base) and collected
-by `receiver.attribution.declared`.
+To add one, write a file here and add a line to RECOGNISERS; CONTRIBUTING.md has the rest.
+Everything that other rooms must know about a framework is declared in its class (frameworks.base)
+and collected by `receiver.attribution.declared`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The base of every recogniser: its name, the facts that it wants to see, what it declares about its
-framework, and answers that claim nothing.
+"""The base of every recogniser: its name, the facts that it wants to see, what it declares about
+its framework, and answers that claim nothing.
 
 Declarations are collected by `receiver.attribution.declared` for the rooms that need them: no other
 file names a framework's variables, helpers or paths.
@@ -20,8 +20,8 @@ from receiver.work.worker import Worker
 class Helper(msgspec.Struct, frozen=True):
     """The role of processes that live as long as their framework needs them.
 
-    A SIGTERM or a SIGKILL from the framework is their normal end. `ends_with`: the exit statuses with
-    which they end after their parent has ended.
+    A SIGTERM or a SIGKILL from the framework is their normal end. `ends_with`: the exit statuses
+    with which they end after their parent has ended.
     """
 
     role: str
@@ -60,8 +60,8 @@ class Recogniser:
     metadata_paths: ClassVar[tuple[str, ...]] = ()
     # keys of `key=value` directories that name no partition of data
     path_keys: ClassVar[tuple[str, ...]] = ()
-    # attributes of the process's span: each is a name of semconv, and the key of the note that holds
-    # its value
+    # attributes of the process's span: each is a name of semconv, and the key of the note that
+    # holds its value
     attributes: ClassVar[tuple[str, ...]] = ()
 
     def image(self, process: Worker) -> Claims:

@@ -259,7 +259,8 @@ def _stopped_work(case: Case, actor: ProcessSnapshot, at_ns: int) -> list[Eviden
         u for u in actor.uses if u.writing and u.written_bytes and u.last_ns > at_ns + SECOND
     ]
     if out and wrote_on and not dead:
-        text = f"It continued to write for {(wrote_on[0].last_ns - at_ns) / 1e9:.1f} s after the signal."
+        seconds = (wrote_on[0].last_ns - at_ns) / 1e9
+        text = f"It continued to write for {seconds:.1f} s after the signal."
         out.append(contradicts(SOME, text, facts_of_use(wrote_on[0])))
     return out
 

@@ -69,7 +69,8 @@ _PATHS = words("private ssh rsa host client")  # the value of such a key is a fi
 _NOT_AFTER = words(
     "file files filename path paths name names id ids url uri type types count counts length"
     " len size policy ttl expiry expires"
-    " encryption expiration lifetime timeout field fields column columns col cols store provider manager"
+    " encryption expiration lifetime timeout field fields column columns col cols store provider"
+    " manager"
     " class dir directory location arn"
     " ref version rotation env var prompt stdin fd min max required enabled disabled refresh"
     " algorithm alg format method mode"

@@ -230,7 +230,8 @@ def _place(name: str, count: int) -> int:
 
 
 def _after(pattern: re.Pattern[str], group: int, text: str, mark: Callable[[str], str]) -> str:
-    """A mark for each string or word behind the pattern, whose group is the telling name, if any."""
+    """A mark for each string or word behind the pattern, whose group is the telling name, if
+    any."""
     out: list[str] = []
     kept = at = 0
     while found := pattern.search(text, at):

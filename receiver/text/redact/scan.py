@@ -100,7 +100,8 @@ def _is_named(value: str) -> bool:
 
 
 def _level(text: str, found: re.Match[str]) -> int:
-    """How surely the value of a pair is a secret, by its name and its surroundings; 0: not at all."""
+    """How surely the value of a pair is a secret, by its name and its surroundings; 0: not at
+    all."""
     name, at = found[1], found.end()
     level = telling(name)
     if not level or text.startswith(("//", ":"), at) or at >= len(text):
