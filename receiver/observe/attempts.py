@@ -265,8 +265,7 @@ class Attempts:
             if not inner.live:
                 self.close(inner, now_ns)
         self.executions.close(execution)
-        if execution.paths_dropped:
-            self.drops["too_many_paths"] += execution.paths_dropped
+        self.drops += Counter({"too_many_paths": execution.paths_dropped})  # zero adds nothing
         if execution.live and execution.has_owner:
             self.members.release(execution)
         self._listeners.execution_finished(execution)
@@ -294,9 +293,7 @@ class Attempts:
         if not self.executions.close_run(run) or not run.announced:
             return  # the application has spans of its own for it
         # its start is already exported: it gets an end, and counts in no sum
-        if run.identity.is_ambiguous:
-            self._emit(self._spans.run_span(run))
-            return
-        self.accounts.run_closed(run)
-        self._emit(self._logs.run_event(sc.EVENT_PIPELINE_RUN_END, run, run.end_ns, now_ns))
+        if not run.identity.is_ambiguous:
+            self.accounts.run_closed(run)
+            self._emit(self._logs.run_event(sc.EVENT_PIPELINE_RUN_END, run, run.end_ns, now_ns))
         self._emit(self._spans.run_span(run))
