@@ -223,7 +223,7 @@ _SUBJECT_KIND_VALUES = frozenset(SubjectKind)
 _WAIT_OBJECT_VALUES = frozenset(WaitObject)
 
 
-class ProcessKey(msgspec.Struct, frozen=True, gc=False):
+class ProcessKey(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     tgid: int
     start_boottime_ns: int
 

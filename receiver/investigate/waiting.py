@@ -58,8 +58,14 @@ class Waiting:
         # running executions that are investigated again later, in order of time
         self._later: FairTable[int, Entry] = FairTable(PENDING)
 
+        # asked after every event: the tables of both keep the same dicts
+        self._ended, self._running = self._entries.by_key, self._later.by_key
+
     def __len__(self) -> int:
-        return len(self._entries) + len(self._later)
+        return len(self._ended) + len(self._running)
+
+    def __bool__(self) -> bool:
+        return bool(self._ended or self._running)
 
     def add(self, entry: Entry) -> list[Execution]:
         """Returns the ended executions that were dropped: of the user who has most that wait."""

@@ -18,7 +18,8 @@ class FairTable(Generic[K, V]):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._entries: dict[K, tuple[V, int, int]] = {}  # with the owner and the weight
+        # with the owner and the weight; read only, and always the same dict
+        self.by_key: dict[K, tuple[V, int, int]] = {}
         self._keys: dict[int, dict[K, None]] = {}  # of each owner, the oldest first
         self._held: dict[int, int] = {}  # units of each owner
         self._total = 0
@@ -29,14 +30,14 @@ class FairTable(Generic[K, V]):
         The new entry stays, unless it alone is larger than the table.
         """
         self.pop(key)
-        self._entries[key] = (value, owner, weight)
+        self.by_key[key] = (value, owner, weight)
         self._keys.setdefault(owner, {})[key] = None
         self._held[owner] = self._held.get(owner, 0) + weight
         self._total += weight
         dropped = []
         while self._total > self._limit:
             oldest = next(iter(self._keys[self._largest(owner)]))
-            dropped.append((oldest, self._entries[oldest][0]))
+            dropped.append((oldest, self.by_key[oldest][0]))
             self.pop(oldest)
         return dropped
 
@@ -45,7 +46,7 @@ class FairTable(Generic[K, V]):
         return max(self._held, key=lambda owner: (self._held[owner], owner == newcomer))
 
     def pop(self, key: K) -> V | None:
-        found = self._entries.pop(key, None)
+        found = self.by_key.pop(key, None)
         if found is None:
             return None
         value, owner, weight = found
@@ -57,11 +58,11 @@ class FairTable(Generic[K, V]):
         return value
 
     def get(self, key: K) -> V | None:
-        found = self._entries.get(key)
+        found = self.by_key.get(key)
         return found[0] if found is not None else None
 
     def __getitem__(self, key: K) -> V:
-        return self._entries[key][0]
+        return self.by_key[key][0]
 
     def holds(self, owner: int) -> bool:
         """Whether this owner has an entry."""
@@ -69,27 +70,27 @@ class FairTable(Generic[K, V]):
 
     def oldest_of(self, owner: int) -> tuple[K, V]:
         key = next(iter(self._keys[owner]))
-        return key, self._entries[key][0]
+        return key, self.by_key[key][0]
 
     def oldest(self) -> tuple[K, V] | None:
-        for key, (value, _, _) in self._entries.items():
+        for key, (value, _, _) in self.by_key.items():
             return key, value
         return None
 
     def items(self) -> Iterator[tuple[K, V]]:
         """The oldest first."""
-        for key, (value, _, _) in self._entries.items():
+        for key, (value, _, _) in self.by_key.items():
             yield key, value
 
     def values(self) -> Iterator[V]:
-        for value, _, _ in self._entries.values():
+        for value, _, _ in self.by_key.values():
             yield value
 
     def __contains__(self, key: object) -> bool:
-        return key in self._entries
+        return key in self.by_key
 
     def __iter__(self) -> Iterator[K]:
-        return iter(self._entries)
+        return iter(self.by_key)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.by_key)
