@@ -9,6 +9,7 @@ grep -q 'library: libbpf .*, bundled' /tmp/check || { cat /tmp/check; stop "the 
 
 kwitness run --source ebpf -- true || stop "run -- true ended with $?"
 
+rm -f /tmp/export.csv  # of a run that was interrupted
 status=0
 kwitness run --source ebpf --json --report /tmp/report.json -- bash -c \
     'dd if=/dev/zero of=/tmp/export.csv bs=512 status=none & until [ -s /tmp/export.csv ]; do :; done; kill -9 $!; wait $!' \
