@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from receiver.cli.main import main
-from receiver.observe.recording import MAGIC, FrameKind
+from receiver.observe.recording import FrameKind
 
 _FRAME = struct.Struct("<BIq")
 _RECORD_HEADER = 24
@@ -48,20 +48,22 @@ _NUMBERS = (
 Frame = tuple[int, int, bytes]
 
 
-def parts(raw: bytes) -> tuple[bytes, list[Frame]]:
-    """The header's JSON and the frames of a whole recording."""
-    head, _, rest = raw.removeprefix(MAGIC).partition(b"\n")
+def parts(raw: bytes) -> tuple[bytes, bytes, list[Frame]]:
+    """The first line, which has the version, the header's JSON, and the frames of a recording."""
+    first, _, rest = raw.partition(b"\n")
+    head, _, rest = rest.partition(b"\n")
     frames, at = [], 0
     while at < len(rest):
         kind, length, time_ns = _FRAME.unpack_from(rest, at)
         at += _FRAME.size + length
         frames.append((kind, time_ns, rest[at - length : at]))
-    return head, frames
+    return first, head, frames
 
 
-def whole(head: bytes, frames: list[Frame]) -> bytes:
+def whole(first: bytes, head: bytes, frames: list[Frame]) -> bytes:
     return (
-        MAGIC
+        first
+        + b"\n"
         + head
         + b"\n"
         + b"".join(_FRAME.pack(kind, len(body), time_ns) + body for kind, time_ns, body in frames)
@@ -70,7 +72,7 @@ def whole(head: bytes, frames: list[Frame]) -> bytes:
 
 def mutated(raw: bytes, dice: random.Random) -> bytes:
     """One to four changes, from a bit to a whole frame."""
-    head, frames = parts(raw)
+    first, head, frames = parts(raw)
     for _ in range(dice.randint(1, 4)):
         match dice.randrange(9):
             case 0:
@@ -88,7 +90,7 @@ def mutated(raw: bytes, dice: random.Random) -> bytes:
                 frames.insert(other, frames[at] if dice.random() < 0.5 else frames.pop(at))
             case 8:
                 _change(frames, dice, _of_another_kind)
-    out = bytearray(whole(head, frames))
+    out = bytearray(whole(first, head, frames))
     if dice.random() < 0.1:
         del out[dice.randrange(len(out)) :]
     for _ in range(dice.choice((0, 0, 0, 1, 8))):
