@@ -15,7 +15,7 @@ _SCRIPT = """
 import os, subprocess, sys
 sys.path.insert(0, ".")
 from pathlib import Path
-from tests.live.test_state import NO_EXPORT, Service, until
+from tests.live.test_state import NAP_RUN, NO_EXPORT, Service, until
 folder = Path(sys.argv[1])
 folder.chmod(0o755)
 service = Service(folder)
@@ -30,7 +30,7 @@ try:
 except OSError:
     pass
 for number in range(1, 4):
-    env = {**os.environ, "NAP_RUN": f"r{number}"}
+    env = {**os.environ, NAP_RUN: f"r{number}"}
     subprocess.run(["sh", "-c", "sleep 0.05; kill -9 $$"], check=False, env=env)
 import urllib.request
 
