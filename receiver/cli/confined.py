@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401  getaddrinfo(3) of Python loads it, which can fail after the change of user
+import encodings.idna  # noqa: F401 (getaddrinfo needs it after the change of user)
 import os
 from pathlib import Path
 

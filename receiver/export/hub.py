@@ -188,7 +188,7 @@ def _merged(points: list[Point]) -> list[Point]:
     for point in points:
         assert isinstance(point.value, int)
         sums[point.attributes] = sums.get(point.attributes, 0) + point.value
-    return [Point(attributes, value) for attributes, value in sums.items()]  # type: ignore[arg-type]
+    return [Point(labels, value) for labels, value in sums.items()]  # type: ignore[arg-type]
 
 
 class _Delta:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401 (needed for the first host name: too late after privileges are dropped)
+import encodings.idna  # noqa: F401 (the first host name needs it, after privileges are gone)
 import gzip
 
 import aiohttp

@@ -15,7 +15,8 @@ from receiver.model import ContainerName
 
 CONTAINERS = 4096
 _LINK = re.compile(
-    r"^([a-z0-9][-a-z0-9.]{0,252})_([a-z0-9][-a-z0-9]{0,62})_([a-z0-9][-a-z0-9]{0,62})-([0-9a-f]{64})\.log$"
+    r"^([a-z0-9][-a-z0-9.]{0,252})_([a-z0-9][-a-z0-9]{0,62})_([a-z0-9][-a-z0-9]{0,62})-"
+    r"([0-9a-f]{64})\.log$"
 )
 
 

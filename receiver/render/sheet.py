@@ -27,7 +27,8 @@ _TALLEST = 100_000
 # Emoji variants, flags, skin tones, soft hyphens and tags: terminals disagree about their width.
 _PRESENTATION = re.compile("[\ufe00-\ufe0f]")
 _UNSTEADY = re.compile(
-    "[\u00ad\u061c\u180b-\u180f\u20e3\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff]"
+    "[\u00ad\u061c\u180b-\u180f\u20e3\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff\U000e0000-"
+    "\U000e0fff]"
 )
 
 

@@ -64,7 +64,7 @@ class IncidentApi:
             return page(found)
         return to_json(found).decode()
 
-    def note(self, number: str, body: bytes) -> bool:  # noqa: ARG002 (there is no history to note it in)
+    def note(self, number: str, body: bytes) -> bool:  # noqa: ARG002 (there is no history)
         return False
 
     def alert(self, body: bytes) -> bytes:

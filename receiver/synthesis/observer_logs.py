@@ -20,7 +20,7 @@ class ObserverLogs(RecordBuilder):
 
     def lost_event(self, kind: str, reason: str, count: int, at_ns: int) -> LogRecord:
         sentence = f"{count} {kind} events were lost before they could be read ({reason})."
-        return self._lost(sentence, kind, reason, count, at_ns)
+        return self._lost(sentence, kind, reason, count, at_ns=at_ns)
 
     def unsent_event(self, kind: str, reason: str, count: int, at_ns: int) -> LogRecord:
         """`count` is the last known count; it misses the items that a killed service queued after
@@ -30,7 +30,7 @@ class ObserverLogs(RecordBuilder):
             f"{count} items ({kind}) in the export queue of the previous service were lost "
             f"({reason})."
         )
-        return self._lost(sentence, kind, reason, count, at_ns)
+        return self._lost(sentence, kind, reason, count, at_ns=at_ns)
 
     def gap_event(self, gap: Gap, at_ns: int) -> LogRecord:
         sentence = (
@@ -40,36 +40,27 @@ class ObserverLogs(RecordBuilder):
             (sc.PIPELINE_OBSERVER_GAP_DURATION, gap.seconds),
             (sc.PIPELINE_OBSERVER_LOSS_REASON, gap.reason),
         )
-        return self._event(
-            sc.EVENT_PIPELINE_OBSERVER_GAP,
-            Severity.WARN,
-            sentence,
-            at_ns=at_ns,
-            observed_ns=at_ns,
-            blocks=(EMPTY,),
-            items=items,
-            origin="inferred",
-            importance=Importance.FINDING,
-            resource=self._blocks.resource("unknown"),
+        return self._record(
+            sc.EVENT_PIPELINE_OBSERVER_GAP, sentence, items, at_ns, origin="inferred"
         )
 
-    def _lost(self, sentence: str, kind: str, reason: str, count: int, at_ns: int) -> LogRecord:
+    def _lost(
+        self,
+        sentence: str,
+        kind: str,
+        reason: str,
+        count: int,
+        *,
+        at_ns: int,
+        origin: str = "kernel",
+    ) -> LogRecord:
         items: Attributes = (
             (sc.PIPELINE_OBSERVER_EVENTS_LOST, count),
             (sc.PIPELINE_OBSERVER_EVENT_KIND, kind),
             (sc.PIPELINE_OBSERVER_LOSS_REASON, reason),
         )
-        return self._event(
-            sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST,
-            Severity.WARN,
-            sentence,
-            at_ns=at_ns,
-            observed_ns=at_ns,
-            blocks=(EMPTY,),
-            items=items,
-            origin="kernel",
-            importance=Importance.FINDING,
-            resource=self._blocks.resource("unknown"),
+        return self._record(
+            sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST, sentence, items, at_ns, origin=origin
         )
 
     def lost_items(self, what: str, reason: str, count: int, at_ns: int) -> LogRecord:
@@ -79,23 +70,7 @@ class ObserverLogs(RecordBuilder):
         """
         items_of = what.replace("_", " ") + ("" if count == 1 else "s")
         sentence = f"{count} {items_of} could not be delivered and will not come ({reason})."
-        items: Attributes = (
-            (sc.PIPELINE_OBSERVER_EVENTS_LOST, count),
-            (sc.PIPELINE_OBSERVER_EVENT_KIND, what),
-            (sc.PIPELINE_OBSERVER_LOSS_REASON, reason),
-        )
-        return self._event(
-            sc.EVENT_PIPELINE_OBSERVER_EVENTS_LOST,
-            Severity.WARN,
-            sentence,
-            at_ns=at_ns,
-            observed_ns=at_ns,
-            blocks=(EMPTY,),
-            items=items,
-            origin="inferred",
-            importance=Importance.FINDING,
-            resource=self._blocks.resource("unknown"),
-        )
+        return self._lost(sentence, what, reason, count, at_ns=at_ns, origin="inferred")
 
     def blind_event(self, blind: Blind, at_ns: int) -> LogRecord:
         seconds = max(0, blind.until_ns - blind.began_ns) / 1e9 if blind.until_ns else 0.0
@@ -108,15 +83,26 @@ class ObserverLogs(RecordBuilder):
             (sc.PIPELINE_OBSERVER_BLIND_REASON, blind.reason),
             (sc.PIPELINE_OBSERVER_BLIND_DURATION, seconds),
         )
-        return self._event(
+        return self._record(
             sc.EVENT_PIPELINE_OBSERVER_BLIND,
-            Severity.WARN,
             f"System calls {how}: {printable(blind.why)}.",
+            items,
+            at_ns,
+            origin="kernel",
+        )
+
+    def _record(
+        self, name: str, sentence: str, items: Attributes, at_ns: int, *, origin: str
+    ) -> LogRecord:
+        return self._event(
+            name,
+            Severity.WARN,
+            sentence,
             at_ns=at_ns,
             observed_ns=at_ns,
             blocks=(EMPTY,),
             items=items,
-            origin="kernel",
+            origin=origin,
             importance=Importance.FINDING,
             resource=self._blocks.resource("unknown"),
         )

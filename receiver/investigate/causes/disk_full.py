@@ -26,6 +26,8 @@ from receiver.text.event_text import subject_of
 from receiver.text.names import error_name, mib
 from receiver.work.tables import Use
 
+_MEMORY = "/dev/shm/"  # noqa: S108 (only compared): mem.shm_full is about it
+
 
 def full(case: Case) -> Iterator[Candidate]:
     """Finds ENOSPC and EDQUOT: no space, no inodes, or an exceeded quota.
@@ -36,7 +38,7 @@ def full(case: Case) -> Iterator[Candidate]:
         calls = [
             c
             for c in actor.calls
-            if c.error in (errno.ENOSPC, errno.EDQUOT) and not c.path.startswith("/dev/shm/")  # noqa: S108 (only compared)
+            if c.error in (errno.ENOSPC, errno.EDQUOT) and not c.path.startswith(_MEMORY)
         ]
         if not calls:
             continue

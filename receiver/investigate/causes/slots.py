@@ -38,7 +38,8 @@ from receiver.text.event_text import wait_of
 from receiver.units import SECOND
 
 _TOKENS = re.compile(
-    r"(?i)(^|[./_-])(sts|iam|oauth2?|auth|login|token|metadata|credentials?|vault|sso|identity)([./_:-]|$)"
+    r"(?i)(^|[./_-])(sts|iam|oauth2?|auth|login|token|metadata|credentials?|vault|sso|identity)"
+    r"([./_:-]|$)"
 )
 _CREDENTIAL_FILES = re.compile(
     r"(?i)(/\.aws/|/\.azure/|/\.config/gcloud/|web[-_]?identity|/serviceaccount/|credential|token)"

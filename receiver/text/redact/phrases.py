@@ -21,7 +21,8 @@ _NAMED = re.compile(
     r"|optionvalue)\\{0,7}[\"']?\s{0,4}[:=]\s{0,4}"
 )
 _CALLED = re.compile(
-    r"(?i)(?<![A-Za-z])(?:set|put|add|get|env|store|write|config|option|header|param|property|prop|with|field|attr|secret|var)\w{0,24}"
+    r"(?i)(?<![A-Za-z])(?:set|put|add|get|env|store|write|config|option|header|param|property"
+    r"|prop|with|field|attr|secret|var)\w{0,24}"
     r"\(\s{0,4}([\"'])([\w.\-]{1,128})\1\s{0,4},\s{0,4}(?=[\"'])"
 )
 _SETTING = re.compile(
@@ -32,18 +33,21 @@ _LOGIN_CALL = re.compile(
     r"(?i)(?<![A-Za-z])(?P<name>\w{0,16}connect(?:ion)?|newinstance|mysqli|pdo|ftp(?:_tls)?|login"
     r"|authenticate|\w{0,16}auth|\w{0,24}credentials?|set_?password|\w{0,16}userpassword"
     r"|create_?(?:super)?user|plainauthprovider|basic|pgp_sym_\w{2,8}crypt|aes_\w{2,8}crypt"
-    r"|encrypt\w{0,16}|decrypt\w{0,16}|postgresql|mysql|mongodb|remote(?:secure)?)(?:\]?::new)?\((?=\s{0,4}[\w\"'\\$])"
+    r"|encrypt\w{0,16}|decrypt\w{0,16}|postgresql|mysql|mongodb|remote(?:secure)?)(?:\]?::new)?\("
+    r"(?=\s{0,4}[\w\"'\\$])"
 )
 _FIFTH = re.compile(r"(?i)postgresql|mysql$|mongodb|remote")
 _FIRST = re.compile(r"(?i)\w*bypassphrase")
 _THIRD = re.compile(r"(?i)connect|newinstance|mysqli|pdo|ftp|set_?password|create|pscredential$")
 # the first argument is the secret
 _KEY_CALL = re.compile(
-    r"(?i)(?<![A-Za-z])(?:set_?p(?:w|wd|ass|asswd|assword)|password|old_password|make_password|passwd|hashpw|generate_password_hash|fernet"
+    r"(?i)(?<![A-Za-z])(?:set_?p(?:w|wd|ass|asswd|assword)|password|old_password|make_password"
+    r"|passwd|hashpw|generate_password_hash|fernet"
     r"|hmac\.new|(?:aes|arc4|chacha20|des3)\.new|secretstr)\(\s{0,4}(?=[bBuUrR]?[\"'])"
 )
 _LITERALS = re.compile(
-    r"\s{0,4}[bBrRuUfF]?(?:\"((?:[^\"\\]|\\.){0,512})\"|'((?:[^'\\]|\\.){0,512})'|[\w.\[\]$]{1,64}|\\{1,7}\"([^\"\\]{0,512})\\{1,7}\")\s{0,4}(,|\))"
+    r"\s{0,4}[bBrRuUfF]?(?:\"((?:[^\"\\]|\\.){0,512})\"|'((?:[^'\\]|\\.){0,512})'"
+    r"|[\w.\[\]$]{1,64}|\\{1,7}\"([^\"\\]{0,512})\\{1,7}\")\s{0,4}(,|\))"
 )
 _SQL = re.compile(
     r"(?i)\b((?:password|passwd|identified\s{1,4}by|identified\s{1,4}by\s{1,4}password"
@@ -51,7 +55,8 @@ _SQL = re.compile(
     r"|password\s{1,4}for\s{1,4}\S{1,128}\s{0,4}=\s{0,4})'((?:[^']|'')*)'"
 )
 _IDENTIFIED = re.compile(
-    r"(?i)\bidentified\s{1,4}(?:with\s{1,4}\w{1,64}\s{1,4})?by\s{1,4}(?:values\s{1,4})?(?!password\b|values\b|replace\b)"
+    r"(?i)\bidentified\s{1,4}(?:with\s{1,4}\w{1,64}\s{1,4})?by\s{1,4}(?:values\s{1,4})?"
+    r"(?!password\b|values\b|replace\b)"
 )
 _REPLACED = re.compile(r"(?i)\bidentified\s{1,4}by\s{1,4}\S{1,256}\s{1,4}replace\s{1,4}")
 _SET_TO = re.compile(r"(?i)(?<![\w.\-])set\s{1,4}([\w.@\-]{1,128})\s{1,4}to\s{1,4}")
@@ -61,7 +66,8 @@ _SECURE_STRING = re.compile(r"(?i)ConvertTo-SecureString\s{1,4}(?:-String\s{1,4}
 _NAME_STRING = re.compile(r"(?<![\w.\-\"'])([A-Za-z_][\w.]{1,64})\s{1,4}(?=[Nn]?[\"'])")
 # sed's s|__PASSWORD__|…|
 _PLACEHOLDER = re.compile(
-    r"(?<![A-Za-z0-9])s([|/#,!@~])[_{<@%$\[]{1,4}\s?([\w.\-]{1,64})\s?[_}>@%$\]]{0,4}\1((?:(?!\1).){1,256})\1"
+    r"(?<![A-Za-z0-9])s([|/#,!@~])[_{<@%$\[]{1,4}\s?([\w.\-]{1,64})\s?[_}>@%$\]]{0,4}\1((?:"
+    r"(?!\1).){1,256})\1"
 )
 _DOUBT = re.compile(
     r"(?i)(?:unexpected|invalid|bad|unknown|missing|expected|near|illegal|column)\s$"
@@ -72,19 +78,23 @@ _PROCEDURE = re.compile(
     r"(?:N?'[^']{0,128}'|null)\s{0,4},\s{0,4}(?:@\w+\s?=\s?)?N?(?=')"
 )
 _QUERY = re.compile(
-    r"(?i)([?&]u(?:ser(?:name)?)?=[^&\s]{1,128}&p=|[?&]p=(?=[^&\s]{1,128}&u(?:ser)?=))([^&\s\"']{4,256})"
+    r"(?i)([?&]u(?:ser(?:name)?)?=[^&\s]{1,128}&p=|[?&]p=(?=[^&\s]{1,128}&u(?:ser)?=))"
+    r"([^&\s\"']{4,256})"
 )
 # connect to d user u using p; userid u, password p; machine h login u password p (netrc)
 _USER_THEN = re.compile(
-    r"(?i)(?:\b|(?<=\\n))(?:user(?:name|id)?|login|account)\s{1,4}(?!or\b|and\b|name\b)[\"']?[\w.@$#\-]{1,64}[\"']?"
-    r",?(?:\s|\\n){1,4}(?:using|password|passwd)\s{1,4}(?![\"']?(?:is|was|were|are|has|had|not|must|for|and"
+    r"(?i)(?:\b|(?<=\\n))(?:user(?:name|id)?|login|account)\s{1,4}(?!or\b|and\b"
+    r"|name\b)[\"']?[\w.@$#\-]{1,64}[\"']?"
+    r",?(?:\s|\\n){1,4}(?:using|password|passwd)\s{1,4}(?![\"']?(?:is|was|were|are|has|had|not"
+    r"|must|for|and"
     r"|or|authentication|required|expired|auth|file|prompt|in|from|to|with|by|on|as)\b)"
 )
 # <password>…</password>
 _ELEMENT = re.compile(r"<([\w.:\-]{1,64})(?:\s[^<>]{0,128})?>\s{0,16}([^<>\s]{1,512})\s{0,16}</")
 # the dialogue of ftp and telnet, and OrientDB's connect URL USER PASSWORD
 _DIALOGUE = re.compile(
-    r"(?im)(?:^|;\s{0,4}|[\"']\s{0,4})(?:quote\s{1,4})?(?:pass\s{1,4}|user\s{1,4}[\w.@\-]{1,64}\s{1,4}"
+    r"(?im)(?:^|;\s{0,4}|[\"']\s{0,4})(?:quote\s{1,4})?(?:pass\s{1,4}"
+    r"|user\s{1,4}[\w.@\-]{1,64}\s{1,4}"
     r"(?=[^\s;]{0,64}[\d!#$%*+])|connect\s{1,4}\w{1,16}:\S{1,128}\s{1,4}[\w.@\-]{1,64}\s{1,4})"
     r"([^\s;\"']{4,256})(?=\s{0,4}(?:$|;))"
 )
@@ -95,12 +105,15 @@ _PGPASS = re.compile(
     r":(?![\da-f]{2}:)[A-Za-z*][\w.\-]{0,64}:)((?:[^\s:\"'\\]|\\.){4,256}+)(?!:)"
 )
 _ORACLE = re.compile(
-    r"(?i)(\b(?:conn(?:ect)?|userid|dsn|logon|connect_?string)(?:\s{1,4}|\s{0,4}[=(]\s{0,4}[\"']?)[\w$#]{1,64}/)((?!nolog\b)[^@/\s\"']{1,128}|\"[^\"]{1,128}\")(?=@|\s|;|[\"']|$)"
+    r"(?i)(\b(?:conn(?:ect)?|userid|dsn|logon|connect_?string)(?:\s{1,4}|\s{0,4}[="
+    r"(]\s{0,4}[\"']?)[\w$#]{1,64}/)((?!nolog\b)[^@/\s\"']{1,128}|\"[^\"]{1,128}\")(?=@|\s|;"
+    r"|[\"']|$)"
 )
 _ASKED = re.compile(r"(?i)assword|assphrase|\bpin\b|asscode|token")
 _SENT = re.compile(r"\bsend\s{1,4}(?:--\s{1,4})?(\\{0,7}[\"{])(?!\$)([^\"{}\\]{1,256})")
 _WORD_THEN = re.compile(
-    r"(?i)(?<![\w.\-/])(password|passwd|passphrase|secret|token|key)\s{1,4}(?:(?:is|was|of|for)\s{1,4})?"
+    r"(?i)(?<![\w.\-/])(password|passwd|passphrase|secret|token|key)\s{1,4}(?:(?:is|was|of"
+    r"|for)\s{1,4})?"
     r"[\"'`]?([\w+/=\-]{10,512})(?![\w+/=\-.:(])"
 )
 _LABEL = re.compile(r"[a-z][a-z0-9.\-/]*$")

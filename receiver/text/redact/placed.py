@@ -26,7 +26,8 @@ SWITCH = re.compile(r"/([A-Za-z][\w.]{0,63})(?:([:=])(.+))?$", re.DOTALL)
 _COMPOUND = re.compile(r"(?=.*(?:[_\-./:\[]|[a-z][A-Z])|[A-Z]{4,}$)[\w./:\[\]\-]{3,128}$")
 _PLAIN_NAMES = frozenset(("password", "passwd", "passphrase"))
 _USER_VERB = re.compile(
-    r"(?:set|add|create|change|reset|update)[_\-](?:\w+[_\-])*(?:user|users|password|passwd|credentials"
+    r"(?:set|add|create|change|reset|update)[_\-](?:\w+[_\-])*(?:user|users|password|passwd"
+    r"|credentials"
     r"|login)$"
 )
 _MAKES = words("init create set put add update edit import")

@@ -32,7 +32,8 @@ _BARE = re.compile(
 )
 _PATH_BARE = re.compile(r"[^\s\"'`&;,/}\]]+")
 _SCHEME = re.compile(
-    r"(?i)(?:bearer|basic|token|digest|negotiate|apikey|splunk|bot|ssws|aws4-hmac-sha256|hawk|oauth|signature|sharedkey)(?:\s+"
+    r"(?i)(?:bearer|basic|token|digest|negotiate|apikey|splunk|bot|ssws|aws4-hmac-sha256|hawk"
+    r"|oauth|signature|sharedkey)(?:\s+"
     r"|%20|\+)"
 )
 _HEADER_VALUE = re.compile(r"[^\"'\n\\]*")
@@ -49,7 +50,8 @@ _BENIGN = words(
     " provider client_id clientid email project project_id server"
 )
 _IN_NAME = re.compile(
-    r"(?<![A-Za-z0-9])((?:[A-Za-z]{1,16}[_\-]){0,2}(?:secret|password|passwd|token|key|apikey)[_\-.])([A-Za-z0-9]{8,256}+)(?![A-Za-z0-9])",
+    r"(?<![A-Za-z0-9])((?:[A-Za-z]{1,16}[_\-]){0,2}(?:secret|password|passwd|token|key"
+    r"|apikey)[_\-.])([A-Za-z0-9]{8,256}+)(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
 

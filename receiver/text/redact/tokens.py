@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 # a token whose end a limit has cut off, at the end of a text
 CUT_TOKEN = re.compile(
-    r"(?<![A-Za-z0-9])(?:gh[pousr]_|github_pat_|gl(?:pat|dt|rt)-|npm_|pypi-|xox[abeoprs]-|[srp]k_(?:live"
-    r"|test)_|whsec_|hf_|sk-|dapi|AIza|ya29\.|hv[sbr]\.|(?:AKIA|ASIA)(?=[0-9A-Z]*$)|eyJ[\w\-]{8,4096}\.)"
+    r"(?<![A-Za-z0-9])(?:gh[pousr]_|github_pat_|gl(?:pat|dt|rt)-|npm_|pypi-|xox[abeoprs]-|[srp]k_"
+    r"(?:live"
+    r"|test)_|whsec_|hf_|sk-|dapi|AIza|ya29\.|hv[sbr]\.|(?:AKIA|ASIA)(?=[0-9A-Z]*$)"
+    r"|eyJ[\w\-]{8,4096}\.)"
     r"[\w\-./+=]{4,}$"
 )
 _B = r"(?<![A-Za-z0-9])"  # no \b: in file names, `_` and `-` precede tokens
@@ -40,8 +42,10 @@ TOKENS = re.compile(
     r"|nvapi-[\w\-]{40,128}|r8_[A-Za-z0-9]{30,64}"
     r"|SK[0-9a-f]{32}(?![0-9A-Za-z])|sha256~[\w\-]{20,64}|tskey-[\w\-]{16,128}|dp\.(?:pt|st"
     r"|ct)\.[\w.\-]{20,128}|sbp_[0-9a-f]{40}"
-    r"|sq[upa]_[0-9a-f]{40}|(?:glpat|glptt)-[\w\-.]{16,255}|fo1_[\w\-]{40,64}|fm[12][ar]?_[A-Za-z0-9+/=]{80,2048}"
-    r"|dt0[a-z]\d\d\.[A-Z0-9]{24}\.[A-Z0-9]{64}|A3-[A-Z0-9]{6}-[A-Z0-9\-]{20,40}|ops_eyJ[\w+/=]{40,2048}"
+    r"|sq[upa]_[0-9a-f]{40}|(?:glpat|glptt)-[\w\-.]{16,255}|fo1_[\w\-]{40,64}"
+    r"|fm[12][ar]?_[A-Za-z0-9+/=]{80,2048}"
+    r"|dt0[a-z]\d\d\.[A-Z0-9]{24}\.[A-Z0-9]{64}|A3-[A-Z0-9]{6}-[A-Z0-9\-]{20,40}"
+    r"|ops_eyJ[\w+/=]{40,2048}"
     r"|S[UAONC][A-Z2-7]{56}(?![A-Z2-7])|p8e-[a-z0-9]{32}|local-[0-9a-f]{40}|sl\.[\w\-]{40,255}"
     r"|[\w~.]{3}\dQ~[\w~.\-]{31,34}"  # Azure AD's client secrets
     r"|EAA[A-Za-z0-9]{40,300}|sq0[a-z]{3}-[\w\-]{22,64}"

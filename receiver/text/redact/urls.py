@@ -18,13 +18,15 @@ _AUTHORITY = re.compile(r"[^/?#]*")
 _PORTS = re.compile(r"(?::?\d{0,5}(?:,[^,]*)*|\*|[^:]*\]:\d+)[\])};,.]{0,3}$")
 _ORACLE = re.compile(r"(?i)(jdbc:oracle:\w{2,8}:)([\w$#]{1,64})/([^@\s\"']{1,256})@")
 _BARE = re.compile(
-    r"(?<![\w+.\-/:@\\\[])((?:\w{1,16}:)?[\w.\\\-]{1,64}):([^\s@\"'/:,]{4,256})@(?!sha256:)(?=[A-Za-z0-9\[])"
+    r"(?<![\w+.\-/:@\\\[])((?:\w{1,16}:)?[\w.\\\-]{1,64}):([^\s@\"'/:,]{4,256})@(?!sha256:)"
+    r"(?=[A-Za-z0-9\[])"
 )
 _PATH_BARE = re.compile(_BARE.pattern.replace("/:@", ":@", 1))  # a component of a path
 # the form in which variables hold URLs (W3C Baggage percent-encodes values), and files named after
 # them
 _ENCODED = re.compile(
-    r"(?i)(%3A%2F%2F(?:(?!%3A|%40|%2F)[\w.~%+\-]){0,64}%3A)((?:(?!%40|%2F|%3A)[\w.~%+\-]){1,256})(?=%40)"
+    r"(?i)(%3A%2F%2F(?:(?!%3A|%40|%2F)[\w.~%+\-]){0,64}%3A)((?:(?!%40|%2F|%3A)[\w.~%+\-]){1,256})"
+    r"(?=%40)"
 )
 _SCHEMES = words("mailto sip sips acct arn urn tel im xmpp file")
 _IMAGES = words(

@@ -24,7 +24,8 @@ _REFERENCE = re.compile(
     r"|keychain|op|secretref|projects)[:/].*"
     r"|!\w+ .*|\.\*.*|\[\^.*|\\[SswW].*|\(\?.*|None$|process\.env.*|\[redacted.*"
     r"|(?:scram-sha-\d+|md5|trust|peer|cert|kerberos|gssapi|ldap|oauth2?|oidc|iam|jwt|plain|login)$"
-    r"|\.[a-z_]+(?:\.[a-z_]+)*(?:\[\d*\])?$|(?:Get|New|Read|Import|ConvertTo|ConvertFrom|Connect)-[A-Z]\w+.*"
+    r"|\.[a-z_]+(?:\.[a-z_]+)*(?:\[\d*\])?$|(?:Get|New|Read|Import|ConvertTo|ConvertFrom"
+    r"|Connect)-[A-Z]\w+.*"
     r"|(?:os|sys|self|args|opts?|options|config|conf|cfg|settings|request|params)\.[a-z_]\w*.*"
 )
 _EXPRESSION = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*[(\[].*")  # in code: a call, or an indexed element
@@ -32,7 +33,8 @@ _SHELL_VARIABLE = re.compile(r"\$\{?[A-Za-z_][\w:?\-]*\}?$")
 _PATH = re.compile(
     r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w.\-@+]+(?:[/\\][\w.\-@+]+)*[/\\]?$|[\w.\-]+\.(?:pem|key|p8"
     r"|p12|json|ya?ml|ini|cnf|conf|txt|jks|crt|toml|env|gpg|sig|asc|cer|der|csr|pub|keytab|creds"
-    r"|token|properties|cfg|xml|csv|tsv|log|sql|db|enc|parquet|gz|tgz|zip|bz2|xz|tar|bin|dat|md|html|js|py|sh)$"
+    r"|token|properties|cfg|xml|csv|tsv|log|sql|db|enc|parquet|gz|tgz|zip|bz2|xz|tar|bin|dat|md"
+    r"|html|js|py|sh)$"
 )
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$")
 _RUN = re.compile(r"[A-Za-z0-9]+")

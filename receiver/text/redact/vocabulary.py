@@ -14,9 +14,12 @@ from receiver.text.redact.programs import NAMES
 REMEMBERED = 16384  # words; a full set is cleared
 _RUN = re.compile(rb"[a-z]+")
 _TELLING = (
-    rb"pass|pwd|secret|token|key|cred|auth|sas|cookie|sig|pw|jwt|hmac|psk|identified|bearer|honeycomb|session"
-    rb"|^code$|^pat$|^basic$|^p$|^xp$|^pd$|^login$|assword|assphrase|appid|appkey|^pin$|otp$|^mfa$|^tan$"
-    rb"|kennwort|motdepasse|senha|contrase|^mdp$|^psw$|pswd|^remote$|convertto|crypt|requirepass|masterauth"
+    rb"pass|pwd|secret|token|key|cred|auth|sas|cookie|sig|pw|jwt|hmac|psk|identified|bearer"
+    rb"|honeycomb|session"
+    rb"|^code$|^pat$|^basic$|^p$|^xp$|^pd$|^login$|assword|assphrase|appid|appkey|^pin$|otp$"
+    rb"|^mfa$|^tan$"
+    rb"|kennwort|motdepasse|senha|contrase|^mdp$|^psw$|pswd|^remote$|convertto|crypt|requirepass"
+    rb"|masterauth"
     rb"|connect|mysqli|^pdo$|newinstance|^ftp$|^using$"
 )
 _TOKENS = (
@@ -24,7 +27,8 @@ _TOKENS = (
     rb"|glimt|glagent|fwogz|iqojb|nrak|nrjs"
     rb"|sntry|atct|atat|^gh[pousr]$|^(?:npm|pypi|xox.?|xapp|hf|sk|rk|pk|whsec|ya|sg|hv[sbr]"
     rb"|do[opr]|shp..|lin|gl(?:sa|c)|pn[ub]"
-    rb"|pmak|ntn|nvapi|r|tskey|sbp|sq[a-z]?|dckr|dp|age|private|github)$|slack|discord|telegram|webhook"
+    rb"|pmak|ntn|nvapi|r|tskey|sbp|sq[a-z]?|dckr|dp|age|private|github)$|slack|discord|telegram"
+    rb"|webhook"
     rb"|bearer"
 )
 

@@ -38,7 +38,8 @@ READER_VERBS = words(
     "secret secrets login unlock unseal luksopen luksformat encrypt_string obscure"
 )
 READER_FLAGS = re.compile(
-    r"--?[\w\-]*stdin$|\w*pass\w*_stdin$|-\w*S$|--with-token$|--passphrase-fd|--password-fd|--pinentry-mode|--pass-fd"
+    r"--?[\w\-]*stdin$|\w*pass\w*_stdin$|-\w*S$|--with-token$|--passphrase-fd|--password-fd"
+    r"|--pinentry-mode|--pass-fd"
 )
 # their own commands stand in one argument: lftp -c "open -u user,secret …"
 INTERPRETERS = frozenset(("lftp", "db2", "bteq", "sqlplus", "zkcli"))

@@ -62,7 +62,8 @@ place("hdbuserstore", "set", skip=3)
 place("cockroach", "login", skip=1)
 login(
     "sqlplus sqlldr exp imp expdp impdp rman",
-    r"([\\\"']*(?:userid=)?[\\\"']*[\w$#]{1,64}/)([^@/][^@]{0,254}|\"[^\"]*\")(@[^\s]*(?:\sas\s\w+)?[\\\"']*)?$",
+    r"([\\\"']*(?:userid=)?[\\\"']*[\w$#]{1,64}/)([^@/][^@]{0,254}|\"[^\"]*\")(@[^\s]*"
+    r"(?:\sas\s\w+)?[\\\"']*)?$",
 )
 place("redis-server redis-sentinel sentinel redis-cli", "auth-pass", skip=1)
 login("tkprof", r"(explain=[\w$#]{1,64}/)([^@]+)(@.*)?$")
