@@ -12,7 +12,7 @@ from receiver.facts.ending import Ending
 from receiver.model import CERTAIN, Identity
 from receiver.observe.listeners import Listeners
 from receiver.observe.members import Members
-from receiver.signals import Signal
+from receiver.signals import OtlpSignal
 from receiver.synthesis.ids import inner_span_id, run_span_id, run_trace_id, task_span_id
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.spans import Spans
@@ -36,7 +36,7 @@ class Attempts:
         *,
         spans: Spans,
         logs: Logs,
-        emit: Callable[[Signal], None],
+        emit: Callable[[OtlpSignal], None],
         listeners: Listeners,
         evaluate: Callable[[Execution, int], None],
         elsewhere: bool = False,
@@ -58,7 +58,7 @@ class Attempts:
         """More is known of it now. Its ids stay."""
         self.executions.displace(execution)
         self.accounts.active(execution, -1)
-        execution.identity, execution.slot, execution.block = identity, identity.slot, None
+        execution.identity, execution.slot, execution.attributes = identity, identity.slot, None
         # other work has these names already, and keeps its place
         if execution.slot in self.executions.open:
             execution.slot = (identity.slot, execution.span_id)
@@ -77,7 +77,7 @@ class Attempts:
         )
         self.executions.displace(execution)
         self.accounts.unbook(execution)
-        execution.identity, execution.slot, execution.block = (
+        execution.identity, execution.slot, execution.attributes = (
             identity,
             (identity.slot, execution.span_id),
             None,

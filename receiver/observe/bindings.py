@@ -124,13 +124,13 @@ class Bindings:
         for thread, step in list(process.steps.items()):
             # Killed at work: the step that it began last, or that it was writing, was lost. An
             # older step may be complete.
-            struck = bool(end.signal) and (thread in latest or id(step) in torn)
+            interrupted = bool(end.signal) and (thread in latest or id(step) in torn)
             self.attempts.end_step(
                 process,
                 thread,
                 at_ns,
-                end.error if struck else "",
-                unknown=end.failed and not struck,
+                end.error if interrupted else "",
+                unknown=end.failed and not interrupted,
             )
 
     def lost(self, process: Worker, at_ns: int) -> None:

@@ -204,8 +204,8 @@ def _span_or_fold(exits: Exits, departure: Departure) -> None:
     process, execution = departure.process, departure.execution
     short = departure.event.time_boottime_ns - process.key.start_boottime_ns < SHORT_NS
     reported = exits.facts.reported.of(process.key)
-    dull = (short or not process.execs) and not departure.end.failed and not reported
-    if dull and not process.spanned and (execution is None or process is not execution.root):
+    minor = (short or not process.execs) and not departure.end.failed and not reported
+    if minor and not process.spanned and (execution is None or process is not execution.root):
         if process.parent is not None:
             exits.facts.children.fold(process.parent, process.key)
         exits.drops["folded"] += 1
