@@ -95,13 +95,13 @@ class Attempts:
         execution = self.open(process, identity, start_ns, process.execution)
         if execution is not None:
             execution.step_thread = thread
-            process.steps[thread] = execution
+            process.begin_step(thread, execution)
         return execution
 
     def end_step(
         self, process: Worker, thread: int, at_ns: int, error: str = "", *, unknown: bool = False
     ) -> None:
-        execution = process.steps.pop(thread, None)
+        execution = process.end_step(thread)
         if execution is not None and not execution.closed:
             execution.end_ns, execution.error, execution.root_failed = at_ns, error, bool(error)
             execution.incomplete = unknown
@@ -172,7 +172,7 @@ class Attempts:
         """
         execution = self.open(process, identity, start_ns, process.execution)
         if execution is not None and process.exit is not None:
-            process.execution = execution
+            self.members.enter_late(process, execution)
             execution.entered_late = True
             execution.totals.processes = 1
             execution.root_failed, execution.error = end.failed, end.error

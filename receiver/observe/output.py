@@ -91,5 +91,4 @@ class Output:
 
     def span(self, process: Worker, now_ns: int = 0) -> None:
         """`now_ns`: the process has not ended."""
-        process.spanned = True
         self._emit(self._spans.process_span(process, now_ns))

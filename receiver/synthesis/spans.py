@@ -34,6 +34,7 @@ class Spans:
         """For a process that has ended, or (without an exit) for one that is no longer watched."""
         assert process.execution is not None
         execution = process.execution
+        process.spanned = True
         trace_id, span_id = self._resources.process_context(process)
         end = process.end
         ended = process.exit
@@ -92,8 +93,8 @@ class Spans:
             ]
         if process.partition:
             items.append((sc.PIPELINE_DATASET_PARTITION, process.partition))
-        if process.notes:
-            items += [(a, process.notes[a]) for a in self._attributes if a in process.notes]
+        if notes := process.notes:
+            items += [(a, notes[a]) for a in self._attributes if a in notes]
         if peers := self._facts.peers.of(process.key).peers:
             items.append((sc.PROCESS_USAGE_CONNECTIONS, sum(p.made for p in peers.values())))
         if collapsed := self._facts.children.of(process.key).collapsed:

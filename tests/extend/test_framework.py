@@ -41,7 +41,7 @@ class Weaver(Recogniser):
     def opened(self, process: Worker, event: FileOpened) -> Claims:
         if not event.path.endswith("/plan"):
             return ()
-        process.notes[sc.PIPELINE_PROCESS_PART] = event.path.rpartition("/")[2]
+        process.remember(sc.PIPELINE_PROCESS_PART, event.path.rpartition("/")[2])
         return (Begin(self._identity("r1", "cloth", "model"), event.thread),)
 
     def _identity(self, run: str, task: str, kind: str = "job") -> Identity:

@@ -29,7 +29,7 @@ class Helper(msgspec.Struct, frozen=True):
 
 
 class Recogniser:
-    """Stateless: what a recogniser must remember of a process is in the process's `notes`.
+    """Stateless: `Worker.remember` keeps what a recogniser must know of a process later.
 
     A process with a note under the recogniser's name has all its opened files shown to it.
     """

@@ -153,7 +153,6 @@ class Spark(Recogniser):
         """The part of the stage that it writes: no thread's name holds it."""
         found = _TASK_ATTEMPT.search(event.path)
         if found is not None and is_written(event):
-            process.notes[sc.PIPELINE_PROCESS_PART] = (
-                f"stage {int(found[1])}, partition {int(found[2])}"
-            )
+            part = f"stage {int(found[1])}, partition {int(found[2])}"
+            process.remember(sc.PIPELINE_PROCESS_PART, part)
         return ()
