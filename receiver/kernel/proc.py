@@ -91,12 +91,16 @@ class ProcFs:
         return _text(f"/proc/{pid}/cmdline").partition("\0")[0]
 
     def image(self, pid: int) -> Image | None:
-        """None for an ended process, and for a kernel thread, which has no executable."""
+        """None for an ended process, and for a kernel thread: neither has an address space.
+
+        Command line, names and cgroup are open to every user. The rest is empty where the kernel
+        refuses it: proc(5) asks for PTRACE_MODE_READ_FSCREDS.
+        """
         executable = _link(f"/proc/{pid}/exe")
         status = dict(
             line.split(":\t", 1) for line in _lines(f"/proc/{pid}/status") if ":\t" in line
         )
-        if not executable or "PPid" not in status:
+        if "VmSize" not in status or "PPid" not in status:
             return None
         argv = _text(f"/proc/{pid}/cmdline")[:TEXT_BYTES].rstrip("\0")
         entries = _text(f"/proc/{pid}/environ").split("\0")
