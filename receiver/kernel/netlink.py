@@ -228,6 +228,7 @@ class NetlinkSource:
 
     def sample(self) -> Batch:
         """Of the watched processes and their connections, in our own network namespace."""
+        self._drain_accounting()
         now = boottime_ns()
         events = self.processes.samples(now)
         owners = self.processes.sockets()
