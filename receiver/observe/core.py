@@ -38,7 +38,7 @@ from receiver.observe.handlers import Handlers
 from receiver.observe.listeners import Listeners
 from receiver.observe.members import Members
 from receiver.observe.missing import Missing
-from receiver.observe.output import Output, Signals, resources_of
+from receiver.observe.output import Output, SignalBuffer, resources_of
 from receiver.observe.scope import Scope
 from receiver.observe.unended import Unended
 from receiver.signals import Metric, OtlpSignal
@@ -98,7 +98,7 @@ class Core:
         self._spans = Spans(self.resources, self.facts, self.declared.attributes)
         self._logs = Logs(self.resources)
         self.book = MetricStore()
-        self._signals = Signals()
+        self._signals = SignalBuffer()
         self.incidents = Incidents(
             self._logs,
             book=self.book,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from receiver import semconv as sc
-from receiver.attribution.frameworks.base import Helper
+from receiver.attribution.frameworks.base import HelperRole
 from receiver.detect import killed, masked_failures, partial_writes
 from receiver.detect.deaths import expected_shutdown
 from receiver.detect.masked import exit_severity, failure_below, holds_by_fork
@@ -62,7 +62,7 @@ class Exits:
         emit_span: Callable[[Worker], None],
         drop_attributes: Callable[[ProcessKey], None],
         process_ended: Callable[[Worker], None],
-        helpers: Mapping[str, Helper],
+        helpers: Mapping[str, HelperRole],
         every_exit: bool,
         phases: tuple[Phase, ...] = (),
     ) -> None:

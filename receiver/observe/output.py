@@ -29,7 +29,7 @@ def resources_of(host: Host, options: CoreOptions) -> ResourceFactory:
     )
 
 
-class Signals:
+class SignalBuffer:
     """Collects signals until `take`."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Output:
 
     def __init__(
         self,
-        signals: Signals,
+        signals: SignalBuffer,
         *,
         facts: Facts,
         spans: Spans,

@@ -25,7 +25,7 @@ from receiver.kernel.capture import KernelLimits
 from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions
 from receiver.safe.inputs import read_file
-from receiver.service.config_errors import Refusal, bounds_of, find_refusal, line_of
+from receiver.service.config_errors import RefusedSetting, bounds_of, find_refusal, line_of
 from receiver.text.printable import printable
 from receiver.units import MIB
 
@@ -107,7 +107,7 @@ def load(path: Path | None) -> ServeConfig:
     except RecursionError:
         raise ConfigError(f"{name}: tables or arrays are nested too deeply") from None
     except msgspec.ValidationError as error:
-        found = find_refusal(content, ServeConfig) or Refusal((), str(error))
+        found = find_refusal(content, ServeConfig) or RefusedSetting((), str(error))
         line = line_of(found.path, text)
         where = f"{name}, line {line}" if line else name
         raise ConfigError(f"{where}: {printable(found.sentence)}") from None

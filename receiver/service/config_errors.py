@@ -16,7 +16,7 @@ NO_BOUNDS = msgspec.Meta()
 _WIDEST = 1 << 64
 
 
-class Refusal(NamedTuple):
+class RefusedSetting(NamedTuple):
     path: tuple[str, ...]
     sentence: str
 
@@ -27,7 +27,7 @@ def find_refusal(
     path: tuple[str, ...] = (),
     *,
     repeated: bool = False,
-) -> Refusal | None:
+) -> RefusedSetting | None:
     """The first setting of a table that its type refuses. `repeated`: an entry of `[[table]]`."""
     hints = get_type_hints(kind, include_extras=True)
     name = ".".join(path)
@@ -35,34 +35,34 @@ def find_refusal(
     for key, value in content.items():
         if key not in kind.__struct_fields__:
             known = ", ".join(kind.__struct_fields__)
-            return Refusal((*path, key), f"unknown key {key}; {table} knows {known}")
+            return RefusedSetting((*path, key), f"unknown key {key}; {table} knows {known}")
         if found := _refused(value, hints[key], (*path, key)):
             return found
     fields = msgspec.structs.fields(kind)
     missing = [f.name for f in fields if f.required and f.name not in content]
     if missing:
-        return Refusal(path, f"{table}: missing required field {', '.join(missing)}")
+        return RefusedSetting(path, f"{table}: missing required field {', '.join(missing)}")
     return None
 
 
-def _refused(value: Any, hint: Any, path: tuple[str, ...]) -> Refusal | None:
+def _refused(value: Any, hint: Any, path: tuple[str, ...]) -> RefusedSetting | None:
     kind, meta = _unwrapped(hint)
     if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return find_refusal(value, kind, path)
     if isinstance(value, list) and get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
         if meta.max_length is not None and len(value) > meta.max_length:
             few = f"has {len(value)} entries, there is room for {meta.max_length}"
-            return Refusal(path, f"{'.'.join(path)} {few}")
+            return RefusedSetting(path, f"{'.'.join(path)} {few}")
         entry = get_args(kind)[0]
         return next((found for each in value if (found := _entry_refused(each, entry, path))), None)
     try:
         msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
-        return Refusal(path, _sentence(value, kind, meta, ".".join(path), error))
+        return RefusedSetting(path, _sentence(value, kind, meta, ".".join(path), error))
     return None
 
 
-def _entry_refused(value: Any, hint: Any, path: tuple[str, ...]) -> Refusal | None:
+def _entry_refused(value: Any, hint: Any, path: tuple[str, ...]) -> RefusedSetting | None:
     kind, _ = _unwrapped(hint)
     if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return find_refusal(value, kind, path, repeated=True)

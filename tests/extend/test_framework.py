@@ -11,7 +11,7 @@ from receiver.attribution.claims import Begin, Bind, Claims, Role
 from receiver.attribution.context import variable
 from receiver.attribution.declared import declared
 from receiver.attribution.frameworks import RECOGNISERS
-from receiver.attribution.frameworks.base import Helper, Recogniser
+from receiver.attribution.frameworks.base import HelperRole, Recogniser
 from receiver.events import FileOpened, ProcessKey
 from receiver.kernel.capture import KernelLimits, fill
 from receiver.model import NOBODY, PROBABLE, Identity
@@ -27,7 +27,7 @@ class Weaver(Recogniser):
     binding = ("WEAVER_RUN",)
     packages = ("weaver_core",)
     ignored_paths = ("/opt/weaver/",)
-    helpers = (Helper("weaver shuttle", ends_with=(7,)),)
+    helpers = (HelperRole("weaver shuttle", ends_with=(7,)),)
     temporary_path = re.compile(r"\.weaving$")
     metadata_paths = ("/loom/",)
     attributes = (sc.PIPELINE_PROCESS_PART,)
