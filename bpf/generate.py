@@ -295,7 +295,7 @@ def main() -> None:
     )
     print(HEADER)
     print("# Per kind: a recording is refused only when a kind that it holds has changed.")
-    print(f"WIRES = {wires}")
+    print(f"WIRE_HASHES = {wires}")
     print('NUL = b"\\0"\nLENGTH = "the text lengths do not add up to the record"\n')
     print("\n\n".join(enums))
     print(

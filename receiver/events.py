@@ -15,7 +15,7 @@ from receiver.text.printable import joined
 from receiver.text.redact import Redactor
 
 # Per kind: a recording is refused only when a kind that it holds has changed.
-WIRES = {
+WIRE_HASHES = {
     "fork": "d6436e8b",
     "exec": "2dbf09e2",
     "title": "9e6d34ac",

@@ -12,7 +12,7 @@ import msgspec
 
 from receiver.detect.findings import FINDINGS
 from receiver.events import (
-    WIRES,
+    WIRE_HASHES,
     Event,
     Exec,
     Exit,
@@ -99,8 +99,8 @@ class Calls(Listener):
     def event(self, event: Event) -> None:
         self._event(event)
 
-    def report(self, number: str, report: Report) -> None:
-        self._report(number, report)
+    def report(self, incident_id: str, report: Report) -> None:
+        self._report(incident_id, report)
 
 
 class Story:
@@ -127,7 +127,7 @@ class Story:
         story = cls()
         story.core = Core(HOST, settings.options, settings.rules)
         holds = "host" if scope is None else "command"
-        header = Header(WIRES, HOST, WALL_OFFSET_NS, holds, settings)
+        header = Header(WIRE_HASHES, HOST, WALL_OFFSET_NS, holds, settings)
         story.recorder = Recorder(path.open("wb"), header, scope)
         story._session = Session(story.core, story.recorder)
         story.session.wall_offset(WALL_OFFSET_NS, story.now)

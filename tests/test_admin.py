@@ -83,12 +83,12 @@ class Clerk:
     def listing(self) -> bytes:
         return b'{"incidents":[]}'
 
-    def report(self, number: str, form: str) -> str | None:
-        return f"<b>{form}</b>" if number == "known" else None
+    def report(self, incident_id: str, form: str) -> str | None:
+        return f"<b>{form}</b>" if incident_id == "known" else None
 
-    def note(self, number: str, body: bytes) -> bool:
+    def note(self, incident_id: str, body: bytes) -> bool:
         self.reported.append(body)
-        return number == "known"
+        return incident_id == "known"
 
     def alert(self, body: bytes) -> bytes:
         queries(body)
@@ -338,8 +338,8 @@ def test_hostile_names_are_text_on_the_page_and_on_the_terminal() -> None:
     story.exit(root, 137)
     story.finish()
     desk = LiveIncidentApi(Session(story.core), lambda: story.now)
-    (number,) = story.core.incidents.reports
-    shown, text = desk.report(number, "page"), desk.report(number, "text")
+    (incident_id,) = story.core.incidents.reports
+    shown, text = desk.report(incident_id, "page"), desk.report(incident_id, "text")
     assert shown is not None and text is not None
     assert "<script>" not in shown and "<img" not in shown
     assert "\x1b" not in shown and "\x1b" not in text

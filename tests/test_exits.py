@@ -43,7 +43,9 @@ class Observed:
         self.core = core
         self.views = Views(core.facts)
         self.screens: list[str] = []
-        core.listeners.add(Calls(process_ended=self.views.ended, execution_finished=self.closed))
+        core.listeners.add(
+            Calls(process_ended=self.views.process_ended, execution_finished=self.closed)
+        )
 
     def closed(self, execution: Execution) -> None:
         self.views.closed(execution)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from receiver.errors import DataError
 from receiver.events import (
-    WIRES,
+    WIRE_HASHES,
     CallFailed,
     Connection,
     ConnectionFlag,
@@ -57,7 +57,7 @@ def record(path: Path) -> list[LogRecord | Span]:
     story.exit(child, signal=9)
     story.exit(root, 0)
     core = Core(HOST)
-    session = Session(core, Recorder(path.open("wb"), Header(WIRES, HOST, WALL_OFFSET_NS)))
+    session = Session(core, Recorder(path.open("wb"), Header(WIRE_HASHES, HOST, WALL_OFFSET_NS)))
     core.set_wall_offset(WALL_OFFSET_NS)
     session.watch(Watch(root.tgid, SELF.tgid, "job"), 1)
     session.batch(story.records[:5], 2_000_000_000)
@@ -135,13 +135,15 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes, message
 
 
 def test_another_wire_layout_is_refused_by_name(tmp_path: Path) -> None:
-    Recorder((tmp_path / "x").open("wb"), Header(WIRES | {"exec": "00000000"}, HOST, 0)).close()
+    Recorder(
+        (tmp_path / "x").open("wb"), Header(WIRE_HASHES | {"exec": "00000000"}, HOST, 0)
+    ).close()
     with pytest.raises(DataError, match="another version, whose exec records differ"):
         Recording(tmp_path / "x")
 
 
 def test_a_recording_outlives_kinds_that_came_later(tmp_path: Path) -> None:
-    Recorder((tmp_path / "x").open("wb"), Header({"fork": WIRES["fork"]}, HOST, 0)).close()
+    Recorder((tmp_path / "x").open("wb"), Header({"fork": WIRE_HASHES["fork"]}, HOST, 0)).close()
     assert list(Recording(tmp_path / "x")) == []
 
 
@@ -191,7 +193,7 @@ IMPOSSIBLE = [
 def test_a_frame_that_cannot_be_is_a_damaged_one(
     tmp_path: Path, kind: FrameKind, time_ns: int, payload: bytes
 ) -> None:
-    recorder = Recorder((tmp_path / "x").open("wb"), Header(WIRES, HOST, 0))
+    recorder = Recorder((tmp_path / "x").open("wb"), Header(WIRE_HASHES, HOST, 0))
     recorder.write(kind, time_ns, payload)
     recorder.close()
     with pytest.raises(DataError, match="the recording holds a"):
@@ -230,7 +232,9 @@ def of_command(path: Path, *, whole: bool = False) -> tuple[Story, ProcessKey]:
     story = Story(CoreOptions(only_commands=True))
     scope = None if whole else CommandScope()
     recorder = Recorder(
-        path.open("wb"), Header(WIRES, HOST, WALL_OFFSET_NS, "host" if whole else "command"), scope
+        path.open("wb"),
+        Header(WIRE_HASHES, HOST, WALL_OFFSET_NS, "host" if whole else "command"),
+        scope,
     )
     session = Session(Core(HOST, CoreOptions(only_commands=True)), recorder)
     containers = (
@@ -344,7 +348,7 @@ def test_a_recording_says_what_it_holds(tmp_path: Path) -> None:
     assert contents(tmp_path / "x.kw") == COMMAND_CONTENTS
     of_command(tmp_path / "x.kw", whole=True)
     assert contents(tmp_path / "x.kw") == HOST_CONTENTS
-    Recorder((tmp_path / "old.kw").open("wb"), Header(WIRES, HOST, 0)).close()
+    Recorder((tmp_path / "old.kw").open("wb"), Header(WIRE_HASHES, HOST, 0)).close()
     old = (tmp_path / "old.kw").read_bytes()
     (tmp_path / "old.kw").write_bytes(old.replace(b',"holds":""', b""))
     assert contents(tmp_path / "old.kw") == HOST_CONTENTS

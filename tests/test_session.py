@@ -14,7 +14,7 @@ import pytest
 from receiver import semconv as sc
 from receiver.attribution.rules import Rule
 from receiver.errors import DataError
-from receiver.events import WIRES, OomScope
+from receiver.events import WIRE_HASHES, OomScope
 from receiver.export import encode
 from receiver.investigate.alerts import AlertQuery
 from receiver.investigate.entries import RunSummary, Sighting, Used
@@ -321,7 +321,7 @@ def test_settings_of_another_version_are_named(
     ],
 )  # fmt: skip
 def test_a_damaged_input_is_one_clear_line(tmp_path: Path, kind: FrameKind, payload: bytes) -> None:
-    recorder = Recorder((tmp_path / "x").open("wb"), Header(WIRES, HOST, 0))
+    recorder = Recorder((tmp_path / "x").open("wb"), Header(WIRE_HASHES, HOST, 0))
     recorder.write(FrameKind.HISTORY, 1)
     recorder.write(kind, 1, payload)
     recorder.close()

@@ -31,7 +31,7 @@ def story() -> tuple[Story, Views, Timeline, dict[int, Details]]:
     kept: dict[int, Details] = {}
 
     def ended(process: Worker) -> None:
-        views.ended(process)
+        views.process_ended(process)
         kept[process.key.tgid] = details_of(process, found.core.facts)
 
     found.core.listeners.add(Calls(process_ended=ended, event=timeline.note))
@@ -142,7 +142,9 @@ def test_sizes() -> None:
 def test_work_that_is_named_after_its_process_has_ended_is_shown_with_it() -> None:
     story = Story()
     views = Views(story.core.facts)
-    story.core.listeners.add(Calls(process_ended=views.ended, execution_finished=views.closed))
+    story.core.listeners.add(
+        Calls(process_ended=views.process_ended, execution_finished=views.closed)
+    )
     main = story.command("snakemake", "--cores", "1")
     job = story.spawn(main, "bash", "-c", "set -euo pipefail;  exit 7 > /data/a.txt")
     story.exit(job, 7, after_ms=1)

@@ -28,13 +28,13 @@ ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = 6
 TIMEOUT_SECONDS = 400  # a mutant that makes the tests run for that long is noticed, too
 ENGINE, STORIES = "tests/investigate/test_engine.py", "tests/investigate/test_causes.py"
-GRADES, LOOKS = "tests/test_grades.py", "tests/test_usage.py"
+SEVERITIES, LOOKS = "tests/test_exit_severity.py", "tests/test_usage.py"
 CORE, ACTIVITY, LINEAGE = "tests/test_core.py", "tests/test_activity.py", "tests/test_lineage.py"
 SHOW, SCREENS = "tests/test_show.py", "tests/scenarios/test_screens.py"
 GOLDENS, INCIDENTS = "tests/scenarios/test_goldens.py", "tests/scenarios/test_incidents.py"
 PROOF = "tests/test_proof.py"
 QUICK = (
-    GRADES, LOOKS, LINEAGE, SHOW, STORIES, SCREENS, GOLDENS, ACTIVITY, PROOF, CORE, INCIDENTS, ENGINE,
+    SEVERITIES, LOOKS, LINEAGE, SHOW, STORIES, SCREENS, GOLDENS, ACTIVITY, PROOF, CORE, INCIDENTS, ENGINE,
     "tests/investigate/test_history.py",
 )  # fmt: skip
 # These cost much and say little about a mutant.
@@ -94,10 +94,10 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     *_of(
         "detect",
-        ("_IDLE_NS = 2_000_000_000", "_IDLE_NS = 1", GRADES),
-        ("s.signal in POLITE and s is not event", "s.signal in POLITE", GRADES),
-        ("c.grade > Grade.ANSWER", "c.grade >= Grade.ANSWER", GRADES),
-        ("culprit.grade >= Grade.FAILED", "culprit.grade > Grade.FAILED", CORE),
+        ("_IDLE_NS = 2_000_000_000", "_IDLE_NS = 1", SEVERITIES),
+        ("s.signal in POLITE and s is not event", "s.signal in POLITE", SEVERITIES),
+        ("c.exit_severity > ExitSeverity.ANSWER", "c.exit_severity >= ExitSeverity.ANSWER", SEVERITIES),
+        ("culprit.exit_severity >= ExitSeverity.FAILED", "culprit.exit_severity > ExitSeverity.FAILED", CORE),
     ),
     *_of(
         "detect",
@@ -112,8 +112,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     *_of(
         "detect",
-        ("others[-1] if others", "others[0] if others", GRADES),
-        ("event.code > 0 or event.code == SI_TIMER", "event.code > 0", GRADES),
+        ("others[-1] if others", "others[0] if others", SEVERITIES),
+        ("event.code > 0 or event.code == SI_TIMER", "event.code > 0", SEVERITIES),
     ),
     *_of("detect", ("event.position_bytes == 0", "event.position_bytes != 0", CORE)),
     *_of("detect", ("event.last_boottime_ns < process.exec_ns", "event.last_boottime_ns > process.exec_ns", LINEAGE)),

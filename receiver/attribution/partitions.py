@@ -13,7 +13,7 @@ _NOT_DATA = tuple(f"{key}=" for key in DECLARED.path_keys)
 _PART = re.compile(r"/([A-Za-z_][\w.]{0,63}=[^/]{1,128})(?=/)")
 
 
-def partition_of(path: str) -> str:
+def partition_in_path(path: str) -> str:
     """`key=value` of all its levels, joined by `/`; empty when there is none."""
     found = _PART.findall(path)
     if not found or found[0].startswith(_NOT_DATA):

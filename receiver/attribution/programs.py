@@ -42,7 +42,7 @@ def words(process: Worker) -> tuple[str, ...]:
     return (own,)
 
 
-def after(argv: tuple[str, ...], name: str) -> tuple[str, ...]:
+def arguments_after(argv: tuple[str, ...], name: str) -> tuple[str, ...]:
     """The arguments behind the word `name` (the last part of a path, or a module)."""
     for index, word in enumerate(argv):
         if base(word) == name or word.partition(".")[0] == name:

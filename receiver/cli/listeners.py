@@ -22,7 +22,7 @@ class ViewListener(Listener):
         self._views = views
 
     def process_ended(self, process: Worker) -> None:
-        self._views.ended(process)
+        self._views.process_ended(process)
 
     def execution_finished(self, execution: Execution) -> None:
         self._views.closed(execution)
@@ -61,7 +61,7 @@ class Trees(Listener):
         self._texts: list[str] = []
 
     def process_ended(self, process: Worker) -> None:
-        self._views.ended(process)
+        self._views.process_ended(process)
 
     def execution_finished(self, execution: Execution) -> None:
         if execution.outer is None:

@@ -242,8 +242,8 @@ class ObservedCommand:
         try:
             if not self.broken:
                 self.observer.end()
-                for number, report in list(self.core.incidents.reports.items()):
-                    self.observer.name_functions(number, report)
+                for incident_id, report in list(self.core.incidents.reports.items()):
+                    self.observer.name_functions(incident_id, report)
         except Exception as error:
             self._break(error)
         try:

@@ -107,10 +107,10 @@ class _KeptReports(Listener):
     def __init__(self, observer: Observer, state: ServiceState) -> None:
         self._observer, self._state = observer, state
 
-    def report(self, number: str, report: Report) -> None:
-        report = self._observer.name_functions(number, report)
-        owner = self._observer.core.incidents.owners.get(number, -1)
-        self._state.keep_report(number, report, owner)
+    def report(self, incident_id: str, report: Report) -> None:
+        report = self._observer.name_functions(incident_id, report)
+        owner = self._observer.core.incidents.owners.get(incident_id, -1)
+        self._state.keep_report(incident_id, report, owner)
 
 
 def _admin(

@@ -92,7 +92,7 @@ def oom_killed(process: Worker, event: OomKill) -> Finding:
     )
 
 
-def partition_of(process: Worker) -> str:
+def last_partition(process: Worker) -> str:
     """The data partition that it touched last; empty when there was none.
 
     For a Python worker, this is its JVM's partition.
@@ -107,7 +107,7 @@ def partition_of(process: Worker) -> str:
 
 
 def _at_work(process: Worker) -> str:
-    partition = partition_of(process)
+    partition = last_partition(process)
     return f", while it worked on {partition}" if partition else ""
 
 

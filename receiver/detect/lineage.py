@@ -11,7 +11,7 @@ from receiver.facts.process import Process
 from receiver.facts.versions import State
 from receiver.model import Finding
 from receiver.signals import Severity
-from receiver.text.names import ended, event_id
+from receiver.text.names import end_phrase, event_id
 from receiver.work.execution import Execution
 from receiver.work.tables import Use, Version
 from receiver.work.worker import Worker
@@ -28,7 +28,7 @@ def tainted_read(process: Worker, use: Use, version: Version, event: FileOpened)
     if not kind:
         return None
     what = {
-        "partial": f"which {_who(version)} left incomplete: it {ended(version.cause)}",
+        "partial": f"which {_who(version)} left incomplete: it {end_phrase(version.cause)}",
         "in_progress": f"which {_who(version)} is still writing",
         "stale": (
             f"which {_who(version)} wrote in an older run: this run wrote another file, or "

@@ -8,7 +8,7 @@ from receiver.events import Signal
 from receiver.model import POLITE, SHORT_NS, Finding
 from receiver.signals import Severity
 from receiver.text.names import event_id
-from receiver.work.children import ChildEnd, Children, Grade
+from receiver.work.children import ChildEnd, Children, ExitSeverity
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts
 from receiver.work.worker import Worker
@@ -48,23 +48,23 @@ _QUESTIONS = {
 _IDLE_NS = 2_000_000_000
 
 
-def grade(process: Worker, facts: Facts) -> Grade:
+def exit_severity(process: Worker, facts: Facts) -> ExitSeverity:
     """Called after the process's own findings are made."""
     end = process.end
     if not end.failed:
-        return Grade.SUCCESS
+        return ExitSeverity.SUCCESS
     if end.cause == "oom_killed" or sc.EVENT_FILE_PARTIAL_WRITE in facts.reported.of(process.key):
-        return Grade.LOST_WORK
+        return ExitSeverity.LOST_WORK
     if sc.EVENT_PROCESS_KILLED in facts.reported.of(process.key):
         event = fatal_signal(process, end, facts.signals)
         kind = sender_kind(process, event, facts.signals)
         own = kind in ("parent", "sibling") or (
             event is not None and kind == "supervisor" and _shut_down(process, event, facts)
         )
-        return Grade.STOPPED if own else Grade.LOST_WORK
+        return ExitSeverity.STOPPED if own else ExitSeverity.LOST_WORK
     if end.signal:
-        return Grade.STOPPED
-    return Grade.ANSWER if _is_answer(process, end.code) else Grade.FAILED
+        return ExitSeverity.STOPPED
+    return ExitSeverity.ANSWER if _is_answer(process, end.code) else ExitSeverity.FAILED
 
 
 def _shut_down(process: Worker, event: Signal, facts: Facts) -> bool:
@@ -105,9 +105,9 @@ def masked_failures(parent: Worker, children: Children) -> list[tuple[Finding, W
     found = []
     for end in children.failed:
         culprit = _deepest(end)
-        if culprit.grade >= Grade.FAILED:
+        if culprit.exit_severity >= ExitSeverity.FAILED:
             finding = _finding(parent, end.child, culprit.child)
-            found.append((finding, culprit.child, culprit.grade == Grade.LOST_WORK))
+            found.append((finding, culprit.child, culprit.exit_severity == ExitSeverity.LOST_WORK))
     return found
 
 
@@ -115,10 +115,10 @@ def _deepest(end: ChildEnd) -> ChildEnd:
     """Follows failures down to where they began. At each step, lost work comes first."""
     at = end
     for _ in range(32):
-        below = [c for c in at.below if c.grade > Grade.ANSWER]
+        below = [c for c in at.below if c.exit_severity > ExitSeverity.ANSWER]
         if not below:
             return at
-        at = max(reversed(below), key=lambda c: c.grade == Grade.LOST_WORK)
+        at = max(reversed(below), key=lambda c: c.exit_severity == ExitSeverity.LOST_WORK)
     return at
 
 
@@ -166,9 +166,13 @@ def failure_below(children: Children) -> str:
     This is a child that lost work, or the last child, if it failed. Empty when there is none: the
     kernel shows only the children.
     """
-    lost = [c for c in children.failed if c.grade == Grade.LOST_WORK]
+    lost = [c for c in children.failed if c.exit_severity == ExitSeverity.LOST_WORK]
     last = children.last
     culprit = (
-        lost[-1] if lost else last if last is not None and last.grade == Grade.FAILED else None
+        lost[-1]
+        if lost
+        else last
+        if last is not None and last.exit_severity == ExitSeverity.FAILED
+        else None
     )
     return (culprit.child.end.error or "child_failed") if culprit is not None else ""

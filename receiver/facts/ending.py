@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from receiver.text.names import ended, signal_name
+from receiver.text.names import end_phrase, signal_name
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -39,7 +39,9 @@ class Ending(msgspec.Struct, frozen=True):
     @property
     def words(self) -> str:
         """For a sentence: `exited with status 1`."""
-        return "was ended by its own framework" if self.expected_shutdown else ended(self.error)
+        return (
+            "was ended by its own framework" if self.expected_shutdown else end_phrase(self.error)
+        )
 
 
 RUNNING = Ending(0, "exited", 0, False)  # the end of a process whose exit was not seen

@@ -16,7 +16,7 @@ from receiver.events import ProcessKey
 from receiver.facts.neighbours import Competitor
 from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.model import Identity
-from receiver.work.children import Grade
+from receiver.work.children import ExitSeverity
 from receiver.work.execution import Execution
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class LossWindow(msgspec.Struct, frozen=True):
     user: int | None = None
 
 
-class Step(msgspec.Struct, frozen=True):
+class ClockStep(msgspec.Struct, frozen=True):
     """A step of the wall clock."""
 
     at_ns: int
@@ -67,7 +67,7 @@ class Case:
         left_out: int = 0,
         losses: Iterable[LossWindow] = (),
         unwatched_losses: Iterable[LossWindow] = (),
-        steps: Iterable[Step] = (),
+        clock_steps: Iterable[ClockStep] = (),
         blind: Iterable[str] = (),
         interrupted: bool = False,
         strangers: Iterable[Competitor] = (),
@@ -84,7 +84,7 @@ class Case:
         # Losses among processes outside of every execution: they are reported, but no conclusion
         # uses them.
         self.unwatched_losses = tuple(unwatched_losses)
-        self.steps = tuple(steps)
+        self.clock_steps = tuple(clock_steps)
         self.blind = tuple(blind)
         # System calls were not observed for a time, so a missing call proves nothing.
         self.interrupted = interrupted
@@ -155,7 +155,7 @@ class Case:
     @cached_property
     def root(self) -> ProcessSnapshot | None:
         return (
-            self.actors.get(self.execution.speaker)
+            self.actors.get(self.execution.deciding_root)
             or self.actors.get(self.execution.root.key)
             or next(iter(self.actors.values()), None)
         )
@@ -194,9 +194,11 @@ class Case:
             return []
         if root.failed:
             return [root, *self._down(root)]
-        lost = [a for a in self if a.grade is Grade.LOST_WORK]
+        lost = [a for a in self if a.exit_severity is ExitSeverity.LOST_WORK]
         reported = {f.process for f in self.execution.findings}
-        failed = lost or [a for a in self if a.grade is Grade.FAILED and a.key in reported]
+        failed = lost or [
+            a for a in self if a.exit_severity is ExitSeverity.FAILED and a.key in reported
+        ]
         if not failed:
             return []
         first = min(failed, key=lambda a: (a.end_ns, a.pid))
@@ -209,11 +211,12 @@ class Case:
             below = [
                 c
                 for c in self.children(at)
-                if c.grade > Grade.ANSWER and (not at.end_ns or c.end_ns <= at.end_ns)
+                if c.exit_severity > ExitSeverity.ANSWER
+                and (not at.end_ns or c.end_ns <= at.end_ns)
             ]
             if at.end.signal or not below:
                 break  # it died of a signal, so its children ended because of it
-            at = max(below, key=lambda c: (c.grade is Grade.LOST_WORK, c.end_ns))
+            at = max(below, key=lambda c: (c.exit_severity is ExitSeverity.LOST_WORK, c.end_ns))
             out.append(at)
         return out
 

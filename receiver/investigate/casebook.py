@@ -10,10 +10,10 @@ from receiver.events import LossReason, ProcessKey
 from receiver.facts.losses import ANYBODY, Lost, accounts_of, add_accounts, concerns
 from receiver.facts.neighbours import Competitor
 from receiver.facts.usage import moved
-from receiver.investigate.case import Case, LossWindow, Step
+from receiver.investigate.case import Case, ClockStep, LossWindow
 from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.model import SHORT_NS
-from receiver.work.children import Grade
+from receiver.work.children import ExitSeverity
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts
 from receiver.work.worker import Worker
@@ -41,17 +41,18 @@ class Casebook:
         self.losses: tuple[LossWindow, ...] = ()
         self.unwatched_losses: tuple[LossWindow, ...] = ()
         self.users_losses: OrderedDict[int, tuple[LossWindow, ...]] = OrderedDict()
-        self.steps: tuple[Step, ...] = ()
+        self.clock_steps: tuple[ClockStep, ...] = ()
         self._cases: OrderedDict[int, dict[ProcessKey, ProcessSnapshot]] = OrderedDict()
         self._executions: dict[int, Execution] = {}
         self._left_out: Counter[int] = Counter()
         self._count = 0
         self._where: dict[ProcessKey, int] = {}
 
-    def ended(self, process: Worker, grade: Grade) -> None:
+    def process_ended(self, process: Worker, exit_severity: ExitSeverity) -> None:
         """Adds a process at its exit.
 
-        Call it after the findings and the grade are set, and before the tree forgets the process.
+        Call it after the findings and the severity of the exit are set, and before the tree forgets
+        the process.
         """
         if process.execution is None:
             return
@@ -75,7 +76,7 @@ class Casebook:
             return
         _close_idle_period(process, self._facts)
         self._count += process.key not in case
-        case[process.key] = ProcessSnapshot.of(process, self._facts, grade)
+        case[process.key] = ProcessSnapshot.of(process, self._facts, exit_severity)
         self._where[process.key] = id(outermost)
         if self._count > ACTORS and len(self._cases) > 1:
             self._forget_oldest(len, keep=id(outermost))
@@ -108,7 +109,7 @@ class Casebook:
         return sorted((*self.losses, *own), key=lambda window: window.at_ns)
 
     def stepped(self, at_ns: int, delta_ns: int) -> None:
-        self.steps = (*self.steps[1 - KEPT_LOSSES :], Step(at_ns, delta_ns))
+        self.clock_steps = (*self.clock_steps[1 - KEPT_LOSSES :], ClockStep(at_ns, delta_ns))
 
     def actor(self, key: ProcessKey) -> ProcessSnapshot | None:
         case = self._cases.get(self._where.get(key, 0))
@@ -149,7 +150,7 @@ class Casebook:
                 h for h in self._losses_of(self.accounts(execution, living)) if h.at_ns >= began
             ],
             unwatched_losses=[h for h in self.unwatched_losses if h.at_ns >= began],
-            steps=[s for s in self.steps if s.at_ns >= began],
+            clock_steps=[s for s in self.clock_steps if s.at_ns >= began],
             blind=blind,
             interrupted=interrupted,
             strangers=strangers,

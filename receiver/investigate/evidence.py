@@ -13,7 +13,7 @@ import msgspec
 
 from receiver.events import Event, FileClosed, ProcessKey
 from receiver.facts.usage import Point
-from receiver.investigate.case import LossWindow, Step
+from receiver.investigate.case import ClockStep, LossWindow
 from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.model import about
 from receiver.text.event_text import event_line
@@ -136,7 +136,7 @@ def fact_of_loss(loss: LossWindow) -> Fact:
     )
 
 
-def fact_of_step(step: Step) -> Fact:
+def fact_of_clock_step(step: ClockStep) -> Fact:
     return Fact(
         f"clock-{step.at_ns}",
         "clock_step",

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from receiver.attribution.partitions import partition_of
+from receiver.attribution.partitions import partition_in_path
 from receiver.facts.versions import State
 from receiver.investigate.case import Case, TaskKey
 from receiver.investigate.entries import (
@@ -227,7 +227,7 @@ def partition_bytes(case: Case) -> dict[str, tuple[int, list[Use]]]:
                 and read
                 and "=" in use.path
                 and not use.path.endswith(".crc")
-                and (found := partition_of(use.path))
+                and (found := partition_in_path(use.path))
             ):
                 seen[use.key] = (found, use)
     out: dict[str, tuple[int, list[Use]]] = {}

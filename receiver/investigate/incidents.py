@@ -82,7 +82,7 @@ class Incidents:
         ):
             self._wait(Entry(outermost, finding.time_boottime_ns, ended=False))
 
-    def ended(self, execution: Execution, now_ns: int) -> None:
+    def execution_ended(self, execution: Execution, now_ns: int) -> None:
         """Records an end. A nested execution is evaluated together with its outermost one."""
         if execution.outer is not None or execution.is_quiet:
             if execution.identity.is_ambiguous:
@@ -151,7 +151,7 @@ class Incidents:
     def _conclude_sources(self, execution: Execution) -> None:
         """First evaluates the executions whose files it read: its incident may join theirs."""
         spans = {span for _, span in execution.reads_from}
-        for entry in self._waiting.ended() if spans else ():
+        for entry in self._waiting.ended_entries() if spans else ():
             writer = entry.execution
             if writer.span_id in spans:
                 self._waiting.remove(writer)
@@ -165,11 +165,11 @@ class Incidents:
             self._open[id(execution)] = self._publish(execution, report, now_ns, over=False)
         return report
 
-    def name_functions(self, number: str, crashes: tuple[CrashLine, ...]) -> None:
+    def name_functions(self, incident_id: str, crashes: tuple[CrashLine, ...]) -> None:
         """Sets the crashes of a report, in which functions have their names."""
-        report = self.reports.get(number)
+        report = self.reports.get(incident_id)
         if report is not None:
-            self.reports[number] = msgspec.structs.replace(report, crashes=crashes)
+            self.reports[incident_id] = msgspec.structs.replace(report, crashes=crashes)
 
     def _conclude(self, execution: Execution, now_ns: int) -> None:
         case = self._case(execution, now_ns)
@@ -225,9 +225,11 @@ class Incidents:
         report from another.
         """
         while len(self.reports) > KEPT_REPORTS:
-            held = Counter(self.owners[number] for number in self.reports)
+            held = Counter(self.owners[incident_id] for incident_id in self.reports)
             most = held.most_common(1)[0][0]
-            oldest = next(number for number in self.reports if self.owners[number] == most)
+            oldest = next(
+                incident_id for incident_id in self.reports if self.owners[incident_id] == most
+            )
             del self.reports[oldest], self.owners[oldest]
             self._drops["forgotten_report"] += 1
 
@@ -244,12 +246,19 @@ class Incidents:
         if report.verdict == "incident" and report.hypotheses:
             found.append(self._by_culprit.get(report.hypotheses[0].culprit.identity))
         return next(
-            (number for number in found if number and self._may_join(execution, number)), ""
+            (
+                incident_id
+                for incident_id in found
+                if incident_id and self._may_join(execution, incident_id)
+            ),
+            "",
         )
 
-    def _may_join(self, execution: Execution, number: str) -> bool:
+    def _may_join(self, execution: Execution, incident_id: str) -> bool:
         owner = execution.identity.owner
-        return execution.identity.confidence >= BACKED or self.owners.get(number, owner) == owner
+        return (
+            execution.identity.confidence >= BACKED or self.owners.get(incident_id, owner) == owner
+        )
 
     def _remember(self, execution: Execution, lead: Hypothesis | None, incident_id: str) -> None:
         owner = execution.identity.owner

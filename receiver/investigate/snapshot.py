@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from receiver.detect.deaths import partition_of
+from receiver.detect.deaths import last_partition
 from receiver.events import (
     CallFailed,
     Connection,
@@ -23,7 +23,7 @@ from receiver.facts.neighbours import Competitor
 from receiver.facts.peers import Peer
 from receiver.facts.usage import Usage, resident
 from receiver.text.printable import printable
-from receiver.work.children import Grade
+from receiver.work.children import ExitSeverity
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts, Use
 from receiver.work.worker import Worker
@@ -47,7 +47,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     exec_ns: int
     exit: Exit | None
     end: Ending
-    grade: Grade
+    exit_severity: ExitSeverity
     signals: tuple[Signal, ...]
     oom: OomKill | None
     crash: Crash | None
@@ -69,7 +69,9 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     parent_threads: int
 
     @classmethod
-    def of(cls, process: Worker, facts: Facts, grade: Grade = Grade.SUCCESS) -> ProcessSnapshot:
+    def of(
+        cls, process: Worker, facts: Facts, exit_severity: ExitSeverity = ExitSeverity.SUCCESS
+    ) -> ProcessSnapshot:
         assert process.execution is not None
         parent, death = process.parent, facts.deaths.of(process.key)
         files, network = facts.files.of(process.key), facts.peers.of(process.key)
@@ -83,13 +85,13 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             uid=process.uid,
             memory_cgroup=process.memory_cgroup,
             role=process.role,
-            partition=partition_of(process),
+            partition=last_partition(process),
             execution=process.execution,
             execs=process.execs,
             exec_ns=process.exec_ns,
             exit=process.exit,
             end=process.end,
-            grade=grade,
+            exit_severity=exit_severity,
             signals=facts.signals.of(process.key),
             oom=death.oom,
             crash=death.crash,

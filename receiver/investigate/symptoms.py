@@ -9,7 +9,7 @@ from receiver.detect.findings import spec_of
 from receiver.investigate.case import Case, task_key
 from receiver.investigate.evidence import Candidate, Fact, ends, facts, facts_of_use
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.work.children import Grade
+from receiver.work.children import ExitSeverity
 
 
 class Symptom(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ def symptoms(case: Case) -> list[Symptom]:
                         shown,
                     )
                 )
-    slow = _slow(case)
+    slow = _slow_execution(case)
     return sorted([*out, *([slow] if slow is not None else [])], key=lambda s: (s.at_ns, s.kind))
 
 
@@ -80,7 +80,7 @@ def _shown(actor: ProcessSnapshot, kind: str) -> tuple[Fact, ...]:
     return next((facts(*p.notable_facts[-1:]) for p in actor.peers if p.notable_facts), ())
 
 
-def _slow(case: Case) -> Symptom | None:
+def _slow_execution(case: Case) -> Symptom | None:
     if case.history is None or case.root is None or case.root.failed:
         return None
     known = case.history.duration(task_key(case.execution.identity))
@@ -108,7 +108,7 @@ def symptom_affinity(case: Case, candidate: Candidate) -> tuple[float, str, tupl
         return 1.5, f"{subject.who} failed, and {what}.", ends(subject)
     failed_work = {id(a.execution) for a in path}
     if (
-        subject.grade >= Grade.FAILED
+        subject.exit_severity >= ExitSeverity.FAILED
         and id(subject.execution) in failed_work
         and _before(subject, path[0])
     ):

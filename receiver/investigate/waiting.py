@@ -92,7 +92,7 @@ class Waiting:
         self._entries.pop(id(execution))
         self._later.pop(id(execution))
 
-    def ended(self) -> list[Entry]:
+    def ended_entries(self) -> list[Entry]:
         """The ended ones, in order of their ends."""
         return [entry for entry in self._entries.values() if entry.ended]
 

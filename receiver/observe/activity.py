@@ -54,7 +54,7 @@ class Activity:
     def oom_killed(self, victim: Worker, event: OomKill) -> None:
         self.usage.oom_killed(victim, event)
 
-    def ended(self, process: Worker, end: Ending) -> None:
+    def process_ended(self, process: Worker, end: Ending) -> None:
         """Called after the findings about its death and its torn files are made."""
         # most short processes have none of these
         if (
@@ -62,9 +62,9 @@ class Activity:
             or process.key in self.facts.calls.rows
             or process.key in self.facts.deaths.rows
         ):
-            self.files.ended(process, end)
+            self.files.process_ended(process, end)
         if process.key in self.facts.peers.rows or process.key in self.facts.names.rows:
-            self.network.ended(process, end)
+            self.network.process_ended(process, end)
 
     def forget(self, key: ProcessKey) -> None:
         """The process is gone: reports what waited for more events of it."""

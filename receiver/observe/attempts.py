@@ -150,11 +150,11 @@ class Attempts:
         None, and counted, when too many are open.
         """
         execution = self.executions.open.get(identity.slot)
-        ended = self.executions.ended(identity.slot) if execution is None else None
-        if ended is not None and not (holds and identity.portable and identity.source == "file"):
-            execution = ended
+        earlier = self.executions.last_ended(identity.slot) if execution is None else None
+        if earlier is not None and not (holds and identity.portable and identity.source == "file"):
+            execution = earlier
         if execution is None:
-            execution = self.open(process, identity, start_ns, outer, ended)
+            execution = self.open(process, identity, start_ns, outer, earlier)
             if execution is None:
                 return None
         elif execution.closed:
@@ -223,7 +223,7 @@ class Attempts:
 
     def _set_out(self, execution: Execution, own_trace: bool, start_ns: int) -> None:
         identity, run, context = execution.identity, execution.run, execution.context
-        previous = self.executions.ended(
+        previous = self.executions.last_ended(
             msgspec.structs.replace(identity, attempt=identity.attempt - 1).slot
         )
         if previous is not None:

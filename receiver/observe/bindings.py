@@ -26,7 +26,7 @@ from receiver.attribution.claims import (
     Role,
 )
 from receiver.attribution.frameworks import Recognisers
-from receiver.attribution.partitions import partition_of
+from receiver.attribution.partitions import partition_in_path
 from receiver.attribution.proof import image_of
 from receiver.events import Connection, ConnectionStage, FileChanged, FileOpened, ProcessKey
 from receiver.facts.ending import Ending
@@ -95,7 +95,7 @@ class Bindings:
 
     def opened(self, process: Worker, event: FileOpened) -> None:
         if process.execution is not None and "=" in event.path:
-            process.partition = partition_of(event.path) or process.partition
+            process.partition = partition_in_path(event.path) or process.partition
         self._apply(process, self.recognisers.opened(process, event), event.time_boottime_ns)
 
     def changed(self, process: Worker, event: FileChanged) -> None:
@@ -112,7 +112,7 @@ class Bindings:
                 self._listeners.popitem(last=False)
                 self.drops["forgotten_listener"] += 1
 
-    def ended(self, process: Worker, end: Ending, at_ns: int) -> None:
+    def process_ended(self, process: Worker, end: Ending, at_ns: int) -> None:
         """Called before its findings are made: the steps of its threads end with it."""
         self.followed.pop(process.key, None)
         torn = {

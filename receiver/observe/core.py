@@ -134,7 +134,7 @@ class Core:
             logs=self._logs,
             emit=self._signals.emit,
             listeners=self.listeners,
-            evaluate=self.incidents.ended,
+            evaluate=self.incidents.execution_ended,
             elsewhere=options.orchestrator == "elsewhere",
         )
         self.bindings = Bindings(
@@ -168,7 +168,7 @@ class Core:
             log_exit=self._output.exit,
             emit_span=self._output.span,
             drop_attributes=self.blocks.forget,
-            ended=self.listeners.process_ended,
+            process_ended=self.listeners.process_ended,
             helpers=self.declared.helpers,
             every_exit=options.exit_events,
         )

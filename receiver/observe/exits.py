@@ -17,7 +17,7 @@ from receiver import semconv as sc
 from receiver.attribution.frameworks.base import Helper
 from receiver.detect import killed, masked_failures, partial_writes
 from receiver.detect.deaths import expected_shutdown
-from receiver.detect.masked import failure_below, grade, holds_by_fork
+from receiver.detect.masked import exit_severity, failure_below, holds_by_fork
 from receiver.events import Exit, ProcessKey
 from receiver.facts.ending import RUNNING, Ending, decoded
 from receiver.investigate.casebook import Casebook
@@ -26,7 +26,7 @@ from receiver.observe.activity import Activity
 from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
 from receiver.text.names import signal_name
-from receiver.work.children import Grade
+from receiver.work.children import ExitSeverity
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts
 from receiver.work.worker import Worker
@@ -35,14 +35,14 @@ from receiver.work.worker import Worker
 class Departure:
     """One process that has ended, while the phases of its exit are applied."""
 
-    __slots__ = ("end", "event", "execution", "grade", "process")
+    __slots__ = ("end", "event", "execution", "exit_severity", "process")
 
     def __init__(self, process: Worker, event: Exit) -> None:
         self.process = process
         self.event = event
         self.end: Ending = RUNNING
         self.execution: Execution | None = None
-        self.grade = Grade.SUCCESS
+        self.exit_severity = ExitSeverity.SUCCESS
 
 
 class Exits:
@@ -61,14 +61,14 @@ class Exits:
         log_exit: Callable[[Worker, Ending, Exit], None],
         emit_span: Callable[[Worker], None],
         drop_attributes: Callable[[ProcessKey], None],
-        ended: Callable[[Worker], None],
+        process_ended: Callable[[Worker], None],
         helpers: Mapping[str, Helper],
         every_exit: bool,
         phases: tuple[Phase, ...] = (),
     ) -> None:
-        """`drops` counts exits that led to no signal. `ended` is called with each process that
-        did work. `helpers`: what recognisers declare, by role. `every_exit`: successful exits have
-        a log record, too.
+        """`drops` counts exits that led to no signal. `process_ended` is called with each process
+        that did work. `helpers`: what recognisers declare, by role. `every_exit`: successful exits
+        have a log record, too.
         """
         self.attempts = attempts
         self.bindings = bindings
@@ -80,7 +80,7 @@ class Exits:
         self.log_exit = log_exit
         self.emit_span = emit_span
         self.drop_attributes = drop_attributes
-        self.ended = ended
+        self.process_ended = process_ended
         self.helpers = helpers
         self.every_exit = every_exit
         self._steps = tuple((phase.run, phase.attributed) for phase in phases or PHASES)
@@ -123,7 +123,7 @@ def _judge(exits: Exits, departure: Departure) -> None:
 
 
 def _end_steps(exits: Exits, departure: Departure) -> None:
-    exits.bindings.ended(departure.process, departure.end, departure.event.time_boottime_ns)
+    exits.bindings.process_ended(departure.process, departure.end, departure.event.time_boottime_ns)
 
 
 def _report_death(exits: Exits, departure: Departure) -> None:
@@ -177,13 +177,13 @@ def _log_exit(exits: Exits, departure: Departure) -> None:
 
 def _close_tables(exits: Exits, departure: Departure) -> None:
     """Its files and connections have their final state, which can show more failures."""
-    exits.activity.ended(departure.process, departure.end)
+    exits.activity.process_ended(departure.process, departure.end)
 
 
 def _tell_parent(exits: Exits, departure: Departure) -> None:
-    """The grade depends on the findings about its death and its files."""
+    """The severity of the exit depends on the findings about its death and its files."""
     process, execution = departure.process, departure.execution
-    departure.grade = grade(process, exits.facts)
+    departure.exit_severity = exit_severity(process, exits.facts)
     parent = process.parent
     if (
         parent is not None
@@ -191,7 +191,7 @@ def _tell_parent(exits: Exits, departure: Departure) -> None:
         and parent.execution is not None
         and parent.execution in execution.chain()
     ):
-        exits.facts.children.ended(parent, process, departure.grade)
+        exits.facts.children.child_ended(parent, process, departure.exit_severity)
 
 
 def _account(exits: Exits, departure: Departure) -> None:
@@ -214,11 +214,11 @@ def _span_or_fold(exits: Exits, departure: Departure) -> None:
 
 
 def _keep_in_case(exits: Exits, departure: Departure) -> None:
-    exits.casebook.ended(departure.process, departure.grade)
+    exits.casebook.process_ended(departure.process, departure.exit_severity)
 
 
 def _tell_listeners(exits: Exits, departure: Departure) -> None:
-    exits.ended(departure.process)
+    exits.process_ended(departure.process)
 
 
 def _drop_attributes(exits: Exits, departure: Departure) -> None:

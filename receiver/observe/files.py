@@ -202,7 +202,7 @@ class FileActivity:
             self._report(process, call_failed(process, event))
         return process, known is None
 
-    def ended(self, process: Worker, end: Ending) -> None:
+    def process_ended(self, process: Worker, end: Ending) -> None:
         """Its files have their final state.
 
         Called after the findings about deaths and torn files are made.

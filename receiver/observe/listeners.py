@@ -34,8 +34,8 @@ class Listener:
     def event(self, event: Event) -> None:
         """The event was applied."""
 
-    def report(self, number: str, report: Report) -> None:
-        """A report is new or revised. `number`: the incident that it belongs to."""
+    def report(self, incident_id: str, report: Report) -> None:
+        """A report is new or revised. `incident_id`: the incident that it belongs to."""
 
 
 class Listeners:
@@ -72,9 +72,9 @@ class Listeners:
         for each in self.of_events:
             self._call(each, each.event, event)
 
-    def report(self, number: str, report: Report) -> None:
+    def report(self, incident_id: str, report: Report) -> None:
         for each in self._all:
-            self._call(each, each.report, number, report)
+            self._call(each, each.report, incident_id, report)
 
     def _call(
         self, listener: Listener, method: Callable[P, None], *args: P.args, **more: P.kwargs

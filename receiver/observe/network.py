@@ -272,7 +272,7 @@ class NetworkActivity:
         if finding := exhausted_by_call(process, event, in_use, limit):
             self._report(process, finding)
 
-    def ended(self, process: Worker, end: Ending) -> None:
+    def process_ended(self, process: Worker, end: Ending) -> None:
         """Reports connections that were refused to the end; for a failed process, also the names
         that were not resolved.
         """
@@ -282,7 +282,7 @@ class NetworkActivity:
                 process.key, process.exit.time_boottime_ns - PATIENCE_NS
             ):
                 self._name(process, query, None)
-        self.repeats.ended(process)
+        self.repeats.process_ended(process)
         self.table.release(process.key)
 
     def forget(self, key: ProcessKey) -> None:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import msgspec
 
 from receiver.errors import DecodeError
-from receiver.events import WIRES, encode
+from receiver.events import WIRE_HASHES, encode
 from receiver.kernel.decode import decode, scrub
 from receiver.model import ContainerName, Host, Watch
 from receiver.observe.recording import FRAME, MAGIC, FrameKind, Header, Settings
@@ -135,7 +135,7 @@ def recorder_to(
     `offset_ns`: Unix time minus boot time.
     """
     whole = record_host or not settings.options.only_commands
-    header = Header(WIRES, host, offset_ns, "host" if whole else "command", settings)
+    header = Header(WIRE_HASHES, host, offset_ns, "host" if whole else "command", settings)
     return Recorder(output, header, None if whole else CommandScope(host.pid_namespace))
 
 

@@ -26,7 +26,7 @@ import msgspec
 
 from receiver.attribution.rules import RULES, Rule
 from receiver.errors import DataError
-from receiver.events import TIME_LIMIT_NS, WIRES
+from receiver.events import TIME_LIMIT_NS, WIRE_HASHES
 from receiver.model import CoreOptions, Host
 from receiver.safe.files import open_input
 from receiver.units import MIB
@@ -72,12 +72,13 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """`wires` names every kind that the writer knew, with the hash of its layout.
+    """`wire_hashes`: the hash of the layout of every kind that the writer knew.
 
     Kinds that were added later do not matter.
     """
 
-    wires: dict[str, str]
+    # the file format calls it `wires`
+    wire_hashes: dict[str, str] = msgspec.field(name="wires")
     host: Host
     wall_offset_ns: int
     # "host": all processes; "command": one command's; empty in recordings of earlier versions,
@@ -95,7 +96,7 @@ class Header(msgspec.Struct, frozen=True):
 class _HeaderOfEvents(msgspec.Struct, frozen=True):
     """The header without the settings: they may be those of another version."""
 
-    wires: dict[str, str]
+    wire_hashes: dict[str, str] = msgspec.field(name="wires")
     host: Host
     wall_offset_ns: int
     holds: str = ""
@@ -128,7 +129,9 @@ class Recording:
         header = _decode_header(path, self._file.readline(_HEADER_LIMIT))
         if abs(header.wall_offset_ns) >= TIME_LIMIT_NS or header.host.page_bytes <= 0:
             raise DataError(f"{path}: its header is damaged")
-        foreign = sorted(kind for kind, wire in header.wires.items() if WIRES.get(kind) != wire)
+        foreign = sorted(
+            kind for kind, wire in header.wire_hashes.items() if WIRE_HASHES.get(kind) != wire
+        )
         if foreign:
             differ = ", ".join(foreign)
             raise DataError(

@@ -89,7 +89,7 @@ class Repeats:
     def tick(self, now_ns: int) -> None:
         self._flush([r for r in self._grown.values() if now_ns - r.first_ns >= WINDOW_NS])
 
-    def ended(self, process: Worker) -> None:
+    def process_ended(self, process: Worker) -> None:
         """Reports the rest of its counts.
 
         It stays known: its last failures are in another ring buffer and may be read after its end.

@@ -145,8 +145,8 @@ def _operator_note(session: Session, pair: tuple[str, str], now: int) -> None:
 
 
 def _functions(session: Session, pair: tuple[str, tuple[CrashLine, ...]], now: int) -> None:
-    number, crashes = pair
-    session.functions(number, crashes, now)
+    incident_id, crashes = pair
+    session.functions(incident_id, crashes, now)
 
 
 def _metrics(session: Session, exported: bool, now: int) -> MetricSnapshot | None:

@@ -130,10 +130,10 @@ class Session:
             self.core.metrics(),
         )
 
-    def functions(self, number: str, crashes: tuple[CrashLine, ...], now_ns: int) -> None:
+    def functions(self, incident_id: str, crashes: tuple[CrashLine, ...], now_ns: int) -> None:
         """The names of functions in the crashes of a report: they come from files of the host."""
-        self._note(FrameKind.FUNCTIONS, now_ns, msgspec.json.encode([number, crashes]))
-        self.core.incidents.name_functions(number, crashes)
+        self._note(FrameKind.FUNCTIONS, now_ns, msgspec.json.encode([incident_id, crashes]))
+        self.core.incidents.name_functions(incident_id, crashes)
 
     def finish(self, now_ns: int) -> None:
         self._note(FrameKind.FINISH, now_ns)

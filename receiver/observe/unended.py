@@ -57,8 +57,8 @@ class Unended:
             execution.incomplete = True
         self._attempts.leave(process, execution, now_ns)
 
-    def finish(self, now_ns: int, ended: Callable[[Worker], None]) -> None:
-        """The observing ends. `ended` is called with each process that still runs."""
+    def finish(self, now_ns: int, process_ended: Callable[[Worker], None]) -> None:
+        """The observing ends. `process_ended` is called with each process that still runs."""
         for process in self._tree.processes():
             execution = process.execution
             if process.exit is not None or execution is None or execution.closed:
@@ -67,4 +67,4 @@ class Unended:
                 self._attempts.end_step(process, thread, now_ns, unknown=True)
             if process.execs:
                 self._output.span(process, now_ns)
-                ended(process)
+                process_ended(process)

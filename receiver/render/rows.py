@@ -51,11 +51,10 @@ class Views:
         self._facts = facts
         self._views: dict[int, RunView] = {}
 
-    def ended(self, process: Worker) -> None:
+    def process_ended(self, process: Worker) -> None:
         if process.execution is not None:
-            self._views.setdefault(id(process.execution.outermost), RunView(self._facts)).ended(
-                process
-            )
+            run = id(process.execution.outermost)
+            self._views.setdefault(run, RunView(self._facts)).process_ended(process)
 
     def closed(self, execution: Execution) -> None:
         """Work inside of other work is shown in its tree."""
@@ -88,7 +87,7 @@ class RunView:
             # it got its name after its end
             self.rows[row.key] = msgspec.structs.replace(row, execution=execution)
 
-    def ended(self, process: Worker) -> None:
+    def process_ended(self, process: Worker) -> None:
         end = process.end
         remarkable = (
             end.failed

@@ -208,11 +208,11 @@ class Observer:
             for record in self._losses.due(self.hub.losses(), now_ns, last=last):
                 self.hub.put_loss(record)
 
-    def name_functions(self, number: str, report: Report) -> Report:
+    def name_functions(self, incident_id: str, report: Report) -> Report:
         """Names the functions of a report's crashes, as far as this host knows them."""
         found = named(report)
         if found is not report:
-            self.session.functions(number, found.crashes, boottime_ns())
+            self.session.functions(incident_id, found.crashes, boottime_ns())
         return found
 
     def _check_canary(self) -> None:

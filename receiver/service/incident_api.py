@@ -35,7 +35,7 @@ class IncidentApi:
         """The latest first."""
         rows = [
             {
-                "id": number,
+                "id": incident_id,
                 "verdict": r.verdict,
                 "cause": r.hypotheses[0].cause if r.verdict == "incident" else None,
                 "confidence": r.hypotheses[0].confidence if r.verdict == "incident" else None,
@@ -46,12 +46,12 @@ class IncidentApi:
                 "ended": r.ended,
                 "seen_before": r.seen_before,
             }
-            for number, r in reversed(list(self._reports().items()))
+            for incident_id, r in reversed(list(self._reports().items()))
         ]
         return msgspec.json.encode({"incidents": rows})
 
-    def report(self, number: str, form: str) -> str | None:
-        found = self._reports().get(number)
+    def report(self, incident_id: str, form: str) -> str | None:
+        found = self._reports().get(incident_id)
         if found is None:
             return None
         if form == "text":
@@ -64,7 +64,7 @@ class IncidentApi:
             return page(found)
         return to_json(found).decode()
 
-    def note(self, number: str, body: bytes) -> bool:  # noqa: ARG002 (there is no history)
+    def note(self, incident_id: str, body: bytes) -> bool:  # noqa: ARG002 (there is no history)
         return False
 
     def alert(self, body: bytes) -> bytes:
@@ -93,14 +93,14 @@ class LiveIncidentApi(IncidentApi):
         super().__init__(lambda: {**(earlier or {}), **session.core.incidents.reports})
         self._session, self._core, self._now = session, session.core, now
 
-    def note(self, number: str, body: bytes) -> bool:
+    def note(self, incident_id: str, body: bytes) -> bool:
         try:
             text = msgspec.json.decode(body, type=_Note).note
         except (ValueError, RecursionError):
             raise DataError('the body is {"note": "…"}') from None
         if not 0 < len(text) <= NOTE_BYTES:
             raise DataError(f"a note has 1 to {NOTE_BYTES} characters")
-        found = self._reports().get(number)
+        found = self._reports().get(incident_id)
         return found is not None and self._session.note(
             found.signature, printable(redacted(text)), self._now()
         )

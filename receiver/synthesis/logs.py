@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from receiver import semconv as sc
-from receiver.detect.deaths import partition_of
+from receiver.detect.deaths import last_partition
 from receiver.facts.ending import Ending
 from receiver.model import Finding
 from receiver.signals import Attributes, Importance, LogRecord, Severity
@@ -27,7 +27,7 @@ class Logs(ObserverLogs):
         if finding.kind == sc.EVENT_PROCESS_OOM_KILLED and execution is None:
             severity = Severity.WARN  # a neighbour, not an observed task
         items: Attributes = finding.facts
-        if partition := partition_of(process):
+        if partition := last_partition(process):
             items = (*items, (sc.PIPELINE_DATASET_PARTITION, partition))
         if finding.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH:
             items = (*items, *self._blocks.exit_items(process, process.end))

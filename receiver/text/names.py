@@ -30,7 +30,7 @@ def describe_end(cause: str, code: int, signal: int) -> str:
     return signal_name(signal) if signal else f"exit {code}"
 
 
-def ended(error: str) -> str:
+def end_phrase(error: str) -> str:
     """What happened to a process with this error.type: `was killed by SIGTERM`."""
     if not error:
         return "exited with status 0"

@@ -13,7 +13,7 @@ from receiver.work.worker import Worker
 KEPT_FAILED_CHILDREN = 64
 
 
-class Grade(IntEnum):
+class ExitSeverity(IntEnum):
     """The meaning of an end for the parent that saw it.
 
     It is set when the process ends, while its signals and files are still known.
@@ -34,7 +34,7 @@ class ChildEnd(msgspec.Struct, frozen=True, eq=False):
     """
 
     child: Worker
-    grade: Grade
+    exit_severity: ExitSeverity
     below: tuple[ChildEnd, ...] = ()
 
 
@@ -60,18 +60,18 @@ class ChildTable(Table[Children]):
             return None
         return self.rows.get(parent.key) or self.put(parent.key, Children())
 
-    def ended(self, parent: Worker, child: Worker, grade: Grade) -> None:
+    def child_ended(self, parent: Worker, child: Worker, exit_severity: ExitSeverity) -> None:
         """A success cancels earlier failures of the same command: it was a retry."""
         row = self._row(parent)
         if row is None:
             return
-        row.last = end = ChildEnd(child, grade, self.of(child.key).failed)
-        if not grade:
+        row.last = end = ChildEnd(child, exit_severity, self.of(child.key).failed)
+        if not exit_severity:
             if row.failed:
                 row.failed = tuple(
                     c
                     for c in row.failed
-                    if c.child.argv != child.argv or c.grade == Grade.LOST_WORK
+                    if c.child.argv != child.argv or c.exit_severity == ExitSeverity.LOST_WORK
                 )
         elif len(row.failed) < KEPT_FAILED_CHILDREN:
             row.failed = (*row.failed, end)

@@ -129,7 +129,7 @@ class Execution:
         self.error = error or next((e for _, e in reversed(self.lost_roots.values())), "")
 
     @property
-    def speaker(self) -> ProcessKey:
+    def deciding_root(self) -> ProcessKey:
         """The root process whose end was the outcome: the last that failed for good, or the first
         of all.
         """

@@ -40,7 +40,7 @@ class Executions:
             OrderedDict()
         )
 
-    def ended(self, slot: Slot) -> Execution | None:
+    def last_ended(self, slot: Slot) -> Execution | None:
         return self._ended.get(slot)
 
     def proven_for_others(self, identity: Identity) -> tuple[int, tuple[bytes, bytes]] | None:

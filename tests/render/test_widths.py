@@ -55,7 +55,9 @@ def run_of(names: list[str], depth: int) -> tuple[Execution, RunView]:
     """A tree of processes whose arguments, files and task have these names."""
     story = Story()
     views = Views(story.core.facts)
-    story.core.listeners.add(Calls(process_ended=views.ended, execution_finished=views.closed))
+    story.core.listeners.add(
+        Calls(process_ended=views.process_ended, execution_finished=views.closed)
+    )
     root = story.command("bash", *names, name=names[0] or "job")
     line = [root]
     for number in range(depth):

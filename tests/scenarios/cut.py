@@ -93,7 +93,8 @@ def rewrite(
         msgspec.json.decode(f.payload, type=Watch).pid for f in frames if f.kind == FrameKind.WATCH
     }
     recorder = Recorder(
-        target.open("wb"), Header(recording.header.wires, HOST, recording.header.wall_offset_ns)
+        target.open("wb"),
+        Header(recording.header.wire_hashes, HOST, recording.header.wall_offset_ns),
     )
     for frame in frames:
         if frame.kind in OF_THE_HOST:

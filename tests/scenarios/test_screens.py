@@ -39,7 +39,7 @@ def replayed(name: str) -> tuple[Report, Callable[[int], str]]:
     recording = Recording(HERE / "incidents" / f"{name}.kw")
     core = Core(recording.header.host, CoreOptions(only_commands=True))
     views = Views(core.facts)
-    core.listeners.add(Calls(process_ended=views.ended, execution_finished=views.closed))
+    core.listeners.add(Calls(process_ended=views.process_ended, execution_finished=views.closed))
     replay(Session(core), recording)
     report = list(core.incidents.reports.values())[-1]
     (execution,) = [e for e in core.executions._ended.values() if e.outer is None]

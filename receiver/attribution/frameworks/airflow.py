@@ -18,7 +18,7 @@ from functools import lru_cache
 
 from receiver.attribution.claims import Bind, Claims, Expect, Idle, Imports, Role
 from receiver.attribution.frameworks.base import Recogniser, is_written
-from receiver.attribution.programs import after, positional, words
+from receiver.attribution.programs import arguments_after, positional, words
 from receiver.events import FileOpened, OpenedFlag
 from receiver.model import CERTAIN, PROBABLE, Identity
 from receiver.work.worker import Worker
@@ -75,7 +75,7 @@ class Airflow(Recogniser):
         claims: Claims = (Bind(identity),) if identity is not None else ()
         if not any("airflow" in word for word in process.argv[:4]):
             return claims  # a task's child: only the environment identifies it
-        command = positional(after(process.argv, "airflow"))[:1] or (
+        command = positional(arguments_after(process.argv, "airflow"))[:1] or (
             "execute_workload",
         ) * _runs_workload(process)
         program = self.name if words(process)[1:] == (self.name,) else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from receiver.attribution.claims import Claims, Role
 from receiver.attribution.frameworks.base import Helper, Recogniser
-from receiver.attribution.programs import after, option
+from receiver.attribution.programs import arguments_after, option
 from receiver.work.worker import Worker
 
 _WORKER = "celery worker"
@@ -21,7 +21,7 @@ class Celery(Recogniser):
     helpers = (Helper(_WORKER),)
 
     def image(self, process: Worker) -> Claims:
-        arguments = after(process.argv, "celery")
+        arguments = arguments_after(process.argv, "celery")
         if "worker" not in arguments:
             return ()
         application = option(arguments, "-A", "--app")

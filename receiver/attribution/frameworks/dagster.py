@@ -11,7 +11,7 @@ import re
 
 from receiver.attribution.claims import Bind, Claims, Refine, Role
 from receiver.attribution.frameworks.base import Helper, Recogniser, is_written
-from receiver.attribution.programs import after, base, option, own_run, positional
+from receiver.attribution.programs import arguments_after, base, option, own_run, positional
 from receiver.events import FileOpened
 from receiver.model import PARTIAL, PROBABLE, Identity
 from receiver.work.worker import Worker
@@ -44,7 +44,7 @@ class Dagster(Recogniser):
         ):
             helper = process.name != "tail" or any("/compute_logs/" in word for word in argv[-1:])
             return (Role(_LOG_HELPER),) if helper else ()
-        arguments = after(argv, "dagster")
+        arguments = arguments_after(argv, "dagster")
         command = positional(arguments)
         if command[:2] in (("job", "execute"), ("asset", "materialize")):
             job = (

@@ -10,7 +10,7 @@ import re
 
 from receiver.attribution.claims import Begin, Bind, Claims, End, Refine
 from receiver.attribution.frameworks.base import Recogniser, is_written
-from receiver.attribution.programs import after, base, option, own_run
+from receiver.attribution.programs import arguments_after, base, option, own_run
 from receiver.events import FileOpened
 from receiver.model import PROBABLE, Identity
 from receiver.work.worker import Worker
@@ -47,7 +47,7 @@ class Dbt(Recogniser):
     metadata_paths = ("/target/",)
 
     def image(self, process: Worker) -> Claims:
-        arguments = after(process.argv, "dbt")
+        arguments = arguments_after(process.argv, "dbt")
         command = next((word for word in arguments if word in _COMMANDS), "")
         if not command:
             return ()

@@ -9,7 +9,7 @@ import re
 
 from receiver.attribution.claims import Begin, Bind, Claims, End
 from receiver.attribution.frameworks.base import Recogniser, is_written
-from receiver.attribution.programs import after, base, option, own_run, positional
+from receiver.attribution.programs import arguments_after, base, option, own_run, positional
 from receiver.events import FileChanged, FileOpened, FileOperation
 from receiver.model import PARTIAL, PROBABLE, Identity
 from receiver.work.worker import Worker
@@ -36,7 +36,7 @@ class Luigi(Recogniser):
     temporary_path = re.compile(r"-luigi-tmp-[^/]*$")
 
     def image(self, process: Worker) -> Claims:
-        arguments = after(process.argv, "luigi")
+        arguments = arguments_after(process.argv, "luigi")
         task = positional(arguments, _TAKES_VALUE)[:1]
         if not task:
             return ()

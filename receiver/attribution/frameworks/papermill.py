@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from receiver.attribution.claims import Bind, Claims, Role
 from receiver.attribution.frameworks.base import Helper, Recogniser
-from receiver.attribution.programs import after, base, own_run, positional
+from receiver.attribution.programs import arguments_after, base, own_run, positional
 from receiver.model import PROBABLE, Identity
 from receiver.work.worker import Worker
 
@@ -39,7 +39,7 @@ class Papermill(Recogniser):
     def image(self, process: Worker) -> Claims:
         if "ipykernel_launcher" in process.argv:
             return (Role(_KERNEL),)
-        notebooks = positional(after(process.argv, "papermill"), _TAKES_VALUE)
+        notebooks = positional(arguments_after(process.argv, "papermill"), _TAKES_VALUE)
         if not notebooks or not notebooks[0].endswith(".ipynb"):
             return ()
         identity = Identity(

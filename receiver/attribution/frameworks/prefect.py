@@ -10,7 +10,7 @@ from __future__ import annotations
 from receiver.attribution.claims import Bind, Claims, Role
 from receiver.attribution.context import variable
 from receiver.attribution.frameworks.base import Helper, Recogniser
-from receiver.attribution.programs import after, base, option, own_run, positional
+from receiver.attribution.programs import arguments_after, base, option, own_run, positional
 from receiver.model import PARTIAL, PROBABLE, Identity
 from receiver.work.worker import Worker
 
@@ -56,7 +56,7 @@ class Prefect(Recogniser):
             return (Bind(identity),)
         if _SERVER in process.argv:
             return (*self._script(process), Role("prefect server"))
-        command = positional(after(process.argv, "prefect"))[:2]
+        command = positional(arguments_after(process.argv, "prefect"))[:2]
         if command[:1] in (("worker",), ("server",), ("agent",)):
             return (Role(f"prefect {command[0]}"),)
         return ()

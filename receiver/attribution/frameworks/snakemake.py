@@ -13,7 +13,7 @@ import re
 
 from receiver.attribution.claims import Bind, Claims
 from receiver.attribution.frameworks.base import Recogniser, is_written
-from receiver.attribution.programs import after, base, option, own_run
+from receiver.attribution.programs import arguments_after, base, option, own_run
 from receiver.events import FileChanged, FileOpened, FileOperation
 from receiver.model import PARTIAL, PROBABLE, Identity
 from receiver.text.redact.log import redacted
@@ -36,7 +36,7 @@ class Snakemake(Recogniser):
         argv = process.argv
         if len(argv) > 2 and argv[1] == "-c" and argv[2].startswith(_JOB):
             return self._shell_job(process, argv[2])
-        arguments = after(argv, "snakemake")
+        arguments = arguments_after(argv, "snakemake")
         if not arguments and base(argv[-1] if argv else "") != "snakemake":
             return ()
         if targets := option(arguments, "--target-jobs"):

@@ -12,7 +12,7 @@ import re
 from receiver import semconv as sc
 from receiver.attribution.claims import Bind, Claims, Refine, Role
 from receiver.attribution.frameworks.base import Helper, Recogniser, is_written
-from receiver.attribution.programs import after, base, option, own_run, positional
+from receiver.attribution.programs import arguments_after, base, option, own_run, positional
 from receiver.events import FileOpened
 from receiver.model import PARTIAL, PROBABLE, Identity
 from receiver.work.worker import Worker
@@ -93,13 +93,13 @@ class Spark(Recogniser):
             return self._driver(process)
         for backend in _EXECUTORS:
             if backend in argv:
-                return self._executor(process, after(argv, base(backend)))
+                return self._executor(process, arguments_after(argv, base(backend)))
         if "pyspark.daemon" in argv:
             return (Role(_PYTHON_DAEMON),)
         return tuple(Role(role) for main, role in _SERVICES.items() if main in argv)
 
     def _driver(self, process: Worker) -> Claims:
-        arguments = after(process.argv, _SUBMIT)
+        arguments = arguments_after(process.argv, _SUBMIT)
         configured = [
             value for word in arguments if (value := word.partition("spark.app.name=")[2])
         ]

@@ -10,10 +10,10 @@ from receiver.facts.peers import Peer
 from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
     IDLE_NS,
-    after,
     blame,
     clients,
     endpoint,
+    failed_soon_after,
     idle_before,
     notable_samples,
     where,
@@ -55,7 +55,7 @@ def broken(case: Case) -> Iterator[Candidate]:
                 )
                 evidence = [supports(CLEAR + SLIGHT, text, facts(peer.first, sample))]
                 evidence.append(supports(SOME, f"The new request was {how}.", facts(sample)))
-                evidence += after(actor, sample.time_boottime_ns)
+                evidence += failed_soon_after(actor, sample.time_boottime_ns)
                 summary = (
                     f"An idle connection of {actor.who} to {where(peer)} was dropped after "
                     f"{idle / 1e9:.0f} s."
@@ -81,7 +81,7 @@ def _reset(
         f"sent and {sample.received_bytes} received."
     )
     evidence = [supports(CLEAR, text, facts(sample))]
-    evidence += after(actor, sample.time_boottime_ns)
+    evidence += failed_soon_after(actor, sample.time_boottime_ns)
     dead = _server(case, sample)
     if dead is not None and dead.end.signal:
         text = (

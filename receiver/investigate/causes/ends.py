@@ -161,7 +161,7 @@ def _failed_execs(case: Case, actor: ProcessSnapshot) -> list[CallFailed]:
     ]
 
 
-def limits(case: Case) -> Iterator[Candidate]:
+def process_limits(case: Case) -> Iterator[Candidate]:
     """Finds EMFILE, and EAGAIN of clone because of a limit or of unreaped children."""
     for actor in case:
         files = [c for c in actor.calls if c.error in (errno.EMFILE, errno.ENFILE)]
@@ -260,4 +260,4 @@ def _threads(actor: ProcessSnapshot) -> int:
     )
 
 
-CAUSES = (crashes, interpreters, limits)
+CAUSES = (crashes, interpreters, process_limits)

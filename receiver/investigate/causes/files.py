@@ -35,7 +35,7 @@ from receiver.work.tables import Use
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|(?<!\d)\d{8}(?!\d)|\d{4}/\d\d/\d\d")
 
 
-def two_writers(case: Case) -> Iterator[Candidate]:
+def concurrent_writers(case: Case) -> Iterator[Candidate]:
     """Finds two processes that had opened one file separately and wrote it at the same time."""
     for writers in writers_of(case).values():
         own = [(a, u) for a, u in writers if not u.inherited and not u.append]
@@ -252,4 +252,4 @@ def older(case: Case) -> Iterator[Candidate]:
             )
 
 
-CAUSES = (two_writers, replaced, stale, older)
+CAUSES = (concurrent_writers, replaced, stale, older)

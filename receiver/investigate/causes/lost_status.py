@@ -24,7 +24,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.work.children import Grade
+from receiver.work.children import ExitSeverity
 
 
 def masked(case: Case) -> Iterator[Candidate]:
@@ -37,7 +37,7 @@ def masked(case: Case) -> Iterator[Candidate]:
     for actor in case:
         parent = case.get(actor.parent)
         if (
-            actor.grade < Grade.FAILED
+            actor.exit_severity < ExitSeverity.FAILED
             or actor.exit is None
             or parent is None
             or parent.exit is None
@@ -45,7 +45,7 @@ def masked(case: Case) -> Iterator[Candidate]:
             continue
         if parent.end.code != 0 and not _lost_in_a_pipe(case, actor, parent):
             continue
-        below = [c for c in case.children(actor) if c.grade > Grade.ANSWER]
+        below = [c for c in case.children(actor) if c.exit_severity > ExitSeverity.ANSWER]
         if (below and not shells(actor)) or _repeated(case, actor) or _answered(actor):
             continue
         deepest = below[-1] if below else actor
@@ -81,7 +81,7 @@ def _context_of_loss(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot
             "0, which became the status of the whole pipeline."
         )
         out.append(supports(SOME, text, ends(reader)))
-    if actor.grade is Grade.LOST_WORK:
+    if actor.exit_severity is ExitSeverity.LOST_WORK:
         out.append(supports(SLIGHT, "Its work was lost.", ends(actor)))
     elif actor.execs and actor.end_ns - actor.start_ns > LONG_NS:
         out.append(
@@ -142,7 +142,7 @@ def _repeated(case: Case, actor: ProcessSnapshot) -> bool:
 
 def _answered(actor: ProcessSnapshot) -> bool:
     """Whether a helper was stopped by its script, or a short command answered with status 1."""
-    return actor.grade is Grade.STOPPED or (
+    return actor.exit_severity is ExitSeverity.STOPPED or (
         actor.end.code == 1 and actor.end_ns - actor.start_ns < 20_000_000 and bool(actor.execs)
     )
 

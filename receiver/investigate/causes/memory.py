@@ -122,7 +122,7 @@ def _plateau(actor: ProcessSnapshot) -> bool:
     return max(values) - min(values) <= _PLATEAU * max(values) and max(values) > 32 * MIB
 
 
-def limits(case: Case) -> Iterator[Candidate]:
+def memory_limits(case: Case) -> Iterator[Candidate]:
     """Finds refused calls of mmap, brk or mremap.
 
     The limit is the process's own, because a full cgroup causes an OOM kill instead.
@@ -251,4 +251,4 @@ def _is_memory_file(path: str) -> bool:
     return path.startswith((*_SHARED, "/memfd:")) or "shm" in path
 
 
-CAUSES = (heaps, limits, thrashing, shared_memory)
+CAUSES = (heaps, memory_limits, thrashing, shared_memory)

@@ -9,10 +9,10 @@ from receiver.events import Connection
 from receiver.facts.peers import Peer
 from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
-    after,
     blame,
     clients,
     endpoint,
+    failed_soon_after,
     last_notable_sample,
     notable_samples,
     where,
@@ -74,7 +74,7 @@ def _vanished(
         evidence.append(supports(STRONG, text, facts(queue)))
         cause = "net.backlog_refused"
         summary = f"{where(peer)} accepts no connections: the accept queue of {server.who} is full."
-    evidence += after(actor, sample.time_boottime_ns)
+    evidence += failed_soon_after(actor, sample.time_boottime_ns)
     if peer.made > unanswered and peer.received_bytes:
         evidence.append(contradicts(SLIGHT, "It had answered before.", facts(peer.first)))
     return blame(actor, cause, endpoint(peer), summary=summary, evidence=evidence, sample=sample)
@@ -89,7 +89,7 @@ def _refused(
     )
     evidence = [
         supports(CLEAR, text, facts(*refused[-2:])),
-        *after(actor, sample.time_boottime_ns),
+        *failed_soon_after(actor, sample.time_boottime_ns),
     ]
     if peer.received_bytes:
         evidence.append(contradicts(CLEAR, "A later connection was accepted.", facts(peer.last)))
@@ -108,7 +108,7 @@ def _refused(
 def _no_route(actor: ProcessSnapshot, peer: Peer, sample: Connection) -> Candidate:
     evidence = [
         supports(CLEAR, f"There is no route to {where(peer)}.", facts(sample)),
-        *after(actor, sample.time_boottime_ns),
+        *failed_soon_after(actor, sample.time_boottime_ns),
     ]
     return blame(
         actor,
@@ -139,7 +139,7 @@ def names(case: Case) -> Iterator[Candidate]:
         )
         evidence = [
             supports(CLEAR + SLIGHT, text, facts(*actor.name_failures[-3:])),
-            *after(actor, query.time_boottime_ns),
+            *failed_soon_after(actor, query.time_boottime_ns),
         ]
         if not actor.failed:
             evidence.append(contradicts(SLIGHT, f"{actor.who} continued without it.", ends(actor)))

@@ -32,7 +32,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.text.names import ended, mib
+from receiver.text.names import end_phrase, mib
 from receiver.work.tables import Use, Version
 
 
@@ -61,7 +61,7 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
     writer = case.get(version.writer.key)
     open_files = writer.open_files if writer is not None else ()
     left = next((f for f in open_files if (f.device, f.inode) == version.key), None)
-    how = f"{ended(version.cause)}" if version.cause else "was ended"
+    how = f"{end_phrase(version.cause)}" if version.cause else "was ended"
     size = (left.position_bytes or left.size_bytes) if left is not None else version.written_bytes
     text = (
         f"{version.writer.name} ({version.writer.key.tgid}) {how} while it had {version.path} open "

@@ -47,7 +47,7 @@ def clients(case: Case) -> Iterator[tuple[ProcessSnapshot, Peer]]:
                 yield actor, peer
 
 
-def after(actor: ProcessSnapshot, at_ns: int) -> list[Evidence]:
+def failed_soon_after(actor: ProcessSnapshot, at_ns: int) -> list[Evidence]:
     """Returns evidence if the process failed soon after this time."""
     if not actor.failed or actor.end.signal:
         return []

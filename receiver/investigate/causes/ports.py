@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from receiver.events import CallKind
 from receiver.investigate.case import Case
-from receiver.investigate.causes.peers import after, clients, where
+from receiver.investigate.causes.peers import clients, failed_soon_after, where
 from receiver.investigate.evidence import (
     CLEAR,
     SOME,
@@ -49,7 +49,7 @@ def ports(case: Case) -> Iterator[Candidate]:
             evidence.append(
                 contradicts(CLEAR, f"It had made only {made} connections.", facts(call))
             )
-        evidence += after(actor, call.last_boottime_ns)
+        evidence += failed_soon_after(actor, call.last_boottime_ns)
         most = _busiest(case, subject_of(call)) or actor
         summary = (
             f"No local port was free for {subject_of(call)}: {most.who} had made {made} "

@@ -13,10 +13,10 @@ from receiver.investigate.causes.peers import (
     IDLE_NS,
     SILENT_NS,
     TICK_NS,
-    after,
     blame,
     clients,
     endpoint,
+    failed_soon_after,
     idle_before,
     notable_samples,
     where,
@@ -134,7 +134,7 @@ def _unanswered(
     else:
         text = "The peer acknowledged all data that it had sent, so the network worked."
         evidence.append(supports(SOME, text, facts(sample)))
-    evidence += after(actor, sample.time_boottime_ns)
+    evidence += failed_soon_after(actor, sample.time_boottime_ns)
     whole = gap_ns / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
     if whole > 0.5:
         text = f"That is {whole:.0%} of its run time."
@@ -194,7 +194,7 @@ def _mtu(actor: ProcessSnapshot, peer: Peer, sample: Connection, owed: int, idle
                 SOME, f"The connection had been idle for {idle / 1e9:.0f} s before.", facts(sample)
             )
         )
-    evidence += after(actor, sample.time_boottime_ns)
+    evidence += failed_soon_after(actor, sample.time_boottime_ns)
     summary = f"Large packets from {actor.who} to {where(peer)} are lost, while small ones arrive."
     return blame(
         actor, "net.mtu", endpoint(peer), summary=summary, evidence=evidence, sample=sample

@@ -14,10 +14,10 @@ from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
     SILENT_NS,
     TICK_NS,
-    after,
     blame,
     clients,
     endpoint,
+    failed_soon_after,
     last_notable_sample,
     where,
 )
@@ -81,7 +81,7 @@ def _exhausted(
         return
     held = max(held, longest_gap(peer) if alone else 0)
     evidence = _all_waiting(actor, peer, sample, held, alone=alone)
-    late = after(actor, sample.time_boottime_ns)
+    late = failed_soon_after(actor, sample.time_boottime_ns)
     yield blame(
         actor,
         "net.pool",
@@ -197,7 +197,7 @@ def _token_calls(case: Case) -> Iterator[Candidate]:
         evidence += read
         evidence += _waited_for_lock(actor)
         evidence += _held_meanwhile(others, gap, peer)
-        evidence += after(actor, sample.time_boottime_ns)
+        evidence += failed_soon_after(actor, sample.time_boottime_ns)
         summary = (
             f"A refresh of credentials at {where(peer)} took {gap / 1e9:.1f} s and delayed "
             f"{actor.who}."
@@ -264,7 +264,7 @@ def _turned_away(case: Case) -> Iterator[Candidate]:
         evidence = [supports(CLEAR, text, facts(last))]
         text = f"{held} other connections to it stayed open all the time."
         evidence.append(supports(CLEAR, text, facts(*(p.last for _, p in stay[:3]))))
-        evidence += after(actor, last.time_boottime_ns)
+        evidence += failed_soon_after(actor, last.time_boottime_ns)
         summary = (
             f"All slots of {where(peer)} were in use ({held} connections): {actor.who} was "
             "rejected."

@@ -54,7 +54,7 @@ def quota(case: Case) -> Iterator[Candidate]:
     evidence.append(
         supports(SLIGHT, f"Together they were stopped for {stopped:.1f} s.", [fact(look)])
     )
-    slow = _slow(case, actor, evidence, lasted)
+    slow = _explains_slowness(case, actor, evidence, lasted)
     summary = (
         f"{actor.who} was throttled by its CPU quota in {share:.0%} of the periods for "
         f"{lasted / 1e9:.0f} s."
@@ -70,7 +70,9 @@ def quota(case: Case) -> Iterator[Candidate]:
     )
 
 
-def _slow(case: Case, actor: ProcessSnapshot, evidence: list[Evidence], lasted: int) -> bool:
+def _explains_slowness(
+    case: Case, actor: ProcessSnapshot, evidence: list[Evidence], lasted: int
+) -> bool:
     """Whether this is a sufficient reason for a successful task to be too slow."""
     share = lasted / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
     if share > 0.4:
@@ -100,7 +102,7 @@ def neighbours(case: Case) -> Iterator[Candidate]:
             evidence.append(
                 contradicts(CLEAR, "Its own CPU quota stopped it.", [fact(usage.worst["quota"][1])])
             )
-        silent = _slow(case, actor, evidence, lasted) and foreign
+        silent = _explains_slowness(case, actor, evidence, lasted) and foreign
         summary = (
             f"{culprit.name or 'Others'} ({culprit.pid}) took the CPU from {actor.who} for "
             f"{lasted / 1e9:.0f} s."

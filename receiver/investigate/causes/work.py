@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from receiver.attribution.partitions import partition_of
+from receiver.attribution.partitions import partition_in_path
 from receiver.investigate.case import Case, task_key
 from receiver.investigate.causes.common import LARGE, partition_share, shells
 from receiver.investigate.evidence import (
@@ -20,7 +20,7 @@ from receiver.investigate.evidence import (
     Evidence,
     contradicts,
     ends,
-    fact_of_step,
+    fact_of_clock_step,
     facts_of_use,
     process_culprit,
     supports,
@@ -115,7 +115,7 @@ def skew(case: Case) -> Iterator[Candidate]:
         if uses:
             path, (device, inode) = uses[0].path, uses[0].key
             culprit = Culprit(type="file", path=path, inode=inode, device=device)
-            named = partition_of(path)
+            named = partition_in_path(path)
         summary = (
             f"One part is far larger than the others: {largest.who} read "
             f"{mib(reads[largest])}{f' of {named}' if named else ''}, the others {mib(int(usual))}."
@@ -210,13 +210,13 @@ def _input(actor: ProcessSnapshot) -> int:
 
 
 def clock(case: Case) -> Iterator[Candidate]:
-    for step in case.steps:
+    for step in case.clock_steps:
         moved = step.delta_ns / 1e9
         evidence = [
             supports(
                 STRONG,
                 f"The wall clock was moved by {moved:+.3f} s while it ran.",
-                [fact_of_step(step)],
+                [fact_of_clock_step(step)],
             )
         ]
         if abs(moved) >= 1:
@@ -227,7 +227,7 @@ def clock(case: Case) -> Iterator[Candidate]:
                         "That is more than a second: the time stamps of files and tokens "
                         "are no longer in order."
                     ),
-                    [fact_of_step(step)],
+                    [fact_of_clock_step(step)],
                 )
             )
         summary = f"The wall clock of the host moved by {moved:+.1f} s during the run."

@@ -41,13 +41,13 @@ class ReportStore:
             if _TEMPORARY.match(left):  # from a service that was killed
                 os.unlink(left, dir_fd=self._folder)
 
-    def save(self, number: str, report: Report, owner: int = _UNKNOWN) -> None:
+    def save(self, incident_id: str, report: Report, owner: int = _UNKNOWN) -> None:
         """Writes the whole file or nothing.
 
         `owner`: the user whose work it is about. Of too many, the oldest of the user who has most
         is deleted. Raises OSError; RefusedError where a file that is no report has this name.
         """
-        name = f"{number}.json"
+        name = f"{incident_id}.json"
         if self._is_foreign(name):
             raise RefusedError(f"{self._name}/{name} is not a report")
         replace(name, self._folder, to_json(report))
@@ -73,9 +73,9 @@ class ReportStore:
         return self._owners.get(name, _UNKNOWN)
 
     def _is_foreign(self, name: str) -> bool:
-        start, number = b'{"schema":"kwitness.report/', b'"id":"%s"' % name[:16].encode()
+        start, own_id = b'{"schema":"kwitness.report/', b'"id":"%s"' % name[:16].encode()
         return is_foreign(
-            name, self._folder, lambda head: head.startswith(start) and number in head
+            name, self._folder, lambda head: head.startswith(start) and own_id in head
         )
 
     def _names(self) -> list[str]:

@@ -115,7 +115,7 @@ class ServiceState:
         if self._keeper is not None:
             self._keeper.start()
 
-    def keep_report(self, number: str, report: Report, owner: int = -1) -> None:
+    def keep_report(self, incident_id: str, report: Report, owner: int = -1) -> None:
         """`owner`: the user whose work it is about; -1 when that is not known."""
         reports = self._reports
         if self._worker is None:
@@ -123,7 +123,7 @@ class ServiceState:
         if reports is None:
             self._worker.skip("report", "unusable", 1, "")
             return
-        self._worker.put("report", lambda: reports.save(number, report, owner))
+        self._worker.put("report", lambda: reports.save(incident_id, report, owner))
 
     def tick(self, unsent: Mapping[str, int]) -> None:
         """Called about once a second: stores new items, and marks that the service is alive."""

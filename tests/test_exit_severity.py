@@ -8,17 +8,17 @@ import pytest
 
 from receiver import semconv as sc
 from receiver.events import ProcessKey, ProcessSample
-from receiver.work.children import Grade
+from receiver.work.children import ExitSeverity
 from tests.builders import Story, attributes
 
 STRANGER, OTHER = ProcessKey(666, 5), ProcessKey(667, 6)
 SI_TIMER = -2  # sigaction(2)
 
 
-def grade_of(story: Story, key: ProcessKey) -> Grade:
+def exit_severity_of(story: Story, key: ProcessKey) -> ExitSeverity:
     actor = story.core.casebook.actor(key)
     assert actor is not None
-    return actor.grade
+    return actor.exit_severity
 
 
 def sender_of(story: Story, what: str) -> object:
@@ -26,9 +26,11 @@ def sender_of(story: Story, what: str) -> object:
     return attributes(record).get(what)
 
 
-@pytest.mark.parametrize(("idle_ms", "grade"), [(1_000, Grade.LOST_WORK), (3_000, Grade.STOPPED)])
+@pytest.mark.parametrize(
+    ("idle_ms", "exit_severity"), [(1_000, ExitSeverity.LOST_WORK), (3_000, ExitSeverity.STOPPED)]
+)
 def test_a_service_that_had_nothing_to_do_is_stopped_and_one_at_work_is_killed(
-    idle_ms: int, grade: Grade
+    idle_ms: int, exit_severity: ExitSeverity
 ) -> None:
     """Two seconds without work are idle. Less is a pause."""
     story = Story()
@@ -41,12 +43,14 @@ def test_a_service_that_had_nothing_to_do_is_stopped_and_one_at_work_is_killed(
     for each in (service, worker):
         story.signal(root, each, signal.SIGKILL, comm="python3")
     story.exit(worker, signal=signal.SIGKILL, after_ms=1)
-    assert grade_of(story, worker) is grade
+    assert exit_severity_of(story, worker) is exit_severity
 
 
-@pytest.mark.parametrize(("asked", "grade"), [(True, Grade.STOPPED), (False, Grade.LOST_WORK)])
+@pytest.mark.parametrize(
+    ("asked", "exit_severity"), [(True, ExitSeverity.STOPPED), (False, ExitSeverity.LOST_WORK)]
+)
 def test_the_signal_that_ends_a_process_is_not_also_the_request_before_it(
-    asked: bool, grade: Grade
+    asked: bool, exit_severity: ExitSeverity
 ) -> None:
     """Its parent is gone. An ancestor ends it with SIGTERM: at once, or after another request."""
     story = Story()
@@ -58,7 +62,7 @@ def test_the_signal_that_ends_a_process_is_not_also_the_request_before_it(
         story.signal(root, worker, signal.SIGINT, comm="python3")
     story.signal(root, worker, signal.SIGTERM, comm="python3")
     story.exit(worker, signal=signal.SIGTERM, after_ms=1)
-    assert grade_of(story, worker) is grade
+    assert exit_severity_of(story, worker) is exit_severity
 
 
 @pytest.mark.parametrize("answer", [True, False])
