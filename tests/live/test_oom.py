@@ -57,7 +57,7 @@ def test_the_members_of_the_full_memory_are_told_before_the_kill(
 
 def test_the_parts_of_the_full_memory_add_up(witness: Witness, memory_cgroup: Path) -> None:
     """A process that grows, and a file in a tmpfs that is nobody's memory."""
-    file = Path("/dev/shm") / f"kwitness-{os.getpid()}"  # noqa: S108
+    file = Path("/dev/shm") / f"kwitness-{os.getpid()}"
     try:
         victim = inside(memory_cgroup, f"open('{file}', 'wb').write(b'z' * (8 << 20))\n" + GROW)
         victim.wait()

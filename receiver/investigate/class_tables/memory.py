@@ -100,7 +100,7 @@ CLASSES: tuple[CauseClass, ...] = (
         rivals="mem.cgroup_oom fs.replaced fs.enospc",
         tag="grow_shm",
         fix=(
-            "Store the data on a disk, or remove files from the tmpfs. If the tmpfs itself is full, "
+            "Store the data on a disk, or remove files from the tmpfs. If that one is full, "
             "enlarge it (/dev/shm: shm_size, emptyDir medium Memory)."
         ),
     ),
