@@ -377,6 +377,7 @@ struct task_struct {
 	struct pid *thread_pid;
 	u64 utime;
 	u64 stime;
+	int exit_state;
 	u64 start_boottime;
 	struct sched_entity se;
 	struct sched_info sched_info;

@@ -105,13 +105,23 @@ struct {
 	__type(value, struct env_rule_entry);
 } env_rule_list __weak SEC(".maps");
 
-/* Run-queue wait of threads that are gone, until their process ends. Full: the oldest is dropped, that sum comes out low. */
+/* What the ended threads of a living process used. The kernel's own sums in signal_struct do not serve: it has none for the
+ * run-queue wait, and it adds the bytes of each reaped child to those of its parent (wait_task_zombie, kernel/exit.c). */
+struct dead_threads {
+	u64 run_delay_ns;
+	u64 read_bytes;
+	u64 written_bytes;
+	u64 read_call_bytes;
+	u64 write_call_bytes;
+};
+
+/* Full: the oldest is dropped, the sums of that process come out low. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
 	__type(key, struct process_key);
-	__type(value, u64);
-} dead_thread_delay __weak SEC(".maps");
+	__type(value, struct dead_threads);
+} dead_threads __weak SEC(".maps");
 
 /* Watched processes: one byte per pid (MARK_WATCHED or MARK_ASKED), so that the question costs one inlined look-up. Written by
  * fork, by exec (when the environment names a task), and by user space through a mapping of it; cleared at exit. Sized by pid_max

@@ -166,13 +166,24 @@ static __always_inline u32 wait_status(struct task_struct *leader)
 static __always_inline void note_dead_thread(struct task_struct *task)
 {
 	struct process_key key = key_of(task);
-	u64 delay = BPF_CORE_READ(task, sched_info.run_delay);
-	u64 *sum = bpf_map_lookup_elem(&dead_thread_delay, &key);
+	struct dead_threads *known, sums = {};
 
-	if (sum)
-		__sync_fetch_and_add(sum, delay);
-	else
-		bpf_map_update_elem(&dead_thread_delay, &key, &delay, BPF_ANY);
+	sums.run_delay_ns = BPF_CORE_READ(task, sched_info.run_delay);
+	sums.read_bytes = BPF_CORE_READ(task, ioac.read_bytes);
+	sums.written_bytes = BPF_CORE_READ(task, ioac.write_bytes);
+	sums.read_call_bytes = BPF_CORE_READ(task, ioac.rchar);
+	sums.write_call_bytes = BPF_CORE_READ(task, ioac.wchar);
+	/* two threads may end at once: the second one of a process finds the entry of the first */
+	if (!bpf_map_update_elem(&dead_threads, &key, &sums, BPF_NOEXIST))
+		return;
+	known = bpf_map_lookup_elem(&dead_threads, &key);
+	if (!known)
+		return;
+	__sync_fetch_and_add(&known->run_delay_ns, sums.run_delay_ns);
+	__sync_fetch_and_add(&known->read_bytes, sums.read_bytes);
+	__sync_fetch_and_add(&known->written_bytes, sums.written_bytes);
+	__sync_fetch_and_add(&known->read_call_bytes, sums.read_call_bytes);
+	__sync_fetch_and_add(&known->write_call_bytes, sums.write_call_bytes);
 }
 
 static __always_inline int process_exit(struct task_struct *task, bool group_dead)
@@ -181,7 +192,8 @@ static __always_inline int process_exit(struct task_struct *task, bool group_dea
 	struct mm_struct *mm;
 	struct event_exit *e;
 	struct scratch *s;
-	u64 *delay, pages;
+	struct dead_threads *dead;
+	u64 pages;
 	bool watched;
 	u32 status;
 
@@ -219,15 +231,19 @@ static __always_inline int process_exit(struct task_struct *task, bool group_dea
 	e->user_cpu_ns = group_sum(task, leader, utime, utime);
 	e->system_cpu_ns = group_sum(task, leader, stime, stime);
 	e->cpu_runtime_ns = group_sum(task, leader, sum_sched_runtime, se.sum_exec_runtime);
-	e->read_bytes = group_sum(task, leader, ioac.read_bytes, ioac.read_bytes);
-	e->written_bytes = group_sum(task, leader, ioac.write_bytes, ioac.write_bytes);
-	e->read_call_bytes = group_sum(task, leader, ioac.rchar, ioac.rchar);
-	e->write_call_bytes = group_sum(task, leader, ioac.wchar, ioac.wchar);
+	e->read_bytes = BPF_CORE_READ(task, ioac.read_bytes);
+	e->written_bytes = BPF_CORE_READ(task, ioac.write_bytes);
+	e->read_call_bytes = BPF_CORE_READ(task, ioac.rchar);
+	e->write_call_bytes = BPF_CORE_READ(task, ioac.wchar);
 	e->run_delay_ns = BPF_CORE_READ(task, sched_info.run_delay);
-	delay = bpf_map_lookup_elem(&dead_thread_delay, &e->process);
-	if (delay) {
-		e->run_delay_ns += *delay;
-		bpf_map_delete_elem(&dead_thread_delay, &e->process);
+	dead = bpf_map_lookup_elem(&dead_threads, &e->process);
+	if (dead) {
+		e->read_bytes += dead->read_bytes;
+		e->written_bytes += dead->written_bytes;
+		e->read_call_bytes += dead->read_call_bytes;
+		e->write_call_bytes += dead->write_call_bytes;
+		e->run_delay_ns += dead->run_delay_ns;
+		bpf_map_delete_elem(&dead_threads, &e->process);
 	}
 	BPF_CORE_READ_STR_INTO(&e->comm, leader, comm);
 

@@ -40,10 +40,6 @@ static long on_thread(u32 index, struct thread_walk *walk)
 	walk->e->voluntary_switches += BPF_CORE_READ(thread, nvcsw);
 	walk->e->involuntary_switches += BPF_CORE_READ(thread, nivcsw);
 	walk->e->major_faults += BPF_CORE_READ(thread, maj_flt);
-	walk->e->read_bytes += BPF_CORE_READ(thread, ioac.read_bytes);
-	walk->e->written_bytes += BPF_CORE_READ(thread, ioac.write_bytes);
-	walk->e->read_call_bytes += BPF_CORE_READ(thread, ioac.rchar);
-	walk->e->write_call_bytes += BPF_CORE_READ(thread, ioac.wchar);
 	walk->e->threads++;
 	state = BPF_CORE_READ(thread, __state);
 	if (state == STATE_RUNNING)
@@ -51,6 +47,12 @@ static long on_thread(u32 index, struct thread_walk *walk)
 	else if (state & STATE_UNINTERRUPTIBLE)
 		walk->e->disk_threads++;
 	walk->node = BPF_CORE_READ(node, next);
+	if (BPF_CORE_READ(thread, exit_state)) /* a leader that ended first: among the dead threads */
+		return 0;
+	walk->e->read_bytes += BPF_CORE_READ(thread, ioac.read_bytes);
+	walk->e->written_bytes += BPF_CORE_READ(thread, ioac.write_bytes);
+	walk->e->read_call_bytes += BPF_CORE_READ(thread, ioac.rchar);
+	walk->e->write_call_bytes += BPF_CORE_READ(thread, ioac.wchar);
 	return 0;
 }
 
@@ -168,6 +170,7 @@ static __always_inline void sample_process(struct bpf_iter__task *context, struc
 	struct descriptor_count descriptors = {};
 	struct thread_walk threads = {};
 	struct list_head *head;
+	struct dead_threads *dead;
 	struct watched *sums;
 	u64 peak;
 
@@ -191,10 +194,13 @@ static __always_inline void sample_process(struct bpf_iter__task *context, struc
 	e->voluntary_switches = BPF_CORE_READ(task, signal, nvcsw);
 	e->involuntary_switches = BPF_CORE_READ(task, signal, nivcsw);
 	e->major_faults = BPF_CORE_READ(task, signal, maj_flt);
-	e->read_bytes = BPF_CORE_READ(task, signal, ioac.read_bytes);
-	e->written_bytes = BPF_CORE_READ(task, signal, ioac.write_bytes);
-	e->read_call_bytes = BPF_CORE_READ(task, signal, ioac.rchar);
-	e->write_call_bytes = BPF_CORE_READ(task, signal, ioac.wchar);
+	dead = bpf_map_lookup_elem(&dead_threads, &e->process);
+	if (dead) {
+		e->read_bytes = dead->read_bytes;
+		e->written_bytes = dead->written_bytes;
+		e->read_call_bytes = dead->read_call_bytes;
+		e->write_call_bytes = dead->write_call_bytes;
+	}
 	threads.e = e;
 	head = (void *)BPF_CORE_READ(task, signal) + bpf_core_field_offset(struct signal_struct, thread_head);
 	threads.head = head;

@@ -228,6 +228,17 @@ def test_logs_locks_and_databases_are_no_torn_outputs(other: dict[str, object]) 
     assert not story.events("file.partial_write")
 
 
+@pytest.mark.parametrize("wrote", [0, 4096])
+def test_only_who_wrote_leaves_a_torn_file(wrote: int) -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    worker = story.spawn(root, "python3", "load.py")
+    story.signal(ProcessKey(50, 9), worker, signal.SIGKILL)
+    story.open_file(worker, "/data/out.csv", signal=9)
+    story.exit(worker, signal=9, write_call_bytes=wrote)
+    assert len(story.events("file.partial_write")) == bool(wrote)
+
+
 def test_a_writer_told_to_end_that_then_fails_leaves_a_partial_write() -> None:
     story = Story()
     root = story.command("dbt")

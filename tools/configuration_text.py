@@ -21,7 +21,9 @@ KEYS = {
     ),
     "kernel.batch_records": "the most records that are read from a ring before other tasks run",
     "kernel.source": (
-        '`"ebpf"`, `"netlink"` (process connector and polling), or auto: netlink if eBPF is refused'
+        '`"ebpf"`, `"netlink"` (process connector and polling), or auto: netlink if eBPF is refused. '
+        "With netlink and `privileges.drop` the environments of other users' processes are not "
+        "visible ([usage.md](usage.md))"
     ),
     "kernel.syscall_hook": (
         'how system calls are hooked: `"fexit"` (a program per call) or `"sys_exit"` (one for '

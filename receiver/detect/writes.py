@@ -7,7 +7,7 @@ import signal as signals
 
 from receiver import semconv as sc
 from receiver.detect.file_names import BOOKKEEPING
-from receiver.events import FileFlag, FileReason, OpenFile
+from receiver.events import Exit, FileFlag, FileReason, OpenFile
 from receiver.facts.ending import Ending
 from receiver.model import POLITE, Finding
 from receiver.signals import Severity
@@ -52,12 +52,18 @@ def unfinished_outputs(
     latest: dict[tuple[int, int], OpenFile] = {}
     for event in open_files:  # read at the signal, then at death: the later reading counts
         latest[(event.device, event.inode)] = event
-    return [f for f in latest.values() if _is_output(f)]
+    return [f for f in latest.values() if is_output(f, process.exit)]
 
 
-def _is_output(event: OpenFile) -> bool:
+def is_output(event: OpenFile, end: Exit) -> bool:
+    """Whether the process was writing the file, as far as its own counters show.
+
+    The position belongs to the open file description, which a parent or a child may share: a
+    process that wrote no byte has moved no position.
+    """
     if (
-        event.file_flags & _HIDDEN
+        not end.write_call_bytes
+        or event.file_flags & _HIDDEN
         or event.open_flags & os.O_APPEND
         or event.path.endswith(BOOKKEEPING)
     ):

@@ -34,11 +34,13 @@ def _may_listen() -> bool:
     return bool(effective_capabilities(Path("/proc/self/status").read_text()) >> CAP_NET_ADMIN & 1)
 
 
-def _fallback(config: SourceConfig, capture: Capture, *, launched: bool) -> NetlinkSource:
+def _fallback(
+    config: SourceConfig, capture: Capture, *, launched: bool, drops: bool
+) -> NetlinkSource:
     """Imported here: pyroute2 is loaded only where the fallback is used."""
     from receiver.kernel.netlink import NetlinkSource
 
-    return NetlinkSource(config, capture, launched=launched)
+    return NetlinkSource(config, capture, launched=launched, drops=drops)
 
 
 def open_source(
@@ -56,7 +58,7 @@ def open_source(
     sources, it raises the reason for which eBPF is refused, because that is the one to fix.
     """
     if config.source == "netlink":
-        return _fallback(config, capture, launched=launched)
+        return _fallback(config, capture, launched=launched, drops=drops)
     try:
         attach: Attach = ("helper" if helper else "either") if drops else "ourselves"
         return LiveSource(
@@ -66,7 +68,7 @@ def open_source(
         if config.source == "ebpf" or isinstance(refused, NamespaceError) or not _may_listen():
             raise
         try:
-            fallback = _fallback(config, capture, launched=launched)
+            fallback = _fallback(config, capture, launched=launched, drops=drops)
         except (KwitnessError, OSError):
             raise refused from None
         log.warning(

@@ -72,6 +72,16 @@ _BLIND = (
     ("inet_sock_set_state", "connections that open and close between two samples"),
     ("open files at death", "partial writes"),
 )
+_OTHER_USERS = Coverage(
+    "procfs",
+    "proc/environ",
+    False,
+    "the service drops its privileges; privileges.drop = false keeps them",
+    (
+        "tasks that only an environment names; executables, working directories, I/O and "
+        "connections of other users' processes"
+    ),
+)
 
 
 class NetlinkSource:
@@ -80,8 +90,18 @@ class NetlinkSource:
     name = "netlink"
     namespace = 0  # it reports the host's pids only
 
-    def __init__(self, config: SourceConfig, capture: Capture, *, launched: bool = False) -> None:
-        """`launched`: see `LiveSource`."""
+    def __init__(
+        self,
+        config: SourceConfig,
+        capture: Capture,
+        *,
+        launched: bool = False,
+        drops: bool = False,
+    ) -> None:
+        """`launched`: see `LiveSource`. `drops`: see `Observer`.
+
+        Without privileges the kernel refuses a part of /proc, and `coverage` says so.
+        """
         if own_pid_namespace():
             raise NamespaceError(
                 "netlink reports the host's pids, and this is another pid namespace: start the "
@@ -102,6 +122,7 @@ class NetlinkSource:
         self._accounting: Accounting | None = None
         with contextlib.suppress(OSError):
             self._accounting = Accounting()
+        self._drops = drops
         self.hooks = None  # this source has no system-call hooks, and `coverage` says so
         self.on_late: Callable[[list[int]], None] = lambda _: None
         self.read_until_ns = 0  # all events sent before this time have been read
@@ -112,8 +133,11 @@ class NetlinkSource:
             Coverage(name, hook, name not in missing, missing.get(name, ""), what)
             for name, hook, what in _SEEN
         ]
-        return seen + [
-            Coverage("ebpf", hook, False, "eBPF is not used", blind) for hook, blind in _BLIND
+        refused = [_OTHER_USERS] if self._drops else []
+        return [
+            *seen,
+            *refused,
+            *(Coverage("ebpf", hook, False, "eBPF is not used", blind) for hook, blind in _BLIND),
         ]
 
     # -- the interface of LiveSource
@@ -204,6 +228,7 @@ class NetlinkSource:
 
     def sample(self) -> Batch:
         """Of the watched processes and their connections, in our own network namespace."""
+        self._drain_accounting()
         now = boottime_ns()
         events = self.processes.samples(now)
         owners = self.processes.sockets()

@@ -234,12 +234,18 @@ class Processes:
 
     def samples(self, now: int) -> list[Event]:
         """Of the watched processes that live."""
-        return [
-            self._records.make(ProcessSample, now, 0, process=key, **values)
-            for pid in list(self.watched)
-            if (key := self._keys.get(pid)) is not None
-            and (values := self._proc.sample(pid)) is not None
-        ]
+        out: list[Event] = []
+        for pid in list(self.watched):
+            key, values = self._keys.get(pid), self._proc.sample(pid)
+            if key is None or values is None:
+                continue
+            ended = self._used.get(pid, _NO_USAGE)  # its threads that are gone
+            values["read_bytes"] += ended.read
+            values["written_bytes"] += ended.written
+            values["read_call_bytes"] += ended.read_calls
+            values["write_call_bytes"] += ended.write_calls
+            out.append(self._records.make(ProcessSample, now, 0, process=key, **values))
+        return out
 
     def sockets(self) -> dict[int, ProcessKey]:
         """Inodes of the watched processes' sockets, and the process that has each."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,12 +92,16 @@ class ProcFs:
         return _text(f"/proc/{pid}/cmdline").partition("\0")[0]
 
     def image(self, pid: int) -> Image | None:
-        """None for an ended process, and for a kernel thread, which has no executable."""
+        """None for an ended process, and for a kernel thread: neither has an address space.
+
+        Command line, names and cgroup are open to every user. The rest is empty where the kernel
+        refuses it: proc(5) asks for PTRACE_MODE_READ_FSCREDS.
+        """
         executable = _link(f"/proc/{pid}/exe")
         status = dict(
             line.split(":\t", 1) for line in _lines(f"/proc/{pid}/status") if ":\t" in line
         )
-        if not executable or "PPid" not in status:
+        if "VmSize" not in status or "PPid" not in status:
             return None
         argv = _text(f"/proc/{pid}/cmdline")[:TEXT_BYTES].rstrip("\0")
         entries = _text(f"/proc/{pid}/environ").split("\0")
@@ -134,24 +139,32 @@ class ProcFs:
 
     def socket_inodes(self, pid: int) -> list[int]:
         found = []
-        try:
-            names = os.listdir(f"/proc/{pid}/fd")
-        except OSError:
-            return []
-        for name in names:
+        for name in _names(f"/proc/{pid}/fd"):
             if match := _SOCKET.fullmatch(_link(f"/proc/{pid}/fd/{name}")):
                 found.append(int(match[1]))
         return found
 
+    def _io(self, pid: int) -> Counter[str]:
+        """Sums over the living threads.
+
+        /proc/PID/io also has the bytes of each child that the process has waited for.
+        """
+        sums: Counter[str] = Counter()
+        for thread in _names(f"/proc/{pid}/task"):
+            for line in _lines(f"/proc/{pid}/task/{thread}/io"):
+                name, _, value = line.partition(": ")
+                sums[name] += int(value or 0)
+        return sums
+
     def sample(self, pid: int) -> dict[str, Any] | None:
-        """The fields of a ProcessSample that /proc provides."""
+        """The fields of a ProcessSample that /proc provides. Bytes are those of living threads."""
         fields = self._stat(pid)
         status = dict(
             line.split(":\t", 1) for line in _lines(f"/proc/{pid}/status") if ":\t" in line
         )
         if not fields or "RssAnon" not in status:
             return None
-        io = dict(line.split(": ") for line in _lines(f"/proc/{pid}/io") if ": " in line)
+        io = self._io(pid)
         sched = _text(f"/proc/{pid}/schedstat").split() or ["0", "0", "0"]
         memory = cgroup_memory(self.memory_cgroup(pid))
         usage, limit = memory[:2] if memory is not None else (0, 0)
@@ -170,24 +183,24 @@ class ProcFs:
             "run_delay_ns": int(sched[1]),
             "voluntary_switches": int(status.get("voluntary_ctxt_switches", "0")),
             "involuntary_switches": int(status.get("nonvoluntary_ctxt_switches", "0")),
-            "read_bytes": int(io.get("read_bytes", 0)),
-            "written_bytes": int(io.get("write_bytes", 0)),
-            "read_call_bytes": int(io.get("rchar", 0)),
-            "write_call_bytes": int(io.get("wchar", 0)),
+            "read_bytes": io["read_bytes"],
+            "written_bytes": io["write_bytes"],
+            "read_call_bytes": io["rchar"],
+            "write_call_bytes": io["wchar"],
             "threads": int(status["Threads"]),
             "running_threads": int(fields[0] == "R"),
             "disk_threads": int(fields[0] == "D"),
-            "open_descriptors": _count(f"/proc/{pid}/fd"),
+            "open_descriptors": len(_names(f"/proc/{pid}/fd")),
             "memory_usage_bytes": usage,
             "memory_limit_bytes": limit,
         }
 
 
-def _count(directory: str) -> int:
+def _names(directory: str) -> list[str]:
     try:
-        return len(os.listdir(directory))
+        return os.listdir(directory)
     except OSError:
-        return 0
+        return []
 
 
 def cgroup_memory(group: str) -> tuple[int, int, int] | None:

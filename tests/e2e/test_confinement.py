@@ -78,6 +78,7 @@ class Service:
         else:
             self.process.communicate(timeout=30)
             raise AssertionError(f"it did not start: {''.join(said)}")
+        self.starting = "".join(said)
 
     def family(self) -> dict[str, int]:
         """Pids of its children by their names."""
@@ -361,3 +362,28 @@ def test_what_it_opens_late_is_still_readable(live: None, home: Path) -> None:
     finally:
         shutil.rmtree(outside)
     assert done.stdout.split() == ["listed", "closed", "UTC"], done.stderr
+
+
+def test_the_source_without_ebpf_says_what_the_drop_hides(live: None, home: Path) -> None:
+    """Command lines are open to everybody; the environment of another user's process is not."""
+    rule = (
+        '[kernel]\nsource = "netlink"\n[[rule]]\nargv = "*/nightly.sh"\n'
+        'system = "cron"\npipeline = "nightly"\ntask = "load {0}"\n'
+    )
+    service = Service(home, settings=rule)
+    try:
+        script = home / "nightly.sh"
+        script.write_text('read line; exec sleep "$line"\n')
+        with subprocess.Popen(
+            ["bash", str(script)],
+            env={"PATH": "/usr/bin:/bin", "AIRFLOW_CTX_DAG_ID": PIPELINE},
+            stdin=subprocess.PIPE,
+        ) as running:
+            said = service.until("/tree", "of nightly")
+            service.until("/metrics", 'pipeline_observer_event_kind="process_sample"')
+            running.communicate(b"0.1\n", timeout=30)
+        assert PIPELINE not in said
+    finally:
+        service.stop()
+    log = service.starting
+    assert "tasks that only an environment names" in log and "privileges.drop = false" in log

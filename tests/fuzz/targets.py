@@ -231,7 +231,7 @@ def procfs(data: bytes) -> None:
     words = [*(part.replace(b"\n", b"") for part in data.split(b"\0")), b"", b"", b""]
     name, group = words[0][:15], words[1]
     files = {
-        "status": b"Name:\t%s\nPPid:\t1\nUid:\t5\t5\nGid:\t5\t5\nThreads:\t1\nRssAnon:\t1 kB\n"
+        "status": b"Name:\t%s\nPPid:\t1\nUid:\t5\t5\nGid:\t5\t5\nThreads:\t1\nVmSize:\t9 kB\nRssAnon:\t1 kB\n"
         % name,
         "stat": b"7 (%s) S " % name + b"0 " * 49,
         "cgroup": b"9:memory:%s\n0::%s\n" % (group, group),

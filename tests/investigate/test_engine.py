@@ -14,7 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.events import CallFailed, CallKind, Crash, Event, NameQuery, OomScope, ProcessKey
+from receiver.events import (
+    CallFailed,
+    CallKind,
+    Crash,
+    Event,
+    FileReason,
+    NameQuery,
+    OomScope,
+    ProcessKey,
+)
 from receiver.investigate.citations import Citations
 from receiver.investigate.classes import CLASSES, TABLES
 from receiver.investigate.engine import CONFIDENT, conclude
@@ -616,3 +625,19 @@ def test_the_texts_of_a_report_are_bounded() -> None:
     assert (
         len(told) <= 1000 and told.startswith("It opens /data/x") and told.endswith("/missing.csv.")
     )
+
+
+@pytest.mark.parametrize(("wrote", "verdict"), [(0, "healthy"), (4096, "incident")])
+def test_a_process_that_wrote_nothing_was_not_writing_the_file(wrote: int, verdict: str) -> None:
+    """The position belongs to the open file description, which it shares with the shell's."""
+    story = Story()
+    root = story.command("bash", "job.sh")
+    worker = story.spawn(root, "python3", "load.py")
+    story.opens(worker, "/data/out.csv", os.O_WRONLY | os.O_CREAT, inode=42)
+    story.signal(STRANGER, worker, signal.SIGTERM, comm="drainer", handled=1)
+    story.open_file(worker, "/data/out.csv", reason=FileReason.SIGNAL, signal=15)
+    story.exit(worker, 0, write_call_bytes=wrote)
+    story.exit(root, 0)
+    report = report_of(story)
+    assert report.verdict == verdict
+    assert (b"was writing" in to_json(report)) == bool(wrote)

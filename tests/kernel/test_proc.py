@@ -17,7 +17,7 @@ def test_a_hostile_name_or_cgroup_adds_no_line(
     monkeypatch: pytest.MonkeyPatch, separator: str
 ) -> None:
     files = {
-        "/proc/7/status": f"Uid:\t5\t5\nGid:\t5\t5\nPPid:\t1\nName:\ta{separator}PPid:\t9\n",
+        "/proc/7/status": f"Uid:\t5\t5\nGid:\t5\t5\nPPid:\t1\nName:\ta{separator}PPid:\t9\nVmSize:\t8 kB\n",
         "/proc/7/cgroup": f"9:memory:/a{separator}b\n0::/c{separator}8:memory:/d\n",
     }
     monkeypatch.setattr(proc, "_text", lambda path: files.get(path, ""))
@@ -31,7 +31,7 @@ def test_the_fallback_reads_the_variables_of_the_users_rules(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     files = {
-        "/proc/7/status": "Uid:\t5\t5\nGid:\t5\t5\nPPid:\t1\nName:\ta\n",
+        "/proc/7/status": "Uid:\t5\t5\nGid:\t5\t5\nPPid:\t1\nName:\ta\nVmSize:\t8 kB\n",
         "/proc/7/environ": "LOADER_JOB_ID=7\0PATH=/bin\0",
     }
     monkeypatch.setattr(proc, "_text", lambda path: files.get(path, ""))

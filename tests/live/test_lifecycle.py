@@ -199,6 +199,31 @@ print(next(line.split()[1] for line in open("/proc/self/io") if line.startswith(
     assert event.run_delay_ns < 60 * 10**9
 
 
+def test_bytes_are_of_the_process_and_not_of_its_children(witness: Witness, tmp_path: Path) -> None:
+    """The kernel adds a reaped child's bytes to its parent's (wait_task_zombie, kernel/exit.c)."""
+    code = f"""
+import os, subprocess, sys, threading
+def write(name, size):
+    fd = os.open(name, os.O_CREAT | os.O_WRONLY)
+    os.write(fd, b"x" * size); os.fsync(fd); os.close(fd)
+inner = "import os; f = os.open('{tmp_path}/c', 65); os.write(f, b'x' * (3 << 20)); os.fsync(f)"
+subprocess.run([sys.executable, "-c", inner])
+ts = [threading.Thread(target=write, args=(f"{tmp_path}/{{n}}", 1 << 20)) for n in range(2)]
+[t.start() for t in ts]; [t.join() for t in ts]
+write("{tmp_path}/own", 1 << 20)
+"""
+    child = python(code)
+    child.wait()
+    event = witness.one(child.pid, Exit)
+    (inner,) = [
+        e for pid in witness.descendants(child.pid) - {child.pid} for e in witness.of(pid, Exit)
+    ]
+    assert inner.write_call_bytes >= 3 << 20 and inner.written_bytes >= 3 << 20
+    for counted in (event.write_call_bytes, event.written_bytes):
+        assert 3 << 20 <= counted < (3 << 20) + (1 << 19)
+    assert event.read_call_bytes < inner.read_call_bytes + (1 << 20)
+
+
 def test_cpu_of_all_threads_is_counted(witness: Witness) -> None:
     code = """
 import hashlib, threading

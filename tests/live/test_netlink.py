@@ -156,6 +156,27 @@ def test_samples_of_both_agree_with_proc(either: Witness) -> None:
         there.close()
 
 
+def test_bytes_of_ended_threads_count_and_of_reaped_children_do_not(
+    either: Witness, tmp_path: Path
+) -> None:
+    code = """
+import os, subprocess, sys, threading
+def write(size):
+    f = os.open(sys.argv[1], 65); os.write(f, b"x" * size); os.close(f)
+t = threading.Thread(target=write, args=(1 << 20,)); t.start(); t.join()
+subprocess.run(["head", "-c", "3000000", "/dev/zero"], stdout=open(sys.argv[1], "wb"))
+print("up", flush=True); input()
+"""
+    with either.source.watching_self():
+        child = python(code, str(tmp_path / "o"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert child.stdout is not None and child.stdout.readline() == "up\n"
+        either.drain()
+    found = [decode(raw, Redactor("off")) for raw in either.source.sample()]
+    (own,) = [e for e in found if isinstance(e, ProcessSample) and e.process.tgid == child.pid]
+    assert 1 << 20 <= own.write_call_bytes < 2 << 20
+    child.communicate("\n")
+
+
 def test_what_lives_already_is_listed_once(either: Witness) -> None:
     child = python("input()", stdin=subprocess.PIPE)
     time.sleep(0.1)

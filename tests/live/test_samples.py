@@ -98,6 +98,27 @@ print("up", flush=True); time.sleep(60)
     stop(child)
 
 
+def test_bytes_of_ended_threads_count_and_of_reaped_children_do_not(
+    watched: Watched, tmp_path: Path
+) -> None:
+    child = watched.start(
+        """
+import os, subprocess, sys, threading, time
+def write(size):
+    f = os.open(sys.argv[1], 65); os.write(f, b"x" * size); os.close(f)
+t = threading.Thread(target=write, args=(1 << 20,)); t.start(); t.join()
+subprocess.run(["head", "-c", "3000000", "/dev/zero"], stdout=open(sys.argv[1], "wb"))
+print("up", flush=True); time.sleep(60)
+""",
+        str(tmp_path / "o"),
+        stdout=subprocess.PIPE,
+    )
+    ready(child)
+    (sample,) = look(watched, child.pid, ProcessSample)
+    assert 1 << 20 <= sample.write_call_bytes < 2 << 20
+    stop(child)
+
+
 def test_the_lowest_limit_above_a_process(watched: Watched, memory_cgroup: Path) -> None:
     inner = memory_cgroup / "inner"
     inner.mkdir()

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from receiver.detect.deaths import SI_TIMER
-from receiver.detect.file_names import BOOKKEEPING
+from receiver.detect.writes import is_output
 from receiver.events import FileReason, Signal
 from receiver.investigate.case import Case
 from receiver.investigate.causes.common import (
@@ -246,7 +246,9 @@ def _stopped_work(case: Case, actor: ProcessSnapshot, at_ns: int) -> list[Eviden
         for f in actor.open_files
         if f.reason == FileReason.SIGNAL
         and f.position_bytes
-        and not f.path.endswith((".log", *BOOKKEEPING))
+        and actor.exit is not None
+        and is_output(f, actor.exit)
+        and not f.path.endswith(".log")
     ]
     out = [
         supports(CLEAR, f"Its child {each.who} {each.end.words} at that time.", ends(each))
