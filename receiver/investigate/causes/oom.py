@@ -37,6 +37,7 @@ from receiver.investigate.evidence import (
     ends,
     fact,
     fact_of_point,
+    facts,
     facts_of_use,
     process_culprit,
     supports,
@@ -72,54 +73,51 @@ def _in_cgroup(
     rss = event.anon_rss_bytes + event.file_rss_bytes + event.shmem_rss_bytes
     held = sum(max(0, t.rss_bytes) for t in victim.cgroup_processes) or rss
     shares = shares_of(case, victim)
-    base = killed_by_kernel(victim)
-    base += shares_evidence(victim, shares)
-    base += partition_share(case, victim)
+    base = [
+        *killed_by_kernel(victim),
+        *shares_evidence(victim, shares),
+        *partition_share(case, victim),
+    ]
     if _is_mostly_shared(victim, shares, max(held, rss)):
         yield _tmpfs(case, victim, base, shares, held)
-    total = max(1, own + max(0, other.growth_bytes if other is not None else 0))
-    share = own / total
+    share = own / max(1, own + max(0, other.growth_bytes if other is not None else 0))
     larger = larger_neighbour(case, victim)
     held_part = held_share(case, victim, larger)
-    curve = [
-        fact_of_point(victim.pid, victim.name, p)
-        for p in (victim.cgroup_processes[0].points if victim.cgroup_processes else ())
-    ][-4:]
-    names = f"{victim.who}" if family < 2 else f"{family} processes of {victim.name}"
-    mine = [
-        supports(
-            CLEAR if share >= 0.8 else SOME if share >= 0.5 else SLIGHT,
-            (
-                f"{names} grew by {mib(own)}, which is {share:.0%} of all growth that was seen "
-                "in that memory cgroup."
-            ),
-            [fact(event), *curve],
-        )
-    ]
+    mine = [_grew(victim, own, share, family)]
     if larger is not None and held_part < share:
         mine.append(larger_rival(larger, held_part))
+        yield large_neighbour(victim, larger, held_part, base)
     elif other is not None:
         mine.append(rival(other, share))
+        if other.growth_bytes > event.limit_bytes * 0.1:
+            yield neighbour(victim, other, share, base)
     if has_child_candidate:
         text = "Its parent continued without it and later reported a different error."
         mine.append(contradicts(SOME, text, ends(victim)))
+    where = f"{event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)})"
     yield Candidate(
         cause="mem.cgroup_oom",
         culprit=process_culprit(victim),
-        summary=(
-            f"The OOM killer killed {victim.who} at the limit of "
-            f"{event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)})"
-        )
+        summary=f"The OOM killer killed {victim.who} at the limit of {where}"
         + on_processes(victim)
         + f": {held_text(victim, shares) or f'it held {mib(max(rss, 0))}'}.",
         evidence=(*base, *mine),
         subject=victim.key,
         at_ns=event.time_boottime_ns,
     )
-    if larger is not None and held_part < share:
-        yield large_neighbour(victim, larger, held_part, base)
-    elif other is not None and other.growth_bytes > event.limit_bytes * 0.1:
-        yield neighbour(victim, other, share, base)
+
+
+def _grew(victim: ProcessSnapshot, own: int, share: float, family: int) -> Evidence:
+    """Returns what the growth of the victim and its relatives says."""
+    names = f"{victim.who}" if family < 2 else f"{family} processes of {victim.name}"
+    points = victim.cgroup_processes[0].points if victim.cgroup_processes else ()
+    curve = [fact_of_point(victim.pid, victim.name, p) for p in points][-4:]
+    text = (
+        f"{names} grew by {mib(own)}, which is {share:.0%} of all growth that was seen in that "
+        "memory cgroup."
+    )
+    weight = CLEAR if share >= 0.8 else SOME if share >= 0.5 else SLIGHT
+    return supports(weight, text, [*facts(victim.oom), *curve])
 
 
 def _growths(case: Case, victim: ProcessSnapshot) -> tuple[int, Competitor | None, int]:
