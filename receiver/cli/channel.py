@@ -52,7 +52,7 @@ class Channel:
             return []
 
 
-class Signals:
+class CommandSignals:
     """The last signals that the command received, as the kernel reported them.
 
     Bounded: at KEPT_SIGNALS the oldest is dropped.
@@ -97,7 +97,7 @@ class Signals:
         return False
 
 
-async def follow(channel: Channel, signals: Signals, command: int) -> bool:
+async def follow(channel: Channel, signals: CommandSignals, command: int) -> bool:
     """Answers the launcher until the command has ended.
 
     False: it never started, because its exec failed.
