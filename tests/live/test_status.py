@@ -15,6 +15,8 @@ import pytest
 from tests.live.bare import CLEAN, KWITNESS, ROOT
 from tests.live.screens import Open, Screen, observer_of, opened
 
+pytestmark = pytest.mark.live
+
 TITLE = re.compile(rb"\x1b\]2;[^\x07]*\x07|\x1b\[2[23];2t")
 REPORT = re.compile(rb"\r\n(?:\x1b\[[0-9;]*m)?kwitness  ")
 

@@ -13,6 +13,8 @@ import pytest
 from tests.live.bare import KWITNESS
 from tests.live.screens import COLUMNS, ROWS, Open, Screen, observer_of, opened
 
+pytestmark = pytest.mark.live
+
 LINE = (*KWITNESS, "run", "--status-line", "--")
 SHOWN = re.compile(rb"\x1b\[0;7mkwitness (?:\d+:)+\d\d, \d+ process")
 
