@@ -21,7 +21,7 @@ from receiver.cli import guard, loop
 from receiver.cli.channel import Channel, Signals, follow
 from receiver.cli.common import FLUSH_SECONDS, colour_wanted, core_options, hub_for, width_of
 from receiver.cli.exits import EX_IOERR, EX_UNAVAILABLE
-from receiver.cli.lines import check_files, describe, print_text
+from receiver.cli.lines import check_files, describe, print_fitted, print_text
 from receiver.cli.listeners import LiveLines, TimelineListener, ViewListener
 from receiver.cli.outputs import Outputs
 from receiver.cli.status import open_status
@@ -273,7 +273,7 @@ class ObservedCommand:
             self._print_facts(facts)
         elif not self.args.quiet:
             if recording := getattr(self.args, "output", None):
-                print_text(f"kwitness: {printable(recording)} holds {COMMAND_CONTENTS}")
+                print_fitted(f"kwitness: {printable(recording)} holds {COMMAND_CONTENTS}")
             self._print_screens(execution, view, why)
 
     def _print_screens(self, execution: Execution, view: RunView, why: Report) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.live.bare import CLEAN, ROOT
 
@@ -24,14 +25,16 @@ ROWS, COLUMNS = 30, 120
 class Screen:
     """A command with a terminal of its own, in the foreground of its own session."""
 
-    def __init__(self, *argv: str, kind: str = "xterm", rows: int = ROWS) -> None:
+    def __init__(
+        self, *argv: str, kind: str = "xterm", rows: int = ROWS, columns: int = COLUMNS
+    ) -> None:
         self.pid, self._main = pty.fork()
         if not self.pid:
             os.chdir(ROOT)
             os.execvpe(argv[0], argv, {**CLEAN, "TERM": kind, "LANG": "C.UTF-8"})
         self.seen = b""
         self._ended = False
-        self.resize(COLUMNS, rows)
+        self.resize(columns, rows)
 
     def resize(self, columns: int, rows: int = ROWS) -> None:
         fcntl.ioctl(self._main, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
@@ -92,8 +95,8 @@ def opened() -> Iterator[Open]:
     """A function that opens terminals; they are closed at the end."""
     found: list[Screen] = []
 
-    def more(*argv: str, kind: str = "xterm", rows: int = ROWS) -> Screen:
-        found.append(Screen(*argv, kind=kind, rows=rows))
+    def more(*argv: str, **terminal: Any) -> Screen:
+        found.append(Screen(*argv, **terminal))
         return found[-1]
 
     try:
