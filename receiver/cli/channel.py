@@ -53,7 +53,7 @@ class Channel:
             return []
 
 
-class Signals:
+class CommandSignals:
     """The last signals that the command received, as the kernel reported them.
 
     Bounded: at KEPT_SIGNALS the oldest is dropped.
@@ -99,7 +99,7 @@ class Signals:
 
 
 async def follow(
-    channel: Channel, signals: Signals, command: int, status: Status | None = None
+    channel: Channel, signals: CommandSignals, command: int, status: Status | None = None
 ) -> bool:
     """Answers the launcher until the command has ended.
 

@@ -18,7 +18,7 @@ from receiver.cli.explain import explain
 from receiver.errors import KwitnessError
 from receiver.kernel.confinement import Survey, survey
 from receiver.kernel.hooks import BLIND_SPOTS, Coverage
-from receiver.kernel.remedies import remedy, surroundings
+from receiver.kernel.remedies import host_kind, remedy
 from receiver.service import config as configuration
 from receiver.service.state import state_path
 from receiver.service.symbols import available
@@ -48,7 +48,7 @@ def check(args: argparse.Namespace) -> int:
         finally:
             probes.close()
     except KwitnessError as error:
-        advice = remedy(error.topic, surroundings())
+        advice = remedy(error.topic, host_kind())
         if args.json:
             print(json.dumps({"status": "cannot run", "why": str(error), "remedy": advice}))
         else:

@@ -31,7 +31,7 @@ _OURS = (
 _IMPATIENCE = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
 
-class Supervisor:
+class CommandParent:
     """The command's parent."""
 
     def __init__(

@@ -30,7 +30,7 @@ _FAULTS = (
 )
 
 
-class Refusal(NamedTuple):
+class ObserverRefusal(NamedTuple):
     """Why nothing is observed.
 
     `fatal`: the user's command line is wrong, so the command must not run.
@@ -62,22 +62,22 @@ class Observation:
         theirs.close()
         return cls(pid, ours, undo)
 
-    def ready(self) -> Refusal | None:
+    def ready(self) -> ObserverRefusal | None:
         """Waits until it has attached, or has reported why not and exited."""
         self._channel.settimeout(READY_SECONDS)
         try:
             answer = self._channel.recv(MESSAGE_BYTES).decode(errors="replace").split(" ", 2)
         except TimeoutError:
             self.kill()
-            return Refusal(
+            return ObserverRefusal(
                 False, EX_TEMPFAIL, f"the observer was not ready within {READY_SECONDS:.0f} s"
             )
         if answer == ["ready"]:
             return None
         _, status = os.waitpid(self.pid, 0)
         if len(answer) == 3:
-            return Refusal(answer[0] == "invalid", int(answer[1]), answer[2])
-        return Refusal(False, EX_SOFTWARE, f"the observer {describe(status)}")
+            return ObserverRefusal(answer[0] == "invalid", int(answer[1]), answer[2])
+        return ObserverRefusal(False, EX_SOFTWARE, f"the observer {describe(status)}")
 
     def tell(self, *words: object) -> None:
         """The observer may have ended."""

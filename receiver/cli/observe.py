@@ -18,7 +18,7 @@ import msgspec
 
 from receiver.attribution.context import remote_context
 from receiver.cli import guard, loop
-from receiver.cli.channel import Channel, Signals, follow
+from receiver.cli.channel import Channel, CommandSignals, follow
 from receiver.cli.common import FLUSH_SECONDS, colour_wanted, core_options, hub_for, width_of
 from receiver.cli.exits import EX_IOERR, EX_UNAVAILABLE
 from receiver.cli.lines import check_files, describe, print_fitted, print_text
@@ -44,7 +44,7 @@ from receiver.render.run_json import as_json
 from receiver.render.timeline import Timeline
 from receiver.service import config as configuration
 from receiver.service.app import Observer
-from receiver.service.state import HistoryKeeper, Worker
+from receiver.service.state import HistoryKeeper, WriterThread
 from receiver.text.printable import printable
 from receiver.units import SECOND
 from receiver.work.execution import Execution
@@ -150,7 +150,7 @@ class ObservedCommand:
             self.core.listeners.add(TimelineListener(self._timeline))
         self.observer.start()
         self._blind = self.observer.blind()
-        self._keeper = HistoryKeeper(Path(args.history), Worker()) if args.history else None
+        self._keeper = HistoryKeeper(Path(args.history), WriterThread()) if args.history else None
         if self._keeper is not None:
             self.observer.session.history(self._keeper.history, boottime_ns())
 
@@ -173,7 +173,7 @@ class ObservedCommand:
         observer = self.observer
         if self._keeper is not None:
             self._keeper.start()  # beside the command, which never waits for it
-        signals = Signals(observer)
+        signals = CommandSignals(observer)
         observer.each_batch.append(signals.note)
         # children of a watched process are watched from their first call on, so the launcher is
         # watched while it forks

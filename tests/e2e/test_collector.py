@@ -311,7 +311,7 @@ def test_ctrl_c_reaches_the_command_and_its_status_comes_back(live: None, tmp_pa
 def test_a_torn_file_is_followed_from_its_writer_to_its_reader(
     collector: Collector, tmp_path: Path
 ) -> None:
-    """The service has no privileges any more when the first task starts: its helper opens the door for system calls."""
+    """The service has no privileges any more when the first task starts: its helper attaches the hook for system calls."""
     service, _ = serve(tmp_path, collector)
     warm = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", "import time; time.sleep(1.5)"], env=airflow("warm")
