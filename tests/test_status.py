@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from receiver.cli.status import Status
-from receiver.cli.status_places import TITLE_LENGTH, Title
+from receiver.cli.status_places import TITLE_LENGTH, TerminalTitle
 from receiver.cli.terminal import Undo
 from receiver.kernel.inotify import Writes
 from receiver.render.live import status
@@ -50,7 +50,7 @@ def terminal() -> Iterator[Terminal]:
 
 
 def opened(terminal: Terminal, text: Callable[[], str], kind: str = "xterm") -> Status | None:
-    return Status.open(terminal.side, kind, Title(), text, Undo())
+    return Status.open(terminal.side, kind, TerminalTitle(), text, Undo())
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_a_terminal_without_a_title_gets_nothing(terminal: Terminal, kind: str) 
 
 def test_what_is_no_terminal_gets_nothing() -> None:
     reader, writer = os.pipe()
-    assert Status.open(writer, "xterm", Title(), str, Undo()) is None
+    assert Status.open(writer, "xterm", TerminalTitle(), str, Undo()) is None
     os.close(reader)
     os.close(writer)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from wcwidth import wcswidth
 
 from receiver.cli.status import Status
-from receiver.cli.status_places import Row, fitting
+from receiver.cli.status_places import LastRow, fitting
 from receiver.cli.terminal import Undo
 
 ROWS, COLUMNS = 12, 40
@@ -38,7 +38,7 @@ class Emulator:
         self.resize(ROWS)
         self.undo = Undo()
         self.text = "one"
-        place = Row(colour=colour)
+        place = LastRow(colour=colour)
         self.status = Status.open(self.side, kind, place, lambda: self.text, self.undo)
 
     def resize(self, rows: int) -> None:
@@ -181,7 +181,7 @@ def test_a_new_size_moves_the_region(terminal: Emulator) -> None:
     terminal.resize(30)
     assert b"\x1b[1;29r\x1b[30;1H" in terminal.pause()
     terminal.resize(4)  # no row to spare
-    assert terminal.pause() == Row(colour=True).undo(os.terminal_size((COLUMNS, 30)))
+    assert terminal.pause() == LastRow(colour=True).undo(os.terminal_size((COLUMNS, 30)))
     assert terminal.pause() == b""
     terminal.resize(5)
     assert b"\x1b[1;4r\x1b[5;1H" in terminal.pause()

@@ -27,7 +27,7 @@ import sys
 from collections.abc import Callable
 
 from receiver.cli.common import colour_wanted
-from receiver.cli.status_places import Place, Row, Title
+from receiver.cli.status_places import LastRow, StatusPlace, TerminalTitle
 from receiver.cli.terminal import Undo, is_ordinary
 from receiver.kernel.inotify import Writes
 from receiver.service.config import RunConfig
@@ -43,7 +43,7 @@ def open_status(
     if args.quiet or args.no_status or not settings.status:
         return None
     in_row = args.status_line or settings.status_line
-    place: Place = Row(colour=colour_wanted(terminal=True)) if in_row else Title()
+    place: StatusPlace = LastRow(colour=colour_wanted(terminal=True)) if in_row else TerminalTitle()
     return Status.open(sys.stderr.fileno(), os.environ.get("TERM", ""), place, text, undo)
 
 
@@ -51,7 +51,7 @@ class Status:
     """`text` returns the present status. `tick` is called every QUIET_SECONDS."""
 
     def __init__(
-        self, terminal: int, writes: Writes, place: Place, text: Callable[[], str], undo: Undo
+        self, terminal: int, writes: Writes, place: StatusPlace, text: Callable[[], str], undo: Undo
     ) -> None:
         self._terminal, self._writes, self._place = terminal, writes, place
         self._text, self._undo = text, undo
@@ -61,7 +61,7 @@ class Status:
 
     @classmethod
     def open(
-        cls, number: int, kind: str, place: Place, text: Callable[[], str], undo: Undo
+        cls, number: int, kind: str, place: StatusPlace, text: Callable[[], str], undo: Undo
     ) -> Status | None:
         """For the terminal behind a descriptor. None if it has no such place, or cannot be opened.
 

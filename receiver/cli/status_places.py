@@ -19,7 +19,7 @@ _TITLED = (
 _WITH_REGION = (*_TITLED, "linux", "vt1", "vt2", "vt3", "vt4", "vt5")
 
 
-class Place(Protocol):
+class StatusPlace(Protocol):
     """`size` is the terminal's."""
 
     kinds: tuple[str, ...]  # how TERM begins
@@ -30,7 +30,7 @@ class Place(Protocol):
     def undo(self, size: os.terminal_size) -> bytes: ...
 
 
-class Title:
+class TerminalTitle:
     """The title is outside of the text, so it moves none of it."""
 
     kinds: tuple[str, ...] = _TITLED
@@ -44,7 +44,7 @@ class Title:
         return b"\x1b]2;\x07\x1b[23;2t"
 
 
-class Row:
+class LastRow:
     """The last row. The rows above it are the scroll region (DECSTBM): the command's lines scroll
     there.
 
