@@ -26,8 +26,6 @@ from receiver.events import (
     NameQuery,
     Neighbour,
     OomKill,
-    OomMember,
-    OomMemory,
     OomScope,
     OpenFile,
     ProcessSample,
@@ -39,6 +37,7 @@ from receiver.events import (
     WaitObject,
     WaitStack,
 )
+from receiver.text.moment_text import MOMENTS
 from receiver.text.names import (
     address_of,
     describe_end,
@@ -109,18 +108,6 @@ def _oom_kill(event: OomKill) -> str:
     where = event.memory_cgroup if event.scope == OomScope.CGROUP else "the host"
     full = f"{mib(event.usage_bytes)} of {mib(event.limit_bytes)}"
     return f"oom     {event.victim.tgid} ({event.victim_comm}) in {where}, {full}"
-
-
-def _oom_member(event: OomMember) -> str:
-    held = f"{mib(event.anon_bytes)} anonymous, {mib(event.shmem_bytes)} shared"
-    asked = f"{mib(event.private_bytes)} mapped privately"
-    return f"held    {event.process.tgid} ({event.comm}) {held}, {asked}"
-
-
-def _oom_memory(event: OomMemory) -> str:
-    processes = f"{event.members} processes with {mib(event.anon_bytes)} anonymous"
-    lists = f"{mib(event.file_list_bytes)} of files, {mib(event.kernel_bytes)} of the kernel"
-    return f"full    {mib(event.usage_bytes)} of {mib(event.limit_bytes)}: {processes}, {lists}"
 
 
 def _file_opened(event: FileOpened) -> str:
@@ -195,14 +182,13 @@ def _open_file(event: OpenFile) -> str:
 
 # the text of each kind; `receiver.observe.events` has the other columns
 LINES: dict[type, Callable[[Any], str]] = {
+    **MOMENTS,
     Fork: _fork,
     Exec: _exec,
     Title: _title,
     Exit: _exit,
     Signal: _signal,
     OomKill: _oom_kill,
-    OomMember: _oom_member,
-    OomMemory: _oom_memory,
     OpenFile: _open_file,
     Existing: _existing,
     FileOpened: _file_opened,

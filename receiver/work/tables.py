@@ -11,6 +11,7 @@ from receiver.facts.calls import CallTable
 from receiver.facts.connections import ConnectionTable
 from receiver.facts.deaths import DeathTable
 from receiver.facts.files import FileTable
+from receiver.facts.moments import MomentTable
 from receiver.facts.names import NameTable
 from receiver.facts.neighbours import Neighbours
 from receiver.facts.peers import PeerTable
@@ -34,6 +35,7 @@ class Facts:
         self.keys: set[ProcessKey] = set()  # processes that have a row in any table
         self.calls = CallTable(self.keys)
         self.deaths = DeathTable(self.keys)
+        self.moments = MomentTable(self.keys)
         self.versions = VersionTable[Execution]()  # of files, not by process
         self.files = FileTable[Execution](self.keys, self.versions)
         self.peers = PeerTable(self.keys)
@@ -48,6 +50,7 @@ class Facts:
         self.tables: tuple[Table[Any], ...] = (
             self.calls,
             self.deaths,
+            self.moments,
             self.files,
             self.connections,  # before the peers, whose sums it completes
             self.peers,
