@@ -22,6 +22,7 @@ from receiver.investigate.causes import (
     lost_status,
     memory,
     memory_guards,
+    memory_waits,
     network,
     oom,
     partial_files,
@@ -38,6 +39,7 @@ Cause = Callable[[Case], Iterator[Candidate]]
 CAUSES: tuple[Cause, ...] = (
     *oom.CAUSES,
     *memory_guards.CAUSES,
+    *memory_waits.CAUSES,
     *memory.CAUSES,
     *bus_errors.CAUSES,
     *kills.CAUSES,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.investigate.class_tables.base import CauseClass, Via, cause_class, to
+from receiver.investigate.class_tables.base import CauseClass, Nature, Via, cause_class, to
 
 _AFTER = (
     to("fs.truncated", Via.SAME),
@@ -71,6 +71,39 @@ CLASSES: tuple[CauseClass, ...] = (
         ),
         needs="signal_state signal",
         brings=_AFTER,
+    ),
+    cause_class(
+        name="mem.oom_disabled",
+        title="a memory cgroup was full, and its OOM killer was off",
+        predicts="a wait for memory of a full cgroup whose OOM killer is off",
+        rivals="fs.slow_io mem.cgroup_oom mem.thrash",
+        tag="enable_oom_killer",
+        fix=(
+            "Raise the limit of the cgroup, or make the step smaller. Write 0 to "
+            "memory.oom_control, so that a full cgroup ends with an OOM kill and not with a hang."
+        ),
+        needs="memory_wait thread_wait",
+        nature=Nature.DELAY,
+        brings=(
+            to("fs.slow_io mem.thrash", Via.SAME),
+            to("kill.", Via.ANCESTOR),
+            to("net.silent_peer", Via.CONNECTION_ENDS),
+        ),
+    ),
+    cause_class(
+        name="mem.high",
+        title="the kernel slowed it down, because its cgroup was above memory.high",
+        predicts="a wait above memory.high",
+        rivals="fs.slow_io mem.thrash cpu.quota",
+        tag="raise_memory_high",
+        fix="Raise memory.high of the cgroup, or make the step smaller.",
+        needs="thread_wait",
+        nature=Nature.DELAY,
+        brings=(
+            to("fs.slow_io mem.thrash", Via.SAME),
+            to("kill.", Via.ANCESTOR),
+            to("net.silent_peer", Via.CONNECTION_ENDS),
+        ),
     ),
     cause_class(
         name="fs.unreadable",
