@@ -67,8 +67,6 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     stdout_inode: int
     findings: tuple[str, ...]
     collapsed: int
-    # The number of threads of the parent at its last sample; 0 if it is unknown.
-    parent_threads: int
 
     @classmethod
     def of(
@@ -112,7 +110,6 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             stdout_inode=process.stdout_inode,
             findings=facts.reported.of(process.key),
             collapsed=facts.children.of(process.key).collapsed,
-            parent_threads=_threads(parent, facts),
         )
 
     @property
@@ -167,8 +164,3 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             if rest and self.name.startswith(("python", "bash", "sh", "java", "perl", "ruby"))
             else ""
         )
-
-
-def _threads(parent: Worker | None, facts: Facts) -> int:
-    last = facts.usage.last(parent.key) if parent is not None else None
-    return last.threads if last is not None else 0

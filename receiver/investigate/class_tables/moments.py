@@ -106,6 +106,25 @@ CLASSES: tuple[CauseClass, ...] = (
         ),
     ),
     cause_class(
+        name="hang.lock_holder_killed",
+        title="the holder of a lock that processes share was killed",
+        predicts="a kill of a process that shares a lock with those that wait",
+        rivals="hang.fork_lock hang.pipe_full net.silent_peer",
+        tag="end_workers_politely",
+        fix=(
+            "Do not kill a worker that may hold a lock of others: ask it to end, or replace the "
+            "whole pool and its queues."
+        ),
+        visible="P",
+        needs="thread_wait signal_state",
+        brings=(
+            to("hang.fork_lock", Via.SAME),
+            to("hang.fork_lock", Via.PARENT),
+            to("kill.", Via.ANCESTOR),
+            to("net.silent_peer", Via.CONNECTION_ENDS),
+        ),
+    ),
+    cause_class(
         name="fs.unreadable",
         title="a page of a mapped file could not be provided",
         predicts="a SIGBUS inside of a mapped file",
