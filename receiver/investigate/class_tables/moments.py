@@ -125,6 +125,46 @@ CLASSES: tuple[CauseClass, ...] = (
         ),
     ),
     cause_class(
+        name="mem.mappings",
+        title="it had as many mappings as the kernel allows",
+        predicts="an mmap that failed at vm.max_map_count",
+        rivals="mem.rlimit mem.overcommit",
+        tag="raise_map_count",
+        fix="Raise vm.max_map_count, or let the program map fewer and larger pieces.",
+        needs="memory_refused",
+        brings=(
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+            to("crash. data.skew", Via.SAME),
+        ),
+    ),
+    cause_class(
+        name="mem.overcommit",
+        title="the host's accounting of memory refused an allocation",
+        predicts="an mmap that failed below all limits of the process",
+        rivals="mem.rlimit mem.mappings mem.host_oom",
+        tag="change_overcommit",
+        fix=(
+            "Let the program ask for less memory at once, add memory or swap to the host, or "
+            "change vm.overcommit_memory and vm.overcommit_ratio."
+        ),
+        needs="memory_refused",
+        brings=(
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+            to("crash. data.skew", Via.SAME),
+        ),
+    ),
+    cause_class(
+        name="fs.noexec",
+        title="a library or program is on a mount that permits no execution",
+        predicts="an executable mapping of a file on a mount with noexec",
+        rivals="fs.eacces proc.interpreter",
+        tag="mount_exec",
+        fix="Mount the file system without noexec, or move the file to one that permits execution.",
+        needs="memory_refused",
+    ),
+    cause_class(
         name="fs.unreadable",
         title="a page of a mapped file could not be provided",
         predicts="a SIGBUS inside of a mapped file",
