@@ -78,6 +78,12 @@ def _refused_lock(case: Case, actor: ProcessSnapshot, calls: list[CallFailed]) -
         cause="fs.lock",
         culprit=culprit,
         summary=summary,
+        remedy=(
+            f"Run {actor.who} and {culprit.name or f'process {culprit.pid}'} one after the other, "
+            f"or end the holder of {what or 'the lock'}."
+            if culprit.pid
+            else ""
+        ),
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=call.first_boottime_ns,
@@ -113,6 +119,10 @@ def _stale_lock(case: Case, actor: ProcessSnapshot) -> Iterator[Candidate]:
                 cause="fs.lock",
                 culprit=file_culprit(use),
                 summary=summary,
+                remedy=(
+                    f"Remove {use.path} after you have checked that {maker.who} does not run, and "
+                    "let it remove the file at its end."
+                ),
                 evidence=tuple(evidence),
                 subject=actor.key,
                 at_ns=use.first_ns,
@@ -152,6 +162,9 @@ def denied(case: Case) -> Iterator[Candidate]:
             cause="fs.eacces",
             culprit=culprit,
             summary=summary,
+            remedy=(
+                f"Set the owner or the mode of {path} for uid {actor.uid}, or mount it writable."
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=call.first_boottime_ns,
@@ -214,6 +227,10 @@ def slow(case: Case) -> Iterator[Candidate]:
             cause="fs.slow_io",
             culprit=culprit,
             summary=summary,
+            remedy=(
+                f"Check the device of {culprit.path or 'its files'} or its I/O limit: {actor.who} "
+                f"waited {lasted / 1e9:.0f} s for it."
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=shown[0].at_ns,
