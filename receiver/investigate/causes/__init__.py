@@ -27,6 +27,7 @@ from receiver.investigate.causes import (
     silence,
     slots,
     storage,
+    token_calls,
     waits,
     work,
 )
@@ -47,6 +48,7 @@ CAUSES: tuple[Cause, ...] = (
     *silence.CAUSES,
     *broken.CAUSES,
     *slots.CAUSES,
+    *token_calls.CAUSES,
     *ports.CAUSES,
     *waits.CAUSES,
     *hangs.CAUSES,
