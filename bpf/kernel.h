@@ -348,6 +348,7 @@ struct task_struct {
 	struct thread_info thread_info;
 	unsigned int __state;
 	struct task_group *sched_task_group;
+	struct list_head tasks; /* all thread group leaders, in a circle through init_task */
 	struct list_head thread_node;
 	struct list_head children;
 	struct list_head sibling;
@@ -410,7 +411,8 @@ struct bpf_iter__task {
 
 #define PF_KTHREAD 0x00200000	     /* include/linux/sched.h */
 #define SIGNAL_GROUP_EXIT 0x00000004 /* include/linux/sched/signal.h */
-#define FMODE_WRITE 0x2		     /* include/linux/fs.h */
+#define FMODE_READ 0x1		     /* include/linux/fs.h */
+#define FMODE_WRITE 0x2
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define S_IFREG 0100000

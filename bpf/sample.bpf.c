@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* State over time, from an iterator over all tasks once a second: the cost is per look, not per event. */
 #include "calls.bpf.h"
+#include "descriptors.bpf.h"
 #include "image.bpf.h"
 #include "kernel_net.h"
 
 #define THREADS_PER_PROCESS 4096
-#define DESCRIPTOR_WORDS 16384 /* of 64 descriptors */
-#define RLIMIT_NOFILE 7
 #define CGROUP_DEPTH 32
 #define STATE_RUNNING 0
 #define STATE_UNINTERRUPTIBLE 2
@@ -53,26 +52,6 @@ static long on_thread(u32 index, struct thread_walk *walk)
 	walk->e->written_bytes += BPF_CORE_READ(thread, ioac.write_bytes);
 	walk->e->read_call_bytes += BPF_CORE_READ(thread, ioac.rchar);
 	walk->e->write_call_bytes += BPF_CORE_READ(thread, ioac.wchar);
-	return 0;
-}
-
-struct descriptor_count {
-	unsigned long *words;
-	u32 limit;
-	u32 found;
-};
-
-static long on_descriptor_word(u32 index, struct descriptor_count *count)
-{
-	unsigned long word = 0;
-
-	if (index * 64 >= count->limit)
-		return 1;
-	bpf_probe_read_kernel(&word, sizeof(word), count->words + index);
-	/* population count without an instruction for it */
-	word = word - ((word >> 1) & 0x5555555555555555UL);
-	word = (word & 0x3333333333333333UL) + ((word >> 2) & 0x3333333333333333UL);
-	count->found += (((word + (word >> 4)) & 0x0f0f0f0f0f0f0f0fUL) * 0x0101010101010101UL) >> 56;
 	return 0;
 }
 
@@ -164,10 +143,8 @@ static __always_inline bool note_idleness(struct event_process_sample *e, struct
 static __always_inline void sample_process(struct bpf_iter__task *context, struct task_struct *task)
 {
 	struct small_scratch *s = small_scratch_of(SLOT_SAMPLE);
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	struct event_process_sample *e;
-	struct descriptor_count descriptors = {};
 	struct thread_walk threads = {};
 	struct list_head *head;
 	struct dead_threads *dead;
@@ -207,10 +184,7 @@ static __always_inline void sample_process(struct bpf_iter__task *context, struc
 	threads.node = BPF_CORE_READ(head, next);
 	bpf_loop(THREADS_PER_PROCESS, on_thread, &threads, 0);
 
-	descriptors.words = BPF_CORE_READ(table, open_fds);
-	descriptors.limit = BPF_CORE_READ(table, max_fds);
-	bpf_loop(DESCRIPTOR_WORDS, on_descriptor_word, &descriptors, 0);
-	e->open_descriptors = descriptors.found;
+	e->open_descriptors = open_descriptors(task);
 	e->descriptor_max = BPF_CORE_READ(task, signal, rlim[RLIMIT_NOFILE].rlim_cur);
 	fill_cgroups(e, task);
 	if (!note_idleness(e, sums))

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from receiver.investigate.class_tables import files, hangs, kills, memory, network, rest
+from receiver.investigate.class_tables import (
+    files,
+    hangs,
+    kills,
+    memory,
+    network,
+    refusals,
+    rest,
+)
 from receiver.investigate.class_tables.base import CauseClass, Fix
 
-TABLES = (memory, kills, files, network, rest, hangs)
+TABLES = (memory, kills, files, network, refusals, rest, hangs)
 CLASSES = {c.name: c for table in TABLES for c in table.CLASSES}
 NOT_VISIBLE = CauseClass(
     name="none.not_visible",

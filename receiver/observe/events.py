@@ -26,6 +26,8 @@ from receiver.events import (
     FileOpened,
     FileTotals,
     Fork,
+    Holder,
+    LastFailure,
     NameQuery,
     Neighbour,
     OomKill,
@@ -170,6 +172,16 @@ EVENTS: dict[type, EventSpec] = {
         "wait_stack",
         lambda on, event: on.activity.usage.wait_stack(event),
         LINES[WaitStack],
+    ),
+    LastFailure: EventSpec(
+        "last_failure",
+        Handlers.last_failure,
+        LINES[LastFailure],
+    ),
+    Holder: EventSpec(
+        "holder",
+        Handlers.holder,
+        LINES[Holder],
     ),
     Neighbour: EventSpec(
         "neighbour",

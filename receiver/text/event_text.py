@@ -23,6 +23,8 @@ from receiver.events import (
     FileOperation,
     FileTotals,
     Fork,
+    Holder,
+    LastFailure,
     NameQuery,
     Neighbour,
     OomKill,
@@ -30,17 +32,16 @@ from receiver.events import (
     OpenFile,
     ProcessSample,
     Signal,
-    SubjectKind,
     ThreadWait,
     Title,
     UnixConnected,
     WaitObject,
     WaitStack,
 )
+from receiver.text.call_text import call_failed_line, holder_line, last_failure_line
 from receiver.text.names import (
     address_of,
     describe_end,
-    error_name,
     mib,
     name_in,
     resolve,
@@ -130,11 +131,6 @@ def _file_totals(event: FileTotals) -> str:
     return f"files   {event.process.tgid} {opened}"
 
 
-def _call_failed(event: CallFailed) -> str:
-    call, error = call_name(event.call_number), error_name(event.error)
-    return f"fails   {event.process.tgid} {call} {subject_of(event)} {error} ({event.failures}x)"
-
-
 def _connection(event: Connection) -> str:
     peer = f"{address_of(event.family, event.peer_high, event.peer_low)}:{event.peer_port}"
     stage = ConnectionStage(event.stage).name.lower()
@@ -193,7 +189,9 @@ LINES: dict[type, Callable[[Any], str]] = {
     FileClosed: _close,
     FileChanged: _file_changed,
     FileTotals: _file_totals,
-    CallFailed: _call_failed,
+    CallFailed: call_failed_line,
+    LastFailure: last_failure_line,
+    Holder: holder_line,
     Connection: _connection,
     NameQuery: _name_query,
     UnixConnected: _unix_connected,
@@ -203,19 +201,6 @@ LINES: dict[type, Callable[[Any], str]] = {
     Crash: _crash,
     WaitStack: _wait_stack,
 }
-
-
-def subject_of(event: CallFailed) -> str:
-    """The subject of the call, for people; empty when the BPF program could not read it."""
-    if event.subject == SubjectKind.ENDPOINT:
-        return f"{address_of(event.family, event.address_high, event.address_low)}:{event.port}"
-    if not event.path:
-        return ""
-    return (
-        resolve(event.directory, event.path)
-        if event.directory or not event.path.startswith("/")
-        else event.path
-    )
 
 
 _UNINTERRUPTIBLE = 2
