@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 OBJECT := receiver/kernel/kwitness.bpf.o
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-abuse test-stack test-frameworks test-kernels test-mutants fuzz bench bench-incidents lint format \
+.PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-abuse test-truth test-stack test-frameworks test-kernels test-mutants fuzz bench bench-incidents lint format \
 	wheel test-wheel collector up down demo-stack clean
 
 help:
 	@echo "make demo      a small real pipeline under kwitness: what its log says, what the kernel saw (root)"
 	@echo "make test      all tests; what cannot run here is skipped with its reason"
 	@echo "make test-abuse  attacks by a hostile user of the host, whole (root, some ten minutes); make test runs a short form of it"
+	@echo "make test-truth  runs the laboratory under strace, too, and looks for sentences of reports that are false (root, strace, half an hour)"
 	@echo "make lint      formatters, linters, types, import layers, generated files"
 	@echo "make up        the stack of docker-compose.yml beside your pipelines: kwitness, Collector, Jaeger, Loki, Prometheus, Grafana; make down"
 	@echo "make demo-stack  the same, and a pipeline that runs well and badly again and again"
@@ -66,6 +67,12 @@ test-e2e: setup collector
 test-abuse: setup
 	@tools/need.sh root btf
 	KWITNESS_TEST_REQUIRE=live,abuse $(PYTEST) -m abuse
+
+# TRUTH: arguments of tests.truth, as `--variants 1 --lab kills`
+TRUTH ?= --lab
+test-truth: setup
+	@tools/need.sh root btf strace
+	.venv/bin/python -m tests.truth $(TRUTH)
 
 test-stack: setup
 	@tools/need.sh root btf go

@@ -56,6 +56,11 @@ enum constant {
 	CONTROL_GROUP_BIT = 63,
 	LOSSES_BY_USER = 1024, /* rows: users, kinds and reasons */
 
+	/* Who is named at an OOM kill. */
+	MEMBER_PART = 64,
+	MEMBERS_NAMED = 48,
+	MEMBERS_LOOKED_AT = 32768, /* processes of the host */
+
 	/* Which processes are watched: one byte for each pid. */
 	MARKS_PER_ENTRY = 64,
 	MARK_WATCHED = 1, /* by the kernel half, or by user space for a process that cannot end meanwhile */
@@ -108,9 +113,11 @@ enum event_kind {
 	EVENT_NEIGHBOUR = 19,
 	EVENT_CRASH = 20,
 	EVENT_WAIT_STACK = 21,
-	EVENT_LAST_FAILURE = 22,
-	EVENT_HOLDER = 23,
-	EVENT_KIND_COUNT = 24,
+	EVENT_OOM_MEMBER = 22,
+	EVENT_OOM_MEMORY = 23,
+	EVENT_LAST_FAILURE = 24,
+	EVENT_HOLDER = 25,
+	EVENT_KIND_COUNT = 26,
 };
 
 /* Why a record never reached a ring. */
@@ -231,6 +238,21 @@ enum connection_flag {
 	CONNECTION_RESET_BY_PEER = 2,
 	CONNECTION_RESET_SENT = 4,
 	CONNECTION_LISTENER = 8,
+};
+
+/* member_flags */
+enum member_flag {
+	MEMBER_VICTIM = 1,
+	MEMBER_TRIGGER = 2, /* its allocation failed */
+	MEMBER_DYING = 4,   /* it was on its way out already */
+};
+
+/* look_flags */
+enum look_flag {
+	LOOK_CUT = 1,	      /* more processes than are looked at, or more members than are named */
+	LOOK_GROUPS_CUT = 2,  /* more cgroups below the full one than are looked at: the parts of the memory are too small */
+	LOOK_PARTS_KNOWN = 4, /* the parts of the memory were read */
+	LOOK_SKIPPED = 8,     /* past the number of looks that one user may cause per second: only victim and trigger are told of */
 };
 
 /* wait_object */
@@ -698,6 +720,46 @@ struct event_wait_stack {
 	__u32 thread;
 	text_len frames; /* innermost first, each as function+offset/size, separated by spaces */
 	__u16 _pad;
+};
+
+/* One process in the memory that was full (of a cgroup and all below it, or of the host), as the OOM killer chose its victim. Told of
+ * before the kill: the victim, the trigger, and each that held 1/MEMBER_PART of the limit or more. */
+struct event_oom_member {
+	struct event_header header;
+	struct process_key process;
+	struct process_key victim; /* whose kill it belongs to */
+	__u64 anon_bytes;
+	__u64 file_bytes;
+	__u64 shmem_bytes;
+	__u64 swap_bytes;
+	__u64 private_bytes; /* its private writable mappings, used or not: what it had asked for */
+	__u64 memory_cgroup_id;
+	__u32 uid;
+	__s32 oom_score_adj;
+	__u32 member_flags;
+	__u32 _pad2;
+	char comm[COMM_BYTES];
+};
+
+/* The whole of that memory, at the same moment; before its members. */
+struct event_oom_memory {
+	struct event_header header;
+	struct process_key victim;
+	__u64 memory_cgroup_id; /* of the full one; 0: the host */
+	__u64 limit_bytes;
+	__u64 usage_bytes;
+	__u64 anon_list_bytes; /* pages on the kernel's lists: anonymous, shared and in a tmpfs */
+	__u64 file_list_bytes;
+	__u64 unevictable_bytes;
+	__u64 kernel_bytes; /* 0: not kept apart (cgroup v2) */
+	__u64 anon_bytes;   /* sums over all members */
+	__u64 file_bytes;
+	__u64 shmem_bytes;
+	__u64 swap_bytes;
+	__u32 members;
+	__u32 named;  /* each in a record of its own */
+	__u32 groups; /* memory cgroups, the full one and those below it */
+	__u32 look_flags;
 };
 
 /* One of the last system calls that failed in a watched process, which then failed itself: kept in the kernel until the end, and

@@ -178,6 +178,7 @@ struct maple_arange_64 {
 struct mm_struct {
 	struct maple_tree mm_mt;
 	unsigned long hiwater_rss;
+	unsigned long data_vm; /* pages */
 	unsigned long arg_start;
 	unsigned long arg_end;
 	unsigned long env_start;
@@ -246,6 +247,8 @@ struct cgroup {
 
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
+	struct list_head sibling;
+	struct list_head children;
 	struct cgroup_subsys_state *parent;
 };
 
@@ -268,13 +271,19 @@ enum zone_stat_item {
 	NR_FREE_PAGES = 0, /* relocated */
 };
 
+enum lru_list {
+	NR_LRU_LISTS = 5, /* relocated */
+};
+
 struct zone {
+	struct pglist_data *zone_pgdat;
 	atomic_long_t managed_pages;
 	atomic_long_t vm_stat[1];
 };
 
 struct zoneref {
 	struct zone *zone;
+	int zone_idx;
 };
 
 struct zonelist {
@@ -283,6 +292,7 @@ struct zonelist {
 
 struct pglist_data {
 	struct zonelist node_zonelists[1];
+	int node_id;
 };
 
 struct lruvec {
@@ -291,11 +301,13 @@ struct lruvec {
 
 struct mem_cgroup_per_node {
 	struct lruvec lruvec;
+	unsigned long lru_zone_size[1]; /* [MAX_NR_ZONES][NR_LRU_LISTS] */
 };
 
 struct mem_cgroup {
 	struct cgroup_subsys_state css;
 	struct page_counter memory;
+	struct page_counter kmem; /* cgroup v1 */
 	bool oom_lock;
 	struct mem_cgroup_per_node *nodeinfo[1];
 };

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The OOM killer's choice, with the numbers it stood before. */
-#include "image.bpf.h"
-#include "watch.bpf.h"
+#include "members.bpf.h"
 
 #define CGROUP_DEPTH 32
 #define HOST_ZONES 64
@@ -74,22 +73,47 @@ static long on_zone(u32 index, struct zone_walk *walk)
 }
 
 /* All zones of all nodes, by the fallback list of the node that any memory cgroup's first lruvec belongs to: reachable
- * without kernel symbols, which an unprivileged loader may not read. */
-static __always_inline void fill_host(struct event_oom_kill *e, struct mem_cgroup *memcg)
+ * without kernel symbols, which an unprivileged loader may not read. NULL where there is none. */
+static __always_inline void *zonerefs_of(struct mem_cgroup *memcg)
 {
 	struct mem_cgroup_per_node *node = NULL;
-	struct zone_walk walk = {};
 	struct pglist_data *pgdat;
 
 	bpf_probe_read_kernel(&node, sizeof(node), (void *)memcg + bpf_core_field_offset(struct mem_cgroup, nodeinfo));
 	pgdat = BPF_CORE_READ(node, lruvec.pgdat);
 	if (!pgdat)
+		return NULL;
+	return (void *)pgdat + bpf_core_field_offset(struct pglist_data, node_zonelists) +
+	       bpf_core_field_offset(struct zonelist, _zonerefs);
+}
+
+/* Who held the memory and what it consisted of, told of before the kill: whoever reads of the kill knows. */
+static __always_inline void tell_memory(struct task_struct *victim, struct task_struct *trigger, struct mem_cgroup *full,
+					void *zonerefs, const struct zone_walk *host, u32 ring)
+{
+	struct event_oom_memory *e;
+	struct scratch *s;
+
+	count_seen(EVENT_OOM_MEMORY);
+	s = take_scratch(SCRATCHES);
+	if (!s) {
+		count_lost(EVENT_OOM_MEMORY, LOSS_NESTED);
 		return;
-	walk.zoneref = (void *)pgdat + bpf_core_field_offset(struct pglist_data, node_zonelists) +
-		       bpf_core_field_offset(struct zonelist, _zonerefs);
-	bpf_loop(HOST_ZONES, on_zone, &walk, 0);
-	e->host_total_bytes = walk.total_pages * page_bytes;
-	e->host_free_bytes = walk.free_pages * page_bytes;
+	}
+	e = begin_record(s, struct event_oom_memory, EVENT_OOM_MEMORY);
+	e->victim = key_of(victim);
+	if (full) {
+		e->limit_bytes = BPF_CORE_READ(full, memory.max) * page_bytes;
+		e->usage_bytes = usage_pages(full) * page_bytes;
+		e->memory_cgroup_id = BPF_CORE_READ(full, css.cgroup, kn, id);
+		fill_parts(s, full, zonerefs);
+	} else {
+		e->limit_bytes = host->total_pages * page_bytes;
+		e->usage_bytes = (host->total_pages - host->free_pages) * page_bytes;
+	}
+	tell_members(s, victim, trigger, full, e->limit_bytes, ring);
+	submit_record(s, ring, victim, EVENT_OOM_MEMORY, false);
+	give_back(s);
 }
 
 /* The victim is the argument (since 6.9, 72ba14deb40a); current is the task whose allocation failed, often another one. */
@@ -99,10 +123,21 @@ int BPF_PROG(on_oom_kill, struct task_struct *victim)
 	struct task_struct *trigger = bpf_get_current_task_btf();
 	struct mm_struct *mm = BPF_CORE_READ(victim, mm);
 	struct cgroup_subsys_state *css = memory_css(victim);
-	struct mem_cgroup *memcg, *full;
+	u32 ring = is_watched(victim->tgid, victim) ? RING_LIFECYCLE : RING_UNWATCHED;
+	struct mem_cgroup *memcg = NULL, *full = NULL;
+	struct zone_walk host = {};
 	struct event_oom_kill *e;
+	void *zonerefs = NULL;
 	struct scratch *s;
 
+	if (css) {
+		memcg = (void *)css - bpf_core_field_offset(struct mem_cgroup, css);
+		host.zoneref = zonerefs = zonerefs_of(memcg);
+		if (zonerefs)
+			bpf_loop(HOST_ZONES, on_zone, &host, 0);
+		full = full_cgroup(memcg);
+		tell_memory(victim, trigger, full, zonerefs, &host, ring);
+	}
 	count_seen(EVENT_OOM_KILL);
 	s = take_scratch(SCRATCHES);
 	if (!s) {
@@ -121,9 +156,8 @@ int BPF_PROG(on_oom_kill, struct task_struct *victim)
 		e->shmem_rss_bytes = rss_pages(mm, RSS_SHMEM) * page_bytes;
 	}
 	if (css) {
-		memcg = (void *)css - bpf_core_field_offset(struct mem_cgroup, css);
-		fill_host(e, memcg);
-		full = full_cgroup(memcg);
+		e->host_total_bytes = host.total_pages * page_bytes;
+		e->host_free_bytes = host.free_pages * page_bytes;
 		if (full) {
 			e->scope = OOM_SCOPE_CGROUP;
 			e->limit_bytes = BPF_CORE_READ(full, memory.max) * page_bytes;
@@ -133,7 +167,7 @@ int BPF_PROG(on_oom_kill, struct task_struct *victim)
 		}
 		e->victim_cgroup = append_cgroup(s, BPF_CORE_READ(css, cgroup));
 	}
-	submit_record(s, is_watched(victim->tgid, victim) ? RING_LIFECYCLE : RING_UNWATCHED, victim, EVENT_OOM_KILL, true);
+	submit_record(s, ring, victim, EVENT_OOM_KILL, true);
 	give_back(s);
 	return 0;
 }

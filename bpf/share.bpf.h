@@ -15,6 +15,7 @@ enum share {
 	SHARE_UNWATCHED_TITLES,	 /* of others */
 	SHARE_SIGNALS,		 /* to watched processes */
 	SHARE_UNWATCHED_SIGNALS, /* to others */
+	SHARE_OOM_LOOKS,	 /* looks at all processes, at an OOM kill */
 };
 
 #define SECOND_NS ((u64)SECOND) /* an enumerator is an int, and a few seconds overflow it */
@@ -25,6 +26,8 @@ enum share {
 #define TITLES_AT_ONCE 256
 #define SIGNALS_PER_SECOND 256
 #define SIGNALS_AT_ONCE 1024
+#define OOM_LOOKS_PER_SECOND 4
+#define OOM_LOOKS_AT_ONCE 32
 
 /* Whoever answers for a task: the user that made its outermost user namespace (whose owner can take on any of 65,536 further
  * users in it), else its real user; for root, which runs containers of many, the control group. */

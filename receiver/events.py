@@ -37,6 +37,8 @@ WIRE_HASHES = {
     "neighbour": "b0882088",
     "crash": "75198963",
     "wait_stack": "fcc722d3",
+    "oom_member": "042b1910",
+    "oom_memory": "304512a3",
     "last_failure": "20f747cd",
     "holder": "b0f4375b",
 }
@@ -66,8 +68,10 @@ class EventKind(IntEnum):
     NEIGHBOUR = 19
     CRASH = 20
     WAIT_STACK = 21
-    LAST_FAILURE = 22
-    HOLDER = 23
+    OOM_MEMBER = 22
+    OOM_MEMORY = 23
+    LAST_FAILURE = 24
+    HOLDER = 25
 
 
 class LossReason(IntEnum):
@@ -215,6 +219,19 @@ class WaitObject(IntEnum):
     SOCKET = 2
     FILE = 3
     OTHER = 4
+
+
+class MemberFlag(IntFlag):
+    VICTIM = 1
+    TRIGGER = 2
+    DYING = 4
+
+
+class LookFlag(IntFlag):
+    CUT = 1
+    GROUPS_CUT = 2
+    PARTS_KNOWN = 4
+    SKIPPED = 8
 
 
 class FailureFlag(IntFlag):
@@ -2255,6 +2272,196 @@ def _encode_wait_stack(event: WaitStack) -> bytes:
     )
 
 
+class OomMember(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    victim: ProcessKey
+    anon_bytes: int
+    file_bytes: int
+    shmem_bytes: int
+    swap_bytes: int
+    private_bytes: int
+    memory_cgroup_id: int
+    uid: int
+    oom_score_adj: int
+    member_flags: int
+    comm: str
+
+
+_OOM_MEMBER = Layout("<QQIHHQI4xQI4xQQQQQQIiI4x16s")
+
+
+def _decode_oom_member(raw: bytes, redactor: Redactor) -> OomMember:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        victim_start,
+        victim_tgid,
+        anon_bytes,
+        file_bytes,
+        shmem_bytes,
+        swap_bytes,
+        private_bytes,
+        memory_cgroup_id,
+        uid,
+        oom_score_adj,
+        member_flags,
+        comm,
+    ) = _OOM_MEMBER.unpack_from(raw)
+    if _OOM_MEMBER.size != len(raw):
+        raise ValueError(LENGTH)
+    return OomMember(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        ProcessKey(victim_tgid, victim_start),
+        anon_bytes,
+        file_bytes,
+        shmem_bytes,
+        swap_bytes,
+        private_bytes,
+        memory_cgroup_id,
+        uid,
+        oom_score_adj,
+        member_flags,
+        redactor.name(comm.partition(NUL)[0]),
+    )
+
+
+def _encode_oom_member(event: OomMember) -> bytes:
+    return _OOM_MEMBER.pack(
+        event.time_boottime_ns,
+        event.sequence,
+        _OOM_MEMBER.size,
+        event.cpu,
+        EventKind.OOM_MEMBER,
+        event.process.start_boottime_ns,
+        event.process.tgid,
+        event.victim.start_boottime_ns,
+        event.victim.tgid,
+        event.anon_bytes,
+        event.file_bytes,
+        event.shmem_bytes,
+        event.swap_bytes,
+        event.private_bytes,
+        event.memory_cgroup_id,
+        event.uid,
+        event.oom_score_adj,
+        event.member_flags,
+        event.comm.encode(),
+    )
+
+
+class OomMemory(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    victim: ProcessKey
+    memory_cgroup_id: int
+    limit_bytes: int
+    usage_bytes: int
+    anon_list_bytes: int
+    file_list_bytes: int
+    unevictable_bytes: int
+    kernel_bytes: int
+    anon_bytes: int
+    file_bytes: int
+    shmem_bytes: int
+    swap_bytes: int
+    members: int
+    named: int
+    groups: int
+    look_flags: int
+
+
+_OOM_MEMORY = Layout("<QQIHHQI4xQQQQQQQQQQQIIII")
+
+
+def _decode_oom_memory(raw: bytes, redactor: Redactor) -> OomMemory:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        victim_start,
+        victim_tgid,
+        memory_cgroup_id,
+        limit_bytes,
+        usage_bytes,
+        anon_list_bytes,
+        file_list_bytes,
+        unevictable_bytes,
+        kernel_bytes,
+        anon_bytes,
+        file_bytes,
+        shmem_bytes,
+        swap_bytes,
+        members,
+        named,
+        groups,
+        look_flags,
+    ) = _OOM_MEMORY.unpack_from(raw)
+    if _OOM_MEMORY.size != len(raw):
+        raise ValueError(LENGTH)
+    return OomMemory(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(victim_tgid, victim_start),
+        memory_cgroup_id,
+        limit_bytes,
+        usage_bytes,
+        anon_list_bytes,
+        file_list_bytes,
+        unevictable_bytes,
+        kernel_bytes,
+        anon_bytes,
+        file_bytes,
+        shmem_bytes,
+        swap_bytes,
+        members,
+        named,
+        groups,
+        look_flags,
+    )
+
+
+def _encode_oom_memory(event: OomMemory) -> bytes:
+    return _OOM_MEMORY.pack(
+        event.time_boottime_ns,
+        event.sequence,
+        _OOM_MEMORY.size,
+        event.cpu,
+        EventKind.OOM_MEMORY,
+        event.victim.start_boottime_ns,
+        event.victim.tgid,
+        event.memory_cgroup_id,
+        event.limit_bytes,
+        event.usage_bytes,
+        event.anon_list_bytes,
+        event.file_list_bytes,
+        event.unevictable_bytes,
+        event.kernel_bytes,
+        event.anon_bytes,
+        event.file_bytes,
+        event.shmem_bytes,
+        event.swap_bytes,
+        event.members,
+        event.named,
+        event.groups,
+        event.look_flags,
+    )
+
+
 class LastFailure(msgspec.Struct, frozen=True, gc=False):
     time_boottime_ns: int
     sequence: int
@@ -2701,6 +2908,36 @@ def _valid_wait_stack(event: WaitStack) -> bool:
     )
 
 
+def _valid_oom_member(event: OomMember) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.victim.start_boottime_ns < TIME_LIMIT_NS
+        and event.anon_bytes < BYTES_LIMIT
+        and event.file_bytes < BYTES_LIMIT
+        and event.shmem_bytes < BYTES_LIMIT
+        and event.swap_bytes < BYTES_LIMIT
+        and event.private_bytes < BYTES_LIMIT
+    )
+
+
+def _valid_oom_memory(event: OomMemory) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.victim.start_boottime_ns < TIME_LIMIT_NS
+        and event.limit_bytes < BYTES_LIMIT
+        and event.usage_bytes < BYTES_LIMIT
+        and event.anon_list_bytes < BYTES_LIMIT
+        and event.file_list_bytes < BYTES_LIMIT
+        and event.unevictable_bytes < BYTES_LIMIT
+        and event.kernel_bytes < BYTES_LIMIT
+        and event.anon_bytes < BYTES_LIMIT
+        and event.file_bytes < BYTES_LIMIT
+        and event.shmem_bytes < BYTES_LIMIT
+        and event.swap_bytes < BYTES_LIMIT
+    )
+
+
 def _valid_last_failure(event: LastFailure) -> bool:
     return (
         event.time_boottime_ns < TIME_LIMIT_NS
@@ -2745,6 +2982,8 @@ Event = (
     | Neighbour
     | Crash
     | WaitStack
+    | OomMember
+    | OomMemory
     | LastFailure
     | Holder
 )
@@ -2771,6 +3010,8 @@ DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {
     EventKind.NEIGHBOUR: _decode_neighbour,
     EventKind.CRASH: _decode_crash,
     EventKind.WAIT_STACK: _decode_wait_stack,
+    EventKind.OOM_MEMBER: _decode_oom_member,
+    EventKind.OOM_MEMORY: _decode_oom_memory,
     EventKind.LAST_FAILURE: _decode_last_failure,
     EventKind.HOLDER: _decode_holder,
 }
@@ -2796,6 +3037,8 @@ VALID: dict[int, Callable[..., bool]] = {
     EventKind.NEIGHBOUR: _valid_neighbour,
     EventKind.CRASH: _valid_crash,
     EventKind.WAIT_STACK: _valid_wait_stack,
+    EventKind.OOM_MEMBER: _valid_oom_member,
+    EventKind.OOM_MEMORY: _valid_oom_memory,
     EventKind.LAST_FAILURE: _valid_last_failure,
     EventKind.HOLDER: _valid_holder,
 }
@@ -2821,6 +3064,8 @@ _ENCODERS: dict[type, Callable[..., bytes]] = {
     Neighbour: _encode_neighbour,
     Crash: _encode_crash,
     WaitStack: _encode_wait_stack,
+    OomMember: _encode_oom_member,
+    OomMemory: _encode_oom_memory,
     LastFailure: _encode_last_failure,
     Holder: _encode_holder,
 }
@@ -2840,12 +3085,12 @@ class Ledger(msgspec.Struct, frozen=True):
     lost: tuple[tuple[int, ...], ...]
 
 
-KINDS, FILTERS, LOSSES = 24, 8, 10
-_LEDGER = Layout("<481Q")
+KINDS, FILTERS, LOSSES = 26, 8, 10
+_LEDGER = Layout("<521Q")
 
 
 def decode_ledger(per_cpu: bytes) -> Ledger:
-    """Sums the per-CPU values of the `ledgers` map: 3848 bytes per possible CPU."""
+    """Sums the per-CPU values of the `ledgers` map: 4168 bytes per possible CPU."""
     words = [sum(column) for column in zip(*_LEDGER.iter_unpack(per_cpu), strict=True)]
     at = 1 + 2 * KINDS
     filtered = tuple(tuple(words[at + k * FILTERS : at + (k + 1) * FILTERS]) for k in range(KINDS))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from receiver.events import Event, OomKill, ProcessKey, Signal
+from receiver.events import Event, OomKill, OomMember, OomMemory, ProcessKey, Signal
 from receiver.signals import Attributes
 from receiver.text.redact import Mode
 
@@ -21,7 +21,7 @@ def about(event: Event) -> ProcessKey:
     """The process that an event is about: its own, a signal's target, or an OOM kill's victim."""
     if isinstance(event, Signal):
         return event.target
-    return event.victim if isinstance(event, OomKill) else event.process
+    return event.victim if isinstance(event, OomKill | OomMember | OomMemory) else event.process
 
 
 class Host(msgspec.Struct, frozen=True):

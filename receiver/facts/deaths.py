@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from receiver.events import Crash, OomKill, OpenFile, ProcessKey
+from receiver.constants import MEMBERS_NAMED
+from receiver.events import Crash, OomKill, OomMember, OomMemory, OpenFile, ProcessKey
 from receiver.facts.neighbours import Competitor
 from receiver.facts.table import Table
 
@@ -15,6 +16,9 @@ class Death(msgspec.Struct, eq=False, kw_only=True):
     """The events that came before the exit. Mutable; owned by the table."""
 
     oom: OomKill | None = None
+    # the memory that was full, and the processes that held it, as the OOM killer chose
+    members: tuple[OomMember, ...] = ()
+    memory: OomMemory | None = None
     crash: Crash | None = None  # the code location of the signal that killed it
     open_files: tuple[OpenFile, ...] = ()  # at a signal, and at death
     # the processes of its memory cgroup when the OOM killer chose it, itself first
@@ -31,6 +35,23 @@ class DeathTable(Table[Death]):
 
     def _row(self, key: ProcessKey) -> Death:
         return self.rows.get(key) or self.put(key, Death())
+
+    def member(self, event: OomMember) -> None:
+        """Of the first choice only: the same victim can be chosen again before it is gone."""
+        row = self._row(event.victim)
+        if row.oom is not None:
+            self.drops["repeated_oom_member"] += 1
+        elif len(row.members) >= MEMBERS_NAMED + 2:  # the victim and the trigger are always named
+            self.drops["too_many_oom_members"] += 1
+        else:
+            row.members = (*row.members, event)
+
+    def memory(self, event: OomMemory) -> None:
+        row = self._row(event.victim)
+        if row.oom is not None or row.memory is not None:
+            self.drops["repeated_oom_memory"] += 1
+        else:
+            row.memory = event
 
     def oom_killed(self, event: OomKill) -> bool:
         """False for a second event: the same victim was chosen again before it was gone."""

@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict, deque
 
 import msgspec
 
-from receiver.events import Neighbour, ProcessKey
+from receiver.events import Neighbour, OomMember, ProcessKey
 from receiver.facts.usage import Point
 from receiver.units import SECOND
 
@@ -25,6 +25,9 @@ class Competitor(msgspec.Struct, frozen=True, kw_only=True):
     rss_bytes: int = 0
     points: tuple[Point, ...] = ()  # its memory over time
     own: bool = False  # it does the same work
+    # its memory when the OOM killer chose a victim, where the kernel half looked at once
+    member: OomMember | None = None
+    growth_known: bool = True  # False: it was never sampled, and is older than the time in question
 
 
 class Neighbours:

@@ -109,11 +109,11 @@ def _summary(case: Case, found: Conclusion) -> str:
     end = (
         f"{root.who} {root.end.words}"
         if root is not None and root.exit is not None
-        else "it is still running"
+        else "It is still running"
     )
     if found.verdict == "healthy":
         return (
-            f"The kernel events show no failure: {end} after {case.seconds:.1f} s, "
+            f"The kernel events show no failure. {end} after {case.seconds:.1f} s, "
             f"{len(case.actors) + case.left_out} processes."
         )
     if found.verdict == "incomplete":
@@ -122,8 +122,8 @@ def _summary(case: Case, found: Conclusion) -> str:
             if case.losses
             else ("System calls were not observed for part of the time")
         )
-        return f"{missed}, and they could change the answer: {end}."
-    return f"{end[0].upper()}{end[1:]}, and no kernel event shows why. {NOT_VISIBLE.fix.text}"
+        return f"{missed}, and they could change the answer. {end}."
+    return f"{end}, and no kernel event shows why. {NOT_VISIBLE.fix.text}"
 
 
 def _hypotheses(

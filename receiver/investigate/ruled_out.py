@@ -84,10 +84,11 @@ def _own_growth(case: Case, lead: Candidate) -> str:
     me, *others = subject.cgroup_processes
     most = next((t for t in others if not t.own), None)
     if most is None:
-        return "No other process used that memory cgroup."
+        return "No sample shows another process in that memory cgroup."
+    grew = f" and grew by {mib(most.growth_bytes)}" if most.growth_known else ""
     return (
-        f"{most.name} ({most.pid}), the next in that memory cgroup, grew by "
-        f"{mib(most.growth_bytes)}; {me.name} held {mib(me.rss_bytes)}."
+        f"{most.name} ({most.pid}), the next in that memory cgroup, held {mib(most.rss_bytes)}"
+        f"{grew}; {me.name} held {mib(me.rss_bytes)}."
     )
 
 

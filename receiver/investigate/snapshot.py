@@ -15,6 +15,7 @@ from receiver.events import (
     LastFailure,
     NameQuery,
     OomKill,
+    OomMemory,
     OpenFile,
     ProcessKey,
     Signal,
@@ -53,6 +54,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     oom: OomKill | None
     crash: Crash | None
     cgroup_processes: tuple[Competitor, ...]
+    full_memory: OomMemory | None  # the memory in which it was OOM-killed
     open_files: tuple[OpenFile, ...]
     uses: tuple[Use, ...]
     changes: tuple[FileChanged, ...]
@@ -99,6 +101,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             oom=death.oom,
             crash=death.crash,
             cgroup_processes=death.cgroup_processes,
+            full_memory=death.memory,
             open_files=death.open_files,
             uses=tuple(files.uses.values()),
             changes=files.changes,

@@ -153,7 +153,7 @@ HOOKS = (
         "on_oom_kill",
         "mark_victim",
         2,
-        "the OOM killer's choice, with limit and usage",
+        "the OOM killer's choice, who held the memory, and what it consisted of",
         EventKind.OOM_KILL,
     ),
     Hook(

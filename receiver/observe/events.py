@@ -31,6 +31,8 @@ from receiver.events import (
     NameQuery,
     Neighbour,
     OomKill,
+    OomMember,
+    OomMemory,
     OpenFile,
     ProcessSample,
     Signal,
@@ -103,6 +105,8 @@ EVENTS: dict[type, EventSpec] = {
         Kept.WITHOUT_GROUPS,
         (sc.EVENT_PROCESS_OOM_KILLED, sc.EVENT_PIPELINE_TASK_CONTENTION),
     ),
+    OomMember: EventSpec("oom_member", Handlers.oom_member, LINES[OomMember], Kept.WHOLE),
+    OomMemory: EventSpec("oom_memory", Handlers.oom_memory, LINES[OomMemory], Kept.WHOLE),
     Crash: EventSpec("crash", Handlers.crash, LINES[Crash]),
     OpenFile: EventSpec("open_file", Handlers.open_file, LINES[OpenFile]),
     FileOpened: EventSpec(

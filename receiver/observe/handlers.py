@@ -21,6 +21,8 @@ from receiver.events import (
     Holder,
     LastFailure,
     OomKill,
+    OomMember,
+    OomMemory,
     OpenFile,
     Signal,
     Title,
@@ -165,6 +167,18 @@ class Handlers:
     def crash(self, event: Crash) -> None:
         self.tree.ensure(event.process, event.comm)
         self.facts.deaths.crashed(event)
+
+    def oom_member(self, event: OomMember) -> None:
+        if self.tree.get(event.victim) is not None:
+            self.facts.deaths.member(event)
+        else:
+            self.drops["unattributed"] += 1
+
+    def oom_memory(self, event: OomMemory) -> None:
+        if self.tree.get(event.victim) is not None:
+            self.facts.deaths.memory(event)
+        else:
+            self.drops["unattributed"] += 1
 
     def oom_kill(self, event: OomKill) -> None:
         victim = self.tree.ensure(event.victim, event.victim_comm)

@@ -9,9 +9,10 @@ from collections import Counter
 from receiver import semconv as sc
 from receiver.detect.usage import contention, growing, hanging, memory_taken
 from receiver.events import Neighbour, OomKill, ProcessSample, ThreadWait, WaitObject, WaitStack
-from receiver.facts.neighbours import WINDOW_NS, Competitor
-from receiver.facts.usage import Point, Usage, resident
+from receiver.facts.neighbours import Competitor
+from receiver.facts.usage import resident
 from receiver.observe.attempts import Attempts
+from receiver.observe.company import company
 from receiver.observe.files import EmitFinding
 from receiver.signals import Attributes
 from receiver.text.event_text import wait_of
@@ -19,7 +20,6 @@ from receiver.work.execution import Execution
 from receiver.work.tables import Facts
 from receiver.work.worker import Tree, Worker
 
-KEPT_COMPANY = 16
 # share of the limit: a neighbour is named at an OOM kill only if it took this much
 _TAKEN_SHARE = 0.1
 
@@ -98,7 +98,7 @@ class UsageActivity:
 
     def oom_killed(self, victim: Worker, event: OomKill) -> None:
         """Who else took the memory: a process that is not watched, or one of another task."""
-        cgroup_processes = self._company(victim, event)
+        cgroup_processes = company(self.tree, self.facts, victim, event)
         self.facts.deaths.surrounded(victim.key, cgroup_processes)
         taker = max(
             (t for t in cgroup_processes[1:] if not t.own),
@@ -111,38 +111,6 @@ class UsageActivity:
             and taker.growth_bytes >= event.limit_bytes * _TAKEN_SHARE
         ):
             self._report(victim, memory_taken(victim, event, taker))
-
-    def _company(self, victim: Worker, event: OomKill) -> tuple[Competitor, ...]:
-        """The processes in the full memory cgroup: the victim, then the others, the one that grew
-        most first.
-        """
-        own = self.facts.usage.last(victim.key)
-        group = own.memory_cgroup_id if own is not None else event.memory_cgroup_id
-        others = self.neighbours.all(
-            event.time_boottime_ns, memory_cgroup_id=group if event.limit_bytes else 0
-        )
-        for process in self.tree.processes():
-            usage = self.facts.usage.of(process.key)
-            if process is victim or usage is None or usage.last is None or process.exit is not None:
-                continue
-            if usage.last.memory_cgroup_id == group or not event.limit_bytes:
-                others.append(_taker(process, usage, own=_together(process, victim)))
-        rss = event.anon_rss_bytes + event.file_rss_bytes + event.shmem_rss_bytes
-        usage = self.facts.usage.of(victim.key)
-        points = tuple(usage.curve.points) if usage is not None else ()
-        began = _at(points, event.time_boottime_ns - WINDOW_NS)
-        me = Competitor(
-            pid=victim.key.tgid,
-            name=victim.name,
-            growth_bytes=rss - began,
-            cpu_ns=0,
-            key=victim.key,
-            rss_bytes=rss,
-            points=points,
-            own=True,
-        )
-        others.sort(key=lambda t: (-t.growth_bytes, t.pid))
-        return (me, *others[:KEPT_COMPANY])
 
     def tick(self, now_ns: int) -> None:
         """Called after the second's samples: executions without progress, and memory by task."""
@@ -220,28 +188,3 @@ class UsageActivity:
             if wait.inode in (other.stdin_inode, other.stdout_inode):
                 return f"pipe held by {other.name} ({other.key.tgid})"
         return "pipe"
-
-
-def _taker(process: Worker, usage: Usage, *, own: bool) -> Competitor:
-    points = tuple(usage.curve.points)
-    last = usage.last
-    now, at = (resident(last), last.time_boottime_ns) if last is not None else (0, 0)
-    return Competitor(
-        pid=process.key.tgid,
-        name=process.name,
-        growth_bytes=now - _at(points, at - WINDOW_NS),
-        cpu_ns=0,
-        key=process.key,
-        rss_bytes=now,
-        points=points,
-        own=own,
-    )
-
-
-def _at(points: tuple[Point, ...], at_ns: int) -> int:
-    """The memory that it held at that time: 0 before its first sample."""
-    return next((value for when, value, _ in reversed(points) if when <= at_ns), 0)
-
-
-def _together(one: Worker, other: Worker) -> bool:
-    return one.execution is not None and one.execution.is_part_of(other.execution)

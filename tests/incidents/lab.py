@@ -24,6 +24,8 @@ from typing import Any
 import msgspec
 
 from receiver.units import MIB
+from tests.truth.check import Verdicts
+from tests.truth.play import Witnesses
 
 ROOT = Path(__file__).parent.parent.parent
 V1 = Path("/sys/fs/cgroup")
@@ -77,6 +79,8 @@ class Lab:
         self.keep = keep
         self.history: Path | None = None
         self.options: list[str] = []
+        self.witnesses: Witnesses | None = None
+        self.verdicts: Verdicts | None = None  # of these witnesses
         self.inside: list[str] = []  # what the command is to be run inside of (ip netns exec …)
         self._heard = threading.Condition()
         self._clean: list[Callable[[], object]] = []
@@ -222,11 +226,16 @@ class Lab:
                 shutil.copy(
                     self.history, self.keep.with_suffix(".history")
                 )  # as it was before this run
+        observed = [*self.inside, *command]
+        if self.witnesses is not None:
+            observed = self.witnesses.held(observed)
         child = subprocess.Popen(
-            [*full, "--", *self.inside, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder,
+            [*full, "--", *observed], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})}, start_new_session=True,
         )  # fmt: skip
         self.child = child
+        if self.witnesses is not None:
+            self.witnesses.attach(child)
         injector = (
             threading.Thread(target=_guarded, args=(during,), daemon=True)
             if during is not None
@@ -248,6 +257,8 @@ class Lab:
         if not report.exists():
             raise RuntimeError(f"no report (status {self.status}): {self.output[-1500:]}")
         self.report = json.loads(report.read_text())
+        if self.witnesses is not None:
+            self.verdicts = self.witnesses.verdicts(self.report)
 
     def _hear(self, line: str) -> None:
         self.output += line
@@ -338,6 +349,18 @@ def scene(
         return play
 
     return note
+
+
+def witnessed(chosen: Scene, variant: int) -> tuple[str, Verdicts | None]:
+    """The verdict of one run, and what the witnesses say of its report's sentences."""
+    lab = Lab(variant)
+    lab.witnesses = Witnesses(lab.folder)
+    try:
+        chosen.play(lab)
+        return lab.report["verdict"], lab.verdicts
+    finally:
+        lab.witnesses.close()
+        lab.close()
 
 
 def play(chosen: Scene, variant: int, keep: Path | None = None) -> Result:

@@ -10,19 +10,34 @@ from receiver.investigate.case import Case
 from receiver.investigate.causes.common import partition_share
 from receiver.investigate.causes.memory import on_processes
 from receiver.investigate.causes.oom_child import as_child, killed_by_kernel
+from receiver.investigate.causes.oom_neighbours import (
+    held_share,
+    large_neighbour,
+    larger_neighbour,
+    larger_rival,
+    latest_points,
+    neighbour,
+    rival,
+)
+from receiver.investigate.causes.oom_shares import (
+    Shares,
+    held_text,
+    shares_evidence,
+    shares_of,
+)
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
     SOME,
+    STRONG,
     Candidate,
     Culprit,
     Evidence,
-    Fact,
-    context,
     contradicts,
     ends,
     fact,
     fact_of_point,
+    facts,
     facts_of_use,
     process_culprit,
     supports,
@@ -57,60 +72,52 @@ def _in_cgroup(
     own, other, family = _growths(case, victim)
     rss = event.anon_rss_bytes + event.file_rss_bytes + event.shmem_rss_bytes
     held = sum(max(0, t.rss_bytes) for t in victim.cgroup_processes) or rss
-    base = killed_by_kernel(victim)
-    base += partition_share(case, victim)
-    if event.limit_bytes and held < event.usage_bytes * 0.4 and rss < event.usage_bytes * 0.4:
-        yield _tmpfs(case, victim, base, held)
-    total = max(1, own + max(0, other.growth_bytes if other is not None else 0))
-    share = own / total
-    curve = [
-        fact_of_point(victim.pid, victim.name, p)
-        for p in (victim.cgroup_processes[0].points if victim.cgroup_processes else ())
-    ][-4:]
-    names = f"{victim.who}" if family < 2 else f"{family} processes of {victim.name}"
-    mine = [
-        supports(
-            CLEAR if share >= 0.8 else SOME if share >= 0.5 else SLIGHT,
-            (
-                f"{names} grew by {mib(own)}, which is {share:.0%} of all growth in that "
-                "memory cgroup."
-            ),
-            [fact(event), *curve],
-        )
+    shares = shares_of(case, victim)
+    base = [
+        *killed_by_kernel(victim),
+        *shares_evidence(victim, shares),
+        *partition_share(case, victim),
     ]
-    if other is not None:
-        mine.append(_rival(other, share))
+    if _is_mostly_shared(victim, shares, max(held, rss)):
+        yield _tmpfs(case, victim, base, shares, held)
+    share = own / max(1, own + max(0, other.growth_bytes if other is not None else 0))
+    larger = larger_neighbour(case, victim)
+    held_part = held_share(case, victim, larger)
+    mine = [_grew(victim, own, share, family)]
+    if larger is not None and held_part < share:
+        mine.append(larger_rival(larger, held_part))
+        yield large_neighbour(victim, larger, held_part, base)
+    elif other is not None:
+        mine.append(rival(other, share))
+        if other.growth_bytes > event.limit_bytes * 0.1:
+            yield neighbour(victim, other, share, base)
     if has_child_candidate:
         text = "Its parent continued without it and later reported a different error."
         mine.append(contradicts(SOME, text, ends(victim)))
+    where = f"{event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)})"
     yield Candidate(
         cause="mem.cgroup_oom",
         culprit=process_culprit(victim),
-        summary=(
-            f"The OOM killer killed {victim.who}: its own memory of {mib(max(rss, 0))} "
-            f"reached the limit of {event.memory_cgroup or 'its cgroup'} "
-            f"({mib(event.limit_bytes)})"
-        )
+        summary=f"The OOM killer killed {victim.who} at the limit of {where}"
         + on_processes(victim)
-        + ".",
+        + f": {held_text(victim, shares) or f'it held {mib(max(rss, 0))}'}.",
         evidence=(*base, *mine),
         subject=victim.key,
         at_ns=event.time_boottime_ns,
     )
-    if other is not None and other.growth_bytes > event.limit_bytes * 0.1:
-        yield _neighbour(victim, other, share, base)
 
 
-def _rival(other: Competitor, share: float) -> Evidence:
-    """Returns what the next largest process says against, or about, a share of the growth."""
-    if share < 0.5:
-        text = f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)}, which is more."
-        return contradicts(CLEAR, text, _latest_points(other))
+def _grew(victim: ProcessSnapshot, own: int, share: float, family: int) -> Evidence:
+    """Returns what the growth of the victim and its relatives says."""
+    names = f"{victim.who}" if family < 2 else f"{family} processes of {victim.name}"
+    points = victim.cgroup_processes[0].points if victim.cgroup_processes else ()
+    curve = [fact_of_point(victim.pid, victim.name, p) for p in points][-4:]
     text = (
-        f"{other.name} ({other.pid}), in the same memory cgroup, held {mib(other.rss_bytes)} and "
-        f"grew by {mib(other.growth_bytes)}."
+        f"{names} grew by {mib(own)}, which is {share:.0%} of all growth that was seen in that "
+        "memory cgroup."
     )
-    return context(text, _latest_points(other))
+    weight = CLEAR if share >= 0.8 else SOME if share >= 0.5 else SLIGHT
+    return supports(weight, text, [*facts(victim.oom), *curve])
 
 
 def _growths(case: Case, victim: ProcessSnapshot) -> tuple[int, Competitor | None, int]:
@@ -133,40 +140,6 @@ def _growths(case: Case, victim: ProcessSnapshot) -> tuple[int, Competitor | Non
     # The growth of a related process that was killed earlier in the same memory cgroup counts,
     # too.
     return own, max(others, key=lambda t: (t.growth_bytes, -t.pid), default=None), family
-
-
-def _latest_points(competitor: Competitor) -> list[Fact]:
-    return [fact_of_point(competitor.pid, competitor.name, p) for p in competitor.points[-3:]]
-
-
-def _neighbour(
-    victim: ProcessSnapshot, other: Competitor, share: float, base: list[Evidence]
-) -> Candidate:
-    event = victim.oom
-    assert event is not None
-    text = (
-        f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)} in the same memory "
-        f"cgroup, which is {1 - share:.0%} of all growth."
-    )
-    weight = CLEAR + SLIGHT if share < 0.35 else SOME if share < 0.5 else -SOME
-    mine = (
-        supports(weight, text, _latest_points(other))
-        if weight > 0
-        else contradicts(SOME, text, _latest_points(other))
-    )
-    start = other.key.start_boottime_ns if other.key is not None else 0
-    return Candidate(
-        cause="mem.cgroup_neighbour",
-        culprit=Culprit(type="process", name=other.name, pid=other.pid, start_boottime_ns=start),
-        summary=(
-            f"{other.name} ({other.pid}) filled the memory cgroup that it shares with "
-            f"{victim.who} ({event.memory_cgroup}, {mib(event.limit_bytes)}); the OOM "
-            f"killer killed {victim.name}."
-        ),
-        evidence=(*base, mine),
-        subject=victim.key,
-        at_ns=event.time_boottime_ns,
-    )
 
 
 def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
@@ -194,7 +167,7 @@ def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
             supports(
                 SLIGHT,
                 f"{competitor.name} ({competitor.pid}) grew most.",
-                _latest_points(competitor),
+                latest_points(competitor),
             )
         ]
         if competitor is not None
@@ -203,6 +176,7 @@ def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
     summary = f"The host ran out of memory, and the OOM killer killed {victim.who}."
     evidence = (
         *killed_by_kernel(victim),
+        *shares_evidence(victim, shares_of(case, victim)),
         supports(
             SOME, "No cgroup was at its limit: the host itself had no free memory.", [fact(event)]
         ),
@@ -218,7 +192,19 @@ def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
     )
 
 
-def _tmpfs(case: Case, victim: ProcessSnapshot, base: list[Evidence], held: int) -> Candidate:
+def _is_mostly_shared(victim: ProcessSnapshot, shares: Shares | None, held: int) -> bool:
+    """Whether most of the memory was no process's own."""
+    event = victim.oom
+    if event is None or not event.limit_bytes:
+        return False
+    if shares is not None and shares.shared_bytes:
+        return shares.shared_bytes > event.usage_bytes * 0.5
+    return held < event.usage_bytes * 0.4
+
+
+def _tmpfs(
+    case: Case, victim: ProcessSnapshot, base: list[Evidence], shares: Shares | None, held: int
+) -> Candidate:
     """Returns a candidate for files in a tmpfs.
 
     They are charged to the cgroup of their writer, but no process holds that memory.
@@ -228,10 +214,17 @@ def _tmpfs(case: Case, victim: ProcessSnapshot, base: list[Evidence], held: int)
     writes = [u for a in case for u in a.uses if u.writing and u.written_bytes]
     biggest = max(writes, key=lambda u: (u.written_bytes, u.path), default=None)
     text = (
-        f"All its processes held {mib(held)} of {mib(event.usage_bytes)}; files in a tmpfs "
-        "hold the rest."
+        f"The processes that were seen in it held {mib(held)} of {mib(event.usage_bytes)}; files "
+        "in a tmpfs can hold the rest."
     )
-    evidence = [*base, supports(CLEAR, text, [fact(event)])]
+    if shares is not None and shares.shared_bytes:
+        text = (
+            f"Shared memory and files in a tmpfs held {mib(shares.shared_bytes)} of "
+            f"{mib(event.usage_bytes)}; its processes held {mib(shares.memory.anon_bytes)}."
+        )
+    known = shares is not None and shares.shared_bytes > 0
+    shown = [fact(shares.memory)] if shares is not None else [fact(event)]
+    evidence = [*base, supports(STRONG if known else CLEAR, text, shown)]
     culprit = Culprit(type="cgroup", cgroup=event.memory_cgroup)
     if biggest is not None and biggest.written_bytes > event.usage_bytes * 0.2:
         about = f"{mib(biggest.written_bytes)} were written to {biggest.path}."

@@ -7,8 +7,8 @@ from receiver.investigate.class_tables.base import CauseClass, cause_class
 CLASSES: tuple[CauseClass, ...] = (
     cause_class(
         name="mem.cgroup_oom",
-        title="its own memory reached the limit of its cgroup",
-        predicts="an OOM kill in a memory cgroup by its own growth",
+        title="the memory limit of its cgroup was reached",
+        predicts="an OOM kill in a memory cgroup",
         rivals="mem.cgroup_neighbour mem.userspace_killer kill.supervisor mem.app_heap "
         "mem.host_oom",
         tag="raise_limit_or_split",
@@ -20,8 +20,8 @@ CLASSES: tuple[CauseClass, ...] = (
     ),
     cause_class(
         name="mem.cgroup_neighbour",
-        title="another process filled the memory cgroup that both share",
-        predicts="another process that grew in its cgroup",
+        title="another process took the memory of the cgroup that both share",
+        predicts="another process that took most of the memory of its cgroup",
         rivals="mem.cgroup_oom mem.host_oom kill.supervisor",
         tag="isolate_memory",
         fix=(
@@ -99,6 +99,9 @@ CLASSES: tuple[CauseClass, ...] = (
         predicts="a SIGBUS or a full tmpfs",
         rivals="mem.cgroup_oom fs.replaced fs.enospc",
         tag="grow_shm",
-        fix="Enlarge /dev/shm (shm_size, emptyDir medium Memory), or store the data elsewhere.",
+        fix=(
+            "Store the data on a disk, or remove files from the tmpfs. If that one is full, "
+            "enlarge it (/dev/shm: shm_size, emptyDir medium Memory)."
+        ),
     ),
 )
