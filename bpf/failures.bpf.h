@@ -12,7 +12,8 @@
 static __always_inline bool is_everyday(u32 handler, u32 error)
 {
 	switch (error) {
-	case EINTR:
+	case EINTR: /* a signal ended what it waited for: who opens a FIFO or asks for a lock waits for somebody */
+		return handler != ON_OPEN && handler != ON_OPENAT && handler != ON_LOCK && handler != ON_FCNTL;
 	case ECHILD:
 	case ENOTTY:
 	case ESPIPE:
@@ -39,7 +40,7 @@ static __always_inline bool is_everyday(u32 handler, u32 error)
 	case EROFS:
 		return false;
 	}
-	return handler == ON_NOTHING || error > LAST_TOLD;
+	return handler == ON_NOTHING;
 }
 
 /* Whether the path argument, which was appended last, lies where programs are installed: their search for parts of themselves. */
@@ -136,6 +137,8 @@ __noinline int remember_failure(u32 number_and_handler, u32 error, u64 first, u6
 	struct scratch *s;
 	bool minor, probe;
 
+	if (error > LAST_TOLD)
+		error = EINTR;
 	if (is_everyday(handler, error))
 		return 0;
 	sums = sums_of(tgid, task, EVENT_LAST_FAILURE);

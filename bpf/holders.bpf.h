@@ -4,7 +4,8 @@
 #ifndef KWITNESS_HOLDERS_BPF_H
 #define KWITNESS_HOLDERS_BPF_H
 
-#include "errors.bpf.h"
+#include "calls.bpf.h"
+#include "kernel_net.h"
 
 #define PROCESSES_LOOKED_AT 8192
 #define DESCRIPTORS_LOOKED_AT 512	/* of each process */
@@ -203,7 +204,7 @@ static __always_inline bool may_look(struct watched *sums)
 }
 
 /* Of a lock that was refused to the current process. 0: nobody has that open file any more. */
-__noinline int find_lock_holder(u64 file, u32 taken_by)
+__weak __noinline int find_lock_holder(u64 file, u32 taken_by)
 {
 	struct scratch *s = begin_search(bpf_get_current_task_btf(), HELD_LOCK);
 
@@ -215,7 +216,7 @@ __noinline int find_lock_holder(u64 file, u32 taken_by)
 }
 
 /* Of the port that bind(2) or listen(2) was refused. */
-__noinline int find_port_holder(u32 port)
+__weak __noinline int find_port_holder(u32 port)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct scratch *s = begin_search(task, HELD_PORT);
@@ -228,7 +229,7 @@ __noinline int find_port_holder(u32 port)
 }
 
 /* Of one end of a pipe whose other end `task` waits at. */
-__noinline int find_pipe_holder(u64 task, u64 inode, u32 object)
+__weak __noinline int find_pipe_holder(u64 task, u64 inode, u32 object)
 {
 	struct scratch *s = begin_search((void *)task, object);
 
@@ -236,6 +237,43 @@ __noinline int find_pipe_holder(u64 task, u64 inode, u32 object)
 		return 0;
 	s->walk.what = inode;
 	return search_holders(s);
+}
+
+#define OWN_DESCRIPTORS_LOOKED_AT 256
+
+struct pipe_search {
+	u64 leader; /* struct task_struct *, as a number: functions that are verified once take no others */
+	struct file **slots;
+	u32 max_fds;
+	u32 _reserved;
+};
+
+static long on_own_descriptor(u32 descriptor, struct pipe_search *search)
+{
+	struct file *file = NULL;
+	struct inode *inode;
+
+	if (descriptor >= search->max_fds)
+		return 1;
+	bpf_probe_read_kernel(&file, sizeof(file), search->slots + descriptor);
+	if (!file || !(BPF_CORE_READ(file, f_mode) & FMODE_READ))
+		return 0;
+	inode = BPF_CORE_READ(file, f_inode);
+	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFIFO)
+		find_pipe_holder(search->leader, (u64)inode, HELD_PIPE_WRITE);
+	return 0;
+}
+
+/* Who can still write into the pipes that a process may wait at, whether it reads or polls. */
+static __always_inline void find_writers(struct task_struct *task)
+{
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct pipe_search search = {};
+
+	search.leader = (u64)BPF_CORE_READ(task, group_leader);
+	search.slots = BPF_CORE_READ(table, fd);
+	search.max_fds = BPF_CORE_READ(table, max_fds);
+	bpf_loop(OWN_DESCRIPTORS_LOOKED_AT, on_own_descriptor, &search, 0);
 }
 
 struct name_search {
@@ -258,7 +296,7 @@ static long on_path_byte(u32 index, struct name_search *search)
 
 /* Of a file that was to be executed and is open for writing. By its name: the kernel refused to open it for us, so there is no
  * file at hand. The record has the whole path. */
-__noinline int find_text_holder(u64 path)
+__weak __noinline int find_text_holder(u64 path)
 {
 	struct scratch *s = begin_search(bpf_get_current_task_btf(), HELD_TEXT);
 	struct name_search search = {};

@@ -2,6 +2,7 @@
 /* State over time, from an iterator over all tasks once a second: the cost is per look, not per event. */
 #include "calls.bpf.h"
 #include "descriptors.bpf.h"
+#include "holders.bpf.h"
 #include "image.bpf.h"
 #include "kernel_net.h"
 
@@ -326,6 +327,23 @@ static __always_inline bool is_timed(struct pt_regs *regs, u32 number)
 	return false;
 }
 
+/* Whether it waits at a pipe, or in a call that may wait at one. */
+static __always_inline bool waits_for_input(struct event_thread_wait *e, u32 handler)
+{
+	switch (e->call_number) {
+	case __NR_ppoll:
+	case __NR_pselect6:
+	case __NR_epoll_pwait:
+#if defined(__NR_poll)
+	case __NR_poll:
+	case __NR_select:
+	case __NR_epoll_wait:
+#endif
+		return true;
+	}
+	return e->waits_on == WAIT_PIPE && (handler == ON_READ || handler == ON_READ_VECTOR);
+}
+
 /* The kernel names its own functions: no symbol table has to be read for that, and none can be out of date. */
 static __always_inline void tell_stack(struct bpf_iter__task *context, struct task_struct *task)
 {
@@ -359,7 +377,7 @@ static __always_inline void sample_thread(struct bpf_iter__task *context, struct
 	struct list_head *children, *first;
 	struct event_thread_wait *e;
 	struct pt_regs *regs;
-	u32 handler;
+	u32 handler = ON_NOTHING;
 
 	if (!s || !sums || !sums->report_threads || state == STATE_RUNNING)
 		return;
@@ -391,6 +409,8 @@ static __always_inline void sample_thread(struct bpf_iter__task *context, struct
 				    tgid);
 		}
 	}
+	if (task->pid == task->tgid && waits_for_input(e, handler) && may_look(sums))
+		find_writers(task);
 	write_record(context->meta->seq, e, sizeof(*e), EVENT_THREAD_WAIT);
 	tell_stack(context, task);
 }

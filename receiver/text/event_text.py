@@ -220,6 +220,7 @@ LINES: dict[type, Callable[[Any], str]] = {
 
 
 _UNINTERRUPTIBLE = 2
+_STOPPED = 4  # __TASK_STOPPED, include/linux/sched.h: by job control
 
 
 _WAITS = {
@@ -245,7 +246,9 @@ _WAITS = {
 
 
 def wait_of(wait: ThreadWait) -> str:
-    """futex, pipe, socket, child, disk, lock, timer, poll, signal or unknown."""
+    """stopped, futex, pipe, socket, child, disk, lock, timer, poll, signal or unknown."""
+    if wait.thread_state & _STOPPED:
+        return "stopped"
     if wait.waits_on == WaitObject.PIPE:
         return "pipe"
     if wait.waits_on == WaitObject.SOCKET:

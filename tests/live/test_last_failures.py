@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from receiver.calls import call_name
-from receiver.events import CallFailed, CallKind, HeldObject, Holder, LastFailure
+from receiver.events import CallFailed, CallKind, HeldObject, Holder, LastFailure, Signal
 from tests.live.conftest import Watched
 
 pytestmark = pytest.mark.live
 WAITS = "print('up', flush=True); input()"
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def last(watched: Watched, pid: int) -> LastFailure:
@@ -234,3 +243,62 @@ raise SystemExit(1)
     found = [e for e in watched.witness.of(pid, LastFailure) if e.call == CallKind.LOCK]
     assert [(e.error, e.failures) for e in found] == [(errno.EAGAIN, 40)]
     assert [e.holder.tgid for e in watched.witness.of(pid, Holder)] == [holder]
+
+
+def test_an_interrupted_open_names_its_fifo(watched: Watched, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "feed")
+    child = watched.start(
+        "print('up', flush=True); open('feed')", cwd=tmp_path, stdout=subprocess.PIPE
+    )
+    assert child.stdout is not None and child.stdout.readline() == "up\n"
+    wait_channel = Path(f"/proc/{child.pid}/syscall")
+    until(lambda: wait_channel.read_text().startswith("257 "))  # openat
+    child.terminate()
+    child.communicate()
+    found = last(watched, child.pid)
+    assert (found.error, found.directory, found.path) == (errno.EINTR, str(tmp_path), "feed")
+
+
+READER = """
+import subprocess
+subprocess.run(["bash", "-c", "sleep 60 & echo $!; exit 0"], stdout=subprocess.PIPE)
+"""
+POLLER = """
+import asyncio
+async def main():
+    child = await asyncio.create_subprocess_exec("bash", "-c", "sleep 60 & exit 0", stdout=-1)
+    await child.communicate()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("code", [READER, POLLER], ids=["read", "poll"])
+def test_an_idle_reader_is_told_who_can_still_write(watched: Watched, code: str) -> None:
+    child = watched.start(code)
+
+    def found() -> list[Holder]:
+        watched.witness.source.sample()
+        return watched.witness.of(child.pid, Holder)
+
+    until(found)
+    (held,) = {(e.held, e.holder, e.comm) for e in found()}
+    assert held[0] == HeldObject.PIPE_WRITE and held[2] == "sleep"
+    assert held[1].tgid in watched.witness.descendants(child.pid)
+    os.kill(held[1].tgid, signal.SIGTERM)
+    assert child.wait(timeout=60) == 0
+
+
+def test_job_control_of_a_watched_process_is_told(watched: Watched) -> None:
+    child = watched.start(WAITS, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None and child.stdout.readline() == "up\n"
+    child.send_signal(signal.SIGSTOP)
+    child.send_signal(signal.SIGCONT)
+    child.communicate("\n")
+    found = [e for e in watched.witness.of(child.pid, Signal) if e.target.tgid == child.pid]
+    assert [e.signal for e in found] == [signal.SIGSTOP]
+    stranger = subprocess.Popen(["sleep", "60"])
+    stranger.send_signal(signal.SIGSTOP)
+    stranger.kill()
+    stranger.wait()
+    found = watched.witness.of(stranger.pid, Signal)
+    assert signal.SIGSTOP not in [e.signal for e in found]

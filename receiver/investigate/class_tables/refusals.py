@@ -81,4 +81,40 @@ CLASSES: tuple[CauseClass, ...] = (
         ),
         needs="call_failed",
     ),
+    cause_class(
+        name="hang.pipe_held",
+        title="it waited for the end of a pipe that a left-over helper kept open",
+        predicts="a writing end that a helper of an ended child has open",
+        rivals="hang.pipe_full kill.timeout_orphan hang.fork_lock",
+        tag="close_the_pipe",
+        fix=(
+            "Redirect or close the helper's output where it is started (>file 2>&1), or end the "
+            "helper with its step. A runner can also wait for its child and not for the pipe."
+        ),
+        needs="thread_wait holder",
+    ),
+    cause_class(
+        name="hang.fifo_partner",
+        title="it waited to open a FIFO that nobody opened on the other side",
+        predicts="a thread in the kernel's fifo_open",
+        rivals="hang.pipe_full hang.pipe_held fs.slow_io",
+        tag="open_both_ends",
+        fix=(
+            "Start the other side first, or find out why it did not open the FIFO. Open with "
+            "O_NONBLOCK or O_RDWR if it may be late."
+        ),
+        needs="thread_wait wait_stack",
+    ),
+    cause_class(
+        name="hang.stopped",
+        title="job control stopped it, and nobody continued it",
+        predicts="a stopped thread",
+        rivals="hang.fork_lock hang.pipe_full fs.slow_io",
+        tag="continue_it",
+        fix=(
+            "Continue it (kill -CONT). If the terminal stopped it, give it standard input from "
+            "/dev/null and its output to a file, or run it in the foreground."
+        ),
+        needs="thread_wait signal",
+    ),
 )
