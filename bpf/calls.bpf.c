@@ -12,6 +12,7 @@
  * caller's has to be believed for a file that was opened. */
 #include "change.bpf.h"
 #include "errors.bpf.h"
+#include "refused_memory.bpf.h"
 #include "failures.bpf.h"
 #include "holders.bpf.h"
 #include "socket.bpf.h"
@@ -184,6 +185,8 @@ static __always_inline void on_failed_call(struct pt_regs *regs, struct task_str
 	find_holder(regs, task, tgid, handler, error);
 	if (handler == ON_WRITE || handler == ON_WRITE_VECTOR || handler == ON_SYNC)
 		note_write_error(task, tgid, ARG1(regs), error);
+	if (handler == ON_MMAP || handler == ON_MEMORY)
+		tell_refused_memory(regs, number, error);
 	on_failure(number << 8 | handler, error, ARG1(regs), ARG2(regs));
 }
 

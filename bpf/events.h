@@ -89,6 +89,7 @@ typedef __u16 call_kind_value;
 typedef __u16 subject_kind_value;
 typedef __u16 connection_stage_value;
 typedef __u16 wait_object_value;
+typedef __u32 mapping_kind_value;
 typedef __u16 held_object_value;
 
 enum event_kind {
@@ -115,9 +116,14 @@ enum event_kind {
 	EVENT_WAIT_STACK = 21,
 	EVENT_OOM_MEMBER = 22,
 	EVENT_OOM_MEMORY = 23,
-	EVENT_LAST_FAILURE = 24,
-	EVENT_HOLDER = 25,
-	EVENT_KIND_COUNT = 26,
+	EVENT_SIGNAL_STATE = 24,
+	EVENT_FAULT = 25,
+	EVENT_THREADED_FORK = 26,
+	EVENT_MEMORY_REFUSED = 27,
+	EVENT_MEMORY_WAIT = 28,
+	EVENT_LAST_FAILURE = 29,
+	EVENT_HOLDER = 30,
+	EVENT_KIND_COUNT = 31,
 };
 
 /* Why a record never reached a ring. */
@@ -253,6 +259,48 @@ enum look_flag {
 	LOOK_GROUPS_CUT = 2,  /* more cgroups below the full one than are looked at: the parts of the memory are too small */
 	LOOK_PARTS_KNOWN = 4, /* the parts of the memory were read */
 	LOOK_SKIPPED = 8,     /* past the number of looks that one user may cause per second: only victim and trigger are told of */
+};
+
+/* state_flags of event_signal_state */
+enum signal_flag {
+	SIGNAL_IGNORED = 1,	    /* the target ignores it, and it was dropped */
+	SIGNAL_SENDER_EXITS = 2,    /* the running task was on its way out */
+	SIGNAL_PARENT_DEATH = 4,    /* the target had asked for it: PR_SET_PDEATHSIG, prctl(2) */
+	SIGNAL_NAMESPACE_ENDS = 8,  /* the first process of a pid namespace ends, and the kernel kills the rest of it */
+	SIGNAL_WITHOUT_CALL = 16,   /* no process called kill(2): the kernel sent it for the running task */
+	SIGNAL_SAME_SESSION = 32,   /* sender and target */
+	SIGNAL_SESSION_LEADER = 64, /* the sender */
+	SIGNAL_TERMINAL = 128,	    /* the target has a controlling terminal */
+	SIGNAL_TO_NAMESPACE_INIT = 256,
+	SIGNAL_FROM_KERNEL_THREAD = 512,
+};
+
+/* What is mapped at an address. */
+enum mapping_kind {
+	MAPPING_NONE = 0,
+	MAPPING_ANONYMOUS = 1,
+	MAPPING_FILE = 2,    /* a regular file of a file system with a disk or a server behind it */
+	MAPPING_MEMORY = 3,  /* a file in memory: tmpfs, /dev/shm, memfd */
+	MAPPING_OTHER = 4,   /* a device */
+	MAPPING_UNKNOWN = 5, /* the mappings were changed while they were read */
+};
+
+/* mapping_flags */
+enum mapping_flag {
+	MAPPING_SHARED = 1,
+	MAPPING_WRITABLE = 2,
+	MAPPING_DELETED = 4, /* no name leads to the file any more */
+	MAPPING_PATH_CUT = 8,
+};
+
+/* refusal_flags */
+enum refusal_flag {
+	REFUSAL_ANONYMOUS = 1,
+	REFUSAL_PRIVATE_WRITABLE = 2, /* counts against RLIMIT_DATA */
+	REFUSAL_EXECUTABLE = 4,
+	REFUSAL_NOEXEC = 8, /* of a file on a mount with the option noexec */
+	REFUSAL_PATH_CUT = 16,
+	REFUSAL_LOCKED = 32, /* counts against RLIMIT_MEMLOCK */
 };
 
 /* wait_object */
@@ -698,6 +746,98 @@ struct event_neighbour {
 	__u32 shares_memory_cgroup;
 	__u32 uid;
 	char comm[COMM_BYTES];
+};
+
+/* What the target of a signal that can end it was doing, and who the sender is. For signals between two processes, one of which is
+ * watched; after the event_signal, if there is one. */
+struct event_signal_state {
+	struct event_header header;
+	struct process_key sender; /* the task that was running */
+	struct process_key target;
+	struct process_key sender_parent;
+	struct process_key sender_grandparent;
+	__u64 runtime_ns; /* CPU time of the thread below and of threads that have ended */
+	__u64 anon_bytes;
+	__u64 file_bytes;
+	__u64 shmem_bytes;
+	__u64 inode;	    /* of the pipe, socket or file that it waits at, or of the memory that its lock is in */
+	__u64 address_high; /* of a socket's peer */
+	__u64 address_low;  /* the same; of a lock in shared memory its place there */
+	__u32 signal;
+	__s32 code;
+	__u32 state_flags;
+	__u32 sender_uid;
+	__u32 thread;	   /* of the target */
+	__u32 on_cpu;	   /* it ran, or ran again already: the signal had woken it */
+	__u32 call_number; /* that it was in; ~0: none, or not known */
+	__u32 threads;
+	wait_object_value waits_on;
+	__u16 family;
+	__u16 port;
+	__u16 _pad2;
+	char sender_comm[COMM_BYTES];
+	char parent_comm[COMM_BYTES];
+	char grandparent_comm[COMM_BYTES];
+	char target_comm[COMM_BYTES];
+};
+
+/* What is mapped at the address whose use ended a process with SIGBUS; at that moment. */
+struct event_fault {
+	struct event_header header;
+	struct process_key process;
+	__u64 address;
+	__u64 offset_bytes; /* of the address in the file */
+	__u64 size_bytes;   /* of the file */
+	__u64 inode;
+	__u32 device;
+	__u32 signal;
+	__s32 code;
+	mapping_kind_value mapping_kind;
+	__u32 mapping_flags;
+	text_len path;
+	__u16 _pad[1];
+};
+
+/* A watched process that had several threads forked: the child has only the one that called. */
+struct event_threaded_fork {
+	struct event_header header;
+	struct process_key process; /* the child */
+	struct process_key parent;
+	__u32 threads; /* of the parent, at the fork */
+	__u32 _pad2;
+};
+
+/* Memory that was refused to a watched process, with the limits of that moment. */
+struct event_memory_refused {
+	struct event_header header;
+	struct process_key process;
+	__u64 asked_bytes;
+	__u64 mapped_bytes;		 /* all its mappings */
+	__u64 private_bytes;		 /* its private writable mappings */
+	__u64 address_space_limit_bytes; /* RLIMIT_AS */
+	__u64 data_limit_bytes;		 /* RLIMIT_DATA */
+	__u64 locked_limit_bytes;	 /* RLIMIT_MEMLOCK */
+	__u64 locked_bytes;
+	__u32 mappings;
+	__u32 mappings_max; /* vm.max_map_count */
+	__u32 overcommit;   /* vm.overcommit_memory */
+	__u32 call_number;
+	__u32 error;
+	__u32 refusal_flags;
+	text_len path; /* of the file, if one was to be mapped */
+	__u16 _pad[3];
+};
+
+/* A memory cgroup that is full and whose OOM killer is off (cgroup v1): each process that needs a page of it waits until somebody makes
+ * room. With the sample of a watched process in it. */
+struct event_memory_wait {
+	struct event_header header;
+	struct process_key process;
+	__u64 memory_cgroup_id; /* of the one that is full */
+	__u64 limit_bytes;
+	__u64 usage_bytes;
+	__u32 killer_disabled;
+	__u32 _pad2;
 };
 
 /* Where the instruction stands at which a process died of a fault, or aborted itself. */

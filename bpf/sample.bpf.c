@@ -5,11 +5,10 @@
 #include "holders.bpf.h"
 #include "image.bpf.h"
 #include "kernel_net.h"
+#include "waited.bpf.h"
 
 #define THREADS_PER_PROCESS 4096
 #define CGROUP_DEPTH 32
-#define STATE_RUNNING 0
-#define STATE_UNINTERRUPTIBLE 2
 #define IDLE_LOOKS 3
 #define LOOKS_PER_MINUTE 60
 #define WORKING_NS 2000000	   /* CPU per look that is more than a poll's */
@@ -84,7 +83,23 @@ static __always_inline u64 css_id(struct cgroup_subsys_state *css)
 	return BPF_CORE_READ(css, cgroup, kn, id);
 }
 
-static __always_inline void fill_cgroups(struct event_process_sample *e, struct task_struct *task)
+/* Cgroup v1 lets a task wait for memory instead of killing one (memory.oom_control). */
+static __always_inline void tell_memory_wait(struct bpf_iter__task *context, struct process_key process, struct mem_cgroup *full)
+{
+	struct event_memory_wait e;
+
+	if (!bpf_core_field_exists(full->under_oom) || !BPF_CORE_READ(full, under_oom) || !BPF_CORE_READ(full, oom_kill_disable))
+		return;
+	stamp(&e.header, sizeof(e), EVENT_MEMORY_WAIT);
+	e.process = process;
+	e.memory_cgroup_id = BPF_CORE_READ(full, css.cgroup, kn, id);
+	e.limit_bytes = BPF_CORE_READ(full, memory.max) * page_bytes;
+	e.usage_bytes = BPF_CORE_READ(full, memory.usage.counter) * page_bytes;
+	e.killer_disabled = 1;
+	write_record(context->meta->seq, &e, sizeof(e), EVENT_MEMORY_WAIT);
+}
+
+static __always_inline void fill_cgroups(struct bpf_iter__task *context, struct event_process_sample *e, struct task_struct *task)
 {
 	struct cgroup_subsys_state *css = memory_css(task);
 	struct psi_group *pressure = BPF_CORE_READ(task, cgroups, dfl_cgrp, psi);
@@ -109,6 +124,7 @@ static __always_inline void fill_cgroups(struct event_process_sample *e, struct 
 	tightest = walk.tightest;
 	if (!tightest)
 		return;
+	tell_memory_wait(context, e->process, tightest);
 	e->memory_limit_bytes = walk.limit_pages * page_bytes;
 	e->memory_usage_bytes = BPF_CORE_READ(tightest, memory.usage.counter) * page_bytes;
 	if (bpf_core_field_exists(tightest->memory.failcnt))
@@ -187,7 +203,7 @@ static __always_inline void sample_process(struct bpf_iter__task *context, struc
 
 	e->open_descriptors = open_descriptors(task);
 	e->descriptor_max = BPF_CORE_READ(task, signal, rlim[RLIMIT_NOFILE].rlim_cur);
-	fill_cgroups(e, task);
+	fill_cgroups(context, e, task);
 	if (!note_idleness(e, sums))
 		return;
 	write_record(context->meta->seq, e, sizeof(*e), EVENT_PROCESS_SAMPLE);
@@ -272,33 +288,6 @@ static __always_inline void look_at_neighbour(struct bpf_iter__task *context, st
 	write_record(context->meta->seq, e, sizeof(*e), EVENT_NEIGHBOUR);
 }
 
-static __always_inline void fill_waited_file(struct event_thread_wait *e, struct task_struct *task, u32 descriptor)
-{
-	struct file *file = file_of(task, descriptor);
-	struct socket *socket;
-	struct inode *inode;
-
-	if (!file)
-		return;
-	inode = BPF_CORE_READ(file, f_inode);
-	e->inode = BPF_CORE_READ(inode, i_ino);
-	switch (BPF_CORE_READ(inode, i_mode) & S_IFMT) {
-	case S_IFIFO:
-		e->waits_on = WAIT_PIPE;
-		break;
-	case S_IFSOCK:
-		e->waits_on = WAIT_SOCKET;
-		socket = BPF_CORE_READ(file, private_data);
-		fill_peer(BPF_CORE_READ(socket, sk), &e->family, &e->port, &e->address_high, &e->address_low);
-		break;
-	case S_IFREG:
-		e->waits_on = WAIT_FILE;
-		break;
-	default:
-		e->waits_on = WAIT_OTHER;
-	}
-}
-
 /* The timeout of the call that the thread is in: 0 when it waits for ever. */
 static __always_inline bool is_timed(struct pt_regs *regs, u32 number)
 {
@@ -376,6 +365,7 @@ static __always_inline void sample_thread(struct bpf_iter__task *context, struct
 	struct watched *sums = bpf_map_lookup_elem(&watched_processes, &tgid);
 	struct list_head *children, *first;
 	struct event_thread_wait *e;
+	struct waited waited = {};
 	struct pt_regs *regs;
 	u32 handler = ON_NOTHING;
 
@@ -395,9 +385,16 @@ static __always_inline void sample_thread(struct bpf_iter__task *context, struct
 		e->call_number = NUMBER(regs);
 		e->timed = is_timed(regs, e->call_number);
 		handler = e->call_number < CALL_NUMBERS ? handlers[e->call_number] : ON_NOTHING;
-		if ((handler >= ON_READ && handler <= ON_SYNC) || handler == ON_SEND || handler == ON_RECEIVE ||
-		    handler == ON_CONNECT || handler == ON_ACCEPT || handler == ON_LOCK || handler == ON_FCNTL)
-			fill_waited_file(e, task, ARG1(regs));
+		if (waits_at_descriptor(handler))
+			fill_waited_file(&waited, file_of(task, ARG1(regs)));
+		else if (e->call_number == __NR_futex)
+			fill_waited_lock(&waited, task, ARG1(regs));
+		e->inode = waited.inode;
+		e->address_high = waited.high;
+		e->address_low = waited.low;
+		e->waits_on = waited.object;
+		e->family = waited.family;
+		e->port = waited.port;
 		if (handler == ON_LOCK || handler == ON_FCNTL)
 			e->lock_holder = sums->lock_holder;
 		if (e->call_number == __NR_wait4 || e->call_number == __NR_waitid) {

@@ -13,10 +13,11 @@ Value = str | int | float | bool | tuple[str, ...]
 Attributes = tuple[tuple[str, Value], ...]
 
 
-class Block:
-    """Attributes that many records share (a process, a task, a resource). Compared by identity.
+class ResourceAttributes:
+    """What describes one resource: the observed workload, a task, or a process.
 
-    The encoder keeps the encoded form in `wire`, so that a shared block is encoded once.
+    Many signals share it: it is made once and compared by identity. The encoder keeps the encoded
+    form in `wire`.
     """
 
     __slots__ = ("items", "wire")
@@ -57,14 +58,14 @@ class SpanEvent(msgspec.Struct, frozen=True):
     attributes: Attributes
 
 
-class Link(msgspec.Struct, frozen=True):
+class SpanLink(msgspec.Struct, frozen=True):
     trace_id: bytes
     span_id: bytes
     attributes: Attributes
 
 
 class Span(msgspec.Struct, frozen=True):
-    resource: Block
+    resource: ResourceAttributes
     trace_id: bytes
     span_id: bytes
     parent_id: bytes
@@ -72,10 +73,10 @@ class Span(msgspec.Struct, frozen=True):
     kind: SpanKind
     start_ns: int
     end_ns: int
-    blocks: tuple[Block, ...]
+    shared: tuple[ResourceAttributes, ...]  # of its task and of its process
     attributes: Attributes
     events: tuple[SpanEvent, ...] = ()
-    links: tuple[Link, ...] = ()
+    links: tuple[SpanLink, ...] = ()
     error: str = ""  # status description; non-empty makes the status Error
     remote_parent: bool = False
     trace_state: str = ""
@@ -83,7 +84,7 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class LogRecord(msgspec.Struct, frozen=True):
-    resource: Block
+    resource: ResourceAttributes
     time_ns: int
     observed_ns: int
     severity: Severity
@@ -91,7 +92,7 @@ class LogRecord(msgspec.Struct, frozen=True):
     body: str
     trace_id: bytes
     span_id: bytes
-    blocks: tuple[Block, ...]
+    shared: tuple[ResourceAttributes, ...]  # of its task and of its process
     attributes: Attributes
     importance: Importance = Importance.NORMAL
 
@@ -121,12 +122,12 @@ class Metric(msgspec.Struct, frozen=True):
 
 
 class MetricSnapshot(msgspec.Struct, frozen=True):
-    resource: Block
+    resource: ResourceAttributes
     start_ns: int
     time_ns: int
     metrics: tuple[Metric, ...]
     importance: Importance = Importance.ROUTINE
 
 
-Signal = Span | LogRecord
-EMPTY = Block(())
+OtlpSignal = Span | LogRecord
+EMPTY = ResourceAttributes(())

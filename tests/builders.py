@@ -381,10 +381,10 @@ class Story:
 
 
 def attributes(record: Span | LogRecord) -> dict[str, Value]:
-    """All of them, the shared blocks' too."""
+    """All of them, the shared ones, too."""
     out: dict[str, Value] = {}
-    for block in record.blocks:
-        out |= dict(block.items)
+    for each in record.shared:
+        out |= dict(each.items)
     return out | dict(record.attributes)
 
 

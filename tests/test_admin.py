@@ -267,7 +267,7 @@ def test_the_start_of_an_alert_selects_the_runs_of_that_time() -> None:
     story.tick(1)
     story.task("load", run="r2")
     desk = LiveIncidentApi(Session(story.core), lambda: story.now)
-    ended = datetime.fromtimestamp(story.core.blocks.wall(story.now) / 1e9 - 71, UTC)
+    ended = datetime.fromtimestamp(story.core.resources.wall(story.now) / 1e9 - 71, UTC)
 
     def found(starts: datetime, ends: str = "0001-01-01T00:00:00Z") -> tuple[set[str], set[str]]:
         alert = {"labels": {"task": "load"}, "startsAt": starts.isoformat(), "endsAt": ends}

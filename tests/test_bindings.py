@@ -185,7 +185,7 @@ def test_a_daemon_that_outlives_its_task_is_released() -> None:
     ended = story.now
     story.tick(3)
     assert of(story, daemon) == []
-    assert story.span("task load").end_ns <= ended + story.core.blocks.wall_offset_ns - 900 * MS
+    assert story.span("task load").end_ns <= ended + story.core.resources.wall_offset_ns - 900 * MS
     child = story.spawn(daemon, "postgres", environ=airflow("load"))
     assert of(story, child) == []
     assert story.core.members.drops["released"] and story.core.bindings.drops["released"]
@@ -635,7 +635,7 @@ def test_the_kubelets_links_name_what_no_path_names(tmp_path: Path) -> None:
     assert container_names(str(tmp_path / "absent")) == ()
     story = Story()
     for task, told in (("before", ()), ("after", names)):
-        story.core.blocks.name_containers(told)
+        story.core.resources.name_containers(told)
         key = story.fork(NOBODY)
         story.exec(
             key, "python", environ=airflow(task), memory_cgroup=f"/kubepods/burstable/pod{POD}/{ID}"

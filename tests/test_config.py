@@ -87,7 +87,10 @@ BAD = [
         r"unknown key args; \[\[rule\]\] knows system, pipeline",
     ),
     ("[[rule]]\nsystem = 's'", "missing required field"),
-    ("[[rule]]\nsystem = 's'\npipeline = 'p'\nargv = 'x'\n" * 65, "65 rules, there is room for 64"),
+    (
+        "[[rule]]\nsystem = 's'\npipeline = 'p'\nargv = 'x'\n" * 65,
+        "rule has 65 entries, there is room for 64",
+    ),
     ("[core]\norchestrator = 'nowhere'", "line 2"),
     ("shutdown_seconds = nan", "shutdown_seconds = nan must be from 0 to 3600"),
     ("shutdown_seconds = inf", "shutdown_seconds = inf must be from 0 to 3600"),
@@ -110,7 +113,14 @@ BAD = [
         '[core]\nresource_attributes = [["a", 18446744073709551616]]',
         "core.resource_attributes is a number of more than 64 bits",
     ),
-    ("[admin]\nport = true", "line 2"),
+    ("[admin]\nport = true", "line 2: admin.port: Expected `int`, got `bool`"),
+    ("[core]\nport = 1\n[admin]\nport = 70000", "line 2: unknown key port"),
+    ("[run]\nstatus = true\n[admin]\nhost = 'localhost'\nport = 70000", "line 5: admin.port"),
+    ("[[rule]]\nsystem = 5\npipeline = 'p'", "line 2: rule.system: Expected `str`, got `int`"),
+    ("kernel = 5", "line 1: kernel: Expected `object`, got `int`"),
+    ("[privileges]\nreadable = 'x'", "line 2: privileges.readable: Expected `array`"),
+    ("[privileges]\nreadable = ['//']", "'//' must be an absolute path below /"),
+    ('[core]\nresource_attributes = [["a"]]', "line 2: core.resource_attributes: Expected `array`"),
 ]
 
 
@@ -135,7 +145,7 @@ def _numbers(kind: type[msgspec.Struct], where: str = "") -> Iterator[tuple[str,
     for name, hint in get_type_hints(kind, include_extras=True).items():
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
             yield from _numbers(hint, f"{where}{name}.")
-        elif hint in (int, float) or get_origin(hint) is Annotated:
+        elif getattr(hint, "__origin__", hint) in (int, float):
             yield where + name, hint
 
 

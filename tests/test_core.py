@@ -690,6 +690,16 @@ def test_creation_time_stays_though_the_clock_is_set() -> None:
     assert len(times) == 1
 
 
+def test_a_second_image_is_described_by_itself() -> None:
+    """Its first image was described in a record already."""
+    story = Story()
+    root = story.command("bash")
+    story.oom(root)
+    story.exec(root, "python3")
+    story.exit(root, signal=9)
+    assert attributes(story.span("python3"))["process.executable.name"] == "python3"
+
+
 def test_a_flood_of_forged_identities_is_bounded_and_leaves_room_for_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -62,7 +62,7 @@ class Observed:
         ]
         reports = [to_json(report) for report in core.incidents.reports.values()]
         metrics = sorted(repr(metric) for metric in core.metrics())
-        kept = sorted(key.tgid for key in core.blocks._processes)
+        kept = sorted(key.tgid for key in core.resources._processes)
         return [*sent, *metrics, *reports, *self.screens, kept]
 
 

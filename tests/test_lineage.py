@@ -19,7 +19,7 @@ from receiver.events import (
     SubjectKind,
 )
 from receiver.facts import versions
-from receiver.facts.versions import State
+from receiver.facts.versions import VersionState
 from receiver.text.names import resolve
 from tests.builders import Story, attributes
 
@@ -33,7 +33,7 @@ def taints(story: Story) -> list[tuple[object, object]]:
     ]
 
 
-def state(story: Story, inode: int = 7) -> State:
+def state(story: Story, inode: int = 7) -> VersionState:
     version = story.core.facts.versions.get((1, inode))
     assert version is not None
     return version.state
@@ -50,7 +50,7 @@ def test_a_reader_of_a_torn_file_is_told_with_its_writer() -> None:
     story = Story()
     writer = story.task("transform")
     killed_mid_write(story, writer)
-    assert state(story) is State.PARTIAL
+    assert state(story) is VersionState.PARTIAL
     reader = story.task("check")
     story.reads(reader, "/data/out", size=4096)
     (record,) = story.events(sc.EVENT_FILE_TAINTED_READ)
@@ -114,7 +114,7 @@ def test_writing_anew_heals_a_torn_file() -> None:
     story.exit(again)
     story.reads(story.task("check", run="r2"), "/data/out")
     assert taints(story) == []
-    assert state(story) is State.COMPLETE
+    assert state(story) is VersionState.COMPLETE
 
 
 def test_an_older_runs_output_is_stale_when_this_run_wrote_elsewhere() -> None:
@@ -146,7 +146,10 @@ def test_a_rename_is_the_commit() -> None:
     story.renames(writer, "/data/out.tmp", "/data/out")
     story.exit(writer)
     version = story.core.facts.versions.at("/data/out")
-    assert version is not None and (version.commit, version.state) == ("rename", State.COMPLETE)
+    assert version is not None and (version.commit, version.state) == (
+        "rename",
+        VersionState.COMPLETE,
+    )
     story.tick(10)
     assert attributes(story.span("task extract"))[sc.PIPELINE_TASK_OUTPUTS] == ("/data/out",)
 
@@ -221,7 +224,7 @@ def test_a_write_without_room_is_a_partial_write() -> None:
     story.closes(writer, opened, written=100, write_error=errno.ENOSPC)
     (record,) = story.events(sc.EVENT_FILE_PARTIAL_WRITE)
     assert attributes(record)[sc.FILE_WRITE_CAUSE] == "enospc"
-    assert state(story) is State.PARTIAL
+    assert state(story) is VersionState.PARTIAL
 
 
 def test_a_file_closed_before_its_writer_died_is_whole() -> None:
@@ -229,7 +232,7 @@ def test_a_file_closed_before_its_writer_died_is_whole() -> None:
     writer = story.task("extract")
     story.writes(writer, "/data/out")
     story.exit(writer, signal=9)
-    assert state(story) is State.COMPLETE
+    assert state(story) is VersionState.COMPLETE
     story.reads(story.task("load"), "/data/out")
     assert taints(story) == []
 

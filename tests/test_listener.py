@@ -14,21 +14,21 @@ import pytest
 from aiohttp import web
 
 from receiver.kernel.descriptors import Reserve, raise_limit
-from receiver.safe.connection import Connection, Limits
-from receiver.safe.listener import Listener
+from receiver.safe.connection import ClientConnection, Limits
+from receiver.safe.listener import SocketListener
 from receiver.safe.log_limit import LogLimit
 
 TOKEN = b"Authorization: Bearer secret\r\n"
 
 
-def application(listener: list[Listener]) -> web.Application:
+def application(listener: list[SocketListener]) -> web.Application:
     """/open for everybody, /closed with the token, /large an answer of 64 MiB, /broken a mistake."""
 
     async def closed(request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != "Bearer secret":
             raise web.HTTPUnauthorized
         connection = request.protocol
-        assert isinstance(connection, Connection)
+        assert isinstance(connection, ClientConnection)
         if not listener[0].prove(connection):
             raise web.HTTPServiceUnavailable(headers={"Connection": "close"})
         return web.Response(text=str(len(await request.read())))
@@ -52,9 +52,9 @@ def application(listener: list[Listener]) -> web.Application:
 
 
 @asynccontextmanager
-async def listening(limits: Limits | None = None) -> AsyncIterator[Listener]:
-    own: list[Listener] = []
-    own.append(Listener("test", application(own), limits or Limits()))
+async def listening(limits: Limits | None = None) -> AsyncIterator[SocketListener]:
+    own: list[SocketListener] = []
+    own.append(SocketListener("test", application(own), limits or Limits()))
     await own[0].start("127.0.0.1", 0)
     try:
         yield own[0]
@@ -103,7 +103,7 @@ class Peer:
 
 
 @asynccontextmanager
-async def peers(listener: Listener, count: int) -> AsyncIterator[list[Peer]]:
+async def peers(listener: SocketListener, count: int) -> AsyncIterator[list[Peer]]:
     found = [Peer(*await asyncio.open_connection(*listener.addresses[0])) for _ in range(count)]
     try:
         yield found

@@ -87,7 +87,7 @@ def shape(signals: list[LogRecord | Span]) -> list[object]:
     return [
         (
             s.attributes,
-            tuple(b.items for b in s.blocks),
+            tuple(b.items for b in s.shared),
             s.trace_id,
             s.span_id,
             getattr(s, "time_ns", 0),

@@ -22,7 +22,7 @@ from receiver.text.names import name_in
 from receiver.text.printable import joined
 from receiver.text.redact import MAX_ARGUMENTS, Mode, Redactor
 from receiver.text.redact.log import RedactedFormatter, redacted
-from receiver.text.redact.names import telling
+from receiver.text.redact.names import secrecy
 from receiver.text.redact.vocabulary import REMEMBERED, Vocabulary
 from tests.corpus import ORDINARY_LINES, SETS, Shape, ordinary, ordinary_written, secrets
 
@@ -307,7 +307,7 @@ def test_what_replaces_a_secret_is_small_and_the_rest_stays() -> None:
     ],
 )  # fmt: skip
 def test_a_name_announces_a_secret_or_only_sounds_like_one(name: str, level: int) -> None:
-    assert telling(name) == level
+    assert secrecy(name) == level
 
 
 def test_the_gap_in_a_long_line_is_no_way_into_a_recording() -> None:
@@ -432,9 +432,9 @@ def test_learnt_words_are_bounded() -> None:
     vocabulary = Vocabulary(b"secret")
     for number in range(3 * REMEMBERED):
         word = "".join(chr(97 + (number >> shift) % 26) for shift in (0, 5, 10, 15))
-        assert not vocabulary.speaks(word.encode())
-    assert len(vocabulary._dull) <= REMEMBERED + 1
-    assert vocabulary.speaks(b"a secret")
+        assert not vocabulary.has_sign(word.encode())
+    assert len(vocabulary._uninteresting) <= REMEMBERED + 1
+    assert vocabulary.has_sign(b"a secret")
 
 
 @pytest.mark.parametrize(

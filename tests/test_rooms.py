@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import receiver
@@ -37,3 +38,15 @@ def test_the_map_says_who_uses_asyncio_and_ctypes() -> None:
             users[module].add(where)
     assert users["asyncio"] <= {"cli", "service", "export", "insights", "safe", "kernel"}
     assert users["ctypes"] <= {"kernel", "service"}
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    """Private classes aside: no other file sees them."""
+    classes = Counter(
+        node.name
+        for path in ROOT.rglob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert len(classes) > 200
+    assert not [name for name, times in classes.items() if times > 1]

@@ -363,7 +363,7 @@ def inputs_of(tree: ast.AST) -> Iterator[str]:
                     "core",
                     "_core",
                     "incidents",
-                    "blocks",
+                    "resources",
                     "missing",
                     "unended",
                 )

@@ -20,7 +20,7 @@ import msgspec
 
 from receiver.attribution import containers, context
 from receiver.attribution.frameworks import RECOGNISERS
-from receiver.attribution.frameworks.base import Helper, Recogniser
+from receiver.attribution.frameworks.base import HelperRole, Recogniser
 from receiver.kernel.capture import Capture
 
 # Identifiers of runs that no recogniser reads yet. A recording has them, so that one can.
@@ -49,7 +49,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     """See the module's docstring, and `Recogniser` for the meaning of each declaration."""
 
     capture: Capture
-    helpers: Mapping[str, Helper]  # by role
+    helpers: Mapping[str, HelperRole]  # by role
     temporary_paths: tuple[tuple[str, re.Pattern[str]], ...]
     metadata_paths: Mapping[str, tuple[str, ...]]
     path_keys: tuple[str, ...]

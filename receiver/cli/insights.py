@@ -26,7 +26,7 @@ from receiver.service.admin import Admin
 from receiver.service.incident_api import IncidentApi
 from receiver.service.state import ServiceState
 from receiver.service.supervisor import Supervisor
-from receiver.signals import Block, Metric, MetricSnapshot, Point
+from receiver.signals import Metric, MetricSnapshot, Point, ResourceAttributes
 
 log = logging.getLogger("kwitness")
 LOOK_SECONDS = 1.0
@@ -36,7 +36,7 @@ LAST_SECONDS = 4.0  # of the shutdown: reserved for the exporters
 class Duties(NamedTuple):
     """What the service does once a second, beside its evaluations."""
 
-    resource: Block
+    resource: ResourceAttributes
     supervisor: Supervisor
     metrics: Callable[[], tuple[Metric, ...]]
     tick: Callable[[], None]
@@ -93,8 +93,8 @@ async def serve(args: argparse.Namespace) -> int:
     return 0
 
 
-def _resource(name: str) -> Block:
-    return Block(
+def _resource(name: str) -> ResourceAttributes:
+    return ResourceAttributes(
         (
             (sc.SERVICE_NAME, name),
             (sc.HOST_NAME, host_name()),

@@ -19,9 +19,9 @@ import os
 import signal
 from typing import NoReturn
 
-from receiver.cli.command_parent import Supervisor, complain
+from receiver.cli.command_parent import CommandParent, complain
 from receiver.cli.exits import EX_IOERR, EX_TEMPFAIL, say
-from receiver.cli.observation import Observation, Refusal
+from receiver.cli.observation import Observation, ObserverRefusal
 from receiver.kernel.inherited import Inherited, exit_status
 
 
@@ -37,7 +37,9 @@ def launch(args: argparse.Namespace) -> NoReturn:
         observation = Observation.begin(args, inherited)
         refusal = observation.ready()
     except OSError as error:
-        refusal = Refusal(False, EX_TEMPFAIL, f"cannot start the observer: {error.strerror}")
+        refusal = ObserverRefusal(
+            False, EX_TEMPFAIL, f"cannot start the observer: {error.strerror}"
+        )
     if refusal is not None:
         observation = None
         if refusal.fatal or args.require:
@@ -47,7 +49,7 @@ def launch(args: argparse.Namespace) -> NoReturn:
     if observation is None and not args.strict_output:
         _replace(inherited, args.command)
     try:
-        supervisor = Supervisor(inherited, observation, args.command)
+        supervisor = CommandParent(inherited, observation, args.command)
     except BlockingIOError as error:  # fork(2): the process limit is reached, but exec still works
         if observation is not None:
             observation.kill()

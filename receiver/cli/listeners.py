@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from receiver.events import Event, ProcessKey
 from receiver.observe.listeners import Listener
-from receiver.render.live import moment
+from receiver.render.live import lifecycle_line
 from receiver.render.rows import RunView, Views
 from receiver.render.timeline import Timeline
 from receiver.text.printable import printable
@@ -41,14 +41,14 @@ class TimelineListener(Listener):
 class LiveLines(Listener):
     """Prints a line for each task when it starts and when it ends. `since_ns`: boot time."""
 
-    def __init__(self, since_ns: int, say: Callable[[str], None]) -> None:
-        self._since_ns, self._say = since_ns, say
+    def __init__(self, since_ns: int, print_line: Callable[[str], None]) -> None:
+        self._since_ns, self._print = since_ns, print_line
 
     def execution_started(self, execution: Execution) -> None:
-        self._say(moment(execution, "starts", self._since_ns))
+        self._print(lifecycle_line(execution, "starts", self._since_ns))
 
     def execution_finished(self, execution: Execution) -> None:
-        self._say(moment(execution, "ends", self._since_ns))
+        self._print(lifecycle_line(execution, "ends", self._since_ns))
 
 
 class Trees(Listener):

@@ -49,7 +49,9 @@ async def events(args: argparse.Namespace) -> int:
     def show(batch: list[bytes]) -> None:
         for raw in batch:
             with contextlib.suppress(DecodeError):  # counted by the core
-                print_event(decode(raw, redactor), observer.core.blocks.wall_offset_ns, args.json)
+                print_event(
+                    decode(raw, redactor), observer.core.resources.wall_offset_ns, args.json
+                )
         sys.stdout.flush()
 
     observer.each_batch.append(show)

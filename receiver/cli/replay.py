@@ -18,6 +18,7 @@ from receiver.cli.common import (
     FLUSH_SECONDS,
     colour_wanted,
     core_options,
+    fitted,
     make_hub,
     print_event,
     width_of,
@@ -36,7 +37,7 @@ from receiver.render.rows import RunView
 from receiver.render.run_json import as_json
 from receiver.safe.outputs import check_distinct, close_output, write_output
 from receiver.service import config as configuration
-from receiver.service.state import HistoryKeeper, Worker
+from receiver.service.state import HistoryKeeper, WriterThread
 from receiver.signals import LogRecord, MetricSnapshot, Span
 from receiver.text.printable import printable
 from receiver.text.redact import Redactor
@@ -80,7 +81,8 @@ async def replay_file(args: argparse.Namespace) -> int:
 def _say_contents(file: str, recording: Recording) -> None:
     """Prints for the user whose data the file contains. Programs read the header."""
     if sys.stderr.isatty():
-        print(f"kwitness: {printable(file)} holds {recording.header.contents}", file=sys.stderr)
+        line = f"kwitness: {printable(file)} holds {recording.header.contents}"
+        print(fitted(line, sys.stderr), file=sys.stderr)
 
 
 async def _replay(
@@ -90,7 +92,7 @@ async def _replay(
     session = Session(core)
     trees = Trees(lambda execution, view: _tree(args, execution, view, core), core.facts)
     core.listeners.add(trees)
-    keeper = HistoryKeeper(Path(args.history), Worker()) if args.history else None
+    keeper = HistoryKeeper(Path(args.history), WriterThread()) if args.history else None
     if keeper is not None:
         keeper.start()
         await keeper.settled(HISTORY_SECONDS[0])

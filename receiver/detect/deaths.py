@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from receiver import semconv as sc
-from receiver.attribution.frameworks.base import Helper
+from receiver.attribution.frameworks.base import HelperRole
 from receiver.events import OomKill, OomScope, ProcessKey, Signal
 from receiver.facts.ending import Ending
 from receiver.facts.process import Process
@@ -184,7 +184,7 @@ def _sender_words(event: Signal | None, kind: str) -> str:
 
 
 def expected_shutdown(
-    process: Worker, end: Ending, received: SignalTable, helpers: Mapping[str, Helper]
+    process: Worker, end: Ending, received: SignalTable, helpers: Mapping[str, HelperRole]
 ) -> bool:
     """Whether it is a helper that its own framework ended, as planned. Called at its exit.
 

@@ -8,7 +8,7 @@ from receiver import semconv as sc
 from receiver.detect.file_names import LOGS
 from receiver.events import FileChanged, FileClosed, FileOpened
 from receiver.facts.process import Process
-from receiver.facts.versions import State
+from receiver.facts.versions import VersionState
 from receiver.model import Finding
 from receiver.signals import Severity
 from receiver.text.names import end_phrase, event_id
@@ -63,13 +63,13 @@ def tainted_read(process: Worker, use: Use, version: Version, event: FileOpened)
 
 def _taint(process: Worker, use: Use, version: Version) -> str:
     """partial, in_progress or stale; empty when the content is as expected."""
-    if version.state is State.PARTIAL and not use.writing:
+    if version.state is VersionState.PARTIAL and not use.writing:
         return "partial"
     foreign = version.work is not None and not version.work.is_part_of(process.execution)
     if not foreign or use.writing or use.append or use.path.endswith(LOGS):
         return ""
     if (
-        version.state is State.IN_PROGRESS
+        version.state is VersionState.IN_PROGRESS
         and version.writers
         and version.writer not in process.ancestors()
     ):
@@ -81,7 +81,7 @@ def _is_stale(reader: Execution | None, version: Version) -> bool:
     """The writing task has also run in the reader's run and ended well, but it wrote this file only
     in another run.
     """
-    if reader is None or version.work is None or version.state is not State.COMPLETE:
+    if reader is None or version.work is None or version.state is not VersionState.COMPLETE:
         return False
     writer = version.work.identity
     if writer.pipeline != reader.identity.pipeline or writer.run_id == reader.identity.run_id:

@@ -1,7 +1,7 @@
 """Encodes signals to OTLP protobuf bytes, by hand.
 
 Protobuf messages may be concatenated: the elements of a repeated field are independent runs of
-bytes. So the encoded form of a shared attribute block is kept with the block, and a record is one
+bytes. So the encoded form of shared attributes is kept with them, and a record is one
 join. tests/export/test_encode.py parses every output with the generated classes of
 opentelemetry-proto and compares. Field numbers: opentelemetry-proto 1.10.
 """
@@ -13,14 +13,14 @@ from struct import Struct
 
 from receiver.signals import (
     Attributes,
-    Block,
     Histogram,
-    Link,
     LogRecord,
     Metric,
     MetricSnapshot,
+    ResourceAttributes,
     Span,
     SpanEvent,
+    SpanLink,
     Value,
 )
 
@@ -144,10 +144,10 @@ def key_values(items: Attributes, number: int) -> bytes:
     return b"".join(out)
 
 
-def _block(block: Block, number: int, slot: str) -> bytes:
-    wire = block.wire.get(slot)
+def _shared(shared: ResourceAttributes, number: int, slot: str) -> bytes:
+    wire = shared.wire.get(slot)
     if wire is None:
-        wire = block.wire[slot] = key_values(block.items, number)
+        wire = shared.wire[slot] = key_values(shared.items, number)
     return wire
 
 
@@ -162,8 +162,8 @@ def log_record(record: LogRecord) -> bytes:
         varint(len(body)),
         body,
     ]
-    for block in record.blocks:
-        parts.append(block.wire.get("log") or _block(block, 6, "log"))
+    for each in record.shared:
+        parts.append(each.wire.get("log") or _shared(each, 6, "log"))
     parts.append(key_values(record.attributes, 6))
     if record.trace_id:
         parts += (b"\x45\x01\x00\x00\x00\x4a\x10", record.trace_id)
@@ -183,7 +183,7 @@ def _span_event(event: SpanEvent) -> bytes:
     )
 
 
-def _link(link: Link) -> bytes:
+def _link(link: SpanLink) -> bytes:
     return b"\x0a\x10" + link.trace_id + b"\x12\x08" + link.span_id + key_values(link.attributes, 4)
 
 
@@ -198,8 +198,8 @@ def span(span: Span) -> bytes:
     parts += (_field(5, span.name.encode("utf-8", "replace")), b"\x30", bytes((span.kind,)))
     # after a clock was set back, or in a damaged recording: no span ends before it starts
     parts += (b"\x39", _FIXED64(span.start_ns), b"\x41", _FIXED64(max(span.start_ns, span.end_ns)))
-    for block in span.blocks:
-        parts.append(block.wire.get("span") or _block(block, 9, "span"))
+    for each in span.shared:
+        parts.append(each.wire.get("span") or _shared(each, 9, "span"))
     parts.append(key_values(span.attributes, 9))
     parts += [_field(11, _span_event(e)) for e in span.events]
     parts += [_field(13, _link(link)) for link in span.links]
@@ -270,9 +270,9 @@ class Envelope:
         self._scope = _field(1, _field(1, scope_name.encode()) + _field(2, scope_version.encode()))
         self._schema = _field(3, schema_url.encode())
 
-    def request(self, items: Iterable[tuple[Block, bytes]]) -> bytes:
+    def request(self, items: Iterable[tuple[ResourceAttributes, bytes]]) -> bytes:
         """One request of items, grouped by resource (by identity), in order of appearance."""
-        groups: dict[int, tuple[Block, list[bytes]]] = {}
+        groups: dict[int, tuple[ResourceAttributes, list[bytes]]] = {}
         for resource, item in items:
             group = groups.get(id(resource))
             if group is None:
@@ -281,11 +281,13 @@ class Envelope:
         out = []
         for resource, encoded in groups.values():
             scope = _field(2, self._scope + b"".join(encoded) + self._schema)
-            out.append(_field(1, _field(1, _block(resource, 1, "resource")) + scope + self._schema))
+            out.append(
+                _field(1, _field(1, _shared(resource, 1, "resource")) + scope + self._schema)
+            )
         return b"".join(out)
 
 
-def snapshot_items(snapshot: MetricSnapshot) -> list[tuple[Block, bytes]]:
+def snapshot_items(snapshot: MetricSnapshot) -> list[tuple[ResourceAttributes, bytes]]:
     return [
         (snapshot.resource, metric(m, snapshot.start_ns, snapshot.time_ns))
         for m in snapshot.metrics

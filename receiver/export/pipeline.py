@@ -18,7 +18,7 @@ from receiver.export.outcome import Accepted, Backoff, Outcome, Permanent, Retry
 from receiver.export.queue import ImportanceQueue, Item
 from receiver.export.rejected import SAMPLE_BYTES, RejectedSamples
 from receiver.export.transport import Transport
-from receiver.signals import Block, Importance
+from receiver.signals import Importance, ResourceAttributes
 from receiver.text.printable import printable
 from receiver.text.redact import Redactor
 
@@ -57,7 +57,7 @@ class Pipeline:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._deadline = float("inf")
-        self._said: dict[str, float] = {}
+        self._logged: dict[str, float] = {}
         self.new_backoff: Callable[[], Backoff] = Backoff
         self._refused_bytes = (
             _NO_LIMIT  # the smallest body that was too large, and how long that is assumed
@@ -65,7 +65,12 @@ class Pipeline:
         self._refused_until = 0.0
 
     def put(
-        self, resource: Block, encoded: bytes, importance: Importance, *, reports_loss: bool = False
+        self,
+        resource: ResourceAttributes,
+        encoded: bytes,
+        importance: Importance,
+        *,
+        reports_loss: bool = False,
     ) -> None:
         self.queue.put(Item(resource, encoded, importance, reports_loss))
         if importance is Importance.FINDING or len(self.queue) >= self.settings.batch_items:
@@ -134,7 +139,7 @@ class Pipeline:
                 self.exported += len(batch) - rejected
                 self.rejected += rejected
                 if rejected or outcome.message:
-                    self._say(
+                    self._log_reason(
                         "partial_success",
                         f"the server kept {len(batch) - rejected} of {len(batch)}: "
                         f"{outcome.message}",
@@ -186,7 +191,7 @@ class Pipeline:
     async def _wait(self, outcome: Retryable, backoff: Backoff) -> bool:
         """False when the deadline leaves no time for another attempt."""
         self.retries[outcome.reason] += 1
-        self._say(outcome.reason, "will be tried again")
+        self._log_reason(outcome.reason, "will be tried again")
         seconds = backoff.wait_seconds(outcome.after_seconds)
         if self._stopping.is_set():
             seconds = min(seconds, 1.0)  # a flush must not wait for a long backoff
@@ -198,14 +203,14 @@ class Pipeline:
     def _fail(self, reason: str, items: list[Item], message: str) -> None:
         self.failed[reason] += len(items)
         self._lost[reason] += sum(not item.reports_loss for item in items)
-        self._say(reason, f"{len(items)} items were dropped: {message}")
+        self._log_reason(reason, f"{len(items)} items were dropped: {message}")
 
     def _keep_sample(self, reason: str, batch: list[Item], answer: str) -> None:
         """As many of the first items as a sample may hold, and at least one."""
         if self.samples is None or not self.samples.wants(self.signal, reason):
             return
         size = 0
-        first: list[tuple[Block, bytes]] = []
+        first: list[tuple[ResourceAttributes, bytes]] = []
         for item in batch:
             size += len(item.encoded)
             if first and size > SAMPLE_BYTES:
@@ -213,10 +218,10 @@ class Pipeline:
             first.append((item.resource, item.encoded))
         self.samples.keep(self.signal, reason, answer, self._envelope.request(first), len(batch))
 
-    def _say(self, reason: str, detail: str) -> None:
+    def _log_reason(self, reason: str, detail: str) -> None:
         now = time.monotonic()
-        if now - self._said.get(reason, -_QUIET_SECONDS) >= _QUIET_SECONDS:
-            self._said[reason] = now
+        if now - self._logged.get(reason, -_QUIET_SECONDS) >= _QUIET_SECONDS:
+            self._logged[reason] = now
             # a server may quote the request, headers included
             plain = Redactor("scrub").line(printable(detail[:_READ]).encode("utf-8", "replace"))[
                 :300

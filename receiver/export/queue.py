@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import NamedTuple
 
-from receiver.signals import Block, Importance
+from receiver.signals import Importance, ResourceAttributes
 
 
 class Item(NamedTuple):
@@ -17,7 +17,7 @@ class Item(NamedTuple):
     The loss of a record that itself reports a loss is counted and causes no further record.
     """
 
-    resource: Block
+    resource: ResourceAttributes
     encoded: bytes
     importance: Importance
     reports_loss: bool = False

@@ -129,7 +129,7 @@ class FileTable(Table[Files[W]], Generic[W]):
                 opened=event,
             )
             self.versions.add(version)
-        self.versions.named(version, use.path)
+        self.versions.set_path(version, use.path)
         version.writers.add((process.key, event.open_id))
         use.version = version
         return version

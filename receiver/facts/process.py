@@ -84,8 +84,6 @@ class Process:
 
     def image(self, event: Exec | Existing) -> None:
         """A new image, or that of a process that existed before the observer started."""
-        self.forgotten = False  # it is not in the tree any more
-        self.revision = 0  # changes with its name, title and user
         self.stub = False
         self.execs += 1
         self.exec_ns = event.time_boottime_ns if type(event) is Exec else 0

@@ -22,7 +22,7 @@ FileKey = tuple[int, int]  # device, inode
 W = TypeVar("W")  # a piece of work: facts know nothing of it
 
 
-class State(StrEnum):
+class VersionState(StrEnum):
     IN_PROGRESS = "in_progress"
     COMPLETE = "complete"  # closed by its writer, or renamed into place
     PARTIAL = "partial"  # the writer died or was asked to stop, or a write failed
@@ -42,7 +42,7 @@ class Version(msgspec.Struct, Generic[W], eq=False, kw_only=True):
     began_ns: int
     evidence: str  # id of the event that shows the writing
     opened: FileOpened | None = None  # that event
-    state: State = State.IN_PROGRESS
+    state: VersionState = VersionState.IN_PROGRESS
     cause: str = ""  # why it is partial
     changed_ns: int = 0
     size_bytes: int = 0
@@ -92,8 +92,8 @@ class VersionTable(Generic[W]):
         if version is not None and not (fresh and not version.writers):
             self._versions.move_to_end(key)
             return version
-        if version is not None and version.state is not State.IN_PROGRESS:
-            version.state = State.SUPERSEDED
+        if version is not None and version.state is not VersionState.IN_PROGRESS:
+            version.state = VersionState.SUPERSEDED
         return None
 
     def add(self, version: Version[W]) -> None:
@@ -101,7 +101,7 @@ class VersionTable(Generic[W]):
         if len(self._versions) > VERSIONS:
             self._forget()
 
-    def named(self, version: Version[W], path: str) -> None:
+    def set_path(self, version: Version[W], path: str) -> None:
         self._by_path[path] = version.key
         version.path = path
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from receiver import semconv as sc
-from receiver.insights.across_report import Link, confidence_of, fact_id, report_on
+from receiver.insights.across_report import CausalLink, confidence_of, fact_id, report_on
 from receiver.insights.remote_causes import RemoteCause, remote_causes
 from receiver.insights.runs import RemoteFact, RemoteRun
 from receiver.investigate import report as rp
@@ -44,7 +44,7 @@ def across(trace_id: str, run: RemoteRun) -> rp.Report | None:
         islice((s for host in sorted(run.hosts) for s in remote_causes(facts[host], host)), SOURCES)
     )
     paths = {host: {f.word(sc.FILE_PATH) for f in mine} for host, mine in facts.items()}
-    best: Link | None = None
+    best: CausalLink | None = None
     for host in sorted(run.hosts):
         local = next((s for s in sources if s.fact.host == host), None)
         if local is not None and not local.cause.startswith(_OTHER_SIDE):
@@ -77,7 +77,7 @@ def _links(
     source: RemoteCause,
     addresses: tuple[str, ...],
     paths: set[str],
-) -> Iterator[Link]:
+) -> Iterator[CausalLink]:
     """Yields each possible link from the source to the facts of this host.
 
     `addresses` and `paths` are those of the source's host.
@@ -89,7 +89,7 @@ def _links(
                 _order(symptom, source, linked=bool(by)),
                 *_conclusions(symptom, local, source),
             )
-            yield Link(source, lines, by, symptom)
+            yield CausalLink(source, lines, by, symptom)
 
 
 def _connection(

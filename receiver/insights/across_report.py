@@ -22,7 +22,7 @@ from receiver.units import SECOND
 _CEILING = 0.99
 
 
-class Link(msgspec.Struct, frozen=True):
+class CausalLink(msgspec.Struct, frozen=True):
     source: RemoteCause
     lines: tuple[rp.EvidenceLine, ...]
     by: str
@@ -33,7 +33,9 @@ class Link(msgspec.Struct, frozen=True):
         return sum(line.weight for line in self.lines)
 
 
-def report_on(trace_id: str, run: RemoteRun, link: Link, sources: list[RemoteCause]) -> rp.Report:
+def report_on(
+    trace_id: str, run: RemoteRun, link: CausalLink, sources: list[RemoteCause]
+) -> rp.Report:
     """The report on a symptom whose cause `link` found; `sources` are the causes of all hosts."""
     facts = sorted(run.facts, key=lambda f: (f.at_ns, f.host, f.uid))
     first = facts[0].at_ns
@@ -49,6 +51,7 @@ def report_on(trace_id: str, run: RemoteRun, link: Link, sources: list[RemoteCau
         execution=_execution(trace_id, link.symptom, facts),
         symptoms=(effect,),
         hypotheses=hypotheses,
+        unnoticed=None,
         timeline=tuple(_moment(f, first) for f in facts if _on_axis(f))[:40],
         answers=rp.Answers(
             tuple(
@@ -70,7 +73,7 @@ def report_on(trace_id: str, run: RemoteRun, link: Link, sources: list[RemoteCau
     )
 
 
-def _hypotheses(link: Link, sources: list[RemoteCause]) -> tuple[rp.Hypothesis, ...]:
+def _hypotheses(link: CausalLink, sources: list[RemoteCause]) -> tuple[rp.Hypothesis, ...]:
     """The cause on the other host, and what the symptom's own host took for the cause."""
     source = link.source
     local = next((s for s in sources if s.fact.host == link.symptom.host), None)

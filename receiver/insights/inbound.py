@@ -31,8 +31,8 @@ from receiver.insights.config import InsightsConfig
 from receiver.insights.grpc_server import RECEIVE_SECONDS, RETRY_SECONDS, SERVICES, GrpcServer
 from receiver.insights.records import Batch, read
 from receiver.insights.uploads import MalformedError, TooLargeError, Upload, Uploads, decompressed
-from receiver.safe.connection import Connection, Limits
-from receiver.safe.listener import Listener
+from receiver.safe.connection import ClientConnection, Limits
+from receiver.safe.listener import SocketListener
 from receiver.safe.log_limit import LogLimit
 from receiver.signals import Metric
 from receiver.units import KIB, MIB
@@ -69,7 +69,7 @@ class Inbound:
         self._limited = LogLimit(log)
         self._credentials, self._tls = self._read_certificates()
         self._grpc = GrpcServer(self.uploads, self._answer, self._refuse)
-        self._listener: Listener | None = None
+        self._listener: SocketListener | None = None
         self.ports: dict[str, int] = {}
 
     def _read_certificates(self) -> tuple[grpc.ServerCredentials | None, ssl.SSLContext | None]:
@@ -126,7 +126,7 @@ class Inbound:
         app = web.Application(client_max_size=REQUEST_BYTES)
         for signal in SERVICES:
             app.router.add_post(f"/v1/{signal}", self._posted)
-        self._listener = Listener("insights.http", app, HTTP_LIMITS, self._tls)
+        self._listener = SocketListener("insights.http", app, HTTP_LIMITS, self._tls)
         host, _, port = self._config.http.rpartition(":")
         try:
             await self._listener.start(host.strip("[]"), int(port))
@@ -147,7 +147,7 @@ class Inbound:
         if request.content_type != "application/x-protobuf":
             return self._refusal(signal, "request_type", 415, "only application/x-protobuf")
         connection, parts = request.protocol, list[bytes]()
-        assert isinstance(connection, Connection)
+        assert isinstance(connection, ClientConnection)
         upload = self.uploads.begin(asyncio.get_running_loop().time(), connection.abort)
         try:
             if not await self._received(request, upload, parts):

@@ -20,11 +20,11 @@ from receiver.safe.log_limit import LogLimit
 from receiver.signals import (
     EMPTY,
     Attributes,
-    Block,
     Importance,
     LogRecord,
     Metric,
     Point,
+    ResourceAttributes,
     Severity,
 )
 from receiver.text.printable import printable
@@ -45,7 +45,7 @@ class Insights:
 
     def __init__(
         self,
-        resource: Block,
+        resource: ResourceAttributes,
         emit: Callable[[LogRecord], None],
         keep_report: Callable[[str, Report], None] = lambda *_: None,
     ) -> None:

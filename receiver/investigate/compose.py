@@ -17,7 +17,7 @@ from receiver.investigate.answers import answers
 from receiver.investigate.case import Case
 from receiver.investigate.citations import Citations, evidence_line
 from receiver.investigate.classes import CLASSES, NOT_VISIBLE
-from receiver.investigate.engine import Conclusion, Ranked, conclude
+from receiver.investigate.engine import Conclusion, Explanation, Ranked, conclude
 from receiver.investigate.entries import Sighting
 from receiver.investigate.evidence import Candidate, Culprit, Fact, ends
 from receiver.investigate.history import signature
@@ -51,17 +51,19 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
             for s in found.symptoms
             if s.facts
         ),
-        hypotheses=_hypotheses(case, found.ranked, found.considered, events),
+        hypotheses=_hypotheses(case, found.first, found.considered, events),
         timeline=_axis(case, found, events),
-        answers=answers(case, lead, events, seen),
+        unnoticed=_unnoticed(found.first, events) if lead is not None else None,
+        answers=answers(case, found.first if lead is not None else None, events, seen),
         memory=curves(case, lead, events),
         crashes=crashes(case, events),
         normality=normality(case, events) if found.verdict in ("healthy", "not_visible") else (),
         other_incidents=tuple(
             rp.Incident(
-                _hypotheses(case, group, found.considered, events), _signature_of(case, group[0])
+                _hypotheses(case, other, found.considered, events),
+                _signature_of(case, other.ranked[0]),
             )
-            for group in found.others
+            for other in found.others
         ),
         events=events.as_json(),
         completeness=_completeness(case),
@@ -127,18 +129,17 @@ def _summary(case: Case, found: Conclusion) -> str:
 
 
 def _hypotheses(
-    case: Case, ranked: Iterable[Ranked], considered: Iterable[Candidate], events: Citations
+    case: Case, incident: Explanation, considered: Iterable[Candidate], events: Citations
 ) -> tuple[rp.Hypothesis, ...]:
-    every = list(ranked)
     out = []
-    for number, each in enumerate(every, 1):
+    for number, each in enumerate(incident.ranked, 1):
         candidate = each.candidate
         known = CLASSES[candidate.cause]
         weighed = tuple(
             evidence_line(e, events)
             for e in sorted(candidate.evidence, key=lambda e: -abs(e.weight))
         )
-        rivals = rule_out(case, candidate, considered) if number == 1 else []
+        rivals = rule_out(case, incident, considered) if number == 1 else []
         out.append(
             rp.Hypothesis(
                 rank=number,
@@ -158,6 +159,19 @@ def _hypotheses(
             )
         )
     return tuple(out)
+
+
+def _unnoticed(incident: Explanation, events: Citations) -> rp.Unnoticed | None:
+    facet = incident.unnoticed
+    if facet is None:
+        return None
+    fix = CLASSES[facet.cause].fix
+    return rp.Unnoticed(
+        printable(facet.summary),
+        _safe(facet.culprit),
+        rp.FixLine(fix.tag, fix.text),
+        events.cite(facet.evidence[0].facts),
+    )
 
 
 def _safe(culprit: Culprit) -> Culprit:

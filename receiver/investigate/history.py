@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import msgspec
 
 from receiver.attribution.partitions import partition_in_path
-from receiver.facts.versions import State
+from receiver.facts.versions import VersionState
 from receiver.investigate.case import Case, TaskKey
 from receiver.investigate.entries import (
     RunSummary,
@@ -261,7 +261,7 @@ def summarise(case: Case, ended_unix_ns: int) -> RunSummary:
     endpoints = sorted(
         {f"{p.endpoint[0]}:{p.endpoint[1]}" for a in case for p in a.peers if p.endpoint[1]}
     )
-    torn = any(v.state is State.PARTIAL for v in execution.outputs)
+    torn = any(v.state is VersionState.PARTIAL for v in execution.outputs)
     return RunSummary(
         ended_unix_ns=ended_unix_ns,
         run_id=execution.identity.run_id,

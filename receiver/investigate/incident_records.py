@@ -7,7 +7,7 @@ from collections.abc import Callable
 from receiver import semconv as sc
 from receiver.investigate.evidence import Culprit
 from receiver.investigate.report import Hypothesis, Report
-from receiver.signals import Attributes, Importance, LogRecord, Severity, Signal
+from receiver.signals import Attributes, Importance, LogRecord, OtlpSignal, Severity
 from receiver.synthesis.logs import Logs
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
@@ -18,7 +18,7 @@ _EVIDENCE = 8  # evidence records for the first hypothesis
 class IncidentRecords:
     """Emits the records. Their fields: conventions, section 8."""
 
-    def __init__(self, logs: Logs, emit: Callable[[Signal], None]) -> None:
+    def __init__(self, logs: Logs, emit: Callable[[OtlpSignal], None]) -> None:
         self._logs, self._emit = logs, emit
 
     def opened(self, execution: Execution, report: Report, incident_id: str, now_ns: int) -> None:

@@ -21,7 +21,7 @@ from receiver.investigate.incident_records import IncidentRecords
 from receiver.investigate.report import CrashLine, Hypothesis, Report
 from receiver.investigate.waiting import Budget, Entry, Waiting
 from receiver.model import BACKED, Finding
-from receiver.signals import Signal
+from receiver.signals import OtlpSignal
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.metrics import MetricStore
 from receiver.work.execution import Execution
@@ -46,7 +46,7 @@ class Incidents:
         logs: Logs,
         *,
         book: MetricStore,
-        emit: Callable[[Signal], None],
+        emit: Callable[[OtlpSignal], None],
         case: Callable[[Execution, int], Case],
         forget: Callable[[Execution], None],
         wall: Callable[[int], int],

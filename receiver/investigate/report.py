@@ -150,6 +150,15 @@ class Incident(msgspec.Struct, frozen=True):
     signature: str
 
 
+class Unnoticed(msgspec.Struct, frozen=True):
+    """How a failure stayed unnoticed: who did not pass it on, and what changes that."""
+
+    text: str
+    culprit: Culprit
+    fix: FixLine
+    evidence: tuple[str, ...]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The report. Every id in `evidence`, `refs` and `timeline` is a key of `events`."""
 
@@ -161,6 +170,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     execution: ExecutionLine
     symptoms: tuple[Moment, ...]
     hypotheses: tuple[Hypothesis, ...]
+    unnoticed: Unnoticed | None
     timeline: tuple[Moment, ...]
     answers: Answers
     memory: tuple[CurveLine, ...]
@@ -194,4 +204,5 @@ def cited(report: Report) -> set[str]:
         out |= {e for r in hypothesis.ruled_out for e in r.evidence}
     out |= {e for link in report.answers.what_started_it for e in link.evidence}
     out |= {c.event for c in report.crashes}
+    out |= set(report.unnoticed.evidence) if report.unnoticed is not None else set()
     return out | {r for line in report.normality for r in line.refs}

@@ -21,6 +21,7 @@ from receiver.events import (
     Signal,
 )
 from receiver.facts.ending import Ending
+from receiver.facts.moments import Moments
 from receiver.facts.neighbours import Competitor
 from receiver.facts.peers import Peer
 from receiver.facts.usage import Usage, resident
@@ -53,6 +54,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     signals: tuple[Signal, ...]
     oom: OomKill | None
     crash: Crash | None
+    moments: Moments
     cgroup_processes: tuple[Competitor, ...]
     full_memory: OomMemory | None  # the memory in which it was OOM-killed
     open_files: tuple[OpenFile, ...]
@@ -100,6 +102,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             signals=facts.signals.of(process.key),
             oom=death.oom,
             crash=death.crash,
+            moments=facts.moments.of(process.key),
             cgroup_processes=death.cgroup_processes,
             full_memory=death.memory,
             open_files=death.open_files,

@@ -121,7 +121,15 @@ class KernelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = NAMED_FILES
     changes_per_process: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = NAMED_CHANGES
     noise_prefixes: tuple[str, ...] = NOISE_PREFIXES
-    noise_suffixes: tuple[str, ...] = NOISE_SUFFIXES
+    noise_suffixes: tuple[
+        Annotated[
+            str,
+            msgspec.Meta(
+                pattern=r"^\.[^.]*\Z", description="a dot and the rest of the last extension"
+            ),
+        ],
+        ...,
+    ] = NOISE_SUFFIXES
     # names of directories, at most 15 bytes long
     noise_components: tuple[str, ...] = NOISE_COMPONENTS
 

@@ -139,6 +139,14 @@ HOOKS = (
     Hook("on_exit_legacy", "sched_process_exit", 1, "how processes end", EventKind.EXIT),
     Hook("on_title", "task_rename", 2, "titles that workers give themselves", EventKind.TITLE),
     Hook("on_signal", "signal_generate", 5, "who killed whom", EventKind.SIGNAL),
+    # after on_signal: the sender and the target's state belong to the signal that was told of
+    Hook(
+        "on_signal_state",
+        "signal_generate",
+        5,
+        "what a process was doing when it was killed, and who its killer belongs to",
+        EventKind.SIGNAL_STATE,
+    ),
     Hook(
         "on_crash", "signal_generate", 5, "where native code was when it crashed", EventKind.CRASH
     ),

@@ -171,7 +171,7 @@ class StatsMessage(p.taskstatsmsg):
     aggr_pid = aggr_tgid = StatsAttribute
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
+class ThreadUsage(msgspec.Struct, frozen=True, kw_only=True):
     """Resources of one ended thread, or the sum over a process's threads. Times in ns."""
 
     user: int = 0
@@ -199,7 +199,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def usage(message: Any) -> tuple[int, Usage] | None:
+def usage(message: Any) -> tuple[int, ThreadUsage] | None:
     """The tgid and the resources of a thread that ended. None: the message has none of them."""
     thread: Any = message.get_attr("TASKSTATS_TYPE_AGGR_PID")
     # an attribute that pyroute2 cannot decode is bytes
@@ -208,7 +208,7 @@ def usage(message: Any) -> tuple[int, Usage] | None:
         return None
     stats = dict(stats)  # pyroute2's own dictionary computes each access
     user, system = stats["ac_utime"] * 1000, stats["ac_stime"] * 1000
-    return stats["ac_tgid"], Usage(
+    return stats["ac_tgid"], ThreadUsage(
         user=user,
         system=system,
         # the scheduler's own clock; user and system time may be counted in ticks. Kernels without

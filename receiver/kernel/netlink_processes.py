@@ -23,7 +23,7 @@ from receiver.events import (
     ProcessSample,
     Title,
 )
-from receiver.kernel.netlink_messages import Usage
+from receiver.kernel.netlink_messages import ThreadUsage
 from receiver.kernel.netlink_pyroute2 import (
     PROC_EVENT_COMM,
     PROC_EVENT_EXEC,
@@ -37,7 +37,7 @@ from receiver.model import NOBODY
 
 _USAGE_LIMIT, _GROUPS_LIMIT = 65_536, 65_536
 _CPU_LIMIT, _TIME_LIMIT = 0xFFFF, 1 << 62  # the largest values of an event header (bpf/events.h)
-_NO_USAGE = Usage()
+_NO_USAGE = ThreadUsage()
 
 
 class Processes:
@@ -67,7 +67,7 @@ class Processes:
         # memory cgroup of living processes, for the OOM counter at their exit
         self._groups: dict[int, str] = {}
         self._oom_kills: dict[str, int] = {}
-        self._used: dict[int, Usage] = {}  # sums of ended threads, by tgid
+        self._used: dict[int, ThreadUsage] = {}  # sums of ended threads, by tgid
 
     def existing(self, now: Callable[[], int]) -> list[Event]:
         found: list[Event] = []
@@ -84,7 +84,7 @@ class Processes:
             )
         return found
 
-    def used(self, tgid: int, values: Usage) -> bool:
+    def used(self, tgid: int, values: ThreadUsage) -> bool:
         """A thread's resources, for its process's exit. False: the oldest ones made room.
 
         They are of a process whose exit was lost, or of one that goes on without that thread.

@@ -41,7 +41,7 @@ _CAPABILITY_VERSION_3 = 0x20080522  # capset(2)
 _CAPABILITIES = 64  # the kernel knows about the first 41
 
 
-class Identity(msgspec.Struct, frozen=True):
+class UserIdentity(msgspec.Struct, frozen=True):
     """A user and its group."""
 
     uid: int
@@ -138,7 +138,7 @@ def held() -> Privileges:
     )
 
 
-def account(user: str, setting: str = "privileges.user") -> Identity:
+def account(user: str, setting: str = "privileges.user") -> UserIdentity:
     """Raises ConfigError with the name of the setting."""
     try:
         entry = pwd.getpwnam(user)
@@ -146,7 +146,7 @@ def account(user: str, setting: str = "privileges.user") -> Identity:
         raise ConfigError(f"{setting}: there is no user {user!r} on this host") from None
     if entry.pw_uid == 0:
         raise ConfigError(f"{setting} must not be root; set privileges.drop = false to stay root")
-    return Identity(entry.pw_uid, entry.pw_gid)
+    return UserIdentity(entry.pw_uid, entry.pw_gid)
 
 
 def drop(user: str) -> Privileges:
@@ -157,12 +157,12 @@ def drop(user: str) -> Privileges:
     return drop_to(account(user) if os.geteuid() == 0 else None)
 
 
-def drop_to(identity: Identity | None) -> Privileges:
+def drop_to(identity: UserIdentity | None) -> Privileges:
     """As `drop`; with None the user stays. Raises PrivilegeError."""
     return _reduce(identity, keep=0)
 
 
-def keep_what_attaches(identity: Identity | None = None) -> Privileges:
+def keep_what_attaches(identity: UserIdentity | None = None) -> Privileges:
     """Drops all capabilities but CAP_BPF and CAP_PERFMON permanently.
 
     Where a container engine cannot grant these, it keeps only CAP_SYS_ADMIN, which includes both.
@@ -181,7 +181,7 @@ def keep_what_attaches(identity: Identity | None = None) -> Privileges:
     return _reduce((identity or account("nobody")) if root else None, keep)
 
 
-def _reduce(identity: Identity | None, keep: int) -> Privileges:
+def _reduce(identity: UserIdentity | None, keep: int) -> Privileges:
     permitted = _capabilities()[1]
     if identity is not None:
         _prctl("keep capabilities over the change of user", _PR_SET_KEEPCAPS, 1)
@@ -205,7 +205,7 @@ def _reduce(identity: Identity | None, keep: int) -> Privileges:
     return found
 
 
-def _become(identity: Identity) -> None:
+def _become(identity: UserIdentity) -> None:
     try:
         os.setgroups([])
         os.setresgid(identity.gid, identity.gid, identity.gid)
@@ -218,7 +218,7 @@ def _become(identity: Identity) -> None:
 
 
 def mismatches(
-    found: Privileges, identity: Identity | None, keep: int, *, limits: bool
+    found: Privileges, identity: UserIdentity | None, keep: int, *, limits: bool
 ) -> list[str]:
     """The values that are wrong after a drop, as names for an error line."""
     wanted: dict[str, tuple[object, object]] = {

@@ -34,6 +34,11 @@ def _pid_max() -> int:
     return min(int(read(Path("/proc/sys/kernel/pid_max")) or PID_LIMIT), PID_LIMIT)
 
 
+def _setting(name: str) -> int:
+    """A number of /proc/sys/vm at this moment; 0 where it cannot be read."""
+    return int(read(Path("/proc/sys/vm") / name) or 0)
+
+
 class Probes:
     """The loaded object, its links, and the coverage report."""
 
@@ -103,6 +108,8 @@ class Probes:
             candidate = Object(self.library, OBJECT)
             candidate.set_constant("self_tgid", self.own_tgid)
             candidate.set_constant("launcher_tgid", self.launcher_tgid)
+            candidate.set_constant("mappings_limit", _setting("max_map_count"))
+            candidate.set_constant("overcommit_mode", _setting("overcommit_memory"))
             candidate.set_constant("page_bytes", os.sysconf("SC_PAGE_SIZE"))
             candidate.set_constant("files_per_process", self.limits.files_per_process)
             candidate.set_constant("changes_per_process", self.limits.changes_per_process)

@@ -26,7 +26,7 @@ _FAMILIES = {
 }
 
 
-class Surroundings(msgspec.Struct, frozen=True):
+class HostKind(msgspec.Struct, frozen=True):
     """`family`: debian, ubuntu, fedora, amazon or other.
 
     `inside`: host, container or kubernetes.
@@ -36,9 +36,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     inside: str
 
 
-def surroundings(
-    root: Path = Path("/"), environment: Mapping[str, str] = os.environ
-) -> Surroundings:
+def host_kind(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> HostKind:
     """Detected from os-release(5) and from the marks that container runtimes leave."""
     fields = {}
     for name in ("etc/os-release", "usr/lib/os-release"):
@@ -51,13 +49,13 @@ def surroundings(
     names = [fields.get("ID", ""), *fields.get("ID_LIKE", "").split()]
     family = next((_FAMILIES[n] for n in names if n in _FAMILIES), "other")
     if "KUBERNETES_SERVICE_HOST" in environment:
-        return Surroundings(family, "kubernetes")
+        return HostKind(family, "kubernetes")
     # the mark alone proves nothing: a virtual machine made from an image has it, but no layered
     # root
     marked = any(
         (root / mark).exists() for mark in (".dockerenv", "run/.containerenv")
     ) and _is_layered(root)
-    return Surroundings(family, "container" if marked or environment.get("container") else "host")
+    return HostKind(family, "container" if marked or environment.get("container") else "host")
 
 
 def _is_layered(root: Path) -> bool:
@@ -152,7 +150,7 @@ _BY_FAMILY: dict[str, dict[str, str]] = {
 }
 
 
-def remedy(topic: str, where: Surroundings) -> str:
+def remedy(topic: str, where: HostKind) -> str:
     """One line; empty when no remedy is known."""
     if topic in _BY_PLACE:
         return _BY_PLACE[topic][where.inside]

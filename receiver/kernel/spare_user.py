@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from receiver.kernel.privileges import Identity, account
+from receiver.kernel.privileges import UserIdentity, account
 
 # Between the users of systemd-homed and those of DynamicUser; systemd's table (UIDS-GIDS) assigns
 # none of these.
@@ -32,7 +32,7 @@ class OwnUser(msgspec.Struct, frozen=True):
     `shared`: why other processes have this user, too.
     """
 
-    identity: Identity | None
+    identity: UserIdentity | None
     shared: str = ""
 
 
@@ -54,7 +54,7 @@ def service_user(name: str, directory: str = "") -> OwnUser:
             return OwnUser(account(user), why if user == _SHARED else "")
     if owner in SPARE and owner in _mapped("uid") & _mapped("gid") and not _has_account(owner):
         why = f"a process of the user {owner} of its state directory runs"
-        return OwnUser(Identity(owner, owner), why if owner in ids_in_use() else "")
+        return OwnUser(UserIdentity(owner, owner), why if owner in ids_in_use() else "")
     if ACCOUNT in known:
         return OwnUser(account(ACCOUNT))
     return _spare_user(account(_SHARED))
@@ -73,7 +73,7 @@ def _owner(directory: str) -> int:
         return -1
 
 
-def helper_user(name: str, service: Identity | None) -> OwnUser:
+def helper_user(name: str, service: UserIdentity | None) -> OwnUser:
     """The user of the helper: `name`, or without one a spare user. Raises ConfigError."""
     if os.geteuid() != 0:
         return OwnUser(None)
@@ -85,7 +85,7 @@ def helper_user(name: str, service: Identity | None) -> OwnUser:
     return _spare_user(service)
 
 
-def _spare_user(otherwise: Identity) -> OwnUser:
+def _spare_user(otherwise: UserIdentity) -> OwnUser:
     """A user from SPARE that has no account and no process on this host, and is not `otherwise`."""
     mapped = _mapped("uid") & _mapped("gid")
     used = ids_in_use() | {otherwise.uid, otherwise.gid}
@@ -94,7 +94,7 @@ def _spare_user(otherwise: Identity) -> OwnUser:
     )  # two services that start at the same time try different users first
     for uid in (*SPARE[start:], *SPARE[:start]):
         if uid in mapped and uid not in used and not _has_account(uid):
-            return OwnUser(Identity(uid, uid))
+            return OwnUser(UserIdentity(uid, uid))
     why = (
         f"this user namespace maps no user from {SPARE.start} to {SPARE.stop - 1}"
         if not mapped

@@ -12,7 +12,7 @@ from receiver.facts.ending import Ending
 from receiver.model import CERTAIN, Identity
 from receiver.observe.listeners import Listeners
 from receiver.observe.members import Members
-from receiver.signals import Signal
+from receiver.signals import OtlpSignal
 from receiver.synthesis.ids import inner_span_id, run_span_id, run_trace_id, task_span_id
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.spans import Spans
@@ -36,7 +36,7 @@ class Attempts:
         *,
         spans: Spans,
         logs: Logs,
-        emit: Callable[[Signal], None],
+        emit: Callable[[OtlpSignal], None],
         listeners: Listeners,
         evaluate: Callable[[Execution, int], None],
         elsewhere: bool = False,
@@ -58,7 +58,7 @@ class Attempts:
         """More is known of it now. Its ids stay."""
         self.executions.displace(execution)
         self.accounts.active(execution, -1)
-        execution.identity, execution.slot, execution.block = identity, identity.slot, None
+        execution.identity, execution.slot, execution.attributes = identity, identity.slot, None
         # other work has these names already, and keeps its place
         if execution.slot in self.executions.open:
             execution.slot = (identity.slot, execution.span_id)
@@ -77,7 +77,7 @@ class Attempts:
         )
         self.executions.displace(execution)
         self.accounts.unbook(execution)
-        execution.identity, execution.slot, execution.block = (
+        execution.identity, execution.slot, execution.attributes = (
             identity,
             (identity.slot, execution.span_id),
             None,
@@ -95,13 +95,13 @@ class Attempts:
         execution = self.open(process, identity, start_ns, process.execution)
         if execution is not None:
             execution.step_thread = thread
-            process.steps[thread] = execution
+            process.begin_step(thread, execution)
         return execution
 
     def end_step(
         self, process: Worker, thread: int, at_ns: int, error: str = "", *, unknown: bool = False
     ) -> None:
-        execution = process.steps.pop(thread, None)
+        execution = process.end_step(thread)
         if execution is not None and not execution.closed:
             execution.end_ns, execution.error, execution.root_failed = at_ns, error, bool(error)
             execution.incomplete = unknown
@@ -172,7 +172,7 @@ class Attempts:
         """
         execution = self.open(process, identity, start_ns, process.execution)
         if execution is not None and process.exit is not None:
-            process.execution = execution
+            self.members.enter_late(process, execution)
             execution.entered_late = True
             execution.totals.processes = 1
             execution.root_failed, execution.error = end.failed, end.error

@@ -79,8 +79,8 @@ class Bindings:
     def forked(self, process: Worker, at_ns: int) -> None:
         """Called after it has inherited its parent's work."""
         parent = process.parent
-        if parent is not None and parent.expects is not None:
-            identity, parent.expects = parent.expects, None
+        identity = parent.take_expected() if parent is not None else None
+        if identity is not None:
             self._note(process, "its supervisor", identity)
             self._bind(process, identity, at_ns, judged=True)
 
@@ -94,8 +94,9 @@ class Bindings:
         self._apply(process, self.recognisers.titled(process), at_ns)
 
     def opened(self, process: Worker, event: FileOpened) -> None:
-        if process.execution is not None and "=" in event.path:
-            process.partition = partition_in_path(event.path) or process.partition
+        inside = process.execution is not None and "=" in event.path
+        if inside and (partition := partition_in_path(event.path)):
+            process.touch_partition(partition)
         self._apply(process, self.recognisers.opened(process, event), event.time_boottime_ns)
 
     def changed(self, process: Worker, event: FileChanged) -> None:
@@ -124,13 +125,13 @@ class Bindings:
         for thread, step in list(process.steps.items()):
             # Killed at work: the step that it began last, or that it was writing, was lost. An
             # older step may be complete.
-            struck = bool(end.signal) and (thread in latest or id(step) in torn)
+            interrupted = bool(end.signal) and (thread in latest or id(step) in torn)
             self.attempts.end_step(
                 process,
                 thread,
                 at_ns,
-                end.error if struck else "",
-                unknown=end.failed and not struck,
+                end.error if interrupted else "",
+                unknown=end.failed and not interrupted,
             )
 
     def lost(self, process: Worker, at_ns: int) -> None:
@@ -170,7 +171,7 @@ class Bindings:
                 self._expect(process, claim)
                 self._note(process, "expects", process.expects)
             case Idle():
-                process.expects = None
+                process.take_expected()
             case Refine():
                 self._refine(process, claim)
             case Begin():
@@ -180,16 +181,15 @@ class Bindings:
                     if claim.thread in (0, thread):
                         self.attempts.end_step(process, thread, at_ns)
             case Role():
-                process.role = claim.name
-                process.program_of = claim.program_of or process.program_of
+                process.take_role(claim.name, claim.program_of)
                 self._note(process, claim.name, None)
                 if claim.watch:
                     self.followed[process.key] = None
                     self.attempts.members.follow(process)
             case Imports():
                 service = image_of(process, claim.system)
-                if service is not None and service.package_owner != "third":
-                    service.package_owner = "trusted" if claim.trusted else "third"
+                if service is not None:
+                    service.imports(trusted=claim.trusted)
 
     def _bind(
         self,
@@ -250,12 +250,13 @@ class Bindings:
 
     def _expect(self, process: Worker, claim: Expect) -> None:
         """Its next child; when it existed before the observer started, its youngest one."""
-        process.expects = judge_claim(process, claim.identity, claim.opened)
+        identity = judge_claim(process, claim.identity, claim.opened)
+        process.expect(identity)
         if not claim.begun:
             return
         children = [p for p in self.tree.processes() if p.parent is process and p.exit is None]
         if children:
-            identity, process.expects = process.expects, None
+            process.take_expected()
             youngest = max(children, key=lambda p: p.key.start_boottime_ns)
             self._bind(youngest, identity, youngest.key.start_boottime_ns, judged=True)
 

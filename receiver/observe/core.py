@@ -38,10 +38,10 @@ from receiver.observe.handlers import Handlers
 from receiver.observe.listeners import Listeners
 from receiver.observe.members import Members
 from receiver.observe.missing import Missing
-from receiver.observe.output import Output, Signals, blocks_of
+from receiver.observe.output import Output, SignalBuffer, resources_of
 from receiver.observe.scope import Scope
 from receiver.observe.unended import Unended
-from receiver.signals import Metric, Signal
+from receiver.signals import Metric, OtlpSignal
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.metrics import MetricStore
 from receiver.synthesis.spans import Spans
@@ -94,18 +94,18 @@ class Core:
         self.casebook = Casebook(self.facts)
 
     def _make_signals(self, options: CoreOptions) -> None:
-        self.blocks = blocks_of(self.host, options)
-        self._spans = Spans(self.blocks, self.facts, self.declared.attributes)
-        self._logs = Logs(self.blocks)
+        self.resources = resources_of(self.host, options)
+        self._spans = Spans(self.resources, self.facts, self.declared.attributes)
+        self._logs = Logs(self.resources)
         self.book = MetricStore()
-        self._signals = Signals()
+        self._signals = SignalBuffer()
         self.incidents = Incidents(
             self._logs,
             book=self.book,
             emit=self._signals.emit,
             case=self.case,
             forget=self.casebook.forget,
-            wall=self.blocks.wall,
+            wall=self.resources.wall,
             told=self.listeners.report,
         )
         self.missing = Missing(
@@ -167,7 +167,7 @@ class Core:
             report=self._output.finding,
             log_exit=self._output.exit,
             emit_span=self._output.span,
-            drop_attributes=self.blocks.forget,
+            drop_attributes=self.resources.forget,
             process_ended=self.listeners.process_ended,
             helpers=self.declared.helpers,
             every_exit=options.exit_events,
@@ -243,7 +243,7 @@ class Core:
 
     def running(self, query: AlertQuery) -> list[Execution]:
         """The executions that an alert is about."""
-        return [e for e in self.outermost() if query.concerns(e, self.blocks.wall(e.start_ns))]
+        return [e for e in self.outermost() if query.concerns(e, self.resources.wall(e.start_ns))]
 
     def outermost(self) -> list[Execution]:
         """The open executions that are in no other one."""
@@ -263,15 +263,15 @@ class Core:
             history=self.history,
         )
 
-    def take(self) -> list[Signal]:
+    def take(self) -> list[OtlpSignal]:
         return self._signals.take()
 
     def set_wall_offset(self, offset_ns: int, now_ns: int = 0) -> None:
         """Unix time minus boot time, for later signals. `now_ns`: when the change was found."""
-        moved = offset_ns - self.blocks.wall_offset_ns
-        if now_ns and self.blocks.wall_offset_ns and abs(moved) >= CLOCK_STEP_NS:
+        moved = offset_ns - self.resources.wall_offset_ns
+        if now_ns and self.resources.wall_offset_ns and abs(moved) >= CLOCK_STEP_NS:
             self.casebook.stepped(now_ns, moved)
-        self.blocks.wall_offset_ns = offset_ns
+        self.resources.wall_offset_ns = offset_ns
 
     def watch(self, watch: Watch) -> None:
         """Expects the fork of a command. It must be called before the fork event is fed."""
@@ -287,7 +287,7 @@ class Core:
             self.activity.forget(key)
             self.facts.forget(key)
         self.bindings.forget(key)
-        self.blocks.forget(key)
+        self.resources.forget(key)
 
     def metrics(self) -> tuple[Metric, ...]:
         book_events(self.counts, self._booked, self.book)

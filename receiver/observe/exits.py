@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from receiver import semconv as sc
-from receiver.attribution.frameworks.base import Helper
+from receiver.attribution.frameworks.base import HelperRole
 from receiver.detect import killed, masked_failures, partial_writes
 from receiver.detect.deaths import expected_shutdown
 from receiver.detect.masked import exit_severity, failure_below, holds_by_fork
@@ -62,7 +62,7 @@ class Exits:
         emit_span: Callable[[Worker], None],
         drop_attributes: Callable[[ProcessKey], None],
         process_ended: Callable[[Worker], None],
-        helpers: Mapping[str, Helper],
+        helpers: Mapping[str, HelperRole],
         every_exit: bool,
         phases: tuple[Phase, ...] = (),
     ) -> None:
@@ -204,8 +204,8 @@ def _span_or_fold(exits: Exits, departure: Departure) -> None:
     process, execution = departure.process, departure.execution
     short = departure.event.time_boottime_ns - process.key.start_boottime_ns < SHORT_NS
     reported = exits.facts.reported.of(process.key)
-    dull = (short or not process.execs) and not departure.end.failed and not reported
-    if dull and not process.spanned and (execution is None or process is not execution.root):
+    minor = (short or not process.execs) and not departure.end.failed and not reported
+    if minor and not process.spanned and (execution is None or process is not execution.root):
         if process.parent is not None:
             exits.facts.children.fold(process.parent, process.key)
         exits.drops["folded"] += 1

@@ -24,7 +24,7 @@ from receiver.events import (
     ProcessKey,
 )
 from receiver.facts.ending import Ending
-from receiver.facts.versions import State
+from receiver.facts.versions import VersionState
 from receiver.model import Finding
 from receiver.observe.attempts import Attempts
 from receiver.text.names import error_name, event_id, resolve
@@ -125,16 +125,16 @@ class FileActivity:
             version.writers.discard((process.key, event.open_id))
         if finding := failed_write(process, use, event):
             version.state, version.cause = (
-                State.PARTIAL,
+                VersionState.PARTIAL,
                 str(dict(finding.facts)[sc.FILE_WRITE_CAUSE]),
             )
             self._torn(process, finding)
         elif (
             not version.writers
             and not event.closed_flags & ClosedFlag.BY_DEATH
-            and version.state is State.IN_PROGRESS
+            and version.state is VersionState.IN_PROGRESS
         ):
-            version.state = State.COMPLETE
+            version.state = VersionState.COMPLETE
         return process
 
     def _torn(self, process: Worker, finding: Finding) -> None:
@@ -158,8 +158,8 @@ class FileActivity:
                     path, new, self._declared.committer(path, new)
                 )
                 for version in moved:
-                    if version.state is State.IN_PROGRESS and not version.writers:
-                        version.state = State.COMPLETE
+                    if version.state is VersionState.IN_PROGRESS and not version.writers:
+                        version.state = VersionState.COMPLETE
                 if replaced is not None:
                     self._pulled(process, replaced, event, "replaces")
             case FileOperation.UNLINK:
@@ -210,16 +210,16 @@ class FileActivity:
         for event in unfinished_outputs(process, end, self.facts.deaths.of(process.key).open_files):
             version = self.versions.get((event.device, event.inode))
             if version is not None and version.writer is process:
-                version.state, version.cause = State.PARTIAL, end.error or "failed"
+                version.state, version.cause = VersionState.PARTIAL, end.error or "failed"
                 version.changed_ns = event.time_boottime_ns
         self.table.release(process.key)
         for use in self.table.of(process.key).uses.values():
             if (
                 use.version is not None
                 and not use.version.writers
-                and use.version.state is State.IN_PROGRESS
+                and use.version.state is VersionState.IN_PROGRESS
             ):
-                use.version.state = State.COMPLETE
+                use.version.state = VersionState.COMPLETE
         if end.failed and not end.signal:  # a signal needs no other reason
             for finding in blamed_calls(process, self.facts.calls):
                 self._report(process, finding)

@@ -15,16 +15,21 @@ from receiver.events import (
     Exec,
     Existing,
     Exit,
+    Fault,
     FileChanged,
     FileOpened,
     Fork,
     Holder,
     LastFailure,
+    MemoryRefused,
+    MemoryWait,
     OomKill,
     OomMember,
     OomMemory,
     OpenFile,
     Signal,
+    SignalState,
+    ThreadedFork,
     Title,
 )
 from receiver.facts.ending import decoded
@@ -159,6 +164,31 @@ class Handlers:
             and sender.execution.is_part_of(target.execution)
         )
         self.facts.signals.received(event, same_work=same_work)
+
+    def signal_state(self, event: SignalState) -> None:
+        target, sender = self.tree.get(event.target), self.tree.get(event.sender)
+        if target is not None:
+            self.facts.moments.received(event)
+        ours = sender.execution if sender is not None else None
+        theirs = target.execution if target is not None else None
+        if ours is not None and (theirs is None or theirs.outermost is not ours.outermost):
+            self.facts.moments.sent(event)
+
+    def threaded_fork(self, event: ThreadedFork) -> None:
+        if self.tree.get(event.process) is not None:
+            self.facts.moments.forked(event)
+
+    def fault(self, event: Fault) -> None:
+        if self.tree.get(event.process) is not None:
+            self.facts.moments.fault(event)
+
+    def memory_refused(self, event: MemoryRefused) -> None:
+        if self.tree.get(event.process) is not None:
+            self.facts.moments.refused(event)
+
+    def memory_wait(self, event: MemoryWait) -> None:
+        if self.tree.get(event.process) is not None:
+            self.facts.moments.waits(event)
 
     def open_file(self, event: OpenFile) -> None:
         process = self.tree.ensure(event.process, "")

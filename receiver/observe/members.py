@@ -35,6 +35,10 @@ class Members:
             each.totals.processes += 1
             self.accounts.changed(each)
 
+    def enter_late(self, process: Worker, execution: Execution) -> None:
+        """A process that has ended did this work. It is not among the living ones."""
+        process.execution = execution
+
     def follow(self, process: Worker) -> None:
         """Its system calls must be observed, although it may have no work: the files that it opens
         name work.
@@ -107,8 +111,7 @@ class Members:
                 and process.execution is not None
                 and (execution in process.execution.chain())
             ):
-                process.detached_identities = (*process.detached_identities, execution.identity.key)
-                process.steps.clear()
+                process.detach(execution.identity.key)
                 self.rebind(
                     process,
                     next(

@@ -10,7 +10,7 @@ from receiver import semconv as sc
 from receiver.facts.losses import LossAccount, Losses, LossesByUser, LossyTimes, accounts_of
 from receiver.investigate.casebook import UNWATCHED, Casebook
 from receiver.model import Blind, Gap
-from receiver.signals import Signal
+from receiver.signals import OtlpSignal
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.metrics import MetricStore
 from receiver.units import SECOND
@@ -34,7 +34,7 @@ class Missing:
         logs: Logs,
         book: MetricStore,
         casebook: Casebook,
-        emit: Callable[[Signal], None],
+        emit: Callable[[OtlpSignal], None],
     ) -> None:
         self.losses: dict[tuple[str, str], int] = {}
         self.unseen: tuple[str, ...] = ()

@@ -10,17 +10,17 @@ from receiver.facts.ending import Ending
 from receiver.investigate.incidents import Incidents
 from receiver.model import CoreOptions, Finding, Host
 from receiver.observe.missing import Missing
-from receiver.signals import Signal
-from receiver.synthesis.blocks import Blocks
+from receiver.signals import OtlpSignal
 from receiver.synthesis.logs import Logs
+from receiver.synthesis.resources import ResourceFactory
 from receiver.synthesis.spans import Spans
 from receiver.text.names import event_id
 from receiver.work.tables import Facts
 from receiver.work.worker import Worker
 
 
-def blocks_of(host: Host, options: CoreOptions) -> Blocks:
-    return Blocks(
+def resources_of(host: Host, options: CoreOptions) -> ResourceFactory:
+    return ResourceFactory(
         host,
         include_argv=options.include_argv,
         resource_attributes=options.resource_attributes,
@@ -29,16 +29,16 @@ def blocks_of(host: Host, options: CoreOptions) -> Blocks:
     )
 
 
-class Signals:
+class SignalBuffer:
     """Collects signals until `take`."""
 
     def __init__(self) -> None:
-        self._found: list[Signal] = []
+        self._found: list[OtlpSignal] = []
 
-    def emit(self, signal: Signal) -> None:
+    def emit(self, signal: OtlpSignal) -> None:
         self._found.append(signal)
 
-    def take(self) -> list[Signal]:
+    def take(self) -> list[OtlpSignal]:
         found, self._found = self._found, []
         return found
 
@@ -48,7 +48,7 @@ class Output:
 
     def __init__(
         self,
-        signals: Signals,
+        signals: SignalBuffer,
         *,
         facts: Facts,
         spans: Spans,
@@ -91,5 +91,4 @@ class Output:
 
     def span(self, process: Worker, now_ns: int = 0) -> None:
         """`now_ns`: the process has not ended."""
-        process.spanned = True
         self._emit(self._spans.process_span(process, now_ns))

@@ -21,7 +21,7 @@ OTHER_PORTS = -1  # of endpoints beyond those that are followed singly
 REFUSED_NS = 30 * SECOND  # a server that is not up by then is not expected any more
 
 
-class Refusal(msgspec.Struct, eq=False):
+class UnreportedRefusals(msgspec.Struct, eq=False):
     """Refused connections to one endpoint that are not reported yet. Mutable."""
 
     process: Worker
@@ -45,7 +45,7 @@ class Refusals:
         self.repeats = repeats
         self._report = report
         # by the process that asked, and the port
-        self._refused: dict[tuple[ProcessKey, int], Refusal] = {}
+        self._refused: dict[tuple[ProcessKey, int], UnreportedRefusals] = {}
 
     def connected(self, key: ProcessKey, port: int) -> None:
         """A connection to this port succeeded."""
@@ -75,7 +75,9 @@ class Refusals:
         elif len(self._refused) >= KEPT_REFUSALS:
             self.repeats.add(process, kind, finding)
         else:
-            self._refused[key] = Refusal(process, finding, kind, finding.time_boottime_ns)
+            self._refused[key] = UnreportedRefusals(
+                process, finding, kind, finding.time_boottime_ns
+            )
 
     def _report_refused(self, key: tuple[ProcessKey, int]) -> None:
         refusal = self._refused.pop(key)

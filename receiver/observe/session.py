@@ -80,7 +80,7 @@ class Session:
     def containers(self, names: tuple[ContainerName, ...], now_ns: int) -> None:
         if self._recorder:
             self._recorder.containers(names, now_ns)
-        self.core.blocks.name_containers(names)
+        self.core.resources.name_containers(names)
 
     def blind(self, times: list[Blind], now_ns: int) -> None:
         """Intervals in which system calls were not observed."""
@@ -122,11 +122,11 @@ class Session:
         Reading them is an input: sums of seconds depend on when their parts are added.
         """
         self._note(FrameKind.METRICS, now_ns, msgspec.json.encode(exported))
-        blocks = self.core.blocks
+        resources = self.core.resources
         return MetricSnapshot(
-            blocks.resource("kwitness"),
-            blocks.wall(self._started_ns),
-            blocks.wall(now_ns),
+            resources.resource("kwitness"),
+            resources.wall(self._started_ns),
+            resources.wall(now_ns),
             self.core.metrics(),
         )
 

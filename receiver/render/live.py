@@ -29,7 +29,7 @@ def live_tree(executions: Iterable[Execution], now_ns: int) -> str:
             return
         seconds = (now_ns - execution.start_ns) / 1e9
         lines.append(
-            f"{'  ' * depth}{named(execution)}  {seconds:.1f} s, "
+            f"{'  ' * depth}{work_label(execution)}  {seconds:.1f} s, "
             f"{counted(execution.live, 'process', 'processes')}{_grade(execution)}"
         )
         for each in inside.get(execution, ()):
@@ -54,13 +54,13 @@ def status(root: Execution, executions: Iterable[Execution], seconds: int) -> st
         (
             f"kwitness {time}",
             counted(sum(e.live for e in found), "process", "processes"),
-            named(latest),
+            work_label(latest),
             counted(len(root.findings) + root.findings_dropped, "finding", "findings"),
         )
     )
 
 
-def named(execution: Execution) -> str:
+def work_label(execution: Execution) -> str:
     """`airflow task load[1] of etl, attempt 2`."""
     identity = execution.identity
     where = "" if identity.pipeline in (identity.task, "") else f" of {identity.pipeline}"
@@ -69,12 +69,12 @@ def named(execution: Execution) -> str:
     return printable(f"{identity.system} {work_name(identity)}{index}{where}{attempt}")
 
 
-def moment(execution: Execution, verb: str, since_ns: int) -> str:
+def lifecycle_line(execution: Execution, verb: str, since_ns: int) -> str:
     """One line when it starts or ends."""
     depth = sum(1 for _ in execution.chain()) - 1
     at = (execution.start_ns if verb == "starts" else execution.end_ns) - since_ns
     result = f": {execution.result}" if verb == "ends" else _grade(execution)
-    return f"kwitness {at / 1e9:8.2f} s  {'  ' * depth}{named(execution)} {verb}{result}"
+    return f"kwitness {at / 1e9:8.2f} s  {'  ' * depth}{work_label(execution)} {verb}{result}"
 
 
 def _grade(execution: Execution) -> str:

@@ -14,7 +14,6 @@ VERDICTS = {
 CAUSE, CULPRIT, FIX, HISTORY = "cause", "culprit", "fix", "history"
 EVIDENCE, RULED_OUT, UNNOTICED = "evidence", "ruled out", "how it stayed unnoticed"
 CRASH, ALSO = "crash", "also"
-_MASKED = "proc.exit_masked"
 
 
 def culprit_text(culprit: Culprit) -> str:
@@ -65,15 +64,11 @@ def outcome_text(report: Report) -> str:
 
 
 def unnoticed_text(report: Report) -> str:
-    """Why a failed task reported success. Empty if it did not, or if the cause itself is the
-    answer."""
-    execution = report.execution
-    if execution.outcome != "failure" or execution.reported_outcome != "success":
-        return ""
-    lead, *others = report.hypotheses or (None,)
-    if lead is None or lead.cause == _MASKED:
-        return ""
-    return next((h.summary for h in others if h is not None and h.cause == _MASKED), "")
+    """How a failure was not passed on, and what changes that. Empty if it was passed on, or if the
+    cause itself is the answer.
+    """
+    unnoticed = report.unnoticed
+    return f"{unnoticed.text} {unnoticed.fix.text}" if unnoticed is not None else ""
 
 
 def lost_texts(report: Report) -> list[str]:

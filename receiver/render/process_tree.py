@@ -13,7 +13,7 @@ from rich.text import Text
 from receiver.events import ProcessKey
 from receiver.model import Finding
 from receiver.render import PLAIN_WIDTH
-from receiver.render.live import named
+from receiver.render.live import work_label
 from receiver.render.rows import Row, RunView
 from receiver.render.sheet import (
     BOLD,
@@ -113,7 +113,7 @@ class _Drawing:
                 parent = row.parent if row.parent in view.rows else root
                 assert parent is not None
                 self._children.setdefault(parent, []).append(row)
-        self._dull = self._short_ones()
+        self._collapsed = self._short_ones()
         self._columns = self._fitting_columns()
         taken = INDENT + sum(w + _GAP for _, w in self._columns)
         self._label = min(_MOST_LABEL, sheet.width - taken)
@@ -134,11 +134,11 @@ class _Drawing:
         sizes: dict[ProcessKey, int] = {}
         for key in reversed(order[1:]):
             below = [row.key for row in self._children.get(key, ())]
-            if self._is_dull(self._view.rows[key]) and all(k in sizes for k in below):
+            if self._is_minor(self._view.rows[key]) and all(k in sizes for k in below):
                 sizes[key] = 1 + sum(sizes[k] for k in below)
         return sizes
 
-    def _is_dull(self, row: Row) -> bool:
+    def _is_minor(self, row: Row) -> bool:
         return (
             row.seconds < DULL_SECONDS
             and row.key not in self._view.work
@@ -149,7 +149,7 @@ class _Drawing:
 
     def _fitting_columns(self) -> list[tuple[_Column, int]]:
         """The columns that leave room for the process, with their widths."""
-        shown = [r for k, r in self._view.rows.items() if k not in self._dull]
+        shown = [r for k, r in self._view.rows.items() if k not in self._collapsed]
         widths = [
             (c, max(len(c.name), *(cell_len(c.of(r)) for r in shown)) if shown else len(c.name))
             for c in _COLUMNS
@@ -168,8 +168,8 @@ class _Drawing:
         while stack:
             row, prefix, branch = stack.pop()
             every = self._children.get(row.key, [])
-            below = [child for child in every if child.key not in self._dull]
-            short = sum(self._dull.get(child.key, 0) for child in every)
+            below = [child for child in every if child.key not in self._collapsed]
+            short = sum(self._collapsed.get(child.key, 0) for child in every)
             self._row(row, prefix, branch, short=short)
             deeper = prefix + ("" if not branch else "   " if branch.startswith("└") else "│  ")
             self._details(row, deeper + ("│  " if below else "   "))
@@ -220,7 +220,7 @@ def work_line(work: Execution) -> str:
     doubt = "" if work.identity.grade in ("certain", "probable") else f", {work.identity.grade}"
     seconds = max(0, work.end_ns - work.start_ns) / 1e9
     outputs = "".join(f" > {v.path}" for v in work.outputs[:2]) if work.is_step else ""
-    return f"{named(work)} ({seconds:.2f} s{result}{doubt}){outputs}"
+    return f"{work_label(work)} ({seconds:.2f} s{result}{doubt}){outputs}"
 
 
 def _findings(sheet: Sheet, execution: Execution) -> None:

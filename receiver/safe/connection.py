@@ -44,10 +44,10 @@ class Owner(Protocol):
 
     def count(self, reason: str) -> None: ...
 
-    def lost(self, connection: Connection) -> None: ...
+    def lost(self, connection: ClientConnection) -> None: ...
 
 
-class Connection(web.RequestHandler):
+class ClientConnection(web.RequestHandler):
     """One connection. `proven`: it has presented the token."""
 
     def __init__(self, owner: Owner, server: web.Server) -> None:

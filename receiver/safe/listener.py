@@ -23,7 +23,7 @@ from aiohttp import web
 
 from receiver import semconv as sc
 from receiver.kernel.descriptors import EXHAUSTED, Reserve
-from receiver.safe.connection import CLOSE_SECONDS, Connection, Limits
+from receiver.safe.connection import CLOSE_SECONDS, ClientConnection, Limits
 from receiver.safe.log_limit import LogLimit
 from receiver.signals import Metric, Point
 from receiver.units import KIB
@@ -48,7 +48,7 @@ _GONE = {
 }
 
 
-class Listener:
+class SocketListener:
     """Serves `app` until `close`.
 
     `counts`: connections that were closed before an answer, by reason.
@@ -63,7 +63,7 @@ class Listener:
         self._tls = tls
         app.middlewares.insert(0, _timed)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_SECONDS)
-        self._connections: dict[Connection, asyncio.Task[None]] = {}
+        self._connections: dict[ClientConnection, asyncio.Task[None]] = {}
         self._sockets: list[socket.socket] = []
         self._reserve = Reserve(SPARE_DESCRIPTORS)
         self._sweeper: asyncio.TimerHandle | None = None
@@ -150,7 +150,7 @@ class Listener:
             assert victim is not None
             self._evict(victim, "evicted")
         assert self._runner.server is not None
-        connection = Connection(self, self._runner.server)
+        connection = ClientConnection(self, self._runner.server)
         loop = asyncio.get_running_loop()
         task = loop.create_task(self._connect(connection, accepted))
         task.add_done_callback(lambda t: _connected(t, connection, accepted))
@@ -158,7 +158,7 @@ class Listener:
         if self._sweeper is None:
             self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)
 
-    async def _connect(self, connection: Connection, accepted: socket.socket) -> None:
+    async def _connect(self, connection: ClientConnection, accepted: socket.socket) -> None:
         handshake = (
             {
                 "ssl_handshake_timeout": self.limits.header_seconds,
@@ -175,10 +175,10 @@ class Listener:
             self.lost(connection)
             self.count("no_handshake")
 
-    def _oldest(self, wanted: Any) -> Connection | None:
+    def _oldest(self, wanted: Any) -> ClientConnection | None:
         return min((c for c in self._connections if wanted(c)), key=lambda c: c.since, default=None)
 
-    def prove(self, connection: Connection) -> bool:
+    def prove(self, connection: ClientConnection) -> bool:
         """This connection has presented the token.
 
         False when all places of such connections are taken and none can be freed.
@@ -196,13 +196,13 @@ class Listener:
         connection.proven = True
         return True
 
-    def _evict(self, connection: Connection, reason: str) -> None:
+    def _evict(self, connection: ClientConnection, reason: str) -> None:
         self.count(reason)
         task = self._connections.pop(connection)
         task.cancel()
         connection.abort()
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: ClientConnection) -> None:
         self._connections.pop(connection, None)
 
     def _sweep(self) -> None:
@@ -270,7 +270,9 @@ def _waiting(listening: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _connected(task: asyncio.Task[None], connection: Connection, accepted: socket.socket) -> None:
+def _connected(
+    task: asyncio.Task[None], connection: ClientConnection, accepted: socket.socket
+) -> None:
     """A task that is cancelled before its first step has not taken over the socket."""
     if connection.wire is None and (task.cancelled() or task.exception() is not None):
         accepted.close()
@@ -278,7 +280,7 @@ def _connected(task: asyncio.Task[None], connection: Connection, accepted: socke
 
 @web.middleware
 async def _timed(request: web.Request, handler: Any) -> web.StreamResponse:
-    if isinstance(request.protocol, Connection):
+    if isinstance(request.protocol, ClientConnection):
         request.protocol.body_begins()
     answer: web.StreamResponse = await handler(request)
     return answer

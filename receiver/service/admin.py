@@ -23,8 +23,8 @@ from typing import Protocol
 from aiohttp import web
 
 from receiver.errors import DataError
-from receiver.safe.connection import Connection, Limits
-from receiver.safe.listener import Listener
+from receiver.safe.connection import ClientConnection, Limits
+from receiver.safe.listener import SocketListener
 from receiver.safe.log_limit import LogLimit
 from receiver.signals import Histogram, Metric
 from receiver.text.printable import printable
@@ -76,7 +76,7 @@ class Admin:
         self._host, self._port = host, port
         self._ready, self._metrics, self._tree, self._incidents = ready, metrics, tree, incidents
         self._token = token.encode()
-        self._listener: Listener | None = None
+        self._listener: SocketListener | None = None
         self._limited = LogLimit(log)
         self._allowance, self._refilled = BURST, time.monotonic()
 
@@ -94,7 +94,7 @@ class Admin:
             app.router.add_get("/incidents/{id}", self._show_incident)
             app.router.add_post("/incidents/{id}/note", self._take_note)
             app.router.add_post("/alerts", self._take_alert)
-        self._listener = Listener("admin", app, LIMITS)
+        self._listener = SocketListener("admin", app, LIMITS)
         try:
             await self._listener.start(self._host, self._port)
         except OSError as error:
@@ -142,7 +142,7 @@ class Admin:
         connection = request.protocol
         if (
             self._listener is not None
-            and isinstance(connection, Connection)
+            and isinstance(connection, ClientConnection)
             and not self._listener.prove(connection)
         ):
             raise web.HTTPServiceUnavailable(

@@ -30,7 +30,7 @@ from receiver.service.following import Following
 from receiver.service.host import by_user_of, host_of, losses_of, skipped_metric
 from receiver.service.sampler import Sampler
 from receiver.service.surroundings import Surroundings
-from receiver.service.symbols import named
+from receiver.service.symbols import with_function_names
 from receiver.service.vanished import Vanished
 from receiver.signals import Metric
 from receiver.synthesis.logs import Logs
@@ -82,7 +82,7 @@ class Observer:
         self.host = host_of(self.source, core)
         self.core = Core(self.host, core, rules, explain=explain)
         self.hub = hub
-        self._losses = LossRecords(Logs(self.core.blocks, "x"))
+        self._losses = LossRecords(Logs(self.core.resources, "x"))
         self.stop = asyncio.Event()
         # called after the core: with each batch, and about once a second
         self.each_batch: list[Callable[[Batch], None]] = []
@@ -210,7 +210,7 @@ class Observer:
 
     def name_functions(self, incident_id: str, report: Report) -> Report:
         """Names the functions of a report's crashes, as far as this host knows them."""
-        found = named(report)
+        found = with_function_names(report)
         if found is not report:
             self.session.functions(incident_id, found.crashes, boottime_ns())
         return found

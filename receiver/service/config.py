@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -25,6 +25,7 @@ from receiver.kernel.capture import KernelLimits
 from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions
 from receiver.safe.inputs import read_file
+from receiver.service.config_errors import RefusedSetting, bounds_of, find_refusal, line_of
 from receiver.text.printable import printable
 from receiver.units import MIB
 
@@ -54,7 +55,12 @@ class PrivilegeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     confine: Literal["auto", "off"] = (
         "auto"  # auto: seccomp and Landlock as far as the kernel supports them
     )
-    readable: tuple[str, ...] = ()
+    readable: tuple[
+        Annotated[
+            str, msgspec.Meta(pattern=r"^/[\s\S]*[^/]", description="an absolute path below /")
+        ],
+        ...,
+    ] = ()
 
 
 class StateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,6 +73,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`kwitness run` and `kwitness record -- CMD`."""
 
     status: bool = True  # show the status of the command in the terminal's title
+    status_line: bool = False  # in the terminal's last row instead
 
 
 class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,7 +86,8 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state: StateConfig = StateConfig()
     insights: InsightsConfig = InsightsConfig()
     run: RunConfig = RunConfig()
-    rule: tuple[Rule, ...] = ()  # `[[rule]]` tables, matched before the frameworks
+    # `[[rule]]` tables, matched before the frameworks
+    rule: Annotated[tuple[Rule, ...], msgspec.Meta(max_length=RULES)] = ()
     shutdown_seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 8.0
 
 
@@ -100,9 +108,10 @@ def load(path: Path | None) -> ServeConfig:
     except RecursionError:
         raise ConfigError(f"{name}: tables or arrays are nested too deeply") from None
     except msgspec.ValidationError as error:
-        raise ConfigError(
-            f"{name}{_where(str(error), text)}: {_remedy(str(error), content)}"
-        ) from None
+        found = find_refusal(content, ServeConfig) or RefusedSetting((), str(error))
+        line = line_of(found.path, text)
+        where = f"{name}, line {line}" if line else name
+        raise ConfigError(f"{where}: {printable(found.sentence)}") from None
     except ValueError as error:  # TOMLDecodeError, and integers of more digits than Python converts
         raise ConfigError(f"{name}: {printable(str(error))[:300]}") from None
     _check(config, path)
@@ -111,59 +120,6 @@ def load(path: Path | None) -> ServeConfig:
         config.kernel, environment=(*config.kernel.environment, *names)
     )
     return msgspec.structs.replace(config, kernel=kernel)
-
-
-def _where(message: str, text: str) -> str:
-    """The line of the offending key, which the message names, or the path at its end."""
-    unknown = re.search(r"unknown field `(\w+)`", message)
-    path = re.search(r"\$\.([\w.]+)", message)
-    key = unknown[1] if unknown else path[1].rpartition(".")[2] if path else ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if key and re.match(rf"\s*\[?{re.escape(key)}\b", line):
-            return f", line {number}"
-    return ""
-
-
-def _remedy(message: str, content: dict[str, Any]) -> str:
-    unknown = re.search(r"unknown field `(\w+)`(?: - at `\$\.?([\w.]*)(?:\[[^\]]*\])?`)?", message)
-    if unknown is None:
-        return _bounds(message, content) or printable(message)
-    section = unknown[2] or ""
-    kind: type = ServeConfig
-    where = f"[{section}]" if section else "the top level"
-    if section == "rule":
-        kind, where = Rule, "[[rule]]"
-    else:
-        for part in filter(None, section.split(".")):
-            kind = type(getattr(kind(), part))
-    known = ", ".join(kind.__struct_fields__)  # type: ignore[attr-defined]
-    return f"unknown key {unknown[1]}; {where} knows {known}"
-
-
-def _bounds(message: str, content: dict[str, Any]) -> str:
-    """The valid range of a number, by the bounds of its type; empty when the message is not about a
-    bound.
-    """
-    found = re.search(r"^Expected `(?:int|float)` [<>].* at `\$\.([\w.]+)`$", message)
-    if found is None:
-        return ""
-    *sections, key = found[1].split(".")
-    kind: type = ServeConfig
-    value: Any = content
-    for section in sections:
-        kind, value = type(getattr(kind(), section)), value[section]
-    meta = next(
-        m
-        for m in get_type_hints(kind, include_extras=True)[key].__metadata__
-        if isinstance(m, msgspec.Meta)
-    )
-    what = f"{meta.description} " if meta.description else ""
-    shown = (
-        str(value[key])
-        if isinstance(value[key], float) or abs(value[key]) < 1 << 64
-        else "a number of more than 64 bits"
-    )
-    return f"{found[1]} = {shown} must be {what}from {meta.ge} to {meta.le}"
 
 
 def _plain(value: object, where: str, path: Path) -> None:
@@ -186,19 +142,12 @@ def _check(config: ServeConfig, path: Path) -> None:
         size = getattr(config.kernel, name)
         if size & (size - 1):
             raise ConfigError(
-                f"{path}: kernel.{name} = {size} must be a power of two from 4096 to 1073741824"
+                f"{path}: kernel.{name} = {size} must be {bounds_of(SourceConfig, name)}"
             )
     _check_limits(config.kernel.limits, path)
-    if len(config.rule) > RULES:
-        raise ConfigError(f"{path}: {len(config.rule)} rules, there is room for {RULES}")
     for number, rule in enumerate(config.rule, 1):
         if problem := rule.problem():
             raise ConfigError(f"{path}: rule {number} ({rule.label}): {problem}")
-    for place in config.privileges.readable:
-        if not place.startswith("/") or place.strip("/") == "":
-            raise ConfigError(
-                f"{path}: privileges.readable: {place!r} must be an absolute path below /"
-            )
     for name, value in (
         ("state.directory", config.state.directory),
         ("admin.token_file", config.admin.token_file),
@@ -235,8 +184,3 @@ def _check_limits(limits: KernelLimits, path: Path) -> None:
                 raise ConfigError(
                     f"{path}: kernel.limits.{name}: {entry!r} must have 1 to {most} bytes"
                 )
-    if bad := [s for s in limits.noise_suffixes if not s.startswith(".") or "." in s[1:]]:
-        raise ConfigError(
-            f"{path}: kernel.limits.noise_suffixes: {bad[0]!r} must be a dot and the rest of the "
-            "last extension"
-        )

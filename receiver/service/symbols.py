@@ -58,7 +58,7 @@ def build_id(path: Path) -> bytes:
     return found[1] if found else b""
 
 
-def named(report: Report) -> Report:
+def with_function_names(report: Report) -> Report:
     """The same report with the functions named, as far as they have names."""
     if not report.crashes:
         return report

@@ -7,9 +7,9 @@ from receiver.detect.deaths import last_partition
 from receiver.facts.ending import Ending
 from receiver.model import Finding
 from receiver.signals import Attributes, Importance, LogRecord, Severity
-from receiver.synthesis.blocks import identity_items
 from receiver.synthesis.observer_logs import ObserverLogs
 from receiver.synthesis.outcomes import run_result, task_error
+from receiver.synthesis.resources import identity_items
 from receiver.work.execution import Execution
 from receiver.work.runs import Run
 from receiver.work.worker import Worker
@@ -21,7 +21,7 @@ class Logs(ObserverLogs):
     def finding(
         self, finding: Finding, process: Worker, observed_ns: int, incomplete: bool
     ) -> LogRecord:
-        trace_id, span_id = self._blocks.process_context(process)
+        trace_id, span_id = self._resources.process_context(process)
         execution = process.execution
         severity = Severity(finding.severity)
         if finding.kind == sc.EVENT_PROCESS_OOM_KILLED and execution is None:
@@ -30,16 +30,18 @@ class Logs(ObserverLogs):
         if partition := last_partition(process):
             items = (*items, (sc.PIPELINE_DATASET_PARTITION, partition))
         if finding.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH:
-            items = (*items, *self._blocks.exit_items(process, process.end))
+            items = (*items, *self._resources.exit_items(process, process.end))
         return self._event(
             finding.kind,
             severity,
             finding.sentence,
             at_ns=finding.time_boottime_ns,
             observed_ns=observed_ns,
-            blocks=(
-                self._blocks.task_block(execution) if execution else self._blocks.unattributed,
-                self._blocks.process_block(process),
+            shared=(
+                self._resources.task_attributes(execution)
+                if execution
+                else self._resources.unattributed,
+                self._resources.process_attributes(process),
             ),
             items=items,
             trace_id=trace_id,
@@ -47,7 +49,7 @@ class Logs(ObserverLogs):
             event=finding.evidence[-1],
             origin=finding.origin,
             importance=Importance.FINDING,
-            resource=self._blocks.resource_of(process),
+            resource=self._resources.resource_of(process),
             incomplete=incomplete,
         )
 
@@ -55,7 +57,7 @@ class Logs(ObserverLogs):
         self, process: Worker, end: Ending, event: str, observed_ns: int, incomplete: bool
     ) -> LogRecord:
         assert process.exit is not None and process.execution is not None
-        trace_id, span_id = self._blocks.process_context(process)
+        trace_id, span_id = self._resources.process_context(process)
         how = f"{process.name} ({process.key.tgid}) ended with {end.error or 'status 0'}."
         return self._event(
             sc.EVENT_PROCESS_EXIT,
@@ -63,17 +65,17 @@ class Logs(ObserverLogs):
             how,
             at_ns=process.exit.time_boottime_ns,
             observed_ns=observed_ns,
-            blocks=(
-                self._blocks.task_block(process.execution),
-                self._blocks.process_block(process),
+            shared=(
+                self._resources.task_attributes(process.execution),
+                self._resources.process_attributes(process),
             ),
-            items=self._blocks.exit_items(process, end),
+            items=self._resources.exit_items(process, end),
             trace_id=trace_id,
             span_id=span_id,
             event=event,
             origin="kernel",
             importance=Importance.NORMAL if end.failed else Importance.ROUTINE,
-            resource=self._blocks.resource_of(process),
+            resource=self._resources.resource_of(process),
             incomplete=incomplete,
         )
 
@@ -105,13 +107,13 @@ class Logs(ObserverLogs):
             sentence,
             at_ns=at_ns,
             observed_ns=observed_ns,
-            blocks=(self._blocks.task_block(execution),),
+            shared=(self._resources.task_attributes(execution),),
             items=items,
             trace_id=execution.trace_id,
             span_id=execution.span_id,
             origin="kernel",
             importance=Importance.ROUTINE if verb == "heartbeat" else Importance.NORMAL,
-            resource=self._blocks.resource_of_work(execution),
+            resource=self._resources.resource_of_work(execution),
         )
 
     def of_execution(
@@ -132,18 +134,18 @@ class Logs(ObserverLogs):
             body,
             at_ns=at_ns,
             observed_ns=at_ns,
-            blocks=(self._blocks.task_block(execution),),
+            shared=(self._resources.task_attributes(execution),),
             items=items,
             trace_id=execution.trace_id,
             span_id=execution.span_id,
             origin="inferred",
             importance=importance,
-            resource=self._blocks.resource_of_work(execution),
+            resource=self._resources.resource_of_work(execution),
         )
 
     def reference(self, event: str) -> str:
         """The prefix of the log.record.uid of every record about that kernel event."""
-        return f"{self._blocks.host.session}-{event}"
+        return f"{self._resources.host.session}-{event}"
 
     def run_event(self, name: str, run: Run, at_ns: int, observed_ns: int) -> LogRecord:
         verb = name.rpartition(".")[2]
@@ -168,11 +170,11 @@ class Logs(ObserverLogs):
             sentence,
             at_ns=at_ns,
             observed_ns=observed_ns,
-            blocks=(),
+            shared=(),
             items=items,
             trace_id=run.trace_id,
             span_id=run.span_id,
             origin="inferred",
             importance=Importance.NORMAL,
-            resource=self._blocks.resource(run.identity.system),
+            resource=self._resources.resource(run.identity.system),
         )

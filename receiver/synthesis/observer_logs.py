@@ -100,9 +100,9 @@ class ObserverLogs(RecordBuilder):
             sentence,
             at_ns=at_ns,
             observed_ns=at_ns,
-            blocks=(EMPTY,),
+            shared=(EMPTY,),
             items=items,
             origin=origin,
             importance=Importance.FINDING,
-            resource=self._blocks.resource("unknown"),
+            resource=self._resources.resource("unknown"),
         )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from receiver import semconv as sc
-from receiver.signals import Attributes, Block, Importance, LogRecord, Severity, Value
-from receiver.synthesis.blocks import Blocks
+from receiver.signals import Attributes, Importance, LogRecord, ResourceAttributes, Severity, Value
+from receiver.synthesis.resources import ResourceFactory
 from receiver.text.printable import printable
 
 
 class RecordBuilder:
     """Every record has a uid; `series` keeps the uids of two builders of one host apart."""
 
-    def __init__(self, blocks: Blocks, series: str = "t") -> None:
-        self._blocks = blocks
+    def __init__(self, resources: ResourceFactory, series: str = "t") -> None:
+        self._resources = resources
         self._series = series
         self._made = 0
 
@@ -24,11 +24,11 @@ class RecordBuilder:
         *,
         at_ns: int,
         observed_ns: int,
-        blocks: tuple[Block, ...],
+        shared: tuple[ResourceAttributes, ...],
         items: Attributes,
         origin: str,
         importance: Importance,
-        resource: Block,
+        resource: ResourceAttributes,
         trace_id: bytes = b"",
         span_id: bytes = b"",
         event: str = "",
@@ -39,7 +39,7 @@ class RecordBuilder:
             (sc.EVENT_NAME, name),
             (
                 sc.LOG_RECORD_UID,
-                f"{self._blocks.host.session}-{event or self._series}-{self._made}",
+                f"{self._resources.host.session}-{event or self._series}-{self._made}",
             ),
             (sc.PIPELINE_LOG_ORIGIN, origin),
         ]
@@ -47,14 +47,14 @@ class RecordBuilder:
             extra.append((sc.PIPELINE_OBSERVER_INCOMPLETE, True))
         return LogRecord(
             resource=resource,
-            time_ns=self._blocks.wall(at_ns),
-            observed_ns=self._blocks.wall(observed_ns),
+            time_ns=self._resources.wall(at_ns),
+            observed_ns=self._resources.wall(observed_ns),
             severity=severity,
             event_name=name,
             body=printable(body),
             trace_id=trace_id,
             span_id=span_id if trace_id else b"",
-            blocks=blocks,
-            attributes=self._blocks.cut((*items, *extra)),
+            shared=shared,
+            attributes=self._resources.cut((*items, *extra)),
             importance=importance,
         )

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from receiver import semconv as sc
 from receiver.detect.findings import spec_of
 from receiver.model import Finding, Identity
-from receiver.signals import Importance, Link, Span, SpanEvent, SpanKind, Value
-from receiver.synthesis.blocks import Blocks, identity_items
+from receiver.signals import Importance, Span, SpanEvent, SpanKind, SpanLink, Value
 from receiver.synthesis.ids import process_span_id, task_span_id
 from receiver.synthesis.outcomes import run_result, scaled_cpu, task_error
+from receiver.synthesis.resources import ResourceFactory, identity_items
 from receiver.work.execution import Execution
 from receiver.work.runs import Run
 from receiver.work.tables import Facts
@@ -22,35 +22,41 @@ SHOWN_PATHS = 32
 class Spans:
     """Builds spans from the facts and the executions."""
 
-    def __init__(self, blocks: Blocks, facts: Facts, attributes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, resources: ResourceFactory, facts: Facts, attributes: tuple[str, ...] = ()
+    ) -> None:
         """`attributes`: the notes of recognisers that are exported, by their names."""
         self._facts = facts
-        self._blocks = blocks
+        self._resources = resources
         self._attributes = attributes
 
     def process_span(self, process: Worker, now_ns: int = 0) -> Span:
         """For a process that has ended, or (without an exit) for one that is no longer watched."""
         assert process.execution is not None
         execution = process.execution
-        trace_id, span_id = self._blocks.process_context(process)
+        process.spanned = True
+        trace_id, span_id = self._resources.process_context(process)
         end = process.end
         ended = process.exit
         items = self._process_items(process)
         parent_id, remote, state = self._parent_of(process, trace_id)
         own = [f for f in execution.findings if f.process == process.key]
         return Span(
-            resource=self._blocks.resource_of(process),
+            resource=self._resources.resource_of(process),
             trace_id=trace_id,
             span_id=span_id,
             parent_id=parent_id,
             name=process.name,
             kind=SpanKind.INTERNAL,
-            start_ns=self._blocks.wall(process.key.start_boottime_ns),
-            end_ns=self._blocks.wall(
+            start_ns=self._resources.wall(process.key.start_boottime_ns),
+            end_ns=self._resources.wall(
                 ended.time_boottime_ns if ended else max(now_ns, process.key.start_boottime_ns)
             ),
-            blocks=(self._blocks.task_block(execution), self._blocks.process_block(process)),
-            attributes=self._blocks.cut(items),
+            shared=(
+                self._resources.task_attributes(execution),
+                self._resources.process_attributes(process),
+            ),
+            attributes=self._resources.cut(items),
             events=self.span_events(own),
             error=end.error if end.failed else "",
             remote_parent=remote,
@@ -65,7 +71,7 @@ class Spans:
         if ended is None:
             items += [(sc.PROCESS_EXIT_CAUSE, "unknown"), (sc.PIPELINE_OBSERVER_INCOMPLETE, True)]
         else:
-            items += self._blocks.exit_items(process, process.end)
+            items += self._resources.exit_items(process, process.end)
             user, system = scaled_cpu(ended.user_cpu_ns, ended.system_cpu_ns, ended.cpu_runtime_ns)
             items += [
                 (sc.PROCESS_USAGE_CPU_USER, user / 1e9),
@@ -87,8 +93,8 @@ class Spans:
             ]
         if process.partition:
             items.append((sc.PIPELINE_DATASET_PARTITION, process.partition))
-        if process.notes:
-            items += [(a, process.notes[a]) for a in self._attributes if a in process.notes]
+        if notes := process.notes:
+            items += [(a, notes[a]) for a in self._attributes if a in notes]
         if peers := self._facts.peers.of(process.key).peers:
             items.append((sc.PROCESS_USAGE_CONNECTIONS, sum(p.made for p in peers.values())))
         if collapsed := self._facts.children.of(process.key).collapsed:
@@ -106,7 +112,7 @@ class Spans:
                 break
             if at.context == process.context and (at.spanned or (at.execs and at.exit is None)):
                 at.spanned = True
-                return process_span_id(self._blocks.host.boot_id, at.key), False, ""
+                return process_span_id(self._resources.host.boot_id, at.key), False, ""
             at = at.parent
         if (
             process.context is not None
@@ -118,7 +124,9 @@ class Spans:
 
     def span_events(self, findings: Iterable[Finding]) -> tuple[SpanEvent, ...]:
         return tuple(
-            SpanEvent(self._blocks.wall(f.time_boottime_ns), f.kind, self._blocks.cut(f.facts))
+            SpanEvent(
+                self._resources.wall(f.time_boottime_ns), f.kind, self._resources.cut(f.facts)
+            )
             for f in findings
             if spec_of(f.kind).key_fact
         )
@@ -129,16 +137,16 @@ class Spans:
         context = execution.context
         joined = context is not None and context.sampled
         return Span(
-            resource=self._blocks.resource_of_work(execution),
+            resource=self._resources.resource_of_work(execution),
             trace_id=execution.trace_id,
             span_id=execution.span_id,
             parent_id=context.span_id if context is not None and joined else _parent_id(execution),
             name=work_name(identity),
             kind=SpanKind.INTERNAL,
-            start_ns=self._blocks.wall(execution.start_ns),
-            end_ns=self._blocks.wall(max(execution.end_ns, execution.start_ns)),
-            blocks=(self._blocks.task_block(execution),),
-            attributes=self._blocks.cut(_task_items(execution, error)),
+            start_ns=self._resources.wall(execution.start_ns),
+            end_ns=self._resources.wall(max(execution.end_ns, execution.start_ns)),
+            shared=(self._resources.task_attributes(execution),),
+            attributes=self._resources.cut(_task_items(execution, error)),
             events=self.span_events(execution.findings),
             links=tuple(_links(execution)),
             error=error,
@@ -157,16 +165,16 @@ class Spans:
         if result == "failure":
             items.append((sc.ERROR_TYPE, "task_failed"))
         return Span(
-            resource=self._blocks.resource(run.identity.system),
+            resource=self._resources.resource(run.identity.system),
             trace_id=run.trace_id,
             span_id=run.span_id,
             parent_id=b"",
             name=f"run {run.identity.pipeline}",
             kind=SpanKind.SERVER,
-            start_ns=self._blocks.wall(run.start_ns),
-            end_ns=self._blocks.wall(max(run.end_ns, run.start_ns)),
-            blocks=(),
-            attributes=self._blocks.cut(items),
+            start_ns=self._resources.wall(run.start_ns),
+            end_ns=self._resources.wall(max(run.end_ns, run.start_ns)),
+            shared=(),
+            attributes=self._resources.cut(items),
             error="task_failed" if result == "failure" else "",
         )
 
@@ -207,29 +215,31 @@ def _task_items(execution: Execution, error: str) -> list[tuple[str, Value]]:
     return items
 
 
-def _links(execution: Execution) -> list[Link]:
+def _links(execution: Execution) -> list[SpanLink]:
     """Other spans that it belongs to: what it read, its earlier attempt, the work around it."""
     identity = execution.identity
     links = [
-        Link(trace, span, ((sc.PIPELINE_LINK_TYPE, "reads_from"),))
+        SpanLink(trace, span, ((sc.PIPELINE_LINK_TYPE, "reads_from"),))
         for trace, span in execution.reads_from
     ]
     if identity.attempt > 1:
         previous = task_span_id(identity, identity.attempt - 1)
         links.append(
-            Link(execution.previous_trace_id, previous, ((sc.PIPELINE_LINK_TYPE, "retry_of"),))
+            SpanLink(execution.previous_trace_id, previous, ((sc.PIPELINE_LINK_TYPE, "retry_of"),))
         )
     if execution.resumed:
         before = task_span_id(identity, identity.attempt, execution.resumed - 1)
-        links.append(Link(execution.trace_id, before, ((sc.PIPELINE_LINK_TYPE, "resumes"),)))
+        links.append(SpanLink(execution.trace_id, before, ((sc.PIPELINE_LINK_TYPE, "resumes"),)))
     if execution.outer is not None and execution.own_run:
         outer = execution.outer
-        links.append(Link(outer.trace_id, outer.span_id, ((sc.PIPELINE_LINK_TYPE, "inside_of"),)))
+        links.append(
+            SpanLink(outer.trace_id, outer.span_id, ((sc.PIPELINE_LINK_TYPE, "inside_of"),))
+        )
     if execution.rival is not None:
-        links.append(Link(*execution.rival, ((sc.PIPELINE_LINK_TYPE, "claims_to_be"),)))
+        links.append(SpanLink(*execution.rival, ((sc.PIPELINE_LINK_TYPE, "claims_to_be"),)))
     context = execution.context
     if context is not None and not context.sampled:
         links.append(
-            Link(context.trace_id, context.span_id, ((sc.PIPELINE_LINK_TYPE, "application"),))
+            SpanLink(context.trace_id, context.span_id, ((sc.PIPELINE_LINK_TYPE, "application"),))
         )
     return links

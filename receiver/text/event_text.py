@@ -28,8 +28,6 @@ from receiver.events import (
     NameQuery,
     Neighbour,
     OomKill,
-    OomMember,
-    OomMemory,
     OomScope,
     OpenFile,
     ProcessSample,
@@ -41,6 +39,7 @@ from receiver.events import (
     WaitStack,
 )
 from receiver.text.call_text import call_failed_line, holder_line, last_failure_line
+from receiver.text.moment_text import MOMENTS
 from receiver.text.names import (
     address_of,
     describe_end,
@@ -112,18 +111,6 @@ def _oom_kill(event: OomKill) -> str:
     return f"oom     {event.victim.tgid} ({event.victim_comm}) in {where}, {full}"
 
 
-def _oom_member(event: OomMember) -> str:
-    held = f"{mib(event.anon_bytes)} anonymous, {mib(event.shmem_bytes)} shared"
-    asked = f"{mib(event.private_bytes)} mapped privately"
-    return f"held    {event.process.tgid} ({event.comm}) {held}, {asked}"
-
-
-def _oom_memory(event: OomMemory) -> str:
-    processes = f"{event.members} processes with {mib(event.anon_bytes)} anonymous"
-    lists = f"{mib(event.file_list_bytes)} of files, {mib(event.kernel_bytes)} of the kernel"
-    return f"full    {mib(event.usage_bytes)} of {mib(event.limit_bytes)}: {processes}, {lists}"
-
-
 def _file_opened(event: FileOpened) -> str:
     return f"opens   {event.process.tgid} {event.path} ({mode_of(event.open_flags)})"
 
@@ -191,14 +178,13 @@ def _open_file(event: OpenFile) -> str:
 
 # the text of each kind; `receiver.observe.events` has the other columns
 LINES: dict[type, Callable[[Any], str]] = {
+    **MOMENTS,
     Fork: _fork,
     Exec: _exec,
     Title: _title,
     Exit: _exit,
     Signal: _signal,
     OomKill: _oom_kill,
-    OomMember: _oom_member,
-    OomMemory: _oom_memory,
     OpenFile: _open_file,
     Existing: _existing,
     FileOpened: _file_opened,

@@ -83,7 +83,7 @@ class Execution:
         self.context: RemoteContext | None = None
         self.trace_id = run.trace_id  # or the application's
         self.previous_trace_id = run.trace_id  # of the attempt before
-        self.block: object = None  # synthesis keeps the shared attributes here
+        self.attributes: object = None  # synthesis keeps its ResourceAttributes here
         # (trace id, span id) of the tasks that wrote what it read
         self.reads_from: dict[tuple[bytes, bytes], None] = {}
         self.inputs: dict[str, None] = {}  # in order of first use

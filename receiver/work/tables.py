@@ -12,6 +12,7 @@ from receiver.facts.connections import ConnectionTable
 from receiver.facts.deaths import DeathTable
 from receiver.facts.failures import FailureTable, HolderTable
 from receiver.facts.files import FileTable
+from receiver.facts.moments import MomentTable
 from receiver.facts.names import NameTable
 from receiver.facts.neighbours import Neighbours
 from receiver.facts.peers import PeerTable
@@ -37,6 +38,7 @@ class Facts:
         self.failures = FailureTable(self.keys)
         self.holders = HolderTable(self.keys)
         self.deaths = DeathTable(self.keys)
+        self.moments = MomentTable(self.keys)
         self.versions = VersionTable[Execution]()  # of files, not by process
         self.files = FileTable[Execution](self.keys, self.versions)
         self.peers = PeerTable(self.keys)
@@ -53,6 +55,7 @@ class Facts:
             self.failures,
             self.holders,
             self.deaths,
+            self.moments,
             self.files,
             self.connections,  # before the peers, whose sums it completes
             self.peers,

@@ -23,7 +23,7 @@ from receiver.model import CoreOptions
 from receiver.observe.core import Core
 from receiver.semconv import SCHEMA_URL
 from receiver.service.host import this_host
-from receiver.signals import EMPTY, Block, LogRecord, Severity
+from receiver.signals import EMPTY, LogRecord, ResourceAttributes, Severity
 from tests.bench.insights import event_loops, insights, insights_service
 from tests.bench.overhead import overhead
 from tests.bench.real import real
@@ -56,8 +56,8 @@ def encoding() -> dict[str, float]:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord as Message
     from opentelemetry.proto.logs.v1.logs_pb2 import SeverityNumber
 
-    task = Block(tuple((f"pipeline.attribute.n{i}", f"value-{i}") for i in range(5)))
-    process = Block(tuple((f"process.attribute.n{i}", i * 1000) for i in range(5)))
+    task = ResourceAttributes(tuple((f"pipeline.attribute.n{i}", f"value-{i}") for i in range(5)))
+    process = ResourceAttributes(tuple((f"process.attribute.n{i}", i * 1000) for i in range(5)))
     own = (("process.exit.code", 137), ("process.exit.cause", "oom_killed"), ("error.type", "oom_killed"), ("event.name", "process.exit"),
            ("log.record.uid", "5e55104e5e55-1-2-3"))  # fmt: skip
     record = LogRecord(EMPTY, 10**18, 10**18 + 5, Severity.ERROR, "process.exit", "python3 (4711) was killed by the OOM killer.", b"\1" * 16,

@@ -20,14 +20,14 @@ from receiver.export import encode
 from receiver.export.encode import Envelope
 from receiver.insights.records import read
 from receiver.insights.service import Insights
-from receiver.signals import EMPTY, Block, LogRecord, Severity
+from receiver.signals import EMPTY, LogRecord, ResourceAttributes, Severity
 from receiver.units import SECOND
 
 RUNS, BATCH, ROUTINE = 400, 500, 4
 
 
 def record(
-    host: Block,
+    host: ResourceAttributes,
     number: int,
     run: int,
     name: str,
@@ -57,7 +57,7 @@ def record(
 def requests() -> tuple[list[bytes], int]:
     """Of each run: two hosts, a kill on the one, a broken connection and a failed task on the other, and routine beside."""
     hosts = [
-        Block(
+        ResourceAttributes(
             ((sc.HOST_NAME, f"h{n}"), (sc.HOST_IP, (f"10.0.0.{n}",)), (sc.SERVICE_NAME, "airflow"))
         )
         for n in (1, 2)
@@ -94,7 +94,7 @@ def insights() -> dict[str, float]:
     best_taking, best_looking, reports = float("inf"), float("inf"), 0
     for _ in range(3):
         out: list[LogRecord] = []
-        instance = Insights(Block(()), out.append)
+        instance = Insights(ResourceAttributes(()), out.append)
         start = time.perf_counter()
         for body in bodies:
             instance.take_batch(read(body), 0.0)

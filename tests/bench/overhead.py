@@ -78,7 +78,7 @@ class Watcher:
 
     @contextmanager
     def attached(self, follow: str) -> Iterator[None]:
-        """`follow`: "calls" keeps the front door for system calls open, "idle" leaves it shut."""
+        """`follow`: "calls" keeps the hook for system calls attached, "idle" leaves it detached."""
         child = subprocess.Popen(
             ["taskset", "-c", "0", sys.executable, "-m", "tests.bench.watcher", follow],
             stdin=subprocess.PIPE,

@@ -38,7 +38,7 @@ def key_values(items: Attributes) -> list[KeyValue]:
 
 
 def all_attributes(signal: Span | LogRecord) -> list[KeyValue]:
-    shared = [item for block in signal.blocks for item in block.items]
+    shared = [item for each in signal.shared for item in each.items]
     return key_values((*shared, *signal.attributes))
 
 

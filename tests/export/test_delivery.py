@@ -22,7 +22,7 @@ from receiver.export.pipeline import Pipeline
 from receiver.export.queue import ImportanceQueue, Item
 from receiver.export.settings import from_environment
 from receiver.semconv import SCHEMA_URL
-from receiver.signals import EMPTY, Block, Importance, LogRecord
+from receiver.signals import EMPTY, Importance, LogRecord, ResourceAttributes
 from tests.builders import Story
 from tests.export.fake import GrpcFake, HttpFake, partial, retry_info, until
 
@@ -363,11 +363,11 @@ def test_a_full_queue_drops_the_least_important_first_and_counts() -> None:
 
 def test_the_queue_bounds_bytes_too() -> None:
     queue = ImportanceQueue(100, 10)
-    block = Block(())
+    attributes = ResourceAttributes(())
     for _ in range(3):
-        queue.put(Item(block, b"x" * 4, Importance.FINDING))
-    queue.put(Item(block, b"y" * 4, Importance.ROUTINE))
-    queue.put(Item(block, b"z" * 11, Importance.FINDING))
+        queue.put(Item(attributes, b"x" * 4, Importance.FINDING))
+    queue.put(Item(attributes, b"y" * 4, Importance.ROUTINE))
+    queue.put(Item(attributes, b"z" * 11, Importance.FINDING))
     assert (len(queue), queue.bytes) == (2, 8)  # what can never fit pushes nothing else out
     assert queue.dropped == {"finding": 2, "routine": 1}
     assert queue.enqueued == 5
@@ -386,7 +386,7 @@ async def test_delta_temporality_sends_differences() -> None:
     )
     hub = Hub(settings, "0", out, remote=False)
     hub.start()
-    resource = Block((("service.name", "x"), ("host.name", "h")))
+    resource = ResourceAttributes((("service.name", "x"), ("host.name", "h")))
     labels = tuple(
         (k, "x") for k in ("pipeline.system.name", "pipeline.name", "pipeline.task.name")
     )

@@ -15,16 +15,16 @@ from receiver.export import encode
 from receiver.signals import (
     EMPTY,
     Attributes,
-    Block,
     Histogram,
-    Link,
     LogRecord,
     Metric,
     Point,
+    ResourceAttributes,
     Severity,
     Span,
     SpanEvent,
     SpanKind,
+    SpanLink,
     Value,
 )
 
@@ -70,8 +70,10 @@ def test_log_records(
     body: str,
     ids: tuple[bytes, bytes],
 ) -> None:
-    record = LogRecord(EMPTY, at, seen, severity, name, body, *ids, (Block(shared),), own)
-    for _ in range(2):  # the second time from the block's kept bytes
+    record = LogRecord(
+        EMPTY, at, seen, severity, name, body, *ids, (ResourceAttributes(shared),), own
+    )
+    for _ in range(2):  # the second time from the kept bytes
         message = LogMessage.FromString(encode.log_record(record))
         assert (message.time_unix_nano, message.observed_time_unix_nano) == (at, seen)
         assert (int(message.severity_number), message.severity_text) == (
@@ -88,8 +90,8 @@ def test_spans(
     shared: Attributes, own: Attributes, name: str, error: str, state: str, remote: bool
 ) -> None:
     span = Span(
-        EMPTY, b"\x01" * 16, b"\x02" * 8, b"\x03" * 8, name, SpanKind.SERVER, 5, 9, (Block(shared),), own,
-        events=(SpanEvent(7, name, own),), links=(Link(b"\x04" * 16, b"\x05" * 8, own),), error=error, remote_parent=remote,
+        EMPTY, b"\x01" * 16, b"\x02" * 8, b"\x03" * 8, name, SpanKind.SERVER, 5, 9, (ResourceAttributes(shared),), own,
+        events=(SpanEvent(7, name, own),), links=(SpanLink(b"\x04" * 16, b"\x05" * 8, own),), error=error, remote_parent=remote,
         trace_state=state,
     )  # fmt: skip
     message = SpanMessage.FromString(encode.span(span))
@@ -164,7 +166,10 @@ def test_histograms() -> None:
 
 
 def test_the_envelope_groups_by_resource() -> None:
-    first, second = Block((("service.name", "a"),)), Block((("service.name", "b"),))
+    first, second = (
+        ResourceAttributes((("service.name", "a"),)),
+        ResourceAttributes((("service.name", "b"),)),
+    )
     record = encode.log_record(LogRecord(EMPTY, 1, 2, Severity.INFO, "e", "b", b"", b"", (), ()))
     raw = encode.Envelope("scope", "1.0", "https://schema").request(
         [(first, record), (second, record), (first, record)]

@@ -226,11 +226,11 @@ def losses_of(logs: list[LogRecord]) -> list[tuple[str, str, int]]:
 
 
 def test_a_loss_is_a_record_at_once_and_then_one_a_minute() -> None:
-    due = LossRecords(Logs(Story().core.blocks, "x"))
+    due = LossRecords(Logs(Story().core.resources, "x"))
     assert losses_of(due.due({("logs", "http_400"): 10}, 1)) == [("log_record", "http_400", 10)]
     assert due.due({("logs", "http_400"): 10}, 2 * MINUTE) == []
     assert due.due({("logs", "http_400"): 0}, 3 * MINUTE) == []
-    again = LossRecords(Logs(Story().core.blocks, "x"))
+    again = LossRecords(Logs(Story().core.resources, "x"))
     found = [
         r
         for second in range(181)
@@ -263,7 +263,7 @@ async def test_a_lost_record_of_a_loss_leads_to_no_other(
         ),
         "0",
     )
-    due, made = LossRecords(Logs(Story().core.blocks, "x")), 0
+    due, made = LossRecords(Logs(Story().core.resources, "x")), 0
 
     def settled() -> bool:
         return pipeline.failed.total() + pipeline.rejected == 5 + made
@@ -287,7 +287,7 @@ async def test_a_loss_record_is_as_the_registry_says() -> None:
     fake = HttpFake()
     await fake.start()
     pipeline = http_pipeline(fake.port, FAST)
-    record = LossRecords(Logs(Story().core.blocks, "x")).due({("logs", "http_400"): 10}, 1)[0]
+    record = LossRecords(Logs(Story().core.resources, "x")).due({("logs", "http_400"): 10}, 1)[0]
     fill(pipeline, [record])
     task = asyncio.create_task(pipeline.run())
     await until(lambda: pipeline.exported == 1)

@@ -11,7 +11,7 @@ from receiver.attribution.claims import Begin, Bind, Claims, Role
 from receiver.attribution.context import variable
 from receiver.attribution.declared import declared
 from receiver.attribution.frameworks import RECOGNISERS
-from receiver.attribution.frameworks.base import Helper, Recogniser
+from receiver.attribution.frameworks.base import HelperRole, Recogniser
 from receiver.events import FileOpened, ProcessKey
 from receiver.kernel.capture import KernelLimits, fill
 from receiver.model import NOBODY, PROBABLE, Identity
@@ -27,7 +27,7 @@ class Weaver(Recogniser):
     binding = ("WEAVER_RUN",)
     packages = ("weaver_core",)
     ignored_paths = ("/opt/weaver/",)
-    helpers = (Helper("weaver shuttle", ends_with=(7,)),)
+    helpers = (HelperRole("weaver shuttle", ends_with=(7,)),)
     temporary_path = re.compile(r"\.weaving$")
     metadata_paths = ("/loom/",)
     attributes = (sc.PIPELINE_PROCESS_PART,)
@@ -41,7 +41,7 @@ class Weaver(Recogniser):
     def opened(self, process: Worker, event: FileOpened) -> Claims:
         if not event.path.endswith("/plan"):
             return ()
-        process.notes[sc.PIPELINE_PROCESS_PART] = event.path.rpartition("/")[2]
+        process.remember(sc.PIPELINE_PROCESS_PART, event.path.rpartition("/")[2])
         return (Begin(self._identity("r1", "cloth", "model"), event.thread),)
 
     def _identity(self, run: str, task: str, kind: str = "job") -> Identity:

@@ -19,7 +19,7 @@ from receiver.insights.runs import (
 )
 from receiver.insights.service import Insights
 from receiver.investigate.report import cited
-from receiver.signals import Block, LogRecord, Severity
+from receiver.signals import LogRecord, ResourceAttributes, Severity
 from receiver.units import SECOND
 
 TRACE = "ab" * 16
@@ -271,7 +271,7 @@ def test_tables_are_bounded_and_count_what_they_drop() -> None:
 
 def test_an_instance_tells_each_incident_once_and_again_when_it_changes() -> None:
     told: list[LogRecord] = []
-    insights = Insights(Block((("service.name", "kwitness-insights"),)), told.append)
+    insights = Insights(ResourceAttributes((("service.name", "kwitness-insights"),)), told.append)
     teller = a_kill_and_a_reset()
     for fact in teller.facts:
         insights.take(fact, 0.0)

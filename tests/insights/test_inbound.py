@@ -26,11 +26,11 @@ from receiver.insights.grpc_server import GRPC_TURNS
 from receiver.insights.inbound import Inbound
 from receiver.insights.records import read
 from receiver.insights.runs import RemoteFact
-from receiver.signals import EMPTY, Block, LogRecord, Severity
+from receiver.signals import EMPTY, LogRecord, ResourceAttributes, Severity
 from tests.abuse.http2 import Holder
 
 LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
-RESOURCE = Block(
+RESOURCE = ResourceAttributes(
     ((sc.HOST_NAME, "a"), (sc.HOST_IP, ("10.0.0.1", "fd00::1")), (sc.SERVICE_NAME, "x"))
 )
 

@@ -23,8 +23,8 @@ from receiver.insights.records import _NUMBERS, _TEXTS, RECORD_BYTES, RECORDS, r
 from receiver.insights.runs import BYTES, RUN_BYTES, RemoteFact, RemoteRun, RemoteRuns
 from receiver.insights.service import REPORT_BYTES, Insights
 from receiver.investigate.report import to_json
-from receiver.signals import Block
 from receiver.signals import LogRecord as Sent
+from receiver.signals import ResourceAttributes
 
 KINDS = sorted(runs._KEPT | runs._KEPT_WHEN_FAILED)
 TRACE = b"\xab" * 16
@@ -235,7 +235,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
 def test_no_request_makes_looking_raise(facts: list[Any], data: st.DataObject) -> None:
     """By way of bytes, some of them changed."""
     sent: list[Sent] = []
-    insights = Insights(Block(()), sent.append)
+    insights = Insights(ResourceAttributes(()), sent.append)
     for number, (host, kind, at, text, values) in enumerate(facts):
         made = record(kind, **({"log.record.uid": f"u{number}"} | values))
         made.time_unix_nano, made.body.string_value = at, text
@@ -281,7 +281,7 @@ def test_a_run_that_cannot_be_looked_at_is_set_aside(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The last line of defence, with a mistake put into the looking."""
-    insights, seen = Insights(Block(()), lambda _: None), []
+    insights, seen = Insights(ResourceAttributes(()), lambda _: None), []
 
     def broken(trace_id: str, run: RemoteRun) -> None:
         seen.append(trace_id)
@@ -349,7 +349,7 @@ def test_reports_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert report is not None
     size = len(to_json(report))
     monkeypatch.setattr("receiver.insights.service.REPORT_BYTES", 5 * size)
-    insights = Insights(Block(()), lambda _: None)
+    insights = Insights(ResourceAttributes(()), lambda _: None)
     for number in range(20):
         insights.keep(msgspec.structs.replace(report, id=f"{number:016x}"))
     assert (

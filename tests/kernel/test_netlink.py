@@ -17,7 +17,7 @@ from receiver.kernel.netlink_messages import (
     DiagMarshal,
     ProcMarshal,
     StatsMessage,
-    Usage,
+    ThreadUsage,
     usage,
 )
 from receiver.kernel.netlink_processes import Processes
@@ -25,7 +25,7 @@ from receiver.kernel.netlink_sockets import PolledSocket
 from receiver.kernel.proc import Image, ProcFs
 from tests.kernel import datagrams
 
-USAGE = Usage(
+USAGE = ThreadUsage(
     user=3000,
     system=4000,
     runtime=11,
@@ -210,7 +210,7 @@ def test_only_connections_that_are_wanted_are_decoded() -> None:
 def test_threads_add_up_and_the_oldest_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(netlink_processes, "_USAGE_LIMIT", 2)
     processes = Processes(_Host(lambda _: False), (1,), 0, lambda: None)
-    other = Usage(user=1, system=1, runtime=1, peak_rss=1)
+    other = ThreadUsage(user=1, system=1, runtime=1, peak_rss=1)
     assert processes.used(5, USAGE) and processes.used(42, USAGE) and processes.used(42, other)
     assert not processes.used(6, other)  # 5 made room
     ends = {}

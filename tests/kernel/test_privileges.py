@@ -21,8 +21,8 @@ from receiver.kernel.privileges import (
     CAP_BPF,
     CAP_PERFMON,
     CAP_SYS_ADMIN,
-    Identity,
     Privileges,
+    UserIdentity,
     account,
     mismatches,
 )
@@ -83,7 +83,7 @@ def test_drop_leaves_nothing(root: None) -> None:
 
 
 def test_the_helper_keeps_two_capabilities_under_a_user_of_its_own(root: None) -> None:
-    with child("keep_what_attaches(Identity(60600, 60600))", *WITH_GROUPS) as found:
+    with child("keep_what_attaches(UserIdentity(60600, 60600))", *WITH_GROUPS) as found:
         assert found["Uid"].split() == found["Gid"].split() == ["60600"] * 4
         assert sets(found) == [0, BOTH, BOTH, 0, 0]
         assert (found["NoNewPrivs"], found["owner"], found["Groups"]) == ("1", "0", "")
@@ -113,7 +113,7 @@ def test_as_the_unit_starts_it_its_user_stays(root: None) -> None:
 def test_sys_admin_stands_for_both_where_an_engine_has_no_other(root: None) -> None:
     caps = "-all,+sys_admin,+setuid,+setgid,+dac_read_search"
     with child(
-        "keep_what_attaches(Identity(60600, 60600))", "setpriv", f"--bounding-set={caps}"
+        "keep_what_attaches(UserIdentity(60600, 60600))", "setpriv", f"--bounding-set={caps}"
     ) as found:
         assert sets(found)[1:3] == [1 << CAP_SYS_ADMIN] * 2
         assert found["Uid"].split() == ["60600"] * 4
@@ -136,7 +136,7 @@ def test_what_cannot_be_given_up_is_an_error_in_one_line(
 
 
 def test_every_mismatch_is_named() -> None:
-    own = Identity(7, 7)
+    own = UserIdentity(7, 7)
     assert mismatches(CLEAN, own, 0, limits=True) == []
     changes: dict[str, object] = {
         "users": (7, 0, 7), "groups": (4,), "effective": 1, "permitted": 2, "inheritable": 4, "bounding": 8, "ambient": 16,
@@ -169,7 +169,7 @@ def test_a_call_that_did_nothing_is_found_out(root: None, ignored: str, wrong: s
 
 
 def test_accounts() -> None:
-    assert account("nobody") == Identity(NOBODY.pw_uid, NOBODY.pw_gid)
+    assert account("nobody") == UserIdentity(NOBODY.pw_uid, NOBODY.pw_gid)
     with pytest.raises(ConfigError, match=r"privileges\.helper_user must not be root"):
         account("root", "privileges.helper_user")
 

@@ -10,7 +10,7 @@ import pytest
 from receiver.errors import ConfigError
 from receiver.kernel import spare_user
 from receiver.kernel.confinement import Confinement, survey
-from receiver.kernel.privileges import Identity, account
+from receiver.kernel.privileges import UserIdentity, account
 from receiver.kernel.spare_user import SPARE, helper_user, ids_in_use, service_user
 from tests.conftest import missing
 
@@ -41,7 +41,7 @@ def test_one_that_a_process_or_an_account_has_is_passed_over(
     sleeper = subprocess.Popen(["sleep", "60"], user=process)
     try:
         for _ in range(20):  # wherever the search begins
-            assert helper_user("", NOBODY).identity == Identity(free, free)
+            assert helper_user("", NOBODY).identity == UserIdentity(free, free)
         monkeypatch.setattr(spare_user, "SPARE", range(process, named + 1))
         found = helper_user("", NOBODY)
         assert found.identity is not None and found.identity.uid == pwd.getpwnam("nobody").pw_uid
@@ -82,7 +82,7 @@ def test_maps_are_read_as_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_named_user(root: None) -> None:
     daemon = pwd.getpwnam("daemon")
-    assert helper_user("daemon", NOBODY).identity == Identity(daemon.pw_uid, daemon.pw_gid)
+    assert helper_user("daemon", NOBODY).identity == UserIdentity(daemon.pw_uid, daemon.pw_gid)
     assert "is the user of the service" in helper_user("nobody", NOBODY).shared
     with pytest.raises(ConfigError, match=r"privileges\.helper_user"):
         helper_user("nobody-at-all", NOBODY)
@@ -125,7 +125,7 @@ def test_the_owner_of_a_state_directory_stays_the_user(
     found = service_user("", str(place)).identity
     assert found is not None and found.uid in SPARE  # root is not a user to become
     os.chown(place, SPARE[7], SPARE[7])
-    assert service_user("", str(place)) == spare_user.OwnUser(Identity(SPARE[7], SPARE[7]))
+    assert service_user("", str(place)) == spare_user.OwnUser(UserIdentity(SPARE[7], SPARE[7]))
     sleeper = subprocess.Popen(["sleep", "60"], user=SPARE[7])
     try:
         assert "runs" in service_user("", str(place)).shared

@@ -14,14 +14,14 @@ from receiver.observe.core import Core
 from receiver.observe.recording import Recording
 from receiver.observe.replay import replay
 from receiver.observe.session import Session
-from receiver.signals import LogRecord, Metric, Signal
+from receiver.signals import LogRecord, Metric, OtlpSignal
 from tests.export import reference
 
 HERE = Path(__file__).parent
 RECORDINGS = sorted(HERE.rglob("*.kw"))
 
 
-def replayed(path: Path) -> tuple[list[Signal], tuple[Metric, ...]]:
+def replayed(path: Path) -> tuple[list[OtlpSignal], tuple[Metric, ...]]:
     """All that a replay makes; with a log record for each exit, which the default leaves out."""
     recording = Recording(path)
     core = Core(recording.header.host, CoreOptions(exit_events=True))

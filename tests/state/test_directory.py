@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import BusyError, ConfigError
-from receiver.kernel.privileges import Identity, account
+from receiver.kernel.privileges import UserIdentity, account
 from receiver.service.state import HistoryStore, StateDirectory, directory, read_token
 from receiver.service.state.token import make_token
 from tests.small_disk import run_on_small_disk
@@ -42,7 +42,7 @@ def tree(folder: Path) -> dict[str, tuple[int, int, int, int, int, bytes]]:
     return out
 
 
-def refused(path: Path, why: str, *, user: Identity | None = None) -> None:
+def refused(path: Path, why: str, *, user: UserIdentity | None = None) -> None:
     with pytest.raises(ConfigError, match=why) as error:
         StateDirectory(str(path), user=user)
     assert error.value.status == 78 and "\n" not in str(error.value)
@@ -71,10 +71,10 @@ def srv(open_folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("user", [None, Identity(NOBODY.pw_uid, NOBODY.pw_gid)])
+@pytest.mark.parametrize("user", [None, UserIdentity(NOBODY.pw_uid, NOBODY.pw_gid)])
 @pytest.mark.parametrize("mode", [0o700, 0o755])
 def test_a_foreign_directory_is_refused_and_not_touched(
-    srv: Path, user: Identity | None, mode: int
+    srv: Path, user: UserIdentity | None, mode: int
 ) -> None:
     need_root()
     srv.chmod(mode)

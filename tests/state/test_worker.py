@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import ConfigError
-from receiver.service.state import HistoryKeeper, HistoryStore, Worker, keeper, worker
+from receiver.service.state import HistoryKeeper, HistoryStore, WriterThread, keeper, worker
 from tests.state.test_history_store import KEY, loaded, run, text
 
 
@@ -22,7 +22,7 @@ async def until(what: asyncio.Event) -> None:
 
 
 async def test_jobs_run_in_order_and_beside_the_loop() -> None:
-    here, jobs, ran = threading.get_ident(), Worker(), list[int]()
+    here, jobs, ran = threading.get_ident(), WriterThread(), list[int]()
     for number in range(5):
         jobs.put("mark", lambda number=number: ran.append(number))  # type: ignore[misc]
     assert await jobs.ask(threading.get_ident) != here
@@ -35,7 +35,7 @@ async def test_jobs_run_in_order_and_beside_the_loop() -> None:
 async def test_what_fails_is_counted_by_reason_and_said_once_a_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    jobs = Worker()
+    jobs = WriterThread()
 
     def full() -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -61,7 +61,7 @@ async def test_it_is_bounded_and_a_disk_that_hangs_does_not_hold_the_end_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(worker, "JOBS", 4)
-    jobs, hangs = Worker(), threading.Event()
+    jobs, hangs = WriterThread(), threading.Event()
     began = threading.Event()
 
     def hang() -> None:
@@ -93,7 +93,7 @@ async def test_runs_wait_for_a_history_that_is_locked_and_are_stored(
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("PRAGMA journal_mode = DELETE")
     other.execute("BEGIN EXCLUSIVE")
-    jobs = Worker()
+    jobs = WriterThread()
     kept = HistoryKeeper(path, jobs)
     kept.start()
     for number in (2, 3):
@@ -112,7 +112,7 @@ async def test_what_waits_for_too_long_is_skipped_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(keeper, "HOLD_SECONDS", 0.0)
-    path, jobs = tmp_path / "h.db", Worker()
+    path, jobs = tmp_path / "h.db", WriterThread()
     kept = HistoryKeeper(path, jobs)
     kept.start()
     assert await kept.settled(20)
@@ -135,7 +135,7 @@ async def test_what_waits_for_too_long_is_skipped_and_counted(
 async def test_a_history_that_cannot_be_used_is_said_once_and_costs_nothing_else(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path, jobs = tmp_path / "h.db", Worker()
+    path, jobs = tmp_path / "h.db", WriterThread()
     text(path)
     before = path.read_bytes()
     kept = HistoryKeeper(path, jobs)
@@ -155,7 +155,7 @@ async def test_more_than_can_wait_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper, "WAITING_ITEMS", 3)
-    jobs = Worker()
+    jobs = WriterThread()
     kept = HistoryKeeper(tmp_path / "h.db", jobs)  # not started: nothing is stored
     for number in range(8):
         kept.history.add(KEY, run(number))
@@ -170,7 +170,7 @@ async def test_of_too_many_those_of_the_user_with_most_are_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper, "WAITING_ITEMS", 4)
-    jobs = Worker()
+    jobs = WriterThread()
     kept = HistoryKeeper(tmp_path / "h.db", jobs)  # not started: nothing is stored
     mine, others = (("airflow of uid 1002", "p", "t"), ("airflow of uid 1001", "p", "t"))
     kept.history.add(mine, run(0))
@@ -190,7 +190,7 @@ async def test_what_is_skipped_during_a_save_is_not_what_is_being_saved(
 ) -> None:
     """Items that came meanwhile were removed in place of those that were skipped, and not counted."""
     monkeypatch.setattr(keeper, "WAITING_ITEMS", 2)
-    jobs, gate = Worker(), threading.Event()
+    jobs, gate = WriterThread(), threading.Event()
     kept = HistoryKeeper(tmp_path / "h.db", jobs)
     kept.start()
     assert await kept.settled(20)

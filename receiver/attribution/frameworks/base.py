@@ -17,7 +17,7 @@ from receiver.events import FileChanged, FileOpened
 from receiver.work.worker import Worker
 
 
-class Helper(msgspec.Struct, frozen=True):
+class HelperRole(msgspec.Struct, frozen=True):
     """The role of processes that live as long as their framework needs them.
 
     A SIGTERM or a SIGKILL from the framework is their normal end. `ends_with`: the exit statuses
@@ -29,7 +29,7 @@ class Helper(msgspec.Struct, frozen=True):
 
 
 class Recogniser:
-    """Stateless: what a recogniser must remember of a process is in the process's `notes`.
+    """Stateless: `Worker.remember` keeps what a recogniser must know of a process later.
 
     A process with a note under the recogniser's name has all its opened files shown to it.
     """
@@ -53,7 +53,7 @@ class Recogniser:
     packages: ClassVar[tuple[str, ...]] = ()
     # prefixes of paths of files that are counted and not named when they are only read
     ignored_paths: ClassVar[tuple[str, ...]] = ()
-    helpers: ClassVar[tuple[Helper, ...]] = ()
+    helpers: ClassVar[tuple[HelperRole, ...]] = ()
     # the path of a file that is not complete: its rename commits it
     temporary_path: ClassVar[re.Pattern[str] | None] = None
     # parts of paths of the framework's own files, which are no outputs of a step

@@ -7,7 +7,7 @@ worker are visible by their log files.
 from __future__ import annotations
 
 from receiver.attribution.claims import Claims, Role
-from receiver.attribution.frameworks.base import Helper, Recogniser
+from receiver.attribution.frameworks.base import HelperRole, Recogniser
 from receiver.attribution.programs import arguments_after, option
 from receiver.work.worker import Worker
 
@@ -18,7 +18,7 @@ class Celery(Recogniser):
     name = "celery"
     programs = frozenset({"celery"})
     titles = ("[celeryd:",)
-    helpers = (Helper(_WORKER),)
+    helpers = (HelperRole(_WORKER),)
 
     def image(self, process: Worker) -> Claims:
         arguments = arguments_after(process.argv, "celery")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from receiver.attribution.claims import Bind, Claims, Refine, Role
-from receiver.attribution.frameworks.base import Helper, Recogniser, is_written
+from receiver.attribution.frameworks.base import HelperRole, Recogniser, is_written
 from receiver.attribution.programs import arguments_after, base, option, own_run, positional
 from receiver.events import FileOpened
 from receiver.model import PARTIAL, PROBABLE, Identity
@@ -35,7 +35,7 @@ class Dagster(Recogniser):
         "DAGSTER_RUN_STEP_KEY",
         "DAGSTER_CODE_LOCATION_NAME",
     )
-    helpers = (Helper(_LOG_HELPER),)
+    helpers = (HelperRole(_LOG_HELPER),)
 
     def image(self, process: Worker) -> Claims:
         argv = process.argv

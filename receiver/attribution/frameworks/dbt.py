@@ -53,7 +53,7 @@ class Dbt(Recogniser):
             return ()
         directory = option(arguments, "--project-dir") or process.working_directory
         project = base(directory.rstrip("/")) or "dbt"
-        process.notes["dbt project"] = project
+        process.remember("dbt project", project)
         return (
             Bind(
                 Identity(
@@ -94,6 +94,6 @@ class Dbt(Recogniser):
         )
         claims: Claims = (Begin(identity, event.thread),)
         if process.notes["dbt project"] != project:
-            process.notes["dbt project"] = project
+            process.remember("dbt project", project)
             claims = (Refine(system="dbt", type="job", pipeline=project), *claims)
         return claims

@@ -47,14 +47,14 @@ class GreatExpectations(Recogniser):
         path, state = event.path, process.notes.get(self.name, "")
         if not state:
             if _PACKAGE.search(path):
-                process.notes[self.name] = "imported"
+                process.remember(self.name, "imported")
             return ()
         suite = _SUITE.search(path) or _RESULT.search(path)
         if state == "imported" and (
             suite is not None
             or (not is_written(event) and path.endswith(_DATA) and "/gx/" not in path)
         ):
-            process.notes[self.name] = "checks"
+            process.remember(self.name, "checks")
             asset = base(path) if suite is None else suite[1]
             return (self._check(process, asset), *self._named(path))
         return self._named(path) if suite is not None and is_written(event) else ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from receiver.attribution.claims import Bind, Claims, Role
-from receiver.attribution.frameworks.base import Helper, Recogniser
+from receiver.attribution.frameworks.base import HelperRole, Recogniser
 from receiver.attribution.programs import arguments_after, base, own_run, positional
 from receiver.model import PROBABLE, Identity
 from receiver.work.worker import Worker
@@ -34,7 +34,7 @@ class Papermill(Recogniser):
     name = "papermill"
     programs = frozenset({"papermill", "ipykernel_launcher"})
     environment = ("PAPERMILL_EXECUTION_ID",)
-    helpers = (Helper(_KERNEL),)
+    helpers = (HelperRole(_KERNEL),)
 
     def image(self, process: Worker) -> Claims:
         if "ipykernel_launcher" in process.argv:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from receiver.attribution.claims import Bind, Claims, Role
 from receiver.attribution.context import variable
-from receiver.attribution.frameworks.base import Helper, Recogniser
+from receiver.attribution.frameworks.base import HelperRole, Recogniser
 from receiver.attribution.programs import arguments_after, base, option, own_run, positional
 from receiver.model import PARTIAL, PROBABLE, Identity
 from receiver.work.worker import Worker
@@ -33,7 +33,7 @@ class Prefect(Recogniser):
         "PREFECT_WORK_POOL_NAME",
     )
     binding = ("PREFECT__FLOW_RUN_ID",)
-    helpers = (Helper("prefect server"), Helper("prefect worker"))
+    helpers = (HelperRole("prefect server"), HelperRole("prefect worker"))
 
     def image(self, process: Worker) -> Claims:
         environ = process.environ

@@ -81,9 +81,10 @@ class Snakemake(Recogniser):
         named = [output for output in waiting if _names(command, output)]
         outputs = named or (waiting[-1:] if _SCRIPTS in command else [])
         if not outputs:
-            parent.unnamed = (*parent.unnamed[-_KEPT + 1 :], process)
+            parent.add_unnamed(process)
             return ()
-        parent.notes[self.name] = "\0".join(output for output in waiting if output not in outputs)
+        left = (output for output in waiting if output not in outputs)
+        parent.remember(self.name, "\0".join(left))
         return (Bind(self._job(run, outputs[0], bool(named))),)
 
     def _job(self, run: Identity, output: str, named: bool) -> Identity:
@@ -124,9 +125,9 @@ class Snakemake(Recogniser):
             p for p in living if _SCRIPTS in p.argv[2]
         ]
         if found:
-            process.unnamed = tuple(p for p in living if p is not found[0])
+            process.keep_unnamed(tuple(p for p in living if p is not found[0]))
             return (Bind(self._job(run, output, _names(found[0].argv[2], output)), found[0]),)
-        process.notes[self.name] = "\0".join([*_waiting(process), output][-_KEPT:])
+        process.remember(self.name, "\0".join([*_waiting(process), output][-_KEPT:]))
         return ()
 
     def changed(self, process: Worker, event: FileChanged) -> Claims:
@@ -135,7 +136,8 @@ class Snakemake(Recogniser):
         """
         output = _output(event.path)
         if output and event.operation == FileOperation.UNLINK and self.name in process.notes:
-            process.notes[self.name] = "\0".join(w for w in _waiting(process) if w != output)
+            left = (w for w in _waiting(process) if w != output)
+            process.remember(self.name, "\0".join(left))
         return ()
 
 

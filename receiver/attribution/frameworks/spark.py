@@ -11,7 +11,7 @@ import re
 
 from receiver import semconv as sc
 from receiver.attribution.claims import Bind, Claims, Refine, Role
-from receiver.attribution.frameworks.base import Helper, Recogniser, is_written
+from receiver.attribution.frameworks.base import HelperRole, Recogniser, is_written
 from receiver.attribution.programs import arguments_after, base, option, own_run, positional
 from receiver.events import FileOpened
 from receiver.model import PARTIAL, PROBABLE, Identity
@@ -78,10 +78,10 @@ class Spark(Recogniser):
     )
     ignored_paths = ("/opt/spark/jars/",)
     helpers = (
-        Helper(_EXECUTOR),
+        HelperRole(_EXECUTOR),
         # it and its workers exit with 1 when their JVM ends, or hang up after its end
-        Helper(_PYTHON_DAEMON, ends_with=(1,)),
-        *(Helper(role) for role in _SERVICES.values()),
+        HelperRole(_PYTHON_DAEMON, ends_with=(1,)),
+        *(HelperRole(role) for role in _SERVICES.values()),
     )
     attributes = (sc.PIPELINE_PROCESS_PART,)
     # org.apache.hadoop.mapreduce.lib.output.FileOutputCommitter
@@ -153,7 +153,6 @@ class Spark(Recogniser):
         """The part of the stage that it writes: no thread's name holds it."""
         found = _TASK_ATTEMPT.search(event.path)
         if found is not None and is_written(event):
-            process.notes[sc.PIPELINE_PROCESS_PART] = (
-                f"stage {int(found[1])}, partition {int(found[2])}"
-            )
+            part = f"stage {int(found[1])}, partition {int(found[2])}"
+            process.remember(sc.PIPELINE_PROCESS_PART, part)
         return ()

@@ -23,11 +23,11 @@ from receiver.investigate.causes.common import (
     signal_facts,
 )
 from receiver.investigate.causes.deadlines import (
-    ROUND,
     probe,
     timeout,
     timers,
 )
+from receiver.investigate.causes.limits import common_limit
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -70,7 +70,7 @@ def kills(case: Case) -> Iterator[Candidate]:
     for signalled in by_sender.values():
         signalled.sort(key=lambda pair: (pair[1].time_boottime_ns, pair[0].pid))
         first, event = next(((a, e) for a, e in signalled if a in case.path), signalled[0])
-        yield _supervisor(first, event, signalled)
+        yield _supervisor(case, first, event, signalled)
         yield from _drain(case, first, event)
         yield from _heartbeat(case, first, event)
         yield from probe(case, first, event)
@@ -79,7 +79,10 @@ def kills(case: Case) -> Iterator[Candidate]:
 
 
 def _supervisor(
-    victim: ProcessSnapshot, event: Signal, signalled: list[tuple[ProcessSnapshot, Signal]]
+    case: Case,
+    victim: ProcessSnapshot,
+    event: Signal,
+    signalled: list[tuple[ProcessSnapshot, Signal]],
 ) -> Candidate:
     evidence = [
         supports(
@@ -90,7 +93,7 @@ def _supervisor(
     ]
     evidence += chosen_by_oom_killer(victim)
     idle = idle_ns(victim, event.time_boottime_ns)
-    if idle >= HANG_NS:
+    if idle >= HANG_NS and not at_work(case, victim):
         waits = (
             victim.usage.idle_period.waits
             if victim.usage is not None and victim.usage.idle_period is not None
@@ -107,7 +110,7 @@ def _supervisor(
     if len(group) > 2:
         text = f"The same sender signalled {len(group)} of its processes at once."
         evidence.append(contradicts(SLIGHT, text, facts(*(e for _, e in signalled[:4]))))
-    if event.sender_comm in ("timeout", "sched"):
+    if event.sender_comm == "timeout":
         evidence.append(contradicts(SOME, "The sender is a time limit.", [fact(event)]))
     partition = f" while it worked on {victim.partition}" if victim.partition else ""
     summary = (
@@ -195,11 +198,12 @@ def _ended_as_group(
     late = [s for _, s in killed if first and s.time_boottime_ns - first > SECOND // 2]
     if late:
         grace = (late[0].time_boottime_ns - first) / 1e9
-        is_round = abs(grace - round(grace)) < max(ROUND, 0.02 * grace)
+        common = common_limit(grace)
         text = f"The remaining processes were killed {grace:.1f} s later" + (
-            ", which is a common grace period." if is_round else "."
+            f"; {common.seconds:g} s is a common grace period." if common is not None else "."
         )
-        evidence.append(supports(CLEAR if is_round else SOME, text, facts(*late[:3])))
+        weight = min(CLEAR, SOME + common.weight) if common is not None else SOME
+        evidence.append(supports(weight, text, facts(*late[:3])))
     return evidence
 
 

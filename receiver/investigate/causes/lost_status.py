@@ -70,7 +70,7 @@ def masked(case: Case) -> Iterator[Candidate]:
 
 
 def _context_of_loss(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot) -> list[Evidence]:
-    """Returns what speaks for or against a lost failure of `actor` below `parent`."""
+    """Returns what may_hold_secret for or against a lost failure of `actor` below `parent`."""
     out = []
     if not case.execution.root_failed and case.root is not None:
         out.append(supports(SOME, "The task was reported as a success.", ends(case.root)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from receiver.facts.versions import FileKey, State
+from receiver.facts.versions import FileKey, VersionState
 from receiver.investigate.case import Case
 from receiver.investigate.causes.common import (
     died_of,
@@ -41,12 +41,16 @@ def truncated(case: Case) -> Iterator[Candidate]:
     versions: dict[int, tuple[Version, list[Pair]]] = {}
     for actor in case:
         for use in actor.uses:
-            if use.writing and use.version is not None and use.version.state is State.PARTIAL:
+            if (
+                use.writing
+                and use.version is not None
+                and use.version.state is VersionState.PARTIAL
+            ):
                 versions.setdefault(id(use.version), (use.version, []))
             source = use.source
             if (
                 source is not None
-                and source.state in (State.PARTIAL, State.SUPERSEDED)
+                and source.state in (VersionState.PARTIAL, VersionState.SUPERSEDED)
                 and source.cause
                 and use.reading
                 and use.first_ns >= source.changed_ns

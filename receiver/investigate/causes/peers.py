@@ -85,6 +85,7 @@ def blame(
     evidence: list[Evidence],
     sample: Connection,
     harms_without_failure: bool = False,
+    gave_up: bool = False,
 ) -> Candidate:
     return Candidate(
         cause=cause,
@@ -94,6 +95,7 @@ def blame(
         subject=actor.key,
         at_ns=sample.time_boottime_ns,
         harms_without_failure=harms_without_failure,
+        gave_up=gave_up,
     )
 
 

@@ -109,6 +109,7 @@ def silence(case: Case) -> Iterator[Candidate]:
         # A data warehouse may need minutes for an answer. Without a failure, only a wait that
         # still goes on is an incident.
         patience = 10 * SECOND if owed or lost else _PATIENCE_NS
+        gave_up = answer is None and bool(failed_soon_after(actor, sample.time_boottime_ns))
         silent = actor.exit is None and answer is None and gap >= patience
         yield blame(
             actor,
@@ -118,9 +119,10 @@ def silence(case: Case) -> Iterator[Candidate]:
             evidence=evidence,
             sample=sample,
             harms_without_failure=silent or (case.slow and gap >= 10 * SECOND),
+            gave_up=gave_up,
         )
         if peer.endpoint[1] in DATABASES:
-            yield _lock_wait(case, actor, peer, sample, evidence)
+            yield _lock_wait(case, actor, peer, sample, silent=evidence, gave_up=gave_up)
 
 
 def _unanswered(
@@ -202,7 +204,13 @@ def _mtu(actor: ProcessSnapshot, peer: Peer, sample: Connection, owed: int, idle
 
 
 def _lock_wait(
-    case: Case, actor: ProcessSnapshot, peer: Peer, sample: Connection, silent: list[Evidence]
+    case: Case,
+    actor: ProcessSnapshot,
+    peer: Peer,
+    sample: Connection,
+    *,
+    silent: list[Evidence],
+    gave_up: bool,
 ) -> Candidate:
     """Returns a candidate for another client that holds a transaction open in the same database."""
     name = DATABASES[peer.endpoint[1]]
@@ -241,6 +249,7 @@ def _lock_wait(
         evidence=evidence,
         sample=sample,
         harms_without_failure=True,
+        gave_up=gave_up,
     )
 
 

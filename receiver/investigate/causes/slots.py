@@ -93,6 +93,7 @@ def _exhausted(
         evidence=evidence + late,
         sample=sample,
         harms_without_failure=peer.reported or held >= 5 * SECOND,
+        gave_up=bool(late),
     )
     refresh = _refresh(case, actor, peer)
     if refresh:
@@ -107,6 +108,7 @@ def _exhausted(
             evidence=[*evidence, *refresh, *late],
             sample=sample,
             harms_without_failure=True,
+            gave_up=bool(late),
         )
 
 
@@ -197,7 +199,8 @@ def _token_calls(case: Case) -> Iterator[Candidate]:
         evidence += read
         evidence += _waited_for_lock(actor)
         evidence += _held_meanwhile(others, gap, peer)
-        evidence += failed_soon_after(actor, sample.time_boottime_ns)
+        late = failed_soon_after(actor, sample.time_boottime_ns)
+        evidence += late
         summary = (
             f"A refresh of credentials at {where(peer)} took {gap / 1e9:.1f} s and delayed "
             f"{actor.who}."
@@ -210,6 +213,7 @@ def _token_calls(case: Case) -> Iterator[Candidate]:
             evidence=evidence,
             sample=sample,
             harms_without_failure=True,
+            gave_up=bool(late),
         )
 
 
@@ -270,7 +274,13 @@ def _turned_away(case: Case) -> Iterator[Candidate]:
             "rejected."
         )
         yield blame(
-            actor, "net.pool", endpoint(peer), summary=summary, evidence=evidence, sample=last
+            actor,
+            "net.pool",
+            endpoint(peer),
+            summary=summary,
+            evidence=evidence,
+            sample=last,
+            gave_up=True,  # it was rejected, and did not wait
         )
 
 

@@ -19,7 +19,7 @@ from receiver.service.state.keeper import HistoryKeeper
 from receiver.service.state.reports import ReportStore
 from receiver.service.state.service import ServiceState, open_directory_of_service, state_path
 from receiver.service.state.token import read_token
-from receiver.service.state.worker import Worker
+from receiver.service.state.worker import WriterThread
 
 __all__ = [
     "HistoryError",
@@ -28,7 +28,7 @@ __all__ = [
     "ReportStore",
     "ServiceState",
     "StateDirectory",
-    "Worker",
+    "WriterThread",
     "open_directory_of_service",
     "read_token",
     "state_path",

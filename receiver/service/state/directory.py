@@ -19,7 +19,7 @@ import weakref
 from pathlib import Path
 
 from receiver.errors import BusyError, ConfigError
-from receiver.kernel.privileges import Identity
+from receiver.kernel.privileges import UserIdentity
 from receiver.safe.directories import RefusedError, closing, is_open_to_others
 from receiver.safe.files import open_own, write_all
 from receiver.service.state.life import last_pid
@@ -49,7 +49,7 @@ class StateDirectory:
     """Open and locked from construction until `close`. `fd` is the `dir_fd` of all files in it."""
 
     def __init__(
-        self, path: str, *, user: Identity | None = None, follow_trusted_links: bool = False
+        self, path: str, *, user: UserIdentity | None = None, follow_trusted_links: bool = False
     ) -> None:
         """`user`: the user that a service of root becomes; None if it does not change its user.
 
@@ -59,7 +59,7 @@ class StateDirectory:
         """
         self.path = Path(path)
         changes = user is not None and os.geteuid() == 0
-        runs_as = user if user is not None and changes else Identity(os.geteuid(), os.getegid())
+        runs_as = user if user is not None and changes else UserIdentity(os.geteuid(), os.getegid())
         self.uid = runs_as.uid
         self._maker = Maker(runs_as, follow_trusted_links=follow_trusted_links)
         self.fd = self._lock = -1

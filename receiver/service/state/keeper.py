@@ -15,7 +15,7 @@ from pathlib import Path
 from receiver.investigate.entries import owner_of
 from receiver.investigate.history import History
 from receiver.service.state.history import HistoryError, HistoryStore, Item
-from receiver.service.state.worker import Worker, reason_of
+from receiver.service.state.worker import WriterThread, reason_of
 from receiver.work.fair_table import FairTable
 
 log = logging.getLogger("kwitness.state")
@@ -34,7 +34,7 @@ class HistoryKeeper:
     Call `save` about once a second.
     """
 
-    def __init__(self, path: Path, worker: Worker) -> None:
+    def __init__(self, path: Path, worker: WriterThread) -> None:
         self.history = History()
         self._path, self._worker = path, worker
         self._store: HistoryStore | None = None  # used by the worker's thread only

@@ -13,14 +13,14 @@ import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
-from receiver.kernel.privileges import Identity
+from receiver.kernel.privileges import UserIdentity
 from receiver.safe.directories import RefusedError, closing, open_directory
 
 
 class Maker:
     """`user`: the user that the service becomes. `follow_trusted_links`: as `open_directory`."""
 
-    def __init__(self, user: Identity, *, follow_trusted_links: bool) -> None:
+    def __init__(self, user: UserIdentity, *, follow_trusted_links: bool) -> None:
         self.uid, self._gid = user.uid, user.gid
         self._links = follow_trusted_links
 

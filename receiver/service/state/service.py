@@ -17,14 +17,14 @@ from receiver.errors import ConfigError
 from receiver.investigate.history import History
 from receiver.investigate.report import Report
 from receiver.kernel.clock import boot_id, boottime_ns
-from receiver.kernel.privileges import Identity
+from receiver.kernel.privileges import UserIdentity
 from receiver.model import Gap
 from receiver.service.state.directory import StateDirectory
 from receiver.service.state.keeper import HistoryKeeper
 from receiver.service.state.life import Life, LifeMark, gap_after
 from receiver.service.state.reports import ReportStore
 from receiver.service.state.token import make_token
-from receiver.service.state.worker import Worker
+from receiver.service.state.worker import WriterThread
 from receiver.signals import Metric, Point
 
 log = logging.getLogger("kwitness.state")
@@ -39,7 +39,7 @@ def state_path(configured: str, environment: Mapping[str, str]) -> str:
 
 
 def open_directory_of_service(
-    configured: str, environment: Mapping[str, str], user: Identity | None
+    configured: str, environment: Mapping[str, str], user: UserIdentity | None
 ) -> StateDirectory | None:
     """None without a directory, or on a full disk.
 
@@ -74,13 +74,13 @@ class ServiceState:
         self.earlier: dict[str, Report] = {}
         self._in_memory = History()
         self._boot_id = boot_id()
-        self._worker: Worker | None = None
+        self._worker: WriterThread | None = None
         self._keeper: HistoryKeeper | None = None
         self._reports: ReportStore | None = None
         self._life: LifeMark | None = None
         if directory is None:
             return
-        self._worker = Worker()
+        self._worker = WriterThread()
         self.token = self._part("admin.token", lambda: make_token(directory.fd)) or ""
         self._reports = self._part("incidents", lambda: ReportStore(directory.fd))
         if self._reports is not None:

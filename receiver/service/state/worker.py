@@ -23,7 +23,7 @@ QUIET_SECONDS = 60.0  # at most one log line a minute for each reason; the count
 T = TypeVar("T")
 
 
-class Worker:
+class WriterThread:
     """Runs jobs in order.
 
     When the queue is full, a job is skipped and counted. A daemon thread: a hanging disk does not

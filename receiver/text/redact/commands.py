@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from receiver.text.redact.names import MEDIUM, STRONG, one_time, telling
+from receiver.text.redact.names import MEDIUM, STRONG, one_time, secrecy
 from receiver.text.redact.programs import (
     ECHOES,
     NAMES,
@@ -138,7 +138,7 @@ def _cleaned(
         ]
     if values[:1] == ("printf",) and len(values) == 3 and MARK not in values[2]:
         named = _FORMAT.search(values[1])
-        if named and telling(named[1]) >= STRONG and not is_reference(values[2], script=True):
+        if named and secrecy(named[1]) >= STRONG and not is_reference(values[2], script=True):
             return [*values[:2], mark("value")]
     one = walk(mark, depth)
     if program:
@@ -176,7 +176,7 @@ def reads_secret(values: tuple[str, ...]) -> bool:
     if name in READERS or any(READER_FLAGS.match(v) for v in rest if not re.match(r"-\w*S$", v)):
         return True
     if name == "read":
-        return any(telling(v) >= MEDIUM or one_time(v) for v in rest if v[:1] != "-")
+        return any(secrecy(v) >= MEDIUM or one_time(v) for v in rest if v[:1] != "-")
     if name == "base64":
         return False
     stdin = not _STDIN.isdisjoint(rest) or any(v.endswith(("=-", "=/dev/stdin")) for v in rest)

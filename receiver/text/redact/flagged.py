@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from receiver.text.printable import words
-from receiver.text.redact.names import STRONG, is_telling_word, one_time, telling
+from receiver.text.redact.names import STRONG, is_telling_word, one_time, secrecy
 from receiver.text.redact.placed import Placed
 from receiver.text.redact.programs import OTHER_USES, VALUE_FLAGS, Flags
 from receiver.text.redact.state import Take
@@ -68,9 +68,9 @@ class Flagged(Placed):
         if name in ("-w", "-W") and self._user_given and not known:
             return self._taken.likely
         if name in _LOGIN_FLAGS and not known and not (name in ("-a", "-A") and self._program):
-            level = telling(name)
+            level = secrecy(name)
             return lambda v: self._user(v, level)
-        if not equals and _FLAG.match(name) and (telling(name) or one_time(name)):
+        if not equals and _FLAG.match(name) and (secrecy(name) or one_time(name)):
             return self._taken.after_name(name)
         if equals and one_time(name):
             return self._taken.after_name(name)
@@ -153,7 +153,7 @@ class Flagged(Placed):
         """/NAME:VALUE and /NAME VALUE of Windows."""
         name, value = found[1].lower(), found[3]
         own = any(name in flags.slash for flags in self._flags)
-        tells = telling(found[1]) >= STRONG or name in ("p", "pw")
+        tells = secrecy(found[1]) >= STRONG or name in ("p", "pw")
         if value is not None:
             tells = tells and "=" not in value and (found[2] == ":" or self._windows)
             if self._taken.is_none(value) or not (own or tells):

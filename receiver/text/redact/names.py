@@ -124,14 +124,14 @@ VARIABLE_WORDS = SECRET_WORDS
 def is_secret_variable(name: str) -> bool:
     """Whether the name of an environment variable resembles a secret's.
 
-    Stricter than `telling`: no feature needs such a value.
+    Stricter than `secrecy`: no feature needs such a value.
     """
     upper = name.upper()
     return any(word in upper for word in VARIABLE_WORDS)
 
 
 @lru_cache(maxsize=4096)
-def telling(name: str) -> int:
+def secrecy(name: str) -> int:
     """0: it announces no secret. Else the certainty: WEAK, MEDIUM, STRONG."""
     lowered = name.lower().strip("-")
     if name.startswith("-D"):

@@ -1,5 +1,5 @@
 """Secrets that neither `=` nor `:` announces: calls of functions, SQL, lines of password files,
-dialogues, and random values after a telling word.
+dialogues, and random values after a word that announces a secret.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from receiver.text.redact.names import STRONG, telling
+from receiver.text.redact.names import STRONG, secrecy
 from receiver.text.redact.values import MARK, is_reference, looks_random
 
 _OPENING = re.compile(r"[bBrRuUfFnN@$]{0,2}(\\{0,7}[\"'`])")
@@ -168,7 +168,7 @@ def _quoted(text: str, lowered: str, mark: Callable[[str], str]) -> str:
     text = _after(_NAME_STRING, 1, text, mark)
     if ";" in text:
         text = _SETTING.sub(
-            lambda m: m[0] if telling(m[1].strip()) < STRONG else _with(m, 3, mark), text
+            lambda m: m[0] if secrecy(m[1].strip()) < STRONG else _with(m, 3, mark), text
         )
     if "send" in lowered and _ASKED.search(text):
         text = _SENT.sub(lambda m: _with(m, 2, mark) if _is_asked(m) else m[0], text)
@@ -186,18 +186,18 @@ def _statements(text: str, lowered: str, mark: Callable[[str], str]) -> str:
         text = _after(_SECURE_STRING, 0, text, mark)
     if "s|" in text or "s/" in text or "s#" in text or "s," in text:
         text = _PLACEHOLDER.sub(
-            lambda m: _with(m, 3, mark) if telling(m[2].strip("_")) >= STRONG else m[0], text
+            lambda m: _with(m, 3, mark) if secrecy(m[2].strip("_")) >= STRONG else m[0], text
         )
     if " to " in lowered and "set" in lowered:
         text = _after(_SET_TO, 1, text, mark)
     if "user" in lowered or "login" in lowered or "account" in lowered:
         text = _after(_USER_THEN, 0, text, mark)
     if "</" in text:
-        text = _ELEMENT.sub(lambda m: _with(m, 2, mark) if telling(m[1]) >= STRONG else m[0], text)
+        text = _ELEMENT.sub(lambda m: _with(m, 2, mark) if secrecy(m[1]) >= STRONG else m[0], text)
     if "pass " in lowered or "user " in lowered or "connect " in lowered:
         text = _DIALOGUE.sub(lambda m: _with(m, 1, mark), text)
     if ",String" in text:
-        text = _VARIABLE.sub(lambda m: _with(m, 2, mark) if telling(m[1]) >= STRONG else m[0], text)
+        text = _VARIABLE.sub(lambda m: _with(m, 2, mark) if secrecy(m[1]) >= STRONG else m[0], text)
     if "sp_" in lowered:
         text = _after(_PROCEDURE, 0, text, mark)
     if "p=" in lowered:
@@ -243,13 +243,13 @@ def _place(name: str, count: int) -> int:
 
 
 def _after(pattern: re.Pattern[str], group: int, text: str, mark: Callable[[str], str]) -> str:
-    """A mark for each string or word behind the pattern, whose group is the telling name, if
+    """A mark for each string or word behind the pattern, whose group is the name, if
     any."""
     out: list[str] = []
     kept = at = 0
     while found := pattern.search(text, at):
         at = found.end()
-        if group and telling(found[group].replace("/", ".")) < STRONG:
+        if group and secrecy(found[group].replace("/", ".")) < STRONG:
             continue
         if _DOUBT.search(text, max(0, found.start() - 16), found.start()):
             continue

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 from receiver.text.printable import words
-from receiver.text.redact.names import STRONG, telling
+from receiver.text.redact.names import STRONG, secrecy
 from receiver.text.redact.programs import (
     KEYED,
     KEYED_NOT,
@@ -19,7 +19,7 @@ from receiver.text.redact.programs import (
     SET_VERBS,
     ArgumentPlace,
 )
-from receiver.text.redact.state import State, Take
+from receiver.text.redact.state import CommandState, Take
 from receiver.text.redact.values import MARK, is_path, is_reference
 
 SWITCH = re.compile(r"/([A-Za-z][\w.]{0,63})(?:([:=])(.+))?$", re.DOTALL)
@@ -35,7 +35,7 @@ _SCHEME = re.compile(r"(?i)(?:bearer|basic|token|apikey|digest|ssws)$")
 _SHARE = re.compile(r"\\|[A-Za-z]:$|\*$|(?i:lpt)\d")  # of net use, which may lack its device
 
 
-class Placed(State):
+class Placed(CommandState):
     """Reads positional arguments."""
 
     def _placed(self, argument: str, *, last: bool) -> str | None:
@@ -52,7 +52,7 @@ class Placed(State):
         for place in PLACES.get(self._program, ()):
             if self._is_at(place) and self._is_placed(argument, last=last):
                 return self._mark("place")
-        if argument[-1:] in ("=", ":") and argument[:1].isalpha() and telling(argument[:-1]):
+        if argument[-1:] in ("=", ":") and argument[:1].isalpha() and secrecy(argument[:-1]):
             # sc.exe: password= VALUE; a header that no quotes hold together
             self._next.append(self._header_word(argument[:-1]))
         elif self._program == "poetry" and argument.startswith("http-basic."):
@@ -116,7 +116,7 @@ class Placed(State):
             return True
         return (
             argument.lower() in KEYED_WORDS
-            or telling(argument.replace(":", ".").replace("/", ".")) >= STRONG
+            or secrecy(argument.replace(":", ".").replace("/", ".")) >= STRONG
         )
 
     def _is_named(self, argument: str) -> bool:
@@ -126,7 +126,7 @@ class Placed(State):
             not verbs.isdisjoint(SET_VERBS)
             and verbs.isdisjoint(KEYED_NOT)
             and (_COMPOUND.match(argument) is not None or argument.lower() in _PLAIN_NAMES)
-            and telling(re.sub(r"[:/\[\]]", ".", argument).strip(".")) >= STRONG
+            and secrecy(re.sub(r"[:/\[\]]", ".", argument).strip(".")) >= STRONG
             and not is_path(argument)
         )
 

@@ -72,7 +72,7 @@ class Redactor:
             return (first, *(self._mark("strip") for _ in others[: MAX_ARGUMENTS - 1]))
         lowered = raw.lower()
         if (
-            not self._lines.speaks(lowered)
+            not self._lines.has_sign(lowered)
             and not _may_hold_secret(raw)
             and CUT.encode() not in raw
             and not _may_be_cut(raw)
@@ -87,7 +87,11 @@ class Redactor:
             return known
         if self.mode == "off":
             return text(raw)
-        if not self._lines.speaks(raw.lower()) and not _may_hold_secret(raw) and b"://" not in raw:
+        if (
+            not self._lines.has_sign(raw.lower())
+            and not _may_hold_secret(raw)
+            and b"://" not in raw
+        ):
             return _remember(self._clean_lines, raw, text(raw))
         return self._dear(b"l" + raw, self._clean_lines, raw, lambda: self._line(text(raw)))
 
@@ -101,7 +105,7 @@ class Redactor:
         if self.mode == "off":
             return text(raw)
         pairs = b"=" in raw or b":" in raw
-        if not (self._pairs if pairs else self._tokens).speaks(raw.lower()) and not (
+        if not (self._pairs if pairs else self._tokens).has_sign(raw.lower()) and not (
             b"%40" in raw
             or (pairs and b"@" in raw)
             or RANDOM.search(raw)
@@ -128,7 +132,7 @@ class Redactor:
 
         A label that holds a token is removed.
         """
-        if self.mode == "off" or not self._tokens.speaks(raw.lower()):
+        if self.mode == "off" or not self._tokens.has_sign(raw.lower()):
             return text(raw)
         return self._dear(b"d" + raw, self._clean_labels, raw, lambda: self._labels(raw))
 
@@ -140,7 +144,7 @@ class Redactor:
         if known is not None:
             return known
         if self.mode == "off" or (
-            not self._lines.speaks(raw.lower()) and not _may_hold_secret(raw)
+            not self._lines.has_sign(raw.lower()) and not _may_hold_secret(raw)
         ):
             return _remember(self._clean_entries, raw, texts(raw))
         return self._dear(

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 
 from receiver.text.printable import words
-from receiver.text.redact.names import MEDIUM, STRONG, WEAK, is_path_key, telling
+from receiver.text.redact.names import MEDIUM, STRONG, WEAK, is_path_key, secrecy
 from receiver.text.redact.phrases import closing, phrases
 from receiver.text.redact.tokens import BEARER, CUT_TOKEN, TOKENS, WEBHOOKS, without_random
 from receiver.text.redact.urls import without_userinfo
@@ -86,7 +86,7 @@ def scan(
     text = _pairs(text, mark, whole=whole, script=script, path=path)
     if path:  # token_VALUE.json: a name of a file has no room for `=`
         text = _IN_NAME.sub(
-            lambda m: m[1] + mark("value") if telling(m[1]) >= STRONG and _is_named(m[2]) else m[0],
+            lambda m: m[1] + mark("value") if secrecy(m[1]) >= STRONG and _is_named(m[2]) else m[0],
             text,
         )
     text = BEARER.sub(
@@ -105,7 +105,7 @@ def _level(text: str, found: re.Match[str]) -> int:
     """How surely the value of a pair is a secret, by its name and its surroundings; 0: not at
     all."""
     name, at = found[1], found.end()
-    level = telling(name)
+    level = secrecy(name)
     if not level or text.startswith(("//", ":"), at) or at >= len(text):
         return 0
     if level < STRONG and "x-" not in name and found[3].strip() == "==":

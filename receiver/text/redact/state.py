@@ -19,7 +19,7 @@ def program_name(argument: str) -> str:
     return _SUFFIX.sub("", re.split(r"[/\\]", argument)[-1]).lower()
 
 
-class State:
+class CommandState:
     """`read` reads an argument of no known meaning; its second argument is the program if the
     argument holds commands of its own, its third is whether a random run in it is a secret.
     `script`: they are words of a script.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from receiver.text.redact.names import STRONG, WEAK, is_path_key, one_time, telling
+from receiver.text.redact.names import STRONG, WEAK, is_path_key, one_time, secrecy
 from receiver.text.redact.values import DIGEST, MARK, is_code, is_reference, is_secret, looks_random
 
 # a port, a mapping of ports, or a file: values of a `-p` that is no password
@@ -122,7 +122,7 @@ class Taken:
         """What is done to the value of this flag, or of this NAME before its VALUE."""
         if one_time(name):
             return lambda v: self._mark("flag") if is_code(v) else self.read(v)
-        level, path_key = telling(name.replace("/", ".").replace(":", ".")), is_path_key(name)
+        level, path_key = secrecy(name.replace("/", ".").replace(":", ".")), is_path_key(name)
         compound = len(re.findall(r"[a-z]+", name.lower())) > 1
         code = name.lower().endswith("code")
         return lambda v: self.after_flag(v, level, path_key=path_key, compound=compound, code=code)
@@ -137,7 +137,7 @@ class Taken:
     def named_value(self, value: str) -> str:
         """dtexec's NAME;VALUE."""
         found = _NAMED_VALUE.match(value)
-        telling_name = found and telling(re.sub(r"\W+", ".", found[1]).strip(".")) >= STRONG
+        telling_name = found and secrecy(re.sub(r"\W+", ".", found[1]).strip(".")) >= STRONG
         wrapped = found and re.search(r"(?i)pass|pwd|secret|token", found[1])
         if found and (telling_name or wrapped) and not self.is_none(found[2]):
             return f"{found[1]};{self._mark('value')}"

@@ -43,22 +43,22 @@ class Vocabulary:
     """Remembers the words in which its pattern found nothing. Bounded."""
 
     def __init__(self, pattern: bytes) -> None:
-        self._telling = re.compile(pattern)
-        self._dull: set[bytes] = set()
+        self._pattern = re.compile(pattern)
+        self._uninteresting: set[bytes] = set()
 
-    def speaks(self, lowered: bytes) -> bool:
+    def has_sign(self, lowered: bytes) -> bool:
         """Whether any word of the text, which is in lower case, can be a sign of a secret."""
         runs = _RUN.findall(lowered)
-        return not self._dull.issuperset(runs) and self._learn(runs)
+        return not self._uninteresting.issuperset(runs) and self._learn(runs)
 
     def _learn(self, runs: list[bytes]) -> bool:
-        if len(self._dull) > REMEMBERED:
-            self._dull.clear()
+        if len(self._uninteresting) > REMEMBERED:
+            self._uninteresting.clear()
         for run in runs:
-            if run not in self._dull:
-                if self._telling.search(run):
+            if run not in self._uninteresting:
+                if self._pattern.search(run):
                     return True
-                self._dull.add(run)
+                self._uninteresting.add(run)
         return False
 
 

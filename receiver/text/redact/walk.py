@@ -8,7 +8,7 @@ import re
 
 from receiver.text.printable import words
 from receiver.text.redact.flagged import Flagged
-from receiver.text.redact.names import STRONG, telling
+from receiver.text.redact.names import STRONG, secrecy
 from receiver.text.redact.placed import SWITCH
 from receiver.text.redact.programs import (
     AMBIGUOUS,
@@ -136,7 +136,7 @@ class Walk(Flagged):
         if (
             _MIXED.match(argument)
             and self._taken.random(argument)
-            and telling(previous) >= STRONG
+            and secrecy(previous) >= STRONG
             and previous[:1].isalpha()
         ):
             return self._mark("flag")  # set-initial-password VALUE
@@ -144,7 +144,7 @@ class Walk(Flagged):
             return self._taken.admin(argument)
         if _MADE.match(argument) and _is_made(argument):
             return self._mark("shape")
-        if previous in _HEADER_FLAGS and (found := _HEADER.match(argument)) and telling(found[1]):
+        if previous in _HEADER_FLAGS and (found := _HEADER.match(argument)) and secrecy(found[1]):
             return self._header(argument, found)
         return self._text(argument)
 

@@ -1,4 +1,4 @@
-"""The door for system calls: open only while something is watched, and opened by a helper when we have no privileges left."""
+"""The hooks for system calls: attached only while something is watched, and by a helper when we have no privileges left."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_the_helper_holds_two_capabilities_and_ends_with_us(live: None, tmp_path
 
 
 @pytest.mark.parametrize("syscall_hook", ["sys_exit", "fexit"])
-def test_either_door_or_the_other_but_never_half(live: None, syscall_hook: str) -> None:
+def test_one_kind_of_hook_or_the_other_but_never_half(live: None, syscall_hook: str) -> None:
     """Where the kernel refuses one, the other is open, and coverage names it."""
     from receiver.kernel.probes import Probes
 

@@ -10,7 +10,7 @@ from receiver.attribution.containers import NOWHERE, ContainerIdentity, place_of
 from receiver.events import ProcessKey
 from receiver.facts.ending import Ending
 from receiver.model import ContainerName, Host, Identity
-from receiver.signals import Attributes, Block, Value
+from receiver.signals import Attributes, ResourceAttributes, Value
 from receiver.synthesis.ids import process_span_id
 from receiver.text.names import signal_name
 from receiver.units import SECOND
@@ -20,8 +20,8 @@ from receiver.work.worker import Worker
 _RESOURCES = 1024
 
 
-class Blocks:
-    """Attribute blocks and ids of processes, executions and resources.
+class ResourceFactory:
+    """Makes the shared attributes and the ids of processes, tasks and workloads.
 
     Only the wall clock's offset changes.
     """
@@ -41,9 +41,9 @@ class Blocks:
         self._service_name = service_name
         self._limit = value_length_limit
         self._resource_attributes = resource_attributes
-        self._resources: dict[tuple[str, ContainerIdentity], Block] = {}
+        self._resources: dict[tuple[str, ContainerIdentity], ResourceAttributes] = {}
         self._containers: dict[str, ContainerName] = {}
-        self.unattributed = Block(
+        self.unattributed = ResourceAttributes(
             (
                 (sc.PIPELINE_SYSTEM_NAME, "unknown"),
                 (sc.PIPELINE_MAPPING_SOURCE, "none"),
@@ -52,7 +52,7 @@ class Blocks:
             )
         )
         # by process, with the revision that it describes
-        self._processes: dict[ProcessKey, tuple[int, Block]] = {}
+        self._processes: dict[ProcessKey, tuple[int, ResourceAttributes]] = {}
         self._second = (-1, "")  # the last second that was formatted
 
     def name_containers(self, names: Iterable[ContainerName]) -> None:
@@ -81,12 +81,12 @@ class Blocks:
             )
         return f"{self._second[1]}.{nanos // 1000:06}Z"
 
-    def resource(self, system: str, place: ContainerIdentity = NOWHERE) -> Block:
+    def resource(self, system: str, place: ContainerIdentity = NOWHERE) -> ResourceAttributes:
         """The observed workload, not the observer: service.name is the pipeline system unless the
         user named one.
         """
-        block = self._resources.get((system, place))
-        if block is None:
+        found = self._resources.get((system, place))
+        if found is None:
             # short-lived containers: their ids are on their processes, too
             if len(self._resources) >= _RESOURCES:
                 return (
@@ -123,21 +123,21 @@ class Blocks:
             if self.host.source != "ebpf":
                 base[sc.PIPELINE_OBSERVER_SOURCE] = self.host.source
             base |= dict(self._resource_attributes)
-            block = self._resources[(system, place)] = Block(tuple(base.items()))
-        return block
+            found = self._resources[(system, place)] = ResourceAttributes(tuple(base.items()))
+        return found
 
-    def resource_of(self, process: Worker) -> Block:
+    def resource_of(self, process: Worker) -> ResourceAttributes:
         """The resource of the execution's work, where the process does it."""
         return self.resource(
             process.execution.identity.system if process.execution else "unknown", place_of(process)
         )
 
-    def resource_of_work(self, execution: Execution) -> Block:
+    def resource_of_work(self, execution: Execution) -> ResourceAttributes:
         return self.resource(execution.identity.system, place_of(execution.root))
 
-    def task_block(self, execution: Execution) -> Block:
-        if isinstance(execution.block, Block):
-            return execution.block
+    def task_attributes(self, execution: Execution) -> ResourceAttributes:
+        if isinstance(execution.attributes, ResourceAttributes):
+            return execution.attributes
         identity = execution.identity
         items: list[tuple[str, Value]] = [
             *identity_items(identity),
@@ -153,10 +153,10 @@ class Blocks:
         items.append((sc.PIPELINE_MAPPING_CONFIDENCE, identity.confidence))
         if identity.evidence:
             items.append((sc.PIPELINE_MAPPING_EVIDENCE, identity.evidence))
-        execution.block = Block(self.cut(items))
-        return execution.block
+        execution.attributes = ResourceAttributes(self.cut(items))
+        return execution.attributes
 
-    def process_block(self, process: Worker) -> Block:
+    def process_attributes(self, process: Worker) -> ResourceAttributes:
         """Attributes of the process that do not change until its next exec."""
         known = self._processes.get(process.key)
         if known is not None and known[0] == process.revision:
@@ -189,10 +189,10 @@ class Blocks:
                 (sc.PROCESS_COMMAND_ARGS, process.argv),
                 (sc.PROCESS_WORKING_DIRECTORY, process.working_directory),
             ]
-        block = Block(self.cut(items))
+        made = ResourceAttributes(self.cut(items))
         if not process.forgotten:
-            self._processes[process.key] = (process.revision, block)
-        return block
+            self._processes[process.key] = (process.revision, made)
+        return made
 
     def forget(self, key: ProcessKey) -> None:
         """Frees the attributes of a process. They are made again when they are needed again."""
