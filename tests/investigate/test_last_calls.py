@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import signal
 from typing import Any
 
 import pytest
@@ -164,11 +163,11 @@ def test_a_step_that_failed_because_of_its_child_is_not_blamed_for_a_path() -> N
     assert job.ends()[0] == "none.not_visible"
 
 
-def test_an_exclusive_file_of_somebody_who_died() -> None:
+def test_an_exclusive_file_of_somebody_who_failed() -> None:
     job = Job()
     before = job.story.spawn(job.root, "python3", "first.py")
     job.story.writes(before, "/run/job.pid", inode=77)
-    job.story.exit(before, signal=signal.SIGKILL)
+    job.story.exit(before, 9)
     job.story.step(2_000)
     job.failed("open", errno.EEXIST, "/run/job.pid")
     cause, culprit, summary = job.ends()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.investigate.class_tables.base import CauseClass, cause_class
+from receiver.investigate.class_tables.base import CauseClass, Via, cause_class, to
 
 CLASSES: tuple[CauseClass, ...] = (
     cause_class(
@@ -58,6 +58,7 @@ CLASSES: tuple[CauseClass, ...] = (
             "no child keeps it open. E2BIG: pass long lists by a file or standard input."
         ),
         needs="call_failed",
+        brings=(to("proc.interpreter", Via.ANCESTOR),),
     ),
     cause_class(
         name="net.port_in_use",
@@ -92,6 +93,10 @@ CLASSES: tuple[CauseClass, ...] = (
             "helper with its step. A runner can also wait for its child and not for the pipe."
         ),
         needs="thread_wait holder",
+        brings=(
+            to("kill. hang.", Via.ANCESTOR),
+            to("net.silent_peer", Via.CONNECTION_ENDS),
+        ),
     ),
     cause_class(
         name="hang.fifo_partner",
@@ -104,6 +109,10 @@ CLASSES: tuple[CauseClass, ...] = (
             "O_NONBLOCK or O_RDWR if it may be late."
         ),
         needs="thread_wait wait_stack",
+        brings=(
+            to("kill. hang.", Via.ANCESTOR),
+            to("net.silent_peer", Via.CONNECTION_ENDS),
+        ),
     ),
     cause_class(
         name="hang.stopped",
@@ -116,5 +125,9 @@ CLASSES: tuple[CauseClass, ...] = (
             "/dev/null and its output to a file, or run it in the foreground."
         ),
         needs="thread_wait signal",
+        brings=(
+            to("kill. hang.", Via.ANCESTOR),
+            to("net.silent_peer", Via.CONNECTION_ENDS),
+        ),
     ),
 )
