@@ -181,7 +181,6 @@ def lasted(scene: Scene, p1: str, seconds: str, **_: str) -> bool | None:
 # -- bytes
 
 
-@form(r"P1 was (?:killed|ended).* while it (?:had|was writing) F(?: open for writing)? at byte \d+")
 @form(r"P1 .*while it was writing F")
 def was_writing(scene: Scene, p1: str, path: str, **_: str) -> bool | None:
     life = scene.life(p1)
