@@ -155,7 +155,7 @@ def _hypotheses(
                 ruled_out=tuple(
                     rp.RuledOut(name, printable(e.text), events.cite(e.facts)) for name, e in rivals
                 ),
-                fix=rp.FixLine(known.fix.tag, known.fix.text),
+                fix=rp.FixLine(known.fix.tag, printable(candidate.remedy or known.fix.text)),
             )
         )
     return tuple(out)
@@ -169,7 +169,7 @@ def _unnoticed(incident: Explanation, events: Citations) -> rp.Unnoticed | None:
     return rp.Unnoticed(
         printable(facet.summary),
         _safe(facet.culprit),
-        rp.FixLine(fix.tag, fix.text),
+        rp.FixLine(fix.tag, printable(facet.remedy or fix.text)),
         events.cite(facet.evidence[0].facts),
     )
 

@@ -18,6 +18,8 @@ from receiver.events import (
     ProcessSample,
     ThreadWait,
 )
+from receiver.investigate.causes.limits import common_limit
+from receiver.investigate.evidence import STRONG
 from receiver.investigate.report import Report
 from receiver.units import SECOND
 from tests.builders import MS, Story
@@ -275,3 +277,43 @@ def test_a_delay_of_a_failed_run_that_ended_nothing_is_no_hypothesis() -> None:
     story.exit(root, 1)
     report = report_of(story)
     assert (report.verdict, report.hypotheses) == ("not_visible", ())
+
+
+def test_a_fix_names_the_limit_and_its_number() -> None:
+    """The time limit that its command line states, and the cgroup whose limit was reached."""
+    story = Story()
+    root = story.command("bash", "job.sh")
+    limit = story.spawn(root, "timeout", "-s", "KILL", "1.5m", "python3", "load.py")
+    step = story.spawn(limit, "python3", "load.py")
+    story.step(90_000)
+    story.signal(limit, step, signal.SIGKILL, comm="timeout")
+    story.exit(step, signal=signal.SIGKILL)
+    story.exit(limit, 137)
+    story.exit(root, 137)
+    lead = report_of(story).hypotheses[0]
+    assert lead.summary.startswith("The time limit of timeout (1003), 90 s, ended python3 (1004)")
+    assert lead.fix.text.startswith("Raise the time limit of timeout (1003) above 90 s")
+
+    story = Story()
+    root = story.command("python3", "load.py")
+    story.oom(root)
+    story.exit(root, signal=signal.SIGKILL)
+    lead = report_of(story).hypotheses[0]
+    assert lead.fix.text.startswith("Raise memory.max of /jobs above 64.0 MiB, or make load.py")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limit"),
+    [
+        (0.9, None), (1.0, 1), (4.9, None), (5.2, 5), (5.3, None), (12.37, None), (44.6, None), (61.37, None),
+        (90.1, 90), (100.5, None), (3599.43, None), (3600.2, 3600), (80_000, None), (86_400.05, 86_400),
+    ],
+)  # fmt: skip
+def test_an_age_is_near_a_common_limit_or_not(seconds: float, limit: float | None) -> None:
+    found = common_limit(seconds)
+    assert (found.seconds if found is not None else None) == limit
+
+
+def test_a_hit_weighs_as_much_as_it_is_unlikely_by_chance() -> None:
+    weights = [found.weight for s in (1, 5, 60, 3600) if (found := common_limit(s)) is not None]
+    assert weights == sorted(weights) and weights[0] < 1.5 and weights[-1] == STRONG

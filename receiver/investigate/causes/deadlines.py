@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from receiver.detect.deaths import SI_TIMER
 from receiver.detect.writes import is_output
 from receiver.events import FileReason, Signal
-from receiver.investigate.case import Case
+from receiver.investigate.case import Case, task_key
 from receiver.investigate.causes.common import (
     HANG_NS,
     at_work,
@@ -83,6 +83,7 @@ def timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Cand
         cause="kill.timeout_orphan",
         culprit=sender_culprit(event),
         summary=summary,
+        remedy=_longer(case, victim, age, who),
         evidence=tuple(evidence),
         subject=victim.key,
         at_ns=event.time_boottime_ns,
@@ -92,6 +93,21 @@ def timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Cand
 def is_time_limit(event: Signal, sender: ProcessSnapshot | None) -> bool:
     """Whether timeout(1) sent the signal."""
     return event.sender_comm == "timeout" or (sender is not None and sender.name == "timeout")
+
+
+def _longer(case: Case, victim: ProcessSnapshot, age: float, who: str) -> str:
+    known = (
+        case.history.duration(task_key(case.execution.identity))
+        if case.history is not None
+        else None
+    )
+    before = ""
+    if known is not None:
+        before = f" The last {known.count} runs took at most {known.most:.1f} s."
+    return (
+        f"Raise the time limit of {who} above {age:.0f} s, or make {victim.who} faster, and let "
+        f"the limit end the whole process group.{before}"
+    )
 
 
 def _age(victim: ProcessSnapshot, event: Signal, sender: ProcessSnapshot | None) -> float:
@@ -143,6 +159,10 @@ def timers(case: Case) -> Iterator[Candidate]:
             cause="kill.timeout_orphan",
             culprit=process_culprit(actor),
             summary=summary,
+            remedy=(
+                f"Raise the time limit of {actor.who} above {age:.0f} s, or make its step faster, "
+                "and let the limit end the whole process group."
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=event.time_boottime_ns,
@@ -194,6 +214,10 @@ def probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candid
             cause="kill.probe",
             culprit=process_culprit(prober),
             summary=summary,
+            remedy=(
+                f"Make `{' '.join(failed[0].argv[:4])}` cheaper, or let {prober.who} wait longer "
+                f"than {ages[0]:.1f} s for it."
+            ),
             evidence=tuple(evidence),
             subject=victim.key,
             at_ns=event.time_boottime_ns,
@@ -237,6 +261,10 @@ def swallowed(case: Case) -> Iterator[Candidate]:
             cause="kill.swallowed",
             culprit=process_culprit(actor),
             summary=summary,
+            remedy=(
+                f"Let the handler of {actor.who} end with a failure (raise, exit 143), so that "
+                "the task is not marked as a success."
+            ),
             evidence=(*evidence, context("The sender.", [fact(event)])),
             subject=actor.key,
             at_ns=at,

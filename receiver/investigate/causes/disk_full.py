@@ -87,6 +87,10 @@ def _no_inodes(
         cause="fs.inodes_quota",
         culprit=culprit,
         summary=summary,
+        remedy=(
+            f"Delete files on the file system of {what}, or raise its quota or number of inodes: "
+            "the space itself is not used up."
+        ),
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=first.first_boottime_ns,
@@ -111,6 +115,7 @@ def _enospc(
         cause="fs.enospc",
         culprit=culprit,
         summary=summary,
+        remedy=f"Free or add space on the file system of {what or 'that file'}{by}.",
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=first.first_boottime_ns,

@@ -86,6 +86,12 @@ def crashes(case: Case) -> Iterator[Candidate]:
             cause=cause,
             culprit=process_culprit(actor),
             summary=summary,
+            remedy=(
+                f"Pin or upgrade {actor.crash.module}, in which the thread stood, and report the "
+                "crash to its authors."
+                if actor.crash is not None and actor.crash.module
+                else ""
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=event.time_boottime_ns,
@@ -142,6 +148,11 @@ def interpreters(case: Case) -> Iterator[Candidate]:
             cause="proc.interpreter",
             culprit=culprit,
             summary=summary,
+            remedy=(
+                f"Install {what}, or correct PATH, the shebang line or the execute permission."
+                if what
+                else ""
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=actor.end_ns,
@@ -190,6 +201,10 @@ def process_limits(case: Case) -> Iterator[Candidate]:
                 cause="lim.emfile",
                 culprit=process_culprit(actor),
                 summary=summary,
+                remedy=(
+                    f"Close files and sockets of {actor.who} after use, or raise its limit"
+                    f"{f' (ulimit -n) above {look.descriptor_max}' if limit and look else ''}."
+                ),
                 evidence=tuple(evidence),
                 subject=actor.key,
                 at_ns=files[0].first_boottime_ns,
@@ -238,6 +253,10 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
             cause="proc.zombies",
             culprit=process_culprit(holder),
             summary=summary,
+            remedy=(
+                f"Let {holder.who} reap its children (wait(), or an init such as tini as pid 1): "
+                f"{number} had not been reaped."
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=at_ns,
@@ -252,6 +271,10 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
         cause="lim.pids",
         culprit=process_culprit(most),
         summary=summary,
+        remedy=(
+            f"Raise the pids limit, or let {most.who} start fewer than {counts.get(most.key, 0)} "
+            "processes and threads."
+        ),
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=at_ns,

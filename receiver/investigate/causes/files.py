@@ -69,6 +69,10 @@ def concurrent_writers(case: Case) -> Iterator[Candidate]:
                 cause="fs.concurrent_writers",
                 culprit=file_culprit(second),
                 summary=summary,
+                remedy=(
+                    f"Give {one.who} and {late.who} a path of their own instead of {second.path}, "
+                    "or run them one after the other."
+                ),
                 evidence=tuple(evidence),
                 subject=late.key,
                 at_ns=second.first_ns,
@@ -171,6 +175,10 @@ def replaced(case: Case) -> Iterator[Candidate]:
                 cause="fs.replaced",
                 culprit=culprit,
                 summary=summary,
+                remedy=(
+                    f"Let {who.who} write a new file instead of {use.path}, and delete the old one "
+                    f"only when {reader.who} has ended."
+                ),
                 evidence=tuple(evidence),
                 subject=reader.key,
                 at_ns=hit.at_ns,

@@ -99,6 +99,11 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, idle_period: IdlePeriod) -> I
         cause="hang.fork_lock",
         culprit=process_culprit(actor),
         summary=summary,
+        remedy=(
+            f"Let {parent.who} start its children with spawn or forkserver, not with fork."
+            if parent is not None
+            else ""
+        ),
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=locks[0].time_boottime_ns,
@@ -180,6 +185,12 @@ def _pipe(case: Case, actor: ProcessSnapshot, idle_period: IdlePeriod) -> Iterat
             cause="hang.pipe_full",
             culprit=culprit,
             summary=summary,
+            remedy=(
+                f"Let {reader.who} read the output of {actor.who} while it runs (communicate(), a "
+                "thread for each pipe), or write it to a file."
+                if reader is not None
+                else ""
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=wait.time_boottime_ns,

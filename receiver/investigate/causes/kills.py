@@ -121,6 +121,10 @@ def _supervisor(
         cause="kill.supervisor",
         culprit=sender_culprit(event),
         summary=summary,
+        remedy=(
+            f"Find out why {event.sender_comm} ({event.sender.tgid}) sent "
+            f"{signal_name(event.signal)} to {victim.who}, which had not failed by itself."
+        ),
         evidence=tuple(evidence),
         subject=victim.key,
         at_ns=event.time_boottime_ns,
@@ -173,6 +177,10 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
         cause="kill.drain",
         culprit=sender_culprit(event),
         summary=summary,
+        remedy=(
+            f"Let {event.sender_comm} ({event.sender.tgid}) wait until {victim.who} has ended (a "
+            "longer grace period), or protect the task from the drain."
+        ),
         evidence=tuple(evidence),
         subject=victim.key,
         at_ns=event.time_boottime_ns,
@@ -252,6 +260,10 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
         cause="kill.heartbeat",
         culprit=culprit,
         summary=summary,
+        remedy=(
+            f"Set the threshold of {sender.who} to at least three times the interval of its "
+            f"heartbeat, and remove the reason of its late answer."
+        ),
         evidence=tuple(evidence),
         subject=victim.key,
         at_ns=at,

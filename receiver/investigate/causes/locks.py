@@ -63,6 +63,12 @@ def _refused_lock(case: Case, actor: ProcessSnapshot, calls: list[CallFailed]) -
         cause="fs.lock",
         culprit=culprit,
         summary=summary,
+        remedy=(
+            f"Run {actor.who} and {who} one after the other, or end {who}, which has the lock on "
+            f"{what or 'a file'}."
+            if who
+            else ""
+        ),
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=call.first_boottime_ns,
@@ -130,6 +136,10 @@ def _stale_lock(case: Case, actor: ProcessSnapshot) -> Iterator[Candidate]:
                 cause="fs.lock",
                 culprit=file_culprit(use),
                 summary=summary,
+                remedy=(
+                    f"Remove {use.path} after you have checked that {maker.who} does not run, and "
+                    "let it remove the file at its end."
+                ),
                 evidence=tuple(evidence),
                 subject=actor.key,
                 at_ns=use.first_ns,

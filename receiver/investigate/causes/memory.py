@@ -80,10 +80,20 @@ def heaps(case: Case) -> Iterator[Candidate]:
             cause="mem.app_heap",
             culprit=process_culprit(actor),
             summary=summary,
+            remedy=_larger_heap(actor),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=actor.end_ns,
         )
+
+
+def _larger_heap(actor: ProcessSnapshot) -> str:
+    set_by = next((a for a in actor.argv if a.startswith(("-Xmx", "--max-old-space-size"))), "")
+    named = f" ({set_by})" if set_by else ""
+    return (
+        f"Raise the heap limit of {actor.who}{named}: it reached it at a resident set of "
+        f"{mib(actor.peak_bytes)}. Or split its work."
+    )
 
 
 def _shape_of_heap(actor: ProcessSnapshot) -> list[Evidence]:
@@ -154,6 +164,10 @@ def memory_limits(case: Case) -> Iterator[Candidate]:
             cause="mem.rlimit",
             culprit=process_culprit(actor),
             summary=summary,
+            remedy=(
+                f"Raise the limit of the address space of {actor.who} (ulimit -v, RLIMIT_AS): its "
+                f"resident set was {mib(actor.peak_bytes)} at most. Or use less memory."
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=calls[0].first_boottime_ns,
@@ -193,6 +207,10 @@ def thrashing(case: Case) -> Iterator[Candidate]:
             cause="mem.thrash",
             culprit=process_culprit(actor),
             summary=summary,
+            remedy=(
+                f"Raise the memory limit of {actor.memory_cgroup or 'its cgroup'} above "
+                f"{mib(look.memory_limit_bytes)}, or let {actor.who} map less."
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=look.time_boottime_ns,

@@ -62,7 +62,7 @@ def _missing(
         gone = None  # it was made again
     late = min((m for m in made if m.at_ns > at), key=lambda m: m.at_ns, default=None)
     evidence = list(last.shown)
-    culprit = Culprit(type="file", path=last.path)
+    culprit, remedy = Culprit(type="file", path=last.path), ""
     summary = f"{actor.who} needed {last.path}, which did not exist"
     if gone is not None:
         ago = (at - gone.at_ns) / 1e9
@@ -70,16 +70,19 @@ def _missing(
         evidence.append(supports(CLEAR, text, gone.shown))
         culprit = _by(gone.actor, last.path)
         summary += f": {gone.actor.who} had {gone.what}"
+        remedy = f"Let {gone.actor.who} run after {actor.who}, or keep {last.path} until then."
     elif late is not None and late.actor is not actor:
         after = (late.at_ns - at) / 1e9
         text = f"{late.actor.who} {late.what} {after:.2f} s later."
         evidence.append(supports(CLEAR, text, late.shown))
         culprit = _by(late.actor, last.path)
         summary += f" yet: {late.actor.who} {late.what} {after:.2f} s later"
+        remedy = f"Let {actor.who} start after {late.actor.who} has made {last.path}."
     return Candidate(
         cause="fs.path_missing",
         culprit=culprit,
         summary=f"{summary} ({error_name(last.call.error)}).",
+        remedy=remedy,
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=at,
@@ -113,6 +116,10 @@ def _existing(case: Case, actor: ProcessSnapshot, last: LastCall) -> Candidate:
         cause="fs.path_exists",
         culprit=culprit,
         summary=f"{summary} ({error_name(last.call.error)}).",
+        remedy=(
+            f"Give {actor.who} a path of its own instead of {last.path}, or let it accept one that "
+            "exists."
+        ),
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=at,

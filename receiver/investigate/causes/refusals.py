@@ -59,6 +59,10 @@ _INOTIFY = {
     errno.ENOSPC: "fs.inotify.max_user_watches",
     errno.EMFILE: "fs.inotify.max_user_instances",
 }
+_OWN_LIMITS = {
+    errno.ENOSPC: "max_inotify_watches",
+    errno.EMFILE: "max_inotify_instances",
+}
 
 
 def holder_culprit(case: Case, holder: Holder, path: str = "") -> tuple[Culprit, str]:
@@ -104,16 +108,19 @@ def _exec_refused(case: Case, actor: ProcessSnapshot, call: CallFailed) -> Candi
     ]
     culprit = Culprit(type="file", path=what)
     summary = f"{actor.who} could not start {what or 'a program'} ({error}): {why}"
+    remedy = ""
     holders = [h for h in actor.holders if h.held == HeldObject.TEXT and h.path == what]
     if call.error == errno.ETXTBSY and holders:
         culprit, who = holder_culprit(case, holders[0], what)
         text = f"{who} had {what} open for writing at that moment."
         evidence.append(supports(STRONG, text, facts(*holders[:2])))
         summary += f" by {who}"
+        remedy = f"Let {who} close {what} before it is executed, or open it with O_CLOEXEC."
     return Candidate(
         cause="proc.exec_refused",
         culprit=culprit,
         summary=f"{summary}.",
+        remedy=remedy,
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=call.first_boottime_ns,
@@ -130,16 +137,19 @@ def port_in_use(case: Case) -> Iterator[Candidate]:
         evidence = list(last.shown)
         culprit = Culprit(type="endpoint", address=address)
         summary = f"{actor.who} could not use {address}: the port was in use"
+        remedy = ""
         holders = [h for h in actor.holders if h.held == HeldObject.PORT and h.port == call.port]
         if holders:
             culprit, who = holder_culprit(case, holders[0])
             text = f"{who} had a socket on port {call.port} at that moment."
             evidence.append(supports(CLEAR + SOME, text, facts(*holders[:2])))
             summary += f" by {who}"
+            remedy = f"End {who}, or give {actor.who} another port than {call.port}."
         yield Candidate(
             cause="net.port_in_use",
             culprit=culprit,
             summary=f"{summary}.",
+            remedy=remedy,
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=call.failed_boottime_ns,
@@ -166,6 +176,10 @@ def inotify(case: Case) -> Iterator[Candidate]:
             cause="lim.inotify",
             culprit=process_culprit(actor),
             summary=summary,
+            remedy=(
+                f"Raise {limit} with sysctl for uid {actor.uid}, or watch fewer directories. A "
+                f"user namespace has its own limit, user.{_OWN_LIMITS[call.error]}."
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=call.first_boottime_ns,

@@ -116,6 +116,7 @@ def silence(case: Case) -> Iterator[Candidate]:
             "net.silent_peer",
             endpoint(peer),
             summary=summary,
+            remedy=_read_timeout(actor, peer, answer, gap),
             evidence=evidence,
             sample=sample,
             harms_without_failure=silent or (case.slow and gap >= 10 * SECOND),
@@ -123,6 +124,20 @@ def silence(case: Case) -> Iterator[Candidate]:
         )
         if peer.endpoint[1] in DATABASES:
             yield _lock_wait(case, actor, peer, sample, silent=evidence, gave_up=gave_up)
+
+
+def _read_timeout(
+    actor: ProcessSnapshot, peer: Peer, answer: Connection | None, gap_ns: int
+) -> str:
+    if answer is not None:
+        return (
+            f"Examine {where(peer)}: this answer took {gap_ns / 1e9:.1f} s, and a read timeout of "
+            f"{actor.who} below that would have refused it."
+        )
+    return (
+        f"Examine {where(peer)}, which had the request, and set a read timeout in {actor.who}: it "
+        f"waited {gap_ns / 1e9:.1f} s."
+    )
 
 
 def _unanswered(
@@ -199,7 +214,15 @@ def _mtu(actor: ProcessSnapshot, peer: Peer, sample: Connection, owed: int, idle
     evidence += failed_soon_after(actor, sample.time_boottime_ns)
     summary = f"Large packets from {actor.who} to {where(peer)} are lost, while small ones arrive."
     return blame(
-        actor, "net.mtu", endpoint(peer), summary=summary, evidence=evidence, sample=sample
+        actor,
+        "net.mtu",
+        endpoint(peer),
+        summary=summary,
+        remedy=(
+            f"Lower the MTU on the way to {where(peer)}, or allow ICMP 'fragmentation needed'."
+        ),
+        evidence=evidence,
+        sample=sample,
     )
 
 
@@ -246,6 +269,12 @@ def _lock_wait(
         "db.lock_wait",
         culprit,
         summary=summary,
+        remedy=(
+            f"End or commit the open transaction of {holder.who}, and set lock_timeout for "
+            f"{actor.who}."
+            if holder is not None
+            else ""
+        ),
         evidence=evidence,
         sample=sample,
         harms_without_failure=True,

@@ -35,6 +35,7 @@ from receiver.investigate.evidence import (
 )
 from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import wait_of
+from receiver.text.names import counted
 from receiver.units import SECOND
 
 _TOKENS = re.compile(
@@ -90,6 +91,10 @@ def _exhausted(
             f"{actor.who} used all its {peer.most} connections to {where(peer)} for "
             f"{held / 1e9:.0f} s; further requests waited."
         ),
+        remedy=(
+            f"Make the pool of {actor.who} for {where(peer)} larger than {peer.most}"
+            f"{_waiters(actor)}, and close responses after reading."
+        ),
         evidence=evidence + late,
         sample=sample,
         harms_without_failure=peer.reported or held >= 5 * SECOND,
@@ -126,6 +131,15 @@ def _all_waiting(
         text = "The next connection was made as soon as one was free."
         evidence.append(supports(CLEAR, text, facts(*peer.notable_facts[-2:])))
     return evidence
+
+
+def _waiters(actor: ProcessSnapshot) -> str:
+    waits = len(_lock_waits(actor))
+    return (
+        f" connections: {counted(waits, 'thread', 'threads')} waited for one"
+        if waits
+        else (" connections")
+    )
 
 
 def _waited_for_lock(actor: ProcessSnapshot) -> list[Evidence]:
@@ -210,6 +224,10 @@ def _token_calls(case: Case) -> Iterator[Candidate]:
             "net.credential",
             endpoint(peer),
             summary=summary,
+            remedy=(
+                f"Refresh the credentials at {where(peer)} before they expire, with a client and "
+                f"a timeout of their own: this call took {gap / 1e9:.1f} s."
+            ),
             evidence=evidence,
             sample=sample,
             harms_without_failure=True,
@@ -278,6 +296,10 @@ def _turned_away(case: Case) -> Iterator[Candidate]:
             "net.pool",
             endpoint(peer),
             summary=summary,
+            remedy=(
+                f"Raise the number of slots of {where(peer)} above {held + 1}, or use fewer "
+                "connections: all were in use."
+            ),
             evidence=evidence,
             sample=last,
             gave_up=True,  # it was rejected, and did not wait

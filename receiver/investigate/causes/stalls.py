@@ -106,6 +106,10 @@ def _pipe_held(
             f"{actor.who} waited for the end of a pipe that {who} kept open, after {child.who} "
             "had ended."
         ),
+        remedy=(
+            f"Redirect the output of {who} where {child.who} starts it (>file 2>&1), or end it "
+            "together with that step."
+        ),
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=child.end_ns,
@@ -165,6 +169,7 @@ def fifo(case: Case) -> Iterator[Candidate]:
                 cause="hang.fifo_partner",
                 culprit=Culprit(type="file", path=path) if path else process_culprit(actor),
                 summary=f"{actor.who} waited to open {what}, whose other end nobody had open.",
+                remedy=f"Start the process first that opens the other end of {what}.",
                 evidence=tuple(evidence),
                 subject=actor.key,
                 at_ns=period.since_ns,
@@ -200,10 +205,12 @@ def stopped(case: Case) -> Iterator[Candidate]:
             evidence.append(supports(CLEAR, f"{actor.who} was stopped by {how}.", [fact(event)]))
         evidence += _ended_by(actor)
         summary = f"{actor.who} was stopped{f' by {how}' if how else ''} and not continued."
+        stops = f" ({how})" if how else ""
         yield Candidate(
             cause="hang.stopped",
             culprit=culprit,
             summary=summary,
+            remedy=f"Continue it with kill -CONT {actor.pid}, and find out who stops it{stops}.",
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=event.time_boottime_ns if event is not None else period.since_ns,

@@ -65,6 +65,9 @@ def denied(case: Case) -> Iterator[Candidate]:
             cause="fs.eacces",
             culprit=culprit,
             summary=summary,
+            remedy=(
+                f"Set the owner or the mode of {path} for uid {actor.uid}, or mount it writable."
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=call.first_boottime_ns,
@@ -127,6 +130,10 @@ def slow(case: Case) -> Iterator[Candidate]:
             cause="fs.slow_io",
             culprit=culprit,
             summary=summary,
+            remedy=(
+                f"Check the device of {culprit.path or 'its files'} or its I/O limit: {actor.who} "
+                f"waited {lasted / 1e9:.0f} s for it."
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=shown[0].at_ns,

@@ -63,6 +63,10 @@ def quota(case: Case) -> Iterator[Candidate]:
         cause="cpu.quota",
         culprit=process_culprit(actor),
         summary=summary,
+        remedy=(
+            f"Start fewer than {look.threads} threads in {actor.who}, or raise the quota of its "
+            "CPU cgroup."
+        ),
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=look.time_boottime_ns,
@@ -111,6 +115,11 @@ def neighbours(case: Case) -> Iterator[Candidate]:
             cause="cpu.neighbour",
             culprit=culprit,
             summary=summary,
+            remedy=(
+                f"Move or limit {culprit.name} ({culprit.pid}), or reserve CPUs for {actor.who}."
+                if culprit.pid
+                else ""
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=look.time_boottime_ns,
