@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from receiver.investigate.case import Case
 from receiver.investigate.causes import (
     broken,
+    bus_errors,
     deadlines,
     disk_full,
     ends,
     files,
     hangs,
+    kill_origins,
     kills,
     locks,
     lost_status,
@@ -41,7 +43,9 @@ CAUSES: tuple[Cause, ...] = (
     *oom.CAUSES,
     *memory_guards.CAUSES,
     *memory.CAUSES,
+    *bus_errors.CAUSES,
     *kills.CAUSES,
+    *kill_origins.CAUSES,
     *deadlines.CAUSES,
     *missing_paths.CAUSES,
     *refusals.CAUSES,
