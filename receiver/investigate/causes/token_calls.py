@@ -33,7 +33,6 @@ from receiver.investigate.evidence import (
 )
 from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import wait_of
-from receiver.text.names import counted
 from receiver.units import SECOND
 
 _TOKENS = re.compile(
