@@ -111,6 +111,8 @@ def _signal(case: Case, pair: _Pair) -> Tie | None:
     by_it = next((s for s in pair.other.signals if s.sender == pair.one.key), None)
     if by_it is not None and pair.one is not pair.other:
         text = f"{pair.one.who} sent the signal to {pair.other.who}."
+        if by_it.code > 0:
+            text = f"The kernel sent the signal to {pair.other.who} while {pair.one.who} ran."
         return Tie(Via.SIGNAL, text, facts(by_it))
     if pair.other.key in theirs:
         sent = theirs[pair.other.key]

@@ -27,6 +27,7 @@ from receiver.investigate.causes.deadlines import (
     timeout,
     timers,
 )
+from receiver.investigate.causes.kill_context import signal_context
 from receiver.investigate.causes.limits import common_limit
 from receiver.investigate.evidence import (
     CLEAR,
@@ -91,6 +92,7 @@ def _supervisor(
             signal_facts(victim, event),
         )
     ]
+    evidence += signal_context(case, victim, event)
     evidence += chosen_by_oom_killer(victim)
     idle = idle_ns(victim, event.time_boottime_ns)
     if idle >= HANG_NS and not at_work(case, victim):

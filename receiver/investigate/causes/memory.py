@@ -224,6 +224,7 @@ def shared_memory(case: Case) -> Iterator[Candidate]:
         event = died_of(actor)
         full = [c for c in actor.calls if c.error == errno.ENOSPC and c.path.startswith(_SHARED)]
         bus = event is not None and event.signal == signal.SIGBUS and event.code == SIGBUS_ADDRESS
+        bus = bus and actor.moments.fault is None
         if not bus and not (full and actor.failed):
             continue
         mapped = [u for u in actor.uses if u.writing and _is_memory_file(u.path)]

@@ -35,6 +35,7 @@ CLASSES: tuple[CauseClass, ...] = (
         ),
         brings=(
             to("fs.truncated", Via.SAME),
+            to("kill.namespace_init", Via.SIGNAL),
             to("net.reset_short", Via.CONNECTION_ENDS),
             to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
         ),
@@ -67,7 +68,7 @@ CLASSES: tuple[CauseClass, ...] = (
         visible="P",
         brings=(
             to("fs.truncated", Via.SAME),
-            to("kill.supervisor kill.drain kill.timeout_orphan", Via.SIGNAL),
+            to("kill.supervisor kill.drain kill.timeout_orphan kill.namespace_init", Via.SIGNAL),
             to("net.reset_short", Via.CONNECTION_ENDS),
             to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
         ),
@@ -118,6 +119,7 @@ CLASSES: tuple[CauseClass, ...] = (
         ),
         brings=(
             to("fs.truncated", Via.SAME),
+            to("kill.namespace_init", Via.SIGNAL),
             to("net.reset_short", Via.CONNECTION_ENDS),
             to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
         ),
@@ -131,6 +133,7 @@ CLASSES: tuple[CauseClass, ...] = (
         fix="Read the assertion on stderr; pin or upgrade the library, or build it for this CPU.",
         brings=(
             to("fs.truncated", Via.SAME),
+            to("kill.namespace_init", Via.SIGNAL),
             to("net.reset_short", Via.CONNECTION_ENDS),
             to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
         ),
