@@ -266,8 +266,8 @@ def test_a_connection_that_was_reset_is_told_as_a_reset() -> None:
     assert lead.weighed[0].text.startswith("10.0.0.5:5000 reset a connection of python3")
 
 
-@pytest.mark.parametrize(("life", "verdict"), [(40, "healthy"), (8, "incident")])
-def test_a_quota_is_an_incident_of_a_success_only_when_it_took_much_of_its_life(
+@pytest.mark.parametrize(("life", "verdict"), [(40, "healthy"), (8, "degraded")])
+def test_a_quota_degrades_a_success_only_when_it_took_much_of_its_life(
     life: int, verdict: str
 ) -> None:
     story = Story()
