@@ -308,8 +308,8 @@ def test_answers_that_are_held_until_another_call_is_answered(
     assert [h.culprit.address.rpartition(":")[2] for h in pools] == (["6000"] if told else [])
 
 
-@pytest.mark.parametrize(("life", "verdict"), [(40, "healthy"), (8, "incident")])
-def test_a_quota_is_an_incident_of_a_success_only_when_it_took_much_of_its_life(
+@pytest.mark.parametrize(("life", "verdict"), [(40, "healthy"), (8, "degraded")])
+def test_a_quota_degrades_a_success_only_when_it_took_much_of_its_life(
     life: int, verdict: str
 ) -> None:
     story = Story()

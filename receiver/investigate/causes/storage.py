@@ -126,7 +126,9 @@ def slow(case: Case) -> Iterator[Candidate]:
         culprit = file_culprit(use) if use is not None else process_culprit(actor)
         where = f" at {culprit.path}" if culprit.path else ""
         summary = f"Storage stalled: {actor.who} waited {lasted / 1e9:.0f} s{where}."
+        goes_on = bool(stuck) and actor.exit is None
         yield Candidate(
+            goes_on=goes_on,
             cause="fs.slow_io",
             culprit=culprit,
             summary=summary,
