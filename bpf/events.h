@@ -90,6 +90,7 @@ typedef __u16 subject_kind_value;
 typedef __u16 connection_stage_value;
 typedef __u16 wait_object_value;
 typedef __u32 mapping_kind_value;
+typedef __u16 held_object_value;
 
 enum event_kind {
 	EVENT_FORK = 1,
@@ -120,7 +121,9 @@ enum event_kind {
 	EVENT_THREADED_FORK = 26,
 	EVENT_MEMORY_REFUSED = 27,
 	EVENT_MEMORY_WAIT = 28,
-	EVENT_KIND_COUNT = 29,
+	EVENT_LAST_FAILURE = 29,
+	EVENT_HOLDER = 30,
+	EVENT_KIND_COUNT = 31,
 };
 
 /* Why a record never reached a ring. */
@@ -334,6 +337,33 @@ enum call_kind {
 	CALL_BIND = 11,
 	CALL_MEMORY = 12,     /* mmap, mremap, brk */
 	CALL_DESCRIPTOR = 13, /* pipe, socket, dup, epoll_create */
+	CALL_ASK = 14,	      /* stat, access, readlink: a question, whose answer may be that there is nothing */
+	CALL_ENTER = 15,      /* chdir, chroot */
+	CALL_WATCH = 16,      /* inotify */
+	CALL_LISTEN = 17,
+};
+
+/* failure_flags */
+enum failure_flag {
+	FAILURE_TEXT_CUT = 1,	 /* the path was too long to keep: there is none in the record */
+	FAILURE_PROBE = 4,	 /* below a path where programs are installed: mostly a search for parts of themselves */
+	FAILURE_THREAD_GONE = 2, /* its thread ended before the process: what it did later is not known */
+};
+
+/* What one process holds while another one needs it. */
+enum held_object {
+	HELD_LOCK = 1,	     /* the open file that a lock of flock(2) or an open-file-description lock belongs to */
+	HELD_POSIX_LOCK = 2, /* a lock of fcntl(2), which belongs to its process */
+	HELD_TEXT = 3,	     /* a file that is open for writing and was to be executed */
+	HELD_PIPE_WRITE = 4, /* the end of a pipe or FIFO that writes */
+	HELD_PIPE_READ = 5,
+	HELD_PORT = 6, /* a socket that is bound to the port */
+};
+
+/* holder_flags */
+enum holder_flag {
+	HOLDER_CUT = 1,	    /* not all processes and descriptors were looked at: there may be other holders */
+	HOLDER_TOOK_IT = 2, /* of a lock: the same process had asked for it; else it came with a fork or a message */
 };
 
 struct process_key {
@@ -870,6 +900,52 @@ struct event_oom_memory {
 	__u32 named;  /* each in a record of its own */
 	__u32 groups; /* memory cgroups, the full one and those below it */
 	__u32 look_flags;
+};
+
+/* One of the last system calls that failed in a watched process, which then failed itself: kept in the kernel until the end, and
+ * told only then. Ordinary probing is among them, so `later_` says what the process did after it. */
+struct event_last_failure {
+	struct event_header header;
+	struct process_key process;
+	__u64 failed_boottime_ns;
+	__u64 failures;	    /* of the same call with the same argument, one directly after the other */
+	__u64 later_cpu_ns; /* of its thread, to the tick */
+	__u64 later_read_bytes;
+	__u64 later_written_bytes;
+	__u64 address_high; /* of the endpoint, network order; IPv4 stands in the low 32 bits of address_low */
+	__u64 address_low;
+	__u32 later_files;	/* data files that the process opened */
+	__u32 later_code_files; /* of the interpreter, of libraries and of the system */
+	__u32 thread;
+	__u32 call_number;
+	__u32 error;
+	__u32 open_descriptors; /* counted when none was to be had; else 0 */
+	__u32 descriptor_max;
+	__u32 failure_flags;
+	call_kind_value call;
+	subject_kind_value subject;
+	__u16 family;
+	__u16 port;
+	text_len directory;
+	text_len path;
+	__u16 _pad[2];
+};
+
+/* Who has, at this moment, what a watched process was refused or waits for: one record for each holder. */
+struct event_holder {
+	struct event_header header;
+	struct process_key process; /* who needs it */
+	struct process_key holder;
+	__u64 inode;
+	__u32 device;
+	__u32 descriptor; /* of the holder; ~0: a lock of fcntl(2) has none */
+	__u32 holders;	  /* this one's number among them, from 1 on */
+	__u32 holder_flags;
+	held_object_value held;
+	__u16 port;
+	char comm[COMM_BYTES]; /* of the holder */
+	text_len path;
+	__u16 _pad[1];
 };
 
 #endif

@@ -384,7 +384,7 @@ struct task_struct {
 	unsigned int __state;
 	int on_cpu;
 	struct task_group *sched_task_group;
-	struct list_head tasks;
+	struct list_head tasks; /* all thread group leaders, in a circle through init_task */
 	struct list_head thread_node;
 	struct list_head children;
 	struct list_head sibling;
@@ -450,7 +450,8 @@ struct bpf_iter__task {
 #define SIGNAL_GROUP_EXIT 0x00000004 /* include/linux/sched/signal.h */
 #define VM_WRITE 0x2		     /* include/linux/mm.h */
 #define VM_SHARED 0x8
-#define FMODE_WRITE 0x2 /* include/linux/fs.h */
+#define FMODE_READ 0x1 /* include/linux/fs.h */
+#define FMODE_WRITE 0x2
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define S_IFREG 0100000

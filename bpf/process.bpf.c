@@ -173,14 +173,6 @@ int BPF_PROG(on_title, struct task_struct *task, const char *comm)
 	return 0;
 }
 
-/* What wait(2) will say (kernel/exit.c, wait_task_zombie): the leader's own code, unless the group was told to exit. */
-static __always_inline u32 wait_status(struct task_struct *leader)
-{
-	if (BPF_CORE_READ(leader, signal, flags) & SIGNAL_GROUP_EXIT)
-		return BPF_CORE_READ(leader, signal, group_exit_code);
-	return BPF_CORE_READ(leader, exit_code);
-}
-
 /* signal->* holds what threads that are already reaped left; this thread and the leader are not among them yet. */
 #define group_sum(task, leader, group, own) \
 	(BPF_CORE_READ(task, signal, group) + BPF_CORE_READ(task, own) + ((leader) == (task) ? 0 : BPF_CORE_READ(leader, own)))

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* State over time, from an iterator over all tasks once a second: the cost is per look, not per event. */
 #include "calls.bpf.h"
+#include "descriptors.bpf.h"
+#include "holders.bpf.h"
 #include "image.bpf.h"
 #include "kernel_net.h"
 #include "waited.bpf.h"
 
 #define THREADS_PER_PROCESS 4096
-#define DESCRIPTOR_WORDS 16384 /* of 64 descriptors */
-#define RLIMIT_NOFILE 7
 #define CGROUP_DEPTH 32
 #define IDLE_LOOKS 3
 #define LOOKS_PER_MINUTE 60
@@ -52,26 +52,6 @@ static long on_thread(u32 index, struct thread_walk *walk)
 	walk->e->written_bytes += BPF_CORE_READ(thread, ioac.write_bytes);
 	walk->e->read_call_bytes += BPF_CORE_READ(thread, ioac.rchar);
 	walk->e->write_call_bytes += BPF_CORE_READ(thread, ioac.wchar);
-	return 0;
-}
-
-struct descriptor_count {
-	unsigned long *words;
-	u32 limit;
-	u32 found;
-};
-
-static long on_descriptor_word(u32 index, struct descriptor_count *count)
-{
-	unsigned long word = 0;
-
-	if (index * 64 >= count->limit)
-		return 1;
-	bpf_probe_read_kernel(&word, sizeof(word), count->words + index);
-	/* population count without an instruction for it */
-	word = word - ((word >> 1) & 0x5555555555555555UL);
-	word = (word & 0x3333333333333333UL) + ((word >> 2) & 0x3333333333333333UL);
-	count->found += (((word + (word >> 4)) & 0x0f0f0f0f0f0f0f0fUL) * 0x0101010101010101UL) >> 56;
 	return 0;
 }
 
@@ -180,10 +160,8 @@ static __always_inline bool note_idleness(struct event_process_sample *e, struct
 static __always_inline void sample_process(struct bpf_iter__task *context, struct task_struct *task)
 {
 	struct small_scratch *s = small_scratch_of(SLOT_SAMPLE);
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	struct event_process_sample *e;
-	struct descriptor_count descriptors = {};
 	struct thread_walk threads = {};
 	struct list_head *head;
 	struct dead_threads *dead;
@@ -223,10 +201,7 @@ static __always_inline void sample_process(struct bpf_iter__task *context, struc
 	threads.node = BPF_CORE_READ(head, next);
 	bpf_loop(THREADS_PER_PROCESS, on_thread, &threads, 0);
 
-	descriptors.words = BPF_CORE_READ(table, open_fds);
-	descriptors.limit = BPF_CORE_READ(table, max_fds);
-	bpf_loop(DESCRIPTOR_WORDS, on_descriptor_word, &descriptors, 0);
-	e->open_descriptors = descriptors.found;
+	e->open_descriptors = open_descriptors(task);
 	e->descriptor_max = BPF_CORE_READ(task, signal, rlim[RLIMIT_NOFILE].rlim_cur);
 	fill_cgroups(context, e, task);
 	if (!note_idleness(e, sums))
@@ -341,6 +316,23 @@ static __always_inline bool is_timed(struct pt_regs *regs, u32 number)
 	return false;
 }
 
+/* Whether it waits at a pipe, or in a call that may wait at one. */
+static __always_inline bool waits_for_input(struct event_thread_wait *e, u32 handler)
+{
+	switch (e->call_number) {
+	case __NR_ppoll:
+	case __NR_pselect6:
+	case __NR_epoll_pwait:
+#if defined(__NR_poll)
+	case __NR_poll:
+	case __NR_select:
+	case __NR_epoll_wait:
+#endif
+		return true;
+	}
+	return e->waits_on == WAIT_PIPE && (handler == ON_READ || handler == ON_READ_VECTOR);
+}
+
 /* The kernel names its own functions: no symbol table has to be read for that, and none can be out of date. */
 static __always_inline void tell_stack(struct bpf_iter__task *context, struct task_struct *task)
 {
@@ -375,7 +367,7 @@ static __always_inline void sample_thread(struct bpf_iter__task *context, struct
 	struct event_thread_wait *e;
 	struct waited waited = {};
 	struct pt_regs *regs;
-	u32 handler;
+	u32 handler = ON_NOTHING;
 
 	if (!s || !sums || !sums->report_threads || state == STATE_RUNNING)
 		return;
@@ -414,6 +406,8 @@ static __always_inline void sample_thread(struct bpf_iter__task *context, struct
 				    tgid);
 		}
 	}
+	if (task->pid == task->tgid && waits_for_input(e, handler) && may_look(sums))
+		find_writers(task);
 	write_record(context->meta->seq, e, sizeof(*e), EVENT_THREAD_WAIT);
 	tell_stack(context, task);
 }

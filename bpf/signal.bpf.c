@@ -70,6 +70,12 @@ static __always_inline bool matters(int signal, int code, bool handled, bool own
 	return code == SI_KERNEL && (signal <= SIGQUIT || signal == SIGTERM);
 }
 
+/* Job control of a watched process, which may wait for ever for somebody to continue it. */
+static __always_inline bool stops(int signal, bool handled, struct task_struct *target)
+{
+	return signal >= SIGSTOP && signal <= SIGTTOU && !handled && is_watched(target->tgid, target);
+}
+
 static __always_inline bool asks_to_end(int signal)
 {
 	return signal == SIGTERM || signal == SIGINT || signal == SIGHUP || signal == SIGQUIT;
@@ -106,7 +112,7 @@ int BPF_PROG(on_signal, int signal, struct kernel_siginfo *info, struct task_str
 		count_filtered(EVENT_SIGNAL, FILTER_UNINTERESTING);
 		return 0;
 	}
-	if (!matters(signal, code, handled, sender->tgid == target->tgid)) {
+	if (!matters(signal, code, handled, sender->tgid == target->tgid) && !stops(signal, handled, target)) {
 		count_filtered(EVENT_SIGNAL, FILTER_UNINTERESTING);
 		return 0;
 	}

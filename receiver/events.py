@@ -44,6 +44,8 @@ WIRE_HASHES = {
     "threaded_fork": "30d73470",
     "memory_refused": "918dc82c",
     "memory_wait": "48f6e766",
+    "last_failure": "20f747cd",
+    "holder": "b0f4375b",
 }
 NUL = b"\0"
 LENGTH = "the text lengths do not add up to the record"
@@ -78,6 +80,8 @@ class EventKind(IntEnum):
     THREADED_FORK = 26
     MEMORY_REFUSED = 27
     MEMORY_WAIT = 28
+    LAST_FAILURE = 29
+    HOLDER = 30
 
 
 class LossReason(IntEnum):
@@ -198,6 +202,10 @@ class CallKind(IntEnum):
     BIND = 11
     MEMORY = 12
     DESCRIPTOR = 13
+    ASK = 14
+    ENTER = 15
+    WATCH = 16
+    LISTEN = 17
 
 
 class ConnectionStage(IntEnum):
@@ -274,6 +282,26 @@ class LookFlag(IntFlag):
     SKIPPED = 8
 
 
+class FailureFlag(IntFlag):
+    TEXT_CUT = 1
+    PROBE = 4
+    THREAD_GONE = 2
+
+
+class HeldObject(IntEnum):
+    LOCK = 1
+    POSIX_LOCK = 2
+    TEXT = 3
+    PIPE_WRITE = 4
+    PIPE_READ = 5
+    PORT = 6
+
+
+class HolderFlag(IntFlag):
+    CUT = 1
+    TOOK_IT = 2
+
+
 TIME_LIMIT_NS = (
     1 << 62
 )  # boot time, and so wall time, until the year 2116; two of them add up to no more than 64 bits hold
@@ -282,6 +310,7 @@ _CALL_KIND_VALUES = frozenset(CallKind)
 _CONNECTION_STAGE_VALUES = frozenset(ConnectionStage)
 _FILE_OPERATION_VALUES = frozenset(FileOperation)
 _FILE_REASON_VALUES = frozenset(FileReason)
+_HELD_OBJECT_VALUES = frozenset(HeldObject)
 _MAPPING_KIND_VALUES = frozenset(MappingKind)
 _OOM_SCOPE_VALUES = frozenset(OomScope)
 _STDIO_KIND_VALUES = frozenset(StdioKind)
@@ -2932,6 +2961,230 @@ def _encode_memory_wait(event: MemoryWait) -> bytes:
     )
 
 
+class LastFailure(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    failed_boottime_ns: int
+    failures: int
+    later_cpu_ns: int
+    later_read_bytes: int
+    later_written_bytes: int
+    address_high: int
+    address_low: int
+    later_files: int
+    later_code_files: int
+    thread: int
+    call_number: int
+    error: int
+    open_descriptors: int
+    descriptor_max: int
+    failure_flags: int
+    call: int
+    subject: int
+    family: int
+    port: int
+    directory: str
+    path: str
+
+
+_LAST_FAILURE = Layout("<QQIHHQI4xQQQQQQQIIIIIIIIHHHHHH4x")
+
+
+def _decode_last_failure(raw: bytes, redactor: Redactor) -> LastFailure:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        failed_boottime_ns,
+        failures,
+        later_cpu_ns,
+        later_read_bytes,
+        later_written_bytes,
+        address_high,
+        address_low,
+        later_files,
+        later_code_files,
+        thread,
+        call_number,
+        error,
+        open_descriptors,
+        descriptor_max,
+        failure_flags,
+        call,
+        subject,
+        family,
+        port,
+        directory,
+        path,
+    ) = _LAST_FAILURE.unpack_from(raw)
+    at_directory = _LAST_FAILURE.size
+    at_path = at_directory + directory
+    if at_path + path != len(raw):
+        raise ValueError(LENGTH)
+    return LastFailure(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        failed_boottime_ns,
+        failures,
+        later_cpu_ns,
+        later_read_bytes,
+        later_written_bytes,
+        address_high,
+        address_low,
+        later_files,
+        later_code_files,
+        thread,
+        call_number,
+        error,
+        open_descriptors,
+        descriptor_max,
+        failure_flags,
+        call,
+        subject,
+        family,
+        port,
+        redactor.path(raw[at_directory : at_directory + directory]),
+        redactor.path(raw[at_path : at_path + path]),
+    )
+
+
+def _encode_last_failure(event: LastFailure) -> bytes:
+    directory = event.directory.encode()
+    path = event.path.encode()
+    tail = directory + path
+    return (
+        _LAST_FAILURE.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _LAST_FAILURE.size + len(tail),
+            event.cpu,
+            EventKind.LAST_FAILURE,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.failed_boottime_ns,
+            event.failures,
+            event.later_cpu_ns,
+            event.later_read_bytes,
+            event.later_written_bytes,
+            event.address_high,
+            event.address_low,
+            event.later_files,
+            event.later_code_files,
+            event.thread,
+            event.call_number,
+            event.error,
+            event.open_descriptors,
+            event.descriptor_max,
+            event.failure_flags,
+            event.call,
+            event.subject,
+            event.family,
+            event.port,
+            len(directory),
+            len(path),
+        )
+        + tail
+    )
+
+
+class Holder(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    holder: ProcessKey
+    inode: int
+    device: int
+    descriptor: int
+    holders: int
+    holder_flags: int
+    held: int
+    port: int
+    comm: str
+    path: str
+
+
+_HOLDER = Layout("<QQIHHQI4xQI4xQIIIIHH16sH2x")
+
+
+def _decode_holder(raw: bytes, redactor: Redactor) -> Holder:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        holder_start,
+        holder_tgid,
+        inode,
+        device,
+        descriptor,
+        holders,
+        holder_flags,
+        held,
+        port,
+        comm,
+        path,
+    ) = _HOLDER.unpack_from(raw)
+    at_path = _HOLDER.size
+    if at_path + path != len(raw):
+        raise ValueError(LENGTH)
+    return Holder(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        ProcessKey(holder_tgid, holder_start),
+        inode,
+        device,
+        descriptor,
+        holders,
+        holder_flags,
+        held,
+        port,
+        redactor.name(comm.partition(NUL)[0]),
+        redactor.path(raw[at_path : at_path + path]),
+    )
+
+
+def _encode_holder(event: Holder) -> bytes:
+    path = event.path.encode()
+    tail = path
+    return (
+        _HOLDER.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _HOLDER.size + len(tail),
+            event.cpu,
+            EventKind.HOLDER,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.holder.start_boottime_ns,
+            event.holder.tgid,
+            event.inode,
+            event.device,
+            event.descriptor,
+            event.holders,
+            event.holder_flags,
+            event.held,
+            event.port,
+            event.comm.encode(),
+            len(path),
+        )
+        + tail
+    )
+
+
 def _valid_fork(event: Fork) -> bool:
     return (
         event.time_boottime_ns < TIME_LIMIT_NS
@@ -3240,6 +3493,28 @@ def _valid_memory_wait(event: MemoryWait) -> bool:
     )
 
 
+def _valid_last_failure(event: LastFailure) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.failed_boottime_ns < TIME_LIMIT_NS
+        and event.later_cpu_ns < TIME_LIMIT_NS
+        and event.later_read_bytes < BYTES_LIMIT
+        and event.later_written_bytes < BYTES_LIMIT
+        and event.call in _CALL_KIND_VALUES
+        and event.subject in _SUBJECT_KIND_VALUES
+    )
+
+
+def _valid_holder(event: Holder) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.holder.start_boottime_ns < TIME_LIMIT_NS
+        and event.held in _HELD_OBJECT_VALUES
+    )
+
+
 Event = (
     Fork
     | Exec
@@ -3269,6 +3544,8 @@ Event = (
     | ThreadedFork
     | MemoryRefused
     | MemoryWait
+    | LastFailure
+    | Holder
 )
 
 DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {
@@ -3300,6 +3577,8 @@ DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {
     EventKind.THREADED_FORK: _decode_threaded_fork,
     EventKind.MEMORY_REFUSED: _decode_memory_refused,
     EventKind.MEMORY_WAIT: _decode_memory_wait,
+    EventKind.LAST_FAILURE: _decode_last_failure,
+    EventKind.HOLDER: _decode_holder,
 }
 VALID: dict[int, Callable[..., bool]] = {
     EventKind.FORK: _valid_fork,
@@ -3330,6 +3609,8 @@ VALID: dict[int, Callable[..., bool]] = {
     EventKind.THREADED_FORK: _valid_threaded_fork,
     EventKind.MEMORY_REFUSED: _valid_memory_refused,
     EventKind.MEMORY_WAIT: _valid_memory_wait,
+    EventKind.LAST_FAILURE: _valid_last_failure,
+    EventKind.HOLDER: _valid_holder,
 }
 _ENCODERS: dict[type, Callable[..., bytes]] = {
     Fork: _encode_fork,
@@ -3360,6 +3641,8 @@ _ENCODERS: dict[type, Callable[..., bytes]] = {
     ThreadedFork: _encode_threaded_fork,
     MemoryRefused: _encode_memory_refused,
     MemoryWait: _encode_memory_wait,
+    LastFailure: _encode_last_failure,
+    Holder: _encode_holder,
 }
 
 
@@ -3377,12 +3660,12 @@ class Ledger(msgspec.Struct, frozen=True):
     lost: tuple[tuple[int, ...], ...]
 
 
-KINDS, FILTERS, LOSSES = 29, 8, 10
-_LEDGER = Layout("<581Q")
+KINDS, FILTERS, LOSSES = 31, 8, 10
+_LEDGER = Layout("<621Q")
 
 
 def decode_ledger(per_cpu: bytes) -> Ledger:
-    """Sums the per-CPU values of the `ledgers` map: 4648 bytes per possible CPU."""
+    """Sums the per-CPU values of the `ledgers` map: 4968 bytes per possible CPU."""
     words = [sum(column) for column in zip(*_LEDGER.iter_unpack(per_cpu), strict=True)]
     at = 1 + 2 * KINDS
     filtered = tuple(tuple(words[at + k * FILTERS : at + (k + 1) * FILTERS]) for k in range(KINDS))

@@ -23,6 +23,7 @@ from receiver.events import (
     FileOperation,
     FileReason,
     Fork,
+    HeldObject,
     MappingKind,
     OomScope,
     OpenFile,
@@ -42,6 +43,7 @@ ENUMS: dict[str, type[IntEnum]] = {
     "stdin_kind": StdioKind, "stdout_kind": StdioKind, "stderr_kind": StdioKind, "scope": OomScope, "reason": FileReason,
     "operation": FileOperation, "call": CallKind, "subject": SubjectKind, "stage": ConnectionStage, "waits_on": WaitObject,
     "mapping_kind": MappingKind,
+    "held": HeldObject,
 }  # fmt: skip
 SIZES = {"B": 8, "H": 16, "I": 32, "Q": 64}
 

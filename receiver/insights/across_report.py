@@ -62,6 +62,7 @@ def report_on(
             (chain,),
             "not compared across hosts",
         ),
+        time=(),
         memory=(),
         crashes=(),
         normality=(),

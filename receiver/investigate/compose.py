@@ -23,10 +23,12 @@ from receiver.investigate.evidence import Candidate, Culprit, Fact, ends
 from receiver.investigate.history import signature
 from receiver.investigate.ruled_out import rule_out
 from receiver.investigate.sections import crashes, curves, normality
+from receiver.investigate.time_account import time_account
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
 
 _ON_AXIS = 24
+_SHORTEST_NS = 500_000  # a shorter part rounds to 0.000 s or 0.001 s
 
 
 def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
@@ -36,7 +38,7 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
     """
     found = conclude(case)
     events = Citations(case)
-    lead = found.ranked[0] if found.verdict == "incident" else None
+    lead = found.ranked[0] if found.verdict in rp.EXPLAINED else None
     key = _signature(case, found)
     seen = _seen(case, found, key, ended_unix_ns)
     return rp.Report(
@@ -55,6 +57,7 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
         timeline=_axis(case, found, events),
         unnoticed=_unnoticed(found.first, events) if lead is not None else None,
         answers=answers(case, found.first if lead is not None else None, events, seen),
+        time=_time(case),
         memory=curves(case, lead, events),
         crashes=crashes(case, events),
         normality=normality(case, events) if found.verdict in ("healthy", "not_visible") else (),
@@ -69,6 +72,14 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
         completeness=_completeness(case),
         signature=key,
         seen_before=seen.count if seen is not None else 0,
+    )
+
+
+def _time(case: Case) -> tuple[rp.TimeLine, ...]:
+    return tuple(
+        rp.TimeLine(each.what, printable(each.on), round(each.ns / 1e9, 3))
+        for each in time_account(case)
+        if each.ns >= _SHORTEST_NS
     )
 
 
@@ -105,7 +116,7 @@ def _execution(case: Case) -> rp.ExecutionLine:
 
 
 def _summary(case: Case, found: Conclusion) -> str:
-    if found.verdict == "incident":
+    if found.verdict in rp.EXPLAINED:
         return found.ranked[0].candidate.summary
     root = case.root
     end = (

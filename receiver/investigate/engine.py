@@ -23,6 +23,7 @@ from receiver.investigate.class_tables.base import Nature
 from receiver.investigate.classes import CLASSES
 from receiver.investigate.evidence import Candidate, Evidence, fact_of_loss
 from receiver.investigate.graph import Edge, Graph, nature_of
+from receiver.investigate.reach import made_good
 from receiver.investigate.relations import Tie
 from receiver.investigate.symptoms import Symptom, symptoms
 
@@ -85,7 +86,9 @@ def conclude(case: Case) -> Conclusion:
     found = symptoms(case)
     broke = any(s.kind in ("task_failed", "result_mismatch") for s in found)
     every = _merged(s for cause in CAUSES for s in cause(case))
-    graph = Graph(case, [s for s in every if broke or s.harms_without_failure], log_odds)
+    again = {a.key for a in made_good(case)} if not broke else set()
+    asked = [s for s in every if broke or s.harms_without_failure or s.subject in again]
+    graph = Graph(case, asked, log_odds)
     roots, context = _roots(graph, broke=broke)
     own = [n for n in roots if graph.explains_the_task(n)]
     incidents = _incidents(case, graph, own)
@@ -94,7 +97,7 @@ def conclude(case: Case) -> Conclusion:
     sure = first.ranked[0].confidence if first.ranked else 0.0
     verdict = "healthy"
     if sure >= CONFIDENT:
-        verdict = "incident"
+        verdict = "degraded" if not broke and _only_delayed(first) else "incident"
     elif broke:
         verdict = "incomplete" if case.losses or case.interrupted else "not_visible"
     elif case.losses and sure >= CONFIDENT / 2:
@@ -105,8 +108,17 @@ def conclude(case: Case) -> Conclusion:
         first=first,
         others=tuple(i for i in beside if i.ranked[0].confidence >= CONFIDENT),
         context=tuple(graph.nodes[n] for n in context),
-        considered=(*graph.nodes, *(s for s in every if not broke and not s.harms_without_failure)),
+        considered=(*graph.nodes, *(s for s in every if s not in asked)),
     )
+
+
+def _only_delayed(first: Explanation) -> bool:
+    """Whether the lead cost time and nothing else: a wait that is over, or a failure that a later
+    attempt made good.
+    """
+    lead = first.ranked[0].candidate
+    delay = nature_of(lead) is Nature.DELAY and not lead.goes_on
+    return delay or not lead.harms_without_failure
 
 
 def log_odds(score: float) -> float:

@@ -91,6 +91,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     harms_without_failure: bool = False  # the cause does harm even if no process fails
     # of a delay: its process failed because it no longer waited
     gave_up: bool = False
+    goes_on: bool = False  # of a delay: the wait is not over
     # what to change, with the object and its numbers; empty: the fix of the class says it
     remedy: str = ""
     # each rival with the fact that decides against it

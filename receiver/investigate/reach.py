@@ -103,6 +103,24 @@ def failures(case: Case) -> list[ProcessSnapshot]:
     ]
 
 
+def made_good(case: Case) -> list[ProcessSnapshot]:
+    """The failed processes whose command succeeded when the same parent repeated it later."""
+    out = []
+    for actor in case:
+        parent = case.get(actor.parent)
+        if parent is None or not actor.failed or actor.exit_severity < ExitSeverity.FAILED:
+            continue
+        if any(
+            s.argv == actor.argv
+            and s.start_ns >= actor.end_ns
+            and s.exit is not None
+            and not s.failed
+            for s in case.children(parent)
+        ):
+            out.append(actor)
+    return out
+
+
 def lineage(case: Case, candidate: Candidate, failed: list[ProcessSnapshot]) -> set[int]:
     """The numbers of those failures that are of the candidate's process, above it or below it."""
     subject = case.get(candidate.subject)

@@ -11,6 +11,8 @@ from receiver.events import (
     Crash,
     Exit,
     FileChanged,
+    Holder,
+    LastFailure,
     NameQuery,
     OomKill,
     OomMemory,
@@ -59,6 +61,9 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     uses: tuple[Use, ...]
     changes: tuple[FileChanged, ...]
     calls: tuple[CallFailed, ...]
+    # Its last failed calls, the oldest first; empty unless it failed.
+    last_failures: tuple[LastFailure, ...]
+    holders: tuple[Holder, ...]  # who had what it was refused, or waited for
     peers: tuple[Peer, ...]
     name_failures: tuple[NameQuery, ...]
     queues: tuple[Connection, ...]
@@ -102,6 +107,8 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             uses=tuple(files.uses.values()),
             changes=files.changes,
             calls=facts.calls.of(process.key),
+            last_failures=facts.failures.of(process.key),
+            holders=facts.holders.of(process.key),
             peers=tuple(network.peers.values()),
             name_failures=network.name_failures,
             queues=tuple(network.queues.values()),

@@ -104,6 +104,10 @@ DOORS = (
     "socket",
     "pipe2",
     "io_uring_enter",
+    "listen",
+    "chdir",
+    "inotify_add_watch",
+    "inotify_init1",
 )
 
 HOOKS = (

@@ -27,6 +27,8 @@ from receiver.events import (
     FileOpened,
     FileTotals,
     Fork,
+    Holder,
+    LastFailure,
     MemoryRefused,
     MemoryWait,
     NameQuery,
@@ -198,6 +200,16 @@ EVENTS: dict[type, EventSpec] = {
         "wait_stack",
         lambda on, event: on.activity.usage.wait_stack(event),
         LINES[WaitStack],
+    ),
+    LastFailure: EventSpec(
+        "last_failure",
+        Handlers.last_failure,
+        LINES[LastFailure],
+    ),
+    Holder: EventSpec(
+        "holder",
+        Handlers.holder,
+        LINES[Holder],
     ),
     Neighbour: EventSpec(
         "neighbour",

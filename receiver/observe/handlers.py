@@ -19,6 +19,8 @@ from receiver.events import (
     FileChanged,
     FileOpened,
     Fork,
+    Holder,
+    LastFailure,
     MemoryRefused,
     MemoryWait,
     OomKill,
@@ -221,6 +223,14 @@ class Handlers:
         self.attempts.book.add(
             sc.METRIC_PIPELINE_TASK_OOM_KILLS, self.attempts.labels(victim.execution)
         )
+
+    def last_failure(self, event: LastFailure) -> None:
+        self.tree.ensure(event.process, "")
+        self.facts.failures.failed(event)
+
+    def holder(self, event: Holder) -> None:
+        self.tree.ensure(event.process, "")
+        self.facts.holders.held(event)
 
     def exit(self, event: Exit) -> None:
         process = self.tree.exited(event)

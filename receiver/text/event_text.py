@@ -23,6 +23,8 @@ from receiver.events import (
     FileOperation,
     FileTotals,
     Fork,
+    Holder,
+    LastFailure,
     NameQuery,
     Neighbour,
     OomKill,
@@ -30,18 +32,17 @@ from receiver.events import (
     OpenFile,
     ProcessSample,
     Signal,
-    SubjectKind,
     ThreadWait,
     Title,
     UnixConnected,
     WaitObject,
     WaitStack,
 )
+from receiver.text.call_text import call_failed_line, holder_line, last_failure_line
 from receiver.text.moment_text import MOMENTS
 from receiver.text.names import (
     address_of,
     describe_end,
-    error_name,
     mib,
     name_in,
     resolve,
@@ -131,11 +132,6 @@ def _file_totals(event: FileTotals) -> str:
     return f"files   {event.process.tgid} {opened}"
 
 
-def _call_failed(event: CallFailed) -> str:
-    call, error = call_name(event.call_number), error_name(event.error)
-    return f"fails   {event.process.tgid} {call} {subject_of(event)} {error} ({event.failures}x)"
-
-
 def _connection(event: Connection) -> str:
     peer = f"{address_of(event.family, event.peer_high, event.peer_low)}:{event.peer_port}"
     stage = ConnectionStage(event.stage).name.lower()
@@ -195,7 +191,9 @@ LINES: dict[type, Callable[[Any], str]] = {
     FileClosed: _close,
     FileChanged: _file_changed,
     FileTotals: _file_totals,
-    CallFailed: _call_failed,
+    CallFailed: call_failed_line,
+    LastFailure: last_failure_line,
+    Holder: holder_line,
     Connection: _connection,
     NameQuery: _name_query,
     UnixConnected: _unix_connected,
@@ -207,20 +205,8 @@ LINES: dict[type, Callable[[Any], str]] = {
 }
 
 
-def subject_of(event: CallFailed) -> str:
-    """The subject of the call, for people; empty when the BPF program could not read it."""
-    if event.subject == SubjectKind.ENDPOINT:
-        return f"{address_of(event.family, event.address_high, event.address_low)}:{event.port}"
-    if not event.path:
-        return ""
-    return (
-        resolve(event.directory, event.path)
-        if event.directory or not event.path.startswith("/")
-        else event.path
-    )
-
-
 _UNINTERRUPTIBLE = 2
+_STOPPED = 4  # __TASK_STOPPED, include/linux/sched.h: by job control
 
 
 _WAITS = {
@@ -246,7 +232,9 @@ _WAITS = {
 
 
 def wait_of(wait: ThreadWait) -> str:
-    """futex, pipe, socket, child, disk, lock, timer, poll, signal or unknown."""
+    """stopped, futex, pipe, socket, child, disk, lock, timer, poll, signal or unknown."""
+    if wait.thread_state & _STOPPED:
+        return "stopped"
     if wait.waits_on == WaitObject.PIPE:
         return "pipe"
     if wait.waits_on == WaitObject.SOCKET:

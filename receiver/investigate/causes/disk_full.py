@@ -22,7 +22,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.text.event_text import subject_of
+from receiver.text.call_text import subject_of
 from receiver.text.names import error_name, mib
 from receiver.work.tables import Use
 
@@ -38,7 +38,9 @@ def full(case: Case) -> Iterator[Candidate]:
         calls = [
             c
             for c in actor.calls
-            if c.error in (errno.ENOSPC, errno.EDQUOT) and not c.path.startswith(_MEMORY)
+            if c.error in (errno.ENOSPC, errno.EDQUOT)
+            and c.call != CallKind.WATCH  # the limit of inotify
+            and not c.path.startswith(_MEMORY)
         ]
         if not calls:
             continue

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from receiver.events import CallFailed, CallKind, Crash
 from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of, shells
+from receiver.investigate.causes.refusals import reaches_inotify_limit
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -26,7 +27,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.text.event_text import subject_of
+from receiver.text.call_text import subject_of
 from receiver.text.names import error_name, signal_name, times
 from receiver.units import SECOND
 
@@ -160,7 +161,7 @@ def interpreters(case: Case) -> Iterator[Candidate]:
 
 def _failed_execs(case: Case, actor: ProcessSnapshot) -> list[CallFailed]:
     """Returns failed execs of the process and its ended children that no later exec made good."""
-    kinds = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.E2BIG)
+    kinds = (errno.ENOENT, errno.EACCES, errno.ENOEXEC)
     return [
         call
         for each in (actor, *case.children(actor))
@@ -175,7 +176,11 @@ def _failed_execs(case: Case, actor: ProcessSnapshot) -> list[CallFailed]:
 def process_limits(case: Case) -> Iterator[Candidate]:
     """Finds EMFILE, and EAGAIN of clone because of a limit or of unreaped children."""
     for actor in case:
-        files = [c for c in actor.calls if c.error in (errno.EMFILE, errno.ENFILE)]
+        files = [
+            c
+            for c in actor.calls
+            if c.error in (errno.EMFILE, errno.ENFILE) and not reaches_inotify_limit(actor, c)
+        ]
         if files:
             look = actor.usage.last if actor.usage is not None else None
             limit = (

@@ -86,6 +86,7 @@ def blame(
     sample: Connection,
     harms_without_failure: bool = False,
     gave_up: bool = False,
+    goes_on: bool = False,
     remedy: str = "",
 ) -> Candidate:
     return Candidate(
@@ -97,6 +98,7 @@ def blame(
         at_ns=sample.time_boottime_ns,
         harms_without_failure=harms_without_failure,
         gave_up=gave_up,
+        goes_on=goes_on,
         remedy=remedy,
     )
 

@@ -121,9 +121,12 @@ def silence(case: Case) -> Iterator[Candidate]:
             sample=sample,
             harms_without_failure=silent or (case.slow and gap >= 10 * SECOND),
             gave_up=gave_up,
+            goes_on=silent,
         )
         if peer.endpoint[1] in DATABASES:
-            yield _lock_wait(case, actor, peer, sample, silent=evidence, gave_up=gave_up)
+            yield _lock_wait(
+                case, actor, peer, sample, silent=evidence, gave_up=gave_up, goes_on=silent
+            )
 
 
 def _read_timeout(
@@ -234,6 +237,7 @@ def _lock_wait(
     *,
     silent: list[Evidence],
     gave_up: bool,
+    goes_on: bool,
 ) -> Candidate:
     """Returns a candidate for another client that holds a transaction open in the same database."""
     name = DATABASES[peer.endpoint[1]]
@@ -279,6 +283,7 @@ def _lock_wait(
         sample=sample,
         harms_without_failure=True,
         gave_up=gave_up,
+        goes_on=goes_on,
     )
 
 
