@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+import msgspec
 
 from receiver.investigate.case import Case
 from receiver.investigate.classes import CLASSES
+from receiver.investigate.coverage import why_unseen
 from receiver.investigate.engine import Explanation
 from receiver.investigate.evidence import Candidate, Evidence, Fact, ends, missing
 from receiver.text.names import mib
@@ -49,10 +52,17 @@ def rule_out(
 
 
 def _absence(case: Case, rival: str, lead: Candidate) -> str:
+    """A rival without a trace: what decides against it, or why a trace could be missing."""
+    subject, known = case.get(lead.subject), CLASSES[rival]
     decides = _DECIDES.get(rival)
-    if decides is not None and (found := decides(case, lead)):
-        return found
-    return f"No event shows {CLASSES[rival].predicts}."
+    if decides is not None and not why_unseen(case, decides.needs, subject):
+        found = decides.says(case, lead)
+        if found:
+            return found
+    why = why_unseen(case, known.needs, subject)
+    if why:
+        return f"An observation is missing for {known.predicts}: {why}."
+    return f"No event shows {known.predicts}."
 
 
 def _witnesses(case: Case, lead: Candidate) -> tuple[Fact, ...]:
@@ -102,12 +112,19 @@ def _own_growth(case: Case, lead: Candidate) -> str:
     )
 
 
-_DECIDES = {
-    "mem.cgroup_oom": _no_oom,
-    "mem.cgroup_neighbour": _own_growth,
-    "mem.child_oom": _no_oom,
-    "mem.host_oom": _cgroup_not_host,
-    "kill.supervisor": _no_sender,
-    "mem.userspace_killer": _no_sender,
-    "kill.drain": _no_sender,
+class _Decision(msgspec.Struct, frozen=True):
+    """What decides against a rival; `says` is empty if nothing does. `needs`: see `CauseClass`."""
+
+    says: Callable[[Case, Candidate], str]
+    needs: tuple[str, ...]
+
+
+_DECIDES: dict[str, _Decision] = {
+    "mem.cgroup_oom": _Decision(_no_oom, ("oom_kill",)),
+    "mem.cgroup_neighbour": _Decision(_own_growth, ("oom_kill", "oom_member")),
+    "mem.child_oom": _Decision(_no_oom, ("oom_kill",)),
+    "mem.host_oom": _Decision(_cgroup_not_host, ("oom_kill",)),
+    "kill.supervisor": _Decision(_no_sender, ("signal",)),
+    "mem.userspace_killer": _Decision(_no_sender, ("signal",)),
+    "kill.drain": _Decision(_no_sender, ("signal",)),
 }
