@@ -26,6 +26,7 @@ from receiver.facts.neighbours import Competitor
 from receiver.facts.peers import Peer
 from receiver.facts.usage import Usage, resident
 from receiver.text.printable import printable
+from receiver.text.scripts import script_name
 from receiver.work.children import ExitSeverity
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts, Use
@@ -165,9 +166,4 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @property
     def script(self) -> str:
         """The name of the script that an interpreter runs; empty for any other program."""
-        rest = [a for a in self.argv[1:] if not a.startswith("-")]
-        return (
-            rest[0].rpartition("/")[2]
-            if rest and self.name.startswith(("python", "bash", "sh", "java", "perl", "ruby"))
-            else ""
-        )
+        return script_name(self.name, self.argv)
