@@ -51,7 +51,6 @@ _PATHS = {
 _GONE = {
     errno.ESTALE: "its file handle is stale: the server does not know the file any more",
     errno.ENODEV: "there is no such device",
-    errno.ENXIO: "there is no such device or address",
     errno.ENOTCONN: "the process behind its file system is gone",
     errno.EIO: "the device did not do what was asked",
 }

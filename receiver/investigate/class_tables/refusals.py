@@ -41,7 +41,7 @@ CLASSES: tuple[CauseClass, ...] = (
     cause_class(
         name="fs.gone",
         title="a device or a mount was gone",
-        predicts="ESTALE, ENODEV, ENXIO or EIO in the last call that failed",
+        predicts="ESTALE, ENODEV, ENOTCONN or EIO in the last call that failed",
         rivals="fs.slow_io fs.path_missing fs.netfs",
         tag="restore_mount",
         fix="Check the device, its mount and the file server; mount it again, then run the step.",
