@@ -26,6 +26,7 @@ from receiver.facts.neighbours import Competitor
 from receiver.facts.peers import Peer
 from receiver.facts.usage import Usage, resident
 from receiver.text.printable import printable
+from receiver.text.scripts import script_name
 from receiver.work.children import ExitSeverity
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts, Use
@@ -72,8 +73,6 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     stdout_inode: int
     findings: tuple[str, ...]
     collapsed: int
-    # The number of threads of the parent at its last sample; 0 if it is unknown.
-    parent_threads: int
 
     @classmethod
     def of(
@@ -119,7 +118,6 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             stdout_inode=process.stdout_inode,
             findings=facts.reported.of(process.key),
             collapsed=facts.children.of(process.key).collapsed,
-            parent_threads=_threads(parent, facts),
         )
 
     @property
@@ -168,14 +166,4 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @property
     def script(self) -> str:
         """The name of the script that an interpreter runs; empty for any other program."""
-        rest = [a for a in self.argv[1:] if not a.startswith("-")]
-        return (
-            rest[0].rpartition("/")[2]
-            if rest and self.name.startswith(("python", "bash", "sh", "java", "perl", "ruby"))
-            else ""
-        )
-
-
-def _threads(parent: Worker | None, facts: Facts) -> int:
-    last = facts.usage.last(parent.key) if parent is not None else None
-    return last.threads if last is not None else 0
+        return script_name(self.name, self.argv)

@@ -266,6 +266,48 @@ def test_a_connection_that_was_reset_is_told_as_a_reset() -> None:
     assert lead.weighed[0].text.startswith("10.0.0.5:5000 reset a connection of python3")
 
 
+@pytest.mark.parametrize(
+    ("unread", "resumes", "told"), [(21_000, True, True), (0, True, False), (21_000, False, False)]
+)
+def test_answers_that_are_held_until_another_call_is_answered(
+    unread: int, resumes: bool, told: bool
+) -> None:
+    """A credential is refreshed over a plain address: what the call is for is not visible."""
+    story = Story()
+    root = story.command("python3", "read.py")
+    lake = {"peer_port": 5000, "established_boottime_ns": story.now}
+    asked = story.now + SECOND
+    sent = {"sent_bytes": 100, "last_send_boottime_ns": story.now}
+    read = {"received_bytes": 128_000, "last_receive_boottime_ns": story.now + 10 * MS}
+    call = {"peer_port": 6000, "connection_id": 20, "established_boottime_ns": asked}
+    for connection in (9, 10):
+        link(story, root, ConnectionStage.CONNECTED, **(lake | {"connection_id": connection}))
+    story.step(1_000)
+    link(story, root, ConnectionStage.CONNECTED, **call)
+    asks = {"sent_bytes": 90, "last_send_boottime_ns": asked}
+    for _ in range(6):
+        story.step(1_000)
+        for connection in (9, 10):
+            held = lake | sent | read | {"connection_id": connection, "unread_bytes": unread}
+            link(story, root, ConnectionStage.SAMPLED, **held)
+        link(story, root, ConnectionStage.SAMPLED, **(call | asks))
+    answered = {"received_bytes": 500, "last_receive_boottime_ns": story.now}
+    link(story, root, ConnectionStage.CLOSED, **(call | asks | answered))
+    if not resumes:
+        story.step(4_000)
+    more = {"received_bytes": 200_000, "last_receive_boottime_ns": story.now}
+    for connection in (9, 10):
+        link(
+            story,
+            root,
+            ConnectionStage.CLOSED,
+            **(lake | sent | more | {"connection_id": connection}),
+        )
+    story.exit(root)
+    pools = [h for h in report_of(story).hypotheses if h.cause == "net.pool"]
+    assert [h.culprit.address.rpartition(":")[2] for h in pools] == (["6000"] if told else [])
+
+
 @pytest.mark.parametrize(("life", "verdict"), [(40, "healthy"), (8, "degraded")])
 def test_a_quota_degrades_a_success_only_when_it_took_much_of_its_life(
     life: int, verdict: str

@@ -229,7 +229,10 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
     late, evidence = _late_answer(sender, at)
     delay = sender.usage.worst.get("cpu") if sender.usage is not None else None
     if delay is not None:
-        text = f"{sender.who} waited for a CPU for {min(1.0, delay[0]):.0%} of the time."
+        text = (
+            f"Between two samples, ready threads of {sender.who} waited for a CPU for "
+            f"{min(1.0, delay[0]):.0%} of the time."
+        )
         evidence.append(supports(SOME, text, [fact(delay[1])]))
     if not evidence:
         return

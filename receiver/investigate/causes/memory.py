@@ -135,11 +135,12 @@ def _plateau(actor: ProcessSnapshot) -> bool:
 def memory_limits(case: Case) -> Iterator[Candidate]:
     """Finds refused calls of mmap, brk or mremap.
 
-    The limit is the process's own, because a full cgroup causes an OOM kill instead.
+    The limit is the process's own, because a full cgroup causes an OOM kill instead. Where the
+    kernel half looked the limits up, receiver.investigate.causes.refused_memory decides.
     """
     for actor in case:
         calls = [c for c in actor.calls if c.call == CallKind.MEMORY and c.error == errno.ENOMEM]
-        if not calls or not actor.failed:
+        if not calls or not actor.failed or actor.moments.refused:
             continue
         evidence = [
             supports(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from receiver.events import CallKind, FileChanged, FileOperation
 from receiver.investigate.case import Case
+from receiver.investigate.causes.memory_waits import waits_for_memory
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -89,7 +90,7 @@ def slow(case: Case) -> Iterator[Candidate]:
     """Finds threads in uninterruptible sleep, in many samples or during a long idle period."""
     for actor in case:
         usage = actor.usage
-        if usage is None:
+        if usage is None or waits_for_memory(actor):
             continue
         idle_period = usage.idle_period
         stuck = [

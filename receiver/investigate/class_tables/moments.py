@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.investigate.class_tables.base import CauseClass, Via, cause_class, to
+from receiver.investigate.class_tables.base import CauseClass, Nature, Via, cause_class, to
 
 _AFTER = (
     to("fs.truncated", Via.SAME),
@@ -71,6 +71,98 @@ CLASSES: tuple[CauseClass, ...] = (
         ),
         needs="signal_state signal",
         brings=_AFTER,
+    ),
+    cause_class(
+        name="mem.oom_disabled",
+        title="a memory cgroup was full, and its OOM killer was off",
+        predicts="a wait for memory of a full cgroup whose OOM killer is off",
+        rivals="fs.slow_io mem.cgroup_oom mem.thrash",
+        tag="enable_oom_killer",
+        fix=(
+            "Raise the limit of the cgroup, or make the step smaller. Write 0 to "
+            "memory.oom_control, so that a full cgroup ends with an OOM kill and not with a hang."
+        ),
+        needs="memory_wait thread_wait",
+        nature=Nature.DELAY,
+        brings=(
+            to("fs.slow_io mem.thrash", Via.SAME),
+            to("kill.", Via.ANCESTOR),
+            to("net.silent_peer", Via.CONNECTION_ENDS),
+        ),
+    ),
+    cause_class(
+        name="mem.high",
+        title="the kernel slowed it down, because its cgroup was above memory.high",
+        predicts="a wait above memory.high",
+        rivals="fs.slow_io mem.thrash cpu.quota",
+        tag="raise_memory_high",
+        fix="Raise memory.high of the cgroup, or make the step smaller.",
+        needs="thread_wait",
+        nature=Nature.DELAY,
+        brings=(
+            to("fs.slow_io mem.thrash", Via.SAME),
+            to("kill.", Via.ANCESTOR),
+            to("net.silent_peer", Via.CONNECTION_ENDS),
+        ),
+    ),
+    cause_class(
+        name="hang.lock_holder_killed",
+        title="the holder of a lock that processes share was killed",
+        predicts="a kill of a process that shares a lock with those that wait",
+        rivals="hang.fork_lock hang.pipe_full net.silent_peer",
+        tag="end_workers_politely",
+        fix=(
+            "Do not kill a worker that may hold a lock of others: ask it to end, or replace the "
+            "whole pool and its queues."
+        ),
+        visible="P",
+        needs="thread_wait signal_state",
+        brings=(
+            to("hang.fork_lock", Via.SAME),
+            to("hang.fork_lock", Via.PARENT),
+            to("kill.", Via.ANCESTOR),
+            to("net.silent_peer", Via.CONNECTION_ENDS),
+        ),
+    ),
+    cause_class(
+        name="mem.mappings",
+        title="it had as many mappings as the kernel allows",
+        predicts="an mmap that failed at vm.max_map_count",
+        rivals="mem.rlimit mem.overcommit",
+        tag="raise_map_count",
+        fix="Raise vm.max_map_count, or let the program map fewer and larger pieces.",
+        needs="memory_refused",
+        brings=(
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+            to("crash. data.skew", Via.SAME),
+        ),
+    ),
+    cause_class(
+        name="mem.overcommit",
+        title="the host's accounting of memory refused an allocation",
+        predicts="an mmap that failed below all limits of the process",
+        rivals="mem.rlimit mem.mappings mem.host_oom",
+        tag="change_overcommit",
+        fix=(
+            "Let the program ask for less memory at once, add memory or swap to the host, or "
+            "change vm.overcommit_memory and vm.overcommit_ratio."
+        ),
+        needs="memory_refused",
+        brings=(
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+            to("crash. data.skew", Via.SAME),
+        ),
+    ),
+    cause_class(
+        name="fs.noexec",
+        title="a library or program is on a mount that permits no execution",
+        predicts="an executable mapping of a file on a mount with noexec",
+        rivals="fs.eacces proc.interpreter",
+        tag="mount_exec",
+        fix="Mount the file system without noexec, or move the file to one that permits execution.",
+        needs="memory_refused",
     ),
     cause_class(
         name="fs.unreadable",
