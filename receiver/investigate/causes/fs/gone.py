@@ -18,7 +18,6 @@ from receiver.investigate.evidence import (
 _GONE = {
     errno.ESTALE: "its file handle is stale: the server does not know the file any more",
     errno.ENODEV: "there is no such device",
-    errno.ENXIO: "there is no such device or address",
     errno.ENOTCONN: "the process behind its file system is gone",
     errno.EIO: "the device did not do what was asked",
 }
@@ -38,7 +37,7 @@ def gone(case: Case) -> Iterator[Candidate]:
 CARD = cause_class(
     name="fs.gone",
     title="a device or a mount was gone",
-    predicts="ESTALE, ENODEV, ENXIO or EIO in the last call that failed",
+    predicts="ESTALE, ENODEV, ENOTCONN or EIO in the last call that failed",
     rivals="fs.slow_io fs.path_missing fs.netfs",
     tag="restore_mount",
     fix="Check the device, its mount and the file server; mount it again, then run the step.",
