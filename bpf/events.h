@@ -61,6 +61,9 @@ enum constant {
 	MEMBERS_NAMED = 48,
 	MEMBERS_LOOKED_AT = 32768, /* processes of the host */
 
+	/* Processes of this age or less have further looks between their samples. */
+	YOUNG_MS = 2000,
+
 	/* Which processes are watched: one byte for each pid. */
 	MARKS_PER_ENTRY = 64,
 	MARK_WATCHED = 1, /* by the kernel half, or by user space for a process that cannot end meanwhile */
@@ -123,7 +126,8 @@ enum event_kind {
 	EVENT_MEMORY_WAIT = 28,
 	EVENT_LAST_FAILURE = 29,
 	EVENT_HOLDER = 30,
-	EVENT_KIND_COUNT = 31,
+	EVENT_EARLY_SAMPLE = 31,
+	EVENT_KIND_COUNT = 32,
 };
 
 /* Why a record never reached a ring. */
@@ -826,6 +830,16 @@ struct event_memory_refused {
 	__u32 refusal_flags;
 	text_len path; /* of the file, if one was to be mapped */
 	__u16 _pad[3];
+};
+
+/* What a watched process that began a moment ago has used, between its samples. */
+struct event_early_sample {
+	struct event_header header;
+	struct process_key process;
+	__u64 anon_bytes;
+	__u64 file_bytes;
+	__u64 shmem_bytes;
+	__u64 cpu_runtime_ns; /* over all threads, living and dead */
 };
 
 /* A memory cgroup that is full and whose OOM killer is off (cgroup v1): each process that needs a page of it waits until somebody makes

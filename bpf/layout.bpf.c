@@ -32,6 +32,7 @@ struct event_memory_refused keep_memory_refused;
 struct event_memory_wait keep_memory_wait;
 struct event_last_failure keep_last_failure;
 struct event_holder keep_holder;
+struct event_early_sample keep_early_sample;
 struct ledger keep_ledger;
 enum constant keep_constant;
 enum secret_word keep_secret_word;

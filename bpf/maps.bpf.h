@@ -138,6 +138,14 @@ struct {
 	__type(value, struct marks);
 } watch_marks __weak SEC(".maps");
 
+/* When the last watched process began to be watched, boot ns: whether there are young ones to look at. Never full. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} youngest __weak SEC(".maps");
+
 /* When the processes began that user space asks to watch: it knows of a process by records, and by now another one may have the
  * pid. Compared at the first use of the mark. Full: the least recently used one is dropped, and its process is not watched. */
 struct {

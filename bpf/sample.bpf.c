@@ -5,9 +5,9 @@
 #include "holders.bpf.h"
 #include "image.bpf.h"
 #include "kernel_net.h"
+#include "runtime.bpf.h"
 #include "waited.bpf.h"
 
-#define THREADS_PER_PROCESS 4096
 #define CGROUP_DEPTH 32
 #define IDLE_LOOKS 3
 #define LOOKS_PER_MINUTE 60
@@ -209,25 +209,6 @@ static __always_inline void sample_process(struct bpf_iter__task *context, struc
 	write_record(context->meta->seq, e, sizeof(*e), EVENT_PROCESS_SAMPLE);
 }
 
-struct runtime_walk {
-	struct list_head *head;
-	struct list_head *node;
-	u64 runtime_ns;
-};
-
-static long on_thread_runtime(u32 index, struct runtime_walk *walk)
-{
-	struct list_head *node = walk->node;
-	struct task_struct *thread;
-
-	if (!node || node == walk->head)
-		return 1;
-	thread = (void *)node - bpf_core_field_offset(struct task_struct, thread_node);
-	walk->runtime_ns += BPF_CORE_READ(thread, se.sum_exec_runtime);
-	walk->node = BPF_CORE_READ(node, next);
-	return 0;
-}
-
 static __always_inline void look_at_neighbour(struct bpf_iter__task *context, struct task_struct *task)
 {
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
@@ -236,8 +217,6 @@ static __always_inline void look_at_neighbour(struct bpf_iter__task *context, st
 	u64 growth, cpu_ns, interval_ns, id;
 	struct event_neighbour *e;
 	struct neighbour now = {}, *last;
-	struct runtime_walk threads = {};
-	struct list_head *head;
 	u32 tgid = task->tgid;
 	bool shares;
 
@@ -246,11 +225,7 @@ static __always_inline void look_at_neighbour(struct bpf_iter__task *context, st
 	now.at_ns = bpf_ktime_get_boot_ns();
 	now.start_boottime_ns = BPF_CORE_READ(task, start_boottime);
 	now.rss_pages = rss_pages(mm, RSS_ANON) + rss_pages(mm, RSS_SHMEM);
-	head = (void *)BPF_CORE_READ(task, signal) + bpf_core_field_offset(struct signal_struct, thread_head);
-	threads.head = head;
-	threads.node = BPF_CORE_READ(head, next);
-	bpf_loop(THREADS_PER_PROCESS, on_thread_runtime, &threads, 0);
-	now.cpu_ns = BPF_CORE_READ(task, signal, sum_sched_runtime) + threads.runtime_ns;
+	now.cpu_ns = runtime_of(task);
 	last = bpf_map_lookup_elem(&neighbours, &tgid);
 	if (!last || last->start_boottime_ns != now.start_boottime_ns) {
 		bpf_map_update_elem(&neighbours, &tgid, &now, BPF_ANY);

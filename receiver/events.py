@@ -46,6 +46,7 @@ WIRE_HASHES = {
     "memory_wait": "48f6e766",
     "last_failure": "20f747cd",
     "holder": "b0f4375b",
+    "early_sample": "5051f9aa",
 }
 NUL = b"\0"
 LENGTH = "the text lengths do not add up to the record"
@@ -82,6 +83,7 @@ class EventKind(IntEnum):
     MEMORY_WAIT = 28
     LAST_FAILURE = 29
     HOLDER = 30
+    EARLY_SAMPLE = 31
 
 
 class LossReason(IntEnum):
@@ -3185,6 +3187,64 @@ def _encode_holder(event: Holder) -> bytes:
     )
 
 
+class EarlySample(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    anon_bytes: int
+    file_bytes: int
+    shmem_bytes: int
+    cpu_runtime_ns: int
+
+
+_EARLY_SAMPLE = Layout("<QQIHHQI4xQQQQ")
+
+
+def _decode_early_sample(raw: bytes, redactor: Redactor) -> EarlySample:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        anon_bytes,
+        file_bytes,
+        shmem_bytes,
+        cpu_runtime_ns,
+    ) = _EARLY_SAMPLE.unpack_from(raw)
+    if _EARLY_SAMPLE.size != len(raw):
+        raise ValueError(LENGTH)
+    return EarlySample(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        anon_bytes,
+        file_bytes,
+        shmem_bytes,
+        cpu_runtime_ns,
+    )
+
+
+def _encode_early_sample(event: EarlySample) -> bytes:
+    return _EARLY_SAMPLE.pack(
+        event.time_boottime_ns,
+        event.sequence,
+        _EARLY_SAMPLE.size,
+        event.cpu,
+        EventKind.EARLY_SAMPLE,
+        event.process.start_boottime_ns,
+        event.process.tgid,
+        event.anon_bytes,
+        event.file_bytes,
+        event.shmem_bytes,
+        event.cpu_runtime_ns,
+    )
+
+
 def _valid_fork(event: Fork) -> bool:
     return (
         event.time_boottime_ns < TIME_LIMIT_NS
@@ -3515,6 +3575,17 @@ def _valid_holder(event: Holder) -> bool:
     )
 
 
+def _valid_early_sample(event: EarlySample) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.anon_bytes < BYTES_LIMIT
+        and event.file_bytes < BYTES_LIMIT
+        and event.shmem_bytes < BYTES_LIMIT
+        and event.cpu_runtime_ns < TIME_LIMIT_NS
+    )
+
+
 Event = (
     Fork
     | Exec
@@ -3546,6 +3617,7 @@ Event = (
     | MemoryWait
     | LastFailure
     | Holder
+    | EarlySample
 )
 
 DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {
@@ -3579,6 +3651,7 @@ DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {
     EventKind.MEMORY_WAIT: _decode_memory_wait,
     EventKind.LAST_FAILURE: _decode_last_failure,
     EventKind.HOLDER: _decode_holder,
+    EventKind.EARLY_SAMPLE: _decode_early_sample,
 }
 VALID: dict[int, Callable[..., bool]] = {
     EventKind.FORK: _valid_fork,
@@ -3611,6 +3684,7 @@ VALID: dict[int, Callable[..., bool]] = {
     EventKind.MEMORY_WAIT: _valid_memory_wait,
     EventKind.LAST_FAILURE: _valid_last_failure,
     EventKind.HOLDER: _valid_holder,
+    EventKind.EARLY_SAMPLE: _valid_early_sample,
 }
 _ENCODERS: dict[type, Callable[..., bytes]] = {
     Fork: _encode_fork,
@@ -3643,6 +3717,7 @@ _ENCODERS: dict[type, Callable[..., bytes]] = {
     MemoryWait: _encode_memory_wait,
     LastFailure: _encode_last_failure,
     Holder: _encode_holder,
+    EarlySample: _encode_early_sample,
 }
 
 
@@ -3660,12 +3735,12 @@ class Ledger(msgspec.Struct, frozen=True):
     lost: tuple[tuple[int, ...], ...]
 
 
-KINDS, FILTERS, LOSSES = 31, 8, 10
-_LEDGER = Layout("<621Q")
+KINDS, FILTERS, LOSSES = 32, 8, 10
+_LEDGER = Layout("<641Q")
 
 
 def decode_ledger(per_cpu: bytes) -> Ledger:
-    """Sums the per-CPU values of the `ledgers` map: 4968 bytes per possible CPU."""
+    """Sums the per-CPU values of the `ledgers` map: 5128 bytes per possible CPU."""
     words = [sum(column) for column in zip(*_LEDGER.iter_unpack(per_cpu), strict=True)]
     at = 1 + 2 * KINDS
     filtered = tuple(tuple(words[at + k * FILTERS : at + (k + 1) * FILTERS]) for k in range(KINDS))

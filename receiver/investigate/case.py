@@ -244,10 +244,16 @@ class Case:
             ]
             if at.end.signal or not below:
                 break  # it died of a signal, so its children ended because of it
-            at = max(below, key=lambda c: (c.exit_severity is ExitSeverity.LOST_WORK, c.end_ns))
+            at = max(below, key=_rank_of_failure)
             out.append(at)
         return out
 
     @property
     def origin(self) -> ProcessSnapshot | None:
         return self.path[-1] if self.path else None
+
+
+def _rank_of_failure(child: ProcessSnapshot) -> tuple[bool, bool, int]:
+    """The child that failed last; one that its parent stopped only if no other one failed."""
+    severity = child.exit_severity
+    return severity is ExitSeverity.LOST_WORK, severity >= ExitSeverity.FAILED, child.end_ns

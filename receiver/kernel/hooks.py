@@ -234,6 +234,14 @@ HOOKS = (
         iterator=True,
     ),
     Hook(
+        "on_young_tasks",
+        "",
+        0,
+        "memory and CPU time of processes in their first two seconds, five times a second",
+        EventKind.EARLY_SAMPLE,
+        iterator=True,
+    ),
+    Hook(
         "on_existing",
         "",
         0,

@@ -8,7 +8,7 @@ import struct
 from collections import Counter
 from pathlib import Path
 
-from receiver.constants import MARKS_PER_ENTRY, PID_LIMIT
+from receiver.constants import MARKS_PER_ENTRY, PID_LIMIT, YOUNG_MS
 from receiver.errors import UnavailableError
 from receiver.events import EventKind, ProcessKey
 from receiver.kernel.bpf_object import Object
@@ -278,6 +278,13 @@ class Probes:
             for name in ("on_tasks", "on_sockets")
             if name in self._attached
         )
+
+    def early_sample(self, now_ns: int) -> bytes:
+        """EVENT_EARLY_SAMPLE records of the watched processes that have just begun."""
+        last = int.from_bytes(self.object.lookup("youngest", bytes(4), 8), "little")
+        if "on_young_tasks" not in self._attached or now_ns - last > YOUNG_MS * 1_000_000:
+            return b""
+        return self.object.iterate("on_young_tasks")
 
     def existing(self) -> bytes:
         """EVENT_EXISTING records of all living processes, back to back."""

@@ -18,6 +18,7 @@ from receiver.events import (
     CallFailed,
     Connection,
     Crash,
+    EarlySample,
     Exec,
     Existing,
     Exit,
@@ -124,6 +125,7 @@ EVENTS: dict[type, EventSpec] = {
         Handlers.memory_refused,
         LINES[MemoryRefused],
     ),
+    EarlySample: EventSpec("early_sample", Handlers.early_sample, LINES[EarlySample]),
     MemoryWait: EventSpec(
         "memory_wait",
         Handlers.memory_wait,

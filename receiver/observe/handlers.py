@@ -12,6 +12,7 @@ from receiver.detect import oom_killed
 from receiver.events import (
     Connection,
     Crash,
+    EarlySample,
     Exec,
     Existing,
     Exit,
@@ -177,6 +178,11 @@ class Handlers:
     def threaded_fork(self, event: ThreadedFork) -> None:
         if self.tree.get(event.process) is not None:
             self.facts.moments.forked(event)
+
+    def early_sample(self, event: EarlySample) -> None:
+        process = self.tree.get(event.process)
+        if process is not None and process.exit is None:
+            self.facts.usage.early(event)
 
     def fault(self, event: Fault) -> None:
         if self.tree.get(event.process) is not None:

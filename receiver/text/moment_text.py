@@ -7,6 +7,7 @@ from typing import Any
 
 from receiver.calls import call_name
 from receiver.events import (
+    EarlySample,
     Fault,
     MappingKind,
     MemoryRefused,
@@ -18,6 +19,7 @@ from receiver.events import (
     ThreadedFork,
 )
 from receiver.text.names import error_name, mib, signal_name
+from receiver.units import SECOND
 
 
 def _oom_member(event: OomMember) -> str:
@@ -62,11 +64,17 @@ def _memory_wait(event: MemoryWait) -> str:
     return f"stuck   {event.process.tgid} waits for memory, {full}, OOM killer off"
 
 
+def _early_sample(event: EarlySample) -> str:
+    held = mib(event.anon_bytes + event.file_bytes + event.shmem_bytes)
+    return f"early   {event.process.tgid} {held}, {event.cpu_runtime_ns / SECOND:.2f} s of CPU"
+
+
 MOMENTS: dict[type, Callable[[Any], str]] = {
     OomMember: _oom_member,
     OomMemory: _oom_memory,
     SignalState: _signal_state,
     Fault: _fault,
+    EarlySample: _early_sample,
     ThreadedFork: _threaded_fork,
     MemoryRefused: _memory_refused,
     MemoryWait: _memory_wait,

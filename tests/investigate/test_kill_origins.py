@@ -6,6 +6,7 @@ import signal
 from typing import Any
 
 import msgspec
+import pytest
 
 from receiver.events import ProcessKey, SignalFlag, SignalState, WaitObject
 from receiver.investigate.report import Hypothesis
@@ -142,3 +143,18 @@ def test_a_hang_up_by_the_kernel_is_told_from_a_kill() -> None:
     lead = report_of(story).hypotheses[0]
     assert lead.cause == "kill.hangup"
     assert "its terminal was hung up while sshd (60) ran" in lead.summary
+
+
+@pytest.mark.parametrize("stranger", [True, False])
+def test_a_signal_that_leaves_the_run_is_told(stranger: bool) -> None:
+    story = Story()
+    root = story.command("bash", "clean.sh")
+    child = story.spawn(root, "postgres")
+    target = ProcessKey(99, 9) if stranger else child
+    told(story, root, target, signal.SIGKILL, target_comm="postgres")
+    story.exit(child)
+    story.exit(root, 3)
+    texts = [line.text for line in report_of(story).normality]
+    text = "bash (1002) sent SIGKILL to postgres (99), which is not part of this run."
+    assert (text in texts) is stranger
+    assert any("not part of this run" in t for t in texts) is stranger

@@ -14,7 +14,7 @@ from typing import TypeVar
 import pytest
 
 from receiver.calls import call_name
-from receiver.events import Neighbour, ProcessSample, ThreadWait, WaitObject, WaitStack
+from receiver.events import EarlySample, Neighbour, ProcessSample, ThreadWait, WaitObject, WaitStack
 from receiver.kernel.decode import decode
 from receiver.text.event_text import frames_of, wait_of
 from receiver.text.redact import Redactor
@@ -347,3 +347,19 @@ threading.Thread(target=burn).start(); time.sleep(9)
     assert event.cpu_ns > event.interval_ns // 4
     neighbour.kill()
     neighbour.wait()
+
+
+def young(watched: Watched, pid: int) -> list[EarlySample]:
+    found = [decode(raw, Redactor("off")) for raw in watched.witness.source.early_sample()]
+    return [e for e in found if isinstance(e, EarlySample) and e.process.tgid == pid]
+
+
+def test_a_young_process_has_further_looks_between_its_samples(watched: Watched) -> None:
+    code = "x = bytearray(b'x' * (30 << 20))\nprint('up', flush=True)\ninput()"
+    child = watched.start(code, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    ready(child)
+    (event,) = young(watched, child.pid)
+    assert event.anon_bytes > 30 << 20
+    assert event.cpu_runtime_ns > 0
+    eventually(lambda: not young(watched, child.pid), "a process that is young no longer")
+    stop(child)

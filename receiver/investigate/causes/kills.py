@@ -290,6 +290,3 @@ def _late_answer(sender: ProcessSnapshot, at_ns: int) -> tuple[Peer | None, list
             )
             return peer, [supports(CLEAR + SLIGHT, text, facts(sample))]
     return None, []
-
-
-CAUSES = (kills,)

@@ -304,6 +304,3 @@ def _quiet_client(
         if theirs.quiet_ns >= SECOND and quiet.time_boottime_ns > since_ns:
             holder, seen = other, quiet
     return holder, seen
-
-
-CAUSES = (silence,)
