@@ -6,7 +6,7 @@ import errno
 import signal
 from collections.abc import Iterator
 
-from receiver.events import CallKind, Crash
+from receiver.events import CallKind, Crash, Signal
 from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of, shells
 from receiver.investigate.causes.refusals import reaches_inotify_limit
@@ -57,22 +57,7 @@ def crashes(case: Case) -> Iterator[Candidate]:
             f"{actor.who} was killed by {signal_name(event.signal)}: {how} (si_code {event.code})."
         )
         evidence = [supports(STRONG, text, [fact(event), *ends(actor)])]
-        if event.signal == signal.SIGBUS:
-            evidence.append(
-                contradicts(
-                    SOME,
-                    "SIGBUS is caused by the memory behind a mapping, not by the code.",
-                    [fact(event)],
-                )
-            )
-        if any(c.call == CallKind.MEMORY and c.error == errno.ENOMEM for c in actor.calls):
-            evidence.append(
-                contradicts(
-                    SOME,
-                    "One of its memory allocations had failed before.",
-                    facts(*actor.calls[:1]),
-                )
-            )
+        evidence += _other_reasons(actor, event)
         where = ""
         if actor.crash is not None and actor.crash.signal == event.signal:
             evidence.append(_place_of(actor.crash))
@@ -93,6 +78,18 @@ def crashes(case: Case) -> Iterator[Candidate]:
             subject=actor.key,
             at_ns=event.time_boottime_ns,
         )
+
+
+def _other_reasons(actor: ProcessSnapshot, event: Signal) -> list[Evidence]:
+    """Returns what speaks for another reason than its own code."""
+    out = []
+    if event.signal == signal.SIGBUS:
+        text = "SIGBUS is caused by the memory behind a mapping, not by the code."
+        out.append(contradicts(SOME, text, [fact(event)]))
+    if any(c.call == CallKind.MEMORY and c.error == errno.ENOMEM for c in actor.calls):
+        text = "One of its memory allocations had failed before."
+        out.append(contradicts(SOME, text, facts(*actor.calls[:1])))
+    return out
 
 
 def _place_of(crash: Crash) -> Evidence:
@@ -172,28 +169,12 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
     ]
     holder = max(here, key=lambda a: (dead[a.key], -a.pid), default=actor)
     if dead.get(holder.key, 0) >= _MANY_DEAD and dead[holder.key] > 2 * len(here):
-        number = dead[holder.key]
         text = (
-            f"{number} children of {holder.who} had ended and were not reaped, and only "
+            f"{dead[holder.key]} children of {holder.who} had ended and were not reaped, and only "
             f"{len(here)} processes were running."
         )
         evidence.append(supports(CLEAR, text, [*ends(holder), *shown]))
-        summary = (
-            f"{holder.who} did not reap {number} ended children, until no process could be created."
-        )
-        return Candidate(
-            cause="proc.zombies",
-            culprit=process_culprit(holder),
-            summary=summary,
-            remedy=(
-                f"Let {holder.who} reap its children (wait(), or an init such as tini as pid 1): "
-                f"{number} had not been reaped."
-            ),
-            evidence=tuple(evidence),
-            subject=actor.key,
-            at_ns=at_ns,
-            harms_without_failure=True,
-        )
+        return _unreaped(actor, holder, dead[holder.key], at_ns, evidence)
     counts = {a.key: max(living[a.key], _threads(a)) for a in here}
     most = max(here, key=lambda a: (counts[a.key], -a.pid), default=actor)
     text = f"{most.who} had {counts.get(most.key, 0)} processes or threads."
@@ -206,6 +187,30 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
         remedy=(
             f"Raise the pids limit, or let {most.who} start fewer than {counts.get(most.key, 0)} "
             "processes and threads."
+        ),
+        evidence=tuple(evidence),
+        subject=actor.key,
+        at_ns=at_ns,
+        harms_without_failure=True,
+    )
+
+
+def _unreaped(
+    actor: ProcessSnapshot,
+    holder: ProcessSnapshot,
+    number: int,
+    at_ns: int,
+    evidence: list[Evidence],
+) -> Candidate:
+    return Candidate(
+        cause="proc.zombies",
+        culprit=process_culprit(holder),
+        summary=(
+            f"{holder.who} did not reap {number} ended children, until no process could be created."
+        ),
+        remedy=(
+            f"Let {holder.who} reap its children (wait(), or an init such as tini as pid 1): "
+            f"{number} had not been reaped."
         ),
         evidence=tuple(evidence),
         subject=actor.key,

@@ -89,21 +89,17 @@ def replaced(case: Case) -> Iterator[Candidate]:
             done = reader.end_ns or case.now_ns
             if use.closed is not None and not use.open:
                 done = use.closed.time_boottime_ns
-            removals = [*by_key.get(key, ()), *by_path.get(use.path, ())]
-            hit = next(
-                (h for h in removals if h.actor is not reader and use.first_ns < h.at_ns <= done),
-                None,
-            )
+            removals = (*by_key.get(key, ()), *by_path.get(use.path, ()))
+            others = (h for h in removals if h.actor is not reader)
+            hit = next((h for h in others if use.first_ns < h.at_ns <= done), None)
             if hit is None:
                 continue
             who = hit.actor
             text = f"{who.who} {hit.what} {use.path} while {reader.who} had it open."
             evidence = [supports(CLEAR + SLIGHT, text, [*hit.shown, *facts_of_use(use)])]
-            how = (
-                "was killed by SIGBUS, because the page that it read was gone"
-                if bus
-                else f"{reader.end.words}"
-            )
+            how = reader.end.words
+            if bus:
+                how = "was killed by SIGBUS, because the page that it read was gone"
             evidence.append(
                 supports(STRONG if bus else SOME, f"{reader.who} then {how}.", ends(reader))
             )

@@ -66,18 +66,13 @@ def skew(case: Case) -> Iterator[Candidate]:
             path, (device, inode) = uses[0].path, uses[0].key
             culprit = Culprit(type="file", path=path, inode=inode, device=device)
             named = partition_in_path(path)
-        summary = (
-            f"One part is far larger than the others: {largest.who} read "
-            f"{mib(reads[largest])}{f' of {named}' if named else ''}, the others {mib(int(usual))}."
-        )
+        has = f"{mib(reads[largest])}{f' of {named}' if named else ''}"
+        others = f"the others {mib(int(usual))}"
         yield Candidate(
             cause="data.skew",
             culprit=culprit,
-            summary=summary,
-            remedy=(
-                f"Split or salt {culprit.path or 'the large part'}: it has {mib(reads[largest])}, "
-                f"the others {mib(int(usual))}."
-            ),
+            summary=f"One part is far larger than the others: {largest.who} read {has}, {others}.",
+            remedy=f"Split or salt {culprit.path or 'the large part'}: it has {has}, {others}.",
             evidence=tuple(evidence),
             subject=largest.key,
             at_ns=largest.end_ns,

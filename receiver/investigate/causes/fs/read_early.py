@@ -50,17 +50,11 @@ def read_early(case: Case) -> Iterator[Candidate]:
             for writer, wrote in pairs:
                 until = _written_until(writer, wrote)
                 whole = max(wrote.size_bytes, total)
-                if (
-                    not (wrote.first_ns <= use.first_ns and done < until)
-                    or use.read_bytes >= whole
-                    or not total
-                ):
+                if not (wrote.first_ns <= use.first_ns and done < until) or not total:
                     continue
-                if (
-                    writer is reader
-                    or reader in case.below(writer)
-                    or not (use.read_bytes or use.size_at_open)
-                ):
+                if writer is reader or reader in case.below(writer):
+                    continue
+                if use.read_bytes >= whole or not (use.read_bytes or use.size_at_open):
                     continue
                 text = (
                     f"{reader.who} opened it, and had read it {(until - done) / 1e9:.1f} s "

@@ -48,17 +48,8 @@ def slow(case: Case) -> Iterator[Candidate]:
         )
         if lasted < 4 * SECOND or not shown:
             continue
-        weight = CLEAR + SOME if stuck else CLEAR
-        evidence = [
-            supports(
-                weight,
-                (
-                    f"{actor.who} waited for storage for {lasted / 1e9:.0f} s in "
-                    "uninterruptible sleep."
-                ),
-                shown,
-            )
-        ]
+        text = f"{actor.who} waited for storage for {lasted / 1e9:.0f} s in uninterruptible sleep."
+        evidence = [supports(CLEAR + SOME if stuck else CLEAR, text, shown)]
         if "faults" in usage.worst:
             text = "It read its own pages back at the limit of its memory."
             evidence.append(contradicts(CLEAR, text, [fact(usage.worst["faults"][1])]))
@@ -68,9 +59,8 @@ def slow(case: Case) -> Iterator[Candidate]:
         culprit = file_culprit(use) if use is not None else process_culprit(actor)
         where = f" at {culprit.path}" if culprit.path else ""
         summary = f"Storage stalled: {actor.who} waited {lasted / 1e9:.0f} s{where}."
-        goes_on = bool(stuck) and actor.exit is None
         yield Candidate(
-            goes_on=goes_on,
+            goes_on=bool(stuck) and actor.exit is None,
             cause="fs.slow_io",
             culprit=culprit,
             summary=summary,

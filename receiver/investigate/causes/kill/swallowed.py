@@ -11,7 +11,7 @@ from receiver.investigate.case import Case
 from receiver.investigate.causes.common import (
     sender_text,
 )
-from receiver.investigate.causes.deadlines import is_time_limit
+from receiver.investigate.causes.limits import is_time_limit
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,

@@ -9,12 +9,11 @@ from receiver.events import Signal
 from receiver.investigate.cards import Via, cause_class, to
 from receiver.investigate.case import Case
 from receiver.investigate.causes.absences import no_sender
-from receiver.investigate.causes.common import died_of
+from receiver.investigate.causes.common import died_of, sender_culprit
 from receiver.investigate.evidence import (
     CLEAR,
     SOME,
     Candidate,
-    Culprit,
     Evidence,
     fact,
     fact_of_point,
@@ -66,12 +65,7 @@ def guards(case: Case) -> Iterator[Candidate]:
             evidence.append(supports(SOME, text, facts_of_use(reads[0])))
         yield Candidate(
             cause="mem.userspace_killer",
-            culprit=Culprit(
-                type="process",
-                name=event.sender_comm,
-                pid=event.sender.tgid,
-                start_boottime_ns=event.sender.start_boottime_ns,
-            ),
+            culprit=sender_culprit(event),
             summary=(
                 f"{event.sender_comm} ({event.sender.tgid}) killed {victim.who} when its memory "
                 f"was {mib(victim.peak_bytes)}."
