@@ -156,6 +156,3 @@ def short_answers(case: Case) -> Iterator[Candidate]:
             evidence=evidence,
             sample=last,
         )
-
-
-CAUSES = (broken, short_answers)

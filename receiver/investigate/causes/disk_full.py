@@ -177,6 +177,3 @@ def _made(case: Case, path: str) -> ProcessSnapshot | None:
     counts = {a: sum(1 for u in a.uses if u.created and u.key[0] == device) for a in case}
     counts = {a: n + (a.collapsed and 0) for a, n in counts.items() if n}
     return max(counts, key=lambda a: (counts[a], a.pid)) if counts else None
-
-
-CAUSES = (full,)

@@ -8,7 +8,7 @@ from receiver.calls import call_name
 from receiver.events import ThreadWait, WaitObject
 from receiver.facts.waits import IdlePeriod
 from receiver.investigate.case import Case
-from receiver.investigate.causes.common import HANG_NS, died_of, progress, sent_by_process
+from receiver.investigate.causes.common import HANG_NS, died_of, sent_by_process
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -18,7 +18,6 @@ from receiver.investigate.evidence import (
     Evidence,
     Fact,
     contradicts,
-    ends,
     fact,
     facts,
     process_culprit,
@@ -26,7 +25,7 @@ from receiver.investigate.evidence import (
 )
 from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import frames_of, wait_of
-from receiver.units import MIB, SECOND
+from receiver.units import SECOND
 
 
 def hangs(case: Case) -> Iterator[Candidate]:
@@ -213,56 +212,3 @@ def _waits_for(other: ProcessSnapshot, actor: ProcessSnapshot, wait: ThreadWait)
         if theirs.waits_on == WaitObject.PIPE and other.key == actor.parent:
             return True
     return wait.inode != 0 and wait.inode in (other.stdin_inode, other.stdout_inode)
-
-
-def collector(case: Case) -> Iterator[Candidate]:
-    """Finds a busy JVM with its memory at a plateau and no I/O, until another process kills it."""
-    for actor in case:
-        usage = actor.usage
-        if actor.name != "java" or usage is None or usage.last is None or len(usage.recent) < 4:
-            continue
-        busy = progress(actor, 1 << 62) or 0.0
-        values = [v for _, v in usage.recent[-4:]]
-        flat = max(values) - min(values) <= 0.05 * max(values)
-        last, first = usage.last, usage.first or usage.last
-        moved = (
-            last.read_call_bytes
-            + last.write_call_bytes
-            - first.read_call_bytes
-            - first.write_call_bytes
-        )
-        event = died_of(actor)
-        given_up = actor.end.code == 56 or (event is not None and sent_by_process(actor, event))
-        if busy < 0.8 or not flat or moved > MIB or not (given_up or actor.exit is None):
-            continue
-        text = (
-            f"{actor.who} used {busy:.1f} CPUs while its memory was constant, and "
-            f"transferred {moved} bytes."
-        )
-        evidence = [supports(CLEAR, text, [fact(first), fact(last)])]
-        if actor.end.code == 56:
-            evidence.append(
-                supports(
-                    CLEAR,
-                    ("It exited with status 56, which Spark uses for lost heartbeats."),
-                    ends(actor),
-                )
-            )
-        elif event is not None:
-            text = f"{event.sender_comm} ({event.sender.tgid}) then ended it."
-            evidence.append(supports(SOME, text, [fact(event)]))
-        summary = (
-            f"{actor.who} spent its time on garbage collection: it used {busy:.1f} CPUs "
-            "and transferred no data."
-        )
-        yield Candidate(
-            cause="hang.gc_stall",
-            culprit=process_culprit(actor),
-            summary=summary,
-            evidence=tuple(evidence),
-            subject=actor.key,
-            at_ns=last.time_boottime_ns,
-        )
-
-
-CAUSES = (hangs, collector)

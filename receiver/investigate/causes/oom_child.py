@@ -86,14 +86,9 @@ def as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
     The parent must be a program of its own, not a shell.
     """
     event, parent = victim.oom, case.get(victim.parent)
-    if (
-        event is None
-        or parent is None
-        or parent.oom is not None
-        or shells(parent)
-        or "spark" in victim.role
-        or "spark" in parent.role
-    ):
+    if event is None or parent is None or parent.oom is not None or shells(parent):
+        return None
+    if "spark" in victim.role or "spark" in parent.role:
         return None
     worker = _is_worker(victim, parent)
     served = {p.last.local_port for p in victim.peers if p.last is not None}
