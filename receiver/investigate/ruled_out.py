@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from receiver.investigate.case import Case
 from receiver.investigate.classes import CLASSES
+from receiver.investigate.coverage import why_unseen
 from receiver.investigate.engine import Explanation
 from receiver.investigate.evidence import Candidate, Evidence, Fact, ends, missing
 
@@ -48,10 +49,14 @@ def rule_out(
 
 
 def _absence(case: Case, rival: str, lead: Candidate) -> str:
-    decides = CLASSES[rival].absence
-    if decides is not None and (found := decides(case, lead)):
+    """A rival without a trace: what decides against it, or why a trace could be missing."""
+    known = CLASSES[rival]
+    if known.absence is not None and (found := known.absence(case, lead)):
         return found
-    return f"No event shows {CLASSES[rival].predicts}."
+    why = why_unseen(case, known.needs, case.get(lead.subject))
+    if why:
+        return f"An observation is missing for {known.predicts}: {why}."
+    return f"No event shows {known.predicts}."
 
 
 def _witnesses(case: Case, lead: Candidate) -> tuple[Fact, ...]:

@@ -15,6 +15,7 @@ from receiver.investigate.causes.common import (
     shorter,
 )
 from receiver.investigate.causes.file_pairs import Pair, is_data
+from receiver.investigate.coverage import why_unseen
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -83,8 +84,9 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
     if writer is not None:
         evidence += _untold(case, writer)
     evidence += shorter(case, version.path, size, facts(left, version.opened))
-    if not readers:
-        evidence.append(contradicts(SOME, "No process has read it since.", facts(version.opened)))
+    if not readers and not why_unseen(case, ("file_opened",), None):
+        text = "No observed process has read it since."
+        evidence.append(contradicts(SOME, text, facts(version.opened)))
     who = f"; {readers[0][0].who} then read the incomplete file" if readers else ""
     summary = (
         f"{version.path} ends at byte {size}: its writer {version.writer.name} "
