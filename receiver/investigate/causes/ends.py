@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from receiver.events import CallKind, Crash, Signal
 from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of, shells
-from receiver.investigate.causes.refusals import reaches_inotify_limit
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -26,7 +25,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.text.names import error_name, signal_name, times
+from receiver.text.names import signal_name
 
 _FAULTS = {
     signal.SIGSEGV: "crash.segv",
@@ -102,43 +101,9 @@ def _place_of(crash: Crash) -> Evidence:
     return supports(SLIGHT, text, facts(crash))
 
 
-def process_limits(case: Case) -> Iterator[Candidate]:
-    """Finds EMFILE, and EAGAIN of clone because of a limit or of unreaped children."""
+def refused_clones(case: Case) -> Iterator[Candidate]:
+    """Finds EAGAIN of clone, because of a limit or of unreaped children."""
     for actor in case:
-        files = [
-            c
-            for c in actor.calls
-            if c.error in (errno.EMFILE, errno.ENFILE) and not reaches_inotify_limit(actor, c)
-        ]
-        if files:
-            look = actor.usage.last if actor.usage is not None else None
-            limit = (
-                f" of its {look.descriptor_max}" if look is not None and look.descriptor_max else ""
-            )
-            text = (
-                f"{actor.who} got {error_name(files[0].error)} {times(files[0].failures)}: "
-                f"it had no free descriptor{limit}."
-            )
-            evidence = [supports(STRONG, text, facts(*files[:2]))]
-            if actor.failed:
-                evidence.append(supports(SLIGHT, f"It then {actor.end.words}.", ends(actor)))
-            kinds = _held(actor)
-            if kinds:
-                evidence.append(supports(SLIGHT, kinds, facts(*(p.last for p in actor.peers[:1]))))
-            summary = f"{actor.who} had no free file descriptor{limit}."
-            yield Candidate(
-                cause="lim.emfile",
-                culprit=process_culprit(actor),
-                summary=summary,
-                remedy=(
-                    f"Close files and sockets of {actor.who} after use, or raise its limit"
-                    f"{f' (ulimit -n) above {look.descriptor_max}' if limit and look else ''}."
-                ),
-                evidence=tuple(evidence),
-                subject=actor.key,
-                at_ns=files[0].first_boottime_ns,
-                harms_without_failure=True,
-            )
         clones = [
             c
             for c in actor.calls
@@ -146,14 +111,6 @@ def process_limits(case: Case) -> Iterator[Candidate]:
         ]
         if clones:
             yield _pids(case, actor, clones[0].first_boottime_ns, facts(*clones[:2]))
-
-
-def _held(actor: ProcessSnapshot) -> str:
-    """Describes how many connections and files were open."""
-    sockets, files = sum(p.open for p in actor.peers), sum(u.open for u in actor.uses)
-    if not sockets and not files:
-        return ""
-    return f"It had {sockets} connections and {files} files open."
 
 
 def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...]) -> Candidate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from receiver.investigate.cards import Via, cause_class, to
-from receiver.investigate.causes.ends import process_limits
+from receiver.investigate.causes.ends import refused_clones
 
 CARD = cause_class(
     name="lim.pids",
@@ -17,5 +17,5 @@ CARD = cause_class(
         to("crash.abort_ill net.dns", Via.SAME),
         to("net.reset_short", Via.CONNECTION_ENDS),
     ),
-    find=(process_limits,),
+    find=(refused_clones,),
 )

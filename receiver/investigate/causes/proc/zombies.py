@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from receiver.investigate.cards import Via, cause_class, to
-from receiver.investigate.causes.ends import process_limits
+from receiver.investigate.causes.ends import refused_clones
 
 CARD = cause_class(
     name="proc.zombies",
@@ -14,5 +14,5 @@ CARD = cause_class(
     fix="Reap children (with an init such as tini as pid 1, or with wait()).",
     spreads=True,
     brings=(to("lim.pids", Via.SAME),),
-    find=(process_limits,),
+    find=(refused_clones,),
 )
