@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from receiver.calls import call_name
+from receiver.detect.calls import is_own_business
 from receiver.events import CallKind, FailureFlag, LastFailure, SubjectKind
 from receiver.investigate.case import Case
 from receiver.investigate.evidence import (
@@ -58,7 +59,9 @@ def last_call(case: Case, actor: ProcessSnapshot) -> LastCall | None:
     """Returns the failed call that ended the process; None if its end had another reason."""
     if not actor.failed or actor.end.signal or actor.end.code > 128:
         return None
-    calls = [c for c in actor.last_failures if not _is_own_search(actor, c)]
+    calls = [
+        c for c in actor.last_failures if not is_own_business(c) and not _is_own_search(actor, c)
+    ]
     demands = [
         c for c in calls if c.call != CallKind.ASK and not c.failure_flags & FailureFlag.PROBE
     ]
@@ -66,7 +69,7 @@ def last_call(case: Case, actor: ProcessSnapshot) -> LastCall | None:
     call = max([*demands[-1:], *named[-1:]], key=lambda c: c.failed_boottime_ns, default=None)
     if call is None or _child_failed_since(case, actor, call):
         return None
-    weight = _weight(actor, call)
+    weight = directness(actor, call)
     if not weight:
         return None
     path = resolve(call.directory, call.path) if call.subject == SubjectKind.PATH_ASKED else ""
@@ -92,7 +95,7 @@ def _passed_on(case: Case, actor: ProcessSnapshot) -> list[Evidence]:
     return [supports(SOME, text, ends(parent))]
 
 
-def _weight(actor: ProcessSnapshot, call: LastFailure) -> float:
+def directness(actor: ProcessSnapshot, call: LastFailure) -> float:
     """How directly the end followed on the failure: CLEAR, SOME or 0."""
     after = actor.end_ns - call.failed_boottime_ns
     at_once = (
