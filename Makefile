@@ -45,7 +45,7 @@ generate: setup
 	@$(MAKE) --no-print-directory -s -C bpf generate PYTHON=$(CURDIR)/$(BIN)/python
 	@$(BIN)/python semconv/generate.py
 	@PYTHONPATH=$(CURDIR) $(BIN)/python tools/generate_docs.py
-	@$(BIN)/python tools/dashboards.py
+	@$(BIN)/python -m tools.dashboards
 	@$(BIN)/ruff format -q receiver/events.py receiver/constants.py receiver/semconv.py
 
 demo: setup

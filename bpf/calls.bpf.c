@@ -12,6 +12,9 @@
  * caller's has to be believed for a file that was opened. */
 #include "change.bpf.h"
 #include "errors.bpf.h"
+#include "refused_memory.bpf.h"
+#include "failures.bpf.h"
+#include "holders.bpf.h"
 #include "socket.bpf.h"
 
 static __always_inline void on_file_call(struct pt_regs *regs, struct task_struct *task, u32 tgid, u32 handler, long result)
@@ -70,6 +73,7 @@ static __always_inline void on_file_call(struct pt_regs *regs, struct task_struc
 	case ON_EXECAT:
 		close_old_descriptors(task, tgid, false);
 		forget_exec_failures(tgid);
+		forget_failures(tgid);
 		break;
 	}
 }
@@ -141,19 +145,48 @@ static __always_inline void on_name_call(struct pt_regs *regs, struct task_struc
 	}
 }
 
+/* Who has what was refused, for the errors that say that somebody has it. */
+static __always_inline void find_holder(struct pt_regs *regs, struct task_struct *task, u32 tgid, u32 handler, u32 error)
+{
+	struct event_call_failed asked = {};
+	struct watched *sums;
+
+	if (error != ETXTBSY && error != EADDRINUSE)
+		return;
+	sums = sums_of(tgid, task, EVENT_HOLDER);
+	if (!sums || !may_look(sums))
+		return;
+	if (error == ETXTBSY && (handler == ON_EXEC || handler == ON_EXECAT)) {
+		find_text_holder(handler == ON_EXEC ? ARG1(regs) : ARG2(regs));
+	} else if (error == EADDRINUSE && handler == ON_BIND) {
+		fill_address(&asked, (void *)ARG2(regs));
+		if (asked.port)
+			find_port_holder(asked.port);
+	} else if (error == EADDRINUSE && handler == ON_LISTEN) {
+		fill_local(&asked, task, ARG1(regs));
+		if (asked.port)
+			find_port_holder(asked.port);
+	}
+}
+
 static __always_inline void on_failed_call(struct pt_regs *regs, struct task_struct *task, u32 tgid, u32 number, u32 handler,
 					   u32 error)
 {
-	/* the failures that are everyday answers leave here: ENOENT of an open, EAGAIN of a read, EINTR */
-	if (error == ENOENT && handler != ON_EXEC && handler != ON_EXECAT)
-		return;
-	if (error == EAGAIN && handler != ON_CLONE && handler != ON_FCNTL && handler != ON_LOCK)
-		return;
 	if (handler == ON_FCNTL && ARG2(regs) != F_SETLK && ARG2(regs) != F_OFD_SETLK && ARG2(regs) != F_DUPFD &&
 	    ARG2(regs) != F_DUPFD_CLOEXEC)
 		return;
+	remember_failure(number << 8 | handler, error, ARG1(regs), ARG2(regs));
+	/* the failures that are everyday answers leave here: ENOENT of an open, EAGAIN of a read, EINTR */
+	if (error == ENOENT && handler != ON_EXEC && handler != ON_EXECAT)
+		return;
+	if (error == EAGAIN && handler != ON_CLONE && handler != ON_FCNTL && handler != ON_LOCK && handler != ON_EXEC &&
+	    handler != ON_EXECAT)
+		return;
+	find_holder(regs, task, tgid, handler, error);
 	if (handler == ON_WRITE || handler == ON_WRITE_VECTOR || handler == ON_SYNC)
 		note_write_error(task, tgid, ARG1(regs), error);
+	if (handler == ON_MMAP || handler == ON_MEMORY)
+		tell_refused_memory(regs, number, error);
 	on_failure(number << 8 | handler, error, ARG1(regs), ARG2(regs));
 }
 
@@ -172,7 +205,7 @@ static __always_inline int on_call_end(struct pt_regs *regs, u32 number, long re
 			on_failed_call(regs, task, tgid, number, handler, -result);
 		return 0;
 	}
-	if (handler == ON_NOTHING)
+	if (handler == ON_NOTHING || handler >= ON_LISTEN)
 		return 0;
 	task = bpf_get_current_task_btf();
 	if (is_foreign(task)) {
@@ -283,40 +316,58 @@ DOOR(recvmmsg)
 DOOR(socket)
 DOOR(pipe2)
 DOOR(io_uring_enter)
+DOOR(listen)
+DOOR(chdir)
+DOOR(inotify_add_watch)
+DOOR(inotify_init1)
 
 #define FILE_LOCK_DEFERRED 1 /* include/linux/filelock.h: somebody holds it, the caller waits */
 
-static __always_inline void note_lock_holder(struct inode *inode, int result, bool posix)
+/* A program that polls for a lock is not looked for at each attempt. */
+static __always_inline void note_lock_holder(struct inode *inode, void *lock, int result, bool posix)
 {
 	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct held_lock asked = {}, held = {};
 	struct file_lock_context *locks;
 	struct watched *sums;
+	u64 now;
 
-	if ((result != -EAGAIN && result != FILE_LOCK_DEFERRED) || !is_watched(tgid, bpf_get_current_task_btf()))
+	if (!lock || (result != -EAGAIN && result != FILE_LOCK_DEFERRED) || !is_watched(tgid, bpf_get_current_task_btf()))
 		return;
 	sums = sums_of(tgid, bpf_get_current_task_btf(), EVENT_CALL_FAILED);
 	locks = BPF_CORE_READ(inode, i_flctx);
 	if (!sums || !locks)
 		return;
-	if (posix)
-		sums->lock_holder =
-		    other_lock_owner((void *)locks + bpf_core_field_offset(struct file_lock_context, flc_posix), tgid);
-	else
-		sums->lock_holder =
-		    other_lock_owner((void *)locks + bpf_core_field_offset(struct file_lock_context, flc_flock), tgid);
+	read_lock(lock, &asked, posix);
+	if (!refusing_lock((void *)locks + (posix ? bpf_core_field_offset(struct file_lock_context, flc_posix)
+						  : bpf_core_field_offset(struct file_lock_context, flc_flock)),
+			   &asked, posix, &held)) {
+		sums->lock_holder = 0;
+		return;
+	}
+	if (held.of_process) {
+		sums->lock_holder = held.owner;
+		return;
+	}
+	now = bpf_ktime_get_boot_ns();
+	if (sums->lock_file == held.file && now - sums->lock_looked_ns < LOCK_INTERVAL_NS)
+		return;
+	sums->lock_file = held.file;
+	sums->lock_looked_ns = now;
+	sums->lock_holder = find_lock_holder(held.file, held.owner);
 }
 
 SEC("tp_btf/posix_lock_inode")
 int BPF_PROG(on_posix_lock, struct inode *inode, void *lock, int result)
 {
-	note_lock_holder(inode, result, true);
+	note_lock_holder(inode, lock, result, true);
 	return 0;
 }
 
 SEC("tp_btf/flock_lock_inode")
 int BPF_PROG(on_flock, struct inode *inode, void *lock, int result)
 {
-	note_lock_holder(inode, result, false);
+	note_lock_holder(inode, lock, result, false);
 	return 0;
 }
 
@@ -384,6 +435,7 @@ int BPF_PROG(on_watched_exit, struct task_struct *task)
 	sums = bpf_map_lookup_elem(&watched_processes, &tgid);
 	if (sums) {
 		close_old_descriptors(task, tgid, true);
+		part_with_failures(task, sums, wait_status(BPF_CORE_READ(task, group_leader)));
 		report_totals(task, tgid, sums);
 		search.sums = sums;
 		search.number = tgid;

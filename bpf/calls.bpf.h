@@ -87,6 +87,13 @@ enum handler {
 	ON_IO_URING,
 	ON_OPENAT,
 	ON_EXECAT,
+	/* Only their failures are of interest. */
+	ON_LISTEN,
+	ON_ASK,
+	ON_ASKAT,
+	ON_ENTER,
+	ON_WATCH,
+	ON_WATCH_INIT,
 };
 
 static const u8 handlers[CALL_NUMBERS] = {
@@ -107,6 +114,14 @@ static const u8 handlers[CALL_NUMBERS] = {
     [__NR_vfork] = ON_CLONE,
     [__NR_pipe] = ON_DESCRIPTOR,
     [__NR_epoll_create] = ON_DESCRIPTOR,
+    [__NR_stat] = ON_ASK,
+    [__NR_lstat] = ON_ASK,
+    [__NR_access] = ON_ASK,
+    [__NR_readlink] = ON_ASK,
+    [__NR_inotify_init] = ON_WATCH_INIT,
+#endif
+#if defined(__NR_newfstatat)
+    [__NR_newfstatat] = ON_ASKAT,
 #endif
     [__NR_openat] = ON_OPENAT,
     [__NR_openat2] = ON_OPENAT,
@@ -166,6 +181,15 @@ static const u8 handlers[CALL_NUMBERS] = {
     [__NR_eventfd2] = ON_DESCRIPTOR,
     [__NR_mremap] = ON_MEMORY,
     [__NR_io_uring_enter] = ON_IO_URING,
+    [__NR_listen] = ON_LISTEN,
+    [__NR_statx] = ON_ASKAT,
+    [__NR_faccessat] = ON_ASKAT,
+    [__NR_faccessat2] = ON_ASKAT,
+    [__NR_readlinkat] = ON_ASKAT,
+    [__NR_chdir] = ON_ENTER,
+    [__NR_chroot] = ON_ENTER,
+    [__NR_inotify_add_watch] = ON_WATCH,
+    [__NR_inotify_init1] = ON_WATCH_INIT,
 };
 
 static __always_inline struct file *file_of(struct task_struct *task, u32 descriptor)

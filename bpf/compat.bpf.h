@@ -30,43 +30,91 @@ struct mm_struct___old {
 /* Since 6.9, a69ce85ec9af ("filelock: split common fields into struct file_lock_core"). */
 struct file_lock_core {
 	struct list_head flc_list;
+	unsigned int flc_flags;
+	unsigned char flc_type;
 	int flc_pid;
+	struct file *flc_file;
 };
 
 struct file_lock___new {
 	struct file_lock_core c;
+	s64 fl_start;
+	s64 fl_end;
 };
 
 struct file_lock___old {
 	struct list_head fl_list;
+	unsigned int fl_flags;
+	unsigned char fl_type;
 	unsigned int fl_pid;
+	struct file *fl_file;
+	s64 fl_start;
+	s64 fl_end;
 };
 
 #pragma clang attribute pop
 
 #define LOCKS_LOOKED_AT 8
+#define F_WRLCK 1      /* include/uapi/asm-generic/fcntl.h */
+#define FL_OFDLCK 1024 /* include/linux/filelock.h: it belongs to an open file, and not to a process */
 
-/* The first other process in a list of locks (flc_posix, flc_flock), in the initial pid namespace's numbers; 0: none. */
-static __always_inline u32 other_lock_owner(struct list_head *head, u32 self)
+struct held_lock {
+	u64 file; /* struct file * */
+	s64 start, end;
+	u32 owner; /* who asked for it, in the initial pid namespace's numbers; it may have ended */
+	u32 type;
+	bool of_process; /* else of the open file, which a fork or a message may have handed on */
+};
+
+static __always_inline void read_lock(void *lock, struct held_lock *held, bool posix)
+{
+	struct file_lock___new *newer = lock;
+	struct file_lock___old *older = lock;
+	u32 flags;
+
+	if (bpf_core_field_exists(newer->c.flc_pid)) {
+		held->file = (u64)BPF_CORE_READ(newer, c.flc_file);
+		held->owner = BPF_CORE_READ(newer, c.flc_pid);
+		held->type = BPF_CORE_READ(newer, c.flc_type);
+		flags = BPF_CORE_READ(newer, c.flc_flags);
+		held->start = BPF_CORE_READ(newer, fl_start);
+		held->end = BPF_CORE_READ(newer, fl_end);
+	} else {
+		held->file = (u64)BPF_CORE_READ(older, fl_file);
+		held->owner = BPF_CORE_READ(older, fl_pid);
+		held->type = BPF_CORE_READ(older, fl_type);
+		flags = BPF_CORE_READ(older, fl_flags);
+		held->start = BPF_CORE_READ(older, fl_start);
+		held->end = BPF_CORE_READ(older, fl_end);
+	}
+	held->of_process = posix && !(flags & FL_OFDLCK);
+}
+
+static __always_inline void *lock_at(struct list_head *entry)
+{
+	struct file_lock___new *newer = (void *)entry;
+
+	if (bpf_core_field_exists(newer->c.flc_pid))
+		return (void *)entry - bpf_core_field_offset(struct file_lock___new, c.flc_list);
+	return (void *)entry - bpf_core_field_offset(struct file_lock___old, fl_list);
+}
+
+/* The first lock in a list (flc_posix, flc_flock) that refuses `asked`; gives whether there is one. */
+static __always_inline bool refusing_lock(struct list_head *head, struct held_lock *asked, bool posix, struct held_lock *held)
 {
 	struct list_head *entry = BPF_CORE_READ(head, next);
-	struct file_lock___new *newer;
-	struct file_lock___old *older;
-	u32 i, owner;
+	bool own;
+	u32 i;
 
 	for (i = 0; i < LOCKS_LOOKED_AT && entry && entry != head; i++) {
-		newer = (void *)entry - bpf_core_field_offset(struct file_lock___new, c.flc_list);
-		if (bpf_core_field_exists(newer->c.flc_pid)) {
-			owner = BPF_CORE_READ(newer, c.flc_pid);
-		} else {
-			older = (void *)entry - bpf_core_field_offset(struct file_lock___old, fl_list);
-			owner = BPF_CORE_READ(older, fl_pid);
-		}
-		if (owner != self)
-			return owner;
+		read_lock(lock_at(entry), held, posix);
+		own = held->of_process ? held->owner == asked->owner : held->file == asked->file;
+		if (!own && (held->type == F_WRLCK || asked->type == F_WRLCK) &&
+		    (!posix || (held->start <= asked->end && asked->start <= held->end)))
+			return true;
 		entry = BPF_CORE_READ(entry, next);
 	}
-	return 0;
+	return false;
 }
 
 static __always_inline struct kernfs_node *kernfs_parent(struct kernfs_node *node)

@@ -82,6 +82,14 @@ static __always_inline void count_submitted(u32 kind)
 		count(&l->submitted[kind]);
 }
 
+/* What wait(2) will say (kernel/exit.c, wait_task_zombie): the leader's own code, unless the group was told to exit. */
+static __always_inline u32 wait_status(struct task_struct *leader)
+{
+	if (BPF_CORE_READ(leader, signal, flags) & SIGNAL_GROUP_EXIT)
+		return BPF_CORE_READ(leader, signal, group_exit_code);
+	return BPF_CORE_READ(leader, exit_code);
+}
+
 static __always_inline struct process_key key_of(struct task_struct *task)
 {
 	struct process_key key = {};

@@ -9,20 +9,35 @@
 /* include/uapi/asm-generic/errno*.h */
 #define EPERM 1
 #define ENOENT 2
+#define EINTR 4
 #define EIO 5
 #define E2BIG 7
 #define ENOEXEC 8
+#define EBADF 9
+#define ECHILD 10
 #define EAGAIN 11
 #define ENOMEM 12
 #define EACCES 13
 #define EBUSY 16
+#define EEXIST 17
+#define EXDEV 18
+#define ENODEV 19
+#define ENOTDIR 20
+#define EISDIR 21
+#define EINVAL 22
 #define ENFILE 23
 #define EMFILE 24
+#define ENOTTY 25
 #define ETXTBSY 26
 #define EFBIG 27
 #define ENOSPC 28
+#define ESPIPE 29
 #define EROFS 30
 #define EPIPE 32
+#define ENAMETOOLONG 36
+#define ENOTEMPTY 39
+#define ELOOP 40
+#define ELIBBAD 80
 #define EADDRINUSE 98
 #define EADDRNOTAVAIL 99
 #define ENETUNREACH 101
@@ -31,7 +46,13 @@
 #define ETIMEDOUT 110
 #define ECONNREFUSED 111
 #define EHOSTUNREACH 113
+#define EALREADY 114
+#define EINPROGRESS 115
+#define ESTALE 116
 #define EDQUOT 122
+#define EISCONN 106
+#define ENOTCONN 107
+#define LAST_TOLD 511 /* above are the kernel's own (ERESTARTSYS), which a caller never gets */
 #define LAST_ERRNO 4095
 
 static __always_inline u16 kind_of(u32 handler)
@@ -67,6 +88,16 @@ static __always_inline u16 kind_of(u32 handler)
 		return CALL_ACCEPT;
 	case ON_BIND:
 		return CALL_BIND;
+	case ON_LISTEN:
+		return CALL_LISTEN;
+	case ON_ASK:
+	case ON_ASKAT:
+		return CALL_ASK;
+	case ON_ENTER:
+		return CALL_ENTER;
+	case ON_WATCH:
+	case ON_WATCH_INIT:
+		return CALL_WATCH;
 	case ON_MMAP:
 	case ON_MEMORY:
 		return CALL_MEMORY;
@@ -84,6 +115,8 @@ static __always_inline u16 kind_of(u32 handler)
 /* Which failures are facts about the world, and not the ordinary way of asking a question. */
 static __always_inline bool failure_matters(u16 call, u32 error)
 {
+	if (call == CALL_ASK || call == CALL_ENTER)
+		return false;
 	switch (error) {
 	case ENOSPC:
 	case EDQUOT:
@@ -102,19 +135,24 @@ static __always_inline bool failure_matters(u16 call, u32 error)
 	case ENOENT:
 	case ENOEXEC:
 	case E2BIG:
+	case ENOTDIR:
+	case ELOOP:
+	case ENAMETOOLONG:
+	case ELIBBAD:
 		return call == CALL_EXEC;
 	case ETXTBSY:
+		return call == CALL_OPEN || call == CALL_WRITE || call == CALL_CHANGE || call == CALL_EXEC;
 	case EFBIG:
 		return call == CALL_OPEN || call == CALL_WRITE || call == CALL_CHANGE;
 	case EBUSY:
 		return call == CALL_CHANGE;
 	case EAGAIN:
-		return call == CALL_CLONE || call == CALL_LOCK;
+		return call == CALL_CLONE || call == CALL_LOCK || call == CALL_EXEC;
 	case EADDRNOTAVAIL:
 	case EADDRINUSE:
 	case ENETUNREACH:
 	case EHOSTUNREACH:
-		return call == CALL_CONNECT || call == CALL_BIND || call == CALL_WRITE;
+		return call == CALL_CONNECT || call == CALL_BIND || call == CALL_WRITE || call == CALL_LISTEN;
 	case ECONNREFUSED:
 	case ECONNRESET:
 	case ETIMEDOUT:
@@ -173,6 +211,41 @@ static __always_inline void fill_address(struct event_call_failed *e, const void
 	}
 }
 
+/* The address that a socket is bound to. */
+static __always_inline void fill_local(struct event_call_failed *e, struct task_struct *task, u32 descriptor)
+{
+	struct file *file = file_of(task, descriptor);
+	struct socket *socket;
+	struct sock *sk;
+	u16 family;
+
+	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return;
+	socket = BPF_CORE_READ(file, private_data);
+	sk = BPF_CORE_READ(socket, sk);
+	family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (family != AF_INET && family != AF_INET6)
+		return;
+	e->subject = SUBJECT_ENDPOINT;
+	e->family = family;
+	e->port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	if (family == AF_INET)
+		e->address_low = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+	else
+		bpf_probe_read_kernel(&e->address_high, 16,
+				      (void *)sk + bpf_core_field_offset(struct sock, __sk_common.skc_v6_rcv_saddr));
+}
+
+static __always_inline bool is_unix_path(const void *address)
+{
+	struct {
+		u16 family;
+		char first; /* NUL: an abstract name, which no file stands for */
+	} asked = {};
+
+	return !bpf_probe_read_user(&asked, 3, address) && asked.family == AF_UNIX && asked.first;
+}
+
 static __always_inline void fill_object(struct scratch *s, struct event_call_failed *e, struct task_struct *task, u32 handler,
 					u64 first, u64 second)
 {
@@ -188,7 +261,11 @@ static __always_inline void fill_object(struct scratch *s, struct event_call_fai
 	case ON_MKDIRAT:
 	case ON_FCHMODAT:
 	case ON_FCHOWNAT:
+	case ON_ASKAT:
 		directory = (int)first;
+		path = second;
+		break;
+	case ON_WATCH:
 		path = second;
 		break;
 	case ON_OPEN:
@@ -203,11 +280,21 @@ static __always_inline void fill_object(struct scratch *s, struct event_call_fai
 	case ON_MKDIR:
 	case ON_CHMOD:
 	case ON_CHOWN:
+	case ON_ASK:
+	case ON_ENTER:
 		break;
+	case ON_LISTEN:
+		fill_local(e, task, first);
+		return;
+	case ON_WATCH_INIT:
+		return;
 	case ON_CONNECT:
 	case ON_BIND:
 		fill_address(e, (void *)second);
-		return;
+		if (e->subject == SUBJECT_ENDPOINT || !is_unix_path((void *)second))
+			return;
+		path = second + 2; /* sun_path */
+		break;
 	case ON_CLONE:
 	case ON_DESCRIPTOR:
 	case ON_MEMORY:

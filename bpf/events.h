@@ -61,6 +61,9 @@ enum constant {
 	MEMBERS_NAMED = 48,
 	MEMBERS_LOOKED_AT = 32768, /* processes of the host */
 
+	/* Processes of this age or less have further looks between their samples. */
+	YOUNG_MS = 2000,
+
 	/* Which processes are watched: one byte for each pid. */
 	MARKS_PER_ENTRY = 64,
 	MARK_WATCHED = 1, /* by the kernel half, or by user space for a process that cannot end meanwhile */
@@ -89,6 +92,8 @@ typedef __u16 call_kind_value;
 typedef __u16 subject_kind_value;
 typedef __u16 connection_stage_value;
 typedef __u16 wait_object_value;
+typedef __u32 mapping_kind_value;
+typedef __u16 held_object_value;
 
 enum event_kind {
 	EVENT_FORK = 1,
@@ -114,7 +119,15 @@ enum event_kind {
 	EVENT_WAIT_STACK = 21,
 	EVENT_OOM_MEMBER = 22,
 	EVENT_OOM_MEMORY = 23,
-	EVENT_KIND_COUNT = 24,
+	EVENT_SIGNAL_STATE = 24,
+	EVENT_FAULT = 25,
+	EVENT_THREADED_FORK = 26,
+	EVENT_MEMORY_REFUSED = 27,
+	EVENT_MEMORY_WAIT = 28,
+	EVENT_LAST_FAILURE = 29,
+	EVENT_HOLDER = 30,
+	EVENT_EARLY_SAMPLE = 31,
+	EVENT_KIND_COUNT = 32,
 };
 
 /* Why a record never reached a ring. */
@@ -252,6 +265,48 @@ enum look_flag {
 	LOOK_SKIPPED = 8,     /* past the number of looks that one user may cause per second: only victim and trigger are told of */
 };
 
+/* state_flags of event_signal_state */
+enum signal_flag {
+	SIGNAL_IGNORED = 1,	    /* the target ignores it, and it was dropped */
+	SIGNAL_SENDER_EXITS = 2,    /* the running task was on its way out */
+	SIGNAL_PARENT_DEATH = 4,    /* the target had asked for it: PR_SET_PDEATHSIG, prctl(2) */
+	SIGNAL_NAMESPACE_ENDS = 8,  /* the first process of a pid namespace ends, and the kernel kills the rest of it */
+	SIGNAL_WITHOUT_CALL = 16,   /* no process called kill(2): the kernel sent it for the running task */
+	SIGNAL_SAME_SESSION = 32,   /* sender and target */
+	SIGNAL_SESSION_LEADER = 64, /* the sender */
+	SIGNAL_TERMINAL = 128,	    /* the target has a controlling terminal */
+	SIGNAL_TO_NAMESPACE_INIT = 256,
+	SIGNAL_FROM_KERNEL_THREAD = 512,
+};
+
+/* What is mapped at an address. */
+enum mapping_kind {
+	MAPPING_NONE = 0,
+	MAPPING_ANONYMOUS = 1,
+	MAPPING_FILE = 2,    /* a regular file of a file system with a disk or a server behind it */
+	MAPPING_MEMORY = 3,  /* a file in memory: tmpfs, /dev/shm, memfd */
+	MAPPING_OTHER = 4,   /* a device */
+	MAPPING_UNKNOWN = 5, /* the mappings were changed while they were read */
+};
+
+/* mapping_flags */
+enum mapping_flag {
+	MAPPING_SHARED = 1,
+	MAPPING_WRITABLE = 2,
+	MAPPING_DELETED = 4, /* no name leads to the file any more */
+	MAPPING_PATH_CUT = 8,
+};
+
+/* refusal_flags */
+enum refusal_flag {
+	REFUSAL_ANONYMOUS = 1,
+	REFUSAL_PRIVATE_WRITABLE = 2, /* counts against RLIMIT_DATA */
+	REFUSAL_EXECUTABLE = 4,
+	REFUSAL_NOEXEC = 8, /* of a file on a mount with the option noexec */
+	REFUSAL_PATH_CUT = 16,
+	REFUSAL_LOCKED = 32, /* counts against RLIMIT_MEMLOCK */
+};
+
 /* wait_object */
 enum wait_object {
 	WAIT_NOTHING = 0,
@@ -286,6 +341,33 @@ enum call_kind {
 	CALL_BIND = 11,
 	CALL_MEMORY = 12,     /* mmap, mremap, brk */
 	CALL_DESCRIPTOR = 13, /* pipe, socket, dup, epoll_create */
+	CALL_ASK = 14,	      /* stat, access, readlink: a question, whose answer may be that there is nothing */
+	CALL_ENTER = 15,      /* chdir, chroot */
+	CALL_WATCH = 16,      /* inotify */
+	CALL_LISTEN = 17,
+};
+
+/* failure_flags */
+enum failure_flag {
+	FAILURE_TEXT_CUT = 1,	 /* the path was too long to keep: there is none in the record */
+	FAILURE_PROBE = 4,	 /* below a path where programs are installed: mostly a search for parts of themselves */
+	FAILURE_THREAD_GONE = 2, /* its thread ended before the process: what it did later is not known */
+};
+
+/* What one process holds while another one needs it. */
+enum held_object {
+	HELD_LOCK = 1,	     /* the open file that a lock of flock(2) or an open-file-description lock belongs to */
+	HELD_POSIX_LOCK = 2, /* a lock of fcntl(2), which belongs to its process */
+	HELD_TEXT = 3,	     /* a file that is open for writing and was to be executed */
+	HELD_PIPE_WRITE = 4, /* the end of a pipe or FIFO that writes */
+	HELD_PIPE_READ = 5,
+	HELD_PORT = 6, /* a socket that is bound to the port */
+};
+
+/* holder_flags */
+enum holder_flag {
+	HOLDER_CUT = 1,	    /* not all processes and descriptors were looked at: there may be other holders */
+	HOLDER_TOOK_IT = 2, /* of a lock: the same process had asked for it; else it came with a fork or a message */
 };
 
 struct process_key {
@@ -670,6 +752,108 @@ struct event_neighbour {
 	char comm[COMM_BYTES];
 };
 
+/* What the target of a signal that can end it was doing, and who the sender is. For signals between two processes, one of which is
+ * watched; after the event_signal, if there is one. */
+struct event_signal_state {
+	struct event_header header;
+	struct process_key sender; /* the task that was running */
+	struct process_key target;
+	struct process_key sender_parent;
+	struct process_key sender_grandparent;
+	__u64 runtime_ns; /* CPU time of the thread below and of threads that have ended */
+	__u64 anon_bytes;
+	__u64 file_bytes;
+	__u64 shmem_bytes;
+	__u64 inode;	    /* of the pipe, socket or file that it waits at, or of the memory that its lock is in */
+	__u64 address_high; /* of a socket's peer */
+	__u64 address_low;  /* the same; of a lock in shared memory its place there */
+	__u32 signal;
+	__s32 code;
+	__u32 state_flags;
+	__u32 sender_uid;
+	__u32 thread;	   /* of the target */
+	__u32 on_cpu;	   /* it ran, or ran again already: the signal had woken it */
+	__u32 call_number; /* that it was in; ~0: none, or not known */
+	__u32 threads;
+	wait_object_value waits_on;
+	__u16 family;
+	__u16 port;
+	__u16 _pad2;
+	char sender_comm[COMM_BYTES];
+	char parent_comm[COMM_BYTES];
+	char grandparent_comm[COMM_BYTES];
+	char target_comm[COMM_BYTES];
+};
+
+/* What is mapped at the address whose use ended a process with SIGBUS; at that moment. */
+struct event_fault {
+	struct event_header header;
+	struct process_key process;
+	__u64 address;
+	__u64 offset_bytes; /* of the address in the file */
+	__u64 size_bytes;   /* of the file */
+	__u64 inode;
+	__u32 device;
+	__u32 signal;
+	__s32 code;
+	mapping_kind_value mapping_kind;
+	__u32 mapping_flags;
+	text_len path;
+	__u16 _pad[1];
+};
+
+/* A watched process that had several threads forked: the child has only the one that called. */
+struct event_threaded_fork {
+	struct event_header header;
+	struct process_key process; /* the child */
+	struct process_key parent;
+	__u32 threads; /* of the parent, at the fork */
+	__u32 _pad2;
+};
+
+/* Memory that was refused to a watched process, with the limits of that moment. */
+struct event_memory_refused {
+	struct event_header header;
+	struct process_key process;
+	__u64 asked_bytes;
+	__u64 mapped_bytes;		 /* all its mappings */
+	__u64 private_bytes;		 /* its private writable mappings */
+	__u64 address_space_limit_bytes; /* RLIMIT_AS */
+	__u64 data_limit_bytes;		 /* RLIMIT_DATA */
+	__u64 locked_limit_bytes;	 /* RLIMIT_MEMLOCK */
+	__u64 locked_bytes;
+	__u32 mappings;
+	__u32 mappings_max; /* vm.max_map_count */
+	__u32 overcommit;   /* vm.overcommit_memory */
+	__u32 call_number;
+	__u32 error;
+	__u32 refusal_flags;
+	text_len path; /* of the file, if one was to be mapped */
+	__u16 _pad[3];
+};
+
+/* What a watched process that began a moment ago has used, between its samples. */
+struct event_early_sample {
+	struct event_header header;
+	struct process_key process;
+	__u64 anon_bytes;
+	__u64 file_bytes;
+	__u64 shmem_bytes;
+	__u64 cpu_runtime_ns; /* over all threads, living and dead */
+};
+
+/* A memory cgroup that is full and whose OOM killer is off (cgroup v1): each process that needs a page of it waits until somebody makes
+ * room. With the sample of a watched process in it. */
+struct event_memory_wait {
+	struct event_header header;
+	struct process_key process;
+	__u64 memory_cgroup_id; /* of the one that is full */
+	__u64 limit_bytes;
+	__u64 usage_bytes;
+	__u32 killer_disabled;
+	__u32 _pad2;
+};
+
 /* Where the instruction stands at which a process died of a fault, or aborted itself. */
 struct event_crash {
 	struct event_header header;
@@ -730,6 +914,52 @@ struct event_oom_memory {
 	__u32 named;  /* each in a record of its own */
 	__u32 groups; /* memory cgroups, the full one and those below it */
 	__u32 look_flags;
+};
+
+/* One of the last system calls that failed in a watched process, which then failed itself: kept in the kernel until the end, and
+ * told only then. Ordinary probing is among them, so `later_` says what the process did after it. */
+struct event_last_failure {
+	struct event_header header;
+	struct process_key process;
+	__u64 failed_boottime_ns;
+	__u64 failures;	    /* of the same call with the same argument, one directly after the other */
+	__u64 later_cpu_ns; /* of its thread, to the tick */
+	__u64 later_read_bytes;
+	__u64 later_written_bytes;
+	__u64 address_high; /* of the endpoint, network order; IPv4 stands in the low 32 bits of address_low */
+	__u64 address_low;
+	__u32 later_files;	/* data files that the process opened */
+	__u32 later_code_files; /* of the interpreter, of libraries and of the system */
+	__u32 thread;
+	__u32 call_number;
+	__u32 error;
+	__u32 open_descriptors; /* counted when none was to be had; else 0 */
+	__u32 descriptor_max;
+	__u32 failure_flags;
+	call_kind_value call;
+	subject_kind_value subject;
+	__u16 family;
+	__u16 port;
+	text_len directory;
+	text_len path;
+	__u16 _pad[2];
+};
+
+/* Who has, at this moment, what a watched process was refused or waits for: one record for each holder. */
+struct event_holder {
+	struct event_header header;
+	struct process_key process; /* who needs it */
+	struct process_key holder;
+	__u64 inode;
+	__u32 device;
+	__u32 descriptor; /* of the holder; ~0: a lock of fcntl(2) has none */
+	__u32 holders;	  /* this one's number among them, from 1 on */
+	__u32 holder_flags;
+	held_object_value held;
+	__u16 port;
+	char comm[COMM_BYTES]; /* of the holder */
+	text_len path;
+	__u16 _pad[1];
 };
 
 #endif

@@ -178,7 +178,10 @@ struct maple_arange_64 {
 struct mm_struct {
 	struct maple_tree mm_mt;
 	unsigned long hiwater_rss;
-	unsigned long data_vm; /* pages */
+	unsigned long data_vm; /* pages, as the next two */
+	unsigned long total_vm;
+	unsigned long locked_vm;
+	int map_count;
 	unsigned long arg_start;
 	unsigned long arg_end;
 	unsigned long env_start;
@@ -198,8 +201,18 @@ struct rlimit {
 	unsigned long rlim_cur;
 };
 
+enum pid_type {
+	PIDTYPE_SID = 3, /* relocated */
+};
+
+struct tty_struct;
+
 struct signal_struct {
 	atomic_t live;
+	int nr_threads;
+	int leader;
+	struct tty_struct *tty;
+	struct pid *pids[4];
 	struct list_head thread_head;
 	unsigned long nvcsw;
 	unsigned long nivcsw;
@@ -227,8 +240,15 @@ struct sighand_struct {
 	struct k_sigaction action[64];
 };
 
+union __sifields {
+	struct {
+		void *_addr;
+	} _sigfault;
+};
+
 struct kernel_siginfo {
 	int si_code;
+	union __sifields _sifields;
 };
 
 struct kernfs_node {
@@ -308,7 +328,9 @@ struct mem_cgroup {
 	struct cgroup_subsys_state css;
 	struct page_counter memory;
 	struct page_counter kmem; /* cgroup v1 */
-	bool oom_lock;
+	bool oom_lock;		  /* cgroup v1, as the next two */
+	int under_oom;
+	int oom_kill_disable;
 	struct mem_cgroup_per_node *nodeinfo[1];
 };
 
@@ -330,6 +352,7 @@ struct vm_area_struct {
 	unsigned long vm_start;
 	unsigned long vm_end;
 	unsigned long vm_pgoff;
+	unsigned long vm_flags;
 	struct file *vm_file;
 };
 
@@ -359,8 +382,9 @@ struct pt_regs {
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int __state;
+	int on_cpu;
 	struct task_group *sched_task_group;
-	struct list_head tasks;
+	struct list_head tasks; /* all thread group leaders, in a circle through init_task */
 	struct list_head thread_node;
 	struct list_head children;
 	struct list_head sibling;
@@ -371,6 +395,7 @@ struct task_struct {
 	pid_t pid;
 	pid_t tgid;
 	int exit_code;
+	int pdeath_signal;
 	struct task_struct *real_parent;
 	struct task_struct *parent;
 	struct task_struct *group_leader;
@@ -423,7 +448,10 @@ struct bpf_iter__task {
 
 #define PF_KTHREAD 0x00200000	     /* include/linux/sched.h */
 #define SIGNAL_GROUP_EXIT 0x00000004 /* include/linux/sched/signal.h */
-#define FMODE_WRITE 0x2		     /* include/linux/fs.h */
+#define VM_WRITE 0x2		     /* include/linux/mm.h */
+#define VM_SHARED 0x8
+#define FMODE_READ 0x1 /* include/linux/fs.h */
+#define FMODE_WRITE 0x2
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define S_IFREG 0100000

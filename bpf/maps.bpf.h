@@ -138,6 +138,14 @@ struct {
 	__type(value, struct marks);
 } watch_marks __weak SEC(".maps");
 
+/* When the last watched process began to be watched, boot ns: whether there are young ones to look at. Never full. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} youngest __weak SEC(".maps");
+
 /* When the processes began that user space asks to watch: it knows of a process by records, and by now another one may have the
  * pid. Compared at the first use of the mark. Full: the least recently used one is dropped, and its process is not watched. */
 struct {
@@ -175,8 +183,13 @@ struct watched {
 	u32 threads_told;   /* at this look */
 	u32 peers_reported; /* unix sockets */
 	u32 queries_reported;
-	u32 _reserved;
-	u32 lock_holder; /* of the last lock that was refused or waited for */
+	u32 last_failures; /* of this image: where the next one is kept */
+	u32 lock_holder;   /* of the last lock that was refused or waited for */
+	u32 last_questions;
+	u32 failures_kept;  /* bit n: last_failures has an entry n of this process */
+	u64 lock_looked_ns; /* when that lock's holders were looked for */
+	u64 lock_file;	    /* struct file * of whoever has it, as of then */
+	u64 holders_looked_ns;
 	u64 opened_files;
 	u64 reported_files;
 	u64 noise_files;
@@ -198,6 +211,37 @@ struct {
 	__type(key, u32);
 	__type(value, struct watched);
 } watched_processes __weak SEC(".maps");
+
+/* The last calls of a watched process that failed. Those that only ask, and those that probe where programs are installed, have
+ * slots of their own: they are many, and must not take the place of the others. */
+#define LAST_FAILURES 6
+#define LAST_QUESTIONS 2
+#define LAST_TEXT_BYTES 512
+
+struct last_failure_key {
+	u32 tgid;
+	u32 slot;
+};
+
+struct last_failure {
+	u64 argument;
+	u64 cpu_ns; /* these as they were at the failure */
+	u64 read_bytes;
+	u64 written_bytes;
+	u64 files;
+	u64 code_files;
+	struct event_last_failure e;
+	u8 text[LAST_TEXT_BYTES]; /* directory and path */
+};
+
+/* Full: that failure is not kept, and counted as lost. Entries leave with their process. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 32768);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct last_failure_key);
+	__type(value, struct last_failure);
+} last_failures __weak SEC(".maps");
 
 enum track_state {
 	TRACK_REPORTED = 1,
@@ -353,6 +397,37 @@ struct {
 #define CALL_SCRATCHES 3
 #define SCRATCHES 5
 
+/* The beginning and the end of a name: compared as numbers. */
+#define NAME_PIECE 16
+
+struct name_pieces {
+	u64 head[2];
+	u64 tail[2];
+	u32 length;
+	u32 _reserved;
+};
+
+/* A walk over all processes and their descriptors; pointers as numbers. */
+struct holder_walk {
+	u64 asker; /* struct task_struct * */
+	u64 at;
+	u64 first;
+	u64 slots; /* struct file ** */
+	u64 file;  /* of the holder that was found last */
+	u64 what;  /* struct file *, struct inode * or struct net * */
+	u32 object;
+	u32 port;
+	u32 max_fds;
+	u32 left; /* descriptors to look at */
+	u32 descriptor;
+	u32 found;
+	u32 taken_by; /* of a lock */
+	u32 holder;
+	u32 flags;
+	u32 done;
+	struct name_pieces name;
+};
+
 struct scratch {
 	u32 taken;
 	u32 used; /* bytes of `record` in use */
@@ -366,6 +441,7 @@ struct scratch {
 	struct noise_component component;
 	struct noise_prefix prefix;
 	struct tracked_file fresh;
+	struct holder_walk walk;
 	u32 environ_bytes;
 	u32 inside_variable; /* the piece at hand continues a variable longer than ENV_BYTES */
 	u8 record[RECORD_BYTES];

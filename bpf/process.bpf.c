@@ -7,6 +7,26 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* In the parent's context, before the child first runs: so a fork is always older than anything the child does. */
+/* Of the parent, at the fork: a later sample may count threads that came afterwards. */
+static __always_inline void tell_threads(struct task_struct *parent, struct task_struct *child)
+{
+	u32 threads = BPF_CORE_READ(parent, signal, nr_threads);
+	struct event_threaded_fork *e;
+
+	if (threads < 2)
+		return;
+	count_seen(EVENT_THREADED_FORK);
+	e = reserve_record(RING_LIFECYCLE, parent, sizeof(*e), EVENT_THREADED_FORK);
+	if (!e)
+		return;
+	stamp(&e->header, sizeof(*e), EVENT_THREADED_FORK);
+	e->process = key_of(child);
+	e->parent = key_of(parent);
+	e->threads = threads;
+	bpf_ringbuf_submit(e, wakeup_of(RING_LIFECYCLE, false));
+	count_submitted(EVENT_THREADED_FORK);
+}
+
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 {
@@ -44,6 +64,8 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	BPF_CORE_READ_STR_INTO(&e->comm, child, comm);
 	bpf_ringbuf_submit(e, wakeup_of(ring, false));
 	count_submitted(EVENT_FORK);
+	if (ring == RING_LIFECYCLE)
+		tell_threads(parent, child);
 	return 0;
 }
 
@@ -149,14 +171,6 @@ int BPF_PROG(on_title, struct task_struct *task, const char *comm)
 	submit_record(s, watched ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_TITLE, false);
 	give_back(s);
 	return 0;
-}
-
-/* What wait(2) will say (kernel/exit.c, wait_task_zombie): the leader's own code, unless the group was told to exit. */
-static __always_inline u32 wait_status(struct task_struct *leader)
-{
-	if (BPF_CORE_READ(leader, signal, flags) & SIGNAL_GROUP_EXIT)
-		return BPF_CORE_READ(leader, signal, group_exit_code);
-	return BPF_CORE_READ(leader, exit_code);
 }
 
 /* signal->* holds what threads that are already reaped left; this thread and the leader are not among them yet. */

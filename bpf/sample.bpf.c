@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* State over time, from an iterator over all tasks once a second: the cost is per look, not per event. */
 #include "calls.bpf.h"
+#include "descriptors.bpf.h"
+#include "holders.bpf.h"
 #include "image.bpf.h"
 #include "kernel_net.h"
+#include "runtime.bpf.h"
+#include "waited.bpf.h"
 
-#define THREADS_PER_PROCESS 4096
-#define DESCRIPTOR_WORDS 16384 /* of 64 descriptors */
-#define RLIMIT_NOFILE 7
 #define CGROUP_DEPTH 32
-#define STATE_RUNNING 0
-#define STATE_UNINTERRUPTIBLE 2
 #define IDLE_LOOKS 3
 #define LOOKS_PER_MINUTE 60
 #define WORKING_NS 2000000	   /* CPU per look that is more than a poll's */
@@ -56,26 +55,6 @@ static long on_thread(u32 index, struct thread_walk *walk)
 	return 0;
 }
 
-struct descriptor_count {
-	unsigned long *words;
-	u32 limit;
-	u32 found;
-};
-
-static long on_descriptor_word(u32 index, struct descriptor_count *count)
-{
-	unsigned long word = 0;
-
-	if (index * 64 >= count->limit)
-		return 1;
-	bpf_probe_read_kernel(&word, sizeof(word), count->words + index);
-	/* population count without an instruction for it */
-	word = word - ((word >> 1) & 0x5555555555555555UL);
-	word = (word & 0x3333333333333333UL) + ((word >> 2) & 0x3333333333333333UL);
-	count->found += (((word + (word >> 4)) & 0x0f0f0f0f0f0f0f0fUL) * 0x0101010101010101UL) >> 56;
-	return 0;
-}
-
 struct limit_walk {
 	struct mem_cgroup *memcg;
 	struct mem_cgroup *tightest;
@@ -104,7 +83,23 @@ static __always_inline u64 css_id(struct cgroup_subsys_state *css)
 	return BPF_CORE_READ(css, cgroup, kn, id);
 }
 
-static __always_inline void fill_cgroups(struct event_process_sample *e, struct task_struct *task)
+/* Cgroup v1 lets a task wait for memory instead of killing one (memory.oom_control). */
+static __always_inline void tell_memory_wait(struct bpf_iter__task *context, struct process_key process, struct mem_cgroup *full)
+{
+	struct event_memory_wait e;
+
+	if (!bpf_core_field_exists(full->under_oom) || !BPF_CORE_READ(full, under_oom) || !BPF_CORE_READ(full, oom_kill_disable))
+		return;
+	stamp(&e.header, sizeof(e), EVENT_MEMORY_WAIT);
+	e.process = process;
+	e.memory_cgroup_id = BPF_CORE_READ(full, css.cgroup, kn, id);
+	e.limit_bytes = BPF_CORE_READ(full, memory.max) * page_bytes;
+	e.usage_bytes = BPF_CORE_READ(full, memory.usage.counter) * page_bytes;
+	e.killer_disabled = 1;
+	write_record(context->meta->seq, &e, sizeof(e), EVENT_MEMORY_WAIT);
+}
+
+static __always_inline void fill_cgroups(struct bpf_iter__task *context, struct event_process_sample *e, struct task_struct *task)
 {
 	struct cgroup_subsys_state *css = memory_css(task);
 	struct psi_group *pressure = BPF_CORE_READ(task, cgroups, dfl_cgrp, psi);
@@ -129,6 +124,7 @@ static __always_inline void fill_cgroups(struct event_process_sample *e, struct 
 	tightest = walk.tightest;
 	if (!tightest)
 		return;
+	tell_memory_wait(context, e->process, tightest);
 	e->memory_limit_bytes = walk.limit_pages * page_bytes;
 	e->memory_usage_bytes = BPF_CORE_READ(tightest, memory.usage.counter) * page_bytes;
 	if (bpf_core_field_exists(tightest->memory.failcnt))
@@ -164,10 +160,8 @@ static __always_inline bool note_idleness(struct event_process_sample *e, struct
 static __always_inline void sample_process(struct bpf_iter__task *context, struct task_struct *task)
 {
 	struct small_scratch *s = small_scratch_of(SLOT_SAMPLE);
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	struct event_process_sample *e;
-	struct descriptor_count descriptors = {};
 	struct thread_walk threads = {};
 	struct list_head *head;
 	struct dead_threads *dead;
@@ -207,34 +201,12 @@ static __always_inline void sample_process(struct bpf_iter__task *context, struc
 	threads.node = BPF_CORE_READ(head, next);
 	bpf_loop(THREADS_PER_PROCESS, on_thread, &threads, 0);
 
-	descriptors.words = BPF_CORE_READ(table, open_fds);
-	descriptors.limit = BPF_CORE_READ(table, max_fds);
-	bpf_loop(DESCRIPTOR_WORDS, on_descriptor_word, &descriptors, 0);
-	e->open_descriptors = descriptors.found;
+	e->open_descriptors = open_descriptors(task);
 	e->descriptor_max = BPF_CORE_READ(task, signal, rlim[RLIMIT_NOFILE].rlim_cur);
-	fill_cgroups(e, task);
+	fill_cgroups(context, e, task);
 	if (!note_idleness(e, sums))
 		return;
 	write_record(context->meta->seq, e, sizeof(*e), EVENT_PROCESS_SAMPLE);
-}
-
-struct runtime_walk {
-	struct list_head *head;
-	struct list_head *node;
-	u64 runtime_ns;
-};
-
-static long on_thread_runtime(u32 index, struct runtime_walk *walk)
-{
-	struct list_head *node = walk->node;
-	struct task_struct *thread;
-
-	if (!node || node == walk->head)
-		return 1;
-	thread = (void *)node - bpf_core_field_offset(struct task_struct, thread_node);
-	walk->runtime_ns += BPF_CORE_READ(thread, se.sum_exec_runtime);
-	walk->node = BPF_CORE_READ(node, next);
-	return 0;
 }
 
 static __always_inline void look_at_neighbour(struct bpf_iter__task *context, struct task_struct *task)
@@ -245,8 +217,6 @@ static __always_inline void look_at_neighbour(struct bpf_iter__task *context, st
 	u64 growth, cpu_ns, interval_ns, id;
 	struct event_neighbour *e;
 	struct neighbour now = {}, *last;
-	struct runtime_walk threads = {};
-	struct list_head *head;
 	u32 tgid = task->tgid;
 	bool shares;
 
@@ -255,11 +225,7 @@ static __always_inline void look_at_neighbour(struct bpf_iter__task *context, st
 	now.at_ns = bpf_ktime_get_boot_ns();
 	now.start_boottime_ns = BPF_CORE_READ(task, start_boottime);
 	now.rss_pages = rss_pages(mm, RSS_ANON) + rss_pages(mm, RSS_SHMEM);
-	head = (void *)BPF_CORE_READ(task, signal) + bpf_core_field_offset(struct signal_struct, thread_head);
-	threads.head = head;
-	threads.node = BPF_CORE_READ(head, next);
-	bpf_loop(THREADS_PER_PROCESS, on_thread_runtime, &threads, 0);
-	now.cpu_ns = BPF_CORE_READ(task, signal, sum_sched_runtime) + threads.runtime_ns;
+	now.cpu_ns = runtime_of(task);
 	last = bpf_map_lookup_elem(&neighbours, &tgid);
 	if (!last || last->start_boottime_ns != now.start_boottime_ns) {
 		bpf_map_update_elem(&neighbours, &tgid, &now, BPF_ANY);
@@ -297,33 +263,6 @@ static __always_inline void look_at_neighbour(struct bpf_iter__task *context, st
 	write_record(context->meta->seq, e, sizeof(*e), EVENT_NEIGHBOUR);
 }
 
-static __always_inline void fill_waited_file(struct event_thread_wait *e, struct task_struct *task, u32 descriptor)
-{
-	struct file *file = file_of(task, descriptor);
-	struct socket *socket;
-	struct inode *inode;
-
-	if (!file)
-		return;
-	inode = BPF_CORE_READ(file, f_inode);
-	e->inode = BPF_CORE_READ(inode, i_ino);
-	switch (BPF_CORE_READ(inode, i_mode) & S_IFMT) {
-	case S_IFIFO:
-		e->waits_on = WAIT_PIPE;
-		break;
-	case S_IFSOCK:
-		e->waits_on = WAIT_SOCKET;
-		socket = BPF_CORE_READ(file, private_data);
-		fill_peer(BPF_CORE_READ(socket, sk), &e->family, &e->port, &e->address_high, &e->address_low);
-		break;
-	case S_IFREG:
-		e->waits_on = WAIT_FILE;
-		break;
-	default:
-		e->waits_on = WAIT_OTHER;
-	}
-}
-
 /* The timeout of the call that the thread is in: 0 when it waits for ever. */
 static __always_inline bool is_timed(struct pt_regs *regs, u32 number)
 {
@@ -350,6 +289,23 @@ static __always_inline bool is_timed(struct pt_regs *regs, u32 number)
 		return true;
 	}
 	return false;
+}
+
+/* Whether it waits at a pipe, or in a call that may wait at one. */
+static __always_inline bool waits_for_input(struct event_thread_wait *e, u32 handler)
+{
+	switch (e->call_number) {
+	case __NR_ppoll:
+	case __NR_pselect6:
+	case __NR_epoll_pwait:
+#if defined(__NR_poll)
+	case __NR_poll:
+	case __NR_select:
+	case __NR_epoll_wait:
+#endif
+		return true;
+	}
+	return e->waits_on == WAIT_PIPE && (handler == ON_READ || handler == ON_READ_VECTOR);
 }
 
 /* The kernel names its own functions: no symbol table has to be read for that, and none can be out of date. */
@@ -384,8 +340,9 @@ static __always_inline void sample_thread(struct bpf_iter__task *context, struct
 	struct watched *sums = bpf_map_lookup_elem(&watched_processes, &tgid);
 	struct list_head *children, *first;
 	struct event_thread_wait *e;
+	struct waited waited = {};
 	struct pt_regs *regs;
-	u32 handler;
+	u32 handler = ON_NOTHING;
 
 	if (!s || !sums || !sums->report_threads || state == STATE_RUNNING)
 		return;
@@ -403,9 +360,16 @@ static __always_inline void sample_thread(struct bpf_iter__task *context, struct
 		e->call_number = NUMBER(regs);
 		e->timed = is_timed(regs, e->call_number);
 		handler = e->call_number < CALL_NUMBERS ? handlers[e->call_number] : ON_NOTHING;
-		if ((handler >= ON_READ && handler <= ON_SYNC) || handler == ON_SEND || handler == ON_RECEIVE ||
-		    handler == ON_CONNECT || handler == ON_ACCEPT || handler == ON_LOCK || handler == ON_FCNTL)
-			fill_waited_file(e, task, ARG1(regs));
+		if (waits_at_descriptor(handler))
+			fill_waited_file(&waited, file_of(task, ARG1(regs)));
+		else if (e->call_number == __NR_futex)
+			fill_waited_lock(&waited, task, ARG1(regs));
+		e->inode = waited.inode;
+		e->address_high = waited.high;
+		e->address_low = waited.low;
+		e->waits_on = waited.object;
+		e->family = waited.family;
+		e->port = waited.port;
 		if (handler == ON_LOCK || handler == ON_FCNTL)
 			e->lock_holder = sums->lock_holder;
 		if (e->call_number == __NR_wait4 || e->call_number == __NR_waitid) {
@@ -417,6 +381,8 @@ static __always_inline void sample_thread(struct bpf_iter__task *context, struct
 				    tgid);
 		}
 	}
+	if (task->pid == task->tgid && waits_for_input(e, handler) && may_look(sums))
+		find_writers(task);
 	write_record(context->meta->seq, e, sizeof(*e), EVENT_THREAD_WAIT);
 	tell_stack(context, task);
 }

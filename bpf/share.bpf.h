@@ -15,6 +15,8 @@ enum share {
 	SHARE_UNWATCHED_TITLES,	 /* of others */
 	SHARE_SIGNALS,		 /* to watched processes */
 	SHARE_UNWATCHED_SIGNALS, /* to others */
+	SHARE_SIGNAL_STATES,	 /* what a signal's target was doing */
+	SHARE_REFUSED_MEMORY,	 /* limits at a refusal of memory */
 	SHARE_OOM_LOOKS,	 /* looks at all processes, at an OOM kill */
 };
 
@@ -26,6 +28,8 @@ enum share {
 #define TITLES_AT_ONCE 256
 #define SIGNALS_PER_SECOND 256
 #define SIGNALS_AT_ONCE 1024
+#define REFUSALS_PER_SECOND 8
+#define REFUSALS_AT_ONCE 32
 #define OOM_LOOKS_PER_SECOND 4
 #define OOM_LOOKS_AT_ONCE 32
 

@@ -2,6 +2,7 @@
 /* Who sent what to whom, and what the target was writing when it heard. */
 #include "module.bpf.h"
 #include "openfiles.bpf.h"
+#include "signal_state.bpf.h"
 #include "watch.bpf.h"
 
 #define SIGHUP 1
@@ -22,7 +23,9 @@
 #define SI_USER 0
 #define SI_KERNEL 128
 #define SIG_DFL ((void *)0)
+#define TMPFS_MAGIC 0x01021994 /* include/uapi/linux/magic.h */
 #define TRACE_SIGNAL_DELIVERED 0
+#define TRACE_SIGNAL_IGNORED 1
 #define TRACE_SIGNAL_ALREADY_PENDING 2
 
 /* Default action neither ignores nor stops nor continues: without a handler the process dies (signal(7)). */
@@ -67,6 +70,33 @@ static __always_inline bool matters(int signal, int code, bool handled, bool own
 	return code == SI_KERNEL && (signal <= SIGQUIT || signal == SIGTERM);
 }
 
+/* Job control of a watched process, which may wait for ever for somebody to continue it. */
+static __always_inline bool stops(int signal, bool handled, struct task_struct *target)
+{
+	return signal >= SIGSTOP && signal <= SIGTTOU && !handled && is_watched(target->tgid, target);
+}
+
+static __always_inline bool asks_to_end(int signal)
+{
+	return signal == SIGTERM || signal == SIGINT || signal == SIGHUP || signal == SIGQUIT;
+}
+
+/* One that asks a process to end, from another process, and that has no effect: pid 1 of a container without a handler. */
+static __always_inline bool is_ignored_request(int signal, int code, struct task_struct *sender, struct task_struct *target,
+					       int result)
+{
+	return result == TRACE_SIGNAL_IGNORED && asks_to_end(signal) && code <= 0 && sender->tgid != target->tgid &&
+	       is_watched(target->tgid, target);
+}
+
+/* Whether the target's doing is told of with a signal. */
+static __always_inline bool can_end(int signal, bool handled, struct task_struct *sender, struct task_struct *target)
+{
+	if (sender->tgid == target->tgid || (handled && !asks_to_end(signal)))
+		return false;
+	return is_watched(target->tgid, target) || is_watched(sender->tgid, sender);
+}
+
 SEC("tp_btf/signal_generate")
 int BPF_PROG(on_signal, int signal, struct kernel_siginfo *info, struct task_struct *target, int group, int result)
 {
@@ -82,7 +112,7 @@ int BPF_PROG(on_signal, int signal, struct kernel_siginfo *info, struct task_str
 		count_filtered(EVENT_SIGNAL, FILTER_UNINTERESTING);
 		return 0;
 	}
-	if (!matters(signal, code, handled, sender->tgid == target->tgid)) {
+	if (!matters(signal, code, handled, sender->tgid == target->tgid) && !stops(signal, handled, target)) {
 		count_filtered(EVENT_SIGNAL, FILTER_UNINTERESTING);
 		return 0;
 	}
@@ -118,6 +148,33 @@ int BPF_PROG(on_signal, int signal, struct kernel_siginfo *info, struct task_str
 	return 0;
 }
 
+/* A program of its own: where it is refused, signals are told all the same. After on_signal, so that its records come later. */
+SEC("tp_btf/signal_generate")
+int BPF_PROG(on_signal_state, int signal, struct kernel_siginfo *info, struct task_struct *target, int group, int result)
+{
+	struct task_struct *sender = bpf_get_current_task_btf();
+	bool handled = handler_of(target, signal) != SIG_DFL, ignored, kept;
+	int code = code_of(info);
+	u64 origin = 0;
+
+	/* read from the arguments: the verifier takes an argument that is a pointer for one that is never NULL (SEND_SIG_NOINFO) */
+	bpf_probe_read_kernel(&origin, sizeof(origin), &ctx[1]);
+	ignored = is_ignored_request(signal, code, sender, target, result);
+	kept = result == TRACE_SIGNAL_DELIVERED || result == TRACE_SIGNAL_ALREADY_PENDING;
+	if (is_self(target->tgid))
+		return 0;
+	if (!ignored && !(kept && matters(signal, code, handled, false) && can_end(signal, handled, sender, target)))
+		return 0;
+	if (share_used_up(accountable_user(target), SHARE_SIGNAL_STATES, SECOND_NS / SIGNALS_PER_SECOND,
+			  SECOND_NS / SIGNALS_PER_SECOND * SIGNALS_AT_ONCE)) {
+		count_seen(EVENT_SIGNAL_STATE);
+		count_lost_of(accountable_user(target), EVENT_SIGNAL_STATE, LOSS_RATE_LIMIT);
+		return 0;
+	}
+	tell_signal_state(sender, target, signal, code, !origin, ignored);
+	return 0;
+}
+
 /* In the target's context, as it takes the signal: the last moment at which a shutdown handler has not yet touched its
  * files. Without a handler the death itself reports them. */
 SEC("tp_btf/signal_deliver")
@@ -137,6 +194,50 @@ int BPF_PROG(on_signal_delivery, int signal, struct kernel_siginfo *info, struct
 static __always_inline bool is_crash(int signal)
 {
 	return signal == SIGSEGV || signal == SIGABRT || signal == SIGBUS || signal == SIGILL || signal == SIGFPE;
+}
+
+/* What is mapped at the address that could not be used. */
+static __always_inline void tell_fault(struct scratch *s, struct task_struct *task, struct kernel_siginfo *info)
+{
+	struct vm_area_struct *area;
+	struct event_fault *e;
+	struct inode *inode;
+	struct file *file;
+	bool cut = false;
+	u32 answer;
+
+	count_seen(EVENT_FAULT);
+	e = begin_record(s, struct event_fault, EVENT_FAULT);
+	e->process = key_of(task);
+	e->signal = SIGBUS;
+	e->code = BPF_CORE_READ(info, si_code);
+	e->address = (u64)BPF_CORE_READ(info, _sifields._sigfault._addr);
+	area = area_at(BPF_CORE_READ(task, mm), e->address, &answer);
+	file = area ? BPF_CORE_READ(area, vm_file) : NULL;
+	e->mapping_kind = answer == AREA_CHANGED ? MAPPING_UNKNOWN : area ? MAPPING_ANONYMOUS : MAPPING_NONE;
+	if (file) {
+		inode = BPF_CORE_READ(file, f_inode);
+		if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFREG)
+			e->mapping_kind = MAPPING_OTHER;
+		else if (BPF_CORE_READ(inode, i_sb, s_magic) == TMPFS_MAGIC)
+			e->mapping_kind = MAPPING_MEMORY;
+		else
+			e->mapping_kind = MAPPING_FILE;
+		e->inode = BPF_CORE_READ(inode, i_ino);
+		e->device = BPF_CORE_READ(inode, i_sb, s_dev);
+		e->size_bytes = BPF_CORE_READ(inode, i_size);
+		e->offset_bytes = e->address - BPF_CORE_READ(area, vm_start) + BPF_CORE_READ(area, vm_pgoff) * page_bytes;
+		if (BPF_CORE_READ(area, vm_flags) & VM_SHARED)
+			e->mapping_flags |= MAPPING_SHARED;
+		if (BPF_CORE_READ(area, vm_flags) & VM_WRITE)
+			e->mapping_flags |= MAPPING_WRITABLE;
+		if (is_deleted(BPF_CORE_READ(file, f_path.dentry)))
+			e->mapping_flags |= MAPPING_DELETED;
+		e->path = append_path(s, task, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), &cut);
+		if (cut)
+			e->mapping_flags |= MAPPING_PATH_CUT;
+	}
+	submit_record(s, is_watched(task->tgid, task) ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_FAULT, false);
 }
 
 /* A fault, or abort(3): the process dies of what its own thread does right now. A program of its own: where it is refused,
@@ -185,6 +286,8 @@ int BPF_PROG(on_crash, int signal, struct kernel_siginfo *info, struct task_stru
 		count_lost(EVENT_CRASH, LOSS_BUSY);
 	}
 	submit_record(s, is_watched(task->tgid, task) ? RING_LIFECYCLE : RING_UNWATCHED, task, EVENT_CRASH, false);
+	if (signal == SIGBUS && (u64)info > 1)
+		tell_fault(s, task, info);
 	give_back(s);
 	return 0;
 }

@@ -44,10 +44,13 @@ static __always_inline bool is_watched(u32 tgid, struct task_struct *task)
 
 static __always_inline void watch(u32 tgid)
 {
+	u64 *last = bpf_map_lookup_elem(&youngest, &(u32){0});
 	u8 *mark = mark_of(tgid);
 
 	if (mark)
 		*mark = MARK_WATCHED;
+	if (last)
+		*last = bpf_ktime_get_boot_ns();
 }
 
 /* The sums of a watched process, made when they are first needed; NULL, and counted as seen and lost, when the table is full. */

@@ -39,6 +39,14 @@ WIRE_HASHES = {
     "wait_stack": "fcc722d3",
     "oom_member": "042b1910",
     "oom_memory": "304512a3",
+    "signal_state": "9f701a44",
+    "fault": "4343c12b",
+    "threaded_fork": "30d73470",
+    "memory_refused": "918dc82c",
+    "memory_wait": "48f6e766",
+    "last_failure": "20f747cd",
+    "holder": "b0f4375b",
+    "early_sample": "5051f9aa",
 }
 NUL = b"\0"
 LENGTH = "the text lengths do not add up to the record"
@@ -68,6 +76,14 @@ class EventKind(IntEnum):
     WAIT_STACK = 21
     OOM_MEMBER = 22
     OOM_MEMORY = 23
+    SIGNAL_STATE = 24
+    FAULT = 25
+    THREADED_FORK = 26
+    MEMORY_REFUSED = 27
+    MEMORY_WAIT = 28
+    LAST_FAILURE = 29
+    HOLDER = 30
+    EARLY_SAMPLE = 31
 
 
 class LossReason(IntEnum):
@@ -188,6 +204,10 @@ class CallKind(IntEnum):
     BIND = 11
     MEMORY = 12
     DESCRIPTOR = 13
+    ASK = 14
+    ENTER = 15
+    WATCH = 16
+    LISTEN = 17
 
 
 class ConnectionStage(IntEnum):
@@ -213,6 +233,44 @@ class WaitObject(IntEnum):
     OTHER = 4
 
 
+class SignalFlag(IntFlag):
+    IGNORED = 1
+    SENDER_EXITS = 2
+    PARENT_DEATH = 4
+    NAMESPACE_ENDS = 8
+    WITHOUT_CALL = 16
+    SAME_SESSION = 32
+    SESSION_LEADER = 64
+    TERMINAL = 128
+    TO_NAMESPACE_INIT = 256
+    FROM_KERNEL_THREAD = 512
+
+
+class MappingKind(IntEnum):
+    NONE = 0
+    ANONYMOUS = 1
+    FILE = 2
+    MEMORY = 3
+    OTHER = 4
+    UNKNOWN = 5
+
+
+class MappingFlag(IntFlag):
+    SHARED = 1
+    WRITABLE = 2
+    DELETED = 4
+    PATH_CUT = 8
+
+
+class RefusalFlag(IntFlag):
+    ANONYMOUS = 1
+    PRIVATE_WRITABLE = 2
+    EXECUTABLE = 4
+    NOEXEC = 8
+    PATH_CUT = 16
+    LOCKED = 32
+
+
 class MemberFlag(IntFlag):
     VICTIM = 1
     TRIGGER = 2
@@ -226,6 +284,26 @@ class LookFlag(IntFlag):
     SKIPPED = 8
 
 
+class FailureFlag(IntFlag):
+    TEXT_CUT = 1
+    PROBE = 4
+    THREAD_GONE = 2
+
+
+class HeldObject(IntEnum):
+    LOCK = 1
+    POSIX_LOCK = 2
+    TEXT = 3
+    PIPE_WRITE = 4
+    PIPE_READ = 5
+    PORT = 6
+
+
+class HolderFlag(IntFlag):
+    CUT = 1
+    TOOK_IT = 2
+
+
 TIME_LIMIT_NS = (
     1 << 62
 )  # boot time, and so wall time, until the year 2116; two of them add up to no more than 64 bits hold
@@ -234,6 +312,8 @@ _CALL_KIND_VALUES = frozenset(CallKind)
 _CONNECTION_STAGE_VALUES = frozenset(ConnectionStage)
 _FILE_OPERATION_VALUES = frozenset(FileOperation)
 _FILE_REASON_VALUES = frozenset(FileReason)
+_HELD_OBJECT_VALUES = frozenset(HeldObject)
+_MAPPING_KIND_VALUES = frozenset(MappingKind)
 _OOM_SCOPE_VALUES = frozenset(OomScope)
 _STDIO_KIND_VALUES = frozenset(StdioKind)
 _SUBJECT_KIND_VALUES = frozenset(SubjectKind)
@@ -2433,6 +2513,738 @@ def _encode_oom_memory(event: OomMemory) -> bytes:
     )
 
 
+class SignalState(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    sender: ProcessKey
+    target: ProcessKey
+    sender_parent: ProcessKey
+    sender_grandparent: ProcessKey
+    runtime_ns: int
+    anon_bytes: int
+    file_bytes: int
+    shmem_bytes: int
+    inode: int
+    address_high: int
+    address_low: int
+    signal: int
+    code: int
+    state_flags: int
+    sender_uid: int
+    thread: int
+    on_cpu: int
+    call_number: int
+    threads: int
+    waits_on: int
+    family: int
+    port: int
+    sender_comm: str
+    parent_comm: str
+    grandparent_comm: str
+    target_comm: str
+
+
+_SIGNAL_STATE = Layout("<QQIHHQI4xQI4xQI4xQI4xQQQQQQQIiIIIIIIHHH2x16s16s16s16s")
+
+
+def _decode_signal_state(raw: bytes, redactor: Redactor) -> SignalState:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        sender_start,
+        sender_tgid,
+        target_start,
+        target_tgid,
+        sender_parent_start,
+        sender_parent_tgid,
+        sender_grandparent_start,
+        sender_grandparent_tgid,
+        runtime_ns,
+        anon_bytes,
+        file_bytes,
+        shmem_bytes,
+        inode,
+        address_high,
+        address_low,
+        signal,
+        code,
+        state_flags,
+        sender_uid,
+        thread,
+        on_cpu,
+        call_number,
+        threads,
+        waits_on,
+        family,
+        port,
+        sender_comm,
+        parent_comm,
+        grandparent_comm,
+        target_comm,
+    ) = _SIGNAL_STATE.unpack_from(raw)
+    if _SIGNAL_STATE.size != len(raw):
+        raise ValueError(LENGTH)
+    return SignalState(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(sender_tgid, sender_start),
+        ProcessKey(target_tgid, target_start),
+        ProcessKey(sender_parent_tgid, sender_parent_start),
+        ProcessKey(sender_grandparent_tgid, sender_grandparent_start),
+        runtime_ns,
+        anon_bytes,
+        file_bytes,
+        shmem_bytes,
+        inode,
+        address_high,
+        address_low,
+        signal,
+        code,
+        state_flags,
+        sender_uid,
+        thread,
+        on_cpu,
+        call_number,
+        threads,
+        waits_on,
+        family,
+        port,
+        redactor.name(sender_comm.partition(NUL)[0]),
+        redactor.name(parent_comm.partition(NUL)[0]),
+        redactor.name(grandparent_comm.partition(NUL)[0]),
+        redactor.name(target_comm.partition(NUL)[0]),
+    )
+
+
+def _encode_signal_state(event: SignalState) -> bytes:
+    return _SIGNAL_STATE.pack(
+        event.time_boottime_ns,
+        event.sequence,
+        _SIGNAL_STATE.size,
+        event.cpu,
+        EventKind.SIGNAL_STATE,
+        event.sender.start_boottime_ns,
+        event.sender.tgid,
+        event.target.start_boottime_ns,
+        event.target.tgid,
+        event.sender_parent.start_boottime_ns,
+        event.sender_parent.tgid,
+        event.sender_grandparent.start_boottime_ns,
+        event.sender_grandparent.tgid,
+        event.runtime_ns,
+        event.anon_bytes,
+        event.file_bytes,
+        event.shmem_bytes,
+        event.inode,
+        event.address_high,
+        event.address_low,
+        event.signal,
+        event.code,
+        event.state_flags,
+        event.sender_uid,
+        event.thread,
+        event.on_cpu,
+        event.call_number,
+        event.threads,
+        event.waits_on,
+        event.family,
+        event.port,
+        event.sender_comm.encode(),
+        event.parent_comm.encode(),
+        event.grandparent_comm.encode(),
+        event.target_comm.encode(),
+    )
+
+
+class Fault(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    address: int
+    offset_bytes: int
+    size_bytes: int
+    inode: int
+    device: int
+    signal: int
+    code: int
+    mapping_kind: int
+    mapping_flags: int
+    path: str
+
+
+_FAULT = Layout("<QQIHHQI4xQQQQIIiIIH2x")
+
+
+def _decode_fault(raw: bytes, redactor: Redactor) -> Fault:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        address,
+        offset_bytes,
+        size_bytes,
+        inode,
+        device,
+        signal,
+        code,
+        mapping_kind,
+        mapping_flags,
+        path,
+    ) = _FAULT.unpack_from(raw)
+    at_path = _FAULT.size
+    if at_path + path != len(raw):
+        raise ValueError(LENGTH)
+    return Fault(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        address,
+        offset_bytes,
+        size_bytes,
+        inode,
+        device,
+        signal,
+        code,
+        mapping_kind,
+        mapping_flags,
+        redactor.path(raw[at_path : at_path + path]),
+    )
+
+
+def _encode_fault(event: Fault) -> bytes:
+    path = event.path.encode()
+    tail = path
+    return (
+        _FAULT.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _FAULT.size + len(tail),
+            event.cpu,
+            EventKind.FAULT,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.address,
+            event.offset_bytes,
+            event.size_bytes,
+            event.inode,
+            event.device,
+            event.signal,
+            event.code,
+            event.mapping_kind,
+            event.mapping_flags,
+            len(path),
+        )
+        + tail
+    )
+
+
+class ThreadedFork(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    parent: ProcessKey
+    threads: int
+
+
+_THREADED_FORK = Layout("<QQIHHQI4xQI4xI4x")
+
+
+def _decode_threaded_fork(raw: bytes, redactor: Redactor) -> ThreadedFork:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        parent_start,
+        parent_tgid,
+        threads,
+    ) = _THREADED_FORK.unpack_from(raw)
+    if _THREADED_FORK.size != len(raw):
+        raise ValueError(LENGTH)
+    return ThreadedFork(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        ProcessKey(parent_tgid, parent_start),
+        threads,
+    )
+
+
+def _encode_threaded_fork(event: ThreadedFork) -> bytes:
+    return _THREADED_FORK.pack(
+        event.time_boottime_ns,
+        event.sequence,
+        _THREADED_FORK.size,
+        event.cpu,
+        EventKind.THREADED_FORK,
+        event.process.start_boottime_ns,
+        event.process.tgid,
+        event.parent.start_boottime_ns,
+        event.parent.tgid,
+        event.threads,
+    )
+
+
+class MemoryRefused(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    asked_bytes: int
+    mapped_bytes: int
+    private_bytes: int
+    address_space_limit_bytes: int
+    data_limit_bytes: int
+    locked_limit_bytes: int
+    locked_bytes: int
+    mappings: int
+    mappings_max: int
+    overcommit: int
+    call_number: int
+    error: int
+    refusal_flags: int
+    path: str
+
+
+_MEMORY_REFUSED = Layout("<QQIHHQI4xQQQQQQQIIIIIIH6x")
+
+
+def _decode_memory_refused(raw: bytes, redactor: Redactor) -> MemoryRefused:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        asked_bytes,
+        mapped_bytes,
+        private_bytes,
+        address_space_limit_bytes,
+        data_limit_bytes,
+        locked_limit_bytes,
+        locked_bytes,
+        mappings,
+        mappings_max,
+        overcommit,
+        call_number,
+        error,
+        refusal_flags,
+        path,
+    ) = _MEMORY_REFUSED.unpack_from(raw)
+    at_path = _MEMORY_REFUSED.size
+    if at_path + path != len(raw):
+        raise ValueError(LENGTH)
+    return MemoryRefused(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        asked_bytes,
+        mapped_bytes,
+        private_bytes,
+        address_space_limit_bytes,
+        data_limit_bytes,
+        locked_limit_bytes,
+        locked_bytes,
+        mappings,
+        mappings_max,
+        overcommit,
+        call_number,
+        error,
+        refusal_flags,
+        redactor.path(raw[at_path : at_path + path]),
+    )
+
+
+def _encode_memory_refused(event: MemoryRefused) -> bytes:
+    path = event.path.encode()
+    tail = path
+    return (
+        _MEMORY_REFUSED.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _MEMORY_REFUSED.size + len(tail),
+            event.cpu,
+            EventKind.MEMORY_REFUSED,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.asked_bytes,
+            event.mapped_bytes,
+            event.private_bytes,
+            event.address_space_limit_bytes,
+            event.data_limit_bytes,
+            event.locked_limit_bytes,
+            event.locked_bytes,
+            event.mappings,
+            event.mappings_max,
+            event.overcommit,
+            event.call_number,
+            event.error,
+            event.refusal_flags,
+            len(path),
+        )
+        + tail
+    )
+
+
+class MemoryWait(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    memory_cgroup_id: int
+    limit_bytes: int
+    usage_bytes: int
+    killer_disabled: int
+
+
+_MEMORY_WAIT = Layout("<QQIHHQI4xQQQI4x")
+
+
+def _decode_memory_wait(raw: bytes, redactor: Redactor) -> MemoryWait:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        memory_cgroup_id,
+        limit_bytes,
+        usage_bytes,
+        killer_disabled,
+    ) = _MEMORY_WAIT.unpack_from(raw)
+    if _MEMORY_WAIT.size != len(raw):
+        raise ValueError(LENGTH)
+    return MemoryWait(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        memory_cgroup_id,
+        limit_bytes,
+        usage_bytes,
+        killer_disabled,
+    )
+
+
+def _encode_memory_wait(event: MemoryWait) -> bytes:
+    return _MEMORY_WAIT.pack(
+        event.time_boottime_ns,
+        event.sequence,
+        _MEMORY_WAIT.size,
+        event.cpu,
+        EventKind.MEMORY_WAIT,
+        event.process.start_boottime_ns,
+        event.process.tgid,
+        event.memory_cgroup_id,
+        event.limit_bytes,
+        event.usage_bytes,
+        event.killer_disabled,
+    )
+
+
+class LastFailure(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    failed_boottime_ns: int
+    failures: int
+    later_cpu_ns: int
+    later_read_bytes: int
+    later_written_bytes: int
+    address_high: int
+    address_low: int
+    later_files: int
+    later_code_files: int
+    thread: int
+    call_number: int
+    error: int
+    open_descriptors: int
+    descriptor_max: int
+    failure_flags: int
+    call: int
+    subject: int
+    family: int
+    port: int
+    directory: str
+    path: str
+
+
+_LAST_FAILURE = Layout("<QQIHHQI4xQQQQQQQIIIIIIIIHHHHHH4x")
+
+
+def _decode_last_failure(raw: bytes, redactor: Redactor) -> LastFailure:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        failed_boottime_ns,
+        failures,
+        later_cpu_ns,
+        later_read_bytes,
+        later_written_bytes,
+        address_high,
+        address_low,
+        later_files,
+        later_code_files,
+        thread,
+        call_number,
+        error,
+        open_descriptors,
+        descriptor_max,
+        failure_flags,
+        call,
+        subject,
+        family,
+        port,
+        directory,
+        path,
+    ) = _LAST_FAILURE.unpack_from(raw)
+    at_directory = _LAST_FAILURE.size
+    at_path = at_directory + directory
+    if at_path + path != len(raw):
+        raise ValueError(LENGTH)
+    return LastFailure(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        failed_boottime_ns,
+        failures,
+        later_cpu_ns,
+        later_read_bytes,
+        later_written_bytes,
+        address_high,
+        address_low,
+        later_files,
+        later_code_files,
+        thread,
+        call_number,
+        error,
+        open_descriptors,
+        descriptor_max,
+        failure_flags,
+        call,
+        subject,
+        family,
+        port,
+        redactor.path(raw[at_directory : at_directory + directory]),
+        redactor.path(raw[at_path : at_path + path]),
+    )
+
+
+def _encode_last_failure(event: LastFailure) -> bytes:
+    directory = event.directory.encode()
+    path = event.path.encode()
+    tail = directory + path
+    return (
+        _LAST_FAILURE.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _LAST_FAILURE.size + len(tail),
+            event.cpu,
+            EventKind.LAST_FAILURE,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.failed_boottime_ns,
+            event.failures,
+            event.later_cpu_ns,
+            event.later_read_bytes,
+            event.later_written_bytes,
+            event.address_high,
+            event.address_low,
+            event.later_files,
+            event.later_code_files,
+            event.thread,
+            event.call_number,
+            event.error,
+            event.open_descriptors,
+            event.descriptor_max,
+            event.failure_flags,
+            event.call,
+            event.subject,
+            event.family,
+            event.port,
+            len(directory),
+            len(path),
+        )
+        + tail
+    )
+
+
+class Holder(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    holder: ProcessKey
+    inode: int
+    device: int
+    descriptor: int
+    holders: int
+    holder_flags: int
+    held: int
+    port: int
+    comm: str
+    path: str
+
+
+_HOLDER = Layout("<QQIHHQI4xQI4xQIIIIHH16sH2x")
+
+
+def _decode_holder(raw: bytes, redactor: Redactor) -> Holder:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        holder_start,
+        holder_tgid,
+        inode,
+        device,
+        descriptor,
+        holders,
+        holder_flags,
+        held,
+        port,
+        comm,
+        path,
+    ) = _HOLDER.unpack_from(raw)
+    at_path = _HOLDER.size
+    if at_path + path != len(raw):
+        raise ValueError(LENGTH)
+    return Holder(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        ProcessKey(holder_tgid, holder_start),
+        inode,
+        device,
+        descriptor,
+        holders,
+        holder_flags,
+        held,
+        port,
+        redactor.name(comm.partition(NUL)[0]),
+        redactor.path(raw[at_path : at_path + path]),
+    )
+
+
+def _encode_holder(event: Holder) -> bytes:
+    path = event.path.encode()
+    tail = path
+    return (
+        _HOLDER.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _HOLDER.size + len(tail),
+            event.cpu,
+            EventKind.HOLDER,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.holder.start_boottime_ns,
+            event.holder.tgid,
+            event.inode,
+            event.device,
+            event.descriptor,
+            event.holders,
+            event.holder_flags,
+            event.held,
+            event.port,
+            event.comm.encode(),
+            len(path),
+        )
+        + tail
+    )
+
+
+class EarlySample(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    anon_bytes: int
+    file_bytes: int
+    shmem_bytes: int
+    cpu_runtime_ns: int
+
+
+_EARLY_SAMPLE = Layout("<QQIHHQI4xQQQQ")
+
+
+def _decode_early_sample(raw: bytes, redactor: Redactor) -> EarlySample:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        anon_bytes,
+        file_bytes,
+        shmem_bytes,
+        cpu_runtime_ns,
+    ) = _EARLY_SAMPLE.unpack_from(raw)
+    if _EARLY_SAMPLE.size != len(raw):
+        raise ValueError(LENGTH)
+    return EarlySample(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        anon_bytes,
+        file_bytes,
+        shmem_bytes,
+        cpu_runtime_ns,
+    )
+
+
+def _encode_early_sample(event: EarlySample) -> bytes:
+    return _EARLY_SAMPLE.pack(
+        event.time_boottime_ns,
+        event.sequence,
+        _EARLY_SAMPLE.size,
+        event.cpu,
+        EventKind.EARLY_SAMPLE,
+        event.process.start_boottime_ns,
+        event.process.tgid,
+        event.anon_bytes,
+        event.file_bytes,
+        event.shmem_bytes,
+        event.cpu_runtime_ns,
+    )
+
+
 def _valid_fork(event: Fork) -> bool:
     return (
         event.time_boottime_ns < TIME_LIMIT_NS
@@ -2685,6 +3497,95 @@ def _valid_oom_memory(event: OomMemory) -> bool:
     )
 
 
+def _valid_signal_state(event: SignalState) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.sender.start_boottime_ns < TIME_LIMIT_NS
+        and event.target.start_boottime_ns < TIME_LIMIT_NS
+        and event.sender_parent.start_boottime_ns < TIME_LIMIT_NS
+        and event.sender_grandparent.start_boottime_ns < TIME_LIMIT_NS
+        and event.runtime_ns < TIME_LIMIT_NS
+        and event.anon_bytes < BYTES_LIMIT
+        and event.file_bytes < BYTES_LIMIT
+        and event.shmem_bytes < BYTES_LIMIT
+        and event.waits_on in _WAIT_OBJECT_VALUES
+    )
+
+
+def _valid_fault(event: Fault) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.offset_bytes < BYTES_LIMIT
+        and event.size_bytes < BYTES_LIMIT
+        and event.mapping_kind in _MAPPING_KIND_VALUES
+    )
+
+
+def _valid_threaded_fork(event: ThreadedFork) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.parent.start_boottime_ns < TIME_LIMIT_NS
+    )
+
+
+def _valid_memory_refused(event: MemoryRefused) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.asked_bytes < BYTES_LIMIT
+        and event.mapped_bytes < BYTES_LIMIT
+        and event.private_bytes < BYTES_LIMIT
+        and event.address_space_limit_bytes < BYTES_LIMIT
+        and event.data_limit_bytes < BYTES_LIMIT
+        and event.locked_limit_bytes < BYTES_LIMIT
+        and event.locked_bytes < BYTES_LIMIT
+    )
+
+
+def _valid_memory_wait(event: MemoryWait) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.limit_bytes < BYTES_LIMIT
+        and event.usage_bytes < BYTES_LIMIT
+    )
+
+
+def _valid_last_failure(event: LastFailure) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.failed_boottime_ns < TIME_LIMIT_NS
+        and event.later_cpu_ns < TIME_LIMIT_NS
+        and event.later_read_bytes < BYTES_LIMIT
+        and event.later_written_bytes < BYTES_LIMIT
+        and event.call in _CALL_KIND_VALUES
+        and event.subject in _SUBJECT_KIND_VALUES
+    )
+
+
+def _valid_holder(event: Holder) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.holder.start_boottime_ns < TIME_LIMIT_NS
+        and event.held in _HELD_OBJECT_VALUES
+    )
+
+
+def _valid_early_sample(event: EarlySample) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.anon_bytes < BYTES_LIMIT
+        and event.file_bytes < BYTES_LIMIT
+        and event.shmem_bytes < BYTES_LIMIT
+        and event.cpu_runtime_ns < TIME_LIMIT_NS
+    )
+
+
 Event = (
     Fork
     | Exec
@@ -2709,6 +3610,14 @@ Event = (
     | WaitStack
     | OomMember
     | OomMemory
+    | SignalState
+    | Fault
+    | ThreadedFork
+    | MemoryRefused
+    | MemoryWait
+    | LastFailure
+    | Holder
+    | EarlySample
 )
 
 DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {
@@ -2735,6 +3644,14 @@ DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {
     EventKind.WAIT_STACK: _decode_wait_stack,
     EventKind.OOM_MEMBER: _decode_oom_member,
     EventKind.OOM_MEMORY: _decode_oom_memory,
+    EventKind.SIGNAL_STATE: _decode_signal_state,
+    EventKind.FAULT: _decode_fault,
+    EventKind.THREADED_FORK: _decode_threaded_fork,
+    EventKind.MEMORY_REFUSED: _decode_memory_refused,
+    EventKind.MEMORY_WAIT: _decode_memory_wait,
+    EventKind.LAST_FAILURE: _decode_last_failure,
+    EventKind.HOLDER: _decode_holder,
+    EventKind.EARLY_SAMPLE: _decode_early_sample,
 }
 VALID: dict[int, Callable[..., bool]] = {
     EventKind.FORK: _valid_fork,
@@ -2760,6 +3677,14 @@ VALID: dict[int, Callable[..., bool]] = {
     EventKind.WAIT_STACK: _valid_wait_stack,
     EventKind.OOM_MEMBER: _valid_oom_member,
     EventKind.OOM_MEMORY: _valid_oom_memory,
+    EventKind.SIGNAL_STATE: _valid_signal_state,
+    EventKind.FAULT: _valid_fault,
+    EventKind.THREADED_FORK: _valid_threaded_fork,
+    EventKind.MEMORY_REFUSED: _valid_memory_refused,
+    EventKind.MEMORY_WAIT: _valid_memory_wait,
+    EventKind.LAST_FAILURE: _valid_last_failure,
+    EventKind.HOLDER: _valid_holder,
+    EventKind.EARLY_SAMPLE: _valid_early_sample,
 }
 _ENCODERS: dict[type, Callable[..., bytes]] = {
     Fork: _encode_fork,
@@ -2785,6 +3710,14 @@ _ENCODERS: dict[type, Callable[..., bytes]] = {
     WaitStack: _encode_wait_stack,
     OomMember: _encode_oom_member,
     OomMemory: _encode_oom_memory,
+    SignalState: _encode_signal_state,
+    Fault: _encode_fault,
+    ThreadedFork: _encode_threaded_fork,
+    MemoryRefused: _encode_memory_refused,
+    MemoryWait: _encode_memory_wait,
+    LastFailure: _encode_last_failure,
+    Holder: _encode_holder,
+    EarlySample: _encode_early_sample,
 }
 
 
@@ -2802,12 +3735,12 @@ class Ledger(msgspec.Struct, frozen=True):
     lost: tuple[tuple[int, ...], ...]
 
 
-KINDS, FILTERS, LOSSES = 24, 8, 10
-_LEDGER = Layout("<481Q")
+KINDS, FILTERS, LOSSES = 32, 8, 10
+_LEDGER = Layout("<641Q")
 
 
 def decode_ledger(per_cpu: bytes) -> Ledger:
-    """Sums the per-CPU values of the `ledgers` map: 3848 bytes per possible CPU."""
+    """Sums the per-CPU values of the `ledgers` map: 5128 bytes per possible CPU."""
     words = [sum(column) for column in zip(*_LEDGER.iter_unpack(per_cpu), strict=True)]
     at = 1 + 2 * KINDS
     filtered = tuple(tuple(words[at + k * FILTERS : at + (k + 1) * FILTERS]) for k in range(KINDS))

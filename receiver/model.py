@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from receiver.events import Event, OomKill, OomMember, OomMemory, ProcessKey, Signal
+from receiver.events import Event, OomKill, OomMember, OomMemory, ProcessKey, Signal, SignalState
 from receiver.signals import Attributes
 from receiver.text.redact import Mode
 
@@ -19,7 +19,7 @@ POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 def about(event: Event) -> ProcessKey:
     """The process that an event is about: its own, a signal's target, or an OOM kill's victim."""
-    if isinstance(event, Signal):
+    if isinstance(event, Signal | SignalState):
         return event.target
     return event.victim if isinstance(event, OomKill | OomMember | OomMemory) else event.process
 

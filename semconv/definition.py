@@ -10,91 +10,33 @@ Every function returns faults, one sentence each; an empty list means that there
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from semconv.sources import parse
+from semconv.syntax import (
+    DEPRECATIONS,
+    EXPLAINED_LEVELS,
+    FORMAT,
+    IMPORTS,
+    INSTRUMENTS,
+    KINDS,
+    LEVELS,
+    MANIFEST,
+    MEMBER,
+    PUBLIC_GROUP,
+    REFERENCE,
+    SCHEMA_URL,
+    SECTIONS,
+    SIGNAL_LEVELS,
+    STABILITY,
+    TYPES,
+    Section,
+)
+
 Raw = dict[str, Any]
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, if it was built
-
-FORMAT = "definition/2"
-MANIFEST = "manifest.yaml"
-NOT_READ = {MANIFEST, "registry_manifest.yaml", "schema-next.yaml"}
-SCHEMA_URL = re.compile(r"^https?://[^/\s]+(/[^/\s]+)*/\d+\.\d+\.\d+$")
-TYPES = {
-    "string": str,
-    "int": int,
-    "double": float,
-    "boolean": bool,
-    "string[]": str,
-    "int[]": int,
-    "double[]": float,
-    "boolean[]": bool,
-}
-INSTRUMENTS = {"counter", "updowncounter", "gauge", "histogram"}
-KINDS = {"internal", "client", "server", "producer", "consumer"}
-STABILITY = {"development", "alpha", "beta", "release_candidate", "stable"}
-LEVELS = {"required", "recommended", "opt_in"}  # of an attribute in a signal
-EXPLAINED_LEVELS = {"conditionally_required", "recommended", "opt_in"}  # {level: the condition}
-SIGNAL_LEVELS = {"recommended": "sent by default", "opt_in": "off by default"}
-DEPRECATIONS = {
-    "renamed": {"renamed_to"},
-    "obsoleted": {"note"},
-    "uncategorized": {"note"},
-}
-IMPORTS = {"attribute_groups", "entities", "events", "metrics", "spans"}
-
-
-@dataclass(frozen=True)
-class Section:
-    """The keys that an entry of a section must have and may have."""
-
-    name: str  # the key that names an entry
-    required: frozenset[str]
-    optional: frozenset[str]
-
-
-_COMMON = frozenset({"brief", "stability"})
-_OPTIONAL = frozenset({"note", "deprecated", "annotations"})
-_SIGNAL = _COMMON | {"requirement_level"}
-SECTIONS = {
-    "attributes": Section("key", _COMMON | {"key", "type"}, _OPTIONAL | {"examples"}),
-    "attribute_groups": Section("id", frozenset({"id", "visibility"}), frozenset({"attributes"})),
-    "entities": Section("type", _SIGNAL | {"type", "identity"}, _OPTIONAL | {"description"}),
-    "spans": Section(
-        "type",
-        _SIGNAL | {"type", "kind", "name"},
-        _OPTIONAL | {"attributes", "entity_associations"},
-    ),
-    "events": Section(
-        "name", _SIGNAL | {"name"}, _OPTIONAL | {"attributes", "entity_associations"}
-    ),
-    "metrics": Section(
-        "name",
-        _SIGNAL | {"name", "instrument", "unit"},
-        _OPTIONAL | {"attributes", "entity_associations"},
-    ),
-}
-PUBLIC_GROUP = Section("id", _COMMON | {"id", "visibility"}, _OPTIONAL | {"attributes"})
-MEMBER = Section("id", frozenset({"id"}), _OPTIONAL | {"value", "brief", "stability"})  # of an enum
-REFERENCE = {"ref", "brief", "note", "examples", "annotations"}
-
-
-def parse(path: Path) -> Any:
-    """The content of a YAML file. Raises yaml.YAMLError."""
-    return yaml.load(path.read_text(), Loader=LOADER)
-
-
-def files(root: Path) -> Iterator[Path]:
-    """The definition files that weaver reads below a registry folder, in a stable order."""
-    for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if path.suffix in (".yaml", ".yml") and path.name not in NOT_READ and not hidden:
-            yield path
 
 
 def read(path: Path, label: str) -> tuple[Raw, list[str]]:

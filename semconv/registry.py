@@ -13,6 +13,8 @@ from typing import Any
 
 from semconv import definition
 from semconv.definition import Raw
+from semconv.sources import files, parse
+from semconv.syntax import MANIFEST, SECTIONS
 
 ROOT = Path(__file__).parent
 NAME = re.compile(r"^[a-z][a-z0-9]*([._][a-z0-9]+)*$")
@@ -92,12 +94,12 @@ def load(root: Path = ROOT) -> Registry:
     those of the meaning.
     """
     folder = root / "model"
-    upstream = definition.parse(root / "upstream.yaml")
-    manifest = definition.parse(folder / definition.MANIFEST)
+    upstream = parse(root / "upstream.yaml")
+    manifest = parse(folder / MANIFEST)
     faults = definition.check_manifest(manifest)
-    merged: dict[str, list[Raw]] = {key: [] for key in definition.SECTIONS}
+    merged: dict[str, list[Raw]] = {key: [] for key in SECTIONS}
     imports: set[str] = set()
-    for path in definition.files(folder):
+    for path in files(folder):
         sections, found = definition.read(path, path.relative_to(folder).as_posix())
         faults += found
         if found:
@@ -109,7 +111,7 @@ def load(root: Path = ROOT) -> Registry:
     if faults:  # references are followed only in well-formed files
         raise ValueError("\n".join(faults))
     for key, entries in merged.items():
-        names = [entry[definition.SECTIONS[key].name] for entry in entries]
+        names = [entry[SECTIONS[key].name] for entry in entries]
         faults += [f"{key} {n}: is defined twice" for n in {n for n in names if names.count(n) > 1}]
     attributes = {a["key"]: a for a in merged["attributes"]}
     faults += _check_attributes(attributes, upstream)
@@ -229,7 +231,7 @@ def _check_dependency(
     declared = {d.get("schema_url") for d in manifest.get("dependencies", [])}
     if url not in declared:
         names = ", ".join(sorted(attributes | imports))
-        faults.append(f"{definition.MANIFEST}: does not declare {url}, which defines {names}")
+        faults.append(f"{MANIFEST}: does not declare {url}, which defines {names}")
     return faults
 
 

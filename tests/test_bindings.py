@@ -146,6 +146,33 @@ def test_work_nests_and_shares_the_trace() -> None:
     assert len({s.span_id for s in story.spans}) == len(story.spans)
 
 
+@pytest.mark.parametrize("ends_it", ["the next node", "the results", "the exit", "a kill"])
+def test_a_node_whose_end_was_not_seen_has_no_duration(ends_it: str) -> None:
+    """dbt leaves no trace at the end of a node: a test of 0.1 s stood there with 36 s."""
+    story = Story()
+    dbt = story.spawn(NOBODY, "dbt", "run")
+    path = "/work/target/run/shop/models/schema.yml/not_null.sql"
+    story.opens(dbt, path, os.O_WRONLY, thread=41)
+    story.step(36_000)
+    if ends_it == "the next node":
+        story.opens(dbt, "/work/target/run/shop/models/next.sql", os.O_WRONLY, thread=41)
+    elif ends_it == "the results":
+        story.opens(dbt, "/work/target/run_results.json", os.O_WRONLY)
+    if ends_it == "a kill":
+        story.signal(ProcessKey(5, 5), dbt, 9)
+    story.exit(dbt, signal=9 if ends_it == "a kill" else 0)
+    story.tick(70)
+    (span,) = [s for s in story.spans if s.name == "check not_null"]
+    assert (sc.PIPELINE_OBSERVER_END_UNSEEN in attributes(span)) == (ends_it != "a kill")
+    durations = [
+        dict(point.attributes).get(sc.PIPELINE_TASK_NAME)
+        for metric in story.core.metrics()
+        if metric.name == sc.METRIC_PIPELINE_TASK_DURATION[0]
+        for point in metric.points
+    ]
+    assert ("not_null" in durations) == (ends_it == "a kill")
+
+
 def test_a_model_that_was_at_work_dies_with_its_process_and_one_that_was_done_does_not() -> None:
     story = Story()
     dbt = story.spawn(NOBODY, "dbt", "run")

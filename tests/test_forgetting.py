@@ -18,6 +18,10 @@ from receiver.events import (
     CallKind,
     Connection,
     ConnectionStage,
+    HeldObject,
+    Holder,
+    LastFailure,
+    MemoryRefused,
     NameQuery,
     ProcessKey,
     ProcessSample,
@@ -148,6 +152,14 @@ def failed_call(story: Story, key: ProcessKey, number: int) -> None:
     )
 
 
+def last_failed(story: Story, key: ProcessKey, number: int) -> None:
+    story.fact(LastFailure, key, failed_boottime_ns=number, error=errno.ENOENT)
+
+
+def held_up(story: Story, key: ProcessKey, number: int) -> None:
+    story.fact(Holder, key, held=HeldObject.LOCK, inode=number)
+
+
 def connected(story: Story, key: ProcessKey, number: int) -> None:
     story.fact(
         Connection,
@@ -220,11 +232,14 @@ def signalled(story: Story, key: ProcessKey, _: int) -> None:
 ACTIVITIES: dict[str, Callable[[Story, ProcessKey, int], object]] = {
     "older_signal": signalled,
     "too_many_failures": failed_call,
+    "too_many_last_failures": last_failed,
+    "too_many_holders": held_up,
     "too_many_open_files": lambda s, key, n: s.open_file(key, f"/data/{n}", inode=n),
     "too_many_files": lambda s, key, n: s.reads(key, f"/data/{n}", inode=100 + n),
     "older_change": lambda s, key, n: s.renames(key, f"/data/{n}", "/data/renamed"),
     "too_many_peers": connected,
     "older_moment": refused,
+    "older_moment_evidence": lambda s, key, n: s.fact(MemoryRefused, key, asked_bytes=n),
     "too_many_queues": queue_full,
     "older_name_failure": name_failed,
     "forgotten_question": asked,

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import pty
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from receiver.cli.status import TITLE_LENGTH, Status
+from receiver.cli.status import Status
+from receiver.cli.status_places import TITLE_LENGTH, TerminalTitle
+from receiver.cli.terminal import Undo
 from receiver.kernel.inotify import Writes
 from receiver.render.live import status
 from tests.builders import Story
@@ -47,6 +49,10 @@ def terminal() -> Iterator[Terminal]:
     found.close()
 
 
+def opened(terminal: Terminal, text: Callable[[], str], kind: str = "xterm") -> Status | None:
+    return Status.open(terminal.side, kind, TerminalTitle(), text, Undo())
+
+
 @pytest.fixture
 def texts() -> list[str]:
     return ["one"]
@@ -54,7 +60,7 @@ def texts() -> list[str]:
 
 @pytest.fixture
 def line(terminal: Terminal, texts: list[str]) -> Iterator[Status]:
-    found = Status.open(terminal.side, "xterm-256color", lambda: texts[-1])
+    found = opened(terminal, lambda: texts[-1], "xterm-256color")
     assert found is not None
     yield found
     found.close()
@@ -84,7 +90,7 @@ def test_the_title_is_kept_set_and_restored(
 
 def test_the_end_restores_what_was_there(terminal: Terminal) -> None:
     for text, expected in (("", b""), ("x", CLEAR_AND_RESTORE)):
-        line = Status.open(terminal.side, "xterm", lambda text=text: text)  # type: ignore[misc]
+        line = opened(terminal, lambda text=text: text)  # type: ignore[misc]
         assert line is not None
         line.tick()
         terminal.shown()
@@ -127,7 +133,7 @@ def test_nothing_is_written_to_a_terminal_that_a_program_has_changed(
 def test_nothing_is_written_while_another_job_has_the_terminal(
     terminal: Terminal, line: Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("receiver.cli.status.os.tcgetpgrp", lambda _: os.getpgrp() + 1)
+    monkeypatch.setattr("receiver.cli.terminal.os.tcgetpgrp", lambda _: os.getpgrp() + 1)
     line.tick()
     line.tick()
     assert terminal.shown() == b""
@@ -146,13 +152,13 @@ def test_no_name_can_end_the_title_early(
 
 @pytest.mark.parametrize("kind", ["", "dumb", "linux", "vt100", "unknown", "emacs"])
 def test_a_terminal_without_a_title_gets_nothing(terminal: Terminal, kind: str) -> None:
-    assert Status.open(terminal.side, kind, str) is None
+    assert opened(terminal, str, kind) is None
     assert terminal.shown() == b""
 
 
 def test_what_is_no_terminal_gets_nothing() -> None:
     reader, writer = os.pipe()
-    assert Status.open(writer, "xterm", str) is None
+    assert Status.open(writer, "xterm", TerminalTitle(), str, Undo()) is None
     os.close(reader)
     os.close(writer)
 

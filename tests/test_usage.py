@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from receiver import semconv as sc
-from receiver.events import Neighbour, ProcessKey, ProcessSample, ThreadWait
+from receiver.events import EarlySample, Neighbour, ProcessKey, ProcessSample, ThreadWait
 from receiver.facts.neighbours import Neighbours
 from receiver.facts.usage import LOOKS, Usage
 from receiver.units import MIB, SECOND
@@ -145,3 +145,23 @@ def test_growth_is_told_when_the_limit_is_near_in_bytes_and_in_time(
             memory_usage_bytes=used, memory_limit_bytes=100 * MIB,
         )  # fmt: skip
     assert bool(story.events(sc.EVENT_PROCESS_MEMORY_GROWTH)) is told
+
+
+def test_looks_at_a_young_process_are_points_of_its_curve_and_no_sample() -> None:
+    """They come five times a second: a condition that holds in so many samples in a row is not counted by them."""
+    story = Story()
+    step = story.task("load")
+    for number in range(10):
+        story.step(200)
+        story.fact(
+            EarlySample,
+            step,
+            anon_bytes=(1 + number) * 20 * MIB,
+            cpu_runtime_ns=number * SECOND // 5,
+        )
+    usage = usage_of(story, step)
+    assert len(usage.curve.points) == 10
+    assert usage.curve.peak == 200 * MIB
+    assert (usage.first, usage.last, usage.recent, usage.pressure) == (None, None, (), {})
+    assert len(usage.early) == LOOKS
+    assert contended(story) == []

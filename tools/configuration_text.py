@@ -127,6 +127,10 @@ KEYS = {
         "`run` and `record -- CMD`: shows the status of the command in the title of the terminal; "
         "`--no-status` does the same as `false`"
     ),
+    "run.status_line": (
+        "shows the status in the last row of the terminal instead; `--status-line` does the same "
+        "as `true`. Read [its limits](run.md#the-status-in-the-terminals-last-row) first"
+    ),
     "insights.grpc": (
         "`serve --mode insights`: the address that receives OTLP by gRPC; empty disables it"
     ),

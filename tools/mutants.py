@@ -28,13 +28,14 @@ ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = 6
 TIMEOUT_SECONDS = 400  # a mutant that makes the tests run for that long is noticed, too
 ENGINE, STORIES = "tests/investigate/test_engine.py", "tests/investigate/test_causes.py"
+ROOTS = "tests/investigate/test_roots.py"
 SEVERITIES, LOOKS = "tests/test_exit_severity.py", "tests/test_usage.py"
 CORE, ACTIVITY, LINEAGE = "tests/test_core.py", "tests/test_activity.py", "tests/test_lineage.py"
 SHOW, SCREENS = "tests/test_show.py", "tests/scenarios/test_screens.py"
 GOLDENS, INCIDENTS = "tests/scenarios/test_goldens.py", "tests/scenarios/test_incidents.py"
 PROOF = "tests/test_proof.py"
 QUICK = (
-    SEVERITIES, LOOKS, LINEAGE, SHOW, STORIES, SCREENS, GOLDENS, ACTIVITY, PROOF, CORE, INCIDENTS, ENGINE,
+    SEVERITIES, LOOKS, LINEAGE, SHOW, STORIES, ROOTS, SCREENS, GOLDENS, ACTIVITY, PROOF, CORE, INCIDENTS, ENGINE,
     "tests/investigate/test_history.py",
 )  # fmt: skip
 # These cost much and say little about a mutant.
@@ -142,26 +143,25 @@ MUTANTS: tuple[Mutant, ...] = (
     *_of("facts", ("before_uid != 0", "before_uid == 0", PROOF)),
     *_of(
         "investigate",
-        ("_LATER_NS = 1_500_000_000", "_LATER_NS = 150_000_000_000", ENGINE),
-        ('"net.reset_short": ("mem.", "kill.", "net.idle_drop", "net.pool", "crash.", "lim.", "fs.", "proc.interpreter",)',
-         '"net.reset_short": ()', STORIES),
-        ('"cpu.neighbour": ("cpu.quota", "data.skew", "mem.thrash")', '"cpu.neighbour": ()', STORIES),
-        ('"data.skew": ("mem.", "cpu.quota")', '"data.skew": ()', STORIES),
-        ('"crash.segv": ("fs.replaced", "mem.shm_full", "mem.rlimit")', '"crash.segv": ()', STORIES),
-        ('"mem.child_oom": ("kill.", "net.", "hang.", "proc.")', '"mem.child_oom": ()', STORIES),
+        ("LATER_NS = 1_500_000_000", "LATER_NS = 150_000_000_000", ENGINE),
+        ("and last.local_port == peer.endpoint[1]", "", ROOTS),
+        ("if pair.one is not pair.other: return None", "", ROOTS),
+        ("cause.at_ns <= effect.at_ns + slack", "True", STORIES),
+        ("return self._log_odds(self.nodes[number].score) >= 0", "return True", ENGINE),
+        ("and not each.gave_up and not graph.meets_a_deadline(number)", "and False", ROOTS),
         ("min(against, key=lambda e: e.weight", "max(against, key=lambda e: e.weight", STORIES),
         ("SLOPE, OFFSET = 0.9, -3.2", "SLOPE, OFFSET = 0.6, -2.2", SCREENS),
-        ("one is None or other is None or one is other", "True", STORIES),
-        ("mask.score + OFFSET > 0", "mask.score + OFFSET < 0", STORIES),
+        ("if mine & theirs:", "if True:", ROOTS),
+        ("if graph.is_likely(n) and _meet(case, graph, n, facet)", "if False", ROOTS),
         ("_LOSS_CEILING = 0.75", "_LOSS_CEILING = 0.99", STORIES),
     ),
     *_of(
         "investigate",
-        ("return 0.7, f", "return 0.0, f", SCREENS),
-        ("return -0.7, f", "return 0.7, f", STORIES),
+        ("return self._origin in self.covers(number)", "return True", STORIES),
+        ("return sender in above or", "return False or", ROOTS),
     ),
     *_of("investigate", ("ENOUGH = 5", "ENOUGH = 1", STORIES)),
-    *_of("investigate", ("ROUND = 0.06", "ROUND = 0.6", STORIES)),
+    *_of("investigate", ("_EARLY, _LATE = 0.02, 0.25", "_EARLY, _LATE = 0.02, 2.5", STORIES)),
     *_of(
         "investigate",
         ("supports if used < _NEAR * limit else contradicts",

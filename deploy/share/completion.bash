@@ -8,8 +8,8 @@
 _shtab_kwitness_subparsers=(check run record replay serve incidents events)
 
 _shtab_kwitness_check_option_strings=(-h --help --json --explain --ready -c --config)
-_shtab_kwitness_run_option_strings=(-h --help --report --facts --history --name --json --source --timeline --quiet --live --no-status -c --config --otlp-json --require --strict-output)
-_shtab_kwitness_record_option_strings=(-h --help -o --output --report --facts --history --name --json --source --timeline --quiet --live --no-status -c --config --otlp-json --require --strict-output --whole-host)
+_shtab_kwitness_run_option_strings=(-h --help --report --facts --history --name --json --source --timeline --quiet --live --no-status --status-line -c --config --otlp-json --require --strict-output)
+_shtab_kwitness_record_option_strings=(-h --help -o --output --report --facts --history --name --json --source --timeline --quiet --live --no-status --status-line -c --config --otlp-json --require --strict-output --whole-host)
 _shtab_kwitness_replay_option_strings=(-h --help -c --config --dump --json --otlp-json --report --page --details --history)
 _shtab_kwitness_serve_option_strings=(-h --help --mode -c --config)
 _shtab_kwitness_incidents_option_strings=(-h --help --json --token-file -c --config)
@@ -36,6 +36,7 @@ _shtab_kwitness_run___timeline_nargs=0
 _shtab_kwitness_run___quiet_nargs=0
 _shtab_kwitness_run___live_nargs=0
 _shtab_kwitness_run___no_status_nargs=0
+_shtab_kwitness_run___status_line_nargs=0
 _shtab_kwitness_run___require_nargs=0
 _shtab_kwitness_run___strict_output_nargs=0
 _shtab_kwitness_record_pos_0_nargs=...
@@ -46,6 +47,7 @@ _shtab_kwitness_record___timeline_nargs=0
 _shtab_kwitness_record___quiet_nargs=0
 _shtab_kwitness_record___live_nargs=0
 _shtab_kwitness_record___no_status_nargs=0
+_shtab_kwitness_record___status_line_nargs=0
 _shtab_kwitness_record___require_nargs=0
 _shtab_kwitness_record___strict_output_nargs=0
 _shtab_kwitness_record___whole_host_nargs=0

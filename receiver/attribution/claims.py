@@ -61,9 +61,13 @@ class Begin(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True):
-    """Steps are over: the step of this thread, or all steps of the process (thread 0)."""
+    """Steps are over: the step of this thread, or all steps of the process (thread 0).
+
+    `seen`: they ended now. Otherwise they have ended by now.
+    """
 
     thread: int = 0
+    seen: bool = True
 
 
 class Role(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from collections import deque
 from pathlib import Path
 
 from receiver.cli.observation import MESSAGE_BYTES
+from receiver.cli.status import Status
 from receiver.errors import DecodeError
 from receiver.events import EventKind, Signal
 from receiver.kernel.clock import boottime_ns
@@ -97,7 +98,9 @@ class CommandSignals:
         return False
 
 
-async def follow(channel: Channel, signals: CommandSignals, command: int) -> bool:
+async def follow(
+    channel: Channel, signals: CommandSignals, command: int, status: Status | None = None
+) -> bool:
     """Answers the launcher until the command has ended.
 
     False: it never started, because its exec failed.
@@ -114,9 +117,14 @@ async def follow(channel: Channel, signals: CommandSignals, command: int) -> boo
                     reached = await signals.reached(command, int(number), int(sender))
                     channel.tell(question, "yes" if reached else "no")
                 case ["stopped"]:
+                    if status is not None:
+                        status.hold()
+                    channel.tell("restored")
                     stopped = asyncio.create_task(_continue_launcher(command))
                 case ["continued"] if stopped is not None:
                     stopped.cancel()
+                    if status is not None:
+                        status.release()
                 case []:  # the launcher was killed: the command and the observer continue
                     await _end_of(command)
                     return True

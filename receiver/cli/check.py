@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from receiver.cli import confined
+from receiver.cli.common import print_line
 from receiver.cli.explain import explain
 from receiver.errors import KwitnessError
 from receiver.kernel.confinement import Survey, survey
@@ -51,7 +52,9 @@ def check(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps({"status": "cannot run", "why": str(error), "remedy": advice}))
         else:
-            print(f"cannot run: {error}" + (f"\n  here: {advice}" if advice else ""))
+            print_line(f"cannot run: {error}")
+            if advice:
+                print_line(f"  here: {advice}")
         return 2
     missing = [hook for hook in coverage if not hook.attached]
     if args.json:
@@ -71,16 +74,16 @@ def check(args: argparse.Namespace) -> int:
 def _print(coverage: list[Coverage], confinement: Survey, libbpf: str) -> None:
     for hook in coverage:
         state = "attached" if hook.attached else f"MISSING ({hook.why})"
-        print(f"  {hook.hook:<28} {state:<10} {hook.blind}")
-    print(f"  library: {libbpf}")
+        print_line(f"  {hook.hook:<28} {state:<10} {hook.blind}")
+    print_line(f"  library: {libbpf}")
     by = "by bcc" if available() else "not available, only file and offset; install python3-bpfcc"
-    print(f"  names of functions in crashes: {by}")
+    print_line(f"  names of functions in crashes: {by}")
     for line in confined.lines(confinement):
-        print(f"  {line}")
+        print_line(f"  {line}")
     for what in BLIND_SPOTS:
-        print(f"  not visible anywhere: {what}")
+        print_line(f"  not visible anywhere: {what}")
     missing = [hook.hook for hook in coverage if not hook.attached]
-    print(f"degraded: without {', '.join(missing)}" if missing else "ready")
+    print_line(f"degraded: without {', '.join(missing)}" if missing else "ready")
 
 
 def ready(args: argparse.Namespace) -> int:
@@ -98,5 +101,5 @@ def ready(args: argparse.Namespace) -> int:
             said, status = error.read(100).decode("utf-8", "replace"), 1
     except OSError as error:
         said, status = f"no service answers on port {chosen.admin.port}: {error}", 1
-    print(printable(said.strip()))
+    print_line(printable(said.strip()))
     return status

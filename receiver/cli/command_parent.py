@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from receiver.cli.exits import say
 from receiver.cli.observation import Observation, describe
+from receiver.cli.terminal import Undo, is_ordinary
 from receiver.kernel.inherited import Inherited, exit_status
 
 REPORT_SECONDS = 120.0  # after the command's end; afterwards the launcher exits without the report
@@ -38,6 +39,7 @@ class CommandParent:
     ) -> None:
         """Starts the command. Raises BlockingIOError when no process can be forked."""
         self._observation = observation
+        self._undo = observation.undo if observation is not None else Undo()
         self._complete = observation is not None
         signal.pthread_sigmask(signal.SIG_SETMASK, _ALL)  # from here on they are read one by one
         reader, writer = os.pipe()
@@ -89,6 +91,8 @@ class CommandParent:
                 self._stop_as(os.WSTOPSIG(status))
             elif self._observation is not None and pid == self._observation.pid and not stopped:
                 self._observation, self._complete = None, False
+                if is_ordinary(2):  # otherwise a program has the terminal; see `finish`
+                    self._undo.write(2)
                 say("the observer has exited; the command continues without observation")
 
     def _stop_as(self, number: int) -> None:
@@ -99,7 +103,7 @@ class CommandParent:
         """
         if number in _STOPS or self._observation is not None:
             if self._observation is not None:
-                self._observation.tell("stopped")
+                self._observation.stopped()
             if number in _STOPS:
                 before = signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
@@ -145,6 +149,12 @@ class CommandParent:
 
     def finish(self) -> bool:
         """Waits for the observer's report. Returns whether all requested outputs were written."""
+        try:
+            return self._finish()
+        finally:
+            self._undo.write(2)  # an observer that was killed
+
+    def _finish(self) -> bool:
         observation = self._observation
         if observation is None:
             return self._complete

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -60,12 +61,26 @@ def hub_for(export: ExportSettings, json_lines: BinaryIO | None, *, remote: bool
     return Hub(export, VERSION, json_lines, remote=remote)
 
 
+def print_line(text: str) -> None:
+    """Prints one line to stdout. On a pipe it stays one line, for grep."""
+    print(fitted(text, sys.stdout))
+
+
+def fitted(line: str, stream: TextIO) -> str:
+    """For a terminal: what is too long for its width continues below, indented."""
+    if not stream.isatty():
+        return line
+    from receiver.render.sheet import folded  # see receiver/render/__init__.py
+
+    return folded(line, width_of(stream))
+
+
 def print_event(event: Event, wall_offset_ns: int, as_lines: bool) -> None:
     if as_lines:
         print(json.dumps({"kind": type(event).__name__, **msgspec.to_builtins(event)}))
         return
     at = datetime.fromtimestamp((event.time_boottime_ns + wall_offset_ns) / 1e9, UTC)
-    print(event_line(event, at.strftime("%H:%M:%S.%f")))
+    print_line(event_line(event, at.strftime("%H:%M:%S.%f")))
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from receiver.cli.common import print_line
 from receiver.cli.listeners import CommandLines
 from receiver.cli.replay import settings_of
 from receiver.errors import UsageError
@@ -32,11 +33,11 @@ def explain(args: argparse.Namespace) -> int:
     core.listeners.add(seen)
     replay(Session(core), recording)
     for key, reasons in core.bindings.reasons.items():
-        print(seen.lines.get(key, str(key.tgid)))
+        print_line(seen.lines.get(key, str(key.tgid)))
         for reason in reasons:
-            print(f"    {printable(reason)}")
+            print_line(f"    {printable(reason)}")
     if not core.bindings.reasons:
-        print("no process in this recording belongs to a task")
+        print_line("no process in this recording belongs to a task")
     return 0
 
 
@@ -51,11 +52,11 @@ def _explain_process(pid: int, chosen: configuration.ServeConfig) -> int:
     if process is None:
         raise UsageError(f"there is no process {pid}")
     for each in (process, *process.ancestors()):
-        print(f"{each.key.tgid} {printable(each.name)}")
+        print_line(f"{each.key.tgid} {printable(each.name)}")
         for reason in core.bindings.reasons.get(each.key, ("nothing",)):
-            print(f"    {printable(reason)}")
+            print_line(f"    {printable(reason)}")
     chain = list(process.execution.chain()) if process.execution is not None else []
-    print(
+    print_line(
         "is attributed to: "
         + (" inside of ".join(printable(describe(e.identity)) for e in chain) or "no task")
     )

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import sys
 
+from receiver.cli.common import fitted
 from receiver.errors import KwitnessError
 from receiver.safe.outputs import check_distinct
 
@@ -27,3 +28,8 @@ def print_text(text: str) -> None:
     """Prints to stderr, if it is open."""
     with contextlib.suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
+
+
+def print_fitted(line: str) -> None:
+    """Prints one line to stderr, at the width of its terminal."""
+    print_text(fitted(line, sys.stderr))

@@ -161,14 +161,7 @@ def _observed(add: argparse.ArgumentParser) -> None:
         "--timeline", action="store_true", help="also print all events in order of time"
     )
     add.add_argument("--quiet", action="store_true", help="print no summary")
-    add.add_argument(
-        "--live", action="store_true", help="print each task when it starts and when it ends"
-    )
-    add.add_argument(
-        "--no-status",
-        action="store_true",
-        help="do not show the status of the command in the title of the terminal",
-    )
+    _while_it_runs(add)
     add.add_argument("-c", "--config", metavar="FILE", help="the kwitness.toml with the rules")
     add.add_argument("--otlp-json", metavar="FILE", help="write OTLP/JSON lines")
     add.add_argument(
@@ -180,6 +173,23 @@ def _observed(add: argparse.ArgumentParser) -> None:
         "--strict-output",
         action="store_true",
         help="exit with 74 if a report, recording, history or export could not be written",
+    )
+
+
+def _while_it_runs(add: argparse.ArgumentParser) -> None:
+    add.add_argument(
+        "--live", action="store_true", help="print each task when it starts and when it ends"
+    )
+    add.add_argument(
+        "--no-status",
+        action="store_true",
+        help="do not show the status of the command in the title of the terminal",
+    )
+    add.add_argument(
+        "--status-line",
+        action="store_true",
+        help="show the status in the last row of the terminal instead of its title; pagers that "
+        "the command starts are then shown wrongly",
     )
 
 

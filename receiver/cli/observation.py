@@ -13,6 +13,7 @@ import sys
 from typing import NamedTuple, NoReturn
 
 from receiver.cli.exits import EX_SOFTWARE, EX_TEMPFAIL
+from receiver.cli.terminal import Undo
 from receiver.kernel.inherited import Inherited
 
 READY_SECONDS = 30.0  # afterwards the command starts without an observer
@@ -43,8 +44,9 @@ class ObserverRefusal(NamedTuple):
 class Observation:
     """The observer, from the launcher's side."""
 
-    def __init__(self, pid: int, channel: socket.socket) -> None:
+    def __init__(self, pid: int, channel: socket.socket, undo: Undo) -> None:
         self.pid = pid
+        self.undo = undo
         self._channel = channel
         self._questions = 0
 
@@ -52,12 +54,13 @@ class Observation:
     def begin(cls, args: argparse.Namespace, inherited: Inherited) -> Observation:
         """Forks it. Raises OSError."""
         ours, theirs = _channel()
+        undo = Undo()
         pid = os.fork()
         if pid == 0:
             ours.close()
-            _observe(args, theirs, inherited)
+            _observe(args, theirs, inherited, undo)
         theirs.close()
-        return cls(pid, ours)
+        return cls(pid, ours, undo)
 
     def ready(self) -> ObserverRefusal | None:
         """Waits until it has attached, or has reported why not and exited."""
@@ -80,6 +83,16 @@ class Observation:
         """The observer may have ended."""
         with contextlib.suppress(OSError):
             self._channel.send(" ".join(map(str, words)).encode())
+
+    def stopped(self) -> None:
+        """The command has stopped. Returns when the status is off the terminal."""
+        self.tell("stopped")
+        self._channel.settimeout(ANSWER_SECONDS)
+        with contextlib.suppress(OSError):
+            while answer := self._channel.recv(MESSAGE_BYTES):
+                if answer == b"restored":
+                    break
+        self.undo.write(2)  # an observer that hangs
 
     def saw(self, number: int, sender: int) -> bool:
         """Whether the kernel has sent the same signal to the command, too: one to its group, or to
@@ -122,7 +135,9 @@ def _channel() -> tuple[socket.socket, socket.socket]:
     return ends[0], ends[1]
 
 
-def _observe(args: argparse.Namespace, channel: socket.socket, inherited: Inherited) -> NoReturn:
+def _observe(
+    args: argparse.Namespace, channel: socket.socket, inherited: Inherited, undo: Undo
+) -> NoReturn:
     """The observer's process.
 
     A signal to its group or cgroup is for the command; the closed socket ends the observer.
@@ -136,7 +151,7 @@ def _observe(args: argparse.Namespace, channel: socket.socket, inherited: Inheri
                 signal.signal(number, signal.SIG_IGN)
         from receiver.cli import observe
 
-        status = observe.main(args, channel, inherited)
+        status = observe.main(args, channel, inherited, undo)
     except BaseException as error:  # any failure: the command must continue
         with contextlib.suppress(OSError):
             channel.send(

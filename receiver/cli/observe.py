@@ -21,11 +21,12 @@ from receiver.cli import guard, loop
 from receiver.cli.channel import Channel, CommandSignals, follow
 from receiver.cli.common import FLUSH_SECONDS, colour_wanted, core_options, hub_for, width_of
 from receiver.cli.exits import EX_IOERR, EX_UNAVAILABLE
-from receiver.cli.lines import check_files, describe, print_text
+from receiver.cli.lines import check_files, describe, print_fitted, print_text
 from receiver.cli.listeners import LiveLines, TimelineListener, ViewListener
 from receiver.cli.outputs import Outputs
-from receiver.cli.status import Status
+from receiver.cli.status import open_status
 from receiver.cli.stdio import fill_stdio, let_go_of_stdio
+from receiver.cli.terminal import Undo
 from receiver.errors import ConfigError, KwitnessError
 from receiver.export import exporters
 from receiver.export.options import ExportSettings
@@ -45,21 +46,22 @@ from receiver.service import config as configuration
 from receiver.service.app import Observer
 from receiver.service.state import HistoryKeeper, WriterThread
 from receiver.text.printable import printable
+from receiver.units import SECOND
 from receiver.work.execution import Execution
 
-HISTORY_SECONDS = (
-    1.0,
-    4.0,
-)  # how long to wait for a busy history, before and after the evaluation
+# how long to wait for a busy history, before and after the evaluation
+HISTORY_SECONDS = (1.0, 4.0)
 
 
-def main(args: argparse.Namespace, connection: socket.socket, inherited: Inherited) -> int:
+def main(
+    args: argparse.Namespace, connection: socket.socket, inherited: Inherited, undo: Undo
+) -> int:
     """Returns the observer's exit status: 0, or 74 when a requested output could not be written."""
     open_stdio = fill_stdio()
     raise_limit()  # of this process; the command has the launcher's
     guard.log_to_stderr()
     channel = Channel(connection)
-    observation = _main(args, channel, inherited, open_stdio)
+    observation = _main(args, channel, inherited, open_stdio, undo)
     try:
         return loop.run(observation)
     except OSError as error:  # for example, no descriptor is left for the event loop
@@ -69,7 +71,11 @@ def main(args: argparse.Namespace, connection: socket.socket, inherited: Inherit
 
 
 async def _main(
-    args: argparse.Namespace, channel: Channel, inherited: Inherited, open_stdio: frozenset[int]
+    args: argparse.Namespace,
+    channel: Channel,
+    inherited: Inherited,
+    open_stdio: frozenset[int],
+    undo: Undo,
 ) -> int:
     try:
         check_files(args)
@@ -78,7 +84,7 @@ async def _main(
         channel.tell("invalid", error.status, error)
         return 0
     try:
-        run = ObservedCommand(args, chosen, open_stdio)
+        run = ObservedCommand(args, chosen, open_stdio, undo)
     except KwitnessError as error:
         channel.tell("refused", error.status, error)
         return 0
@@ -104,11 +110,9 @@ class ObservedCommand:
         args: argparse.Namespace,
         chosen: configuration.ServeConfig,
         open_stdio: frozenset[int],
+        undo: Undo,
     ) -> None:
-        """Opens the outputs and attaches.
-
-        Raises KwitnessError, or any other exception that prevents attaching.
-        """
+        """Opens the outputs and attaches. Raises what prevents attaching: mostly KwitnessError."""
         self.args = args
         self.broken = False
         self.outputs = Outputs()
@@ -137,8 +141,8 @@ class ObservedCommand:
         self.pid = 0
         self._views = Views(self.core.facts)
         self.core.listeners.add(ViewListener(self._views))
-        shows = chosen.run.status and not (args.quiet or args.no_status)
-        self._status = self._open_status() if shows else None
+        self._opened_ns = boottime_ns()
+        self._status = open_status(args, chosen.run, self._status_text, undo)
         if args.live:
             self.core.listeners.add(LiveLines(boottime_ns(), print_text))
         self._timeline = Timeline(self.core.tree, self.core.facts) if args.timeline else None
@@ -196,7 +200,7 @@ class ObservedCommand:
         )
         pump = asyncio.create_task(self._pump())
         shown = asyncio.create_task(self._status.run()) if self._status else None
-        started = await follow(channel, signals, self.pid)
+        started = await follow(channel, signals, self.pid, self._status)
         if self._status is not None and shown is not None:
             shown.cancel()
             self._status.close()
@@ -204,15 +208,10 @@ class ObservedCommand:
         await pump
         return started
 
-    def _open_status(self) -> Status | None:
-        start, executions = boottime_ns(), self.core.executions.open
-
-        def text() -> str:
-            root = self.core.watched(self.pid)
-            seconds = (boottime_ns() - start) // 10**9
-            return "" if root is None else status(root, executions.values(), seconds)
-
-        return Status.open(sys.stderr.fileno(), os.environ.get("TERM", ""), text)
+    def _status_text(self) -> str:
+        root = self.core.watched(self.pid)
+        seconds = (boottime_ns() - self._opened_ns) // SECOND
+        return "" if root is None else status(root, self.core.executions.open.values(), seconds)
 
     async def _pump(self) -> None:
         """Runs until it is stopped.
@@ -274,7 +273,7 @@ class ObservedCommand:
             self._print_facts(facts)
         elif not self.args.quiet:
             if recording := getattr(self.args, "output", None):
-                print_text(f"kwitness: {printable(recording)} holds {COMMAND_CONTENTS}")
+                print_fitted(f"kwitness: {printable(recording)} holds {COMMAND_CONTENTS}")
             self._print_screens(execution, view, why)
 
     def _print_screens(self, execution: Execution, view: RunView, why: Report) -> None:

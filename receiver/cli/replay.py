@@ -18,6 +18,7 @@ from receiver.cli.common import (
     FLUSH_SECONDS,
     colour_wanted,
     core_options,
+    fitted,
     make_hub,
     print_event,
     width_of,
@@ -80,7 +81,8 @@ async def replay_file(args: argparse.Namespace) -> int:
 def _say_contents(file: str, recording: Recording) -> None:
     """Prints for the user whose data the file contains. Programs read the header."""
     if sys.stderr.isatty():
-        print(f"kwitness: {printable(file)} holds {recording.header.contents}", file=sys.stderr)
+        line = f"kwitness: {printable(file)} holds {recording.header.contents}"
+        print(fitted(line, sys.stderr), file=sys.stderr)
 
 
 async def _replay(

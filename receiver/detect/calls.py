@@ -14,7 +14,7 @@ from receiver.events import CallFailed, CallKind, SubjectKind
 from receiver.facts.calls import CallTable
 from receiver.model import Finding
 from receiver.signals import Severity
-from receiver.text.event_text import subject_of
+from receiver.text.call_text import subject_of
 from receiver.text.names import error_name, event_id
 from receiver.work.worker import Worker
 

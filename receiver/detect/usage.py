@@ -73,7 +73,10 @@ def contention(
         (sc.PIPELINE_CONTENTION_PRESSURE, pressure),
     ]
     what = {
-        "cpu": f"waited for a CPU for {pressure:.0%} of its run time",
+        "cpu": (
+            f"was short of CPU: its ready threads waited for {pressure:.0%} of the time between "
+            "two samples"
+        ),
         "quota": f"was stopped by its CPU quota in {pressure:.0%} of the periods",
         "memory": f"was stalled by lack of memory for {pressure:.0%} of the time",
         "disk": f"was stalled by storage for {pressure:.0%} of the time",

@@ -48,6 +48,8 @@ class Use(msgspec.Struct, Generic[W], eq=False, kw_only=True):
     source_state: str = ""
     cut: bool = False  # opened with O_TRUNC: a reader loses the earlier content
     opened: FileOpened | None = None  # the first opening
+    # the last opening for writing that found it empty: it was new, or that opening cut it
+    emptied: FileOpened | None = None
     closed: FileClosed | None = None  # the last close
     wrote: FileClosed | None = None  # the last close of an opening that wrote
 
@@ -105,6 +107,8 @@ class FileTable(Table[Files[W]], Generic[W]):
         use.append |= bool(event.open_flags & os.O_APPEND)
         use.cut |= bool(event.open_flags & os.O_TRUNC) and use.writing
         use.path = event.path or use.path
+        if mode != os.O_RDONLY and not event.size_bytes:
+            use.emptied = event
         use.size_bytes = event.size_bytes
         use.last_ns = event.time_boottime_ns
         return use

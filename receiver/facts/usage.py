@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.events import ProcessKey, ProcessSample
+from receiver.events import EarlySample, ProcessKey, ProcessSample
 from receiver.facts.table import Table
 from receiver.facts.waits import IdlePeriod, WaitTable
 from receiver.units import MIB
@@ -49,6 +49,7 @@ class Usage:
 
     __slots__ = (
         "curve",
+        "early",
         "first",
         "growth_reported",
         "idle_period",
@@ -62,6 +63,7 @@ class Usage:
 
     def __init__(self) -> None:
         self.curve = Curve()
+        self.early: tuple[EarlySample, ...] = ()  # the last looks at it while it was young
         self.first: ProcessSample | None = None
         self.last: ProcessSample | None = None
         # (boot ns, resident bytes) in the last LOOKS samples
@@ -212,6 +214,13 @@ class UsageTable(Table[Usage]):
         elif worked is not None and before is not None:
             self.waits.idle(key, before.time_boottime_ns)
         return usage
+
+    def early(self, event: EarlySample) -> None:
+        """A look at a young process: a point of its curve, and no more."""
+        usage = self.rows.get(event.process) or self.put(event.process, Usage())
+        held = event.anon_bytes + event.file_bytes + event.shmem_bytes
+        usage.curve.add(event.time_boottime_ns, held, f"{event.cpu}-{event.sequence}")
+        usage.early = (*usage.early[1 - LOOKS :], event)
 
     def note_idle(self, key: ProcessKey, now_ns: int) -> None:
         """The idle time goes on until now, where the process is idle."""

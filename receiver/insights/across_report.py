@@ -51,6 +51,7 @@ def report_on(
         execution=_execution(trace_id, link.symptom, facts),
         symptoms=(effect,),
         hypotheses=hypotheses,
+        unnoticed=None,
         timeline=tuple(_moment(f, first) for f in facts if _on_axis(f))[:40],
         answers=rp.Answers(
             tuple(
@@ -61,6 +62,7 @@ def report_on(
             (chain,),
             "not compared across hosts",
         ),
+        time=(),
         memory=(),
         crashes=(),
         normality=(),

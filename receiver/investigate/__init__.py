@@ -3,8 +3,10 @@
 case        keeps the processes and facts of one execution
 symptoms    names the visible signs that something is wrong
 causes/     has one function per mechanism; each returns candidates with their evidence
-classes     describes each cause class: its prediction, its rivals and its fix
-engine      runs all causes, discounts effects, ranks the candidates and rules out rivals
+classes     describes each cause class: its prediction, its rivals, its effects and its fix
+relations   checks on facts whether one candidate brought about another one
+graph       which candidate brought about which, and which failures each of them explains
+engine      finds the smallest set of roots that explains all failures, with one distribution
 compose     writes the report; report holds the types of the report
 history     remembers earlier runs and the incidents that were seen before
 """

@@ -9,7 +9,7 @@ from receiver.investigate import report as rp
 from receiver.investigate.case import Case
 from receiver.investigate.chain import chain
 from receiver.investigate.citations import Citations
-from receiver.investigate.engine import Ranked
+from receiver.investigate.engine import Explanation
 from receiver.investigate.entries import Sighting
 from receiver.investigate.process_lines import process_line
 from receiver.investigate.snapshot import ProcessSnapshot
@@ -21,7 +21,7 @@ _BESIDE = 12
 
 
 def answers(
-    case: Case, lead: Ranked | None, events: Citations, seen: Sighting | None
+    case: Case, incident: Explanation | None, events: Citations, seen: Sighting | None
 ) -> rp.Answers:
     lines = {a.key: process_line(case, a) for a in case}
     order = sorted(
@@ -39,7 +39,7 @@ def answers(
         tuple(printable(b) for b in beside),
         tuple(lines[a.key] for a in order[:_LISTED]),
         _most(list(lines.values())),
-        chain(case, lead, events),
+        chain(case, incident, events),
         _history_line(seen),
     )
 

@@ -35,6 +35,12 @@ def task_key(identity: Identity) -> TaskKey:
     return (f"{identity.system} of uid {identity.owner}", identity.pipeline, identity.task)
 
 
+def _names(execution: Execution) -> tuple[object, ...]:
+    """What is the same for two attempts of one piece of work."""
+    identity = execution.identity
+    return (identity.system, identity.pipeline, identity.task, identity.map_index, identity.owner)
+
+
 class LossWindow(msgspec.Struct, frozen=True):
     """A number of events of one kind that were lost for one reason.
 
@@ -183,6 +189,25 @@ class Case:
         return (time_ns - self.execution.start_ns) / 1e9
 
     @cached_property
+    def failed_inside(self) -> list[Execution]:
+        """The work inside of the execution that failed, and that no later attempt made good.
+
+        The root, such as a scheduler, may report success nevertheless.
+        """
+        inner = {
+            each: None
+            for actor in self
+            for each in actor.execution.chain()
+            if each is not self.execution and each.closed
+        }
+        good: dict[tuple[object, ...], int] = {}
+        for each in inner:
+            if each.result == "success":
+                names = _names(each)
+                good[names] = max(good.get(names, 0), each.end_ns)
+        return [e for e in inner if e.result == "failure" and good.get(_names(e), 0) < e.end_ns]
+
+    @cached_property
     def path(self) -> list[ProcessSnapshot]:
         """The processes from the root down to the one whose failure made the root fail.
 
@@ -197,7 +222,10 @@ class Case:
         lost = [a for a in self if a.exit_severity is ExitSeverity.LOST_WORK]
         reported = {f.process for f in self.execution.findings}
         failed = lost or [
-            a for a in self if a.exit_severity is ExitSeverity.FAILED and a.key in reported
+            a
+            for a in self
+            if a.exit_severity is ExitSeverity.FAILED
+            and (a.key in reported or any(e in self.failed_inside for e in a.execution.chain()))
         ]
         if not failed:
             return []

@@ -224,5 +224,6 @@ def _is_short(process: Worker, facts: Facts) -> bool:
     return (
         lived < SHORT_NS
         and not facts.files.of(process.key).uses
+        and not facts.files.of(process.key).changes
         and not facts.peers.of(process.key).peers
     )

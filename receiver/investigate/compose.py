@@ -17,16 +17,18 @@ from receiver.investigate.answers import answers
 from receiver.investigate.case import Case
 from receiver.investigate.citations import Citations, evidence_line
 from receiver.investigate.classes import CLASSES, NOT_VISIBLE
-from receiver.investigate.engine import Conclusion, Ranked, conclude
+from receiver.investigate.engine import Conclusion, Explanation, Ranked, conclude
 from receiver.investigate.entries import Sighting
 from receiver.investigate.evidence import Candidate, Culprit, Fact, ends
 from receiver.investigate.history import signature
 from receiver.investigate.ruled_out import rule_out
 from receiver.investigate.sections import crashes, curves, normality
+from receiver.investigate.time_account import time_account
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
 
 _ON_AXIS = 24
+_SHORTEST_NS = 500_000  # a shorter part rounds to 0.000 s or 0.001 s
 
 
 def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
@@ -36,7 +38,7 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
     """
     found = conclude(case)
     events = Citations(case)
-    lead = found.ranked[0] if found.verdict == "incident" else None
+    lead = found.ranked[0] if found.verdict in rp.EXPLAINED else None
     key = _signature(case, found)
     seen = _seen(case, found, key, ended_unix_ns)
     return rp.Report(
@@ -51,22 +53,33 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
             for s in found.symptoms
             if s.facts
         ),
-        hypotheses=_hypotheses(case, found.ranked, found.considered, events),
+        hypotheses=_hypotheses(case, found.first, found.considered, events),
         timeline=_axis(case, found, events),
-        answers=answers(case, lead, events, seen),
+        unnoticed=_unnoticed(found.first, events) if lead is not None else None,
+        answers=answers(case, found.first if lead is not None else None, events, seen),
+        time=_time(case),
         memory=curves(case, lead, events),
         crashes=crashes(case, events),
         normality=normality(case, events) if found.verdict in ("healthy", "not_visible") else (),
         other_incidents=tuple(
             rp.Incident(
-                _hypotheses(case, group, found.considered, events), _signature_of(case, group[0])
+                _hypotheses(case, other, found.considered, events),
+                _signature_of(case, other.ranked[0]),
             )
-            for group in found.others
+            for other in found.others
         ),
         events=events.as_json(),
         completeness=_completeness(case),
         signature=key,
         seen_before=seen.count if seen is not None else 0,
+    )
+
+
+def _time(case: Case) -> tuple[rp.TimeLine, ...]:
+    return tuple(
+        rp.TimeLine(each.what, printable(each.on), round(each.ns / 1e9, 3))
+        for each in time_account(case)
+        if each.ns >= _SHORTEST_NS
     )
 
 
@@ -103,7 +116,7 @@ def _execution(case: Case) -> rp.ExecutionLine:
 
 
 def _summary(case: Case, found: Conclusion) -> str:
-    if found.verdict == "incident":
+    if found.verdict in rp.EXPLAINED:
         return found.ranked[0].candidate.summary
     root = case.root
     end = (
@@ -127,18 +140,17 @@ def _summary(case: Case, found: Conclusion) -> str:
 
 
 def _hypotheses(
-    case: Case, ranked: Iterable[Ranked], considered: Iterable[Candidate], events: Citations
+    case: Case, incident: Explanation, considered: Iterable[Candidate], events: Citations
 ) -> tuple[rp.Hypothesis, ...]:
-    every = list(ranked)
     out = []
-    for number, each in enumerate(every, 1):
+    for number, each in enumerate(incident.ranked, 1):
         candidate = each.candidate
         known = CLASSES[candidate.cause]
         weighed = tuple(
             evidence_line(e, events)
             for e in sorted(candidate.evidence, key=lambda e: -abs(e.weight))
         )
-        rivals = rule_out(case, candidate, considered) if number == 1 else []
+        rivals = rule_out(case, incident, considered) if number == 1 else []
         out.append(
             rp.Hypothesis(
                 rank=number,
@@ -154,10 +166,23 @@ def _hypotheses(
                 ruled_out=tuple(
                     rp.RuledOut(name, printable(e.text), events.cite(e.facts)) for name, e in rivals
                 ),
-                fix=rp.FixLine(known.fix.tag, known.fix.text),
+                fix=rp.FixLine(known.fix.tag, printable(candidate.remedy or known.fix.text)),
             )
         )
     return tuple(out)
+
+
+def _unnoticed(incident: Explanation, events: Citations) -> rp.Unnoticed | None:
+    facet = incident.unnoticed
+    if facet is None:
+        return None
+    fix = CLASSES[facet.cause].fix
+    return rp.Unnoticed(
+        printable(facet.summary),
+        _safe(facet.culprit),
+        rp.FixLine(fix.tag, printable(facet.remedy or fix.text)),
+        events.cite(facet.evidence[0].facts),
+    )
 
 
 def _safe(culprit: Culprit) -> Culprit:

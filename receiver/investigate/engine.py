@@ -1,4 +1,9 @@
-"""Draws a conclusion from a case: it runs all causes, discounts effects and ranks the rest.
+"""Draws a conclusion from a case: the smallest set of roots that explains what went wrong.
+
+All causes yield candidates. A candidate that another one brought about is an effect of it, and is
+no rival (`graph`). The rest are roots. The most likely root leads an incident. Roots that would
+explain the same failure are its rivals, and a root that explains another failure is an incident of
+its own. The confidence is one distribution: over the rivals, and over "nothing of these".
 
 The same case gives the same report, byte for byte. The engine uses no clock, no random numbers and
 no order that depends on addresses.
@@ -14,19 +19,13 @@ import msgspec
 
 from receiver.investigate.case import Case
 from receiver.investigate.causes import CAUSES
+from receiver.investigate.class_tables.base import Nature
 from receiver.investigate.classes import CLASSES
-from receiver.investigate.evidence import (
-    CLEAR,
-    SOME,
-    Candidate,
-    Evidence,
-    contradicts,
-    ends,
-    fact_of_loss,
-    supports,
-)
-from receiver.investigate.relations import belongs, explains, is_maskable
-from receiver.investigate.symptoms import Symptom, symptom_affinity, symptoms
+from receiver.investigate.evidence import Candidate, Evidence, fact_of_loss
+from receiver.investigate.graph import Edge, Graph, nature_of
+from receiver.investigate.reach import made_good
+from receiver.investigate.relations import Tie
+from receiver.investigate.symptoms import Symptom, symptoms
 
 KEPT_HYPOTHESES = 5
 KEPT_OF_A_CAUSE = 8  # candidates of one cause class with different culprits
@@ -34,10 +33,8 @@ CONFIDENT = 0.5
 # log-odds = SLOPE x score + OFFSET. The curve is flatter than the best fit to the laboratory's
 # runs (docs/accuracy.md), because the rules were written with the same runs.
 SLOPE, OFFSET = 0.9, -3.2
-_CEILING = 0.99  # no report is certain
+CEILING = 0.99  # no report is certain
 _LOSS_CEILING = 0.75  # the highest confidence when relevant events were lost
-_OWN_SCORE = 2.0  # a candidate below this score cannot explain another one
-_LATER_NS = 1_500_000_000
 
 
 class Ranked(msgspec.Struct, frozen=True):
@@ -45,39 +42,87 @@ class Ranked(msgspec.Struct, frozen=True):
     confidence: float
 
 
-class Conclusion(msgspec.Struct, frozen=True):
-    """The result of the engine.
+class Step(msgspec.Struct, frozen=True):
+    """A link of the chain of an incident: a cause, what it brought about, and how."""
 
-    `verdict` is the verdict of the report. The best candidate comes first in `ranked`. Each element
-    of `others` is an independent incident.
-    """
+    cause: Candidate
+    effect: Candidate
+    tie: Tie
+
+    @property
+    def is_same_event(self) -> bool:
+        """Whether both are about one event: the cause only says more about it."""
+        one, other = self.cause, self.effect
+        return one.subject == other.subject and one.at_ns == other.at_ns
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """A root with its rivals, the best one first, what it brought about, and how it was hidden."""
+
+    ranked: tuple[Ranked, ...]
+    steps: tuple[Step, ...] = ()
+    unnoticed: Candidate | None = None
+
+
+class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of the engine. `verdict` is the verdict of the report."""
 
     verdict: str
     symptoms: tuple[Symptom, ...]
-    ranked: tuple[Ranked, ...]
-    others: tuple[tuple[Ranked, ...], ...]
+    first: Explanation
+    # Independent incidents.
+    others: tuple[Explanation, ...]
+    # Delays that ended nothing: no deadline came of them.
+    context: tuple[Candidate, ...]
     # All candidates, including those that explain no symptom.
     considered: tuple[Candidate, ...]
+
+    @property
+    def ranked(self) -> tuple[Ranked, ...]:
+        return self.first.ranked
 
 
 def conclude(case: Case) -> Conclusion:
     found = symptoms(case)
     broke = any(s.kind in ("task_failed", "result_mismatch") for s in found)
-    every = [_reached(case, s) for s in _merged(s for cause in CAUSES for s in cause(case))]
-    every = _settled(case, every, broke=broke)
-    candidates = every if broke else [s for s in every if s.harms_without_failure]
-    ranked = sorted((_rank(case, s) for s in candidates), key=_order)
-    first, others = _independent(case, ranked)
+    every = _merged(s for cause in CAUSES for s in cause(case))
+    again = {a.key for a in made_good(case)} if not broke else set()
+    asked = [s for s in every if broke or s.harms_without_failure or s.subject in again]
+    graph = Graph(case, asked, log_odds)
+    roots, context = _roots(graph, broke=broke)
+    own = [n for n in roots if graph.explains_the_task(n)]
+    incidents = _incidents(case, graph, own)
+    first = incidents[0] if incidents else Explanation(ranked=())
+    beside = [*incidents[1:], *_incidents(case, graph, [n for n in roots if n not in own])]
+    sure = first.ranked[0].confidence if first.ranked else 0.0
     verdict = "healthy"
-    if first and first[0].confidence >= CONFIDENT:
-        verdict = "incident"
+    if sure >= CONFIDENT:
+        verdict = "degraded" if not broke and _only_delayed(first) else "incident"
     elif broke:
         verdict = "incomplete" if case.losses or case.interrupted else "not_visible"
-    elif case.losses and first and first[0].confidence >= CONFIDENT / 2:
+    elif case.losses and sure >= CONFIDENT / 2:
         verdict = "incomplete"
     return Conclusion(
-        verdict, tuple(found), tuple(first), tuple(tuple(group) for group in others), tuple(every)
+        verdict=verdict,
+        symptoms=tuple(found),
+        first=first,
+        others=tuple(i for i in beside if i.ranked[0].confidence >= CONFIDENT),
+        context=tuple(graph.nodes[n] for n in context),
+        considered=(*graph.nodes, *(s for s in every if s not in asked)),
     )
+
+
+def _only_delayed(first: Explanation) -> bool:
+    """Whether the lead cost time and nothing else: a wait that is over, or a failure that a later
+    attempt made good.
+    """
+    lead = first.ranked[0].candidate
+    delay = nature_of(lead) is Nature.DELAY and not lead.goes_on
+    return delay or not lead.harms_without_failure
+
+
+def log_odds(score: float) -> float:
+    return SLOPE * score + OFFSET
 
 
 def _merged(found: Iterable[Candidate]) -> list[Candidate]:
@@ -98,107 +143,107 @@ def _merged(found: Iterable[Candidate]) -> list[Candidate]:
     ]
 
 
-def _with(candidate: Candidate, *more: Evidence) -> Candidate:
-    return msgspec.structs.replace(candidate, evidence=(*candidate.evidence, *more))
+def _roots(graph: Graph, *, broke: bool) -> tuple[list[int], list[int]]:
+    """Returns the roots, the most likely one first, and delays that ended nothing.
+
+    A wait, or a lack of CPU time, makes no process fail: a deadline in the run must show it, or the
+    process must have given up the wait.
+    """
+    roots, context = [], []
+    for number, each in enumerate(graph.nodes):
+        if (
+            broke
+            and nature_of(each) is Nature.DELAY
+            and not each.gave_up
+            and not graph.meets_a_deadline(number)
+        ):
+            context.append(number)
+        elif graph.parent(number) is None:
+            roots.append(number)
+    return sorted(roots, key=graph.order), context
 
 
-def _reached(case: Case, candidate: Candidate) -> Candidate:
-    late = _came_after(case, candidate)
-    if late is not None:
-        candidate = _with(candidate, late)
-    weight, text, shown = symptom_affinity(case, candidate)
-    if not weight or (
-        weight < 0
-        and candidate.harms_without_failure
-        and candidate.cause.startswith(("fs.", "net.", "time.", "db.", "proc."))
-    ):
-        return candidate
-    return _with(
-        candidate,
-        supports(weight, text, shown) if weight > 0 else contradicts(-weight, text, shown),
-    )
-
-
-def _came_after(case: Case, candidate: Candidate) -> Evidence | None:
-    """Returns evidence against a candidate that happened after the failure."""
-    failed = case.path[-1] if case.path else None
-    subject = case.get(candidate.subject)
-    if (
-        failed is None
-        or not failed.end_ns
-        or subject is failed
-        or candidate.at_ns <= failed.end_ns + _LATER_NS
-    ):
-        return None
-    text = f"{failed.who} had failed {(candidate.at_ns - failed.end_ns) / 1e9:.1f} s before."
-    return contradicts(CLEAR, text, ends(failed))
-
-
-def _settled(case: Case, candidates: Sequence[Candidate], *, broke: bool) -> list[Candidate]:
-    """Lowers the score of each candidate that is an effect of another one."""
-    success = case.root is not None and not case.root.failed
-    out = []
-    for each in candidates:
-        subject = case.get(each.subject)
-        for other in candidates:
-            if (
-                other is each
-                or other.score < _OWN_SCORE
-                or other.at_ns
-                > each.at_ns + (0 if each.cause == "net.backlog_refused" else _LATER_NS)
-            ):
-                continue
-            if explains(each.cause, other.cause) and _touches(case, each, other):
-                each = _with(
-                    each,
-                    contradicts(
-                        CLEAR,
-                        f"It is an effect of {other.cause}: {other.summary}",
-                        other.evidence[0].facts[:2],
-                    ),
-                )
-                break
-        if broke and success and is_maskable(each.cause) and subject is not None:
-            mask = next(
-                (
-                    o
-                    for o in candidates
-                    if o.cause == "proc.exit_masked" and o.subject == each.subject
-                ),
-                None,
-            )
-            # The score must be high enough for an incident of its own.
-            if mask is not None and SLOPE * mask.score + OFFSET > 0:
-                text = (
-                    "This failure alone would have failed the task, but its exit "
-                    "status was not passed on."
-                )
-                each = _with(each, contradicts(CLEAR + SOME, text, mask.evidence[0].facts[:2]))
-        out.append(each)
+def _incidents(case: Case, graph: Graph, roots: list[int]) -> list[Explanation]:
+    """Groups the roots: each leads an incident, or is a rival of the one that leads it."""
+    faults = [n for n in roots if nature_of(graph.nodes[n]) is not Nature.FACET]
+    facets = [n for n in roots if n not in faults]
+    hidden: dict[int, list[int]] = defaultdict(list)
+    for facet in facets:
+        # It leads only where the failure below it has no visible cause.
+        seen = next(
+            (n for n in faults if graph.is_likely(n) and _meet(case, graph, n, facet)), None
+        )
+        if seen is not None and not graph.is_likely(facet):
+            continue
+        hidden[seen if seen is not None else -1].append(facet)
+    left = sorted([*faults, *hidden.pop(-1, ())], key=graph.order)
+    out: list[Explanation] = []
+    while left:
+        lead, *rest = left
+        mates = [n for n in rest if _meet(case, graph, lead, n)]
+        left = [n for n in rest if n not in mates]
+        if not graph.covers(lead) and not graph.nodes[lead].harms_without_failure:
+            continue  # it explains no failure
+        rivals = [n for n in mates if not _is_again(case, graph, lead, n)]
+        masks = [m for n in (lead, *mates) for m in hidden.get(n, ())]
+        out.append(_incident(case, graph, [lead, *rivals], masks))
     return out
 
 
-def _touches(case: Case, effect: Candidate, cause: Candidate) -> bool:
-    """Whether two candidates concern related processes, or two ends of a connection or file."""
-    one, other = case.get(effect.subject), case.get(cause.subject)
-    if one is None or other is None or one is other:
+def _meet(case: Case, graph: Graph, one: int, other: int) -> bool:
+    """Whether two roots would explain the same failure, or concern the same process."""
+    a, b = graph.nodes[one], graph.nodes[other]
+    if a.subject is not None and a.subject == b.subject:
         return True
-    if one in case.above(other) or other in case.above(one) or one.parent == other.parent:
+    mine, theirs = graph.covers(one), graph.covers(other)
+    if mine & theirs:
         return True
+    x, y = case.get(a.subject), case.get(b.subject)
+    return x is None or y is None or x in case.above(y) or y in case.above(x)
+
+
+def _is_again(case: Case, graph: Graph, lead: int, other: int) -> bool:
+    """Whether the same happened to another worker of the same pool: no other explanation."""
+    a, b = graph.nodes[lead], graph.nodes[other]
+    one, two = case.get(a.subject), case.get(b.subject)
     return (
-        effect.cause.startswith(("net.", "kill.", "cpu.", "fs."))
-        and case.execution is one.execution.outermost
+        a.cause == b.cause
+        and one is not None
+        and two is not None
+        and one is not two
+        and case.related(one, two)
     )
 
 
-def _rank(case: Case, candidate: Candidate) -> Ranked:
-    score = candidate.score
+def _incident(case: Case, graph: Graph, members: list[int], masks: list[int]) -> Explanation:
+    shares = distribution([graph.nodes[n].score for n in members])
+    ranked = [_ranked(case, graph.nodes[n], p) for n, p in zip(members, shares, strict=True)]
+    return Explanation(
+        ranked=tuple(ranked[:KEPT_HYPOTHESES]),
+        steps=tuple(_step(graph, e) for e in graph.effects(members[0])),
+        unnoticed=graph.nodes[masks[0]] if masks else None,
+    )
+
+
+def _step(graph: Graph, edge: Edge) -> Step:
+    return Step(graph.nodes[edge.cause], graph.nodes[edge.effect], edge.tie)
+
+
+def distribution(scores: Sequence[float]) -> list[float]:
+    """The probability of each root. The rest is the probability that it is none of them."""
+    odds = [log_odds(s) for s in scores]
+    most = max([0.0, *odds])
+    parts = [math.exp(o - most) for o in odds]
+    whole = sum(parts) + math.exp(-most)
+    return [min(CEILING, p / whole) for p in parts]
+
+
+def _ranked(case: Case, candidate: Candidate, share: float) -> Ranked:
     loss = _relevant_losses(case, candidate)
-    confidence = min(_CEILING, 1 / (1 + math.exp(-(SLOPE * score + OFFSET))))
     if loss is not None:
-        confidence = min(confidence, _LOSS_CEILING)
-        candidate = _with(candidate, loss)
-    return Ranked(candidate, round(confidence, 3))
+        share = min(share, _LOSS_CEILING)
+        candidate = msgspec.structs.replace(candidate, evidence=(*candidate.evidence, loss))
+    return Ranked(candidate, round(share, 3))
 
 
 def _relevant_losses(case: Case, candidate: Candidate) -> Evidence | None:
@@ -215,37 +260,3 @@ def _relevant_losses(case: Case, candidate: Candidate) -> Evidence | None:
     total = sum(h.count for h in losses)
     text = f"{total} events that could change this answer were lost while it ran."
     return Evidence("context", 0.0, text, tuple(fact_of_loss(h) for h in losses[:4]))
-
-
-def _order(ranked: Ranked) -> tuple[object, ...]:
-    candidate = ranked.candidate
-    return (-candidate.score, candidate.at_ns, candidate.cause, candidate.summary)
-
-
-def _independent(case: Case, ranked: list[Ranked]) -> tuple[list[Ranked], list[list[Ranked]]]:
-    """Separates the strongest incident and its rivals from independent incidents.
-
-    An independent incident is confident, concerns another process and is no effect of the first.
-    """
-    if not ranked:
-        return [], []
-    lead = ranked[0].candidate
-    first: list[Ranked] = [ranked[0]]
-    rest: list[Ranked] = []
-    for each in ranked[1:]:
-        other = each.candidate
-        apart = (
-            each.confidence >= CONFIDENT
-            and other.subject != lead.subject
-            and not explains(other.cause, lead.cause)
-            and not belongs(other.cause, lead.cause)
-            and other.cause not in CLASSES[lead.cause].rivals
-            and not _related(case, lead, other)
-        )
-        (rest if apart else first).append(each)
-    return first[:KEPT_HYPOTHESES], [[r] for r in rest[:KEPT_HYPOTHESES]]
-
-
-def _related(case: Case, one: Candidate, other: Candidate) -> bool:
-    a, b = case.get(one.subject), case.get(other.subject)
-    return a is None or b is None or a in case.above(b) or b in case.above(a)

@@ -22,12 +22,11 @@ from receiver.work.tables import Use
 
 Role = Literal["supports", "contradicts", "missing", "context"]
 FACTS_PER_EVIDENCE = 8
-STRONG, CLEAR, SOME, SLIGHT = (
-    4.0,
-    2.5,
-    1.5,
-    0.7,
-)  # proof of the mechanism; hard to explain otherwise; telling; a hint
+STRONG = 4.0  # proof of the mechanism
+CLEAR = 2.5  # hard to explain otherwise
+SOME = 1.5  # telling
+SLIGHT = 0.7  # a small sign
+HINT = 0.3  # hardly more than nothing
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -90,6 +89,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     subject: ProcessKey | None = None  # the process that was affected
     at_ns: int = 0  # boot time of the event
     harms_without_failure: bool = False  # the cause does harm even if no process fails
+    # of a delay: its process failed because it no longer waited
+    gave_up: bool = False
+    goes_on: bool = False  # of a delay: the wait is not over
+    # what to change, with the object and its numbers; empty: the fix of the class says it
+    remedy: str = ""
     # each rival with the fact that decides against it
     ruled_out: tuple[tuple[str, Evidence], ...] = ()
 

@@ -33,6 +33,7 @@ LAST = 1024  # investigations at the end, of what then waits; the rest is counte
 REVISIT_NS = 60_000_000_000
 # The delay after an end: the last events of its processes may arrive this much later.
 SETTLE_NS = 400_000_000
+_QUIET = ("healthy", "degraded")  # verdicts that open no incident
 
 
 class Incidents:
@@ -180,10 +181,10 @@ class Incidents:
         report = investigate(case, ended)
         if case.history is not None and not execution.incomplete:
             case.history.add(task_key(execution.identity), summarise(case, ended))
-        if report.verdict != "healthy" or id(execution) in self._open:
+        if report.verdict not in _QUIET or id(execution) in self._open:
             self._publish(execution, report, now_ns, over=True)
         self._open.pop(id(execution), None)
-        if report.verdict == "healthy" and execution.identity.source != "command":
+        if report.verdict in _QUIET and execution.identity.source != "command":
             self._forget(execution)
         if execution.identity.source == "command":
             self.reports[report.id] = report  # `kwitness run` prints it whatever the verdict is

@@ -9,7 +9,8 @@ import msgspec
 from receiver.investigate.evidence import Culprit
 
 SCHEMA = "kwitness.report/1"
-Verdict = Literal["incident", "healthy", "not_visible", "incomplete"]
+EXPLAINED = ("incident", "degraded")  # the verdicts whose first hypothesis is the cause
+Verdict = Literal["incident", "degraded", "healthy", "not_visible", "incomplete"]
 
 
 class EvidenceLine(msgspec.Struct, frozen=True):
@@ -150,6 +151,27 @@ class Incident(msgspec.Struct, frozen=True):
     signature: str
 
 
+class TimeLine(msgspec.Struct, frozen=True):
+    """A part of the time of the critical path.
+
+    `what` is cpu, run_queue, quota, disk, endpoint, name_server, lock, pipe, sleep, child or
+    unknown; `on` names the object that it waited for, if it is known.
+    """
+
+    what: str
+    on: str
+    seconds: float
+
+
+class Unnoticed(msgspec.Struct, frozen=True):
+    """How a failure stayed unnoticed: who did not pass it on, and what changes that."""
+
+    text: str
+    culprit: Culprit
+    fix: FixLine
+    evidence: tuple[str, ...]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The report. Every id in `evidence`, `refs` and `timeline` is a key of `events`."""
 
@@ -161,8 +183,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     execution: ExecutionLine
     symptoms: tuple[Moment, ...]
     hypotheses: tuple[Hypothesis, ...]
+    unnoticed: Unnoticed | None
     timeline: tuple[Moment, ...]
     answers: Answers
+    time: tuple[TimeLine, ...]
     memory: tuple[CurveLine, ...]
     crashes: tuple[CrashLine, ...]
     normality: tuple[EvidenceLine, ...]
@@ -194,4 +218,5 @@ def cited(report: Report) -> set[str]:
         out |= {e for r in hypothesis.ruled_out for e in r.evidence}
     out |= {e for link in report.answers.what_started_it for e in link.evidence}
     out |= {c.event for c in report.crashes}
+    out |= set(report.unnoticed.evidence) if report.unnoticed is not None else set()
     return out | {r for line in report.normality for r in line.refs}

@@ -6,21 +6,31 @@ from collections.abc import Iterable
 
 from receiver.investigate.case import Case
 from receiver.investigate.classes import CLASSES
+from receiver.investigate.engine import Explanation
 from receiver.investigate.evidence import Candidate, Evidence, Fact, ends, missing
 from receiver.text.names import mib
 
 
 def rule_out(
-    case: Case, lead: Candidate, considered: Iterable[Candidate]
+    case: Case, incident: Explanation, considered: Iterable[Candidate]
 ) -> list[tuple[str, Evidence]]:
-    """Returns the fact that decides against each rival, or names the missing trace of the rival."""
+    """Returns the fact that decides against each rival, or names the missing trace of the rival.
+
+    A rival that the lead brought about is a part of the same incident.
+    """
+    lead = incident.ranked[0].candidate
+    parts = {s.effect.cause: s for s in reversed(incident.steps)}
     by_cause = {s.cause: s for s in sorted(considered, key=lambda s: s.score)}
     out: list[tuple[str, Evidence]] = []
     for rival in CLASSES[lead.cause].rivals:
         known = by_cause.get(rival)
-        if known is not None:
-            against = [e for e in known.evidence if e.weight < 0]
-            worst = min(against, key=lambda e: e.weight, default=None)
+        against = [e for e in known.evidence if e.weight < 0] if known is not None else []
+        worst = min(against, key=lambda e: e.weight, default=None)
+        if worst is None and (step := parts.get(rival)) is not None:
+            text = f"It is a part of the same incident. {step.tie.text}"
+            shown = step.tie.facts or lead.evidence[0].facts
+            out.append((rival, Evidence("contradicts", 0.0, text, shown)))
+        elif known is not None:
             text = (
                 worst.text
                 if worst is not None

@@ -155,6 +155,17 @@ def _normal_duration(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
         yield text, ends(case.root) if case.root is not None else ()
 
 
+def _signals_to_others(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
+    """Yields the signals that left the run: it may have ended what somebody else needs."""
+    sent = [(a, s) for a in case for s in a.moments.sent]
+    for actor, state in sent[:_CRASHES]:
+        text = (
+            f"{actor.who} sent {signal_name(state.signal)} to {state.target_comm} "
+            f"({state.target.tgid}), which is not part of this run."
+        )
+        yield text, [fact(state)]
+
+
 def normality(case: Case, events: Citations) -> tuple[rp.EvidenceLine, ...]:
     """Describes what was normal: exits, signals, files, connections, memory and duration."""
     out: list[rp.EvidenceLine] = []
@@ -167,6 +178,7 @@ def normality(case: Case, events: Citations) -> tuple[rp.EvidenceLine, ...]:
         *_normal_files(case),
         *_normal_memory(case),
         *_normal_duration(case),
+        *_signals_to_others(case),
     ):
         add(text, found)
     for loss in case.losses[:2]:

@@ -11,6 +11,8 @@ from receiver.events import (
     Crash,
     Exit,
     FileChanged,
+    Holder,
+    LastFailure,
     NameQuery,
     OomKill,
     OomMemory,
@@ -19,10 +21,12 @@ from receiver.events import (
     Signal,
 )
 from receiver.facts.ending import Ending
+from receiver.facts.moments import Moments
 from receiver.facts.neighbours import Competitor
 from receiver.facts.peers import Peer
 from receiver.facts.usage import Usage, resident
 from receiver.text.printable import printable
+from receiver.text.scripts import script_name
 from receiver.work.children import ExitSeverity
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts, Use
@@ -51,12 +55,16 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     signals: tuple[Signal, ...]
     oom: OomKill | None
     crash: Crash | None
+    moments: Moments
     cgroup_processes: tuple[Competitor, ...]
     full_memory: OomMemory | None  # the memory in which it was OOM-killed
     open_files: tuple[OpenFile, ...]
     uses: tuple[Use, ...]
     changes: tuple[FileChanged, ...]
     calls: tuple[CallFailed, ...]
+    # Its last failed calls, the oldest first; empty unless it failed.
+    last_failures: tuple[LastFailure, ...]
+    holders: tuple[Holder, ...]  # who had what it was refused, or waited for
     peers: tuple[Peer, ...]
     name_failures: tuple[NameQuery, ...]
     queues: tuple[Connection, ...]
@@ -65,8 +73,6 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     stdout_inode: int
     findings: tuple[str, ...]
     collapsed: int
-    # The number of threads of the parent at its last sample; 0 if it is unknown.
-    parent_threads: int
 
     @classmethod
     def of(
@@ -95,12 +101,15 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             signals=facts.signals.of(process.key),
             oom=death.oom,
             crash=death.crash,
+            moments=facts.moments.of(process.key),
             cgroup_processes=death.cgroup_processes,
             full_memory=death.memory,
             open_files=death.open_files,
             uses=tuple(files.uses.values()),
             changes=files.changes,
             calls=facts.calls.of(process.key),
+            last_failures=facts.failures.of(process.key),
+            holders=facts.holders.of(process.key),
             peers=tuple(network.peers.values()),
             name_failures=network.name_failures,
             queues=tuple(network.queues.values()),
@@ -109,7 +118,6 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             stdout_inode=process.stdout_inode,
             findings=facts.reported.of(process.key),
             collapsed=facts.children.of(process.key).collapsed,
-            parent_threads=_threads(parent, facts),
         )
 
     @property
@@ -158,14 +166,4 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @property
     def script(self) -> str:
         """The name of the script that an interpreter runs; empty for any other program."""
-        rest = [a for a in self.argv[1:] if not a.startswith("-")]
-        return (
-            rest[0].rpartition("/")[2]
-            if rest and self.name.startswith(("python", "bash", "sh", "java", "perl", "ruby"))
-            else ""
-        )
-
-
-def _threads(parent: Worker | None, facts: Facts) -> int:
-    last = facts.usage.last(parent.key) if parent is not None else None
-    return last.threads if last is not None else 0
+        return script_name(self.name, self.argv)

@@ -7,9 +7,8 @@ import msgspec
 from receiver import semconv as sc
 from receiver.detect.findings import spec_of
 from receiver.investigate.case import Case, task_key
-from receiver.investigate.evidence import Candidate, Fact, ends, facts, facts_of_use
+from receiver.investigate.evidence import Fact, ends, facts, facts_of_use
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.work.children import ExitSeverity
 
 
 class Symptom(msgspec.Struct, frozen=True):
@@ -34,12 +33,9 @@ def symptoms(case: Case) -> list[Symptom]:
         execution.masked
         or execution.failed_by
         or any(f.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH for f in execution.findings)
-        or _failed_inside(case)
+        or case.failed_inside
     ):
-        lost = next((a for a in case.path if a.failed), None)
-        if lost is not None:
-            text = f"{lost.who} {lost.end.words}, and the task reported success."
-            out.append(Symptom("result_mismatch", lost.end_ns, text, ends(lost)))
+        out += _mismatch(case)
     for actor in case:
         for kind in actor.findings:
             if symptom := spec_of(kind).symptom:
@@ -56,19 +52,22 @@ def symptoms(case: Case) -> list[Symptom]:
     return sorted([*out, *([slow] if slow is not None else [])], key=lambda s: (s.at_ns, s.kind))
 
 
-def _failed_inside(case: Case) -> bool:
-    """Whether a nested task failed and no later attempt succeeded.
-
-    The root, such as a scheduler, may report success nevertheless.
-    """
-    inner = {
-        each
-        for actor in case
-        for each in actor.execution.chain()
-        if each is not case.execution and each.identity.type == "task"
-    }
-    good = {e.identity.key[:4] for e in inner if e.closed and e.result == "success"}
-    return any(e.result == "failure" and e.identity.key[:4] not in good for e in inner)
+def _mismatch(case: Case) -> list[Symptom]:
+    """The failure that the root did not report."""
+    lost = next((a for a in case.path if a.failed), None)
+    if lost is not None:
+        text = f"{lost.who} {lost.end.words}, and the task reported success."
+        return [Symptom("result_mismatch", lost.end_ns, text, ends(lost))]
+    shown = ends(case.root) if case.root is not None else ()
+    return [
+        Symptom(
+            "result_mismatch",
+            each.end_ns,
+            f"{each.identity.task} of {each.identity.system} failed, and the run reported success.",
+            shown,
+        )
+        for each in case.failed_inside[:1]
+    ]
 
 
 def _shown(actor: ProcessSnapshot, kind: str) -> tuple[Fact, ...]:
@@ -91,40 +90,3 @@ def _slow_execution(case: Case) -> Symptom | None:
         f"their median is {known.median:.1f} s."
     )
     return Symptom("slow", case.end_ns, text, ends(case.root))
-
-
-def symptom_affinity(case: Case, candidate: Candidate) -> tuple[float, str, tuple[Fact, ...]]:
-    """Returns how directly a candidate reaches the failure: a weight, a sentence and the facts."""
-    subject = case.get(candidate.subject)
-    path = case.path
-    if subject is None or not path:
-        return 0.0, "", ()
-    if subject in path:
-        what = (
-            "this was the first failure of the task"
-            if subject is path[-1]
-            else "this failure is in the chain that failed the task"
-        )
-        return 1.5, f"{subject.who} failed, and {what}.", ends(subject)
-    failed_work = {id(a.execution) for a in path}
-    if (
-        subject.exit_severity >= ExitSeverity.FAILED
-        and id(subject.execution) in failed_work
-        and _before(subject, path[0])
-    ):
-        return 0.7, f"{subject.who} failed before the task did.", ends(subject)
-    if subject.failed and _before(subject, path[0]):
-        return 0.3, f"{subject.who} failed before the task did.", ends(subject)
-    if path[-1] in case.above(subject) or subject in case.above(path[-1]):
-        return 0.0, "", ()
-    if subject.exit is not None and not subject.failed:
-        return (
-            -2.0,
-            f"{subject.who} itself did not fail; another process did.",
-            ends(subject),
-        )
-    return -0.7, f"{subject.who} is not the process that failed.", ends(path[-1])
-
-
-def _before(actor: ProcessSnapshot, other: ProcessSnapshot) -> bool:
-    return bool(actor.end_ns) and (not other.end_ns or actor.end_ns <= other.end_ns)

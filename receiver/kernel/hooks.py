@@ -104,6 +104,10 @@ DOORS = (
     "socket",
     "pipe2",
     "io_uring_enter",
+    "listen",
+    "chdir",
+    "inotify_add_watch",
+    "inotify_init1",
 )
 
 HOOKS = (
@@ -135,6 +139,14 @@ HOOKS = (
     Hook("on_exit_legacy", "sched_process_exit", 1, "how processes end", EventKind.EXIT),
     Hook("on_title", "task_rename", 2, "titles that workers give themselves", EventKind.TITLE),
     Hook("on_signal", "signal_generate", 5, "who killed whom", EventKind.SIGNAL),
+    # after on_signal: the sender and the target's state belong to the signal that was told of
+    Hook(
+        "on_signal_state",
+        "signal_generate",
+        5,
+        "what a process was doing when it was killed, and who its killer belongs to",
+        EventKind.SIGNAL_STATE,
+    ),
     Hook(
         "on_crash", "signal_generate", 5, "where native code was when it crashed", EventKind.CRASH
     ),
@@ -219,6 +231,14 @@ HOOKS = (
         0,
         "memory, CPU and wait times, once a second",
         EventKind.PROCESS_SAMPLE,
+        iterator=True,
+    ),
+    Hook(
+        "on_young_tasks",
+        "",
+        0,
+        "memory and CPU time of processes in their first two seconds, five times a second",
+        EventKind.EARLY_SAMPLE,
         iterator=True,
     ),
     Hook(

@@ -226,6 +226,10 @@ class NetlinkSource:
                 async with asyncio.timeout(self.config.drain_interval_seconds):
                     await stop.wait()
 
+    def early_sample(self) -> Batch:
+        """This source has no further looks at young processes."""
+        return []
+
     def sample(self) -> Batch:
         """Of the watched processes and their connections, in our own network namespace."""
         self._drain_accounting()

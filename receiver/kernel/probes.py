@@ -8,7 +8,7 @@ import struct
 from collections import Counter
 from pathlib import Path
 
-from receiver.constants import MARKS_PER_ENTRY, PID_LIMIT
+from receiver.constants import MARKS_PER_ENTRY, PID_LIMIT, YOUNG_MS
 from receiver.errors import UnavailableError
 from receiver.events import EventKind, ProcessKey
 from receiver.kernel.bpf_object import Object
@@ -32,6 +32,11 @@ def _mismatch(hook: Hook, arguments: int | None) -> str:
 def _pid_max() -> int:
     """pid_max at this moment. A pid above it (the limit was raised later) is not watched."""
     return min(int(read(Path("/proc/sys/kernel/pid_max")) or PID_LIMIT), PID_LIMIT)
+
+
+def _setting(name: str) -> int:
+    """A number of /proc/sys/vm at this moment; 0 where it cannot be read."""
+    return int(read(Path("/proc/sys/vm") / name) or 0)
 
 
 class Probes:
@@ -103,6 +108,8 @@ class Probes:
             candidate = Object(self.library, OBJECT)
             candidate.set_constant("self_tgid", self.own_tgid)
             candidate.set_constant("launcher_tgid", self.launcher_tgid)
+            candidate.set_constant("mappings_limit", _setting("max_map_count"))
+            candidate.set_constant("overcommit_mode", _setting("overcommit_memory"))
             candidate.set_constant("page_bytes", os.sysconf("SC_PAGE_SIZE"))
             candidate.set_constant("files_per_process", self.limits.files_per_process)
             candidate.set_constant("changes_per_process", self.limits.changes_per_process)
@@ -268,6 +275,13 @@ class Probes:
             for name in ("on_tasks", "on_sockets")
             if name in self._attached
         )
+
+    def early_sample(self, now_ns: int) -> bytes:
+        """EVENT_EARLY_SAMPLE records of the watched processes that have just begun."""
+        last = int.from_bytes(self.object.lookup("youngest", bytes(4), 8), "little")
+        if "on_young_tasks" not in self._attached or now_ns - last > YOUNG_MS * 1_000_000:
+            return b""
+        return self.object.iterate("on_young_tasks")
 
     def existing(self) -> bytes:
         """EVENT_EXISTING records of all living processes, back to back."""

@@ -153,9 +153,7 @@ class LiveSource:
 
     @contextlib.contextmanager
     def watching_self(self) -> Iterator[None]:
-        """Children that this process (or the launcher) forks inside the block are watched from
-        their first instruction.
-        """
+        """Children that this process or the launcher forks inside are watched from their start."""
         # this process and its launcher live while they are marked: no start time is compared
         if not self.following:
             self._late[self.starter_tgid] = None
@@ -178,12 +176,15 @@ class LiveSource:
         return split(self._probes.existing())
 
     def sample(self) -> Batch:
-        """Samples of the watched processes at this moment, in order of time; empty when none is
-        watched.
-        """
+        """Samples of the watched processes now, in order of time; empty when none is watched."""
         if not self.following:
             return []
         return sorted(split(self._probes.sample()), key=order)
+
+    def early_sample(self) -> Batch:
+        """Looks at watched processes that began a moment ago; empty when there is none."""
+        raw = self._probes.early_sample(boottime_ns()) if self.following else b""
+        return sorted(split(raw), key=order)
 
     def canary(self) -> bool:
         """Renames this thread, which a working hook must see: its count of skipped own events

@@ -97,10 +97,11 @@ class Accounts:
         error = task_error(execution)
         if error:
             result = (*result, (sc.ERROR_TYPE, folded_error(error)))
-        seconds = max(0, execution.end_ns - execution.start_ns) / SECOND
-        self.book.record(
-            sc.METRIC_PIPELINE_TASK_DURATION, (*labels, *result), seconds, DURATION_BOUNDS
-        )
+        if not execution.end_is_bound:
+            seconds = max(0, execution.end_ns - execution.start_ns) / SECOND
+            self.book.record(
+                sc.METRIC_PIPELINE_TASK_DURATION, (*labels, *result), seconds, DURATION_BOUNDS
+            )
         self.active(execution, -1)
 
     def run_closed(self, run: Run) -> None:

@@ -99,12 +99,20 @@ class Attempts:
         return execution
 
     def end_step(
-        self, process: Worker, thread: int, at_ns: int, error: str = "", *, unknown: bool = False
+        self,
+        process: Worker,
+        thread: int,
+        at_ns: int,
+        error: str = "",
+        *,
+        unknown: bool = False,
+        seen: bool = False,
     ) -> None:
+        """`unknown`: its result is not known. `seen`: it ended now, and not at some time before."""
         execution = process.end_step(thread)
         if execution is not None and not execution.closed:
             execution.end_ns, execution.error, execution.root_failed = at_ns, error, bool(error)
-            execution.incomplete = unknown
+            execution.incomplete, execution.end_is_bound = unknown, not seen
             self.close(execution, at_ns)
 
     def tick(self, now_ns: int, beat_ns: int) -> None:

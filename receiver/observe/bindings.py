@@ -132,6 +132,7 @@ class Bindings:
                 at_ns,
                 end.error if interrupted else "",
                 unknown=end.failed and not interrupted,
+                seen=interrupted,
             )
 
     def lost(self, process: Worker, at_ns: int) -> None:
@@ -179,7 +180,7 @@ class Bindings:
             case End():
                 for thread in list(process.steps):
                     if claim.thread in (0, thread):
-                        self.attempts.end_step(process, thread, at_ns)
+                        self.attempts.end_step(process, thread, at_ns, seen=claim.seen)
             case Role():
                 process.take_role(claim.name, claim.program_of)
                 self._note(process, claim.name, None)

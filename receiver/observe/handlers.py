@@ -12,17 +12,25 @@ from receiver.detect import oom_killed
 from receiver.events import (
     Connection,
     Crash,
+    EarlySample,
     Exec,
     Existing,
     Exit,
+    Fault,
     FileChanged,
     FileOpened,
     Fork,
+    Holder,
+    LastFailure,
+    MemoryRefused,
+    MemoryWait,
     OomKill,
     OomMember,
     OomMemory,
     OpenFile,
     Signal,
+    SignalState,
+    ThreadedFork,
     Title,
 )
 from receiver.facts.ending import decoded
@@ -158,6 +166,36 @@ class Handlers:
         )
         self.facts.signals.received(event, same_work=same_work)
 
+    def signal_state(self, event: SignalState) -> None:
+        target, sender = self.tree.get(event.target), self.tree.get(event.sender)
+        if target is not None:
+            self.facts.moments.received(event)
+        ours = sender.execution if sender is not None else None
+        theirs = target.execution if target is not None else None
+        if ours is not None and (theirs is None or theirs.outermost is not ours.outermost):
+            self.facts.moments.sent(event)
+
+    def threaded_fork(self, event: ThreadedFork) -> None:
+        if self.tree.get(event.process) is not None:
+            self.facts.moments.forked(event)
+
+    def early_sample(self, event: EarlySample) -> None:
+        process = self.tree.get(event.process)
+        if process is not None and process.exit is None:
+            self.facts.usage.early(event)
+
+    def fault(self, event: Fault) -> None:
+        if self.tree.get(event.process) is not None:
+            self.facts.moments.fault(event)
+
+    def memory_refused(self, event: MemoryRefused) -> None:
+        if self.tree.get(event.process) is not None:
+            self.facts.moments.refused(event)
+
+    def memory_wait(self, event: MemoryWait) -> None:
+        if self.tree.get(event.process) is not None:
+            self.facts.moments.waits(event)
+
     def open_file(self, event: OpenFile) -> None:
         process = self.tree.ensure(event.process, "")
         self.facts.deaths.open_file(event, ended=process.exit is not None)
@@ -191,6 +229,14 @@ class Handlers:
         self.attempts.book.add(
             sc.METRIC_PIPELINE_TASK_OOM_KILLS, self.attempts.labels(victim.execution)
         )
+
+    def last_failure(self, event: LastFailure) -> None:
+        self.tree.ensure(event.process, "")
+        self.facts.failures.failed(event)
+
+    def holder(self, event: Holder) -> None:
+        self.tree.ensure(event.process, "")
+        self.facts.holders.held(event)
 
     def exit(self, event: Exit) -> None:
         process = self.tree.exited(event)

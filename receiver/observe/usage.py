@@ -166,7 +166,9 @@ class UsageActivity:
             return
         for process in sorted(processes, key=lambda p: p.key.start_boottime_ns, reverse=True):
             wait = waits.main(process.key)
-            if wait is None or wait.timed or wait_of(wait) == "child":
+            if wait is None or wait_of(wait) == "child":
+                continue
+            if wait.timed and wait_of(wait) != "stopped":
                 continue
             execution.hang_reported = True
             stack = waits.of(process.key).stacks.get(wait.thread)

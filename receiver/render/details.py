@@ -9,7 +9,7 @@ import msgspec
 from receiver.calls import call_name
 from receiver.detect.calls import is_search
 from receiver.events import ClosedFlag
-from receiver.text.event_text import subject_of
+from receiver.text.call_text import subject_of
 from receiver.text.names import error_name
 from receiver.text.printable import printable
 from receiver.units import MIB

@@ -11,7 +11,7 @@ from importlib.resources import files
 import msgspec
 from jinja2 import Environment, StrictUndefined
 
-from receiver.investigate.report import CurveLine, Moment, Report
+from receiver.investigate.report import EXPLAINED, CurveLine, Moment, Report
 from receiver.render.phrases import (
     ALSO,
     CAUSE,
@@ -20,11 +20,13 @@ from receiver.render.phrases import (
     FIX,
     HISTORY,
     RULED_OUT,
+    TIME,
     UNNOTICED,
     crash_text,
     culprit_text,
     lost_texts,
     outcome_text,
+    time_text,
     unnoticed_text,
 )
 from receiver.text.names import mib
@@ -102,7 +104,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         ("outcome", outcome_text(report)),
         ("duration", f"{execution.seconds:.2f} s"),
     ]
-    if report.verdict == "incident":
+    if report.verdict in EXPLAINED:
         lead = report.hypotheses[0]
         rows += [
             (CAUSE, f"{lead.cause} ({lead.confidence:.0%} sure)"),
@@ -115,6 +117,8 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         rows += [(CRASH, crash_text(crash)) for crash in report.crashes[:2]]
         firsts = [other.hypotheses[0] for other in report.other_incidents]
         rows += [(ALSO, f"{first.cause}: {first.summary}") for first in firsts]
+    if spent := time_text(report):
+        rows.append((TIME, spent))
     rows += [("lost", text) for text in lost_texts(report)]
     return rows + [("not visible here", what) for what in report.completeness.blind]
 

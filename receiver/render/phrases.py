@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from receiver.investigate.evidence import Culprit
 from receiver.investigate.report import CrashLine, Report
+from receiver.investigate.time_account import WORDS
 
 VERDICTS = {
     "incident": "INCIDENT",
+    "degraded": "DEGRADED",
     "healthy": "HEALTHY",
     "not_visible": "NOT VISIBLE FROM HERE",
     "incomplete": "INCOMPLETE",
 }
 CAUSE, CULPRIT, FIX, HISTORY = "cause", "culprit", "fix", "history"
 EVIDENCE, RULED_OUT, UNNOTICED = "evidence", "ruled out", "how it stayed unnoticed"
-CRASH, ALSO = "crash", "also"
-_MASKED = "proc.exit_masked"
+CRASH, ALSO, TIME = "crash", "also", "time"
+_LONG_ENOUGH = 1.0  # seconds: the time of a shorter run needs no account
+_NOTABLE = 0.02  # a smaller share of the time is not shown
 
 
 def culprit_text(culprit: Culprit) -> str:
@@ -65,15 +68,21 @@ def outcome_text(report: Report) -> str:
 
 
 def unnoticed_text(report: Report) -> str:
-    """Why a failed task reported success. Empty if it did not, or if the cause itself is the
-    answer."""
-    execution = report.execution
-    if execution.outcome != "failure" or execution.reported_outcome != "success":
+    """How a failure was not passed on, and what changes that. Empty if it was passed on, or if the
+    cause itself is the answer.
+    """
+    unnoticed = report.unnoticed
+    return f"{unnoticed.text} {unnoticed.fix.text}" if unnoticed is not None else ""
+
+
+def time_text(report: Report) -> str:
+    """`4.10 s on a CPU, 7.90 s waiting for a CPU`. Empty for a short run."""
+    if report.execution.seconds < _LONG_ENOUGH:
         return ""
-    lead, *others = report.hypotheses or (None,)
-    if lead is None or lead.cause == _MASKED:
-        return ""
-    return next((h.summary for h in others if h is not None and h.cause == _MASKED), "")
+    shown = [t for t in report.time if t.seconds >= _NOTABLE * report.execution.seconds]
+    return ", ".join(
+        f"{t.seconds:.2f} s {WORDS[t.what]}{f' {t.on}' if t.on else ''}" for t in shown
+    )
 
 
 def lost_texts(report: Report) -> list[str]:

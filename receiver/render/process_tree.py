@@ -220,7 +220,8 @@ def work_line(work: Execution) -> str:
     doubt = "" if work.identity.grade in ("certain", "probable") else f", {work.identity.grade}"
     seconds = max(0, work.end_ns - work.start_ns) / 1e9
     outputs = "".join(f" > {v.path}" for v in work.outputs[:2]) if work.is_step else ""
-    return f"{work_label(work)} ({seconds:.2f} s{result}{doubt}){outputs}"
+    most = "at most " if work.end_is_bound else ""
+    return f"{work_label(work)} ({most}{seconds:.2f} s{result}{doubt}){outputs}"
 
 
 def _findings(sheet: Sheet, execution: Execution) -> None:

@@ -110,6 +110,7 @@ def _work(work: Execution, outermost: Execution) -> dict[str, Any]:
         "span_id": work.span_id.hex(),
         "started": (work.start_ns - outermost.start_ns) / 1e9,
         "seconds": max(0, work.end_ns - work.start_ns) / 1e9,
+        "end_seen": not work.end_is_bound,
         "inputs": list(work.inputs),
         "outputs": [v.path for v in work.outputs],
     }

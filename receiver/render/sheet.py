@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Iterable
 
-from rich.cells import cell_len, set_cell_size, split_graphemes
+from rich.cells import cell_len, chop_cells, set_cell_size, split_graphemes
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -121,6 +121,26 @@ def shortened(text: str, width: int) -> str:
             break
         tail, used = start, used + cells
     return set_cell_size(text, head).rstrip() + "…" + text[tail:]
+
+
+def folded(text: str, width: int) -> str:
+    """One line of text as lines of at most `width` cells, at spaces where possible.
+
+    The lines that continue it are indented deeper than its beginning.
+    """
+    width = max(NARROWEST, width)
+    rest = steady(text)
+    margin = " " * min(len(rest) - len(rest.lstrip(" ")) + 2 * INDENT, width // 2)
+    lines: list[str] = []
+    part = 4 * width  # is enough to look at: a text may have 128 KiB
+    while len(rest) > part or cell_len(rest) > width:
+        head = chop_cells(rest[:part], width)[0]
+        space = head.rfind(" ", width // 2)
+        if space > 0 and not rest[len(head) :].startswith(" "):
+            head = head[:space]
+        lines.append(head.rstrip(" "))
+        rest = margin + rest[len(head) :].lstrip(" ")
+    return "\n".join((*lines, rest)) if rest.strip(" ") or not lines else "\n".join(lines)
 
 
 def padded(text: str, width: int) -> str:

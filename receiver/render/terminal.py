@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from receiver.investigate.report import (
+    EXPLAINED,
     Answers,
     CurveLine,
     Hypothesis,
@@ -24,12 +25,14 @@ from receiver.render.phrases import (
     FIX,
     HISTORY,
     RULED_OUT,
+    TIME,
     UNNOTICED,
     VERDICTS,
     crash_text,
     culprit_text,
     lost_texts,
     outcome_text,
+    time_text,
     unnoticed_text,
 )
 from receiver.render.sheet import (
@@ -62,7 +65,7 @@ def screen(report: Report, *, width: int = PLAIN_WIDTH, colour: bool = False) ->
     sheet = Sheet(width, colour=colour)
     sheet.blank()
     sheet.add(_head(report))
-    if report.verdict == "incident":
+    if report.verdict in EXPLAINED:
         _incident(sheet, report)
     else:
         sheet.labelled(EVIDENCE, report.summary)
@@ -71,6 +74,8 @@ def screen(report: Report, *, width: int = PLAIN_WIDTH, colour: bool = False) ->
         if report.hypotheses and report.verdict != "healthy":
             best = report.hypotheses[0]
             sheet.labelled("best guess", f"{best.cause} ({best.confidence:.0%}): {best.summary}")
+    if spent := time_text(report):
+        sheet.labelled(TIME, spent)
     _unseen(sheet, report)
     return sheet.text()
 
@@ -99,7 +104,7 @@ def _incident(sheet: Sheet, report: Report) -> None:
 
 def _head(report: Report) -> Text:
     style = {"incident": RED, "healthy": GREEN}.get(report.verdict, YELLOW)
-    sure = f", {report.hypotheses[0].confidence:.0%} sure" if report.verdict == "incident" else ""
+    sure = f", {report.hypotheses[0].confidence:.0%} sure" if report.verdict in EXPLAINED else ""
     return Text.assemble(
         (f"── why ── {VERDICTS[report.verdict]}{sure}", f"{BOLD} {style}"),
         "   ",

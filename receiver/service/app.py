@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kwitness")
 TICK_SECONDS = 1.0
+EARLY_SECONDS = 0.2  # between the looks at processes that have just begun
 STEP_SECONDS = 0.1  # between the ticks, while investigations wait
 CLOCK_SECONDS = 10.0
 CANARY_SECONDS = 10.0
@@ -174,7 +175,10 @@ class Observer:
         """Meanwhile investigates what a burst of ends left over, a bounded number at a time."""
         until = time.monotonic() + TICK_SECONDS
         while (left := until - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, STEP_SECONDS) if self._is_behind() else left)
+            most = EARLY_SECONDS if self.source.following else left
+            await asyncio.sleep(min(left, STEP_SECONDS) if self._is_behind() else min(left, most))
+            if left > EARLY_SECONDS and (looks := self.sampler.early()):
+                self._deliver(looks, boottime_ns())
             if self._is_behind():
                 self.session.tick(boottime_ns())
                 self._flush()

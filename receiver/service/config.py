@@ -73,6 +73,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`kwitness run` and `kwitness record -- CMD`."""
 
     status: bool = True  # show the status of the command in the terminal's title
+    status_line: bool = False  # in the terminal's last row instead
 
 
 class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from receiver.errors import DataError
 from receiver.investigate.alerts import AlertQuery
 from receiver.investigate.compose import report_id
 from receiver.investigate.history import NOTE_BYTES
-from receiver.investigate.report import Report, to_json
+from receiver.investigate.report import EXPLAINED, Report, to_json
 from receiver.observe.session import Session
 from receiver.service.alerts import queries
 from receiver.text.printable import printable
@@ -37,8 +37,8 @@ class IncidentApi:
             {
                 "id": incident_id,
                 "verdict": r.verdict,
-                "cause": r.hypotheses[0].cause if r.verdict == "incident" else None,
-                "confidence": r.hypotheses[0].confidence if r.verdict == "incident" else None,
+                "cause": r.hypotheses[0].cause if r.verdict in EXPLAINED else None,
+                "confidence": r.hypotheses[0].confidence if r.verdict in EXPLAINED else None,
                 "summary": r.summary,
                 "pipeline": r.execution.pipeline,
                 "task": r.execution.task,
@@ -164,7 +164,7 @@ def _in_time(report: Report, query: AlertQuery) -> bool:
 
 
 def _brief(report: Report) -> dict[str, Any]:
-    lead = report.hypotheses[0] if report.verdict == "incident" else None
+    lead = report.hypotheses[0] if report.verdict in EXPLAINED else None
     return {
         "id": report.id,
         "verdict": report.verdict,

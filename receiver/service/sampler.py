@@ -42,6 +42,13 @@ class Sampler:
         self.missed += self.missed_last
         return samples
 
+    def early(self) -> Batch:
+        """Further looks at the processes that have just begun, between two samples."""
+        start = time.monotonic()
+        looks = self.with_descriptors(self._source.early_sample)
+        self._seconds += time.monotonic() - start
+        return looks or []
+
     def with_descriptors(self, look: Callable[[], _T]) -> _T | None:
         """Calls `look()`.
 

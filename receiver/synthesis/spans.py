@@ -202,6 +202,8 @@ def _task_items(execution: Execution, error: str) -> list[tuple[str, Value]]:
         items.append((sc.PIPELINE_OBSERVER_INCOMPLETE, True))
     else:
         items.append((sc.PIPELINE_TASK_RUN_REPORTED_RESULT, execution.reported))
+    if execution.end_is_bound:
+        items.append((sc.PIPELINE_OBSERVER_END_UNSEEN, True))
     if execution.oom_killed:
         items.append((sc.PROCESS_OOM_KILLED, True))
     if execution.partial_write:

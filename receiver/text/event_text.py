@@ -23,26 +23,26 @@ from receiver.events import (
     FileOperation,
     FileTotals,
     Fork,
+    Holder,
+    LastFailure,
     NameQuery,
     Neighbour,
     OomKill,
-    OomMember,
-    OomMemory,
     OomScope,
     OpenFile,
     ProcessSample,
     Signal,
-    SubjectKind,
     ThreadWait,
     Title,
     UnixConnected,
     WaitObject,
     WaitStack,
 )
+from receiver.text.call_text import call_failed_line, holder_line, last_failure_line
+from receiver.text.moment_text import MOMENTS
 from receiver.text.names import (
     address_of,
     describe_end,
-    error_name,
     mib,
     name_in,
     resolve,
@@ -111,18 +111,6 @@ def _oom_kill(event: OomKill) -> str:
     return f"oom     {event.victim.tgid} ({event.victim_comm}) in {where}, {full}"
 
 
-def _oom_member(event: OomMember) -> str:
-    held = f"{mib(event.anon_bytes)} anonymous, {mib(event.shmem_bytes)} shared"
-    asked = f"{mib(event.private_bytes)} mapped privately"
-    return f"held    {event.process.tgid} ({event.comm}) {held}, {asked}"
-
-
-def _oom_memory(event: OomMemory) -> str:
-    processes = f"{event.members} processes with {mib(event.anon_bytes)} anonymous"
-    lists = f"{mib(event.file_list_bytes)} of files, {mib(event.kernel_bytes)} of the kernel"
-    return f"full    {mib(event.usage_bytes)} of {mib(event.limit_bytes)}: {processes}, {lists}"
-
-
 def _file_opened(event: FileOpened) -> str:
     return f"opens   {event.process.tgid} {event.path} ({mode_of(event.open_flags)})"
 
@@ -142,11 +130,6 @@ def _file_changed(event: FileChanged) -> str:
 def _file_totals(event: FileTotals) -> str:
     opened = f"opened {event.opened_files}, {event.noise_files} of them code"
     return f"files   {event.process.tgid} {opened}"
-
-
-def _call_failed(event: CallFailed) -> str:
-    call, error = call_name(event.call_number), error_name(event.error)
-    return f"fails   {event.process.tgid} {call} {subject_of(event)} {error} ({event.failures}x)"
 
 
 def _connection(event: Connection) -> str:
@@ -195,21 +178,22 @@ def _open_file(event: OpenFile) -> str:
 
 # the text of each kind; `receiver.observe.events` has the other columns
 LINES: dict[type, Callable[[Any], str]] = {
+    **MOMENTS,
     Fork: _fork,
     Exec: _exec,
     Title: _title,
     Exit: _exit,
     Signal: _signal,
     OomKill: _oom_kill,
-    OomMember: _oom_member,
-    OomMemory: _oom_memory,
     OpenFile: _open_file,
     Existing: _existing,
     FileOpened: _file_opened,
     FileClosed: _close,
     FileChanged: _file_changed,
     FileTotals: _file_totals,
-    CallFailed: _call_failed,
+    CallFailed: call_failed_line,
+    LastFailure: last_failure_line,
+    Holder: holder_line,
     Connection: _connection,
     NameQuery: _name_query,
     UnixConnected: _unix_connected,
@@ -221,20 +205,8 @@ LINES: dict[type, Callable[[Any], str]] = {
 }
 
 
-def subject_of(event: CallFailed) -> str:
-    """The subject of the call, for people; empty when the BPF program could not read it."""
-    if event.subject == SubjectKind.ENDPOINT:
-        return f"{address_of(event.family, event.address_high, event.address_low)}:{event.port}"
-    if not event.path:
-        return ""
-    return (
-        resolve(event.directory, event.path)
-        if event.directory or not event.path.startswith("/")
-        else event.path
-    )
-
-
 _UNINTERRUPTIBLE = 2
+_STOPPED = 4  # __TASK_STOPPED, include/linux/sched.h: by job control
 
 
 _WAITS = {
@@ -260,7 +232,9 @@ _WAITS = {
 
 
 def wait_of(wait: ThreadWait) -> str:
-    """futex, pipe, socket, child, disk, lock, timer, poll, signal or unknown."""
+    """stopped, futex, pipe, socket, child, disk, lock, timer, poll, signal or unknown."""
+    if wait.thread_state & _STOPPED:
+        return "stopped"
     if wait.waits_on == WaitObject.PIPE:
         return "pipe"
     if wait.waits_on == WaitObject.SOCKET:

@@ -67,6 +67,8 @@ class Execution:
         self.has_owner = False
         self.inside: dict[Execution, None] = {}  # open work inside of it
         self.step_thread = 0  # for a step: the thread that does it
+        # its end was not seen: it had ended by `end_ns`, so its duration is not known
+        self.end_is_bound = False
         self.claimed = False  # the orchestrator runs on another host, which exports its span
         # how often the same attempt had ended before (Airflow defers a task and resumes it)
         self.resumed = 0

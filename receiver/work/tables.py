@@ -10,7 +10,9 @@ from receiver.facts import files, versions
 from receiver.facts.calls import CallTable
 from receiver.facts.connections import ConnectionTable
 from receiver.facts.deaths import DeathTable
+from receiver.facts.failures import FailureTable, HolderTable
 from receiver.facts.files import FileTable
+from receiver.facts.moments import MomentTable
 from receiver.facts.names import NameTable
 from receiver.facts.neighbours import Neighbours
 from receiver.facts.peers import PeerTable
@@ -33,7 +35,10 @@ class Facts:
     def __init__(self) -> None:
         self.keys: set[ProcessKey] = set()  # processes that have a row in any table
         self.calls = CallTable(self.keys)
+        self.failures = FailureTable(self.keys)
+        self.holders = HolderTable(self.keys)
         self.deaths = DeathTable(self.keys)
+        self.moments = MomentTable(self.keys)
         self.versions = VersionTable[Execution]()  # of files, not by process
         self.files = FileTable[Execution](self.keys, self.versions)
         self.peers = PeerTable(self.keys)
@@ -47,7 +52,10 @@ class Facts:
         self.children = ChildTable(self.keys)
         self.tables: tuple[Table[Any], ...] = (
             self.calls,
+            self.failures,
+            self.holders,
             self.deaths,
+            self.moments,
             self.files,
             self.connections,  # before the peers, whose sums it completes
             self.peers,

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.collector import PIPELINE, Collector, free_port
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.live, pytest.mark.e2e]
 ROOT = Path(__file__).parent.parent.parent
@@ -119,6 +120,12 @@ def airflow(task: str, attempt: int = 1) -> dict[str, str]:
     }  # fmt: skip
 
 
+def metrics(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
 def test_the_service_watches_unprivileged_and_flushes_on_sigterm(
     collector: Collector, tmp_path: Path
 ) -> None:
@@ -134,15 +141,9 @@ def test_the_service_watches_unprivileged_and_flushes_on_sigterm(
         "TRACEPARENT": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     }
     subprocess.run(["bash", "-c", "sleep 0.05; true"], env=traced, check=False)
-    time.sleep(0.3)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        text = answer.read().decode()
-    assert (
-        'pipeline_task_active{pipeline_system_name="airflow",pipeline_name="'
-        + PIPELINE
-        + '",pipeline_task_name="load"}'
-        in text
-    )
+    task = f'pipeline_system_name="airflow",pipeline_name="{PIPELINE}",pipeline_task_name="load"'
+    active = f"pipeline_task_active{{{task}}}"
+    eventually(lambda: active in metrics(port), "the task in the metrics")
     log = stop(service)
     collector.stop()
     assert "items exported, 0 not" in log

@@ -79,8 +79,8 @@ class Lab:
         self.keep = keep
         self.history: Path | None = None
         self.options: list[str] = []
-        self.witnesses: Witnesses | None = None
-        self.verdicts: Verdicts | None = None  # of these witnesses
+        self.witnessed = False
+        self.verdicts = Verdicts()  # of the witnesses of all its runs
         self.inside: list[str] = []  # what the command is to be run inside of (ip netns exec …)
         self._heard = threading.Condition()
         self._clean: list[Callable[[], object]] = []
@@ -227,15 +227,18 @@ class Lab:
                     self.history, self.keep.with_suffix(".history")
                 )  # as it was before this run
         observed = [*self.inside, *command]
-        if self.witnesses is not None:
-            observed = self.witnesses.held(observed)
+        witnesses = None
+        if self.witnessed:
+            witnesses = Witnesses(Path(tempfile.mkdtemp(dir=self.folder)))
+            self.clean_up(witnesses.close)
+            observed = witnesses.held(observed)
         child = subprocess.Popen(
             [*full, "--", *observed], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})}, start_new_session=True,
         )  # fmt: skip
         self.child = child
-        if self.witnesses is not None:
-            self.witnesses.attach(child)
+        if witnesses is not None:
+            witnesses.attach(child)
         injector = (
             threading.Thread(target=_guarded, args=(during,), daemon=True)
             if during is not None
@@ -257,8 +260,8 @@ class Lab:
         if not report.exists():
             raise RuntimeError(f"no report (status {self.status}): {self.output[-1500:]}")
         self.report = json.loads(report.read_text())
-        if self.witnesses is not None:
-            self.verdicts = self.witnesses.verdicts(self.report)
+        if witnesses is not None:
+            self.verdicts.add(witnesses.verdicts(self.report))
 
     def _hear(self, line: str) -> None:
         self.output += line
@@ -351,15 +354,14 @@ def scene(
     return note
 
 
-def witnessed(chosen: Scene, variant: int) -> tuple[str, Verdicts | None]:
+def witnessed(chosen: Scene, variant: int) -> tuple[str, Verdicts]:
     """The verdict of one run, and what the witnesses say of its report's sentences."""
     lab = Lab(variant)
-    lab.witnesses = Witnesses(lab.folder)
+    lab.witnessed = True
     try:
         chosen.play(lab)
         return lab.report["verdict"], lab.verdicts
     finally:
-        lab.witnesses.close()
         lab.close()
 
 

@@ -26,7 +26,7 @@ from receiver.events import (
 )
 from receiver.investigate.classes import CLASSES
 from receiver.investigate.engine import OFFSET, SLOPE
-from receiver.investigate.report import to_json
+from receiver.investigate.report import EXPLAINED, to_json
 from receiver.kernel.decode import decode, split
 from receiver.model import CoreOptions
 from receiver.observe.core import Core
@@ -104,7 +104,7 @@ def by_sender(result: Result) -> str:
 
 
 def majority(results: Iterable[Result]) -> Answer:
-    most = Counter(r.truth.cause for r in results if r.truth.verdict == "incident").most_common(1)[
+    most = Counter(r.truth.cause for r in results if r.truth.verdict in EXPLAINED).most_common(1)[
         0
     ][0]
     return lambda r: most
@@ -114,7 +114,7 @@ def ours(result: Result) -> str:
     report = result.report
     return (
         report["hypotheses"][0]["cause"]
-        if report["verdict"] == "incident"
+        if report["verdict"] in EXPLAINED
         else f"none.{report['verdict']}"
     )
 
@@ -181,7 +181,7 @@ def fit(results: list[Result]) -> tuple[float, float]:
     points = [
         (r.report["hypotheses"][0]["score"], float(score(r).right))
         for r in results
-        if r.truth.verdict == "incident" and r.report["hypotheses"]
+        if r.truth.verdict in EXPLAINED and r.report["hypotheses"]
     ]
     points += [
         (h["score"], 0.0)
@@ -198,7 +198,7 @@ def fit(results: list[Result]) -> tuple[float, float]:
 
 
 def page(results: list[Result], folder: Path, first_sight: str) -> str:
-    incidents = [r for r in results if r.truth.verdict == "incident"]
+    incidents = [r for r in results if r.truth.verdict in EXPLAINED]
     healthy = [r for r in results if r.truth.verdict == "healthy"]
     absent = [r for r in results if r.truth.verdict == "not_visible"]
     pairs = [(r, score(r)) for r in incidents]
@@ -293,7 +293,7 @@ def ablation_lines(results: list[Result], folder: Path) -> list[str]:
         "|---|---|",
     ]
     kept = [
-        (r, folder / f"{r.scene}-{r.variant}.kw") for r in results if r.truth.verdict == "incident"
+        (r, folder / f"{r.scene}-{r.variant}.kw") for r in results if r.truth.verdict in EXPLAINED
     ]
     kept = [(r, p) for r, p in kept if p.exists()]
     if not kept:

@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 
+from receiver.investigate.report import EXPLAINED
 from tests.incidents.lab import Result
-
-CONFIDENT = 0.5
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -64,12 +63,12 @@ def invented(report: dict[str, Any]) -> int:
 
 def score(result: Result) -> Score:
     truth, report = result.truth, result.report
-    guesses = report["hypotheses"] if report["verdict"] == "incident" else []
+    guesses = report["hypotheses"] if report["verdict"] in EXPLAINED else []
     lead = guesses[0] if guesses else None
-    alarm = lead is not None and lead["confidence"] >= CONFIDENT
+    alarm = report["verdict"] == "incident"
     fake = invented(report)
     confidence = lead["confidence"] if lead is not None else 0.0
-    if truth.verdict != "incident":
+    if truth.verdict not in EXPLAINED:
         right = report["verdict"] == truth.verdict
         return Score(None, None, None, None, None, None, right, alarm, fake, confidence, right)
     accepted = (truth.cause, *truth.also_right)
@@ -84,7 +83,7 @@ def score(result: Result) -> Score:
     )
     rivals = len(rejected & set(truth.rivals)) / len(truth.rivals) if truth.rivals else None
     return Score(
-        first, third, family, culprit, first and culprit, rivals, report["verdict"] == "incident", alarm, fake, confidence, first and culprit
+        first, third, family, culprit, first and culprit, rivals, report["verdict"] == truth.verdict, alarm, fake, confidence, first and culprit
     )  # fmt: skip
 
 

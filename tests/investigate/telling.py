@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from receiver.events import ProcessKey
+from receiver.investigate.engine import Conclusion, conclude
 from receiver.investigate.history import History
 from receiver.investigate.report import Report
 from tests.builders import Story
@@ -12,6 +14,14 @@ def report_of(story: Story) -> Report:
     story.finish()
     (report,) = story.core.incidents.reports.values()
     return report
+
+
+def concluded(story: Story, root: ProcessKey) -> Conclusion:
+    """What the engine concludes of a command, before the report leaves anything out."""
+    story.finish()
+    execution = story.core.watched(root.tgid)
+    assert execution is not None
+    return conclude(story.core.case(execution, story.now))
 
 
 def with_history() -> Story:

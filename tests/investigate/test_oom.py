@@ -102,9 +102,11 @@ def test_a_stranger_that_holds_most_is_the_culprit_without_any_growth() -> None:
 
 
 def test_what_was_asked_for_and_not_used_yet_was_missing() -> None:
-    found = texts(killed(70, {}, mapped=30).hypotheses[0])
+    lead = killed(70, {}, mapped=30).hypotheses[0]
+    found = texts(lead)
     assert "had asked for 30.0 MiB of private memory that it did not use yet" in found
     assert "102.0 MiB are needed: 30.0 MiB more than the limit of 72.0 MiB" in found
+    assert "memory.max of /jobs from 72.0 MiB to at least 128.0 MiB" in lead.fix.text
 
 
 def test_files_in_a_tmpfs_are_told_by_what_no_process_holds() -> None:

@@ -9,13 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from receiver.investigate.report import Report, cited
+from tests.waiting import executed
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parent.parent.parent
@@ -253,7 +253,6 @@ def test_record_without_a_command_and_its_dump(live: None, tmp_path: Path) -> No
     assert "recording" in recorder.stderr.readline()
     child = subprocess.Popen(["/bin/sh", "-c", "sleep 0.01; exit 5", "--token=sesame"])
     child.wait()
-    time.sleep(0.2)
     recorder.terminate()
     recorder.communicate(timeout=20)
     assert recorder.returncode == 0
@@ -319,7 +318,7 @@ def test_explain_says_which_rule_decided(live: None, tmp_path: Path) -> None:
     )
     sleeper = subprocess.Popen(["sleep", "60"])
     try:
-        time.sleep(0.2)  # until it has its own image
+        executed(sleeper.pid)
         done = run("check", "--explain", str(sleeper.pid), "-c", str(rules))
     finally:
         sleeper.kill()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from receiver.events import (
     Signal,
 )
 from tests.live.conftest import Witness, python
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.live
 # signals that the test run itself may have been told to ignore (nohup) are made fatal again
@@ -260,6 +261,13 @@ def test_an_oom_kill_by_a_neighbour_names_victim_and_trigger(
     assert event.victim.tgid == quiet.pid
 
 
+def removed(group: Path) -> bool:
+    """The kernel empties it a moment after the last exit."""
+    with contextlib.suppress(OSError):
+        group.rmdir()
+    return not group.exists()
+
+
 def test_an_oom_kill_below_a_full_parent_names_the_parent(
     witness: Witness, memory_cgroup: Path
 ) -> None:
@@ -277,8 +285,7 @@ def test_an_oom_kill_below_a_full_parent_names_the_parent(
         assert event.memory_cgroup == f"/{memory_cgroup.name}"
         assert event.victim_cgroup == f"/{memory_cgroup.name}/inner"
     finally:
-        time.sleep(0.05)
-        inner.rmdir()
+        eventually(lambda: removed(inner), "an empty cgroup")
 
 
 CRASH = (

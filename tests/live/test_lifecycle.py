@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from receiver.events import (
 from receiver.kernel.decode import decode
 from receiver.text.redact import Redactor
 from tests.live.conftest import Witness, python
+from tests.waiting import executed
 
 pytestmark = pytest.mark.live
 
@@ -327,7 +327,6 @@ os.wait()
 """
     child = python(code, stdout=subprocess.PIPE)
     out, _ = child.communicate()
-    time.sleep(0.05)
     daemon = int(out)
     middle = witness.one(daemon, Fork).parent.tgid
     assert witness.one(middle, Fork).parent.tgid == child.pid
@@ -419,7 +418,7 @@ def test_our_own_process_is_not_observed(witness: Witness) -> None:
 
 def test_processes_from_before_are_learned_without_doubles(live: None) -> None:
     child = python("import time; time.sleep(30)", env={"AIRFLOW_CTX_DAG_ID": "old"})
-    time.sleep(0.1)
+    executed(child.pid)
     witness = Witness()
     try:
         found: list[Event] = [decode(raw, Redactor("off")) for raw in witness.source.existing()]

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from receiver.kernel.source_config import SourceConfig
 from receiver.text.redact import Redactor
 from tests.live.conftest import Witness, python
 from tests.live.test_commands import run
+from tests.waiting import eventually, executed
 
 pytestmark = pytest.mark.live
 
@@ -57,11 +57,7 @@ def either(request: pytest.FixtureRequest, live: None) -> Iterator[Witness]:
 
 
 def settle(witness: Witness, pid: int) -> Exit:
-    for _ in range(100):
-        if exits := witness.of(pid, Exit):
-            return exits[0]
-        time.sleep(0.01)
-    raise AssertionError("no exit")
+    return eventually(lambda: witness.of(pid, Exit), "an exit")[0]
 
 
 def test_the_same_workload_gives_the_same_lifecycle(either: Witness) -> None:
@@ -69,12 +65,8 @@ def test_the_same_workload_gives_the_same_lifecycle(either: Witness) -> None:
         ["/bin/sh", "-c", "sleep 0.2; sh -c 'sleep 0.2; exit 3'; sh -c 'kill -9 $$'; true"],
         env={"AIRFLOW_CTX_DAG_ID": "etl", "AIRFLOW_CTX_API_TOKEN": "hush", "SECRET": "hush"},
     )
-    time.sleep(0.1)
-    either.drain()  # as a service would, while they live
-    for _ in range(6):
-        time.sleep(0.1)
-        either.drain()
-    child.wait()
+    # as a service would, while they live
+    eventually(lambda: either.drain() and child.poll() is not None, "the end of the script")
     end = settle(either, child.pid)
     below = either.descendants(child.pid)
     statuses = sorted(e.wait_status for e in either.all(Exit) if e.process.tgid in below)
@@ -179,7 +171,7 @@ print("up", flush=True); input()
 
 def test_what_lives_already_is_listed_once(either: Witness) -> None:
     child = python("input()", stdin=subprocess.PIPE)
-    time.sleep(0.1)
+    executed(child.pid)
     own = [
         e
         for raw in either.source.existing()
@@ -191,8 +183,9 @@ def test_what_lives_already_is_listed_once(either: Witness) -> None:
 
 def test_the_ledger_of_the_fallback_closes(live: None) -> None:
     listener = Listener()
-    python("pass").wait()
-    time.sleep(0.05)
+    child = python("pass")
+    child.wait()
+    settle(listener, child.pid)
     events = listener.drain()
     ledger = listener.source.ledger()
     for kind in (EventKind.FORK, EventKind.EXEC, EventKind.EXIT):

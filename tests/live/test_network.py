@@ -26,6 +26,7 @@ from receiver.kernel.decode import decode
 from receiver.text.names import address_of, name_in
 from receiver.text.redact import Redactor
 from tests.live.conftest import Watched
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.live
 
@@ -58,18 +59,20 @@ c = socket.create_connection((sys.argv[1], int(sys.argv[2])))
 c.sendall(b"q" * 1000)
 got = 0
 while got < 5000: got += len(c.recv(4096))
+print("up", flush=True)
 sys.stdin.readline()
 c.close()
 """,
             host,
             str(server.getsockname()[1]),
             stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         there, address = server.accept()
         with there:
             assert len(there.recv(1000, socket.MSG_WAITALL)) == 1000
             there.sendall(b"a" * 5000)
-            time.sleep(0.05)
+            assert child.stdout is not None and child.stdout.readline() == "up\n"
             (live,) = sample(watched, child.pid)
             child.communicate("\n")
     first, last = watched.witness.of(child.pid, Connection)
@@ -187,8 +190,9 @@ except TimeoutError: pass
         stdout=subprocess.PIPE,
     )
     assert child.stdout is not None and child.stdout.readline() == "up\n"
-    time.sleep(2.0)
-    (live,) = sample(watched, child.pid)
+    (live,) = eventually(
+        lambda: [e for e in sample(watched, child.pid) if e.retransmits], "a retransmission"
+    )
     assert live.state == 2 and live.established_boottime_ns == 0 and live.retransmits >= 1
     child.communicate()
     (event,) = watched.witness.of(child.pid, Connection)
@@ -229,6 +233,11 @@ assert len(held) <= 10
     assert (failure.error, failure.port, failure.family) == (99, 9, 2)
 
 
+def full_queues(watched: Watched, pid: int) -> list[Connection]:
+    listening = [e for e in sample(watched, pid) if e.stage == ConnectionStage.LISTENING]
+    return [e for e in listening if e.queued > e.backlog]
+
+
 def test_an_accept_queue_that_is_full(watched: Watched) -> None:
     child = watched.start(
         "import socket, sys\ns = socket.create_server(('127.0.0.1', 0), backlog=1)\nprint(s.getsockname()[1], flush=True)\ninput()",
@@ -243,8 +252,7 @@ def test_an_accept_queue_that_is_full(watched: Watched) -> None:
         client.setblocking(False)
         client.connect_ex(("127.0.0.1", port))
         clients.append(client)
-    time.sleep(0.2)
-    (event,) = [e for e in sample(watched, child.pid) if e.stage == ConnectionStage.LISTENING]
+    (event,) = eventually(lambda: full_queues(watched, child.pid), "a full queue")
     assert (event.local_port, event.queued, event.backlog) == (port, 2, 1)
     for client in clients:
         client.close()

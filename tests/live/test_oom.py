@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from receiver.events import LookFlag, MemberFlag, OomKill, OomMember, OomMemory
+from receiver.events import LookFlag, MemberFlag, MemoryWait, OomKill, OomMember, OomMemory
+from receiver.kernel.decode import decode
+from receiver.text.redact import Redactor
 from receiver.units import MIB
-from tests.live.conftest import Witness, python
+from tests.live.conftest import Watched, Witness, python
 from tests.live.test_deaths import finish, ready
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.live
 HOLD = "b = bytearray(b'x' * ({mib} << 20)); print('ready', flush=True); input()"
@@ -87,3 +90,23 @@ def test_members_in_groups_below_the_full_one_count(
         assert witness.one(victim.pid, OomMemory).groups == 2
     finally:
         inner.rmdir()
+
+
+def test_a_full_group_without_its_oom_killer_is_told_with_the_samples(
+    watched: Watched, memory_cgroup: Path
+) -> None:
+    control = memory_cgroup / "memory.oom_control"
+    if not control.exists():
+        pytest.skip("cgroup v2 has no switch for its OOM killer")
+    control.write_text("1")
+    with watched.witness.source.watching_self():
+        child = inside(memory_cgroup, GROW)
+    eventually(lambda: "under_oom 1" in control.read_text(), "a process that waits for memory")
+    watched.witness.events += [
+        decode(raw, Redactor("off")) for raw in watched.witness.source.sample()
+    ]
+    event = watched.witness.one(child.pid, MemoryWait)
+    assert (event.killer_disabled, event.limit_bytes) == (1, 48 << 20)
+    assert event.usage_bytes > 47 << 20
+    child.kill()
+    child.wait()

@@ -14,11 +14,12 @@ from typing import TypeVar
 import pytest
 
 from receiver.calls import call_name
-from receiver.events import Neighbour, ProcessSample, ThreadWait, WaitObject, WaitStack
+from receiver.events import EarlySample, Neighbour, ProcessSample, ThreadWait, WaitObject, WaitStack
 from receiver.kernel.decode import decode
 from receiver.text.event_text import frames_of, wait_of
 from receiver.text.redact import Redactor
 from tests.live.conftest import Watched, python
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.live
 E = TypeVar("E", ProcessSample, ThreadWait, WaitStack, Neighbour)
@@ -85,8 +86,10 @@ print("up", flush=True); time.sleep(60)
         stdout=subprocess.PIPE,
     )
     ready(child)
-    time.sleep(0.1)
-    (sample,) = look(watched, child.pid, ProcessSample)
+    (sample,) = eventually(
+        lambda: [s for s in look(watched, child.pid, ProcessSample) if not s.running_threads],
+        "a sleeping child",
+    )
     user, system = (
         int(v)
         for v in Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
@@ -168,14 +171,17 @@ def test_throttling(watched: Watched, cpu_cgroup: Path) -> None:
     child.stdin.write("\n")
     child.stdin.flush()
     (before,) = look(watched, child.pid, ProcessSample)
-    time.sleep(1.0)
-    (after,) = look(watched, child.pid, ProcessSample)
+    (after,) = eventually(
+        lambda: [
+            s
+            for s in look(watched, child.pid, ProcessSample)
+            if s.throttled_periods > before.throttled_periods
+        ],
+        "a throttled period",
+    )
     said = dict(line.split() for line in (cpu_cgroup / "cpu.stat").read_text().splitlines())
     assert 0 < after.throttled_periods <= int(said["nr_throttled"])
-    assert (
-        after.throttled_periods > before.throttled_periods
-        and after.cpu_periods >= after.throttled_periods
-    )
+    assert after.cpu_periods >= after.throttled_periods
     stop(child)
 
 
@@ -241,6 +247,11 @@ def test_a_pipe_that_nobody_writes(watched: Watched) -> None:
     child.communicate("\n")
 
 
+def all_waits(watched: Watched, pid: int) -> dict[str, ThreadWait]:
+    found = {wait_of(w): w for w in look(watched, pid, ThreadWait)}
+    return found if set(found) == {"socket", "child", "lock"} else {}
+
+
 def test_a_socket_a_child_and_a_lock(watched: Watched, tmp_path: Path) -> None:
     child = watched.start(
         """
@@ -258,9 +269,7 @@ os.waitpid(holder, 0)
         stdout=subprocess.PIPE,
     )
     ready(child)
-    time.sleep(0.8)
-    waits = {wait_of(w): w for w in idle_looks(watched, child.pid)}
-    assert set(waits) == {"socket", "child", "lock"}
+    waits = eventually(lambda: all_waits(watched, child.pid), "three waits")
     assert call_name(waits["child"].call_number) == "wait4"
     (holder,) = watched.witness.descendants(child.pid)
     assert waits["child"].child == waits["lock"].lock_holder == holder
@@ -308,9 +317,10 @@ def test_a_frozen_disk(watched: Watched, tmp_path: Path) -> None:
             assert child.stdin is not None
             child.stdin.write("\n")
             child.stdin.flush()
-            time.sleep(0.2)
-            (sample,) = look(watched, child.pid, ProcessSample)
-            assert sample.disk_threads == 1
+            eventually(
+                lambda: [s.disk_threads for s in look(watched, child.pid, ProcessSample)] == [1],
+                "a thread that waits for the disk",
+            )
             (wait,) = idle_looks(watched, child.pid)
             assert wait_of(wait) == "disk" and wait.thread_state & 2
         finally:
@@ -337,3 +347,19 @@ threading.Thread(target=burn).start(); time.sleep(9)
     assert event.cpu_ns > event.interval_ns // 4
     neighbour.kill()
     neighbour.wait()
+
+
+def young(watched: Watched, pid: int) -> list[EarlySample]:
+    found = [decode(raw, Redactor("off")) for raw in watched.witness.source.early_sample()]
+    return [e for e in found if isinstance(e, EarlySample) and e.process.tgid == pid]
+
+
+def test_a_young_process_has_further_looks_between_its_samples(watched: Watched) -> None:
+    code = "x = bytearray(b'x' * (30 << 20))\nprint('up', flush=True)\ninput()"
+    child = watched.start(code, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    ready(child)
+    (event,) = young(watched, child.pid)
+    assert event.anon_bytes > 30 << 20
+    assert event.cpu_runtime_ns > 0
+    eventually(lambda: not young(watched, child.pid), "a process that is young no longer")
+    stop(child)

@@ -2,94 +2,29 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pty
 import re
-import select
 import signal
-import struct
 import subprocess
-import termios
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.live.bare import CLEAN, KWITNESS, ROOT
+from tests.live.screens import Open, Screen, observer_of, opened
+
+pytestmark = pytest.mark.live
 
 TITLE = re.compile(rb"\x1b\]2;[^\x07]*\x07|\x1b\[2[23];2t")
 REPORT = re.compile(rb"\r\n(?:\x1b\[[0-9;]*m)?kwitness  ")
-SECONDS = 60
-
-
-class Screen:
-    """A command with a terminal of its own, in the foreground of its own session."""
-
-    def __init__(self, *argv: str, kind: str = "xterm") -> None:
-        self.pid, self._main = pty.fork()
-        if not self.pid:
-            os.chdir(ROOT)
-            os.execvpe(argv[0], argv, {**CLEAN, "TERM": kind, "LANG": "C.UTF-8"})
-        self.seen = b""
-        self._ended = False
-        self.resize(120)
-
-    def resize(self, columns: int) -> None:
-        fcntl.ioctl(self._main, termios.TIOCSWINSZ, struct.pack("4H", 30, columns, 0, 0))
-
-    def type(self, text: bytes) -> None:
-        os.write(self._main, text)
-
-    def until(self, pattern: bytes) -> None:
-        """Reads until it was shown."""
-        deadline = time.monotonic() + SECONDS
-        while not re.search(pattern, self.seen):
-            assert time.monotonic() < deadline, self.seen[-2000:]
-            assert self._more(deadline), self.seen[-2000:]
-
-    def end(self) -> int:
-        """Reads to the end; the exit status."""
-        deadline = time.monotonic() + SECONDS
-        while self._more(deadline):
-            assert time.monotonic() < deadline
-        self._ended = True
-        os.close(self._main)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-    def close(self) -> None:
-        """After a failure: hangs up, as a window that is closed."""
-        if not self._ended:
-            os.close(self._main)
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-
-    def _more(self, deadline: float) -> bool:
-        if not select.select([self._main], [], [], max(0, deadline - time.monotonic()))[0]:
-            return False
-        try:
-            part = os.read(self._main, 65_536)
-        except OSError:  # nobody has the terminal any more
-            return False
-        self.seen += part
-        return bool(part)
-
-
-Open = Callable[..., Screen]
 
 
 @pytest.fixture
 def screens(live: None) -> Iterator[Open]:
-    found: list[Screen] = []
-
-    def opened(*argv: str, kind: str = "xterm") -> Screen:
-        found.append(Screen(*argv, kind=kind))
-        return found[-1]
-
-    yield opened
-    for screen in found:
-        screen.close()
+    with opened() as found:
+        yield found
 
 
 def shown(screen: Screen) -> bytes:
@@ -176,9 +111,7 @@ def test_a_full_screen_program_has_the_terminal_for_itself(
     begin = len(screen.seen)
     for _ in range(3):  # it is used for longer than the status waits
         screen.type(b"j")
-        deadline = time.monotonic() + 0.5
-        while screen._more(deadline):
-            pass
+        screen.rest(0.5)
     assert not TITLE.search(screen.seen[begin:])
     screen.type(leave)
     assert screen.end() == 0
@@ -189,11 +122,7 @@ def test_a_prompt_without_echo_is_left_alone(screens: Open) -> None:
     code = "stty -echo; printf 'Password: '; read x; stty echo; echo; echo \"got $x\""
     screen = screens(*KWITNESS, "run", "--", "sh", "-c", code)
     screen.until(b"Password: ")
-    begin = len(screen.seen)
-    deadline = time.monotonic() + 1
-    while screen._more(deadline):
-        pass
-    assert screen.seen[begin:] == b""
+    assert screen.rest(1) == b""
     screen.type(b"open sesame\n")
     assert screen.end() == 0
     assert b"got open sesame" in screen.seen
@@ -232,13 +161,22 @@ def test_a_stopped_job_is_continued_with_its_status(screens: Open) -> None:
     screen.until(rb"\x1b\]2;kwitness")
     screen.type(b"\x1a")
     screen.until(rb"Stopped")
+    before = screen.seen[: screen.seen.index(b"Stopped")]
+    assert TITLE.findall(before)[-2:] == [b"\x1b]2;\x07", b"\x1b[23;2t"]
     stopped = len(screen.seen)
-    deadline = time.monotonic() + 1
-    while screen._more(deadline):
-        pass
-    assert not TITLE.search(screen.seen[stopped:])
+    assert not TITLE.search(screen.rest(1))
     screen.type(b"fg\n")
     screen.until(rb"kwitness  sh: success")
     assert TITLE.search(screen.seen[stopped:])
     screen.type(b"exit\n")
     assert screen.end() == 0
+
+
+def test_the_launcher_restores_the_title_of_an_observer_that_was_killed(screens: Open) -> None:
+    screen = screens(*KWITNESS, "run", "--", "sh", "-c", "read x; echo got $x")
+    screen.until(rb"\x1b\]2;kwitness")
+    os.kill(observer_of(screen.pid), signal.SIGKILL)
+    screen.until(rb"the observer has exited")
+    assert TITLE.findall(screen.seen)[-2:] == [b"\x1b]2;\x07", b"\x1b[23;2t"]
+    screen.type(b"on\n")
+    assert screen.end() == 0 and b"got on" in screen.seen

@@ -6,13 +6,21 @@ of control characters.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import pty
 import re
 import string
+import struct
+import subprocess
+import sys
+import termios
 import unicodedata
 from functools import cache
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -22,7 +30,7 @@ from receiver.investigate.report import Report
 from receiver.render.listing import incidents_table
 from receiver.render.process_tree import summary
 from receiver.render.rows import RunView, Views
-from receiver.render.sheet import NARROWEST, cut, padded, shortened
+from receiver.render.sheet import NARROWEST, cut, folded, padded, shortened, steady
 from receiver.render.terminal import details, screen
 from receiver.work.execution import Execution
 from tests.builders import Calls, Story
@@ -169,3 +177,50 @@ def test_no_line_of_the_list_of_incidents_is_wider_than_the_terminal(
     text = incidents_table(rows, width)
     check(text, width)
     assert "running" in text and "2026-01-02" in text
+
+
+@given(NAMES, st.integers(0, 12), WIDTHS)
+def test_a_long_line_continues_below_and_keeps_every_character(
+    text: str, indent: int, width: int
+) -> None:
+    line = " " * indent + text
+    found = folded(line, width)
+    check(found, width)
+    assert "".join(found.split()) == "".join(steady(line).split())
+    if cell_len(steady(line)) <= width:
+        assert found == steady(line)
+
+
+def test_a_line_is_folded_at_a_space_and_indented() -> None:
+    line = "  one two three four five six seven eight nine"
+    assert folded(line, 40) == "  one two three four five six seven\n      eight nine"
+    assert folded("x" * 90, 40).splitlines() == ["x" * 40, "    " + "x" * 36, "    " + "x" * 14]
+
+
+@pytest.mark.parametrize("width", [80, 100, 130, 200])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("replay", "--dump", "tests/scenarios/lineage.kw"),
+        ("replay", "--details", "tests/scenarios/demo.kw"),
+        ("check", "--explain", "tests/scenarios/frameworks/dbt.kw"),
+    ],
+)
+def test_a_terminal_has_nothing_to_wrap(command: tuple[str, ...], width: int) -> None:
+    """On a terminal as wide as that, from the first line to the last."""
+    main, side = pty.openpty()
+    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("4H", 50, width, 0, 0))
+    keep = {k: v for k, v in os.environ.items() if k != "COLUMNS"}
+    child = subprocess.Popen(
+        (sys.executable, "-m", "receiver", *command), stdout=side, stderr=side, env=keep
+    )
+    os.close(side)
+    seen = b""
+    with contextlib.suppress(OSError):  # the end
+        while part := os.read(main, 65_536):
+            seen += part
+    os.close(main)
+    assert child.wait() == 0
+    lines = SGR.sub("", seen.decode()).replace("\r\n", "\n")
+    check(lines, width)
+    assert lines.count("\n") > 5

@@ -66,8 +66,7 @@ def _command(command: list[str]) -> Outcome:
 
 
 def _scene(scene: Scene, variant: int) -> Outcome:
-    verdict, found = witnessed(scene, variant)
-    return verdict, found or Verdicts()
+    return witnessed(scene, variant)
 
 
 if __name__ == "__main__":

@@ -181,7 +181,6 @@ def lasted(scene: Scene, p1: str, seconds: str, **_: str) -> bool | None:
 # -- bytes
 
 
-@form(r"P1 was (?:killed|ended).* while it (?:had|was writing) F(?: open for writing)? at byte \d+")
 @form(r"P1 .*while it was writing F")
 def was_writing(scene: Scene, p1: str, path: str, **_: str) -> bool | None:
     life = scene.life(p1)
@@ -234,7 +233,61 @@ def alone_in_memory(scene: Scene, **_: str) -> bool | None:
     return None
 
 
+# -- what no event shows
+
+
+_DENIED = (
+    (r"a write that failed with ENOSPC", ("write", "fallocate"), ("ENOSPC",)),
+    (r"a call that failed with EMFILE", (), ("EMFILE", "ENFILE")),
+    (r"a clone that failed with EAGAIN", ("clone", "clone3", "fork", "vfork"), ("EAGAIN",)),
+    (r"a connect that failed with EADDRNOTAVAIL", ("connect",), ("EADDRNOTAVAIL",)),
+    (r"an mmap or brk that failed with ENOMEM", ("mmap", "brk"), ("ENOMEM",)),
+    (r"a lock that was refused", ("flock", "fcntl"), ("EAGAIN", "EACCES")),
+    (r"a refused connection", ("connect",), ("ECONNREFUSED",)),
+    (r"a reset by the peer", (), ("ECONNRESET",)),
+    (r"a file operation that was denied", ("open", "openat", "mkdir"), ("EACCES", "EROFS")),
+)
+
+
+@form(r"No event shows (?P<what>.+?)[.,]")
+def no_event(scene: Scene, what: str, **_: str) -> bool | None:
+    """False where strace saw it fail so. A refused connection may be one of ours of before."""
+    lives = scene.strace.lives.values()
+    if re.fullmatch(r"a signal from another process", what):
+        return not any(
+            s.code == "SI_USER" and s.sender != life.pid for life in lives for s in life.signals
+        )
+    for text, calls, errors in _DENIED:
+        if re.match(text, what):
+            return not any(
+                f.error in errors and (not calls or f.call.startswith(calls))
+                for life in lives
+                for f in life.failures
+            )
+    return None
+
+
 # -- counts
+
+
+@form(r"(?P<count>\d+) files? (?:was|were) written and closed by the writers?")
+def files_written(scene: Scene, count: str, **_: str) -> bool | None:
+    paths = {
+        path
+        for life in scene.strace.lives.values()
+        for path in life.written_to
+        if path.startswith("/") and not path.startswith(("/dev/", "/proc/"))
+    }
+    return int(count) <= len(paths) if paths or int(count) else None
+
+
+@form(r"(?P<count>\d+) connections? to (?P<ends>\d+) endpoints? (?:was|were) made, and none failed")
+def connections(scene: Scene, **_: str) -> bool | None:
+    return not any(
+        f.call == "connect" and f.error not in ("EINPROGRESS", "ENOENT", "EAFNOSUPPORT")
+        for life in scene.strace.lives.values()
+        for f in life.failures
+    )
 
 
 @form(r"(?P<good>\d+) of (?P<all>\d+) processes exited with status 0")

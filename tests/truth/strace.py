@@ -20,10 +20,9 @@ _EXITED = re.compile(r"\+\+\+ exited with (\d+) \+\+\+")
 _KILLED = re.compile(r"\+\+\+ killed by (SIG\w+)")
 _DESCRIPTOR = re.compile(r"-?\d+<(.*?)>(?:, |$)")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-WRITES = frozenset(
-    ("write", "pwrite64", "writev", "pwritev", "pwritev2", "sendto", "sendmsg", "splice")
-)
-READS = frozenset(("read", "pread64", "readv", "preadv", "preadv2", "recvfrom", "recvmsg"))
+# those that the kernel counts as bytes of write(2) and read(2): not send(2) and recv(2)
+WRITES = frozenset(("write", "pwrite64", "writev", "pwritev", "pwritev2"))
+READS = frozenset(("read", "pread64", "readv", "preadv", "preadv2"))
 CLONES = frozenset(("clone", "clone3", "fork", "vfork"))
 TRACED = (
     "%process,%file,%signal,%network,read,write,pread64,pwrite64,readv,writev,preadv,pwritev,"

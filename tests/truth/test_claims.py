@@ -81,6 +81,14 @@ def witness() -> Witness:
         ),
         ("python3 (12) got EACCES on /w/in.csv.", "python3 (12) got ENOENT on /w/in.csv."),
         ("memory cgroup /jobs was at 70.1 MiB of 72.0 MiB", "cgroup /jobs (64.0 MiB)"),
+        (
+            "No event shows a write that failed with ENOSPC.",
+            "No event shows a file operation that was denied.",
+        ),
+        (
+            "1 file was written and closed by the writers.",
+            "2 files were written and closed by the writers.",
+        ),
         ("1 of 3 processes exited with status 0", "2 of 3 processes exited with status 0"),
     ],
 )

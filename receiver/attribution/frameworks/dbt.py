@@ -1,7 +1,8 @@
 """dbt: a run, with its models and tests. One thread of the process does each of them.
 
 Measured with dbt-core 1.11: a thread writes target/compiled/<project>/…, then
-target/run/<project>/…, then executes. The run is over when dbt writes target/run_results.json.
+target/run/<project>/…, then executes. Nothing that the kernel sees marks the end of a node: it is
+over when its thread begins the next one, or when dbt writes target/run_results.json.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Dbt(Recogniser):
         if "dbt project" not in process.notes or not is_written(event):
             return ()
         if event.path.endswith("/target/run_results.json"):
-            return (End(),)
+            return (End(seen=False),)
         found = _NODE.search(event.path)
         if found is None:
             return ()

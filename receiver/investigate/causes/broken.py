@@ -65,6 +65,10 @@ def broken(case: Case) -> Iterator[Candidate]:
                     "net.idle_drop",
                     endpoint(peer),
                     summary=summary,
+                    remedy=(
+                        f"Enable TCP keep-alive in {actor.who} for {where(peer)} with an interval "
+                        f"below {idle / 1e9:.0f} s, or recycle idle connections earlier."
+                    ),
                     evidence=evidence,
                     sample=sample,
                 )

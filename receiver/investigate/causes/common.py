@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from receiver.detect.deaths import code_name, fatal_of
 from receiver.events import Signal
+from receiver.facts.usage import Usage
 from receiver.investigate.case import Case, task_key
 from receiver.investigate.evidence import (
     SOME,
@@ -84,11 +85,14 @@ def sender_text(event: Signal) -> str:
 def progress(actor: ProcessSnapshot, window_ns: int = 5 * SECOND) -> float | None:
     """Returns the number of CPUs that it used between its last samples.
 
-    It is None with fewer than two samples.
+    It is None with fewer than two samples. Of a process that ended young, these are the looks
+    between the samples.
     """
     usage = actor.usage
-    if usage is None or usage.last is None or usage.first is None or usage.last is usage.first:
+    if usage is None:
         return None
+    if usage.last is None or usage.first is None or usage.last is usage.first:
+        return _early_progress(usage)
     last = usage.last
     if actor.exit is not None and actor.end_ns - last.time_boottime_ns < window_ns:
         since, cpu = last.time_boottime_ns, actor.exit.cpu_runtime_ns - last.cpu_runtime_ns
@@ -100,6 +104,15 @@ def progress(actor: ProcessSnapshot, window_ns: int = 5 * SECOND) -> float | Non
         if interval > 0
         else None
     )
+
+
+def _early_progress(usage: Usage) -> float | None:
+    if len(usage.early) < 2:
+        return None
+    first, last = usage.early[0], usage.early[-1]
+    interval = last.time_boottime_ns - first.time_boottime_ns
+    used = last.cpu_runtime_ns - first.cpu_runtime_ns
+    return max(0, used) / interval if interval > 0 else None
 
 
 def idle_ns(actor: ProcessSnapshot, until_ns: int) -> int:

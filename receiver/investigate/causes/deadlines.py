@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from receiver.detect.deaths import SI_TIMER
 from receiver.detect.writes import is_output
 from receiver.events import FileReason, Signal
-from receiver.investigate.case import Case
+from receiver.investigate.case import Case, task_key
 from receiver.investigate.causes.common import (
     HANG_NS,
     at_work,
@@ -20,6 +20,7 @@ from receiver.investigate.causes.common import (
     shells,
     signal_facts,
 )
+from receiver.investigate.causes.limits import common_limit, stated_limit
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -37,49 +38,75 @@ from receiver.investigate.evidence import (
 )
 from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.model import POLITE
-from receiver.text.names import signal_name, times
+from receiver.text.names import counted, signal_name, times
 from receiver.units import SECOND
-
-ROUND = 0.06  # seconds by which a grace period or an age may differ from a round number
 
 
 def timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
-    """Finds `timeout`, and senders that kill at a round age."""
+    """Finds `timeout`, and parents that kill at the age of a common time limit."""
     sender = case.get(event.sender)
-    is_timeout = event.sender_comm == "timeout" or (sender is not None and sender.name == "timeout")
+    is_timeout = is_time_limit(event, sender)
     age = _age(victim, event, sender)
-    is_round = age >= 0.9 and abs(age - round(age)) < ROUND + 0.01 * age
+    common = common_limit(age)
     orphans = [a for a in case.below(victim) if not a.end_ns or a.end_ns > victim.end_ns + SECOND]
     above = sender is not None and (sender in case.above(victim))
-    if not is_timeout and not (above and (is_round or orphans)):
+    if not is_timeout and not (above and (common is not None or orphans)):
         return
     if sender is not None and shells(sender) and not is_timeout:
         return
     evidence = []
+    who = f"{event.sender_comm} ({event.sender.tgid})"
+    limit = f"The time limit of {who}"
     if is_timeout:
-        text = f"timeout ({event.sender.tgid}) ended it {age:.2f} s after its start."
+        text = f"{who} ended it {age:.2f} s after its start."
         evidence.append(supports(STRONG, text, signal_facts(victim, event)))
-    elif is_round:
+        seconds = stated_limit(sender.argv) if sender is not None else None
+        limit += f", {seconds:g} s," if seconds is not None else ""
+    elif common is not None:
         text = (
-            f"Its parent {event.sender_comm} ({event.sender.tgid}) ended it {age:.2f} s "
-            "after its start, which is a common time limit."
+            f"Its parent {who} ended it {age:.2f} s after its start. {common.seconds:g} s is a "
+            f"common time limit; by chance, {common.chance:.0%} of all ages are so close to one."
         )
-        evidence.append(supports(CLEAR + SLIGHT, text, signal_facts(victim, event)))
+        evidence.append(supports(common.weight, text, signal_facts(victim, event)))
     if orphans:
         text = f"{len(orphans)} of its children continued without it, for example {orphans[0].who}."
         evidence.append(supports(CLEAR, text, [*ends(victim), *ends(orphans[0])]))
     evidence += _was_idle(case, victim, event, orphans)
     evidence += chosen_by_oom_killer(victim)
-    summary = f"A time limit of {age:.1f} s ended {victim.who}" + (
-        f"; {len(orphans)} of its children continued." if orphans else "."
+    summary = f"{limit} ended {victim.who} after {age:.1f} s"
+    if not is_timeout:
+        summary = f"{who} ended {victim.who} {age:.1f} s after its start, as a time limit does"
+    summary += (
+        f"; {counted(len(orphans), 'child', 'children')} of it continued." if orphans else "."
     )
     yield Candidate(
         cause="kill.timeout_orphan",
         culprit=sender_culprit(event),
         summary=summary,
+        remedy=_longer(case, victim, age, who),
         evidence=tuple(evidence),
         subject=victim.key,
         at_ns=event.time_boottime_ns,
+    )
+
+
+def is_time_limit(event: Signal, sender: ProcessSnapshot | None) -> bool:
+    """Whether timeout(1) sent the signal."""
+    return event.sender_comm == "timeout" or (sender is not None and sender.name == "timeout")
+
+
+def _longer(case: Case, victim: ProcessSnapshot, age: float, who: str) -> str:
+    known = (
+        case.history.duration(task_key(case.execution.identity))
+        if case.history is not None
+        else None
+    )
+    before = ""
+    if known is not None:
+        before = f" The last {known.count} runs took at most {known.most:.1f} s."
+    return (
+        f"Raise the time limit of {who} above {age:.0f} s, or make {victim.who} faster, and let "
+        f"the limit end the whole process group.{before}"
     )
 
 
@@ -96,7 +123,7 @@ def _was_idle(
 ) -> list[Evidence]:
     idle = idle_ns(victim, event.time_boottime_ns)
     below = max((idle_ns(a, event.time_boottime_ns) for a in case.below(victim)), default=0)
-    if max(idle, below if not orphans else 0) < HANG_NS:
+    if max(idle, below if not orphans else 0) < HANG_NS or at_work(case, victim):
         return []
     text = f"It had been inactive for {max(idle, below) / 1e9:.0f} s by then."
     return [contradicts(CLEAR, text, ends(victim))]
@@ -132,6 +159,10 @@ def timers(case: Case) -> Iterator[Candidate]:
             cause="kill.timeout_orphan",
             culprit=process_culprit(actor),
             summary=summary,
+            remedy=(
+                f"Raise the time limit of {actor.who} above {age:.0f} s, or make its step faster, "
+                "and let the limit end the whole process group."
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=event.time_boottime_ns,
@@ -183,6 +214,10 @@ def probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candid
             cause="kill.probe",
             culprit=process_culprit(prober),
             summary=summary,
+            remedy=(
+                f"Make `{' '.join(failed[0].argv[:4])}` cheaper, or let {prober.who} wait longer "
+                f"than {ages[0]:.1f} s for it."
+            ),
             evidence=tuple(evidence),
             subject=victim.key,
             at_ns=event.time_boottime_ns,
@@ -207,6 +242,8 @@ def swallowed(case: Case) -> Iterator[Candidate]:
         )
         if event is None:
             continue
+        if _is_orderly(case, actor, event):
+            continue
         at = event.time_boottime_ns
         stopped = _stopped_work(case, actor, at)
         if not stopped:
@@ -224,11 +261,28 @@ def swallowed(case: Case) -> Iterator[Candidate]:
             cause="kill.swallowed",
             culprit=process_culprit(actor),
             summary=summary,
+            remedy=(
+                f"Let the handler of {actor.who} end with a failure (raise, exit 143), so that "
+                "the task is not marked as a success."
+            ),
             evidence=(*evidence, context("The sender.", [fact(event)])),
             subject=actor.key,
             at_ns=at,
             harms_without_failure=True,
         )
+
+
+def _is_orderly(case: Case, actor: ProcessSnapshot, event: Signal) -> bool:
+    """Whether its starter stopped it, by itself or by a short-lived command such as kill(1).
+
+    A time limit stops what it has started, too, but for another reason.
+    """
+    sender = case.get(event.sender)
+    if sender is None or is_time_limit(event, sender):
+        return False
+    above = case.above(actor)
+    short = sender.exit is not None and sender.end_ns - sender.start_ns < SECOND
+    return sender in above or (short and case.get(sender.parent) in above)
 
 
 def _stopped_work(case: Case, actor: ProcessSnapshot, at_ns: int) -> list[Evidence]:

@@ -22,7 +22,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.text.event_text import subject_of
+from receiver.text.call_text import subject_of
 from receiver.text.names import error_name, mib
 from receiver.work.tables import Use
 
@@ -38,7 +38,9 @@ def full(case: Case) -> Iterator[Candidate]:
         calls = [
             c
             for c in actor.calls
-            if c.error in (errno.ENOSPC, errno.EDQUOT) and not c.path.startswith(_MEMORY)
+            if c.error in (errno.ENOSPC, errno.EDQUOT)
+            and c.call != CallKind.WATCH  # the limit of inotify
+            and not c.path.startswith(_MEMORY)
         ]
         if not calls:
             continue
@@ -85,6 +87,10 @@ def _no_inodes(
         cause="fs.inodes_quota",
         culprit=culprit,
         summary=summary,
+        remedy=(
+            f"Delete files on the file system of {what}, or raise its quota or number of inodes: "
+            "the space itself is not used up."
+        ),
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=first.first_boottime_ns,
@@ -109,6 +115,7 @@ def _enospc(
         cause="fs.enospc",
         culprit=culprit,
         summary=summary,
+        remedy=f"Free or add space on the file system of {what or 'that file'}{by}.",
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=first.first_boottime_ns,

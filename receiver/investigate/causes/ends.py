@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from receiver.events import CallFailed, CallKind, Crash
 from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of, shells
+from receiver.investigate.causes.refusals import reaches_inotify_limit
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -26,7 +27,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.text.event_text import subject_of
+from receiver.text.call_text import subject_of
 from receiver.text.names import error_name, signal_name, times
 from receiver.units import SECOND
 
@@ -85,6 +86,12 @@ def crashes(case: Case) -> Iterator[Candidate]:
             cause=cause,
             culprit=process_culprit(actor),
             summary=summary,
+            remedy=(
+                f"Pin or upgrade {actor.crash.module}, in which the thread stood, and report the "
+                "crash to its authors."
+                if actor.crash is not None and actor.crash.module
+                else ""
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=event.time_boottime_ns,
@@ -141,6 +148,11 @@ def interpreters(case: Case) -> Iterator[Candidate]:
             cause="proc.interpreter",
             culprit=culprit,
             summary=summary,
+            remedy=(
+                f"Install {what}, or correct PATH, the shebang line or the execute permission."
+                if what
+                else ""
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=actor.end_ns,
@@ -149,7 +161,7 @@ def interpreters(case: Case) -> Iterator[Candidate]:
 
 def _failed_execs(case: Case, actor: ProcessSnapshot) -> list[CallFailed]:
     """Returns failed execs of the process and its ended children that no later exec made good."""
-    kinds = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.E2BIG)
+    kinds = (errno.ENOENT, errno.EACCES, errno.ENOEXEC)
     return [
         call
         for each in (actor, *case.children(actor))
@@ -164,7 +176,11 @@ def _failed_execs(case: Case, actor: ProcessSnapshot) -> list[CallFailed]:
 def process_limits(case: Case) -> Iterator[Candidate]:
     """Finds EMFILE, and EAGAIN of clone because of a limit or of unreaped children."""
     for actor in case:
-        files = [c for c in actor.calls if c.error in (errno.EMFILE, errno.ENFILE)]
+        files = [
+            c
+            for c in actor.calls
+            if c.error in (errno.EMFILE, errno.ENFILE) and not reaches_inotify_limit(actor, c)
+        ]
         if files:
             look = actor.usage.last if actor.usage is not None else None
             limit = (
@@ -185,6 +201,10 @@ def process_limits(case: Case) -> Iterator[Candidate]:
                 cause="lim.emfile",
                 culprit=process_culprit(actor),
                 summary=summary,
+                remedy=(
+                    f"Close files and sockets of {actor.who} after use, or raise its limit"
+                    f"{f' (ulimit -n) above {look.descriptor_max}' if limit and look else ''}."
+                ),
                 evidence=tuple(evidence),
                 subject=actor.key,
                 at_ns=files[0].first_boottime_ns,
@@ -233,6 +253,10 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
             cause="proc.zombies",
             culprit=process_culprit(holder),
             summary=summary,
+            remedy=(
+                f"Let {holder.who} reap its children (wait(), or an init such as tini as pid 1): "
+                f"{number} had not been reaped."
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=at_ns,
@@ -247,6 +271,10 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
         cause="lim.pids",
         culprit=process_culprit(most),
         summary=summary,
+        remedy=(
+            f"Raise the pids limit, or let {most.who} start fewer than {counts.get(most.key, 0)} "
+            "processes and threads."
+        ),
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=at_ns,

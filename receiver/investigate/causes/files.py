@@ -69,6 +69,10 @@ def concurrent_writers(case: Case) -> Iterator[Candidate]:
                 cause="fs.concurrent_writers",
                 culprit=file_culprit(second),
                 summary=summary,
+                remedy=(
+                    f"Give {one.who} and {late.who} a path of their own instead of {second.path}, "
+                    "or run them one after the other."
+                ),
                 evidence=tuple(evidence),
                 subject=late.key,
                 at_ns=second.first_ns,
@@ -126,6 +130,16 @@ def _removals(case: Case) -> tuple[dict[FileKey, list[_Removal]], dict[str, list
     return by_key, by_path
 
 
+def _may_miss(reader: ProcessSnapshot) -> bool:
+    """Whether it may have failed because of a file that changed.
+
+    After a fault that was seen, receiver.investigate.causes.bus_errors decides by what was mapped.
+    """
+    if reader.end.signal == signal.SIGBUS:
+        return reader.moments.fault is None
+    return reader.failed
+
+
 def replaced(case: Case) -> Iterator[Candidate]:
     """Finds readers that failed after another process changed their open file.
 
@@ -135,7 +149,7 @@ def replaced(case: Case) -> Iterator[Candidate]:
     for key, readers in readers_of(case).items():
         for reader, use in readers:
             bus = reader.end.signal == signal.SIGBUS
-            if not (bus or reader.failed) or not use.size_at_open:
+            if not _may_miss(reader) or not use.size_at_open:
                 continue
             done = reader.end_ns or case.now_ns
             if use.closed is not None and not use.open:
@@ -171,6 +185,10 @@ def replaced(case: Case) -> Iterator[Candidate]:
                 cause="fs.replaced",
                 culprit=culprit,
                 summary=summary,
+                remedy=(
+                    f"Let {who.who} write a new file instead of {use.path}, and delete the old one "
+                    f"only when {reader.who} has ended."
+                ),
                 evidence=tuple(evidence),
                 subject=reader.key,
                 at_ns=hit.at_ns,

@@ -99,6 +99,11 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, idle_period: IdlePeriod) -> I
         cause="hang.fork_lock",
         culprit=process_culprit(actor),
         summary=summary,
+        remedy=(
+            f"Let {parent.who} start its children with spawn or forkserver, not with fork."
+            if parent is not None
+            else ""
+        ),
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=locks[0].time_boottime_ns,
@@ -108,15 +113,19 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, idle_period: IdlePeriod) -> I
 
 def _lost_threads(actor: ProcessSnapshot, parent: ProcessSnapshot | None) -> list[Evidence]:
     """Returns evidence that no thread of the process can release its lock."""
-    threads = actor.parent_threads
     last = actor.usage.last if actor.usage is not None else None
+    forked = actor.moments.forked
+    usage = parent.usage if parent is not None else None
+    before = usage.first if usage is not None else None
+    if before is not None and before.time_boottime_ns > actor.start_ns:
+        before = None  # a later sample counts threads that came after the fork
+    threads = forked.threads if forked is not None else before.threads if before is not None else 0
     if threads > 1:
         text = (
-            f"It was forked, without an exec, from a process with {threads} threads. The "
+            f"It was forked, without an exec, from a process that had {threads} threads then. The "
             "thread that held the lock does not exist in it."
         )
-        usage = parent.usage if parent is not None else None
-        return [supports(CLEAR, text, facts(usage.last if usage is not None else None))]
+        return [supports(CLEAR, text, facts(forked or before))]
     if last is not None and last.threads == 1:
         text = "It has one thread: no other thread in it can release the lock."
         return [supports(SOME, text, facts(last))]
@@ -180,6 +189,12 @@ def _pipe(case: Case, actor: ProcessSnapshot, idle_period: IdlePeriod) -> Iterat
             cause="hang.pipe_full",
             culprit=culprit,
             summary=summary,
+            remedy=(
+                f"Let {reader.who} read the output of {actor.who} while it runs (communicate(), a "
+                "thread for each pipe), or write it to a file."
+                if reader is not None
+                else ""
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=wait.time_boottime_ns,

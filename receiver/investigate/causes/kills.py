@@ -23,11 +23,12 @@ from receiver.investigate.causes.common import (
     signal_facts,
 )
 from receiver.investigate.causes.deadlines import (
-    ROUND,
     probe,
     timeout,
     timers,
 )
+from receiver.investigate.causes.kill_context import signal_context
+from receiver.investigate.causes.limits import common_limit
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -70,7 +71,7 @@ def kills(case: Case) -> Iterator[Candidate]:
     for signalled in by_sender.values():
         signalled.sort(key=lambda pair: (pair[1].time_boottime_ns, pair[0].pid))
         first, event = next(((a, e) for a, e in signalled if a in case.path), signalled[0])
-        yield _supervisor(first, event, signalled)
+        yield _supervisor(case, first, event, signalled)
         yield from _drain(case, first, event)
         yield from _heartbeat(case, first, event)
         yield from probe(case, first, event)
@@ -79,7 +80,10 @@ def kills(case: Case) -> Iterator[Candidate]:
 
 
 def _supervisor(
-    victim: ProcessSnapshot, event: Signal, signalled: list[tuple[ProcessSnapshot, Signal]]
+    case: Case,
+    victim: ProcessSnapshot,
+    event: Signal,
+    signalled: list[tuple[ProcessSnapshot, Signal]],
 ) -> Candidate:
     evidence = [
         supports(
@@ -88,9 +92,10 @@ def _supervisor(
             signal_facts(victim, event),
         )
     ]
+    evidence += signal_context(case, victim, event)
     evidence += chosen_by_oom_killer(victim)
     idle = idle_ns(victim, event.time_boottime_ns)
-    if idle >= HANG_NS:
+    if idle >= HANG_NS and not at_work(case, victim):
         waits = (
             victim.usage.idle_period.waits
             if victim.usage is not None and victim.usage.idle_period is not None
@@ -107,7 +112,7 @@ def _supervisor(
     if len(group) > 2:
         text = f"The same sender signalled {len(group)} of its processes at once."
         evidence.append(contradicts(SLIGHT, text, facts(*(e for _, e in signalled[:4]))))
-    if event.sender_comm in ("timeout", "sched"):
+    if event.sender_comm == "timeout":
         evidence.append(contradicts(SOME, "The sender is a time limit.", [fact(event)]))
     partition = f" while it worked on {victim.partition}" if victim.partition else ""
     summary = (
@@ -118,6 +123,10 @@ def _supervisor(
         cause="kill.supervisor",
         culprit=sender_culprit(event),
         summary=summary,
+        remedy=(
+            f"Find out why {event.sender_comm} ({event.sender.tgid}) sent "
+            f"{signal_name(event.signal)} to {victim.who}, which had not failed by itself."
+        ),
         evidence=tuple(evidence),
         subject=victim.key,
         at_ns=event.time_boottime_ns,
@@ -170,6 +179,10 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
         cause="kill.drain",
         culprit=sender_culprit(event),
         summary=summary,
+        remedy=(
+            f"Let {event.sender_comm} ({event.sender.tgid}) wait until {victim.who} has ended (a "
+            "longer grace period), or protect the task from the drain."
+        ),
         evidence=tuple(evidence),
         subject=victim.key,
         at_ns=event.time_boottime_ns,
@@ -195,11 +208,12 @@ def _ended_as_group(
     late = [s for _, s in killed if first and s.time_boottime_ns - first > SECOND // 2]
     if late:
         grace = (late[0].time_boottime_ns - first) / 1e9
-        is_round = abs(grace - round(grace)) < max(ROUND, 0.02 * grace)
+        common = common_limit(grace)
         text = f"The remaining processes were killed {grace:.1f} s later" + (
-            ", which is a common grace period." if is_round else "."
+            f"; {common.seconds:g} s is a common grace period." if common is not None else "."
         )
-        evidence.append(supports(CLEAR if is_round else SOME, text, facts(*late[:3])))
+        weight = min(CLEAR, SOME + common.weight) if common is not None else SOME
+        evidence.append(supports(weight, text, facts(*late[:3])))
     return evidence
 
 
@@ -215,7 +229,10 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
     late, evidence = _late_answer(sender, at)
     delay = sender.usage.worst.get("cpu") if sender.usage is not None else None
     if delay is not None:
-        text = f"{sender.who} waited for a CPU for {min(1.0, delay[0]):.0%} of the time."
+        text = (
+            f"Between two samples, ready threads of {sender.who} waited for a CPU for "
+            f"{min(1.0, delay[0]):.0%} of the time."
+        )
         evidence.append(supports(SOME, text, [fact(delay[1])]))
     if not evidence:
         return
@@ -248,6 +265,10 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
         cause="kill.heartbeat",
         culprit=culprit,
         summary=summary,
+        remedy=(
+            f"Set the threshold of {sender.who} to at least three times the interval of its "
+            f"heartbeat, and remove the reason of its late answer."
+        ),
         evidence=tuple(evidence),
         subject=victim.key,
         at_ns=at,

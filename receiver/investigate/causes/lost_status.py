@@ -62,6 +62,11 @@ def masked(case: Case) -> Iterator[Candidate]:
             cause="proc.exit_masked",
             culprit=process_culprit(parent),
             summary=summary,
+            remedy=(
+                ""
+                if shells(parent)
+                else f"Let {parent.who} end with a failure, when {deepest.who} fails."
+            ),
             evidence=tuple(evidence),
             subject=deepest.key,
             at_ns=actor.end_ns,

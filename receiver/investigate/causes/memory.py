@@ -80,10 +80,20 @@ def heaps(case: Case) -> Iterator[Candidate]:
             cause="mem.app_heap",
             culprit=process_culprit(actor),
             summary=summary,
+            remedy=_larger_heap(actor),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=actor.end_ns,
         )
+
+
+def _larger_heap(actor: ProcessSnapshot) -> str:
+    set_by = next((a for a in actor.argv if a.startswith(("-Xmx", "--max-old-space-size"))), "")
+    named = f" ({set_by})" if set_by else ""
+    return (
+        f"Raise the heap limit of {actor.who}{named}: it reached it at a resident set of "
+        f"{mib(actor.peak_bytes)}. Or split its work."
+    )
 
 
 def _shape_of_heap(actor: ProcessSnapshot) -> list[Evidence]:
@@ -125,11 +135,12 @@ def _plateau(actor: ProcessSnapshot) -> bool:
 def memory_limits(case: Case) -> Iterator[Candidate]:
     """Finds refused calls of mmap, brk or mremap.
 
-    The limit is the process's own, because a full cgroup causes an OOM kill instead.
+    The limit is the process's own, because a full cgroup causes an OOM kill instead. Where the
+    kernel half looked the limits up, receiver.investigate.causes.refused_memory decides.
     """
     for actor in case:
         calls = [c for c in actor.calls if c.call == CallKind.MEMORY and c.error == errno.ENOMEM]
-        if not calls or not actor.failed:
+        if not calls or not actor.failed or actor.moments.refused:
             continue
         evidence = [
             supports(
@@ -154,6 +165,10 @@ def memory_limits(case: Case) -> Iterator[Candidate]:
             cause="mem.rlimit",
             culprit=process_culprit(actor),
             summary=summary,
+            remedy=(
+                f"Raise the limit of the address space of {actor.who} (ulimit -v, RLIMIT_AS): its "
+                f"resident set was {mib(actor.peak_bytes)} at most. Or use less memory."
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=calls[0].first_boottime_ns,
@@ -193,6 +208,10 @@ def thrashing(case: Case) -> Iterator[Candidate]:
             cause="mem.thrash",
             culprit=process_culprit(actor),
             summary=summary,
+            remedy=(
+                f"Raise the memory limit of {actor.memory_cgroup or 'its cgroup'} above "
+                f"{mib(look.memory_limit_bytes)}, or let {actor.who} map less."
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=look.time_boottime_ns,
@@ -206,6 +225,7 @@ def shared_memory(case: Case) -> Iterator[Candidate]:
         event = died_of(actor)
         full = [c for c in actor.calls if c.error == errno.ENOSPC and c.path.startswith(_SHARED)]
         bus = event is not None and event.signal == signal.SIGBUS and event.code == SIGBUS_ADDRESS
+        bus = bus and actor.moments.fault is None
         if not bus and not (full and actor.failed):
             continue
         mapped = [u for u in actor.uses if u.writing and _is_memory_file(u.path)]

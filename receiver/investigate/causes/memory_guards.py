@@ -72,6 +72,10 @@ def guards(case: Case) -> Iterator[Candidate]:
                 f"{event.sender_comm} ({event.sender.tgid}) killed {victim.who} when its memory "
                 f"was {mib(victim.peak_bytes)}."
             ),
+            remedy=(
+                f"Give {victim.who} more memory or less work than {mib(victim.peak_bytes)}, or "
+                f"raise the threshold of {event.sender_comm}."
+            ),
             evidence=tuple(evidence),
             subject=victim.key,
             at_ns=event.time_boottime_ns,

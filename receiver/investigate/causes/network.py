@@ -77,7 +77,18 @@ def _vanished(
     evidence += failed_soon_after(actor, sample.time_boottime_ns)
     if peer.made > unanswered and peer.received_bytes:
         evidence.append(contradicts(SLIGHT, "It had answered before.", facts(peer.first)))
-    return blame(actor, cause, endpoint(peer), summary=summary, evidence=evidence, sample=sample)
+    remedy = f"Allow the traffic to {where(peer)} (security group, route, firewall)."
+    if full is not None:
+        remedy = f"Let {full[0].who} accept faster, or enlarge its backlog of {full[1].backlog}."
+    return blame(
+        actor,
+        cause,
+        endpoint(peer),
+        summary=summary,
+        remedy=remedy,
+        evidence=evidence,
+        sample=sample,
+    )
 
 
 def _refused(
@@ -100,6 +111,7 @@ def _refused(
         summary=(
             f"No process listened on {where(peer)}: the connection of {actor.who} was refused."
         ),
+        remedy=(f"Start the server of {where(peer)} first, and wait until it listens."),
         evidence=evidence,
         sample=sample,
     )
@@ -150,6 +162,7 @@ def names(case: Case) -> Iterator[Candidate]:
             cause="net.dns",
             culprit=Culprit(type="endpoint", address=f"{server}:{query.port}", name=name),
             summary=summary,
+            remedy=f"Check the name server {server}, and whether {name} exists.",
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=query.time_boottime_ns,

@@ -10,6 +10,7 @@ from receiver.investigate.case import Case
 from receiver.investigate.causes.common import partition_share
 from receiver.investigate.causes.memory import on_processes
 from receiver.investigate.causes.oom_child import as_child, killed_by_kernel
+from receiver.investigate.causes.oom_fix import larger_limit
 from receiver.investigate.causes.oom_neighbours import (
     held_share,
     large_neighbour,
@@ -101,6 +102,7 @@ def _in_cgroup(
         summary=f"The OOM killer killed {victim.who} at the limit of {where}"
         + on_processes(victim)
         + f": {held_text(victim, shares) or f'it held {mib(max(rss, 0))}'}.",
+        remedy=larger_limit(victim, shares),
         evidence=(*base, *mine),
         subject=victim.key,
         at_ns=event.time_boottime_ns,

@@ -9,6 +9,8 @@ from receiver.events import OomScope
 from receiver.facts.peers import Peer
 from receiver.investigate.case import Case
 from receiver.investigate.causes.common import shells
+from receiver.investigate.causes.oom_fix import larger_limit
+from receiver.investigate.causes.oom_shares import shares_of
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -120,6 +122,10 @@ def as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
         summary=(
             f"The OOM killer killed {victim.who} at the limit of "
             f"{event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)}); {tells}."
+        ),
+        remedy=(
+            f"{larger_limit(victim, shares_of(case, victim))} Let {parent.who} notice the death of "
+            "a child."
         ),
         evidence=tuple(evidence),
         subject=victim.key,

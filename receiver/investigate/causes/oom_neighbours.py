@@ -79,9 +79,19 @@ def neighbour(
             f"{victim.who} ({event.memory_cgroup}, {mib(event.limit_bytes)}); the OOM "
             f"killer killed {victim.name}."
         ),
+        remedy=_apart(victim, other),
         evidence=(*base, mine),
         subject=victim.key,
         at_ns=event.time_boottime_ns,
+    )
+
+
+def _apart(victim: ProcessSnapshot, other: Competitor) -> str:
+    group = victim.oom.memory_cgroup if victim.oom is not None else ""
+    return (
+        f"Move {other.name} ({other.pid}), which held {mib(other.rss_bytes)}, out of "
+        f"{group or 'this memory cgroup'}, or limit it. {victim.who} needs no more memory than "
+        "before."
     )
 
 
@@ -136,6 +146,7 @@ def large_neighbour(
             f"shares with {victim.who} ({event.memory_cgroup}, {mib(event.limit_bytes)}); what "
             f"{victim.name} needed did not fit beside it, and the OOM killer killed {victim.name}."
         ),
+        remedy=_apart(victim, other),
         evidence=(*base, supports(CLEAR + SLIGHT, text, [fact(other.member), fact(event)])),
         subject=victim.key,
         at_ns=event.time_boottime_ns,

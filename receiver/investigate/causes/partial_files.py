@@ -102,6 +102,10 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
             sender=sender,
         ),
         summary=summary,
+        remedy=(
+            f"Write {version.path} under a temporary name, fsync it, then rename it. Let its "
+            "readers wait for the success of the task."
+        ),
         evidence=tuple(evidence),
         subject=readers[0][0].key if readers else version.writer.key,
         at_ns=version.changed_ns or version.began_ns,
@@ -193,6 +197,10 @@ def read_early(case: Case) -> Iterator[Candidate]:
                     cause="fs.read_early",
                     culprit=file_culprit(wrote),
                     summary=summary,
+                    remedy=(
+                        f"Let {reader.who} wait until {writer.who} has ended, or let {writer.who} "
+                        f"rename {use.path} into its place at the end."
+                    ),
                     evidence=tuple(evidence),
                     subject=reader.key,
                     at_ns=use.first_ns,

@@ -85,6 +85,9 @@ def blame(
     evidence: list[Evidence],
     sample: Connection,
     harms_without_failure: bool = False,
+    gave_up: bool = False,
+    goes_on: bool = False,
+    remedy: str = "",
 ) -> Candidate:
     return Candidate(
         cause=cause,
@@ -94,6 +97,9 @@ def blame(
         subject=actor.key,
         at_ns=sample.time_boottime_ns,
         harms_without_failure=harms_without_failure,
+        gave_up=gave_up,
+        goes_on=goes_on,
+        remedy=remedy,
     )
 
 

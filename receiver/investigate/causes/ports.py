@@ -19,7 +19,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.text.event_text import subject_of
+from receiver.text.call_text import subject_of
 from receiver.text.names import error_name, times
 
 
@@ -59,6 +59,9 @@ def ports(case: Case) -> Iterator[Candidate]:
             cause="net.ports",
             culprit=process_culprit(most),
             summary=summary,
+            remedy=(
+                f"Keep the connections of {most.who} to {subject_of(call)} open and use them again."
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=call.first_boottime_ns,

@@ -109,18 +109,38 @@ def silence(case: Case) -> Iterator[Candidate]:
         # A data warehouse may need minutes for an answer. Without a failure, only a wait that
         # still goes on is an incident.
         patience = 10 * SECOND if owed or lost else _PATIENCE_NS
+        gave_up = answer is None and bool(failed_soon_after(actor, sample.time_boottime_ns))
         silent = actor.exit is None and answer is None and gap >= patience
         yield blame(
             actor,
             "net.silent_peer",
             endpoint(peer),
             summary=summary,
+            remedy=_read_timeout(actor, peer, answer, gap),
             evidence=evidence,
             sample=sample,
             harms_without_failure=silent or (case.slow and gap >= 10 * SECOND),
+            gave_up=gave_up,
+            goes_on=silent,
         )
         if peer.endpoint[1] in DATABASES:
-            yield _lock_wait(case, actor, peer, sample, evidence)
+            yield _lock_wait(
+                case, actor, peer, sample, silent=evidence, gave_up=gave_up, goes_on=silent
+            )
+
+
+def _read_timeout(
+    actor: ProcessSnapshot, peer: Peer, answer: Connection | None, gap_ns: int
+) -> str:
+    if answer is not None:
+        return (
+            f"Examine {where(peer)}: this answer took {gap_ns / 1e9:.1f} s, and a read timeout of "
+            f"{actor.who} below that would have refused it."
+        )
+    return (
+        f"Examine {where(peer)}, which had the request, and set a read timeout in {actor.who}: it "
+        f"waited {gap_ns / 1e9:.1f} s."
+    )
 
 
 def _unanswered(
@@ -197,12 +217,27 @@ def _mtu(actor: ProcessSnapshot, peer: Peer, sample: Connection, owed: int, idle
     evidence += failed_soon_after(actor, sample.time_boottime_ns)
     summary = f"Large packets from {actor.who} to {where(peer)} are lost, while small ones arrive."
     return blame(
-        actor, "net.mtu", endpoint(peer), summary=summary, evidence=evidence, sample=sample
+        actor,
+        "net.mtu",
+        endpoint(peer),
+        summary=summary,
+        remedy=(
+            f"Lower the MTU on the way to {where(peer)}, or allow ICMP 'fragmentation needed'."
+        ),
+        evidence=evidence,
+        sample=sample,
     )
 
 
 def _lock_wait(
-    case: Case, actor: ProcessSnapshot, peer: Peer, sample: Connection, silent: list[Evidence]
+    case: Case,
+    actor: ProcessSnapshot,
+    peer: Peer,
+    sample: Connection,
+    *,
+    silent: list[Evidence],
+    gave_up: bool,
+    goes_on: bool,
 ) -> Candidate:
     """Returns a candidate for another client that holds a transaction open in the same database."""
     name = DATABASES[peer.endpoint[1]]
@@ -238,9 +273,17 @@ def _lock_wait(
         "db.lock_wait",
         culprit,
         summary=summary,
+        remedy=(
+            f"End or commit the open transaction of {holder.who}, and set lock_timeout for "
+            f"{actor.who}."
+            if holder is not None
+            else ""
+        ),
         evidence=evidence,
         sample=sample,
         harms_without_failure=True,
+        gave_up=gave_up,
+        goes_on=goes_on,
     )
 
 

@@ -5,15 +5,13 @@ Each candidate names the holder of the resource.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from receiver.events import Connection, ConnectionStage, ThreadWait
+from receiver.events import Connection, ConnectionStage
 from receiver.facts.peers import Peer
 from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
     SILENT_NS,
-    TICK_NS,
     blame,
     clients,
     endpoint,
@@ -22,35 +20,25 @@ from receiver.investigate.causes.peers import (
     where,
 )
 from receiver.investigate.causes.silence import longest_gap
+from receiver.investigate.causes.token_calls import lock_waits, refresh, waited_for_lock
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
-    SOME,
     Candidate,
     Evidence,
-    ends,
     facts,
-    facts_of_use,
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.text.event_text import wait_of
+from receiver.text.names import counted
 from receiver.units import SECOND
 
-_TOKENS = re.compile(
-    r"(?i)(^|[./_-])(sts|iam|oauth2?|auth|login|token|metadata|credentials?|vault|sso|identity)"
-    r"([./_:-]|$)"
-)
-_CREDENTIAL_FILES = re.compile(
-    r"(?i)(/\.aws/|/\.azure/|/\.config/gcloud/|web[-_]?identity|/serviceaccount/|credential|token)"
-)
 # Runtimes whose idle threads wait for locks.
 _THREADED = (
     "java",
     "node",
     "scala",
 )
-_METADATA = {"169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254"}
 
 
 def slots(case: Case) -> Iterator[Candidate]:
@@ -63,7 +51,6 @@ def slots(case: Case) -> Iterator[Candidate]:
         if sample is not None:
             yield from _exhausted(case, actor, peer, sample)
     yield from _turned_away(case)
-    yield from _token_calls(case)
 
 
 def _exhausted(
@@ -73,7 +60,7 @@ def _exhausted(
     held = peer.longest_full_ns
     alone = (
         peer.most == 1
-        and bool(_lock_waits(actor))
+        and bool(lock_waits(actor))
         and actor.name not in _THREADED
         and longest_gap(peer) >= SILENT_NS
     )
@@ -90,12 +77,17 @@ def _exhausted(
             f"{actor.who} used all its {peer.most} connections to {where(peer)} for "
             f"{held / 1e9:.0f} s; further requests waited."
         ),
+        remedy=(
+            f"Make the pool of {actor.who} for {where(peer)} larger than {peer.most}"
+            f"{_waiters(actor)}, and close responses after reading."
+        ),
         evidence=evidence + late,
         sample=sample,
         harms_without_failure=peer.reported or held >= 5 * SECOND,
+        gave_up=bool(late),
     )
-    refresh = _refresh(case, actor, peer)
-    if refresh:
+    read = refresh(case, actor, peer)
+    if read:
         yield blame(
             actor,
             "net.credential",
@@ -104,9 +96,10 @@ def _exhausted(
                 f"A refresh of credentials held all {peer.most} connections of {actor.who} to "
                 f"{where(peer)} for {held / 1e9:.0f} s."
             ),
-            evidence=[*evidence, *refresh, *late],
+            evidence=[*evidence, *read, *late],
             sample=sample,
             harms_without_failure=True,
+            gave_up=bool(late),
         )
 
 
@@ -119,125 +112,20 @@ def _all_waiting(
     )
     shown = facts(*peer.notable_facts[-3:] or (sample,))
     evidence = [supports(SLIGHT if alone else CLEAR, text, shown)]
-    evidence += _waited_for_lock(actor)
+    evidence += waited_for_lock(actor)
     if peer.reported:
         text = "The next connection was made as soon as one was free."
         evidence.append(supports(CLEAR, text, facts(*peer.notable_facts[-2:])))
     return evidence
 
 
-def _waited_for_lock(actor: ProcessSnapshot) -> list[Evidence]:
-    waits = _lock_waits(actor)
-    if not waits:
-        return []
-    text = f"{len(waits)} of its threads waited for a lock during that time."
-    return [supports(SOME, text, facts(*waits[:3]))]
-
-
-def _lock_waits(actor: ProcessSnapshot) -> list[ThreadWait]:
-    idle_period = actor.usage.idle_period if actor.usage is not None else None
-    return [
-        w for w in (idle_period.waits if idle_period is not None else ()) if wait_of(w) == "futex"
-    ]
-
-
-def _refresh(case: Case, actor: ProcessSnapshot, peer: Peer) -> list[Evidence]:
-    """Returns evidence for a refresh of credentials.
-
-    Evidence is a token file, a helper or a call to a token service.
-    """
-    sample = last_notable_sample(peer)
-    at = (sample.last_send_boottime_ns or sample.time_boottime_ns) if sample is not None else 0
-    out: list[Evidence] = []
-    for each in (actor, *case.below(actor)):
-        for use in each.uses:
-            if (
-                use.reading
-                and _CREDENTIAL_FILES.search(use.path)
-                and abs(use.last_ns - at) < 60 * SECOND
-            ):
-                out.append(
-                    supports(
-                        SOME + SLIGHT, f"{each.who} read {use.path} for it.", facts_of_use(use)
-                    )
-                )
-                break
-        if each is not actor and _TOKENS.search(" ".join(each.argv[:4])):
-            out.append(supports(SOME, f"{each.who} ran during that time.", ends(each)))
-    return out[:2]
-
-
-def _is_token_service(peer: Peer, names: Mapping[str, str]) -> bool:
-    return peer.endpoint[0] in _METADATA or bool(_TOKENS.search(names.get(peer.endpoint[0], "")))
-
-
-def _token_calls(case: Case) -> Iterator[Candidate]:
-    """Finds a slow call to another endpoint while connections were idle and threads waited."""
-    names = case.names
-    for actor, peer in clients(case):
-        gap, sample = longest_gap(peer), last_notable_sample(peer)
-        if sample is None or gap < 2 * SECOND:
-            continue
-        read = _refresh(case, actor, peer)
-        token = _is_token_service(peer, names)
-        if not read and not token:
-            continue
-        others = [
-            p
-            for p in actor.peers
-            if (p is not peer and p.endpoint[1] and p.received_bytes + p.sent_bytes)
-            or (p is not peer and p.open)
-        ]
-        text = f"{actor.who} waited {gap / 1e9:.1f} s for {where(peer)}."
-        evidence = [supports(CLEAR, text, facts(sample))]
-        if token:
-            name = names.get(peer.endpoint[0], "a metadata service's address")
-            text = f"That is a token service ({name})."
-            evidence.append(supports(CLEAR, text, facts(peer.first)))
-        evidence += read
-        evidence += _waited_for_lock(actor)
-        evidence += _held_meanwhile(others, gap, peer)
-        evidence += failed_soon_after(actor, sample.time_boottime_ns)
-        summary = (
-            f"A refresh of credentials at {where(peer)} took {gap / 1e9:.1f} s and delayed "
-            f"{actor.who}."
-        )
-        yield blame(
-            actor,
-            "net.credential",
-            endpoint(peer),
-            summary=summary,
-            evidence=evidence,
-            sample=sample,
-            harms_without_failure=True,
-        )
-
-
-def _held_meanwhile(others: list[Peer], gap: int, refresh: Peer) -> list[Evidence]:
-    """Returns evidence for connections that were idle during the call.
-
-    They continued after the answer of the call had arrived.
-    """
-    for peer in others:
-        quiet, last = peer.quiet, peer.last
-        if quiet is None or last is None or peer.quiet_ns < 0.6 * gap:
-            continue
-        unread = f", with {quiet.unread_bytes} bytes unread" if quiet.unread_bytes else ""
-        text = (
-            f"Its {peer.most} connections to {where(peer)} were idle for "
-            f"{peer.quiet_ns / 1e9:.1f} s during that time{unread}."
-        )
-        out = [supports(CLEAR, text, facts(peer.first, quiet))]
-        answered = refresh.last.last_receive_boottime_ns if refresh.last is not None else 0
-        resumed = last.last_receive_boottime_ns or last.time_boottime_ns
-        if answered and -TICK_NS <= resumed - answered < SECOND:
-            text = (
-                f"They continued {max(0, resumed - answered) / 1e6:.0f} ms after the "
-                "answer had come."
-            )
-            out.append(supports(SOME, text, facts(refresh.last, last)))
-        return out
-    return []
+def _waiters(actor: ProcessSnapshot) -> str:
+    waits = len(lock_waits(actor))
+    return (
+        f" connections: {counted(waits, 'thread', 'threads')} waited for one"
+        if waits
+        else (" connections")
+    )
 
 
 def _turned_away(case: Case) -> Iterator[Candidate]:
@@ -270,7 +158,17 @@ def _turned_away(case: Case) -> Iterator[Candidate]:
             "rejected."
         )
         yield blame(
-            actor, "net.pool", endpoint(peer), summary=summary, evidence=evidence, sample=last
+            actor,
+            "net.pool",
+            endpoint(peer),
+            summary=summary,
+            remedy=(
+                f"Raise the number of slots of {where(peer)} above {held + 1}, or use fewer "
+                "connections: all were in use."
+            ),
+            evidence=evidence,
+            sample=last,
+            gave_up=True,  # it was rejected, and did not wait
         )
 
 

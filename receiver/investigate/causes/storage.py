@@ -1,18 +1,17 @@
-"""Causes in storage: full devices, locks, missing rights and slow I/O."""
+"""Causes in storage: missing rights and slow I/O."""
 
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Iterator
 
-from receiver.events import CallFailed, CallKind, FileChanged, FileOperation
+from receiver.events import CallKind, FileChanged, FileOperation
 from receiver.investigate.case import Case
+from receiver.investigate.causes.memory_waits import waits_for_memory
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
     SOME,
-    STRONG,
     Candidate,
     Culprit,
     contradicts,
@@ -25,98 +24,13 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.text.event_text import subject_of
+from receiver.text.call_text import subject_of
 from receiver.text.names import error_name, resolve
 from receiver.units import SECOND
 from receiver.work.tables import Use
 
 UNINTERRUPTIBLE = 2  # TASK_UNINTERRUPTIBLE, include/linux/sched.h
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
-
-
-def locks(case: Case) -> Iterator[Candidate]:
-    """Finds refused locks with their holder, and lock files that a killed process left behind."""
-    for actor in case:
-        calls = [
-            c
-            for c in actor.calls
-            if c.call == CallKind.LOCK and c.error in (errno.EAGAIN, errno.EACCES)
-        ]
-        gave_up = (
-            actor.failed
-            and actor.end.code < 128
-            and calls
-            and actor.end_ns - calls[-1].last_boottime_ns < 10 * SECOND
-        )
-        if gave_up:
-            yield _refused_lock(case, actor, calls)
-        yield from _stale_lock(case, actor)
-
-
-def _refused_lock(case: Case, actor: ProcessSnapshot, calls: list[CallFailed]) -> Candidate:
-    call = calls[-1]
-    what = subject_of(call)
-    text = f"{actor.who} was refused a lock on {what or 'a file'}."
-    evidence = [supports(CLEAR, text, facts(*calls[:2]))]
-    culprit = Culprit(type="file", path=what)
-    if call.holder.tgid:
-        holder = case.by_pid(call.holder.tgid, call.first_boottime_ns)
-        name = holder.who if holder is not None else f"process {call.holder.tgid}"
-        evidence.append(supports(CLEAR, f"{name} held it.", [fact(call)]))
-        culprit = (
-            process_culprit(holder)
-            if holder is not None
-            else Culprit(type="process", pid=call.holder.tgid, path=what)
-        )
-    text = f"After that it {actor.end.words}."
-    evidence.append(supports(SOME, text, ends(actor)))
-    summary = (
-        f"{actor.who} could not lock {what or 'a file'}: {culprit.name or 'process'} "
-        f"({culprit.pid}) held the lock."
-    )
-    return Candidate(
-        cause="fs.lock",
-        culprit=culprit,
-        summary=summary,
-        evidence=tuple(evidence),
-        subject=actor.key,
-        at_ns=call.first_boottime_ns,
-    )
-
-
-def _stale_lock(case: Case, actor: ProcessSnapshot) -> Iterator[Candidate]:
-    """Finds a process that saw the lock file of a dead process and gave up."""
-    if not actor.failed or actor.end.signal:
-        return
-    for use in actor.uses:
-        if not (
-            use.reading
-            and not use.writing
-            and re.search(r"(?i)(^|[./_-])(lock|lck|locks)([./]|$)", use.path)
-        ):
-            continue
-        maker = case.get(use.source.writer.key) if use.source is not None else None
-        if use.source is not None and maker is not None and (maker.end.signal or maker.failed):
-            text = (
-                f"{maker.who} created {use.path}, ended (it {maker.end.words}) and did not "
-                "remove the file."
-            )
-            evidence = [supports(STRONG, text, [*facts_of_use(use), *ends(maker)])]
-            evidence.append(
-                supports(SOME, f"{actor.who} read it, and then {actor.end.words}.", ends(actor))
-            )
-            summary = (
-                f"{actor.who} gave up because of the lock file {use.path}, which "
-                f"{maker.who} had not removed."
-            )
-            yield Candidate(
-                cause="fs.lock",
-                culprit=file_culprit(use),
-                summary=summary,
-                evidence=tuple(evidence),
-                subject=actor.key,
-                at_ns=use.first_ns,
-            )
 
 
 def denied(case: Case) -> Iterator[Candidate]:
@@ -152,6 +66,9 @@ def denied(case: Case) -> Iterator[Candidate]:
             cause="fs.eacces",
             culprit=culprit,
             summary=summary,
+            remedy=(
+                f"Set the owner or the mode of {path} for uid {actor.uid}, or mount it writable."
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=call.first_boottime_ns,
@@ -173,7 +90,7 @@ def slow(case: Case) -> Iterator[Candidate]:
     """Finds threads in uninterruptible sleep, in many samples or during a long idle period."""
     for actor in case:
         usage = actor.usage
-        if usage is None:
+        if usage is None or waits_for_memory(actor):
             continue
         idle_period = usage.idle_period
         stuck = [
@@ -210,10 +127,16 @@ def slow(case: Case) -> Iterator[Candidate]:
         culprit = file_culprit(use) if use is not None else process_culprit(actor)
         where = f" at {culprit.path}" if culprit.path else ""
         summary = f"Storage stalled: {actor.who} waited {lasted / 1e9:.0f} s{where}."
+        goes_on = bool(stuck) and actor.exit is None
         yield Candidate(
+            goes_on=goes_on,
             cause="fs.slow_io",
             culprit=culprit,
             summary=summary,
+            remedy=(
+                f"Check the device of {culprit.path or 'its files'} or its I/O limit: {actor.who} "
+                f"waited {lasted / 1e9:.0f} s for it."
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=shown[0].at_ns,
@@ -231,4 +154,4 @@ def _stuck_at(actor: ProcessSnapshot, inodes: set[int]) -> Use | None:
     )
 
 
-CAUSES = (locks, denied, slow)
+CAUSES = (denied, slow)

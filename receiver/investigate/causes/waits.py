@@ -63,6 +63,10 @@ def quota(case: Case) -> Iterator[Candidate]:
         cause="cpu.quota",
         culprit=process_culprit(actor),
         summary=summary,
+        remedy=(
+            f"Start fewer than {look.threads} threads in {actor.who}, or raise the quota of its "
+            "CPU cgroup."
+        ),
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=look.time_boottime_ns,
@@ -88,12 +92,11 @@ def neighbours(case: Case) -> Iterator[Candidate]:
         if usage is None or lasted < _PRESSED_NS:
             continue
         share, look = usage.worst["cpu"]
-        waited = (
-            look.run_delay_ns - (usage.first.run_delay_ns if usage.first is not None else 0)
-        ) / 1e9
+        counted = actor.exit if actor.exit is not None else usage.last or look
         text = (
-            f"{actor.who} waited for a CPU for {min(1.0, share):.0%} of the time, over "
-            f"{lasted / 1e9:.0f} s ({waited:.1f} s in all)."
+            f"{actor.who} was short of CPU for {lasted / 1e9:.0f} s: its ready threads waited for "
+            f"up to {min(1.0, share):.0%} of the time between two samples, and "
+            f"{counted.run_delay_ns / 1e9:.1f} s in all."
         )
         evidence = [supports(CLEAR if share > 0.3 else SOME, text, [fact(look)])]
         culprit, foreign, who = _took_the_cpu(case, actor, look)
@@ -111,6 +114,11 @@ def neighbours(case: Case) -> Iterator[Candidate]:
             cause="cpu.neighbour",
             culprit=culprit,
             summary=summary,
+            remedy=(
+                f"Move or limit {culprit.name} ({culprit.pid}), or reserve CPUs for {actor.who}."
+                if culprit.pid
+                else ""
+            ),
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=look.time_boottime_ns,
@@ -131,7 +139,7 @@ def _took_the_cpu(
     ):
         text = (
             f"{competitor.name} ({competitor.pid}), which does not belong to the task, "
-            f"used {competitor.cpu_ns / 1e9:.1f} s of CPU during that time."
+            f"used {competitor.cpu_ns / 1e9:.1f} s of CPU in the last minute."
         )
         shown = [fact_of_point(competitor.pid, competitor.name, p) for p in competitor.points[-2:]]
         start = competitor.key.start_boottime_ns if competitor.key is not None else 0

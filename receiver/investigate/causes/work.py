@@ -71,6 +71,10 @@ def twice(case: Case) -> Iterator[Candidate]:
                 cause="proc.duplicate_run",
                 culprit=process_culprit(other),
                 summary=summary,
+                remedy=(
+                    f"Let only one of {one.who} and {other.who} run at a time (a lock), set the "
+                    "redelivery time above that of the longest task, or write idempotently."
+                ),
                 evidence=tuple(evidence),
                 subject=other.key,
                 at_ns=other.start_ns,
@@ -124,6 +128,10 @@ def skew(case: Case) -> Iterator[Candidate]:
             cause="data.skew",
             culprit=culprit,
             summary=summary,
+            remedy=(
+                f"Split or salt {culprit.path or 'the large part'}: it has {mib(reads[largest])}, "
+                f"the others {mib(int(usual))}."
+            ),
             evidence=tuple(evidence),
             subject=largest.key,
             at_ns=largest.end_ns,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.investigate.class_tables.base import CauseClass, cause_class
+from receiver.investigate.class_tables.base import CauseClass, Nature, Via, cause_class, to
 
 CLASSES: tuple[CauseClass, ...] = (
     cause_class(
@@ -18,6 +18,8 @@ CLASSES: tuple[CauseClass, ...] = (
             "task's success or for a marker file."
         ),
         needs="open_file file_opened signal",
+        spreads=True,
+        begins_with=(to("kill. mem. crash. fs.", Via.SAME_FILE),),
     ),
     cause_class(
         name="fs.read_early",
@@ -30,6 +32,7 @@ CLASSES: tuple[CauseClass, ...] = (
             "place, marker file)."
         ),
         needs="file_opened",
+        spreads=True,
     ),
     cause_class(
         name="fs.enospc",
@@ -42,6 +45,11 @@ CLASSES: tuple[CauseClass, ...] = (
             "the largest writer."
         ),
         needs="call_failed",
+        spreads=True,
+        brings=(
+            to("fs.truncated", Via.SAME),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+        ),
     ),
     cause_class(
         name="fs.inodes_quota",
@@ -51,6 +59,11 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="free_inodes",
         fix="Delete small files or raise the quota: the space itself is not used up.",
         needs="call_failed",
+        spreads=True,
+        brings=(
+            to("fs.truncated", Via.SAME),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+        ),
     ),
     cause_class(
         name="fs.lock",
@@ -63,6 +76,7 @@ CLASSES: tuple[CauseClass, ...] = (
             "after you have checked its owner."
         ),
         needs="call_failed",
+        brings=(to("net.reset_short", Via.CONNECTION_ENDS),),
     ),
     cause_class(
         name="fs.eacces",
@@ -75,6 +89,7 @@ CLASSES: tuple[CauseClass, ...] = (
             "task runs as."
         ),
         needs="call_failed",
+        brings=(to("net.reset_short", Via.CONNECTION_ENDS),),
     ),
     cause_class(
         name="fs.concurrent_writers",
@@ -84,6 +99,11 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="unique_path",
         fix="Give each writer a path of its own, or run them one after the other.",
         needs="file_opened",
+        spreads=True,
+        begins_with=(
+            to("fs.", Via.SAME_FILE),
+            to("fs.", Via.SAME),
+        ),
     ),
     cause_class(
         name="fs.replaced",
@@ -95,6 +115,11 @@ CLASSES: tuple[CauseClass, ...] = (
             "Write new versions under new names, and delete old ones only when no reader uses them."
         ),
         needs="file_opened file_changed",
+        spreads=True,
+        brings=(
+            to("crash.", Via.SAME),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+        ),
     ),
     cause_class(
         name="fs.stale_input",
@@ -107,6 +132,7 @@ CLASSES: tuple[CauseClass, ...] = (
         ),
         visible="P",
         needs="file_opened",
+        spreads=True,
     ),
     cause_class(
         name="fs.netfs",
@@ -116,6 +142,8 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="check_file_server",
         fix="Check the file server and its network; mount with a timeout (soft).",
         needs="thread_wait",
+        nature=Nature.DELAY,
+        brings=(to("kill.supervisor kill.timeout_orphan kill.heartbeat", Via.ANCESTOR),),
     ),
     cause_class(
         name="fs.slow_io",
@@ -125,5 +153,10 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="check_storage",
         fix="Check the device or its I/O limit. Nothing in the process itself was slow.",
         needs="process_sample",
+        nature=Nature.DELAY,
+        brings=(
+            to("kill.supervisor kill.timeout_orphan kill.heartbeat", Via.ANCESTOR),
+            to("net.silent_peer", Via.CONNECTION_ENDS),
+        ),
     ),
 )

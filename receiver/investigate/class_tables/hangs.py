@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.investigate.class_tables.base import CauseClass, cause_class
+from receiver.investigate.class_tables.base import CauseClass, Via, cause_class, to
 
 CLASSES: tuple[CauseClass, ...] = (
     cause_class(
@@ -13,6 +13,10 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="spawn",
         fix=("Start children with spawn or forkserver, not with fork from a process with threads."),
         needs="thread_wait",
+        brings=(
+            to("kill.", Via.ANCESTOR),
+            to("net.silent_peer", Via.CONNECTION_ENDS),
+        ),
     ),
     cause_class(
         name="hang.pipe_full",
@@ -25,6 +29,11 @@ CLASSES: tuple[CauseClass, ...] = (
             "pipe), or write it to a file."
         ),
         needs="thread_wait",
+        brings=(
+            to("kill.", Via.ANCESTOR),
+            to("net.silent_peer", Via.CONNECTION_ENDS),
+            to("hang.", Via.PARENT),
+        ),
     ),
     cause_class(
         name="hang.gc_stall",
@@ -35,5 +44,9 @@ CLASSES: tuple[CauseClass, ...] = (
         fix="Raise the heap limit or split the work; read the collector's log.",
         visible="P",
         needs="process_sample",
+        brings=(
+            to("kill.", Via.ANCESTOR),
+            to("net.silent_peer", Via.CONNECTION_ENDS),
+        ),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.investigate.class_tables.base import CauseClass, cause_class
+from receiver.investigate.class_tables.base import CauseClass, Via, cause_class, to
 
 CLASSES: tuple[CauseClass, ...] = (
     cause_class(
@@ -16,6 +16,12 @@ CLASSES: tuple[CauseClass, ...] = (
             "remove the reason of the late answer."
         ),
         visible="P",
+        brings=(
+            to("fs.truncated", Via.SAME),
+            to("kill.supervisor kill.timeout_orphan net.silent_peer", Via.SIGNAL),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+        ),
     ),
     cause_class(
         name="kill.supervisor",
@@ -26,6 +32,12 @@ CLASSES: tuple[CauseClass, ...] = (
         fix=(
             "Find out why the sender sent the signal. The process itself did not fail, "
             "and more memory would not help."
+        ),
+        brings=(
+            to("fs.truncated", Via.SAME),
+            to("kill.namespace_init", Via.SIGNAL),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
         ),
     ),
     cause_class(
@@ -39,6 +51,12 @@ CLASSES: tuple[CauseClass, ...] = (
             "drain (disruption budget, own session)."
         ),
         visible="P",
+        brings=(
+            to("fs.truncated", Via.SAME),
+            to("kill.supervisor", Via.SIGNAL),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+        ),
     ),
     cause_class(
         name="kill.probe",
@@ -48,6 +66,12 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="cheaper_probe",
         fix="Make the probe cheaper or its timeout longer: the process itself was working.",
         visible="P",
+        brings=(
+            to("fs.truncated", Via.SAME),
+            to("kill.supervisor kill.drain kill.timeout_orphan kill.namespace_init", Via.SIGNAL),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+        ),
     ),
     cause_class(
         name="kill.swallowed",
@@ -58,6 +82,12 @@ CLASSES: tuple[CauseClass, ...] = (
         fix=(
             "End the handler with a failure (raise, exit 143), so that the task is not "
             "marked as a success."
+        ),
+        brings=(
+            to("kill.", Via.SIGNAL),
+            to("fs.truncated", Via.SAME),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
         ),
     ),
     cause_class(
@@ -70,6 +100,12 @@ CLASSES: tuple[CauseClass, ...] = (
             "Raise the time limit or make the step faster, and let the limit end the "
             "whole process group."
         ),
+        brings=(
+            to("fs.truncated", Via.SAME),
+            to("kill.supervisor", Via.SIGNAL),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+        ),
     ),
     cause_class(
         name="crash.segv",
@@ -81,6 +117,12 @@ CLASSES: tuple[CauseClass, ...] = (
             "Pin or upgrade the native library that the stack names, and report the crash "
             "to its authors."
         ),
+        brings=(
+            to("fs.truncated", Via.SAME),
+            to("kill.namespace_init", Via.SIGNAL),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+        ),
     ),
     cause_class(
         name="crash.abort_ill",
@@ -89,5 +131,11 @@ CLASSES: tuple[CauseClass, ...] = (
         rivals="kill.supervisor crash.segv mem.app_heap",
         tag="pin_library",
         fix="Read the assertion on stderr; pin or upgrade the library, or build it for this CPU.",
+        brings=(
+            to("fs.truncated", Via.SAME),
+            to("kill.namespace_init", Via.SIGNAL),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+        ),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.investigate.class_tables.base import CauseClass, cause_class
+from receiver.investigate.class_tables.base import CauseClass, Nature, Via, cause_class, to
 
 CLASSES: tuple[CauseClass, ...] = (
     cause_class(
@@ -17,6 +17,13 @@ CLASSES: tuple[CauseClass, ...] = (
             "make the step smaller: split or repartition its input."
         ),
         needs="oom_kill signal",
+        brings=(
+            to("fs.truncated", Via.SAME),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+            to("kill.", Via.SIGNAL),
+            to("data.skew", Via.SAME),
+        ),
     ),
     cause_class(
         name="mem.cgroup_neighbour",
@@ -29,6 +36,13 @@ CLASSES: tuple[CauseClass, ...] = (
             "The killed process needs no more memory than before."
         ),
         needs="oom_kill neighbour",
+        brings=(
+            to("fs.truncated", Via.SAME),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+            to("kill.", Via.SIGNAL),
+            to("data.skew", Via.SAME),
+        ),
     ),
     cause_class(
         name="mem.child_oom",
@@ -41,6 +55,19 @@ CLASSES: tuple[CauseClass, ...] = (
             "a child (ProcessPoolExecutor, memory.oom.group)."
         ),
         needs="oom_kill signal",
+        brings=(
+            to("mem.cgroup_oom", Via.SAME),
+            to("kill.supervisor kill.drain", Via.PARENT),
+            to("fs.truncated", Via.SAME),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+            to("net.silent_peer", Via.CONNECTION_ENDS),
+            to("net.blackhole net.idle_drop net.pool", Via.CONNECTION_ENDS),
+            to("hang.", Via.PARENT),
+            to("kill.", Via.ANCESTOR),
+            to("proc.sigpipe", Via.PIPE),
+            to("data.skew", Via.SAME),
+        ),
     ),
     cause_class(
         name="mem.userspace_killer",
@@ -53,6 +80,13 @@ CLASSES: tuple[CauseClass, ...] = (
             "user-space OOM killer."
         ),
         needs="signal process_sample",
+        brings=(
+            to("fs.truncated", Via.SAME),
+            to("kill.", Via.SIGNAL),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+            to("data.skew", Via.SAME),
+        ),
     ),
     cause_class(
         name="mem.app_heap",
@@ -65,6 +99,11 @@ CLASSES: tuple[CauseClass, ...] = (
             "split its work. The container had free memory."
         ),
         visible="P",
+        brings=(
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+            to("hang.gc_stall data.skew", Via.SAME),
+        ),
     ),
     cause_class(
         name="mem.host_oom",
@@ -74,6 +113,13 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="host_memory",
         fix="Free or add memory on the host, and limit the process that used it.",
         needs="oom_kill",
+        brings=(
+            to("fs.truncated", Via.SAME),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+            to("kill.", Via.SIGNAL),
+            to("data.skew", Via.SAME),
+        ),
     ),
     cause_class(
         name="mem.rlimit",
@@ -83,6 +129,11 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="raise_rlimit",
         fix="Raise the process's own limit (ulimit -v, RLIMIT_AS), or use less memory.",
         needs="call_failed",
+        brings=(
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+            to("crash. data.skew", Via.SAME),
+        ),
     ),
     cause_class(
         name="mem.thrash",
@@ -92,6 +143,14 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="memory_headroom",
         fix="Keep the memory limit above the working set: raise the limit, or map less.",
         needs="process_sample",
+        nature=Nature.DELAY,
+        brings=(
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+            to("fs.slow_io cpu.neighbour data.skew", Via.SAME),
+            to("cpu.neighbour", Via.CGROUP),
+            to("kill.supervisor kill.timeout_orphan kill.heartbeat", Via.ANCESTOR),
+        ),
     ),
     cause_class(
         name="mem.shm_full",
@@ -102,6 +161,12 @@ CLASSES: tuple[CauseClass, ...] = (
         fix=(
             "Store the data on a disk, or remove files from the tmpfs. If that one is full, "
             "enlarge it (/dev/shm: shm_size, emptyDir medium Memory)."
+        ),
+        brings=(
+            to("fs.truncated", Via.SAME),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+            to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+            to("crash. data.skew", Via.SAME),
         ),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.investigate.class_tables.base import CauseClass, cause_class
+from receiver.investigate.class_tables.base import CauseClass, Nature, Via, cause_class, to
 
 CLASSES: tuple[CauseClass, ...] = (
     cause_class(
@@ -17,6 +17,11 @@ CLASSES: tuple[CauseClass, ...] = (
         ),
         visible="P",
         needs="connection",
+        nature=Nature.DELAY,
+        brings=(
+            to("net.silent_peer net.reset_short", Via.SAME_ENDPOINT),
+            to("kill.supervisor kill.timeout_orphan kill.heartbeat", Via.ANCESTOR),
+        ),
     ),
     cause_class(
         name="net.idle_drop",
@@ -29,6 +34,7 @@ CLASSES: tuple[CauseClass, ...] = (
             "in between, or recycle idle connections."
         ),
         needs="connection",
+        brings=(to("net.silent_peer net.reset_short", Via.SAME_ENDPOINT),),
     ),
     cause_class(
         name="net.dns",
@@ -48,6 +54,11 @@ CLASSES: tuple[CauseClass, ...] = (
         fix="Refresh credentials early, and with a client, a timeout and a pool of their own.",
         visible="P",
         needs="connection",
+        nature=Nature.DELAY,
+        brings=(
+            to("net.pool net.silent_peer", Via.SAME_ENDPOINT),
+            to("kill.supervisor kill.timeout_orphan kill.heartbeat", Via.ANCESTOR),
+        ),
     ),
     cause_class(
         name="net.blackhole",
@@ -66,6 +77,8 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="read_timeout",
         fix="Set a read timeout, and examine the peer: the network delivered the request.",
         needs="connection",
+        nature=Nature.DELAY,
+        brings=(to("kill.supervisor kill.timeout_orphan", Via.ANCESTOR),),
     ),
     cause_class(
         name="net.reset_short",
@@ -96,6 +109,7 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="readiness",
         fix="Start the server first and wait until it listens; enlarge its backlog.",
         needs="connection",
+        brings=(to("net.silent_peer", Via.SAME_ENDPOINT),),
     ),
     cause_class(
         name="net.mtu",
@@ -106,6 +120,7 @@ CLASSES: tuple[CauseClass, ...] = (
         fix="Lower the MTU, or allow ICMP 'fragmentation needed'.",
         visible="P",
         needs="connection",
+        brings=(to("net.silent_peer", Via.SAME_ENDPOINT),),
     ),
     cause_class(
         name="db.lock_wait",
@@ -116,5 +131,10 @@ CLASSES: tuple[CauseClass, ...] = (
         fix="End or commit the transaction of the other client; set lock_timeout.",
         visible="P",
         needs="connection",
+        nature=Nature.DELAY,
+        brings=(
+            to("net.silent_peer", Via.SAME_ENDPOINT),
+            to("kill.supervisor kill.timeout_orphan", Via.ANCESTOR),
+        ),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.investigate.class_tables.base import CauseClass, cause_class
+from receiver.investigate.class_tables.base import CauseClass, Nature, Via, cause_class, to
 
 CLASSES: tuple[CauseClass, ...] = (
     cause_class(
@@ -13,6 +13,12 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="match_threads_to_quota",
         fix="Set the number of threads to the quota, or raise the quota.",
         needs="process_sample",
+        nature=Nature.DELAY,
+        brings=(
+            to("cpu.neighbour data.skew", Via.SAME),
+            to("cpu.neighbour", Via.CGROUP),
+            to("kill.timeout_orphan kill.heartbeat kill.probe kill.supervisor", Via.ANCESTOR),
+        ),
     ),
     cause_class(
         name="cpu.neighbour",
@@ -22,6 +28,8 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="isolate_cpu",
         fix="Move or limit the neighbour, or reserve CPUs for the task.",
         needs="process_sample neighbour",
+        nature=Nature.DELAY,
+        brings=(to("kill.timeout_orphan kill.heartbeat kill.probe kill.supervisor", Via.ANCESTOR),),
     ),
     cause_class(
         name="proc.exit_masked",
@@ -33,6 +41,7 @@ CLASSES: tuple[CauseClass, ...] = (
             "Use `set -euo pipefail` (or check PIPESTATUS or the return code), so that "
             "the failure fails the task."
         ),
+        nature=Nature.FACET,
     ),
     cause_class(
         name="proc.sigpipe",
@@ -50,6 +59,10 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="fix_path",
         fix="Install the program, or correct PATH, the shebang line or the execute permission.",
         needs="call_failed",
+        brings=(
+            to("fs.eacces", Via.SAME),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+        ),
     ),
     cause_class(
         name="proc.zombies",
@@ -58,6 +71,8 @@ CLASSES: tuple[CauseClass, ...] = (
         rivals="lim.pids",
         tag="reap_children",
         fix="Reap children (with an init such as tini as pid 1, or with wait()).",
+        spreads=True,
+        brings=(to("lim.pids", Via.SAME),),
     ),
     cause_class(
         name="proc.duplicate_run",
@@ -70,6 +85,11 @@ CLASSES: tuple[CauseClass, ...] = (
             "idempotently."
         ),
         visible="P",
+        spreads=True,
+        brings=(
+            to("fs.", Via.SAME_FILE),
+            to("fs.", Via.SAME),
+        ),
     ),
     cause_class(
         name="lim.emfile",
@@ -79,6 +99,10 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="close_descriptors",
         fix="Close files and sockets after use, or raise the limit (ulimit -n).",
         needs="call_failed",
+        brings=(
+            to("net.dns", Via.SAME),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+        ),
     ),
     cause_class(
         name="lim.pids",
@@ -88,6 +112,10 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="raise_pids",
         fix="Raise the pids limit, or start fewer processes and threads.",
         needs="call_failed",
+        brings=(
+            to("crash.abort_ill net.dns", Via.SAME),
+            to("net.reset_short", Via.CONNECTION_ENDS),
+        ),
     ),
     cause_class(
         name="data.skew",
@@ -97,6 +125,11 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="split_partition",
         fix="Split or salt the large part (AQE skew join, smaller files).",
         visible="P",
+        nature=Nature.DELAY,
+        brings=(
+            to("cpu.neighbour", Via.SAME),
+            to("kill.timeout_orphan kill.heartbeat kill.probe", Via.ANCESTOR),
+        ),
     ),
     cause_class(
         name="time.clock",
@@ -106,5 +139,6 @@ CLASSES: tuple[CauseClass, ...] = (
         tag="ntp",
         fix=("Let the clock be slewed (chrony, NTP), and do not compare times of different hosts."),
         visible="P",
+        spreads=True,
     ),
 )

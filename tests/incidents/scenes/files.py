@@ -287,4 +287,9 @@ for n in range(60):
         subprocess.run(["fsfreeze", "-u", str(place)], check=True)
 
     lab.run(lab.wrapped(lab.python(code)), during, timeout=60)
-    return Truth("fs.slow_io", {"path": str(out)}, rivals=("mem.thrash", "net.silent_peer"))
+    return Truth(
+        "fs.slow_io",
+        {"path": str(out)},
+        rivals=("mem.thrash", "net.silent_peer"),
+        verdict="degraded",
+    )

@@ -180,7 +180,7 @@ def _reads(lab: Lab, delay: str) -> None:
 @scene("I31", "A", "P", group="frameworks")
 def reads_wait_for_new_credentials(lab: Lab) -> Truth:
     _reads(lab, str(7 + 2 * lab.variant))
-    return Truth("net.credential", rivals=("net.pool", "net.silent_peer"))
+    return Truth("net.credential", rivals=("net.pool", "net.silent_peer"), verdict="degraded")
 
 
 @scene("I54", "-", "K", variants=3, group="healthy")

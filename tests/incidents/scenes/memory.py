@@ -280,7 +280,9 @@ while time.time() < end:
         m[at]
 """
     lab.run(lab.wrapped(lab.python(join(group) + code, str(data))), timeout=90)
-    return Truth("mem.thrash", {"pid": "reader"}, rivals=("fs.slow_io", "mem.cgroup_oom"))
+    return Truth(
+        "mem.thrash", {"pid": "reader"}, rivals=("fs.slow_io", "mem.cgroup_oom"), verdict="degraded"
+    )
 
 
 @scene("I42", "C", "K")

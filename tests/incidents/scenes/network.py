@@ -423,7 +423,10 @@ def a_refresh_of_credentials_holds_all(lab: Lab) -> Truth:
         )
     )
     return Truth(
-        "net.credential", {"address": f"127.0.0.1:{sts}"}, rivals=("net.pool", "net.silent_peer")
+        "net.credential",
+        {"address": f"127.0.0.1:{sts}"},
+        rivals=("net.pool", "net.silent_peer"),
+        verdict="degraded",
     )
 
 
@@ -488,4 +491,4 @@ def a_database_waits_for_a_lock(lab: Lab) -> Truth:
             f"psql '{dsn}' -qf {lab.folder}/hold.sql & H=$!\necho @holder $H\nsleep 0.8\npsql '{dsn}' -v ON_ERROR_STOP=1 -qc \"{wait} update t set a = 3\"\nS=$?\nwait $H\nexit $S\n"
         )
     )
-    return Truth("db.lock_wait", {"pid": "holder"}, rivals=("net.silent_peer",))
+    return Truth("db.lock_wait", {"pid": "holder"}, rivals=("net.silent_peer",), verdict="degraded")

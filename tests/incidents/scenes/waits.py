@@ -27,7 +27,7 @@ def a_quota_throttles(lab: Lab) -> Truth:
     (group / "cpu.cfs_quota_us").write_text(str(20000 + 5000 * lab.variant))
     enter = f"open({str(group / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n"
     lab.run(lab.wrapped(lab.python(enter + BUSY, "11", str(3 + lab.variant))))
-    return Truth("cpu.quota", {"pid": "worker"}, rivals=("cpu.neighbour",))
+    return Truth("cpu.quota", {"pid": "worker"}, rivals=("cpu.neighbour",), verdict="degraded")
 
 
 @scene("-", "B", "K", group="cpu")
@@ -49,6 +49,7 @@ def others_take_the_cpu(lab: Lab) -> Truth:
         "cpu.neighbour",
         {"pids": [p for r, p in lab.pids.items() if r.startswith("other")]},
         rivals=("cpu.quota",),
+        verdict="degraded",
     )
 
 

@@ -38,7 +38,7 @@ if __name__ == "__main__":
     else:
         lines = "\n".join(f"{sys.executable} -S {step} {p} {n} &" for n, p in enumerate(files))
         lab.run(lab.shell(f"{lines}\nwait\n"))
-    return Truth("data.skew", {"path": files[-1]}, rivals=("cpu.neighbour",))
+    return Truth("data.skew", {"path": files[-1]}, rivals=("cpu.neighbour",), verdict="degraded")
 
 
 @scene("I38", "B", "P", group="work")

@@ -1,0 +1,157 @@
+"""The failed call that ended a process, as far as its last calls show it.
+
+A failed call is no cause by itself: interpreters probe hundreds of paths, and programs handle most
+errors. A call is taken for the reason only if it was the last one that failed, and the process did
+next to nothing between it and its own end.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from receiver.calls import call_name
+from receiver.events import CallKind, FailureFlag, LastFailure, SubjectKind
+from receiver.investigate.case import Case
+from receiver.investigate.evidence import (
+    CLEAR,
+    SOME,
+    Evidence,
+    ends,
+    facts,
+    supports,
+)
+from receiver.investigate.snapshot import ProcessSnapshot
+from receiver.text.call_text import subject_of
+from receiver.text.names import error_name, resolve
+from receiver.units import SECOND
+
+_AT_ONCE_NS, _SOON_NS = SECOND, 5 * SECOND
+_AT_ONCE_CPU_NS, _SOON_CPU_NS = 50_000_000, 300_000_000
+# A traceback reads the source files that it quotes; a program that starts reads far more.
+_AT_ONCE_CODE, _SOON_CODE = 4, 20
+_ANSWERS = {"test", "[", "grep", "diff", "cmp", "stat"}  # their status 1 is an answer
+_OPTIONAL = ("/etc/", "/.config/")
+
+
+class LastCall(msgspec.Struct, frozen=True):
+    """The failed call, and how likely it is the reason for the end, as a weight and a sentence."""
+
+    call: LastFailure
+    weight: float
+    path: str  # the absolute path that was asked for; empty for any other object
+    shown: tuple[Evidence, ...]
+
+
+def last_calls(case: Case, errors: Iterable[int]) -> Iterator[tuple[ProcessSnapshot, LastCall]]:
+    """Yields the processes that ended because of one of these errors, with the call."""
+    wanted = frozenset(errors)
+    for actor in case:
+        found = last_call(case, actor)
+        if found is not None and found.call.error in wanted:
+            yield actor, found
+
+
+def last_call(case: Case, actor: ProcessSnapshot) -> LastCall | None:
+    """Returns the failed call that ended the process; None if its end had another reason."""
+    if not actor.failed or actor.end.signal or actor.end.code > 128:
+        return None
+    calls = [c for c in actor.last_failures if not _is_own_search(actor, c)]
+    demands = [
+        c for c in calls if c.call != CallKind.ASK and not c.failure_flags & FailureFlag.PROBE
+    ]
+    named = [c for c in calls if c.call == CallKind.ASK and is_argument(actor, c)]
+    call = max([*demands[-1:], *named[-1:]], key=lambda c: c.failed_boottime_ns, default=None)
+    if call is None or _child_failed_since(case, actor, call):
+        return None
+    weight = _weight(actor, call)
+    if not weight:
+        return None
+    path = resolve(call.directory, call.path) if call.subject == SubjectKind.PATH_ASKED else ""
+    name, error = call_name(call.call_number), error_name(call.error)
+    what = path or subject_of(call)
+    about = f" on {what}" if what else ""
+    text = f"{name}{about} was the last call of {actor.who} that failed, with {error}."
+    after = (actor.end_ns - call.failed_boottime_ns) / 1e9
+    then = f"{actor.who} {actor.end.words} {after:.2f} s later{_in_between(call)}."
+    shown = [supports(weight / 2, text, facts(call)), supports(weight / 2, then, ends(actor))]
+    return LastCall(call, weight, path, (*shown, *_passed_on(case, actor)))
+
+
+def _passed_on(case: Case, actor: ProcessSnapshot) -> list[Evidence]:
+    """Returns evidence that the parent failed because of it: at once, and with the same status."""
+    parent = case.get(actor.parent)
+    if actor in case.path or parent is None or parent not in case.path:
+        return []
+    after = parent.end_ns - actor.end_ns
+    if parent.end.code != actor.end.code or not 0 <= after <= _AT_ONCE_NS:
+        return []
+    text = f"Its parent {parent.who} {parent.end.words}, too, {after / 1e9:.2f} s later."
+    return [supports(SOME, text, ends(parent))]
+
+
+def _weight(actor: ProcessSnapshot, call: LastFailure) -> float:
+    """How directly the end followed on the failure: CLEAR, SOME or 0."""
+    after = actor.end_ns - call.failed_boottime_ns
+    at_once = (
+        after <= _AT_ONCE_NS
+        and call.later_cpu_ns <= _AT_ONCE_CPU_NS
+        and not call.later_files
+        and call.later_code_files <= _AT_ONCE_CODE
+    )
+    if at_once and not _is_optional(call):
+        return CLEAR
+    soon = (
+        after <= _SOON_NS
+        and call.later_cpu_ns <= _SOON_CPU_NS
+        and call.later_files <= 1
+        and call.later_code_files <= _SOON_CODE
+    )
+    return SOME if soon else 0.0
+
+
+def _is_optional(call: LastFailure) -> bool:
+    """Whether programs often look for such a file and go on without it."""
+    name = call.path.rpartition("/")[2]
+    missing = call.error in (errno.ENOENT, errno.ENOTDIR)
+    exists = call.error == errno.EEXIST and call.call == CallKind.CHANGE
+    if missing:
+        return name.startswith(".") or any(p in call.path for p in _OPTIONAL)
+    return exists and makes_directory(call)
+
+
+def makes_directory(call: LastFailure) -> bool:
+    """mkdir: a directory that exists is welcome to most who make one."""
+    return call_name(call.call_number).startswith("mkdir")
+
+
+def _is_own_search(actor: ProcessSnapshot, call: LastFailure) -> bool:
+    """A search for parts of the program itself, or for the source of code without a file."""
+    name = call.path.rpartition("/")[2]
+    if name.startswith("<") and name.endswith(">"):
+        return True
+    folders = {actor.executable.rpartition("/")[0], *_folder_of(actor.argv[:1])}
+    return call.error == errno.ENOENT and call.path.rpartition("/")[0] in folders
+
+
+def _folder_of(command: tuple[str, ...]) -> tuple[str, ...]:
+    folder = command[0].rpartition("/")[0] if command else ""
+    return (folder,) if folder else ()
+
+
+def _child_failed_since(case: Case, actor: ProcessSnapshot, call: LastFailure) -> bool:
+    return any(
+        c.failed and call.failed_boottime_ns <= c.end_ns <= actor.end_ns
+        for c in case.children(actor)
+    )
+
+
+def _in_between(call: LastFailure) -> str:
+    return "" if call.later_files else " and opened no data file in between"
+
+
+def is_argument(actor: ProcessSnapshot, call: LastFailure) -> bool:
+    """Whether the path is an argument of the command, which therefore needs it."""
+    return bool(call.path) and call.path in actor.argv[1:] and actor.name not in _ANSWERS

@@ -1,0 +1,134 @@
+"""How a candidate reaches the failure: directly, or through what it brought about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from receiver.investigate.case import Case
+from receiver.investigate.classes import CLASSES
+from receiver.investigate.evidence import (
+    CLEAR,
+    HINT,
+    SLIGHT,
+    SOME,
+    Candidate,
+    Evidence,
+    contradicts,
+    ends,
+    supports,
+)
+from receiver.investigate.relations import LATER_NS
+from receiver.investigate.snapshot import ProcessSnapshot
+from receiver.work.children import ExitSeverity
+
+
+def reach(case: Case, candidate: Candidate, failed: list[ProcessSnapshot]) -> Evidence | None:
+    """Returns what the place of its process among the failed ones says for or against it.
+
+    `failed` are the processes in which a failure began. A candidate about another one of them than
+    the task's explains that one.
+    """
+    subject, path = case.get(candidate.subject), case.path
+    if subject is None or not path:
+        return None
+    if subject in path:
+        return _on_the_path(subject, path)
+    if subject.failed and _before(subject, path[0]):
+        worked = {id(a.execution) for a in path}
+        same_work = subject.exit_severity >= ExitSeverity.FAILED and id(subject.execution) in worked
+        text = f"{subject.who} failed before the task did."
+        return supports(SLIGHT if same_work else HINT, text, ends(subject))
+    if path[-1] in case.above(subject) or subject in case.above(path[-1]):
+        return None
+    if candidate.harms_without_failure and CLASSES[candidate.cause].spreads:
+        return None  # the failure may come from what it damaged
+    if lineage(case, candidate, failed):
+        return None
+    if subject.exit is not None and not subject.failed:
+        text = f"{subject.who} itself did not fail; another process did."
+        return contradicts(CLEAR, text, ends(subject))
+    text = f"{subject.who} is not the process that failed."
+    return contradicts(SLIGHT, text, ends(path[-1]))
+
+
+def _on_the_path(subject: ProcessSnapshot, path: list[ProcessSnapshot]) -> Evidence:
+    what = "in the chain that failed the task"
+    if subject is path[-1]:
+        what = "the first failure of the task"
+    return supports(SOME, f"{subject.who} failed, and this was {what}.", ends(subject))
+
+
+def _before(actor: ProcessSnapshot, other: ProcessSnapshot) -> bool:
+    return bool(actor.end_ns) and (not other.end_ns or actor.end_ns <= other.end_ns)
+
+
+def through(
+    own: Evidence | None, effects: Iterable[tuple[str, Evidence | None]]
+) -> Evidence | None:
+    """Returns the strongest reach of a candidate and of what it brought about, by class."""
+    best, weight = own, own.weight if own is not None else 0.0
+    for name, each in effects:
+        if each is not None and each.weight > weight:
+            text = f"It brought about {name}: {each.text}"
+            best, weight = supports(each.weight, text, each.facts), each.weight
+    return best
+
+
+def came_after(case: Case, candidate: Candidate) -> Evidence | None:
+    """Returns evidence against a candidate that happened after the failure."""
+    failed = case.path[-1] if case.path else None
+    subject = case.get(candidate.subject)
+    if (
+        failed is None
+        or not failed.end_ns
+        or subject is failed
+        or candidate.at_ns <= failed.end_ns + LATER_NS
+    ):
+        return None
+    text = f"{failed.who} had failed {(candidate.at_ns - failed.end_ns) / 1e9:.1f} s before."
+    return contradicts(CLEAR, text, ends(failed))
+
+
+def failures(case: Case) -> list[ProcessSnapshot]:
+    """The processes in which a failure began: none of their children failed before them."""
+    failed = [
+        a for a in case if a.failed and (a.exit_severity >= ExitSeverity.FAILED or a in case.path)
+    ]
+    known = {a.key for a in failed}
+    return [
+        a
+        for a in failed
+        if a.end.signal
+        or not any(c.key in known and c.end_ns <= a.end_ns for c in case.children(a))
+    ]
+
+
+def made_good(case: Case) -> list[ProcessSnapshot]:
+    """The failed processes whose command succeeded when the same parent repeated it later."""
+    out = []
+    for actor in case:
+        parent = case.get(actor.parent)
+        if parent is None or not actor.failed or actor.exit_severity < ExitSeverity.FAILED:
+            continue
+        if any(
+            s.argv == actor.argv
+            and s.start_ns >= actor.end_ns
+            and s.exit is not None
+            and not s.failed
+            for s in case.children(parent)
+        ):
+            out.append(actor)
+    return out
+
+
+def lineage(case: Case, candidate: Candidate, failed: list[ProcessSnapshot]) -> set[int]:
+    """The numbers of those failures that are of the candidate's process, above it or below it."""
+    subject = case.get(candidate.subject)
+    if subject is None:
+        return set(range(len(failed)))
+    above = case.above(subject)
+    return {
+        number
+        for number, each in enumerate(failed)
+        if each is subject or each in above or subject in case.above(each)
+    }
