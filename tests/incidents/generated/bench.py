@@ -160,7 +160,9 @@ class Bench:
         path = self.folder / "bin" / f"{self.names.program()}.py"
         path.write_text(f"import os, socket, sys, time\n{code}\n")
         child = self.lab.outside(
-            [*inside, sys.executable, "-S", str(path)], ready="ready" if ready else ""
+            [*inside, sys.executable, "-S", str(path)],
+            ready="ready" if ready else "",
+            start_new_session=True,
         )
         self.lab.pids[role] = child.pid
         return child

@@ -94,7 +94,7 @@ def _nested(b: Bench, command: list[str]) -> list[str]:
 
 
 def _terminal(b: Bench, command: list[str]) -> list[str]:
-    return ["script", "-qec", shlex.join(command), "/dev/null"]
+    return ["script", "-qec", shlex.join(command), str(b.folder / "run" / "typescript")]
 
 
 WRAPPERS: dict[str, Wrapper] = {

@@ -71,7 +71,8 @@ def _live(composition: Composition, lab: Lab, witnessed: bool) -> Played:
     command = workload(lab.folder, bench.names.program(), composition.structure, plan.stages)
     command = [*plan.inside, *contexts.wrapped(bench, command)]
     for each in [lab.folder, *(p for p in lab.folder.iterdir() if p.is_dir())]:
-        each.chmod(0o777)
+        with contextlib.suppress(OSError):  # a mount may be read-only
+            each.chmod(0o777)
     began, witnesses = time.monotonic(), Witnesses(lab.folder) if witnessed else None
     try:
         run, verdicts = _observed(bench, command, plan, witnesses)
@@ -162,7 +163,12 @@ def _observed(
 
 
 def _kept(folder: Path) -> str:
-    paths = [folder / "run" / "cron.log", folder / "stdout", folder / "nohup.out"]
+    paths = [
+        folder / "run" / "cron.log",
+        folder / "stdout",
+        folder / "nohup.out",
+        folder / "run" / "typescript",
+    ]
     return "".join(p.read_bytes()[-4000:].decode(errors="replace") for p in paths if p.exists())
 
 

@@ -46,7 +46,7 @@ def quota_of_cpu(b: Bench) -> Plan:
     )
     limit = b.draw.choice((4, 6))
     before = ("timeout", str(limit if b.sick else limit * 10), *b.cgroup_words(group))
-    step = b.step("victim", [f"work {1500}"], before=before, work=0.2)
+    step = b.step("victim", ["work 1500"], before=before, work=0.2)
     truth = Truth("cpu.quota", {"pid": "victim"}, rivals=("cpu.neighbour",))
     return Plan(stages=b.one(step), truth=truth, happened=failed)
 
@@ -57,11 +57,11 @@ def neighbours_on_its_cpu(b: Bench) -> Plan:
     cpu = b.draw.choice((0, 1))
     strangers = []
     for number in range(6 if b.sick else 0):
-        code = f"os.sched_setaffinity(0, {{{cpu}}}); print('ready', flush=True)\nend = time.time() + 14\nwhile time.time() < end: sum(range(9999))"
+        code = f"os.sched_setaffinity(0, {{{cpu}}}); print('ready', flush=True)\nend = time.time() + 20\nwhile time.time() < end: sum(range(9999))"
         b.stranger(code, role=f"burner{number}")
         strangers.append(f"burner{number}")
     limit = b.draw.choice((4, 6))
     before = ("timeout", str(limit if b.sick else limit * 10), "taskset", "-c", str(cpu))
-    step = b.step("victim", [f"work {3000}"], before=before, work=0.2)
+    step = b.step("victim", ["work 5000"], before=before, work=0.2)
     truth = Truth("cpu.neighbour", {"pids": strangers}, rivals=("cpu.quota",))
     return Plan(stages=b.one(step), truth=truth, happened=failed)

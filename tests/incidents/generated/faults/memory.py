@@ -22,6 +22,12 @@ def _kills(group: Path) -> int:
     return 0
 
 
+def _first_to_go(b: Bench, group: Path) -> tuple[str, ...]:
+    """In the cgroup, and with an oom_score_adj as a container of low priority has it."""
+    words = f'echo 0 > {group}/cgroup.procs && echo 900 > /proc/self/oom_score_adj && exec "$@"'
+    return ("sh", "-c", words, "sh")
+
+
 def _limit(b: Bench) -> int:
     return _START.get(b.language, 20) + b.draw.choice((40, 70, 110))
 
@@ -54,11 +60,11 @@ def a_stranger_holds_its_memory(b: Bench) -> Plan:
     limit = held + own - 25
     group = b.lab.cgroup("memory", memory_limit_in_bytes=(limit if b.sick else limit + 600) * MIB)
     b.stranger(
-        f"open('{group}/cgroup.procs', 'w').write('0')\nopen('/proc/self/oom_score_adj', 'w').write('-1000')\n"
+        f"open('{group}/cgroup.procs', 'w').write('0')\n"
         f"held = b'x' * ({held} << 20)\nprint('ready', flush=True)\ntime.sleep(300)"
     )
     options = ("-Xmx300m",) if b.language == "java" else ()
-    step = b.step("victim", ["grow 45 500"], before=b.cgroup_words(group), options=options)
+    step = b.step("victim", ["grow 45 500"], before=_first_to_go(b, group), options=options)
     truth = Truth("mem.cgroup_neighbour", {"pid": "stranger"}, rivals=("kill.supervisor",))
     return Plan(
         stages=b.one(step), truth=truth, happened=both(lambda run: _kills(group) > 0, failed)
@@ -67,16 +73,10 @@ def a_stranger_holds_its_memory(b: Bench) -> Plan:
 
 @fault("K", languages=("python", "c", "perl", "go"), at_least_ms=500)
 def another_step_takes_the_memory(b: Bench) -> Plan:
-    """Two steps share a cgroup; the large one is protected, the small one is killed."""
+    """Two steps share a cgroup; the large one takes the room, the small one is killed."""
     group = b.lab.cgroup("memory", memory_limit_in_bytes=(110 if b.sick else 900) * MIB)
-    protect = (
-        "sh",
-        "-c",
-        f'echo 0 > {group}/cgroup.procs && echo -1000 > /proc/self/oom_score_adj && exec "$@"',
-        "sh",
-    )
-    big = b.step("other", ["grow 140 900", "idle 200"], before=protect, language="c")
-    small = b.step("victim", ["grow 12 100", "idle 1500"], before=b.cgroup_words(group))
+    big = b.step("other", ["grow 140 900", "idle 200"], before=b.cgroup_words(group), language="c")
+    small = b.step("victim", ["grow 12 100", "idle 1500"], before=_first_to_go(b, group))
     truth = Truth("mem.cgroup_neighbour", {"pid": "other"}, rivals=("kill.supervisor",))
     return Plan(
         stages=b.stages(Stage((small, big))),

@@ -186,7 +186,7 @@ static void step(char **w) {
   else if (is(op, "files")) files(atoi(a), b);
   else if (is(op, "map")) map_file(a, atoi(b));
   else if (is(op, "exit")) { fputs("stop\n", stderr); exit(atoi(a)); }
-  else if (is(op, "crash")) { if (is(a, "segv")) *(volatile int *)8 = 1; if (is(a, "fpe")) { volatile int zero = 0; exit(1 / zero); } abort(); }
+  else if (is(op, "crash")) { if (is(a, "segv")) *(volatile int *)8 = 1; if (is(a, "fpe")) { volatile int zero = 0, rows = 7; exit(rows / zero); } abort(); }
   else if (is(op, "check")) { if (has_word(a, b)) { fprintf(stderr, "%s: %s\n", a, b); exit(1); } }
   else if (is(op, "say")) for (int i = 0; i < atoi(a) * 73; i++) { puts("17,4,abcdefgh"); fflush(stdout); }
   else if (is(op, "kill") || is(op, "polite") || is(op, "deaf")) signals(op, a, b);
