@@ -169,13 +169,34 @@ static __always_inline void find_holder(struct pt_regs *regs, struct task_struct
 	}
 }
 
+/* The two arguments that say what a call was about: of a call with two paths, the one that the error is about. */
+static __always_inline void object_arguments(struct pt_regs *regs, u32 handler, u32 error, u64 *first, u64 *second)
+{
+	bool about_new = error == EEXIST || error == ENOTEMPTY || error == EISDIR;
+
+	*first = ARG1(regs);
+	*second = ARG2(regs);
+	if (handler == ON_SYMLINK || (about_new && (handler == ON_LINK || handler == ON_RENAME))) {
+		*first = ARG2(regs);
+	} else if (handler == ON_SYMLINKAT) {
+		*first = ARG2(regs);
+		*second = ARG3(regs);
+	} else if (about_new && (handler == ON_LINKAT || handler == ON_RENAMEAT)) {
+		*first = ARG3(regs);
+		*second = ARG4(regs);
+	}
+}
+
 static __always_inline void on_failed_call(struct pt_regs *regs, struct task_struct *task, u32 tgid, u32 number, u32 handler,
 					   u32 error)
 {
+	u64 first, second;
+
 	if (handler == ON_FCNTL && ARG2(regs) != F_SETLK && ARG2(regs) != F_OFD_SETLK && ARG2(regs) != F_DUPFD &&
 	    ARG2(regs) != F_DUPFD_CLOEXEC)
 		return;
-	remember_failure(number << 8 | handler, error, ARG1(regs), ARG2(regs));
+	object_arguments(regs, handler, error, &first, &second);
+	remember_failure(number << 8 | handler, error, first, second);
 	/* the failures that are everyday answers leave here: ENOENT of an open, EAGAIN of a read, EINTR */
 	if (error == ENOENT && handler != ON_EXEC && handler != ON_EXECAT)
 		return;
@@ -187,7 +208,7 @@ static __always_inline void on_failed_call(struct pt_regs *regs, struct task_str
 		note_write_error(task, tgid, ARG1(regs), error);
 	if (handler == ON_MMAP || handler == ON_MEMORY)
 		tell_refused_memory(regs, number, error);
-	on_failure(number << 8 | handler, error, ARG1(regs), ARG2(regs));
+	on_failure(number << 8 | handler, error, first, second);
 }
 
 static __always_inline int on_call_end(struct pt_regs *regs, u32 number, long result)

@@ -262,6 +262,7 @@ static __always_inline void fill_object(struct scratch *s, struct event_call_fai
 	case ON_FCHMODAT:
 	case ON_FCHOWNAT:
 	case ON_ASKAT:
+	case ON_SYMLINKAT:
 		directory = (int)first;
 		path = second;
 		break;
@@ -276,7 +277,6 @@ static __always_inline void fill_object(struct scratch *s, struct event_call_fai
 	case ON_TRUNCATE:
 	case ON_LINK:
 	case ON_SYMLINK:
-	case ON_SYMLINKAT:
 	case ON_MKDIR:
 	case ON_CHMOD:
 	case ON_CHOWN:

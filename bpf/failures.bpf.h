@@ -20,8 +20,10 @@ static __always_inline bool is_everyday(u32 handler, u32 error)
 	case EALREADY:
 	case EINPROGRESS:
 	case EISCONN:
-	case ENOTCONN:
 		return true;
+	case ENOTCONN: /* a question about a socket; of a path, the process behind its file system is gone */
+		return handler == ON_NOTHING || handler == ON_READ || handler == ON_WRITE || handler == ON_SEND ||
+		       handler == ON_RECEIVE;
 	case EAGAIN:
 		return handler != ON_CLONE && handler != ON_FCNTL && handler != ON_LOCK && handler != ON_EXEC &&
 		       handler != ON_EXECAT;

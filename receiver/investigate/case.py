@@ -15,7 +15,7 @@ import msgspec
 from receiver.events import ProcessKey
 from receiver.facts.neighbours import Competitor
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.model import Identity
+from receiver.model import Identity, Unseen
 from receiver.work.children import ExitSeverity
 from receiver.work.execution import Execution
 
@@ -74,7 +74,7 @@ class Case:
         losses: Iterable[LossWindow] = (),
         unwatched_losses: Iterable[LossWindow] = (),
         clock_steps: Iterable[ClockStep] = (),
-        blind: Iterable[str] = (),
+        unseen: Iterable[Unseen] = (),
         interrupted: bool = False,
         strangers: Iterable[Competitor] = (),
         beside: Iterable[Execution] = (),
@@ -91,7 +91,7 @@ class Case:
         # uses them.
         self.unwatched_losses = tuple(unwatched_losses)
         self.clock_steps = tuple(clock_steps)
-        self.blind = tuple(blind)
+        self.unseen = tuple(unseen)
         # System calls were not observed for a time, so a missing call proves nothing.
         self.interrupted = interrupted
         self.strangers = tuple(strangers)
@@ -244,10 +244,16 @@ class Case:
             ]
             if at.end.signal or not below:
                 break  # it died of a signal, so its children ended because of it
-            at = max(below, key=lambda c: (c.exit_severity is ExitSeverity.LOST_WORK, c.end_ns))
+            at = max(below, key=_rank_of_failure)
             out.append(at)
         return out
 
     @property
     def origin(self) -> ProcessSnapshot | None:
         return self.path[-1] if self.path else None
+
+
+def _rank_of_failure(child: ProcessSnapshot) -> tuple[bool, bool, int]:
+    """The child that failed last; one that its parent stopped only if no other one failed."""
+    severity = child.exit_severity
+    return severity is ExitSeverity.LOST_WORK, severity >= ExitSeverity.FAILED, child.end_ns

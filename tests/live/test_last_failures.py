@@ -16,7 +16,15 @@ from pathlib import Path
 import pytest
 
 from receiver.calls import call_name
-from receiver.events import CallFailed, CallKind, HeldObject, Holder, LastFailure, Signal
+from receiver.events import (
+    CallFailed,
+    CallKind,
+    FailureFlag,
+    HeldObject,
+    Holder,
+    LastFailure,
+    Signal,
+)
 from tests.live.conftest import Watched
 
 pytestmark = pytest.mark.live
@@ -93,7 +101,11 @@ raise SystemExit(1)
         status=1,
         cwd=tmp_path,
     )
-    found = [e for e in watched.witness.of(pid, LastFailure) if e.call == CallKind.OPEN]
+    found = [
+        e
+        for e in watched.witness.of(pid, LastFailure)
+        if e.call == CallKind.OPEN and not e.failure_flags & FailureFlag.PROBE
+    ]
     assert [e.path for e in sorted(found, key=lambda e: e.failed_boottime_ns)] == [
         f"none-{n}.csv" for n in range(44, 50)
     ]
@@ -128,6 +140,25 @@ raise SystemExit(1)
     assert ("mkdir", errno.EEXIST, ".") in [
         (call_name(e.call_number), e.error, e.path) for e in watched.witness.of(pid, LastFailure)
     ]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "os.symlink('/elsewhere', 'there')",
+        "os.link('here', 'there')",
+        "os.symlink('/elsewhere', 'there', dir_fd=os.open('.', os.O_RDONLY))",
+        "os.link('here', 'there', dst_dir_fd=os.open('.', os.O_RDONLY))",
+    ],
+)
+def test_of_two_paths_the_one_that_exists_is_named(
+    watched: Watched, tmp_path: Path, call: str
+) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).touch()
+    pid = watched.run(f"import os; {call}", status=1, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    found = last(watched, pid)
+    assert (found.error, found.directory, found.path) == (errno.EEXIST, str(tmp_path), "there")
 
 
 def test_a_path_that_is_too_long_to_keep_is_marked(watched: Watched, tmp_path: Path) -> None:
@@ -278,7 +309,7 @@ def test_an_idle_reader_is_told_who_can_still_write(watched: Watched, code: str)
 
     def found() -> list[Holder]:
         watched.witness.source.sample()
-        return watched.witness.of(child.pid, Holder)
+        return [e for e in watched.witness.of(child.pid, Holder) if e.comm == "sleep"]
 
     until(found)
     (held,) = {(e.held, e.holder, e.comm) for e in found()}
