@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import errno
+import signal
 from typing import Any
 
 import pytest
 
-from receiver.events import CallFailed, CallKind, LastFailure, ProcessKey, SubjectKind
-from receiver.units import SECOND
+from receiver.events import (
+    CallFailed,
+    CallKind,
+    EarlySample,
+    LastFailure,
+    ProcessKey,
+    SubjectKind,
+)
+from receiver.units import MIB, SECOND
 from tests.builders import MS, Story
 from tests.investigate.telling import cause_of, report_of
 
@@ -90,3 +98,34 @@ def test_a_program_that_a_helper_could_not_start() -> None:
 
 def test_a_program_that_was_found_elsewhere_is_not_missed() -> None:
     assert cause_of(report_of(_spawns_in_vain(again=True))) != "proc.interpreter"
+
+
+# ── heap limits ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("options", "peak_mib", "cause"),
+    [
+        (("--max-old-space-size=96",), 162, "mem.app_heap"),
+        (("--max-old-space-size=4096", "--max-old-space-size=96"), 162, "mem.app_heap"),
+        (("--max-old-space-size=96", "--max-old-space-size=4096"), 162, "crash.abort_ill"),
+        (("-Xmx98304k",), 162, "mem.app_heap"),
+        (("--max-old-space-size=96",), 90, "crash.abort_ill"),  # far below its limit
+        (("rank.js", "--max-old-space-size=96"), 162, "crash.abort_ill"),  # an option of the script
+        ((), 162, "crash.abort_ill"),  # nothing says that it has a limit
+    ],
+)
+def test_a_runtime_that_aborts_itself_at_the_limit_of_its_heap(
+    options: tuple[str, ...], peak_mib: int, cause: str
+) -> None:
+    story = Story()
+    root = story.command("node", *options, "rank.js")
+    for held in (44, 80, peak_mib):
+        story.step(150)
+        story.fact(EarlySample, root, anon_bytes=held * MIB, cpu_runtime_ns=SECOND)
+    story.signal(root, root, signal.SIGABRT, code=-6, comm="node")
+    story.exit(root, signal=signal.SIGABRT, after_ms=1, peak_rss_bytes=peak_mib * MIB)
+    report = report_of(story)
+    assert cause_of(report) == cause
+    if cause == "mem.app_heap":
+        assert "96.0 MiB" in report.summary and report.hypotheses[0].culprit.pid == root.tgid
