@@ -20,7 +20,7 @@ from receiver.units import MIB, SECOND
 from tests.builders import MS, Story
 from tests.investigate.telling import cause_of, report_of
 
-FLOCK, EXECVE = 73, 59
+FLOCK, EXECVE, MKDIR = 73, 59, 83
 
 
 def refused(story: Story, who: ProcessKey, **fields: Any) -> None:
@@ -129,3 +129,51 @@ def test_a_runtime_that_aborts_itself_at_the_limit_of_its_heap(
     assert cause_of(report) == cause
     if cause == "mem.app_heap":
         assert "96.0 MiB" in report.summary and report.hypotheses[0].culprit.pid == root.tgid
+
+
+# ── paths that exist ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+MADE: dict[str, Any] = {
+    "call": CallKind.CHANGE, "call_number": MKDIR, "error": errno.EEXIST, "path": "/data/out",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("later", "cause"),
+    [
+        ({"later_cpu_ns": 8 * MS}, "fs.path_exists"),  # it ended with a message
+        ({"later_cpu_ns": 35 * MS}, "none.not_visible"),  # it worked with the directory
+        ({"later_files": 1}, "none.not_visible"),  # it wrote into it
+        ({"ago_ms": 1500}, "none.not_visible"),
+    ],
+)
+def test_a_directory_that_exists_ends_only_who_needs_a_new_one(
+    later: dict[str, Any], cause: str
+) -> None:
+    story = Story()
+    root = story.command("node", "load.js")
+    story.step(2_000)
+    last_failed(story, root, **(MADE | later))
+    story.exit(root, 1, after_ms=1)
+    assert cause_of(report_of(story)) == cause
+
+
+@pytest.mark.parametrize(
+    ("status", "after_ms", "cause"),
+    [(1, 30, "fs.path_exists"), (3, 30, "none.not_visible"), (1, 5_000, "none.not_visible")],
+)
+def test_a_worker_that_hands_a_failure_on_and_ends_well(
+    status: int, after_ms: float, cause: str
+) -> None:
+    story = Story()
+    root = story.command("python3", "pool.py")
+    worker = story.fork(root)
+    step = story.spawn(worker, "node", "load.js")
+    story.step(500)
+    last_failed(
+        story, step, call=CallKind.OPEN, call_number=2, error=errno.EEXIST, path="/data/out.csv"
+    )
+    story.exit(step, 1, after_ms=1)
+    story.exit(worker, 0, after_ms=5)
+    story.exit(root, status, after_ms=after_ms)
+    assert cause_of(report_of(story)) == cause
