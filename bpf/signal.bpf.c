@@ -153,10 +153,14 @@ SEC("tp_btf/signal_generate")
 int BPF_PROG(on_signal_state, int signal, struct kernel_siginfo *info, struct task_struct *target, int group, int result)
 {
 	struct task_struct *sender = bpf_get_current_task_btf();
-	bool handled = handler_of(target, signal) != SIG_DFL, ignored, kept;
-	int code = code_of(info);
+	bool handled, ignored, kept;
 	u64 origin = 0;
+	int code;
 
+	if (signal == SIGCHLD || sender->tgid == target->tgid) /* nearly all signals there are */
+		return 0;
+	handled = handler_of(target, signal) != SIG_DFL;
+	code = code_of(info);
 	/* read from the arguments: the verifier takes an argument that is a pointer for one that is never NULL (SEND_SIG_NOINFO) */
 	bpf_probe_read_kernel(&origin, sizeof(origin), &ctx[1]);
 	ignored = is_ignored_request(signal, code, sender, target, result);

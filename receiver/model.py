@@ -204,6 +204,31 @@ class Blind(msgspec.Struct, frozen=True):
     why: str = ""
 
 
+# names of the events that the hooks of system calls emit
+OF_CALLS = (
+    "file_opened",
+    "file_closed",
+    "file_changed",
+    "file_totals",
+    "call_failed",
+    "last_failure",
+    "memory_refused",
+    "name_query",
+    "unix_connected",
+)
+
+
+class Unseen(msgspec.Struct, frozen=True):
+    """What is not observed at all, or for a time: nothing is concluded from its absence.
+
+    `text` is a phrase for reports. `kinds` are the names of the events that are missing
+    (`text.names.kind_name`).
+    """
+
+    text: str
+    kinds: tuple[str, ...] = ()
+
+
 class Watch(msgspec.Struct, frozen=True):
     """A command that kwitness itself starts: both pids identify its first fork."""
 

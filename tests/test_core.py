@@ -588,7 +588,7 @@ def test_what_was_not_observed_of_a_task_is_in_its_report() -> None:
     story.core.missing.note_blind(
         Blind("interrupted", began + 100 * MS, 0, why="the helper was killed"), story.now
     )
-    (late, on) = story.core.case(execution, story.now + SECOND).blind
+    (late, on) = [u.text for u in story.core.case(execution, story.now + SECOND).unseen]
     assert (
         late
         == "the first at most 0.056 s of system calls of 2 processes (the hooks were attached later)"
@@ -600,7 +600,7 @@ def test_what_was_not_observed_of_a_task_is_in_its_report() -> None:
     )
     case = story.core.case(execution, story.now + SECOND)
     assert (
-        case.blind[1] == "system calls from 0.100 to 0.400 s (the helper was killed)"
+        case.unseen[1].text == "system calls from 0.100 to 0.400 s (the helper was killed)"
         and case.interrupted
     )
     story.exit(story.spawn(root, "python3", "load.py"), 1)
@@ -611,7 +611,7 @@ def test_what_was_not_observed_of_a_task_is_in_its_report() -> None:
     story.tick(1)
     later = story.command("later", name="later")
     (execution,) = [e for e in story.core.executions.open.values() if e.root.key == later]
-    assert story.core.case(execution, story.now).blind == ()
+    assert story.core.case(execution, story.now).unseen == ()
 
 
 def test_a_process_whose_exit_was_lost_ends_without_an_outcome() -> None:

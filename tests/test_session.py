@@ -20,7 +20,7 @@ from receiver.investigate.alerts import AlertQuery
 from receiver.investigate.entries import RunSummary, Sighting, Used
 from receiver.investigate.history import TASKS, History
 from receiver.investigate.report import CrashLine, to_json
-from receiver.model import NOBODY, Blind, CoreOptions, Gap
+from receiver.model import NOBODY, Blind, CoreOptions, Gap, Unseen
 from receiver.observe.core import Core
 from receiver.observe.recorder import Recorder, without_secrets
 from receiver.observe.recording import (
@@ -98,7 +98,7 @@ def live(path: Path) -> Outcome:
     for number in range(6):
         earlier.remember(KEY, run(number, 0.1))
         earlier.remember(("other", "secret pipeline", "t"), run(number, 0.1))
-    session.unseen(("TLS (no library)",), story.now)
+    session.unseen((Unseen("TLS (no library)", ("name_query",)),), story.now)
     session.history(history, story.now)
     session.resumed(Gap("killed", 1, 2_000_000_001, (("span", 3),)), story.now)
     session.losses({("exec", "ring_full"): 3}, story.now)

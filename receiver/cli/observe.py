@@ -149,7 +149,7 @@ class ObservedCommand:
         if self._timeline:
             self.core.listeners.add(TimelineListener(self._timeline))
         self.observer.start()
-        self._blind = self.observer.blind()
+        self._unseen = [each.text for each in self.observer.unseen()]
         self._keeper = HistoryKeeper(Path(args.history), WriterThread()) if args.history else None
         if self._keeper is not None:
             self.observer.session.history(self._keeper.history, boottime_ns())
@@ -262,7 +262,7 @@ class ObservedCommand:
             return
         view = self._views.pop(execution)
         facts = json.dumps(
-            as_json(execution, view, self.core.missing.losses_of(execution), self._blind)
+            as_json(execution, view, self.core.missing.losses_of(execution), self._unseen)
         )
         why = self.core.incidents.reports[report_id(execution)]
         self.outputs.write("report", to_json(why) + b"\n")
@@ -282,7 +282,7 @@ class ObservedCommand:
         from receiver.render.terminal import screen
 
         colour, width = colour_wanted(sys.stderr.isatty()), width_of(sys.stderr)
-        losses, blind = self.core.missing.losses_of(execution), self._blind
+        losses, blind = self.core.missing.losses_of(execution), self._unseen
         print_text(summary(execution, view, losses, blind, width=width, colour=colour))
         print_text(screen(why, width=width, colour=colour))
 

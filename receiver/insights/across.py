@@ -15,6 +15,7 @@ from receiver.insights.across_report import CausalLink, confidence_of, fact_id, 
 from receiver.insights.remote_causes import RemoteCause, remote_causes
 from receiver.insights.runs import RemoteFact, RemoteRun
 from receiver.investigate import report as rp
+from receiver.investigate.classes import CLASSES
 from receiver.investigate.engine import CONFIDENT
 from receiver.investigate.evidence import CLEAR, SLIGHT, SOME, STRONG
 from receiver.text.printable import printable
@@ -24,15 +25,6 @@ WINDOW_NS = 60 * SECOND  # the longest time from a cause to its symptom
 SKEW_NS = SECOND // 2  # the largest expected difference between the clocks of two hosts
 # Causes of one run that are examined. The cost is their number times the number of facts.
 SOURCES = 32
-# The classes that an agent reports if the real cause is on another host.
-_OTHER_SIDE = (
-    "net.",
-    "none.",
-    "fs.truncated",
-    "fs.read_early",
-    "fs.stale_input",
-    "proc.exit_masked",
-)
 _NETWORK = {sc.EVENT_NETWORK_CONNECTION_FAILED, sc.EVENT_NETWORK_CONNECTION_STALLED}
 _FILES = {sc.EVENT_FILE_PARTIAL_WRITE, sc.EVENT_FILE_TAINTED_READ, sc.EVENT_FILE_CONFLICT}
 
@@ -47,10 +39,10 @@ def across(trace_id: str, run: RemoteRun) -> rp.Report | None:
     best: CausalLink | None = None
     for host in sorted(run.hosts):
         local = next((s for s in sources if s.fact.host == host), None)
-        if local is not None and not local.cause.startswith(_OTHER_SIDE):
+        if local is not None and not _may_be_remote(local.cause):
             continue  # its own facts explain the failure
         for source in sources:
-            if source.fact.host != host and not source.cause.startswith("net."):
+            if source.fact.host != host and not _is_of_the_network(source.cause):
                 for link in _links(
                     facts[host], local, source, run.hosts[source.fact.host], paths[source.fact.host]
                 ):
@@ -62,6 +54,18 @@ def across(trace_id: str, run: RemoteRun) -> rp.Report | None:
     if best is None or best.by == "" or confidence_of(best.score) < CONFIDENT:
         return None
     return report_on(trace_id, run, best, sources)
+
+
+def _may_be_remote(cause: str) -> bool:
+    """Whether an agent reports this if the real cause is on another host, or knows no class."""
+    known = CLASSES.get(cause)
+    return known is None or known.may_be_remote
+
+
+def _is_of_the_network(cause: str) -> bool:
+    """Whether it is the other end of something: no cause of its own."""
+    known = CLASSES.get(cause)
+    return known is not None and known.family == "net"
 
 
 def _by_host(run: RemoteRun) -> dict[str, list[RemoteFact]]:

@@ -9,6 +9,7 @@ import msgspec
 
 from receiver import semconv as sc
 from receiver.insights.runs import RemoteFact
+from receiver.investigate.causes import CARDS
 from receiver.investigate.classes import NOT_VISIBLE
 from receiver.investigate.evidence import CLEAR, Culprit
 
@@ -16,11 +17,8 @@ from receiver.investigate.evidence import CLEAR, Culprit
 _CULPRIT = re.compile(
     r"^(process|file|endpoint|cgroup|task|host)(?: (.*?))?(?: \(([0-9]{1,7})\))?$"
 )
-DEATHS = {
-    sc.EVENT_PROCESS_OOM_KILLED: "mem.cgroup_oom",
-    sc.EVENT_PROCESS_KILLED: "kill.supervisor",
-    sc.EVENT_PROCESS_HANG: "",
-}
+# The class that a finding shows; a hang alone shows none.
+DEATHS = {card.finding: card.name for card in CARDS if card.finding} | {sc.EVENT_PROCESS_HANG: ""}
 
 
 class RemoteCause(msgspec.Struct, frozen=True, kw_only=True):

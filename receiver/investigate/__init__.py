@@ -2,8 +2,8 @@
 
 case        keeps the processes and facts of one execution
 symptoms    names the visible signs that something is wrong
-causes/     has one function per mechanism; each returns candidates with their evidence
-classes     describes each cause class: its prediction, its rivals, its effects and its fix
+causes/     has one card for each cause class, and the functions that yield its candidates
+cards       what a card holds: prediction, rivals, relations, fix; classes has them all by name
 relations   checks on facts whether one candidate brought about another one
 graph       which candidate brought about which, and which failures each of them explains
 engine      finds the smallest set of roots that explains all failures, with one distribution

@@ -15,7 +15,7 @@ import msgspec
 from receiver.events import ProcessKey
 from receiver.facts.neighbours import Competitor
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.model import Identity
+from receiver.model import Identity, Unseen
 from receiver.work.children import ExitSeverity
 from receiver.work.execution import Execution
 
@@ -74,7 +74,7 @@ class Case:
         losses: Iterable[LossWindow] = (),
         unwatched_losses: Iterable[LossWindow] = (),
         clock_steps: Iterable[ClockStep] = (),
-        blind: Iterable[str] = (),
+        unseen: Iterable[Unseen] = (),
         interrupted: bool = False,
         strangers: Iterable[Competitor] = (),
         beside: Iterable[Execution] = (),
@@ -91,7 +91,7 @@ class Case:
         # uses them.
         self.unwatched_losses = tuple(unwatched_losses)
         self.clock_steps = tuple(clock_steps)
-        self.blind = tuple(blind)
+        self.unseen = tuple(unseen)
         # System calls were not observed for a time, so a missing call proves nothing.
         self.interrupted = interrupted
         self.strangers = tuple(strangers)

@@ -12,7 +12,7 @@ from receiver.facts.neighbours import Competitor
 from receiver.facts.usage import moved
 from receiver.investigate.case import Case, ClockStep, LossWindow
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.model import SHORT_NS
+from receiver.model import SHORT_NS, Unseen
 from receiver.work.children import ExitSeverity
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts
@@ -121,7 +121,7 @@ class Casebook:
         living: Iterable[Worker],
         now_ns: int,
         *,
-        blind: Iterable[str] = (),
+        unseen: Iterable[Unseen] = (),
         interrupted: bool = False,
         strangers: Iterable[Competitor] = (),
         beside: Iterable[Execution] = (),
@@ -151,7 +151,7 @@ class Casebook:
             ],
             unwatched_losses=[h for h in self.unwatched_losses if h.at_ns >= began],
             clock_steps=[s for s in self.clock_steps if s.at_ns >= began],
-            blind=blind,
+            unseen=unseen,
             interrupted=interrupted,
             strangers=strangers,
             beside=beside,

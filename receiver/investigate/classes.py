@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from receiver.investigate.class_tables import (
-    files,
-    hangs,
-    kills,
-    memory,
-    moments,
-    network,
-    refusals,
-    rest,
-)
-from receiver.investigate.class_tables.base import CauseClass, Fix
+from receiver.investigate.cards import CauseClass, Fix
+from receiver.investigate.causes import CARDS
 
-TABLES = (memory, kills, files, network, refusals, rest, hangs, moments)
-CLASSES = {c.name: c for table in TABLES for c in table.CLASSES}
+CLASSES = {card.name: card for card in CARDS}
 NOT_VISIBLE = CauseClass(
     name="none.not_visible",
     title="the kernel does not see the cause",

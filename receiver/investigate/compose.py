@@ -90,7 +90,7 @@ def _completeness(case: Case) -> rp.Completeness:
             {"kind": h.kind, "reason": h.reason, "count": h.count, "at": round(case.at(h.at_ns), 3)}
             for h in losses
         ),
-        case.blind,
+        tuple(each.text for each in case.unseen),
         case.left_out,
     )
 

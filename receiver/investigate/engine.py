@@ -17,9 +17,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from receiver.investigate.cards import Nature
 from receiver.investigate.case import Case
-from receiver.investigate.causes import CAUSES
-from receiver.investigate.class_tables.base import Nature
+from receiver.investigate.causes import FINDERS
 from receiver.investigate.classes import CLASSES
 from receiver.investigate.evidence import Candidate, Evidence, fact_of_loss
 from receiver.investigate.graph import Edge, Graph, nature_of
@@ -85,7 +85,7 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
 def conclude(case: Case) -> Conclusion:
     found = symptoms(case)
     broke = any(s.kind in ("task_failed", "result_mismatch") for s in found)
-    every = _merged(s for cause in CAUSES for s in cause(case))
+    every = _merged(s for find in FINDERS for s in find(case))
     again = {a.key for a in made_good(case)} if not broke else set()
     asked = [s for s in every if broke or s.harms_without_failure or s.subject in again]
     graph = Graph(case, asked, log_odds)

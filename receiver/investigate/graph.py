@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from receiver.investigate.cards import CauseClass, Nature
 from receiver.investigate.case import Case
-from receiver.investigate.class_tables.base import CauseClass, Nature
 from receiver.investigate.classes import CLASSES
 from receiver.investigate.evidence import Candidate, Evidence
 from receiver.investigate.reach import came_after, failures, lineage, reach, through

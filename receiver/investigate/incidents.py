@@ -15,6 +15,7 @@ import msgspec
 from receiver import semconv as sc
 from receiver.detect.findings import spec_of
 from receiver.investigate.case import Case, task_key
+from receiver.investigate.classes import NOT_VISIBLE
 from receiver.investigate.compose import investigate
 from receiver.investigate.history import summarise
 from receiver.investigate.incident_records import IncidentRecords
@@ -209,7 +210,7 @@ class Incidents:
                     *self._book.task(execution.identity),
                     (
                         sc.PIPELINE_INCIDENT_CAUSE,
-                        lead.cause if lead is not None else "none.not_visible",
+                        lead.cause if lead is not None else NOT_VISIBLE.name,
                     ),
                 ),
             )

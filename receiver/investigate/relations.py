@@ -1,6 +1,6 @@
 """Whether one candidate brings about another: the relation of their classes, checked on facts.
 
-A class states its relations in its own entry (`class_tables.base`). A relation holds if the facts
+A class states its relations in its own entry (`cards`). A relation holds if the facts
 of the case show the connection, and if the cause is not later than the effect.
 """
 
@@ -12,8 +12,8 @@ import msgspec
 
 from receiver.events import Connection, ConnectionFlag, Signal
 from receiver.facts.peers import Peer
+from receiver.investigate.cards import CauseClass, Via
 from receiver.investigate.case import Case
-from receiver.investigate.class_tables.base import CauseClass, Via
 from receiver.investigate.evidence import Candidate, Fact, ends, facts
 from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import address_of

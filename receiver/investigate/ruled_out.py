@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from receiver.investigate.case import Case
 from receiver.investigate.classes import CLASSES
+from receiver.investigate.coverage import why_unseen
 from receiver.investigate.engine import Explanation
 from receiver.investigate.evidence import Candidate, Evidence, Fact, ends, missing
-from receiver.text.names import mib
 
 
 def rule_out(
@@ -49,65 +49,17 @@ def rule_out(
 
 
 def _absence(case: Case, rival: str, lead: Candidate) -> str:
-    decides = _DECIDES.get(rival)
-    if decides is not None and (found := decides(case, lead)):
+    """A rival without a trace: what decides against it, or why a trace could be missing."""
+    known = CLASSES[rival]
+    if known.absence is not None and (found := known.absence(case, lead)):
         return found
-    return f"No event shows {CLASSES[rival].predicts}."
+    why = why_unseen(case, known.needs, case.get(lead.subject))
+    if why:
+        return f"An observation is missing for {known.predicts}: {why}."
+    return f"No event shows {known.predicts}."
 
 
 def _witnesses(case: Case, lead: Candidate) -> tuple[Fact, ...]:
     subject = case.get(lead.subject)
     found = ends(subject) if subject is not None else ()
     return found or lead.evidence[0].facts
-
-
-def _no_oom(case: Case, _: Candidate) -> str:
-    return (
-        ""
-        if any(a.oom is not None for a in case)
-        else "The kernel's OOM killer chose none of its processes (no mark_victim)."
-    )
-
-
-def _no_sender(case: Case, lead: Candidate) -> str:
-    subject = case.get(lead.subject)
-    if subject is None or subject.exit is None:
-        return ""
-    sent = [s for s in subject.signals if s.code <= 0 and s.sender != subject.key]
-    return "" if sent else f"No process sent a signal to {subject.who}."
-
-
-def _cgroup_not_host(case: Case, lead: Candidate) -> str:
-    subject = case.get(lead.subject)
-    event = subject.oom if subject is not None else None
-    return (
-        f"The cgroup {event.memory_cgroup} was at its limit, not the host."
-        if event is not None and event.limit_bytes
-        else ""
-    )
-
-
-def _own_growth(case: Case, lead: Candidate) -> str:
-    subject = case.get(lead.subject)
-    if subject is None or subject.oom is None or not subject.cgroup_processes:
-        return _no_oom(case, lead)
-    me, *others = subject.cgroup_processes
-    most = next((t for t in others if not t.own), None)
-    if most is None:
-        return "No sample shows another process in that memory cgroup."
-    grew = f" and grew by {mib(most.growth_bytes)}" if most.growth_known else ""
-    return (
-        f"{most.name} ({most.pid}), the next in that memory cgroup, held {mib(most.rss_bytes)}"
-        f"{grew}; {me.name} held {mib(me.rss_bytes)}."
-    )
-
-
-_DECIDES = {
-    "mem.cgroup_oom": _no_oom,
-    "mem.cgroup_neighbour": _own_growth,
-    "mem.child_oom": _no_oom,
-    "mem.host_oom": _cgroup_not_host,
-    "kill.supervisor": _no_sender,
-    "mem.userspace_killer": _no_sender,
-    "kill.drain": _no_sender,
-}

@@ -8,6 +8,7 @@ from receiver.investigate import report as rp
 from receiver.investigate.case import Case, task_key
 from receiver.investigate.causes.common import died_of
 from receiver.investigate.citations import Citations
+from receiver.investigate.coverage import why_unseen
 from receiver.investigate.engine import Ranked
 from receiver.investigate.evidence import (
     Fact,
@@ -107,7 +108,7 @@ def _normal_exits(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
         ),
         ends(root),
     )
-    if not any(died_of(a) for a in case):
+    if not any(died_of(a) for a in case) and not why_unseen(case, ("signal", "exit"), None):
         yield "No process was killed, and none crashed.", ends(root)
 
 

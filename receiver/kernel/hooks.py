@@ -261,10 +261,14 @@ BLIND_SPOTS = (
 
 
 class Coverage(msgspec.Struct, frozen=True):
-    """The state of one hook. `why` is empty when it is attached."""
+    """The state of one hook. `why` is empty when it is attached.
+
+    `kinds`: names of the events that are missing without it.
+    """
 
     program: str
     hook: str
     attached: bool
     why: str
     blind: str
+    kinds: tuple[str, ...] = ()

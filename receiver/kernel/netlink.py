@@ -52,6 +52,7 @@ from receiver.kernel.netlink_sockets import Accounting, Connector, Diagnosis
 from receiver.kernel.preflight import own_pid_namespace
 from receiver.kernel.proc import ProcFs
 from receiver.kernel.source_config import Batch, Deliver, SourceConfig
+from receiver.model import OF_CALLS
 
 _ACCOUNTING_DATAGRAMS = 16_384  # read at a time; the socket holds about as many
 _SEEN = (
@@ -59,18 +60,39 @@ _SEEN = (
     ("taskstats", "netlink/taskstats", "CPU, memory and I/O of processes"),
     ("sock_diag", "netlink/sock_diag", "living connections, once a second"),
 )
+_NO_EVENT_OF_TASKS = (
+    "thread_wait",
+    "wait_stack",
+    "neighbour",
+    "memory_wait",
+    "oom_member",
+    "oom_memory",
+    "fault",
+    "threaded_fork",
+    "holder",
+)
 _BLIND = (
-    ("signal_generate", "who killed whom"),
+    ("signal_generate", "who killed whom", ("signal", "signal_state", "crash")),
     (
         "mark_victim",
         (
             "which process the OOM killer chose: a SIGKILL together with the cgroup's OOM count "
             "is taken for it"
         ),
+        ("oom_kill",),
     ),
-    ("sys_exit", "files, failing calls, name queries"),
-    ("inet_sock_set_state", "connections that open and close between two samples"),
-    ("open files at death", "partial writes"),
+    ("sys_exit", "files, failing calls, name queries", OF_CALLS),
+    (
+        "inet_sock_set_state",
+        "connections that open and close between two samples",
+        ("connection",),
+    ),
+    ("open files at death", "partial writes", ("open_file",)),
+    (
+        "iter/task",
+        "what threads wait for, and other processes in the same memory",
+        _NO_EVENT_OF_TASKS,
+    ),
 )
 _OTHER_USERS = Coverage(
     "procfs",
@@ -137,7 +159,10 @@ class NetlinkSource:
         return [
             *seen,
             *refused,
-            *(Coverage("ebpf", hook, False, "eBPF is not used", blind) for hook, blind in _BLIND),
+            *(
+                Coverage("ebpf", hook, False, "eBPF is not used", blind, kinds)
+                for hook, blind, kinds in _BLIND
+            ),
         ]
 
     # -- the interface of LiveSource

@@ -17,6 +17,7 @@ from receiver.kernel.hooks import ALTERNATIVES, CALL_PREFIX, DOORS, HOOKS, Cover
 from receiver.kernel.libbpf import Library
 from receiver.kernel.own_pids import own_tgids
 from receiver.kernel.preflight import OBJECT, own_pid_namespace, preflight, read
+from receiver.model import OF_CALLS
 
 
 def _mismatch(hook: Hook, arguments: int | None) -> str:
@@ -237,7 +238,8 @@ class Probes:
                 self._unattachable if hook.syscall_hook else ""
             )
             attached = hook.program in self._attached or (hook.on_demand and not why)
-            report.append(Coverage(hook.program, name, attached, why, hook.blind))
+            kinds = OF_CALLS if hook.syscall_hook else (hook.kind.name.lower(),)
+            report.append(Coverage(hook.program, name, attached, why, hook.blind, kinds))
         if self.syscall_hook == "fexit":
             blind = "files, failing calls; while a task is watched, only the hooked calls cost time"
             report.append(
@@ -247,6 +249,7 @@ class Probes:
                     not self._unattachable,
                     self._unattachable,
                     blind,
+                    OF_CALLS,
                 )
             )
         return report

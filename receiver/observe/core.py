@@ -255,7 +255,7 @@ class Core:
             execution,
             self.tree.processes(),
             now_ns,
-            blind=self.missing.blind_of(execution, now_ns),
+            unseen=self.missing.unseen_of(execution, now_ns),
             interrupted=self.missing.interrupted(execution, now_ns),
             strangers=self.activity.usage.neighbours.all(now_ns),
             beside=[e for e in self.outermost() if e is not execution.outermost],

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from receiver import semconv as sc
 from receiver.facts.losses import LossAccount, Losses, LossesByUser, LossyTimes, accounts_of
 from receiver.investigate.casebook import UNWATCHED, Casebook
-from receiver.model import Blind, Gap
+from receiver.model import Blind, Gap, Unseen
 from receiver.signals import OtlpSignal
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.metrics import MetricStore
@@ -37,7 +37,7 @@ class Missing:
         emit: Callable[[OtlpSignal], None],
     ) -> None:
         self.losses: dict[tuple[str, str], int] = {}
-        self.unseen: tuple[str, ...] = ()
+        self.unseen: tuple[Unseen, ...] = ()
         self._tree, self._casebook = tree, casebook
         self._logs, self._book, self._emit = logs, book, emit
         self._blind_times = BlindTimes()
@@ -109,8 +109,8 @@ class Missing:
                 (blind.until_ns - blind.began_ns) / SECOND,
             )
 
-    def blind_of(self, execution: Execution, now_ns: int) -> tuple[str, ...]:
-        """What was not visible of this work, in words."""
+    def unseen_of(self, execution: Execution, now_ns: int) -> tuple[Unseen, ...]:
+        """What was not visible of this work."""
         return (*self.unseen, *self._blind_times.of(execution, now_ns))
 
     def interrupted(self, execution: Execution, now_ns: int) -> bool:

@@ -53,7 +53,7 @@ class FrameKind(IntEnum):
     FINISH = 7
     CONTAINERS = 8  # JSON [ContainerName, …]
     BLIND = 9  # JSON [Blind, …]
-    UNSEEN = 10  # JSON [text, …]: what the source cannot see on its host
+    UNSEEN = 10  # JSON [{text, kinds} or text, …]: what the source cannot see on its host
     GAP = 11  # JSON Gap
     ALERT = 12  # JSON AlertQuery
     HISTORY = 13  # empty: reports are compared with earlier runs from here on

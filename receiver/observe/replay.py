@@ -15,7 +15,7 @@ from receiver.investigate.entries import Used
 from receiver.investigate.history import History
 from receiver.investigate.report import CrashLine
 from receiver.kernel.decode import split
-from receiver.model import Blind, ContainerName, Gap, Watch
+from receiver.model import Blind, ContainerName, Gap, Unseen, Watch
 from receiver.observe.core import Core
 from receiver.observe.recording import Frame, FrameKind, Header, Recording, Settings
 from receiver.observe.session import Session
@@ -154,6 +154,11 @@ def _metrics(session: Session, exported: bool, now: int) -> MetricSnapshot | Non
     return snapshot if exported else None
 
 
+def _unseen(session: Session, parts: tuple[Unseen | str, ...], now: int) -> None:
+    """Recordings of version 2 and older ones of version 3 have the texts alone."""
+    session.unseen(tuple(Unseen(p) if isinstance(p, str) else p for p in parts), now)
+
+
 OF_HISTORY = (FrameKind.HISTORY, FrameKind.USED, FrameKind.NOTE)
 _INPUTS: dict[int, Apply] = {
     FrameKind.BATCH: lambda session, payload, now: session.batch(split(payload), now),
@@ -165,7 +170,7 @@ _INPUTS: dict[int, Apply] = {
     FrameKind.FINISH: lambda session, _, now: session.finish(now),
     FrameKind.CONTAINERS: _as(tuple[ContainerName, ...], Session.containers),
     FrameKind.BLIND: _as(list[Blind], Session.blind),
-    FrameKind.UNSEEN: _as(tuple[str, ...], Session.unseen),
+    FrameKind.UNSEEN: _as(tuple[Unseen | str, ...], _unseen),
     FrameKind.GAP: _as(Gap, Session.resumed),
     FrameKind.ALERT: _as(AlertQuery, Session.alert),
     FrameKind.HISTORY: lambda session, _, now: session.history(History(), now),

@@ -13,7 +13,7 @@ from receiver.facts.losses import Losses, LossesByUser
 from receiver.investigate.alerts import AlertQuery
 from receiver.investigate.history import History
 from receiver.investigate.report import CrashLine, Report
-from receiver.model import Blind, ContainerName, Gap, Watch
+from receiver.model import Blind, ContainerName, Gap, Unseen, Watch
 from receiver.observe.core import Core
 from receiver.observe.recorder import Recorder
 from receiver.observe.recording import FrameKind
@@ -88,7 +88,7 @@ class Session:
         for each in times:
             self.core.missing.note_blind(each, now_ns)
 
-    def unseen(self, parts: tuple[str, ...], now_ns: int) -> None:
+    def unseen(self, parts: tuple[Unseen, ...], now_ns: int) -> None:
         """What the source cannot see on its host at all."""
         self._note(FrameKind.UNSEEN, now_ns, msgspec.json.encode(parts))
         self.core.missing.unseen = parts

@@ -21,7 +21,7 @@ from receiver.kernel.clock import (
 )
 from receiver.kernel.confinement import Confinement
 from receiver.kernel.source_config import Batch, SourceConfig
-from receiver.model import CoreOptions
+from receiver.model import CoreOptions, Unseen
 from receiver.observe.core import Core
 from receiver.observe.recorder import recorder_to
 from receiver.observe.recording import Settings
@@ -116,7 +116,7 @@ class Observer:
         self.session.batch(self.source.existing(), boottime_ns())
         self._surroundings.name_containers(self.session)
         self._following.follow()
-        self.session.unseen(tuple(self.blind()), boottime_ns())
+        self.session.unseen(tuple(self.unseen()), boottime_ns())
         for hook in self.source.coverage():
             if not hook.attached:
                 log.warning(
@@ -223,12 +223,14 @@ class Observer:
         if self.source.canary():
             self.canary_at = time.monotonic()
 
-    def blind(self) -> list[str]:
+    def unseen(self) -> list[Unseen]:
         """The parts that cannot be observed on this host, for reports: nothing is concluded from
         their absence.
         """
         return [
-            f"{hook.blind} ({hook.why})" for hook in self.source.coverage() if not hook.attached
+            Unseen(f"{hook.blind} ({hook.why})", hook.kinds)
+            for hook in self.source.coverage()
+            if not hook.attached
         ]
 
     @property

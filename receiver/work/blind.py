@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.model import Blind
+from receiver.model import OF_CALLS, Blind, Unseen
 from receiver.work.execution import Execution
 
 KEPT = 32  # interruptions; past it the oldest is forgotten
@@ -21,7 +21,7 @@ class BlindTimes:
         if len(self._interruptions) > KEPT:
             del self._interruptions[next(iter(self._interruptions))]
 
-    def of(self, execution: Execution, now_ns: int) -> tuple[str, ...]:
+    def of(self, execution: Execution, now_ns: int) -> tuple[Unseen, ...]:
         """What was not observed of this work, as far as it has gone: each a phrase."""
         work = execution.outermost
         out = []
@@ -38,7 +38,7 @@ class BlindTimes:
                 f" to {(each.until_ns - work.start_ns) / 1e9:.3f} s" if each.until_ns else " s on"
             )
             out.append(f"system calls from {since:.3f}{until} ({each.why})")
-        return tuple(out)
+        return tuple(Unseen(text, OF_CALLS) for text in out)
 
     def hides(self, execution: Execution, now_ns: int) -> bool:
         """Whether hooks that were needed for this work were missing for a time."""

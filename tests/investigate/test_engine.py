@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import signal
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -24,8 +25,9 @@ from receiver.events import (
     OomScope,
     ProcessKey,
 )
+from receiver.investigate.causes import CARDS
 from receiver.investigate.citations import Citations
-from receiver.investigate.classes import CLASSES, TABLES
+from receiver.investigate.classes import CLASSES
 from receiver.investigate.engine import CONFIDENT, conclude
 from receiver.investigate.evidence import Fact
 from receiver.investigate.report import cited, to_json
@@ -426,26 +428,47 @@ def test_the_failures_of_one_user_take_no_report_from_another(
 
 
 def test_every_class_is_told_apart_from_rivals_that_exist() -> None:
-    assert sum(len(t.CLASSES) for t in TABLES) == len(CLASSES), "one name twice"
-    for known in CLASSES.values():
-        assert known.rivals, known.name
-        assert all(r in CLASSES or r.startswith("none.") for r in known.rivals)
-        assert known.fix.text.endswith(".") and known.predicts
+    assert len(CARDS) == len(CLASSES), "one name twice"
+    for card in CARDS:
+        assert card.rivals, card.name
+        assert all(r in CLASSES for r in card.rivals), card.name
+        assert card.fix.text.endswith(".") and card.predicts
 
 
-def test_the_causes_conclude_every_class_and_no_other() -> None:
-    """By the names that stand in the rules: one with a typing error would end in a KeyError on the day it is needed."""
-    families = {name.partition(".")[0] for name in CLASSES}
-    written = {
-        node.value
-        for path in CAUSES.glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        and re.fullmatch(rf"({'|'.join(sorted(families))})\.[a-z_]+", node.value)
-    }  # fmt: skip
-    assert written == {c for c in CLASSES if not c.startswith("none.")} - ONLY_RIVALS
+def test_a_card_is_in_the_file_of_its_name_and_names_classes_that_exist() -> None:
+    """One with a typing error would end in a KeyError on the day it is needed, or never match."""
+    families = {card.family for card in CARDS}
+    for card in CARDS:
+        path = CAUSES / f"{card.name.replace('.', '/')}.py"
+        assert "CARD = cause_class(" in path.read_text()
+        assert bool(card.find) is (card.name not in ONLY_RIVALS), card.name
+        for relation in (*card.brings, *card.begins_with):
+            for name in relation.names:
+                known = (
+                    name.removesuffix(".") in families if name.endswith(".") else name in CLASSES
+                )
+                assert known, (card.name, name)
+    written = {name for path in CAUSES.rglob("*.py") for name in _named_classes(path)}
+    assert written == set(CLASSES)
     (stated,) = re.findall(r"(\d+) cause classes", (ROOT / "docs/usage.md").read_text())
     assert int(stated) == len(CLASSES)
+
+
+def test_no_other_module_names_a_class() -> None:
+    """What holds of a class stands on its card: no rule elsewhere may ask for one by name."""
+    for folder in ("receiver", "tools"):
+        for path in (ROOT / folder).rglob("*.py"):
+            if not path.is_relative_to(CAUSES):
+                assert not set(_named_classes(path)) & set(CLASSES), path
+
+
+def _named_classes(path: Path) -> Iterator[str]:
+    families = "|".join(sorted({card.family for card in CARDS}))
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            for word in node.value.split():
+                if re.fullmatch(rf"({families})\.[a-z_]+", word):
+                    yield word
 
 
 def test_a_case_is_bounded() -> None:

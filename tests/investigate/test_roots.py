@@ -367,3 +367,16 @@ def test_a_failure_that_a_second_attempt_made_good_degrades_the_run(again: bool)
     assert report.hypotheses[0].cause == "net.reset_short"
     assert report.verdict == ("degraded" if again else "incident")
     assert (report.unnoticed is None) is again
+
+
+def test_a_parent_that_waited_for_a_cpu_is_no_supervisor_with_a_late_heartbeat() -> None:
+    """On a busy host every parent waits for a CPU; only an answer that was late is a reason."""
+    story = Story()
+    root = story.command("python3", "drive.py")
+    step = story.spawn(root, "python3", "load.py")
+    waits_for_a_cpu(story, root)
+    story.step(400)
+    story.signal(root, step, signal.SIGKILL, comm="python3")
+    story.exit(step, signal=signal.SIGKILL)
+    story.exit(root, 1)
+    assert cause_of(report_of(story)) == "kill.supervisor"

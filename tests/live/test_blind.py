@@ -103,9 +103,9 @@ class Run:
 
     def blind_of(self, execution: Execution) -> list[str]:
         return [
-            what
-            for what in self.observer.core.case(execution, boottime_ns()).blind
-            if "system calls" in what
+            what.text
+            for what in self.observer.core.case(execution, boottime_ns()).unseen
+            if "system calls" in what.text
         ]
 
     async def end(self) -> None:

@@ -1,76 +1,41 @@
-"""All causes.
+"""All cause cards: one file for each class, in the folder of its family.
 
-Each cause examines a whole case and yields candidates with their evidence. The order of the causes
-doesn't matter.
+A card holds everything about its class: what it is, what it predicts, its rivals, its fix, what it
+brings about, and the functions that find it. Classes that one look tells apart share a function,
+which is in a module of this folder. No other module names a class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
-from receiver.investigate.case import Case
+from receiver.investigate.cards import CauseClass, Finder
 from receiver.investigate.causes import (
-    broken,
-    bus_errors,
-    deadlines,
-    disk_full,
-    ends,
-    files,
-    hangs,
-    kill_origins,
-    killed_holders,
-    kills,
-    locks,
-    lost_status,
-    memory,
-    memory_guards,
-    memory_waits,
-    missing_paths,
-    network,
-    oom,
-    partial_files,
-    ports,
-    refusals,
-    refused_memory,
-    silence,
-    slots,
-    stalls,
-    storage,
-    token_calls,
-    waits,
-    work,
+    cpu,
+    crash,
+    data,
+    db,
+    fs,
+    hang,
+    kill,
+    lim,
+    mem,
+    net,
+    proc,
+    time,
 )
-from receiver.investigate.evidence import Candidate
 
-Cause = Callable[[Case], Iterator[Candidate]]
-CAUSES: tuple[Cause, ...] = (
-    *oom.CAUSES,
-    *memory_guards.CAUSES,
-    *memory_waits.CAUSES,
-    *refused_memory.CAUSES,
-    *memory.CAUSES,
-    *bus_errors.CAUSES,
-    *kills.CAUSES,
-    *kill_origins.CAUSES,
-    *killed_holders.CAUSES,
-    *deadlines.CAUSES,
-    *missing_paths.CAUSES,
-    *refusals.CAUSES,
-    *partial_files.CAUSES,
-    *files.CAUSES,
-    *disk_full.CAUSES,
-    *locks.CAUSES,
-    *storage.CAUSES,
-    *network.CAUSES,
-    *silence.CAUSES,
-    *broken.CAUSES,
-    *slots.CAUSES,
-    *token_calls.CAUSES,
-    *ports.CAUSES,
-    *waits.CAUSES,
-    *hangs.CAUSES,
-    *stalls.CAUSES,
-    *ends.CAUSES,
-    *lost_status.CAUSES,
-    *work.CAUSES,
+CARDS: tuple[CauseClass, ...] = (
+    *cpu.CARDS,
+    *crash.CARDS,
+    *data.CARDS,
+    *db.CARDS,
+    *fs.CARDS,
+    *hang.CARDS,
+    *kill.CARDS,
+    *lim.CARDS,
+    *mem.CARDS,
+    *net.CARDS,
+    *proc.CARDS,
+    *time.CARDS,
 )
+# Each function once, in the order of the cards.
+FINDERS: tuple[Finder, ...] = tuple(dict.fromkeys(find for card in CARDS for find in card.find))

@@ -180,6 +180,3 @@ def _damaged_memory(actor: ProcessSnapshot, fault: Fault) -> Candidate:
 
 def _name(fault: Fault) -> str:
     return fault.path or f"a file without a name ({mib(fault.size_bytes)})"
-
-
-CAUSES = (bus_errors,)

@@ -6,17 +6,15 @@ import errno
 import signal
 from collections.abc import Iterator
 
-from receiver.events import CallFailed, CallKind, Crash
+from receiver.events import CallKind, Crash, Signal
 from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of, shells
-from receiver.investigate.causes.refusals import reaches_inotify_limit
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
     SOME,
     STRONG,
     Candidate,
-    Culprit,
     Evidence,
     Fact,
     contradicts,
@@ -27,9 +25,7 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.text.call_text import subject_of
-from receiver.text.names import error_name, signal_name, times
-from receiver.units import SECOND
+from receiver.text.names import signal_name
 
 _FAULTS = {
     signal.SIGSEGV: "crash.segv",
@@ -60,22 +56,7 @@ def crashes(case: Case) -> Iterator[Candidate]:
             f"{actor.who} was killed by {signal_name(event.signal)}: {how} (si_code {event.code})."
         )
         evidence = [supports(STRONG, text, [fact(event), *ends(actor)])]
-        if event.signal == signal.SIGBUS:
-            evidence.append(
-                contradicts(
-                    SOME,
-                    "SIGBUS is caused by the memory behind a mapping, not by the code.",
-                    [fact(event)],
-                )
-            )
-        if any(c.call == CallKind.MEMORY and c.error == errno.ENOMEM for c in actor.calls):
-            evidence.append(
-                contradicts(
-                    SOME,
-                    "One of its memory allocations had failed before.",
-                    facts(*actor.calls[:1]),
-                )
-            )
+        evidence += _other_reasons(actor, event)
         where = ""
         if actor.crash is not None and actor.crash.signal == event.signal:
             evidence.append(_place_of(actor.crash))
@@ -98,6 +79,18 @@ def crashes(case: Case) -> Iterator[Candidate]:
         )
 
 
+def _other_reasons(actor: ProcessSnapshot, event: Signal) -> list[Evidence]:
+    """Returns what speaks for another reason than its own code."""
+    out = []
+    if event.signal == signal.SIGBUS:
+        text = "SIGBUS is caused by the memory behind a mapping, not by the code."
+        out.append(contradicts(SOME, text, [fact(event)]))
+    if any(c.call == CallKind.MEMORY and c.error == errno.ENOMEM for c in actor.calls):
+        text = "One of its memory allocations had failed before."
+        out.append(contradicts(SOME, text, facts(*actor.calls[:1])))
+    return out
+
+
 def _place_of(crash: Crash) -> Evidence:
     at = (
         f"{crash.module}, offset {crash.module_offset:#x}"
@@ -108,108 +101,9 @@ def _place_of(crash: Crash) -> Evidence:
     return supports(SLIGHT, text, facts(crash))
 
 
-def interpreters(case: Case) -> Iterator[Candidate]:
-    """Finds exit status 126 or 127, and an exec that failed and was not repeated with success."""
+def refused_clones(case: Case) -> Iterator[Candidate]:
+    """Finds EAGAIN of clone, because of a limit or of unreaped children."""
     for actor in case:
-        if not actor.failed or actor.end.signal:
-            continue
-        calls = _failed_execs(case, actor)
-        not_started = actor.end.code in (126, 127)
-        if not not_started and not (calls and actor.end_ns - calls[-1].last_boottime_ns < SECOND):
-            continue
-        if (
-            not_started
-            and any(c.end.code == actor.end.code for c in case.children(actor))
-            and not calls
-        ):
-            continue  # a shell returned this status; the child is the culprit
-        evidence = []
-        parent = case.get(actor.parent)
-        forked = parent is not None and not actor.execs and parent.end.code == actor.end.code
-        culprit = process_culprit(parent if forked and parent is not None else actor)
-        what = ""
-        if not_started:
-            word = "not found" if actor.end.code == 127 else "found, but could not be executed"
-            evidence.append(
-                supports(
-                    CLEAR,
-                    f"{actor.who} exited with status {actor.end.code}: a command was {word}.",
-                    ends(actor),
-                )
-            )
-        if calls:
-            call = calls[-1]
-            what = subject_of(call)
-            text = f"exec of {what} failed with {error_name(call.error)}."
-            evidence.append(supports(CLEAR + SLIGHT, text, facts(call)))
-            culprit = Culprit(type="file", path=what)
-        summary = f"{actor.who} could not start {what or 'a program'}."
-        yield Candidate(
-            cause="proc.interpreter",
-            culprit=culprit,
-            summary=summary,
-            remedy=(
-                f"Install {what}, or correct PATH, the shebang line or the execute permission."
-                if what
-                else ""
-            ),
-            evidence=tuple(evidence),
-            subject=actor.key,
-            at_ns=actor.end_ns,
-        )
-
-
-def _failed_execs(case: Case, actor: ProcessSnapshot) -> list[CallFailed]:
-    """Returns failed execs of the process and its ended children that no later exec made good."""
-    kinds = (errno.ENOENT, errno.EACCES, errno.ENOEXEC)
-    return [
-        call
-        for each in (actor, *case.children(actor))
-        if each.end_ns and each.end_ns <= actor.end_ns
-        for call in each.calls
-        if call.call == CallKind.EXEC
-        and call.error in kinds
-        and call.last_boottime_ns > each.exec_ns
-    ]
-
-
-def process_limits(case: Case) -> Iterator[Candidate]:
-    """Finds EMFILE, and EAGAIN of clone because of a limit or of unreaped children."""
-    for actor in case:
-        files = [
-            c
-            for c in actor.calls
-            if c.error in (errno.EMFILE, errno.ENFILE) and not reaches_inotify_limit(actor, c)
-        ]
-        if files:
-            look = actor.usage.last if actor.usage is not None else None
-            limit = (
-                f" of its {look.descriptor_max}" if look is not None and look.descriptor_max else ""
-            )
-            text = (
-                f"{actor.who} got {error_name(files[0].error)} {times(files[0].failures)}: "
-                f"it had no free descriptor{limit}."
-            )
-            evidence = [supports(STRONG, text, facts(*files[:2]))]
-            if actor.failed:
-                evidence.append(supports(SLIGHT, f"It then {actor.end.words}.", ends(actor)))
-            kinds = _held(actor)
-            if kinds:
-                evidence.append(supports(SLIGHT, kinds, facts(*(p.last for p in actor.peers[:1]))))
-            summary = f"{actor.who} had no free file descriptor{limit}."
-            yield Candidate(
-                cause="lim.emfile",
-                culprit=process_culprit(actor),
-                summary=summary,
-                remedy=(
-                    f"Close files and sockets of {actor.who} after use, or raise its limit"
-                    f"{f' (ulimit -n) above {look.descriptor_max}' if limit and look else ''}."
-                ),
-                evidence=tuple(evidence),
-                subject=actor.key,
-                at_ns=files[0].first_boottime_ns,
-                harms_without_failure=True,
-            )
         clones = [
             c
             for c in actor.calls
@@ -217,14 +111,6 @@ def process_limits(case: Case) -> Iterator[Candidate]:
         ]
         if clones:
             yield _pids(case, actor, clones[0].first_boottime_ns, facts(*clones[:2]))
-
-
-def _held(actor: ProcessSnapshot) -> str:
-    """Describes how many connections and files were open."""
-    sockets, files = sum(p.open for p in actor.peers), sum(u.open for u in actor.uses)
-    if not sockets and not files:
-        return ""
-    return f"It had {sockets} connections and {files} files open."
 
 
 def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...]) -> Candidate:
@@ -240,28 +126,12 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
     ]
     holder = max(here, key=lambda a: (dead[a.key], -a.pid), default=actor)
     if dead.get(holder.key, 0) >= _MANY_DEAD and dead[holder.key] > 2 * len(here):
-        number = dead[holder.key]
         text = (
-            f"{number} children of {holder.who} had ended and were not reaped, and only "
+            f"{dead[holder.key]} children of {holder.who} had ended and were not reaped, and only "
             f"{len(here)} processes were running."
         )
         evidence.append(supports(CLEAR, text, [*ends(holder), *shown]))
-        summary = (
-            f"{holder.who} did not reap {number} ended children, until no process could be created."
-        )
-        return Candidate(
-            cause="proc.zombies",
-            culprit=process_culprit(holder),
-            summary=summary,
-            remedy=(
-                f"Let {holder.who} reap its children (wait(), or an init such as tini as pid 1): "
-                f"{number} had not been reaped."
-            ),
-            evidence=tuple(evidence),
-            subject=actor.key,
-            at_ns=at_ns,
-            harms_without_failure=True,
-        )
+        return _unreaped(actor, holder, dead[holder.key], at_ns, evidence)
     counts = {a.key: max(living[a.key], _threads(a)) for a in here}
     most = max(here, key=lambda a: (counts[a.key], -a.pid), default=actor)
     text = f"{most.who} had {counts.get(most.key, 0)} processes or threads."
@@ -282,10 +152,31 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
     )
 
 
+def _unreaped(
+    actor: ProcessSnapshot,
+    holder: ProcessSnapshot,
+    number: int,
+    at_ns: int,
+    evidence: list[Evidence],
+) -> Candidate:
+    return Candidate(
+        cause="proc.zombies",
+        culprit=process_culprit(holder),
+        summary=(
+            f"{holder.who} did not reap {number} ended children, until no process could be created."
+        ),
+        remedy=(
+            f"Let {holder.who} reap its children (wait(), or an init such as tini as pid 1): "
+            f"{number} had not been reaped."
+        ),
+        evidence=tuple(evidence),
+        subject=actor.key,
+        at_ns=at_ns,
+        harms_without_failure=True,
+    )
+
+
 def _threads(actor: ProcessSnapshot) -> int:
     return (
         actor.usage.last.threads if actor.usage is not None and actor.usage.last is not None else 0
     )
-
-
-CAUSES = (crashes, interpreters, process_limits)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from collections import defaultdict
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import msgspec
 from receiver.events import FileChanged, FileOperation
 from receiver.facts.versions import FileKey
 from receiver.investigate.case import Case
-from receiver.investigate.causes.file_pairs import Pair, readers_of, writers_of
+from receiver.investigate.causes.file_pairs import readers_of
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -23,76 +22,12 @@ from receiver.investigate.evidence import (
     Fact,
     ends,
     fact,
-    facts,
     facts_of_use,
-    file_culprit,
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.text.names import mib, resolve
+from receiver.text.names import resolve
 from receiver.work.tables import Use
-
-_DATE = re.compile(r"\d{4}-\d\d-\d\d|(?<!\d)\d{8}(?!\d)|\d{4}/\d\d/\d\d")
-
-
-def concurrent_writers(case: Case) -> Iterator[Candidate]:
-    """Finds two processes that had opened one file separately and wrote it at the same time."""
-    for writers in writers_of(case).values():
-        own = [(a, u) for a, u in writers if not u.inherited and not u.append]
-        for index, (one, first) in enumerate(own):
-            other = next(
-                (
-                    (a, u)
-                    for a, u in own[index + 1 :]
-                    if (_overlap(one, first, a, u) and not case.related(one, a))
-                    or (a is not one and _overlap(one, first, a, u) and one.parent == a.parent)
-                ),
-                None,
-            )
-            if other is None:
-                continue
-            late, second = other
-            text = f"{one.who} and {late.who} had it open for writing at the same time."
-            shown = [*facts_of_use(first), *facts_of_use(second)]
-            evidence = [supports(STRONG, text, shown)]
-            text = (
-                f"They wrote {mib(first.written_bytes)} and {mib(second.written_bytes)}; "
-                f"the file has {mib(second.size_bytes)}."
-            )
-            evidence.append(supports(SLIGHT, text, shown))
-            if first.cut or second.cut:
-                evidence.append(
-                    supports(SLIGHT, "One of them truncated the data of the other.", shown)
-                )
-            summary = f"{one.who} and {late.who} wrote {second.path} at the same time."
-            yield Candidate(
-                cause="fs.concurrent_writers",
-                culprit=file_culprit(second),
-                summary=summary,
-                remedy=(
-                    f"Give {one.who} and {late.who} a path of their own instead of {second.path}, "
-                    "or run them one after the other."
-                ),
-                evidence=tuple(evidence),
-                subject=late.key,
-                at_ns=second.first_ns,
-                harms_without_failure=True,
-            )
-            break
-
-
-def _overlap(one: ProcessSnapshot, first: Use, other: ProcessSnapshot, second: Use) -> bool:
-    until = (
-        first.closed.time_boottime_ns
-        if first.closed is not None and not first.open
-        else one.end_ns or 1 << 62
-    )
-    also = (
-        second.closed.time_boottime_ns
-        if second.closed is not None and not second.open
-        else other.end_ns or 1 << 62
-    )
-    return first.first_ns < also and second.first_ns < until
 
 
 class _Removal(msgspec.Struct, frozen=True, eq=False):
@@ -154,21 +89,17 @@ def replaced(case: Case) -> Iterator[Candidate]:
             done = reader.end_ns or case.now_ns
             if use.closed is not None and not use.open:
                 done = use.closed.time_boottime_ns
-            removals = [*by_key.get(key, ()), *by_path.get(use.path, ())]
-            hit = next(
-                (h for h in removals if h.actor is not reader and use.first_ns < h.at_ns <= done),
-                None,
-            )
+            removals = (*by_key.get(key, ()), *by_path.get(use.path, ()))
+            others = (h for h in removals if h.actor is not reader)
+            hit = next((h for h in others if use.first_ns < h.at_ns <= done), None)
             if hit is None:
                 continue
             who = hit.actor
             text = f"{who.who} {hit.what} {use.path} while {reader.who} had it open."
             evidence = [supports(CLEAR + SLIGHT, text, [*hit.shown, *facts_of_use(use)])]
-            how = (
-                "was killed by SIGBUS, because the page that it read was gone"
-                if bus
-                else f"{reader.end.words}"
-            )
+            how = reader.end.words
+            if bus:
+                how = "was killed by SIGBUS, because the page that it read was gone"
             evidence.append(
                 supports(STRONG if bus else SOME, f"{reader.who} then {how}.", ends(reader))
             )
@@ -193,81 +124,3 @@ def replaced(case: Case) -> Iterator[Candidate]:
                 subject=reader.key,
                 at_ns=hit.at_ns,
             )
-
-
-def stale(case: Case) -> Iterator[Candidate]:
-    """Finds input of another date, although this run had already written the data of its own date.
-
-    No other process read that data.
-    """
-    writers, readers = writers_of(case), readers_of(case)
-    fresh: dict[str, list[Pair]] = defaultdict(list)
-    for key, pairs in writers.items():
-        if key not in readers:
-            for actor, use in pairs:
-                if _DATE.search(use.path):
-                    fresh[_DATE.sub("#", use.path)].append((actor, use))
-    for key, pairs in readers.items():
-        reader, use = pairs[0]
-        alike = (
-            fresh.get(_DATE.sub("#", use.path), ())
-            if key not in writers and _DATE.search(use.path)
-            else ()
-        )
-        hit = next(
-            ((a, u) for a, u in alike if u.last_ns <= use.first_ns and not case.related(a, reader)),
-            None,
-        )
-        if hit is None or use.source is not None or not use.read_bytes:
-            continue
-        writer, wrote = hit
-        evidence = [
-            supports(
-                CLEAR,
-                f"{reader.who} read {use.path}, which no process of this run wrote.",
-                facts_of_use(use),
-            )
-        ]
-        text = f"{writer.who} had written {wrote.path} before, and no process read it."
-        evidence.append(supports(CLEAR, text, facts_of_use(wrote)))
-        summary = f"{reader.who} read {use.path} instead of {wrote.path}, which this run wrote."
-        yield Candidate(
-            cause="fs.stale_input",
-            culprit=file_culprit(use),
-            summary=summary,
-            evidence=tuple(evidence),
-            subject=reader.key,
-            at_ns=use.first_ns,
-            harms_without_failure=True,
-        )
-
-
-def older(case: Case) -> Iterator[Candidate]:
-    """Finds input that another run wrote."""
-    for actor in case:
-        for use in actor.uses:
-            source = use.source
-            if source is None or source.work is None or not use.reading or use.writing:
-                continue
-            theirs, ours = source.work.identity, actor.execution.identity
-            same = theirs.pipeline == ours.pipeline and theirs.run_id != ours.run_id
-            if not same or source.work.outermost is case.execution:
-                continue
-            text = (
-                f"{use.path} was written by run {theirs.run_id} of task {theirs.task}, not by this "
-                f"run ({ours.run_id})."
-            )
-            evidence = [supports(CLEAR + SOME, text, [*facts_of_use(use), *facts(source.opened)])]
-            summary = f"{actor.who} read {use.path}, which an older run wrote."
-            yield Candidate(
-                cause="fs.stale_input",
-                culprit=file_culprit(use),
-                summary=summary,
-                evidence=tuple(evidence),
-                subject=actor.key,
-                at_ns=use.first_ns,
-                harms_without_failure=True,
-            )
-
-
-CAUSES = (concurrent_writers, replaced, stale, older)

@@ -208,6 +208,3 @@ def _sender(case: Case, state: SignalState) -> Culprit:
 
 def _named(named: Named) -> str:
     return f"{named[1]} ({named[0].tgid})"
-
-
-CAUSES = (origins,)

@@ -1,4 +1,4 @@
-"""Common time limits: how close an age is to one of them, and how often that is so by chance."""
+"""Time limits: who sets them, and how close an age is to a common one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from receiver.investigate.evidence import STRONG
+from receiver.events import Signal
+from receiver.investigate.evidence import (
+    STRONG,
+)
+from receiver.investigate.snapshot import ProcessSnapshot
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0  # in seconds
 # Limits that people choose, in seconds.
@@ -61,3 +65,8 @@ def stated_limit(argv: Sequence[str]) -> float | None:
             found = _DURATION.fullmatch(word)
             return float(found[1]) * _UNITS[found[2]] if found is not None else None
     return None
+
+
+def is_time_limit(event: Signal, sender: ProcessSnapshot | None) -> bool:
+    """Whether timeout(1) sent the signal."""
+    return event.sender_comm == "timeout" or (sender is not None and sender.name == "timeout")

@@ -110,6 +110,3 @@ def _above_high(actor: ProcessSnapshot, stack: WaitStack) -> Candidate:
         at_ns=stack.time_boottime_ns,
         harms_without_failure=True,
     )
-
-
-CAUSES = (memory_waits,)

@@ -22,14 +22,12 @@ from receiver.investigate.evidence import (
     SLIGHT,
     STRONG,
     Candidate,
-    Culprit,
     contradicts,
-    ends,
     facts,
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.text.names import address_of, name_in, times
+from receiver.text.names import times
 
 
 def unreachable(case: Case) -> Iterator[Candidate]:
@@ -134,39 +132,3 @@ def _no_route(actor: ProcessSnapshot, peer: Peer, sample: Connection) -> Candida
 
 def _full_listener(case: Case, peer: Peer) -> tuple[ProcessSnapshot, Connection] | None:
     return next(((a, q) for a in case for q in a.queues if q.local_port == peer.endpoint[1]), None)
-
-
-def names(case: Case) -> Iterator[Candidate]:
-    """Finds name servers that return errors or do not answer."""
-    for actor in case:
-        if not actor.name_failures:
-            continue
-        query = actor.name_failures[-1]
-        server = address_of(query.family, query.server_high, query.server_low)
-        name = name_in(query.labels)
-        silent = not query.query_flags & 0x8000
-        text = (
-            f"{actor.who} asked {server} for {name} and got "
-            f"{'no answer' if silent else 'an error'}."
-        )
-        evidence = [
-            supports(CLEAR + SLIGHT, text, facts(*actor.name_failures[-3:])),
-            *failed_soon_after(actor, query.time_boottime_ns),
-        ]
-        if not actor.failed:
-            evidence.append(contradicts(SLIGHT, f"{actor.who} continued without it.", ends(actor)))
-        summary = f"{name} could not be resolved: {server} " + (
-            "did not answer." if silent else "failed."
-        )
-        yield Candidate(
-            cause="net.dns",
-            culprit=Culprit(type="endpoint", address=f"{server}:{query.port}", name=name),
-            summary=summary,
-            remedy=f"Check the name server {server}, and whether {name} exists.",
-            evidence=tuple(evidence),
-            subject=actor.key,
-            at_ns=query.time_boottime_ns,
-        )
-
-
-CAUSES = (unreachable, names)

@@ -245,6 +245,3 @@ def _tmpfs(
         subject=victim.key,
         at_ns=event.time_boottime_ns,
     )
-
-
-CAUSES = (oom_kills,)

@@ -10,7 +10,7 @@ from receiver.facts.peers import Peer
 from receiver.investigate.case import Case
 from receiver.investigate.causes.common import shells
 from receiver.investigate.causes.oom_fix import larger_limit
-from receiver.investigate.causes.oom_shares import shares_of
+from receiver.investigate.causes.oom_shares import shares_evidence, shares_of
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -86,14 +86,9 @@ def as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
     The parent must be a program of its own, not a shell.
     """
     event, parent = victim.oom, case.get(victim.parent)
-    if (
-        event is None
-        or parent is None
-        or parent.oom is not None
-        or shells(parent)
-        or "spark" in victim.role
-        or "spark" in parent.role
-    ):
+    if event is None or parent is None or parent.oom is not None or shells(parent):
+        return None
+    if "spark" in victim.role or "spark" in parent.role:
         return None
     worker = _is_worker(victim, parent)
     served = {p.last.local_port for p in victim.peers if p.last is not None}
@@ -108,6 +103,7 @@ def as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
     if not other_end or not (worker or broken or hung):
         return None
     evidence = killed_by_kernel(victim)
+    evidence += shares_evidence(victim, shares_of(case, victim))
     if worker:
         text = (
             f"It was a worker that {parent.who} had forked, and nothing reported its death "

@@ -75,14 +75,16 @@ def shares_evidence(victim: ProcessSnapshot, shares: Shares | None) -> list[Evid
     if shares is None:
         return []
     missing = _missing(victim, shares) if shares.memory.memory_cgroup_id else []
-    return [_parts(shares), *_strangers(victim, shares), *missing]
+    return [_parts(victim, shares), *missing, *_strangers(victim, shares)]
 
 
-def _parts(shares: Shares) -> Evidence:
+def _parts(victim: ProcessSnapshot, shares: Shares) -> Evidence:
     memory = shares.memory
     parts = []
     for holder in shares.holders[:_NAMED]:
-        parts.append(f"{mib(_own_pages(holder))} were anonymous memory of {_name(holder)}")
+        foreign = holder in shares.strangers and holder.key != victim.key
+        whose = f"{_name(holder)}{' (not part of this run)' if foreign else ''}"
+        parts.append(f"{mib(_own_pages(holder))} were anonymous memory of {whose}")
     rest = memory.members - len(shares.holders[:_NAMED])
     others = memory.anon_bytes - sum(_own_pages(t) for t in shares.holders[:_NAMED])
     if rest > 0 and others > 0:
@@ -99,26 +101,26 @@ def _parts(shares: Shares) -> Evidence:
     counted_twice = memory.anon_bytes > memory.usage_bytes
     if counted_twice:
         text += " Pages that processes share after a fork count for each of them."
-    return context(text, _facts(shares))
+    return context(f"{text} {_whose(victim, shares)}".rstrip(), _facts(shares))
+
+
+def _whose(victim: ProcessSnapshot, shares: Shares) -> str:
+    """Says whether all processes were the run's own, where that is known."""
+    if not shares.complete:
+        return "Not all processes in that memory were looked at: others may have held a part of it."
+    unnamed = shares.memory.members - len(shares.holders)
+    foreign = any(t.key != victim.key for t in shares.strangers)
+    return "" if unnamed or foreign else "All processes in that memory belong to this run."
 
 
 def _strangers(victim: ProcessSnapshot, shares: Shares) -> list[Evidence]:
-    """Names those that are not part of the run; says that there were none where that is known."""
-    others = [t for t in shares.strangers if t.key != victim.key]
-    if others:
-        names = ", ".join(
-            f"{_name(t)} with {mib(t.rss_bytes)} ({_growth(t)})" for t in others[:_NAMED]
-        )
-        text = f"Not part of this run, in the same memory: {names}."
-        return [context(text, [fact(t.member) for t in others[:_NAMED] if t.member is not None])]
-    unnamed = shares.memory.members - len(shares.holders)
-    if not shares.complete:
-        text = "Not all processes in that memory were looked at: others may have held a part of it."
-        return [context(text, [fact(shares.memory)])]
-    if unnamed:
+    """Says what is known of the growth of those that are not part of the run."""
+    others = [t for t in shares.strangers if t.key != victim.key][:_NAMED]
+    if not others:
         return []
-    text = "All processes in that memory belong to this run."
-    return [context(text, _facts(shares))]
+    names = ", ".join(f"{_name(t)} with {mib(t.rss_bytes)} ({_growth(t)})" for t in others)
+    text = f"Not part of this run, in the same memory: {names}."
+    return [context(text, [fact(t.member) for t in others if t.member is not None])]
 
 
 def _missing(victim: ProcessSnapshot, shares: Shares) -> list[Evidence]:

@@ -150,6 +150,3 @@ def _candidate(actor: ProcessSnapshot, event: MemoryRefused, limit: _Limit) -> C
 
 def _size(count: int) -> str:
     return mib(count) if count >= MIB else f"{count} bytes"
-
-
-CAUSES = (refused_memory,)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
+import msgspec
+
 from receiver.events import Connection, ConnectionFlag
 from receiver.facts.peers import Peer
 from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
-    DATABASES,
     IDLE_NS,
     SILENT_NS,
     TICK_NS,
-    blame,
     clients,
-    endpoint,
     failed_soon_after,
     idle_before,
     notable_samples,
@@ -25,12 +24,10 @@ from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
     SOME,
-    Candidate,
     Evidence,
     contradicts,
     ends,
     facts,
-    process_culprit,
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
@@ -39,7 +36,6 @@ from receiver.units import SECOND
 
 # A peer that acknowledged the whole request may take this long to answer.
 _PATIENCE_NS = 60 * SECOND
-_LARGE = 1200  # bytes: more than fits into the smallest packets
 
 
 def longest_gap(peer: Peer) -> int:
@@ -73,8 +69,55 @@ def _answer(peer: Peer, sample: Connection) -> Connection | None:
     )
 
 
-def silence(case: Case) -> Iterator[Candidate]:
-    """Finds peers that acknowledged a request and did not answer it, and a possible reason."""
+class Silence(msgspec.Struct, frozen=True, eq=False):
+    """A process that waited for a peer. The peer had acknowledged its request, or had not."""
+
+    actor: ProcessSnapshot
+    peer: Peer
+    sample: Connection
+    gap_ns: int
+
+    @property
+    def owed(self) -> int:
+        """The bytes that were not acknowledged."""
+        return self.sample.unacknowledged_bytes
+
+    @property
+    def is_lost(self) -> bool:
+        return bool(self.sample.retransmits >= 2 and self.owed)
+
+    @property
+    def is_idle_drop(self) -> bool:
+        """Whether the connection had been idle before and broke: that is another class."""
+        broke = self.is_lost or self.sample.error in (errno.ETIMEDOUT, errno.ECONNRESET)
+        return broke and idle_before(self.peer, self.sample) >= IDLE_NS
+
+    @property
+    def answer(self) -> Connection | None:
+        return _answer(self.peer, self.sample)
+
+    @property
+    def gave_up(self) -> bool:
+        at = self.sample.time_boottime_ns
+        return self.answer is None and bool(failed_soon_after(self.actor, at))
+
+    @property
+    def goes_on(self) -> bool:
+        """A data warehouse may need minutes for an answer: without a failure, only a wait that
+        still goes on is an incident.
+        """
+        patience = 10 * SECOND if self.owed or self.is_lost else _PATIENCE_NS
+        return self.actor.exit is None and self.answer is None and self.gap_ns >= patience
+
+    def evidence(self, case: Case) -> list[Evidence]:
+        found = _unanswered(case, self.actor, self.peer, self.sample, self.gap_ns)
+        if self.answer is not None:
+            found.append(contradicts(SLIGHT, "It answered in the end.", facts(self.answer)))
+        return found
+
+
+def silences(case: Case) -> Iterator[Silence]:
+    """Finds peers that a process waited for, in vain or for a long time."""
     for actor, peer in clients(case):
         sample = next(
             (m for m in reversed(peer.notable_facts) if m.established_boottime_ns), peer.last
@@ -84,63 +127,8 @@ def silence(case: Case) -> Iterator[Candidate]:
             gap, sample = waited, peer.quiet
         if sample is None or not sample.established_boottime_ns or gap < SILENT_NS:
             continue
-        if _internal(case, actor, sample):
-            continue
-        owed = sample.unacknowledged_bytes
-        idle = idle_before(peer, sample)
-        lost = sample.retransmits >= 2 and owed
-        if (
-            lost
-            and owed > _LARGE
-            and sample.received_bytes + sample.sent_bytes > 0
-            and (sample.sent_bytes - owed > 0 or sample.received_bytes)
-        ):
-            yield _mtu(actor, peer, sample, owed, idle)
-        if (lost or sample.error in (errno.ETIMEDOUT, errno.ECONNRESET)) and idle >= IDLE_NS:
-            # This is a dropped idle connection, which `broken` reports.
-            continue
-        evidence = _unanswered(case, actor, peer, sample, gap)
-        summary = (
-            f"{where(peer)} received the request of {actor.who} and did not answer for "
-            f"{gap / 1e9:.1f} s."
-        )
-        if (answer := _answer(peer, sample)) is not None:
-            evidence.append(contradicts(SLIGHT, "It answered in the end.", facts(answer)))
-        # A data warehouse may need minutes for an answer. Without a failure, only a wait that
-        # still goes on is an incident.
-        patience = 10 * SECOND if owed or lost else _PATIENCE_NS
-        gave_up = answer is None and bool(failed_soon_after(actor, sample.time_boottime_ns))
-        silent = actor.exit is None and answer is None and gap >= patience
-        yield blame(
-            actor,
-            "net.silent_peer",
-            endpoint(peer),
-            summary=summary,
-            remedy=_read_timeout(actor, peer, answer, gap),
-            evidence=evidence,
-            sample=sample,
-            harms_without_failure=silent or (case.slow and gap >= 10 * SECOND),
-            gave_up=gave_up,
-            goes_on=silent,
-        )
-        if peer.endpoint[1] in DATABASES:
-            yield _lock_wait(
-                case, actor, peer, sample, silent=evidence, gave_up=gave_up, goes_on=silent
-            )
-
-
-def _read_timeout(
-    actor: ProcessSnapshot, peer: Peer, answer: Connection | None, gap_ns: int
-) -> str:
-    if answer is not None:
-        return (
-            f"Examine {where(peer)}: this answer took {gap_ns / 1e9:.1f} s, and a read timeout of "
-            f"{actor.who} below that would have refused it."
-        )
-    return (
-        f"Examine {where(peer)}, which had the request, and set a read timeout in {actor.who}: it "
-        f"waited {gap_ns / 1e9:.1f} s."
-    )
+        if not _internal(case, actor, sample):
+            yield Silence(actor, peer, sample, gap)
 
 
 def _unanswered(
@@ -194,116 +182,3 @@ def _internal(case: Case, actor: ProcessSnapshot, sample: Connection) -> bool:
             if last.local_port == sample.peer_port and last.peer_port == sample.local_port:
                 return not last.unread_bytes and case.related(other, actor)
     return False
-
-
-def _mtu(actor: ProcessSnapshot, peer: Peer, sample: Connection, owed: int, idle: int) -> Candidate:
-    acked = max(0, sample.sent_bytes - owed)
-    text = (
-        f"{owed} bytes to {where(peer)} were sent {sample.retransmits + 1} times and never "
-        "acknowledged."
-    )
-    evidence = [supports(CLEAR, text, facts(sample))]
-    text = (
-        f"Small packets were acknowledged: {acked} bytes were sent and "
-        f"{sample.received_bytes} received."
-    )
-    evidence.append(supports(SOME, text, facts(peer.first, sample)))
-    if idle >= IDLE_NS:
-        evidence.append(
-            contradicts(
-                SOME, f"The connection had been idle for {idle / 1e9:.0f} s before.", facts(sample)
-            )
-        )
-    evidence += failed_soon_after(actor, sample.time_boottime_ns)
-    summary = f"Large packets from {actor.who} to {where(peer)} are lost, while small ones arrive."
-    return blame(
-        actor,
-        "net.mtu",
-        endpoint(peer),
-        summary=summary,
-        remedy=(
-            f"Lower the MTU on the way to {where(peer)}, or allow ICMP 'fragmentation needed'."
-        ),
-        evidence=evidence,
-        sample=sample,
-    )
-
-
-def _lock_wait(
-    case: Case,
-    actor: ProcessSnapshot,
-    peer: Peer,
-    sample: Connection,
-    *,
-    silent: list[Evidence],
-    gave_up: bool,
-    goes_on: bool,
-) -> Candidate:
-    """Returns a candidate for another client that holds a transaction open in the same database."""
-    name = DATABASES[peer.endpoint[1]]
-    evidence = [
-        *silent,
-        supports(SOME, f"Port {peer.endpoint[1]} is the port of {name}.", facts(peer.first)),
-    ]
-    holder, seen = _quiet_client(case, actor, peer, sample.last_send_boottime_ns)
-    if holder is not None:
-        text = (
-            f"{holder.who} was already connected to the same database, and was silent "
-            "during that time."
-        )
-        evidence.append(supports(CLEAR, text, facts(seen)))
-        done = next(
-            (p.last for p in holder.peers if p.last is not None and p.endpoint == peer.endpoint),
-            None,
-        )
-        answered = peer.last.last_receive_boottime_ns if peer.last is not None else 0
-        if done is not None and answered and 0 <= answered - done.last_send_boottime_ns < SECOND:
-            evidence.append(
-                supports(
-                    SOME,
-                    "The answer came as soon as that client continued.",
-                    facts(done, peer.last),
-                )
-            )
-    culprit = process_culprit(holder) if holder is not None else endpoint(peer)
-    by = f", while {holder.who} has an open transaction there" if holder is not None else ""
-    summary = f"The database {where(peer)} delayed its answer to {actor.who}{by}."
-    return blame(
-        actor,
-        "db.lock_wait",
-        culprit,
-        summary=summary,
-        remedy=(
-            f"End or commit the open transaction of {holder.who}, and set lock_timeout for "
-            f"{actor.who}."
-            if holder is not None
-            else ""
-        ),
-        evidence=evidence,
-        sample=sample,
-        harms_without_failure=True,
-        gave_up=gave_up,
-        goes_on=goes_on,
-    )
-
-
-def _quiet_client(
-    case: Case, actor: ProcessSnapshot, peer: Peer, since_ns: int
-) -> tuple[ProcessSnapshot | None, Connection | None]:
-    """Returns another client of that port that has sent nothing since that time."""
-    holder, seen = None, None
-    for other, theirs in clients(case):
-        quiet = theirs.quiet
-        if (
-            other is actor
-            or theirs.endpoint[1] != peer.endpoint[1]
-            or quiet is None
-            or quiet.connection_id > since_ns
-        ):
-            continue
-        if theirs.quiet_ns >= SECOND and quiet.time_boottime_ns > since_ns:
-            holder, seen = other, quiet
-    return holder, seen
-
-
-CAUSES = (silence,)

@@ -192,6 +192,3 @@ def _closed_at_once(peer: Peer) -> Connection | None:
     ):
         return None
     return last
-
-
-CAUSES = (slots,)

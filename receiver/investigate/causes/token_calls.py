@@ -200,6 +200,3 @@ def lock_waits(actor: ProcessSnapshot) -> list[ThreadWait]:
     return [
         w for w in (idle_period.waits if idle_period is not None else ()) if wait_of(w) == "futex"
     ]
-
-
-CAUSES = (token_calls,)

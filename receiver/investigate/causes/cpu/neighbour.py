@@ -1,0 +1,138 @@
+"""The cause card cpu.neighbour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from receiver.events import ProcessSample
+from receiver.investigate.cards import Nature, Via, cause_class, to
+from receiver.investigate.case import Case
+from receiver.investigate.causes.waits import PRESSED_NS, explains_slowness
+from receiver.investigate.evidence import (
+    CLEAR,
+    SLIGHT,
+    SOME,
+    Candidate,
+    Culprit,
+    Evidence,
+    contradicts,
+    ends,
+    fact,
+    fact_of_point,
+    process_culprit,
+    supports,
+)
+from receiver.investigate.snapshot import ProcessSnapshot
+from receiver.units import SECOND
+
+
+def neighbours(case: Case) -> Iterator[Candidate]:
+    """Finds processes that waited on a run queue while another process ran."""
+    for actor in case:
+        usage = actor.usage
+        lasted = usage.pressed_ns.get("cpu", 0) if usage is not None else 0
+        if usage is None or lasted < PRESSED_NS:
+            continue
+        share, look = usage.worst["cpu"]
+        counted = actor.exit if actor.exit is not None else usage.last or look
+        text = (
+            f"{actor.who} was short of CPU for {lasted / 1e9:.0f} s: its ready threads waited for "
+            f"up to {min(1.0, share):.0%} of the time between two samples, and "
+            f"{counted.run_delay_ns / 1e9:.1f} s in all."
+        )
+        evidence = [supports(CLEAR if share > 0.3 else SOME, text, [fact(look)])]
+        culprit, foreign, who = _took_the_cpu(case, actor, look)
+        evidence.append(who)
+        if usage.pressed_ns.get("quota", 0) >= PRESSED_NS:
+            evidence.append(
+                contradicts(CLEAR, "Its own CPU quota stopped it.", [fact(usage.worst["quota"][1])])
+            )
+        silent = explains_slowness(case, actor, evidence, lasted) and foreign
+        summary = (
+            f"{culprit.name or 'Others'} ({culprit.pid}) took the CPU from {actor.who} for "
+            f"{lasted / 1e9:.0f} s."
+        )
+        yield Candidate(
+            cause="cpu.neighbour",
+            culprit=culprit,
+            summary=summary,
+            remedy=(
+                f"Move or limit {culprit.name} ({culprit.pid}), or reserve CPUs for {actor.who}."
+                if culprit.pid
+                else ""
+            ),
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=look.time_boottime_ns,
+            harms_without_failure=silent,
+        )
+
+
+def _took_the_cpu(
+    case: Case, actor: ProcessSnapshot, look: ProcessSample
+) -> tuple[Culprit, bool, Evidence]:
+    """Returns who used the CPU meanwhile, whether that is foreign to the task, and the evidence."""
+    competitor = max(case.strangers, key=lambda t: (t.cpu_ns, -t.pid), default=None)
+    inside = _busy_inside(case, actor)
+    if (
+        competitor is not None
+        and competitor.cpu_ns > SECOND
+        and (inside is None or competitor.cpu_ns > inside[0])
+    ):
+        text = (
+            f"{competitor.name} ({competitor.pid}), which does not belong to the task, "
+            f"used {competitor.cpu_ns / 1e9:.1f} s of CPU in the last minute."
+        )
+        shown = [fact_of_point(competitor.pid, competitor.name, p) for p in competitor.points[-2:]]
+        start = competitor.key.start_boottime_ns if competitor.key is not None else 0
+        culprit = Culprit(
+            type="process", name=competitor.name, pid=competitor.pid, start_boottime_ns=start
+        )
+        return culprit, True, supports(CLEAR, text, shown)
+    if inside is not None:
+        used, other = inside
+        text = f"{other.who} used {used / 1e9:.1f} s of CPU in that time."
+        return process_culprit(other), False, supports(SLIGHT, text, ends(other))
+    text = "No other process stands out: its own threads used the CPU."
+    return Culprit(type="host"), True, contradicts(SOME, text, [fact(look)])
+
+
+def _busy_inside(case: Case, actor: ProcessSnapshot) -> tuple[int, ProcessSnapshot] | None:
+    """Returns the process of the case that used most CPU time meanwhile and does other work."""
+    found = []
+    for other in case:
+        if (
+            other is actor
+            or case.related(other, actor)
+            or (other.exit is None and other.usage is None)
+        ):
+            continue
+        last = other.usage.last if other.usage is not None else None
+        used = (
+            other.exit.cpu_runtime_ns
+            if other.exit is not None
+            else last.cpu_runtime_ns
+            if last is not None
+            else 0
+        )
+        if (
+            used > SECOND
+            and other.start_ns < (actor.end_ns or case.now_ns)
+            and (not other.end_ns or other.end_ns > actor.start_ns)
+        ):
+            found.append((used, other))
+    return max(found, key=lambda pair: (pair[0], -pair[1].pid), default=None)
+
+
+CARD = cause_class(
+    name="cpu.neighbour",
+    title="other processes used the CPU",
+    predicts="a long wait for a CPU that others used",
+    rivals="cpu.quota fs.slow_io data.skew",
+    tag="isolate_cpu",
+    fix="Move or limit the neighbour, or reserve CPUs for the task.",
+    needs="process_sample neighbour",
+    nature=Nature.DELAY,
+    brings=(to("kill.timeout_orphan kill.heartbeat kill.probe kill.supervisor", Via.ANCESTOR),),
+    find=(neighbours,),
+)

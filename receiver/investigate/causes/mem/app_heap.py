@@ -1,0 +1,147 @@
+"""The cause card mem.app_heap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from receiver.events import CallKind
+from receiver.investigate.cards import Via, cause_class, to
+from receiver.investigate.case import Case
+from receiver.investigate.causes.common import progress
+from receiver.investigate.causes.memory import on_processes
+from receiver.investigate.evidence import (
+    CLEAR,
+    SLIGHT,
+    SOME,
+    Candidate,
+    Evidence,
+    Fact,
+    contradicts,
+    ends,
+    fact,
+    fact_of_point,
+    facts_of_use,
+    process_culprit,
+    supports,
+)
+from receiver.investigate.snapshot import ProcessSnapshot
+from receiver.text.names import mib
+from receiver.units import MIB
+
+_NEAR = 0.85  # of a limit: memory above this share is close to it
+
+
+_PLATEAU = 0.05
+
+
+# SparkExitCode.OOM, ExitOnOutOfMemoryError, and a heartbeat failure.
+_HEAP_EXITS = {
+    52: CLEAR + SOME,
+    3: CLEAR,
+    56: SLIGHT,
+}
+
+
+def heaps(case: Case) -> Iterator[Candidate]:
+    """Finds programs that exited by themselves at a plateau of memory.
+
+    Their cgroup still had room.
+    """
+    for actor in case:
+        if not actor.failed or actor.end.signal or actor.oom is not None:
+            continue
+        java = actor.name == "java"
+        dump = next((u for u in actor.uses if u.path.endswith(".hprof") and u.writing), None)
+        weight = _HEAP_EXITS.get(actor.end.code, 0.0) if java else 0.0
+        refused = any(c.call == CallKind.MEMORY for c in actor.calls)
+        if refused or not (weight or dump or (java and actor.end.code == 1 and _plateau(actor))):
+            continue
+        evidence = []
+        if weight:
+            text = (
+                f"{actor.who} exited by itself with status {actor.end.code}, which a JVM "
+                'uses for "out of memory"; no signal was sent.'
+            )
+            evidence.append(supports(weight, text, ends(actor)))
+        if dump is not None:
+            text = f"It wrote a heap dump: {dump.path}."
+            evidence.append(supports(CLEAR, text, facts_of_use(dump)))
+        evidence += _shape_of_heap(actor)
+        summary = (
+            f"{actor.who} reached its own heap limit at {mib(actor.peak_bytes)} and exited "
+            f"with status {actor.end.code}{on_processes(actor)}."
+        )
+        yield Candidate(
+            cause="mem.app_heap",
+            culprit=process_culprit(actor),
+            summary=summary,
+            remedy=_larger_heap(actor),
+            evidence=tuple(evidence),
+            subject=actor.key,
+            at_ns=actor.end_ns,
+        )
+
+
+def _larger_heap(actor: ProcessSnapshot) -> str:
+    set_by = next((a for a in actor.argv if a.startswith(("-Xmx", "--max-old-space-size"))), "")
+    named = f" ({set_by})" if set_by else ""
+    return (
+        f"Raise the heap limit of {actor.who}{named}: it reached it at a resident set of "
+        f"{mib(actor.peak_bytes)}. Or split its work."
+    )
+
+
+def _shape_of_heap(actor: ProcessSnapshot) -> list[Evidence]:
+    """Returns evidence from its samples: a plateau, a busy collector, room in its cgroup."""
+    out = []
+    if _plateau(actor):
+        text = f"Its memory had stopped growing at {mib(actor.rss_bytes)}."
+        out.append(supports(SOME, text, _points(actor)[-3:]))
+    busy = progress(actor)
+    if actor.name == "java" and busy is not None and busy > 0.8:
+        text = (
+            f"It used {busy:.1f} CPUs until its end, as the garbage collection of a full heap does."
+        )
+        out.append(supports(SLIGHT, text, ends(actor)))
+    limit = actor.limit_bytes
+    if limit and actor.usage is not None and actor.usage.last is not None:
+        used = actor.usage.last.memory_usage_bytes
+        text = f"Its cgroup used {mib(used)} of {mib(limit)}."
+        make = supports if used < _NEAR * limit else contradicts
+        out.append(make(SLIGHT, text, [fact(actor.usage.last)]))
+    return out
+
+
+def _points(actor: ProcessSnapshot) -> list[Fact]:
+    return [
+        fact_of_point(actor.pid, actor.name, p)
+        for p in (actor.usage.curve.points if actor.usage is not None else ())
+    ]
+
+
+def _plateau(actor: ProcessSnapshot) -> bool:
+    recent = actor.usage.recent if actor.usage is not None else ()
+    if len(recent) < 3:
+        return False
+    values = [v for _, v in recent[-3:]]
+    return max(values) - min(values) <= _PLATEAU * max(values) and max(values) > 32 * MIB
+
+
+CARD = cause_class(
+    name="mem.app_heap",
+    title="it reached its own heap limit, while the container had free memory",
+    predicts="an exit by itself while its memory was constant",
+    rivals="mem.cgroup_oom hang.gc_stall kill.supervisor",
+    tag="raise_heap",
+    fix=(
+        "Raise the application's own heap limit (-Xmx, --max-old-space-size), or "
+        "split its work. The container had free memory."
+    ),
+    visible="P",
+    brings=(
+        to("net.reset_short", Via.CONNECTION_ENDS),
+        to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
+        to("hang.gc_stall data.skew", Via.SAME),
+    ),
+    find=(heaps,),
+)

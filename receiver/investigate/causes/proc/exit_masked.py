@@ -1,0 +1,180 @@
+"""The cause card proc.exit_masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from receiver import semconv as sc
+from receiver.investigate.cards import Nature, cause_class
+from receiver.investigate.case import Case
+from receiver.investigate.causes.common import shells, shorter
+from receiver.investigate.causes.ends import LONG_NS
+from receiver.investigate.evidence import (
+    CLEAR,
+    SLIGHT,
+    SOME,
+    STRONG,
+    Candidate,
+    Evidence,
+    contradicts,
+    ends,
+    facts,
+    process_culprit,
+    supports,
+)
+from receiver.investigate.snapshot import ProcessSnapshot
+from receiver.work.children import ExitSeverity
+
+
+def masked(case: Case) -> Iterator[Candidate]:
+    """Finds the deepest failure below a parent that exited with status 0."""
+    reported = {
+        f.process
+        for f in case.execution.findings
+        if f.kind == sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH
+    }
+    for actor in case:
+        parent = case.get(actor.parent)
+        if (
+            actor.exit_severity < ExitSeverity.FAILED
+            or actor.exit is None
+            or parent is None
+            or parent.exit is None
+        ):
+            continue
+        if parent.end.code != 0 and not _lost_in_a_pipe(case, actor, parent):
+            continue
+        below = [c for c in case.children(actor) if c.exit_severity > ExitSeverity.ANSWER]
+        if (below and not shells(actor)) or _repeated(case, actor) or _answered(actor):
+            continue
+        deepest = below[-1] if below else actor
+        went_on = "exited with status 0" if parent.end.code == 0 else "continued"
+        text = f"{deepest.who} {deepest.end.words}; {parent.who} above it {went_on}."
+        evidence = [supports(CLEAR, text, [*ends(deepest), *ends(parent)])]
+        evidence += _context_of_loss(case, actor, parent)
+        for version in case.execution.outputs[:4]:
+            evidence += shorter(case, version.path, version.size_bytes, facts(version.opened))
+        did = "reported success" if parent.end.code == 0 else "continued"
+        summary = f"{deepest.who} {deepest.end.words}, but {parent.who} {did}."
+        silent = case.execution.masked or bool({deepest.key, actor.key} & reported)
+        yield Candidate(
+            cause="proc.exit_masked",
+            culprit=process_culprit(parent),
+            summary=summary,
+            remedy=(
+                ""
+                if shells(parent)
+                else f"Let {parent.who} end with a failure, when {deepest.who} fails."
+            ),
+            evidence=tuple(evidence),
+            subject=deepest.key,
+            at_ns=actor.end_ns,
+            harms_without_failure=silent,
+        )
+
+
+def _context_of_loss(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot) -> list[Evidence]:
+    """Returns what may_hold_secret for or against a lost failure of `actor` below `parent`."""
+    out = []
+    if not case.execution.root_failed and case.root is not None:
+        out.append(supports(SOME, "The task was reported as a success.", ends(case.root)))
+    reader = _piped_to(case, actor)
+    if reader is not None:
+        text = (
+            f"It wrote to a pipe that {reader.who} read. That process exited with status "
+            "0, which became the status of the whole pipeline."
+        )
+        out.append(supports(SOME, text, ends(reader)))
+    if actor.exit_severity is ExitSeverity.LOST_WORK:
+        out.append(supports(SLIGHT, "Its work was lost.", ends(actor)))
+    elif actor.execs and actor.end_ns - actor.start_ns > LONG_NS:
+        out.append(
+            supports(
+                SLIGHT,
+                (
+                    "It had been running for "
+                    f"{(actor.end_ns - actor.start_ns) / 1e9:.1f} s, so it was "
+                    "not a short check."
+                ),
+                ends(actor),
+            )
+        )
+    if _keeps_its_own_record(case, parent):
+        system = parent.execution.identity.system
+        text = (
+            f"{parent.who} supervises a task of {system}. It always exits with status 0, "
+            f"because {system} records the result itself."
+        )
+        out.append(contradicts(STRONG, text, ends(parent)))
+    return out
+
+
+def _keeps_its_own_record(case: Case, actor: ProcessSnapshot) -> bool:
+    """Whether the process holds a task of an orchestrator.
+
+    Nothing reads its exit status; the orchestrator keeps its own record.
+    """
+    identity, above = actor.execution.identity, case.get(actor.parent)
+    return (
+        identity.unreliable_exit_status
+        and identity.type == "task"
+        and (above is None or above.execution is not actor.execution)
+    )
+
+
+def _lost_in_a_pipe(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot) -> bool:
+    """Whether a failure in a pipe was lost because the shell lacks `pipefail`.
+
+    It failed before the last command, which succeeded. The shell then started other processes, or
+    it returned another exit status.
+    """
+    went_on = parent.end.code != actor.end.code or any(
+        c.start_ns > actor.end_ns for c in case.children(parent)
+    )
+    return shells(parent) and went_on and _piped_to(case, actor) is not None
+
+
+def _repeated(case: Case, actor: ProcessSnapshot) -> bool:
+    """Whether the same command succeeded later, as a retry does."""
+    parent = case.get(actor.parent)
+    siblings = case.children(parent) if parent is not None else []
+    return any(
+        s.argv == actor.argv and s.start_ns > actor.start_ns and s.exit is not None and not s.failed
+        for s in siblings
+    )
+
+
+def _answered(actor: ProcessSnapshot) -> bool:
+    """Whether a helper was stopped by its script, or a short command answered with status 1."""
+    return actor.exit_severity is ExitSeverity.STOPPED or (
+        actor.end.code == 1 and actor.end_ns - actor.start_ns < 20_000_000 and bool(actor.execs)
+    )
+
+
+def _piped_to(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
+    parent = case.get(actor.parent)
+    for other in case.children(parent) if parent is not None else ():
+        if (
+            other is not actor
+            and other.stdin_inode
+            and other.stdin_inode == actor.stdout_inode
+            and not other.failed
+        ):
+            return other
+    return None
+
+
+CARD = cause_class(
+    name="proc.exit_masked",
+    title="a failure was not passed on, so the task looks successful",
+    predicts="a failed child below a parent that reported success",
+    rivals="kill.swallowed proc.sigpipe",
+    may_be_remote=True,
+    tag="pass_failures_on",
+    fix=(
+        "Use `set -euo pipefail` (or check PIPESTATUS or the return code), so that "
+        "the failure fails the task."
+    ),
+    nature=Nature.FACET,
+    find=(masked,),
+)

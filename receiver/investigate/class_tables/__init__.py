@@ -1,1 +1,0 @@
-"""The cause classes, in one table for each subject."""
