@@ -1,0 +1,27 @@
+"""Faults: each module registers its own."""
+
+from tests.incidents.generated.faults import (
+    crashes,
+    disks,
+    hangs,
+    kills,
+    limits,
+    memory,
+    network,
+    own,
+    paths,
+)
+from tests.incidents.generated.faults.base import FAULTS
+
+__all__ = [
+    "FAULTS",
+    "crashes",
+    "disks",
+    "hangs",
+    "kills",
+    "limits",
+    "memory",
+    "network",
+    "own",
+    "paths",
+]
