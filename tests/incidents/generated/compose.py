@@ -16,7 +16,7 @@ from tests.incidents.generated.workloads import STRUCTURES
 # `judging` is never looked into case by case. If it was, draw a new one: count its number up.
 SETS = {"development": "development-1", "judging": "judging-1"}
 STORY_SHARE = 8  # one of so many compositions is a wire story
-_SHORTEST, _MEDIAN, _SPREAD, _LONGEST = 200, 900, 0.8, 60_000
+_SHORTEST, _MEDIAN, _SPREAD, _LONGEST, _LONG_SHARE = 200, 900, 0.8, 90_000, 0.01
 
 
 @cache
@@ -54,11 +54,14 @@ def compose(name: str, number: int) -> Composition:
         _LONGEST,
         max(_SHORTEST, fault.at_least_ms, int(draw.lognormvariate(math.log(_MEDIAN), _SPREAD))),
     )
-    return Composition(
+    found = Composition(
         number=number, seed=seed, fault=fault.name, language=draw.choice(fault.languages),
         structure=draw.choice(fault.structures or tuple(STRUCTURES)), wrappers=wrappers, output=draw.choice(contexts.OUTPUTS),
         noise=_weighted(draw, list(noise.NOISE), noise.WEIGHTS), milliseconds=length, moment=round(draw.uniform(0.1, 0.9), 3),
     )  # fmt: skip
+    if draw.random() < _LONG_SHARE:
+        return msgspec.structs.replace(found, milliseconds=draw.randrange(_LONGEST // 3, _LONGEST))
+    return found
 
 
 def _wrappers(draw: random.Random, pid_namespaces: bool) -> tuple[str, ...]:

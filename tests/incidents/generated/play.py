@@ -26,7 +26,7 @@ from tests.incidents.lab import ROOT, Lab, Truth
 from tests.truth.check import Verdicts
 from tests.truth.play import Witnesses
 
-_LIMIT = 150
+_LIMIT = 120  # seconds, and four times the length
 HEALTHY = Truth("none.healthy", verdict="healthy")
 
 
@@ -143,7 +143,9 @@ def _observed(
         )  # fmt: skip
         reader = threading.Thread(target=_collect, args=(child.stderr, texts), daemon=True)
         reader.start()
-        watchdog = threading.Timer(_LIMIT, lambda: _kill_group(child.pid))
+        watchdog = threading.Timer(
+            _LIMIT + 4 * bench.composition.milliseconds / 1000, lambda: _kill_group(child.pid)
+        )
         watchdog.start()
         if witnesses is not None:
             witnesses.attach(child)

@@ -10,6 +10,7 @@ from tests.incidents.generated.faults import (
     network,
     own,
     paths,
+    tools,
 )
 from tests.incidents.generated.faults.base import FAULTS
 
@@ -24,4 +25,5 @@ __all__ = [
     "network",
     "own",
     "paths",
+    "tools",
 ]

@@ -121,3 +121,19 @@ def tmpfs_is_full(b: Bench) -> Plan:
     return Plan(
         stages=b.one(step), truth=truth, happened=both(logged("[Nn]o space|ENOSPC"), failed)
     )
+
+
+@fault("K", languages=("python", "c", "perl", "go"), at_least_ms=300)
+def full_without_a_killer(b: Bench) -> Plan:
+    """The memory cgroup is full and its OOM killer is off: it hangs until a time limit."""
+    limit = _limit(b)
+    size = (limit if b.sick else limit + 900) * MIB
+    group = b.lab.cgroup("memory", memory_limit_in_bytes=size, memory_oom_control=1)
+    before = ("timeout", "-s", "KILL", str(b.draw.choice((6, 8))), *b.cgroup_words(group))
+    step = b.step("victim", [f"grow {limit + 30} 300"], before=before)
+    truth = Truth(
+        "mem.oom_disabled",
+        {"pid": "victim", "cgroup": "/" + group.name},
+        rivals=("fs.slow_io", "kill.timeout_orphan"),
+    )
+    return Plan(stages=b.one(step), truth=truth, happened=failed)

@@ -97,3 +97,21 @@ def database_is_locked(b: Bench) -> Plan:
     truth = Truth("fs.lock", {"pid": "stranger"}, rivals=("fs.eacces",))
     step = b.step("victim", [f"run python3 {tool}"])
     return Plan(stages=b.one(step), truth=truth, happened=both(logged("locked"), failed))
+
+
+@fault("K", languages=("python", "bash", "c", "perl", "node", "go"))
+def path_of_the_wrong_kind(b: Bench) -> Plan:
+    """A folder in place of a file, or a name that is too long."""
+    kind = b.draw.choice(("folder", "name"))
+    good = b.file(20)
+    bad = (
+        b.folder / "files" / b.names.folder()
+        if kind == "folder"
+        else b.folder / "files" / ("x" * 300)
+    )
+    if kind == "folder":
+        bad.mkdir()
+    step = b.step("victim", [f"write {bad if b.sick else good} 8 50"])
+    truth = Truth("fs.path_unusable", {"path": str(bad)}, rivals=("fs.path_missing", "fs.eacces"))
+    pattern = "[Ii]s a directory|EISDIR|name too long|ENAMETOOLONG"
+    return Plan(stages=b.one(step), truth=truth, happened=both(logged(pattern), failed))

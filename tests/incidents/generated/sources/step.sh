@@ -7,7 +7,7 @@ block() { printf '17,4,abc\n%.0s' {1..114}; }
 
 mapfile -t lines < "$1"
 for line in "${lines[@]}"; do
-  read -r op a b c <<< "$line"
+  read -r op a b c d <<< "$line"
   case $op in
     note) read -r own _ < /proc/self/stat; echo "$own" > "$a" ;;
     work) for ((i = 0; i < a * 250; i++)); do :; done ;;
@@ -29,7 +29,7 @@ for line in "${lines[@]}"; do
       read -r -t "$(seconds "$b")" answer <&8
       exec 8>&-
       if [ "$answer" != ok ]; then echo "answer: $answer" >&2; exit 1; fi ;;
-    run) $a $b $c ;;
+    run) $a $b ${c:-} ${d:-} ;;
     mkdir) mkdir "$a" ;;
     create) (set -C; : > "$a") ;;
     lock) exec 7>> "$a"; flock -n 7 ;;
