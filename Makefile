@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OBJECT := receiver/kernel/kwitness.bpf.o
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-abuse test-truth test-stack test-frameworks test-kernels test-mutants fuzz bench bench-incidents lint format \
+.PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-abuse test-truth test-stack test-frameworks test-kernels test-mutants fuzz bench bench-incidents bench-judging lint format \
 	wheel test-wheel collector up down demo-stack clean
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make test-kernels  the live tests on Debian's 6.1 and 6.12 in qemu, through both doors (root, apt)"
 	@echo "make test-frameworks  Airflow, Spark, dbt and others for real, compared with their own records; writes docs/mapping.md"
 	@echo "make bench-incidents  breaks some 400 real runs on purpose and scores the reports; writes docs/accuracy.md (root, half an hour)"
+	@echo "make bench-judging  plays the judging set: 400 composed incidents and their healthy twins; puts the shares into docs/accuracy.md (root, two hours)"
 	@echo "make test-mutants  puts 60 known faults into a copy of the code, one at a time: the tests must notice them"
 	@echo "make fuzz      searches with atheris for inputs that break a decoder, five minutes for each target"
 	@echo "make bench     measures, and writes docs/performance.md (root)"
@@ -109,6 +110,11 @@ bench-incidents: setup
 	rm -rf dist/incidents
 	$(BIN)/python -m tests.incidents --save dist/incidents --record $(SCENES) || true
 	$(BIN)/python -m tests.incidents.report dist/incidents
+
+# JUDGING: further arguments, as `--from 100 --count 50` or `--truth`; what is in dist/judging.jsonl is not played again
+bench-judging: setup
+	@tools/need.sh root btf ip iptables-legacy mkfs.ext4
+	$(BIN)/python -m tests.incidents.generate --set judging --save dist/judging.jsonl --page docs/accuracy.md $(JUDGING)
 
 collector:
 	@tools/collector.sh

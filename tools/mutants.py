@@ -175,8 +175,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     *_of("investigate", ("lasted < 4 * SECOND", "lasted < 40 * SECOND", STORIES)),
     *_of("investigate", ("share > 0.4 and lasted >= _SLOW_NS", "lasted >= _SLOW_NS", STORIES)),
-    *_of("investigate", ("actor.end_ns - actor.start_ns < 20_000_000",
-                                        "actor.end_ns - actor.start_ns < 2_000_000_000", STORIES)),
+    *_of("investigate", ("_lived_ns(actor) < 20_000_000", "_lived_ns(actor) < 2_000_000_000", STORIES)),
     *_of("investigate", ("use.read_bytes >= whole", "use.read_bytes > whole", STORIES)),
     *_of(
         "render",

@@ -23,6 +23,7 @@ from receiver.investigate.evidence import Candidate, Culprit, Fact, ends
 from receiver.investigate.history import signature
 from receiver.investigate.ruled_out import rule_out
 from receiver.investigate.sections import crashes, curves, normality
+from receiver.investigate.symptoms import MISMATCH
 from receiver.investigate.time_account import time_account
 from receiver.text.printable import printable
 from receiver.work.execution import Execution
@@ -136,6 +137,9 @@ def _summary(case: Case, found: Conclusion) -> str:
             else ("System calls were not observed for part of the time")
         )
         return f"{missed}, and they could change the answer. {end}."
+    hidden = next((s.text for s in found.symptoms if s.kind == MISMATCH), "")
+    if hidden:
+        return f"{hidden} No kernel event shows why. {NOT_VISIBLE.fix.text}"
     return f"{end}, and no kernel event shows why. {NOT_VISIBLE.fix.text}"
 
 

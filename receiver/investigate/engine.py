@@ -25,7 +25,7 @@ from receiver.investigate.evidence import Candidate, Evidence, fact_of_loss
 from receiver.investigate.graph import Edge, Graph, nature_of
 from receiver.investigate.reach import made_good
 from receiver.investigate.relations import Tie
-from receiver.investigate.symptoms import Symptom, symptoms
+from receiver.investigate.symptoms import MISMATCH, Symptom, symptoms
 
 KEPT_HYPOTHESES = 5
 KEPT_OF_A_CAUSE = 8  # candidates of one cause class with different culprits
@@ -84,7 +84,7 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
 
 def conclude(case: Case) -> Conclusion:
     found = symptoms(case)
-    broke = any(s.kind in ("task_failed", "result_mismatch") for s in found)
+    broke = any(s.kind in ("task_failed", MISMATCH) for s in found)
     every = _merged(s for find in FINDERS for s in find(case))
     again = {a.key for a in made_good(case)} if not broke else set()
     asked = [s for s in every if broke or s.harms_without_failure or s.subject in again]

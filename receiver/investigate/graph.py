@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -11,7 +12,7 @@ from receiver.investigate.case import Case
 from receiver.investigate.classes import CLASSES
 from receiver.investigate.evidence import Candidate, Evidence
 from receiver.investigate.reach import came_after, failures, lineage, reach, through
-from receiver.investigate.relations import Tie, brought_by
+from receiver.investigate.relations import Tie, brought_by, may_bring
 
 
 class Edge(msgspec.Struct, frozen=True, eq=False):
@@ -127,16 +128,19 @@ def _ancestors(parents: dict[int, Edge], number: int) -> set[int]:
 
 def _edges(case: Case, candidates: Sequence[Candidate]) -> list[Edge]:
     """Returns every relation that holds between two candidates, whatever their scores are."""
+    by_class: dict[str, list[int]] = defaultdict(list)
+    for number, each in enumerate(candidates):
+        by_class[each.cause].append(number)
     out: list[Edge] = []
-    for number, cause in enumerate(candidates):
-        known = CLASSES[cause.cause]
-        if not known.brings and not known.begins_with:
-            continue
-        for other, effect in enumerate(candidates):
-            if other != number:
-                found = brought_by(case, effect, cause, known)
-                if found is not None:
-                    out.append(Edge(number, other, found))
+    for name, causes in by_class.items():
+        known = CLASSES[name]
+        followers = [n for c in by_class if may_bring(known, c) for n in by_class[c]]
+        for number in causes:
+            for other in followers:
+                if other != number:
+                    tie = brought_by(case, candidates[other], candidates[number], known)
+                    if tie is not None:
+                        out.append(Edge(number, other, tie))
     return out
 
 

@@ -39,6 +39,11 @@ def matches(cause: str, names: tuple[str, ...]) -> bool:
     return any(cause == name or (name.endswith(".") and cause.startswith(name)) for name in names)
 
 
+def may_bring(known: CauseClass, effect: str) -> bool:
+    """Whether a relation of this class names the class `effect`."""
+    return any(matches(effect, r.names) for r in (*known.brings, *known.begins_with))
+
+
 def brought_by(case: Case, effect: Candidate, cause: Candidate, known: CauseClass) -> Tie | None:
     """How `cause`, of class `known`, brought `effect` about; None if no relation holds.
 

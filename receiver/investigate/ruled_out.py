@@ -9,6 +9,7 @@ from receiver.investigate.classes import CLASSES
 from receiver.investigate.coverage import why_unseen
 from receiver.investigate.engine import Explanation
 from receiver.investigate.evidence import Candidate, Evidence, Fact, ends, missing
+from receiver.investigate.relations import matches
 
 
 def rule_out(
@@ -51,6 +52,8 @@ def rule_out(
 def _absence(case: Case, rival: str, lead: Candidate) -> str:
     """A rival without a trace: what decides against it, or why a trace could be missing."""
     known = CLASSES[rival]
+    if any(matches(rival, relation.names) for relation in CLASSES[lead.cause].brings):
+        return "It would be a consequence of this cause, and not another one."
     if known.absence is not None and (found := known.absence(case, lead)):
         return found
     why = why_unseen(case, known.needs, case.get(lead.subject))

@@ -10,6 +10,8 @@ from receiver.investigate.case import Case, task_key
 from receiver.investigate.evidence import Fact, ends, facts, facts_of_use
 from receiver.investigate.snapshot import ProcessSnapshot
 
+MISMATCH = "result_mismatch"  # the kind of a failure that the root did not report
+
 
 class Symptom(msgspec.Struct, frozen=True):
     """One symptom.
@@ -57,11 +59,11 @@ def _mismatch(case: Case) -> list[Symptom]:
     lost = next((a for a in case.path if a.failed), None)
     if lost is not None:
         text = f"{lost.who} {lost.end.words}, and the task reported success."
-        return [Symptom("result_mismatch", lost.end_ns, text, ends(lost))]
+        return [Symptom(MISMATCH, lost.end_ns, text, ends(lost))]
     shown = ends(case.root) if case.root is not None else ()
     return [
         Symptom(
-            "result_mismatch",
+            MISMATCH,
             each.end_ns,
             f"{each.identity.task} of {each.identity.system} failed, and the run reported success.",
             shown,

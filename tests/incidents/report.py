@@ -35,6 +35,7 @@ from receiver.observe.replay import OF_HISTORY, replay_frame
 from receiver.observe.session import Session
 from receiver.service.state import HistoryStore
 from receiver.text.redact import Redactor
+from tests.incidents.generated.page import kept, put
 from tests.incidents.lab import Result
 from tests.incidents.score import Score, brier, macro, score, upper_bound, wilson
 
@@ -309,7 +310,8 @@ def ablation_lines(results: list[Result], folder: Path) -> list[str]:
 
 def main(folder: Path, out: Path) -> None:
     unseen = Path(__file__).with_name("first_sight.md").read_text().strip()
-    out.write_text(page(load(folder), folder, unseen))
+    judged = kept(out.read_text()) if out.exists() else ""
+    out.write_text(put(page(load(folder), folder, unseen), judged))
     print(f"wrote {out}")
 
 

@@ -62,6 +62,7 @@ class Life(msgspec.Struct):
     written: int = 0
     read_of: dict[str, int] = msgspec.field(default_factory=lambda: defaultdict(int))
     written_to: dict[str, int] = msgspec.field(default_factory=lambda: defaultdict(int))
+    opened_to_write: set[str] = msgspec.field(default_factory=set)
     failures: list[Failed] = msgspec.field(default_factory=list)
     threads: set[int] = msgspec.field(default_factory=set)
 
@@ -78,6 +79,7 @@ class Life(msgspec.Struct):
         """What was noted of a thread before it was known to be one."""
         self.signals += thread.signals
         self.failures += thread.failures
+        self.opened_to_write |= thread.opened_to_write
         self.read += thread.read
         self.written += thread.written
         for mine, other in (
@@ -163,6 +165,8 @@ def _called(
         words = arguments.split(", ")
         target = int(words[0]) if words[0].lstrip("-").isdigit() else 0
         witness.kills.append((at, life.pid, target, words[-1]))
+    elif name in ("open", "openat", "openat2", "creat") and _writes(name, arguments):
+        life.opened_to_write.add(_path(arguments))
     elif name in WRITES and value > 0:
         life.written += value
         life.written_to[_file(arguments)] += value
@@ -174,6 +178,10 @@ def _called(
         life.written += value
     elif name in ("unlink", "unlinkat", "rmdir"):
         witness.removed[_path(arguments)] = (at, life.pid)
+
+
+def _writes(name: str, arguments: str) -> bool:
+    return name == "creat" or "O_WRONLY" in arguments or "O_RDWR" in arguments
 
 
 def _file(arguments: str) -> str:

@@ -38,7 +38,7 @@ TRACE = """\
 
 def scene(**report: Any) -> Scene:
     polls = Polls()
-    polls.processes[50] = Seen(names={"stranger"})
+    polls.processes[50] = Seen(names={"stranger"}, first=100.0, last=104.0)
     polls.groups["/jobs"] = Group(
         limit=72 * MIB, peak=72 * MIB, members={11: 50 * MIB, 50: 24 * MIB}
     )

@@ -19,7 +19,7 @@ _SLOW_NS = 5 * SECOND
 def explains_slowness(
     case: Case, actor: ProcessSnapshot, evidence: list[Evidence], lasted: int
 ) -> bool:
-    """Whether this is a sufficient reason for a successful task to be too slow."""
+    """Whether this is a sufficient reason for a task to be too slow, or to meet a time limit."""
     share = lasted / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
     if share > 0.4:
         evidence.append(supports(SLIGHT, f"That was {share:.0%} of its run time.", ends(actor)))

@@ -47,7 +47,8 @@ def neighbours(case: Case) -> Iterator[Candidate]:
             evidence.append(
                 contradicts(CLEAR, "Its own CPU quota stopped it.", [fact(usage.worst["quota"][1])])
             )
-        silent = explains_slowness(case, actor, evidence, lasted) and foreign
+        if not explains_slowness(case, actor, evidence, lasted):
+            continue
         summary = (
             f"{culprit.name or 'Others'} ({culprit.pid}) took the CPU from {actor.who} for "
             f"{lasted / 1e9:.0f} s."
@@ -64,7 +65,7 @@ def neighbours(case: Case) -> Iterator[Candidate]:
             evidence=tuple(evidence),
             subject=actor.key,
             at_ns=look.time_boottime_ns,
-            harms_without_failure=silent,
+            harms_without_failure=foreign,
         )
 
 

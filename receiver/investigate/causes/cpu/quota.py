@@ -47,7 +47,8 @@ def quota(case: Case) -> Iterator[Candidate]:
     evidence.append(
         supports(SLIGHT, f"Together they were stopped for {stopped:.1f} s.", [fact(look)])
     )
-    slow = explains_slowness(case, actor, evidence, lasted)
+    if not explains_slowness(case, actor, evidence, lasted):
+        return
     summary = (
         f"{actor.who} was throttled by its CPU quota in {share:.0%} of the periods for "
         f"{lasted / 1e9:.0f} s."
@@ -63,7 +64,7 @@ def quota(case: Case) -> Iterator[Candidate]:
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=look.time_boottime_ns,
-        harms_without_failure=slow,
+        harms_without_failure=True,
     )
 
 

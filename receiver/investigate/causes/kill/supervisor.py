@@ -92,7 +92,7 @@ def _evidence(case: Case, killing: Killing) -> list[Evidence]:
 CARD = cause_class(
     name="kill.supervisor",
     title="another process ended it with a signal",
-    predicts="a signal from another process",
+    predicts="a signal of another process that ended it",
     rivals="mem.cgroup_oom kill.drain kill.timeout_orphan kill.heartbeat mem.userspace_killer",
     finding=sc.EVENT_PROCESS_KILLED,
     tag="ask_the_sender",

@@ -1,0 +1,151 @@
+"""Faults that a tool in Python has, which the step of any language starts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from tests.incidents.generated.bench import OK, Bench
+from tests.incidents.generated.faults.base import both, failed, fault, logged
+from tests.incidents.generated.model import Plan, Stage
+from tests.incidents.lab import Truth, run
+
+
+def _tool(b: Bench, role: str, code: str, *words: str) -> str:
+    """The words that start it. It writes its pid at first."""
+    path = b.folder / "bin" / f"{b.names.program()}.py"
+    note = f"with open({b.pid_file(role)!r}, 'w') as f: f.write(os.readlink('/proc/self'))\n"
+    path.write_text(f"import os, socket, subprocess, sys, time\n{note}{code}\n")
+    return " ".join([sys.executable, "-S", str(path), *words])
+
+
+def _run(b: Bench, tool: str, *, before: Sequence[str] = ()) -> list[Stage]:
+    return b.one(b.step("step", [f"run {tool}"], before=before))
+
+
+@fault("K")
+def inotify_instances_run_out(b: Bench) -> Plan:
+    count = 400 if b.sick else 5
+    code = (
+        "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+        f"for _ in range({count}):\n    if libc.inotify_init1(0) < 0: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))\n"
+    )
+    truth = Truth("lim.inotify", {"pid": "victim"}, rivals=("lim.emfile", "fs.enospc"))
+    return Plan(
+        stages=_run(b, _tool(b, "victim", code)),
+        truth=truth,
+        happened=both(logged("Too many open"), failed),
+    )
+
+
+@fault("K")
+def local_ports_run_out(b: Bench) -> Plan:
+    b.lab.namespace()
+    near, first, count = ("ip", "netns", "exec", b.lab.near), 40_000, b.draw.choice((30, 60))
+    port = b.server("time.sleep(300)", inside=near)
+    last = first + (count if b.sick else 2000)
+    run(*near, "sysctl", "-qw", f"net.ipv4.ip_local_port_range={first} {last}")
+    code = f"held = [socket.create_connection(('127.0.0.1', {port})) for _ in range({count + 30})]"
+    truth = Truth("net.ports", {"pid": "victim"}, rivals=("net.backlog_refused", "lim.emfile"))
+    plan = Plan(
+        stages=_run(b, _tool(b, "victim", code)),
+        truth=truth,
+        happened=both(logged("Cannot assign"), failed),
+    )
+    plan.inside = near
+    return plan
+
+
+@fault("K", at_least_ms=500)
+def lock_at_a_fork(b: Bench) -> Plan:
+    """A thread holds a lock while another one forks: the child waits for it forever."""
+    hold = 300 if b.sick else 0.1
+    code = (
+        "import threading\nlock = threading.Lock()\n"
+        f"def hold():\n    with lock: time.sleep({hold})\n"
+        f"threading.Thread(target=hold, daemon=True).start()\ntime.sleep({0.5 if b.sick else 0.8})\n"
+        f"pid = os.fork()\nif not pid:\n    with open({b.pid_file('child')!r}, 'w') as f: f.write(os.readlink('/proc/self'))\n"
+        "    lock.acquire(); os._exit(0)\n"
+        "_, status = os.waitpid(pid, 0)\nos._exit(1 if status else 0)\n"
+    )
+    before = ("timeout", str(b.draw.choice((8, 11))))
+    truth = Truth(
+        "hang.fork_lock", {"pid": "child"}, rivals=("kill.timeout_orphan", "hang.pipe_full")
+    )
+    return Plan(
+        stages=_run(b, _tool(b, "victim", code), before=before), truth=truth, happened=failed
+    )
+
+
+@fault("P", weight=2, pid_namespaces=False)
+def slow_probe(b: Bench) -> Plan:
+    """A manager ends its worker after probes that took too long."""
+    limit, times = b.draw.choice((0.8, 1.2, 1.7)), b.draw.choice((2, 3))
+    probe = _tool(b, "probe", "time.sleep(float(sys.argv[1]))")
+    worker = _tool(
+        b,
+        "worker",
+        "end = time.time() + float(sys.argv[1])\nwhile time.time() < end: sum(range(20000)); time.sleep(0.01)",
+    )
+    code = (
+        f"main = subprocess.Popen({worker.split()!r} + [{'300' if b.sick else '3'!r}])\nlate = 0\n"
+        f"for _ in range({times}):\n    time.sleep(0.5)\n    try: subprocess.run({probe.split()!r} + [{'60' if b.sick else '0.1'!r}], timeout={limit})\n"
+        "    except subprocess.TimeoutExpired: late += 1\n"
+        f"if late == {times}: main.terminate()\nsys.exit(1 if main.wait() else 0)\n"
+    )
+    truth = Truth("kill.probe", {"pid": "manager"}, rivals=("kill.supervisor", "kill.drain"))
+    return Plan(stages=_run(b, _tool(b, "manager", code)), truth=truth, happened=failed)
+
+
+@fault("P", at_least_ms=700)
+def same_work_twice(b: Bench) -> Plan:
+    """The same program with the same arguments runs twice at once, with one output; a check of it fails."""
+    out, rows = b.path(), 150
+    code = f"f = open(sys.argv[1], 'w')\nfor n in range({rows}): f.write('row\\n' * 200); f.flush(); time.sleep(0.01)"
+    tool = _tool(b, "victim", code)
+    check = _tool(
+        b,
+        "check",
+        f"sys.exit(sum(1 for _ in open(sys.argv[1])) != {rows * 200 if not b.sick else rows * 400})",
+    )
+    first = b.ordinary([f"run {tool} {out}"], ms=20, language="python")
+    second = b.ordinary(
+        ["idle 500", f"run {tool} {out}"] if b.sick else ["idle 500"], ms=20, language="python"
+    )
+    last = b.step("step", [f"run {check} {out}"])
+    truth = Truth(
+        "proc.duplicate_run",
+        {"path": str(out), "any_pid": True},
+        rivals=("fs.read_early",),
+        also_right=("fs.concurrent_writers",),
+    )
+    return Plan(
+        stages=b.stages(Stage((first, second)), Stage((last,))), truth=truth, happened=failed
+    )
+
+
+@fault("K", languages=("python", "perl", "c", "go"))
+def every_connection_is_in_use(b: Bench) -> Plan:
+    """The accept queue of a server that accepts nothing is full: connects wait until their limit."""
+    port = b.port()
+    accept = (
+        ""
+        if b.sick
+        else f"import threading\ndef work():\n    while True:\n        c, _ = s.accept(); {OK}\nthreading.Thread(target=work, daemon=True).start()\n"
+    )
+    b.stranger(
+        f"s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('127.0.0.1', {port})); s.listen(1)\n{accept}"
+        "print('ready', flush=True); time.sleep(300)"
+    )
+    count = 6
+    code = f"held = []\nfor _ in range({count}):\n    c = socket.create_connection(('127.0.0.1', {port}), {b.draw.choice((2, 3))}); held.append(c)"
+    truth = Truth(
+        "net.backlog_refused",
+        {"address": f"127.0.0.1:{port}"},
+        rivals=("net.silent_peer",),
+    )
+    return Plan(
+        stages=_run(b, _tool(b, "victim", code)),
+        truth=truth,
+        happened=both(logged("timed out|Timeout"), failed),
+    )
