@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import signal
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def holds(via: Via, case: Case, cause: Candidate, effect: Candidate) -> bool:
     return tie is not None and tie.text.endswith(".")
 
 
-def two(story: Story, **second: object) -> tuple[ProcessKey, ProcessKey, ProcessKey]:
+def two(story: Story, **second: Any) -> tuple[ProcessKey, ProcessKey, ProcessKey]:
     """A root and two steps of different parents."""
     root = story.command("bash", "job.sh")
     left, right = story.spawn(root, "bash", "left.sh"), story.spawn(root, "bash", "right.sh")
