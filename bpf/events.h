@@ -285,7 +285,7 @@ enum mapping_kind {
 	MAPPING_ANONYMOUS = 1,
 	MAPPING_FILE = 2,    /* a regular file of a file system with a disk or a server behind it */
 	MAPPING_MEMORY = 3,  /* a file in memory: tmpfs, /dev/shm, memfd */
-	MAPPING_OTHER = 4,   /* a device */
+	MAPPING_OTHER = 4,   /* a device, or huge pages */
 	MAPPING_UNKNOWN = 5, /* the mappings were changed while they were read */
 };
 

@@ -24,6 +24,7 @@
 #define SI_KERNEL 128
 #define SIG_DFL ((void *)0)
 #define TMPFS_MAGIC 0x01021994 /* include/uapi/linux/magic.h */
+#define HUGETLBFS_MAGIC 0x958458f6
 #define TRACE_SIGNAL_DELIVERED 0
 #define TRACE_SIGNAL_IGNORED 1
 #define TRACE_SIGNAL_ALREADY_PENDING 2
@@ -208,6 +209,7 @@ static __always_inline void tell_fault(struct scratch *s, struct task_struct *ta
 	struct inode *inode;
 	struct file *file;
 	bool cut = false;
+	u64 magic;
 	u32 answer;
 
 	count_seen(EVENT_FAULT);
@@ -221,9 +223,10 @@ static __always_inline void tell_fault(struct scratch *s, struct task_struct *ta
 	e->mapping_kind = answer == AREA_CHANGED ? MAPPING_UNKNOWN : area ? MAPPING_ANONYMOUS : MAPPING_NONE;
 	if (file) {
 		inode = BPF_CORE_READ(file, f_inode);
-		if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFREG)
+		magic = BPF_CORE_READ(inode, i_sb, s_magic);
+		if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFREG || magic == HUGETLBFS_MAGIC)
 			e->mapping_kind = MAPPING_OTHER;
-		else if (BPF_CORE_READ(inode, i_sb, s_magic) == TMPFS_MAGIC)
+		else if (magic == TMPFS_MAGIC)
 			e->mapping_kind = MAPPING_MEMORY;
 		else
 			e->mapping_kind = MAPPING_FILE;

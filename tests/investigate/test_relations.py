@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import signal
+from typing import Any
 
 import pytest
 
@@ -27,8 +28,8 @@ OTHER = ProcessKey(667, 5)
 SERVER = int.from_bytes(bytes([10, 0, 0, 5]), "little")
 
 
-def candidate(subject: ProcessKey, **culprit: object) -> Candidate:
-    found = Culprit(type="unknown", **culprit)  # type: ignore[arg-type]
+def candidate(subject: ProcessKey, **culprit: Any) -> Candidate:
+    found = Culprit(type="unknown", **culprit)
     seen = (context("It was seen.", ()),)
     return Candidate(cause="x.y", culprit=found, summary="", evidence=seen, subject=subject)
 
@@ -45,7 +46,7 @@ def holds(via: Via, case: Case, cause: Candidate, effect: Candidate) -> bool:
     return tie is not None and tie.text.endswith(".")
 
 
-def two(story: Story, **second: object) -> tuple[ProcessKey, ProcessKey, ProcessKey]:
+def two(story: Story, **second: Any) -> tuple[ProcessKey, ProcessKey, ProcessKey]:
     """A root and two steps of different parents."""
     root = story.command("bash", "job.sh")
     left, right = story.spawn(root, "bash", "left.sh"), story.spawn(root, "bash", "right.sh")

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,16 @@ def blocked(pid: int) -> None:
         os.sched_yield()
 
 
-def test_a_kill_tells_what_its_target_waited_for(watched: Watched) -> None:
+@pytest.fixture
+def one_cpu() -> Iterator[None]:
+    """On one CPU a process that a signal wakes does not run before the sender is done."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    yield
+    os.sched_setaffinity(0, allowed)
+
+
+def test_a_kill_tells_what_its_target_waited_for(watched: Watched, one_cpu: None) -> None:
     code = "import os\nr, w = os.pipe()\nprint('ready', flush=True)\nos.read(r, 1)"
     child = watched.start(code, stdout=subprocess.PIPE)
     ready(child)
