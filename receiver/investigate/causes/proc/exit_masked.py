@@ -102,9 +102,7 @@ def _context_of_loss(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot
     known = failed_with_it(case, actor)
     if known is not None:
         after = (known.end_ns - actor.end_ns) / 1e9
-        text = (
-            f"{known.who} {known.end.words}, too, {after:.2f} s later."
-        )
+        text = f"{known.who} {known.end.words}, too, {after:.2f} s later."
         out.append(contradicts(CLEAR, text, ends(known)))
     if _keeps_its_own_record(case, parent):
         system = parent.execution.identity.system
