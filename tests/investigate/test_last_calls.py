@@ -298,3 +298,18 @@ def test_errors_that_name_themselves(error: int, cause: str) -> None:
     handled.story.step(10_000)
     handled.failed("rename", error, ago_ms=900, later_files=2, later_read_bytes=MIB)
     assert handled.ends()[0] == "none.not_visible"
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_program_that_runs_cannot_be_overwritten(running: bool) -> None:
+    job = Job("cp", "new", "/opt/tool")
+    tool = job.story.spawn(job.root, "tool", executable="/opt/tool")
+    if not running:
+        job.story.exit(tool)
+        job.story.step(500)
+    job.failed("open", errno.ETXTBSY, "/opt/tool", ago_ms=0)
+    cause, culprit, summary = job.ends()
+    assert cause == "fs.path_unusable"
+    assert (culprit, str(tool.tgid) in summary) == (
+        ("tool", True) if running else ("/opt/tool", False)
+    )
