@@ -144,6 +144,13 @@ def test_a_path_that_never_was_is_named_as_such() -> None:
     assert (cause, culprit) == ("fs.path_missing", ORDERS)
 
 
+def test_a_path_that_it_then_made_itself_is_not_missed() -> None:
+    job = Job()
+    job.failed("open", errno.ENOENT, ago_ms=0)
+    job.story.writes(job.step, ORDERS)
+    assert job.ends()[0] == "none.not_visible"
+
+
 def test_a_question_counts_only_for_an_argument_of_the_command() -> None:
     copy = Job("cp", ORDERS, "/tmp/x")
     copy.failed("stat", errno.ENOENT, ago_ms=1)
