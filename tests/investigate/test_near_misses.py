@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from receiver.events import (
     CallFailed,
     CallKind,
+    Connection,
+    ConnectionStage,
     EarlySample,
     LastFailure,
     ProcessKey,
@@ -176,4 +179,66 @@ def test_a_worker_that_hands_a_failure_on_and_ends_well(
     story.exit(step, 1, after_ms=1)
     story.exit(worker, 0, after_ms=5)
     story.exit(root, status, after_ms=after_ms)
+    assert cause_of(report_of(story)) == cause
+
+
+# ── full file systems ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("size", "culprit"), [(100, "/data/rows.dat"), (40 * MIB, "fill.py")])
+def test_only_who_wrote_much_filled_a_disk(size: int, culprit: str) -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    other = story.spawn(root, "python3", "fill.py")
+    story.writes(other, "/data/day.log", inode=8, size=size)
+    story.exit(other)
+    step = story.spawn(root, "python3", "step.py")
+    story.opens(step, "/data/rows.dat", os.O_WRONLY | os.O_CREAT, inode=9)
+    refused(
+        story, step, call=CallKind.WRITE, call_number=1, error=errno.ENOSPC, path="/data/rows.dat"
+    )
+    story.exit(step, 1, after_ms=1)
+    story.exit(root, 1)
+    report = report_of(story)
+    assert cause_of(report) == "fs.enospc"
+    lead = report.hypotheses[0].culprit
+    assert (lead.name or lead.path) == culprit
+
+
+# ── answers that did not come ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("waited_ms", "cpu_ms", "other", "cause"),
+    [
+        (1500, 30, {}, "net.silent_peer"),
+        (2500, 30, {}, "net.silent_peer"),
+        (1500, 900, {}, "none.not_visible"),  # it worked: nothing was to be answered
+        (300, 3, {}, "none.not_visible"),
+        (1500, 30, {"answered": True}, "none.not_visible"),
+        (1500, 30, {"went_on": True}, "none.not_visible"),
+    ],
+)
+def test_a_client_that_gives_up_by_its_own_limit(
+    waited_ms: int, cpu_ms: int, other: dict[str, bool], cause: str
+) -> None:
+    story = Story()
+    root = story.command("perl", "ask.pl")
+    story.step(100)
+    sent_ns = story.now
+    at: dict[str, Any] = {
+        "connection_id": 1, "family": 2, "peer_low": 0x0200000A, "peer_port": 9000,
+        "local_port": 40_000, "established_boottime_ns": sent_ns - MS,
+    }  # fmt: skip
+    story.fact(Connection, root, stage=ConnectionStage.CONNECTED, **at)
+    story.step(100)
+    story.fact(EarlySample, root, anon_bytes=4 * MIB, cpu_runtime_ns=50 * MS)
+    story.step(waited_ms)
+    received_ns = sent_ns + 500 * MS if other.get("answered") else 0
+    story.fact(
+        Connection, root, stage=ConnectionStage.CLOSED, last_send_boottime_ns=sent_ns,
+        last_receive_boottime_ns=received_ns, sent_bytes=4, **at,
+    )  # fmt: skip
+    after_ms = 1_400 if other.get("went_on") else 5
+    story.exit(root, 255, after_ms=after_ms, cpu_runtime_ns=(50 + cpu_ms) * MS)
     assert cause_of(report_of(story)) == cause

@@ -36,6 +36,9 @@ from receiver.units import SECOND
 
 # A peer that acknowledged the whole request may take this long to answer.
 _PATIENCE_NS = 60 * SECOND
+_OWN_LIMIT_NS = SECOND  # no client gives up earlier by its own limit
+_AT_ONCE_NS = SECOND
+_IDLE_SHARE = 0.1  # of the time that it waited; its end uses some
 
 
 def longest_gap(peer: Peer) -> int:
@@ -125,7 +128,9 @@ def silences(case: Case) -> Iterator[Silence]:
         gap = longest_gap(peer)
         if gap < SILENT_NS and (waited := _waits_for(actor, peer)):
             gap, sample = waited, peer.quiet
-        if sample is None or not sample.established_boottime_ns or gap < SILENT_NS:
+        if sample is None or not sample.established_boottime_ns:
+            continue
+        if gap < SILENT_NS and not _met_its_own_limit(actor, sample):
             continue
         if not _internal(case, actor, sample):
             yield Silence(actor, peer, sample, gap)
@@ -166,6 +171,28 @@ def _waits_for(actor: ProcessSnapshot, peer: Peer) -> int:
     alone = all(p is peer or not p.endpoint[1] for p in actor.peers)
     waits = any(wait_of(w) in ("poll", "socket") for w in idle_period.waits)
     return peer.quiet_ns if alone and waits and idle_period.ns >= 0.7 * peer.quiet_ns else 0
+
+
+def _met_its_own_limit(actor: ProcessSnapshot, sample: Connection) -> bool:
+    """Whether it did nothing but wait for an answer, and failed at once when it waited no longer.
+
+    A shorter wait counts then. A process that worked meanwhile had not asked for an answer: a log
+    record that is sent is acknowledged and not answered, too.
+    """
+    asked, ended = sample.last_send_boottime_ns, actor.end_ns
+    if not actor.failed or actor.end.signal or asked <= sample.last_receive_boottime_ns:
+        return False
+    if sample.unacknowledged_bytes or ended - asked < _OWN_LIMIT_NS:
+        return False
+    if not 0 <= ended - sample.time_boottime_ns <= _AT_ONCE_NS or actor.usage is None:
+        return False
+    early, last = actor.usage.early, actor.usage.last
+    looks = [*early, *([last] if last is not None else [])]
+    seen = next((x for x in looks if asked <= x.time_boottime_ns < ended), None)
+    if seen is None or actor.exit is None or 2 * (ended - seen.time_boottime_ns) < ended - asked:
+        return False
+    worked = actor.exit.cpu_runtime_ns - seen.cpu_runtime_ns
+    return 0 <= worked <= _IDLE_SHARE * (ended - seen.time_boottime_ns)
 
 
 def _internal(case: Case, actor: ProcessSnapshot, sample: Connection) -> bool:

@@ -18,7 +18,11 @@ from receiver.investigate.evidence import (
 from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.call_text import subject_of
 from receiver.text.names import mib
+from receiver.units import MIB
 from receiver.work.tables import Use
+
+# Who wrote less than this did not fill a file system: not even one of a few MiB.
+_MATTERS_BYTES = MIB
 
 
 def full_disks(case: Case) -> Iterator[Candidate]:
@@ -67,6 +71,8 @@ def _filler(
     if not by:
         return device, None
     who = max(by, key=lambda a: (by[a][0], a is not victim))
+    if by[who][0] < _MATTERS_BYTES:
+        return device, None
     return device, (who, *by[who])
 
 
