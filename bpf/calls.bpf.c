@@ -145,11 +145,33 @@ static __always_inline void on_name_call(struct pt_regs *regs, struct task_struc
 	}
 }
 
-/* Who has what was refused, for the errors that say that somebody has it. */
+/* The port that bind(2) or listen(2) was refused; 0: it was about no port. */
+static __always_inline u32 refused_port(struct pt_regs *regs, struct task_struct *task, u32 handler)
+{
+	struct {
+		u16 family;
+		u16 port;
+	} asked = {};
+	struct socket *socket;
+	struct file *file;
+
+	if (handler == ON_BIND) {
+		bpf_probe_read_user(&asked, sizeof(asked), (void *)ARG2(regs));
+		return asked.family == AF_INET || asked.family == AF_INET6 ? bpf_ntohs(asked.port) : 0;
+	}
+	file = handler == ON_LISTEN ? file_of(task, ARG1(regs)) : NULL;
+	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return 0;
+	socket = BPF_CORE_READ(file, private_data);
+	return BPF_CORE_READ(socket, sk, __sk_common.skc_num);
+}
+
+/* Who has what was refused, for the errors that say that somebody has it. The stack is short here: before 6.18 the verifier adds up
+ * the frames of all calls. */
 static __always_inline void find_holder(struct pt_regs *regs, struct task_struct *task, u32 tgid, u32 handler, u32 error)
 {
-	struct event_call_failed asked = {};
 	struct watched *sums;
+	u32 port;
 
 	if (error != ETXTBSY && error != EADDRINUSE)
 		return;
@@ -158,15 +180,11 @@ static __always_inline void find_holder(struct pt_regs *regs, struct task_struct
 		return;
 	if (error == ETXTBSY && (handler == ON_EXEC || handler == ON_EXECAT)) {
 		find_text_holder(handler == ON_EXEC ? ARG1(regs) : ARG2(regs));
-	} else if (error == EADDRINUSE && handler == ON_BIND) {
-		fill_address(&asked, (void *)ARG2(regs));
-		if (asked.port)
-			find_port_holder(asked.port);
-	} else if (error == EADDRINUSE && handler == ON_LISTEN) {
-		fill_local(&asked, task, ARG1(regs));
-		if (asked.port)
-			find_port_holder(asked.port);
+		return;
 	}
+	port = error == EADDRINUSE ? refused_port(regs, task, handler) : 0;
+	if (port)
+		find_port_holder(port);
 }
 
 /* The two arguments that say what a call was about: of a call with two paths, the one that the error is about. */

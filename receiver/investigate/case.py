@@ -192,8 +192,11 @@ class Case:
     def failed_inside(self) -> list[Execution]:
         """The work inside of the execution that failed, and that no later attempt made good.
 
-        The root, such as a scheduler, may report success nevertheless.
+        The root, such as a scheduler, may report success nevertheless. While it runs, a later
+        attempt may still make it good.
         """
+        if self.root is None or self.root.exit is None:
+            return []
         inner = {
             each: None
             for actor in self

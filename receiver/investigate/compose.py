@@ -29,6 +29,7 @@ from receiver.text.printable import printable
 from receiver.work.execution import Execution
 
 _ON_AXIS = 24
+_DELAYS = 2  # in one report
 _SHORTEST_NS = 500_000  # a shorter part rounds to 0.000 s or 0.001 s
 
 
@@ -61,7 +62,7 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
         time=_time(case),
         memory=curves(case, lead, events),
         crashes=crashes(case, events),
-        normality=normality(case, events) if found.verdict in ("healthy", "not_visible") else (),
+        normality=_normality(case, found, events),
         other_incidents=tuple(
             rp.Incident(
                 _hypotheses(case, other, found.considered, events),
@@ -74,6 +75,22 @@ def investigate(case: Case, ended_unix_ns: int = 0) -> rp.Report:
         signature=key,
         seen_before=seen.count if seen is not None else 0,
     )
+
+
+def _normality(case: Case, found: Conclusion, events: Citations) -> tuple[rp.EvidenceLine, ...]:
+    """What was normal, and delays that ended nothing."""
+    if found.verdict not in ("healthy", "not_visible"):
+        return ()
+    delays = tuple(
+        rp.EvidenceLine(
+            "context",
+            0.0,
+            printable(f"{each.summary} That cost time; no deadline came of it."),
+            events.cite(each.evidence[0].facts),
+        )
+        for each in found.context[:_DELAYS]
+    )
+    return (*normality(case, events), *delays)
 
 
 def _time(case: Case) -> tuple[rp.TimeLine, ...]:

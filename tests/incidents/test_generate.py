@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 
 from tests.incidents import generate
+from tests.incidents.generated import programs
 from tests.incidents.generated.bench import Bench
 from tests.incidents.generated.compose import SETS, compose, is_story, twin
 from tests.incidents.generated.faults import FAULTS
@@ -202,3 +204,23 @@ def test_a_run_that_is_saved_is_not_played_again_and_judging_prints_no_case(
     text = capsys.readouterr().out + store.read_text()
     assert not [name for name in (*STORIES, *FAULTS) if name in text]
     assert list(tmp_path.iterdir()) == [store]
+
+
+def test_a_language_that_is_not_installed_is_skipped_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "development.jsonl"
+    number = next(
+        n
+        for n in range(400)
+        if (c := compose("development", n)).language == "go" and c.fault in PLAIN
+    )
+    arguments = ["x", "--from", str(number), "--count", "1", "--no-twins", "--save", str(store)]
+    monkeypatch.setattr("sys.argv", arguments)
+    which = shutil.which
+    monkeypatch.setattr("shutil.which", lambda name: None if name == "go" else which(name))
+    programs._built.cache_clear()
+    assert generate.main() == 0
+    assert json.loads(store.read_text())["state"] == "unavailable"
+    text = capsys.readouterr().out
+    assert "go is not installed" in text and "1 not possible here" in text

@@ -28,8 +28,8 @@ OTHER = ProcessKey(667, 5)
 SERVER = int.from_bytes(bytes([10, 0, 0, 5]), "little")
 
 
-def candidate(subject: ProcessKey, **culprit: object) -> Candidate:
-    found = Culprit(type="unknown", **culprit)  # type: ignore[arg-type]
+def candidate(subject: ProcessKey, **culprit: Any) -> Candidate:
+    found = Culprit(type="unknown", **culprit)
     seen = (context("It was seen.", ()),)
     return Candidate(cause="x.y", culprit=found, summary="", evidence=seen, subject=subject)
 

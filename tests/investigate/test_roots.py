@@ -277,6 +277,10 @@ def test_a_delay_of_a_failed_run_that_ended_nothing_is_no_hypothesis() -> None:
     story.exit(root, 1)
     report = report_of(story)
     assert (report.verdict, report.hypotheses) == ("not_visible", ())
+    assert any(
+        "throttled by its CPU quota" in line.text and line.text.endswith("no deadline came of it.")
+        for line in report.normality
+    )
 
 
 def test_a_fix_names_the_limit_and_its_number() -> None:
@@ -391,3 +395,15 @@ def test_a_short_question_is_none_the_longer_on_a_busy_host(waited_ms: int) -> N
     story.exit(asked, 1, after_ms=60, run_delay_ns=waited_ms * MS, cpu_runtime_ns=2 * MS)
     story.exit(root)
     assert report_of(story).verdict == ("healthy" if waited_ms else "incident")
+
+
+def test_while_the_root_runs_a_later_attempt_may_make_a_failure_good() -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    luigi = story.spawn(root, "python3", "/venv/bin/luigi", "--module", "flow", "Report")
+    story.exit(story.spawn(luigi, "python3", "load.py"), 3, after_ms=500)
+    story.exit(luigi)
+    story.tick(70)
+    assert story.events("pipeline.incident.opened") == []
+    story.exit(root)
+    assert report_of(story).verdict == "incident"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from tests.incidents.generated.bench import Bench
 from tests.incidents.generated.model import Plan, Stage
 
@@ -54,19 +56,24 @@ def _retried(b: Bench, plan: Plan) -> None:
     marker = b.folder / "run" / b.names.file()
     loop = ("sh", "-c", 'for n in 1 2 3; do "$@" && exit 0; sleep 0.1; done; exit 1', "sh")
     step = b.ordinary([f"once {marker}"])
-    step = type(step)(
-        language=step.language, name=step.name, operations=step.operations, before=loop
-    )
+    step = msgspec.structs.replace(step, before=loop)
     plan.stages.insert(0, Stage((step,)))
 
 
 def _served(b: Bench, plan: Plan) -> None:
-    """A server and its client, both of the run."""
+    """A server and its client, both of the run. The client is started again until the server listens."""
     port, count = b.port(), b.draw.choice((1, 3))
     server = b.ordinary(
         [f"serve {port} {count}"], language=b.draw.choice(("python", "perl")), ms=20
     )
-    client = b.ordinary(["idle 700", *[f"ask {port} 5000"] * count], ms=20)
+    loop = (
+        "sh",
+        "-c",
+        'for n in 1 2 3 4 5 6 7 8; do "$@" && exit 0; sleep 0.4; done; exit 1',
+        "sh",
+    )
+    asks = [f"ask {port} 5000"] * count
+    client = msgspec.structs.replace(b.ordinary(asks, ms=20), before=loop)
     plan.stages.insert(0, Stage((server, client)))
 
 
@@ -74,12 +81,7 @@ def _helped(b: Bench, plan: Plan) -> None:
     """A helper that the step's shell stops in order."""
     shell = 'sleep 300 & h=$!; "$@"; s=$?; kill $h; wait $h; exit $s'
     step = b.ordinary()
-    step = type(step)(
-        language=step.language,
-        name=step.name,
-        operations=step.operations,
-        before=("sh", "-c", shell, "sh"),
-    )
+    step = msgspec.structs.replace(step, before=("sh", "-c", shell, "sh"))
     plan.stages.append(Stage((step,)))
 
 
@@ -87,12 +89,7 @@ def _probing(b: Bench, plan: Plan) -> None:
     """A shell that looks for things that are not there, and does not need them."""
     line = 'test -e /etc/none.conf || cat /etc/none 2> /dev/null; grep -q zzz /etc/hostname || true; exec "$@"'
     step = b.ordinary()
-    step = type(step)(
-        language=step.language,
-        name=step.name,
-        operations=step.operations,
-        before=("sh", "-c", line, "sh"),
-    )
+    step = msgspec.structs.replace(step, before=("sh", "-c", line, "sh"))
     plan.stages.insert(0, Stage((step,)))
 
 

@@ -6,6 +6,8 @@ import signal
 import sys
 import time
 
+import msgspec
+
 from tests.incidents.generated.bench import Bench
 from tests.incidents.generated.faults.base import both, failed, fault, noted
 from tests.incidents.generated.model import Plan, Run, Stage
@@ -59,12 +61,7 @@ def drained(b: Bench) -> Plan:
         b.pid_file("leader"),
     )
     step = b.step("victim", [f"idle {int(grace * 2000)}"], before=group)
-    step = type(step)(
-        language=step.language,
-        name=step.name,
-        operations=("deaf", *step.operations),
-        before=step.before,
-    )
+    step = msgspec.structs.replace(step, operations=("deaf", *step.operations))
     plan = Plan(stages=b.one(step), truth=Truth("kill.drain", {"pid": "sender"}, rivals=("kill.supervisor",), also_right=("kill.supervisor",)),
                 happened=both(noted("sent"), failed))  # fmt: skip
 
@@ -85,9 +82,7 @@ def swallowed(b: Bench) -> Plan:
     """It is asked to end, and exits with 0 before its work is done."""
     out = b.path()
     step = b.step("victim", [f"write {out} 64 400"], work=1.5)
-    step = type(step)(
-        language=step.language, name=step.name, operations=("polite", *step.operations)
-    )
+    step = msgspec.structs.replace(step, operations=("polite", *step.operations))
     plan = Plan(stages=b.stages(Stage((step,))), truth=Truth("kill.swallowed", {"pid": "victim"}, rivals=("proc.exit_masked",)),
                 happened=both(noted("sent"), lambda run: run.status == 0))  # fmt: skip
     if b.sick:

@@ -75,8 +75,8 @@ def a_stranger_holds_its_memory(b: Bench) -> Plan:
 def another_step_takes_the_memory(b: Bench) -> Plan:
     """Two steps share a cgroup; the large one takes the room, the small one is killed."""
     group = b.lab.cgroup("memory", memory_limit_in_bytes=(110 if b.sick else 900) * MIB)
-    big = b.step("other", ["grow 140 900", "idle 200"], before=b.cgroup_words(group), language="c")
-    small = b.step("victim", ["grow 12 100", "idle 1500"], before=_first_to_go(b, group))
+    big = b.step("other", ["grow 98 900", "idle 200"], before=b.cgroup_words(group), language="c")
+    small = b.step("victim", ["grow 24 100", "idle 1500"], before=_first_to_go(b, group))
     truth = Truth("mem.cgroup_neighbour", {"pid": "other"}, rivals=("kill.supervisor",))
     return Plan(
         stages=b.stages(Stage((small, big))),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from tests.incidents.generated.bench import OK, Bench
+from tests.incidents.generated.bench import Bench
 from tests.incidents.generated.faults.base import both, failed, fault, logged
 from tests.incidents.generated.model import Plan, Stage
 from tests.incidents.lab import Truth, run
@@ -131,7 +131,10 @@ def every_connection_is_in_use(b: Bench) -> Plan:
     accept = (
         ""
         if b.sick
-        else f"import threading\ndef work():\n    while True:\n        c, _ = s.accept(); {OK}\nthreading.Thread(target=work, daemon=True).start()\n"
+        else (
+            "import threading\nkept = []\ndef work():\n    while True: kept.append(s.accept())\n"
+            "threading.Thread(target=work, daemon=True).start()\n"
+        )
     )
     b.stranger(
         f"s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('127.0.0.1', {port})); s.listen(1)\n{accept}"
