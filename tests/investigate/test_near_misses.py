@@ -145,6 +145,7 @@ MADE: dict[str, Any] = {
     ("later", "cause"),
     [
         ({"later_cpu_ns": 8 * MS}, "fs.path_exists"),  # it ended with a message
+        ({"later_written_bytes": 0}, "none.not_visible"),  # it decided something, without a word
         ({"later_cpu_ns": 35 * MS}, "none.not_visible"),  # it worked with the directory
         ({"later_files": 1}, "none.not_visible"),  # it wrote into it
         ({"ago_ms": 1500}, "none.not_visible"),
@@ -156,7 +157,7 @@ def test_a_directory_that_exists_ends_only_who_needs_a_new_one(
     story = Story()
     root = story.command("node", "load.js")
     story.step(2_000)
-    last_failed(story, root, **(MADE | later))
+    last_failed(story, root, **(MADE | {"later_written_bytes": 90} | later))
     story.exit(root, 1, after_ms=1)
     assert cause_of(report_of(story)) == cause
 

@@ -105,7 +105,7 @@ def directness(actor: ProcessSnapshot, call: LastFailure) -> float:
         and not call.later_files
         and call.later_code_files <= _AT_ONCE_CODE
     )
-    if at_once and (not _is_optional(call) or _did_nothing_more(call)):
+    if at_once and (not _is_optional(call) or _told_and_ended(call)):
         return CLEAR
     soon = (
         after <= _SOON_NS
@@ -126,14 +126,14 @@ def _is_optional(call: LastFailure) -> bool:
     return exists and makes_directory(call)
 
 
-def _did_nothing_more(call: LastFailure) -> bool:
-    """Whether not even the work followed for which it wanted a directory that exists.
+def _told_and_ended(call: LastFailure) -> bool:
+    """Whether nothing followed but a message, although it wanted a directory, which exists.
 
-    Who accepts one goes on. Who needs a new one ends, and uses CPU time for its message alone.
-    A search for an optional file is different: it says nothing about what was to follow.
+    Who accepts one goes on, or ends by an own decision without a word. Who needs a new one says so
+    and ends. A search for an optional file is different: it says nothing about what was to follow.
     """
     made = call.error == errno.EEXIST and call.call == CallKind.CHANGE and makes_directory(call)
-    return made and call.later_cpu_ns <= _MESSAGE_CPU_NS
+    return made and bool(call.later_written_bytes) and call.later_cpu_ns <= _MESSAGE_CPU_NS
 
 
 def makes_directory(call: LastFailure) -> bool:

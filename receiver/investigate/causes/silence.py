@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from receiver.events import Connection, ConnectionFlag
+from receiver.events import Connection, ConnectionFlag, EarlySample, ProcessSample
 from receiver.facts.peers import Peer
 from receiver.investigate.case import Case
 from receiver.investigate.causes.peers import (
@@ -187,7 +187,7 @@ def _met_its_own_limit(actor: ProcessSnapshot, sample: Connection) -> bool:
     if not 0 <= ended - sample.time_boottime_ns <= _AT_ONCE_NS or actor.usage is None:
         return False
     early, last = actor.usage.early, actor.usage.last
-    looks = [*early, *([last] if last is not None else [])]
+    looks: list[EarlySample | ProcessSample] = [*early, *([last] if last is not None else [])]
     seen = next((x for x in looks if asked <= x.time_boottime_ns < ended), None)
     if seen is None or actor.exit is None or 2 * (ended - seen.time_boottime_ns) < ended - asked:
         return False
