@@ -31,6 +31,7 @@ def keep(source: Path, target: Path, largest: int) -> bool:
     names = [
         (str(Path(sys.executable).resolve().parent), "/usr/bin"),
         (str(Path(sys.executable).parent), "/usr/bin"),
+        (sys.prefix, "/usr"),
         ("/root/", "/home/job/"),
     ]
 

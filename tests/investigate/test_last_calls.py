@@ -144,6 +144,13 @@ def test_a_path_that_never_was_is_named_as_such() -> None:
     assert (cause, culprit) == ("fs.path_missing", ORDERS)
 
 
+def test_a_path_that_it_then_made_itself_is_not_missed() -> None:
+    job = Job()
+    job.failed("open", errno.ENOENT, ago_ms=0)
+    job.story.writes(job.step, ORDERS)
+    assert job.ends()[0] == "none.not_visible"
+
+
 def test_a_question_counts_only_for_an_argument_of_the_command() -> None:
     copy = Job("cp", ORDERS, "/tmp/x")
     copy.failed("stat", errno.ENOENT, ago_ms=1)
@@ -298,3 +305,18 @@ def test_errors_that_name_themselves(error: int, cause: str) -> None:
     handled.story.step(10_000)
     handled.failed("rename", error, ago_ms=900, later_files=2, later_read_bytes=MIB)
     assert handled.ends()[0] == "none.not_visible"
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_program_that_runs_cannot_be_overwritten(running: bool) -> None:
+    job = Job("cp", "new", "/opt/tool")
+    tool = job.story.spawn(job.root, "tool", executable="/opt/tool")
+    if not running:
+        job.story.exit(tool)
+        job.story.step(500)
+    job.failed("open", errno.ETXTBSY, "/opt/tool", ago_ms=0)
+    cause, culprit, summary = job.ends()
+    assert cause == "fs.path_unusable"
+    assert (culprit, str(tool.tgid) in summary) == (
+        ("tool", True) if running else ("/opt/tool", False)
+    )

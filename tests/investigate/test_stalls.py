@@ -101,6 +101,19 @@ def test_another_pipe_that_is_kept_open_is_not_the_one_that_it_waits_for() -> No
     assert "hang.pipe_held" not in [h.cause for h in report.hypotheses]
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_reader_that_has_the_writing_end_itself(alone: bool) -> None:
+    """The near miss: somebody else can write, too."""
+    run = Runner()
+    other = run.story.spawn(run.root, "python3", "feed.py")
+    run.story.exit(run.step)
+    stall(run.story, run.runner, call_number=READ, waits_on=WaitObject.PIPE, inode=PIPE)
+    run.holds(run.runner, *(() if alone else (other,)))
+    report = run.times_out()
+    found = [h.culprit.pid for h in report.hypotheses if h.cause == "hang.pipe_held"]
+    assert found == ([run.runner.tgid] if alone else [])
+
+
 def test_a_runner_that_went_on_and_succeeded_is_healthy() -> None:
     run = Runner()
     helper = run.story.spawn(run.step, "python3", "page.py", stdout_inode=PIPE)

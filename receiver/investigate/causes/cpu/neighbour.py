@@ -49,10 +49,8 @@ def neighbours(case: Case) -> Iterator[Candidate]:
             )
         if not explains_slowness(case, actor, evidence, lasted):
             continue
-        summary = (
-            f"{culprit.name or 'Others'} ({culprit.pid}) took the CPU from {actor.who} for "
-            f"{lasted / 1e9:.0f} s."
-        )
+        beside = f", while {culprit.name} ({culprit.pid}) used CPUs" if culprit.pid else ""
+        summary = f"{actor.who} was short of CPU for {lasted / 1e9:.0f} s{beside}."
         yield Candidate(
             cause="cpu.neighbour",
             culprit=culprit,

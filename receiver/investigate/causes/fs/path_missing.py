@@ -30,6 +30,8 @@ def missing(case: Case) -> Iterator[Candidate]:
         if not last.path or last.call.call in (CallKind.EXEC, CallKind.CONNECT):
             continue
         made, removed = makings(case, last.path), _removed(case, last.path)
+        if any(m.actor is actor and m.at_ns > last.call.failed_boottime_ns for m in made):
+            continue  # it made the path itself
         yield _missing(actor, last, made, removed)
 
 
@@ -43,7 +45,7 @@ def _missing(
     late = min((m for m in made if m.at_ns > at), key=lambda m: m.at_ns, default=None)
     evidence = list(last.shown)
     culprit, remedy = Culprit(type="file", path=last.path), ""
-    summary = f"{actor.who} needed {last.path}, which did not exist"
+    summary = f"{actor.who} did not find {last.path}, which did not exist"
     if gone is not None:
         ago = (at - gone.at_ns) / 1e9
         text = f"{gone.actor.who} had {gone.what} {ago:.2f} s before."

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from receiver.calls import call_name
-from receiver.events import HeldObject, Holder, ThreadWait, WaitObject
+from receiver.events import HeldObject, Holder, HolderFlag, ThreadWait, WaitObject
 from receiver.facts.waits import IdlePeriod
 from receiver.investigate.cards import Via, cause_class, to
 from receiver.investigate.case import Case
@@ -19,6 +19,7 @@ from receiver.investigate.evidence import (
     ends,
     fact,
     facts,
+    process_culprit,
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
@@ -53,6 +54,8 @@ def _pipe_held(
 ) -> Iterator[Candidate]:
     pair = _left_behind(case, actor, held)
     if pair is None:
+        if wait.waits_on == WaitObject.PIPE and _holds_it_alone(actor, held):
+            yield _own_end(actor, period, wait, held[0])
         return
     holder, child = pair
     culprit, who = holder_culprit(case, holder)
@@ -78,6 +81,35 @@ def _pipe_held(
         evidence=tuple(evidence),
         subject=actor.key,
         at_ns=child.end_ns,
+        harms_without_failure=actor.exit is None,
+    )
+
+
+def _holds_it_alone(actor: ProcessSnapshot, held: list[Holder]) -> bool:
+    """Whether the look at all processes found nobody but the reader that can write."""
+    return all(each.holder == actor.key and not each.holder_flags & HolderFlag.CUT for each in held)
+
+
+def _own_end(
+    actor: ProcessSnapshot, period: IdlePeriod, wait: ThreadWait, holder: Holder
+) -> Candidate:
+    seconds = period.ns / 1e9
+    text = f"{actor.who} has waited for {seconds:.0f} s in {call_name(wait.call_number)}."
+    evidence = [supports(SOME, text, facts(wait))]
+    text = (
+        f"{actor.who} itself had the writing end of that pipe open, and a look at the other "
+        "processes found nobody else."
+    )
+    evidence.append(supports(CLEAR + SOME, text, [fact(holder)]))
+    evidence += ended_by(actor)
+    return Candidate(
+        cause="hang.pipe_held",
+        culprit=process_culprit(actor),
+        summary=(f"{actor.who} waited for the end of a pipe whose writing end it had open itself."),
+        remedy=f"Let {actor.who} close descriptor {holder.descriptor} before it reads.",
+        evidence=tuple(evidence),
+        subject=actor.key,
+        at_ns=period.since_ns,
         harms_without_failure=actor.exit is None,
     )
 
