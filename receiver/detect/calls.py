@@ -10,7 +10,7 @@ import errno
 
 from receiver import semconv as sc
 from receiver.calls import call_name
-from receiver.events import CallFailed, CallKind, SubjectKind
+from receiver.events import CallFailed, CallKind, LastFailure, SubjectKind
 from receiver.facts.calls import CallTable
 from receiver.model import Finding
 from receiver.signals import Severity
@@ -28,9 +28,14 @@ _BLAMED = 4  # the number of latest failures that are reported for a process tha
 _OWN_BUSINESS = "/tmp/hsperfdata_"  # noqa: S108
 
 
+def is_own_business(event: CallFailed | LastFailure) -> bool:
+    """Whether a runtime keeps its own files by it, so that it says nothing of the work."""
+    return event.path.startswith(_OWN_BUSINESS)
+
+
 def speaks_for_itself(event: CallFailed) -> bool:
     """Whether the failure is worth a record, whatever the exit status of the process."""
-    if event.path.startswith(_OWN_BUSINESS):
+    if is_own_business(event):
         return False
     if event.error in _AT_ONCE:
         return True

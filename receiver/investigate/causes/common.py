@@ -59,6 +59,17 @@ def died_of(actor: ProcessSnapshot) -> Signal | None:
     return fatal_of(actor.signals, actor.key, actor.end)
 
 
+def failed_with_it(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
+    """The nearest process above that failed at once after this one, with the same status.
+
+    A worker between the two may have handed the result on and ended well.
+    """
+    above = next((a for a in case.above(actor) if a.failed), None)
+    if above is None or above.end.code != actor.end.code:
+        return None
+    return above if 0 <= above.end_ns - actor.end_ns <= SECOND else None
+
+
 def sent_by_process(actor: ProcessSnapshot, event: Signal) -> bool:
     """Whether another process sent the signal by kill(2) or a similar call."""
     return event.code <= 0 and event.sender != actor.key

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from receiver.calls import call_name
+from receiver.detect.calls import is_own_business
 from receiver.events import CallKind, FailureFlag, LastFailure, SubjectKind
 from receiver.investigate.case import Case
+from receiver.investigate.causes.common import failed_with_it
 from receiver.investigate.evidence import (
     CLEAR,
     SOME,
@@ -30,6 +32,7 @@ from receiver.units import SECOND
 
 _AT_ONCE_NS, _SOON_NS = SECOND, 5 * SECOND
 _AT_ONCE_CPU_NS, _SOON_CPU_NS = 50_000_000, 300_000_000
+_MESSAGE_CPU_NS = 20_000_000  # to print a message and to take down an interpreter
 # A traceback reads the source files that it quotes; a program that starts reads far more.
 _AT_ONCE_CODE, _SOON_CODE = 4, 20
 _ANSWERS = {"test", "[", "grep", "diff", "cmp", "stat"}  # their status 1 is an answer
@@ -58,7 +61,9 @@ def last_call(case: Case, actor: ProcessSnapshot) -> LastCall | None:
     """Returns the failed call that ended the process; None if its end had another reason."""
     if not actor.failed or actor.end.signal or actor.end.code > 128:
         return None
-    calls = [c for c in actor.last_failures if not _is_own_search(actor, c)]
+    calls = [
+        c for c in actor.last_failures if not is_own_business(c) and not _is_own_search(actor, c)
+    ]
     demands = [
         c for c in calls if c.call != CallKind.ASK and not c.failure_flags & FailureFlag.PROBE
     ]
@@ -66,7 +71,7 @@ def last_call(case: Case, actor: ProcessSnapshot) -> LastCall | None:
     call = max([*demands[-1:], *named[-1:]], key=lambda c: c.failed_boottime_ns, default=None)
     if call is None or _child_failed_since(case, actor, call):
         return None
-    weight = _weight(actor, call)
+    weight = directness(actor, call)
     if not weight:
         return None
     path = resolve(call.directory, call.path) if call.subject == SubjectKind.PATH_ASKED else ""
@@ -81,18 +86,17 @@ def last_call(case: Case, actor: ProcessSnapshot) -> LastCall | None:
 
 
 def _passed_on(case: Case, actor: ProcessSnapshot) -> list[Evidence]:
-    """Returns evidence that the parent failed because of it: at once, and with the same status."""
-    parent = case.get(actor.parent)
-    if actor in case.path or parent is None or parent not in case.path:
+    """Returns evidence that a process above it failed because of it."""
+    above = failed_with_it(case, actor)
+    if actor in case.path or above is None or above not in case.path:
         return []
-    after = parent.end_ns - actor.end_ns
-    if parent.end.code != actor.end.code or not 0 <= after <= _AT_ONCE_NS:
-        return []
-    text = f"Its parent {parent.who} {parent.end.words}, too, {after / 1e9:.2f} s later."
-    return [supports(SOME, text, ends(parent))]
+    after = above.end_ns - actor.end_ns
+    whose = "Its parent " if above.key == actor.parent else ""
+    text = f"{whose}{above.who} {above.end.words}, too, {after / 1e9:.2f} s later."
+    return [supports(SOME, text, ends(above))]
 
 
-def _weight(actor: ProcessSnapshot, call: LastFailure) -> float:
+def directness(actor: ProcessSnapshot, call: LastFailure) -> float:
     """How directly the end followed on the failure: CLEAR, SOME or 0."""
     after = actor.end_ns - call.failed_boottime_ns
     at_once = (
@@ -101,7 +105,7 @@ def _weight(actor: ProcessSnapshot, call: LastFailure) -> float:
         and not call.later_files
         and call.later_code_files <= _AT_ONCE_CODE
     )
-    if at_once and not _is_optional(call):
+    if at_once and (not _is_optional(call) or _did_nothing_more(call)):
         return CLEAR
     soon = (
         after <= _SOON_NS
@@ -120,6 +124,16 @@ def _is_optional(call: LastFailure) -> bool:
     if missing:
         return name.startswith(".") or any(p in call.path for p in _OPTIONAL)
     return exists and makes_directory(call)
+
+
+def _did_nothing_more(call: LastFailure) -> bool:
+    """Whether not even the work followed for which it wanted a directory that exists.
+
+    Who accepts one goes on. Who needs a new one ends, and uses CPU time for its message alone.
+    A search for an optional file is different: it says nothing about what was to follow.
+    """
+    made = call.error == errno.EEXIST and call.call == CallKind.CHANGE and makes_directory(call)
+    return made and call.later_cpu_ns <= _MESSAGE_CPU_NS
 
 
 def makes_directory(call: LastFailure) -> bool:

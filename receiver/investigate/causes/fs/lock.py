@@ -6,9 +6,11 @@ import errno
 import re
 from collections.abc import Iterator
 
+from receiver.detect.calls import is_own_business
 from receiver.events import CallFailed, CallKind, HeldObject, HolderFlag
 from receiver.investigate.cards import Via, cause_class, to
 from receiver.investigate.case import Case
+from receiver.investigate.causes.last_calls import directness
 from receiver.investigate.causes.refusals import holder_culprit
 from receiver.investigate.evidence import (
     CLEAR,
@@ -36,17 +38,33 @@ def locks(case: Case) -> Iterator[Candidate]:
         calls = [
             c
             for c in actor.calls
-            if c.call == CallKind.LOCK and c.error in (errno.EAGAIN, errno.EACCES)
+            if c.call == CallKind.LOCK
+            and c.error in (errno.EAGAIN, errno.EACCES)
+            and not is_own_business(c)
         ]
         gave_up = (
             actor.failed
             and actor.end.code < 128
             and calls
             and actor.end_ns - calls[-1].last_boottime_ns < 10 * SECOND
+            and not _went_on(actor, calls[-1])
         )
         if gave_up:
             yield _refused_lock(case, actor, calls)
         yield from _stale_lock(case, actor)
+
+
+def _went_on(actor: ProcessSnapshot, refused: CallFailed) -> bool:
+    """Whether its last failures show that it did other work after the last refusal of this lock."""
+    latest = next(
+        (
+            c
+            for c in reversed(actor.last_failures)
+            if c.call == CallKind.LOCK and subject_of(c) == subject_of(refused)
+        ),
+        None,
+    )
+    return latest is not None and not directness(actor, latest)
 
 
 def _refused_lock(case: Case, actor: ProcessSnapshot, calls: list[CallFailed]) -> Candidate:

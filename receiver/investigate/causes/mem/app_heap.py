@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import signal
 from collections.abc import Iterator
 
 from receiver.events import CallKind
+from receiver.facts.usage import Point
 from receiver.investigate.cards import Via, cause_class, to
 from receiver.investigate.case import Case
-from receiver.investigate.causes.common import progress
+from receiver.investigate.causes.common import died_of, progress
 from receiver.investigate.causes.memory import on_processes
 from receiver.investigate.evidence import (
     CLEAR,
@@ -25,13 +28,18 @@ from receiver.investigate.evidence import (
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
-from receiver.text.names import mib
+from receiver.text.names import mib, signal_name
 from receiver.units import MIB
 
 _NEAR = 0.85  # of a limit: memory above this share is close to it
 
 
 _PLATEAU = 0.05
+_ABORTS = (signal.SIGABRT, signal.SIGTRAP, signal.SIGILL)
+_HEAP_OPTION = re.compile(
+    r"(?:--max[-_]old[-_]space[-_]size=|--max[-_]heap[-_]size=|-Xmx)(?P<size>[0-9]{1,12})"
+    r"(?P<unit>[kKmMgG]?)"
+)
 
 
 # SparkExitCode.OOM, ExitOnOutOfMemoryError, and a heartbeat failure.
@@ -82,6 +90,67 @@ def heaps(case: Case) -> Iterator[Candidate]:
         )
 
 
+def aborted_heaps(case: Case) -> Iterator[Candidate]:
+    """Finds runtimes that abort themselves at the heap limit of their command, as V8 does.
+
+    A program that aborts itself far below its limit has another reason.
+    """
+    for actor in case:
+        event, limit = died_of(actor), _limit_of_command(actor)
+        if event is None or not limit or not actor.end.signal or actor.oom is not None:
+            continue
+        if event.signal not in _ABORTS or not (event.sender == actor.key or event.code > 0):
+            continue
+        first = _first_look(actor)
+        grown = actor.peak_bytes - first[1] if first is not None else 0
+        if first is None or grown < limit or any(c.call == CallKind.MEMORY for c in actor.calls):
+            continue
+        text = f"{actor.who} ended itself with {signal_name(event.signal)}."
+        evidence = [supports(CLEAR, text, [fact(event), *ends(actor)])]
+        text = (
+            f"Its resident set had grown by {mib(grown)} to {mib(actor.peak_bytes)}, and its "
+            f"command limits its heap to {mib(limit)}."
+        )
+        evidence.append(
+            supports(CLEAR, text, [fact_of_point(actor.pid, actor.name, first), *ends(actor)])
+        )
+        yield Candidate(
+            cause="mem.app_heap",
+            culprit=process_culprit(actor),
+            summary=(
+                f"{actor.who} reached its own heap limit of {mib(limit)} and aborted itself with "
+                f"{signal_name(event.signal)}{on_processes(actor)}."
+            ),
+            remedy=_larger_heap(actor),
+            evidence=(*evidence, *_shape_of_heap(actor)),
+            subject=actor.key,
+            at_ns=event.time_boottime_ns,
+        )
+
+
+def _first_look(actor: ProcessSnapshot) -> Point | None:
+    """The first sample since it executed its program."""
+    points = actor.usage.curve.points if actor.usage is not None else ()
+    return next((p for p in points if p[0] >= actor.exec_ns), None)
+
+
+def _limit_of_command(actor: ProcessSnapshot) -> int:
+    """Returns the heap limit in bytes that the command line gives; 0 if it gives none.
+
+    What follows the script belongs to the script.
+    """
+    words = actor.argv[1:]
+    script = next((n for n, w in enumerate(words) if w.rpartition("/")[2] == actor.script), None)
+    for word in reversed(words[:script]):
+        found = _HEAP_OPTION.fullmatch(word)
+        if found:
+            # Without a unit, V8 counts in MiB and a JVM in bytes.
+            plain = MIB if word.startswith("--") else 1
+            unit = {"k": 1 << 10, "m": MIB, "g": 1 << 30}.get(found["unit"].lower(), plain)
+            return int(found["size"]) * unit
+    return 0
+
+
 def _larger_heap(actor: ProcessSnapshot) -> str:
     set_by = next((a for a in actor.argv if a.startswith(("-Xmx", "--max-old-space-size"))), "")
     named = f" ({set_by})" if set_by else ""
@@ -130,7 +199,7 @@ def _plateau(actor: ProcessSnapshot) -> bool:
 CARD = cause_class(
     name="mem.app_heap",
     title="it reached its own heap limit, while the container had free memory",
-    predicts="an exit by itself while its memory was constant",
+    predicts="an exit or an abort by itself at its heap limit, or while its memory was constant",
     rivals="mem.cgroup_oom hang.gc_stall kill.supervisor",
     tag="raise_heap",
     fix=(
@@ -141,7 +210,7 @@ CARD = cause_class(
     brings=(
         to("net.reset_short", Via.CONNECTION_ENDS),
         to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
-        to("hang.gc_stall data.skew", Via.SAME),
+        to("hang.gc_stall data.skew crash.abort_ill", Via.SAME),
     ),
-    find=(heaps,),
+    find=(heaps, aborted_heaps),
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from receiver import semconv as sc
 from receiver.investigate.cards import Nature, cause_class
 from receiver.investigate.case import Case
-from receiver.investigate.causes.common import shells, shorter
+from receiver.investigate.causes.common import failed_with_it, shells, shorter
 from receiver.investigate.causes.ends import LONG_NS
 from receiver.investigate.evidence import (
     CLEAR,
@@ -99,6 +99,11 @@ def _context_of_loss(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot
                 ends(actor),
             )
         )
+    known = failed_with_it(case, actor)
+    if known is not None:
+        after = (known.end_ns - actor.end_ns) / 1e9
+        text = f"{known.who} {known.end.words}, too, {after:.2f} s later."
+        out.append(contradicts(CLEAR, text, ends(known)))
     if _keeps_its_own_record(case, parent):
         system = parent.execution.identity.system
         text = (

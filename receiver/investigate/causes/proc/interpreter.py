@@ -11,8 +11,11 @@ from receiver.investigate.case import Case
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
+    SOME,
     Candidate,
     Culprit,
+    Evidence,
+    contradicts,
     ends,
     facts,
     process_culprit,
@@ -59,6 +62,7 @@ def interpreters(case: Case) -> Iterator[Candidate]:
             text = f"exec of {what} failed with {error_name(call.error)}."
             evidence.append(supports(CLEAR + SLIGHT, text, facts(call)))
             culprit = Culprit(type="file", path=what)
+            evidence += _what_followed(case, call)
         summary = f"{actor.who} could not start {what or 'a program'}."
         yield Candidate(
             cause="proc.interpreter",
@@ -73,6 +77,30 @@ def interpreters(case: Case) -> Iterator[Candidate]:
             subject=actor.key,
             at_ns=actor.end_ns,
         )
+
+
+def _what_followed(case: Case, call: CallFailed) -> list[Evidence]:
+    """Returns what the process that asked for the program did then: it failed at once, or went on.
+
+    It had forked a child of its own for the exec. A program that it started afterwards, and that
+    did its work, is another way to the same end.
+    """
+    child = case.get(call.process)
+    parent = case.get(child.parent) if child is not None else None
+    if child is None or parent is None or not parent.failed:
+        return []
+    if parent.end.code in (child.end.code, 126, 127):
+        return []
+    others = [c for c in case.children(parent) if c.exec_ns > call.last_boottime_ns and c.exit]
+    good = next((c for c in others if not c.failed), None)
+    if good is not None:
+        text = f"{parent.who} went on: it then started {good.who}, which {good.end.words}."
+        return [contradicts(CLEAR, text, ends(good))]
+    after = parent.end_ns - child.end_ns
+    if others or parent.end.signal or not 0 <= after <= SECOND:
+        return []
+    text = f"{parent.who}, which had started it, {parent.end.words} {after / 1e9:.2f} s later."
+    return [supports(SOME, text, ends(parent))]
 
 
 def _failed_execs(case: Case, actor: ProcessSnapshot) -> list[CallFailed]:

@@ -1,0 +1,179 @@
+"""Failures that look alike: each with its reason, and with a near miss in which the same sign is ordinary."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from typing import Any
+
+import pytest
+
+from receiver.events import (
+    CallFailed,
+    CallKind,
+    EarlySample,
+    LastFailure,
+    ProcessKey,
+    SubjectKind,
+)
+from receiver.units import MIB, SECOND
+from tests.builders import MS, Story
+from tests.investigate.telling import cause_of, report_of
+
+FLOCK, EXECVE, MKDIR = 73, 59, 83
+
+
+def refused(story: Story, who: ProcessKey, **fields: Any) -> None:
+    """A failed call that is told at once."""
+    values: dict[str, Any] = {
+        "failures": 1, "subject": SubjectKind.PATH_ASKED, "first_boottime_ns": story.now,
+        "last_boottime_ns": story.now,
+    }  # fmt: skip
+    story.fact(CallFailed, who, **(values | fields))
+
+
+def last_failed(story: Story, who: ProcessKey, *, ago_ms: float = 5, **fields: Any) -> None:
+    """One of the last failed calls of a process that failed."""
+    values: dict[str, Any] = {
+        "failures": 1, "subject": SubjectKind.PATH_ASKED, "thread": who.tgid,
+        "failed_boottime_ns": story.now - int(ago_ms * MS),
+    }  # fmt: skip
+    story.fact(LastFailure, who, **(values | fields))
+
+
+# ── locks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("path", "later", "cause"),
+    [
+        ("/data/state.lock", {}, "fs.lock"),
+        # It did without the lock, and failed after other work.
+        ("/data/state.lock", {"later_files": 5, "later_cpu_ns": SECOND}, "none.not_visible"),
+        # Each JVM tries the files of all others.
+        ("/tmp/hsperfdata_root/4711", {}, "none.not_visible"),
+    ],
+)
+def test_a_refused_lock_is_a_reason_only_for_who_needs_it(
+    path: str, later: dict[str, Any], cause: str
+) -> None:
+    story = Story()
+    root = story.command("java", "-jar", "job.jar")
+    lock: dict[str, Any] = {
+        "call": CallKind.LOCK, "call_number": FLOCK, "error": errno.EAGAIN, "path": path,
+        "subject": SubjectKind.LOCK,
+    }  # fmt: skip
+    refused(story, root, **lock)
+    story.step(800)
+    last_failed(story, root, **(lock | later))
+    story.exit(root, 1, after_ms=1)
+    assert cause_of(report_of(story)) == cause
+
+
+# ── programs that could not be started ──────────────────────────────────────────────────────────────────────────────
+
+
+def _spawns_in_vain(*, again: bool) -> Story:
+    """A program starts another one by a helper of its own, which reports by a pipe."""
+    story = Story()
+    root = story.command("java", "-jar", "job.jar")
+    helper = story.spawn(root, "jspawnhelper", "5:6:7")
+    story.step()
+    refused(
+        story, helper, call=CallKind.EXEC, call_number=EXECVE, error=errno.ENOENT, path="/opt/fold"
+    )
+    story.exit(helper, 255, after_ms=1)
+    if again:  # the program was found elsewhere, and worked
+        story.exit(story.spawn(root, "fold"), after_ms=300)
+    story.exit(root, 1, after_ms=50)
+    return story
+
+
+def test_a_program_that_a_helper_could_not_start() -> None:
+    report = report_of(_spawns_in_vain(again=False))
+    lead = report.hypotheses[0]
+    assert cause_of(report) == "proc.interpreter" and lead.culprit.path == "/opt/fold"
+    assert lead.confidence > 0.8
+
+
+def test_a_program_that_was_found_elsewhere_is_not_missed() -> None:
+    assert cause_of(report_of(_spawns_in_vain(again=True))) != "proc.interpreter"
+
+
+# ── heap limits ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("options", "peak_mib", "cause"),
+    [
+        (("--max-old-space-size=96",), 162, "mem.app_heap"),
+        (("--max-old-space-size=4096", "--max-old-space-size=96"), 162, "mem.app_heap"),
+        (("--max-old-space-size=96", "--max-old-space-size=4096"), 162, "crash.abort_ill"),
+        (("-Xmx98304k",), 162, "mem.app_heap"),
+        (("--max-old-space-size=96",), 90, "crash.abort_ill"),  # far below its limit
+        (("rank.js", "--max-old-space-size=96"), 162, "crash.abort_ill"),  # an option of the script
+        ((), 162, "crash.abort_ill"),  # nothing says that it has a limit
+    ],
+)
+def test_a_runtime_that_aborts_itself_at_the_limit_of_its_heap(
+    options: tuple[str, ...], peak_mib: int, cause: str
+) -> None:
+    story = Story()
+    root = story.command("node", *options, "rank.js")
+    for held in (44, 80, peak_mib):
+        story.step(150)
+        story.fact(EarlySample, root, anon_bytes=held * MIB, cpu_runtime_ns=SECOND)
+    story.signal(root, root, signal.SIGABRT, code=-6, comm="node")
+    story.exit(root, signal=signal.SIGABRT, after_ms=1, peak_rss_bytes=peak_mib * MIB)
+    report = report_of(story)
+    assert cause_of(report) == cause
+    if cause == "mem.app_heap":
+        assert "96.0 MiB" in report.summary and report.hypotheses[0].culprit.pid == root.tgid
+
+
+# ── paths that exist ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+MADE: dict[str, Any] = {
+    "call": CallKind.CHANGE, "call_number": MKDIR, "error": errno.EEXIST, "path": "/data/out",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("later", "cause"),
+    [
+        ({"later_cpu_ns": 8 * MS}, "fs.path_exists"),  # it ended with a message
+        ({"later_cpu_ns": 35 * MS}, "none.not_visible"),  # it worked with the directory
+        ({"later_files": 1}, "none.not_visible"),  # it wrote into it
+        ({"ago_ms": 1500}, "none.not_visible"),
+    ],
+)
+def test_a_directory_that_exists_ends_only_who_needs_a_new_one(
+    later: dict[str, Any], cause: str
+) -> None:
+    story = Story()
+    root = story.command("node", "load.js")
+    story.step(2_000)
+    last_failed(story, root, **(MADE | later))
+    story.exit(root, 1, after_ms=1)
+    assert cause_of(report_of(story)) == cause
+
+
+@pytest.mark.parametrize(
+    ("status", "after_ms", "cause"),
+    [(1, 30, "fs.path_exists"), (3, 30, "none.not_visible"), (1, 5_000, "none.not_visible")],
+)
+def test_a_worker_that_hands_a_failure_on_and_ends_well(
+    status: int, after_ms: float, cause: str
+) -> None:
+    story = Story()
+    root = story.command("python3", "pool.py")
+    worker = story.fork(root)
+    step = story.spawn(worker, "node", "load.js")
+    story.step(500)
+    last_failed(
+        story, step, call=CallKind.OPEN, call_number=2, error=errno.EEXIST, path="/data/out.csv"
+    )
+    story.exit(step, 1, after_ms=1)
+    story.exit(worker, 0, after_ms=5)
+    story.exit(root, status, after_ms=after_ms)
+    assert cause_of(report_of(story)) == cause
