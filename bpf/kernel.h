@@ -315,7 +315,12 @@ struct pglist_data {
 	int node_id;
 };
 
+struct lru_gen_folio {
+	long nr_pages[1]; /* [MAX_NR_GENS][ANON_AND_FILE][MAX_NR_ZONES] */
+};
+
 struct lruvec {
+	struct lru_gen_folio lrugen; /* with CONFIG_LRU_GEN */
 	struct pglist_data *pgdat;
 };
 

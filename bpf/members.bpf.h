@@ -14,6 +14,8 @@
 #define GROUPS_LOOKED_AT 512
 #define ZONES_LOOKED_AT 64
 #define LRU_LISTS 5
+#define GENERATIONS 4 /* MAX_NR_GENS, include/linux/mmzone.h */
+#define ANON_AND_FILE 2
 
 struct member_walk {
 	struct scratch *scratch; /* its record is the event_oom_memory */
@@ -129,6 +131,27 @@ struct list_walk {
 	void *zoneref;
 };
 
+/* With the multi-generational LRU the pages are in generations, and in no list but the unevictable one. */
+static __always_inline void add_generations(struct event_oom_memory *sums, struct mem_cgroup_per_node *node, u32 zone)
+{
+	u32 zones, generation;
+	s64 anon, file;
+	void *at;
+
+	if (!bpf_core_field_exists(node->lruvec.lrugen.nr_pages))
+		return;
+	zones = bpf_core_field_size(node->lruvec.lrugen.nr_pages) / (GENERATIONS * ANON_AND_FILE * sizeof(anon));
+	at = (void *)node + bpf_core_field_offset(struct mem_cgroup_per_node, lruvec.lrugen.nr_pages) + zone * sizeof(anon);
+#pragma unroll
+	for (generation = 0; generation < GENERATIONS; generation++) {
+		anon = file = 0;
+		bpf_probe_read_kernel(&anon, sizeof(anon), at + generation * ANON_AND_FILE * zones * sizeof(anon));
+		bpf_probe_read_kernel(&file, sizeof(file), at + (generation * ANON_AND_FILE + 1) * zones * sizeof(anon));
+		sums->anon_list_bytes += anon > 0 ? anon * page_bytes : 0;
+		sums->file_list_bytes += file > 0 ? file * page_bytes : 0;
+	}
+}
+
 static long on_lists_of_zone(u32 index, struct list_walk *walk)
 {
 	struct event_oom_memory *sums = (void *)walk->scratch->record;
@@ -152,6 +175,7 @@ static long on_lists_of_zone(u32 index, struct list_walk *walk)
 	sums->anon_list_bytes += (pages[0] + pages[1]) * page_bytes;
 	sums->file_list_bytes += (pages[2] + pages[3]) * page_bytes;
 	sums->unevictable_bytes += pages[4] * page_bytes;
+	add_generations(sums, node, at);
 	walk->zoneref += bpf_core_type_size(struct zoneref);
 	return 0;
 }
@@ -223,7 +247,8 @@ static __always_inline void fill_parts(struct scratch *s, struct mem_cgroup *ful
 	walk.css = walk.full = (void *)full + bpf_core_field_offset(struct mem_cgroup, css);
 	walk.zonerefs = zonerefs;
 	bpf_loop(GROUPS_LOOKED_AT, on_group, &walk, 0);
-	sums->look_flags |= LOOK_PARTS_KNOWN;
+	if (sums->anon_list_bytes || sums->file_list_bytes || sums->unevictable_bytes)
+		sums->look_flags |= LOOK_PARTS_KNOWN;
 	if (!walk.finished)
 		sums->look_flags |= LOOK_GROUPS_CUT;
 }

@@ -72,8 +72,7 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
     )
     shown = [*facts(left, version.opened), *(ends(writer) if writer is not None else ())]
     evidence = [supports(CLEAR, text, shown)]
-    sender = None
-    event = died_of(writer) if writer is not None else None
+    sender, event = None, died_of(writer) if writer is not None else None
     if event is not None and writer is not None and sent_by_process(writer, event):
         evidence.append(supports(SOME, f"{sender_text(event)} ended it.", [fact(event)]))
         sender = sender_culprit(event)
