@@ -157,13 +157,15 @@ HOOKS = (
         "which file a process was writing when it received a signal to end",
         EventKind.OPEN_FILE,
     ),
+    # before on_oom_kill: whoever reads of the kill knows who held the memory
     Hook(
-        "on_oom_kill",
+        "on_oom_memory",
         "mark_victim",
         2,
-        "the OOM killer's choice, who held the memory, and what it consisted of",
-        EventKind.OOM_KILL,
+        "who held the memory of an OOM kill, and what it consisted of",
+        EventKind.OOM_MEMORY,
     ),
+    Hook("on_oom_kill", "mark_victim", 2, "the OOM killer's choice", EventKind.OOM_KILL),
     Hook(
         "on_call",
         "sys_exit",

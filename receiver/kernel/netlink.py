@@ -11,6 +11,7 @@ than that, only the exit is known.
     netlink            this module: the source
     netlink_processes  messages and /proc to records
     netlink_records    records with the fields that this source knows
+    netlink_coverage   what this source sees, and what not
     netlink_sockets    pyroute2's sockets, read without waiting
     netlink_messages   pyroute2's messages
     netlink_pyroute2   the parts of pyroute2 that are imported
@@ -45,6 +46,7 @@ from receiver.kernel.capture import Capture
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.decode import order
 from receiver.kernel.hooks import Coverage
+from receiver.kernel.netlink_coverage import coverage
 from receiver.kernel.netlink_messages import usage
 from receiver.kernel.netlink_processes import Processes
 from receiver.kernel.netlink_records import KINDS_MADE
@@ -52,58 +54,8 @@ from receiver.kernel.netlink_sockets import Accounting, Connector, Diagnosis
 from receiver.kernel.preflight import own_pid_namespace
 from receiver.kernel.proc import ProcFs
 from receiver.kernel.source_config import Batch, Deliver, SourceConfig
-from receiver.model import OF_CALLS
 
 _ACCOUNTING_DATAGRAMS = 16_384  # read at a time; the socket holds about as many
-_SEEN = (
-    ("connector", "netlink/proc", "which process started which, and how it ended"),
-    ("taskstats", "netlink/taskstats", "CPU, memory and I/O of processes"),
-    ("sock_diag", "netlink/sock_diag", "living connections, once a second"),
-)
-_NO_EVENT_OF_TASKS = (
-    "thread_wait",
-    "wait_stack",
-    "neighbour",
-    "memory_wait",
-    "oom_member",
-    "oom_memory",
-    "fault",
-    "threaded_fork",
-    "holder",
-)
-_BLIND = (
-    ("signal_generate", "who killed whom", ("signal", "signal_state", "crash")),
-    (
-        "mark_victim",
-        (
-            "which process the OOM killer chose: a SIGKILL together with the cgroup's OOM count "
-            "is taken for it"
-        ),
-        ("oom_kill",),
-    ),
-    ("sys_exit", "files, failing calls, name queries", OF_CALLS),
-    (
-        "inet_sock_set_state",
-        "connections that open and close between two samples",
-        ("connection",),
-    ),
-    ("open files at death", "partial writes", ("open_file",)),
-    (
-        "iter/task",
-        "what threads wait for, and other processes in the same memory",
-        _NO_EVENT_OF_TASKS,
-    ),
-)
-_OTHER_USERS = Coverage(
-    "procfs",
-    "proc/environ",
-    False,
-    "the service drops its privileges; privileges.drop = false keeps them",
-    (
-        "tasks that only an environment names; executables, working directories, I/O and "
-        "connections of other users' processes"
-    ),
-)
 
 
 class NetlinkSource:
@@ -150,20 +102,7 @@ class NetlinkSource:
         self.read_until_ns = 0  # all events sent before this time have been read
 
     def coverage(self) -> list[Coverage]:
-        missing = {} if self._accounting else {"taskstats": "taskstats is not available"}
-        seen = [
-            Coverage(name, hook, name not in missing, missing.get(name, ""), what)
-            for name, hook, what in _SEEN
-        ]
-        refused = [_OTHER_USERS] if self._drops else []
-        return [
-            *seen,
-            *refused,
-            *(
-                Coverage("ebpf", hook, False, "eBPF is not used", blind, kinds)
-                for hook, blind, kinds in _BLIND
-            ),
-        ]
+        return coverage(taskstats=self._accounting is not None, drops=self._drops)
 
     # -- the interface of LiveSource
 

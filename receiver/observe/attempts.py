@@ -17,7 +17,7 @@ from receiver.synthesis.ids import inner_span_id, run_span_id, run_trace_id, tas
 from receiver.synthesis.logs import Logs
 from receiver.synthesis.spans import Spans
 from receiver.work.disputes import contested, is_disputed_by
-from receiver.work.execution import Execution
+from receiver.work.execution import Execution, StepEnd
 from receiver.work.executions import Executions
 from receiver.work.runs import Run
 from receiver.work.worker import Worker
@@ -99,20 +99,13 @@ class Attempts:
         return execution
 
     def end_step(
-        self,
-        process: Worker,
-        thread: int,
-        at_ns: int,
-        error: str = "",
-        *,
-        unknown: bool = False,
-        seen: bool = False,
+        self, process: Worker, thread: int, at_ns: int, error: str = "", *, end: StepEnd = "bound"
     ) -> None:
-        """`unknown`: its result is not known. `seen`: it ended now, and not at some time before."""
+        """`end`: it ended now; it had ended by now; so it had, and its result is not known."""
         execution = process.end_step(thread)
         if execution is not None and not execution.closed:
             execution.end_ns, execution.error, execution.root_failed = at_ns, error, bool(error)
-            execution.incomplete, execution.end_is_bound = unknown, not seen
+            execution.incomplete, execution.end_is_bound = end == "unknown", end != "seen"
             self.close(execution, at_ns)
 
     def tick(self, now_ns: int, beat_ns: int) -> None:

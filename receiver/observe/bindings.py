@@ -131,15 +131,14 @@ class Bindings:
                 thread,
                 at_ns,
                 end.error if interrupted else "",
-                unknown=end.failed and not interrupted,
-                seen=interrupted,
+                end="seen" if interrupted else "unknown" if end.failed else "bound",
             )
 
     def lost(self, process: Worker, at_ns: int) -> None:
         """The process is gone, and its exit was not seen."""
         self.followed.pop(process.key, None)
         for thread in list(process.steps):
-            self.attempts.end_step(process, thread, at_ns, unknown=True)
+            self.attempts.end_step(process, thread, at_ns, end="unknown")
 
     def forget(self, key: ProcessKey) -> None:
         self.followed.pop(key, None)
@@ -180,7 +179,9 @@ class Bindings:
             case End():
                 for thread in list(process.steps):
                     if claim.thread in (0, thread):
-                        self.attempts.end_step(process, thread, at_ns, seen=claim.seen)
+                        self.attempts.end_step(
+                            process, thread, at_ns, end="seen" if claim.seen else "bound"
+                        )
             case Role():
                 process.take_role(claim.name, claim.program_of)
                 self._note(process, claim.name, None)

@@ -64,7 +64,7 @@ class Unended:
             if process.exit is not None or execution is None or execution.closed:
                 continue
             for thread in list(process.steps):
-                self._attempts.end_step(process, thread, now_ns, unknown=True)
+                self._attempts.end_step(process, thread, now_ns, end="unknown")
             if process.execs:
                 self._output.span(process, now_ns)
                 process_ended(process)

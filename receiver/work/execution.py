@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal, TypeAlias
 
 from receiver.events import ProcessKey
 from receiver.facts.process import Process
@@ -36,6 +37,10 @@ class Totals:
         return self.user_ns + self.system_ns
 
 
+# How the end of a step is known: it was seen, it had happened by then, or its result is not known.
+StepEnd: TypeAlias = Literal["seen", "bound", "unknown"]
+
+
 class Execution:
     """One attempt of one task, or another piece of work inside of it (`outer`): an application, a
     model, a check.
@@ -67,8 +72,6 @@ class Execution:
         self.has_owner = False
         self.inside: dict[Execution, None] = {}  # open work inside of it
         self.step_thread = 0  # for a step: the thread that does it
-        # its end was not seen: it had ended by `end_ns`, so its duration is not known
-        self.end_is_bound = False
         self.claimed = False  # the orchestrator runs on another host, which exports its span
         # how often the same attempt had ended before (Airflow defers a task and resumes it)
         self.resumed = 0
@@ -96,6 +99,8 @@ class Execution:
 
     def _start(self) -> None:
         """It has no result yet."""
+        # its end was not seen: it had ended by `end_ns`, so its duration is not known
+        self.end_is_bound = False
         self.root_failed = False  # by the exit statuses of its root processes
         # command line → the process that failed last with it, and its error
         self.lost_roots: dict[tuple[str, ...], tuple[ProcessKey, str]] = {}
