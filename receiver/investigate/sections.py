@@ -113,8 +113,14 @@ def _normal_exits(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
 
 
 def _normal_files(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
-    uses = [u for a in case for u in a.uses]
-    whole = [u for u in uses if u.writing and u.written_bytes and u.state == "complete"]
+    # a file that several processes wrote is one file
+    written = {
+        u.key: u
+        for a in case
+        for u in a.uses
+        if u.writing and u.written_bytes and u.state == "complete"
+    }
+    whole = list(written.values())
     if whole:
         shown = [f for u in whole[:2] for f in facts_of_use(u)]
         yield (

@@ -58,3 +58,15 @@ def test_a_hook_that_is_missing_leaves_open_what_it_would_have_told(kinds: tuple
     said = killed(story, looks=12)["mem.cgroup_oom"]
     assert (unseen.text in said) == (kinds == ("oom_kill",))
     assert said.startswith("An observation is missing") == (kinds == ("oom_kill",))
+
+
+def test_a_file_that_two_processes_wrote_is_one_file() -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    for _ in range(2):
+        step = story.spawn(root, "tee", "out.csv")
+        story.writes(step, "/data/out.csv")
+        story.exit(step)
+    story.exit(root)
+    said = [n.text for n in report_of(story).normality]
+    assert "1 file was written and closed by the writers." in said
