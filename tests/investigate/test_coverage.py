@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -63,9 +64,10 @@ def test_a_hook_that_is_missing_leaves_open_what_it_would_have_told(kinds: tuple
 def test_a_file_that_two_processes_wrote_is_one_file() -> None:
     story = Story()
     root = story.command("bash", "job.sh")
-    for _ in range(2):
-        step = story.spawn(root, "tee", "out.csv")
-        story.writes(step, "/data/out.csv")
+    steps = [story.spawn(root, "tee", "-a", "out.csv") for _ in range(2)]
+    openings = [story.opens(s, "/data/out.csv", os.O_WRONLY | os.O_APPEND, inode=7) for s in steps]
+    for step, opening in zip(steps, openings, strict=True):
+        story.closes(step, opening, written=100)
         story.exit(step)
     story.exit(root)
     said = [n.text for n in report_of(story).normality]
