@@ -39,5 +39,5 @@ def larger_limit(victim: ProcessSnapshot, shares: Shares | None) -> str:
     return (
         f"{where} from {mib(event.limit_bytes)} to at least {mib(enough)} (what was in use, "
         f"{mib(event.usage_bytes)}, and {mib(shares.asked_bytes)} that it had asked for, and a "
-        f"fifth of both), {smaller}"
+        f"fifth of both, rounded up), {smaller}"
     )
