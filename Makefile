@@ -91,7 +91,7 @@ test-frameworks: setup collector
 	$(BIN)/python -m tests.frameworks.report dist/mapping
 
 test-mutants: setup
-	$(BIN)/python tools/mutants.py
+	$(BIN)/python -m tools.mutants
 
 test-kernels: setup
 	tools/kernels.sh

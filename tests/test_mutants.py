@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from tools.mutants import MUTANTS, QUICK, ROOT, Mutant, misplaced
+from tools.mutant_list import MUTANTS, QUICK, Mutant
+from tools.mutants import ROOT, misplaced
 
 
 def test_each_of_the_sixty_snippets_occurs_once() -> None:
