@@ -69,10 +69,14 @@ def airflow(venv, work):
     home = work / "airflow"
     home.mkdir()
     return {
-        "PATH": f"{venv}/bin:/usr/bin:/bin", "HOME": str(work), "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(HERE / "dags"), "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        "PATH": f"{venv}/bin:/usr/bin:/bin",
+        "HOME": str(work),
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(HERE / "dags"),
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
         "AIRFLOW__CORE__PARALLELISM": "2",
-    }  # fmt: skip
+    }
 
 
 def silent_oom(arguments, work):
@@ -85,10 +89,14 @@ def silent_oom(arguments, work):
         shutil.which("java") or sys.exit("no java here: apt install openjdk-17-jre-headless")
     ).resolve()
     env = airflow(venvs["airflow3"], work) | {
-        "SPARK_VENV": venvs["spark"], "SPARK_JOB": str(PIPELINES / "spark/job.py"), "JAVA_HOME": str(java.parent),
-        "REAL_JAVA": str(real), "EXECUTOR_CGROUP": str(group), "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_VENV": venvs["spark"],
+        "SPARK_JOB": str(PIPELINES / "spark/job.py"),
+        "JAVA_HOME": str(java.parent),
+        "REAL_JAVA": str(real),
+        "EXECUTOR_CGROUP": str(group),
+        "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_HOME": str(next(Path(venvs["spark"]).glob("lib/python3*/site-packages/pyspark"))),
-    }  # fmt: skip
+    }
     neighbour = subprocess.Popen(
         ["/usr/bin/python3", "-I", "-S", "-c", NEIGHBOUR, str(group / "cgroup.procs")]
     )
@@ -128,9 +136,11 @@ def torn_file(arguments, work):
     venvs = install("airflow3", "dbt", "gx")
     shutil.copytree(PIPELINES / "dbt", work / "shop")
     env = airflow(venvs["airflow3"], work) | {
-        "DBT_VENV": venvs["dbt"], "DBT_PROJECT": str(work / "shop"), "GX_VENV": venvs["gx"],
+        "DBT_VENV": venvs["dbt"],
+        "DBT_PROJECT": str(work / "shop"),
+        "GX_VENV": venvs["gx"],
         "GX_SCRIPT": str(PIPELINES / "great_expectations/validate.py"),
-    }  # fmt: skip
+    }
     threading.Thread(target=evict, args=(work,), daemon=True).start()
     return observed(
         arguments,

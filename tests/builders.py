@@ -189,12 +189,32 @@ class Story:
         **other: Any,
     ) -> None:
         values: dict[str, Any] = {
-            "process": key, "parent": parent, "real_parent": NOBODY, "cgroup_id": 1, "memory_cgroup_id": 2, "stdin_inode": 0,
-            "stdout_inode": 0, "stderr_inode": 0, "uid": 1000, "gid": 1000, "argc": len(argv), "pid_namespace_pid": key.tgid,
-            "pid_namespace_inode": 1, "mount_namespace_inode": 2, "network_namespace_inode": 3, "stdin_kind": 0, "stdout_kind": 1,
-            "stderr_kind": 1, "image_flags": 0, "comm": argv[0].rpartition("/")[2][:15], "executable": f"/usr/bin/{argv[0]}",
-            "working_directory": "/work", "memory_cgroup": "/jobs/one", "argv": argv, "environ": environ,
-        }  # fmt: skip
+            "process": key,
+            "parent": parent,
+            "real_parent": NOBODY,
+            "cgroup_id": 1,
+            "memory_cgroup_id": 2,
+            "stdin_inode": 0,
+            "stdout_inode": 0,
+            "stderr_inode": 0,
+            "uid": 1000,
+            "gid": 1000,
+            "argc": len(argv),
+            "pid_namespace_pid": key.tgid,
+            "pid_namespace_inode": 1,
+            "mount_namespace_inode": 2,
+            "network_namespace_inode": 3,
+            "stdin_kind": 0,
+            "stdout_kind": 1,
+            "stderr_kind": 1,
+            "image_flags": 0,
+            "comm": argv[0].rpartition("/")[2][:15],
+            "executable": f"/usr/bin/{argv[0]}",
+            "working_directory": "/work",
+            "memory_cgroup": "/jobs/one",
+            "argv": argv,
+            "environ": environ,
+        }
         self.say(Exec, **(values | other))
 
     def spawn(
@@ -238,10 +258,22 @@ class Story:
     ) -> None:
         self.step(after_ms)
         values: dict[str, Any] = {
-            "process": key, "real_parent": NOBODY, "user_cpu_ns": 30 * MS, "system_cpu_ns": 10 * MS, "cpu_runtime_ns": 20 * MS,
-            "run_delay_ns": MS, "peak_rss_bytes": 5 << 20, "read_bytes": 4096, "written_bytes": 8192, "read_call_bytes": 100,
-            "write_call_bytes": 200, "wait_status": signal or code << 8, "uid": 1000, "comm": "x", "title": "",
-        }  # fmt: skip
+            "process": key,
+            "real_parent": NOBODY,
+            "user_cpu_ns": 30 * MS,
+            "system_cpu_ns": 10 * MS,
+            "cpu_runtime_ns": 20 * MS,
+            "run_delay_ns": MS,
+            "peak_rss_bytes": 5 << 20,
+            "read_bytes": 4096,
+            "written_bytes": 8192,
+            "read_call_bytes": 100,
+            "write_call_bytes": 200,
+            "wait_status": signal or code << 8,
+            "uid": 1000,
+            "comm": "x",
+            "title": "",
+        }
         self.say(Exit, **(values | other))
 
     def signal(
@@ -274,18 +306,39 @@ class Story:
         scope: OomScope = OomScope.CGROUP,
     ) -> None:
         self.say(
-            OomKill, victim=victim, trigger=trigger or victim, anon_rss_bytes=60 << 20, file_rss_bytes=1 << 20, shmem_rss_bytes=0,
-            limit_bytes=64 << 20 if scope else 0, usage_bytes=64 << 20 if scope else 0,
-            host_total_bytes=8 << 30, host_free_bytes=1 << 30,
-            memory_cgroup_id=2, scope=scope, oom_score_adj=0, victim_comm="python3", trigger_comm="java",
-            memory_cgroup="/jobs" if scope else "", victim_cgroup="/jobs/one",
-        )  # fmt: skip
+            OomKill,
+            victim=victim,
+            trigger=trigger or victim,
+            anon_rss_bytes=60 << 20,
+            file_rss_bytes=1 << 20,
+            shmem_rss_bytes=0,
+            limit_bytes=64 << 20 if scope else 0,
+            usage_bytes=64 << 20 if scope else 0,
+            host_total_bytes=8 << 30,
+            host_free_bytes=1 << 30,
+            memory_cgroup_id=2,
+            scope=scope,
+            oom_score_adj=0,
+            victim_comm="python3",
+            trigger_comm="java",
+            memory_cgroup="/jobs" if scope else "",
+            victim_cgroup="/jobs/one",
+        )
 
     def open_file(self, key: ProcessKey, path: str, **other: Any) -> None:
         values: dict[str, Any] = {
-            "process": key, "inode": 42, "position_bytes": 4096, "size_bytes": 4096, "device": 1, "open_flags": os.O_WRONLY,
-            "descriptor": 3, "reason": FileReason.DEATH, "signal": 0, "file_flags": 0, "path": path,
-        }  # fmt: skip
+            "process": key,
+            "inode": 42,
+            "position_bytes": 4096,
+            "size_bytes": 4096,
+            "device": 1,
+            "open_flags": os.O_WRONLY,
+            "descriptor": 3,
+            "reason": FileReason.DEATH,
+            "signal": 0,
+            "file_flags": 0,
+            "path": path,
+        }
         self.say(OpenFile, **(values | other))
 
     def title(self, key: ProcessKey, title: str) -> None:
@@ -337,10 +390,17 @@ class Story:
     ) -> None:
         values = self.opened[(key.tgid, open_id)]
         sums = {
-            "open_id": open_id, "inode": values["inode"], "device": 1, "open_flags": values["open_flags"], "read_bytes": read,
-            "read_calls": bool(read), "written_bytes": written, "write_calls": bool(written), "size_bytes": size or written,
+            "open_id": open_id,
+            "inode": values["inode"],
+            "device": 1,
+            "open_flags": values["open_flags"],
+            "read_bytes": read,
+            "read_calls": bool(read),
+            "written_bytes": written,
+            "write_calls": bool(written),
+            "size_bytes": size or written,
             "last_use_boottime_ns": self.now,
-        }  # fmt: skip
+        }
         self.fact(FileClosed, key, **(sums | other))
 
     def writes(self, key: ProcessKey, path: str, *, inode: int = 7, size: int = 100) -> None:

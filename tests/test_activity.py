@@ -38,9 +38,14 @@ def connection(
     story: Story, key: ProcessKey, number: int, stage: ConnectionStage, **other: Any
 ) -> None:
     values = {
-        "connection_id": number, "stage": stage, "family": 2, "peer_low": SERVER, "peer_port": 443, "state": 1,
+        "connection_id": number,
+        "stage": stage,
+        "family": 2,
+        "peer_low": SERVER,
+        "peer_port": 443,
+        "state": 1,
         "established_boottime_ns": 0 if stage == ConnectionStage.FAILED else number + 1000,
-    }  # fmt: skip
+    }
     story.fact(Connection, key, **(values | other))
 
 
@@ -122,9 +127,14 @@ def test_a_reset_after_all_was_answered_is_a_way_to_close() -> None:
     client = story.task("load")
     connection(story, client, 5, ConnectionStage.CONNECTED)
     connection(
-        story, client, 5, ConnectionStage.CLOSED, connection_flags=ConnectionFlag.RESET_BY_PEER,
-        last_send_boottime_ns=100, last_receive_boottime_ns=200,
-    )  # fmt: skip
+        story,
+        client,
+        5,
+        ConnectionStage.CLOSED,
+        connection_flags=ConnectionFlag.RESET_BY_PEER,
+        last_send_boottime_ns=100,
+        last_receive_boottime_ns=200,
+    )
     assert story.events(sc.EVENT_NETWORK_CONNECTION_FAILED) == []
 
 
@@ -182,9 +192,14 @@ def test_a_query_is_no_incident_until_it_takes_too_long_and_none_when_it_comes_b
 
 def sampled(number: int, **other: Any) -> dict[str, Any]:
     return {
-        "connection_id": number, "stage": ConnectionStage.SAMPLED, "family": 2, "peer_low": SERVER, "peer_port": 443, "state": 1,
+        "connection_id": number,
+        "stage": ConnectionStage.SAMPLED,
+        "family": 2,
+        "peer_low": SERVER,
+        "peer_port": 443,
+        "state": 1,
         "established_boottime_ns": number + 1000,
-    } | other  # fmt: skip
+    } | other
 
 
 def test_an_idle_pool_is_no_stall() -> None:
@@ -302,9 +317,13 @@ def test_clients_of_one_host_are_one_peer_whatever_their_ports() -> None:
     server = story.task("serve")
     for number in (1, 2):
         connection(
-            story, server, number, ConnectionStage.CONNECTED, peer_port=40_000 + number,
+            story,
+            server,
+            number,
+            ConnectionStage.CONNECTED,
+            peer_port=40_000 + number,
             connection_flags=ConnectionFlag.ACCEPTED,
-        )  # fmt: skip
+        )
     found = story.core.facts.peers.of(server).peers
     assert {e: p.made for e, p in found.items()} == {("10.0.0.5", 0): 2}
 
@@ -333,8 +352,13 @@ def test_descriptors_that_ran_out_are_told_once_and_also_without_the_first_recor
     client = story.task("load")
     for count in (16, 256):
         story.fact(
-            CallFailed, client, error=errno.EMFILE, call=CallKind.OPEN, failures=count, call_number=257,
-        )  # fmt: skip
+            CallFailed,
+            client,
+            error=errno.EMFILE,
+            call=CallKind.OPEN,
+            failures=count,
+            call_number=257,
+        )
     assert exhausted(story) == ["file_descriptors"]
 
 
@@ -502,8 +526,9 @@ def hang(story: Story, *, worker_works: bool = False, timed: int = 0) -> None:
     for step in range(40):
         cpu = step * SECOND if worker_works else 5
         facts: list[tuple[type[Any], ProcessKey, dict[str, Any]]] = [
-            (ProcessSample, root, sample(MIB)), (ProcessSample, worker, sample(MIB, cpu_runtime_ns=cpu)),
-        ]  # fmt: skip
+            (ProcessSample, root, sample(MIB)),
+            (ProcessSample, worker, sample(MIB, cpu_runtime_ns=cpu)),
+        ]
         if step % 8 == 2:
             facts.append(
                 (ThreadWait, root, {"thread": root.tgid, "call_number": 61, "thread_state": 1})

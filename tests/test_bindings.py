@@ -127,8 +127,9 @@ def test_work_nests_and_shares_the_trace() -> None:
     story.opens(dbt, "/work/target/run/shop/models/schema.yml/not_null.sql", os.O_WRONLY, thread=42)
     (process,) = [p for p in story.core.tree.processes() if p.key == dbt]
     assert [[e.identity.task for e in s.chain()] for s in process.steps.values()] == [
-        ["users", "dbt run", "transform"], ["not_null", "dbt run", "transform"],
-    ]  # fmt: skip
+        ["users", "dbt run", "transform"],
+        ["not_null", "dbt run", "transform"],
+    ]
     story.opens(dbt, "/work/target/run_results.json", os.O_WRONLY)
     for key in (dbt, bash, task):
         story.exit(key)
@@ -307,8 +308,14 @@ def test_status_0_of_a_supervisor_that_always_says_0_is_no_success() -> None:
             story.exit(story.spawn(task, "bash"), code)
         story.exit(task)
     story.tick(10)
-    found = {s.name: (attributes(s)[sc.PIPELINE_TASK_RUN_RESULT], attributes(s)[sc.PIPELINE_TASK_RUN_REPORTED_RESULT])
-             for s in story.spans if s.name.startswith("task ")}  # fmt: skip
+    found = {
+        s.name: (
+            attributes(s)[sc.PIPELINE_TASK_RUN_RESULT],
+            attributes(s)[sc.PIPELINE_TASK_RUN_REPORTED_RESULT],
+        )
+        for s in story.spans
+        if s.name.startswith("task ")
+    }
     assert found == {
         "task bad": ("failure", "unknown"),
         "task tried_again": ("success", "unknown"),
@@ -638,14 +645,26 @@ def test_containers_by_the_paths_that_runtimes_make(cgroup: str, place: Containe
 def test_a_task_in_a_pod_has_the_pod_as_its_resource() -> None:
     story = Story()
     key = story.fork(NOBODY)
-    story.exec(key, "python", environ=(*airflow("load"), "POD_NAME=etl-0", "POD_NAMESPACE=prod"),
-               memory_cgroup=f"/kubepods/burstable/pod{POD}/{ID}")  # fmt: skip
+    story.exec(
+        key,
+        "python",
+        environ=(*airflow("load"), "POD_NAME=etl-0", "POD_NAMESPACE=prod"),
+        memory_cgroup=f"/kubepods/burstable/pod{POD}/{ID}",
+    )
     story.exit(key)
     story.tick(10)
     found = dict(story.span("task load").resource.items)
-    assert (found[sc.K8S_POD_UID], found[sc.K8S_POD_NAME], found[sc.K8S_NAMESPACE_NAME], found[sc.CONTAINER_ID]) == (
-        POD, "etl-0", "prod", ID,
-    )  # fmt: skip
+    assert (
+        found[sc.K8S_POD_UID],
+        found[sc.K8S_POD_NAME],
+        found[sc.K8S_NAMESPACE_NAME],
+        found[sc.CONTAINER_ID],
+    ) == (
+        POD,
+        "etl-0",
+        "prod",
+        ID,
+    )
 
 
 def test_the_kubelets_links_name_what_no_path_names(tmp_path: Path) -> None:

@@ -25,9 +25,15 @@ def test_100_000_files_50_000_connections_10_000_processes() -> None:
             story.opens(worker, f"/data/{inode}", os.O_WRONLY | os.O_CREAT, inode=inode)
         for link in range(5):
             story.fact(
-                Connection, worker, connection_id=number * 5 + link + 1, stage=ConnectionStage.CONNECTED, family=2,
-                peer_low=number + 1, peer_port=80, established_boottime_ns=1,
-            )  # fmt: skip
+                Connection,
+                worker,
+                connection_id=number * 5 + link + 1,
+                stage=ConnectionStage.CONNECTED,
+                family=2,
+                peer_low=number + 1,
+                peer_port=80,
+                established_boottime_ns=1,
+            )
         story.fact(ProcessSample, worker, anon_bytes=MIB, threads=1)
         story.records.clear()
         story.opened.clear()

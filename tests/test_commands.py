@@ -148,8 +148,13 @@ def service(tmp_path: Path) -> Iterator[list[str]]:
 
 
 ROW = {
-    "id": "a1", "ended": "", "cause": "mem.cgroup_oom", "verdict": "incident", "task": "etl/load", "summary": "killed\x1b[2J",
-}  # fmt: skip
+    "id": "a1",
+    "ended": "",
+    "cause": "mem.cgroup_oom",
+    "verdict": "incident",
+    "task": "etl/load",
+    "summary": "killed\x1b[2J",
+}
 
 
 def test_incidents_are_listed_without_control_characters(service: list[str], capsys: Out) -> None:

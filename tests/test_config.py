@@ -179,9 +179,13 @@ def test_what_is_no_regular_file_is_refused_before_it_is_read(tmp_path: Path) ->
     os.mkfifo(fifo)
     link.symlink_to(link)
     for path, message in (
-        (fifo, "not a regular file"), (tmp_path, "not a regular file"), (Path("/dev/zero"), "not a regular file"),
-        (link, "symbolic links"), (tmp_path / ("x" * 300), "too long"), (tmp_path / "a\nb", r"a\\x0ab: No such file"),
-    ):  # fmt: skip
+        (fifo, "not a regular file"),
+        (tmp_path, "not a regular file"),
+        (Path("/dev/zero"), "not a regular file"),
+        (link, "symbolic links"),
+        (tmp_path / ("x" * 300), "too long"),
+        (tmp_path / "a\nb", r"a\\x0ab: No such file"),
+    ):
         with pytest.raises(ConfigError, match=message) as caught:
             load(path)
         assert str(caught.value).isprintable()

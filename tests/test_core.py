@@ -141,9 +141,13 @@ def test_the_sender_of_a_kill_has_a_kind(who: str, kind: str) -> None:
     victim = root if who == "us" else story.spawn(root, "sleep", "60")
     brother = story.spawn(root, "kill", "-9")
     senders = {
-        "parent": (root, "bash"), "self": (victim, "sleep"), "sibling": (brother, "kill"), "outside": (ProcessKey(50, 9), "kill"),
-        "daemon": (ProcessKey(51, 9), "earlyoom"), "us": (SELF, "kwitness"),
-    }  # fmt: skip
+        "parent": (root, "bash"),
+        "self": (victim, "sleep"),
+        "sibling": (brother, "kill"),
+        "outside": (ProcessKey(50, 9), "kill"),
+        "daemon": (ProcessKey(51, 9), "earlyoom"),
+        "us": (SELF, "kwitness"),
+    }
     sender, comm = senders[who]
     story.signal(sender, victim, signal.SIGKILL, comm=comm)
     story.exit(victim, signal=9)

@@ -17,7 +17,10 @@ PAGES = [
 CI = (ROOT / ".ci/run").read_text()
 # beginning of a command → who runs it: a test, or a line of .ci/run
 RUN_BY = {
-    "make demo": "CI make demo", "make test ": "CI make test", "make test": "CI make test", "make wheel": "CI make wheel",
+    "make demo": "CI make demo",
+    "make test ": "CI make test",
+    "make test": "CI make test",
+    "make wheel": "CI make wheel",
     "make up": "tests/stack/test_stack.py::test_jaeger_shows_run_task_and_process",
     "COMPOSE_PROFILES=": "tests/stack/test_stack.py::test_victorialogs_finds_the_kill_by_the_name_of_its_task",
     "make demo-stack": "tests/stack/test_stack.py::test_jaeger_shows_run_task_and_process",
@@ -27,7 +30,8 @@ RUN_BY = {
     ".venv/bin/kwitness run --report": "tests/live/test_commands.py::test_run_as_json_and_as_report",
     ".venv/bin/kwitness run --live": "tests/live/test_commands.py::test_each_task_has_a_line_when_it_starts_and_rules_name_it",
     ".venv/bin/kwitness run": "tests/live/test_commands.py::test_run_gives_the_commands_own_status",
-    "mkdir -p /tmp/otel": "tests/e2e/collector.py::Collector", "OTELCOL_OUTPUT=": "tests/e2e/collector.py::Collector",
+    "mkdir -p /tmp/otel": "tests/e2e/collector.py::Collector",
+    "OTELCOL_OUTPUT=": "tests/e2e/collector.py::Collector",
     "OTEL_EXPORTER_OTLP_ENDPOINT=": "tests/frameworks/test_incidents.py::incident",
     'curl -s -H "Authorization': "tests/stack/test_stack.py::test_an_incident_is_told_to_everybody",
     "curl -s http://127.0.0.1:9464/tree": "tests/test_admin.py::test_",
@@ -36,10 +40,12 @@ RUN_BY = {
     "sudo install": "tests/deploy/test_manifests.py::test_the_unit_is_confined",
     "sudo systemctl enable": "tests/live/test_unit.py::test_it_serves_with_two_capabilities_and_tells_its_supervisor",
     "docker-compose exec": "tests/stack/test_stack.py::test_an_incident_is_told_to_everybody",
-    "examples/run.py": "tests/frameworks/test_incidents.py::incident", "sudo examples/run.py": "tests/frameworks/test_incidents.py::incident",
+    "examples/run.py": "tests/frameworks/test_incidents.py::incident",
+    "sudo examples/run.py": "tests/frameworks/test_incidents.py::incident",
     "kwitness run": "tests/live/test_commands.py::test_run_gives_the_commands_own_status",
-    "kwitness incidents": "tests/test_admin.py::test_", "kwitness replay": "tests/deploy/test_wheel.py::test_it_runs_from_where_it_is_installed",
-}  # fmt: skip
+    "kwitness incidents": "tests/test_admin.py::test_",
+    "kwitness replay": "tests/deploy/test_wheel.py::test_it_runs_from_where_it_is_installed",
+}
 
 
 def commands() -> list[tuple[str, str]]:

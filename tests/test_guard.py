@@ -50,9 +50,18 @@ def one_line(done: subprocess.CompletedProcess[str], status: int, *words: str) -
 
 
 USAGE = [
-    ["--nonsense"], ["nonsense"], ["replay"], ["replay", "a", "b"], ["record"], ["serve", "--mode", "x"], ["check", "--explain"],
-    ["incidents", "burn"], ["run", "--source", "x", "--", "true"], ["replay", "--report"], ["nonsense\x1b[2J\n"],
-]  # fmt: skip
+    ["--nonsense"],
+    ["nonsense"],
+    ["replay"],
+    ["replay", "a", "b"],
+    ["record"],
+    ["serve", "--mode", "x"],
+    ["check", "--explain"],
+    ["incidents", "burn"],
+    ["run", "--source", "x", "--", "true"],
+    ["replay", "--report"],
+    ["nonsense\x1b[2J\n"],
+]
 
 
 @pytest.mark.parametrize(
@@ -76,10 +85,18 @@ def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 ENVIRONMENTS = [
-    {"TERM": "\x1b[2J"}, {"LANG": "xx_YY.nonsense", "LC_ALL": "xx_YY.nonsense"}, {"COLUMNS": "-1"}, {"COLUMNS": "x"},
-    {"COLUMNS": "99999999999999999999"}, {"COLUMNS": "0", "LINES": "0"}, {"OTEL_LOG_LEVEL": "loud"}, {"NO_COLOR": "\n"},
-    {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"TZ": "nonsense"},
-]  # fmt: skip
+    {"TERM": "\x1b[2J"},
+    {"LANG": "xx_YY.nonsense", "LC_ALL": "xx_YY.nonsense"},
+    {"COLUMNS": "-1"},
+    {"COLUMNS": "x"},
+    {"COLUMNS": "99999999999999999999"},
+    {"COLUMNS": "0", "LINES": "0"},
+    {"OTEL_LOG_LEVEL": "loud"},
+    {"NO_COLOR": "\n"},
+    {"PYTHONIOENCODING": "ascii"},
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"TZ": "nonsense"},
+]
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=str)
@@ -140,14 +157,18 @@ def test_output_that_nobody_can_take_is_one_line_and_74() -> None:
 
 
 BAD_ENVIRONMENT = [
-    {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:b"}, {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20hunter2%0A"},
-    {"OTEL_EXPORTER_OTLP_PROTOCOL": "\x1b[2J"}, {"OTEL_TRACES_EXPORTER": "x\ny"}, {"OTEL_SERVICE_NAME": os.fsdecode(b"\xff")},
-]  # fmt: skip
+    {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:b"},
+    {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20hunter2%0A"},
+    {"OTEL_EXPORTER_OTLP_PROTOCOL": "\x1b[2J"},
+    {"OTEL_TRACES_EXPORTER": "x\ny"},
+    {"OTEL_SERVICE_NAME": os.fsdecode(b"\xff")},
+]
 
 
 @pytest.mark.parametrize("environment", BAD_ENVIRONMENT, ids=ascii)
-def test_variables_that_cannot_be_meant_are_one_line_and_78(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch,
-                                                             capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_variables_that_cannot_be_meant_are_one_line_and_78(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert main(["replay", GOLDEN]) == 78
@@ -163,9 +184,13 @@ def test_ctrl_c_at_any_moment_is_no_traceback() -> None:
     started = "import os; os.write(1, b'x'); " + ENTRY
     for _ in range(12):
         process = subprocess.Popen(
-            [sys.executable, "-c", started, "replay", "--json", GOLDEN], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(ROOT)}, preexec_fn=_interruptible,
-        )  # fmt: skip
+            [sys.executable, "-c", started, "replay", "--json", GOLDEN],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            preexec_fn=_interruptible,
+        )
         assert process.stdout is not None
         process.stdout.read(1)
         time.sleep(dice.uniform(0.005, 0.4))
@@ -182,10 +207,17 @@ def _interruptible() -> None:
 
 def test_an_ignored_ctrl_c_stays_ignored() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import signal; from receiver.cli import guard; guard.prepare(); print(signal.getsignal(2).name)"],
-        capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        [
+            sys.executable,
+            "-c",
+            "import signal; from receiver.cli import guard; guard.prepare(); print(signal.getsignal(2).name)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
-    )  # fmt: skip
+    )
     assert done.stdout == "SIG_IGN\n"
 
 

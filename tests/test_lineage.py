@@ -241,9 +241,16 @@ def failing(
     story: Story, key: ProcessKey, error: int, call: CallKind, failures: int = 1, **other: object
 ) -> None:
     story.fact(
-        CallFailed, key, error=error, call=call, failures=failures, call_number=257, last_boottime_ns=story.now,
-        first_boottime_ns=story.now, **other,
-    )  # fmt: skip
+        CallFailed,
+        key,
+        error=error,
+        call=call,
+        failures=failures,
+        call_number=257,
+        last_boottime_ns=story.now,
+        first_boottime_ns=story.now,
+        **other,
+    )
 
 
 def test_a_full_disk_is_told_at_once() -> None:
@@ -285,9 +292,15 @@ def lock_refusals(story: Story, *counts: int) -> ProcessKey:
     worker = story.task("load")
     for count in counts:
         failing(
-            story, worker, errno.EAGAIN, CallKind.LOCK, count, subject=SubjectKind.LOCK,
-            path="/data/db", holder=ProcessKey(77, 0),
-        )  # fmt: skip
+            story,
+            worker,
+            errno.EAGAIN,
+            CallKind.LOCK,
+            count,
+            subject=SubjectKind.LOCK,
+            path="/data/db",
+            holder=ProcessKey(77, 0),
+        )
     return worker
 
 

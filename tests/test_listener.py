@@ -318,8 +318,10 @@ def test_a_log_line_of_a_kind_is_written_once_in_an_interval(
     now = 11.0
     limit.say(logging.WARNING, "a", "%s happened", "it")
     assert [r.getMessage() for r in caplog.records] == [
-        "it happened", "other", "it happened (and 999 more like it since the last line)",
-    ]  # fmt: skip
+        "it happened",
+        "other",
+        "it happened (and 999 more like it since the last line)",
+    ]
     for number in range(1000):
         limit.say(logging.WARNING, f"kind {number}", "many kinds")
     assert len(caplog.records) < 100 and limit.suppressed() > 900

@@ -196,10 +196,19 @@ def in_a_cgroup_of_his_own(story: Story) -> None:
 
 
 FORGERIES = [
-    script_named_airflow, a_title_of_version_2, a_title_of_version_3, an_environment, a_link_to_the_real_interpreter,
-    a_copied_interpreter, a_shadow_package, in_the_folder_of_the_service, by_his_own_manager, by_his_own_crontab, by_su_of_his_own,
+    script_named_airflow,
+    a_title_of_version_2,
+    a_title_of_version_3,
+    an_environment,
+    a_link_to_the_real_interpreter,
+    a_copied_interpreter,
+    a_shadow_package,
+    in_the_folder_of_the_service,
+    by_his_own_manager,
+    by_his_own_crontab,
+    by_su_of_his_own,
     in_a_cgroup_of_his_own,
-]  # fmt: skip
+]
 
 
 def forged(story: Story, span: Span) -> list[Span]:
@@ -213,9 +222,12 @@ def forged(story: Story, span: Span) -> list[Span]:
 def numbers(story: Story, result: str) -> int:
     """How many attempts the metrics count with that result."""
     return sum(
-        getattr(p.value, "count", 0) for m in story.core.metrics() if m.name == "pipeline.task.duration" for p in m.points
+        getattr(p.value, "count", 0)
+        for m in story.core.metrics()
+        if m.name == "pipeline.task.duration"
+        for p in m.points
         if dict(p.attributes)[sc.PIPELINE_TASK_RUN_RESULT] == result
-    )  # fmt: skip
+    )
 
 
 def counted(story: Story) -> set[str]:
@@ -568,11 +580,21 @@ def make(story: Story, uid: int) -> ProcessKey:
 
 
 CLAIMS: dict[str, Callable[[Story, int], ProcessKey]] = {
-    "airflow": airflow_by_environment, "prefect": prefect, "dagster": dagster, "nextflow": nextflow, "spark": spark, "rules": rule,
-    "celery": celery, "cron": cron, "great_expectations": great_expectations, "make": make,
-    "dbt": own_process("dbt", "run"), "luigi": own_process("luigi", "--module", "m", "Pay"),
-    "snakemake": own_process("snakemake", "--cores", "1"), "papermill": own_process("papermill", "pay.ipynb", "out.ipynb"),
-}  # fmt: skip
+    "airflow": airflow_by_environment,
+    "prefect": prefect,
+    "dagster": dagster,
+    "nextflow": nextflow,
+    "spark": spark,
+    "rules": rule,
+    "celery": celery,
+    "cron": cron,
+    "great_expectations": great_expectations,
+    "make": make,
+    "dbt": own_process("dbt", "run"),
+    "luigi": own_process("luigi", "--module", "m", "Pay"),
+    "snakemake": own_process("snakemake", "--cores", "1"),
+    "papermill": own_process("papermill", "pay.ipynb", "out.ipynb"),
+}
 
 
 def with_rule() -> Story:

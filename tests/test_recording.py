@@ -121,13 +121,15 @@ def _header(offset: bytes, host: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not a kwitness recording"), (b"PK\x03\x04 something\n", "not a kwitness recording"), (MAGIC, "header is damaged"),
+        (b"", "not a kwitness recording"),
+        (b"PK\x03\x04 something\n", "not a kwitness recording"),
+        (MAGIC, "header is damaged"),
         (MAGIC + b"{}\n", "header is damaged"),
         (_header(b'"wall_offset_ns":9223372036854775808'), "header is damaged"),
         (_header(b'"wall_offset_ns":0', b',"page_bytes":0'), "header is damaged"),
         (MAGIC + b"[" * 60_000 + b"\n", "header is damaged"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(DataError, match=message):
@@ -183,10 +185,16 @@ def test_damage_never_raises_anything_but_data_errors(edits: list[tuple[int, int
 
 
 IMPOSSIBLE = [
-    (FrameKind.TICK, -1, b""), (FrameKind.TICK, 1 << 62, b""), (FrameKind.BATCH, -(1 << 63), b""),
-    (FrameKind.WALL_OFFSET, 1, (1 << 62).to_bytes(8, "little")), (FrameKind.WALL_OFFSET, 1, b"\xff" * 7 + b"\x80"),
-    (FrameKind.VANISHED, 1, b'[["x", 1]]'), (FrameKind.LOSSES, 1, b"[[1]]"), (FrameKind.CONTAINERS, 1, b"{}"), (99, 1, b""),
-]  # fmt: skip
+    (FrameKind.TICK, -1, b""),
+    (FrameKind.TICK, 1 << 62, b""),
+    (FrameKind.BATCH, -(1 << 63), b""),
+    (FrameKind.WALL_OFFSET, 1, (1 << 62).to_bytes(8, "little")),
+    (FrameKind.WALL_OFFSET, 1, b"\xff" * 7 + b"\x80"),
+    (FrameKind.VANISHED, 1, b'[["x", 1]]'),
+    (FrameKind.LOSSES, 1, b"[[1]]"),
+    (FrameKind.CONTAINERS, 1, b"{}"),
+    (99, 1, b""),
+]
 
 
 @pytest.mark.parametrize(("kind", "time_ns", "payload"), IMPOSSIBLE)
@@ -217,10 +225,25 @@ def test_a_wall_clock_of_before_1970_is_no_traceback() -> None:
 
 def test_frame_kinds_are_append_only() -> None:
     assert {k.name: k.value for k in FrameKind} == {
-        "BATCH": 1, "TICK": 2, "WALL_OFFSET": 3, "WATCH": 4, "LOSSES": 5, "VANISHED": 6, "FINISH": 7, "CONTAINERS": 8, "BLIND": 9,
-        "UNSEEN": 10, "GAP": 11, "ALERT": 12, "HISTORY": 13, "USED": 14, "NOTE": 15, "METRICS": 16, "FUNCTIONS": 17,
+        "BATCH": 1,
+        "TICK": 2,
+        "WALL_OFFSET": 3,
+        "WATCH": 4,
+        "LOSSES": 5,
+        "VANISHED": 6,
+        "FINISH": 7,
+        "CONTAINERS": 8,
+        "BLIND": 9,
+        "UNSEEN": 10,
+        "GAP": 11,
+        "ALERT": 12,
+        "HISTORY": 13,
+        "USED": 14,
+        "NOTE": 15,
+        "METRICS": 16,
+        "FUNCTIONS": 17,
         "PASSED": 18,
-    }  # fmt: skip
+    }
 
 
 GROUP = f"/kubepods/pod1/{'a' * 64}"

@@ -49,16 +49,26 @@ FORMS = (
     "jdbc:x://h/db?user=u&{w}={s}",
 )
 SHAPES = (
-    "mysql|-p{s}", "mysql|-u|root|-p{s}", "sshpass|-p|{s}|ssh|h", "curl|-u|user:{s}|http://h", "redis-cli|-a|{s}",
-    "curl|-H|Authorization: Bearer {s}", "curl|-H|X-Api-Key: {s}", "psql|postgresql://user:{s}@db:5432/x",
-    "git|clone|https://x-access-token:{s}@host/r.git", "sh|-c|PGPASSWORD={s} psql -h db",
+    "mysql|-p{s}",
+    "mysql|-u|root|-p{s}",
+    "sshpass|-p|{s}|ssh|h",
+    "curl|-u|user:{s}|http://h",
+    "redis-cli|-a|{s}",
+    "curl|-H|Authorization: Bearer {s}",
+    "curl|-H|X-Api-Key: {s}",
+    "psql|postgresql://user:{s}@db:5432/x",
+    "git|clone|https://x-access-token:{s}@host/r.git",
+    "sh|-c|PGPASSWORD={s} psql -h db",
     "java|-Djavax.net.ssl.keyStorePassword={s}",
-    "tool|--header=authorization: basic {s}", "aws|--secret-access-key|{s}",
-)  # fmt: skip
+    "tool|--header=authorization: basic {s}",
+    "aws|--secret-access-key|{s}",
+)
 WELL_KNOWN = (
-    "AKIAIOSFODNN7EXAMPLE", "ghp_abcdefghijklmnopqrstuvwxyz0123456789", "xoxb-123456789012-abcdefghijkl",
+    "AKIAIOSFODNN7EXAMPLE",
+    "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+    "xoxb-123456789012-abcdefghijkl",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
-)  # fmt: skip
+)
 
 
 def planted() -> list[tuple[tuple[str, ...], str]]:
@@ -73,19 +83,37 @@ def planted() -> list[tuple[tuple[str, ...], str]]:
 
 
 HARMLESS = [
-    ("python3", "-m", "etl.load", "--date", "2024-01-15", "--partition-key-count", "7"), ("dbt", "run", "--select", "stg_users"),
-    ("spark-submit", "--conf", "spark.executor.memory=2g", "job.py"), ("bash", "-c", "sort -k2 in.csv > out.csv"),
-    ("ls", "-la", "/var/lib/tokenizer"), ("java", "-Xmx2g", "-jar", "app.jar"), ("grep", "-r", "pattern", "src"),
-    ("airflow", "tasks", "run", "etl", "load", "2024-01-15"), ("cp", "keys.csv", "/data/monkey.csv"), ("make", "-j2", "all"),
-    ("gcc", "-O2", "author.c"), ("rsync", "-a", "src/", "host:/dst"), ("tar", "-cpf", "x.tar", "dir"), ("mkdir", "-p", "/data/out"),
-    ("git", "commit", "-m", "fix: authors list"), ("sort", "-k", "1,2", "keyboard.txt"), ("python3", "passenger_counts.py"),
-    ("psql", "-h", "db", "-p", "5432"), ("ssh", "-p", "2222", "host"), ("docker", "run", "-p", "80:80", "nginx"),
-    ("docker", "run", "-u", "1000:1000", "-p", "8080:80", "nginx"), ("psql", "-U", "etl", "-p", "5432"),
-    ("cp", "-u", "src/a.csv", "-p", "out2024.csv"), ("tool", "-u", "x", "-p", "parts/42"),
-    ("kubectl", "get", "secret", "db-creds-7d9f8b6c5d"), ("jq", ".token", "out2024.json"), ("git", "log", "-u", "-p", "v1..v2"),
-    ("rsync", "-u", "-p", "a2024/", "b2024/"), ("echo", "password", "changed2024now"),
+    ("python3", "-m", "etl.load", "--date", "2024-01-15", "--partition-key-count", "7"),
+    ("dbt", "run", "--select", "stg_users"),
+    ("spark-submit", "--conf", "spark.executor.memory=2g", "job.py"),
+    ("bash", "-c", "sort -k2 in.csv > out.csv"),
+    ("ls", "-la", "/var/lib/tokenizer"),
+    ("java", "-Xmx2g", "-jar", "app.jar"),
+    ("grep", "-r", "pattern", "src"),
+    ("airflow", "tasks", "run", "etl", "load", "2024-01-15"),
+    ("cp", "keys.csv", "/data/monkey.csv"),
+    ("make", "-j2", "all"),
+    ("gcc", "-O2", "author.c"),
+    ("rsync", "-a", "src/", "host:/dst"),
+    ("tar", "-cpf", "x.tar", "dir"),
+    ("mkdir", "-p", "/data/out"),
+    ("git", "commit", "-m", "fix: authors list"),
+    ("sort", "-k", "1,2", "keyboard.txt"),
+    ("python3", "passenger_counts.py"),
+    ("psql", "-h", "db", "-p", "5432"),
+    ("ssh", "-p", "2222", "host"),
+    ("docker", "run", "-p", "80:80", "nginx"),
+    ("docker", "run", "-u", "1000:1000", "-p", "8080:80", "nginx"),
+    ("psql", "-U", "etl", "-p", "5432"),
+    ("cp", "-u", "src/a.csv", "-p", "out2024.csv"),
+    ("tool", "-u", "x", "-p", "parts/42"),
+    ("kubectl", "get", "secret", "db-creds-7d9f8b6c5d"),
+    ("jq", ".token", "out2024.json"),
+    ("git", "log", "-u", "-p", "v1..v2"),
+    ("rsync", "-u", "-p", "a2024/", "b2024/"),
+    ("echo", "password", "changed2024now"),
     ("python3", "x.py", "token", "classification"),
-]  # fmt: skip
+]
 
 
 def test_the_corpora_are_large_enough() -> None:
@@ -225,8 +253,13 @@ def test_a_header_in_several_arguments_is_one() -> None:
         ("curl", "-H", "Authorization:", "Bearer", "abcdef", "https://h", "-H", "Accept:", "x/y")
     )
     assert Redactor().argv(raw)[3:] == (
-        "Bearer", "[redacted:short]", "https://h", "-H", "Accept:", "x/y",
-    )  # fmt: skip
+        "Bearer",
+        "[redacted:short]",
+        "https://h",
+        "-H",
+        "Accept:",
+        "x/y",
+    )
 
 
 def test_secrets_with_bytes_that_are_no_text_are_taken() -> None:
@@ -288,8 +321,10 @@ def test_what_replaces_a_secret_is_small_and_the_rest_stays() -> None:
     )
     line = ("curl", "-su", "etl:hunter2secret", "https://h/v1?date=2024-01-01&sig=kZ4nG8bQ1x0Q&x=1")
     assert Redactor().argv(joined(line))[1:] == (
-        "-su", "etl:[redacted:short]", "https://h/v1?date=2024-01-01&sig=[redacted:value]&x=1",
-    )  # fmt: skip
+        "-su",
+        "etl:[redacted:short]",
+        "https://h/v1?date=2024-01-01&sig=[redacted:value]&x=1",
+    )
     line = ("python", "-c", "connect(host='h', password='hunter2', user='u')")
     assert (
         Redactor().argv(joined(line))[2]
@@ -300,12 +335,30 @@ def test_what_replaces_a_secret_is_small_and_the_rest_stays() -> None:
 @pytest.mark.parametrize(
     ("name", "level"),
     [
-        ("DB_PASSWORD", 3), ("spark.hadoop.fs.s3a.secret.key", 3), ("apiKey", 3), ("PGPASSWORD", 3), ("--client-secret", 3),
-        ("X-Api-Key", 3), ("authorization", 2), ("key", 1), ("token_count", 0), ("max_tokens", 0), ("--password-file", 0),
-        ("partition-key", 0), ("author", 0), ("monkey", 0), ("bypass", 0), ("tokenizer", 0), ("PasswordAuthentication", 0),
-        ("next_token", 0), ("secret-name", 0), ("access_key_id", 0), ("SSH_AUTH_SOCK", 0), ("ask-vault-pass", 0),
+        ("DB_PASSWORD", 3),
+        ("spark.hadoop.fs.s3a.secret.key", 3),
+        ("apiKey", 3),
+        ("PGPASSWORD", 3),
+        ("--client-secret", 3),
+        ("X-Api-Key", 3),
+        ("authorization", 2),
+        ("key", 1),
+        ("token_count", 0),
+        ("max_tokens", 0),
+        ("--password-file", 0),
+        ("partition-key", 0),
+        ("author", 0),
+        ("monkey", 0),
+        ("bypass", 0),
+        ("tokenizer", 0),
+        ("PasswordAuthentication", 0),
+        ("next_token", 0),
+        ("secret-name", 0),
+        ("access_key_id", 0),
+        ("SSH_AUTH_SOCK", 0),
+        ("ask-vault-pass", 0),
     ],
-)  # fmt: skip
+)
 def test_a_name_announces_a_secret_or_only_sounds_like_one(name: str, level: int) -> None:
     assert secrecy(name) == level
 
@@ -440,18 +493,51 @@ def test_learnt_words_are_bounded() -> None:
 @pytest.mark.parametrize(
     "hostile",
     [
-        "a-" * 2040 + "=", "password" * 500 + ":", "\"'" * 2000, "[{(" * 1300 + "password=", "a=b," * 1000, "x://" * 1000,
-        "u:p@" * 1000, "token=[" + "'a'," * 1000, "\\" * 4000 + '"', "eyJ" * 1300, "-----BEGIN A PRIVATE KEY-----" * 130,
-        "--password " * 370, "bearer " * 580, "password '" * 400, "name=password,value=" * 200, "password=[{(" * 340,
+        "a-" * 2040 + "=",
+        "password" * 500 + ":",
+        "\"'" * 2000,
+        "[{(" * 1300 + "password=",
+        "a=b," * 1000,
+        "x://" * 1000,
+        "u:p@" * 1000,
+        "token=[" + "'a'," * 1000,
+        "\\" * 4000 + '"',
+        "eyJ" * 1300,
+        "-----BEGIN A PRIVATE KEY-----" * 130,
+        "--password " * 370,
+        "bearer " * 580,
+        "password '" * 400,
+        "name=password,value=" * 200,
+        "password=[{(" * 340,
         "bash -c '" * 450,
-        "pw=[" * 1000 + "'a", "pw=[{" * 800 + "'a",
-        "login(" * 680, "connect('a'," * 340, 'send "' * 580, "<<< " * 1000, "read p <<< x " * 300,
-        "echo a | " * 450, "identified by " * 290, "a:10:b:c:" * 450, "/p:" * 1300, "-u a -p b " * 400, "$(" * 2000,
-        "x\0" * 2000, "-u\0a\0-p\0b\0" * 300, "user a password b " * 220, "AKIAIOSFODNN7EXAMPLE,'" * 180, "A1b2" * 1000,
-        "sudo " * 800, "mysql -u a -p b " * 250, "a <<E\n" * 600, "&& echo a | sudo -S " * 200, "<password>" * 400,
-        "s|__PASSWORD__" * 290, "name 'x' " * 450, "eyJabcdefgh." * 340,
+        "pw=[" * 1000 + "'a",
+        "pw=[{" * 800 + "'a",
+        "login(" * 680,
+        "connect('a'," * 340,
+        'send "' * 580,
+        "<<< " * 1000,
+        "read p <<< x " * 300,
+        "echo a | " * 450,
+        "identified by " * 290,
+        "a:10:b:c:" * 450,
+        "/p:" * 1300,
+        "-u a -p b " * 400,
+        "$(" * 2000,
+        "x\0" * 2000,
+        "-u\0a\0-p\0b\0" * 300,
+        "user a password b " * 220,
+        "AKIAIOSFODNN7EXAMPLE,'" * 180,
+        "A1b2" * 1000,
+        "sudo " * 800,
+        "mysql -u a -p b " * 250,
+        "a <<E\n" * 600,
+        "&& echo a | sudo -S " * 200,
+        "<password>" * 400,
+        "s|__PASSWORD__" * 290,
+        "name 'x' " * 450,
+        "eyJabcdefgh." * 340,
     ],
-)  # fmt: skip
+)
 def test_hostile_lines_come_out_as_text(hostile: str) -> None:
     """4,096 bytes are what the kernel half sends. No pattern may take more than linear steps: this must simply return."""
     raw = hostile.encode()[:4096]

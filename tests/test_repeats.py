@@ -173,9 +173,15 @@ def test_a_success_takes_the_refusals_before_it_back_and_no_later_ones() -> None
     for _ in range(5):
         fails(story, client, errno.ECONNREFUSED)
     story.fact(
-        Connection, client, stage=ConnectionStage.CONNECTED, connection_id=story.now, family=2, peer_low=SERVER, peer_port=443,
+        Connection,
+        client,
+        stage=ConnectionStage.CONNECTED,
+        connection_id=story.now,
+        family=2,
+        peer_low=SERVER,
+        peer_port=443,
         established_boottime_ns=story.now,
-    )  # fmt: skip
+    )
     for _ in range(7):
         fails(story, client, errno.ECONNREFUSED)
     story.exit(client, 1)
@@ -190,10 +196,16 @@ def test_a_refusal_after_the_server_of_the_same_work_was_shut_down_is_normal(
     client = story.task("load")
     server = story.spawn(client, "server")
     story.fact(
-        Connection, server, stage=ConnectionStage.CONNECTED, connection_id=story.now, family=2,
-        local_port=443, peer_port=50_000, established_boottime_ns=story.now,
+        Connection,
+        server,
+        stage=ConnectionStage.CONNECTED,
+        connection_id=story.now,
+        family=2,
+        local_port=443,
+        peer_port=50_000,
+        established_boottime_ns=story.now,
         connection_flags=ConnectionFlag.ACCEPTED,
-    )  # fmt: skip
+    )
     story.exit(server, status)
     fails(story, client, errno.ECONNREFUSED)
     story.exit(client, 0)

@@ -77,10 +77,15 @@ def make_setuid(path: Path) -> None:
 
 
 STRANGE: list[tuple[Callable[[Path], object], str]] = [
-    (make_device, "it is a device"), (os.mkfifo, "it is a FIFO"), (make_socket, "it is a socket"),
-    (Path.mkdir, "it is a directory"), (make_link, "it is a symbolic link"), (make_hard_link, "it has 2 names"),
-    (make_foreign, "it belongs to another user"), (make_setuid, "it is a set-user-ID"),
-]  # fmt: skip
+    (make_device, "it is a device"),
+    (os.mkfifo, "it is a FIFO"),
+    (make_socket, "it is a socket"),
+    (Path.mkdir, "it is a directory"),
+    (make_link, "it is a symbolic link"),
+    (make_hard_link, "it has 2 names"),
+    (make_foreign, "it belongs to another user"),
+    (make_setuid, "it is a set-user-ID"),
+]
 
 
 @pytest.mark.parametrize("write", WRITERS)

@@ -31,28 +31,77 @@ def test_the_registry_is_sound() -> None:
 
 SOUND: dict[str, dict[str, Any]] = {
     "attributes": {"key": "pipeline.x", "type": "int", "stability": "development", "brief": "X."},
-    "events": {"name": "pipeline.e", "stability": "development", "requirement_level": "recommended", "brief": "X.", "annotations": {"severity": "INFO"}, "attributes": []},
-    "metrics": {"name": "pipeline.x", "stability": "development", "requirement_level": "recommended", "brief": "X.", "instrument": "counter", "unit": "1", "attributes": []},
-    "spans": {"type": "pipeline.s", "stability": "development", "requirement_level": "recommended", "brief": "X.", "kind": "internal", "name": {"note": "s"}, "attributes": []},
-    "entities": {"type": "pipeline.n", "stability": "development", "requirement_level": "recommended", "brief": "X.", "identity": [{"ref": "pipeline.name"}]},
+    "events": {
+        "name": "pipeline.e",
+        "stability": "development",
+        "requirement_level": "recommended",
+        "brief": "X.",
+        "annotations": {"severity": "INFO"},
+        "attributes": [],
+    },
+    "metrics": {
+        "name": "pipeline.x",
+        "stability": "development",
+        "requirement_level": "recommended",
+        "brief": "X.",
+        "instrument": "counter",
+        "unit": "1",
+        "attributes": [],
+    },
+    "spans": {
+        "type": "pipeline.s",
+        "stability": "development",
+        "requirement_level": "recommended",
+        "brief": "X.",
+        "kind": "internal",
+        "name": {"note": "s"},
+        "attributes": [],
+    },
+    "entities": {
+        "type": "pipeline.n",
+        "stability": "development",
+        "requirement_level": "recommended",
+        "brief": "X.",
+        "identity": [{"ref": "pipeline.name"}],
+    },
     "attribute_groups": {"id": "attributes.x", "visibility": "internal", "attributes": []},
-}  # fmt: skip
+}
 REMOVED = object()
 
 # A section, what is wrong in an otherwise sound entry of it, and the fault that must be reported.
 FAULTS: list[tuple[str, dict[str, Any], str]] = [
-    ("attributes", {"key": "process.oom_killed.deep", "annotations": {"upstream_candidate": True}}, "namespace"),
+    (
+        "attributes",
+        {"key": "process.oom_killed.deep", "annotations": {"upstream_candidate": True}},
+        "namespace",
+    ),
     ("attributes", {"key": "pipeline.task_name"}, "only by"),
     ("attributes", {"key": "pipeline.Bad"}, "not a valid name"),
     ("attributes", {"type": "text"}, "unknown type"),
     ("attributes", {"brief": "no stop"}, "sentence"),
     ("attributes", {"key": "process.new"}, "upstream_candidate"),
-    ("attributes", {"key": "process.pid", "annotations": {"upstream_candidate": True}}, "defined here and upstream"),
+    (
+        "attributes",
+        {"key": "process.pid", "annotations": {"upstream_candidate": True}},
+        "defined here and upstream",
+    ),
     ("attributes", {"type": {"members": []}}, "members"),
     ("attributes", {"type": {"members": [{"value": "a"}]}}, "id"),
-    ("attributes", {"type": {"members": [{"id": "a", "value": "a"}, {"id": "a", "value": "b"}]}}, "differ in their id"),
-    ("attributes", {"type": {"members": [{"id": "a", "value": "a"}, {"id": "b", "value": "a"}]}}, "differ in their value"),
-    ("attributes", {"type": {"members": [{"id": "a", "value": "a", "level": 1}]}}, "unknown key level"),
+    (
+        "attributes",
+        {"type": {"members": [{"id": "a", "value": "a"}, {"id": "a", "value": "b"}]}},
+        "differ in their id",
+    ),
+    (
+        "attributes",
+        {"type": {"members": [{"id": "a", "value": "a"}, {"id": "b", "value": "a"}]}},
+        "differ in their value",
+    ),
+    (
+        "attributes",
+        {"type": {"members": [{"id": "a", "value": "a", "level": 1}]}},
+        "unknown key level",
+    ),
     ("attributes", {"kind": "int"}, "unknown key kind"),
     ("attributes", {"requirement_level": "required"}, "unknown key requirement_level"),
     ("attributes", {"stability": REMOVED}, "stability is missing"),
@@ -70,20 +119,64 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("attributes", {"deprecated": {"reason": "old", "note": "X."}}, "reason"),
     ("attributes", {"annotations": ["a"]}, "annotations"),
     ("attributes", {"key": 1}, "key must be a string"),
-    ("attributes", {"deprecated": {"reason": "obsoleted", "note": "X.", "since": "1"}}, "unknown key since"),
+    (
+        "attributes",
+        {"deprecated": {"reason": "obsoleted", "note": "X.", "since": "1"}},
+        "unknown key since",
+    ),
     ("events", {"annotations": {"severity": "LOUD"}}, "severity"),
     ("events", {"attributes": [{"ref": "no.such"}]}, "no attribute"),
     ("events", {"attributes": [{"ref_group": "g"}]}, "no group"),
-    ("events", {"attributes": [{"ref_group": "attributes.event", "requirement_level": "required"}]}, "unknown key requirement_level"),
+    (
+        "events",
+        {"attributes": [{"ref_group": "attributes.event", "requirement_level": "required"}]},
+        "unknown key requirement_level",
+    ),
     ("events", {"attributes": [{"ref": "process.pid", "level": "required"}]}, "unknown key level"),
-    ("events", {"attributes": [{"ref": "process.pid", "stability": "stable"}]}, "unknown key stability"),
-    ("events", {"attributes": [{"ref": "process.pid", "sampling_relevant": True}]}, "unknown key sampling_relevant"),
-    ("events", {"attributes": [{"ref": "process.pid", "requirement_level": "optional"}]}, "requirement level 'optional'"),
-    ("events", {"attributes": [{"ref": "process.pid", "requirement_level": {"required": "always"}}]}, "requirement level"),
-    ("events", {"attributes": [{"ref": "process.pid", "requirement_level": {"conditionally_required": ""}}]}, "requirement level"),
-    ("events", {"attributes": [{"ref": "process.pid", "requirement_level": {"recommended": "a", "opt_in": "b"}}]}, "requirement level"),
+    (
+        "events",
+        {"attributes": [{"ref": "process.pid", "stability": "stable"}]},
+        "unknown key stability",
+    ),
+    (
+        "events",
+        {"attributes": [{"ref": "process.pid", "sampling_relevant": True}]},
+        "unknown key sampling_relevant",
+    ),
+    (
+        "events",
+        {"attributes": [{"ref": "process.pid", "requirement_level": "optional"}]},
+        "requirement level 'optional'",
+    ),
+    (
+        "events",
+        {"attributes": [{"ref": "process.pid", "requirement_level": {"required": "always"}}]},
+        "requirement level",
+    ),
+    (
+        "events",
+        {
+            "attributes": [
+                {"ref": "process.pid", "requirement_level": {"conditionally_required": ""}}
+            ]
+        },
+        "requirement level",
+    ),
+    (
+        "events",
+        {
+            "attributes": [
+                {"ref": "process.pid", "requirement_level": {"recommended": "a", "opt_in": "b"}}
+            ]
+        },
+        "requirement level",
+    ),
     ("events", {"attributes": [{"ref": "process.pid"}, {"ref": "process.pid"}]}, "twice"),
-    ("events", {"attributes": [{"ref_group": "attributes.pipeline"}, {"ref_group": "attributes.metric"}]}, "two of its groups have pipeline.system.name"),
+    (
+        "events",
+        {"attributes": [{"ref_group": "attributes.pipeline"}, {"ref_group": "attributes.metric"}]},
+        "two of its groups have pipeline.system.name",
+    ),
     ("events", {"attributes": ["process.pid"]}, "mapping"),
     ("events", {"attributes": [{"ref_group": 1}]}, "must have ref"),
     ("events", {"annotations": ["a"]}, "annotations"),
@@ -103,7 +196,11 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("metrics", {"requirement_level": REMOVED}, "requirement_level is missing"),
     ("entities", {"requirement_level": REMOVED}, "requirement_level is missing"),
     ("entities", {"identity": []}, "identity"),
-    ("entities", {"identity": [{"ref": "pipeline.name", "requirement_level": "required"}]}, "unknown key requirement_level"),
+    (
+        "entities",
+        {"identity": [{"ref": "pipeline.name", "requirement_level": "required"}]},
+        "unknown key requirement_level",
+    ),
     ("entities", {"identity": [{"ref": "no.such"}]}, "no attribute"),
     ("entities", {"description": [{"ref": "pipeline.name"}]}, "identity and description"),
     ("attribute_groups", {"visibility": REMOVED}, "visibility"),
@@ -112,7 +209,7 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("attribute_groups", {"attributes": [{"ref": "no.such"}]}, "no attribute no.such"),
     ("attribute_groups", {"attributes": [{"ref_group": "attributes.event"}]}, "must have ref"),
     ("attribute_groups", {"id": "attributes.event"}, "twice"),
-]  # fmt: skip
+]
 
 
 def copy_of_the_registry(tmp_path: Path) -> Path:
@@ -219,13 +316,16 @@ def test_hidden_files_are_not_read_as_weaver_does_not(tmp_path: Path) -> None:
 
 MANIFEST_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"dependencies": REMOVED}, "does not declare"),
-    ({"dependencies": [{"schema_url": "https://opentelemetry.io/schemas/1.43.0"}]}, "does not declare"),
+    (
+        {"dependencies": [{"schema_url": "https://opentelemetry.io/schemas/1.43.0"}]},
+        "does not declare",
+    ),
     ({"dependencies": [{"registry_path": "https://example.org/r.git[model]"}]}, "schema_url"),
     ({"schema_url": "kwitness/0.1.0"}, "schema_url"),
     ({"schema_url": REMOVED}, "schema_url"),
     ({"stability": "young"}, "stability"),
     ({"name": "kwitness"}, "unknown key name"),
-]  # fmt: skip
+]
 
 
 def test_the_manifest_is_checked(tmp_path: Path) -> None:

@@ -50,9 +50,17 @@ SIGNATURE_NOTE = "the limit was raised to 2 GiB"
 
 def run(number: int, seconds: float) -> RunSummary:
     return RunSummary(
-        ended_unix_ns=number, run_id=f"r{number}", seconds=seconds, failed=False, end="", peak_bytes=1,
-        processes=1, shape="", outputs={}, partitions={},
-    )  # fmt: skip
+        ended_unix_ns=number,
+        run_id=f"r{number}",
+        seconds=seconds,
+        failed=False,
+        end="",
+        peak_bytes=1,
+        processes=1,
+        shape="",
+        outputs={},
+        partitions={},
+    )
 
 
 class Outcome:
@@ -108,9 +116,17 @@ def live(path: Path) -> Outcome:
     (first,) = story.core.incidents.reports.values()
     outcome.take(story.core, session.metrics(story.now, exported=True))
     session.metrics(story.now, exported=False)
-    earlier.remember_sighting(Sighting(
-        signature=first.signature, cause="mem.cgroup_oom", count=5, first_unix_ns=1, last_unix_ns=2, last_run="r0", owner=1000
-    ))  # fmt: skip
+    earlier.remember_sighting(
+        Sighting(
+            signature=first.signature,
+            cause="mem.cgroup_oom",
+            count=5,
+            first_unix_ns=1,
+            last_unix_ns=2,
+            last_run="r0",
+            owner=1000,
+        )
+    )
     history.absorb(earlier)  # the file was busy until now
     story._signals.clear()
     loader(story)
@@ -126,8 +142,15 @@ def live(path: Path) -> Outcome:
     loader(story, fails=False, lasts_ms=90_000)
     last = next(reversed(story.core.incidents.reports))
     line = CrashLine(
-        pid=1, name="x", signal="SIGSEGV", module="/lib/x.so", offset=1, address=2, event="0-1", function="main"
-    )  # fmt: skip
+        pid=1,
+        name="x",
+        signal="SIGSEGV",
+        module="/lib/x.so",
+        offset=1,
+        address=2,
+        event="0-1",
+        function="main",
+    )
     session.functions(last, (line,), story.now)
     story.session.wall_offset(WALL_OFFSET_NS + 7, story.now)
     story.finish()
@@ -173,8 +196,11 @@ MATTERS = set(FrameKind) - {  # these have tests of their own, here and in test_
 def test_every_recorded_input_matters(tmp_path: Path, kind: FrameKind) -> None:
     told, other = live(tmp_path / "x.kw"), replayed(tmp_path / "x.kw", without=kind)
     assert (other.works, other.otlp, other.metrics, other.reports) != (
-        told.works, told.otlp, told.metrics, told.reports
-    )  # fmt: skip
+        told.works,
+        told.otlp,
+        told.metrics,
+        told.reports,
+    )
 
 
 def test_only_the_used_entries_of_a_history_are_recorded(tmp_path: Path) -> None:
@@ -300,7 +326,7 @@ def test_recordings_of_the_version_before_are_read() -> None:
         (b'{"options":{},"rules":[{"system":"a","pipeline":"b"}]}', "settings that this version"),
         (b'{"options":{"linger_seconds":-1},"rules":[]}', "settings that this version does not"),
     ],
-)  # fmt: skip
+)
 def test_settings_of_another_version_are_named(
     tmp_path: Path, settings: bytes, message: str
 ) -> None:
@@ -315,11 +341,17 @@ def test_settings_of_another_version_are_named(
 @pytest.mark.parametrize(
     ("kind", "payload"),
     [
-        (FrameKind.UNSEEN, b"[1]"), (FrameKind.GAP, b"{}"), (FrameKind.ALERT, b'{"from":"2024-01-01T00:00:00"}'),
-        (FrameKind.USED, b'{"runs":[[["a"],[]]]}'), (FrameKind.NOTE, b'["a"]'), (FrameKind.METRICS, b"2"),
-        (FrameKind.FUNCTIONS, b"[]"), (FrameKind.PASSED, b"1234567"), (FrameKind.PASSED, b"\xff" * 8),
+        (FrameKind.UNSEEN, b"[1]"),
+        (FrameKind.GAP, b"{}"),
+        (FrameKind.ALERT, b'{"from":"2024-01-01T00:00:00"}'),
+        (FrameKind.USED, b'{"runs":[[["a"],[]]]}'),
+        (FrameKind.NOTE, b'["a"]'),
+        (FrameKind.METRICS, b"2"),
+        (FrameKind.FUNCTIONS, b"[]"),
+        (FrameKind.PASSED, b"1234567"),
+        (FrameKind.PASSED, b"\xff" * 8),
     ],
-)  # fmt: skip
+)
 def test_a_damaged_input_is_one_clear_line(tmp_path: Path, kind: FrameKind, payload: bytes) -> None:
     recorder = Recorder((tmp_path / "x").open("wb"), Header(WIRE_HASHES, HOST, 0))
     recorder.write(FrameKind.HISTORY, 1)
@@ -346,9 +378,21 @@ def test_settings_are_stored_without_secrets() -> None:
 
 
 INPUTS = {
-    "feed", "tick", "finish", "set_wall_offset", "watch", "note_losses", "resumed", "note_blind", "vanished", "alert",
-    "alerted", "name_containers", "name_functions", "passed",
-}  # fmt: skip
+    "feed",
+    "tick",
+    "finish",
+    "set_wall_offset",
+    "watch",
+    "note_losses",
+    "resumed",
+    "note_blind",
+    "vanished",
+    "alert",
+    "alerted",
+    "name_containers",
+    "name_functions",
+    "passed",
+}
 
 
 def inputs_of(tree: ast.AST) -> Iterator[str]:

@@ -58,9 +58,16 @@ def story() -> tuple[Story, Views, Timeline, dict[int, Details]]:
         peer_port=443,
     )
     found.fact(
-        CallFailed, worker, error=13, call=CallKind.OPEN, call_number=257, failures=3, subject=SubjectKind.PATH_ASKED,
-        path="/data/secret", last_boottime_ns=found.now + 1,
-    )  # fmt: skip
+        CallFailed,
+        worker,
+        error=13,
+        call=CallKind.OPEN,
+        call_number=257,
+        failures=3,
+        subject=SubjectKind.PATH_ASKED,
+        path="/data/secret",
+        last_boottime_ns=found.now + 1,
+    )
     found.exit(worker, 1, run_delay_ns=2_000_000_000, after_ms=100)
     found.exit(root, 1)
     return found, views, timeline, kept

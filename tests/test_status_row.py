@@ -101,16 +101,27 @@ OUTPUTS = {
     "one line": [b"hello\n"],
     "more lines than rows": [b"".join(b"%d\n" % n for n in range(50)), b"more\n"],
     "lines one by one": [b"%d\n" % n for n in range(30)],
-    "the last row is reached before the first status": [b"\n" * (ROWS - 1) + b"bottom", b" and on\n"],
+    "the last row is reached before the first status": [
+        b"\n" * (ROWS - 1) + b"bottom",
+        b" and on\n",
+    ],
     "long lines": [b"x" * 500 + b"\n", b"y" * 1010, b"z\n"],
     "half lines": [b"part 1 ... ", b"part 2 ... ", b"done\n", b"and no newline at the end"],
-    "a progress bar": [b"\n" * 20, *(b"\r%3d%% %s" % (n, b"#" * (n // 4)) for n in range(0, 101, 10)), b"\n"],
+    "a progress bar": [
+        b"\n" * 20,
+        *(b"\r%3d%% %s" % (n, b"#" * (n // 4)) for n in range(0, 101, 10)),
+        b"\n",
+    ],
     "wide characters": ["数据é\n".encode() * 9, "字".encode() * 30, b"\n"],
     "colours that stay on": [b"\x1b[31;1mred ", b"still red\n", b"\x1b[0mplain\n"],
-    "a block that is redrawn": [b"\n" * 20 + b"a\nb\nc\n", b"\x1b[3A\x1b[Kd\n\x1b[Ke\n\x1b[Kf\n", b"g\n"],
+    "a block that is redrawn": [
+        b"\n" * 20 + b"a\nb\nc\n",
+        b"\x1b[3A\x1b[Kd\n\x1b[Ke\n\x1b[Kf\n",
+        b"g\n",
+    ],
     "the screen is cleared": [b"a\nb\n", b"\x1b[H\x1b[2J", b"c\n"],
     "the region is removed": [b"\n" * 20 + b"a\n", b"\x1b7\x1b[r\x1b8", b"b\n"],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
@@ -123,12 +134,14 @@ def test_the_output_is_shown_as_without_the_row(terminal: Emulator, name: str) -
 
 
 PARTS = st.lists(
-    st.sampled_from((b"\n", b"\r", b"\t", b"\x1b[2A", b"\x1b[K", b"\x1b[7m", b"\x1b[0m", b"\x1b[32m"))
+    st.sampled_from(
+        (b"\n", b"\r", b"\t", b"\x1b[2A", b"\x1b[K", b"\x1b[7m", b"\x1b[0m", b"\x1b[32m")
+    )
     | st.integers(0, 3 * COLUMNS).map(lambda n: b"w" * n)
     | st.integers(0, COLUMNS).map(lambda n: "字".encode() * n)
     | st.integers(0, 2 * ROWS).map(lambda n: b"line\n" * n),
     max_size=6,
-).map(b"".join)  # fmt: skip
+).map(b"".join)
 
 
 @settings(deadline=None, max_examples=60)
@@ -205,8 +218,16 @@ def test_the_row_is_reversed_where_colours_are_wanted(colour: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a\x1b[2J\x1b[5;5Hb\n\rc\x9b", "字" * 300, "é" * 300, "👨\u200d👩\u200d👧" * 90, "🇩🇪❤\ufe0f" * 99, "±" * 90]
-)  # fmt: skip
+    "name",
+    [
+        "a\x1b[2J\x1b[5;5Hb\n\rc\x9b",
+        "字" * 300,
+        "é" * 300,
+        "👨\u200d👩\u200d👧" * 90,
+        "🇩🇪❤\ufe0f" * 99,
+        "±" * 90,
+    ],
+)
 def test_no_name_leaves_the_row(terminal: Emulator, name: str) -> None:
     terminal.command(b"above\n")
     terminal.text = name

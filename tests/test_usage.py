@@ -97,9 +97,14 @@ def test_pages_are_read_back_for_want_of_memory_only_in_a_full_cgroup(
     worker = story.task("transform")
     for step in range(6):
         looked(
-            story, worker, cpu_runtime_ns=step * SECOND, major_faults=step * 400, read_bytes=step * 4 * MIB,
-            memory_usage_bytes=used * MIB, memory_limit_bytes=100 * MIB,
-        )  # fmt: skip
+            story,
+            worker,
+            cpu_runtime_ns=step * SECOND,
+            major_faults=step * 400,
+            read_bytes=step * 4 * MIB,
+            memory_usage_bytes=used * MIB,
+            memory_limit_bytes=100 * MIB,
+        )
     assert ("faults" in usage_of(story, worker).worst) is presses
 
 
@@ -141,9 +146,14 @@ def test_growth_is_told_when_the_limit_is_near_in_bytes_and_in_time(
     for step in range(LOOKS):
         used = (first + step * each) * MIB
         looked(
-            story, worker, seconds=apart, anon_bytes=used, cpu_runtime_ns=step * SECOND,
-            memory_usage_bytes=used, memory_limit_bytes=100 * MIB,
-        )  # fmt: skip
+            story,
+            worker,
+            seconds=apart,
+            anon_bytes=used,
+            cpu_runtime_ns=step * SECOND,
+            memory_usage_bytes=used,
+            memory_limit_bytes=100 * MIB,
+        )
     assert bool(story.events(sc.EVENT_PROCESS_MEMORY_GROWTH)) is told
 
 

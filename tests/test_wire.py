@@ -40,11 +40,19 @@ from tests.builders import Story, _blank, airflow
 PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 KEYS = st.builds(ProcessKey, st.integers(0, 2**32 - 1), st.integers(0, 2**62 - 1))
 ENUMS: dict[str, type[IntEnum]] = {
-    "stdin_kind": StdioKind, "stdout_kind": StdioKind, "stderr_kind": StdioKind, "scope": OomScope, "reason": FileReason,
-    "operation": FileOperation, "call": CallKind, "subject": SubjectKind, "stage": ConnectionStage, "waits_on": WaitObject,
+    "stdin_kind": StdioKind,
+    "stdout_kind": StdioKind,
+    "stderr_kind": StdioKind,
+    "scope": OomScope,
+    "reason": FileReason,
+    "operation": FileOperation,
+    "call": CallKind,
+    "subject": SubjectKind,
+    "stage": ConnectionStage,
+    "waits_on": WaitObject,
     "mapping_kind": MappingKind,
     "held": HeldObject,
-}  # fmt: skip
+}
 SIZES = {"B": 8, "H": 16, "I": 32, "Q": 64}
 
 

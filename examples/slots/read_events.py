@@ -43,9 +43,11 @@ def refresh():
         WebIdentityToken=TOKEN.read_text(),
     )["Credentials"]
     return {
-        "access_key": found["AccessKeyId"], "secret_key": found["SecretAccessKey"], "token": found["SessionToken"],
+        "access_key": found["AccessKeyId"],
+        "secret_key": found["SecretAccessKey"],
+        "token": found["SessionToken"],
         "expiry_time": "2099-01-01T00:00:00+00:00",
-    }  # fmt: skip
+    }
 
 
 expired = datetime.now(UTC) - timedelta(hours=1)

@@ -26,10 +26,14 @@ def _literal(name: bytes, value: bytes) -> bytes:
 _HEADS = b"".join(
     _literal(name, value)
     for name, value in (
-        (b":method", b"POST"), (b":scheme", b"http"), (b":path", _PATH), (b":authority", b"x"), (b"te", b"trailers"),
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", _PATH),
+        (b":authority", b"x"),
+        (b"te", b"trailers"),
         (b"content-type", b"application/grpc"),
     )
-)  # fmt: skip
+)
 
 
 class Holder:

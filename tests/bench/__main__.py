@@ -58,16 +58,37 @@ def encoding() -> dict[str, float]:
 
     task = ResourceAttributes(tuple((f"pipeline.attribute.n{i}", f"value-{i}") for i in range(5)))
     process = ResourceAttributes(tuple((f"process.attribute.n{i}", i * 1000) for i in range(5)))
-    own = (("process.exit.code", 137), ("process.exit.cause", "oom_killed"), ("error.type", "oom_killed"), ("event.name", "process.exit"),
-           ("log.record.uid", "5e55104e5e55-1-2-3"))  # fmt: skip
-    record = LogRecord(EMPTY, 10**18, 10**18 + 5, Severity.ERROR, "process.exit", "python3 (4711) was killed by the OOM killer.", b"\1" * 16,
-                       b"\2" * 8, (task, process), own)  # fmt: skip
+    own = (
+        ("process.exit.code", 137),
+        ("process.exit.cause", "oom_killed"),
+        ("error.type", "oom_killed"),
+        ("event.name", "process.exit"),
+        ("log.record.uid", "5e55104e5e55-1-2-3"),
+    )
+    record = LogRecord(
+        EMPTY,
+        10**18,
+        10**18 + 5,
+        Severity.ERROR,
+        "process.exit",
+        "python3 (4711) was killed by the OOM killer.",
+        b"\1" * 16,
+        b"\2" * 8,
+        (task, process),
+        own,
+    )
 
     def naive() -> bytes:
         message = Message(
-            time_unix_nano=record.time_ns, observed_time_unix_nano=record.observed_ns, severity_number=SeverityNumber.SEVERITY_NUMBER_ERROR, severity_text="ERROR",
-            event_name=record.event_name, trace_id=record.trace_id, span_id=record.span_id, flags=1,
-        )  # fmt: skip
+            time_unix_nano=record.time_ns,
+            observed_time_unix_nano=record.observed_ns,
+            severity_number=SeverityNumber.SEVERITY_NUMBER_ERROR,
+            severity_text="ERROR",
+            event_name=record.event_name,
+            trace_id=record.trace_id,
+            span_id=record.span_id,
+            flags=1,
+        )
         message.body.string_value = record.body
         for name, value in task.items + process.items + own:
             pair = message.attributes.add()
@@ -215,11 +236,21 @@ def memory(away: bool) -> dict[str, float]:
 
 
 BENCHES: dict[str, Callable[[], dict[str, float]]] = {
-    "encoding": encoding, "core_cost": core_cost, "drain_rate": drain_rate, "sustained": lambda: sustained(False),
-    "sustained_every_exit": lambda: sustained(True), "startup": startup, "memory": lambda: memory(False),
-    "memory_collector_away": lambda: memory(True), "overhead": lambda: overhead(storm_binary()), "real": real,
-    "reporting": reporting, "insights": insights, "insights_service": insights_service, "event_loops": event_loops,
-}  # fmt: skip
+    "encoding": encoding,
+    "core_cost": core_cost,
+    "drain_rate": drain_rate,
+    "sustained": lambda: sustained(False),
+    "sustained_every_exit": lambda: sustained(True),
+    "startup": startup,
+    "memory": lambda: memory(False),
+    "memory_collector_away": lambda: memory(True),
+    "overhead": lambda: overhead(storm_binary()),
+    "real": real,
+    "reporting": reporting,
+    "insights": insights,
+    "insights_service": insights_service,
+    "event_loops": event_loops,
+}
 
 
 def main() -> None:

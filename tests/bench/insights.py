@@ -36,9 +36,15 @@ def record(
 ) -> LogRecord:
     trace = run.to_bytes(16, "big")
     base = (
-        (sc.EVENT_NAME, name), (sc.LOG_RECORD_UID, f"u{number}"), (sc.PIPELINE_SYSTEM_NAME, "airflow"), (sc.PIPELINE_NAME, f"dag_{run % 50}"),
-        (sc.PIPELINE_RUN_ID, f"r{run}"), (sc.PIPELINE_TASK_NAME, "load"), (sc.PROCESS_PID, 4711), (sc.PROCESS_EXECUTABLE_NAME, "python3"),
-    )  # fmt: skip
+        (sc.EVENT_NAME, name),
+        (sc.LOG_RECORD_UID, f"u{number}"),
+        (sc.PIPELINE_SYSTEM_NAME, "airflow"),
+        (sc.PIPELINE_NAME, f"dag_{run % 50}"),
+        (sc.PIPELINE_RUN_ID, f"r{run}"),
+        (sc.PIPELINE_TASK_NAME, "load"),
+        (sc.PROCESS_PID, 4711),
+        (sc.PROCESS_EXECUTABLE_NAME, "python3"),
+    )
     at = (1_700_000_000 + run) * SECOND + number
     return LogRecord(
         host,
@@ -103,8 +109,12 @@ def insights() -> dict[str, float]:
         best_looking = min(best_looking, time.perf_counter() - middle)
         best_taking, reports = min(best_taking, middle - start), len(out)
     assert reports == RUNS
-    return {"records": float(records), "records_per_second": records / best_taking, "us_per_conclusion": best_looking / RUNS * 1e6,
-            "bytes_per_record": sum(map(len, bodies)) / records}  # fmt: skip
+    return {
+        "records": float(records),
+        "records_per_second": records / best_taking,
+        "us_per_conclusion": best_looking / RUNS * 1e6,
+        "bytes_per_record": sum(map(len, bodies)) / records,
+    }
 
 
 async def _push(port: int, bodies: list[bytes], rounds: int) -> float:

@@ -24,9 +24,19 @@ BINDING = {
     "AIRFLOW_CTX_DAG_RUN_ID": "r",
 }
 HOOKS = (
-    "sys_exit", "sched_process_fork", "sched_process_exec", "sched_process_exit", "task_rename", "signal_generate", "signal_deliver",
-    "inet_sock_set_state", "tcp_receive_reset", "tcp_send_reset", "posix_lock_inode", "flock_lock_inode",
-)  # fmt: skip
+    "sys_exit",
+    "sched_process_fork",
+    "sched_process_exec",
+    "sched_process_exit",
+    "task_rename",
+    "signal_generate",
+    "signal_deliver",
+    "inet_sock_set_state",
+    "tcp_receive_reset",
+    "tcp_send_reset",
+    "posix_lock_inode",
+    "flock_lock_inode",
+)
 
 
 def storms(place: Path) -> dict[str, list[str]]:

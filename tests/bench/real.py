@@ -47,8 +47,14 @@ def commands(venv: Path, work: Path) -> dict[str, list[list[str]]]:
 def run(steps: list[list[str]], work: Path) -> tuple[float, float]:
     """Wall and CPU seconds of all steps, children and their children."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), os.times().elapsed
-    env = BINDING | {"PATH": os.environ["PATH"], "HOME": str(work), "BENCH_WORK": str(work), "GX_ANALYTICS_ENABLED": "false",
-                     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "SPARK_LOCAL_IP": "127.0.0.1"}  # fmt: skip
+    env = BINDING | {
+        "PATH": os.environ["PATH"],
+        "HOME": str(work),
+        "BENCH_WORK": str(work),
+        "GX_ANALYTICS_ENABLED": "false",
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
     for step in steps:
         done = subprocess.run(
             step, cwd=PIPELINES / "dbt", env=env, capture_output=True, text=True, check=False

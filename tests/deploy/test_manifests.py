@@ -147,9 +147,12 @@ def test_the_collector_takes_its_files(where: str, tmp_path: Path) -> None:
             )
         )
     done = subprocess.run(
-        [str(collector), "validate", "--config", str(path)], capture_output=True, text=True, check=False,
+        [str(collector), "validate", "--config", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
         env={"OTELCOL_OUTPUT": str(tmp_path), "POD_IP": "127.0.0.1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-2000:]
 
 

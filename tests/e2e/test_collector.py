@@ -37,8 +37,12 @@ def test_a_run_arrives_whole(collector: Collector, protocol: str, tmp_path: Path
     script = f'{sys.executable} -I -S -c "{code}"; sleep 0.05; exit 0'
     done = subprocess.run(
         [*KWITNESS, "run", "--quiet", "--name", "nightly", "--", "bash", "-c", script],
-        env=otlp(collector, protocol), cwd=tmp_path, check=False, capture_output=True, text=True,
-    )  # fmt: skip
+        env=otlp(collector, protocol),
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     collector.stop()
     assert collector.violations() == []
@@ -114,10 +118,14 @@ def stop(service: subprocess.Popen[str]) -> str:
 
 def airflow(task: str, attempt: int = 1) -> dict[str, str]:
     return {
-        "PATH": os.environ["PATH"], "AIRFLOW_CTX_DAG_ID": PIPELINE, "AIRFLOW_CTX_TASK_ID": task,
-        "AIRFLOW_CTX_DAG_RUN_ID": "manual_1", "AIRFLOW_CTX_TRY_NUMBER": str(attempt),
-        "AIRFLOW_CTX_API_TOKEN": "sesame", "DB_PASSWORD": "sesame",
-    }  # fmt: skip
+        "PATH": os.environ["PATH"],
+        "AIRFLOW_CTX_DAG_ID": PIPELINE,
+        "AIRFLOW_CTX_TASK_ID": task,
+        "AIRFLOW_CTX_DAG_RUN_ID": "manual_1",
+        "AIRFLOW_CTX_TRY_NUMBER": str(attempt),
+        "AIRFLOW_CTX_API_TOKEN": "sesame",
+        "DB_PASSWORD": "sesame",
+    }
 
 
 def metrics(port: int) -> str:
@@ -242,9 +250,22 @@ def test_prometheus_scrapes_the_same_numbers_from_the_collector(
     collector: Collector, tmp_path: Path
 ) -> None:
     subprocess.run(
-        [*KWITNESS, "run", "--quiet", "--name", "counted", "--", "bash", "-c", "for i in 1 2 3; do sh -c 'kill -9 $$'; done; true"],
-        env=otlp(collector, "grpc"), check=False, capture_output=True, cwd=ROOT,
-    )  # fmt: skip
+        [
+            *KWITNESS,
+            "run",
+            "--quiet",
+            "--name",
+            "counted",
+            "--",
+            "bash",
+            "-c",
+            "for i in 1 2 3; do sh -c 'kill -9 $$'; done; true",
+        ],
+        env=otlp(collector, "grpc"),
+        check=False,
+        capture_output=True,
+        cwd=ROOT,
+    )
     with urllib.request.urlopen(
         f"http://127.0.0.1:{collector.prometheus}/metrics", timeout=5
     ) as answer:
@@ -262,9 +283,23 @@ def test_signals_from_replay_and_from_life_are_the_same_bytes(live: None, tmp_pa
     script = f"{sys.executable} -I -S -c 'import os; os.abort()'; sh -c 'kill -TERM $$'; true"
     first, second, tape = tmp_path / "live.jsonl", tmp_path / "replay.jsonl", tmp_path / "tape.kw"
     subprocess.run(
-        [*KWITNESS, "record", "-o", str(tape), "--quiet", "--otlp-json", str(first), "--", "bash", "-c", script],
-        check=True, cwd=ROOT, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            *KWITNESS,
+            "record",
+            "-o",
+            str(tape),
+            "--quiet",
+            "--otlp-json",
+            str(first),
+            "--",
+            "bash",
+            "-c",
+            script,
+        ],
+        check=True,
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+    )
     subprocess.run(
         [*KWITNESS, "replay", str(tape), "--otlp-json", str(second)],
         check=True,

@@ -67,8 +67,11 @@ class Service:
         }
         self.process = subprocess.Popen(
             [*before, PYTHON, "-m", "receiver", "serve", "-c", str(config), *options],
-            env=base | (env or {"OTEL_SDK_DISABLED": "true"}), cwd=home, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            env=base | (env or {"OTEL_SDK_DISABLED": "true"}),
+            cwd=home,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         assert self.process.stderr is not None
         said = []
         for line in self.process.stderr:
@@ -128,9 +131,12 @@ def work(service: Service, task: str, script: str) -> int:
     go = service.home / "work" / f"go-{task}"
     go.unlink(missing_ok=True)
     env = {
-        "PATH": "/usr/bin:/bin", "AIRFLOW_CTX_DAG_ID": PIPELINE, "AIRFLOW_CTX_TASK_ID": task,
-        "AIRFLOW_CTX_DAG_RUN_ID": "manual_1", "AIRFLOW_CTX_TRY_NUMBER": "1",
-    }  # fmt: skip
+        "PATH": "/usr/bin:/bin",
+        "AIRFLOW_CTX_DAG_ID": PIPELINE,
+        "AIRFLOW_CTX_TASK_ID": task,
+        "AIRFLOW_CTX_DAG_RUN_ID": "manual_1",
+        "AIRFLOW_CTX_TRY_NUMBER": "1",
+    }
     waits = f"until [ -e {go} ]; do sleep 0.05; done; {script}"
     with subprocess.Popen(
         ["bash", "-c", waits],

@@ -134,9 +134,21 @@ class Hosts:
         )
         inside = f"hostname host-{name} && exec {sys.executable} -m receiver serve -c {config}"
         shell = self.start(
-            "ip", "netns", "exec", self.space(name), "unshare", "--pid", "--fork", "--mount-proc", "--uts", "sh", "-c", inside,
-            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://{GATEWAY}:{port}", OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
-        )  # fmt: skip
+            "ip",
+            "netns",
+            "exec",
+            self.space(name),
+            "unshare",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "--uts",
+            "sh",
+            "-c",
+            inside,
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://{GATEWAY}:{port}",
+            OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+        )
 
         def child() -> int | None:
             found = Path(f"/proc/{shell.pid}/task/{shell.pid}/children").read_text().split()
@@ -230,20 +242,36 @@ def test_a_kill_on_one_host_explains_what_another_lost(
         "OTELCOL_OWN_LOGS": "[file/logs]",
     }
     hosts.start(
-        str(collector), "--config", str(ROOT / "deploy/gateway/otel-gateway.yaml"), OTELCOL_GRPC=f"{GATEWAY}:{grpc}",
-        OTELCOL_OWN=f"127.0.0.1:{own}", OTELCOL_HEALTH=f"127.0.0.1:{health}", OTELCOL_OUTPUT=str(out),
-        OTELCOL_LOGS="[loadbalancing, file/logs]", OTELCOL_INSIGHTS=f"[127.0.0.1:{insights}]",
-        OTELCOL_TELEMETRY_HOST="127.0.0.1", OTELCOL_TELEMETRY_PORT=str(telemetry), **files,
-    )  # fmt: skip
+        str(collector),
+        "--config",
+        str(ROOT / "deploy/gateway/otel-gateway.yaml"),
+        OTELCOL_GRPC=f"{GATEWAY}:{grpc}",
+        OTELCOL_OWN=f"127.0.0.1:{own}",
+        OTELCOL_HEALTH=f"127.0.0.1:{health}",
+        OTELCOL_OUTPUT=str(out),
+        OTELCOL_LOGS="[loadbalancing, file/logs]",
+        OTELCOL_INSIGHTS=f"[127.0.0.1:{insights}]",
+        OTELCOL_TELEMETRY_HOST="127.0.0.1",
+        OTELCOL_TELEMETRY_PORT=str(telemetry),
+        **files,
+    )
     config, token = tmp_path / "insights.toml", tmp_path / "token"
     token.write_text("sesame\n")
     token.chmod(0o600)
     text = f'[admin]\nport = {admin}\ntoken_file = "{token}"\n[privileges]\ndrop = false\n'
     config.write_text(text + f'[insights]\ngrpc = "127.0.0.1:{insights}"\nhttp = ""\n')
     hosts.start(
-        sys.executable, "-m", "receiver", "serve", "--mode", "insights", "-c", str(config),
-        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{own}", OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "receiver",
+        "serve",
+        "--mode",
+        "insights",
+        "-c",
+        str(config),
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{own}",
+        OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+    )
     eventually(
         lambda: urllib.request.urlopen(f"http://127.0.0.1:{health}", timeout=1).status == 200,
         "the gateway",

@@ -281,9 +281,15 @@ async def test_mutual_tls(transport: str, tmp_path: Path) -> None:
     client.cert_chain_pems[0].write_to_path(tmp_path / "client.pem")
     client.private_key_pem.write_to_path(tmp_path / "client.key")
     base = OtlpSettings(
-        "logs", "", "", True, timeout_seconds=3.0, certificate=str(tmp_path / "ca.pem"),
-        client_certificate=str(tmp_path / "client.pem"), client_key=str(tmp_path / "client.key"),
-    )  # fmt: skip
+        "logs",
+        "",
+        "",
+        True,
+        timeout_seconds=3.0,
+        certificate=str(tmp_path / "ca.pem"),
+        client_certificate=str(tmp_path / "client.pem"),
+        client_key=str(tmp_path / "client.key"),
+    )
     fake: GrpcFake | HttpFake
     if transport == "grpc":
         fake = GrpcFake()

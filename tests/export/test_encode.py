@@ -90,10 +90,22 @@ def test_spans(
     shared: Attributes, own: Attributes, name: str, error: str, state: str, remote: bool
 ) -> None:
     span = Span(
-        EMPTY, b"\x01" * 16, b"\x02" * 8, b"\x03" * 8, name, SpanKind.SERVER, 5, 9, (ResourceAttributes(shared),), own,
-        events=(SpanEvent(7, name, own),), links=(SpanLink(b"\x04" * 16, b"\x05" * 8, own),), error=error, remote_parent=remote,
+        EMPTY,
+        b"\x01" * 16,
+        b"\x02" * 8,
+        b"\x03" * 8,
+        name,
+        SpanKind.SERVER,
+        5,
+        9,
+        (ResourceAttributes(shared),),
+        own,
+        events=(SpanEvent(7, name, own),),
+        links=(SpanLink(b"\x04" * 16, b"\x05" * 8, own),),
+        error=error,
+        remote_parent=remote,
         trace_state=state,
-    )  # fmt: skip
+    )
     message = SpanMessage.FromString(encode.span(span))
     assert (message.trace_id, message.span_id, message.parent_span_id) == (
         b"\x01" * 16,

@@ -49,11 +49,23 @@ from tests.export.fake import retry_info as make_retry_info
 
 ROOT = Path(__file__).parent.parent.parent
 CODES = {
-    "CANCELLED": True, "UNKNOWN": False, "INVALID_ARGUMENT": False, "DEADLINE_EXCEEDED": True, "NOT_FOUND": False,
-    "ALREADY_EXISTS": False, "PERMISSION_DENIED": False, "UNAUTHENTICATED": False, "RESOURCE_EXHAUSTED": False,
-    "FAILED_PRECONDITION": False, "ABORTED": True, "OUT_OF_RANGE": True, "UNIMPLEMENTED": False, "INTERNAL": False,
-    "UNAVAILABLE": True, "DATA_LOSS": True,
-}  # fmt: skip
+    "CANCELLED": True,
+    "UNKNOWN": False,
+    "INVALID_ARGUMENT": False,
+    "DEADLINE_EXCEEDED": True,
+    "NOT_FOUND": False,
+    "ALREADY_EXISTS": False,
+    "PERMISSION_DENIED": False,
+    "UNAUTHENTICATED": False,
+    "RESOURCE_EXHAUSTED": False,
+    "FAILED_PRECONDITION": False,
+    "ABORTED": True,
+    "OUT_OF_RANGE": True,
+    "UNIMPLEMENTED": False,
+    "INTERNAL": False,
+    "UNAVAILABLE": True,
+    "DATA_LOSS": True,
+}
 
 
 @pytest.mark.parametrize(("code", "again"), CODES.items())
@@ -133,9 +145,18 @@ def test_retry_after() -> None:
 
 
 GARBAGE = [
-    "-5", "soon", "nan", "inf", "1e3", "0x10", "", "Thu, 01 Jan 99999999999999 00:00:09 GMT", "٣",
-    "Thu, 01 Jan 2026 00:00:09 +9999999999999999999999", "Thu, 99 Jan 2026 00:00:09 GMT",
-]  # fmt: skip
+    "-5",
+    "soon",
+    "nan",
+    "inf",
+    "1e3",
+    "0x10",
+    "",
+    "Thu, 01 Jan 99999999999999 00:00:09 GMT",
+    "٣",
+    "Thu, 01 Jan 2026 00:00:09 +9999999999999999999999",
+    "Thu, 99 Jan 2026 00:00:09 GMT",
+]
 
 
 @pytest.mark.parametrize("value", GARBAGE)
@@ -173,8 +194,12 @@ def test_a_server_can_ask_for_a_longer_wait_and_is_not_met_by_all_clients_at_onc
 
 
 DURATIONS = [
-    ((0, 0), 0.0), ((-5, 0), 0.0), ((1, 500_000_000), 1.5), ((315_576_000_000, 999_999_999), 60.0), ((0, -1), 0.0),
-]  # fmt: skip
+    ((0, 0), 0.0),
+    ((-5, 0), 0.0),
+    ((1, 500_000_000), 1.5),
+    ((315_576_000_000, 999_999_999), 60.0),
+    ((0, -1), 0.0),
+]
 
 
 @pytest.mark.parametrize(("duration", "seconds"), DURATIONS)
@@ -220,6 +245,9 @@ def test_protobuf_is_loaded_by_the_otlp_transports_only() -> None:
     ):
         done = subprocess.run(
             [sys.executable, "-c", code.format(module)],
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         assert done.stdout.strip() == expected, module

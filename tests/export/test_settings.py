@@ -132,9 +132,14 @@ def test_a_header_value_with_a_control_character_is_refused_in_one_line(
 
 
 NAMES = [
-    ("a b", "not a header name"), ("a%0ab", "not a header name"), ("ä", "not a header name"), ("a:b", "not a header name"),
-    ("content-length", "set by the exporter"), ("Transfer-Encoding", "set by the exporter"), ("Connection", "set by the exporter"),
-]  # fmt: skip
+    ("a b", "not a header name"),
+    ("a%0ab", "not a header name"),
+    ("ä", "not a header name"),
+    ("a:b", "not a header name"),
+    ("content-length", "set by the exporter"),
+    ("Transfer-Encoding", "set by the exporter"),
+    ("Connection", "set by the exporter"),
+]
 
 
 @pytest.mark.parametrize(("name", "message"), NAMES)
@@ -168,9 +173,25 @@ def test_binary_metadata_of_grpc_is_base64() -> None:
 
 
 URLS = [
-    "http://", "http:///v1", "http://:4318", "http://a:99999", "http://a:0", "http://a:b", "http://a:", "http://[::1", "http://a b",
-    "http://a\tb", "http://a\nb", "http://ä", "http://a#b", "//a", "a:4318", "http://user:hunter2@a", "http://a:1:2", "http://[zz]:1",
-]  # fmt: skip
+    "http://",
+    "http:///v1",
+    "http://:4318",
+    "http://a:99999",
+    "http://a:0",
+    "http://a:b",
+    "http://a:",
+    "http://[::1",
+    "http://a b",
+    "http://a\tb",
+    "http://a\nb",
+    "http://ä",
+    "http://a#b",
+    "//a",
+    "a:4318",
+    "http://user:hunter2@a",
+    "http://a:1:2",
+    "http://[zz]:1",
+]
 
 
 @pytest.mark.parametrize("endpoint", URLS)
@@ -221,8 +242,15 @@ def test_the_query_of_a_url_stays_behind_its_path() -> None:
 
 @pytest.mark.parametrize("value", ["9" * 5000, "-1", "1e9", "inf", "nan", "٣", "0x10", "1_000"])
 def test_numbers_that_are_none_or_too_large(value: str) -> None:
-    names = ("OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT",
-             "OTEL_METRIC_EXPORT_INTERVAL", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", E + "TIMEOUT")  # fmt: skip
+    names = (
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        "OTEL_BSP_SCHEDULE_DELAY",
+        "OTEL_BSP_EXPORT_TIMEOUT",
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        E + "TIMEOUT",
+    )
     settings = from_environment(dict.fromkeys(names, value))
     batch = settings.batches["traces"]
     assert 0 < batch.queue_items <= 10_000_000
@@ -264,13 +292,16 @@ def test_certificates_are_checked_at_start(tmp_path: Path, protocol: str) -> Non
     os.mkfifo(fifo)
     base = {E + "ENDPOINT": "https://localhost:1", E + "PROTOCOL": protocol}
     bad = [
-        ({"CERTIFICATE": junk}, "no certificate in PEM"), ({"CERTIFICATE": fifo}, "not a regular file"),
-        ({"CERTIFICATE": tmp_path}, "not a regular file"), ({"CERTIFICATE": tmp_path / "none"}, "No such file"),
-        ({"CERTIFICATE": big}, "larger than"), ({"CLIENT_KEY": key}, "without"),
+        ({"CERTIFICATE": junk}, "no certificate in PEM"),
+        ({"CERTIFICATE": fifo}, "not a regular file"),
+        ({"CERTIFICATE": tmp_path}, "not a regular file"),
+        ({"CERTIFICATE": tmp_path / "none"}, "No such file"),
+        ({"CERTIFICATE": big}, "larger than"),
+        ({"CLIENT_KEY": key}, "without"),
         ({"CLIENT_CERTIFICATE": chain, "CLIENT_KEY": foreign}, "its own unencrypted key"),
         ({"CLIENT_CERTIFICATE": chain, "CLIENT_KEY": fifo}, "not a regular file"),
         ({"CLIENT_CERTIFICATE": chain}, "unencrypted key"),
-    ]  # fmt: skip
+    ]
     for files, message in bad:
         settings = from_environment(base | {E + k: str(v) for k, v in files.items()}).otlp["logs"]
         with pytest.raises(ConfigError, match=message) as caught:
@@ -284,10 +315,14 @@ def test_certificates_are_checked_at_start(tmp_path: Path, protocol: str) -> Non
 @pytest.mark.parametrize(
     "variables",
     [
-        {E + "PROTOCOL": "thrift"}, {E + "COMPRESSION": "lz4"}, {E + "ENDPOINT": "ftp://x"}, {E + "ENDPOINT": "nonsense"},
-        {"OTEL_LOGS_EXPORTER": "kafka"}, {E + "PROTOCOL": "grpc", E + "ENDPOINT": "unix:///x"},
+        {E + "PROTOCOL": "thrift"},
+        {E + "COMPRESSION": "lz4"},
+        {E + "ENDPOINT": "ftp://x"},
+        {E + "ENDPOINT": "nonsense"},
+        {"OTEL_LOGS_EXPORTER": "kafka"},
+        {E + "PROTOCOL": "grpc", E + "ENDPOINT": "unix:///x"},
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_meant_is_refused(variables: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="OTEL_"):
         from_environment(variables)

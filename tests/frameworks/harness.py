@@ -85,9 +85,14 @@ class Bench:
         (work / "data").mkdir()
         self.data = work / "data"
         self.env = {
-            "PATH": f"{self.venv}/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(work / "home"), "VIRTUAL_ENV": str(self.venv),
-            "TRUTH": str(self.truth_file), "TRUTH_DIR": str(PIPELINES), "PIPE_WORK": str(self.data), "LANG": "C.UTF-8",
-        }  # fmt: skip
+            "PATH": f"{self.venv}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(work / "home"),
+            "VIRTUAL_ENV": str(self.venv),
+            "TRUTH": str(self.truth_file),
+            "TRUTH_DIR": str(PIPELINES),
+            "PIPE_WORK": str(self.data),
+            "LANG": "C.UTF-8",
+        }
         self.output = ""
 
     def run(
@@ -112,9 +117,14 @@ class Bench:
         if record:
             full[3:4] = ["record", "--whole-host", "-o", record]
         done = subprocess.run(
-            full, cwd=self.folder, env=self.env | {"PYTHONPATH": str(HERE.parent.parent)} | env, capture_output=True, text=True,
-            timeout=timeout, check=False,
-        )  # fmt: skip
+            full,
+            cwd=self.folder,
+            env=self.env | {"PYTHONPATH": str(HERE.parent.parent)} | env,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
         self.output = done.stdout[-4000:] + done.stderr[-4000:]
         assert status is None or done.returncode == status, self.output
         found = Report(json.loads(report.read_text()), json.loads(why.read_text()))

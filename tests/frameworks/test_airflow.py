@@ -26,15 +26,18 @@ def airflow(version: int, place: Path) -> Bench:
     home = place / "airflow"
     home.mkdir()
     bench.env |= {
-        "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__DAGS_FOLDER": str(bench.folder / "dags"),
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(bench.folder / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__PARALLELISM": "4", "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-    }  # fmt: skip
+    }
     if version == 2:
         bench.env |= {
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor", "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
-        }  # fmt: skip
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
+        }
     return bench
 
 
@@ -120,8 +123,16 @@ def test_the_service_beside_a_running_airflow(place: Path, collector: Collector)
     collector.stop()
     starts = [r for r in collector.logs() if r["values"]["event.name"] == "pipeline.task.start"]
     mine = [r for r in starts if r["values"]["pipeline.system.name"] == "airflow"]
-    found = {(v["pipeline.name"], v["pipeline.run.id"], v["pipeline.task.name"], int(v.get("pipeline.task.map_index", -1)),
-              int(v["pipeline.task.attempt"])): "" for v in (r["values"] for r in mine)}  # fmt: skip
+    found = {
+        (
+            v["pipeline.name"],
+            v["pipeline.run.id"],
+            v["pipeline.task.name"],
+            int(v.get("pipeline.task.map_index", -1)),
+            int(v["pipeline.task.attempt"]),
+        ): ""
+        for v in (r["values"] for r in mine)
+    }
     figures = Figures("airflow", "3, service started later")
     figures.records(dict.fromkeys(attempts(bench, "etl"), ""), found)
     lag = max(int(r["observedTimeUnixNano"]) - int(r["timeUnixNano"]) for r in mine) / 1e9

@@ -24,9 +24,13 @@ def incident(
     report = place / "report.json"
     env = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.http}"}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "examples/run.py"), name, "--report", str(report)], env=env, capture_output=True, text=True,
-        timeout=900, check=False,
-    )  # fmt: skip
+        [sys.executable, str(ROOT / "examples/run.py"), name, "--report", str(report)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
     assert report.exists(), done.stdout[-2000:] + done.stderr[-2000:]
     collector.stop()
     assert not collector.violations(), collector.violations()[:5]
@@ -38,8 +42,11 @@ def incident(
 
 
 def records(logs: Records, name: str) -> list[dict[str, Any]]:
-    return [r["values"] | {"body": r["body"]["stringValue"], "span": r["spanId"], "trace": r["traceId"]}
-            for r in logs if r["values"]["event.name"] == name]  # fmt: skip
+    return [
+        r["values"] | {"body": r["body"]["stringValue"], "span": r["spanId"], "trace": r["traceId"]}
+        for r in logs
+        if r["values"]["event.name"] == name
+    ]
 
 
 def above(spans: Records, span_id: str) -> list[str]:

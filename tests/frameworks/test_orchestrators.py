@@ -167,9 +167,13 @@ def test_healthy_luigi_raises_no_alarm(place: Path) -> None:
 
 
 _OUTPUTS = {
-    "extract": "extract.txt", "sort_it": "sorted.txt", "py_run": "py_run", "py_script": "script.txt", "fails": "fails.txt",
+    "extract": "extract.txt",
+    "sort_it": "sorted.txt",
+    "py_run": "py_run",
+    "py_script": "script.txt",
+    "fails": "fails.txt",
     "killed": "killed.txt",
-}  # fmt: skip
+}
 
 
 def test_snakemake(place: Path) -> None:

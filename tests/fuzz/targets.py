@@ -306,5 +306,17 @@ def seeds(name: str) -> Iterator[bytes]:
 
 
 TARGETS: tuple[Target, ...] = (
-    frames, recording, event, otlp, webhook, configuration, environment, answer, connector, accounting, diagnosis, procfs, text,
-)  # fmt: skip
+    frames,
+    recording,
+    event,
+    otlp,
+    webhook,
+    configuration,
+    environment,
+    answer,
+    connector,
+    accounting,
+    diagnosis,
+    procfs,
+    text,
+)

@@ -122,9 +122,16 @@ def main(folder: Path) -> None:
         f"{len(known)} runs of {len({s.scene for s in known})} scenes: log-odds = {slope:.2f} x score + {offset:.2f}"
     )
     for name, found in (
-        ("in use", [(min(CEILING, shares(s.scores, engine.SLOPE, engine.OFFSET)[0]), s.truth == 0) for s in known if s.scores]),
+        (
+            "in use",
+            [
+                (min(CEILING, shares(s.scores, engine.SLOPE, engine.OFFSET)[0]), s.truth == 0)
+                for s in known
+                if s.scores
+            ],
+        ),
         ("fitted without the scene", leave_one_out(known)),
-    ):  # fmt: skip
+    ):
         lines, error = table(found)
         print(f"\n{name}: expected calibration error {error:.3f}", *lines, sep="\n")
 

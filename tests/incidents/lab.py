@@ -233,9 +233,14 @@ class Lab:
             self.clean_up(witnesses.close)
             observed = witnesses.held(observed)
         child = subprocess.Popen(
-            [*full, "--", *observed], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})}, start_new_session=True,
-        )  # fmt: skip
+            [*full, "--", *observed],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})},
+            start_new_session=True,
+        )
         self.child = child
         if witnesses is not None:
             witnesses.attach(child)
@@ -373,9 +378,17 @@ def play(chosen: Scene, variant: int, keep: Path | None = None) -> Result:
         culprit = {k: lab.pids.get(v, v) if k == "pid" else v for k, v in truth.culprit.items()}
         late = max(0.0, lab.ended_at - lab.fault_at) if lab.fault_at else 0.0
         return Result(
-            chosen.name, chosen.card, chosen.tier, chosen.visible, variant, msgspec.structs.replace(truth, culprit=culprit), lab.report,
-            lab.status, t_report=late, log=lab.output[-6000:],
-        )  # fmt: skip
+            chosen.name,
+            chosen.card,
+            chosen.tier,
+            chosen.visible,
+            variant,
+            msgspec.structs.replace(truth, culprit=culprit),
+            lab.report,
+            lab.status,
+            t_report=late,
+            log=lab.output[-6000:],
+        )
     finally:
         lab.close()
 

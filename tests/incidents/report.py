@@ -67,16 +67,44 @@ def load(folder: Path) -> list[Result]:
 
 # ── baselines: what can be said without us ───────────────────────────────────────────────────────────────────────────
 
-_CODES = {137: "mem.cgroup_oom", 143: "kill.supervisor", 139: "crash.segv", 134: "crash.abort_ill", 135: "mem.shm_full", 132: "crash.abort_ill",
-          141: "proc.sigpipe", 127: "proc.interpreter", 126: "proc.interpreter", 124: "kill.timeout_orphan", 52: "mem.app_heap", 3: "mem.app_heap"}  # fmt: skip
+_CODES = {
+    137: "mem.cgroup_oom",
+    143: "kill.supervisor",
+    139: "crash.segv",
+    134: "crash.abort_ill",
+    135: "mem.shm_full",
+    132: "crash.abort_ill",
+    141: "proc.sigpipe",
+    127: "proc.interpreter",
+    126: "proc.interpreter",
+    124: "kill.timeout_orphan",
+    52: "mem.app_heap",
+    3: "mem.app_heap",
+}
 _LOG_WORDS = (
-    ("No space left", "fs.enospc"), ("Permission denied", "fs.eacces"), ("Conflicting lock", "fs.lock"), ("database is locked", "fs.lock"),
-    ("Too many open files", "lim.emfile"), ("MemoryError", "mem.rlimit"), ("Out of memory", "mem.cgroup_oom"), ("Killed", "mem.cgroup_oom"),
-    ("Connection refused", "net.backlog_refused"), ("ECONNREFUSED", "net.backlog_refused"), ("timed out", "net.silent_peer"),
-    ("Connection reset", "net.reset_short"), ("Temporary failure in name", "net.dns"), ("from pool", "net.pool"), ("too many clients", "net.pool"),
-    ("Cannot assign requested", "net.ports"), ("Resource temporarily unavailable", "lim.pids"), ("command not found", "proc.interpreter"),
-    ("Segmentation fault", "crash.segv"), ("Aborted", "crash.abort_ill"), ("validation failed", "none.not_visible"), ("Bus error", "mem.shm_full"),
-)  # fmt: skip
+    ("No space left", "fs.enospc"),
+    ("Permission denied", "fs.eacces"),
+    ("Conflicting lock", "fs.lock"),
+    ("database is locked", "fs.lock"),
+    ("Too many open files", "lim.emfile"),
+    ("MemoryError", "mem.rlimit"),
+    ("Out of memory", "mem.cgroup_oom"),
+    ("Killed", "mem.cgroup_oom"),
+    ("Connection refused", "net.backlog_refused"),
+    ("ECONNREFUSED", "net.backlog_refused"),
+    ("timed out", "net.silent_peer"),
+    ("Connection reset", "net.reset_short"),
+    ("Temporary failure in name", "net.dns"),
+    ("from pool", "net.pool"),
+    ("too many clients", "net.pool"),
+    ("Cannot assign requested", "net.ports"),
+    ("Resource temporarily unavailable", "lim.pids"),
+    ("command not found", "proc.interpreter"),
+    ("Segmentation fault", "crash.segv"),
+    ("Aborted", "crash.abort_ill"),
+    ("validation failed", "none.not_visible"),
+    ("Bus error", "mem.shm_full"),
+)
 
 
 def by_exit_code(result: Result) -> str:
@@ -208,16 +236,26 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
     counted = f"{len(incidents)} incident runs of {scenes} scenes and {classes} classes, {len(healthy)} healthy runs, "
     counted += f"{len(absent)} runs whose cause the kernel does not see."
     lines = [
-        "# Accuracy", "",
+        "# Accuracy",
+        "",
         "Written by `make bench-incidents`. It breaks real processes, cgroups, sockets, mounts and namespaces on purpose, from outside of",
         "the observed task (`tests/incidents`). It compares each report with the record of what was broken. Shares have Wilson's 95%",
-        "interval. A *scene* is one way to break a pipeline, and a *healthy run* is a run of a pipeline that is not broken.", "",
-        counted, "",
-        "*At 1* counts the first hypothesis of a report, *at 3* one of its first three. A *family* is the part of a class name before the dot.", "",
-        "| | K: kernel events prove the cause | P: they prove it in part | all |", "|---|---|---|---|",
-    ]  # fmt: skip
-    for label, name in (("class and culprit at 1 (joint@1)", "joint_at_1"), ("class at 1", "class_at_1"), ("class at 3", "class_at_3"),
-                        ("family at 1", "family_at_1"), ("culprit at 1", "culprit_at_1")):  # fmt: skip
+        "interval. A *scene* is one way to break a pipeline, and a *healthy run* is a run of a pipeline that is not broken.",
+        "",
+        counted,
+        "",
+        "*At 1* counts the first hypothesis of a report, *at 3* one of its first three. A *family* is the part of a class name before the dot.",
+        "",
+        "| | K: kernel events prove the cause | P: they prove it in part | all |",
+        "|---|---|---|---|",
+    ]
+    for label, name in (
+        ("class and culprit at 1 (joint@1)", "joint_at_1"),
+        ("class at 1", "class_at_1"),
+        ("class at 3", "class_at_3"),
+        ("family at 1", "family_at_1"),
+        ("culprit at 1", "culprit_at_1"),
+    ):
         cells = [
             share(*count([s for r, s in pairs if v in (r.visible, "all") or v == "all"], name))
             for v in ("K", "P", "all")
@@ -227,13 +265,14 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
     rivals = macro((r.truth.cause, s.rivals) for r, s in pairs)
     bound = upper_bound(alarms, len(healthy))
     lines += [
-        "", f"- joint@1, averaged over the classes: {mean:.2f}. Confusable classes that were ruled out or ranked lower: {rivals:.2f}.",
+        "",
+        f"- joint@1, averaged over the classes: {mean:.2f}. Confusable classes that were ruled out or ranked lower: {rivals:.2f}.",
         f"- False alarms: {alarms} of {len(healthy)} healthy runs (upper 95% bound {bound:.1%}).",
         f"- Runs whose cause the kernel does not see, reported as not visible with a list of what was normal: {share(sum(score(r).right for r in absent), len(absent))}.",
         f"- Cited events that are not in the report: {sum(score(r).invented for r in results)}.",
         f"- Brier score of the confidence of the first hypothesis: {brier(s for _, s in pairs):.3f}. Curve in use: log-odds = {SLOPE} x score + {OFFSET}; "
         "fitted on these runs: {:.2f} x score + {:.2f}.".format(*fit(results)),
-    ]  # fmt: skip
+    ]
     if late:
         lines.append(
             f"- Time from a signal to the written report of `kwitness run`: median {late[len(late) // 2]:.1f} s, 95th percentile {late[int(len(late) * 0.95)]:.1f} s "
@@ -257,10 +296,22 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
         lines.append(
             f"| {name} | {len(group)} | {sum(bool(s.joint_at_1) for _, s in group)} | {sum(bool(s.class_at_1) for _, s in group)} | {said} |"
         )
-    lines += ["", "## Compared with simpler methods", "", "*class@1*: incident runs in which the first answer has the right class. *healthy* and *not visible*: such runs with the right answer.", "",
-              "| | class@1 | healthy | not visible |", "|---|---|---|---|"]  # fmt: skip
-    ways: dict[str, Answer] = {"kwitness": ours, "most frequent class": majority(results), "table of exit codes": by_exit_code, "error messages in the log": by_log,
-                               "the process that sent the signal": by_sender}  # fmt: skip
+    lines += [
+        "",
+        "## Compared with simpler methods",
+        "",
+        "*class@1*: incident runs in which the first answer has the right class. *healthy* and *not visible*: such runs with the right answer.",
+        "",
+        "| | class@1 | healthy | not visible |",
+        "|---|---|---|---|",
+    ]
+    ways: dict[str, Answer] = {
+        "kwitness": ours,
+        "most frequent class": majority(results),
+        "table of exit codes": by_exit_code,
+        "error messages in the log": by_log,
+        "the process that sent the signal": by_sender,
+    }
     for label, answer in ways.items():
         cells = [
             share(sum(right(r, answer(r)) for r in part), len(part))

@@ -83,8 +83,18 @@ def score(result: Result) -> Score:
     )
     rivals = len(rejected & set(truth.rivals)) / len(truth.rivals) if truth.rivals else None
     return Score(
-        first, third, family, culprit, first and culprit, rivals, report["verdict"] == truth.verdict, alarm, fake, confidence, first and culprit
-    )  # fmt: skip
+        first,
+        third,
+        family,
+        culprit,
+        first and culprit,
+        rivals,
+        report["verdict"] == truth.verdict,
+        alarm,
+        fake,
+        confidence,
+        first and culprit,
+    )
 
 
 def wilson(good: int, of: int) -> tuple[float, float]:

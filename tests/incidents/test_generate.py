@@ -38,9 +38,17 @@ def composition(
     fault: str, *, structure: str = "bash", language: str = "perl", number: int = 7
 ) -> Composition:
     return Composition(
-        number=number, seed=f"test:{number}", fault=fault, language=language, structure=structure,
-        wrappers=(), output="pipe", noise="quiet", milliseconds=300, moment=0.5,
-    )  # fmt: skip
+        number=number,
+        seed=f"test:{number}",
+        fault=fault,
+        language=language,
+        structure=structure,
+        wrappers=(),
+        output="pipe",
+        noise="quiet",
+        milliseconds=300,
+        moment=0.5,
+    )
 
 
 def files(lab: Lab, chosen: Composition) -> dict[str, str]:
@@ -123,8 +131,9 @@ def test_a_name_gives_nothing_away(lab: Lab, structure: str) -> None:
 @pytest.mark.parametrize("number", range(3))
 def test_the_twin_of_a_story_is_healthy(name: str, number: int) -> None:
     chosen = msgspec.structs.replace(
-        composition(name, structure="story", number=number), milliseconds=random.Random(number).randrange(60_000, 86_400_000)
-    )  # fmt: skip
+        composition(name, structure="story", number=number),
+        milliseconds=random.Random(number).randrange(60_000, 86_400_000),
+    )
     assert play(twin(chosen)).report["verdict"] == "healthy"
     played = play(chosen)
     masked = name == "masked_at_an_hour"

@@ -81,10 +81,18 @@ class Teller:
             pipeline__incident__cause=cause,
         )
         self.say(
-            host, sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS, at, f"{culprit} is to blame.", Severity.INFO,
-            pipeline__incident__id=number, pipeline__hypothesis__rank=1, pipeline__hypothesis__name=cause,
-            pipeline__hypothesis__culprit=culprit, pipeline__hypothesis__confidence=confidence, pipeline__hypothesis__score=score,
-        )  # fmt: skip
+            host,
+            sc.EVENT_PIPELINE_INCIDENT_HYPOTHESIS,
+            at,
+            f"{culprit} is to blame.",
+            Severity.INFO,
+            pipeline__incident__id=number,
+            pipeline__hypothesis__rank=1,
+            pipeline__hypothesis__name=cause,
+            pipeline__hypothesis__culprit=culprit,
+            pipeline__hypothesis__confidence=confidence,
+            pipeline__hypothesis__score=score,
+        )
 
     def run(self) -> RemoteRun:
         runs = RemoteRuns()

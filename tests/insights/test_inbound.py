@@ -38,9 +38,23 @@ RESOURCE = ResourceAttributes(
 def request() -> bytes:
     """As our own exporter writes it."""
     record = LogRecord(
-        RESOURCE, 5, 6, Severity.ERROR, "process.killed", "It was killed.", b"\xab" * 16, b"\xcd" * 8, (EMPTY,),
-        ((sc.EVENT_NAME, "process.killed"), (sc.LOG_RECORD_UID, "u1"), (sc.PROCESS_PID, 7), ("ratio", 0.5), ("yes", True)),
-    )  # fmt: skip
+        RESOURCE,
+        5,
+        6,
+        Severity.ERROR,
+        "process.killed",
+        "It was killed.",
+        b"\xab" * 16,
+        b"\xcd" * 8,
+        (EMPTY,),
+        (
+            (sc.EVENT_NAME, "process.killed"),
+            (sc.LOG_RECORD_UID, "u1"),
+            (sc.PROCESS_PID, 7),
+            ("ratio", 0.5),
+            ("yes", True),
+        ),
+    )
     return Envelope("receiver", "0", sc.SCHEMA_URL).request([(RESOURCE, encode.log_record(record))])
 
 
@@ -149,12 +163,20 @@ def test_bodies_that_are_not_what_they_say_are_refused_and_counted() -> None:
     plain, raw = request(), zlib.compressobj(wbits=-15)
     headerless = raw.compress(plain) + raw.flush()
     cases = [
-        (zlib.compress(plain), "deflate", 200), (headerless, "deflate", 200), (gzip.compress(plain) * 2, "gzip", 200),
-        (plain, "identity", 200), (plain, "deflate", 400), (plain, "gzip", 400), (gzip.compress(plain)[:-9], "gzip", 400),
-        (gzip.compress(b"") * 100, "gzip", 400), (gzip.compress(plain), "deflate", 400), (plain, "zstd", 400),
-        (gzip.compress(gzip.compress(bytes(64 << 20))), "gzip", 400), (gzip.compress(bytes(17 << 20)), "gzip", 413),
+        (zlib.compress(plain), "deflate", 200),
+        (headerless, "deflate", 200),
+        (gzip.compress(plain) * 2, "gzip", 200),
+        (plain, "identity", 200),
+        (plain, "deflate", 400),
+        (plain, "gzip", 400),
+        (gzip.compress(plain)[:-9], "gzip", 400),
+        (gzip.compress(b"") * 100, "gzip", 400),
+        (gzip.compress(plain), "deflate", 400),
+        (plain, "zstd", 400),
+        (gzip.compress(gzip.compress(bytes(64 << 20))), "gzip", 400),
+        (gzip.compress(bytes(17 << 20)), "gzip", 413),
         (zlib.compress(bytes(17 << 20)), "deflate", 413),
-    ]  # fmt: skip
+    ]
 
     async def do(inbound: Inbound, got: list[RemoteFact]) -> None:
         async with aiohttp.ClientSession() as session:

@@ -209,18 +209,38 @@ def test_a_request_of_many_empty_messages_is_refused(level: str) -> None:
 
 FLOATS = st.floats(allow_nan=True, allow_infinity=True)
 WORDS = [
-    "10.0.0.1", "10.0.0.2", "/data/x", "process java (9999999)", "file /x", "process x (٣)", "net.reset_short", "mem.cgroup_oom",
-    "u1", "i1", 1, 1.0, 0.9, 5.0,
-]  # fmt: skip
+    "10.0.0.1",
+    "10.0.0.2",
+    "/data/x",
+    "process java (9999999)",
+    "file /x",
+    "process x (٣)",
+    "net.reset_short",
+    "mem.cgroup_oom",
+    "u1",
+    "i1",
+    1,
+    1.0,
+    0.9,
+    5.0,
+]
 VALUES = st.one_of(
-    st.integers(-(1 << 63), (1 << 63) - 1), FLOATS, st.booleans(), st.text(max_size=40), st.binary(max_size=8),
-    st.lists(st.text(max_size=8), max_size=3), st.sampled_from(WORDS),
-)  # fmt: skip
+    st.integers(-(1 << 63), (1 << 63) - 1),
+    FLOATS,
+    st.booleans(),
+    st.text(max_size=40),
+    st.binary(max_size=8),
+    st.lists(st.text(max_size=8), max_size=3),
+    st.sampled_from(WORDS),
+)
 NAMES = st.sampled_from(sorted({*_NUMBERS, *_TEXTS} - {sc.EVENT_NAME}))
 FACTS = st.tuples(
-    st.sampled_from(["a", "b", "ü"]), st.sampled_from(KINDS), st.integers(0, (1 << 64) - 1) | st.integers(0, 10**11),
-    st.text(max_size=20), st.dictionaries(NAMES, VALUES, max_size=8),
-)  # fmt: skip
+    st.sampled_from(["a", "b", "ü"]),
+    st.sampled_from(KINDS),
+    st.integers(0, (1 << 64) - 1) | st.integers(0, 10**11),
+    st.text(max_size=20),
+    st.dictionaries(NAMES, VALUES, max_size=8),
+)
 
 
 @settings(max_examples=150, deadline=None)

@@ -21,9 +21,18 @@ def faulted(
     path = "/dev/shm/table.col" if kind == MappingKind.MEMORY else PATH
     story.signal(key, key, signal.SIGBUS, code=2)
     story.fact(
-        Fault, key, address=0x7F0000000000, offset_bytes=offset, size_bytes=size, inode=7, device=1,
-        signal=signal.SIGBUS, code=2, mapping_kind=kind, path=path,
-    )  # fmt: skip
+        Fault,
+        key,
+        address=0x7F0000000000,
+        offset_bytes=offset,
+        size_bytes=size,
+        inode=7,
+        device=1,
+        signal=signal.SIGBUS,
+        code=2,
+        mapping_kind=kind,
+        path=path,
+    )
     story.exit(key, signal=signal.SIGBUS)
 
 

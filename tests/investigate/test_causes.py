@@ -42,10 +42,20 @@ def follows(conclusion: Conclusion, effect: str) -> list[str]:
 
 def link(story: Story, key: ProcessKey, stage: ConnectionStage, **other: Any) -> None:
     story.fact(
-        Connection, key,
-        **({"connection_id": 9, "stage": stage, "family": 2, "peer_low": SERVER, "peer_port": 5000,
-            "established_boottime_ns": 1000} | other),
-    )  # fmt: skip
+        Connection,
+        key,
+        **(
+            {
+                "connection_id": 9,
+                "stage": stage,
+                "family": 2,
+                "peer_low": SERVER,
+                "peer_port": 5000,
+                "established_boottime_ns": 1000,
+            }
+            | other
+        ),
+    )
 
 
 def refused(story: Story, key: ProcessKey, call: CallKind, error: int, **other: Any) -> None:
@@ -62,9 +72,15 @@ def test_waiting_for_a_cpu_follows_from_the_quota_of_its_own_cgroup(
     for step in range(12):
         story.step(1_000)
         story.fact(
-            ProcessSample, root, threads=1, run_delay_ns=step * SECOND // 2, cpu_runtime_ns=step * SECOND // 2,
-            cpu_periods=step * 10, throttled_periods=step * throttled, throttled_ns=step * throttled * 10 * MS,
-        )  # fmt: skip
+            ProcessSample,
+            root,
+            threads=1,
+            run_delay_ns=step * SECOND // 2,
+            cpu_runtime_ns=step * SECOND // 2,
+            cpu_periods=step * 10,
+            throttled_periods=step * throttled,
+            throttled_ns=step * throttled * 10 * MS,
+        )
         story.tick(0)
     story.exit(root)
     assert follows(concluded(story, root), "cpu.neighbour") == after
@@ -85,9 +101,14 @@ def test_the_longest_of_some_parts_follows_from_its_own_quota(
     for step in range(8):
         story.step(1_000)
         story.fact(
-            ProcessSample, parts[3], threads=1, cpu_runtime_ns=step * SECOND // 2,
-            cpu_periods=step * 10, throttled_periods=step * throttled, throttled_ns=step * throttled * 10 * MS,
-        )  # fmt: skip
+            ProcessSample,
+            parts[3],
+            threads=1,
+            cpu_runtime_ns=step * SECOND // 2,
+            cpu_periods=step * 10,
+            throttled_periods=step * throttled,
+            throttled_ns=step * throttled * 10 * MS,
+        )
         story.tick(0)
     story.exit(parts[3])
     story.exit(root)
@@ -116,9 +137,14 @@ def test_room_in_its_cgroup_speaks_for_a_heap_that_was_full(used: int, role: str
     for step in range(6):
         story.step(1_000)
         story.fact(
-            ProcessSample, root, threads=9, anon_bytes=200 * MIB, cpu_runtime_ns=step * SECOND,
-            memory_usage_bytes=used * MIB, memory_limit_bytes=512 * MIB,
-        )  # fmt: skip
+            ProcessSample,
+            root,
+            threads=9,
+            anon_bytes=200 * MIB,
+            cpu_runtime_ns=step * SECOND,
+            memory_usage_bytes=used * MIB,
+            memory_limit_bytes=512 * MIB,
+        )
         story.tick(0)
     story.exit(root, 52)
     heap = hypothesis(report_of(story), "mem.app_heap")
@@ -258,9 +284,14 @@ def test_a_connection_that_was_reset_is_told_as_a_reset() -> None:
     link(story, root, ConnectionStage.CONNECTED)
     story.step(1_000)
     link(
-        story, root, ConnectionStage.CLOSED, error=errno.ECONNRESET, sent_bytes=100, received_bytes=50,
+        story,
+        root,
+        ConnectionStage.CLOSED,
+        error=errno.ECONNRESET,
+        sent_bytes=100,
+        received_bytes=50,
         last_send_boottime_ns=story.now,
-    )  # fmt: skip
+    )
     story.exit(root, 1)
     lead = hypothesis(report_of(story), "net.reset_short")
     assert lead.weighed[0].text.startswith("10.0.0.5:5000 reset a connection of python3")
@@ -318,9 +349,14 @@ def test_a_quota_degrades_a_success_only_when_it_took_much_of_its_life(
         story.step(1_000)
         throttled = min(step, 6) * 9
         story.fact(
-            ProcessSample, root, threads=1, cpu_runtime_ns=step * SECOND // 2,
-            cpu_periods=step * 10, throttled_periods=throttled, throttled_ns=throttled * 10 * MS,
-        )  # fmt: skip
+            ProcessSample,
+            root,
+            threads=1,
+            cpu_runtime_ns=step * SECOND // 2,
+            cpu_periods=step * 10,
+            throttled_periods=throttled,
+            throttled_ns=throttled * 10 * MS,
+        )
         story.tick(0)
     story.exit(root)
     assert report_of(story).verdict == verdict
@@ -337,16 +373,27 @@ def test_broken_connections_belong_to_the_story_of_a_child_that_was_killed(
     worker = story.fork(driver)
     client = story.spawn(root, "python3", "load.py")
     link(
-        story, worker, ConnectionStage.CONNECTED, connection_id=10, local_low=SERVER, local_port=5000,
-        peer_port=40_000, connection_flags=int(ConnectionFlag.ACCEPTED),
-    )  # fmt: skip
+        story,
+        worker,
+        ConnectionStage.CONNECTED,
+        connection_id=10,
+        local_low=SERVER,
+        local_port=5000,
+        peer_port=40_000,
+        connection_flags=int(ConnectionFlag.ACCEPTED),
+    )
     story.oom(worker)
     story.exit(worker, signal=signal.SIGKILL)
     if part:
         link(
-            story, client, ConnectionStage.CLOSED, error=errno.ECONNRESET, sent_bytes=100, received_bytes=50,
+            story,
+            client,
+            ConnectionStage.CLOSED,
+            error=errno.ECONNRESET,
+            sent_bytes=100,
+            received_bytes=50,
             last_send_boottime_ns=story.now,
-        )  # fmt: skip
+        )
     else:
         refused(story, client, CallKind.OPEN, errno.EACCES, path="/data/secret", subject=1)
     story.exit(client, 1)
@@ -367,14 +414,24 @@ def test_a_neighbour_that_grew_more_speaks_against_the_victims_own_growth(
     for held in (5, 55):
         story.step(1_000)
         story.fact(
-            ProcessSample, step, threads=1, anon_bytes=held * MIB, memory_cgroup_id=5,
-            memory_usage_bytes=60 * MIB, memory_limit_bytes=64 * MIB,
-        )  # fmt: skip
+            ProcessSample,
+            step,
+            threads=1,
+            anon_bytes=held * MIB,
+            memory_cgroup_id=5,
+            memory_usage_bytes=60 * MIB,
+            memory_limit_bytes=64 * MIB,
+        )
         story.tick(0)
     story.fact(
-        Neighbour, ProcessKey(77, 5), rss_growth_bytes=grown * MIB, rss_bytes=grown * MIB, shares_memory_cgroup=1,
-        comm="greedy", interval_ns=SECOND,
-    )  # fmt: skip
+        Neighbour,
+        ProcessKey(77, 5),
+        rss_growth_bytes=grown * MIB,
+        rss_bytes=grown * MIB,
+        shares_memory_cgroup=1,
+        comm="greedy",
+        interval_ns=SECOND,
+    )
     story.oom(step)
     story.exit(step, signal=signal.SIGKILL)
     story.exit(root, 137)

@@ -46,9 +46,18 @@ def test_the_target_of_a_kill_is_told_with_its_wait_and_its_use() -> None:
     root = story.command("bash", "job.sh")
     step = story.spawn(root, "python3", "step.py")
     ended(
-        story, ProcessKey(99, 9), step, signal.SIGKILL, comm="reaper", waits_on=WaitObject.PIPE, inode=42,
-        runtime_ns=1_500_000_000, anon_bytes=30 << 20, parent_comm="cron", sender_parent=ProcessKey(50, 1),
-    )  # fmt: skip
+        story,
+        ProcessKey(99, 9),
+        step,
+        signal.SIGKILL,
+        comm="reaper",
+        waits_on=WaitObject.PIPE,
+        inode=42,
+        runtime_ns=1_500_000_000,
+        anon_bytes=30 << 20,
+        parent_comm="cron",
+        sender_parent=ProcessKey(50, 1),
+    )
     story.exit(root, 137)
     lead = report_of(story).hypotheses[0]
     assert lead.cause == "kill.supervisor"
@@ -64,14 +73,26 @@ def container(shim: str) -> Hypothesis:
     story = Story()
     root = story.command("python3", "task.py")
     told(
-        story, ProcessKey(499, 5), root, signal.SIGTERM, sender_comm="runc",
+        story,
+        ProcessKey(499, 5),
+        root,
+        signal.SIGTERM,
+        sender_comm="runc",
         state_flags=int(SignalFlag.IGNORED | SignalFlag.TO_NAMESPACE_INIT),
-    )  # fmt: skip
+    )
     story.step(10_000)
     ended(
-        story, RUNC, root, signal.SIGKILL, comm="runc" if "shim" in shim else "killer", sender_parent=SHIM, parent_comm=shim,
-        sender_grandparent=SYSTEMD, grandparent_comm="systemd", state_flags=int(SignalFlag.TO_NAMESPACE_INIT),
-    )  # fmt: skip
+        story,
+        RUNC,
+        root,
+        signal.SIGKILL,
+        comm="runc" if "shim" in shim else "killer",
+        sender_parent=SHIM,
+        parent_comm=shim,
+        sender_grandparent=SYSTEMD,
+        grandparent_comm="systemd",
+        state_flags=int(SignalFlag.TO_NAMESPACE_INIT),
+    )
     return report_of(story).hypotheses[0]
 
 
@@ -96,9 +117,14 @@ def test_the_end_of_a_namespace_names_its_first_process_and_its_end() -> None:
     worker = story.spawn(init, "worker")
     story.signal(init, worker, signal.SIGKILL, code=128, comm="sh")
     told(
-        story, init, worker, signal.SIGKILL, code=128, sender_comm="sh",
+        story,
+        init,
+        worker,
+        signal.SIGKILL,
+        code=128,
+        sender_comm="sh",
         state_flags=int(SignalFlag.NAMESPACE_ENDS | SignalFlag.SENDER_EXITS),
-    )  # fmt: skip
+    )
     story.exit(worker, signal=signal.SIGKILL)
     story.exit(init)
     story.exit(root)
@@ -124,9 +150,15 @@ def test_the_death_of_the_parent_is_no_kill_by_it() -> None:
     worker = story.spawn(parent, "python3", "work.py")
     story.exit(parent, 1)
     ended(
-        story, parent, worker, signal.SIGTERM, comm="python3",
-        state_flags=int(SignalFlag.PARENT_DEATH | SignalFlag.SENDER_EXITS | SignalFlag.WITHOUT_CALL),
-    )  # fmt: skip
+        story,
+        parent,
+        worker,
+        signal.SIGTERM,
+        comm="python3",
+        state_flags=int(
+            SignalFlag.PARENT_DEATH | SignalFlag.SENDER_EXITS | SignalFlag.WITHOUT_CALL
+        ),
+    )
     story.exit(root, 1)
     found = {h.cause: h for h in report_of(story).hypotheses}
     assert "its parent python3" in found["kill.parent_death"].summary
@@ -137,9 +169,14 @@ def test_a_hang_up_by_the_kernel_is_told_from_a_kill() -> None:
     story = Story()
     root = story.command("python3", "step.py")
     ended(
-        story, ProcessKey(60, 2), root, signal.SIGHUP, comm="sshd", code=128,
+        story,
+        ProcessKey(60, 2),
+        root,
+        signal.SIGHUP,
+        comm="sshd",
+        code=128,
         state_flags=int(SignalFlag.TERMINAL),
-    )  # fmt: skip
+    )
     lead = report_of(story).hypotheses[0]
     assert lead.cause == "kill.hangup"
     assert "its terminal was hung up while sshd (60) ran" in lead.summary

@@ -23,13 +23,26 @@ from receiver.units import MIB, SECOND
 from tests.builders import MS, Story
 from tests.investigate.telling import cause_of, report_of
 
-NUMBERS = {"open": 2, "mkdir": 83, "stat": 4, "bind": 49, "execve": 59, "inotify_add_watch": 254,
-           "inotify_init1": 294, "rename": 82}  # fmt: skip
+NUMBERS = {
+    "open": 2,
+    "mkdir": 83,
+    "stat": 4,
+    "bind": 49,
+    "execve": 59,
+    "inotify_add_watch": 254,
+    "inotify_init1": 294,
+    "rename": 82,
+}
 KINDS = {
-    "open": CallKind.OPEN, "mkdir": CallKind.CHANGE, "stat": CallKind.ASK, "bind": CallKind.BIND,
-    "execve": CallKind.EXEC, "inotify_add_watch": CallKind.WATCH, "inotify_init1": CallKind.WATCH,
+    "open": CallKind.OPEN,
+    "mkdir": CallKind.CHANGE,
+    "stat": CallKind.ASK,
+    "bind": CallKind.BIND,
+    "execve": CallKind.EXEC,
+    "inotify_add_watch": CallKind.WATCH,
+    "inotify_init1": CallKind.WATCH,
     "rename": CallKind.CHANGE,
-}  # fmt: skip
+}
 ORDERS = "/data/orders.csv"
 
 
@@ -46,20 +59,30 @@ class Job:
     ) -> None:
         """The step's last failure, at its end."""
         values: dict[str, Any] = {
-            "call_number": NUMBERS[call], "call": KINDS[call], "error": error, "path": path,
-            "subject": SubjectKind.PATH_ASKED if path else SubjectKind.NONE, "failures": 1,
-            "failed_boottime_ns": self.story.now - int(ago_ms * MS), "thread": self.step.tgid,
-        }  # fmt: skip
+            "call_number": NUMBERS[call],
+            "call": KINDS[call],
+            "error": error,
+            "path": path,
+            "subject": SubjectKind.PATH_ASKED if path else SubjectKind.NONE,
+            "failures": 1,
+            "failed_boottime_ns": self.story.now - int(ago_ms * MS),
+            "thread": self.step.tgid,
+        }
         self.story.fact(LastFailure, self.step, **(values | other))
 
     def refused(self, call: str, error: int, path: str = "", **other: Any) -> None:
         """The record that comes at once."""
         now = self.story.now
         values: dict[str, Any] = {
-            "call_number": NUMBERS[call], "call": KINDS[call], "error": error, "path": path,
-            "subject": SubjectKind.PATH_ASKED if path else SubjectKind.NONE, "failures": 1,
-            "first_boottime_ns": now, "last_boottime_ns": now,
-        }  # fmt: skip
+            "call_number": NUMBERS[call],
+            "call": KINDS[call],
+            "error": error,
+            "path": path,
+            "subject": SubjectKind.PATH_ASKED if path else SubjectKind.NONE,
+            "failures": 1,
+            "first_boottime_ns": now,
+            "last_boottime_ns": now,
+        }
         self.story.fact(CallFailed, self.step, **(values | other))
 
     def changes(self, who: ProcessKey, operation: FileOperation, path: str, **other: Any) -> None:
@@ -199,9 +222,14 @@ def test_a_port_with_its_owner() -> None:
         Holder, job.step, held=HeldObject.PORT, port=8080, holder=ProcessKey(77, 5), comm="nginx"
     )
     job.failed(
-        "bind", errno.EADDRINUSE, "", subject=SubjectKind.ENDPOINT, family=2, port=8080,
+        "bind",
+        errno.EADDRINUSE,
+        "",
+        subject=SubjectKind.ENDPOINT,
+        family=2,
+        port=8080,
         address_low=int.from_bytes(bytes([127, 0, 0, 1]), "little"),
-    )  # fmt: skip
+    )
     assert job.ends() == (
         "net.port_in_use",
         "nginx",
@@ -213,9 +241,15 @@ def test_a_port_that_it_could_do_without() -> None:
     job = Job()
     job.story.step(30_000)
     job.failed(
-        "bind", errno.EADDRINUSE, "", subject=SubjectKind.ENDPOINT, family=2, port=8080,
-        ago_ms=9_000, later_files=5,
-    )  # fmt: skip
+        "bind",
+        errno.EADDRINUSE,
+        "",
+        subject=SubjectKind.ENDPOINT,
+        family=2,
+        port=8080,
+        ago_ms=9_000,
+        later_files=5,
+    )
     assert job.ends()[0] == "none.not_visible"
 
 
@@ -228,10 +262,17 @@ def test_an_exec_that_somebodys_open_file_refuses() -> None:
     )
     now = job.story.now
     job.story.fact(
-        CallFailed, child, call=CallKind.EXEC, call_number=59, error=errno.ETXTBSY, failures=1,
-        path="/work/tool.sh", subject=SubjectKind.PATH_ASKED, first_boottime_ns=now,
+        CallFailed,
+        child,
+        call=CallKind.EXEC,
+        call_number=59,
+        error=errno.ETXTBSY,
+        failures=1,
+        path="/work/tool.sh",
+        subject=SubjectKind.PATH_ASKED,
+        first_boottime_ns=now,
         last_boottime_ns=now,
-    )  # fmt: skip
+    )
     job.story.exit(child, 255, after_ms=1)
     job.story.exit(keeper)
     cause, culprit, summary = job.ends()
@@ -243,15 +284,26 @@ def test_a_file_of_the_same_name_elsewhere_is_not_the_one_that_was_refused() -> 
     job = Job()
     child = job.story.fork(job.step)
     job.story.fact(
-        Holder, child, held=HeldObject.TEXT, path="/other/tool.sh", holder=ProcessKey(77, 5),
+        Holder,
+        child,
+        held=HeldObject.TEXT,
+        path="/other/tool.sh",
+        holder=ProcessKey(77, 5),
         comm="vi",
-    )  # fmt: skip
+    )
     now = job.story.now
     job.story.fact(
-        CallFailed, child, call=CallKind.EXEC, call_number=59, error=errno.ETXTBSY, failures=1,
-        path="/work/tool.sh", subject=SubjectKind.PATH_ASKED, first_boottime_ns=now,
+        CallFailed,
+        child,
+        call=CallKind.EXEC,
+        call_number=59,
+        error=errno.ETXTBSY,
+        failures=1,
+        path="/work/tool.sh",
+        subject=SubjectKind.PATH_ASKED,
+        first_boottime_ns=now,
         last_boottime_ns=now,
-    )  # fmt: skip
+    )
     job.story.exit(child, 255, after_ms=1)
     assert job.ends()[:2] == ("proc.exec_refused", "/work/tool.sh")
 

@@ -20,9 +20,15 @@ def stuck(story: Story, key: ProcessKey, frames: str, *, killer_off: bool = True
     """Eight seconds in uninterruptible sleep, as the samples of each second show it."""
     for second in range(8):
         story.fact(
-            ProcessSample, key, anon_bytes=199 * MIB, threads=1, disk_threads=1, memory_cgroup_id=2,
-            memory_limit_bytes=200 * MIB, memory_usage_bytes=200 * MIB,
-        )  # fmt: skip
+            ProcessSample,
+            key,
+            anon_bytes=199 * MIB,
+            threads=1,
+            disk_threads=1,
+            memory_cgroup_id=2,
+            memory_limit_bytes=200 * MIB,
+            memory_usage_bytes=200 * MIB,
+        )
         if killer_off:
             story.fact(MemoryWait, key, killer_disabled=1, **LIMIT)
         if second == 3:

@@ -29,18 +29,22 @@ FLOCK, EXECVE, MKDIR = 73, 59, 83
 def refused(story: Story, who: ProcessKey, **fields: Any) -> None:
     """A failed call that is told at once."""
     values: dict[str, Any] = {
-        "failures": 1, "subject": SubjectKind.PATH_ASKED, "first_boottime_ns": story.now,
+        "failures": 1,
+        "subject": SubjectKind.PATH_ASKED,
+        "first_boottime_ns": story.now,
         "last_boottime_ns": story.now,
-    }  # fmt: skip
+    }
     story.fact(CallFailed, who, **(values | fields))
 
 
 def last_failed(story: Story, who: ProcessKey, *, ago_ms: float = 5, **fields: Any) -> None:
     """One of the last failed calls of a process that failed."""
     values: dict[str, Any] = {
-        "failures": 1, "subject": SubjectKind.PATH_ASKED, "thread": who.tgid,
+        "failures": 1,
+        "subject": SubjectKind.PATH_ASKED,
+        "thread": who.tgid,
         "failed_boottime_ns": story.now - int(ago_ms * MS),
-    }  # fmt: skip
+    }
     story.fact(LastFailure, who, **(values | fields))
 
 
@@ -63,9 +67,12 @@ def test_a_refused_lock_is_a_reason_only_for_who_needs_it(
     story = Story()
     root = story.command("java", "-jar", "job.jar")
     lock: dict[str, Any] = {
-        "call": CallKind.LOCK, "call_number": FLOCK, "error": errno.EAGAIN, "path": path,
+        "call": CallKind.LOCK,
+        "call_number": FLOCK,
+        "error": errno.EAGAIN,
+        "path": path,
         "subject": SubjectKind.LOCK,
-    }  # fmt: skip
+    }
     refused(story, root, **lock)
     story.step(800)
     last_failed(story, root, **(lock | later))
@@ -137,8 +144,11 @@ def test_a_runtime_that_aborts_itself_at_the_limit_of_its_heap(
 # ── paths that exist ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 MADE: dict[str, Any] = {
-    "call": CallKind.CHANGE, "call_number": MKDIR, "error": errno.EEXIST, "path": "/data/out",
-}  # fmt: skip
+    "call": CallKind.CHANGE,
+    "call_number": MKDIR,
+    "error": errno.EEXIST,
+    "path": "/data/out",
+}
 
 
 @pytest.mark.parametrize(
@@ -228,18 +238,27 @@ def test_a_client_that_gives_up_by_its_own_limit(
     story.step(100)
     sent_ns = story.now
     at: dict[str, Any] = {
-        "connection_id": 1, "family": 2, "peer_low": 0x0200000A, "peer_port": 9000,
-        "local_port": 40_000, "established_boottime_ns": sent_ns - MS,
-    }  # fmt: skip
+        "connection_id": 1,
+        "family": 2,
+        "peer_low": 0x0200000A,
+        "peer_port": 9000,
+        "local_port": 40_000,
+        "established_boottime_ns": sent_ns - MS,
+    }
     story.fact(Connection, root, stage=ConnectionStage.CONNECTED, **at)
     story.step(100)
     story.fact(EarlySample, root, anon_bytes=4 * MIB, cpu_runtime_ns=50 * MS)
     story.step(waited_ms)
     received_ns = sent_ns + 500 * MS if other.get("answered") else 0
     story.fact(
-        Connection, root, stage=ConnectionStage.CLOSED, last_send_boottime_ns=sent_ns,
-        last_receive_boottime_ns=received_ns, sent_bytes=4, **at,
-    )  # fmt: skip
+        Connection,
+        root,
+        stage=ConnectionStage.CLOSED,
+        last_send_boottime_ns=sent_ns,
+        last_receive_boottime_ns=received_ns,
+        sent_bytes=4,
+        **at,
+    )
     after_ms = 1_400 if other.get("went_on") else 5
     story.exit(root, 255, after_ms=after_ms, cpu_runtime_ns=(50 + cpu_ms) * MS)
     assert cause_of(report_of(story)) == cause

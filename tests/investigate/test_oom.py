@@ -31,23 +31,60 @@ def choose(
     asked for above that."""
     anon = sum(held.values()) * MIB
     story.say(
-        OomMemory, victim=victim, memory_cgroup_id=2, limit_bytes=LIMIT, usage_bytes=LIMIT,
-        anon_list_bytes=anon + shared * MIB, file_list_bytes=0, unevictable_bytes=0,
-        kernel_bytes=LIMIT - anon - shared * MIB, anon_bytes=anon, file_bytes=0, shmem_bytes=0, swap_bytes=0,
-        members=len(held) + unnamed, named=len(held), groups=1, look_flags=int(flags),
-    )  # fmt: skip
+        OomMemory,
+        victim=victim,
+        memory_cgroup_id=2,
+        limit_bytes=LIMIT,
+        usage_bytes=LIMIT,
+        anon_list_bytes=anon + shared * MIB,
+        file_list_bytes=0,
+        unevictable_bytes=0,
+        kernel_bytes=LIMIT - anon - shared * MIB,
+        anon_bytes=anon,
+        file_bytes=0,
+        shmem_bytes=0,
+        swap_bytes=0,
+        members=len(held) + unnamed,
+        named=len(held),
+        groups=1,
+        look_flags=int(flags),
+    )
     for process, mib in held.items():
         own = process == victim
         story.say(
-            OomMember, process=process, victim=victim, anon_bytes=mib * MIB, file_bytes=5 * MIB, shmem_bytes=0, swap_bytes=0,
-            private_bytes=(mib + (mapped if own else 0)) * MIB, memory_cgroup_id=2, uid=0, oom_score_adj=0,
-            member_flags=int(MemberFlag.VICTIM | MemberFlag.TRIGGER) if own else 0, comm="greedy",
-        )  # fmt: skip
+            OomMember,
+            process=process,
+            victim=victim,
+            anon_bytes=mib * MIB,
+            file_bytes=5 * MIB,
+            shmem_bytes=0,
+            swap_bytes=0,
+            private_bytes=(mib + (mapped if own else 0)) * MIB,
+            memory_cgroup_id=2,
+            uid=0,
+            oom_score_adj=0,
+            member_flags=int(MemberFlag.VICTIM | MemberFlag.TRIGGER) if own else 0,
+            comm="greedy",
+        )
     story.say(
-        OomKill, victim=victim, trigger=victim, anon_rss_bytes=held[victim] * MIB, file_rss_bytes=5 * MIB, shmem_rss_bytes=0,
-        limit_bytes=LIMIT, usage_bytes=LIMIT, host_total_bytes=8 << 30, host_free_bytes=1 << 30, memory_cgroup_id=2, scope=1,
-        oom_score_adj=0, victim_comm="python3", trigger_comm="python3", memory_cgroup="/jobs", victim_cgroup="/jobs",
-    )  # fmt: skip
+        OomKill,
+        victim=victim,
+        trigger=victim,
+        anon_rss_bytes=held[victim] * MIB,
+        file_rss_bytes=5 * MIB,
+        shmem_rss_bytes=0,
+        limit_bytes=LIMIT,
+        usage_bytes=LIMIT,
+        host_total_bytes=8 << 30,
+        host_free_bytes=1 << 30,
+        memory_cgroup_id=2,
+        scope=1,
+        oom_score_adj=0,
+        victim_comm="python3",
+        trigger_comm="python3",
+        memory_cgroup="/jobs",
+        victim_cgroup="/jobs",
+    )
 
 
 def killed(held: int, others: dict[ProcessKey, int], **look: Any) -> Report:

@@ -21,10 +21,18 @@ def lead_of(**how: Any) -> Hypothesis:
     story = Story()
     step = story.command("python3", "step.py")
     known = {
-        "asked_bytes": 300 * MIB, "mapped_bytes": 50 * MIB, "private_bytes": 20 * MIB, "mappings": 49, "mappings_max": 65530,
-        "address_space_limit_bytes": NO_LIMIT, "data_limit_bytes": NO_LIMIT, "locked_limit_bytes": 8 * MIB,
-        "call_number": MMAP, "error": errno.ENOMEM, "refusal_flags": int(RefusalFlag.ANONYMOUS),
-    }  # fmt: skip
+        "asked_bytes": 300 * MIB,
+        "mapped_bytes": 50 * MIB,
+        "private_bytes": 20 * MIB,
+        "mappings": 49,
+        "mappings_max": 65530,
+        "address_space_limit_bytes": NO_LIMIT,
+        "data_limit_bytes": NO_LIMIT,
+        "locked_limit_bytes": 8 * MIB,
+        "call_number": MMAP,
+        "error": errno.ENOMEM,
+        "refusal_flags": int(RefusalFlag.ANONYMOUS),
+    }
     story.fact(MemoryRefused, step, **(known | how))
     story.exit(step, 1)
     return report_of(story).hypotheses[0]

@@ -110,13 +110,30 @@ def test_the_two_ends_of_a_connection(address: int) -> None:
     story = Story()
     root, one, other = two(story)
     for key, values in (
-        (one, {"local_low": address, "local_port": 5000, "peer_port": 4000, "connection_flags": int(ConnectionFlag.ACCEPTED)}),
+        (
+            one,
+            {
+                "local_low": address,
+                "local_port": 5000,
+                "peer_port": 4000,
+                "connection_flags": int(ConnectionFlag.ACCEPTED),
+            },
+        ),
         (other, {"peer_low": SERVER, "peer_port": 5000, "local_port": 4000}),
-    ):  # fmt: skip
+    ):
         story.fact(
-            Connection, key,
-            **({"connection_id": key.tgid, "stage": int(ConnectionStage.CONNECTED), "family": 2, "established_boottime_ns": 9} | values),
-        )  # fmt: skip
+            Connection,
+            key,
+            **(
+                {
+                    "connection_id": key.tgid,
+                    "stage": int(ConnectionStage.CONNECTED),
+                    "family": 2,
+                    "established_boottime_ns": 9,
+                }
+                | values
+            ),
+        )
     end(story, one, other, root)
     found = holds(Via.CONNECTION_ENDS, case_of(story, root), candidate(one), candidate(other))
     assert found is (address == SERVER)
@@ -170,9 +187,18 @@ def test_the_holder_of_a_lock(held: bool) -> None:
     story = Story()
     root, one, other = two(story)
     story.fact(
-        CallFailed, other, call=int(CallKind.LOCK), error=errno.EAGAIN, call_number=1, failures=1,
-        holder=one if held else OTHER, first_boottime_ns=story.now, last_boottime_ns=story.now, path="/x", subject=1,
-    )  # fmt: skip
+        CallFailed,
+        other,
+        call=int(CallKind.LOCK),
+        error=errno.EAGAIN,
+        call_number=1,
+        failures=1,
+        holder=one if held else OTHER,
+        first_boottime_ns=story.now,
+        last_boottime_ns=story.now,
+        path="/x",
+        subject=1,
+    )
     end(story, one, other, root)
     assert holds(Via.LOCK, case_of(story, root), candidate(one), candidate(other)) is held
 

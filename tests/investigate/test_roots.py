@@ -44,16 +44,27 @@ def texts(report: Report) -> str:
 def accepts(story: Story, server: ProcessKey, port: int = 5000) -> None:
     """The server's end of a connection to 10.0.0.5."""
     link(
-        story, server, ConnectionStage.CONNECTED, connection_id=10, local_low=SERVER, local_port=port,
-        peer_port=40_000, connection_flags=int(ConnectionFlag.ACCEPTED),
-    )  # fmt: skip
+        story,
+        server,
+        ConnectionStage.CONNECTED,
+        connection_id=10,
+        local_low=SERVER,
+        local_port=port,
+        peer_port=40_000,
+        connection_flags=int(ConnectionFlag.ACCEPTED),
+    )
 
 
 def resets(story: Story, client: ProcessKey) -> None:
     link(
-        story, client, ConnectionStage.CLOSED, error=errno.ECONNRESET, sent_bytes=100, received_bytes=50,
+        story,
+        client,
+        ConnectionStage.CLOSED,
+        error=errno.ECONNRESET,
+        sent_bytes=100,
+        received_bytes=50,
         last_send_boottime_ns=story.now,
-    )  # fmt: skip
+    )
 
 
 def test_two_branches_with_two_causes_are_two_incidents() -> None:
@@ -126,9 +137,13 @@ def waits_for_a_cpu(story: Story, key: ProcessKey, seconds: int = 12) -> None:
     for step in range(seconds):
         story.step(1_000)
         story.fact(
-            ProcessSample, key, threads=1, running_threads=1, run_delay_ns=step * SECOND * 7 // 10,
+            ProcessSample,
+            key,
+            threads=1,
+            running_threads=1,
+            run_delay_ns=step * SECOND * 7 // 10,
             cpu_runtime_ns=step * SECOND * 3 // 10,
-        )  # fmt: skip
+        )
         story.fact(Neighbour, ProcessKey(77, 5), cpu_ns=SECOND, interval_ns=SECOND, comm="simulate")
         story.tick(0)
 
@@ -174,9 +189,12 @@ def test_a_hang_that_a_time_limit_ended_leads_before_the_limit(hangs: bool) -> N
         story.fact(ProcessSample, parent, threads=4, cpu_runtime_ns=0)
         if hangs and step > 1:
             story.fact(
-                ThreadWait, worker, thread=worker.tgid, call_number=202,
+                ThreadWait,
+                worker,
+                thread=worker.tgid,
+                call_number=202,
                 idle_ns=step * SECOND,
-            )  # fmt: skip
+            )
         story.tick(0)
     story.signal(limit, parent, signal.SIGTERM, comm="timeout")
     story.exit(parent, signal=signal.SIGTERM)
@@ -270,9 +288,14 @@ def test_a_delay_of_a_failed_run_that_ended_nothing_is_no_hypothesis() -> None:
     for step in range(12):
         story.step(1_000)
         story.fact(
-            ProcessSample, root, threads=1, cpu_runtime_ns=step * SECOND // 2,
-            cpu_periods=step * 10, throttled_periods=step * 9, throttled_ns=step * 90 * MS,
-        )  # fmt: skip
+            ProcessSample,
+            root,
+            threads=1,
+            cpu_runtime_ns=step * SECOND // 2,
+            cpu_periods=step * 10,
+            throttled_periods=step * 9,
+            throttled_ns=step * 90 * MS,
+        )
         story.tick(0)
     story.exit(root, 1)
     report = report_of(story)
@@ -309,10 +332,22 @@ def test_a_fix_names_the_limit_and_its_number() -> None:
 @pytest.mark.parametrize(
     ("seconds", "limit"),
     [
-        (0.9, None), (1.0, 1), (4.9, None), (5.2, 5), (5.3, None), (12.37, None), (44.6, None), (61.37, None),
-        (90.1, 90), (100.5, None), (3599.43, None), (3600.2, 3600), (80_000, None), (86_400.05, 86_400),
+        (0.9, None),
+        (1.0, 1),
+        (4.9, None),
+        (5.2, 5),
+        (5.3, None),
+        (12.37, None),
+        (44.6, None),
+        (61.37, None),
+        (90.1, 90),
+        (100.5, None),
+        (3599.43, None),
+        (3600.2, 3600),
+        (80_000, None),
+        (86_400.05, 86_400),
     ],
-)  # fmt: skip
+)
 def test_an_age_is_near_a_common_limit_or_not(seconds: float, limit: float | None) -> None:
     found = common_limit(seconds)
     assert (found.seconds if found is not None else None) == limit

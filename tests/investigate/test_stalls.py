@@ -51,9 +51,14 @@ class Runner:
     def holds(self, *holders: ProcessKey) -> None:
         for number, key in enumerate(holders, 1):
             self.story.fact(
-                Holder, self.runner, held=HeldObject.PIPE_WRITE, inode=PIPE, holder=key,
-                holders=number, comm="python3",
-            )  # fmt: skip
+                Holder,
+                self.runner,
+                held=HeldObject.PIPE_WRITE,
+                inode=PIPE,
+                holder=key,
+                holders=number,
+                comm="python3",
+            )
 
     def times_out(self) -> Report:
         self.story.signal(self.root, self.runner, signal.SIGTERM, comm="timeout")
@@ -139,9 +144,15 @@ def test_a_fifo_that_nobody_opens(known: bool) -> None:
     story.signal(root, reader, signal.SIGTERM, comm="timeout")
     if known:
         story.fact(
-            LastFailure, reader, call_number=OPENAT, call=CallKind.OPEN, error=errno.EINTR,
-            subject=SubjectKind.PATH_ASKED, path="/data/feed", failed_boottime_ns=story.now,
-        )  # fmt: skip
+            LastFailure,
+            reader,
+            call_number=OPENAT,
+            call=CallKind.OPEN,
+            error=errno.EINTR,
+            subject=SubjectKind.PATH_ASKED,
+            path="/data/feed",
+            failed_boottime_ns=story.now,
+        )
     story.exit(reader, signal=signal.SIGTERM, after_ms=1)
     story.exit(root, 124)
     report = report_of(story)

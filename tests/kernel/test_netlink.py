@@ -104,9 +104,15 @@ def test_a_name_that_is_no_text_hides_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("version", "size", "values"),
-    [(12, 376, "USED"), (13, 424, "USED"), (14, 440, "USED"), (15, 560, "USED_15"),
-     (16, 560, "USED"), (99, 1200, "USED")],
-)  # fmt: skip
+    [
+        (12, 376, "USED"),
+        (13, 424, "USED"),
+        (14, 440, "USED"),
+        (15, 560, "USED_15"),
+        (16, 560, "USED"),
+        (99, 1200, "USED"),
+    ],
+)
 def test_what_a_thread_had_used(version: int, size: int, values: str) -> None:
     data = datagrams.taskstats(version, size, getattr(datagrams, values))
     (message,) = reading(_Stats()).decoded(data)

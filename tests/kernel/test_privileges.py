@@ -32,9 +32,17 @@ ROOT = Path(__file__).parent.parent.parent
 NOBODY = pwd.getpwnam("nobody")
 BOTH = 1 << CAP_BPF | 1 << CAP_PERFMON
 CLEAN = Privileges(
-    users=(7, 7, 7), groups=(), effective=0, permitted=0, inheritable=0, bounding=0, ambient=0, securebits=0b11101011,
-    no_new_privs=True, dumpable=False,
-)  # fmt: skip
+    users=(7, 7, 7),
+    groups=(),
+    effective=0,
+    permitted=0,
+    inheritable=0,
+    bounding=0,
+    ambient=0,
+    securebits=0b11101011,
+    no_new_privs=True,
+    dumpable=False,
+)
 
 
 WITH_GROUPS = ("setpriv", "--groups=4,24")  # root may have none, and then none are left
@@ -139,9 +147,17 @@ def test_every_mismatch_is_named() -> None:
     own = UserIdentity(7, 7)
     assert mismatches(CLEAN, own, 0, limits=True) == []
     changes: dict[str, object] = {
-        "users": (7, 0, 7), "groups": (4,), "effective": 1, "permitted": 2, "inheritable": 4, "bounding": 8, "ambient": 16,
-        "securebits": 0, "no_new_privs": False, "dumpable": True,
-    }  # fmt: skip
+        "users": (7, 0, 7),
+        "groups": (4,),
+        "effective": 1,
+        "permitted": 2,
+        "inheritable": 4,
+        "bounding": 8,
+        "ambient": 16,
+        "securebits": 0,
+        "no_new_privs": False,
+        "dumpable": True,
+    }
     for field, value in changes.items():
         wrong = mismatches(msgspec.structs.replace(CLEAN, **{field: value}), own, 0, limits=True)
         assert len(wrong) == 1, field

@@ -102,18 +102,42 @@ def test_what_depends_on_arguments(arch: Architecture) -> None:
     own = os.getpid()
     thread, fork = 0x3D0F00, 0x01200011
     cases: list[tuple[str, tuple[int, ...], bool]] = [
-        ("clone", (thread,), True), ("clone", (fork,), False), ("clone", (thread | 0x10000000,), False),
+        ("clone", (thread,), True),
+        ("clone", (fork,), False),
+        ("clone", (thread | 0x10000000,), False),
         ("clone", (thread | 0x20000,), False),
-        ("socket", (2, 1, 0), True), ("socket", (10, 1 | 0o2000000, 6), True), ("socket", (1, 2, 0), True),
-        ("socket", (16, 3, 0), True), ("socket", (16, 3, 4), True), ("socket", (16, 3, 12), False), ("socket", (17, 3, 0), False),
-        ("bpf", (1,), True), ("bpf", (33,), True), ("bpf", (5,), False), ("bpf", (28,), False), ("bpf", (17,), False),
-        ("fcntl", (3, 6), True), ("fcntl", (3, 1030), True), ("fcntl", (3, 8, 1), False), ("fcntl", (3, 10, 9), False),
+        ("socket", (2, 1, 0), True),
+        ("socket", (10, 1 | 0o2000000, 6), True),
+        ("socket", (1, 2, 0), True),
+        ("socket", (16, 3, 0), True),
+        ("socket", (16, 3, 4), True),
+        ("socket", (16, 3, 12), False),
+        ("socket", (17, 3, 0), False),
+        ("bpf", (1,), True),
+        ("bpf", (33,), True),
+        ("bpf", (5,), False),
+        ("bpf", (28,), False),
+        ("bpf", (17,), False),
+        ("fcntl", (3, 6), True),
+        ("fcntl", (3, 1030), True),
+        ("fcntl", (3, 8, 1), False),
+        ("fcntl", (3, 10, 9), False),
         ("fcntl", (3, 15), False),
-        ("kill", (own, 9), True), ("kill", (1, 9), False), ("kill", (0, 15), False), ("kill", (0xFFFFFFFF, 9), False),
-        ("prctl", (15,), True), ("prctl", (0x53564D41,), True), ("prctl", (4,), False), ("prctl", (28,), False),
-        ("ioctl", (0, 0x5413), True), ("ioctl", (0, 0x5412), False), ("ioctl", (0, 0xC0502100), False),
-        ("prlimit64", (0, 7), True), ("prlimit64", (own, 7), True), ("prlimit64", (1, 7), False),
-    ]  # fmt: skip
+        ("kill", (own, 9), True),
+        ("kill", (1, 9), False),
+        ("kill", (0, 15), False),
+        ("kill", (0xFFFFFFFF, 9), False),
+        ("prctl", (15,), True),
+        ("prctl", (0x53564D41,), True),
+        ("prctl", (4,), False),
+        ("prctl", (28,), False),
+        ("ioctl", (0, 0x5413), True),
+        ("ioctl", (0, 0x5412), False),
+        ("ioctl", (0, 0xC0502100), False),
+        ("prlimit64", (0, 7), True),
+        ("prlimit64", (own, 7), True),
+        ("prlimit64", (1, 7), False),
+    ]
     for name, arguments, allowed in cases:
         assert verdict(service_rules(), arch, name, *arguments) == (ALLOW if allowed else NOTIFY), (
             name,
@@ -124,10 +148,17 @@ def test_what_depends_on_arguments(arch: Architecture) -> None:
 @BOTH
 def test_the_helper_attaches_and_connects_nowhere(arch: Architecture) -> None:
     for name, arguments, allowed in [
-        ("bpf", (17,), True), ("bpf", (28,), True), ("bpf", (5,), False), ("bpf", (0,), False), ("perf_event_open", (), True),
-        ("ioctl", (0, 0x2400), True), ("socket", (2, 1, 0), False), ("socket", (1, 1, 0), False), ("connect", (), False),
+        ("bpf", (17,), True),
+        ("bpf", (28,), True),
+        ("bpf", (5,), False),
+        ("bpf", (0,), False),
+        ("perf_event_open", (), True),
+        ("ioctl", (0, 0x2400), True),
+        ("socket", (2, 1, 0), False),
+        ("socket", (1, 1, 0), False),
+        ("connect", (), False),
         ("listen", (), False),
-    ]:  # fmt: skip
+    ]:
         assert verdict(helper_rules(), arch, name, *arguments) == (ALLOW if allowed else NOTIFY), (
             name,
             arguments,

@@ -402,10 +402,25 @@ os.execv("/bin/sh", ["sh", "-c", "exit 4", "--password", "hunter2argv", '{"token
     work.mkdir()
     (work / "script.py").write_text(script)
     done = run(
-        "record", "-o", str(files["tape"]), "--report", str(files["report"]), "--facts", str(files["facts"]), "--otlp-json",
-        str(files["otlp"]), "--timeline", "-c", str(config), "--", "env",
-        "OTEL_RESOURCE_ATTRIBUTES=team=x,db.password=hunter2attribute", sys.executable, str(work / "script.py"), str(work),
-    )  # fmt: skip
+        "record",
+        "-o",
+        str(files["tape"]),
+        "--report",
+        str(files["report"]),
+        "--facts",
+        str(files["facts"]),
+        "--otlp-json",
+        str(files["otlp"]),
+        "--timeline",
+        "-c",
+        str(config),
+        "--",
+        "env",
+        "OTEL_RESOURCE_ATTRIBUTES=team=x,db.password=hunter2attribute",
+        sys.executable,
+        str(work / "script.py"),
+        str(work),
+    )
     assert done.returncode == 4
     page = tmp_path / "page.html"
     outputs = {name: path.read_text("utf-8", "replace") for name, path in files.items()}

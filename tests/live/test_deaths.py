@@ -247,11 +247,17 @@ def test_an_oom_kill_in_a_cgroup_tells_limit_usage_and_victim(
 def test_an_oom_kill_by_a_neighbour_names_victim_and_trigger(
     witness: Witness, memory_cgroup: Path
 ) -> None:
-    quiet = python("x = bytearray(30 << 20)\nx[::4096] = b'x' * len(x[::4096])\n" + SLEEP, stdout=subprocess.PIPE,
-                   preexec_fn=lambda: (memory_cgroup / "cgroup.procs").write_text(str(os.getpid())))  # fmt: skip
+    quiet = python(
+        "x = bytearray(30 << 20)\nx[::4096] = b'x' * len(x[::4096])\n" + SLEEP,
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: (memory_cgroup / "cgroup.procs").write_text(str(os.getpid())),
+    )
     ready(quiet)
-    growing = python("x = []\nfor _ in range(22): x.append(b'y' * (1 << 20))\n" + SLEEP, stdout=subprocess.PIPE,
-                     preexec_fn=lambda: (memory_cgroup / "cgroup.procs").write_text(str(os.getpid())))  # fmt: skip
+    growing = python(
+        "x = []\nfor _ in range(22): x.append(b'y' * (1 << 20))\n" + SLEEP,
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: (memory_cgroup / "cgroup.procs").write_text(str(os.getpid())),
+    )
     finish(quiet)
     ready(growing)
     growing.kill()
@@ -278,8 +284,10 @@ def test_an_oom_kill_below_a_full_parent_names_the_parent(
     try:
         if (memory_cgroup / "memory.use_hierarchy").exists():
             assert (memory_cgroup / "memory.use_hierarchy").read_text().strip() == "1"
-        child = python("x = []\nwhile True: x.append(b'y' * (1 << 20))",
-                       preexec_fn=lambda: (inner / "cgroup.procs").write_text(str(os.getpid())))  # fmt: skip
+        child = python(
+            "x = []\nwhile True: x.append(b'y' * (1 << 20))",
+            preexec_fn=lambda: (inner / "cgroup.procs").write_text(str(os.getpid())),
+        )
         child.wait()
         event = witness.one(child.pid, OomKill)
         assert event.memory_cgroup == f"/{memory_cgroup.name}"
@@ -322,12 +330,15 @@ def test_a_crash_says_in_which_file_it_stood(witness: Witness, observers: int) -
     ("code", "module"),
     [
         # a tree of mappings that is several nodes deep
-        ("import mmap; held = [mmap.mmap(-1, 4096, prot=1 + i % 2 * 2) for i in range(5000)]", "lib"),
+        (
+            "import mmap; held = [mmap.mmap(-1, 4096, prot=1 + i % 2 * 2) for i in range(5000)]",
+            "lib",
+        ),
         # no file is mapped where it jumps to: one of no mapping, and one of memory of its own
         ("ctypes.CFUNCTYPE(None)(16)()", ""),
         (OWN_CODE, ""),
     ],
-)  # fmt: skip
+)
 def test_a_crash_is_where_the_kernel_has_a_file_or_nowhere(
     witness: Witness, code: str, module: str
 ) -> None:

@@ -55,9 +55,17 @@ def test_a_reader_of_events_that_leaves_ends_it(live: None) -> None:
     """Something happens for as long as it runs, so that there is always a line to print."""
     script = f"{' '.join(KWITNESS)} events 2> /dev/fd/3 | head -1; echo ${{PIPESTATUS[0]}}"
     with subprocess.Popen(
-        ["bash", "-c", f"exec 3>&2; ({script}) & work=$!; while kill -0 $work 2> /dev/null; do /bin/true; done"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=CLEAN,
-    ) as process:  # fmt: skip
+        [
+            "bash",
+            "-c",
+            f"exec 3>&2; ({script}) & work=$!; while kill -0 $work 2> /dev/null; do /bin/true; done",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=CLEAN,
+    ) as process:
         out, err = process.communicate(timeout=60)
     assert out.splitlines()[-1] == "0"
     assert err == "kwitness: following events; stop with Ctrl-C\n"

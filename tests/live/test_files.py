@@ -179,11 +179,18 @@ f = os.open("b", os.O_WRONLY); os.ftruncate(f, 7); os.fchmod(f, 0o600)
     ]
     own = str(tmp_path / "b")
     assert seen == [
-        (FileOperation.RENAME, "a", "b", 0), (FileOperation.LINK, "b", "c", 0), (FileOperation.SYMLINK, "b", "d", 0),
-        (FileOperation.UNLINK, "c", "", 0), (FileOperation.MKDIR, "e", "", 0), (FileOperation.RMDIR, "e", "", 0),
-        (FileOperation.TRUNCATE, "b", "", 100), (FileOperation.CHMOD, "b", "", 0o640), (FileOperation.CHOWN, "b", "", 0),
-        (FileOperation.TRUNCATE, own, "", 7), (FileOperation.CHMOD, own, "", 0o600),
-    ]  # fmt: skip
+        (FileOperation.RENAME, "a", "b", 0),
+        (FileOperation.LINK, "b", "c", 0),
+        (FileOperation.SYMLINK, "b", "d", 0),
+        (FileOperation.UNLINK, "c", "", 0),
+        (FileOperation.MKDIR, "e", "", 0),
+        (FileOperation.RMDIR, "e", "", 0),
+        (FileOperation.TRUNCATE, "b", "", 100),
+        (FileOperation.CHMOD, "b", "", 0o640),
+        (FileOperation.CHOWN, "b", "", 0),
+        (FileOperation.TRUNCATE, own, "", 7),
+        (FileOperation.CHMOD, own, "", 0o600),
+    ]
 
 
 def test_duplicated_descriptors_are_one_opening(watched: Watched, tmp_path: Path) -> None:
@@ -411,9 +418,14 @@ except ConnectionRefusedError: pass
     found = watched.witness.of(pid, CallFailed)
     said = [(e.call, e.error, e.failures) for e in found]
     assert said == [
-        (CallKind.OPEN, 24, 1), (CallKind.OPEN, 13, 1), (CallKind.OPEN, 13, 16), (CallKind.OPEN, 13, 256),
-        (CallKind.EXEC, 2, 1), (CallKind.CONNECT, 111, 1), (CallKind.OPEN, 13, 300),
-    ]  # fmt: skip
+        (CallKind.OPEN, 24, 1),
+        (CallKind.OPEN, 13, 1),
+        (CallKind.OPEN, 13, 16),
+        (CallKind.OPEN, 13, 256),
+        (CallKind.EXEC, 2, 1),
+        (CallKind.CONNECT, 111, 1),
+        (CallKind.OPEN, 13, 300),
+    ]
     refused = found[5]
     assert (refused.subject, refused.family, refused.port) == (SubjectKind.ENDPOINT, 2, 1)
     assert refused.address_low.to_bytes(8, "little")[:4] == bytes([127, 0, 0, 1])

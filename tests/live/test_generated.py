@@ -11,7 +11,15 @@ from tests.incidents.generated.play import play
 from tests.incidents.lab import UnavailableError
 
 pytestmark = pytest.mark.live
-SHORT = ("own_decision", "bad_address", "killed_from_outside", "no_descriptor_left", "input_was_removed", "nobody_listens", "tmpfs_is_full")  # fmt: skip
+SHORT = (
+    "own_decision",
+    "bad_address",
+    "killed_from_outside",
+    "no_descriptor_left",
+    "input_was_removed",
+    "nobody_listens",
+    "tmpfs_is_full",
+)
 
 
 def first(fault: str) -> Composition:

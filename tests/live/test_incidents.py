@@ -11,14 +11,40 @@ from tests.incidents.lab import SCENES, UnavailableError, play
 from tests.incidents.score import score
 
 QUICK = (
-    "own_growth_on_one_partition", "quick_growth", "the_parent_tells_of_a_broken_connection", "somebody_kills_it", "a_time_limit",
-    "a_signal_is_swallowed", "a_signal_after_the_work", "a_torn_file_is_read", "a_file_is_read_too_early", "a_disk_is_full",
-    "a_lock_is_held", "a_directory_of_somebody_else", "native_code_crashes", "a_pipe_hides_a_failure", "a_reader_has_enough",
-    "a_path_is_removed_before_it_is_read", "a_pid_file_is_left_behind", "a_port_is_taken", "a_program_is_still_open_for_writing",
-    "inotify_watches_run_out", "two_file_systems", "a_helper_keeps_the_pipe_of_its_step", "a_fifo_that_nobody_opens",
-    "a_step_is_stopped", "an_heir_holds_the_lock", "an_own_decision_after_an_ordinary_failure", "refusals_that_are_expected",
-    "descriptors_run_out", "nobody_listens", "a_peer_breaks_off", "wrong_data_in_a_whole_file", "an_error_of_logic", "memory_that_fits",
-)  # fmt: skip
+    "own_growth_on_one_partition",
+    "quick_growth",
+    "the_parent_tells_of_a_broken_connection",
+    "somebody_kills_it",
+    "a_time_limit",
+    "a_signal_is_swallowed",
+    "a_signal_after_the_work",
+    "a_torn_file_is_read",
+    "a_file_is_read_too_early",
+    "a_disk_is_full",
+    "a_lock_is_held",
+    "a_directory_of_somebody_else",
+    "native_code_crashes",
+    "a_pipe_hides_a_failure",
+    "a_reader_has_enough",
+    "a_path_is_removed_before_it_is_read",
+    "a_pid_file_is_left_behind",
+    "a_port_is_taken",
+    "a_program_is_still_open_for_writing",
+    "inotify_watches_run_out",
+    "two_file_systems",
+    "a_helper_keeps_the_pipe_of_its_step",
+    "a_fifo_that_nobody_opens",
+    "a_step_is_stopped",
+    "an_heir_holds_the_lock",
+    "an_own_decision_after_an_ordinary_failure",
+    "refusals_that_are_expected",
+    "descriptors_run_out",
+    "nobody_listens",
+    "a_peer_breaks_off",
+    "wrong_data_in_a_whole_file",
+    "an_error_of_logic",
+    "memory_that_fits",
+)
 pytestmark = pytest.mark.live
 
 

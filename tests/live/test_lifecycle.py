@@ -111,11 +111,21 @@ def test_long_command_lines_are_cut_and_say_so(witness: Witness) -> None:
 
 def test_only_allow_listed_variables_leave_the_kernel(witness: Witness) -> None:
     given = {
-        "AIRFLOW_CTX_DAG_ID": "etl", "AIRFLOW_CTX_TASK_ID": "load", "AIRFLOW_CTX_API_TOKEN": "no", "AIRFLOW_CTX_db_Password": "no",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "no", "TRACEPARENT": "00-x",
-        "TRACEPARENTS": "no", "TRACE": "no", "DBT_PASSWORD": "no",
-        "DBT_CLOUD_RUN_ID": "7", "SPARK_SECRET": "no", "PATH": "/bin", "LONG": "x" * 5000, "POD_NAME": "p" * 3000,
-    }  # fmt: skip
+        "AIRFLOW_CTX_DAG_ID": "etl",
+        "AIRFLOW_CTX_TASK_ID": "load",
+        "AIRFLOW_CTX_API_TOKEN": "no",
+        "AIRFLOW_CTX_db_Password": "no",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "no",
+        "TRACEPARENT": "00-x",
+        "TRACEPARENTS": "no",
+        "TRACE": "no",
+        "DBT_PASSWORD": "no",
+        "DBT_CLOUD_RUN_ID": "7",
+        "SPARK_SECRET": "no",
+        "PATH": "/bin",
+        "LONG": "x" * 5000,
+        "POD_NAME": "p" * 3000,
+    }
     child = subprocess.Popen(["/bin/true"], env=given)
     child.wait()
     event = witness.one(child.pid, Exec)

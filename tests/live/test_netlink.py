@@ -134,8 +134,10 @@ def test_samples_of_both_agree_with_proc(either: Witness) -> None:
             child = python(
                 "import socket, sys; c = socket.create_connection(('127.0.0.1', int(sys.argv[1])));"
                 "d = bytearray(30 << 20); d[::4096] = b'x' * len(d[::4096]); print('up', flush=True); input()",
-                str(server.getsockname()[1]), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            )  # fmt: skip
+                str(server.getsockname()[1]),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
             assert child.stdout is not None and child.stdout.readline() == "up\n"
             either.drain()
         there, _ = server.accept()

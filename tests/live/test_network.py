@@ -173,9 +173,12 @@ def inside(namespace: str, code: str) -> str:
 
 def test_a_black_hole_shows_syn_retransmits(watched: Watched, namespace: str) -> None:
     for command in (
-        "link add hole type veth peer name end", "link set end up", "addr add 10.9.0.1/24 dev hole", "link set hole up",
+        "link add hole type veth peer name end",
+        "link set end up",
+        "addr add 10.9.0.1/24 dev hole",
+        "link set hole up",
         "neigh add 10.9.0.2 lladdr 02:00:00:00:00:01 dev hole",
-    ):  # fmt: skip
+    ):
         subprocess.run(["ip", "-n", namespace, *command.split()], check=True)
     child = watched.start(
         inside(
@@ -297,11 +300,21 @@ class NameServer(threading.Thread):
             code = 2 if b"broken" in question else 0
             head = question[:2] + struct.pack(">HHHHH", 0x8180 | code, 1, 0 if code else 3, 0, 0)
             name = b"\xc0\x0c"
-            answers = b"" if code else (
-                name + struct.pack(">HHIH", 5, 1, 60, 2) + name
-                + name + struct.pack(">HHIH", 1, 1, 60, 4) + bytes([10, 0, 0, 7])
-                + name + struct.pack(">HHIH", 1, 1, 60, 4) + bytes([10, 0, 0, 8])
-            )  # fmt: skip
+            answers = (
+                b""
+                if code
+                else (
+                    name
+                    + struct.pack(">HHIH", 5, 1, 60, 2)
+                    + name
+                    + name
+                    + struct.pack(">HHIH", 1, 1, 60, 4)
+                    + bytes([10, 0, 0, 7])
+                    + name
+                    + struct.pack(">HHIH", 1, 1, 60, 4)
+                    + bytes([10, 0, 0, 8])
+                )
+            )
             self.server.sendto(head + question[12:] + answers, client)
 
 
@@ -334,9 +347,12 @@ def test_name_queries(watched: Watched) -> None:
         for e in seen
     ]
     assert asked == [
-        ("www.example.com", 0, 0, 1, 0), ("www.example.com", 1, 0, 1, 2), ("nobody.test", 0, 0, 1, 0),
-        ("broken.test", 0, 0, 1, 0), ("broken.test", 1, 2, 1, 0),
-    ]  # fmt: skip
+        ("www.example.com", 0, 0, 1, 0),
+        ("www.example.com", 1, 0, 1, 2),
+        ("nobody.test", 0, 0, 1, 0),
+        ("broken.test", 0, 0, 1, 0),
+        ("broken.test", 1, 2, 1, 0),
+    ]
     answer = seen[1]
     assert address_of(2, answer.first_high, answer.first_low) == "10.0.0.7"
     assert address_of(2, answer.second_high, answer.second_low) == "10.0.0.8"

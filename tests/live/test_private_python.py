@@ -77,9 +77,11 @@ def service(
     )
     python = Path(sys.executable).resolve()
     own = {
-        "PATH": os.environ["PATH"], "PYTHONHOME": str(private / "home"), "PYTHONDONTWRITEBYTECODE": "1",
+        "PATH": os.environ["PATH"],
+        "PYTHONHOME": str(private / "home"),
+        "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": f"{private}/hook:{private}/code:{private}/packages",
-    }  # fmt: skip
+    }
     log = log_of(state)
     with log.open("w") as errors:
         child = subprocess.Popen(

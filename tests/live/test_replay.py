@@ -84,11 +84,32 @@ def replay_elsewhere(folder: Path, recording: Path, *options: str) -> str:
     """In another directory, with another environment and another seed of the hashes."""
     folder.mkdir()
     done = subprocess.run(
-        [sys.executable, "-m", "receiver", "replay", str(recording), "--otlp-json", "otlp", "--report", "report", *options],
-        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "77", "OTEL_SERVICE_NAME": "other",
-             "OTEL_RESOURCE_ATTRIBUTES": "other=1", "HOME": str(folder)},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "receiver",
+            "replay",
+            str(recording),
+            "--otlp-json",
+            "otlp",
+            "--report",
+            "report",
+            *options,
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "PYTHONHASHSEED": "77",
+            "OTEL_SERVICE_NAME": "other",
+            "OTEL_RESOURCE_ATTRIBUTES": "other=1",
+            "HOME": str(folder),
+        },
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -101,10 +122,28 @@ def test_a_recorded_command_with_a_rule_and_a_history(
     (tmp_path / "job.sh").write_text(SCRIPT)
     for number in range(2):  # the second one has been seen before
         command = [
-            sys.executable, "-m", "receiver", "record", "-o", f"{number}.kw", "-c", "rules.toml", "--history", "h.db", "--quiet",
-            "--otlp-json", f"{number}.otlp", "--report", f"{number}.report", *(["--whole-host"] if scope == "host" else []),
-            "--require", "--strict-output", "--", "sh", "job.sh",
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "receiver",
+            "record",
+            "-o",
+            f"{number}.kw",
+            "-c",
+            "rules.toml",
+            "--history",
+            "h.db",
+            "--quiet",
+            "--otlp-json",
+            f"{number}.otlp",
+            "--report",
+            f"{number}.report",
+            *(["--whole-host"] if scope == "host" else []),
+            "--require",
+            "--strict-output",
+            "--",
+            "sh",
+            "job.sh",
+        ]
         env = {**os.environ, "PYTHONPATH": str(ROOT), "OTEL_RESOURCE_ATTRIBUTES": "team=data"}
         done = subprocess.run(
             command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
@@ -143,8 +182,12 @@ class Service:
         self.otlp = (folder / "live.otlp").open("wb")
         hub = hub_for(from_environment({}), self.otlp, remote=False)
         self.observer = Observer(
-            SourceConfig(syscall_hook=DOOR), CoreOptions(exit_events=True), hub, (folder / "live.kw").open("wb"), rules=(RULE,)
-        )  # fmt: skip
+            SourceConfig(syscall_hook=DOOR),
+            CoreOptions(exit_events=True),
+            hub,
+            (folder / "live.kw").open("wb"),
+            rules=(RULE,),
+        )
         self.core, self.session = self.observer.core, self.observer.session
         self.sent: list[bytes] = []
         self.begun: dict[str, Execution] = {}
@@ -204,9 +247,17 @@ def earlier(task: str) -> History:
     found = History()
     for number in range(6):
         summary = RunSummary(
-            ended_unix_ns=number, run_id=str(number), seconds=0.01, failed=False, end="", peak_bytes=1, processes=1,
-            shape="", outputs={}, partitions={},
-        )  # fmt: skip
+            ended_unix_ns=number,
+            run_id=str(number),
+            seconds=0.01,
+            failed=False,
+            end="",
+            peak_bytes=1,
+            processes=1,
+            shape="",
+            outputs={},
+            partitions={},
+        )
         found.remember((f"loader of uid {os.getuid()}", "landing", task), summary)
     return found
 
@@ -249,8 +300,9 @@ async def test_a_recorded_service_with_a_rule_an_alert_a_note_and_a_history(
     assert (tmp_path / "else/report").read_bytes().splitlines() == reports
     told, found = items(tmp_path / "live.otlp"), items(tmp_path / "else/otlp")
     assert (found["resourceSpans"], found["resourceLogs"]) == (
-        told["resourceSpans"], told["resourceLogs"]
-    )  # fmt: skip
+        told["resourceSpans"],
+        told["resourceLogs"],
+    )
     _same_metrics(told, found, besides=set())
 
 

@@ -281,8 +281,11 @@ os.waitpid(holder, 0)
 def test_a_neighbour_in_the_same_memory(watched: Watched, memory_cgroup: Path) -> None:
     """It is not watched, and it is told of by name and growth."""
     victim = watched.start("input()", stdin=subprocess.PIPE)
-    neighbour = python("input(); d = bytearray(20 << 20); d[::4096] = b'x' * len(d[::4096]); print('up', flush=True); input()",
-                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    neighbour = python(
+        "input(); d = bytearray(20 << 20); d[::4096] = b'x' * len(d[::4096]); print('up', flush=True); input()",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     for process in (victim, neighbour):
         (memory_cgroup / "cgroup.procs").write_text(str(process.pid))
     look(watched, victim.pid, ProcessSample)  # from now on its cgroup is known
@@ -309,8 +312,10 @@ def test_a_frozen_disk(watched: Watched, tmp_path: Path) -> None:
     try:
         child = watched.start(
             "import os, sys; print('up', flush=True); input(); f = os.open(sys.argv[1], 65); os.write(f, b'x'); os.fsync(f)",
-            str(mount / "o"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            str(mount / "o"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         ready(child)
         subprocess.run(["fsfreeze", "-f", mount], check=True)
         try:

@@ -44,7 +44,7 @@ OUTPUTS = {
     "colours and wide characters": "for i in $(seq 40); do printf '\\033[31m数据 é\\n'; done; sleep 0.6; printf 字",
     "a block that is redrawn": "seq 40; for i in 1 2 3; do printf 'a %s\\nb %s\\n' $i $i; sleep 0.4; printf '\\033[2A'; done",
     "nothing": "true",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", OUTPUTS)

@@ -431,9 +431,20 @@ def test_who_kills_us_ends_the_observation_and_not_the_command(live: None, tmp_p
     fifo = tmp_path / "go"
     os.mkfifo(fifo)
     child = subprocess.Popen(
-        [*KWITNESS, "run", "--quiet", "--facts", str(report), "--", "sh", "-c", f"echo ready; read go < {fifo}; exit 6"],
-        stdout=subprocess.PIPE, cwd=ROOT,
-    )  # fmt: skip
+        [
+            *KWITNESS,
+            "run",
+            "--quiet",
+            "--facts",
+            str(report),
+            "--",
+            "sh",
+            "-c",
+            f"echo ready; read go < {fifo}; exit 6",
+        ],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
     assert child.stdout and child.stdout.readline() == b"ready\n"
     observer, _ = children(child.pid)
     handle = os.pidfd_open(observer)

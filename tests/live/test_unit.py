@@ -21,9 +21,15 @@ pytestmark = pytest.mark.live
 ROOT = Path(__file__).parent.parent.parent
 NOBODY = 65534
 AS_THE_UNIT = [
-    "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs", "--inh-caps=-all,+bpf,+perfmon",
-    "--ambient-caps=-all,+bpf,+perfmon", "--bounding-set=-all,+bpf,+perfmon",
-]  # fmt: skip
+    "setpriv",
+    f"--reuid={NOBODY}",
+    f"--regid={NOBODY}",
+    "--clear-groups",
+    "--no-new-privs",
+    "--inh-caps=-all,+bpf,+perfmon",
+    "--ambient-caps=-all,+bpf,+perfmon",
+    "--bounding-set=-all,+bpf,+perfmon",
+]
 
 
 @pytest.fixture
@@ -35,8 +41,24 @@ def home(tmp_path: Path) -> Iterator[Path]:
         ROOT / "receiver", place / "receiver", ignore=shutil.ignore_patterns("__pycache__")
     )
     packages = Path(next(p for p in sys.path if p.endswith("site-packages")))
-    wanted = ("kwitness-*", "msgspec*", "grpc*", "aiohttp*", "aiohappyeyeballs*", "aiosignal*", "attr*", "frozenlist*", "idna*",
-              "multidict*", "opentelemetry*", "propcache*", "google*", "pyroute2*", "typing_extensions*", "yarl*")  # fmt: skip
+    wanted = (
+        "kwitness-*",
+        "msgspec*",
+        "grpc*",
+        "aiohttp*",
+        "aiohappyeyeballs*",
+        "aiosignal*",
+        "attr*",
+        "frozenlist*",
+        "idna*",
+        "multidict*",
+        "opentelemetry*",
+        "propcache*",
+        "google*",
+        "pyroute2*",
+        "typing_extensions*",
+        "yarl*",
+    )
     for pattern in wanted:
         for found in packages.glob(pattern):
             target = place / found.name
@@ -86,9 +108,14 @@ def test_it_serves_with_two_capabilities_and_tells_its_supervisor(live: None, ho
     config = home / "kwitness.toml"
     config.write_text(f"[admin]\nport = {port}\n")
     env = {
-        "PATH": "/usr/bin:/bin", "PYTHONPATH": str(home), "NOTIFY_SOCKET": str(home / "notify"), "WATCHDOG_USEC": "60000000",
-        "STATE_DIRECTORY": str(home / "state"), "OTEL_SDK_DISABLED": "true", "PYTHONDONTWRITEBYTECODE": "1",
-    }  # fmt: skip
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(home),
+        "NOTIFY_SOCKET": str(home / "notify"),
+        "WATCHDOG_USEC": "60000000",
+        "STATE_DIRECTORY": str(home / "state"),
+        "OTEL_SDK_DISABLED": "true",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     kwitness = [python, "-m", "receiver"]
     child = subprocess.Popen(
         [*AS_THE_UNIT, *kwitness, "serve", "-c", str(config)],

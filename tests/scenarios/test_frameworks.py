@@ -32,13 +32,19 @@ def works(path: Path) -> list[dict[str, Any]]:
     assert not core.recognisers.broken and not core.decode_errors
     return [
         {
-            "work": f"{e.identity.system} {e.identity.type}", "pipeline": e.identity.pipeline, "task": e.identity.task,
-            "attempt": e.identity.attempt, "map_index": e.identity.map_index, "grade": e.identity.grade,
-            "source": e.identity.source, "result": e.result, "processes": e.totals.processes,
+            "work": f"{e.identity.system} {e.identity.type}",
+            "pipeline": e.identity.pipeline,
+            "task": e.identity.task,
+            "attempt": e.identity.attempt,
+            "map_index": e.identity.map_index,
+            "grade": e.identity.grade,
+            "source": e.identity.source,
+            "result": e.result,
+            "processes": e.totals.processes,
             "inside_of": e.outer.identity.task if e.outer else "",
         }
         for e in found
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda p: p.stem)

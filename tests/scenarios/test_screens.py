@@ -143,6 +143,20 @@ def test_a_page_loads_nothing_and_runs_nothing() -> None:
 
 # Fields with a fixed choice of values.
 _WORDS = {
-    "incident", "degraded", "healthy", "not_visible", "incomplete", "supports", "contradicts", "missing", "context", "process", "cgroup",
-    "file", "endpoint", "task", "host", "unknown",
-}  # fmt: skip
+    "incident",
+    "degraded",
+    "healthy",
+    "not_visible",
+    "incomplete",
+    "supports",
+    "contradicts",
+    "missing",
+    "context",
+    "process",
+    "cgroup",
+    "file",
+    "endpoint",
+    "task",
+    "host",
+    "unknown",
+}

@@ -52,9 +52,22 @@ class Stack:
     def __init__(self) -> None:
         self.has_loki = has_loki()
         self.services = (*SERVICES, "loki") if self.has_loki else SERVICES
-        known = subprocess.run(
-            [DOCKER, "create", "--cap-add", "BPF", "--name", f"{PROJECT}-asks", "kwitness:0.1.0"], capture_output=True, check=False
-        ).returncode == 0  # fmt: skip
+        known = (
+            subprocess.run(
+                [
+                    DOCKER,
+                    "create",
+                    "--cap-add",
+                    "BPF",
+                    "--name",
+                    f"{PROJECT}-asks",
+                    "kwitness:0.1.0",
+                ],
+                capture_output=True,
+                check=False,
+            ).returncode
+            == 0
+        )
         docker("rm", "-f", f"{PROJECT}-asks", check=False)
         self.powers = (
             {}

@@ -105,8 +105,11 @@ def make_base() -> None:
     if not kept.exists():
         with tempfile.TemporaryDirectory(prefix="kwitness-base-") as folder:
             done = subprocess.run(
-                ["debootstrap", "--variant=minbase", "bookworm", folder], capture_output=True, text=True, check=False
-            )  # fmt: skip
+                ["debootstrap", "--variant=minbase", "bookworm", folder],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             if done.returncode:
                 missing("stack", f"debootstrap: {done.stdout[-300:]}")
             bundle = Path("/etc/ssl/certs/ca-certificates.crt")

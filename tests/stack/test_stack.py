@@ -127,15 +127,32 @@ def test_metrics_have_few_labels(stack: Stack) -> None:
     )
     labels = {name for s in series for name in s}
     assert labels <= {
-        "__name__", "job", "instance", "host_name", "le", "pipeline_system_name", "pipeline_name", "pipeline_task_name",
-        "pipeline_run_result", "pipeline_task_run_result", "error_type", "process_signal_name", "cpu_mode", "disk_io_direction",
-        "network_io_direction", "file_write_cause", "file_taint_kind", "pipeline_incident_cause", "pipeline_observer_blind_reason",
+        "__name__",
+        "job",
+        "instance",
+        "host_name",
+        "le",
+        "pipeline_system_name",
+        "pipeline_name",
+        "pipeline_task_name",
+        "pipeline_run_result",
+        "pipeline_task_run_result",
+        "error_type",
+        "process_signal_name",
+        "cpu_mode",
+        "disk_io_direction",
+        "network_io_direction",
+        "file_write_cause",
+        "file_taint_kind",
+        "pipeline_incident_cause",
+        "pipeline_observer_blind_reason",
         "pipeline_observer_call",
         "pipeline_observer_endpoint",
         "pipeline_observer_process",
         "pipeline_observer_event_kind",
-        "pipeline_observer_loss_reason", "otel_component_type",
-    }, labels  # fmt: skip
+        "pipeline_observer_loss_reason",
+        "otel_component_type",
+    }, labels
 
 
 def test_an_incident_is_told_to_everybody(stack: Stack) -> None:
@@ -235,8 +252,13 @@ def test_a_restart_of_each_server_loses_nothing(stack: Stack) -> None:
 
 # what a demo without a network, without losses and without a hang leaves empty
 _QUIET = {
-    "Network", "Connections", "Hangs and stalled connections", "Lost", "Lost events", "Calls that failed",
-}  # fmt: skip
+    "Network",
+    "Connections",
+    "Hangs and stalled connections",
+    "Lost",
+    "Lost events",
+    "Calls that failed",
+}
 
 
 def filled(query: str) -> str:

@@ -109,10 +109,12 @@ def test_no_link_is_followed(srv: Path, where: str) -> None:
     (srv.parent / "to_srv").symlink_to("srv")
     (srv.parent / "loop").symlink_to("loop")
     path = {
-        "itself": srv.parent / "to_empty", "parent": srv.parent / "to_srv/sub",
+        "itself": srv.parent / "to_empty",
+        "parent": srv.parent / "to_srv/sub",
         "above a missing one": srv.parent / "to_srv/new/state",
-        "loop": srv.parent / "loop/state", "proc": Path(f"/proc/self/root{srv.parent}/empty"),
-    }[where]  # fmt: skip
+        "loop": srv.parent / "loop/state",
+        "proc": Path(f"/proc/self/root{srv.parent}/empty"),
+    }[where]
     before = tree(srv.parent)
     refused(path, "a symbolic link is on the way to it: name the directory itself")
     assert tree(srv.parent) == before
@@ -121,10 +123,11 @@ def test_no_link_is_followed(srv: Path, where: str) -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (Path.touch, "Not a directory"), (os.mkfifo, "Not a directory"),
+        (Path.touch, "Not a directory"),
+        (os.mkfifo, "Not a directory"),
         (lambda path: os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3)), "Not a directory"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_directory_is_refused(
     tmp_path: Path, make: Callable[[Path], object], why: str
 ) -> None:
@@ -188,16 +191,36 @@ def test_the_user_makes_it_where_he_may(open_folder: Path) -> None:
     )
     few = "-all,+setuid,+setgid"
     done = subprocess.run(
-        ["setpriv", f"--bounding-set={few}", f"--inh-caps={few}", sys.executable, "-c", code, str(open_folder / "volume/state")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            "setpriv",
+            f"--bounding-set={few}",
+            f"--inh-caps={few}",
+            sys.executable,
+            "-c",
+            code,
+            str(open_folder / "volume/state"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert not done.stderr
     check_made(open_folder / "volume/state", NOBODY.pw_uid)
     (open_folder / "closed").mkdir(mode=0o755)
     done = subprocess.run(
-        ["setpriv", f"--bounding-set={few}", f"--inh-caps={few}", sys.executable, "-c", code, str(open_folder / "closed/state")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            "setpriv",
+            f"--bounding-set={few}",
+            f"--inh-caps={few}",
+            sys.executable,
+            "-c",
+            code,
+            str(open_folder / "closed/state"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (
         "create it for the user nobody: root may not change owners here (CAP_CHOWN)" in done.stderr
     )

@@ -176,9 +176,13 @@ def broken_header(path: Path) -> None:
 
 
 FOREIGN = [
-    text, sqlite_of_somebody_else, sqlite_with_another_application_id, sqlite_with_our_version_only,
-    sqlite_log_without_a_database, broken_header,
-]  # fmt: skip
+    text,
+    sqlite_of_somebody_else,
+    sqlite_with_another_application_id,
+    sqlite_with_our_version_only,
+    sqlite_log_without_a_database,
+    broken_header,
+]
 
 
 @pytest.mark.parametrize("make", FOREIGN)

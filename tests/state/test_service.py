@@ -49,8 +49,12 @@ async def test_what_it_keeps_is_there_at_the_next_start(tmp_path: Path) -> None:
     assert [r.run_id for r in second.history.tasks[KEY]] == ["r1"]
     await second.end({})
     assert {p.name for p in (tmp_path / "s").iterdir()} == {
-        ".kwitness-state", "admin.token", "history.db", "incidents", "last-life",
-    }  # fmt: skip
+        ".kwitness-state",
+        "admin.token",
+        "history.db",
+        "incidents",
+        "last-life",
+    }
 
 
 async def test_an_exception_is_no_shutdown(tmp_path: Path) -> None:

@@ -125,9 +125,12 @@ def test_nobody_else_is_denied_by_who_was_there() -> None:
 
 def test_rows_and_citations_are_checked() -> None:
     row: dict[str, Any] = {
-        "pid": 11, "name": "python3", "end": "killed by SIGTERM", "seconds": 2.0,
+        "pid": 11,
+        "name": "python3",
+        "end": "killed by SIGTERM",
+        "seconds": 2.0,
         "written_bytes": 3 * MIB,
-    }  # fmt: skip
+    }
     hypothesis = {
         "summary": "bash (10) ended python3 (11) with SIGTERM.",
         "evidence": ["1-1"],

@@ -90,8 +90,16 @@ class Bench:
             left -= part
         return lines
 
-    def step(self, role: str, operations: Sequence[str], *, before: Sequence[str] = (), options: Sequence[str] = (),
-             language: str = "", work: float = 1.0) -> Step:  # fmt: skip
+    def step(
+        self,
+        role: str,
+        operations: Sequence[str],
+        *,
+        before: Sequence[str] = (),
+        options: Sequence[str] = (),
+        language: str = "",
+        work: float = 1.0,
+    ) -> Step:
         """One of the drawn language: its share of the ordinary work, the operations at the drawn moment, the rest of the work."""
         total, moment = self.composition.milliseconds * work, self.composition.moment
         lines = [
@@ -101,9 +109,12 @@ class Bench:
             *self.busy(total * (1 - moment)),
         ]
         return Step(
-            language=language or self.language, name=self.names.program(), operations=tuple(lines),
-            before=tuple(before), options=tuple(options),
-        )  # fmt: skip
+            language=language or self.language,
+            name=self.names.program(),
+            operations=tuple(lines),
+            before=tuple(before),
+            options=tuple(options),
+        )
 
     def ordinary(
         self,
@@ -116,9 +127,10 @@ class Bench:
         """A short step of another language."""
         note = [f"note {self.pid_file(role)}"] if role else []
         return Step(
-            language=language or self.draw.choice(ORDINARY), name=self.names.program(),
+            language=language or self.draw.choice(ORDINARY),
+            name=self.names.program(),
             operations=(*note, *operations, *self.busy(ms)),
-        )  # fmt: skip
+        )
 
     def stages(self, *main: Stage) -> list[Stage]:
         """The stages of the fault between ordinary ones."""
@@ -143,9 +155,16 @@ class Bench:
     def from_outside(self, role: str, number: int, sender: str = "sender") -> None:
         """A signal by a process of its own, which lives a moment longer."""
         pid = self.until_moment(role)
-        ways = [["bash", "-c", f"kill -{number} {pid}; sleep 1"],
-                [sys.executable, "-S", "-c", f"import os, time; os.kill({pid}, {number}); time.sleep(1)"],
-                ["perl", "-e", f"kill({number}, {pid}); sleep 1"]]  # fmt: skip
+        ways = [
+            ["bash", "-c", f"kill -{number} {pid}; sleep 1"],
+            [
+                sys.executable,
+                "-S",
+                "-c",
+                f"import os, time; os.kill({pid}, {number}); time.sleep(1)",
+            ],
+            ["perl", "-e", f"kill({number}, {pid}); sleep 1"],
+        ]
         way = ways[self.composition.number % 3]
         if not Path(f"/proc/{pid}").exists():
             return
@@ -175,8 +194,9 @@ class Bench:
             f"s.bind(('127.0.0.1', {port})); s.listen({_BACKLOG}); print('ready', flush=True)\n"
             f"import threading\ndef work(c):\n    try:\n        {answer}\n    except OSError: pass\n"
             "while True:\n    c, _ = s.accept()\n    threading.Thread(target=work, args=(c,), daemon=True).start()\n",
-            role="server", inside=inside,
-        )  # fmt: skip
+            role="server",
+            inside=inside,
+        )
         return port
 
 

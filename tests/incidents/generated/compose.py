@@ -43,9 +43,17 @@ def compose(name: str, number: int) -> Composition:
         chosen = stories.draw(draw)
         seconds = math.exp(draw.uniform(math.log(60), math.log(86_400)))
         return Composition(
-            number=number, seed=seed, fault=chosen, language="python", structure="story", wrappers=(), output="pipe", noise="quiet",
-            milliseconds=int(seconds * 1000), moment=draw.uniform(0.1, 0.9),
-        )  # fmt: skip
+            number=number,
+            seed=seed,
+            fault=chosen,
+            language="python",
+            structure="story",
+            wrappers=(),
+            output="pipe",
+            noise="quiet",
+            milliseconds=int(seconds * 1000),
+            moment=draw.uniform(0.1, 0.9),
+        )
     order = _order(name)
     live = number - number // STORY_SHARE
     fault = FAULTS[order[live % len(order)]]
@@ -55,10 +63,17 @@ def compose(name: str, number: int) -> Composition:
         max(_SHORTEST, fault.at_least_ms, int(draw.lognormvariate(math.log(_MEDIAN), _SPREAD))),
     )
     found = Composition(
-        number=number, seed=seed, fault=fault.name, language=draw.choice(fault.languages),
-        structure=draw.choice(fault.structures or tuple(STRUCTURES)), wrappers=wrappers, output=draw.choice(contexts.OUTPUTS),
-        noise=_weighted(draw, list(noise.NOISE), noise.WEIGHTS), milliseconds=length, moment=round(draw.uniform(0.1, 0.9), 3),
-    )  # fmt: skip
+        number=number,
+        seed=seed,
+        fault=fault.name,
+        language=draw.choice(fault.languages),
+        structure=draw.choice(fault.structures or tuple(STRUCTURES)),
+        wrappers=wrappers,
+        output=draw.choice(contexts.OUTPUTS),
+        noise=_weighted(draw, list(noise.NOISE), noise.WEIGHTS),
+        milliseconds=length,
+        moment=round(draw.uniform(0.1, 0.9), 3),
+    )
     if draw.random() < _LONG_SHARE:
         return msgspec.structs.replace(found, milliseconds=draw.randrange(_LONGEST // 3, _LONGEST))
     return found

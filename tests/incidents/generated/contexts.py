@@ -26,7 +26,19 @@ def _login_shell(b: Bench, command: list[str]) -> list[str]:
 def _cron(b: Bench, command: list[str]) -> list[str]:
     """A session of its own, a bare environment, output to a log file."""
     line = f"{shlex.join(command)} >> {b.folder}/run/cron.log 2>&1"
-    return ["setsid", "-w", "env", "-i", f"HOME={b.folder}", "LOGNAME=root", "SHELL=/bin/sh", "PATH=/usr/local/bin:/usr/bin:/bin", "/bin/sh", "-c", line]  # fmt: skip
+    return [
+        "setsid",
+        "-w",
+        "env",
+        "-i",
+        f"HOME={b.folder}",
+        "LOGNAME=root",
+        "SHELL=/bin/sh",
+        "PATH=/usr/local/bin:/usr/bin:/bin",
+        "/bin/sh",
+        "-c",
+        line,
+    ]
 
 
 def _container(b: Bench, command: list[str]) -> list[str]:
@@ -98,12 +110,26 @@ def _terminal(b: Bench, command: list[str]) -> list[str]:
 
 
 WRAPPERS: dict[str, Wrapper] = {
-    "bash_c": _shell_line, "login_shell": _login_shell, "cron": _cron, "container": _container, "python_main": _python, "cgroup": _cgroup,
-    "lock": _lock, "nested": _nested, "script": _terminal, "nice": _words("nice", "-n", "3"), "env": _words("env", "STAGE=prod"),
-    "long_timeout": _words("timeout", "900"), "session": _words("setsid", "-w"), "mount_namespace": _words("unshare", "--mount"),
-    "pid_namespace": _words("unshare", "--pid", "--fork"), "stdbuf": _words("stdbuf", "-oL"), "nohup": _words("nohup"),
-    "scheduling": _words("chrt", "-b", "0"), "limits": _words("prlimit", "--core=0"),
-}  # fmt: skip
+    "bash_c": _shell_line,
+    "login_shell": _login_shell,
+    "cron": _cron,
+    "container": _container,
+    "python_main": _python,
+    "cgroup": _cgroup,
+    "lock": _lock,
+    "nested": _nested,
+    "script": _terminal,
+    "nice": _words("nice", "-n", "3"),
+    "env": _words("env", "STAGE=prod"),
+    "long_timeout": _words("timeout", "900"),
+    "session": _words("setsid", "-w"),
+    "mount_namespace": _words("unshare", "--mount"),
+    "pid_namespace": _words("unshare", "--pid", "--fork"),
+    "stdbuf": _words("stdbuf", "-oL"),
+    "nohup": _words("nohup"),
+    "scheduling": _words("chrt", "-b", "0"),
+    "limits": _words("prlimit", "--core=0"),
+}
 WEIGHTS = {"nested": 0.3, "bash_c": 2.0, "container": 2.0, "cron": 1.5}
 
 

@@ -36,20 +36,37 @@ class Line(msgspec.Struct, kw_only=True):
 def result_of(played: Played) -> Result:
     name = played.composition.fault
     return Result(
-        name, "", "", played.visible, played.composition.number, played.truth, played.report, 0, log=played.log
-    )  # fmt: skip
+        name,
+        "",
+        "",
+        played.visible,
+        played.composition.number,
+        played.truth,
+        played.report,
+        0,
+        log=played.log,
+    )
 
 
 def line_of(played: Played) -> Line:
     report, found = played.report, score(result_of(played))
     healthy = played.truth.verdict == "healthy"
     return Line(
-        number=played.composition.number, sick=played.composition.sick, state="played", visible=played.visible,
-        class_at_1=bool(found.class_at_1), joint=bool(found.joint_at_1), alarm=found.alarm,
+        number=played.composition.number,
+        sick=played.composition.sick,
+        state="played",
+        visible=played.visible,
+        class_at_1=bool(found.class_at_1),
+        joint=bool(found.joint_at_1),
+        alarm=found.alarm,
         right=report["verdict"] not in ("incident", "not_visible") if healthy else found.right,
-        incident=report["verdict"] == "incident", confidence=found.confidence, invented=found.invented, true=played.true,
-        false=len(played.false), seconds=played.seconds,
-    )  # fmt: skip
+        incident=report["verdict"] == "incident",
+        confidence=found.confidence,
+        invented=found.invented,
+        true=played.true,
+        false=len(played.false),
+        seconds=played.seconds,
+    )
 
 
 # ── counting ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -96,10 +113,14 @@ def summary(lines: Sequence[Line]) -> list[str]:
     played = [e for e in lines if e.state == "played"]
     sick, twins = [e for e in played if e.sick], [e for e in played if not e.sick]
     out = [
-        (f"{len(sick)} compositions and {len(twins)} healthy twins were played; {sum(e.state == 'void' for e in lines)} runs were void "
-        f"(the record of the run does not show what was composed), {sum(e.state == 'unavailable' for e in lines)} not possible here."), "",
-        "| | K: kernel events prove the cause | P: they prove it in part |", "|---|---|---|",
-    ]  # fmt: skip
+        (
+            f"{len(sick)} compositions and {len(twins)} healthy twins were played; {sum(e.state == 'void' for e in lines)} runs were void "
+            f"(the record of the run does not show what was composed), {sum(e.state == 'unavailable' for e in lines)} not possible here."
+        ),
+        "",
+        "| | K: kernel events prove the cause | P: they prove it in part |",
+        "|---|---|---|",
+    ]
     for label, name in (
         ("class and culprit at 1 (joint@1)", "joint"),
         ("class at 1", "class_at_1"),
@@ -113,12 +134,15 @@ def summary(lines: Sequence[Line]) -> list[str]:
     alarms = sum(e.alarm for e in twins)
     false, true = sum(e.false for e in played), sum(e.true for e in played)
     out += [
-        "", f"- Causes that the kernel does not see, reported as not visible: {_share(sum(e.right for e in absent), len(absent))}.",
-        (f"- False alarms: {alarms} of {len(twins)} healthy twins (upper 95% bound {upper_bound(alarms, len(twins)):.1%}). "
-        f"Twins reported as neither an incident nor a failure: {_share(sum(e.right for e in twins), len(twins))}."),
+        "",
+        f"- Causes that the kernel does not see, reported as not visible: {_share(sum(e.right for e in absent), len(absent))}.",
+        (
+            f"- False alarms: {alarms} of {len(twins)} healthy twins (upper 95% bound {upper_bound(alarms, len(twins)):.1%}). "
+            f"Twins reported as neither an incident nor a failure: {_share(sum(e.right for e in twins), len(twins))}."
+        ),
         f"- Cited events that are not in the report: {sum(e.invented for e in played)}.",
         f"- Calibration (ECE of the first hypothesis of every reported incident): {calibration_error(played):.3f}.",
-    ]  # fmt: skip
+    ]
     if true + false:
         out.append(f"- Sentences that the second witness decided: {true} true, {false} false.")
     out += ["", "| confidence | runs | mean | right |", "|---|---|---|---|"]

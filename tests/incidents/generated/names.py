@@ -18,7 +18,20 @@ _VERBS = (
     "fold",
     "enrich",
 )
-_NOUNS = ("orders", "users", "stock", "invoices", "events", "prices", "routes", "sensors", "tickets", "quotes", "meters", "parcels")  # fmt: skip
+_NOUNS = (
+    "orders",
+    "users",
+    "stock",
+    "invoices",
+    "events",
+    "prices",
+    "routes",
+    "sensors",
+    "tickets",
+    "quotes",
+    "meters",
+    "parcels",
+)
 _FILES = (
     "day",
     "daily",

@@ -94,7 +94,14 @@ def _probing(b: Bench, plan: Plan) -> None:
 
 
 NOISE: dict[str, Noise] = {
-    "quiet": _quiet, "busy_cpu": _busy_cpu, "short_of_cpu": _short_of_cpu, "busy_memory": _busy_memory, "busy_disk": _busy_disk,
-    "retried": _retried, "served": _served, "helped": _helped, "probing": _probing,
-}  # fmt: skip
+    "quiet": _quiet,
+    "busy_cpu": _busy_cpu,
+    "short_of_cpu": _short_of_cpu,
+    "busy_memory": _busy_memory,
+    "busy_disk": _busy_disk,
+    "retried": _retried,
+    "served": _served,
+    "helped": _helped,
+    "probing": _probing,
+}
 WEIGHTS = {"quiet": 6.0, "short_of_cpu": 0.7, "busy_cpu": 0.7, "busy_memory": 0.7, "busy_disk": 0.7}

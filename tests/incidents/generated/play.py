@@ -83,9 +83,14 @@ def _live(composition: Composition, lab: Lab, witnessed: bool) -> Played:
     _check(composition, plan, run)
     truth = _with_pids(plan.truth, run.pids) if composition.sick else HEALTHY
     played = Played(
-        composition=composition, visible=fault.visible, truth=truth, report=run.report, log=run.log[-4000:], notes=bench.notes,
+        composition=composition,
+        visible=fault.visible,
+        truth=truth,
+        report=run.report,
+        log=run.log[-4000:],
+        notes=bench.notes,
         seconds=time.monotonic() - began,
-    )  # fmt: skip
+    )
     if verdicts is not None:
         played.true, played.false = verdicts.true, [str(each) for each in verdicts.false]
     return played
@@ -139,8 +144,14 @@ def _observed(
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with _output(output, lab.folder) as (out, texts), _Finder(bench):
         child = subprocess.Popen(
-            full, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, cwd=lab.folder, env=environment, start_new_session=True
-        )  # fmt: skip
+            full,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.PIPE,
+            cwd=lab.folder,
+            env=environment,
+            start_new_session=True,
+        )
         reader = threading.Thread(target=_collect, args=(child.stderr, texts), daemon=True)
         reader.start()
         watchdog = threading.Timer(

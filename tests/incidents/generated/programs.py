@@ -14,8 +14,18 @@ from pathlib import Path
 from tests.incidents.lab import UnavailableError
 
 SOURCES = Path(__file__).parent / "sources"
-NEEDS = {"python": (), "bash": ("bash",), "c": ("gcc",), "java": ("java", "javac"), "perl": ("perl",), "node": ("node",), "go": ("go",),
-         "make": ("make",), "tcl": ("tclsh",), "xargs": ("xargs",)}  # fmt: skip
+NEEDS = {
+    "python": (),
+    "bash": ("bash",),
+    "c": ("gcc",),
+    "java": ("java", "javac"),
+    "perl": ("perl",),
+    "node": ("node",),
+    "go": ("go",),
+    "make": ("make",),
+    "tcl": ("tclsh",),
+    "xargs": ("xargs",),
+}
 _SUFFIX = {
     "python": ".py",
     "bash": ".sh",
@@ -79,7 +89,13 @@ def program(
     target.parent.mkdir(exist_ok=True)
     shutil.copy(source, target)
     target.chmod(0o755)
-    start = {"python": [sys.executable, "-S"], "bash": ["bash"], "java": ["java"], "perl": ["perl"], "node": ["node"]}  # fmt: skip
+    start = {
+        "python": [sys.executable, "-S"],
+        "bash": ["bash"],
+        "java": ["java"],
+        "perl": ["perl"],
+        "node": ["node"],
+    }
     last = ["-jar", str(target)] if language == "java" else [str(target)]
     return [*start.get(language, []), *options, *last]
 

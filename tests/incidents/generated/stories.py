@@ -145,9 +145,16 @@ def _call(t: Teller, call: CallKind, error: int, cause: str) -> Truth:
     path = f"/data/{t.names.file()}"
     if t.sick:
         t.story.fact(
-            CallFailed, step, call=call, error=error, call_number=1, path=path, first_boottime_ns=t.story.now,
-            last_boottime_ns=t.story.now, failures=1,
-        )  # fmt: skip
+            CallFailed,
+            step,
+            call=call,
+            error=error,
+            call_number=1,
+            path=path,
+            first_boottime_ns=t.story.now,
+            last_boottime_ns=t.story.now,
+            failures=1,
+        )
     t.ends(step, 1)
     return Truth(cause, {"path": path, "pid": step.tgid})
 

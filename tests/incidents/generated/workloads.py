@@ -137,6 +137,17 @@ def _code(folder: Path, name: str, stages: list[tuple[bool, Commands]]) -> list[
 
 
 STRUCTURES: dict[str, Orchestrator] = {
-    "alone": _alone, "bash": _bash, "pipes": _pipes, "make": _make, "xargs": _xargs, "tcl": _tcl, "python": _runner("python"),
-    "pool": _pool, "code": _code, "node": _runner("node"), "perl": _runner("perl"), "go": _runner("go"), "java": _runner("java"),
-}  # fmt: skip
+    "alone": _alone,
+    "bash": _bash,
+    "pipes": _pipes,
+    "make": _make,
+    "xargs": _xargs,
+    "tcl": _tcl,
+    "python": _runner("python"),
+    "pool": _pool,
+    "code": _code,
+    "node": _runner("node"),
+    "perl": _runner("perl"),
+    "go": _runner("go"),
+    "java": _runner("java"),
+}

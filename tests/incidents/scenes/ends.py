@@ -30,8 +30,11 @@ def native_code_crashes(lab: Lab) -> Truth:
 
 @scene("I23", "B", "K", group="crash")
 def it_aborts(lab: Lab) -> Truth:
-    code = ('say("victim")\ntime.sleep(0.4)\nos.abort()\n', 'import ctypes\nsay("victim")\nctypes.CDLL(None).abort()\n',
-            'import signal\nsay("victim")\ntime.sleep(0.2)\nsignal.raise_signal(signal.SIGILL)\n')[lab.variant]  # fmt: skip
+    code = (
+        'say("victim")\ntime.sleep(0.4)\nos.abort()\n',
+        'import ctypes\nsay("victim")\nctypes.CDLL(None).abort()\n',
+        'import signal\nsay("victim")\ntime.sleep(0.2)\nsignal.raise_signal(signal.SIGILL)\n',
+    )[lab.variant]
     lab.run(lab.wrapped(lab.python(code)))
     return Truth("crash.abort_ill", {"pid": "victim"}, rivals=("kill.supervisor", "crash.segv"))
 

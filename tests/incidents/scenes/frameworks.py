@@ -38,9 +38,14 @@ def stage(lab: Lab, name: str, pipeline: str) -> tuple[Env, Path]:
     data.mkdir()
     (lab.folder / "truth").touch()
     env = {
-        "PATH": f"{venv}/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(lab.folder / "home"), "VIRTUAL_ENV": str(venv),
-        "PIPE_WORK": str(data), "LANG": "C.UTF-8", "TRUTH": str(lab.folder / "truth"), "TRUTH_DIR": str(PIPELINES),
-    }  # fmt: skip
+        "PATH": f"{venv}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": str(lab.folder / "home"),
+        "VIRTUAL_ENV": str(venv),
+        "PIPE_WORK": str(data),
+        "LANG": "C.UTF-8",
+        "TRUTH": str(lab.folder / "truth"),
+        "TRUTH_DIR": str(PIPELINES),
+    }
     return env, folder
 
 
@@ -245,9 +250,12 @@ def _airflow(lab: Lab, step: str, during: Callable[[], None] | None = None) -> N
     line = (line, f"set -e; {line}; echo done", f"bash -c '{line}' && echo done")[lab.variant % 3]
     (dags / "nightly.py").write_text(_DAG.format(data=lab.folder / "data", line=line))
     env |= {
-        "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__DAGS_FOLDER": str(dags), "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__PARALLELISM": "2", "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-    }  # fmt: skip
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+    }
     lab.run(
         [f"{env['VIRTUAL_ENV']}/bin/python", str(folder / "drive.py"), "nightly:r1"],
         during,

@@ -114,7 +114,11 @@ def a_late_heartbeat(lab: Lab) -> Truth:
     """The supervisor asks its server for leave; the server is slow once; so it ends the worker, which was busy."""
     child = lab.script(WORK, "step")
     lab.outside(
-        [sys.executable, "-S", "-c", """
+        [
+            sys.executable,
+            "-S",
+            "-c",
+            """
 import socket, sys, time
 s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(4)
 print("port", s.getsockname()[1], flush=True)
@@ -125,7 +129,11 @@ while c.recv(64):
     n += 1
     if n > 4: time.sleep(30)
     c.sendall(b"ok")
-""", str(lab.folder / "port")], ready="port")  # fmt: skip
+""",
+            str(lab.folder / "port"),
+        ],
+        ready="port",
+    )
     code = f"""
 import subprocess, socket
 say("supervisor")

@@ -31,16 +31,29 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(visible: str, *, languages: tuple[str, ...] = LANGUAGES, weight: int = 1, pid_namespaces: bool = True,
-          at_least_ms: int = 200, structures: tuple[str, ...] = ()) -> Callable[[Maker], Maker]:  # fmt: skip
+def fault(
+    visible: str,
+    *,
+    languages: tuple[str, ...] = LANGUAGES,
+    weight: int = 1,
+    pid_namespaces: bool = True,
+    at_least_ms: int = 200,
+    structures: tuple[str, ...] = (),
+) -> Callable[[Maker], Maker]:
     """Registers a fault. `structures`: the only ones that show it; none: all."""
 
     def note(make: Maker) -> Maker:
         name = make.__name__
         FAULTS[name] = Fault(
-            name=name, visible=visible, make=make, languages=languages, weight=weight, pid_namespaces=pid_namespaces,
-            at_least_ms=at_least_ms, structures=structures,
-        )  # fmt: skip
+            name=name,
+            visible=visible,
+            make=make,
+            languages=languages,
+            weight=weight,
+            pid_namespaces=pid_namespaces,
+            at_least_ms=at_least_ms,
+            structures=structures,
+        )
         return make
 
     return note

@@ -23,8 +23,11 @@ def killed_from_outside(b: Bench) -> Plan:
     number = b.draw.choice(
         (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP)
     )
-    plan = Plan(stages=b.one(b.step("victim", [])), truth=Truth("kill.supervisor", {"pid": "sender"}, rivals=_RIVALS),
-                happened=both(noted("sent"), failed))  # fmt: skip
+    plan = Plan(
+        stages=b.one(b.step("victim", [])),
+        truth=Truth("kill.supervisor", {"pid": "sender"}, rivals=_RIVALS),
+        happened=both(noted("sent"), failed),
+    )
     if b.sick:
         plan.during = lambda: b.from_outside("victim", int(number))
     return plan
@@ -62,8 +65,16 @@ def drained(b: Bench) -> Plan:
     )
     step = b.step("victim", [f"idle {int(grace * 2000)}"], before=group)
     step = msgspec.structs.replace(step, operations=("deaf", *step.operations))
-    plan = Plan(stages=b.one(step), truth=Truth("kill.drain", {"pid": "sender"}, rivals=("kill.supervisor",), also_right=("kill.supervisor",)),
-                happened=both(noted("sent"), failed))  # fmt: skip
+    plan = Plan(
+        stages=b.one(step),
+        truth=Truth(
+            "kill.drain",
+            {"pid": "sender"},
+            rivals=("kill.supervisor",),
+            also_right=("kill.supervisor",),
+        ),
+        happened=both(noted("sent"), failed),
+    )
 
     def during() -> None:
         b.until_moment("victim")
@@ -83,8 +94,11 @@ def swallowed(b: Bench) -> Plan:
     out = b.path()
     step = b.step("victim", [f"write {out} 64 400"], work=1.5)
     step = msgspec.structs.replace(step, operations=("polite", *step.operations))
-    plan = Plan(stages=b.stages(Stage((step,))), truth=Truth("kill.swallowed", {"pid": "victim"}, rivals=("proc.exit_masked",)),
-                happened=both(noted("sent"), lambda run: run.status == 0))  # fmt: skip
+    plan = Plan(
+        stages=b.stages(Stage((step,))),
+        truth=Truth("kill.swallowed", {"pid": "victim"}, rivals=("proc.exit_masked",)),
+        happened=both(noted("sent"), lambda run: run.status == 0),
+    )
     if b.sick:
         plan.during = lambda: b.from_outside("victim", 15)
     return plan
@@ -138,16 +152,22 @@ def stopped_by_a_guard_of_memory(b: Bench) -> Plan:
     step = b.step(
         "victim", [f"grow {bound * 4} 4000"] if b.sick else ["grow 20 300"], language=language
     )
-    plan = Plan(stages=b.one(step), truth=Truth("mem.userspace_killer", {"pid": "sender"}, rivals=("kill.supervisor", "mem.cgroup_oom")),
-                happened=both(noted("sent"), failed))  # fmt: skip
+    plan = Plan(
+        stages=b.one(step),
+        truth=Truth(
+            "mem.userspace_killer", {"pid": "sender"}, rivals=("kill.supervisor", "mem.cgroup_oom")
+        ),
+        happened=both(noted("sent"), failed),
+    )
 
     def during() -> None:
         pid = b.lab.wait("victim")
         child = b.stranger(
             f"def rss():\n    try: return int(open('/proc/{pid}/statm').read().split()[1]) * 4096\n    except OSError: return -1\n"
             f"while 0 <= rss() < {bound} << 20: time.sleep(0.02)\nif rss() > 0: os.kill({pid}, 9)\ntime.sleep(2)\n",
-            role="sender", ready=False,
-        )  # fmt: skip
+            role="sender",
+            ready=False,
+        )
         while b.sick and child.poll() is None and not _gone(pid):
             time.sleep(0.05)
         b.note("sent")

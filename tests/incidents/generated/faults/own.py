@@ -20,8 +20,10 @@ def wrong_data(b: Bench) -> Plan:
     path, word = b.path(), b.draw.choice(("NaN", "null", "-1;", "duplicate"))
     path.write_text("1,2,3\n" * 40 + (f"{word}\n" if b.sick else ""))
     return Plan(
-        stages=b.one(b.step("victim", [f"check {path} {word}"])), truth=NOTHING, happened=both(logged(word), failed)
-    )  # fmt: skip
+        stages=b.one(b.step("victim", [f"check {path} {word}"])),
+        truth=NOTHING,
+        happened=both(logged(word), failed),
+    )
 
 
 @fault("N", languages=("python", "bash", "c", "java", "perl", "node", "go"), weight=2)

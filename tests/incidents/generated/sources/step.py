@@ -171,11 +171,34 @@ def say(kib: str) -> None:
 
 
 OPERATIONS: dict[str, Callable[..., None]] = {
-    "note": note, "work": work, "idle": idle, "read": read, "write": write, "grow": grow, "ask": ask, "listen": listen, "serve": serve,
-    "run": run, "mkdir": mkdir, "create": create, "lock": lock, "files": files, "procs": procs, "crash": crash, "exit": leave,
-    "fifo": fifo, "map": map_file, "sprinkle": sprinkle, "kill": kill, "polite": polite, "deaf": deaf, "once": once, "check": check,
-    "remove": remove, "say": say,
-}  # fmt: skip
+    "note": note,
+    "work": work,
+    "idle": idle,
+    "read": read,
+    "write": write,
+    "grow": grow,
+    "ask": ask,
+    "listen": listen,
+    "serve": serve,
+    "run": run,
+    "mkdir": mkdir,
+    "create": create,
+    "lock": lock,
+    "files": files,
+    "procs": procs,
+    "crash": crash,
+    "exit": leave,
+    "fifo": fifo,
+    "map": map_file,
+    "sprinkle": sprinkle,
+    "kill": kill,
+    "polite": polite,
+    "deaf": deaf,
+    "once": once,
+    "check": check,
+    "remove": remove,
+    "say": say,
+}
 
 if __name__ == "__main__":
     with open(sys.argv[1]) as jobs:
