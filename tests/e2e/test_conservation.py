@@ -208,7 +208,9 @@ async def test_the_ledger_closes_for_what_processes_do(
     running = asyncio.create_task(observer.run())
     observer.tick()
     assert await oracle.wait() == 0
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(30):
+        while observer.core.executions.open:  # until the exit of the command has been read
+            await asyncio.sleep(0.01)
     observer.tick()
     observer.stop.set()
     await running
