@@ -43,47 +43,31 @@ static __always_inline bool is_maple_root(u64 entry)
 	return (entry & MAPLE_ENTRY_BITS) == MAPLE_ENTRY_IS_NODE && entry > MAPLE_LARGEST_RESERVED;
 }
 
-struct pivot_walk {
-	u64 pivots[MAPLE_RANGE_PIVOTS + 1]; /* one more, so that a mask bounds the index */
-	u64 address;
-	u32 count;
-	u32 offset;
-};
-
-static long on_pivot(u32 index, struct pivot_walk *walk)
-{
-	if (index >= walk->count || walk->pivots[index & MAPLE_RANGE_PIVOTS] >= walk->address)
-		return 1;
-	walk->offset = index + 1;
-	return 0;
-}
-
 static long on_maple_node(u32 index, struct area_walk *walk)
 {
 	u64 entry = walk->entry, node = entry & ~MAPLE_NODE_MASK, parent = 0, next = 0;
-	u32 type = entry >> MAPLE_TYPE_SHIFT & MAPLE_TYPE_MASK, offset;
-	struct pivot_walk pivots = {};
-	u64 at, slots;
+	u32 type = entry >> MAPLE_TYPE_SHIFT & MAPLE_TYPE_MASK, offset = 0, count, i;
+	u64 pivots[MAPLE_RANGE_PIVOTS] = {}, at, slots;
 
 	if (type < MAPLE_LEAF_64 || type > MAPLE_ARANGE_64)
 		return 1;
 	if (type == MAPLE_ARANGE_64) {
-		pivots.count = MAPLE_ARANGE_PIVOTS;
+		count = MAPLE_ARANGE_PIVOTS;
 		at = node + bpf_core_field_offset(struct maple_arange_64, pivot);
 		slots = node + bpf_core_field_offset(struct maple_arange_64, slot);
-		bpf_probe_read_kernel(pivots.pivots, MAPLE_ARANGE_PIVOTS * sizeof(u64), (void *)at);
+		bpf_probe_read_kernel(pivots, MAPLE_ARANGE_PIVOTS * sizeof(u64), (void *)at);
 	} else {
-		pivots.count = MAPLE_RANGE_PIVOTS;
+		count = MAPLE_RANGE_PIVOTS;
 		at = node + bpf_core_field_offset(struct maple_range_64, pivot);
 		slots = node + bpf_core_field_offset(struct maple_range_64, slot);
-		bpf_probe_read_kernel(pivots.pivots, MAPLE_RANGE_PIVOTS * sizeof(u64), (void *)at);
+		bpf_probe_read_kernel(pivots, MAPLE_RANGE_PIVOTS * sizeof(u64), (void *)at);
 	}
 	/* as mtree_lookup_walk(): the first pivot that is not below the address, else the last slot */
-	pivots.address = walk->address;
-	bpf_loop(MAPLE_RANGE_PIVOTS, on_pivot, &pivots, 0);
-	offset = pivots.offset;
-	if (offset > MAPLE_RANGE_PIVOTS)
-		return 1;
+	for (i = 0; i < MAPLE_RANGE_PIVOTS; i++) {
+		if (i >= count || pivots[i] >= walk->address)
+			break;
+		offset = i + 1;
+	}
 	bpf_probe_read_kernel(&next, sizeof(next), (void *)slots + offset * sizeof(u64));
 	bpf_probe_read_kernel(&parent, sizeof(parent), (void *)node + bpf_core_field_offset(struct maple_range_64, parent));
 	if ((parent & ~MAPLE_NODE_MASK) == node) { /* ma_dead_node() */

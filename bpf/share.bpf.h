@@ -33,36 +33,21 @@ enum share {
 #define OOM_LOOKS_PER_SECOND 4
 #define OOM_LOOKS_AT_ONCE 32
 
-struct space_walk {
-	struct user_namespace *space;
-	u32 uid;
-};
-
-static long on_user_namespace(u32 index, struct space_walk *walk)
-{
-	struct user_namespace *space = walk->space;
-
-	if (!space || BPF_CORE_READ(space, level) <= 0)
-		return 1;
-	walk->uid = BPF_CORE_READ(space, owner.val);
-	walk->space = BPF_CORE_READ(space, parent);
-	return 0;
-}
-
 /* Whoever answers for a task: the user that made its outermost user namespace (whose owner can take on any of 65,536 further
- * users in it), else its real user; for root, which runs containers of many, the control group.
- *
- * The loop is left to bpf_loop: the verifier looks at its body once, and not once for each turn and each caller. */
+ * users in it), else its real user; for root, which runs containers of many, the control group. */
 static __noinline u64 accountable_user(struct task_struct *task)
 {
-	struct space_walk walk = {};
+	struct user_namespace *space = BPF_CORE_READ(task, cred, user_ns);
+	u32 uid = BPF_CORE_READ(task, cred, uid.val), depth;
 
-	walk.uid = BPF_CORE_READ(task, cred, uid.val);
-	walk.space = BPF_CORE_READ(task, cred, user_ns);
-	if (walk.space && BPF_CORE_READ(task, cred, user_ns, level) > 0)
-		bpf_loop(USER_NAMESPACE_DEPTH, on_user_namespace, &walk, 0);
-	if (walk.uid)
-		return walk.uid;
+	for (depth = 0; depth < USER_NAMESPACE_DEPTH; depth++) {
+		if (!space || BPF_CORE_READ(space, level) <= 0)
+			break;
+		uid = BPF_CORE_READ(space, owner.val);
+		space = BPF_CORE_READ(space, parent);
+	}
+	if (uid)
+		return uid;
 	return CONTROL_GROUP | BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 }
 
