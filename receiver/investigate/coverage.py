@@ -17,7 +17,7 @@ def why_unseen(case: Case, kinds: tuple[str, ...], subject: ProcessSnapshot | No
     lost = [w for w in case.losses if w.kind in kinds]
     if lost:
         count = sum(w.count for w in lost)
-        return f"{counted(count, 'event', 'events')} of that kind were lost"
+        return f"{counted(count, 'event of that kind was', 'events of that kind were')} lost"
     hidden = next((each for each in case.unseen if set(kinds).intersection(each.kinds)), None)
     if hidden is not None:
         return f"not observed here: {hidden.text}"

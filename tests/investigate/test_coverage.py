@@ -46,9 +46,12 @@ def test_a_process_that_was_too_short_for_two_looks_is_said_to_be() -> None:
     assert said["mem.cgroup_oom"].startswith("The kernel's OOM killer chose none")
 
 
-def test_lost_events_leave_it_open() -> None:
-    said = killed(Story(), looks=12, lost=2)
-    assert said["mem.cgroup_oom"].endswith("2 events of that kind were lost.")
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [(1, "1 event of that kind was lost."), (2, "2 events of that kind were lost.")],
+)
+def test_lost_events_leave_it_open(lost: int, words: str) -> None:
+    assert killed(Story(), looks=12, lost=lost)["mem.cgroup_oom"].endswith(words)
 
 
 @pytest.mark.parametrize("kinds", [("oom_kill",), ("file_opened",)])
