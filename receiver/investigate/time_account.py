@@ -66,7 +66,7 @@ def time_account(case: Case) -> list[Spent]:
         return []
     own: dict[ProcessSnapshot, int] = defaultdict(int)
     for actor, ns in _critical_path(case, root):
-        own[actor] += ns
+        own[actor] += max(0, ns)  # the times of a damaged recording may run backwards
     parts: Counter[Part] = Counter()
     for actor, ns in own.items():
         parts.update(_parts(actor, ns))
@@ -91,7 +91,7 @@ def _critical_path(case: Case, root: ProcessSnapshot) -> Iterable[tuple[ProcessS
                 yield actor, at - child.end_ns
                 at = max(begin, child.start_ns)
                 waiting.append((child, at, child.end_ns))
-        yield actor, max(0, at - begin)
+        yield actor, at - begin
     for actor, begin, until in waiting:
         yield actor, until - begin
 
