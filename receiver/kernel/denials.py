@@ -4,7 +4,8 @@ The kernel does not count a filter's "return this errno", and a SIGSYS handler w
 registers. So the filters ask a listener (SECCOMP_RET_USER_NOTIF): each refused call waits until
 this process has counted it and answered EPERM. The listener cannot be a thread of the confined
 process, because a Python thread may hold the interpreter lock in the call that waits. The counts
-are in shared memory. When the process exits, the kernel answers ENOSYS.
+are in shared memory. When the process exits, the kernel answers ENOSYS. A call that a signal
+interrupts before it is counted fails with EINTR, as a blocking call does (signal(7)).
 
 The process has no privileges, runs under the helper's user, and exits after the last process whose
 calls it counts.
