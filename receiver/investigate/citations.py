@@ -48,6 +48,7 @@ def evidence_line(evidence: Evidence, events: Citations) -> rp.EvidenceLine:
         round(evidence.weight, 2),
         printable(evidence.text),
         events.cite(evidence.facts),
+        evidence.clue,
     )
 
 

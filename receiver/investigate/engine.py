@@ -21,7 +21,7 @@ from receiver.investigate.cards import Nature
 from receiver.investigate.case import Case
 from receiver.investigate.causes import FINDERS
 from receiver.investigate.classes import CLASSES
-from receiver.investigate.evidence import Candidate, Evidence, fact_of_loss
+from receiver.investigate.evidence import Candidate, Evidence, context, fact_of_loss
 from receiver.investigate.graph import Edge, Graph, nature_of
 from receiver.investigate.reach import made_good
 from receiver.investigate.relations import Tie
@@ -259,4 +259,4 @@ def _relevant_losses(case: Case, candidate: Candidate) -> Evidence | None:
         return None
     total = sum(h.count for h in losses)
     text = f"{total} events that could change this answer were lost while it ran."
-    return Evidence("context", 0.0, text, tuple(fact_of_loss(h) for h in losses[:4]))
+    return context("record.losses.relevant", text, [fact_of_loss(h) for h in losses[:4]])

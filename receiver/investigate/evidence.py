@@ -40,12 +40,16 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """The meaning of some facts for one cause. `text` is a whole sentence."""
+    """The meaning of some facts for one cause. `text` is a whole sentence.
+
+    `clue` is the id of this meaning: the same clue has the same id in every report.
+    """
 
     role: Role
     weight: float
     text: str
     facts: tuple[Fact, ...]
+    clue: str = ""
 
 
 class Culprit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -154,21 +158,22 @@ def ends(actor: ProcessSnapshot) -> tuple[Fact, ...]:
     return facts(actor.exit)
 
 
-def supports(weight: float, text: str, found: Iterable[Fact]) -> Evidence:
-    return Evidence("supports", weight, text, tuple(found)[:FACTS_PER_EVIDENCE])
+def supports(clue: str, weight: float, text: str, found: Iterable[Fact]) -> Evidence:
+    return Evidence("supports", weight, text, tuple(found)[:FACTS_PER_EVIDENCE], clue)
 
 
-def contradicts(weight: float, text: str, found: Iterable[Fact]) -> Evidence:
-    return Evidence("contradicts", -weight, text, tuple(found)[:FACTS_PER_EVIDENCE])
+def contradicts(clue: str, weight: float, text: str, found: Iterable[Fact]) -> Evidence:
+    return Evidence("contradicts", -weight, text, tuple(found)[:FACTS_PER_EVIDENCE], clue)
 
 
-def missing(weight: float, text: str, found: Iterable[Fact]) -> Evidence:
+def missing(clue: str, weight: float, text: str, found: Iterable[Fact]) -> Evidence:
     """Returns evidence for a missing trace. `found` shows that the trace would have been seen."""
-    return Evidence("missing", -weight, text, tuple(found)[:FACTS_PER_EVIDENCE])
+    return Evidence("missing", -weight, text, tuple(found)[:FACTS_PER_EVIDENCE], clue)
 
 
-def context(text: str, found: Iterable[Fact]) -> Evidence:
-    return Evidence("context", 0.0, text, tuple(found)[:FACTS_PER_EVIDENCE])
+def context(clue: str, text: str, found: Iterable[Fact]) -> Evidence:
+    """Returns evidence that changes no probability."""
+    return Evidence("context", 0.0, text, tuple(found)[:FACTS_PER_EVIDENCE], clue)
 
 
 def process_culprit(actor: ProcessSnapshot) -> Culprit:

@@ -37,7 +37,9 @@ def reach(case: Case, candidate: Candidate, failed: list[ProcessSnapshot]) -> Ev
         worked = {id(a.execution) for a in path}
         same_work = subject.exit_severity >= ExitSeverity.FAILED and id(subject.execution) in worked
         text = f"{subject.who} failed before the task did."
-        return supports(SLIGHT if same_work else HINT, text, ends(subject))
+        return supports(
+            "place.time.failed_before", SLIGHT if same_work else HINT, text, ends(subject)
+        )
     if path[-1] in case.above(subject) or subject in case.above(path[-1]):
         return None
     if candidate.harms_without_failure and CLASSES[candidate.cause].spreads:
@@ -46,16 +48,18 @@ def reach(case: Case, candidate: Candidate, failed: list[ProcessSnapshot]) -> Ev
         return None
     if subject.exit is not None and not subject.failed:
         text = f"{subject.who} itself did not fail; another process did."
-        return contradicts(CLEAR, text, ends(subject))
+        return contradicts("place.other.did_not_fail", CLEAR, text, ends(subject))
     text = f"{subject.who} is not the process that failed."
-    return contradicts(SLIGHT, text, ends(path[-1]))
+    return contradicts("place.other.not_the_failed_one", SLIGHT, text, ends(path[-1]))
 
 
 def _on_the_path(subject: ProcessSnapshot, path: list[ProcessSnapshot]) -> Evidence:
     what = "in the chain that failed the task"
     if subject is path[-1]:
         what = "the first failure of the task"
-    return supports(SOME, f"{subject.who} failed, and this was {what}.", ends(subject))
+    return supports(
+        "place.path.on_it", SOME, f"{subject.who} failed, and this was {what}.", ends(subject)
+    )
 
 
 def _before(actor: ProcessSnapshot, other: ProcessSnapshot) -> bool:
@@ -70,7 +74,7 @@ def through(
     for name, each in effects:
         if each is not None and each.weight > weight:
             text = f"It brought about {name}: {each.text}"
-            best, weight = supports(each.weight, text, each.facts), each.weight
+            best, weight = supports(each.clue, each.weight, text, each.facts), each.weight
     return best
 
 
@@ -86,7 +90,7 @@ def came_after(case: Case, candidate: Candidate) -> Evidence | None:
     ):
         return None
     text = f"{failed.who} had failed {(candidate.at_ns - failed.end_ns) / 1e9:.1f} s before."
-    return contradicts(CLEAR, text, ends(failed))
+    return contradicts("place.time.after_the_failure", CLEAR, text, ends(failed))
 
 
 def failures(case: Case) -> list[ProcessSnapshot]:

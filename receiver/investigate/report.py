@@ -14,12 +14,16 @@ Verdict = Literal["incident", "degraded", "healthy", "not_visible", "incomplete"
 
 
 class EvidenceLine(msgspec.Struct, frozen=True):
-    """One piece of evidence: a sentence, its weight in log-odds, and the events that show it."""
+    """One piece of evidence: a sentence, its weight in log-odds, and the events that show it.
+
+    `clue` is the id of its meaning. A line without a weight may have none.
+    """
 
     role: Literal["supports", "contradicts", "missing", "context"]
     weight: float
     text: str
     refs: tuple[str, ...]
+    clue: str = ""
 
 
 class RuledOut(msgspec.Struct, frozen=True):

@@ -41,7 +41,17 @@ def rule_out(
                 (rival, Evidence("contradicts", 0.0, text, (worst or lead.evidence[0]).facts))
             )
         elif rival in CLASSES:
-            out.append((rival, missing(0.0, _absence(case, rival, lead), _witnesses(case, lead))))
+            out.append(
+                (
+                    rival,
+                    missing(
+                        "rival.trace.absent",
+                        0.0,
+                        _absence(case, rival, lead),
+                        _witnesses(case, lead),
+                    ),
+                )
+            )
         else:
             out.append(
                 (rival, Evidence("contradicts", 0.0, lead.evidence[0].text, lead.evidence[0].facts))

@@ -30,7 +30,7 @@ SERVER = int.from_bytes(bytes([10, 0, 0, 5]), "little")
 
 def candidate(subject: ProcessKey, **culprit: Any) -> Candidate:
     found = Culprit(type="unknown", **culprit)
-    seen = (context("It was seen.", ()),)
+    seen = (context("test.it.was_seen", "It was seen.", ()),)
     return Candidate(cause="x.y", culprit=found, summary="", evidence=seen, subject=subject)
 
 

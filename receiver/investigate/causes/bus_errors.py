@@ -51,7 +51,7 @@ def _happened(actor: ProcessSnapshot, fault: Fault) -> Evidence:
         f"{actor.who} was killed by SIGBUS at byte {fault.offset_bytes} of {_name(fault)}, which "
         f"had {fault.size_bytes} bytes at that moment."
     )
-    return supports(STRONG, text, [fact(fault), *ends(actor)])
+    return supports("mem.mapping.killed_by_sigbus", STRONG, text, [fact(fault), *ends(actor)])
 
 
 def _cut(case: Case, actor: ProcessSnapshot, fault: Fault) -> Candidate:
@@ -65,13 +65,13 @@ def _cut(case: Case, actor: ProcessSnapshot, fault: Fault) -> Candidate:
             f"at {fault.size_bytes} bytes."
         )
         text = "No event of this run shows which process made the file shorter."
-        evidence.append(context(text, [fact(fault)]))
+        evidence.append(context("mem.mapping.cutter_unseen", text, [fact(fault)]))
     else:
         itself = who.key == actor.key
         whose = "it had mapped itself" if itself else f"{actor.who} had mapped"
         summary = f"{who.who} cut {_name(fault)}, which {whose}: the pages behind the end are gone."
         text = f"{who.who} cut the file{' while it had it mapped' if itself else ''}."
-        evidence.append(supports(CLEAR, text, shown))
+        evidence.append(supports("fs.truncated.cut_while_mapped", CLEAR, text, shown))
         culprit = Culprit(
             type="process",
             name=who.script or who.name,
@@ -144,7 +144,10 @@ def _full_memory(actor: ProcessSnapshot, fault: Fault) -> Candidate:
         summary=(
             f"{where} was full: there was no page for {_name(fault)}, which {actor.who} had mapped."
         ),
-        evidence=(_happened(actor, fault), supports(CLEAR, text, [fact(fault)])),
+        evidence=(
+            _happened(actor, fault),
+            supports("mem.shm_full.page_inside", CLEAR, text, [fact(fault)]),
+        ),
         subject=actor.key,
         at_ns=fault.time_boottime_ns,
     )
@@ -160,7 +163,10 @@ def _unreadable(actor: ProcessSnapshot, fault: Fault) -> Candidate:
         cause="fs.unreadable",
         culprit=Culprit(type="file", path=fault.path, inode=fault.inode, device=fault.device),
         summary=f"The kernel could not provide a page of {_name(fault)} to {actor.who}.",
-        evidence=(_happened(actor, fault), supports(SOME, text, [fact(fault)])),
+        evidence=(
+            _happened(actor, fault),
+            supports("fs.unreadable.page_inside", SOME, text, [fact(fault)]),
+        ),
         subject=actor.key,
         at_ns=fault.time_boottime_ns,
     )
@@ -172,7 +178,11 @@ def _damaged_memory(actor: ProcessSnapshot, fault: Fault) -> Candidate:
         cause="mem.hardware",
         culprit=Culprit(type="host"),
         summary=text,
-        evidence=(supports(STRONG + CLEAR, text, [fact(fault), *ends(actor)]),),
+        evidence=(
+            supports(
+                "mem.hardware.machine_check", STRONG + CLEAR, text, [fact(fault), *ends(actor)]
+            ),
+        ),
         subject=actor.key,
         at_ns=fault.time_boottime_ns,
     )

@@ -15,6 +15,7 @@ from receiver.investigate.evidence import (
     Culprit,
     Evidence,
     Fact,
+    context,
     contradicts,
     ends,
     fact,
@@ -161,7 +162,11 @@ def partition_share(case: Case, actor: ProcessSnapshot) -> list[Evidence]:
     found: list[Fact] = [f for use in uses[:3] for f in facts_of_use(use)]
     if not others:
         return [
-            Evidence("context", 0.0, f"It worked on {actor.partition} ({mib(size)}).", tuple(found))
+            context(
+                "data.partition.of_the_process",
+                f"It worked on {actor.partition} ({mib(size)}).",
+                found,
+            )
         ]
     usual = statistics.median(others)
     text = (
@@ -170,9 +175,9 @@ def partition_share(case: Case, actor: ProcessSnapshot) -> list[Evidence]:
     )
     weight = SOME if size >= LARGE * usual else 0.0
     return [
-        supports(weight, text + whose, found)
+        supports("data.partition.larger_share", weight, text + whose, found)
         if weight
-        else Evidence("context", 0.0, text + whose, tuple(found))
+        else context("data.partition.usual_share", text + whose, found)
     ]
 
 
@@ -187,6 +192,7 @@ def shorter(case: Case, path: str, size: int, found: Iterable[Fact]) -> list[Evi
         return []
     return [
         supports(
+            "data.input.shorter_than_before",
             SOME,
             f"That is {size / known.median:.0%} of the median of {known.count} earlier runs.",
             found,
@@ -219,4 +225,11 @@ def chosen_by_oom_killer(victim: ProcessSnapshot) -> list[Evidence]:
     """Returns evidence against any other cause of a death, if the OOM killer chose the process."""
     if victim.oom is None:
         return []
-    return [contradicts(STRONG, "The kernel's OOM killer had chosen it.", facts(victim.oom))]
+    return [
+        contradicts(
+            "mem.oom.chosen_by_kernel",
+            STRONG,
+            "The kernel's OOM killer had chosen it.",
+            facts(victim.oom),
+        )
+    ]

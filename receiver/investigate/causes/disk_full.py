@@ -54,9 +54,11 @@ def refused_by_file_systems(case: Case) -> Iterator[Refused]:
         text = (
             f"{actor.who} got {error_name(calls[0].error)} on {subject_of(calls[0]) or 'a file'}."
         )
-        shown = [supports(STRONG, text, facts(*calls[:3]))]
+        shown = [supports("fs.full.call_refused", STRONG, text, facts(*calls[:3]))]
         if actor.failed:
-            shown.append(supports(SLIGHT, f"It then {actor.end.words}.", ends(actor)))
+            shown.append(
+                supports("fs.full.then_ended", SLIGHT, f"It then {actor.end.words}.", ends(actor))
+            )
         quota = any(c.error == errno.EDQUOT for c in calls)
         inodes = creates and not writes and not _writes_failed(case)
         yield Refused(actor, calls[0], creates, not quota and not inodes, tuple(shown))

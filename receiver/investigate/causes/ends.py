@@ -55,7 +55,9 @@ def crashes(case: Case) -> Iterator[Candidate]:
         text = (
             f"{actor.who} was killed by {signal_name(event.signal)}: {how} (si_code {event.code})."
         )
-        evidence = [supports(STRONG, text, [fact(event), *ends(actor)])]
+        evidence = [
+            supports("crash.fault.killed_by_signal", STRONG, text, [fact(event), *ends(actor)])
+        ]
         evidence += _other_reasons(actor, event)
         where = ""
         if actor.crash is not None and actor.crash.signal == event.signal:
@@ -84,10 +86,12 @@ def _other_reasons(actor: ProcessSnapshot, event: Signal) -> list[Evidence]:
     out = []
     if event.signal == signal.SIGBUS:
         text = "SIGBUS is caused by the memory behind a mapping, not by the code."
-        out.append(contradicts(SOME, text, [fact(event)]))
+        out.append(contradicts("crash.fault.is_sigbus", SOME, text, [fact(event)]))
     if any(c.call == CallKind.MEMORY and c.error == errno.ENOMEM for c in actor.calls):
         text = "One of its memory allocations had failed before."
-        out.append(contradicts(SOME, text, facts(*actor.calls[:1])))
+        out.append(
+            contradicts("crash.fault.allocation_failed_before", SOME, text, facts(*actor.calls[:1]))
+        )
     return out
 
 
@@ -98,7 +102,7 @@ def _place_of(crash: Crash) -> Evidence:
         else f"address {crash.address:#x}"
     )
     text = f"Its thread {crash.thread} ({crash.comm}) was at {at}."
-    return supports(SLIGHT, text, facts(crash))
+    return supports("crash.fault.at_place", SLIGHT, text, facts(crash))
 
 
 def refused_clones(case: Case) -> Iterator[Candidate]:
@@ -122,7 +126,12 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
     }
     living = {a.key: sum(1 for c in case.children(a) if c in here) for a in here}
     evidence = [
-        supports(STRONG, f"{actor.who} could not create a process or thread (EAGAIN).", shown)
+        supports(
+            "lim.pids.fork_refused",
+            STRONG,
+            f"{actor.who} could not create a process or thread (EAGAIN).",
+            shown,
+        )
     ]
     holder = max(here, key=lambda a: (dead[a.key], -a.pid), default=actor)
     if dead.get(holder.key, 0) >= _MANY_DEAD and dead[holder.key] > 2 * len(here):
@@ -130,12 +139,12 @@ def _pids(case: Case, actor: ProcessSnapshot, at_ns: int, shown: tuple[Fact, ...
             f"{dead[holder.key]} children of {holder.who} had ended and were not reaped, and only "
             f"{len(here)} processes were running."
         )
-        evidence.append(supports(CLEAR, text, [*ends(holder), *shown]))
+        evidence.append(supports("proc.zombies.not_reaped", CLEAR, text, [*ends(holder), *shown]))
         return _unreaped(actor, holder, dead[holder.key], at_ns, evidence)
     counts = {a.key: max(living[a.key], _threads(a)) for a in here}
     most = max(here, key=lambda a: (counts[a.key], -a.pid), default=actor)
     text = f"{most.who} had {counts.get(most.key, 0)} processes or threads."
-    evidence.append(supports(SLIGHT, text, ends(most) or shown))
+    evidence.append(supports("lim.pids.most_processes", SLIGHT, text, ends(most) or shown))
     summary = f"A limit on processes was reached: {most.who} had {counts.get(most.key, 0)} of them."
     return Candidate(
         cause="lim.pids",

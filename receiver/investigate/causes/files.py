@@ -19,6 +19,7 @@ from receiver.investigate.evidence import (
     STRONG,
     Candidate,
     Culprit,
+    Evidence,
     Fact,
     ends,
     fact,
@@ -75,6 +76,15 @@ def _may_miss(reader: ProcessSnapshot) -> bool:
     return reader.failed
 
 
+def _what_the_reader_did(reader: ProcessSnapshot, *, bus: bool) -> Evidence:
+    how = reader.end.words
+    if bus:
+        how = "was killed by SIGBUS, because the page that it read was gone"
+    text = f"{reader.who} then {how}."
+    weight = STRONG if bus else SOME
+    return supports("fs.replaced.reader_then_ended", weight, text, ends(reader))
+
+
 def replaced(case: Case) -> Iterator[Candidate]:
     """Finds readers that failed after another process changed their open file.
 
@@ -96,13 +106,11 @@ def replaced(case: Case) -> Iterator[Candidate]:
                 continue
             who = hit.actor
             text = f"{who.who} {hit.what} {use.path} while {reader.who} had it open."
-            evidence = [supports(CLEAR + SLIGHT, text, [*hit.shown, *facts_of_use(use)])]
-            how = reader.end.words
-            if bus:
-                how = "was killed by SIGBUS, because the page that it read was gone"
-            evidence.append(
-                supports(STRONG if bus else SOME, f"{reader.who} then {how}.", ends(reader))
-            )
+            shown = [*hit.shown, *facts_of_use(use)]
+            evidence = [
+                supports("fs.replaced.changed_while_open", CLEAR + SLIGHT, text, shown),
+                _what_the_reader_did(reader, bus=bus),
+            ]
             summary = f"{who.who} {hit.what} {use.path} while {reader.who} was reading it."
             culprit = Culprit(
                 type="process",

@@ -7,14 +7,10 @@ from collections.abc import Iterator
 from receiver.events import ThreadWait
 from receiver.facts.waits import IdlePeriod
 from receiver.investigate.case import Case
-from receiver.investigate.causes.common import HANG_NS, died_of, sent_by_process
+from receiver.investigate.causes.common import HANG_NS
 from receiver.investigate.evidence import (
-    SLIGHT,
-    Evidence,
     Fact,
-    fact,
     facts,
-    supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.event_text import frames_of
@@ -30,17 +26,6 @@ def idle_periods(case: Case) -> Iterator[tuple[ProcessSnapshot, IdlePeriod]]:
         went_on = actor.end_ns and actor.end_ns - (period.since_ns + period.ns) > 3 * SECOND
         if not went_on or actor.failed:
             yield actor, period
-
-
-def ended_by(actor: ProcessSnapshot) -> list[Evidence]:
-    event = died_of(actor)
-    if event is None or not sent_by_process(actor, event):
-        return []
-    return [
-        supports(
-            SLIGHT, f"{event.sender_comm} ({event.sender.tgid}) ended it in the end.", [fact(event)]
-        )
-    ]
 
 
 def standing_at(idle_period: IdlePeriod, wait: ThreadWait) -> tuple[str, tuple[Fact, ...]]:

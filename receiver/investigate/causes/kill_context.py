@@ -86,7 +86,7 @@ def signal_context(case: Case, actor: ProcessSnapshot, event: Signal) -> list[Ev
     used = f"it had used {state.runtime_ns / SECOND:.2f} s of CPU and held {held}"
     text = f"When {signal_name(event.signal)} came to {actor.who}, {doing + ';' if doing else ''}"
     return [
-        context(f"{text} {used}.".replace("  ", " "), [fact(state)]),
+        context("kill.target.state", f"{text} {used}.".replace("  ", " "), [fact(state)]),
         *_sender(case, state, event),
     ]
 
@@ -99,9 +99,9 @@ def _sender(case: Case, state: SignalState, event: Signal) -> list[Evidence]:
             f"No process sent it by kill(2): the kernel sent it while {who} ran, as a write to "
             "cgroup.kill makes it do."
         )
-        return [context(text, [fact(state)])]
+        return [context("kill.sender.is_kernel", text, [fact(state)])]
     if event.code > 0 or case.get(state.sender) is not None:
         return []
     known = [f"{comm} ({key.tgid})" for key, comm in parents if key.tgid]
     text = f"{who} is not part of this run. It ran below {', below '.join(known)}."
-    return [context(text, [fact(state)])] if known else []
+    return [context("kill.sender.outside", text, [fact(state)])] if known else []

@@ -81,7 +81,7 @@ def _namespace(case: Case, members: list[tuple[ProcessSnapshot, SignalState]]) -
         cause="kill.namespace_init",
         culprit=culprit,
         summary=text,
-        evidence=(supports(STRONG + SOME, text, shown),),
+        evidence=(supports("kill.namespace_init.first_ended", STRONG + SOME, text, shown),),
         subject=first.key,
         at_ns=state.time_boottime_ns,
     )
@@ -102,7 +102,10 @@ def _parent_death(
         cause="kill.parent_death",
         culprit=_sender(case, state),
         summary=text,
-        evidence=(supports(STRONG + SOME, text, shown), *signal_context(case, actor, event)),
+        evidence=(
+            supports("kill.parent_death.asked_for_it", STRONG + SOME, text, shown),
+            *signal_context(case, actor, event),
+        ),
         subject=actor.key,
         at_ns=event.time_boottime_ns,
     )
@@ -124,7 +127,14 @@ def _hang_up(actor: ProcessSnapshot, event: Signal, state: SignalState) -> Candi
         cause="kill.hangup",
         culprit=culprit,
         summary=text,
-        evidence=(supports(STRONG + SOME, text, [*signal_facts(actor, event), fact(state)]),),
+        evidence=(
+            supports(
+                "kill.hangup.by_kernel",
+                STRONG + SOME,
+                text,
+                [*signal_facts(actor, event), fact(state)],
+            ),
+        ),
         subject=actor.key,
         at_ns=event.time_boottime_ns,
     )
@@ -139,10 +149,17 @@ def _container_stopped(
     below = "" if runtime[0] == state.sender else f", below {_named(runtime)}"
     name = signal_name(event.signal)
     text = f"{sender}{below}, a container runtime, ended {actor.who} with {name}."
-    evidence = [supports(STRONG, text, [*signal_facts(actor, event), fact(state)])]
+    evidence = [
+        supports(
+            "kill.container_stopped.by_runtime",
+            STRONG,
+            text,
+            [*signal_facts(actor, event), fact(state)],
+        )
+    ]
     if state.state_flags & SignalFlag.TO_NAMESPACE_INIT:
         told = f"{actor.who} is the first process of its pid namespace: the container ends with it."
-        evidence.append(supports(SOME, told, [fact(state)]))
+        evidence.append(supports("kill.container_stopped.first_process", SOME, told, [fact(state)]))
     evidence += _ignored(actor, event)
     evidence += signal_context(case, actor, event)
     return Candidate(
@@ -171,7 +188,7 @@ def _ignored(actor: ProcessSnapshot, event: Signal) -> list[Evidence]:
         f"{actor.who} had been sent {signal_name(asked.signal)} {later:.1f} s before, which had no "
         f"effect: {why}."
     )
-    return [supports(CLEAR, text, [fact(asked)])]
+    return [supports("kill.ignored_request.asked_before", CLEAR, text, [fact(asked)])]
 
 
 def _ignored_request(case: Case, actor: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
@@ -187,7 +204,9 @@ def _ignored_request(case: Case, actor: ProcessSnapshot, event: Signal) -> Itera
         summary=f"{asked[0].text} {text}",
         evidence=(
             *asked,
-            supports(CLEAR + SLIGHT, text, signal_facts(actor, event)),
+            supports(
+                "kill.ignored_request.then_killed", CLEAR + SLIGHT, text, signal_facts(actor, event)
+            ),
             *signal_context(case, actor, event),
         ),
         subject=actor.key,

@@ -81,7 +81,10 @@ def last_call(case: Case, actor: ProcessSnapshot) -> LastCall | None:
     text = f"{name}{about} was the last call of {actor.who} that failed, with {error}."
     after = (actor.end_ns - call.failed_boottime_ns) / 1e9
     then = f"{actor.who} {actor.end.words} {after:.2f} s later{_in_between(call)}."
-    shown = [supports(weight / 2, text, facts(call)), supports(weight / 2, then, ends(actor))]
+    shown = [
+        supports("last.call.failed", weight / 2, text, facts(call)),
+        supports("last.call.then_ended", weight / 2, then, ends(actor)),
+    ]
     return LastCall(call, weight, path, (*shown, *_passed_on(case, actor)))
 
 
@@ -93,7 +96,7 @@ def _passed_on(case: Case, actor: ProcessSnapshot) -> list[Evidence]:
     after = above.end_ns - actor.end_ns
     whose = "Its parent " if above.key == actor.parent else ""
     text = f"{whose}{above.who} {above.end.words}, too, {after / 1e9:.2f} s later."
-    return [supports(SOME, text, ends(above))]
+    return [supports("last.call.passed_on", SOME, text, ends(above))]
 
 
 def directness(actor: ProcessSnapshot, call: LastFailure) -> float:

@@ -44,21 +44,14 @@ def memory_limits(case: Case) -> Iterator[Candidate]:
         calls = [c for c in actor.calls if c.call == CallKind.MEMORY and c.error == errno.ENOMEM]
         if not calls or not actor.failed or actor.moments.refused:
             continue
-        evidence = [
-            supports(
-                STRONG,
-                f"Memory allocations of {actor.who} failed {times(calls[0].failures)}.",
-                facts(*calls),
-            )
-        ]
+        text = f"Memory allocations of {actor.who} failed {times(calls[0].failures)}."
+        evidence = [supports("mem.limit.allocations_failed", STRONG, text, facts(*calls))]
         if actor.oom is not None:
-            evidence.append(
-                contradicts(STRONG, "The kernel's OOM killer killed it.", facts(actor.oom))
-            )
+            text = "The kernel's OOM killer killed it."
+            evidence.append(contradicts("mem.limit.oom_killed", STRONG, text, facts(actor.oom)))
         if actor.end.signal == 0 or actor.end.signal == signal.SIGABRT:
-            evidence.append(
-                supports(SOME, f"It then ended by itself: it {actor.end.words}.", ends(actor))
-            )
+            text = f"It then ended by itself: it {actor.end.words}."
+            evidence.append(supports("mem.limit.then_ended", SOME, text, ends(actor)))
         summary = (
             f"{actor.who} reached the limit of its own address space (peak "
             f"{mib(actor.peak_bytes)}): mmap or brk failed with ENOMEM."
@@ -95,10 +88,11 @@ def shared_memory(case: Case) -> Iterator[Candidate]:
         evidence = []
         if bus and event is not None:
             text = f"{actor.who} was killed by SIGBUS (no page behind the address)."
-            evidence.append(supports(CLEAR, text, [fact(event), *ends(actor)]))
+            shown = [fact(event), *ends(actor)]
+            evidence.append(supports("mem.shm_full.killed_by_sigbus", CLEAR, text, shown))
         if full:
             text = f"{full[0].path}: {error_name(full[0].error)}."
-            evidence.append(supports(STRONG, text, facts(*full)))
+            evidence.append(supports("mem.shm_full.call_refused", STRONG, text, facts(*full)))
         culprit = process_culprit(actor)
         if mapped:
             use = max(mapped, key=lambda u: (_is_memory_file(u.path), u.size_bytes, u.path))
@@ -106,9 +100,8 @@ def shared_memory(case: Case) -> Iterator[Candidate]:
                 f"It had mapped {use.path}: {mib(use.size_bytes)}, of which "
                 f"{mib(use.written_bytes)} were written."
             )
-            evidence.append(
-                supports(CLEAR if _is_memory_file(use.path) else SOME, text, facts_of_use(use))
-            )
+            weight = CLEAR if _is_memory_file(use.path) else SOME
+            evidence.append(supports("mem.shm_full.mapped", weight, text, facts_of_use(use)))
             culprit = Culprit(type="file", path=use.path, inode=use.key[1], device=use.key[0])
         elif full:
             culprit = Culprit(type="file", path=full[0].path)

@@ -64,15 +64,15 @@ def _killer_off(actor: ProcessSnapshot) -> Iterator[Candidate]:
         f"Memory cgroup {where} was at {mib(last.usage_bytes)} of {mib(last.limit_bytes)}, and its "
         f"OOM killer is off (memory.oom_control)."
     )
-    evidence = [supports(STRONG, text, [fact(first), fact(last)])]
+    evidence = [supports("mem.oom_disabled.full", STRONG, text, [fact(first), fact(last)])]
     stack = stack_with(actor, _OOM_WAIT)
     if stack is not None:
         text = f"{actor.who} waits for memory in the kernel's {_OOM_WAIT}."
-        evidence.append(supports(CLEAR, text, [fact(stack)]))
+        evidence.append(supports("mem.oom_disabled.waits", CLEAR, text, [fact(stack)]))
     look = actor.usage.last if actor.usage is not None else None
     if look is not None:
         text = f"{actor.who} itself held {mib(look.anon_bytes)} of anonymous memory."
-        evidence.append(context(text, [fact(look)]))
+        evidence.append(context("mem.oom_disabled.held", text, [fact(look)]))
     yield Candidate(
         cause="mem.oom_disabled",
         culprit=Culprit(type="cgroup", cgroup=actor.memory_cgroup)
@@ -92,10 +92,10 @@ def _killer_off(actor: ProcessSnapshot) -> Iterator[Candidate]:
 def _above_high(actor: ProcessSnapshot, stack: WaitStack) -> Candidate:
     look = actor.usage.last if actor.usage is not None else None
     text = f"{actor.who} waits in {_HIGH_WAIT}: its memory cgroup is above memory.high."
-    evidence = [supports(STRONG, text, [fact(stack)])]
+    evidence = [supports("mem.high.waits", STRONG, text, [fact(stack)])]
     if look is not None:
         text = f"{actor.who} itself held {mib(look.anon_bytes)} of anonymous memory."
-        evidence.append(supports(SOME, text, facts(look)))
+        evidence.append(supports("mem.high.held", SOME, text, facts(look)))
     return Candidate(
         cause="mem.high",
         culprit=Culprit(type="cgroup", cgroup=actor.memory_cgroup)

@@ -56,7 +56,9 @@ def _vanished(
         f"{actor.who} sent {sample.retransmits + 1} SYNs to {where(peer)} in {lasted:.1f} "
         "s, and got no answer."
     )
-    evidence = [supports(CLEAR + SLIGHT, text, facts(*silent[-2:]))]
+    evidence = [
+        supports("net.blackhole.syns_unanswered", CLEAR + SLIGHT, text, facts(*silent[-2:]))
+    ]
     cause = "net.blackhole"
     summary = (
         f"Packets from {actor.who} to {where(peer)} are lost: {sample.retransmits + 1} "
@@ -69,12 +71,19 @@ def _vanished(
             f"{server.who} listens there, and its accept queue is full ({queue.queued} of "
             f"{queue.backlog})."
         )
-        evidence.append(supports(STRONG, text, facts(queue)))
+        evidence.append(supports("net.backlog_refused.queue_full", STRONG, text, facts(queue)))
         cause = "net.backlog_refused"
         summary = f"{where(peer)} accepts no connections: the accept queue of {server.who} is full."
     evidence += failed_soon_after(actor, sample.time_boottime_ns)
     if peer.made > unanswered and peer.received_bytes:
-        evidence.append(contradicts(SLIGHT, "It had answered before.", facts(peer.first)))
+        evidence.append(
+            contradicts(
+                "net.blackhole.answered_before",
+                SLIGHT,
+                "It had answered before.",
+                facts(peer.first),
+            )
+        )
     remedy = f"Allow the traffic to {where(peer)} (security group, route, firewall)."
     if full is not None:
         remedy = f"Let {full[0].who} accept faster, or enlarge its backlog of {full[1].backlog}."
@@ -97,11 +106,18 @@ def _refused(
         "process listened there."
     )
     evidence = [
-        supports(CLEAR, text, facts(*refused[-2:])),
+        supports("net.backlog_refused.refused", CLEAR, text, facts(*refused[-2:])),
         *failed_soon_after(actor, sample.time_boottime_ns),
     ]
     if peer.received_bytes:
-        evidence.append(contradicts(CLEAR, "A later connection was accepted.", facts(peer.last)))
+        evidence.append(
+            contradicts(
+                "net.backlog_refused.accepted_later",
+                CLEAR,
+                "A later connection was accepted.",
+                facts(peer.last),
+            )
+        )
     return blame(
         actor,
         "net.backlog_refused",
@@ -117,7 +133,9 @@ def _refused(
 
 def _no_route(actor: ProcessSnapshot, peer: Peer, sample: Connection) -> Candidate:
     evidence = [
-        supports(CLEAR, f"There is no route to {where(peer)}.", facts(sample)),
+        supports(
+            "net.blackhole.no_route", CLEAR, f"There is no route to {where(peer)}.", facts(sample)
+        ),
         *failed_soon_after(actor, sample.time_boottime_ns),
     ]
     return blame(

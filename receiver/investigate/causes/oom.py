@@ -94,7 +94,7 @@ def _in_cgroup(
             yield neighbour(victim, other, share, base)
     if has_child_candidate:
         text = "Its parent continued without it and later reported a different error."
-        mine.append(contradicts(SOME, text, ends(victim)))
+        mine.append(contradicts("mem.cgroup_oom.parent_went_on", SOME, text, ends(victim)))
     where = f"{event.memory_cgroup or 'its cgroup'} ({mib(event.limit_bytes)})"
     yield Candidate(
         cause="mem.cgroup_oom",
@@ -119,7 +119,7 @@ def _grew(victim: ProcessSnapshot, own: int, share: float, family: int) -> Evide
         "memory cgroup."
     )
     weight = CLEAR if share >= 0.8 else SOME if share >= 0.5 else SLIGHT
-    return supports(weight, text, [*facts(victim.oom), *curve])
+    return supports("mem.cgroup_oom.grew", weight, text, [*facts(victim.oom), *curve])
 
 
 def _growths(case: Case, victim: ProcessSnapshot) -> tuple[int, Competitor | None, int]:
@@ -164,24 +164,16 @@ def _host(case: Case, victim: ProcessSnapshot) -> Candidate:
         if competitor is not None
         else process_culprit(victim)
     )
-    more = (
-        [
-            supports(
-                SLIGHT,
-                f"{competitor.name} ({competitor.pid}) grew most.",
-                latest_points(competitor),
-            )
-        ]
-        if competitor is not None
-        else []
-    )
+    more = []
+    if competitor is not None:
+        text, shown = f"{competitor.name} ({competitor.pid}) grew most.", latest_points(competitor)
+        more = [supports("mem.host_oom.competitor_grew", SLIGHT, text, shown)]
     summary = f"The host ran out of memory, and the OOM killer killed {victim.who}."
+    text = "No cgroup was at its limit: the host itself had no free memory."
     evidence = (
         *killed_by_kernel(victim),
         *shares_evidence(victim, shares_of(case, victim)),
-        supports(
-            SOME, "No cgroup was at its limit: the host itself had no free memory.", [fact(event)]
-        ),
+        supports("mem.host_oom.no_cgroup_full", SOME, text, [fact(event)]),
         *more,
     )
     return Candidate(
@@ -226,11 +218,14 @@ def _tmpfs(
         )
     known = shares is not None and shares.shared_bytes > 0
     shown = [fact(shares.memory)] if shares is not None else [fact(event)]
-    evidence = [*base, supports(STRONG if known else CLEAR, text, shown)]
+    evidence = [
+        *base,
+        supports("mem.shm_full.held_shared", STRONG if known else CLEAR, text, shown),
+    ]
     culprit = Culprit(type="cgroup", cgroup=event.memory_cgroup)
     if biggest is not None and biggest.written_bytes > event.usage_bytes * 0.2:
         about = f"{mib(biggest.written_bytes)} were written to {biggest.path}."
-        evidence.append(supports(SOME, about, facts_of_use(biggest)))
+        evidence.append(supports("mem.shm_full.largest_file", SOME, about, facts_of_use(biggest)))
         culprit = Culprit(
             type="file", path=biggest.path, inode=biggest.key[1], device=biggest.key[0]
         )

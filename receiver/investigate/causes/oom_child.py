@@ -42,13 +42,17 @@ def killed_by_kernel(victim: ProcessSnapshot) -> list[Evidence]:
     text = f"The kernel's OOM killer killed {victim.who}: {where}."
     out = [
         supports(
-            STRONG, text, [fact(event), *facts(fatal_of(victim.signals, victim.key, victim.end))]
+            "mem.oom.killed_by_kernel",
+            STRONG,
+            text,
+            [fact(event), *facts(fatal_of(victim.signals, victim.key, victim.end))],
         )
     ]
     if event.trigger != event.victim:
         who = f"{event.trigger_comm} ({event.trigger.tgid})"
         out.append(
             context(
+                "mem.oom.who_allocated",
                 (f"The allocation that failed was {who}'s. This does not show which process grew."),
                 [fact(event)],
             )
@@ -64,11 +68,20 @@ def _suffering(parent: ProcessSnapshot, broken: list[Peer], *, hung: bool) -> li
             f"After that the connection of {parent.who} to "
             f"{peer.endpoint[0]}:{peer.endpoint[1]} broke."
         )
-        out.append(supports(SOME + SLIGHT, text, facts(*(peer.notable_facts[-2:] or (peer.last,)))))
+        out.append(
+            supports(
+                "mem.child_oom.connection_broke",
+                SOME + SLIGHT,
+                text,
+                facts(*(peer.notable_facts[-2:] or (peer.last,))),
+            )
+        )
     if hung and parent.usage is not None and parent.usage.idle_period is not None:
         idle_period = parent.usage.idle_period
         text = f"{parent.who} was then inactive for {idle_period.ns / 1e9:.0f} s."
-        out.append(supports(SOME, text, facts(*idle_period.waits[:2])))
+        out.append(
+            supports("mem.child_oom.parent_inactive", SOME, text, facts(*idle_period.waits[:2]))
+        )
     return out
 
 
@@ -109,7 +122,9 @@ def as_child(case: Case, victim: ProcessSnapshot) -> Candidate | None:
             f"It was a worker that {parent.who} had forked, and nothing reported its death "
             "to the parent."
         )
-        evidence.append(supports(CLEAR, text, [*ends(victim), *ends(parent)]))
+        evidence.append(
+            supports("mem.child_oom.unreported", CLEAR, text, [*ends(victim), *ends(parent)])
+        )
     evidence += _suffering(parent, broken, hung=hung)
     tells = f"its parent {parent.who} " + ("hung" if hung else f"{parent.end.words}")
     return Candidate(

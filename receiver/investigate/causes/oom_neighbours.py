@@ -26,23 +26,23 @@ def rival(other: Competitor, share: float) -> Evidence:
     """Returns what the next largest process says against, or about, a share of the growth."""
     if share < 0.5:
         text = f"{other.name} ({other.pid}) grew by {mib(other.growth_bytes)}, which is more."
-        return contradicts(CLEAR, text, shown_by(other))
+        return contradicts("mem.cgroup_oom.other_grew_more", CLEAR, text, shown_by(other))
     if not other.growth_known:
         text = (
             f"{other.name} ({other.pid}), in the same memory cgroup, held {mib(other.rss_bytes)}."
         )
-        return context(text, shown_by(other))
+        return context("mem.oom.other_held", text, shown_by(other))
     text = (
         f"{other.name} ({other.pid}), in the same memory cgroup, held {mib(other.rss_bytes)} and "
         f"grew by {mib(other.growth_bytes)}."
     )
-    return context(text, shown_by(other))
+    return context("mem.oom.other_held_and_grew", text, shown_by(other))
 
 
 def larger_rival(other: Competitor, held_part: float) -> Evidence:
     """Returns what speaks against the victim where another process held more."""
     text = f"{other.name} ({other.pid}) held {mib(other.rss_bytes)}, {1 - held_part:.0%} of both."
-    return contradicts(CLEAR, text, shown_by(other))
+    return contradicts("mem.cgroup_oom.other_held_more", CLEAR, text, shown_by(other))
 
 
 def shown_by(other: Competitor) -> list[Fact]:
@@ -66,9 +66,9 @@ def neighbour(
     )
     weight = CLEAR + SLIGHT if share < 0.35 else SOME if share < 0.5 else -SOME
     mine = (
-        supports(weight, text, shown_by(other))
+        supports("mem.cgroup_neighbour.grew", weight, text, shown_by(other))
         if weight > 0
-        else contradicts(SOME, text, shown_by(other))
+        else contradicts("mem.cgroup_neighbour.grew_less", SOME, text, shown_by(other))
     )
     start = other.key.start_boottime_ns if other.key is not None else 0
     return Candidate(
@@ -147,7 +147,12 @@ def large_neighbour(
             f"{victim.name} needed did not fit beside it, and the OOM killer killed {victim.name}."
         ),
         remedy=_apart(victim, other),
-        evidence=(*base, supports(CLEAR + SLIGHT, text, [fact(other.member), fact(event)])),
+        evidence=(
+            *base,
+            supports(
+                "mem.cgroup_neighbour.held", CLEAR + SLIGHT, text, [fact(other.member), fact(event)]
+            ),
+        ),
         subject=victim.key,
         at_ns=event.time_boottime_ns,
     )

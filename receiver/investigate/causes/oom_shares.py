@@ -101,7 +101,7 @@ def _parts(victim: ProcessSnapshot, shares: Shares) -> Evidence:
     counted_twice = memory.anon_bytes > memory.usage_bytes
     if counted_twice:
         text += " Pages that processes share after a fork count for each of them."
-    return context(f"{text} {_whose(victim, shares)}".rstrip(), _facts(shares))
+    return context("mem.oom.parts", f"{text} {_whose(victim, shares)}".rstrip(), _facts(shares))
 
 
 def _whose(victim: ProcessSnapshot, shares: Shares) -> str:
@@ -120,7 +120,9 @@ def _strangers(victim: ProcessSnapshot, shares: Shares) -> list[Evidence]:
         return []
     names = ", ".join(f"{_name(t)} with {mib(t.rss_bytes)} ({_growth(t)})" for t in others)
     text = f"Not part of this run, in the same memory: {names}."
-    return [context(text, [fact(t.member) for t in others if t.member is not None])]
+    return [
+        context("mem.oom.strangers", text, [fact(t.member) for t in others if t.member is not None])
+    ]
 
 
 def _missing(victim: ProcessSnapshot, shares: Shares) -> list[Evidence]:
@@ -141,7 +143,7 @@ def _missing(victim: ProcessSnapshot, shares: Shares) -> list[Evidence]:
     strangers = shares.stranger_bytes
     if strangers and needed - strangers <= memory.limit_bytes:
         text += f" Without the {mib(strangers)} of others, it would have fitted at that moment."
-    return [context(text, [fact(memory)])]
+    return [context("mem.oom.missing", text, [fact(memory)])]
 
 
 def _facts(shares: Shares) -> list[Fact]:

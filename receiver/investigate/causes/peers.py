@@ -57,6 +57,7 @@ def failed_soon_after(actor: ProcessSnapshot, at_ns: int) -> list[Evidence]:
     weight = SOME if soon < 2 * SECOND else SLIGHT
     return [
         supports(
+            "net.peer.failed_soon_after",
             weight,
             f"{soon / 1e9:.1f} s later {actor.who} {actor.end.words}.",
             ends(actor),

@@ -66,7 +66,9 @@ def refused_call(
     name, error = call_name(call.call_number), error_name(call.error)
     meaning: list[Evidence] = []
     if more:
-        meaning.append(supports(more, f"{error} of {name}: {why}.", [fact(call)]))
+        meaning.append(
+            supports("last.call.refused", more, f"{error} of {name}: {why}.", [fact(call)])
+        )
     return Candidate(
         cause=cause,
         culprit=Culprit(type="file", path=what),

@@ -140,8 +140,8 @@ def _candidate(actor: ProcessSnapshot, event: MemoryRefused, limit: _Limit) -> C
         summary=text,
         remedy=limit.remedy,
         evidence=(
-            supports(limit.weight, text, [fact(event)]),
-            supports(SOME, after, ends(actor)),
+            supports("mem.limit.call_refused", limit.weight, text, [fact(event)]),
+            supports("mem.limit.refused_then_ended", SOME, after, ends(actor)),
         ),
         subject=actor.key,
         at_ns=event.time_boottime_ns,

@@ -115,7 +115,14 @@ class Silence(msgspec.Struct, frozen=True, eq=False):
     def evidence(self, case: Case) -> list[Evidence]:
         found = _unanswered(case, self.actor, self.peer, self.sample, self.gap_ns)
         if self.answer is not None:
-            found.append(contradicts(SLIGHT, "It answered in the end.", facts(self.answer)))
+            found.append(
+                contradicts(
+                    "net.silence.answered_at_last",
+                    SLIGHT,
+                    "It answered in the end.",
+                    facts(self.answer),
+                )
+            )
         return found
 
 
@@ -140,18 +147,27 @@ def _unanswered(
     case: Case, actor: ProcessSnapshot, peer: Peer, sample: Connection, gap_ns: int
 ) -> list[Evidence]:
     text = f"{actor.who} waited {gap_ns / 1e9:.1f} s for an answer from {where(peer)}."
-    evidence = [supports(CLEAR, text, facts(sample))]
+    evidence = [supports("net.silence.waited", CLEAR, text, facts(sample))]
     owed = sample.unacknowledged_bytes
     if owed:
-        evidence.append(contradicts(SOME, f"{owed} bytes were never acknowledged.", facts(sample)))
+        evidence.append(
+            contradicts(
+                "net.silence.unacknowledged",
+                SOME,
+                f"{owed} bytes were never acknowledged.",
+                facts(sample),
+            )
+        )
     else:
         text = "The peer acknowledged all data that it had sent, so the network worked."
-        evidence.append(supports(SOME, text, facts(sample)))
+        evidence.append(supports("net.silence.acknowledged", SOME, text, facts(sample)))
     evidence += failed_soon_after(actor, sample.time_boottime_ns)
     whole = gap_ns / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
     if whole > 0.5:
         text = f"That is {whole:.0%} of its run time."
-        evidence.append(supports(SLIGHT, text, ends(actor) or facts(sample)))
+        evidence.append(
+            supports("net.silence.share_of_run", SLIGHT, text, ends(actor) or facts(sample))
+        )
     return evidence
 
 

@@ -111,11 +111,13 @@ def _all_waiting(
         f"{held_ns / 1e9:.0f} s, and waited on each."
     )
     shown = facts(*peer.notable_facts[-3:] or (sample,))
-    evidence = [supports(SLIGHT if alone else CLEAR, text, shown)]
+    evidence = [supports("net.pool.all_waiting", SLIGHT if alone else CLEAR, text, shown)]
     evidence += waited_for_lock(actor)
     if peer.reported:
         text = "The next connection was made as soon as one was free."
-        evidence.append(supports(CLEAR, text, facts(*peer.notable_facts[-2:])))
+        evidence.append(
+            supports("net.pool.next_when_free", CLEAR, text, facts(*peer.notable_facts[-2:]))
+        )
     return evidence
 
 
@@ -149,9 +151,11 @@ def _turned_away(case: Case) -> Iterator[Candidate]:
             f"{where(peer)} accepted {actor.who}, sent {last.received_bytes} bytes and "
             "closed the connection at once."
         )
-        evidence = [supports(CLEAR, text, facts(last))]
+        evidence = [supports("net.pool.turned_away", CLEAR, text, facts(last))]
         text = f"{held} other connections to it stayed open all the time."
-        evidence.append(supports(CLEAR, text, facts(*(p.last for _, p in stay[:3]))))
+        evidence.append(
+            supports("net.pool.others_open", CLEAR, text, facts(*(p.last for _, p in stay[:3])))
+        )
         evidence += failed_soon_after(actor, last.time_boottime_ns)
         summary = (
             f"All slots of {where(peer)} were in use ({held} connections): {actor.who} was "

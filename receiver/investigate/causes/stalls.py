@@ -34,4 +34,4 @@ def ended_by(actor: ProcessSnapshot) -> list[Evidence]:
     if event is None or not sent_by_process(actor, event):
         return []
     text = f"{event.sender_comm} ({event.sender.tgid}) ended it in the end."
-    return [supports(SLIGHT, text, [fact(event)])]
+    return [supports("hang.stall.ended_by_watcher", SLIGHT, text, [fact(event)])]

@@ -64,11 +64,13 @@ def token_calls(case: Case) -> Iterator[Candidate]:
             yield from _held_by_a_call(actor, peer, sample, others)
             continue
         text = f"{actor.who} waited {gap / 1e9:.1f} s for {where(peer)}."
-        evidence = [supports(CLEAR, text, facts(sample))]
+        evidence = [supports("net.credential.waited_for_service", CLEAR, text, facts(sample))]
         if token:
             name = names.get(peer.endpoint[0], "a metadata service's address")
             text = f"That is a token service ({name})."
-            evidence.append(supports(CLEAR, text, facts(peer.first)))
+            evidence.append(
+                supports("net.credential.token_service", CLEAR, text, facts(peer.first))
+            )
         evidence += read
         evidence += waited_for_lock(actor)
         evidence += _held_meanwhile(others, gap, peer)
@@ -122,7 +124,11 @@ def _held_by_a_call(
                 f"which took {gap / 1e9:.1f} s, or make that call beforehand: a connection that "
                 "holds an answer is no free slot."
             ),
-            evidence=[supports(CLEAR, text, facts(sample)), *held, *late],
+            evidence=[
+                supports("net.credential.waited_for_call", CLEAR, text, facts(sample)),
+                *held,
+                *late,
+            ],
             sample=sample,
             harms_without_failure=True,
             gave_up=bool(late),
@@ -144,7 +150,7 @@ def _held_meanwhile(others: list[Peer], gap: int, refresh: Peer) -> list[Evidenc
             f"{one} to {where(peer)} was idle for {peer.quiet_ns / 1e9:.1f} s during that "
             f"time{unread}."
         )
-        out = [supports(CLEAR, text, facts(peer.first, quiet))]
+        out = [supports("net.credential.other_was_idle", CLEAR, text, facts(peer.first, quiet))]
         answered = refresh.last.last_receive_boottime_ns if refresh.last is not None else 0
         resumed = last.last_receive_boottime_ns or last.time_boottime_ns
         if answered and -TICK_NS <= resumed - answered < SECOND:
@@ -152,7 +158,11 @@ def _held_meanwhile(others: list[Peer], gap: int, refresh: Peer) -> list[Evidenc
                 f"Data from {where(peer)} moved again {max(0, resumed - answered) / 1e6:.0f} ms "
                 "after the answer had come."
             )
-            out.append(supports(SOME, text, facts(refresh.last, last)))
+            out.append(
+                supports(
+                    "net.credential.resumed_after_answer", SOME, text, facts(refresh.last, last)
+                )
+            )
         return out
     return []
 
@@ -174,12 +184,19 @@ def refresh(case: Case, actor: ProcessSnapshot, peer: Peer) -> list[Evidence]:
             ):
                 out.append(
                     supports(
-                        SOME + SLIGHT, f"{each.who} read {use.path} for it.", facts_of_use(use)
+                        "net.credential.tool_read_file",
+                        SOME + SLIGHT,
+                        f"{each.who} read {use.path} for it.",
+                        facts_of_use(use),
                     )
                 )
                 break
         if each is not actor and _TOKENS.search(" ".join(each.argv[:4])):
-            out.append(supports(SOME, f"{each.who} ran during that time.", ends(each)))
+            out.append(
+                supports(
+                    "net.credential.tool_ran", SOME, f"{each.who} ran during that time.", ends(each)
+                )
+            )
     return out[:2]
 
 
@@ -192,7 +209,7 @@ def waited_for_lock(actor: ProcessSnapshot) -> list[Evidence]:
     if not waits:
         return []
     text = f"{len(waits)} of its threads waited for a lock during that time."
-    return [supports(SOME, text, facts(*waits[:3]))]
+    return [supports("net.credential.threads_wait", SOME, text, facts(*waits[:3]))]
 
 
 def lock_waits(actor: ProcessSnapshot) -> list[ThreadWait]:

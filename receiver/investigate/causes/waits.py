@@ -22,5 +22,9 @@ def explains_slowness(
     """Whether this is a sufficient reason for a task to be too slow, or to meet a time limit."""
     share = lasted / max(1, (actor.end_ns or case.now_ns) - actor.start_ns)
     if share > 0.4:
-        evidence.append(supports(SLIGHT, f"That was {share:.0%} of its run time.", ends(actor)))
+        evidence.append(
+            supports(
+                "wait.share.of_run", SLIGHT, f"That was {share:.0%} of its run time.", ends(actor)
+            )
+        )
     return share > 0.4 and lasted >= _SLOW_NS

@@ -40,12 +40,20 @@ def neighbours(case: Case) -> Iterator[Candidate]:
             f"up to {min(1.0, share):.0%} of the time between two samples, and "
             f"{counted.run_delay_ns / 1e9:.1f} s in all."
         )
-        evidence = [supports(CLEAR if share > 0.3 else SOME, text, [fact(look)])]
+        evidence = [
+            supports(
+                "cpu.neighbour.ready_and_waiting",
+                CLEAR if share > 0.3 else SOME,
+                text,
+                [fact(look)],
+            )
+        ]
         culprit, foreign, who = _took_the_cpu(case, actor, look)
         evidence.append(who)
         if usage.pressed_ns.get("quota", 0) >= PRESSED_NS:
+            text = "Its own CPU quota stopped it."
             evidence.append(
-                contradicts(CLEAR, "Its own CPU quota stopped it.", [fact(usage.worst["quota"][1])])
+                contradicts("cpu.neighbour.own_quota", CLEAR, text, [fact(usage.worst["quota"][1])])
             )
         if not explains_slowness(case, actor, evidence, lasted):
             continue
@@ -87,13 +95,21 @@ def _took_the_cpu(
         culprit = Culprit(
             type="process", name=competitor.name, pid=competitor.pid, start_boottime_ns=start
         )
-        return culprit, True, supports(CLEAR, text, shown)
+        return culprit, True, supports("cpu.neighbour.stranger_used_it", CLEAR, text, shown)
     if inside is not None:
         used, other = inside
         text = f"{other.who} used {used / 1e9:.1f} s of CPU in that time."
-        return process_culprit(other), False, supports(SLIGHT, text, ends(other))
+        return (
+            process_culprit(other),
+            False,
+            supports("cpu.neighbour.sibling_used_it", SLIGHT, text, ends(other)),
+        )
     text = "No other process stands out: its own threads used the CPU."
-    return Culprit(type="host"), True, contradicts(SOME, text, [fact(look)])
+    return (
+        Culprit(type="host"),
+        True,
+        contradicts("cpu.neighbour.only_its_own", SOME, text, [fact(look)]),
+    )
 
 
 def _busy_inside(case: Case, actor: ProcessSnapshot) -> tuple[int, ProcessSnapshot] | None:

@@ -13,6 +13,7 @@ from receiver.investigate.evidence import (
     SOME,
     Candidate,
     fact,
+    facts,
     process_culprit,
     supports,
 )
@@ -38,15 +39,15 @@ def quota(case: Case) -> Iterator[Candidate]:
         f"The quota of its CPU cgroup stopped {actor.who} in {share:.0%} of the periods, for "
         f"{lasted / 1e9:.0f} s."
     )
-    evidence = [supports(CLEAR + SOME if share > 0.5 else CLEAR, text, [fact(first), fact(look)])]
+    weight = CLEAR + SOME if share > 0.5 else CLEAR
+    evidence = [supports("cpu.quota.stopped_in_periods", weight, text, facts(first, look))]
     if look.running_threads > 1 or look.threads > _THREADS:
         text = (
             f"It had {look.threads} threads, and {look.running_threads} of them were ready to run."
         )
-        evidence.append(supports(SLIGHT, text, [fact(look)]))
-    evidence.append(
-        supports(SLIGHT, f"Together they were stopped for {stopped:.1f} s.", [fact(look)])
-    )
+        evidence.append(supports("cpu.quota.ready_threads", SLIGHT, text, [fact(look)]))
+    text = f"Together they were stopped for {stopped:.1f} s."
+    evidence.append(supports("cpu.quota.stopped_in_total", SLIGHT, text, [fact(look)]))
     if not explains_slowness(case, actor, evidence, lasted):
         return
     summary = (

@@ -59,7 +59,8 @@ def skew(case: Case) -> Iterator[Candidate]:
             f"{largest.who} read {mib(reads[largest])}, which is "
             f"{reads[largest] / max(usual, 1):.1f} times the {mib(int(usual))} of its siblings."
         )
-        evidence = [supports(CLEAR, text, [f for u in uses[:2] for f in facts_of_use(u)])]
+        shown = [f for u in uses[:2] for f in facts_of_use(u)]
+        evidence = [supports("data.skew.read_more", CLEAR, text, shown)]
         evidence += _worked_longer(largest, done)
         culprit, named = process_culprit(largest), ""
         if uses:
@@ -87,15 +88,22 @@ def _worked_longer(largest: ProcessSnapshot, done: list[ProcessSnapshot]) -> lis
     alone = (largest.end_ns - max(a.end_ns for a in done if a is not largest)) / 1e9
     if alone > 0.3 * life / 1e9:
         text = f"It ran {alone:.1f} s longer than any other."
-        out.append(supports(SOME, text, ends(largest)))
+        out.append(supports("data.skew.ran_longer", SOME, text, ends(largest)))
     cpu = {a: a.exit.cpu_runtime_ns for a in done if a.exit is not None}
     others = statistics.median(v for a, v in cpu.items() if a is not largest)
     if cpu[largest] >= 2 * others:
         text = f"It used {cpu[largest] / max(1, others):.1f} times the CPU time of the others."
-        out.append(supports(SLIGHT, text, ends(largest)))
+        out.append(supports("data.skew.used_more_cpu", SLIGHT, text, ends(largest)))
     delay = largest.usage.pressed_ns.get("cpu", 0) if largest.usage is not None else 0
     if delay > 0.4 * life:
-        out.append(contradicts(CLEAR, "It waited for a CPU most of the time.", ends(largest)))
+        out.append(
+            contradicts(
+                "data.skew.waited_for_cpu",
+                CLEAR,
+                "It waited for a CPU most of the time.",
+                ends(largest),
+            )
+        )
     return out
 
 
@@ -115,7 +123,10 @@ def larger(case: Case) -> Iterator[Candidate]:
             f"It took {case.seconds:.1f} s. All of its last {took.count} runs took less; "
             f"their median is {took.median:.1f} s."
         )
-        evidence = [supports(CLEAR, text, ends(case.root)), *partition_share(case, actor)]
+        evidence = [
+            supports("data.skew.slower_than_before", CLEAR, text, ends(case.root)),
+            *partition_share(case, actor),
+        ]
         idle = (
             actor.usage.idle_period.ns
             if actor.usage is not None and actor.usage.idle_period is not None
@@ -124,13 +135,11 @@ def larger(case: Case) -> Iterator[Candidate]:
         if actor.exit is not None and actor.exit.cpu_runtime_ns >= 0.5 * (
             actor.end_ns - actor.start_ns
         ):
-            evidence.append(
-                supports(SOME, f"{actor.who} used the CPU for most of that time.", ends(actor))
-            )
+            text = f"{actor.who} used the CPU for most of that time."
+            evidence.append(supports("data.skew.worked_all_the_time", SOME, text, ends(actor)))
         elif idle > 0.5 * (actor.end_ns - actor.start_ns):
-            evidence.append(
-                contradicts(CLEAR, f"{actor.who} was inactive for most of that time.", ends(actor))
-            )
+            text = f"{actor.who} was inactive for most of that time."
+            evidence.append(contradicts("data.skew.was_inactive", CLEAR, text, ends(actor)))
         culprit = Culprit(
             type="file", path=uses[0].path, inode=uses[0].key[1], device=uses[0].key[0]
         )

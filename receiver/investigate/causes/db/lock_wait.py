@@ -40,7 +40,10 @@ def _lock_wait(case: Case, silence: Silence) -> Candidate:
     actor, peer, sample = silence.actor, silence.peer, silence.sample
     name = DATABASES[peer.endpoint[1]]
     text = f"Port {peer.endpoint[1]} is the port of {name}."
-    evidence = [*silence.evidence(case), supports(SOME, text, facts(peer.first))]
+    evidence = [
+        *silence.evidence(case),
+        supports("db.lock_wait.port_of_database", SOME, text, facts(peer.first)),
+    ]
     holder, seen = _quiet_client(case, actor, peer, sample.last_send_boottime_ns)
     if holder is not None:
         evidence += _of_the_holder(holder, peer, seen)
@@ -70,14 +73,16 @@ def _of_the_holder(holder: ProcessSnapshot, peer: Peer, seen: Connection | None)
     text = (
         f"{holder.who} was already connected to the same database, and was silent during that time."
     )
-    out = [supports(CLEAR, text, facts(seen))]
+    out = [supports("db.lock_wait.holder_was_silent", CLEAR, text, facts(seen))]
     done = next(
         (p.last for p in holder.peers if p.last is not None and p.endpoint == peer.endpoint), None
     )
     answered = peer.last.last_receive_boottime_ns if peer.last is not None else 0
     if done is not None and answered and 0 <= answered - done.last_send_boottime_ns < SECOND:
         text = "The answer came as soon as that client continued."
-        out.append(supports(SOME, text, facts(done, peer.last)))
+        out.append(
+            supports("db.lock_wait.answered_after_holder", SOME, text, facts(done, peer.last))
+        )
     return out
 
 

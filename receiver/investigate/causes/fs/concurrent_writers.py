@@ -39,15 +39,20 @@ def concurrent_writers(case: Case) -> Iterator[Candidate]:
             late, second = other
             text = f"{one.who} and {late.who} had it open for writing at the same time."
             shown = [*facts_of_use(first), *facts_of_use(second)]
-            evidence = [supports(STRONG, text, shown)]
+            evidence = [supports("fs.concurrent_writers.open_at_once", STRONG, text, shown)]
             text = (
                 f"They wrote {mib(first.written_bytes)} and {mib(second.written_bytes)}; "
                 f"the file has {mib(second.size_bytes)}."
             )
-            evidence.append(supports(SLIGHT, text, shown))
+            evidence.append(supports("fs.concurrent_writers.sizes_differ", SLIGHT, text, shown))
             if first.cut or second.cut:
                 evidence.append(
-                    supports(SLIGHT, "One of them truncated the data of the other.", shown)
+                    supports(
+                        "fs.concurrent_writers.truncated_the_other",
+                        SLIGHT,
+                        "One of them truncated the data of the other.",
+                        shown,
+                    )
                 )
             summary = f"{one.who} and {late.who} wrote {second.path} at the same time."
             yield Candidate(

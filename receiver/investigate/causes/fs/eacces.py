@@ -37,18 +37,25 @@ def denied(case: Case) -> Iterator[Candidate]:
         call = max(calls, key=lambda c: c.last_boottime_ns)
         path = subject_of(call)
         text = f"{actor.who}, with uid {actor.uid}, got {error_name(call.error)} on {path}."
-        evidence = [supports(CLEAR + SLIGHT, text, facts(call))]
+        evidence = [supports("fs.eacces.call_refused", CLEAR + SLIGHT, text, facts(call))]
         soon = actor.end_ns - call.last_boottime_ns
         if soon < 2 * SECOND:
             text = f"{soon / 1e9:.2f} s later it {actor.end.words}."
-            evidence.append(supports(SOME if soon < SECOND else SLIGHT, text, ends(actor)))
+            evidence.append(
+                supports(
+                    "fs.eacces.then_ended", SOME if soon < SECOND else SLIGHT, text, ends(actor)
+                )
+            )
         culprit, by = Culprit(type="file", path=path), ""
         if maker := _maker(case, path):
             who, change = maker
             by = f"; {who.who} (uid {who.uid}) had created or changed it"
             evidence.append(
                 supports(
-                    SOME, f"{who.who}, with uid {who.uid}, created or changed it.", facts(change)
+                    "fs.eacces.made_by_another_user",
+                    SOME,
+                    f"{who.who}, with uid {who.uid}, created or changed it.",
+                    facts(change),
                 )
             )
             culprit = Culprit(type="file", path=path, sender=process_culprit(who))

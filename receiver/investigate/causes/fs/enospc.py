@@ -41,7 +41,7 @@ def _enospc(case: Case, each: Refused) -> Candidate:
         who, wrote, use = filler
         culprit, by = process_culprit(who), f"; {who.who} had written most there: {mib(wrote)}"
         text = f"{who.who} wrote {mib(wrote)} to that file system, among others to {use.path}."
-        evidence.append(supports(SOME, text, facts_of_use(use)))
+        evidence.append(supports("fs.enospc.largest_writer", SOME, text, facts_of_use(use)))
     summary = f"The file system of {what or 'a file'} was full when {actor.who} wrote to it{by}."
     return Candidate(
         cause="fs.enospc",

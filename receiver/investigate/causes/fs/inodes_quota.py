@@ -31,13 +31,23 @@ def _no_inodes(case: Case, each: Refused) -> Candidate:
     actor, first = each.actor, each.first
     what = subject_of(first)
     text = "Files could not be created, and no write failed for lack of space."
-    evidence = [*each.shown, supports(CLEAR, text, facts(*each.creates[:2]))]
+    evidence = [
+        *each.shown,
+        supports("fs.inodes_quota.create_refused", CLEAR, text, facts(*each.creates[:2])),
+    ]
     culprit = Culprit(type="file", path=what)
     summary = f"No inode or quota was left for {what}."
     made = _made(case, what)
     if made is not None:
         number = sum(1 for u in made.uses if u.created)
-        evidence.append(supports(SLIGHT, f"{made.who} created {number} files there.", ends(made)))
+        evidence.append(
+            supports(
+                "fs.inodes_quota.many_created",
+                SLIGHT,
+                f"{made.who} created {number} files there.",
+                ends(made),
+            )
+        )
         culprit = process_culprit(made)
         summary = f"No inode or quota was left for {what}; {made.who} created most files there."
     return Candidate(

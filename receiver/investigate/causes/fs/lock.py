@@ -71,11 +71,11 @@ def _refused_lock(case: Case, actor: ProcessSnapshot, calls: list[CallFailed]) -
     call = calls[-1]
     what = subject_of(call)
     text = f"{actor.who} was refused a lock on {what or 'a file'}."
-    evidence = [supports(CLEAR, text, facts(*calls[:2]))]
+    evidence = [supports("fs.lock.refused", CLEAR, text, facts(*calls[:2]))]
     culprit, who, held = _holder(case, actor, call, what)
     evidence += held
     text = f"After that it {actor.end.words}."
-    evidence.append(supports(SOME, text, ends(actor)))
+    evidence.append(supports("fs.lock.then_ended", SOME, text, ends(actor)))
     summary = f"{actor.who} could not lock {what or 'a file'}"
     summary += f": {who} held the lock." if who else "."
     return Candidate(
@@ -112,7 +112,7 @@ def _holder(
                 f"{who} had inherited the open file that the lock belongs to; the process that "
                 "had asked for the lock did not have it any more."
             )
-        return culprit, who, [supports(CLEAR, text, facts(chosen))]
+        return culprit, who, [supports("fs.lock.holder_inherited", CLEAR, text, facts(chosen))]
     pid = call.holder.tgid
     if not pid:
         return Culprit(type="file", path=what), "", []
@@ -123,7 +123,7 @@ def _holder(
         if holder is not None
         else Culprit(type="process", pid=pid, path=what)
     )
-    return culprit, who, [supports(CLEAR, f"{who} held it.", [fact(call)])]
+    return culprit, who, [supports("fs.lock.holder_seen", CLEAR, f"{who} held it.", [fact(call)])]
 
 
 def _stale_lock(case: Case, actor: ProcessSnapshot) -> Iterator[Candidate]:
@@ -143,9 +143,18 @@ def _stale_lock(case: Case, actor: ProcessSnapshot) -> Iterator[Candidate]:
                 f"{maker.who} created {use.path}, ended (it {maker.end.words}) and did not "
                 "remove the file."
             )
-            evidence = [supports(STRONG, text, [*facts_of_use(use), *ends(maker)])]
+            evidence = [
+                supports(
+                    "fs.lock.maker_left_file", STRONG, text, [*facts_of_use(use), *ends(maker)]
+                )
+            ]
             evidence.append(
-                supports(SOME, f"{actor.who} read it, and then {actor.end.words}.", ends(actor))
+                supports(
+                    "fs.lock.read_then_ended",
+                    SOME,
+                    f"{actor.who} read it, and then {actor.end.words}.",
+                    ends(actor),
+                )
             )
             summary = (
                 f"{actor.who} gave up because of the lock file {use.path}, which "

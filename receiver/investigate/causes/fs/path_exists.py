@@ -45,7 +45,7 @@ def _existing(case: Case, actor: ProcessSnapshot, last: LastCall) -> Candidate:
     evidence = list(last.shown)
     if is_argument(actor, last.call) and makes_directory(last.call):
         text = f"{last.path} is an argument of its command."
-        evidence.append(supports(SOME, text, last.shown[0].facts))
+        evidence.append(supports("fs.path_exists.in_arguments", SOME, text, last.shown[0].facts))
     culprit = Culprit(type="file", path=last.path)
     summary = f"{actor.who} could not create {last.path}, which exists"
     if maker is not None and maker.actor is not actor:
@@ -75,12 +75,14 @@ def _maker(last: LastCall, maker: Change) -> tuple[Evidence, str]:
         text = f"{who.who} {maker.what} {ago:.2f} s before, {who.end.words} and left it."
         weight = CLEAR if who.failed or not makes_directory(last.call) else 0.0
         return (
-            supports(weight, text, [*maker.shown, *ends(who)]),
+            supports("fs.path_exists.maker_left_it", weight, text, [*maker.shown, *ends(who)]),
             f"{who.who} {maker.what} and left it",
         )
     text = f"{who.who} {maker.what} {ago:.2f} s before, and was running at that time."
     weight = CLEAR if at - maker.at_ns <= _RACE_NS or not makes_directory(last.call) else 0.0
-    return supports(weight, text, maker.shown), f"{who.who}, which was running, {maker.what}"
+    return supports(
+        "fs.path_exists.maker_lives", weight, text, maker.shown
+    ), f"{who.who}, which was running, {maker.what}"
 
 
 CARD = cause_class(

@@ -49,14 +49,14 @@ def _missing(
     if gone is not None:
         ago = (at - gone.at_ns) / 1e9
         text = f"{gone.actor.who} had {gone.what} {ago:.2f} s before."
-        evidence.append(supports(CLEAR, text, gone.shown))
+        evidence.append(supports("fs.path_missing.removed_before", CLEAR, text, gone.shown))
         culprit = maker_text(gone.actor, last.path)
         summary += f": {gone.actor.who} had {gone.what}"
         remedy = f"Let {gone.actor.who} run after {actor.who}, or keep {last.path} until then."
     elif late is not None and late.actor is not actor:
         after = (late.at_ns - at) / 1e9
         text = f"{late.actor.who} {late.what} {after:.2f} s later."
-        evidence.append(supports(CLEAR, text, late.shown))
+        evidence.append(supports("fs.path_missing.made_later", CLEAR, text, late.shown))
         culprit = maker_text(late.actor, last.path)
         summary += f" yet: {late.actor.who} {late.what} {after:.2f} s later"
         remedy = f"Let {actor.who} start after {late.actor.who} has made {last.path}."

@@ -60,7 +60,12 @@ def _executed(case: Case, last: LastCall, found: Candidate) -> Candidate:
         culprit=msgspec.structs.replace(known, path=last.path),
         summary=f"{found.summary.removesuffix('.')}: {runs.who}.",
         remedy=f"Write to a new file and rename it over {last.path}, which {runs.who} executes.",
-        evidence=(*found.evidence, supports(CLEAR, text, ends(runs) or last.shown[0].facts)),
+        evidence=(
+            *found.evidence,
+            supports(
+                "fs.path_unusable.executed_then", CLEAR, text, ends(runs) or last.shown[0].facts
+            ),
+        ),
     )
 
 

@@ -60,17 +60,17 @@ def read_early(case: Case) -> Iterator[Candidate]:
                     f"{reader.who} opened it, and had read it {(until - done) / 1e9:.1f} s "
                     f"before {writer.who} closed it."
                 )
-                evidence = [supports(STRONG, text, [*facts_of_use(use), *facts_of_use(wrote)])]
-                got = max(use.read_bytes, use.size_at_open)
-                evidence.append(
-                    supports(SOME, f"It read {mib(got)} of {mib(whole)}.", facts_of_use(use))
-                )
+                shown = [*facts_of_use(use), *facts_of_use(wrote)]
+                evidence = [supports("fs.read_early.before_close", STRONG, text, shown)]
+                text = f"It read {mib(max(use.read_bytes, use.size_at_open))} of {mib(whole)}."
+                shown = [*facts_of_use(use)]
+                evidence.append(supports("fs.read_early.read_a_part", SOME, text, shown))
                 if writer.end.signal or writer.failed:
                     text = (
                         f"The writer ended later (it {writer.end.words}), so it was still "
                         "running when the file was read."
                     )
-                    evidence.append(context(text, ends(writer)))
+                    evidence.append(context("fs.read_early.writer_was_running", text, ends(writer)))
                 summary = f"{reader.who} read {use.path} while {writer.who} was still writing it."
                 yield Candidate(
                     cause="fs.read_early",

@@ -13,7 +13,6 @@ from receiver.investigate.evidence import (
     SOME,
     Candidate,
     contradicts,
-    fact,
     facts,
     facts_of_use,
     file_culprit,
@@ -49,13 +48,16 @@ def slow(case: Case) -> Iterator[Candidate]:
         if lasted < 4 * SECOND or not shown:
             continue
         text = f"{actor.who} waited for storage for {lasted / 1e9:.0f} s in uninterruptible sleep."
-        evidence = [supports(CLEAR + SOME if stuck else CLEAR, text, shown)]
+        weight = CLEAR + SOME if stuck else CLEAR
+        evidence = [supports("fs.slow_io.uninterruptible", weight, text, shown)]
         if "faults" in usage.worst:
             text = "It read its own pages back at the limit of its memory."
-            evidence.append(contradicts(CLEAR, text, [fact(usage.worst["faults"][1])]))
+            look = facts(usage.worst["faults"][1])
+            evidence.append(contradicts("fs.slow_io.own_pages", CLEAR, text, look))
         use = _stuck_at(actor, {w.inode for w in stuck if w.inode})
         if use is not None:
-            evidence.append(supports(SLIGHT, f"It had {use.path} open.", facts_of_use(use)))
+            text = f"It had {use.path} open."
+            evidence.append(supports("fs.slow_io.file_open", SLIGHT, text, facts_of_use(use)))
         culprit = file_culprit(use) if use is not None else process_culprit(actor)
         where = f" at {culprit.path}" if culprit.path else ""
         summary = f"Storage stalled: {actor.who} waited {lasted / 1e9:.0f} s{where}."

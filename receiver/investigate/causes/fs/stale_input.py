@@ -50,13 +50,16 @@ def stale(case: Case) -> Iterator[Candidate]:
         writer, wrote = hit
         evidence = [
             supports(
+                "fs.stale_input.unwritten_here",
                 CLEAR,
                 f"{reader.who} read {use.path}, which no process of this run wrote.",
                 facts_of_use(use),
             )
         ]
         text = f"{writer.who} had written {wrote.path} before, and no process read it."
-        evidence.append(supports(CLEAR, text, facts_of_use(wrote)))
+        evidence.append(
+            supports("fs.stale_input.fresh_one_unread", CLEAR, text, facts_of_use(wrote))
+        )
         summary = f"{reader.who} read {use.path} instead of {wrote.path}, which this run wrote."
         yield Candidate(
             cause="fs.stale_input",
@@ -84,7 +87,14 @@ def older(case: Case) -> Iterator[Candidate]:
                 f"{use.path} was written by run {theirs.run_id} of task {theirs.task}, not by this "
                 f"run ({ours.run_id})."
             )
-            evidence = [supports(CLEAR + SOME, text, [*facts_of_use(use), *facts(source.opened)])]
+            evidence = [
+                supports(
+                    "fs.stale_input.of_another_run",
+                    CLEAR + SOME,
+                    text,
+                    [*facts_of_use(use), *facts(source.opened)],
+                )
+            ]
             summary = f"{actor.who} read {use.path}, which an older run wrote."
             yield Candidate(
                 cause="fs.stale_input",

@@ -64,42 +64,40 @@ def _torn(case: Case, version: Version, readers: list[Pair]) -> Candidate:
     writer = case.get(version.writer.key)
     open_files = writer.open_files if writer is not None else ()
     left = next((f for f in open_files if (f.device, f.inode) == version.key), None)
-    how = f"{end_phrase(version.cause)}" if version.cause else "was ended"
+    how = end_phrase(version.cause) if version.cause else "was ended"
     size = (left.position_bytes or left.size_bytes) if left is not None else version.written_bytes
     text = (
         f"{version.writer.name} ({version.writer.key.tgid}) {how} while it had {version.path} open "
         f"for writing at byte {size}."
     )
     shown = [*facts(left, version.opened), *(ends(writer) if writer is not None else ())]
-    evidence = [supports(CLEAR, text, shown)]
+    evidence = [supports("fs.truncated.writer_ended", CLEAR, text, shown)]
     sender, event = None, died_of(writer) if writer is not None else None
     if event is not None and writer is not None and sent_by_process(writer, event):
-        evidence.append(supports(SOME, f"{sender_text(event)} ended it.", [fact(event)]))
+        text = f"{sender_text(event)} ended it."
+        evidence.append(supports("fs.truncated.ended_by_sender", SOME, text, [fact(event)]))
         sender = sender_culprit(event)
     evidence += _readings(version, readers)
     if version.cause in ("enospc", "edquot", "eio"):
         text = "The file is incomplete because a write failed."
-        evidence.append(contradicts(CLEAR, text, facts(version.opened)))
+        opened = facts(version.opened)
+        evidence.append(contradicts("fs.truncated.write_failed", CLEAR, text, opened))
     if writer is not None:
         evidence += _untold(case, writer)
     evidence += shorter(case, version.path, size, facts(left, version.opened))
     if not readers and not why_unseen(case, ("file_opened",), None):
         text = "No observed process has read it since."
-        evidence.append(contradicts(SOME, text, facts(version.opened)))
+        evidence.append(contradicts("fs.truncated.unread_since", SOME, text, facts(version.opened)))
     who = f"; {readers[0][0].who} then read the incomplete file" if readers else ""
     summary = (
         f"{version.path} ends at byte {size}: its writer {version.writer.name} "
         f"({version.writer.key.tgid}) {how}{who}."
     )
+    (device, inode), path = version.key, version.path
+    culprit = Culprit(type="file", path=path, inode=inode, device=device, sender=sender)
     return Candidate(
         cause="fs.truncated",
-        culprit=Culprit(
-            type="file",
-            path=version.path,
-            inode=version.key[1],
-            device=version.key[0],
-            sender=sender,
-        ),
+        culprit=culprit,
         summary=summary,
         remedy=(
             f"Write {version.path} under a temporary name, fsync it, then rename it. Let its "
@@ -121,10 +119,10 @@ def _readings(version: Version, readers: list[Pair]) -> list[Evidence]:
             f"{later:.1f} s later {reader.who} read {mib(use.read_bytes)} of the same "
             "file (the same inode)."
         )
-        out.append(supports(CLEAR, text, facts_of_use(use)))
+        out.append(supports("fs.truncated.read_later", CLEAR, text, facts_of_use(use)))
         if reader.failed:
             text = f"{reader.who} then failed: it {reader.end.words}."
-            out.append(supports(SOME, text, ends(reader)))
+            out.append(supports("fs.truncated.reader_failed", SOME, text, ends(reader)))
     return out
 
 
@@ -134,7 +132,7 @@ def _untold(case: Case, writer: ProcessSnapshot) -> list[Evidence]:
     if blind is None:
         return []
     text = f"{blind.who} did not report the failure: it exited with status 0."
-    return [supports(SLIGHT, text, [*ends(writer), *ends(blind)])]
+    return [supports("fs.truncated.unreported", SLIGHT, text, [*ends(writer), *ends(blind)])]
 
 
 CARD = cause_class(

@@ -41,10 +41,12 @@ def fifo(case: Case) -> Iterator[Candidate]:
                 f"{call_name(wait.call_number)}, in the kernel's {' < '.join(frames[:3])}: no "
                 "process has the other end of the FIFO open."
             )
-            evidence = [supports(STRONG + SOME, text, facts(wait, stack))]
+            evidence = [
+                supports("hang.fifo_partner.no_other_end", STRONG + SOME, text, facts(wait, stack))
+            ]
             if path:
                 text = f"A signal ended its wait to open {path}."
-                evidence.append(supports(SLIGHT, text, shown))
+                evidence.append(supports("hang.fifo_partner.wait_interrupted", SLIGHT, text, shown))
             evidence += ended_by(actor)
             yield Candidate(
                 cause="hang.fifo_partner",

@@ -9,7 +9,8 @@ from receiver.events import WaitObject
 from receiver.facts.waits import IdlePeriod
 from receiver.investigate.cards import Via, cause_class, to
 from receiver.investigate.case import Case
-from receiver.investigate.causes.hangs import ended_by, idle_periods, standing_at
+from receiver.investigate.causes.hangs import idle_periods, standing_at
+from receiver.investigate.causes.stalls import ended_by
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -43,7 +44,11 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, idle_period: IdlePeriod) -> I
         f"a lock without a timeout.{where}"
     )
     parent = case.get(actor.parent)
-    evidence = [supports(CLEAR + SLIGHT, text, [*facts(*locks[:2]), *shown])]
+    evidence = [
+        supports(
+            "hang.fork_lock.only_thread_waits", CLEAR + SLIGHT, text, [*facts(*locks[:2]), *shown]
+        )
+    ]
     evidence += _lost_threads(actor, parent)
     evidence += ended_by(actor)
     reader = _reads_for_all(case, actor)
@@ -54,7 +59,7 @@ def _fork_lock(case: Case, actor: ProcessSnapshot, idle_period: IdlePeriod) -> I
             f"{reader.who}, forked by the same parent, holds the lock and waits at a pipe "
             "for work: a pool without work."
         )
-        evidence.append(contradicts(STRONG, text, at_pipe))
+        evidence.append(contradicts("hang.fork_lock.idle_pool", STRONG, text, at_pipe))
     summary = (
         f"{actor.who}, forked from "
         f"{parent.who if parent is not None else 'a threaded parent'}, waits forever for a "
@@ -90,10 +95,10 @@ def _lost_threads(actor: ProcessSnapshot, parent: ProcessSnapshot | None) -> lis
             f"It was forked, without an exec, from a process that had {threads} threads then. The "
             "thread that held the lock does not exist in it."
         )
-        return [supports(CLEAR, text, facts(forked or before))]
+        return [supports("hang.fork_lock.threads_at_fork", CLEAR, text, facts(forked or before))]
     if last is not None and last.threads == 1:
         text = "It has one thread: no other thread in it can release the lock."
-        return [supports(SOME, text, facts(last))]
+        return [supports("hang.fork_lock.one_thread", SOME, text, facts(last))]
     return []
 
 

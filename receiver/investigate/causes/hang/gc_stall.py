@@ -43,18 +43,15 @@ def collector(case: Case) -> Iterator[Candidate]:
             f"{actor.who} used {busy:.1f} CPUs while its memory was constant, and "
             f"transferred {moved} bytes."
         )
-        evidence = [supports(CLEAR, text, [fact(first), fact(last)])]
+        evidence = [
+            supports("hang.gc_stall.busy_and_silent", CLEAR, text, [fact(first), fact(last)])
+        ]
         if actor.end.code == 56:
-            evidence.append(
-                supports(
-                    CLEAR,
-                    ("It exited with status 56, which Spark uses for lost heartbeats."),
-                    ends(actor),
-                )
-            )
+            text = "It exited with status 56, which Spark uses for lost heartbeats."
+            evidence.append(supports("hang.gc_stall.heartbeat_status", CLEAR, text, ends(actor)))
         elif event is not None:
             text = f"{event.sender_comm} ({event.sender.tgid}) then ended it."
-            evidence.append(supports(SOME, text, [fact(event)]))
+            evidence.append(supports("hang.gc_stall.then_ended_by", SOME, text, [fact(event)]))
         summary = (
             f"{actor.who} spent its time on garbage collection: it used {busy:.1f} CPUs "
             "and transferred no data."

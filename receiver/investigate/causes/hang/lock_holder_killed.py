@@ -103,12 +103,14 @@ def _candidate(
         f"{many} without a timeout for one lock in shared memory (inode {wait.inode}). The parent "
         f"of {holder.who} had forked them, too."
     )
-    evidence = [supports(CLEAR + SLIGHT, text, facts(*(w for _, w in waiters[:4])))]
+    waits = facts(*(w for _, w in waiters[:4]))
+    evidence = [supports("hang.lock_holder_killed.siblings_wait", CLEAR + SLIGHT, text, waits)]
     text = (
         f"{sender} killed {holder.who} with {name}{' while ' + doing if doing else ''}: it did not "
         "wait for that lock itself."
     )
-    evidence.append(supports(STRONG, text, [*signal_facts(holder, event), fact(state)]))
+    kill = [*signal_facts(holder, event), fact(state)]
+    evidence.append(supports("hang.lock_holder_killed.holder_was_killed", STRONG, text, kill))
     evidence += _others(case, waiters, holder)
     killer = case.get(event.sender)
     return Candidate(
@@ -146,9 +148,20 @@ def _others(
     ]
     if living:
         text = f"{living[0].who}, of the same parent, lived and did not wait for it."
-        return [contradicts(CLEAR + SOME, text, facts(living[0].exit))]
+        return [
+            contradicts(
+                "hang.lock_holder_killed.one_did_not_wait",
+                CLEAR + SOME,
+                text,
+                facts(living[0].exit),
+            )
+        ]
     text = "All living processes of the same parent that were seen wait for it."
-    return [supports(SOME, text, facts(*(w for _, w in waiters[:2])))]
+    return [
+        supports(
+            "hang.lock_holder_killed.all_wait", SOME, text, facts(*(w for _, w in waiters[:2]))
+        )
+    ]
 
 
 CARD = cause_class(

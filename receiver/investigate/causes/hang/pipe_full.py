@@ -9,7 +9,8 @@ from receiver.events import ThreadWait, WaitObject
 from receiver.facts.waits import IdlePeriod
 from receiver.investigate.cards import Via, cause_class, to
 from receiver.investigate.case import Case
-from receiver.investigate.causes.hangs import ended_by, idle_periods, standing_at
+from receiver.investigate.causes.hangs import idle_periods, standing_at
+from receiver.investigate.causes.stalls import ended_by
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -43,7 +44,8 @@ def _pipe(case: Case, actor: ProcessSnapshot, idle_period: IdlePeriod) -> Iterat
             f"{actor.who} has waited for {idle / 1e9:.0f} s to write to a pipe that no "
             f"process reads.{where}"
         )
-        evidence = [supports(CLEAR + SLIGHT, text, [*facts(wait), *shown])]
+        shown = (*facts(wait), *shown)
+        evidence = [supports("hang.pipe_full.write_unread", CLEAR + SLIGHT, text, shown)]
         others = [
             a
             for a in (case.get(actor.parent), *case)
@@ -53,9 +55,8 @@ def _pipe(case: Case, actor: ProcessSnapshot, idle_period: IdlePeriod) -> Iterat
             other = others[0]
             theirs = other.usage.idle_period if other.usage is not None else None
             text = f"{other.who}, at the other end, waits for it or for another pipe of it."
-            evidence.append(
-                supports(CLEAR, text, facts(*(theirs.waits[:2] if theirs is not None else ())))
-            )
+            shown = facts(*(theirs.waits[:2] if theirs is not None else ()))
+            evidence.append(supports("hang.pipe_full.reader_waits_too", CLEAR, text, shown))
         evidence += ended_by(actor)
         reader = others[0] if others else case.get(actor.parent)
         culprit = process_culprit(reader) if reader is not None else process_culprit(actor)

@@ -61,11 +61,13 @@ def _pipe_held(
     culprit, who = holder_culprit(case, holder)
     seconds = period.ns / 1e9
     text = f"{actor.who} has waited for {seconds:.0f} s in {call_name(wait.call_number)}."
-    evidence = [supports(SOME, text, facts(wait))]
+    evidence = [supports("hang.pipe_held.waits", SOME, text, facts(wait))]
     text = f"{who} had the writing end of its pipe open, {_since(holder, child)}."
-    evidence.append(supports(CLEAR + SOME, text, [fact(holder), *ends(child)]))
+    evidence.append(
+        supports("hang.pipe_held.holder_seen", CLEAR + SOME, text, [fact(holder), *ends(child)])
+    )
     text = f"{who} comes from {child.who}, which {actor.who} had started and which had ended."
-    evidence.append(supports(CLEAR, text, ends(child)))
+    evidence.append(supports("hang.pipe_held.holder_from_ended_child", CLEAR, text, ends(child)))
     evidence += ended_by(actor)
     yield Candidate(
         cause="hang.pipe_held",
@@ -95,12 +97,12 @@ def _own_end(
 ) -> Candidate:
     seconds = period.ns / 1e9
     text = f"{actor.who} has waited for {seconds:.0f} s in {call_name(wait.call_number)}."
-    evidence = [supports(SOME, text, facts(wait))]
+    evidence = [supports("hang.pipe_held.waits_alone", SOME, text, facts(wait))]
     text = (
         f"{actor.who} itself had the writing end of that pipe open, and a look at the other "
         "processes found nobody else."
     )
-    evidence.append(supports(CLEAR + SOME, text, [fact(holder)]))
+    evidence.append(supports("hang.pipe_held.own_end", CLEAR + SOME, text, [fact(holder)]))
     evidence += ended_by(actor)
     return Candidate(
         cause="hang.pipe_held",

@@ -39,12 +39,19 @@ def stopped(case: Case) -> Iterator[Candidate]:
         if not waits:
             continue
         text = f"{actor.who} has been stopped for {period.ns / 1e9:.0f} s."
-        evidence = [supports(STRONG, text, facts(*waits[:2]))]
+        evidence = [supports("hang.stopped.for_long", STRONG, text, facts(*waits[:2]))]
         event = _stop_of(actor, waits[0])
         culprit, how = process_culprit(actor), ""
         if event is not None:
             culprit, how = _stopped_by(case, actor, event)
-            evidence.append(supports(CLEAR, f"{actor.who} was stopped by {how}.", [fact(event)]))
+            evidence.append(
+                supports(
+                    "hang.stopped.by_whom",
+                    CLEAR,
+                    f"{actor.who} was stopped by {how}.",
+                    [fact(event)],
+                )
+            )
         evidence += ended_by(actor)
         summary = f"{actor.who} was stopped{f' by {how}' if how else ''} and not continued."
         stops = f" ({how})" if how else ""

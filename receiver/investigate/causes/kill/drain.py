@@ -55,28 +55,25 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
     if not evidence:
         return
     if _is_outside(case, event.sender):
-        evidence.append(
-            supports(SOME, "The sender does not belong to the execution.", [fact(event)])
-        )
+        text = "The sender does not belong to the execution."
+        evidence.append(supports("kill.drain.sender_outside", SOME, text, [fact(event)]))
     elif any(a.key == event.sender for a in case.above(victim)):
-        evidence.append(
-            contradicts(
-                CLEAR,
-                (
-                    "The sender had started these processes itself, as a program does that "
-                    "ends its own workers."
-                ),
-                [fact(event)],
-            )
+        text = (
+            "The sender had started these processes itself, as a program does that "
+            "ends its own workers."
         )
+        evidence.append(contradicts("kill.drain.own_workers", CLEAR, text, [fact(event)]))
     evidence += chosen_by_oom_killer(victim)
     if event.sender_comm == "timeout":
-        evidence.append(contradicts(CLEAR, "The sender is a time limit.", [fact(event)]))
+        evidence.append(
+            contradicts(
+                "kill.drain.time_limit", CLEAR, "The sender is a time limit.", [fact(event)]
+            )
+        )
     work = progress(victim)
     if work is not None and work > 0.02:
-        evidence.append(
-            supports(SLIGHT, f"{victim.who} was working: it used {work:.1f} CPUs.", ends(victim))
-        )
+        text = f"{victim.who} was working: it used {work:.1f} CPUs."
+        evidence.append(supports("kill.drain.was_working", SLIGHT, text, ends(victim)))
     summary = (
         f"{event.sender_comm} ({event.sender.tgid}) ended the process group of "
         f"{victim.who}, {len({a.key for a, _ in received})} processes."
@@ -110,7 +107,9 @@ def _ended_as_group(
             "processes of the group at the same time."
         )
         weight = CLEAR if len(together) > 2 else SOME + SLIGHT
-        evidence.append(supports(weight, text, facts(*list(together.values())[:4])))
+        evidence.append(
+            supports("kill.drain.group_at_once", weight, text, facts(*list(together.values())[:4]))
+        )
     late = [s for _, s in killed if first and s.time_boottime_ns - first > SECOND // 2]
     if late:
         grace = (late[0].time_boottime_ns - first) / 1e9
@@ -119,7 +118,7 @@ def _ended_as_group(
             f"; {common.seconds:g} s is a common grace period." if common is not None else "."
         )
         weight = min(CLEAR, SOME + common.weight) if common is not None else SOME
-        evidence.append(supports(weight, text, facts(*late[:3])))
+        evidence.append(supports("kill.drain.rest_after_grace", weight, text, facts(*late[:3])))
     return evidence
 
 

@@ -46,16 +46,14 @@ def _heartbeat(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[C
     late, evidence = _late_answer(sender, at)
     if late is None:
         return  # that it waited for a CPU at some time is no reason
+    text = f"{sender_text(event)}: the sender is its own supervisor."
     evidence.append(
-        supports(
-            SOME,
-            f"{sender_text(event)}: the sender is its own supervisor.",
-            signal_facts(victim, event),
-        )
+        supports("kill.heartbeat.by_supervisor", SOME, text, signal_facts(victim, event))
     )
     work = at_work(case, victim)
     if work:
-        evidence.append(supports(SOME, f"{victim.who} was working when it was ended.", work))
+        text = f"{victim.who} was working when it was ended."
+        evidence.append(supports("kill.heartbeat.was_working", SOME, text, work))
     evidence += chosen_by_oom_killer(victim)
     culprit = Culprit(
         type="process",
@@ -96,7 +94,9 @@ def _late_answer(sender: ProcessSnapshot, at_ns: int) -> tuple[Peer | None, list
                 f"{sender.who} waited {wait / 1e9:.1f} s for {peer.endpoint[0]}:{peer.endpoint[1]} "
                 "before it sent the signal."
             )
-            return peer, [supports(CLEAR + SLIGHT, text, facts(sample))]
+            return peer, [
+                supports("kill.heartbeat.late_answer", CLEAR + SLIGHT, text, facts(sample))
+            ]
     return None, []
 
 

@@ -53,14 +53,16 @@ def _probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
             f"{prober.who} ran `{' '.join(failed[0].argv[:4])}` {times(len(probes))}; "
             f"{len(failed)} of these runs were ended after {ages[0]:.1f} s each."
         )
-        evidence = [supports(STRONG, text, [f for p in failed[-3:] for f in ends(p)])]
-        evidence.append(
+        evidence = [
             supports(
-                SOME, f"Then {sender_text(event)} ended {victim.who}.", signal_facts(victim, event)
+                "kill.probe.failed_probes", STRONG, text, [f for p in failed[-3:] for f in ends(p)]
             )
-        )
+        ]
+        text = f"Then {sender_text(event)} ended {victim.who}."
+        evidence.append(supports("kill.probe.then_killed", SOME, text, signal_facts(victim, event)))
         if work := at_work(case, victim):
-            evidence.append(supports(SLIGHT, f"{victim.who} was working all the time.", work))
+            text = f"{victim.who} was working all the time."
+            evidence.append(supports("kill.probe.was_working", SLIGHT, text, work))
         summary = (
             f"The health probe of {prober.who} was too slow {times(len(failed))} "
             f"({ages[0]:.1f} s each), so {prober.who} ended {victim.who}."

@@ -61,7 +61,9 @@ def _supervisor(case: Case, killing: Killing) -> Candidate:
 def _evidence(case: Case, killing: Killing) -> list[Evidence]:
     victim, event = killing.victim, killing.event
     text = f"{sender_text(event)} ended {victim.who}."
-    evidence = [supports(STRONG - SLIGHT, text, signal_facts(victim, event))]
+    evidence = [
+        supports("kill.supervisor.sent_signal", STRONG - SLIGHT, text, signal_facts(victim, event))
+    ]
     evidence += signal_context(case, victim, event)
     evidence += chosen_by_oom_killer(victim)
     idle = idle_ns(victim, event.time_boottime_ns)
@@ -75,7 +77,7 @@ def _evidence(case: Case, killing: Killing) -> list[Evidence]:
             f"It had been inactive for {idle / 1e9:.0f} s when the signal came: the sender "
             "ended a hang."
         )
-        evidence.append(contradicts(CLEAR, text, facts(*waits[:2])))
+        evidence.append(contradicts("kill.supervisor.ended_a_hang", CLEAR, text, facts(*waits[:2])))
     group = [
         a
         for a, e in killing.group
@@ -83,9 +85,20 @@ def _evidence(case: Case, killing: Killing) -> list[Evidence]:
     ]
     if len(group) > 2:
         text = f"The same sender signalled {len(group)} of its processes at once."
-        evidence.append(contradicts(SLIGHT, text, facts(*(e for _, e in killing.group[:4]))))
+        evidence.append(
+            contradicts(
+                "kill.supervisor.group_at_once",
+                SLIGHT,
+                text,
+                facts(*(e for _, e in killing.group[:4])),
+            )
+        )
     if event.sender_comm == "timeout":
-        evidence.append(contradicts(SOME, "The sender is a time limit.", [fact(event)]))
+        evidence.append(
+            contradicts(
+                "kill.supervisor.time_limit", SOME, "The sender is a time limit.", [fact(event)]
+            )
+        )
     return evidence
 
 

@@ -56,11 +56,13 @@ def swallowed(case: Case) -> Iterator[Candidate]:
         stopped = _stopped_work(case, actor, at)
         if not stopped:
             continue
-        handled = f"{actor.who} handled {sender_text(event)}, and exited with status 0."
-        evidence = [supports(SOME + SLIGHT, handled, [fact(event), *ends(actor)]), *stopped]
+        text = f"{actor.who} handled {sender_text(event)}, and exited with status 0."
+        shown = [fact(event), *ends(actor)]
+        handled = supports("kill.swallowed.handled_exit_zero", SOME + SLIGHT, text, shown)
+        evidence = [handled, *stopped]
         if (actor.end_ns - at) < 5 * SECOND:
             text = f"It ended {(actor.end_ns - at) / 1e9:.1f} s after the signal."
-            evidence.append(supports(SLIGHT, text, ends(actor)))
+            evidence.append(supports("kill.swallowed.ended_soon", SLIGHT, text, ends(actor)))
         summary = (
             f"{actor.who} received {signal_name(event.signal)} from {event.sender_comm} "
             f"({event.sender.tgid}), stopped its work and reported success."
@@ -73,7 +75,7 @@ def swallowed(case: Case) -> Iterator[Candidate]:
                 f"Let the handler of {actor.who} end with a failure (raise, exit 143), so that "
                 "the task is not marked as a success."
             ),
-            evidence=(*evidence, context("The sender.", [fact(event)])),
+            evidence=(*evidence, context("kill.swallowed.sender", "The sender.", [fact(event)])),
             subject=actor.key,
             at_ns=at,
             harms_without_failure=True,
@@ -113,19 +115,24 @@ def _stopped_work(case: Case, actor: ProcessSnapshot, at_ns: int) -> list[Eviden
         and not f.path.endswith(".log")
     ]
     out = [
-        supports(CLEAR, f"Its child {each.who} {each.end.words} at that time.", ends(each))
+        supports(
+            "kill.swallowed.child_ended",
+            CLEAR,
+            f"Its child {each.who} {each.end.words} at that time.",
+            ends(each),
+        )
         for each in dead[:1]
     ]
     for each in torn[:1]:
         text = f"It was writing {each.path} at that moment, at byte {each.position_bytes}."
-        out.append(supports(CLEAR, text, [fact(each)]))
+        out.append(supports("kill.swallowed.was_writing", CLEAR, text, [fact(each)]))
     wrote_on = [
         u for u in actor.uses if u.writing and u.written_bytes and u.last_ns > at_ns + SECOND
     ]
     if out and wrote_on and not dead:
         seconds = (wrote_on[0].last_ns - at_ns) / 1e9
         text = f"It continued to write for {seconds:.1f} s after the signal."
-        out.append(contradicts(SOME, text, facts_of_use(wrote_on[0])))
+        out.append(contradicts("kill.swallowed.wrote_on", SOME, text, facts_of_use(wrote_on[0])))
     return out
 
 

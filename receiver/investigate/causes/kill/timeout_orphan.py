@@ -56,12 +56,12 @@ def _timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Can
         return
     if sender is not None and shells(sender) and not is_timeout:
         return
-    evidence = []
+    evidence, killing = [], signal_facts(victim, event)
     who = f"{event.sender_comm} ({event.sender.tgid})"
     limit = f"The time limit of {who}"
     if is_timeout:
         text = f"{who} ended it {age:.2f} s after its start."
-        evidence.append(supports(STRONG, text, signal_facts(victim, event)))
+        evidence.append(supports("kill.timeout_orphan.known_limit", STRONG, text, killing))
         seconds = stated_limit(sender.argv) if sender is not None else None
         limit += f", {seconds:g} s," if seconds is not None else ""
     elif common is not None:
@@ -69,10 +69,11 @@ def _timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Can
             f"Its parent {who} ended it {age:.2f} s after its start. {common.seconds:g} s is a "
             f"common time limit; by chance, {common.chance:.0%} of all ages are so close to one."
         )
-        evidence.append(supports(common.weight, text, signal_facts(victim, event)))
+        evidence.append(supports("kill.timeout_orphan.common_age", common.weight, text, killing))
     if orphans:
         text = f"{len(orphans)} of its children continued without it, for example {orphans[0].who}."
-        evidence.append(supports(CLEAR, text, [*ends(victim), *ends(orphans[0])]))
+        both = [*ends(victim), *ends(orphans[0])]
+        evidence.append(supports("kill.timeout_orphan.children_went_on", CLEAR, text, both))
     evidence += _was_idle(case, victim, event, orphans)
     evidence += chosen_by_oom_killer(victim)
     summary = f"{limit} ended {victim.who} after {age:.1f} s"
@@ -123,7 +124,7 @@ def _was_idle(
     if max(idle, below if not orphans else 0) < HANG_NS or at_work(case, victim):
         return []
     text = f"It had been inactive for {max(idle, below) / 1e9:.0f} s by then."
-    return [contradicts(CLEAR, text, ends(victim))]
+    return [contradicts("kill.timeout_orphan.was_idle", CLEAR, text, ends(victim))]
 
 
 def _timers(case: Case) -> Iterator[Candidate]:
@@ -142,10 +143,13 @@ def _timers(case: Case) -> Iterator[Candidate]:
         age = (event.time_boottime_ns - actor.start_ns) / 1e9
         orphans = [a for a in case.below(actor) if not a.end_ns or a.end_ns > actor.end_ns + SECOND]
         text = f"Its own timer expired {age:.2f} s after its start, and it exited."
-        evidence = [supports(STRONG, text, [fact(event), *ends(actor)])]
+        evidence = [
+            supports("kill.timeout_orphan.own_timer", STRONG, text, [fact(event), *ends(actor)])
+        ]
         if orphans:
             evidence.append(
                 supports(
+                    "kill.timeout_orphan.child_went_on",
                     SOME,
                     f"{orphans[0].who} continued without it.",
                     [*ends(actor), *ends(orphans[0])],

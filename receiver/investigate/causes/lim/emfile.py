@@ -38,12 +38,20 @@ def descriptors(case: Case) -> Iterator[Candidate]:
                 f"{actor.who} got {error_name(files[0].error)} {times(files[0].failures)}: "
                 f"it had no free descriptor{limit}."
             )
-            evidence = [supports(STRONG, text, facts(*files[:2]))]
+            evidence = [supports("lim.emfile.call_refused", STRONG, text, facts(*files[:2]))]
             if actor.failed:
-                evidence.append(supports(SLIGHT, f"It then {actor.end.words}.", ends(actor)))
+                evidence.append(
+                    supports(
+                        "lim.emfile.then_ended", SLIGHT, f"It then {actor.end.words}.", ends(actor)
+                    )
+                )
             kinds = _held(actor)
             if kinds:
-                evidence.append(supports(SLIGHT, kinds, facts(*(p.last for p in actor.peers[:1]))))
+                evidence.append(
+                    supports(
+                        "lim.emfile.held", SLIGHT, kinds, facts(*(p.last for p in actor.peers[:1]))
+                    )
+                )
             summary = f"{actor.who} had no free file descriptor{limit}."
             yield Candidate(
                 cause="lim.emfile",

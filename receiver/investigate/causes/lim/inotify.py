@@ -40,9 +40,16 @@ def inotify(case: Case) -> Iterator[Candidate]:
         what = subject_of(call)
         about = f" for {what}" if what else ""
         text = f"{name}{about} failed with {error} {times(call.failures)}: the limit {limit}."
-        evidence = [supports(CLEAR + SLIGHT, text, facts(*calls[:2]))]
+        evidence = [supports("lim.inotify.call_refused", CLEAR + SLIGHT, text, facts(*calls[:2]))]
         if actor.failed:
-            evidence.append(supports(SOME, f"{actor.who} then {actor.end.words}.", ends(actor)))
+            evidence.append(
+                supports(
+                    "lim.inotify.then_ended",
+                    SOME,
+                    f"{actor.who} then {actor.end.words}.",
+                    ends(actor),
+                )
+            )
         summary = f"{actor.who} reached {limit}: {name}{about} failed with {error}."
         yield Candidate(
             cause="lim.inotify",

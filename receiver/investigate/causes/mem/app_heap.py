@@ -70,10 +70,10 @@ def heaps(case: Case) -> Iterator[Candidate]:
                 f"{actor.who} exited by itself with status {actor.end.code}, which a JVM "
                 'uses for "out of memory"; no signal was sent.'
             )
-            evidence.append(supports(weight, text, ends(actor)))
+            evidence.append(supports("mem.app_heap.status", weight, text, ends(actor)))
         if dump is not None:
             text = f"It wrote a heap dump: {dump.path}."
-            evidence.append(supports(CLEAR, text, facts_of_use(dump)))
+            evidence.append(supports("mem.app_heap.heap_dump", CLEAR, text, facts_of_use(dump)))
         evidence += _shape_of_heap(actor)
         summary = (
             f"{actor.who} reached its own heap limit at {mib(actor.peak_bytes)} and exited "
@@ -106,13 +106,18 @@ def aborted_heaps(case: Case) -> Iterator[Candidate]:
         if first is None or grown < limit or any(c.call == CallKind.MEMORY for c in actor.calls):
             continue
         text = f"{actor.who} ended itself with {signal_name(event.signal)}."
-        evidence = [supports(CLEAR, text, [fact(event), *ends(actor)])]
+        evidence = [supports("mem.app_heap.aborted", CLEAR, text, [fact(event), *ends(actor)])]
         text = (
             f"Its resident set had grown by {mib(grown)} to {mib(actor.peak_bytes)}, and its "
             f"command limits its heap to {mib(limit)}."
         )
         evidence.append(
-            supports(CLEAR, text, [fact_of_point(actor.pid, actor.name, first), *ends(actor)])
+            supports(
+                "mem.app_heap.grew_to_limit",
+                CLEAR,
+                text,
+                [fact_of_point(actor.pid, actor.name, first), *ends(actor)],
+            )
         )
         yield Candidate(
             cause="mem.app_heap",
@@ -165,19 +170,23 @@ def _shape_of_heap(actor: ProcessSnapshot) -> list[Evidence]:
     out = []
     if _plateau(actor):
         text = f"Its memory had stopped growing at {mib(actor.rss_bytes)}."
-        out.append(supports(SOME, text, _points(actor)[-3:]))
+        out.append(supports("mem.app_heap.flat_memory", SOME, text, _points(actor)[-3:]))
     busy = progress(actor)
     if actor.name == "java" and busy is not None and busy > 0.8:
         text = (
             f"It used {busy:.1f} CPUs until its end, as the garbage collection of a full heap does."
         )
-        out.append(supports(SLIGHT, text, ends(actor)))
+        out.append(supports("mem.app_heap.busy_to_the_end", SLIGHT, text, ends(actor)))
     limit = actor.limit_bytes
     if limit and actor.usage is not None and actor.usage.last is not None:
         used = actor.usage.last.memory_usage_bytes
         text = f"Its cgroup used {mib(used)} of {mib(limit)}."
-        make = supports if used < _NEAR * limit else contradicts
-        out.append(make(SLIGHT, text, [fact(actor.usage.last)]))
+        shown = [fact(actor.usage.last)]
+        out.append(
+            supports("mem.app_heap.cgroup_had_room", SLIGHT, text, shown)
+            if used < _NEAR * limit
+            else contradicts("mem.app_heap.cgroup_was_full", SLIGHT, text, shown)
+        )
     return out
 
 

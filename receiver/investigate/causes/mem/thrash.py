@@ -36,16 +36,20 @@ def thrashing(case: Case) -> Iterator[Candidate]:
             f"{look.major_faults - first.major_faults} major faults, {mib(max(0, reread))} without "
             "a read call."
         )
-        evidence = [supports(STRONG, text, [fact(first), fact(look)])]
+        evidence = [supports("mem.thrash.major_faults", STRONG, text, [fact(first), fact(look)])]
         if look.memory_failures > first.memory_failures:
             text = (
                 "Meanwhile its memory cgroup reached the limit "
                 f"{times(look.memory_failures - first.memory_failures)}, and no process "
                 "was killed."
             )
-            evidence.append(supports(SLIGHT, text, [fact(look)]))
+            evidence.append(supports("mem.thrash.limit_reached", SLIGHT, text, [fact(look)]))
         if actor.oom is not None:
-            evidence.append(contradicts(SOME, "It ended in an OOM kill.", facts(actor.oom)))
+            evidence.append(
+                contradicts(
+                    "mem.thrash.oom_kill_came", SOME, "It ended in an OOM kill.", facts(actor.oom)
+                )
+            )
         summary = (
             f"{actor.who} thrashed for {lasted / 1e9:.0f} s: it used "
             f"{mib(look.memory_usage_bytes)} of {mib(look.memory_limit_bytes)}."

@@ -52,17 +52,19 @@ def guards(case: Case) -> Iterator[Candidate]:
             # memory guard: the memory of every process grows at its start.
             continue
         text = f"{event.sender_comm} ({event.sender.tgid}) sent the signal; the kernel did not."
-        evidence = [supports(SOME, text, [fact(event)])]
+        evidence = [supports("mem.userspace_killer.sent_by_process", SOME, text, [fact(event)])]
         if is_guard:
             text = f"{event.sender_comm} is a known user-space OOM killer."
-            evidence.append(supports(CLEAR, text, [fact(event)]))
+            evidence.append(supports("mem.userspace_killer.known_name", CLEAR, text, [fact(event)]))
         evidence += growth
         sender = case.by_pid(event.sender.tgid, event.time_boottime_ns)
         uses = sender.uses if sender is not None else ()
         reads = [u for u in uses if "memory" in u.path or "meminfo" in u.path]
         if reads:
             text = f"The sender reads {reads[0].path}."
-            evidence.append(supports(SOME, text, facts_of_use(reads[0])))
+            evidence.append(
+                supports("mem.userspace_killer.reads_pressure", SOME, text, facts_of_use(reads[0]))
+            )
         yield Candidate(
             cause="mem.userspace_killer",
             culprit=sender_culprit(event),
@@ -89,7 +91,11 @@ def _growth(victim: ProcessSnapshot, event: Signal) -> tuple[int, list[Evidence]
         return grown, []
     text = f"{victim.who} had grown by {mib(grown)} to {mib(recent[-1][1])} when the signal came."
     shown = [fact_of_point(victim.pid, victim.name, p) for p in recent[-4:]]
-    return grown, [supports(CLEAR if len(recent) > 2 else SOME, text, shown)]
+    return grown, [
+        supports(
+            "mem.userspace_killer.victim_grew", CLEAR if len(recent) > 2 else SOME, text, shown
+        )
+    ]
 
 
 CARD = cause_class(

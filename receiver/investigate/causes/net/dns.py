@@ -36,11 +36,15 @@ def names(case: Case) -> Iterator[Candidate]:
             f"{'no answer' if silent else 'an error'}."
         )
         evidence = [
-            supports(CLEAR + SLIGHT, text, facts(*actor.name_failures[-3:])),
+            supports("net.dns.no_answer", CLEAR + SLIGHT, text, facts(*actor.name_failures[-3:])),
             *failed_soon_after(actor, query.time_boottime_ns),
         ]
         if not actor.failed:
-            evidence.append(contradicts(SLIGHT, f"{actor.who} continued without it.", ends(actor)))
+            evidence.append(
+                contradicts(
+                    "net.dns.went_on", SLIGHT, f"{actor.who} continued without it.", ends(actor)
+                )
+            )
         summary = f"{name} could not be resolved: {server} " + (
             "did not answer." if silent else "failed."
         )

@@ -25,8 +25,10 @@ def idle_drops(case: Case) -> Iterator[Candidate]:
         )
         how = "reset" if each.reset else "lost"
         evidence = [
-            supports(CLEAR + SLIGHT, text, facts(peer.first, sample)),
-            supports(SOME, f"The new request was {how}.", facts(sample)),
+            supports("net.idle_drop.was_idle", CLEAR + SLIGHT, text, facts(peer.first, sample)),
+            supports(
+                "net.idle_drop.then_failed", SOME, f"The new request was {how}.", facts(sample)
+            ),
             *failed_soon_after(actor, sample.time_boottime_ns),
         ]
         yield blame(

@@ -46,16 +46,19 @@ def _mtu(actor: ProcessSnapshot, peer: Peer, sample: Connection, owed: int) -> C
         f"{owed} bytes to {where(peer)} were sent {sample.retransmits + 1} times and never "
         "acknowledged."
     )
-    evidence = [supports(CLEAR, text, facts(sample))]
+    evidence = [supports("net.mtu.large_unacknowledged", CLEAR, text, facts(sample))]
     text = (
         f"Small packets were acknowledged: {acked} bytes were sent and "
         f"{sample.received_bytes} received."
     )
-    evidence.append(supports(SOME, text, facts(peer.first, sample)))
+    evidence.append(supports("net.mtu.small_acknowledged", SOME, text, facts(peer.first, sample)))
     if idle >= IDLE_NS:
         evidence.append(
             contradicts(
-                SOME, f"The connection had been idle for {idle / 1e9:.0f} s before.", facts(sample)
+                "net.mtu.was_idle",
+                SOME,
+                f"The connection had been idle for {idle / 1e9:.0f} s before.",
+                facts(sample),
             )
         )
     evidence += failed_soon_after(actor, sample.time_boottime_ns)

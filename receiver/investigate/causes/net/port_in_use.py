@@ -36,7 +36,9 @@ def port_in_use(case: Case) -> Iterator[Candidate]:
         if holders:
             culprit, who = holder_culprit(case, holders[0])
             text = f"{who} had a socket on port {call.port} at that moment."
-            evidence.append(supports(CLEAR + SOME, text, facts(*holders[:2])))
+            evidence.append(
+                supports("net.port_in_use.holder_seen", CLEAR + SOME, text, facts(*holders[:2]))
+            )
             summary += f" by {who}"
             remedy = f"End {who}, or give {actor.who} another port than {call.port}."
         yield Candidate(

@@ -37,10 +37,11 @@ def ports(case: Case) -> Iterator[Candidate]:
             f"{actor.who}: connect to {subject_of(call)} failed with "
             f"{error_name(call.error)} {times(call.failures)}."
         )
-        evidence = [supports(STRONG, text, facts(*calls[:2]))]
+        evidence = [supports("net.ports.connect_refused", STRONG, text, facts(*calls[:2]))]
         if made > 10:
             evidence.append(
                 supports(
+                    "net.ports.many_connections",
                     SOME,
                     f"It had made {made} connections to one endpoint.",
                     facts(*(p.last for p in actor.peers[:1])),
@@ -48,7 +49,12 @@ def ports(case: Case) -> Iterator[Candidate]:
             )
         else:
             evidence.append(
-                contradicts(CLEAR, f"It had made only {made} connections.", facts(call))
+                contradicts(
+                    "net.ports.few_connections",
+                    CLEAR,
+                    f"It had made only {made} connections.",
+                    facts(call),
+                )
             )
         evidence += failed_soon_after(actor, call.last_boottime_ns)
         most = _busiest(case, subject_of(call)) or actor

@@ -43,7 +43,7 @@ def _reset(
         f"{where(peer)} reset a connection of {actor.who} after {sample.sent_bytes} bytes "
         f"sent and {sample.received_bytes} received."
     )
-    evidence = [supports(CLEAR, text, facts(sample))]
+    evidence = [supports("net.reset_short.reset", CLEAR, text, facts(sample))]
     evidence += failed_soon_after(actor, sample.time_boottime_ns)
     dead = _server(case, sample)
     if dead is not None and dead.end.signal:
@@ -51,7 +51,7 @@ def _reset(
             f"The process at the other end, {dead.who}, had ended before (it "
             f"{dead.end.words}), so the reset is an effect of that."
         )
-        evidence.append(contradicts(CLEAR, text, ends(dead)))
+        evidence.append(contradicts("net.reset_short.peer_had_ended", CLEAR, text, ends(dead)))
     summary = (
         f"{where(peer)} broke a connection of {actor.who} after {sample.received_bytes} bytes."
     )
@@ -102,7 +102,11 @@ def short_answers(case: Case) -> Iterator[Candidate]:
             f"Its last connection, to {where(peer)}, ended "
             f"{(actor.end_ns - last.time_boottime_ns) / 1e9:.2f} s before it did."
         )
-        evidence = [supports(SLIGHT, text, [*facts(last), *ends(actor)])]
+        evidence = [
+            supports(
+                "net.reset_short.closed_before_end", SLIGHT, text, [*facts(last), *ends(actor)]
+            )
+        ]
         summary = (
             f"{actor.who} failed directly after an answer of {last.received_bytes} bytes "
             f"from {where(peer)}."

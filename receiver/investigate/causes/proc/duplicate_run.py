@@ -12,12 +12,18 @@ from receiver.investigate.evidence import (
     CLEAR,
     SOME,
     Candidate,
+    Evidence,
     ends,
     facts_of_use,
     process_culprit,
     supports,
 )
 from receiver.investigate.snapshot import ProcessSnapshot
+
+
+def _both_wrote(one: ProcessSnapshot, other: ProcessSnapshot, path: str) -> Evidence:
+    shown = [f for a in (one, other) for u in a.uses if u.path == path for f in facts_of_use(u)]
+    return supports("proc.duplicate_run.both_wrote", CLEAR, f"Both wrote {path}.", shown)
 
 
 def twice(case: Case) -> Iterator[Candidate]:
@@ -46,12 +52,8 @@ def twice(case: Case) -> Iterator[Candidate]:
                 f"{one.who} and {other.who} are the same command. They started {apart:.1f} "
                 "s apart and ran at the same time."
             )
-            evidence = [supports(CLEAR + SOME, text, [*ends(one), *ends(other)])]
-            path = min(paths)
-            shown = [
-                f for a in (one, other) for u in a.uses if u.path == path for f in facts_of_use(u)
-            ]
-            evidence.append(supports(CLEAR, f"Both wrote {path}.", shown))
+            shown, path = [*ends(one), *ends(other)], min(paths)
+            same_command = supports("proc.duplicate_run.same_command", CLEAR + SOME, text, shown)
             summary = (
                 f"The same command ran twice at once: {one.who} and {other.who} started "
                 f"{apart:.1f} s apart, and both wrote {path}."
@@ -64,7 +66,7 @@ def twice(case: Case) -> Iterator[Candidate]:
                     f"Let only one of {one.who} and {other.who} run at a time (a lock), set the "
                     "redelivery time above that of the longest task, or write idempotently."
                 ),
-                evidence=tuple(evidence),
+                evidence=(same_command, _both_wrote(one, other, path)),
                 subject=other.key,
                 at_ns=other.start_ns,
                 harms_without_failure=True,

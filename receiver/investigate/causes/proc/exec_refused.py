@@ -61,8 +61,13 @@ def _exec_refused(case: Case, actor: ProcessSnapshot, call: CallFailed) -> Candi
     why = _EXEC[call.error]
     text = f"exec of {what or 'a program'} failed with {error}: {why}."
     evidence = [
-        supports(CLEAR + SLIGHT, text, facts(call)),
-        supports(SOME, f"{actor.who} then {actor.end.words}.", ends(actor)),
+        supports("proc.exec_refused.failed", CLEAR + SLIGHT, text, facts(call)),
+        supports(
+            "proc.exec_refused.then_ended",
+            SOME,
+            f"{actor.who} then {actor.end.words}.",
+            ends(actor),
+        ),
     ]
     culprit = Culprit(type="file", path=what)
     summary = f"{actor.who} could not start {what or 'a program'} ({error}): {why}"
@@ -71,7 +76,9 @@ def _exec_refused(case: Case, actor: ProcessSnapshot, call: CallFailed) -> Candi
     if call.error == errno.ETXTBSY and holders:
         culprit, who = holder_culprit(case, holders[0], what)
         text = f"{who} had {what} open for writing at that moment."
-        evidence.append(supports(STRONG, text, facts(*holders[:2])))
+        evidence.append(
+            supports("proc.exec_refused.open_for_writing", STRONG, text, facts(*holders[:2]))
+        )
         summary += f" by {who}"
         remedy = f"Let {who} close {what} before it is executed, or open it with O_CLOEXEC."
     return Candidate(

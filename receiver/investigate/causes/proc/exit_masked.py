@@ -50,7 +50,9 @@ def masked(case: Case) -> Iterator[Candidate]:
         deepest = below[-1] if below else actor
         went_on = "exited with status 0" if parent.end.code == 0 else "continued"
         text = f"{deepest.who} {deepest.end.words}; {parent.who} above it {went_on}."
-        evidence = [supports(CLEAR, text, [*ends(deepest), *ends(parent)])]
+        evidence = [
+            supports("proc.exit_masked.went_on", CLEAR, text, [*ends(deepest), *ends(parent)])
+        ]
         evidence += _context_of_loss(case, actor, parent)
         for version in case.execution.outputs[:4]:
             evidence += shorter(case, version.path, version.size_bytes, facts(version.opened))
@@ -77,19 +79,29 @@ def _context_of_loss(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot
     """Returns what may_hold_secret for or against a lost failure of `actor` below `parent`."""
     out = []
     if not case.execution.root_failed and case.root is not None:
-        out.append(supports(SOME, "The task was reported as a success.", ends(case.root)))
+        out.append(
+            supports(
+                "proc.exit_masked.reported_success",
+                SOME,
+                "The task was reported as a success.",
+                ends(case.root),
+            )
+        )
     reader = _piped_to(case, actor)
     if reader is not None:
         text = (
             f"It wrote to a pipe that {reader.who} read. That process exited with status "
             "0, which became the status of the whole pipeline."
         )
-        out.append(supports(SOME, text, ends(reader)))
+        out.append(supports("proc.exit_masked.pipeline_status", SOME, text, ends(reader)))
     if actor.exit_severity is ExitSeverity.LOST_WORK:
-        out.append(supports(SLIGHT, "Its work was lost.", ends(actor)))
+        out.append(
+            supports("proc.exit_masked.work_lost", SLIGHT, "Its work was lost.", ends(actor))
+        )
     elif actor.execs and actor.end_ns - actor.start_ns > LONG_NS:
         out.append(
             supports(
+                "proc.exit_masked.was_no_check",
                 SLIGHT,
                 (
                     "It had been running for "
@@ -103,14 +115,14 @@ def _context_of_loss(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot
     if known is not None:
         after = (known.end_ns - actor.end_ns) / 1e9
         text = f"{known.who} {known.end.words}, too, {after:.2f} s later."
-        out.append(contradicts(CLEAR, text, ends(known)))
+        out.append(contradicts("proc.exit_masked.failed_later", CLEAR, text, ends(known)))
     if _keeps_its_own_record(case, parent):
         system = parent.execution.identity.system
         text = (
             f"{parent.who} supervises a task of {system}. It always exits with status 0, "
             f"because {system} records the result itself."
         )
-        out.append(contradicts(STRONG, text, ends(parent)))
+        out.append(contradicts("proc.exit_masked.is_supervisor", STRONG, text, ends(parent)))
     return out
 
 

@@ -49,18 +49,15 @@ def interpreters(case: Case) -> Iterator[Candidate]:
         what = ""
         if not_started:
             word = "not found" if actor.end.code == 127 else "found, but could not be executed"
-            evidence.append(
-                supports(
-                    CLEAR,
-                    f"{actor.who} exited with status {actor.end.code}: a command was {word}.",
-                    ends(actor),
-                )
-            )
+            text = f"{actor.who} exited with status {actor.end.code}: a command was {word}."
+            evidence.append(supports("proc.interpreter.status", CLEAR, text, ends(actor)))
         if calls:
             call = calls[-1]
             what = subject_of(call)
             text = f"exec of {what} failed with {error_name(call.error)}."
-            evidence.append(supports(CLEAR + SLIGHT, text, facts(call)))
+            evidence.append(
+                supports("proc.interpreter.exec_failed", CLEAR + SLIGHT, text, facts(call))
+            )
             culprit = Culprit(type="file", path=what)
             evidence += _what_followed(case, call)
         summary = f"{actor.who} could not start {what or 'a program'}."
@@ -95,12 +92,12 @@ def _what_followed(case: Case, call: CallFailed) -> list[Evidence]:
     good = next((c for c in others if not c.failed), None)
     if good is not None:
         text = f"{parent.who} went on: it then started {good.who}, which {good.end.words}."
-        return [contradicts(CLEAR, text, ends(good))]
+        return [contradicts("proc.interpreter.starter_went_on", CLEAR, text, ends(good))]
     after = parent.end_ns - child.end_ns
     if others or parent.end.signal or not 0 <= after <= SECOND:
         return []
     text = f"{parent.who}, which had started it, {parent.end.words} {after / 1e9:.2f} s later."
-    return [supports(SOME, text, ends(parent))]
+    return [supports("proc.interpreter.starter_ended", SOME, text, ends(parent))]
 
 
 def _failed_execs(case: Case, actor: ProcessSnapshot) -> list[CallFailed]:

@@ -46,13 +46,20 @@ def pipes(case: Case) -> Iterator[Candidate]:
             if event is not None
             else f"A write of {actor.who} failed with EPIPE."
         )
-        evidence = [supports(CLEAR + SLIGHT, text, [*facts(event, *epipe[:1]), *ends(actor)])]
+        evidence = [
+            supports(
+                "proc.sigpipe.write_refused",
+                CLEAR + SLIGHT,
+                text,
+                [*facts(event, *epipe[:1]), *ends(actor)],
+            )
+        ]
         if reader is not None and reader.failed:
             text = f"Its reader {reader.who} had failed: it {reader.end.words}."
-            evidence.append(contradicts(STRONG, text, ends(reader)))
+            evidence.append(contradicts("proc.sigpipe.reader_failed", STRONG, text, ends(reader)))
         elif reader is not None:
             text = f"Its reader {reader.who} had exited with status 0 before."
-            evidence.append(supports(CLEAR, text, ends(reader)))
+            evidence.append(supports("proc.sigpipe.reader_done", CLEAR, text, ends(reader)))
         summary = (
             f"SIGPIPE ended {actor.who}: "
             f"{reader.who if reader is not None else 'its reader'} had stopped reading."

@@ -21,6 +21,7 @@ def clock(case: Case) -> Iterator[Candidate]:
         moved = step.delta_ns / 1e9
         evidence = [
             supports(
+                "time.clock.moved",
                 STRONG,
                 f"The wall clock was moved by {moved:+.3f} s while it ran.",
                 [fact_of_clock_step(step)],
@@ -29,6 +30,7 @@ def clock(case: Case) -> Iterator[Candidate]:
         if abs(moved) >= 1:
             evidence.append(
                 supports(
+                    "time.clock.more_than_a_second",
                     SOME,
                     (
                         "That is more than a second: the time stamps of files and tokens "
