@@ -85,6 +85,11 @@ class Collector:
             self._process.wait(30)
             self._process = None
 
+    def wrote(self, text: str, signal: str = "traces") -> bool:
+        """Whether the text is in its file so far; the last line may still be incomplete."""
+        path = self.output / f"{signal}.jsonl"
+        return path.exists() and text in path.read_text()
+
     def requests(self, signal: str) -> list[dict[str, Any]]:
         """All Export*ServiceRequests so far. Stop the Collector first."""
         path = self.output / f"{signal}.jsonl"

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.collector import PIPELINE, Collector, free_port
-from tests.waiting import eventually
+from tests.waiting import SECONDS, eventually
 
 pytestmark = [pytest.mark.live, pytest.mark.e2e]
 ROOT = Path(__file__).parent.parent.parent
@@ -171,6 +173,23 @@ def test_the_service_watches_unprivileged_and_flushes_on_sigterm(
     assert "sesame" not in everything
 
 
+def connects(port: int) -> None:
+    """Waits until the service connects to a Collector that is away; it gets no answer."""
+    with socket.create_server(("127.0.0.1", port)) as away:
+        away.settimeout(SECONDS)
+        away.accept()[0].close()
+
+
+def torn(out: Path, task: str) -> None:
+    """Runs a task that is killed while it writes the file."""
+    write = (
+        "import os, signal, sys; f = open(sys.argv[1], 'w'); f.write('x' * 9000); f.flush(); "
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    command = [sys.executable, "-I", "-S", "-c", write, str(out)]
+    assert subprocess.run(command, env=airflow(task), check=False).returncode == -9
+
+
 def test_a_collector_that_restarts_in_the_middle_misses_nothing(
     collector: Collector, tmp_path: Path
 ) -> None:
@@ -184,10 +203,10 @@ def test_a_collector_that_restarts_in_the_middle_misses_nothing(
             expected.append(task)
             subprocess.run(["bash", "-c", "sleep 0.02; exit 3"], env=airflow(task), check=False)
         if phase == 0:
-            time.sleep(0.5)
+            eventually(lambda: collector.wrote("task step_0_"), "the first spans")
             collector.stop()
         elif phase == 1:
-            time.sleep(1.5)
+            connects(collector.grpc)
             collector.start()
     log = stop(service)
     collector.stop()
@@ -347,22 +366,18 @@ def test_a_torn_file_is_followed_from_its_writer_to_its_reader(
     collector: Collector, tmp_path: Path
 ) -> None:
     """The service has no privileges any more when the first task starts: its helper attaches the hook for system calls."""
-    service, _ = serve(tmp_path, collector)
-    warm = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", "import time; time.sleep(1.5)"], env=airflow("warm")
+    service, _ = serve(
+        tmp_path, collector, OTEL_BSP_SCHEDULE_DELAY="100", OTEL_BLRP_SCHEDULE_DELAY="100"
     )
-    time.sleep(0.7)  # by now a living task has the calls followed
-    write = (
-        "import os, signal, sys; f = open(sys.argv[1], 'w'); f.write('x' * 9000); f.flush(); "
-        "os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    out = tmp_path / "users.csv"
-    assert (
-        subprocess.run(
-            [sys.executable, "-I", "-S", "-c", write, out], env=airflow("transform"), check=False
-        ).returncode
-        == -9
-    )
+    warm = subprocess.Popen(["cat"], stdin=subprocess.PIPE, env=airflow("warm"))
+    probe, out = tmp_path / "probe.csv", tmp_path / "users.csv"
+
+    def followed() -> bool:
+        torn(probe, "probe")
+        return collector.wrote(str(probe), "logs")
+
+    eventually(followed, "that the calls of living tasks are followed")
+    torn(out, "transform")
     read = "import sys; print(len(open(sys.argv[1]).read()))"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", read, out],
@@ -372,8 +387,9 @@ def test_a_torn_file_is_followed_from_its_writer_to_its_reader(
         text=True,
     )
     assert done.stdout == "9000\n"
-    warm.wait()
-    time.sleep(2.5)
+    warm.communicate()
+    for task in ("warm", "transform", "check"):
+        eventually(partial(collector.wrote, f"task {task}"), f"the span of {task}")
     stop(service)
     collector.stop()
     assert collector.violations() == []
@@ -382,9 +398,13 @@ def test_a_torn_file_is_followed_from_its_writer_to_its_reader(
         k for k in tasks["task check"]["links"] if k["spanId"] == tasks["task transform"]["spanId"]
     ]
     assert len(link) == 1 and link[0]["attributes"][0]["value"]["stringValue"] == "reads_from"
-    (torn,) = [r for r in collector.logs(PIPELINE) if r["eventName"] == "file.partial_write"]
+    (partial_write,) = [
+        r
+        for r in collector.logs(PIPELINE)
+        if r["eventName"] == "file.partial_write" and r["values"]["file.path"] == str(out)
+    ]
     (tainted,) = [r for r in collector.logs(PIPELINE) if r["eventName"] == "file.tainted_read"]
-    assert torn["values"]["file.path"] == tainted["values"]["file.path"] == str(out)
+    assert partial_write["values"]["file.path"] == tainted["values"]["file.path"] == str(out)
     assert tainted["values"]["file.taint.writer.task.name"] == "transform"
     assert tainted["values"]["file.taint.trace_id"] == tasks["task transform"]["traceId"]
     points = collector.points("pipeline.file.tainted_reads", PIPELINE)

@@ -11,18 +11,18 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from tests.conftest import missing
 from tests.e2e.collector import ROOT, binary, free_port
 from tests.livecheck import check_json, values
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.live, pytest.mark.e2e]
-T = TypeVar("T")
 MEMORY = Path("/sys/fs/cgroup/memory")
 NET = "10.78.0"
 # Addresses in the host's own namespace: of each test process its own, because several suites may run.
@@ -57,16 +57,10 @@ RULES = "".join(
 )
 
 
-def eventually(ask: Callable[[], T | None], what: str, seconds: float = 60) -> T:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if found := ask():
-                return found
-        except OSError:
-            pass
-        time.sleep(0.2)
-    raise AssertionError(f"{what} did not come")
+def listens(pid: int, port: int) -> bool:
+    """Whether a socket of the process's network namespace listens on the port (proc(5))."""
+    rows = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    return any(row.split()[1].endswith(f":{port:04X}") and row.split()[3] == "0A" for row in rows)
 
 
 class Hosts:
@@ -154,7 +148,9 @@ class Hosts:
             found = Path(f"/proc/{shell.pid}/task/{shell.pid}/children").read_text().split()
             return int(found[0]) if found else None
 
-        self.agents[name] = eventually(child, "the agent's own process")
+        own = eventually(child, "the agent's own process", ignoring=(OSError,))
+        assert own is not None
+        self.agents[name] = own
         inside_url = [
             "ip",
             "netns",
@@ -174,6 +170,7 @@ class Hosts:
                 == 0
             ),
             f"agent {name}",
+            seconds=60,
         )
 
     def job(
@@ -275,11 +272,13 @@ def test_a_kill_on_one_host_explains_what_another_lost(
     eventually(
         lambda: urllib.request.urlopen(f"http://127.0.0.1:{health}", timeout=1).status == 200,
         "the gateway",
+        seconds=60,
+        ignoring=(OSError,),
     )
     for name in "ab":
         hosts.agent(name, grpc)
     served = hosts.job("a", SERVER, "features", group=small)
-    time.sleep(1.0)
+    eventually(lambda: listens(hosts.agents["a"], 8080), "the feature server")
     trained = hosts.job("b", CLIENT, "train", f"{NET}.1")
     assert trained.wait(60) == 1 and served.wait(60) != 0
 
@@ -291,7 +290,7 @@ def test_a_kill_on_one_host_explains_what_another_lost(
             found: list[dict[str, Any]] = json.load(answer)["incidents"]
         return found
 
-    (row, *more) = eventually(reports, "a report of the instance", 90)
+    (row, *more) = eventually(reports, "a report of the instance", seconds=90, ignoring=(OSError,))
     assert (
         not more
         and row["cause"] == "mem.cgroup_oom"
@@ -313,8 +312,12 @@ def test_a_kill_on_one_host_explains_what_another_lost(
     assert report["answers"]["what_started_it"][0]["by"] == "socket"
     assert set(lead["evidence"]) <= set(report["events"])
     told = eventually(
-        lambda: of_insights(out), "the instance's own record, back through the gateway"
+        lambda: of_insights(out),
+        "the instance's own record, back through the gateway",
+        seconds=60,
+        ignoring=(OSError,),
     )
+    assert told is not None
     assert told["pipeline.incident.host"] == "host-a" and told["pipeline.incident.id"] == row["id"]
     killed = next(r for r in records(out) if r["event.name"] == "process.oom_killed")
     assert killed["process.pid"] == lead["culprit"]["pid"]
