@@ -219,8 +219,8 @@ def main() -> None:
     ):
         print(f"_{enum.upper()}_VALUES = frozenset({camel(enum)})")
     print(
-        "\nclass ProcessKey(msgspec.Struct, frozen=True, gc=False, cache_hash=True):\n    tgid: int\n    "
-        "start_boottime_ns: int\n\n"
+        "\nclass ProcessKey(msgspec.Struct, frozen=True, gc=False, cache_hash=True):\n"
+        "    tgid: int\n    start_boottime_ns: int\n\n"
     )
     print("\n\n".join(ordered))
     print("\n\n".join(checks[kind] for kind in kinds))

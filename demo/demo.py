@@ -1,4 +1,5 @@
-"""Runs demo/pipeline.sh under kwitness and prints what its own log says, beside what the kernel saw."""
+"""Runs demo/pipeline.sh under kwitness and prints what its own log says, beside what
+the kernel saw."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def make_cgroup() -> Path:
             (group / "memory.swap.max").write_text("0")
         return group
     sys.exit(
-        "demo: no memory cgroup can be made here: neither cgroup v1 at /sys/fs/cgroup/memory nor v2 with the memory controller"
+        "demo: no memory cgroup can be made here: neither cgroup v1 at /sys/fs/cgroup/memory nor "
+        "v2 with the memory controller"
     )
 
 

@@ -1,4 +1,5 @@
-"""The steps of demo/pipeline.sh. One date holds far more rows than the others, and the export is slower than its timeout."""
+"""The steps of demo/pipeline.sh. One date holds far more rows than the others, and the export is
+slower than its timeout."""
 
 import csv
 import os

@@ -21,7 +21,8 @@ KEYS = {
     ),
     "kernel.batch_records": "the most records that are read from a ring before other tasks run",
     "kernel.source": (
-        '`"ebpf"`, `"netlink"` (process connector and polling), or auto: netlink if eBPF is refused. '
+        '`"ebpf"`, `"netlink"` (process connector and polling), or auto: netlink if eBPF is '
+        "refused. "
         "With netlink and `privileges.drop` the environments of other users' processes are not "
         "visible ([usage.md](usage.md))"
     ),

@@ -41,7 +41,8 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 @dataclass(frozen=True)
 class Mutant:
-    """`old` occurs once in the files of `room`, a folder of receiver/; `hint` is the test file that should notice it."""
+    """`old` occurs once in the files of `room`, a folder of receiver/;
+    `hint` is the test file that should notice it."""
 
     room: str
     old: str
@@ -52,20 +53,23 @@ class Mutant:
         return f"{self.room}: {self.old}  ->  {self.new}"
 
     def pattern(self) -> re.Pattern[str]:
-        """The tokens of the snippet with any white space between them, not in the middle of a longer name."""
+        """The tokens of the snippet with any white space between them, not in the middle of a
+        longer name."""
         tokens = [re.escape(token) for token in _TOKEN.findall(self.old)]
         before = r"(?<!\w)" if tokens[0].isalnum() else ""
         return re.compile(before + r"\s*".join(tokens) + r"(?!\w)")
 
     def applied(self, text: str) -> str:
-        """The text with the fault in it. Raises ValueError when the snippet does not occur exactly once."""
+        """The text with the fault in it. Raises ValueError when the snippet does not
+        occur exactly once."""
         found = list(self.pattern().finditer(text))
         if len(found) != 1:
             raise ValueError(f"{self.room}: {len(found)} times `{self.old}`, must be once")
         return text[: found[0].start()] + self.new + text[found[0].end() :]
 
     def place(self, root: Path) -> Path:
-        """The file that holds the snippet. Raises ValueError when the room does not hold it exactly once."""
+        """The file that holds the snippet. Raises ValueError when the room does not hold
+        it exactly once."""
         files = sorted((root / "receiver" / self.room).rglob("*.py"))
         found = [(f, len(self.pattern().findall(f.read_text()))) for f in files]
         times = sum(n for _, n in found)

@@ -1,11 +1,12 @@
 """Sixty fixed faults, put into a copy of the code one at a time: the tests must notice them.
 
-`make test-mutants` copies the tree to a temporary folder for each worker, applies one mutant, and runs the quick tests: first those
-that the mutant names, then the whole set. A mutant that passes all of them survives. The exit status is 1 when more than ALLOWED
-survive, when a snippet does not occur exactly once in its room, or when the tests fail without any mutant.
+`make test-mutants` copies the tree to a temporary folder for each worker, applies one mutant, and
+runs the quick tests: first those that the mutant names, then the whole set. A mutant that passes
+all of them survives. The exit status is 1 when more than ALLOWED survive, when a snippet does not
+occur exactly once in its room, or when the tests fail without any mutant.
 
-Snippets are compared token by token and looked for in a whole room. So a formatter that wraps a line elsewhere changes nothing,
-and neither does a move within the room.
+Snippets are compared token by token and looked for in a whole room.
+So a formatter that wraps a line elsewhere changes nothing, and neither does a move within the room.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def survives(mutant: Mutant, tree: Path) -> tuple[bool, str]:
 
 
 def _rewrite(target: Path, text: str) -> None:
-    """Without what is cached of it: a change within one second and of the same length would not be seen."""
+    """Without what is cached of it: a change within one second and of the same length would
+    not be seen."""
     target.write_text(text)
     for cached in (target.parent / "__pycache__").glob(f"{target.stem}.*.pyc"):
         cached.unlink()
@@ -93,7 +95,8 @@ def misplaced() -> list[str]:
 
 
 def run(mutants: list[Mutant], workers: int) -> list[Mutant]:
-    """The survivors. Progress goes to stdout. Raises RuntimeError when the tests fail without a mutant."""
+    """The survivors. Progress goes to stdout. Raises RuntimeError when the tests fail
+    without a mutant."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         trees: queue.Queue[Path] = queue.Queue()
         for number in range(workers):
@@ -138,7 +141,8 @@ def main() -> int:
         return 1
     minutes = (time.monotonic() - began) / 60
     print(
-        f"{len(survivors)} of {len(chosen)} mutants survive (at most {ALLOWED} may), {minutes:.1f} minutes"
+        f"{len(survivors)} of {len(chosen)} mutants survive (at most {ALLOWED} may), "
+        f"{minutes:.1f} minutes"
     )
     return 1 if len(survivors) > ALLOWED else 0
 

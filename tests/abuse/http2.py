@@ -1,4 +1,5 @@
-"""As much of HTTP/2 (RFC 9113) as an attacker needs who keeps to flow control: gRPC calls whose messages never end."""
+"""As much of HTTP/2 (RFC 9113) as an attacker needs who keeps to flow control:
+gRPC calls whose messages never end."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ _HEADS = b"".join(
 
 
 class Holder:
-    """One connection with `streams` calls that announce `size` bytes each and send as many of them as they may, but one."""
+    """One connection with `streams` calls that announce `size` bytes each and send as many of them
+    as they may, but one."""
 
     def __init__(self, port: int, streams: int, size: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))

@@ -33,7 +33,8 @@ class Service:
         state.mkdir(mode=0o700)
         config = folder / "kwitness.toml"
         config.write_text(
-            f'[admin]\nport = {self.port}\n[privileges]\ndrop = false\n[state]\ndirectory = "{state}"\n'
+            f"[admin]\nport = {self.port}\n[privileges]\ndrop = false\n[state]\n"
+            f'directory = "{state}"\n'
             f'[[rule]]\nargv = "{MARK}"\nsystem = "lab"\npipeline = "{NAME}"\n'
         )
         self.log = folder / "log"
@@ -164,7 +165,10 @@ def test_bodies_of_100_mb(service: Service) -> None:
             sent = 0
             with connections(service.port, 1) as (each,), contextlib.suppress(OSError):
                 each.sendall(
-                    b"POST /alerts HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                    (
+                        b"POST /alerts HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                        b"Content-Type: application/json\r\n"
+                    )
                     + token
                     + head
                 )
@@ -191,7 +195,8 @@ def test_many_requests_at_once_and_on_many_connections(service: Service) -> None
 
 
 def test_without_any_free_descriptor(service: Service) -> None:
-    """With those kept back it sees and answers; with a limit below these, too, it lives, and sees again when there are some."""
+    """With those kept back it sees and answers; with a limit below these, too, it lives,
+    and sees again when there are some."""
     service.may_miss_samples = True
     taken = [int(name) for name in os.listdir(f"/proc/{service.child.pid}/fd")]
     resource.prlimit(service.child.pid, resource.RLIMIT_NOFILE, (max(taken) + 1, 1024))

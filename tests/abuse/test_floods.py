@@ -1,4 +1,5 @@
-"""Every flood, by watched and by unwatched processes, in rings of the usual size and in small ones, twice each."""
+"""Every flood, by watched and by unwatched processes, in rings of the usual size and in small ones,
+twice each."""
 
 from __future__ import annotations
 

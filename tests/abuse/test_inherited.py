@@ -1,5 +1,6 @@
-"""Each of the programs of `tests.live.bare` alone, as the command itself, without and under `kwitness run`, in one state in
-which much is unusual. About 70 s; `tests/live/test_transparent.py` has the short form."""
+"""Each of the programs of `tests.live.bare` alone, as the command itself, without and under
+`kwitness run`, in one state in which much is unusual. About 70 s;
+`tests/live/test_transparent.py` has the short form."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ pytestmark = [pytest.mark.live, pytest.mark.abuse]
 STATE = """
 exec 3< /etc/passwd 4> /dev/null 9>> "$HELD"
 trap '' INT HUP QUIT TERM USR1 USR2 ALRM CHLD TSTP TTOU PIPE
-ulimit -S -n 300; ulimit -S -c 0; ulimit -f 100000; umask 027; renice -n 7 $$ > /dev/null; echo 500 > /proc/$$/oom_score_adj
+ulimit -S -n 300; ulimit -S -c 0; ulimit -f 100000; umask 027
+renice -n 7 $$ > /dev/null; echo 500 > /proc/$$/oom_score_adj
 taskset -p 1 $$ > /dev/null; ionice -c 2 -n 6 -p $$; export LC_CTYPE=POSIX EMPTY= 'SPACE=a b'
 """
 

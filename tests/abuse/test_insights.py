@@ -1,4 +1,5 @@
-"""Attacks on an insights instance, whole: uploads that are held open, floods of facts, and requests made to become large."""
+"""Attacks on an insights instance, whole: uploads that are held open, floods of facts,
+and requests made to become large."""
 
 from __future__ import annotations
 
@@ -86,7 +87,8 @@ class Instance:
         }
 
     def terminate(self) -> None:
-        """The deadline is systemd's and Kubernetes' (TimeoutStopSec, terminationGracePeriodSeconds), not the promise."""
+        """The deadline is systemd's and Kubernetes' (TimeoutStopSec,
+        terminationGracePeriodSeconds), not the promise."""
         self.child.send_signal(signal.SIGTERM)
         assert self.child.wait(timeout=15) == 0
 
@@ -140,9 +142,9 @@ def together(count: int, work: Callable[[int], None]) -> None:
 
 def test_200_uploads_of_15_mib_that_never_end(instance: Instance) -> None:
     head = (
-        b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: %d\r\n\r\n"
-        % (15 * MIB + 1)
-    )
+        b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n"
+        b"Content-Length: %d\r\n\r\n"
+    ) % (15 * MIB + 1)
 
     def hold(_: int) -> None:
         peer = socket.create_connection(("127.0.0.1", instance.http))
@@ -203,7 +205,8 @@ def test_a_flood_of_facts_of_many_runs(instance: Instance) -> None:
 
 
 def test_runs_that_are_as_much_work_as_can_be(instance: Instance) -> None:
-    """Half of 128 hosts have a death, half a broken connection; all of them are looked at, and probes are answered meanwhile."""
+    """Half of 128 hosts have a death, half a broken connection;
+    all of them are looked at, and probes are answered meanwhile."""
     for run in range(20):
         bodies = request()
         for host in range(128):

@@ -15,7 +15,8 @@ FILES, PARTS, FIRST = 500, 5, 100_000
 
 @pytest.fixture(autouse=True)
 def live_check() -> None:
-    """In place of the one of all tests: what a damaged recording claims (a time of 0) is encoded, and need not be plausible."""
+    """In place of the one of all tests: what a damaged recording claims (a time of 0) is encoded,
+    and need not be plausible."""
 
 
 @pytest.mark.parametrize("part", range(PARTS))

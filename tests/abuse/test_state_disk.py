@@ -1,4 +1,5 @@
-"""A disk that becomes full under a service that runs: it goes on, counts what it cannot store, and says so."""
+"""A disk that becomes full under a service that runs: it goes on, counts what it cannot store,
+and says so."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ folder = Path(sys.argv[1])
 folder.chmod(0o755)
 service = Service(folder)
 service.start(**NO_EXPORT)
-until(lambda: service.mark()["unsent"] is not None and (service.state / "history.db").exists(), "no state")
+history = service.state / "history.db"
+until(lambda: service.mark()["unsent"] is not None and history.exists(), "no state")
 token = (service.state / "admin.token").read_text().strip()
 service.nap(0)
 ballast = open(folder / "ballast", "wb", buffering=0)
@@ -35,9 +37,11 @@ for number in range(1, 4):
 import urllib.request
 
 def skipped():
-    request = urllib.request.Request(f"http://127.0.0.1:{service.port}/metrics", headers={"Authorization": "Bearer " + token})
+    address = f"http://127.0.0.1:{service.port}/metrics"
+    request = urllib.request.Request(address, headers={"Authorization": "Bearer " + token})
     text = urllib.request.urlopen(request, timeout=30).read().decode()
-    return [line for line in text.splitlines() if line.startswith("pipeline_observer_state_skipped") and "report" in line]
+    name = "pipeline_observer_state_skipped"
+    return [line for line in text.splitlines() if line.startswith(name) and "report" in line]
 
 print(until(skipped, "nothing is counted")[0])
 assert service.ask("/livez")
@@ -47,9 +51,10 @@ service.nap(9)
 status = service.stop()
 print(status)
 import sqlite3
-db = sqlite3.connect(service.state / "history.db")
+db = sqlite3.connect(history)
 print(db.execute("SELECT count(*) FROM runs WHERE system = 'naps of uid 0'").fetchone()[0])
-print(sorted(p.name.partition("-")[0] for p in service.state.iterdir() if "damaged" in p.name or "tmp" in p.name))
+names = [p.name for p in service.state.iterdir()]
+print(sorted(n.partition("-")[0] for n in names if "damaged" in n or "tmp" in n))
 print(service.said(), file=sys.stderr)
 """
 

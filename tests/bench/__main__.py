@@ -1,4 +1,5 @@
-"""`make bench`: measures on this machine, prints, and writes docs/performance.md. Ratios are taken within one run, in turns."""
+"""`make bench`: measures on this machine, prints, and writes docs/performance.md.
+Ratios are taken within one run, in turns."""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ def best(function: Callable[[], object], number: int, repeat: int = 7) -> float:
 
 
 def encoding() -> dict[str, float]:
-    """One log record of 15 attributes, 10 of them shared: ours against the generated classes, in turns."""
+    """One log record of 15 attributes, 10 of them shared: ours against the generated classes,
+    in turns."""
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord as Message
     from opentelemetry.proto.logs.v1.logs_pb2 import SeverityNumber
 
@@ -100,7 +102,8 @@ def encoding() -> dict[str, float]:
         return bytes(message.SerializeToString())
 
     assert Message.FromString(naive()) == Message.FromString(log_record(record))
-    # a uid of its own for each, as in life: what is shared may be remembered, what is not must not help
+    # a uid of its own for each, as in life: what is shared may be remembered, what is not
+    # must not help
     records = [
         replace(record, attributes=(*own[:-1], (own[-1][0], f"5e55104e5e55-1-{n}-{n}")))
         for n in range(20_000)
@@ -141,9 +144,11 @@ def captured(count: int) -> list[bytes]:
 
 
 def core_cost() -> dict[str, float]:
-    """Ring bytes to OTLP request bytes, per lifecycle event: decode, tree, attribution, findings, synthesis, encoding, envelope.
+    """Ring bytes to OTLP request bytes, per lifecycle event:
+    decode, tree, attribution, findings, synthesis, encoding, envelope.
 
-    Once with the default policy (short processes fold) and once with a span and a log record for every process.
+    Once with the default policy (short processes fold) and once with a span and a log record for
+    every process.
     """
     records = captured(4000)
     out: dict[str, float] = {"events": len(records)}
@@ -190,8 +195,8 @@ def drain_rate() -> dict[str, float]:
 
 
 def sustained(every_exit: bool, per_second: int = 5000, seconds: int = 20) -> dict[str, float]:
-    """The whole service in its own process under `per_second` attributed lifecycles: our CPU per event, the better of two
-    runs, and the losses of both."""
+    """The whole service in its own process under `per_second` attributed lifecycles:
+    our CPU per event, the better of two runs, and the losses of both."""
     command = [
         sys.executable,
         "-m",

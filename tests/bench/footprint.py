@@ -1,4 +1,5 @@
-"""In a process of its own: our resident memory with many processes to know. Prints one line of JSON."""
+"""In a process of its own: our resident memory with many processes to know.
+Prints one line of JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What one insights instance takes: requests as a gateway sends them, from bytes to conclusions, on one core."""
+"""What one insights instance takes: requests as a gateway sends them, from bytes to conclusions,
+on one core."""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ def record(
 
 
 def requests() -> tuple[list[bytes], int]:
-    """Of each run: two hosts, a kill on the one, a broken connection and a failed task on the other, and routine beside."""
+    """Of each run: two hosts, a kill on the one, a broken connection and a failed task on the
+    other, and routine beside."""
     hosts = [
         ResourceAttributes(
             ((sc.HOST_NAME, f"h{n}"), (sc.HOST_IP, (f"10.0.0.{n}",)), (sc.SERVICE_NAME, "airflow"))
@@ -131,7 +133,8 @@ async def _push(port: int, bodies: list[bytes], rounds: int) -> float:
 
 
 def insights_service(hidden: str = "") -> dict[str, float]:
-    """The whole instance in a process of its own, against a sender that never waits; the sender has the other core.
+    """The whole instance in a process of its own, against a sender that never waits;
+    the sender has the other core.
 
     `hidden` names a module that the instance cannot import.
     """
@@ -148,7 +151,8 @@ def insights_service(hidden: str = "") -> dict[str, float]:
             f"import sys; sys.modules[{hidden!r}] = None\n"
         )
         config.write(
-            f'[admin]\nport = 0\n[privileges]\ndrop = false\n[insights]\ngrpc = "127.0.0.1:{port}"\nhttp = ""\n'
+            "[admin]\nport = 0\n[privileges]\ndrop = false\n[insights]\n"
+            f'grpc = "127.0.0.1:{port}"\nhttp = ""\n'
         )
         config.flush()
         command = [
@@ -186,7 +190,8 @@ def insights_service(hidden: str = "") -> dict[str, float]:
 
 
 def event_loops() -> dict[str, float]:
-    """The same instance on uvloop and on asyncio's own loop, in turns: the median of five pairs' ratios."""
+    """The same instance on uvloop and on asyncio's own loop, in turns:
+    the median of five pairs' ratios."""
     pairs = [(insights_service(), insights_service(hidden="uvloop")) for _ in range(5)]
     uvloop, own = (
         {name: median(pair[n][name] for pair in pairs) for name in pairs[0][n]} for n in (0, 1)

@@ -1,5 +1,6 @@
-"""What watching costs the watched: storms beside themselves without us, under empty programs on the same hooks (the floor that
-this kernel sets), under kwitness outside and inside a binding, and under the same hooks written in bpftrace."""
+"""What watching costs the watched: storms beside themselves without us, under empty programs on the
+same hooks (the floor that this kernel sets), under kwitness outside and inside a binding,
+and under the same hooks written in bpftrace."""
 
 from __future__ import annotations
 
@@ -134,7 +135,8 @@ def bpftrace() -> Iterator[None]:
 def run(storm: Path, arguments: list[str], bound: bool) -> int:
     """`bound`: its environment names a task, so a service that is there follows it."""
     env = {"PATH": os.environ["PATH"]} | (BINDING if bound else {})
-    # on a core of its own: where the scheduler puts two ends of a connection decides more than any hook
+    # on a core of its own: where the scheduler puts two ends of a connection decides more
+    # than any hook
     done = subprocess.run(
         ["taskset", "-c", "1", str(storm), *arguments],
         check=True,
@@ -146,8 +148,9 @@ def run(storm: Path, arguments: list[str], bound: bool) -> int:
 
 
 def overhead(binary: Path, rounds: int = 4, repeats: int = 10) -> dict[str, float]:
-    """The fastest of many short storms under each condition, over the fastest without: on a machine whose speed changes by
-    itself only the fastest runs are comparable. "nothing twice" says how far that can be trusted."""
+    """The fastest of many short storms under each condition, over the fastest without: on a machine
+    whose speed changes by itself only the fastest runs are comparable.
+    "nothing twice" says how far that can be trusted."""
     idle, inside = Watcher(), Watcher()
     conditions: dict[str, Callable[[], AbstractContextManager[None]]] = {
         "nothing": nullcontext,

@@ -1,7 +1,8 @@
-"""Real pipelines inside a binding: a dbt run with Great Expectations behind it, and a local Spark job, with and without kwitness.
+"""Real pipelines inside a binding: a dbt run with Great Expectations behind it,
+and a local Spark job, with and without kwitness.
 
-Needs a virtual environment with `dbt-core<1.12 dbt-duckdb great-expectations pyspark` and Java, named by KWITNESS_BENCH_VENV; without
-it the figures are left out, and the document says so.
+Needs a virtual environment with `dbt-core<1.12 dbt-duckdb great-expectations pyspark` and Java,
+named by KWITNESS_BENCH_VENV; without it the figures are left out, and the document says so.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def run(steps: list[list[str]], work: Path) -> tuple[float, float]:
 
 
 def real(rounds: int = 3) -> dict[str, float]:
-    """Fastest over fastest, by CPU and by wall time; every round runs both ways, in changing order."""
+    """Fastest over fastest, by CPU and by wall time; every round runs both ways,
+    in changing order."""
     venv = Path(os.environ.get("KWITNESS_BENCH_VENV", ""))
     if not (venv / "bin" / "dbt").exists():
         return {}

@@ -1,4 +1,5 @@
-"""Exporters that take everything at once: encoding, queue and envelope are measured, a network is not."""
+"""Exporters that take everything at once: encoding, queue and envelope are measured,
+a network is not."""
 
 from __future__ import annotations
 

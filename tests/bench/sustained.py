@@ -1,4 +1,5 @@
-"""In a process of its own: the whole pipeline under a steady rate of lifecycles. Prints one line of JSON."""
+"""In a process of its own: the whole pipeline under a steady rate of lifecycles.
+Prints one line of JSON."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The service of the overhead benches: `python -m tests.bench.watcher calls|idle`. Says "up", observes until its stdin ends, and
-prints what it cost."""
+"""The service of the overhead benches: `python -m tests.bench.watcher calls|idle`.
+Says "up", observes until its stdin ends, and prints what it cost."""
 
 from __future__ import annotations
 

@@ -49,7 +49,8 @@ def retry_info(seconds: float) -> bytes:
 
 
 class GrpcFake:
-    """`script` holds what to do with the next requests: (code, message, details) aborts, bytes answer. Empty: accept."""
+    """`script` holds what to do with the next requests: (code, message, details) aborts,
+    bytes answer. Empty: accept."""
 
     def __init__(self, max_bytes: int = 4 << 20) -> None:
         self.script: deque[Any] = deque()
@@ -97,7 +98,8 @@ class GrpcFake:
 
 
 class HttpFake:
-    """The same over HTTP: (status, headers, body) in the script, or a callable that makes the response."""
+    """The same over HTTP: (status, headers, body) in the script, or a callable that makes the
+    response."""
 
     def __init__(self, max_bytes: int = 20 << 20) -> None:
         self.script: deque[tuple[int, dict[str, str], bytes] | Callable[[], web.StreamResponse]] = (

@@ -1,4 +1,5 @@
-"""The other encoder: our signals as messages of opentelemetry-proto's generated classes, set field by field."""
+"""The other encoder: our signals as messages of opentelemetry-proto's generated classes,
+set field by field."""
 
 from __future__ import annotations
 

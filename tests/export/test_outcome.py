@@ -178,7 +178,8 @@ ASKED = [None, 0.0, -1.0, -1e300, math.nan, -math.inf, math.inf, 1e-9]
 
 @pytest.mark.parametrize("asked", ASKED)
 def test_backoff_grows_with_jitter_whatever_a_server_asks_for(asked: float | None) -> None:
-    """0, a negative number and a date in the past (which comes as 0) are no permission to come back at once."""
+    """0, a negative number and a date in the past (which comes as 0) are no permission to
+    come back at once."""
     backoff = Backoff(1.0, 1.5, 30.0, 0.2)
     waits = [backoff.wait_seconds(asked) for _ in range(20)]
     for wait, base in zip(waits, [min(1.5**n, 30.0) for n in range(20)], strict=True):

@@ -1,4 +1,5 @@
-"""Servers that answer in the same bad way again and again: what is sent stays bounded, and nothing is counted twice."""
+"""Servers that answer in the same bad way again and again: what is sent stays bounded,
+and nothing is counted twice."""
 
 from __future__ import annotations
 
@@ -151,12 +152,17 @@ REFUSED = {
 BROKEN = {
     "nothing": b"",
     "noise": b"\x16\x03\x01\x00\xff\r\n\r\n",
-    "cut": b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 100\r\n\r\nx",
+    "cut": (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 100\r\n\r\nx"
+    ),
     "no gzip": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
     "no chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
     "long header": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
-    "date": b"HTTP/1.1 503 No\r\nRetry-After: Thu, 01 Jan 99999999999999 00:00:09 GMT\r\nContent-Length: 0\r\n\r\n",
+    "date": (
+        b"HTTP/1.1 503 No\r\nRetry-After: Thu, 01 Jan 99999999999999 00:00:09 GMT\r\n"
+        b"Content-Length: 0\r\n\r\n"
+    ),
 }
 
 

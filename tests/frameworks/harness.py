@@ -1,4 +1,5 @@
-"""Runs a real framework under a live kwitness, and compares what kwitness says with what the framework and its processes say."""
+"""Runs a real framework under a live kwitness, and compares what kwitness says with what the
+framework and its processes say."""
 
 from __future__ import annotations
 
@@ -56,8 +57,8 @@ class Report:
         return sorted(found, key=lambda w: w["started"])
 
     def alarms(self, system: str = "") -> list[str]:
-        """Findings of WARN and above; with a system, those about processes that do its work (and not its services, which the
-        driver of a test ends by signals)."""
+        """Findings of WARN and above; with a system, those about processes that do its work (and
+        not its services, which the driver of a test ends by signals)."""
         lead = (
             [f"{self.why['hypotheses'][0]['cause']}: {self.why['summary']}"]
             if self.why["verdict"] == "incident" and not system
@@ -168,7 +169,8 @@ class Figures(msgspec.Struct):
         expected: Mapping[str, str],
         kind: str = "task",
     ) -> None:
-        """`expected`: names of truth's fields by those of the work that they stand for. Fields that a line lacks are not asked."""
+        """`expected`: names of truth's fields by those of the work that they stand for.
+        Fields that a line lacks are not asked."""
         for line in truth:
             wanted = {ours: line[theirs] for ours, theirs in expected.items() if theirs in line}
             self.stated += 1
@@ -187,9 +189,8 @@ class Figures(msgspec.Struct):
                     f"{line} was said to be {[{k: w[k] for k in wanted} for w in chain]}"
                 )
             else:
-                self.unknown.append(
-                    f"{line} {'is not known' if line['pid'] not in report.processes else 'was given to nobody'}"
-                )
+                known = line["pid"] in report.processes
+                self.unknown.append(f"{line} {'was given to nobody' if known else 'is not known'}")
 
     def records(
         self, recorded: Mapping[tuple[Any, ...], str], found: Mapping[tuple[Any, ...], str]
@@ -218,7 +219,8 @@ class Figures(msgspec.Struct):
             )
 
     def check(self) -> None:
-        """The target of the design: at least 99% of the processes, and nobody surely in the wrong place."""
+        """The target of the design: at least 99% of the processes, and nobody surely in
+        the wrong place."""
         self.save()
         assert not self.wrong, self.wrong
         assert self.stated or self.work_recorded

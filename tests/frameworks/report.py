@@ -1,4 +1,5 @@
-"""docs/mapping.md from what the tests of tests/frameworks measured: `python -m tests.frameworks.report FOLDER`."""
+"""docs/mapping.md from what the tests of tests/frameworks measured:
+`python -m tests.frameworks.report FOLDER`."""
 
 from __future__ import annotations
 
@@ -12,22 +13,27 @@ from tests.frameworks.harness import Figures
 TARGET = Path(__file__).parent.parent.parent / "docs/mapping.md"
 HEAD = """# Mapping: which task a process belongs to
 
-Written by `make test-frameworks`. It installs each framework (pinned in `tests/frameworks/requirements`), runs it while
-kwitness observes, and compares the names that kwitness gives with two independent sources. One is the processes
-themselves, which write down who they are (`tests/frameworks/pipelines/truth.py`). The other is the framework's own records
-(Airflow's database, Spark's work folder, dbt's run_results, Great Expectations' validation results, Prefect's and
-Dagster's stores).
+Written by `make test-frameworks`. It installs each framework (pinned in
+`tests/frameworks/requirements`), runs it while kwitness observes, and compares the names that
+kwitness gives with two independent sources. One is the processes themselves, which write down who
+they are (`tests/frameworks/pipelines/truth.py`). The other is the framework's own records
+(Airflow's database, Spark's work folder, dbt's run_results, Great Expectations' validation results,
+Prefect's and Dagster's stores).
 
-- **Recall**: of the processes that wrote down who they are, the share that kwitness gives the same name.
-- **Precision**: of the processes that kwitness assigned to work of that system, the share for which the work is right.
-  *Wrong* counts processes that are assigned to other work as certain or probable; it must be 0.
-- **Work**: of the pieces of work in the framework's records (tasks with attempt and map index, models, executors, …), the
-  number that kwitness found.
-- **Outcomes**: compared if both sources have one. kwitness reports what the kernel saw, so a difference is not always an
-  error (see the notes).
-- **Grades**: [attribution.md](attribution.md) explains them, and why a service that was started later is only *probable*.
+- **Recall**: of the processes that wrote down who they are, the share that kwitness gives the same
+  name.
+- **Precision**: of the processes that kwitness assigned to work of that system, the share for which
+  the work is right. *Wrong* counts processes that are assigned to other work as certain or
+  probable; it must be 0.
+- **Work**: of the pieces of work in the framework's records (tasks with attempt and map index,
+  models, executors, …), the number that kwitness found.
+- **Outcomes**: compared if both sources have one. kwitness reports what the kernel saw, so a
+  difference is not always an error (see the notes).
+- **Grades**: [attribution.md](attribution.md) explains them, and why a service that was started
+  later is only *probable*.
 
-| framework | runs | processes stated | recall | precision | wrong | work found | outcomes equal | grades |
+| framework | runs | processes stated | recall | precision | wrong | work found | outcomes equal \
+| grades |
 |---|---|---|---|---|---|---|---|---|
 """
 
@@ -41,7 +47,10 @@ def row(f: Figures) -> str:
     )
     outcomes = f"{f.outcomes_agreed} of {f.outcomes_known}" if f.outcomes_known else "–"
     grades = ", ".join(f"{n} {grade}" for grade, n in sorted(f.grades.items())) or "–"
-    return f"| {f.framework} | {f.how} | {f.stated} | {recall} | {precision} | {len(f.wrong)} | {work} | {outcomes} | {grades} |"
+    return (
+        f"| {f.framework} | {f.how} | {f.stated} | {recall} | {precision} | {len(f.wrong)} | "
+        f"{work} | {outcomes} | {grades} |"
+    )
 
 
 def main(folder: Path) -> None:
@@ -78,14 +87,17 @@ def main(folder: Path) -> None:
 LIMITS = """
 ## What cannot be known from the kernel
 
-- These names are not visible: Prefect's task runs (they are threads), the names of Dagster's steps (they are only in its
-  event log), Celery's task names, inner Luigi tasks that write no LocalTarget, Airflow tasks that `airflow tasks test` runs
-  in its own process, and the application id of Spark in local mode.
-- These were not run here: Nextflow (its program is in no package registry; the rules follow its documentation and are
-  tested with constructed events), Celery's and Kubernetes' executors of Airflow (pods and containers are tested with
-  recorded cgroup paths), and YARN and Kubernetes as masters of Spark.
-- kwitness recognises a dbt node by the files below target/. With `--no-write-json` or another target path it does not. A
-  node ends when its thread starts the next node, so its duration is an upper bound.
+- These names are not visible: Prefect's task runs (they are threads), the names of Dagster's steps
+  (they are only in its event log), Celery's task names, inner Luigi tasks that write no
+  LocalTarget, Airflow tasks that `airflow tasks test` runs in its own process, and the application
+  id of Spark in local mode.
+- These were not run here: Nextflow (its program is in no package registry; the rules follow its
+  documentation and are tested with constructed events), Celery's and Kubernetes' executors of
+  Airflow (pods and containers are tested with recorded cgroup paths), and YARN and Kubernetes as
+  masters of Spark.
+- kwitness recognises a dbt node by the files below target/. With `--no-write-json` or another
+  target path it does not. A node ends when its thread starts the next node, so its duration is an
+  upper bound.
 """
 
 
@@ -97,7 +109,10 @@ def healthy(folder: Path) -> str:
     runs = msgspec.json.decode(path.read_bytes(), type=dict[str, int])
     rows = "\n".join(f"| {name} | {count} |" for name, count in sorted(runs.items()))
     head = "## Healthy runs without a finding of severity WARN or above"
-    return f"\n{head}\n\n| framework | runs |\n|---|---|\n{rows}\n\nOther frameworks were not run that often.\n"
+    return (
+        f"\n{head}\n\n| framework | runs |\n|---|---|\n{rows}\n\n"
+        "Other frameworks were not run that often.\n"
+    )
 
 
 if __name__ == "__main__":

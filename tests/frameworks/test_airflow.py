@@ -1,4 +1,5 @@
-"""Airflow with its LocalExecutor and a real scheduler; what is compared is its own database and what the processes say."""
+"""Airflow with its LocalExecutor and a real scheduler; what is compared is its own database and
+what the processes say."""
 
 from __future__ import annotations
 
@@ -74,7 +75,10 @@ def test_tasks_attempts_and_their_processes(version: int, place: Path) -> None:
         attempts(bench, "etl"), by_name(tasks, "pipeline", "run_id", "task", "map_index", "attempt")
     )
     assert {w["grade"] for w in tasks} == {"certain"}
-    figures.note = "`forgiving` runs a child that is killed and ignores it: a success for Airflow, lost work for the kernel"
+    figures.note = (
+        "`forgiving` runs a child that is killed and ignores it: a success for Airflow, "
+        "lost work for the kernel"
+    )
     figures.check()
     lost = [w for w in tasks if w["task"] == "forgiving"]
     assert (

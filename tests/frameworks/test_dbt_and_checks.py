@@ -13,7 +13,8 @@ _STATUS = {"success": "success", "pass": "success", "error": "", "fail": "", "sk
 
 
 def results(bench: Bench) -> dict[tuple[str, str], str]:
-    """(type, name) → outcome of every node that dbt ran; which of several failed is not in the kernel's view."""
+    """(type, name) → outcome of every node that dbt ran; which of several failed is not in the
+    kernel's view."""
     found = json.loads((bench.folder / "target/run_results.json").read_text())["results"]
     out = {}
     for node in found:

@@ -1,4 +1,5 @@
-"""The three incidents of examples/, end to end: real frameworks, a real Collector, and what it then holds."""
+"""The three incidents of examples/, end to end: real frameworks, a real Collector,
+and what it then holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Prefect, Dagster, Luigi, Snakemake and papermill against their own records and what their processes say."""
+"""Prefect, Dagster, Luigi, Snakemake and papermill against their own records and what their
+processes say."""
 
 from __future__ import annotations
 
@@ -38,7 +39,10 @@ def test_prefect_worker(place: Path) -> None:
     figures.processes(report, bench.truth(), "prefect", {"run_id": "run"}, kind="job")
     found = {(w["pipeline"], w["run_id"]): w["outcome"] for w in report.of("prefect", "job")}
     figures.records(dict.fromkeys(prefect_runs(bench), ""), found)
-    figures.note = "task runs are threads: not visible. The flow is Completed in Prefect's store though a task failed in it"
+    figures.note = (
+        "task runs are threads: not visible. The flow is Completed in Prefect's store though a "
+        "task failed in it"
+    )
     figures.check()
 
 
@@ -78,7 +82,8 @@ def dagster_steps(bench: Bench, run: str) -> list[str]:
         f"file:{bench.env['DAGSTER_HOME']}/history/runs/{run}.db?mode=ro", uri=True
     ) as store:
         rows = store.execute(
-            "select step_key from event_logs where dagster_event_type in ('STEP_START', 'STEP_RESTARTED') order by id"
+            "select step_key from event_logs where dagster_event_type in ('STEP_START', "
+            "'STEP_RESTARTED') order by id"
         ).fetchall()
     return [key for (key,) in rows]
 

@@ -1,4 +1,5 @@
-"""Spark local, local-cluster and standalone; compared with what its processes say and, for executors, with its own work folder."""
+"""Spark local, local-cluster and standalone; compared with what its processes say and,
+for executors, with its own work folder."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Searches for inputs that break a target: `python -m tests.fuzz TARGET SECONDS` (needs atheris, `make fuzz`).
+"""Searches for inputs that break a target: `python -m tests.fuzz TARGET SECONDS` (needs atheris,
+`make fuzz`).
 
-An input that raises is left in tests/fuzz/found as TARGET-HASH. Mend the cause, and keep the file: it is a test from then on.
+An input that raises is left in tests/fuzz/found as TARGET-HASH. Mend the cause, and keep the file:
+it is a test from then on.
 """
 
 from __future__ import annotations

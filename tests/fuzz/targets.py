@@ -1,8 +1,9 @@
-"""Fuzz targets: each takes bytes from an enemy and runs the code that a deployed kwitness runs on them.
+"""Fuzz targets: each takes bytes from an enemy and runs the code that a deployed kwitness
+runs on them.
 
-A target returns when the input was used or refused with an error of ours. Any other exception is a defect.
-`python -m tests.fuzz TARGET SECONDS` searches for such inputs with atheris; `tests/fuzz/found` keeps those that were
-found, and `test_targets.py` runs all of them again.
+A target returns when the input was used or refused with an error of ours. Any other exception is a
+defect. `python -m tests.fuzz TARGET SECONDS` searches for such inputs with atheris;
+`tests/fuzz/found` keeps those that were found, and `test_targets.py` runs all of them again.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def _header() -> bytes:
 
 
 def frames(data: bytes) -> None:
-    """The frames of a recording behind a good header: replayed, encoded, and shown in every form."""
+    """The frames of a recording behind a good header: replayed, encoded, and shown
+    in every form."""
     recording = Recording(_as_file(_header() + data))
     core = Core(recording.header.host)
     signals: list[LogRecord | Span] = []
@@ -227,12 +229,15 @@ def diagnosis(data: bytes) -> None:
 
 
 def procfs(data: bytes) -> None:
-    """What a process can put into its own files of /proc: its name, cgroup, command line and environment."""
+    """What a process can put into its own files of /proc: its name, cgroup, command line and
+    environment."""
     words = [*(part.replace(b"\n", b"") for part in data.split(b"\0")), b"", b"", b""]
     name, group = words[0][:15], words[1]
     files = {
-        "status": b"Name:\t%s\nPPid:\t1\nUid:\t5\t5\nGid:\t5\t5\nThreads:\t1\nVmSize:\t9 kB\nRssAnon:\t1 kB\n"
-        % name,
+        "status": (
+            b"Name:\t%s\nPPid:\t1\nUid:\t5\t5\nGid:\t5\t5\nThreads:\t1\nVmSize:\t9 kB\n"
+            b"RssAnon:\t1 kB\n" % name
+        ),
         "stat": b"7 (%s) S " % name + b"0 " * 49,
         "cgroup": b"9:memory:%s\n0::%s\n" % (group, group),
         "cmdline": data,
@@ -286,7 +291,10 @@ def seeds(name: str) -> Iterator[bytes]:
             yield b'{"pipeline": "x", "from": "2026-01-01T00:00:00Z"}'
             yield b'{"alerts": [{"labels": {"dag_id": "x"}, "startsAt": "2026-01-01T00:00:00Z"}]}'
         case "configuration":
-            yield b'shutdown_seconds = 2.5\n[kernel]\nsource = "auto"\n[[rule]]\nargv = "*/x.sh"\nsystem = "s"\n'
+            yield (
+                b'shutdown_seconds = 2.5\n[kernel]\nsource = "auto"\n[[rule]]\nargv = "*/x.sh"\n'
+                b'system = "s"\n'
+            )
         case "procfs":
             yield b"name\0/a/b\0HOME=/\0AIRFLOW_CTX_DAG_ID=x"
             yield b"a\x0cPPid:\t0\0/x\x0cy"

@@ -1,4 +1,5 @@
-"""Every input that a fuzzer ever found, the seeds, and a few thousand random changes of them: none raises."""
+"""Every input that a fuzzer ever found, the seeds, and a few thousand random changes of them:
+none raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""OTLP in: what an agent sends comes out as it was meant; what is no OTLP is refused in one line."""
+"""OTLP in: what an agent sends comes out as it was meant; what is no OTLP is refused
+in one line."""
 
 from __future__ import annotations
 
@@ -232,7 +233,10 @@ def test_bad_records_are_a_partial_success() -> None:
 def test_when_too_much_is_being_received_others_are_asked_to_come_again() -> None:
     async def do(inbound: Inbound, got: list[RemoteFact]) -> None:
         inbound.uploads.limit = 1 << 20
-        head = b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 4000000\r\n\r\n"
+        head = (
+            b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n"
+            b"Content-Length: 4000000\r\n\r\n"
+        )
         reader, writer = await asyncio.open_connection("127.0.0.1", inbound.ports["http"])
         writer.write(head + bytes((1 << 20) - 100))
         while inbound.uploads.held < (1 << 20) - 100:
@@ -295,7 +299,8 @@ def test_a_message_that_never_comes_by_grpc(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_connection_with_many_calls_at_once_is_served() -> None:
-    """As a Collector with its consumers, without a refusal. Calls that hold all turns of a connection leave others alone."""
+    """As a Collector with its consumers, without a refusal.
+    Calls that hold all turns of a connection leave others alone."""
 
     async def do(inbound: Inbound, got: list[RemoteFact]) -> None:
         async def never() -> AsyncIterator[bytes]:
@@ -324,7 +329,8 @@ def test_a_connection_with_many_calls_at_once_is_served() -> None:
 
 
 def test_places_of_held_grpc_connections_become_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of four connections, all that there may be, begins a call that never ends. HTTP has its own places."""
+    """Each of four connections, all that there may be, begins a call that never ends.
+    HTTP has its own places."""
     for name, value in (("CONNECTIONS", 4), ("AGE_SECONDS", 2.0)):
         monkeypatch.setattr(f"receiver.insights.grpc_server.GRPC_{name}", value)
     monkeypatch.setattr("receiver.insights.grpc_server.RECEIVE_SECONDS", 0.5)

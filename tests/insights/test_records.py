@@ -1,4 +1,5 @@
-"""Whatever a sender writes into a request: each record becomes a fact, is passed over, or is refused by itself; nothing raises."""
+"""Whatever a sender writes into a request: each record becomes a fact, is passed over,
+or is refused by itself; nothing raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A process that confines itself as the service does and then tries what it should not: `python -m tests.kernel.attacker PLACE`.
+"""A process that confines itself as the service does and then tries what it should not:
+`python -m tests.kernel.attacker PLACE`.
 
 It prints one line of JSON: what each attempt came to ("done" or an errno), and what was counted.
 """
@@ -69,7 +70,8 @@ def replaced(place: Path) -> None:
 
 
 def refused(victim: int, outside: Path) -> dict[str, Callable[[], object]]:
-    """By the name of the call that the filter counts; "" after the dot for a second attempt of the same call."""
+    """By the name of the call that the filter counts; "" after the dot for a second attempt of the
+    same call."""
     return {
         "execve": lambda: os.execv("/bin/true", ["true"]),
         "clone": fork,

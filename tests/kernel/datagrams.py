@@ -1,4 +1,5 @@
-"""Datagrams of netlink as the kernel sends them, written with struct alone: what pyroute2 reads must agree.
+"""Datagrams of netlink as the kernel sends them, written with struct alone:
+what pyroute2 reads must agree.
 
 Source: include/uapi/linux/{netlink,connector,cn_proc,genetlink,taskstats,inet_diag}.h.
 """

@@ -1,4 +1,5 @@
-"""What a confined process cannot do, that each refusal is counted, and that what the service needs still works."""
+"""What a confined process cannot do, that each refusal is counted, and that what the service needs
+still works."""
 
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ NOBODY = pwd.getpwnam("nobody").pw_uid
 
 @pytest.fixture
 def places() -> Iterator[tuple[Path, Path]]:
-    """A state directory, and one that the same user may use but the service has no business in. Not below pytest's own
-    temporary directory, which every session closes to others."""
+    """A state directory, and one that the same user may use but the service has no business in.
+    Not below pytest's own temporary directory, which every session closes to others."""
     if os.geteuid() != 0:
         missing("live", "needs root, to become nobody")
     if why := seccomp.missing():

@@ -1,4 +1,5 @@
-"""The process that attaches for a service without privileges: what it answers, how it ends, and that nobody waits for it."""
+"""The process that attaches for a service without privileges:
+what it answers, how it ends, and that nobody waits for it."""
 
 from __future__ import annotations
 

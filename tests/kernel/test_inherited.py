@@ -1,4 +1,5 @@
-"""How a command is found and executed, in a forked child: execvp(3), with what a shell does on top."""
+"""How a command is found and executed, in a forked child: execvp(3), with what a shell
+does on top."""
 
 from __future__ import annotations
 

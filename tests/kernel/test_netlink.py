@@ -1,4 +1,5 @@
-"""The fallback's messages: read as the kernel writes them, and no process can hide behind its own names."""
+"""The fallback's messages: read as the kernel writes them, and no process can hide behind
+its own names."""
 
 from __future__ import annotations
 

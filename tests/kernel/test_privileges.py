@@ -1,4 +1,5 @@
-"""What is left after a drop, read back from the kernel by somebody else: /proc/PID/status of a child that waits."""
+"""What is left after a drop, read back from the kernel by somebody else:
+/proc/PID/status of a child that waits."""
 
 from __future__ import annotations
 
@@ -103,7 +104,8 @@ def test_without_a_name_it_is_nobody(root: None) -> None:
 
 
 def test_as_the_unit_starts_it_its_user_stays(root: None) -> None:
-    """No root, two ambient capabilities, no CAP_SETPCAP: the bounding set is the supervisor's to empty."""
+    """No root, two ambient capabilities, no CAP_SETPCAP: the bounding set is the
+    supervisor's to empty."""
     # the third lets that user import us: our Python may be below /root
     caps = "-all,+bpf,+perfmon,+dac_read_search"
     unit = ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"]
@@ -176,7 +178,8 @@ def test_every_mismatch_is_named() -> None:
     ],
 )
 def test_a_call_that_did_nothing_is_found_out(root: None, ignored: str, wrong: str) -> None:
-    keeps = "os.setgroups([4])\np._prctl = lambda *a: 0 if a[1] in (24, 28) else real(*a)"  # what needs CAP_SETPCAP
+    # what needs CAP_SETPCAP
+    keeps = "os.setgroups([4])\np._prctl = lambda *a: 0 if a[1] in (24, 28) else real(*a)"
     start = "import os\nimport receiver.kernel.privileges as p\nreal = p._prctl\n"
     code = f"{start}{keeps}\np.{ignored} = lambda *_: 0\np.drop('nobody')"
     with child(code) as found:

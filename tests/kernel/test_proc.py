@@ -17,7 +17,9 @@ def test_a_hostile_name_or_cgroup_adds_no_line(
     monkeypatch: pytest.MonkeyPatch, separator: str
 ) -> None:
     files = {
-        "/proc/7/status": f"Uid:\t5\t5\nGid:\t5\t5\nPPid:\t1\nName:\ta{separator}PPid:\t9\nVmSize:\t8 kB\n",
+        "/proc/7/status": (
+            f"Uid:\t5\t5\nGid:\t5\t5\nPPid:\t1\nName:\ta{separator}PPid:\t9\nVmSize:\t8 kB\n"
+        ),
         "/proc/7/cgroup": f"9:memory:/a{separator}b\n0::/c{separator}8:memory:/d\n",
     }
     monkeypatch.setattr(proc, "_text", lambda path: files.get(path, ""))

@@ -1,4 +1,5 @@
-"""The filters as the kernel would run them, call by call, on both architectures: no privilege is needed for that."""
+"""The filters as the kernel would run them, call by call, on both architectures:
+no privilege is needed for that."""
 
 from __future__ import annotations
 
@@ -80,7 +81,8 @@ def test_every_number_gets_what_the_tables_say(rules: object, arch: Architecture
 @BOTH
 @EACH
 def test_the_kernel_takes_programs_of_this_size(rules: object, arch: Architecture) -> None:
-    assert len(program(rules(), arch, counted=True)) // 8 <= 4096  # type: ignore[operator]  # BPF_MAXINSNS
+    # BPF_MAXINSNS
+    assert len(program(rules(), arch, counted=True)) // 8 <= 4096  # type: ignore[operator]
 
 
 @BOTH
@@ -169,14 +171,17 @@ def test_the_helper_attaches_and_connects_nowhere(arch: Architecture) -> None:
 def test_nothing_dangerous_is_allowed_by_anybody(rules: object) -> None:
     table: CallRules = rules()  # type: ignore[operator]
     dangerous = (
-        "execve execveat fork vfork clone3 ptrace process_vm_readv process_vm_writev process_madvise pidfd_getfd "
-        "pidfd_send_signal tkill rt_sigqueueinfo rt_tgsigqueueinfo mount umount2 move_mount open_tree fsopen fsmount fsconfig "
-        "mount_setattr pivot_root chroot unshare setns init_module finit_module delete_module kexec_load kexec_file_load reboot "
-        "swapon swapoff io_uring_setup io_uring_enter io_uring_register userfaultfd keyctl add_key request_key setuid setgid "
-        "setresuid setresgid setreuid setregid setgroups setfsuid setfsgid capset chown fchown lchown fchownat mknod mknodat "
-        "iopl ioperm modify_ldt personality quotactl acct syslog settimeofday clock_settime adjtimex clock_adjtime sethostname "
-        "setdomainname open_by_handle_at name_to_handle_at fanotify_init lookup_dcookie move_pages migrate_pages mbind kcmp "
-        "seccomp landlock_restrict_self vmsplice setpgid setsid setpriority sched_setscheduler"
+        "execve execveat fork vfork clone3 ptrace process_vm_readv process_vm_writev "
+        "process_madvise pidfd_getfd pidfd_send_signal tkill rt_sigqueueinfo rt_tgsigqueueinfo "
+        "mount umount2 move_mount open_tree fsopen fsmount fsconfig mount_setattr pivot_root "
+        "chroot unshare setns init_module finit_module delete_module kexec_load kexec_file_load "
+        "reboot swapon swapoff io_uring_setup io_uring_enter io_uring_register userfaultfd keyctl "
+        "add_key request_key setuid setgid setresuid setresgid setreuid setregid setgroups "
+        "setfsuid setfsgid capset chown fchown lchown fchownat mknod mknodat iopl ioperm "
+        "modify_ldt personality quotactl acct syslog settimeofday clock_settime adjtimex "
+        "clock_adjtime sethostname setdomainname open_by_handle_at name_to_handle_at "
+        "fanotify_init lookup_dcookie move_pages migrate_pages mbind kcmp seccomp "
+        "landlock_restrict_self vmsplice setpgid setsid setpriority sched_setscheduler"
     )
     assert table.allowed & set(dangerous.split()) == set()
 
@@ -232,7 +237,8 @@ def test_uvloop_runs_without_a_ring() -> None:
         "async def main():\n"
         "    server = await asyncio.start_server(lambda r, w: w.close(), '127.0.0.1', 0)\n"
         "    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())\n"
-        "    print(await reader.read(), [name for name in open_descriptors().values() if 'uring' in name])\n"
+        "    names = open_descriptors().values()\n"
+        "    print(await reader.read(), [name for name in names if 'uring' in name])\n"
         "    writer.close()\n    server.close()\n"
         "uvloop.run(main())"
     )

@@ -1,4 +1,5 @@
-"""The stack of docker-compose.yml, unchanged, on an engine of our own; up once for all tests here."""
+"""The stack of docker-compose.yml, unchanged, on an engine of our own;
+up once for all tests here."""
 
 from __future__ import annotations
 
@@ -76,11 +77,12 @@ class Stack:
         )
 
     def compose(self, *arguments: str, check: bool = True) -> str:
+        loki = ", otlp_http/loki" if self.has_loki else ""
         env = {
             **os.environ,
             **self.powers,
             "COMPOSE_PROFILES": "demo,victorialogs",
-            "OTELCOL_LOGS": f"[otlp_http/victorialogs{', otlp_http/loki' if self.has_loki else ''}]",
+            "OTELCOL_LOGS": f"[otlp_http/victorialogs{loki}]",
             "DEMO_PAUSE": "3",
             "COMPOSE_PROJECT_NAME": PROJECT,
             "PATH": f"/usr/bin:{os.environ['PATH']}",
@@ -200,7 +202,8 @@ def stack() -> Iterator[Stack]:
         found = Stack()
         found.compose("down", "-v", "--remove-orphans", check=False)
         try:
-            # --no-deps: the Collector waits for Loki, which may not be here; its queue waits for every server that is
+            # --no-deps: the Collector waits for Loki, which may not be here;
+            # its queue waits for every server that is
             found.compose("up", "-d", "--no-build", "--no-deps", *found.services)
             eventually(
                 lambda: found.get("http://127.0.0.1:9464/readyz") == "ready\n", STARTED, "kwitness"
@@ -223,7 +226,10 @@ def loki(stack: Stack) -> Stack:
     if not stack.has_loki:
         missing(
             "loki",
-            "no Loki is here: set KWITNESS_LOKI to its binary, or give the engine the image grafana/loki:3.7.8",
+            (
+                "no Loki is here: set KWITNESS_LOKI to its binary, or give the engine the image "
+                "grafana/loki:3.7.8"
+            ),
         )
     return stack
 

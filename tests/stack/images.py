@@ -1,7 +1,8 @@
-"""Images with the names and tags of docker-compose.yml, made from what can be built here: nothing can be pulled.
+"""Images with the names and tags of docker-compose.yml, made from what can be built here:
+nothing can be pulled.
 
-The servers are the real ones (tools/servers.sh, tools/collector.sh) in images from scratch; the base of our own image is a
-debootstrap of the same Debian release.
+The servers are the real ones (tools/servers.sh, tools/collector.sh) in images from scratch;
+the base of our own image is a debootstrap of the same Debian release.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def need() -> None:
         if not Path(tool).exists():
             missing(
                 "stack",
-                f"{tool} is not here: apt-get install docker.io docker-compose debootstrap busybox-static",
+                (
+                    f"{tool} is not here: apt-get install docker.io docker-compose debootstrap "
+                    "busybox-static"
+                ),
             )
     if os.geteuid() != 0:
         missing("stack", "an engine of our own needs root")
@@ -59,7 +63,8 @@ def has(image: str) -> bool:
 
 
 def has_loki() -> bool:
-    """Whether a Loki was given. It is never built here: its licence (AGPL) keeps its module out of our builds."""
+    """Whether a Loki was given. It is never built here: its licence (AGPL) keeps its module out of
+    our builds."""
     return bool(os.environ.get("KWITNESS_LOKI")) or has(LOKI)
 
 

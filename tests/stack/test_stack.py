@@ -1,4 +1,5 @@
-"""docker-compose.yml as it is, with the real Collector, Jaeger, VictoriaLogs and Prometheus: what they hold after the demo.
+"""docker-compose.yml as it is, with the real Collector, Jaeger, VictoriaLogs and Prometheus:
+what they hold after the demo.
 
 The tests of Loki run where a Loki is given (`KWITNESS_LOKI`, or its image); it is never built here.
 """
@@ -23,7 +24,10 @@ pytestmark = pytest.mark.stack
 KILLS = (
     'event.name:="process.oom_killed" AND pipeline.task.name:="transform"'  # in docs/operations.md
 )
-OOM_BY_TASK = '{service_name=~".+"} | event_name="process.oom_killed" | pipeline_task_name="transform"'  # in docs/operations.md
+# in docs/operations.md
+OOM_BY_TASK = (
+    '{service_name=~".+"} | event_name="process.oom_killed" | pipeline_task_name="transform"'
+)
 LABELS = {"service_name", "service_namespace", "deployment_environment_name", "k8s_namespace_name"}
 
 
@@ -118,7 +122,8 @@ def test_loki_finds_the_kill_by_the_name_of_its_task(loki: Stack) -> None:
 
 
 def test_metrics_have_few_labels(stack: Stack) -> None:
-    """Names from closed sets, of pipelines and of tasks: never a run, a pid, an attempt, a path, a partition, a trace."""
+    """Names from closed sets, of pipelines and of tasks: never a run, a pid, an attempt, a path,
+    a partition, a trace."""
     series = eventually(
         lambda: stack.get(
             "http://127.0.0.1:9090/api/v1/series", **{"match[]": '{__name__=~"pipeline_.*"}'}
@@ -202,7 +207,8 @@ def killed_again(stack: Stack, absent: str) -> None:
 
 
 def counts(stack: Stack) -> dict[str, set[float]]:
-    """For each fact: kwitness's own counter, Prometheus's counter, and the number of records in each log back end."""
+    """For each fact: kwitness's own counter, Prometheus's counter, and the number of records in
+    each log back end."""
     out = {}
     for metric, event in (
         ("pipeline_task_oom_kills_total", "process.oom_killed"),
@@ -221,7 +227,8 @@ def counts(stack: Stack) -> dict[str, set[float]]:
 
 
 def test_a_restart_of_each_server_loses_nothing(stack: Stack) -> None:
-    """While the demo goes on; then what kwitness counted, Prometheus's counters and the log records are the same numbers."""
+    """While the demo goes on; then what kwitness counted, Prometheus's counters and the log records
+    are the same numbers."""
     for server in (
         *("loki",) * stack.has_loki,
         "victorialogs",

@@ -1,4 +1,5 @@
-"""Which state directory is ours. What is not is refused with one line, and nothing in or around it changes."""
+"""Which state directory is ours. What is not is refused with one line, and nothing in or
+around it changes."""
 
 from __future__ import annotations
 
@@ -60,7 +61,8 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def srv(open_folder: Path) -> Path:
-    """A directory of root as there is one on any host: a key, a setuid tool, a folder, a link out of it."""
+    """A directory of root as there is one on any host: a key, a setuid tool, a folder,
+    a link out of it."""
     folder = open_folder / "srv"
     (folder / "sub").mkdir(parents=True)
     (folder / "key").write_text("secret")
@@ -187,7 +189,8 @@ def test_the_user_makes_it_where_he_may(open_folder: Path) -> None:
         "import sys; sys.path.insert(0, '.')\n"
         "from receiver.service.state import StateDirectory\n"
         "from receiver.kernel.privileges import account\n"
-        "StateDirectory(sys.argv[1], user=account('nobody')).close(); StateDirectory(sys.argv[1], user=account('nobody')).close()"
+        "StateDirectory(sys.argv[1], user=account('nobody')).close(); "
+        "StateDirectory(sys.argv[1], user=account('nobody')).close()"
     )
     few = "-all,+setuid,+setgid"
     done = subprocess.run(

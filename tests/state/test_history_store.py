@@ -1,4 +1,5 @@
-"""The file of a history: bounded, versioned, never a reason to stop, and never one that is not ours."""
+"""The file of a history: bounded, versioned, never a reason to stop, and never one that
+is not ours."""
 
 from __future__ import annotations
 
@@ -220,7 +221,8 @@ def test_what_is_no_file_of_ours_is_refused_also_beside_it(
 def test_a_directory_where_others_can_place_a_link_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: int, mode: int
 ) -> None:
-    """SQLite opens its log by name and follows links; a sticky directory is safe only with fs.protected_symlinks."""
+    """SQLite opens its log by name and follows links; a sticky directory is safe only with
+    fs.protected_symlinks."""
     need_root()
     folder = tmp_path / "shared"
     folder.mkdir()
@@ -428,7 +430,8 @@ else:
             pass
 for number in range(2, 60):
     try:
-        store = store if store is not None and how == "full" else HistoryStore(folder / "h.db", patience_seconds=0)
+        if store is None or how != "full":
+            store = HistoryStore(folder / "h.db", patience_seconds=0)
         store.save([(KEY, run(number))])
     except HistoryError as error:
         print(error.reason, error)

@@ -188,7 +188,8 @@ async def test_of_too_many_those_of_the_user_with_most_are_skipped(
 async def test_what_is_skipped_during_a_save_is_not_what_is_being_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Items that came meanwhile were removed in place of those that were skipped, and not counted."""
+    """Items that came meanwhile were removed in place of those that were skipped,
+    and not counted."""
     monkeypatch.setattr(keeper, "WAITING_ITEMS", 2)
     jobs, gate = WriterThread(), threading.Event()
     kept = HistoryKeeper(tmp_path / "h.db", jobs)
