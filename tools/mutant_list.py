@@ -181,11 +181,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *_of("investigate", ("_EARLY, _LATE = 0.02, 0.25", "_EARLY, _LATE = 0.02, 2.5", STORIES)),
     *_of(
         "investigate",
-        (
-            "supports if used < _NEAR * limit else contradicts",
-            "contradicts if used < _NEAR * limit else supports",
-            STORIES,
-        ),
+        ("if used < _NEAR * limit", "if used >= _NEAR * limit", STORIES),
         ("if share < 0.5:", "if share > 0.5:", STORIES),
     ),
     *_of(
