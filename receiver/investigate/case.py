@@ -16,6 +16,7 @@ from receiver.events import ProcessKey
 from receiver.facts.neighbours import Competitor
 from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.model import Identity, Unseen
+from receiver.units import SECOND
 from receiver.work.children import ExitSeverity
 from receiver.work.execution import Execution
 
@@ -245,11 +246,28 @@ class Case:
                 if c.exit_severity > ExitSeverity.ANSWER
                 and (not at.end_ns or c.end_ns <= at.end_ns)
             ]
+            if not at.end.signal and not below:
+                below = self._handed_on(at)
             if at.end.signal or not below:
                 break  # it died of a signal, so its children ended because of it
             at = max(below, key=_rank_of_failure)
             out.append(at)
         return out
+
+    def _handed_on(self, actor: ProcessSnapshot) -> list[ProcessSnapshot]:
+        """What failed below its workers just before it did: they hand a result on and end well.
+
+        It ended with the same status, or with the one that an exception gives any program.
+        """
+        return [
+            c
+            for worker in self.children(actor)
+            if not worker.execs and not worker.failed
+            for c in self.children(worker)
+            if c.exit_severity >= ExitSeverity.FAILED
+            and 0 <= actor.end_ns - c.end_ns <= SECOND
+            and actor.end.code in (1, c.end.code)
+        ]
 
     @property
     def origin(self) -> ProcessSnapshot | None:

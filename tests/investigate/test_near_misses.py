@@ -262,3 +262,18 @@ def test_a_client_that_gives_up_by_its_own_limit(
     after_ms = 1_400 if other.get("went_on") else 5
     story.exit(root, 255, after_ms=after_ms, cpu_runtime_ns=(50 + cpu_ms) * MS)
     assert cause_of(report_of(story)) == cause
+
+
+@pytest.mark.parametrize(("status", "cause"), [(1, "none.not_visible"), (4, "proc.exit_masked")])
+def test_a_pool_hands_any_failure_on_with_the_status_of_an_exception(
+    status: int, cause: str
+) -> None:
+    """A worker ends well, and its root with status 1: the failure of the step was not masked."""
+    story = Story()
+    root = story.command("python3", "pool.py")
+    worker = story.fork(root)
+    step = story.spawn(worker, "collect", "stock")
+    story.exit(step, 7, after_ms=500)
+    story.exit(worker, 0, after_ms=5)
+    story.exit(root, status, after_ms=40)
+    assert cause_of(report_of(story)) == cause

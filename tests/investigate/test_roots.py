@@ -306,6 +306,31 @@ def test_a_delay_of_a_failed_run_that_ended_nothing_is_no_hypothesis() -> None:
     )
 
 
+@pytest.mark.parametrize("pool", [False, True])
+def test_a_manager_that_ends_its_probes_first_and_then_its_worker(pool: bool) -> None:
+    """Its probes are the first that it ended, and none of them is what it wanted to end."""
+    story = Story()
+    root = story.command("python3", "run.py")
+    above = story.fork(root) if pool else root
+    manager = story.spawn(above, "python3", "manage.py")
+    worker = story.spawn(manager, "python3", "serve.py")
+    for number in range(3):
+        story.step(500)
+        probe = story.spawn(manager, "python3", "probe.py", "60")
+        story.step(1_200)
+        story.signal(manager, probe, signal.SIGKILL, comm="python3")
+        story.exit(probe, signal=signal.SIGKILL, after_ms=1 + number)
+    story.signal(manager, worker, signal.SIGTERM, comm="python3")
+    story.exit(worker, signal=signal.SIGTERM, after_ms=1)
+    story.exit(manager, 1, after_ms=5)
+    if pool:
+        story.exit(above, 0, after_ms=5)
+    story.exit(root, 1, after_ms=30)
+    report = report_of(story)
+    assert cause_of(report) == "kill.probe"
+    assert report.hypotheses[0].culprit.pid == manager.tgid
+
+
 def test_a_fix_names_the_limit_and_its_number() -> None:
     """The time limit that its command line states, and the cgroup whose limit was reached."""
     story = Story()

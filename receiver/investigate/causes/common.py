@@ -61,12 +61,13 @@ def died_of(actor: ProcessSnapshot) -> Signal | None:
 
 
 def failed_with_it(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
-    """The nearest process above that failed at once after this one, with the same status.
+    """The nearest process above that failed at once after this one, with the same status or with
+    the one that an exception gives any program.
 
     A worker between the two may have handed the result on and ended well.
     """
     above = next((a for a in case.above(actor) if a.failed), None)
-    if above is None or above.end.code != actor.end.code:
+    if above is None or above.end.code not in (1, actor.end.code):
         return None
     return above if 0 <= above.end_ns - actor.end_ns <= SECOND else None
 

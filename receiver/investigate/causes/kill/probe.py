@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from receiver.events import Signal
 from receiver.investigate.cards import Via, cause_class, to
@@ -26,11 +27,16 @@ from receiver.investigate.evidence import (
 from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.names import times
 
+_ENDED = 8  # so many of those that one sender ended are looked at, the last ones
+
 
 def probes(case: Case) -> Iterator[Candidate]:
     """Finds a sender whose own repeated probes were too slow."""
     for killing in killings(case):
-        yield from _probe(case, killing.victim, killing.event)
+        # It may have ended its probes, too, and first: the worker is the last one.
+        pairs = [(killing.victim, killing.event), *reversed(killing.group[-_ENDED:])]
+        found = (c for victim, event in pairs for c in _probe(case, victim, event))
+        yield from islice(found, 1)
 
 
 def _probe(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candidate]:
