@@ -264,6 +264,45 @@ def test_a_client_that_gives_up_by_its_own_limit(
     assert cause_of(report_of(story)) == cause
 
 
+# ── connections that are not established ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("earlier", "received", "cause"),
+    [
+        (0, 0, "net.blackhole"),
+        (2, 0, "net.backlog_refused"),  # the host answered, and no process accepted
+        (2, 90, "net.blackhole"),  # its server had accepted
+    ],
+)
+def test_a_host_that_answered_before_has_a_full_queue(
+    earlier: int, received: int, cause: str
+) -> None:
+    story = Story()
+    root = story.command("python3", "ask.py")
+    server: dict[str, Any] = {"family": 2, "peer_low": 0x0200000A, "peer_port": 9000}
+    for number in range(earlier):
+        made = server | {"connection_id": story.now, "established_boottime_ns": story.now}
+        made |= {"local_port": 40_000 + number, "received_bytes": received}
+        story.fact(Connection, root, stage=ConnectionStage.CONNECTED, **made)
+        story.fact(Connection, root, stage=ConnectionStage.SAMPLED, **made)
+    began = story.now
+    story.step(2_000)
+    story.fact(
+        Connection,
+        root,
+        stage=ConnectionStage.FAILED,
+        connection_id=began,
+        local_port=41_000,
+        retransmits=2,
+        **server,
+    )
+    story.exit(root, 1, after_ms=5)
+    report = report_of(story)
+    assert cause_of(report) == cause
+    assert report.hypotheses[0].culprit.address == "10.0.0.2:9000"
+
+
 @pytest.mark.parametrize(("status", "cause"), [(1, "none.not_visible"), (4, "proc.exit_masked")])
 def test_a_pool_hands_any_failure_on_with_the_status_of_an_exception(
     status: int, cause: str
