@@ -196,6 +196,24 @@ def test_a_worker_that_hands_a_failure_on_and_ends_well(
 # ── full file systems ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_a_writer_that_met_a_full_disk_has_not_filled_it_as_far_as_was_seen() -> None:
+    """Others may have filled it before anybody looked."""
+    story = Story()
+    root = story.command("python3", "load.py")
+    story.writes(root, "/data/rows.dat", inode=9, size=5 * MIB)
+    refused(
+        story, root, call=CallKind.WRITE, call_number=1, error=errno.ENOSPC, path="/data/rows.dat"
+    )
+    story.exit(root, 1, after_ms=1)
+    lead = report_of(story).hypotheses[0]
+    assert (lead.cause, lead.culprit.type, lead.culprit.path) == (
+        "fs.enospc",
+        "file",
+        "/data/rows.dat",
+    )
+    assert "of the observed processes" in lead.summary and "5.0 MiB" in lead.summary
+
+
 @pytest.mark.parametrize(("size", "culprit"), [(100, "/data/rows.dat"), (40 * MIB, "fill.py")])
 def test_only_who_wrote_much_filled_a_disk(size: int, culprit: str) -> None:
     story = Story()

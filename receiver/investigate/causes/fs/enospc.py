@@ -39,7 +39,10 @@ def _enospc(case: Case, each: Refused) -> Candidate:
     evidence = list(each.shown)
     if filler is not None:
         who, wrote, use = filler
-        culprit, by = process_culprit(who), f"; {who.who} had written most there: {mib(wrote)}"
+        by = f"; of the observed processes {who.who} had written most there: {mib(wrote)}"
+        # What fits there is not known: others may have filled it before anybody looked.
+        if who is not actor:
+            culprit = process_culprit(who)
         text = f"{who.who} wrote {mib(wrote)} to that file system, among others to {use.path}."
         evidence.append(supports("fs.enospc.largest_writer", SOME, text, facts_of_use(use)))
     summary = f"The file system of {what or 'a file'} was full when {actor.who} wrote to it{by}."
