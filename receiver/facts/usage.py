@@ -177,7 +177,7 @@ def _faulting(last: ProcessSample, sample: ProcessSample, interval: int) -> floa
     )
 
 
-def resident(sample: ProcessSample) -> int:
+def resident(sample: ProcessSample | EarlySample) -> int:
     return sample.anon_bytes + sample.file_bytes + sample.shmem_bytes
 
 

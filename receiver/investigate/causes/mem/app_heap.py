@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from collections.abc import Iterator
 
@@ -11,6 +10,12 @@ from receiver.facts.usage import Point
 from receiver.investigate.cards import Via, cause_class, to
 from receiver.investigate.case import Case
 from receiver.investigate.causes.common import died_of, progress
+from receiver.investigate.causes.heap_growth import (
+    JVM_BYTES,
+    anonymous_at_end,
+    grew_to_its_end,
+    limit_of_command,
+)
 from receiver.investigate.causes.memory import on_processes
 from receiver.investigate.evidence import (
     CLEAR,
@@ -32,15 +37,9 @@ from receiver.text.names import mib, signal_name
 from receiver.units import MIB
 
 _NEAR = 0.85  # of a limit: memory above this share is close to it
-
-
 _PLATEAU = 0.05
+_HALF = 0.4
 _ABORTS = (signal.SIGABRT, signal.SIGTRAP, signal.SIGILL)
-_HEAP_OPTION = re.compile(
-    r"(?:--max[-_]old[-_]space[-_]size=|--max[-_]heap[-_]size=|-Xmx)(?P<size>[0-9]{1,12})"
-    r"(?P<unit>[kKmMgG]?)"
-)
-
 
 # SparkExitCode.OOM, ExitOnOutOfMemoryError, and a heartbeat failure.
 _HEAP_EXITS = {
@@ -90,13 +89,54 @@ def heaps(case: Case) -> Iterator[Candidate]:
         )
 
 
+def outgrown_heaps(case: Case) -> Iterator[Candidate]:
+    """Finds programs of a JVM that exited by themselves while they grew towards the heap limit of
+    their command.
+
+    An OutOfMemoryError ends the program with status 1, as any other exception does. Objects of
+    half a region or more waste up to half of the heap.
+    """
+    for actor in case:
+        limit = limit_of_command(actor) if actor.name == "java" else 0
+        if not limit or not actor.failed or actor.end.signal or actor.end.code in _HEAP_EXITS:
+            continue
+        held = anonymous_at_end(actor) - JVM_BYTES
+        if held < _HALF * limit or any(c.call == CallKind.MEMORY for c in actor.calls):
+            continue
+        grew = grew_to_its_end(actor)
+        if actor.oom is not None or not grew:
+            continue
+        text = (
+            f"Its anonymous memory had grown to {mib(held + JVM_BYTES)}, of which a JVM itself "
+            f"needs about {mib(JVM_BYTES)}, and its command limits its heap to {mib(limit)}."
+        )
+        weight = CLEAR if held >= _NEAR * limit else SOME
+        evidence = [supports("mem.app_heap.share_of_limit", weight, text, [*grew, *ends(actor)])]
+        text = f"It grew until its end, when it exited by itself with status {actor.end.code}."
+        evidence.append(
+            supports("mem.app_heap.grew_to_its_end", SLIGHT, text, [*grew[-1:], *ends(actor)])
+        )
+        yield Candidate(
+            cause="mem.app_heap",
+            culprit=process_culprit(actor),
+            summary=(
+                f"{actor.who} grew towards its own heap limit of {mib(limit)} and exited with "
+                f"status {actor.end.code}{on_processes(actor)}."
+            ),
+            remedy=_larger_heap(actor),
+            evidence=(*evidence, *_shape_of_heap(actor)),
+            subject=actor.key,
+            at_ns=actor.end_ns,
+        )
+
+
 def aborted_heaps(case: Case) -> Iterator[Candidate]:
     """Finds runtimes that abort themselves at the heap limit of their command, as V8 does.
 
     A program that aborts itself far below its limit has another reason.
     """
     for actor in case:
-        event, limit = died_of(actor), _limit_of_command(actor)
+        event, limit = died_of(actor), limit_of_command(actor)
         if event is None or not limit or not actor.end.signal or actor.oom is not None:
             continue
         if event.signal not in _ABORTS or not (event.sender == actor.key or event.code > 0):
@@ -137,23 +177,6 @@ def _first_look(actor: ProcessSnapshot) -> Point | None:
     """The first sample since it executed its program."""
     points = actor.usage.curve.points if actor.usage is not None else ()
     return next((p for p in points if p[0] >= actor.exec_ns), None)
-
-
-def _limit_of_command(actor: ProcessSnapshot) -> int:
-    """Returns the heap limit in bytes that the command line gives; 0 if it gives none.
-
-    What follows the script belongs to the script.
-    """
-    words = actor.argv[1:]
-    script = next((n for n, w in enumerate(words) if w.rpartition("/")[2] == actor.script), None)
-    for word in reversed(words[:script]):
-        found = _HEAP_OPTION.fullmatch(word)
-        if found:
-            # Without a unit, V8 counts in MiB and a JVM in bytes.
-            plain = MIB if word.startswith("--") else 1
-            unit = {"k": 1 << 10, "m": MIB, "g": 1 << 30}.get(found["unit"].lower(), plain)
-            return int(found["size"]) * unit
-    return 0
 
 
 def _larger_heap(actor: ProcessSnapshot) -> str:
@@ -221,5 +244,5 @@ CARD = cause_class(
         to("net.backlog_refused", Via.CONNECTION_ENDS, strict=True),
         to("hang.gc_stall data.skew crash.abort_ill", Via.SAME),
     ),
-    find=(heaps, aborted_heaps),
+    find=(heaps, aborted_heaps, outgrown_heaps),
 )
