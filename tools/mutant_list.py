@@ -194,7 +194,14 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *_of("investigate", ("lasted < 4 * SECOND", "lasted < 40 * SECOND", STORIES)),
-    *_of("investigate", ("share > 0.4 and lasted >= _SLOW_NS", "lasted >= _SLOW_NS", STORIES)),
+    *_of(
+        "investigate",
+        (
+            "share > _SHARE and (lasted >= SLOW_NS or actor.failed)",
+            "lasted >= SLOW_NS or actor.failed",
+            STORIES,
+        ),
+    ),
     *_of(
         "investigate",
         ("_lived_ns(actor) < 20_000_000", "_lived_ns(actor) < 2_000_000_000", STORIES),

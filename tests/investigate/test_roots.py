@@ -306,6 +306,60 @@ def test_a_delay_of_a_failed_run_that_ended_nothing_is_no_hypothesis() -> None:
     )
 
 
+@pytest.mark.parametrize(("throttled", "cause"), [(9, "cpu.quota"), (1, "kill.timeout_orphan")])
+def test_a_quota_explains_a_time_limit_that_is_short(throttled: int, cause: str) -> None:
+    """Three samples are all that there are of a process of four seconds."""
+    story = Story()
+    limit = story.command("timeout", "4", "python3", "load.py")
+    step = story.spawn(limit, "python3", "load.py")
+    for number in range(3):
+        story.step(1_000)
+        story.fact(
+            ProcessSample,
+            step,
+            threads=1,
+            cpu_runtime_ns=number * SECOND // 10,
+            cpu_periods=number * 10,
+            throttled_periods=number * throttled,
+            throttled_ns=number * throttled * 10 * MS,
+        )
+        story.tick(0)
+    story.step(900)
+    story.signal(limit, step, signal.SIGTERM, comm="timeout")
+    story.exit(step, signal=signal.SIGTERM)
+    story.exit(limit, 124)
+    assert cause_of(report_of(story)) == cause
+
+
+def test_neighbours_of_one_name_are_counted_together() -> None:
+    """Six that took the CPU together, and a stranger that used more than each of them."""
+    story = Story()
+    limit = story.command("timeout", "6", "python3", "load.py")
+    step = story.spawn(limit, "python3", "load.py")
+    alone, others = ProcessKey(70, 5), [ProcessKey(80 + n, 5) for n in range(6)]
+    for _ in range(2):
+        story.fact(Neighbour, alone, cpu_ns=SECOND, interval_ns=SECOND, comm="compile")
+        for each in others:
+            story.fact(Neighbour, each, cpu_ns=SECOND // 2, interval_ns=SECOND, comm="spin")
+    for number in range(6):
+        story.step(990)
+        story.fact(
+            ProcessSample,
+            step,
+            threads=1,
+            running_threads=1,
+            run_delay_ns=number * SECOND * 8 // 10,
+            cpu_runtime_ns=number * SECOND * 2 // 10,
+        )
+        story.tick(0)
+    story.signal(limit, step, signal.SIGTERM, comm="timeout")
+    story.exit(step, signal=signal.SIGTERM, run_delay_ns=5 * SECOND, cpu_runtime_ns=SECOND)
+    story.exit(limit, 124)
+    lead = report_of(story).hypotheses[0]
+    assert (lead.cause, lead.culprit.name) == ("cpu.neighbour", "spin")
+    assert any("6 processes with the name spin" in w.text for w in lead.weighed)
+
+
 @pytest.mark.parametrize("pool", [False, True])
 def test_a_manager_that_ends_its_probes_first_and_then_its_worker(pool: bool) -> None:
     """Its probes are the first that it ended, and none of them is what it wanted to end."""

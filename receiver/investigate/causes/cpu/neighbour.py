@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from receiver.events import ProcessSample
+from receiver.facts.neighbours import Competitor
 from receiver.investigate.cards import Nature, Via, cause_class, to
 from receiver.investigate.case import Case
-from receiver.investigate.causes.waits import PRESSED_NS, explains_slowness
+from receiver.investigate.causes.waits import PRESSED_NS, SLOW_NS, explains_slowness
 from receiver.investigate.evidence import (
     CLEAR,
     SLIGHT,
@@ -55,7 +57,9 @@ def neighbours(case: Case) -> Iterator[Candidate]:
             evidence.append(
                 contradicts("cpu.neighbour.own_quota", CLEAR, text, [fact(usage.worst["quota"][1])])
             )
-        if not explains_slowness(case, actor, evidence, lasted):
+        if not explains_slowness(case, actor, evidence, lasted) or (
+            lasted < SLOW_NS and _worked_meanwhile(actor)
+        ):
             continue
         beside = f", while {culprit.name} ({culprit.pid}) used CPUs" if culprit.pid else ""
         summary = f"{actor.who} was short of CPU for {lasted / 1e9:.0f} s{beside}."
@@ -79,23 +83,29 @@ def _took_the_cpu(
     case: Case, actor: ProcessSnapshot, look: ProcessSample
 ) -> tuple[Culprit, bool, Evidence]:
     """Returns who used the CPU meanwhile, whether that is foreign to the task, and the evidence."""
-    competitor = max(case.strangers, key=lambda t: (t.cpu_ns, -t.pid), default=None)
+    alike = _most_of_one_name(case)
+    used = sum(t.cpu_ns for t in alike)
     inside = _busy_inside(case, actor)
-    if (
-        competitor is not None
-        and competitor.cpu_ns > SECOND
-        and (inside is None or competitor.cpu_ns > inside[0])
-    ):
+    if used > SECOND and (inside is None or used > inside[0]):
+        competitor = alike[0]
         text = (
             f"{competitor.name} ({competitor.pid}), which does not belong to the task, "
             f"used {competitor.cpu_ns / 1e9:.1f} s of CPU in the last minute."
         )
+        if len(alike) > 1:
+            text = (
+                f"{len(alike)} processes with the name {competitor.name}, which do not belong to "
+                f"the task, used {used / 1e9:.1f} s of CPU in the last minute. "
+                f"{competitor.name} ({competitor.pid}) used most: {competitor.cpu_ns / 1e9:.1f} s."
+            )
         shown = [fact_of_point(competitor.pid, competitor.name, p) for p in competitor.points[-2:]]
         start = competitor.key.start_boottime_ns if competitor.key is not None else 0
         culprit = Culprit(
             type="process", name=competitor.name, pid=competitor.pid, start_boottime_ns=start
         )
-        return culprit, True, supports("cpu.neighbour.stranger_used_it", CLEAR, text, shown)
+        waited = actor.exit.run_delay_ns if actor.exit is not None else look.run_delay_ns
+        weight = CLEAR if 2 * used >= waited else SOME  # others took more
+        return culprit, True, supports("cpu.neighbour.stranger_used_it", weight, text, shown)
     if inside is not None:
         used, other = inside
         text = f"{other.who} used {used / 1e9:.1f} s of CPU in that time."
@@ -110,6 +120,20 @@ def _took_the_cpu(
         True,
         contradicts("cpu.neighbour.only_its_own", SOME, text, [fact(look)]),
     )
+
+
+def _most_of_one_name(case: Case) -> list[Competitor]:
+    """Returns the strangers of that name that used most CPU together, the largest one first."""
+    by: dict[str, list[Competitor]] = defaultdict(list)
+    for each in sorted(case.strangers, key=lambda t: (-t.cpu_ns, t.pid)):
+        if each.cpu_ns:
+            by[each.name].append(each)
+    return max(by.values(), key=lambda g: (sum(t.cpu_ns for t in g), -g[0].pid), default=[])
+
+
+def _worked_meanwhile(actor: ProcessSnapshot) -> bool:
+    """Whether a process that ended young got more CPU time than it waited for."""
+    return actor.exit is not None and actor.exit.run_delay_ns < actor.exit.cpu_runtime_ns
 
 
 def _busy_inside(case: Case, actor: ProcessSnapshot) -> tuple[int, ProcessSnapshot] | None:

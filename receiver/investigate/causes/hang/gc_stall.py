@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from receiver.events import ProcessSample
 from receiver.investigate.cards import Via, cause_class, to
 from receiver.investigate.case import Case
-from receiver.investigate.causes.common import died_of, progress, sent_by_process
+from receiver.investigate.causes.common import died_of, sent_by_process
 from receiver.investigate.evidence import (
     CLEAR,
     SOME,
@@ -25,7 +26,7 @@ def collector(case: Case) -> Iterator[Candidate]:
         usage = actor.usage
         if actor.name != "java" or usage is None or usage.last is None or len(usage.recent) < 4:
             continue
-        busy = progress(actor, 1 << 62) or 0.0
+        busy = _ready(usage.first or usage.last, usage.last)
         values = [v for _, v in usage.recent[-4:]]
         flat = max(values) - min(values) <= 0.05 * max(values)
         last, first = usage.last, usage.first or usage.last
@@ -40,8 +41,8 @@ def collector(case: Case) -> Iterator[Candidate]:
         if busy < 0.8 or not flat or moved > MIB or not (given_up or actor.exit is None):
             continue
         text = (
-            f"{actor.who} used {busy:.1f} CPUs while its memory was constant, and "
-            f"transferred {moved} bytes."
+            f"{actor.who} used {busy:.1f} CPUs, or waited for one, while its memory was constant, "
+            f"and transferred {moved} bytes."
         )
         evidence = [
             supports("hang.gc_stall.busy_and_silent", CLEAR, text, [fact(first), fact(last)])
@@ -53,8 +54,8 @@ def collector(case: Case) -> Iterator[Candidate]:
             text = f"{event.sender_comm} ({event.sender.tgid}) then ended it."
             evidence.append(supports("hang.gc_stall.then_ended_by", SOME, text, [fact(event)]))
         summary = (
-            f"{actor.who} spent its time on garbage collection: it used {busy:.1f} CPUs "
-            "and transferred no data."
+            f"{actor.who} spent its time on garbage collection: it used {busy:.1f} CPUs, or waited "
+            "for one, and transferred no data."
         )
         yield Candidate(
             cause="hang.gc_stall",
@@ -64,6 +65,13 @@ def collector(case: Case) -> Iterator[Candidate]:
             subject=actor.key,
             at_ns=last.time_boottime_ns,
         )
+
+
+def _ready(first: ProcessSample, last: ProcessSample) -> float:
+    """Returns how many threads ran or waited for a CPU: a busy host does not make it idle."""
+    interval = last.time_boottime_ns - first.time_boottime_ns
+    ran = last.cpu_runtime_ns - first.cpu_runtime_ns + last.run_delay_ns - first.run_delay_ns
+    return max(0, ran) / interval if interval > 0 else 0.0
 
 
 CARD = cause_class(
