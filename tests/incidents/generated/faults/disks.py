@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 from tests.incidents.generated.bench import Bench
@@ -158,13 +160,24 @@ def read_only_mount(b: Bench) -> Plan:
     )
 
 
+def _readable(b: Bench, before: tuple[str, ...]) -> str:
+    """The drawn language, if the other user may run its interpreter."""
+    tried = [*before, sys.executable, "-S", "-c", ""]
+    if (
+        b.language == "python"
+        and subprocess.run(tried, capture_output=True, check=False).returncode
+    ):
+        return "perl"
+    return b.language
+
+
 @fault("K")
 def file_of_somebody_else(b: Bench) -> Plan:
     """The step runs as another user."""
     path = b.file(30)
     path.chmod(0o600 if b.sick else 0o644)
     before = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
-    step = b.step("victim", [f"read {path}"], before=before)
+    step = b.step("victim", [f"read {path}"], before=before, language=_readable(b, before))
     truth = Truth("fs.eacces", {"path": str(path)}, rivals=("fs.enospc", "proc.interpreter"))
     return Plan(
         stages=b.one(step),

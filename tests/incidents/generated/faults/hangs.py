@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 from tests.incidents.generated.bench import Bench
 from tests.incidents.generated.faults.base import both, failed, fault, noted
@@ -60,7 +61,9 @@ def pipe_is_full(b: Bench) -> Plan:
 def pipe_is_held_open(b: Bench) -> Plan:
     """The step has ended; a helper that it left behind holds the pipe that the runner reads to its end."""
     out = "" if b.sick else " > /dev/null 2>&1"
-    hold = "sleep 300" if b.sick else "sleep 0.3"
+    path = b.folder / "bin" / f"{b.names.program()}.py"
+    path.write_text(f"import time\ntime.sleep({300 if b.sick else 0.3})\n")
+    hold = f"{sys.executable} -S {path}"
     words = (
         "sh",
         "-c",
