@@ -153,8 +153,11 @@ class Bench:
         return pid
 
     def from_outside(self, role: str, number: int, sender: str = "sender") -> None:
+        """A signal to that process, at the drawn moment."""
+        self.signal(self.until_moment(role), number, sender)
+
+    def signal(self, pid: int, number: int, sender: str = "sender") -> None:
         """A signal by a process of its own, which lives a moment longer."""
-        pid = self.until_moment(role)
         ways = [
             ["bash", "-c", f"kill -{number} {pid}; sleep 1"],
             [

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from tests.incidents.generated.bench import Bench
-from tests.incidents.generated.model import LANGUAGES, Plan, Run
+from tests.incidents.generated.model import LANGUAGES, Plan, Run, Stage
 from tests.incidents.lab import Truth
 
 Maker = Callable[[Bench], Plan]
@@ -75,6 +76,19 @@ def failed(run: Run) -> bool:
 
 def both(*checks: Callable[[Run], bool]) -> Callable[[Run], bool]:
     return lambda run: all(check(run) for check in checks)
+
+
+def tool(b: Bench, role: str, code: str, *words: str) -> str:
+    """The words that start a program in Python. It writes its pid at first."""
+    path = b.folder / "bin" / f"{b.names.program()}.py"
+    note = f"with open({b.pid_file(role)!r}, 'w') as f: f.write(os.readlink('/proc/self'))\n"
+    path.write_text(f"import os, socket, subprocess, sys, time\n{note}{code}\n")
+    return " ".join([sys.executable, "-S", str(path), *words])
+
+
+def started(b: Bench, words: str, *, before: Sequence[str] = ()) -> list[Stage]:
+    """A step of the drawn language that starts such a program."""
+    return b.one(b.step("step", [f"run {words}"], before=before))
 
 
 NOTHING = Truth("none.not_visible", verdict="not_visible")

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-
 from tests.incidents.generated.bench import Bench
-from tests.incidents.generated.faults.base import both, failed, fault, logged
+from tests.incidents.generated.faults.base import both, failed, fault, logged, started, tool
 from tests.incidents.generated.model import Plan, Stage
 from tests.incidents.lab import Truth, run
-
-
-def _tool(b: Bench, role: str, code: str, *words: str) -> str:
-    """The words that start it. It writes its pid at first."""
-    path = b.folder / "bin" / f"{b.names.program()}.py"
-    note = f"with open({b.pid_file(role)!r}, 'w') as f: f.write(os.readlink('/proc/self'))\n"
-    path.write_text(f"import os, socket, subprocess, sys, time\n{note}{code}\n")
-    return " ".join([sys.executable, "-S", str(path), *words])
-
-
-def _run(b: Bench, tool: str, *, before: Sequence[str] = ()) -> list[Stage]:
-    return b.one(b.step("step", [f"run {tool}"], before=before))
 
 
 @fault("K")
@@ -32,7 +17,7 @@ def inotify_instances_run_out(b: Bench) -> Plan:
     )
     truth = Truth("lim.inotify", {"pid": "victim"}, rivals=("lim.emfile", "fs.enospc"))
     return Plan(
-        stages=_run(b, _tool(b, "victim", code)),
+        stages=started(b, tool(b, "victim", code)),
         truth=truth,
         happened=both(logged("Too many open"), failed),
     )
@@ -48,7 +33,7 @@ def local_ports_run_out(b: Bench) -> Plan:
     code = f"held = [socket.create_connection(('127.0.0.1', {port})) for _ in range({count + 30})]"
     truth = Truth("net.ports", {"pid": "victim"}, rivals=("net.backlog_refused", "lim.emfile"))
     plan = Plan(
-        stages=_run(b, _tool(b, "victim", code)),
+        stages=started(b, tool(b, "victim", code)),
         truth=truth,
         happened=both(logged("Cannot assign"), failed),
     )
@@ -73,7 +58,7 @@ def lock_at_a_fork(b: Bench) -> Plan:
         "hang.fork_lock", {"pid": "child"}, rivals=("kill.timeout_orphan", "hang.pipe_full")
     )
     return Plan(
-        stages=_run(b, _tool(b, "victim", code), before=before), truth=truth, happened=failed
+        stages=started(b, tool(b, "victim", code), before=before), truth=truth, happened=failed
     )
 
 
@@ -81,8 +66,8 @@ def lock_at_a_fork(b: Bench) -> Plan:
 def slow_probe(b: Bench) -> Plan:
     """A manager ends its worker after probes that took too long."""
     limit, times = b.draw.choice((0.8, 1.2, 1.7)), b.draw.choice((2, 3))
-    probe = _tool(b, "probe", "time.sleep(float(sys.argv[1]))")
-    worker = _tool(
+    probe = tool(b, "probe", "time.sleep(float(sys.argv[1]))")
+    worker = tool(
         b,
         "worker",
         "end = time.time() + float(sys.argv[1])\nwhile time.time() < end: sum(range(20000)); time.sleep(0.01)",
@@ -94,7 +79,7 @@ def slow_probe(b: Bench) -> Plan:
         f"if late == {times}: main.terminate()\nsys.exit(1 if main.wait() else 0)\n"
     )
     truth = Truth("kill.probe", {"pid": "manager"}, rivals=("kill.supervisor", "kill.drain"))
-    return Plan(stages=_run(b, _tool(b, "manager", code)), truth=truth, happened=failed)
+    return Plan(stages=started(b, tool(b, "manager", code)), truth=truth, happened=failed)
 
 
 @fault("P", at_least_ms=700)
@@ -102,15 +87,15 @@ def same_work_twice(b: Bench) -> Plan:
     """The same program with the same arguments runs twice at once, with one output; a check of it fails."""
     out, rows = b.path(), 150
     code = f"f = open(sys.argv[1], 'w')\nfor n in range({rows}): f.write('row\\n' * 200); f.flush(); time.sleep(0.01)"
-    tool = _tool(b, "victim", code)
-    check = _tool(
+    copier = tool(b, "victim", code)
+    check = tool(
         b,
         "check",
         f"sys.exit(sum(1 for _ in open(sys.argv[1])) != {rows * 200 if not b.sick else rows * 400})",
     )
-    first = b.ordinary([f"run {tool} {out}"], ms=20, language="python")
+    first = b.ordinary([f"run {copier} {out}"], ms=20, language="python")
     second = b.ordinary(
-        ["idle 500", f"run {tool} {out}"] if b.sick else ["idle 500"], ms=20, language="python"
+        ["idle 500", f"run {copier} {out}"] if b.sick else ["idle 500"], ms=20, language="python"
     )
     last = b.step("step", [f"run {check} {out}"])
     truth = Truth(
@@ -148,7 +133,7 @@ def every_connection_is_in_use(b: Bench) -> Plan:
         rivals=("net.silent_peer",),
     )
     return Plan(
-        stages=_run(b, _tool(b, "victim", code)),
+        stages=started(b, tool(b, "victim", code)),
         truth=truth,
         happened=both(logged("timed out|Timeout"), failed),
     )

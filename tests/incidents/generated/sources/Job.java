@@ -65,6 +65,13 @@ public class Job {
         }
     }
 
+    static void churn(int mib, int turns) throws Exception {
+        List<byte[]> parts = new ArrayList<>();
+        for (int i = 0; i < mib * 1024 / 16 * 9 / 10; i++) parts.add(new byte[16 << 10]);
+        for (int i = 0; i < turns * 100; i++) parts.set(i * 31 % parts.size(), new byte[16 << 10]);
+        held.add(parts);
+    }
+
     static void lock(String path) throws Exception {
         FileChannel channel = new RandomAccessFile(path, "rw").getChannel();
         held.add(channel);
@@ -85,6 +92,7 @@ public class Job {
             case "run" -> { int bad = child(List.of(w).subList(1, w.length)); if (bad != 0) fail(w[1] + ": status " + bad); }
             case "mkdir" -> Files.createDirectory(Path.of(w[1]));
             case "create" -> Files.createFile(Path.of(w[1]));
+            case "churn" -> churn(Integer.parseInt(w[1]), Integer.parseInt(w[2]));
             case "lock" -> lock(w[1]);
             case "files" -> files(Integer.parseInt(w[1]), w[2]);
             case "procs" -> procs(Integer.parseInt(w[1]), Integer.parseInt(w[2]));
